@@ -1,0 +1,30 @@
+import { Command } from 'commander';
+import { WinnowError } from '../errors.ts';
+
+interface Entry {
+  readonly summary: string;
+  /** Loaded only when the command runs, so that `--help` and small commands start at once. */
+  readonly load: () => Promise<{ command: () => Command }>;
+}
+
+/** One file a command. */
+const COMMANDS: Readonly<Record<string, Entry>> = {};
+
+async function main(argv: readonly string[]): Promise<void> {
+  const name = argv[2];
+  const entry = name === undefined ? undefined : COMMANDS[name];
+  const program = new Command('winnow').description('Serve, train and judge re-rankers with one engine.');
+  if (entry) program.addCommand((await entry.load()).command().name(name!));
+  else for (const [other, { summary }] of Object.entries(COMMANDS)) program.command(other).description(summary);
+  program.addHelpText('after', '\n`winnow COMMAND --help` shows a command with examples.');
+  await program.parseAsync([...argv]);
+}
+
+try {
+  await main(process.argv);
+} catch (error) {
+  process.stderr.write(
+    error instanceof WinnowError ? `winnow: ${error.message}\n` : `winnow: ${(error as Error).stack}\n`,
+  );
+  process.exitCode = error instanceof WinnowError ? 2 : 1;
+}

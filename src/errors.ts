@@ -1,0 +1,159 @@
+/**
+ * Every failure Winnow can answer with: a stable code, the HTTP status it maps to, the `error_type` peers' clients know, and a message
+ * template. Handlers throw; nothing but the HTTP error middleware turns a code into a response.
+ *
+ * `{name}` in a template is replaced by the parameter of that name.
+ */
+export interface ErrorEntry {
+  readonly status: number;
+  /** CamelCase, as Text Embeddings Inference spells it on the wire. */
+  readonly type: string;
+  readonly message: string;
+}
+
+export const CATALOGUE = {
+  // What the client sent
+  malformed_json: {
+    status: 400,
+    type: 'Validation',
+    message: 'expected a JSON body, got text that does not parse: {reason}',
+  },
+  unsupported_media_type: {
+    status: 415,
+    type: 'Validation',
+    message: 'expected content-type application/json, got {got}',
+  },
+  body_too_large: { status: 413, type: 'Validation', message: 'expected a body of at most {limit} bytes, got {got}' },
+  invalid_field: { status: 422, type: 'Validation', message: 'expected {expected}, got {got} ({field})' },
+  empty_passages: {
+    status: 400,
+    type: 'Empty',
+    message: 'expected at least 1 passage, got 0 (`{field}` cannot be empty)',
+  },
+  too_many_passages: {
+    status: 422,
+    type: 'Validation',
+    message: 'expected at most {limit} passages, got {got} ({field})',
+  },
+  passage_too_long: {
+    status: 422,
+    type: 'Validation',
+    message: 'expected at most {limit} tokens, got {got} ({field}); allow truncation or shorten it',
+  },
+  unknown_dialect: {
+    status: 422,
+    type: 'Validation',
+    message: 'expected a body with `query` and `texts`, `documents` or `passages`, got {got}',
+  },
+  unauthorized: {
+    status: 401,
+    type: 'Unauthorized',
+    message: 'expected a valid API key in `Authorization: Bearer`, got {got}',
+  },
+  forbidden: { status: 403, type: 'Forbidden', message: 'expected a key with scope {scope}, got one with {got}' },
+  rate_limited: {
+    status: 429,
+    type: 'Overloaded',
+    message: 'expected at most {limit} requests a minute for this key, got more; retry after {seconds} s',
+  },
+  not_found: { status: 404, type: 'NotFound', message: 'expected a known route, got {method} {path}' },
+  method_not_allowed: { status: 405, type: 'Validation', message: 'expected {allowed}, got {method}' },
+  client_closed: { status: 499, type: 'Cancelled', message: 'the client closed the connection' },
+  request_timeout: {
+    status: 408,
+    type: 'Timeout',
+    message: 'expected the whole request within {seconds} s, got a slower client',
+  },
+  // Models
+  unknown_model: { status: 404, type: 'NotFound', message: 'expected one of {known}, got model {got}' },
+  unknown_version: {
+    status: 404,
+    type: 'NotFound',
+    message: 'expected a version or label of {model} ({known}), got {got}',
+  },
+  model_refused: { status: 422, type: 'ModelRefused', message: '{model}@{version} was refused: {reason}' },
+  model_not_ready: { status: 503, type: 'Unhealthy', message: '{model} is not ready: {reason}' },
+  model_in_use: { status: 409, type: 'Conflict', message: '{model}@{version} cannot be unloaded: {reason}' },
+  invalid_manifest: { status: 422, type: 'ModelRefused', message: '{file}: expected {expected}, got {got} ({field})' },
+  unsafe_path: {
+    status: 422,
+    type: 'ModelRefused',
+    message: '{file}: expected a path inside the model folder, got {got}',
+  },
+  hash_mismatch: { status: 422, type: 'ModelRefused', message: '{file}: expected sha256 {expected}, got {got}' },
+  // Load and time
+  overloaded: {
+    status: 429,
+    type: 'Overloaded',
+    message: 'Model is overloaded: expected wait {waitMs} ms; retry after {seconds} s',
+  },
+  deadline_exceeded: { status: 504, type: 'Timeout', message: 'expected an answer within {deadlineMs} ms, got none' },
+  shutting_down: { status: 503, type: 'Unhealthy', message: 'the server is shutting down' },
+  // The engine
+  inference_failed: { status: 500, type: 'Backend', message: 'Backend error: {reason}' },
+  host_lost: { status: 503, type: 'Backend', message: 'the inference host was lost twice with this batch: {reason}' },
+  not_a_number: { status: 424, type: 'Backend', message: 'score is NaN (row {row})' },
+  provider_unavailable: {
+    status: 500,
+    type: 'Backend',
+    message: 'expected provider {provider}, got {available}; {cure}',
+  },
+  // Experiments
+  unknown_experiment: { status: 404, type: 'NotFound', message: 'expected one of {known}, got experiment {got}' },
+  unknown_request: {
+    status: 404,
+    type: 'NotFound',
+    message: 'expected a request id or unit seen in the last {days} days, got {got}',
+  },
+  invalid_experiments: { status: 422, type: 'Validation', message: '{file}: expected {expected}, got {got} ({field})' },
+  // Commands
+  invalid_config: { status: 500, type: 'Config', message: 'the configuration has {count} fault(s):\n{faults}' },
+  invalid_input: { status: 422, type: 'Validation', message: '{where}: expected {expected}, got {got}' },
+  unsupported_op: { status: 422, type: 'Unsupported', message: 'no gradient rule for op {op} (node {node})' },
+  invalid_graph: { status: 422, type: 'ModelRefused', message: '{where}: expected {expected}, got {got}' },
+  training_diverged: { status: 500, type: 'Training', message: 'training stopped at step {step}: {reason}' },
+  internal: {
+    status: 500,
+    type: 'Internal',
+    message: 'an unexpected failure; the log has it under request id {requestId}',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+export type ErrorParams = Readonly<Record<string, string | number | boolean>>;
+
+function render(template: string, params: ErrorParams): string {
+  return template.replace(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
+}
+
+/** A failure with a code of the catalogue. Throw it anywhere; the edge (HTTP middleware or CLI) renders it. */
+export class WinnowError extends Error {
+  override readonly name = 'WinnowError';
+  readonly code: ErrorCode;
+  readonly params: ErrorParams;
+
+  constructor(code: ErrorCode, params: ErrorParams = {}, options?: ErrorOptions) {
+    super(render(CATALOGUE[code].message, params), options);
+    this.code = code;
+    this.params = params;
+  }
+
+  get status(): number {
+    return CATALOGUE[this.code].status;
+  }
+
+  get type(): string {
+    return CATALOGUE[this.code].type;
+  }
+}
+
+/** Names a value for *expected X, got Y*: its type, and a short excerpt where that helps. */
+export function describe(value: unknown): string {
+  if (value === null) return 'null';
+  if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === 'string') return value.length > 60 ? `"${value.slice(0, 57)}…" (string)` : `"${value}" (string)`;
+  if (typeof value === 'number' || typeof value === 'boolean') return `${value} (${typeof value})`;
+  return typeof value;
+}

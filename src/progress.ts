@@ -1,0 +1,65 @@
+import { SingleBar } from 'cli-progress';
+
+/** What long work tells a person: a bar with ETA on a terminal, a log line every few seconds elsewhere. */
+export interface Progress {
+  /** `note` is shown behind the bar (a loss, a file name). */
+  update(done: number, note?: string): void;
+  stop(): void;
+}
+
+export interface ProgressOptions {
+  readonly stream?: NodeJS.WriteStream;
+  /** Milliseconds between log lines off a terminal. */
+  readonly everyMs?: number;
+  readonly now?: () => number;
+}
+
+function seconds(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000));
+  return s < 60
+    ? `${s} s`
+    : s < 3600
+      ? `${Math.floor(s / 60)} min ${s % 60} s`
+      : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+function barOnTerminal(label: string, total: number, stream: NodeJS.WriteStream): Progress {
+  const bar = new SingleBar({
+    format: `${label} {bar} {percentage}% | {value}/{total} | ETA {eta_formatted} {note}`,
+    stream,
+    hideCursor: true,
+    etaBuffer: 50,
+  });
+  bar.start(total, 0, { note: '' });
+  return { update: (done, note = '') => bar.update(done, { note }), stop: () => bar.stop() };
+}
+
+function linesElsewhere(
+  label: string,
+  total: number,
+  stream: NodeJS.WriteStream,
+  everyMs: number,
+  now: () => number,
+): Progress {
+  const start = now();
+  let last = Number.NEGATIVE_INFINITY;
+  return {
+    update(done, note = '') {
+      const at = now();
+      if (at - last < everyMs && done < total) return;
+      last = at;
+      const eta = done > 0 ? seconds(((at - start) / done) * (total - done)) : '?';
+      stream.write(
+        `${label} ${done}/${total} (${((100 * done) / Math.max(1, total)).toFixed(1)} %), ETA ${eta}${note ? ` ${note}` : ''}\n`,
+      );
+    },
+    stop() {},
+  };
+}
+
+/** Starts a progress display of `total` units on standard error (so that standard output stays clean for data). */
+export function startProgress(label: string, total: number, options: ProgressOptions = {}): Progress {
+  const stream = options.stream ?? process.stderr;
+  if (stream.isTTY) return barOnTerminal(label, total, stream);
+  return linesElsewhere(label, total, stream, options.everyMs ?? 5000, options.now ?? Date.now);
+}

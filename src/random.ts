@@ -1,0 +1,75 @@
+/**
+ * A seeded generator (xoshiro128**, Blackman and Vigna 2018) whose whole state can be saved and restored, so that a resumed job draws
+ * what the uninterrupted one would have drawn.
+ */
+export interface Random {
+  /** Uniform in [0, 1), 32 bits. */
+  next(): number;
+  /** Uniform whole number in [0, n). */
+  below(n: number): number;
+  /** Standard normal (polar method). */
+  normal(): number;
+  /** Fisher–Yates, in place. */
+  shuffle<T>(items: T[]): T[];
+  state(): readonly number[];
+}
+
+function splitMix(seed: number): () => number {
+  let x = seed >>> 0;
+  return () => {
+    x = (x + 0x9e3779b9) >>> 0;
+    let z = x;
+    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
+    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+    return (z ^ (z >>> 16)) >>> 0;
+  };
+}
+
+/** Derives a 32-bit seed from a seed and any names, so that independent streams never share draws (FNV-1a). */
+export function deriveSeed(seed: number, ...names: readonly (string | number)[]): number {
+  let hash = 0x811c9dc5 ^ seed;
+  for (const character of names.join('\u0000')) hash = Math.imul(hash ^ character.codePointAt(0)!, 0x01000193);
+  return hash >>> 0;
+}
+
+export function createRandom(seed: number | readonly number[]): Random {
+  const s = new Uint32Array(4);
+  if (typeof seed === 'number') {
+    const mix = splitMix(seed);
+    for (let i = 0; i < 4; i++) s[i] = mix();
+  } else s.set(seed);
+  const rotate = (x: number, k: number) => (x << k) | (x >>> (32 - k));
+  const bits = (): number => {
+    const result = Math.imul(rotate(Math.imul(s[1]!, 5), 7), 9) >>> 0;
+    const t = s[1]! << 9;
+    s[2]! ^= s[0]!;
+    s[3]! ^= s[1]!;
+    s[1]! ^= s[2]!;
+    s[0]! ^= s[3]!;
+    s[2]! ^= t;
+    s[3] = rotate(s[3]!, 11);
+    return result;
+  };
+  const next = (): number => bits() / 4294967296;
+  const below = (n: number): number => Math.floor(next() * n);
+  return {
+    next,
+    below,
+    normal() {
+      for (;;) {
+        const u = 2 * next() - 1;
+        const v = 2 * next() - 1;
+        const r = u * u + v * v;
+        if (r > 0 && r < 1) return u * Math.sqrt((-2 * Math.log(r)) / r);
+      }
+    },
+    shuffle(items) {
+      for (let i = items.length - 1; i > 0; i--) {
+        const j = below(i + 1);
+        [items[i], items[j]] = [items[j]!, items[i]!];
+      }
+      return items;
+    },
+    state: () => [...s],
+  };
+}
