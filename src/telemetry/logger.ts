@@ -1,0 +1,62 @@
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { WinnowError } from '../errors.ts';
+
+export type { Logger } from 'pino';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** Names of fields that hold what a client wrote or proves who he is; their values never reach the log, up to two levels deep. */
+const SECRET_FIELDS = [
+  'authorization',
+  'cookie',
+  'key',
+  'token',
+  'password',
+  'query',
+  'texts',
+  'documents',
+  'passages',
+  'text',
+  'body',
+];
+
+/** A name with a dash (`x-api-key`) has to be quoted in pino's path language. */
+const SECRET_HEADERS = ['x-api-key', 'proxy-authorization', 'set-cookie'];
+
+const redactedPaths = [
+  ...SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
+  ...SECRET_HEADERS.flatMap((header) => [`["${header}"]`, `*["${header}"]`, `*.*["${header}"]`]),
+];
+
+/**
+ * An error as the log shows it. What a client got wrong is told by code and field only: the message quotes what he sent. A fault of ours
+ * keeps message, stack and cause.
+ */
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { message: String(error) };
+  if (error instanceof WinnowError && error.status < 500)
+    return { code: error.code, status: error.status, ...(error.params.field ? { field: error.params.field } : {}) };
+  return {
+    ...(error instanceof WinnowError ? { code: error.code, status: error.status } : { type: error.name }),
+    message: error.message,
+    stack: error.stack,
+    ...(error.cause === undefined ? {} : { cause: serializeError(error.cause) }),
+  };
+}
+
+/**
+ * One JSON object a line on standard output (or `destination`): `time` in ISO 8601, `level` as a word, `msg`.
+ * Document text, keys and cookies are redacted by field name, client errors are shown without what the client sent.
+ */
+export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: {},
+    messageKey: 'msg',
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: redactedPaths, censor: '[redacted]' },
+    serializers: { err: serializeError, error: serializeError },
+  };
+  return destination ? pino(options, destination) : pino(options);
+}

@@ -1,0 +1,216 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import {
+  Counter,
+  type CounterConfiguration,
+  collectDefaultMetrics,
+  Gauge,
+  type GaugeConfiguration,
+  Histogram,
+  type HistogramConfiguration,
+  Registry,
+} from 'prom-client';
+
+/*
+ * Every metric of the service stands in this table and nowhere else. Names follow Prometheus' rules: base units (seconds, bytes), `_total`
+ * on counters. docs/metrics.md is made from it.
+ */
+
+/** 1 ms to 60 s; dense where an interactive answer lies. */
+const LATENCY = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+const TOKENS = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768];
+const PASSAGES = [1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
+
+interface Shape {
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly buckets?: readonly number[];
+}
+
+const counter = <const L extends readonly string[]>(name: string, help: string, labels: L) =>
+  ({ kind: 'counter', name, help, labels }) as const;
+const gauge = <const L extends readonly string[]>(name: string, help: string, labels: L) =>
+  ({ kind: 'gauge', name, help, labels }) as const;
+const histogram = <const L extends readonly string[]>(
+  name: string,
+  help: string,
+  labels: L,
+  buckets: readonly number[],
+) => ({ kind: 'histogram', name, help, labels, buckets }) as const;
+
+export const METRICS = {
+  // Requests
+  requests: counter('winnow_requests_total', 'Re-ranking requests answered, by HTTP status.', [
+    'model',
+    'version',
+    'dialect',
+    'lane',
+    'status',
+  ]),
+  requestSeconds: histogram(
+    'winnow_request_duration_seconds',
+    'From the whole request read to its answer written.',
+    ['model', 'version', 'dialect', 'lane'],
+    LATENCY,
+  ),
+  requestPassages: histogram('winnow_request_passages', 'Passages in a request.', ['dialect'], PASSAGES),
+  requestsInFlight: gauge('winnow_requests_in_flight', 'Re-ranking requests being answered now.', []),
+  errors: counter('winnow_errors_total', 'Answers with an error, by code of the catalogue (docs/errors.md).', [
+    'code',
+    'dialect',
+  ]),
+  pairs: counter('winnow_pairs_scored_total', 'Query-passage pairs in answers with scores.', ['model', 'version']),
+  truncatedPassages: counter('winnow_truncated_passages_total', 'Passages of which text was left out.', [
+    'model',
+    'version',
+  ]),
+  // Stages of a request
+  tokenizeSeconds: histogram(
+    'winnow_tokenize_duration_seconds',
+    'Tokenising one request: its query, its passages, the pairs.',
+    ['model', 'version'],
+    LATENCY,
+  ),
+  queueSeconds: histogram(
+    'winnow_queue_wait_seconds',
+    'From submission of a request to the start of its first batch.',
+    ['model', 'version', 'lane'],
+    LATENCY,
+  ),
+  inferSeconds: histogram(
+    'winnow_infer_duration_seconds',
+    "A request's share, by tokens, of the engine time of its batches.",
+    ['model', 'version', 'provider'],
+    LATENCY,
+  ),
+  // Batches
+  batchSeconds: histogram(
+    'winnow_batch_duration_seconds',
+    'Engine time of one batch.',
+    ['model', 'version', 'lane', 'provider'],
+    LATENCY,
+  ),
+  batchRows: histogram('winnow_batch_rows', 'Rows in a batch.', ['model', 'version', 'provider'], ROWS),
+  batchTokens: histogram(
+    'winnow_batch_tokens',
+    'Tokens in a batch, padding included.',
+    ['model', 'version', 'provider'],
+    TOKENS,
+  ),
+  tokens: counter('winnow_tokens_total', 'Tokens scored, padding left out.', ['model', 'version']),
+  paddingTokens: counter('winnow_padding_tokens_total', 'Padding scored beside them.', ['model', 'version']),
+  paddingRatio: gauge(
+    'winnow_padding_ratio',
+    'Padding tokens ÷ all tokens scored since start (0: none is wasted).',
+    [],
+  ),
+  // Queue
+  queueTokens: gauge('winnow_queue_tokens', 'Tokens waiting for a batch.', []),
+  queueRows: gauge('winnow_queue_rows', 'Rows waiting for a batch.', []),
+  queueJobs: gauge('winnow_queue_jobs', 'Requests with rows waiting for a batch; the autoscaler follows it.', []),
+  shedRows: counter('winnow_shed_rows_total', 'Rows that left without a score.', ['reason', 'lane']),
+  // Inference hosts
+  hosts: gauge('winnow_hosts', 'Inference hosts that can run batches.', ['provider']),
+  hostStarts: counter('winnow_host_starts_total', 'Inference hosts started, the first ones included.', []),
+  hostEnds: counter(
+    'winnow_host_ends_total',
+    'Inference hosts that ended: crashed, killed (batch timed out), recycled (memory).',
+    ['reason'],
+  ),
+  batchRetries: counter('winnow_batch_retries_total', 'Batches run again: host lost, or split after a failure.', [
+    'reason',
+  ]),
+  hostRss: gauge('winnow_host_resident_memory_bytes', 'Resident memory of an inference host.', ['host']),
+  // Caches
+  cacheHits: counter('winnow_cache_hits_total', 'Look-ups answered by a cache (tokens, scores).', ['cache']),
+  cacheMisses: counter('winnow_cache_misses_total', 'Look-ups a cache could not answer.', ['cache']),
+  cacheBytes: gauge('winnow_cache_bytes', 'Memory a cache accounts for.', ['cache']),
+  // Registry
+  modelInfo: gauge('winnow_model_info', '1 for each version in memory.', ['model', 'version', 'variant', 'provider']),
+  modelBytes: gauge('winnow_model_bytes', 'Memory of a loaded version, over all hosts.', ['model', 'version']),
+  admissionsRefused: counter('winnow_admissions_refused_total', 'Versions refused before they could serve.', [
+    'model',
+    'version',
+  ]),
+  modelLoads: counter('winnow_model_loads_total', 'Versions loaded.', ['model', 'version']),
+  modelUnloads: counter('winnow_model_unloads_total', 'Versions unloaded.', ['model', 'version']),
+  // Process
+  info: gauge('winnow_info', '1; the labels name the build and its engine.', ['version', 'node', 'provider']),
+  ready: gauge('winnow_ready', '1 while /health/ready answers 200.', []),
+  eventLoopDelay: gauge('winnow_event_loop_delay_seconds', 'Delay of the front process, since the last scrape.', [
+    'quantile',
+  ]),
+} as const satisfies Record<string, Shape>;
+
+type Table = typeof METRICS;
+type Instrument<S extends Shape> = S['kind'] extends 'counter'
+  ? Counter<S['labels'][number]>
+  : S['kind'] extends 'gauge'
+    ? Gauge<S['labels'][number]>
+    : Histogram<S['labels'][number]>;
+
+/** One instrument a row of the table, under the row's key, and the registry that renders them. */
+export type Metrics = { readonly [K in keyof Table]: Instrument<Table[K]> } & {
+  readonly registry: Registry;
+  /** Text in Prometheus' exposition format, and its content type. */
+  render(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Stops the event loop's monitor. */
+  close(): void;
+};
+
+function build(shape: Shape, registry: Registry): Counter | Gauge | Histogram {
+  const common = { name: shape.name, help: shape.help, labelNames: [...shape.labels], registers: [registry] };
+  if (shape.kind === 'counter') return new Counter(common satisfies CounterConfiguration<string>);
+  if (shape.kind === 'gauge') return new Gauge(common satisfies GaugeConfiguration<string>);
+  return new Histogram({
+    ...common,
+    buckets: [...(shape.buckets ?? LATENCY)],
+  } satisfies HistogramConfiguration<string>);
+}
+
+/** Quantiles of the event loop's delay in seconds, since the last reading. */
+function watchEventLoop() {
+  const resolution = 10;
+  const delay = monitorEventLoopDelay({ resolution });
+  delay.enable();
+  // Node records the time between two ticks of a timer: the timer's own period is no delay.
+  const seconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - resolution / 1e3);
+  return {
+    read(): [quantile: string, seconds: number][] {
+      const quantiles = [0.5, 0.9, 0.99].map((q): [string, number] => [String(q), seconds(delay.percentile(100 * q))]);
+      quantiles.push(['1', seconds(delay.max)]);
+      delay.reset();
+      return quantiles;
+    },
+    close: () => {
+      delay.disable();
+    },
+  };
+}
+
+async function total(counter: Counter): Promise<number> {
+  return (await counter.get()).values.reduce((sum, { value }) => sum + value, 0);
+}
+
+/** Makes all metrics in a registry of their own, so that two servers in one process share nothing. */
+export function createMetrics(options: { readonly processMetrics?: boolean } = {}): Metrics {
+  const registry = new Registry();
+  const built = Object.fromEntries(Object.entries(METRICS).map(([key, shape]) => [key, build(shape, registry)]));
+  const instruments = built as unknown as { [K in keyof Table]: Instrument<Table[K]> };
+  if (options.processMetrics ?? true) collectDefaultMetrics({ register: registry });
+  const delay = watchEventLoop();
+  return {
+    ...instruments,
+    registry,
+    async render() {
+      for (const [quantile, seconds] of delay.read()) instruments.eventLoopDelay.set({ quantile }, seconds);
+      // Read from the two counters, so that it cannot disagree with them.
+      const padding = await total(instruments.paddingTokens);
+      instruments.paddingRatio.set(padding / Math.max(1, padding + (await total(instruments.tokens))));
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
+    close: delay.close,
+  };
+}

@@ -1,0 +1,164 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { childContext, formatTraceparent, parseTraceparent } from '../../src/telemetry/trace-context.ts';
+import { createTracing, passThrough, tracesUrl } from '../../src/telemetry/tracing.ts';
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+const SPAN = '00f067aa0ba902b7';
+
+describe('traceparent', () => {
+  it("reads the recommendation's example", () => {
+    expect(parseTraceparent(`00-${TRACE}-${SPAN}-01`)).toEqual({ traceId: TRACE, spanId: SPAN, sampled: true });
+    expect(parseTraceparent(`00-${TRACE}-${SPAN}-00`, 'rojo=1')).toEqual({
+      traceId: TRACE,
+      spanId: SPAN,
+      sampled: false,
+      state: 'rojo=1',
+    });
+  });
+
+  it.each([
+    ['nothing', undefined],
+    ['an empty header', ''],
+    ['upper case', `00-${TRACE.toUpperCase()}-${SPAN}-01`],
+    ['a trace id of zeros', `00-${'0'.repeat(32)}-${SPAN}-01`],
+    ['a span id of zeros', `00-${TRACE}-${'0'.repeat(16)}-01`],
+    ['version ff', `ff-${TRACE}-${SPAN}-01`],
+    ['version 00 with more behind', `00-${TRACE}-${SPAN}-01-more`],
+    ['a short trace id', `00-${TRACE.slice(1)}-${SPAN}-01`],
+  ])('takes %s for absent', (_name, header) => {
+    expect(parseTraceparent(header)).toBeUndefined();
+  });
+
+  it('reads a later version by the fields it knows', () => {
+    expect(parseTraceparent(`cc-${TRACE}-${SPAN}-09-what-ever`)).toMatchObject({ traceId: TRACE, sampled: true });
+  });
+
+  it('round-trips', () => {
+    const hex = (digits: number) =>
+      fc.stringMatching(new RegExp(`^[0-9a-f]{${digits}}$`)).filter((s) => !/^0+$/.test(s));
+    fc.assert(
+      fc.property(hex(32), hex(16), fc.boolean(), (traceId, spanId, sampled) => {
+        expect(parseTraceparent(formatTraceparent({ traceId, spanId, sampled }))).toEqual({ traceId, spanId, sampled });
+      }),
+    );
+  });
+
+  it('keeps the trace and takes a place of its own below the parent', () => {
+    const parent = parseTraceparent(`00-${TRACE}-${SPAN}-01`);
+    const child = childContext(parent);
+    expect(child).toMatchObject({ traceId: TRACE, sampled: true });
+    expect(child.spanId).toMatch(/^[0-9a-f]{16}$/);
+    expect(child.spanId).not.toBe(SPAN);
+    expect(childContext(undefined).traceId).not.toBe(childContext(undefined).traceId);
+  });
+});
+
+describe('tracing without a collector', () => {
+  it('hands the trace on', async () => {
+    const tracing = await createTracing();
+    expect(tracing).toBe(passThrough);
+    const span = tracing.startRequest('rerank', `00-${TRACE}-${SPAN}-01`, 'a=b');
+    expect(span.traceparent).toMatch(new RegExp(`^00-${TRACE}-[0-9a-f]{16}-01$`));
+    expect(span.context.state).toBe('a=b');
+  });
+});
+
+interface OtlpSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId?: string;
+  readonly name: string;
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
+  readonly attributes: { key: string; value: Record<string, unknown> }[];
+  readonly status: { code?: number; message?: string };
+}
+
+describe('tracing to a collector', () => {
+  const received: { path: string; spans: OtlpSpan[]; service: unknown }[] = [];
+  const collector = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString());
+      for (const { resource, scopeSpans } of resourceSpans)
+        received.push({
+          path: request.url ?? '',
+          spans: scopeSpans.flatMap((s: { spans: OtlpSpan[] }) => s.spans),
+          service: resource.attributes.find((a: { key: string }) => a.key === 'service.name')?.value.stringValue,
+        });
+      response.setHeader('content-type', 'application/json').end('{}');
+    });
+  });
+  let endpoint = '';
+  beforeAll(async () => {
+    await once(collector.listen(0, '127.0.0.1'), 'listening');
+    endpoint = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
+  });
+  afterAll(() => new Promise((done) => collector.close(done)));
+
+  it('sends a request with its stages below the caller', async () => {
+    const tracing = await createTracing({ endpoint, serviceVersion: '1.2.3' });
+    const span = tracing.startRequest('rerank', `00-${TRACE}-${SPAN}-01`);
+    const start = Date.UTC(2026, 0, 2);
+    span.stage('tokenize', start, start + 4);
+    span.stage('infer', start + 4, start + 10, { 'winnow.batches': 2 });
+    span.end({ 'winnow.model': 'm@1' });
+    await tracing.close();
+    const { path, spans, service } = received.at(-1)!;
+    expect(path).toBe('/v1/traces');
+    expect(service).toBe('winnow');
+    const byName = Object.fromEntries(spans.map((s) => [s.name, s]));
+    expect(byName.rerank).toMatchObject({ traceId: TRACE, parentSpanId: SPAN });
+    expect(span.traceparent).toBe(`00-${TRACE}-${byName.rerank!.spanId}-01`);
+    expect(byName.rerank!.attributes).toContainEqual({ key: 'winnow.model', value: { stringValue: 'm@1' } });
+    expect(byName.infer).toMatchObject({ traceId: TRACE, parentSpanId: byName.rerank!.spanId });
+    const took = BigInt(byName.infer!.endTimeUnixNano) - BigInt(byName.infer!.startTimeUnixNano);
+    expect(took).toBe(6_000_000n);
+  });
+
+  it("marks a server's fault as an error and a client's mistake not", async () => {
+    const tracing = await createTracing({ endpoint: `${endpoint}/v1/traces` });
+    tracing.startRequest('ours').end({}, { code: 'inference_failed', status: 500 });
+    tracing.startRequest('theirs').end({}, { code: 'invalid_field', status: 422 });
+    await tracing.close();
+    const spans = Object.fromEntries(received.at(-1)!.spans.map((s) => [s.name, s]));
+    expect(spans.ours!.status).toMatchObject({ code: 2, message: 'inference_failed' });
+    expect(spans.theirs!.status.code ?? 0).toBe(0);
+    expect(spans.theirs!.attributes).toContainEqual({ key: 'error.type', value: { stringValue: 'invalid_field' } });
+  });
+
+  it("keeps the caller's decision not to sample, and samples none of its own at ratio 0", async () => {
+    const before = received.length;
+    const tracing = await createTracing({ endpoint, ratio: 0 });
+    const unsampled = tracing.startRequest('a', `00-${TRACE}-${SPAN}-00`);
+    expect(unsampled.traceparent).toMatch(new RegExp(`^00-${TRACE}-[0-9a-f]{16}-00$`));
+    unsampled.end();
+    tracing.startRequest('b').end();
+    await tracing.close();
+    expect(received).toHaveLength(before);
+  });
+
+  it('tells of a collector that is not there, and harms nobody', async () => {
+    const failures: Error[] = [];
+    const refusing = createServer((_, response) => response.writeHead(400).end());
+    await once(refusing.listen(0, '127.0.0.1'), 'listening');
+    const url = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`;
+    const tracing = await createTracing({ endpoint: url, onExportError: (error) => failures.push(error) });
+    tracing.startRequest('a').end();
+    await tracing.close();
+    refusing.close();
+    expect(failures).toHaveLength(1);
+  });
+
+  it('adds the default path to a bare address only', () => {
+    expect(tracesUrl('http://c:4318')).toBe('http://c:4318/v1/traces');
+    expect(tracesUrl('http://c:4318/')).toBe('http://c:4318/v1/traces');
+    expect(tracesUrl('https://c/otlp/v1/traces')).toBe('https://c/otlp/v1/traces');
+    expect(tracesUrl('https://c/otlp')).toBe('https://c/otlp/v1/traces');
+  });
+});
