@@ -1,0 +1,81 @@
+import type { DataType } from './dtypes.ts';
+import { freezeGraph, type Graph, type Model, type ValueInfo } from './graph.ts';
+import { type Feeds, type RunOptions, runOnce } from './session.ts';
+import { numbers, sizeOf, type Tensor, tensor } from './tensor.ts';
+
+export interface Probed {
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+  /** Values of small integer tensors (shapes, axes, indices); floats are not kept. */
+  readonly value?: readonly number[];
+}
+
+export type Shapes = ReadonlyMap<string, Probed>;
+
+/** Sizes of the probing batch: different from each other and from what encoders are made of, so that equal sizes mean the same thing. */
+export const PROBE_BATCH = 3;
+export const PROBE_LENGTH = 7;
+
+/**
+ * A tiny batch for the inputs of an encoder: token ids 0 to 6 in every row, a mask of ones with the last row two short, token types 0 and 1.
+ * Symbolic first dims become `batch`, second ones `length`; inputs of other rank or type get zeros.
+ */
+export function probeFeeds(inputs: readonly ValueInfo[], batch = PROBE_BATCH, length = PROBE_LENGTH): Feeds {
+  const feeds: Record<string, Tensor> = {};
+  for (const { name, dtype = 'float32', dims } of inputs) {
+    const sizes = (dims ?? []).map((d, axis) => (typeof d === 'number' && d > 0 ? d : axis === 0 ? batch : length));
+    feeds[name] = tensor(dtype, sizes, fill(name, sizes, length));
+  }
+  return feeds;
+}
+
+function fill(name: string, sizes: readonly number[], length: number): number[] {
+  const count = sizeOf(sizes);
+  const column = (i: number): number => i % length;
+  const lastRow = (i: number): boolean => i >= count - length;
+  if (/mask/i.test(name))
+    return Array.from({ length: count }, (_, i) => +!(count > length && lastRow(i) && column(i) >= length - 2));
+  if (/type|segment/i.test(name)) return Array.from({ length: count }, (_, i) => +(column(i) * 2 >= length));
+  if (/position/i.test(name)) return Array.from({ length: count }, (_, i) => column(i));
+  return /id|token|word/i.test(name)
+    ? Array.from({ length: count }, (_, i) => column(i) + 1)
+    : new Array<number>(count).fill(0);
+}
+
+/** Integer tensors up to this many elements are kept with their values. */
+const KEEP = 4096;
+
+/**
+ * Type and dims of every value of the graph, found by running it once with every value as an output. Values inside subgraphs are not
+ * reached. Floats flow through, so feeds must be fit to run.
+ * @throws WinnowError `invalid_graph` if the engine refuses the graph or the feeds.
+ */
+export async function probeShapes(
+  model: Model,
+  feeds: Feeds = probeFeeds(model.graph.inputs),
+  options: RunOptions = {},
+): Promise<Shapes> {
+  const results = await runOnce({ ...model, graph: everyOutput(model.graph) }, feeds, options);
+  const shapes = new Map<string, Probed>();
+  for (const source of [model.graph.initializers, new Map(Object.entries(feeds)), new Map(Object.entries(results))])
+    for (const [name, value] of source) shapes.set(name, describeTensor(value));
+  return shapes;
+}
+
+function everyOutput(graph: Graph): Graph {
+  const listed = new Set(graph.outputs.map((o) => o.name));
+  const more: ValueInfo[] = [];
+  for (const node of graph.nodes)
+    for (const name of node.outputs)
+      if (name !== '' && !listed.has(name)) {
+        listed.add(name);
+        more.push({ name });
+      }
+  return freezeGraph({ ...graph, outputs: [...graph.outputs, ...more] });
+}
+
+export function describeTensor(t: Tensor): Probed {
+  const { dtype, dims } = t;
+  const whole = dtype === 'int64' || dtype === 'int32' || dtype === 'bool';
+  return whole && sizeOf(dims) <= KEEP ? { dtype, dims, value: numbers(t) } : { dtype, dims };
+}

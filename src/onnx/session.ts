@@ -1,0 +1,73 @@
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { WinnowError } from '../errors.ts';
+import type { DataType } from './dtypes.ts';
+import type { Model } from './graph.ts';
+import { encodeModel } from './protobuf.ts';
+import { type Tensor, tensorOf, view } from './tensor.ts';
+
+/*
+ * The one place of this layer that runs a graph: for probing shapes, folding constants, checking gradients. Servers and trainers make
+ * their sessions in `inference/providers`.
+ */
+
+export type Feeds = Readonly<Record<string, Tensor>>;
+export type Results = Readonly<Record<string, Tensor>>;
+
+export interface RunOptions {
+  readonly threads?: number;
+  readonly level?: 'disabled' | 'basic' | 'extended' | 'all';
+}
+
+export function toOrt(t: Tensor): OrtTensor {
+  return new OrtTensor(t.dtype as 'float32', view(t) as Float32Array, t.dims as number[]);
+}
+
+export const fromOrt = (t: OrtTensor): Tensor => tensorOf(t.type as DataType, t.dims, t.data as Float32Array);
+
+export interface Runner {
+  readonly outputs: readonly string[];
+  run(feeds: Feeds, outputs?: readonly string[]): Promise<Results>;
+  close(): Promise<void>;
+}
+
+/** @throws WinnowError `invalid_graph` with the engine's reason, which names the node. */
+export async function openRunner(model: Model | Uint8Array, options: RunOptions = {}): Promise<Runner> {
+  const bytes = model instanceof Uint8Array ? model : encodeModel(model);
+  const session = await InferenceSession.create(bytes, {
+    intraOpNumThreads: options.threads ?? 1,
+    graphOptimizationLevel: options.level ?? 'disabled',
+    logSeverityLevel: 3,
+  }).catch((error: unknown) => {
+    throw engineFault('loading the graph', error);
+  });
+  return {
+    outputs: session.outputNames,
+    async run(feeds, outputs) {
+      const known = Object.entries(feeds).filter(([name]) => session.inputNames.includes(name));
+      const ort = Object.fromEntries(known.map(([name, t]) => [name, toOrt(t)]));
+      const found = await session.run(ort, outputs ?? session.outputNames).catch((error: unknown) => {
+        throw engineFault('running the graph', error);
+      });
+      return Object.fromEntries(Object.entries(found).map(([name, t]) => [name, fromOrt(t as OrtTensor)]));
+    },
+    close: () => session.release(),
+  };
+}
+
+function engineFault(where: string, error: unknown): WinnowError {
+  return new WinnowError(
+    'invalid_graph',
+    { where, expected: 'a graph the engine accepts', got: (error as Error).message },
+    { cause: error },
+  );
+}
+
+/** Runs a model once. */
+export async function runOnce(model: Model, feeds: Feeds, options: RunOptions = {}): Promise<Results> {
+  const runner = await openRunner(model, options);
+  try {
+    return await runner.run(feeds);
+  } finally {
+    await runner.close();
+  }
+}

@@ -1,0 +1,93 @@
+import { DATA_TYPES, type DataType, type NumberArray } from './dtypes.ts';
+
+/** An immutable tensor: little-endian bytes, row-major. */
+export interface Tensor {
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, d) => product * d, 1);
+
+/** Takes over `data` without copying it. */
+export function tensorOf(dtype: DataType, dims: readonly number[], data: NumberArray): Tensor {
+  const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  return Object.freeze({ dtype, dims: Object.freeze([...dims]), bytes });
+}
+
+/** Rounds `values` to `dtype`. bfloat16 rounds to nearest, ties to even. */
+export function tensor(dtype: DataType, dims: readonly number[], values: Iterable<number | bigint>): Tensor {
+  const { view, bytes } = DATA_TYPES[dtype];
+  const list = [...values];
+  const data = view(new ArrayBuffer(list.length * bytes), 0, list.length);
+  for (let i = 0; i < list.length; i++) write(dtype, data, i, list[i]!);
+  return tensorOf(dtype, dims, data);
+}
+
+const INT64_MAX = 9223372036854775807n;
+
+/** Whole numbers past 2^53 come as the doubles nearest to them: 2^63 - 1 must not wrap. */
+export function toInt64(value: number | bigint): bigint {
+  const whole = typeof value === 'bigint' ? value : BigInt(Math.trunc(value));
+  return whole > INT64_MAX ? INT64_MAX : whole < -INT64_MAX - 1n ? -INT64_MAX - 1n : whole;
+}
+
+function write(dtype: DataType, data: NumberArray, index: number, value: number | bigint): void {
+  if (data instanceof BigInt64Array) data[index] = toInt64(value);
+  else if (data instanceof BigUint64Array) data[index] = BigInt(value);
+  else data[index] = dtype === 'bfloat16' ? bfloat16Bits(Number(value)) : Number(value);
+}
+
+function bfloat16Bits(value: number): number {
+  const bits = new Uint32Array(new Float32Array([value]).buffer)[0]!;
+  return Number.isNaN(value) ? 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+/** The numbers as a typed array over the tensor's own bytes (copied only where they are not aligned). Do not write to it. */
+export function view(t: Tensor): NumberArray {
+  const entry = DATA_TYPES[t.dtype];
+  const aligned = t.bytes.byteOffset % entry.bytes === 0 ? t.bytes : new Uint8Array(t.bytes);
+  return entry.view(aligned.buffer, aligned.byteOffset, aligned.byteLength / entry.bytes);
+}
+
+/** The numbers as doubles; int64 past 2^53 come rounded. */
+export function numbers(t: Tensor): number[] {
+  const data = view(t);
+  if (t.dtype === 'bfloat16') return Array.from(bfloat16ToFloat32(data as Uint16Array));
+  return Array.from(data as ArrayLike<number | bigint>, Number);
+}
+
+function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
+  const wide = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) wide[i] = bits[i]! << 16;
+  return new Float32Array(wide.buffer);
+}
+
+/** The numbers as float32, without a copy where they are that already. Do not write to it. */
+export function float32View(t: Tensor): Float32Array {
+  if (t.dtype === 'bfloat16') return bfloat16ToFloat32(view(t) as Uint16Array);
+  const data = view(t);
+  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number | bigint>, Number);
+}
+
+export const float32 = (dims: readonly number[], values: Iterable<number>): Tensor =>
+  tensorOf('float32', dims, values instanceof Float32Array ? values : Float32Array.from(values));
+
+/** A vector of int64, the type ONNX wants for axes, shapes and the like. */
+export const int64s = (values: readonly number[]): Tensor => tensor('int64', [values.length], values);
+
+/** A tensor of other type with the same numbers. */
+export function castTensor(t: Tensor, dtype: DataType): Tensor {
+  return t.dtype === dtype ? t : tensor(dtype, t.dims, numbers(t));
+}
+
+/** The matrix [m, n] as [n, m]. */
+export function transposeTensor(t: Tensor): Tensor {
+  const [rows, columns] = t.dims as [number, number];
+  const source = view(t);
+  const { view: make, bytes } = DATA_TYPES[t.dtype];
+  const out = make(new ArrayBuffer(t.bytes.byteLength), 0, t.bytes.byteLength / bytes);
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) (out as Float32Array)[j * rows + i] = (source as Float32Array)[i * columns + j]!;
+  return tensorOf(t.dtype, [columns, rows], out);
+}
