@@ -1,0 +1,226 @@
+import { describe, expect, it } from 'vitest';
+import type { ExperimentStore, Exposure, Outcome, UnitRow } from '../../src/experiments/store/types.ts';
+
+let serial = 0;
+
+/** An exposure nobody else has; times and names are the test's. */
+export function exposure(over: Partial<Exposure> & Pick<Exposure, 'experiment' | 'unit' | 'arm'>): Exposure {
+  return {
+    requestId: `r${++serial}`,
+    at: 1000,
+    configHash: 'c0ffee',
+    mode: 'split',
+    unitKind: 'user',
+    hashVersion: 2,
+    models: { a: 'm@1' },
+    forced: false,
+    failed: false,
+    latencyMs: 10,
+    truncated: 0,
+    items: [],
+    ...over,
+  };
+}
+
+const outcome = (over: Partial<Outcome>): Outcome => ({
+  key: `k${++serial}`,
+  at: 2000,
+  metric: 'clicks',
+  value: 1,
+  ...over,
+});
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = [];
+  for await (const item of items) out.push(item);
+  return out;
+}
+
+const unitsOf = async (
+  store: ExperimentStore,
+  experiment: string,
+  until?: number,
+): Promise<Record<string, UnitRow>> => {
+  const rows = await collect(store.units(experiment, { beforeMs: 500, ...(until === undefined ? {} : { until }) }));
+  return Object.fromEntries(rows.map((row) => [row.unit, row]));
+};
+
+/** What every experiment store must do. `open` gives the same database each time. */
+export function experimentStoreContract(name: string, open: () => Promise<ExperimentStore>): void {
+  describe(`experiment store: ${name}`, () => {
+    const withStore = (body: (store: ExperimentStore) => Promise<void>) => async () => {
+      const store = await open();
+      try {
+        await body(store);
+      } finally {
+        await store.close();
+      }
+    };
+
+    it(
+      'sums outcomes by unit, whether they name the request or the unit',
+      withStore(async (store) => {
+        const first = exposure({ experiment: 'sums', unit: 'u1', arm: 'a' });
+        const second = exposure({ experiment: 'sums', unit: 'u2', arm: 'b' });
+        await store.addExposures([first, second, exposure({ experiment: 'sums', unit: 'u1', arm: 'a', at: 1500 })]);
+        expect(await store.addOutcome(outcome({ requestId: first.requestId, value: 2 }))).toBe('stored');
+        expect(await store.addOutcome(outcome({ unit: 'u1', value: 5 }))).toBe('stored');
+        expect(await store.addOutcome(outcome({ unit: 'u2', metric: 'orders', value: 3.5 }))).toBe('stored');
+        const units = await unitsOf(store, 'sums');
+        expect(units.u1).toMatchObject({
+          arm: 'a',
+          firstAt: 1000,
+          exposures: 2,
+          sums: { clicks: 7 },
+          before: {},
+          crossed: false,
+        });
+        expect(units.u2).toMatchObject({ arm: 'b', exposures: 1, sums: { orders: 3.5 } });
+      }),
+    );
+
+    it(
+      'counts a key once',
+      withStore(async (store) => {
+        const e = exposure({ experiment: 'once', unit: 'o1', arm: 'a' });
+        await store.addExposures([e, e]);
+        expect(await store.addOutcome(outcome({ key: 'same', requestId: e.requestId }))).toBe('stored');
+        expect(await store.addOutcome(outcome({ key: 'same', requestId: e.requestId, value: 99 }))).toBe('duplicate');
+        expect((await unitsOf(store, 'once')).o1).toMatchObject({ exposures: 1, sums: { clicks: 1 } });
+      }),
+    );
+
+    it(
+      'refuses outcomes of requests and units it never saw',
+      withStore(async (store) => {
+        expect(await store.addOutcome(outcome({ requestId: 'nobody' }))).toBe('unknown');
+        expect(await store.addOutcome(outcome({ unit: 'nobody' }))).toBe('unknown');
+        expect(await store.knowsUnit('nobody')).toBe(false);
+      }),
+    );
+
+    it(
+      'takes what a unit did before its first exposure as covariate, within the window',
+      withStore(async (store) => {
+        await store.addExposures([exposure({ experiment: 'before', unit: 'b1', arm: 'a', at: 10_000 })]);
+        await store.addOutcome(outcome({ unit: 'b1', at: 9_600, value: 4 }));
+        await store.addOutcome(outcome({ unit: 'b1', at: 9_400, value: 100 }));
+        await store.addOutcome(outcome({ unit: 'b1', at: 10_001, value: 1 }));
+        expect((await unitsOf(store, 'before')).b1).toMatchObject({ before: { clicks: 4 }, sums: { clicks: 1 } });
+      }),
+    );
+
+    it(
+      'leaves forced exposures out and marks units that saw two arms',
+      withStore(async (store) => {
+        await store.addExposures([
+          exposure({ experiment: 'crossed', unit: 'c1', arm: 'a' }),
+          exposure({ experiment: 'crossed', unit: 'c1', arm: 'b' }),
+          exposure({ experiment: 'crossed', unit: 'c2', arm: 'a', forced: true }),
+        ]);
+        const units = await unitsOf(store, 'crossed');
+        expect(units.c1?.crossed).toBe(true);
+        expect(units.c2).toBeUndefined();
+      }),
+    );
+
+    it(
+      'shows the state at an earlier time',
+      withStore(async (store) => {
+        await store.addExposures([
+          exposure({ experiment: 'time', unit: 't1', arm: 'a', at: 100 }),
+          exposure({ experiment: 'time', unit: 't2', arm: 'a', at: 300 }),
+        ]);
+        await store.addOutcome(outcome({ unit: 't1', at: 150 }));
+        await store.addOutcome(outcome({ unit: 't1', at: 250 }));
+        expect(await unitsOf(store, 'time', 200)).toEqual({ t1: expect.objectContaining({ sums: { clicks: 1 } }) });
+      }),
+    );
+
+    it(
+      'gives clicked interleaved exposures with their teams',
+      withStore(async (store) => {
+        const items = [
+          { digest: 'aa', index: 1, score: 0.5, team: 'a', ranks: { a: 0, b: 1 } },
+          { digest: 'bb', index: 0, score: 0.25, team: 'b', ranks: { a: 1, b: 0 } },
+        ];
+        const e = exposure({ experiment: 'mixed', unit: 'i1', arm: 'interleaved', mode: 'interleave', items });
+        await store.addExposures([
+          e,
+          exposure({ experiment: 'mixed', unit: 'i2', arm: 'interleaved', mode: 'interleave', items }),
+        ]);
+        await store.addOutcome(outcome({ requestId: e.requestId, item: 0 }));
+        await store.addOutcome(outcome({ requestId: e.requestId, item: 0 }));
+        const clicked = await collect(store.clicks('mixed', 'clicks'));
+        expect(clicked).toEqual([{ requestId: e.requestId, unit: 'i1', at: 1000, items, clicks: new Map([[0, 2]]) }]);
+      }),
+    );
+
+    it(
+      'counts traffic with nearest-rank percentiles',
+      withStore(async (store) => {
+        await store.addExposures(
+          Array.from({ length: 100 }, (_, i) =>
+            exposure({ experiment: 'traffic', unit: `p${i}`, arm: 'a', latencyMs: i + 1, failed: i < 3 }),
+          ),
+        );
+        expect(await store.traffic('traffic')).toEqual([{ arm: 'a', requests: 100, failed: 3, p50Ms: 50, p95Ms: 95 }]);
+      }),
+    );
+
+    it(
+      'averages shadow figures',
+      withStore(async (store) => {
+        await store.addExposures(
+          [0.5, 1].map((tau, i) =>
+            exposure({ experiment: 'dark', unit: `s${i}`, arm: 'a', mode: 'shadow', shadow: { b: { kendall: tau } } }),
+          ),
+        );
+        expect(await store.shadow('dark')).toEqual({ b: { kendall: 0.75 } });
+      }),
+    );
+
+    it(
+      'pages through more units than one page holds',
+      withStore(async (store) => {
+        const many = Array.from({ length: 5200 }, (_, i) =>
+          exposure({ experiment: 'many', unit: `m${String(i).padStart(5, '0')}`, arm: i % 2 ? 'a' : 'b' }),
+        );
+        await store.addExposures(many);
+        expect(Object.keys(await unitsOf(store, 'many'))).toHaveLength(5200);
+      }),
+    );
+
+    it(
+      'keeps audits and the secret across openings',
+      withStore(async (store) => {
+        const entry = {
+          at: 5,
+          who: 'ada',
+          experiment: 'audited',
+          action: 'created' as const,
+          configHash: 'abc',
+          diff: '+ name',
+        };
+        await store.audit(entry);
+        const again = await open();
+        expect(await again.audits('audited')).toEqual([entry]);
+        expect(await again.secret()).toBe(await store.secret());
+        expect(await store.secret()).toMatch(/^[0-9a-f]{64}$/);
+        await again.close();
+      }),
+    );
+
+    it(
+      'forgets what is older than the retention',
+      withStore(async (store) => {
+        await store.addExposures([
+          exposure({ experiment: 'old', unit: 'x1', arm: 'a', at: -500 }),
+          exposure({ experiment: 'old', unit: 'x2', arm: 'a', at: 500 }),
+        ]);
+        expect(await store.prune(0)).toBe(1);
+        expect(Object.keys(await unitsOf(store, 'old'))).toEqual(['x2']);
+      }),
+    );
+  });
+}
