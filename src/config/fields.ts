@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { Secret } from './secret.ts';
+
+/*
+ * The kinds of setting. Each takes its limits, default and help text and accepts what a file gives (typed YAML) and what the environment or a
+ * flag gives (text). `kind` says in words what is accepted; the same words stand in the help, in the docs and in the fault.
+ */
+
+/** What the help and the docs tell of a setting besides its names. */
+export interface FieldMeta {
+  readonly description: string;
+  readonly kind: string;
+  readonly secret?: true;
+  /** The value names something on disk that has to be there at start. */
+  readonly onDisk?: 'file' | 'folder';
+}
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const SIZE = /^(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)$/;
+const UNIT: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
+
+/** Text that is a number becomes one; anything else stays what it is, for the fault to show. */
+function toNumber(value: unknown): unknown {
+  return typeof value === 'string' && NUMBER.test(value.trim()) ? Number(value) : value;
+}
+
+function toBytes(value: unknown): unknown {
+  const match = typeof value === 'string' ? SIZE.exec(value.trim()) : null;
+  return match ? Number(match[1]) * (UNIT[match[2]!] ?? 1) : toNumber(value);
+}
+
+function toBoolean(value: unknown): unknown {
+  return value === 'true' || value === '1' ? true : value === 'false' || value === '0' ? false : value;
+}
+
+function toList(value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  return value
+    .split(',')
+    .map((item) => item.trim())
+    .filter(Boolean);
+}
+
+const words = (n: number) => n.toLocaleString('en-US', { maximumFractionDigits: 6 }).replaceAll(',', ' ');
+
+function number(schema: z.ZodNumber, read: (value: unknown) => unknown, kind: string, min: number, max: number) {
+  return z.preprocess(read, schema.min(min, `expected ${kind}`).max(max, `expected ${kind}`));
+}
+
+export function integer(min: number, max: number, initial: number, description: string) {
+  const kind = `an integer from ${words(min)} to ${words(max)}`;
+  return number(z.int(`expected ${kind}`), toNumber, kind, min, max)
+    .default(initial)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+export function real(min: number, max: number, initial: number, description: string) {
+  const kind = `a number from ${words(min)} to ${words(max)}`;
+  return number(z.number(`expected ${kind}`), toNumber, kind, min, max)
+    .default(initial)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+/** A number of bytes; text may carry a unit (`64MiB`). */
+export function bytes(min: number, max: number, initial: number, description: string) {
+  const kind = `bytes from ${words(min)} to ${words(max)}, or a size such as 64MiB`;
+  return number(z.int(`expected ${kind}`), toBytes, kind, min, max)
+    .default(initial)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+export function toggle(initial: boolean, description: string) {
+  const kind = 'true or false';
+  return z
+    .preprocess(toBoolean, z.boolean(`expected ${kind}`))
+    .default(initial)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+export function choice<const T extends readonly [string, ...string[]]>(
+  values: T,
+  initial: T[number],
+  description: string,
+) {
+  const kind = `one of ${values.join(', ')}`;
+  return z
+    .enum(values, `expected ${kind}`)
+    .default(initial as z.util.NoUndefined<T[number]>)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+export function text(initial: string, description: string, onDisk?: FieldMeta['onDisk']) {
+  const kind = onDisk ? `the path of a ${onDisk}` : 'text';
+  return z
+    .string(`expected ${kind}`)
+    .min(1, `expected ${kind}`)
+    .default(initial)
+    .meta({ description, kind, ...(onDisk ? { onDisk } : {}) } satisfies FieldMeta);
+}
+
+export function optionalText(description: string, onDisk?: FieldMeta['onDisk']) {
+  const kind = onDisk ? `the path of a ${onDisk}` : 'text';
+  return z
+    .string(`expected ${kind}`)
+    .optional()
+    .meta({ description, kind, ...(onDisk ? { onDisk } : {}) } satisfies FieldMeta);
+}
+
+export function optionalUrl(description: string) {
+  const kind = 'a URL that starts with http:// or https://';
+  return z
+    .url({ protocol: /^https?$/, error: `expected ${kind}` })
+    .optional()
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+export function secret(description: string) {
+  const kind = 'text, kept secret';
+  return z
+    .string(`expected ${kind}`)
+    .transform((value) => new Secret(value))
+    .default(() => new Secret(''))
+    .meta({ description, kind, secret: true } satisfies FieldMeta);
+}
+
+export function list(item: z.ZodString | z.ZodURL, kind: string, description: string) {
+  return z
+    .preprocess(toList, z.array(item, `expected ${kind}`))
+    .default([])
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+/** Origins as browsers send them: scheme and host, no path. */
+export const origin = z
+  .string()
+  .regex(/^(\*|https?:\/\/[^/\s]+)$/, 'expected an origin such as https://app.example.org, or *');

@@ -1,0 +1,78 @@
+import { type Setting, settings, shownDefault } from './settings.ts';
+
+const TITLES: Readonly<Record<string, string>> = {
+  server: 'HTTP server',
+  auth: 'API keys and rate limit',
+  registry: 'Models',
+  inference: 'Inference hosts',
+  tokenization: 'Tokenisation',
+  scheduling: 'Batches and queue',
+  scoreCache: 'Score cache',
+  experiments: 'Experiments',
+  telemetry: 'Logs and traces',
+};
+
+function bySection(): Map<string, Setting[]> {
+  return Map.groupBy(settings(), ({ section }) => section);
+}
+
+function helpOf(setting: Setting): string {
+  const flags = [setting.flag, ...setting.aliases.filter((a) => a.startsWith('-'))].join(', ');
+  const variables = [setting.env, ...setting.aliases.filter((a) => !a.startsWith('-'))].join(', ');
+  return `  ${flags}\n      ${setting.description}\n      ${variables}; ${setting.kind}; default ${shownDefault(setting)}`;
+}
+
+/** Everything `winnow serve` can be told, grouped, with flags, variables, kinds and defaults. */
+export function settingsHelp(): string {
+  const groups = [...bySection()].map(
+    ([section, members]) => `${TITLES[section] ?? section}\n${members.map(helpOf).join('\n')}`,
+  );
+  return `Usage: winnow serve [flags]     (in a checkout also: npm start -- [flags])
+
+Serves the models of a registry folder over HTTP. A setting is looked up as a flag, then in the environment, then in the
+YAML file of --config FILE (or WINNOW_CONFIG), under section.key.
+
+  --config FILE
+      YAML file of settings.
+  --print-config
+      Print the settings in effect and exit; secrets stay hidden.
+  --help
+      Print this and exit.
+
+${groups.join('\n\n')}
+`;
+}
+
+const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
+
+/** The page docs/configuration.md. */
+export function settingsMarkdown(): string {
+  const sections = [...bySection()].map(([section, members]) => {
+    const rows = members.map((setting) => {
+      const others = setting.aliases.map((a) => `, \`${a}\``).join('');
+      const shown = shownDefault(setting);
+      return `| \`${setting.path}\` | \`${setting.env}\`, \`${setting.flag}\`${others} | ${shown === 'unset' ? 'unset' : `\`${shown}\``} | ${cell(setting.description)} Takes ${cell(setting.kind)}. |`;
+    });
+    return `## ${TITLES[section] ?? section}\n\n| in the file | variable, flags | default | |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+  });
+  return `# Settings of \`winnow serve\`
+
+A setting is looked up as a flag, then in the environment, then in the YAML file that \`--config FILE\` or \`WINNOW_CONFIG\` names; what is found
+nowhere has its default. All faults are reported together before anything starts, each with the place it came from; an unknown flag, an unknown
+key in the file and an unknown variable of a section are faults too. Empty variables count as unset. Sizes may carry a unit (\`64MiB\`), lists
+in variables and flags are separated by commas, relative paths start at the working directory.
+
+\`\`\`yaml
+server:
+  port: 8080
+registry:
+  folder: models
+  defaultModel: minilm
+scheduling:
+  maxWaitMs: 2000
+\`\`\`
+
+\`npm start -- --help\` prints this list, \`npm start -- --print-config\` what is in effect (secrets stay hidden).
+
+${sections.join('\n')}`;
+}

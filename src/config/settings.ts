@@ -1,0 +1,63 @@
+import type { z } from 'zod';
+import type { FieldMeta } from './fields.ts';
+import { configSchema } from './schema.ts';
+
+/** Names besides the derived ones: environment variable or flag → path. */
+export const ALIASES: Readonly<Record<string, string>> = {
+  PORT: 'server.port',
+  WINNOW_MODELS: 'registry.folder',
+  WINNOW_EXPERIMENTS: 'experiments.file',
+  '--port': 'server.port',
+  '--host': 'server.host',
+  '--models': 'registry.folder',
+  '--provider': 'inference.provider',
+  '--experiments': 'experiments.file',
+};
+
+/** One setting under all its names. */
+export interface Setting extends FieldMeta {
+  /** `section.key`, its place in the file. */
+  readonly path: string;
+  readonly section: string;
+  readonly env: string;
+  readonly flag: string;
+  /** Other variables and flags for it. */
+  readonly aliases: readonly string[];
+  /** undefined: unset. */
+  readonly default: unknown;
+}
+
+const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+const screaming = (name: string) => kebab(name).replaceAll('-', '_').toUpperCase();
+
+/** What the variables of a section start with. */
+export const variablePrefix = (section: string): string => `WINNOW_${screaming(section)}_`;
+
+/** The sections of the schema as a file with none of them gives them. */
+export const emptyTree = (): Record<string, Record<string, unknown>> =>
+  Object.fromEntries(Object.keys(configSchema.shape).map((section) => [section, {}]));
+
+/** Every setting with its names, in the schema's order. The help, the docs and the parser are all made from this list. */
+export function settings(): readonly Setting[] {
+  const defaults = configSchema.parse(emptyTree()) as Record<string, Record<string, unknown>>;
+  return Object.entries(configSchema.shape).flatMap(([section, object]) =>
+    Object.entries(object.shape as Record<string, z.ZodType>).map(([key, schema]) => {
+      const path = `${section}.${key}`;
+      return {
+        ...(schema.meta() as unknown as FieldMeta),
+        path,
+        section,
+        env: variablePrefix(section) + screaming(key),
+        flag: `--${kebab(section)}-${kebab(key)}`,
+        aliases: Object.keys(ALIASES).filter((name) => ALIASES[name] === path),
+        default: defaults[section]?.[key],
+      };
+    }),
+  );
+}
+
+/** A default as the help and the docs show it. */
+export function shownDefault({ default: value }: Setting): string {
+  if (value === undefined || (Array.isArray(value) && value.length === 0) || String(value) === '') return 'unset';
+  return String(value);
+}
