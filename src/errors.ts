@@ -92,6 +92,7 @@ export const CATALOGUE = {
   // The engine
   inference_failed: { status: 500, type: 'Backend', message: 'Backend error: {reason}' },
   host_lost: { status: 503, type: 'Backend', message: 'the inference host was lost twice with this batch: {reason}' },
+  tokenization_failed: { status: 500, type: 'Tokenizer', message: 'the tokenizer failed: {reason}' },
   not_a_number: { status: 424, type: 'Backend', message: 'score is NaN (row {row})' },
   provider_unavailable: {
     status: 500,

@@ -1,8 +1,11 @@
 /** One query–passage pair as the model sees it. */
 export interface EncodedRow {
-  /** Token ids, special tokens included, no padding. */
+  /** Token ids, special tokens included, no padding. A view: rows of a request share one buffer, so copy before transferring. */
   readonly ids: Int32Array;
-  /** Index where the second segment (token type 1) starts: right behind the first separator. */
+  /**
+   * Index where the second segment (token type 1) starts: right behind the first separator. `ids.length` for models that know one
+   * token type only (RoBERTa, ModernBERT), so that all their types are 0.
+   */
   readonly secondSegment: number;
   /** Whether tokens of the query or the passage were left out. */
   readonly truncated: boolean;
@@ -19,7 +22,9 @@ export interface PairOptions {
   readonly maxLength: number;
   readonly maxQueryTokens: number;
   readonly truncation: Truncation;
-  /** `left` keeps the end of the passage. */
+  /** Tokens of one passage that are used at the most; the rest counts as cut. No limit if absent. */
+  readonly maxPassageTokens?: number | undefined;
+  /** `left` keeps the end of the passage (and, where the query is cut too, of the query). */
   readonly side: 'left' | 'right';
   readonly longPassages: LongPassages;
   readonly windowOverlap: number;
@@ -32,6 +37,8 @@ export interface EncodedRequest {
   readonly passageOf: Int32Array;
   /** One flag a passage: whether text of it was left out of every row. */
   readonly truncated: readonly boolean[];
+  /** One number a passage: tokens the whole pair would have, uncut, special tokens included. */
+  readonly fullLengths: Int32Array;
   /** Tokens over all rows. */
   readonly tokens: number;
 }
@@ -41,6 +48,11 @@ export interface PairTokenizer {
   readonly folder: string;
   /** Id that pads a row; never seen by a reader of EncodedRow. */
   readonly padId: number;
+  /**
+   * Tokenises the query and every passage and assembles the rows. Lone surrogates in a text count as U+FFFD.
+   * @throws WinnowError `invalid_field` where `maxLength` leaves no room, `shutting_down` after close; rejects with the signal's reason
+   * when aborted.
+   */
   encode(
     query: string,
     passages: readonly string[],

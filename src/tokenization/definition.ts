@@ -1,0 +1,199 @@
+import { z } from 'zod';
+import { describe, WinnowError } from '../errors.ts';
+
+/** What `tokenizer.json` says, checked as far as this program relies on it. Truncation and padding settings are dropped on purpose. */
+export interface Definition {
+  /** File the definition came from, for error messages. */
+  readonly file: string;
+  readonly model: Model;
+  readonly addedTokens: readonly AddedToken[];
+  readonly normalizer: Part | null;
+  readonly preTokenizer: Part | null;
+  readonly postProcessor: Part | null;
+  /** The whole object without truncation and padding, as the library wants it. */
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+export type AddedToken = z.infer<typeof addedTokenSchema>;
+export type Part = z.infer<typeof partSchema>;
+export type Model = WordPieceModel | BpeModel | UnigramModel;
+
+export interface WordPieceModel {
+  readonly type: 'WordPiece';
+  readonly vocab: Readonly<Record<string, number>>;
+  readonly unkToken: string;
+  readonly prefix: string;
+  /** Longer words (in code points) become the unknown token. */
+  readonly maxWordLength: number;
+}
+
+export interface BpeModel {
+  readonly type: 'BPE';
+  readonly vocab: Readonly<Record<string, number>>;
+}
+
+export interface UnigramModel {
+  readonly type: 'Unigram';
+  /** Piece and log probability; the place is the id. */
+  readonly vocab: readonly (readonly [string, number])[];
+  readonly unkId: number;
+  readonly byteFallback: boolean;
+  /** Ids of pieces that text never becomes (control and byte pieces of a SentencePiece model). */
+  readonly unmatched?: ReadonlySet<number>;
+}
+
+const addedTokenSchema = z.object({
+  id: z.int().min(0).max(0x7fffffff),
+  content: z.string(),
+  lstrip: z.boolean().default(false),
+  rstrip: z.boolean().default(false),
+  special: z.boolean().default(false),
+  normalized: z.boolean().optional(),
+});
+
+const partSchema = z.looseObject({ type: z.string() });
+
+const outlineSchema = z.looseObject({
+  added_tokens: z.array(addedTokenSchema).default([]),
+  normalizer: partSchema.nullable().default(null),
+  pre_tokenizer: partSchema.nullable().default(null),
+  post_processor: partSchema.nullable().default(null),
+  decoder: partSchema.nullable().default(null),
+  model: z.looseObject({ type: z.string().optional(), vocab: z.unknown() }),
+});
+
+const wordPieceSchema = z.looseObject({
+  unk_token: z.string(),
+  continuing_subword_prefix: z.string().default('##'),
+  max_input_chars_per_word: z.int().min(1).default(100),
+});
+
+const unigramSchema = z.looseObject({ unk_id: z.int().min(0), byte_fallback: z.boolean().nullish() });
+
+/** A refusal that names file and field. */
+export function refusal(file: string, field: string, expected: string, got: unknown): WinnowError {
+  return new WinnowError('invalid_manifest', { file, field, expected, got: describe(got) });
+}
+
+/** Parses `value` and turns the first fault into a WinnowError with file and field. */
+export function checked<S extends z.ZodType>(schema: S, value: unknown, file: string, under = ''): z.output<S> {
+  const result = schema.safeParse(value, { reportInput: true });
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const expected = 'expected' in issue ? String(issue.expected) : issue.message;
+  throw refusal(
+    file,
+    [under, ...issue.path.map(String)].filter(Boolean).join('.') || '(whole file)',
+    expected,
+    issue.input,
+  );
+}
+
+/**
+ * Reads a parsed `tokenizer.json`.
+ * @throws WinnowError `invalid_manifest` with file and field.
+ */
+export function readDefinition(json: unknown, file: string): Definition {
+  const outline = checked(outlineSchema, json, file);
+  const { truncation: _truncation, padding: _padding, ...raw } = outline;
+  return {
+    file,
+    model: readModel(outline.model, file),
+    addedTokens: outline.added_tokens,
+    normalizer: outline.normalizer,
+    preTokenizer: outline.pre_tokenizer,
+    postProcessor: outline.post_processor,
+    raw,
+  };
+}
+
+function readModel(model: Readonly<Record<string, unknown>>, file: string): Model {
+  const kind = kindOf(model);
+  if (kind === 'WordPiece') return readWordPiece(model, file);
+  if (kind === 'Unigram') return readUnigram(model, file);
+  if (kind === 'BPE') return readBpe(model, file);
+  throw refusal(file, 'model.type', 'WordPiece, BPE or Unigram', model.type);
+}
+
+/** Old files leave `model.type` out; the library tells them apart by what they hold. */
+function kindOf(model: Readonly<Record<string, unknown>>): unknown {
+  if (model.type !== undefined) return model.type;
+  if (Array.isArray(model.vocab)) return 'Unigram';
+  return 'merges' in model ? 'BPE' : 'WordPiece';
+}
+
+function readWordPiece(model: Readonly<Record<string, unknown>>, file: string): WordPieceModel {
+  const vocab = readVocab(model.vocab, file);
+  const settings = checked(wordPieceSchema, model, file, 'model');
+  if (vocab[settings.unk_token] === undefined)
+    throw refusal(file, 'model.vocab', `the unknown token ${settings.unk_token}`, 'a vocabulary without it');
+  return {
+    type: 'WordPiece',
+    vocab,
+    unkToken: settings.unk_token,
+    prefix: settings.continuing_subword_prefix,
+    maxWordLength: settings.max_input_chars_per_word,
+  };
+}
+
+function readBpe(model: Readonly<Record<string, unknown>>, file: string): BpeModel {
+  const vocab = readVocab(model.vocab, file);
+  const merges = model.merges;
+  if (!Array.isArray(merges)) throw refusal(file, 'model.merges', 'an array of merges', merges);
+  const wrong = merges.findIndex((m) => !isMerge(m));
+  if (wrong >= 0) throw refusal(file, `model.merges[${wrong}]`, 'two tokens', merges[wrong]);
+  if (model.unk_token != null && (typeof model.unk_token !== 'string' || vocab[model.unk_token] === undefined))
+    throw refusal(file, 'model.unk_token', 'a token of the vocabulary', model.unk_token);
+  return { type: 'BPE', vocab };
+}
+
+function isMerge(merge: unknown): boolean {
+  if (typeof merge === 'string') return merge.indexOf(' ') > 0;
+  return Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string');
+}
+
+/** Hand-written because vocabularies have up to a million entries. */
+function readVocab(vocab: unknown, file: string): Readonly<Record<string, number>> {
+  if (typeof vocab !== 'object' || vocab === null || Array.isArray(vocab))
+    throw refusal(file, 'model.vocab', 'an object from token to id', vocab);
+  let size = 0;
+  for (const [token, id] of Object.entries(vocab)) {
+    if (!isId(id)) throw refusal(file, `model.vocab[${JSON.stringify(token)}]`, 'an id (a whole number ≥ 0)', id);
+    size++;
+  }
+  if (size === 0) throw refusal(file, 'model.vocab', 'at least one token', vocab);
+  return Object.assign(Object.create(null), vocab) as Record<string, number>;
+}
+
+function readUnigram(model: Readonly<Record<string, unknown>>, file: string): UnigramModel {
+  const vocab = model.vocab;
+  if (!Array.isArray(vocab) || vocab.length === 0)
+    throw refusal(file, 'model.vocab', 'an array of [piece, score]', vocab);
+  const wrong = vocab.findIndex(
+    (entry) => !Array.isArray(entry) || typeof entry[0] !== 'string' || !Number.isFinite(entry[1]),
+  );
+  if (wrong >= 0) throw refusal(file, `model.vocab[${wrong}]`, '[piece, score]', vocab[wrong]);
+  const settings = checked(unigramSchema, model, file, 'model');
+  if (settings.unk_id >= vocab.length)
+    throw refusal(file, 'model.unk_id', `an id below ${vocab.length}`, settings.unk_id);
+  return {
+    type: 'Unigram',
+    vocab: vocab as [string, number][],
+    unkId: settings.unk_id,
+    byteFallback: settings.byte_fallback ?? false,
+  };
+}
+
+function isId(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0x7fffffff;
+}
+
+/** Id of a token by its text: added tokens come first, as in the library. */
+export function tokenId(definition: Definition, token: string): number | undefined {
+  const added = definition.addedTokens.find((t) => t.content === token);
+  if (added) return added.id;
+  const { model } = definition;
+  if (model.type !== 'Unigram') return model.vocab[token];
+  const id = model.vocab.findIndex(([piece]) => piece === token);
+  return id < 0 ? undefined : id;
+}

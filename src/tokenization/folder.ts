@@ -1,0 +1,83 @@
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import { type Definition, readDefinition, refusal } from './definition.ts';
+import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
+import { readSettings, type TokenizerSettings } from './settings.ts';
+
+/** Larger than any known tokenizer (XLM-R's is 17 MB); keeps a wrong file from filling memory. */
+const MAX_BYTES = 128 * 1024 * 1024;
+
+export interface TokenizerFolder {
+  readonly folder: string;
+  readonly definition: Definition;
+  readonly settings: TokenizerSettings;
+}
+
+/** Reads one file of the folder, or undefined where there is none. */
+async function readOptional(path: string): Promise<Buffer | undefined> {
+  let handle: Awaited<ReturnType<typeof open>>;
+  try {
+    handle = await open(path, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw refusal(path, '(whole file)', 'a readable file', String(error));
+  }
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw refusal(path, '(whole file)', 'a regular file', 'something else');
+    if (stat.size > MAX_BYTES) throw refusal(path, '(whole file)', `at most ${MAX_BYTES} bytes`, stat.size);
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+function parseJson(bytes: Buffer | undefined, path: string): unknown {
+  if (bytes === undefined) return undefined;
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (error) {
+    throw refusal(path, '(whole file)', 'JSON', error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * Reads a model folder's tokenizer: `tokenizer.json`, else one built from `vocab.json` + `merges.txt` (byte-level BPE), `spm.model`
+ * (Unigram) or `vocab.txt` (WordPiece); with `tokenizer_config.json`, `special_tokens_map.json` and `config.json` where present.
+ * @throws WinnowError `invalid_manifest` with file and field.
+ */
+export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
+  const pathOf = (name: string) => join(folder, name);
+  const read = (name: string) => readOptional(pathOf(name));
+  const json = async (name: string) => parseJson(await read(name), pathOf(name));
+  const settings = readSettings(
+    {
+      'tokenizer_config.json': await json('tokenizer_config.json'),
+      'special_tokens_map.json': await json('special_tokens_map.json'),
+      'config.json': await json('config.json'),
+    },
+    pathOf,
+  );
+  const whole = await json('tokenizer.json');
+  if (whole !== undefined) return { folder, settings, definition: readDefinition(whole, pathOf('tokenizer.json')) };
+  return { folder, settings, definition: await buildDefinition(read, pathOf, settings) };
+}
+
+async function buildDefinition(
+  read: (name: string) => Promise<Buffer | undefined>,
+  pathOf: (name: string) => string,
+  settings: TokenizerSettings,
+): Promise<Definition> {
+  const [vocab, merges] = [await read('vocab.json'), await read('merges.txt')];
+  if (vocab && merges)
+    return fromMerges(parseJson(vocab, pathOf('vocab.json')), merges.toString('utf8'), pathOf('vocab.json'), settings);
+  const lines = await read('vocab.txt');
+  if (lines) return fromVocabText(lines.toString('utf8'), pathOf('vocab.txt'), settings);
+  throw new WinnowError('invalid_manifest', {
+    file: pathOf('tokenizer.json'),
+    expected: 'tokenizer.json, vocab.json with merges.txt, spm.model or vocab.txt',
+    got: 'none of them',
+    field: '(whole file)',
+  });
+}

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import type { Model } from './definition.ts';
+import type { TextEncoder } from './encoder.ts';
+import { readTokenizerFolder, type TokenizerFolder } from './folder.ts';
+import { LibraryEncoder } from './library.ts';
+import { padIdOf } from './settings.ts';
+import { type PairTemplate, pairTemplate } from './template.ts';
+import { wordPieceEncoder } from './wordpiece.ts';
+
+export type TokenizerFamily = 'wordpiece' | 'byte-level-bpe' | 'unigram';
+
+/** What others need to know of a tokenizer; plain data that crosses threads. */
+export interface TokenizerFacts {
+  readonly folder: string;
+  readonly family: TokenizerFamily;
+  readonly template: PairTemplate;
+  readonly padId: number;
+  /** Equal for tokenizers that give every text the same ids, whatever folder, framing, truncation or padding they come with. */
+  readonly textKey: string;
+}
+
+export interface LoadedTokenizer extends TokenizerFacts {
+  /** Ids of a text without special tokens of the template. Lone surrogates count as U+FFFD. */
+  encodeText(text: string): Int32Array<ArrayBuffer>;
+}
+
+const FAMILIES: Readonly<Record<Model['type'], TokenizerFamily>> = {
+  WordPiece: 'wordpiece',
+  BPE: 'byte-level-bpe',
+  Unigram: 'unigram',
+};
+
+/** Reads a folder's tokenizer facts and gives a way to make the encoder, which is the expensive part. */
+export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): TextEncoder }> {
+  const source = await readTokenizerFolder(folder);
+  return {
+    folder,
+    family: FAMILIES[source.definition.model.type],
+    template: pairTemplate(source.definition, source.settings),
+    padId: padIdOf(source.definition, source.settings),
+    textKey: textKeyOf(source),
+    createEncoder: () => createEncoder(source),
+  };
+}
+
+/**
+ * Loads the tokenizer of a model folder.
+ * @throws WinnowError `invalid_manifest` with file and field.
+ */
+export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
+  const { createEncoder, ...facts } = await openTokenizer(folder);
+  const encoder = createEncoder();
+  return { ...facts, encodeText: (text) => encoder.encode(text) };
+}
+
+/** Switches of `tokenizer_config.json` that change the ids of a text in the library. */
+const TEXT_SWITCHES = ['remove_space', 'do_lowercase_and_remove_accent'] as const;
+
+function createEncoder({ definition, settings }: TokenizerFolder): TextEncoder {
+  const plain = TEXT_SWITCHES.every((name) => settings.config[name] !== true);
+  return (plain ? wordPieceEncoder(definition) : undefined) ?? new LibraryEncoder(definition, settings.config);
+}
+
+function textKeyOf({ definition, settings }: TokenizerFolder): string {
+  const { post_processor: _post, decoder: _decoder, version: _version, ...textual } = definition.raw;
+  const switches = TEXT_SWITCHES.map((name) => settings.config[name] === true);
+  return createHash('sha256')
+    .update(JSON.stringify([textual, switches]))
+    .digest('base64url');
+}

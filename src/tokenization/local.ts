@@ -1,0 +1,26 @@
+import { TokenCache } from './cache.ts';
+import { loadTokenizer } from './load.ts';
+import { CachedPairTokenizer, type IdSource } from './pair-tokenizer.ts';
+import type { PairTokenizer } from './types.ts';
+
+/**
+ * A pair tokenizer in the calling thread: for training, evaluation and tests, where nobody else needs the event loop.
+ * @param options.cacheBytes memory for ids of texts seen before; 0 (the default) keeps none.
+ * @throws WinnowError `invalid_manifest` with file and field.
+ */
+export async function createLocalTokenizer(
+  folder: string,
+  options: { readonly cacheBytes?: number } = {},
+): Promise<PairTokenizer> {
+  const { encodeText, ...facts } = await loadTokenizer(folder);
+  const source: IdSource = {
+    async tokenize(texts, signal) {
+      return texts.map((text) => {
+        signal?.throwIfAborted();
+        return encodeText(text);
+      });
+    },
+    async close() {},
+  };
+  return new CachedPairTokenizer(facts, source, new TokenCache(options.cacheBytes ?? 0));
+}

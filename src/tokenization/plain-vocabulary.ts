@@ -1,0 +1,98 @@
+import { type Definition, readDefinition, refusal } from './definition.ts';
+import type { TokenizerSettings } from './settings.ts';
+
+type Vocab = Readonly<Record<string, number>>;
+
+interface SpecialToken {
+  readonly content: string;
+  readonly id: number;
+}
+
+/** Looks up the special tokens a family cannot do without; names from the settings, else the family's usual ones. */
+function specialTokens(
+  vocab: Vocab,
+  usual: Readonly<Record<string, string>>,
+  settings: TokenizerSettings,
+  file: string,
+): Readonly<Record<string, SpecialToken>> {
+  const found: Record<string, SpecialToken> = {};
+  for (const [name, fallback] of Object.entries(usual)) {
+    const content = settings.specialToken(name) ?? fallback;
+    const id = Object.hasOwn(vocab, content) ? vocab[content] : undefined;
+    if (id !== undefined) found[name] = { content, id };
+    else if (name !== 'mask_token')
+      throw refusal(file, name, `${content} in the vocabulary`, 'a vocabulary without it');
+  }
+  return found;
+}
+
+function addedTokens(special: Readonly<Record<string, SpecialToken>>): object[] {
+  const unique = new Map(Object.entries(special).map(([name, token]) => [token.content, { name, ...token }]));
+  return [...unique.values()].map(({ name, id, content }) => ({
+    id,
+    content,
+    special: true,
+    normalized: false,
+    // RoBERTa's mask takes the blank before it along.
+    lstrip: name === 'mask_token' && content === '<mask>',
+    rstrip: false,
+  }));
+}
+
+const ROBERTA = {
+  cls_token: '<s>',
+  sep_token: '</s>',
+  unk_token: '<unk>',
+  pad_token: '<pad>',
+  mask_token: '<mask>',
+} as const;
+
+/** Byte-level BPE in RoBERTa's framing, from `vocab.json` and `merges.txt`. */
+export function fromMerges(vocab: unknown, merges: string, file: string, settings: TokenizerSettings): Definition {
+  const lines = merges.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')));
+  const model = { type: 'BPE', vocab, merges: lines, unk_token: null, continuing_subword_prefix: '', fuse_unk: false };
+  const addPrefixSpace = settings.config.add_prefix_space === true;
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: true };
+  const bare = { model, normalizer: null, pre_tokenizer: byteLevel, post_processor: null, decoder: byteLevel };
+  // Checked before anything is looked up in it.
+  readDefinition(bare, file);
+  const special = specialTokens(vocab as Vocab, ROBERTA, settings, file);
+  const pair = ({ content, id }: SpecialToken) => [content, id];
+  const post = { type: 'RobertaProcessing', cls: pair(special.cls_token!), sep: pair(special.sep_token!) };
+  return readDefinition({ ...bare, post_processor: post, added_tokens: addedTokens(special) }, file);
+}
+
+const BERT = {
+  cls_token: '[CLS]',
+  sep_token: '[SEP]',
+  unk_token: '[UNK]',
+  pad_token: '[PAD]',
+  mask_token: '[MASK]',
+} as const;
+
+/** WordPiece in BERT's framing, from `vocab.txt` (the line is the id). */
+export function fromVocabText(text: string, file: string, settings: TokenizerSettings): Definition {
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === '') lines.pop();
+  const vocab = Object.fromEntries(lines.map((token, id) => [token, id]));
+  const special = specialTokens(vocab, BERT, settings, file);
+  const { config } = settings;
+  const pair = ({ content, id }: SpecialToken) => [content, id];
+  return readDefinition(
+    {
+      model: { type: 'WordPiece', vocab, unk_token: special.unk_token!.content, continuing_subword_prefix: '##' },
+      normalizer: {
+        type: 'BertNormalizer',
+        clean_text: true,
+        handle_chinese_chars: config.tokenize_chinese_chars ?? true,
+        strip_accents: config.strip_accents ?? null,
+        lowercase: config.do_lower_case ?? true,
+      },
+      pre_tokenizer: { type: 'BertPreTokenizer' },
+      post_processor: { type: 'BertProcessing', cls: pair(special.cls_token!), sep: pair(special.sep_token!) },
+      decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+      added_tokens: addedTokens(special),
+    },
+    file,
+  );
+}

@@ -1,0 +1,42 @@
+import { type ErrorCode, type ErrorParams, WinnowError } from '../errors.ts';
+import type { TokenizerFacts } from './load.ts';
+
+/** Main thread → worker. `id` comes back with the answer. */
+export type WorkerRequest =
+  | { readonly type: 'load'; readonly id: number; readonly folder: string }
+  | { readonly type: 'encode'; readonly id: number; readonly textKey: string; readonly texts: readonly string[] }
+  | { readonly type: 'unload'; readonly textKey: string };
+
+/** Worker → main thread. */
+export type WorkerReply =
+  | { readonly type: 'loaded'; readonly id: number; readonly facts: TokenizerFacts }
+  | { readonly type: 'encoded'; readonly id: number; readonly packed: PackedIds }
+  | { readonly type: 'failed'; readonly id: number; readonly error: PlainError };
+
+/** Ids of several texts in one transferable buffer: text i has `ids[offsets[i] .. offsets[i + 1])`. */
+export interface PackedIds {
+  readonly ids: Int32Array<ArrayBuffer>;
+  readonly offsets: Int32Array<ArrayBuffer>;
+}
+
+/** A WinnowError without its class, which structured clones lose. */
+export interface PlainError {
+  readonly code: ErrorCode | undefined;
+  readonly params: ErrorParams;
+  readonly message: string;
+}
+
+export function unpackIds({ ids, offsets }: PackedIds): Int32Array[] {
+  return Array.from({ length: offsets.length - 1 }, (_, i) => ids.subarray(offsets[i], offsets[i + 1]));
+}
+
+export function plainError(error: unknown): PlainError {
+  if (error instanceof WinnowError) return { code: error.code, params: error.params, message: error.message };
+  return { code: undefined, params: {}, message: error instanceof Error ? error.message : String(error) };
+}
+
+export function revivedError({ code, params, message }: PlainError): WinnowError {
+  return code === undefined
+    ? new WinnowError('tokenization_failed', { reason: message })
+    : new WinnowError(code, params);
+}

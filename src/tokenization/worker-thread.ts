@@ -1,0 +1,102 @@
+import { Worker } from 'node:worker_threads';
+import type { TokenizerFacts } from './load.ts';
+import { revivedError, unpackIds, type WorkerReply, type WorkerRequest } from './protocol.ts';
+
+/** Runs from sources (`.ts`, by type stripping) and from the build (`.js`) alike. */
+const WORKER = new URL(`./worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+
+/** The thread ended with work under way; the work itself may be sound. */
+export class WorkerLost extends Error {
+  override readonly name = 'WorkerLost';
+}
+
+interface Pending {
+  readonly resolve: (reply: WorkerReply) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One tokenizer thread and the answers it owes. Keeps the process alive only while it owes some. */
+export class WorkerThread {
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  readonly #onLost: (reason: string) => void;
+  #nextId = 0;
+  #lost: string | undefined;
+
+  /** @param onLost called once when the thread ends for whatever reason, `terminate` included. */
+  constructor(memoryMb: number, onLost: (reason: string) => void) {
+    this.#onLost = onLost;
+    this.#worker = new Worker(WORKER, {
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: memoryMb },
+      name: 'tokenizer',
+    });
+    this.#worker.on('message', (reply: WorkerReply) => this.#settle(reply));
+    this.#worker.on('messageerror', (error: Error) => this.#lose(error.message));
+    this.#worker.on('error', (error: Error) => this.#lose(error.message));
+    this.#worker.on('exit', (code) => this.#lose(`exit code ${code}`));
+    this.#worker.unref();
+  }
+
+  /** @throws WinnowError of the loader; WorkerLost. */
+  async load(folder: string): Promise<TokenizerFacts> {
+    const reply = await this.#ask((id) => ({ type: 'load', id, folder }));
+    if (reply.type !== 'loaded') throw unexpected(reply);
+    return reply.facts;
+  }
+
+  /**
+   * Ids of the texts, views on one buffer.
+   * @throws WinnowError `tokenization_failed`; WorkerLost, also after `limitMs` without an answer.
+   */
+  async encode(textKey: string, texts: readonly string[], limitMs: number): Promise<readonly Int32Array[]> {
+    const timer = setTimeout(() => this.terminate(`no answer within ${limitMs} ms`), limitMs);
+    try {
+      const reply = await this.#ask((id) => ({ type: 'encode', id, textKey, texts }));
+      if (reply.type !== 'encoded') throw unexpected(reply);
+      return unpackIds(reply.packed);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  unload(textKey: string): void {
+    if (this.#lost === undefined) this.#worker.postMessage({ type: 'unload', textKey } satisfies WorkerRequest);
+  }
+
+  terminate(reason: string): void {
+    this.#lose(reason);
+  }
+
+  #ask(make: (id: number) => WorkerRequest): Promise<WorkerReply> {
+    if (this.#lost !== undefined) return Promise.reject(new WorkerLost(this.#lost));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#worker.ref();
+      this.#worker.postMessage(make(id));
+    });
+  }
+
+  #settle(reply: WorkerReply): void {
+    const pending = this.#pending.get(reply.id);
+    this.#pending.delete(reply.id);
+    if (this.#pending.size === 0) this.#worker.unref();
+    if (reply.type === 'failed') pending?.reject(revivedError(reply.error));
+    else pending?.resolve(reply);
+  }
+
+  #lose(reason: string): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = reason;
+    // A thread inside a long loop ends only by force; nobody waits for it.
+    void this.#worker.terminate();
+    for (const pending of this.#pending.values()) pending.reject(new WorkerLost(reason));
+    this.#pending.clear();
+    this.#onLost(reason);
+  }
+}
+
+function unexpected(reply: WorkerReply): Error {
+  return new Error(`expected an answer of another type, got ${reply.type}`);
+}

@@ -1,0 +1,51 @@
+import { parentPort } from 'node:worker_threads';
+import type { TextEncoder } from './encoder.ts';
+import { IdBuffer } from './id-buffer.ts';
+import { openTokenizer } from './load.ts';
+import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from './protocol.ts';
+
+/*
+ * A tokenizer thread: loads tokenizers and turns texts into ids. Everything it cannot do it says in a `failed` reply; what kills it (memory)
+ * is the pool's to notice.
+ */
+const encoders = new Map<string, TextEncoder>();
+const results = new IdBuffer();
+
+async function load(id: number, folder: string): Promise<WorkerReply> {
+  const { createEncoder, ...facts } = await openTokenizer(folder);
+  if (!encoders.has(facts.textKey)) encoders.set(facts.textKey, createEncoder());
+  return { type: 'loaded', id, facts };
+}
+
+function encode(textKey: string, texts: readonly string[]): PackedIds {
+  const encoder = encoders.get(textKey);
+  if (encoder === undefined) throw new Error(`expected a loaded tokenizer, got ${textKey}`);
+  const offsets = new Int32Array(texts.length + 1);
+  for (const [i, text] of texts.entries()) {
+    results.append(encoder.encode(text));
+    offsets[i + 1] = results.length;
+  }
+  return { ids: results.take(), offsets };
+}
+
+async function answer(request: Exclude<WorkerRequest, { type: 'unload' }>): Promise<WorkerReply> {
+  const { id } = request;
+  try {
+    if (request.type === 'load') return await load(id, request.folder);
+    return { type: 'encoded', id, packed: encode(request.textKey, request.texts) };
+  } catch (error) {
+    results.truncate(0);
+    return { type: 'failed', id, error: plainError(error) };
+  }
+}
+
+const port = parentPort;
+port?.on('message', async (request: WorkerRequest) => {
+  if (request.type === 'unload') {
+    encoders.delete(request.textKey);
+    return;
+  }
+  const reply = await answer(request);
+  const transfer = reply.type === 'encoded' ? [reply.packed.ids.buffer, reply.packed.offsets.buffer] : [];
+  port.postMessage(reply, transfer);
+});
