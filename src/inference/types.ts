@@ -9,6 +9,9 @@ export interface InferenceRow {
 
 export type Provider = 'cpu' | 'cuda' | 'webgpu';
 
+/** `auto` takes CUDA where an NVIDIA device is, else WebGPU where a hardware adapter is, else the CPU. */
+export type ProviderSetting = Provider | 'auto';
+
 /** How logits of shape [N, k] become one score a row. */
 export type Reduction =
   | { readonly kind: 'single' }

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+
+type Read = (path: string) => string | undefined;
+
+const readText: Read = (path) => {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+};
+
+/** Cores of a `quota period` pair in microseconds; undefined where there is no limit. */
+function cores(quota: string | undefined, period: string | undefined): number | undefined {
+  const limit = Number(quota) / Number(period);
+  return Number.isFinite(limit) && limit > 0 ? limit : undefined;
+}
+
+/** A cgroup's folder and every one above it: a limit holds for all below. */
+function ancestors(path: string): string[] {
+  const parts = path.split('/').filter(Boolean);
+  return parts.map((_, i) => `/${parts.slice(0, parts.length - i).join('/')}`).concat('');
+}
+
+function ownGroup(read: Read, controller: string): string {
+  const lines = read('/proc/self/cgroup')?.split('\n') ?? [];
+  const own = lines.map((line) => line.split(':')).find(([, names]) => names?.split(',').includes(controller));
+  return own?.slice(2).join(':') ?? '/';
+}
+
+function quotas(read: Read): (number | undefined)[] {
+  const v2 = ancestors(ownGroup(read, '')).map((group) => {
+    const [quota, period] = read(`/sys/fs/cgroup${group}/cpu.max`)?.split(/\s+/) ?? [];
+    return cores(quota, period);
+  });
+  const v1 = ancestors(ownGroup(read, 'cpu')).map((group) =>
+    cores(read(`/sys/fs/cgroup/cpu${group}/cpu.cfs_quota_us`), read(`/sys/fs/cgroup/cpu${group}/cpu.cfs_period_us`)),
+  );
+  return [...v2, ...v1];
+}
+
+/**
+ * Cores this process may use: the least of the cgroup's CPU quota (v2 `cpu.max`, v1 `cpu.cfs_quota_us`; its own group and those above)
+ * and the processors it may be scheduled on. A quota of 1.5 counts as 1: a second thread would be throttled half of the time.
+ */
+export function cpuBudget(read: Read = readText, parallelism = availableParallelism()): number {
+  const limits = quotas(read).filter((limit) => limit !== undefined);
+  return Math.max(1, Math.floor(Math.min(parallelism, ...limits)));
+}

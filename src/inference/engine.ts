@@ -1,0 +1,107 @@
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import { WinnowError } from '../errors.ts';
+import { INPUTS, type InputSpec, integerType, type PaddedInput, Padder } from './padding.ts';
+import { createSession, type SessionSettings } from './providers.ts';
+import { reduceLogits, toFloat32 } from './reduction.ts';
+import type { InferenceRow, LoadSpec } from './types.ts';
+
+interface Loaded {
+  readonly session: InferenceSession;
+  readonly spec: LoadSpec;
+  readonly inputs: readonly InputSpec[];
+  readonly output: string;
+}
+
+export interface LoadFacts {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly loadMs: number;
+  readonly bytes: number;
+}
+
+function inputSpec(metadata: InferenceSession.ValueMetadata, where: string): InputSpec {
+  const got = metadata.isTensor ? `${metadata.name} of ${metadata.type}` : `${metadata.name}, no tensor`;
+  const type = metadata.isTensor ? integerType(metadata.type) : undefined;
+  if (type === undefined || !(metadata.name in INPUTS))
+    throw new WinnowError('invalid_graph', {
+      where,
+      expected: `inputs out of ${Object.keys(INPUTS).join(', ')} (int64 or int32)`,
+      got,
+    });
+  return { name: metadata.name, type };
+}
+
+/** The output that holds the scores: `logits`, else the first. */
+function scoreOutput(session: InferenceSession, where: string): string {
+  const metadata = session.outputMetadata.find((m) => m.name === 'logits') ?? session.outputMetadata[0];
+  if (!metadata?.isTensor || metadata.shape.length > 2)
+    throw new WinnowError('invalid_graph', {
+      where,
+      expected: 'an output [N], [N, 1] or [N, k] (a graph with its classification head)',
+      got: metadata?.isTensor ? `${metadata.name} [${metadata.shape.join(', ')}]` : 'no tensor',
+    });
+  return metadata.name;
+}
+
+const tensorOf = ({ data, dims }: PaddedInput) =>
+  data instanceof BigInt64Array ? new Tensor('int64', data, dims) : new Tensor('int32', data, dims);
+
+/** Sessions by handle and the arithmetic around them. Blocks its thread while it runs; lives in a host, or in a test. */
+export class Engine {
+  readonly #settings: SessionSettings;
+  readonly #models = new Map<number, Loaded>();
+  readonly #padder = new Padder();
+
+  constructor(settings: SessionSettings) {
+    this.#settings = settings;
+  }
+
+  /** @throws WinnowError `invalid_graph` naming the input or output that does not fit; the runtime's error for a broken file. */
+  async load(handle: number, spec: LoadSpec): Promise<LoadFacts> {
+    const before = process.memoryUsage.rss();
+    const start = performance.now();
+    const session = await this.#open(spec);
+    try {
+      const inputs = session.inputMetadata.map((metadata) => inputSpec(metadata, spec.key));
+      await this.unload(handle);
+      this.#models.set(handle, { session, spec, inputs, output: scoreOutput(session, spec.key) });
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+    return {
+      inputs: session.inputNames,
+      outputs: session.outputNames,
+      loadMs: performance.now() - start,
+      bytes: Math.max(0, process.memoryUsage.rss() - before),
+    };
+  }
+
+  async #open(spec: LoadSpec): Promise<InferenceSession> {
+    try {
+      return await createSession(spec.file, this.#settings);
+    } catch (error) {
+      if (error instanceof WinnowError) throw error;
+      const got = (error as Error).message.trim();
+      throw new WinnowError('invalid_graph', { where: spec.key, expected: 'a graph the engine can load', got });
+    }
+  }
+
+  async unload(handle: number): Promise<void> {
+    await this.#models.get(handle)?.session.release();
+    this.#models.delete(handle);
+  }
+
+  /** One fp32 logit a row; NaN is passed on as it came. */
+  async run(handle: number, rows: readonly InferenceRow[]): Promise<{ scores: Float32Array; inferMs: number }> {
+    const model = this.#models.get(handle);
+    if (!model) throw new Error(`expected a loaded model, got handle ${handle}`);
+    const padded = this.#padder.pad(rows, model.inputs, model.spec.padId);
+    const feeds = Object.fromEntries(Object.entries(padded).map(([name, input]) => [name, tensorOf(input)]));
+    const start = performance.now();
+    const logits = (await model.session.run(feeds, [model.output]))[model.output]!;
+    const inferMs = performance.now() - start;
+    const scores = reduceLogits(toFloat32(logits.type, logits.data), logits.dims, rows.length, model.spec.reduction);
+    return { scores, inferMs };
+  }
+}

@@ -1,0 +1,202 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { extname } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { WinnowError } from '../errors.ts';
+import type { Clock } from './clock.ts';
+import {
+  decodeJson,
+  type FailedMessage,
+  type Frame,
+  FrameReader,
+  type HostSettings,
+  type ReadyMessage,
+} from './protocol.ts';
+
+/** `host.ts` in development, `host.js` in production. */
+const ENTRY = fileURLToPath(new URL(`./host${extname(import.meta.filename)}`, import.meta.url));
+const STDERR_TAIL = 2000;
+
+/** The process ended before it answered. */
+export class HostLost extends Error {
+  override readonly name = 'HostLost';
+  /** Whether the host was at work on this call; the others behind it never started. */
+  readonly running: boolean;
+
+  constructor(reason: string, running: boolean) {
+    super(reason);
+    this.running = running;
+  }
+}
+
+export interface HostClientOptions extends HostSettings {
+  readonly index: number;
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  /** A host that is not ready by then is killed, in milliseconds. */
+  readonly startTimeoutMs: number;
+  readonly onLog: (line: string) => void;
+  /** Called once, after every call in flight was rejected. */
+  readonly onExit: (reason: string) => void;
+  readonly onTimeout: () => void;
+}
+
+interface Call {
+  readonly id: number;
+  readonly tokens: number;
+  readonly timeoutMs: number;
+  readonly resolve: (frame: Frame) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One child process as the supervisor sees it: calls in order, a limit on each, and what became of it. */
+export class HostClient {
+  readonly index: number;
+  /** Settles when the host has opened its device. @throws WinnowError `provider_unavailable`; HostLost. */
+  readonly ready: Promise<ReadyMessage>;
+  /** Settles when the process is gone. */
+  readonly gone: Promise<void>;
+  /** Handles of the models this host holds. */
+  readonly loaded = new Set<number>();
+  /** Handles of models this host is loading. */
+  readonly loading = new Set<number>();
+  /** Resident memory as the host last said, in bytes. */
+  rss = 0;
+  readonly #options: HostClientOptions;
+  readonly #child: ChildProcess;
+  readonly #pipe: Duplex;
+  readonly #calls: Call[] = [];
+  readonly #reader = new FrameReader();
+  #nextId = 1;
+  #tokens = 0;
+  #cancelLimit = () => {};
+  #verdict: string | undefined;
+  #stderr = '';
+
+  constructor(options: HostClientOptions) {
+    this.#options = options;
+    this.index = options.index;
+    const { provider, threads, device, env } = options;
+    const settings: HostSettings = { provider, threads, device };
+    this.#child = spawn(process.execPath, [ENTRY, JSON.stringify(settings)], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    this.#pipe = this.#child.stdio[3] as Duplex;
+    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => this.#heard(text));
+    this.#pipe.on('data', (chunk: Uint8Array) => this.#received(chunk));
+    this.#pipe.on('error', () => {});
+    this.#child.once('error', (error) => this.kill(`the process could not be started: ${error.message}`));
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    this.gone = gone;
+    this.#child.once('close', (code, signal) => {
+      this.#ended(this.#verdict ?? `it exited with ${signal ?? `code ${code}`}`);
+      resolve();
+    });
+    this.ready = this.#expect(0, 0, options.startTimeoutMs).then((frame) => decodeJson<ReadyMessage>(frame.payload));
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Calls that are running or wait in the pipe. */
+  get depth(): number {
+    return this.#calls.length;
+  }
+
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  get alive(): boolean {
+    return this.#verdict === undefined;
+  }
+
+  /**
+   * Sends a frame and waits for its answer; its limit starts when the calls before it are answered.
+   * @throws HostLost when the process ends first; WinnowError when the host answers that it failed.
+   */
+  call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens = 0): Promise<Frame> {
+    const id = this.#nextId++;
+    const answer = this.#expect(id, tokens, timeoutMs);
+    if (this.alive) this.#pipe.write(encode(id));
+    return answer;
+  }
+
+  /** Ends the process at once; calls in flight are lost. */
+  kill(reason: string): void {
+    this.#verdict ??= reason;
+    this.#child.kill('SIGKILL');
+    if (this.#child.pid === undefined) this.#ended(reason);
+  }
+
+  /** Lets the process answer what it has and leave; kills it after `graceMs`. */
+  async end(graceMs: number): Promise<void> {
+    this.#pipe.end();
+    const cancel = this.#options.clock.after(graceMs, () => this.kill('it did not leave in time'));
+    await this.gone;
+    cancel();
+  }
+
+  #expect(id: number, tokens: number, timeoutMs: number): Promise<Frame> {
+    const { promise, resolve, reject } = Promise.withResolvers<Frame>();
+    this.#tokens += tokens;
+    this.#calls.push({ id, tokens, timeoutMs, resolve, reject });
+    if (this.#calls.length === 1) this.#startLimit();
+    return promise;
+  }
+
+  #startLimit(): void {
+    this.#cancelLimit();
+    const [head] = this.#calls;
+    if (!head) return;
+    this.#cancelLimit = this.#options.clock.after(head.timeoutMs, () => {
+      this.kill(`it did not answer within ${head.timeoutMs} ms`);
+      this.#options.onTimeout();
+    });
+  }
+
+  #received(chunk: Uint8Array): void {
+    try {
+      for (const frame of this.#reader.push(chunk)) this.#answered(frame);
+    } catch (error) {
+      this.kill((error as Error).message);
+    }
+  }
+
+  #answered(frame: Frame): void {
+    const call = this.#calls.shift();
+    if (call?.id !== frame.id) throw new Error(`expected an answer to ${call?.id}, got one to ${frame.id}`);
+    this.#tokens -= call.tokens;
+    this.#startLimit();
+    if (frame.kind !== 'failed') call.resolve(frame);
+    else call.reject(failureOf(decodeJson<FailedMessage>(frame.payload)));
+  }
+
+  #heard(text: string): void {
+    this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL);
+    for (const line of text.split('\n')) if (line.trim()) this.#options.onLog(line);
+  }
+
+  #ended(reason: string): void {
+    this.#verdict ??= reason;
+    this.#cancelLimit();
+    const said = this.#stderr.trim().split('\n').at(-1);
+    const lost = this.#calls.splice(0);
+    this.#tokens = 0;
+    lost.forEach((call, i) => {
+      call.reject(new HostLost(said ? `${this.#verdict}; it said: ${said}` : this.#verdict!, i === 0));
+    });
+    this.#options.onExit(this.#verdict);
+  }
+}
+
+/** The engine failed in a way that only a new process mends. */
+export class HostBroken extends Error {
+  override readonly name = 'HostBroken';
+}
+
+function failureOf({ code, params, fatal }: FailedMessage): Error {
+  return fatal ? new HostBroken(String(params.reason)) : new WinnowError(code, params);
+}

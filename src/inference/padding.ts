@@ -1,0 +1,94 @@
+import type { Tensor } from 'onnxruntime-common';
+import type { InferenceRow } from './types.ts';
+
+/** What a graph may ask for; each value is written as a 32-bit word. */
+type Filler = (out: Writer, row: InferenceRow, width: number, padId: number) => void;
+
+interface Writer {
+  readonly words: Int32Array;
+  /** Words an element takes: 2 for int64 (the high word stays zero), 1 for int32. */
+  readonly stride: number;
+  /** Word the row starts at. */
+  at: number;
+}
+
+function fill(out: Writer, from: number, to: number, value: number): void {
+  const { words, stride, at } = out;
+  for (let c = from; c < to; c++) words[at + c * stride] = value;
+}
+
+/** Every input of an encoder's graph that a host knows how to make. Padding is on the right. */
+export const INPUTS: Readonly<Record<string, Filler>> = {
+  input_ids(out, { ids }, width, padId) {
+    const { words, stride, at } = out;
+    for (let c = 0; c < ids.length; c++) words[at + c * stride] = ids[c]!;
+    fill(out, ids.length, width, padId);
+  },
+  attention_mask(out, { ids }, width) {
+    fill(out, 0, ids.length, 1);
+    fill(out, ids.length, width, 0);
+  },
+  token_type_ids(out, { ids, secondSegment }, width) {
+    fill(out, 0, width, 0);
+    fill(out, secondSegment, ids.length, 1);
+  },
+  position_ids(out, { ids }, width) {
+    const { words, stride, at } = out;
+    for (let c = 0; c < ids.length; c++) words[at + c * stride] = c;
+    fill(out, ids.length, width, 0);
+  },
+};
+
+export type IntegerType = 'int64' | 'int32';
+
+export interface InputSpec {
+  readonly name: string;
+  readonly type: IntegerType;
+}
+
+export interface PaddedInput {
+  readonly data: BigInt64Array | Int32Array;
+  readonly dims: readonly [rows: number, width: number];
+}
+
+type Buffers = Record<IntegerType, Int32Array>;
+
+/**
+ * Pads rows into integer tensors `[rows, longest row]`, in buffers that are used again for the next batch: what `pad` returns holds until
+ * its next call. int64 elements are written as 32-bit words; token ids are never negative, so the high words stay zero and no BigInt is
+ * made.
+ */
+export class Padder {
+  readonly #buffers = new Map<string, Buffers>();
+
+  pad(rows: readonly InferenceRow[], inputs: readonly InputSpec[], padId: number): Record<string, PaddedInput> {
+    const width = rows.reduce((longest, row) => Math.max(longest, row.ids.length), 0);
+    const padded: Record<string, PaddedInput> = {};
+    for (const { name, type } of inputs) {
+      const stride = type === 'int64' ? 2 : 1;
+      const words = this.#buffer(name, type, rows.length * width * stride);
+      const out: Writer = { words, stride, at: 0 };
+      for (const row of rows) {
+        INPUTS[name]!(out, row, width, padId);
+        out.at += width * stride;
+      }
+      const length = rows.length * width;
+      const data = type === 'int64' ? new BigInt64Array(words.buffer, 0, length) : words.subarray(0, length);
+      padded[name] = { data, dims: [rows.length, width] };
+    }
+    return padded;
+  }
+
+  /** Grows by doubling, so that batches of mixed size settle on one buffer. */
+  #buffer(name: string, type: IntegerType, words: number): Int32Array {
+    const own = this.#buffers.get(name) ?? { int64: new Int32Array(0), int32: new Int32Array(0) };
+    if (own[type].length < words) own[type] = new Int32Array(2 ** Math.ceil(Math.log2(words)));
+    this.#buffers.set(name, own);
+    return own[type];
+  }
+}
+
+/** The tensor type of an input, where a host can make it. */
+export function integerType(type: Tensor.Type): IntegerType | undefined {
+  return type === 'int64' || type === 'int32' ? type : undefined;
+}

@@ -1,0 +1,71 @@
+import { candidates, graphicsFacts } from './adapters.ts';
+import { type BackOff, DEFAULT_BACK_OFF } from './backoff.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { planLayout } from './layout.ts';
+import type { PoolFacts, PoolObserver } from './observer.ts';
+import { Supervisor } from './supervisor.ts';
+import type { HostPool, Provider, ProviderSetting } from './types.ts';
+
+export interface PoolOptions {
+  readonly provider?: ProviderSetting;
+  /** Inference processes; 0 derives them from the cores. */
+  readonly hosts?: number;
+  /** Threads of each process; 0 divides the cores. */
+  readonly threads?: number;
+  /** GPU index. */
+  readonly device?: number;
+  /** Memory above which a host is replaced between batches, in bytes; 0: never. */
+  readonly maxRssBytes?: number;
+  readonly recycleEveryMs?: number;
+  readonly batchTimeoutMs?: number;
+  readonly loadTimeoutMs?: number;
+  readonly startTimeoutMs?: number;
+  readonly graceMs?: number;
+  readonly backOff?: BackOff;
+  readonly clock?: Clock;
+  /** Added to the environment of the hosts. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A pool of processes, with what metrics want to know of it. */
+export interface SupervisedPool extends HostPool {
+  readonly threads: number;
+  facts(): PoolFacts;
+}
+
+const DEFAULTS = {
+  device: 0,
+  maxRssBytes: 4 * 2 ** 30,
+  recycleEveryMs: 10_000,
+  batchTimeoutMs: 30_000,
+  loadTimeoutMs: 120_000,
+  startTimeoutMs: 60_000,
+  graceMs: 10_000,
+  backOff: DEFAULT_BACK_OFF,
+  clock: systemClock,
+  env: {},
+};
+
+/**
+ * Starts inference hosts and waits until every one has opened its device.
+ * @throws WinnowError `provider_unavailable` naming the cure; `host_lost` when a host does not start.
+ */
+export async function createHostPool(
+  options: PoolOptions = {},
+  observe: PoolObserver = () => {},
+): Promise<SupervisedPool> {
+  const { provider: setting = 'auto', hosts, threads, ...rest } = options;
+  const common = { ...DEFAULTS, ...rest };
+  const start = async (provider: ProviderSetting, on: Provider) => {
+    const pool = new Supervisor({ ...common, provider, ...planLayout(on, hosts, threads) }, observe);
+    await pool.start();
+    return pool;
+  };
+  if (setting !== 'auto') return start(setting, setting);
+  const [first = 'cpu'] = candidates(graphicsFacts());
+  const pool = await start(first === 'cpu' ? 'cpu' : 'auto', first);
+  if (pool.provider === first) return pool;
+  // A device was in sight and did not open: the layout must be that of what was found instead.
+  await pool.close();
+  return start(pool.provider, pool.provider);
+}

@@ -1,0 +1,201 @@
+import type { InferenceRow, LoadSpec, Provider, ProviderSetting } from './types.ts';
+
+/*
+ * What the front process and a host say to each other, over one duplex pipe. A frame is
+ *
+ *   u32 length of what follows | u8 kind | 3 zero bytes | u32 id of the request | payload
+ *
+ * in the byte order of the machine (both ends are the same machine; x64 and arm64 are little-endian). Rows and scores travel as raw
+ * words, control messages (load, ready, failed: a few a minute) as UTF-8 JSON. A host answers in the order it was asked, with the id of
+ * the question.
+ */
+
+const HEADER = 12;
+/** Larger than any batch or specification; a longer frame means that the two ends lost step. */
+const MAX_FRAME = 1 << 30;
+
+export const KIND = {
+  load: 1,
+  unload: 2,
+  run: 3,
+  ready: 16,
+  loaded: 17,
+  unloaded: 18,
+  scores: 19,
+  failed: 20,
+} as const;
+export type Kind = keyof typeof KIND;
+const NAMES = new Map<number, Kind>(Object.entries(KIND).map(([name, code]) => [code, name as Kind]));
+
+export interface Frame {
+  readonly kind: Kind;
+  readonly id: number;
+  /** Starts at offset 0 of its own buffer, so that word views of it are aligned. */
+  readonly payload: Uint8Array<ArrayBuffer>;
+}
+
+/** What a host is started with, as JSON in its first argument. */
+export interface HostSettings {
+  readonly provider: ProviderSetting;
+  readonly threads: number;
+  /** GPU index. */
+  readonly device: number;
+}
+
+export interface LoadMessage {
+  readonly handle: number;
+  readonly spec: LoadSpec;
+}
+
+export interface ReadyMessage {
+  readonly provider: Provider;
+  readonly threads: number;
+  /** Resident memory of the host, in bytes. */
+  readonly rss: number;
+}
+
+export interface LoadedMessage {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly loadMs: number;
+  readonly bytes: number;
+  readonly rss: number;
+}
+
+export interface RunMessage {
+  readonly handle: number;
+  readonly rows: readonly InferenceRow[];
+}
+
+export interface ScoresMessage {
+  readonly scores: Float32Array;
+  readonly inferMs: number;
+  readonly rss: number;
+}
+
+export interface FailedMessage {
+  readonly code: 'inference_failed' | 'invalid_graph' | 'provider_unavailable';
+  readonly params: Readonly<Record<string, string | number>>;
+  /** The engine is of no use after this (sticky device error): the host must be replaced. */
+  readonly fatal: boolean;
+  readonly rss: number;
+}
+
+function frame(kind: Kind, id: number, payloadBytes: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(HEADER + payloadBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, HEADER - 4 + payloadBytes, true);
+  view.setUint8(4, KIND[kind]);
+  view.setUint32(8, id, true);
+  return bytes;
+}
+
+export function encodeJson(kind: Kind, id: number, message: object): Uint8Array {
+  const text = new TextEncoder().encode(JSON.stringify(message));
+  const bytes = frame(kind, id, text.byteLength);
+  bytes.set(text, HEADER);
+  return bytes;
+}
+
+export function decodeJson<T>(payload: Uint8Array): T {
+  return JSON.parse(new TextDecoder().decode(payload)) as T;
+}
+
+/** A batch: handle, number of rows, lengths, second segments, then all ids without padding; int32 throughout. */
+export function encodeRun(id: number, { handle, rows }: RunMessage): Uint8Array {
+  const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
+  const bytes = frame('run', id, 4 * (2 + 2 * rows.length + tokens));
+  const words = new Int32Array(bytes.buffer, HEADER);
+  words[0] = handle;
+  words[1] = rows.length;
+  let at = 2 + 2 * rows.length;
+  rows.forEach((row, r) => {
+    words[2 + r] = row.ids.length;
+    words[2 + rows.length + r] = row.secondSegment;
+    words.set(row.ids, at);
+    at += row.ids.length;
+  });
+  return bytes;
+}
+
+/** The rows are views of the payload: nothing is copied. */
+export function decodeRun(payload: Uint8Array<ArrayBuffer>): RunMessage {
+  const words = new Int32Array(payload.buffer, 0, payload.byteLength >> 2);
+  const [handle = 0, count = 0] = words;
+  let at = 2 + 2 * count;
+  const rows = Array.from({ length: count }, (_, r) => {
+    const ids = words.subarray(at, at + words[2 + r]!);
+    at += ids.length;
+    return { ids, secondSegment: words[2 + count + r]! };
+  });
+  return { handle, rows };
+}
+
+/** f64 milliseconds, f64 resident bytes, then one f32 a row. */
+export function encodeScores(id: number, { scores, inferMs, rss }: ScoresMessage): Uint8Array {
+  const bytes = frame('scores', id, 16 + 4 * scores.length);
+  const view = new DataView(bytes.buffer, HEADER);
+  view.setFloat64(0, inferMs, true);
+  view.setFloat64(8, rss, true);
+  new Float32Array(bytes.buffer, HEADER + 16).set(scores);
+  return bytes;
+}
+
+export function decodeScores(payload: Uint8Array<ArrayBuffer>): ScoresMessage {
+  const [inferMs = 0, rss = 0] = new Float64Array(payload.buffer, 0, 2);
+  return { inferMs, rss, scores: new Float32Array(payload.buffer, 16, (payload.byteLength - 16) >> 2) };
+}
+
+/** Cuts a byte stream into frames, wherever its chunks break. Every payload is copied once, into a buffer of its own. */
+export class FrameReader {
+  readonly #header = new Uint8Array(HEADER);
+  #headerBytes = 0;
+  #payload: Uint8Array<ArrayBuffer> | undefined;
+  #payloadBytes = 0;
+
+  /** @throws Error when the stream is not one of frames. */
+  *push(chunk: Uint8Array): Generator<Frame> {
+    let at = 0;
+    while (at < chunk.byteLength || this.#complete()) {
+      if (this.#headerBytes < HEADER) at += this.#fillHeader(chunk.subarray(at));
+      else if (!this.#complete()) at += this.#fillPayload(chunk.subarray(at));
+      if (this.#complete()) yield this.#take();
+    }
+  }
+
+  #complete(): boolean {
+    return this.#payload !== undefined && this.#payloadBytes === this.#payload.byteLength;
+  }
+
+  #fillHeader(chunk: Uint8Array): number {
+    const taken = chunk.subarray(0, HEADER - this.#headerBytes);
+    this.#header.set(taken, this.#headerBytes);
+    this.#headerBytes += taken.byteLength;
+    if (this.#headerBytes === HEADER) {
+      const length = new DataView(this.#header.buffer).getUint32(0, true) - (HEADER - 4);
+      if (length < 0 || length > MAX_FRAME || !NAMES.has(this.#header[4]!))
+        throw new Error(`expected a frame, got kind ${this.#header[4]} of ${length} bytes`);
+      this.#payload = new Uint8Array(length);
+      this.#payloadBytes = 0;
+    }
+    return taken.byteLength;
+  }
+
+  #fillPayload(chunk: Uint8Array): number {
+    const taken = chunk.subarray(0, this.#payload!.byteLength - this.#payloadBytes);
+    this.#payload!.set(taken, this.#payloadBytes);
+    this.#payloadBytes += taken.byteLength;
+    return taken.byteLength;
+  }
+
+  #take(): Frame {
+    const done = {
+      kind: NAMES.get(this.#header[4]!)!,
+      id: new DataView(this.#header.buffer).getUint32(8, true),
+      payload: this.#payload!,
+    };
+    this.#payload = undefined;
+    this.#headerBytes = 0;
+    return done;
+  }
+}

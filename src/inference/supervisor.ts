@@ -1,0 +1,239 @@
+import { WinnowError } from '../errors.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { Fleet, type FleetOptions } from './fleet.ts';
+import { type HostClient, HostLost } from './host-client.ts';
+import type { PoolFacts, PoolObserver } from './observer.ts';
+import { decodeJson, encodeJson, type LoadedMessage } from './protocol.ts';
+import { firstNaN } from './reduction.ts';
+import { runSplitting } from './split.ts';
+import type { BatchScores, HostPool, InferenceRow, LoadedModel, LoadSpec, Provider } from './types.ts';
+
+export interface SupervisorOptions extends FleetOptions {
+  readonly batchTimeoutMs: number;
+  /** A host that does not load a model within this time is killed. */
+  readonly loadTimeoutMs: number;
+}
+
+interface Model {
+  readonly handle: number;
+  readonly spec: LoadSpec;
+}
+
+/** What a load or unload counts for when the least busy host is sought, in tokens: more than any batch. */
+const LOAD_WEIGHT = 1e9;
+
+/** The pool of inference hosts: which models they hold, and every batch's way to one of them and back. */
+export class Supervisor implements HostPool {
+  readonly size: number;
+  readonly threads: number;
+  readonly #options: SupervisorOptions;
+  readonly #observe: PoolObserver;
+  readonly #fleet: Fleet;
+  readonly #dispatcher: Dispatcher;
+  readonly #models = new Map<string, Model>();
+  #waiters: Pick<PromiseWithResolvers<void>, 'resolve' | 'reject'>[] = [];
+  #provider: Provider = 'cpu';
+  #handles = 0;
+  #retries = 0;
+  #splits = 0;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: SupervisorOptions, observe: PoolObserver) {
+    this.#options = options;
+    this.#observe = observe;
+    this.size = options.hosts;
+    this.threads = options.threads;
+    this.#fleet = new Fleet(options, {
+      prepare: (host) => this.#prepare(host),
+      ready: () => this.#cameIntoService(),
+      broken: (reason) => this.#gaveUp(new WinnowError('host_lost', { reason })),
+      observe,
+    });
+    this.#dispatcher = new Dispatcher({
+      hosts: () => this.#fleet.ready,
+      recovering: () => this.#fleet.recovering,
+      handleOf: (key) => this.#models.get(key)?.handle,
+      batchTimeoutMs: options.batchTimeoutMs,
+      answered: (host, rss) => this.#fleet.noteMemory(host, rss),
+      retried: (host, model, reason) => {
+        this.#retries++;
+        observe({ kind: 'retry', host: host.index, model, reason });
+      },
+    });
+  }
+
+  get provider(): Provider {
+    return this.#provider;
+  }
+
+  facts(): PoolFacts {
+    const inFlight = this.#fleet.ready.reduce((sum, { depth }) => sum + depth, 0);
+    const counters = { retries: this.#retries, splits: this.#splits };
+    return { ...this.#fleet.facts, ...counters, provider: this.#provider, inFlight, waiting: this.#dispatcher.waiting };
+  }
+
+  /** @throws WinnowError `provider_unavailable`, `host_lost`. */
+  async start(): Promise<void> {
+    try {
+      this.#provider = await this.#fleet.start();
+    } catch (error) {
+      if (error instanceof HostLost) throw new WinnowError('host_lost', { reason: error.message }, { cause: error });
+      throw error;
+    }
+  }
+
+  /** Loads a key again from disk where it is loaded already: batches sent before still meet the old graph. */
+  async load(spec: LoadSpec): Promise<LoadedModel> {
+    this.#refuseWhenClosed();
+    const model: Model = { handle: ++this.#handles, spec };
+    const before = this.#models.get(spec.key);
+    try {
+      const facts = await (this.#models.size === 0 ? this.#loadAtOnce(model) : this.#loadOnOne(model));
+      this.#models.set(spec.key, model);
+      await this.#loadMissing();
+      if (before) await this.#unloadHandle(before.handle);
+      return facts;
+    } catch (error) {
+      await this.#unloadHandle(model.handle);
+      throw error;
+    }
+  }
+
+  async unload(key: string): Promise<void> {
+    const model = this.#models.get(key);
+    if (!model) return;
+    this.#models.delete(key);
+    this.#dispatcher.pump();
+    await this.#unloadHandle(model.handle);
+  }
+
+  async run(key: string, rows: readonly InferenceRow[], signal?: AbortSignal): Promise<BatchScores> {
+    this.#refuseWhenClosed();
+    const model = this.#models.get(key);
+    if (!model) throw new WinnowError('model_not_ready', { model: key, reason: 'it is not loaded' });
+    if (rows.length === 0) return { scores: new Float32Array(0), inferMs: 0, host: 0 };
+    checkLengths(rows, model.spec.maxLength);
+    const onSplit = () => {
+      this.#splits++;
+      this.#observe({ kind: 'split', model: key });
+    };
+    const result = await runSplitting(rows, (part) => this.#dispatcher.submit(key, part, signal), onSplit);
+    const row = firstNaN(result.scores);
+    if (row >= 0) throw new WinnowError('not_a_number', { row });
+    return result;
+  }
+
+  /** Refuses new work and what no host has begun; returns when every process has left. */
+  close(): Promise<void> {
+    this.#gaveUp(new WinnowError('shutting_down'));
+    this.#closed ??= this.#fleet.close();
+    return this.#closed;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw new WinnowError('shutting_down');
+  }
+
+  async #loadOn(host: HostClient, { handle, spec }: Model): Promise<LoadedModel> {
+    host.loading.add(handle);
+    try {
+      const encode = (id: number) => encodeJson('load', id, { handle, spec });
+      const { payload } = await host.call(encode, this.#options.loadTimeoutMs, LOAD_WEIGHT);
+      const { rss, ...facts } = decodeJson<LoadedMessage>(payload);
+      host.loaded.add(handle);
+      this.#fleet.noteLoad(host, rss);
+      return { key: spec.key, provider: this.#provider, ...facts };
+    } finally {
+      host.loading.delete(handle);
+    }
+  }
+
+  /** An empty pool has no work to hold up: every host loads at the same time. */
+  async #loadAtOnce(model: Model): Promise<LoadedModel> {
+    const results = await Promise.allSettled(this.#fleet.ready.map((host) => this.#loadOn(host, model)));
+    const refused = results.find((result) => result.status === 'rejected' && !(result.reason instanceof HostLost));
+    if (refused?.status === 'rejected') throw refused.reason;
+    return results.find((result) => result.status === 'fulfilled')?.value ?? this.#loadOnOne(model);
+  }
+
+  /** A graph that takes its host down at loading takes two at the most, while the others serve. */
+  async #loadOnOne(model: Model): Promise<LoadedModel> {
+    let reason = '';
+    for (let attempt = 0; attempt < 2; attempt++)
+      try {
+        return await this.#loadOn(await this.#someHost(), model);
+      } catch (error) {
+        if (!(error instanceof HostLost)) throw error;
+        reason = error.message;
+      }
+    const expected = 'a graph that leaves its inference host alive';
+    throw new WinnowError('invalid_graph', { where: model.spec.key, expected, got: reason });
+  }
+
+  /** One host after the other, so that the others go on serving. A host that is lost meanwhile loads when it is back. */
+  async #loadMissing(): Promise<void> {
+    for (const model of [...this.#models.values()])
+      for (const host of this.#fleet.ready) {
+        if (host.loaded.has(model.handle) || host.loading.has(model.handle)) continue;
+        await this.#loadOn(host, model).catch((error) => this.#missing(error, host, model));
+        this.#dispatcher.pump();
+      }
+  }
+
+  async #prepare(host: HostClient): Promise<void> {
+    for (const model of this.#models.values())
+      await this.#loadOn(host, model).catch((error) => {
+        if (error instanceof HostLost) throw error;
+        this.#missing(error, host, model);
+      });
+  }
+
+  #missing(error: Error, host: HostClient, { spec }: Model): void {
+    if (!(error instanceof HostLost))
+      this.#observe({ kind: 'model_missing', host: host.index, model: spec.key, reason: error.message });
+  }
+
+  async #unloadHandle(handle: number): Promise<void> {
+    const holders = this.#fleet.ready.filter((host) => host.loaded.delete(handle) || host.loading.has(handle));
+    const limit = this.#options.loadTimeoutMs;
+    await Promise.allSettled(
+      holders.map((host) => host.call((id) => encodeJson('unload', id, { handle }), limit, LOAD_WEIGHT)),
+    );
+  }
+
+  async #someHost(): Promise<HostClient> {
+    for (;;) {
+      const [host] = this.#fleet.ready.toSorted((a, b) => a.depth - b.depth);
+      if (host) return host;
+      await this.#nextReady();
+      this.#refuseWhenClosed();
+    }
+  }
+
+  #nextReady(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiters.push({ resolve, reject });
+    return promise;
+  }
+
+  #cameIntoService(): void {
+    for (const { resolve } of this.#waiters.splice(0)) resolve();
+    this.#dispatcher.pump();
+    void this.#loadMissing();
+  }
+
+  #gaveUp(error: WinnowError): void {
+    for (const { reject } of this.#waiters.splice(0)) reject(error);
+    this.#dispatcher.refuse(error);
+  }
+}
+
+function checkLengths(rows: readonly InferenceRow[], maxLength: number): void {
+  const row = rows.findIndex(({ ids }) => ids.length === 0 || ids.length > maxLength);
+  if (row < 0) return;
+  const got = rows[row]!.ids.length;
+  throw new WinnowError('inference_failed', {
+    reason: `expected 1 to ${maxLength} tokens in row ${row}, got ${got}`,
+    row,
+  });
+}
