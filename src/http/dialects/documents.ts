@@ -1,0 +1,161 @@
+import { z } from 'zod';
+import { describe, WinnowError } from '../../errors.ts';
+import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
+import { type JsonText, moreFields } from '../json-text.ts';
+import { formatScore } from '../scores.ts';
+import type { About, Asked, Limits } from './dialect.ts';
+import { askedBy, checkCount, commonFields, limitTo, query, returnDocuments, textAt, topN } from './fields.ts';
+
+/*
+ * What Cohere's two versions and Jina have in common. Their answers differ only in fields the others' clients ignore, so all three get the
+ * union: `id`, `results` and `meta` (Cohere), `model`, `object` and `usage` (Jina, vLLM, llama.cpp).
+ */
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+export const documentsBody = z.object({
+  query,
+  documents: z.array(z.unknown()).meta({
+    description: 'Passages: strings, or objects with a string field `text` (or those named by `rank_fields`).',
+    items: { anyOf: [{ type: 'string' }, { type: 'object' }] },
+    minItems: 1,
+  }),
+  top_n: topN,
+  return_documents: returnDocuments,
+  rank_fields: z
+    .array(z.string().min(1))
+    .max(64)
+    .nullish()
+    .meta({ description: 'Fields of object documents that are ranked, in this order; `text` if absent.' }),
+  use_activation: z.boolean().nullish().meta({ description: 'vLLM: false asks for raw scores.' }),
+  ...commonFields,
+});
+
+export type DocumentsBody = z.infer<typeof documentsBody>;
+
+const count = z.number().int().min(0);
+
+export const resultItem = z.object({
+  index: count.meta({ description: 'Place of the passage in the request.' }),
+  relevance_score: z.number().meta({ description: 'In 0–1 for models with a sigmoid; a logit with `raw_scores`.' }),
+  document: z.looseObject({ text: z.string() }).optional(),
+  team: z.string().optional().meta({ description: 'Arm that contributed the item (interleaving experiments).' }),
+});
+
+export const truncatedField = z
+  .array(count)
+  .optional()
+  .meta({ description: 'Winnow: indices of passages of which text was left out; absent if none was.' });
+
+export const documentsAnswer = z.object({
+  id: z.string(),
+  model: z.string().meta({ description: '`model@version` that scored.' }),
+  object: z.literal('list'),
+  results: z.array(resultItem).meta({ description: 'Best first.' }),
+  meta: z.object({
+    api_version: z.object({ version: z.string() }),
+    billed_units: z.object({ search_units: count }),
+    tokens: z.object({ input_tokens: count }),
+    warnings: z.array(z.string()).optional(),
+  }),
+  usage: z.object({ prompt_tokens: count, total_tokens: count }),
+  truncated: truncatedField,
+});
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function rankedFields(document: JsonObject, fields: readonly string[], path: string): string {
+  const parts = fields
+    .filter((field) => Object.hasOwn(document, field) && document[field] !== null)
+    .map((field) => textAt(document[field], `${path}.${field}`));
+  if (parts.length === 0)
+    throw new WinnowError('invalid_field', {
+      expected: `an object with one of ${fields.map((field) => `\`${field}\``).join(', ')}`,
+      got: 'none of them',
+      field: path,
+    });
+  return parts.join('\n');
+}
+
+function documentText(document: unknown, fields: readonly string[], path: string): string {
+  if (typeof document === 'string') return textAt(document, path);
+  if (isObject(document)) return rankedFields(document, fields, path);
+  throw new WinnowError('invalid_field', {
+    expected: 'a string or an object with `text`',
+    got: describe(document),
+    field: path,
+  });
+}
+
+const fieldsOf = (body: DocumentsBody) => (body.rank_fields?.length ? body.rank_fields : ['text']);
+
+export function documentsRequest(body: DocumentsBody, limits: Limits): readonly Asked[] {
+  checkCount(body.documents.length, 'documents', limits);
+  const fields = fieldsOf(body);
+  return [
+    {
+      ...askedBy(body),
+      ...limitTo(body.top_n),
+      query: textAt(body.query, 'query'),
+      passages: body.documents.map((document, i) => documentText(document, fields, `documents[${i}]`)),
+    },
+  ];
+}
+
+/** Indices of passages that were cut; undefined if none was, so that the field is left out. */
+export function cutPassages(answer: RerankAnswer): number[] | undefined {
+  const cut = answer.truncated.flatMap((flag, i) => (flag ? [i] : []));
+  return cut.length > 0 ? cut : undefined;
+}
+
+/** A document given back: objects keep their fields, and always have a `text`. */
+function returned(document: unknown, fields: readonly string[]): JsonObject {
+  if (!isObject(document)) return { text: document };
+  return { ...document, text: typeof document.text === 'string' ? document.text : documentText(document, fields, '') };
+}
+
+export const wantsRaw = (body: Pick<DocumentsBody, 'raw_scores' | 'use_activation'>) =>
+  body.raw_scores ?? body.use_activation === false;
+
+/** One result: `{"index":…,"relevance_score":…}` and what else there is to say of it. */
+export function resultText(ranked: Ranked, raw: boolean, document?: unknown): string {
+  const score = formatScore(raw ? ranked.score : ranked.relevanceScore, ranked.index);
+  return `{"index":${ranked.index},"relevance_score":${score}${moreFields({ document, team: ranked.team })}}`;
+}
+
+function warnings(answer: RerankAnswer): readonly string[] | undefined {
+  const cut = answer.truncated.filter(Boolean).length;
+  return cut > 0 ? [`${cut} of ${answer.truncated.length} passages were truncated`] : undefined;
+}
+
+/** A search unit is a query with up to a hundred passages. */
+const searchUnits = (passages: number) => Math.ceil(passages / 100);
+
+/** Answer writer of one API version. */
+export function documentsWriter(apiVersion: string) {
+  return (body: DocumentsBody, answers: readonly RerankAnswer[], about: About): JsonText => {
+    const answer = answers[0]!;
+    const raw = wantsRaw(body);
+    const fields = fieldsOf(body);
+    const head = { id: about.requestId, model: `${answer.model}@${answer.version}`, object: 'list' };
+    const meta = {
+      api_version: { version: apiVersion },
+      billed_units: { search_units: searchUnits(body.documents.length) },
+      tokens: { input_tokens: answer.tokens },
+      warnings: warnings(answer),
+    };
+    const usage = { prompt_tokens: answer.tokens, total_tokens: answer.tokens };
+    return {
+      head: `${JSON.stringify(head).slice(0, -1)},"results":[`,
+      count: answer.ranking.length,
+      item(i) {
+        const ranked = answer.ranking[i]!;
+        const document = body.return_documents ? returned(body.documents[ranked.index], fields) : undefined;
+        return resultText(ranked, raw, document);
+      },
+      tail: `]${moreFields({ meta, usage, truncated: cutPassages(answer) })}}`,
+    };
+  };
+}

@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { describe, WinnowError } from '../../errors.ts';
+import { formatScore } from '../scores.ts';
+import { type Asked, defineDialect, type Limits } from './dialect.ts';
+import { errorBody } from './errors.ts';
+import { askedBy, commonFields, present, textAt, textsOf } from './fields.ts';
+import { byIndex } from './ranking.ts';
+
+const { cascade: _cascade, model: _model, ...fields } = commonFields;
+
+const tensor = z.object({
+  name: z.string(),
+  shape: z.array(z.number().int().min(0)),
+  datatype: z.literal('BYTES'),
+  data: z.array(z.unknown()).meta({ items: { type: 'string' } }),
+});
+
+const schema = z
+  .object({
+    id: z.string().max(128).nullish().meta({ description: 'Given back in the answer.' }),
+    inputs: z.array(tensor).meta({ description: '`query` with one string, `passages` with the passages.' }),
+    parameters: z.object(fields).nullish().meta({ description: 'The fields other dialects have beside the query.' }),
+  })
+  .meta({ id: 'KserveRequest' });
+
+type Body = z.infer<typeof schema>;
+
+const answerSchema = z
+  .object({
+    id: z.string(),
+    model_name: z.string(),
+    model_version: z.string(),
+    outputs: z.array(
+      z.object({
+        name: z.literal('scores'),
+        shape: z.array(z.number().int()),
+        datatype: z.literal('FP32'),
+        data: z.array(z.number()).meta({ description: 'In the order sent.' }),
+      }),
+    ),
+  })
+  .meta({ id: 'KserveAnswer' });
+
+function input(body: Body, name: 'query' | 'passages') {
+  const at = body.inputs.findIndex((tensor) => tensor.name === name);
+  const found = body.inputs[at];
+  if (!found)
+    throw new WinnowError('invalid_field', { expected: `an input named \`${name}\``, got: 'none', field: 'inputs' });
+  const size = found.shape.reduce((product, n) => product * n, 1);
+  if (size !== found.data.length)
+    throw new WinnowError('invalid_field', {
+      expected: `${size} strings, as the shape says`,
+      got: found.data.length,
+      field: `inputs[${at}].data`,
+    });
+  return { data: found.data, field: `inputs[${at}].data` };
+}
+
+function toRequests(body: Body, limits: Limits): readonly Asked[] {
+  const query = input(body, 'query');
+  const passages = input(body, 'passages');
+  if (query.data.length !== 1)
+    throw new WinnowError('invalid_field', {
+      expected: 'one query',
+      got: describe(query.data),
+      field: query.field,
+    });
+  return [
+    {
+      ...askedBy(body.parameters ?? {}),
+      query: textAt(query.data[0], `${query.field}[0]`),
+      passages: textsOf(passages.data, passages.field, limits),
+    },
+  ];
+}
+
+/** KServe's Open Inference Protocol (version 2) over text: the model is named by the path, scores come in the order sent. */
+export const kserve = defineDialect({
+  name: 'kserve',
+  schema,
+  answer: answerSchema,
+  toRequests,
+  toAnswer(body, answers, about) {
+    const answer = answers[0]!;
+    const ranked = byIndex(answer, input(body, 'passages').data.length);
+    const head = {
+      ...present({ id: body.id ?? about.requestId }),
+      model_name: answer.model,
+      model_version: answer.version,
+    };
+    const raw = body.parameters?.raw_scores ?? false;
+    return {
+      head: `${JSON.stringify(head).slice(0, -1)},"outputs":[{"name":"scores","datatype":"FP32","shape":[${ranked.length}],"data":[`,
+      count: ranked.length,
+      item: (i) => formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, i),
+      tail: ']}]}',
+    };
+  },
+  toError: errorBody,
+});

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { WinnowError } from '../../errors.ts';
+import { moreFields } from '../json-text.ts';
+import { formatScore } from '../scores.ts';
+import { defineDialect } from './dialect.ts';
+import { objectErrorBody } from './errors.ts';
+import { askedBy, checkCount, commonFields, limitTo, present, textAt, topN } from './fields.ts';
+
+const schema = z
+  .object({
+    query: z.object({ text: z.string() }),
+    passages: z.array(z.unknown()).meta({
+      description: 'Passages.',
+      items: { type: 'object', properties: { text: { type: 'string' } }, required: ['text'] },
+      minItems: 1,
+    }),
+    truncate: z
+      .enum(['NONE', 'END'])
+      .nullish()
+      .meta({ description: '`NONE`: a pair that does not fit is an error; cut if absent.' }),
+    top_n: topN,
+    ...commonFields,
+  })
+  .meta({ id: 'NimRequest' });
+
+const count = z.number().int().min(0);
+
+const answerSchema = z
+  .object({
+    rankings: z
+      .array(z.object({ index: count, logit: z.number(), team: z.string().optional() }))
+      .meta({ description: 'Best first.' }),
+    usage: z.object({ prompt_tokens: count, total_tokens: count }),
+  })
+  .meta({ id: 'NimAnswer' });
+
+function passageText(passage: unknown, i: number): string {
+  const text = typeof passage === 'object' && passage !== null && 'text' in passage ? passage.text : undefined;
+  if (text === undefined)
+    throw new WinnowError('invalid_field', {
+      expected: 'an object with `text`',
+      got:
+        typeof passage === 'object' && passage !== null
+          ? 'one without it'
+          : `a ${passage === null ? 'null' : typeof passage}`,
+      field: `passages[${i}]`,
+    });
+  return textAt(text, `passages[${i}].text`);
+}
+
+/** `POST /v1/ranking` of NVIDIA NIM. Its scores are logits. */
+export const nim = defineDialect({
+  name: 'nim',
+  schema,
+  answer: answerSchema,
+  toRequests(body, limits) {
+    checkCount(body.passages.length, 'passages', limits);
+    return [
+      {
+        ...askedBy(body),
+        ...limitTo(body.top_n),
+        ...present({ truncate: body.truncate ? body.truncate === 'END' : undefined }),
+        query: textAt(body.query.text, 'query.text'),
+        passages: body.passages.map(passageText),
+      },
+    ];
+  },
+  toAnswer(_body, answers) {
+    const answer = answers[0]!;
+    return {
+      head: '{"rankings":[',
+      count: answer.ranking.length,
+      item(i) {
+        const { index, score, team } = answer.ranking[i]!;
+        return `{"index":${index},"logit":${formatScore(score, index)}${moreFields({ team })}}`;
+      },
+      tail: `]${moreFields({ usage: { prompt_tokens: answer.tokens, total_tokens: answer.tokens } })}}`,
+    };
+  },
+  toError: objectErrorBody,
+});

@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { describe, WinnowError } from '../../errors.ts';
+import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
+import { moreFields } from '../json-text.ts';
+import { formatScore } from '../scores.ts';
+import { defineDialect, type Limits } from './dialect.ts';
+import { wantsRaw } from './documents.ts';
+import { objectErrorBody } from './errors.ts';
+import { askedBy, checkCount, commonFields, textAt } from './fields.ts';
+import { byIndex } from './ranking.ts';
+
+const { cascade: _cascade, ...fields } = commonFields;
+
+const side = (description: string) =>
+  z
+    .union([z.string(), z.array(z.unknown())], { error: 'a string or an array of strings' })
+    .nullish()
+    .meta({ description, anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }, { type: 'null' }] });
+
+const schema = z
+  .object({
+    text_1: side('The query, or one query for each text of `text_2`.'),
+    text_2: side('The passages.'),
+    queries: side('Another name for `text_1`.'),
+    documents: side('Another name for `text_2`.'),
+    data_1: side('Another name for `text_1`.'),
+    data_2: side('Another name for `text_2`.'),
+    use_activation: z.boolean().nullish().meta({ description: 'false asks for raw scores.' }),
+    ...fields,
+  })
+  .meta({ id: 'ScoreRequest' });
+
+type Body = z.infer<typeof schema>;
+
+const count = z.number().int().min(0);
+
+const answerSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('list'),
+    created: count,
+    model: z.string(),
+    data: z
+      .array(z.object({ index: count, object: z.literal('score'), score: z.number() }))
+      .meta({ description: 'In the order sent.' }),
+    usage: z.object({ prompt_tokens: count, total_tokens: count }),
+  })
+  .meta({ id: 'ScoreAnswer' });
+
+/** The first of several names a body uses for one thing. */
+function sideOf(body: Body, names: readonly ('text_1' | 'queries' | 'data_1' | 'text_2' | 'documents' | 'data_2')[]) {
+  const field = names.find((name) => body[name] !== undefined && body[name] !== null);
+  if (!field)
+    throw new WinnowError('invalid_field', {
+      expected: 'a string or an array of strings',
+      got: describe(undefined),
+      field: names[0]!,
+    });
+  return { field, value: body[field]! };
+}
+
+interface Group {
+  readonly query: string;
+  /** Place of each passage among all pairs. */
+  readonly places: number[];
+  readonly passages: string[];
+}
+
+/** Pairs with the same query become one request, so that its query is tokenised once. */
+function group(queries: readonly string[], passages: readonly string[]): readonly Group[] {
+  const groups = new Map<string, Group>();
+  passages.forEach((passage, i) => {
+    const query = queries.length === 1 ? queries[0]! : queries[i]!;
+    const found = groups.get(query) ?? { query, places: [], passages: [] };
+    groups.set(query, found);
+    found.places.push(i);
+    found.passages.push(passage);
+  });
+  return [...groups.values()];
+}
+
+function pairsOf(body: Body, limits: Limits): readonly Group[] {
+  const [first, second] = [
+    sideOf(body, ['text_1', 'queries', 'data_1']),
+    sideOf(body, ['text_2', 'documents', 'data_2']),
+  ];
+  const read = ({ field, value }: typeof first) => {
+    if (typeof value === 'string') return [textAt(value, field)];
+    checkCount(value.length, field, limits);
+    return value.map((text, i) => textAt(text, `${field}[${i}]`));
+  };
+  const [queries, passages] = [read(first), read(second)];
+  if (queries.length !== 1 && queries.length !== passages.length)
+    throw new WinnowError('invalid_field', {
+      expected: `1 or ${passages.length} queries, as many as there are passages`,
+      got: queries.length,
+      field: first.field,
+    });
+  return group(queries, passages);
+}
+
+function inOrder(groups: readonly Group[], answers: readonly RerankAnswer[]): readonly Ranked[] {
+  const ordered: Ranked[] = [];
+  groups.forEach(({ places, passages }, g) => {
+    byIndex(answers[g]!, passages.length).forEach((ranked, i) => {
+      ordered[places[i]!] = ranked;
+    });
+  });
+  return ordered;
+}
+
+/** vLLM's `POST /score`: pairs in, one score a pair out, in the order sent. */
+export const score = defineDialect({
+  name: 'score',
+  schema,
+  answer: answerSchema,
+  toRequests: (body, limits) =>
+    pairsOf(body, limits).map(({ query, passages }) => ({ ...askedBy(body), query, passages })),
+  toAnswer(body, answers, about) {
+    const ranked = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
+    const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
+    const { model, version } = answers[0]!;
+    const raw = wantsRaw(body);
+    const head = { id: about.requestId, object: 'list', created: about.created, model: `${model}@${version}` };
+    return {
+      head: `${JSON.stringify(head).slice(0, -1)},"data":[`,
+      count: ranked.length,
+      item(i) {
+        const value = formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, i);
+        return `{"index":${i},"object":"score","score":${value}}`;
+      },
+      tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens } })}}`,
+    };
+  },
+  toError: objectErrorBody,
+});

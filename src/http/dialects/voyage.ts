@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { moreFields } from '../json-text.ts';
+import { defineDialect } from './dialect.ts';
+import { cutPassages, resultItem, resultText, truncatedField, wantsRaw } from './documents.ts';
+import { errorBody } from './errors.ts';
+import { askedBy, commonFields, limitTo, query, returnDocuments, textAt, textList, textsOf, topN } from './fields.ts';
+
+const schema = z
+  .object({
+    query,
+    documents: textList('Passages.'),
+    top_k: topN,
+    top_n: topN,
+    return_documents: returnDocuments,
+    ...commonFields,
+  })
+  .meta({ id: 'VoyageRequest' });
+
+const count = z.number().int().min(0);
+
+const answerSchema = z
+  .object({
+    object: z.literal('list'),
+    model: z.string(),
+    data: z.array(resultItem.extend({ document: z.string().optional() })).meta({ description: 'Best first.' }),
+    usage: z.object({ total_tokens: count }),
+    truncated: truncatedField,
+  })
+  .meta({ id: 'VoyageAnswer' });
+
+/** Voyage's `POST /v1/rerank`: results under `data`, documents as plain strings. */
+export const voyage = defineDialect({
+  name: 'voyage',
+  schema,
+  answer: answerSchema,
+  toRequests: (body, limits) => [
+    {
+      ...askedBy(body),
+      ...limitTo(body.top_k ?? body.top_n),
+      query: textAt(body.query, 'query'),
+      passages: textsOf(body.documents, 'documents', limits),
+    },
+  ],
+  toAnswer(body, answers) {
+    const answer = answers[0]!;
+    const raw = wantsRaw(body);
+    return {
+      head: `{"object":"list","model":${JSON.stringify(`${answer.model}@${answer.version}`)},"data":[`,
+      count: answer.ranking.length,
+      item(i) {
+        const ranked = answer.ranking[i]!;
+        return resultText(ranked, raw, body.return_documents ? body.documents[ranked.index] : undefined);
+      },
+      tail: `]${moreFields({ usage: { total_tokens: answer.tokens }, truncated: cutPassages(answer) })}}`,
+    };
+  },
+  toError: errorBody,
+});

@@ -1,0 +1,49 @@
+import { z } from 'zod';
+import { moreFields } from '../json-text.ts';
+import { formatScore } from '../scores.ts';
+import { defineDialect } from './dialect.ts';
+import { errorBody } from './errors.ts';
+import { askedBy, commonFields, query, textAt, textList, textsOf } from './fields.ts';
+import { byIndex } from './ranking.ts';
+
+const { cascade: _cascade, ...fields } = commonFields;
+
+const schema = z
+  .object({
+    query,
+    documents: textList('Passages.'),
+    property: z.string().meta({ description: 'Name of the property the passages come from; marks the dialect.' }),
+    ...fields,
+  })
+  .meta({ id: 'WeaviateRequest' });
+
+const answerSchema = z
+  .object({
+    query: z.string(),
+    scores: z.array(z.object({ document: z.string(), score: z.number() })).meta({ description: 'In the order sent.' }),
+    property: z.string(),
+  })
+  .meta({ id: 'WeaviateAnswer' });
+
+/** What Weaviate's `reranker-transformers` module speaks. It pairs scores and documents by their place, so nothing is sorted. */
+export const weaviate = defineDialect({
+  name: 'weaviate',
+  schema,
+  answer: answerSchema,
+  toRequests: (body, limits) => [
+    { ...askedBy(body), query: textAt(body.query, 'query'), passages: textsOf(body.documents, 'documents', limits) },
+  ],
+  toAnswer(body, answers) {
+    const ranked = byIndex(answers[0]!, body.documents.length);
+    return {
+      head: `{"query":${JSON.stringify(body.query)},"scores":[`,
+      count: ranked.length,
+      item(i) {
+        const { score, relevanceScore } = ranked[i]!;
+        return `{"document":${JSON.stringify(body.documents[i])},"score":${formatScore(body.raw_scores ? score : relevanceScore, i)}}`;
+      },
+      tail: `]${moreFields({ property: body.property })}}`,
+    };
+  },
+  toError: errorBody,
+});

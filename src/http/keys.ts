@@ -1,0 +1,100 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { WinnowError } from '../errors.ts';
+import { faultOf } from './faults.ts';
+
+export const SCOPES = ['rerank', 'admin'] as const;
+/** `rerank` may score and look; `admin` may also load, unload, label and force arms. */
+export type Scope = (typeof SCOPES)[number];
+
+export interface ApiKey {
+  readonly name: string;
+  /** sha256 of the key, 32 bytes. The key itself is stored nowhere. */
+  readonly hash: Buffer;
+  readonly scopes: readonly Scope[];
+}
+
+/** Who makes a request. */
+export interface Caller {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+}
+
+export const ANONYMOUS: Caller = { name: 'anonymous', scopes: SCOPES };
+
+const keyFileSchema = z.strictObject({
+  keys: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[\w.-]{1,64}$/, { error: 'a name of letters, digits, `.`, `_` and `-`' }),
+        sha256: z.string().regex(/^[0-9a-fA-F]{64}$/, { error: '64 hex digits' }),
+        scopes: z.array(z.enum(SCOPES)).min(1).default(['rerank']),
+      }),
+    )
+    .min(1),
+});
+
+/** sha256 of a key, as it is kept and compared. */
+export function hashKey(key: string): Buffer {
+  return createHash('sha256').update(key, 'utf8').digest();
+}
+
+function repeated(values: readonly string[]): string[] {
+  return [...new Set(values.filter((value, i) => values.indexOf(value) !== i))];
+}
+
+function refuse(file: string, faults: readonly string[]): never {
+  throw new WinnowError('invalid_config', {
+    count: faults.length,
+    faults: faults.map((fault) => `  - ${file}: ${fault}`).join('\n'),
+  });
+}
+
+function readYaml(file: string): unknown {
+  try {
+    return parseYaml(readFileSync(file, 'utf8'));
+  } catch (error) {
+    return refuse(file, [`expected a readable YAML file, got ${(error as Error).message.split('\n')[0]}`]);
+  }
+}
+
+/**
+ * Reads the key file: `keys:` with `name`, `sha256` (of the key, hex) and `scopes`.
+ * @throws WinnowError `invalid_config` naming every fault of the file at once.
+ */
+export function loadKeys(file: string): readonly ApiKey[] {
+  const tree = readYaml(file);
+  const parsed = keyFileSchema.safeParse(tree);
+  if (!parsed.success)
+    refuse(
+      file,
+      parsed.error.issues.map((issue) => {
+        const { expected, got, field } = faultOf(issue, tree);
+        return `expected ${expected}, got ${got} (${field})`;
+      }),
+    );
+  const { keys } = parsed.data;
+  const faults = [
+    ...repeated(keys.map((key) => key.name)).map((name) => `expected one key a name, got several (${name})`),
+    ...repeated(keys.map((key) => key.sha256.toLowerCase())).map(
+      (hash) => `expected every key once, got one twice (sha256 ${hash.slice(0, 12)}…)`,
+    ),
+  ];
+  if (faults.length > 0) refuse(file, faults);
+  return keys.map(({ name, sha256, scopes }) => ({ name, hash: Buffer.from(sha256, 'hex'), scopes }));
+}
+
+/** The key whose hash is that of `presented`. Compares with all of them, each in constant time, so that time tells nothing. */
+export function findKey(keys: readonly ApiKey[], presented: string): ApiKey | undefined {
+  const hash = hashKey(presented);
+  let found: ApiKey | undefined;
+  for (const key of keys) if (timingSafeEqual(key.hash, hash)) found = key;
+  return found;
+}
+
+/** `admin` may do whatever `rerank` may. */
+export function mayUse(caller: Caller, scope: Scope): boolean {
+  return caller.scopes.includes(scope) || caller.scopes.includes('admin');
+}

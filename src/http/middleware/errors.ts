@@ -1,0 +1,56 @@
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import { WinnowError } from '../../errors.ts';
+import { errorBody } from '../dialects/errors.ts';
+import { exchangeOf } from '../exchange.ts';
+import type { HttpTelemetry } from '../ports.ts';
+
+/** Seconds after which to try again, for failures that pass by themselves. */
+const RETRY_AFTER: Readonly<Record<number, number>> = { 429: 1, 503: 1 };
+
+/** What was thrown, as an error of the catalogue. */
+function catalogued(error: unknown, requestId: string): WinnowError {
+  if (error instanceof WinnowError) return error;
+  if (error instanceof URIError)
+    return new WinnowError('invalid_field', { expected: 'a percent-encoded path', got: 'a broken one', field: 'path' });
+  if (error instanceof Error && error.name === 'AbortError')
+    return new WinnowError('client_closed', {}, { cause: error });
+  return new WinnowError('internal', { requestId }, { cause: error });
+}
+
+function retryAfter(error: WinnowError): string | undefined {
+  const seconds = Number(error.params.seconds ?? RETRY_AFTER[error.status]);
+  return error.status in RETRY_AFTER && seconds > 0 ? String(Math.ceil(seconds)) : undefined;
+}
+
+/** The one place where a code becomes a response, in the shape of the dialect that was spoken. */
+export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
+  return function answerError(thrown: unknown, _req, res, next) {
+    const exchange = exchangeOf(res);
+    const error = catalogued(thrown, exchange.requestId);
+    exchange.code = error.code;
+    if (error.status >= 500)
+      telemetry.logger.error({ requestId: exchange.requestId, code: error.code, err: error }, 'request failed');
+    if (res.headersSent) {
+      next(thrown);
+      return;
+    }
+    const seconds = retryAfter(error);
+    if (seconds) res.set('retry-after', seconds);
+    if (error.status === 401) res.set('www-authenticate', 'Bearer');
+    const toError = exchange.toError ?? errorBody;
+    res.status(error.status).json(toError(error, exchange.requestId));
+  };
+}
+
+export const noSuchRoute: RequestHandler = function refuseUnknownRoute(req) {
+  throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200) });
+};
+
+/** For a known path with a method it does not have. */
+export function onlyMethods(methods: readonly string[]): RequestHandler {
+  const allowed = methods.map((method) => method.toUpperCase()).join(', ');
+  return function refuseMethod(req, res) {
+    res.set('allow', allowed);
+    throw new WinnowError('method_not_allowed', { allowed, method: req.method });
+  };
+}

@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import type { RequestHandler, Response } from 'express';
+import { exchangeOf, header, openExchange } from '../exchange.ts';
+import type { HttpTelemetry, Readiness, RequestEvent } from '../ports.ts';
+
+/** Request ids a client may choose: printable, short, nothing that could break a log line or a header. */
+const REQUEST_ID = /^[\w.:/+=@-]{1,128}$/;
+
+/** Routes polled every few seconds: their successes would drown the log. */
+const QUIET = /^\/($|ping$|metrics$|health|\.well-known|v2\/health)/;
+
+function eventOf(req: { method: string }, res: Response): RequestEvent {
+  const { requestId, route, started, dialect, caller, code, facts } = exchangeOf(res);
+  return {
+    requestId,
+    method: req.method,
+    route,
+    status: res.writableFinished ? res.statusCode : 499,
+    durationMs: performance.now() - started,
+    ...(code ? { code } : {}),
+    ...(caller ? { key: caller.name } : {}),
+    ...(dialect ? { dialect } : {}),
+    ...facts,
+  };
+}
+
+function report(telemetry: HttpTelemetry, req: { method: string }, res: Response): void {
+  const event = eventOf(req, res);
+  const { span } = exchangeOf(res);
+  telemetry.onRequest(event);
+  const { timings: _timings, durationMs, ...line } = event;
+  span.end(
+    {
+      'http.request.method': event.method,
+      'http.route': event.route,
+      'http.response.status_code': event.status,
+      ...(event.model ? { 'winnow.model': event.model, 'winnow.version': event.version ?? '' } : {}),
+      ...(event.dialect ? { 'winnow.dialect': event.dialect } : {}),
+      ...(event.passages === undefined ? {} : { 'winnow.passages': event.passages }),
+      ...(event.experiment ? { 'winnow.experiment': event.experiment.name, 'winnow.arm': event.experiment.arm } : {}),
+    },
+    event.code ? { code: event.code, status: event.status } : undefined,
+  );
+  if (event.status < 400 && QUIET.test(event.route)) return;
+  telemetry.logger.info(
+    { ...line, durationMs: Math.round(durationMs * 10) / 10, traceId: span.context.traceId },
+    'request',
+  );
+}
+
+/**
+ * Opens the exchange: request id in and out, trace in and out, an abort signal for a client that leaves, and one log line and one event
+ * at the end. Neither holds text of a query or a passage.
+ */
+export function exchange(telemetry: HttpTelemetry, readiness: Readiness): RequestHandler {
+  return function openExchangeForRequest(req, res, next) {
+    const wanted = header(req, 'x-request-id');
+    const requestId = wanted && REQUEST_ID.test(wanted) ? wanted : randomUUID();
+    const span = telemetry.tracing.startRequest(
+      `${req.method} request`,
+      header(req, 'traceparent'),
+      header(req, 'tracestate'),
+    );
+    const gone = new AbortController();
+    const started = performance.now();
+    openExchange(res, { requestId, started, startedAt: Date.now(), span, signal: gone.signal, route: 'unmatched' });
+    res.set('x-request-id', requestId);
+    res.set('traceparent', span.traceparent);
+    if (span.context.state) res.set('tracestate', span.context.state);
+    if (readiness.draining()) res.set('connection', 'close');
+    res.once('close', () => {
+      if (!res.writableFinished) gone.abort();
+      report(telemetry, req, res);
+    });
+    next();
+  };
+}

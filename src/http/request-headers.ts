@@ -1,0 +1,71 @@
+import type { Request } from 'express';
+import { describe, WinnowError } from '../errors.ts';
+import type { RerankRequest } from '../rerank/types.ts';
+import { header } from './exchange.ts';
+import { type Caller, mayUse } from './keys.ts';
+
+const MAX_DEADLINE_MS = 3_600_000;
+
+/** Lanes a client may choose; `shadow` belongs to experiments. */
+const CLIENT_LANES: Readonly<Record<string, RerankRequest['lane']>> = { interactive: 'interactive', batch: 'batch' };
+
+/** Milliseconds of `x-winnow-deadline-ms`. @throws WinnowError `invalid_field`. */
+export function deadlineOf(req: Request): number | undefined {
+  const text = header(req, 'x-winnow-deadline-ms')?.trim();
+  if (text === undefined) return undefined;
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 1 && value <= MAX_DEADLINE_MS) return value;
+  throw new WinnowError('invalid_field', {
+    expected: `an integer from 1 to ${MAX_DEADLINE_MS}`,
+    got: describe(text),
+    field: 'header x-winnow-deadline-ms',
+  });
+}
+
+/** Lane of `x-winnow-lane`; interactive if absent. @throws WinnowError `invalid_field`. */
+export function laneOf(req: Request): RerankRequest['lane'] {
+  const text = header(req, 'x-winnow-lane')?.trim().toLowerCase() ?? 'interactive';
+  const lane = Object.hasOwn(CLIENT_LANES, text) ? CLIENT_LANES[text] : undefined;
+  if (lane) return lane;
+  throw new WinnowError('invalid_field', {
+    expected: '`interactive` or `batch`',
+    got: describe(text),
+    field: 'header x-winnow-lane',
+  });
+}
+
+/** Headers that prove who somebody is; experiments never see them. */
+const CREDENTIALS = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'api-key']);
+
+function plainHeaders(req: Request): Readonly<Record<string, string>> {
+  const plain: Record<string, string> = {};
+  for (const [name, value] of Object.entries(req.headers))
+    if (typeof value === 'string' && !CREDENTIALS.has(name)) plain[name] = value;
+  return plain;
+}
+
+/** Only an admin may force an arm, because such a request leaves the experiment. @throws WinnowError `forbidden`. */
+function forcedArm(req: Request, caller: Caller | undefined): string | undefined {
+  const arm = header(req, 'x-winnow-arm')?.trim();
+  if (!arm) return undefined;
+  if (!caller || !mayUse(caller, 'admin'))
+    throw new WinnowError('forbidden', { scope: 'admin (to force an arm)', got: caller?.scopes.join(', ') ?? 'none' });
+  return arm;
+}
+
+/** What experiments may hash and target on. @throws WinnowError `forbidden` for an arm forced without the scope. */
+export function subjectOf(
+  req: Request,
+  caller: Caller | undefined,
+  user: string | undefined,
+): RerankRequest['subject'] & {} {
+  const subject = {
+    unit: header(req, 'x-winnow-unit')?.trim(),
+    user: header(req, 'x-user-id')?.trim() || user,
+    session: header(req, 'x-session-id')?.trim(),
+    key: caller?.name,
+    forcedArm: forcedArm(req, caller),
+  };
+  const given = Object.fromEntries(Object.entries(subject).filter(([, value]) => value));
+  return { ...given, headers: plainHeaders(req) };
+}

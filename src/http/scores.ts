@@ -1,0 +1,49 @@
+import { WinnowError } from '../errors.ts';
+
+/** JSON text of a value that round-trips through a double but has no decimal point may be read as an integer; this gives it one. */
+function withPoint(text: string): string {
+  if (text.includes('.')) return text;
+  const exponent = text.indexOf('e');
+  return exponent < 0 ? `${text}.0` : `${text.slice(0, exponent)}.0${text.slice(exponent)}`;
+}
+
+function reads(decimal: number, value: number): boolean {
+  return Math.fround(decimal) === value;
+}
+
+/** A decimal of so many digits that reads back as `value`, if there is one. */
+function withDigits(value: number, digits: number): number | undefined {
+  const nearest = Number(value.toPrecision(digits));
+  if (reads(nearest, value)) return nearest;
+  if (!Number.isInteger(Math.log2(Math.abs(value)))) return undefined;
+  // Above a power of two the gap to the next float32 is twice that below: the farther neighbour may read back where the nearer does not.
+  const unit = 10 ** (Math.floor(Math.log10(Math.abs(value))) - digits + 1);
+  const farther = Number((nearest + Math.sign(value) * unit).toPrecision(digits));
+  return reads(farther, value) ? farther : undefined;
+}
+
+/** The decimal with the fewest significant digits. Nine always do; most scores need seven to nine, so the search starts at eight. */
+function shortest(value: number): number {
+  let found = withDigits(value, 8);
+  if (found === undefined) return Number(value.toPrecision(9));
+  for (let digits = 7; digits >= 1; digits--) {
+    const shorter = withDigits(value, digits);
+    if (shorter === undefined) break;
+    found = shorter;
+  }
+  return found;
+}
+
+/**
+ * A score as it stands on the wire: the shortest decimal that reads back as the same float32, always with a decimal point (so that no
+ * client takes `1.0` for an integer) and at most 18 characters (longer ones become BigDecimal in some Java parsers).
+ * @throws WinnowError `not_a_number` for NaN and infinities, which JSON cannot say.
+ */
+export function formatScore(score: number, row = 0): string {
+  const value = Math.fround(score);
+  if (!Number.isFinite(value)) throw new WinnowError('not_a_number', { row });
+  if (value === 0) return '0.0';
+  const decimal = shortest(value);
+  // From 1e9 on, plain notation would pad with zeros that mean nothing, up to 39 of them.
+  return withPoint(Math.abs(decimal) >= 1e9 ? decimal.toExponential() : String(decimal));
+}

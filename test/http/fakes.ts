@@ -1,0 +1,202 @@
+import { createHash } from 'node:crypto';
+import { WinnowError } from '../../src/errors.ts';
+import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
+import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/types.ts';
+import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/types.ts';
+import { passThrough } from '../../src/telemetry/tracing.ts';
+
+/** A logit that depends on query and passage alone, between -8 and 8. */
+export function fakeLogit(query: string, passage: string): number {
+  const hash = createHash('sha256').update(`${query}\u0000${passage}`).digest();
+  return Math.fround((hash.readUInt32LE(0) / 2 ** 32) * 16 - 8);
+}
+
+export const sigmoid = (x: number) => Math.fround(1 / (1 + Math.exp(-x)));
+
+export interface FakeReranker extends Reranker {
+  readonly requests: RerankRequest[];
+  /** Called before each answer; may throw or wait. */
+  before?: (request: RerankRequest) => Promise<void> | void;
+  /** Changes each answer. */
+  after?: (answer: RerankAnswer) => RerankAnswer;
+}
+
+/** Implements the port over a hash instead of a model. Passages longer than 2,000 characters count as cut. */
+export function fakeReranker(models: readonly string[] = ['tiny']): FakeReranker {
+  const fake: FakeReranker = {
+    requests: [],
+    async rerank(request) {
+      fake.requests.push(request);
+      await fake.before?.(request);
+      const [name = ''] = (request.cascade?.at(-1)?.model ?? request.model ?? models[0]!).split(/[@:]/);
+      if (!models.includes(name)) throw new WinnowError('unknown_model', { known: models.join(', '), got: name });
+      const truncated = request.passages.map((passage) => passage.length > 2000);
+      if (!request.truncate && truncated.includes(true))
+        throw new WinnowError('passage_too_long', {
+          limit: 512,
+          got: 600,
+          field: `passages[${truncated.indexOf(true)}]`,
+        });
+      const ranking: Ranked[] = request.passages
+        .map((passage, index) => ({ index, score: fakeLogit(request.query, passage) }))
+        .sort((a, b) => b.score - a.score || a.index - b.index)
+        .slice(0, request.topN ?? request.passages.length)
+        .map(({ index, score }) => ({ index, score, relevanceScore: sigmoid(score) }));
+      const answer: RerankAnswer = {
+        model: name,
+        version: '1',
+        ranking,
+        tokens: request.passages.length * 10,
+        truncated,
+        timings: { tokenizeMs: 1.4, queueMs: 2.6, inferMs: 10, totalMs: 14 },
+      };
+      return fake.after ? fake.after(answer) : answer;
+    },
+  };
+  return fake;
+}
+
+export interface FakeRegistry extends ModelRegistry {
+  readonly calls: string[];
+}
+
+export function fakeRegistry(): FakeRegistry {
+  let versions: VersionStatus[] = [
+    {
+      name: 'tiny',
+      version: '1',
+      state: 'ready',
+      labels: ['stable'],
+      variant: 'int8',
+      provider: 'cpu',
+      maxLength: 512,
+      objective: 'binary-cross-entropy',
+      bytes: 24_000_000,
+      lastUsed: 1_700_000_000_000,
+    },
+    { name: 'tiny', version: '2', state: 'refused', reason: 'all scores are equal', labels: [] },
+    { name: 'other', version: '1', state: 'available', labels: [] },
+  ];
+  const calls: string[] = [];
+  const known = (name: string) => {
+    if (!versions.some((v) => v.name === name))
+      throw new WinnowError('unknown_model', { known: 'tiny, other', got: name });
+    return versions.filter((v) => v.name === name);
+  };
+  return {
+    calls,
+    defaultModel: 'tiny',
+    list: () => versions,
+    async acquire(reference): Promise<Lease> {
+      calls.push(`acquire ${reference ?? ''}`);
+      return {
+        version: {
+          name: 'tiny',
+          version: '1',
+          key: 'tiny@1',
+          folder: '/models/tiny/1',
+          maxLength: 512,
+          activation: 'sigmoid',
+          reduction: { kind: 'single' },
+          objective: 'binary-cross-entropy',
+          variant: 'int8',
+          provider: 'cpu',
+          sha256: 'ab'.repeat(32),
+        },
+        release: () => void calls.push('release'),
+      };
+    },
+    async load(name, version) {
+      calls.push(`load ${name}@${version ?? ''}`);
+      const found = known(name);
+      if (version && !found.some((v) => v.version === version))
+        throw new WinnowError('unknown_version', { model: name, known: '1, 2', got: version });
+      versions = versions.map((v) => (v.name === name && v.state === 'available' ? { ...v, state: 'ready' } : v));
+      return versions.filter((v) => v.name === name);
+    },
+    async unload(name, version) {
+      calls.push(`unload ${name}@${version ?? ''}`);
+      known(name);
+      versions = versions.map((v) => (v.name === name && v.state === 'ready' ? { ...v, state: 'unloaded' } : v));
+    },
+    async setLabel(name, label, version) {
+      calls.push(`label ${name} ${label} ${version}`);
+      if (!known(name).some((v) => v.version === version))
+        throw new WinnowError('unknown_version', { model: name, known: '1, 2', got: version });
+      versions = versions.map((v) =>
+        v.name === name
+          ? {
+              ...v,
+              labels: v.version === version ? [...new Set([...v.labels, label])] : v.labels.filter((l) => l !== label),
+            }
+          : v,
+      );
+    },
+    async close() {},
+  };
+}
+
+export interface Recorded {
+  readonly level: string;
+  readonly fields: Record<string, unknown>;
+  readonly message: string;
+}
+
+export interface FakeTelemetry extends HttpTelemetry {
+  readonly lines: Recorded[];
+  readonly events: RequestEvent[];
+}
+
+export function fakeTelemetry(): FakeTelemetry {
+  const lines: Recorded[] = [];
+  const events: RequestEvent[] = [];
+  const write = (level: string) => (fields: object, message: string) =>
+    void lines.push({ level, fields: fields as Record<string, unknown>, message });
+  return {
+    lines,
+    events,
+    logger: { info: write('info'), warn: write('warn'), error: write('error') },
+    tracing: passThrough,
+    onRequest: (event) => void events.push(event),
+    metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', text: 'winnow_ready 1\n' }),
+  };
+}
+
+export const OPTIONS: HttpOptions = {
+  bodyLimitBytes: 4_000_000,
+  maxPassages: 10_000,
+  requestTimeoutMs: 60_000,
+  bodyTimeoutMs: 5000,
+  corsOrigins: [],
+  requestsPerMinute: 0,
+};
+
+export type FakeDeps = HttpDeps & {
+  readonly reranker: FakeReranker;
+  readonly registry: FakeRegistry;
+  readonly telemetry: FakeTelemetry;
+};
+
+export function fakeDeps(
+  changes: Partial<Omit<HttpDeps, 'options'>> & { options?: Partial<HttpOptions> } = {},
+): FakeDeps {
+  const { options, ...rest } = changes;
+  return {
+    reranker: fakeReranker(),
+    registry: fakeRegistry(),
+    telemetry: fakeTelemetry(),
+    keys: [],
+    readiness: { probe: async () => ({ ready: true }), draining: () => false },
+    info: () => ({
+      version: '0.1.0',
+      provider: 'cpu',
+      hosts: 2,
+      maxBatchTokens: 4096,
+      maxBatchRows: 64,
+      tokenizationWorkers: 2,
+      startedAt: 1_700_000_000_000,
+    }),
+    ...rest,
+    options: { ...OPTIONS, ...options },
+  } as FakeDeps;
+}
