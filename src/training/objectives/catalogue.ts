@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { describe, WinnowError } from '../../errors.ts';
+import { adrMse } from './adr-mse.ts';
+import { bce } from './bce.ts';
+import { distillRankNet } from './distill-rank-net.ts';
+import { hinge } from './hinge.ts';
+import { infoNce } from './info-nce.ts';
+import { klDivergence } from './kl-divergence.ts';
+import { lambdaLoss } from './lambda-loss.ts';
+import { listNet } from './list-net.ts';
+import { marginMse } from './margin-mse.ts';
+import type { Objective, ObjectiveKind } from './objective.ts';
+
+/** Every objective; adding one is its file and a line here. */
+const KINDS: readonly ObjectiveKind[] = [
+  bce,
+  hinge,
+  marginMse,
+  infoNce,
+  distillRankNet,
+  adrMse,
+  lambdaLoss,
+  listNet,
+  klDivergence,
+] as unknown as readonly ObjectiveKind[];
+
+export const OBJECTIVES: ReadonlyMap<string, ObjectiveKind> = new Map(KINDS.map((kind) => [kind.name, kind]));
+
+/** The six of arXiv 2603.03010. */
+export const PAPER_OBJECTIVES = ['BCE', 'Hinge', 'MarginMSE', 'InfoNCE', 'DistillRankNET', 'ADR-MSE'] as const;
+
+const one = z.looseObject({ name: z.string() });
+const part = z.strictObject({ objective: z.union([z.string(), one]), weight: z.number().positive() });
+
+/** How a recipe writes an objective: its name, its name with options, or a weighted sum of several. */
+export const objectiveSpecSchema = z.union([z.string(), z.strictObject({ sum: z.array(part).min(1) }), one]);
+export type ObjectiveSpec = z.infer<typeof objectiveSpecSchema>;
+
+function createOne(spec: string | z.infer<typeof one>): Objective {
+  const { name, ...options } = typeof spec === 'string' ? { name: spec } : spec;
+  const kind = OBJECTIVES.get(name);
+  const where = 'objective';
+  if (!kind)
+    throw new WinnowError('invalid_input', {
+      where,
+      expected: `one of ${[...OBJECTIVES.keys()].join(', ')}`,
+      got: describe(name),
+    });
+  const parsed = kind.options.safeParse(options);
+  if (parsed.success) return kind.create(parsed.data);
+  const [issue] = parsed.error.issues;
+  const got = describe((options as Record<string, unknown>)[String(issue!.path[0])]);
+  throw new WinnowError('invalid_input', {
+    where: `${where} ${name}.${issue!.path.join('.')}`,
+    expected: issue!.message,
+    got,
+  });
+}
+
+/** Σ weight · objective, each on the same lists. */
+function weightedSum(parts: readonly { readonly objective: Objective; readonly weight: number }[]): Objective {
+  return {
+    name: parts.map(({ objective, weight }) => `${weight}·${objective.name}`).join(' + '),
+    needs: {
+      relevance: parts.some((p) => p.objective.needs.relevance),
+      teacher: parts.some((p) => p.objective.needs.teacher),
+    },
+    build(g, values) {
+      const terms = parts.map(({ objective, weight }) => g.mul(objective.build(g, values), g.scalar(weight)));
+      return terms.reduce((sum, term) => g.add(sum, term));
+    },
+  };
+}
+
+/** @throws WinnowError `invalid_input` for unknown names and options. */
+export function createObjective(spec: ObjectiveSpec): Objective {
+  if (typeof spec === 'object' && 'sum' in spec && Array.isArray(spec.sum)) {
+    const parts = spec.sum as readonly { objective: string | z.infer<typeof one>; weight: number }[];
+    return weightedSum(parts.map(({ objective, weight }) => ({ objective: createOne(objective), weight })));
+  }
+  return createOne(spec as string | z.infer<typeof one>);
+}

@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { differences, indicator, validPairs, weightedMean } from './lists.ts';
+import { objectiveKind } from './objective.ts';
+
+/**
+ * DistillRankNET: mean over all ordered pairs with t_i > t_j, all lists of the batch together, of softplus(−(s_i − s_j)·scale). Pairs the
+ * teacher ties are skipped (arXiv 2603.03010, scale 1; after RankNet, Burges et al. 2005).
+ */
+export const distillRankNet = objectiveKind({
+  name: 'DistillRankNET',
+  summary: "pairwise distillation: the teacher's order",
+  options: z.strictObject({ scale: z.number().positive().default(1) }),
+  create: ({ scale }) => ({
+    name: 'DistillRankNET',
+    needs: { relevance: false, teacher: true },
+    build(g, { scores, teacher, valid }) {
+      const preferred = indicator(g, g.greater(differences(g, teacher), g.scalar(0)));
+      const gap = differences(g, scores);
+      const loss = g.softplus(g.mul(gap, g.scalar(-scale)));
+      return weightedMean(g, loss, g.mul(preferred, validPairs(g, valid)));
+    },
+  }),
+});

@@ -1,0 +1,24 @@
+import { z } from 'zod';
+import { listLogSoftmax, listsWith, positive, weightedMean } from './lists.ts';
+import { objectiveKind } from './objective.ts';
+
+/**
+ * InfoNCE: mean over queries of −log softmax(s / temperature)[relevant] among the list's own passages (arXiv 2603.03010, temperature 1).
+ * With several relevant passages, the mean over them; lists without one are left out of the mean.
+ */
+export const infoNce = objectiveKind({
+  name: 'InfoNCE',
+  summary: 'listwise: pick the relevant passage among the others',
+  options: z.strictObject({ temperature: z.number().positive().default(1) }),
+  create: ({ temperature }) => ({
+    name: 'InfoNCE',
+    needs: { relevance: true, teacher: false },
+    build(g, { scores, relevance, valid }) {
+      const y = g.mul(positive(g, relevance), valid);
+      const scaled = temperature === 1 ? scores : g.mul(scores, g.scalar(1 / temperature));
+      const picked = g.reduceSum(g.mul(y, listLogSoftmax(g, scaled, valid)), [1]);
+      const count = g.op('Max', [g.reduceSum(y, [1]), g.scalar(1)]);
+      return weightedMean(g, g.neg(g.div(picked, count)), listsWith(g, y));
+    },
+  }),
+});

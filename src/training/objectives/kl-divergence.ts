@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { listLogSoftmax, listsWith, weightedMean } from './lists.ts';
+import { objectiveKind } from './objective.ts';
+
+/**
+ * Distillation by KL divergence (Hinton et al. 2015): mean over queries of T²·Σ p_i (log p_i − log q_i), p = softmax(t/T), q = softmax(s/T).
+ * The factor T² keeps the gradient's size as T grows.
+ */
+export const klDivergence = objectiveKind({
+  name: 'KLDivergence',
+  summary: "listwise distillation: the teacher's distribution over the list",
+  options: z.strictObject({ temperature: z.number().positive().default(1) }),
+  create: ({ temperature }) => ({
+    name: 'KLDivergence',
+    needs: { relevance: false, teacher: true },
+    build(g, { scores, teacher, valid }) {
+      const over = (x: string) => listLogSoftmax(g, temperature === 1 ? x : g.mul(x, g.scalar(1 / temperature)), valid);
+      const target = over(teacher);
+      const gap = g.mul(g.mul(g.exp(target), valid), g.sub(target, over(scores)));
+      return weightedMean(g, g.mul(g.reduceSum(gap, [1]), g.scalar(temperature ** 2)), listsWith(g, valid));
+    },
+  }),
+});

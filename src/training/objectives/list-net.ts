@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { listLogSoftmax, listsWith, weightedMean } from './lists.ts';
+import { objectiveKind } from './objective.ts';
+
+/**
+ * ListNet, top-one form (Cao et al., ICML 2007): mean over queries of −Σ softmax(labels)_i · log softmax(s)_i. Labels are the graded
+ * relevance, or the teacher's scores.
+ */
+export const listNet = objectiveKind({
+  name: 'ListNet',
+  summary: 'listwise: cross-entropy to the distribution the labels give',
+  options: z.strictObject({ labels: z.enum(['relevance', 'teacher']).default('relevance') }),
+  create: ({ labels }) => ({
+    name: 'ListNet',
+    needs: { relevance: labels === 'relevance', teacher: labels === 'teacher' },
+    build(g, values) {
+      const target = g.exp(listLogSoftmax(g, values[labels], values.valid));
+      const crossed = g.mul(target, listLogSoftmax(g, values.scores, values.valid));
+      return weightedMean(g, g.neg(g.reduceSum(crossed, [1])), listsWith(g, values.valid));
+    },
+  }),
+});

@@ -1,0 +1,171 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
+import { openRunner } from '../../../src/onnx/session.ts';
+import { float32, numbers } from '../../../src/onnx/tensor.ts';
+import {
+  createObjective,
+  OBJECTIVES,
+  type ObjectiveSpec,
+  PAPER_OBJECTIVES,
+} from '../../../src/training/objectives/catalogue.ts';
+
+interface Lists {
+  readonly scores: readonly number[][];
+  readonly relevance?: readonly number[][];
+  readonly teacher?: readonly number[][];
+  readonly valid?: readonly number[][];
+}
+
+/** The loss of an objective as the engine computes it. */
+async function evaluator(spec: ObjectiveSpec) {
+  const g = new GraphBuilder('loss');
+  const values = Object.fromEntries(
+    ['scores', 'relevance', 'teacher', 'valid'].map((name) => [name, g.input(name, 'float32', ['Q', 'n'])]),
+  );
+  const loss = createObjective(spec).build(g, values as never);
+  g.output(loss, 'float32', [], 'loss');
+  const runner = await openRunner(modelOf(g.build()));
+  return async (lists: Lists): Promise<number> => {
+    const q = lists.scores.length;
+    const n = lists.scores[0]!.length;
+    const of = (x: readonly number[][] | undefined, fill: number) =>
+      float32([q, n], x ? x.flat() : new Array<number>(q * n).fill(fill));
+    const feeds = {
+      scores: of(lists.scores, 0),
+      relevance: of(lists.relevance, 0),
+      teacher: of(lists.teacher, 0),
+      valid: of(lists.valid, 1),
+    };
+    return numbers((await runner.run(feeds)).loss!)[0]!;
+  };
+}
+
+// The published vectors: one list, binary labels, teacher scores.
+const LIST = { scores: [[2, 0.5, -1, 1.5]], relevance: [[1, 0, 0, 0]], teacher: [[4, 1, 2, 3]] };
+const VECTORS: readonly (readonly [string, number])[] = [
+  ['BCE', 0.77892],
+  ['Hinge', 0.166667],
+  ['InfoNCE', 0.630978],
+  ['DistillRankNET', 0.469607],
+  ['ADR-MSE', 0.326025],
+];
+
+describe('the six objectives', () => {
+  it('are all in the catalogue', () => expect(PAPER_OBJECTIVES.every((name) => OBJECTIVES.has(name))).toBe(true));
+
+  it.each(VECTORS)('%s has the published loss %d', async (name, loss) => {
+    expect(Math.abs((await (await evaluator(name))(LIST)) - loss)).toBeLessThan(1e-6);
+  });
+
+  it('MarginMSE has the published loss 1.13', async () => {
+    const loss = await (await evaluator('MarginMSE'))({
+      scores: [
+        [2, 0.5],
+        [0.3, 0.9],
+      ],
+      relevance: [
+        [1, 0],
+        [1, 0],
+      ],
+      teacher: [
+        [8, 5],
+        [2, 2.5],
+      ],
+    });
+    expect(Math.abs(loss - 1.13)).toBeLessThan(1e-6);
+  });
+});
+
+/** The formulas again, in plain double arithmetic over one list. */
+const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+const logSoftmax = (x: readonly number[]) => {
+  const top = Math.max(...x);
+  const norm = top + Math.log(x.reduce((sum, v) => sum + Math.exp(v - top), 0));
+  return x.map((v) => v - norm);
+};
+const rankOf = (x: readonly number[]) => x.map((v, i) => 1 + x.filter((w, j) => w > v || (w === v && j < i)).length);
+const mean = (x: readonly number[]) => (x.length === 0 ? 0 : x.reduce((a, b) => a + b, 0) / x.length);
+const pairsOf = (n: number) => Array.from({ length: n * n }, (_, k) => [Math.floor(k / n), k % n] as const);
+type Formula = (s: readonly number[], y: readonly number[], t: readonly number[]) => number;
+
+const FORMULAS: Readonly<Record<string, Formula>> = {
+  ListNet: (s, y) => -logSoftmax(y).reduce((sum, p, i) => sum + Math.exp(p) * logSoftmax(s)[i]!, 0),
+  KLDivergence: (s, _, t) => logSoftmax(t).reduce((sum, p, i) => sum + Math.exp(p) * (p - logSoftmax(s)[i]!), 0),
+  LambdaLoss(s, y) {
+    const gain = y.map((v) => 2 ** v - 1);
+    const ideal = rankOf(y).reduce((sum, r, i) => sum + gain[i]! / Math.log2(1 + r), 0);
+    const r = rankOf(s);
+    const d = (x: number) => 1 / Math.log2(1 + x);
+    return mean(
+      pairsOf(s.length)
+        .filter(([i, j]) => y[i]! > y[j]!)
+        .map(([i, j]) => {
+          const gap = Math.abs(r[i]! - r[j]!);
+          const weight = 10 * Math.abs(d(gap) - d(gap + 1)) + Math.abs(d(r[i]!) - d(r[j]!));
+          return ((weight * Math.abs(gain[i]! - gain[j]!)) / ideal) * (softplus(s[j]! - s[i]!) / Math.LN2);
+        }),
+    );
+  },
+  'ADR-MSE'(s, _, t) {
+    const soft = s.map((v, i) => 1 + s.reduce((sum, w, j) => (j === i ? sum : sum + 1 / (1 + Math.exp(v - w))), 0));
+    return mean(rankOf(t).map((r, i) => (soft[i]! - r) ** 2 / Math.log2(r + 1)));
+  },
+  DistillRankNET: (s, _, t) =>
+    mean(
+      pairsOf(s.length)
+        .filter(([i, j]) => t[i]! > t[j]!)
+        .map(([i, j]) => softplus(s[j]! - s[i]!)),
+    ),
+};
+
+const number = fc.double({ min: -6, max: 6, noNaN: true }).map((x) => Math.fround(x));
+const list = fc.integer({ min: 2, max: 12 }).chain((n) =>
+  fc.record({
+    s: fc.array(number, { minLength: n, maxLength: n }),
+    y: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: n, maxLength: n }),
+    // Few distinct values, so that ties are common
+    t: fc.array(fc.integer({ min: -3, max: 3 }), { minLength: n, maxLength: n }),
+  }),
+);
+
+describe.each(Object.keys(FORMULAS))('%s', (name) => {
+  it('equals its formula in double arithmetic, and padding changes nothing', async () => {
+    const loss = await evaluator(name);
+    await fc.assert(
+      fc.asyncProperty(list, async ({ s, y, t }) => {
+        fc.pre(name !== 'LambdaLoss' || Math.max(...y) > 0);
+        const expected = FORMULAS[name]!(s, y, t);
+        expect(await loss({ scores: [s], relevance: [y], teacher: [t] })).toBeCloseTo(expected, 3);
+        const padded = {
+          scores: [[...s, 7, 7]],
+          relevance: [[...y, 0, 0]],
+          teacher: [[...t, 9, 9]],
+          valid: [[...s.map(() => 1), 0, 0]],
+        };
+        expect(await loss(padded)).toBeCloseTo(expected, 3);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('a weighted sum', () => {
+  it('adds what its parts give', async () => {
+    const sum = await evaluator({
+      sum: [
+        { objective: 'BCE', weight: 0.5 },
+        { objective: { name: 'Hinge', margin: 2 }, weight: 2 },
+      ],
+    });
+    const parts = [await (await evaluator('BCE'))(LIST), await (await evaluator({ name: 'Hinge', margin: 2 }))(LIST)];
+    expect(await sum(LIST)).toBeCloseTo(0.5 * parts[0]! + 2 * parts[1]!, 6);
+  });
+});
+
+describe('bad recipes', () => {
+  it('names the objectives there are', () =>
+    expect(() => createObjective('Triplet')).toThrow(/expected one of BCE, Hinge.*got "Triplet"/));
+  it('names the option', () =>
+    expect(() => createObjective({ name: 'Hinge', margin: -1 })).toThrow(/objective Hinge\.margin/));
+});
