@@ -1,0 +1,79 @@
+import type { GraphBuilder } from '../../onnx/builder.ts';
+
+/*
+ * AdamW (Loshchilov and Hutter, ICLR 2019) with clipping by global norm, as nodes behind the gradients. State goes in and comes out as
+ * values of the graph, so that the same nodes serve one step a run and many steps in a Loop.
+ */
+
+export interface AdamWOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Largest global L2 norm of the gradients; Infinity turns clipping off. */
+  readonly clipNorm: number;
+}
+
+/** One weight with its state, by value names; all of the weight's shape. */
+export interface WeightValues {
+  readonly weight: string;
+  readonly gradient: string;
+  readonly firstMoment: string;
+  readonly secondMoment: string;
+  readonly decays: boolean;
+}
+
+export interface UpdatedValues {
+  readonly weight: string;
+  readonly firstMoment: string;
+  readonly secondMoment: string;
+}
+
+/** Scalars of a step; the trainer computes them in double precision. */
+export interface StepScalars {
+  readonly learningRate: number;
+  /** lr / (1 − β₁ᵏ) */
+  readonly stepSize: number;
+  /** 1 / √(1 − β₂ᵏ) */
+  readonly secondScale: number;
+}
+
+/** @param step counted from 1. */
+export function stepScalars(learningRate: number, step: number, { beta1, beta2 }: AdamWOptions): StepScalars {
+  return { learningRate, stepSize: learningRate / (1 - beta1 ** step), secondScale: 1 / Math.sqrt(1 - beta2 ** step) };
+}
+
+/** √ Σ ‖g‖² over all gradients, a scalar. */
+export function globalNorm(g: GraphBuilder, gradients: readonly string[]): string {
+  const squares = gradients.map((gradient) => g.op('ReduceSumSquare', [gradient], { keepdims: 0 }));
+  return g.sqrt(squares.length === 1 ? squares[0]! : g.op('Sum', squares));
+}
+
+/** Factor on every gradient: min(1, clipNorm / (norm + 1e-6)), torch's rule. */
+export function clipFactor(g: GraphBuilder, norm: string, clipNorm: number): string {
+  return g.op('Min', [g.scalar(1), g.div(g.scalar(clipNorm), g.add(norm, g.scalar(1e-6)))]);
+}
+
+/**
+ * One weight's update:
+ * w ← w·(1 − lr·decay);  m ← m + (1 − β₁)(g − m);  v ← β₂·v + (1 − β₂)·g²;  w ← w − stepSize · m / (√v · secondScale + ε)
+ * @param scalars names of the three scalars of `StepScalars`; `factor` the clip factor.
+ */
+export function adamw(
+  g: GraphBuilder,
+  w: WeightValues,
+  scalars: Readonly<Record<keyof StepScalars, string>> & { readonly factor: string | undefined },
+  options: AdamWOptions,
+): UpdatedValues {
+  const gradient = scalars.factor === undefined ? w.gradient : g.mul(w.gradient, scalars.factor);
+  const firstMoment = g.add(w.firstMoment, g.mul(g.sub(gradient, w.firstMoment), g.scalar(1 - options.beta1)));
+  const square = g.mul(g.mul(gradient, gradient), g.scalar(1 - options.beta2));
+  const secondMoment = g.add(g.mul(w.secondMoment, g.scalar(options.beta2)), square);
+  const denominator = g.add(g.mul(g.sqrt(secondMoment), scalars.secondScale), g.scalar(options.epsilon));
+  const move = g.mul(g.div(firstMoment, denominator), scalars.stepSize);
+  const decay = w.decays && options.weightDecay > 0;
+  const kept = decay
+    ? g.mul(w.weight, g.sub(g.scalar(1), g.mul(scalars.learningRate, g.scalar(options.weightDecay))))
+    : w.weight;
+  return { weight: g.sub(kept, move), firstMoment, secondMoment };
+}
