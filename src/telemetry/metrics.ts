@@ -51,7 +51,7 @@ export const METRICS = {
   ]),
   requestSeconds: histogram(
     'winnow_request_duration_seconds',
-    'From the whole request read to its answer written.',
+    'From the arrival of a request to the end of its answer.',
     ['model', 'version', 'dialect', 'lane'],
     LATENCY,
   ),
@@ -66,6 +66,24 @@ export const METRICS = {
     'model',
     'version',
   ]),
+  httpRequests: counter('winnow_http_requests_total', 'Answers of every route, probes included.', [
+    'method',
+    'route',
+    'status',
+  ]),
+  armRequests: counter('winnow_arm_requests_total', 'Re-ranking requests inside an experiment, by arm.', [
+    'experiment',
+    'arm',
+    'model',
+    'version',
+    'status',
+  ]),
+  armSeconds: histogram(
+    'winnow_arm_duration_seconds',
+    'From the arrival of a request to the end of its answer, inside an experiment.',
+    ['experiment', 'arm'],
+    LATENCY,
+  ),
   // Stages of a request
   tokenizeSeconds: histogram(
     'winnow_tokenize_duration_seconds',
@@ -82,7 +100,7 @@ export const METRICS = {
   inferSeconds: histogram(
     'winnow_infer_duration_seconds',
     "A request's share, by tokens, of the engine time of its batches.",
-    ['model', 'version', 'provider'],
+    ['model', 'version'],
     LATENCY,
   ),
   // Batches
@@ -113,15 +131,16 @@ export const METRICS = {
   shedRows: counter('winnow_shed_rows_total', 'Rows that left without a score.', ['reason', 'lane']),
   // Inference hosts
   hosts: gauge('winnow_hosts', 'Inference hosts that can run batches.', ['provider']),
-  hostStarts: counter('winnow_host_starts_total', 'Inference hosts started, the first ones included.', []),
-  hostEnds: counter(
-    'winnow_host_ends_total',
-    'Inference hosts that ended: crashed, killed (batch timed out), recycled (memory).',
+  hostEvents: counter(
+    'winnow_host_events_total',
+    'What happened to inference hosts: ready, lost, restart, recycle, kill.',
+    ['event'],
+  ),
+  batchRepeats: counter(
+    'winnow_batch_repeats_total',
+    'Batches run again: retry (their host was lost), split (they failed as a whole).',
     ['reason'],
   ),
-  batchRetries: counter('winnow_batch_retries_total', 'Batches run again: host lost, or split after a failure.', [
-    'reason',
-  ]),
   hostRss: gauge('winnow_host_resident_memory_bytes', 'Resident memory of an inference host.', ['host']),
   // Caches
   cacheHits: counter('winnow_cache_hits_total', 'Look-ups answered by a cache (tokens, scores).', ['cache']),
@@ -154,6 +173,8 @@ type Instrument<S extends Shape> = S['kind'] extends 'counter'
 /** One instrument a row of the table, under the row's key, and the registry that renders them. */
 export type Metrics = { readonly [K in keyof Table]: Instrument<Table[K]> } & {
   readonly registry: Registry;
+  /** Calls `read` before each rendering, for gauges that are looked up instead of being told. */
+  onScrape(read: () => void): void;
   /** Text in Prometheus' exposition format, and its content type. */
   render(): Promise<{ readonly contentType: string; readonly text: string }>;
   /** Stops the event loop's monitor. */
@@ -201,10 +222,13 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
   const instruments = built as unknown as { [K in keyof Table]: Instrument<Table[K]> };
   if (options.processMetrics ?? true) collectDefaultMetrics({ register: registry });
   const delay = watchEventLoop();
+  const readers: (() => void)[] = [];
   return {
     ...instruments,
     registry,
+    onScrape: (read) => void readers.push(read),
     async render() {
+      for (const read of readers) read();
       for (const [quantile, seconds] of delay.read()) instruments.eventLoopDelay.set({ quantile }, seconds);
       // Read from the two counters, so that it cannot disagree with them.
       const padding = await total(instruments.paddingTokens);

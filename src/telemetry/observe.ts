@@ -1,0 +1,134 @@
+import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
+
+/*
+ * What the parts report becomes metrics and log lines here. The events are seen structurally: telemetry imports no part, and no part but HTTP
+ * imports telemetry.
+ */
+
+/** A finished request; HTTP's `RequestEvent` is one. */
+export interface RequestFacts {
+  readonly method: string;
+  readonly route: string;
+  readonly status: number;
+  readonly durationMs: number;
+  readonly code?: string;
+  readonly dialect?: string;
+  readonly lane?: string;
+  readonly model?: string;
+  readonly version?: string;
+  readonly experiment?: { readonly name: string; readonly arm: string };
+  readonly passages?: number;
+  readonly truncated?: number;
+  readonly timings?: { readonly tokenizeMs: number; readonly queueMs: number; readonly inferMs: number };
+}
+
+/** `name@version` in two labels. A version never holds an `@`. */
+export function versionLabels(key: string): { readonly model: string; readonly version: string } {
+  const at = key.lastIndexOf('@');
+  return at < 0 ? { model: key, version: '' } : { model: key.slice(0, at), version: key.slice(at + 1) };
+}
+
+function observeArm(
+  metrics: Metrics,
+  { experiment, model = '', version = '', status, durationMs }: RequestFacts,
+): void {
+  if (!experiment) return;
+  const arm = { experiment: experiment.name, arm: experiment.arm };
+  metrics.armRequests.inc({ ...arm, model, version, status: String(status) });
+  metrics.armSeconds.observe(arm, durationMs / 1000);
+}
+
+function observeScoring(metrics: Metrics, facts: RequestFacts, dialect: string): void {
+  const { model = '', version = '', lane = '', status, durationMs, passages, truncated, timings } = facts;
+  const served = { model, version };
+  metrics.requestsInFlight.dec();
+  metrics.requests.inc({ ...served, dialect, lane, status: String(status) });
+  if (passages !== undefined) metrics.requestPassages.observe({ dialect }, passages);
+  observeArm(metrics, facts);
+  if (!timings || status >= 400) return;
+  metrics.requestSeconds.observe({ ...served, dialect, lane }, durationMs / 1000);
+  metrics.tokenizeSeconds.observe(served, timings.tokenizeMs / 1000);
+  metrics.queueSeconds.observe({ ...served, lane }, timings.queueMs / 1000);
+  metrics.inferSeconds.observe(served, timings.inferMs / 1000);
+  metrics.pairs.inc(served, passages ?? 0);
+  metrics.truncatedPassages.inc(served, truncated ?? 0);
+}
+
+/** What the HTTP part tells: every answer, and scoring requests with their stages. */
+export function observeRequests(metrics: Metrics) {
+  return {
+    onScoringStart: (): void => metrics.requestsInFlight.inc(),
+    onRequest(facts: RequestFacts): void {
+      const { method, route, status, code, dialect } = facts;
+      metrics.httpRequests.inc({ method, route, status: String(status) });
+      if (code) metrics.errors.inc({ code, dialect: dialect ?? '' });
+      if (dialect) observeScoring(metrics, facts, dialect);
+    },
+  };
+}
+
+/** What the scheduler tells; fits its `SchedulerObserver`. */
+export function observeScheduler(metrics: Metrics, provider: () => string) {
+  return {
+    onBatch(batch: {
+      readonly key: string;
+      readonly lane: string;
+      readonly rows: number;
+      readonly tokens: number;
+      readonly paddedTokens: number;
+      readonly inferMs: number;
+    }): void {
+      const served = versionLabels(batch.key);
+      const where = { ...served, provider: provider() };
+      metrics.batchRows.observe(where, batch.rows);
+      metrics.batchTokens.observe(where, batch.paddedTokens);
+      metrics.batchSeconds.observe({ ...where, lane: batch.lane }, batch.inferMs / 1000);
+      metrics.tokens.inc(served, batch.tokens);
+      metrics.paddingTokens.inc(served, batch.paddedTokens - batch.tokens);
+    },
+    onShed: (reason: string, rows: number, lane: string): void => metrics.shedRows.inc({ reason, lane }, rows),
+    onQueue({ tokens, rows, jobs }: { readonly tokens: number; readonly rows: number; readonly jobs: number }): void {
+      metrics.queueTokens.set(tokens);
+      metrics.queueRows.set(rows);
+      metrics.queueJobs.set(jobs);
+    },
+  };
+}
+
+/** What happened to an inference host; inference's `PoolEvent` is one. */
+export interface HostEvent {
+  readonly kind: string;
+  readonly host?: number;
+  readonly line?: string;
+}
+
+/** Kinds that tell of a batch, not of a host. */
+const REPEATS = ['retry', 'split'];
+/** Kinds nobody needs to be told of at three in the morning. */
+const QUIET = ['ready', 'recycle'];
+
+/** What the pool of inference hosts tells; fits its `PoolObserver`. */
+export function observePool(metrics: Metrics, logger: Logger) {
+  return (event: HostEvent): void => {
+    if (event.kind === 'output') {
+      logger.warn({ host: event.host }, event.line);
+      return;
+    }
+    if (REPEATS.includes(event.kind)) metrics.batchRepeats.inc({ reason: event.kind });
+    else metrics.hostEvents.inc({ event: event.kind });
+    logger[QUIET.includes(event.kind) ? 'info' : 'warn'](event, `inference host: ${event.kind}`);
+  };
+}
+
+/** Reads the pool's facts at each scrape; fits inference's `PoolFacts`. */
+export function watchPool(
+  metrics: Metrics,
+  facts: () => { readonly provider: string; readonly alive: number; readonly rss: readonly number[] },
+): void {
+  metrics.onScrape(() => {
+    const { provider, alive, rss } = facts();
+    metrics.hosts.set({ provider }, alive);
+    for (const [host, bytes] of rss.entries()) metrics.hostRss.set({ host: String(host) }, bytes);
+  });
+}
