@@ -107,7 +107,7 @@ export class Dispatcher {
           this.#hooks.answered(host, rss);
         },
         (error: Error) => {
-          if (error instanceof HostBroken) host.kill(error.message);
+          if (error instanceof HostBroken) host.kill(error.message, 'faulty');
           if (error instanceof HostBroken || (error instanceof HostLost && error.running)) task.losses++;
           else if (!(error instanceof HostLost)) return task.reject(error);
           if (task.losses >= MOST_LOSSES) return task.reject(new WinnowError('host_lost', { reason: error.message }));

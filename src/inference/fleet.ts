@@ -1,7 +1,7 @@
 import type { BackOff } from './backoff.ts';
 import { restartDelay } from './backoff.ts';
 import type { Clock } from './clock.ts';
-import { HostClient } from './host-client.ts';
+import { HostClient, type HostEnd } from './host-client.ts';
 import type { PoolEvent, PoolObserver } from './observer.ts';
 import type { HostSettings } from './protocol.ts';
 import type { Provider, ProviderSetting } from './types.ts';
@@ -143,11 +143,7 @@ export class Fleet {
     const host: HostClient = new HostClient({
       ...{ provider: this.#provider, threads, device, env, clock, startTimeoutMs, index: slot.index },
       onLog: (line) => this.#emit({ kind: 'output', host: slot.index, line }),
-      onExit: (reason) => this.#exited(slot, host, reason),
-      onTimeout: () => {
-        this.#kills++;
-        this.#emit({ kind: 'kill', host: slot.index });
-      },
+      onExit: (end) => this.#exited(slot, host, end),
     });
     this.#aside.add(host);
     try {
@@ -170,13 +166,14 @@ export class Fleet {
     this.#hooks.ready();
   }
 
-  #exited(slot: Slot, host: HostClient, reason: string): void {
+  #exited(slot: Slot, host: HostClient, { cause, reason }: HostEnd): void {
     this.#aside.delete(host);
+    if (cause === 'killed') this.#kills++;
     if (slot.host !== host) return;
     slot.host = undefined;
     slot.rss = 0;
     if (this.#closing.signal.aborted) return;
-    this.#emit({ kind: 'lost', host: slot.index, reason });
+    this.#emit({ kind: 'lost', host: slot.index, cause, reason });
     if (!slot.recycling) void this.#restart(slot);
   }
 
@@ -200,7 +197,7 @@ export class Fleet {
 
   #startFailed(slot: Slot, reason: string): void {
     if (this.#closing.signal.aborted) return;
-    this.#emit({ kind: 'lost', host: slot.index, reason });
+    this.#emit({ kind: 'lost', host: slot.index, cause: 'crashed', reason });
     if (this.#slots.every(({ host, failures }) => !host?.alive && failures >= HOPELESS)) this.#hooks.broken(reason);
   }
 

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { WinnowError } from '../errors.ts';
 import type { Clock } from './clock.ts';
+import type { LossCause } from './observer.ts';
 import {
   decodeJson,
   type FailedMessage,
@@ -37,8 +38,12 @@ export interface HostClientOptions extends HostSettings {
   readonly startTimeoutMs: number;
   readonly onLog: (line: string) => void;
   /** Called once, after every call in flight was rejected. */
-  readonly onExit: (reason: string) => void;
-  readonly onTimeout: () => void;
+  readonly onExit: (end: HostEnd) => void;
+}
+
+export interface HostEnd {
+  readonly cause: LossCause;
+  readonly reason: string;
 }
 
 interface Call {
@@ -70,7 +75,7 @@ export class HostClient {
   #nextId = 1;
   #tokens = 0;
   #cancelLimit = () => {};
-  #verdict: string | undefined;
+  #end: HostEnd | undefined;
   #stderr = '';
 
   constructor(options: HostClientOptions) {
@@ -90,7 +95,7 @@ export class HostClient {
     const { promise: gone, resolve } = Promise.withResolvers<void>();
     this.gone = gone;
     this.#child.once('close', (code, signal) => {
-      this.#ended(this.#verdict ?? `it exited with ${signal ?? `code ${code}`}`);
+      this.#ended({ cause: 'crashed', reason: `it exited with ${signal ?? `code ${code}`}` });
       resolve();
     });
     this.ready = this.#expect(0, 0, options.startTimeoutMs).then((frame) => decodeJson<ReadyMessage>(frame.payload));
@@ -110,7 +115,7 @@ export class HostClient {
   }
 
   get alive(): boolean {
-    return this.#verdict === undefined;
+    return this.#end === undefined;
   }
 
   /**
@@ -125,10 +130,10 @@ export class HostClient {
   }
 
   /** Ends the process at once; calls in flight are lost. */
-  kill(reason: string): void {
-    this.#verdict ??= reason;
+  kill(reason: string, cause: LossCause = 'crashed'): void {
+    this.#end ??= { cause, reason };
     this.#child.kill('SIGKILL');
-    if (this.#child.pid === undefined) this.#ended(reason);
+    if (this.#child.pid === undefined) this.#ended(this.#end);
   }
 
   /** Lets the process answer what it has and leave; kills it after `graceMs`. */
@@ -152,8 +157,7 @@ export class HostClient {
     const [head] = this.#calls;
     if (!head) return;
     this.#cancelLimit = this.#options.clock.after(head.timeoutMs, () => {
-      this.kill(`it did not answer within ${head.timeoutMs} ms`);
-      this.#options.onTimeout();
+      this.kill(`it did not answer within ${head.timeoutMs} ms`, 'killed');
     });
   }
 
@@ -179,16 +183,17 @@ export class HostClient {
     for (const line of text.split('\n')) if (line.trim()) this.#options.onLog(line);
   }
 
-  #ended(reason: string): void {
-    this.#verdict ??= reason;
+  #ended(end: HostEnd): void {
+    this.#end ??= end;
+    const { reason } = this.#end;
     this.#cancelLimit();
     const said = this.#stderr.trim().split('\n').at(-1);
     const lost = this.#calls.splice(0);
     this.#tokens = 0;
     lost.forEach((call, i) => {
-      call.reject(new HostLost(said ? `${this.#verdict}; it said: ${said}` : this.#verdict!, i === 0));
+      call.reject(new HostLost(said ? `${reason}; it said: ${said}` : reason, i === 0));
     });
-    this.#options.onExit(this.#verdict);
+    this.#options.onExit(this.#end);
   }
 }
 

@@ -1,16 +1,17 @@
 import type { Provider } from './types.ts';
 
+/** `crashed`: it ended by itself; `killed`: its batch outlasted the limit; `faulty`: its device failed for good. */
+export type LossCause = 'crashed' | 'killed' | 'faulty';
+
 /** What happened to hosts and batches, for log and metrics. */
 export type PoolEvent =
   | { readonly kind: 'ready'; readonly host: number; readonly pid: number; readonly provider: Provider }
-  /** A host ended without having been asked to. */
-  | { readonly kind: 'lost'; readonly host: number; readonly reason: string }
+  /** A host ended without having been asked to, or did not start. */
+  | { readonly kind: 'lost'; readonly host: number; readonly cause: LossCause; readonly reason: string }
   /** A lost host is about to be replaced, `delayMs` from now. */
   | { readonly kind: 'restart'; readonly host: number; readonly delayMs: number }
   /** A host that grew over the memory limit has been replaced. */
   | { readonly kind: 'recycle'; readonly host: number; readonly rss: number }
-  /** A host was killed because it did not answer in time. */
-  | { readonly kind: 'kill'; readonly host: number }
   /** A batch lost with its host goes to another. */
   | { readonly kind: 'retry'; readonly host: number; readonly model: string; readonly reason: string }
   /** A failed batch was cut in half. */

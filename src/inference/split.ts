@@ -1,4 +1,5 @@
 import { WinnowError } from '../errors.ts';
+import { firstNaN } from './reduction.ts';
 import type { BatchScores, InferenceRow } from './types.ts';
 
 type RunBatch = (rows: readonly InferenceRow[]) => Promise<BatchScores>;
@@ -38,4 +39,29 @@ export async function runSplitting(
   const middle = rows.length >> 1;
   const left = await runSplitting(rows.slice(0, middle), runBatch, onSplit, offset);
   return join(left, await runSplitting(rows.slice(middle), runBatch, onSplit, offset + middle));
+}
+
+function checkLengths(rows: readonly InferenceRow[], maxLength: number): void {
+  const row = rows.findIndex(({ ids }) => ids.length === 0 || ids.length > maxLength);
+  if (row < 0) return;
+  const reason = `expected 1 to ${maxLength} tokens in row ${row}, got ${rows[row]!.ids.length}`;
+  throw new WinnowError('inference_failed', { reason, row });
+}
+
+/**
+ * What every pool does with a batch: refuses rows no model takes, splits where the engine fails, lets no NaN out.
+ * @throws WinnowError `inference_failed`, `not_a_number`, both with `row`; any other error of `runBatch` as it came.
+ */
+export async function scoreBatch(
+  rows: readonly InferenceRow[],
+  maxLength: number,
+  runBatch: RunBatch,
+  onSplit?: () => void,
+): Promise<BatchScores> {
+  if (rows.length === 0) return { scores: new Float32Array(0), inferMs: 0, host: 0 };
+  checkLengths(rows, maxLength);
+  const result = await runSplitting(rows, runBatch, onSplit);
+  const row = firstNaN(result.scores);
+  if (row >= 0) throw new WinnowError('not_a_number', { row });
+  return result;
 }

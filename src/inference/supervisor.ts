@@ -4,8 +4,7 @@ import { Fleet, type FleetOptions } from './fleet.ts';
 import { type HostClient, HostLost } from './host-client.ts';
 import type { PoolFacts, PoolObserver } from './observer.ts';
 import { decodeJson, encodeJson, type LoadedMessage } from './protocol.ts';
-import { firstNaN } from './reduction.ts';
-import { runSplitting } from './split.ts';
+import { scoreBatch } from './split.ts';
 import type { BatchScores, HostPool, InferenceRow, LoadedModel, LoadSpec, Provider } from './types.ts';
 
 export interface SupervisorOptions extends FleetOptions {
@@ -111,16 +110,11 @@ export class Supervisor implements HostPool {
     this.#refuseWhenClosed();
     const model = this.#models.get(key);
     if (!model) throw new WinnowError('model_not_ready', { model: key, reason: 'it is not loaded' });
-    if (rows.length === 0) return { scores: new Float32Array(0), inferMs: 0, host: 0 };
-    checkLengths(rows, model.spec.maxLength);
     const onSplit = () => {
       this.#splits++;
       this.#observe({ kind: 'split', model: key });
     };
-    const result = await runSplitting(rows, (part) => this.#dispatcher.submit(key, part, signal), onSplit);
-    const row = firstNaN(result.scores);
-    if (row >= 0) throw new WinnowError('not_a_number', { row });
-    return result;
+    return scoreBatch(rows, model.spec.maxLength, (part) => this.#dispatcher.submit(key, part, signal), onSplit);
   }
 
   /** Refuses new work and what no host has begun; returns when every process has left. */
@@ -226,14 +220,4 @@ export class Supervisor implements HostPool {
     for (const { reject } of this.#waiters.splice(0)) reject(error);
     this.#dispatcher.refuse(error);
   }
-}
-
-function checkLengths(rows: readonly InferenceRow[], maxLength: number): void {
-  const row = rows.findIndex(({ ids }) => ids.length === 0 || ids.length > maxLength);
-  if (row < 0) return;
-  const got = rows[row]!.ids.length;
-  throw new WinnowError('inference_failed', {
-    reason: `expected 1 to ${maxLength} tokens in row ${row}, got ${got}`,
-    row,
-  });
 }

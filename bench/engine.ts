@@ -1,0 +1,177 @@
+/*
+ * What the pool of inference hosts costs over the bare engine: the same pre-tokenised, length-sorted batches of real TREC-DL pairs, once
+ * by onnxruntime-node alone (one process a host, tensors ready made), once through the pool (rows over pipes, padding, supervision).
+ * Rounds alternate, so that what else the machine does falls on both; the ratio of each round is what counts.
+ *
+ *   npm run bench:engine -- [--model FOLDER] [--layouts 1x2,2x1] [--queries 5] [--tokens 1024] [--rounds 5] [--provider cpu]
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { INPUTS, Padder } from '../src/inference/padding.ts';
+import { createHostPool } from '../src/inference/pool.ts';
+import { sessionOptions } from '../src/inference/providers.ts';
+import type { InferenceRow } from '../src/inference/types.ts';
+import { loadTokenizer } from '../src/tokenization/load.ts';
+
+type PlainRow = readonly [ids: number[], secondSegment: number];
+
+interface BareJob {
+  readonly file: string;
+  readonly threads: number;
+  readonly batches: readonly (readonly PlainRow[])[];
+}
+
+const root = join(import.meta.dirname, '..');
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string', default: join(root, 'models/minilm-l6-reference/1') },
+    data: { type: 'string', default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json') },
+    layouts: { type: 'string', default: '1x2,2x1' },
+    queries: { type: 'string', default: '5' },
+    tokens: { type: 'string', default: '1024' },
+    rounds: { type: 'string', default: '5' },
+    bare: { type: 'boolean', default: false },
+  },
+});
+
+/** `[CLS] query [SEP] passage [SEP]`, cut to 192 tokens. */
+async function encodePairs(): Promise<InferenceRow[]> {
+  const tokenizer = await loadTokenizer(options.model);
+  const topics = JSON.parse(readFileSync(options.data, 'utf8')) as { query: string; hits: { content: string }[] }[];
+  const [cls, sep] = [101, 102];
+  return topics.slice(0, Number(options.queries)).flatMap(({ query, hits }) => {
+    const head = [cls, ...tokenizer.encodeText(query), sep];
+    return hits.map(({ content }) => {
+      const ids = [...head, ...tokenizer.encodeText(content)].slice(0, 191);
+      return { ids: Int32Array.from([...ids, sep]), secondSegment: head.length };
+    });
+  });
+}
+
+/** Longest first, cut where one more row would take the padded batch over the budget. */
+function batchesOf(rows: readonly InferenceRow[], budget: number): InferenceRow[][] {
+  const batches: InferenceRow[][] = [];
+  for (const row of rows.toSorted((a, b) => b.ids.length - a.ids.length)) {
+    const last = batches.at(-1);
+    if (last && (last.length + 1) * last[0]!.ids.length <= budget) last.push(row);
+    else batches.push([row]);
+  }
+  return batches;
+}
+
+/** The engine alone: tensors are made before the clock starts. */
+async function bare(): Promise<void> {
+  const [{ file, threads, batches }] = (await once(process, 'message')) as [BareJob];
+  const session = await InferenceSession.create(file, sessionOptions({ threads }));
+  const inputs = session.inputNames.filter((name) => name in INPUTS).map((name) => ({ name, type: 'int64' as const }));
+  const feeds = batches.map((batch) => {
+    const rows = batch.map(([ids, secondSegment]) => ({ ids: Int32Array.from(ids), secondSegment }));
+    const padded = new Padder().pad(rows, inputs, 0);
+    return Object.fromEntries(
+      Object.entries(padded).map(([name, { data, dims }]) => [name, new Tensor('int64', data, dims)]),
+    );
+  });
+  for (const feed of feeds.slice(0, 3)) await session.run(feed);
+  process.send!('ready');
+  for await (const _ of turns()) {
+    for (const feed of feeds) await session.run(feed);
+    process.send!('done');
+  }
+}
+
+/** Every message is one round. */
+async function* turns(): AsyncGenerator<void> {
+  const messages: unknown[] = [];
+  let wake = () => {};
+  process.on('message', (message) => {
+    messages.push(message);
+    wake();
+  });
+  for (;;) {
+    if (messages.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    messages.shift();
+    yield;
+  }
+}
+
+async function startBare(file: string, hosts: number, threads: number, batches: readonly InferenceRow[][]) {
+  const plain = batches.map((batch) => batch.map(({ ids, secondSegment }): PlainRow => [[...ids], secondSegment]));
+  const children: ChildProcess[] = Array.from({ length: hosts }, () =>
+    fork(fileURLToPath(import.meta.url), ['--bare']),
+  );
+  children.forEach((child, i) => {
+    child.send({ file, threads, batches: plain.filter((_, b) => b % hosts === i) } satisfies BareJob);
+  });
+  await Promise.all(children.map((child) => once(child, 'message')));
+  return {
+    async round() {
+      const done = children.map((child) => once(child, 'message'));
+      for (const child of children) child.send('go');
+      await Promise.all(done);
+    },
+    close: () => children.forEach((child) => void child.kill()),
+  };
+}
+
+async function startPool(file: string, hosts: number, threads: number, batches: readonly InferenceRow[][]) {
+  const pool = await createHostPool({ provider: 'cpu', hosts, threads });
+  await pool.load({ key: 'bench', file, padId: 0, maxLength: 512, reduction: { kind: 'single' } });
+  await Promise.all(batches.slice(0, 3 * hosts).map((batch) => pool.run('bench', batch)));
+  return {
+    async round() {
+      await Promise.all(batches.map((batch) => pool.run('bench', batch)));
+    },
+    close: () => pool.close(),
+  };
+}
+
+async function seconds(work: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return (performance.now() - start) / 1000;
+}
+
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
+async function compare(file: string, layout: string, batches: readonly InferenceRow[][]): Promise<void> {
+  const [hosts = 1, threads = 1] = layout.split('x').map(Number);
+  const pairs = batches.reduce((sum, batch) => sum + batch.length, 0);
+  const engine = await startBare(file, hosts, threads, batches);
+  const pool = await startPool(file, hosts, threads, batches);
+  const rates: { bare: number; pool: number }[] = [];
+  for (let round = 1; round <= Number(options.rounds); round++) {
+    const rate = { bare: pairs / (await seconds(engine.round)), pool: pairs / (await seconds(pool.round)) };
+    rates.push(rate);
+    const ratio = (rate.pool / rate.bare).toFixed(3);
+    console.log(
+      `  round ${round}: bare ${rate.bare.toFixed(1)} pairs/s, pool ${rate.pool.toFixed(1)} pairs/s, ratio ${ratio}`,
+    );
+  }
+  engine.close();
+  await pool.close();
+  const [b, p] = [median(rates.map((r) => r.bare)), median(rates.map((r) => r.pool))];
+  const ratio = median(rates.map((r) => r.pool / r.bare));
+  console.log(
+    `${layout}: bare ${b.toFixed(1)}, pool ${p.toFixed(1)} pairs/s; median ratio ${ratio.toFixed(3)} (target 0.95)`,
+  );
+}
+
+async function main(): Promise<void> {
+  if (!existsSync(options.data))
+    throw new Error(`expected TREC-DL candidate lists at ${options.data} (--data), got none`);
+  const rows = await encodePairs();
+  const batches = batchesOf(rows, Number(options.tokens));
+  const real = rows.reduce((sum, row) => sum + row.ids.length, 0);
+  console.log(
+    `node ${process.version}, ${rows.length} pairs, ${real} tokens, ${batches.length} batches of ${options.tokens} tokens`,
+  );
+  const file = ['onnx/model_int8.onnx', 'onnx/model.onnx'].map((name) => join(options.model, name)).find(existsSync)!;
+  for (const layout of options.layouts.split(',')) await compare(file, layout, batches);
+}
+
+await (options.bare ? bare() : main());
