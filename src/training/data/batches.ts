@@ -1,0 +1,119 @@
+import { WinnowError } from '../../errors.ts';
+import { createRandom, deriveSeed } from '../../random.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/types.ts';
+import type { CandidateList, ListSource } from './types.ts';
+
+/** What one (micro-)step is fed. Rows are the real passages of `queries` lists, list after list. */
+export interface Batch {
+  readonly rows: readonly EncodedRow[];
+  readonly queries: number;
+  /** Length of the longest list. */
+  readonly passages: number;
+  /** Place of each row in the flattened [queries, passages]. */
+  readonly places: Int32Array;
+  /** [queries, passages], padding 0. */
+  readonly relevance: Float32Array;
+  readonly teacher: Float32Array;
+  readonly valid: Float32Array;
+}
+
+export interface BatchOptions {
+  /** Lists a batch holds. */
+  readonly queries: number;
+  /** Batches that are formed together from lists of like length; 1 keeps the order of the data. */
+  readonly bucketBatches: number;
+  readonly seed: number;
+  readonly pairs: PairOptions;
+}
+
+interface EncodedList {
+  readonly list: CandidateList;
+  readonly rows: readonly EncodedRow[];
+  readonly longest: number;
+}
+
+async function encodeList(list: CandidateList, tokenizer: PairTokenizer, pairs: PairOptions): Promise<EncodedList> {
+  const { rows } = await tokenizer.encode(list.query, list.passages, pairs);
+  return { list, rows, longest: rows.reduce((most, row) => Math.max(most, row.ids.length), 0) };
+}
+
+/** Puts lists side by side; lists shorter than the longest leave places empty. */
+export function formBatch(lists: readonly Pick<EncodedList, 'list' | 'rows'>[]): Batch {
+  const queries = lists.length;
+  const passages = lists.reduce((most, { rows }) => Math.max(most, rows.length), 0);
+  const rows = lists.flatMap((l) => l.rows);
+  const batch = {
+    rows,
+    queries,
+    passages,
+    places: new Int32Array(rows.length),
+    relevance: new Float32Array(queries * passages),
+    teacher: new Float32Array(queries * passages),
+    valid: new Float32Array(queries * passages),
+  };
+  let row = 0;
+  lists.forEach(({ list }, q) => {
+    for (let p = 0; p < list.passages.length; p++) {
+      const place = q * passages + p;
+      batch.places[row++] = place;
+      batch.relevance[place] = list.relevance[p]!;
+      batch.teacher[place] = list.teacher?.[p] ?? 0;
+      batch.valid[place] = 1;
+    }
+  });
+  return batch;
+}
+
+/** Groups lists of like length into batches, in an order of the generator's choice. */
+function bucket(pool: readonly EncodedList[], queries: number, seed: number): Batch[] {
+  const byLength = pool.map((l, i) => [l, i] as const).sort(([a, i], [b, j]) => a.longest - b.longest || i - j);
+  const batches: Batch[] = [];
+  for (let at = 0; at + queries <= byLength.length; at += queries)
+    batches.push(formBatch(byLength.slice(at, at + queries).map(([l]) => l)));
+  return createRandom(seed).shuffle(batches);
+}
+
+async function* endless(source: ListSource, seed: number): AsyncGenerator<CandidateList> {
+  for (let epoch = 0; ; epoch++) {
+    let any = false;
+    for await (const list of source.lists(deriveSeed(seed, 'epoch', epoch))) {
+      any = true;
+      yield list;
+    }
+    if (!any)
+      throw new WinnowError('invalid_input', {
+        where: 'training data',
+        expected: 'at least one list',
+        got: `none (left out: ${JSON.stringify(source.skipped())})`,
+      });
+  }
+}
+
+/**
+ * Endless batches, epoch after epoch. The sequence depends on seed and data alone; `skip` batches are passed over without tokenising the
+ * pools they lie in, which is how a run resumes.
+ */
+export async function* batches(
+  source: ListSource,
+  tokenizer: PairTokenizer,
+  options: BatchOptions,
+  skip = 0,
+): AsyncGenerator<Batch> {
+  const size = options.queries * options.bucketBatches;
+  let pool: CandidateList[] = [];
+  let index = 0;
+  for await (const list of endless(source, options.seed)) {
+    pool.push(list);
+    if (pool.length < size) continue;
+    const passed = index * options.bucketBatches;
+    if (skip < passed + options.bucketBatches) {
+      const encoded: EncodedList[] = [];
+      for (const each of pool) encoded.push(await encodeList(each, tokenizer, options.pairs));
+      yield* bucket(encoded, options.queries, deriveSeed(options.seed, 'bucket', index)).slice(
+        Math.max(0, skip - passed),
+      );
+    }
+    pool = [];
+    index++;
+  }
+}
