@@ -1,4 +1,4 @@
-import type { Provider, Reduction } from '../inference/types.ts';
+import type { InferenceRow, Provider, Reduction } from '../inference/types.ts';
 
 /** Turns a score (fp32 logit) into a relevance score. `none` leaves the logit. */
 export type Activation = 'sigmoid' | 'none';
@@ -13,6 +13,8 @@ export interface ServedVersion {
   readonly maxLength: number;
   readonly activation: Activation;
   readonly reduction: Reduction;
+  /** Which side loses tokens, where the manifest says so. */
+  readonly truncation?: 'longest_first' | 'only_second' | undefined;
   /** Objective it was trained with, where the manifest says so. */
   readonly objective: string | undefined;
   /** `fp32`, `fp16`, `int8`: the ONNX file that is served. */
@@ -60,4 +62,42 @@ export interface ModelRegistry {
   setLabel(name: string, label: string, version: string): Promise<void>;
   readonly defaultModel: string | undefined;
   close(): Promise<void>;
+}
+
+/** What admission needs of a tokenizer: the port `PairTokenizer` of tokenization seen structurally. */
+export interface SelfTestTokenizer {
+  readonly padId: number;
+  encode(
+    query: string,
+    passages: readonly string[],
+    options: {
+      readonly maxLength: number;
+      readonly maxQueryTokens: number;
+      readonly truncation: 'longest_first' | 'only_second';
+      readonly side: 'left' | 'right';
+      readonly longPassages: 'truncate';
+      readonly windowOverlap: number;
+    },
+  ): Promise<{ readonly rows: readonly InferenceRow[] }>;
+  close(): Promise<void>;
+}
+
+/** Opens the tokenizer of a version's folder; admission closes it again. */
+export interface Tokenizers {
+  open(folder: string): Promise<SelfTestTokenizer>;
+}
+
+export type UnloadCause = 'replaced' | 'request' | 'memory' | 'removed';
+
+/** Told of everything worth a log line or a metric; must not throw. */
+export interface RegistryObserver {
+  onLoaded?(event: { version: ServedVersion; loadMs: number; bytes: number }): void;
+  onRefused?(event: { name: string; version: string; code: string; reason: string }): void;
+  onUnloaded?(event: { version: ServedVersion; cause: UnloadCause }): void;
+  /** A model's requests (or those of one of its labels) go to another version from now on. */
+  onRouted?(event: { name: string; label: string | undefined; from: string | undefined; to: string }): void;
+  /** The registry folder was read again. */
+  onScanned?(event: { models: number; versions: number }): void;
+  /** Something in the folder is wrong beside a version: a name, a labels.json, the watcher. */
+  onProblem?(event: { where: string; reason: string }): void;
 }

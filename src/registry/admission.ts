@@ -1,0 +1,141 @@
+import { join } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import type { HostPool, LoadedModel } from '../inference/types.ts';
+import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import { runSelfTest } from './self-test.ts';
+import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './types.ts';
+import type { VariantPreference } from './variants.ts';
+import {
+  type ChosenGraph,
+  chooseGraph,
+  readVersionFolder,
+  servedFiles,
+  sha256Of,
+  type VersionFolder,
+  verifyHashes,
+} from './version-folder.ts';
+
+export interface AdmissionDeps {
+  readonly pool: HostPool;
+  readonly tokenizers: Tokenizers;
+  readonly variant?: VariantPreference;
+  readonly limits?: FolderLimits;
+}
+
+export interface Candidate {
+  readonly name: string;
+  readonly version: string;
+  /** Key for the hosts: `name@version`, and something behind it where that one is still taken. */
+  readonly key: string;
+  readonly folder: string;
+  readonly skip?: ReadonlySet<string>;
+}
+
+/** A version that proved itself and is loaded on every host. */
+export interface Admitted {
+  readonly served: ServedVersion;
+  readonly loadMs: number;
+  /** Memory over all hosts. */
+  readonly bytes: number;
+}
+
+/** A version whose files are in order; nothing was loaded yet. */
+export interface Inspected {
+  readonly version: VersionFolder;
+  readonly graph: ChosenGraph;
+  readonly sha256: string;
+}
+
+/**
+ * The part of admission that reads files only: safe paths, sizes, manifest, graph, hashes.
+ * @param everyFile Compares every hash of the manifest, not only those of the files that will be served.
+ * @throws WinnowError `invalid_manifest`, `unsafe_path`, `hash_mismatch`.
+ */
+export async function inspect(
+  candidate: Pick<Candidate, 'folder' | 'skip'>,
+  deps: Pick<AdmissionDeps, 'limits' | 'variant'> & { readonly provider: HostPool['provider'] },
+  everyFile = false,
+): Promise<Inspected> {
+  const version = await readVersionFolder(candidate.folder, deps.limits ?? DEFAULT_LIMITS, candidate.skip);
+  const graph = await chooseGraph(version, deps.variant ?? 'auto', deps.provider);
+  await verifyHashes(version, everyFile ? undefined : servedFiles(version, graph));
+  return { version, graph, sha256: await sha256Of(version, graph.variant.file) };
+}
+
+function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPool): ServedVersion {
+  const { version, graph, sha256 } = inspected;
+  return Object.freeze({
+    name: candidate.name,
+    version: candidate.version,
+    key: candidate.key,
+    folder: version.folder,
+    maxLength: version.maxLength,
+    activation: version.activation,
+    reduction: graph.reduction,
+    truncation: version.manifest?.truncation,
+    objective: version.objective,
+    variant: graph.variant.name,
+    provider: pool.provider,
+    sha256,
+  });
+}
+
+function checkLoadedInputs(loaded: LoadedModel, file: string): void {
+  if (loaded.inputs.includes('input_ids')) return;
+  throw new WinnowError('invalid_graph', { where: file, expected: 'input input_ids', got: loaded.inputs.join(', ') });
+}
+
+async function loadAndProve(
+  candidate: Candidate,
+  inspected: Inspected,
+  deps: AdmissionDeps,
+  tokenizer: SelfTestTokenizer,
+): Promise<LoadedModel> {
+  const { version, graph } = inspected;
+  const { pool } = deps;
+  const { key } = candidate;
+  const { maxLength, manifest } = version;
+  const spec = { key, file: join(version.folder, graph.variant.file), padId: tokenizer.padId, maxLength };
+  const loaded = await pool.load({ ...spec, reduction: graph.reduction });
+  try {
+    checkLoadedInputs(loaded, graph.variant.file);
+    await runSelfTest({ pool, key, tokenizer, maxLength }, graph.variant.name, manifest?.selfTest);
+  } catch (error) {
+    await pool.unload(key).catch(() => undefined);
+    throw error;
+  }
+  return loaded;
+}
+
+/** Says what a tokenizer that does not open means. */
+async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<SelfTestTokenizer> {
+  try {
+    return await tokenizers.open(folder);
+  } catch (error) {
+    if (error instanceof WinnowError) throw error;
+    throw new WinnowError(
+      'invalid_manifest',
+      { file: 'tokenizer.json', expected: 'a tokenizer that opens', got: (error as Error).message, field: 'tokenizer' },
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * The part of admission that runs the model: load on every host, self-test, warm-up. Leaves nothing loaded when it throws.
+ * @throws WinnowError `invalid_graph`, `not_a_number`, and what hosts and tokenizers throw.
+ */
+export async function prove(candidate: Candidate, inspected: Inspected, deps: AdmissionDeps): Promise<Admitted> {
+  const tokenizer = await openTokenizer(deps.tokenizers, inspected.version.folder);
+  try {
+    const loaded = await loadAndProve(candidate, inspected, deps, tokenizer);
+    const each = loaded.bytes > 0 ? loaded.bytes : inspected.graph.bytes;
+    return {
+      served: servedVersion(candidate, inspected, deps.pool),
+      loadMs: loaded.loadMs,
+      bytes: each * deps.pool.size,
+    };
+  } finally {
+    await tokenizer.close();
+  }
+}

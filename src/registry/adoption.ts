@@ -1,0 +1,98 @@
+import { describe, WinnowError } from '../errors.ts';
+import type { Reduction } from '../inference/types.ts';
+import { excerpt } from './names.ts';
+import type { Activation } from './types.ts';
+
+/*
+ * What a Hugging Face export says about itself, for folders without `model.json`: pure functions of config.json and
+ * tokenizer_config.json. Field names are those of transformers and sentence-transformers.
+ */
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+const DEFAULT_LENGTH = 512;
+
+/** Families whose position ids start behind the padding id, so that two of `max_position_embeddings` cannot be used. */
+const OFFSET_FAMILIES = new Set([
+  'roberta',
+  'xlm-roberta',
+  'xlm-roberta-xl',
+  'camembert',
+  'mpnet',
+  'longformer',
+  'data2vec-text',
+]);
+
+function asObject(value: unknown): JsonObject {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as JsonObject) : {};
+}
+
+function refuse(field: string, expected: string, got: string): never {
+  throw new WinnowError('invalid_manifest', { file: 'config.json', expected, got: excerpt(got), field });
+}
+
+/** Length in tokens beyond any real model: what `model_max_length` holds when nobody set it. */
+const NO_LIMIT = 10_000_000;
+
+function length(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 8 && value < NO_LIMIT ? value : undefined;
+}
+
+/** Tokens a pair may have: the tokenizer's limit and the graph's positions, 512 where neither is stated. */
+export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject): number {
+  const positions = length(config.max_position_embeddings);
+  const offset = OFFSET_FAMILIES.has(String(config.model_type)) ? 2 : 0;
+  const limits = [length(tokenizerConfig.model_max_length), positions && positions - offset].filter(
+    (n) => n !== undefined,
+  );
+  return limits.length > 0 ? Math.min(...limits) : DEFAULT_LENGTH;
+}
+
+/** The last part of a Python path: `torch.nn.modules.activation.Sigmoid` → `Sigmoid`. */
+const ACTIVATIONS: Readonly<Record<string, Activation>> = { Sigmoid: 'sigmoid', Identity: 'none' };
+
+/**
+ * Activation that sentence-transformers wrote down, else the sigmoid.
+ * @throws WinnowError `invalid_manifest` for another activation: name one in model.json.
+ */
+export function adoptActivation(config: JsonObject): Activation {
+  const field = 'sentence_transformers.activation_fn';
+  const stated = asObject(config.sentence_transformers).activation_fn ?? config.sbert_ce_default_activation_function;
+  if (stated === undefined || stated === null) return 'sigmoid';
+  if (typeof stated !== 'string') return refuse(field, 'a string', describe(stated));
+  const name = stated.slice(stated.lastIndexOf('.') + 1);
+  if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
+  return refuse(field, 'Sigmoid or Identity (or `activation` in model.json)', stated);
+}
+
+const POSITIVE = /^(relevant|positive|entailment|yes|true|1|label_1)$/i;
+
+/** Number of labels config.json states, as transformers reads it. */
+export function statedLabels(config: JsonObject): number | undefined {
+  const names = Object.keys(asObject(config.id2label)).length;
+  return names || count(config.num_labels);
+}
+
+function count(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 ? value : undefined;
+}
+
+/**
+ * How logits of `width` classes become one score.
+ * @param width Second dimension of the graph's output where it is fixed.
+ * @throws WinnowError `invalid_manifest` where several classes are there and none is called relevant, positive, entailment, yes or true.
+ */
+export function adoptReduction(config: JsonObject, width: number | undefined): Reduction {
+  const labels = width ?? statedLabels(config) ?? 1;
+  if (labels === 1) return { kind: 'single' };
+  const names = Object.entries(asObject(config.id2label));
+  const index = names.find(([, name]) => typeof name === 'string' && POSITIVE.test(name))?.[0];
+  if (index !== undefined && /^\d{1,4}$/.test(index) && Number(index) < labels)
+    return { kind: 'class', index: Number(index) };
+  if (labels === 2) return { kind: 'class', index: 1 };
+  return refuse(
+    'id2label',
+    'one label, two, or one called "relevant" (or `reduction` in model.json)',
+    `${labels} labels`,
+  );
+}

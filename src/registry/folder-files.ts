@@ -1,0 +1,178 @@
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open, readdir, realpath, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import { excerpt } from './names.ts';
+
+export interface FolderLimits {
+  /** Bytes of all files of a version together. */
+  readonly maxBytes: number;
+  readonly maxFiles: number;
+  readonly maxDepth: number;
+  /** Bytes of `config.json`, `model.json` and their like. */
+  readonly maxJsonBytes: number;
+  /** Bytes of `tokenizer.json` and vocabularies. */
+  readonly maxTokenizerBytes: number;
+  /** How deep brackets may nest in any JSON file of a version. */
+  readonly maxJsonDepth: number;
+}
+
+export const DEFAULT_LIMITS: FolderLimits = {
+  maxBytes: 8_589_934_592,
+  maxFiles: 2000,
+  maxDepth: 6,
+  maxJsonBytes: 4_194_304,
+  maxTokenizerBytes: 134_217_728,
+  maxJsonDepth: 64,
+};
+
+export interface FolderFile {
+  /** Relative to the version's folder, POSIX separators. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly modified: number;
+  readonly inode: number;
+}
+
+function refuse(file: string, expected: string, got: string, field: string): never {
+  throw new WinnowError('invalid_manifest', { file: excerpt(file), expected, got, field });
+}
+
+interface Walk {
+  readonly root: string;
+  readonly limits: FolderLimits;
+  readonly skip: ReadonlySet<string>;
+  readonly found: FolderFile[];
+  bytes: number;
+}
+
+async function visitLink(walk: Walk, path: string, full: string): Promise<void> {
+  const target = await realpath(full).catch(() => undefined);
+  if (!target?.startsWith(walk.root + sep))
+    throw new WinnowError('unsafe_path', { file: excerpt(path), got: `a symbolic link to ${excerpt(target ?? '?')}` });
+  const facts = await stat(target);
+  if (!facts.isFile()) refuse(path, 'a link to a regular file', 'a link to something else', 'type');
+  add(walk, path, facts);
+}
+
+function add(walk: Walk, path: string, facts: { size: number; mtimeMs: number; ino: number }): void {
+  walk.bytes += facts.size;
+  walk.found.push({ path, bytes: facts.size, modified: facts.mtimeMs, inode: facts.ino });
+  if (walk.found.length > walk.limits.maxFiles) refuse(path, `at most ${walk.limits.maxFiles} files`, 'more', 'files');
+  if (walk.bytes > walk.limits.maxBytes)
+    refuse(path, `at most ${walk.limits.maxBytes} bytes in the folder`, `${walk.bytes} or more`, 'bytes');
+}
+
+async function visit(walk: Walk, folder: string, depth: number): Promise<void> {
+  if (depth > walk.limits.maxDepth)
+    refuse(folder, `at most ${walk.limits.maxDepth} levels of folders`, 'more', 'depth');
+  for (const name of (await readdir(join(walk.root, folder))).sort()) {
+    const path = folder === '' ? name : `${folder}/${name}`;
+    if (name.startsWith('.') || walk.skip.has(path)) continue;
+    const full = join(walk.root, path);
+    const facts = await lstat(full);
+    if (facts.isSymbolicLink()) await visitLink(walk, path, full);
+    else if (facts.isDirectory()) await visit(walk, path, depth + 1);
+    else if (facts.isFile()) add(walk, path, facts);
+    else refuse(path, 'a regular file', facts.isFIFO() ? 'a FIFO' : 'a device or socket', 'type');
+  }
+}
+
+/**
+ * Every file of a version's folder, nothing opened. Names that start with a dot are left out, and never used.
+ * @param skip Relative paths left out, folders included.
+ * @throws WinnowError `unsafe_path` for links that lead out; `invalid_manifest` for what is no regular file, and beyond a limit.
+ */
+export async function listFiles(
+  folder: string,
+  limits: FolderLimits = DEFAULT_LIMITS,
+  skip: ReadonlySet<string> = new Set(),
+): Promise<readonly FolderFile[]> {
+  const facts = await lstat(folder);
+  if (!facts.isDirectory()) refuse(folder, 'a folder', facts.isSymbolicLink() ? 'a symbolic link' : 'a file', 'type');
+  const walk: Walk = { root: await realpath(folder), limits, skip, found: [], bytes: 0 };
+  await visit(walk, '', 0);
+  return walk.found;
+}
+
+/** Changes whenever a file of the list does (path, size, time of change or inode). */
+export function fingerprintOf(files: readonly FolderFile[]): string {
+  return files.map((f) => `${f.path}\0${f.bytes}\0${f.modified}\0${f.inode}`).join('\n');
+}
+
+/** Opens what was a regular file a moment ago; does not hang if somebody put a FIFO in its place. */
+export async function openRegular(path: string): Promise<FileHandle> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const facts = await handle.stat();
+  if (facts.isFile()) return handle;
+  await handle.close();
+  return refuse(path, 'a regular file', 'something else', 'type');
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Depth of brackets over chunks of JSON text, without parsing it. */
+export function depthMeter(): (chunk: Uint8Array) => number {
+  let depth = 0;
+  let deepest = 0;
+  let inString = false;
+  let escaped = false;
+  return (chunk) => {
+    for (const byte of chunk) {
+      if (escaped) escaped = false;
+      else if (inString) {
+        if (byte === BACKSLASH) escaped = true;
+        else if (byte === QUOTE) inString = false;
+      } else if (byte === QUOTE) inString = true;
+      else if (byte === 0x5b || byte === 0x7b) deepest = Math.max(deepest, ++depth);
+      else if (byte === 0x5d || byte === 0x7d) depth--;
+    }
+    return deepest;
+  };
+}
+
+/**
+ * Checks a JSON file of a version chunk by chunk: not longer and not deeper than allowed. Does not hold it in memory.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export async function checkJson(path: string, name: string, maxBytes: number, maxDepth: number): Promise<void> {
+  const handle = await openRegular(path);
+  try {
+    const { size } = await handle.stat();
+    if (size > maxBytes) refuse(name, `at most ${maxBytes} bytes`, `${size}`, 'bytes');
+    const meter = depthMeter();
+    const chunk = Buffer.allocUnsafe(65_536);
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length);
+      if (bytesRead === 0) return;
+      if (meter(chunk.subarray(0, bytesRead)) > maxDepth)
+        refuse(name, `JSON nested at most ${maxDepth} deep`, 'deeper', 'depth');
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * A small JSON file as an object, checked for length and depth first.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export async function readJsonObject(
+  path: string,
+  name: string,
+  limits: FolderLimits = DEFAULT_LIMITS,
+): Promise<Readonly<Record<string, unknown>>> {
+  await checkJson(path, name, limits.maxJsonBytes, limits.maxJsonDepth);
+  const handle = await openRegular(path);
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await handle.readFile());
+    const value: unknown = JSON.parse(text);
+    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (error) {
+    refuse(name, 'JSON text in UTF-8', excerpt((error as Error).message), 'syntax');
+  } finally {
+    await handle.close();
+  }
+  return refuse(name, 'a JSON object', 'another JSON value', 'type');
+}

@@ -1,0 +1,262 @@
+import { WinnowError } from '../errors.ts';
+import type { AdmissionDeps } from './admission.ts';
+import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
+import { Inventory } from './inventory.ts';
+import { putLabel } from './labels.ts';
+import { Loader } from './loader.ts';
+import { compareVersions, excerpt, isName, NAME_RULE, parseReference, type Reference } from './names.ts';
+import type { Residency } from './residency.ts';
+import { candidates } from './routing.ts';
+import type { Lease, ModelRegistry, RegistryObserver, VersionStatus } from './types.ts';
+import { type FolderWatch, watchFolder } from './watch.ts';
+
+export interface RegistryOptions extends AdmissionDeps {
+  readonly folder: string;
+  /** `model`, `model@version` or `model:label` that answers requests naming none; the first model by name if unset. */
+  readonly defaultModel?: string | undefined;
+  /** Bytes all loaded models may take together over all hosts; 0 (the default): no limit. */
+  readonly memoryBytes?: number;
+  readonly pinned?: readonly string[];
+  /** Follow changes of the folder. Off by default. */
+  readonly watch?: boolean;
+  /** Milliseconds between looks at the folder without an event, when watching. */
+  readonly pollMs?: number;
+  readonly observer?: RegistryObserver;
+  readonly now?: () => number;
+}
+
+/** The registry over a folder, with what tests and tools need beyond the port. */
+export interface FolderRegistry extends ModelRegistry {
+  /** Reads the folder again; resolves when what follows from it is loaded or refused. */
+  rescan(): Promise<void>;
+}
+
+const notReady = (model: string, reason: string) => new WinnowError('model_not_ready', { model, reason });
+
+class Registry implements FolderRegistry {
+  readonly #options: RegistryOptions;
+  readonly #observer: RegistryObserver;
+  readonly #now: () => number;
+  readonly #loader: Loader;
+  readonly #inventory: Inventory;
+  #watch: FolderWatch | undefined;
+  #closed = false;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.#observer = options.observer ?? {};
+    this.#now = options.now ?? Date.now;
+    this.#inventory = new Inventory(options.folder, options.limits, this.#observer);
+    this.#loader = new Loader({
+      ...options,
+      memoryBytes: options.memoryBytes ?? 0,
+      pinned: new Set(options.pinned),
+      observer: this.#observer,
+      now: this.#now,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#inventory.open();
+    if (!this.#options.watch) return;
+    this.#watch = watchFolder(this.#options.folder, {
+      onChange: () => void this.rescan(),
+      onProblem: (reason) => this.#observer.onProblem?.({ where: this.#options.folder, reason }),
+      pollMs: this.#options.pollMs ?? 30_000,
+    });
+    await this.#watch.ready;
+    await this.rescan();
+  }
+
+  get defaultModel(): string | undefined {
+    return this.#options.defaultModel ?? this.#inventory.models()[0]?.name;
+  }
+
+  async acquire(reference?: string): Promise<Lease> {
+    if (this.#closed) throw new WinnowError('shutting_down');
+    const { name, version, label } = this.#parse(reference);
+    const model = this.#inventory.model(name);
+    if (version === undefined) return this.#leaseRouted(model, label);
+    const entry = model.version(version);
+    entry.namedExactly = true;
+    return this.#lease(entry);
+  }
+
+  list(): readonly VersionStatus[] {
+    const now = this.#now();
+    return this.#inventory
+      .models()
+      .flatMap((model) =>
+        [...model.versions.values()]
+          .sort((a, b) => compareVersions(a.version, b.version))
+          .map((version) => version.status(model.labels, now)),
+      );
+  }
+
+  async load(name: string, version?: string): Promise<readonly VersionStatus[]> {
+    if (this.#closed) throw new WinnowError('shutting_down');
+    await this.#inventory.read();
+    const model = this.#inventory.model(name);
+    if (version !== undefined) model.version(version);
+    model.stopped = false;
+    const meant = version === undefined ? [...model.versions.values()] : [model.version(version)];
+    for (const entry of meant) {
+      entry.stopped = false;
+      entry.refusal = undefined;
+    }
+    const entry = version === undefined ? this.#current(model) : model.version(version);
+    // Twice, because a load that was under way already may have begun before the files changed.
+    for (let i = 0; i < 2 && (!entry.resident || entry.changedOnDisk); i++) await this.#start(entry);
+    if (candidates(model.routables(this.#now()), model.labels, undefined)[0] === entry.version)
+      this.#route(model, undefined, entry);
+    return this.list().filter((status) => status.name === name);
+  }
+
+  async unload(name: string, version?: string): Promise<void> {
+    const model = this.#inventory.model(name);
+    const entries = version === undefined ? [...model.versions.values()] : [model.version(version)];
+    if (version === undefined) model.stopped = true;
+    for (const entry of entries) entry.stopped = true;
+    await Promise.all(entries.map((entry) => entry.retire('request')));
+    await Promise.allSettled(entries.map((entry) => entry.loading));
+  }
+
+  async setLabel(name: string, label: string, version: string): Promise<void> {
+    if (!isName(label))
+      throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(label), field: 'label' });
+    const model = this.#inventory.model(name);
+    const entry = model.version(version);
+    await this.#ensure(entry);
+    await this.#inventory.exclusive(async () => {
+      model.labels = await putLabel(model.folder, label, version);
+      this.#route(model, label, entry);
+    });
+  }
+
+  async rescan(): Promise<void> {
+    if (this.#closed) return;
+    const fresh = await this.#inventory.read();
+    for (const model of this.#inventory.models()) await this.#follow(model, fresh.includes(model));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#watch?.close();
+    await this.#inventory.idle();
+    await this.#loader.idle();
+  }
+
+  #parse(reference: string | undefined): Reference {
+    const text = reference ?? this.defaultModel;
+    if (text === undefined) throw notReady('the default model', 'the registry holds no model');
+    const parsed = parseReference(text);
+    if (!parsed) throw this.#inventory.unknownModel(text);
+    return parsed;
+  }
+
+  /** The version a model's requests belong to by labels and numbers, whatever serves them now. */
+  #current(model: ModelEntry): VersionEntry {
+    const [first] = candidates(model.routables(this.#now()), model.labels, undefined);
+    if (first !== undefined) return model.versions.get(first)!;
+    throw this.#nothingToServe(model, undefined);
+  }
+
+  #nothingToServe(model: ModelEntry, label: string | undefined): WinnowError {
+    const pointed = model.labels.get(routeOf(label));
+    if (pointed !== undefined) return model.unknownVersion(pointed);
+    const refused = [...model.versions.values()]
+      .sort((a, b) => compareVersions(a.version, b.version))
+      .find((v) => v.refusal);
+    return refused?.refusal?.error ?? notReady(model.name, 'it has no version that may serve');
+  }
+
+  async #leaseRouted(model: ModelEntry, label: string | undefined): Promise<Lease> {
+    if (label !== undefined && !model.labels.has(label)) throw model.unknownVersion(label);
+    if (model.stopped) throw notReady(model.name, 'it was unloaded by request');
+    const active = model.routes.get(routeOf(label));
+    if (active?.resident) return active.resident.lease(this.#now());
+    const names = candidates(model.routables(this.#now()), model.labels, label);
+    const entries = new Set(names.map((name) => model.versions.get(name)!));
+    if (active) entries.add(active);
+    let refusal: unknown;
+    for (const entry of entries) {
+      try {
+        const lease = await this.#lease(entry);
+        this.#route(model, label, entry);
+        return lease;
+      } catch (error) {
+        if (!(error instanceof WinnowError && error.code === 'model_refused')) throw error;
+        refusal ??= error;
+      }
+    }
+    throw refusal ?? this.#nothingToServe(model, label);
+  }
+
+  async #lease(entry: VersionEntry): Promise<Lease> {
+    for (;;) {
+      const residency = entry.resident ?? (await this.#ensure(entry));
+      if (!residency.retired) return residency.lease(this.#now());
+    }
+  }
+
+  async #ensure(entry: VersionEntry): Promise<Residency> {
+    if (entry.resident) return entry.resident;
+    if (entry.stopped) throw notReady(`${entry.name}@${entry.version}`, 'it was unloaded by request');
+    if (!entry.loading && entry.isRefused(this.#now())) throw entry.refusal!.error;
+    return this.#start(entry);
+  }
+
+  /** One load of an entry at a time; whoever comes meanwhile waits for it. */
+  #start(entry: VersionEntry): Promise<Residency> {
+    entry.loading ??= this.#loader.load(entry).finally(() => {
+      entry.loading = undefined;
+    });
+    return entry.loading;
+  }
+
+  #route(model: ModelEntry, label: string | undefined, entry: VersionEntry): void {
+    const before = model.routes.get(routeOf(label));
+    if (before === entry || entry.removed) return;
+    model.routes.set(routeOf(label), entry);
+    this.#observer.onRouted?.({ name: model.name, label, from: before?.version, to: entry.version });
+    // The version before stays for a quick way back; older ones that nobody names any more leave.
+    for (const old of model.superseded(before)) void old.retire('replaced');
+  }
+
+  /** Brings what is loaded in line with what the folder says; failures are refusals, told by the observer, and change nothing. */
+  async #follow(model: ModelEntry, isFresh: boolean): Promise<void> {
+    if (model.stopped) return;
+    for (const entry of model.versions.values())
+      if (entry.resident && entry.changedOnDisk && !entry.isRefused(this.#now()))
+        await this.#start(entry).catch(() => undefined);
+    for (const label of [undefined, ...model.labels.keys()])
+      if (isFresh || model.routes.has(routeOf(label))) await this.#followRoute(model, label);
+  }
+
+  async #followRoute(model: ModelEntry, label: string | undefined): Promise<void> {
+    const active = model.routes.get(routeOf(label));
+    for (const name of candidates(model.routables(this.#now()), model.labels, label)) {
+      const entry = model.versions.get(name);
+      if (!entry || entry === active) return;
+      try {
+        await this.#ensure(entry);
+      } catch {
+        continue;
+      }
+      // While it was loading the label may have moved on; the reading that saw it follows after this one.
+      if (candidates(model.routables(this.#now()), model.labels, label).includes(name))
+        this.#route(model, label, entry);
+      return;
+    }
+  }
+}
+
+/**
+ * Opens a registry folder. Loads nothing yet: `acquire` and `load` do.
+ * @throws WinnowError `invalid_input` where the folder is not there.
+ */
+export async function createRegistry(options: RegistryOptions): Promise<FolderRegistry> {
+  const registry = new Registry(options);
+  await registry.start();
+  return registry;
+}

@@ -1,0 +1,120 @@
+import { WinnowError } from '../errors.ts';
+import { type Catalog, type ModelOnDisk, type Problem, readCatalog } from './catalog.ts';
+import { ModelEntry, VersionEntry } from './entries.ts';
+import type { FolderLimits } from './folder-files.ts';
+import { excerpt } from './names.ts';
+import type { RegistryObserver } from './types.ts';
+
+/** The models of a registry folder as of its last reading. */
+export class Inventory {
+  readonly folder: string;
+  readonly #limits: FolderLimits | undefined;
+  readonly #observer: RegistryObserver;
+  readonly #models = new Map<string, ModelEntry>();
+  #problems: ReadonlySet<string> = new Set();
+  #tail: Promise<unknown> = Promise.resolve();
+  #queued: Promise<readonly ModelEntry[]> | undefined;
+
+  constructor(folder: string, limits: FolderLimits | undefined, observer: RegistryObserver) {
+    this.folder = folder;
+    this.#limits = limits;
+    this.#observer = observer;
+  }
+
+  /** First reading. @throws WinnowError `invalid_input` where the folder is not there. */
+  async open(): Promise<void> {
+    this.#apply(await readCatalog(this.folder, this.#limits));
+  }
+
+  /** By name. */
+  models(): readonly ModelEntry[] {
+    return [...this.#models.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** @throws WinnowError `unknown_model`. */
+  model(name: string): ModelEntry {
+    const model = this.#models.get(name);
+    if (!model) throw this.unknownModel(name);
+    return model;
+  }
+
+  unknownModel(got: string): WinnowError {
+    const known = [...this.#models.keys()].sort().slice(0, 20).join(', ') || 'no model';
+    return new WinnowError('unknown_model', { known, got: excerpt(got) });
+  }
+
+  /** Resolves when no reading and no change of labels is under way. */
+  async idle(): Promise<void> {
+    await this.#tail;
+  }
+
+  /** Runs changes of labels and readings of the folder one after the other: a reading must not undo a label set while it ran. */
+  exclusive<T>(action: () => Promise<T>): Promise<T> {
+    const turn = this.#tail.then(action);
+    this.#tail = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Reads the folder; calls that come before the reading starts share it. @returns Models with a version that was not there before. */
+  read(): Promise<readonly ModelEntry[]> {
+    this.#queued ??= this.exclusive(async () => {
+      this.#queued = undefined;
+      try {
+        return this.#apply(await readCatalog(this.folder, this.#limits));
+      } catch (error) {
+        this.#report([{ where: this.folder, reason: (error as Error).message }]);
+        return [];
+      }
+    });
+    return this.#queued;
+  }
+
+  #apply(catalog: Catalog): readonly ModelEntry[] {
+    this.#report(catalog.problems);
+    const names = new Set(catalog.models.map((m) => m.name));
+    for (const [name, model] of this.#models) {
+      if (names.has(name)) continue;
+      for (const version of [...model.versions.keys()]) this.#remove(model, version);
+      this.#models.delete(name);
+    }
+    const fresh = catalog.models
+      .filter((found) => this.#applyModel(found))
+      .map((found) => this.#models.get(found.name)!);
+    const versions = catalog.models.reduce((sum, m) => sum + m.versions.length, 0);
+    this.#observer.onScanned?.({ models: catalog.models.length, versions });
+    return fresh;
+  }
+
+  /** @returns Whether a version is new, or other files stand where it was. */
+  #applyModel(found: ModelOnDisk): boolean {
+    const model = this.#models.get(found.name) ?? new ModelEntry(found.name, found.folder);
+    this.#models.set(found.name, model);
+    model.folder = found.folder;
+    if (found.labels) model.labels = found.labels;
+    for (const version of [...model.versions.keys()])
+      if (!found.versions.some((v) => v.version === version)) this.#remove(model, version);
+    let isFresh = false;
+    for (const disk of found.versions) {
+      const entry = model.versions.get(disk.version);
+      isFresh ||= entry?.disk.fingerprint !== disk.fingerprint;
+      if (entry) entry.disk = disk;
+      else model.versions.set(disk.version, new VersionEntry(found.name, disk));
+    }
+    return isFresh;
+  }
+
+  #remove(model: ModelEntry, version: string): void {
+    const entry = model.versions.get(version)!;
+    entry.removed = true;
+    model.versions.delete(version);
+    for (const [label, routed] of model.routes) if (routed === entry) model.routes.delete(label);
+    void entry.retire('removed');
+  }
+
+  #report(problems: readonly Problem[]): void {
+    const before = this.#problems;
+    this.#problems = new Set(problems.map((p) => `${p.where}\0${p.reason}`));
+    for (const problem of problems)
+      if (!before.has(`${problem.where}\0${problem.reason}`)) this.#observer.onProblem?.(problem);
+  }
+}

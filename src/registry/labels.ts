@@ -1,0 +1,68 @@
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, WinnowError } from '../errors.ts';
+import { writeFileAtomic } from '../files.ts';
+import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
+import { excerpt, isName, NAME_RULE } from './names.ts';
+
+export const LABELS_FILE = 'labels.json';
+
+/** The label requests without a version go to. */
+export const STABLE = 'stable';
+
+const MAX_LABELS = 256;
+
+function refuse(expected: string, got: string, field: string): never {
+  throw new WinnowError('invalid_manifest', { file: LABELS_FILE, expected, got: excerpt(got), field: excerpt(field) });
+}
+
+/**
+ * Reads `labels.json` of a model: label → version; empty without the file. Numbers count as their digits.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export async function readLabels(
+  modelFolder: string,
+  limits: FolderLimits = DEFAULT_LIMITS,
+): Promise<ReadonlyMap<string, string>> {
+  const path = join(modelFolder, LABELS_FILE);
+  const facts = await lstat(path).catch(() => undefined);
+  if (!facts) return new Map();
+  if (!facts.isFile()) refuse('a regular file', 'something else', 'type');
+  const entries = Object.entries(await readJsonObject(path, LABELS_FILE, limits));
+  if (entries.length > MAX_LABELS) refuse(`at most ${MAX_LABELS} labels`, String(entries.length), 'labels');
+  return new Map(
+    entries.map(([label, value]) => {
+      const version = Number.isSafeInteger(value) ? String(value) : value;
+      if (!isName(label)) refuse(`labels of ${NAME_RULE}`, JSON.stringify(label), 'labels');
+      if (typeof version !== 'string' || !isName(version)) refuse('a version', describe(value), label);
+      return [label, version] as const;
+    }),
+  );
+}
+
+/** Replaces `labels.json` by one rename. @throws WinnowError `invalid_input` where the folder cannot be written. */
+export async function writeLabels(modelFolder: string, labels: ReadonlyMap<string, string>): Promise<void> {
+  const path = join(modelFolder, LABELS_FILE);
+  const sorted = [...labels].sort(([a], [b]) => (a < b ? -1 : 1));
+  try {
+    await writeFileAtomic(path, `${JSON.stringify(Object.fromEntries(sorted), null, 2)}\n`);
+  } catch (error) {
+    const got = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+    throw new WinnowError(
+      'invalid_input',
+      { where: path, expected: 'a folder that can be written', got },
+      { cause: error },
+    );
+  }
+}
+
+/** Points one label elsewhere on disk, the others as they are. @throws WinnowError `invalid_manifest`, `invalid_input`. */
+export async function putLabel(
+  modelFolder: string,
+  label: string,
+  version: string,
+): Promise<ReadonlyMap<string, string>> {
+  const labels = new Map(await readLabels(modelFolder)).set(label, version);
+  await writeLabels(modelFolder, labels);
+  return labels;
+}

@@ -1,0 +1,91 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { describe, WinnowError } from '../errors.ts';
+import { writeFileAtomic } from '../files.ts';
+import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
+import { excerpt, isSafePath } from './names.ts';
+
+export const MANIFEST_FILE = 'model.json';
+export const MANIFEST_FORMAT = 1;
+
+/** What training leaves behind for people and for tools: numbers, texts, flags, lists and groups of them. */
+export type Fact = string | number | boolean | null | readonly Fact[] | { readonly [key: string]: Fact };
+
+const fact: z.ZodType<Fact> = z.lazy(() =>
+  z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(fact), z.record(z.string(), fact)]),
+);
+
+const safePath = z.string().refine(isSafePath, 'expected a relative path inside the folder');
+const text = z.string().min(1).max(10_000);
+
+const fileEntry = z.strictObject({
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hexadecimal digits'),
+  bytes: z.int().min(0),
+});
+
+const selfTestSchema = z.strictObject({
+  /** Largest difference of a score (logit) from the recorded one. */
+  tolerance: z.number().min(0).max(100),
+  pairs: z
+    .array(z.strictObject({ query: text, passage: text, scores: z.record(z.string(), z.number()) }))
+    .min(2)
+    .max(256),
+});
+
+/** `model.json`. Every field may be left out: what is absent follows from the Hugging Face files beside it. */
+export const manifestSchema = z.strictObject({
+  format: z.literal(MANIFEST_FORMAT),
+  description: z.string().max(10_000).optional(),
+  license: z.string().max(1000).optional(),
+  created: z.iso.datetime().optional(),
+  activation: z.enum(['sigmoid', 'none']).optional(),
+  maxLength: z.int().min(8).max(1_048_576).optional(),
+  truncation: z.enum(['longest_first', 'only_second']).optional(),
+  reduction: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('single') }),
+      z.strictObject({ kind: z.literal('class'), index: z.int().min(0).max(4095) }),
+    ])
+    .optional(),
+  objective: z.string().max(1000).optional(),
+  backbone: z.string().max(1000).optional(),
+  training: z.record(z.string(), fact).optional(),
+  selfTest: selfTestSchema.optional(),
+  files: z.record(safePath, fileEntry).optional(),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type SelfTest = z.infer<typeof selfTestSchema>;
+
+/**
+ * Checks what a `model.json` holds.
+ * @param file Name for the error message.
+ * @throws WinnowError `invalid_manifest` naming the first wrong field; `unsafe_path` for a path that leaves the folder.
+ */
+export function parseManifest(value: unknown, file: string = MANIFEST_FILE): Manifest {
+  const result = manifestSchema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const path = issue.path.map(String);
+  const got = path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], value);
+  if (path[0] === 'files' && path[1] !== undefined && !isSafePath(path[1]))
+    throw new WinnowError('unsafe_path', { file, got: JSON.stringify(excerpt(path[1])) });
+  const field = excerpt(path.join('.') || (issue.code === 'unrecognized_keys' ? issue.keys.join(', ') : 'manifest'));
+  throw new WinnowError('invalid_manifest', {
+    file,
+    expected: issue.message.replace(/^Invalid input: expected |^expected /, ''),
+    got: excerpt(describe(got)),
+    field,
+  });
+}
+
+/** Reads `model.json` of a version's folder. @throws WinnowError `invalid_manifest`, `unsafe_path`. */
+export async function readManifest(folder: string, limits: FolderLimits = DEFAULT_LIMITS): Promise<Manifest> {
+  return parseManifest(await readJsonObject(join(folder, MANIFEST_FILE), MANIFEST_FILE, limits));
+}
+
+/** Writes `model.json` atomically, checked first. @throws WinnowError `invalid_manifest`. */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  const checked = parseManifest(manifest);
+  await writeFileAtomic(join(folder, MANIFEST_FILE), `${JSON.stringify(checked, null, 2)}\n`);
+}

@@ -1,0 +1,47 @@
+/** Names of models, versions and labels: one path segment that no file system and no shell reads as anything else. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+export const NAME_RULE = 'letters, digits, ".", "_", "-" (128 at most, a letter or digit first, no "..")';
+
+export function isName(text: string): boolean {
+  return NAME.test(text) && !text.includes('..');
+}
+
+const PATH_LIMIT = 512;
+
+/** Whether a path read from a manifest or an ONNX file stays inside the folder it is relative to. POSIX separators only. */
+export function isSafePath(path: string): boolean {
+  if (path === '' || path.length > PATH_LIMIT || /[\\:]|\p{Cc}/u.test(path)) return false;
+  return path.split('/').every((segment) => segment !== '' && segment !== '.' && segment !== '..');
+}
+
+export interface Reference {
+  readonly name: string;
+  readonly version?: string;
+  readonly label?: string;
+}
+
+/** Reads `model`, `model@version` or `model:label`; undefined if it is none of them. */
+export function parseReference(text: string): Reference | undefined {
+  const mark = /[@:]/.exec(text)?.[0];
+  const [name = '', rest] = mark ? [text.slice(0, text.indexOf(mark)), text.slice(text.indexOf(mark) + 1)] : [text];
+  if (!isName(name)) return undefined;
+  if (rest === undefined) return { name };
+  if (!isName(rest)) return undefined;
+  return mark === '@' ? { name, version: rest } : { name, label: rest };
+}
+
+const NATURAL = new Intl.Collator('en', { numeric: true });
+const isNumber = (version: string) => /^\d+$/.test(version);
+
+/** Newest first: numbers descending, before any other name; names in natural order, descending (`v10` before `v9`). */
+export function compareVersions(a: string, b: string): number {
+  if (isNumber(a) !== isNumber(b)) return isNumber(a) ? -1 : 1;
+  return NATURAL.compare(b, a) || (a < b ? 1 : a > b ? -1 : 0);
+}
+
+/** Text of the outside in an error message: no control characters, not longer than a line. */
+export function excerpt(text: string): string {
+  const clean = text.replace(/\p{C}/gu, '\u{FFFD}');
+  return clean.length > 80 ? `${clean.slice(0, 77)}…` : clean;
+}

@@ -1,0 +1,228 @@
+import { join, posix } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import { sha256File } from '../files.ts';
+import type { Provider, Reduction } from '../inference/types.ts';
+import { adoptActivation, adoptMaxLength, adoptReduction, type JsonObject } from './adoption.ts';
+import {
+  checkJson,
+  DEFAULT_LIMITS,
+  type FolderFile,
+  type FolderLimits,
+  listFiles,
+  readJsonObject,
+} from './folder-files.ts';
+import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
+import { excerpt, isSafePath } from './names.ts';
+import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
+import type { Activation } from './types.ts';
+import { inOrder, type Variant, type VariantPreference, variantsOf } from './variants.ts';
+
+/** What the small files of a version say; no weights were read. */
+export interface VersionFolder {
+  readonly folder: string;
+  readonly files: readonly FolderFile[];
+  readonly bytes: number;
+  readonly manifest: Manifest | undefined;
+  readonly config: JsonObject;
+  readonly variants: readonly Variant[];
+  readonly maxLength: number;
+  readonly activation: Activation;
+  readonly truncation: 'longest_first' | 'only_second';
+  readonly objective: string | undefined;
+}
+
+/** The one ONNX file of a version that is to be served. */
+export interface ChosenGraph {
+  readonly variant: Variant;
+  /** External data files, relative to the version's folder. */
+  readonly external: readonly string[];
+  readonly reduction: Reduction;
+  /** Bytes of the file and its external data. */
+  readonly bytes: number;
+}
+
+const KNOWN_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
+
+/** Files that are for people: not hashed, not needed. */
+const FOR_PEOPLE = /^(README|LICEN[CS]E|NOTICE|COPYING|CHANGELOG)[^/]*$/i;
+
+/** Files of which at least one must be there for a tokenizer to exist. */
+const TOKENIZER_FILES = ['tokenizer.json', 'vocab.txt', 'vocab.json', 'spm.model', 'sentencepiece.bpe.model'];
+
+function refuse(file: string, expected: string, got: string, field: string): never {
+  throw new WinnowError('invalid_manifest', { file: excerpt(file), expected, got: excerpt(got), field });
+}
+
+export const isHashed = (path: string) => path !== MANIFEST_FILE && !FOR_PEOPLE.test(path);
+
+/** Every JSON file is measured, because tokenizers and configs of a hostile folder are parsed by others later. */
+async function checkTexts(folder: string, files: readonly FolderFile[], limits: FolderLimits): Promise<void> {
+  for (const { path, bytes } of files) {
+    const isTokenizer = TOKENIZER_FILES.includes(path) || path === 'merges.txt';
+    if (isTokenizer && bytes > limits.maxTokenizerBytes)
+      refuse(path, `at most ${limits.maxTokenizerBytes} bytes`, String(bytes), 'bytes');
+    if (!path.endsWith('.json') || path.includes('/')) continue;
+    const most = isTokenizer ? limits.maxTokenizerBytes : limits.maxJsonBytes;
+    await checkJson(join(folder, path), path, most, limits.maxJsonDepth);
+  }
+}
+
+/** Files of the manifest and files of the folder must be the same, sizes included. */
+function compareWithManifest(files: readonly FolderFile[], listed: NonNullable<Manifest['files']>): void {
+  for (const [path, { bytes }] of Object.entries(listed)) {
+    const file = files.find((f) => f.path === path);
+    if (!file) refuse(path, 'a file the manifest lists', 'nothing', 'files');
+    if (file.bytes !== bytes) refuse(path, `${bytes} bytes as the manifest says`, String(file.bytes), 'bytes');
+  }
+  const extra = files.find(({ path }) => isHashed(path) && !Object.hasOwn(listed, path));
+  if (extra) refuse(extra.path, 'only files the manifest lists', 'another one', 'files');
+}
+
+/**
+ * Reads a version's folder: lists it, checks the sizes and depths of what others will parse, reads `model.json` where there is one and
+ * adopts the rest from the Hugging Face files.
+ * @param skip Relative paths that belong to other versions.
+ * @throws WinnowError `invalid_manifest`, `unsafe_path`.
+ */
+export async function readVersionFolder(
+  folder: string,
+  limits: FolderLimits = DEFAULT_LIMITS,
+  skip: ReadonlySet<string> = new Set(),
+): Promise<VersionFolder> {
+  const files = await listFiles(folder, limits, skip);
+  const paths = files.map((f) => f.path);
+  const has = (path: string) => paths.includes(path);
+  if (!has('config.json')) refuse('config.json', 'a Hugging Face export', 'a folder without it', 'files');
+  if (!TOKENIZER_FILES.some(has)) refuse('tokenizer.json', 'a tokenizer (or vocabulary files)', 'none', 'files');
+  await checkTexts(folder, files, limits);
+  const manifest = has(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
+  if (manifest?.files) compareWithManifest(files, manifest.files);
+  const config = await readJsonObject(join(folder, 'config.json'), 'config.json', limits);
+  const tokenizerConfig = has('tokenizer_config.json')
+    ? await readJsonObject(join(folder, 'tokenizer_config.json'), 'tokenizer_config.json', limits)
+    : {};
+  const variants = variantsOf(paths);
+  if (variants.length === 0)
+    refuse('onnx/model.onnx', 'an ONNX file (model.onnx, model_int8.onnx, …)', 'none', 'files');
+  return {
+    folder,
+    files,
+    bytes: files.reduce((sum, f) => sum + f.bytes, 0),
+    manifest,
+    config,
+    variants,
+    maxLength: manifest?.maxLength ?? adoptMaxLength(config, tokenizerConfig),
+    activation: manifest?.activation ?? adoptActivation(config),
+    truncation: manifest?.truncation ?? 'longest_first',
+    objective: manifest?.objective,
+  };
+}
+
+function checkInputs(graph: GraphFacts, file: string): void {
+  const names = graph.inputs.map((v) => v.name);
+  if (!names.includes('input_ids') || names.some((name) => !KNOWN_INPUTS.includes(name)))
+    refuse(
+      file,
+      `inputs input_ids and any of ${KNOWN_INPUTS.slice(1).join(', ')}`,
+      names.join(', ') || 'none',
+      'inputs',
+    );
+}
+
+/** The output a host reads: `logits`, else the first. Its width where it is fixed. */
+function outputWidth(graph: GraphFacts, file: string): number | undefined {
+  const output = graph.outputs.find((v) => v.name === 'logits') ?? graph.outputs[0]!;
+  const { shape } = output;
+  if (shape !== undefined && (shape.length === 0 || shape.length > 2))
+    refuse(
+      file,
+      'an output [N, 1] (or [N, k])',
+      `${output.name} of ${shape.length} dimensions: an export without its classification head?`,
+      'outputs',
+    );
+  return shape?.length === 1 ? 1 : shape?.[1];
+}
+
+function reductionOf(version: VersionFolder, width: number | undefined, file: string): Reduction {
+  const { manifest, config } = version;
+  const reduction = manifest?.reduction ?? adoptReduction(config, width);
+  if (width === undefined) return reduction;
+  if (reduction.kind === 'single' ? width !== 1 : width < 2 || reduction.index >= width)
+    refuse(
+      file,
+      reduction.kind === 'single' ? 'an output [N, 1]' : `an output above class ${reduction.index}`,
+      `[N, ${width}]`,
+      'reduction',
+    );
+  return reduction;
+}
+
+/** External data must lie in the folder, inside the list of its files, and be long enough. */
+function externalFiles(version: VersionFolder, graph: GraphFacts, file: string): readonly string[] {
+  return graph.external.map(({ location, bytes }) => {
+    if (!isSafePath(location))
+      throw new WinnowError('unsafe_path', { file: excerpt(file), got: `external data at "${excerpt(location)}"` });
+    const path = posix.join(posix.dirname(file), location);
+    const found = version.files.find((f) => f.path === path);
+    if (!found) refuse(path, `the external data of ${file}`, 'nothing', 'files');
+    if (found.bytes < bytes) refuse(path, `at least ${bytes} bytes of external data`, String(found.bytes), 'bytes');
+    return path;
+  });
+}
+
+/** Dynamic int8 takes its scales from the running batch, so that a score depends on its batch mates; it is a last choice. */
+const isBatchDependent = (graph: GraphFacts) => graph.ops.has('DynamicQuantizeLinear');
+
+async function scan(version: VersionFolder, variant: Variant): Promise<{ variant: Variant; graph: GraphFacts }> {
+  return { variant, graph: await scanOnnx(join(version.folder, variant.file), variant.file) };
+}
+
+/**
+ * Picks the ONNX file to serve and checks what can be known without loading it: protobuf, inputs, output, external data.
+ * @throws WinnowError `invalid_manifest`, `unsafe_path`.
+ */
+export async function chooseGraph(
+  version: VersionFolder,
+  preference: VariantPreference,
+  provider: Provider,
+): Promise<ChosenGraph> {
+  const [first, ...others] = inOrder(version.variants, preference, provider);
+  if (!first) return refuse('onnx', `variant ${preference}`, version.variants.map((v) => v.name).join(', '), 'variant');
+  let chosen = await scan(version, first);
+  if (preference === 'auto' && isBatchDependent(chosen.graph) && others[0]) chosen = await scan(version, others[0]);
+  const { variant, graph } = chosen;
+  checkInputs(graph, variant.file);
+  const external = externalFiles(version, graph, variant.file);
+  const size = (path: string) => version.files.find((f) => f.path === path)!.bytes;
+  return {
+    variant,
+    external,
+    reduction: reductionOf(version, outputWidth(graph, variant.file), variant.file),
+    bytes: [variant.file, ...external].reduce((sum, path) => sum + size(path), 0),
+  };
+}
+
+/** sha256 of a file of the version: what the manifest says (`verifyHashes` compared it), else computed. */
+export async function sha256Of(version: VersionFolder, path: string): Promise<string> {
+  return version.manifest?.files?.[path]?.sha256 ?? (await sha256File(join(version.folder, path)));
+}
+
+/**
+ * Compares files with the manifest's hashes; without hashes nothing is compared.
+ * @param paths Which ones; all listed ones if absent.
+ * @throws WinnowError `hash_mismatch`.
+ */
+export async function verifyHashes(version: VersionFolder, paths?: readonly string[]): Promise<void> {
+  for (const [path, { sha256 }] of Object.entries(version.manifest?.files ?? {})) {
+    if (paths && !paths.includes(path)) continue;
+    const got = await sha256File(join(version.folder, path));
+    if (got !== sha256) throw new WinnowError('hash_mismatch', { file: excerpt(path), expected: sha256, got });
+  }
+}
+
+/** Files a served version is made of: the graph, its external data, and all small files (config and tokenizer). */
+export function servedFiles(version: VersionFolder, graph: ChosenGraph): readonly string[] {
+  const isWeights = (path: string) => path.includes('/') || path.includes('.onnx');
+  const small = version.files.map((f) => f.path).filter((path) => !isWeights(path));
+  return [...small, graph.variant.file, ...graph.external];
+}

@@ -1,0 +1,37 @@
+import { watch } from 'chokidar';
+
+export interface FolderWatch {
+  /** Resolves when changes are seen from now on. */
+  readonly ready: Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface WatchOptions {
+  readonly onChange: () => void;
+  readonly onProblem: (reason: string) => void;
+  /** Milliseconds between looks at the folder without an event (network file systems send none); 0: never. */
+  readonly pollMs: number;
+}
+
+/**
+ * Tells when something in a registry folder changed: model folders, version folders, `labels.json`. Names with a dot in front are what
+ * writers have not finished yet, so that a folder counts from the rename that gives it its name.
+ */
+export function watchFolder(folder: string, options: WatchOptions): FolderWatch {
+  const watcher = watch(folder, {
+    depth: 1,
+    ignoreInitial: true,
+    followSymlinks: false,
+    ignored: (path) => path !== folder && (path.split('/').pop() ?? '').startsWith('.'),
+  });
+  watcher.on('all', options.onChange);
+  watcher.on('error', (error) => options.onProblem((error as Error).message));
+  const timer = options.pollMs > 0 ? setInterval(options.onChange, options.pollMs).unref() : undefined;
+  return {
+    ready: new Promise((resolve) => watcher.on('ready', () => resolve())),
+    async close() {
+      clearInterval(timer);
+      await watcher.close();
+    },
+  };
+}
