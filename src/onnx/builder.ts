@@ -89,6 +89,11 @@ export class GraphBuilder {
     return name;
   }
 
+  /** Marks a name as taken by a node still to come. */
+  reserve(name: string): void {
+    this.#names.add(name);
+  }
+
   input(name: string, dtype: DataType, dims: readonly Dim[]): string {
     this.#claim(name);
     this.#inputs.push({ name, dtype, dims });
@@ -147,7 +152,7 @@ export class GraphBuilder {
     count: number,
     options: NodeOptions = {},
   ): readonly string[] {
-    const stem = options.name ?? `${op}_w${this.#counter++}`;
+    const stem = this.unique(options.name ?? `${op}_w${this.#counter++}`);
     const outputs = Array.from({ length: count }, (_, i) =>
       this.unique(count === 1 ? `${stem}_out` : `${stem}_out${i}`),
     );

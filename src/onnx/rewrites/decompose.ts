@@ -1,0 +1,191 @@
+import { WinnowError } from '../../errors.ts';
+import { GraphBuilder, MICROSOFT } from '../builder.ts';
+import { attrNumber, freezeGraph, type Model, type Node, nodeLabel, opKey } from '../graph.ts';
+import type { Probed, Shapes } from '../probe.ts';
+
+/*
+ * Composite and contrib ops spelt out in primitives, so that they need no gradient rule of their own.
+ */
+
+interface Context {
+  readonly g: GraphBuilder;
+  readonly node: Node;
+  readonly probed: (value: string) => Probed;
+  /** Ends the decomposition: `value` takes the name of output `i`. */
+  readonly give: (value: string, i?: number) => void;
+}
+
+type Decomposition = (c: Context) => void;
+
+const refuse = (node: Node, reason: string): WinnowError =>
+  new WinnowError('unsupported_op', { op: `${opKey(node)} with ${reason}`, node: nodeLabel(node) });
+
+const has = (node: Node, i: number): boolean => (node.inputs[i] ?? '') !== '';
+
+/**
+ * Attention of opset 23: softmax(scale·Q Kᵀ + mask) V, heads in axis 1 of four-dimensional inputs. A boolean mask lets through where true;
+ * elsewhere the engine adds the lowest number, and so does this.
+ */
+const attention: Decomposition = ({ g, node, probed, give }) => {
+  const [q, k, v, mask = ''] = node.inputs as [string, string, string, string?];
+  if (has(node, 4) || has(node, 5)) throw refuse(node, 'a key-value cache');
+  if (attrNumber(node, 'is_causal', 0) !== 0) throw refuse(node, 'is_causal');
+  if (attrNumber(node, 'softcap', 0) !== 0) throw refuse(node, 'softcap');
+  if (node.outputs.slice(1).some((o) => o !== '')) throw refuse(node, 'outputs besides the first');
+  const flat = probed(q).dims.length === 3;
+  const heads = attrNumber(node, 'q_num_heads', 0);
+  if (attrNumber(node, 'kv_num_heads', heads) !== heads) throw refuse(node, 'fewer key heads than query heads');
+  const split = (x: string): string => (flat ? g.transpose(g.reshape(x, [0, 0, heads, -1]), [0, 2, 1, 3]) : x);
+  const [q4, k4, v4] = [split(q), split(k), split(v)];
+  if (!flat && probed(q).dims[1] !== probed(k).dims[1]) throw refuse(node, 'fewer key heads than query heads');
+  const size = flat ? probed(q).dims[2]! / heads : probed(q).dims[3]!;
+  const scale = attrNumber(node, 'scale', 1 / Math.sqrt(size));
+  const dtype = probed(q).dtype;
+  let scores = g.mul(g.op('MatMul', [q4, g.transpose(k4, [0, 1, 3, 2])]), g.scalar(scale, dtype));
+  if (mask !== '') {
+    const bias = probed(mask).dtype === 'bool' ? g.where(mask, g.scalar(0, dtype), g.scalar(LOWEST, dtype)) : mask;
+    scores = g.add(scores, bias);
+  }
+  const mixed = g.op('MatMul', [g.softmax(scores), v4]);
+  give(flat ? g.reshape(g.transpose(mixed, [0, 2, 1, 3]), [0, 0, -1]) : mixed);
+};
+
+const LOWEST = -3.4028234663852886e38;
+
+/** Rotary embedding of opset 23: halves (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos), or neighbours if interleaved. */
+const rotary: Decomposition = ({ g, node, probed, give }) => {
+  const [x, cos, sin, positions = ''] = node.inputs as [string, string, string, string?];
+  if (attrNumber(node, 'rotary_embedding_dim', 0) !== 0) throw refuse(node, 'rotary_embedding_dim');
+  const flat = probed(x).dims.length === 3;
+  const heads = attrNumber(node, 'num_heads', 0);
+  const four = flat ? g.transpose(g.reshape(x, [0, 0, heads, -1]), [0, 2, 1, 3]) : x;
+  const table = (t: string): string => g.unsqueeze(positions === '' ? t : g.gather(t, positions), [1]);
+  const [c, s] = [table(cos), table(sin)];
+  const interleaved = attrNumber(node, 'interleaved', 0) !== 0;
+  const pairs = interleaved ? g.reshape(four, [0, 0, 0, -1, 2]) : four;
+  const [a, b] = g
+    .ops('Split', [pairs], { axis: -1, num_outputs: 2 }, 2)
+    .map((half) => (interleaved ? g.squeeze(half, [-1]) : half)) as [string, string];
+  const parts = [g.sub(g.mul(a, c), g.mul(b, s)), g.add(g.mul(a, s), g.mul(b, c))];
+  const turned = interleaved
+    ? g.reshape(
+        g.concat(
+          parts.map((p) => g.unsqueeze(p, [-1])),
+          -1,
+        ),
+        [0, 0, 0, -1],
+      )
+    : g.concat(parts, -1);
+  give(flat ? g.reshape(g.transpose(turned, [0, 2, 1, 3]), [0, 0, -1]) : turned);
+};
+
+/** LayerNormalization(x + skip + bias), and the sum itself as fourth output. */
+const skipLayerNorm: Decomposition = ({ g, node, give }) => {
+  const [x, skip, gamma, beta = '', bias = ''] = node.inputs as [string, string, string, string?, string?];
+  const sum = bias === '' ? g.add(x, skip) : g.add(g.add(x, bias), skip);
+  if ((node.outputs[1] ?? '') !== '' || (node.outputs[2] ?? '') !== '')
+    throw refuse(node, 'mean and deviation outputs');
+  give(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
+  if ((node.outputs[3] ?? '') !== '') give(sum, 3);
+};
+
+const normalize = (g: GraphBuilder, x: string, gamma: string, beta: string, epsilon: number): string =>
+  g.op('LayerNormalization', beta === '' ? [x, gamma] : [x, gamma, beta], { axis: -1, epsilon });
+
+/** Sum of word, position and segment rows, normalised. */
+const embedLayerNorm: Decomposition = ({ g, node, give }) => {
+  const [ids, segments, words, positions, segmentTable, gamma, beta] = node.inputs as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+  if ((node.outputs[1] ?? '') !== '') throw refuse(node, 'a mask index');
+  const end = g.slice(g.shape(ids), [1], [2], [0]);
+  const range = g.op('Range', [g.scalar(0, 'int64'), g.squeeze(end, [0]), g.scalar(1, 'int64')]);
+  const rows = g.unsqueeze(g.gather(positions, has(node, 8) ? node.inputs[8]! : range), [0]);
+  const placed = has(node, 8) ? g.squeeze(rows, [0]) : rows;
+  let sum = g.add(g.gather(words, ids), placed);
+  if (segments !== '' && segmentTable !== '') sum = g.add(sum, g.gather(segmentTable, segments));
+  give(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
+  if ((node.outputs[2] ?? '') !== '') give(sum, 2);
+};
+
+/** Gelu(x + b) */
+const biasGelu: Decomposition = ({ g, node, give }) =>
+  give(g.op('Gelu', [g.add(node.inputs[0]!, node.inputs[1]!)], { approximate: 'none' }));
+
+/** The contrib Gelu is the exact one. */
+const plainGelu: Decomposition = ({ g, node, give }) => give(g.op('Gelu', [node.inputs[0]!], { approximate: 'none' }));
+
+/** Gelu in its tanh form, of x + b where there is a b */
+const fastGelu: Decomposition = ({ g, node, give }) =>
+  give(
+    g.op('Gelu', [has(node, 1) ? g.add(node.inputs[0]!, node.inputs[1]!) : node.inputs[0]!], { approximate: 'tanh' }),
+  );
+
+/** x·σ(αx) */
+const quickGelu: Decomposition = ({ g, node, probed, give }) => {
+  const x = node.inputs[0]!;
+  give(g.mul(x, g.sigmoid(g.mul(x, g.scalar(attrNumber(node, 'alpha', 1.702), probed(x).dtype)))));
+};
+
+/** γ·x/√(mean x² + ε) */
+const rootMeanSquare: Decomposition = ({ g, node, probed, give }) => {
+  const [x, gamma] = node.inputs as [string, string];
+  const epsilon = g.scalar(attrNumber(node, 'epsilon', 1e-5), probed(x).dtype);
+  const axis = attrNumber(node, 'axis', -1);
+  const rank = probed(x).dims.length;
+  const axes = Array.from({ length: axis < 0 ? -axis : rank - axis }, (_, i) => (axis < 0 ? axis + rank : axis) + i);
+  give(g.mul(g.div(x, g.sqrt(g.add(g.reduceMean(g.mul(x, x), axes), epsilon))), gamma));
+};
+
+const DECOMPOSITIONS: Readonly<Record<string, Decomposition>> = {
+  Attention: attention,
+  RotaryEmbedding: rotary,
+  RMSNormalization: rootMeanSquare,
+  SimplifiedLayerNormalization: rootMeanSquare,
+  [`${MICROSOFT}:SkipLayerNormalization`]: skipLayerNorm,
+  [`${MICROSOFT}:EmbedLayerNormalization`]: embedLayerNorm,
+  [`${MICROSOFT}:BiasGelu`]: biasGelu,
+  [`${MICROSOFT}:Gelu`]: plainGelu,
+  [`${MICROSOFT}:FastGelu`]: fastGelu,
+  [`${MICROSOFT}:QuickGelu`]: quickGelu,
+};
+
+/**
+ * @param shapes of the values these nodes read, from `probeShapes`
+ * @throws WinnowError `unsupported_op` naming the node, for a variant that has no spelling here.
+ */
+export function decompose(model: Model, shapes: Shapes): Model {
+  const { graph } = model;
+  if (!graph.nodes.some((n) => opKey(n) in DECOMPOSITIONS)) return model;
+  const g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
+  for (const node of graph.nodes) for (const output of node.outputs) g.reserve(output);
+  for (const node of graph.nodes) {
+    const rule = DECOMPOSITIONS[opKey(node)];
+    if (rule)
+      rule({ g, node, probed: probedFor(shapes, node), give: (value, i = 0) => bridge(g, value, node.outputs[i]!) });
+    else g.append(node);
+  }
+  const opsets = { ...model.opsets, [MICROSOFT]: model.opsets[MICROSOFT] ?? 1 };
+  return Object.freeze({ ...model, opsets, graph: g.build() });
+}
+
+const probedFor =
+  (shapes: Shapes, node: Node) =>
+  (value: string): Probed => {
+    const found = shapes.get(value);
+    if (found) return found;
+    throw new WinnowError('invalid_graph', {
+      where: `node ${nodeLabel(node)}`,
+      expected: `a probed shape of ${value}`,
+      got: 'none',
+    });
+  };
+
+const bridge = (g: GraphBuilder, from: string, to: string): void =>
+  g.append({ op: 'Identity', domain: '', name: to, inputs: [from], outputs: [to], attrs: {} });
