@@ -18,6 +18,12 @@ export const CATALOGUE = {
     type: 'Validation',
     message: 'expected a JSON body, got text that does not parse: {reason}',
   },
+  malformed_http: { status: 400, type: 'Validation', message: 'expected an HTTP/1.1 request, got {reason}' },
+  headers_too_large: {
+    status: 431,
+    type: 'Validation',
+    message: 'expected headers of at most {limit} bytes, got more',
+  },
   unsupported_media_type: {
     status: 415,
     type: 'Validation',

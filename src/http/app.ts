@@ -8,13 +8,24 @@ import { answerErrors, noSuchRoute, onlyMethods } from './middleware/errors.ts';
 import { exchange } from './middleware/exchange.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import type { Extension, HttpDeps } from './ports.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { healthRoutes } from './routes/health.ts';
+import { infoRoutes } from './routes/info.ts';
+import { modelRoutes } from './routes/models.ts';
+import { repositoryRoutes } from './routes/repository.ts';
 import type { Route } from './routes/route.ts';
 import { scoringRoutes } from './routes/scoring.ts';
 
 /** Every route of the service itself, without extensions. */
 export function routesOf(deps: HttpDeps): readonly Route[] {
-  return [...scoringRoutes(deps), ...healthRoutes(deps)];
+  return [
+    ...scoringRoutes(deps),
+    ...modelRoutes(deps),
+    ...repositoryRoutes(deps),
+    ...infoRoutes(deps),
+    ...healthRoutes(deps),
+    ...docsRoutes(),
+  ];
 }
 
 function nameRoute(path: string): RequestHandler {

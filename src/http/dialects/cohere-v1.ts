@@ -14,7 +14,7 @@ export const cohereV1 = defineDialect({
         .meta({ description: 'Taken, without effect: `long_passages` says what happens to long passages.' }),
     })
     .meta({ id: 'CohereV1Request' }),
-  answer: documentsAnswer.meta({ id: 'DocumentsAnswer' }),
+  answer: documentsAnswer,
   toRequests: documentsRequest,
   toAnswer: documentsWriter('1'),
   toError: errorBody,

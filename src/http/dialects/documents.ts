@@ -47,20 +47,22 @@ export const truncatedField = z
   .optional()
   .meta({ description: 'Winnow: indices of passages of which text was left out; absent if none was.' });
 
-export const documentsAnswer = z.object({
-  id: z.string(),
-  model: z.string().meta({ description: '`model@version` that scored.' }),
-  object: z.literal('list'),
-  results: z.array(resultItem).meta({ description: 'Best first.' }),
-  meta: z.object({
-    api_version: z.object({ version: z.string() }),
-    billed_units: z.object({ search_units: count }),
-    tokens: z.object({ input_tokens: count }),
-    warnings: z.array(z.string()).optional(),
-  }),
-  usage: z.object({ prompt_tokens: count, total_tokens: count }),
-  truncated: truncatedField,
-});
+export const documentsAnswer = z
+  .object({
+    id: z.string(),
+    model: z.string().meta({ description: '`model@version` that scored.' }),
+    object: z.literal('list'),
+    results: z.array(resultItem).meta({ description: 'Best first.' }),
+    meta: z.object({
+      api_version: z.object({ version: z.string() }),
+      billed_units: z.object({ search_units: count }),
+      tokens: z.object({ input_tokens: count }),
+      warnings: z.array(z.string()).optional(),
+    }),
+    usage: z.object({ prompt_tokens: count, total_tokens: count }),
+    truncated: truncatedField,
+  })
+  .meta({ id: 'DocumentsAnswer' });
 
 function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

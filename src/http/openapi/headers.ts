@@ -1,0 +1,49 @@
+/** A header as OpenAPI describes it. */
+export interface HeaderDoc {
+  readonly description: string;
+  readonly schema: {
+    readonly type: 'string' | 'integer';
+    readonly enum?: string[];
+    readonly minimum?: number;
+    readonly maximum?: number;
+  };
+}
+
+const text = (description: string): HeaderDoc => ({ description, schema: { type: 'string' } });
+const whole = (description: string): HeaderDoc => ({ description, schema: { type: 'integer', minimum: 0 } });
+
+/** Headers that any scoring request may carry. */
+export const REQUEST_HEADERS: Readonly<Record<string, HeaderDoc>> = {
+  'x-winnow-deadline-ms': {
+    description: 'The answer is of no use after so many milliseconds.',
+    schema: { type: 'integer', minimum: 1, maximum: 3_600_000 },
+  },
+  'x-winnow-lane': {
+    description: 'Lane; `interactive` if absent.',
+    schema: { type: 'string', enum: ['interactive', 'batch'] },
+  },
+  'x-winnow-unit': text('What experiments assign by.'),
+  'x-user-id': text('User; experiments may assign by it.'),
+  'x-session-id': text('Session; experiments may assign by it.'),
+  'x-winnow-arm': text('Forces an arm; needs scope `admin`. The request leaves the experiment.'),
+  'x-request-id': text('Id of the request, up to 128 of `A-Z a-z 0-9 _ . : / + = @ -`; made up if absent or other.'),
+  traceparent: text('W3C trace context.'),
+};
+
+/** Headers of every scoring answer, the two of experiments only where one took part. */
+export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
+  'x-request-id': text('Id of the request.'),
+  traceparent: text('W3C trace context of the answer.'),
+  'x-winnow-model': text('`model@version` that scored.'),
+  'x-winnow-truncated': whole('Passages of which text was left out.'),
+  'x-winnow-experiment': text('Experiment the request took part in.'),
+  'x-winnow-arm': text('Arm that answered.'),
+  'x-compute-type': text('Execution provider.'),
+  'x-compute-time': whole('Milliseconds in the service.'),
+  'x-compute-characters': whole('Characters of queries and passages.'),
+  'x-compute-tokens': whole('Tokens scored.'),
+  'x-total-time': whole('Milliseconds in the service.'),
+  'x-tokenization-time': whole('Milliseconds of tokenisation.'),
+  'x-queue-time': whole('Milliseconds in the queue.'),
+  'x-inference-time': whole('Milliseconds of inference.'),
+};

@@ -1,0 +1,198 @@
+import type { z } from 'zod';
+import type { ErrorCode } from '../../errors.ts';
+import type { DialectName } from '../dialects/dialect.ts';
+import { SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import * as schemas from '../routes/schemas.ts';
+
+/** What openapi.yaml says of one route, besides what its dialects say. */
+export interface Operation {
+  readonly tag: 'Scoring' | 'Models' | 'Repository' | 'Service' | 'Health' | 'Description';
+  readonly summary: string;
+  readonly description?: string;
+  readonly access: 'public' | 'rerank' | 'admin';
+  /** Dialects a scoring route speaks; request and answer follow from them. */
+  readonly dialects?: readonly DialectName[];
+  readonly body?: { readonly schema: z.ZodType; readonly required: boolean };
+  /** Answers by status; `null`: without a body. */
+  readonly answers?: Readonly<Record<number, z.ZodType | { readonly contentType: string } | null>>;
+  readonly errors: readonly ErrorCode[];
+}
+
+const KEY_ERRORS = ['unauthorized', 'forbidden', 'rate_limited', 'internal'] as const satisfies readonly ErrorCode[];
+
+const BODY_ERRORS = [
+  'malformed_json',
+  'unsupported_media_type',
+  'body_too_large',
+  'request_timeout',
+  'invalid_field',
+] as const satisfies readonly ErrorCode[];
+
+const SCORING_ERRORS: readonly ErrorCode[] = [
+  ...KEY_ERRORS,
+  ...BODY_ERRORS,
+  'unknown_dialect',
+  'empty_passages',
+  'too_many_passages',
+  'passage_too_long',
+  'unknown_model',
+  'unknown_version',
+  'model_refused',
+  'model_not_ready',
+  'overloaded',
+  'deadline_exceeded',
+  'shutting_down',
+  'inference_failed',
+  'host_lost',
+  'not_a_number',
+];
+
+const REGISTRY_ERRORS: readonly ErrorCode[] = [
+  ...KEY_ERRORS,
+  ...BODY_ERRORS,
+  'unknown_model',
+  'unknown_version',
+  'model_refused',
+  'model_not_ready',
+  'model_in_use',
+  'invalid_manifest',
+  'unsafe_path',
+  'hash_mismatch',
+  'provider_unavailable',
+  'inference_failed',
+  'host_lost',
+  'not_a_number',
+  'shutting_down',
+];
+
+const LOOK_ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'unknown_model', 'unknown_version'];
+
+const SUMMARIES: Readonly<Record<ScoringPath, string>> = {
+  '/rerank': 'Rank passages: TEI, Jina, Voyage, Weaviate or NIM, by the shape of the body',
+  '/v1/rerank': 'Rank passages: Cohere v1, Jina, Voyage, TEI, Weaviate or NIM, by the shape of the body',
+  '/v2/rerank': 'Rank passages: Cohere v2, TEI or Weaviate, by the shape of the body',
+  '/reranking': 'Rank passages (llama.cpp alias)',
+  '/v1/reranking': 'Rank passages (llama.cpp alias)',
+  '/': 'Rank passages (SageMaker form of TEI)',
+  '/invocations': 'Rank passages (SageMaker)',
+  '/v1/ranking': 'Rank passages with NVIDIA NIM clients',
+  '/score': 'Score pairs of texts (vLLM)',
+  '/v1/score': 'Score pairs of texts (vLLM)',
+  '/v2/models/:model/infer': 'Score passages with KServe clients',
+  '/v2/models/:model/versions/:version/infer': 'Score passages with KServe clients, by one version',
+};
+
+function scoringOperation(path: ScoringPath): Operation {
+  const rule: { fallback: DialectName; shapes?: readonly DialectName[] } = SCORING_PATHS[path];
+  return {
+    tag: 'Scoring',
+    summary: SUMMARIES[path],
+    access: 'rerank',
+    dialects: [...(rule.shapes ?? []), rule.fallback],
+    errors: SCORING_ERRORS,
+  };
+}
+
+const probe = (summary: string): Operation => ({
+  tag: 'Health',
+  summary,
+  access: 'public',
+  answers: { 200: schemas.health, 503: schemas.health },
+  errors: ['internal'],
+});
+
+const look = (tag: Operation['tag'], summary: string, answer: z.ZodType): Operation => ({
+  tag,
+  summary,
+  access: 'rerank',
+  answers: { 200: answer },
+  errors: LOOK_ERRORS,
+});
+
+const change = (
+  tag: Operation['tag'],
+  summary: string,
+  body: z.ZodType,
+  required: boolean,
+  answer: z.ZodType,
+): Operation => ({
+  tag,
+  summary,
+  access: 'admin',
+  body: { schema: body, required },
+  answers: { 200: answer },
+  errors: REGISTRY_ERRORS,
+});
+
+const page = (summary: string, contentType: string): Operation => ({
+  tag: 'Description',
+  summary,
+  access: 'public',
+  answers: { 200: { contentType } },
+  errors: ['internal'],
+});
+
+const modelReady = (summary: string): Operation => ({
+  ...look('Models', summary, schemas.kserveReady),
+  answers: { 200: schemas.kserveReady, 503: schemas.kserveReady },
+});
+
+/** Every route, keyed by method and Express pattern. A test holds it to the app's own table, both ways. */
+export const OPERATIONS: Readonly<Record<string, Operation>> = {
+  ...Object.fromEntries(
+    (Object.keys(SCORING_PATHS) as ScoringPath[]).map((path) => [`POST ${path}`, scoringOperation(path)]),
+  ),
+  'GET /v1/models': look('Models', 'Models, their versions, states and reasons', schemas.modelList),
+  'GET /v1/models/:model': look('Models', 'One model, or one version of it', schemas.modelVersions),
+  'PUT /v1/models/:model/labels/:label': change(
+    'Models',
+    'Point a label to a version',
+    schemas.labelRequest,
+    true,
+    schemas.labelAnswer,
+  ),
+  'GET /v2/models/:model': look('Models', 'Metadata of a model (KServe)', schemas.kserveModel),
+  'GET /v2/models/:model/ready': modelReady('Whether a model is ready (KServe)'),
+  'GET /v2/models/:model/versions/:version': look('Models', 'Metadata of a version (KServe)', schemas.kserveModel),
+  'GET /v2/models/:model/versions/:version/ready': modelReady('Whether a version is ready (KServe)'),
+  'POST /v2/repository/index': {
+    ...change('Repository', 'All versions and their states (Triton)', schemas.indexRequest, false, schemas.indexAnswer),
+    access: 'rerank',
+  },
+  'POST /v2/repository/models/:model/load': change(
+    'Repository',
+    'Load a model, or read it again from disk (Triton)',
+    schemas.loadRequest,
+    false,
+    schemas.loadAnswer,
+  ),
+  'POST /v2/repository/models/:model/unload': change(
+    'Repository',
+    'Drain and unload a model (Triton)',
+    schemas.loadRequest,
+    false,
+    schemas.loadAnswer,
+  ),
+  'GET /info': look('Service', 'The default model and the limits of the service (TEI)', schemas.info),
+  'GET /meta': look('Service', 'The default model (Weaviate)', schemas.meta),
+  'GET /v2': look('Service', 'Name, version and extensions (KServe)', schemas.kserveServer),
+  'GET /': probe('Whether the service can answer'),
+  'GET /health': probe('Whether the service can answer'),
+  'GET /ping': probe('Whether the service can answer (SageMaker)'),
+  'GET /health/live': { ...probe('Whether the process runs'), answers: { 200: schemas.live } },
+  'GET /health/ready': probe('Whether a real inference has been answered and no shutdown has begun'),
+  'GET /.well-known/live': { ...probe('Whether the process runs (Weaviate)'), answers: { 204: null } },
+  'GET /.well-known/ready': probe('Whether the service can answer (Weaviate)'),
+  'GET /v2/health/live': { ...probe('Whether the process runs (KServe)'), answers: { 200: schemas.kserveLive } },
+  'GET /v2/health/ready': {
+    ...probe('Whether the service can answer (KServe)'),
+    answers: { 200: schemas.kserveServerReady, 503: schemas.kserveServerReady },
+  },
+  'GET /metrics': {
+    ...page('Metrics in Prometheus text format', 'text/plain'),
+    tag: 'Health',
+  },
+  'GET /openapi.yaml': page('This description as YAML', 'application/yaml'),
+  'GET /openapi.json': page('This description as JSON', 'application/json'),
+  'GET /docs': page('This description as a page', 'text/html'),
+};

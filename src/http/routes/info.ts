@@ -1,0 +1,122 @@
+import type { Request, RequestHandler } from 'express';
+import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/types.ts';
+import type { HttpDeps } from '../ports.ts';
+import { meantBy, pathParam } from './models.ts';
+import type { Route } from './route.ts';
+import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schemas.ts';
+
+/** How a variant is named where Text Embeddings Inference tells its `dtype`. */
+const DTYPES: Readonly<Record<string, string>> = { fp32: 'float32', fp16: 'float16' };
+
+/** The version that answers requests naming none, if it is in memory; asking never loads it. */
+async function defaultVersion(registry: ModelRegistry): Promise<ServedVersion | undefined> {
+  const name = registry.defaultModel;
+  if (!name || !registry.list().some((status) => status.name === name && status.state === 'ready')) return undefined;
+  try {
+    const lease = await registry.acquire(name);
+    lease.release();
+    return lease.version;
+  } catch {
+    // It may have gone between the two looks; then there is nothing to tell of it.
+    return undefined;
+  }
+}
+
+function infoHandler(deps: HttpDeps): RequestHandler {
+  return async (_req, res) => {
+    const served = await defaultVersion(deps.registry);
+    const service = deps.info();
+    const answer: Info = {
+      model_id: deps.registry.defaultModel ?? null,
+      model_sha: served?.sha256 ?? null,
+      model_version: served?.version ?? null,
+      model_dtype: served ? (DTYPES[served.variant] ?? served.variant) : null,
+      served_model_name: deps.registry.defaultModel ?? null,
+      model_type: { reranker: { id2label: { '0': 'LABEL_0' }, label2id: { LABEL_0: 0 } } },
+      max_concurrent_requests: service.maxConcurrentRequests ?? null,
+      max_input_length: served?.maxLength ?? null,
+      max_batch_tokens: service.maxBatchTokens,
+      max_batch_requests: service.maxBatchRows,
+      max_client_batch_size: deps.options.maxPassages,
+      auto_truncate: deps.options.autoTruncate ?? true,
+      tokenization_workers: service.tokenizationWorkers,
+      version: service.version,
+      sha: service.sha ?? null,
+      docker_label: null,
+      provider: served?.provider ?? service.provider,
+      hosts: service.hosts,
+      body_limit_bytes: deps.options.bodyLimitBytes,
+      score: 'sigmoid(logit) unless raw_scores',
+    };
+    res.json(answer);
+  };
+}
+
+function metaHandler(deps: HttpDeps): RequestHandler {
+  return async (_req, res) => {
+    const served = await defaultVersion(deps.registry);
+    const answer: Meta = {
+      model: deps.registry.defaultModel ?? null,
+      model_version: served?.version ?? null,
+      max_length: served?.maxLength ?? null,
+      version: deps.info().version,
+    };
+    res.json(answer);
+  };
+}
+
+function serverMetadata(deps: HttpDeps): RequestHandler {
+  return (_req, res) => {
+    const answer: KserveServer = {
+      name: 'winnow',
+      version: deps.info().version,
+      extensions: ['model_repository', 'metrics'],
+    };
+    res.json(answer);
+  };
+}
+
+function named(deps: HttpDeps, req: Request): { readonly name: string; readonly versions: readonly VersionStatus[] } {
+  const name = pathParam(req.params, 'model');
+  const version = pathParam(req.params, 'version');
+  return { name, versions: meantBy(deps.registry, version ? `${name}@${version}` : name) };
+}
+
+function modelMetadata(deps: HttpDeps): RequestHandler {
+  return (req, res) => {
+    const { name, versions } = named(deps, req);
+    const answer: KserveModel = {
+      name,
+      versions: versions.map((status) => status.version),
+      platform: 'onnxruntime_onnx',
+      inputs: [
+        { name: 'query', datatype: 'BYTES', shape: [1] },
+        { name: 'passages', datatype: 'BYTES', shape: [-1] },
+      ],
+      outputs: [{ name: 'scores', datatype: 'FP32', shape: [-1] }],
+    };
+    res.json(answer);
+  };
+}
+
+function modelReady(deps: HttpDeps): RequestHandler {
+  return (req, res) => {
+    const { name, versions } = named(deps, req);
+    const ready = versions.some((status) => status.state === 'ready');
+    res.status(ready ? 200 : 503).json({ name, ready } satisfies KserveReady);
+  };
+}
+
+/** What the service and its models are: for Text Embeddings Inference's, Weaviate's and KServe's clients. */
+export function infoRoutes(deps: HttpDeps): readonly Route[] {
+  const get = { method: 'get', access: 'rerank' } as const;
+  return [
+    { ...get, path: '/info', handler: infoHandler(deps) },
+    { ...get, path: '/meta', handler: metaHandler(deps) },
+    { ...get, path: '/v2', handler: serverMetadata(deps) },
+    { ...get, path: '/v2/models/:model', handler: modelMetadata(deps) },
+    { ...get, path: '/v2/models/:model/ready', handler: modelReady(deps) },
+    { ...get, path: '/v2/models/:model/versions/:version', handler: modelMetadata(deps) },
+    { ...get, path: '/v2/models/:model/versions/:version/ready', handler: modelReady(deps) },
+  ];
+}

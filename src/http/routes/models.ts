@@ -1,0 +1,115 @@
+import type { RequestHandler } from 'express';
+import { WinnowError } from '../../errors.ts';
+import type { ModelRegistry, VersionStatus } from '../../registry/types.ts';
+import { parseOrRefuse } from '../faults.ts';
+import type { HttpDeps } from '../ports.ts';
+import type { Route } from './route.ts';
+import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
+
+type Card = Pick<HttpDeps, 'registry' | 'info'>;
+
+const startSeconds = ({ info }: Card) => Math.floor(info().startedAt / 1000);
+
+/** A version's status in the words of the API. */
+export function entryOf(status: VersionStatus, card: Card): ModelEntry {
+  const { name, version, state, reason, labels, variant, provider, maxLength, objective, bytes, lastUsed } = status;
+  return {
+    id: `${name}@${version}`,
+    object: 'model',
+    created: startSeconds(card),
+    owned_by: 'winnow',
+    name,
+    version,
+    state,
+    ...(reason ? { reason } : {}),
+    labels: [...labels],
+    default: name === card.registry.defaultModel,
+    ...(variant ? { variant } : {}),
+    ...(provider ? { provider } : {}),
+    ...(maxLength ? { max_length: maxLength } : {}),
+    ...(objective ? { objective } : {}),
+    ...(bytes === undefined ? {} : { bytes: Math.round(bytes) }),
+    ...(lastUsed === undefined ? {} : { last_used: Math.round(lastUsed) }),
+  };
+}
+
+/** Every version of a model. @throws WinnowError `unknown_model`. */
+export function versionsOf(registry: ModelRegistry, name: string): readonly VersionStatus[] {
+  const all = registry.list();
+  const versions = all.filter((status) => status.name === name);
+  if (versions.length > 0) return versions;
+  const known = [...new Set(all.map((status) => status.name))].join(', ');
+  throw new WinnowError('unknown_model', { known: known || 'no model yet', got: name });
+}
+
+/** `model@version` in its two parts. */
+export function splitReference(reference: string): { readonly name: string; readonly version?: string } {
+  const at = reference.lastIndexOf('@');
+  return at <= 0 ? { name: reference } : { name: reference.slice(0, at), version: reference.slice(at + 1) };
+}
+
+/** The versions a reference means: one, or all of a model. @throws WinnowError `unknown_model`, `unknown_version`. */
+export function meantBy(registry: ModelRegistry, reference: string): readonly VersionStatus[] {
+  const { name, version } = splitReference(reference);
+  const versions = versionsOf(registry, name);
+  if (version === undefined) return versions;
+  const found = versions.filter((status) => status.version === version);
+  if (found.length > 0) return found;
+  const known = versions.map((status) => status.version).join(', ');
+  throw new WinnowError('unknown_version', { model: name, known, got: version });
+}
+
+/** A parameter of the path that is one segment. */
+export function pathParam(params: Readonly<Record<string, string | string[]>>, name: string): string {
+  const value = params[name];
+  return typeof value === 'string' ? value : '';
+}
+
+function listModels(deps: HttpDeps): RequestHandler {
+  return (_req, res) => {
+    const answer: ModelList = { object: 'list', data: deps.registry.list().map((status) => entryOf(status, deps)) };
+    res.json(answer);
+  };
+}
+
+function showModel(deps: HttpDeps): RequestHandler {
+  return (req, res) => {
+    const reference = pathParam(req.params, 'model');
+    const answer: ModelVersions = {
+      id: reference,
+      object: 'model',
+      created: startSeconds(deps),
+      owned_by: 'winnow',
+      versions: meantBy(deps.registry, reference).map((status) => entryOf(status, deps)),
+    };
+    res.json(answer);
+  };
+}
+
+const LABEL = /^[A-Za-z][\w.-]{0,63}$/;
+
+function setLabel(deps: HttpDeps): RequestHandler {
+  return async (req, res) => {
+    const name = pathParam(req.params, 'model');
+    const label = pathParam(req.params, 'label');
+    const version = String(parseOrRefuse(labelRequest, req.body).version);
+    if (!LABEL.test(label))
+      throw new WinnowError('invalid_field', {
+        expected: 'a label of letters, digits, `.`, `_` and `-`',
+        got: JSON.stringify(label.slice(0, 64)),
+        field: 'label',
+      });
+    await deps.registry.setLabel(name, label, version);
+    const answer: LabelAnswer = { name, label, version };
+    res.json(answer);
+  };
+}
+
+/** `GET /v1/models` as OpenAI's clients read it, with states and reasons; labels are set here too. */
+export function modelRoutes(deps: HttpDeps): readonly Route[] {
+  return [
+    { method: 'get', path: '/v1/models', access: 'rerank', handler: listModels(deps) },
+    { method: 'get', path: '/v1/models/:model', access: 'rerank', handler: showModel(deps) },
+    { method: 'put', path: '/v1/models/:model/labels/:label', access: 'admin', body: 'json', handler: setLabel(deps) },
+  ];
+}

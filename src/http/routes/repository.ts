@@ -1,0 +1,68 @@
+import type { Request, RequestHandler } from 'express';
+import type { VersionState } from '../../registry/types.ts';
+import { parseOrRefuse } from '../faults.ts';
+import type { HttpDeps } from '../ports.ts';
+import { entryOf, pathParam, splitReference, versionsOf } from './models.ts';
+import type { Route } from './route.ts';
+import { type IndexAnswer, indexRequest, type LoadAnswer, loadRequest } from './schemas.ts';
+
+/** Our states in Triton's words. */
+const TRITON_STATES: Readonly<Record<VersionState, IndexAnswer[number]['state']>> = {
+  ready: 'READY',
+  loading: 'LOADING',
+  draining: 'UNLOADING',
+  available: 'UNAVAILABLE',
+  refused: 'UNAVAILABLE',
+  unloaded: 'UNAVAILABLE',
+};
+
+function index(deps: HttpDeps): RequestHandler {
+  return (req, res) => {
+    const { ready } = parseOrRefuse(indexRequest, req.body ?? {});
+    const answer: IndexAnswer = deps.registry
+      .list()
+      .filter((status) => !ready || status.state === 'ready')
+      .map(({ name, version, state, reason }) => ({
+        name,
+        version,
+        state: TRITON_STATES[state],
+        reason: state === 'ready' ? '' : (reason ?? state),
+      }));
+    res.json(answer);
+  };
+}
+
+/** Model and version of a load or unload: `model@version` in the path, or `parameters.version`. */
+function target(req: Request): { readonly name: string; readonly version: string | undefined } {
+  const { name, version } = splitReference(pathParam(req.params, 'model'));
+  const { parameters } = parseOrRefuse(loadRequest, req.body ?? {});
+  return { name, version: parameters?.version ?? version };
+}
+
+function load(deps: HttpDeps): RequestHandler {
+  return async (req, res) => {
+    const { name, version } = target(req);
+    const versions = await deps.registry.load(name, version);
+    const answer: LoadAnswer = { name, versions: versions.map((status) => entryOf(status, deps)) };
+    res.json(answer);
+  };
+}
+
+function unload(deps: HttpDeps): RequestHandler {
+  return async (req, res) => {
+    const { name, version } = target(req);
+    await deps.registry.unload(name, version);
+    const versions = versionsOf(deps.registry, name).map((status) => entryOf(status, deps));
+    res.json({ name, versions } satisfies LoadAnswer);
+  };
+}
+
+/** Triton's model repository extension. */
+export function repositoryRoutes(deps: HttpDeps): readonly Route[] {
+  const post = { method: 'post', body: 'optional-json' } as const;
+  return [
+    { ...post, path: '/v2/repository/index', access: 'rerank', handler: index(deps) },
+    { ...post, path: '/v2/repository/models/:model/load', access: 'admin', handler: load(deps) },
+    { ...post, path: '/v2/repository/models/:model/unload', access: 'admin', handler: unload(deps) },
+  ];
+}

@@ -1,0 +1,164 @@
+import { z } from 'zod';
+
+/*
+ * Bodies and answers of the routes that do not score. Handlers are typed by them, requests are parsed by them, and openapi.yaml is made from
+ * them.
+ */
+
+const count = z.number().int().min(0);
+
+/** One version of a model as the registry sees it. */
+export const modelEntry = z
+  .object({
+    id: z.string().meta({ description: '`model@version`: what a request may name.' }),
+    object: z.literal('model'),
+    created: count.meta({ description: 'Start of the service, in seconds since the epoch.' }),
+    owned_by: z.literal('winnow'),
+    name: z.string(),
+    version: z.string(),
+    state: z.enum(['available', 'loading', 'ready', 'draining', 'refused', 'unloaded']),
+    reason: z.string().optional().meta({ description: 'Why it was refused, or what it waits for.' }),
+    labels: z.array(z.string()).meta({ description: 'Labels that point to it, such as `stable`.' }),
+    default: z.boolean().meta({ description: 'Whether requests without `model` go to this model.' }),
+    variant: z.string().optional().meta({ description: '`fp32`, `fp16` or `int8`.' }),
+    provider: z.string().optional(),
+    max_length: count.optional().meta({ description: 'Tokens of a pair.' }),
+    objective: z.string().optional().meta({ description: 'Training objective.' }),
+    bytes: count.optional().meta({ description: 'Memory it takes.' }),
+    last_used: count.optional().meta({ description: 'Milliseconds since the epoch.' }),
+  })
+  .meta({ id: 'ModelEntry' });
+export type ModelEntry = z.infer<typeof modelEntry>;
+
+export const modelList = z.object({ object: z.literal('list'), data: z.array(modelEntry) }).meta({ id: 'ModelList' });
+export type ModelList = z.infer<typeof modelList>;
+
+export const modelVersions = z
+  .object({
+    id: z.string(),
+    object: z.literal('model'),
+    created: count,
+    owned_by: z.literal('winnow'),
+    versions: z.array(modelEntry),
+  })
+  .meta({ id: 'ModelVersions' });
+export type ModelVersions = z.infer<typeof modelVersions>;
+
+export const labelRequest = z
+  .object({
+    version: z
+      .union([z.string().min(1).max(128), z.number().int().min(0)], { error: 'a version' })
+      .meta({ description: 'Version the label points to from now on.' }),
+  })
+  .meta({ id: 'LabelRequest' });
+
+export const labelAnswer = z
+  .object({ name: z.string(), label: z.string(), version: z.string() })
+  .meta({ id: 'LabelAnswer' });
+export type LabelAnswer = z.infer<typeof labelAnswer>;
+
+export const indexRequest = z
+  .object({ ready: z.boolean().nullish().meta({ description: 'true: only versions that are ready.' }) })
+  .meta({ id: 'RepositoryIndexRequest' });
+
+export const indexAnswer = z
+  .array(
+    z.object({
+      name: z.string(),
+      version: z.string(),
+      state: z.enum(['READY', 'LOADING', 'UNLOADING', 'UNAVAILABLE']),
+      reason: z.string(),
+    }),
+  )
+  .meta({ id: 'RepositoryIndex' });
+export type IndexAnswer = z.infer<typeof indexAnswer>;
+
+export const loadRequest = z
+  .object({
+    parameters: z
+      .object({
+        version: z
+          .string()
+          .min(1)
+          .max(128)
+          .nullish()
+          .meta({ description: "The version meant; the model's current one (load) or all (unload) if absent." }),
+      })
+      .nullish(),
+  })
+  .meta({ id: 'RepositoryModelRequest' });
+
+export const loadAnswer = z
+  .object({ name: z.string(), versions: z.array(modelEntry) })
+  .meta({ id: 'RepositoryModelAnswer' });
+export type LoadAnswer = z.infer<typeof loadAnswer>;
+
+export const info = z
+  .object({
+    model_id: z.string().nullable().meta({ description: 'The default model.' }),
+    model_sha: z.string().nullable().meta({ description: 'sha256 of the ONNX file that is served.' }),
+    model_version: z.string().nullable(),
+    model_dtype: z.string().nullable().meta({ description: '`float32`, `float16` or `int8`.' }),
+    served_model_name: z.string().nullable(),
+    model_type: z.object({
+      reranker: z.object({ id2label: z.record(z.string(), z.string()), label2id: z.record(z.string(), count) }),
+    }),
+    max_concurrent_requests: count.nullable().meta({ description: 'null: bounded by queued tokens instead.' }),
+    max_input_length: count.nullable().meta({ description: 'Tokens of a pair.' }),
+    max_batch_tokens: count,
+    max_batch_requests: count.meta({ description: 'Rows of a batch.' }),
+    max_client_batch_size: count.meta({ description: 'Passages of a request.' }),
+    auto_truncate: z.boolean(),
+    tokenization_workers: count,
+    version: z.string(),
+    sha: z.string().nullable(),
+    docker_label: z.string().nullable(),
+    provider: z.string(),
+    hosts: count.meta({ description: 'Inference processes.' }),
+    body_limit_bytes: count,
+    score: z
+      .literal('sigmoid(logit) unless raw_scores')
+      .meta({ description: 'How relevance scores come about: never relative to the other passages.' }),
+  })
+  .meta({ id: 'Info' });
+export type Info = z.infer<typeof info>;
+
+export const meta = z
+  .object({
+    model: z.string().nullable(),
+    model_version: z.string().nullable(),
+    max_length: count.nullable(),
+    version: z.string(),
+  })
+  .meta({ id: 'Meta' });
+export type Meta = z.infer<typeof meta>;
+
+const tensorMeta = z.object({ name: z.string(), datatype: z.string(), shape: z.array(z.number().int()) });
+
+export const kserveServer = z
+  .object({ name: z.literal('winnow'), version: z.string(), extensions: z.array(z.string()) })
+  .meta({ id: 'KserveServer' });
+export type KserveServer = z.infer<typeof kserveServer>;
+
+export const kserveModel = z
+  .object({
+    name: z.string(),
+    versions: z.array(z.string()),
+    platform: z.literal('onnxruntime_onnx'),
+    inputs: z.array(tensorMeta),
+    outputs: z.array(tensorMeta),
+  })
+  .meta({ id: 'KserveModel' });
+export type KserveModel = z.infer<typeof kserveModel>;
+
+export const kserveReady = z.object({ name: z.string(), ready: z.boolean() }).meta({ id: 'KserveReady' });
+export type KserveReady = z.infer<typeof kserveReady>;
+
+export const health = z
+  .object({ status: z.enum(['ready', 'not ready']), reason: z.string().optional() })
+  .meta({ id: 'Health' });
+export type Health = z.infer<typeof health>;
+
+export const kserveLive = z.object({ live: z.boolean() }).meta({ id: 'KserveLive' });
+export const kserveServerReady = z.object({ ready: z.boolean() }).meta({ id: 'KserveServerReady' });
+export const live = z.object({ status: z.literal('live') }).meta({ id: 'Live' });

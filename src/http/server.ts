@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto';
+import { createServer as createHttpServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Express } from 'express';
+import { WinnowError } from '../errors.ts';
+import { errorBody } from './dialects/errors.ts';
+
+export interface ServerOptions {
+  /** How long a client may take for its headers, and again for its body, in milliseconds. */
+  readonly headerTimeoutMs: number;
+  readonly bodyLimitBytes: number;
+}
+
+/** Longer than the idle time-outs of usual load balancers (60 s), so that the balancer closes first and no request meets a closed socket. */
+const KEEP_ALIVE_MS = 65_000;
+
+/** Faults of Node's HTTP parser that mean more than a broken request. */
+const FAULTS: Readonly<Record<string, (headerTimeoutMs: number) => WinnowError>> = {
+  HPE_HEADER_OVERFLOW: () => new WinnowError('headers_too_large', { limit: 16_384 }),
+  ERR_HTTP_REQUEST_TIMEOUT: (ms) => new WinnowError('request_timeout', { seconds: ms / 1000 }),
+};
+
+/** A whole HTTP response for a connection that never became a request. */
+export function rawErrorResponse(error: WinnowError, requestId: string): string {
+  const body = JSON.stringify(errorBody(error, requestId));
+  return [
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Error'}`,
+    'connection: close',
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+    '',
+    body,
+  ].join('\r\n');
+}
+
+function answerClientError(headerTimeoutMs: number) {
+  return (fault: NodeJS.ErrnoException, socket: Duplex): void => {
+    if (fault.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const known = FAULTS[fault.code ?? ''];
+    const error = known?.(headerTimeoutMs) ?? new WinnowError('malformed_http', { reason: fault.message });
+    socket.end(rawErrorResponse(error, randomUUID()));
+  };
+}
+
+const announcedBytes = (req: IncomingMessage) => Number(req.headers['content-length'] ?? 0);
+
+/**
+ * An HTTP server around the app with time limits for slow clients; call `listen` on it. Requests that Node's parser refuses get a JSON error
+ * too.
+ */
+export function createServer(app: Express, options: ServerOptions): Server {
+  const { headerTimeoutMs, bodyLimitBytes } = options;
+  const server = createHttpServer(
+    {
+      headersTimeout: headerTimeoutMs,
+      // The app answers a slow body itself; this is for what gets past it.
+      requestTimeout: 3 * headerTimeoutMs,
+      connectionsCheckingInterval: Math.min(5000, headerTimeoutMs),
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    },
+    app,
+  );
+  server.on('clientError', answerClientError(headerTimeoutMs));
+  server.on('checkContinue', (req, res) => {
+    // A client that asks first need not send a body that would be refused.
+    if (announcedBytes(req) <= bodyLimitBytes) res.writeContinue();
+    app(req, res);
+  });
+  return server;
+}
