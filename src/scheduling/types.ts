@@ -33,6 +33,8 @@ export interface JobResult {
 export interface BatchExecutor<Row extends SchedulableRow> {
   /** Batches that can run side by side. */
   readonly concurrency: number;
+  /** Batches each of these takes at a time, the one it runs included, so that none idles between two; 1 if absent. */
+  readonly depth?: number;
   execute(key: string, rows: readonly Row[]): Promise<{ readonly scores: Float32Array; readonly inferMs: number }>;
 }
 

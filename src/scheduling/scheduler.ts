@@ -1,0 +1,297 @@
+import { WinnowError } from '../errors.ts';
+import { type AdmissionLimits, type EngineLoad, predictedWait, type Refusal, refuse } from './admission.ts';
+import { type Batch, type Budget, formBatch } from './batch-former.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { batchMs, type Cost, type CostModel, createCostModel } from './cost-model.ts';
+import { Deadlines } from './deadlines.ts';
+import { type Flight, Flights } from './flights.ts';
+import { WaitingJobs } from './queue.ts';
+import { createQueuedJob, rowWork, workRate } from './queued-job.ts';
+import { renumberRow } from './row-errors.ts';
+import { Ticket } from './ticket.ts';
+import {
+  type BatchExecutor,
+  type Job,
+  type JobResult,
+  LANES,
+  type Lane,
+  type SchedulableRow,
+  type Scheduler,
+  type SchedulerObserver,
+} from './types.ts';
+
+/** The settings of `scheduling` in the configuration. */
+export interface SchedulingLimits {
+  /** Padded tokens a batch may hold. */
+  readonly batchTokens: number;
+  /** Rows a batch may hold. */
+  readonly batchRows: number;
+  /** Tokens that may wait. */
+  readonly queueTokens: number;
+  /** Longest predicted wait, in milliseconds. */
+  readonly maxWaitMs: number;
+  /** Wait after which the batch lane counts as interactive, and priority numbers no longer count. */
+  readonly agingMs: number;
+}
+
+export interface SchedulerOptions<Row extends SchedulableRow> {
+  readonly executor: BatchExecutor<Row>;
+  readonly limits: SchedulingLimits;
+  readonly clock?: Clock;
+  readonly observer?: SchedulerObserver;
+  /** What a batch is taken to cost before any has run. */
+  readonly prior?: Cost;
+}
+
+/** Lanes whose batches are also formed ahead, behind a running one. Shadow work only takes a runner that would idle. */
+const AHEAD: readonly Lane[] = ['interactive', 'batch'];
+
+/** Tokens a fixed cost is spread over when a row's work is predicted. */
+const TYPICAL_BATCH_TOKENS = 512;
+
+/** Length of a row nobody has seen yet. */
+const TYPICAL_LENGTH = 128;
+
+type Tickets<Row extends SchedulableRow> = Batch<Ticket<Row>>;
+
+function ticketsOf<Row extends SchedulableRow>(batch: Tickets<Row>): Set<Ticket<Row>> {
+  return new Set(batch.rows.map((row) => row.job.owner));
+}
+
+/** The rows of one job in a batch, as a batch of its own. */
+function only<Row extends SchedulableRow>(batch: Tickets<Row>, ticket: Ticket<Row>): Tickets<Row> {
+  const rows = batch.rows.filter((row) => row.job.owner === ticket);
+  const length = rows.reduce((longest, row) => Math.max(longest, row.length), 0);
+  const tokens = rows.reduce((sum, row) => sum + row.length, 0);
+  return { ...batch, lead: ticket.queued, rows, length, tokens, paddedTokens: rows.length * length };
+}
+
+/** The thin shell around the pure parts: promises, timers, signals and the engine. */
+class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
+  readonly #executor: BatchExecutor<Row>;
+  readonly #clock: Clock;
+  readonly #observer: SchedulerObserver;
+  readonly #budget: Budget;
+  readonly #admission: AdmissionLimits;
+  readonly #prior: Cost | undefined;
+  readonly #waiting: WaitingJobs<Ticket<Row>>;
+  readonly #flights: Flights<Ticket<Row>>;
+  readonly #deadlines: Deadlines<Ticket<Row>>;
+  readonly #costs = new Map<string, CostModel>();
+  /** Batches that failed with rows of several jobs, to be run again one job at a time. */
+  readonly #retries: Tickets<Row>[] = [];
+  readonly #open = new Set<Ticket<Row>>();
+  #sequence = 0;
+  #closed: PromiseWithResolvers<void> | undefined;
+
+  constructor(options: SchedulerOptions<Row>) {
+    const { executor, limits } = options;
+    this.#executor = executor;
+    this.#clock = options.clock ?? systemClock;
+    this.#observer = options.observer ?? {};
+    this.#prior = options.prior;
+    this.#budget = { tokens: limits.batchTokens, rows: limits.batchRows };
+    this.#admission = { queueTokens: limits.queueTokens, maxWaitMs: limits.maxWaitMs };
+    this.#waiting = new WaitingJobs({ agingMs: limits.agingMs, parallelism: executor.concurrency });
+    this.#flights = new Flights(executor.concurrency, executor.depth ?? 1);
+    this.#deadlines = new Deadlines(this.#clock, (ticket) => this.#withdraw(ticket, 'expired', ticket.expired()));
+  }
+
+  async submit(job: Job<Row>): Promise<JobResult> {
+    const now = this.#clock.now();
+    const ticket = new Ticket(job, now);
+    if (this.#closed) throw new WinnowError('shutting_down');
+    if (job.signal?.aborted) throw this.#turnAway(ticket, 'cancelled', new WinnowError('client_closed'));
+    if (!(job.deadline > now)) throw this.#turnAway(ticket, 'expired', ticket.expired());
+    if (job.rows.length === 0) ticket.complete();
+    else this.#enqueue(ticket, now);
+    return ticket.promise;
+  }
+
+  predictedWaitMs(key: string, lane: Lane, tokens: number): number {
+    const rate = workRate(this.#cost(key), TYPICAL_BATCH_TOKENS);
+    const work = (tokens / TYPICAL_LENGTH) * rowWork(rate, TYPICAL_LENGTH);
+    return predictedWait(this.#waiting, this.#load(this.#clock.now()), lane, 0, work);
+  }
+
+  queued(): { readonly tokens: number; readonly rows: number; readonly jobs: number } {
+    const { tokens, rows, jobs } = this.#waiting;
+    return { tokens, rows, jobs };
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= Promise.withResolvers<void>();
+    this.#finishClosing();
+    return this.#closed.promise;
+  }
+
+  #model(key: string): CostModel {
+    let model = this.#costs.get(key);
+    if (!model) {
+      model = createCostModel(this.#prior ? { prior: this.#prior } : {});
+      this.#costs.set(key, model);
+    }
+    return model;
+  }
+
+  #cost(key: string): Cost {
+    return this.#model(key).cost();
+  }
+
+  #load(now: number): EngineLoad {
+    const retries = this.#retries.reduce((sum, batch) => sum + this.#expected(batch), 0);
+    return {
+      parallelism: this.#executor.concurrency,
+      idle: this.#flights.hasIdle,
+      inFlight: this.#flights.work(now) + retries,
+    };
+  }
+
+  #expected(batch: Tickets<Row>): number {
+    return batchMs(this.#cost(batch.key), batch.rows.length, batch.length);
+  }
+
+  #enqueue(ticket: Ticket<Row>, now: number): void {
+    const { key, lane, rows, priority = 0, deadline } = ticket.job;
+    const lengths = new Float64Array(rows.length);
+    for (let i = 0; i < rows.length; i++) lengths[i] = rows[i]!.ids.length;
+    const rate = workRate(this.#cost(key), TYPICAL_BATCH_TOKENS);
+    const sequence = this.#sequence++;
+    const facts = { owner: ticket, sequence, key, lane, priority, arrived: now, deadline, lengths, rate };
+    ticket.queued = createQueuedJob(facts);
+    this.#admit(ticket, now);
+    this.#open.add(ticket);
+    this.#waiting.add(ticket.queued);
+    this.#deadlines.add(ticket);
+    ticket.listen(() => this.#withdraw(ticket, 'cancelled', new WinnowError('client_closed')));
+    this.#pump();
+    this.#tellQueue();
+  }
+
+  #admit(ticket: Ticket<Row>, now: number): void {
+    const job = ticket.queued;
+    if (job.lane !== 'shadow') this.#makeRoom(job.waitingTokens);
+    const refusal = refuse(this.#waiting, this.#load(now), job, this.#admission, now);
+    if (refusal) throw this.#turnAway(ticket, 'overloaded', overloaded(refusal));
+  }
+
+  /** Sheds shadow jobs, the youngest first, where the queue's bound would otherwise turn others away. */
+  #makeRoom(tokens: number): void {
+    const shadow = this.#waiting.lane('shadow');
+    while (shadow.jobs > 0 && this.#waiting.tokens + tokens > this.#admission.queueTokens) {
+      const victim = shadow.youngest()!;
+      const waitMs = predictedWait(this.#waiting, this.#load(this.#clock.now()), 'shadow', 0, victim.work);
+      this.#withdraw(victim.owner, 'overloaded', overloaded({ waitMs, retryMs: waitMs }));
+    }
+  }
+
+  #turnAway(ticket: Ticket<Row>, reason: 'overloaded' | 'expired' | 'cancelled', error: WinnowError): WinnowError {
+    this.#observer.onShed?.(reason, ticket.job.rows.length, ticket.job.lane);
+    return error;
+  }
+
+  /** A job leaves before it is done; rows that already run are ignored when they come back. */
+  #withdraw(ticket: Ticket<Row>, reason: 'overloaded' | 'expired' | 'cancelled', error: WinnowError): void {
+    if (ticket.settled) return;
+    this.#observer.onShed?.(reason, ticket.queued.waitingRows, ticket.job.lane);
+    this.#reject(ticket, error);
+    this.#tellQueue();
+  }
+
+  #reject(ticket: Ticket<Row>, error: unknown): void {
+    this.#waiting.remove(ticket.queued);
+    ticket.fail(error);
+    this.#forget(ticket);
+  }
+
+  #forget(ticket: Ticket<Row>): void {
+    this.#open.delete(ticket);
+    this.#deadlines.remove(ticket);
+    this.#finishClosing();
+  }
+
+  #finishClosing(): void {
+    if (this.#closed && this.#open.size === 0 && this.#flights.size === 0) this.#closed.resolve();
+  }
+
+  /** Hands batches to the engine while it takes them. */
+  #pump(): void {
+    while (this.#flights.hasRoom) {
+      const lanes = this.#flights.hasIdle ? LANES : AHEAD;
+      const batch = this.#nextRetry() ?? this.#form(lanes);
+      if (!batch) return;
+      void this.#run(batch);
+    }
+  }
+
+  #form(lanes: readonly Lane[]): Tickets<Row> | undefined {
+    return formBatch(this.#waiting, this.#budget, (key) => this.#cost(key), this.#clock.now(), lanes);
+  }
+
+  #nextRetry(): Tickets<Row> | undefined {
+    for (let batch = this.#retries.shift(); batch; batch = this.#retries.shift())
+      if (!batch.lead.owner.settled) return batch;
+    return undefined;
+  }
+
+  async #run(batch: Tickets<Row>): Promise<void> {
+    const flight = this.#flights.launch(batch, this.#expected(batch), this.#clock.now());
+    const outcome = await this.#execute(batch).catch((error: unknown) => ({ error }));
+    if ('error' in outcome) {
+      this.#flights.land(flight, this.#clock.now());
+      this.#failed(batch, outcome.error);
+      this.#pump();
+    } else this.#landed(flight, outcome.scores, outcome.inferMs);
+    this.#tellQueue();
+    this.#finishClosing();
+  }
+
+  async #execute(batch: Tickets<Row>): Promise<{ readonly scores: Float32Array; readonly inferMs: number }> {
+    const rows = batch.rows.map((row) => row.job.owner.job.rows[row.index]!);
+    const answer = await this.#executor.execute(batch.key, rows);
+    const got = answer.scores.length;
+    if (got === rows.length) return answer;
+    throw new WinnowError('inference_failed', { reason: `expected ${rows.length} scores, got ${got}` });
+  }
+
+  #landed(flight: Flight<Ticket<Row>>, scores: Float32Array, inferMs: number): void {
+    const now = this.#clock.now();
+    const { batch } = flight;
+    const ms = this.#flights.land(flight, now);
+    const startedAt = now - ms;
+    this.#model(batch.key).observe({ tokens: batch.paddedTokens, squares: batch.paddedTokens * batch.length, ms });
+    this.#pump();
+    for (const ticket of ticketsOf(batch))
+      if (!ticket.settled && ticket.deliver(batch, scores, inferMs, startedAt)) {
+        ticket.complete();
+        this.#forget(ticket);
+      }
+    const { key, lane, tokens, paddedTokens, lead } = batch;
+    const waitMs = Math.max(0, startedAt - lead.arrived);
+    this.#observer.onBatch?.({ key, lane, rows: batch.rows.length, tokens, paddedTokens, inferMs, waitMs });
+  }
+
+  /** A failure belongs to one job: a batch that holds several is run again job by job, so that only the guilty one fails. */
+  #failed(batch: Tickets<Row>, error: unknown): void {
+    const tickets = [...ticketsOf(batch)];
+    const own = (row: number) => batch.rows[row]?.index;
+    if (tickets.length === 1) this.#reject(tickets[0]!, renumberRow(error, own));
+    else for (const ticket of tickets) if (!ticket.settled) this.#retries.push(only(batch, ticket));
+  }
+
+  #tellQueue(): void {
+    this.#observer.onQueue?.(this.queued());
+  }
+}
+
+function overloaded({ waitMs, retryMs }: Refusal): WinnowError {
+  return new WinnowError('overloaded', { waitMs: Math.ceil(waitMs), seconds: Math.max(1, Math.ceil(retryMs / 1000)) });
+}
+
+/**
+ * Makes a scheduler over an engine. It never waits for a batch to fill: while a runner is idle, whatever is there goes at once, and while
+ * all are busy one more batch for each is formed ahead if the engine takes it (`executor.depth`).
+ */
+export function createScheduler<Row extends SchedulableRow>(options: SchedulerOptions<Row>): Scheduler<Row> {
+  return new JobScheduler(options);
+}
