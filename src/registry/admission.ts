@@ -110,7 +110,7 @@ async function loadAndProve(
 /** Says what a tokenizer that does not open means. */
 async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<SelfTestTokenizer> {
   try {
-    return await tokenizers.open(folder);
+    return await tokenizers.for(folder);
   } catch (error) {
     if (error instanceof WinnowError) throw error;
     throw new WinnowError(

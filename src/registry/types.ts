@@ -84,7 +84,7 @@ export interface SelfTestTokenizer {
 
 /** Opens the tokenizer of a version's folder; admission closes it again. */
 export interface Tokenizers {
-  open(folder: string): Promise<SelfTestTokenizer>;
+  for(folder: string): Promise<SelfTestTokenizer>;
 }
 
 export type UnloadCause = 'replaced' | 'request' | 'memory' | 'removed';

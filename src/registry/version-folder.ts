@@ -47,7 +47,7 @@ const KNOWN_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
 const FOR_PEOPLE = /^(README|LICEN[CS]E|NOTICE|COPYING|CHANGELOG)[^/]*$/i;
 
 /** Files of which at least one must be there for a tokenizer to exist. */
-const TOKENIZER_FILES = ['tokenizer.json', 'vocab.txt', 'vocab.json', 'spm.model', 'sentencepiece.bpe.model'];
+const TOKENIZER_FILES = ['tokenizer.json', 'vocab.txt', 'vocab.json', 'spm.model'];
 
 function refuse(file: string, expected: string, got: string, field: string): never {
   throw new WinnowError('invalid_manifest', { file: excerpt(file), expected, got: excerpt(got), field });

@@ -1,0 +1,101 @@
+import { copyFile, mkdir, open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import { sha256File, writeFolderAtomic } from '../files.ts';
+import { readCatalog } from './catalog.ts';
+import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import { putLabel } from './labels.ts';
+import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, writeManifest } from './manifest.ts';
+import { excerpt, isName, NAME_RULE } from './names.ts';
+import { chooseGraph, isHashed, readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
+
+export interface PublishOptions {
+  /** Label that points to the new version afterwards. */
+  readonly label?: string | undefined;
+  /** Replaces fields of the source's `model.json`, or stands in for it. `files` is always written anew. */
+  readonly manifest?: Partial<Manifest>;
+  readonly limits?: FolderLimits;
+  readonly now?: () => number;
+}
+
+export interface Published {
+  readonly name: string;
+  readonly version: string;
+  readonly folder: string;
+}
+
+function checkName(field: string, got: string): void {
+  if (!isName(got)) throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(got), field });
+}
+
+/** Every variant must be a graph that could be served, and every hash that is there must hold. */
+async function checkSource(folder: string, limits: FolderLimits): Promise<VersionFolder> {
+  const version = await readVersionFolder(folder, limits);
+  for (const variant of version.variants) await chooseGraph(version, variant.name, 'cpu');
+  await verifyHashes(version);
+  return version;
+}
+
+async function nextNumber(registryFolder: string, name: string): Promise<number> {
+  const { models } = await readCatalog(registryFolder);
+  const versions = models.find((m) => m.name === name)?.versions ?? [];
+  return Math.max(0, ...versions.map((v) => v.version).filter((v) => /^\d{1,15}$/.test(v)).map(Number)) + 1;
+}
+
+/** Copies one file and flushes it, so that the rename of the folder never shows a file without its bytes. */
+async function copyDurably(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await copyFile(from, to);
+  const handle = await open(to, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function fill(target: string, source: VersionFolder, options: PublishOptions): Promise<void> {
+  const files: Record<string, { sha256: string; bytes: number }> = {};
+  for (const { path, bytes } of source.files) {
+    if (path === MANIFEST_FILE) continue;
+    const to = join(target, path);
+    await copyDurably(join(source.folder, path), to);
+    if (isHashed(path)) files[path] = { sha256: await sha256File(to), bytes };
+  }
+  const { format: _, ...given } = { ...source.manifest, ...options.manifest };
+  const created = given.created ?? new Date((options.now ?? Date.now)()).toISOString();
+  await writeManifest(target, { format: MANIFEST_FORMAT, ...given, created, files });
+}
+
+const isTaken = (error: unknown) => ['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '');
+
+/**
+ * Publishes a model folder as the next version of a model: copied with hashes and manifest into a folder with a dot in front, then renamed,
+ * so that a server that watches the registry sees it whole or not at all.
+ * @param source Folder in Hugging Face layout; a `model.json` in it is taken over.
+ * @throws WinnowError `invalid_manifest`, `unsafe_path`, `hash_mismatch` for the source, `invalid_field` for names.
+ */
+export async function publish(
+  source: string,
+  registryFolder: string,
+  name: string,
+  options: PublishOptions = {},
+): Promise<Published> {
+  checkName('name', name);
+  if (options.label !== undefined) checkName('label', options.label);
+  const checked = await checkSource(source, options.limits ?? DEFAULT_LIMITS);
+  await mkdir(join(registryFolder, name), { recursive: true });
+  for (let number = await nextNumber(registryFolder, name); ; number++) {
+    const version = String(number);
+    const folder = join(registryFolder, name, version);
+    try {
+      await writeFolderAtomic(folder, (target) => fill(target, checked, options));
+    } catch (error) {
+      // Somebody else published that number meanwhile.
+      if (isTaken(error)) continue;
+      throw error;
+    }
+    if (options.label !== undefined) await putLabel(join(registryFolder, name), options.label, version);
+    return { name, version, folder };
+  }
+}
