@@ -133,8 +133,8 @@ export const METRICS = {
   hosts: gauge('winnow_hosts', 'Inference hosts that can run batches.', ['provider']),
   hostEvents: counter(
     'winnow_host_events_total',
-    'What happened to inference hosts: ready, lost, restart, recycle, kill.',
-    ['event'],
+    'What happened to inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing.',
+    ['event', 'cause'],
   ),
   batchRepeats: counter(
     'winnow_batch_repeats_total',
@@ -154,7 +154,16 @@ export const METRICS = {
     'version',
   ]),
   modelLoads: counter('winnow_model_loads_total', 'Versions loaded.', ['model', 'version']),
-  modelUnloads: counter('winnow_model_unloads_total', 'Versions unloaded.', ['model', 'version']),
+  modelUnloads: counter('winnow_model_unloads_total', 'Versions unloaded: replaced, request, memory, removed.', [
+    'model',
+    'version',
+    'cause',
+  ]),
+  modelRoutes: counter(
+    'winnow_model_routes_total',
+    "Times a model's requests (or those of a label) moved to a version.",
+    ['model', 'version', 'label'],
+  ),
   // Process
   info: gauge('winnow_info', '1; the labels name the build and its engine.', ['version', 'node', 'provider']),
   ready: gauge('winnow_ready', '1 while /health/ready answers 200.', []),

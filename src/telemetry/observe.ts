@@ -23,10 +23,12 @@ export interface RequestFacts {
   readonly timings?: { readonly tokenizeMs: number; readonly queueMs: number; readonly inferMs: number };
 }
 
-/** `name@version` in two labels. A version never holds an `@`. */
+/** A key of the hosts in two labels: `name@version`, and `#n` behind it where a version was loaded again. */
 export function versionLabels(key: string): { readonly model: string; readonly version: string } {
   const at = key.lastIndexOf('@');
-  return at < 0 ? { model: key, version: '' } : { model: key.slice(0, at), version: key.slice(at + 1) };
+  return at < 0
+    ? { model: key, version: '' }
+    : { model: key.slice(0, at), version: key.slice(at + 1).replace(/#\d+$/, '') };
 }
 
 function observeArm(
@@ -100,6 +102,7 @@ export function observeScheduler(metrics: Metrics, provider: () => string) {
 export interface HostEvent {
   readonly kind: string;
   readonly host?: number;
+  readonly cause?: string;
   readonly line?: string;
 }
 
@@ -116,7 +119,7 @@ export function observePool(metrics: Metrics, logger: Logger) {
       return;
     }
     if (REPEATS.includes(event.kind)) metrics.batchRepeats.inc({ reason: event.kind });
-    else metrics.hostEvents.inc({ event: event.kind });
+    else metrics.hostEvents.inc({ event: event.kind, cause: event.cause ?? '' });
     logger[QUIET.includes(event.kind) ? 'info' : 'warn'](event, `inference host: ${event.kind}`);
   };
 }
@@ -131,4 +134,88 @@ export function watchPool(
     metrics.hosts.set({ provider }, alive);
     for (const [host, bytes] of rss.entries()) metrics.hostRss.set({ host: String(host) }, bytes);
   });
+}
+
+interface Version {
+  readonly name: string;
+  readonly version: string;
+  readonly variant: string;
+  readonly provider: string;
+}
+
+/** What the registry tells; fits its `RegistryObserver`. */
+export function observeRegistry(metrics: Metrics, logger: Logger) {
+  const labels = ({ name, version }: { readonly name: string; readonly version: string }) => ({ model: name, version });
+  const facts = (v: Version) => ({ ...labels(v), variant: v.variant, provider: v.provider });
+  // A version that is loaded again is in memory twice until the old one has finished its work.
+  const copies = new Map<string, number>();
+  const count = (v: Version, change: number): number => {
+    const id = `${v.name}@${v.version}`;
+    const now = (copies.get(id) ?? 0) + change;
+    copies.set(id, now);
+    return now;
+  };
+  return {
+    onLoaded({ version, loadMs, bytes }: { version: Version; loadMs: number; bytes: number }): void {
+      count(version, 1);
+      metrics.modelLoads.inc(labels(version));
+      metrics.modelInfo.set(facts(version), 1);
+      metrics.modelBytes.set(labels(version), bytes);
+      logger.info({ ...facts(version), loadMs: Math.round(loadMs), bytes }, 'model loaded');
+    },
+    onRefused(refusal: { name: string; version: string; code: string; reason: string }): void {
+      metrics.admissionsRefused.inc(labels(refusal));
+      logger.error({ ...labels(refusal), code: refusal.code, reason: refusal.reason }, 'model refused');
+    },
+    onUnloaded({ version, cause }: { version: Version; cause: string }): void {
+      metrics.modelUnloads.inc({ ...labels(version), cause });
+      if (count(version, -1) === 0) {
+        metrics.modelInfo.remove(facts(version));
+        metrics.modelBytes.remove(labels(version));
+      }
+      logger.info({ ...labels(version), cause }, 'model unloaded');
+    },
+    onRouted({
+      name,
+      label,
+      from,
+      to,
+    }: {
+      name: string;
+      label: string | undefined;
+      from: string | undefined;
+      to: string;
+    }) {
+      metrics.modelRoutes.inc({ model: name, version: to, label: label ?? '' });
+      logger.info({ model: name, label, from, to }, 'model routed');
+    },
+    onProblem: (problem: { where: string; reason: string }): void => logger.warn(problem, 'registry problem'),
+  };
+}
+
+/** Reads a cache's own counts at each scrape. */
+export function watchCache(
+  metrics: Metrics,
+  cache: string,
+  stats: () => { readonly hits: number; readonly misses: number; readonly bytes: number },
+): void {
+  let [hits, misses] = [0, 0];
+  metrics.onScrape(() => {
+    const now = stats();
+    metrics.cacheHits.inc({ cache }, now.hits - hits);
+    metrics.cacheMisses.inc({ cache }, now.misses - misses);
+    metrics.cacheBytes.set({ cache }, now.bytes);
+    ({ hits, misses } = now);
+  });
+}
+
+/** What the process says of itself at each scrape. */
+export function watchProcess(
+  metrics: Metrics,
+  facts: { readonly version: string; readonly provider: string },
+  ready: () => boolean,
+): void {
+  const { version, provider } = facts;
+  metrics.info.set({ version, node: process.version, provider }, 1);
+  metrics.onScrape(() => metrics.ready.set(ready() ? 1 : 0));
 }

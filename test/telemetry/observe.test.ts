@@ -3,11 +3,14 @@ import { createLogger, type Logger } from '../../src/telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import {
   observePool,
+  observeRegistry,
   observeRequests,
   observeScheduler,
   type RequestFacts,
   versionLabels,
+  watchCache,
   watchPool,
+  watchProcess,
 } from '../../src/telemetry/observe.ts';
 
 let metrics: Metrics;
@@ -101,6 +104,7 @@ describe('scheduler', () => {
 
   it('splits a key at its last @', () => {
     expect(versionLabels('org@x@7')).toEqual({ model: 'org@x', version: '7' });
+    expect(versionLabels('m@7#2')).toEqual({ model: 'm', version: '7' });
     expect(versionLabels('plain')).toEqual({ model: 'plain', version: '' });
   });
 });
@@ -108,12 +112,12 @@ describe('scheduler', () => {
 describe('inference hosts', () => {
   it('count by event, are logged, and are looked up at each scrape', async () => {
     const pool = observePool(metrics, logger);
-    pool({ kind: 'lost', host: 1 });
+    pool({ kind: 'lost', host: 1, cause: 'crashed' });
     pool({ kind: 'retry', host: 1 });
     pool({ kind: 'output', host: 1, line: 'a line of the runtime' });
     let alive = 2;
     watchPool(metrics, () => ({ provider: 'cpu', alive, rss: [100, 0] }));
-    expect(await sample('winnow_host_events_total{event="lost"}')).toBe('1');
+    expect(await sample('winnow_host_events_total{event="lost",cause="crashed"}')).toBe('1');
     expect(await sample('winnow_batch_repeats_total{reason="retry"}')).toBe('1');
     expect(await sample('winnow_hosts{provider="cpu"}')).toBe('2');
     expect(await sample('winnow_host_resident_memory_bytes{host="0"}')).toBe('100');
@@ -124,5 +128,59 @@ describe('inference hosts', () => {
       'inference host: retry',
       'a line of the runtime',
     ]);
+  });
+});
+
+describe('registry', () => {
+  const version = { name: 'm', version: '3', variant: 'int8', provider: 'cpu' };
+  const info = 'winnow_model_info{model="m",version="3",variant="int8",provider="cpu"}';
+
+  it('shows a version while it is in memory', async () => {
+    const registry = observeRegistry(metrics, logger);
+    registry.onLoaded({ version, loadMs: 12.4, bytes: 4096 });
+    expect(await sample(info)).toBe('1');
+    expect(await sample('winnow_model_bytes{model="m",version="3"}')).toBe('4096');
+    registry.onLoaded({ version, loadMs: 10, bytes: 4096 });
+    registry.onUnloaded({ version, cause: 'replaced' });
+    expect(await sample(info)).toBe('1');
+    registry.onUnloaded({ version, cause: 'memory' });
+    expect(await sample(info)).toBeUndefined();
+    expect(await sample('winnow_model_loads_total{model="m",version="3"}')).toBe('2');
+    expect(await sample('winnow_model_unloads_total{model="m",version="3",cause="memory"}')).toBe('1');
+  });
+
+  it('tells why a version was refused, and where requests go', async () => {
+    const registry = observeRegistry(metrics, logger);
+    registry.onRefused({ name: 'm', version: '4', code: 'hash_mismatch', reason: 'a file changed' });
+    registry.onRouted({ name: 'm', label: 'stable', from: '3', to: '5' });
+    registry.onProblem({ where: 'labels.json', reason: 'does not parse' });
+    expect(await sample('winnow_admissions_refused_total{model="m",version="4"}')).toBe('1');
+    expect(await sample('winnow_model_routes_total{model="m",version="5",label="stable"}')).toBe('1');
+    expect(lines.map((l) => JSON.parse(l))).toMatchObject([
+      { level: 'error', msg: 'model refused', code: 'hash_mismatch', reason: 'a file changed' },
+      { level: 'info', msg: 'model routed', from: '3', to: '5' },
+      { level: 'warn', msg: 'registry problem', where: 'labels.json' },
+    ]);
+  });
+});
+
+describe('what is looked up at a scrape', () => {
+  it('a cache gives its counts once each', async () => {
+    const stats = { hits: 5, misses: 2, bytes: 900 };
+    watchCache(metrics, 'tokens', () => stats);
+    expect(await sample('winnow_cache_hits_total{cache="tokens"}')).toBe('5');
+    stats.hits = 9;
+    expect(await sample('winnow_cache_hits_total{cache="tokens"}')).toBe('9');
+    expect(await sample('winnow_cache_misses_total{cache="tokens"}')).toBe('2');
+    expect(await sample('winnow_cache_bytes{cache="tokens"}')).toBe('900');
+  });
+
+  it('the process gives build, engine and readiness', async () => {
+    let ready = false;
+    watchProcess(metrics, { version: '0.1.0', provider: 'cpu' }, () => ready);
+    expect(await sample(`winnow_info{version="0.1.0",node="${process.version}",provider="cpu"}`)).toBe('1');
+    expect(await sample('winnow_ready')).toBe('0');
+    ready = true;
+    expect(await sample('winnow_ready')).toBe('1');
   });
 });
