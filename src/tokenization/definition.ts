@@ -30,6 +30,10 @@ export interface WordPieceModel {
 export interface BpeModel {
   readonly type: 'BPE';
   readonly vocab: Readonly<Record<string, number>>;
+  /** Pairs that join, the most urgent first. */
+  readonly merges: readonly (readonly [string, string])[];
+  /** No setting changes what plain byte-level BPE would do. */
+  readonly plain: boolean;
 }
 
 export interface UnigramModel {
@@ -140,16 +144,31 @@ function readBpe(model: Readonly<Record<string, unknown>>, file: string): BpeMod
   const vocab = readVocab(model.vocab, file);
   const merges = model.merges;
   if (!Array.isArray(merges)) throw refusal(file, 'model.merges', 'an array of merges', merges);
-  const wrong = merges.findIndex((m) => !isMerge(m));
-  if (wrong >= 0) throw refusal(file, `model.merges[${wrong}]`, 'two tokens', merges[wrong]);
   if (model.unk_token != null && (typeof model.unk_token !== 'string' || vocab[model.unk_token] === undefined))
     throw refusal(file, 'model.unk_token', 'a token of the vocabulary', model.unk_token);
-  return { type: 'BPE', vocab };
+  return {
+    type: 'BPE',
+    vocab,
+    merges: merges.map((merge, i) => readMerge(merge, i, file)),
+    plain: BPE_SWITCHES.every((name) => !model[name]),
+  };
 }
 
-function isMerge(merge: unknown): boolean {
-  if (typeof merge === 'string') return merge.indexOf(' ') > 0;
-  return Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string');
+const BPE_SWITCHES = [
+  'dropout',
+  'fuse_unk',
+  'byte_fallback',
+  'ignore_merges',
+  'end_of_word_suffix',
+  'continuing_subword_suffix',
+];
+
+/** A merge is `["a", "b"]`, or `"a b"` in older files. */
+function readMerge(merge: unknown, place: number, file: string): readonly [string, string] {
+  const parts: unknown = typeof merge === 'string' ? merge.split(' ', 2) : merge;
+  if (Array.isArray(parts) && parts.length === 2 && parts.every((part) => typeof part === 'string' && part !== ''))
+    return parts as [string, string];
+  throw refusal(file, `model.merges[${place}]`, 'two tokens', merge);
 }
 
 /** Hand-written because vocabularies have up to a million entries. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { type Definition, readDefinition, refusal } from './definition.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
+import { fromSentencePiece } from './sentencepiece.ts';
 import { readSettings, type TokenizerSettings } from './settings.ts';
 
 /** Larger than any known tokenizer (XLM-R's is 17 MB); keeps a wrong file from filling memory. */
@@ -72,6 +73,8 @@ async function buildDefinition(
   const [vocab, merges] = [await read('vocab.json'), await read('merges.txt')];
   if (vocab && merges)
     return fromMerges(parseJson(vocab, pathOf('vocab.json')), merges.toString('utf8'), pathOf('vocab.json'), settings);
+  const spm = await read('spm.model');
+  if (spm) return fromSentencePiece(spm, pathOf('spm.model'), settings);
   const lines = await read('vocab.txt');
   if (lines) return fromVocabText(lines.toString('utf8'), pathOf('vocab.txt'), settings);
   throw new WinnowError('invalid_manifest', {

@@ -1,18 +1,51 @@
-import { Tokenizer } from '@huggingface/tokenizers';
+import * as tokenizers from '@huggingface/tokenizers';
 import { type Definition, refusal } from './definition.ts';
 import type { TextEncoder } from './encoder.ts';
 
+interface LibraryNormalizer {
+  normalize(text: string): string;
+}
+
+interface LibraryPreTokenizer {
+  pre_tokenize(text: string, options: { readonly section_index: number }): string[];
+}
+
+type Normalizer = new (config: object) => LibraryNormalizer;
+
 /**
- * The tokenizer of record: `@huggingface/tokenizers`, which is what `AutoTokenizer` of `@huggingface/transformers` runs, without that
- * package's engines and image library.
+ * What is used of `@huggingface/tokenizers`, which is what `AutoTokenizer` of `@huggingface/transformers` runs, without that package's
+ * engines and image library. Declared here because the package's own declarations import without file extensions, which Node's module
+ * resolution does not follow.
  */
+interface Library {
+  readonly Tokenizer: new (
+    definition: object,
+    config: object,
+  ) => {
+    encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly ids: readonly number[] };
+  };
+  readonly SequencePreTokenizer: new (config: object) => LibraryPreTokenizer;
+  readonly LowercaseNormalizer: Normalizer;
+  readonly NFCNormalizer: Normalizer;
+  readonly NFDNormalizer: Normalizer;
+  readonly NFKCNormalizer: Normalizer;
+  readonly NFKDNormalizer: Normalizer;
+  readonly PrependNormalizer: Normalizer;
+  readonly ReplaceNormalizer: Normalizer;
+  readonly StripAccentsNormalizer: Normalizer;
+  readonly StripNormalizer: Normalizer;
+}
+
+export const library = tokenizers as unknown as Library;
+
+/** The tokenizer of record, for definitions no own path covers. */
 export class LibraryEncoder implements TextEncoder {
-  readonly #tokenizer: Tokenizer;
+  readonly #tokenizer: InstanceType<Library['Tokenizer']>;
 
   /** @throws WinnowError `invalid_manifest` where the library refuses the definition. */
   constructor(definition: Definition, config: Readonly<Record<string, unknown>>) {
     try {
-      this.#tokenizer = new Tokenizer(definition.raw, config);
+      this.#tokenizer = new library.Tokenizer(definition.raw, config);
     } catch (error) {
       throw refusal(definition.file, '(whole file)', 'a definition the tokenizer library accepts', String(error));
     }

@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto';
-import type { Model } from './definition.ts';
+import { byteLevelBpeEncoder } from './bpe.ts';
+import type { Definition, Model } from './definition.ts';
 import type { TextEncoder } from './encoder.ts';
 import { readTokenizerFolder, type TokenizerFolder } from './folder.ts';
 import { LibraryEncoder } from './library.ts';
+import { normalizerFor } from './normalizers.ts';
+import { preTokenizerFor } from './pre-tokenizers.ts';
+import { SectionEncoder } from './section-encoder.ts';
 import { padIdOf } from './settings.ts';
 import { type PairTemplate, pairTemplate } from './template.ts';
+import { UnigramModelEncoder } from './unigram.ts';
 import { wordPieceEncoder } from './wordpiece.ts';
 
 export type TokenizerFamily = 'wordpiece' | 'byte-level-bpe' | 'unigram';
@@ -58,7 +63,25 @@ const TEXT_SWITCHES = ['remove_space', 'do_lowercase_and_remove_accent'] as cons
 
 function createEncoder({ definition, settings }: TokenizerFolder): TextEncoder {
   const plain = TEXT_SWITCHES.every((name) => settings.config[name] !== true);
-  return (plain ? wordPieceEncoder(definition) : undefined) ?? new LibraryEncoder(definition, settings.config);
+  const own = plain
+    ? (wordPieceEncoder(definition) ?? byteLevelBpeEncoder(definition) ?? unigramEncoder(definition))
+    : undefined;
+  return own ?? new LibraryEncoder(definition, settings.config);
+}
+
+/**
+ * Unigram models take an own path: the library has no compiled character map, and joins all pieces of a text by spreading them as
+ * arguments, which fails on texts of some 100,000 tokens.
+ */
+function unigramEncoder(definition: Definition): TextEncoder | undefined {
+  const { model, normalizer, preTokenizer, file, addedTokens } = definition;
+  if (model.type !== 'Unigram') return undefined;
+  return new SectionEncoder(
+    definition,
+    normalizer === null ? null : normalizerFor(normalizer, file),
+    preTokenizerFor(preTokenizer, file),
+    new UnigramModelEncoder(model, addedTokens),
+  );
 }
 
 function textKeyOf({ definition, settings }: TokenizerFolder): string {

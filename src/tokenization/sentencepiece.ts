@@ -1,0 +1,157 @@
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { type Definition, readDefinition, refusal, type UnigramModel } from './definition.ts';
+import type { TokenizerSettings } from './settings.ts';
+
+/** Kinds of pieces (sentencepiece_model.proto, `SentencePiece.Type`); those that text never becomes are listed by themselves. */
+const NORMAL = 1;
+const UNKNOWN = 2;
+const CONTROL = 3;
+const UNUSED = 5;
+const BYTE = 6;
+const UNMATCHED: ReadonlySet<number> = new Set([UNKNOWN, CONTROL, UNUSED, BYTE]);
+/** `TrainerSpec.ModelType`. */
+const UNIGRAM = 1;
+
+interface Piece {
+  readonly text: string;
+  readonly score: number;
+  readonly type: number;
+}
+
+/** The parts of a `ModelProto` that decide the ids of a text. */
+interface SentencePieceModel {
+  readonly pieces: readonly Piece[];
+  readonly modelType: number;
+  readonly byteFallback: boolean;
+  readonly charsmap: Uint8Array | undefined;
+}
+
+type Fields = Readonly<Record<number, (reader: BinaryReader) => void>>;
+
+/** Reads one message: known fields by their readers, the rest skipped. Throws RangeError or Error on bytes that are none. */
+function readMessage(bytes: Uint8Array, fields: Fields): void {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wire] = reader.tag();
+    const read = fields[field];
+    if (read === undefined) reader.skip(wire, field);
+    else read(reader);
+  }
+}
+
+function readPiece(bytes: Uint8Array): Piece {
+  const piece = { text: '', score: 0, type: NORMAL };
+  readMessage(bytes, {
+    1: (r) => {
+      piece.text = r.string();
+    },
+    2: (r) => {
+      piece.score = r.float();
+    },
+    3: (r) => {
+      piece.type = r.int32();
+    },
+  });
+  return piece;
+}
+
+function readModel(bytes: Uint8Array): SentencePieceModel {
+  const pieces: Piece[] = [];
+  const model = { pieces, modelType: UNIGRAM, byteFallback: false, charsmap: undefined as Uint8Array | undefined };
+  readMessage(bytes, {
+    1: (r) => {
+      pieces.push(readPiece(r.bytes()));
+    },
+    2: (r) =>
+      readMessage(r.bytes(), {
+        3: (t) => {
+          model.modelType = t.int32();
+        },
+        35: (t) => {
+          model.byteFallback = t.bool();
+        },
+      }),
+    3: (r) =>
+      readMessage(r.bytes(), {
+        2: (n) => {
+          model.charsmap = n.bytes();
+        },
+      }),
+  });
+  return model;
+}
+
+/**
+ * DeBERTa-v3's tokenizer from its SentencePiece model (`spm.model`): the steps that Hugging Face's converter writes to `tokenizer.json`
+ * (strip, compiled map, single blanks; `[CLS] A [SEP] B [SEP]`; `[MASK]` behind the last piece where the model has none), with the
+ * model's own byte fallback.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export function fromSentencePiece(bytes: Uint8Array, file: string, settings: TokenizerSettings): Definition {
+  const { pieces, charsmap, byteFallback } = parse(bytes, file);
+  const special = specialTokens(pieces, file, settings);
+  const unmatched = pieces.flatMap((piece, id) => (UNMATCHED.has(piece.type) ? [id] : []));
+  const pair = ({ content, id }: Special[keyof Special]) => [content, id];
+  const definition = readDefinition(
+    {
+      model: {
+        type: 'Unigram',
+        vocab: pieces.map((piece) => [piece.text, piece.score]),
+        unk_id: pieces.findIndex((piece) => piece.type === UNKNOWN),
+        byte_fallback: byteFallback,
+      },
+      normalizer: normalizerOf(charsmap, settings.config.do_lower_case === true),
+      pre_tokenizer: { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always', split: true },
+      post_processor: { type: 'BertProcessing', cls: pair(special.cls_token), sep: pair(special.sep_token) },
+      added_tokens: Object.values(special).map((t) => ({ ...t, special: true, normalized: false })),
+    },
+    file,
+  );
+  const model = { ...(definition.model as UnigramModel), unmatched: new Set(unmatched) };
+  return { ...definition, model, raw: { ...definition.raw, unmatched } };
+}
+
+function normalizerOf(charsmap: Uint8Array | undefined, lowercase: boolean): object {
+  return {
+    type: 'Sequence',
+    normalizers: [
+      ...(lowercase ? [{ type: 'Lowercase' }] : []),
+      { type: 'Strip', strip_left: true, strip_right: true },
+      { type: 'Precompiled', precompiled_charsmap: Buffer.from(charsmap ?? []).toString('base64') },
+      { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' },
+    ],
+  };
+}
+
+function parse(bytes: Uint8Array, file: string): SentencePieceModel {
+  let model: SentencePieceModel;
+  try {
+    model = readModel(bytes);
+  } catch (error) {
+    throw refusal(file, '(whole file)', 'a SentencePiece model', String(error));
+  }
+  if (model.modelType !== UNIGRAM)
+    throw refusal(file, 'trainer_spec.model_type', `unigram (${UNIGRAM})`, model.modelType);
+  return model;
+}
+
+const USUAL = {
+  cls_token: '[CLS]',
+  sep_token: '[SEP]',
+  unk_token: '[UNK]',
+  pad_token: '[PAD]',
+  mask_token: '[MASK]',
+} as const;
+
+type Special = Readonly<Record<keyof typeof USUAL, { readonly content: string; readonly id: number }>>;
+
+function specialTokens(pieces: readonly Piece[], file: string, settings: TokenizerSettings): Special {
+  const entries = Object.entries(USUAL).map(([name, usual]) => {
+    const content = settings.specialToken(name) ?? usual;
+    const id = pieces.findIndex((piece) => piece.text === content);
+    if (id >= 0) return [name, { content, id }];
+    if (name === 'mask_token') return [name, { content, id: pieces.length }];
+    throw refusal(file, name, `the piece ${content}`, 'a model without it');
+  });
+  return Object.fromEntries(entries) as Special;
+}

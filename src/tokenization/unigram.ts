@@ -1,0 +1,120 @@
+import type { Definition, UnigramModel } from './definition.ts';
+import type { IdBuffer } from './id-buffer.ts';
+import { UnitTrie } from './trie.ts';
+
+/** What an unknown character costs more than the least likely piece (SentencePiece's constant). */
+const UNKNOWN_PENALTY = 10;
+
+/**
+ * The unigram language model of Kudo (2018): of all ways to cut a word into pieces the one with the highest sum of log probabilities, found
+ * by dynamic programming. Ties go to the piece that starts first. Neighbouring unknown characters become one unknown token, or the
+ * tokens of their bytes where the model falls back to bytes.
+ */
+export class UnigramModelEncoder {
+  readonly #trie: UnitTrie;
+  readonly #scores: Float64Array;
+  readonly #unkId: number;
+  readonly #byteIds: Int32Array | undefined;
+  readonly #utf8 = new TextEncoder();
+  /** Per end position: best sum, where the last piece starts, its id. */
+  #best = new Float64Array(256);
+  #start = new Int32Array(256);
+  #id = new Int32Array(256);
+
+  constructor(model: UnigramModel, added: Definition['addedTokens']) {
+    const { vocab, unkId, unmatched } = model;
+    this.#scores = Float64Array.from(vocab, ([, score]) => score);
+    this.#unkId = unkId;
+    this.#scores[unkId] = this.#scores.reduce((least, s) => Math.min(least, s)) - UNKNOWN_PENALTY;
+    this.#trie = new UnitTrie(vocab.length * 4);
+    const ids = new Map<string, number>();
+    for (const [id, [piece]] of vocab.entries()) {
+      ids.set(piece, id);
+      if (piece.length > 0 && !unmatched?.has(id)) this.#trie.insert(piece, id);
+    }
+    for (const { content, id } of added) ids.set(content, id);
+    if (model.byteFallback) this.#byteIds = Int32Array.from({ length: 256 }, (_, b) => ids.get(byteToken(b)) ?? -1);
+  }
+
+  /** Appends the ids of one pre-token (well-formed text). */
+  encode(text: string, out: IdBuffer): void {
+    this.#reserve(text.length + 1);
+    this.#best.fill(Number.NEGATIVE_INFINITY, 0, text.length + 1);
+    this.#best[0] = 0;
+    for (let start = 0; start < text.length; ) {
+      const width = text.codePointAt(start)! > 0xffff ? 2 : 1;
+      if (!this.#extend(text, start, width)) this.#offer(start, start + width, this.#unkId);
+      start += width;
+    }
+    this.#emit(text, out);
+  }
+
+  /** Offers every piece that begins at `start`; tells whether one of them is a single character. */
+  #extend(text: string, start: number, width: number): boolean {
+    let single = false;
+    let node = 0;
+    for (let end = start; end < text.length; ) {
+      node = this.#trie.child(node, text.charCodeAt(end++));
+      if (node < 0) break;
+      const id = this.#trie.value(node);
+      if (id < 0) continue;
+      this.#offer(start, end, id);
+      if (end - start === width) single = true;
+    }
+    return single;
+  }
+
+  #offer(start: number, end: number, id: number): void {
+    const sum = this.#best[start]! + this.#scores[id]!;
+    if (sum <= this.#best[end]!) return;
+    this.#best[end] = sum;
+    this.#start[end] = start;
+    this.#id[end] = id;
+  }
+
+  /** Walks the best path back, turning it round in place, then forth. */
+  #emit(text: string, out: IdBuffer): void {
+    const next = this.#start;
+    let end = text.length;
+    let follower = -1;
+    while (end > 0) {
+      const start = next[end]!;
+      next[end] = follower;
+      follower = end;
+      end = start;
+    }
+    for (let at = 0, to = follower; to >= 0; ) {
+      const id = this.#id[to]!;
+      if (id === this.#unkId) while (next[to]! >= 0 && this.#id[next[to]!] === id) to = next[to]!;
+      if (id === this.#unkId) this.#emitUnknown(text.slice(at, to), out);
+      else out.push(id);
+      at = to;
+      to = next[to]!;
+    }
+  }
+
+  #emitUnknown(text: string, out: IdBuffer): void {
+    const before = out.length;
+    for (const byte of this.#byteIds ? this.#utf8.encode(text) : []) {
+      const id = this.#byteIds![byte]!;
+      if (id < 0) {
+        out.truncate(before);
+        break;
+      }
+      out.push(id);
+    }
+    if (out.length === before) out.push(this.#unkId);
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#best.length) return;
+    const size = Math.max(length, this.#best.length * 2);
+    this.#best = new Float64Array(size);
+    this.#start = new Int32Array(size);
+    this.#id = new Int32Array(size);
+  }
+}
+
+function byteToken(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+}
