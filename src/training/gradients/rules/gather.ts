@@ -79,7 +79,9 @@ function segmentSum(c: RuleContext, table: string, indices: string): string {
   const short = g.op('Mod', [g.neg(tokens), g.ints([CHUNK])]);
   const pads = g.concat([g.ints([0]), short], 0);
   const places = g.reshape(g.op('Pad', [rank, pads, g.scalar(-1, 'int64')]), [-1, CHUNK]);
-  const sorted = g.op('Pad', [g.gather(rows, order), pads, c.num(0, table), g.ints([0])]);
+  const none = g.ints([0]);
+  const rowPads = g.concat([none, none, short, none], 0);
+  const sorted = g.op('Pad', [g.gather(rows, order), rowPads, c.num(0, table)]);
   const chunks = g.reshape(sorted, g.concat([g.ints([-1, CHUNK]), c.sizeOf(table, 1)], 0));
   const first = g.slice(places, [0], [1], [1]);
   // Padding is at −1 − first ≤ −1, mapped to CHUNK, a column that exists in no table of 128: OneHot leaves it all zero.

@@ -68,8 +68,12 @@ export const slice: Rule = (c) => {
   if (steps.some((s) => s !== 1)) return [stepping(c, x, [starts, ends, stepsName!], plain)];
   const before = plain.map((axis, i) => firstOf(c, x, starts, axis, i));
   const after = plain.map((axis, i) => c.g.sub(c.g.sub(c.sizeOf(x, axis), before[i]!), c.sizeOf(y, axis)));
-  const pads = c.g.concat([...before, ...after], 0);
-  return [c.g.op('Pad', [c.dy, pads, c.num(0, x), c.g.ints(plain)], { mode: 'constant' })];
+  // Pads of all axes: the engine's transpose optimizer breaks a Pad that names its axes.
+  const none = c.g.ints([0]);
+  const everyAxis = (found: readonly string[]): string[] =>
+    Array.from({ length: rank }, (_, axis) => found[plain.indexOf(axis)] ?? none);
+  const pads = c.g.concat([...everyAxis(before), ...everyAxis(after)], 0);
+  return [c.g.op('Pad', [c.dy, pads, c.num(0, x)], { mode: 'constant' })];
 };
 
 /** Where a slice begins on an axis: negative counts from the end, and both ends clamp. */

@@ -1,0 +1,52 @@
+import { z } from 'zod';
+
+/** What a recipe says about where lists come from. */
+export const DATA_FORMATS = ['rank_llm', 'trec', 'triples', 'teacher_tsv', 'jsonl', 'beir', 'wikiqa', 'squad'] as const;
+export type DataFormat = (typeof DATA_FORMATS)[number];
+
+export const dataSourceSchema = z.strictObject({
+  format: z.enum(DATA_FORMATS),
+  path: z.string().describe('File or folder of the lists (run, triples, JSONL, BEIR folder…).'),
+  qrels: z.string().optional().describe('Judgements, TREC or TSV.'),
+  queries: z.string().optional().describe('TSV of query id and text, where the lists hold ids.'),
+  collection: z.string().optional().describe('TSV or JSONL of passage id and text, where the lists hold ids.'),
+  teacher: z
+    .string()
+    .optional()
+    .describe(
+      'Run file, or rank_llm JSON, whose scores are the teacher’s; by default the lists’ own scores, if they have any.',
+    ),
+  split: z.string().optional().describe('BEIR: which qrels (`train`, `dev`, `test`).'),
+  minRelevance: z.number().default(1).describe('Grade from which a passage is relevant.'),
+  weight: z.number().positive().default(1).describe('Share among several sources.'),
+  licence: z.string().optional(),
+});
+export type DataSource = z.infer<typeof dataSourceSchema>;
+
+export const samplerSchema = z.strictObject({
+  mode: z
+    .enum(['negatives', 'window', 'list', 'as-is'])
+    .default('negatives')
+    .describe(
+      'negatives: positives with sampled negatives; window: the first `depth` by rank; list: `depth` sampled; as-is: lists as they are.',
+    ),
+  positives: z.number().int().min(1).default(1),
+  negatives: z.number().int().min(1).default(7),
+  depth: z.number().int().min(2).default(50),
+  negativeRanks: z
+    .tuple([z.number().int().min(1), z.number().int().min(1)])
+    .optional()
+    .describe('Ranks negatives are drawn from.'),
+  teacherMargin: z.number().optional().describe('Drop negatives the teacher scores above positive − this.'),
+  teacherRatio: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('Drop negatives the teacher scores above this share of the positive (0.95).'),
+  equalNegatives: z
+    .boolean()
+    .default(false)
+    .describe('Candidates depend on query and seed alone, so every objective sees the same.'),
+});
+export type Sampler = z.infer<typeof samplerSchema>;
