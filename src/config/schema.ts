@@ -32,6 +32,8 @@ export const configSchema = z.strictObject({
       'How long a client may take to send headers and body, in milliseconds.',
     ),
     drainMs: integer(0, 600_000, 30_000, 'How long in-flight requests may finish after SIGTERM, in milliseconds.'),
+    autoTruncate: toggle(true, 'Cut pairs that are too long where a request says nothing; false refuses them.'),
+    trustedProxies: integer(0, 16, 0, 'Proxies in front whose X-Forwarded-For is believed (rate limit by address).'),
     corsOrigins: list(origin, 'origins, separated by commas', 'Origins that browsers may call from; none by default.'),
   }),
   auth: z.strictObject({
