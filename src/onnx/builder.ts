@@ -77,7 +77,7 @@ export class GraphBuilder {
     if (options.outputs !== false) g.#outputs.push(...graph.outputs);
     for (const [name, value] of graph.initializers) g.#initializers.set(name, value);
     g.#nodes.push(...graph.nodes);
-    for (const name of allNames(graph)) g.#names.add(name);
+    for (const name of [...allNames(graph), ...graph.nodes.map((n) => n.name)]) g.#names.add(name);
     return g;
   }
 

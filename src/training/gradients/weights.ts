@@ -1,5 +1,5 @@
 import { isFloat } from '../../onnx/dtypes.ts';
-import { consumers, type Graph, type Node, producers } from '../../onnx/graph.ts';
+import { consumers, freezeGraph, type Graph, type Node, producers } from '../../onnx/graph.ts';
 import { numbers, sizeOf, type Tensor } from '../../onnx/tensor.ts';
 
 /** A trainable tensor of a graph. */
@@ -149,3 +149,14 @@ const glob = (pattern: string): RegExp =>
 /** The weights left to train after `freeze`. */
 export const unfrozen = (weights: readonly Weight[], freeze: readonly string[]): readonly Weight[] =>
   weights.filter((w) => !matches(freeze, w.tensor, w.name));
+
+/** The graph with the weights as inputs (of their type and dims) instead of initializers, in the order given. */
+export function weightsToInputs(graph: Graph, tensors: readonly string[]): Graph {
+  const initializers = new Map(graph.initializers);
+  const inputs = tensors.map((name) => {
+    const { dtype, dims } = initializers.get(name)!;
+    initializers.delete(name);
+    return { name, dtype, dims };
+  });
+  return freezeGraph({ ...graph, initializers, inputs: [...graph.inputs, ...inputs] });
+}

@@ -1,0 +1,83 @@
+import { GraphBuilder } from '../../../onnx/builder.ts';
+import { freezeGraph, type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
+import { topologicalSort } from '../../../onnx/order.ts';
+import { probeFeeds, probeShapes, type Shapes } from '../../../onnx/probe.ts';
+import { tensor } from '../../../onnx/tensor.ts';
+import type { Weight } from '../weights.ts';
+import type { DropoutRates } from './rates.ts';
+import { type DropoutSite, findDropoutSites } from './sites.ts';
+
+/** Name of the graph input that takes the mask: uint8, one byte a value, 1 = kept. */
+export const DROPOUT_INPUT = 'dropout_mask';
+
+/** One stretch of the mask. */
+export interface MaskPart {
+  readonly name: string;
+  /** Probability of dropping. */
+  readonly rate: number;
+  /** Elements in a batch of `rows` rows of `length` tokens. */
+  readonly count: (rows: number, length: number) => number;
+}
+
+export interface WithDropout {
+  readonly model: Model;
+  readonly parts: readonly MaskPart[];
+}
+
+/**
+ * Inverted dropout at the places `rates` ask for: y = x · mask / (1 − p). The mask is an input, so that a seed and a step number alone
+ * decide it (`fillDropoutMask`), and evaluation simply runs the graph without this rewrite. The gradient is the same product.
+ * Places whose rate is 0 are left alone; without any the model is returned as it is, with no parts.
+ * @param model canonical, with its head (see `prepare`)
+ */
+export async function insertDropout(
+  model: Model,
+  weights: readonly Weight[],
+  rates: DropoutRates,
+  output = 'logits',
+): Promise<WithDropout> {
+  const shapes = await probeShapes(model);
+  const sites = findDropoutSites(model.graph, output, shapes, weights).filter((s) => rates[s.kind] > 0);
+  if (sites.length === 0) return { model, parts: [] };
+  const [rows, length] = [5, 11];
+  const other = await probeShapes(model, probeFeeds(model.graph.inputs, rows, length));
+  const parts = sites.map((s) => ({ name: s.name, rate: rates[s.kind], count: counter(s.value, shapes, other) }));
+  return { model: { ...model, graph: insertAt(model.graph, sites, rates) }, parts };
+}
+
+/** Each size is a constant, or a multiple of the rows, the length or both: told apart by two batches, 3 × 7 and 5 × 11. */
+function counter(value: string, first: Shapes, second: Shapes): MaskPart['count'] {
+  const [a, b] = [first.get(value)!.dims, second.get(value)!.dims];
+  const factors = a.map((size, axis) => {
+    const to = b[axis]!;
+    if (to === size) return () => size;
+    if (to * 3 === size * 5) return (rows: number) => (size / 3) * rows;
+    if (to * 7 === size * 11) return (_: number, length: number) => (size / 7) * length;
+    return (rows: number, length: number) => (size / 21) * rows * length;
+  });
+  return (rows, length) => factors.reduce((product, factor) => product * factor(rows, length), 1);
+}
+
+function insertAt(graph: Graph, sites: readonly DropoutSite[], rates: DropoutRates): Graph {
+  const g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
+  for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  const mask = g.input(DROPOUT_INPUT, 'uint8', ['dropout']);
+  const renames = new Map<Node, Map<string, string>>();
+  let offset = g.ints([0]);
+  for (const site of sites) {
+    const shape = g.shape(site.value);
+    const end = g.add(offset, g.reshape(g.op('Size', [site.value]), [1]));
+    const bytes = g.reshape(g.op('Slice', [mask, offset, end]), shape);
+    const scale = g.constant(tensor('float32', [], [1 / (1 - rates[site.kind])]));
+    // One pass from bytes to scaled floats.
+    const factors = g.op('DequantizeLinear', [bytes, scale]);
+    const dropped = g.op('Mul', [site.value, factors], {}, { name: `dropout.${site.name}` });
+    for (const reader of site.readers) {
+      const rename = renames.get(reader) ?? new Map<string, string>();
+      renames.set(reader, rename.set(site.value, dropped));
+    }
+    offset = end;
+  }
+  for (const node of graph.nodes) g.append(renames.has(node) ? renameReads(node, renames.get(node)!) : node);
+  return topologicalSort(g.build());
+}
