@@ -1,16 +1,28 @@
 import { WinnowError } from '../errors.ts';
-import { HostBroken, type HostClient, HostLost } from './host-client.ts';
-import { decodeScores, encodeRun } from './protocol.ts';
+import { HostBroken, HostLost } from './host-client.ts';
+import type { LossCause } from './observer.ts';
+import { decodeScores, encodeRun, type Frame } from './protocol.ts';
 import type { BatchScores, InferenceRow } from './types.ts';
 
-export interface DispatcherHooks {
-  readonly hosts: () => readonly HostClient[];
+/** What the dispatcher needs of a host. */
+export interface Worker {
+  readonly index: number;
+  /** Calls that are running or wait in the pipe, and their tokens. */
+  readonly depth: number;
+  readonly tokens: number;
+  readonly loaded: ReadonlySet<number>;
+  call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens?: number): Promise<Frame>;
+  kill(reason: string, cause?: LossCause): void;
+}
+
+export interface DispatcherHooks<Host extends Worker> {
+  readonly hosts: () => readonly Host[];
   /** Whether a host may yet come that none of `hosts` is. */
   readonly recovering: () => boolean;
   readonly handleOf: (key: string) => number | undefined;
   readonly batchTimeoutMs: number;
-  readonly answered: (host: HostClient, rss: number) => void;
-  readonly retried: (host: HostClient, key: string, reason: string) => void;
+  readonly answered: (host: Host, rss: number) => void;
+  readonly retried: (host: Host, key: string, reason: string) => void;
 }
 
 interface Task {
@@ -21,6 +33,8 @@ interface Task {
   readonly reject: (error: unknown) => void;
   /** Hosts that were lost while they ran it. */
   losses: number;
+  /** Nobody waits for it any more. */
+  abandoned: boolean;
 }
 
 /** One batch runs and the next waits in the host's pipe, so that a host never waits for the front process. */
@@ -29,8 +43,8 @@ const DEPTH = 2;
 const MOST_LOSSES = 2;
 
 /** The host with the least to do that holds the model and has room, if any. */
-export function leastBusy(hosts: readonly HostClient[], handle: number): HostClient | undefined {
-  let best: HostClient | undefined;
+export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: number): Host | undefined {
+  let best: Host | undefined;
   for (const host of hosts) {
     if (host.depth >= DEPTH || !host.loaded.has(handle)) continue;
     if (!best || host.depth < best.depth || (host.depth === best.depth && host.tokens < best.tokens)) best = host;
@@ -39,11 +53,12 @@ export function leastBusy(hosts: readonly HostClient[], handle: number): HostCli
 }
 
 /** Gives batches to hosts, first come first served, and gives a batch that lost its host to another. */
-export class Dispatcher {
-  readonly #hooks: DispatcherHooks;
+export class Dispatcher<Host extends Worker> {
+  readonly #hooks: DispatcherHooks<Host>;
   #waiting: Task[] = [];
+  #closed: WinnowError | undefined;
 
-  constructor(hooks: DispatcherHooks) {
+  constructor(hooks: DispatcherHooks<Host>) {
     this.#hooks = hooks;
   }
 
@@ -56,11 +71,12 @@ export class Dispatcher {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<BatchScores>();
     const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
-    const task: Task = { key, rows, tokens, resolve, reject, losses: 0 };
+    const task: Task = { key, rows, tokens, resolve, reject, losses: 0, abandoned: false };
     this.#waiting.push(task);
     this.pump();
     if (!signal) return promise;
     const abort = () => {
+      task.abandoned = true;
       this.#waiting = this.#waiting.filter((other) => other !== task);
       reject(signal.reason);
     };
@@ -75,11 +91,15 @@ export class Dispatcher {
     this.#waiting.unshift(...still);
   }
 
-  /** Gives up every waiting batch that `concerns` the caller. */
-  refuse(error: WinnowError, concerns: (key: string) => boolean = () => true): void {
-    const refused = this.#waiting.filter(({ key }) => concerns(key));
-    this.#waiting = this.#waiting.filter(({ key }) => !concerns(key));
-    for (const task of refused) task.reject(error);
+  /** Gives up every waiting batch. */
+  refuse(error: WinnowError): void {
+    for (const task of this.#waiting.splice(0)) task.reject(error);
+  }
+
+  /** Gives up every waiting batch, and every one whose host leaves before it has answered. */
+  close(error: WinnowError): void {
+    this.#closed = error;
+    this.refuse(error);
   }
 
   /** Whether the task needs to wait no longer: sent, or refused for good. */
@@ -96,7 +116,7 @@ export class Dispatcher {
     return host !== undefined;
   }
 
-  #send(task: Task, host: HostClient, handle: number): void {
+  #send(task: Task, host: Host, handle: number): void {
     const { key, rows, tokens } = task;
     host
       .call((id) => encodeRun(id, { handle, rows }), this.#hooks.batchTimeoutMs, tokens)
@@ -106,15 +126,25 @@ export class Dispatcher {
           task.resolve({ scores, inferMs, host: host.index });
           this.#hooks.answered(host, rss);
         },
-        (error: Error) => {
-          if (error instanceof HostBroken) host.kill(error.message, 'faulty');
-          if (error instanceof HostBroken || (error instanceof HostLost && error.running)) task.losses++;
-          else if (!(error instanceof HostLost)) return task.reject(error);
-          if (task.losses >= MOST_LOSSES) return task.reject(new WinnowError('host_lost', { reason: error.message }));
-          this.#hooks.retried(host, key, error.message);
-          this.#waiting.unshift(task);
-        },
+        (error: Error) => this.#failed(task, host, error),
       )
       .finally(() => this.pump());
+  }
+
+  #failed(task: Task, host: Host, error: Error): void {
+    const broken = error instanceof HostBroken;
+    if (broken) host.kill(error.message, 'faulty');
+    if (broken || error instanceof HostLost) this.#lost(task, host, error.message, broken || error.running);
+    else task.reject(error);
+  }
+
+  /** A batch that only waited behind the one its host was lost with is not counted against it. */
+  #lost(task: Task, host: Host, reason: string, running: boolean): void {
+    if (this.#closed) task.reject(this.#closed);
+    else if (running && ++task.losses >= MOST_LOSSES) task.reject(new WinnowError('host_lost', { reason }));
+    else if (!task.abandoned) {
+      if (running) this.#hooks.retried(host, task.key, reason);
+      this.#waiting.unshift(task);
+    }
   }
 }

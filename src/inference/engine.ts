@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { WinnowError } from '../errors.ts';
 import { INPUTS, type InputSpec, integerType, type PaddedInput, Padder } from './padding.ts';
@@ -73,7 +74,7 @@ export class Engine {
       inputs: session.inputNames,
       outputs: session.outputNames,
       loadMs: performance.now() - start,
-      bytes: Math.max(0, process.memoryUsage.rss() - before),
+      bytes: Math.max(statSync(spec.file).size, process.memoryUsage.rss() - before),
     };
   }
 

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { extname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { WinnowError } from '../errors.ts';
 import type { Clock } from './clock.ts';
 import type { LossCause } from './observer.ts';
@@ -180,14 +181,14 @@ export class HostClient {
 
   #heard(text: string): void {
     this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL);
-    for (const line of text.split('\n')) if (line.trim()) this.#options.onLog(line);
+    for (const line of text.split('\n')) if (line.trim()) this.#options.onLog(stripVTControlCharacters(line));
   }
 
   #ended(end: HostEnd): void {
     this.#end ??= end;
     const { reason } = this.#end;
     this.#cancelLimit();
-    const said = this.#stderr.trim().split('\n').at(-1);
+    const said = stripVTControlCharacters(this.#stderr).trim().split('\n').at(-1);
     const lost = this.#calls.splice(0);
     this.#tokens = 0;
     lost.forEach((call, i) => {

@@ -22,7 +22,7 @@ import { chooseProvider } from './providers.ts';
  */
 
 const { provider: setting, threads, device } = JSON.parse(process.argv[2] ?? '{}') as HostSettings;
-const pipe = new Socket({ fd: 3, readable: true, writable: true });
+const pipe = new Socket({ fd: 3, readable: true, writable: true, allowHalfOpen: true });
 const rss = () => process.memoryUsage.rss();
 
 function failure(error: unknown): FailedMessage {
@@ -48,7 +48,7 @@ async function answer(engine: Engine, { kind, id, payload }: Frame): Promise<Uin
   return encodeJson('unloaded', id, { rss: rss() });
 }
 
-/** Takes frames in order; the next one is already in the pipe when one is answered. */
+/** Takes frames in order; the next one is already in the pipe when one is answered. Behind the last one it leaves. */
 async function serve(engine: Engine): Promise<void> {
   const reader = new FrameReader();
   for await (const chunk of pipe as AsyncIterable<Uint8Array>)
@@ -56,6 +56,7 @@ async function serve(engine: Engine): Promise<void> {
       const reply = await answer(engine, frame).catch((error) => encodeJson('failed', frame.id, failure(error)));
       pipe.write(reply);
     }
+  pipe.end();
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});

@@ -50,7 +50,8 @@ export function sessionOptions(settings: SessionSettings = {}): InferenceSession
     graphOptimizationLevel: optimization,
     enableCpuMemArena: arena,
     ...(memoryPattern === undefined ? {} : { enableMemPattern: memoryPattern }),
-    logSeverityLevel: 3,
+    // Fatal only: what the engine logs as an error it also throws.
+    logSeverityLevel: 4,
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
   };
 }

@@ -28,7 +28,7 @@ export class Supervisor implements HostPool {
   readonly #options: SupervisorOptions;
   readonly #observe: PoolObserver;
   readonly #fleet: Fleet;
-  readonly #dispatcher: Dispatcher;
+  readonly #dispatcher: Dispatcher<HostClient>;
   readonly #models = new Map<string, Model>();
   #waiters: Pick<PromiseWithResolvers<void>, 'resolve' | 'reject'>[] = [];
   #provider: Provider = 'cpu';
@@ -119,8 +119,11 @@ export class Supervisor implements HostPool {
 
   /** Refuses new work and what no host has begun; returns when every process has left. */
   close(): Promise<void> {
-    this.#gaveUp(new WinnowError('shutting_down'));
-    this.#closed ??= this.#fleet.close();
+    if (this.#closed) return this.#closed;
+    const error = new WinnowError('shutting_down');
+    this.#dispatcher.close(error);
+    this.#gaveUp(error);
+    this.#closed = this.#fleet.close();
     return this.#closed;
   }
 

@@ -34,7 +34,7 @@ export interface LoadedModel {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly loadMs: number;
-  /** Growth of the host's resident memory by this model, in bytes. */
+  /** Growth of the host's resident memory by this model, in bytes; at least the size of its ONNX file. */
   readonly bytes: number;
 }
 

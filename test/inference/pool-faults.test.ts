@@ -1,0 +1,302 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Clock } from '../../src/inference/clock.ts';
+import type { PoolEvent } from '../../src/inference/observer.ts';
+import { createHostPool, type PoolOptions, type SupervisedPool } from '../../src/inference/pool.ts';
+import {
+  bulkyGraph,
+  type GraphFolder,
+  graphFolder,
+  heavyGraph,
+  longLoadGraph,
+  row,
+  shapedGraph,
+  slowGraph,
+  sumGraph,
+} from './graphs.ts';
+
+/** Turns of the slow graph: about a second, and longer than any test runs. */
+const SECOND = 700_000;
+const FOR_EVER = 2_000_000_000;
+
+let folder: GraphFolder;
+const pools: SupervisedPool[] = [];
+
+beforeAll(async () => {
+  folder = await graphFolder();
+});
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close()));
+});
+afterAll(() => folder.remove());
+
+interface Watched {
+  readonly pool: SupervisedPool;
+  readonly events: PoolEvent[];
+  /** Process id of the host that came into service last in each place. */
+  readonly pids: () => readonly number[];
+  /** The next event of a kind, or one that has been already. */
+  readonly seen: (kind: PoolEvent['kind'], count?: number) => Promise<void>;
+}
+
+async function watched(options: PoolOptions): Promise<Watched> {
+  const events: PoolEvent[] = [];
+  const waiting: (() => void)[] = [];
+  const pool = await createHostPool({ provider: 'cpu', threads: 1, ...options }, (event) => {
+    events.push(event);
+    for (const wake of waiting.splice(0)) wake();
+  });
+  pools.push(pool);
+  return {
+    pool,
+    events,
+    pids: () => Array.from({ length: pool.size }, (_, host) => lastPid(events, host)),
+    async seen(kind, count = 1) {
+      while (events.filter((event) => event.kind === kind).length < count)
+        await new Promise<void>((resolve) => void waiting.push(resolve));
+    },
+  };
+}
+
+function lastPid(events: readonly PoolEvent[], host: number): number {
+  const ready = events.findLast((event) => event.kind === 'ready' && event.host === host);
+  return ready?.kind === 'ready' ? ready.pid : 0;
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    // A killed child stays in the table until its parent has waited for it.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
+
+/** Clock ticks of processor time a process has used. */
+function ticks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+async function untilAtWork(pid: number): Promise<void> {
+  const before = ticks(pid);
+  await until(() => ticks(pid) >= before + 5);
+}
+
+describe.skipIf(!existsSync('/proc/self/stat'))('lost hosts (reads /proc)', () => {
+  it.each([1, 2])('a batch whose host is killed -9 comes back all the same (%i hosts)', async (hosts) => {
+    const { pool, pids, events } = await watched({ hosts });
+    await pool.load(await folder.write('slow', slowGraph()));
+    const before = pids();
+    const slow = pool.run('slow', [row([SECOND])]);
+    const behind = Array.from({ length: 2 * hosts }, (_, i) => pool.run('slow', [row([i + 1])]));
+    await untilAtWork(before[0]!);
+    process.kill(before[0]!, 'SIGKILL');
+    expect([...(await slow).scores]).toEqual([SECOND]);
+    expect((await Promise.all(behind)).map(({ scores }) => scores[0])).toEqual(behind.map((_, i) => i + 1));
+    await until(() => pool.facts().alive === hosts);
+    expect(pids()[0]).not.toBe(before[0]);
+    expect(pool.facts()).toMatchObject({ restarts: 1, kills: 0, waiting: 0, inFlight: 0 });
+    expect(events).toContainEqual({ kind: 'lost', host: 0, cause: 'crashed', reason: 'it exited with SIGKILL' });
+  });
+
+  it('every host of a pool under load may die without a request failing', async () => {
+    const { pool, pids, seen } = await watched({ hosts: 2 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    const numbers = Array.from({ length: 400 }, (_, i) => i + 1);
+    const answers = Promise.all(numbers.map((n) => pool.run('sum', [row([n], 1)])));
+    for (const [i, pid] of pids().entries()) {
+      process.kill(pid, 'SIGKILL');
+      await seen('lost', i + 1);
+    }
+    expect((await answers).map(({ scores }) => scores[0])).toEqual(numbers.map((n) => n + 1000));
+  });
+
+  it('kills a host whose batch outlasts the limit, twice, and gives the batch up', async () => {
+    const { pool, seen } = await watched({ hosts: 2, batchTimeoutMs: 400 });
+    await pool.load(await folder.write('slow', slowGraph()));
+    const hanging = pool.run('slow', [row([FOR_EVER])]);
+    const innocent = Array.from({ length: 6 }, (_, i) => pool.run('slow', [row([i + 1])]));
+    await expect(hanging).rejects.toMatchObject({ code: 'host_lost' });
+    await expect(hanging).rejects.toThrow('it did not answer within 400 ms');
+    expect((await Promise.all(innocent)).map(({ scores }) => scores[0])).toEqual([1, 2, 3, 4, 5, 6]);
+    await seen('ready', 4);
+    expect(pool.facts()).toMatchObject({ kills: 2, retries: 1, alive: 2 });
+    expect([...(await pool.run('slow', [row([3])])).scores]).toEqual([3]);
+  });
+
+  it('a graph that never finishes loading takes no other model with it', async () => {
+    const { pool } = await watched({ hosts: 1, loadTimeoutMs: 700 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    const load = pool.load(await folder.write('long-load', longLoadGraph(60)));
+    await expect(load).rejects.toMatchObject({ code: 'invalid_graph' });
+    await expect(load).rejects.toThrow('a graph that leaves its inference host alive');
+    expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);
+    expect(pool.facts().kills).toBe(2);
+  });
+
+  it('a host that comes back without one of its models serves the others', async () => {
+    const { pool, pids, seen } = await watched({ hosts: 1 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    const lost = await folder.write('lost', shapedGraph('column'));
+    await pool.load(lost);
+    await rm(lost.file);
+    process.kill(pids()[0]!, 'SIGKILL');
+    await seen('model_missing');
+    expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);
+    await expect(pool.run('lost', [row([1])])).rejects.toMatchObject({ code: 'model_not_ready' });
+  });
+
+  it('gives waiting batches up when hosts cannot be started any more', async () => {
+    const env: Record<string, string> = {};
+    const backOff = { baseMs: 1, maxMs: 5, stableMs: 60_000 };
+    const { pool, pids, events } = await watched({ hosts: 1, env, backOff });
+    await pool.load(await folder.write('sum', sumGraph()));
+    env.NODE_OPTIONS = '--require /nowhere/at-all.cjs';
+    process.kill(pids()[0]!, 'SIGKILL');
+    await expect(pool.run('sum', [row([1], 1)])).rejects.toMatchObject({ code: 'host_lost' });
+    delete env.NODE_OPTIONS;
+    await until(() => pool.facts().alive === 1);
+    expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);
+    expect(events.filter(({ kind }) => kind === 'lost').length).toBeGreaterThanOrEqual(4);
+  });
+});
+
+describe('starting', () => {
+  it('says why a host did not start', async () => {
+    const start = createHostPool({ provider: 'cpu', hosts: 2, env: { NODE_OPTIONS: '--require /nowhere/at-all.cjs' } });
+    await expect(start).rejects.toMatchObject({ code: 'host_lost' });
+    await expect(start).rejects.toThrow('it exited with code 1');
+  });
+
+  it('names the cure for a provider that is absent', async () => {
+    const start = createHostPool({ provider: 'cuda', hosts: 1 });
+    await expect(start).rejects.toMatchObject({ code: 'provider_unavailable', params: { provider: 'cuda' } });
+    await expect(start).rejects.toThrow('set inference.provider to auto');
+  });
+});
+
+/** Real hosts under a clock whose long waits end when the test says so. */
+function steppedClock() {
+  const waits: { ms: number; call: () => void }[] = [];
+  const clock: Clock = {
+    now: () => 0,
+    after(ms, call) {
+      const wait = { ms, call };
+      waits.push(wait);
+      return () => void waits.splice(waits.indexOf(wait), 1);
+    },
+  };
+  const take = (ms: number) =>
+    waits
+      .splice(
+        waits.findIndex((wait) => wait.ms === ms),
+        1,
+      )[0]!
+      .call();
+  return { clock, waits, take };
+}
+
+describe('restarting', () => {
+  it('backs off, doubling, and not for the first time', async () => {
+    const { clock, waits, take } = steppedClock();
+    const backOff = { baseMs: 111, maxMs: 333, stableMs: 1e9 };
+    const { events, pids, seen } = await watched({ hosts: 1, clock, backOff });
+    for (const [i, delay] of [0, 111, 222, 333, 333].entries()) {
+      process.kill(pids()[0]!, 'SIGKILL');
+      await seen('restart', i + 1);
+      expect(events.at(-1)).toEqual({ kind: 'restart', host: 0, delayMs: delay });
+      expect(waits.map(({ ms }) => ms)).toContain(delay);
+      take(delay);
+      await seen('ready', i + 2);
+    }
+  });
+});
+
+describe('memory', () => {
+  it('replaces a host that grew over the limit, between batches', async () => {
+    const { pool, pids, seen, events } = await watched({ hosts: 1, maxRssBytes: 1, recycleEveryMs: 0 });
+    await pool.load(await folder.write('bulky', bulkyGraph(20e6)));
+    await pool.load(await folder.write('sum', sumGraph()));
+    const [before] = pids();
+    const numbers = Array.from({ length: 20 }, (_, i) => i + 1);
+    const answers = numbers.map((n) => pool.run(n === 3 ? 'bulky' : 'sum', [row([n], 1)]));
+    expect((await Promise.all(answers)).map(({ scores }) => scores[0])).toEqual(
+      numbers.map((n) => (n === 3 ? 3.5 : n + 1000)),
+    );
+    await seen('recycle');
+    expect(pids()[0]).not.toBe(before);
+    expect(pool.facts()).toMatchObject({ recycles: 1, restarts: 0, kills: 0 });
+    expect(events.some(({ kind }) => kind === 'lost')).toBe(false);
+    expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);
+    await until(() => !alive(before!));
+  });
+
+  it('does not replace one that is above the limit from the start', async () => {
+    const { pool, events } = await watched({ hosts: 1, maxRssBytes: 1, recycleEveryMs: 0 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    for (let n = 0; n < 50; n++) await pool.run('sum', [row([n], 1)]);
+    expect(events.some(({ kind }) => kind === 'recycle')).toBe(false);
+  });
+
+  it('unloading gives the memory back', async () => {
+    const { pool } = await watched({ hosts: 1 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    await pool.load(await folder.write('heavy', heavyGraph(4096)));
+    await pool.run('heavy', [row([1])]);
+    const [full = 0] = pool.facts().rss;
+    await pool.unload('heavy');
+    await pool.run('sum', [row([1], 1)]);
+    expect(full - pool.facts().rss[0]!).toBeGreaterThan(40 * 2 ** 20);
+  });
+});
+
+describe('leaving', () => {
+  it('finishes what runs, refuses what waits, leaves no process', async () => {
+    const { pool, pids } = await watched({ hosts: 2 });
+    await pool.load(await folder.write('slow', slowGraph()));
+    const running = Array.from({ length: 4 }, () => pool.run('slow', [row([SECOND / 4])]));
+    const waiting = pool.run('slow', [row([1])]);
+    const refused = expect(waiting).rejects.toMatchObject({ code: 'shutting_down' });
+    await pool.close();
+    await refused;
+    for (const { scores } of await Promise.all(running)) expect([...scores]).toEqual([SECOND / 4]);
+    expect(pids().filter(alive)).toEqual([]);
+  });
+
+  it('kills what does not finish in time', async () => {
+    const { pool, pids } = await watched({ hosts: 1, graceMs: 200 });
+    await pool.load(await folder.write('slow', slowGraph()));
+    const lost = expect(pool.run('slow', [row([FOR_EVER])])).rejects.toMatchObject({ code: 'shutting_down' });
+    await pool.close();
+    await lost;
+    expect(pids().filter(alive)).toEqual([]);
+  });
+
+  it('hosts end with a parent that is killed -9', async () => {
+    const spec = await folder.write('sum', sumGraph());
+    const parent = startParent(join(import.meta.dirname, 'orphans.ts'), JSON.stringify(spec));
+    const [text] = (await once(parent.stdout!, 'data')) as [Buffer];
+    const pids = JSON.parse(text.toString()) as number[];
+    expect(pids.filter(alive)).toHaveLength(2);
+    parent.kill('SIGKILL');
+    await until(() => !pids.some(alive));
+  });
+});
+
+function startParent(file: string, argument: string): ChildProcess {
+  return spawn(process.execPath, [file, argument], { stdio: ['ignore', 'pipe', 'inherit'] });
+}

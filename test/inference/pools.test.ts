@@ -1,0 +1,7 @@
+import { createLocalPool } from '../../src/inference/local-pool.ts';
+import { createHostPool } from '../../src/inference/pool.ts';
+import { hostPoolContract } from '../contracts/host-pool.ts';
+
+hostPoolContract('the supervised pool, 1 host', () => createHostPool({ provider: 'cpu', hosts: 1, threads: 1 }));
+hostPoolContract('the supervised pool, 2 hosts', () => createHostPool({ provider: 'cpu', hosts: 2, threads: 1 }));
+hostPoolContract('the pool in process', () => createLocalPool({ threads: 1 }));
