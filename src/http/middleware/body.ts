@@ -71,19 +71,29 @@ function collect(req: Request, stream: Readable, { limitBytes, timeoutMs }: Body
   });
 }
 
+/** How long a client may go on sending a body that is refused already, in milliseconds. */
+const DISCARD_MS = 5000;
+
 /**
- * Lets the rest of a refused body run into nothing, so that the client can finish sending and read why. One that goes on beyond the time
- * limit is cut off.
+ * Lets the rest of a refused body run into nothing, and waits for its end: many clients read no answer before they have sent everything. One
+ * that goes on for too long gets its answer and loses its connection.
  */
-function discard(req: Request, stream: Readable, timeoutMs: number): void {
+async function discard(req: Request, res: Response, stream: Readable): Promise<void> {
   if (stream !== req) {
     req.unpipe();
     stream.destroy();
   }
-  if (req.complete) return;
-  req.resume();
-  const timer = setTimeout(() => req.destroy(), timeoutMs);
-  req.once('close', () => clearTimeout(timer));
+  // Who asks before sending (`Expect: 100-continue`) sends nothing now.
+  if (req.complete || req.destroyed || req.headers.expect !== undefined) return;
+  const finished = await new Promise<boolean>((resolve) => {
+    const timer = setTimeout(() => resolve(false), DISCARD_MS);
+    req.once('close', () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    req.resume();
+  });
+  if (!finished) res.set('connection', 'close');
 }
 
 async function readBody(req: Request, res: Response, limits: BodyLimits): Promise<Buffer> {
@@ -96,7 +106,7 @@ async function readBody(req: Request, res: Response, limits: BodyLimits): Promis
     return await collect(req, stream, limits);
   } catch (error) {
     if (error instanceof WinnowError && error.code === 'request_timeout') res.set('connection', 'close');
-    discard(req, stream, limits.timeoutMs);
+    else await discard(req, res, stream);
     throw error;
   }
 }
@@ -127,7 +137,7 @@ export function jsonBody(limits: BodyLimits, optional = false): RequestHandler {
     try {
       checkType(req);
     } catch (error) {
-      discard(req, req, limits.timeoutMs);
+      await discard(req, res, req);
       throw error;
     }
     req.body = parse(await readBody(req, res, limits));

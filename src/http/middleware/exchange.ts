@@ -69,7 +69,10 @@ export function exchange(telemetry: HttpTelemetry, readiness: Readiness): Reques
     if (span.context.state) res.set('tracestate', span.context.state);
     if (readiness.draining()) res.set('connection', 'close');
     res.once('close', () => {
-      if (!res.writableFinished) gone.abort();
+      if (!res.writableFinished) {
+        exchangeOf(res).code ??= 'client_closed';
+        gone.abort();
+      }
       report(telemetry, req, res);
     });
     next();

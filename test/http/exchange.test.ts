@@ -1,0 +1,247 @@
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Router } from 'express';
+import request from 'supertest';
+import { describe, expect, it } from 'vitest';
+import { WinnowError } from '../../src/errors.ts';
+import { createApp } from '../../src/http/app.ts';
+import { createServer } from '../../src/http/server.ts';
+import { fakeDeps } from './fakes.ts';
+
+const BODY = { query: 'q', texts: ['first passage', 'second passage'] };
+
+const post = (deps = fakeDeps(), headers: Record<string, string> = {}) =>
+  request(createApp(deps)).post('/rerank').set(headers).send(BODY);
+
+describe('request ids', () => {
+  it('come back as they came', async () => {
+    const deps = fakeDeps();
+    const { headers } = await post(deps, { 'x-request-id': 'abc-123' });
+    expect(headers['x-request-id']).toBe('abc-123');
+    expect(deps.reranker.requests[0]?.requestId).toBe('abc-123');
+    expect(deps.telemetry.events[0]?.requestId).toBe('abc-123');
+  });
+
+  it.each(['', 'a b', 'x'.repeat(129), '<script>', '"'])('that could break something are replaced: %j', async (id) => {
+    const { headers } = await post(fakeDeps(), id ? { 'x-request-id': id } : {});
+    expect(headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
+  });
+});
+
+describe('traces', () => {
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+
+  it('go on', async () => {
+    const { headers } = await post(fakeDeps(), { traceparent: `00-${trace}-00f067aa0ba902b7-01`, tracestate: 'a=1' });
+    expect(headers.traceparent).toMatch(new RegExp(`^00-${trace}-[0-9a-f]{16}-01$`));
+    expect(headers.traceparent).not.toContain('00f067aa0ba902b7');
+    expect(headers.tracestate).toBe('a=1');
+  });
+
+  it('begin where the caller has none, or a broken one', async () => {
+    for (const traceparent of ['', 'nonsense', `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`]) {
+      const { headers } = await post(fakeDeps(), traceparent ? { traceparent } : {});
+      expect(headers.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/);
+    }
+  });
+
+  it('hold the stages of a request', async () => {
+    const deps = fakeDeps();
+    const stages: string[] = [];
+    const ended: unknown[] = [];
+    const { startRequest } = deps.telemetry.tracing;
+    const tracing = {
+      startRequest: (...args: Parameters<typeof startRequest>) => ({
+        ...startRequest(...args),
+        stage: (name: string) => void stages.push(name),
+        end: (attributes: unknown) => void ended.push(attributes),
+      }),
+    };
+    await post(fakeDeps({ telemetry: { ...deps.telemetry, tracing } }));
+    expect(stages).toEqual(['tokenize', 'queue', 'infer']);
+    expect(ended).toEqual([expect.objectContaining({ 'http.route': '/rerank', 'winnow.model': 'tiny' })]);
+  });
+});
+
+describe('telemetry', () => {
+  it('is told of every request, without text', async () => {
+    const deps = fakeDeps();
+    const app = createApp(deps);
+    await request(app)
+      .post('/v2/rerank')
+      .set('x-winnow-lane', 'batch')
+      .send({ query: 'secret', documents: ['hidden'] });
+    await request(app).get('/health');
+    await request(app).get('/nowhere');
+    expect(deps.telemetry.events).toMatchObject([
+      {
+        method: 'POST',
+        route: '/v2/rerank',
+        dialect: 'cohere-v2',
+        lane: 'batch',
+        status: 200,
+        model: 'tiny',
+        version: '1',
+        passages: 1,
+        tokens: 10,
+        truncated: 0,
+        timings: { tokenizeMs: 1.4 },
+        key: 'anonymous',
+      },
+      { route: '/health', status: 200 },
+      { route: 'unmatched', status: 404, code: 'not_found' },
+    ]);
+    // A probe that succeeds is no news.
+    expect(deps.telemetry.lines.map(({ fields }) => fields.route)).toEqual(['/v2/rerank', 'unmatched']);
+    expect(JSON.stringify([deps.telemetry.lines, deps.telemetry.events])).not.toMatch(/secret|hidden/);
+  });
+});
+
+describe('a client that leaves', () => {
+  it('aborts its request', async () => {
+    const deps = fakeDeps();
+    const asked = Promise.withResolvers<AbortSignal>();
+    const left = Promise.withResolvers<void>();
+    deps.reranker.before = ({ signal }) => {
+      asked.resolve(signal!);
+      return new Promise((_resolve, reject) => {
+        signal?.addEventListener('abort', () => {
+          left.resolve();
+          reject(new WinnowError('client_closed'));
+        });
+      });
+    };
+    const server = createServer(createApp(deps), { headerTimeoutMs: 5000, bodyLimitBytes: 1e6 }).listen(0);
+    await once(server, 'listening');
+    const client = httpRequest({
+      port: (server.address() as AddressInfo).port,
+      path: '/rerank',
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+    });
+    client.on('error', () => {});
+    client.end(JSON.stringify(BODY));
+    const signal = await asked.promise;
+    expect(signal.aborted).toBe(false);
+    client.destroy();
+    await left.promise;
+    await new Promise((resolve) => server.close(resolve));
+    expect(deps.telemetry.events).toMatchObject([{ status: 499, code: 'client_closed' }]);
+  });
+});
+
+describe('browsers', () => {
+  it('get no leave by default', async () => {
+    const { headers } = await post(fakeDeps(), { origin: 'https://a.example' });
+    expect(headers).not.toHaveProperty('access-control-allow-origin');
+  });
+
+  it('from listed origins may call and read', async () => {
+    const deps = fakeDeps({ options: { corsOrigins: ['https://a.example'] } });
+    const { headers } = await post(deps, { origin: 'https://a.example' });
+    expect(headers['access-control-allow-origin']).toBe('https://a.example');
+    expect(headers.vary).toMatch(/origin/i);
+    expect(headers['access-control-expose-headers']).toContain('x-winnow-model');
+    expect((await post(deps, { origin: 'https://b.example' })).headers).not.toHaveProperty(
+      'access-control-allow-origin',
+    );
+  });
+
+  it('may ask first', async () => {
+    const deps = fakeDeps({ options: { corsOrigins: ['*'] } });
+    const answer = await request(createApp(deps))
+      .options('/rerank')
+      .set({ origin: 'https://a.example', 'access-control-request-method': 'POST' });
+    expect(answer.status).toBe(204);
+    expect(answer.headers['access-control-allow-methods']).toContain('POST');
+    expect(answer.headers['access-control-allow-headers']).toContain('authorization');
+  });
+
+  it('are told to trust nothing', async () => {
+    const { headers } = await post();
+    expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'x-frame-options': 'SAMEORIGIN' });
+    expect(headers['content-security-policy']).toContain("default-src 'self'");
+    expect(headers).not.toHaveProperty('x-powered-by');
+  });
+});
+
+describe('lanes and deadlines', () => {
+  it('come from headers, which win over the body', async () => {
+    const deps = fakeDeps();
+    const headers = { 'x-winnow-lane': 'batch', 'x-winnow-deadline-ms': '250' };
+    await request(createApp(deps))
+      .post('/rerank')
+      .set(headers)
+      .send({ ...BODY, timeout_ms: 9000 });
+    expect(deps.reranker.requests[0]).toMatchObject({ lane: 'batch', deadlineMs: 250 });
+  });
+
+  it('have defaults', async () => {
+    const deps = fakeDeps({ options: { requestTimeoutMs: 4321 } });
+    await post(deps);
+    expect(deps.reranker.requests[0]).toMatchObject({ lane: 'interactive', deadlineMs: 4321 });
+  });
+});
+
+describe('what experiments see', () => {
+  it('is who asks', async () => {
+    const deps = fakeDeps();
+    const headers = {
+      'x-winnow-unit': 'u',
+      'x-user-id': 'alice',
+      'x-session-id': 's',
+      cookie: 'secret=1',
+      'x-shop': 'de',
+    };
+    await request(createApp(deps))
+      .post('/rerank')
+      .set(headers)
+      .send({ ...BODY, user: 'bob' });
+    const { subject } = deps.reranker.requests[0]!;
+    expect(subject).toMatchObject({
+      unit: 'u',
+      user: 'alice',
+      session: 's',
+      key: 'anonymous',
+      headers: { 'x-shop': 'de' },
+    });
+    expect(subject?.headers).not.toHaveProperty('cookie');
+  });
+});
+
+describe('shutting down', () => {
+  it('closes connections with their answers', async () => {
+    const deps = fakeDeps({
+      readiness: { probe: async () => ({ ready: false, reason: 'shutting down' }), draining: () => true },
+    });
+    const app = createApp(deps);
+    const answer = await request(app).post('/rerank').send(BODY);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.connection).toBe('close');
+    const ready = await request(app).get('/health/ready');
+    expect(ready.status).toBe(503);
+    expect(ready.body).toEqual({ status: 'not ready', reason: 'shutting down' });
+    await request(app).get('/health/live').expect(200);
+  });
+});
+
+describe('extensions', () => {
+  it('stand behind the same keys and speak the same errors', async () => {
+    const router = Router();
+    router.post('/echo', (req, res) => void res.json(req.body));
+    router.get('/broken', () => {
+      throw new WinnowError('unknown_experiment', { known: 'none', got: 'x' });
+    });
+    const deps = fakeDeps({ extensions: [{ path: '/v1/experiments', access: 'admin', router }] });
+    const app = createApp(deps);
+    expect((await request(app).post('/v1/experiments/echo').send({ a: 1 })).body).toEqual({ a: 1 });
+    const broken = await request(app).get('/v1/experiments/broken');
+    expect(broken.status).toBe(404);
+    expect(broken.body.code).toBe('unknown_experiment');
+    await request(app).get('/v1/experiments/nowhere').expect(404);
+    const hash = Buffer.alloc(32);
+    const closed = createApp(fakeDeps({ ...deps, keys: [{ name: 'a', hash, scopes: ['rerank'] }] }));
+    await request(closed).post('/v1/experiments/echo').send({}).expect(401);
+  });
+});

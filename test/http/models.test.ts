@@ -1,0 +1,190 @@
+import request from 'supertest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { createApp } from '../../src/http/app.ts';
+import { type FakeDeps, fakeDeps } from './fakes.ts';
+
+let deps: FakeDeps;
+let app: ReturnType<typeof createApp>;
+beforeEach(() => {
+  deps = fakeDeps();
+  app = createApp(deps);
+});
+
+describe('GET /v1/models', () => {
+  it('lists versions with states and reasons', async () => {
+    const { body } = await request(app).get('/v1/models');
+    expect(body.object).toBe('list');
+    expect(body.data).toEqual([
+      {
+        id: 'tiny@1',
+        object: 'model',
+        created: 1_700_000_000,
+        owned_by: 'winnow',
+        name: 'tiny',
+        version: '1',
+        state: 'ready',
+        labels: ['stable'],
+        default: true,
+        variant: 'int8',
+        provider: 'cpu',
+        max_length: 512,
+        objective: 'binary-cross-entropy',
+        bytes: 24_000_000,
+        last_used: 1_700_000_000_000,
+      },
+      expect.objectContaining({ id: 'tiny@2', state: 'refused', reason: 'all scores are equal' }),
+      expect.objectContaining({ id: 'other@1', state: 'available', default: false }),
+    ]);
+  });
+
+  it('shows one model or version', async () => {
+    const model = await request(app).get('/v1/models/tiny');
+    expect(model.body.versions.map(({ id }: { id: string }) => id)).toEqual(['tiny@1', 'tiny@2']);
+    const version = await request(app).get('/v1/models/tiny@2');
+    expect(version.body.versions).toHaveLength(1);
+    const none = await request(app).get('/v1/models/none');
+    expect(none.status).toBe(404);
+    expect(none.body.message).toBe('expected one of tiny, other, got model none');
+    expect((await request(app).get('/v1/models/tiny@9')).body.code).toBe('unknown_version');
+  });
+});
+
+describe('labels', () => {
+  it('are set by name', async () => {
+    const answer = await request(app).put('/v1/models/tiny/labels/canary').send({ version: 2 });
+    expect(answer.body).toEqual({ name: 'tiny', label: 'canary', version: '2' });
+    expect(deps.registry.calls).toEqual(['label tiny canary 2']);
+  });
+
+  it.each([
+    ['/v1/models/tiny/labels/canary', {}, 422],
+    ['/v1/models/tiny/labels/canary', { version: [] }, 422],
+    ['/v1/models/tiny/labels/canary', { version: '9' }, 404],
+    ['/v1/models/none/labels/canary', { version: '1' }, 404],
+    ['/v1/models/tiny/labels/..%2Fx', { version: '1' }, 422],
+    ['/v1/models/tiny/labels/1', { version: '1' }, 422],
+  ])('%s with %j is %i', async (path, body, status) => {
+    expect((await request(app).put(path).send(body)).status).toBe(status);
+  });
+});
+
+describe("Triton's repository", () => {
+  it('lists, with and without a body', async () => {
+    const all = [
+      { name: 'tiny', version: '1', state: 'READY', reason: '' },
+      { name: 'tiny', version: '2', state: 'UNAVAILABLE', reason: 'all scores are equal' },
+      { name: 'other', version: '1', state: 'UNAVAILABLE', reason: 'available' },
+    ];
+    expect((await request(app).post('/v2/repository/index')).body).toEqual(all);
+    expect((await request(app).post('/v2/repository/index').send({ ready: true })).body).toEqual(all.slice(0, 1));
+  });
+
+  it('loads and unloads models and versions', async () => {
+    const loaded = await request(app).post('/v2/repository/models/other/load');
+    expect(loaded.body).toMatchObject({ name: 'other', versions: [{ id: 'other@1', state: 'ready' }] });
+    await request(app).post('/v2/repository/models/tiny@1/load').expect(200);
+    await request(app)
+      .post('/v2/repository/models/tiny/load')
+      .send({ parameters: { version: '2' } })
+      .expect(200);
+    const unloaded = await request(app).post('/v2/repository/models/tiny/unload').send({});
+    expect(unloaded.body.versions[0].state).toBe('unloaded');
+    expect(deps.registry.calls).toEqual(['load other@', 'load tiny@1', 'load tiny@2', 'unload tiny@']);
+    await request(app).post('/v2/repository/models/none/load').expect(404);
+    await request(app).post('/v2/repository/models/none/unload').expect(404);
+  });
+});
+
+describe('what the service is', () => {
+  it("is told in TEI's words", async () => {
+    const { body } = await request(app).get('/info');
+    expect(body).toMatchObject({
+      model_id: 'tiny',
+      model_sha: 'ab'.repeat(32),
+      model_version: '1',
+      model_dtype: 'int8',
+      served_model_name: 'tiny',
+      model_type: { reranker: { id2label: { 0: 'LABEL_0' }, label2id: { LABEL_0: 0 } } },
+      max_concurrent_requests: null,
+      max_input_length: 512,
+      max_batch_tokens: 4096,
+      max_batch_requests: 64,
+      max_client_batch_size: 10_000,
+      auto_truncate: true,
+      tokenization_workers: 2,
+      version: '0.1.0',
+      provider: 'cpu',
+      hosts: 2,
+    });
+    expect(deps.registry.calls).toEqual(['acquire tiny', 'release']);
+  });
+
+  it('does not load a model to answer', async () => {
+    await request(app).post('/v2/repository/models/tiny/unload');
+    deps.registry.calls.length = 0;
+    const { body } = await request(app).get('/info');
+    expect(body).toMatchObject({ model_id: 'tiny', model_sha: null, max_input_length: null });
+    expect(deps.registry.calls).toEqual([]);
+  });
+
+  it("is told in KServe's and Weaviate's words", async () => {
+    expect((await request(app).get('/v2')).body).toMatchObject({ name: 'winnow', version: '0.1.0' });
+    expect((await request(app).get('/v2/models/tiny')).body).toMatchObject({ name: 'tiny', versions: ['1', '2'] });
+    expect((await request(app).get('/v2/models/tiny/versions/2')).body.versions).toEqual(['2']);
+    expect((await request(app).get('/v2/models/tiny/ready')).body).toEqual({ name: 'tiny', ready: true });
+    const refused = await request(app).get('/v2/models/tiny/versions/2/ready');
+    expect([refused.status, refused.body.ready]).toEqual([503, false]);
+    expect((await request(app).get('/v2/models/none')).status).toBe(404);
+    expect((await request(app).get('/meta')).body).toEqual({
+      model: 'tiny',
+      model_version: '1',
+      max_length: 512,
+      version: '0.1.0',
+    });
+  });
+});
+
+describe('probes', () => {
+  const READY = ['/', '/health', '/ping', '/health/ready', '/.well-known/ready', '/v2/health/ready'];
+
+  it('answer by readiness', async () => {
+    for (const path of READY) expect((await request(app).get(path)).status, path).toBe(200);
+    const starting = createApp(
+      fakeDeps({ readiness: { probe: async () => ({ ready: false }), draining: () => false } }),
+    );
+    for (const path of READY) expect((await request(starting).get(path)).status, path).toBe(503);
+    for (const path of ['/health/live', '/.well-known/live', '/v2/health/live'])
+      expect((await request(starting).get(path)).status, path).toBe(path.startsWith('/.') ? 204 : 200);
+  });
+
+  it('take HEAD', async () => {
+    await request(app).head('/health').expect(200);
+  });
+});
+
+describe('/metrics', () => {
+  it('hands on what telemetry renders', async () => {
+    const { text, headers } = await request(app).get('/metrics');
+    expect(text).toBe('winnow_ready 1\n');
+    expect(headers['content-type']).toContain('version=0.0.4');
+  });
+});
+
+describe('the description', () => {
+  it('is there as YAML, JSON and a page', async () => {
+    const yaml = await request(app).get('/openapi.yaml').buffer(true);
+    expect(yaml.headers['content-type']).toContain('application/yaml');
+    const { body } = await request(app).get('/openapi.json');
+    expect(body.openapi).toBe('3.1.0');
+    const page = await request(app).get('/docs');
+    for (const path of Object.keys(body.paths)) expect(page.text).toContain(`<code>${path}</code>`);
+  });
+
+  it('needs no script and nothing from elsewhere', async () => {
+    const { text, headers } = await request(app).get('/docs');
+    expect(headers['content-security-policy']).toMatch(
+      /^default-src 'none'; style-src 'sha256-[^']+'; base-uri 'none'/,
+    );
+    expect(text).not.toMatch(/<script|https?:\/\//);
+  });
+});
