@@ -8,7 +8,10 @@ interface Entry {
 }
 
 /** One file a command. */
-const COMMANDS: Readonly<Record<string, Entry>> = {};
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  models: { summary: 'list, verify, label, import and pull models', load: () => import('./models.ts') },
+  measure: { summary: 'measure a run against judgements', load: () => import('./measure.ts') },
+};
 
 async function main(argv: readonly string[]): Promise<void> {
   const name = argv[2];

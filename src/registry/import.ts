@@ -1,52 +1,92 @@
 import { type AdmissionDeps, type Inspected, inspect, prove } from './admission.ts';
-import type { SelfTest } from './manifest.ts';
+import type { Manifest, SelfTest } from './manifest.ts';
 import { type Published, type PublishOptions, publish } from './publish.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE } from './self-test.ts';
-import { chooseGraph, readVersionFolder, sha256Of, verifyHashes } from './version-folder.ts';
+import { chooseGraph, sha256Of } from './version-folder.ts';
 
-const FIELD = { name: 'import', version: '0' } as const;
+type Pair = Pick<SelfTest['pairs'][number], 'query' | 'passage'>;
 
-async function inspectVariant(inspected: Inspected, variant: Inspected['graph']['variant']): Promise<Inspected> {
-  const graph = await chooseGraph(inspected.version, variant.name, 'cpu');
-  return { version: inspected.version, graph, sha256: await sha256Of(inspected.version, variant.file) };
+interface VariantScores {
+  readonly variant: string;
+  /** One score a pair. */
+  readonly scores: Float32Array;
 }
 
-/** Runs admission for one variant; with pairs to record, their scores come back. */
-async function proveVariant(
-  inspected: Inspected,
+async function inspectVariant(
+  { version }: Inspected,
+  variant: Inspected['graph']['variant'],
   deps: AdmissionDeps,
-  pairs: readonly { readonly query: string; readonly passage: string }[],
-): Promise<Float32Array> {
+): Promise<Inspected> {
+  const graph = await chooseGraph(version, variant.name, deps.pool.provider);
+  return { version, graph, sha256: await sha256Of(version, variant.file) };
+}
+
+async function proveVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {
   const { folder, maxLength } = inspected.version;
-  const key = `${FIELD.name}@${inspected.graph.variant.name}`;
-  await prove({ ...FIELD, key, folder }, inspected, deps);
-  const tokenizer = await deps.tokenizers.for(folder);
+  const variant = inspected.graph.variant.name;
+  const key = `${folder}@${variant}`;
+  await prove({ name: folder, version: variant, key, folder }, inspected, deps);
   try {
-    return await scorePairs({ pool: deps.pool, key, tokenizer, maxLength }, pairs);
+    const tokenizer = await deps.tokenizers.for(folder);
+    try {
+      return { variant, scores: await scorePairs({ pool: deps.pool, key, tokenizer, maxLength }, pairs) };
+    } finally {
+      await tokenizer.close();
+    }
   } finally {
-    await tokenizer.close();
     await deps.pool.unload(key);
   }
 }
 
 /**
- * Runs every variant of a folder through admission and records what it scores: the self-test a later admission compares with. A self-test
- * that is there already is held to, and kept.
+ * Runs a folder through full admission on the given hosts: every hash, and the model itself in every variant (or the one that
+ * `deps.variant` names). Nothing stays loaded.
+ * @param skip Relative paths that belong to other versions.
+ * @returns The scores of the manifest's self-test pairs, or of the built-in ones.
  * @throws WinnowError whatever admission refuses it for.
  */
-export async function recordSelfTest(folder: string, deps: AdmissionDeps): Promise<SelfTest> {
-  const first = await inspect({ folder }, { ...deps, variant: 'auto', provider: deps.pool.provider }, true);
-  const given = first.version.manifest?.selfTest;
-  const texts = given?.pairs ?? PROBE_PAIRS;
-  const pairs = texts.map(({ query, passage }) => ({ query, passage, scores: {} as Record<string, number> }));
-  for (const variant of first.version.variants) {
-    const scores = await proveVariant(await inspectVariant(first, variant), deps, texts);
-    pairs.forEach((pair, i) => {
-      pair.scores[variant.name] = scores[i]!;
-    });
-  }
-  const tolerance = Math.max(...first.version.variants.map((v) => TOLERANCE[v.name]!));
-  return given ?? { tolerance, pairs };
+export async function verifyFolder(
+  folder: string,
+  deps: AdmissionDeps,
+  skip: ReadonlySet<string> = new Set(),
+): Promise<{
+  readonly inspected: Inspected;
+  readonly pairs: readonly Pair[];
+  readonly results: readonly VariantScores[];
+}> {
+  const inspected = await inspect({ folder, skip }, { ...deps, provider: deps.pool.provider }, true);
+  const { manifest, variants } = inspected.version;
+  const pairs = manifest?.selfTest?.pairs ?? PROBE_PAIRS;
+  const isWanted = (name: string) => (deps.variant ?? 'auto') === 'auto' || deps.variant === name;
+  const results: VariantScores[] = [];
+  for (const variant of variants.filter((v) => isWanted(v.name)))
+    results.push(await proveVariant(await inspectVariant(inspected, variant, deps), deps, pairs));
+  return { inspected, pairs, results };
+}
+
+/**
+ * Runs every variant of a folder through admission and writes down what was found: how the model is to be served, and what it scores, so that
+ * a later admission can compare. What a manifest says already is held to, and kept.
+ * @throws WinnowError whatever admission refuses it for.
+ */
+export async function describeExport(folder: string, deps: AdmissionDeps): Promise<Partial<Manifest>> {
+  const { inspected, pairs, results } = await verifyFolder(folder, { ...deps, variant: 'auto' });
+  const { version, graph } = inspected;
+  const measured = {
+    tolerance: Math.max(...results.map(({ variant }) => TOLERANCE[variant]!)),
+    pairs: pairs.map(({ query, passage }, i) => ({
+      query,
+      passage,
+      scores: Object.fromEntries(results.map(({ variant, scores }) => [variant, scores[i]!])),
+    })),
+  };
+  return {
+    activation: version.activation,
+    maxLength: version.maxLength,
+    truncation: version.truncation,
+    reduction: graph.reduction,
+    selfTest: version.manifest?.selfTest ?? measured,
+  };
 }
 
 /**
@@ -60,11 +100,6 @@ export async function importFolder(
   deps: AdmissionDeps,
   options: PublishOptions = {},
 ): Promise<Published> {
-  const selfTest = await recordSelfTest(source, deps);
-  return publish(source, registryFolder, name, { ...options, manifest: { ...options.manifest, selfTest } });
-}
-
-/** Checks every hash of a folder without an engine. @throws WinnowError `invalid_manifest`, `unsafe_path`, `hash_mismatch`. */
-export async function verifyFiles(folder: string): Promise<void> {
-  await verifyHashes(await readVersionFolder(folder));
+  const described = await describeExport(source, deps);
+  return publish(source, registryFolder, name, { ...options, manifest: { ...options.manifest, ...described } });
 }

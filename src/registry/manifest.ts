@@ -37,6 +37,8 @@ export const manifestSchema = z.strictObject({
   format: z.literal(MANIFEST_FORMAT),
   description: z.string().max(10_000).optional(),
   license: z.string().max(1000).optional(),
+  /** Where it came from: a repository with its revision, a training run. */
+  source: z.string().max(1000).optional(),
   created: z.iso.datetime().optional(),
   activation: z.enum(['sigmoid', 'none']).optional(),
   maxLength: z.int().min(8).max(1_048_576).optional(),

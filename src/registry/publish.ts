@@ -39,7 +39,15 @@ async function checkSource(folder: string, limits: FolderLimits): Promise<Versio
 async function nextNumber(registryFolder: string, name: string): Promise<number> {
   const { models } = await readCatalog(registryFolder);
   const versions = models.find((m) => m.name === name)?.versions ?? [];
-  return Math.max(0, ...versions.map((v) => v.version).filter((v) => /^\d{1,15}$/.test(v)).map(Number)) + 1;
+  return (
+    Math.max(
+      0,
+      ...versions
+        .map((v) => v.version)
+        .filter((v) => /^\d{1,15}$/.test(v))
+        .map(Number),
+    ) + 1
+  );
 }
 
 /** Copies one file and flushes it, so that the rename of the folder never shows a file without its bytes. */

@@ -1,0 +1,150 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WinnowError } from '../errors.ts';
+import type { Progress } from '../progress.ts';
+
+export type Fetch = (url: string, init: { readonly headers: Record<string, string> }) => Promise<Response>;
+
+export interface DownloadOptions {
+  readonly fetch: Fetch;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Bytes the file may have. */
+  readonly maxBytes: number;
+  readonly startProgress: (label: string, total: number) => Progress;
+  /** Milliseconds before the second try; doubled each time. */
+  readonly retryMs?: number;
+}
+
+const ATTEMPTS = 4;
+
+/** Answers that mean "ask again", not "no". */
+const isPassing = (status: number) => status === 408 || status === 429 || status >= 500;
+
+const EXPECTED: Readonly<Record<number, string>> = {
+  401: 'a public repository that exists (or a token that may read it in HF_TOKEN)',
+  403: 'access to the repository (accept its terms, or a token that may read it in HF_TOKEN)',
+  404: 'a file that exists',
+};
+
+export function httpFault(url: string, status: number): WinnowError {
+  return new WinnowError('invalid_input', {
+    where: url,
+    expected: EXPECTED[status] ?? 'an answer of 200',
+    got: `HTTP ${status}`,
+  });
+}
+
+class Interrupted extends Error {}
+
+interface Part {
+  readonly path: string;
+  readonly tagPath: string;
+  readonly size: number;
+  readonly tag: string | undefined;
+}
+
+async function readPart(target: string): Promise<Part> {
+  const path = `${target}.part`;
+  const tagPath = `${path}.etag`;
+  const [facts, tag] = await Promise.all([
+    stat(path).catch(() => undefined),
+    readFile(tagPath, 'utf8').catch(() => undefined),
+  ]);
+  return { path, tagPath, size: tag === undefined ? 0 : (facts?.size ?? 0), tag };
+}
+
+/** Counts bytes for the progress bar and stops a body that grows beyond the limit. */
+function meter(from: number, url: string, options: DownloadOptions, progress: Progress): Transform {
+  let done = from;
+  return new Transform({
+    transform(chunk: Uint8Array, _encoding, pass) {
+      done += chunk.byteLength;
+      progress.update(done);
+      const got = 'more';
+      const expected = `at most ${options.maxBytes} bytes`;
+      if (done > options.maxBytes) pass(new WinnowError('invalid_input', { where: url, expected, got }));
+      else pass(null, chunk);
+    },
+  });
+}
+
+/** The whole file's size where the answer says it. */
+function totalSize(response: Response, from: number): number | undefined {
+  const length = response.headers.get('content-length');
+  return length === null || response.headers.has('content-encoding') ? undefined : from + Number(length);
+}
+
+async function receive(response: Response, url: string, part: Part, options: DownloadOptions): Promise<void> {
+  const from = response.status === 206 ? part.size : 0;
+  const tag = response.headers.get('etag');
+  if (tag === null) await rm(part.tagPath, { force: true });
+  else await writeFile(part.tagPath, tag);
+  const total = totalSize(response, from);
+  const label = decodeURIComponent(url.split('/').pop() ?? url);
+  const progress = options.startProgress(label, total ?? 0);
+  try {
+    await pipeline(
+      Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
+      meter(from, url, options, progress),
+      createWriteStream(part.path, { flags: from > 0 ? 'a' : 'w', flush: true }),
+    );
+  } catch (error) {
+    throw error instanceof WinnowError ? error : new Interrupted((error as Error).message, { cause: error });
+  } finally {
+    progress.stop();
+  }
+  const { size } = await stat(part.path);
+  if (total !== undefined && size !== total) throw new Interrupted(`${total} bytes were announced, ${size} came`);
+}
+
+/** @returns The answer's headers; undefined where the server says that there is no such file. */
+async function attempt(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
+  const part = await readPart(target);
+  const resume = part.size > 0 && part.tag !== undefined;
+  const range = resume ? { range: `bytes=${part.size}-`, 'if-range': part.tag! } : {};
+  let response: Response;
+  try {
+    response = await options.fetch(url, { headers: { ...options.headers, ...range } });
+  } catch (error) {
+    throw new Interrupted(String((error as Error).cause ?? error), { cause: error });
+  }
+  if (response.status === 200 || response.status === 206) {
+    await receive(response, url, part, options);
+    await rename(part.path, target);
+    await rm(part.tagPath, { force: true });
+    return response.headers;
+  }
+  await response.body?.cancel();
+  if (response.status === 404) return undefined;
+  if (response.status === 416) await rm(part.path, { force: true });
+  else if (!isPassing(response.status)) throw httpFault(url, response.status);
+  throw new Interrupted(`HTTP ${response.status}`);
+}
+
+/**
+ * Downloads one file to `target`. What came before an interruption is kept in `target.part` and gone on with (by `Range` and the entity
+ * tag), within this call and by a later one.
+ * @returns The answer's headers; undefined where there is no such file (404).
+ * @throws WinnowError `invalid_input` naming the URL and what came instead.
+ */
+export async function download(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
+  await mkdir(dirname(target), { recursive: true });
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt(url, target, options);
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      if (tries === ATTEMPTS)
+        throw new WinnowError(
+          'invalid_input',
+          { where: url, expected: 'the whole file', got: `${error.message} (${ATTEMPTS} tries; run again to go on)` },
+          { cause: error },
+        );
+      await sleep((options.retryMs ?? 500) * 2 ** (tries - 1));
+    }
+  }
+}

@@ -1,0 +1,220 @@
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import { startProgress } from '../progress.ts';
+import type { AdmissionDeps } from './admission.ts';
+import { type DownloadOptions, download, httpFault } from './download.ts';
+import { DEFAULT_LIMITS } from './folder-files.ts';
+import { importFolder } from './import.ts';
+import { excerpt, isName, isSafePath } from './names.ts';
+import { scanOnnx } from './onnx-scan.ts';
+import type { Published } from './publish.ts';
+import type { Variant } from './variants.ts';
+
+export interface PullOptions {
+  /** Branch, tag or commit; `main` by default. */
+  readonly revision?: string;
+  /** Which ONNX file: `auto` takes fp32, else what there is; `all` takes every variant. */
+  readonly variant?: 'auto' | 'all' | Variant['name'];
+  /** Name in the registry; the repository's without its owner by default. */
+  readonly name?: string;
+  readonly label?: string | undefined;
+  /** Another server laid out like the hub. */
+  readonly endpoint?: string;
+  readonly maxBytes?: number;
+  readonly startProgress?: DownloadOptions['startProgress'];
+  readonly retryMs?: number;
+}
+
+interface Repository {
+  readonly id: string;
+  readonly revision: string;
+  readonly endpoint: string;
+  readonly staging: string;
+  readonly download: DownloadOptions;
+}
+
+const HUB = 'https://huggingface.co';
+const HUB_HOSTS = new Set(['huggingface.co', 'hf.co']);
+
+/** What the hub client of transformers.js calls a file's number format → file and variant, better ones first. */
+const FORMATS: readonly (readonly [dtype: string, file: string, variant: Variant['name']])[] = [
+  ['fp32', 'onnx/model.onnx', 'fp32'],
+  ['fp16', 'onnx/model_fp16.onnx', 'fp16'],
+  ['int8', 'onnx/model_int8.onnx', 'int8'],
+  ['q8', 'onnx/model_quantized.onnx', 'int8'],
+  ['uint8', 'onnx/model_uint8.onnx', 'int8'],
+];
+
+const SMALL_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'spm.model',
+  'README.md',
+  'LICENSE',
+];
+
+function urlOf({ endpoint, id, revision }: Repository, file: string): string {
+  const path = file.split('/').map(encodeURIComponent).join('/');
+  return `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${path}`;
+}
+
+/** Fetches a file into the staging folder unless an earlier try left it there whole. @returns false where there is none. */
+async function fetchFile(repository: Repository, file: string): Promise<boolean> {
+  const target = join(repository.staging, file);
+  if ((await stat(target).catch(() => undefined))?.isFile()) return true;
+  return (await download(urlOf(repository, file), target, repository.download)) !== undefined;
+}
+
+/**
+ * Asks the hub client of transformers.js which number formats the repository has below `onnx/`; it also finds out whether the repository can
+ * be read at all. (The client hands out configs, tokenizers and sessions, but no plain files: those are fetched beside it.)
+ */
+async function availableFormats({ id, revision, endpoint, staging }: Repository): Promise<readonly string[]> {
+  const { AutoConfig, env, ModelFileNotFoundError, ModelRegistry } = await import('@huggingface/transformers');
+  const before = { remoteHost: env.remoteHost, allowLocalModels: env.allowLocalModels };
+  Object.assign(env, { remoteHost: `${endpoint}/`, allowLocalModels: false });
+  const where = { revision, cache_dir: join(staging, '.hub') };
+  try {
+    const config = await AutoConfig.from_pretrained(id, where);
+    return await ModelRegistry.get_available_dtypes(id, { ...where, config });
+  } catch (error) {
+    const url = `${endpoint}/${id}/resolve/${revision}/config.json`;
+    if (error instanceof ModelFileNotFoundError && error.status) throw httpFault(url, error.status);
+    const got = String((error as Error).cause ?? (error as Error).message);
+    throw new WinnowError('invalid_input', { where: url, expected: 'an answer of the hub', got }, { cause: error });
+  } finally {
+    Object.assign(env, before);
+    await rm(join(staging, '.hub'), { recursive: true, force: true });
+  }
+}
+
+/** The ONNX files to fetch. @throws WinnowError `invalid_input` where the repository has none that fits. */
+function wantedFiles(
+  formats: readonly string[],
+  variant: NonNullable<PullOptions['variant']>,
+  id: string,
+): readonly string[] {
+  const there = FORMATS.filter(([dtype]) => formats.includes(dtype));
+  const unique = there.filter(([, , name], i) => there.findIndex((other) => other[2] === name) === i);
+  const wanted =
+    variant === 'auto' ? unique.slice(0, 1) : unique.filter(([, , name]) => variant === 'all' || name === variant);
+  if (wanted.length > 0) return wanted.map(([, file]) => file);
+  if (unique.length === 0 && (variant === 'auto' || variant === 'fp32')) return ['model.onnx'];
+  throw new WinnowError('invalid_input', {
+    where: id,
+    expected: `variant ${variant}`,
+    got: unique.map(([, , name]) => name).join(', ') || 'a repository without ONNX files below onnx/',
+  });
+}
+
+async function fetchGraph(repository: Repository, file: string): Promise<void> {
+  if (!(await fetchFile(repository, file)))
+    throw new WinnowError('invalid_input', {
+      where: repository.id,
+      expected: 'an ONNX file (onnx/model.onnx, its variants, or model.onnx)',
+      got: 'none; export the model first (optimum-cli export onnx --task text-classification)',
+    });
+  const { external } = await scanOnnx(join(repository.staging, file), file);
+  for (const { location } of external) {
+    if (!isSafePath(location))
+      throw new WinnowError('unsafe_path', { file, got: `external data at "${excerpt(location)}"` });
+    const data = posix.join(posix.dirname(file), location);
+    if (!(await fetchFile(repository, data))) throw httpFault(urlOf(repository, data), 404);
+  }
+}
+
+/**
+ * Fetches config.json anew, and with it learns which commit the revision means now. What an earlier try left of another commit is thrown
+ * away: files of two commits do not make a model.
+ * @returns The commit, where the server tells.
+ */
+async function pinCommit(repository: Repository): Promise<string | undefined> {
+  const { staging } = repository;
+  const url = urlOf(repository, 'config.json');
+  const fresh = join(staging, '.config.json');
+  const headers = await download(url, fresh, repository.download);
+  if (!headers) throw httpFault(url, 404);
+  const commit = headers.get('x-repo-commit') ?? undefined;
+  const before = await readFile(join(staging, '.commit'), 'utf8').catch(() => undefined);
+  const config = await readFile(fresh);
+  if (before !== commit) await rm(staging, { recursive: true, force: true });
+  await mkdir(staging, { recursive: true });
+  await writeFile(join(staging, 'config.json'), config);
+  if (commit !== undefined) await writeFile(join(staging, '.commit'), commit);
+  return commit;
+}
+
+async function fetchAll(
+  repository: Repository,
+  variant: NonNullable<PullOptions['variant']>,
+): Promise<string | undefined> {
+  const files = wantedFiles(await availableFormats(repository), variant, repository.id);
+  const commit = await pinCommit(repository);
+  for (const file of SMALL_FILES) await fetchFile(repository, file);
+  for (const file of files) await fetchGraph(repository, file);
+  return commit;
+}
+
+/** The token goes to the hub alone, as the hub client does it: a mirror must not learn it. */
+function headersFor(endpoint: string, env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const token = env.HF_TOKEN ?? env.HF_ACCESS_TOKEN;
+  return token && HUB_HOSTS.has(new URL(endpoint).hostname) ? { authorization: `Bearer ${token}` } : {};
+}
+
+function open(id: string, registryFolder: string, options: PullOptions): Repository {
+  const parts = id.split('/');
+  if (parts.length > 2 || !parts.every(isName) || id.includes('--'))
+    throw new WinnowError('invalid_field', { expected: 'ORGANISATION/MODEL', got: excerpt(id), field: 'repository' });
+  const { revision = 'main', endpoint = process.env.HF_ENDPOINT ?? HUB } = options;
+  if (!isSafePath(revision))
+    throw new WinnowError('invalid_field', {
+      expected: 'a branch, tag or commit',
+      got: excerpt(revision),
+      field: 'revision',
+    });
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
+    throw new WinnowError('invalid_field', { expected: 'an http(s) URL', got: excerpt(endpoint), field: 'endpoint' });
+  const host = endpoint.replace(/\/+$/, '');
+  return {
+    id,
+    revision,
+    endpoint: host,
+    staging: join(registryFolder, `.pull-${parts.join('--')}@${encodeURIComponent(revision)}`),
+    download: {
+      fetch: (url, init) => fetch(url, init),
+      headers: headersFor(host, process.env),
+      maxBytes: options.maxBytes ?? DEFAULT_LIMITS.maxBytes,
+      startProgress: options.startProgress ?? startProgress,
+      ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
+    },
+  };
+}
+
+/**
+ * Downloads a model from the Hugging Face hub (or a server laid out like it) into a hidden folder of the registry, then imports it: full
+ * admission, self-test pairs, hashes, next version. A download that broke off is gone on with by the next call.
+ * @throws WinnowError `invalid_input` naming the URL and what came instead; whatever admission refuses the model for.
+ */
+export async function pull(
+  id: string,
+  registryFolder: string,
+  deps: AdmissionDeps,
+  options: PullOptions = {},
+): Promise<Published> {
+  const repository = open(id, registryFolder, options);
+  await mkdir(repository.staging, { recursive: true });
+  const commit = await fetchAll(repository, options.variant ?? 'auto');
+  try {
+    const name = options.name ?? id.split('/').pop()!;
+    const manifest = { source: `${repository.endpoint}/${id}@${commit ?? repository.revision}` };
+    return await importFolder(repository.staging, registryFolder, name, deps, { label: options.label, manifest });
+  } finally {
+    await rm(repository.staging, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,52 @@
+import { readCatalog, type VersionOnDisk } from './catalog.ts';
+import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import type { Activation } from './types.ts';
+import { readVersionFolder } from './version-folder.ts';
+
+/** One version of a registry folder as its files tell, without an engine. */
+export interface SurveyRow {
+  readonly name: string;
+  readonly version: string;
+  readonly labels: readonly string[];
+  readonly folder: string;
+  /** What a reading of its files found wrong; the fields below are absent then. */
+  readonly fault?: string;
+  readonly variants?: readonly string[];
+  readonly maxLength?: number;
+  readonly activation?: Activation;
+  readonly objective?: string | undefined;
+  readonly bytes?: number;
+  /** Whether a manifest with hashes is there. */
+  readonly hashed?: boolean;
+}
+
+async function facts(disk: VersionOnDisk, limits: FolderLimits) {
+  try {
+    const version = await readVersionFolder(disk.folder, limits, disk.skip);
+    return {
+      variants: version.variants.map((v) => v.name),
+      maxLength: version.maxLength,
+      activation: version.activation,
+      objective: version.objective,
+      bytes: version.bytes,
+      hashed: version.manifest?.files !== undefined,
+    };
+  } catch (error) {
+    return { fault: (error as Error).message };
+  }
+}
+
+/** Every version of a registry folder, newest first within a model. @throws WinnowError `invalid_input` without a folder. */
+export async function surveyRegistry(
+  folder: string,
+  limits: FolderLimits = DEFAULT_LIMITS,
+): Promise<readonly SurveyRow[]> {
+  const { models } = await readCatalog(folder, limits);
+  const rows: SurveyRow[] = [];
+  for (const { name, versions, labels } of models)
+    for (const disk of versions) {
+      const pointing = [...(labels ?? [])].filter(([, version]) => version === disk.version).map(([label]) => label);
+      rows.push({ name, version: disk.version, labels: pointing, folder: disk.folder, ...(await facts(disk, limits)) });
+    }
+  return rows;
+}
