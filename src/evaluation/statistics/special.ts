@@ -9,12 +9,12 @@ const STEPS = 20_000;
 
 /** ln Γ(x) for x > 0: Stirling's series (DLMF 5.11.1) at x ≥ 15, reached by the recurrence. */
 export function lnGamma(x: number): number {
-  let shift = 0;
+  let product = 1;
   let y = x;
-  for (; y < 15; y++) shift += Math.log(y);
+  for (; y < 15; y++) product *= y;
   const r = 1 / (y * y);
   const series = (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r * (1 / 1680 - r * (1 / 1188 - (r * 691) / 360360))))) / y;
-  return (y - 0.5) * Math.log(y) - y + 0.5 * Math.log(2 * Math.PI) + series - shift;
+  return (y - 0.5) * Math.log(y) - y + 0.5 * Math.log(2 * Math.PI) + series - Math.log(product);
 }
 
 /** Lentz's method (modified by Thompson and Barnett) for b0 + a1/(b1 + a2/(b2 + …)); `term(i)` gives [a_i, b_i] from i = 1. */

@@ -1,0 +1,63 @@
+import { describe, WinnowError } from '../../errors.ts';
+import { type Dataset, type DatasetFormat, type DatasetSpec, rulesOf } from './dataset.ts';
+import { beir } from './datasets/beir.ts';
+import { cranfield } from './datasets/cranfield.ts';
+import { inside, lookAt, nameOf, type Place } from './datasets/folder.ts';
+import type { Loader } from './datasets/loader.ts';
+import { lotte } from './datasets/lotte.ts';
+import { msmarco } from './datasets/msmarco.ts';
+import { rankLlm } from './datasets/rank-llm.ts';
+import { squad } from './datasets/squad.ts';
+import { trec } from './datasets/trec.ts';
+import { wikiqa } from './datasets/wikiqa.ts';
+import { readRun } from './run.ts';
+
+/** Layouts in the order they are tried: the more particular ones first. */
+const LOADERS: Readonly<Record<DatasetFormat, Loader>> = {
+  beir,
+  lotte,
+  msmarco,
+  cranfield,
+  wikiqa,
+  squad,
+  'rank-llm': rankLlm,
+  trec,
+};
+
+function detect(place: Place): DatasetFormat {
+  for (const [format, loader] of Object.entries(LOADERS)) if (loader.detect(place)) return format as DatasetFormat;
+  const shapes = Object.values(LOADERS).map((loader) => `\n  ${loader.shape}`);
+  throw new WinnowError('invalid_input', {
+    where: place.path,
+    expected: `one of these layouts:${shapes.join('')}\n`,
+    got: place.isFile ? 'another file' : `a folder with ${place.files.slice(0, 12).join(', ') || 'nothing'}`,
+  });
+}
+
+function formatOf(place: Place, given: string | undefined): DatasetFormat {
+  if (given === undefined) return detect(place);
+  if (Object.hasOwn(LOADERS, given)) return given as DatasetFormat;
+  throw new WinnowError('invalid_input', {
+    where: place.path,
+    expected: `format to be one of ${Object.keys(LOADERS).join(', ')}`,
+    got: describe(given),
+  });
+}
+
+/**
+ * Loads a test collection from a path or a specification. The layout is found out from the files; the rules of the set (least relevant
+ * grade, self-hits, usual measures) from its name, which is the folder's or file's unless the specification gives one.
+ *
+ * @throws WinnowError `invalid_input` that names the file (and line), what was expected and what was found.
+ */
+export async function loadDataset(spec: string | DatasetSpec): Promise<Dataset> {
+  const given: DatasetSpec = typeof spec === 'string' ? { path: spec } : spec;
+  const place = await lookAt(given.path);
+  const format = formatOf(place, given.format);
+  const loaded = await LOADERS[format].load(place, given);
+  const name = given.name ?? nameOf(place);
+  const file = given.candidates;
+  const candidates =
+    file === undefined || loaded.candidates !== undefined ? loaded.candidates : await readRun(inside(place, file));
+  return { ...loaded, ...rulesOf(name, given), name, format, candidates };
+}

@@ -1,0 +1,29 @@
+import { createEvaluator, type Evaluation } from '../measures/evaluation.ts';
+import type { Measure } from '../measures/measure.ts';
+import { readQrels } from './qrels.ts';
+import { readRun, scanRun } from './run.ts';
+import type { ScanOptions } from './run-scanner.ts';
+
+export interface MeasureFilesOptions extends ScanOptions {
+  /** A run that `RBO` compares with. */
+  readonly reference?: string | undefined;
+}
+
+/** Rankings of the judged queries of a reference run. */
+async function referenceOf(path: string, options: ScanOptions): Promise<Map<string, readonly string[]>> {
+  return new Map(Array.from(await readRun(path, options), ([qid, { docids }]) => [qid, docids]));
+}
+
+/** Measures a run file against a qrels file in one pass over the run, in the memory of one query. */
+export async function measureFiles(
+  qrelsPath: string,
+  runPath: string,
+  measures: readonly Measure[],
+  options: MeasureFilesOptions = {},
+): Promise<Evaluation> {
+  const qrels = await readQrels(qrelsPath);
+  const reference = options.reference === undefined ? undefined : await referenceOf(options.reference, options);
+  const evaluator = createEvaluator(qrels, measures, { reference });
+  await scanRun(runPath, (qid, hits) => evaluator.query(qid, hits), options);
+  return evaluator.finish();
+}

@@ -1,0 +1,90 @@
+import { stat } from 'node:fs/promises';
+import { WinnowError } from '../../errors.ts';
+import { at, badLine, scanLines } from './bytes.ts';
+import { isJsonLines, scanJsonLines, textField } from './json.ts';
+import { indexPassages } from './passage-index.ts';
+import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
+
+/** Files larger than this stay on disk behind an index. */
+const IN_MEMORY = 64 * 2 ** 20;
+
+/** A store over texts in memory; `source` is named in errors. */
+export function memoryPassages(texts: ReadonlyMap<string, string>, source: string): PassageStore {
+  return {
+    size: texts.size,
+    async texts(ids) {
+      return ids.map((id) => {
+        const text = texts.get(id);
+        if (text === undefined) throw missingPassage(source, id);
+        return text;
+      });
+    },
+    async *entries() {
+      for (const [id, text] of texts) yield { id, text };
+    },
+    async close() {},
+  };
+}
+
+const FIRST_TAB = /^([^\t]+)\t(.*)$/s;
+
+/** `id <tab> text`, or `id <tab> url <tab> title <tab> body` (MS MARCO documents). */
+const parseTsv: PassageParser = (line, where) => {
+  const match = FIRST_TAB.exec(line);
+  if (match === null)
+    throw new WinnowError('invalid_input', {
+      where,
+      expected: 'id and text with a tab between',
+      got: `"${line.slice(0, 40)}"`,
+    });
+  return { id: match[1]!, text: match[2]! };
+};
+
+const idField = (value: object): string => ['_id', 'id', 'docid', 'pid'].find((field) => field in value) ?? '_id';
+
+/** BEIR's `{_id, title, text}` and its relatives; title and text are joined by a space. */
+export function passageOf(value: Readonly<Record<string, unknown>>, where: string): Passage {
+  const text = textField(value, 'text' in value ? 'text' : 'contents' in value ? 'contents' : 'text', where);
+  const title = typeof value.title === 'string' ? value.title.trim() : '';
+  return { id: textField(value, idField(value), where), text: title === '' ? text : `${title} ${text}` };
+}
+
+const parseJsonLine: PassageParser = (line, where) => {
+  try {
+    return passageOf(JSON.parse(line), where);
+  } catch (error) {
+    if (error instanceof WinnowError) throw error;
+    throw new WinnowError('invalid_input', { where, expected: 'a JSON object', got: (error as Error).message });
+  }
+};
+
+const parserOf = (path: string): PassageParser => (isJsonLines(path) ? parseJsonLine : parseTsv);
+
+async function readToMemory(path: string): Promise<PassageStore> {
+  const texts = new Map<string, string>();
+  const add = ({ id, text }: Passage, line: number): void => {
+    if (texts.has(id)) throw badLine(path, line, 'each passage once', `${id} again`);
+    texts.set(id, text);
+  };
+  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => add(passageOf(value, at(path, line)), line));
+  else
+    await scanLines(path, (buffer, start, end, line) => {
+      if (end > start) add(parseTsv(buffer.toString('utf8', start, end), at(path, line)), line);
+    });
+  return memoryPassages(texts, path);
+}
+
+/**
+ * Opens a collection of one passage a line (`.jsonl` as BEIR writes it, else `id <tab> text`). Up to 64 MiB, or packed, it is read into
+ * memory; a larger file stays on disk, and about 30 bytes a passage remember where each one starts.
+ *
+ * @throws WinnowError `invalid_input` with file and line: a line that does not parse, an id that comes twice.
+ */
+export async function openPassages(path: string, options: { inMemory?: number } = {}): Promise<PassageStore> {
+  const size = await stat(path).then(
+    (s) => s.size,
+    () => 0,
+  );
+  if (path.endsWith('.gz') || size <= (options.inMemory ?? IN_MEMORY)) return readToMemory(path);
+  return indexPassages(path, parserOf(path));
+}

@@ -1,0 +1,111 @@
+import { describe, WinnowError } from '../../errors.ts';
+import type { Qrels } from '../measures/ranked.ts';
+import { badLine, scanLines } from './bytes.ts';
+import { parseNumber, splitFields } from './fields.ts';
+import { isJson, isObject, readJsonFile } from './json.ts';
+import { writeLines } from './write.ts';
+
+export type MutableQrels = Map<string, Map<string, number>>;
+
+/** Adds a judgement; `false` where the pair is already judged. */
+export function addJudgement(qrels: MutableQrels, qid: string, docid: string, grade: number): boolean {
+  let judgements = qrels.get(qid);
+  if (judgements === undefined) {
+    judgements = new Map();
+    qrels.set(qid, judgements);
+  }
+  if (judgements.has(docid)) return false;
+  judgements.set(docid, grade);
+  return true;
+}
+
+/** Columns of docid and grade (the query comes first). */
+interface Layout {
+  readonly fields: string;
+  readonly count: number;
+  readonly docid: number;
+  readonly grade: number;
+}
+
+const TREC: Layout = { fields: '4 fields (qid iter docno rel)', count: 4, docid: 2, grade: 3 };
+const BEIR: Layout = { fields: '3 fields (query-id corpus-id score)', count: 3, docid: 1, grade: 2 };
+
+const isBeirHeader = (fields: readonly string[]): boolean =>
+  fields.length === 3 && /^(query[-_]id|qid)$/i.test(fields[0]!) && !/^-?\d+$/.test(fields[2]!);
+
+/** Puts lines into `qrels`, turning grades by `grade` on the way. */
+class QrelsReader {
+  readonly qrels: MutableQrels = new Map();
+  readonly #spans = new Int32Array(8);
+  readonly #path: string;
+  #layout: Layout = TREC;
+  #first = true;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  line(buffer: Buffer, start: number, end: number, line: number): void {
+    const spans = this.#spans;
+    const count = splitFields(buffer, start, end, spans);
+    if (count === 0 || buffer[spans[0]!] === 35) return;
+    const field = (i: number): string => buffer.toString('utf8', spans[2 * i]!, spans[2 * i + 1]!);
+    if (this.#first) {
+      this.#first = false;
+      if (isBeirHeader(Array.from({ length: Math.min(count, 4) }, (_, i) => field(i)))) {
+        this.#layout = BEIR;
+        return;
+      }
+    }
+    const layout = this.#layout;
+    if (count !== layout.count) throw badLine(this.#path, line, layout.fields, count > 4 ? 'more' : `${count}`);
+    const grade = parseNumber(buffer, spans[2 * layout.grade]!, spans[2 * layout.grade + 1]!);
+    if (!Number.isSafeInteger(grade))
+      throw badLine(this.#path, line, 'a whole number as grade', `"${field(layout.grade)}"`);
+    if (!addJudgement(this.qrels, field(0), field(layout.docid), grade))
+      throw badLine(this.#path, line, `each document once for query ${field(0)}`, `${field(layout.docid)} again`);
+  }
+}
+
+function fromJson(path: string, value: unknown): MutableQrels {
+  if (!isObject(value))
+    throw new WinnowError('invalid_input', { where: path, expected: '{qid: {docid: grade}}', got: describe(value) });
+  const qrels: MutableQrels = new Map();
+  for (const [qid, docs] of Object.entries(value))
+    for (const [docid, grade] of Object.entries(isObject(docs) ? docs : { '?': docs })) {
+      if (!Number.isSafeInteger(grade))
+        throw new WinnowError('invalid_input', {
+          where: `${path}, query ${qid}`,
+          expected: 'a whole number as grade',
+          got: describe(grade),
+        });
+      addJudgement(qrels, qid, docid, grade as number);
+    }
+  return qrels;
+}
+
+/**
+ * Reads judgements: TREC or MS MARCO (`qid iter docno rel`, any white space, `#` comments), BEIR (`query-id corpus-id score` under that
+ * header), or JSON `{qid: {docid: grade}}`; packed or not.
+ *
+ * @throws WinnowError `invalid_input` with file and line: a wrong number of fields, a grade that is no whole number, a pair twice.
+ */
+export async function readQrels(path: string): Promise<Qrels> {
+  if (isJson(path)) return fromJson(path, await readJsonFile(path));
+  const reader = new QrelsReader(path);
+  await scanLines(path, (buffer, start, end, line) => reader.line(buffer, start, end, line));
+  return reader.qrels;
+}
+
+export type QrelsFormat = 'trec' | 'beir';
+
+function* qrelsLines(qrels: Qrels, format: QrelsFormat): Generator<string> {
+  if (format === 'beir') yield 'query-id\tcorpus-id\tscore';
+  for (const [qid, judgements] of qrels)
+    for (const [docid, grade] of judgements)
+      yield format === 'beir' ? `${qid}\t${docid}\t${grade}` : `${qid} 0 ${docid} ${grade}`;
+}
+
+export async function writeQrels(path: string, qrels: Qrels, format: QrelsFormat = 'trec'): Promise<void> {
+  await writeLines(path, qrelsLines(qrels, format));
+}

@@ -1,0 +1,75 @@
+import { WinnowError } from '../../errors.ts';
+import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
+import { HitList } from '../measures/hits.ts';
+import { isJson, isJsonLines, isObject, readJsonFile } from './json.ts';
+import { readRankLlm } from './rank-llm.ts';
+import { type RunVisitor, type ScanOptions, scanRunLines } from './run-scanner.ts';
+import { writeLines } from './write.ts';
+
+/** `{qid: {docid: score}}`, as pytrec_eval and ranx keep runs. */
+function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>): Run {
+  const run = new Map<string, ScoredDocs>();
+  for (const [qid, docs] of Object.entries(value)) {
+    const entries = isObject(docs) ? Object.entries(docs) : [];
+    const wrong = entries.find(([, score]) => typeof score !== 'number');
+    if (!isObject(docs) || wrong !== undefined)
+      throw new WinnowError('invalid_input', {
+        where: `${path}, query ${qid}`,
+        expected: '{docid: score}',
+        got: String(wrong ?? typeof docs),
+      });
+    run.set(qid, {
+      docids: entries.map(([id]) => id),
+      scores: Float64Array.from(entries, ([, score]) => score as number),
+    });
+  }
+  return run;
+}
+
+async function readJsonRun(path: string): Promise<Run> {
+  if (isJsonLines(path)) return (await readRankLlm(path)).run;
+  const value = await readJsonFile(path);
+  return isObject(value) ? fromNestedJson(path, value) : (await readRankLlm(path)).run;
+}
+
+/**
+ * Reads a run query by query, whatever its format: TREC, MS MARCO (`qid pid rank`), rank_llm JSON or JSON lines, `{qid: {docid:
+ * score}}`; packed or not; `-` is standard input (lines only).
+ */
+export async function scanRun(path: string, visit: RunVisitor, options: ScanOptions = {}): Promise<void> {
+  if (!isJson(path) && !isJsonLines(path)) return scanRunLines(path, visit, options);
+  const hits = new HitList();
+  const round = options.precision === 'single' ? Math.fround : (score: number): number => score;
+  for (const [qid, { docids, scores }] of await readJsonRun(path)) {
+    fillHits(hits, qid, { docids, scores: Array.from(scores, round) });
+    visit(qid, hits);
+  }
+}
+
+/** A whole run in memory, each list in trec_eval's order and cut to `top` documents. */
+export async function readRun(path: string, options: ScanOptions & { readonly top?: number } = {}): Promise<Run> {
+  const run = new Map<string, ScoredDocs>();
+  const visit: RunVisitor = (qid, hits) => {
+    const order = hits.order().subarray(0, options.top);
+    run.set(qid, {
+      docids: Array.from(order, (index) => hits.docid(index)),
+      scores: Float64Array.from(order, (index) => hits.score(index)),
+    });
+  };
+  await scanRun(path, visit, options);
+  return run;
+}
+
+function* runLines(run: Run, tag: string): Generator<string> {
+  const hits = new HitList();
+  for (const [qid, docs] of run) {
+    fillHits(hits, qid, docs);
+    let rank = 0;
+    for (const index of hits.order()) yield `${qid} Q0 ${hits.docid(index)} ${++rank} ${hits.score(index)} ${tag}`;
+  }
+}
+
+/** Writes a TREC run, best first; scores keep all their digits, so that reading gives the same order. `.gz` is packed. */
+export async function writeRun(path: string, run: Run, tag: string): Promise<void> {
+  await writeLines(path, runLines(run, tag.replace(/\s+/g, '-')));
+}

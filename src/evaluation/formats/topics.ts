@@ -1,0 +1,97 @@
+import { WinnowError } from '../../errors.ts';
+import { at, badLine, readText, scanLines } from './bytes.ts';
+import { isJsonLines, scanJsonLines, textField } from './json.ts';
+import { writeLines } from './write.ts';
+
+/** Query id → text. */
+export type Queries = ReadonlyMap<string, string>;
+
+/** The part of a TREC topic that is asked. */
+export type TopicField = 'title' | 'description' | 'narrative' | 'title+description';
+
+export function addOnce(map: Map<string, string>, id: string, text: string, fault: (got: string) => Error): void {
+  if (map.has(id)) throw fault(`${id} again`);
+  map.set(id, text);
+}
+
+/** `id <tab> text` lines: MS MARCO and LoTTE queries and collections, TREC-DL topics. */
+export async function readTsv(path: string): Promise<Map<string, string>> {
+  const texts = new Map<string, string>();
+  await scanLines(path, (buffer, start, end, line) => {
+    if (start === end) return;
+    const tab = buffer.subarray(start, end).indexOf(9);
+    if (tab <= 0)
+      throw badLine(
+        path,
+        line,
+        'id and text with a tab between',
+        `"${buffer.toString('utf8', start, Math.min(end, start + 40))}"`,
+      );
+    const id = buffer.toString('utf8', start, start + tab);
+    addOnce(texts, id, buffer.toString('utf8', start + tab + 1, end), (got) =>
+      badLine(path, line, 'each id once', got),
+    );
+  });
+  return texts;
+}
+
+/** Queries as JSON lines, `_id` (BEIR), `id` or `qid` with `text` or `query`. */
+async function readJsonQueries(path: string): Promise<Map<string, string>> {
+  const queries = new Map<string, string>();
+  await scanJsonLines(path, (value, line) => {
+    const where = at(path, line);
+    const id = textField(value, '_id' in value ? '_id' : 'qid' in value ? 'qid' : 'id', where);
+    addOnce(queries, id, textField(value, 'query' in value ? 'query' : 'text', where), (got) =>
+      badLine(path, line, 'each id once', got),
+    );
+  });
+  return queries;
+}
+
+const LABELS = /^(?:Number|Topic|Description|Narrative)\s*:/i;
+
+/** The text after `<tag>` up to the next tag, without the label TREC writes there and with single spaces. */
+function section(topic: string, tag: string): string {
+  const match = new RegExp(`<${tag}>([^<]*)`, 'i').exec(topic);
+  return (match?.[1] ?? '').trim().replace(LABELS, '').replace(/\s+/g, ' ').trim();
+}
+
+const FIELDS: Readonly<Record<TopicField, (topic: string) => string>> = {
+  title: (topic) => section(topic, 'title'),
+  description: (topic) => section(topic, 'desc'),
+  narrative: (topic) => section(topic, 'narr'),
+  'title+description': (topic) => `${section(topic, 'title')} ${section(topic, 'desc')}`,
+};
+
+/** TREC topics in SGML (`<top> <num> Number: 301 <title> …`), as Robust04 has them. */
+export function parseTopics(text: string, path: string, field: TopicField = 'title'): Map<string, string> {
+  const queries = new Map<string, string>();
+  for (const match of text.matchAll(/<top>([\s\S]*?)<\/top>/gi)) {
+    const line = text.slice(0, match.index).split('\n').length;
+    const id = section(match[1]!, 'num');
+    const query = FIELDS[field](match[1]!);
+    if (id === '' || query === '') throw badLine(path, line, `a topic with <num> and ${field}`, 'one without');
+    addOnce(queries, id, query, (got) => badLine(path, line, 'each topic once', got));
+  }
+  if (queries.size === 0)
+    throw new WinnowError('invalid_input', { where: path, expected: 'at least 1 <top> … </top>', got: '0' });
+  return queries;
+}
+
+/** Reads queries from tab-separated lines, JSON lines or SGML topics (known by the first character). */
+export async function readQueries(path: string, field: TopicField = 'title'): Promise<Map<string, string>> {
+  if (isJsonLines(path)) return readJsonQueries(path);
+  if (/\.tsv(\.gz)?$/i.test(path)) return readTsv(path);
+  const text = await readText(path);
+  return text.trimStart().startsWith('<') ? parseTopics(text, path, field) : readTsv(path);
+}
+
+/** Writes queries as `id <tab> text`, or as BEIR's JSON lines where the name ends in `.jsonl`. */
+export async function writeQueries(path: string, queries: Queries): Promise<void> {
+  const json = isJsonLines(path);
+  const oneLine = (text: string): string => text.replace(/[\t\r\n]+/g, ' ');
+  const lines = Array.from(queries, ([id, text]) =>
+    json ? JSON.stringify({ _id: id, text, metadata: {} }) : `${id}\t${oneLine(text)}`,
+  );
+  await writeLines(path, lines);
+}

@@ -1,0 +1,105 @@
+import * as calculate from './calculators.ts';
+import type { MeasureParams } from './params.ts';
+
+/** What a kind of measure is: its parameters, its formula and how its queries are put together. */
+export interface MeasureRule {
+  readonly summary: string;
+  readonly aliases: readonly string[];
+  /** Parameters that an alias (lower case) stands for. */
+  readonly aliasParams?: Readonly<Record<string, Partial<MeasureParams>>>;
+  /** Whether `@k` may or must follow. */
+  readonly at: 'none' | 'optional' | 'required';
+  /** What `@` sets, the cutoff where not said. */
+  readonly atParam?: 'cutoff' | 'recall';
+  readonly accepts: readonly string[];
+  readonly defaults?: Partial<MeasureParams>;
+  readonly aggregate: 'mean' | 'sum';
+  readonly compute: calculate.Calculator;
+}
+
+const RANKED = ['rel', 'cutoff', 'ties', 'judged_only'] as const;
+const SET = ['rel', 'judged_only'] as const;
+
+const mean = (
+  summary: string,
+  compute: calculate.Calculator,
+  at: MeasureRule['at'],
+  accepts: readonly string[],
+  more: Partial<MeasureRule> = {},
+): MeasureRule => ({ summary, compute, at, accepts, aliases: [], aggregate: 'mean', ...more });
+
+const count = (
+  summary: string,
+  compute: calculate.Calculator,
+  accepts: readonly string[],
+  more: Partial<MeasureRule> = {},
+): MeasureRule => ({ summary, compute, at: 'none', accepts, aliases: [], aggregate: 'sum', ...more });
+
+/** Every kind by the name ir_measures gives it. */
+export const MEASURES = {
+  nDCG: mean(
+    'discounted gain over that of the best ranking',
+    calculate.nDCG,
+    'optional',
+    ['cutoff', 'gains', 'dcg', 'ties', 'judged_only'],
+    { aliases: ['ndcg_cut'] },
+  ),
+  RR: mean('1 / rank of the first relevant document', calculate.reciprocalRank, 'optional', RANKED, {
+    aliases: ['MRR', 'recip_rank', 'MSMARCO_RR'],
+    aliasParams: { msmarco_rr: { ties: 'ascending' } },
+  }),
+  AP: mean('mean precision at the relevant documents', calculate.averagePrecision, 'optional', RANKED, {
+    aliases: ['MAP', 'map_cut'],
+  }),
+  Success: mean('1 where a relevant document is in the first k', calculate.success, 'required', RANKED),
+  P: mean('share of relevant documents in the first k', calculate.precision, 'required', RANKED, {
+    aliases: ['Precision'],
+  }),
+  R: mean('share of the relevant documents that the first k hold', calculate.recall, 'required', RANKED, {
+    aliases: ['Recall'],
+  }),
+  Rprec: mean('precision at the number of relevant documents', calculate.rPrecision, 'none', [
+    'rel',
+    'ties',
+    'judged_only',
+  ]),
+  Judged: mean('share of judged documents in the first k', calculate.judged, 'optional', ['cutoff', 'ties']),
+  RBO: mean('rank-biased overlap with the ideal ranking or a reference run', calculate.overlap, 'none', ['p', 'ties'], {
+    defaults: { p: 0.9 },
+  }),
+  Compat: mean('rank-biased overlap with the ideal ranking', calculate.compatibility, 'none', ['p', 'ties'], {
+    aliases: ['Compatibility'],
+    defaults: { p: 0.95 },
+  }),
+  RBP: mean('rank-biased precision', calculate.rankBiasedPrecision, 'optional', [...RANKED, 'p'], {
+    defaults: { p: 0.8 },
+  }),
+  Bpref: mean('relevant documents above judged non-relevant ones', calculate.bpref, 'none', ['rel', 'ties']),
+  IPrec: mean(
+    'greatest precision at a recall or beyond',
+    calculate.interpolatedPrecision,
+    'required',
+    ['rel', 'ties', 'judged_only', 'recall'],
+    { atParam: 'recall', aliases: ['iprec_at_recall'] },
+  ),
+  SetP: mean('share of relevant documents in all retrieved', calculate.setPrecision, 'none', SET, {
+    aliases: ['set_P'],
+  }),
+  SetR: mean('share of the relevant documents retrieved', calculate.setRecall, 'none', ['rel'], {
+    aliases: ['set_recall'],
+  }),
+  SetF: mean('weighted mean of SetP and SetR', calculate.setF, 'none', [...SET, 'beta'], {
+    aliases: ['set_F'],
+    defaults: { beta: 1 },
+  }),
+  SetAP: mean('SetP times SetR', calculate.setAveragePrecision, 'none', SET, { aliases: ['set_map'] }),
+  NumRet: count('documents retrieved, or those graded rel or better', calculate.retrievedCount, ['rel'], {
+    aliases: ['NumRelRet', 'num_ret', 'num_rel_ret'],
+    aliasParams: { numrelret: { rel: 1 }, num_rel_ret: { rel: 1 } },
+    defaults: { rel: Number.NEGATIVE_INFINITY },
+  }),
+  NumRel: count('relevant documents judged', calculate.judgedRelevantCount, ['rel'], { aliases: ['num_rel'] }),
+  NumQ: count('judged queries', calculate.one, [], { aliases: ['num_q'] }),
+} satisfies Record<string, MeasureRule>;
+
+export type MeasureKind = keyof typeof MEASURES;

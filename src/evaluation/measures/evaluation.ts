@@ -1,0 +1,117 @@
+import { WinnowError } from '../../errors.ts';
+import { HitList } from './hits.ts';
+import type { Measure } from './measure.ts';
+import { type Order, type Qrels, type RankedQuery, rank } from './ranked.ts';
+
+/** Values of every judged query, and of the set. A query the run does not answer counts 0: nobody can forget it. */
+export interface Evaluation {
+  readonly measures: readonly Measure[];
+  /** Judged queries in the order of the qrels. */
+  readonly queries: readonly string[];
+  /** Measure name → one value per query, in the order of `queries`. */
+  readonly perQuery: ReadonlyMap<string, Float64Array>;
+  /** Measure name → mean over all judged queries (a sum for counts such as NumRet). */
+  readonly mean: ReadonlyMap<string, number>;
+}
+
+/** Takes a run query by query. */
+export interface Evaluator {
+  /** Measures one query's documents; queries without judgements are ignored. A query given twice keeps its last values. */
+  query(qid: string, hits: HitList): void;
+  finish(): Evaluation;
+}
+
+export interface EvaluatorOptions {
+  /** Query → ranking of another run, for `RBO`. */
+  readonly reference?: ReadonlyMap<string, readonly string[]> | undefined;
+}
+
+const orderKey = ({ ties, judgedOnly }: Order): string => `${ties} ${judgedOnly}`;
+
+function total(values: Float64Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
+}
+
+/** Values of a query that the run leaves out: 0, but counts that do not depend on the run stay. */
+function withoutRun(qrels: Qrels, queries: readonly string[], measures: readonly Measure[]): Map<string, Float64Array> {
+  const empty = new HitList();
+  const perQuery = new Map(measures.map((measure) => [measure.name, new Float64Array(queries.length)]));
+  for (const measure of measures)
+    if (measure.aggregate === 'sum')
+      queries.forEach((qid, row) => {
+        const ranked = rank(empty, qrels.get(qid)!, measure.params);
+        perQuery.get(measure.name)![row] = measure.compute(ranked, measure.params);
+      });
+  return perQuery;
+}
+
+/**
+ * Starts an evaluation of `measures` against `qrels` with trec_eval's semantics (`-c`: the mean is over all queries of the qrels).
+ *
+ * @throws WinnowError `invalid_input` where the qrels are empty.
+ */
+export function createEvaluator(qrels: Qrels, measures: readonly Measure[], options: EvaluatorOptions = {}): Evaluator {
+  if (qrels.size === 0)
+    throw new WinnowError('invalid_input', { where: 'qrels', expected: 'at least 1 judged query', got: '0' });
+  const queries = [...qrels.keys()];
+  const rows = new Map(queries.map((qid, row) => [qid, row]));
+  const perQuery = withoutRun(qrels, queries, measures);
+  return {
+    query(qid, hits) {
+      const row = rows.get(qid);
+      if (row === undefined) return;
+      const views = new Map<string, RankedQuery>();
+      for (const measure of measures) {
+        const key = orderKey(measure.params);
+        const view = views.get(key) ?? rank(hits, qrels.get(qid)!, measure.params, options.reference?.get(qid));
+        views.set(key, view);
+        perQuery.get(measure.name)![row] = measure.compute(view, measure.params);
+      }
+    },
+    finish() {
+      const mean = new Map<string, number>();
+      for (const { name, aggregate } of measures) {
+        const sum = total(perQuery.get(name)!);
+        mean.set(name, aggregate === 'sum' ? sum : sum / queries.length);
+      }
+      return { measures, queries, perQuery, mean };
+    },
+  };
+}
+
+/** One query's retrieved documents as plain values. */
+export interface ScoredDocs {
+  readonly docids: readonly string[];
+  /** One score per docid; higher is better. */
+  readonly scores: ArrayLike<number>;
+}
+
+/** A whole run in memory: query → documents. */
+export type Run = ReadonlyMap<string, ScoredDocs>;
+
+/** Fills `hits` with documents; refuses a docid that comes twice. */
+export function fillHits(hits: HitList, qid: string, docs: ScoredDocs): void {
+  hits.clear();
+  docs.docids.forEach((docid, i) => {
+    if (!hits.addText(docid, docs.scores[i]!))
+      throw new WinnowError('invalid_input', {
+        where: `run, query ${qid}`,
+        expected: 'each docid once',
+        got: `${docid} twice`,
+      });
+  });
+}
+
+/** Measures a run that is in memory. */
+export function evaluate(qrels: Qrels, run: Run, measures: readonly Measure[], options?: EvaluatorOptions): Evaluation {
+  const evaluator = createEvaluator(qrels, measures, options);
+  const hits = new HitList();
+  for (const [qid, docs] of run) {
+    if (!qrels.has(qid)) continue;
+    fillHits(hits, qid, docs);
+    evaluator.query(qid, hits);
+  }
+  return evaluator.finish();
+}
