@@ -117,7 +117,7 @@ export class Dispatcher<Host extends Worker> {
   }
 
   #send(task: Task, host: Host, handle: number): void {
-    const { key, rows, tokens } = task;
+    const { rows, tokens } = task;
     host
       .call((id) => encodeRun(id, { handle, rows }), this.#hooks.batchTimeoutMs, tokens)
       .then(

@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { candidates, type GraphicsFacts, hasHardwareAdapter } from '../../src/inference/adapters.ts';
+import { restartDelay } from '../../src/inference/backoff.ts';
+import { cpuBudget } from '../../src/inference/cgroup.ts';
+import { isStickyFault } from '../../src/inference/faults.ts';
+import { layouts, planLayout } from '../../src/inference/layout.ts';
+
+const reader = (files: Readonly<Record<string, string>>) => (path: string) => files[path];
+
+describe('the CPU budget', () => {
+  it.each([
+    ['no limit anywhere', {}, 8, 8],
+    ['v2, root', { '/sys/fs/cgroup/cpu.max': '200000 100000' }, 8, 2],
+    ['v2, no limit', { '/sys/fs/cgroup/cpu.max': 'max 100000' }, 8, 8],
+    ['v2, a fraction', { '/sys/fs/cgroup/cpu.max': '350000 100000' }, 8, 3],
+    ['v2, below one core', { '/sys/fs/cgroup/cpu.max': '50000 100000' }, 8, 1],
+    ['v2, own group', { '/proc/self/cgroup': '0::/pod/box', '/sys/fs/cgroup/pod/box/cpu.max': '400000 100000' }, 8, 4],
+    [
+      'v2, a group above is tighter',
+      {
+        '/proc/self/cgroup': '0::/pod/box',
+        '/sys/fs/cgroup/pod/box/cpu.max': 'max 100000',
+        '/sys/fs/cgroup/pod/cpu.max': '300000 100000',
+      },
+      8,
+      3,
+    ],
+    [
+      'v1',
+      {
+        '/proc/self/cgroup': '4:memory:/x\n2:cpu,cpuacct:/box\n',
+        '/sys/fs/cgroup/cpu/box/cpu.cfs_quota_us': '150000',
+        '/sys/fs/cgroup/cpu/box/cpu.cfs_period_us': '50000',
+      },
+      8,
+      3,
+    ],
+    [
+      'v1, no limit',
+      { '/sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1', '/sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000' },
+      8,
+      8,
+    ],
+    ['a quota above the processors', { '/sys/fs/cgroup/cpu.max': '1600000 100000' }, 4, 4],
+  ])('%s', (_, files, processors, expected) => {
+    expect(cpuBudget(reader(files), processors)).toBe(expected);
+  });
+
+  it('of this machine is at least one core', () => {
+    expect(cpuBudget()).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe('hosts and threads', () => {
+  it('never use more than the budget unless told to', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 256 }), fc.nat(16), (budget, threads) => {
+        const plan = planLayout('cpu', 0, threads, budget);
+        expect(plan.hosts).toBeGreaterThanOrEqual(1);
+        expect(plan.threads).toBeGreaterThanOrEqual(1);
+        if (threads <= budget) expect(plan.hosts * plan.threads).toBeLessThanOrEqual(budget);
+      }),
+    );
+  });
+
+  it('are one a core on the CPU, one host on a GPU, and what is set', () => {
+    expect(planLayout('cpu', 0, 0, 4)).toEqual({ hosts: 4, threads: 1 });
+    expect(planLayout('cpu', 2, 0, 4)).toEqual({ hosts: 2, threads: 2 });
+    expect(planLayout('cpu', 0, 2, 4)).toEqual({ hosts: 2, threads: 2 });
+    expect(planLayout('cpu', 3, 5, 4)).toEqual({ hosts: 3, threads: 5 });
+    expect(planLayout('cuda', 0, 0, 4)).toEqual({ hosts: 1, threads: 4 });
+  });
+
+  it('can be shared out in these ways', () => {
+    expect(layouts(4).map(({ hosts, threads }) => `${hosts}x${threads}`)).toEqual(['1x4', '2x2', '4x1']);
+  });
+});
+
+describe('what auto tries', () => {
+  const bare: GraphicsFacts = { platform: 'linux', drivers: [], nvidia: false, icds: '' };
+
+  it.each<[string, Partial<GraphicsFacts>, readonly string[]]>([
+    ['nothing in sight', {}, ['cpu']],
+    ['an NVIDIA device', { nvidia: true }, ['cuda', 'webgpu', 'cpu']],
+    ['an AMD render node', { drivers: ['amdgpu'] }, ['webgpu', 'cpu']],
+    ['a virtual render node', { drivers: ['virtio_gpu'] }, ['cpu']],
+    ['SwiftShader', { icds: '/usr/lib/chromium/vk_swiftshader_icd.json' }, ['cpu']],
+    ['lavapipe in front of a GPU', { drivers: ['i915'], icds: '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json' }, ['cpu']],
+    ['a Mac', { platform: 'darwin' }, ['webgpu', 'cpu']],
+  ])('%s', (_, facts, expected) => {
+    expect(candidates({ ...bare, ...facts })).toEqual(expected);
+    expect(hasHardwareAdapter({ ...bare, ...facts })).toBe(expected.includes('webgpu'));
+  });
+});
+
+describe('restarts wait', () => {
+  it('not at first, then twice as long each time, up to the limit', () => {
+    const waits = [1, 2, 3, 4, 5, 60].map((n) => restartDelay(n, { baseMs: 100, maxMs: 500, stableMs: 0 }));
+    expect(waits).toEqual([0, 100, 200, 400, 500, 500]);
+  });
+});
+
+describe('device faults', () => {
+  it.each([
+    ['CUDA error 700: an illegal memory access was encountered', true],
+    ['CUDA failure 719: unspecified launch failure ; GPU=0', true],
+    ['CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED', true],
+    ['WebGPU device lost (2): device was destroyed', true],
+    ['CUDA failure 2: out of memory ; GPU=0', false],
+    ['Failed to allocate memory for requested buffer of size 4294967296', false],
+    ['CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED', false],
+    ['indices element out of data bounds, idx=99999', false],
+  ])('%s: %s', (message, sticky) => {
+    expect(isStickyFault(message)).toBe(sticky);
+  });
+});
