@@ -9,7 +9,7 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 const SECRET_FIELDS = [
   'authorization',
   'cookie',
-  'key',
+  'apiKey',
   'token',
   'password',
   'query',
@@ -55,7 +55,8 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
     messageKey: 'msg',
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    redact: { paths: redactedPaths, censor: '[redacted]' },
+    // A number under such a name is a count (`passages: 100`) and says nothing of what was written.
+    redact: { paths: redactedPaths, censor: (value: unknown) => (typeof value === 'number' ? value : '[redacted]') },
     serializers: { err: serializeError, error: serializeError },
   };
   return destination ? pino(options, destination) : pino(options);

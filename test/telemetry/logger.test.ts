@@ -34,6 +34,12 @@ describe('logger', () => {
     expect(lines.join('')).toContain('[redacted]');
   });
 
+  it('shows counts, which say nothing of what was written', () => {
+    const { logger, last } = capture();
+    logger.info({ passages: 100, texts: ['PRIVATE'] });
+    expect(last()).toMatchObject({ passages: 100, texts: '[redacted]' });
+  });
+
   it("shows a client's mistake without what the client wrote", () => {
     const { logger, last } = capture();
     const err = new WinnowError('invalid_field', { expected: 'a string', got: '"PRIVATE" (string)', field: 'query' });
