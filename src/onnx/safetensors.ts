@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { WinnowError } from '../errors.ts';
+import { DATA_TYPES, type DataType } from './dtypes.ts';
+import { sizeOf, type Tensor } from './tensor.ts';
+
+/*
+ * The safetensors container (huggingface/safetensors, format section): 8 bytes of header length, a JSON header, then the tensors' bytes.
+ * Read and written tensor by tensor, so that no buffer holds the whole file.
+ */
+
+const SPELLINGS: Readonly<Record<DataType, string>> = {
+  float32: 'F32',
+  float64: 'F64',
+  float16: 'F16',
+  bfloat16: 'BF16',
+  int64: 'I64',
+  int32: 'I32',
+  int16: 'I16',
+  int8: 'I8',
+  uint64: 'U64',
+  uint32: 'U32',
+  uint16: 'U16',
+  uint8: 'U8',
+  bool: 'BOOL',
+};
+const BY_SPELLING = new Map(Object.entries(SPELLINGS).map(([dtype, spelling]) => [spelling, dtype as DataType]));
+
+/** The reference implementation's own bound. */
+const HEADER_LIMIT = 100_000_000;
+const CHUNK = 1 << 30;
+
+export interface Safetensors {
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+interface Entry {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data_offsets: readonly [number, number];
+}
+
+async function readExactly(
+  file: FileHandle,
+  path: string,
+  at: number,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await file.read(bytes, done, Math.min(length - done, CHUNK), at + done);
+    if (bytesRead === 0)
+      throw new WinnowError('invalid_graph', { where: path, expected: `${length} bytes at ${at}`, got: `${done}` });
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+function checkEntry(path: string, name: string, value: unknown): { readonly dtype: DataType; readonly entry: Entry } {
+  const entry = value as Entry;
+  const dtype = BY_SPELLING.get(entry?.dtype);
+  const [from, to] = Array.isArray(entry?.data_offsets) ? entry.data_offsets : [Number.NaN, Number.NaN];
+  const whole = Array.isArray(entry?.shape) && entry.shape.every((d) => Number.isSafeInteger(d) && d >= 0);
+  if (!dtype || !whole || to - from !== sizeOf(entry.shape) * DATA_TYPES[dtype].bytes)
+    throw new WinnowError('invalid_graph', {
+      where: `${path}: tensor ${name}`,
+      expected: 'dtype, shape and offsets that fit',
+      got: JSON.stringify(value).slice(0, 120),
+    });
+  return { dtype, entry };
+}
+
+async function readHeader(file: FileHandle, path: string): Promise<{ header: Record<string, unknown>; start: number }> {
+  const length = Number(new DataView((await readExactly(file, path, 0, 8)).buffer).getBigUint64(0, true));
+  if (length > HEADER_LIMIT)
+    throw new WinnowError('invalid_graph', {
+      where: path,
+      expected: 'a safetensors header',
+      got: `a length of ${length}`,
+    });
+  const text = new TextDecoder().decode(await readExactly(file, path, 8, length));
+  try {
+    return { header: JSON.parse(text) as Record<string, unknown>, start: 8 + length };
+  } catch {
+    throw new WinnowError('invalid_graph', { where: path, expected: 'a JSON header', got: `"${text.slice(0, 40)}"` });
+  }
+}
+
+/** @throws WinnowError `invalid_graph` for files that are cut short or no safetensors. */
+export async function readSafetensors(
+  path: string,
+  wanted: (name: string) => boolean = () => true,
+): Promise<Safetensors> {
+  const file = await open(path, 'r');
+  try {
+    const { header, start } = await readHeader(file, path);
+    const tensors = new Map<string, Tensor>();
+    for (const [name, value] of Object.entries(header)) {
+      if (name === '__metadata__' || !wanted(name)) continue;
+      const { dtype, entry } = checkEntry(path, name, value);
+      const [from, to] = entry.data_offsets;
+      tensors.set(name, {
+        dtype,
+        dims: [...entry.shape],
+        bytes: await readExactly(file, path, start + from, to - from),
+      });
+    }
+    return { tensors, metadata: (header.__metadata__ ?? {}) as Record<string, string> };
+  } finally {
+    await file.close();
+  }
+}
+
+function headerOf(tensors: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>>): Buffer {
+  let end = 0;
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  for (const [name, { dtype, dims, bytes }] of tensors) {
+    header[name] = { dtype: SPELLINGS[dtype], shape: dims, data_offsets: [end, end + bytes.byteLength] };
+    end += bytes.byteLength;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  // Spaces up to a multiple of 8 keep the tensors aligned.
+  const padded = Buffer.alloc(Math.ceil(text.length / 8) * 8, ' ');
+  text.copy(padded);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded]);
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; )
+    done += (await file.write(bytes, done, Math.min(bytes.byteLength - done, CHUNK))).bytesWritten;
+}
+
+/** Writes atomically: a reader sees the old file or the new one. */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
+  const file = await open(temporary, 'wx');
+  try {
+    await writeAll(file, headerOf(tensors, metadata));
+    for (const { bytes } of tensors.values()) await writeAll(file, bytes);
+    await file.sync();
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
