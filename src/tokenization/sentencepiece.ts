@@ -21,7 +21,8 @@ interface Piece {
 /** The parts of a `ModelProto` that decide the ids of a text. */
 interface SentencePieceModel {
   readonly pieces: readonly Piece[];
-  readonly modelType: number;
+  /** Undefined where the file has no trainer's facts: it was cut off. */
+  readonly modelType: number | undefined;
   readonly byteFallback: boolean;
   readonly charsmap: Uint8Array | undefined;
 }
@@ -57,12 +58,18 @@ function readPiece(bytes: Uint8Array): Piece {
 
 function readModel(bytes: Uint8Array): SentencePieceModel {
   const pieces: Piece[] = [];
-  const model = { pieces, modelType: UNIGRAM, byteFallback: false, charsmap: undefined as Uint8Array | undefined };
+  const model: { -readonly [K in keyof SentencePieceModel]: SentencePieceModel[K] } = {
+    pieces,
+    modelType: undefined,
+    byteFallback: false,
+    charsmap: undefined,
+  };
   readMessage(bytes, {
     1: (r) => {
       pieces.push(readPiece(r.bytes()));
     },
-    2: (r) =>
+    2: (r) => {
+      model.modelType = UNIGRAM;
       readMessage(r.bytes(), {
         3: (t) => {
           model.modelType = t.int32();
@@ -70,7 +77,8 @@ function readModel(bytes: Uint8Array): SentencePieceModel {
         35: (t) => {
           model.byteFallback = t.bool();
         },
-      }),
+      });
+    },
     3: (r) =>
       readMessage(r.bytes(), {
         2: (n) => {

@@ -1,0 +1,61 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readTokenizerFolder } from '../../src/tokenization/folder.ts';
+import { LibraryEncoder } from '../../src/tokenization/library.ts';
+
+/** Folder of real data, models and vocabularies beside the project. */
+export const SHARED = join(import.meta.dirname, '..', '..', '..', 'shared');
+export const hasShared = existsSync(join(SHARED, 'tokenizers'));
+export const TOKENIZERS = join(SHARED, 'tokenizers');
+/** The cross-encoder that ships with the project. */
+export const SHIPPED = join(import.meta.dirname, '..', '..', 'models', 'minilm-l6-reference', '1');
+
+const PLAIN_TEXT = /\.(toks|1400|qry|txt|readme)$/;
+
+function stringsIn(value: unknown, found: string[]): void {
+  if (typeof value === 'string') found.push(value);
+  else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) stringsIn(part, found);
+}
+
+/** Every text of one file: strings of JSON and JSON lines wherever they stand, lines of plain text. */
+function textsOf(path: string): string[] {
+  const content = readFileSync(path, 'utf8');
+  if (PLAIN_TEXT.test(path)) return content.split('\n');
+  const found: string[] = [];
+  if (path.endsWith('.jsonl')) for (const line of content.split('\n')) stringsIn(line && JSON.parse(line), found);
+  if (path.endsWith('.json')) stringsIn(JSON.parse(content), found);
+  return found;
+}
+
+/** The distinct texts of one data set of shared/data. */
+export function corpusTexts(name: string): string[] {
+  const folder = join(SHARED, 'data', name);
+  return [...new Set(readdirSync(folder).flatMap((file) => textsOf(join(folder, file))))].filter((t) => t !== '');
+}
+
+export function corpusNames(): string[] {
+  return readdirSync(join(SHARED, 'data'));
+}
+
+/** Every n-th text, so that all parts of a corpus are seen. */
+export function sampled<T>(items: readonly T[], most: number): T[] {
+  const step = Math.max(1, Math.floor(items.length / most));
+  return items.filter((_, i) => i % step === 0);
+}
+
+export interface GoldText {
+  readonly input: string;
+  readonly ids: readonly number[];
+}
+
+/** Texts with the ids that Hugging Face's original tokenizers give, special tokens included. */
+export function goldTexts(model: string): GoldText[] {
+  const file = join(TOKENIZERS, 'gold-ids', `${model}.json`);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { datasets: GoldText[] }).datasets;
+}
+
+/** The library on the same folder: what the own paths are held to. */
+export async function libraryEncoder(folder: string): Promise<LibraryEncoder> {
+  const { definition, settings } = await readTokenizerFolder(folder);
+  return new LibraryEncoder(definition, settings.config);
+}

@@ -1,0 +1,250 @@
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AutoTokenizer, env } from '@huggingface/transformers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WinnowError } from '../../src/errors.ts';
+import { loadTokenizer } from '../../src/tokenization/load.ts';
+import { createLocalTokenizer } from '../../src/tokenization/local.ts';
+import type { PairOptions } from '../../src/tokenization/types.ts';
+import { corpusTexts, hasShared, SHARED, SHIPPED, sampled, TOKENIZERS } from './corpora.ts';
+
+const LONG: PairOptions = {
+  maxLength: 8192,
+  maxQueryTokens: 4096,
+  truncation: 'longest_first',
+  side: 'right',
+  longPassages: 'truncate',
+  windowOverlap: 0,
+};
+
+let scratch: string;
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'winnow-tokenizer-'));
+});
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+
+let made = 0;
+/** A folder of these files; objects are written as JSON. */
+async function folderOf(files: Readonly<Record<string, unknown>>): Promise<string> {
+  const folder = join(scratch, String(made++));
+  await mkdir(folder);
+  for (const [name, content] of Object.entries(files))
+    await writeFile(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
+  return folder;
+}
+
+describe.skipIf(!hasShared)('real vocabularies (needs ../shared)', () => {
+  it.each([
+    ['bert-uncased', 'wordpiece', 0, { prefix: [101], middle: [102], suffix: [102], secondType: 1 }],
+    ['roberta', 'byte-level-bpe', 1, { prefix: [0], middle: [2, 2], suffix: [2], secondType: 0 }],
+    ['modernbert', 'byte-level-bpe', 50283, { prefix: [50281], middle: [50282], suffix: [50282], secondType: 0 }],
+    ['deberta-v3', 'unigram', 0, { prefix: [1], middle: [2], suffix: [2], secondType: 1 }],
+  ] as const)('%s: family, padding and template', async (name, family, padId, template) => {
+    expect(await loadTokenizer(join(TOKENIZERS, name))).toMatchObject({ family, padId, template });
+  });
+
+  it.each([
+    [TOKENIZERS, 'bert-uncased'],
+    [TOKENIZERS, 'modernbert'],
+    [join(SHARED, 'backbones'), 'all-minilm-l6-v2'],
+    [join(SHARED, 'backbones'), 'paraphrase-minilm-l3-v2'],
+    [join(SHARED, 'models'), 'minilm-l6-reference'],
+  ])('%s/%s: pairs are those of AutoTokenizer, untouched by truncation and padding in the file', async (root, name) => {
+    env.allowRemoteModels = false;
+    env.localModelPath = root;
+    const auto = await AutoTokenizer.from_pretrained(name);
+    const pairs = await createLocalTokenizer(join(root, name));
+    const texts = sampled(corpusTexts('xquad-en'), 20);
+    const long = sampled(corpusTexts('xquad-en'), 300).join(' ');
+    for (const passage of [...texts, long]) {
+      const { rows } = await pairs.encode(texts[0]!, [passage], LONG);
+      const expected = auto(texts[0]!, { text_pair: passage, return_tensor: false, return_token_type_ids: true });
+      const types = expected.token_type_ids as unknown as number[];
+      expect([...rows[0]!.ids]).toEqual(expected.input_ids as unknown as number[]);
+      expect(rows[0]!.secondSegment).toBe(types.includes(1) ? types.indexOf(1) : types.length);
+    }
+    expect((await pairs.encode('a', [long], LONG)).tokens).toBeGreaterThan(500);
+  });
+
+  it('a WordPiece vocabulary without tokenizer.json gives the same ids', async () => {
+    const source = join(TOKENIZERS, 'bert-uncased');
+    const folder = await folderOf({});
+    await cp(join(source, 'vocab.txt'), join(folder, 'vocab.txt'));
+    const [plain, whole] = [await loadTokenizer(folder), await loadTokenizer(source)];
+    expect(plain.template).toEqual(whole.template);
+    for (const text of sampled(corpusTexts('xquad-en'), 100))
+      expect([...plain.encodeText(text)]).toEqual([...whole.encodeText(text)]);
+  });
+
+  it('tokenizers that differ in framing, truncation and padding alone share a text key', async () => {
+    const [a, b, c] = await Promise.all(
+      [join(TOKENIZERS, 'bert-uncased'), join(SHARED, 'models/minilm-l6-reference'), join(TOKENIZERS, 'roberta')].map(
+        loadTokenizer,
+      ),
+    );
+    expect(a!.textKey).toBe(b!.textKey);
+    expect(a!.textKey).not.toBe(c!.textKey);
+  });
+});
+
+/** The smallest tokenizer.json that loads; tests break it in one place each. */
+function minimal() {
+  return {
+    model: {
+      type: 'WordPiece',
+      vocab: { '[PAD]': 0, '[UNK]': 1, '[CLS]': 2, '[SEP]': 3, a: 4 } as Record<string, unknown>,
+      unk_token: '[UNK]',
+    } as Record<string, unknown>,
+    normalizer: { type: 'BertNormalizer', lowercase: true } as object | null,
+    pre_tokenizer: { type: 'BertPreTokenizer' } as object | null,
+    post_processor: { type: 'BertProcessing', cls: ['[CLS]', 2], sep: ['[SEP]', 3] } as object | null,
+    added_tokens: [{ id: 2, content: '[CLS]', special: true, normalized: false }] as unknown,
+  };
+}
+
+type Minimal = ReturnType<typeof minimal>;
+
+async function failure(files: Readonly<Record<string, unknown>>): Promise<WinnowError> {
+  const error = await loadTokenizer(await folderOf(files)).then(
+    () => undefined,
+    (e: unknown) => e,
+  );
+  expect(error).toBeInstanceOf(WinnowError);
+  return error as WinnowError;
+}
+
+describe('hostile folders', () => {
+  it('the smallest tokenizer loads', async () => {
+    const { encodeText, template } = await loadTokenizer(await folderOf({ 'tokenizer.json': minimal() }));
+    expect([...encodeText('A b [CLS]')]).toEqual([4, 1, 2]);
+    expect(template).toEqual({ prefix: [2], middle: [3], suffix: [3], secondType: 1 });
+  });
+
+  it.each<[string, (json: Minimal) => void, string]>([
+    ['no model', (j) => Object.assign(j, { model: undefined }), 'model'],
+    ['a model of no known type', (j) => Object.assign(j.model, { type: 'Magic' }), 'model.type'],
+    ['no vocabulary', (j) => Object.assign(j.model, { vocab: undefined }), 'model.vocab'],
+    ['an empty vocabulary', (j) => Object.assign(j.model, { vocab: {} }), 'model.vocab'],
+    ['an id that is text', (j) => Object.assign(j.model.vocab!, { a: '4' }), 'model.vocab["a"]'],
+    ['a negative id', (j) => Object.assign(j.model.vocab!, { a: -4 }), 'model.vocab["a"]'],
+    ['no unknown token', (j) => Object.assign(j.model, { unk_token: '[NOPE]' }), 'model.vocab'],
+    ['an unknown token that is a number', (j) => Object.assign(j.model, { unk_token: 7 }), 'model.unk_token'],
+    ['added tokens that are no list', (j) => Object.assign(j, { added_tokens: 'x' }), 'added_tokens'],
+    ['an added token without text', (j) => Object.assign(j, { added_tokens: [{ id: 1 }] }), 'added_tokens.0.content'],
+    ['a normaliser that is text', (j) => Object.assign(j, { normalizer: 'NFC' }), 'normalizer'],
+    ['a switch that is text', (j) => Object.assign(j.normalizer!, { lowercase: 'yes' }), 'normalizer.lowercase'],
+    ['no post-processor and no names', (j) => Object.assign(j, { post_processor: null }), 'post_processor'],
+    ['an unknown post-processor', (j) => Object.assign(j.post_processor!, { type: 'Odd' }), 'post_processor.type'],
+    ['a separator without id', (j) => Object.assign(j.post_processor!, { sep: ['[SEP]'] }), 'post_processor.sep'],
+    ['no pad token', (j) => delete (j.model.vocab as Record<string, unknown>)['[PAD]'], 'added_tokens'],
+    [
+      'a template in the wrong order',
+      (j) => {
+        const sequence = (id: string) => ({ Sequence: { id, type_id: 0 } });
+        j.post_processor = { type: 'TemplateProcessing', pair: [sequence('B'), sequence('A')], special_tokens: {} };
+      },
+      'post_processor.pair',
+    ],
+    [
+      'a template with a token nobody knows',
+      (j) => {
+        const pair = ['A', 'B'].map((id) => ({ Sequence: { id, type_id: 0 } }));
+        const unknown = { SpecialToken: { id: '<?>', type_id: 0 } };
+        j.post_processor = { type: 'TemplateProcessing', pair: [...pair, unknown], special_tokens: {} };
+      },
+      'post_processor.special_tokens.<?>',
+    ],
+    ['merges of one part', (j) => Object.assign(j.model, { type: 'BPE', merges: ['ab'] }), 'model.merges[0]'],
+    [
+      'a unigram vocabulary without scores',
+      (j) => Object.assign(j.model, { type: 'Unigram', vocab: [['a', 'b']], unk_id: 0 }),
+      'model.vocab[0]',
+    ],
+    [
+      'an unknown id outside the vocabulary',
+      (j) => Object.assign(j.model, { type: 'Unigram', vocab: [['a', -1]], unk_id: 1 }),
+      'model.unk_id',
+    ],
+    ['a pre-tokeniser nobody knows', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), '(whole file)'],
+  ])('%s: names file and field', async (_name, spoil, field) => {
+    const json = minimal();
+    spoil(json);
+    const error = await failure({ 'tokenizer.json': json });
+    expect(error.code).toBe('invalid_manifest');
+    expect(error.params.file).toMatch(/tokenizer\.json$/);
+    expect(error.params.field).toBe(field);
+  });
+
+  it.each([
+    ['nothing', {}, 'tokenizer.json'],
+    ['text that is no JSON', { 'tokenizer.json': '{"model": ' }, 'tokenizer.json'],
+    ['a list', { 'tokenizer.json': [] }, 'tokenizer.json'],
+    ['brackets 100,000 deep', { 'tokenizer.json': '['.repeat(100_000) }, 'tokenizer.json'],
+    ['a broken config', { 'tokenizer.json': minimal(), 'tokenizer_config.json': '<html>' }, 'tokenizer_config.json'],
+    [
+      'a config of a wrong type',
+      { 'tokenizer.json': minimal(), 'config.json': { type_vocab_size: 'two' } },
+      'config.json',
+    ],
+    [
+      'a special token of a wrong type',
+      { 'tokenizer.json': minimal(), 'special_tokens_map.json': { pad_token: 3 } },
+      'special_tokens_map.json',
+    ],
+    ['an spm.model that is text', { 'spm.model': 'not a protobuf at all' }, 'spm.model'],
+    ['an empty spm.model', { 'spm.model': '' }, 'spm.model'],
+    ['vocab.json without special tokens', { 'vocab.json': { a: 0 }, 'merges.txt': '' }, 'vocab.json'],
+    ['a list for vocab.json', { 'vocab.json': [], 'merges.txt': '' }, 'vocab.json'],
+    ['vocab.txt without special tokens', { 'vocab.txt': 'a\nb\n' }, 'vocab.txt'],
+  ])('%s: refused with the name of the file', async (_name, files, file) => {
+    const error = await failure(files);
+    expect(error.code).toBe('invalid_manifest');
+    expect(String(error.params.file)).toContain(file);
+  });
+
+  it('a folder in the place of the file, and a folder that is not there', async () => {
+    const folder = await folderOf({});
+    await mkdir(join(folder, 'tokenizer.json'));
+    await expect(loadTokenizer(folder)).rejects.toMatchObject({ code: 'invalid_manifest' });
+    await expect(loadTokenizer(join(scratch, 'nowhere'))).rejects.toMatchObject({ code: 'invalid_manifest' });
+  });
+
+  it('a cut-off spm.model is refused at any length', async () => {
+    if (!hasShared) return;
+    const bytes = await readFile(join(TOKENIZERS, 'deberta-v3/spm.model'));
+    for (const length of [1, 17, 1000, 1_500_001, bytes.length - 100_001]) {
+      const folder = await folderOf({});
+      await writeFile(join(folder, 'spm.model'), bytes.subarray(0, length));
+      await expect(loadTokenizer(folder)).rejects.toMatchObject({ code: 'invalid_manifest' });
+    }
+  });
+
+  it('special tokens named by the config frame pairs where the file has no post-processor', async () => {
+    const json = { ...minimal(), post_processor: null };
+    const names = { cls_token: '[CLS]', sep_token: { content: '[SEP]' }, pad_token: '[PAD]' };
+    const folder = await folderOf({ 'tokenizer.json': json, 'tokenizer_config.json': names });
+    expect((await loadTokenizer(folder)).template).toEqual({ prefix: [2], middle: [3], suffix: [3], secondType: 1 });
+  });
+
+  it('models of one token type have none but type 0', async () => {
+    const folder = await folderOf({ 'tokenizer.json': minimal(), 'config.json': { type_vocab_size: 1 } });
+    expect((await loadTokenizer(folder)).template.secondType).toBe(0);
+  });
+
+  it('tokens that a model folder calls __proto__ or constructor are tokens', async () => {
+    const json = JSON.stringify(minimal()).replace('"a":4', '"__proto__":4,"constructor":5');
+    const { encodeText } = await loadTokenizer(await folderOf({ 'tokenizer.json': json }));
+    expect([...encodeText('constructor toString')]).toEqual([5, 1]);
+  });
+
+  it('switches of tokenizer_config.json that change ids hand the text to the library', async () => {
+    const config = { do_lowercase_and_remove_accent: true };
+    const folder = await folderOf({ 'tokenizer.json': minimal(), 'tokenizer_config.json': config });
+    expect([...(await loadTokenizer(folder)).encodeText('Ä')]).toEqual([4]);
+  });
+});
+
+it('the shipped model loads', async () => {
+  expect(await loadTokenizer(SHIPPED)).toMatchObject({ family: 'wordpiece', padId: 0 });
+});
