@@ -38,7 +38,7 @@ describe('formatScore', () => {
   it('round-trips every float32', () => {
     fc.assert(
       fc.property(float32, (x) => Math.fround(Number(formatScore(x))) === x),
-      { numRuns: 20_000 },
+      { numRuns: 5000 },
     );
   });
 
@@ -50,7 +50,7 @@ describe('formatScore', () => {
         expect(text.length).toBeLessThanOrEqual(18);
         expect(Math.fround(JSON.parse(text) as number) === x).toBe(true);
       }),
-      { numRuns: 20_000 },
+      { numRuns: 5000 },
     );
   });
 
@@ -61,7 +61,7 @@ describe('formatScore', () => {
         const digits = significant(formatScore(x));
         if (digits > 1) expect(hasDecimalOf(x, digits - 1)).toBe(false);
       }),
-      { numRuns: 20_000 },
+      { numRuns: 5000 },
     );
   });
 

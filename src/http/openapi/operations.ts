@@ -44,6 +44,7 @@ const SCORING_ERRORS: readonly ErrorCode[] = [
   'shutting_down',
   'inference_failed',
   'host_lost',
+  'tokenization_failed',
   'not_a_number',
 ];
 
@@ -61,6 +62,7 @@ const REGISTRY_ERRORS: readonly ErrorCode[] = [
   'provider_unavailable',
   'inference_failed',
   'host_lost',
+  'tokenization_failed',
   'not_a_number',
   'shutting_down',
 ];

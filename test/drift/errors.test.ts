@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { CATALOGUE, type ErrorCode } from '../../src/errors.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const page = readFileSync(join(ROOT, 'docs', 'errors.md'), 'utf8');
+
+/** Rows of the tables: code, status, type, meaning, cure. */
+const rows = [...page.matchAll(/^\| `(\w+)` \| (\d+) \| `(\w+)` \| (.+?) \| (.+?) \|$/gm)].map(
+  ([, code, status, type, meaning, cure]) => ({ code, status: Number(status), type, meaning, cure }),
+);
+
+describe('docs/errors.md', () => {
+  it('has every code once, with its status and type, and no other', () => {
+    const documented = rows.map(({ code, status, type }) => [code, status, type]);
+    const real = Object.entries(CATALOGUE).map(([code, { status, type }]) => [code, status, type]);
+    expect(Object.fromEntries(documented.map((row) => [row[0], row]))).toEqual(
+      Object.fromEntries(real.map((row) => [row[0], row])),
+    );
+    expect(documented).toHaveLength(real.length);
+  });
+
+  it('says of each what it means and what to do', () => {
+    for (const { code, meaning = '', cure = '' } of rows) {
+      expect(meaning.length, `meaning of ${code}`).toBeGreaterThan(15);
+      expect(cure.length, `cure of ${code}`).toBeGreaterThan(10);
+    }
+  });
+});
+
+describe('the catalogue', () => {
+  it.each(Object.keys(CATALOGUE) as ErrorCode[])(
+    '%s has a message that starts like a sentence without its end',
+    (code) => {
+      const { message, status } = CATALOGUE[code];
+      expect(message).not.toMatch(/\.$/);
+      expect(status).toBeGreaterThanOrEqual(400);
+    },
+  );
+});

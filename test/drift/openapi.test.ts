@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { routesOf } from '../../src/http/app.ts';
+import { buildDocument, documentText, openApiPath } from '../../src/http/openapi/document.ts';
+import { ANSWER_HEADERS, REQUEST_HEADERS } from '../../src/http/openapi/headers.ts';
+import { OPERATIONS } from '../../src/http/openapi/operations.ts';
+import { fakeDeps } from '../http/fakes.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const committed = readFileSync(join(ROOT, 'openapi.yaml'), 'utf8');
+const api = readFileSync(join(ROOT, 'docs', 'api.md'), 'utf8');
+
+describe('openapi.yaml', () => {
+  it('is what `npm run openapi` writes', () => {
+    expect(documentText(buildDocument())).toBe(committed);
+  });
+
+  it('describes every route of the app and no other, with its access', () => {
+    const routes = routesOf(fakeDeps()).map(({ method, path, access }) => [`${method.toUpperCase()} ${path}`, access]);
+    const operations = Object.entries(OPERATIONS).map(([key, { access }]) => [key, access]);
+    expect(Object.fromEntries(routes)).toEqual(Object.fromEntries(operations));
+  });
+
+  it('gives every operation a name of its own', () => {
+    const { paths } = parse(committed) as { paths: Record<string, Record<string, { operationId: string }>> };
+    const ids = Object.values(paths).flatMap((item) => Object.values(item).map(({ operationId }) => operationId));
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids).toHaveLength(Object.keys(OPERATIONS).length);
+  });
+});
+
+describe('docs/api.md', () => {
+  /** `POST /rerank` in the first column of a table. */
+  const documented = [...api.matchAll(/^\| `(GET|POST|PUT) (\/\S*)`/gm)].map(([, method, path]) => `${method} ${path}`);
+
+  it('has every route, and no other', () => {
+    const real = Object.keys(OPERATIONS).map((key) => openApiPath(key));
+    expect([...documented].sort()).toEqual([...real].sort());
+  });
+
+  it('has every header, and no other', () => {
+    const rows = [...api.matchAll(/^\| `([a-z-]+)` \| (request|answer|both) \|/gm)].map(([, name, where]) => [
+      name,
+      where,
+    ]);
+    const where = (name: string) =>
+      name in REQUEST_HEADERS ? (name in ANSWER_HEADERS ? 'both' : 'request') : 'answer';
+    const names = [...new Set([...Object.keys(REQUEST_HEADERS), ...Object.keys(ANSWER_HEADERS)])];
+    expect(Object.fromEntries(rows)).toEqual(Object.fromEntries(names.map((name) => [name, where(name)])));
+  });
+});
