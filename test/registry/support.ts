@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,9 +74,12 @@ export async function writeExport(folder: string, shape: FolderShape = {}): Prom
   return folder;
 }
 
-/** A folder of the test's own, gone after it. */
-export async function scratch(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'winnow-registry-'));
+const MEMORY = '/dev/shm';
+
+/** A folder of the test's own, gone after it; in memory where a test flushes a thousand times and the machine allows. */
+export async function scratch(where: 'disk' | 'memory' = 'disk'): Promise<string> {
+  const parent = where === 'memory' && existsSync(MEMORY) ? MEMORY : tmpdir();
+  const folder = await mkdtemp(join(parent, 'winnow-registry-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
@@ -105,7 +109,7 @@ export interface FakePool extends HostPool {
  * A pool that scores without an engine, for tests of order and memory: a row's score is the mean of its ids plus the number the model's
  * file name ends with.
  */
-export function fakePool(bytes: (spec: LoadSpec) => number = () => 100, size = 1): FakePool {
+export function fakePool(bytes: (spec: LoadSpec) => number = () => 10_000, size = 1): FakePool {
   const loaded = new Map<string, LoadSpec>();
   const log: string[] = [];
   const pool: FakePool = {

@@ -1,0 +1,176 @@
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createLocalPool } from '../../src/inference/local-pool.ts';
+import type { HostPool } from '../../src/inference/types.ts';
+import { type AdmissionDeps, inspect, prove } from '../../src/registry/admission.ts';
+import { describeExport } from '../../src/registry/import.ts';
+import { type Manifest, writeManifest } from '../../src/registry/manifest.ts';
+import { publish } from '../../src/registry/publish.ts';
+import { PROBE_PAIRS } from '../../src/registry/self-test.ts';
+import { type FolderShape, fakePool, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
+
+let pool: HostPool;
+beforeAll(async () => {
+  pool = await createLocalPool({ threads: 1 });
+});
+afterAll(() => pool.close());
+
+async function admit(folder: string, over: Partial<AdmissionDeps> = {}) {
+  const deps = { pool, tokenizers, ...over };
+  const inspected = await inspect({ folder }, { ...deps, provider: deps.pool.provider });
+  const admitted = await prove({ name: 'm', version: '1', key: 'm@1', folder }, inspected, deps);
+  await deps.pool.unload('m@1');
+  return admitted.served;
+}
+
+const admitExport = async (shape: FolderShape, over: Partial<AdmissionDeps> = {}) =>
+  admit(await writeExport(await scratch(), shape), over);
+
+/** An export with its manifest, as publishing writes it. */
+async function published(manifest: Partial<Manifest> = {}, shape: FolderShape = {}): Promise<string> {
+  const source = await writeExport(await scratch(), shape);
+  return (await publish(source, await scratch(), 'm', { manifest })).folder;
+}
+
+describe('a plain Hugging Face export', () => {
+  it('is adopted with what its files say', async () => {
+    expect(await admitExport({ config: { sentence_transformers: { activation_fn: 'x.Identity' } } })).toMatchObject({
+      key: 'm@1',
+      maxLength: 64,
+      activation: 'none',
+      reduction: { kind: 'single' },
+      variant: 'fp32',
+      provider: 'cpu',
+      objective: undefined,
+    });
+  });
+
+  it('is served from its top folder too', async () => {
+    const served = await admitExport({ file: 'model.onnx' });
+    expect(served.sha256).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it('with two classes is reduced to the second', async () => {
+    expect((await admitExport({ width: 2 })).reduction).toEqual({ kind: 'class', index: 1 });
+  });
+
+  it.each<[string, FolderShape, RegExp]>([
+    ['without its head', { output: 'last_hidden_state', width: 4 }, /classification head/],
+    ['with scores that never differ', { constant: true }, /different scores for different passages/],
+    ['with NaN', { bias: Number.NaN }, /NaN/],
+    ['with infinite scores', { bias: Number.POSITIVE_INFINITY }, /NaN/],
+    ['with an unknown input', { input: 'pixel_values' }, /inputs input_ids/],
+    ['with five classes nobody explains', { width: 5 }, /reduction/],
+    ['without config.json', { files: { 'config.json': null } }, /Hugging Face export/],
+    ['without a tokenizer', { files: { 'vocab.txt': null } }, /tokenizer/],
+    ['without ONNX', { files: { 'onnx/model.onnx': null } }, /ONNX file/],
+    ['with an empty vocabulary', { files: { 'vocab.txt': '' } }, /vocab/],
+  ])('%s is refused with the reason', async (_, shape, reason) => {
+    const outcome = await admitExport(shape).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    expect(outcome).toMatch(reason);
+  });
+
+  it('whose vocabulary is larger than its embeddings is refused before it serves', async () => {
+    const folder = await writeExport(await scratch(), {});
+    const vocab = await readFile(join(folder, 'vocab.txt'), 'utf8');
+    await writeFile(
+      join(folder, 'vocab.txt'),
+      `${vocab}\n${'how to boil an egg when does the ferry leave'.split(' ').join('\n')}`,
+    );
+    await expect(admit(folder)).rejects.toMatchObject({ code: 'inference_failed' });
+  });
+
+  it('leaves nothing loaded when it is refused', async () => {
+    const fake = fakePool();
+    const folder = await writeExport(await scratch(), {});
+    fake.run = async (_, rows) => ({ scores: new Float32Array(rows.length), inferMs: 0, host: 0 });
+    await expect(admit(folder, { pool: fake })).rejects.toMatchObject({ code: 'invalid_graph' });
+    expect(fake.log).toEqual(['load m@1', 'unload m@1']);
+  });
+});
+
+describe('variants', () => {
+  const both = { 'onnx/model_int8.onnx': tinyGraph({ bias: 1 }) };
+
+  it('int8 is served on a CPU, the one asked for where asked', async () => {
+    expect((await admitExport({ files: both })).variant).toBe('int8');
+    expect((await admitExport({ files: both }, { variant: 'fp32' })).variant).toBe('fp32');
+    await expect(admitExport({ files: both }, { variant: 'fp16' })).rejects.toThrow(/variant fp16.*got fp32, int8/);
+  });
+
+  it('int8 whose scales depend on the batch yields to fp32, unless it is asked for or alone', async () => {
+    const dynamic = { 'onnx/model_quantized.onnx': tinyGraph({ extraOp: 'DynamicQuantizeLinear' }) };
+    expect((await admitExport({ files: dynamic })).variant).toBe('fp32');
+    expect((await admitExport({ files: dynamic }, { variant: 'int8' })).variant).toBe('int8');
+    expect((await admitExport({ files: { ...dynamic, 'onnx/model.onnx': null } })).variant).toBe('int8');
+  });
+});
+
+describe('a version with a manifest', () => {
+  it('is served as the manifest says', async () => {
+    const folder = await published(
+      {
+        activation: 'none',
+        maxLength: 32,
+        truncation: 'only_second',
+        objective: 'InfoNCE',
+        reduction: { kind: 'class', index: 0 },
+      },
+      { width: 2 },
+    );
+    expect(await admit(folder)).toMatchObject({
+      activation: 'none',
+      maxLength: 32,
+      truncation: 'only_second',
+      objective: 'InfoNCE',
+      reduction: { kind: 'class', index: 0 },
+    });
+  });
+
+  it.each(['config.json', 'vocab.txt', 'onnx/model.onnx'])('is refused when %s changed', async (file) => {
+    const folder = await published();
+    const bytes = await readFile(join(folder, file));
+    // A byte of a word in JSON and text, of the last weight in the graph.
+    bytes[file === 'config.json' ? bytes.indexOf('bert') : bytes.length - 1]! ^= 1;
+    await writeFile(join(folder, file), bytes);
+    await expect(admit(folder)).rejects.toMatchObject({ code: 'hash_mismatch', params: { file } });
+  });
+
+  it('is refused when a file is cut, gone or added', async () => {
+    const cut = await published();
+    await truncate(join(cut, 'vocab.txt'), 10);
+    await expect(admit(cut)).rejects.toThrow(/vocab.txt: expected \d+ bytes as the manifest says, got 10/);
+    const added = await published();
+    await writeFile(join(added, 'special_tokens_map.json'), '{}');
+    await expect(admit(added)).rejects.toThrow(/special_tokens_map.json: expected only files the manifest lists/);
+    const readme = await published();
+    await writeFile(join(readme, 'README.md'), 'for people');
+    expect((await admit(readme)).version).toBe('1');
+  });
+
+  it('keeps to its self-test within the tolerance', async () => {
+    const source = await writeExport(await scratch(), {});
+    const { selfTest } = await describeExport(source, { pool, tokenizers });
+    expect(selfTest?.pairs.map(({ query, passage }) => ({ query, passage }))).toEqual(PROBE_PAIRS);
+    const shifted = (by: number) => ({
+      tolerance: 1e-3,
+      pairs: selfTest!.pairs.map((p) => ({ ...p, scores: { fp32: p.scores.fp32! + by } })),
+    });
+    expect((await admit(await published({ selfTest: shifted(5e-4) }))).variant).toBe('fp32');
+    await expect(admit(await published({ selfTest: shifted(5e-3) }))).rejects.toThrow(/self-test pair 1 .*± 0.001/);
+    // Scores of a variant that nobody recorded are not compared.
+    const other = { ...shifted(5), pairs: shifted(5).pairs.map((p) => ({ ...p, scores: { int8: 1 } })) };
+    expect((await admit(await published({ selfTest: other }))).variant).toBe('fp32');
+  });
+
+  it('whose reduction does not fit the graph is refused', async () => {
+    const folder = await published();
+    const { files } = JSON.parse(await readFile(join(folder, 'model.json'), 'utf8')) as Manifest;
+    await writeManifest(folder, { format: 1, files, reduction: { kind: 'class', index: 3 } });
+    await expect(admit(folder)).rejects.toThrow(/above class 3, got \[N, 1\]/);
+  });
+});

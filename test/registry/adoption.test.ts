@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { adoptActivation, adoptMaxLength, adoptReduction } from '../../src/registry/adoption.ts';
+
+describe('maximum length of an export', () => {
+  it.each([
+    ['bert', { model_type: 'bert', max_position_embeddings: 512 }, { model_max_length: 512 }, 512],
+    ['a tokenizer that takes less', { max_position_embeddings: 512 }, { model_max_length: 128 }, 128],
+    ['roberta counts from behind its padding id', { model_type: 'roberta', max_position_embeddings: 514 }, {}, 512],
+    [
+      'xlm-roberta of 8,192',
+      { model_type: 'xlm-roberta', max_position_embeddings: 8194 },
+      { model_max_length: 8192 },
+      8192,
+    ],
+    ['modernbert', { model_type: 'modernbert', max_position_embeddings: 8192 }, { model_max_length: 8192 }, 8192],
+    ['a tokenizer nobody limited', { max_position_embeddings: 512 }, { model_max_length: 1e30 }, 512],
+    ['nothing stated', {}, {}, 512],
+    ['relative positions', { model_type: 'deberta-v2', max_position_embeddings: -1 }, {}, 512],
+    ['wrong types', { max_position_embeddings: '9' }, { model_max_length: [1] }, 512],
+  ])('%s', (_, config, tokenizer, length) => expect(adoptMaxLength(config, tokenizer)).toBe(length));
+});
+
+describe('activation of an export', () => {
+  it.each([
+    [{}, 'sigmoid'],
+    [{ sentence_transformers: { activation_fn: 'torch.nn.modules.activation.Sigmoid' } }, 'sigmoid'],
+    [{ sentence_transformers: { activation_fn: 'torch.nn.modules.linear.Identity' } }, 'none'],
+    [{ sbert_ce_default_activation_function: 'torch.nn.modules.linear.Identity' }, 'none'],
+    [{ sentence_transformers: null }, 'sigmoid'],
+  ])('%j → %s', (config, activation) => expect(adoptActivation(config)).toBe(activation));
+
+  it.each([{ sentence_transformers: { activation_fn: 'torch.nn.Tanh' } }, { sbert_ce_default_activation_function: 7 }])(
+    'refuses %j',
+    (config) => expect(() => adoptActivation(config)).toThrow(/activation_fn/),
+  );
+
+  it('is not misled by names of the language', () => {
+    expect(() => adoptActivation({ sentence_transformers: { activation_fn: 'constructor' } })).toThrow(/Sigmoid/);
+  });
+});
+
+describe('reduction of an export', () => {
+  it.each([
+    [{}, 1, { kind: 'single' }],
+    [{ id2label: { 0: 'LABEL_0' } }, undefined, { kind: 'single' }],
+    [{}, undefined, { kind: 'single' }],
+    [{}, 2, { kind: 'class', index: 1 }],
+    [{ id2label: { 0: 'LABEL_0', 1: 'LABEL_1' } }, undefined, { kind: 'class', index: 1 }],
+    [{ id2label: { 0: 'relevant', 1: 'irrelevant' } }, 2, { kind: 'class', index: 0 }],
+    [{ id2label: { 0: 'contradiction', 1: 'entailment', 2: 'neutral' } }, 3, { kind: 'class', index: 1 }],
+    [{ num_labels: 2 }, undefined, { kind: 'class', index: 1 }],
+    // A width the graph fixes outweighs what the config says.
+    [{ id2label: { 0: 'a', 1: 'b', 2: 'c' } }, 1, { kind: 'single' }],
+  ])('%j, width %s', (config, width, reduction) => expect(adoptReduction(config, width)).toEqual(reduction));
+
+  it('asks for a manifest where it cannot know', () => {
+    expect(() => adoptReduction({ id2label: { 0: 'a', 1: 'b', 2: 'c' } }, 3)).toThrow(/model\.json/);
+  });
+});
