@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { InferenceRow, LoadSpec, Reduction } from '../../src/inference/types.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { DataType } from '../../src/onnx/dtypes.ts';
+import type { Model } from '../../src/onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../src/onnx/model-file.ts';
 import { tensor } from '../../src/onnx/tensor.ts';
 
@@ -15,18 +16,21 @@ export interface GraphFolder {
   readonly path: string;
   /** Writes a graph and says how to load it. */
   write(name: string, g: GraphBuilder, options?: WriteOptions): Promise<LoadSpec>;
+  writeModel(name: string, model: Model, options?: WriteOptions): Promise<LoadSpec>;
   remove(): Promise<void>;
 }
 
 export async function graphFolder(): Promise<GraphFolder> {
   const path = await mkdtemp(join(tmpdir(), 'winnow-graphs-'));
+  const write = async (name: string, model: Model, options?: WriteOptions) => {
+    const file = join(path, `${name}.onnx`);
+    await writeModel(file, model, options);
+    return specOf(name, file);
+  };
   return {
     path,
-    async write(name, g, options) {
-      const file = join(path, `${name}.onnx`);
-      await writeModel(file, modelOf(g.build()), options);
-      return specOf(name, file);
-    },
+    write: (name, g, options) => write(name, modelOf(g.build()), options),
+    writeModel: write,
     remove: () => rm(path, { recursive: true, force: true }),
   };
 }
