@@ -1,0 +1,45 @@
+import { Command, Option } from 'commander';
+import { gridReport } from '../evaluation/reports/grid-report.ts';
+import { PAPER, readGrid } from '../evaluation/reports/paper-data.ts';
+import { renderTerminal } from '../evaluation/reports/terminal.ts';
+import { REPORT_FORMATS, type ReportFormat, writeReport } from '../evaluation/reports/write-report.ts';
+
+const EXAMPLES = `
+Examples:
+  $ winnow report                          # the paper's 54 rows, on the terminal
+  $ winnow report --out report/            # report.html, report.md and report.json
+  $ winnow report --format json | jq .data.objectives.averageRanks
+  $ winnow report --data grid.json --out report/   # a grid of your own in the same shape
+
+The report has Friedman's χ², Nemenyi's critical difference, mean ranks and column means of a grid of
+backbones and objectives, recomputed from its rows.
+`;
+
+interface Options {
+  readonly data?: string;
+  readonly format: ReportFormat;
+  readonly out?: string;
+}
+
+async function run({ data, format, out }: Options): Promise<void> {
+  const report = gridReport(data === undefined ? PAPER : await readGrid(data));
+  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
+  if (out === undefined)
+    process.stdout.write(
+      format === 'terminal' ? renderTerminal(report, { color }) : await REPORT_FORMATS[format](report),
+    );
+  else for (const path of await writeReport(out, report)) process.stdout.write(`${path}\n`);
+}
+
+/** `winnow report`: the statistics and charts of a grid of results. */
+export function command(): Command {
+  return new Command()
+    .description('Recompute and draw the statistics of a grid of backbones and objectives.')
+    .option('--data <file>', 'a grid as JSON; the published 54 rows where not given')
+    .addOption(
+      new Option('--format <format>', 'what to print').choices(Object.keys(REPORT_FORMATS)).default('terminal'),
+    )
+    .option('--out <folder>', 'write report.html, report.md and report.json there instead')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}

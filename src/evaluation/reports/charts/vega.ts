@@ -1,0 +1,67 @@
+import * as vega from 'vega';
+import { type Config, compile, type TopLevelSpec } from 'vega-lite';
+
+/** Widths in CSS pixels that every chart is drawn for: beside each other in the page, one shown at a time. */
+export type ChartWidth = 'wide' | 'narrow';
+
+/** Drawing widths, margins included. */
+export const WIDTHS: Readonly<Record<ChartWidth, number>> = { wide: 860, narrow: 342 };
+
+/** Number of steps of the sequential scale; the page defines `--h0` … `--h8`. */
+export const HEAT_STEPS = 9;
+
+/** Colours are names that the page resolves, so that one drawing serves light and dark. */
+export const INK = 'var(--ink)';
+export const MUTED = 'var(--muted)';
+export const GRID = 'var(--line)';
+export const SURFACE = 'var(--surface)';
+
+/** Categories; the page defines `--c0` … `--c7`. */
+export const CATEGORY = Array.from({ length: 8 }, (_, i) => `var(--c${i})`);
+export const HEAT = Array.from({ length: HEAT_STEPS }, (_, i) => `var(--h${i})`);
+
+const FONT = 'system-ui, sans-serif';
+
+const CONFIG: Config = {
+  background: 'transparent',
+  font: FONT,
+  view: { stroke: null },
+  axis: {
+    labelColor: MUTED,
+    titleColor: MUTED,
+    titleFontWeight: 'normal',
+    labelFontSize: 12,
+    titleFontSize: 12,
+    domainColor: GRID,
+    tickColor: GRID,
+    gridColor: GRID,
+    labelLimit: 160,
+  },
+  legend: { labelColor: INK, titleColor: MUTED, labelFontSize: 12, symbolType: 'square', orient: 'top', title: null },
+  title: { color: INK, fontSize: 14, anchor: 'start', fontWeight: 600 },
+  range: { category: CATEGORY },
+};
+
+/** Makes the ids of one drawing its own, so that several can stand in one page. */
+const ownIds = (svg: string, id: string): string =>
+  svg.replace(/\bid="([^"]+)"/g, `id="${id}-$1"`).replace(/url\(#([^)]+)\)/g, `url(#${id}-$1)`);
+
+/**
+ * Draws a Vega-Lite chart to SVG on the server: no canvas, no browser. The drawing scales with its column (`viewBox`) up to its own
+ * width. `label` is read out in its place.
+ */
+export async function vegaSvg(spec: TopLevelSpec, id: string, label: string): Promise<string> {
+  const logger = vega.logger(vega.Error);
+  const { spec: compiled } = compile(spec, { config: CONFIG, logger });
+  const view = new vega.View(vega.parse(compiled), { renderer: 'none', logger });
+  const svg = await view.toSVG();
+  view.finalize();
+  const [, width = '0', height = '0'] = /^<svg[^>]*? width="([\d.]+)" height="([\d.]+)"/.exec(svg) ?? [];
+  const head = `<svg role="img" aria-label="${escapeAttribute(label)}" viewBox="0 0 ${width} ${height}" style="max-width:${width}px" xmlns="http://www.w3.org/2000/svg">`;
+  return ownIds(svg.replace(/^<svg[^>]*>/, head), id);
+}
+
+export const escapeHtml = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+
+export const escapeAttribute = (text: string): string => escapeHtml(text).replaceAll('"', '&quot;');

@@ -1,0 +1,125 @@
+import { cliques } from '../statistics/friedman.ts';
+import { fixed, pValue, share, signed } from './format.ts';
+import {
+  captionOf,
+  type DifferencesSection,
+  type RanksSection,
+  type ReportModel,
+  renderSection,
+  type SectionRenderers,
+  symbolsOf,
+  type TableSection,
+} from './model.ts';
+
+/** Text that Markdown would read as markup, made plain. */
+export const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');
+
+type Rows = readonly (readonly string[])[];
+
+function grid(head: readonly string[], numeric: readonly boolean[], rows: Rows): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [line(head), line(numeric.map((right) => (right ? '---:' : '---'))), ...rows.map(line)].join('\n');
+}
+
+const numbersAfterFirst = (head: readonly string[]): boolean[] => head.map((_, i) => i > 0);
+
+function table(section: TableSection): string {
+  const rows = section.rows.map((row) =>
+    row.map((cell) => {
+      const text = escapeMarkdown(cell.text) + symbolsOf(cell);
+      return cell.marks?.includes('best') ? `**${text}**` : text;
+    }),
+  );
+  const head = section.columns.map((column) => escapeMarkdown(column.label));
+  return (
+    grid(
+      head,
+      section.columns.map((column) => column.numeric === true),
+      rows,
+    ) + paragraph(captionOf(section))
+  );
+}
+
+const paragraph = (text: string | undefined): string => (text ? `\n\n${text}` : '');
+
+function ranks(section: RanksSection): string {
+  const { treatments, criticalDifference: cd } = section;
+  const groups = cliques(
+    treatments.map(({ rank }) => rank),
+    cd,
+  );
+  const letters = treatments.map((_, i) =>
+    groups.flatMap((group, g) => (group.includes(i) ? [String.fromCharCode(97 + g)] : [])).join(''),
+  );
+  const rows = treatments.map(({ name, rank }, i) => [escapeMarkdown(name), fixed(rank, 2), letters[i]!]);
+  return `Friedman χ² = ${fixed(section.statistic, 1)} (df ${section.df}, p = ${pValue(section.p)}, ${section.blocks} blocks); critical difference at α = ${share(section.alpha, 2)}: ${fixed(cd, 3)}.
+
+${grid(['', 'mean rank', 'group'], [false, true, false], rows)}
+
+Those that share a letter do not differ significantly.${paragraph(section.note)}`;
+}
+
+function differences(section: DifferencesSection): string {
+  const rows = section.queries.map(({ qid, text, before, after, passages }) => {
+    const moved = passages.map(
+      (p) =>
+        `  - ${p.before ?? '–'} → ${p.after ?? '–'}, ${p.grade === undefined ? 'unjudged' : `grade ${p.grade}`}: ${escapeMarkdown(p.text)} (${escapeMarkdown(p.docid)})`,
+    );
+    return [
+      `- **${signed(after - before)}** (${share(before)} → ${share(after)}) ${escapeMarkdown(qid)}: ${escapeMarkdown(text)}`,
+      ...moved,
+    ].join('\n');
+  });
+  return `${section.measure} of ${escapeMarkdown(section.system)} against ${escapeMarkdown(section.baseline)}, ${section.all.length} queries.\n\n${rows.join('\n')}${paragraph(section.note)}`;
+}
+
+const RENDERERS: SectionRenderers<string> = {
+  text: (s) => s.paragraphs.join('\n\n'),
+  table,
+  heatmap: (s) =>
+    s.panels
+      .map(({ title, values }) => {
+        const head = [escapeMarkdown(title), ...s.columns.map(escapeMarkdown)];
+        const rows = s.rows.map((row, i) => [
+          escapeMarkdown(row),
+          ...values[i]!.map((v) => (v === null ? '–' : share(v, s.digits))),
+        ]);
+        return grid(head, numbersAfterFirst(head), rows);
+      })
+      .join('\n\n') + paragraph(s.note),
+  ranks,
+  bars(s) {
+    const head = [s.measure, ...s.groups.map(escapeMarkdown)];
+    const rows = s.series.map(({ name, values }) => [escapeMarkdown(name), ...values.map((v) => share(v, s.digits))]);
+    return grid(head, numbersAfterFirst(head), rows) + paragraph(s.note);
+  },
+  scatter(s) {
+    const head = ['system', s.x.label, s.y.label].map(escapeMarkdown);
+    return (
+      grid(
+        head,
+        numbersAfterFirst(head),
+        s.points.map((p) => [escapeMarkdown(p.name), String(p.x), share(p.y)]),
+      ) + paragraph(s.note)
+    );
+  },
+  curve(s) {
+    const head = ['line', s.x.label, s.y.label, ''].map(escapeMarkdown);
+    const rows = s.lines.flatMap(({ name, points }) =>
+      points.map((p) => [escapeMarkdown(name), String(p.x), share(p.y), escapeMarkdown(p.label ?? '')]),
+    );
+    return grid(head, numbersAfterFirst(head), rows) + paragraph(s.note);
+  },
+  differences,
+};
+
+/** The report as GitHub-flavoured Markdown. */
+export function renderMarkdown(report: ReportModel): string {
+  const sections = report.sections.map((s) => `## ${s.title}\n\n${renderSection(RENDERERS, s)}`);
+  return `${[`# ${report.title}`, ...(report.summary === undefined ? [] : [report.summary]), ...sections].join('\n\n')}\n`;
+}
+
+/** The report as JSON: its results under `data`, what is drawn under `sections`. */
+export function renderJson(report: ReportModel): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
+}

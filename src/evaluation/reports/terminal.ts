@@ -1,0 +1,182 @@
+import { cliques } from '../statistics/friedman.ts';
+import { fixed, pad, pValue, share, signed } from './format.ts';
+import {
+  captionOf,
+  type DifferencesSection,
+  type HeatmapSection,
+  type RanksSection,
+  type ReportModel,
+  renderSection,
+  type SectionRenderers,
+  symbolsOf,
+  type TableSection,
+} from './model.ts';
+
+export interface TerminalOptions {
+  /** ANSI colours and bold. */
+  readonly color?: boolean;
+}
+
+interface Style {
+  readonly bold: (text: string) => string;
+  readonly dim: (text: string) => string;
+  /** Puts text on a background, `level` from 0 (low) to 1 (high). */
+  readonly heat: (text: string, level: number) => string;
+}
+
+const ESC = '\u001b[';
+
+const COLOURED: Style = {
+  bold: (text) => `${ESC}1m${text}${ESC}0m`,
+  dim: (text) => `${ESC}2m${text}${ESC}0m`,
+  heat: (text, level) => `${ESC}48;5;${233 + Math.round(level * 12)}m${ESC}38;5;255m${text}${ESC}0m`,
+};
+
+const SHADES = ' ░▒▓█';
+
+const PLAIN: Style = {
+  bold: (text) => text,
+  dim: (text) => text,
+  heat: (text, level) => `${text}${SHADES[Math.round(level * (SHADES.length - 1))]}`,
+};
+
+const WIDTH = 60;
+
+function grid(head: readonly string[], rows: readonly (readonly string[])[], numeric: readonly boolean[]): string[][] {
+  const widths = head.map((label, i) => Math.max(label.length, ...rows.map((row) => row[i]!.length)));
+  return [head, widths.map((w) => '─'.repeat(w)), ...rows].map((row) =>
+    row.map((text, i) => pad(text, widths[i]!, numeric[i]!)),
+  );
+}
+
+function table(section: TableSection, style: Style): string[] {
+  const numeric = section.columns.map((column) => column.numeric === true);
+  const isBest = (i: number, j: number): boolean => section.rows[i]?.[j]?.marks?.includes('best') === true;
+  const texts = section.rows.map((row) => row.map((c) => c.text + symbolsOf(c)));
+  const padded = grid(
+    section.columns.map((column) => column.label),
+    texts,
+    numeric,
+  );
+  const lines = padded.map((row, i) => row.map((text, j) => (isBest(i - 2, j) ? style.bold(text) : text)).join('  '));
+  return [...lines, style.dim(captionOf(section))];
+}
+
+function heatmap(section: HeatmapSection, style: Style): string[] {
+  return section.panels.flatMap(({ title, values }) => {
+    const known = values.flat().filter((v) => v !== null);
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const head = Math.max(...section.rows.map((row) => row.length));
+    const width = Math.max(7, ...section.columns.map((column) => column.length)) + 1;
+    const line = (row: readonly (number | null)[]): string =>
+      row
+        .map((v) =>
+          v === null
+            ? pad('–', width, true)
+            : style.heat(pad(share(v, section.digits), width - 1, true), high > low ? (v - low) / (high - low) : 0),
+        )
+        .join(' ');
+    return [
+      style.bold(title),
+      `${' '.repeat(head)} ${section.columns.map((column) => pad(column, width, true)).join(' ')}`,
+      ...section.rows.map((row, i) => `${row.padEnd(head)} ${line(values[i]!)}`),
+      '',
+    ];
+  });
+}
+
+/** The critical-difference diagram in characters: a scale, one line a treatment, bars for those that do not differ. */
+function ranks(section: RanksSection, style: Style): string[] {
+  const { treatments, criticalDifference: cd } = section;
+  const k = treatments.length;
+  const column = (rank: number): number => Math.round(((rank - 1) / (k - 1)) * (WIDTH - 1));
+  const at = (marks: readonly (readonly [number, string])[]): string => {
+    const line = new Array<string>(WIDTH).fill(' ');
+    for (const [place, mark] of marks) line[place] = mark;
+    return line.join('');
+  };
+  const scale = at(Array.from({ length: k }, (_, i) => [column(i + 1), `${(i + 1) % 10}`]));
+  const groups = cliques(
+    treatments.map(({ rank }) => rank),
+    cd,
+  );
+  const bars = groups.map((group) => {
+    const [from, to] = [column(treatments[group[0]!]!.rank), column(treatments[group.at(-1)!]!.rank)];
+    return at(Array.from({ length: to - from + 1 }, (_, i) => [from + i, '━']));
+  });
+  return [
+    `χ² = ${fixed(section.statistic, 1)}, df = ${section.df}, p = ${pValue(section.p)}; ${section.blocks} blocks; CD(${share(section.alpha, 2)}) = ${fixed(cd, 3)}`,
+    scale,
+    ...treatments.map(({ name, rank }) => `${at([[column(rank), '●']])}  ${fixed(rank, 2)}  ${name}`),
+    ...bars,
+    ...(section.note === undefined ? [] : [style.dim(section.note)]),
+  ];
+}
+
+function differences(section: DifferencesSection, style: Style): string[] {
+  const up = section.all.filter((d) => d > 0).length;
+  const down = section.all.filter((d) => d < 0).length;
+  return [
+    `${section.measure}, ${section.system} against ${section.baseline}: better on ${up}, worse on ${down} of ${section.all.length} queries`,
+    ...section.queries.flatMap(({ qid, text, before, after, passages }) => [
+      `${style.bold(signed(after - before))}  ${qid}  ${text}`,
+      ...passages.map(
+        (p) =>
+          `    ${p.before ?? '–'} → ${p.after ?? '–'}  ${p.grade === undefined ? 'unjudged' : `grade ${p.grade}`}  ${p.docid}  ${p.text.slice(0, 80)}`,
+      ),
+    ]),
+  ];
+}
+
+const noteOf = (style: Style, note: string | undefined): string[] => (note === undefined ? [] : [style.dim(note)]);
+
+function plainTable(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  return grid(
+    head,
+    rows,
+    head.map((_, i) => i > 0),
+  ).map((row) => row.join('  '));
+}
+
+const renderers = (style: Style): SectionRenderers<string[]> => ({
+  text: (s) => [...s.paragraphs],
+  table: (s) => table(s, style),
+  heatmap: (s) => [...heatmap(s, style), ...noteOf(style, s.note)],
+  ranks: (s) => ranks(s, style),
+  bars(s) {
+    const top = Math.max(...s.series.flatMap(({ values }) => values));
+    const name = Math.max(...s.series.map((series) => series.name.length));
+    const bar = (v: number): string => '█'.repeat(Math.round((v / top) * (WIDTH - 20)));
+    const lines = s.groups.flatMap((group, i) => [
+      style.bold(group),
+      ...s.series.map(
+        (series) => `  ${series.name.padEnd(name)} ${bar(series.values[i]!)} ${share(series.values[i]!, s.digits)}`,
+      ),
+    ]);
+    return [...lines, ...noteOf(style, s.note)];
+  },
+  scatter: (s) => [
+    ...plainTable(
+      ['system', s.x.label, s.y.label],
+      s.points.map((p) => [p.name, String(p.x), share(p.y)]),
+    ),
+    ...noteOf(style, s.note),
+  ],
+  curve: (s) => [
+    ...plainTable(
+      ['line', s.x.label, s.y.label, ''],
+      s.lines.flatMap(({ name, points }) => points.map((p) => [name, String(p.x), share(p.y), p.label ?? ''])),
+    ),
+    ...noteOf(style, s.note),
+  ],
+  differences: (s) => [...differences(s, style), ...noteOf(style, s.note)],
+});
+
+/** The report for a terminal, with a line break at the end. */
+export function renderTerminal(report: ReportModel, options: TerminalOptions = {}): string {
+  const style = options.color === true ? COLOURED : PLAIN;
+  const render = renderers(style);
+  const head = [style.bold(report.title), ...(report.summary === undefined ? [] : [report.summary])];
+  const sections = report.sections.map((s) => ['', style.bold(s.title), '', ...renderSection(render, s)].join('\n'));
+  return `${[...head, ...sections].join('\n')}\n`;
+}
