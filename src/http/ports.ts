@@ -22,7 +22,7 @@ export interface RequestEvent {
   readonly durationMs: number;
   readonly code?: ErrorCode;
   /** Name of the API key, or `anonymous`. */
-  readonly key?: string;
+  readonly caller?: string;
   /** The rest is there for scoring requests only. */
   readonly dialect?: string;
   readonly lane?: 'interactive' | 'batch' | 'shadow';

@@ -150,7 +150,7 @@ describe('keys', () => {
   it('name the caller in log and experiments, without their text', async () => {
     const from = deps();
     await post({ authorization: 'Bearer search-key', 'x-team': 'red' }, '/rerank', BODY, from);
-    expect(from.telemetry.events[0]?.key).toBe('search');
+    expect(from.telemetry.events[0]?.caller).toBe('search');
     const { subject } = from.reranker.requests[0]!;
     expect(subject).toMatchObject({ key: 'search', headers: { 'x-team': 'red' } });
     expect(subject?.headers).not.toHaveProperty('authorization');

@@ -1,5 +1,6 @@
 import request from 'supertest';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { WinnowError } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { formatScore } from '../../src/http/scores.ts';
 import { type FakeDeps, fakeDeps, fakeLogit, sigmoid } from './fakes.ts';
@@ -329,6 +330,17 @@ describe.each(['/score', '/v1/score'])('pairs at %s', (path) => {
     const { body } = await post(path, { queries, documents: PASSAGES, use_activation: false });
     expect(scores(body)).toEqual(PASSAGES.map((text, i) => asFloat32(fakeLogit(queries[i]!, text))));
     expect(deps.reranker.requests.map(({ query }) => query)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('withdraws the other queries when one fails', async () => {
+    const signals: AbortSignal[] = [];
+    deps.reranker.before = ({ query, signal }) => {
+      signals.push(signal!);
+      if (query === 'b') throw new WinnowError('overloaded', { seconds: 1 });
+    };
+    const { status } = await post(path, { text_1: ['a', 'b', 'c', 'd'], text_2: PASSAGES });
+    expect(status).toBe(429);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, true, true]);
   });
 
   it('takes two plain strings', async () => {

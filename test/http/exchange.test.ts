@@ -87,7 +87,7 @@ describe('telemetry', () => {
         tokens: 10,
         truncated: 0,
         timings: { tokenizeMs: 1.4 },
-        key: 'anonymous',
+        caller: 'anonymous',
       },
       { route: '/health', status: 200 },
       { route: 'unmatched', status: 404, code: 'not_found' },

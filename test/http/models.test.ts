@@ -90,6 +90,7 @@ describe("Triton's repository", () => {
     const unloaded = await request(app).post('/v2/repository/models/tiny/unload').send({});
     expect(unloaded.body.versions[0].state).toBe('unloaded');
     expect(deps.registry.calls).toEqual(['load other@', 'load tiny@1', 'load tiny@2', 'unload tiny@']);
+    await request(app).post('/v2/repository/models/tiny/load').set('transfer-encoding', 'chunked').expect(200);
     await request(app).post('/v2/repository/models/none/load').expect(404);
     await request(app).post('/v2/repository/models/none/unload').expect(404);
   });

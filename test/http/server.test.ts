@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { json as readJson, text as readText } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createApp } from '../../src/http/app.ts';
-import { createServer } from '../../src/http/server.ts';
+import { closeGracefully, createServer } from '../../src/http/server.ts';
 import { type FakeDeps, fakeDeps } from './fakes.ts';
 
 const LIMIT = 1_000_000;
@@ -24,7 +24,7 @@ async function listen(headerTimeoutMs: number, bodyTimeoutMs: number): Promise<v
 beforeEach(() => listen(5000, 5000));
 afterEach(async () => {
   server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
+  if (server.listening) await new Promise((resolve) => server.close(resolve));
 });
 
 /** Everything the server says to these bytes until it closes the connection. */
@@ -117,6 +117,16 @@ describe('bodies', () => {
     expect((await answerOf(client)).status).toBe(200);
   });
 
+  it("of Triton's clients need no content type, those of others do", async () => {
+    const load = request({ port, method: 'POST', path: '/v2/repository/models/tiny/load' });
+    load.end('{"parameters":{"version":"1"}}');
+    expect((await answerOf(load)).status).toBe(200);
+    expect(deps.registry.calls).toEqual(['load tiny@1']);
+    const untyped = request({ port, method: 'POST', path: '/rerank' });
+    untyped.end(BODY);
+    expect(await answerOf(untyped)).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } });
+  });
+
   it('cut short by the client abort quietly', async () => {
     const reported = Promise.withResolvers<void>();
     const { onRequest } = deps.telemetry;
@@ -153,5 +163,42 @@ describe('slow clients', () => {
   it('that do not finish their headers are 408', async () => {
     const text = await raw('POST /rerank HTTP/1.1\r\nhost: a\r\n');
     expect(split(text)).toMatchObject({ status: 408, body: { code: 'request_timeout' } });
+  });
+});
+
+describe('closing', () => {
+  it('lets requests finish and closes connections that are kept alive', async () => {
+    const asked = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    deps.reranker.before = () => {
+      asked.resolve();
+      return go.promise;
+    };
+    const agent = new Agent({ keepAlive: true });
+    const idle = request({ port, path: '/health/live', agent });
+    idle.end();
+    await answerOf(idle);
+    const busy = request({ port, ...POST, agent });
+    busy.end(BODY);
+    await asked.promise;
+    const closed = closeGracefully(server, 30_000);
+    go.resolve();
+    expect((await answerOf(busy)).status).toBe(200);
+    expect(await closed).toBe(true);
+    agent.destroy();
+  });
+
+  it('cuts what takes too long', async () => {
+    const asked = Promise.withResolvers<void>();
+    deps.reranker.before = () => {
+      asked.resolve();
+      return new Promise<never>(() => {});
+    };
+    const client = request({ port, ...POST });
+    const cut = once(client, 'error');
+    client.end(BODY);
+    await asked.promise;
+    expect(await closeGracefully(server, 20)).toBe(false);
+    await cut;
   });
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
-import { type JsonText, moreFields } from '../json-text.ts';
+import { field, type JsonText, moreFields } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import type { About, Asked, Limits } from './dialect.ts';
 import { askedBy, checkCount, commonFields, limitTo, query, returnDocuments, textAt, topN } from './fields.ts';
@@ -124,7 +124,7 @@ export const wantsRaw = (body: Pick<DocumentsBody, 'raw_scores' | 'use_activatio
 /** One result: `{"index":…,"relevance_score":…}` and what else there is to say of it. */
 export function resultText(ranked: Ranked, raw: boolean, document?: unknown): string {
   const score = formatScore(raw ? ranked.score : ranked.relevanceScore, ranked.index);
-  return `{"index":${ranked.index},"relevance_score":${score}${moreFields({ document, team: ranked.team })}}`;
+  return `{"index":${ranked.index},"relevance_score":${score}${field('document', document)}${field('team', ranked.team)}}`;
 }
 
 function warnings(answer: RerankAnswer): readonly string[] | undefined {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
-import { moreFields } from '../json-text.ts';
+import { field, moreFields } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { objectErrorBody } from './errors.ts';
@@ -72,7 +72,7 @@ export const nim = defineDialect({
       count: answer.ranking.length,
       item(i) {
         const { index, score, team } = answer.ranking[i]!;
-        return `{"index":${index},"logit":${formatScore(score, index)}${moreFields({ team })}}`;
+        return `{"index":${index},"logit":${formatScore(score, index)}${field('team', team)}}`;
       },
       tail: `]${moreFields({ usage: { prompt_tokens: answer.tokens, total_tokens: answer.tokens } })}}`,
     };

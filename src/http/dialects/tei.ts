@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { moreFields } from '../json-text.ts';
+import { field } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { errorBody } from './errors.ts';
@@ -61,7 +61,7 @@ export const tei = defineDialect({
       item(i) {
         const { index, score, relevanceScore, team } = ranking[i]!;
         const value = formatScore(body.raw_scores ? score : relevanceScore, index);
-        return `{"index":${index},"score":${value}${moreFields({ text: body.return_text ? body.texts[index] : undefined, team })}}`;
+        return `{"index":${index},"score":${value}${field('text', body.return_text ? body.texts[index] : undefined)}${field('team', team)}}`;
       },
       tail: ']',
     };

@@ -18,7 +18,7 @@ function eventOf(req: { method: string }, res: Response): RequestEvent {
     status: res.writableFinished ? res.statusCode : 499,
     durationMs: performance.now() - started,
     ...(code ? { code } : {}),
-    ...(caller ? { key: caller.name } : {}),
+    ...(caller ? { caller: caller.name } : {}),
     ...(dialect ? { dialect } : {}),
     ...facts,
   };

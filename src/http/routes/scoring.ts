@@ -1,5 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express';
-import type { RerankAnswer, RerankRequest, Timings } from '../../rerank/types.ts';
+import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/types.ts';
 import type { AnyDialect, Asked } from '../dialects/dialect.ts';
 import { dialectAt, dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
@@ -108,6 +108,23 @@ function readDialect(path: ScoringPath, req: Request, exchange: Exchange): AnyDi
   return dialect;
 }
 
+/** Asks side by side; the first failure withdraws the rest. */
+async function rerankAll(
+  reranker: Reranker,
+  requests: readonly RerankRequest[],
+  gone: AbortSignal,
+): Promise<readonly RerankAnswer[]> {
+  if (requests.length === 1) return [await reranker.rerank(requests[0]!)];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([gone, failed.signal]);
+  try {
+    return await Promise.all(requests.map((request) => reranker.rerank({ ...request, signal })));
+  } catch (error) {
+    failed.abort();
+    throw error;
+  }
+}
+
 function scoringHandler(path: ScoringPath, deps: HttpDeps): RequestHandler {
   return async function score(req, res) {
     const exchange = exchangeOf(res);
@@ -115,8 +132,11 @@ function scoringHandler(path: ScoringPath, deps: HttpDeps): RequestHandler {
     const conversation = dialect.read(req.body, { maxPassages: deps.options.maxPassages });
     const { asked } = conversation;
     exchange.facts = { lane: laneOf(req), passages: asked.reduce((n, { passages }) => n + passages.length, 0) };
-    const requests = asked.map((one) => ({ ...one, ...framed(req, res, deps, one), ...pathModel(req) }));
-    const answers = await Promise.all(requests.map((request) => deps.reranker.rerank(request)));
+    const answers = await rerankAll(
+      deps.reranker,
+      asked.map((one) => ({ ...one, ...framed(req, res, deps, one), ...pathModel(req) })),
+      exchange.signal,
+    );
     noteFacts(exchange, asked, answers);
     traceStages(exchange);
     const about = { requestId: exchange.requestId, created: Math.floor(exchange.startedAt / 1000) };
