@@ -72,26 +72,3 @@ export function createServer(app: Express, options: ServerOptions): Server {
   });
   return server;
 }
-
-/** How often connections that have become idle are looked for while the server closes, in milliseconds. */
-const IDLE_CHECK_MS = 50;
-
-/**
- * Takes no new connections and waits for the requests under way, at most `drainMs`; then the remaining connections are cut. Connections kept
- * alive are closed as soon as they are idle. Resolves to whether all requests could finish.
- */
-export async function closeGracefully(server: Server, drainMs: number): Promise<boolean> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  let finished = true;
-  const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
-  const limit = setTimeout(() => {
-    finished = false;
-    server.closeAllConnections();
-  }, drainMs);
-  await closed;
-  clearInterval(idle);
-  clearTimeout(limit);
-  return finished;
-}

@@ -226,6 +226,27 @@ describe('shutting down', () => {
   });
 });
 
+describe('a shutdown that begins while a request is answered', () => {
+  it('closes its connection too', async () => {
+    let draining = false;
+    const deps = fakeDeps({ readiness: { probe: async () => ({ ready: true }), draining: () => draining } });
+    deps.reranker.before = () => {
+      draining = true;
+    };
+    // Without an agent of its own supertest asks for a connection that closes anyway.
+    const server = createServer(createApp(deps), { headerTimeoutMs: 5000, bodyLimitBytes: 1e6 }).listen(0);
+    await once(server, 'listening');
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/rerank`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(BODY),
+    });
+    expect(answer.headers.get('connection')).toBe('close');
+    await answer.text();
+    await new Promise((resolve) => server.close(resolve));
+  });
+});
+
 describe('extensions', () => {
   it('stand behind the same keys and speak the same errors', async () => {
     const router = Router();

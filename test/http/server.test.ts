@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { json as readJson, text as readText } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createApp } from '../../src/http/app.ts';
-import { closeGracefully, createServer } from '../../src/http/server.ts';
+import { createServer } from '../../src/http/server.ts';
 import { type FakeDeps, fakeDeps } from './fakes.ts';
 
 const LIMIT = 1_000_000;
@@ -163,42 +163,5 @@ describe('slow clients', () => {
   it('that do not finish their headers are 408', async () => {
     const text = await raw('POST /rerank HTTP/1.1\r\nhost: a\r\n');
     expect(split(text)).toMatchObject({ status: 408, body: { code: 'request_timeout' } });
-  });
-});
-
-describe('closing', () => {
-  it('lets requests finish and closes connections that are kept alive', async () => {
-    const asked = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    deps.reranker.before = () => {
-      asked.resolve();
-      return go.promise;
-    };
-    const agent = new Agent({ keepAlive: true });
-    const idle = request({ port, path: '/health/live', agent });
-    idle.end();
-    await answerOf(idle);
-    const busy = request({ port, ...POST, agent });
-    busy.end(BODY);
-    await asked.promise;
-    const closed = closeGracefully(server, 30_000);
-    go.resolve();
-    expect((await answerOf(busy)).status).toBe(200);
-    expect(await closed).toBe(true);
-    agent.destroy();
-  });
-
-  it('cuts what takes too long', async () => {
-    const asked = Promise.withResolvers<void>();
-    deps.reranker.before = () => {
-      asked.resolve();
-      return new Promise<never>(() => {});
-    };
-    const client = request({ port, ...POST });
-    const cut = once(client, 'error');
-    client.end(BODY);
-    await asked.promise;
-    expect(await closeGracefully(server, 20)).toBe(false);
-    await cut;
   });
 });

@@ -12,6 +12,8 @@ summary { cursor: pointer; }
 summary b { display: inline-block; min-width: 3.2rem; }
 summary span { opacity: 0.8; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }
+td code { white-space: nowrap; overflow-wrap: normal; }
+td:last-child { min-width: 12rem; }
 td { border-top: 1px solid var(--line); padding: 0.3rem 0.6rem 0.3rem 0; vertical-align: top; }
 tr:nth-child(even) { background: var(--soft); }
 .scroll { overflow-x: auto; }

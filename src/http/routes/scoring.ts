@@ -143,6 +143,8 @@ function scoringHandler(path: ScoringPath, deps: HttpDeps): RequestHandler {
     const text = await writeJson(conversation.answer(answers, about));
     if (exchange.signal.aborted) return;
     res.set(answerHeaders(asked, answers, exchange, deps.info().provider));
+    // The connection was kept when the request came, but a shutdown may have begun since.
+    if (deps.readiness.draining()) res.set('connection', 'close');
     res.type('application/json').send(text);
   };
 }
