@@ -1,6 +1,5 @@
-import type { WaitingJobs } from './queue.ts';
+import type { EngineLoad, WaitingJobs } from './queue.ts';
 import type { QueuedJob } from './queued-job.ts';
-import { LANES, type Lane } from './types.ts';
 
 export interface AdmissionLimits {
   /** Hard bound on the tokens that wait. */
@@ -9,14 +8,9 @@ export interface AdmissionLimits {
   readonly maxWaitMs: number;
 }
 
-/** How busy the engine is. */
-export interface EngineLoad {
-  /** Batches that run side by side. */
-  readonly parallelism: number;
-  /** One of them has nothing to do. */
-  readonly idle: boolean;
-  /** Work handed to the engine and not done yet, in milliseconds of one runner. */
-  readonly inFlight: number;
+export interface Admission {
+  /** Predicted wait in milliseconds. */
+  readonly waitMs: number;
 }
 
 export interface Refusal {
@@ -26,65 +20,36 @@ export interface Refusal {
   readonly retryMs: number;
 }
 
-/** Share of the engine's predicted speed that promises may count on; the rest is for batches that cannot be interrupted and for errors. */
-const PROMISED_SHARE = 0.9;
+/**
+ * Share of the engine's predicted speed that admission counts on. Less than promises do (plan.ts): the difference is the room in which
+ * shorter jobs may pass those that were let in before.
+ */
+const ADMITTED_SHARE = 0.75;
 
-/** Predicted milliseconds until a job of this lane, priority and work that came now would start. */
+/** Predicted milliseconds until a job that came now would start. */
 export function predictedWait<Owner>(
   waiting: WaitingJobs<Owner>,
+  job: Pick<QueuedJob<Owner>, 'lane' | 'priority' | 'work' | 'deadline'>,
   load: EngineLoad,
-  lane: Lane,
-  priority: number,
-  work: number,
 ): number {
-  const ahead = waiting.workAhead(lane, priority, work);
-  return load.idle && ahead === 0 ? 0 : (load.inFlight + ahead) / load.parallelism;
-}
-
-const rank = (lane: Lane) => LANES.indexOf(lane);
-
-/**
- * By how many milliseconds `work` more, due at `deadline`, would break a promise already given: for each job due later, all work due
- * until then must fit before its deadline (the test of earliest-deadline-first scheduling). A promise that cannot be kept anyway binds
- * nobody.
- */
-function brokenPromise<Owner>(
-  waiting: WaitingJobs<Owner>,
-  load: EngineLoad,
-  job: { readonly lane: Lane; readonly work: number; readonly deadline: number },
-  now: number,
-): number {
-  let due = load.inFlight;
-  let worst = 0;
-  for (const other of waiting.byDeadline) {
-    if (rank(other.lane) > rank(job.lane)) continue;
-    due += other.work;
-    if (other.deadline < job.deadline) continue;
-    const room = (other.deadline - now) * load.parallelism * PROMISED_SHARE;
-    if (due <= room) worst = Math.max(worst, due + job.work - room);
-  }
-  return worst / load.parallelism;
+  const { ahead } = waiting.place(job, load);
+  return load.idle && ahead <= load.inFlight ? 0 : ahead / load.speed;
 }
 
 /**
- * Whether a job may be queued, from the present queue alone. It is refused where it would wait longer than anybody should, where its own
- * deadline or one already promised would be missed, or where the queue is full. A job that need not wait is let in whatever the
- * prediction of its own time says: the prediction may be wrong, and only work that runs can correct it.
+ * Whether a job may be queued, judged by its place in the plan (which never breaks a promise already given). It is refused where it would
+ * wait longer than anybody should, where it would miss its own deadline, or where the queue is full. A job that need not wait is let in
+ * whatever the prediction of its own time says: the prediction may be wrong, and only work that runs can correct it.
  */
-export function refuse<Owner>(
+export function admit<Owner>(
   waiting: WaitingJobs<Owner>,
-  load: EngineLoad,
   job: QueuedJob<Owner>,
+  load: EngineLoad,
   limits: AdmissionLimits,
-  now: number,
-): Refusal | undefined {
-  const waitMs = predictedWait(waiting, load, job.lane, job.priority, job.work);
-  const excess = waiting.tokens + job.waitingTokens - limits.queueTokens;
-  if (excess > 0) return { waitMs, retryMs: Math.max(waitMs, 1) };
+): Admission | Refusal {
+  const waitMs = predictedWait(waiting, job, load);
+  if (waiting.tokens + job.waitingTokens > limits.queueTokens) return { waitMs, retryMs: waitMs };
   if (waitMs > limits.maxWaitMs) return { waitMs, retryMs: waitMs - limits.maxWaitMs };
-  if (waitMs <= 0) return undefined;
-  const late = now + waitMs + job.work / (load.parallelism * PROMISED_SHARE) - job.deadline;
-  if (late > 0) return { waitMs, retryMs: late };
-  const broken = brokenPromise(waiting, load, job, now);
-  return broken > 0 ? { waitMs, retryMs: broken } : undefined;
+  const late = load.now + (waitMs + job.work / load.speed) / ADMITTED_SHARE - job.deadline;
+  return waitMs > 0 && late > 0 ? { waitMs, retryMs: late } : { waitMs };
 }

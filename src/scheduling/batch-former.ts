@@ -1,7 +1,6 @@
 import type { Cost } from './cost-model.ts';
-import type { LengthBuckets } from './length-buckets.ts';
-import type { WaitingJobs } from './queue.ts';
-import { longestWaiting, type QueuedJob, type QueuedRow } from './queued-job.ts';
+import type { EngineLoad, WaitingJobs } from './queue.ts';
+import { firstWithin, longestWaiting, type QueuedJob, type QueuedRow } from './queued-job.ts';
 import { LANES, type Lane } from './types.ts';
 
 /** What one batch may hold. */
@@ -34,7 +33,10 @@ const FIXED_SHARE = 0.05;
 const LEAST_TOKENS = 512;
 
 /** Share of a batch that may be padding where padding does not save a whole batch. */
-const MAX_PADDING = 0.08;
+const MAX_PADDING = 0.05;
+
+/** Rows to fill a batch with are looked for among the jobs that come next, until those hold so many batches. */
+const LOOK_AHEAD = 8;
 
 /** Padded tokens at which a batch has amortised its fixed cost. */
 function amortised(cost: Cost, length: number): number {
@@ -68,13 +70,15 @@ class Filling<Owner> {
     );
   }
 
-  /**
-   * Whether a row of this length may be padded up to the batch's: the padding stays a small share, or all of it costs less than the
-   * batch it spares. If it may not, no shorter row may.
-   */
-  accepts(length: number): boolean {
+  /** Whether a row of this length may join with padding still a small share. If it may not, no shorter row may. */
+  fits(length: number): boolean {
     const padded = this.paddedTokens + this.length;
-    return padded - this.tokens - length <= MAX_PADDING * padded || this.#wasteWith(length) <= this.#cost.fixed;
+    return padded - this.tokens - length <= MAX_PADDING * padded;
+  }
+
+  /** Whether a row of this length may join because all padding together costs less than the batch it spares. */
+  pays(length: number): boolean {
+    return this.#wasteWith(length) <= this.#cost.fixed;
   }
 
   add(row: QueuedRow<Owner>): void {
@@ -90,45 +94,68 @@ class Filling<Owner> {
   }
 }
 
-/** The lead's own rows, longest first, until the batch is large enough. */
-function fillFromLead<Owner>(filling: Filling<Owner>, lead: QueuedJob<Owner>, target: number): void {
-  for (let i = lead.cursor; i < lead.rows.length && filling.roomFor(target); i++) {
-    const row = lead.rows[i]!;
+/** Adds waiting rows, which come longest first from `from` on, until the batch holds `target` padded tokens or a row is refused. */
+function addFrom<Owner>(
+  filling: Filling<Owner>,
+  rows: readonly QueuedRow<Owner>[],
+  from: number,
+  target: number,
+  accepts: (length: number) => boolean,
+): void {
+  for (let i = from; i < rows.length && filling.roomFor(target); i++) {
+    const row = rows[i]!;
     if (!row.waiting) continue;
-    if (!filling.accepts(row.length)) return;
+    if (!accepts(row.length)) return;
     filling.add(row);
   }
 }
 
-/** Rows of any job of nearly the same length, while the batch's fixed cost is not amortised yet. */
-function fillFromAll<Owner>(filling: Filling<Owner>, buckets: LengthBuckets<QueuedRow<Owner>>, target: number): void {
-  for (let length = filling.length; length >= 0 && filling.roomFor(target) && filling.accepts(length); length--)
-    for (let row = buckets.first(length); row; row = row.next) {
-      if (!row.waiting) continue;
-      if (!filling.roomFor(target) || !filling.accepts(length)) return;
-      filling.add(row);
-    }
+/** Rows that may fill the lead's batch: its own, then of those who come next in the plan, longest first; ties keep that order. */
+function candidates<Owner>(
+  lead: QueuedJob<Owner>,
+  plan: readonly QueuedJob<Owner>[],
+  length: number,
+  tokens: number,
+): readonly QueuedRow<Owner>[] {
+  const rows: QueuedRow<Owner>[] = [];
+  let seen = 0;
+  const look = (job: QueuedJob<Owner>) => {
+    if (job.key !== lead.key) return;
+    for (let i = firstWithin(job, length); i < job.rows.length; i++) if (job.rows[i]!.waiting) rows.push(job.rows[i]!);
+    seen += job.waitingTokens;
+  };
+  look(lead);
+  for (let i = 0; i < plan.length && seen < tokens; i++) if (plan[i] !== lead) look(plan[i]!);
+  return rows.sort((a, b) => b.length - a.length);
 }
 
+/**
+ * The lead's rows of about one length make the batch. If they are too few for it to be efficient, rows of that length of the jobs that
+ * come next fill it up, and if those are too few as well, shorter rows as long as padding them pays.
+ */
 function fill<Owner>(
   lead: QueuedJob<Owner>,
-  buckets: LengthBuckets<QueuedRow<Owner>>,
+  plan: readonly QueuedJob<Owner>[],
   budget: Budget,
   cost: Cost,
 ): Filling<Owner> {
   const filling = new Filling<Owner>(longestWaiting(lead).length, budget, cost);
-  const enough = amortised(cost, filling.length);
-  fillFromLead(filling, lead, Math.max(enough, LEAST_TOKENS));
-  fillFromAll(filling, buckets, enough);
+  const fits = (length: number) => filling.fits(length);
+  const enough = Math.min(amortised(cost, filling.length), budget.tokens);
+  addFrom(filling, lead.rows, lead.cursor, Math.max(enough, LEAST_TOKENS), fits);
+  if (!filling.roomFor(enough)) return filling;
+  const rows = candidates(lead, plan, filling.length, LOOK_AHEAD * enough);
+  addFrom(filling, rows, 0, enough, fits);
+  addFrom(filling, rows, 0, enough, (length) => filling.pays(length));
   return filling;
 }
 
 /**
- * Forms the next batch and takes its rows out of the queue. Pure: the same queue, budget, costs and time give the same batch.
+ * Forms the next batch and takes its rows out of the queue. Pure: the same queue, budget, costs and load give the same batch.
  *
- * The highest lane with work chooses a job to lead (see LaneQueue). Its longest row sets the batch's length; its own rows follow as long
- * as padding them pays, and where that leaves the batch too small to be efficient, rows of other jobs of the same model and lane with
- * nearly the same length fill it up. Time is linear in the rows of the batch plus the lengths looked at.
+ * The highest lane with work says whose turn it is (see LaneQueue): that job leads, its longest row sets the batch's length. Rows that
+ * fill a batch come from the next few jobs only, so that nobody is overtaken by much and jobs are done one after the other, not all at
+ * the end.
  *
  * @param costOf present cost of a model's batches.
  * @param lanes lanes that may start a batch now.
@@ -137,12 +164,12 @@ export function formBatch<Owner>(
   waiting: WaitingJobs<Owner>,
   budget: Budget,
   costOf: (key: string) => Cost,
-  now: number,
+  load: EngineLoad,
   lanes: readonly Lane[] = LANES,
 ): Batch<Owner> | undefined {
-  const lead = lanes.some((lane) => waiting.lane(lane).rows > 0) ? waiting.lead(now) : undefined;
+  const lead = lanes.some((lane) => waiting.lane(lane).rows > 0) ? waiting.lead(load) : undefined;
   if (!lead) return undefined;
-  const filling = fill(lead, waiting.lane(lead.lane).buckets(lead.key)!, budget, costOf(lead.key));
+  const filling = fill(lead, waiting.lane(lead.lane).plan, budget, costOf(lead.key));
   for (const row of filling.rows) waiting.take(row);
   const { rows, length, tokens, paddedTokens } = filling;
   return { key: lead.key, lane: lead.lane, lead, rows, length, tokens, paddedTokens };

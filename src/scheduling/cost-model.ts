@@ -42,7 +42,7 @@ export function batchMs(cost: Cost, rows: number, length: number): number {
 const RIDGE = 1e-6;
 
 /** After this many batches one that took much longer (a host that died, a machine that paused) counts only as `OUTLIER` times its estimate. */
-const TRUSTED = 8;
+export const TRUSTED = 8;
 const OUTLIER = 4;
 
 /** The subsets of three unknowns that may be non-zero, all of them first. */

@@ -10,8 +10,6 @@ export interface QueuedRow<Owner> {
   /** Tokens. */
   readonly length: number;
   waiting: boolean;
-  next: QueuedRow<Owner> | undefined;
-  previous: QueuedRow<Owner> | undefined;
 }
 
 /** Work of a row in milliseconds of one runner: linear · length + square · length². */
@@ -42,9 +40,11 @@ export interface QueuedJob<Owner> {
   waitingTokens: number;
   /** Milliseconds of one runner that the waiting rows will take. */
   work: number;
-  ticket: FairTicket;
-  /** When it has to be preferred to still make its deadline. */
-  latestStart: number;
+  ticket: FairTicket | undefined;
+  /** Virtual finish, while it waits. */
+  finish: number;
+  /** It cannot be in time any more and has lost its place. */
+  lost: boolean;
 }
 
 export interface JobFacts<Owner> {
@@ -79,8 +79,6 @@ function longestFirst(lengths: ArrayLike<number>): Float64Array {
   return keys;
 }
 
-const NO_TICKET: FairTicket = { finish: 0 };
-
 export function createQueuedJob<Owner>(facts: JobFacts<Owner>): QueuedJob<Owner> {
   const { lengths, rate } = facts;
   const rows: QueuedRow<Owner>[] = [];
@@ -99,12 +97,13 @@ export function createQueuedJob<Owner>(facts: JobFacts<Owner>): QueuedJob<Owner>
     waitingRows: lengths.length,
     waitingTokens: 0,
     work: 0,
-    ticket: NO_TICKET,
-    latestStart: Number.POSITIVE_INFINITY,
+    ticket: undefined,
+    finish: 0,
+    lost: false,
   };
   for (const index of longestFirst(lengths)) {
     const length = lengths[index]!;
-    rows.push({ job, index, length, waiting: true, next: undefined, previous: undefined });
+    rows.push({ job, index, length, waiting: true });
     job.waitingTokens += length;
     job.work += rowWork(rate, length);
   }
@@ -115,4 +114,16 @@ export function createQueuedJob<Owner>(facts: JobFacts<Owner>): QueuedJob<Owner>
 export function longestWaiting<Owner>(job: QueuedJob<Owner>): QueuedRow<Owner> {
   while (!job.rows[job.cursor]!.waiting) job.cursor++;
   return job.rows[job.cursor]!;
+}
+
+/** Place of the first row that is at most `length` long. */
+export function firstWithin<Owner>({ rows, cursor }: QueuedJob<Owner>, length: number): number {
+  let low = cursor;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (rows[middle]!.length > length) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -1,12 +1,13 @@
 import { WinnowError } from '../errors.ts';
-import { type AdmissionLimits, type EngineLoad, predictedWait, type Refusal, refuse } from './admission.ts';
+import { type AdmissionLimits, admit, predictedWait, type Refusal } from './admission.ts';
 import { type Batch, type Budget, formBatch } from './batch-former.ts';
 import { type Clock, systemClock } from './clock.ts';
-import { batchMs, type Cost, type CostModel, createCostModel } from './cost-model.ts';
+import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
 import { type Flight, Flights } from './flights.ts';
-import { WaitingJobs } from './queue.ts';
-import { createQueuedJob, rowWork, workRate } from './queued-job.ts';
+import { Forecast } from './forecast.ts';
+import { type EngineLoad, WaitingJobs } from './queue.ts';
+import { createQueuedJob, rowWork } from './queued-job.ts';
 import { renumberRow } from './row-errors.ts';
 import { Ticket } from './ticket.ts';
 import {
@@ -46,9 +47,6 @@ export interface SchedulerOptions<Row extends SchedulableRow> {
 /** Lanes whose batches are also formed ahead, behind a running one. Shadow work only takes a runner that would idle. */
 const AHEAD: readonly Lane[] = ['interactive', 'batch'];
 
-/** Tokens a fixed cost is spread over when a row's work is predicted. */
-const TYPICAL_BATCH_TOKENS = 512;
-
 /** Length of a row nobody has seen yet. */
 const TYPICAL_LENGTH = 128;
 
@@ -73,11 +71,10 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   readonly #observer: SchedulerObserver;
   readonly #budget: Budget;
   readonly #admission: AdmissionLimits;
-  readonly #prior: Cost | undefined;
+  readonly #forecast: Forecast;
   readonly #waiting: WaitingJobs<Ticket<Row>>;
   readonly #flights: Flights<Ticket<Row>>;
   readonly #deadlines: Deadlines<Ticket<Row>>;
-  readonly #costs = new Map<string, CostModel>();
   /** Batches that failed with rows of several jobs, to be run again one job at a time. */
   readonly #retries: Tickets<Row>[] = [];
   readonly #open = new Set<Ticket<Row>>();
@@ -89,12 +86,12 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     this.#executor = executor;
     this.#clock = options.clock ?? systemClock;
     this.#observer = options.observer ?? {};
-    this.#prior = options.prior;
+    this.#forecast = new Forecast(options.prior);
     this.#budget = { tokens: limits.batchTokens, rows: limits.batchRows };
     this.#admission = { queueTokens: limits.queueTokens, maxWaitMs: limits.maxWaitMs };
-    this.#waiting = new WaitingJobs({ agingMs: limits.agingMs, parallelism: executor.concurrency });
+    this.#waiting = new WaitingJobs(limits.agingMs);
     this.#flights = new Flights(executor.concurrency, executor.depth ?? 1);
-    this.#deadlines = new Deadlines(this.#clock, (ticket) => this.#withdraw(ticket, 'expired', ticket.expired()));
+    this.#deadlines = new Deadlines(this.#clock, (ticket) => this.#expire(ticket));
   }
 
   async submit(job: Job<Row>): Promise<JobResult> {
@@ -109,9 +106,9 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   predictedWaitMs(key: string, lane: Lane, tokens: number): number {
-    const rate = workRate(this.#cost(key), TYPICAL_BATCH_TOKENS);
+    const rate = this.#forecast.rate(key);
     const work = (tokens / TYPICAL_LENGTH) * rowWork(rate, TYPICAL_LENGTH);
-    return predictedWait(this.#waiting, this.#load(this.#clock.now()), lane, 0, work);
+    return this.#predictedWait(lane, work);
   }
 
   queued(): { readonly tokens: number; readonly rows: number; readonly jobs: number } {
@@ -125,43 +122,33 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     return this.#closed.promise;
   }
 
-  #model(key: string): CostModel {
-    let model = this.#costs.get(key);
-    if (!model) {
-      model = createCostModel(this.#prior ? { prior: this.#prior } : {});
-      this.#costs.set(key, model);
-    }
-    return model;
-  }
-
-  #cost(key: string): Cost {
-    return this.#model(key).cost();
+  #predictedWait(lane: Lane, work: number): number {
+    const job = { lane, priority: 0, work, deadline: Number.POSITIVE_INFINITY };
+    return predictedWait(this.#waiting, job, this.#load(this.#clock.now()));
   }
 
   #load(now: number): EngineLoad {
-    const retries = this.#retries.reduce((sum, batch) => sum + this.#expected(batch), 0);
+    const retries = this.#retries.reduce((sum, batch) => sum + this.#forecast.batchMs(batch), 0);
+    const { msPerWork } = this.#forecast;
     return {
-      parallelism: this.#executor.concurrency,
+      now,
+      speed: this.#executor.concurrency / msPerWork,
       idle: this.#flights.hasIdle,
-      inFlight: this.#flights.work(now) + retries,
+      inFlight: (this.#flights.work(now) + retries) / msPerWork,
     };
-  }
-
-  #expected(batch: Tickets<Row>): number {
-    return batchMs(this.#cost(batch.key), batch.rows.length, batch.length);
   }
 
   #enqueue(ticket: Ticket<Row>, now: number): void {
     const { key, lane, rows, priority = 0, deadline } = ticket.job;
     const lengths = new Float64Array(rows.length);
     for (let i = 0; i < rows.length; i++) lengths[i] = rows[i]!.ids.length;
-    const rate = workRate(this.#cost(key), TYPICAL_BATCH_TOKENS);
+    const rate = this.#forecast.rate(key);
     const sequence = this.#sequence++;
     const facts = { owner: ticket, sequence, key, lane, priority, arrived: now, deadline, lengths, rate };
     ticket.queued = createQueuedJob(facts);
     this.#admit(ticket, now);
     this.#open.add(ticket);
-    this.#waiting.add(ticket.queued);
+    this.#waiting.add(ticket.queued, this.#load(now));
     this.#deadlines.add(ticket);
     ticket.listen(() => this.#withdraw(ticket, 'cancelled', new WinnowError('client_closed')));
     this.#pump();
@@ -171,8 +158,11 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   #admit(ticket: Ticket<Row>, now: number): void {
     const job = ticket.queued;
     if (job.lane !== 'shadow') this.#makeRoom(job.waitingTokens);
-    const refusal = refuse(this.#waiting, this.#load(now), job, this.#admission, now);
-    if (refusal) throw this.#turnAway(ticket, 'overloaded', overloaded(refusal));
+    const load = this.#load(now);
+    const verdict = admit(this.#waiting, job, load, this.#admission);
+    if ('retryMs' in verdict) throw this.#turnAway(ticket, 'overloaded', overloaded(verdict));
+    if (verdict.waitMs > 0 && this.#forecast.isTrusted(job.key))
+      ticket.predictedMs = verdict.waitMs + job.work / load.speed;
   }
 
   /** Sheds shadow jobs, the youngest first, where the queue's bound would otherwise turn others away. */
@@ -180,7 +170,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const shadow = this.#waiting.lane('shadow');
     while (shadow.jobs > 0 && this.#waiting.tokens + tokens > this.#admission.queueTokens) {
       const victim = shadow.youngest()!;
-      const waitMs = predictedWait(this.#waiting, this.#load(this.#clock.now()), 'shadow', 0, victim.work);
+      const waitMs = this.#predictedWait('shadow', victim.work);
       this.#withdraw(victim.owner, 'overloaded', overloaded({ waitMs, retryMs: waitMs }));
     }
   }
@@ -188,6 +178,15 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   #turnAway(ticket: Ticket<Row>, reason: 'overloaded' | 'expired' | 'cancelled', error: WinnowError): WinnowError {
     this.#observer.onShed?.(reason, ticket.job.rows.length, ticket.job.lane);
     return error;
+  }
+
+  #learn(ticket: Ticket<Row>, now: number): void {
+    this.#forecast.learnJob(ticket.predictedMs, now - ticket.submittedAt, this.#open.size);
+  }
+
+  #expire(ticket: Ticket<Row>): void {
+    this.#learn(ticket, this.#clock.now());
+    this.#withdraw(ticket, 'expired', ticket.expired());
   }
 
   /** A job leaves before it is done; rows that already run are ignored when they come back. */
@@ -225,7 +224,13 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   #form(lanes: readonly Lane[]): Tickets<Row> | undefined {
-    return formBatch(this.#waiting, this.#budget, (key) => this.#cost(key), this.#clock.now(), lanes);
+    return formBatch(
+      this.#waiting,
+      this.#budget,
+      (key) => this.#forecast.cost(key),
+      this.#load(this.#clock.now()),
+      lanes,
+    );
   }
 
   #nextRetry(): Tickets<Row> | undefined {
@@ -235,7 +240,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   async #run(batch: Tickets<Row>): Promise<void> {
-    const flight = this.#flights.launch(batch, this.#expected(batch), this.#clock.now());
+    const flight = this.#flights.launch(batch, this.#forecast.batchMs(batch), this.#clock.now());
     const outcome = await this.#execute(batch).catch((error: unknown) => ({ error }));
     if ('error' in outcome) {
       this.#flights.land(flight, this.#clock.now());
@@ -259,10 +264,11 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const { batch } = flight;
     const ms = this.#flights.land(flight, now);
     const startedAt = now - ms;
-    this.#model(batch.key).observe({ tokens: batch.paddedTokens, squares: batch.paddedTokens * batch.length, ms });
+    this.#forecast.learnBatch(batch, ms);
     this.#pump();
     for (const ticket of ticketsOf(batch))
       if (!ticket.settled && ticket.deliver(batch, scores, inferMs, startedAt)) {
+        this.#learn(ticket, now);
         ticket.complete();
         this.#forget(ticket);
       }

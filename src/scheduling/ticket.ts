@@ -12,6 +12,8 @@ export class Ticket<Row extends SchedulableRow> {
   readonly promise: Promise<JobResult>;
   /** Set right after construction; the queue's view of the same job. */
   queued!: QueuedJob<Ticket<Row>>;
+  /** From submission to the end, as predicted; 0 where there was nothing to predict. */
+  predictedMs = 0;
   readonly #scores: Float32Array;
   readonly #resolve: (result: JobResult) => void;
   readonly #reject: (error: unknown) => void;

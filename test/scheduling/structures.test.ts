@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FairClock } from '../../src/scheduling/fair-clock.ts';
 import { Heap } from '../../src/scheduling/heap.ts';
-import { LengthBuckets } from '../../src/scheduling/length-buckets.ts';
 
 describe('heap', () => {
   it('gives items in order, whatever was pushed and removed before', () => {
@@ -36,27 +35,6 @@ describe('heap', () => {
         const drained = [];
         for (let item = heap.pop(); item; item = heap.pop()) drained.push(item.value);
         expect(drained).toEqual(model.map((m) => m.value).sort((a, b) => a - b));
-      }),
-    );
-  });
-});
-
-describe('length buckets', () => {
-  it('keep rows of a length first in, first out, and drop from anywhere', () => {
-    type Node = { length: number; id: number; next: Node | undefined; previous: Node | undefined };
-    fc.assert(
-      fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 6 }), fc.boolean()), { maxLength: 60 }), (plan) => {
-        const buckets = new LengthBuckets<Node>();
-        const nodes = plan.map(([length], id): Node => ({ length, id, next: undefined, previous: undefined }));
-        for (const node of nodes) buckets.add(node);
-        for (const node of nodes) if (plan[node.id]![1]) buckets.drop(node);
-        const kept = nodes.filter((node) => !plan[node.id]![1]);
-        expect(buckets.size).toBe(kept.length);
-        for (let length = 0; length <= 8; length++) {
-          const found = [];
-          for (let node = buckets.first(length); node; node = node.next) found.push(node.id);
-          expect(found).toEqual(kept.filter((node) => node.length === length).map((node) => node.id));
-        }
       }),
     );
   });
