@@ -65,6 +65,10 @@ export const configSchema = z.strictObject({
     ),
     hosts: integer(0, 256, 0, 'Inference processes; 0 derives them from the cores.'),
     threads: integer(0, 256, 0, "Threads of each process; 0 divides the cgroup's quota."),
+    calibrate: toggle(
+      false,
+      'Measure at start which hosts and threads score the default model fastest (CPU, and neither of them set).',
+    ),
     maxRssBytes: bytes(0, 2 ** 42, 4_294_967_296, 'A process above this memory is recycled between batches; 0: never.'),
     batchTimeoutMs: integer(
       100,

@@ -1,0 +1,83 @@
+import type { Config } from '../config.ts';
+import { cpuBudget } from '../inference/cgroup.ts';
+import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
+import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
+import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
+import { createReranker } from '../rerank/reranker.ts';
+import type { Reranker } from '../rerank/types.ts';
+import { createScheduler } from '../scheduling/scheduler.ts';
+import type { Scheduler } from '../scheduling/types.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from '../telemetry/observe.ts';
+import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../tokenization/index.ts';
+import { chooseLayout } from './layout.ts';
+
+/** Everything behind HTTP, wired. */
+export interface Engine {
+  readonly pool: SupervisedPool;
+  readonly tokenizers: TokenizerPool;
+  readonly tokenizerThreads: number;
+  readonly registry: FolderRegistry;
+  readonly scheduler: Scheduler<EncodedRow>;
+  readonly reranker: Reranker;
+  /** Finishes what it has, then ends processes and threads. */
+  close(): Promise<void>;
+}
+
+/** One thread tokenises faster than four cores score on the CPU; beside a GPU several are needed. */
+const deriveThreads = (set: number) => set || Math.max(1, Math.min(8, Math.floor(cpuBudget() / 4)));
+
+interface EngineDeps {
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+async function openPool(config: Config, { metrics, logger }: EngineDeps): Promise<SupervisedPool> {
+  const { provider, device, maxRssBytes, batchTimeoutMs } = config.inference;
+  const layout = await chooseLayout(config, logger);
+  return createHostPool({ provider, ...layout, device, maxRssBytes, batchTimeoutMs }, observePool(metrics, logger));
+}
+
+function openScheduler(config: Config, pool: SupervisedPool, { metrics }: EngineDeps): Scheduler<EncodedRow> {
+  return createScheduler<EncodedRow>({
+    // Two batches a host: the next one lies in its pipe while one runs.
+    executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
+    limits: config.scheduling,
+    observer: observeScheduler(metrics, () => pool.provider),
+  });
+}
+
+/**
+ * Starts hosts and tokenizer threads and opens the registry; no model is loaded yet.
+ * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`. Nothing is left running then.
+ */
+export async function openEngine(config: Config, deps: EngineDeps): Promise<Engine> {
+  const { metrics, logger } = deps;
+  const tokenizerThreads = deriveThreads(config.tokenization.threads);
+  const tokenizers = createTokenizerPool({ threads: tokenizerThreads, cacheBytes: config.tokenization.cacheBytes });
+  const closers: (() => Promise<void>)[] = [() => tokenizers.close()];
+  const close = async () => {
+    for (const one of closers.splice(0).reverse()) await one();
+  };
+  try {
+    const pool = await openPool(config, deps);
+    closers.push(() => pool.close());
+    const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
+    const registry = await createRegistry({
+      ...{ folder, defaultModel, memoryBytes, pinned, variant, watch, pool, tokenizers },
+      limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
+      observer: observeRegistry(metrics, logger),
+    });
+    closers.push(() => registry.close());
+    const scheduler = openScheduler(config, pool, deps);
+    closers.push(() => scheduler.close());
+    const reranker = createReranker({ registry, tokenizers, scheduler });
+    watchPool(metrics, () => pool.facts());
+    watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
+    return { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

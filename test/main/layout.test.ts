@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { loadConfig } from '../../src/config.ts';
+import { cpuBudget } from '../../src/inference/cgroup.ts';
+import { chooseLayout } from '../../src/main/layout.ts';
+
+const MODELS = join(import.meta.dirname, '../../models');
+
+function chosen(...flags: string[]) {
+  const said: string[] = [];
+  const say = (_: unknown, message?: string) => void said.push(message ?? '');
+  const config = loadConfig(['--models', MODELS, '--provider', 'cpu', ...flags], {});
+  return { said, layout: chooseLayout(config, { info: say, warn: say }) };
+}
+
+it('measures the default model on request', async () => {
+  const { layout, said } = chosen('--inference-calibrate', 'true');
+  const { hosts, threads } = await layout;
+  expect(hosts * threads).toBe(cpuBudget());
+  expect(said).toEqual(['calibrated']);
+});
+
+it.each([
+  [[], { hosts: 0, threads: 0 }],
+  [['--inference-calibrate', 'true', '--inference-hosts', '3'], { hosts: 3, threads: 0 }],
+  [['--inference-calibrate', 'true', '--inference-threads', '2'], { hosts: 0, threads: 2 }],
+])('takes what is set: %j', async (flags, expected) => {
+  const { layout, said } = chosen(...flags);
+  expect(await layout).toEqual(expected);
+  expect(said).toEqual([]);
+});
+
+it('starts all the same where there is no model to measure with', async () => {
+  const { layout, said } = chosen('--inference-calibrate', 'true', '--registry-default-model', 'absent');
+  expect(await layout).toEqual({ hosts: 0, threads: 0 });
+  expect(said).toEqual(['not calibrated']);
+});
