@@ -94,9 +94,10 @@ export class GraphBuilder {
     this.#names.add(name);
   }
 
-  input(name: string, dtype: DataType, dims: readonly Dim[]): string {
+  /** `probe`: sizes for the probing batch, where they do not follow from batch and length. */
+  input(name: string, dtype: DataType, dims: readonly Dim[], probe?: readonly number[]): string {
     this.#claim(name);
-    this.#inputs.push({ name, dtype, dims });
+    this.#inputs.push({ name, dtype, dims, ...(probe && { probe }) });
     return name;
   }
 

@@ -40,6 +40,8 @@ export interface ValueInfo {
   readonly dtype?: DataType;
   /** Absent: even the rank is unknown. */
   readonly dims?: readonly Dim[];
+  /** Sizes of an input in the probing batch, where they do not follow from batch and length. Not part of a file. */
+  readonly probe?: readonly number[];
 }
 
 export interface Graph {

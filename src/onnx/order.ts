@@ -70,3 +70,31 @@ export function prune(graph: Graph): Graph {
     initializers: new Map([...graph.initializers].filter(([name]) => needed.has(name))),
   });
 }
+
+/**
+ * The nodes so that each stands as late as its readers allow, and of those free to move the earliest-made stands last.
+ *
+ * The engine runs the nodes as a depth-first search from the outputs meets them, the highest index first. Behind a backward pass in its
+ * natural order that leaves every weight's gradient, and the activations it reads, to the end; in this order each weight's gradient is
+ * computed as soon as the pass gets there, and memory is given back on the way.
+ */
+export function lateOrder(graph: Graph): Graph {
+  const made = producers(graph);
+  const position = new Map(graph.nodes.map((n, i) => [n, i]));
+  const sources = graph.nodes.map((node) => new Set(reads(node).flatMap((name) => made.get(name) ?? [])));
+  const waiting = new Map<Node, number>(graph.nodes.map((n) => [n, 0]));
+  for (const set of sources) for (const source of set) waiting.set(source, waiting.get(source)! + 1);
+  const free = graph.nodes.filter((n) => waiting.get(n) === 0).map((n) => position.get(n)!);
+  const placed: Node[] = [];
+  while (free.length > 0) {
+    const at = free.indexOf(Math.min(...free));
+    const [index] = free.splice(at, 1) as [number];
+    placed.push(graph.nodes[index]!);
+    for (const source of sources[index]!) {
+      const left = waiting.get(source)! - 1;
+      waiting.set(source, left);
+      if (left === 0) free.push(position.get(source)!);
+    }
+  }
+  return freezeGraph({ ...graph, nodes: placed.toReversed() });
+}

@@ -22,8 +22,9 @@ export const PROBE_LENGTH = 7;
  */
 export function probeFeeds(inputs: readonly ValueInfo[], batch = PROBE_BATCH, length = PROBE_LENGTH): Feeds {
   const feeds: Record<string, Tensor> = {};
-  for (const { name, dtype = 'float32', dims } of inputs) {
-    const sizes = (dims ?? []).map((d, axis) => (typeof d === 'number' && d > 0 ? d : axis === 0 ? batch : length));
+  for (const { name, dtype = 'float32', dims, probe } of inputs) {
+    const sizes =
+      probe ?? (dims ?? []).map((d, axis) => (typeof d === 'number' && d > 0 ? d : axis === 0 ? batch : length));
     feeds[name] = tensor(dtype, sizes, fill(name, sizes, length));
   }
   return feeds;

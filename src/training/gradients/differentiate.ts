@@ -2,7 +2,7 @@ import { WinnowError } from '../../errors.ts';
 import { GraphBuilder } from '../../onnx/builder.ts';
 import { isFloat } from '../../onnx/dtypes.ts';
 import { freezeNode, type Graph, type Node, nodeLabel, opKey, subgraphs } from '../../onnx/graph.ts';
-import { upstream } from '../../onnx/order.ts';
+import { lateOrder, upstream } from '../../onnx/order.ts';
 import type { Shapes } from '../../onnx/probe.ts';
 import { sizeOf, tensor } from '../../onnx/tensor.ts';
 import { contextOf, infinityTest, probedOf, type Shared } from './context.ts';
@@ -22,7 +22,10 @@ export interface DifferentiateOptions {
 export interface Differentiated {
   /** The forward graph with the backward pass behind it; outputs are the forward graph's. Topologically sorted. */
   readonly graph: Graph;
-  /** Weight → value that holds its gradient (shape and type of the weight). Weights the loss does not depend on are missing. */
+  /**
+   * Weight → value that holds its gradient (shape and type of the weight). Weights the loss does not depend on are missing. Read them in
+   * this order (that of `wrt`): with weights in the order of the forward pass, as `prepare` finds them, the engine frees memory early.
+   */
   readonly gradients: ReadonlyMap<string, string>;
 }
 
@@ -61,7 +64,7 @@ export function differentiate(graph: Graph, options: DifferentiateOptions): Diff
     const gradient = total(weight);
     if (gradient !== undefined) gradients.set(weight, gradient);
   }
-  return { graph: g.build(), gradients };
+  return { graph: lateOrder(g.build()), gradients };
 }
 
 function applyRule(

@@ -1,5 +1,5 @@
 import { isFloat } from '../../onnx/dtypes.ts';
-import { consumers, freezeGraph, type Graph, type Node, producers } from '../../onnx/graph.ts';
+import { consumers, freezeGraph, type Graph, type Node, producers, reads } from '../../onnx/graph.ts';
 import { numbers, sizeOf, type Tensor } from '../../onnx/tensor.ts';
 
 /** A trainable tensor of a graph. */
@@ -23,7 +23,7 @@ export interface FindOptions {
 }
 
 /**
- * The parameters among a graph's initializers that its outputs depend on. Not every float initializer is one: scalars (mask values,
+ * The parameters among a graph's initializers that its outputs depend on, in the order the forward pass first reads them. Not every float initializer is one: scalars (mask values,
  * 1/√d), single numbers that are no bias, rotary frequencies (they reach the output by way of Sin and Cos only), tables of mask values,
  * and `Constant` nodes of less than two axes are constants.
  */
@@ -33,7 +33,8 @@ export function findWeights(graph: Graph, options: FindOptions = {}): readonly W
   const made = producers(graph);
   const names = parameterNames(graph);
   const found: Weight[] = [];
-  for (const [tensor, value] of graph.initializers) {
+  for (const tensor of inOrderOfUse(graph)) {
+    const value = graph.initializers.get(tensor)!;
     if (!isFloat(value.dtype) || !reaching.has(tensor)) continue;
     const name = names.get(tensor) ?? tensor;
     const forced = matches(options.include ?? [], tensor, name);
@@ -42,6 +43,11 @@ export function findWeights(graph: Graph, options: FindOptions = {}): readonly W
       found.push({ tensor, name, dims: value.dims, decay: value.dims.length >= 2 });
   }
   return found;
+}
+
+/** Initializers as the forward pass first reads them. */
+function inOrderOfUse(graph: Graph): ReadonlySet<string> {
+  return new Set(graph.nodes.flatMap(reads).filter((name) => graph.initializers.has(name)));
 }
 
 function isParameter(

@@ -1,8 +1,7 @@
-import { GraphBuilder } from '../../../onnx/builder.ts';
-import { freezeGraph, type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
+import { GraphBuilder, MICROSOFT } from '../../../onnx/builder.ts';
+import { freezeGraph, freezeNode, type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
 import { topologicalSort } from '../../../onnx/order.ts';
-import { probeFeeds, probeShapes, type Shapes } from '../../../onnx/probe.ts';
-import { tensor } from '../../../onnx/tensor.ts';
+import { PROBE_BATCH, PROBE_LENGTH, probeFeeds, probeShapes, type Shapes } from '../../../onnx/probe.ts';
 import type { Weight } from '../weights.ts';
 import type { DropoutRates } from './rates.ts';
 import { type DropoutSite, findDropoutSites } from './sites.ts';
@@ -42,7 +41,8 @@ export async function insertDropout(
   const [rows, length] = [5, 11];
   const other = await probeShapes(model, probeFeeds(model.graph.inputs, rows, length));
   const parts = sites.map((s) => ({ name: s.name, rate: rates[s.kind], count: counter(s.value, shapes, other) }));
-  return { model: { ...model, graph: insertAt(model.graph, sites, rates) }, parts };
+  const probed = parts.reduce((sum, p) => sum + p.count(PROBE_BATCH, PROBE_LENGTH), 0);
+  return { model: { ...model, graph: insertAt(model.graph, sites, rates, probed) }, parts };
 }
 
 /** Each size is a constant, or a multiple of the rows, the length or both: told apart by two batches, 3 × 7 and 5 × 11. */
@@ -58,26 +58,37 @@ function counter(value: string, first: Shapes, second: Shapes): MaskPart['count'
   return (rows, length) => factors.reduce((product, factor) => product * factor(rows, length), 1);
 }
 
-function insertAt(graph: Graph, sites: readonly DropoutSite[], rates: DropoutRates): Graph {
+function insertAt(graph: Graph, sites: readonly DropoutSite[], rates: DropoutRates, probed: number): Graph {
   const g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
   for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
-  const mask = g.input(DROPOUT_INPUT, 'uint8', ['dropout']);
+  const mask = g.input(DROPOUT_INPUT, 'uint8', ['dropout'], [probed]);
   const renames = new Map<Node, Map<string, string>>();
   let offset = g.ints([0]);
   for (const site of sites) {
     const shape = g.shape(site.value);
     const end = g.add(offset, g.reshape(g.op('Size', [site.value]), [1]));
-    const bytes = g.reshape(g.op('Slice', [mask, offset, end]), shape);
-    const scale = g.constant(tensor('float32', [], [1 / (1 - rates[site.kind])]));
-    // One pass from bytes to scaled floats.
-    const factors = g.op('DequantizeLinear', [bytes, scale]);
-    const dropped = g.op('Mul', [site.value, factors], {}, { name: `dropout.${site.name}` });
+    // One byte a value is what the backward pass keeps.
+    const kept = g.reshape(g.cast(g.op('Slice', [mask, offset, end]), 'bool'), shape);
+    const scaled = scalesProduct(site) ? site.value : g.mul(site.value, g.scalar(keptScale(site, rates)));
+    const dropped = g.op('Where', [kept, scaled, g.scalar(0)], {}, { name: `dropout.${site.name}` });
     for (const reader of site.readers) {
       const rename = renames.get(reader) ?? new Map<string, string>();
       renames.set(reader, rename.set(site.value, dropped));
     }
     offset = end;
   }
-  for (const node of graph.nodes) g.append(renames.has(node) ? renameReads(node, renames.get(node)!) : node);
+  const products = new Map(sites.filter(scalesProduct).map((s) => [s.readers[0]!, keptScale(s, rates)]));
+  for (const node of graph.nodes) {
+    const moved = renames.has(node) ? renameReads(node, renames.get(node)!) : node;
+    g.append(products.has(node) ? scaledProduct(moved, products.get(node)!) : moved);
+  }
   return topologicalSort(g.build());
 }
+
+const keptScale = (site: DropoutSite, rates: DropoutRates): number => 1 / (1 - rates[site.kind]);
+
+/** Attention probabilities are the largest tensor of all: their 1 / (1 − p) goes into the product that reads them. */
+const scalesProduct = (site: DropoutSite): boolean => site.kind === 'attention' && site.readers[0]!.op === 'MatMul';
+
+const scaledProduct = (node: Node, alpha: number): Node =>
+  freezeNode({ ...node, op: 'FusedMatMul', domain: MICROSOFT, attrs: { alpha: { kind: 'float', value: alpha } } });

@@ -18,8 +18,7 @@ export const gather: Rule = (c) => {
   const rank = c.rank(x);
   const axis = (attrNumber(c.node, 'axis', 0) + rank) % rank;
   const size = c.sizeOf(x, axis);
-  const table = axis === 0 && rank === 2 && c.forward.initializers.get(x);
-  if (table && table.dims[0]! > ONE_HOT_ROWS) return [segmentSum(c, x, indices)];
+  if (axis === 0 && rank === 2 && c.dims(x)[0]! > ONE_HOT_ROWS) return [segmentSum(c, x, indices)];
   return [gatherRows(c, { dy: c.dy, indices, indexRank: c.rank(indices), axis, rank, size })];
 };
 
