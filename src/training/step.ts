@@ -1,9 +1,9 @@
 import { GraphBuilder, modelOf, OPSET } from '../onnx/builder.ts';
-import { freezeGraph, type Graph, type Model, type ValueInfo } from '../onnx/graph.ts';
+import type { Graph, Model, ValueInfo } from '../onnx/graph.ts';
 import { probeFeeds, probeShapes, type Shapes } from '../onnx/probe.ts';
 import type { Feeds } from '../onnx/session.ts';
 import { float32, sizeOf, type Tensor } from '../onnx/tensor.ts';
-import { differentiate } from './gradients/differentiate.ts';
+import { differentiate, weightsToInputs } from './gradients/index.ts';
 import type { Objective } from './objectives/objective.ts';
 import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from './optimizers/adamw.ts';
 
@@ -53,14 +53,8 @@ export interface StepOptions {
   readonly weights: readonly TrainableWeight[];
   /** Micro-batches of a step. */
   readonly microBatches: number;
-}
-
-/** The forward graph in canonical form with `logits` among its values; trainable weights become inputs. */
-function withWeightInputs(graph: Graph, weights: readonly TrainableWeight[]): Graph {
-  const names = new Set(weights.map((w) => w.name));
-  const inputs: ValueInfo[] = weights.map(({ name, value }) => ({ name, dtype: 'float32', dims: value.dims }));
-  const initializers = new Map([...graph.initializers].filter(([name]) => !names.has(name)));
-  return freezeGraph({ ...graph, inputs: [...graph.inputs, ...inputs], initializers });
+  /** Feeds of the probing batch beside the encoder's usual inputs, such as a dropout mask. */
+  readonly probe?: Feeds;
 }
 
 /** Appends the objective: logits [rows, 1] are put at their places in [queries, passages] by a product with a 0/1 matrix. */
@@ -106,10 +100,10 @@ async function probe(
   graph: Graph,
   opset: number,
   encoderInputs: readonly ValueInfo[],
-  weights: readonly TrainableWeight[],
+  { weights, probe: more = {} }: StepOptions,
 ): Promise<Shapes> {
   const values = Object.fromEntries(weights.map((w) => [w.name, w.value]));
-  return probeShapes(modelOf(graph, opset), { ...lossProbe(probeFeeds(encoderInputs)), ...values });
+  return probeShapes(modelOf(graph, opset), { ...lossProbe(probeFeeds(encoderInputs)), ...values, ...more });
 }
 
 type ScalarNames = Readonly<Record<Group, Readonly<Record<keyof StepScalars, string>>>>;
@@ -179,10 +173,16 @@ export interface TrainingGraph {
  */
 export async function buildStep(encoder: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
   const opset = Math.max(OPSET, encoder.opsets[''] ?? OPSET);
-  const forward = GraphBuilder.from(withWeightInputs(encoder.graph, options.weights), { outputs: false });
+  const forward = GraphBuilder.from(
+    weightsToInputs(
+      encoder.graph,
+      options.weights.map((w) => w.name),
+    ),
+    { outputs: false },
+  );
   const loss = appendLoss(forward, logits, options.objective);
   const graph = forward.build();
-  const shapes = await probe(graph, opset, encoder.graph.inputs, options.weights);
+  const shapes = await probe(graph, opset, encoder.graph.inputs, options);
   const result = differentiate(graph, { of: loss, wrt: options.weights.map((w) => w.name), shapes });
   const g = GraphBuilder.from(result.graph);
   const gradients = stepGradients(g, result.gradients, options);

@@ -24,8 +24,15 @@ export type LearningRates = Readonly<Record<Group, number>>;
  */
 export interface Stepper {
   /** One update from one batch, or from several whose gradients are averaged. @param step counted from 1. */
-  step(batches: readonly Batch[], step: number, rates: LearningRates, extra?: EngineFeeds): Promise<StepResult>;
+  step(
+    batches: readonly Batch[],
+    step: number,
+    rates: LearningRates,
+    extra?: (batch: Batch, index: number) => EngineFeeds,
+  ): Promise<StepResult>;
   state(): StateArrays;
+  /** The weights as the engine takes them, without copies. */
+  tensors(): EngineFeeds;
 }
 
 export interface StepSessions {
@@ -129,19 +136,26 @@ export function createStepper(sessions: StepSessions, options: StepperOptions): 
   const sums = sessions.accumulate ? sumBuffers(options.weights) : undefined;
   const feedsOf = (session: InferenceSession, batch: Batch) => batchFeeds(batch, session.inputNames, options.padId);
   return {
-    async step(batches, step, rates, extra = {}) {
+    async step(batches, step, rates, extra = () => ({})) {
       const last = batches.at(-1)!;
       const losses: number[] = [];
       for (const tensor of sums?.current.values() ?? []) (tensor.data as Float32Array).fill(0);
-      for (const batch of batches.slice(0, -1)) {
+      for (const [i, batch] of batches.slice(0, -1).entries()) {
         const session = sessions.accumulate!;
-        losses.push(resultOf(await run(session, { ...feedsOf(session, batch), ...extra }, [buffers, sums!])).loss);
+        losses.push(
+          resultOf(await run(session, { ...feedsOf(session, batch), ...extra(batch, i) }, [buffers, sums!])).loss,
+        );
       }
-      const feeds = { ...feedsOf(sessions.update, last), ...scalarFeeds(rates, step, options.optimizer), ...extra };
+      const feeds = {
+        ...feedsOf(sessions.update, last),
+        ...scalarFeeds(rates, step, options.optimizer),
+        ...extra(last, batches.length - 1),
+      };
       const result = resultOf(await run(sessions.update, feeds, sums ? [buffers, sums] : [buffers]));
       const loss = [...losses, result.loss].reduce((a, b) => a + b, 0) / batches.length;
       return { ...result, loss };
     },
+    tensors: () => Object.fromEntries(options.weights.map(({ name }) => [name, buffers.current.get(name)!])),
     state: () => new Map([...buffers.current].map(([name, tensor]) => [name, tensor.data as Float32Array])),
   };
 }

@@ -17,6 +17,12 @@ export const dataSourceSchema = z.strictObject({
       'Run file, or rank_llm JSON, whose scores are the teacher’s; by default the lists’ own scores, if they have any.',
     ),
   split: z.string().optional().describe('BEIR: which qrels (`train`, `dev`, `test`).'),
+  teacherPositives: z
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Queries without judgements: so many of the teacher’s best passages count as relevant.'),
   minRelevance: z.number().default(1).describe('Grade from which a passage is relevant.'),
   weight: z.number().positive().default(1).describe('Share among several sources.'),
   licence: z.string().optional(),
@@ -47,6 +53,8 @@ export const samplerSchema = z.strictObject({
   equalNegatives: z
     .boolean()
     .default(false)
-    .describe('Candidates depend on query and seed alone, so every objective sees the same.'),
+    .describe(
+      'Every objective sees the same candidates: lists without a relevant passage or a teacher are left out for all.',
+    ),
 });
 export type Sampler = z.infer<typeof samplerSchema>;

@@ -1,0 +1,71 @@
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { startProgress } from '../progress.ts';
+import { readRecipe } from '../training/recipe.ts';
+import { type TrainingObserver, train } from '../training/trainer.ts';
+
+const EXAMPLES = `
+Examples:
+  winnow train recipe.yaml                     run it, or go on where it stopped
+  winnow train recipe.yaml --steps 200         fewer steps than the recipe says
+  winnow train recipe.yaml --run runs/second   keep checkpoints and curve elsewhere`;
+
+interface Flags {
+  readonly run?: string;
+  readonly steps?: string;
+  readonly seed?: string;
+}
+
+function overrides({ steps, seed }: Flags): Record<string, unknown> {
+  return { ...(steps !== undefined && { steps: Number(steps) }), ...(seed !== undefined && { seed: Number(seed) }) };
+}
+
+/** Shows a run on standard error. */
+function display(): TrainingObserver & { stop(): void } {
+  let bar: ReturnType<typeof startProgress> | undefined;
+  const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+  return {
+    onStart({ from, steps, parameters, validation }) {
+      say(`training ${(parameters / 1e6).toFixed(1)} M weights, step ${from} of ${steps}`);
+      if (validation)
+        say(
+          `${validation.measure}: first stage ${validation.firstStage.toFixed(4)}, untrained ${validation.base.toFixed(4)}`,
+        );
+      bar = startProgress('train', steps);
+      if (from > 0) bar.update(from);
+    },
+    onStep: ({ step, loss, ms }) => bar?.update(step, `loss ${loss.toFixed(4)}, ${ms} ms a step`),
+    onValidation: ({ step, measure, value, best }) =>
+      say(`\nstep ${step}: ${measure} ${value.toFixed(4)}${best ? ' (best)' : ''}`),
+    onWarning: (text) => say(`\nwarning: ${text}`),
+    stop: () => bar?.stop(),
+  };
+}
+
+async function run(path: string, flags: Flags): Promise<void> {
+  const loaded = readRecipe(path, overrides(flags));
+  const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort());
+  process.once('SIGTERM', () => stop.abort());
+  const shown = display();
+  const outcome = await train(loaded, folder, shown, stop.signal);
+  shown.stop();
+  const { validation } = outcome;
+  if (validation)
+    process.stdout.write(
+      `${validation.measure} ${validation.base.toFixed(4)} → ${validation.tuned.toFixed(4)} (step ${outcome.step})\n`,
+    );
+}
+
+/** `winnow train`. */
+export function command(): Command {
+  return new Command('train')
+    .description('Fine-tune a backbone by a recipe; goes on by itself where an earlier run stopped.')
+    .argument('<recipe>', 'recipe in YAML')
+    .option('--run <folder>', 'checkpoints, curve and best weights (default runs/<name>)')
+    .option('--steps <n>', 'steps, in place of the recipe’s')
+    .option('--seed <n>', 'seed, in place of the recipe’s')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
