@@ -17,4 +17,8 @@ td:last-child { min-width: 12rem; }
 td { border-top: 1px solid var(--line); padding: 0.3rem 0.6rem 0.3rem 0; vertical-align: top; }
 tr:nth-child(even) { background: var(--soft); }
 .scroll { overflow-x: auto; }
+@media (max-width: 40rem) {
+  td { display: block; border: 0; padding: 0; }
+  tr { display: block; border-top: 1px solid var(--line); padding: 0.4rem 0; }
+}
 `;
