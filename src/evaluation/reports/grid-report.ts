@@ -101,10 +101,10 @@ function summaryTable({ objectives, backbones }: GridResults): TableSection {
     title: 'Do they differ at all?',
     columns: [
       { label: 'treatments' },
-      ...['number', 'blocks', 'Friedman χ²', 'p', 'critical difference'].map((label) => ({ label, numeric: true })),
+      ...['number', 'blocks', 'χ²', 'p', 'CD'].map((label) => ({ label, numeric: true })),
     ],
     rows: [row('objectives', objectives), row('backbones', backbones)],
-    note: 'Friedman’s χ² without tie correction; Nemenyi’s critical difference of mean ranks at α = .05.',
+    note: 'χ²: Friedman’s test without tie correction. CD: Nemenyi’s critical difference of mean ranks at α = .05.',
   };
 }
 

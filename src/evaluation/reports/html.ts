@@ -1,7 +1,7 @@
 import { criticalDifferenceSvg } from './charts/critical-difference.ts';
 import { heatmapSvg } from './charts/heatmap.ts';
 import { barsSvg, curveSvg, differencesSvg, scatterSvg } from './charts/marks.ts';
-import { type ChartWidth, escapeAttribute, escapeHtml } from './charts/vega.ts';
+import { CATEGORY, type ChartWidth, escapeAttribute, escapeHtml } from './charts/vega.ts';
 import { fixed, pValue, share, signed } from './format.ts';
 import {
   type Cell,
@@ -20,6 +20,14 @@ import { PAGE_STYLE } from './page-style.ts';
 type Html = Promise<string>;
 
 const note = (text: string | undefined): string => (text ? `<p class="note">${escapeHtml(text)}</p>` : '');
+
+/** Names of the colours, in the order of the categories; words that wrap, where a drawn legend would be cut. */
+function legend(names: readonly string[]): string {
+  const items = names.map(
+    (name, i) => `<li><span style="background:${CATEGORY[i % CATEGORY.length]}"></span>${escapeHtml(name)}</li>`,
+  );
+  return names.length > 1 ? `<ul class="legend">${items.join('')}</ul>` : '';
+}
 
 /** A chart drawn for both widths; the style shows one of them. */
 async function both(draw: (width: ChartWidth) => Html | string, caption?: string): Html {
@@ -88,9 +96,17 @@ const renderers = (id: string): SectionRenderers<Html | string> => ({
     const facts = `Friedman χ² = ${fixed(s.statistic, 1)}, df = ${s.df}, p = ${pValue(s.p)}; ${s.blocks} blocks; critical difference at α = ${share(s.alpha, 2)}: ${fixed(s.criticalDifference, 3)}`;
     return `<p class="facts">${escapeHtml(facts)}</p>${await both((width) => criticalDifferenceSvg(s, width), s.note)}`;
   },
-  bars: (s) => both((width) => barsSvg(s, width, `${id}-${width}`), s.note),
+  async bars(s) {
+    return (
+      legend(s.series.map(({ name }) => name)) + (await both((width) => barsSvg(s, width, `${id}-${width}`), s.note))
+    );
+  },
   scatter: (s) => both((width) => scatterSvg(s, width, `${id}-${width}`), s.note),
-  curve: (s) => both((width) => curveSvg(s, width, `${id}-${width}`), s.note),
+  async curve(s) {
+    return (
+      legend(s.lines.map(({ name }) => name)) + (await both((width) => curveSvg(s, width, `${id}-${width}`), s.note))
+    );
+  },
   differences: (s) => differencesHtml(s, id),
 });
 

@@ -158,8 +158,8 @@ export function legendOf(table: TableSection): string {
   const used = new Set(table.rows.flat().flatMap((cell) => cell.marks ?? []));
   const entries = (Object.keys(MARKS) as Mark[]).filter((mark) => used.has(mark));
   return entries
-    .map((mark) => (mark === 'best' ? `bold: ${MARKS.best.meaning}` : `${MARKS[mark].symbol} ${MARKS[mark].meaning}`))
-    .join('; ');
+    .map((mark) => (mark === 'best' ? `Bold: ${MARKS.best.meaning}.` : `${MARKS[mark].symbol} ${MARKS[mark].meaning}.`))
+    .join(' ');
 }
 
 /** Note and legend of a table as one line. */

@@ -32,6 +32,8 @@ figure { margin: 0; } svg { display: block; width: 100%; height: auto; }
 .note { color: var(--muted); font-size: .9rem; margin: 12px 0 0; }
 .facts { color: var(--muted); font-size: .9rem; margin: 0 0 14px; font-variant-numeric: tabular-nums; }
 .panels { display: grid; gap: 22px 26px; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); margin-top: 24px; }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 10px; padding: 0; font-size: .9rem; }
+.legend span { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .45em; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; text-align: left; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -52,7 +54,7 @@ summary b { display: inline-block; min-width: 4.2em; font-variant-numeric: tabul
   section { padding: 16px 12px; }
   h1 { font-size: 1.45rem; }
   .wide { display: none; } .narrow { display: block; }
-  th, td { padding: 6px 7px; }
+  table { font-size: .84rem; } th, td { padding: 6px 5px; }
   table.wide-table th:first-child, table.wide-table td:first-child { position: sticky; left: 0; background: var(--surface); }
   .moved li { grid-template-columns: 1fr; }
 }

@@ -98,46 +98,40 @@ function classic(section: RanksSection, width: number): { body: string; height: 
   return { body, height: firstY + Math.ceil(count / 2) * layout.step };
 }
 
-/** For a phone: one row a treatment under the scale, the bars behind. */
+/** For a phone: one row a treatment under the scale; upright bars join the rows that do not differ. */
 function stacked(section: RanksSection, width: number): { body: string; height: number } {
-  const count = section.treatments.length;
-  const room = 10 + 6.6 * Math.max(...section.treatments.map(({ name }) => name.length));
+  const { treatments } = section;
+  const groups = cliques(
+    treatments.map(({ rank }) => rank),
+    section.criticalDifference,
+  );
+  const room = 10 + 6.6 * Math.max(...treatments.map(({ name }) => name.length));
+  const right = 44 + 9 * groups.length;
   const layout: Layout = {
     width,
     margin: room,
-    x: (rank) => room + 8 + ((rank - 1) / (count - 1)) * (width - room - 52),
+    x: (rank) => room + 8 + ((rank - 1) / (treatments.length - 1)) * (width - room - 14 - right),
     axisY: 62,
     firstY: 84,
     step: 24,
     font: 12,
   };
   const { x, firstY, step, font } = layout;
-  const rows = section.treatments.map(({ name, rank }, i) => {
-    const y = firstY + i * step;
-    return [
-      line(x(1), y, x(count), y, GRID),
-      text(room - 4, y + 4, name, 'end', INK, font),
-      `<circle cx="${x(rank).toFixed(1)}" cy="${y}" r="4" fill="var(--c0)"/>`,
-      text(width, y + 4, fixed(rank, 2), 'end', MUTED, font),
-    ].join('');
-  });
-  const groups = cliques(
-    section.treatments.map(({ rank }) => rank),
-    section.criticalDifference,
+  const y = (row: number): number => firstY + row * step;
+  const rows = treatments.map(({ name, rank }, i) =>
+    [
+      line(x(1), y(i), x(treatments.length), y(i), GRID),
+      text(room - 4, y(i) + 4, name, 'end', INK, font),
+      `<circle cx="${x(rank).toFixed(1)}" cy="${y(i)}" r="4" fill="var(--c0)"/>`,
+      text(width - right + 36, y(i) + 4, fixed(rank, 2), 'end', MUTED, font),
+    ].join(''),
   );
   const bars = groups.map((group, g) => {
-    const y = firstY + count * step + g * 9;
-    return line(
-      x(section.treatments[group[0]!]!.rank) - 3,
-      y,
-      x(section.treatments[group.at(-1)!]!.rank) + 3,
-      y,
-      INK,
-      4,
-    );
+    const at = width - 9 * (groups.length - g) + 5;
+    return line(at, y(group[0]!) - 5, at, y(group.at(-1)!) + 5, INK, 4);
   });
   const body = [ruler(section, layout), axis(section, layout), ...rows, ...bars].join('');
-  return { body, height: firstY + count * step + groups.length * 9 + 4 };
+  return { body, height: y(treatments.length - 1) + 14 };
 }
 
 /** The critical-difference diagram (Demšar 2006): mean ranks on a scale, bars over those that do not differ significantly. */

@@ -1,7 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { share } from '../format.ts';
 import type { HeatmapSection } from '../model.ts';
-import { type ChartWidth, HEAT, HEAT_STEPS, SURFACE, vegaSvg, WIDTHS } from './vega.ts';
+import { type ChartWidth, HEAT, HEAT_STEPS, vegaSvg, WIDTHS } from './vega.ts';
 
 type Panel = HeatmapSection['panels'][number];
 
@@ -26,42 +26,60 @@ function squares(section: HeatmapSection, panel: Panel): Square[] {
   );
 }
 
-/** Room for the row labels, by their longest. */
-const labelRoom = (labels: readonly string[], limit: number): number =>
-  Math.min(limit, 12 + 7 * Math.max(...labels.map((label) => label.length)));
+const FONT = 12;
+/** Mean width of a character at that size; a little generous, as no font is measured here. */
+const CHARACTER = 6.7;
+const ANGLE = 40;
+
+const lengthOf = (label: string): number => label.length * CHARACTER;
+
+interface Frame {
+  readonly angle: number;
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly plot: number;
+}
+
+/** Room for the labels around the squares: slanted over narrow columns, level over wide ones. */
+function frameOf({ rows, columns }: HeatmapSection, total: number): Frame {
+  const left = 10 + Math.max(...rows.map(lengthOf));
+  const longest = Math.max(...columns.map(lengthOf));
+  const step = (total - left) / columns.length;
+  if (longest < step - 4) return { angle: 0, left, top: 26, right: 2, plot: total - left - 2 };
+  const [sin, cos] = [Math.sin((ANGLE * Math.PI) / 180), Math.cos((ANGLE * Math.PI) / 180)];
+  const beyond = columns.map((label, j) => lengthOf(label) * cos - (columns.length - 1 - j) * step - step / 2);
+  const right = Math.max(2, 10 + Math.max(...beyond));
+  return { angle: -ANGLE, left, top: 18 + longest * sin, right, plot: total - left - right };
+}
 
 /** One panel: rows down, columns across, the value written in its square. */
 export function heatmapSvg(section: HeatmapSection, panel: Panel, width: ChartWidth, id: string): Promise<string> {
-  const wide = width === 'wide';
-  const room = labelRoom(section.rows, wide ? 160 : 100);
+  const frame = frameOf(section, WIDTHS[width]);
+  const rowHeight = width === 'wide' ? 32 : 28;
+  const labels = {
+    title: null,
+    domain: false,
+    ticks: false,
+    labelPadding: 6,
+    labelLimit: 0,
+    labelFontSize: FONT,
+  } as const;
   const spec: TopLevelSpec = {
     data: { values: squares(section, panel) },
-    width: WIDTHS[width] - room - 8,
-    height: { step: wide ? 32 : 28 },
-    padding: { left: 0, right: 4, top: 4, bottom: 4 },
+    autosize: 'none',
+    width: frame.plot,
+    height: rowHeight * section.rows.length,
+    padding: { left: frame.left, right: frame.right, top: frame.top, bottom: 2 },
     encoding: {
       x: {
         field: 'column',
         type: 'nominal',
         sort: null,
-        scale: { paddingInner: 0.04 },
-        axis: { orient: 'top', title: null, labelAngle: wide ? 0 : -40, domain: false, ticks: false, labelPadding: 6 },
+        scale: { paddingInner: 0.04, paddingOuter: 0 },
+        axis: { ...labels, orient: 'top', labelAngle: frame.angle },
       },
-      y: {
-        field: 'row',
-        type: 'nominal',
-        sort: null,
-        scale: { paddingInner: 0.06 },
-        axis: {
-          title: null,
-          domain: false,
-          ticks: false,
-          labelPadding: 6,
-          labelLimit: 0,
-          minExtent: room,
-          maxExtent: room,
-        },
-      },
+      y: { field: 'row', type: 'nominal', sort: null, scale: { paddingInner: 0.07, paddingOuter: 0 }, axis: labels },
     },
     layer: [
       {
@@ -76,18 +94,14 @@ export function heatmapSvg(section: HeatmapSection, panel: Panel, width: ChartWi
         },
       },
       {
-        mark: { type: 'text', fontSize: wide ? 13 : 11.5 },
+        mark: { type: 'text', fontSize: width === 'wide' ? 13 : 11.5 },
         encoding: {
           text: { field: 'text', type: 'nominal' },
           color: { condition: { test: 'datum.high', value: 'var(--on-high)' }, value: 'var(--on-low)' },
         },
       },
     ],
-    background: SURFACE,
   };
-  return vegaSvg(
-    { ...spec, background: 'transparent' },
-    id,
-    `${section.title}, ${panel.title}: a colour scale of ${section.rows.length} rows and ${section.columns.length} columns`,
-  );
+  const size = `${section.rows.length} rows and ${section.columns.length} columns`;
+  return vegaSvg(spec, id, `${section.title}, ${panel.title}: a colour scale of ${size}`);
 }

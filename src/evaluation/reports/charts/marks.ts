@@ -9,14 +9,27 @@ const PADDING = 4;
 /** Width of the plot itself when axes, titles and padding are to fit in too. */
 const AUTOSIZE = { type: 'fit', contains: 'padding' } as const;
 
-const quantitative = (field: string, axis: Axis, zero: boolean) =>
-  ({
+/** 1, 2, 5, 10, 20 … as far as the values reach: a logarithmic axis otherwise draws ten lines a decade. */
+function steps(values: readonly number[]): number[] {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const decades = Array.from(
+    { length: 2 + Math.ceil(Math.log10(high / low)) },
+    (_, i) => Math.floor(Math.log10(low)) + i,
+  );
+  const all = decades.flatMap((decade) => [1, 2, 5].map((step) => step * 10 ** decade));
+  return all.filter((step) => step >= low / 2 && step <= high * 2);
+}
+
+const quantitative = (field: 'x' | 'y', axis: Axis, values: readonly number[]) => {
+  const logarithmic = axis.logarithmic === true;
+  return {
     field,
     type: 'quantitative',
     title: axis.label,
-    scale: { type: axis.logarithmic === true ? 'log' : 'linear', nice: true, zero: zero && axis.logarithmic !== true },
-    axis: { format: '~g', tickCount: 5 },
-  }) as const;
+    scale: { type: logarithmic ? 'log' : 'linear', zero: false, nice: !logarithmic, padding: 30 },
+    axis: logarithmic ? { values: steps(values), format: '~s' } : { tickCount: 5 },
+  } as const;
+};
 
 /** Grouped bars: on a phone the groups go down the page, on a desktop across. */
 export function barsSvg(section: BarsSection, width: ChartWidth, id: string): Promise<string> {
@@ -49,32 +62,100 @@ export function barsSvg(section: BarsSection, width: ChartWidth, id: string): Pr
     mark: { type: 'bar', cornerRadiusEnd: 2 },
     encoding: {
       ...(wide ? { x: along, xOffset: offset, y: amount } : { y: along, yOffset: offset, x: amount }),
-      color: { field: 'series', type: 'nominal', sort: order, legend: { columns: wide ? order.length : 2 } },
+      color: { field: 'series', type: 'nominal', sort: order, legend: null },
     },
   };
   return vegaSvg(spec, id, `${section.title}: bars of ${section.measure}`);
 }
 
+type Point = ScatterSection['points'][number];
+
+/** What a point or a name covers: from left to right, on one line. */
+interface Box {
+  readonly from: number;
+  readonly to: number;
+  readonly y: number;
+}
+
+interface Label {
+  readonly point: Point;
+  readonly onRight: boolean;
+  readonly dy: number;
+}
+
+const LINE = 15;
+
+/** Where a name may move to, nearest first. */
+const SHIFTS = [0, -LINE, LINE, -2 * LINE, 2 * LINE, -3 * LINE, 3 * LINE];
+
+/** Names beside their points, moved up or down until none covers another. Places are rough: no scale is at hand here. */
+function placeLabels(points: ScatterSection['points'], x: Axis, width: number, height: number): Label[] {
+  const along = (value: number): number => (x.logarithmic === true ? Math.log(value) : value);
+  const place = (values: readonly number[], value: number, room: number): number => {
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return high > low ? ((value - low) / (high - low)) * room : room / 2;
+  };
+  const xs = points.map((point) => along(point.x));
+  const ys = points.map((point) => point.y);
+  const spot = (point: Point): Box => {
+    const at = place(xs, along(point.x), width - 110);
+    return { from: at - 6, to: at + 6, y: height - 90 - place(ys, point.y, height - 90) };
+  };
+  const taken = points.map(spot);
+  const free = (box: Box, own: Box): boolean =>
+    taken.every(
+      (t) =>
+        (t.from === own.from && t.y === own.y) || t.from >= box.to || box.from >= t.to || Math.abs(t.y - box.y) >= LINE,
+    );
+  return points.map((point) => {
+    const own = spot(point);
+    const length = 7 * point.name.length + 6;
+    const onRight = own.to + length < width - 60;
+    const [from, to] = onRight ? [own.to, own.to + length] : [own.from - length, own.from];
+    const dy = SHIFTS.find((shift) => free({ from, to, y: own.y + shift }, own)) ?? 0;
+    taken.push({ from, to, y: own.y + dy });
+    return { point, onRight, dy };
+  });
+}
+
+const labelLayer = ({ point, onRight, dy }: Label): Layer => ({
+  data: { values: [point] },
+  mark: {
+    type: 'text',
+    align: onRight ? 'left' : 'right',
+    dx: onRight ? 9 : -9,
+    dy,
+    fontSize: 12,
+    color: INK,
+    text: point.name,
+  },
+});
+
 /** Points with their names beside them. */
 export function scatterSvg(section: ScatterSection, width: ChartWidth, id: string): Promise<string> {
-  const right = [...section.points].sort((a, b) => b.x - a.x).slice(0, Math.ceil(section.points.length / 2));
-  const names = new Set(right.map(({ name }) => name));
-  const text = (onRight: boolean): Layer => ({
-    transform: [{ filter: `datum.right === ${onRight}` }],
-    mark: { type: 'text', align: onRight ? 'right' : 'left', dx: onRight ? -9 : 9, fontSize: 12, color: INK },
-    encoding: { text: { field: 'name', type: 'nominal' } },
-  });
+  const height = width === 'wide' ? 360 : 300;
+  const labels = placeLabels(section.points, section.x, WIDTHS[width], height);
   const spec: TopLevelSpec = {
-    data: { values: section.points.map((point) => ({ ...point, right: names.has(point.name) })) },
+    data: { values: [...section.points] },
     width: WIDTHS[width],
-    height: width === 'wide' ? 360 : 300,
+    height,
     padding: PADDING,
     autosize: AUTOSIZE,
-    encoding: { x: quantitative('x', section.x, false), y: quantitative('y', section.y, false) },
+    encoding: {
+      x: quantitative(
+        'x',
+        section.x,
+        section.points.map(({ x }) => x),
+      ),
+      y: quantitative(
+        'y',
+        section.y,
+        section.points.map(({ y }) => y),
+      ),
+    },
     layer: [
       { mark: { type: 'point', filled: true, size: 90, opacity: 1, color: 'var(--c0)' } },
-      text(true),
-      text(false),
+      ...labels.map(labelLayer),
     ],
   };
   return vegaSvg(spec, id, `${section.title}: ${section.y.label} against ${section.x.label}`);
@@ -89,7 +170,18 @@ export function curveSvg(section: CurveSection, width: ChartWidth, id: string): 
     height: width === 'wide' ? 340 : 280,
     padding: PADDING,
     autosize: AUTOSIZE,
-    encoding: { x: quantitative('x', section.x, false), y: quantitative('y', section.y, false) },
+    encoding: {
+      x: quantitative(
+        'x',
+        section.x,
+        values.map(({ x }) => x),
+      ),
+      y: quantitative(
+        'y',
+        section.y,
+        values.map(({ y }) => y),
+      ),
+    },
     layer: [
       {
         mark: { type: 'line', point: { filled: true, size: 60, opacity: 1 }, strokeWidth: 2 },
@@ -99,13 +191,13 @@ export function curveSvg(section: CurveSection, width: ChartWidth, id: string): 
             field: 'name',
             type: 'nominal',
             sort: null,
-            legend: section.lines.length > 1 ? { columns: width === 'wide' ? 4 : 2 } : null,
+            legend: null,
           },
         },
       },
       {
         transform: [{ filter: 'isValid(datum.label)' }],
-        mark: { type: 'text', dy: -12, fontSize: 11, color: MUTED },
+        mark: { type: 'text', align: 'right', dx: -5, dy: -9, fontSize: 11, color: MUTED },
         encoding: { text: { field: 'label', type: 'nominal' } },
       },
     ],

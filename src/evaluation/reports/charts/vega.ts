@@ -14,7 +14,6 @@ export const HEAT_STEPS = 9;
 export const INK = 'var(--ink)';
 export const MUTED = 'var(--muted)';
 export const GRID = 'var(--line)';
-export const SURFACE = 'var(--surface)';
 
 /** Categories; the page defines `--c0` … `--c7`. */
 export const CATEGORY = Array.from({ length: 8 }, (_, i) => `var(--c${i})`);
@@ -37,7 +36,6 @@ const CONFIG: Config = {
     gridColor: GRID,
     labelLimit: 160,
   },
-  legend: { labelColor: INK, titleColor: MUTED, labelFontSize: 12, symbolType: 'square', orient: 'top', title: null },
   title: { color: INK, fontSize: 14, anchor: 'start', fontWeight: 600 },
   range: { category: CATEGORY },
 };

@@ -1,0 +1,123 @@
+import type { Comparison } from '../statistics/comparison.ts';
+import { share } from './format.ts';
+import type { Cell, DifferencesSection, Mark, MovedPassage, TableSection } from './model.ts';
+
+/** One system's row: a value a data set, with what is known about it. */
+export interface SystemRow {
+  readonly system: string;
+  readonly values: readonly {
+    /** Absent where the system was not run on this set. */
+    readonly value?: number | undefined;
+    /** Comparison with the baseline on this set; absent for the baseline itself. */
+    readonly comparison?: Pick<Comparison, 'difference' | 'significant'> | undefined;
+    /** The system was trained on texts of this set. */
+    readonly seen?: boolean | undefined;
+  }[];
+}
+
+export interface EffectivenessTable {
+  readonly title: string;
+  /** Heads of the columns: data sets, or data set and measure. */
+  readonly columns: readonly string[];
+  readonly rows: readonly SystemRow[];
+  readonly digits?: number;
+  readonly note?: string;
+}
+
+type Entry = SystemRow['values'][number];
+
+function marksOf(entry: Entry, best: number): Mark[] {
+  const marks: Mark[] = [];
+  if (entry.value === best) marks.push('best');
+  if (entry.comparison?.significant === true) marks.push(entry.comparison.difference > 0 ? 'better' : 'worse');
+  if (entry.seen === true) marks.push('seen');
+  return marks;
+}
+
+/**
+ * Systems down, data sets across: the best value of each column, significant differences to the baseline and sets a model has seen in
+ * training are marked. A seen value is never the best: it does not compare.
+ */
+export function effectivenessTable({ title, columns, rows, digits = 3, note }: EffectivenessTable): TableSection {
+  const best = columns.map((_, i) =>
+    Math.max(
+      ...(rows
+        .map((row) => (row.values[i]?.seen === true ? Number.NaN : row.values[i]?.value))
+        .filter((v) => v !== undefined && !Number.isNaN(v)) as number[]),
+    ),
+  );
+  const cell = (entry: Entry | undefined, i: number): Cell =>
+    entry?.value === undefined
+      ? { text: '–' }
+      : { text: share(entry.value, digits), marks: marksOf(entry, entry.seen === true ? Number.NaN : best[i]!) };
+  return {
+    kind: 'table',
+    title,
+    note,
+    columns: [{ label: 'system' }, ...columns.map((label) => ({ label, numeric: true }))],
+    rows: rows.map((row) => [{ text: row.system }, ...columns.map((_, i) => cell(row.values[i], i))]),
+  };
+}
+
+export interface QueryValues {
+  readonly qid: string;
+  readonly text: string;
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface DifferencesInput {
+  readonly title: string;
+  readonly measure: string;
+  readonly baseline: string;
+  readonly system: string;
+  readonly queries: readonly QueryValues[];
+  /** Queries shown in full at each end. */
+  readonly shown?: number;
+  /** Passages to show for a query, the ones that explain its difference first. */
+  readonly passages: (qid: string) => Promise<readonly MovedPassage[]>;
+}
+
+/** Queries that gain and lose most, with the passages behind it, under an overview of all. */
+export async function differencesSection(input: DifferencesInput): Promise<DifferencesSection> {
+  const { queries, shown = 5 } = input;
+  const changed = queries
+    .filter(({ before, after }) => before !== after)
+    .sort((a, b) => b.after - b.before - (a.after - a.before));
+  const ends = changed.length <= 2 * shown ? changed : [...changed.slice(0, shown), ...changed.slice(-shown)];
+  const full: DifferencesSection['queries'][number][] = [];
+  for (const query of ends) full.push({ ...query, passages: await input.passages(query.qid) });
+  return {
+    kind: 'differences',
+    title: input.title,
+    measure: input.measure,
+    baseline: input.baseline,
+    system: input.system,
+    all: queries.map(({ before, after }) => after - before),
+    queries: full,
+  };
+}
+
+/** A list's passages that moved most between two rankings, judged ones first: what a reader of a difference wants to see. */
+export function movedPassages(
+  before: readonly string[],
+  after: readonly string[],
+  grades: ReadonlyMap<string, number>,
+  limit = 4,
+): Omit<MovedPassage, 'text'>[] {
+  const placeBefore = new Map(before.map((docid, i) => [docid, i + 1]));
+  const placeAfter = new Map(after.map((docid, i) => [docid, i + 1]));
+  const gain = (rank: number | undefined): number => (rank === undefined ? 0 : 1 / Math.log2(rank + 1));
+  const weight = (docid: string): number =>
+    Math.abs(gain(placeAfter.get(docid)) - gain(placeBefore.get(docid))) * (1 + Math.max(0, grades.get(docid) ?? 0));
+  return [...new Set([...before, ...after])]
+    .filter((docid) => placeBefore.get(docid) !== placeAfter.get(docid))
+    .sort((a, b) => weight(b) - weight(a))
+    .slice(0, limit)
+    .map((docid) => ({
+      docid,
+      grade: grades.get(docid),
+      before: placeBefore.get(docid),
+      after: placeAfter.get(docid),
+    }));
+}
