@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../errors.ts';
 import type { Lane } from '../scheduling/types.ts';
 import type { LongPassages, Truncation } from '../tokenization/types.ts';
 
@@ -50,6 +51,8 @@ export interface Ranked {
   readonly relevanceScore: number;
   /** Experiment arm that contributed this item (interleaving only). */
   readonly team?: string;
+  /** Cascade only: the stage that scored this item last, 0 the first. */
+  readonly stage?: number;
 }
 
 export interface Timings {
@@ -62,7 +65,7 @@ export interface Timings {
 export interface RerankAnswer {
   readonly model: string;
   readonly version: string;
-  /** Best first, ties by index; at most `topN`. */
+  /** Best first, ties by index; at most `topN`. Neither scores nor relevance scores ever rise along it. */
   readonly ranking: readonly Ranked[];
   /** Tokens scored. */
   readonly tokens: number;
@@ -70,6 +73,84 @@ export interface RerankAnswer {
   readonly truncated: readonly boolean[];
   readonly timings: Timings;
   readonly experiment?: { readonly name: string; readonly arm: string };
+}
+
+/** One model's say on a whole request: every passage, whatever `topN`. */
+export interface ModelRanking {
+  readonly model: string;
+  readonly version: string;
+  readonly ranking: readonly Ranked[];
+  readonly tokens: number;
+  readonly truncated: readonly boolean[];
+  /** `totalMs` from the request's start to this model's end. */
+  readonly timings: Timings;
+}
+
+export interface ArmChoice {
+  readonly arm: string;
+  /** What the request then asks the registry for. */
+  readonly model: string;
+}
+
+/** What experiments want done with one request. They get the very same object back, so it may carry more (unit, hash version). */
+export interface Decision {
+  readonly experiment: string;
+  /** Whose rankings make the answer: one arm, or several that are interleaved. */
+  readonly arms: readonly [ArmChoice, ...ArmChoice[]];
+  /** Answers alone where one of them cannot: its model is missing, refused or failing. */
+  readonly control: ArmChoice;
+  /** Scored in the lowest lane once the answer is made; nobody waits for them. */
+  readonly shadows: readonly ArmChoice[];
+}
+
+export interface ArmRanking extends ModelRanking {
+  readonly arm: string;
+}
+
+/** What a request under experiment came to. Told once the answer is made, or the request has failed for good. */
+export interface Exposure<D extends Decision = Decision> {
+  readonly decision: D;
+  readonly request: RerankRequest;
+  /** Milliseconds from the request's start. */
+  readonly latencyMs: number;
+  /** Absent where the request failed. */
+  readonly answer?: RerankAnswer;
+  /** Whole rankings of the arms that were scored: those decided on, or control alone. */
+  readonly arms: readonly ArmRanking[];
+  /** An arm could not answer, so control did. */
+  readonly fallback?: { readonly arm: string; readonly code: ErrorCode };
+  /** Why the request failed. */
+  readonly error?: ErrorCode;
+}
+
+/** What became of a shadow arm: its ranking, or why there is none. */
+export interface ShadowOutcome<D extends Decision = Decision> {
+  readonly decision: D;
+  readonly request: RerankRequest;
+  /** What the client got. */
+  readonly answer: RerankAnswer;
+  readonly arm: string;
+  readonly ranking?: ArmRanking;
+  readonly error?: ErrorCode;
+}
+
+/**
+ * Where experiments take part in re-ranking. All but `decide` run after the answer is made, and none may block: what has to be stored is
+ * queued. A hook that throws costs the experiment, never the answer.
+ */
+export interface ExperimentHook<D extends Decision = Decision> {
+  /** Nothing for a request outside all experiments. Cascades are never asked about. */
+  decide(request: RerankRequest): D | undefined | Promise<D | undefined>;
+  /** Merges the arms' rankings of one request, best first, each item once with its `team`; called for two arms and more. */
+  interleave(decision: D, request: RerankRequest, arms: readonly ArmRanking[]): readonly Ranked[];
+  expose(exposure: Exposure<D>): void;
+  shadow(outcome: ShadowOutcome<D>): void;
+}
+
+/** Told of what the answer does not show; must not throw. */
+export interface RerankObserver {
+  /** A hook threw; the request was answered without it. */
+  onHookFailure?(error: unknown, request: RerankRequest): void;
 }
 
 export interface Reranker {

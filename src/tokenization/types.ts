@@ -48,6 +48,8 @@ export interface PairTokenizer {
   readonly folder: string;
   /** Id that pads a row; never seen by a reader of EncodedRow. */
   readonly padId: number;
+  /** Equal for tokenizers that make the same rows of the same texts and options, whatever folder they came from. */
+  readonly pairKey?: string;
   /**
    * Tokenises the query and every passage and assembles the rows. Lone surrogates in a text count as U+FFFD.
    * @throws WinnowError `invalid_field` where `maxLength` leaves no room, `shutting_down` after close; rejects with the signal's reason

@@ -1,0 +1,104 @@
+import { describe, WinnowError } from '../errors.ts';
+import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
+import type { RequestScope } from './scope.ts';
+import { type Scored, type ScoringDeps, scorePassages, withModel } from './scoring.ts';
+import type { CascadeStage, ModelRanking, Ranked, RerankRequest } from './types.ts';
+
+/** @throws WinnowError `invalid_field` for an empty cascade or a stage that does not say how many go on. */
+function checkStages({ cascade = [], model }: RerankRequest): void {
+  const refuse = (expected: string, got: unknown, field: string): never => {
+    throw new WinnowError('invalid_field', { expected, got: describe(got), field });
+  };
+  if (model !== undefined) refuse('either `model` or `cascade`', 'both', 'cascade');
+  if (cascade.length === 0) refuse('at least one stage', cascade, 'cascade');
+  cascade.forEach(({ keep }, i) => {
+    const optional = i === cascade.length - 1 && keep === undefined;
+    if (!optional && !(Number.isInteger(keep) && keep! > 0))
+      refuse('a whole number of passages of at least 1', keep, `cascade[${i}].keep`);
+  });
+}
+
+interface StageResult {
+  readonly scored: Scored;
+  /** Places in the request, best first. */
+  readonly order: readonly number[];
+  /** Scores by place in the request. */
+  readonly scoreOf: ReadonlyMap<number, number>;
+}
+
+async function runStage(
+  deps: ScoringDeps,
+  request: RerankRequest,
+  stage: CascadeStage,
+  places: readonly number[],
+  scope: RequestScope,
+): Promise<StageResult> {
+  const passages = places.map((place) => request.passages[place]!);
+  const scored = await withModel(deps, stage.model, scope, (version) =>
+    scorePassages(deps, version, { ...request, passages }, scope),
+  );
+  const order = Array.from(rankOrder(scored.scores), (at) => places[at]!);
+  return { scored, order, scoreOf: new Map(places.map((place, at) => [place, scored.scores[at]!])) };
+}
+
+/** Those a stage ranked from `from` on, with its own scores. */
+function ranked({ scored, order, scoreOf }: StageResult, from: number, stage: number): Ranked[] {
+  return order.slice(from).map((index) => {
+    const score = scoreOf.get(index)!;
+    return { index, score, relevanceScore: relevanceScore(score, scored.version.activation), stage };
+  });
+}
+
+const sum = (stages: readonly StageResult[], of: (scored: Scored) => number) =>
+  stages.reduce((total, { scored }) => total + of(scored), 0);
+
+/** Whether text was left out, as the model saw it that scored the passage last. */
+function truncations(request: RerankRequest, stages: readonly StageResult[]): boolean[] {
+  const truncated = request.passages.map(() => false);
+  for (const { scored, scoreOf } of stages)
+    [...scoreOf.keys()].forEach((place, at) => {
+      truncated[place] = scored.truncated[at]!;
+    });
+  return truncated;
+}
+
+/**
+ * Runs the stages one after the other: each ranks what it gets and hands its best `keep` on.
+ *
+ * The ranking is that of the last stage, then those it never saw: the later a stage pruned a passage the higher it stands, and within a
+ * stage as that stage ranked it. Every item has the score of the model that saw it last (`stage` says which), lowered where it would
+ * exceed the one above: scores of two models do not compare, and this way sorting by score keeps the ranking. A `keep` of the last stage
+ * bounds the answer like `topN`. Tokens and times of all stages are added up.
+ */
+export async function rankByCascade(
+  deps: ScoringDeps,
+  request: RerankRequest,
+  scope: RequestScope,
+): Promise<ModelRanking> {
+  checkStages(request);
+  const cascade = request.cascade!;
+  const stages: StageResult[] = [];
+  let places: readonly number[] = request.passages.map((_, place) => place);
+  for (const stage of cascade) {
+    const result = await runStage(deps, request, stage, places, scope);
+    stages.push(result);
+    places = result.order.slice(0, stage.keep);
+  }
+  const last = stages.length - 1;
+  const pruned = stages.slice(0, -1).flatMap((stage, i) => [ranked(stage, cascade[i]!.keep!, i)]);
+  const whole = [...ranked(stages[last]!, 0, last), ...pruned.reverse().flat()];
+  const { version } = stages[last]!.scored;
+  return {
+    model: version.name,
+    version: version.version,
+    ranking: neverRising(whole).slice(0, cascade[last]!.keep),
+    tokens: sum(stages, ({ tokens }) => tokens),
+    truncated: truncations(request, stages),
+    timings: {
+      tokenizeMs: sum(stages, ({ tokenizeMs }) => tokenizeMs),
+      queueMs: sum(stages, ({ queueMs }) => queueMs),
+      inferMs: sum(stages, ({ inferMs }) => inferMs),
+      totalMs: deps.clock.now() - scope.startedAt,
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { WinnowError } from '../errors.ts';
+import type { Activation } from '../registry/types.ts';
+import type { Ranked } from './types.ts';
+
+/*
+ * Scores are fp32 logits, relevance scores fp32 values after the activation. Order is decided on logits, because a sigmoid in fp32 maps
+ * many of them to one value; the activation comes last and keeps the order.
+ */
+const ACTIVATIONS: Readonly<Record<Activation, (score: number) => number>> = {
+  // Exact to half a unit in the last place of fp32 and monotone: evaluated in double precision, rounded once. exp may overflow: 1/∞ is 0.
+  sigmoid: (score) => Math.fround(1 / (1 + Math.exp(-score))),
+  none: (score) => Math.fround(score),
+};
+
+export function relevanceScore(score: number, activation: Activation): number {
+  return ACTIVATIONS[activation](score);
+}
+
+/** @throws WinnowError `not_a_number` naming the first passage without a score. */
+export function checkScores(scores: Float32Array): void {
+  const row = scores.findIndex(Number.isNaN);
+  if (row >= 0) throw new WinnowError('not_a_number', { row });
+}
+
+/** Indexes by descending score, ties by ascending index. */
+export function rankOrder(scores: Float32Array): Int32Array {
+  const order = Int32Array.from(scores, (_, i) => i);
+  return order.sort((a, b) => {
+    const [x, y] = [scores[a]!, scores[b]!];
+    return x > y ? -1 : x < y ? 1 : a - b;
+  });
+}
+
+/** The whole ranking of passages that were all scored by one model. */
+export function rank(scores: Float32Array, activation: Activation): Ranked[] {
+  return Array.from(rankOrder(scores), (index) => {
+    const score = scores[index]!;
+    return { index, score, relevanceScore: relevanceScore(score, activation) };
+  });
+}
+
+/**
+ * Lowers scores that rise along a merged ranking to the one before them. Scores of several models do not compare, but clients sort by them:
+ * after this a stable sort by either score keeps the ranking.
+ */
+export function neverRising(ranking: readonly Ranked[]): Ranked[] {
+  let score = Number.POSITIVE_INFINITY;
+  let relevance = Number.POSITIVE_INFINITY;
+  return ranking.map((item) => {
+    score = Math.min(score, item.score);
+    relevance = Math.min(relevance, item.relevanceScore);
+    return { ...item, score, relevanceScore: relevance };
+  });
+}

@@ -1,0 +1,89 @@
+import { WinnowError } from '../errors.ts';
+import type { ModelRegistry } from '../registry/types.ts';
+import { type Clock, systemClock } from '../scheduling/clock.ts';
+import type { Scheduler } from '../scheduling/types.ts';
+import type { EncodedRow } from '../tokenization/types.ts';
+import { ArmRunner, type Experimented } from './arms.ts';
+import { rankByCascade } from './cascade.ts';
+import { rankByModel } from './model-ranking.ts';
+import { openScope, type RequestScope } from './scope.ts';
+import type { ScoreCache } from './score-cache.ts';
+import type { ScoringDeps } from './scoring.ts';
+import { DEFAULT_SETTINGS, type PairSettings } from './settings.ts';
+import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
+import type {
+  Decision,
+  ExperimentHook,
+  ModelRanking,
+  RerankAnswer,
+  Reranker,
+  RerankObserver,
+  RerankRequest,
+} from './types.ts';
+
+export interface RerankerOptions<D extends Decision = Decision> {
+  readonly registry: Pick<ModelRegistry, 'acquire'>;
+  /** The pool of tokenizer threads, or loading in this thread. */
+  readonly tokenizers: TokenizerSource;
+  readonly scheduler: Scheduler<EncodedRow>;
+  /** The scheduler's clock. */
+  readonly clock?: Clock;
+  /** How pairs are cut where a request does not say; the section `tokenization` of the configuration fits. */
+  readonly settings?: PairSettings;
+  readonly scoreCache?: ScoreCache;
+  readonly observer?: RerankObserver;
+  readonly experiments?: ExperimentHook<D>;
+}
+
+/** @throws WinnowError `empty_passages`, `invalid_field`. */
+function checkRequest({ passages, topN, deadlineMs }: RerankRequest): void {
+  if (passages.length === 0) throw new WinnowError('empty_passages', { field: 'passages' });
+  if (topN !== undefined && !(Number.isInteger(topN) && topN > 0))
+    throw new WinnowError('invalid_field', { expected: 'a whole number of at least 1', got: topN, field: 'topN' });
+  if (!(deadlineMs > 0))
+    throw new WinnowError('invalid_field', { expected: 'a number above 0', got: deadlineMs, field: 'deadlineMs' });
+}
+
+/**
+ * The use case: request → model → tokens → batches → scores → ranking, with experiments, cascades and the score cache where they are asked
+ * for. Deadline and signal hold for every step; a model is held only while it is used.
+ */
+export function createReranker<D extends Decision = Decision>(options: RerankerOptions<D>): Reranker {
+  const { registry, scheduler, observer = {} } = options;
+  const clock = options.clock ?? systemClock;
+  const deps: ScoringDeps = {
+    ...{ registry, scheduler, clock, scoreCache: options.scoreCache },
+    settings: options.settings ?? DEFAULT_SETTINGS,
+    tokenizers: new TokenizerShelf(options.tokenizers),
+  };
+  const arms = options.experiments && new ArmRunner(deps, options.experiments, observer);
+
+  const answerOf = (
+    request: RerankRequest,
+    scope: RequestScope,
+    ranked: ModelRanking | Experimented,
+  ): RerankAnswer => ({
+    ...ranked,
+    ranking: ranked.ranking.slice(0, request.topN),
+    timings: { ...ranked.timings, totalMs: clock.now() - scope.startedAt },
+  });
+
+  const rerank = async (request: RerankRequest, scope: RequestScope): Promise<RerankAnswer> => {
+    if (request.cascade) return answerOf(request, scope, await rankByCascade(deps, request, scope));
+    const decision = await arms?.decide(request, scope);
+    if (arms && decision) return arms.run(decision, request, scope, (ranked) => answerOf(request, scope, ranked));
+    return answerOf(request, scope, await rankByModel(deps, request, request.model, scope));
+  };
+
+  return {
+    async rerank(request) {
+      checkRequest(request);
+      const scope = openScope(clock, request.deadlineMs, request.signal);
+      try {
+        return await rerank(request, scope);
+      } finally {
+        scope.close();
+      }
+    },
+  };
+}
