@@ -9,8 +9,15 @@ interface Entry {
 
 /** One file a command. */
 const COMMANDS: Readonly<Record<string, Entry>> = {
+  serve: { summary: 'serve the models of a registry folder over HTTP', load: () => import('./serve.ts') },
   models: { summary: 'list, verify, label, import and pull models', load: () => import('./models.ts') },
+  train: { summary: 'fine-tune a backbone by a recipe', load: () => import('./train.ts') },
+  gradcheck: {
+    summary: "hold a backbone's gradients against central differences",
+    load: () => import('./gradcheck.ts'),
+  },
   measure: { summary: 'measure a run against judgements', load: () => import('./measure.ts') },
+  report: { summary: 'draw the statistics of a grid of results', load: () => import('./report.ts') },
 };
 
 async function main(argv: readonly string[]): Promise<void> {

@@ -4,6 +4,7 @@ import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
 import { createReranker } from '../rerank/reranker.ts';
+import { createScoreCache } from '../rerank/score-cache.ts';
 import type { Reranker } from '../rerank/types.ts';
 import { createScheduler } from '../scheduling/scheduler.ts';
 import type { Scheduler } from '../scheduling/types.ts';
@@ -72,7 +73,15 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
     closers.push(() => registry.close());
     const scheduler = openScheduler(config, pool, deps);
     closers.push(() => scheduler.close());
-    const reranker = createReranker({ registry, tokenizers, scheduler });
+    const scoreCache = config.scoreCache.bytes > 0 ? createScoreCache(config.scoreCache) : undefined;
+    const reranker = createReranker({
+      ...{ registry, tokenizers, scheduler, settings: config.tokenization },
+      ...(scoreCache ? { scoreCache } : {}),
+      observer: {
+        onHookFailure: (error, { requestId }) => logger.error({ err: error, requestId }, 'experiment failed'),
+      },
+    });
+    if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
     watchPool(metrics, () => pool.facts());
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     return { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, close };

@@ -1,0 +1,52 @@
+import { Agent, request } from 'node:http';
+import type { LoadRequest } from './requests.ts';
+
+export interface Answer {
+  /** HTTP status; 0 where there was no answer, `error` says why. */
+  readonly status: number;
+  readonly error?: string;
+  /** Raw scores in the order of the passages sent. */
+  readonly scores?: Float32Array;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+export interface LoadClient {
+  rerank(request: LoadRequest, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  close(): void;
+}
+
+function parse(status: number, text: string, headers: Answer['headers'], count: number): Answer {
+  if (status !== 200) return { status, headers, error: text.slice(0, 300) };
+  const scores = new Float32Array(count).fill(Number.NaN);
+  for (const { index, score } of JSON.parse(text) as { index: number; score: number }[]) scores[index] = score;
+  const whole = scores.every(Number.isFinite);
+  return whole ? { status, headers, scores } : { status: 0, headers, error: 'the answer lacks a score' };
+}
+
+/** A keep-alive client of `POST /rerank` in the dialect of Text Embeddings Inference, raw scores. Never throws. */
+export function createLoadClient(url: string): LoadClient {
+  const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+  const target = new URL('/rerank', url);
+  return {
+    rerank: ({ query, passages }, extra = {}) =>
+      new Promise((resolve) => {
+        const body = Buffer.from(JSON.stringify({ query, texts: passages, raw_scores: true, truncate: true }));
+        const headers = { 'content-type': 'application/json', 'content-length': body.length, ...extra };
+        const failed = (error: NodeJS.ErrnoException) =>
+          resolve({ status: 0, error: error.code ?? error.message, headers: {} });
+        const call = request(target, { method: 'POST', agent, headers }, (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', failed);
+          response.on('end', () =>
+            resolve(
+              parse(response.statusCode ?? 0, Buffer.concat(chunks).toString(), response.headers, passages.length),
+            ),
+          );
+        });
+        call.on('error', failed);
+        call.end(body);
+      }),
+    close: () => agent.destroy(),
+  };
+}

@@ -1,0 +1,95 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createLocalTokenizer } from '../../src/tokenization/index.ts';
+import type { LoadRequest } from './requests.ts';
+
+export interface BareRow {
+  readonly ids: readonly number[];
+  readonly secondSegment: number;
+}
+
+/** What a bare process runs: batches of one session. */
+export interface BareJob {
+  readonly file: string;
+  readonly threads: number;
+  readonly batches: readonly (readonly BareRow[])[];
+}
+
+export interface Budget {
+  readonly tokens: number;
+  readonly rows: number;
+}
+
+/** The rows of requests as the service makes them of the model in `folder`. */
+export async function encodeRequests(
+  folder: string,
+  requests: readonly LoadRequest[],
+  maxLength: number,
+): Promise<BareRow[]> {
+  const tokenizer = await createLocalTokenizer(folder);
+  const options = {
+    maxLength,
+    maxQueryTokens: 64,
+    truncation: 'longest_first',
+    side: 'right',
+    longPassages: 'truncate',
+    windowOverlap: 0,
+  } as const;
+  const rows: BareRow[] = [];
+  for (const { query, passages } of requests)
+    for (const { ids, secondSegment } of (await tokenizer.encode(query, passages, options)).rows)
+      rows.push({ ids: [...ids], secondSegment });
+  await tokenizer.close();
+  return rows;
+}
+
+/** Longest first, cut where one more row would take the padded batch over the budget: the best that is possible of a window of rows. */
+export function sortedBatches(rows: readonly BareRow[], budget: Budget): BareRow[][] {
+  const batches: BareRow[][] = [];
+  for (const row of rows.toSorted((a, b) => b.ids.length - a.ids.length)) {
+    const last = batches.at(-1);
+    if (last && last.length < budget.rows && (last.length + 1) * last[0]!.ids.length <= budget.tokens) last.push(row);
+    else batches.push([row]);
+  }
+  return batches;
+}
+
+export interface BareEngine {
+  /** Runs all batches once. @returns seconds. */
+  round(): Promise<number>;
+  close(): void;
+}
+
+/** onnxruntime-node alone: `hosts` processes, each with a session of `threads` threads and its share of the batches. */
+export async function startBareEngine(
+  file: string,
+  layout: { readonly hosts: number; readonly threads: number },
+  batches: readonly (readonly BareRow[])[],
+): Promise<BareEngine> {
+  const children: ChildProcess[] = Array.from({ length: layout.hosts }, () =>
+    fork(join(import.meta.dirname, 'engine-host.ts')),
+  );
+  const answers = () => Promise.all(children.map((child) => once(child, 'message')));
+  const ready = answers();
+  children.forEach((child, i) => {
+    child.send({
+      file,
+      threads: layout.threads,
+      batches: batches.filter((_, b) => b % layout.hosts === i),
+    } satisfies BareJob);
+  });
+  await ready;
+  return {
+    async round() {
+      const begin = performance.now();
+      const done = answers();
+      for (const child of children) child.send('go');
+      await done;
+      return (performance.now() - begin) / 1000;
+    },
+    close: () => {
+      for (const child of children) child.kill();
+    },
+  };
+}

@@ -1,0 +1,118 @@
+import { readFileSync } from 'node:fs';
+import { type Config, loadConfig, printConfig, settingsHelp } from './config.ts';
+import { WinnowError } from './errors.ts';
+import { createApp } from './http/app.ts';
+import { createServer } from './http/server.ts';
+import { trackRequests } from './main/drain.ts';
+import { type Engine, openEngine } from './main/engine.ts';
+import { httpDeps, listen } from './main/http.ts';
+import { checkStart } from './main/preflight.ts';
+import { handleFaults, handleSignals } from './main/process.ts';
+import { ReadinessLatch } from './main/readiness.ts';
+import { createLogger, type Logger } from './telemetry/logger.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { observeRequests, watchProcess } from './telemetry/observe.ts';
+import { createTracing } from './telemetry/tracing.ts';
+
+/*
+ * The composition root of `winnow serve`: parse, build, listen, handle signals. Which class stands behind which port is chosen here and in
+ * src/main/, nowhere else.
+ */
+
+const VERSION: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
+
+export interface RunningServer {
+  readonly url: string;
+  /** Resolves when the first check of readiness is over: whether a real inference succeeded; `/health/ready` says why not. */
+  readonly warm: Promise<boolean>;
+  /** Answers what was accepted, then ends everything. @returns requests cut off because `server.drainMs` was over. */
+  close(): Promise<number>;
+}
+
+/** Scores a pair through all that a request goes through, and loads what has to be in memory besides. */
+async function warmUp(config: Config, { registry, reranker }: Engine): Promise<void> {
+  const probe = { requestId: 'warm-up', query: 'ready', passages: ['yes'], truncate: true } as const;
+  await reranker.rerank({ ...probe, lane: 'interactive', deadlineMs: config.server.requestTimeoutMs });
+  for (const name of config.registry.preload) (await registry.acquire(name)).release();
+}
+
+function openReadiness(config: Config, engine: Engine, logger: Logger): ReadinessLatch {
+  return new ReadinessLatch({
+    check: () => warmUp(config, engine),
+    onChange: (state) => logger[state.ready || state.reason === 'shutting down' ? 'info' : 'error'](state, 'readiness'),
+  });
+}
+
+/**
+ * Starts a whole server: hosts, threads, registry, HTTP. It listens when this returns; it is ready when `warm` is true.
+ * @throws WinnowError with every fault of the settings and what they point to. Nothing is left running then.
+ */
+export async function startServer(
+  config: Config,
+  logger: Logger = createLogger(config.telemetry.logLevel),
+): Promise<RunningServer> {
+  await checkStart(config);
+  const metrics = createMetrics();
+  const { otlpEndpoint: endpoint, traceRatio: ratio } = config.telemetry;
+  const onExportError = (error: Error) => logger.warn({ err: error }, 'traces were not taken');
+  const tracing = await createTracing({ endpoint, ratio, serviceVersion: VERSION, onExportError });
+  const engine = await openEngine(config, { metrics, logger });
+  const readiness = openReadiness(config, engine, logger);
+  const about = { version: VERSION, provider: engine.pool.provider };
+  watchProcess(metrics, about, () => readiness.ready);
+  const telemetry = { logger, tracing, ...observeRequests(metrics), metrics: () => metrics.render() };
+  const server = createServer(
+    createApp(httpDeps(config, engine, { version: VERSION, readiness, telemetry })),
+    config.server,
+  );
+  const drain = trackRequests(server);
+  const url = await listen(server, config.server);
+  logger.info({ url, ...about, hosts: engine.pool.size, models: config.registry.folder }, 'listening');
+  const close = async (): Promise<number> => {
+    readiness.drain();
+    logger.info({ inFlight: drain.inFlight() }, 'draining');
+    const lost = await drain.run(config.server.drainMs);
+    await engine.close();
+    await tracing.close();
+    metrics.close();
+    logger.info({ lost }, 'closed');
+    return lost;
+  };
+  let closed: Promise<number> | undefined;
+  return {
+    url,
+    warm: readiness.check().then(({ ready }) => ready),
+    close() {
+      closed ??= close();
+      return closed;
+    },
+  };
+}
+
+/**
+ * `winnow serve`: from the command line to a server that answers signals.
+ * @throws WinnowError when the start fails; the caller prints it.
+ */
+export async function serve(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write(settingsHelp());
+    return;
+  }
+  const config = loadConfig(
+    argv.filter((flag) => flag !== '--print-config'),
+    env,
+  );
+  if (argv.includes('--print-config')) {
+    process.stdout.write(printConfig(config));
+    return;
+  }
+  const logger = createLogger(config.telemetry.logLevel);
+  handleFaults(logger);
+  handleSignals(await startServer(config, logger), logger);
+}
+
+if (import.meta.main)
+  serve(process.argv.slice(2), process.env).catch((error: unknown) => {
+    process.stderr.write(`winnow: ${error instanceof WinnowError ? error.message : (error as Error).stack}\n`);
+    process.exit(2);
+  });
