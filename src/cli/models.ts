@@ -1,6 +1,5 @@
 import { Command, Option } from 'commander';
 import { WinnowError } from '../errors.ts';
-import { createHostPool } from '../inference/pool.ts';
 import type { ProviderSetting } from '../inference/types.ts';
 import type { AdmissionDeps } from '../registry/admission.ts';
 import { readCatalog } from '../registry/catalog.ts';
@@ -11,7 +10,6 @@ import { type PullOptions, pull } from '../registry/pull.ts';
 import { relabel } from '../registry/relabel.ts';
 import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
 import type { VariantPreference } from '../registry/variants.ts';
-import { createLocalTokenizer } from '../tokenization/index.ts';
 
 interface Common {
   readonly models: string;
@@ -56,8 +54,10 @@ async function list({ models, json }: Common): Promise<void> {
   print(json ? JSON.stringify(rows, null, 2) : table(head, rows.map(row)));
 }
 
-/** Runs `work` with real hosts and tokenizers, and closes them. */
+/** Runs `work` with real hosts and tokenizers, loaded only by the commands that need them, and closes them. */
 async function withEngine<T>(options: Engine, work: (deps: AdmissionDeps) => Promise<T>): Promise<T> {
+  const { createHostPool } = await import('../inference/pool.ts');
+  const { createLocalTokenizer } = await import('../tokenization/index.ts');
   const pool = await createHostPool({ provider: options.provider, hosts: 1 });
   try {
     const tokenizers = { for: (folder: string) => createLocalTokenizer(folder) };

@@ -1,8 +1,5 @@
-import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import type { Progress } from '../progress.ts';
@@ -38,7 +35,8 @@ export function httpFault(url: string, status: number): WinnowError {
   });
 }
 
-class Interrupted extends Error {}
+/** A download that may succeed when it is tried again. */
+export class Interrupted extends Error {}
 
 interface Part {
   readonly path: string;
@@ -57,20 +55,38 @@ async function readPart(target: string): Promise<Part> {
   return { path, tagPath, size: tag === undefined ? 0 : (facts?.size ?? 0), tag };
 }
 
-/** Counts bytes for the progress bar and stops a body that grows beyond the limit. */
-function meter(from: number, url: string, options: DownloadOptions, progress: Progress): Transform {
+/** Writes a body chunk by chunk, each before the next is asked for, so that a connection that breaks loses nothing that came. */
+async function writeBody(
+  response: Response,
+  url: string,
+  part: Part,
+  from: number,
+  options: DownloadOptions,
+): Promise<number> {
+  const progress = options.startProgress(fileName(url), totalSize(response, from) ?? 0);
+  const handle = await open(part.path, from > 0 ? 'a' : 'w');
   let done = from;
-  return new Transform({
-    transform(chunk: Uint8Array, _encoding, pass) {
+  try {
+    for await (const chunk of response.body ?? []) {
       done += chunk.byteLength;
+      if (done > options.maxBytes) throw tooLarge(url, options.maxBytes);
+      await handle.writeFile(chunk);
       progress.update(done);
-      const got = 'more';
-      const expected = `at most ${options.maxBytes} bytes`;
-      if (done > options.maxBytes) pass(new WinnowError('invalid_input', { where: url, expected, got }));
-      else pass(null, chunk);
-    },
-  });
+    }
+    await handle.sync();
+  } catch (error) {
+    throw error instanceof WinnowError ? error : new Interrupted((error as Error).message, { cause: error });
+  } finally {
+    progress.stop();
+    await handle.close();
+  }
+  return done;
 }
+
+const fileName = (url: string) => decodeURIComponent(url.split('/').pop() ?? url);
+
+const tooLarge = (url: string, limit: number) =>
+  new WinnowError('invalid_input', { where: url, expected: `at most ${limit} bytes`, got: 'more' });
 
 /** The whole file's size where the answer says it. */
 function totalSize(response: Response, from: number): number | undefined {
@@ -80,24 +96,12 @@ function totalSize(response: Response, from: number): number | undefined {
 
 async function receive(response: Response, url: string, part: Part, options: DownloadOptions): Promise<void> {
   const from = response.status === 206 ? part.size : 0;
+  const total = totalSize(response, from);
+  if (total !== undefined && total > options.maxBytes) throw tooLarge(url, options.maxBytes);
   const tag = response.headers.get('etag');
   if (tag === null) await rm(part.tagPath, { force: true });
   else await writeFile(part.tagPath, tag);
-  const total = totalSize(response, from);
-  const label = decodeURIComponent(url.split('/').pop() ?? url);
-  const progress = options.startProgress(label, total ?? 0);
-  try {
-    await pipeline(
-      Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
-      meter(from, url, options, progress),
-      createWriteStream(part.path, { flags: from > 0 ? 'a' : 'w', flush: true }),
-    );
-  } catch (error) {
-    throw error instanceof WinnowError ? error : new Interrupted((error as Error).message, { cause: error });
-  } finally {
-    progress.stop();
-  }
-  const { size } = await stat(part.path);
+  const size = await writeBody(response, url, part, from, options);
   if (total !== undefined && size !== total) throw new Interrupted(`${total} bytes were announced, ${size} came`);
 }
 

@@ -3,7 +3,7 @@ import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { startProgress } from '../progress.ts';
 import type { AdmissionDeps } from './admission.ts';
-import { type DownloadOptions, download, httpFault } from './download.ts';
+import { type DownloadOptions, download, httpFault, Interrupted } from './download.ts';
 import { DEFAULT_LIMITS } from './folder-files.ts';
 import { importFolder } from './import.ts';
 import { excerpt, isName, isSafePath } from './names.ts';
@@ -209,12 +209,16 @@ export async function pull(
 ): Promise<Published> {
   const repository = open(id, registryFolder, options);
   await mkdir(repository.staging, { recursive: true });
-  const commit = await fetchAll(repository, options.variant ?? 'auto');
+  let isInterrupted = false;
   try {
+    const commit = await fetchAll(repository, options.variant ?? 'auto');
     const name = options.name ?? id.split('/').pop()!;
     const manifest = { source: `${repository.endpoint}/${id}@${commit ?? repository.revision}` };
     return await importFolder(repository.staging, registryFolder, name, deps, { label: options.label, manifest });
+  } catch (error) {
+    isInterrupted = (error as Error).cause instanceof Interrupted;
+    throw error;
   } finally {
-    await rm(repository.staging, { recursive: true, force: true });
+    if (!isInterrupted) await rm(repository.staging, { recursive: true, force: true });
   }
 }

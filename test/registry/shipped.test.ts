@@ -1,0 +1,160 @@
+import { existsSync } from 'node:fs';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { createHostPool, type SupervisedPool } from '../../src/inference/pool.ts';
+import { createRegistry } from '../../src/registry/folder-registry.ts';
+import { verifyFolder } from '../../src/registry/import.ts';
+import { readManifest } from '../../src/registry/manifest.ts';
+import { publish } from '../../src/registry/publish.ts';
+import { createLocalTokenizer, type PairTokenizer } from '../../src/tokenization/index.ts';
+import { dropVersion, recorder, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const MODELS = join(ROOT, 'models');
+const SHIPPED = join(MODELS, 'minilm-l6-reference', '1');
+const REFERENCE = join(ROOT, '..', 'shared', 'models', 'minilm-l6-reference', 'reference-scores.json');
+
+let pool: SupervisedPool;
+beforeAll(async () => {
+  pool = await createHostPool({ provider: 'cpu', hosts: 1, threads: 1 });
+});
+afterAll(() => pool.close());
+
+async function open(folder: string, observer = recorder().observer) {
+  const registry = await createRegistry({ folder, pool, tokenizers, observer });
+  onTestFinished(async () => {
+    for (const { name } of registry.list()) await registry.unload(name);
+    await registry.close();
+  });
+  return registry;
+}
+
+const options = {
+  maxQueryTokens: 192,
+  truncation: 'longest_first',
+  side: 'right',
+  longPassages: 'truncate',
+  windowOverlap: 0,
+} as const;
+
+const opened = new Map<string, Promise<PairTokenizer>>();
+
+/** One tokenizer a folder for the whole file. */
+function tokenizerOf(folder: string): Promise<PairTokenizer> {
+  const tokenizer = opened.get(folder) ?? createLocalTokenizer(folder);
+  opened.set(folder, tokenizer);
+  return tokenizer;
+}
+
+async function score(key: string, folder: string, maxLength: number, query: string, passages: readonly string[]) {
+  const { rows } = await (await tokenizerOf(folder)).encode(query, passages, { ...options, maxLength });
+  return [...(await pool.run(key, rows)).scores];
+}
+
+describe('the shipped model', () => {
+  it('is admitted by a real host, every hash and the self-test included', async () => {
+    const { inspected, results } = await verifyFolder(SHIPPED, { pool, tokenizers });
+    const { selfTest, files } = inspected.version.manifest!;
+    expect(Object.keys(files!)).toContain('onnx/model_int8.onnx');
+    expect(results.map((r) => r.variant)).toEqual(['int8']);
+    selfTest!.pairs.forEach(({ scores }, i) => {
+      expect(Math.abs(results[0]!.scores[i]! - scores.int8!)).toBeLessThanOrEqual(selfTest!.tolerance);
+    });
+  });
+
+  it('is what a registry over models/ serves by default', async () => {
+    const registry = await open(MODELS);
+    expect(registry.defaultModel).toBe('minilm-l6-reference');
+    const { version, release } = await registry.acquire();
+    expect(version).toMatchObject({ version: '1', maxLength: 192, activation: 'sigmoid', variant: 'int8' });
+    expect(registry.list()[0]).toMatchObject({ state: 'ready', labels: ['stable'] });
+    const [good, bad] = await score(version.key, version.folder, version.maxLength, 'what do bees make', [
+      'Bees make honey from the nectar of flowers.',
+      'The train to the coast was late again.',
+    ]);
+    expect(good).toBeGreaterThan(bad! + 1);
+    release();
+  });
+
+  it('has no other files than its manifest lists, and none of a reference set', async () => {
+    const { selfTest } = await readManifest(SHIPPED);
+    expect(existsSync(join(SHIPPED, 'reference-scores.json'))).toBe(false);
+    expect(selfTest!.pairs.every((p) => p.passage.length < 200)).toBe(true);
+    expect(await readFile(join(SHIPPED, 'README.md'), 'utf8')).toMatch(/stop-gap/);
+  });
+
+  it.skipIf(!existsSync(REFERENCE))('repeats the reference scores (needs ../shared/models)', async () => {
+    const { pairs } = JSON.parse(await readFile(REFERENCE, 'utf8')) as {
+      pairs: { query: string; passage: string; onnx_int8: number }[];
+    };
+    const registry = await open(MODELS);
+    const { version, release } = await registry.acquire();
+    expect(pairs.length).toBe(30);
+    for (const { query, passage, onnx_int8 } of pairs) {
+      const [got] = await score(version.key, version.folder, version.maxLength, query, [passage]);
+      expect(Math.abs(got! - onnx_int8)).toBeLessThan(1e-4);
+    }
+    release();
+  });
+
+  it('with one bit of its weights turned is refused', async () => {
+    const folder = join(await scratch(), 'copy');
+    await cp(SHIPPED, folder, { recursive: true });
+    const path = join(folder, 'onnx', 'model_int8.onnx');
+    const bytes = await readFile(path);
+    bytes[20_000_000]! ^= 1;
+    await writeFile(path, bytes);
+    await expect(verifyFolder(folder, { pool, tokenizers })).rejects.toMatchObject({ code: 'hash_mismatch' });
+    await rm(folder, { recursive: true });
+  });
+
+  it('with another vocabulary is caught by its self-test, hashes or none', async () => {
+    const folder = join(await scratch(), 'copy');
+    await cp(SHIPPED, folder, { recursive: true });
+    const { files: _, ...manifest } = await readManifest(folder);
+    await writeFile(join(folder, 'model.json'), JSON.stringify(manifest));
+    const tokenizer = JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8')) as {
+      model: { vocab: Record<string, number> };
+    };
+    const { vocab } = tokenizer.model;
+    [vocab.egg, vocab.ferry] = [vocab.ferry!, vocab.egg!];
+    await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer));
+    await expect(verifyFolder(folder, { pool, tokenizers })).rejects.toThrow(/self-test pair 1/);
+  });
+});
+
+describe('a version that breaks in the engine', () => {
+  it('is refused by its host; the old one scores on, before and after', async () => {
+    const folder = await scratch();
+    const { observer, seen } = recorder();
+    await publish(await writeExport(await scratch(), {}), folder, 'm', { label: 'stable' });
+    const registry = await open(folder, observer);
+    const first = await registry.acquire('m');
+    const before = await score(first.version.key, first.version.folder, 64, 'abc', ['def', 'xyz']);
+    let running = true;
+    let answers = 0;
+    const client = (async () => {
+      while (running) {
+        const { version, release } = await registry.acquire('m');
+        expect(await score(version.key, version.folder, 64, 'abc', ['def', 'xyz'])).toEqual(before);
+        release();
+        answers++;
+      }
+    })();
+    // Whole protobuf, right inputs and output, and an operator that no engine knows.
+    await dropVersion(folder, 'm', '2', { files: { 'onnx/model.onnx': tinyGraph({ extraOp: 'NoSuchOperator' }) } });
+    await expect(registry.setLabel('m', 'stable', '2')).rejects.toThrow(/unknown_version|expected a version/);
+    await registry.rescan();
+    await expect(registry.setLabel('m', 'stable', '2')).rejects.toMatchObject({ code: 'model_refused' });
+    expect(registry.list().find((s) => s.version === '2')).toMatchObject({
+      state: 'refused',
+      reason: expect.stringMatching(/NoSuchOperator/),
+    });
+    expect(seen.filter((s) => s.kind === 'onRefused')).toHaveLength(1);
+    running = false;
+    await client;
+    expect(answers).toBeGreaterThan(0);
+    first.release();
+  });
+});
