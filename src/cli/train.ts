@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { startProgress } from '../progress.ts';
+import { publishRun } from '../training/publish.ts';
 import { readRecipe } from '../training/recipe.ts';
 import { type TrainingObserver, train } from '../training/trainer.ts';
 
@@ -51,6 +52,10 @@ async function run(path: string, flags: Flags): Promise<void> {
   const shown = display();
   const outcome = await train(loaded, folder, shown, stop.signal);
   shown.stop();
+  if (loaded.recipe.publish && !stop.signal.aborted) {
+    const { name, version, folder: where } = await publishRun(loaded, outcome);
+    process.stdout.write(`published ${name}@${version} in ${where}\n`);
+  }
   const { validation } = outcome;
   if (validation)
     process.stdout.write(

@@ -1,0 +1,117 @@
+import type { Manifest } from '../registry/manifest.ts';
+import type { Recipe } from './recipe.ts';
+import type { TrainingOutcome } from './trainer.ts';
+
+/** What a published version says of itself: to people in README.md, to tools in `model.json`. */
+export interface Card {
+  readonly readme: string;
+  readonly manifest: Partial<Manifest>;
+}
+
+export interface CardFacts {
+  readonly recipe: Recipe;
+  readonly source: string;
+  readonly outcome: TrainingOutcome;
+  readonly backbone: { readonly name: string; readonly licence: string | undefined };
+  readonly objective: string;
+}
+
+const fileName = (path: string): string => path.split('/').at(-1)!;
+
+function licenceOf({ recipe, backbone }: CardFacts): string {
+  const data = [...new Set(recipe.data.train.flatMap((s) => s.licence ?? []))];
+  return (
+    recipe.publish?.licence ??
+    [`backbone: ${backbone.licence ?? 'not stated'}`, `data: ${data.length > 0 ? data.join('; ') : 'not stated'}`].join(
+      '; ',
+    )
+  );
+}
+
+function validationLines({ validation }: TrainingOutcome): string[] {
+  if (!validation) return ['No validation set was given, so nothing is known of how good this model is.'];
+  const { measure, queries, firstStage, base, tuned } = validation;
+  return [
+    `| ${measure}, ${queries} held-out queries | |`,
+    '|---|---|',
+    `| first stage | ${firstStage.toFixed(4)} |`,
+    `| before training | ${base.toFixed(4)} |`,
+    `| this model | ${tuned.toFixed(4)} |`,
+  ];
+}
+
+function readme(facts: CardFacts): string {
+  const { recipe, outcome, objective, source } = facts;
+  const front = [
+    '---',
+    `base_model: ${facts.backbone.name}`,
+    'pipeline_tag: text-ranking',
+    'tags: [cross-encoder, reranker, winnow]',
+    '---',
+  ];
+  const data = outcome.files.map((f) => `| ${fileName(f.path)} | ${f.sha256} |`);
+  const skipped = Object.entries(outcome.skipped).map(([reason, n]) => `${n} ${reason}`);
+  return [
+    ...front,
+    '',
+    `# ${recipe.name}`,
+    '',
+    `A cross-encoder from ${facts.backbone.name}, trained with ${objective} for ${outcome.step} of ${recipe.steps} steps. The score is a logit; serve it through a sigmoid.`,
+    '',
+    ...validationLines(outcome),
+    '',
+    '![loss and validation over the steps](curve.svg)',
+    '',
+    '## Data',
+    '',
+    '| file | sha256 |',
+    '|---|---|',
+    ...data,
+    '',
+    ...(skipped.length > 0 ? [`Left out: ${skipped.join(', ')}.`, ''] : []),
+    `Licence: ${licenceOf(facts)}.`,
+    '',
+    '## Recipe',
+    '',
+    '```yaml',
+    source.trimEnd(),
+    '```',
+    '',
+  ].join('\n');
+}
+
+/** @param facts everything the run knows; nothing is measured here. */
+export function writeCard(facts: CardFacts): Card {
+  const { recipe, outcome, objective } = facts;
+  const { validation } = outcome;
+  return {
+    readme: readme(facts),
+    manifest: {
+      description: `${facts.backbone.name} fine-tuned with ${objective}.`,
+      license: licenceOf(facts),
+      activation: 'sigmoid',
+      maxLength: recipe.maxLength,
+      truncation: 'longest_first',
+      reduction: { kind: 'single' },
+      objective,
+      backbone: facts.backbone.name,
+      training: {
+        steps: outcome.step,
+        seed: recipe.seed,
+        learningRate: recipe.optimizer.learningRate,
+        listsPerStep: recipe.batch.queries * recipe.batch.accumulate,
+        data: outcome.files.map((f) => ({ file: fileName(f.path), sha256: f.sha256 })),
+        ...(validation && {
+          measures: {
+            [validation.measure]: {
+              queries: validation.queries,
+              firstStage: validation.firstStage,
+              untrained: validation.base,
+              tuned: validation.tuned,
+            },
+          },
+        }),
+      },
+    },
+  };
+}
