@@ -31,7 +31,7 @@ COPY --from=files-cpu /app/package.json ./
 COPY --from=files-cpu /app/node_modules node_modules
 COPY --from=files-cpu /app/dist dist
 COPY --from=files-cpu /app/bin bin
-COPY LICENSE openapi.yaml ./
+COPY LICENSE ./
 COPY models models
 # runs/ takes the experiment log; nothing else is written.
 RUN mkdir runs && chown 1000:1000 runs
@@ -53,7 +53,7 @@ COPY --from=files-cuda /app/package.json ./
 COPY --from=files-cuda /app/node_modules node_modules
 COPY --from=files-cuda /app/dist dist
 COPY --from=files-cuda /app/bin bin
-COPY LICENSE openapi.yaml ./
+COPY LICENSE ./
 COPY models models
 RUN mkdir runs && chown 1000:1000 runs
 USER 1000:1000

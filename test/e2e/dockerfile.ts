@@ -73,6 +73,9 @@ export function buildStage(name: string, options: BuildOptions): Built {
   const base = options.stages.some((s) => s.name === stage.from) ? buildStage(stage.from, options) : undefined;
   const root = join(options.root, name);
   mkdirSync(root, { recursive: true });
+  for (const [, other] of stage.instructions.flatMap(({ text }) => [...text.matchAll(/--from=(\S+)/g)]))
+    if (!existsSync(join(options.root, other!)) && options.stages.some((s) => s.name === other))
+      buildStage(other!, options);
   // Hard links are enough: the steps make and remove files, they change none.
   if (base) execFileSync('cp', ['-al', `${base.root}/.`, root]);
   let workdir = base?.workdir ?? '/';

@@ -62,7 +62,7 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
       'package.json',
       'runs',
     ]);
-    for (const development of ['typescript', 'vitest', 'node', '@biomejs', 'cohere-ai', 'onnxruntime-web'])
+    for (const development of ['typescript', 'vitest', 'node', '@biomejs/biome', 'cohere-ai', 'onnxruntime-web'])
       expect(existsSync(join(app, 'node_modules', development)), development).toBe(false);
     const engines = join(app, 'node_modules/onnxruntime-node/bin/napi-v6');
     expect(readdirSync(engines)).toEqual(['linux']);
