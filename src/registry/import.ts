@@ -83,7 +83,6 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
   return {
     activation: version.activation,
     maxLength: version.maxLength,
-    truncation: version.truncation,
     reduction: graph.reduction,
     selfTest: version.manifest?.selfTest ?? measured,
   };

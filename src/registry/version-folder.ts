@@ -27,7 +27,6 @@ export interface VersionFolder {
   readonly variants: readonly Variant[];
   readonly maxLength: number;
   readonly activation: Activation;
-  readonly truncation: 'longest_first' | 'only_second';
   readonly objective: string | undefined;
 }
 
@@ -113,7 +112,6 @@ export async function readVersionFolder(
     variants,
     maxLength: manifest?.maxLength ?? adoptMaxLength(config, tokenizerConfig),
     activation: manifest?.activation ?? adoptActivation(config),
-    truncation: manifest?.truncation ?? 'longest_first',
     objective: manifest?.objective,
   };
 }

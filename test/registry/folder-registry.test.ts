@@ -1,32 +1,11 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { WinnowError } from '../../src/errors.ts';
-import { writeFileAtomic } from '../../src/files.ts';
+import type { WinnowError } from '../../src/errors.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
-import { createRegistry, type RegistryOptions } from '../../src/registry/folder-registry.ts';
 import { publish } from '../../src/registry/publish.ts';
-import { relabel } from '../../src/registry/relabel.ts';
-import type { ModelRegistry } from '../../src/registry/types.ts';
 import { modelRegistryContract } from '../contracts/model-registry.ts';
-import { dropVersion, fakePool, recorder, scratch, tokenizers, writeExport } from './support.ts';
-
-/** A registry over a folder with a fake pool (unless one is given), closed after the test. */
-async function open(folder: string, options: Partial<RegistryOptions> = {}) {
-  const registry = await createRegistry({ folder, pool: fakePool(), tokenizers, ...options });
-  onTestFinished(() => registry.close());
-  return registry;
-}
-
-/** The key a reference is served by now. */
-async function serving(registry: ModelRegistry, reference?: string): Promise<string> {
-  const { version, release } = await registry.acquire(reference);
-  release();
-  return version.key;
-}
-
-const label = (folder: string, name: string, labels: Readonly<Record<string, string>>) =>
-  writeFileAtomic(join(folder, name, 'labels.json'), JSON.stringify(labels));
+import { dropVersion, fakePool, label, openRegistry, recorder, scratch, writeExport } from './support.ts';
 
 async function openContractRegistry() {
   const folder = await scratch();
@@ -38,21 +17,19 @@ async function openContractRegistry() {
   await dropVersion(folder, 'broken', '1', { constant: true });
   const pool = await createLocalPool({ threads: 1 });
   onTestFinished(() => pool.close());
-  return open(folder, { pool });
+  return openRegistry(folder, { pool });
 }
 
 modelRegistryContract('the folder registry', openContractRegistry);
 
-const broken = { files: { 'onnx/model.onnx': 'no protobuf' } };
-
 describe('opening', () => {
   it('names a folder that is not there', async () => {
-    await expect(open(join(await scratch(), 'nowhere'))).rejects.toMatchObject({ code: 'invalid_input' });
+    await expect(openRegistry(join(await scratch(), 'nowhere'))).rejects.toMatchObject({ code: 'invalid_input' });
   });
 
   it('takes an empty folder, and a model that comes later', async () => {
     const folder = await scratch();
-    const registry = await open(folder);
+    const registry = await openRegistry(folder);
     expect(registry.defaultModel).toBeUndefined();
     await expect(registry.acquire()).rejects.toMatchObject({ code: 'model_not_ready' });
     await dropVersion(folder, 'm', '1');
@@ -64,7 +41,8 @@ describe('opening', () => {
     const folder = await scratch();
     for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
     await label(folder, 'm', { canary: '1' });
-    const by = async (defaultModel: string) => (await (await open(folder, { defaultModel })).acquire()).version.key;
+    const by = async (defaultModel: string) =>
+      (await (await openRegistry(folder, { defaultModel })).acquire()).version.key;
     expect(await by('m')).toBe('m@2');
     expect(await by('m@1')).toBe('m@1');
     expect(await by('m:canary')).toBe('m@1');
@@ -75,293 +53,13 @@ describe('opening', () => {
     const folder = await scratch();
     await writeExport(join(folder, 'flat'));
     await mkdir(join(folder, 'flat', 'openvino'));
-    const registry = await open(folder);
+    const registry = await openRegistry(folder);
     expect((await registry.acquire('flat')).version).toMatchObject({ key: 'flat@1', folder: join(folder, 'flat') });
     await publish(await writeExport(await scratch(), { bias: 1 }), folder, 'flat', { label: 'stable' });
     await registry.rescan();
     expect((await registry.acquire('flat')).version.key).toBe('flat@2');
     expect(registry.list().map((s) => s.version)).toEqual(['2', '1']);
     expect((await registry.acquire('flat@1')).version.key).toBe('flat@1');
-  });
-});
-
-describe('a new version', () => {
-  it('takes over without labels; the one before stays for the way back, older ones leave', async () => {
-    const folder = await scratch();
-    const pool = fakePool();
-    await dropVersion(folder, 'm', '1');
-    const registry = await open(folder, { pool });
-    (await registry.acquire('m')).release();
-    for (const version of ['2', '3']) {
-      await dropVersion(folder, 'm', version);
-      await registry.rescan();
-      expect((await registry.acquire('m')).version.version).toBe(version);
-    }
-    expect([...pool.loaded.keys()]).toEqual(['m@2', 'm@3']);
-  });
-
-  it('that is refused does not touch the one that serves, and says why', async () => {
-    const folder = await scratch();
-    const { observer, seen } = recorder();
-    await dropVersion(folder, 'm', '1');
-    const registry = await open(folder, { observer });
-    (await registry.acquire('m')).release();
-    await dropVersion(folder, 'm', '2', broken);
-    await registry.rescan();
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-    const [second, first] = registry.list();
-    expect(first).toMatchObject({ version: '1', state: 'ready' });
-    expect(second).toMatchObject({ version: '2', state: 'refused' });
-    expect(second?.reason).toMatch(/onnx\/model.onnx/);
-    expect(seen.filter((s) => s.kind === 'onRefused')).toEqual([
-      { kind: 'onRefused', event: { name: 'm', version: '2', code: 'invalid_manifest', reason: second?.reason } },
-    ]);
-    await registry.rescan();
-    expect(seen.filter((s) => s.kind === 'onRefused')).toHaveLength(1);
-  });
-
-  it('that was refused is admitted once other files stand there', async () => {
-    const folder = await scratch();
-    await dropVersion(folder, 'm', '1');
-    await dropVersion(folder, 'm', '2', broken);
-    const registry = await open(folder);
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-    await writeExport(join(folder, 'm', '2'));
-    await registry.rescan();
-    expect((await registry.acquire('m')).version.key).toBe('m@2');
-  });
-
-  it('that stable names and admission refuses leaves the one before, also after that one left the memory', async () => {
-    const folder = await scratch();
-    for (const version of ['1', '3']) await dropVersion(folder, 'm', version);
-    await dropVersion(folder, 'm', '2', broken);
-    await dropVersion(folder, 'other', '1');
-    await label(folder, 'm', { stable: '1' });
-    const registry = await open(folder, { memoryBytes: 15_000 });
-    (await registry.acquire('m')).release();
-    await label(folder, 'm', { stable: '2' });
-    await registry.rescan();
-    (await registry.acquire('m')).release();
-    (await registry.acquire('other')).release();
-    expect(registry.list().find((s) => s.name === 'm' && s.version === '1')?.state).toBe('available');
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-  });
-
-  it('a registry opened with a refused stable version says so instead of guessing', async () => {
-    const folder = await scratch();
-    await dropVersion(folder, 'm', '1');
-    await dropVersion(folder, 'm', '2', broken);
-    await label(folder, 'm', { stable: '2' });
-    await expect((await open(folder)).acquire('m')).rejects.toMatchObject({ code: 'model_refused' });
-  });
-
-  it('that only passes while the surroundings fail gets another chance later', async () => {
-    const folder = await scratch();
-    await dropVersion(folder, 'm', '1');
-    const pool = fakePool();
-    let now = 0;
-    const registry = await open(folder, { pool, now: () => now });
-    pool.onLoad = () => {
-      throw new WinnowError('host_lost', { reason: 'killed' });
-    };
-    await expect(registry.acquire('m')).rejects.toThrow(/host was lost/);
-    pool.onLoad = () => {};
-    await expect(registry.acquire('m')).rejects.toMatchObject({ code: 'model_refused' });
-    expect(pool.log).toHaveLength(1);
-    now = 30_000;
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-  });
-});
-
-describe('changes of the folder', () => {
-  it('other files under the same version are loaded beside the old ones, under another key', async () => {
-    const folder = await scratch();
-    const pool = fakePool();
-    await dropVersion(folder, 'm', '1');
-    const registry = await open(folder, { pool });
-    const before = await registry.acquire('m');
-    await rm(join(folder, 'm', '1'), { recursive: true });
-    await dropVersion(folder, 'm', '1', { bias: 5 });
-    await registry.rescan();
-    const after = await registry.acquire('m');
-    expect([before.version.key, after.version.key]).toEqual(['m@1', 'm@1#1']);
-    expect(before.version.sha256).not.toBe(after.version.sha256);
-    expect([...pool.loaded.keys()]).toEqual(['m@1', 'm@1#1']);
-    before.release();
-    await registry.rescan();
-    expect([...pool.loaded.keys()]).toEqual(['m@1#1']);
-  });
-
-  it('broken files under the same version leave the old ones serving, and load says why', async () => {
-    const folder = await scratch();
-    await dropVersion(folder, 'm', '1');
-    const registry = await open(folder);
-    (await registry.acquire('m')).release();
-    await writeFile(join(folder, 'm', '1', 'onnx', 'model.onnx'), 'broken');
-    await expect(registry.load('m')).rejects.toMatchObject({ code: 'model_refused' });
-    expect(registry.list()[0]).toMatchObject({ state: 'ready', reason: expect.stringContaining('still serves') });
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-  });
-
-  it('a version that is gone finishes its work and leaves; so does a model', async () => {
-    const folder = await scratch();
-    const pool = fakePool();
-    const { observer, until } = recorder();
-    for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
-    const registry = await open(folder, { pool, observer });
-    const lease = await registry.acquire('m');
-    await rm(join(folder, 'm', '2'), { recursive: true });
-    await registry.rescan();
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-    expect([...pool.loaded.keys()]).toEqual(['m@2', 'm@1']);
-    lease.release();
-    expect(await until('onUnloaded')).toMatchObject({ version: { key: 'm@2' }, cause: 'removed' });
-    await rm(join(folder, 'm'), { recursive: true });
-    await registry.rescan();
-    await expect(registry.acquire('m')).rejects.toMatchObject({ code: 'unknown_model' });
-    expect(registry.list()).toEqual([]);
-  });
-
-  it('labels that cannot be read leave the ones known before', async () => {
-    const folder = await scratch();
-    const { observer, seen } = recorder();
-    for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
-    await label(folder, 'm', { stable: '1' });
-    const registry = await open(folder, { observer });
-    await writeFile(join(folder, 'm', 'labels.json'), '{"stable": ');
-    await registry.rescan();
-    await registry.rescan();
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-    expect(seen.filter((s) => s.kind === 'onProblem')).toHaveLength(1);
-  });
-
-  it('a label moved by somebody else is followed when its version is admitted', async () => {
-    const folder = await scratch();
-    for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
-    await dropVersion(folder, 'm', '3', broken);
-    await label(folder, 'm', { stable: '1', canary: '1' });
-    const registry = await open(folder);
-    (await registry.acquire('m')).release();
-    (await registry.acquire('m:canary')).release();
-    await relabel(folder, 'm', 'stable', '2');
-    await relabel(folder, 'm', 'canary', '3');
-    await registry.rescan();
-    expect((await registry.acquire('m')).version.key).toBe('m@2');
-    expect((await registry.acquire('m:canary')).version.key).toBe('m@1');
-  });
-
-  it('a registry folder that goes away for a moment changes nothing', async () => {
-    const folder = await scratch();
-    const { observer, until } = recorder();
-    const models = join(folder, 'models');
-    await dropVersion(models, 'm', '1');
-    const registry = await open(models, { observer });
-    (await registry.acquire('m')).release();
-    await rename(models, join(folder, 'away'));
-    await registry.rescan();
-    expect((await until('onProblem')).where).toBe(models);
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-  });
-});
-
-describe('watching', () => {
-  it('serves what a rename completes, by event and without polling', async () => {
-    const folder = await scratch();
-    const { observer, until } = recorder();
-    await dropVersion(folder, 'm', '1');
-    const registry = await open(folder, { observer, watch: true, pollMs: 0 });
-    await serving(registry, 'm');
-    await dropVersion(folder, 'm', '2');
-    await until('onRouted', (e) => e.to === '2');
-    expect(await serving(registry, 'm')).toBe('m@2');
-    await relabel(folder, 'm', 'stable', '1');
-    await until('onRouted', (e) => e.from === '2' && e.to === '1');
-    expect(await serving(registry, 'm')).toBe('m@1');
-    await dropVersion(folder, 'new', '1', broken);
-    expect(await until('onRefused')).toMatchObject({ name: 'new', version: '1' });
-    await dropVersion(folder, 'other', '1');
-    await until('onLoaded', (e) => e.version.name === 'other');
-    await rm(join(folder, 'm', '2'), { recursive: true });
-    await until('onUnloaded', (e) => e.version.key === 'm@2' && e.cause === 'removed');
-  });
-
-  it('finds by polling what no event told', async () => {
-    const folder = await scratch();
-    const { observer, until } = recorder();
-    await dropVersion(folder, 'm', '1');
-    await open(folder, { observer, watch: true, pollMs: 10 });
-    // Too deep for the watcher.
-    await writeFile(join(folder, 'm', '1', 'onnx', 'model.onnx'), 'broken');
-    await until('onScanned');
-    const registry = await open(folder);
-    await expect(registry.acquire('m')).rejects.toMatchObject({ code: 'model_refused' });
-  });
-});
-
-describe('labels under load', () => {
-  it('1,000 relabels fail no request, and every lease is of a version that was labelled', async () => {
-    const folder = await scratch('memory');
-    for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
-    await label(folder, 'm', { stable: '1' });
-    const pool = fakePool();
-    const registry = await open(folder, { pool });
-    let running = true;
-    const served = new Map<string, number>();
-    const client = async () => {
-      while (running) {
-        const { version, release } = await registry.acquire('m');
-        expect(pool.loaded.has(version.key)).toBe(true);
-        await pool.run(version.key, [{ ids: new Int32Array([1, 2]), secondSegment: 1 }]);
-        await new Promise((resolve) => setImmediate(resolve));
-        served.set(version.version, (served.get(version.version) ?? 0) + 1);
-        release();
-      }
-    };
-    const clients = Array.from({ length: 4 }, client);
-    for (let i = 1; i <= 1000; i++) await registry.setLabel('m', 'stable', i % 2 === 0 ? '1' : '2');
-    running = false;
-    await Promise.all(clients);
-    expect(served.get('1')).toBeGreaterThan(0);
-    expect(served.get('2')).toBeGreaterThan(0);
-    expect(JSON.parse(await readFile(join(folder, 'm', 'labels.json'), 'utf8'))).toEqual({ stable: '1' });
-    expect(pool.log.filter((l) => l.startsWith('unload'))).toEqual([]);
-    expect((await registry.acquire('m')).version.key).toBe('m@1');
-  });
-
-  it('labels set at once from many sides are all kept', async () => {
-    const folder = await scratch();
-    await dropVersion(folder, 'm', '1');
-    const registry = await open(folder);
-    const names = Array.from({ length: 20 }, (_, i) => `l${i}`);
-    await Promise.all(names.map((name) => registry.setLabel('m', name, '1')));
-    expect(Object.keys(JSON.parse(await readFile(join(folder, 'm', 'labels.json'), 'utf8')) as object).sort()).toEqual(
-      names.sort(),
-    );
-  });
-
-  it('versions come and go under load without a failed request', async () => {
-    const folder = await scratch();
-    await dropVersion(folder, 'm', '1');
-    const pool = fakePool();
-    const registry = await open(folder, { pool });
-    let running = true;
-    const client = async () => {
-      while (running) {
-        const { version, release } = await registry.acquire('m');
-        await new Promise((resolve) => setImmediate(resolve));
-        expect(pool.loaded.has(version.key)).toBe(true);
-        release();
-      }
-    };
-    const clients = Array.from({ length: 4 }, client);
-    for (let version = 2; version <= 20; version++) {
-      await dropVersion(folder, 'm', String(version), version % 3 === 0 ? broken : { bias: version });
-      await registry.rescan();
-      if (version % 5 === 0) await rm(join(folder, 'm', String(version)), { recursive: true });
-    }
-    running = false;
-    await Promise.all(clients);
-    expect(pool.loaded.size).toBeLessThanOrEqual(3);
   });
 });
 
@@ -372,14 +70,14 @@ describe('memory', () => {
     return folder;
   }
 
-  const touch = async (registry: Awaited<ReturnType<typeof open>>, name: string) =>
+  const touch = async (registry: Awaited<ReturnType<typeof openRegistry>>, name: string) =>
     (await registry.acquire(name)).release();
 
   it('lets the least recently used go, and loads it again when it is asked for', async () => {
     const pool = fakePool(() => 10_000, 2);
     let now = 0;
     const { observer, seen } = recorder();
-    const registry = await open(await three(), { pool, memoryBytes: 40_000, now: () => ++now, observer });
+    const registry = await openRegistry(await three(), { pool, memoryBytes: 40_000, now: () => ++now, observer });
     for (const name of ['a', 'b', 'a', 'c']) await touch(registry, name);
     expect([...pool.loaded.keys()]).toEqual(['a@1', 'c@1']);
     expect(seen.filter((s) => s.kind === 'onUnloaded')).toMatchObject([
@@ -393,7 +91,7 @@ describe('memory', () => {
   it('spares pinned models and those at work', async () => {
     const pool = fakePool();
     let now = 0;
-    const registry = await open(await three(), { pool, memoryBytes: 20_000, pinned: ['a'], now: () => ++now });
+    const registry = await openRegistry(await three(), { pool, memoryBytes: 20_000, pinned: ['a'], now: () => ++now });
     await touch(registry, 'a');
     const lease = await registry.acquire('b');
     await expect(registry.acquire('c')).rejects.toMatchObject({ code: 'model_not_ready' });
@@ -409,7 +107,7 @@ describe('memory', () => {
   it('a model that took more than its file said makes others go', async () => {
     const pool = fakePool((spec) => (spec.key === 'c@1' ? 90_000 : 10_000));
     let now = 0;
-    const registry = await open(await three(), { pool, memoryBytes: 95_000, now: () => ++now });
+    const registry = await openRegistry(await three(), { pool, memoryBytes: 95_000, now: () => ++now });
     for (const name of ['a', 'b', 'c']) await touch(registry, name);
     expect([...pool.loaded.keys()]).toEqual(['c@1']);
   });
@@ -423,7 +121,7 @@ describe('load and unload', () => {
     pool.onLoad = () => {
       throw new Error('out of memory');
     };
-    const registry = await open(folder, { pool });
+    const registry = await openRegistry(folder, { pool });
     const all = Promise.allSettled(Array.from({ length: 10 }, () => registry.acquire('m')));
     expect((await all).map((r) => r.status === 'rejected' && (r.reason as WinnowError).code)).toEqual(
       new Array(10).fill('model_refused'),
@@ -441,7 +139,7 @@ describe('load and unload', () => {
       loading.resolve();
       return gate.promise;
     };
-    const registry = await open(folder, { pool });
+    const registry = await openRegistry(folder, { pool });
     const lease = registry.acquire('m');
     const failed = expect(lease).rejects.toMatchObject({ code: 'model_not_ready' });
     await loading.promise;
@@ -456,7 +154,7 @@ describe('load and unload', () => {
   it('one version unloaded by request is passed over until it is loaded by request', async () => {
     const folder = await scratch();
     for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
-    const registry = await open(folder);
+    const registry = await openRegistry(folder);
     (await registry.acquire('m')).release();
     await registry.unload('m', '2');
     expect((await registry.acquire('m')).version.key).toBe('m@1');
@@ -471,7 +169,7 @@ describe('load and unload', () => {
     const folder = await scratch();
     const pool = fakePool();
     await dropVersion(folder, 'm', '1');
-    const registry = await open(folder, { pool });
+    const registry = await openRegistry(folder, { pool });
     (await registry.acquire('m')).release();
     await registry.unload('m');
     await dropVersion(folder, 'm', '2');
@@ -485,7 +183,7 @@ describe('load and unload', () => {
     const folder = await scratch();
     const pool = fakePool();
     await dropVersion(folder, 'm', '1');
-    const registry = await open(folder, { pool });
+    const registry = await openRegistry(folder, { pool });
     await registry.load('m');
     await registry.load('m', '1');
     expect(pool.log).toEqual(['load m@1']);
@@ -499,7 +197,7 @@ describe('load and unload', () => {
     const { observer, until } = recorder();
     await dropVersion(folder, 'm', '1');
     const pool = fakePool();
-    const registry = await open(folder, { pool, observer });
+    const registry = await openRegistry(folder, { pool, observer });
     (await registry.acquire('m')).release();
     pool.unload = () => Promise.reject(new Error('no host'));
     await registry.unload('m');

@@ -152,7 +152,6 @@ describe('importing', () => {
     expect(manifest).toMatchObject({
       activation: 'sigmoid',
       maxLength: 64,
-      truncation: 'longest_first',
       reduction: { kind: 'single' },
       selfTest: { tolerance: 0.1 },
     });

@@ -3,12 +3,14 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { writeFileAtomic } from '../../src/files.ts';
 import type { HostPool, LoadedModel, LoadSpec } from '../../src/inference/types.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { encodeModel } from '../../src/onnx/protobuf.ts';
 import { float32 } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/random.ts';
-import type { RegistryObserver, Tokenizers } from '../../src/registry/types.ts';
+import { createRegistry, type RegistryOptions } from '../../src/registry/folder-registry.ts';
+import type { ModelRegistry, RegistryObserver, Tokenizers } from '../../src/registry/types.ts';
 import { createLocalTokenizer } from '../../src/tokenization/index.ts';
 
 /** Real tokenizers in this thread, as admission wants them. */
@@ -181,3 +183,23 @@ export function recorder(): Recorder {
     },
   };
 }
+
+/** A version whose graph is no ONNX file. */
+export const broken = { files: { 'onnx/model.onnx': 'no protobuf' } };
+
+/** A registry over a folder with a fake pool (unless one is given), closed after the test. */
+export async function openRegistry(folder: string, options: Partial<RegistryOptions> = {}) {
+  const registry = await createRegistry({ folder, pool: fakePool(), tokenizers, ...options });
+  onTestFinished(() => registry.close());
+  return registry;
+}
+
+/** The key a reference is served by now. */
+export async function serving(registry: ModelRegistry, reference?: string): Promise<string> {
+  const { version, release } = await registry.acquire(reference);
+  release();
+  return version.key;
+}
+
+export const label = (folder: string, name: string, labels: Readonly<Record<string, string>>) =>
+  writeFileAtomic(join(folder, name, 'labels.json'), JSON.stringify(labels));
