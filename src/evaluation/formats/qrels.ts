@@ -1,8 +1,8 @@
 import { describe, WinnowError } from '../../errors.ts';
 import type { Qrels } from '../measures/ranked.ts';
-import { badLine, scanLines } from './bytes.ts';
+import { at, badLine, scanLines } from './bytes.ts';
 import { parseNumber, splitFields } from './fields.ts';
-import { isJson, isObject, readJsonFile } from './json.ts';
+import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from './json.ts';
 import { writeLines } from './write.ts';
 
 export type MutableQrels = Map<string, Map<string, number>>;
@@ -84,13 +84,27 @@ function fromJson(path: string, value: unknown): MutableQrels {
   return qrels;
 }
 
+/** One judgement a line: `{"qid": …, "docid": …, "rel": …}` (or `score`, as BEIR names it). */
+async function readJsonLines(path: string): Promise<MutableQrels> {
+  const qrels: MutableQrels = new Map();
+  await scanJsonLines(path, (value, line) => {
+    const [qid, docid] = [textField(value, 'qid', at(path, line)), textField(value, 'docid', at(path, line))];
+    const grade = value.rel ?? value.score;
+    if (!Number.isSafeInteger(grade)) throw badLine(path, line, 'a whole number as "rel"', describe(grade));
+    if (!addJudgement(qrels, qid, docid, grade as number))
+      throw badLine(path, line, `each document once for query ${qid}`, `${docid} again`);
+  });
+  return qrels;
+}
+
 /**
  * Reads judgements: TREC or MS MARCO (`qid iter docno rel`, any white space, `#` comments), BEIR (`query-id corpus-id score` under that
- * header), or JSON `{qid: {docid: grade}}`; packed or not.
+ * header), JSON lines `{qid, docid, rel}`, or JSON `{qid: {docid: grade}}`; packed or not.
  *
  * @throws WinnowError `invalid_input` with file and line: a wrong number of fields, a grade that is no whole number, a pair twice.
  */
 export async function readQrels(path: string): Promise<Qrels> {
+  if (isJsonLines(path)) return readJsonLines(path);
   if (isJson(path)) return fromJson(path, await readJsonFile(path));
   const reader = new QrelsReader(path);
   await scanLines(path, (buffer, start, end, line) => reader.line(buffer, start, end, line));

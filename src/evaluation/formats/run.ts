@@ -1,7 +1,8 @@
-import { WinnowError } from '../../errors.ts';
+import { describe, WinnowError } from '../../errors.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
-import { isJson, isJsonLines, isObject, readJsonFile } from './json.ts';
+import { at, badLine, iterateLines } from './bytes.ts';
+import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from './json.ts';
 import { readRankLlm } from './rank-llm.ts';
 import { type RunVisitor, type ScanOptions, scanRunLines } from './run-scanner.ts';
 import { writeLines } from './write.ts';
@@ -26,15 +27,38 @@ function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>):
   return run;
 }
 
+/** One document a line: `{"qid": …, "docid": …, "score": …}`. */
+async function readFlatLines(path: string): Promise<Run> {
+  const lists = new Map<string, Map<string, number>>();
+  await scanJsonLines(path, (value, line) => {
+    const where = at(path, line);
+    const [qid, docid] = [textField(value, 'qid', where), textField(value, 'docid', where)];
+    const { score } = value;
+    if (typeof score !== 'number') throw badLine(path, line, '"score" to be a number', describe(score));
+    const list = lists.get(qid) ?? new Map<string, number>();
+    lists.set(qid, list);
+    if (list.has(docid)) throw badLine(path, line, `each document once for query ${qid}`, `${docid} again`);
+    list.set(docid, score);
+  });
+  return new Map(Array.from(lists, ([qid, docs]) => [qid, { docids: [...docs.keys()], scores: [...docs.values()] }]));
+}
+
+/** Whether the first line is one document rather than a query with its candidates. */
+async function isFlat(path: string): Promise<boolean> {
+  for await (const { text } of iterateLines(path))
+    if (text.trim() !== '') return /"docid"/.test(text) && !/"(hits|candidates)"/.test(text);
+  return false;
+}
+
 async function readJsonRun(path: string): Promise<Run> {
-  if (isJsonLines(path)) return (await readRankLlm(path)).run;
+  if (isJsonLines(path)) return (await isFlat(path)) ? readFlatLines(path) : (await readRankLlm(path)).run;
   const value = await readJsonFile(path);
   return isObject(value) ? fromNestedJson(path, value) : (await readRankLlm(path)).run;
 }
 
 /**
- * Reads a run query by query, whatever its format: TREC, MS MARCO (`qid pid rank`), rank_llm JSON or JSON lines, `{qid: {docid:
- * score}}`; packed or not; `-` is standard input (lines only).
+ * Reads a run query by query, whatever its format: TREC, MS MARCO (`qid pid rank`), rank_llm JSON or JSON lines, JSON lines of
+ * `{qid, docid, score}`, `{qid: {docid: score}}`; packed or not; `-` is standard input (lines only).
  */
 export async function scanRun(path: string, visit: RunVisitor, options: ScanOptions = {}): Promise<void> {
   if (!isJson(path) && !isJsonLines(path)) return scanRunLines(path, visit, options);

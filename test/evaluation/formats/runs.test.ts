@@ -179,6 +179,23 @@ describe('other runs', () => {
     expect(plain(await readRun(await file(gzipSync(`${JSON.stringify(now)}\n`), 'now.jsonl.gz')))).toEqual(wanted);
   });
 
+  it('JSON lines of one document each', async () => {
+    const text = '{"qid": 1, "docid": "a", "score": 2}\n{"qid": 1, "docid": "b", "score": 3.5}\n';
+    const wanted = {
+      '1': [
+        ['b', 3.5],
+        ['a', 2],
+      ],
+    };
+    expect(plain(await readRun(await file(text, 'flat.jsonl')))).toEqual(wanted);
+    await expect(readRun(await file(text + text, 'twice.jsonl'))).rejects.toThrow(
+      'twice.jsonl:3: expected each document once for query 1, got a again',
+    );
+    await expect(readRun(await file('{"qid": 1, "docid": "a"}', 'none.jsonl'))).rejects.toThrow(
+      'none.jsonl:1: expected "score" to be a number',
+    );
+  });
+
   it('nested JSON', async () => {
     expect(plain(await readRun(await file('{"q": {"a": 1, "b": 2.5}}', 'nested.json')))).toEqual({
       q: [
@@ -253,6 +270,11 @@ describe('qrels', () => {
     ['BEIR', 'query-id\tcorpus-id\tscore\nq1\ta\t1\nq1\tb\t-1\nq2\tc\t3\n', 'b.tsv'],
     ['whole numbers with a point', 'q1 0 a 1.0\nq1 0 b -1\nq2 0 c 3', 'c.txt'],
     ['JSON', JSON.stringify(wanted), 'q.json'],
+    [
+      'JSON lines',
+      '{"qid": "q1", "docid": "a", "rel": 1}\n{"qid": "q1", "docid": "b", "rel": -1}\n{"qid": "q2", "docid": "c", "rel": 3}\n',
+      'q.jsonl',
+    ],
   ])('%s', async (_, text, name) => {
     expect(nested(await readQrels(await file(text, name)))).toEqual(wanted);
   });
