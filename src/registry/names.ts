@@ -31,13 +31,25 @@ export function parseReference(text: string): Reference | undefined {
   return mark === '@' ? { name, version: rest } : { name, label: rest };
 }
 
-const NATURAL = new Intl.Collator('en', { numeric: true });
 const isNumber = (version: string) => /^\d+$/.test(version);
+
+/** Digits compare as numbers, the rest by code point. (An `Intl.Collator` would take a tenth of a second of every start.) */
+function compareNaturally(a: string, b: string): number {
+  const [left, right] = [a.split(/(\d+)/), b.split(/(\d+)/)];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const [x, y] = [left[i]!, right[i]!];
+    // Every second piece is a run of digits.
+    const order = i % 2 === 1 ? Number(x) - Number(y) : 0;
+    if (order !== 0) return order;
+    if (x !== y) return x < y ? -1 : 1;
+  }
+  return left.length - right.length;
+}
 
 /** Newest first: numbers descending, before any other name; names in natural order, descending (`v10` before `v9`). */
 export function compareVersions(a: string, b: string): number {
   if (isNumber(a) !== isNumber(b)) return isNumber(a) ? -1 : 1;
-  return NATURAL.compare(b, a) || (a < b ? 1 : a > b ? -1 : 0);
+  return compareNaturally(b, a);
 }
 
 /** Text of the outside in an error message: no control characters, not longer than a line. */

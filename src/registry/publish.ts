@@ -1,4 +1,4 @@
-import { copyFile, mkdir, open } from 'node:fs/promises';
+import { copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { sha256File, writeFolderAtomic } from '../files.ts';
@@ -28,12 +28,24 @@ function checkName(field: string, got: string): void {
   if (!isName(got)) throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(got), field });
 }
 
+/** Weights in other formats, which exports often carry along: large, and of no use to a registry. */
+const FOREIGN_WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|ot|gguf)$/;
+
+interface Source {
+  readonly version: VersionFolder;
+  /** Relative paths that go into the registry. */
+  readonly paths: readonly string[];
+}
+
 /** Every variant must be a graph that could be served, and every hash that is there must hold. */
-async function checkSource(folder: string, limits: FolderLimits): Promise<VersionFolder> {
+async function checkSource(folder: string, limits: FolderLimits): Promise<Source> {
   const version = await readVersionFolder(folder, limits);
-  for (const variant of version.variants) await chooseGraph(version, variant.name, 'cpu');
+  const external = new Set<string>();
+  for (const variant of version.variants)
+    for (const path of (await chooseGraph(version, variant.name, 'cpu')).external) external.add(path);
   await verifyHashes(version);
-  return version;
+  const isWanted = (path: string) => path !== MANIFEST_FILE && (external.has(path) || !FOREIGN_WEIGHTS.test(path));
+  return { version, paths: version.files.map((f) => f.path).filter(isWanted) };
 }
 
 async function nextNumber(registryFolder: string, name: string): Promise<number> {
@@ -62,15 +74,14 @@ async function copyDurably(from: string, to: string): Promise<void> {
   }
 }
 
-async function fill(target: string, source: VersionFolder, options: PublishOptions): Promise<void> {
+async function fill(target: string, { version, paths }: Source, options: PublishOptions): Promise<void> {
   const files: Record<string, { sha256: string; bytes: number }> = {};
-  for (const { path, bytes } of source.files) {
-    if (path === MANIFEST_FILE) continue;
+  for (const path of paths) {
     const to = join(target, path);
-    await copyDurably(join(source.folder, path), to);
-    if (isHashed(path)) files[path] = { sha256: await sha256File(to), bytes };
+    await copyDurably(join(version.folder, path), to);
+    if (isHashed(path)) files[path] = { sha256: await sha256File(to), bytes: (await stat(to)).size };
   }
-  const { format: _, ...given } = { ...source.manifest, ...options.manifest };
+  const { format: _, ...given } = { ...version.manifest, ...options.manifest };
   const created = given.created ?? new Date((options.now ?? Date.now)()).toISOString();
   await writeManifest(target, { format: MANIFEST_FORMAT, ...given, created, files });
 }

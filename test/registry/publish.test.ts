@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { sha256File } from '../../src/files.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
+import { decodeModel, encodeModel } from '../../src/onnx/protobuf.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { importFolder, verifyFolder } from '../../src/registry/import.ts';
 import { type Manifest, parseManifest, readManifest, writeManifest } from '../../src/registry/manifest.ts';
@@ -94,6 +95,25 @@ describe('publishing', () => {
     const all = await Promise.all(Array.from({ length: 8 }, () => publish(source, registry, 'm')));
     expect(all.map((p) => Number(p.version)).sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     expect((await surveyRegistry(registry)).every((row) => row.hashed)).toBe(true);
+  });
+
+  it('leaves weights of other formats behind, but not those a graph points to', async () => {
+    const model = decodeModel(tinyGraph());
+    const table = Buffer.from(model.graph.initializers.get('table')!.bytes);
+    const place = (name: string) =>
+      name === 'table' ? { location: 'weights.bin', offset: 0, length: table.length } : undefined;
+    const files = {
+      'onnx/model.onnx': encodeModel(model, place),
+      'onnx/weights.bin': table,
+      'pytorch_model.bin': 'large',
+      'model.safetensors': 'large',
+    };
+    const { folder } = await publish(await writeExport(await scratch(), { files }), await scratch(), 'm');
+    const { files: listed } = await readManifest(folder);
+    expect(Object.keys(listed!).filter((path) => /weights|model/.test(path))).toEqual([
+      'onnx/model.onnx',
+      'onnx/weights.bin',
+    ]);
   });
 
   it('counts on from the highest number, whatever else is there', async () => {
