@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { checked, type Part } from './definition.ts';
+import type { Part } from './definition.ts';
+import { checked } from './refusal.ts';
 
 /** Options of a `BertNormalizer`. `stripAccents` null means: as `lowercase` says. */
 export interface BertNormalizerOptions {

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { type BpeModel, checked, type Definition } from './definition.ts';
+import type { BpeModel, Definition } from './definition.ts';
 import type { TextEncoder } from './encoder.ts';
 import type { IdBuffer } from './id-buffer.ts';
 import { MergeTable } from './merge-table.ts';
 import { MinHeap } from './min-heap.ts';
 import { normalizerFor } from './normalizers.ts';
 import type { PreTokenize } from './pre-tokenizers.ts';
+import { checked } from './refusal.ts';
 import { type ModelEncoder, SectionEncoder } from './section-encoder.ts';
 
 /** The characters GPT-2 writes bytes as in vocabularies: printable ones stand for themselves, the others move behind U+0100. */
@@ -125,11 +126,11 @@ function inUtf8(byte: number): boolean {
 
 /** Ids of the single bytes and the merges by id, or undefined where a token is missing from the vocabulary. */
 function tablesOf({ vocab, merges }: BpeModel): { byteIds: Int32Array; table: MergeTable } | undefined {
-  const byteIds = Int32Array.from(byteCharacters(), (character) => vocab[character] ?? -1);
+  const byteIds = Int32Array.from(byteCharacters(), (character) => vocab.get(character) ?? -1);
   if (byteIds.some((id, byte) => id === -1 && inUtf8(byte))) return undefined;
   const table = new MergeTable(merges.length);
   for (const [rank, [left, right]] of merges.entries()) {
-    const [a, b, merged] = [vocab[left], vocab[right], vocab[left + right]];
+    const [a, b, merged] = [vocab.get(left), vocab.get(right), vocab.get(left + right)];
     if (a === undefined || b === undefined || merged === undefined) return undefined;
     table.set(a, b, rank, merged);
   }

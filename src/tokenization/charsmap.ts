@@ -1,4 +1,4 @@
-import { refusal } from './definition.ts';
+import { refusal } from './refusal.ts';
 
 /** Longest UTF-8 sequence of one character, and what the grapheme rule below looks at. */
 const MAX_KEY_BYTES = 5;

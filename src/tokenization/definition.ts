@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { describe, WinnowError } from '../errors.ts';
+import { checkExtent, MAX_TOKENS } from './limits.ts';
+import { checked, refusal } from './refusal.ts';
 
 /** What `tokenizer.json` says, checked as far as this program relies on it. Truncation and padding settings are dropped on purpose. */
 export interface Definition {
@@ -20,7 +21,7 @@ export type Model = WordPieceModel | BpeModel | UnigramModel;
 
 export interface WordPieceModel {
   readonly type: 'WordPiece';
-  readonly vocab: Readonly<Record<string, number>>;
+  readonly vocab: ReadonlyMap<string, number>;
   readonly unkToken: string;
   readonly prefix: string;
   /** Longer words (in code points) become the unknown token. */
@@ -29,7 +30,7 @@ export interface WordPieceModel {
 
 export interface BpeModel {
   readonly type: 'BPE';
-  readonly vocab: Readonly<Record<string, number>>;
+  readonly vocab: ReadonlyMap<string, number>;
   /** Pairs that join, the most urgent first. */
   readonly merges: readonly (readonly [string, string])[];
   /** No setting changes what plain byte-level BPE would do. */
@@ -74,30 +75,12 @@ const wordPieceSchema = z.looseObject({
 
 const unigramSchema = z.looseObject({ unk_id: z.int().min(0), byte_fallback: z.boolean().nullish() });
 
-/** A refusal that names file and field. */
-export function refusal(file: string, field: string, expected: string, got: unknown): WinnowError {
-  return new WinnowError('invalid_manifest', { file, field, expected, got: describe(got) });
-}
-
-/** Parses `value` and turns the first fault into a WinnowError with file and field. */
-export function checked<S extends z.ZodType>(schema: S, value: unknown, file: string, under = ''): z.output<S> {
-  const result = schema.safeParse(value, { reportInput: true });
-  if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
-  const expected = 'expected' in issue ? String(issue.expected) : issue.message;
-  throw refusal(
-    file,
-    [under, ...issue.path.map(String)].filter(Boolean).join('.') || '(whole file)',
-    expected,
-    issue.input,
-  );
-}
-
 /**
  * Reads a parsed `tokenizer.json`.
  * @throws WinnowError `invalid_manifest` with file and field.
  */
 export function readDefinition(json: unknown, file: string): Definition {
+  checkExtent(json, file);
   const outline = checked(outlineSchema, json, file);
   const { truncation: _truncation, padding: _padding, ...raw } = outline;
   return {
@@ -129,7 +112,7 @@ function kindOf(model: Readonly<Record<string, unknown>>): unknown {
 function readWordPiece(model: Readonly<Record<string, unknown>>, file: string): WordPieceModel {
   const vocab = readVocab(model.vocab, file);
   const settings = checked(wordPieceSchema, model, file, 'model');
-  if (vocab[settings.unk_token] === undefined)
+  if (!vocab.has(settings.unk_token))
     throw refusal(file, 'model.vocab', `the unknown token ${settings.unk_token}`, 'a vocabulary without it');
   return {
     type: 'WordPiece',
@@ -144,7 +127,8 @@ function readBpe(model: Readonly<Record<string, unknown>>, file: string): BpeMod
   const vocab = readVocab(model.vocab, file);
   const merges = model.merges;
   if (!Array.isArray(merges)) throw refusal(file, 'model.merges', 'an array of merges', merges);
-  if (model.unk_token != null && (typeof model.unk_token !== 'string' || vocab[model.unk_token] === undefined))
+  checkCount(merges.length + 1, 'model.merges', file);
+  if (model.unk_token != null && (typeof model.unk_token !== 'string' || !vocab.has(model.unk_token)))
     throw refusal(file, 'model.unk_token', 'a token of the vocabulary', model.unk_token);
   return {
     type: 'BPE',
@@ -172,22 +156,21 @@ function readMerge(merge: unknown, place: number, file: string): readonly [strin
 }
 
 /** Hand-written because vocabularies have up to a million entries. */
-function readVocab(vocab: unknown, file: string): Readonly<Record<string, number>> {
+function readVocab(vocab: unknown, file: string): ReadonlyMap<string, number> {
   if (typeof vocab !== 'object' || vocab === null || Array.isArray(vocab))
     throw refusal(file, 'model.vocab', 'an object from token to id', vocab);
-  let size = 0;
-  for (const [token, id] of Object.entries(vocab)) {
+  const entries = Object.entries(vocab);
+  checkCount(entries.length, 'model.vocab', file);
+  const ids = new Map<string, unknown>(entries);
+  for (const [token, id] of ids)
     if (!isId(id)) throw refusal(file, `model.vocab[${JSON.stringify(token)}]`, 'an id (a whole number ≥ 0)', id);
-    size++;
-  }
-  if (size === 0) throw refusal(file, 'model.vocab', 'at least one token', vocab);
-  return Object.assign(Object.create(null), vocab) as Record<string, number>;
+  return ids as ReadonlyMap<string, number>;
 }
 
 function readUnigram(model: Readonly<Record<string, unknown>>, file: string): UnigramModel {
   const vocab = model.vocab;
-  if (!Array.isArray(vocab) || vocab.length === 0)
-    throw refusal(file, 'model.vocab', 'an array of [piece, score]', vocab);
+  if (!Array.isArray(vocab)) throw refusal(file, 'model.vocab', 'an array of [piece, score]', vocab);
+  checkCount(vocab.length, 'model.vocab', file);
   const wrong = vocab.findIndex(
     (entry) => !Array.isArray(entry) || typeof entry[0] !== 'string' || !Number.isFinite(entry[1]),
   );
@@ -203,6 +186,10 @@ function readUnigram(model: Readonly<Record<string, unknown>>, file: string): Un
   };
 }
 
+function checkCount(count: number, field: string, file: string): void {
+  if (count < 1 || count > MAX_TOKENS) throw refusal(file, field, `1 to ${MAX_TOKENS} entries`, count);
+}
+
 function isId(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0x7fffffff;
 }
@@ -212,7 +199,7 @@ export function tokenId(definition: Definition, token: string): number | undefin
   const added = definition.addedTokens.find((t) => t.content === token);
   if (added) return added.id;
   const { model } = definition;
-  if (model.type !== 'Unigram') return model.vocab[token];
+  if (model.type !== 'Unigram') return model.vocab.get(token);
   const id = model.vocab.findIndex(([piece]) => piece === token);
   return id < 0 ? undefined : id;
 }

@@ -1,13 +1,12 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { type Definition, readDefinition, refusal } from './definition.ts';
+import { type Definition, readDefinition } from './definition.ts';
+import { MAX_FILE_BYTES, MAX_SETTINGS_BYTES } from './limits.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
+import { refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
 import { readSettings, type TokenizerSettings } from './settings.ts';
-
-/** Larger than any known tokenizer (XLM-R's is 17 MB); keeps a wrong file from filling memory. */
-const MAX_BYTES = 128 * 1024 * 1024;
 
 export interface TokenizerFolder {
   readonly folder: string;
@@ -16,7 +15,7 @@ export interface TokenizerFolder {
 }
 
 /** Reads one file of the folder, or undefined where there is none. */
-async function readOptional(path: string): Promise<Buffer | undefined> {
+async function readOptional(path: string, limit: number): Promise<Buffer | undefined> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
     handle = await open(path, 'r');
@@ -27,7 +26,7 @@ async function readOptional(path: string): Promise<Buffer | undefined> {
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw refusal(path, '(whole file)', 'a regular file', 'something else');
-    if (stat.size > MAX_BYTES) throw refusal(path, '(whole file)', `at most ${MAX_BYTES} bytes`, stat.size);
+    if (stat.size > limit) throw refusal(path, '(whole file)', `at most ${limit} bytes`, stat.size);
     return await handle.readFile();
   } finally {
     await handle.close();
@@ -50,17 +49,17 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
  */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
   const pathOf = (name: string) => join(folder, name);
-  const read = (name: string) => readOptional(pathOf(name));
-  const json = async (name: string) => parseJson(await read(name), pathOf(name));
+  const read = (name: string, limit = MAX_FILE_BYTES) => readOptional(pathOf(name), limit);
+  const json = async (name: string, limit: number) => parseJson(await read(name, limit), pathOf(name));
   const settings = readSettings(
     {
-      'tokenizer_config.json': await json('tokenizer_config.json'),
-      'special_tokens_map.json': await json('special_tokens_map.json'),
-      'config.json': await json('config.json'),
+      'tokenizer_config.json': await json('tokenizer_config.json', MAX_SETTINGS_BYTES),
+      'special_tokens_map.json': await json('special_tokens_map.json', MAX_SETTINGS_BYTES),
+      'config.json': await json('config.json', MAX_SETTINGS_BYTES),
     },
     pathOf,
   );
-  const whole = await json('tokenizer.json');
+  const whole = await json('tokenizer.json', MAX_FILE_BYTES);
   if (whole !== undefined) return { folder, settings, definition: readDefinition(whole, pathOf('tokenizer.json')) };
   return { folder, settings, definition: await buildDefinition(read, pathOf, settings) };
 }

@@ -23,6 +23,11 @@ export class IdBuffer {
     this.#length = length;
   }
 
+  /** A copy of the ids from `start` on. */
+  since(start: number): Int32Array {
+    return this.#ids.slice(start, this.#length);
+  }
+
   /** A copy of the ids, exactly as long as they are; the buffer is empty afterwards. */
   take(): Int32Array<ArrayBuffer> {
     const ids = this.#ids.slice(0, this.#length);

@@ -1,6 +1,7 @@
 import * as tokenizers from '@huggingface/tokenizers';
-import { type Definition, refusal } from './definition.ts';
+import type { Definition } from './definition.ts';
 import type { TextEncoder } from './encoder.ts';
+import { refusal } from './refusal.ts';
 
 interface LibraryNormalizer {
   normalize(text: string): string;

@@ -3,7 +3,9 @@ import { byteLevelBpeEncoder } from './bpe.ts';
 import type { Definition, Model } from './definition.ts';
 import type { TextEncoder } from './encoder.ts';
 import { readTokenizerFolder, type TokenizerFolder } from './folder.ts';
+import { IdBuffer } from './id-buffer.ts';
 import { LibraryEncoder } from './library.ts';
+import { textPieces } from './limits.ts';
 import { normalizerFor } from './normalizers.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { SectionEncoder } from './section-encoder.ts';
@@ -44,7 +46,7 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
     template: pairTemplate(source.definition, source.settings),
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
-    createEncoder: () => createEncoder(source),
+    createEncoder: () => inPieces(createEncoder(source)),
   };
 }
 
@@ -56,6 +58,20 @@ export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
   const { createEncoder, ...facts } = await openTokenizer(folder);
   const encoder = createEncoder();
   return { ...facts, encodeText: (text) => encoder.encode(text) };
+}
+
+/** Keeps the memory a text needs within bounds, however long it is. */
+function inPieces(encoder: TextEncoder): TextEncoder {
+  const ids = new IdBuffer();
+  return {
+    encode(text) {
+      const [first, ...more] = textPieces(text);
+      if (more.length === 0) return encoder.encode(first!);
+      ids.truncate(0);
+      for (const piece of [first!, ...more]) ids.append(encoder.encode(piece));
+      return ids.take();
+    },
+  };
 }
 
 /** Switches of `tokenizer_config.json` that change the ids of a text in the library. */

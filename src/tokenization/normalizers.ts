@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { CharsMap } from './charsmap.ts';
-import { checked, type Part, refusal } from './definition.ts';
+import type { Part } from './definition.ts';
 import { library } from './library.ts';
+import { checked, refusal } from './refusal.ts';
 
 export type Normalize = (text: string) => string;
 

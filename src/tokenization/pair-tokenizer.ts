@@ -1,7 +1,7 @@
-import { setImmediate } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import type { TokenCache } from './cache.ts';
 import type { TokenizerFacts } from './load.ts';
+import { Pace } from './pace.ts';
 import { assemblePairs, checkPairOptions, joinRequests } from './pairs.ts';
 import type { EncodedRequest, PairOptions, PairTokenizer } from './types.ts';
 
@@ -12,23 +12,34 @@ export interface IdSource {
   close(): Promise<void>;
 }
 
-/** UTF-16 units hashed, and passages assembled, before others get their turn on the event loop: 1–2 ms of work each. */
-const HASHED_AT_ONCE = 1 << 19;
-const ASSEMBLED_AT_ONCE = 512;
+/** UTF-16 units hashed, texts kept and passages assembled before others get their turn on the event loop: about 1 ms of work each. */
+const HASHED_AT_ONCE = 1 << 18;
+const KEPT_AT_ONCE = 256;
+const ASSEMBLED_AT_ONCE = 256;
+
+/** A text that has to be tokenised, and where its ids go. */
+interface Missing {
+  readonly text: string;
+  readonly key: string | undefined;
+  readonly places: number[];
+}
 
 /** The one path from texts to rows, whatever the source of ids: look up, tokenise what is new, assemble. */
 export class CachedPairTokenizer implements PairTokenizer {
   readonly folder: string;
   readonly padId: number;
+  readonly pairKey: string;
   readonly #facts: TokenizerFacts;
   readonly #source: IdSource;
   readonly #cache: TokenCache;
   #active = 0;
+  #released = false;
   #closed: PromiseWithResolvers<void> | undefined;
 
   constructor(facts: TokenizerFacts, source: IdSource, cache: TokenCache) {
     this.folder = facts.folder;
     this.padId = facts.padId;
+    this.pairKey = `${facts.textKey} ${JSON.stringify(facts.template)}`;
     this.#facts = facts;
     this.#source = source;
     this.#cache = cache;
@@ -61,40 +72,44 @@ export class CachedPairTokenizer implements PairTokenizer {
   }
 
   #releaseIfDone(): void {
-    if (this.#closed && this.#active === 0) this.#source.close().then(this.#closed.resolve, this.#closed.reject);
+    if (!this.#closed || this.#active > 0 || this.#released) return;
+    this.#released = true;
+    this.#source.close().then(this.#closed.resolve, this.#closed.reject);
   }
 
   async #idsOf(texts: readonly string[], signal: AbortSignal | undefined): Promise<Int32Array[]> {
     const ids: Int32Array[] = new Array(texts.length);
-    /** Texts to tokenise, each once, with the places that wait for it. */
-    const missing = new Map<string, { readonly key: string | undefined; readonly places: number[] }>();
-    let hashed = 0;
-    for (const [i, text] of texts.entries()) {
-      hashed += text.length;
-      if (hashed > HASHED_AT_ONCE) {
-        hashed = 0;
-        await setImmediate();
-        signal?.throwIfAborted();
-      }
-      const key = this.#cache.keyOf(this.#facts.textKey, text);
-      const known = this.#cache.get(key);
-      if (known) ids[i] = known;
-      else {
-        const waiting = missing.get(text);
-        if (waiting) waiting.places.push(i);
-        else missing.set(text, { key, places: [i] });
-      }
-    }
-    if (missing.size > 0) {
-      const found = await this.#source.tokenize([...missing.keys()], signal);
-      let i = 0;
-      for (const { key, places } of missing.values()) {
-        this.#cache.set(key, found[i]!);
-        for (const place of places) ids[place] = found[i]!;
-        i++;
-      }
+    const missing = await this.#lookUp(texts, ids, signal);
+    if (missing.length === 0) return ids;
+    const found = await this.#source.tokenize(
+      missing.map(({ text }) => text),
+      signal,
+    );
+    const pace = new Pace(KEPT_AT_ONCE, signal);
+    for (const [i, { key, places }] of missing.entries()) {
+      this.#cache.set(key, found[i]!);
+      for (const place of places) ids[place] = found[i]!;
+      const pause = pace.spend(1);
+      if (pause) await pause;
     }
     return ids;
+  }
+
+  /** Fills in the ids that are known; returns the other texts, each once. */
+  async #lookUp(texts: readonly string[], ids: Int32Array[], signal: AbortSignal | undefined): Promise<Missing[]> {
+    const missing = new Map<string, Missing>();
+    const pace = new Pace(HASHED_AT_ONCE, signal);
+    for (const [i, text] of texts.entries()) {
+      const key = this.#cache.keyOf(this.#facts.textKey, text);
+      const known = this.#cache.get(key);
+      const waiting = missing.get(key ?? text);
+      if (known) ids[i] = known;
+      else if (waiting) waiting.places.push(i);
+      else missing.set(key ?? text, { text, key, places: [i] });
+      const pause = pace.spend(text.length);
+      if (pause) await pause;
+    }
+    return [...missing.values()];
   }
 
   async #assemble(
@@ -104,12 +119,10 @@ export class CachedPairTokenizer implements PairTokenizer {
     signal: AbortSignal | undefined,
   ): Promise<EncodedRequest> {
     const parts: EncodedRequest[] = [];
+    const pace = new Pace(0, signal);
     for (let i = 0; i === 0 || i < passages.length; i += ASSEMBLED_AT_ONCE) {
-      if (i > 0) {
-        await setImmediate();
-        signal?.throwIfAborted();
-      }
       parts.push(assemblePairs(queryIds, passages.slice(i, i + ASSEMBLED_AT_ONCE), this.#facts.template, options));
+      if (i + ASSEMBLED_AT_ONCE < passages.length) await pace.spend(1);
     }
     return joinRequests(parts, passages.length);
   }

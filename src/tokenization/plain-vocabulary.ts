@@ -1,4 +1,6 @@
-import { type Definition, readDefinition, refusal } from './definition.ts';
+import { type Definition, readDefinition } from './definition.ts';
+import { MAX_TOKENS } from './limits.ts';
+import { refusal } from './refusal.ts';
 import type { TokenizerSettings } from './settings.ts';
 
 type Vocab = Readonly<Record<string, number>>;
@@ -53,13 +55,22 @@ export function fromMerges(vocab: unknown, merges: string, file: string, setting
   const model = { type: 'BPE', vocab, merges: lines, unk_token: null, continuing_subword_prefix: '', fuse_unk: false };
   const addPrefixSpace = settings.config.add_prefix_space === true;
   const byteLevel = { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: true };
-  const bare = { model, normalizer: null, pre_tokenizer: byteLevel, post_processor: null, decoder: byteLevel };
-  // Checked before anything is looked up in it.
-  readDefinition(bare, file);
+  if (typeof vocab !== 'object' || vocab === null)
+    throw refusal(file, '(whole file)', 'an object from token to id', vocab);
   const special = specialTokens(vocab as Vocab, ROBERTA, settings, file);
   const pair = ({ content, id }: SpecialToken) => [content, id];
   const post = { type: 'RobertaProcessing', cls: pair(special.cls_token!), sep: pair(special.sep_token!) };
-  return readDefinition({ ...bare, post_processor: post, added_tokens: addedTokens(special) }, file);
+  return readDefinition(
+    {
+      model,
+      normalizer: null,
+      pre_tokenizer: byteLevel,
+      post_processor: post,
+      decoder: byteLevel,
+      added_tokens: addedTokens(special),
+    },
+    file,
+  );
 }
 
 const BERT = {
@@ -74,6 +85,7 @@ const BERT = {
 export function fromVocabText(text: string, file: string, settings: TokenizerSettings): Definition {
   const lines = text.split(/\r?\n/);
   if (lines.at(-1) === '') lines.pop();
+  if (lines.length > MAX_TOKENS) throw refusal(file, '(whole file)', `at most ${MAX_TOKENS} lines`, lines.length);
   const vocab = Object.fromEntries(lines.map((token, id) => [token, id]));
   const special = specialTokens(vocab, BERT, settings, file);
   const { config } = settings;

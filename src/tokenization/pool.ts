@@ -12,9 +12,14 @@ export interface TokenizerPoolOptions {
   readonly threads: number;
   /** Memory for ids of texts seen before, all models together; 0 keeps none. */
   readonly cacheBytes: number;
-  /** A chunk of texts (64 texts or 128 Ki characters, or one longer text) that takes longer than this loses its thread. Default 60,000. */
+  /**
+   * A chunk of texts (64 texts or 128 Ki characters, or one longer text) that takes longer than this many milliseconds loses its thread.
+   * Default 60,000.
+   */
   readonly limitMs?: number;
-  /** Heap of one thread in MiB. Default 1024. */
+  /** The same for loading a tokenizer. Default 60,000. */
+  readonly loadLimitMs?: number;
+  /** Heap of one thread in MiB. What a thread does is bounded far below the default of 2048, which stands against the unforeseen. */
   readonly memoryMb?: number;
 }
 
@@ -76,6 +81,7 @@ export function createTokenizerPool(options: TokenizerPoolOptions): TokenizerPoo
 class Pool implements TokenizerPool {
   readonly #cache: TokenCache;
   readonly #limitMs: number;
+  readonly #loadLimitMs: number;
   readonly #memoryMb: number;
   readonly #slots: Slot[];
   readonly #queue = new FairQueue<Job>();
@@ -83,9 +89,10 @@ class Pool implements TokenizerPool {
   #restarts = 0;
   #closed = false;
 
-  constructor({ threads, cacheBytes, limitMs = 60_000, memoryMb = 1024 }: TokenizerPoolOptions) {
+  constructor({ threads, cacheBytes, limitMs = 60_000, loadLimitMs = 60_000, memoryMb = 2048 }: TokenizerPoolOptions) {
     this.#cache = new TokenCache(cacheBytes);
     this.#limitMs = limitMs;
+    this.#loadLimitMs = loadLimitMs;
     this.#memoryMb = memoryMb;
     this.#slots = Array.from({ length: threads }, () => this.#openSlot());
   }
@@ -124,7 +131,7 @@ class Pool implements TokenizerPool {
 
   async #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
     try {
-      return await slot.thread.load(folder);
+      return await slot.thread.load(folder, this.#loadLimitMs);
     } catch (error) {
       if (!(error instanceof WorkerLost)) throw error;
       throw this.#closed
@@ -231,7 +238,8 @@ class Pool implements TokenizerPool {
     const thread = this.#openThread(() => slot);
     slot.thread = thread;
     // A vocabulary whose folder is gone fails the chunks that ask for it, not the thread.
-    for (const { folder } of [...this.#shared.values()]) await thread.load(folder).catch(() => undefined);
+    for (const { folder } of [...this.#shared.values()])
+      await thread.load(folder, this.#loadLimitMs).catch(() => undefined);
     if (slot.thread !== thread || this.#closed) return;
     slot.state = 'idle';
     this.#pump();

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { checked, type Part, refusal } from './definition.ts';
+import type { Part } from './definition.ts';
 import { library } from './library.ts';
+import { checked, refusal } from './refusal.ts';
 
 /** Splits normalised text into what the model sees piece by piece. `section` counts the stretches between added tokens. */
 export type PreTokenize = (text: string, section: number) => readonly string[];

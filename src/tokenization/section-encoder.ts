@@ -10,6 +10,13 @@ export interface ModelEncoder {
   encode(text: string, out: IdBuffer): void;
 }
 
+/**
+ * Words that are remembered. Longer ones are rare, and V8 keeps the whole text alive behind substrings of 13 units and more. The first
+ * words seen stay: text repeats its frequent words early, and a flood of made-up ones costs no more than a full table.
+ */
+const REMEMBERED_UNITS = 12;
+const REMEMBERED_WORDS = 1 << 15;
+
 /** The steps of a tokenizer in the library's order: added tokens, normaliser, added tokens again, pre-tokeniser, model. */
 export class SectionEncoder implements TextEncoder {
   readonly #added: AddedTokens;
@@ -17,6 +24,7 @@ export class SectionEncoder implements TextEncoder {
   readonly #preTokenize: PreTokenize;
   readonly #model: ModelEncoder;
   readonly #ids = new IdBuffer();
+  readonly #words = new Map<string, Int32Array>();
 
   constructor(definition: Definition, normalize: Normalize | null, preTokenize: PreTokenize, model: ModelEncoder) {
     this.#added = new AddedTokens(definition.addedTokens, normalize);
@@ -43,6 +51,17 @@ export class SectionEncoder implements TextEncoder {
   }
 
   #encodePlain(text: string, section: number): void {
-    for (const piece of this.#preTokenize(text, section)) if (piece.length > 0) this.#model.encode(piece, this.#ids);
+    for (const word of this.#preTokenize(text, section)) {
+      const known = this.#words.get(word);
+      if (known) this.#ids.append(known);
+      else if (word.length > 0) this.#encodeWord(word);
+    }
+  }
+
+  #encodeWord(word: string): void {
+    const before = this.#ids.length;
+    this.#model.encode(word, this.#ids);
+    if (word.length <= REMEMBERED_UNITS && this.#words.size < REMEMBERED_WORDS)
+      this.#words.set(word, this.#ids.since(before));
   }
 }

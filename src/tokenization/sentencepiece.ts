@@ -1,5 +1,7 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import { type Definition, readDefinition, refusal, type UnigramModel } from './definition.ts';
+import { type Definition, readDefinition, type UnigramModel } from './definition.ts';
+import { MAX_TOKENS } from './limits.ts';
+import { refusal } from './refusal.ts';
 import type { TokenizerSettings } from './settings.ts';
 
 /** Kinds of pieces (sentencepiece_model.proto, `SentencePiece.Type`); those that text never becomes are listed by themselves. */
@@ -66,7 +68,7 @@ function readModel(bytes: Uint8Array): SentencePieceModel {
   };
   readMessage(bytes, {
     1: (r) => {
-      pieces.push(readPiece(r.bytes()));
+      if (pieces.push(readPiece(r.bytes())) > MAX_TOKENS) throw new RangeError(`more than ${MAX_TOKENS} pieces`);
     },
     2: (r) => {
       model.modelType = UNIGRAM;

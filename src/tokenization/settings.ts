@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { checked, type Definition, refusal, tokenId } from './definition.ts';
+import { type Definition, tokenId } from './definition.ts';
+import { checked, refusal } from './refusal.ts';
 
 /** What the small JSON files beside the vocabulary say, as far as it matters here. */
 export interface TokenizerSettings {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { checked, type Definition, type Part, refusal, tokenId } from './definition.ts';
+import { type Definition, type Part, tokenId } from './definition.ts';
+import { checked, refusal } from './refusal.ts';
 import type { TokenizerSettings } from './settings.ts';
 
 /** How a model wants a pair framed: prefix, query, middle, passage, suffix. */

@@ -50,12 +50,12 @@ export class WordPieceEncoder implements TextEncoder {
     this.#added = new AddedTokens(definition.addedTokens, (text) => bertNormalize(text, options));
     this.#classes = asciiClasses(options.cleanText);
     this.#folding = asciiFolding(options.lowercase);
-    const entries = Object.entries(model.vocab);
-    this.#trie = new UnitTrie(entries.length * 4);
-    for (const [token, id] of entries) this.#trie.insert(token, id);
+    this.#trie = new UnitTrie(model.vocab.size * 4);
+    for (const [token, id] of model.vocab) this.#trie.insert(token, id);
     for (const { content, id } of definition.addedTokens) this.#trie.insert(content, id);
     this.#continuation = this.#trie.find(model.prefix);
-    this.#unkId = definition.addedTokens.find((t) => t.content === model.unkToken)?.id ?? model.vocab[model.unkToken]!;
+    this.#unkId =
+      definition.addedTokens.find((t) => t.content === model.unkToken)?.id ?? model.vocab.get(model.unkToken)!;
     this.#maxWordLength = model.maxWordLength;
     // A code point takes two units at most; one more tells that a word is too long.
     this.#maxUnits = model.maxWordLength * 2 + 1;

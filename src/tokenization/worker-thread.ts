@@ -38,9 +38,9 @@ export class WorkerThread {
     this.#worker.unref();
   }
 
-  /** @throws WinnowError of the loader; WorkerLost. */
-  async load(folder: string): Promise<TokenizerFacts> {
-    const reply = await this.#ask((id) => ({ type: 'load', id, folder }));
+  /** @throws WinnowError of the loader; WorkerLost, also after `limitMs` without an answer. */
+  async load(folder: string, limitMs: number): Promise<TokenizerFacts> {
+    const reply = await this.#ask(limitMs, (id) => ({ type: 'load', id, folder }));
     if (reply.type !== 'loaded') throw unexpected(reply);
     return reply.facts;
   }
@@ -50,14 +50,9 @@ export class WorkerThread {
    * @throws WinnowError `tokenization_failed`; WorkerLost, also after `limitMs` without an answer.
    */
   async encode(textKey: string, texts: readonly string[], limitMs: number): Promise<readonly Int32Array[]> {
-    const timer = setTimeout(() => this.terminate(`no answer within ${limitMs} ms`), limitMs);
-    try {
-      const reply = await this.#ask((id) => ({ type: 'encode', id, textKey, texts }));
-      if (reply.type !== 'encoded') throw unexpected(reply);
-      return unpackIds(reply.packed);
-    } finally {
-      clearTimeout(timer);
-    }
+    const reply = await this.#ask(limitMs, (id) => ({ type: 'encode', id, textKey, texts }));
+    if (reply.type !== 'encoded') throw unexpected(reply);
+    return unpackIds(reply.packed);
   }
 
   unload(textKey: string): void {
@@ -68,14 +63,19 @@ export class WorkerThread {
     this.#lose(reason);
   }
 
-  #ask(make: (id: number) => WorkerRequest): Promise<WorkerReply> {
-    if (this.#lost !== undefined) return Promise.reject(new WorkerLost(this.#lost));
+  async #ask(limitMs: number, make: (id: number) => WorkerRequest): Promise<WorkerReply> {
+    if (this.#lost !== undefined) throw new WorkerLost(this.#lost);
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      this.#worker.ref();
-      this.#worker.postMessage(make(id));
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<WorkerReply>();
+    this.#pending.set(id, { resolve, reject });
+    this.#worker.ref();
+    this.#worker.postMessage(make(id));
+    const timer = setTimeout(() => this.terminate(`no answer within ${limitMs} ms`), limitMs);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #settle(reply: WorkerReply): void {

@@ -126,17 +126,17 @@ describe.skipIf(!hasShared).each(['roberta', 'modernbert'])('%s against the libr
     library = await libraryEncoder(folder);
   });
 
-  it('gives the same ids for 1,000 hostile texts', () => {
+  it('gives the same ids for 500 hostile texts', () => {
     fc.assert(
       fc.property(hostileText, (text) => {
         expect([...own(text)]).toEqual([...library.encode(text)]);
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     );
   });
 
   it('gives the same ids on samples of every corpus', () => {
-    const texts = corpusNames().flatMap((corpus) => sampled(corpusTexts(corpus), 60));
+    const texts = corpusNames().flatMap((corpus) => sampled(corpusTexts(corpus), 25));
     expect(texts.filter((text) => String(own(text)) !== String(library.encode(text)))).toEqual([]);
   });
 

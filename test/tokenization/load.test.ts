@@ -48,7 +48,6 @@ describe.skipIf(!hasShared)('real vocabularies (needs ../shared)', () => {
     [TOKENIZERS, 'bert-uncased'],
     [TOKENIZERS, 'modernbert'],
     [join(SHARED, 'backbones'), 'all-minilm-l6-v2'],
-    [join(SHARED, 'backbones'), 'paraphrase-minilm-l3-v2'],
     [join(SHARED, 'models'), 'minilm-l6-reference'],
   ])('%s/%s: pairs are those of AutoTokenizer, untouched by truncation and padding in the file', async (root, name) => {
     env.allowRemoteModels = false;
@@ -56,7 +55,7 @@ describe.skipIf(!hasShared)('real vocabularies (needs ../shared)', () => {
     const auto = await AutoTokenizer.from_pretrained(name);
     const pairs = await createLocalTokenizer(join(root, name));
     const texts = sampled(corpusTexts('xquad-en'), 20);
-    const long = sampled(corpusTexts('xquad-en'), 300).join(' ');
+    const long = sampled(corpusTexts('xquad-en'), 200).join(' ');
     for (const passage of [...texts, long]) {
       const { rows } = await pairs.encode(texts[0]!, [passage], LONG);
       const expected = auto(texts[0]!, { text_pair: passage, return_tensor: false, return_token_type_ids: true });
@@ -203,6 +202,28 @@ describe('hostile folders', () => {
     expect(String(error.params.file)).toContain(file);
   });
 
+  it.each([
+    [
+      'deep nesting',
+      { normalizer: JSON.parse(`${'{"type":"Sequence","normalizers":['.repeat(80)}${']}'.repeat(80)}`) },
+    ],
+    [
+      'a flood of added tokens',
+      { added_tokens: Array.from({ length: 60_000 }, () => ({ id: 'x', content: 1, a: 2 })) },
+    ],
+  ])('%s is refused before it is looked at closely', async (_name, spoil) => {
+    const error = await failure({ 'tokenizer.json': { ...minimal(), ...spoil } });
+    expect(error.message).toContain('at most 200000 values, 64 deep');
+  });
+
+  it('files too large are refused unread', async () => {
+    const large = ' '.repeat(33 * 1024 * 1024);
+    expect((await failure({ 'tokenizer.json': large })).message).toMatch(
+      /tokenizer\.json: expected at most 33554432 bytes/,
+    );
+    expect((await failure({ 'config.json': large })).message).toMatch(/config\.json: expected at most 8388608 bytes/);
+  });
+
   it('a folder in the place of the file, and a folder that is not there', async () => {
     const folder = await folderOf({});
     await mkdir(join(folder, 'tokenizer.json'));
@@ -242,6 +263,24 @@ describe('hostile folders', () => {
     const config = { do_lowercase_and_remove_accent: true };
     const folder = await folderOf({ 'tokenizer.json': minimal(), 'tokenizer_config.json': config });
     expect([...(await loadTokenizer(folder)).encodeText('Ä')]).toEqual([4]);
+  });
+});
+
+describe.skipIf(!hasShared)('texts beyond a million characters are tokenised in pieces (needs ../shared)', () => {
+  it.each(['bert-uncased', 'roberta', 'modernbert', 'deberta-v3'])('%s: with the ids of the whole', async (name) => {
+    const { encodeText } = await loadTokenizer(join(TOKENIZERS, name));
+    const words = 'Καλημέρα ΚΌΣΜΕ,  naïve  cafés (2024)\t中文 e\u0301 🦙 \n end. '.repeat(8);
+    const long = words.repeat(Math.ceil(2_300_000 / words.length));
+    const [once, twice] = [encodeText(words).length, encodeText(words + words).length];
+    // Each repetition adds as much as the second one did.
+    expect(encodeText(long).length).toBe(once + (twice - once) * (long.length / words.length - 1));
+  });
+
+  it('cuts between characters where there is no blank', async () => {
+    const { encodeText } = await loadTokenizer(SHIPPED);
+    const unknown = [...encodeText('🦙'.repeat(1_500_000))];
+    expect(unknown.length).toBeLessThanOrEqual(3);
+    expect(new Set(unknown).size).toBe(1);
   });
 });
 

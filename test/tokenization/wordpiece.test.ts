@@ -123,17 +123,17 @@ describe('WordPiece against the library', () => {
       library = await libraryEncoder(folder);
     });
 
-    it('gives the same ids for 3,000 hostile texts', () => {
+    it('gives the same ids for 2,000 hostile texts', () => {
       fc.assert(
         fc.property(hostileText, (text) => {
           expect([...own(text)]).toEqual([...library.encode(text)]);
         }),
-        { numRuns: 3000 },
+        { numRuns: 2000 },
       );
     });
 
     it.each(hasShared ? corpusNames() : [])('gives the same ids on a sample of %s', (name) => {
-      const texts = sampled(corpusTexts(name), 400);
+      const texts = sampled(corpusTexts(name), 200);
       expect(texts.length).toBeGreaterThan(50);
       expect(texts.filter((text) => String(own(text)) !== String(library.encode(text)))).toEqual([]);
     });

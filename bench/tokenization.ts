@@ -1,0 +1,162 @@
+/*
+ * Tokenisation: own paths against the tokenizer library in the same process, on the same TREC-DL passages, rounds alternating; then a check
+ * that both give the same ids on every text of ../shared/data; then what a request of 1,000 passages does to the event loop.
+ *
+ *   npm run bench:tokenization -- [--rounds 5] [--check all|wordpiece|none] [--threads 2]
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { loadTokenizer } from '../src/tokenization/load.ts';
+import { createTokenizerPool } from '../src/tokenization/pool.ts';
+import type { PairOptions } from '../src/tokenization/types.ts';
+import {
+  corpusNames,
+  corpusTexts,
+  goldTexts,
+  hasShared,
+  libraryEncoder,
+  SHIPPED,
+  sampled,
+  TOKENIZERS,
+} from '../test/tokenization/corpora.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    check: { type: 'string', default: 'wordpiece' },
+    threads: { type: 'string', default: '2' },
+  },
+});
+
+const FAMILIES = [
+  { name: 'WordPiece (BERT, ELECTRA, MiniLM)', folder: 'bert-uncased', gold: 'bert-base-uncased', texts: 4000 },
+  { name: 'byte-level BPE (RoBERTa)', folder: 'roberta', gold: 'roberta-base', texts: 400 },
+  { name: 'byte-level BPE (ModernBERT)', folder: 'modernbert', gold: undefined, texts: 400 },
+  { name: 'Unigram (DeBERTa-v3)', folder: 'deberta-v3', gold: 'microsoft--deberta-v3-small', texts: 400 },
+] as const;
+
+/** Texts per second of this thread's processor time, so that what else the machine does counts less. */
+function speed(encode: (text: string) => unknown, texts: readonly string[]): number {
+  const start = process.threadCpuUsage();
+  for (const text of texts) encode(text);
+  const { user, system } = process.threadCpuUsage(start);
+  return texts.length / ((user + system) / 1e6);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+async function compareSpeed(passages: readonly string[]): Promise<void> {
+  console.log(
+    `Documents a second on one thread, ${flags.rounds} alternating rounds of TREC-DL 2019 passages (median of ratios)`,
+  );
+  for (const { name, folder, texts } of FAMILIES) {
+    const own = await loadTokenizer(join(TOKENIZERS, folder));
+    const library = await libraryEncoder(join(TOKENIZERS, folder));
+    const sample = sampled(passages, texts);
+    const rounds = Array.from({ length: Number(flags.rounds) + 1 }, () => ({
+      own: speed((text) => own.encodeText(text), sample),
+      library: speed((text) => library.encode(text), sample),
+    })).slice(1);
+    const ratio = median(rounds.map((r) => r.own / r.library));
+    const [a, b] = [median(rounds.map((r) => r.own)), median(rounds.map((r) => r.library))];
+    console.log(`  ${name}: own ${a.toFixed(0)}, library ${b.toFixed(0)}, ratio ${ratio.toFixed(1)}`);
+  }
+}
+
+/** Counts texts whose ids differ. Unigram is not in it: the library lacks SentencePiece's map. */
+async function checkIdentity(): Promise<void> {
+  const checked = FAMILIES.filter(({ folder }) =>
+    flags.check === 'all' ? folder !== 'deberta-v3' : folder === 'bert-uncased',
+  );
+  for (const { name, folder } of checked) {
+    const own = await loadTokenizer(join(TOKENIZERS, folder));
+    const library = await libraryEncoder(join(TOKENIZERS, folder));
+    for (const corpus of corpusNames()) {
+      const texts = corpusTexts(corpus);
+      const wrong = texts.filter((text) => String(own.encodeText(text)) !== String(library.encode(text)));
+      console.log(
+        `  ${name}, ${corpus}: ${texts.length - wrong.length} of ${texts.length} texts have the library's ids`,
+      );
+      if (wrong.length > 0) process.exitCode = 1;
+    }
+  }
+  for (const { name, folder, gold } of FAMILIES) {
+    if (gold === undefined) continue;
+    const own = await loadTokenizer(join(TOKENIZERS, folder));
+    const texts = goldTexts(gold);
+    const right = texts.filter(({ input, ids }) => String(own.encodeText(input)) === String(ids.slice(1, -1)));
+    console.log(`  ${name}: ${right.length} of ${texts.length} recorded texts have the original tokenizer's ids`);
+  }
+}
+
+const OPTIONS: PairOptions = {
+  maxLength: 512,
+  maxQueryTokens: 64,
+  truncation: 'longest_first',
+  side: 'right',
+  longPassages: 'truncate',
+  windowOverlap: 32,
+};
+
+/** The longest stretch of this thread's processor time between two turns of the event loop: other processes do not count. */
+function watchTurns(): { stop(): number } {
+  let [longest, running] = [0, true];
+  let last = process.threadCpuUsage();
+  const turn = () => {
+    const { user, system } = process.threadCpuUsage(last);
+    longest = Math.max(longest, (user + system) / 1000);
+    last = process.threadCpuUsage();
+    if (running) setImmediate(turn);
+  };
+  setImmediate(turn);
+  return {
+    stop() {
+      turn();
+      running = false;
+      return longest;
+    },
+  };
+}
+
+async function watchEventLoop(passages: readonly string[]): Promise<void> {
+  const pool = createTokenizerPool({ threads: Number(flags.threads), cacheBytes: 1 << 28 });
+  const tokenizer = await pool.for(SHIPPED);
+  const words = passages.join(' ').split(' ');
+  const request = (round: number) =>
+    Array.from(
+      { length: 1000 },
+      (_, i) =>
+        `${round} ${words
+          .slice((i * 97) % 90_000)
+          .slice(0, 300)
+          .join(' ')}`,
+    );
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    const texts = request(round);
+    for (const state of ['cold', 'warm'] as const) {
+      const watch = watchTurns();
+      const start = performance.now();
+      await tokenizer.encode('how long is the life cycle of a flea', texts, OPTIONS);
+      const took = performance.now() - start;
+      console.log(
+        `  ${state}: ${took.toFixed(0)} ms, longest turn of the event loop ${watch.stop().toFixed(1)} ms of processor time`,
+      );
+    }
+  }
+  await pool.close();
+}
+
+if (!hasShared) throw new Error('expected real data in ../shared, got none');
+const passages = sampled(
+  corpusTexts('trec-dl').filter((text) => text.length > 100),
+  6000,
+);
+await compareSpeed(passages);
+console.log(`\n1,000 passages of 300 words in one request, ${flags.threads} threads`);
+await watchEventLoop(passages);
+if (flags.check !== 'none') {
+  console.log('\nIdentity on all of ../shared/data and the recorded ids');
+  await checkIdentity();
+}
