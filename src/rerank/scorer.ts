@@ -1,0 +1,139 @@
+import { WinnowError } from '../errors.ts';
+import type { ServedVersion } from '../registry/types.ts';
+import type { Clock } from '../scheduling/clock.ts';
+import { systemClock } from '../scheduling/clock.ts';
+import type { RerankerOptions } from './reranker.ts';
+import { openScope, type RequestScope } from './scope.ts';
+import { type ScoringDeps, scorePassages, withModel } from './scoring.ts';
+import { DEFAULT_SETTINGS } from './settings.ts';
+import { TokenizerShelf } from './tokenizer-shelf.ts';
+import type { RerankRequest } from './types.ts';
+
+/** One query with its passages; whatever else it carries comes back with the scores. */
+export interface ScorerInput {
+  readonly query: string;
+  readonly passages: readonly string[];
+}
+
+export interface ScorerOutput<Input extends ScorerInput> {
+  readonly input: Input;
+  readonly version: ServedVersion;
+  /** fp32 logit a passage, in the input's order. */
+  readonly scores: Float32Array;
+  readonly truncated: readonly boolean[];
+  /** Tokens scored. */
+  readonly tokens: number;
+}
+
+type Cutting = Pick<RerankRequest, 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
+
+export interface ScoreOptions extends Cutting {
+  /** `model`, `model@version`, `model:label`; the default model if absent. One version scores the whole stream. */
+  readonly model?: string;
+  /** Passages under way at once, over all requests; at least one request always is. Default 2,048. */
+  readonly passagesAhead?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Scorer {
+  /**
+   * Scores a stream of requests in the batch lane, several at a time so that batches stay full, and yields them in the order they came.
+   * Ending the loop early withdraws what is under way.
+   * @throws WinnowError of registry, tokenizer and scheduler; `client_closed` when the signal aborts. Never `overloaded`: it waits.
+   */
+  score<Input extends ScorerInput>(
+    requests: Iterable<Input> | AsyncIterable<Input>,
+    options?: ScoreOptions,
+  ): AsyncGenerator<ScorerOutput<Input>, void, void>;
+}
+
+const PASSAGES_AHEAD = 2048;
+
+/** Longest pause before a refused request is tried again, in milliseconds. */
+const LONGEST_PAUSE_MS = 5000;
+
+function pause(clock: Clock, ms: number, scope: RequestScope): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const cancel = clock.after(ms, resolve);
+  return scope.guard(promise).finally(cancel);
+}
+
+/** Tries until the scheduler has room: a batch job has all the time in the world. */
+async function patiently<T>(clock: Clock, scope: RequestScope, work: () => Promise<T>): Promise<T> {
+  for (;;)
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof WinnowError && error.code === 'overloaded')) throw error;
+      await pause(clock, Math.min(LONGEST_PAUSE_MS, Number(error.params.seconds) * 1000), scope);
+    }
+}
+
+interface UnderWay<Output> {
+  readonly passages: number;
+  readonly output: Promise<Output>;
+}
+
+/** Keeps requests under way up to `limit` passages and yields their results in order. */
+async function* inOrder<Input extends ScorerInput, Output>(
+  requests: Iterable<Input> | AsyncIterable<Input>,
+  limit: number,
+  start: (input: Input) => Promise<Output>,
+): AsyncGenerator<Output, void, void> {
+  const underWay: UnderWay<Output>[] = [];
+  let passages = 0;
+  const finish = async (): Promise<Output> => {
+    const first = underWay.shift()!;
+    passages -= first.passages;
+    return first.output;
+  };
+  for await (const input of requests) {
+    while (underWay.length > 0 && passages + input.passages.length > limit) yield await finish();
+    const output = start(input);
+    // Its failure is met when its turn comes; until then it is not an unhandled one.
+    output.catch(() => undefined);
+    underWay.push({ passages: input.passages.length, output });
+    passages += input.passages.length;
+  }
+  while (underWay.length > 0) yield await finish();
+}
+
+/** Makes the scorer behind `winnow score` and `winnow eval`: the same tokenizers, scheduler and hosts as the server's requests. */
+export function createScorer(options: Omit<RerankerOptions, 'observer' | 'experiments'>): Scorer {
+  const clock = options.clock ?? systemClock;
+  const deps: ScoringDeps = {
+    ...{ registry: options.registry, scheduler: options.scheduler, clock, scoreCache: options.scoreCache },
+    settings: options.settings ?? DEFAULT_SETTINGS,
+    tokenizers: new TokenizerShelf(options.tokenizers),
+  };
+  return {
+    async *score(requests, { model, passagesAhead = PASSAGES_AHEAD, signal, ...cutting } = {}) {
+      const stop = new AbortController();
+      const ended = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+      const scope = openScope(clock, Number.POSITIVE_INFINITY, ended);
+      const held = Promise.withResolvers<void>();
+      const leased = Promise.withResolvers<ServedVersion>();
+      const lease = withModel(deps, model, scope, async (version) => {
+        leased.resolve(version);
+        await held.promise;
+      });
+      lease.catch(leased.reject);
+      try {
+        const version = await leased.promise;
+        yield* inOrder(requests, passagesAhead, async (input) => {
+          const { query, passages } = input;
+          const request = { ...cutting, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
+          const { scores, truncated, tokens } = await patiently(clock, scope, () =>
+            scorePassages(deps, version, request, scope),
+          );
+          return { input, version, scores, truncated, tokens };
+        });
+      } finally {
+        held.resolve();
+        stop.abort();
+        scope.close();
+        await lease.catch(() => undefined);
+      }
+    },
+  };
+}

@@ -1,0 +1,198 @@
+import { describe, expect, it } from 'vitest';
+import { WinnowError } from '../../src/errors.ts';
+import { createReranker } from '../../src/rerank/reranker.ts';
+import type {
+  ArmChoice,
+  Decision,
+  ExperimentHook,
+  Exposure,
+  Ranked,
+  RerankRequest,
+  ShadowOutcome,
+} from '../../src/rerank/types.ts';
+import { ask, type House, openHouse, settle } from './house.ts';
+
+interface Marked extends Decision {
+  readonly unit: string;
+}
+
+const A: ArmChoice = { arm: 'a', model: 'plain' };
+const B: ArmChoice = { arm: 'b', model: 'flipped' };
+const BROKEN: ArmChoice = { arm: 'c', model: 'broken' };
+const MISSING: ArmChoice = { arm: 'd', model: 'nobody' };
+
+const decision = (arms: readonly ArmChoice[], shadows: readonly ArmChoice[] = []): Marked => ({
+  ...{ experiment: 'test', arms: arms as Marked['arms'], control: A, shadows, unit: 'u' },
+});
+
+const models = {
+  plain: { factor: 0.1 },
+  flipped: { factor: -0.1 },
+  broken: { factor: 1, fail: () => new WinnowError('inference_failed', { reason: 'no' }) },
+};
+
+/** Takes from the two rankings in turn. */
+const zip: ExperimentHook<Marked>['interleave'] = (_, __, arms) => {
+  const merged: Ranked[] = [];
+  for (let i = 0; i < arms[0]!.ranking.length; i++)
+    for (const { arm, ranking } of arms)
+      if (!merged.some(({ index }) => index === ranking[i]!.index)) merged.push({ ...ranking[i]!, team: arm });
+  return merged;
+};
+
+function experiment(
+  house: House,
+  decide: ExperimentHook<Marked>['decide'],
+  hooks: Partial<ExperimentHook<Marked>> = {},
+) {
+  const exposures: Exposure<Marked>[] = [];
+  const shadows: ShadowOutcome<Marked>[] = [];
+  const failures: unknown[] = [];
+  const hook: ExperimentHook<Marked> = {
+    decide,
+    interleave: zip,
+    expose: (exposure) => exposures.push(exposure),
+    shadow: (outcome) => shadows.push(outcome),
+    ...hooks,
+  };
+  const observer = { onHookFailure: (error: unknown) => failures.push(error) };
+  const reranker = createReranker<Marked>({ ...house, experiments: hook, observer });
+  const run = (more: Partial<RerankRequest> = {}) => settle(house, reranker.rerank(ask(['1', '2', '3'], more)));
+  return { run, exposures, shadows, failures };
+}
+
+const order = (ranking: readonly Ranked[] | undefined) => ranking?.map(({ index }) => index);
+
+describe('experiments in the use case', () => {
+  it('a split request is answered by its arm, and exposed once', async () => {
+    const house = openHouse(models);
+    const decided = decision([B]);
+    const e = experiment(house, async () => decided);
+    const { value } = await e.run({ topN: 2 });
+    expect(value).toMatchObject({ model: 'flipped', experiment: { name: 'test', arm: 'b' } });
+    expect(order(value!.ranking)).toEqual([0, 1]);
+    expect(e.exposures).toHaveLength(1);
+    const [exposure] = e.exposures as [Exposure<Marked>];
+    expect(exposure.decision).toBe(decided);
+    expect(exposure.answer).toBe(value);
+    expect(exposure.latencyMs).toBe(10);
+    expect(exposure.arms.map(({ arm, ranking }) => [arm, order(ranking)])).toEqual([['b', [0, 1, 2]]]);
+    expect(exposure.fallback).toBeUndefined();
+    expect(house.log.held).toBe(0);
+  });
+
+  it("a request outside all experiments, and a cascade, are nobody's exposure", async () => {
+    const house = openHouse(models);
+    let asked = 0;
+    const e = experiment(house, () => {
+      asked++;
+      return undefined;
+    });
+    expect((await e.run()).value).not.toHaveProperty('experiment');
+    expect(asked).toBe(1);
+    await e.run({ cascade: [{ model: 'plain' }] });
+    expect([asked, e.exposures.length]).toEqual([1, 0]);
+  });
+
+  it('interleaved arms are scored from one tokenisation, merged, and never rise', async () => {
+    const house = openHouse(models);
+    const e = experiment(house, () => decision([A, B]));
+    const { value } = await e.run();
+    expect(order(value!.ranking)).toEqual([2, 0, 1]);
+    expect(value!.ranking.map(({ team }) => team)).toEqual(['a', 'b', 'a']);
+    const relevance = value!.ranking.map(({ relevanceScore }) => relevanceScore);
+    expect(relevance).toEqual([...relevance].sort((x, y) => y - x));
+    expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'a+b' }, tokens: 24 });
+    expect(house.log.encoded).toHaveLength(1);
+    expect(e.exposures[0]!.arms.map(({ arm, model }) => [arm, model])).toEqual([
+      ['a', 'plain'],
+      ['b', 'flipped'],
+    ]);
+    expect(value).not.toHaveProperty('arm');
+  });
+
+  it.each([
+    ['failing', BROKEN, 'inference_failed'],
+    ['missing', MISSING, 'unknown_model'],
+  ] as const)('control answers for an arm whose model is %s, and the exposure says so', async (_, arm, code) => {
+    const house = openHouse(models);
+    for (const arms of [[arm], [A, arm]]) {
+      const e = experiment(house, () => decision(arms));
+      const { value } = await e.run();
+      expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'a' } });
+      expect(e.exposures[0]).toMatchObject({ fallback: { arm: arm.arm, code } });
+      expect(e.exposures[0]!.arms.map((one) => one.arm)).toEqual(['a']);
+    }
+    expect(house.log.held).toBe(0);
+  });
+
+  it('what is no fault of the arm fails the request, and is exposed as failed', async () => {
+    const house = openHouse({ ...models, plain: { factor: 1, maxLength: 4 } });
+    const e = experiment(house, () => decision([A]));
+    const { error } = await e.run({ query: 'long query', truncate: false });
+    expect(error?.code).toBe('passage_too_long');
+    expect(e.exposures).toMatchObject([{ error: 'passage_too_long', arms: [] }]);
+    const control = experiment(openHouse({ plain: models.broken }), () => decision([A]));
+    expect((await control.run()).error?.code).toBe('inference_failed');
+  });
+
+  it('a shadow is scored after the answer, in its lane, from the same tokenisation, client or not', async () => {
+    const house = openHouse({ ...models, flipped: { factor: -0.1, batchMs: 500 } });
+    const e = experiment(house, () => decision([A], [B]));
+    const client = new AbortController();
+    let answeredAt = -1;
+    const { value } = await e.run({ signal: client.signal }).then((end) => {
+      answeredAt = end.value!.timings.totalMs;
+      client.abort();
+      return end;
+    });
+    expect(answeredAt).toBe(10);
+    expect(e.shadows).toHaveLength(1);
+    expect(e.shadows[0]).toMatchObject({ arm: 'b', ranking: { model: 'flipped' } });
+    expect(order(e.shadows[0]!.ranking!.ranking)).toEqual([0, 1, 2]);
+    expect(e.shadows[0]!.answer).toBe(value);
+    expect(house.log.encoded).toHaveLength(1);
+    expect(house.log.held).toBe(0);
+  });
+
+  it('a shadow that fails is told as failed, and nobody else notices', async () => {
+    const house = openHouse(models);
+    const e = experiment(house, () => decision([A], [BROKEN, MISSING]));
+    expect((await e.run()).value?.ranking).toHaveLength(3);
+    expect(e.shadows.map(({ arm, error }) => [arm, error]).sort()).toEqual([
+      ['c', 'inference_failed'],
+      ['d', 'unknown_model'],
+    ]);
+  });
+
+  it('only so many shadows are under way at once', async () => {
+    const house = openHouse({ ...models, flipped: { factor: 1, batchMs: 5000 } });
+    const e = experiment(house, () => decision([A], Array(70).fill(B)));
+    await e.run();
+    const refused = e.shadows.filter(({ error }) => error === 'overloaded').length;
+    expect(refused).toBe(6);
+  });
+
+  it('a hook that throws costs the experiment, not the answer', async () => {
+    const bang = () => {
+      throw new Error('bang');
+    };
+    const cases: [ExperimentHook<Marked>['decide'], Partial<ExperimentHook<Marked>>][] = [
+      [bang, {}],
+      [async () => bang(), {}],
+      [() => decision([A], [B]), { expose: bang, shadow: bang }],
+      [() => decision([A, B]), { interleave: bang }],
+    ];
+    for (const [decide, hooks] of cases) {
+      const e = experiment(openHouse(models), decide, hooks);
+      const { value } = await e.run();
+      expect(order(value?.ranking)).toEqual([2, 1, 0]);
+      expect(e.failures.length).toBeGreaterThan(0);
+    }
+  });
+
+  it('a decision that does not come holds the request no longer than its deadline', async () => {
+    const e = experiment(openHouse(models), () => new Promise(() => {}));
+    expect((await e.run({ deadlineMs: 50 })).error?.params).toEqual({ deadlineMs: 50 });
+  });
+});

@@ -1,0 +1,148 @@
+import { WinnowError } from '../../src/errors.ts';
+import type { Lease, ModelRegistry, ServedVersion } from '../../src/registry/types.ts';
+import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
+import type { RerankRequest } from '../../src/rerank/types.ts';
+import { createScheduler } from '../../src/scheduling/scheduler.ts';
+import type { BatchExecutor, Scheduler } from '../../src/scheduling/types.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../src/tokenization/types.ts';
+import { SimulatedClock } from '../scheduling/simulation.ts';
+
+/*
+ * A house of stand-ins behind the real use case and the real scheduler, in simulated time. A word is a token whose id is its number
+ * (`7`), or its length; a model scores a pair by the sum of the passage's ids times its factor.
+ */
+
+export interface FakeModel {
+  readonly factor: number;
+  readonly maxLength?: number;
+  readonly activation?: ServedVersion['activation'];
+  /** Milliseconds a batch takes. */
+  readonly batchMs?: number;
+  readonly fail?: () => WinnowError;
+  /** Milliseconds until it can be leased. */
+  readonly loadMs?: number;
+}
+
+export interface House {
+  readonly clock: SimulatedClock;
+  readonly registry: Pick<ModelRegistry, 'acquire'>;
+  readonly tokenizers: TokenizerSource;
+  readonly scheduler: Scheduler<EncodedRow>;
+  readonly log: {
+    /** Leases not given back. */
+    held: number;
+    /** Texts of every call of a tokenizer. */
+    readonly encoded: string[][];
+    /** Rows of every batch, by key. */
+    readonly batches: { readonly key: string; readonly rows: number }[];
+    readonly closed: string[];
+    encodeMs: number;
+  };
+}
+
+function versionOf(reference: string, model: FakeModel): ServedVersion {
+  const [name = '', version = '1'] = reference.split('@');
+  return {
+    ...{ name, version, key: `${name}@${version}`, folder: `/models/${name}/${version}` },
+    ...{ maxLength: model.maxLength ?? 32, activation: model.activation ?? 'sigmoid', reduction: { kind: 'single' } },
+    ...{ objective: undefined, variant: 'fp32', provider: 'cpu', sha256: `sha of ${name}` },
+  };
+}
+
+const ids = (text: string) => text.split(' ').map((word) => (/^-?\d+$/.test(word) ? Number(word) : word.length));
+
+function encodePair(query: string, passage: string, { maxLength }: PairOptions): EncodedRow {
+  const whole = [0, ...ids(query), 0, ...ids(passage)];
+  return {
+    ids: Int32Array.from(whole.slice(0, maxLength)),
+    secondSegment: ids(query).length + 2,
+    truncated: whole.length > maxLength,
+  };
+}
+
+function fakeTokenizer(folder: string, clock: SimulatedClock, log: House['log']): PairTokenizer {
+  return {
+    ...{ folder, padId: 0, pairKey: 'words' },
+    async encode(query, passages, options, signal) {
+      log.encoded.push([query, ...passages]);
+      if (log.encodeMs > 0) await new Promise<void>((resolve) => clock.after(log.encodeMs, resolve));
+      signal?.throwIfAborted();
+      const rows = passages.map((passage) => encodePair(query, passage, options));
+      return {
+        rows,
+        passageOf: Int32Array.from(rows, (_, i) => i),
+        truncated: rows.map((row) => row.truncated),
+        fullLengths: Int32Array.from(passages, (passage) => ids(query).length + ids(passage).length + 2),
+        tokens: rows.reduce((sum, row) => sum + row.ids.length, 0),
+      };
+    },
+    async close() {
+      log.closed.push(folder);
+    },
+  };
+}
+
+const score = ({ ids: all, secondSegment }: EncodedRow, factor: number) =>
+  Math.fround(all.subarray(secondSegment).reduce((sum, id) => sum + id, 0) * factor);
+
+export function openHouse(models: Readonly<Record<string, FakeModel>>): House {
+  const clock = new SimulatedClock();
+  const log: House['log'] = { held: 0, encoded: [], batches: [], closed: [], encodeMs: 0 };
+  const modelOf = (name: string) => models[name.split('@')[0]!];
+  const registry = {
+    async acquire(reference = Object.keys(models)[0]!): Promise<Lease> {
+      const model = modelOf(reference);
+      if (!model) throw new WinnowError('unknown_model', { known: Object.keys(models).join(', '), got: reference });
+      if (model.loadMs) await new Promise<void>((resolve) => clock.after(model.loadMs!, resolve));
+      log.held++;
+      let held = true;
+      return {
+        version: versionOf(reference, model),
+        release() {
+          if (held) log.held--;
+          held = false;
+        },
+      };
+    },
+  };
+  const executor: BatchExecutor<EncodedRow> = {
+    concurrency: 1,
+    depth: 2,
+    async execute(key, rows) {
+      const model = modelOf(key)!;
+      const inferMs = model.batchMs ?? 10;
+      log.batches.push({ key, rows: rows.length });
+      await new Promise<void>((resolve) => clock.after(inferMs, resolve));
+      if (model.fail) throw model.fail();
+      return { scores: Float32Array.from(rows, (row) => score(row, model.factor)), inferMs };
+    },
+  };
+  const limits = { batchTokens: 4096, batchRows: 64, queueTokens: 100_000, maxWaitMs: 10_000, agingMs: 2000 };
+  return {
+    ...{ clock, registry, log },
+    tokenizers: { for: async (folder) => fakeTokenizer(folder, clock, log) },
+    scheduler: createScheduler<EncodedRow>({ executor, clock, limits }),
+  };
+}
+
+export function ask(passages: readonly string[], more: Partial<RerankRequest> = {}): RerankRequest {
+  return {
+    requestId: 'r1',
+    query: 'q',
+    passages,
+    truncate: true,
+    lane: 'interactive',
+    deadlineMs: 5000,
+    ...more,
+  };
+}
+
+/** Runs the clock until the promise has ended, and gives its value or its error. */
+export async function settle<T>(house: House, promise: Promise<T>): Promise<{ value?: T; error?: WinnowError }> {
+  const ended = promise.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error: error as WinnowError }),
+  );
+  await house.clock.run();
+  return ended;
+}

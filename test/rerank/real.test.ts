@@ -1,0 +1,184 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createHostPool, type SupervisedPool } from '../../src/inference/pool.ts';
+import { createRandom } from '../../src/random.ts';
+import { createRegistry, type FolderRegistry } from '../../src/registry/folder-registry.ts';
+import { createReranker, type RerankerOptions } from '../../src/rerank/reranker.ts';
+import { createScoreCache } from '../../src/rerank/score-cache.ts';
+import { createScorer } from '../../src/rerank/scorer.ts';
+import type { Reranker, RerankRequest } from '../../src/rerank/types.ts';
+import { createScheduler } from '../../src/scheduling/scheduler.ts';
+import type { Scheduler, SchedulerObserver } from '../../src/scheduling/types.ts';
+import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../../src/tokenization/index.ts';
+
+/* The whole use case on the shipped model: real registry, tokenizer threads, scheduler and inference processes. */
+
+const ROOT = join(import.meta.dirname, '../..');
+const SHARED = process.env.WINNOW_SHARED ?? join(ROOT, '../shared');
+const REFERENCE = join(SHARED, 'models/minilm-l6-reference/reference-scores.json');
+const MODEL = 'minilm-l6-reference';
+
+let pool: SupervisedPool;
+let tokenizers: TokenizerPool;
+let registry: FolderRegistry;
+let scheduler: Scheduler<EncodedRow>;
+const batches: Parameters<NonNullable<SchedulerObserver['onBatch']>>[0][] = [];
+
+beforeAll(async () => {
+  pool = await createHostPool({ provider: 'cpu', hosts: 2, threads: 1 });
+  tokenizers = createTokenizerPool({ threads: 1, cacheBytes: 1 << 24 });
+  registry = await createRegistry({ folder: join(ROOT, 'models'), defaultModel: MODEL, pool, tokenizers });
+  scheduler = createScheduler<EncodedRow>({
+    executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
+    limits: { batchTokens: 4096, batchRows: 64, queueTokens: 4_000_000, maxWaitMs: 600_000, agingMs: 2000 },
+    observer: { onBatch: (batch) => batches.push(batch) },
+  });
+});
+afterAll(async () => {
+  await scheduler?.close();
+  await registry?.close();
+  await tokenizers?.close();
+  await pool?.close();
+});
+
+const make = (options: Partial<RerankerOptions> = {}): Reranker =>
+  createReranker({ registry, tokenizers, scheduler, ...options });
+
+function request(query: string, passages: readonly string[], more: Partial<RerankRequest> = {}): RerankRequest {
+  return {
+    requestId: 'test',
+    query,
+    passages,
+    truncate: true,
+    lane: 'interactive',
+    deadlineMs: 120_000,
+    ...more,
+  };
+}
+
+const WORDS =
+  'flea cat dog egg larva pupa cycle adult days warm house carpet spray comb water year month blood host'.split(' ');
+
+/** Passages of 3 to 14 words, all different. */
+function chatter(count: number, seed: number): string[] {
+  const random = createRandom(seed);
+  return Array.from({ length: count }, (_, i) =>
+    [`text ${i}`, ...Array.from({ length: 3 + random.below(12) }, () => WORDS[random.below(WORDS.length)]!)].join(' '),
+  );
+}
+
+const QUERY = 'how long is life cycle of flea';
+const ANSWER = 'The life cycle of a flea can last anywhere from 20 days to an entire year.';
+
+describe('reranker on the shipped model', () => {
+  it.skipIf(!existsSync(REFERENCE))(
+    'gives the reference scores of another binding to 1e-4, pair by pair (needs ../shared)',
+    async () => {
+      type Pair = { readonly query: string; readonly passage: string; readonly onnx_int8: number };
+      const { pairs } = JSON.parse(readFileSync(REFERENCE, 'utf8')) as { readonly pairs: readonly Pair[] };
+      const reranker = make();
+      const byQuery = Map.groupBy(pairs, (pair) => pair.query);
+      const answers = await Promise.all(
+        [...byQuery].map(async ([query, group]) => ({
+          group,
+          answer: await reranker.rerank(
+            request(
+              query,
+              group.map((pair) => pair.passage),
+              { model: `${MODEL}@1` },
+            ),
+          ),
+        })),
+      );
+      expect(pairs).toHaveLength(30);
+      for (const { group, answer } of answers)
+        for (const { index, score } of answer.ranking)
+          expect(Math.abs(score - group[index]!.onnx_int8)).toBeLessThan(1e-4);
+    },
+  );
+
+  it('a score is the same alone and among 999 others, whatever else is going on', async () => {
+    const reranker = make();
+    const alone = (await reranker.rerank(request(QUERY, [ANSWER]))).ranking[0]!.score;
+    const crowd = chatter(999, 1);
+    const among = reranker.rerank(request(QUERY, [...crowd.slice(0, 500), ANSWER, ...crowd.slice(500)]));
+    const traffic = [2, 3, 4, 5].map((seed) => reranker.rerank(request(`query ${seed}`, chatter(20 * seed, seed))));
+    const again = Promise.all([...Array(5)].map(() => reranker.rerank(request(QUERY, [ANSWER]))));
+    const scoreOf = (answer: Awaited<typeof among>, index: number) =>
+      answer.ranking.find((item) => item.index === index)!.score;
+    expect(Math.abs(scoreOf(await among, 500) - alone)).toBeLessThanOrEqual(1e-5);
+    for (const answer of await again) expect(Math.abs(scoreOf(answer, 0) - alone)).toBeLessThanOrEqual(1e-5);
+    expect((await among).ranking).toHaveLength(1000);
+    for (const answer of await Promise.all(traffic)) expect(answer.ranking.length).toBeGreaterThan(0);
+    expect(batches.some((batch) => batch.rows > 1)).toBe(true);
+  });
+
+  it('ranks, activates and reports', async () => {
+    const answer = await make().rerank(request(QUERY, ['The egg is boiled.', ANSWER, 'Dogs bark.'], { topN: 2 }));
+    expect(answer).toMatchObject({ model: MODEL, version: '1', truncated: [false, false, false] });
+    expect(answer.ranking).toHaveLength(2);
+    expect(answer.ranking[0]!.index).toBe(1);
+    const [first, second] = answer.ranking as [(typeof answer.ranking)[0], (typeof answer.ranking)[0]];
+    expect(first.score).toBeGreaterThan(second.score);
+    expect(first.relevanceScore).toBe(Math.fround(1 / (1 + Math.exp(-first.score))));
+    expect(answer.tokens).toBeGreaterThan(30);
+    const { tokenizeMs, queueMs, inferMs, totalMs } = answer.timings;
+    expect(Math.min(tokenizeMs, queueMs)).toBeGreaterThanOrEqual(0);
+    expect(inferMs).toBeGreaterThan(0);
+    expect(totalMs).toBeGreaterThan(queueMs);
+  });
+
+  it('cuts long passages and says so, refuses them if asked to, or scores windows', async () => {
+    const long = `${'cat '.repeat(400)}${ANSWER}`;
+    const reranker = make();
+    const cut = await reranker.rerank(request(QUERY, [ANSWER, long]));
+    expect(cut.truncated).toEqual([false, true]);
+    const end = await reranker.rerank(request(QUERY, [ANSWER, long], { side: 'left' }));
+    const windows = await reranker.rerank(request(QUERY, [ANSWER, long], { longPassages: 'max' }));
+    expect(windows.truncated).toEqual([false, false]);
+    const longScore = (answer: typeof cut) => answer.ranking.find(({ index }) => index === 1)!.score;
+    expect(longScore(end)).toBeGreaterThan(longScore(cut));
+    expect(longScore(windows)).toBeGreaterThan(longScore(cut));
+    const mean = await reranker.rerank(request(QUERY, [long], { longPassages: 'mean' }));
+    expect(mean.ranking[0]!.score).toBeLessThan(longScore(windows));
+    await expect(reranker.rerank(request(QUERY, [ANSWER, long], { truncate: false }))).rejects.toMatchObject({
+      code: 'passage_too_long',
+      params: { limit: 192, field: 'passages[1]' },
+    });
+    const capped = request(QUERY, [long], { truncate: false, maxPassageTokens: 20 });
+    expect((await reranker.rerank(capped)).truncated).toEqual([true]);
+  });
+
+  it('a cached pair keeps its score and costs nothing', async () => {
+    const scoreCache = createScoreCache({ bytes: 1 << 20 });
+    const reranker = make({ scoreCache });
+    const passages = chatter(20, 9);
+    const first = await reranker.rerank(request(QUERY, passages));
+    const mixed = await reranker.rerank(request(QUERY, [...passages, ANSWER]));
+    expect(scoreCache.stats()).toMatchObject({ hits: 20, misses: 21, entries: 21 });
+    const of = (answer: typeof first) => new Map(answer.ranking.map(({ index, score }) => [index, score]));
+    for (const [index, score] of of(first)) expect(of(mixed).get(index)).toBe(score);
+    const before = batches.length;
+    const third = await reranker.rerank(request(QUERY, passages));
+    expect(third.ranking).toEqual(first.ranking);
+    expect([third.tokens, batches.length - before]).toEqual([0, 0]);
+  });
+
+  it('the scorer streams through the same path, in order, with the same scores', async () => {
+    const inputs = [6, 7, 8, 9, 10].map((seed) => ({
+      id: seed,
+      query: `query ${seed}`,
+      passages: chatter(3 * seed, seed),
+    }));
+    const scorer = createScorer({ registry, tokenizers, scheduler });
+    const outputs = [];
+    for await (const output of scorer.score(inputs, { passagesAhead: 50 })) outputs.push(output);
+    expect(outputs.map(({ input }) => input.id)).toEqual([6, 7, 8, 9, 10]);
+    const reranker = make();
+    for (const { input, scores } of outputs) {
+      const { ranking } = await reranker.rerank(request(input.query, input.passages));
+      for (const { index, score } of ranking) expect(Math.abs(scores[index]! - score)).toBeLessThanOrEqual(1e-5);
+    }
+  });
+});
