@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import type { ExperimentStore, Exposure, Outcome, UnitRow } from '../../src/experiments/store/types.ts';
+import type {
+  AuditEntry,
+  ExperimentStore,
+  Exposure,
+  Outcome,
+  OutcomeStatus,
+  StoredDefinition,
+  UnitRow,
+} from '../../src/experiments/store/types.ts';
 
 let serial = 0;
 
@@ -29,6 +37,9 @@ const outcome = (over: Partial<Outcome>): Outcome => ({
   value: 1,
   ...over,
 });
+
+const add = async (store: ExperimentStore, one: Outcome): Promise<OutcomeStatus> =>
+  (await store.addOutcomes([one]))[0]!;
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const out: T[] = [];
@@ -63,9 +74,9 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
         const first = exposure({ experiment: 'sums', unit: 'u1', arm: 'a' });
         const second = exposure({ experiment: 'sums', unit: 'u2', arm: 'b' });
         await store.addExposures([first, second, exposure({ experiment: 'sums', unit: 'u1', arm: 'a', at: 1500 })]);
-        expect(await store.addOutcome(outcome({ requestId: first.requestId, value: 2 }))).toBe('stored');
-        expect(await store.addOutcome(outcome({ unit: 'u1', value: 5 }))).toBe('stored');
-        expect(await store.addOutcome(outcome({ unit: 'u2', metric: 'orders', value: 3.5 }))).toBe('stored');
+        expect(await add(store, outcome({ requestId: first.requestId, value: 2 }))).toBe('stored');
+        expect(await add(store, outcome({ unit: 'u1', value: 5 }))).toBe('stored');
+        expect(await add(store, outcome({ unit: 'u2', metric: 'orders', value: 3.5 }))).toBe('stored');
         const units = await unitsOf(store, 'sums');
         expect(units.u1).toMatchObject({
           arm: 'a',
@@ -84,8 +95,8 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
       withStore(async (store) => {
         const e = exposure({ experiment: 'once', unit: 'o1', arm: 'a' });
         await store.addExposures([e, e]);
-        expect(await store.addOutcome(outcome({ key: 'same', requestId: e.requestId }))).toBe('stored');
-        expect(await store.addOutcome(outcome({ key: 'same', requestId: e.requestId, value: 99 }))).toBe('duplicate');
+        expect(await add(store, outcome({ key: 'same', requestId: e.requestId }))).toBe('stored');
+        expect(await add(store, outcome({ key: 'same', requestId: e.requestId, value: 99 }))).toBe('duplicate');
         expect((await unitsOf(store, 'once')).o1).toMatchObject({ exposures: 1, sums: { clicks: 1 } });
       }),
     );
@@ -93,9 +104,8 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
     it(
       'refuses outcomes of requests and units it never saw',
       withStore(async (store) => {
-        expect(await store.addOutcome(outcome({ requestId: 'nobody' }))).toBe('unknown');
-        expect(await store.addOutcome(outcome({ unit: 'nobody' }))).toBe('unknown');
-        expect(await store.knowsUnit('nobody')).toBe(false);
+        expect(await add(store, outcome({ requestId: 'nobody' }))).toBe('unknown');
+        expect(await add(store, outcome({ unit: 'nobody' }))).toBe('unknown');
       }),
     );
 
@@ -103,9 +113,9 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
       'takes what a unit did before its first exposure as covariate, within the window',
       withStore(async (store) => {
         await store.addExposures([exposure({ experiment: 'before', unit: 'b1', arm: 'a', at: 10_000 })]);
-        await store.addOutcome(outcome({ unit: 'b1', at: 9_600, value: 4 }));
-        await store.addOutcome(outcome({ unit: 'b1', at: 9_400, value: 100 }));
-        await store.addOutcome(outcome({ unit: 'b1', at: 10_001, value: 1 }));
+        await add(store, outcome({ unit: 'b1', at: 9_600, value: 4 }));
+        await add(store, outcome({ unit: 'b1', at: 9_400, value: 100 }));
+        await add(store, outcome({ unit: 'b1', at: 10_001, value: 1 }));
         expect((await unitsOf(store, 'before')).b1).toMatchObject({ before: { clicks: 4 }, sums: { clicks: 1 } });
       }),
     );
@@ -131,8 +141,8 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
           exposure({ experiment: 'time', unit: 't1', arm: 'a', at: 100 }),
           exposure({ experiment: 'time', unit: 't2', arm: 'a', at: 300 }),
         ]);
-        await store.addOutcome(outcome({ unit: 't1', at: 150 }));
-        await store.addOutcome(outcome({ unit: 't1', at: 250 }));
+        await add(store, outcome({ unit: 't1', at: 150 }));
+        await add(store, outcome({ unit: 't1', at: 250 }));
         expect(await unitsOf(store, 'time', 200)).toEqual({ t1: expect.objectContaining({ sums: { clicks: 1 } }) });
       }),
     );
@@ -149,8 +159,8 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
           e,
           exposure({ experiment: 'mixed', unit: 'i2', arm: 'interleaved', mode: 'interleave', items }),
         ]);
-        await store.addOutcome(outcome({ requestId: e.requestId, item: 0 }));
-        await store.addOutcome(outcome({ requestId: e.requestId, item: 0 }));
+        await add(store, outcome({ requestId: e.requestId, item: 0 }));
+        await add(store, outcome({ requestId: e.requestId, item: 0 }));
         const clicked = await collect(store.clicks('mixed', 'clicks'));
         expect(clicked).toEqual([{ requestId: e.requestId, unit: 'i1', at: 1000, items, clicks: new Map([[0, 2]]) }]);
       }),
@@ -164,7 +174,10 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
             exposure({ experiment: 'traffic', unit: `p${i}`, arm: 'a', latencyMs: i + 1, failed: i < 3 }),
           ),
         );
-        expect(await store.traffic('traffic')).toEqual([{ arm: 'a', requests: 100, failed: 3, p50Ms: 50, p95Ms: 95 }]);
+        expect(await store.traffic('traffic')).toEqual([
+          { arm: 'a', requests: 100, failed: 3, fallbacks: 0, firstAt: 1000, lastAt: 1000, p50Ms: 50, p95Ms: 95 },
+        ]);
+        expect(await store.traffic('traffic', 999)).toEqual([]);
       }),
     );
 
@@ -176,7 +189,7 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
             exposure({ experiment: 'dark', unit: `s${i}`, arm: 'a', mode: 'shadow', shadow: { b: { kendall: tau } } }),
           ),
         );
-        expect(await store.shadow('dark')).toEqual({ b: { kendall: 0.75 } });
+        expect(await store.shadow('dark')).toEqual({ b: { kendall: { mean: 0.75, requests: 2 } } });
       }),
     );
 
@@ -188,6 +201,95 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
         );
         await store.addExposures(many);
         expect(Object.keys(await unitsOf(store, 'many'))).toHaveLength(5200);
+      }),
+    );
+
+    it(
+      'stores many outcomes at once and says of each what became of it',
+      withStore(async (store) => {
+        const exposures = Array.from({ length: 150 }, (_, i) =>
+          exposure({ experiment: 'bulk', unit: `bulk${i}`, arm: 'a' }),
+        );
+        await store.addExposures(exposures);
+        const first = outcome({ requestId: exposures[0]!.requestId });
+        const outcomes = [
+          ...exposures.map(({ requestId }) => outcome({ requestId })),
+          ...exposures.map(({ unit }) => outcome({ unit, metric: 'orders' })),
+          ...[first, first, outcome({ requestId: 'nobody' }), outcome({ unit: 'nobody' })],
+        ];
+        const statuses = await store.addOutcomes(outcomes);
+        expect(statuses.slice(0, 301).every((status) => status === 'stored')).toBe(true);
+        expect(statuses.slice(301)).toEqual(['duplicate', 'unknown', 'unknown']);
+        expect((await unitsOf(store, 'bulk')).bulk149).toMatchObject({ sums: { clicks: 1, orders: 1 } });
+      }),
+    );
+
+    it(
+      'gives slices of time that add up to the whole',
+      withStore(async (store) => {
+        const early = exposure({ experiment: 'slices', unit: 'sl1', arm: 'a', at: 100 });
+        await store.addExposures([
+          early,
+          exposure({ experiment: 'slices', unit: 'sl1', arm: 'a', at: 250 }),
+          exposure({ experiment: 'slices', unit: 'sl2', arm: 'b', at: 300 }),
+          exposure({ experiment: 'slices', unit: 'sl2', arm: 'b', at: 350, forced: true }),
+        ]);
+        await store.addOutcomes([
+          outcome({ requestId: early.requestId, at: 150 }),
+          outcome({ unit: 'sl1', at: 240, value: 2 }),
+          outcome({ unit: 'sl2', at: 260, value: 9 }),
+          outcome({ unit: 'sl2', at: 400, value: 4 }),
+        ]);
+        const slices = await Promise.all(
+          [
+            [0, 200],
+            [200, 400],
+          ].map(([after, until]) => collect(store.slice('slices', { after: after!, until: until! }))),
+        );
+        expect(slices[0]).toEqual([{ unit: 'sl1', exposures: 1, sums: { clicks: 1 } }]);
+        expect(slices[1]!.toSorted((a, b) => (a.unit < b.unit ? -1 : 1))).toEqual([
+          { unit: 'sl1', exposures: 1, sums: { clicks: 2 } },
+          { unit: 'sl2', exposures: 1, sums: { clicks: 4 } },
+        ]);
+      }),
+    );
+
+    const definition = (name: string, configHash: string): StoredDefinition => ({
+      ...{ name, configHash, source: 'api', at: 5, who: 'ada', definition: `{"name":"${name}"}` },
+    });
+    const change = (over: Partial<AuditEntry>): AuditEntry => ({
+      ...{ at: 5, who: 'ada', experiment: 'kept', action: 'created', configHash: 'abc', diff: '+ name' },
+      ...over,
+    });
+
+    it(
+      'keeps definitions with their audits, and removes them',
+      withStore(async (store) => {
+        await store.putDefinition(definition('kept', 'abc'), change({}));
+        await store.putDefinition(definition('kept', 'def'), change({ at: 6, action: 'changed', configHash: 'def' }));
+        expect((await store.definitions()).filter(({ name }) => name === 'kept')).toEqual([definition('kept', 'def')]);
+        await store.removeDefinition('kept', change({ at: 7, action: 'removed', configHash: 'def' }));
+        expect((await store.definitions()).filter(({ name }) => name === 'kept')).toEqual([]);
+        expect((await store.audits('kept')).map(({ action }) => action)).toEqual(['created', 'changed', 'removed']);
+      }),
+    );
+
+    it(
+      'writes a change once however many servers report it, and again when it comes again',
+      withStore(async (store) => {
+        const hashes = ['1', '1', '2', '2', '1'];
+        for (const [i, configHash] of hashes.entries())
+          await store.audit(change({ experiment: 'twice', at: i, action: 'changed', configHash }));
+        const trip = change({ experiment: 'twice', at: 9, action: 'tripped', configHash: '1', diff: 'arm b: errors' });
+        for (const at of [9, 10]) await store.audit({ ...trip, at });
+        await store.audit({ ...trip, at: 11, configHash: '2' });
+        expect((await store.audits('twice')).map(({ at, configHash }) => [at, configHash])).toEqual([
+          [0, '1'],
+          [2, '2'],
+          [4, '1'],
+          [9, '1'],
+          [11, '2'],
+        ]);
       }),
     );
 

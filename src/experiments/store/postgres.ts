@@ -32,10 +32,17 @@ export async function openPostgres(url: string): Promise<SqlConnection> {
   const pool = new pg.Pool({ connectionString: url, max: 4, connectionTimeoutMillis: 10_000 });
   // Without a listener an idle connection that breaks would end the process; the next query reports it.
   pool.on('error', () => {});
-  await createTables(pool);
+  try {
+    await createTables(pool);
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+  const read = async (statement: Statement) => (await pool.query(bound(statement))).rows as readonly SqlRow[];
   return {
     kind: 'postgres',
-    query: async (statement) => (await pool.query(bound(statement))).rows as readonly SqlRow[],
+    query: read,
+    lookup: read,
     async transaction(statements) {
       const client = await pool.connect();
       try {

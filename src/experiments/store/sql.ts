@@ -11,7 +11,10 @@ export interface Statement {
 /** The little a database must do here. */
 export interface SqlConnection {
   readonly kind: 'sqlite' | 'postgres';
+  /** A read that may take its time; it never holds up `lookup` and `transaction`. */
   query(statement: Statement): Promise<readonly SqlRow[]>;
+  /** A short read on the path of writes: it sees every transaction that has returned. */
+  lookup(statement: Statement): Promise<readonly SqlRow[]>;
   /** All or nothing, on disk when it returns; says how many rows each statement changed. */
   transaction(statements: readonly Statement[]): Promise<readonly number[]>;
   close(): Promise<void>;
@@ -40,5 +43,8 @@ export const SCHEMA: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS winnow_audits (
     at DOUBLE PRECISION NOT NULL, who TEXT NOT NULL, experiment TEXT NOT NULL, action TEXT NOT NULL, config_hash TEXT NOT NULL, diff TEXT NOT NULL)`,
   'CREATE INDEX IF NOT EXISTS winnow_audits_experiment ON winnow_audits (experiment, at)',
+  `CREATE TABLE IF NOT EXISTS winnow_definitions (
+    name TEXT PRIMARY KEY, source TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, who TEXT NOT NULL, config_hash TEXT NOT NULL,
+    definition TEXT NOT NULL)`,
   'CREATE TABLE IF NOT EXISTS winnow_secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL)',
 ];

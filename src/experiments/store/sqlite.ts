@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { SqlConnection, SqlRow, Statement } from './sql.ts';
 
-/** `node:sqlite` is synchronous, so the database lives in a worker thread and never holds up an answer. */
+/** `node:sqlite` is synchronous, so the database lives in worker threads and never holds up an answer. */
 export type SqliteCall =
   | { readonly id: number; readonly query: Statement }
   | { readonly id: number; readonly transaction: readonly Statement[] };
@@ -16,44 +16,81 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+type Question = { readonly query: Statement } | { readonly transaction: readonly Statement[] };
+
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 
-/** Opens (and makes, if missing) a SQLite file. @throws the database's error if the file is no database. */
-export async function openSqlite(path: string): Promise<SqlConnection> {
-  const file = resolve(path);
-  mkdirSync(dirname(file), { recursive: true });
-  const worker = new Worker(new URL(`./sqlite-worker${EXTENSION}`, import.meta.url), { workerData: { file } });
-  const waiting = new Map<number, Waiting>();
-  let next = 0;
-  let ended: Error | undefined;
-  const end = (error: Error): void => {
-    ended = error;
-    for (const { reject } of waiting.values()) reject(error);
-    waiting.clear();
-  };
-  worker.on('error', end);
-  worker.on('exit', () => end(new Error('the database thread has ended')));
-  worker.on('message', (reply: SqliteReply) => {
-    const call = waiting.get(reply.id);
-    waiting.delete(reply.id);
+/** A thread with a connection of its own. */
+class SqliteThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #next = 0;
+  #ended: Error | undefined;
+
+  constructor(file: string) {
+    this.#worker = new Worker(new URL(`./sqlite-worker${EXTENSION}`, import.meta.url), { workerData: { file } });
+    // Whoever wants the process to stay has something else that keeps it; what is asked keeps it until it is answered.
+    this.#worker.unref();
+    this.#worker.on('error', (error) => this.#end(error));
+    this.#worker.on('exit', () => this.#end(new Error('the database thread has ended')));
+    this.#worker.on('message', (reply: SqliteReply) => this.#settle(reply));
+  }
+
+  ask<T>(question: Question): Promise<T> {
+    return new Promise((settle, reject) => {
+      if (this.#ended) return reject(this.#ended);
+      const id = this.#next++;
+      if (this.#waiting.size === 0) this.#worker.ref();
+      this.#waiting.set(id, { resolve: settle as Waiting['resolve'], reject });
+      this.#worker.postMessage({ id, ...question });
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #settle(reply: SqliteReply): void {
+    const call = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (this.#waiting.size === 0) this.#worker.unref();
     if ('error' in reply) call?.reject(new Error(reply.error));
     else call?.resolve(reply.value);
-  });
-  const ask = <T>(call: { query: Statement } | { transaction: readonly Statement[] }): Promise<T> =>
-    new Promise((settle, reject) => {
-      if (ended) return reject(ended);
-      const id = next++;
-      waiting.set(id, { resolve: settle as Waiting['resolve'], reject });
-      worker.postMessage({ id, ...call });
-    });
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
+  }
+}
+
+/** A database in memory lives as long as its connection. */
+const MEMORY = ':memory:';
+
+/**
+ * Opens (and makes, if missing) a SQLite file; `:memory:` keeps it in memory. Long reads have a thread of their own beside that of the
+ * writes.
+ * @throws the database's error if the file is no database.
+ */
+export async function openSqlite(path: string): Promise<SqlConnection> {
+  const file = path === MEMORY ? path : resolve(path);
+  if (file !== MEMORY) mkdirSync(dirname(file), { recursive: true });
+  const writer = new SqliteThread(file);
+  let reader: SqliteThread | undefined;
+  const readers = () => {
+    reader ??= file === MEMORY ? writer : new SqliteThread(file);
+    return reader;
+  };
   // The first call waits for the thread and its schema, so that a file that is no database fails here.
-  await ask({ query: { sql: 'SELECT 1 AS one', values: [] } });
+  await writer.ask({ query: { sql: 'SELECT 1 AS one', values: [] } });
   return {
     kind: 'sqlite',
-    query: (statement) => ask({ query: statement }),
-    transaction: (statements) => ask({ transaction: statements }),
+    query: (statement) => readers().ask({ query: statement }),
+    lookup: (statement) => writer.ask({ query: statement }),
+    transaction: (statements) => writer.ask({ transaction: statements }),
     async close() {
-      await worker.terminate();
+      await Promise.all([writer.close(), reader?.close()]);
     },
   };
 }

@@ -1,0 +1,204 @@
+import type { SqlConnection, SqlRow, Statement } from './sql.ts';
+import type { ArmTraffic, ClickedExposure, ExposedItem, ShadowFigure, UnitRow, UnitSlice } from './types.ts';
+
+/* What the analysis reads. Everything is read in pages, so that memory does not grow with the number of units. */
+
+const PAGE = 5000;
+export const FOREVER = Number.MAX_SAFE_INTEGER;
+
+/** unit → metric → sum, from rows (unit, metric, total). */
+function addSums(into: Map<string, Record<string, number>>, rows: readonly SqlRow[]): void {
+  for (const row of rows) {
+    const sums = into.get(String(row.unit)) ?? {};
+    sums[String(row.metric)] = (sums[String(row.metric)] ?? 0) + Number(row.total);
+    into.set(String(row.unit), sums);
+  }
+}
+
+interface Page {
+  readonly experiment: string;
+  readonly after: string;
+  readonly last: string;
+  readonly until: number;
+  readonly beforeMs: number;
+}
+
+const FIRST = `SELECT unit, MIN(at) AS first_at, COUNT(*) AS n, MIN(arm) AS arm, MAX(arm) AS other FROM winnow_exposures
+  WHERE experiment = ? AND forced = 0 AND at <= ? AND unit > ?`;
+
+/** Outcomes that name a request of the experiment, and outcomes of the unit alone from its first exposure on. */
+function sumStatements(p: Page): readonly Statement[] {
+  return [
+    {
+      sql: `SELECT e.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_exposures e JOIN winnow_outcomes o ON o.request_id = e.request_id
+        WHERE e.experiment = ? AND e.forced = 0 AND e.at <= ? AND e.unit > ? AND e.unit <= ? AND o.at <= ? GROUP BY e.unit, o.metric`,
+      values: [p.experiment, p.until, p.after, p.last, p.until],
+    },
+    {
+      sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${FIRST} AND unit <= ? GROUP BY unit) f
+        JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.request_id IS NULL AND o.at >= f.first_at AND o.at <= ? GROUP BY f.unit, o.metric`,
+      values: [p.experiment, p.until, p.after, p.last, p.until],
+    },
+  ];
+}
+
+function beforeStatement(p: Page): Statement {
+  return {
+    sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${FIRST} AND unit <= ? GROUP BY unit) f
+      JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.at < f.first_at AND o.at >= f.first_at - ? GROUP BY f.unit, o.metric`,
+    values: [p.experiment, p.until, p.after, p.last, p.beforeMs],
+  };
+}
+
+export async function* readUnits(
+  db: SqlConnection,
+  experiment: string,
+  until: number,
+  beforeMs: number,
+): AsyncGenerator<UnitRow> {
+  for (let after = ''; ; ) {
+    const units = await db.query({
+      sql: `${FIRST} GROUP BY unit ORDER BY unit LIMIT ${PAGE}`,
+      values: [experiment, until, after],
+    });
+    if (units.length === 0) return;
+    const page: Page = { experiment, after, last: String(units.at(-1)!.unit), until, beforeMs };
+    const sums = new Map<string, Record<string, number>>();
+    const before = new Map<string, Record<string, number>>();
+    for (const statement of sumStatements(page)) addSums(sums, await db.query(statement));
+    addSums(before, await db.query(beforeStatement(page)));
+    for (const row of units) {
+      const unit = String(row.unit);
+      yield {
+        unit,
+        arm: String(row.arm),
+        firstAt: Number(row.first_at),
+        exposures: Number(row.n),
+        sums: sums.get(unit) ?? {},
+        before: before.get(unit) ?? {},
+        crossed: row.arm !== row.other,
+      };
+    }
+    after = page.last;
+  }
+}
+
+export async function* readClicks(
+  db: SqlConnection,
+  experiment: string,
+  metric: string,
+  until: number,
+): AsyncGenerator<ClickedExposure> {
+  for (let after = ''; ; ) {
+    const rows = await db.query({
+      sql: `SELECT e.request_id AS request_id, e.unit AS unit, e.at AS at, e.items AS items FROM winnow_exposures e WHERE e.experiment = ? AND e.forced = 0
+        AND e.mode = 'interleave' AND e.fallback IS NULL AND e.at <= ? AND e.request_id > ?
+        AND EXISTS (SELECT 1 FROM winnow_outcomes o WHERE o.request_id = e.request_id AND o.metric = ? AND o.item IS NOT NULL)
+        ORDER BY e.request_id LIMIT ${PAGE}`,
+      values: [experiment, until, after, metric],
+    });
+    if (rows.length === 0) return;
+    const last = String(rows.at(-1)!.request_id);
+    const outcomes = await db.query({
+      sql: `SELECT o.request_id AS request_id, o.item AS item, SUM(o.value) AS total FROM winnow_outcomes o JOIN winnow_exposures e ON e.request_id = o.request_id
+        WHERE e.experiment = ? AND o.metric = ? AND o.item IS NOT NULL AND o.at <= ? AND e.request_id > ? AND e.request_id <= ? GROUP BY o.request_id, o.item`,
+      values: [experiment, metric, until, after, last],
+    });
+    const clicks = Map.groupBy(outcomes, (row) => String(row.request_id));
+    for (const row of rows)
+      yield {
+        requestId: String(row.request_id),
+        unit: String(row.unit),
+        at: Number(row.at),
+        items: JSON.parse(String(row.items)) as readonly ExposedItem[],
+        clicks: new Map((clicks.get(String(row.request_id)) ?? []).map((o) => [Number(o.item), Number(o.total)])),
+      };
+    after = last;
+  }
+}
+
+export async function readTraffic(
+  db: SqlConnection,
+  experiment: string,
+  until: number,
+): Promise<readonly ArmTraffic[]> {
+  // Nearest-rank percentiles by a window function, which both databases know.
+  const rows = await db.query({
+    sql: `SELECT arm, COUNT(*) AS requests, SUM(failed) AS failed, SUM(CASE WHEN fallback IS NULL THEN 0 ELSE 1 END) AS fallbacks,
+        MIN(at) AS first_at, MAX(at) AS last_at,
+        MIN(CASE WHEN place >= 0.5 * n THEN latency_ms END) AS p50, MIN(CASE WHEN place >= 0.95 * n THEN latency_ms END) AS p95
+      FROM (SELECT arm, failed, fallback, at, latency_ms, ROW_NUMBER() OVER (PARTITION BY arm ORDER BY latency_ms) AS place,
+          COUNT(*) OVER (PARTITION BY arm) AS n
+        FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at <= ?) ranked GROUP BY arm ORDER BY arm`,
+    values: [experiment, until],
+  });
+  return rows.map((r) => ({
+    arm: String(r.arm),
+    requests: Number(r.requests),
+    failed: Number(r.failed),
+    fallbacks: Number(r.fallbacks),
+    firstAt: Number(r.first_at),
+    lastAt: Number(r.last_at),
+    p50Ms: Number(r.p50),
+    p95Ms: Number(r.p95),
+  }));
+}
+
+export async function readShadow(
+  db: SqlConnection,
+  experiment: string,
+): Promise<Record<string, Record<string, ShadowFigure>>> {
+  const rows = await db.query({
+    sql: 'SELECT arm, figure, AVG(value) AS mean, COUNT(*) AS n FROM winnow_shadow WHERE experiment = ? GROUP BY arm, figure ORDER BY arm, figure',
+    values: [experiment],
+  });
+  const byArm: Record<string, Record<string, ShadowFigure>> = {};
+  for (const row of rows) {
+    const figures = byArm[String(row.arm)] ?? {};
+    figures[String(row.figure)] = { mean: Number(row.mean), requests: Number(row.n) };
+    byArm[String(row.arm)] = figures;
+  }
+  return byArm;
+}
+
+/** Exposures and outcomes of a stretch of time, by unit. */
+function sliceStatements(experiment: string, after: number, until: number): readonly Statement[] {
+  return [
+    {
+      sql: `SELECT unit, NULL AS metric, COUNT(*) AS total FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at > ? AND at <= ?
+        GROUP BY unit`,
+      values: [experiment, after, until],
+    },
+    {
+      sql: `SELECT e.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_outcomes o JOIN winnow_exposures e ON e.request_id = o.request_id
+        WHERE e.experiment = ? AND e.forced = 0 AND o.at > ? AND o.at <= ? GROUP BY e.unit, o.metric`,
+      values: [experiment, after, until],
+    },
+    {
+      sql: `SELECT o.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_outcomes o
+        JOIN (SELECT unit, MIN(at) AS first_at FROM winnow_exposures WHERE experiment = ? AND forced = 0 GROUP BY unit) f ON f.unit = o.unit
+        WHERE o.request_id IS NULL AND o.at > ? AND o.at <= ? AND o.at >= f.first_at GROUP BY o.unit, o.metric`,
+      values: [experiment, after, until],
+    },
+  ];
+}
+
+export async function* readSlice(
+  db: SqlConnection,
+  experiment: string,
+  after: number,
+  until: number,
+): AsyncGenerator<UnitSlice> {
+  const exposures = new Map<string, number>();
+  const sums = new Map<string, Record<string, number>>();
+  for (const statement of sliceStatements(experiment, after, until)) {
+    const rows = await db.query(statement);
+    for (const row of rows) if (row.metric === null) exposures.set(String(row.unit), Number(row.total));
+    addSums(
+      sums,
+      rows.filter((row) => row.metric !== null),
+    );
+  }
+  for (const unit of new Set([...exposures.keys(), ...sums.keys()]))
+    yield { unit, exposures: exposures.get(unit) ?? 0, sums: sums.get(unit) ?? {} };
+}
