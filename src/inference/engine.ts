@@ -54,7 +54,8 @@ export class Engine {
   readonly #padder = new Padder();
 
   constructor(settings: SessionSettings) {
-    this.#settings = settings;
+    // Batches differ in shape, and a memory plan for every shape seen would grow for ever.
+    this.#settings = { memoryPattern: false, ...settings };
   }
 
   /** @throws WinnowError `invalid_graph` naming the input or output that does not fit; the runtime's error for a broken file. */

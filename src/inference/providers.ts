@@ -19,14 +19,14 @@ export interface SessionSettings {
 }
 
 const CURES: Readonly<Record<Provider, string>> = {
-  cuda: 'install an NVIDIA driver and the CUDA runtime files (`npx onnxruntime-node-install cuda`, or the image of target `cuda`), or set inference.provider to auto',
+  cuda: 'run the image of target `cuda`, or install an NVIDIA driver with CUDA 12 and run `ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/install.js`; or set inference.provider to auto',
   webgpu:
     'install a Vulkan loader and driver (libvulkan1 and the GPU vendor’s driver), or set inference.provider to auto',
   cpu: 'reinstall onnxruntime-node for this platform',
 };
 
 /** One `Identity` node, `y = x` of shape [1]: opset 13, IR version 8. Creating it makes a provider open its device. */
-const PROBE = Buffer.from(
+export const PROBE = Buffer.from(
   'CAg6OwoQCgF4EgF5IghJZGVudGl0eRIFcHJvYmVaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgIQDQ==',
   'base64',
 );
@@ -79,7 +79,7 @@ export async function createSession(
 
 function unavailable(provider: Provider, reason: string): WinnowError {
   const available = `${listSupportedBackends()
-    .filter((b) => b.bundled)
+    .filter(({ bundled, name }) => bundled && name !== provider)
     .map((b) => b.name)
     .join(', ')} (${reason.split('\n')[0]})`;
   return new WinnowError('provider_unavailable', { provider, available, cure: CURES[provider] });
