@@ -2,7 +2,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 
@@ -73,14 +72,24 @@ export interface NumberedLine {
   readonly text: string;
 }
 
-/** The lines of a text file one by one in constant memory; `.gz` files are unpacked on the way. Empty lines are kept. */
+/**
+ * The lines of a text file one by one in constant memory; `.gz` files are unpacked on the way. Empty lines are kept. Only line feeds (with
+ * or without a carriage return) end a line: node:readline also splits at U+2028, which JSON may hold.
+ */
 export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
   const raw = createReadStream(path);
   const input = path.endsWith('.gz') ? raw.pipe(createGunzip()) : raw;
   raw.on('error', (error) => input.destroy(error));
+  const decoder = new TextDecoder();
   let line = 0;
-  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY }))
-    yield { line: ++line, text };
+  let rest = '';
+  for await (const chunk of input as AsyncIterable<Uint8Array>) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = parts.pop()!;
+    for (const part of parts) yield { line: ++line, text: part.endsWith('\r') ? part.slice(0, -1) : part };
+  }
+  rest += decoder.decode();
+  if (rest !== '') yield { line: ++line, text: rest.replace(/\r$/, '') };
 }
 
 export async function readJson(path: string): Promise<unknown> {

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import type { Dataset } from '../../evaluation/formats/dataset.ts';
 import { loadDataset } from '../../evaluation/formats/load.ts';
+import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readRun } from '../../evaluation/formats/run.ts';
 import type { Run } from '../../evaluation/measures/evaluation.ts';
 import { sha256File } from '../../files.ts';
@@ -55,10 +56,15 @@ async function readLists(
   dataset: Dataset,
   teacher: Run | undefined,
   source: DataSource,
+  heldOut: { has(qid: string): boolean },
 ): Promise<{ lists: CandidateList[]; skipped: Record<string, number> }> {
   const lists: CandidateList[] = [];
   const skipped: Record<string, number> = {};
   for (const [qid, query] of dataset.queries) {
+    if (heldOut.has(qid)) {
+      skipped['held out'] = (skipped['held out'] ?? 0) + 1;
+      continue;
+    }
     const docs = dataset.candidates?.get(qid);
     if (!docs || docs.docids.length === 0) {
       skipped['no candidates'] = (skipped['no candidates'] ?? 0) + 1;
@@ -71,7 +77,7 @@ async function readLists(
       query,
       passages: await dataset.passages.texts(docs.docids),
       relevance,
-      ...(scores && { teacher: scores }),
+      ...(scores && { teacher: scores.map((s) => s * source.teacherScale) }),
     });
   }
   return { lists, skipped };
@@ -87,7 +93,8 @@ export async function datasetSource(source: DataSource, sampler: Sampler, folder
     ...(source.collection !== undefined && { corpus: at(source.collection) }),
     ...(source.split !== undefined && { split: source.split }),
   });
-  const { lists, skipped } = await readLists(dataset, await readTeacher(source, folder), source);
+  const heldOut = source.excludeJudged === undefined ? new Map() : await readQrels(at(source.excludeJudged));
+  const { lists, skipped } = await readLists(dataset, await readTeacher(source, folder), source, heldOut);
   if (lists.length === 0)
     throw new WinnowError('invalid_input', {
       where: source.path,

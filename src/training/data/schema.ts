@@ -23,6 +23,8 @@ export const dataSourceSchema = z.strictObject({
     .min(0)
     .default(0)
     .describe('Queries without judgements: so many of the teacher’s best passages count as relevant.'),
+  excludeJudged: z.string().optional().describe('Judgements of held-out queries: their queries are not trained on.'),
+  teacherScale: z.number().positive().default(1).describe('Teacher scores are multiplied by this.'),
   minRelevance: z.number().default(1).describe('Grade from which a passage is relevant.'),
   weight: z.number().positive().default(1).describe('Share among several sources.'),
   licence: z.string().optional(),

@@ -1,6 +1,9 @@
 import { createRandom, deriveSeed } from '../../random.ts';
 import type { Recipe } from '../recipe.ts';
 import { datasetSource } from './dataset-source.ts';
+import { isRowFormat } from './row-formats.ts';
+import { rowSource } from './row-source.ts';
+import type { DataSource, Sampler } from './schema.ts';
 import type { CandidateList, ListSource } from './types.ts';
 
 /** Takes lists from several sources by their weights until the first one is through. */
@@ -32,11 +35,18 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
   };
 }
 
+function openOne(source: DataSource, sampler: Sampler, folder: string): Promise<ListSource> {
+  const { format } = source;
+  return isRowFormat(format)
+    ? rowSource({ ...source, format }, sampler, folder)
+    : datasetSource(source, sampler, folder);
+}
+
 /** Opens what a recipe's `data` names. */
 export async function openSources(data: Recipe['data'], folder: string): Promise<ListSource> {
   const opened = await Promise.all(
     data.train.map(async (source) => ({
-      source: await datasetSource(source, data.sampler, folder),
+      source: await openOne(source, data.sampler, folder),
       weight: source.weight,
     })),
   );

@@ -1,0 +1,144 @@
+import { describe, WinnowError } from '../../errors.ts';
+import type { CandidateList } from './types.ts';
+
+/** A list whose query and passages are still ids, or texts already. */
+export interface RawList {
+  readonly qid: string;
+  /** Text of the query, or its id where `ids` is set. */
+  readonly query: string;
+  readonly passages: readonly string[];
+  readonly relevance: readonly number[];
+  readonly teacher?: readonly number[];
+}
+
+/** Why a row gives no list. Rows that do not even parse are errors, not skips. */
+export type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no negative' | 'no positive';
+
+/** Reads one line. @param where file and line, for errors. */
+export type RowReader = (text: string, where: string) => RawList | RowSkip;
+
+const bad = (where: string, expected: string, got: unknown): WinnowError =>
+  new WinnowError('invalid_input', { where, expected, got: describe(got) });
+
+function fields(text: string, count: number, where: string): string[] {
+  const found = text.split('\t');
+  if (found.length !== count)
+    throw bad(where, `${count} fields with tabs between`, `${found.length} in ${text.slice(0, 40)}`);
+  return found;
+}
+
+/** `query <tab> positive <tab> negative`: ids (MS MARCO qidpidtriples) or texts (triples.train.small). */
+const triple: RowReader = (text, where) => {
+  const [query, positive, negative] = fields(text, 3, where) as [string, string, string];
+  if (positive === negative) return 'positive equals negative';
+  return { qid: query, query, passages: [positive, negative], relevance: [1, 0] };
+};
+
+/** `positive score <tab> negative score <tab> query <tab> positive <tab> negative`: ids or texts (Hofstätter et al. 2020). */
+const teacherRow: RowReader = (text, where) => {
+  const [high, low, query, positive, negative] = fields(text, 5, where) as [string, string, string, string, string];
+  const teacher = [Number(high), Number(low)];
+  if (high === '' || low === '' || !teacher.every(Number.isFinite))
+    throw bad(where, 'two scores first', `${high}, ${low}`);
+  if (positive === negative) return 'positive equals negative';
+  return { qid: query, query, passages: [positive, negative], relevance: [1, 0], teacher };
+};
+
+type Json = Readonly<Record<string, unknown>>;
+
+function texts(value: unknown, where: string, field: string): string[] {
+  const list = typeof value === 'string' ? [value] : value;
+  if (Array.isArray(list) && list.every((x): x is string => typeof x === 'string')) return list;
+  throw bad(where, `"${field}" to be text or a list of texts`, value);
+}
+
+function numbers(value: unknown, count: number, where: string, field: string): number[] {
+  const list = typeof value === 'number' ? [value] : value;
+  if (Array.isArray(list) && list.length === count && list.every((x): x is number => Number.isFinite(x))) return list;
+  throw bad(where, `"${field}" to be ${count} number(s)`, value);
+}
+
+/** FlagEmbedding: `{query, pos: [], neg: [], pos_scores?, neg_scores?}`. */
+function flagEmbedding(row: Json, query: string, where: string): RawList | RowSkip {
+  const positives = texts(row.pos, where, 'pos');
+  const negatives = texts(row.neg ?? [], where, 'neg');
+  if (positives.length === 0) return 'no positive';
+  if (negatives.length === 0) return 'no negative';
+  const scored = row.pos_scores != null && row.neg_scores != null;
+  const teacher = scored
+    ? [
+        ...numbers(row.pos_scores, positives.length, where, 'pos_scores'),
+        ...numbers(row.neg_scores, negatives.length, where, 'neg_scores'),
+      ]
+    : undefined;
+  return {
+    qid: query,
+    query,
+    passages: [...positives, ...negatives],
+    relevance: [...positives.map(() => 1), ...negatives.map(() => 0)],
+    ...(teacher && { teacher }),
+  };
+}
+
+/** sentence-transformers: `{query|anchor, positive, negative|negative_1…, score?}`, an n-tuple with optional teacher scores. */
+function tuple(row: Json, query: string, where: string): RawList | RowSkip {
+  const positive = texts(row.positive, where, 'positive')[0]!;
+  const negatives = Object.keys(row)
+    .filter((k) => /^negative(_\d+)?$/.test(k))
+    .flatMap((k) => texts(row[k], where, k));
+  if (negatives.length === 0) return 'no negative';
+  if (negatives.includes(positive)) return 'positive equals negative';
+  const given = row.scores ?? row.score ?? row.labels ?? row.label;
+  const teacher = given === undefined ? undefined : numbers(given, 1 + negatives.length, where, 'scores');
+  return {
+    qid: query,
+    query,
+    passages: [positive, ...negatives],
+    relevance: [1, ...negatives.map(() => 0)],
+    ...(teacher && { teacher }),
+  };
+}
+
+/** A list with a grade each: `{query, docs|documents|passages: [], labels|scores: []}`. Grades above 0 are relevant; they also teach. */
+function labelled(row: Json, query: string, passages: readonly string[], where: string): RawList {
+  const grades = numbers(row.labels ?? row.scores ?? row.label, passages.length, where, 'labels');
+  return { qid: query, query, passages, relevance: grades.map((x) => Math.max(0, x)), teacher: grades };
+}
+
+const jsonRow: RowReader = (text, where) => {
+  let row: Json;
+  try {
+    row = JSON.parse(text) as Json;
+  } catch (error) {
+    throw bad(where, 'a JSON object', (error as Error).message);
+  }
+  if (typeof row !== 'object' || row === null || Array.isArray(row)) throw bad(where, 'a JSON object', row);
+  const query = texts(row.query ?? row.anchor ?? row.question, where, 'query')[0]!;
+  if ('pos' in row) return flagEmbedding(row, query, where);
+  if ('positive' in row) return tuple(row, query, where);
+  const list = row.docs ?? row.documents ?? row.passages;
+  if (list !== undefined) return labelled(row, query, texts(list, where, 'docs'), where);
+  throw bad(where, '"pos", "positive" or "docs"', `fields ${Object.keys(row).join(', ')}`);
+};
+
+export const ROW_READERS = { triples: triple, teacher_tsv: teacherRow, jsonl: jsonRow } as const satisfies Record<
+  string,
+  RowReader
+>;
+export type RowFormat = keyof typeof ROW_READERS;
+
+export const isRowFormat = (format: string): format is RowFormat => format in ROW_READERS;
+
+/** Ids that stand for texts are looked up; what is unknown makes the row a skip. */
+export interface Lookup {
+  query(id: string): string | undefined;
+  /** All texts, or nothing where one is unknown. */
+  passages(ids: readonly string[]): Promise<readonly string[] | undefined>;
+}
+
+export async function resolve(raw: RawList, lookup: Lookup): Promise<CandidateList | RowSkip> {
+  const query = lookup.query(raw.query);
+  if (query === undefined) return 'unknown query';
+  const passages = await lookup.passages(raw.passages);
+  return passages === undefined ? 'unknown passage' : { ...raw, query, passages };
+}
