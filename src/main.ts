@@ -1,18 +1,16 @@
 import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { type Config, loadConfig, printConfig, settingsHelp } from './config.ts';
 import { WinnowError } from './errors.ts';
-import { createApp } from './http/app.ts';
-import { createServer } from './http/server.ts';
-import { trackRequests } from './main/drain.ts';
+import { Closers, once } from './main/closers.ts';
 import { type Engine, openEngine } from './main/engine.ts';
-import { httpDeps, listen } from './main/http.ts';
 import { checkStart } from './main/preflight.ts';
 import { handleFaults, handleSignals } from './main/process.ts';
 import { ReadinessLatch } from './main/readiness.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { observeRequests, watchProcess } from './telemetry/observe.ts';
-import { createTracing } from './telemetry/tracing.ts';
+import { createTracing, type Tracing } from './telemetry/tracing.ts';
 
 /*
  * The composition root of `winnow serve`: parse, build, listen, handle signals. Which class stands behind which port is chosen here and in
@@ -30,16 +28,26 @@ export interface RunningServer {
 }
 
 /** Scores a pair through all that a request goes through, and loads what has to be in memory besides. */
-async function warmUp(config: Config, { registry, reranker }: Engine): Promise<void> {
+async function warmUp(config: Config, { registry, reranker, warmed }: Engine): Promise<void> {
   const probe = { requestId: 'warm-up', query: 'ready', passages: ['yes'], truncate: true } as const;
   await reranker.rerank({ ...probe, lane: 'interactive', deadlineMs: config.server.requestTimeoutMs });
   for (const name of config.registry.preload) (await registry.acquire(name)).release();
+  await warmed();
+  // Now all code is compiled: the next start finds it, however this process ends. Does nothing where no cache is on.
+  flushCompileCache();
 }
 
 function openReadiness(config: Config, engine: Engine, logger: Logger): ReadinessLatch {
   return new ReadinessLatch({
     check: () => warmUp(config, engine),
     onChange: (state) => logger[state.ready || state.reason === 'shutting down' ? 'info' : 'error'](state, 'readiness'),
+  });
+}
+
+function openTracing({ telemetry }: Config, logger: Logger): Promise<Tracing> {
+  return createTracing({
+    ...{ endpoint: telemetry.otlpEndpoint, ratio: telemetry.traceRatio, serviceVersion: VERSION },
+    onExportError: (error) => logger.warn({ err: error }, 'traces were not taken'),
   });
 }
 
@@ -52,41 +60,38 @@ export async function startServer(
   logger: Logger = createLogger(config.telemetry.logLevel),
 ): Promise<RunningServer> {
   await checkStart(config);
+  const closers = new Closers();
   const metrics = createMetrics();
-  const { otlpEndpoint: endpoint, traceRatio: ratio } = config.telemetry;
-  const onExportError = (error: Error) => logger.warn({ err: error }, 'traces were not taken');
-  const tracing = await createTracing({ endpoint, ratio, serviceVersion: VERSION, onExportError });
-  const engine = await openEngine(config, { metrics, logger });
-  const readiness = openReadiness(config, engine, logger);
-  const about = { version: VERSION, provider: engine.pool.provider };
-  watchProcess(metrics, about, () => readiness.ready);
-  const telemetry = { logger, tracing, ...observeRequests(metrics), metrics: () => metrics.render() };
-  const server = createServer(
-    createApp(httpDeps(config, engine, { version: VERSION, readiness, telemetry })),
-    config.server,
-  );
-  const drain = trackRequests(server);
-  const url = await listen(server, config.server);
-  logger.info({ url, ...about, hosts: engine.pool.size, models: config.registry.folder }, 'listening');
-  const close = async (): Promise<number> => {
-    readiness.drain();
-    logger.info({ inFlight: drain.inFlight() }, 'draining');
-    const lost = await drain.run(config.server.drainMs);
-    await engine.close();
-    await tracing.close();
-    metrics.close();
-    logger.info({ lost }, 'closed');
-    return lost;
-  };
-  let closed: Promise<number> | undefined;
-  return {
-    url,
-    warm: readiness.check().then(({ ready }) => ready),
-    close() {
-      closed ??= close();
-      return closed;
-    },
-  };
+  closers.add(() => metrics.close());
+  try {
+    const tracing = await openTracing(config, logger);
+    closers.add(() => tracing.close());
+    // The HTTP layer is loaded while the inference hosts start.
+    const [engine, { openHttp }] = await Promise.all([
+      openEngine(config, { metrics, logger }),
+      import('./main/http.ts'),
+    ]);
+    closers.add(() => engine.close());
+    const readiness = openReadiness(config, engine, logger);
+    const about = { version: VERSION, provider: engine.pool.provider };
+    watchProcess(metrics, about, () => readiness.ready);
+    const telemetry = { logger, tracing, ...observeRequests(metrics), metrics: () => metrics.render() };
+    const { url, drain } = await openHttp(config, engine, { version: VERSION, readiness, telemetry });
+    logger.info({ url, ...about, hosts: engine.pool.size, models: config.registry.folder }, 'listening');
+    const close = async (): Promise<number> => {
+      readiness.drain();
+      logger.info({ inFlight: drain.inFlight() }, 'draining');
+      const lost = await drain.run(config.server.drainMs);
+      await closers.close();
+      logger.info({ lost }, 'closed');
+      return lost;
+    };
+    const warm = readiness.check().then(({ ready }) => ready);
+    return { url, warm, close: once(close) };
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
 }
 
 /**

@@ -7,7 +7,7 @@ export interface ServerOptions {
   /** Flags of `winnow serve` besides `--port 0`. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Command to run instead of `node src/main.ts`, and where. */
+  /** Command to run instead of `winnow serve`, and where. */
   readonly command?: readonly [string, ...string[]];
   readonly cwd?: string;
   /** Return as soon as it listens. */
@@ -65,7 +65,7 @@ function followLog(child: ChildProcess) {
 
 /** Starts a real server on a free port and waits until it has done its first real inference. @throws Error with what it wrote, if it ends before. */
 export async function startServerProcess(options: ServerOptions = {}): Promise<ServerProcess> {
-  const [program, ...rest] = options.command ?? [process.execPath, join(ROOT, 'src/main.ts')];
+  const [program, ...rest] = options.command ?? [process.execPath, join(ROOT, 'bin/winnow.mjs'), 'serve'];
   const begin = performance.now();
   const child = spawn(program, [...rest, '--port', '0', ...(options.flags ?? [])], {
     cwd: options.cwd ?? ROOT,

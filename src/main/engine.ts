@@ -12,7 +12,9 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from '../telemetry/observe.ts';
 import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../tokenization/index.ts';
+import { Closers, once } from './closers.ts';
 import { chooseLayout } from './layout.ts';
+import { prefetchTokenizer } from './prefetch.ts';
 
 /** Everything behind HTTP, wired. */
 export interface Engine {
@@ -22,6 +24,8 @@ export interface Engine {
   readonly registry: FolderRegistry;
   readonly scheduler: Scheduler<EncodedRow>;
   readonly reranker: Reranker;
+  /** Lets go of what was opened ahead for a quick start; call it when the first request has been answered. */
+  warmed(): Promise<void>;
   /** Finishes what it has, then ends processes and threads. */
   close(): Promise<void>;
 }
@@ -57,22 +61,21 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
   const { metrics, logger } = deps;
   const tokenizerThreads = deriveThreads(config.tokenization.threads);
   const tokenizers = createTokenizerPool({ threads: tokenizerThreads, cacheBytes: config.tokenization.cacheBytes });
-  const closers: (() => Promise<void>)[] = [() => tokenizers.close()];
-  const close = async () => {
-    for (const one of closers.splice(0).reverse()) await one();
-  };
+  const warmed = once(prefetchTokenizer(config, tokenizers));
+  const closers = new Closers();
+  closers.add(() => tokenizers.close());
   try {
     const pool = await openPool(config, deps);
-    closers.push(() => pool.close());
+    closers.add(() => pool.close());
     const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
     const registry = await createRegistry({
       ...{ folder, defaultModel, memoryBytes, pinned, variant, watch, pool, tokenizers },
       limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
       observer: observeRegistry(metrics, logger),
     });
-    closers.push(() => registry.close());
+    closers.add(() => registry.close());
     const scheduler = openScheduler(config, pool, deps);
-    closers.push(() => scheduler.close());
+    closers.add(() => scheduler.close());
     const scoreCache = config.scoreCache.bytes > 0 ? createScoreCache(config.scoreCache) : undefined;
     const reranker = createReranker({
       ...{ registry, tokenizers, scheduler, settings: config.tokenization },
@@ -84,9 +87,9 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
     if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
     watchPool(metrics, () => pool.facts());
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
-    return { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, close };
+    return { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, warmed, close: () => closers.close() };
   } catch (error) {
-    await close();
+    await closers.close();
     throw error;
   }
 }

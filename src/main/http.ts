@@ -1,19 +1,23 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../config.ts';
+import { createApp } from '../http/app.ts';
 import { loadKeys } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
+import { createServer } from '../http/server.ts';
+import { type Drain, trackRequests } from './drain.ts';
 import type { Engine } from './engine.ts';
 
+interface About {
+  readonly version: string;
+  readonly readiness: Readiness;
+  readonly telemetry: HttpTelemetry;
+}
+
 /** The settings and parts of the HTTP layer. */
-export function httpDeps(
-  config: Config,
-  engine: Engine,
-  about: { readonly version: string; readonly readiness: Readiness; readonly telemetry: HttpTelemetry },
-): HttpDeps {
+function httpDeps(config: Config, engine: Engine, { version, readiness, telemetry }: About): HttpDeps {
   const { server, auth, scheduling } = config;
   const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies } = server;
-  const { version, readiness, telemetry } = about;
   const startedAt = Date.now();
   return {
     reranker: engine.reranker,
@@ -39,7 +43,7 @@ export function httpDeps(
 }
 
 /** Listens, and tells the address under which this machine reaches it. */
-export function listen(server: Server, { host, port }: Config['server']): Promise<string> {
+function listen(server: Server, { host, port }: Config['server']): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -49,4 +53,15 @@ export function listen(server: Server, { host, port }: Config['server']): Promis
       resolve(`http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${bound}`);
     });
   });
+}
+
+/** Puts HTTP in front of an engine and listens. */
+export async function openHttp(
+  config: Config,
+  engine: Engine,
+  about: About,
+): Promise<{ readonly url: string; readonly drain: Drain }> {
+  const server = createServer(createApp(httpDeps(config, engine, about)), config.server);
+  const drain = trackRequests(server);
+  return { url: await listen(server, config.server), drain };
 }
