@@ -26,10 +26,9 @@ export function widenTensor(t: Tensor): Tensor {
 }
 
 /**
- * Ops for which the engine has no double kernel. They stand outside what gradients flow through (rotary tables, buckets), or give numbers
- * that float32 holds exactly (OneHot).
+ * Ops for which the engine has no double kernel, and whose results float32 holds exactly.
  */
-const NARROW: ReadonlySet<string> = new Set(['Cos', 'Sin', 'Ceil', 'OneHot']);
+const NARROW: ReadonlySet<string> = new Set(['Ceil', 'OneHot']);
 
 /**
  * @param shapes of the float32 model: ranks, for products that name no axes
@@ -68,6 +67,9 @@ function widenNode(g: GraphBuilder, node: Node, shapes: Shapes): void {
   const forms: Readonly<Record<string, () => void>> = {
     Erf: () => bridge(erf(g, x)),
     Gelu: () => bridge(attrString(node, 'approximate', 'none') === 'tanh' ? tanhGelu(g, x) : exactGelu(g, x)),
+    Cos: () => bridge(g.op('Sin', [g.add(x, g.scalar(Math.PI / 2, 'float64'))])),
+    Softplus: () => bridge(softplus(g, x)),
+    LayerNormalization: () => layerNorm(g, node, shapes),
     [`${MICROSOFT}:FusedMatMul`]: () => bridge(product(g, node, [x, b], shapes)),
   };
   const form = forms[opKey(node)];
@@ -103,6 +105,37 @@ function product(g: GraphBuilder, node: Node, [a, b]: readonly [string, string],
     rankA: rank(a),
     rankB: rank(b),
   });
+}
+
+/** max(x, 0) + ln(1 + e^−|x|) */
+const softplus = (g: GraphBuilder, x: string): string => {
+  const tail = g.log(g.add(g.exp(g.neg(g.op('Abs', [x]))), g.scalar(1, 'float64')));
+  return g.add(g.relu(x), tail);
+};
+
+/** Spelt out: the engine gives mean and inverse deviation in single precision. */
+function layerNorm(g: GraphBuilder, node: Node, shapes: Shapes): void {
+  const [x, gamma, beta = ''] = node.inputs as [string, string, string?];
+  const rank = shapes.get(x)!.dims.length;
+  const first = (attrNumber(node, 'axis', -1) + rank) % rank;
+  const axes = Array.from({ length: rank - first }, (_, i) => first + i);
+  const mean = g.reduceMean(x, axes);
+  const centred = g.sub(x, mean);
+  const variance = g.reduceMean(g.mul(centred, centred), axes);
+  const epsilon = g.scalar(Math.fround(attrNumber(node, 'epsilon', 1e-5)), 'float64');
+  const inverse = g.op('Reciprocal', [g.sqrt(g.add(variance, epsilon))]);
+  const scaled = g.mul(g.mul(centred, inverse), gamma);
+  const values = [beta === '' ? scaled : g.add(scaled, beta), mean, inverse];
+  for (const [i, output] of node.outputs.entries())
+    if (output !== '')
+      g.append({
+        op: 'Identity',
+        domain: '',
+        name: g.unique(node.name),
+        inputs: [values[i]!],
+        outputs: [output],
+        attrs: {},
+      });
 }
 
 const exactGelu = (g: GraphBuilder, x: string): string => {

@@ -1,0 +1,110 @@
+import { GraphBuilder, MICROSOFT } from '../builder.ts';
+import { freezeGraph, type Graph, type Model, type Node } from '../graph.ts';
+import { prune } from '../order.ts';
+import { float32, float32View, tensorOf, tensor } from '../tensor.ts';
+import { type EmbeddingTable, findTables, type LinearGroup, rowMaxima } from './linears.ts';
+
+/*
+ * Static int8 whose scores do not depend on batch mates: scales come from calibration, never from the batch at hand. Channels are smoothed
+ * first (SmoothQuant, Xiao et al., ICML 2023): x·W = (x/s)·(s·W), so that what is hard to quantise in x moves into W.
+ */
+
+/** What calibration found out for one group of layers. */
+export interface GroupQuantization {
+  readonly group: LinearGroup;
+  /** s: one divisor a channel of x. */
+  readonly smoothing: Float32Array;
+  /** Step of the quantised activation, x/s = step · (q − 128). */
+  readonly step: number;
+  /** One correction a column of each layer's output, by weight name: what quantisation takes away on average. */
+  readonly corrections: ReadonlyMap<string, Float32Array>;
+}
+
+const ZERO_POINT = 128;
+/** −127 … 127: symmetric, so that no weight has a magnitude the other sign lacks. */
+const WEIGHT_LEVELS = 127;
+
+export interface QuantizedMatrix {
+  /** [in, out] */
+  readonly values: Int8Array<ArrayBuffer>;
+  /** One a column. */
+  readonly scales: Float32Array<ArrayBuffer>;
+}
+
+/** s·W to int8, one scale a column. */
+export function quantizeMatrix(matrix: Float32Array, rows: number, columns: number, smoothing: Float32Array): QuantizedMatrix {
+  const scales = new Float32Array(columns);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) scales[j] = Math.max(scales[j]!, Math.abs(matrix[i * columns + j]! * smoothing[i]!));
+  for (let j = 0; j < columns; j++) scales[j] = scales[j]! === 0 ? 1 : scales[j]! / WEIGHT_LEVELS;
+  const values = new Int8Array(rows * columns);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) values[i * columns + j] = Math.round((matrix[i * columns + j]! * smoothing[i]!) / scales[j]!);
+  return { values, scales };
+}
+
+/** Nodes that stand for a group: Mul by 1/s, QuantizeLinear, then a product of integers a layer. */
+function appendGroup(g: GraphBuilder, { group, smoothing, step, corrections }: GroupQuantization): void {
+  const inverse = g.constant(float32([smoothing.length], smoothing.map((s) => 1 / s)), 'smoothing');
+  const scale = g.constant(tensor('float32', [], [step]), 'step');
+  const zero = g.constant(tensor('uint8', [], [ZERO_POINT]), 'zero_point');
+  const quantized = g.op('QuantizeLinear', [g.mul(group.input, inverse), scale, zero]);
+  for (const { node, weight, matrix, bias } of group.layers) {
+    const [rows, columns] = matrix.dims as [number, number];
+    const { values, scales } = quantizeMatrix(float32View(matrix), rows, columns, smoothing);
+    const integers = g.initializer(g.unique(`${weight}_int8`).concat('.q'), tensorOf('int8', [rows, columns], values));
+    const columnScales = g.constant(float32([columns], scales), 'scales');
+    const correction = corrections.get(weight) ?? new Float32Array(columns);
+    const offset = g.constant(float32([columns], correction), 'correction');
+    const product = g.op('MatMulIntegerToFloat', [quantized, integers, scale, columnScales, zero, '', offset], {}, { domain: MICROSOFT });
+    const sum = bias === undefined ? product : g.add(product, bias);
+    g.append({ op: 'Identity', domain: '', name: `${node.name}_int8`, inputs: [sum], outputs: [node.outputs[0]!], attrs: {} });
+  }
+}
+
+function appendTable(g: GraphBuilder, { name, value, gathers }: EmbeddingTable): void {
+  const [rows, columns] = value.dims as [number, number];
+  const source = float32View(value);
+  const scales = rowMaxima(value).map((m) => (m === 0 ? 1 : m / WEIGHT_LEVELS));
+  const integers = new Int8Array(rows * columns);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) integers[i * columns + j] = Math.round(source[i * columns + j]! / scales[i]!);
+  const table = g.initializer(g.unique(`${name}_int8`).concat('.q'), tensorOf('int8', [rows, columns], integers));
+  const rowScales = g.constant(float32([rows, 1], scales), 'row_scales');
+  for (const node of gathers) {
+    const found = g.cast(g.gather(table, node.inputs[1]!), 'float32');
+    g.append({ op: 'Mul', domain: '', name: `${node.name}_int8`, inputs: [found, g.gather(rowScales, node.inputs[1]!)], outputs: [node.outputs[0]!], attrs: {} });
+  }
+}
+
+/** Rows from which a table is worth quantising: word embeddings, not positions or types. */
+const TABLE_ROWS = 4096;
+
+/**
+ * The model with the given groups in int8 and, unless `tables` is false, its big embedding tables too. Values keep their names.
+ * @param model canonical float32 model (`prepare`)
+ */
+export function quantizeModel(model: Model, groups: readonly GroupQuantization[], options: { readonly tables?: boolean } = {}): Model {
+  const tables = options.tables === false ? [] : findTables(model.graph, TABLE_ROWS);
+  const byFirst = new Map<Node, () => void>();
+  const replaced = new Set<Node>();
+  const g = GraphBuilder.from(freezeGraph({ ...model.graph, nodes: [] }));
+  for (const node of model.graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  for (const quantization of groups) {
+    byFirst.set(quantization.group.layers[0]!.node, () => appendGroup(g, quantization));
+    for (const { node } of quantization.group.layers) replaced.add(node);
+  }
+  for (const table of tables) {
+    byFirst.set(table.gathers[0]!, () => appendTable(g, table));
+    for (const node of table.gathers) replaced.add(node);
+  }
+  for (const node of model.graph.nodes) {
+    byFirst.get(node)?.();
+    if (!replaced.has(node)) g.append(node);
+  }
+  return { ...model, opsets: { ...model.opsets, [MICROSOFT]: 1 }, graph: prune(withoutUnread(g.build())) };
+}
+
+/** Initializers nobody reads any more: the float weights. */
+function withoutUnread(graph: Graph): Graph {
+  const read = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs.map((o) => o.name)]);
+  const captured = graph.nodes.some((n) => Object.values(n.attrs).some((a) => a.kind === 'graph'));
+  return captured ? graph : freezeGraph({ ...graph, initializers: new Map([...graph.initializers].filter(([name]) => read.has(name))) });
+}
