@@ -24,7 +24,7 @@ export interface Refusal {
  * Share of the engine's predicted speed that admission counts on. Less than promises do (plan.ts): the difference is the room in which
  * shorter jobs may pass those that were let in before.
  */
-const ADMITTED_SHARE = 0.75;
+const ADMITTED_SHARE = 0.7;
 
 /** Predicted milliseconds until a job that came now would start. */
 export function predictedWait<Owner>(

@@ -12,7 +12,9 @@ const SENIOR_TURN = 4;
 
 /** The jobs that wait in one lane, of all models, in the order in which they will be served (see plan.ts). */
 export class LaneQueue<Owner> {
-  readonly #plan: QueuedJob<Owner>[] = [];
+  /** May hold jobs of which nothing waits any more until it is next looked at. */
+  #plan: QueuedJob<Owner>[] = [];
+  #stale = false;
   readonly #seniority = new Heap<QueuedJob<Owner>>(
     (a, b) => a.entered < b.entered || (a.entered === b.entered && a.sequence < b.sequence),
   );
@@ -26,25 +28,25 @@ export class LaneQueue<Owner> {
   work = 0;
 
   get jobs(): number {
-    return this.#plan.length;
+    return this.#seniority.size;
   }
 
   /** In the order of service. */
   get plan(): readonly QueuedJob<Owner>[] {
-    return this.#plan;
+    return this.#fresh();
   }
 
   /** Where a job of this priority, work and deadline would go. */
   place(job: Pick<QueuedJob<Owner>, 'priority' | 'work' | 'deadline'>, outlook: Outlook): Place {
     const { priority, work, deadline } = job;
-    return placeIn(this.#plan, this.work, { priority, work, deadline, finish: this.#clock.preview(work) }, outlook);
+    return placeIn(this.#fresh(), this.work, { priority, work, deadline, finish: this.#clock.preview(work) }, outlook);
   }
 
   add(job: QueuedJob<Owner>, outlook: Outlook): void {
     const { index } = this.place(job, outlook);
     job.ticket = this.#clock.arrive(job.work);
     job.finish = job.ticket.finish;
-    this.#plan.splice(index, 0, job);
+    this.#fresh().splice(index, 0, job);
     this.#seniority.push(job);
     this.#count(job.waitingRows, job.waitingTokens, job.work);
   }
@@ -52,7 +54,8 @@ export class LaneQueue<Owner> {
   /** Takes a job out with all rows that wait. */
   remove(job: QueuedJob<Owner>): void {
     if (job.ticket) this.#clock.leave(job.ticket);
-    this.#forget(job);
+    this.#plan.splice(this.#plan.indexOf(job), 1);
+    this.#seniority.remove(job);
     this.#count(-job.waitingRows, -job.waitingTokens, -job.work);
   }
 
@@ -67,7 +70,9 @@ export class LaneQueue<Owner> {
     this.#count(-1, -row.length, -work);
     if (!this.#senior) this.#clock.serve(work);
     else if (job.waitingRows === 0 && job.ticket) this.#clock.leave(job.ticket);
-    if (job.waitingRows === 0) this.#forget(job);
+    if (job.waitingRows > 0) return;
+    this.#stale = true;
+    this.#seniority.remove(job);
   }
 
   /** The job that leads the next batch. Call once a batch: every fourth goes by age. */
@@ -87,23 +92,26 @@ export class LaneQueue<Owner> {
 
   youngest(): QueuedJob<Owner> | undefined {
     let youngest: QueuedJob<Owner> | undefined;
-    for (const job of this.#plan) if (!youngest || job.sequence > youngest.sequence) youngest = job;
+    for (const job of this.#fresh()) if (!youngest || job.sequence > youngest.sequence) youngest = job;
     return youngest;
   }
 
   /** The head of the plan; those that cannot be in time any more make way for those that can. */
   #first(outlook: Outlook): QueuedJob<Owner> | undefined {
-    for (let job = this.#plan[0]; job && !job.lost && isLost(job, outlook); job = this.#plan[0]) {
+    const plan = this.#fresh();
+    for (let job = plan[0]; job && !job.lost && isLost(job, outlook); job = plan[0]) {
       job.lost = true;
-      this.#plan.shift();
-      this.#plan.push(job);
+      plan.shift();
+      plan.push(job);
     }
-    return this.#plan[0];
+    return plan[0];
   }
 
-  #forget(job: QueuedJob<Owner>): void {
-    this.#plan.splice(this.#plan.indexOf(job), 1);
-    this.#seniority.remove(job);
+  /** The plan without jobs that are wholly served: dropped once a batch rather than one by one. */
+  #fresh(): QueuedJob<Owner>[] {
+    if (this.#stale) this.#plan = this.#plan.filter((job) => job.waitingRows > 0);
+    this.#stale = false;
+    return this.#plan;
   }
 
   #count(rows: number, tokens: number, work: number): void {

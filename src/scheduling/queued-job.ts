@@ -115,15 +115,3 @@ export function longestWaiting<Owner>(job: QueuedJob<Owner>): QueuedRow<Owner> {
   while (!job.rows[job.cursor]!.waiting) job.cursor++;
   return job.rows[job.cursor]!;
 }
-
-/** Place of the first row that is at most `length` long. */
-export function firstWithin<Owner>({ rows, cursor }: QueuedJob<Owner>, length: number): number {
-  let low = cursor;
-  let high = rows.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (rows[middle]!.length > length) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}

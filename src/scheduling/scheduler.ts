@@ -117,7 +117,12 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   close(): Promise<void> {
-    this.#closed ??= Promise.withResolvers<void>();
+    if (!this.#closed) {
+      this.#closed = Promise.withResolvers<void>();
+      const shadow = this.#waiting.lane('shadow');
+      for (let job = shadow.youngest(); job; job = shadow.youngest())
+        this.#withdraw(job.owner, 'cancelled', new WinnowError('shutting_down'));
+    }
     this.#finishClosing();
     return this.#closed.promise;
   }

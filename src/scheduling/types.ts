@@ -62,6 +62,6 @@ export interface Scheduler<Row extends SchedulableRow> {
   /** Predicted milliseconds until a job of `tokens` tokens would start. */
   predictedWaitMs(key: string, lane: Lane, tokens: number): number;
   queued(): { readonly tokens: number; readonly rows: number; readonly jobs: number };
-  /** Refuses new jobs, finishes the ones it has. */
+  /** Refuses new jobs, drops shadow work, finishes the other jobs it has. */
   close(): Promise<void>;
 }

@@ -389,6 +389,18 @@ describe('scheduler: closing', () => {
     await b.scheduler.close();
   });
 
+  it('does not stay open for shadow work', async () => {
+    const b = bench();
+    const job = b.submit({ rows: rows(20, 100) });
+    const shadow = b.outcome(b.submit({ rows: rows(500, 100), lane: 'shadow' }));
+    const closed = b.scheduler.close();
+    await b.clock.run();
+    await closed;
+    expect((await shadow).error?.code).toBe('shutting_down');
+    expect((await job).scores).toHaveLength(20);
+    expect(b.clock.now()).toBeCloseTo(4 * 51, 6);
+  });
+
   it('closes at once where nothing is left', async () => {
     await bench().scheduler.close();
   });

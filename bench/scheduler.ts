@@ -1,0 +1,175 @@
+/*
+ * What forming batches costs and what it saves. 10,000 real query-passage pairs (TREC-DL 2019, BM25 candidates, as the shipped model
+ * tokenises them; a log-normal of the same spread where ../shared is not there) wait in the queue as requests of one size or another.
+ * Prints the time the former takes for a batch, and the padding it leaves, beside two others on the same rows: first in first out up to
+ * the token budget (what text-embeddings-inference does), and all rows sorted by length (the least padding there can be, at the price of
+ * making everybody wait for everybody).
+ *
+ *   npm run bench:scheduler -- [--rows 10000] [--rounds 5]
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createRandom } from '../src/random.ts';
+import { type Batch, type Budget, formBatch } from '../src/scheduling/batch-former.ts';
+import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
+import { WaitingJobs } from '../src/scheduling/queue.ts';
+import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
+import { createLocalTokenizer } from '../src/tokenization/local.ts';
+
+const root = join(import.meta.dirname, '..');
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string', default: join(root, 'models/minilm-l6-reference/1') },
+    data: { type: 'string', default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json') },
+    rows: { type: 'string', default: '10000' },
+    rounds: { type: 'string', default: '5' },
+  },
+});
+
+interface Engine {
+  readonly name: string;
+  readonly cost: Cost;
+  readonly budget: Budget;
+}
+
+const ENGINES: readonly Engine[] = [
+  {
+    name: 'CPU (90 µs a token)',
+    cost: { fixed: 1.5, perToken: 0.09, perSquare: 2e-4 },
+    budget: { tokens: 4096, rows: 64 },
+  },
+  {
+    name: 'accelerator (0.6 µs a token)',
+    cost: { fixed: 2, perToken: 6e-4, perSquare: 1e-6 },
+    budget: { tokens: 16_384, rows: 256 },
+  },
+];
+
+/** Lengths of real pairs, request by request; repeated until there are enough. */
+async function realLengths(count: number): Promise<readonly number[]> {
+  const tokenizer = await createLocalTokenizer(options.model);
+  const topics = JSON.parse(readFileSync(options.data, 'utf8')) as { query: string; hits: { content: string }[] }[];
+  const pairs = { maxLength: 512, maxQueryTokens: 64, truncation: 'longest_first', side: 'right' } as const;
+  const lengths: number[] = [];
+  for (const { query, hits } of topics) {
+    const passages = hits.map(({ content }) => content);
+    const { rows } = await tokenizer.encode(query, passages, { ...pairs, longPassages: 'truncate', windowOverlap: 0 });
+    for (const { ids } of rows) lengths.push(ids.length);
+  }
+  await tokenizer.close();
+  return Array.from({ length: count }, (_, i) => lengths[i % lengths.length]!);
+}
+
+function drawnLengths(count: number): readonly number[] {
+  const random = createRandom(1);
+  const draw = () => Math.round(Math.min(268, Math.max(20, Math.exp(Math.log(84) + 0.5 * random.normal()))));
+  return Array.from({ length: count }, draw);
+}
+
+interface Shape {
+  readonly rows: number;
+  readonly length: number;
+  readonly tokens: number;
+}
+
+/** Cuts rows into batches in the order given: up to the budget, as far as the next row fits. */
+function inOrder(lengths: readonly number[], budget: Budget): Shape[] {
+  const shapes: Shape[] = [];
+  let [rows, length, tokens] = [0, 0, 0];
+  for (const next of lengths) {
+    const longest = Math.max(length, next);
+    if (rows > 0 && (longest * (rows + 1) > budget.tokens || rows === budget.rows)) {
+      shapes.push({ rows, length, tokens });
+      [rows, length, tokens] = [0, 0, 0];
+    }
+    rows++;
+    length = Math.max(length, next);
+    tokens += next;
+  }
+  shapes.push({ rows, length, tokens });
+  return shapes;
+}
+
+function queueOf(lengths: readonly number[], size: number, { cost }: Engine): WaitingJobs<number> {
+  const waiting = new WaitingJobs<number>(2000);
+  const load = { now: 0, speed: 1, idle: true, inFlight: 0 };
+  for (let at = 0, sequence = 0; at < lengths.length; at += size, sequence++) {
+    const facts = { owner: sequence, sequence, key: 'm', lane: 'interactive', priority: 0, arrived: 0 } as const;
+    const rest = { deadline: 60_000_000, lengths: lengths.slice(at, at + size), rate: workRate(cost, 512) };
+    waiting.add(createQueuedJob({ ...facts, ...rest }), load);
+  }
+  return waiting;
+}
+
+const quantile = (sorted: readonly number[], q: number) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
+
+interface Formed {
+  readonly batches: readonly Batch<number>[];
+  /** Microseconds a batch, ascending. */
+  readonly micros: readonly number[];
+  readonly queueMs: number;
+}
+
+function drain(lengths: readonly number[], size: number, engine: Engine): Formed {
+  const before = performance.now();
+  const waiting = queueOf(lengths, size, engine);
+  const queueMs = performance.now() - before;
+  const batches: Batch<number>[] = [];
+  const micros: number[] = [];
+  const load = { now: 0, speed: 1, idle: true, inFlight: 0 };
+  for (;;) {
+    const start = performance.now();
+    const batch = formBatch(waiting, engine.budget, () => engine.cost, load);
+    micros.push((performance.now() - start) * 1000);
+    if (!batch) break;
+    batches.push(batch);
+  }
+  return { batches, micros: micros.sort((a, b) => a - b), queueMs };
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+const total = (shapes: readonly Shape[], of: (shape: Shape) => number) =>
+  shapes.reduce((sum, shape) => sum + of(shape), 0);
+const padding = (shapes: readonly Shape[]) =>
+  1 - total(shapes, ({ tokens }) => tokens) / total(shapes, ({ rows, length }) => rows * length);
+const engineMs = (shapes: readonly Shape[], cost: Cost) =>
+  total(shapes, ({ rows, length }) => batchMs(cost, rows, length));
+
+function report(lengths: readonly number[], size: number, engine: Engine): readonly string[] {
+  const rounds = Array.from({ length: Number(options.rounds) }, () => drain(lengths, size, engine));
+  const { batches, micros, queueMs } = rounds.at(-1)!;
+  const shapes = batches.map(({ rows, length, tokens }) => ({ rows: rows.length, length, tokens }));
+  const fifo = inOrder(lengths, engine.budget);
+  const sorted = inOrder(
+    lengths.toSorted((a, b) => b - a),
+    engine.budget,
+  );
+  const ms = engineMs(shapes, engine.cost);
+  const forming = micros.reduce((sum, one) => sum + one, 0) / 1000 + queueMs;
+  return [
+    String(size),
+    quantile(micros, 0.5).toFixed(0),
+    quantile(micros, 0.99).toFixed(0),
+    `${(forming / lengths.length).toFixed(4)} ms`,
+    percent(forming / ms),
+    (total(shapes, ({ tokens }) => tokens) / shapes.length).toFixed(0),
+    percent(padding(shapes)),
+    percent(padding(fifo)),
+    percent(padding(sorted)),
+    `${(engineMs(fifo, engine.cost) / ms).toFixed(2)}x`,
+  ];
+}
+
+const count = Number(options.rows);
+const real = existsSync(options.data);
+const lengths = real ? await realLengths(count) : drawnLengths(count);
+const mean = lengths.reduce((sum, length) => sum + length, 0) / count;
+console.log(`${count} rows, ${real ? 'real' : 'drawn'} lengths, mean ${mean.toFixed(0)} tokens`);
+const HEAD = ['passages', 'µs p50', 'µs p99', 'a row', 'of engine', 'tokens', 'padding', 'FIFO', 'sorted', 'vs FIFO'];
+for (const engine of ENGINES) {
+  console.log(`\n${engine.name}`);
+  const lines = [HEAD, ...[1, 10, 100, 1000, count].map((size) => report(lengths, size, engine))];
+  for (const line of lines) console.log(line.map((cell) => cell.padStart(10)).join(''));
+}
