@@ -15,6 +15,9 @@ export interface DropoutSite {
   readonly readers: readonly Node[];
 }
 
+/** Same numbers in another shape or under another name. */
+const RENAMES: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Identity']);
+
 /** What the search asks of a graph in canonical form. */
 class Encoder {
   readonly graph: Graph;
@@ -53,13 +56,13 @@ class Encoder {
     return (node?.op === 'Transpose' || node?.op === 'Cast') && this.isWeight(node.inputs[0]);
   }
 
-  /** The product of the linear layer that made the value (its bias and a Reshape seen through). */
+  /** The product of the linear layer that made the value (its bias, other shapes and names seen through). */
   linear(value: string | undefined): Node | undefined {
     const node = value === undefined ? undefined : this.made.get(value);
     if (!node) return undefined;
     if (node.op === 'MatMul' || node.op === 'FusedMatMul') return this.isWeight(node.inputs[1]) ? node : undefined;
     if (node.op === 'Gemm') return this.isWeight(node.inputs[1]) ? node : undefined;
-    if (node.op === 'Reshape') return this.linear(node.inputs[0]);
+    if (RENAMES.has(node.op)) return this.linear(node.inputs[0]);
     if (node.op !== 'Add') return undefined;
     const bias = node.inputs.findIndex((i) => this.isWeight(i) && this.dims(i).length === 1);
     return bias < 0 ? undefined : this.linear(node.inputs[1 - bias]);

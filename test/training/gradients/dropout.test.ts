@@ -1,0 +1,265 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
+import { probeFeeds, probeShapes } from '../../../src/onnx/probe.ts';
+import { openRunner } from '../../../src/onnx/session.ts';
+import { float32, numbers } from '../../../src/onnx/tensor.ts';
+import {
+  DROPOUT_INPUT,
+  differentiate,
+  fillDropoutMask,
+  insertDropout,
+  type MaskPart,
+  NO_DROPOUT,
+  overrideRates,
+  prepare,
+  ratesOf,
+} from '../../../src/training/gradients/index.ts';
+
+const part = (rate: number, count: number, name = 'p'): MaskPart => ({ name, rate, count: () => count });
+
+describe('fillDropoutMask', () => {
+  it('follows from seed and step alone', () => {
+    const parts = [part(0.1, 5000), part(0.5, 3000)];
+    const mask = (seed: number, step: number) => Buffer.from(fillDropoutMask(parts, 1, 1, seed, step).bytes);
+    expect(mask(3, 17).equals(mask(3, 17))).toBe(true);
+    expect(mask(3, 17).equals(mask(3, 18))).toBe(false);
+    expect(mask(3, 17).equals(mask(4, 17))).toBe(false);
+    // The places of one step differ from each other.
+    const same = fillDropoutMask([part(0.5, 4000), part(0.5, 4000)], 1, 1, 1, 1).bytes;
+    expect(Buffer.from(same.subarray(0, 4000)).equals(Buffer.from(same.subarray(4000)))).toBe(false);
+  });
+
+  it('drops at the rate asked for, independently of neighbours', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e6 }), fc.constantFrom(0.05, 0.1, 0.3, 0.5, 0.9), (seed, rate) => {
+        const n = 200_000;
+        const { bytes } = fillDropoutMask([part(rate, n)], 1, 1, seed, 1);
+        let dropped = 0;
+        let pairs = 0;
+        for (let i = 0; i < n; i++) {
+          dropped += 1 - bytes[i]!;
+          if (i > 0) pairs += (1 - bytes[i]!) * (1 - bytes[i - 1]!);
+        }
+        // Five standard deviations of a binomial count.
+        expect(Math.abs(dropped - n * rate)).toBeLessThan(5 * Math.sqrt(n * rate * (1 - rate)));
+        expect(Math.abs(pairs - n * rate ** 2)).toBeLessThan(10 * Math.sqrt(n) * rate);
+      }),
+      { numRuns: 20, seed: 1 },
+    );
+  });
+
+  it('drops nothing at 0 and everything at 1', () => {
+    expect(fillDropoutMask([part(0, 100)], 1, 1, 1, 1).bytes.every((b) => b === 1)).toBe(true);
+    expect(fillDropoutMask([part(1, 100)], 1, 1, 1, 1).bytes.every((b) => b === 0)).toBe(true);
+  });
+});
+
+describe('ratesOf', () => {
+  it('reads what the families mean', () => {
+    const bert = {
+      model_type: 'bert',
+      hidden_dropout_prob: 0.1,
+      attention_probs_dropout_prob: 0.2,
+      classifier_dropout: null,
+    };
+    expect(ratesOf(bert)).toEqual({
+      ...NO_DROPOUT,
+      embeddings: 0.1,
+      attention: 0.2,
+      attentionOutput: 0.1,
+      mlp: 0.1,
+      classifier: 0.1,
+    });
+    expect(ratesOf({ ...bert, model_type: 'roberta', classifier_dropout: 0.3 })).toMatchObject({
+      dense: 0.3,
+      classifier: 0.3,
+    });
+    expect(ratesOf({ ...bert, model_type: 'deberta-v2', pooler_dropout: 0 })).toMatchObject({
+      position: 0.1,
+      dense: 0,
+      classifier: 0.1,
+    });
+    expect(ratesOf({ ...bert, model_type: 'deberta-v2', pooler_dropout: 0.4, cls_dropout: 0.5 })).toMatchObject({
+      dense: 0.4,
+      classifier: 0.5,
+    });
+    expect(
+      ratesOf({
+        model_type: 'modernbert',
+        attention_dropout: 0.2,
+        mlp_dropout: 0.3,
+        embedding_dropout: 0.4,
+        classifier_dropout: 0.5,
+      }),
+    ).toEqual({
+      ...NO_DROPOUT,
+      embeddings: 0.4,
+      attention: 0.2,
+      attentionOutput: 0.2,
+      mlp: 0.3,
+      classifier: 0.5,
+    });
+  });
+
+  it('lets a recipe replace them', () => {
+    const rates = overrideRates(NO_DROPOUT, { hidden: 0.1, attention: 0.2 });
+    expect(rates).toEqual({
+      embeddings: 0.1,
+      attention: 0.2,
+      attentionOutput: 0.1,
+      mlp: 0.1,
+      position: 0.1,
+      dense: 0,
+      classifier: 0,
+    });
+  });
+});
+
+/** One layer of a BERT with its head, small enough to read. */
+function encoder() {
+  const g = new GraphBuilder();
+  const size = 8;
+  let seed = 0;
+  const weight = (...dims: number[]) =>
+    g.initializer(
+      `w${++seed}`,
+      float32(
+        dims,
+        Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => 0.4 * Math.sin(7 * i + seed)),
+      ),
+    );
+  const linear = (x: string, out = size) => g.add(g.matmul(x, weight(size, out)), weight(out));
+  const norm = (x: string) => g.op('LayerNormalization', [x, weight(size), weight(size)], { axis: -1, epsilon: 1e-6 });
+  const heads = (x: string, perm: number[]) => g.transpose(g.reshape(linear(x), [0, 0, 2, 4]), perm);
+  g.input('input_ids', 'int64', ['batch', 'sequence']);
+  const x = norm(g.gather(weight(20, size), 'input_ids'));
+  const p = g.softmax(g.matmul(heads(x, [0, 2, 1, 3]), heads(x, [0, 2, 3, 1])));
+  const mixed = g.reshape(g.transpose(g.matmul(p, heads(x, [0, 2, 1, 3])), [0, 2, 1, 3]), [0, 0, size]);
+  const middle = norm(g.add(linear(mixed), x));
+  const last = norm(g.add(linear(g.op('Gelu', [linear(middle)])), middle));
+  const pooled = g.op('Tanh', [linear(g.gather(last, g.scalar(0, 'int64'), 1))]);
+  g.output(linear(pooled, 1), 'float32', ['batch', 1], 'logits');
+  return modelOf(g.build());
+}
+
+const RATES = overrideRates(NO_DROPOUT, { hidden: 0.2, attention: 0.3, classifier: 0.25 });
+
+describe('insertDropout', () => {
+  it('finds the places of a layer', async () => {
+    const { model, weights } = await prepare(encoder());
+    const { parts } = await insertDropout(model, weights, RATES);
+    expect(parts.map((p) => [p.name, p.rate, p.count(4, 6)])).toEqual([
+      ['embeddings', 0.2, 4 * 6 * 8],
+      ['layer.0.attention', 0.3, 4 * 2 * 6 * 6],
+      ['layer.0.attention.output', 0.2, 4 * 6 * 8],
+      ['layer.0.mlp', 0.2, 4 * 6 * 8],
+      ['dense', 0.25, 4 * 8],
+      ['classifier', 0.25, 4 * 8],
+    ]);
+  });
+
+  it('leaves the model alone where nothing is dropped', async () => {
+    const { model, weights } = await prepare(encoder());
+    const result = await insertDropout(model, weights, NO_DROPOUT);
+    expect(result.model).toBe(model);
+    expect(result.parts).toEqual([]);
+  });
+
+  it('drops what the mask says and scales the rest: each place alone, against the arithmetic', async () => {
+    const { model, weights } = await prepare(encoder());
+    const { model: dropping, parts } = await insertDropout(model, weights, { ...NO_DROPOUT, classifier: 0.25 });
+    const feeds = probeFeeds(model.graph.inputs);
+    const gemm = model.graph.nodes.findLast((n) => n.op === 'MatMul')!;
+    const g = GraphBuilder.from(model.graph);
+    g.output(gemm.inputs[0]!);
+    const plain = await openRunner({ ...model, graph: g.build() });
+    const state = numbers((await plain.run(feeds))[gemm.inputs[0]!]!);
+    const [weight, bias] = [
+      numbers(model.graph.initializers.get(gemm.inputs[1]!)!),
+      numbers(model.graph.initializers.get(weights.at(-1)!.tensor)!),
+    ];
+    const mask = fillDropoutMask(parts, 3, 7, 5, 1);
+    const runner = await openRunner(dropping, { level: 'all' });
+    const logits = numbers((await runner.run({ ...feeds, [DROPOUT_INPUT]: mask })).logits!);
+    for (const row of [0, 1, 2]) {
+      const dot = weight.reduce(
+        (sum, w, h) => sum + (w * state[row * 8 + h]! * mask.bytes[row * 8 + h]!) / 0.75,
+        bias[0]!,
+      );
+      expect(Math.abs(logits[row]! - dot)).toBeLessThan(1e-5);
+    }
+    await runner.close();
+    await plain.close();
+  });
+
+  it('keeps the expected value at the last place, whatever is dropped there', async () => {
+    const { model, weights } = await prepare(encoder());
+    const { model: dropping, parts } = await insertDropout(model, weights, { ...NO_DROPOUT, classifier: 0.25 });
+    const feeds = probeFeeds(model.graph.inputs);
+    const plain = await openRunner(model);
+    const expected = numbers((await plain.run(feeds)).logits!);
+    const runner = await openRunner(dropping);
+    const runs = 2000;
+    const sums = expected.map(() => 0);
+    const squares = expected.map(() => 0);
+    for (let step = 0; step < runs; step++) {
+      const logits = numbers(
+        (await runner.run({ ...feeds, [DROPOUT_INPUT]: fillDropoutMask(parts, 3, 7, 1, step) })).logits!,
+      );
+      for (const [i, x] of logits.entries()) {
+        sums[i]! += x;
+        squares[i]! += x * x;
+      }
+    }
+    for (const [i, x] of expected.entries()) {
+      const mean = sums[i]! / runs;
+      const deviation = Math.sqrt(squares[i]! / runs - mean ** 2);
+      expect(deviation).toBeGreaterThan(0.01);
+      expect(Math.abs(mean - x)).toBeLessThan((5 * deviation) / Math.sqrt(runs));
+    }
+    await runner.close();
+    await plain.close();
+  });
+
+  it('is differentiated: no gradient where a value was dropped, scaled elsewhere', async () => {
+    const { model, weights } = await prepare(encoder());
+    const { model: dropping, parts } = await insertDropout(model, weights, RATES);
+    const feeds = { ...probeFeeds(model.graph.inputs), [DROPOUT_INPUT]: fillDropoutMask(parts, 3, 7, 2, 1) };
+    const g = GraphBuilder.from(dropping.graph, { outputs: false });
+    const loss = g.output(g.reduceSum('logits', undefined, false), 'float32', []);
+    const wrt = weights.map((w) => w.tensor);
+    const shapes = await probeShapes({ ...dropping, graph: g.build() }, feeds);
+    const { graph, gradients } = differentiate(g.build(), { of: loss, wrt, shapes });
+    const out = GraphBuilder.from(graph, { outputs: false });
+    for (const value of gradients.values()) out.output(value);
+    const runner = await openRunner({ ...dropping, graph: out.build() }, { level: 'all' });
+    const results = await runner.run(feeds);
+    await runner.close();
+    const differing = await openRunner({ ...dropping, graph: g.build() });
+    // Each weight along its own gradient, by differences.
+    for (const [name, value] of gradients) {
+      const gradient = numbers(results[value]!);
+      const length = Math.hypot(...gradient);
+      if (length < 1e-4) continue;
+      const at = async (h: number) => {
+        const w = numbers(model.graph.initializers.get(name)!);
+        const moved = float32(
+          model.graph.initializers.get(name)!.dims,
+          w.map((x, i) => x + (h * gradient[i]!) / length),
+        );
+        const initializers = new Map([...dropping.graph.initializers, [name, moved] as const]);
+        const one = await openRunner({
+          ...dropping,
+          graph: { ...g.build(), initializers: new Map([...g.build().initializers, ...initializers]) },
+        });
+        const result = numbers((await one.run(feeds))[loss]!)[0]!;
+        await one.close();
+        return result;
+      };
+      const slope = ((await at(1e-2)) - (await at(-1e-2))) / 2e-2;
+      expect(Math.abs(slope - length) / length, name).toBeLessThan(2e-2);
+    }
+    await differing.close();
+  });
+});
