@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { WinnowError } from '../errors.ts';
 import { byteLevelBpeEncoder } from './bpe.ts';
 import type { Definition, Model } from './definition.ts';
 import type { TextEncoder } from './encoder.ts';
@@ -8,6 +9,7 @@ import { LibraryEncoder } from './library.ts';
 import { textPieces } from './limits.ts';
 import { normalizerFor } from './normalizers.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
+import { refusal } from './refusal.ts';
 import { SectionEncoder } from './section-encoder.ts';
 import { padIdOf } from './settings.ts';
 import { type PairTemplate, pairTemplate } from './template.ts';
@@ -46,7 +48,7 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
     template: pairTemplate(source.definition, source.settings),
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
-    createEncoder: () => inPieces(createEncoder(source)),
+    createEncoder: () => inPieces(soundEncoder(source)),
   };
 }
 
@@ -58,6 +60,16 @@ export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
   const { createEncoder, ...facts } = await openTokenizer(folder);
   const encoder = createEncoder();
   return { ...facts, encodeText: (text) => encoder.encode(text) };
+}
+
+/** What the checks let through and the library's parts still choke on (a regular expression, say) is refused like the rest. */
+function soundEncoder(source: TokenizerFolder): TextEncoder {
+  try {
+    return createEncoder(source);
+  } catch (error) {
+    if (error instanceof WinnowError) throw error;
+    throw refusal(source.definition.file, '(whole file)', 'a usable definition', String(error));
+  }
 }
 
 /** Keeps the memory a text needs within bounds, however long it is. */

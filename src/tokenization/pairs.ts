@@ -64,30 +64,36 @@ export function assemblePairs(
   const plans = passages.flatMap((ids, i) => planPassage(queryIds.length, ids.length, room, i, options));
   const tokens = plans.reduce((sum, plan) => sum + special + plan.query.length + plan.span.length, 0);
   const buffer = new Int32Array(tokens);
-  const covered = new Int32Array(passages.length);
-  let at = 0;
+  let end = 0;
   const rows = plans.map((plan): EncodedRow => {
+    const start = end;
     const ids = passages[plan.passage]!;
-    const start = at;
-    at = writeRow(buffer, at, queryIds, ids, plan, template);
-    // Windows follow one another without gaps, so the end of the last one tells what was reached.
-    covered[plan.passage] = Math.max(covered[plan.passage]!, plan.span.start + plan.span.length);
+    end = writeRow(buffer, start, queryIds, ids, plan, template);
+    const passageStart = template.prefix.length + plan.query.length + template.middle.length;
     return {
-      ids: buffer.subarray(start, at),
-      secondSegment:
-        template.secondType === 0 ? at - start : template.prefix.length + plan.query.length + template.middle.length,
+      ids: buffer.subarray(start, end),
+      secondSegment: template.secondType === 1 ? passageStart : end - start,
       truncated: plan.query.length < queryIds.length || plan.span.length < ids.length,
     };
   });
-  const first = new Int32Array(passages.length).fill(-1);
-  for (const plan of plans) if (first[plan.passage] === -1) first[plan.passage] = plan.span.start;
   return {
     rows,
     passageOf: Int32Array.from(plans, (plan) => plan.passage),
-    truncated: passages.map((ids, i) => first[i]! > 0 || covered[i]! < ids.length),
+    truncated: cutPassages(plans, passages),
     fullLengths: Int32Array.from(passages, (ids) => special + queryIds.length + ids.length),
     tokens,
   };
+}
+
+/** Whether tokens of a passage are in none of its rows. Windows leave no gaps, so the outermost ends tell. */
+function cutPassages(plans: readonly RowPlan[], passages: readonly Int32Array[]): boolean[] {
+  const from = passages.map((ids) => ids.length);
+  const to = passages.map(() => 0);
+  for (const { passage, span } of plans) {
+    from[passage] = Math.min(from[passage]!, span.start);
+    to[passage] = Math.max(to[passage]!, span.start + span.length);
+  }
+  return passages.map((ids, i) => from[i]! > 0 || to[i]! < ids.length);
 }
 
 /** Copies one row to `buffer` from `at` on; returns where it ends. */

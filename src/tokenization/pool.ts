@@ -8,7 +8,7 @@ import type { PairTokenizer } from './types.ts';
 import { WorkerLost, WorkerThread } from './worker-thread.ts';
 
 export interface TokenizerPoolOptions {
-  /** Threads that tokenise. */
+  /** Threads that tokenise; at least one is started. */
   readonly threads: number;
   /** Memory for ids of texts seen before, all models together; 0 keeps none. */
   readonly cacheBytes: number;
@@ -86,6 +86,7 @@ class Pool implements TokenizerPool {
   readonly #slots: Slot[];
   readonly #queue = new FairQueue<Job>();
   readonly #shared = new Map<string, Shared>();
+  #changes: Promise<unknown> = Promise.resolve();
   #restarts = 0;
   #closed = false;
 
@@ -94,22 +95,16 @@ class Pool implements TokenizerPool {
     this.#limitMs = limitMs;
     this.#loadLimitMs = loadLimitMs;
     this.#memoryMb = memoryMb;
-    this.#slots = Array.from({ length: threads }, () => this.#openSlot());
+    this.#slots = Array.from({ length: Math.max(1, threads) }, () => this.#openSlot());
   }
 
   async for(folder: string): Promise<PairTokenizer> {
-    if (this.#closed) throw new WinnowError('shutting_down');
-    const [first, ...others] = this.#slots as [Slot, ...Slot[]];
-    const facts = await this.#loadOn(first, folder);
-    const known = this.#shared.get(facts.textKey);
-    // Entered before the other threads have it, so that threads replaced meanwhile load it too.
-    if (known) known.users++;
-    else {
-      this.#shared.set(facts.textKey, { folder, users: 1 });
-      // One after the other: the threads that are not loading keep tokenising.
-      for (const slot of others) await this.#loadOn(slot, folder);
-    }
-    return new CachedPairTokenizer(facts, this.#sourceFor(facts.textKey), this.#cache);
+    const facts = await this.#inTurn(() => this.#share(folder));
+    const source = {
+      tokenize: (texts: readonly string[], signal?: AbortSignal) => this.#tokenize(facts.textKey, texts, signal),
+      close: () => this.#inTurn(async () => this.#release(facts.textKey)),
+    };
+    return new CachedPairTokenizer(facts, source, this.#cache);
   }
 
   stats(): TokenizerPoolStats {
@@ -129,22 +124,49 @@ class Pool implements TokenizerPool {
     for (const slot of this.#slots) slot.thread.terminate('the pool was closed');
   }
 
-  async #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
-    try {
-      return await slot.thread.load(folder, this.#loadLimitMs);
-    } catch (error) {
-      if (!(error instanceof WorkerLost)) throw error;
-      throw this.#closed
-        ? new WinnowError('shutting_down')
-        : new WinnowError('tokenization_failed', { reason: `${folder}: thread lost while loading: ${error.message}` });
-    }
+  /** One change of what is loaded at a time: a vocabulary is never let go while another folder is about to use it. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#changes.then(change);
+    this.#changes = turn.catch(() => undefined);
+    return turn;
   }
 
-  #sourceFor(textKey: string) {
-    return {
-      tokenize: (texts: readonly string[], signal?: AbortSignal) => this.#tokenize(textKey, texts, signal),
-      close: async () => this.#release(textKey),
-    };
+  async #share(folder: string): Promise<TokenizerFacts> {
+    const [first, ...others] = this.#slots as [Slot, ...Slot[]];
+    const facts = await this.#loadOn(first, folder);
+    const known = this.#shared.get(facts.textKey);
+    if (known) {
+      known.users++;
+      return facts;
+    }
+    // Entered before the other threads have it, so that threads replaced meanwhile load it too.
+    this.#shared.set(facts.textKey, { folder, users: 1 });
+    try {
+      await this.#loadOnAll(others, folder);
+    } catch (error) {
+      this.#release(facts.textKey);
+      throw error;
+    }
+    return facts;
+  }
+
+  /** The first vocabulary on all threads at once; later ones on one thread after the other, so that the rest keep tokenising. */
+  async #loadOnAll(slots: readonly Slot[], folder: string): Promise<void> {
+    if (this.#shared.size === 1) await Promise.all(slots.map((slot) => this.#loadOn(slot, folder)));
+    else for (const slot of slots) await this.#loadOn(slot, folder);
+  }
+
+  /** Loads on a slot's thread, and once more on its successor if it was lost. */
+  async #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
+    for (let attempt = 1; ; attempt++) {
+      if (this.#closed) throw new WinnowError('shutting_down');
+      try {
+        return await slot.thread.load(folder, this.#loadLimitMs);
+      } catch (error) {
+        if (!(error instanceof WorkerLost)) throw error;
+        if (attempt === ATTEMPTS && !this.#closed) throw lostTwice(`loading ${folder}`, error);
+      }
+    }
   }
 
   #release(textKey: string): void {
@@ -213,7 +235,7 @@ class Pool implements TokenizerPool {
     if (!(error instanceof WorkerLost)) job.reject(error);
     else if (this.#closed) job.reject(new WinnowError('shutting_down'));
     else if (job.attempts < ATTEMPTS) this.#queue.push({}, job);
-    else job.reject(new WinnowError('tokenization_failed', { reason: `thread lost twice: ${error.message}` }));
+    else job.reject(lostTwice('tokenising', error));
   }
 
   #openSlot(): Slot {
@@ -244,6 +266,10 @@ class Pool implements TokenizerPool {
     slot.state = 'idle';
     this.#pump();
   }
+}
+
+function lostTwice(doing: string, error: WorkerLost): WinnowError {
+  return new WinnowError('tokenization_failed', { reason: `thread lost twice while ${doing}: ${error.message}` });
 }
 
 /** Cuts a list of texts into chunks a thread takes at a time. */

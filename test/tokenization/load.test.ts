@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AutoTokenizer, env } from '@huggingface/transformers';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
@@ -263,6 +264,113 @@ describe('hostile folders', () => {
     const config = { do_lowercase_and_remove_accent: true };
     const folder = await folderOf({ 'tokenizer.json': minimal(), 'tokenizer_config.json': config });
     expect([...(await loadTokenizer(folder)).encodeText('Ä')]).toEqual([4]);
+  });
+});
+
+describe('any damage to a tokenizer.json', () => {
+  const bytes = Array.from({ length: 256 }, (_, b) => [String.fromCharCode(b < 33 ? 256 + b : b), b + 5] as const);
+  const intact: readonly object[] = [
+    minimal(),
+    {
+      ...minimal(),
+      model: {
+        type: 'BPE',
+        vocab: { ...minimal().model.vocab!, ...Object.fromEntries(bytes), th: 300 },
+        merges: ['t h'],
+      },
+      normalizer: { type: 'NFC' },
+      pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, use_regex: true },
+      post_processor: { type: 'RobertaProcessing', cls: ['[CLS]', 2], sep: ['[SEP]', 3] },
+    },
+    {
+      ...minimal(),
+      model: {
+        type: 'Unigram',
+        vocab: [
+          ['[UNK]', 0],
+          ['[PAD]', 0],
+          ['\u2581a', -1],
+          ['b', -2],
+        ],
+        unk_id: 0,
+        byte_fallback: true,
+      },
+      normalizer: {
+        type: 'Sequence',
+        normalizers: [
+          { type: 'Strip', strip_left: true, strip_right: true },
+          { type: 'Precompiled', precompiled_charsmap: 'CAAAAAAAAAAAAAAAYQA=' },
+          { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' },
+        ],
+      },
+      pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Metaspace', replacement: '\u2581' }] },
+    },
+  ];
+
+  /** Every place of a JSON value, as a path of keys. */
+  function paths(value: unknown, at: readonly string[] = []): string[][] {
+    const below = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+    return [[...at], ...below.flatMap(([key, part]) => paths(part, [...at, key]))];
+  }
+
+  function replaced(value: unknown, [key, ...rest]: readonly string[], by: unknown): unknown {
+    if (key === undefined) return by;
+    const copy = (Array.isArray(value) ? [...value] : { ...(value as object) }) as Record<string, unknown>;
+    copy[key] = replaced(copy[key], rest, by);
+    return copy;
+  }
+
+  const damage = fc.oneof(
+    fc.constantFrom<unknown>(
+      null,
+      undefined,
+      '',
+      '(',
+      '[CLS]',
+      'BPE',
+      'Unigram',
+      'Sequence',
+      -1,
+      1e308,
+      0.5,
+      1,
+      [],
+      {},
+      [[]],
+      true,
+    ),
+    fc.jsonValue({ maxDepth: 2 }),
+  );
+  const spoilt = fc.nat({ max: intact.length - 1 }).chain((i) => {
+    const places = paths(intact[i]);
+    return fc
+      .tuple(fc.constantFrom(...places.filter((p) => p.length > 0)), damage)
+      .map(([p, by]) => replaced(intact[i], p, by));
+  });
+
+  it('is none without damage', async () => {
+    for (const json of intact) {
+      const { encodeText } = await loadTokenizer(await folderOf({ 'tokenizer.json': json }));
+      expect(encodeText('a [CLS] the b').length).toBeGreaterThan(2);
+    }
+  });
+
+  it('either loads and gives whole ids, or is refused with a code', async () => {
+    const folder = await folderOf({});
+    await fc.assert(
+      fc.asyncProperty(spoilt, async (json) => {
+        await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(json));
+        const loaded = await loadTokenizer(folder).catch((error: unknown) => error);
+        if (loaded instanceof Error) {
+          expect(loaded).toMatchObject({ name: 'WinnowError', code: 'invalid_manifest' });
+          return;
+        }
+        const { encodeText, template } = loaded as Awaited<ReturnType<typeof loadTokenizer>>;
+        const framed = [...template.prefix, ...template.middle, ...template.suffix];
+        for (const id of [...encodeText('a [CLS]  thé b\u0000 🦙'), ...framed]) expect(id).toBeGreaterThanOrEqual(0);
+      }),
+      { numRuns: 500 },
+    );
   });
 });
 

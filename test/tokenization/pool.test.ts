@@ -110,7 +110,7 @@ describe('threads that are lost', () => {
     const endless = 'é'.repeat(12_000_000);
     await expect(tokenizer.encode('q', [endless], PAIR_OPTIONS)).rejects.toMatchObject({
       code: 'tokenization_failed',
-      message: /lost twice: no answer within 300 ms/,
+      message: /lost twice while tokenising: no answer within 300 ms/,
     });
     expect(pool.stats().restarts).toBe(2);
     expect((await tokenizer.encode('q', ['fine'], PAIR_OPTIONS)).rows).toHaveLength(1);
@@ -171,6 +171,22 @@ it('a large request does not hold up a small one', async () => {
 });
 
 describe('loading', () => {
+  it('many at once, closed in between, and a thread lost meanwhile: all work', async () => {
+    const pool = newPool({ threads: 2, cacheBytes: 0 });
+    const early = await pool.for(SHIPPED);
+    const opening = [1, 2, 3].map(() => pool.for(SHIPPED));
+    const closing = early.close();
+    await started[1]!.terminate();
+    const tokenizers = await Promise.all(opening);
+    await closing;
+    expect(pool.stats()).toMatchObject({ tokenizers: 1, restarts: 1 });
+    // More chunks than threads, so that each thread gets some.
+    const requests = tokenizers.map((t) => t.encode('q', texts(300, 50), PAIR_OPTIONS));
+    expect((await Promise.all(requests)).map((r) => r.rows.length)).toEqual([300, 300, 300]);
+    await Promise.all(tokenizers.flatMap((t) => [t.close(), t.close()]));
+    expect(pool.stats().tokenizers).toBe(0);
+  });
+
   it('a hostile folder is refused by file and field, the threads live on', async () => {
     const folder = join(scratch, 'hostile');
     await mkdir(folder);
