@@ -1,7 +1,7 @@
 import { GraphBuilder, MICROSOFT } from '../builder.ts';
-import { freezeGraph, type Graph, type Model, type Node } from '../graph.ts';
+import { freezeGraph, type Model, type Node } from '../graph.ts';
 import { prune } from '../order.ts';
-import { float32, float32View, tensorOf, tensor } from '../tensor.ts';
+import { float32, float32View, tensor, tensorOf } from '../tensor.ts';
 import { type EmbeddingTable, findTables, type LinearGroup, rowMaxima } from './linears.ts';
 
 /*
@@ -32,31 +32,58 @@ export interface QuantizedMatrix {
 }
 
 /** s·W to int8, one scale a column. */
-export function quantizeMatrix(matrix: Float32Array, rows: number, columns: number, smoothing: Float32Array): QuantizedMatrix {
+export function quantizeMatrix(
+  matrix: Float32Array,
+  rows: number,
+  columns: number,
+  smoothing: Float32Array,
+): QuantizedMatrix {
   const scales = new Float32Array(columns);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) scales[j] = Math.max(scales[j]!, Math.abs(matrix[i * columns + j]! * smoothing[i]!));
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++)
+      scales[j] = Math.max(scales[j]!, Math.abs(matrix[i * columns + j]! * smoothing[i]!));
   for (let j = 0; j < columns; j++) scales[j] = scales[j]! === 0 ? 1 : scales[j]! / WEIGHT_LEVELS;
   const values = new Int8Array(rows * columns);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) values[i * columns + j] = Math.round((matrix[i * columns + j]! * smoothing[i]!) / scales[j]!);
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++)
+      values[i * columns + j] = Math.round((matrix[i * columns + j]! * smoothing[i]!) / scales[j]!);
   return { values, scales };
 }
 
 /** Nodes that stand for a group: Mul by 1/s, QuantizeLinear, then a product of integers a layer. */
 function appendGroup(g: GraphBuilder, { group, smoothing, step, corrections }: GroupQuantization): void {
-  const inverse = g.constant(float32([smoothing.length], smoothing.map((s) => 1 / s)), 'smoothing');
+  const inverse = g.constant(
+    float32(
+      [smoothing.length],
+      smoothing.map((s) => 1 / s),
+    ),
+    'smoothing',
+  );
   const scale = g.constant(tensor('float32', [], [step]), 'step');
   const zero = g.constant(tensor('uint8', [], [ZERO_POINT]), 'zero_point');
   const quantized = g.op('QuantizeLinear', [g.mul(group.input, inverse), scale, zero]);
   for (const { node, weight, matrix, bias } of group.layers) {
     const [rows, columns] = matrix.dims as [number, number];
     const { values, scales } = quantizeMatrix(float32View(matrix), rows, columns, smoothing);
-    const integers = g.initializer(g.unique(`${weight}_int8`).concat('.q'), tensorOf('int8', [rows, columns], values));
+    const integers = g.constant(tensorOf('int8', [rows, columns], values), `${weight}_int8`);
     const columnScales = g.constant(float32([columns], scales), 'scales');
     const correction = corrections.get(weight) ?? new Float32Array(columns);
     const offset = g.constant(float32([columns], correction), 'correction');
-    const product = g.op('MatMulIntegerToFloat', [quantized, integers, scale, columnScales, zero, '', offset], {}, { domain: MICROSOFT });
+    const product = g.op(
+      'MatMulIntegerToFloat',
+      [quantized, integers, scale, columnScales, zero, '', offset],
+      {},
+      { domain: MICROSOFT },
+    );
     const sum = bias === undefined ? product : g.add(product, bias);
-    g.append({ op: 'Identity', domain: '', name: `${node.name}_int8`, inputs: [sum], outputs: [node.outputs[0]!], attrs: {} });
+    g.append({
+      op: 'Identity',
+      domain: '',
+      name: `${node.name}_int8`,
+      inputs: [sum],
+      outputs: [node.outputs[0]!],
+      attrs: {},
+    });
   }
 }
 
@@ -65,12 +92,20 @@ function appendTable(g: GraphBuilder, { name, value, gathers }: EmbeddingTable):
   const source = float32View(value);
   const scales = rowMaxima(value).map((m) => (m === 0 ? 1 : m / WEIGHT_LEVELS));
   const integers = new Int8Array(rows * columns);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) integers[i * columns + j] = Math.round(source[i * columns + j]! / scales[i]!);
-  const table = g.initializer(g.unique(`${name}_int8`).concat('.q'), tensorOf('int8', [rows, columns], integers));
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) integers[i * columns + j] = Math.round(source[i * columns + j]! / scales[i]!);
+  const table = g.constant(tensorOf('int8', [rows, columns], integers), `${name}_int8`);
   const rowScales = g.constant(float32([rows, 1], scales), 'row_scales');
   for (const node of gathers) {
     const found = g.cast(g.gather(table, node.inputs[1]!), 'float32');
-    g.append({ op: 'Mul', domain: '', name: `${node.name}_int8`, inputs: [found, g.gather(rowScales, node.inputs[1]!)], outputs: [node.outputs[0]!], attrs: {} });
+    g.append({
+      op: 'Mul',
+      domain: '',
+      name: `${node.name}_int8`,
+      inputs: [found, g.gather(rowScales, node.inputs[1]!)],
+      outputs: [node.outputs[0]!],
+      attrs: {},
+    });
   }
 }
 
@@ -81,7 +116,11 @@ const TABLE_ROWS = 4096;
  * The model with the given groups in int8 and, unless `tables` is false, its big embedding tables too. Values keep their names.
  * @param model canonical float32 model (`prepare`)
  */
-export function quantizeModel(model: Model, groups: readonly GroupQuantization[], options: { readonly tables?: boolean } = {}): Model {
+export function quantizeModel(
+  model: Model,
+  groups: readonly GroupQuantization[],
+  options: { readonly tables?: boolean } = {},
+): Model {
   const tables = options.tables === false ? [] : findTables(model.graph, TABLE_ROWS);
   const byFirst = new Map<Node, () => void>();
   const replaced = new Set<Node>();
@@ -99,12 +138,5 @@ export function quantizeModel(model: Model, groups: readonly GroupQuantization[]
     byFirst.get(node)?.();
     if (!replaced.has(node)) g.append(node);
   }
-  return { ...model, opsets: { ...model.opsets, [MICROSOFT]: 1 }, graph: prune(withoutUnread(g.build())) };
-}
-
-/** Initializers nobody reads any more: the float weights. */
-function withoutUnread(graph: Graph): Graph {
-  const read = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs.map((o) => o.name)]);
-  const captured = graph.nodes.some((n) => Object.values(n.attrs).some((a) => a.kind === 'graph'));
-  return captured ? graph : freezeGraph({ ...graph, initializers: new Map([...graph.initializers].filter(([name]) => read.has(name))) });
+  return { ...model, opsets: { ...model.opsets, [MICROSOFT]: 1 }, graph: prune(g.build()) };
 }

@@ -23,7 +23,8 @@ function linearOf(graph: Graph, node: Node): LinearLayer | undefined {
   const value = weight === undefined ? undefined : graph.initializers.get(weight);
   if (value?.dtype !== 'float32' || value.dims.length !== 2) return undefined;
   if (node.op === 'MatMul' && node.domain === '') return { node, weight: weight!, matrix: value, bias: undefined };
-  const plain = attrNumber(node, 'alpha', 1) === 1 && attrNumber(node, 'beta', 1) === 1 && attrNumber(node, 'transA', 0) === 0;
+  const plain =
+    attrNumber(node, 'alpha', 1) === 1 && attrNumber(node, 'beta', 1) === 1 && attrNumber(node, 'transA', 0) === 0;
   if (node.op !== 'Gemm' || !plain) return undefined;
   const matrix = attrNumber(node, 'transB', 0) === 1 ? transposeTensor(value) : value;
   return { node, weight: weight!, matrix, bias: bias || undefined };
@@ -55,7 +56,9 @@ export function findTables(graph: Graph, rows: number): readonly EmbeddingTable[
   const read = consumers(graph);
   return [...graph.initializers].flatMap(([name, value]) => {
     const readers = read.get(name) ?? [];
-    const looked = readers.every((n) => n.op === 'Gather' && n.inputs[0] === name && n.inputs[1] !== name && attrNumber(n, 'axis', 0) === 0);
+    const looked = readers.every(
+      (n) => n.op === 'Gather' && n.inputs[0] === name && n.inputs[1] !== name && attrNumber(n, 'axis', 0) === 0,
+    );
     const fits = value.dtype === 'float32' && value.dims.length === 2 && value.dims[0]! >= rows;
     return fits && looked && readers.length > 0 ? [{ name, value, gathers: readers }] : [];
   });
@@ -66,6 +69,7 @@ export function rowMaxima(matrix: Tensor): Float32Array {
   const [rows, columns] = matrix.dims as [number, number];
   const values = float32View(matrix);
   const maxima = new Float32Array(rows);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) maxima[i] = Math.max(maxima[i]!, Math.abs(values[i * columns + j]!));
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) maxima[i] = Math.max(maxima[i]!, Math.abs(values[i * columns + j]!));
   return maxima;
 }

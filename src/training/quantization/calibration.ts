@@ -1,0 +1,108 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { createSession } from '../../inference/providers.ts';
+import { freezeGraph, type Model } from '../../onnx/graph.ts';
+import { encodeModel } from '../../onnx/protobuf.ts';
+import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
+import { createRandom } from '../../random.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import { rowFeeds } from '../feeds.ts';
+
+/** What was seen of the value a group of layers reads. */
+export interface InputStatistics {
+  /** Largest magnitude of each channel. */
+  readonly channelMaxima: Float32Array;
+  /** A sample of tokens' states, [count, channels], for measuring what quantisation does to the layers' outputs. */
+  readonly sample: Float32Array;
+  readonly count: number;
+}
+
+export interface CalibrationOptions {
+  readonly padId: number;
+  readonly seed: number;
+  /** Token states kept a group. */
+  readonly sampleSize: number;
+  readonly threads?: number;
+  readonly onBatch?: (done: number, total: number) => void;
+}
+
+class Collector {
+  readonly #maxima: Float32Array;
+  readonly #sample: Float32Array;
+  readonly #channels: number;
+  readonly #size: number;
+  readonly #random;
+  #seen = 0;
+
+  constructor(channels: number, size: number, seed: number) {
+    this.#channels = channels;
+    this.#size = size;
+    this.#maxima = new Float32Array(channels);
+    this.#sample = new Float32Array(size * channels);
+    this.#random = createRandom(seed);
+  }
+
+  /** Reservoir sampling (Vitter 1985): every state seen is as likely to be kept. */
+  add(values: Float32Array, at: number): void {
+    const channels = this.#channels;
+    for (let c = 0; c < channels; c++) {
+      const magnitude = Math.abs(values[at + c]!);
+      if (magnitude > this.#maxima[c]!) this.#maxima[c] = magnitude;
+    }
+    const place = this.#seen < this.#size ? this.#seen : this.#random.below(this.#seen + 1);
+    this.#seen++;
+    if (place < this.#size) this.#sample.set(values.subarray(at, at + channels), place * channels);
+  }
+
+  statistics(): InputStatistics {
+    return { channelMaxima: this.#maxima, sample: this.#sample, count: Math.min(this.#seen, this.#size) };
+  }
+}
+
+/** The model with the groups' inputs as its outputs. */
+function watching(model: Model, groups: readonly LinearGroup[]): Model {
+  return { ...model, graph: freezeGraph({ ...model.graph, outputs: groups.map(({ input }) => ({ name: input })) }) };
+}
+
+/** States of real tokens only: what padding holds is never looked at. Values without a token axis (a pooled state) count whole. */
+function addStates(collector: Collector, value: Tensor, batch: readonly EncodedRow[]): void {
+  const data = value.data as Float32Array;
+  const channels = value.dims.at(-1)!;
+  const length = value.dims.length === 3 ? value.dims[1]! : 1;
+  batch.forEach((row, r) => {
+    const tokens = value.dims.length === 3 ? row.ids.length : 1;
+    for (let t = 0; t < tokens; t++) collector.add(data, (r * length + t) * channels);
+  });
+}
+
+const BATCH = 8;
+
+/** Runs calibration rows through the float model and watches what every group of layers reads. */
+export async function calibrate(
+  model: Model,
+  groups: readonly LinearGroup[],
+  rows: readonly EncodedRow[],
+  options: CalibrationOptions,
+): Promise<ReadonlyMap<string, InputStatistics>> {
+  const session: InferenceSession = await createSession(encodeModel(watching(model, groups)), {
+    threads: options.threads ?? 0,
+    optimization: 'basic',
+  });
+  const collectors = new Map(
+    groups.map(({ input, layers }, i) => [
+      input,
+      new Collector(layers[0]!.matrix.dims[0]!, options.sampleSize, options.seed + i),
+    ]),
+  );
+  try {
+    const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);
+    for (let at = 0; at < sorted.length; at += BATCH) {
+      const batch = sorted.slice(at, at + BATCH);
+      const results = await session.run(rowFeeds(batch, session.inputNames, options.padId));
+      for (const [input, collector] of collectors) addStates(collector, results[input] as Tensor, batch);
+      options.onBatch?.(Math.min(at + BATCH, sorted.length), sorted.length);
+    }
+  } finally {
+    await session.release();
+  }
+  return new Map([...collectors].map(([input, collector]) => [input, collector.statistics()]));
+}

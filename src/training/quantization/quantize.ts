@@ -1,0 +1,106 @@
+import { WinnowError } from '../../errors.ts';
+import { createSession } from '../../inference/providers.ts';
+import type { Model } from '../../onnx/graph.ts';
+import { encodeModel } from '../../onnx/protobuf.ts';
+import { halveModel } from '../../onnx/rewrites/fp16.ts';
+import { quantizeModel } from '../../onnx/rewrites/int8.ts';
+import { findLinears } from '../../onnx/rewrites/linears.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import { prepare } from '../gradients/prepare.ts';
+import { calibrate } from './calibration.ts';
+import { compareSessions, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
+import { chooseGroup, type GroupChoice } from './search.ts';
+
+export interface QuantizeOptions {
+  readonly padId: number;
+  /** Rows the ranges are taken from; none of them should be among `check`. */
+  readonly calibration: readonly EncodedRow[];
+  /** Rows the result is judged on. */
+  readonly check: readonly EncodedRow[];
+  /** Groups whose outputs would be off by more than this share of their size stay in float32. */
+  readonly keepAbove?: number;
+  readonly bounds?: ParityBounds;
+  readonly seed?: number;
+  readonly onProgress?: (stage: string, done: number, total: number) => void;
+}
+
+export interface LayerReport {
+  readonly layers: readonly string[];
+  /** Share of the outputs' size that quantisation changes on the calibration sample. */
+  readonly error: number;
+  readonly alpha: number;
+  readonly range: number;
+  readonly kept: boolean;
+}
+
+export interface Quantized {
+  readonly model: Model;
+  readonly parity: Parity;
+  readonly layers: readonly LayerReport[];
+}
+
+const SAMPLE = 64;
+/** Above this a layer's noise would drown small differences between passages. */
+const KEEP_ABOVE = 0.2;
+
+const reportOf = (choice: GroupChoice, kept: boolean): LayerReport => ({
+  layers: choice.quantization.group.layers.map((l) => l.weight),
+  error: choice.error,
+  alpha: choice.alpha,
+  range: choice.range,
+  kept,
+});
+
+/**
+ * Makes the int8 form of a cross-encoder: static calibrated scales with channel smoothing (scores do not depend on batch mates), α and range
+ * chosen a layer by its output's error, bias correction, int8 word embeddings; layers that suffer most stay in float32.
+ * @param source float32 model whose only wanted output is `output`, [rows, 1].
+ * @throws WinnowError `model_refused` where the result is past the bounds.
+ */
+export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
+  const { model } = await prepare(source, { output });
+  const groups = findLinears(model.graph);
+  const { calibration, padId, seed = 1, onProgress } = options;
+  const seen = await calibrate(model, groups, calibration, {
+    padId,
+    seed,
+    sampleSize: SAMPLE,
+    onBatch: (done, total) => onProgress?.('calibrate', done, total),
+  });
+  const choices = groups.map((group, i) => {
+    const choice = chooseGroup(group, seen.get(group.input)!);
+    onProgress?.('choose', i + 1, groups.length);
+    return choice;
+  });
+  const bad = (choice: GroupChoice) => choice.error > (options.keepAbove ?? KEEP_ABOVE);
+  const small = quantizeModel(
+    model,
+    choices.filter((c) => !bad(c)).map((c) => c.quantization),
+  );
+  const parity = await checkParity(model, small, options);
+  return { model: small, parity, layers: choices.map((c) => reportOf(c, bad(c))) };
+}
+
+async function checkParity(
+  float: Model,
+  small: Model,
+  { check, padId, bounds = DEFAULT_BOUNDS }: QuantizeOptions,
+): Promise<Parity> {
+  const [a, b] = await Promise.all([float, small].map((m) => createSession(encodeModel(m), { threads: 1 })));
+  try {
+    const parity = await compareSessions(a!, b!, check, padId);
+    const reason = refusal(parity, bounds);
+    if (reason !== undefined) throw new WinnowError('model_refused', { model: 'int8', version: 'new', reason });
+    return parity;
+  } finally {
+    await a!.release();
+    await b!.release();
+  }
+}
+
+/** The float16 form, judged like the int8 one. It is slower on CPUs, which widen it again; it is meant for GPUs. */
+export async function halve(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
+  const { model } = await prepare(source, { output });
+  const small = halveModel(model);
+  return { model: small, parity: await checkParity(model, small, options), layers: [] };
+}

@@ -1,0 +1,140 @@
+import { type GroupQuantization, quantizeMatrix } from '../../onnx/rewrites/int8.ts';
+import type { LinearGroup, LinearLayer } from '../../onnx/rewrites/linears.ts';
+import { rowMaxima } from '../../onnx/rewrites/linears.ts';
+import { float32View } from '../../onnx/tensor.ts';
+import type { InputStatistics } from './calibration.ts';
+
+/*
+ * For each group of layers: which share of the difficulty is moved from activations to weights (α), and how far the activation's range is
+ * cut, so that the layers' outputs on the calibration sample change least.
+ */
+
+const ALPHAS = [0.5, 0.65, 0.8, 0.9] as const;
+const RANGES = [1, 0.9, 0.75] as const;
+/** Unsigned 8 bits around 128: 127 steps up, 128 down. */
+const LEVELS = 127;
+/** Smaller divisors would only blow rounding up. */
+const SMALLEST = 1e-5;
+
+export interface GroupChoice {
+  readonly quantization: GroupQuantization;
+  /** Root mean square of the outputs' error over that of the outputs, over all layers of the group. */
+  readonly error: number;
+  readonly alpha: number;
+  readonly range: number;
+}
+
+/** s_j = max|x_j|^α / max|W_j|^(1 − α), with W's maximum over all layers that read x. */
+export function smoothingOf(group: LinearGroup, channelMaxima: Float32Array, alpha: number): Float32Array {
+  const weights = new Float32Array(channelMaxima.length);
+  for (const { matrix } of group.layers)
+    rowMaxima(matrix).forEach((m, j) => {
+      weights[j] = Math.max(weights[j]!, m);
+    });
+  return channelMaxima.map((x, j) =>
+    Math.max(SMALLEST, Math.max(x, SMALLEST) ** alpha / Math.max(weights[j]!, SMALLEST) ** (1 - alpha)),
+  );
+}
+
+const stepOf = (channelMaxima: Float32Array, smoothing: Float32Array, range: number): number =>
+  (range * channelMaxima.reduce((most, x, j) => Math.max(most, x / smoothing[j]!), 0)) / LEVELS || 1;
+
+/** What the engine computes in integers, in plain numbers: quantised states [count, channels] as step · q. */
+function quantizedStates({ sample, count }: InputStatistics, smoothing: Float32Array, step: number): Float32Array {
+  const channels = smoothing.length;
+  const states = new Float32Array(count * channels);
+  for (let i = 0; i < count; i++)
+    for (let c = 0; c < channels; c++) {
+      const q = Math.round(sample[i * channels + c]! / smoothing[c]! / step);
+      states[i * channels + c] = step * Math.max(-LEVELS - 1, Math.min(LEVELS, q));
+    }
+  return states;
+}
+
+/** states [count, rows] · matrix [rows, columns], row by row so that the inner loop runs along memory. */
+export function multiply(
+  states: Float32Array,
+  matrix: ArrayLike<number>,
+  count: number,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const out = new Float32Array(count * columns);
+  for (let i = 0; i < count; i++)
+    for (let k = 0; k < rows; k++) {
+      const x = states[i * rows + k]!;
+      if (x === 0) continue;
+      for (let j = 0, from = k * columns, to = i * columns; j < columns; j++) out[to + j]! += x * matrix[from + j]!;
+    }
+  return out;
+}
+
+interface LayerResult {
+  readonly squaredError: number;
+  readonly squared: number;
+  /** Mean error a column; adding its negative centres the layer's output. */
+  readonly correction: Float32Array;
+}
+
+function layerError(
+  layer: LinearLayer,
+  exact: Float32Array,
+  states: Float32Array,
+  smoothing: Float32Array,
+  count: number,
+): LayerResult {
+  const [rows, columns] = layer.matrix.dims as [number, number];
+  const { values, scales } = quantizeMatrix(float32View(layer.matrix), rows, columns, smoothing);
+  const got = multiply(states, values, count, rows, columns);
+  const correction = new Float32Array(columns);
+  for (let i = 0; i < count; i++)
+    for (let j = 0; j < columns; j++)
+      correction[j]! += (exact[i * columns + j]! - got[i * columns + j]! * scales[j]!) / count;
+  let squaredError = 0;
+  let squared = 0;
+  for (let i = 0; i < count; i++)
+    for (let j = 0; j < columns; j++) {
+      const y = exact[i * columns + j]!;
+      const miss = y - got[i * columns + j]! * scales[j]! - correction[j]!;
+      squaredError += miss * miss;
+      squared += y * y;
+    }
+  return { squaredError, squared, correction };
+}
+
+function tryOne(
+  group: LinearGroup,
+  statistics: InputStatistics,
+  exact: readonly Float32Array[],
+  alpha: number,
+  range: number,
+): GroupChoice {
+  const smoothing = smoothingOf(group, statistics.channelMaxima, alpha);
+  const step = stepOf(statistics.channelMaxima, smoothing, range);
+  const states = quantizedStates(statistics, smoothing, step);
+  const results = group.layers.map((layer, i) => layerError(layer, exact[i]!, states, smoothing, statistics.count));
+  const sum = (of: (r: LayerResult) => number) => results.reduce((total, r) => total + of(r), 0);
+  const corrections = new Map(group.layers.map(({ weight }, i) => [weight, results[i]!.correction] as const));
+  return {
+    quantization: { group, smoothing, step, corrections },
+    error: Math.sqrt(
+      sum((r) => r.squaredError) /
+        Math.max(
+          sum((r) => r.squared),
+          1e-30,
+        ),
+    ),
+    alpha,
+    range,
+  };
+}
+
+/** The best α at full range, then the best range at that α. */
+export function chooseGroup(group: LinearGroup, statistics: InputStatistics): GroupChoice {
+  const exact = group.layers.map(({ matrix }) =>
+    multiply(statistics.sample, float32View(matrix), statistics.count, matrix.dims[0]!, matrix.dims[1]!),
+  );
+  const least = (choices: readonly GroupChoice[]) => choices.reduce((best, c) => (c.error < best.error ? c : best));
+  const { alpha } = least(ALPHAS.map((a) => tryOne(group, statistics, exact, a, 1)));
+  return least(RANGES.map((range) => tryOne(group, statistics, exact, alpha, range)));
+}

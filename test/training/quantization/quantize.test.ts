@@ -1,0 +1,188 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Model } from '../../../src/onnx/graph.ts';
+import { readModel } from '../../../src/onnx/model-file.ts';
+import { toHalf } from '../../../src/onnx/rewrites/fp16.ts';
+import { attachHead, freshHead } from '../../../src/onnx/rewrites/head.ts';
+import { quantizeMatrix } from '../../../src/onnx/rewrites/int8.ts';
+import { findLinears, findTables } from '../../../src/onnx/rewrites/linears.ts';
+import { float32, numbers } from '../../../src/onnx/tensor.ts';
+import { createRandom } from '../../../src/random.ts';
+import { createLocalTokenizer } from '../../../src/tokenization/index.ts';
+import type { EncodedRow } from '../../../src/tokenization/types.ts';
+import { refusal } from '../../../src/training/quantization/parity.ts';
+import { halve, quantize } from '../../../src/training/quantization/quantize.ts';
+import { multiply, smoothingOf } from '../../../src/training/quantization/search.ts';
+import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'winnow-int8-'));
+let tiny: Model;
+let rows: EncodedRow[];
+
+async function tinyRows(count: number, seed: number): Promise<EncodedRow[]> {
+  const tokenizer = await createLocalTokenizer(join(folder, 'tiny'));
+  const random = createRandom(seed);
+  const say = (words: number) => Array.from({ length: words }, () => WORDS[random.below(WORDS.length)]!).join(' ');
+  const options = {
+    maxLength: 32,
+    maxQueryTokens: 8,
+    truncation: 'longest_first',
+    side: 'right',
+    longPassages: 'truncate',
+    windowOverlap: 0,
+  } as const;
+  const found: EncodedRow[] = [];
+  while (found.length < count)
+    found.push(...(await tokenizer.encode(say(1 + random.below(3)), [say(1 + random.below(12))], options)).rows);
+  await tokenizer.close();
+  return found;
+}
+
+beforeAll(async () => {
+  await writeTinyModel(join(folder, 'tiny'));
+  tiny = await readModel(join(folder, 'tiny', 'onnx', 'model.onnx'));
+  rows = await tinyRows(120, 1);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const options = () => ({ padId: 0, calibration: rows.slice(0, 60), check: rows.slice(60) });
+
+describe('quantize', () => {
+  it('gives scores near the float ones that do not depend on batch mates', async () => {
+    const { parity, layers } = await quantize(tiny, 'logits', options());
+    expect(parity.batchDrift).toBe(0);
+    expect(parity.rms / parity.spread).toBeLessThan(0.25);
+    expect(parity.kendall).toBeGreaterThan(0.9);
+    expect(layers.length).toBeGreaterThan(0);
+  });
+
+  it('keeps layers in float32 that suffer too much', async () => {
+    const all = await quantize(tiny, 'logits', { ...options(), keepAbove: 0 });
+    expect(all.layers.every((l) => l.kept)).toBe(true);
+    expect(all.parity.largest).toBeLessThan(1e-5);
+  });
+
+  it('refuses what is past its bounds', async () => {
+    await expect(quantize(tiny, 'logits', { ...options(), bounds: { relativeRms: 0, batchDrift: 1 } })).rejects.toThrow(
+      /expected scores within 0 of their spread/,
+    );
+  });
+});
+
+describe('halve', () => {
+  it('gives scores within the grain of half precision, as float32', async () => {
+    const { parity, model } = await halve(tiny, 'logits', options());
+    expect(parity.largest).toBeLessThan(0.01);
+    expect(model.graph.outputs).toMatchObject([{ name: 'logits', dtype: 'float32' }]);
+    expect([...model.graph.initializers.values()].some((t) => t.dtype === 'float32')).toBe(false);
+  });
+
+  it('puts what is too large at the end of the range', () => {
+    expect(numbers(toHalf(float32([4], [-3.4e38, 1e6, 0.5, Number.NEGATIVE_INFINITY])))).toEqual([
+      -65504,
+      65504,
+      0.5,
+      Number.NEGATIVE_INFINITY,
+    ]);
+  });
+});
+
+const matrices = fc
+  .tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }))
+  .chain(([m, n]) =>
+    fc.tuple(
+      fc.constant([m, n] as const),
+      fc.array(fc.double({ min: -50, max: 50, noNaN: true }).map(Math.fround), { minLength: m * n, maxLength: m * n }),
+    ),
+  );
+
+describe('quantizeMatrix', () => {
+  it('is off by at most half a step of each column', () => {
+    fc.assert(
+      fc.property(matrices, ([[m, n], values]) => {
+        const { values: q, scales } = quantizeMatrix(Float32Array.from(values), m, n, new Float32Array(m).fill(1));
+        values.forEach((w, i) => {
+          expect(Math.abs(w - q[i]! * scales[i % n]!)).toBeLessThanOrEqual(scales[i % n]! * 0.5001 + 1e-9);
+        });
+      }),
+    );
+  });
+});
+
+describe('multiply', () => {
+  it('equals the sum of products', () => {
+    expect([...multiply(Float32Array.of(1, 2, 3, 4), Float32Array.of(1, 0, 2, 1, 1, 1), 2, 2, 3)]).toEqual([
+      3, 2, 4, 7, 4, 10,
+    ]);
+  });
+});
+
+describe('smoothingOf', () => {
+  it('moves nothing at α with equal maxima, and everything difficult at α = 1', () => {
+    const group = {
+      input: 'x',
+      layers: [{ node: {} as never, weight: 'w', matrix: float32([2, 1], [4, 4]), bias: undefined }],
+    };
+    expect([...smoothingOf(group, Float32Array.of(4, 4), 0.5)]).toEqual([1, 1]);
+    expect([...smoothingOf(group, Float32Array.of(8, 2), 1)]).toEqual([8, 2]);
+  });
+});
+
+describe('refusal', () => {
+  const good = { rows: 1, rms: 0.1, largest: 0.2, spread: 1, kendall: 1, batchDrift: 0, speed: 2 };
+  it('says what is wrong', () => {
+    expect(refusal(good)).toBeUndefined();
+    expect(refusal({ ...good, batchDrift: 0.5 })).toMatch(/batch mates/);
+    expect(refusal({ ...good, rms: Number.NaN })).toMatch(/RMS/);
+  });
+});
+
+const SHARED = resolve(import.meta.dirname, '../../../../shared');
+const L3 = join(SHARED, 'backbones/paraphrase-minilm-l3-v2');
+
+describe.skipIf(!existsSync(L3))('a real backbone (needs ../shared)', () => {
+  it('MiniLM-L3 with a head: all 14 linear groups and the word table, drift 0', async () => {
+    const model = attachHead(
+      await readModel(join(L3, 'onnx/model.onnx')),
+      freshHead({ pooling: 'cls', hidden: 384, dense: 'tanh', seed: 1 }),
+    );
+    expect(findTables(model.graph, 4096)).toHaveLength(1);
+    const tokenizer = await createLocalTokenizer(L3);
+    const data = JSON.parse(readFileSync(join(SHARED, 'data/trec-dl/BM25.dl19.top100.json'), 'utf8')) as {
+      query: string;
+      hits: { content: string }[];
+    }[];
+    const settings = {
+      maxLength: 48,
+      maxQueryTokens: 16,
+      truncation: 'longest_first',
+      side: 'right',
+      longPassages: 'truncate',
+      windowOverlap: 0,
+    } as const;
+    const encode = async (from: number, to: number) =>
+      (
+        await Promise.all(
+          data.slice(from, to).map((q) =>
+            tokenizer.encode(
+              q.query,
+              q.hits.slice(0, 8).map((h) => h.content),
+              settings,
+            ),
+          ),
+        )
+      ).flatMap((r) => r.rows);
+    const result = await quantize(model, 'logits', {
+      padId: tokenizer.padId,
+      calibration: await encode(0, 3),
+      check: await encode(5, 8),
+    });
+    expect(result.layers).toHaveLength(14);
+    expect(result.parity.batchDrift).toBe(0);
+    expect(result.parity.rms / result.parity.spread).toBeLessThan(0.25);
+    expect(findLinears(result.model.graph)).toHaveLength(0);
+  });
+});
