@@ -27,6 +27,9 @@ const ARM_FAILURES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'not_a_number',
 ]);
 
+/** The arm an answer names where several made it. */
+const INTERLEAVED = 'interleaved';
+
 /** Shadow requests under way at once; more are given up before they cost anything. */
 const MOST_SHADOWS = 64;
 
@@ -126,8 +129,8 @@ export class ArmRunner<D extends Decision> {
     const { arm, ...alone } = first;
     if (!merged) return { ...alone, experiment: { name, arm } };
     const { model, version } = arms.find((one) => one.arm === decision.control.arm) ?? first;
-    const all = arms.map((one) => one.arm).join('+');
-    return { model, version, ...combined(arms), ranking: neverRising(merged), experiment: { name, arm: all } };
+    const experiment = { name, arm: INTERLEAVED };
+    return { model, version, ...combined(arms), ranking: neverRising(merged), experiment };
   }
 
   #interleave(decision: D, request: RerankRequest, arms: readonly ArmRanking[]): readonly Ranked[] | undefined {

@@ -135,7 +135,7 @@ export interface ShadowOutcome<D extends Decision = Decision> {
 }
 
 /**
- * Where experiments take part in re-ranking. All but `decide` run after the answer is made, and none may block: what has to be stored is
+ * Where experiments take part in re-ranking. `expose` and `shadow` run once the answer is made; none may block: what has to be stored is
  * queued. A hook that throws costs the experiment, never the answer.
  */
 export interface ExperimentHook<D extends Decision = Decision> {

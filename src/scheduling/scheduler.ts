@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import { type AdmissionLimits, admit, predictedWait, type Refusal } from './admission.ts';
-import { type Batch, type Budget, formBatch } from './batch-former.ts';
+import { type Budget, formBatch } from './batch-former.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
@@ -9,7 +9,7 @@ import { Forecast } from './forecast.ts';
 import { type EngineLoad, WaitingJobs } from './queue.ts';
 import { createQueuedJob, rowWork } from './queued-job.ts';
 import { renumberRow } from './row-errors.ts';
-import { Ticket } from './ticket.ts';
+import { only, Ticket, type Tickets, ticketsOf } from './ticket.ts';
 import {
   type BatchExecutor,
   type Job,
@@ -49,20 +49,6 @@ const AHEAD: readonly Lane[] = ['interactive', 'batch'];
 
 /** Length of a row nobody has seen yet. */
 const TYPICAL_LENGTH = 128;
-
-type Tickets<Row extends SchedulableRow> = Batch<Ticket<Row>>;
-
-function ticketsOf<Row extends SchedulableRow>(batch: Tickets<Row>): Set<Ticket<Row>> {
-  return new Set(batch.rows.map((row) => row.job.owner));
-}
-
-/** The rows of one job in a batch, as a batch of its own. */
-function only<Row extends SchedulableRow>(batch: Tickets<Row>, ticket: Ticket<Row>): Tickets<Row> {
-  const rows = batch.rows.filter((row) => row.job.owner === ticket);
-  const length = rows.reduce((longest, row) => Math.max(longest, row.length), 0);
-  const tokens = rows.reduce((sum, row) => sum + row.length, 0);
-  return { ...batch, lead: ticket.queued, rows, length, tokens, paddedTokens: rows.length * length };
-}
 
 /** The thin shell around the pure parts: promises, timers, signals and the engine. */
 class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {

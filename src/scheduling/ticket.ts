@@ -84,3 +84,18 @@ export class Ticket<Row extends SchedulableRow> {
     return new WinnowError('deadline_exceeded', { deadlineMs: Math.round(this.job.deadline - this.submittedAt) });
   }
 }
+
+/** A batch of submitted jobs' rows. */
+export type Tickets<Row extends SchedulableRow> = Batch<Ticket<Row>>;
+
+export function ticketsOf<Row extends SchedulableRow>(batch: Tickets<Row>): Set<Ticket<Row>> {
+  return new Set(batch.rows.map((row) => row.job.owner));
+}
+
+/** The rows of one job in a batch, as a batch of its own. */
+export function only<Row extends SchedulableRow>(batch: Tickets<Row>, ticket: Ticket<Row>): Tickets<Row> {
+  const rows = batch.rows.filter((row) => row.job.owner === ticket);
+  const length = rows.reduce((longest, row) => Math.max(longest, row.length), 0);
+  const tokens = rows.reduce((sum, row) => sum + row.length, 0);
+  return { ...batch, lead: ticket.queued, rows, length, tokens, paddedTokens: rows.length * length };
+}

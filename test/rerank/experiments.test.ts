@@ -102,7 +102,7 @@ describe('experiments in the use case', () => {
     expect(value!.ranking.map(({ team }) => team)).toEqual(['a', 'b', 'a']);
     const relevance = value!.ranking.map(({ relevanceScore }) => relevanceScore);
     expect(relevance).toEqual([...relevance].sort((x, y) => y - x));
-    expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'a+b' }, tokens: 24 });
+    expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'interleaved' }, tokens: 24 });
     expect(house.log.encoded).toHaveLength(1);
     expect(e.exposures[0]!.arms.map(({ arm, model }) => [arm, model])).toEqual([
       ['a', 'plain'],
