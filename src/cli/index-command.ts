@@ -1,0 +1,70 @@
+import { existsSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { Command } from 'commander';
+import { describe, WinnowError } from '../errors.ts';
+import { buildIndex } from '../evaluation/first-stage/index/build.ts';
+import { loadDataset } from '../evaluation/formats/load.ts';
+import type { PassageStore } from '../evaluation/formats/passage-store.ts';
+import { openPassages } from '../evaluation/formats/passages.ts';
+import { startProgress } from '../progress.ts';
+
+const EXAMPLES = `
+Examples:
+  $ winnow index collection.tsv --out indexes/msmarco     # id <tab> text
+  $ winnow index scifact/corpus.jsonl.gz --out indexes/scifact
+  $ winnow index cranfield/ --out indexes/cranfield       # the passages of any data set folder
+  $ winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
+
+Text is analysed as by Lucene's EnglishAnalyzer. Memory is bounded by --batch, whatever the size of the
+collection; the folder appears whole or not at all.
+`;
+
+interface Options {
+  readonly out: string;
+  readonly batch: string;
+  readonly force?: true;
+}
+
+/** A collection of one passage a line, or the passages of a data set. */
+async function passagesAt(path: string): Promise<PassageStore> {
+  const single = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  return single && /\.(tsv|jsonl|txt)(\.gz)?$/i.test(path) ? openPassages(path) : (await loadDataset(path)).passages;
+}
+
+async function run(path: string, { out, batch, force }: Options): Promise<void> {
+  const batchPostings = Number(batch) * 1e6;
+  if (!(batchPostings >= 1000 && batchPostings <= 1e8))
+    throw new WinnowError('invalid_input', {
+      where: '--batch',
+      expected: 'millions of postings, at most 100',
+      got: describe(batch),
+    });
+  if (force && existsSync(out)) await rm(out, { recursive: true });
+  const passages = await passagesAt(path);
+  const progress = startProgress('index', passages.size);
+  const facts = await buildIndex(out, passages.entries(), {
+    batchPostings,
+    onPassage: (count) => {
+      if (count % 1000 === 0) progress.update(count, 'passages');
+    },
+  });
+  progress.update(facts.passages, 'passages');
+  progress.stop();
+  await passages.close();
+  const bytes = Object.values(facts.bytes).reduce((sum, size) => sum + size, 0);
+  process.stdout.write(
+    `${out}: ${facts.passages} passages, ${facts.terms} terms, ${facts.postings} postings, ${(bytes / 1e6).toFixed(1)} MB\n`,
+  );
+}
+
+/** `winnow index`: a BM25 index of a collection. */
+export function command(): Command {
+  return new Command()
+    .description('Build a BM25 index on disk.')
+    .argument('<corpus>', 'collection (.tsv or .jsonl, one passage a line; .gz too), or a data set')
+    .requiredOption('--out <folder>', 'folder of the index')
+    .option('--batch <millions>', 'postings held in memory, in millions (16 MB each)', '4')
+    .option('--force', 'replace an index that is there')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}

@@ -1,0 +1,107 @@
+import { existsSync, statSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WinnowError } from '../../../errors.ts';
+import { writeFolderAtomic } from '../../../files.ts';
+import type { Passage } from '../../formats/passage-store.ts';
+import { PostingsBatch } from './batch.ts';
+import { ByteWriter } from './bytes.ts';
+import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './files.ts';
+import { mergeRuns } from './merge.ts';
+
+export interface BuildOptions {
+  /** Postings held in memory before they are written as a sorted run, 16 bytes each. */
+  readonly batchPostings?: number;
+  readonly onPassage?: (passages: number) => void;
+}
+
+const BATCH = 4_000_000;
+
+/** What one pass over the passages leaves behind. */
+interface Pass {
+  readonly runs: readonly string[];
+  readonly lengths: Uint32Array;
+}
+
+async function scan(
+  folder: string,
+  files: IndexFiles,
+  passages: AsyncIterable<Passage>,
+  { batchPostings = BATCH, onPassage }: BuildOptions,
+): Promise<Pass> {
+  const batch = new PostingsBatch(batchPostings);
+  const ids = new ByteWriter(files.ids);
+  const runs: string[] = [];
+  const flush = (): void => {
+    runs.push(join(folder, `run-${runs.length}.tmp`));
+    batch.flush(runs.at(-1)!);
+  };
+  let lengths = new Uint32Array(1 << 12);
+  let count = 0;
+  try {
+    for await (const { id, text } of passages) {
+      let length = batch.add(count, text);
+      if (length < 0) {
+        flush();
+        length = batch.add(count, text);
+      }
+      if (count === lengths.length) {
+        const grown = new Uint32Array(2 * count);
+        grown.set(lengths);
+        lengths = grown;
+      }
+      lengths[count++] = length;
+      ids.text(id);
+      onPassage?.(count);
+    }
+  } finally {
+    ids.close();
+  }
+  if (batch.postings > 0) flush();
+  return { runs, lengths: lengths.subarray(0, count) };
+}
+
+function writeLengths(path: string, lengths: Uint32Array): void {
+  const writer = new ByteWriter(path);
+  writer.bytes(new Uint8Array(lengths.buffer, lengths.byteOffset, lengths.byteLength));
+  writer.close();
+}
+
+const sizeOf = (path: string): number => statSync(path).size;
+
+/**
+ * Builds a BM25 index on disk: sorted runs of postings as memory fills, merged at the end. Memory is a batch of postings, the vocabulary of
+ * that batch and 4 bytes a passage, whatever the size of the collection. The folder appears whole or not at all.
+ *
+ * @throws WinnowError `invalid_input` where `folder` exists already or no passage has a term.
+ */
+export async function buildIndex(
+  folder: string,
+  passages: AsyncIterable<Passage>,
+  options: BuildOptions = {},
+): Promise<IndexFacts> {
+  if (existsSync(folder))
+    throw new WinnowError('invalid_input', { where: folder, expected: 'a folder that does not exist yet', got: 'one' });
+  let facts: IndexFacts | undefined;
+  await writeFolderAtomic(folder, async (temporary) => {
+    const files = filesOf(temporary);
+    const { runs, lengths } = await scan(temporary, files, passages, options);
+    writeLengths(files.lengths, lengths);
+    const merged = mergeRuns(runs, files);
+    await Promise.all(runs.map((run) => rm(run)));
+    const tokens = lengths.reduce((sum, length) => sum + length, 0);
+    if (tokens === 0)
+      throw new WinnowError('invalid_input', { where: folder, expected: 'at least 1 passage with a term', got: '0' });
+    const { terms, blocks, postings, lengths: lengthFile, ids } = files;
+    facts = {
+      ...{ format: INDEX_FORMAT, analyzer: 'english', passages: lengths.length, tokens, ...merged },
+      withTerms: lengths.reduce((sum, length) => sum + (length > 0 ? 1 : 0), 0),
+      bytes: {
+        ...{ terms: sizeOf(terms), blocks: sizeOf(blocks), postings: sizeOf(postings) },
+        ...{ lengths: sizeOf(lengthFile), ids: sizeOf(ids) },
+      },
+    };
+    await writeFile(files.facts, `${JSON.stringify(facts, null, 2)}\n`);
+  });
+  return facts!;
+}
