@@ -11,11 +11,15 @@ interface Entry {
 const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'serve the models of a registry folder over HTTP', load: () => import('./serve.ts') },
   models: { summary: 'list, verify, label, import and pull models', load: () => import('./models.ts') },
+  quantize: { summary: 'add an int8 or fp16 file to a model', load: () => import('./quantize.ts') },
   train: { summary: 'fine-tune a backbone by a recipe', load: () => import('./train.ts') },
   gradcheck: {
     summary: "hold a backbone's gradients against central differences",
     load: () => import('./gradcheck.ts'),
   },
+  index: { summary: 'build a BM25 index of a collection', load: () => import('./index-command.ts') },
+  search: { summary: 'retrieve candidates with BM25 or a live search engine', load: () => import('./search.ts') },
+  eval: { summary: 're-rank the sets of a suite and compare models', load: () => import('./eval.ts') },
   measure: { summary: 'measure a run against judgements', load: () => import('./measure.ts') },
   report: { summary: 'draw the statistics of a grid of results', load: () => import('./report.ts') },
 };

@@ -1,22 +1,24 @@
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import type { Tensor } from 'onnxruntime-node';
-import { createSession } from '../inference/providers.ts';
 import type { Model } from '../onnx/graph.ts';
 import { writeModel } from '../onnx/model-file.ts';
-import type { SelfTest } from '../registry/manifest.ts';
 import { type Published, publish } from '../registry/publish.ts';
 import { createLocalTokenizer } from '../tokenization/index.ts';
 import { type Backbone, withWeights } from './backbone.ts';
 import { writeCard } from './card.ts';
 import { readCurve } from './curve.ts';
 import { curveSvg } from './curve-picture.ts';
-import { rowFeeds } from './feeds.ts';
+import { openSources } from './data/sources.ts';
 import { createObjective } from './objectives/catalogue.ts';
-import type { LoadedRecipe, Recipe } from './recipe.ts';
-import { pairOptions, type TrainingOutcome } from './trainer.ts';
+import { pairOptions } from './pairs.ts';
+import { parityRows } from './quantization/rows.ts';
+import { type MadeVariant, makeVariant, parityFacts, parityLines, VARIANTS } from './quantization/variants.ts';
+import type { LoadedRecipe } from './recipe.ts';
+import { selfTest, selfTestScores } from './self-test.ts';
+import type { TrainingOutcome } from './trainer.ts';
+import { openValidation } from './validation.ts';
 
 /** What a tokenizer may be made of, in Hugging Face folders. */
 const TOKENIZER_FILES = [
@@ -29,57 +31,6 @@ const TOKENIZER_FILES = [
   'spm.model',
   'added_tokens.json',
 ];
-
-/** Pairs of our own whose scores a server repeats before it serves the version. Their texts are in no data set. */
-const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
-  [
-    'how to sharpen a kitchen knife',
-    'Hold the blade at a steady angle against the whetstone and draw it from heel to tip.',
-  ],
-  ['how to sharpen a kitchen knife', 'The museum opens at ten and closes at six, on Mondays it stays shut.'],
-  ['opening hours of the museum', 'The museum opens at ten and closes at six, on Mondays it stays shut.'],
-  [
-    'opening hours of the museum',
-    'Hold the blade at a steady angle against the whetstone and draw it from heel to tip.',
-  ],
-];
-
-/** int8 kernels differ a little between processors; fp32 ones hardly. */
-const SELF_TEST_TOLERANCE = 0.1;
-
-/** Scores of the self-test pairs by the file that will be served. */
-export async function selfTestScores(
-  file: string,
-  folder: string,
-  recipe: Pick<Recipe, 'maxLength' | 'maxQueryTokens'>,
-): Promise<number[]> {
-  const tokenizer = await createLocalTokenizer(folder);
-  const session = await createSession(file, { threads: 1 });
-  try {
-    const scores: number[] = [];
-    for (const [query, passage] of SELF_TEST) {
-      const { rows } = await tokenizer.encode(query, [passage], pairOptions(recipe));
-      const results = await session.run(rowFeeds(rows, session.inputNames, tokenizer.padId));
-      scores.push(Number((results[session.outputNames[0]!] as Tensor).data[0]));
-    }
-    return scores;
-  } finally {
-    await session.release();
-    await tokenizer.close();
-  }
-}
-
-/** Self-test of a version from the scores of each of its variants. */
-export function selfTest(byVariant: Readonly<Record<string, readonly number[]>>): SelfTest {
-  return {
-    tolerance: SELF_TEST_TOLERANCE,
-    pairs: SELF_TEST.map(([query, passage], i) => ({
-      query,
-      passage,
-      scores: Object.fromEntries(Object.entries(byVariant).map(([variant, scores]) => [variant, scores[i]!])),
-    })),
-  };
-}
 
 /** The trained model as it is served: weights in place, `logits` the only output. */
 export function trainedModel(backbone: Backbone, outcome: Pick<TrainingOutcome, 'weights'>): Model {
@@ -131,18 +82,72 @@ export async function writeVersionFolder(folder: string, loaded: LoadedRecipe, o
   return { file, manifest: card.manifest };
 }
 
+/** The smaller files a recipe asks for, calibrated on training lists and judged on others and on the validation set. */
+async function makeVariants(
+  folder: string,
+  { recipe, folder: base }: LoadedRecipe,
+  outcome: TrainingOutcome,
+): Promise<MadeVariant[]> {
+  const wanted = VARIANTS.filter((variant) => recipe.publish?.[variant]);
+  if (wanted.length === 0) return [];
+  const tokenizer = await createLocalTokenizer(folder);
+  try {
+    const pairs = pairOptions(recipe);
+    const source = await openSources(recipe.data, base);
+    const rows = await parityRows(source.lists(recipe.seed), tokenizer, pairs);
+    const validation = recipe.validation && (await openValidation(recipe.validation, base, tokenizer, pairs));
+    const model = trainedModel(outcome.backbone, outcome);
+    const made: MadeVariant[] = [];
+    for (const variant of wanted)
+      made.push(
+        await makeVariant(
+          variant,
+          folder,
+          model,
+          outcome.backbone.logits,
+          { ...rows, padId: tokenizer.padId },
+          validation,
+        ),
+      );
+    return made;
+  } finally {
+    await tokenizer.close();
+  }
+}
+
+/** Self-test scores of every file that is published. */
+async function scoresOf(
+  folder: string,
+  float: string | undefined,
+  variants: readonly MadeVariant[],
+  recipe: LoadedRecipe['recipe'],
+): Promise<Record<string, number[]>> {
+  const files = [
+    ...(float === undefined ? [] : [['fp32', float] as const]),
+    ...variants.map((v) => [v.variant, v.file] as const),
+  ];
+  const scores: Record<string, number[]> = {};
+  for (const [name, file] of files) scores[name] = await selfTestScores(file, folder, recipe);
+  return scores;
+}
+
 /**
  * Publishes a finished run as the next version of its model, in one rename: a server that watches the registry picks it up.
- * @throws WinnowError of the registry, where the folder would not be admitted.
+ * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file is past its bounds.
  */
 export async function publishRun(loaded: LoadedRecipe, outcome: TrainingOutcome): Promise<Published> {
   const settings = loaded.recipe.publish!;
   const folder = await mkdtemp(join(tmpdir(), 'winnow-publish-'));
   try {
     const { file, manifest } = await writeVersionFolder(folder, loaded, outcome);
-    const scores = { fp32: await selfTestScores(file, folder, loaded.recipe) };
+    const variants = await makeVariants(folder, loaded, outcome);
+    if (variants.length > 0) await appendFile(join(folder, 'README.md'), parityLines(variants).join('\n'));
+    const keepsFloat = settings.fp32 || variants.length === 0;
+    if (!keepsFloat) await rm(file);
+    const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
+    const training = { ...manifest.training, ...(variants.length > 0 && { quantization: parityFacts(variants) }) };
     return await publish(folder, resolve(loaded.folder, settings.registry), settings.name ?? loaded.recipe.name, {
-      manifest: { ...manifest, selfTest: selfTest(scores) },
+      manifest: { ...manifest, training, selfTest: selfTest(scores) },
       label: settings.label,
     });
   } finally {

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { readJson, writeFileAtomic } from '../files.ts';
 import { createLocalTokenizer } from '../tokenization/index.ts';
-import type { PairOptions, PairTokenizer } from '../tokenization/types.ts';
+import type { PairTokenizer } from '../tokenization/types.ts';
 import { type Backbone, loadBackbone } from './backbone.ts';
 import { type CheckpointFacts, readCheckpoint, readWeights, writeCheckpoint, writeWeights } from './checkpoint.ts';
 import { openCurve } from './curve.ts';
@@ -14,6 +14,7 @@ import type { ListSource } from './data/types.ts';
 import { openEngine, type TrainingEngine } from './engine.ts';
 import { ring, verdict } from './guards.ts';
 import { scheduleFactor } from './optimizers/schedules.ts';
+import { pairOptions } from './pairs.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from './recipe.ts';
 import type { LearningRates, StateArrays, StepResult } from './stepper.ts';
 import { openValidation, type Validation } from './validation.ts';
@@ -60,15 +61,6 @@ interface Run {
   readonly average: StateArrays | undefined;
   facts: CheckpointFacts;
 }
-
-export const pairOptions = (recipe: Pick<Recipe, 'maxLength' | 'maxQueryTokens'>): PairOptions => ({
-  maxLength: recipe.maxLength,
-  maxQueryTokens: recipe.maxQueryTokens,
-  truncation: 'longest_first',
-  side: 'right',
-  longPassages: 'truncate',
-  windowOverlap: 0,
-});
 
 /** Names a run by all that decides its numbers. How often it is looked at, saved or published does not. */
 function runHash(recipe: Recipe, source: ListSource): string {

@@ -5,7 +5,14 @@ import { loadDataset } from '../evaluation/formats/load.ts';
 import { evaluate, type Run } from '../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../tokenization/types.ts';
-import type { Recipe } from './recipe.ts';
+
+/** What of a recipe's `validation` is needed to measure. */
+export interface ValidationSettings {
+  readonly data: { readonly path: string; readonly qrels?: string | undefined; readonly split?: string | undefined };
+  readonly measure: string;
+  readonly depth: number;
+  readonly queries?: number | undefined;
+}
 
 /** Re-ranks a first stage's candidates and measures the result by trec_eval's rules. */
 export interface Validation {
@@ -26,7 +33,7 @@ interface Prepared {
 async function prepare(
   dataset: Dataset,
   candidates: Run,
-  settings: NonNullable<Recipe['validation']>,
+  settings: ValidationSettings,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
 ): Promise<Prepared[]> {
@@ -48,7 +55,7 @@ const restricted = (dataset: Dataset, prepared: readonly Prepared[]) =>
 
 /** @throws WinnowError `invalid_input` where the data set has no judged queries with candidates. */
 export async function openValidation(
-  settings: NonNullable<Recipe['validation']>,
+  settings: ValidationSettings,
   folder: string,
   tokenizer: PairTokenizer,
   pairs: PairOptions,

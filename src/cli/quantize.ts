@@ -1,0 +1,65 @@
+import { basename, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { startProgress } from '../progress.ts';
+import { quantizeFolder } from '../training/quantization/folder.ts';
+import { VARIANTS, type Variant } from '../training/quantization/variants.ts';
+
+const EXAMPLES = `
+Examples:
+  winnow quantize models/my-model/3 --data data/dev.json --qrels data/qrels.txt
+  winnow quantize ./export --data data/beir/scifact --name scifact-reranker
+  winnow quantize models/my-model/3 --data data/dev.json --to fp16`;
+
+interface Flags {
+  readonly data: string;
+  readonly qrels?: string;
+  readonly to: Variant;
+  readonly registry: string;
+  readonly name?: string;
+  readonly label?: string;
+  readonly depth: string;
+}
+
+function progress(): (stage: string, done: number, total: number) => void {
+  const bars = new Map<string, ReturnType<typeof startProgress>>();
+  return (stage, done, total) => {
+    const bar = bars.get(stage) ?? startProgress(stage, total);
+    bars.set(stage, bar);
+    bar.update(done);
+    if (done >= total) bar.stop();
+  };
+}
+
+async function run(source: string, flags: Flags): Promise<void> {
+  const result = await quantizeFolder(resolve(source), {
+    data: flags.data,
+    ...(flags.qrels !== undefined && { qrels: flags.qrels }),
+    variant: flags.to,
+    registry: resolve(flags.registry),
+    name: flags.name ?? basename(resolve(source, '..')),
+    ...(flags.label !== undefined && { label: flags.label }),
+    depth: Number(flags.depth),
+    onProgress: progress(),
+  });
+  process.stdout.write(
+    `${result.lines.join('\n')}\npublished ${result.published.name}@${result.published.version} in ${result.published.folder}\n`,
+  );
+}
+
+/** `winnow quantize`. */
+export function command(): Command {
+  return new Command('quantize')
+    .description(
+      'Add an int8 (or fp16) file to a model: scores that do not depend on batch mates, judged against float32.',
+    )
+    .argument('<folder>', 'model folder in Hugging Face layout with a float32 ONNX file')
+    .requiredOption('--data <path>', 'data set whose pairs calibrate and judge (anything `winnow eval` reads)')
+    .option('--qrels <file>', 'judgements, to measure what the smaller file costs')
+    .addOption(new Option('--to <variant>', 'what to make').choices([...VARIANTS]).default('int8'))
+    .option('--registry <folder>', 'where the next version goes', 'models')
+    .option('--name <name>', 'model name (default: name of the folder above)')
+    .option('--label <label>', 'label to set on the new version')
+    .option('--depth <n>', 'passages a query that are re-ranked to measure', '100')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}

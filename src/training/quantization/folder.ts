@@ -1,0 +1,135 @@
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { loadDataset } from '../../evaluation/formats/load.ts';
+import type { Model } from '../../onnx/graph.ts';
+import { readModel } from '../../onnx/model-file.ts';
+import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';
+import { type Published, publish } from '../../registry/publish.ts';
+import { createLocalTokenizer } from '../../tokenization/index.ts';
+import type { CandidateList } from '../data/types.ts';
+import { pairOptions } from '../pairs.ts';
+import { selfTest, selfTestScores } from '../self-test.ts';
+import { openValidation } from '../validation.ts';
+import { parityRows } from './rows.ts';
+import { type MadeVariant, makeVariant, parityFacts, parityLines, type Variant } from './variants.ts';
+
+export interface QuantizeFolderOptions {
+  readonly data: string;
+  readonly qrels?: string;
+  readonly variant: Variant;
+  readonly registry: string;
+  readonly name: string;
+  readonly label?: string;
+  readonly depth: number;
+  readonly onProgress?: (stage: string, done: number, total: number) => void;
+}
+
+export interface QuantizedFolder {
+  readonly published: Published;
+  /** For people. */
+  readonly lines: readonly string[];
+}
+
+const FLOAT_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
+
+async function readFloat(folder: string): Promise<{ model: Model; file: string }> {
+  const file = FLOAT_FILES.find((f) => existsSync(join(folder, f)));
+  if (file === undefined)
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected: `one of ${FLOAT_FILES.join(', ')}`,
+      got: 'none of them',
+    });
+  return { model: await readModel(join(folder, file)), file };
+}
+
+/** Candidate lists of a data set, or of sets without, each query with the first passages of the collection. */
+async function* listsOf(path: string, qrels: string | undefined): AsyncGenerator<CandidateList> {
+  const dataset = await loadDataset({ path, ...(qrels !== undefined && { qrels }) });
+  for (const [qid, query] of dataset.queries) {
+    const docids =
+      dataset.candidates?.get(qid)?.docids.slice(0, 8) ?? [...(dataset.qrels.get(qid)?.keys() ?? [])].slice(0, 8);
+    if (docids.length === 0) continue;
+    yield { qid, query, passages: await dataset.passages.texts(docids), relevance: docids.map(() => 0) };
+  }
+}
+
+async function maxLengthOf(folder: string, manifest: Manifest | undefined): Promise<number> {
+  if (manifest?.maxLength !== undefined) return manifest.maxLength;
+  const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as {
+    max_position_embeddings?: number;
+  };
+  return Math.min(512, config.max_position_embeddings ?? 512);
+}
+
+async function appendCard(folder: string, lines: readonly string[]): Promise<void> {
+  const path = join(folder, 'README.md');
+  const card = existsSync(path) ? await readFile(path, 'utf8') : '# Model card\n';
+  await writeFile(path, `${card.trimEnd()}\n\n${lines.join('\n')}`);
+}
+
+async function fill(
+  work: string,
+  options: QuantizeFolderOptions,
+): Promise<{ manifest: Partial<Manifest>; made: MadeVariant }> {
+  const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
+  const { model, file } = await readFloat(work);
+  const output = model.graph.outputs[0]!.name;
+  const tokenizer = await createLocalTokenizer(work);
+  const settings = { maxLength: await maxLengthOf(work, manifest), maxQueryTokens: 64 };
+  try {
+    const pairs = pairOptions(settings);
+    const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs);
+    const judged =
+      options.qrels === undefined
+        ? undefined
+        : {
+            data: { format: 'trec' as const, path: options.data, qrels: options.qrels },
+            depth: options.depth,
+            measure: 'nDCG@10',
+          };
+    const validation = judged && (await openValidation(judged, '.', tokenizer, pairs));
+    const made = await makeVariant(
+      options.variant,
+      work,
+      model,
+      output,
+      { ...rows, padId: tokenizer.padId, ...(options.onProgress && { onProgress: options.onProgress }) },
+      validation,
+    );
+    const scores = {
+      fp32: await selfTestScores(join(work, file), work, settings),
+      [options.variant]: await selfTestScores(made.file, work, settings),
+    };
+    const training = { ...manifest?.training, quantization: parityFacts([made]) };
+    return { manifest: { training, selfTest: selfTest(scores) }, made };
+  } finally {
+    await tokenizer.close();
+  }
+}
+
+/**
+ * Publishes a copy of a model folder with one more file, int8 or fp16, as the next version.
+ * @throws WinnowError `model_refused` where the smaller file is past the bounds; `invalid_input` for folder and data.
+ */
+export async function quantizeFolder(source: string, options: QuantizeFolderOptions): Promise<QuantizedFolder> {
+  const work = await mkdtemp(join(tmpdir(), 'winnow-quantize-'));
+  try {
+    await cp(source, work, { recursive: true });
+    const { manifest, made } = await fill(work, options);
+    const lines = parityLines([made]);
+    await appendCard(work, lines);
+    // The copied manifest lists the hashes of before; publishing writes them anew.
+    if (existsSync(join(work, MANIFEST_FILE))) {
+      const { files: _, ...rest } = await readManifest(work);
+      await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));
+    }
+    const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
+    return { published, lines };
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,131 @@
+import { join } from 'node:path';
+import type { Tensor } from 'onnxruntime-node';
+import { createSession } from '../../inference/providers.ts';
+import type { Model } from '../../onnx/graph.ts';
+import { writeModel } from '../../onnx/model-file.ts';
+import { encodeModel } from '../../onnx/protobuf.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import { rowFeeds } from '../feeds.ts';
+import type { Validation } from '../validation.ts';
+import type { Parity } from './parity.ts';
+import { halve, type LayerReport, type Quantized, type QuantizeOptions, quantize } from './quantize.ts';
+
+export const VARIANTS = ['int8', 'fp16'] as const;
+export type Variant = (typeof VARIANTS)[number];
+
+const MAKERS: Readonly<
+  Record<Variant, (model: Model, output: string, options: QuantizeOptions) => Promise<Quantized>>
+> = { int8: quantize, fp16: halve };
+
+/** The file of a variant, inside a version's folder. */
+export const variantFile = (variant: Variant): string => join('onnx', `model_${variant}.onnx`);
+
+/** Effectiveness before and after, where a judged set was at hand. */
+export interface Effectiveness {
+  readonly measure: string;
+  readonly queries: number;
+  readonly fp32: number;
+  readonly small: number;
+}
+
+export interface MadeVariant {
+  readonly variant: Variant;
+  readonly file: string;
+  readonly parity: Parity;
+  readonly layers: readonly LayerReport[];
+  readonly effectiveness?: Effectiveness;
+}
+
+const BATCH = 32;
+
+async function measured(model: Model, output: string, padId: number, validation: Validation): Promise<number> {
+  const session = await createSession(encodeModel(model));
+  const score = async (rows: readonly EncodedRow[]): Promise<Float32Array> => {
+    const order = [...rows.keys()].sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length);
+    const scores = new Float32Array(rows.length);
+    for (let at = 0; at < order.length; at += BATCH) {
+      const places = order.slice(at, at + BATCH);
+      const found = (
+        await session.run(
+          rowFeeds(
+            places.map((p) => rows[p]!),
+            session.inputNames,
+            padId,
+          ),
+        )
+      )[output] as Tensor;
+      places.forEach((place, i) => {
+        scores[place] = Number(found.data[i]);
+      });
+    }
+    return scores;
+  };
+  try {
+    return await validation.value(score);
+  } finally {
+    await session.release();
+  }
+}
+
+/**
+ * Makes a variant of a float32 model and writes it beside it.
+ * @param validation measures both, so that the card says what the smaller file costs.
+ * @throws WinnowError `model_refused` where parity is past the bounds.
+ */
+export async function makeVariant(
+  variant: Variant,
+  folder: string,
+  model: Model,
+  output: string,
+  options: QuantizeOptions,
+  validation?: Validation,
+): Promise<MadeVariant> {
+  const made = await MAKERS[variant](model, output, options);
+  const file = join(folder, variantFile(variant));
+  await writeModel(file, made.model);
+  const { parity, layers } = made;
+  if (!validation) return { variant, file, parity, layers };
+  const [fp32, small] = [
+    await measured(model, output, options.padId, validation),
+    await measured(made.model, output, options.padId, validation),
+  ];
+  return {
+    variant,
+    file,
+    parity,
+    layers,
+    effectiveness: { measure: validation.measure, queries: validation.queries, fp32, small },
+  };
+}
+
+/** What the card says of the variants. */
+export function parityLines(variants: readonly MadeVariant[]): string[] {
+  if (variants.length === 0) return [];
+  const row = ({ variant, parity, effectiveness: e }: MadeVariant): string =>
+    `| ${variant} | ${parity.rms.toFixed(4)} | ${parity.largest.toFixed(4)} | ${parity.spread.toFixed(3)} | ${parity.kendall.toFixed(4)} | ${parity.batchDrift.toExponential(1)} | ${parity.speed.toFixed(2)} | ${e ? `${e.fp32.toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured'} |`;
+  const measure = variants.find((v) => v.effectiveness)?.effectiveness;
+  return [
+    '## Smaller files',
+    '',
+    `Against float32 on ${variants[0]!.parity.rows} held-out pairs. Drift: the same pair alone and among others. Speed: on the machine that made them, one thread.`,
+    '',
+    `| file | RMS difference | largest | spread of scores | Kendall τ | drift | speed | ${measure ? `${measure.measure}, ${measure.queries} queries` : 'effectiveness'} |`,
+    '|---|---|---|---|---|---|---|---|',
+    ...variants.map(row),
+    '',
+  ];
+}
+
+/** The same for `model.json`. */
+export function parityFacts(variants: readonly MadeVariant[]) {
+  return Object.fromEntries(
+    variants.map(({ variant, parity, layers, effectiveness }) => [
+      variant,
+      {
+        ...parity,
+        keptInFloat: layers.filter((l) => l.kept).flatMap((l) => [...l.layers]),
+        ...(effectiveness && { effectiveness: { ...effectiveness } }),
+      },
+    ]),
+  );
+}
