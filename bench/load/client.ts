@@ -15,8 +15,17 @@ export interface LoadClient {
   close(): void;
 }
 
+/** The code of an error as the service tells it, else the beginning of the text. */
+function reasonOf(text: string): string {
+  try {
+    return String(JSON.parse(text).code ?? text.slice(0, 80));
+  } catch {
+    return text.slice(0, 80);
+  }
+}
+
 function parse(status: number, text: string, headers: Answer['headers'], count: number): Answer {
-  if (status !== 200) return { status, headers, error: text.slice(0, 300) };
+  if (status !== 200) return { status, headers, error: reasonOf(text) };
   const scores = new Float32Array(count).fill(Number.NaN);
   for (const { index, score } of JSON.parse(text) as { index: number; score: number }[]) scores[index] = score;
   const whole = scores.every(Number.isFinite);
