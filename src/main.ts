@@ -76,7 +76,7 @@ export async function startServer(
     const about = { version: VERSION, provider: engine.pool.provider };
     watchProcess(metrics, about, () => readiness.ready);
     const telemetry = { logger, tracing, ...observeRequests(metrics), metrics: () => metrics.render() };
-    const { url, drain } = await openHttp(config, engine, { version: VERSION, readiness, telemetry });
+    const { url, drain } = await openHttp(config, engine, { version: VERSION, readiness, telemetry, metrics });
     logger.info({ url, ...about, hosts: engine.pool.size, models: config.registry.folder }, 'listening');
     const close = async (): Promise<number> => {
       readiness.drain();

@@ -5,6 +5,8 @@ import { createApp } from '../http/app.ts';
 import { loadKeys } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import { createServer } from '../http/server.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { consoleExtensions } from './console.ts';
 import { type Drain, trackRequests } from './drain.ts';
 import type { Engine } from './engine.ts';
 
@@ -12,16 +14,19 @@ interface About {
   readonly version: string;
   readonly readiness: Readiness;
   readonly telemetry: HttpTelemetry;
+  readonly metrics: Metrics;
 }
 
 /** The settings and parts of the HTTP layer. */
-function httpDeps(config: Config, engine: Engine, { version, readiness, telemetry }: About): HttpDeps {
+function httpDeps(config: Config, engine: Engine, { version, readiness, telemetry, metrics }: About): HttpDeps {
   const { server, auth, scheduling } = config;
   const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies } = server;
   const startedAt = Date.now();
+  const keyed = auth.keysFile !== undefined;
   return {
     reranker: engine.reranker,
     registry: engine.registry,
+    experiments: engine.experiments,
     options: {
       ...{ bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies },
       bodyTimeoutMs: server.headerTimeoutMs,
@@ -30,6 +35,7 @@ function httpDeps(config: Config, engine: Engine, { version, readiness, telemetr
     keys: auth.keysFile === undefined ? [] : loadKeys(auth.keysFile),
     telemetry,
     readiness,
+    extensions: consoleExtensions({ config, engine, metrics, version, keyed }),
     info: () => ({
       version,
       provider: engine.pool.provider,

@@ -1,0 +1,115 @@
+/*
+ * What the console's own endpoints speak (`/console/api`), and what they are made from. The page in web/ reads the same types.
+ */
+
+/** `GET /console/api/session`: answered only to a key that may use the console. */
+export interface SessionFacts {
+  readonly version: string;
+  readonly provider: string;
+  readonly hosts: number;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly defaultModel?: string;
+}
+
+/** Milliseconds. */
+export interface StageTimings {
+  readonly tokenizeMs: number;
+  readonly queueMs: number;
+  readonly inferMs: number;
+  readonly totalMs: number;
+}
+
+export interface PlaygroundItem {
+  /** Place of the passage in the request. */
+  readonly index: number;
+  readonly score: number;
+  readonly relevanceScore: number;
+  readonly truncated: boolean;
+}
+
+/** `POST /console/api/rerank`: one model's ranking, best first. */
+export interface PlaygroundAnswer {
+  readonly model: string;
+  readonly version: string;
+  readonly ranking: readonly PlaygroundItem[];
+  readonly tokens: number;
+  readonly timings: StageTimings;
+}
+
+export interface PlaygroundRequest {
+  readonly query: string;
+  readonly passages: readonly string[];
+  /** `model`, `model@version` or `model:label`; the default model if absent. */
+  readonly model?: string;
+}
+
+/** `GET /console/api/models/NAME/VERSION`: what the version's folder holds for people. */
+export interface VersionAbout {
+  /** Markdown. */
+  readonly card?: string;
+  /** SVG of the training curve. */
+  readonly curve?: string;
+}
+
+/** A histogram since the start of the process: counts of each bucket alone, the last one without an upper bound. */
+export interface Distribution {
+  /** Upper bounds, rising. */
+  readonly bounds: readonly number[];
+  /** One more than `bounds`. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+/** `GET /console/api/load`. Totals since the start of the process; the page takes differences. */
+export interface LoadFacts {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly queue: { readonly tokens: number; readonly rows: number; readonly jobs: number };
+  readonly inFlight: number;
+  readonly requests: number;
+  readonly errors: number;
+  readonly pairs: number;
+  readonly shedRows: number;
+  readonly batches: number;
+  readonly batchRows: number;
+  /** Padding left out. */
+  readonly tokens: number;
+  readonly paddingTokens: number;
+  /** Seconds, from a request's arrival to the end of its answer. */
+  readonly latency: Distribution;
+  /** Seconds, from submission to the first batch. */
+  readonly queueWait: Distribution;
+  readonly hosts: {
+    readonly provider: string;
+    readonly alive: number;
+    /** Resident bytes, one a host. */
+    readonly rss: readonly number[];
+    readonly restarts: number;
+    readonly recycles: number;
+  };
+  readonly process: { readonly rss: number; readonly heapUsed: number };
+}
+
+/** Delay of the event loop of the HTTP process since the last look, in milliseconds. */
+export interface LoopDelay {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export type LoadAnswer = LoadFacts & { readonly loop: LoopDelay };
+
+/** Where the console's data comes from; the composition root fills it in. */
+export interface ConsoleSources {
+  session(): SessionFacts;
+  load(): Promise<LoadFacts>;
+  /** Ranks outside all experiments. @throws WinnowError of the catalogue. */
+  rerank(
+    request: PlaygroundRequest & { readonly requestId: string; readonly signal: AbortSignal },
+  ): Promise<PlaygroundAnswer>;
+  /** Folder of a version in the registry. @throws WinnowError `unknown_model`, `unknown_version`. */
+  folderOf(model: string, version: string): string;
+  /** Whether a key is asked for. */
+  readonly keyed: boolean;
+}

@@ -1,0 +1,140 @@
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import { consoleApi, consolePage } from '../console/router.ts';
+import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '../console/types.ts';
+import { WinnowError } from '../errors.ts';
+import type { Extension } from '../http/ports.ts';
+import type { RerankAnswer } from '../rerank/types.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Engine } from './engine.ts';
+
+interface Samples {
+  readonly values: readonly {
+    readonly value: number;
+    readonly metricName?: string;
+    readonly labels: Readonly<Record<string, unknown>>;
+  }[];
+}
+
+interface Readable {
+  get(): Promise<Samples>;
+}
+
+/** Sum of a counter over its labels. */
+async function total(counter: Readable): Promise<number> {
+  return (await counter.get()).values.reduce((sum, { value }) => sum + value, 0);
+}
+
+/** A histogram with its labels summed up: Prometheus' buckets hold all that lies below, these only what lies between. */
+async function distribution(histogram: Readable): Promise<Distribution> {
+  const upTo = new Map<number, number>();
+  let sum = 0;
+  for (const { value, metricName = '', labels } of (await histogram.get()).values) {
+    const bound = labels.le === '+Inf' ? Number.POSITIVE_INFINITY : Number(labels.le);
+    if (metricName.endsWith('_bucket')) upTo.set(bound, (upTo.get(bound) ?? 0) + value);
+    else if (metricName.endsWith('_sum')) sum += value;
+  }
+  const rising = [...upTo].toSorted(([a], [b]) => a - b);
+  const counts = rising.map(([, count], i) => count - (rising[i - 1]?.[1] ?? 0));
+  return { bounds: rising.map(([bound]) => bound).filter(Number.isFinite), counts, sum };
+}
+
+async function loadFacts({ pool, scheduler }: Engine, metrics: Metrics): Promise<LoadFacts> {
+  const { provider, alive, rss, restarts, recycles } = pool.facts();
+  const [rows, latency] = await Promise.all([distribution(metrics.batchRows), distribution(metrics.requestSeconds)]);
+  const memory = process.memoryUsage();
+  return {
+    at: Date.now(),
+    queue: scheduler.queued(),
+    inFlight: await total(metrics.requestsInFlight),
+    requests: await total(metrics.requests),
+    errors: await total(metrics.errors),
+    pairs: await total(metrics.pairs),
+    shedRows: await total(metrics.shedRows),
+    batches: rows.counts.reduce((sum, count) => sum + count, 0),
+    batchRows: rows.sum,
+    tokens: await total(metrics.tokens),
+    paddingTokens: await total(metrics.paddingTokens),
+    latency,
+    queueWait: await distribution(metrics.queueSeconds),
+    hosts: { provider, alive, rss, restarts, recycles },
+    process: { rss: memory.rss, heapUsed: memory.heapUsed },
+  };
+}
+
+function playgroundAnswer({ model, version, ranking, truncated, tokens, timings }: RerankAnswer): PlaygroundAnswer {
+  const items = ranking.map(({ index, score, relevanceScore }) => ({
+    index,
+    score,
+    relevanceScore,
+    truncated: truncated[index] ?? false,
+  }));
+  return { model, version, ranking: items, tokens, timings };
+}
+
+function folderOf({ registry }: Engine, root: string, model: string, version: string): string {
+  const all = registry.list();
+  const versions = all.filter(({ name }) => name === model).map((status) => status.version);
+  if (versions.length === 0)
+    throw new WinnowError('unknown_model', {
+      known: [...new Set(all.map(({ name }) => name))].join(', ') || 'no model yet',
+      got: model,
+    });
+  if (!versions.includes(version))
+    throw new WinnowError('unknown_version', { model, known: versions.join(', '), got: version });
+  return join(root, model, version);
+}
+
+interface ConsoleParts {
+  readonly config: Config;
+  readonly engine: Engine;
+  readonly metrics: Metrics;
+  readonly version: string;
+  readonly keyed: boolean;
+}
+
+function sourcesOf({ config, engine, metrics, version, keyed }: ConsoleParts): ConsoleSources {
+  const { registry, reranker, pool } = engine;
+  const startedAt = Date.now();
+  return {
+    keyed,
+    session: () => {
+      const { defaultModel } = registry;
+      return {
+        version,
+        provider: pool.provider,
+        hosts: pool.size,
+        startedAt,
+        ...(defaultModel ? { defaultModel } : {}),
+      };
+    },
+    load: () => loadFacts(engine, metrics),
+    folderOf: (model, wanted) => folderOf(engine, config.registry.folder, model, wanted),
+    async rerank({ model, ...request }) {
+      // An exact version is outside all experiments: what is tried here must not count there.
+      const lease = await registry.acquire(model);
+      try {
+        const deadlineMs = config.server.requestTimeoutMs;
+        const asked = {
+          ...request,
+          model: lease.version.key,
+          truncate: true,
+          lane: 'interactive',
+          deadlineMs,
+        } as const;
+        return playgroundAnswer(await reranker.rerank(asked));
+      } finally {
+        lease.release();
+      }
+    },
+  };
+}
+
+/** The console at /console: its page for everybody, its data for admins. */
+export function consoleExtensions(parts: ConsoleParts): readonly Extension[] {
+  const sources = sourcesOf(parts);
+  return [
+    { path: '/console/api', access: 'admin', router: consoleApi(sources) },
+    { path: '/console', access: 'public', router: consolePage(sources), json: false },
+  ];
+}
