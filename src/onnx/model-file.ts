@@ -8,7 +8,7 @@ import { decodeModel, type External, encodeModel, type Placement } from './proto
 import type { Tensor } from './tensor.ts';
 
 /** Protobuf cannot hold more than 2 GiB; past this an initializer's bytes go to a file of their own. */
-const INSIDE_LIMIT = 1_500_000_000;
+export const INSIDE_LIMIT = 1_500_000_000;
 /** What mapping a file into memory likes. */
 const ALIGNMENT = 4096;
 
@@ -56,17 +56,22 @@ function readSlice(model: string, file: string, offset: number, length: number |
   return into;
 }
 
+export const initializerBytes = (model: Model): number =>
+  [...model.graph.initializers.values()].reduce((sum, t) => sum + t.bytes.byteLength, 0);
+
 export interface WriteOptions {
   /** Name (beside the model file) of the file that takes initializers out; default `<file>.data`, used only when one has to go out. */
   readonly dataFile?: string;
-  /** Which initializers go out; default: the big ones, once the model would pass 1.5 GB. */
+  /** Bytes of initializers past which the big ones go out; default 1.5 GB. */
+  readonly insideLimit?: number;
+  /** Which initializers go out whatever the size; default none. */
   readonly outside?: (name: string, value: Tensor) => boolean;
 }
 
 /** Writes model file and external data, each atomically, the data first. Returns the paths written. */
 export async function writeModel(path: string, model: Model, options: WriteOptions = {}): Promise<readonly string[]> {
-  const total = [...model.graph.initializers.values()].reduce((sum, t) => sum + t.bytes.byteLength, 0);
-  const outside = options.outside ?? ((_: string, t: Tensor) => total > INSIDE_LIMIT && t.bytes.byteLength > 1024);
+  const tooBig = initializerBytes(model) > (options.insideLimit ?? INSIDE_LIMIT);
+  const outside = options.outside ?? ((_: string, t: Tensor) => tooBig && t.bytes.byteLength > 1024);
   const location = options.dataFile ?? `${path.split(sep).at(-1)}.data`;
   const placed = new Map<string, { location: string; offset: number; length: number }>();
   let end = 0;

@@ -17,7 +17,8 @@ export const PROBE_BATCH = 3;
 export const PROBE_LENGTH = 7;
 
 /**
- * A tiny batch for the inputs of an encoder: token ids 0 to 6 in every row, a mask of ones with the last row two short, token types 0 and 1.
+ * A tiny batch for the inputs of an encoder: token ids 1 to 7 in every row, a mask of ones with the last row two short, token types 0
+ * (some tables have one type only).
  * Symbolic first dims become `batch`, second ones `length`; inputs of other rank or type get zeros.
  */
 export function probeFeeds(inputs: readonly ValueInfo[], batch = PROBE_BATCH, length = PROBE_LENGTH): Feeds {
@@ -36,9 +37,8 @@ function fill(name: string, sizes: readonly number[], length: number): number[] 
   const lastRow = (i: number): boolean => i >= count - length;
   if (/mask/i.test(name))
     return Array.from({ length: count }, (_, i) => +!(count > length && lastRow(i) && column(i) >= length - 2));
-  if (/type|segment/i.test(name)) return Array.from({ length: count }, (_, i) => +(column(i) * 2 >= length));
   if (/position/i.test(name)) return Array.from({ length: count }, (_, i) => column(i));
-  return /id|token|word/i.test(name)
+  return /id|token|word/i.test(name) && !/type|segment/i.test(name)
     ? Array.from({ length: count }, (_, i) => column(i) + 1)
     : new Array<number>(count).fill(0);
 }

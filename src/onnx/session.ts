@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { WinnowError } from '../errors.ts';
 import type { DataType } from './dtypes.ts';
 import type { Model } from './graph.ts';
+import { INSIDE_LIMIT, initializerBytes, writeModel } from './model-file.ts';
 import { encodeModel } from './protobuf.ts';
 import { type Tensor, tensorOf, view } from './tensor.ts';
 
@@ -32,13 +36,13 @@ export interface Runner {
 
 /** @throws WinnowError `invalid_graph` with the engine's reason, which names the node. */
 export async function openRunner(model: Model | Uint8Array, options: RunOptions = {}): Promise<Runner> {
-  const bytes = model instanceof Uint8Array ? model : encodeModel(model);
-  const session = await InferenceSession.create(bytes, {
+  const session = await load(model, {
     intraOpNumThreads: options.threads ?? 1,
     graphOptimizationLevel: options.level ?? 'disabled',
-    logSeverityLevel: 3,
+    // Fatal only: what the engine logs as an error it also throws.
+    logSeverityLevel: 4,
   }).catch((error: unknown) => {
-    throw engineFault('loading the graph', error);
+    throw error instanceof WinnowError ? error : engineFault('loading the graph', error);
   });
   return {
     outputs: session.outputNames,
@@ -52,6 +56,20 @@ export async function openRunner(model: Model | Uint8Array, options: RunOptions 
     },
     close: () => session.release(),
   };
+}
+
+async function load(model: Model | Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
+  if (model instanceof Uint8Array) return InferenceSession.create(model, options);
+  if (initializerBytes(model) <= INSIDE_LIMIT) return InferenceSession.create(encodeModel(model), options);
+  // Past what protobuf holds, the engine reads the weights from a file.
+  const folder = await mkdtemp(join(tmpdir(), 'winnow-'));
+  try {
+    const path = join(folder, 'model.onnx');
+    await writeModel(path, model);
+    return await InferenceSession.create(path, options);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 function engineFault(where: string, error: unknown): WinnowError {

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { readJson } from '../files.ts';
+import { fromSafetensors } from '../onnx/encoder.ts';
 import type { Model } from '../onnx/graph.ts';
 import { readModel } from '../onnx/model-file.ts';
 import { attachHead, freshHead } from '../onnx/rewrites/head.ts';
@@ -41,8 +42,11 @@ async function modelFile(folder: string): Promise<string> {
   });
 }
 
+/** The folder's ONNX file; without one, our own graph of its safetensors. */
 async function readEncoder(folder: string): Promise<Model> {
-  return readModel(await modelFile(folder));
+  const exported = CANDIDATES.some((file) => existsSync(join(folder, file)));
+  const weights = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(folder, file)));
+  return !exported && weights ? fromSafetensors(folder) : readModel(await modelFile(folder));
 }
 
 /** Does the model give one score a pair by itself? */

@@ -24,7 +24,7 @@ const has = (node: Node, i: number): boolean => (node.inputs[i] ?? '') !== '';
 
 /**
  * Attention of opset 23: softmax(scale·Q Kᵀ + mask) V, heads in axis 1 of four-dimensional inputs. A boolean mask lets through where true;
- * elsewhere the engine adds the lowest number, and so does this.
+ * a query that may look at nothing gets zeros.
  */
 const attention: Decomposition = ({ g, node, probed, give }) => {
   const [q, k, v, mask = ''] = node.inputs as [string, string, string, string?];
@@ -42,15 +42,14 @@ const attention: Decomposition = ({ g, node, probed, give }) => {
   const scale = attrNumber(node, 'scale', 1 / Math.sqrt(size));
   const dtype = probed(q).dtype;
   let scores = g.mul(g.op('MatMul', [q4, g.transpose(k4, [0, 1, 3, 2])]), g.scalar(scale, dtype));
-  if (mask !== '') {
-    const bias = probed(mask).dtype === 'bool' ? g.where(mask, g.scalar(0, dtype), g.scalar(LOWEST, dtype)) : mask;
-    scores = g.add(scores, bias);
-  }
-  const mixed = g.op('MatMul', [g.softmax(scores), v4]);
+  const closed = g.scalar(Number.NEGATIVE_INFINITY, dtype);
+  const bias = mask !== '' && probed(mask).dtype === 'bool' ? g.where(mask, g.scalar(0, dtype), closed) : mask;
+  if (mask !== '') scores = g.add(scores, bias);
+  const raw = g.softmax(scores);
+  const p = mask === '' ? raw : g.where(g.op('IsNaN', [raw]), g.scalar(0, dtype), raw);
+  const mixed = g.op('MatMul', [p, v4]);
   give(flat ? g.reshape(g.transpose(mixed, [0, 2, 1, 3]), [0, 0, -1]) : mixed);
 };
-
-const LOWEST = -3.4028234663852886e38;
 
 /** Rotary embedding of opset 23: halves (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos), or neighbours if interleaved. */
 const rotary: Decomposition = ({ g, node, probed, give }) => {

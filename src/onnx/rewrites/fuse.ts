@@ -9,6 +9,7 @@ import {
   producers,
 } from '../graph.ts';
 import { prune, topologicalSort } from '../order.ts';
+import type { Shapes } from '../probe.ts';
 
 /*
  * Forms that exporters spell out, put back into the one node they mean. The backward pass of the one node is shorter, and reads less
@@ -17,12 +18,14 @@ import { prune, topologicalSort } from '../order.ts';
 
 class Matcher {
   readonly graph: Graph;
+  readonly #shapes: Shapes | undefined;
   readonly #made: ReadonlyMap<string, Node>;
   readonly #read: ReadonlyMap<string, readonly Node[]>;
   readonly #outputs: ReadonlySet<string>;
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, shapes?: Shapes) {
     this.graph = graph;
+    this.#shapes = shapes;
     this.#made = producers(graph);
     this.#read = consumers(graph);
     this.#outputs = new Set(graph.outputs.map((o) => o.name));
@@ -63,7 +66,9 @@ class Matcher {
   /** Is `node` a mean over the last axis that keeps it? Axes are a constant input (the form from opset 18). */
   lastMean(node: Node | undefined): boolean {
     const axes = constantNumbers(this.graph, node?.inputs[1]);
-    return node !== undefined && attrNumber(node, 'keepdims', 1) === 1 && axes?.length === 1 && axes[0] === -1;
+    if (node === undefined || axes?.length !== 1 || attrNumber(node, 'keepdims', 1) !== 1) return false;
+    const rank = this.#shapes?.get(node.inputs[0]!)?.dims.length;
+    return axes[0] === -1 || (rank !== undefined && axes[0] === rank - 1);
   }
 }
 
@@ -81,10 +86,10 @@ function replace(graph: Graph, fusions: readonly (Fusion | undefined)[]): Graph 
 
 /**
  * x ↦ γ (x − mean) / √(var + ε) + β over the last axis, as ReduceMean, Sub, Pow (or Mul), ReduceMean, Add, Sqrt, Div, Mul and, where there
- * is a β, Add. Needs axes of −1 and opset 17.
+ * is a β, Add. Axes written from the front need `shapes` to be known as the last. Needs opset 17.
  */
-export function fuseLayerNorm(graph: Graph): Graph {
-  const m = new Matcher(graph);
+export function fuseLayerNorm(graph: Graph, shapes?: Shapes): Graph {
+  const m = new Matcher(graph, shapes);
   return replace(
     graph,
     graph.nodes.filter((n) => n.op === 'Div' && n.domain === '').map((n) => layerNormAt(m, n)),

@@ -37,6 +37,6 @@ export async function prepare(model: Model, options: PrepareOptions = {}): Promi
   const find: FindOptions = { ...options, written: new Set([...(options.written ?? []), ...written]) };
   const candidates = new Set(findWeights(raised.graph, find).map((w) => w.tensor));
   const folded = await foldConstants(raised, candidates);
-  const graph = topologicalSort(fuseGelu(fuseLayerNorm(folded.graph)));
+  const graph = topologicalSort(fuseGelu(fuseLayerNorm(folded.graph, shapes)));
   return { model: Object.freeze({ ...folded, graph }), weights: findWeights(graph, find) };
 }
