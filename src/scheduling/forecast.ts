@@ -8,12 +8,22 @@ const TYPICAL_BATCH_TOKENS = 512;
 /** Share of a new value in running means. */
 const RUNNING_SHARE = 0.05;
 
+/**
+ * The cost model remembers a hundred batches, which may be half a minute; a machine slows down in an instant when something else starts on
+ * it. So the last few batches say by what factor the engine is off its model at the moment.
+ */
+const PACE_SHARE = 0.2;
+const PACE_LIMITS = { least: 0.5, most: 8 } as const;
+
 /** Share of an error that a round of jobs corrects, and the fewest that make a round. */
 const CORRECTION = 0.3;
 const LEAST_OPEN = 8;
 
 /** How far jobs may be found to take longer, or shorter, than predicted before the rest is taken for chance. */
 const DRIFT_LIMITS = { least: 0.8, most: 4 } as const;
+
+const limited = (value: number, { least, most }: { readonly least: number; readonly most: number }) =>
+  Math.min(most, Math.max(least, value));
 
 /** What is known of one model's batches. */
 interface Known {
@@ -23,14 +33,15 @@ interface Known {
 }
 
 /**
- * Everything the scheduler has learned of how long things take, over three levels: what a batch of a model costs (CostModel); what
- * batches cost for each unit of their rows' work, that is padding; and how much longer jobs take than planned, whatever the reason (other
- * jobs' rows that fill their batches, a busy machine).
+ * Everything the scheduler has learned of how long things take, over four levels: what a batch of a model costs (CostModel); what
+ * batches cost for each unit of their rows' work, that is padding; how fast the engine is at the moment; and how much longer jobs take than
+ * planned, whatever the reason (other jobs' rows that fill their batches).
  */
 export class Forecast {
   readonly #prior: Cost | undefined;
   readonly #known = new Map<string, Known>();
   #overhead = 1;
+  #pace = 1;
   #drift = 1;
 
   constructor(prior?: Cost) {
@@ -58,12 +69,14 @@ export class Forecast {
 
   /** Milliseconds for each unit of rows' work, on one runner. */
   get msPerWork(): number {
-    return this.#overhead * this.#drift;
+    return this.#overhead * this.#pace * this.#drift;
   }
 
   /** A batch took `ms` milliseconds of wall time. */
   learnBatch<Owner>(batch: Batch<Owner>, ms: number): void {
     const known = this.#get(batch.key);
+    if (this.isTrusted(batch.key))
+      this.#pace += PACE_SHARE * (limited(ms / this.batchMs(batch), PACE_LIMITS) - this.#pace);
     known.model.observe({ tokens: batch.paddedTokens, squares: batch.paddedTokens * batch.length, ms });
     known.batchTokens += RUNNING_SHARE * (batch.paddedTokens - known.batchTokens);
     const rate = this.rate(batch.key);
@@ -77,8 +90,8 @@ export class Forecast {
    */
   learnJob(predictedMs: number, ms: number, open: number): void {
     if (!(predictedMs > 0)) return;
-    const drift = this.#drift * (ms / predictedMs) ** (CORRECTION / Math.max(open, LEAST_OPEN));
-    this.#drift = Math.min(DRIFT_LIMITS.most, Math.max(DRIFT_LIMITS.least, drift));
+    const correction = (ms / predictedMs) ** (CORRECTION / Math.max(open, LEAST_OPEN));
+    this.#drift = limited(this.#drift * correction, DRIFT_LIMITS);
   }
 
   #get(key: string): Known {

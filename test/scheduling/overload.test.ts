@@ -32,13 +32,15 @@ interface Load {
   readonly load: number;
   readonly deadlineMs: number;
   readonly durationMs: number;
+  /** From half of the duration on everything takes so many times as long. */
+  readonly slowdown?: number;
 }
 
 interface Outcome {
   /** Tokens of jobs done in time, a millisecond. */
   readonly goodput: number;
   readonly padding: number;
-  readonly answered: readonly { readonly passages: number; readonly ms: number }[];
+  readonly answered: readonly { readonly passages: number; readonly ms: number; readonly at: number }[];
   readonly refused: number;
   readonly late: number;
 }
@@ -46,7 +48,13 @@ interface Outcome {
 async function simulate(options: Load): Promise<Outcome> {
   const { cost, concurrency, sizes, load, deadlineMs, durationMs } = options;
   const clock = new SimulatedClock();
-  const executor = simulatedEngine(clock, { cost, concurrency, depth: 2 });
+  const slow = (factor: number): Cost => ({
+    fixed: factor * cost.fixed,
+    perToken: factor * cost.perToken,
+    perSquare: factor * cost.perSquare,
+  });
+  const present = () => slow(clock.now() < durationMs / 2 ? 1 : (options.slowdown ?? 1));
+  const executor = simulatedEngine(clock, { cost: present, concurrency, depth: 2 });
   let tokens = 0;
   let padded = 0;
   const observer = {
@@ -72,7 +80,7 @@ async function simulate(options: Load): Promise<Outcome> {
   const meanPassages = sizes.reduce((sum, [passages, share]) => sum + passages * share, 0);
   const msARow = 95 * cost.perToken + 11_000 * cost.perSquare;
   const gapMs = (meanPassages * msARow) / concurrency / Math.max(load, 1e-9);
-  const answered: { passages: number; ms: number }[] = [];
+  const answered: { passages: number; ms: number; at: number }[] = [];
   let done = 0;
   let refused = 0;
   let late = 0;
@@ -82,7 +90,7 @@ async function simulate(options: Load): Promise<Outcome> {
     void scheduler.submit({ key: 'm', lane: 'interactive', deadline, rows: lengths.map((l) => row(l)) }).then(
       () => {
         done += lengths.reduce((sum, l) => sum + l, 0);
-        answered.push({ passages: lengths.length, ms: clock.now() - start });
+        answered.push({ passages: lengths.length, ms: clock.now() - start, at: clock.now() });
       },
       (error: { code: string }) => {
         error.code === 'overloaded' ? refused++ : late++;
@@ -141,6 +149,15 @@ describe('scheduler on real lengths, in simulated time', () => {
         const setting = { ...CASES['CPU, 100 passages'], sizes, durationMs: 20_000 };
         expect((await simulate({ ...setting, load })).padding).toBeLessThan(0.08);
       }
+  });
+
+  it('notices within a few batches that the machine has become six times as slow', async () => {
+    const requests = { sizes: [[20, 1]] as const, deadlineMs: 2000, durationMs: 120_000 };
+    const { answered, late } = await simulate({ cost: CPU, concurrency: 1, ...requests, load: 2, slowdown: 6 });
+    const after = answered.filter(({ at }) => at > 65_000);
+    // A request alone now takes 1.3 s of its two. Most of those let in while the cost model still remembers the past would be lost.
+    expect(late).toBeLessThan(15);
+    expect(after.length).toBeGreaterThan(28);
   });
 
   it('answers ten passages quickly whatever the thousands do', async () => {

@@ -69,7 +69,8 @@ export interface SimulatedEngine extends BatchExecutor<FakeRow> {
 }
 
 export interface EngineOptions {
-  readonly cost: Cost;
+  /** What batches cost; a function where that changes with time. */
+  readonly cost: Cost | (() => Cost);
   readonly concurrency?: number;
   readonly depth?: number;
   /** Throws where the engine should fail. */
@@ -101,9 +102,10 @@ export function simulatedEngine(clock: SimulatedClock, options: EngineOptions): 
     },
     execute(key, rows) {
       const { promise, resolve, reject } = Promise.withResolvers<{ scores: Float32Array; inferMs: number }>();
-      const ms = batchMs(cost, rows.length, Math.max(...rows.map((r) => r.ids.length)));
       const work = () => {
         ran.push({ key, rows, startedAt: clock.now() });
+        const now = typeof cost === 'function' ? cost() : cost;
+        const ms = batchMs(now, rows.length, Math.max(...rows.map((r) => r.ids.length)));
         clock.after(ms, () => {
           busyMs += ms;
           land();
