@@ -112,6 +112,12 @@ export const CATALOGUE = {
     type: 'NotFound',
     message: 'expected a request id or unit seen in the last {days} days, got {got}',
   },
+  experiment_in_file: {
+    status: 409,
+    type: 'Conflict',
+    message: 'expected an experiment made through the API, got {name}, which {file} defines; change it there',
+  },
+  store_unavailable: { status: 503, type: 'Unhealthy', message: 'the experiment database does not answer: {reason}' },
   invalid_experiments: { status: 422, type: 'Validation', message: '{file}: expected {expected}, got {got} ({field})' },
   // Commands
   invalid_config: { status: 500, type: 'Config', message: 'the configuration has {count} fault(s):\n{faults}' },

@@ -8,7 +8,7 @@ import { describe, WinnowError } from '../errors.ts';
  * that every exposure tells which definition it was made under.
  */
 
-const name = z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,63}$/i, 'expected 1 to 64 letters, digits, `_`, `.`, `-`');
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, 'expected 1 to 64 letters, digits, `_`, `.`, `-`');
 const share = z.number().min(0).max(1);
 
 export const METRIC_KINDS = ['mean', 'ratio'] as const;
@@ -48,7 +48,10 @@ const guardrailSchema = z.strictObject({
 const whenSchema = z.strictObject({
   model: z.string().optional().describe('Only requests that name this model (or none, if it is the default).'),
   key: z.string().optional().describe('Only requests made with the API key of this name.'),
-  header: z.record(z.string(), z.string()).optional().describe('Only requests whose headers have these values.'),
+  header: z
+    .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'expected the name of a header'), z.string())
+    .optional()
+    .describe('Only requests whose headers have these values.'),
 });
 
 function checkArms(
@@ -80,14 +83,14 @@ function checkArms(
 
 function checkRest(
   e: {
-    namespace?: { range: [number, number] } | undefined;
+    namespace?: { range: number[] } | undefined;
     start?: string | undefined;
     end?: string | undefined;
     metrics: { name: string; denominator?: string | undefined }[];
   },
   context: z.RefinementCtx,
 ): void {
-  if (e.namespace && e.namespace.range[0] >= e.namespace.range[1])
+  if (e.namespace && e.namespace.range[0]! >= e.namespace.range[1]!)
     context.addIssue({ code: 'custom', message: 'expected a range that rises', path: ['namespace', 'range'] });
   if (e.start && e.end && Date.parse(e.start) >= Date.parse(e.end))
     context.addIssue({
@@ -105,6 +108,7 @@ function checkRest(
   });
 }
 
+/** One experiment. */
 export const experimentSchema = z
   .strictObject({
     name,
@@ -124,7 +128,7 @@ export const experimentSchema = z
       .default(1)
       .describe('Share of units in the experiment; raising it never moves a unit between arms.'),
     namespace: z
-      .strictObject({ name, range: z.tuple([share, share]) })
+      .strictObject({ name, range: z.array(share).min(2).max(2) })
       .optional()
       .describe('Experiments with disjoint ranges of a namespace exclude each other.'),
     when: whenSchema.optional(),
@@ -181,13 +185,10 @@ function valueAt(tree: unknown, path: readonly PropertyKey[]): string {
   return describe(path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree));
 }
 
-/**
- * Checks a parsed document against the file's schema.
- * @throws WinnowError `invalid_experiments` naming the first fault's field and how many more there are.
- */
-export function checkExperiments(document: unknown, file: string): readonly Experiment[] {
-  const result = experimentsFileSchema.safeParse(document ?? { experiments: [] });
-  if (result.success) return result.data.experiments;
+/** Parses by a schema. @throws WinnowError `invalid_experiments` naming the first fault's field and how many more there are. */
+function parseOrThrow<T>(schema: z.ZodType<T>, document: unknown, file: string): T {
+  const result = schema.safeParse(document);
+  if (result.success) return result.data;
   const [first] = result.error.issues;
   const more = result.error.issues.length - 1;
   const field = first!.path.join('.') || 'document';
@@ -197,6 +198,16 @@ export function checkExperiments(document: unknown, file: string): readonly Expe
     got: valueAt(document, first!.path),
     field: more > 0 ? `${field}; ${more} more fault${more > 1 ? 's' : ''}` : field,
   });
+}
+
+/** Checks a parsed document against the file's schema; an empty one defines no experiment. @throws WinnowError `invalid_experiments`. */
+export function checkExperiments(document: unknown, file: string): readonly Experiment[] {
+  return parseOrThrow(experimentsFileSchema, document ?? { experiments: [] }, file).experiments;
+}
+
+/** Checks one definition. @throws WinnowError `invalid_experiments`. */
+export function checkExperiment(document: unknown, file: string): Experiment {
+  return parseOrThrow(experimentSchema, document, file);
 }
 
 /** Reads the text of experiments.yaml. @throws WinnowError `invalid_experiments` with the line for text that is not YAML. */

@@ -9,6 +9,7 @@ import { exchange } from './middleware/exchange.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import type { Extension, HttpDeps } from './ports.ts';
 import { docsRoutes } from './routes/docs.ts';
+import { experimentRoutes } from './routes/experiments.ts';
 import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
 import { modelRoutes } from './routes/models.ts';
@@ -22,6 +23,7 @@ export function routesOf(deps: HttpDeps): readonly Route[] {
     ...scoringRoutes(deps),
     ...modelRoutes(deps),
     ...repositoryRoutes(deps),
+    ...experimentRoutes(deps),
     ...infoRoutes(deps),
     ...healthRoutes(deps),
     ...docsRoutes(),

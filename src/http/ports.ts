@@ -1,5 +1,6 @@
 import type { RequestHandler, Router } from 'express';
 import type { ErrorCode } from '../errors.ts';
+import type { ExperimentsApi } from '../experiments/admin.ts';
 import type { ModelRegistry } from '../registry/types.ts';
 import type { Reranker, Timings } from '../rerank/types.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
@@ -105,5 +106,7 @@ export interface HttpDeps {
   readonly telemetry: HttpTelemetry;
   readonly readiness: Readiness;
   info(): ServiceInfo;
+  /** Without it the routes of experiments answer `not_found`. */
+  readonly experiments?: ExperimentsApi;
   readonly extensions?: readonly Extension[];
 }

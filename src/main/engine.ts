@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import type { ExperimentsApi } from '../experiments/admin.ts';
 import { cpuBudget } from '../inference/cgroup.ts';
 import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
@@ -13,6 +14,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from '../telemetry/observe.ts';
 import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../tokenization/index.ts';
 import { Closers, once } from './closers.ts';
+import { openExperiments } from './experiments.ts';
 import { chooseLayout } from './layout.ts';
 import { prefetchTokenizer } from './prefetch.ts';
 
@@ -24,6 +26,7 @@ export interface Engine {
   readonly registry: FolderRegistry;
   readonly scheduler: Scheduler<EncodedRow>;
   readonly reranker: Reranker;
+  readonly experiments: ExperimentsApi;
   /** Lets go of what was opened ahead for a quick start; call it when the first request has been answered. */
   warmed(): Promise<void>;
   /** Finishes what it has, then ends processes and threads. */
@@ -74,12 +77,17 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
       observer: observeRegistry(metrics, logger),
     });
     closers.add(() => registry.close());
+    const experiments = openExperiments(config.experiments, deps, () => registry.defaultModel);
+    // After the scheduler, whose last shadow rankings it still writes.
+    closers.add(() => experiments.close());
+    await experiments.start();
     const scheduler = openScheduler(config, pool, deps);
     closers.add(() => scheduler.close());
     const scoreCache = config.scoreCache.bytes > 0 ? createScoreCache(config.scoreCache) : undefined;
     const reranker = createReranker({
       ...{ registry, tokenizers, scheduler, settings: config.tokenization },
       ...(scoreCache ? { scoreCache } : {}),
+      experiments: experiments.hook,
       observer: {
         onHookFailure: (error, { requestId }) => logger.error({ err: error, requestId }, 'experiment failed'),
       },
@@ -87,7 +95,8 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
     if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
     watchPool(metrics, () => pool.facts());
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
-    return { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, warmed, close: () => closers.close() };
+    const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, experiments: experiments.api };
+    return { ...parts, warmed, close: () => closers.close() };
   } catch (error) {
     await closers.close();
     throw error;

@@ -84,6 +84,38 @@ export const METRICS = {
     ['experiment', 'arm'],
     LATENCY,
   ),
+  // Experiments
+  experimentsDefined: gauge('winnow_experiments', 'Experiments defined, by whether they run now.', ['state']),
+  armFailures: counter(
+    'winnow_arm_failures_total',
+    'Requests whose arm could not answer: control did (fallback: missing, failed, guardrail) or nobody (none), by code.',
+    ['experiment', 'arm', 'fallback', 'code'],
+  ),
+  exposuresStored: counter('winnow_exposures_stored_total', 'Exposures written to the experiment database.', []),
+  exposuresLost: counter('winnow_exposures_lost_total', 'Exposures that were never written: buffer_full, closed.', [
+    'reason',
+  ]),
+  exposuresWaiting: gauge('winnow_exposures_waiting_rows', 'Exposures that wait for the experiment database.', []),
+  outcomes: counter('winnow_outcomes_total', 'Outcomes sent, by what became of them: stored, duplicate, unknown.', [
+    'status',
+  ]),
+  shadowFigures: histogram(
+    'winnow_shadow_figure_ratio',
+    'How a shadow ranking differs from the answer: kendall_tau, rbo, overlap_at_10, top_1_flip, score_drift.',
+    ['experiment', 'arm', 'figure'],
+    [-1, -0.5, -0.25, -0.1, -0.05, 0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1],
+  ),
+  shadowFailures: counter('winnow_shadow_failures_total', 'Shadow arms that gave no ranking, by code.', [
+    'experiment',
+    'arm',
+    'code',
+  ]),
+  guardrailTrips: counter('winnow_guardrail_trips_total', 'Arms that guardrails took out.', ['experiment']),
+  experimentProblems: counter(
+    'winnow_experiment_problems_total',
+    'What went wrong while requests were answered: file (broken, last good kept), database, provider (flag system).',
+    ['where'],
+  ),
   // Stages of a request
   tokenizeSeconds: histogram(
     'winnow_tokenize_duration_seconds',

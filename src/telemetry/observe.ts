@@ -193,6 +193,62 @@ export function observeRegistry(metrics: Metrics, logger: Logger) {
   };
 }
 
+interface AuditedChange {
+  readonly who: string;
+  readonly experiment: string;
+  readonly action: string;
+  readonly configHash: string;
+  readonly diff: string;
+}
+
+interface ShadowTold {
+  readonly experiment: string;
+  readonly arm: string;
+  readonly figures?: Readonly<Record<string, number>>;
+  readonly code?: string;
+}
+
+/** What experiments tell; fits their `ExperimentObserver`. */
+export function observeExperiments(metrics: Metrics, logger: Logger) {
+  return {
+    onDefinitions({ defined, running }: { readonly defined: number; readonly running: number }): void {
+      metrics.experimentsDefined.set({ state: 'running' }, running);
+      metrics.experimentsDefined.set({ state: 'idle' }, defined - running);
+      logger.info({ defined, running }, 'experiments in effect');
+    },
+    onChange({ who, experiment, action, configHash, diff }: AuditedChange): void {
+      if (action === 'tripped') metrics.guardrailTrips.inc({ experiment });
+      logger[action === 'tripped' ? 'warn' : 'info'](
+        { who, experiment, action, configHash, diff },
+        'experiment changed',
+      );
+    },
+    onProblem(problem: { readonly where: string; readonly reason: string }): void {
+      metrics.experimentProblems.inc({ where: problem.where });
+      logger.error(problem, 'experiment problem');
+    },
+    onExposure(exposure: {
+      readonly experiment: string;
+      readonly arm: string;
+      readonly fallback?: string;
+      readonly code?: string;
+    }): void {
+      const { experiment, arm, fallback, code } = exposure;
+      if (fallback ?? code)
+        metrics.armFailures.inc({ experiment, arm, fallback: fallback ?? 'none', code: code ?? '' });
+    },
+    onShadow({ experiment, arm, figures = {}, code }: ShadowTold): void {
+      if (code) metrics.shadowFailures.inc({ experiment, arm, code });
+      for (const [figure, value] of Object.entries(figures))
+        metrics.shadowFigures.observe({ experiment, arm, figure }, value);
+    },
+    onBuffer: (rows: number): void => metrics.exposuresWaiting.set(rows),
+    onStored: (rows: number): void => metrics.exposuresStored.inc(rows),
+    onLost: (rows: number, reason: string): void => metrics.exposuresLost.inc({ reason }, rows),
+    onOutcome: (status: string, count: number): void => metrics.outcomes.inc({ status }, count),
+  };
+}
+
 /** Reads a cache's own counts at each scrape. */
 export function watchCache(
   metrics: Metrics,

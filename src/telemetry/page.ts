@@ -5,6 +5,7 @@ type Row = (typeof METRICS)[keyof typeof METRICS];
 /** Sections of the page, by the first metric of each. */
 const TITLES: Readonly<Record<string, string>> = {
   winnow_requests_total: 'Requests',
+  winnow_experiments: 'Experiments',
   winnow_tokenize_duration_seconds: 'Stages of a request',
   winnow_batch_duration_seconds: 'Batches',
   winnow_queue_tokens: 'Queue',
@@ -42,6 +43,8 @@ What to look at first:
 | Is more capacity needed? | \`avg(winnow_queue_jobs)\`: the autoscaler in \`k8s/\` follows it |
 | Is work refused? | \`sum by (code) (rate(winnow_errors_total[5m]))\`, \`sum by (reason) (rate(winnow_shed_rows_total[5m]))\` |
 | Is padding wasted? | \`winnow_padding_ratio\` |
+| Does an arm fail or lag? | \`sum by (experiment, arm) (rate(winnow_arm_failures_total[5m]))\`, \`histogram_quantile(0.95, sum by (experiment, arm, le) (rate(winnow_arm_duration_seconds_bucket[5m])))\` |
+| Are exposures lost? | \`increase(winnow_exposures_lost_total[1h])\` |
 | Are hosts in trouble? | \`increase(winnow_host_events_total{event=~"lost\\|kill"}[1h])\` |
 ${lines.join('\n')}
 

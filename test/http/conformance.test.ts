@@ -105,6 +105,16 @@ const tensors = {
   ],
 };
 
+const TRIAL = {
+  mode: 'split',
+  arms: [
+    { name: 'a', model: 'tiny' },
+    { name: 'b', model: 'other' },
+  ],
+  control: 'a',
+  metrics: [{ name: 'clicks' }],
+};
+
 const GOOD: readonly Case[] = [
   ...['/rerank', '/v1/rerank', '/', '/invocations'].flatMap((path) =>
     [tei, documents, rich, voyage, weaviate, nim].map((body) => ({ key: `POST ${path}`, body })),
@@ -134,6 +144,15 @@ const GOOD: readonly Case[] = [
     body: { parameters: { version: '1' } },
   },
   { key: 'POST /v2/repository/models/:model/unload', path: '/v2/repository/models/tiny/unload' },
+  { key: 'PUT /v1/experiments/:experiment', path: '/v1/experiments/trial', body: TRIAL, status: 201 },
+  { key: 'PUT /v1/experiments/:experiment', path: '/v1/experiments/trial', body: { ...TRIAL, coverage: 0.5 } },
+  { key: 'GET /v1/experiments' },
+  { key: 'GET /v1/experiments/:experiment', path: '/v1/experiments/trial' },
+  { key: 'GET /v1/experiments/:experiment/report', path: '/v1/experiments/trial/report' },
+  { key: 'GET /v1/experiments/:experiment/series', path: '/v1/experiments/trial/series?points=5' },
+  { key: 'GET /v1/experiments/:experiment/audits', path: '/v1/experiments/trial/audits' },
+  { key: 'POST /v1/outcomes', body: [{ request_id: 'nobody', metric: 'clicks', item: 0 }] },
+  { key: 'DELETE /v1/experiments/:experiment', path: '/v1/experiments/trial', status: 204 },
   ...[
     '/info',
     '/meta',
@@ -154,12 +173,12 @@ const GOOD: readonly Case[] = [
   { key: 'GET /.well-known/live', status: 204 },
 ];
 
-const split = (key: string) => key.split(' ') as ['GET' | 'POST' | 'PUT', string];
+const split = (key: string) => key.split(' ') as ['GET' | 'POST' | 'PUT' | 'DELETE', string];
 
 function send(app: Server, { key, path, body }: Case) {
   const [method, pattern] = split(key);
   const sent = request(app)
-    [method.toLowerCase() as 'get' | 'post' | 'put'](path ?? pattern)
+    [method.toLowerCase() as 'get' | 'post' | 'put' | 'delete'](path ?? pattern)
     .buffer(true);
   return body === undefined ? sent : sent.send(body);
 }
@@ -244,6 +263,12 @@ describe('openapi.yaml allows real errors', () => {
     { key: 'PUT /v1/models/:model/labels/:label', path: '/v1/models/tiny/labels/x', body: {} },
     { key: 'POST /v2/repository/models/:model/load', path: '/v2/repository/models/none/load' },
     { key: 'GET /v2/models/:model/versions/:version', path: '/v2/models/tiny/versions/9' },
+    { key: 'GET /v1/experiments/:experiment', path: '/v1/experiments/none' },
+    { key: 'GET /v1/experiments/:experiment/report', path: '/v1/experiments/none/report' },
+    { key: 'DELETE /v1/experiments/:experiment', path: '/v1/experiments/none' },
+    { key: 'PUT /v1/experiments/:experiment', path: '/v1/experiments/x', body: { arms: 3 } },
+    { key: 'POST /v1/outcomes', body: { request_id: 'nobody', metric: 'clicks' } },
+    { key: 'POST /v1/outcomes', body: { metric: 'clicks' } },
   ])('%o', async (one) => {
     const answer = await send(app, one);
     expect(answer.status, answer.text).toBeLessThan(500);

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { WinnowError } from '../../src/errors.ts';
+import { createExperimentsApi } from '../../src/experiments/admin.ts';
+import { ExperimentService } from '../../src/experiments/service.ts';
 import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
 import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/types.ts';
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/types.ts';
@@ -185,6 +187,8 @@ export function fakeDeps(
     reranker: fakeReranker(),
     registry: fakeRegistry(),
     telemetry: fakeTelemetry(),
+    // A real service over a database in memory, opened when a test first asks for it.
+    experiments: createExperimentsApi(new ExperimentService({ database: ':memory:' })),
     keys: [],
     readiness: { probe: async () => ({ ready: true }), draining: () => false },
     info: () => ({

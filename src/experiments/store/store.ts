@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { insertOutcomes } from './outcomes.ts';
-import { openPostgres } from './postgres.ts';
 import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
 import { openSqlite } from './sqlite.ts';
@@ -142,5 +141,8 @@ export const isPostgres = (target: string): boolean => /^postgres(ql)?:\/\//.tes
 
 /** Opens the store a setting names: `postgres://…` a server, anything else a SQLite file. */
 export async function openStore(target: string): Promise<ExperimentStore> {
-  return createSqlStore(isPostgres(target) ? await openPostgres(target) : await openSqlite(target));
+  if (!isPostgres(target)) return createSqlStore(await openSqlite(target));
+  // The driver is loaded only where it is used: servers without it start sooner.
+  const { openPostgres } = await import('./postgres.ts');
+  return createSqlStore(await openPostgres(target));
 }

@@ -90,6 +90,7 @@ function requestOf(path: string, operation: Operation): NonNullable<RouteConfig[
     ...(parameters.length > 0
       ? { params: z.object(Object.fromEntries(parameters.map((name) => [name, z.string()]))) }
       : {}),
+    ...(operation.query ? { query: operation.query } : {}),
     ...(body ? { body: { required: body.required, content: json(body.schema) } } : {}),
   };
 }

@@ -2,17 +2,19 @@ import type { z } from 'zod';
 import type { ErrorCode } from '../../errors.ts';
 import type { DialectName } from '../dialects/dialect.ts';
 import { SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import * as experiments from '../routes/experiment-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
 
 /** What openapi.yaml says of one route, besides what its dialects say. */
 export interface Operation {
-  readonly tag: 'Scoring' | 'Models' | 'Repository' | 'Service' | 'Health' | 'Description';
+  readonly tag: 'Scoring' | 'Models' | 'Repository' | 'Experiments' | 'Service' | 'Health' | 'Description';
   readonly summary: string;
   readonly description?: string;
   readonly access: 'public' | 'rerank' | 'admin';
   /** Dialects a scoring route speaks; request and answer follow from them. */
   readonly dialects?: readonly DialectName[];
   readonly body?: { readonly schema: z.ZodType; readonly required: boolean };
+  readonly query?: z.ZodObject;
   /** Answers by status; `null`: without a body. */
   readonly answers?: Readonly<Record<number, z.ZodType | { readonly contentType: string } | null>>;
   readonly errors: readonly ErrorCode[];
@@ -139,6 +141,22 @@ const modelReady = (summary: string): Operation => ({
   answers: { 200: schemas.kserveReady, 503: schemas.kserveReady },
 });
 
+/** Reads and changes of experiments, for admins. */
+const experiment = (summary: string, answers: Operation['answers'], more: Partial<Operation> = {}): Operation => ({
+  ...{ tag: 'Experiments', summary, access: 'admin' },
+  ...(answers ? { answers } : {}),
+  errors: [...KEY_ERRORS, 'unknown_experiment', 'store_unavailable', 'shutting_down'],
+  ...more,
+});
+
+const EXPERIMENT_READ_ERRORS: readonly ErrorCode[] = [
+  ...KEY_ERRORS,
+  'invalid_field',
+  'unknown_experiment',
+  'store_unavailable',
+  'shutting_down',
+];
+
 /** Every route, keyed by method and Express pattern. A test holds it to the app's own table, both ways. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...Object.fromEntries(
@@ -175,6 +193,47 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     false,
     schemas.loadAnswer,
   ),
+  'POST /v1/outcomes': {
+    ...experiment('Tell what came of an answer: clicks, orders, anything that counts', {
+      200: experiments.outcomesAnswer,
+    }),
+    access: 'rerank',
+    body: { schema: experiments.outcomesSchema, required: true },
+    errors: [...KEY_ERRORS, ...BODY_ERRORS, 'unknown_request', 'store_unavailable', 'shutting_down'],
+  },
+  'GET /v1/experiments': experiment('Experiments and their states', { 200: experiments.experimentList }),
+  'GET /v1/experiments/:experiment': experiment('One experiment', { 200: experiments.experimentView }),
+  'PUT /v1/experiments/:experiment': experiment(
+    'Define or change an experiment',
+    { 200: experiments.experimentView, 201: experiments.experimentView },
+    {
+      body: { schema: experiments.experimentRequest, required: true },
+      errors: [
+        ...KEY_ERRORS,
+        ...BODY_ERRORS,
+        'invalid_experiments',
+        'experiment_in_file',
+        'store_unavailable',
+        'shutting_down',
+      ],
+    },
+  ),
+  'DELETE /v1/experiments/:experiment': experiment(
+    'Remove an experiment; what was logged of it stays',
+    { 204: null },
+    { errors: [...KEY_ERRORS, 'unknown_experiment', 'experiment_in_file', 'store_unavailable', 'shutting_down'] },
+  ),
+  'GET /v1/experiments/:experiment/report': experiment(
+    'Sample ratio, intervals, verdict',
+    { 200: experiments.experimentReport },
+    { query: experiments.reportQuery, errors: EXPERIMENT_READ_ERRORS },
+  ),
+  'GET /v1/experiments/:experiment/series': experiment(
+    'How the differences to control developed',
+    { 200: experiments.experimentSeries },
+    { query: experiments.seriesQuery, errors: EXPERIMENT_READ_ERRORS },
+  ),
+  'GET /v1/experiments/:experiment/audits': experiment('Who changed what, and when', { 200: experiments.auditList }),
   'GET /info': look('Service', 'The default model and the limits of the service (TEI)', schemas.info),
   'GET /meta': look('Service', 'The default model (Weaviate)', schemas.meta),
   'GET /v2': look('Service', 'Name, version and extensions (KServe)', schemas.kserveServer),

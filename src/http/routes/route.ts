@@ -3,7 +3,7 @@ import type { Scope } from '../keys.ts';
 
 /** One row of the table of routes. */
 export interface Route {
-  readonly method: 'get' | 'post' | 'put';
+  readonly method: 'get' | 'post' | 'put' | 'delete';
   /** Express pattern; the OpenAPI document spells `:name` as `{name}`. */
   readonly path: string;
   /** `public` asks for no key. */

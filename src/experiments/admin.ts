@@ -1,0 +1,172 @@
+import { WinnowError } from '../errors.ts';
+import type { ExperimentReport } from './analysis/model.ts';
+import { analyse } from './analysis/report.ts';
+import { type Series, seriesOf } from './analysis/series.ts';
+import { checkExperiment, configHash, type Experiment } from './definition.ts';
+import type { Defined } from './definitions.ts';
+import { keyOf } from './guardrails.ts';
+import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './outcomes.ts';
+import { type ExperimentStatus, type Plan, statusOf } from './plan.ts';
+import type { ExperimentService } from './service.ts';
+import type { AuditEntry, ExperimentStore, Outcome, OutcomeStatus } from './store/types.ts';
+import { unavailable } from './store-keeper.ts';
+import { unitHash } from './units.ts';
+
+/** An experiment as the API shows it. */
+export interface ExperimentView {
+  readonly name: string;
+  readonly mode: Experiment['mode'];
+  readonly status: ExperimentStatus;
+  /** `file`: changed in experiments.yaml only; `api`: by PUT and DELETE. */
+  readonly source: Defined['source'];
+  readonly configHash: string;
+  /** Arms that guardrails took out. */
+  readonly tripped: readonly string[];
+  readonly definition: Experiment;
+}
+
+export interface OutcomeResult {
+  readonly status: OutcomeStatus;
+  readonly key: string;
+}
+
+/** What HTTP offers of experiments. */
+export interface ExperimentsApi {
+  list(): readonly ExperimentView[];
+  get(name: string): ExperimentView;
+  put(
+    name: string,
+    definition: unknown,
+    who: string,
+  ): Promise<{ readonly created: boolean; readonly view: ExperimentView }>;
+  remove(name: string, who: string): Promise<void>;
+  report(name: string, until?: number): Promise<ExperimentReport>;
+  series(name: string, points: number, until?: number): Promise<Series>;
+  audits(name: string): Promise<readonly AuditEntry[]>;
+  /** Resolves when every known outcome is on disk. */
+  addOutcomes(sent: readonly SentOutcome[]): Promise<readonly OutcomeResult[]>;
+  readonly retentionDays: number;
+}
+
+/** Calls for the same thing at the same time share one answer: reports read much. */
+class Shared {
+  readonly #running = new Map<string, Promise<unknown>>();
+
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const running = (this.#running.get(key) as Promise<T> | undefined) ?? work();
+    this.#running.set(key, running);
+    const done = () => {
+      if (this.#running.get(key) === running) this.#running.delete(key);
+    };
+    running.then(done, done);
+    return running;
+  }
+}
+
+/** Stores outcomes; those nobody knows are tried once more when all waiting exposures are on disk. */
+async function store(service: ExperimentService, outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]> {
+  if (!service.wantsStore()) return outcomes.map(() => 'unknown');
+  const statuses = [...(await service.outcomes.add(outcomes))];
+  const missing = statuses.flatMap((status, i) => (status === 'unknown' ? [i] : []));
+  if (missing.length === 0 || service.log.waiting === 0) return statuses;
+  await service.log.flush();
+  const again = await service.outcomes.add(missing.map((i) => outcomes[i]!));
+  missing.forEach((i, at) => {
+    statuses[i] = again[at]!;
+  });
+  return statuses;
+}
+
+function refuseFuture(outcomes: readonly Outcome[], now: number): void {
+  const late = outcomes.find(({ at }) => at > now + CLOCK_SKEW_MS);
+  if (!late) return;
+  const got = new Date(Math.min(late.at, 8.64e15)).toISOString();
+  throw new WinnowError('invalid_field', { expected: 'a time that is not in the future', got, field: 'at' });
+}
+
+async function addOutcomes(
+  service: ExperimentService,
+  sent: readonly SentOutcome[],
+): Promise<readonly OutcomeResult[]> {
+  const now = service.clock.now();
+  const secret = service.wantsStore() ? await service.secret() : '';
+  const outcomes = sent.map((one) => outcomeOf(one, now, (id) => unitHash(secret, id)));
+  refuseFuture(outcomes, now);
+  const statuses = await store(service, outcomes);
+  for (const status of ['stored', 'duplicate', 'unknown'] as const) {
+    const count = statuses.filter((one) => one === status).length;
+    if (count > 0) service.observer.onOutcome?.(status, count);
+  }
+  return statuses.map((status, i) => ({ status, key: outcomes[i]!.key }));
+}
+
+/** A definition as it was sent, under the name of its path. @throws WinnowError `invalid_field`, `invalid_experiments`. */
+function named(name: string, definition: unknown): Experiment {
+  const fields = typeof definition === 'object' && definition !== null ? definition : {};
+  const given = 'name' in fields ? fields.name : name;
+  if (given !== name)
+    throw new WinnowError('invalid_field', {
+      expected: `the name of the path (${name})`,
+      got: String(given),
+      field: 'name',
+    });
+  return checkExperiment({ ...fields, name }, 'definition');
+}
+
+/** The API over a service. */
+export function createExperimentsApi(service: ExperimentService): ExperimentsApi {
+  const shared = new Shared();
+  const viewOf = (plan: Plan, source: Defined['source']): ExperimentView => ({
+    ...{ name: plan.definition.name, mode: plan.definition.mode, status: statusOf(plan, service.clock.now()), source },
+    configHash: plan.hash,
+    tripped: plan.definition.arms.map(({ name }) => name).filter((arm) => service.trips.has(keyOf(plan, arm))),
+    definition: plan.definition,
+  });
+  const views = () => service.book.defined.map(({ source }, i) => viewOf(service.plans[i]!, source));
+  const get = (name: string): ExperimentView => {
+    const view = views().find((one) => one.name === name);
+    if (!view) throw service.book.unknown(name);
+    return view;
+  };
+  /** What the database throws is told as `store_unavailable`. */
+  const reading = async <T>(work: (store: ExperimentStore) => Promise<T>): Promise<T> => {
+    try {
+      return await work(await service.store());
+    } catch (error) {
+      throw unavailable(error);
+    }
+  };
+  /** Exposures that wait belong into what is read now; what cannot be written yet is left out. */
+  const fresh = () => service.log.flush().catch(() => {});
+  return {
+    list: views,
+    get,
+    async put(name, definition, who) {
+      const experiment = named(name, definition);
+      const created = await reading(() => service.book.put(experiment, who));
+      return { created, view: get(experiment.name) };
+    },
+    remove: (name, who) => reading(() => service.book.remove(name, who)),
+    async report(name, until) {
+      const { definition } = get(name);
+      await fresh();
+      return shared.run(`report ${configHash(definition)} ${until}`, () =>
+        reading((opened) => analyse(opened, definition, until === undefined ? {} : { until })),
+      );
+    },
+    async series(name, points, until) {
+      const { definition } = get(name);
+      await fresh();
+      return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
+        reading((opened) => seriesOf(opened, definition, { until: until ?? service.clock.now(), points })),
+      );
+    },
+    async audits(name) {
+      const audits = service.wantsStore() ? await reading((opened) => opened.audits(name)) : [];
+      if (audits.length === 0) get(name);
+      return audits;
+    },
+    addOutcomes: (sent) => addOutcomes(service, sent).catch((error: unknown) => Promise.reject(unavailable(error))),
+    retentionDays: service.retentionDays,
+  };
+}

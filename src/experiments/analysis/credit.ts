@@ -1,0 +1,129 @@
+import { percentile } from '../../evaluation/statistics/bootstrap.ts';
+import { createRandom } from '../../random.ts';
+import type { Experiment } from '../definition.ts';
+import type { ClickedExposure } from '../store/types.ts';
+import { type Comparison, compareWithZero, estimate, type Interval } from './estimates.ts';
+import { Moments } from './moments.ts';
+
+/** Outcomes credited to each arm of one interleaved answer. */
+export type Credit = Readonly<Record<string, number>>;
+
+/** Team credit: an item's outcomes are those of the arm that drafted it. */
+export function teamCredit({ items, clicks }: Pick<ClickedExposure, 'items' | 'clicks'>): Credit {
+  const credit: Record<string, number> = {};
+  for (const { index, team } of items) {
+    const value = clicks.get(index);
+    if (team !== undefined && value !== undefined) credit[team] = (credit[team] ?? 0) + value;
+  }
+  return credit;
+}
+
+/**
+ * Credit under balanced interleaving, from the stored ranks: outcomes among each arm's own first k items, where k is the smallest depth at
+ * which both arms' prefixes together hold everything shown down to the lowest item with an outcome.
+ */
+export function rankCredit(
+  { items, clicks }: Pick<ClickedExposure, 'items' | 'clicks'>,
+  arms: readonly string[],
+): Credit {
+  const touched = items.filter(({ index }) => clicks.has(index));
+  const lowest = touched.at(-1);
+  if (!lowest) return {};
+  const rank = (item: (typeof items)[number], arm: string) => item.ranks?.[arm] ?? Number.POSITIVE_INFINITY;
+  const k = Math.min(...arms.map((arm) => rank(lowest, arm))) + 1;
+  const credited = (arm: string) =>
+    touched.filter((item) => rank(item, arm) < k).reduce((sum, { index }) => sum + clicks.get(index)!, 0);
+  return Object.fromEntries(arms.map((arm) => [arm, credited(arm)]));
+}
+
+export interface Preference extends Pick<Comparison, 'standardError' | 'fixed' | 'alwaysValid'> {
+  readonly arm: string;
+  readonly wins: number;
+  readonly losses: number;
+  readonly ties: number;
+  /** (Wins − losses) ÷ requests with an outcome: −1 … 1, 0 no preference. */
+  readonly preference: number;
+  /** Percentile interval of resampled units. */
+  readonly bootstrap: Interval;
+}
+
+interface UnitScore {
+  score: number;
+  requests: number;
+}
+
+const RESAMPLES = 1000;
+
+/** Interval of Σ score ÷ Σ requests over units drawn with replacement. */
+export function clusterBootstrap(units: readonly UnitScore[], seed: number, level = 0.95): Interval {
+  const random = createRandom(seed);
+  const [scores, requests] = [units.map(({ score }) => score), units.map((unit) => unit.requests)];
+  const draws = Float64Array.from({ length: RESAMPLES }, () => {
+    let [score, total] = [0, 0];
+    for (let i = 0; i < units.length; i++) {
+      const drawn = random.below(units.length);
+      score += scores[drawn]!;
+      total += requests[drawn]!;
+    }
+    return score / total;
+  }).sort();
+  return [percentile(draws, (1 - level) / 2), percentile(draws, (1 + level) / 2)];
+}
+
+/** Wins and losses of one arm against control, by unit. */
+class Duel {
+  readonly #units = new Map<string, UnitScore>();
+  #wins = 0;
+  #losses = 0;
+  #ties = 0;
+
+  add(unit: string, own: number, other: number): void {
+    const outcome = Math.sign(own - other);
+    if (outcome > 0) this.#wins++;
+    else if (outcome < 0) this.#losses++;
+    else this.#ties++;
+    const held = this.#units.get(unit) ?? { score: 0, requests: 0 };
+    held.score += outcome;
+    held.requests++;
+    this.#units.set(unit, held);
+  }
+
+  preference(arm: string, alpha: number): Preference | undefined {
+    const moments = new Moments();
+    for (const { score, requests } of this.#units.values()) moments.add(score, requests, 0);
+    const share = estimate(moments, true);
+    const against = compareWithZero(share, alpha);
+    if (!against) return undefined;
+    const { standardError, fixed, alwaysValid } = against;
+    const bootstrap = clusterBootstrap([...this.#units.values()], this.#units.size, 1 - alpha);
+    const counts = { wins: this.#wins, losses: this.#losses, ties: this.#ties };
+    return { arm, ...counts, preference: share.value, bootstrap, standardError, fixed, alwaysValid };
+  }
+}
+
+export interface CreditSection {
+  readonly metric: string;
+  /** Interleaved answers with an outcome. */
+  readonly requests: number;
+  readonly preferences: readonly Preference[];
+}
+
+/** Which arm's items get the outcomes: each arm against control, answer by answer, with units as clusters. */
+export async function creditOf(
+  experiment: Experiment,
+  metric: string,
+  clicked: AsyncIterable<ClickedExposure>,
+  alpha = 0.05,
+): Promise<CreditSection> {
+  const names = experiment.arms.map(({ name }) => name);
+  const duels = new Map(names.filter((name) => name !== experiment.control).map((name) => [name, new Duel()]));
+  let requests = 0;
+  for await (const exposure of clicked) {
+    if (exposure.clicks.size === 0) continue;
+    requests++;
+    const credit = experiment.method === 'balanced' ? rankCredit(exposure, names) : teamCredit(exposure);
+    for (const [arm, duel] of duels) duel.add(exposure.unit, credit[arm] ?? 0, credit[experiment.control] ?? 0);
+  }
+  const preferences = [...duels].flatMap(([arm, duel]) => duel.preference(arm, alpha) ?? []);
+  return { metric, requests, preferences };
+}

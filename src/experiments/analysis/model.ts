@@ -1,0 +1,59 @@
+import type { Experiment } from '../definition.ts';
+import type { ShadowFigure } from '../store/types.ts';
+import type { CreditSection } from './credit.ts';
+import type { MetricSection } from './metrics.ts';
+import type { SampleRatio } from './sample-ratio.ts';
+
+export const ALPHA = 0.05;
+
+/** How far back before a unit's first exposure its covariates reach: 28 days, whole weeks. */
+export const BEFORE_MS = 28 * 86_400_000;
+
+export interface ArmSection {
+  readonly arm: string;
+  readonly model: string;
+  readonly control: boolean;
+  /** Distinct units, those that saw two arms left out. */
+  readonly units: number;
+  readonly requests: number;
+  readonly failed: number;
+  /** Requests that control answered in the arm's place. */
+  readonly fallbacks: number;
+  readonly p50Ms?: number;
+  readonly p95Ms?: number;
+  /** Why a guardrail took it out. */
+  readonly tripped?: string;
+}
+
+export interface Verdict {
+  /**
+   * `empty`: nothing to judge yet; `sample_ratio`: units went missing, nothing can be concluded; `win`: an arm is better and nothing is
+   * worse; `loss`: every arm besides control is worse in something or was taken out; `open`: neither, collect more or stop; `observed`:
+   * shadow figures say how rankings differ, not which is better.
+   */
+  readonly state: 'empty' | 'sample_ratio' | 'win' | 'loss' | 'open' | 'observed';
+  readonly winner?: string;
+  readonly text: string;
+}
+
+export interface ExperimentReport {
+  readonly experiment: string;
+  readonly mode: Experiment['mode'];
+  readonly configHash: string;
+  readonly alpha: number;
+  /** First and last exposure, milliseconds since 1970; absent where there is none. */
+  readonly from?: number;
+  readonly to?: number;
+  readonly arms: readonly ArmSection[];
+  /** Units that saw more than one arm. */
+  readonly crossed: number;
+  /** Split only. */
+  readonly sampleRatio?: SampleRatio;
+  readonly metrics: readonly MetricSection[];
+  /** Interleaving only, a section a metric. */
+  readonly credit: readonly CreditSection[];
+  /** Shadow only: mean of each figure, by arm. */
+  readonly shadow: Readonly<Record<string, Readonly<Record<string, ShadowFigure>>>>;
+  readonly warnings: readonly string[];
+  readonly verdict: Verdict;
+}

@@ -1,0 +1,60 @@
+import type { Experiment, Metric } from '../definition.ts';
+import type { UnitRow } from '../store/types.ts';
+import { Moments } from './moments.ts';
+
+/** The metric that counts an experiment's requests. */
+export const EXPOSURES = 'exposures';
+
+type Counted = Pick<UnitRow, 'exposures' | 'sums'>;
+
+const total = ({ exposures, sums }: Counted, metric: string): number =>
+  metric === EXPOSURES ? exposures : (sums[metric] ?? 0);
+
+/** Numerator, denominator and covariate of a unit. */
+export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before']): [number, number, number] {
+  return [
+    total(unit, metric.name),
+    metric.denominator === undefined ? 1 : total(unit, metric.denominator),
+    before[metric.covariate ?? metric.name] ?? 0,
+  ];
+}
+
+/** Moments of every metric in every arm, and how many units each has. */
+export class Tally {
+  readonly #metrics: readonly Metric[];
+  readonly #arms: ReadonlyMap<string, readonly Moments[]>;
+  /** Units that saw two arms: they say nothing of either. */
+  crossed = 0;
+
+  constructor({ arms, metrics }: Pick<Experiment, 'arms' | 'metrics'>) {
+    this.#metrics = metrics;
+    this.#arms = new Map(arms.map(({ name }) => [name, metrics.map(() => new Moments())]));
+  }
+
+  add(row: Pick<UnitRow, 'arm' | 'exposures' | 'sums' | 'before' | 'crossed'>): void {
+    if (row.crossed) {
+      this.crossed++;
+      return;
+    }
+    this.change(row.arm, row.before, undefined, row);
+  }
+
+  /** Replaces what a unit counted for by what it counts for now. */
+  change(arm: string, before: UnitRow['before'], from: Counted | undefined, to: Counted): void {
+    const moments = this.#arms.get(arm);
+    // An arm that is no longer in the definition is not compared.
+    if (!moments) return;
+    this.#metrics.forEach((metric, i) => {
+      if (from) moments[i]!.remove(...valuesOf(metric, from, before));
+      moments[i]!.add(...valuesOf(metric, to, before));
+    });
+  }
+
+  units(arm: string): number {
+    return this.#arms.get(arm)?.[0]?.n ?? 0;
+  }
+
+  moments(arm: string, metric: number): Moments {
+    return this.#arms.get(arm)![metric]!;
+  }
+}

@@ -1,0 +1,69 @@
+import { unwatchFile, watchFile } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { type Experiment, parseExperiments } from './definition.ts';
+
+export interface FileState {
+  readonly experiments: readonly Experiment[];
+  /** For the audit: the file and whom it belongs to. */
+  readonly who: string;
+}
+
+export interface DefinitionFileOptions {
+  readonly path: string;
+  readonly pollMs: number;
+  readonly onChange: (state: FileState) => void;
+  /** The file cannot be read or is wrong: what was in effect stays so. */
+  readonly onProblem: (reason: string) => void;
+}
+
+/**
+ * Follows experiments.yaml. Its state is looked at every `pollMs`, which sees edits in place, atomic renames, and the swapped links of a
+ * Kubernetes ConfigMap alike, also on file systems that send no events.
+ */
+export class DefinitionFile {
+  readonly #options: DefinitionFileOptions;
+  #text: string | undefined;
+  #problem: string | undefined;
+  #reading: Promise<void> | undefined;
+  readonly #listener = () => void this.read();
+
+  constructor(options: DefinitionFileOptions) {
+    this.#options = options;
+  }
+
+  /** Reads it once and follows it from then on. Never rejects. */
+  async start(): Promise<void> {
+    const { path, pollMs } = this.#options;
+    watchFile(path, { interval: pollMs, persistent: false }, this.#listener);
+    await this.read();
+  }
+
+  /** Looks at the file now. Never rejects. */
+  read(): Promise<void> {
+    this.#reading = (this.#reading ?? Promise.resolve()).then(() => this.#read());
+    return this.#reading;
+  }
+
+  stop(): void {
+    unwatchFile(this.#options.path, this.#listener);
+  }
+
+  async #read(): Promise<void> {
+    const { path, onChange, onProblem } = this.#options;
+    try {
+      const text = await readFile(path, 'utf8');
+      if (text === this.#text && this.#problem === undefined) return;
+      const experiments = parseExperiments(text, basename(path));
+      const { uid } = await stat(path);
+      this.#problem = undefined;
+      if (text === this.#text) return;
+      this.#text = text;
+      onChange({ experiments, who: `${basename(path)} (uid ${uid})` });
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#problem) onProblem(message);
+      this.#problem = message;
+    }
+  }
+}

@@ -1,0 +1,207 @@
+import { z } from 'zod';
+import { experimentSchema } from '../../experiments/definition.ts';
+import { outcomesSchema } from '../../experiments/outcomes.ts';
+
+/* Bodies, queries and answers of the routes of experiments; openapi.yaml is made from them. */
+
+export { outcomesSchema };
+
+const count = z.number().int().min(0);
+const time = z.number().meta({ description: 'Milliseconds since 1970.' });
+
+/** A definition as clients send it: the path has its name already. */
+export const experimentRequest = z
+  .strictObject({ ...experimentSchema.shape, name: experimentSchema.shape.name.optional() })
+  .meta({ id: 'ExperimentRequest' });
+
+const definition = z.looseObject({ name: z.string(), mode: z.string() }).meta({ id: 'ExperimentDefinition' });
+
+export const experimentView = z
+  .object({
+    name: z.string(),
+    mode: z.enum(['split', 'interleave', 'shadow']),
+    status: z.enum(['running', 'scheduled', 'ended', 'disabled']),
+    source: z
+      .enum(['file', 'api'])
+      .meta({ description: '`file`: changed in experiments.yaml only; `api`: by PUT and DELETE.' }),
+    configHash: z.string().meta({ description: 'Names the content of the definition.' }),
+    tripped: z.array(z.string()).meta({ description: 'Arms that guardrails took out.' }),
+    definition,
+  })
+  .meta({ id: 'Experiment' });
+
+export const experimentList = z.object({ experiments: z.array(experimentView) }).meta({ id: 'ExperimentList' });
+
+const stored = z.object({ status: z.enum(['stored', 'duplicate']), key: z.string() }).meta({ id: 'OutcomeResult' });
+
+export const outcomesAnswer = z
+  .union([
+    stored,
+    z.object({
+      stored: count,
+      duplicates: count,
+      unknown: count,
+      results: z.array(z.object({ status: z.enum(['stored', 'duplicate', 'unknown']), key: z.string() })),
+    }),
+  ])
+  .meta({ id: 'OutcomesAnswer', description: 'Of an array, results come in its order; unknown ones were not stored.' });
+
+export const auditList = z
+  .object({
+    audits: z.array(
+      z.object({
+        at: time,
+        who: z.string(),
+        experiment: z.string(),
+        action: z.enum(['created', 'changed', 'removed', 'tripped']),
+        configHash: z.string(),
+        diff: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'ExperimentAudits' });
+
+const interval = z.array(z.number()).min(2).max(2);
+const inference = z
+  .object({ interval, liftInterval: interval.optional(), p: z.number() })
+  .meta({ id: 'Inference', description: 'Interval of the difference to control, and relative to control.' });
+
+const comparison = {
+  arm: z.string(),
+  difference: z.number(),
+  lift: z.number().optional().meta({ description: 'Difference ÷ control; absent where control is 0.' }),
+  fixed: inference,
+  alwaysValid: inference,
+};
+
+const metricSection = z
+  .object({
+    name: z.string(),
+    kind: z.enum(['mean', 'ratio']),
+    direction: z.enum(['up', 'down']),
+    denominator: z.string().optional(),
+    primary: z.boolean(),
+    cuped: z
+      .object({ theta: z.number(), correlation: z.number(), varianceReduction: z.number() })
+      .optional()
+      .meta({ description: 'Variance reduction by what units did before; absent where that says nothing.' }),
+    arms: z.array(
+      z.object({
+        arm: z.string(),
+        n: count,
+        value: z.number(),
+        unadjusted: z.number(),
+        variance: z.number(),
+        unadjustedVariance: z.number(),
+      }),
+    ),
+    comparisons: z.array(
+      z.object({
+        ...comparison,
+        standardError: z.number(),
+        adjustedP: z.number().meta({ description: 'Always-valid p-value after Holm over arms and metrics.' }),
+        adjustedFixedP: z.number(),
+        effect: z.enum(['better', 'worse', 'none']),
+      }),
+    ),
+  })
+  .meta({ id: 'MetricSection' });
+
+const creditSection = z
+  .object({
+    metric: z.string(),
+    requests: count,
+    preferences: z.array(
+      z.object({
+        arm: z.string(),
+        wins: count,
+        losses: count,
+        ties: count,
+        preference: z.number().meta({ description: '(Wins − losses) ÷ answers with an outcome.' }),
+        bootstrap: interval,
+        standardError: z.number(),
+        fixed: inference,
+        alwaysValid: inference,
+      }),
+    ),
+  })
+  .meta({ id: 'CreditSection' });
+
+export const experimentReport = z
+  .object({
+    experiment: z.string(),
+    mode: z.enum(['split', 'interleave', 'shadow']),
+    configHash: z.string(),
+    alpha: z.number(),
+    from: time.optional(),
+    to: time.optional(),
+    arms: z.array(
+      z.object({
+        arm: z.string(),
+        model: z.string(),
+        control: z.boolean(),
+        units: count,
+        requests: count,
+        failed: count,
+        fallbacks: count.meta({ description: 'Requests that control answered in its place.' }),
+        p50Ms: z.number().optional(),
+        p95Ms: z.number().optional(),
+        tripped: z.string().optional(),
+      }),
+    ),
+    crossed: count.meta({ description: 'Units that saw more than one arm; left out.' }),
+    sampleRatio: z
+      .object({
+        statistic: z.number(),
+        df: count,
+        p: z.number(),
+        ok: z.boolean(),
+        arms: z.array(z.object({ arm: z.string(), units: count, expected: z.number() })),
+      })
+      .optional(),
+    metrics: z.array(metricSection),
+    credit: z.array(creditSection),
+    shadow: z.record(z.string(), z.record(z.string(), z.object({ mean: z.number(), requests: count }))),
+    warnings: z.array(z.string()),
+    verdict: z.object({
+      state: z.enum(['empty', 'sample_ratio', 'win', 'loss', 'open', 'observed']),
+      winner: z.string().optional(),
+      text: z.string(),
+    }),
+  })
+  .meta({ id: 'ExperimentReport' });
+
+export const experimentSeries = z
+  .object({
+    experiment: z.string(),
+    points: z.array(
+      z.object({
+        at: time,
+        units: count,
+        comparisons: z.array(z.object({ ...comparison, metric: z.string() })),
+      }),
+    ),
+  })
+  .meta({ id: 'ExperimentSeries' });
+
+const until = z
+  .union([z.iso.datetime({ offset: true }), z.string().regex(/^\d{1,15}$/)], {
+    error: 'milliseconds since 1970 or an ISO 8601 time',
+  })
+  .optional()
+  .meta({ description: 'State at an earlier time: milliseconds since 1970 or ISO 8601.' });
+
+export const reportQuery = z.object({ until });
+
+export const MOST_POINTS = 200;
+
+export const seriesQuery = z.object({
+  until,
+  points: z
+    .string()
+    .regex(/^\d{1,3}$/)
+    .transform(Number)
+    .pipe(z.number().min(1).max(MOST_POINTS))
+    .optional()
+    .meta({ description: `Points in time, 1 to ${MOST_POINTS}; 30 if absent.` }),
+});

@@ -1,0 +1,86 @@
+import type { Request, RequestHandler, Response } from 'express';
+import { WinnowError } from '../../errors.ts';
+import type { ExperimentsApi } from '../../experiments/admin.ts';
+import { exchangeOf } from '../exchange.ts';
+import { parseOrRefuse } from '../faults.ts';
+import { ANONYMOUS } from '../keys.ts';
+import type { HttpDeps } from '../ports.ts';
+import { outcomesSchema, reportQuery, seriesQuery } from './experiment-schemas.ts';
+import { pathParam } from './models.ts';
+import type { Route } from './route.ts';
+
+type Answer = (api: ExperimentsApi, req: Request, res: Response) => void | Promise<void>;
+
+const POINTS = 30;
+
+const nameOf = (req: Request): string => pathParam(req.params, 'experiment');
+
+const who = (res: Response): string => exchangeOf(res).caller?.name ?? ANONYMOUS.name;
+
+/** A time of the query as milliseconds since 1970. */
+const timeOf = (text: string | undefined): number | undefined =>
+  text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : Date.parse(text);
+
+/** One outcome of an unknown request or unit is an error; in an array it is a line of the answer. */
+const postOutcomes: Answer = async (api, req, res) => {
+  const sent = parseOrRefuse(outcomesSchema, req.body);
+  const results = await api.addOutcomes(Array.isArray(sent) ? sent : [sent]);
+  if (Array.isArray(sent)) {
+    const count = (status: string) => results.filter((result) => result.status === status).length;
+    res.json({ stored: count('stored'), duplicates: count('duplicate'), unknown: count('unknown'), results });
+    return;
+  }
+  const [result] = results;
+  if (result!.status === 'unknown')
+    throw new WinnowError('unknown_request', { days: api.retentionDays, got: sent.request_id ?? 'an unknown unit' });
+  res.json(result);
+};
+
+const putExperiment: Answer = async (api, req, res) => {
+  const { created, view } = await api.put(nameOf(req), req.body, who(res));
+  res.status(created ? 201 : 200).json(view);
+};
+
+const removeExperiment: Answer = async (api, req, res) => {
+  await api.remove(nameOf(req), who(res));
+  res.status(204).end();
+};
+
+const showReport: Answer = async (api, req, res) => {
+  const { until } = parseOrRefuse(reportQuery, req.query);
+  res.json(await api.report(nameOf(req), timeOf(until)));
+};
+
+const showSeries: Answer = async (api, req, res) => {
+  const { until, points } = parseOrRefuse(seriesQuery, req.query);
+  res.json(await api.series(nameOf(req), points ?? POINTS, timeOf(until)));
+};
+
+const showAudits: Answer = async (api, req, res) => {
+  res.json({ audits: await api.audits(nameOf(req)) });
+};
+
+/** Outcomes, and definitions and results of experiments. */
+export function experimentRoutes(deps: Pick<HttpDeps, 'experiments'>): readonly Route[] {
+  const answer =
+    (work: Answer): RequestHandler =>
+    (req, res) => {
+      if (!deps.experiments) throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200) });
+      return work(deps.experiments, req, res);
+    };
+  const one = '/v1/experiments/:experiment';
+  const admin = (method: Route['method'], path: string, work: Answer): Route => ({
+    ...{ method, path, access: 'admin', handler: answer(work) },
+    ...(method === 'put' ? { body: 'json' } : {}),
+  });
+  return [
+    { method: 'post', path: '/v1/outcomes', access: 'rerank', body: 'json', handler: answer(postOutcomes) },
+    admin('get', '/v1/experiments', (api, _req, res) => void res.json({ experiments: api.list() })),
+    admin('get', one, (api, req, res) => void res.json(api.get(nameOf(req)))),
+    admin('put', one, putExperiment),
+    admin('delete', one, removeExperiment),
+    admin('get', `${one}/report`, showReport),
+    admin('get', `${one}/series`, showSeries),
+    admin('get', `${one}/audits`, showAudits),
+  ];
+}
