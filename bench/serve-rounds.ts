@@ -1,0 +1,121 @@
+import { join } from 'node:path';
+import { layouts } from '../src/inference/layout.ts';
+import type { LoadClient } from './load/client.ts';
+import { type BareEngine, type BareRow, encodeRequests, sortedBatches, startBareEngine } from './load/engine.ts';
+import { closedLoop } from './load/loops.ts';
+import { watchOthers } from './load/processes.ts';
+import type { LoadRequest } from './load/requests.ts';
+import type { ServerProcess } from './load/server.ts';
+import { startTransformers } from './load/transformers.ts';
+
+/** Requests in flight in the closed loop: enough that no host ever waits for work. */
+export const CONCURRENCY = 8;
+
+/** What a server says it serves, so that the others do the same. */
+export interface Served {
+  readonly folder: string;
+  readonly variant: 'int8' | 'fp32' | 'fp16';
+  readonly maxLength: number;
+  readonly batchTokens: number;
+  readonly batchRows: number;
+}
+
+interface Model {
+  readonly name: string;
+  readonly version: string;
+  readonly state: string;
+  readonly default: boolean;
+  readonly variant: Served['variant'];
+  readonly max_length: number;
+}
+
+export async function servedBy(server: ServerProcess, registry: string): Promise<Served> {
+  const get = async <T>(path: string) => (await (await fetch(server.url + path)).json()) as T;
+  const models = await get<{ data: Model[] }>('/v1/models');
+  const info = await get<{ max_batch_tokens: number; max_batch_requests: number }>('/info');
+  const found = models.data.find((model) => model.default && model.state === 'ready');
+  if (!found) throw new Error('the server has no default model in memory');
+  return {
+    folder: join(registry, found.name, found.version),
+    variant: found.variant,
+    maxLength: found.max_length,
+    batchTokens: info.max_batch_tokens,
+    batchRows: info.max_batch_requests,
+  };
+}
+
+/** Seconds for all requests, several in flight. @throws Error if one fails. */
+export async function serverRound(client: LoadClient, requests: readonly LoadRequest[]): Promise<number> {
+  const run = await closedLoop(client, requests[Symbol.iterator](), { concurrency: CONCURRENCY, until: () => false });
+  const failed = run.samples.filter(({ status }) => status !== 200);
+  if (failed.length > 0)
+    throw new Error(`${failed.length} requests failed in the closed loop: ${JSON.stringify(failed[0])}`);
+  return run.seconds;
+}
+
+/** The rows of as many requests as are in flight, sorted by length: what a server can know at a time. */
+async function bestBatches(served: Served, requests: readonly LoadRequest[]): Promise<BareRow[][]> {
+  const budget = { tokens: served.batchTokens, rows: served.batchRows };
+  const batches: BareRow[][] = [];
+  for (let i = 0; i < requests.length; i += CONCURRENCY) {
+    const rows = await encodeRequests(served.folder, requests.slice(i, i + CONCURRENCY), served.maxLength);
+    batches.push(...sortedBatches(rows, budget));
+  }
+  return batches;
+}
+
+/** The bare engine in the fastest of the layouts that fit the cores. */
+async function fastestEngine(served: Served, batches: readonly BareRow[][]) {
+  const file = join(served.folder, 'onnx', served.variant === 'fp32' ? 'model.onnx' : `model_${served.variant}.onnx`);
+  const trials: { readonly name: string; readonly engine: BareEngine; readonly seconds: number }[] = [];
+  for (const { hosts, threads } of layouts()) {
+    const engine = await startBareEngine(file, { hosts, threads }, batches);
+    trials.push({ name: `${hosts}×${threads}`, engine, seconds: await engine.round() });
+  }
+  const [best, ...others] = trials.toSorted((a, b) => a.seconds - b.seconds);
+  for (const { engine } of others) engine.close();
+  return best!;
+}
+
+/** Pairs a second, one value a round. */
+export interface Rounds {
+  /** Processes × threads of the engine. */
+  readonly layout: string;
+  readonly server: readonly number[];
+  readonly engine: readonly number[];
+  readonly peer: readonly number[];
+  /** Memory of the peer, in bytes. */
+  readonly peerRss: number;
+  /** What everything else used meanwhile, in percent of a core. */
+  readonly otherCpu: readonly number[];
+}
+
+/** Engine, server and @huggingface/transformers on the same requests, in turn. */
+export async function alternate(
+  client: LoadClient,
+  pid: number,
+  served: Served,
+  requests: readonly LoadRequest[],
+  rounds: number,
+): Promise<Rounds> {
+  const pairs = requests.reduce((sum, { passages }) => sum + passages.length, 0);
+  const { engine, name } = await fastestEngine(served, await bestBatches(served, requests));
+  const { folder, variant: dtype, maxLength } = served;
+  const peer = await startTransformers({ folder, dtype, maxLength, requests });
+  const result = { engine: [] as number[], server: [] as number[], peer: [] as number[], otherCpu: [] as number[] };
+  let peerRss = 0;
+  for (let round = 1; round <= rounds; round++) {
+    const others = watchOthers([pid]);
+    result.engine.push(pairs / (await engine.round()));
+    result.server.push(pairs / (await serverRound(client, requests)));
+    const { seconds, rss } = await peer.round();
+    result.peer.push(pairs / seconds);
+    result.otherCpu.push(others());
+    peerRss = Math.max(peerRss, rss);
+    const seen = (['engine', 'server', 'peer'] as const).map((key) => `${key} ${result[key].at(-1)!.toFixed(1)}`);
+    console.error(`round ${round}: ${seen.join(', ')} pairs/s`);
+  }
+  engine.close();
+  peer.close();
+  return { ...result, layout: name, peerRss };
+}
