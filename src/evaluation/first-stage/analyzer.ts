@@ -21,7 +21,8 @@ const LETTER = '[\\p{Alphabetic}--[\\p{Ideographic}\\p{Script=Hiragana}\\p{Scrip
 const EXTEND = '[\\p{M}[\\p{Cf}--\u200b]]*';
 const PICTURE = '\\p{Extended_Pictographic}[\\p{M}\\p{Cf}\\p{Emoji_Modifier}]*';
 const BETWEEN_LETTERS = "['.:\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027\ufe13\ufe52\ufe55\uff07\uff0e\uff1a]";
-const BETWEEN_DIGITS = "['.,;\u037e\u0589\u060c\u060d\u066c\u07f8\u2018\u2019\u2024\u2044\ufe10\ufe14\ufe50\ufe52\ufe54\uff07\uff0c\uff0e\uff1b]";
+const BETWEEN_DIGITS =
+  "['.,;\u037e\u0589\u060c\u060d\u066c\u07f8\u2018\u2019\u2024\u2044\ufe10\ufe14\ufe50\ufe52\ufe54\uff07\uff0c\uff0e\uff1b]";
 const UNICODE = new RegExp(
   `${PICTURE}(?:(?<=\u200d)${PICTURE})*|[\\p{Ideographic}\\p{Script=Hiragana}]${EXTEND}|(?:[\\p{Script=Katakana}\u30fc]${EXTEND})+|` +
     `(?:${LETTER}${EXTEND}|\\p{Nd}${EXTEND}|\\p{Pc}|(?<=${LETTER}${EXTEND})${BETWEEN_LETTERS}(?=${LETTER})|` +

@@ -36,7 +36,8 @@ export function bm25Stage(index: Bm25Index, params: Bm25Params = ANSERINI, withi
       for (const [qid, text] of queries) {
         const list = within?.get(qid);
         if (within === undefined) run.set(qid, index.search(text, depth, params));
-        else run.set(qid, list === undefined ? { docids: [], scores: [] } : top(among(index, text, list, params), depth));
+        else
+          run.set(qid, list === undefined ? { docids: [], scores: [] } : top(among(index, text, list, params), depth));
         onDone?.(run.size);
       }
       return run;

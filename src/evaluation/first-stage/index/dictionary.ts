@@ -20,8 +20,7 @@ function readBlocks(path: string): Block[] {
   const reader = new ByteReader(path);
   const blocks: Block[] = [];
   try {
-    while (!reader.ended)
-      blocks.push({ first: reader.text(), termsAt: reader.varint(), postingsAt: reader.varint() });
+    while (!reader.ended) blocks.push({ first: reader.text(), termsAt: reader.varint(), postingsAt: reader.varint() });
   } finally {
     reader.close();
   }

@@ -1,0 +1,64 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readJson, writeFileAtomic } from '../../files.ts';
+import { readRun, writeRun } from '../formats/run.ts';
+import type { Evaluation, Run } from '../measures/evaluation.ts';
+
+/*
+ * Results on disk, one folder a set and system: `run.trec.gz`, `cell.json` (written last: it says that the run is whole and what it was made
+ * from) and `values.json`.
+ */
+
+export interface CellFacts {
+  /** Fingerprint of all that decides the run. A cell with another one is computed again. */
+  readonly key: string;
+  /** What the system is called where a person reads it. */
+  readonly label: string;
+  /** Seconds of work on the whole cell. */
+  readonly seconds: number;
+  readonly pairs?: number;
+  readonly tokens?: number;
+  readonly truncated?: number;
+  readonly sha256?: string;
+  readonly variant?: string;
+  readonly provider?: string;
+}
+
+export interface Cell {
+  readonly run: Run;
+  readonly facts: CellFacts;
+}
+
+/** A folder name for a system: unsafe characters become dashes. */
+export const slug = (name: string): string => name.replace(/[^\w.@+-]+/g, '-');
+
+export const cellFolder = (out: string, set: string, system: string): string => join(out, slug(set), slug(system));
+
+export async function readFacts(out: string, set: string, system: string): Promise<CellFacts | undefined> {
+  const path = join(cellFolder(out, set, system), 'cell.json');
+  return existsSync(path) ? ((await readJson(path)) as CellFacts) : undefined;
+}
+
+/** A finished cell with this key, or nothing. */
+export async function readCell(out: string, set: string, system: string, key: string): Promise<Cell | undefined> {
+  const facts = await readFacts(out, set, system);
+  if (facts?.key !== key) return undefined;
+  return { facts, run: await readRun(join(cellFolder(out, set, system), 'run.trec.gz')) };
+}
+
+export async function writeCell(out: string, set: string, system: string, run: Run, facts: CellFacts): Promise<void> {
+  const folder = cellFolder(out, set, system);
+  await writeRun(join(folder, 'run.trec.gz'), run, slug(system));
+  await writeFileAtomic(join(folder, 'cell.json'), `${JSON.stringify(facts, null, 2)}\n`);
+}
+
+/** Keeps what a system was measured at: `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
+export async function writeValues(out: string, set: string, system: string, evaluation: Evaluation): Promise<void> {
+  const names = evaluation.measures.map((measure) => measure.name);
+  const perQuery = evaluation.queries.map((qid, i) => [
+    qid,
+    Object.fromEntries(names.map((name) => [name, evaluation.perQuery.get(name)![i]!])),
+  ]);
+  const values = { mean: Object.fromEntries(evaluation.mean), perQuery: Object.fromEntries(perQuery) };
+  await writeFileAtomic(join(cellFolder(out, set, system), 'values.json'), `${JSON.stringify(values, null, 1)}\n`);
+}

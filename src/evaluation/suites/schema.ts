@@ -1,0 +1,205 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { describe, WinnowError } from '../../errors.ts';
+import { parseMeasure } from '../measures/measure.ts';
+
+/** How the first stage is called where systems are named. */
+export const FIRST_STAGE = 'first-stage';
+
+const name = z.string().regex(/^[\w.+@ :→-]{1,80}$/u, 'expected a short name of letters, digits, dots and dashes');
+const path = z.string().min(1);
+const depth = z.int().min(1).max(100_000);
+
+const measure = z.string().transform((text, context) => {
+  try {
+    return parseMeasure(text).name;
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+const measures = z.array(measure).min(1);
+
+const bm25 = z.strictObject({
+  k1: z.number().min(0).max(100).default(0.9),
+  b: z.number().min(0).max(1).default(0.4),
+  lengths: z.enum(['lucene', 'exact']).default('lucene'),
+  /** An index that is there already; one is built in the folder of results otherwise. */
+  index: path.optional(),
+  /** Rank only the candidate lists that come with the set. */
+  within: z.literal('candidates').optional(),
+});
+
+const search = z.strictObject({
+  url: z.url(),
+  index: z.string().min(1),
+  fields: z.array(z.string().min(1)).min(1).default(['text']),
+  idField: z.string().min(1).optional(),
+});
+
+const firstStage = z.union([
+  z.literal('candidates'),
+  z.literal('bm25').transform(() => ({ bm25: bm25.parse({}) })),
+  z.strictObject({ bm25 }),
+  z.strictObject({ run: path, name: name.optional() }),
+  z.strictObject({ search }),
+]);
+
+const set = z.strictObject({
+  name,
+  path,
+  format: z.enum(['beir', 'lotte', 'msmarco', 'rank-llm', 'cranfield', 'wikiqa', 'squad', 'trec']).optional(),
+  split: z.string().optional(),
+  field: z.enum(['title', 'description', 'narrative', 'title+description']).optional(),
+  topics: path.optional(),
+  qrels: path.optional(),
+  corpus: path.optional(),
+  relevanceLevel: z.int().min(1).optional(),
+  dropSelfHits: z.boolean().optional(),
+  /** Columns of one group get a mean behind them. */
+  group: name.optional(),
+  firstStage: firstStage.optional(),
+  depth: depth.optional(),
+  /** Judged queries drawn, by the seed of the suite; all where absent. */
+  queries: z.int().min(1).optional(),
+  measures: measures.optional(),
+  /** Cross-validation folds; their means are told apart. */
+  folds: path.optional(),
+  /** Names under which manifests list these texts as training data; the set's own name where absent. */
+  trainedAs: z.array(z.string().min(3)).optional(),
+  /** Models known to have seen these texts, whatever their manifests say; `true` means all. */
+  seen: z.union([z.boolean(), z.array(z.string())]).optional(),
+});
+
+const variant = z.enum(['auto', 'fp32', 'fp16', 'int8']);
+const single = z.strictObject({ model: z.string().min(1), name: name.optional(), variant: variant.default('auto') });
+const stage = z.strictObject({ model: z.string().min(1), keep: z.int().min(1).optional() });
+const cascade = z.strictObject({ name, cascade: z.array(stage).min(2) }).superRefine(({ cascade: stages }, context) => {
+  stages.slice(0, -1).forEach(({ keep }, i) => {
+    if (keep === undefined)
+      context.addIssue({ code: 'custom', path: ['cascade', i, 'keep'], message: 'expected how many go on' });
+  });
+});
+
+const model = z.union([
+  z
+    .string()
+    .min(1)
+    .transform((reference) => single.parse({ model: reference })),
+  single,
+  cascade,
+]);
+
+const curve = z.strictObject({
+  name: name.optional(),
+  /** The system that prunes (or `first-stage`) and the one that finishes. */
+  stages: z.tuple([z.string().min(1), z.string().min(1)]),
+  keep: z.array(z.int().min(1)).min(2),
+  sets: z.array(name).optional(),
+});
+
+export const suiteSchema = z.strictObject({
+  name,
+  description: z.string().max(2000).optional(),
+  seed: z.int().min(0).default(1),
+  depth: depth.default(100),
+  /** Measures of every set; each set's usual ones where absent. The first is the main one. */
+  measures: measures.optional(),
+  baseline: name.default(FIRST_STAGE),
+  test: z.enum(['t', 'randomisation', 'wilcoxon']).default('t'),
+  correction: z.enum(['holm', 'bonferroni', 'benjamini-hochberg', 'none']).default('holm'),
+  /** Comparisons that are corrected together: the systems on one set, or all of the suite. */
+  family: z.enum(['set', 'suite']).default('set'),
+  alpha: z.number().min(0.0001).max(0.5).default(0.05),
+  sets: z.array(set).min(1),
+  models: z.array(model).min(1),
+  curves: z.array(curve).default([]),
+});
+
+export type Suite = z.infer<typeof suiteSchema>;
+export type SetSpec = Suite['sets'][number];
+export type ModelSpec = Suite['models'][number];
+export type CurveSpec = Suite['curves'][number];
+export type FirstStageSpec = NonNullable<SetSpec['firstStage']>;
+
+export interface LoadedSuite {
+  readonly suite: Suite;
+  /** Folder of the file: paths inside it start there. */
+  readonly folder: string;
+}
+
+const repeated = (names: readonly string[]): string | undefined => names.find((n, i) => names.indexOf(n) !== i);
+
+/** Name a model of the suite goes by in tables. */
+export const systemName = (spec: ModelSpec): string =>
+  'cascade' in spec
+    ? spec.name
+    : (spec.name ?? (spec.variant === 'auto' ? spec.model : `${spec.model} ${spec.variant}`));
+
+function checkTogether(suite: Suite): string[] {
+  const faults: string[] = [];
+  const systems = [FIRST_STAGE, ...suite.models.map(systemName)];
+  const sets = suite.sets.map((s) => s.name);
+  const twice = [
+    ['models', repeated(systems)],
+    ['sets', repeated(sets)],
+  ] as const;
+  for (const [field, found] of twice)
+    if (found !== undefined) faults.push(`${field}: expected each name once, got ${found} twice`);
+  if (!systems.includes(suite.baseline))
+    faults.push(`baseline: expected one of ${systems.join(', ')}, got ${suite.baseline}`);
+  suite.curves.forEach(({ stages, sets: wanted = [] }, i) => {
+    const finishing = suite.models.filter((m) => !('cascade' in m)).map(systemName);
+    if (!finishing.includes(stages[1]))
+      faults.push(`curves.${i}.stages.1: expected one of ${finishing.join(', ')}, got ${stages[1]}`);
+    if (stages[0] !== FIRST_STAGE && !finishing.includes(stages[0]))
+      faults.push(`curves.${i}.stages.0: expected ${FIRST_STAGE} or one of ${finishing.join(', ')}, got ${stages[0]}`);
+    const unknown = wanted.find((set) => !sets.includes(set));
+    if (unknown !== undefined) faults.push(`curves.${i}.sets: expected sets of the suite, got ${unknown}`);
+  });
+  return faults;
+}
+
+const valueAt = (tree: unknown, keys: readonly PropertyKey[]): unknown =>
+  keys.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree);
+
+/** @throws WinnowError `invalid_input` naming every fault with its field. */
+export function parseSuite(document: unknown, where: string): Suite {
+  const result = suiteSchema.safeParse(document);
+  const faults = result.success
+    ? checkTogether(result.data)
+    : result.error.issues.map(
+        (issue) =>
+          `${issue.path.join('.') || 'suite'}: ${issue.message}, got ${describe(valueAt(document, issue.path))}`,
+      );
+  if (result.success && faults.length === 0) return result.data;
+  throw new WinnowError('invalid_input', {
+    where,
+    expected: 'a suite',
+    got: `${faults.length} fault(s)\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+  });
+}
+
+/** Reads a `suite.yaml`. */
+export function readSuite(file: string): LoadedSuite {
+  try {
+    return { suite: parseSuite(parseYaml(readFileSync(file, 'utf8')), file), folder: dirname(resolve(file)) };
+  } catch (error) {
+    if (error instanceof WinnowError) throw error;
+    const got = (error as Error).message.split('\n')[0]!;
+    throw new WinnowError('invalid_input', { where: file, expected: 'a readable YAML file', got });
+  }
+}
+
+/** The suite cut down for a quick look: few queries, short lists. */
+export const quickened = (suite: Suite, queries = 10, most = 10): Suite => ({
+  ...suite,
+  depth: Math.min(suite.depth, most),
+  sets: suite.sets.map((s) => ({
+    ...s,
+    queries: Math.min(s.queries ?? queries, queries),
+    ...(s.depth === undefined ? {} : { depth: Math.min(s.depth, most) }),
+  })),
+});

@@ -1,0 +1,52 @@
+import type { SuiteModel } from './ports.ts';
+import type { SetSpec } from './schema.ts';
+
+interface Source {
+  readonly names: readonly string[];
+  readonly sha256: string | undefined;
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** `training.data` of a manifest: names, or objects with `file`, `name` and `sha256`. */
+function sourcesOf(model: SuiteModel): Source[] {
+  const data = model.training?.data;
+  return (Array.isArray(data) ? data : []).flatMap((entry): Source[] => {
+    if (typeof entry === 'string') return [{ names: [entry], sha256: undefined }];
+    if (!isObject(entry)) return [];
+    const names = [entry.name, entry.file, entry.dataset].filter((value) => typeof value === 'string');
+    return [{ names, sha256: typeof entry.sha256 === 'string' ? entry.sha256 : undefined }];
+  });
+}
+
+/** Words of a name, for comparison: `TREC-DL 2021` and `trec_dl_2021.jsonl` agree. */
+const words = (text: string): string =>
+  ` ${text
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, ' ')
+    .trim()} `;
+
+/**
+ * Why a set does not count as unseen for a model, or nothing: a file of the set was training data by its hash, the manifest names it among
+ * its training data, or the suite says so.
+ *
+ * @param hashes sha256 → file of the set.
+ */
+export function whySeen(
+  set: Pick<SetSpec, 'name' | 'trainedAs' | 'seen'>,
+  hashes: ReadonlyMap<string, string>,
+  system: string,
+  model: SuiteModel,
+): string | undefined {
+  if (set.seen === true || (Array.isArray(set.seen) && (set.seen.includes(system) || set.seen.includes(model.key))))
+    return 'the suite says so';
+  const aliases = (set.trainedAs ?? [set.name]).map(words);
+  for (const { names, sha256 } of sourcesOf(model)) {
+    const file = sha256 === undefined ? undefined : hashes.get(sha256);
+    if (file !== undefined) return `${file} is among its training data (same sha256)`;
+    const named = names.find((text) => aliases.some((alias) => words(text).includes(alias)));
+    if (named !== undefined) return `its manifest names “${named}” as training data`;
+  }
+  return undefined;
+}

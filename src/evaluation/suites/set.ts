@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { basename, isAbsolute, join, resolve } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { readJson, sha256File, writeFileAtomic } from '../../files.ts';
+import { createRandom, deriveSeed } from '../../random.ts';
+import type { Dataset, DatasetSpec } from '../formats/dataset.ts';
+import { loadDataset } from '../formats/load.ts';
+import type { Queries } from '../formats/topics.ts';
+import type { Qrels } from '../measures/ranked.ts';
+import type { SetSpec } from './schema.ts';
+
+/** A set that is open, with the queries the suite asks. */
+export interface OpenSet {
+  readonly spec: SetSpec;
+  readonly data: Dataset;
+  readonly queries: Queries;
+  readonly qrels: Qrels;
+  readonly depth: number;
+  /** sha256 → name of each file of the set. */
+  readonly hashes: ReadonlyMap<string, string>;
+}
+
+/** A part of a suite that was left out, and why. */
+export interface LeftOut {
+  readonly what: string;
+  readonly reason: string;
+}
+
+export const isLeftOut = (value: object): value is LeftOut => 'reason' in value;
+
+const at = (folder: string, path: string): string => (isAbsolute(path) ? path : resolve(folder, path));
+
+function datasetSpec(spec: SetSpec, folder: string): DatasetSpec {
+  const { format, split, field, topics, qrels, corpus, relevanceLevel, dropSelfHits, measures } = spec;
+  const given = { format, split, field, queries: topics, qrels, corpus, relevanceLevel, dropSelfHits, measures };
+  const known = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { path: at(folder, spec.path), name: spec.name, ...Object.fromEntries(known) };
+}
+
+interface Remembered {
+  readonly bytes: number;
+  readonly modified: number;
+  readonly sha256: string;
+}
+
+/** Hashes of files, remembered by size and time so that a collection of gigabytes is read once. */
+export async function hashesOf(files: readonly string[], memory: string): Promise<Map<string, string>> {
+  const known = (existsSync(memory) ? await readJson(memory) : {}) as Record<string, Remembered>;
+  const hashes = new Map<string, string>();
+  let changed = false;
+  for (const file of files) {
+    const { size: bytes, mtimeMs: modified } = statSync(file);
+    let entry = known[file];
+    if (entry?.bytes !== bytes || entry.modified !== modified) {
+      entry = { bytes, modified, sha256: await sha256File(file) };
+      known[file] = entry;
+      changed = true;
+    }
+    hashes.set(entry.sha256, basename(file));
+  }
+  if (changed) await writeFileAtomic(memory, `${JSON.stringify(known, null, 2)}\n`);
+  return hashes;
+}
+
+/** Judged queries that are asked: all, or `count` drawn by the seed, in the order of the set. */
+function choose(data: Dataset, count: number | undefined, seed: number): string[] {
+  const judged = [...data.qrels.keys()].filter((qid) => data.queries.has(qid));
+  if (count === undefined || count >= judged.length) return judged;
+  const random = createRandom(deriveSeed(seed, data.name, 'queries'));
+  const drawn = new Set<number>();
+  while (drawn.size < count) drawn.add(random.below(judged.length));
+  return judged.filter((_, i) => drawn.has(i));
+}
+
+export interface OpenOptions {
+  /** Folder of the suite's file. */
+  readonly folder: string;
+  readonly out: string;
+  readonly seed: number;
+  readonly depth: number;
+}
+
+/** Opens a set, or says why it is left out: nothing at its path, no texts. A set that is damaged is an error. */
+export async function openSet(spec: SetSpec, options: OpenOptions): Promise<OpenSet | LeftOut> {
+  const path = at(options.folder, spec.path);
+  if (!existsSync(path)) return { what: spec.name, reason: `nothing at ${spec.path}` };
+  const data = await loadDataset(datasetSpec(spec, options.folder));
+  if (data.passages.size === 0) return { what: spec.name, reason: `no texts at ${spec.path}` };
+  const asked = choose(data, spec.queries, options.seed);
+  if (asked.length === 0)
+    throw new WinnowError('invalid_input', { where: spec.path, expected: 'at least 1 judged query', got: '0' });
+  return {
+    spec,
+    data,
+    queries: new Map(asked.map((qid) => [qid, data.queries.get(qid)!])),
+    qrels: new Map(asked.map((qid) => [qid, data.qrels.get(qid)!])),
+    depth: spec.depth ?? options.depth,
+    hashes: await hashesOf(data.files, join(options.out, 'hashes.json')),
+  };
+}
+
+/** A short fingerprint of anything that is JSON. */
+export const fingerprint = (value: unknown): string =>
+  createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 24);
+
+export { at as pathIn };
