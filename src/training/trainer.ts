@@ -13,6 +13,7 @@ import { openSources } from './data/sources.ts';
 import type { ListSource } from './data/types.ts';
 import { openEngine, type TrainingEngine } from './engine.ts';
 import { ring, verdict } from './guards.ts';
+import { createObjective } from './objectives/catalogue.ts';
 import { scheduleFactor } from './optimizers/schedules.ts';
 import { pairOptions } from './pairs.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from './recipe.ts';
@@ -189,7 +190,7 @@ async function open({ recipe, folder }: LoadedRecipe, runFolder: string, observe
   const at = resolve(folder, recipe.backbone);
   const backbone = await loadBackbone(at, recipe);
   const tokenizer = await createLocalTokenizer(at);
-  const source = await openSources(recipe.data, folder);
+  const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   const hash = runHash(recipe, source);
   await mkdir(runFolder, { recursive: true });
   const checkpoint = await readCheckpoint(join(runFolder, 'checkpoints'), hash);
@@ -282,6 +283,7 @@ export async function train(
   } finally {
     await run.stream.return(undefined);
     await run.engine.close();
+    await source.close?.();
     await tokenizer.close();
   }
 }

@@ -1,11 +1,12 @@
 import { describe, WinnowError } from '../../errors.ts';
-import type { CandidateList } from './types.ts';
+import { textId } from './ids.ts';
+import type { IdentifiedList } from './types.ts';
 
 /** A list whose query and passages are still ids, or texts already. */
 export interface RawList {
-  readonly qid: string;
-  /** Text of the query, or its id where `ids` is set. */
+  /** Text of the query, or its id where a file of queries is given. */
   readonly query: string;
+  /** Texts, or ids where a collection is given. */
   readonly passages: readonly string[];
   readonly relevance: readonly number[];
   readonly teacher?: readonly number[];
@@ -31,7 +32,7 @@ function fields(text: string, count: number, where: string): string[] {
 const triple: RowReader = (text, where) => {
   const [query, positive, negative] = fields(text, 3, where) as [string, string, string];
   if (positive === negative) return 'positive equals negative';
-  return { qid: query, query, passages: [positive, negative], relevance: [1, 0] };
+  return { query, passages: [positive, negative], relevance: [1, 0] };
 };
 
 /** `positive score <tab> negative score <tab> query <tab> positive <tab> negative`: ids or texts (Hofstätter et al. 2020). */
@@ -41,7 +42,7 @@ const teacherRow: RowReader = (text, where) => {
   if (high === '' || low === '' || !teacher.every(Number.isFinite))
     throw bad(where, 'two scores first', `${high}, ${low}`);
   if (positive === negative) return 'positive equals negative';
-  return { qid: query, query, passages: [positive, negative], relevance: [1, 0], teacher };
+  return { query, passages: [positive, negative], relevance: [1, 0], teacher };
 };
 
 type Json = Readonly<Record<string, unknown>>;
@@ -64,6 +65,7 @@ function flagEmbedding(row: Json, query: string, where: string): RawList | RowSk
   const negatives = texts(row.neg ?? [], where, 'neg');
   if (positives.length === 0) return 'no positive';
   if (negatives.length === 0) return 'no negative';
+  if (negatives.some((text) => positives.includes(text))) return 'positive equals negative';
   const scored = row.pos_scores != null && row.neg_scores != null;
   const teacher = scored
     ? [
@@ -72,7 +74,6 @@ function flagEmbedding(row: Json, query: string, where: string): RawList | RowSk
       ]
     : undefined;
   return {
-    qid: query,
     query,
     passages: [...positives, ...negatives],
     relevance: [...positives.map(() => 1), ...negatives.map(() => 0)],
@@ -91,7 +92,6 @@ function tuple(row: Json, query: string, where: string): RawList | RowSkip {
   const given = row.scores ?? row.score ?? row.labels ?? row.label;
   const teacher = given === undefined ? undefined : numbers(given, 1 + negatives.length, where, 'scores');
   return {
-    qid: query,
     query,
     passages: [positive, ...negatives],
     relevance: [1, ...negatives.map(() => 0)],
@@ -99,10 +99,13 @@ function tuple(row: Json, query: string, where: string): RawList | RowSkip {
   };
 }
 
-/** A list with a grade each: `{query, docs|documents|passages: [], labels|scores: []}`. Grades above 0 are relevant; they also teach. */
+/**
+ * A list with a grade each: `{query, docs|documents|passages: [], labels|scores: []}`, or a labelled pair `{query|sentence1,
+ * passage|document|sentence2, label|score}`. Grades above 0 are relevant; they also teach.
+ */
 function labelled(row: Json, query: string, passages: readonly string[], where: string): RawList {
-  const grades = numbers(row.labels ?? row.scores ?? row.label, passages.length, where, 'labels');
-  return { qid: query, query, passages, relevance: grades.map((x) => Math.max(0, x)), teacher: grades };
+  const grades = numbers(row.labels ?? row.scores ?? row.label ?? row.score, passages.length, where, 'labels');
+  return { query, passages, relevance: grades.map((x) => Math.max(0, x)), teacher: grades };
 }
 
 const jsonRow: RowReader = (text, where) => {
@@ -113,12 +116,12 @@ const jsonRow: RowReader = (text, where) => {
     throw bad(where, 'a JSON object', (error as Error).message);
   }
   if (typeof row !== 'object' || row === null || Array.isArray(row)) throw bad(where, 'a JSON object', row);
-  const query = texts(row.query ?? row.anchor ?? row.question, where, 'query')[0]!;
+  const query = texts(row.query ?? row.anchor ?? row.question ?? row.sentence1, where, 'query')[0]!;
   if ('pos' in row) return flagEmbedding(row, query, where);
   if ('positive' in row) return tuple(row, query, where);
-  const list = row.docs ?? row.documents ?? row.passages;
+  const list = row.docs ?? row.documents ?? row.passages ?? row.passage ?? row.document ?? row.sentence2;
   if (list !== undefined) return labelled(row, query, texts(list, where, 'docs'), where);
-  throw bad(where, '"pos", "positive" or "docs"', `fields ${Object.keys(row).join(', ')}`);
+  throw bad(where, '"pos", "positive", "docs" or "passage"', `fields ${Object.keys(row).join(', ')}`);
 };
 
 export const ROW_READERS = { triples: triple, teacher_tsv: teacherRow, jsonl: jsonRow } as const satisfies Record<
@@ -129,16 +132,46 @@ export type RowFormat = keyof typeof ROW_READERS;
 
 export const isRowFormat = (format: string): format is RowFormat => format in ROW_READERS;
 
-/** Ids that stand for texts are looked up; what is unknown makes the row a skip. */
-export interface Lookup {
-  query(id: string): string | undefined;
-  /** All texts, or nothing where one is unknown. */
-  passages(ids: readonly string[]): Promise<readonly string[] | undefined>;
+/** Joins pairs of one query that follow one another, as labelled pairs come, into one list. */
+export async function* joinPairs(rows: AsyncIterable<RawList>): AsyncGenerator<RawList> {
+  let open: RawList | undefined;
+  for await (const row of rows) {
+    const pair = row.passages.length === 1;
+    if (open && pair && row.query === open.query && (open.teacher === undefined) === (row.teacher === undefined)) {
+      open = {
+        query: open.query,
+        passages: [...open.passages, ...row.passages],
+        relevance: [...open.relevance, ...row.relevance],
+        ...(open.teacher && { teacher: [...open.teacher, ...row.teacher!] }),
+      };
+      continue;
+    }
+    if (open) yield open;
+    open = pair ? row : undefined;
+    if (!pair) yield row;
+  }
+  if (open) yield open;
 }
 
-export async function resolve(raw: RawList, lookup: Lookup): Promise<CandidateList | RowSkip> {
-  const query = lookup.query(raw.query);
+/** Ids that stand for texts are looked up; what is unknown makes the row a skip. */
+export interface Lookup {
+  /** Absent: rows hold the query's text. */
+  readonly query: ((id: string) => string | undefined) | undefined;
+  /** All texts, or nothing where one is unknown. Absent: rows hold texts. */
+  readonly passages: ((ids: readonly string[]) => Promise<readonly string[] | undefined>) | undefined;
+}
+
+/** The list a row stands for; texts without ids get one made of their content. */
+export async function resolve(raw: RawList, lookup: Lookup): Promise<IdentifiedList | RowSkip> {
+  const query = lookup.query ? lookup.query(raw.query) : raw.query;
   if (query === undefined) return 'unknown query';
-  const passages = await lookup.passages(raw.passages);
-  return passages === undefined ? 'unknown passage' : { ...raw, query, passages };
+  const passages = lookup.passages ? await lookup.passages(raw.passages) : raw.passages;
+  if (passages === undefined) return 'unknown passage';
+  return {
+    ...raw,
+    qid: lookup.query ? raw.query : textId(query),
+    query,
+    docids: lookup.passages ? raw.passages : passages.map(textId),
+    passages,
+  };
 }

@@ -1,79 +1,83 @@
 import { resolve as resolvePath } from 'node:path';
+import { describe, WinnowError } from '../../errors.ts';
 import { openPassages } from '../../evaluation/formats/passages.ts';
+import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
-import { readLines, sha256File } from '../../files.ts';
-import { createRandom, deriveSeed } from '../../random.ts';
-import { type Lookup, type RawList, ROW_READERS, type RowFormat, resolve } from './row-formats.ts';
-import { sample } from './sampler.ts';
-import type { DataSource, Sampler } from './schema.ts';
-import type { CandidateList, ListSource } from './types.ts';
+import { readLines } from '../../files.ts';
+import { textsOf } from './id-source.ts';
+import { joinPairs, type Lookup, type RawList, ROW_READERS, type RowFormat, resolve } from './row-formats.ts';
+import type { DataSource } from './schema.ts';
+import { shuffled } from './shuffle.ts';
+import { readTeacher, scoresOf, type TeacherScores } from './teacher.ts';
+import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
 
 /** Rows that wait to be drawn: tens of millions of rows pass through in constant memory, mixed within windows of this size. */
 const SHUFFLE_ROWS = 10_000;
 
-/** Passes items on in an order the seed decides: a full buffer gives up a random one for each that comes. */
-async function* shuffled<T>(items: AsyncIterable<T>, seed: number, size: number): AsyncGenerator<T> {
-  const random = createRandom(deriveSeed(seed, 'shuffle'));
-  const buffer: T[] = [];
-  for await (const item of items) {
-    if (buffer.length < size) buffer.push(item);
-    else {
-      const place = random.below(size);
-      yield buffer[place]!;
-      buffer[place] = item;
-    }
-  }
-  yield* random.shuffle(buffer);
+async function openLookup(source: DataSource, at: (path: string) => string) {
+  const queries = source.queries === undefined ? undefined : await readQueries(at(source.queries));
+  const store = source.collection === undefined ? undefined : await openPassages(at(source.collection));
+  const lookup: Lookup = {
+    query: queries && ((id) => queries.get(id)),
+    passages: store && ((ids) => textsOf(store, ids)),
+  };
+  return { lookup, close: async () => store?.close() };
 }
 
-async function openLookup(source: DataSource, folder: string): Promise<{ lookup: Lookup; files: string[] }> {
-  const at = (path: string) => resolvePath(folder, path);
-  const queries = source.queries === undefined ? undefined : await readQueries(at(source.queries));
-  const passages = source.collection === undefined ? undefined : await openPassages(at(source.collection));
-  return {
-    files: [source.queries, source.collection].flatMap((p) => (p === undefined ? [] : [at(p)])),
-    lookup: {
-      query: (id) => (queries ? queries.get(id) : id),
-      passages: async (ids) => (passages ? passages.texts(ids).catch(() => undefined) : ids),
-    },
-  };
+/** MS MARCO's files of ids look like texts to a reader who was given no texts: nobody wants to train on numbers. */
+function refuseIds(row: RawList, { query, passages }: Lookup, where: string): void {
+  const bare = [...(query ? [] : [row.query]), ...(passages ? [] : row.passages)];
+  if (bare.length > 0 && bare.every((text) => /^\d+$/.test(text)))
+    throw new WinnowError('invalid_input', {
+      where,
+      expected: 'texts, or `queries` and `collection` for rows of ids',
+      got: describe(bare[0]),
+    });
+}
+
+function retaught(list: IdentifiedList, teacher: TeacherScores | undefined, scale: number): IdentifiedList {
+  const { teacher: own, ...rest } = list;
+  const known = teacher?.get(list.qid);
+  const scores = teacher ? known && scoresOf(list.docids, known) : own;
+  return scores ? { ...rest, teacher: scores.map((score) => score * scale) } : rest;
 }
 
 /**
  * A file of one list a line, read as a stream: MS MARCO triples (ids or texts), Hofstätter's teacher scores, JSONL of sentence-transformers
  * and FlagEmbedding. `.gz` is unpacked on the way.
  */
-export async function rowSource(
+export async function openRowSource(
   source: DataSource & { readonly format: RowFormat },
-  sampler: Sampler,
   folder: string,
-): Promise<ListSource> {
-  const path = resolvePath(folder, source.path);
+): Promise<RawSource> {
+  const at = (path: string) => resolvePath(folder, path);
+  const path = at(source.path);
   const read = ROW_READERS[source.format];
-  const { lookup, files } = await openLookup(source, folder);
-  const skipped: Record<string, number> = {};
-  const skip = (reason: string): void => {
-    skipped[reason] = (skipped[reason] ?? 0) + 1;
-  };
-  async function* rows(): AsyncGenerator<RawList> {
+  const { lookup, close } = await openLookup(source, at);
+  const teacher = source.teacher === undefined ? undefined : await readTeacher(at(source.teacher), source.teacherValue);
+  const heldOut = source.excludeJudged === undefined ? undefined : await readQrels(at(source.excludeJudged));
+  async function* rows(counts: SkipCount): AsyncGenerator<RawList> {
+    let first = true;
     for await (const { line, text } of readLines(path)) {
       if (text.trim() === '') continue;
       const row = read(text, `${path}:${line}`);
-      if (typeof row === 'string') skip(row);
-      else yield row;
+      if (typeof row === 'string') counts.skip(row);
+      else {
+        if (first) refuseIds(row, lookup, `${path}:${line}`);
+        first = false;
+        yield row;
+      }
     }
   }
-  async function* lists(seed: number): AsyncGenerator<CandidateList> {
-    for await (const raw of shuffled(rows(), seed, SHUFFLE_ROWS)) {
+  async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
+    const joined = joinPairs(rows(counts));
+    for await (const raw of seed === undefined ? joined : shuffled(joined, seed, SHUFFLE_ROWS)) {
       const list = await resolve(raw, lookup);
-      const sampled = typeof list === 'string' ? list : sample(list, sampler, seed);
-      if (typeof sampled === 'string') skip(sampled);
-      else yield sampled;
+      if (typeof list === 'string') counts.skip(list);
+      else if (heldOut?.has(list.qid)) counts.skip('held out');
+      else yield retaught(list, teacher, source.teacherScale);
     }
   }
-  return {
-    files: await Promise.all([path, ...files].map(async (file) => ({ path: file, sha256: await sha256File(file) }))),
-    skipped: () => skipped,
-    lists,
-  };
+  const files = [source.path, source.queries, source.collection, source.teacher, source.excludeJudged];
+  return { files: files.flatMap((file) => (file === undefined ? [] : [at(file)])), lists, close };
 }

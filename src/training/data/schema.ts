@@ -8,6 +8,7 @@ export const dataSourceSchema = z.strictObject({
   format: z.enum(DATA_FORMATS),
   path: z.string().describe('File or folder of the lists (run, triples, JSONL, BEIR folder…).'),
   qrels: z.string().optional().describe('Judgements, TREC or TSV.'),
+  candidates: z.string().optional().describe('BEIR, WikiQA, SQuAD: run file the candidate lists are taken from.'),
   queries: z.string().optional().describe('TSV of query id and text, where the lists hold ids.'),
   collection: z.string().optional().describe('TSV or JSONL of passage id and text, where the lists hold ids.'),
   teacher: z
@@ -16,7 +17,18 @@ export const dataSourceSchema = z.strictObject({
     .describe(
       'Run file, or rank_llm JSON, whose scores are the teacher’s; by default the lists’ own scores, if they have any.',
     ),
-  split: z.string().optional().describe('BEIR: which qrels (`train`, `dev`, `test`).'),
+  teacherValue: z
+    .enum(['score', 'rank'])
+    .default('score')
+    .describe('What of a teacher’s run file teaches: its scores (higher is better), or its ranks (1 is best).'),
+  split: z.string().optional().describe('BEIR, WikiQA: which part (`train`, `dev`, `test`).'),
+  randomNegatives: z
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Passages drawn from the whole collection and put behind each list.'),
+  addRelevant: z.boolean().default(false).describe('Relevant passages the candidates miss are put behind each list.'),
   teacherPositives: z
     .number()
     .int()
@@ -36,11 +48,17 @@ export const samplerSchema = z.strictObject({
     .enum(['negatives', 'window', 'list', 'as-is'])
     .default('negatives')
     .describe(
-      'negatives: positives with sampled negatives; window: the first `depth` by rank; list: `depth` sampled; as-is: lists as they are.',
+      'negatives: positives with sampled negatives; window: the first `depth` by rank; list: `size` sampled from the first `depth`; as-is: lists as they are.',
     ),
   positives: z.number().int().min(1).default(1),
   negatives: z.number().int().min(1).default(7),
-  depth: z.number().int().min(2).default(50),
+  depth: z.number().int().min(2).default(50).describe('Ranks that `window` and `list` look at.'),
+  size: z
+    .number()
+    .int()
+    .min(2)
+    .optional()
+    .describe('Passages `list` samples; where not given, `depth` of the whole list.'),
   negativeRanks: z
     .tuple([z.number().int().min(1), z.number().int().min(1)])
     .optional()

@@ -1,10 +1,92 @@
+import { WinnowError } from '../../errors.ts';
+import { sha256File } from '../../files.ts';
 import { createRandom, deriveSeed } from '../../random.ts';
 import type { Recipe } from '../recipe.ts';
-import { datasetSource } from './dataset-source.ts';
+import { openIdSource } from './id-source.ts';
 import { isRowFormat } from './row-formats.ts';
-import { rowSource } from './row-source.ts';
-import type { DataSource, Sampler } from './schema.ts';
-import type { CandidateList, ListSource } from './types.ts';
+import { openRowSource } from './row-source.ts';
+import { type Needed, NOTHING, sample } from './sampler.ts';
+import type { DataFormat, DataSource, Sampler } from './schema.ts';
+import { type CandidateList, type ListSource, type RawSource, skipCount } from './types.ts';
+
+type Optional =
+  | 'qrels'
+  | 'candidates'
+  | 'split'
+  | 'queries'
+  | 'collection'
+  | 'randomNegatives'
+  | 'addRelevant'
+  | 'teacherPositives';
+
+const ROWS: readonly Optional[] = ['queries', 'collection'];
+const SETS: readonly Optional[] = [
+  'qrels',
+  'candidates',
+  'split',
+  'queries',
+  'collection',
+  'randomNegatives',
+  'addRelevant',
+  'teacherPositives',
+];
+
+/** What may be said of a source of each format, besides what all of them take. */
+export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
+  triples: ROWS,
+  teacher_tsv: ROWS,
+  jsonl: ROWS,
+  rank_llm: ['qrels', 'randomNegatives', 'teacherPositives'],
+  trec: ['qrels', 'queries', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives'],
+  beir: SETS,
+  wikiqa: ['candidates', 'split', 'randomNegatives', 'addRelevant', 'teacherPositives'],
+  squad: ['candidates', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives'],
+};
+
+function refuseIdle(source: DataSource): void {
+  const said = SETS.filter((field) => source[field] !== undefined && source[field] !== 0 && source[field] !== false);
+  const idle = said.find((field) => !FIELDS[source.format].includes(field));
+  if (idle !== undefined)
+    throw new WinnowError('invalid_input', {
+      where: `data ${source.path}`,
+      expected: `of ${FIELDS[source.format].join(', ')} with format ${source.format}`,
+      got: `\`${idle}\`, which nothing would read`,
+    });
+}
+
+/** Opens one source as it is, without sampling. @throws WinnowError `invalid_input` for settings that the format does not know. */
+export function openRaw(source: DataSource, folder: string): Promise<RawSource> {
+  refuseIdle(source);
+  const { format } = source;
+  return isRowFormat(format)
+    ? openRowSource({ ...source, format }, folder)
+    : openIdSource({ ...source, format }, folder);
+}
+
+/** Sampled lists of one source. What is left out is counted over the first pass, since later ones leave out the same. */
+async function sampledSource(
+  source: DataSource,
+  sampler: Sampler,
+  folder: string,
+  needed: Needed,
+): Promise<ListSource> {
+  const raw = await openRaw(source, folder);
+  const first = skipCount();
+  let passes = 0;
+  return {
+    files: await Promise.all([...new Set(raw.files)].map(async (path) => ({ path, sha256: await sha256File(path) }))),
+    skipped: first.skipped,
+    async *lists(seed) {
+      const counts = passes++ === 0 ? first : skipCount();
+      for await (const list of raw.lists(counts, seed)) {
+        const sampled = sample(list, sampler, seed, needed);
+        if (typeof sampled === 'string') counts.skip(sampled);
+        else yield sampled;
+      }
+    },
+    close: () => raw.close(),
+  };
+}
 
 /** Takes lists from several sources by their weights until the first one is through. */
 function mixed(sources: readonly { readonly source: ListSource; readonly weight: number }[]): ListSource {
@@ -32,21 +114,20 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
         yield value;
       }
     },
+    async close() {
+      for (const { source } of sources) await source.close?.();
+    },
   };
 }
 
-function openOne(source: DataSource, sampler: Sampler, folder: string): Promise<ListSource> {
-  const { format } = source;
-  return isRowFormat(format)
-    ? rowSource({ ...source, format }, sampler, folder)
-    : datasetSource(source, sampler, folder);
-}
-
-/** Opens what a recipe's `data` names. */
-export async function openSources(data: Recipe['data'], folder: string): Promise<ListSource> {
+/**
+ * Opens what a recipe's `data` names.
+ * @param needed what the objective cannot do without: lists that lack it are left out and counted.
+ */
+export async function openSources(data: Recipe['data'], folder: string, needed: Needed = NOTHING): Promise<ListSource> {
   const opened = await Promise.all(
     data.train.map(async (source) => ({
-      source: await openOne(source, data.sampler, folder),
+      source: await sampledSource(source, data.sampler, folder, needed),
       weight: source.weight,
     })),
   );

@@ -1,0 +1,208 @@
+import { resolve } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { loadDataset } from '../../evaluation/formats/load.ts';
+import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
+import { memoryPassages, openPassages } from '../../evaluation/formats/passages.ts';
+import { readQrels } from '../../evaluation/formats/qrels.ts';
+import { readRankLlm } from '../../evaluation/formats/rank-llm.ts';
+import { readRun } from '../../evaluation/formats/run.ts';
+import { type Queries, readQueries } from '../../evaluation/formats/topics.ts';
+import type { Run } from '../../evaluation/measures/evaluation.ts';
+import type { Qrels } from '../../evaluation/measures/ranked.ts';
+import { createRandom, deriveSeed, type Random } from '../../random.ts';
+import { type Candidates, type Grading, grade } from './grading.ts';
+import { readRunGroups } from './run-groups.ts';
+import type { DataFormat, DataSource } from './schema.ts';
+import { reservoir, shuffled } from './shuffle.ts';
+import { readTeacher } from './teacher.ts';
+import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
+
+export type IdFormat = Exclude<DataFormat, 'triples' | 'teacher_tsv' | 'jsonl'>;
+
+/** A source whose lists are ids that judgements, teacher and collection know. */
+interface Opened {
+  readonly passages: PassageStore;
+  readonly qrels: Qrels | undefined;
+  /** Candidate lists in file order or, with a seed, in another. */
+  candidates(counts: SkipCount, seed: number | undefined): AsyncIterable<Candidates>;
+  readonly files: readonly string[];
+}
+
+type At = (path: string) => string;
+type Open = (source: DataSource, at: At) => Promise<Opened>;
+
+/** Lists that wait to be drawn, each up to some hundred ids long. */
+const SHUFFLE_LISTS = 2000;
+/** Ids that random negatives are drawn from, at the most. */
+const RANDOM_POOL = 100_000;
+
+const optional = <T>(path: string | undefined, at: At, read: (path: string) => Promise<T>): Promise<T | undefined> =>
+  path === undefined ? Promise.resolve(undefined) : read(at(path));
+
+const given = (at: At, ...paths: readonly (string | undefined)[]): string[] =>
+  paths.flatMap((path) => (path === undefined ? [] : [at(path)]));
+
+/** Candidates of queries in memory. @param list ids of one query, with their scores where they teach. */
+function fromQueries(queries: Queries, list: (qid: string) => Pick<Candidates, 'docids' | 'own'> | undefined) {
+  return async function* (counts: SkipCount, seed: number | undefined): AsyncGenerator<Candidates> {
+    const qids = [...queries.keys()];
+    for (const qid of seed === undefined ? qids : createRandom(deriveSeed(seed, 'shuffle')).shuffle(qids)) {
+      const found = list(qid);
+      if (found && found.docids.length > 0) yield { qid, query: queries.get(qid)!, ...found };
+      else counts.skip('no candidates');
+    }
+  };
+}
+
+function listOf(run: Run | undefined, qid: string, teaches: boolean): Pick<Candidates, 'docids' | 'own'> | undefined {
+  const docs = run?.get(qid);
+  return docs && { docids: docs.docids, ...(teaches && { own: Array.from(docs.scores) }) };
+}
+
+/** The relevant passages of a query: what a list starts from where there is no first stage. */
+const relevantOf = (qrels: Qrels, qid: string, least: number): string[] =>
+  [...(qrels.get(qid) ?? [])].flatMap(([docid, value]) => (value >= least ? [docid] : []));
+
+const rankLlm: Open = async (source, at) => {
+  const path = at(source.path);
+  const { queries, run, texts } = await readRankLlm(path);
+  return {
+    passages: memoryPassages(texts, path),
+    qrels: await optional(source.qrels, at, readQrels),
+    candidates: fromQueries(queries, (qid) => {
+      const list = listOf(run, qid, true);
+      const byRank = source.teacher === undefined && source.teacherValue === 'rank';
+      return list && byRank ? { ...list, own: list.docids.map((_, i) => -(i + 1)) } : list;
+    }),
+    files: given(at, source.path, source.qrels),
+  };
+};
+
+/** A run with its queries and collection, as Rank-DistiLLM has them: streamed, so that it may hold every training query. */
+const trecRun: Open = async (source, at) => {
+  const { queries, collection } = source;
+  if (queries === undefined || collection === undefined)
+    throw new WinnowError('invalid_input', {
+      where: source.path,
+      expected: '`queries` and `collection` beside a run, which holds ids only',
+      got: queries === undefined ? 'no `queries`' : 'no `collection`',
+    });
+  const texts = await readQueries(at(queries));
+  // A teacher of its own leaves the run's scores to the order of the candidates.
+  const value = source.teacher === undefined ? source.teacherValue : 'score';
+  return {
+    passages: await openPassages(at(collection)),
+    qrels: await optional(source.qrels, at, readQrels),
+    async *candidates(counts, seed) {
+      const groups = readRunGroups(at(source.path), value);
+      for await (const { qid, docids, values } of seed === undefined ? groups : shuffled(groups, seed, SHUFFLE_LISTS)) {
+        const query = texts.get(qid);
+        if (query === undefined) counts.skip('unknown query');
+        else yield { qid, query, docids, own: values };
+      }
+    },
+    files: given(at, source.path, queries, collection, source.qrels),
+  };
+};
+
+/** Data sets without scores that teach: candidates from a run, from the set itself, or the relevant passages alone. */
+const dataset =
+  (
+    format: 'beir' | 'wikiqa' | 'squad',
+    beside: (qid: string, qrels: Qrels, ids: ReadonlySet<string>) => string[],
+  ): Open =>
+  async (source, at) => {
+    const { queries, qrels, passages, candidates, files } = await loadDataset({
+      ...{ path: at(source.path), format, split: source.split ?? 'train' },
+      ...(source.qrels !== undefined && { qrels: at(source.qrels) }),
+      ...(source.queries !== undefined && { queries: at(source.queries) }),
+      ...(source.collection !== undefined && { corpus: at(source.collection) }),
+    });
+    const run = source.candidates === undefined ? candidates : await readRun(at(source.candidates));
+    const ids = new Set<string>();
+    if (format === 'squad') for await (const { id } of passages.entries()) ids.add(id);
+    return {
+      passages,
+      qrels,
+      candidates: fromQueries(queries, (qid) => {
+        if (run) return listOf(run, qid, source.candidates !== undefined);
+        const relevant = relevantOf(qrels, qid, source.minRelevance);
+        return { docids: [...relevant, ...beside(qid, qrels, ids).filter((id) => !relevant.includes(id))] };
+      }),
+      files: [...files, ...given(at, source.candidates)],
+    };
+  };
+
+/** The other paragraphs of the article a question stands in: ids are `article-paragraph`. */
+function sameArticle(qid: string, qrels: Qrels, ids: ReadonlySet<string>): string[] {
+  const [own] = [...(qrels.get(qid)?.keys() ?? [])];
+  const article = own?.split('-')[0];
+  const found: string[] = [];
+  for (let p = 0; ids.has(`${article}-${p}`); p++) found.push(`${article}-${p}`);
+  return found;
+}
+
+const OPEN: Readonly<Record<IdFormat, Open>> = {
+  rank_llm: rankLlm,
+  trec: trecRun,
+  beir: dataset('beir', () => []),
+  wikiqa: dataset('wikiqa', () => []),
+  squad: dataset('squad', sameArticle),
+};
+
+/** Up to `count` different items, at a cost that does not grow with the pool. */
+function drawDistinct(pool: readonly string[], count: number, random: Random): string[] {
+  const places = new Set<number>();
+  while (places.size < Math.min(count, pool.length)) places.add(random.below(pool.length));
+  return [...places].map((place) => pool[place]!);
+}
+
+async function* idsOf(passages: PassageStore): AsyncGenerator<string> {
+  for await (const { id } of passages.entries()) yield id;
+}
+
+/** Texts of ids, or nothing where the collection misses one. */
+export async function textsOf(passages: PassageStore, ids: readonly string[]): Promise<string[] | undefined> {
+  try {
+    return await passages.texts(ids);
+  } catch (error) {
+    if (error instanceof WinnowError && error.code === 'invalid_input') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Opens lists of ids: rank_llm JSON, TREC runs with queries and collection, BEIR folders, WikiQA, SQuAD and XQuAD.
+ * @throws WinnowError `invalid_input` with file and line.
+ */
+export async function openIdSource(
+  source: DataSource & { readonly format: IdFormat },
+  folder: string,
+): Promise<RawSource> {
+  const at: At = (path) => resolve(folder, path);
+  const opened = await OPEN[source.format](source, at);
+  const teacher = await optional(source.teacher, at, (path) => readTeacher(path, source.teacherValue));
+  const heldOut = await optional(source.excludeJudged, at, readQrels);
+  const grading: Grading = { source, qrels: opened.qrels, teacher };
+  const pool = source.randomNegatives > 0 ? await reservoir(idsOf(opened.passages), RANDOM_POOL, 0) : [];
+  const behind = (qid: string, seed: number): string[] =>
+    drawDistinct(pool, source.randomNegatives, createRandom(deriveSeed(seed, 'random negatives', qid)));
+  async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
+    for await (const candidates of opened.candidates(counts, seed)) {
+      const { qid, query } = candidates;
+      if (heldOut?.has(qid)) {
+        counts.skip('held out');
+        continue;
+      }
+      const graded = grade(candidates, grading, behind(qid, seed ?? 0));
+      const passages = await textsOf(opened.passages, graded.docids);
+      if (passages) yield { qid, query, passages, ...graded };
+      else counts.skip('unknown passage');
+    }
+  }
+  return {
+    files: [...opened.files, ...given(at, source.teacher, source.excludeJudged)],
+    lists,
+    close: () => opened.passages.close(),
+  };
+}

@@ -1,0 +1,31 @@
+import { isJson, isJsonLines } from '../../evaluation/formats/json.ts';
+import { readRankLlm } from '../../evaluation/formats/rank-llm.ts';
+import { type RunGroup, type RunValue, readRunGroups } from './run-groups.ts';
+
+/** Query → passage → score, higher is better. */
+export type TeacherScores = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+async function* rankLlmGroups(path: string, value: RunValue): AsyncGenerator<RunGroup> {
+  for (const [qid, { docids, scores }] of (await readRankLlm(path)).run)
+    yield { qid, docids, values: docids.map((_, i) => (value === 'rank' ? -(i + 1) : scores[i]!)) };
+}
+
+/** Reads what `winnow score` and `winnow teach` write, and any other run: TREC, MS MARCO or rank_llm JSON. */
+export async function readTeacher(path: string, value: RunValue): Promise<TeacherScores> {
+  const scores = new Map<string, Map<string, number>>();
+  const groups = isJson(path) || isJsonLines(path) ? rankLlmGroups(path, value) : readRunGroups(path, value);
+  for await (const { qid, docids, values } of groups)
+    scores.set(qid, new Map(docids.map((docid, i) => [docid, values[i]!])));
+  return scores;
+}
+
+/** How far below its worst known passage a passage counts that the teacher left out, as a share of its range. */
+const STEP_BELOW = 0.05;
+
+/** One score a passage: the teacher's, or a step below its worst one for passages it does not know. */
+export function scoresOf(docids: readonly string[], known: ReadonlyMap<string, number>): number[] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const score of known.values()) [low, high] = [Math.min(low, score), Math.max(high, score)];
+  const bottom = low - STEP_BELOW * Math.max(1e-6, high - low);
+  return docids.map((docid) => known.get(docid) ?? bottom);
+}

@@ -1,0 +1,247 @@
+import { execFileSync } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { textId } from '../../../src/training/data/ids.ts';
+import { dataSourceSchema, samplerSchema } from '../../../src/training/data/schema.ts';
+import { openRaw, openSources } from '../../../src/training/data/sources.ts';
+import { type IdentifiedList, skipCount } from '../../../src/training/data/types.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+const SHARED = join(ROOT, '..', 'shared', 'data');
+const folder = mkdtempSync(join(tmpdir(), 'winnow-data-'));
+const put = (name: string, lines: readonly string[]): string => {
+  mkdirSync(join(folder, name, '..'), { recursive: true });
+  writeFileSync(join(folder, name), `${lines.join('\n')}\n`);
+  return name;
+};
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function raw(source: Record<string, unknown>, at = folder) {
+  const counts = skipCount();
+  const lists: IdentifiedList[] = [];
+  const opened = await openRaw(dataSourceSchema.parse(source), at);
+  try {
+    for await (const list of opened.lists(counts)) lists.push(list);
+  } finally {
+    await opened.close();
+  }
+  return { lists, skipped: counts.skipped(), files: opened.files };
+}
+
+beforeAll(() => {
+  put('queries.tsv', ['1\tshort query', '2\tlonger query here']);
+  put('collection.tsv', ['10\tten', '11\televen', '12\ttwelve', '13\tthirteen', '14\tfourteen']);
+  put('qrels.txt', ['1 0 10 1', '1 0 14 2', '2 0 12 0']);
+});
+
+describe('rows', () => {
+  it('triples of ids are looked up, unknown ones counted', async () => {
+    put('triples.tsv', ['1\t10\t11', '2\t12\t99', '7\t10\t11', '1\t10\t10']);
+    const { lists, skipped } = await raw({
+      ...{ format: 'triples', path: 'triples.tsv', queries: 'queries.tsv', collection: 'collection.tsv' },
+    });
+    expect(lists).toEqual([
+      {
+        ...{ qid: '1', query: 'short query', docids: ['10', '11'], passages: ['ten', 'eleven'], relevance: [1, 0] },
+      },
+    ]);
+    expect(skipped).toEqual({ 'positive equals negative': 1, 'unknown passage': 1, 'unknown query': 1 });
+  });
+
+  it('triples of texts get ids from their texts; ids without files are refused', async () => {
+    put('texts.tsv', ['what is it\tthis\tthat']);
+    const { lists } = await raw({ format: 'triples', path: 'texts.tsv' });
+    expect(lists[0]).toMatchObject({ qid: textId('what is it'), docids: [textId('this'), textId('that')] });
+    await expect(raw({ format: 'triples', path: 'triples.tsv' })).rejects.toThrow(
+      /triples\.tsv:1: expected texts, or `queries` and `collection`/,
+    );
+  });
+
+  it('teacher scores: five columns, scores first', async () => {
+    put('teacher.tsv', ['9.5\t-1.25\t1\t10\t11']);
+    const { lists } = await raw({
+      ...{ format: 'teacher_tsv', path: 'teacher.tsv', queries: 'queries.tsv', collection: 'collection.tsv' },
+      teacherScale: 2,
+    });
+    expect(lists[0]).toMatchObject({ teacher: [19, -2.5], relevance: [1, 0] });
+    put('broken.tsv', ['9.5\t-1\t1\t10\t11', '9.5\tx\t1\t10\t11']);
+    await expect(
+      raw({ format: 'teacher_tsv', path: 'broken.tsv', queries: 'queries.tsv', collection: 'collection.tsv' }),
+    ).rejects.toThrow(/broken\.tsv:2: expected two scores first/);
+  });
+
+  it('JSONL in every shape in use', async () => {
+    put('all.jsonl', [
+      '{"query":"a","pos":["p"],"neg":["n1","n2"],"pos_scores":[3],"neg_scores":[1,2]}',
+      '{"anchor":"b","positive":"p","negative_1":"n1","negative_2":"n2","scores":[1,0.5,0.25]}',
+      '{"query":"c","docs":["x","y"],"labels":[0,2]}',
+      '{"sentence1":"d","sentence2":"x","label":1}',
+      '{"sentence1":"d","sentence2":"y","label":0}',
+      '{"query":"e","pos":["same"],"neg":["same"]}',
+      '{"query":"f","positive":"alone"}',
+    ]);
+    const { lists, skipped } = await raw({ format: 'jsonl', path: 'all.jsonl' });
+    expect(lists.map(({ query, relevance, teacher }) => ({ query, relevance, teacher }))).toEqual([
+      { query: 'a', relevance: [1, 0, 0], teacher: [3, 1, 2] },
+      { query: 'b', relevance: [1, 0, 0], teacher: [1, 0.5, 0.25] },
+      { query: 'c', relevance: [0, 2], teacher: [0, 2] },
+      { query: 'd', relevance: [1, 0], teacher: [1, 0] },
+    ]);
+    expect(skipped).toEqual({ 'positive equals negative': 1, 'no negative': 1 });
+  });
+
+  it('a teacher’s run, by ids made of the texts, wins over scores in the rows', async () => {
+    put('rows.jsonl', ['{"query":"a","pos":["p"],"neg":["n"]}', '{"query":"z","pos":["p"],"neg":["n"]}']);
+    put('t.run', [`${textId('a')} Q0 ${textId('p')} 1 7 t`, `${textId('a')} Q0 ${textId('n')} 2 5 t`]);
+    const { lists } = await raw({ format: 'jsonl', path: 'rows.jsonl', teacher: 't.run' });
+    expect(lists.map((l) => l.teacher)).toEqual([[7, 5], undefined]);
+  });
+
+  it('300,000 rows pass through a heap of 64 MiB', async () => {
+    const filler = 'word '.repeat(12);
+    const rows = function* () {
+      for (let at = 0; at < 300_000; at += 1000)
+        yield Array.from(
+          { length: 1000 },
+          (_, i) => `query ${at + i}\tgood ${at + i} ${filler}\tbad ${at + i} ${filler}\n`,
+        ).join('');
+    };
+    await pipeline(Readable.from(rows()), createWriteStream(join(folder, 'many.tsv')));
+    const url = (path: string) => JSON.stringify(pathToFileURL(join(ROOT, 'src', 'training', 'data', path)).href);
+    const script = `
+      const { openSources } = await import(${url('sources.ts')});
+      const { dataSourceSchema, samplerSchema } = await import(${url('schema.ts')});
+      const train = [dataSourceSchema.parse({ format: 'triples', path: 'many.tsv' })];
+      const source = await openSources({ train, sampler: samplerSchema.parse({}) }, ${JSON.stringify(folder)});
+      let lists = 0;
+      for await (const list of source.lists(1)) lists += list.passages.length > 1 ? 1 : 0;
+      console.log(lists);`;
+    // 50 MB of text, 900,000 strings: kept, they would not fit.
+    const flags = ['--max-old-space-size=64', '--input-type=module', '-e', script];
+    expect(execFileSync(process.execPath, flags, { encoding: 'utf8' }).trim()).toBe('300000');
+  }, 60_000);
+});
+
+describe('lists of ids', () => {
+  const run = { format: 'trec', path: 'first.run', queries: 'queries.tsv', collection: 'collection.tsv' };
+  beforeAll(() => {
+    put('first.run', [
+      '1 Q0 11 1 9.5 bm25',
+      '1 Q0 10 2 9.0 bm25',
+      '1 Q0 12 3 1.5 bm25',
+      '2 Q0 12 1 3 bm25',
+      '2 Q0 13 2 2 bm25',
+    ]);
+  });
+
+  it('a run with queries, collection, judgements and another teacher’s ranks', async () => {
+    put('teacher.run', ['1 Q0 12 1 1 zephyr', '1 Q0 10 2 2 zephyr', '1 Q0 11 3 3 zephyr']);
+    const { lists } = await raw({ ...run, qrels: 'qrels.txt', teacher: 'teacher.run', teacherValue: 'rank' });
+    expect(lists).toMatchObject([
+      { qid: '1', docids: ['11', '10', '12'], relevance: [0, 1, 0], teacher: [-3, -2, -1] },
+      { qid: '2', docids: ['12', '13'], relevance: [0, 0] },
+    ]);
+    expect(lists[1]).not.toHaveProperty('teacher');
+    await expect(raw({ ...run, teacher: 'teacher.run' })).rejects.toThrow(/teacher\.run:3: .*teacherValue: rank/);
+  });
+
+  it('its own scores teach where there is no other teacher; relevant passages may be added', async () => {
+    const { lists } = await raw({ ...run, qrels: 'qrels.txt' });
+    expect(lists[0]!.teacher).toEqual([9.5, 9, 1.5]);
+    const { lists: added } = await raw({ ...run, qrels: 'qrels.txt', addRelevant: true });
+    expect(added[0]).toMatchObject({ docids: ['11', '10', '12', '14'], relevance: [0, 1, 0, 2] });
+    // Nobody knows what the teacher thinks of the passage that was added.
+    expect(added[0]).not.toHaveProperty('teacher');
+  });
+
+  it('faults have file and line', async () => {
+    put('torn.run', ['1 Q0 10 1 9 x', '2 Q0 12 1 9 x', '1 Q0 11 2 8 x']);
+    await expect(raw({ ...run, path: 'torn.run' })).rejects.toThrow(
+      /torn\.run:3: expected all lines of a query together/,
+    );
+    put('word.run', ['1 Q0 10 1 high x']);
+    await expect(raw({ ...run, path: 'word.run' })).rejects.toThrow(/word\.run:1: expected a number as score/);
+    await expect(raw({ format: 'trec', path: 'first.run' })).rejects.toThrow(/`queries` and `collection`/);
+    await expect(raw({ format: 'jsonl', path: 'rows.jsonl', qrels: 'qrels.txt' })).rejects.toThrow(
+      /`qrels`, which nothing would read/,
+    );
+  });
+
+  it('held-out queries are left out, passages drawn at random never judged ones', async () => {
+    const { lists, skipped } = await raw({ ...run, qrels: 'qrels.txt', excludeJudged: 'qrels.txt' });
+    expect([lists.length, skipped]).toEqual([0, { 'held out': 2 }]);
+    const { lists: wide } = await raw({ ...run, qrels: 'qrels.txt', randomNegatives: 40 });
+    expect([...wide[0]!.docids].sort()).toEqual(['10', '11', '12', '13']);
+    expect(wide[0]!.teacher!.at(-1)).toBeLessThan(1.5);
+  });
+
+  it('a BEIR folder with a run of candidates', async () => {
+    put('beir/corpus.jsonl', ['{"_id":"d1","title":"T","text":"one"}', '{"_id":"d2","title":"","text":"two"}']);
+    put('beir/queries.jsonl', ['{"_id":"q1","text":"what"}', '{"_id":"q2","text":"unjudged"}']);
+    put('beir/qrels/train.tsv', ['query-id\tcorpus-id\tscore', 'q1\td2\t1']);
+    put('beir.run', ['q1 Q0 d1 1 2.5 bm25', 'q1 Q0 d2 2 1.5 bm25']);
+    const { lists } = await raw({ format: 'beir', path: 'beir', candidates: join(folder, 'beir.run') });
+    expect(lists).toMatchObject([{ qid: 'q1', passages: ['T one', 'two'], relevance: [0, 1], teacher: [2.5, 1.5] }]);
+  });
+});
+
+describe('openSources', () => {
+  it('leaves out what the objective cannot use, counted once however many passes', async () => {
+    put('mixed.jsonl', [
+      '{"query":"a","pos":["p"],"neg":["n"],"pos_scores":[3],"neg_scores":[1]}',
+      '{"query":"b","pos":["p"],"neg":["n"]}',
+    ]);
+    const data = {
+      train: [dataSourceSchema.parse({ format: 'jsonl', path: 'mixed.jsonl' })],
+      sampler: samplerSchema.parse({}),
+    };
+    const source = await openSources(data, folder, { relevance: true, teacher: true });
+    for (let pass = 0; pass < 3; pass++) {
+      const queries: string[] = [];
+      for await (const { query } of source.lists(pass)) queries.push(query);
+      expect(queries).toEqual(['a']);
+    }
+    expect(source.skipped()).toEqual({ 'no teacher score': 1 });
+    expect(source.files).toEqual([
+      { path: join(folder, 'mixed.jsonl'), sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+    ]);
+  });
+});
+
+describe.skipIf(!existsSync(SHARED))('real files (needs ../shared/data)', () => {
+  it('FlagEmbedding’s examples', async () => {
+    const { lists, skipped } = await raw(
+      { format: 'jsonl', path: 'flagembedding-examples/reranker.examples.jsonl' },
+      SHARED,
+    );
+    expect([lists.length, skipped]).toEqual([10, {}]);
+  });
+
+  it('TREC-DL 2022 without judgements: SPLADE’s scores teach, its best count as relevant', async () => {
+    const path = 'trec-dl/SPLADE_P_P_ENSEMBLE_DISTIL.dl22.top100.json';
+    const { lists } = await raw({ format: 'rank_llm', path, teacherPositives: 1 }, SHARED);
+    expect(lists.length).toBe(76);
+    expect(lists[0]!.relevance.indexOf(1)).toBe(0);
+    const falls = lists[0]!.teacher!.every((t, i, all) => i === 0 || t <= all[i - 1]!);
+    expect(falls).toBe(true);
+  });
+
+  it('WikiQA: sentences of a question, nothing that teaches', async () => {
+    const { lists } = await raw({ format: 'wikiqa', path: 'wikiqa' }, SHARED);
+    expect(lists.length).toBe(873);
+    expect(lists.flatMap((l) => l.relevance).reduce((a, b) => a + b, 0)).toBe(1040);
+    expect(lists[0]).not.toHaveProperty('teacher');
+  });
+
+  it('XQuAD: the other paragraphs of the article are the negatives', async () => {
+    const { lists } = await raw({ format: 'squad', path: 'xquad-en/xquad.en.json' }, SHARED);
+    expect(lists.length).toBe(1190);
+    expect(lists.every((l) => l.relevance[0] === 1 && l.passages.length === 5)).toBe(true);
+    expect(new Set(lists[0]!.docids.map((id) => id.split('-')[0])).size).toBe(1);
+  });
+});
