@@ -25,11 +25,14 @@ export function useData<T>(path: string | undefined, everyMs = 0): Loaded<T> {
     if (path === undefined) return;
     const gone = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const again = () => {
+    const again = (took: number) => {
+      // What is dear to answer is asked for less often.
+      const wait = Math.max(everyMs, 10 * took);
       if (everyMs > 0 && !gone.signal.aborted)
-        timer = setTimeout(() => (document.hidden ? again() : void look()), everyMs);
+        timer = setTimeout(() => (document.hidden ? again(took) : void look()), wait);
     };
     const look = async () => {
+      const began = performance.now();
       try {
         const value = await call<T>(path, { signal: gone.signal });
         if (!gone.signal.aborted) setState({ path, value });
@@ -37,7 +40,7 @@ export function useData<T>(path: string | undefined, everyMs = 0): Loaded<T> {
         if (gone.signal.aborted) return;
         setState((old) => ({ ...(old.path === path ? old : {}), path, error: error as Error }));
       }
-      again();
+      again(performance.now() - began);
     };
     void look();
     return () => {
@@ -73,11 +76,19 @@ export function useTask() {
   return { busy, error, run };
 }
 
+/** A part of the address; as it stands if it is no percent-encoding. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The part of the address after `#/`, split at slashes. */
 export function useRoute(): readonly string[] {
   // Other fragments lead to a place on the page that is shown.
-  const read = () =>
-    location.hash.startsWith('#/') ? location.hash.slice(2).split('/').map(decodeURIComponent) : undefined;
+  const read = () => (location.hash.startsWith('#/') ? location.hash.slice(2).split('/').map(decoded) : undefined);
   const [route, setRoute] = useState<readonly string[]>(() => read() ?? []);
   useEffect(() => {
     const follow = () => setRoute((old) => read() ?? old);

@@ -2,6 +2,8 @@ import { useWidth } from './hooks.ts';
 import { bandPath, extent, linear, linePath } from './scale.ts';
 
 const HEIGHT = 44;
+/** Fewer looks than this fill a part of the width only, so that the line moves instead of being squeezed. */
+const LEAST = 45;
 
 interface SparklineProps {
   readonly label: string;
@@ -13,7 +15,7 @@ interface SparklineProps {
 export function Sparkline({ label, values, text }: SparklineProps) {
   const [ref, width] = useWidth<HTMLDivElement>(240);
   const [, high] = extent(values);
-  const x = linear([0, Math.max(1, values.length - 1)], [1, width - 1]);
+  const x = linear([Math.min(0, values.length - LEAST), Math.max(1, values.length - 1)], [1, width - 1]);
   const y = linear([0, high > 0 ? high : 1], [HEIGHT - 1, 2]);
   const points = values.map((value, i) => [x(i), y(value)] as const);
   const area = bandPath(values.map((value, i) => [x(i), y(0), y(value)] as const));

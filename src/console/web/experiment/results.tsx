@@ -1,0 +1,152 @@
+import { count, duration, figure, fixed, percent, signed } from '../format.ts';
+import { Badge, Facts, Notice, Table, type Tone } from '../parts.tsx';
+import { effectText, IntervalChart, intervalText } from './interval-chart.tsx';
+import { effectSeries } from './interval-points.ts';
+import type { CreditSection, MetricSection, Report, Series } from './types.ts';
+
+const pText = (p: number): string => (p < 0.0001 ? '< 0.0001' : fixed(p, 4));
+
+/** Units missing from an arm make every figure suspect; this stands before all of them. */
+export function SampleRatio({ ratio }: { ratio: Report['sampleRatio'] }) {
+  if (!ratio) return null;
+  const seen = ratio.arms
+    .map(({ arm, units, expected }) => `${arm} ${count(units)} of ${count(expected)} expected`)
+    .join(', ');
+  const test = `χ² = ${figure(ratio.statistic)}, p ${pText(ratio.p).replace(/^(?!<)/, '= ')}`;
+  if (ratio.ok)
+    return (
+      <p class="muted tabular">
+        Sample ratio as planned: {seen} ({test}).
+      </p>
+    );
+  return (
+    <Notice tone="bad" title="Sample ratio mismatch.">
+      {seen} ({test}). No figure below can be trusted until the cause is found.
+    </Notice>
+  );
+}
+
+export function ArmTable({ arms }: { arms: Report['arms'] }) {
+  return (
+    <Table
+      caption="Arms"
+      head={['Arm', 'Model', 'Units', 'Requests', 'Failed', 'Fell back', 'p50', 'p95']}
+      rows={arms.map(({ arm, model, control, units, requests, failed, fallbacks, p50Ms, p95Ms, tripped }) => [
+        <>
+          {arm} {control && <Badge>control</Badge>} {tripped !== undefined && <Badge tone="bad">taken out</Badge>}
+        </>,
+        model,
+        count(units),
+        count(requests),
+        count(failed),
+        count(fallbacks),
+        p50Ms === undefined ? '–' : duration(p50Ms),
+        p95Ms === undefined ? '–' : duration(p95Ms),
+      ])}
+    />
+  );
+}
+
+const EFFECTS: Readonly<Record<'better' | 'worse' | 'none', readonly [Tone, string]>> = {
+  better: ['good', 'better'],
+  worse: ['bad', 'worse'],
+  none: ['plain', 'not decided'],
+};
+
+function Effects({ section }: { section: MetricSection }) {
+  return (
+    <Table
+      caption={`Effects on ${section.name}`}
+      head={['Arm', 'Effect', 'Always-valid interval', 'Corrected p', '']}
+      rows={section.comparisons.map(({ arm, difference, lift, alwaysValid, adjustedP, effect }) => {
+        const relative = lift !== undefined && alwaysValid.liftInterval !== undefined;
+        const [tone, word] = EFFECTS[effect];
+        return [
+          arm,
+          effectText(relative ? lift : difference, relative),
+          intervalText(relative ? alwaysValid.liftInterval : alwaysValid.interval, relative),
+          pText(adjustedP),
+          <Badge key="effect" tone={tone}>
+            {word}
+          </Badge>,
+        ];
+      })}
+    />
+  );
+}
+
+/** One metric: the arms' values, the effects, and how those developed. */
+export function MetricResult({ section, series }: { section: MetricSection; series: Series | undefined }) {
+  const { name, kind, direction, denominator, primary, cuped, arms, comparisons } = section;
+  return (
+    <section class="metric" aria-label={`Metric ${name}`}>
+      <header class="version-head">
+        <h3>{name}</h3>
+        {primary && <Badge tone="accent">decides</Badge>}
+        <span class="muted small">
+          {kind}
+          {denominator && ` per ${denominator}`}, {direction === 'up' ? 'more' : 'less'} is better
+          {cuped && `; variance cut by ${percent(cuped.varianceReduction, 0)} (CUPED)`}
+        </span>
+      </header>
+      <Facts
+        entries={arms.map(({ arm, value, variance, n }) => [
+          arm,
+          `${figure(value)} ± ${figure(Math.sqrt(variance / n))}`,
+        ])}
+      />
+      {comparisons.length > 0 && <Effects section={section} />}
+      {series &&
+        comparisons.map(({ arm }) => {
+          const effect = effectSeries(series, name, arm);
+          const seen = effect.points.filter(({ value }) => Number.isFinite(value)).length;
+          return (
+            seen > 1 && <IntervalChart key={arm} label={`${name}: ${arm} against control over time`} series={effect} />
+          );
+        })}
+    </section>
+  );
+}
+
+/** Interleaving: whose items were chosen. */
+export function Credit({ section: { metric, requests, preferences } }: { section: CreditSection }) {
+  return (
+    <section class="metric" aria-label={`Credit by ${metric}`}>
+      <header class="version-head">
+        <h3>{metric}</h3>
+        <span class="muted small">{count(requests)} interleaved answers with an outcome</span>
+      </header>
+      <Table
+        caption={`Credit by ${metric}`}
+        head={['Arm', 'Wins', 'Losses', 'Ties', 'Preferred by', 'Bootstrap interval', 'Always-valid interval', 'p']}
+        rows={preferences.map(({ arm, wins, losses, ties, preference, bootstrap, alwaysValid }) => [
+          arm,
+          count(wins),
+          count(losses),
+          count(ties),
+          signed(percent(preference)),
+          intervalText(bootstrap, true),
+          intervalText(alwaysValid.interval, true),
+          pText(alwaysValid.p),
+        ])}
+      />
+    </section>
+  );
+}
+
+/** Shadow: how rankings that nobody saw differ from the answers. */
+export function Shadow({ shadow }: { shadow: Report['shadow'] }) {
+  const arms = Object.entries(shadow);
+  const figures = [...new Set(arms.flatMap(([, of]) => Object.keys(of)))];
+  return (
+    <Table
+      caption="Shadow figures"
+      head={['Arm', 'Requests', ...figures]}
+      rows={arms.map(([arm, of]) => [
+        arm,
+        count(Math.max(0, ...Object.values(of).map(({ requests }) => requests))),
+        ...figures.map((name) => (of[name] ? figure(of[name].mean) : '–')),
+      ])}
+    />
+  );
+}
