@@ -29,7 +29,11 @@ export interface RunningServer {
 
 /** Scores a pair through all that a request goes through, and loads what has to be in memory besides. */
 async function warmUp(config: Config, { registry, reranker, warmed }: Engine): Promise<void> {
-  const probe = { requestId: 'warm-up', query: 'ready', passages: ['yes'], truncate: true } as const;
+  const lease = await registry.acquire();
+  lease.release();
+  // The exact version: a request that names one is outside every experiment.
+  const model = `${lease.version.name}@${lease.version.version}`;
+  const probe = { requestId: 'warm-up', model, query: 'ready', passages: ['yes'], truncate: true } as const;
   await reranker.rerank({ ...probe, lane: 'interactive', deadlineMs: config.server.requestTimeoutMs });
   for (const name of config.registry.preload) (await registry.acquire(name)).release();
   await warmed();

@@ -7,6 +7,7 @@ export const ALIASES: Readonly<Record<string, string>> = {
   PORT: 'server.port',
   WINNOW_MODELS: 'registry.folder',
   WINNOW_EXPERIMENTS: 'experiments.file',
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'telemetry.otlpEndpoint',
   '--port': 'server.port',
   '--host': 'server.host',
   '--models': 'registry.folder',
