@@ -1,0 +1,122 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { WinnowError } from '../../errors.ts';
+import { createSession, type SessionSettings } from '../../inference/providers.ts';
+import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/index.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import type { IdentifiedList } from '../data/types.ts';
+import { rowFeeds } from '../feeds.ts';
+import type { ListScorer } from './score-job.ts';
+
+/** Padded tokens a batch holds. */
+const BATCH_TOKENS = 4096;
+
+export interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
+  /** Tokens of a text, special ones included. */
+  readonly maxLength?: number;
+}
+
+export interface BiEncoder extends ListScorer {
+  /** One unit vector a text. */
+  embed(texts: readonly string[]): Promise<Float32Array[]>;
+  close(): Promise<void>;
+}
+
+function rowOf(text: string, { template, encodeText }: LoadedTokenizer, maxLength: number): EncodedRow {
+  const { prefix, suffix } = template;
+  const ids = encodeText(text);
+  const kept = ids.subarray(0, Math.max(0, maxLength - prefix.length - suffix.length));
+  const row = Int32Array.from([...prefix, ...kept, ...suffix]);
+  return { ids: row, secondSegment: row.length, truncated: kept.length < ids.length };
+}
+
+function normalise(vector: Float32Array): Float32Array {
+  const norm = Math.sqrt(vector.reduce((sum, x) => sum + x * x, 0)) || 1;
+  return vector.map((x) => x / norm);
+}
+
+/** Mean of the states of real tokens (`[rows, length, hidden]`), or the model's own sentence vectors (`[rows, hidden]`); unit length. */
+function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
+  const data = output.data as Float32Array;
+  const hidden = output.dims.at(-1)!;
+  const length = output.dims.length === 3 ? output.dims[1]! : 1;
+  return rows.map((row, r) => {
+    const tokens = output.dims.length === 3 ? row.ids.length : 1;
+    const sum = new Float32Array(hidden);
+    for (let t = 0; t < tokens; t++) for (let h = 0; h < hidden; h++) sum[h]! += data[(r * length + t) * hidden + h]!;
+    return normalise(sum);
+  });
+}
+
+/** Places of rows in batches of like length and a bounded number of padded tokens. */
+export function lengthBatches(lengths: readonly number[], tokens: number): number[][] {
+  const batches: number[][] = [];
+  let batch: number[] = [];
+  for (const place of [...lengths.keys()].sort((a, b) => lengths[a]! - lengths[b]! || a - b)) {
+    if (batch.length > 0 && (batch.length + 1) * lengths[place]! > tokens) {
+      batches.push(batch);
+      batch = [];
+    }
+    batch.push(place);
+  }
+  return batch.length > 0 ? [...batches, batch] : batches;
+}
+
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+function modelFile(folder: string): string {
+  const found = ['onnx/model.onnx', 'model.onnx'].map((file) => join(folder, file)).find((file) => existsSync(file));
+  if (found) return found;
+  throw new WinnowError('invalid_input', {
+    where: folder,
+    expected: 'a feature-extraction export, onnx/model.onnx or model.onnx',
+    got: existsSync(folder) ? 'a folder without one' : 'no such folder',
+  });
+}
+
+function outputOf(session: InferenceSession, folder: string): string {
+  const found = ['sentence_embedding', 'last_hidden_state', 'token_embeddings'].find((name) =>
+    session.outputNames.includes(name),
+  );
+  if (found) return found;
+  throw new WinnowError('invalid_input', {
+    where: folder,
+    expected: 'an output last_hidden_state or sentence_embedding',
+    got: session.outputNames.join(', '),
+  });
+}
+
+/**
+ * A sentence encoder as a teacher: the cosine of query and passage, each the mean of its tokens' states. Costs nothing but a pass over each
+ * text, and gives a score for any text.
+ * @param folder feature-extraction export in Hugging Face layout.
+ */
+export async function openBiEncoder(folder: string, options: BiEncoderOptions = {}): Promise<BiEncoder> {
+  const { maxLength = 256, ...settings } = options;
+  const tokenizer = await loadTokenizer(folder);
+  const session = await createSession(modelFile(folder), settings);
+  const output = outputOf(session, folder);
+  const embed = async (texts: readonly string[]): Promise<Float32Array[]> => {
+    const rows = texts.map((text) => rowOf(text, tokenizer, maxLength));
+    const vectors: Float32Array[] = new Array(texts.length);
+    for (const places of lengthBatches(
+      rows.map((row) => row.ids.length),
+      BATCH_TOKENS,
+    )) {
+      const batch = places.map((place) => rows[place]!);
+      const results = await session.run(rowFeeds(batch, session.inputNames, tokenizer.padId), [output]);
+      pool(results[output] as Tensor, batch).forEach((vector, i) => {
+        vectors[places[i]!] = vector;
+      });
+    }
+    return vectors;
+  };
+  async function* score(lists: AsyncIterable<IdentifiedList>) {
+    for await (const input of lists) {
+      const [query, ...passages] = await embed([input.query, ...input.passages]);
+      yield { input, scores: passages.map((passage) => dot(query!, passage)) };
+    }
+  }
+  return { name: `bi-encoder ${resolve(folder)} ${maxLength}`, embed, score, close: () => session.release() };
+}

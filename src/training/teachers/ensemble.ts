@@ -1,0 +1,39 @@
+import { WinnowError } from '../../errors.ts';
+import type { ScoredList } from './score-log.ts';
+
+/** How the scores of several teachers are brought to one scale before their mean is taken. */
+export const NORMALISATIONS = ['none', 'z', 'min-max'] as const;
+export type Normalisation = (typeof NORMALISATIONS)[number];
+
+const RULES: Readonly<Record<Normalisation, (scores: readonly number[]) => readonly number[]>> = {
+  none: (scores) => scores,
+  z(scores) {
+    const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
+    const deviation = Math.sqrt(scores.reduce((sum, s) => sum + (s - mean) ** 2, 0) / scores.length);
+    return scores.map((s) => (deviation > 0 ? (s - mean) / deviation : 0));
+  },
+  'min-max'(scores) {
+    const [low, high] = [Math.min(...scores), Math.max(...scores)];
+    return scores.map((s) => (high > low ? (s - low) / (high - low) : 0));
+  },
+};
+
+/**
+ * Mean of several teachers' scores of one list. Without normalisation it is the mean of raw logits, as in the teacher ensemble of
+ * Hofstätter et al. 2020; teachers of different scales (a cosine beside a logit) want `z`, per list.
+ */
+export function meanScores(parts: readonly ScoredList[], normalisation: Normalisation = 'none'): ScoredList {
+  const [first] = parts;
+  if (!first || parts.some((part) => part.qid !== first.qid || part.docids.join('\n') !== first.docids.join('\n')))
+    throw new WinnowError('invalid_input', {
+      where: 'mean of teachers',
+      expected: 'the same passages from every teacher',
+      got: parts.map((part) => `${part.docids.length} of query ${part.qid}`).join(', '),
+    });
+  const scaled = parts.map((part) => RULES[normalisation](part.scores));
+  return {
+    qid: first.qid,
+    docids: first.docids,
+    scores: first.docids.map((_, i) => scaled.reduce((sum, scores) => sum + scores[i]!, 0) / parts.length),
+  };
+}

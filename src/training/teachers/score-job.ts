@@ -1,0 +1,73 @@
+import { basename } from 'node:path';
+import { sha256File } from '../../files.ts';
+import { type IdentifiedList, type RawSource, skipCount } from '../data/types.ts';
+import { openScoreLog } from './score-log.ts';
+import { isMine, type Shard } from './shard.ts';
+
+/** Anything that scores passages: a registry model behind the server's scheduler, a bi-encoder. */
+export interface ListScorer {
+  /** Names it in progress files; two that score differently are named differently. */
+  readonly name: string;
+  /** Scores lists in the order they come. */
+  score(
+    lists: AsyncIterable<IdentifiedList>,
+  ): AsyncIterable<{ readonly input: IdentifiedList; readonly scores: ArrayLike<number> }>;
+}
+
+export interface ScoreJob {
+  readonly source: RawSource;
+  readonly shard: Shard;
+  /** Passages of a list that are scored, by rank. */
+  readonly depth: number;
+}
+
+const cut = (list: IdentifiedList, depth: number): IdentifiedList =>
+  list.passages.length <= depth
+    ? list
+    : {
+        ...list,
+        docids: list.docids.slice(0, depth),
+        passages: list.passages.slice(0, depth),
+        relevance: list.relevance.slice(0, depth),
+      };
+
+/** The lists of a job: those of its shard, cut to its depth, in the order of the data. */
+export async function* jobLists({ source, shard, depth }: ScoreJob): AsyncGenerator<IdentifiedList> {
+  for await (const list of source.lists(skipCount())) if (isMine(shard, list.qid)) yield cut(list, depth);
+}
+
+async function* after<T>(items: AsyncIterable<T>, skip: number): AsyncGenerator<T> {
+  let seen = 0;
+  for await (const item of items) if (seen++ >= skip) yield item;
+}
+
+/** Names a job by all that decides its scores. */
+export async function jobName({ source, shard, depth }: ScoreJob, scorer: string): Promise<Record<string, unknown>> {
+  const data = await Promise.all(
+    [...new Set(source.files)].map(async (path) => `${basename(path)} ${(await sha256File(path)).slice(0, 16)}`),
+  );
+  return { scorer, data, depth, shard: `${shard.index}/${shard.of}` };
+}
+
+/**
+ * Scores all lists of a job into a log, going on where an earlier run stopped.
+ * @param onList told how many lists are done.
+ */
+export async function runScoreJob(
+  job: ScoreJob,
+  scorer: ListScorer,
+  logPath: string,
+  onList: (done: number) => void = () => undefined,
+): Promise<void> {
+  const log = await openScoreLog(logPath, await jobName(job, scorer.name));
+  try {
+    let done = log.done;
+    onList(done);
+    for await (const { input, scores } of scorer.score(after(jobLists(job), log.done))) {
+      await log.append({ qid: input.qid, docids: input.docids, scores: Array.from(scores) });
+      onList(++done);
+    }
+  } finally {
+    await log.close();
+  }
+}
