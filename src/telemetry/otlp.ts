@@ -17,8 +17,8 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
+import type { RequestSpan, Tracing, TracingOptions } from './spans.ts';
 import { formatTraceparent, parseTraceparent, type TraceContext } from './trace-context.ts';
-import type { RequestSpan, Tracing, TracingOptions } from './tracing.ts';
 
 /** OTLP's code of a successful export. */
 const SUCCESS = 0;
