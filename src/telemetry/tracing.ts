@@ -1,5 +1,5 @@
-import type { RequestSpan, Tracing, TracingOptions } from './spans.ts';
-import { childContext, formatTraceparent, parseTraceparent, type TraceContext } from './trace-context.ts';
+import type { Tracing, TracingOptions } from './spans.ts';
+import { childContext, formatTraceparent, parseTraceparent } from './trace-context.ts';
 
 export type * from './spans.ts';
 
