@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { readSafetensors, writeSafetensors } from '../onnx/safetensors.ts';
 import { float32View, tensorOf } from '../onnx/tensor.ts';
+import type { LossScale } from './optimizers/loss-scale.ts';
 import type { StateArrays } from './stepper.ts';
 
 /*
@@ -22,6 +23,8 @@ export interface CheckpointFacts {
   readonly stale: number;
   /** Steps in a row a guard has complained. */
   readonly alarms: Readonly<Record<string, number>>;
+  /** Only in float16. */
+  readonly lossScale?: LossScale;
 }
 
 export interface Checkpoint extends CheckpointFacts {

@@ -6,7 +6,7 @@ import type { Feeds } from '../onnx/session.ts';
 import type { EncodedRow } from '../tokenization/types.ts';
 import { type Backbone, trainable } from './backbone.ts';
 import type { Batch } from './data/batches.ts';
-import { ENCODER_INPUTS, type EngineFeeds, listFeeds, rowFeeds } from './feeds.ts';
+import { type BatchSize, ENCODER_INPUTS, type EngineFeeds, listFeeds, rowFeeds, sizeOfBatch } from './feeds.ts';
 import {
   DROPOUT_INPUT,
   type DropoutRates,
@@ -18,19 +18,24 @@ import {
   ratesOf,
   type WithDropout,
   weightsToInputs,
+  widenDropoutMask,
 } from './gradients/index.ts';
+import { createHostStepper } from './host-stepper.ts';
+import { loopOf } from './loop.ts';
+import { createLoopStepper } from './loop-stepper.ts';
 import { createObjective } from './objectives/catalogue.ts';
 import type { Objective } from './objectives/objective.ts';
+import { FIRST_SCALE, type LossScale } from './optimizers/loss-scale.ts';
 import type { Recipe } from './recipe.ts';
-import { buildLoss, buildStep, NAMES, type TrainableWeight } from './step.ts';
-import { createStepper, type StateArrays, type Stepper } from './stepper.ts';
+import { buildLoss, buildStep, NAMES, type StepKind, type TrainableWeight, type TrainingGraph } from './step.ts';
+import { createStepper, type StateArrays, type Stepper, type StepperOptions } from './stepper.ts';
 
 /** Everything of a run that lives in the engine. */
 export interface TrainingEngine {
   readonly stepper: Stepper;
   readonly trained: readonly TrainableWeight[];
-  /** The dropout mask of a batch; nothing where nothing is dropped. */
-  dropout(batch: Batch, step: number): EngineFeeds;
+  /** The dropout mask of a batch; nothing where nothing is dropped. @param size the batch is padded to, if it is */
+  dropout(batch: Batch, step: number, size?: BatchSize): EngineFeeds;
   /** The objective on this batch if all scores were equal. */
   trivialLoss(batch: Batch): Promise<number>;
   /** Scores of rows with the weights as they are now, dropout off. */
@@ -53,23 +58,68 @@ function ratesFor(recipe: Recipe, config: Readonly<Record<string, unknown>>): Dr
 const probeMask = (parts: readonly MaskPart[]): Feeds =>
   parts.length === 0 ? {} : { [DROPOUT_INPUT]: fillDropoutMask(parts, PROBE_BATCH, PROBE_LENGTH, 0, 0) };
 
-async function stepSessions(backbone: Backbone, dropped: WithDropout, objective: Objective, recipe: Recipe) {
-  const { accumulate } = recipe.batch;
-  const weights = trainable(backbone);
+/** How the steps of a recipe are run. */
+type Way = 'host' | 'graph' | 'loop';
+
+function wayOf({ stepsPerRun, optimizer, provider }: Recipe): Way {
+  if (stepsPerRun > 1) return 'loop';
+  if (optimizer.place !== 'auto') return optimizer.place;
+  return provider === 'cpu' ? 'host' : 'graph';
+}
+
+interface OpenedStepper {
+  readonly stepper: Stepper;
+  readonly trained: readonly TrainableWeight[];
+  readonly sessions: readonly InferenceSession[];
+}
+
+type Build = (kind: StepKind) => Promise<TrainingGraph>;
+type Open = (model: TrainingGraph['model']) => Promise<InferenceSession>;
+type State = Omit<StepperOptions, 'weights'>;
+
+const WAYS: Readonly<Record<Way, (build: Build, open: Open, state: State, recipe: Recipe) => Promise<OpenedStepper>>> =
+  {
+    async host(build, open, state) {
+      const { model, trained, tables } = await build('gradients');
+      const session = await open(model);
+      return {
+        stepper: createHostStepper(session, { ...state, weights: trained, tables }),
+        trained,
+        sessions: [session],
+      };
+    },
+    async graph(build, open, state, { batch }) {
+      const { model, trained } = await build(batch.accumulate > 1 ? 'apply' : 'step');
+      const update = await open(model);
+      const accumulate = batch.accumulate > 1 ? await open((await build('accumulate')).model) : undefined;
+      const stepper = createStepper({ update, ...(accumulate && { accumulate }) }, { ...state, weights: trained });
+      return { stepper, trained, sessions: accumulate ? [update, accumulate] : [update] };
+    },
+    async loop(build, open, state) {
+      const { model, trained } = await build('step');
+      const session = await open(loopOf(model));
+      return { stepper: createLoopStepper(session, { ...state, weights: trained }), trained, sessions: [session] };
+    },
+  };
+
+async function openStepper(
+  backbone: Backbone,
+  dropped: WithDropout,
+  objective: Objective,
+  recipe: Recipe,
+  state: State,
+): Promise<OpenedStepper> {
   const options = {
     objective,
     optimizer: recipe.optimizer,
-    weights,
-    microBatches: accumulate,
+    weights: trainable(backbone),
+    microBatches: recipe.batch.accumulate,
     probe: probeMask(dropped.parts),
+    precision: recipe.precision,
   };
-  const open = async (kind: 'step' | 'apply' | 'accumulate') => {
-    const graph = await buildStep(dropped.model, backbone.logits, { ...options, kind });
-    return { session: await createSession(encodeModel(graph.model), sessionSettings(recipe)), trained: graph.trained };
-  };
-  const update = await open(accumulate > 1 ? 'apply' : 'step');
-  const summing = accumulate > 1 ? await open('accumulate') : undefined;
-  return { update: update.session, trained: update.trained, ...(summing && { accumulate: summing.session }) };
+  const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
+  const open: Open = (model) => createSession(encodeModel(model), sessionSettings(recipe));
+  return WAYS[wayOf(recipe)](build, open, state, recipe);
 }
 
 /** A session of the plain forward graph that is fed the current weights. */
@@ -107,19 +157,26 @@ async function scoreRows(
   return scores;
 }
 
-function maskFeeds(parts: readonly MaskPart[], batch: Batch, seed: number, step: number): EngineFeeds {
+function maskFeeds(
+  parts: readonly MaskPart[],
+  batch: Batch,
+  seed: number,
+  step: number,
+  size: BatchSize | undefined,
+): EngineFeeds {
   if (parts.length === 0) return {};
-  const length = batch.rows.reduce((most, row) => Math.max(most, row.ids.length), 1);
-  const mask = fillDropoutMask(parts, batch.rows.length, length, seed, step);
+  const own = sizeOfBatch(batch);
+  const narrow = fillDropoutMask(parts, own.rows, own.length, seed, step);
+  const mask = size ? widenDropoutMask(parts, narrow, own, size) : narrow;
   return { [DROPOUT_INPUT]: new Tensor('uint8', mask.bytes, [...mask.dims]) };
 }
 
-/** Opens the sessions of a run. @param state weights and moments to go on from. */
+/** Opens the sessions of a run. @param from weights, moments and loss scale to go on from. */
 export async function openEngine(
   backbone: Backbone,
   recipe: Recipe,
   padId: number,
-  state?: StateArrays,
+  from: { readonly state?: StateArrays; readonly lossScale?: LossScale } = {},
 ): Promise<TrainingEngine> {
   const objective = createObjective(recipe.objective);
   const found = backbone.weights.map((w) => ({
@@ -129,20 +186,19 @@ export async function openEngine(
     decay: w.decays,
   }));
   const dropped = await insertDropout(backbone.model, found, ratesFor(recipe, backbone.config), backbone.logits);
-  const { trained, ...sessions } = await stepSessions(backbone, dropped, objective, recipe);
-  const scoring = await scoringSession(backbone, trained, recipe);
-  const loss = await createSession(encodeModel(buildLoss(objective)), { threads: 1 });
-  const stepper = createStepper(sessions, {
-    weights: trained,
+  const { stepper, trained, sessions } = await openStepper(backbone, dropped, objective, recipe, {
     optimizer: recipe.optimizer,
     padId,
-    ...(state && { state }),
+    ...(from.state && { state: from.state }),
+    ...(recipe.precision === 'fp16' && { lossScale: from.lossScale ?? FIRST_SCALE }),
   });
+  const scoring = await scoringSession(backbone, trained, recipe);
+  const loss = await createSession(encodeModel(buildLoss(objective)), { threads: 1 });
   const inputs = scoring.inputNames.filter((name) => ENCODER_INPUTS.includes(name));
   return {
     stepper,
     trained,
-    dropout: (batch, step) => maskFeeds(dropped.parts, batch, recipe.seed, step),
+    dropout: (batch, step, size) => maskFeeds(dropped.parts, batch, recipe.seed, step, size),
     async trivialLoss(batch) {
       const flat = new Tensor('float32', new Float32Array(batch.valid.length), [batch.queries, batch.passages]);
       const asked = Object.entries({ ...listFeeds(batch), [NAMES.scores]: flat }).filter(([name]) =>
@@ -160,7 +216,7 @@ export async function openEngine(
       );
     },
     async close() {
-      for (const session of [sessions.update, sessions.accumulate, scoring, loss]) await session?.release();
+      for (const session of [...sessions, scoring, loss]) await session.release();
     },
   };
 }

@@ -57,7 +57,7 @@ const publishSchema = z.strictObject({
   licence: z.string().optional().describe('Licence of the result; by default what backbone and data are said to have.'),
 });
 
-export const recipeSchema = z.strictObject({
+const settingsSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i),
   preset: z.enum(Object.keys(PRESETS) as [string, ...string[]]).optional(),
   backbone: z.string().describe('Folder with an ONNX export or model.safetensors, config.json and tokenizer.'),
@@ -94,6 +94,10 @@ export const recipeSchema = z.strictObject({
       epsilon: z.number().positive().default(1e-8),
       weightDecay: z.number().min(0).default(0.01),
       clipNorm: z.number().positive().default(1),
+      place: z
+        .enum(['auto', 'graph', 'host'])
+        .default('auto')
+        .describe('Where the update runs: in the engine’s graph, or over arrays beside it, which is faster on a CPU.'),
     })
     .prefault({}),
   schedule: z
@@ -118,6 +122,48 @@ export const recipeSchema = z.strictObject({
   checkpoint: z.strictObject({ every: count(1).default(100), keep: count(1).default(2) }).prefault({}),
   guards: guardsSchema.prefault({}),
   publish: publishSchema.optional(),
+});
+
+type Settings = z.infer<typeof settingsSchema>;
+
+interface Conflict {
+  readonly field: readonly string[];
+  readonly clash: (recipe: Settings) => boolean;
+  readonly message: string;
+}
+
+/** Settings that cannot stand together, each with its cure. */
+const CONFLICTS: readonly Conflict[] = [
+  {
+    field: ['precision'],
+    clash: ({ precision, provider }) => precision === 'fp16' && provider === 'cpu',
+    message: 'fp16 on a CPU is slower than fp32: set provider to cuda or webgpu, or precision to fp32',
+  },
+  {
+    field: ['precision'],
+    clash: ({ precision, provider }) => precision === 'bf16' && provider !== 'cuda',
+    message: 'only provider cuda has bf16: set provider to cuda, or precision to fp32 (on webgpu also fp16)',
+  },
+  {
+    field: ['stepsPerRun'],
+    clash: ({ stepsPerRun, batch }) => stepsPerRun > 1 && batch.accumulate > 1,
+    message: 'several steps a run take one batch each: set batch.accumulate or stepsPerRun to 1',
+  },
+  {
+    field: ['stepsPerRun'],
+    clash: ({ stepsPerRun, ema }) => stepsPerRun > 1 && ema > 0,
+    message: 'the moving average needs the weights of every step: set ema to 0 or stepsPerRun to 1',
+  },
+  {
+    field: ['optimizer', 'place'],
+    clash: ({ stepsPerRun, optimizer }) => stepsPerRun > 1 && optimizer.place === 'host',
+    message: 'several steps a run need the optimizer in the graph: set optimizer.place to graph or stepsPerRun to 1',
+  },
+];
+
+export const recipeSchema = settingsSchema.superRefine((recipe, context) => {
+  for (const { field, clash, message } of CONFLICTS)
+    if (clash(recipe)) context.addIssue({ code: 'custom', path: [...field], message });
 });
 
 export type Recipe = z.infer<typeof recipeSchema>;

@@ -1,11 +1,22 @@
 import { GraphBuilder, modelOf, OPSET } from '../onnx/builder.ts';
-import type { Graph, Model, ValueInfo } from '../onnx/graph.ts';
+import {
+  consumers,
+  freezeGraph,
+  freezeNode,
+  type Graph,
+  type Model,
+  type Node,
+  renameReads,
+  type ValueInfo,
+} from '../onnx/graph.ts';
 import { probeFeeds, probeShapes, type Shapes } from '../onnx/probe.ts';
 import type { Feeds } from '../onnx/session.ts';
 import { float32, sizeOf, type Tensor } from '../onnx/tensor.ts';
 import { differentiate, weightsToInputs } from './gradients/index.ts';
 import type { Objective } from './objectives/objective.ts';
 import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from './optimizers/adamw.ts';
+import { halfProducts, type Precision, retype } from './precision.ts';
+import { findTables } from './tables.ts';
 
 /*
  * Training as one graph: encoder and head → scores in lists → objective → gradients → clipping → AdamW. Weights and optimizer state are
@@ -34,17 +45,25 @@ export const NAMES = {
   loss: 'train.loss',
   norm: 'train.norm',
   scores: 'train.scores',
+  /** Factor on the loss before the backward pass, and its inverse. */
+  lossScale: 'train.lossScale',
+  unscale: 'train.unscale',
   scalar: (group: Group, scalar: keyof StepScalars) => `train.${group}.${scalar}`,
   moment: (order: 1 | 2, weight: string) => `train.m${order}.${weight}`,
   accumulated: (weight: string) => `train.sum.${weight}`,
+  gradient: (weight: string) => `gradient.${weight}`,
+  /** The nth reading of a table: ids, and gradients of the rows read. */
+  ids: (table: string, n: number) => `ids.${n}.${table}`,
+  rows: (table: string, n: number) => `rows.${n}.${table}`,
   next: (state: string) => `next.${state}`,
 } as const;
 
 /**
  * `step`: one batch, one update. `accumulate`: adds a micro-batch's gradients to the sums it is fed. `apply`: as `step`, with the sums of
- * earlier micro-batches added and everything divided by their number.
+ * earlier micro-batches added and everything divided by their number. `gradients`: gives one batch's gradients, for an optimizer outside of
+ * the engine; those of embedding tables as rows.
  */
-export type StepKind = 'step' | 'accumulate' | 'apply';
+export type StepKind = 'step' | 'accumulate' | 'apply' | 'gradients';
 
 export interface StepOptions {
   readonly kind: StepKind;
@@ -55,6 +74,8 @@ export interface StepOptions {
   readonly microBatches: number;
   /** Feeds of the probing batch beside the encoder's usual inputs, such as a dropout mask. */
   readonly probe?: Feeds;
+  /** Of the matrix products; float32 if absent. `fp16` also asks for a loss scale. */
+  readonly precision?: Precision;
 }
 
 /** Appends the objective: logits [rows, 1] are put at their places in [queries, passages] by a product with a 0/1 matrix. */
@@ -124,7 +145,7 @@ function stepGradients(
   for (const { name, value } of weights) {
     const own = gradients.get(name);
     if (own === undefined) continue;
-    if (kind === 'step') total.set(name, own);
+    if (kind === 'step' || kind === 'gradients') total.set(name, own);
     else {
       const sum = g.add(g.input(NAMES.accumulated(name), 'float32', value.dims), own);
       total.set(name, kind === 'apply' ? g.mul(sum, g.scalar(1 / microBatches)) : sum);
@@ -136,12 +157,18 @@ function stepGradients(
 function appendUpdate(
   g: GraphBuilder,
   gradients: ReadonlyMap<string, string>,
-  { optimizer, weights }: StepOptions,
+  { optimizer, weights, precision }: StepOptions,
 ): void {
   const scalars = scalarInputs(g);
-  const norm = globalNorm(g, [...gradients.values()]);
+  const unscale = precision === 'fp16' ? g.input(NAMES.unscale, 'float32', []) : undefined;
+  const raw = globalNorm(g, [...gradients.values()]);
+  const norm = unscale === undefined ? raw : g.mul(raw, unscale);
   g.output(norm, 'float32', [], NAMES.norm);
-  const factor = Number.isFinite(optimizer.clipNorm) ? clipFactor(g, norm, optimizer.clipNorm) : undefined;
+  const clip = Number.isFinite(optimizer.clipNorm) ? clipFactor(g, norm, optimizer.clipNorm) : undefined;
+  const factor = unscale === undefined ? clip : clip === undefined ? unscale : g.mul(clip, unscale);
+  // An overflow leaves the state as it is. NaN is less than nothing.
+  const fits = unscale === undefined ? undefined : g.less(norm, g.scalar(Number.POSITIVE_INFINITY));
+  const next = (value: string, before: string): string => (fits === undefined ? value : g.where(fits, value, before));
   for (const { name, value, decays, group } of weights) {
     const gradient = gradients.get(name);
     if (gradient === undefined) continue;
@@ -154,16 +181,48 @@ function appendUpdate(
       { ...scalars[group], factor },
       optimizer,
     );
-    g.output(updated.weight, 'float32', value.dims, NAMES.next(name));
-    g.output(updated.firstMoment, 'float32', value.dims, NAMES.next(firstMoment));
-    g.output(updated.secondMoment, 'float32', value.dims, NAMES.next(secondMoment));
+    g.output(next(updated.weight, name), 'float32', value.dims, NAMES.next(name));
+    g.output(next(updated.firstMoment, firstMoment), 'float32', value.dims, NAMES.next(firstMoment));
+    g.output(next(updated.secondMoment, secondMoment), 'float32', value.dims, NAMES.next(secondMoment));
   }
 }
+
+/** Readings of the tables whose gradients are given as rows (kind `gradients`), by weight. */
+export type TableReadings = ReadonlyMap<string, number>;
 
 export interface TrainingGraph {
   readonly model: Model;
   /** Weights the loss depends on; others stay as they are. */
   readonly trained: readonly TrainableWeight[];
+  readonly tables: TableReadings;
+}
+
+/** Outputs of kind `gradients`. */
+function appendGradients(g: GraphBuilder, gradients: ReadonlyMap<string, string>, { weights }: StepOptions): void {
+  for (const { name, value } of weights) {
+    const gradient = gradients.get(name);
+    if (gradient !== undefined) g.output(gradient, 'float32', value.dims, NAMES.gradient(name));
+  }
+}
+
+/** Values that made an output by way of an Identity alone get its name: the engine would copy them. */
+function nameOutputs(graph: Graph): Graph {
+  const made = new Set(graph.nodes.flatMap((n) => n.outputs));
+  const outputs = new Set(graph.outputs.map((o) => o.name));
+  const rename = new Map<string, string>();
+  const gone = new Set<Node>();
+  const read = consumers(graph);
+  for (const node of graph.nodes) {
+    const [from, to] = [node.inputs[0]!, node.outputs[0]!];
+    const free = made.has(from) && !outputs.has(from) && !rename.has(from) && !read.has(to);
+    if (node.op !== 'Identity' || !outputs.has(to) || !free) continue;
+    rename.set(from, to);
+    gone.add(node);
+  }
+  const nodes = graph.nodes
+    .filter((n) => !gone.has(n))
+    .map((n) => freezeNode({ ...renameReads(n, rename), outputs: n.outputs.map((o) => rename.get(o) ?? o) }));
+  return freezeGraph({ ...graph, nodes });
 }
 
 /**
@@ -172,24 +231,47 @@ export interface TrainingGraph {
  * @throws WinnowError `unsupported_op` where no gradient rule is known.
  */
 export async function buildStep(encoder: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
+  const { kind, weights, precision = 'fp32' } = options;
   const opset = Math.max(OPSET, encoder.opsets[''] ?? OPSET);
+  const model = precision === 'fp32' ? encoder : halfProducts(encoder);
   const forward = GraphBuilder.from(
     weightsToInputs(
-      encoder.graph,
-      options.weights.map((w) => w.name),
+      model.graph,
+      weights.map((w) => w.name),
     ),
     { outputs: false },
   );
   const loss = appendLoss(forward, logits, options.objective);
-  const graph = forward.build();
-  const shapes = await probe(graph, opset, encoder.graph.inputs, options);
-  const result = differentiate(graph, { of: loss, wrt: options.weights.map((w) => w.name), shapes });
+  const tables = kind === 'gradients' ? findTables(forward.build(), weights) : new Map<string, never>();
+  const shapes = await probe(forward.build(), opset, encoder.graph.inputs, options);
+  const scale = precision === 'fp16' ? forward.input(NAMES.lossScale, 'float32', []) : undefined;
+  const rows = [...tables.values()].flat().map((lookup) => lookup.rows);
+  const whole = weights.map((w) => w.name).filter((name) => !tables.has(name));
+  const result = differentiate(forward.build(), {
+    of: loss,
+    wrt: [...rows, ...whole],
+    shapes,
+    ...(scale !== undefined && { upstream: scale }),
+  });
   const g = GraphBuilder.from(result.graph);
+  const read = new Map(
+    [...tables].map(([table, all]) => [table, all.filter((lookup) => result.gradients.has(lookup.rows))] as const),
+  );
+  for (const [table, lookups] of read)
+    for (const [n, { ids, rows: values }] of lookups.entries()) {
+      g.output(ids, shapes.get(ids)!.dtype, undefined, NAMES.ids(table, n));
+      g.output(result.gradients.get(values)!, 'float32', undefined, NAMES.rows(table, n));
+    }
   const gradients = stepGradients(g, result.gradients, options);
-  if (options.kind === 'accumulate')
+  if (kind === 'gradients') appendGradients(g, gradients, options);
+  else if (kind === 'accumulate')
     for (const [name, sum] of gradients) g.output(sum, 'float32', undefined, NAMES.next(NAMES.accumulated(name)));
   else appendUpdate(g, gradients, options);
-  return { model: modelOf(g.build(), opset), trained: options.weights.filter((w) => gradients.has(w.name)) };
+  return {
+    model: modelOf(retype(nameOutputs(g.build()), precision), opset),
+    trained: weights.filter((w) => gradients.has(w.name) || (read.get(w.name)?.length ?? 0) > 0),
+    tables: new Map([...read].map(([name, lookups]) => [name, lookups.length])),
+  };
 }
 
 /** The objective alone, from scores already placed: what a batch costs a model that gives every passage the same score. */

@@ -17,7 +17,7 @@ import { createObjective } from './objectives/catalogue.ts';
 import { scheduleFactor } from './optimizers/schedules.ts';
 import { pairOptions } from './pairs.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from './recipe.ts';
-import type { LearningRates, StateArrays, StepResult } from './stepper.ts';
+import type { LearningRates, StateArrays, StepInput, StepResult } from './stepper.ts';
 import { openValidation, type Validation } from './validation.ts';
 
 /** What a caller may show. */
@@ -103,22 +103,47 @@ async function guard(run: Run, result: StepResult, batch: Batch, step: number): 
   run.observer.onWarning?.(`step ${step}: ${reason}`);
 }
 
-async function oneStep(run: Run, step: number): Promise<void> {
-  const taken = await takeBatches(run);
-  const rates = ratesAt(run.recipe, step);
-  const from = performance.now();
-  const result = await run.engine.stepper.step(taken, step, rates, (batch, i) =>
-    run.engine.dropout(batch, (step - 1) * taken.length + i),
+/** Steps until the weights are looked at from outside: by a checkpoint, a validation, or the end. */
+function stepsAhead({ stepsPerRun, steps, checkpoint, validation }: Recipe, done: number): number {
+  const until = (every: number): number => every - (done % every);
+  return Math.min(
+    stepsPerRun,
+    steps - done,
+    until(checkpoint.every),
+    validation ? until(validation.every) : Number.POSITIVE_INFINITY,
   );
-  const facts = {
-    step,
-    loss: result.loss,
-    norm: result.norm!,
-    learningRate: rates.backbone,
-    ms: Math.round(performance.now() - from),
-  };
-  if (run.average) updateAverage(run.average, run.engine.stepper.state(), run.recipe.ema, step);
-  await guard(run, result, taken.at(-1)!, step);
+}
+
+async function nextInputs(run: Run): Promise<StepInput[]> {
+  const { step: done } = run.facts;
+  const inputs: StepInput[] = [];
+  while (inputs.length < stepsAhead(run.recipe, done)) {
+    const step = done + inputs.length + 1;
+    const taken = await takeBatches(run);
+    inputs.push({
+      batches: taken,
+      step,
+      rates: ratesAt(run.recipe, step),
+      extra: (batch, i, size) => run.engine.dropout(batch, (step - 1) * taken.length + i, size),
+    });
+  }
+  return inputs;
+}
+
+async function nextSteps(run: Run): Promise<void> {
+  const inputs = await nextInputs(run);
+  const from = performance.now();
+  const results = await run.engine.stepper.run(inputs);
+  const ms = Math.round((performance.now() - from) / inputs.length);
+  if (run.average) updateAverage(run.average, run.engine.stepper.state(), run.recipe.ema, inputs[0]!.step);
+  for (const [i, result] of results.entries()) await account(run, inputs[i]!, result, ms);
+}
+
+/** Guards, curve and display of a step that was taken. */
+async function account(run: Run, { step, batches, rates }: StepInput, result: StepResult, ms: number): Promise<void> {
+  const facts = { step, loss: result.loss, norm: result.norm!, learningRate: rates.backbone, ms };
+  if (!result.skipped) await guard(run, result, batches.at(-1)!, step);
+  run.facts = { ...run.facts, step };
   await run.record(facts);
   run.observer.onStep?.(facts);
 }
@@ -146,7 +171,11 @@ async function save(run: Run): Promise<void> {
   const averaged = [...(run.average ?? [])].map(([name, data]) => [`${AVERAGE}${name}`, data] as const);
   await writeCheckpoint(
     join(run.folder, 'checkpoints'),
-    { ...run.facts, state: new Map([...run.engine.stepper.state(), ...averaged]) },
+    {
+      ...run.facts,
+      ...(run.recipe.precision === 'fp16' && { lossScale: run.engine.stepper.lossScale() }),
+      state: new Map([...run.engine.stepper.state(), ...averaged]),
+    },
     run.recipe.checkpoint.keep,
   );
 }
@@ -155,9 +184,8 @@ async function loop(run: Run, signal: AbortSignal | undefined): Promise<void> {
   const { recipe } = run;
   const every = recipe.validation?.every ?? Number.POSITIVE_INFINITY;
   while (run.facts.step < recipe.steps) {
-    const step = run.facts.step + 1;
-    await oneStep(run, step);
-    run.facts = { ...run.facts, step };
+    await nextSteps(run);
+    const { step } = run.facts;
     if (run.validation && (step % every === 0 || step === recipe.steps)) await validate(run, step);
     const patience = recipe.validation?.patience ?? 0;
     const enough = patience > 0 && run.facts.stale >= patience;
@@ -194,7 +222,7 @@ async function open({ recipe, folder }: LoadedRecipe, runFolder: string, observe
   const hash = runHash(recipe, source);
   await mkdir(runFolder, { recursive: true });
   const checkpoint = await readCheckpoint(join(runFolder, 'checkpoints'), hash);
-  const fresh = await openEngine(backbone, recipe, tokenizer.padId, checkpoint?.state);
+  const fresh = await openEngine(backbone, recipe, tokenizer.padId, checkpoint);
   const pairs = pairOptions(recipe);
   const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
   const facts: CheckpointFacts = checkpoint ? { ...checkpoint } : { step: 0, runHash: hash, stale: 0, alarms: {} };

@@ -16,7 +16,7 @@
  */
 export { type Differentiated, type DifferentiateOptions, differentiate } from './differentiate.ts';
 export { DROPOUT_INPUT, insertDropout, type MaskPart, type WithDropout } from './dropout/insert.ts';
-export { fillDropoutMask } from './dropout/mask.ts';
+export { fillDropoutMask, widenDropoutMask } from './dropout/mask.ts';
 export { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from './dropout/rates.ts';
 export { type DropoutSite, findDropoutSites } from './dropout/sites.ts';
 export { type Prepared, type PrepareOptions, prepare } from './prepare.ts';

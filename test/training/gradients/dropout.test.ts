@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
+import { GraphBuilder } from '../../../src/onnx/builder.ts';
 import { probeFeeds, probeShapes } from '../../../src/onnx/probe.ts';
 import { openRunner } from '../../../src/onnx/session.ts';
 import { float32, numbers } from '../../../src/onnx/tensor.ts';
@@ -15,8 +15,14 @@ import {
   prepare,
   ratesOf,
 } from '../../../src/training/gradients/index.ts';
+import { tinyEncoder } from '../../support/tiny-encoder.ts';
 
-const part = (rate: number, count: number, name = 'p'): MaskPart => ({ name, rate, count: () => count });
+const part = (rate: number, count: number, name = 'p'): MaskPart => ({
+  name,
+  rate,
+  count: () => count,
+  dims: () => [count],
+});
 
 describe('fillDropoutMask', () => {
   it('follows from seed and step alone', () => {
@@ -116,38 +122,11 @@ describe('ratesOf', () => {
   });
 });
 
-/** One layer of a BERT with its head, small enough to read. */
-function encoder() {
-  const g = new GraphBuilder();
-  const size = 8;
-  let seed = 0;
-  const weight = (...dims: number[]) =>
-    g.initializer(
-      `w${++seed}`,
-      float32(
-        dims,
-        Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => 0.4 * Math.sin(7 * i + seed)),
-      ),
-    );
-  const linear = (x: string, out = size) => g.add(g.matmul(x, weight(size, out)), weight(out));
-  const norm = (x: string) => g.op('LayerNormalization', [x, weight(size), weight(size)], { axis: -1, epsilon: 1e-6 });
-  const heads = (x: string, perm: number[]) => g.transpose(g.reshape(linear(x), [0, 0, 2, 4]), perm);
-  g.input('input_ids', 'int64', ['batch', 'sequence']);
-  const x = norm(g.gather(weight(20, size), 'input_ids'));
-  const p = g.softmax(g.matmul(heads(x, [0, 2, 1, 3]), heads(x, [0, 2, 3, 1])));
-  const mixed = g.reshape(g.transpose(g.matmul(p, heads(x, [0, 2, 1, 3])), [0, 2, 1, 3]), [0, 0, size]);
-  const middle = norm(g.add(linear(mixed), x));
-  const last = norm(g.add(linear(g.op('Gelu', [linear(middle)])), middle));
-  const pooled = g.op('Tanh', [linear(g.gather(last, g.scalar(0, 'int64'), 1))]);
-  g.output(linear(pooled, 1), 'float32', ['batch', 1], 'logits');
-  return modelOf(g.build());
-}
-
 const RATES = overrideRates(NO_DROPOUT, { hidden: 0.2, attention: 0.3, classifier: 0.25 });
 
 describe('insertDropout', () => {
   it('finds the places of a layer', async () => {
-    const { model, weights } = await prepare(encoder());
+    const { model, weights } = await prepare(tinyEncoder());
     const { parts } = await insertDropout(model, weights, RATES);
     expect(parts.map((p) => [p.name, p.rate, p.count(4, 6)])).toEqual([
       ['embeddings', 0.2, 4 * 6 * 8],
@@ -160,14 +139,14 @@ describe('insertDropout', () => {
   });
 
   it('leaves the model alone where nothing is dropped', async () => {
-    const { model, weights } = await prepare(encoder());
+    const { model, weights } = await prepare(tinyEncoder());
     const result = await insertDropout(model, weights, NO_DROPOUT);
     expect(result.model).toBe(model);
     expect(result.parts).toEqual([]);
   });
 
   it('drops what the mask says and scales the rest: each place alone, against the arithmetic', async () => {
-    const { model, weights } = await prepare(encoder());
+    const { model, weights } = await prepare(tinyEncoder());
     const { model: dropping, parts } = await insertDropout(model, weights, { ...NO_DROPOUT, classifier: 0.25 });
     const feeds = probeFeeds(model.graph.inputs);
     const gemm = model.graph.nodes.findLast((n) => n.op === 'MatMul')!;
@@ -194,7 +173,7 @@ describe('insertDropout', () => {
   });
 
   it('keeps the expected value at the last place, whatever is dropped there', async () => {
-    const { model, weights } = await prepare(encoder());
+    const { model, weights } = await prepare(tinyEncoder());
     const { model: dropping, parts } = await insertDropout(model, weights, { ...NO_DROPOUT, classifier: 0.25 });
     const feeds = probeFeeds(model.graph.inputs);
     const plain = await openRunner(model);
@@ -223,7 +202,7 @@ describe('insertDropout', () => {
   });
 
   it('is differentiated: no gradient where a value was dropped, scaled elsewhere', async () => {
-    const { model, weights } = await prepare(encoder());
+    const { model, weights } = await prepare(tinyEncoder());
     const { model: dropping, parts } = await insertDropout(model, weights, RATES);
     const feeds = { ...probeFeeds(model.graph.inputs), [DROPOUT_INPUT]: fillDropoutMask(parts, 3, 7, 2, 1) };
     const g = GraphBuilder.from(dropping.graph, { outputs: false });

@@ -16,6 +16,8 @@ export interface MaskPart {
   readonly rate: number;
   /** Elements in a batch of `rows` rows of `length` tokens. */
   readonly count: (rows: number, length: number) => number;
+  /** Its shape, row-major; an axis of rows × length counts as two. */
+  readonly dims: (rows: number, length: number) => readonly number[];
 }
 
 export interface WithDropout {
@@ -40,22 +42,26 @@ export async function insertDropout(
   if (sites.length === 0) return { model, parts: [] };
   const [rows, length] = [5, 11];
   const other = await probeShapes(model, probeFeeds(model.graph.inputs, rows, length));
-  const parts = sites.map((s) => ({ name: s.name, rate: rates[s.kind], count: counter(s.value, shapes, other) }));
+  const parts = sites.map((s) => {
+    const dims = sizes(s.value, shapes, other);
+    const count = (r: number, l: number): number => dims(r, l).reduce((product, d) => product * d, 1);
+    return { name: s.name, rate: rates[s.kind], count, dims };
+  });
   const probed = parts.reduce((sum, p) => sum + p.count(PROBE_BATCH, PROBE_LENGTH), 0);
   return { model: { ...model, graph: insertAt(model.graph, sites, rates, probed) }, parts };
 }
 
 /** Each size is a constant, or a multiple of the rows, the length or both: told apart by two batches, 3 × 7 and 5 × 11. */
-function counter(value: string, first: Shapes, second: Shapes): MaskPart['count'] {
+function sizes(value: string, first: Shapes, second: Shapes): MaskPart['dims'] {
   const [a, b] = [first.get(value)!.dims, second.get(value)!.dims];
-  const factors = a.map((size, axis) => {
+  const axes = a.map((size, axis) => {
     const to = b[axis]!;
-    if (to === size) return () => size;
-    if (to * 3 === size * 5) return (rows: number) => (size / 3) * rows;
-    if (to * 7 === size * 11) return (_: number, length: number) => (size / 7) * length;
-    return (rows: number, length: number) => (size / 21) * rows * length;
+    if (to === size) return () => [size];
+    if (to * 3 === size * 5) return (rows: number) => [(size / 3) * rows];
+    if (to * 7 === size * 11) return (_: number, length: number) => [(size / 7) * length];
+    return (rows: number, length: number) => [rows, (size / 21) * length];
   });
-  return (rows, length) => factors.reduce((product, factor) => product * factor(rows, length), 1);
+  return (rows, length) => axes.flatMap((axis) => axis(rows, length));
 }
 
 function insertAt(graph: Graph, sites: readonly DropoutSite[], rates: DropoutRates, probed: number): Graph {
