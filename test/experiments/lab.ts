@@ -1,0 +1,214 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WinnowError } from '../../src/errors.ts';
+import { createExperimentsApi, type ExperimentsApi } from '../../src/experiments/admin.ts';
+import type { RequestDecision } from '../../src/experiments/decisions.ts';
+import type { ExperimentClock, ExperimentObserver } from '../../src/experiments/ports.ts';
+import { ExperimentService, type ExperimentsOptions } from '../../src/experiments/service.ts';
+import type { AuditEntry } from '../../src/experiments/store/types.ts';
+import type { Lease } from '../../src/registry/types.ts';
+import { createReranker } from '../../src/rerank/reranker.ts';
+import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
+import type { RerankAnswer, RerankRequest } from '../../src/rerank/types.ts';
+import { createScheduler } from '../../src/scheduling/scheduler.ts';
+import type { EncodedRow, PairTokenizer } from '../../src/tokenization/types.ts';
+
+/*
+ * Experiments on the real re-ranker and the real scheduler, with models that answer at once: a passage is a number, a model says what it
+ * makes of the number.
+ */
+
+export type LabModel = (grade: number) => number;
+
+/** Time that stands still until a test moves it; timers fire while it moves. */
+export class LabClock implements ExperimentClock {
+  #now: number;
+  #timers: { readonly at: number; readonly call: () => void }[] = [];
+
+  constructor(now = Date.parse('2026-11-01T00:00:00Z')) {
+    this.#now = now;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(ms: number, call: () => void): () => void {
+    const timer = { at: this.#now + ms, call };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((one) => one !== timer);
+    };
+  }
+
+  advance(ms: number): void {
+    this.#now += ms;
+    const due = this.#timers.filter(({ at }) => at <= this.#now);
+    this.#timers = this.#timers.filter(({ at }) => at > this.#now);
+    for (const { call } of due) call();
+  }
+}
+
+/** What the observer was told, by kind. */
+export interface Told {
+  readonly changes: AuditEntry[];
+  readonly problems: { readonly where: string; readonly reason: string }[];
+  readonly exposures: Parameters<NonNullable<ExperimentObserver['onExposure']>>[0][];
+  readonly shadows: Parameters<NonNullable<ExperimentObserver['onShadow']>>[0][];
+  readonly lost: { readonly rows: number; readonly reason: string }[];
+  running: number;
+}
+
+export interface Lab {
+  readonly service: ExperimentService;
+  readonly api: ExperimentsApi;
+  readonly told: Told;
+  readonly clock: LabClock;
+  readonly folder: string;
+  /** Texts of every tokenisation. */
+  readonly encoded: string[][];
+  /** `lane model` of every batch. */
+  readonly batches: string[];
+  /** Asks for grades to be ranked, for a user. */
+  ask(user: string | undefined, grades: readonly number[], more?: Partial<RerankRequest>): Promise<RerankAnswer>;
+  close(): Promise<void>;
+}
+
+const encodePassages = (passages: readonly string[]) => {
+  const rows = passages.map(
+    (passage): EncodedRow => ({ ids: Int32Array.of(Number(passage)), secondSegment: 1, truncated: false }),
+  );
+  return {
+    rows,
+    passageOf: Int32Array.from(rows, (_, i) => i),
+    truncated: rows.map(() => false),
+    fullLengths: Int32Array.from(rows, () => 1),
+    tokens: rows.length,
+  };
+};
+
+function labTokenizers(encoded: string[][]): TokenizerSource {
+  return {
+    for: async (folder): Promise<PairTokenizer> => ({
+      ...{ folder, padId: 0, pairKey: 'grades' },
+      async encode(query, passages) {
+        encoded.push([query, ...passages]);
+        return encodePassages(passages);
+      },
+      close: async () => {},
+    }),
+  };
+}
+
+function leaseOf(reference: string): Lease {
+  const [name = '', version = '1'] = reference.split('@');
+  return {
+    version: {
+      ...{ name, version, key: `${name}@${version}`, folder: `/models/${name}/${version}`, maxLength: 32 },
+      ...{ activation: 'sigmoid', reduction: { kind: 'single' }, objective: undefined },
+      ...{ variant: 'fp32', provider: 'cpu', sha256: name },
+    },
+    release() {},
+  };
+}
+
+function labReranker(
+  models: Readonly<Record<string, LabModel>>,
+  service: ExperimentService,
+  log: { encoded: string[][]; batches: string[] },
+) {
+  const limits = { batchTokens: 4096, batchRows: 64, queueTokens: 1_000_000, maxWaitMs: 60_000, agingMs: 2000 };
+  const scheduler = createScheduler<EncodedRow>({
+    limits,
+    executor: {
+      concurrency: 1,
+      async execute(key, rows) {
+        const model = models[key.split('@')[0]!]!;
+        return { scores: Float32Array.from(rows, ({ ids }) => model(ids[0]!)), inferMs: 0.01 };
+      },
+    },
+    observer: { onBatch: ({ key, lane }) => void log.batches.push(`${lane} ${key}`) },
+  });
+  const registry = {
+    async acquire(reference = Object.keys(models)[0]!) {
+      if (!(reference.split('@')[0]! in models))
+        throw new WinnowError('unknown_model', { known: Object.keys(models).join(', '), got: reference });
+      return leaseOf(reference);
+    },
+  };
+  return createReranker<RequestDecision>({
+    ...{ registry, scheduler, tokenizers: labTokenizers(log.encoded) },
+    experiments: {
+      decide: (request) => service.decide(request),
+      interleave: (decision, request, arms) => service.interleave(decision, request, arms),
+      expose: (exposure) => service.expose(exposure),
+      shadow: (outcome) => service.shadow(outcome),
+    },
+    observer: {
+      onHookFailure(error) {
+        throw error;
+      },
+    },
+  });
+}
+
+function observe(told: Told): ExperimentObserver {
+  return {
+    onDefinitions: ({ running }) => {
+      told.running = running;
+    },
+    onChange: (entry) => void told.changes.push(entry),
+    onProblem: (problem) => void told.problems.push(problem),
+    onExposure: (exposure) => void told.exposures.push(exposure),
+    onShadow: (shadow) => void told.shadows.push(shadow),
+    onLost: (rows, reason) => void told.lost.push({ rows, reason }),
+  };
+}
+
+/** Opens a lab with its own database in a temporary folder. */
+export async function openLab(
+  models: Readonly<Record<string, LabModel>>,
+  options: Partial<ExperimentsOptions> & { readonly clock?: LabClock } = {},
+): Promise<Lab> {
+  const folder = mkdtempSync(join(tmpdir(), 'winnow-lab-'));
+  const clock = options.clock ?? new LabClock();
+  const told: Told = { changes: [], problems: [], exposures: [], shadows: [], lost: [], running: 0 };
+  const service = new ExperimentService({
+    ...{ database: join(folder, 'experiments.sqlite'), unitSecret: 'key', pollMs: 20 },
+    ...options,
+    ...{ clock, observer: observe(told), defaultModel: () => Object.keys(models)[0] },
+  });
+  const log = { encoded: [] as string[][], batches: [] as string[] };
+  const reranker = labReranker(models, service, log);
+  await service.start();
+  await service.settled();
+  let serial = 0;
+  return {
+    ...{ service, api: createExperimentsApi(service), told, clock, folder, ...log },
+    ask: (user, grades, more = {}) =>
+      reranker.rerank({
+        ...{ requestId: `r${++serial}`, query: 'q', passages: grades.map(String), truncate: true, lane: 'interactive' },
+        ...{ deadlineMs: 60_000, subject: user === undefined ? {} : { user } },
+        ...more,
+      }),
+    async close() {
+      await service.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A definition to vary. */
+export const SPLIT = {
+  mode: 'split',
+  arms: [
+    { name: 'a', model: 'up' },
+    { name: 'b', model: 'down' },
+  ],
+  control: 'a',
+  metrics: [{ name: 'clicks' }],
+} as const;
+
+/** Two rankers that disagree about everything. */
+export const MODELS: Readonly<Record<string, LabModel>> = { up: (grade) => grade, down: (grade) => -grade };
