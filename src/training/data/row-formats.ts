@@ -13,7 +13,7 @@ export interface RawList {
 }
 
 /** Why a row gives no list. Rows that do not even parse are errors, not skips. */
-export type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no negative' | 'no positive';
+export type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
 
 /** Reads one line. @param where file and line, for errors. */
 export type RowReader = (text: string, where: string) => RawList | RowSkip;
@@ -64,7 +64,6 @@ function flagEmbedding(row: Json, query: string, where: string): RawList | RowSk
   const positives = texts(row.pos, where, 'pos');
   const negatives = texts(row.neg ?? [], where, 'neg');
   if (positives.length === 0) return 'no positive';
-  if (negatives.length === 0) return 'no negative';
   if (negatives.some((text) => positives.includes(text))) return 'positive equals negative';
   const scored = row.pos_scores != null && row.neg_scores != null;
   const teacher = scored
@@ -87,7 +86,6 @@ function tuple(row: Json, query: string, where: string): RawList | RowSkip {
   const negatives = Object.keys(row)
     .filter((k) => /^negative(_\d+)?$/.test(k))
     .flatMap((k) => texts(row[k], where, k));
-  if (negatives.length === 0) return 'no negative';
   if (negatives.includes(positive)) return 'positive equals negative';
   const given = row.scores ?? row.score ?? row.labels ?? row.label;
   const teacher = given === undefined ? undefined : numbers(given, 1 + negatives.length, where, 'scores');

@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { readJson, writeFileAtomic } from '../../../files.ts';
+import type { ChatClient, Completion } from './client.ts';
+
+/**
+ * Keeps answers on disk under the hash of all that was asked, so that nothing is paid for twice. A file that does not parse counts as
+ * absent.
+ * @param salt what else decides the answer: model, temperature.
+ * @param onFresh told of answers that came from the endpoint.
+ */
+export function cached(
+  client: ChatClient,
+  folder: string,
+  salt: string,
+  onFresh: (answer: Completion) => void,
+): ChatClient {
+  return {
+    async complete(messages) {
+      const hash = createHash('sha256')
+        .update(JSON.stringify([salt, messages]))
+        .digest('hex');
+      const file = join(folder, hash.slice(0, 2), `${hash}.json`);
+      const known = (await readJson(file).catch(() => undefined)) as Completion | undefined;
+      if (typeof known?.text === 'string') return known;
+      const answer = await client.complete(messages);
+      await writeFileAtomic(file, JSON.stringify(answer));
+      onFresh(answer);
+      return answer;
+    },
+  };
+}

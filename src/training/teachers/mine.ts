@@ -1,0 +1,93 @@
+import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
+import { createRandom, deriveSeed } from '../../random.ts';
+import { tooGood } from '../data/sampler.ts';
+import type { TeacherScores } from '../data/teacher.ts';
+import type { IdentifiedList, SkipCount } from '../data/types.ts';
+
+export interface MineSettings {
+  /** Ranks negatives are taken from, both ends included. */
+  readonly ranks: readonly [from: number, to: number];
+  readonly negatives: number;
+  /** `top`: the best-ranked that pass the filters; `random`: drawn among them. */
+  readonly strategy: 'top' | 'random';
+  readonly teacherMargin?: number | undefined;
+  readonly teacherRatio?: number | undefined;
+  readonly seed: number;
+}
+
+/** A row as FlagEmbedding and sentence-transformers read it. */
+export interface MinedRow {
+  readonly query: string;
+  readonly pos: readonly string[];
+  readonly neg: readonly string[];
+  readonly pos_scores?: readonly number[];
+  readonly neg_scores?: readonly number[];
+}
+
+export interface Mined {
+  readonly positives: readonly string[];
+  readonly negatives: readonly string[];
+}
+
+/**
+ * Hard negatives of one query: passages of the ranks asked for that are not relevant and, where the teacher knows them, not too close to
+ * any positive. A passage that the teacher does not know passes its filters.
+ * @param ranked ids of the first stage, best first. @param known the teacher's scores for this query.
+ */
+export function mineQuery(
+  qid: string,
+  positives: readonly string[],
+  ranked: readonly string[],
+  known: ReadonlyMap<string, number> | undefined,
+  settings: MineSettings,
+): string[] {
+  const [from, to] = settings.ranks;
+  const relevant = new Set(positives);
+  const high = positives.flatMap((docid) => known?.get(docid) ?? []);
+  const passes = (docid: string): boolean => {
+    const low = known?.get(docid);
+    return low === undefined || !high.some((score) => tooGood(score, low, settings as Parameters<typeof tooGood>[2]));
+  };
+  const kept = ranked.slice(from - 1, to).filter((docid) => !relevant.has(docid) && passes(docid));
+  if (settings.strategy === 'random') createRandom(deriveSeed(settings.seed, 'mine', qid)).shuffle(kept);
+  return kept.slice(0, settings.negatives);
+}
+
+export interface MineSource {
+  readonly lists: AsyncIterable<IdentifiedList>;
+  readonly firstStage: FirstStage;
+  readonly texts: (ids: readonly string[]) => Promise<readonly string[]>;
+  readonly teacher: TeacherScores | undefined;
+  readonly counts: SkipCount;
+}
+
+/** Scores of ids if the teacher knows them all. */
+function scoresOf(ids: readonly string[], known: ReadonlyMap<string, number> | undefined): number[] | undefined {
+  const scores = ids.flatMap((docid) => known?.get(docid) ?? []);
+  return scores.length === ids.length ? scores : undefined;
+}
+
+/** A row with negatives for every list that has a positive. What gives none is counted. */
+export async function* mine(source: MineSource, settings: MineSettings): AsyncGenerator<MinedRow> {
+  for await (const list of source.lists) {
+    const positives = list.docids.filter((_, i) => list.relevance[i]! > 0);
+    if (positives.length === 0) {
+      source.counts.skip('no relevant passage');
+      continue;
+    }
+    const run = await source.firstStage.retrieve(new Map([[list.qid, list.query]]), settings.ranks[1]);
+    const known = source.teacher?.get(list.qid);
+    const negatives = mineQuery(list.qid, positives, run.get(list.qid)?.docids ?? [], known, settings);
+    if (negatives.length === 0) {
+      source.counts.skip('no negative in these ranks');
+      continue;
+    }
+    const [high, low] = [scoresOf(positives, known), scoresOf(negatives, known)];
+    yield {
+      query: list.query,
+      pos: list.passages.filter((_, i) => list.relevance[i]! > 0),
+      neg: await source.texts(negatives),
+      ...(high && low && { pos_scores: high, neg_scores: low }),
+    };
+  }
+}
