@@ -133,7 +133,7 @@ export function searchStage(endpoint: SearchEndpoint): FirstStage {
             expected: `${part.length} answers`,
             got: answers.length,
           });
-        part.forEach(([qid], i) => run.set(qid, listOf(answers[i]!, endpoint, qid)));
+        for (const [i, [qid]] of part.entries()) run.set(qid, listOf(answers[i]!, endpoint, qid));
         onDone?.(run.size);
       }
       return run satisfies Run;

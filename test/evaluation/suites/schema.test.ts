@@ -1,0 +1,82 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseSuite, quickened, readSuite, systemName } from '../../../src/evaluation/suites/schema.ts';
+
+const SHARED_SUITE = join(import.meta.dirname, '..', '..', '..', 'bench', 'suites', 'shared.yaml');
+
+const MINIMAL = { name: 's', sets: [{ name: 'a', path: 'a' }], models: ['m'] };
+
+describe('suite.yaml', () => {
+  it('needs a name, sets and models, and has defaults for the rest', () => {
+    expect(parseSuite(MINIMAL, 'suite.yaml')).toMatchObject({
+      depth: 100,
+      baseline: 'first-stage',
+      test: 't',
+      correction: 'holm',
+      family: 'set',
+      alpha: 0.05,
+      models: [{ model: 'm', variant: 'auto' }],
+    });
+  });
+
+  it('takes every kind of first stage, and measures by any of their names', () => {
+    const stages = [
+      'candidates',
+      'bm25',
+      { bm25: { k1: 1.2, b: 0.75, within: 'candidates' } },
+      { run: 'splade.run', name: 'SPLADE' },
+      { search: { url: 'https://search.example.org:9200', index: 'passages', fields: ['title', 'text'] } },
+    ];
+    const sets = stages.map((firstStage, i) => ({
+      name: `s${i}`,
+      path: 'x',
+      firstStage,
+      measures: ['ndcg_cut_10', 'MRR@10'],
+    }));
+    const suite = parseSuite({ ...MINIMAL, sets }, 'suite.yaml');
+    expect(suite.sets[1]?.firstStage).toEqual({ bm25: { k1: 0.9, b: 0.4, lengths: 'lucene' } });
+    expect(suite.sets[0]?.measures).toEqual(['nDCG@10', 'RR@10']);
+  });
+
+  it('names every fault with its field', () => {
+    const wrong = { ...MINIMAL, depth: 0, sets: [{ name: 'a' }], models: ['m'], measures: ['nDCG'], extra: 1 };
+    const message = (() => {
+      try {
+        return parseSuite({ ...wrong, measures: ['nope@10'] }, 'suite.yaml') && '';
+      } catch (error) {
+        return (error as Error).message;
+      }
+    })();
+    for (const part of ['suite.yaml', 'depth', 'sets.0.path', 'measures.0', 'extra']) expect(message).toContain(part);
+  });
+
+  it.each([
+    [{ models: ['m', 'm'] }, /models: expected each name once, got m twice/],
+    [{ baseline: 'other' }, /baseline: expected one of first-stage, m, got other/],
+    [{ models: [{ name: 'c', cascade: [{ model: 'm' }, { model: 'n' }] }] }, /expected how many go on/],
+    [{ curves: [{ stages: ['first-stage', 'other'], keep: [1, 2] }] }, /curves\.0\.stages\.1/],
+    [{ curves: [{ stages: ['first-stage', 'm'], keep: [1, 2], sets: ['b'] }] }, /curves\.0\.sets/],
+  ])('refuses %j', (change, message) => {
+    expect(() => parseSuite({ ...MINIMAL, ...change }, 'suite.yaml')).toThrow(message);
+  });
+
+  it('tells a file that is none', () => {
+    expect(() => readSuite('/nowhere/suite.yaml')).toThrow(/expected a readable YAML file/);
+  });
+
+  it('reads the suite of the repository and cuts it down', () => {
+    const { suite } = readSuite(SHARED_SUITE);
+    expect(suite.sets.map(({ name }) => name)).toEqual(['dl19', 'Cranfield', 'WikiQA test', 'dl21', 'XQuAD']);
+    const quick = quickened(suite);
+    expect(quick.depth).toBe(10);
+    for (const set of quick.sets) expect(set).toMatchObject({ queries: 10 });
+    expect(quick.sets[4]?.depth).toBe(10);
+  });
+
+  it('names a model by its variant where one is asked for', () => {
+    const yaml =
+      'name: s\nsets: [{name: a, path: a}]\nmodels: [m, {model: m, variant: fp32}, {model: m, name: mine, variant: int8}]';
+    expect(parseSuite(parse(yaml), 'x').models.map(systemName)).toEqual(['m', 'm fp32', 'mine']);
+  });
+});
