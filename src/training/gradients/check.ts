@@ -72,7 +72,7 @@ export async function checkGradients(
   const globalNorm = Math.hypot(...[...gradients.values()].map((g) => l2(float32View(g))));
   const wide = toFloat64({ ...model, graph: weightsToInputs(graph, tensors) }, shapes);
   const runner = await openRunner(wide, { level: 'basic', threads: 0 });
-  const base: Feeds = { ...feeds, ...Object.fromEntries([...values].map(([name, t]) => [name, widenTensor(t)])) };
+  const base: Feeds = widened([...Object.entries(feeds), ...values]);
   const read = consumers(graph);
   const checked: WeightCheck[] = [];
   try {
@@ -110,13 +110,22 @@ export async function checkGradients(
   return { weights: ordered, unreached, globalNorm, passed: ordered.every((w) => w.ratio <= 1) };
 }
 
-/** Token ids over the whole vocabulary's start, rows of different length. */
+const widened = (tensors: readonly (readonly [string, Tensor])[]): Feeds =>
+  Object.fromEntries(tensors.map(([name, t]) => [name, widenTensor(t)]));
+
+/** Different tokens enough for a tiny batch. */
+const PLENTY = 90;
+
+/** Token ids over the start of the vocabulary, rows of different length. */
 function checkFeeds(model: Model, { rows = 4, length = 9 }: CheckOptions, random: Random): Feeds {
   const feeds: Record<string, Tensor> = { ...probeFeeds(model.graph.inputs, rows, length) };
   const ids = Object.keys(feeds).find((name) => /input_ids|^input$/.test(name));
   if (ids !== undefined) {
     const like = feeds[ids]!;
-    const data = BigInt64Array.from({ length: sizeOf(like.dims) }, () => BigInt(1 + random.below(90)));
+    const tables = model.graph.nodes.filter((n) => n.op === 'Gather' && n.inputs[1] === ids);
+    const rows = tables.map((n) => model.graph.initializers.get(n.inputs[0]!)?.dims[0] ?? PLENTY);
+    const words = Math.min(PLENTY, ...rows) - 1;
+    const data = BigInt64Array.from({ length: sizeOf(like.dims) }, () => BigInt(1 + random.below(words)));
     feeds[ids] = tensorOf('int64', like.dims, data);
   }
   return feeds;

@@ -1,0 +1,209 @@
+/*
+ * What the backward pass costs: MiniLM-L6 (or another backbone) with a fresh head, forward alone against forward and all gradients, at the
+ * engine's optimization levels, beside what the engine reaches in one large matrix product. Every contender is a process of its own with
+ * its session open; rounds alternate between them, so that what else the machine does falls on all. Besides wall time it prints processor
+ * time, which other programs disturb less, and the process's peak memory.
+ *
+ *   npm run bench:gradients -- [--model FOLDER] [--shapes 32x64,32x128] [--rounds 5] [--threads 2] [--dropout] [--words]
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { sessionOptions } from '../src/inference/providers.ts';
+import { GraphBuilder, modelOf } from '../src/onnx/builder.ts';
+import { probeFeeds, probeShapes } from '../src/onnx/probe.ts';
+import { encodeModel } from '../src/onnx/protobuf.ts';
+import { type Feeds, toOrt } from '../src/onnx/session.ts';
+import { tensor } from '../src/onnx/tensor.ts';
+import { loadBackbone } from '../src/training/backbone.ts';
+import {
+  DROPOUT_INPUT,
+  differentiate,
+  fillDropoutMask,
+  insertDropout,
+  NO_DROPOUT,
+  overrideRates,
+  unfrozen,
+  weightsToInputs,
+} from '../src/training/gradients/index.ts';
+
+type Kind = 'product' | 'forward' | 'gradients';
+
+interface Contender {
+  readonly kind: Kind;
+  readonly level: 'basic' | 'extended' | 'all';
+}
+
+interface Job extends Contender {
+  readonly model: string;
+  readonly rows: number;
+  readonly length: number;
+  readonly threads: number;
+  readonly dropout: boolean;
+  readonly words: boolean;
+}
+
+interface Round {
+  readonly ms: number;
+  readonly cpuMs: number;
+  readonly gflop: number;
+  readonly peakMb: number;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string', default: join(import.meta.dirname, '..', '..', 'shared/backbones/all-minilm-l6-v2') },
+    shapes: { type: 'string', default: '32x64,32x128' },
+    rounds: { type: 'string', default: '5' },
+    threads: { type: 'string', default: '2' },
+    dropout: { type: 'boolean', default: false },
+    words: { type: 'boolean', default: false },
+    child: { type: 'boolean', default: false },
+  },
+});
+
+/** Multiplications and additions of the linear layers and the attention of one forward pass. */
+function forwardGflop(config: Readonly<Record<string, unknown>>, rows: number, length: number): number {
+  const [hidden, layers, wide] = ['hidden_size', 'num_hidden_layers', 'intermediate_size'].map((k) =>
+    Number(config[k]),
+  ) as [number, number, number];
+  const weights = 4 * hidden ** 2 + 2 * hidden * wide;
+  return (2 * rows * length * layers * (weights + 2 * length * hidden)) / 1e9;
+}
+
+interface Work {
+  readonly session: InferenceSession;
+  readonly feeds: Readonly<Record<string, Tensor>>;
+  readonly gflop: number;
+}
+
+const open = (model: ReturnType<typeof modelOf>, { level, threads }: Job): Promise<InferenceSession> =>
+  InferenceSession.create(encodeModel(model), {
+    ...sessionOptions({ threads, optimization: level, memoryPattern: false }),
+  });
+
+const toEngine = (feeds: Feeds): Record<string, Tensor> =>
+  Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, toOrt(t)]));
+
+/** One square product, as large as the engine can be expected to do well. */
+async function productWork(job: Job): Promise<Work> {
+  const n = 1536;
+  const g = new GraphBuilder();
+  g.output(g.matmul(g.input('a', 'float32', [n, n]), g.input('b', 'float32', [n, n])), 'float32', [n, n]);
+  const matrix = () => new Tensor('float32', new Float32Array(n * n).fill(0.5), [n, n]);
+  return {
+    session: await open(modelOf(g.build()), job),
+    feeds: { a: matrix(), b: matrix() },
+    gflop: (2 * n ** 3) / 1e9,
+  };
+}
+
+async function encoderWork(job: Job): Promise<Work> {
+  const {
+    model,
+    weights: found,
+    logits,
+    config,
+  } = await loadBackbone(job.model, { head: 'auto', seed: 1, freeze: [] });
+  const weights = found.map((w) => ({ tensor: w.name, name: w.parameter, dims: w.value.dims, decay: w.decays }));
+  const rates = overrideRates(NO_DROPOUT, job.dropout ? { hidden: 0.1, attention: 0.1, classifier: 0.1 } : {});
+  const { model: dropping, parts } = await insertDropout(model, weights, rates, logits);
+  const ids = tensor(
+    'int64',
+    [job.rows, job.length],
+    Array.from({ length: job.rows * job.length }, (_, i) => 1000 + ((i * 7919) % 20000)),
+  );
+  const ones = tensor('int64', [job.rows, job.length], new Array(job.rows * job.length).fill(1));
+  const feeds: Record<string, ReturnType<typeof tensor>> = {
+    ...probeFeeds(model.graph.inputs, job.rows, job.length),
+    input_ids: ids,
+    attention_mask: ones,
+  };
+  const gflop = forwardGflop(config, job.rows, job.length);
+  if (job.kind === 'forward') return { session: await open(model, job), feeds: toEngine(feeds), gflop };
+  const trained = unfrozen(weights, job.words ? [] : ['word_embeddings']).map((w) => w.tensor);
+  const g = GraphBuilder.from(dropping.graph, { outputs: false });
+  const loss = g.output(g.reduceMean(g.mul(logits, logits), undefined, false), 'float32', []);
+  const shapes = await probeShapes({ ...dropping, graph: g.build() });
+  const { graph, gradients } = differentiate(g.build(), { of: loss, wrt: trained, shapes });
+  const out = GraphBuilder.from(weightsToInputs(graph, trained));
+  for (const value of gradients.values()) out.output(value);
+  for (const name of trained) feeds[name] = model.graph.initializers.get(name)!;
+  if (parts.length > 0) feeds[DROPOUT_INPUT] = fillDropoutMask(parts, job.rows, job.length, 1, 1);
+  return { session: await open({ ...dropping, graph: out.build() }, job), feeds: toEngine(feeds), gflop: 3 * gflop };
+}
+
+async function child(): Promise<void> {
+  const [job] = (await once(process, 'message')) as [Job];
+  const { session, feeds, gflop } = await (job.kind === 'product' ? productWork(job) : encoderWork(job));
+  await session.run(feeds);
+  process.on('message', async () => {
+    const before = process.cpuUsage();
+    const start = performance.now();
+    await session.run(feeds);
+    const ms = performance.now() - start;
+    const { user, system } = process.cpuUsage(before);
+    const round: Round = { ms, cpuMs: (user + system) / 1000, gflop, peakMb: process.resourceUsage().maxRSS / 1024 };
+    process.send!(round);
+  });
+  process.send!('ready');
+}
+
+async function start(job: Job): Promise<ChildProcess> {
+  const process = fork(fileURLToPath(import.meta.url), ['--child']);
+  process.send(job);
+  await once(process, 'message');
+  return process;
+}
+
+const CONTENDERS: readonly Contender[] = [
+  { kind: 'product', level: 'all' },
+  { kind: 'forward', level: 'all' },
+  { kind: 'gradients', level: 'basic' },
+  { kind: 'gradients', level: 'extended' },
+  { kind: 'gradients', level: 'all' },
+];
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
+async function measure(shape: string): Promise<void> {
+  const [rows, length] = shape.split('x').map(Number) as [number, number];
+  const job = {
+    model: options.model,
+    rows,
+    length,
+    threads: Number(options.threads),
+    dropout: options.dropout,
+    words: options.words,
+  };
+  const processes: ChildProcess[] = [];
+  for (const contender of CONTENDERS) processes.push(await start({ ...job, ...contender }));
+  const rounds: Round[][] = CONTENDERS.map(() => []);
+  for (let i = 0; i < Number(options.rounds); i++)
+    for (const [c, process] of processes.entries()) {
+      process.send('go');
+      rounds[c]!.push(((await once(process, 'message')) as [Round])[0]);
+    }
+  for (const process of processes) process.kill();
+  const forward = median(rounds[1]!.map((r) => r.cpuMs));
+  console.log(
+    `\n${shape} tokens${options.dropout ? ', dropout' : ''}${options.words ? ', word embeddings trained' : ''}`,
+  );
+  console.log('                      best ms  median ms  cpu ms  cpu/forward  GFLOP/s best  per cpu s  peak MB');
+  for (const [c, { kind, level }] of CONTENDERS.entries()) {
+    const own = rounds[c]!;
+    const [best, cpu] = [Math.min(...own.map((r) => r.ms)), median(own.map((r) => r.cpuMs))];
+    const cells = [best.toFixed(0), median(own.map((r) => r.ms)).toFixed(0), cpu.toFixed(0)];
+    const ratio = kind === 'product' ? '' : (cpu / forward).toFixed(2);
+    const rates = [((own[0]!.gflop / best) * 1000).toFixed(0), ((own[0]!.gflop / cpu) * 1000).toFixed(0)];
+    const widths = [9, 11, 8, 13, 14, 11, 9];
+    const line = [...cells, ratio, ...rates, own.at(-1)!.peakMb.toFixed(0)].map((cell, i) => cell.padStart(widths[i]!));
+    console.log(`${`${kind} (${level})`.padEnd(20)}${line.join('')}`);
+  }
+}
+
+if (options.child) await child();
+else for (const shape of options.shapes.split(',')) await measure(shape);
