@@ -1,5 +1,5 @@
 import { createContext } from 'preact';
-import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useContext, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type Call, callWith } from './api.ts';
 
 /** Calls with the key of this session. */
@@ -123,10 +123,13 @@ export function useTheme(): readonly [Theme, (theme: Theme) => void] {
 export function useWidth<E extends Element>(first: number) {
   const ref = useRef<E>(null);
   const [width, setWidth] = useState(first);
-  useEffect(() => {
+  // Before the first painting, so that nothing is ever wider than its place.
+  useLayoutEffect(() => {
     const element = ref.current;
     if (!element) return;
-    const observer = new ResizeObserver(([entry]) => setWidth(Math.max(120, Math.floor(entry!.contentRect.width))));
+    const measure = (inside: number) => setWidth(Math.max(120, Math.floor(inside)));
+    measure(element.clientWidth);
+    const observer = new ResizeObserver(([entry]) => measure(entry!.contentRect.width));
     observer.observe(element);
     return () => observer.disconnect();
   }, []);

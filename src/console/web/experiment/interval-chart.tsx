@@ -30,7 +30,7 @@ interface ChartProps {
 
 /** Effect and its intervals over time; the same figures are in the table below it. */
 export function IntervalChart({ label, series: { relative, points } }: ChartProps) {
-  const [ref, width] = useWidth<HTMLDivElement>(640);
+  const [ref, width] = useWidth<HTMLDivElement>(240);
   const range = verticalRange(points);
   const times: Interval = [points[0]?.at ?? 0, points.at(-1)?.at ?? 1];
   const x = linear(times, [LEFT, width - RIGHT]);

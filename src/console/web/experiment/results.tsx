@@ -86,7 +86,9 @@ export function MetricResult({ section, series }: { section: MetricSection; seri
         <span class="muted small">
           {kind}
           {denominator && ` per ${denominator}`}, {direction === 'up' ? 'more' : 'less'} is better
-          {cuped && `; variance cut by ${percent(cuped.varianceReduction, 0)} (CUPED)`}
+          {cuped &&
+            cuped.varianceReduction >= 0.01 &&
+            `; variance cut by ${percent(cuped.varianceReduction, 0)} (CUPED)`}
         </span>
       </header>
       <Facts

@@ -71,8 +71,8 @@ function Residence({ entry, onDone }: { entry: ModelEntry; onDone: () => void })
   const { busy, error, run } = useTask();
   const act = (verb: 'load' | 'unload') =>
     void run(async () => {
-      await call(`v2/repository/models/${encodeURIComponent(entry.id)}/${verb}`, { method: 'POST' });
-      onDone();
+      // A refusal changes the version's state too.
+      await call(`v2/repository/models/${encodeURIComponent(entry.id)}/${verb}`, { method: 'POST' }).finally(onDone);
     });
   const inMemory = entry.state === 'ready' || entry.state === 'draining';
   return (

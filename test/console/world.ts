@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
+import { shippedVersion } from '../e2e/support.ts';
+import { DEFINITIONS, simulate } from './simulated.ts';
+
+export const ADMIN = 'admin-key-of-the-test';
+export const CLERK = 'rerank-key-of-the-test';
+
+/** The last passage tells its answer late: a model that reads 16 tokens a pair never gets there. */
+export const FLEAS = {
+  query: 'how long does a flea live',
+  passages: [
+    'The committee will meet on Thursday to discuss the new tariff on copper imports.',
+    'A flea can live up to a year, but its general lifespan depends on its living conditions.',
+    'Fleas live on the blood of dogs and cats.',
+    'Asked again this week by several readers of our pages: the life of a flea lasts from 20 days to an entire year.',
+  ],
+} as const;
+
+export const CURVE =
+  '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><path d="M0 0L40 20" stroke="#000"/></svg>';
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+
+function writeKeys(file: string): void {
+  const keys = [
+    { name: 'boss', sha256: sha256(ADMIN), scopes: ['admin'] },
+    { name: 'clerk', sha256: sha256(CLERK), scopes: ['rerank'] },
+  ];
+  writeFileSync(file, stringify({ keys }));
+}
+
+/** Model `m`: 1 is the shipped one, 2 the same weights with 16 tokens a pair and a curve, 3 lacks its tokenizer and is refused. */
+function writeRegistry(folder: string): void {
+  const shipped = shippedVersion();
+  for (const version of ['1', '2']) cpSync(shipped, join(folder, 'm', version), { recursive: true });
+  const manifest = { format: 1, maxLength: 16, truncation: 'only_second', activation: 'sigmoid', objective: 'listnet' };
+  writeFileSync(join(folder, 'm/2/model.json'), JSON.stringify(manifest));
+  writeFileSync(join(folder, 'm/2/curve.svg'), CURVE);
+  mkdirSync(join(folder, 'm/3'));
+  cpSync(join(shipped, 'config.json'), join(folder, 'm/3/config.json'));
+  writeFileSync(join(folder, 'm/labels.json'), JSON.stringify({ stable: '1' }));
+}
+
+export interface World {
+  readonly server: ServerProcess;
+  clear(): Promise<void>;
+}
+
+/** A real server with keys, models and experiments with ten days of clicks behind it. */
+export async function openWorld(users: number): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), 'winnow-console-'));
+  const at = (name: string) => join(folder, name);
+  writeKeys(at('keys.yaml'));
+  writeRegistry(at('models'));
+  writeFileSync(at('experiments.yaml'), stringify(DEFINITIONS));
+  await simulate(at('log.sqlite'), { now: Date.now(), users });
+  const experiments = ['--experiments', at('experiments.yaml'), '--experiments-database', at('log.sqlite')];
+  const server = await startServerProcess({
+    flags: ['--models', at('models'), '--auth-keys-file', at('keys.yaml'), ...experiments],
+  });
+  return {
+    server,
+    async clear() {
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
