@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { ServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor';
 import { Deployment } from 'kubernetes-models/apps/v1/Deployment';
 import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler';
+import { Job } from 'kubernetes-models/batch/v1/Job';
 import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget';
 import { ConfigMap } from 'kubernetes-models/v1/ConfigMap';
@@ -19,6 +20,7 @@ const MODELS: Readonly<Record<string, readonly [Model, string]>> = {
   ConfigMap: [ConfigMap, 'kubernetes-models/v1/ConfigMap'],
   Deployment: [Deployment, 'kubernetes-models/apps/v1/Deployment'],
   HorizontalPodAutoscaler: [HorizontalPodAutoscaler, 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler'],
+  Job: [Job, 'kubernetes-models/batch/v1/Job'],
   NetworkPolicy: [NetworkPolicy, 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy'],
   PodDisruptionBudget: [PodDisruptionBudget, 'kubernetes-models/policy/v1/PodDisruptionBudget'],
   Service: [Service, 'kubernetes-models/v1/Service'],

@@ -207,7 +207,7 @@ describe('the report of a suite', () => {
     const report = await suiteReport(result);
     const markdown = renderMarkdown(report);
     expect(markdown).toMatch(/\| system \| one \| two \| both \(mean of 2\) \|/);
-    expect(markdown).toMatch(/\| good \| 1\.000▲‡ \| \*\*1\.000\*\*▲ \| 1\.000‡ \|/);
+    expect(markdown).toMatch(/\| good \| 1\.000▲‡ \| \*\*1\.000▲\*\* \| 1\.000‡ \|/);
     expect(markdown).toContain('good on one: corpus.jsonl is among its training data (same sha256).');
     expect(markdown).toContain('robust04: nothing at robust04.');
     const html = await renderHtml(report);

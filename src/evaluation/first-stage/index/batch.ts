@@ -45,9 +45,9 @@ class Encoder {
  * term, number of passages, first passage and its frequency, last passage, and the encoded rest.
  */
 export class PostingsBatch {
-  readonly #terms: Uint32Array;
-  readonly #passages: Uint32Array;
-  readonly #frequencies: Uint32Array;
+  #terms: Uint32Array;
+  #passages: Uint32Array;
+  #frequencies: Uint32Array;
   readonly #words = new Map<string, number>();
   readonly #ids = new Map<string, number>();
   readonly #names: string[] = [];
@@ -68,6 +68,7 @@ export class PostingsBatch {
   add(passage: number, text: string): number {
     const words = tokenize(text);
     if (this.#used > 0 && this.#used + words.length > this.#terms.length) return -1;
+    if (words.length > this.#terms.length) this.#grow(words.length);
     if (words.length > this.#scratch.length) this.#scratch = new Int32Array(2 * words.length);
     let length = 0;
     for (const word of words) {
@@ -96,6 +97,13 @@ export class PostingsBatch {
     this.#ids.clear();
     this.#names.length = 0;
     this.#used = 0;
+  }
+
+  /** A single passage of more words than the batch was meant to hold; the batch is empty then. */
+  #grow(capacity: number): void {
+    this.#terms = new Uint32Array(capacity);
+    this.#passages = new Uint32Array(capacity);
+    this.#frequencies = new Uint32Array(capacity);
   }
 
   #meet(word: string): number {
