@@ -17,7 +17,7 @@ describe('metrics', () => {
     for (const { kind, name, help } of Object.values(METRICS)) {
       expect(name).toMatch(/^winnow_[a-z]+(_[a-z]+)*$/);
       expect(name.endsWith('_total'), name).toBe(kind === 'counter');
-      if (kind === 'histogram') expect(name).toMatch(/_(seconds|rows|tokens|passages)$/);
+      if (kind === 'histogram') expect(name).toMatch(/_(seconds|rows|tokens|passages|ratio)$/);
       expect(help).toMatch(/\.$/);
     }
     expect(new Set(Object.values(METRICS).map((m) => m.name)).size).toBe(Object.keys(METRICS).length);
