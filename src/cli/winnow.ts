@@ -13,6 +13,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   models: { summary: 'list, verify, label, import and pull models', load: () => import('./models.ts') },
   quantize: { summary: 'add an int8 or fp16 file to a model', load: () => import('./quantize.ts') },
   train: { summary: 'fine-tune a backbone by a recipe', load: () => import('./train.ts') },
+  grid: { summary: 'train a grid of objectives, backbones and seeds', load: () => import('./grid.ts') },
+  score: { summary: 'score candidate lists with a teacher, for distillation', load: () => import('./score.ts') },
+  mine: { summary: 'find hard negatives with BM25', load: () => import('./mine.ts') },
+  teach: { summary: 'rank candidate lists with a language model', load: () => import('./teach.ts') },
   gradcheck: {
     summary: "hold a backbone's gradients against central differences",
     load: () => import('./gradcheck.ts'),
@@ -21,6 +25,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   search: { summary: 'retrieve candidates with BM25 or a live search engine', load: () => import('./search.ts') },
   eval: { summary: 're-rank the sets of a suite and compare models', load: () => import('./eval.ts') },
   measure: { summary: 'measure a run against judgements', load: () => import('./measure.ts') },
+  experiments: { summary: 'report, plan and check A/B tests of models', load: () => import('./experiments.ts') },
   report: { summary: 'draw the statistics of a grid of results', load: () => import('./report.ts') },
 };
 

@@ -27,7 +27,7 @@ const dropoutSchema = z.union([
   z.strictObject({ hidden: rate, attention: rate, classifier: rate }),
 ]);
 
-const validationSchema = z.strictObject({
+export const validationSchema = z.strictObject({
   data: dataSourceSchema,
   every: count(1).default(100).describe('Steps between validations.'),
   measure: z.string().default('nDCG@10'),
