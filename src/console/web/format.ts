@@ -35,9 +35,8 @@ export function bytes(value: number): string {
 export const percent = (share: number, digits = 1): string =>
   Number.isFinite(share) ? `${fixed(100 * share, digits)}${NBSP}%` : '–';
 
-/** With its sign: `+1.2 %`. */
-export const signed = (text: string): string =>
-  /^[−–]/.test(text) || /^0(\.0*)?(\D|$)/.test(text) ? text : `+${text}`;
+/** With its sign, unless it is zero: `+1.2 %`. */
+export const signed = (text: string): string => (/^[−–]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`);
 
 export function moment(ms: number): string {
   return new Date(ms).toISOString().slice(0, 16).replace('T', ' ');

@@ -2,7 +2,7 @@ import { count, duration, figure, fixed, percent, signed } from '../format.ts';
 import { Badge, Facts, Notice, Table, type Tone } from '../parts.tsx';
 import { effectText, IntervalChart, intervalText } from './interval-chart.tsx';
 import { effectSeries } from './interval-points.ts';
-import type { CreditSection, MetricSection, Report, Series } from './types.ts';
+import type { ArmSection, CreditSection, MetricSection, Report, Series } from './types.ts';
 
 const pText = (p: number): string => (p < 0.0001 ? '< 0.0001' : fixed(p, 4));
 
@@ -21,27 +21,34 @@ export function SampleRatio({ ratio }: { ratio: Report['sampleRatio'] }) {
     );
   return (
     <Notice tone="bad" title="Sample ratio mismatch.">
-      {seen} ({test}). No figure below can be trusted until the cause is found.
+      No figure below can be trusted until the cause is found.
     </Notice>
   );
 }
 
-export function ArmTable({ arms }: { arms: Report['arms'] }) {
+function ArmName({ arm: { arm, control, tripped } }: { arm: ArmSection }) {
+  return (
+    <>
+      {arm} {control && <Badge>control</Badge>} {tripped !== undefined && <Badge tone="bad">taken out</Badge>}
+    </>
+  );
+}
+
+const latency = (ms: number | undefined): string => (ms === undefined ? '–' : duration(ms));
+
+/** Traffic of each arm; an interleaved answer belongs to all of them, so there it is left out. */
+export function ArmTable({ report: { arms, mode } }: { report: Report }) {
+  const counts = mode !== 'interleave';
   return (
     <Table
       caption="Arms"
-      head={['Arm', 'Model', 'Units', 'Requests', 'Failed', 'Fell back', 'p50', 'p95']}
-      rows={arms.map(({ arm, model, control, units, requests, failed, fallbacks, p50Ms, p95Ms, tripped }) => [
-        <>
-          {arm} {control && <Badge>control</Badge>} {tripped !== undefined && <Badge tone="bad">taken out</Badge>}
-        </>,
-        model,
-        count(units),
-        count(requests),
-        count(failed),
-        count(fallbacks),
-        p50Ms === undefined ? '–' : duration(p50Ms),
-        p95Ms === undefined ? '–' : duration(p95Ms),
+      head={['Arm', 'Model', ...(counts ? ['Units', 'Requests', 'Failed', 'Fell back', 'p50', 'p95'] : [])]}
+      rows={arms.map((arm) => [
+        <ArmName key="arm" arm={arm} />,
+        arm.model,
+        ...(counts
+          ? [...[arm.units, arm.requests, arm.failed, arm.fallbacks].map(count), latency(arm.p50Ms), latency(arm.p95Ms)]
+          : []),
       ])}
     />
   );

@@ -73,7 +73,7 @@ function Results({ report, series }: { report: Report; series: Series | undefine
       )}
       <section class="metric" aria-labelledby="arms-title">
         <h2 id="arms-title">Arms</h2>
-        <ArmTable arms={report.arms} />
+        <ArmTable report={report} />
       </section>
     </>
   );

@@ -1,0 +1,172 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import express from 'express';
+import request from 'supertest';
+import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
+import { LoopDelayWatch } from '../../src/console/loop-delay.ts';
+import { readPlayground } from '../../src/console/playground.ts';
+import { consoleApi, consolePage } from '../../src/console/router.ts';
+import type { ConsoleSources } from '../../src/console/types.ts';
+import { readAbout } from '../../src/console/version-files.ts';
+import type { ModelEntry as WebModelEntry } from '../../src/console/web/catalog.ts';
+import type * as web from '../../src/console/web/experiment/types.ts';
+import { WinnowError } from '../../src/errors.ts';
+import type { ExperimentView } from '../../src/experiments/admin.ts';
+import type { ExperimentReport } from '../../src/experiments/analysis/model.ts';
+import type { Series } from '../../src/experiments/analysis/series.ts';
+import type { AuditEntry } from '../../src/experiments/store/types.ts';
+import type { ModelEntry } from '../../src/http/routes/schemas.ts';
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'winnow-console-'));
+  mkdirSync(join(folder, 'page/assets'), { recursive: true });
+  writeFileSync(join(folder, 'page/index.html'), '<p>page</p>');
+  writeFileSync(join(folder, 'page/assets/index-1a2b.js'), '1;');
+  writeFileSync(join(folder, 'secret'), 'secret');
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const codeOf = async (work: () => unknown): Promise<string | undefined> => {
+  try {
+    await work();
+  } catch (error) {
+    return (error as WinnowError).code;
+  }
+  return undefined;
+};
+
+describe('the page', () => {
+  const app = (page: string, keyed = true) => express().use('/console', consolePage({ keyed }, page));
+
+  it('comes with a policy that lets nothing in from elsewhere, and nothing inline', async () => {
+    const answer = await request(app(join(folder, 'page')))
+      .get('/console/')
+      .expect(200, '<p>page</p>');
+    const policy = answer.headers['content-security-policy']!.split('; ');
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("script-src 'self'");
+    expect(policy).toContain("style-src 'self'");
+    expect(policy.join()).not.toMatch(/unsafe|\*|https?:/);
+    expect(answer.headers['cache-control']).not.toContain('immutable');
+  });
+
+  it('is found without the slash, and its named assets are kept', async () => {
+    await request(app(join(folder, 'page')))
+      .get('/console')
+      .expect(301)
+      .expect('location', '/console/');
+    const asset = await request(app(join(folder, 'page')))
+      .get('/console/assets/index-1a2b.js')
+      .expect(200);
+    expect(asset.headers['cache-control']).toContain('immutable');
+  });
+
+  it('does not lead out of its folder', async () => {
+    for (const path of ['/console/../secret', '/console/%2e%2e/secret', '/console/..%2fsecret'])
+      expect((await request(app(join(folder, 'page'))).get(path)).text).not.toContain('secret\n');
+  });
+
+  it('tells how to build it where it is not built, and whether a key is asked for', async () => {
+    const answer = await request(app(join(folder, 'nowhere'), false))
+      .get('/console/')
+      .expect(503);
+    expect(answer.text).toContain('npm run build:console');
+    await request(app(join(folder, 'nowhere'), false))
+      .get('/console/access.json')
+      .expect(200, { keyed: false });
+  });
+});
+
+describe('what a version’s folder tells', () => {
+  const version = (name: string, files: Readonly<Record<string, string>>): string => {
+    const path = join(folder, name);
+    mkdirSync(path);
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(path, file), text);
+    return path;
+  };
+
+  it('card and curve where they are', async () => {
+    expect(await readAbout(version('both', { 'README.md': '# m', 'curve.svg': '<svg/>', other: 'x' }))).toEqual({
+      card: '# m',
+      curve: '<svg/>',
+    });
+    expect(await readAbout(version('none', {}))).toEqual({});
+    expect(await readAbout(join(folder, 'gone'))).toEqual({});
+  });
+
+  it('no link out of the folder, no folder, nothing huge', async () => {
+    const linked = version('linked', {});
+    symlinkSync(join(folder, 'secret'), join(linked, 'README.md'));
+    expect(await codeOf(() => readAbout(linked))).toBe('unsafe_path');
+    const odd = version('odd', {});
+    mkdirSync(join(odd, 'README.md'));
+    expect(await readAbout(odd)).toEqual({});
+    expect(await codeOf(() => readAbout(version('huge', { 'README.md': 'x'.repeat(2 ** 20 + 1) })))).toBe(
+      'body_too_large',
+    );
+  });
+});
+
+describe('playground requests', () => {
+  it('are read, or refused with the field', async () => {
+    expect(readPlayground({ query: 'q', passages: ['p'], model: 'm@1', more: 1 })).toEqual({
+      query: 'q',
+      passages: ['p'],
+      model: 'm@1',
+    });
+    const bodies: readonly (readonly [unknown, string])[] = [
+      [undefined, 'invalid_field'],
+      [{ query: ' ', passages: ['p'] }, 'invalid_field'],
+      [{ query: 'q', passages: 'p' }, 'invalid_field'],
+      [{ query: 'q', passages: ['p', 2] }, 'invalid_field'],
+      [{ query: 'q', passages: ['p'], model: 3 }, 'invalid_field'],
+      [{ query: 'q', passages: [] }, 'empty_passages'],
+      [{ query: 'q', passages: Array.from({ length: 1001 }, () => 'p') }, 'too_many_passages'],
+    ];
+    for (const [body, code] of bodies)
+      expect(await codeOf(() => readPlayground(body)), JSON.stringify(body)?.slice(0, 60)).toBe(code);
+  });
+
+  it('a client that goes away withdraws its request', async () => {
+    let signal: AbortSignal | undefined;
+    const sources = {
+      rerank: (asked: { signal: AbortSignal }) => {
+        signal = asked.signal;
+        return new Promise((_, reject) =>
+          asked.signal.addEventListener('abort', () => reject(new WinnowError('client_closed'))),
+        );
+      },
+    } as unknown as ConsoleSources;
+    const server = express().use(express.json(), consoleApi(sources)).listen(0);
+    const { port } = server.address() as { port: number };
+    const gone = new AbortController();
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ query: 'q', passages: ['p'] });
+    const call = fetch(`http://127.0.0.1:${port}/rerank`, { method: 'POST', headers, body, signal: gone.signal });
+    await expect.poll(() => signal).toBeDefined();
+    gone.abort();
+    await expect(call).rejects.toThrow();
+    await expect.poll(() => signal!.aborted).toBe(true);
+    server.close();
+  });
+});
+
+it('the event loop’s delay is that of the time between two looks', async () => {
+  const watch = new LoopDelayWatch();
+  expect(watch.look()).toEqual({ p50: 0, p99: 0, max: 0 });
+  const until = performance.now() + 80;
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  while (performance.now() < until);
+  await expect.poll(() => watch.look().max).toBeGreaterThan(10);
+  watch.close();
+});
+
+it('the page reads what the server sends', () => {
+  expectTypeOf<ExperimentReport>().toExtend<web.Report>();
+  expectTypeOf<Series>().toExtend<web.Series>();
+  expectTypeOf<ExperimentView>().toExtend<web.View>();
+  expectTypeOf<AuditEntry>().toExtend<web.AuditList['audits'][number]>();
+  expectTypeOf<ModelEntry>().toExtend<WebModelEntry>();
+});
