@@ -49,7 +49,32 @@ const positions = tensor('int64', [2, 5], [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]);
 const ids = tensor('int32', [2, 5], [1, 4, 2, 2, 0, 3, 3, 1, 0, 4]);
 const segments = tensor('int32', [2, 5], [0, 0, 1, 1, 1, 0, 1, 0, 1, 0]);
 
+/** Padding of the second row only. */
+const mask = tensor('int32', [2, 5], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
+const lengths = tensor('int32', [2], [5, 3]);
+const [qkv, qkvBias] = [wave([12, 36], 9), wave([36], 10)];
+const added = wave([2, 3, 5, 5], 11);
+const [rowsK, rowsV] = [wave([2, 5, 12], 1), wave([2, 5, 12], 2)];
+const contrib = { domain: MICROSOFT, attrs: { num_heads: 3 } };
+
 const CASES: readonly Case[] = [
+  { name: 'contrib Attention', op: 'Attention', ...contrib, inputs: [rows, qkv, qkvBias] },
+  { name: 'contrib Attention with a mask', op: 'Attention', ...contrib, inputs: [rows, qkv, qkvBias, mask] },
+  { name: 'contrib Attention with lengths', op: 'Attention', ...contrib, inputs: [rows, qkv, qkvBias, lengths] },
+  {
+    name: 'contrib Attention with a bias on scores and a scale',
+    op: 'Attention',
+    domain: MICROSOFT,
+    attrs: { num_heads: 3, scale: 0.4 },
+    inputs: [rows, qkv, qkvBias, undefined, undefined, added],
+  },
+  { name: 'MultiHeadAttention', op: 'MultiHeadAttention', ...contrib, inputs: [rows, rowsK, rowsV] },
+  {
+    name: 'MultiHeadAttention with biases and a mask',
+    op: 'MultiHeadAttention',
+    ...contrib,
+    inputs: [rows, rowsK, rowsV, qkvBias, mask, added],
+  },
   { name: 'Attention', op: 'Attention', inputs: [q, k, v] },
   { name: 'Attention with a mask of booleans', op: 'Attention', inputs: [q, k, v, open] },
   { name: 'Attention with a row of −∞', op: 'Attention', inputs: [q, k, v, closed] },
@@ -96,6 +121,13 @@ const CASES: readonly Case[] = [
     domain: MICROSOFT,
     attrs: { epsilon: 1e-3 },
     inputs: [ids, segments, wave([6, 12]), wave([7, 12], 1), wave([2, 12], 2), gamma, beta],
+  },
+  {
+    name: 'FusedGemm',
+    op: 'FusedGemm',
+    domain: MICROSOFT,
+    attrs: { activation: 'Tanh', transB: 1, alpha: 0.3 },
+    inputs: [wave([5, 12]), wave([7, 12], 1), wave([7], 2)],
   },
   { name: 'BiasGelu', op: 'BiasGelu', domain: MICROSOFT, inputs: [rows, beta] },
   { name: 'Gelu', op: 'Gelu', domain: MICROSOFT, inputs: [rows] },

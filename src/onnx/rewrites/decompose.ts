@@ -1,55 +1,13 @@
 import { WinnowError } from '../../errors.ts';
 import { GraphBuilder, MICROSOFT } from '../builder.ts';
-import { attrNumber, freezeGraph, type Model, type Node, nodeLabel, opKey } from '../graph.ts';
+import { attrNumber, attrString, freezeGraph, type Model, type Node, nodeLabel, opKey } from '../graph.ts';
 import type { Probed, Shapes } from '../probe.ts';
+import { attention, fusedAttention, multiHeadAttention } from './attention.ts';
+import { type Decomposition, has, refuse } from './decomposition.ts';
 
 /*
  * Composite and contrib ops spelt out in primitives, so that they need no gradient rule of their own.
  */
-
-interface Context {
-  readonly g: GraphBuilder;
-  readonly node: Node;
-  readonly probed: (value: string) => Probed;
-  /** Ends the decomposition: `value` takes the name of output `i`. */
-  readonly give: (value: string, i?: number) => void;
-}
-
-type Decomposition = (c: Context) => void;
-
-const refuse = (node: Node, reason: string): WinnowError =>
-  new WinnowError('unsupported_op', { op: `${opKey(node)} with ${reason}`, node: nodeLabel(node) });
-
-const has = (node: Node, i: number): boolean => (node.inputs[i] ?? '') !== '';
-
-/**
- * Attention of opset 23: softmax(scale·Q Kᵀ + mask) V, heads in axis 1 of four-dimensional inputs. A boolean mask lets through where true;
- * a query that may look at nothing gets zeros.
- */
-const attention: Decomposition = ({ g, node, probed, give }) => {
-  const [q, k, v, mask = ''] = node.inputs as [string, string, string, string?];
-  if (has(node, 4) || has(node, 5)) throw refuse(node, 'a key-value cache');
-  if (attrNumber(node, 'is_causal', 0) !== 0) throw refuse(node, 'is_causal');
-  if (attrNumber(node, 'softcap', 0) !== 0) throw refuse(node, 'softcap');
-  if (node.outputs.slice(1).some((o) => o !== '')) throw refuse(node, 'outputs besides the first');
-  const flat = probed(q).dims.length === 3;
-  const heads = attrNumber(node, 'q_num_heads', 0);
-  if (attrNumber(node, 'kv_num_heads', heads) !== heads) throw refuse(node, 'fewer key heads than query heads');
-  const split = (x: string): string => (flat ? g.transpose(g.reshape(x, [0, 0, heads, -1]), [0, 2, 1, 3]) : x);
-  const [q4, k4, v4] = [split(q), split(k), split(v)];
-  if (!flat && probed(q).dims[1] !== probed(k).dims[1]) throw refuse(node, 'fewer key heads than query heads');
-  const size = flat ? probed(q).dims[2]! / heads : probed(q).dims[3]!;
-  const scale = attrNumber(node, 'scale', 1 / Math.sqrt(size));
-  const dtype = probed(q).dtype;
-  let scores = g.mul(g.op('MatMul', [q4, g.transpose(k4, [0, 1, 3, 2])]), g.scalar(scale, dtype));
-  const closed = g.scalar(Number.NEGATIVE_INFINITY, dtype);
-  const bias = mask !== '' && probed(mask).dtype === 'bool' ? g.where(mask, g.scalar(0, dtype), closed) : mask;
-  if (mask !== '') scores = g.add(scores, bias);
-  const raw = g.softmax(scores);
-  const p = mask === '' ? raw : g.where(g.op('IsNaN', [raw]), g.scalar(0, dtype), raw);
-  const mixed = g.op('MatMul', [p, v4]);
-  give(flat ? g.reshape(g.transpose(mixed, [0, 2, 1, 3]), [0, 0, -1]) : mixed);
-};
 
 /** Rotary embedding of opset 23: halves (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos), or neighbours if interleaved. */
 const rotary: Decomposition = ({ g, node, probed, give }) => {
@@ -132,6 +90,16 @@ const quickGelu: Decomposition = ({ g, node, probed, give }) => {
   give(g.mul(x, g.sigmoid(g.mul(x, g.scalar(attrNumber(node, 'alpha', 1.702), probed(x).dtype)))));
 };
 
+/** An activation of α A′ B′ + β C */
+const fusedGemm: Decomposition = ({ g, node, give }) => {
+  const activation = attrString(node, 'activation', '');
+  if (!ACTIVATIONS.has(activation)) throw refuse(node, `activation ${activation}`);
+  const own = Object.entries(node.attrs).filter(([name]) => !name.startsWith('activation'));
+  give(g.op(activation, [g.op('Gemm', node.inputs, Object.fromEntries(own))]));
+};
+
+const ACTIVATIONS: ReadonlySet<string> = new Set(['Tanh', 'Relu', 'Sigmoid', 'Softplus']);
+
 /** γ·x/√(mean x² + ε) */
 const rootMeanSquare: Decomposition = ({ g, node, probed, give }) => {
   const [x, gamma] = node.inputs as [string, string];
@@ -147,8 +115,11 @@ const DECOMPOSITIONS: Readonly<Record<string, Decomposition>> = {
   RotaryEmbedding: rotary,
   RMSNormalization: rootMeanSquare,
   SimplifiedLayerNormalization: rootMeanSquare,
+  [`${MICROSOFT}:Attention`]: fusedAttention,
+  [`${MICROSOFT}:MultiHeadAttention`]: multiHeadAttention,
   [`${MICROSOFT}:SkipLayerNormalization`]: skipLayerNorm,
   [`${MICROSOFT}:EmbedLayerNormalization`]: embedLayerNorm,
+  [`${MICROSOFT}:FusedGemm`]: fusedGemm,
   [`${MICROSOFT}:BiasGelu`]: biasGelu,
   [`${MICROSOFT}:Gelu`]: plainGelu,
   [`${MICROSOFT}:FastGelu`]: fastGelu,
