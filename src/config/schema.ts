@@ -123,6 +123,10 @@ export const configSchema = z.strictObject({
     unitSecret: secret(
       'Key of the hash under which unit ids are stored; a random one, kept in the database, if empty.',
     ),
+    flagProvider: optionalText(
+      'Module whose default export is an OpenFeature provider; its flags then decide the arms of split experiments.',
+      'file',
+    ),
     bufferRows: integer(1, 10_000_000, 100_000, 'Exposures that may wait for the database; more are lost and counted.'),
   }),
   telemetry: z.strictObject({

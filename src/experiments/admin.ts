@@ -158,7 +158,7 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
       const { definition } = get(name);
       await fresh();
       return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
-        reading((opened) => seriesOf(opened, definition, { until: until ?? service.clock.now(), points })),
+        reading((opened) => seriesOf(opened, definition, { until, points, now: service.clock.now() })),
       );
     },
     async audits(name) {

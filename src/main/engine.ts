@@ -77,7 +77,7 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
       observer: observeRegistry(metrics, logger),
     });
     closers.add(() => registry.close());
-    const experiments = openExperiments(config.experiments, deps, () => registry.defaultModel);
+    const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
     // After the scheduler, whose last shadow rankings it still writes.
     closers.add(() => experiments.close());
     await experiments.start();

@@ -1,5 +1,11 @@
+import { randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Provider } from '@openfeature/server-sdk';
 import type { Config } from '../config.ts';
+import { WinnowError } from '../errors.ts';
 import { createExperimentsApi, type ExperimentsApi } from '../experiments/admin.ts';
+import type { ArmDecider } from '../experiments/deciders.ts';
 import type { RequestDecision } from '../experiments/decisions.ts';
 import { ExperimentService } from '../experiments/service.ts';
 import type { ExperimentHook } from '../rerank/types.ts';
@@ -17,18 +23,42 @@ export interface Experiments {
   close(): Promise<void>;
 }
 
-/** Sets experiments up. Nothing is opened or read before `start`. @param defaultModel the model of requests that name none. */
-export function openExperiments(
+/**
+ * Loads the module that a flag system comes from. The SDK is loaded only here: servers without it start sooner.
+ * @throws WinnowError `invalid_input` where it has no provider.
+ */
+async function loadDecider(path: string, observer: ReturnType<typeof observeExperiments>): Promise<ArmDecider> {
+  const [{ deciderOf }, module] = await Promise.all([
+    import('../experiments/openfeature.ts'),
+    import(pathToFileURL(resolve(path)).href) as Promise<{ default?: Provider }>,
+  ]);
+  const provider = module.default;
+  if (typeof provider?.resolveStringEvaluation !== 'function')
+    throw new WinnowError('invalid_input', {
+      where: path,
+      expected: 'a default export that is an OpenFeature provider',
+      got: provider === undefined ? 'none' : typeof provider,
+    });
+  return deciderOf(provider, `winnow ${randomUUID()}`, observer);
+}
+
+/**
+ * Sets experiments up. Nothing but a flag provider is opened or read before `start`.
+ * @param defaultModel the model of requests that name none.
+ * @throws WinnowError `invalid_input` for a module without provider, and what the provider throws at its start.
+ */
+export async function openExperiments(
   config: Config['experiments'],
   { metrics, logger }: { readonly metrics: Metrics; readonly logger: Logger },
   defaultModel: () => string | undefined,
-): Experiments {
-  const { file, database, retentionDays, unitSecret, bufferRows } = config;
+): Promise<Experiments> {
+  const { file, database, retentionDays, unitSecret, bufferRows, flagProvider } = config;
+  const observer = observeExperiments(metrics, logger);
   const service = new ExperimentService({
-    ...{ file, retentionDays, bufferRows, defaultModel },
+    ...{ file, retentionDays, bufferRows, defaultModel, observer },
+    ...(flagProvider === undefined ? {} : { decider: await loadDecider(flagProvider, observer) }),
     database: database.reveal(),
     unitSecret: unitSecret.reveal(),
-    observer: observeExperiments(metrics, logger),
   });
   return {
     hook: {

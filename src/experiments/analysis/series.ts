@@ -45,6 +45,20 @@ function pointOf(experiment: Experiment, tally: Tally, at: number): SeriesPoint 
   return { at, units: experiment.arms.reduce((sum, { name }) => sum + tally.units(name), 0), comparisons };
 }
 
+const DAY_MS = 86_400_000;
+
+/** Where a series ends if nothing is said: now, or when the last outcomes of an experiment that is over have come. */
+function endOf(first: number, last: number, now: number): number {
+  return Math.min(now, last + Math.max(DAY_MS, 0.1 * (last - first)));
+}
+
+export interface SeriesOptions {
+  readonly points: number;
+  readonly now: number;
+  /** Milliseconds since 1970. */
+  readonly until?: number | undefined;
+}
+
 /**
  * How the differences of a split experiment developed, at `points` equal steps from its first exposure to `until`. Every exposure and
  * outcome is read once.
@@ -52,12 +66,14 @@ function pointOf(experiment: Experiment, tally: Tally, at: number): SeriesPoint 
 export async function seriesOf(
   store: ExperimentStore,
   experiment: Experiment,
-  { until, points }: { readonly until: number; readonly points: number },
+  { points, now, ...options }: SeriesOptions,
 ): Promise<Series> {
   const { name } = experiment;
-  const traffic = await store.traffic(name, until);
+  const traffic = await store.traffic(name, options.until ?? now);
   if (traffic.length === 0 || experiment.mode !== 'split') return { experiment: name, points: [] };
   const first = Math.min(...traffic.map(({ firstAt }) => firstAt));
+  const last = Math.max(...traffic.map(({ lastAt }) => lastAt));
+  const until = options.until ?? endOf(first, last, now);
   const states = await unitStates(store, name, until);
   const tally = new Tally(experiment);
   const series: SeriesPoint[] = [];

@@ -1,0 +1,240 @@
+import { join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { loadConfig } from '../config.ts';
+import { WinnowError } from '../errors.ts';
+import { type Baseline, baselineOf, planFor } from '../experiments/analysis/planning.ts';
+import { analyse } from '../experiments/analysis/report.ts';
+import { selfCheck } from '../experiments/analysis/self-check.ts';
+import { seriesOf } from '../experiments/analysis/series.ts';
+import type { Experiment } from '../experiments/definition.ts';
+import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline.ts';
+import { planOf, statusOf } from '../experiments/plan.ts';
+import { seriesChart } from '../experiments/reports/chart.ts';
+import { type Section, selfCheckSection } from '../experiments/reports/sections.ts';
+import { markdownReport, terminalReport, terminalSection } from '../experiments/reports/text.ts';
+import { writeFileAtomic } from '../files.ts';
+
+interface Common {
+  readonly experiments?: string;
+  readonly database?: string;
+  readonly json?: true;
+}
+
+const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
+
+const number = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isFinite(value)) throw new InvalidArgumentError('expected a number');
+  return value;
+};
+
+const numbers = (text: string): number[] => text.split(',').map(number);
+
+/** Milliseconds since 1970 of a time as people write it. */
+const time = (text: string): number => {
+  const at = /^\d{10,}$/.test(text) ? Number(text) : Date.parse(text);
+  if (Number.isNaN(at)) throw new InvalidArgumentError('expected an ISO 8601 time');
+  return at;
+};
+
+const reading = (name: string) =>
+  new Command(name)
+    .option('--experiments <file>', 'experiments.yaml; WINNOW_EXPERIMENTS, or what the database knows, if absent')
+    .option('--database <target>', 'SQLite file or postgres:// URL; WINNOW_EXPERIMENTS_DATABASE if absent')
+    .option('--json', 'machine-readable output');
+
+/** Runs a command on the database that options or environment name. */
+async function withExperiments(options: Common, work: (offline: OfflineExperiments) => Promise<void>): Promise<void> {
+  const { experiments } = loadConfig([], process.env);
+  const offline = await openOffline({
+    file: options.experiments ?? experiments.file,
+    database: options.database ?? experiments.database.reveal(),
+  });
+  try {
+    await work(offline);
+  } finally {
+    await offline.close();
+  }
+}
+
+function listCommand(): Command {
+  return reading('list')
+    .description('Experiments, their states and models.')
+    .action((options: Common) =>
+      withExperiments(options, async (offline) => {
+        const now = Date.now();
+        const rows = offline.list().map(({ experiment, source, configHash }) => {
+          const { name, mode, arms, control } = experiment;
+          return { name, mode, status: statusOf(planOf(experiment), now), source, configHash, arms, control };
+        });
+        if (options.json) return printJson(rows);
+        if (rows.length === 0) return print('No experiments.');
+        const section: Section = {
+          title: 'Experiments',
+          head: ['name', 'mode', 'status', 'source', 'definition', 'arms'],
+          rows: rows.map(({ name, mode, status, source, configHash, arms }) => [
+            ...[name, mode, status, source, configHash],
+            arms.map((arm) => `${arm.name} (${arm.model})`).join(', '),
+          ]),
+        };
+        print(terminalSection(section));
+      }),
+    );
+}
+
+/** Writes the report as JSON, Markdown and pictures. */
+async function writeReport(offline: OfflineExperiments, experiment: Experiment, folder: string, until?: number) {
+  const report = await analyse(offline.store, experiment, until === undefined ? {} : { until });
+  const series = await seriesOf(offline.store, experiment, { until, points: 60, now: Date.now() });
+  const pictures: string[] = [];
+  for (const { name } of experiment.metrics) {
+    const svg = await seriesChart(series, name);
+    if (svg === undefined) continue;
+    pictures.push(`${name}.svg`);
+    await writeFileAtomic(join(folder, `${name}.svg`), svg);
+  }
+  await writeFileAtomic(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+  await writeFileAtomic(join(folder, 'report.md'), markdownReport(report, pictures));
+  for (const file of ['report.json', 'report.md', ...pictures]) print(join(folder, file));
+}
+
+function reportCommand(): Command {
+  return reading('report')
+    .description('Sample ratio, intervals and verdict of an experiment.')
+    .argument('<name>')
+    .option('--until <time>', 'state at an earlier time', time)
+    .option('--out <folder>', 'write report.md, report.json and a picture of each metric there instead')
+    .action((name: string, options: Common & { until?: number; out?: string }) =>
+      withExperiments(options, async (offline) => {
+        const experiment = offline.find(name);
+        const { until, out, json } = options;
+        if (out !== undefined) return writeReport(offline, experiment, out, until);
+        const report = await analyse(offline.store, experiment, until === undefined ? {} : { until });
+        if (json) printJson(report);
+        else print(terminalReport(report));
+      }),
+    );
+}
+
+interface PlanFlags extends Common {
+  readonly metric?: string;
+  readonly lift: number[];
+  readonly power: number;
+  readonly mean?: number;
+  readonly deviation?: number;
+  readonly correlation?: number;
+  readonly daily?: number;
+}
+
+/** What is said by flags wins over what the experiment has shown. */
+function withFlags(seen: Baseline | undefined, flags: PlanFlags): Baseline {
+  const { mean = seen?.mean, deviation = seen?.deviation, correlation = seen?.correlation ?? 0 } = flags;
+  const unitsADay = flags.daily ?? seen?.unitsADay;
+  if (mean === undefined || deviation === undefined)
+    throw new WinnowError('invalid_input', {
+      where: 'plan',
+      expected: 'an experiment with outcomes, or --mean and --deviation',
+      got: seen ? 'neither' : 'no outcomes of control',
+    });
+  const metric = flags.metric ?? seen?.metric ?? 'metric';
+  return { metric, mean, deviation, correlation, ...(unitsADay === undefined ? {} : { unitsADay }) };
+}
+
+function printPlan(baseline: Baseline, rows: ReturnType<typeof planFor>, power: number): void {
+  const days = (value: number | undefined) => (value === undefined ? '–' : value.toFixed(1));
+  const { metric, mean, deviation, correlation } = baseline;
+  print(
+    terminalSection({
+      title: `Units over all arms to find a lift of ${metric} with a chance of ${100 * power} %`,
+      head: ['lift', 'one look at the end', 'days', 'looks at any time', 'days'],
+      rows: rows.map((row) => [
+        ...[`${(100 * row.lift).toPrecision(3)} %`, `${row.fixed}`, days(row.fixedDays)],
+        ...[`${row.alwaysValid}`, days(row.alwaysValidDays)],
+      ]),
+      note: `Mean ${mean.toPrecision(4)}, standard deviation ${deviation.toPrecision(4)}, correlation with before ${correlation.toFixed(3)}.`,
+    }),
+  );
+}
+
+function planCommand(): Command {
+  return reading('plan')
+    .description('How many units and days an experiment needs.')
+    .argument('[name]', 'an experiment whose control shows mean, deviation and traffic')
+    .option('--metric <name>', 'its first metric if absent')
+    .option('--lift <shares>', 'effects relative to the mean, separated by commas', numbers, [0.01, 0.02, 0.05, 0.1])
+    .addOption(new Option('--power <share>', 'chance to find them').argParser(number).default(0.8))
+    .option('--mean <value>', 'mean of a unit', number)
+    .option('--deviation <value>', 'standard deviation over units', number)
+    .option('--correlation <value>', 'with what the unit did before (CUPED)', number)
+    .option('--daily <units>', 'new units a day', number)
+    .action(async (name: string | undefined, flags: PlanFlags) => {
+      const show = (seen: Baseline | undefined, weights?: readonly number[]) => {
+        const baseline = withFlags(seen, flags);
+        const rows = planFor(baseline, flags.lift, {
+          power: flags.power,
+          ...(weights ? { weights: weights as [number, number] } : {}),
+        });
+        if (flags.json) printJson({ baseline, power: flags.power, rows });
+        else printPlan(baseline, rows, flags.power);
+      };
+      if (name === undefined) return show(undefined);
+      await withExperiments(flags, async (offline) => {
+        const experiment = offline.find(name);
+        const { arms, control, metrics } = experiment;
+        const weightOf = (wanted: boolean) =>
+          arms.filter((arm) => (arm.name === control) === wanted).map((a) => a.weight);
+        const seen = await baselineOf(offline.store, experiment, flags.metric ?? metrics[0]!.name);
+        show(seen, [...weightOf(true), ...weightOf(false)]);
+      });
+    });
+}
+
+function checkCommand(): Command {
+  return reading('check')
+    .description('A/A self-check: the analysis on control’s units halved at random, where no effect can be.')
+    .argument('<name>')
+    .addOption(new Option('--runs <count>', 'fake experiments').argParser(number).default(1000))
+    .action((name: string, options: Common & { runs: number }) =>
+      withExperiments(options, async (offline) => {
+        const checks = await selfCheck(offline.store, offline.find(name), { runs: options.runs });
+        if (options.json) printJson(checks);
+        else print(terminalSection(selfCheckSection(checks)));
+        if (checks.some(({ ok }) => !ok)) process.exitCode = 1;
+      }),
+    );
+}
+
+function validateCommand(): Command {
+  return new Command('validate')
+    .description('Check a file of definitions without using it.')
+    .argument('<file>')
+    .action(async (file: string) => {
+      const experiments = await readExperiments(file);
+      print(`${file}: ${experiments.length} experiment(s) in order: ${experiments.map(({ name }) => name).join(', ')}`);
+    });
+}
+
+const EXAMPLES = `
+Examples:
+  winnow experiments validate experiments.yaml
+  winnow experiments list --database runs/experiments.sqlite
+  winnow experiments report new-objective
+  winnow experiments report new-objective --out report/       # report.md, report.json, pictures
+  winnow experiments report new-objective --json | jq .verdict
+  winnow experiments plan new-objective --lift 0.01,0.03
+  winnow experiments plan --mean 0.31 --deviation 0.9 --daily 20000
+  winnow experiments check new-objective
+`;
+
+/** `winnow experiments …`: what A/B tests have shown, and what they need. */
+export function command(): Command {
+  return new Command('experiments')
+    .description('Report, plan and check A/B tests of models.')
+    .addCommand(listCommand())
+    .addCommand(reportCommand())
+    .addCommand(planCommand())
+    .addCommand(checkCommand())
+    .addCommand(validateCommand())
+    .addHelpText('after', EXAMPLES);
+}

@@ -1,0 +1,92 @@
+import type { Experiment } from '../definition.ts';
+import type { ExperimentStore } from '../store/types.ts';
+import { adjustmentOf, estimate } from './estimates.ts';
+import { BEFORE_MS } from './model.ts';
+import { type Plan, unitsFor } from './power.ts';
+import { Tally } from './tally.ts';
+
+/** What is known of a metric. */
+export interface Baseline {
+  readonly metric: string;
+  readonly mean: number;
+  /** Of a unit. */
+  readonly deviation: number;
+  /** With what the unit did before (CUPED); 0 where that is unknown. */
+  readonly correlation: number;
+  /** New units a day; absent where it is unknown. */
+  readonly unitsADay?: number;
+}
+
+export interface PlanRow {
+  /** Relative to the mean. */
+  readonly lift: number;
+  /** Units over all arms, for one look at the end and for looks at any time. */
+  readonly fixed: number;
+  readonly alwaysValid: number;
+  readonly fixedDays?: number;
+  readonly alwaysValidDays?: number;
+}
+
+export interface PlanningOptions {
+  readonly power?: number;
+  readonly alpha?: number;
+  /** Weights of control and the other arms. */
+  readonly weights?: readonly [number, number, ...number[]];
+  /** Comparisons that share α; arms besides control if absent. */
+  readonly comparisons?: number;
+}
+
+const DAY_MS = 86_400_000;
+
+/** A metric's baseline from what control's units did in an experiment. Nothing below two units. */
+export async function baselineOf(
+  store: ExperimentStore,
+  experiment: Experiment,
+  metric: string,
+): Promise<Baseline | undefined> {
+  const i = experiment.metrics.findIndex(({ name }) => name === metric);
+  const tally = new Tally(experiment);
+  for await (const row of store.units(experiment.name, { beforeMs: BEFORE_MS })) tally.add(row);
+  const moments = tally.moments(experiment.control, i);
+  if (i < 0 || moments.n < 2) return undefined;
+  const ratio = experiment.metrics[i]!.kind === 'ratio';
+  const { unadjusted: mean, unadjustedVariance } = estimate(moments, ratio);
+  const traffic = await store.traffic(experiment.name);
+  const [first, last] = [
+    Math.min(...traffic.map(({ firstAt }) => firstAt)),
+    Math.max(...traffic.map(({ lastAt }) => lastAt)),
+  ];
+  const units = experiment.arms.reduce((sum, { name }) => sum + tally.units(name), 0);
+  const days = (last - first) / DAY_MS;
+  const correlation = adjustmentOf([moments], ratio)?.correlation ?? 0;
+  // Less than a quarter of a day says nothing of a day.
+  const unitsADay = days >= 0.25 ? { unitsADay: units / days } : {};
+  return { metric, mean, deviation: Math.sqrt(unadjustedVariance), correlation, ...unitsADay };
+}
+
+/** Units and days that effects of several sizes need. The smallest arm besides control decides. */
+export function planFor(
+  baseline: Baseline,
+  lifts: readonly number[],
+  options: PlanningOptions = {},
+): readonly PlanRow[] {
+  const { power = 0.8, alpha = 0.05, weights = [1, 1] } = options;
+  const [control, ...others] = weights;
+  const smallest = Math.min(...others);
+  const all = weights.reduce((sum, weight) => sum + weight, 0);
+  const { deviation, correlation, unitsADay } = baseline;
+  return lifts.map((lift) => {
+    const plan: Plan = {
+      ...{ deviation, correlation, alpha, effect: lift * baseline.mean, shares: [control, smallest] },
+      comparisons: options.comparisons ?? others.length,
+    };
+    const units = (method: NonNullable<Plan['method']>) =>
+      Math.ceil((unitsFor(power, { ...plan, method }) * all) / (control + smallest));
+    const [fixed, alwaysValid] = [units('fixed'), units('alwaysValid')];
+    const days = (n: number) => n / unitsADay!;
+    return {
+      ...{ lift, fixed, alwaysValid },
+      ...(unitsADay === undefined ? {} : { fixedDays: days(fixed), alwaysValidDays: days(alwaysValid) }),
+    };
+  });
+}

@@ -1,0 +1,62 @@
+import { readFile } from 'node:fs/promises';
+import { WinnowError } from '../errors.ts';
+import { checkExperiment, configHash, type Experiment, parseExperiments } from './definition.ts';
+import { DEFAULT_DATABASE } from './service.ts';
+import { openStore } from './store/store.ts';
+import type { ExperimentStore, StoredDefinition } from './store/types.ts';
+
+/** Experiments as commands see them: no server, only file and database. */
+export interface OfflineExperiments {
+  readonly store: ExperimentStore;
+  list(): readonly (Pick<StoredDefinition, 'source' | 'configHash'> & { readonly experiment: Experiment })[];
+  /** @throws WinnowError `unknown_experiment`. */
+  find(name: string): Experiment;
+  close(): Promise<void>;
+}
+
+/** Reads a file of definitions. @throws WinnowError `invalid_experiments`, `invalid_input` where it cannot be read. */
+export async function readExperiments(file: string): Promise<readonly Experiment[]> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const got = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+    throw new WinnowError('invalid_input', { where: file, expected: 'a readable file', got });
+  }
+  return parseExperiments(text, file);
+}
+
+/**
+ * Opens the database of a server. It knows every definition that a server has used; a file, where given, is what it says now.
+ * @throws WinnowError `store_unavailable`, `invalid_experiments`, `invalid_input`.
+ */
+export async function openOffline(options: {
+  readonly file?: string | undefined;
+  readonly database?: string | undefined;
+}): Promise<OfflineExperiments> {
+  const inFile = options.file === undefined ? undefined : await readExperiments(options.file);
+  const store = await openStore(options.database || DEFAULT_DATABASE).catch((error: unknown) => {
+    throw new WinnowError('store_unavailable', { reason: (error as Error).message }, { cause: error });
+  });
+  const stored = (await store.definitions()).map(({ source, name, definition }) => ({
+    source,
+    experiment: checkExperiment(JSON.parse(definition), `definition ${name}`),
+  }));
+  const known = [
+    ...(inFile ?? []).map((experiment) => ({ source: 'file' as const, experiment })),
+    ...stored.filter(({ experiment, source }) =>
+      inFile ? source === 'api' && !inFile.some(({ name }) => name === experiment.name) : true,
+    ),
+  ].map((one) => ({ ...one, configHash: configHash(one.experiment) }));
+  return {
+    store,
+    list: () => known,
+    find(name) {
+      const found = known.find(({ experiment }) => experiment.name === name);
+      if (found) return found.experiment;
+      const names = known.map(({ experiment }) => experiment.name).join(', ');
+      throw new WinnowError('unknown_experiment', { known: names || 'no experiment yet', got: name });
+    },
+    close: () => store.close(),
+  };
+}

@@ -1,0 +1,141 @@
+import {
+  type Client,
+  ErrorCode,
+  type EvaluationContext,
+  type JsonValue,
+  OpenFeature,
+  type Provider,
+  type ResolutionDetails,
+  StandardResolutionReasons,
+  type TrackingEventDetails,
+} from '@openfeature/server-sdk';
+import type { ExperimentsApi } from './admin.ts';
+import type { ArmDecider } from './deciders.ts';
+import type { Arm } from './definition.ts';
+import { keyOf } from './guardrails.ts';
+import { assign, type Plan, statusOf } from './plan.ts';
+import type { ExperimentObserver } from './ports.ts';
+import type { ExperimentService } from './service.ts';
+
+/*
+ * OpenFeature in both directions: a flag system that is there already decides the arm of each unit, or Winnow's own decisions are read as
+ * flags by other programs of the same process.
+ */
+
+/**
+ * Lets an OpenFeature client decide arms: the flag has the experiment's name, its value (or variant) is the name of an arm, `targetingKey`
+ * is the unit. A flag that fails, or names no arm, leaves the request outside the experiment.
+ */
+export function openFeatureDecider(
+  client: Pick<Client, 'getStringDetails'>,
+  observer: ExperimentObserver = {},
+): ArmDecider {
+  return {
+    async decide({ experiment, unit, request }) {
+      const { name, arms } = experiment;
+      const context: EvaluationContext = {
+        targetingKey: unit.id,
+        unitKind: unit.kind,
+        ...(request.model === undefined ? {} : { model: request.model }),
+        ...(request.subject?.key === undefined ? {} : { key: request.subject.key }),
+      };
+      const details = await client.getStringDetails(name, '', context);
+      if (details.errorCode) {
+        const reason = `flag ${name}: ${details.errorCode} ${details.errorMessage ?? ''}`.trim();
+        observer.onProblem?.({ where: 'provider', reason });
+        return undefined;
+      }
+      return [details.value, details.variant].find((arm) => arms.some((one) => one.name === arm));
+    },
+  };
+}
+
+/** Makes a decider of a provider, in a domain of its own, so that two servers in one process can have two. */
+export async function deciderOf(
+  provider: Provider,
+  domain: string,
+  observer: ExperimentObserver = {},
+): Promise<ArmDecider> {
+  await OpenFeature.setProviderAndWait(domain, provider);
+  return openFeatureDecider(OpenFeature.getClient(domain), observer);
+}
+
+type Resolved = { readonly arm: Arm; readonly details: Omit<ResolutionDetails<never>, 'value'> };
+type Unresolved = { readonly arm?: undefined; readonly details: Omit<ResolutionDetails<never>, 'value'> };
+
+/** Arms of split experiments as flags: the flag's name is the experiment's, its value the arm's. */
+export class WinnowProvider implements Provider {
+  readonly metadata = { name: 'winnow' };
+  readonly runsOn = 'server' as const;
+  readonly #service: ExperimentService;
+  readonly #api: Pick<ExperimentsApi, 'addOutcomes'>;
+
+  constructor(service: ExperimentService, api: Pick<ExperimentsApi, 'addOutcomes'>) {
+    this.#service = service;
+    this.#api = api;
+  }
+
+  /** The arm's name. */
+  async resolveStringEvaluation(flag: string, fallback: string, context: EvaluationContext) {
+    return this.#resolve(flag, fallback, context, ({ name }) => name);
+  }
+
+  /** Whether the unit is in an arm other than control. */
+  async resolveBooleanEvaluation(flag: string, fallback: boolean, context: EvaluationContext) {
+    return this.#resolve(flag, fallback, context, ({ name }, plan) => name !== plan.control.name);
+  }
+
+  /** `{arm, model}`. */
+  async resolveObjectEvaluation<T extends JsonValue>(flag: string, fallback: T, context: EvaluationContext) {
+    return this.#resolve(flag, fallback, context, ({ name, model }) => ({ arm: name, model }) as JsonValue as T);
+  }
+
+  /** Arms are no numbers. */
+  async resolveNumberEvaluation(_flag: string, value: number): Promise<ResolutionDetails<number>> {
+    return { value, reason: StandardResolutionReasons.ERROR, errorCode: ErrorCode.TYPE_MISMATCH };
+  }
+
+  /** An outcome of the unit `targetingKey`: the event's name is the metric. One of a unit nobody saw is dropped and told of. */
+  track(metric: string, { targetingKey }: EvaluationContext, { value }: TrackingEventDetails): void {
+    if (!targetingKey) return;
+    const at = this.#service.clock.now();
+    this.#api.addOutcomes([{ unit: targetingKey, metric, at, ...(value === undefined ? {} : { value }) }]).then(
+      ([result]) => {
+        if (result!.status === 'unknown') this.#tell(`outcome ${metric} of a unit that was never exposed`);
+      },
+      (error: unknown) => this.#tell((error as Error).message),
+    );
+  }
+
+  #tell(reason: string): void {
+    this.#service.observer.onProblem?.({ where: 'provider', reason });
+  }
+
+  #resolve<T>(
+    flag: string,
+    fallback: T,
+    context: EvaluationContext,
+    toValue: (arm: Arm, plan: Plan) => T,
+  ): ResolutionDetails<T> {
+    const plan = this.#service.plans.find(({ definition }) => definition.name === flag && definition.mode === 'split');
+    if (!plan) {
+      const message = `no split experiment ${flag}`;
+      const reason = StandardResolutionReasons.ERROR;
+      return { value: fallback, reason, errorCode: ErrorCode.FLAG_NOT_FOUND, errorMessage: message };
+    }
+    const { arm, details } = this.#assigned(plan, context.targetingKey);
+    return { ...details, value: arm ? toValue(arm, plan) : fallback };
+  }
+
+  #assigned(plan: Plan, unit: string | undefined): Resolved | Unresolved {
+    const { DISABLED, ERROR, DEFAULT, SPLIT } = StandardResolutionReasons;
+    if (statusOf(plan, this.#service.clock.now()) !== 'running') return { details: { reason: DISABLED } };
+    if (!unit) return { details: { reason: ERROR, errorCode: ErrorCode.TARGETING_KEY_MISSING } };
+    const assigned = plan.definition.arms[assign(plan, unit)];
+    if (!assigned) return { details: { reason: DEFAULT } };
+    const tripped = this.#service.trips.has(keyOf(plan, assigned.name));
+    const arm = tripped ? plan.control : assigned;
+    const flagMetadata = { model: arm.model, configHash: plan.hash, assigned: assigned.name };
+    return { arm, details: { reason: SPLIT, variant: arm.name, flagMetadata } };
+  }
+}

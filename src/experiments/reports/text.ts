@@ -1,0 +1,61 @@
+import type { ExperimentReport } from '../analysis/model.ts';
+import { type Section, sectionsOf } from './sections.ts';
+
+function widthsOf({ head, rows }: Section): number[] {
+  return head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+}
+
+/** A table with aligned columns, the first to the left. */
+export function terminalSection(section: Section): string {
+  const widths = widthsOf(section);
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  const rule = widths.map((width) => '─'.repeat(width)).join('  ');
+  return [
+    section.title,
+    '',
+    line(section.head),
+    rule,
+    ...section.rows.map(line),
+    ...(section.note ? [section.note] : []),
+  ]
+    .join('\n')
+    .concat('\n');
+}
+
+const escaped = (cell: string) => cell.replaceAll('|', '\\|');
+
+export function markdownSection({ title, head, rows, note }: Section): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(escaped).join(' | ')} |`;
+  const rule = `|${head.map((_, i) => (i === 0 ? '---|' : '---:|')).join('')}`;
+  return [`## ${title}`, '', line(head), rule, ...rows.map(line), ...(note ? ['', note] : [])].join('\n').concat('\n');
+}
+
+const day = (at: number) => new Date(at).toISOString().slice(0, 16).replace('T', ' ');
+
+function headOf({ experiment, mode, configHash, from, to }: ExperimentReport): string {
+  const when = from === undefined || to === undefined ? 'no exposures yet' : `${day(from)} to ${day(to)} UTC`;
+  return `${experiment}: ${mode}, ${when}, definition ${configHash}`;
+}
+
+/** A report for the terminal: verdict first. */
+export function terminalReport(report: ExperimentReport): string {
+  const warnings = report.warnings.map((warning) => `! ${warning}\n`).join('');
+  return `${[`${headOf(report)}\n\n${report.verdict.text}\n${warnings}`, ...sectionsOf(report).map(terminalSection)].join('\n')}`;
+}
+
+/** The same as Markdown; `pictures` are links to charts. */
+export function markdownReport(report: ExperimentReport, pictures: readonly string[] = []): string {
+  const warnings = report.warnings.map((warning) => `> ${warning}\n`);
+  const charts = pictures.map((picture) => `![${picture.replace(/\.svg$/, '')} over time](${picture})\n`);
+  return [
+    `# ${headOf(report)}\n`,
+    `**${report.verdict.text}**\n`,
+    ...warnings,
+    ...charts,
+    ...sectionsOf(report).map(markdownSection),
+  ].join('\n');
+}
