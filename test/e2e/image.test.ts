@@ -80,6 +80,12 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
     expect(results.map(({ index }) => index).toSorted()).toEqual([1, 3]);
   });
 
+  it('holds the page of the console', async () => {
+    const response = await fetch(`${server.url}/console/`);
+    expect(response.status).toBe(200);
+    expect(await response.text()).toContain('<title>Winnow console</title>');
+  });
+
   it('passes its own health check, and fails it where nothing listens', () => {
     const check = JSON.parse(/CMD (\[.*\])$/.exec(value('HEALTHCHECK'))![1]!) as string[];
     const run = (port: string) =>
