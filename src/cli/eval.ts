@@ -2,6 +2,7 @@ import { basename, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { loadConfig } from '../config.ts';
 import { WinnowError } from '../errors.ts';
+import type { ReportModel } from '../evaluation/reports/model.ts';
 import { renderTerminal } from '../evaluation/reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../evaluation/reports/write-report.ts';
 import type { ModelGate } from '../evaluation/suites/ports.ts';
@@ -60,6 +61,12 @@ function openGate(options: Options): ModelGate & { close(): Promise<void> } {
   );
 }
 
+/** Queries with their passages are for the page: on a terminal they would push the tables away. */
+const forTerminal = (report: ReportModel): ReportModel => ({
+  ...report,
+  sections: report.sections.filter(({ kind }) => kind !== 'differences'),
+});
+
 async function run(file: string, options: Options): Promise<void> {
   const read = readSuite(file);
   const loaded = options.quick ? { ...read, suite: quickened(read.suite) } : read;
@@ -89,7 +96,7 @@ async function run(file: string, options: Options): Promise<void> {
     const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
     const { format } = options;
     process.stdout.write(
-      format === 'terminal' ? renderTerminal(report, { color }) : await REPORT_FORMATS[format](report),
+      format === 'terminal' ? renderTerminal(forTerminal(report), { color }) : await REPORT_FORMATS[format](report),
     );
     for (const path of await writeReport(out, report)) process.stderr.write(`${path}\n`);
   } finally {

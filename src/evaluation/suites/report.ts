@@ -1,20 +1,13 @@
-import { evaluate } from '../measures/evaluation.ts';
 import { pValue, share, signed } from '../reports/format.ts';
-import type { Cell, CurveSection, ReportModel, ScatterSection, Section, TableSection } from '../reports/model.ts';
+import type { Cell, ReportModel, Section, TableSection } from '../reports/model.ts';
 import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../reports/tables.ts';
-import { cascadeRun } from './cascade.ts';
-import { cascadeMs, foldMean, type SetResult, type SystemResult } from './results.ts';
-import { type CurveSpec, FIRST_STAGE, type Suite } from './schema.ts';
-import type { LeftOut } from './set.ts';
-
-export interface SuiteResult {
-  readonly suite: Suite;
-  readonly sets: readonly SetResult[];
-  readonly leftOut: readonly LeftOut[];
-}
+import { mean as average } from '../statistics/samples.ts';
+import { curveSections, latencySection } from './cost-sections.ts';
+import { foldMean, nameOf, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './results.ts';
+import type { Suite } from './schema.ts';
 
 const TESTS: Readonly<Record<Suite['test'], string>> = {
-  t: 'paired t-test',
+  t: 'Paired t-test',
   randomisation: 'Fisher’s randomisation test',
   wilcoxon: 'Wilcoxon’s signed-rank test',
 };
@@ -25,17 +18,8 @@ const CORRECTIONS: Readonly<Record<Suite['correction'], string>> = {
   none: 'no correction',
 };
 
-const average = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
-
-const nameOf = ({ planned }: SetResult): string => planned.set.spec.name;
-
 const labelsOf = (sets: readonly SetResult[]): string[] => [
   ...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label))),
-];
-
-/** Rows in the order of the suite; a system that a set lacks has a gap there. */
-const systemsOf = (sets: readonly SetResult[]): string[] => [
-  ...new Set(sets.flatMap(({ systems }) => systems.map(({ system }) => system))),
 ];
 
 type Entry = SystemRow['values'][number];
@@ -130,84 +114,6 @@ function conditionsTable({ sets }: SuiteResult): TableSection {
   };
 }
 
-/** Sets that no system has seen; all where there are none. */
-function unseen(sets: readonly SetResult[]): readonly SetResult[] {
-  const clean = sets.filter(({ systems }) => systems.every(({ seen }) => seen === undefined));
-  return clean.length > 0 ? clean : sets;
-}
-
-function latencySection({ sets }: SuiteResult): ScatterSection {
-  const counted = unseen(sets);
-  const label = counted[0]!.measures[0]!.label;
-  const complete = (system: string): boolean => counted.every((set) => set.systems.some((s) => s.system === system));
-  const points = systemsOf(counted)
-    .filter(complete)
-    .map((system) => {
-      const results = counted.map((set) => set.systems.find((s) => s.system === system)!);
-      const x = system === FIRST_STAGE ? 0 : average(results.map(({ ms }) => ms));
-      return {
-        name: system,
-        x: Number(x.toPrecision(3)),
-        y: average(results.map(({ mean }) => [...mean.values()][0]!)),
-      };
-    });
-  return {
-    kind: 'scatter',
-    title: 'Effectiveness against cost',
-    x: { label: 'ms of re-ranking a query' },
-    y: {
-      label:
-        counted.length === 1 ? `${label} on ${nameOf(counted[0]!)}` : `mean main measure of ${counted.length} sets`,
-    },
-    points,
-    note: `Time of a whole set divided by its queries, with as many queries in flight as keep the engine busy. Sets: ${counted.map(nameOf).join(', ')}.`,
-  };
-}
-
-function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection['lines'][number]['points'] | undefined {
-  const [first, last] = stages.map((name) => set.tables.get(name));
-  if (first === undefined || last === undefined) return undefined;
-  const { label, measure } = set.measures[0]!;
-  const deepest = Math.max(...[...set.planned.candidates.run.values()].map(({ docids }) => docids.length));
-  const kept = [...new Set(keep.map((k) => Math.min(k, deepest)))].sort((a, b) => a - b);
-  const alone = { x: 0, y: first.mean.get(label)!, label: first.system };
-  return [
-    alone,
-    ...kept.map((k) => {
-      const run = cascadeRun(set.planned.candidates.run, [{ run: first.run, keep: k }, { run: last.run }]);
-      const ms = cascadeMs(set.planned, [{ table: first, keep: k }, { table: last }]);
-      return {
-        x: k,
-        y: evaluate(set.planned.set.qrels, run, [measure]).mean.get(measure.name)!,
-        label: `${Math.round(ms)} ms`,
-      };
-    }),
-  ];
-}
-
-function curveSections({ suite, sets }: SuiteResult): CurveSection[] {
-  return sets.flatMap((set) => {
-    const lines = suite.curves
-      .filter(({ sets: wanted }) => wanted === undefined || wanted.includes(nameOf(set)))
-      .flatMap((spec) => {
-        const points = curvePoints(set, spec);
-        return points === undefined ? [] : [{ name: spec.name ?? spec.stages.join(' → '), points }];
-      });
-    if (lines.length === 0) return [];
-    const { label } = set.measures[0]!;
-    return [
-      {
-        kind: 'curve' as const,
-        title: `Cascade on ${nameOf(set)}`,
-        x: { label: 'passages that the last stage sees' },
-        y: { label },
-        lines,
-        note: 'Beside each point: milliseconds of re-ranking a query. Every candidate was scored once; all points come from the same scores.',
-      },
-    ];
-  });
-}
-
 /** The best system that is not the baseline, by the main measure. */
 function bestOf(set: SetResult, baseline: string): SystemResult | undefined {
   const { label } = set.measures[0]!;
@@ -269,11 +175,14 @@ function foldTables({ sets }: SuiteResult): TableSection[] {
 }
 
 function remarks({ sets, leftOut }: SuiteResult): Section[] {
-  const seen = sets.flatMap((set) =>
-    set.systems.flatMap(({ system, seen: reason }) =>
-      reason === undefined ? [] : [`${system} on ${nameOf(set)}: ${reason}.`],
-    ),
-  );
+  const reasons = new Map<string, string[]>();
+  for (const set of sets)
+    for (const { system, seen: reason } of set.systems)
+      if (reason !== undefined) {
+        const about = `${nameOf(set)}: ${reason}`;
+        reasons.set(about, [...(reasons.get(about) ?? []), system]);
+      }
+  const seen = Array.from(reasons, ([about, systems]) => `${about} (${systems.join(', ')}).`);
   const left = leftOut.map(({ what, reason }) => `${what}: ${reason}.`);
   return [
     ...(seen.length > 0 ? [{ kind: 'text' as const, title: 'Seen in training', paragraphs: seen }] : []),

@@ -10,7 +10,7 @@ import { type CellFacts, readCell, writeValues } from './cells.ts';
 import type { Plan, PlannedSet, ScoringSystem } from './plan.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './schema.ts';
 import { whySeen } from './seen.ts';
-import { pathIn } from './set.ts';
+import { type LeftOut, pathIn } from './set.ts';
 
 /** One system on one set. */
 export interface SystemResult {
@@ -44,6 +44,13 @@ export interface SetResult {
   readonly folds: readonly Fold[];
   /** Measure → comparisons with the baseline. */
   readonly comparisons: ReadonlyMap<string, readonly Comparison[]>;
+}
+
+/** A suite with all that was measured. */
+export interface SuiteResult {
+  readonly suite: Suite;
+  readonly sets: readonly SetResult[];
+  readonly leftOut: readonly LeftOut[];
 }
 
 function measuresOf(suite: Suite, { set }: PlannedSet): SetMeasure[] {
@@ -229,3 +236,10 @@ export const foldMean = (result: SetResult, system: SystemResult, label: string,
   const values = [...system.perQuery.get(label)!].filter((_, i) => tested.has(result.qids[i]!));
   return values.length === 0 ? Number.NaN : mean(values);
 };
+
+export const nameOf = ({ planned }: SetResult): string => planned.set.spec.name;
+
+/** Systems in the order of the suite, over all sets. */
+export const systemsOf = (sets: readonly SetResult[]): string[] => [
+  ...new Set(sets.flatMap(({ systems }) => systems.map(({ system }) => system))),
+];

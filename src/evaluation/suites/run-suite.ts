@@ -2,8 +2,7 @@ import { WinnowError } from '../../errors.ts';
 import { cellFolder } from './cells.ts';
 import { type Plan, type PlannedCell, planSuite } from './plan.ts';
 import type { ModelGate } from './ports.ts';
-import type { SuiteResult } from './report.ts';
-import { resultsOf } from './results.ts';
+import { resultsOf, type SuiteResult } from './results.ts';
 import type { LoadedSuite } from './schema.ts';
 import { scoreCell } from './score-cell.ts';
 

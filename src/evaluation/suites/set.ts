@@ -81,10 +81,12 @@ export interface OpenOptions {
   readonly depth: number;
 }
 
-/** Opens a set, or says why it is left out: nothing at its path, no texts. A set that is damaged is an error. */
+/** Opens a set, or says why it is left out: nothing at its path or that of its run, no texts. A set that is damaged is an error. */
 export async function openSet(spec: SetSpec, options: OpenOptions): Promise<OpenSet | LeftOut> {
-  const path = at(options.folder, spec.path);
-  if (!existsSync(path)) return { what: spec.name, reason: `nothing at ${spec.path}` };
+  const { path, firstStage } = spec;
+  const needed = [path, ...(typeof firstStage === 'object' && 'run' in firstStage ? [firstStage.run] : [])];
+  const absent = needed.find((one) => !existsSync(at(options.folder, one)));
+  if (absent !== undefined) return { what: spec.name, reason: `nothing at ${absent}` };
   const data = await loadDataset(datasetSpec(spec, options.folder));
   if (data.passages.size === 0) return { what: spec.name, reason: `no texts at ${spec.path}` };
   const asked = choose(data, spec.queries, options.seed);

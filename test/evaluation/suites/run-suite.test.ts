@@ -179,6 +179,25 @@ describe('runSuite', () => {
     ).rejects.toThrow(/at least 1 set/);
   });
 
+  it('takes candidates from a run file, and leaves out a set whose run is not there', async () => {
+    await put('runs', {
+      'own.run': TOPICS.map((t) => `q-${t} Q0 ${t}-wrong 1 2 x\nq-${t} Q0 ${t}-right 2 1 x\n`).join(''),
+    });
+    const sets = [
+      { name: 'one', path: 'one', firstStage: { run: 'runs/own.run', name: 'own' } },
+      { name: 'two', path: 'two', firstStage: { run: 'runs/none.run' } },
+    ];
+    const { result } = await complete(suite({ sets, models: ['good'], curves: [] }), fakeGate(BOTH), {
+      out: fresh('run'),
+    });
+    expect(result.leftOut).toEqual([{ what: 'two', reason: 'nothing at runs/none.run' }]);
+    const means = result.sets[0]!.systems.map(({ system, mean }) => [system, mean.get('RR@10')]);
+    expect(means).toEqual([
+      ['first-stage', 0.5],
+      ['good', 1],
+    ]);
+  });
+
   it('draws the same queries every time, and only as many', async () => {
     const drawn = { sets: [{ name: 'one', path: 'one', queries: 3 }], curves: [] };
     const ids = async (name: string) =>
@@ -208,7 +227,7 @@ describe('the report of a suite', () => {
     const markdown = renderMarkdown(report);
     expect(markdown).toMatch(/\| system \| one \| two \| both \(mean of 2\) \|/);
     expect(markdown).toMatch(/\| good \| 1\.000▲‡ \| \*\*1\.000▲\*\* \| 1\.000‡ \|/);
-    expect(markdown).toContain('good on one: corpus.jsonl is among its training data (same sha256).');
+    expect(markdown).toContain('one: corpus.jsonl is among its training data (same sha256) (good, pruned).');
     expect(markdown).toContain('robust04: nothing at robust04.');
     const html = await renderHtml(report);
     for (const part of ['Cascade on one', 'Effectiveness against cost', 'Queries that differ on two'])

@@ -74,6 +74,16 @@ describe('suite.yaml', () => {
     expect(quick.sets[4]?.depth).toBe(10);
   });
 
+  it('reads the suite of the published protocol', () => {
+    const { suite } = readSuite(join(SHARED_SUITE, '..', 'protocol.yaml'));
+    const groups = Map.groupBy(suite.sets, ({ group }) => group);
+    expect([groups.get('BEIR-13')?.length, groups.get('LoTTE')?.length, suite.sets.length]).toEqual([13, 5, 22]);
+    expect(suite.sets.find(({ name }) => name === 'robust04')).toMatchObject({
+      field: 'title',
+      folds: expect.any(String),
+    });
+  });
+
   it('names a model by its variant where one is asked for', () => {
     const yaml =
       'name: s\nsets: [{name: a, path: a}]\nmodels: [m, {model: m, variant: fp32}, {model: m, name: mine, variant: int8}]';

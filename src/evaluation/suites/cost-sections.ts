@@ -1,0 +1,86 @@
+import { evaluate } from '../measures/evaluation.ts';
+import type { CurveSection, ScatterSection } from '../reports/model.ts';
+import { mean as average } from '../statistics/samples.ts';
+import { cascadeRun } from './cascade.ts';
+import { cascadeMs, nameOf, type SetResult, type SuiteResult, systemsOf } from './results.ts';
+import { type CurveSpec, FIRST_STAGE } from './schema.ts';
+
+/** Sets that no system has seen; all where there are none. */
+function unseen(sets: readonly SetResult[]): readonly SetResult[] {
+  const clean = sets.filter(({ systems }) => systems.every(({ seen }) => seen === undefined));
+  return clean.length > 0 ? clean : sets;
+}
+
+/** Every system's main measure against its time, over the sets nobody has seen. */
+export function latencySection({ sets }: SuiteResult): ScatterSection {
+  const counted = unseen(sets);
+  const label = counted[0]!.measures[0]!.label;
+  const complete = (system: string): boolean => counted.every((set) => set.systems.some((s) => s.system === system));
+  const points = systemsOf(counted)
+    .filter(complete)
+    .map((system) => {
+      const results = counted.map((set) => set.systems.find((s) => s.system === system)!);
+      const x = system === FIRST_STAGE ? 0 : average(results.map(({ ms }) => ms));
+      return {
+        name: system,
+        x: Number(x.toPrecision(3)),
+        y: average(results.map(({ mean }) => [...mean.values()][0]!)),
+      };
+    });
+  return {
+    kind: 'scatter',
+    title: 'Effectiveness against cost',
+    x: { label: 'ms of re-ranking a query' },
+    y: {
+      label:
+        counted.length === 1 ? `${label} on ${nameOf(counted[0]!)}` : `mean main measure of ${counted.length} sets`,
+    },
+    points,
+    note: `Time of a whole set divided by its queries, with as many queries in flight as keep the engine busy. Sets: ${counted.map(nameOf).join(', ')}.`,
+  };
+}
+
+function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection['lines'][number]['points'] | undefined {
+  const [first, last] = stages.map((name) => set.tables.get(name));
+  if (first === undefined || last === undefined) return undefined;
+  const { label, measure } = set.measures[0]!;
+  const deepest = Math.max(...[...set.planned.candidates.run.values()].map(({ docids }) => docids.length));
+  const kept = [...new Set(keep.map((k) => Math.min(k, deepest)))].sort((a, b) => a - b);
+  const points = kept.map((k) => {
+    const run = cascadeRun(set.planned.candidates.run, [{ run: first.run, keep: k }, { run: last.run }]);
+    const ms = cascadeMs(set.planned, [{ table: first, keep: k }, { table: last }]);
+    const y = evaluate(set.planned.set.qrels, run, [measure]).mean.get(measure.name)!;
+    return { x: k, y, label: `${Math.round(ms)} ms` };
+  });
+  return [
+    { x: 0, y: first.mean.get(label)! },
+    ...points.map((point, i) => (labelled(i, points.length) ? point : { x: point.x, y: point.y })),
+  ];
+}
+
+/** Three points of a line carry their cost: the first, one halfway, the last. More would cover each other. */
+const labelled = (at: number, count: number): boolean => [0, count >> 1, count - 1].includes(at);
+
+/** A cascade curve for every set that the suite wants one of. */
+export function curveSections({ suite, sets }: SuiteResult): CurveSection[] {
+  return sets.flatMap((set) => {
+    const lines = suite.curves
+      .filter(({ sets: wanted }) => wanted === undefined || wanted.includes(nameOf(set)))
+      .flatMap((spec) => {
+        const points = curvePoints(set, spec);
+        return points === undefined ? [] : [{ name: spec.name ?? spec.stages.join(' → '), points }];
+      });
+    if (lines.length === 0) return [];
+    const { label } = set.measures[0]!;
+    return [
+      {
+        kind: 'curve' as const,
+        title: `Cascade on ${nameOf(set)}`,
+        x: { label: 'passages that the last stage sees' },
+        y: { label },
+        lines,
+        note: 'Where the last stage sees nothing, the first alone ranks. Beside points: milliseconds of re-ranking a query. Every candidate was scored once; all points come from the same scores.',
+      },
+    ];
+  });
+}
