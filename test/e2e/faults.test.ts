@@ -68,7 +68,7 @@ async function versions(): Promise<readonly Readonly<Record<string, unknown>>[]>
   return data;
 }
 
-describe('under load', { timeout: 180_000 }, () => {
+describe('under load', { timeout: 400_000 }, () => {
   it('kill -9 of inference hosts, one after the other: no request fails', async () => {
     const load = underLoad();
     await load.served(16);
