@@ -20,10 +20,3 @@ export function lengthNorm(length: number, average: number, { k1, b, lengths }: 
   const seen = lengths === 'lucene' ? byteToLength(lengthToByte(length)) : length;
   return k1 * (1 - b + (b * seen) / average);
 }
-
-/**
- * What one term adds to a passage's score: idf · tf / (tf + norm). Lucene leaves out the factor k1 + 1 of Robertson's formula, which
- * changes no ranking.
- */
-export const termScore = (weight: number, frequency: number, norm: number): number =>
-  (weight * frequency) / (frequency + norm);

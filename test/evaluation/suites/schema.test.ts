@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -82,6 +83,13 @@ describe('suite.yaml', () => {
       field: 'title',
       folds: expect.any(String),
     });
+  });
+
+  it('takes the example of the documentation', () => {
+    const page = readFileSync(join(SHARED_SUITE, '..', '..', '..', 'docs', 'evaluation.md'), 'utf8');
+    const example = /```yaml\n(.*?)```/s.exec(page)?.[1];
+    const suite = parseSuite(parse(example ?? ''), 'docs/evaluation.md');
+    expect(suite.models.map(systemName)).toEqual(['minilm-l6-reference', 'my-model fp32', 'my-model int8', 'cascade']);
   });
 
   it('names a model by its variant where one is asked for', () => {

@@ -9,7 +9,10 @@ export class Accumulator {
     this.#touched = new Uint32Array(passages);
   }
 
-  /** Adds weight · tf / (tf + norm) for every posting. Postings are encoded as `PostingsBatch` writes them. */
+  /**
+   * Adds weight · tf / (tf + norm) for every posting: Lucene leaves out the factor k1 + 1 of Robertson's formula, which changes no ranking.
+   * Postings are encoded as `PostingsBatch` writes them.
+   */
   addTerm(postings: Uint8Array, weight: number, norms: Float64Array): void {
     const scores = this.#scores;
     let at = 0;
