@@ -1,6 +1,8 @@
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { stringify } from 'yaml';
 import { startProgress } from '../progress.ts';
+import { planOf } from '../training/plan.ts';
 import { publishRun } from '../training/publish.ts';
 import { readRecipe } from '../training/recipe.ts';
 import { type TrainingObserver, train } from '../training/trainer.ts';
@@ -8,6 +10,7 @@ import { type TrainingObserver, train } from '../training/trainer.ts';
 const EXAMPLES = `
 Examples:
   winnow train recipe.yaml                     run it, or go on where it stopped
+  winnow train recipe.yaml --explain           what it comes to here: data, steps, weights, memory, time
   winnow train recipe.yaml --steps 200         fewer steps than the recipe says
   winnow train recipe.yaml --run runs/second   keep checkpoints and curve elsewhere`;
 
@@ -15,6 +18,7 @@ interface Flags {
   readonly run?: string;
   readonly steps?: string;
   readonly seed?: string;
+  readonly explain?: true;
 }
 
 function overrides({ steps, seed }: Flags): Record<string, unknown> {
@@ -45,6 +49,10 @@ function display(): TrainingObserver & { stop(): void } {
 
 async function run(path: string, flags: Flags): Promise<void> {
   const loaded = readRecipe(path, overrides(flags));
+  if (flags.explain) {
+    process.stdout.write(stringify(await planOf(loaded)));
+    return;
+  }
   const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
@@ -71,6 +79,7 @@ export function command(): Command {
     .option('--run <folder>', 'checkpoints, curve and best weights (default runs/<name>)')
     .option('--steps <n>', 'steps, in place of the recipe’s')
     .option('--seed <n>', 'seed, in place of the recipe’s')
+    .option('--explain', 'print all settings, data, steps, weights, memory and time as YAML, and end')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

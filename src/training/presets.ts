@@ -6,10 +6,12 @@ export interface Preset {
 
 export const PRESETS: Readonly<Record<string, Preset>> = {
   'paper-2603.03010': {
-    summary: 'Hyper-parameters of arXiv 2603.03010 for small backbones (base ones: learningRate 1e-5, batch of 32)',
+    summary:
+      'Hyper-parameters of arXiv 2603.03010 for small backbones, 64 passages a step (base ones: learningRate 1e-5, batch.queries 4)',
     settings: {
       steps: 200_000,
       maxLength: 512,
+      maxQueryTokens: 256,
       batch: { queries: 8 },
       data: { sampler: { positives: 1, negatives: 7 } },
       optimizer: { learningRate: 7e-6, weightDecay: 0, epsilon: 1e-8, clipNorm: 1 },

@@ -68,8 +68,8 @@ const settingsSchema = z.strictObject({
   objective: objectiveSpecSchema,
   data: z.strictObject({ train: z.array(dataSourceSchema).min(1), sampler: samplerSchema.prefault({}) }),
   validation: validationSchema.optional(),
-  maxLength: count(8).default(192),
-  maxQueryTokens: count(1).default(64),
+  maxLength: count(8).default(192).describe('Tokens of a pair, special ones included; passages are cut first.'),
+  maxQueryTokens: count(1).default(64).describe('Tokens of a query.'),
   batch: z
     .strictObject({
       queries: count(1).default(4),
@@ -80,7 +80,7 @@ const settingsSchema = z.strictObject({
     .describe(
       'queries × accumulate lists a step; batches of like length are formed from bucketBatches × queries lists.',
     ),
-  steps: count(1).default(1000),
+  steps: count(1).default(1000).describe('Optimizer steps.'),
   optimizer: z
     .strictObject({
       learningRate: z.number().positive().default(2e-5),
@@ -107,15 +107,15 @@ const settingsSchema = z.strictObject({
     })
     .prefault({}),
   ema: rate.default(0).describe('Decay of the moving average of weights that is published; 0: none.'),
-  dropout: dropoutSchema.default('config'),
+  dropout: dropoutSchema.default('config').describe('config: the rates of the backbone’s config.json.'),
   freeze: z
     .array(z.string())
     .default([])
     .describe('Weights whose name holds one of these are not trained (`*` matches anything).'),
-  seed: count(0).default(42),
+  seed: count(0).default(42).describe('Decides the order of data, draws, dropout and a fresh head.'),
   precision: z.enum(['fp32', 'bf16', 'fp16']).default('fp32').describe('bf16 and fp16 with loss scaling need a GPU.'),
-  provider: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'),
-  threads: count(0).default(0),
+  provider: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('Where the engine runs.'),
+  threads: count(0).default(0).describe('0: all that the process may use.'),
   stepsPerRun: count(1)
     .default(1)
     .describe('Optimizer steps inside one run of the engine (Loop); more than 1 pays on a GPU.'),

@@ -5,7 +5,7 @@ export const DATA_FORMATS = ['rank_llm', 'trec', 'triples', 'teacher_tsv', 'json
 export type DataFormat = (typeof DATA_FORMATS)[number];
 
 export const dataSourceSchema = z.strictObject({
-  format: z.enum(DATA_FORMATS),
+  format: z.enum(DATA_FORMATS).describe('What the lists are kept in.'),
   path: z.string().describe('File or folder of the lists (run, triples, JSONL, BEIR folder…).'),
   qrels: z.string().optional().describe('Judgements, TREC or TSV.'),
   candidates: z.string().optional().describe('BEIR, WikiQA, SQuAD: run file the candidate lists are taken from.'),
@@ -39,7 +39,7 @@ export const dataSourceSchema = z.strictObject({
   teacherScale: z.number().positive().default(1).describe('Teacher scores are multiplied by this.'),
   minRelevance: z.number().default(1).describe('Grade from which a passage is relevant.'),
   weight: z.number().positive().default(1).describe('Share among several sources.'),
-  licence: z.string().optional(),
+  licence: z.string().optional().describe('Of the data, for the card.'),
 });
 export type DataSource = z.infer<typeof dataSourceSchema>;
 
@@ -50,8 +50,8 @@ export const samplerSchema = z.strictObject({
     .describe(
       'negatives: positives with sampled negatives; window: the first `depth` by rank; list: `size` sampled from the first `depth`; as-is: lists as they are.',
     ),
-  positives: z.number().int().min(1).default(1),
-  negatives: z.number().int().min(1).default(7),
+  positives: z.number().int().min(1).default(1).describe('Relevant passages `negatives` puts into a list.'),
+  negatives: z.number().int().min(1).default(7).describe('Passages drawn against them.'),
   depth: z.number().int().min(2).default(50).describe('Ranks that `window` and `list` look at.'),
   size: z
     .number()

@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import { gridSchema } from './grid-schema.ts';
+import { recipeSchema } from './recipe.ts';
+
+/** As much of JSON Schema as zod writes for recipes and grids. */
+interface Node {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly items?: Node;
+  readonly prefixItems?: readonly Node[];
+  readonly anyOf?: readonly Node[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly exclusiveMinimum?: number;
+  readonly required?: readonly string[];
+}
+
+const code = (value: unknown): string => `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``;
+
+function limits({ minimum, maximum, exclusiveMinimum }: Node): string {
+  const low =
+    exclusiveMinimum !== undefined ? `above ${exclusiveMinimum}` : minimum !== undefined ? `from ${minimum}` : '';
+  const high = maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER ? `to ${maximum}` : '';
+  return [low, high].filter(Boolean).join(' ');
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  integer: 'whole number',
+  string: 'text',
+  boolean: 'true or false',
+  object: 'mapping',
+};
+
+/** The values a field takes, in a few words. */
+function typeOf(node: Node): string {
+  if (node.anyOf) return [...new Set(node.anyOf.map(typeOf))].join(', or ');
+  if (node.enum) return node.enum.map(code).join(', ');
+  if (node.const !== undefined) return code(node.const);
+  if (node.prefixItems) return `[${node.prefixItems.map((item) => typeOf(item)).join(', ')}]`;
+  if (node.type === 'array') return `list of ${typeOf(node.items ?? {})}`;
+  const name = TYPES[node.type ?? ''] ?? node.type ?? 'anything';
+  return [name, limits(node)].filter(Boolean).join(' ');
+}
+
+interface Row {
+  readonly field: string;
+  readonly type: string;
+  readonly initial: string;
+  readonly meaning: string;
+}
+
+/** Fields of mappings stand under their own names; sections are named where something is said of them. */
+function rowsOf(node: Node, path: string): Row[] {
+  return Object.entries(node.properties ?? {}).flatMap(([key, child]) => {
+    const field = path === '' ? key : `${path}.${key}`;
+    if (child.properties) {
+      const head = child.description ? [{ field, type: 'mapping', initial: '', meaning: child.description }] : [];
+      return [...head, ...rowsOf(child, field)];
+    }
+    if (child.items?.properties)
+      return [
+        { field: `${field}[]`, type: 'list', initial: '', meaning: child.description ?? '' },
+        ...rowsOf(child.items, `${field}[]`),
+      ];
+    const needed = node.required?.includes(key) ?? false;
+    const initial = child.default !== undefined ? code(child.default) : needed ? '**needed**' : '';
+    return [{ field, type: typeOf(child), initial, meaning: child.description ?? '' }];
+  });
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+/** A table of all fields of a schema: name, values, default, meaning. */
+export function fieldsTable(schema: z.ZodType, skip: (field: string) => boolean = () => false): string {
+  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node;
+  const rows = rowsOf(root, '').filter(({ field }) => !skip(field));
+  const lines = rows.map(
+    ({ field, type, initial, meaning }) => `| \`${field}\` | ${cell(type)} | ${cell(initial)} | ${cell(meaning)} |`,
+  );
+  return ['| field | values | default | |', '|---|---|---|---|', ...lines].join('\n');
+}
+
+/** The validation's data is a source like those of training: its fields are listed once. */
+export const recipeTable = (): string => fieldsTable(recipeSchema, (field) => field.startsWith('validation.data.'));
+export const gridTable = (): string => fieldsTable(gridSchema);
+
+if (import.meta.main) process.stdout.write(`${recipeTable()}\n\n${gridTable()}\n`);

@@ -1,0 +1,67 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { planOf } from '../../../src/training/plan.ts';
+import { PRESETS } from '../../../src/training/presets.ts';
+import { parseRecipe } from '../../../src/training/recipe.ts';
+import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'winnow-plan-test-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it('a plan says what the run will do', async () => {
+  await writeTinyModel(join(folder, 'tiny'));
+  tinyData(join(folder, 'lists.jsonl'), 100);
+  const document = {
+    ...{
+      name: 'tiny',
+      backbone: 'tiny',
+      objective: 'MarginMSE',
+      steps: 50,
+      maxLength: 16,
+      threads: 1,
+      freeze: ['word_embeddings'],
+    },
+    data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 3 } },
+    batch: { queries: 4, accumulate: 2, bucketBatches: 1 },
+  };
+  const plan = await planOf({ recipe: parseRecipe(document, 'test'), folder, source: '' });
+  expect(plan).toMatchObject({
+    objective: { name: 'MarginMSE', needsJudgements: true, needsTeacher: true },
+    data: { files: ['lists.jsonl'], lists: 100, counted: 'all', passagesAList: 4, leftOut: {} },
+    steps: {
+      total: 50,
+      warmup: 5,
+      listsAStep: 8,
+      passagesAStep: 32,
+      passesOverTheData: 4,
+      validations: 0,
+      checkpoints: 1,
+    },
+    // The tiny model: 45 × 16 word vectors; attention, dense and classifier.
+    weights: { frozen: 45 * 16, trained: 16 * 16 + 16 * 16 + 16 + 16 + 1, freshHead: false },
+  });
+  expect(plan.recipe.optimizer.learningRate).toBe(2e-5);
+  expect(plan.memory.weightsAndMoments).toBeCloseTo((4 * (545 * 5 + 720)) / 2 ** 20, 4);
+  expect(plan.time.stepsMeasured).toBe(2);
+});
+
+it('presets are recipes', () => {
+  const own = { name: 'x', backbone: 'b', objective: 'BCE', data: { train: [{ format: 'jsonl', path: 'l' }] } };
+  const paper = parseRecipe({ ...own, preset: 'paper-2603.03010' }, 'test');
+  expect(paper).toMatchObject({
+    steps: 200_000,
+    optimizer: { learningRate: 7e-6, weightDecay: 0, epsilon: 1e-8, clipNorm: 1 },
+    schedule: { name: 'linear', warmup: 5000 },
+  });
+  expect(paper.batch.queries * (paper.data.sampler.positives + paper.data.sampler.negatives)).toBe(64);
+  const distil = parseRecipe({ ...own, preset: 'rank-distillm' }, 'test');
+  expect(distil).toMatchObject({
+    batch: { queries: 1, accumulate: 32 },
+    optimizer: { learningRate: 1e-5 },
+    data: { sampler: { mode: 'window', depth: 100 } },
+  });
+  expect(distil.steps * 32).toBeGreaterThanOrEqual(3 * 10_000);
+  expect(Object.values(PRESETS).every((preset) => preset.summary.length > 20)).toBe(true);
+});
