@@ -47,6 +47,8 @@ const sessionSettings = (recipe: Recipe) => ({
   provider: recipe.provider,
   threads: recipe.threads,
   optimization: 'basic' as const,
+  // A plan is a second block of memory for every shape of batch there is.
+  memoryPattern: false,
 });
 
 function ratesFor(recipe: Recipe, config: Readonly<Record<string, unknown>>): DropoutRates {

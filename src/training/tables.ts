@@ -14,7 +14,7 @@ export interface Lookup {
 }
 
 /** Smaller tables are not worth it. */
-const LEAST_ROWS = 1024;
+const LEAST_ROWS = 256;
 
 /** Weights that are read by `Gather` of whole rows and by nothing else, with their readings. */
 export function findTables(
