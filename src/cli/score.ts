@@ -80,7 +80,10 @@ const modelScorers =
     const lease = await registry.acquire(reference);
     const model = `${lease.version.name}@${lease.version.version}`;
     lease.release();
-    return { name: `model ${model} ${lease.version.variant}`, score: (lists: AsyncIterable<IdentifiedList>) => scorer.score(lists, { model }) };
+    return {
+      name: `model ${model} ${lease.version.variant}`,
+      score: (lists: AsyncIterable<IdentifiedList>) => scorer.score(lists, { model }),
+    };
   };
 
 async function withModels(flags: Flags, work: (scorers: ModelScorers) => Promise<void>): Promise<void> {
