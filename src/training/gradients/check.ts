@@ -72,35 +72,22 @@ export async function checkGradients(
   const globalNorm = Math.hypot(...[...gradients.values()].map((g) => l2(float32View(g))));
   const wide = toFloat64({ ...model, graph: weightsToInputs(graph, tensors) }, shapes);
   const runner = await openRunner(wide, { level: 'basic', threads: 0 });
-  const base: Feeds = widened([...Object.entries(feeds), ...values]);
+  const base = widened([...Object.entries(feeds), ...values]);
   const read = consumers(graph);
+  const checkOne = async ({ tensor, name, dims }: Weight, gradient: Float32Array): Promise<WeightCheck> => {
+    const norm = l2(gradient);
+    const error = await errorOf({ runner, base, tensor, gradient, norm, random, directions: options.directions ?? 2 });
+    const allowed = (options.relative ?? 1e-3) * norm + (options.absolute ?? 1e-5) * globalNorm;
+    const first = read.get(tensor)?.[0];
+    const node = first ? nodeLabel(first) : '';
+    return { weight: name, tensor, dims, node, norm, error, ratio: error / allowed };
+  };
   const checked: WeightCheck[] = [];
   try {
-    for (const [i, { tensor, name, dims }] of weights.entries()) {
+    for (const [i, weight] of weights.entries()) {
       options.onWeight?.(i, weights.length);
-      const gradient = gradients.get(tensor);
-      if (gradient === undefined) continue;
-      const norm = l2(float32View(gradient));
-      const error = await errorOf({
-        runner,
-        base,
-        tensor,
-        gradient: float32View(gradient),
-        norm,
-        random,
-        directions: options.directions ?? 2,
-      });
-      const allowed = (options.relative ?? 1e-3) * norm + (options.absolute ?? 1e-5) * globalNorm;
-      const first = read.get(tensor)?.[0];
-      checked.push({
-        weight: name,
-        tensor,
-        dims,
-        node: first ? nodeLabel(first) : '',
-        norm,
-        error,
-        ratio: error / allowed,
-      });
+      const gradient = gradients.get(weight.tensor);
+      if (gradient) checked.push(await checkOne(weight, float32View(gradient)));
     }
   } finally {
     await runner.close();

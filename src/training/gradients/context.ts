@@ -1,9 +1,9 @@
 import { WinnowError } from '../../errors.ts';
 import type { GraphBuilder } from '../../onnx/builder.ts';
 import { type DataType, isFloat } from '../../onnx/dtypes.ts';
-import { type Graph, type Node, nodeLabel, opKey, producers } from '../../onnx/graph.ts';
+import { constantNumbers, type Graph, type Node, nodeLabel, opKey, producers } from '../../onnx/graph.ts';
 import type { Probed, Shapes } from '../../onnx/probe.ts';
-import { numbers } from '../../onnx/tensor.ts';
+import { numbers, type Tensor } from '../../onnx/tensor.ts';
 import type { RuleContext } from './rule.ts';
 
 /** What all nodes of one backward pass share. */
@@ -25,19 +25,19 @@ export function probedOf(shapes: Shapes, value: string, node: Node): Probed {
   });
 }
 
+/** Large tables are weights, not masks. */
+const MASK_BYTES = 1 << 16;
+
+const holdsInfinity = (t: Tensor | undefined): boolean =>
+  t !== undefined &&
+  isFloat(t.dtype) &&
+  t.bytes.byteLength <= MASK_BYTES &&
+  numbers(t).includes(Number.NEGATIVE_INFINITY);
+
 /** A test whether −∞ can be in a value by way of a constant: does any constant it depends on hold one? */
 export function infinityTest(graph: Graph): (value: string) => boolean {
   const made = producers(graph);
   const known = new Map<string, boolean>();
-  const holds = (value: string): boolean => {
-    const constant = graph.initializers.get(value);
-    return (
-      constant !== undefined &&
-      isFloat(constant.dtype) &&
-      constant.bytes.byteLength <= 1 << 16 &&
-      numbers(constant).includes(Number.NEGATIVE_INFINITY)
-    );
-  };
   const test = (start: string): boolean => {
     const seen = new Set<string>();
     const stack = [start];
@@ -45,15 +45,10 @@ export function infinityTest(graph: Graph): (value: string) => boolean {
       const value = stack.pop()!;
       if (seen.has(value)) continue;
       seen.add(value);
-      if (known.get(value) === true || holds(value)) return true;
       const node = made.get(value);
       const filled = node?.attrs.value;
-      if (
-        filled?.kind === 'tensor' &&
-        isFloat(filled.value.dtype) &&
-        numbers(filled.value).includes(Number.NEGATIVE_INFINITY)
-      )
-        return true;
+      const constant = filled?.kind === 'tensor' ? filled.value : graph.initializers.get(value);
+      if (known.get(value) === true || holdsInfinity(constant)) return true;
       // A softmax on the way has already turned what came before it into numbers or NaN.
       if (node && node.op !== 'Softmax') stack.push(...node.inputs.filter((i) => i !== ''));
     }
@@ -65,14 +60,8 @@ export function infinityTest(graph: Graph): (value: string) => boolean {
   };
 }
 
-/** The context of one node. `gradients` are those of its outputs, `wanted` says which inputs lead to a weight. */
-export function contextOf(
-  shared: Shared,
-  node: Node,
-  gradients: readonly (string | undefined)[],
-  wanted: (value: string) => boolean,
-): RuleContext {
-  const { g, shapes, memo, forward } = shared;
+/** What the context says of values: types, dims and constants known before the run, shapes as values of the graph. */
+function valuesOf({ g, shapes, memo, forward }: Shared, node: Node) {
   const once = (key: string, make: () => string): string => {
     const found = memo.get(key) ?? make();
     memo.set(key, found);
@@ -81,31 +70,37 @@ export function contextOf(
   const dims = (value: string): readonly number[] => probedOf(shapes, value, node).dims;
   const dtype = (value: string): DataType => probedOf(shapes, value, node).dtype;
   const shapeOf = (value: string): string => once(`shape ${value}`, () => g.shape(value));
+  const sizeOf = (value: string, axis: number): string => {
+    const end = axis === -1 ? Number.MAX_SAFE_INTEGER : axis + 1;
+    return once(`size ${axis} ${value}`, () => g.slice(shapeOf(value), [axis], [end], [0]));
+  };
+  const constant = (value: string | undefined): readonly number[] | undefined => constantNumbers(forward, value);
+  return { once, dims, rank: (value: string) => dims(value).length, dtype, shapeOf, sizeOf, constant };
+}
+
+/** The context of one node. `gradients` are those of its outputs, `wanted` says which inputs lead to a weight. */
+export function contextOf(
+  shared: Shared,
+  node: Node,
+  gradients: readonly (string | undefined)[],
+  wanted: (value: string) => boolean,
+): RuleContext {
+  const { g, forward } = shared;
+  const values = valuesOf(shared, node);
+  const { dims, dtype } = values;
   return {
     g,
     node,
     forward,
+    ...values,
     gradient: (i) => gradients[i],
     get dy() {
       return gradients[0]!;
     },
     needs: (i) => node.inputs[i] !== undefined && wanted(node.inputs[i]!),
-    dims,
-    rank: (value) => dims(value).length,
-    dtype,
     num: (value, like) => g.scalar(value, dtype(like)),
-    constant: (value) => {
-      const found = value === undefined ? undefined : forward.initializers.get(value);
-      return found && numbers(found);
-    },
     mayBeInfinite: shared.infinite,
-    shapeOf,
-    sizeOf: (value, axis) =>
-      once(`size ${axis} ${value}`, () =>
-        g.slice(shapeOf(value), [axis], [axis === -1 ? Number.MAX_SAFE_INTEGER : axis + 1], [0]),
-      ),
     reduceTo: (gradient, from, to) => reduceTo(g, gradient, dims(from), dims(to)),
-    once,
     matmul: (a, b, options) => g.matmul(a, b, { ...options, dtype: dtype(node.outputs[0]!) }),
     unsupported: (reason) =>
       new WinnowError('unsupported_op', { op: `${opKey(node)} with ${reason}`, node: nodeLabel(node) }),
