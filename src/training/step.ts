@@ -17,6 +17,9 @@ import type { Objective } from './objectives/objective.ts';
 import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from './optimizers/adamw.ts';
 import { halfProducts, type Precision, retype } from './precision.ts';
 import { findTables } from './tables.ts';
+import { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
+
+export { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
 
 /*
  * Training as one graph: encoder and head → scores in lists → objective → gradients → clipping → AdamW. Weights and optimizer state are
@@ -24,18 +27,6 @@ import { findTables } from './tables.ts';
  */
 
 export const SCALARS = ['learningRate', 'stepSize', 'secondScale'] as const satisfies readonly (keyof StepScalars)[];
-/** Learning rates may differ between the backbone and what was put on it. */
-export const GROUPS = ['backbone', 'head'] as const;
-export type Group = (typeof GROUPS)[number];
-
-export interface TrainableWeight {
-  /** Name of the initializer. */
-  readonly name: string;
-  readonly value: Tensor;
-  readonly decays: boolean;
-  readonly group: Group;
-}
-
 /** Names of what a training graph is fed and gives, apart from the encoder's own inputs. */
 export const NAMES = {
   placement: 'train.placement',

@@ -1,5 +1,5 @@
 import { attrNumber, consumers, type Graph } from '../onnx/graph.ts';
-import type { TrainableWeight } from './step.ts';
+import type { TrainableWeight } from './trainable.ts';
 
 /*
  * The gradient of an embedding table is zero but for the rows a batch reads. Where the optimizer runs outside of the engine, the graph gives
