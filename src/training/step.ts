@@ -11,7 +11,7 @@ import {
 } from '../onnx/graph.ts';
 import { probeFeeds, probeShapes, type Shapes } from '../onnx/probe.ts';
 import type { Feeds } from '../onnx/session.ts';
-import { float32, sizeOf, type Tensor } from '../onnx/tensor.ts';
+import { float32, sizeOf } from '../onnx/tensor.ts';
 import { differentiate, weightsToInputs } from './gradients/index.ts';
 import type { Objective } from './objectives/objective.ts';
 import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from './optimizers/adamw.ts';
