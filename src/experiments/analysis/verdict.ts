@@ -42,7 +42,7 @@ function splitFindings(draft: Draft, arm: string): ArmFindings | undefined {
     better: main.effect === 'better',
     worse: effects.filter(({ effect }) => effect === 'worse').map(({ name }) => name),
     out: draft.arms.some((section) => section.arm === arm && section.tripped !== undefined),
-    text: `${arm}: ${primary.name} ${effectText(main, draft.alpha)}`,
+    text: `${primary.name} ${effectText(main, draft.alpha)}`,
     size: main.difference * (primary.direction === 'up' ? 1 : -1),
   };
 }
@@ -64,7 +64,7 @@ function creditFindings(experiment: Experiment, draft: Draft, arm: string): ArmF
     better: sure && sign * found.preference > 0,
     worse: sure && sign * found.preference < 0 ? [section.metric] : [],
     out: draft.arms.some((one) => one.arm === arm && one.tripped !== undefined),
-    text: `${arm}: preferred by ${percent(found.preference)} of interleaved answers with ${section.metric} (always-valid ${100 * (1 - draft.alpha)} % interval ${low} to ${high}, corrected ${pText(p)})`,
+    text: `preferred by ${percent(found.preference)} of interleaved answers with ${section.metric} (always-valid ${100 * (1 - draft.alpha)} % interval ${low} to ${high}, corrected ${pText(p)})`,
     size: sign * found.preference,
   };
 }
@@ -73,9 +73,9 @@ function judge(experiment: Experiment, findings: readonly ArmFindings[]): Verdic
   if (findings.length === 0) return { state: 'empty', text: 'No outcomes yet: nothing can be said.' };
   const winners = findings.filter(({ better, worse, out }) => better && worse.length === 0 && !out);
   const [winner] = winners.toSorted((a, b) => b.size - a.size);
-  if (winner) return { state: 'win', winner: winner.arm, text: `${winner.arm} wins. ${winner.text}.` };
+  if (winner) return { state: 'win', winner: winner.arm, text: `${winner.arm} wins: ${winner.text}.` };
   const lost = findings.filter(({ worse, out }) => worse.length > 0 || out);
-  const all = findings.map(({ text }) => text).join('; ');
+  const all = findings.map(({ arm, text }) => `${arm}: ${text}`).join('; ');
   if (lost.length === findings.length) {
     const why = lost.map(
       ({ arm, worse, out }) => `${arm} ${out ? 'was taken out by a guardrail' : `is worse in ${worse.join(', ')}`}`,

@@ -5,12 +5,16 @@ function widthsOf({ head, rows }: Section): number[] {
   return head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
 }
 
-/** A table with aligned columns, the first to the left. */
+/** Columns of numbers stand to the right, with their signs, units and gaps. */
+const isNumeric = ({ rows }: Section, i: number): boolean => rows.every((row) => /^([+−<\d–]|$)/.test(row[i] ?? ''));
+
+/** A table with aligned columns. */
 export function terminalSection(section: Section): string {
   const widths = widthsOf(section);
+  const right = section.head.map((_, i) => i > 0 && isNumeric(section, i));
   const line = (cells: readonly string[]) =>
     cells
-      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .map((cell, i) => (right[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
       .join('  ')
       .trimEnd();
   const rule = widths.map((width) => '─'.repeat(width)).join('  ');
@@ -28,9 +32,10 @@ export function terminalSection(section: Section): string {
 
 const escaped = (cell: string) => cell.replaceAll('|', '\\|');
 
-export function markdownSection({ title, head, rows, note }: Section): string {
+export function markdownSection(section: Section): string {
+  const { title, head, rows, note } = section;
   const line = (cells: readonly string[]) => `| ${cells.map(escaped).join(' | ')} |`;
-  const rule = `|${head.map((_, i) => (i === 0 ? '---|' : '---:|')).join('')}`;
+  const rule = `|${head.map((_, i) => (i > 0 && isNumeric(section, i) ? '---:|' : '---|')).join('')}`;
   return [`## ${title}`, '', line(head), rule, ...rows.map(line), ...(note ? ['', note] : [])].join('\n').concat('\n');
 }
 
