@@ -1,7 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import type { ExperimentReport } from './analysis/model.ts';
-import { analyse } from './analysis/report.ts';
-import { type Series, seriesOf } from './analysis/series.ts';
+import type { Series } from './analysis/series.ts';
 import { checkExperiment, configHash, type Experiment } from './definition.ts';
 import type { Defined } from './definitions.ts';
 import { keyOf } from './guardrails.ts';
@@ -151,14 +150,14 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
       const { definition } = get(name);
       await fresh();
       return shared.run(`report ${configHash(definition)} ${until}`, () =>
-        reading((opened) => analyse(opened, definition, until === undefined ? {} : { until })),
+        reading(() => service.reports.report(definition, until === undefined ? {} : { until })),
       );
     },
     async series(name, points, until) {
       const { definition } = get(name);
       await fresh();
       return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
-        reading((opened) => seriesOf(opened, definition, { until, points, now: service.clock.now() })),
+        reading(() => service.reports.series(definition, { until, points, now: service.clock.now() })),
       );
     },
     async audits(name) {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createRandom, deriveSeed } from '../random.ts';
+import { inOwnThread, inThisThread, type ReportRunner } from './analysis/runner.ts';
 import { fnv32a } from './assignment.ts';
 import { type ArmDecider, hashDecider } from './deciders.ts';
 import { type DecisionContext, decide, type RequestDecision } from './decisions.ts';
@@ -62,6 +63,7 @@ export class ExperimentService {
   readonly log: ExposureLog;
   readonly outcomes: OutcomeWriter;
   readonly trips: Trips;
+  readonly reports: ReportRunner;
   readonly #options: ExperimentsOptions;
   readonly #database: string;
   readonly #keeper: StoreKeeper;
@@ -93,6 +95,8 @@ export class ExperimentService {
     this.log = new ExposureLog({ store, secret: () => this.secret(), bufferRows, clock, observer });
     this.outcomes = new OutcomeWriter(store);
     this.trips = new Trips({ observer, now });
+    // A database in memory is seen by its own thread only.
+    this.reports = this.#database === ':memory:' ? inThisThread(store) : inOwnThread(this.#database);
     this.#recorder = new Recorder({ log: this.log, trips: this.trips, observer, now });
     this.#file = options.file === undefined ? undefined : this.#follow(options.file);
   }
@@ -158,6 +162,7 @@ export class ExperimentService {
     this.#file?.stop();
     await this.#ticking;
     await this.log.close(limitMs);
+    await this.reports.close();
     await this.#keeper.close();
   }
 

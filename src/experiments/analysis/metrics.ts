@@ -3,13 +3,16 @@ import type { Experiment, Metric } from '../definition.ts';
 import { adjustmentOf, type Comparison, compare, type Estimate, estimate } from './estimates.ts';
 import type { Tally } from './tally.ts';
 
+/** Units an arm needs before an effect is concluded: the intervals are for many. */
+export const FEWEST = 100;
+
 export interface ArmComparison extends Comparison {
   readonly arm: string;
   /** Always-valid p-value, corrected by Holm over all arms besides control and all metrics. */
   readonly adjustedP: number;
   /** The same for one look at the end. */
   readonly adjustedFixedP: number;
-  /** Which way it went, where `adjustedP` is below α; else `none`. */
+  /** Which way it went, where `adjustedP` is below α and both arms have FEWEST units; else `none`. */
   readonly effect: 'better' | 'worse' | 'none';
 }
 
@@ -72,6 +75,7 @@ export function metricSections(experiment: Experiment, tally: Tally, alpha: numb
   return drafts.map((draft) => ({
     ...draft,
     comparisons: draft.comparisons.map((comparison) => {
+      const few = draft.arms.some(({ arm, n }) => (arm === comparison.arm || arm === experiment.control) && n < FEWEST);
       const [adjustedP, adjustedFixedP] = [adjusted[at]!, adjustedFixed[at]!];
       at++;
       const up = comparison.difference > 0 === (draft.direction === 'up');
@@ -79,7 +83,7 @@ export function metricSections(experiment: Experiment, tally: Tally, alpha: numb
         ...comparison,
         adjustedP,
         adjustedFixedP,
-        effect: adjustedP >= alpha ? 'none' : up ? 'better' : 'worse',
+        effect: few || adjustedP >= alpha ? 'none' : up ? 'better' : 'worse',
       };
     }),
   }));

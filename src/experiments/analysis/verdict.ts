@@ -1,7 +1,7 @@
 import { holm } from '../../evaluation/statistics/corrections.ts';
 import type { Experiment } from '../definition.ts';
 import type { CreditSection } from './credit.ts';
-import type { ArmComparison } from './metrics.ts';
+import { type ArmComparison, FEWEST } from './metrics.ts';
 import type { ExperimentReport, Verdict } from './model.ts';
 
 type Draft = Omit<ExperimentReport, 'verdict'>;
@@ -58,7 +58,7 @@ function creditFindings(experiment: Experiment, draft: Draft, arm: string): ArmF
   const sign = experiment.metrics[0]!.direction === 'up' ? 1 : -1;
   const p = corrected(section)[i]!;
   const [low, high] = found.alwaysValid.interval.map(percent);
-  const sure = p < draft.alpha;
+  const sure = p < draft.alpha && section.requests >= FEWEST;
   return {
     arm,
     better: sure && sign * found.preference > 0,
@@ -69,7 +69,7 @@ function creditFindings(experiment: Experiment, draft: Draft, arm: string): ArmF
   };
 }
 
-function judge(experiment: Experiment, findings: readonly ArmFindings[]): Verdict {
+function judge(experiment: Experiment, findings: readonly ArmFindings[], few: boolean): Verdict {
   if (findings.length === 0) return { state: 'empty', text: 'No outcomes yet: nothing can be said.' };
   const winners = findings.filter(({ better, worse, out }) => better && worse.length === 0 && !out);
   const [winner] = winners.toSorted((a, b) => b.size - a.size);
@@ -86,7 +86,7 @@ function judge(experiment: Experiment, findings: readonly ArmFindings[]): Verdic
       text: `Keep ${experiment.control}: ${why.join('; ')}. ${all}.`,
     };
   }
-  return { state: 'open', text: `No decision yet. ${all}.` };
+  return { state: 'open', text: `No decision yet${few ? ` (fewer than ${FEWEST} units in an arm)` : ''}. ${all}.` };
 }
 
 /** What an experiment comes to, in one sentence and one word. */
@@ -109,8 +109,6 @@ export function verdictOf(experiment: Experiment, draft: Draft): Verdict {
   }
   const names = experiment.arms.map(({ name }) => name).filter((name) => name !== experiment.control);
   const find = draft.mode === 'interleave' ? creditFindings.bind(null, experiment) : splitFindings;
-  return judge(
-    experiment,
-    names.flatMap((arm) => find(draft, arm) ?? []),
-  );
+  const findings = names.flatMap((arm) => find(draft, arm) ?? []);
+  return judge(experiment, findings, draft.mode === 'split' && draft.arms.some(({ units }) => units < FEWEST));
 }

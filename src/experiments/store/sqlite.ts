@@ -68,18 +68,22 @@ class SqliteThread {
 /** A database in memory lives as long as its connection. */
 const MEMORY = ':memory:';
 
+export interface SqliteOptions {
+  /** Long reads get a thread of their own beside that of the writes; true if absent. */
+  readonly readApart?: boolean;
+}
+
 /**
- * Opens (and makes, if missing) a SQLite file; `:memory:` keeps it in memory. Long reads have a thread of their own beside that of the
- * writes.
+ * Opens (and makes, if missing) a SQLite file; `:memory:` keeps it in memory.
  * @throws the database's error if the file is no database.
  */
-export async function openSqlite(path: string): Promise<SqlConnection> {
+export async function openSqlite(path: string, { readApart = true }: SqliteOptions = {}): Promise<SqlConnection> {
   const file = path === MEMORY ? path : resolve(path);
   if (file !== MEMORY) mkdirSync(dirname(file), { recursive: true });
   const writer = new SqliteThread(file);
   let reader: SqliteThread | undefined;
   const readers = () => {
-    reader ??= file === MEMORY ? writer : new SqliteThread(file);
+    reader ??= file === MEMORY || !readApart ? writer : new SqliteThread(file);
     return reader;
   };
   // The first call waits for the thread and its schema, so that a file that is no database fails here.

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { insertOutcomes } from './outcomes.ts';
 import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
-import { openSqlite } from './sqlite.ts';
+import { openSqlite, type SqliteOptions } from './sqlite.ts';
 import type { AuditEntry, ExperimentStore, Exposure, StoredDefinition } from './types.ts';
 
 function insertExposure(e: Exposure): readonly Statement[] {
@@ -140,8 +140,8 @@ export function createSqlStore(db: SqlConnection): ExperimentStore {
 export const isPostgres = (target: string): boolean => /^postgres(ql)?:\/\//.test(target);
 
 /** Opens the store a setting names: `postgres://…` a server, anything else a SQLite file. */
-export async function openStore(target: string): Promise<ExperimentStore> {
-  if (!isPostgres(target)) return createSqlStore(await openSqlite(target));
+export async function openStore(target: string, options: SqliteOptions = {}): Promise<ExperimentStore> {
+  if (!isPostgres(target)) return createSqlStore(await openSqlite(target, options));
   // The driver is loaded only where it is used: servers without it start sooner.
   const { openPostgres } = await import('./postgres.ts');
   return createSqlStore(await openPostgres(target));

@@ -1,0 +1,99 @@
+import { Worker } from 'node:worker_threads';
+import type { Experiment } from '../definition.ts';
+import type { ExperimentStore } from '../store/types.ts';
+import type { ExperimentReport } from './model.ts';
+import { analyse, type ReportOptions } from './report.ts';
+import { type Series, type SeriesOptions, seriesOf } from './series.ts';
+
+/** Makes reports. Reading a hundred thousand units takes a second of arithmetic, which must hold up no answer. */
+export interface ReportRunner {
+  report(experiment: Experiment, options: ReportOptions): Promise<ExperimentReport>;
+  series(experiment: Experiment, options: SeriesOptions): Promise<Series>;
+  close(): Promise<void>;
+}
+
+export type ReportCall = { readonly id: number; readonly experiment: Experiment } & (
+  | { readonly kind: 'report'; readonly options: ReportOptions }
+  | { readonly kind: 'series'; readonly options: SeriesOptions }
+);
+export type ReportReply =
+  | { readonly id: number; readonly value: ExperimentReport | Series }
+  | { readonly id: number; readonly error: string; readonly code?: string };
+
+/** For commands, and for databases that only one thread can see. */
+export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunner {
+  return {
+    report: async (experiment, options) => analyse(await store(), experiment, options),
+    series: async (experiment, options) => seriesOf(await store(), experiment, options),
+    close: async () => {},
+  };
+}
+
+interface Waiting {
+  readonly resolve: (value: ExperimentReport | Series) => void;
+  readonly reject: (error: Error) => void;
+}
+
+type Question = Pick<ReportCall, 'kind' | 'options' | 'experiment'>;
+
+const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+/** A thread that ended is started anew by the next report. */
+class ReportThread {
+  readonly #target: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | undefined;
+  #next = 0;
+
+  constructor(target: string) {
+    this.#target = target;
+  }
+
+  ask<T extends ExperimentReport | Series>(question: Question): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#worker ??= this.#start();
+      const id = this.#next++;
+      // What is asked keeps the process until it is answered, nothing else.
+      this.#worker.ref();
+      this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject });
+      this.#worker.postMessage({ id, ...question });
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL(`./worker${EXTENSION}`, import.meta.url), {
+      workerData: { target: this.#target },
+    });
+    const end = (error: Error) => {
+      if (this.#worker === worker) this.#worker = undefined;
+      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#waiting.clear();
+    };
+    worker.on('error', end);
+    worker.on('exit', () => end(new Error('the thread of reports has ended')));
+    worker.on('message', (reply: ReportReply) => this.#settle(reply));
+    return worker;
+  }
+
+  #settle(reply: ReportReply): void {
+    const call = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (this.#waiting.size === 0) this.#worker?.unref();
+    if ('value' in reply) call?.resolve(reply.value);
+    else call?.reject(Object.assign(new Error(reply.error), reply.code === undefined ? {} : { code: reply.code }));
+  }
+}
+
+/** For servers: a thread with its own connection, started by the first report. */
+export function inOwnThread(target: string): ReportRunner {
+  const thread = new ReportThread(target);
+  return {
+    report: (experiment, options) => thread.ask({ kind: 'report', experiment, options }),
+    series: (experiment, options) => thread.ask({ kind: 'series', experiment, options }),
+    close: () => thread.close(),
+  };
+}

@@ -1,0 +1,37 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { openStore } from '../store/store.ts';
+import type { ExperimentStore } from '../store/types.ts';
+import { inThisThread, type ReportCall, type ReportReply } from './runner.ts';
+
+const { target } = workerData as { target: string };
+
+let opening: Promise<ExperimentStore> | undefined;
+
+/** The thread's own connection; a failed opening is tried again. */
+function store(): Promise<ExperimentStore> {
+  opening ??= openStore(target, { readApart: false }).catch((error: unknown) => {
+    opening = undefined;
+    throw error;
+  });
+  return opening;
+}
+
+const runner = inThisThread(store);
+
+async function answer(call: ReportCall): Promise<ReportReply> {
+  const { id, experiment } = call;
+  try {
+    const { kind, options } = call;
+    return {
+      id,
+      value: await (kind === 'report' ? runner.report(experiment, options) : runner.series(experiment, options)),
+    };
+  } catch (error) {
+    const { message, code } = error as { message: string; code?: unknown };
+    return { id, error: message, ...(typeof code === 'string' ? { code } : {}) };
+  }
+}
+
+parentPort!.on('message', async (call: ReportCall) => {
+  parentPort!.postMessage(await answer(call));
+});

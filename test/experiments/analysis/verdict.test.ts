@@ -1,0 +1,94 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { terminalReport } from '../../../src/experiments/reports/text.ts';
+import { createRandom } from '../../../src/random.ts';
+import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
+
+let lab: Lab;
+afterEach(() => lab.close());
+
+const THREE = [...SPLIT.arms, { name: 'c', model: 'down' }];
+
+/** Users whose outcomes are what `value` says of their arm. */
+async function run(users: number, definition: object, value: (arm: string, metric: string, noise: number) => number) {
+  lab = await openLab(MODELS);
+  const { definition: made } = (await lab.api.put('trial', { ...SPLIT, ...definition }, 'ada')).view;
+  const random = createRandom(5);
+  const outcomes = [];
+  for (let i = 0; i < users; i++) {
+    const { experiment } = await lab.ask(`user ${i}`, [1, 2]);
+    for (const { name } of made.metrics)
+      outcomes.push({ request_id: `r${i + 1}`, metric: name, value: value(experiment!.arm, name, random.normal()) });
+  }
+  if (outcomes.length > 0) await lab.api.addOutcomes(outcomes);
+  return lab.api.report('trial');
+}
+
+const two = [{ name: 'clicks' }, { name: 'returns', direction: 'down' }];
+
+describe('the verdict', () => {
+  it('the best of several arms wins', async () => {
+    const lift = { a: 0, b: 0.6, c: 1 } as Record<string, number>;
+    const report = await run(600, { arms: THREE }, (arm, _metric, noise) => 5 + lift[arm]! + noise / 2);
+    expect(report.verdict).toMatchObject({ state: 'win', winner: 'c' });
+    expect(report.metrics[0]!.comparisons.map(({ effect }) => effect)).toEqual(['better', 'better']);
+  });
+
+  it('better in the first metric but worse in another is no win', async () => {
+    const report = await run(400, { metrics: two }, (arm, _metric, noise) => 5 + (arm === 'b' ? 1 : 0) + noise / 2);
+    expect(report.metrics.map(({ comparisons }) => comparisons[0]!.effect)).toEqual(['better', 'worse']);
+    expect(report.verdict).toMatchObject({
+      state: 'loss',
+      winner: 'a',
+      text: expect.stringContaining('b is worse in returns'),
+    });
+  });
+
+  it('without a difference it stays open', async () => {
+    const report = await run(300, {}, (_arm, _metric, noise) => 5 + noise);
+    expect(report.verdict.state).toBe('open');
+    expect(report.verdict.text).toMatch(/^No decision yet\. b: clicks /);
+  });
+
+  it('of few units nothing is concluded, however clear it looks', async () => {
+    const report = await run(40, {}, (arm) => (arm === 'b' ? 9 : 1));
+    expect(report.metrics[0]!.comparisons[0]!.adjustedP).toBe(0);
+    expect(report.verdict.text).toMatch(/^No decision yet \(fewer than 100 units in an arm\)/);
+  });
+
+  it('units that went missing block it', async () => {
+    const report = await run(400, { arms: [{ ...SPLIT.arms[0], weight: 2 }, SPLIT.arms[1]] }, (arm) =>
+      arm === 'b' ? 9 : 1,
+    );
+    expect(report.sampleRatio!.ok).toBe(true);
+    // Had the arms been meant to share alike, half of b's users would be missing.
+    await lab.api.put('trial', SPLIT, 'ada');
+    const skewed = await lab.api.report('trial');
+    expect(skewed.sampleRatio!.p).toBeLessThan(0.001);
+    expect(skewed.verdict).toMatchObject({
+      state: 'sample_ratio',
+      text: expect.stringContaining('Sample ratio mismatch'),
+    });
+    expect(skewed.warnings).toEqual([]);
+    expect(terminalReport(skewed)).toContain('MISMATCH');
+  });
+
+  it('users that changed their arm are left out, and told of with the change', async () => {
+    await run(200, {}, (_arm, _metric, noise) => noise);
+    lab.clock.advance(1000);
+    await lab.api.put('trial', { ...SPLIT, hash: { seed: 'another' } }, 'ada');
+    for (let i = 0; i < 50; i++) await lab.ask(`user ${i}`, [1, 2]);
+    const report = await lab.api.report('trial');
+    expect(report.crossed).toBeGreaterThan(10);
+    expect(report.warnings).toEqual([
+      expect.stringContaining('changed 1 time(s)'),
+      `${report.crossed} unit(s) saw more than one arm and are left out`,
+    ]);
+  });
+
+  it('before anything happened there is none', async () => {
+    const report = await run(0, {}, () => 0);
+    expect(report.verdict.state).toBe('empty');
+    expect(report.from).toBeUndefined();
+    expect(terminalReport(report)).toContain('no exposures yet');
+  });
+});
