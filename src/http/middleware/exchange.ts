@@ -24,6 +24,15 @@ function eventOf(req: { method: string }, res: Response): RequestEvent {
   };
 }
 
+/** Our names, and those OpenTelemetry has for feature flags. */
+const experimentAttributes = ({ name, arm }: NonNullable<RequestEvent['experiment']>) => ({
+  'winnow.experiment': name,
+  'winnow.arm': arm,
+  'feature_flag.key': name,
+  'feature_flag.result.variant': arm,
+  'feature_flag.provider.name': 'winnow',
+});
+
 function report(telemetry: HttpTelemetry, req: { method: string }, res: Response): void {
   const event = eventOf(req, res);
   const { span } = exchangeOf(res);
@@ -37,7 +46,7 @@ function report(telemetry: HttpTelemetry, req: { method: string }, res: Response
       ...(event.model ? { 'winnow.model': event.model, 'winnow.version': event.version ?? '' } : {}),
       ...(event.dialect ? { 'winnow.dialect': event.dialect } : {}),
       ...(event.passages === undefined ? {} : { 'winnow.passages': event.passages }),
-      ...(event.experiment ? { 'winnow.experiment': event.experiment.name, 'winnow.arm': event.experiment.arm } : {}),
+      ...(event.experiment ? experimentAttributes(event.experiment) : {}),
     },
     event.code ? { code: event.code, status: event.status } : undefined,
   );
