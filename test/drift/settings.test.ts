@@ -6,7 +6,7 @@ import { ALIASES, settings, settingsMarkdown } from '../../src/config.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 
 /** Variables that are read elsewhere than in the settings of `winnow serve`. */
-const OTHERS = ['WINNOW_CONFIG', 'WINNOW_FIXTURES', 'WINNOW_SEARCH_AUTHORIZATION'];
+const OTHERS = ['WINNOW_CONFIG', 'WINNOW_FIXTURES', 'WINNOW_PYTHON', 'WINNOW_SEARCH_AUTHORIZATION'];
 
 function filesBelow(folder: string, ending: RegExp): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
