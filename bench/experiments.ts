@@ -1,11 +1,12 @@
 /*
  * What an experiment costs: the same load on servers that differ in nothing but experiments.yaml.
  *
- *   npm run bench:experiments -- [--quick] [--rounds 8] [--requests 240] [--seconds 30] [--passages 20] [--json FILE] [--flags '…']
+ *   npm run bench:experiments -- [--quick] [--rounds 24] [--requests 80] [--seconds 15] [--passages 20] [--json FILE] [--flags '…']
  *
- * `none` has no experiment, `one version` splits users between two arms that are the same version (what assignment and log cost), `two versions`
- * between two copies of the model (what it costs besides that arms share no batch). Rounds alternate, so that what else the machine does
- * falls on all of them; `other CPU` says how much that was.
+ * `none` is a server without experiments; `split` divides users between two arms that are the same version; `split, two versions` between two
+ * copies of the model, and beside it stands the same load without an experiment: clients that name one or the other version (`by name`), for
+ * different versions share no batch in any case. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how
+ * much that was, and the CPU time a pair costs depends on it least.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -14,8 +15,8 @@ import { parseArgs } from 'node:util';
 import { stringify } from 'yaml';
 import { createLoadClient, type LoadClient } from './load/client.ts';
 import { closedLoop, openLoop } from './load/loops.ts';
-import { watchOthers } from './load/processes.ts';
-import { percentile, summarise, table } from './load/report.ts';
+import { cpuSeconds, watchOthers } from './load/processes.ts';
+import { summarise, table } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 
@@ -31,7 +32,7 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
   },
 });
-const base = options.quick ? { rounds: 2, requests: 32, seconds: 6 } : { rounds: 8, requests: 240, seconds: 30 };
+const base = options.quick ? { rounds: 2, requests: 32, seconds: 6 } : { rounds: 24, requests: 80, seconds: 15 };
 const plan = {
   rounds: Number(options.rounds ?? base.rounds),
   requests: Number(options.requests ?? base.requests),
@@ -44,11 +45,32 @@ const CONCURRENCY = 8;
 const LOAD = 0.6;
 const USERS = 5000;
 
-const VARIANTS = ['none', 'one version', 'two versions'] as const;
-type Variant = (typeof VARIANTS)[number];
+/** The arms of the experiment on each server. */
+const SERVERS = { none: undefined, same: ['m@1', 'm@1'], two: ['m@1', 'm@2'] } as const;
+type ServerName = keyof typeof SERVERS;
+
+interface Variant {
+  readonly name: string;
+  readonly server: ServerName;
+  /** Clients name the versions themselves, which keeps them outside experiments. */
+  readonly byName?: true;
+  /** The same load without an experiment. */
+  readonly beside?: string;
+}
+
+const VARIANTS: readonly Variant[] = [
+  { name: 'none', server: 'none' },
+  { name: 'split', server: 'same', beside: 'none' },
+  { name: 'none, by name', server: 'none', byName: true },
+  { name: 'split, two versions', server: 'two', beside: 'none, by name' },
+];
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-bench-experiments-'));
-const median = (values: readonly number[]) => percentile(values, 50);
+/** The mean of the middle two where their number is even. */
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+}
 
 /** Two copies of the first shipped model. */
 function makeRegistry(): string {
@@ -63,14 +85,14 @@ function makeRegistry(): string {
   return registry;
 }
 
-function makeFile(variant: Variant): readonly string[] {
-  if (variant === 'none') return [];
-  const name = variant.replace(' ', '-');
+function makeFile(name: ServerName): readonly string[] {
+  const models = SERVERS[name];
+  if (!models) return [];
   const experiment = {
     name,
     arms: [
-      { name: 'a', model: 'm@1' },
-      { name: 'b', model: variant === 'one version' ? 'm@1' : 'm@2' },
+      { name: 'a', model: models[0] },
+      { name: 'b', model: models[1] },
     ],
     control: 'a',
     metrics: [{ name: 'clicks' }],
@@ -86,24 +108,29 @@ interface Subject {
   readonly server: ServerProcess;
   readonly client: LoadClient;
   readonly throughput: number[];
+  /** CPU milliseconds of the server's processes a pair. */
+  readonly cpu: number[];
   readonly p99: number[];
   readonly p50: number[];
 }
 
-/** Every request comes from the next of many users. */
-function asUsers(client: LoadClient): LoadClient {
+/** Every request comes from the next of many users, whose number says which version they would name. */
+function asUsers(client: LoadClient, byName: boolean): LoadClient {
   let next = 0;
   return {
-    rerank: (request, headers = {}) => client.rerank(request, { ...headers, 'x-user-id': `user-${next++ % USERS}` }),
+    rerank(request, headers = {}) {
+      const user = next++ % USERS;
+      const model = byName ? { model: `m@${1 + (user % 2)}` } : {};
+      return client.rerank({ ...request, ...model }, { ...headers, 'x-user-id': `user-${user}` });
+    },
     close: () => client.close(),
   };
 }
 
-async function open(variant: Variant, registry: string): Promise<Subject> {
+function startServer(name: ServerName, registry: string): Promise<ServerProcess> {
   const more = options.flags.split(' ').filter(Boolean);
-  const flags = ['--models', registry, '--telemetry-log-level', 'info', ...makeFile(variant), ...more];
-  const server = await startServerProcess({ flags });
-  return { variant, server, client: asUsers(createLoadClient(server.url)), throughput: [], p99: [], p50: [] };
+  const flags = ['--models', registry, '--telemetry-log-level', 'info', ...makeFile(name), ...more];
+  return startServerProcess({ flags });
 }
 
 /** Pairs a second with all hosts busy. */
@@ -120,13 +147,17 @@ async function measure(subjects: readonly Subject[]) {
   const stream = requestStream(topics, plan.passages, 1);
   const requests = Array.from({ length: plan.requests }, () => stream.next().value);
   for (const subject of subjects) await saturate(subject, requests.slice(0, 2 * CONCURRENCY));
-  const others = watchOthers(subjects.map(({ server }) => server.pid));
+  const others = watchOthers([...new Set(subjects.map(({ server }) => server.pid))]);
   for (let round = 0; round < plan.rounds; round++) {
     // Every other round in the opposite order, so that being first is nobody's advantage.
-    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed())
+    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
+      const before = cpuSeconds(subject.server.pid);
       subject.throughput.push(await saturate(subject, requests));
+      const pairs = plan.requests * plan.passages;
+      subject.cpu.push((1000 * (cpuSeconds(subject.server.pid) - before)) / pairs);
+    }
     console.error(
-      `round ${round + 1}: ${subjects.map((s) => `${s.variant} ${s.throughput.at(-1)!.toFixed(1)}`).join(', ')} pairs/s`,
+      `round ${round + 1}: ${subjects.map((s) => `${s.variant.name} ${s.throughput.at(-1)!.toFixed(1)}`).join(', ')} pairs/s`,
     );
   }
   const rate = (LOAD * median(subjects[0]!.throughput)) / plan.passages;
@@ -143,16 +174,18 @@ async function measure(subjects: readonly Subject[]) {
 }
 
 /** Medians over rounds of the ratio and the difference within a round. */
-function costs(subject: Subject, none: Subject) {
+function costs(subject: Subject, subjects: readonly Subject[]) {
+  const none = subjects.find(({ variant }) => variant.name === (subject.variant.beside ?? subject.variant.name))!;
   return {
     ratio: median(subject.throughput.map((rate, i) => rate / none.throughput[i]!)),
+    cpu: median(subject.cpu.map((ms, i) => ms / none.cpu[i]!)),
     p50: median(subject.p50.map((ms, i) => ms - none.p50[i]!)),
     p99: median(subject.p99.map((ms, i) => ms - none.p99[i]!)),
   };
 }
 
 async function exposuresOf({ server, variant }: Subject) {
-  if (variant === 'none') return { stored: 0, lost: 0 };
+  if (variant.server === 'none') return { stored: 0, lost: 0 };
   const count = async (name: string) => (await server.metric(name)) || 0;
   return {
     stored: await count('winnow_exposures_stored_total'),
@@ -160,18 +193,22 @@ async function exposuresOf({ server, variant }: Subject) {
   };
 }
 
-const subjects: Subject[] = [];
+const servers = new Map<ServerName, ServerProcess>();
 try {
   const registry = makeRegistry();
-  for (const variant of VARIANTS) subjects.push(await open(variant, registry));
+  for (const name of Object.keys(SERVERS) as ServerName[]) servers.set(name, await startServer(name, registry));
+  const subjects = VARIANTS.map((variant): Subject => {
+    const server = servers.get(variant.server)!;
+    const client = asUsers(createLoadClient(server.url), variant.byName ?? false);
+    return { variant, server, client, throughput: [], cpu: [], p99: [], p50: [] };
+  });
   const { source, rate, otherCpu } = await measure(subjects);
-  const none = subjects[0]!;
   const rows = await Promise.all(
     subjects.map(async (subject) => ({
-      variant: subject.variant,
+      ...subject.variant,
       pairsPerSecond: median(subject.throughput),
-      ...{ p50Ms: median(subject.p50), p99Ms: median(subject.p99) },
-      ...costs(subject, none),
+      cpuMsAPair: median(subject.cpu),
+      ...{ p50Ms: median(subject.p50), p99Ms: median(subject.p99), change: costs(subject, subjects) },
       ...(await exposuresOf(subject)),
     })),
   );
@@ -182,18 +219,33 @@ try {
   const signed = (ms: number) => `${ms < 0 ? '−' : '+'}${Math.abs(ms).toFixed(2)}`;
   console.log(
     table(
-      ['experiment', 'pairs/s', 'ratio', 'p50 ms', 'Δ p50', 'p99 ms', 'Δ p99', 'exposures', 'lost'],
+      [
+        'experiment',
+        'beside',
+        'pairs/s',
+        'ratio',
+        'CPU ms a pair',
+        'ratio',
+        'p50 ms',
+        'Δ p50',
+        'p99 ms',
+        'Δ p99',
+        'exposures',
+        'lost',
+      ],
       rows.map((r) => [
-        ...[r.variant, r.pairsPerSecond.toFixed(1), r.ratio.toFixed(3), r.p50Ms.toFixed(1), signed(r.p50)],
-        ...[r.p99Ms.toFixed(1), signed(r.p99), `${r.stored}`, `${r.lost}`],
+        ...[r.name, r.beside ?? '', r.pairsPerSecond.toFixed(1), r.change.ratio.toFixed(3)],
+        ...[r.cpuMsAPair.toFixed(2), r.change.cpu.toFixed(3), r.p50Ms.toFixed(1)],
+        ...[signed(r.change.p50), r.p99Ms.toFixed(1), signed(r.change.p99), `${r.stored}`, `${r.lost}`],
       ]),
     ),
   );
-  const [, one] = rows;
-  const verdicts = [
-    { what: 'throughput, one version', seen: one!.ratio.toFixed(3), target: '≥ 0.98', met: one!.ratio >= 0.98 },
-    { what: 'p99, one version', seen: `${signed(one!.p99)} ms`, target: '≤ +1 ms', met: one!.p99 <= 1 },
-  ];
+  const verdicts = rows
+    .filter(({ beside }) => beside !== undefined)
+    .flatMap(({ name, change: { ratio, p99 } }) => [
+      { what: `throughput, ${name}`, seen: ratio.toFixed(3), target: '≥ 0.98', met: ratio >= 0.98 },
+      { what: `p99, ${name}`, seen: `${signed(p99)} ms`, target: '≤ +1 ms', met: p99 <= 1 },
+    ]);
   console.log('');
   console.log(
     table(
@@ -203,10 +255,8 @@ try {
   );
   const result = { machine: cpus()[0]?.model, cores: cpus().length, source, plan, otherCpu, rows, verdicts };
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
+  for (const { client } of subjects) client.close();
 } finally {
-  for (const { client, server } of subjects) {
-    client.close();
-    await server.stop();
-  }
+  for (const server of servers.values()) await server.stop();
   rmSync(folder, { recursive: true, force: true });
 }

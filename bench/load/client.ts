@@ -37,9 +37,9 @@ export function createLoadClient(url: string): LoadClient {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   const target = new URL('/rerank', url);
   return {
-    rerank: ({ query, passages }, extra = {}) =>
+    rerank: ({ query, passages, model }, extra = {}) =>
       new Promise((resolve) => {
-        const body = Buffer.from(JSON.stringify({ query, texts: passages, raw_scores: true, truncate: true }));
+        const body = Buffer.from(JSON.stringify({ query, texts: passages, model, raw_scores: true, truncate: true }));
         const headers = { 'content-type': 'application/json', 'content-length': body.length, ...extra };
         const failed = (error: NodeJS.ErrnoException) =>
           resolve({ status: 0, error: error.code ?? error.message, headers: {} });

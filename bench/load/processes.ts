@@ -45,6 +45,11 @@ export function residentBytes(pid: number): number {
   }, 0);
 }
 
+/** CPU time that a process tree has used, in seconds: what work costs, however busy the machine is with other things. */
+export function cpuSeconds(pid: number): number {
+  return processTree(pid).reduce((sum, id) => sum + (statOf(id)?.ticks ?? 0), 0) / TICKS_PER_SECOND;
+}
+
 function busyTicks(): number {
   const [user, nice, system, , , irq, soft, steal] = readFileSync('/proc/stat', 'utf8')
     .split('\n')[0]!

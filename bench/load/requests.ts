@@ -12,6 +12,8 @@ export interface Topic {
 export interface LoadRequest {
   readonly query: string;
   readonly passages: readonly string[];
+  /** The server's default if absent. */
+  readonly model?: string;
 }
 
 const TREC_DL = join(import.meta.dirname, '../../../shared/data/trec-dl/BM25.dl19.top100.json');

@@ -149,7 +149,10 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       const at = await inside();
       await openTab(at.page, 'Experiments');
       const shown = at.page.getByRole('article', { name: 'listwise-loss' });
-      await shown.getByText('listwise wins.').waitFor();
+      await shown
+        .getByText(/listwise wins/)
+        .first()
+        .waitFor();
       const chart = shown.getByRole('img', { name: 'clicks: listwise against control over time' });
       await chart.waitFor();
       expect(await chart.locator('path.effect').getAttribute('d')).toMatch(/^M[\d.]+ [\d.]+(L[\d.]+ [\d.]+){10,}/);
