@@ -1,22 +1,22 @@
 /*
- * What an experiment costs: the same load on servers that differ in nothing but experiments.yaml.
+ * What an experiment costs: the same load on the same server, with and without.
  *
  *   npm run bench:experiments -- [--quick] [--rounds 24] [--requests 80] [--seconds 15] [--passages 20] [--json FILE] [--flags '…']
  *
- * `none` is a server without experiments; `split` divides users between two arms that are the same version; `split, two versions` between two
- * copies of the model, and beside it stands the same load without an experiment: clients that name one or the other version (`by name`), for
- * different versions share no batch in any case. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how
- * much that was, and the CPU time a pair costs depends on it least.
+ * `split` divides users between two arms that are the same version; `split, two versions` between two copies of the model, and beside it stands
+ * the same load without an experiment: clients that name one or the other version (`by name`), for different versions share no batch in any
+ * case. Before each round the experiment is put or removed by the API of the running server, since two processes differ by more than what is
+ * measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was, and the CPU time a
+ * pair costs depends on it least.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { stringify } from 'yaml';
 import { createLoadClient, type LoadClient } from './load/client.ts';
 import { closedLoop, openLoop } from './load/loops.ts';
 import { cpuSeconds, watchOthers } from './load/processes.ts';
-import { summarise, table } from './load/report.ts';
+import { percentile, summarise, table } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 
@@ -42,16 +42,15 @@ const plan = {
 /** Requests in flight in the closed loop, so that no host waits for work. */
 const CONCURRENCY = 8;
 /** Share of the capacity in the open loop: busy, but no queue that would hide everything else. */
-const LOAD = 0.6;
+const LOAD = 0.4;
+/** Requests of the open loop are short, so that a millisecond shows beside what they cost. */
+const FEW = 5;
 const USERS = 5000;
-
-/** The arms of the experiment on each server. */
-const SERVERS = { none: undefined, same: ['m@1', 'm@1'], two: ['m@1', 'm@2'] } as const;
-type ServerName = keyof typeof SERVERS;
 
 interface Variant {
   readonly name: string;
-  readonly server: ServerName;
+  /** Models of the two arms; without them there is no experiment. */
+  readonly arms?: readonly [string, string];
   /** Clients name the versions themselves, which keeps them outside experiments. */
   readonly byName?: true;
   /** The same load without an experiment. */
@@ -59,10 +58,10 @@ interface Variant {
 }
 
 const VARIANTS: readonly Variant[] = [
-  { name: 'none', server: 'none' },
-  { name: 'split', server: 'same', beside: 'none' },
-  { name: 'none, by name', server: 'none', byName: true },
-  { name: 'split, two versions', server: 'two', beside: 'none, by name' },
+  { name: 'none' },
+  { name: 'split', arms: ['m@1', 'm@1'], beside: 'none' },
+  { name: 'none, by name', byName: true },
+  { name: 'split, two versions', arms: ['m@1', 'm@2'], beside: 'none, by name' },
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-bench-experiments-'));
@@ -85,33 +84,31 @@ function makeRegistry(): string {
   return registry;
 }
 
-function makeFile(name: ServerName): readonly string[] {
-  const models = SERVERS[name];
-  if (!models) return [];
-  const experiment = {
-    name,
-    arms: [
-      { name: 'a', model: models[0] },
-      { name: 'b', model: models[1] },
-    ],
+/** Puts a variant's experiment into effect, or takes the one before out. */
+async function become({ arms }: Variant, url: string): Promise<void> {
+  const target = `${url}/v1/experiments/bench`;
+  const definition = {
+    arms: arms?.map((model, i) => ({ name: i === 0 ? 'a' : 'b', model })),
     control: 'a',
     metrics: [{ name: 'clicks' }],
     guardrails: [{ metric: 'errors', max: 0.5 }],
   };
-  const file = join(folder, `${name}.yaml`);
-  writeFileSync(file, stringify({ experiments: [experiment] }));
-  return ['--experiments', file, '--experiments-database', join(folder, `${name}.sqlite`)];
+  const answer = await fetch(target, {
+    method: arms ? 'PUT' : 'DELETE',
+    headers: { 'content-type': 'application/json' },
+    ...(arms ? { body: JSON.stringify(definition) } : {}),
+  });
+  if (!answer.ok && answer.status !== 404) throw new Error(`the experiment was refused: ${await answer.text()}`);
 }
 
 interface Subject {
   readonly variant: Variant;
-  readonly server: ServerProcess;
   readonly client: LoadClient;
   readonly throughput: number[];
   /** CPU milliseconds of the server's processes a pair. */
   readonly cpu: number[];
-  readonly p99: number[];
-  readonly p50: number[];
+  /** Milliseconds of every request of the open loop. */
+  readonly latencies: number[];
 }
 
 /** Every request comes from the next of many users, whose number says which version they would name. */
@@ -127,12 +124,6 @@ function asUsers(client: LoadClient, byName: boolean): LoadClient {
   };
 }
 
-function startServer(name: ServerName, registry: string): Promise<ServerProcess> {
-  const more = options.flags.split(' ').filter(Boolean);
-  const flags = ['--models', registry, '--telemetry-log-level', 'info', ...makeFile(name), ...more];
-  return startServerProcess({ flags });
-}
-
 /** Pairs a second with all hosts busy. */
 async function saturate({ client }: Subject, requests: readonly LoadRequest[]): Promise<number> {
   const run = await closedLoop(client, requests[Symbol.iterator](), { concurrency: CONCURRENCY, until: () => false });
@@ -142,101 +133,82 @@ async function saturate({ client }: Subject, requests: readonly LoadRequest[]): 
   return summary.pairsPerSecond;
 }
 
-async function measure(subjects: readonly Subject[]) {
+async function measure(server: ServerProcess, subjects: readonly Subject[]) {
   const { source, topics } = loadTopics();
   const stream = requestStream(topics, plan.passages, 1);
   const requests = Array.from({ length: plan.requests }, () => stream.next().value);
-  for (const subject of subjects) await saturate(subject, requests.slice(0, 2 * CONCURRENCY));
-  const others = watchOthers([...new Set(subjects.map(({ server }) => server.pid))]);
-  for (let round = 0; round < plan.rounds; round++) {
+  const inTurn = async (round: number, work: (subject: Subject) => Promise<void>) => {
     // Every other round in the opposite order, so that being first is nobody's advantage.
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
-      const before = cpuSeconds(subject.server.pid);
-      subject.throughput.push(await saturate(subject, requests));
-      const pairs = plan.requests * plan.passages;
-      subject.cpu.push((1000 * (cpuSeconds(subject.server.pid) - before)) / pairs);
+      await become(subject.variant, server.url);
+      await work(subject);
     }
+  };
+  await inTurn(0, async (subject) => void (await saturate(subject, requests)));
+  const others = watchOthers([server.pid]);
+  for (let round = 0; round < plan.rounds; round++) {
+    await inTurn(round, async (subject) => {
+      const before = cpuSeconds(server.pid);
+      subject.throughput.push(await saturate(subject, requests));
+      subject.cpu.push((1000 * (cpuSeconds(server.pid) - before)) / (plan.requests * plan.passages));
+    });
     console.error(
       `round ${round + 1}: ${subjects.map((s) => `${s.variant.name} ${s.throughput.at(-1)!.toFixed(1)}`).join(', ')} pairs/s`,
     );
   }
-  const rate = (LOAD * median(subjects[0]!.throughput)) / plan.passages;
+  const rate = (LOAD * median(subjects[0]!.throughput)) / FEW;
   for (let round = 0; round < Math.max(2, plan.rounds / 2); round++)
-    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
-      const run = await openLoop(subject.client, requestStream(topics, plan.passages, round), {
-        ...{ rate, seconds: plan.seconds, seed: round },
-      });
-      const { p50, p99 } = summarise(run);
-      subject.p50.push(p50);
-      subject.p99.push(p99);
-    }
+    await inTurn(round, async (subject) => {
+      const stream = requestStream(topics, FEW, round);
+      const { samples } = await openLoop(subject.client, stream, { rate, seconds: plan.seconds, seed: round });
+      subject.latencies.push(...samples.filter(({ status }) => status === 200).map(({ ms }) => ms));
+    });
   return { source, rate, otherCpu: others() };
 }
 
-/** Medians over rounds of the ratio and the difference within a round. */
+/** Medians over rounds of ratios within a round; latencies are compared over all rounds together, whose arrivals are the same. */
 function costs(subject: Subject, subjects: readonly Subject[]) {
   const none = subjects.find(({ variant }) => variant.name === (subject.variant.beside ?? subject.variant.name))!;
   return {
     ratio: median(subject.throughput.map((rate, i) => rate / none.throughput[i]!)),
     cpu: median(subject.cpu.map((ms, i) => ms / none.cpu[i]!)),
-    p50: median(subject.p50.map((ms, i) => ms - none.p50[i]!)),
-    p99: median(subject.p99.map((ms, i) => ms - none.p99[i]!)),
+    p50: percentile(subject.latencies, 50) - percentile(none.latencies, 50),
+    p99: percentile(subject.latencies, 99) - percentile(none.latencies, 99),
   };
 }
 
-async function exposuresOf({ server, variant }: Subject) {
-  if (variant.server === 'none') return { stored: 0, lost: 0 };
-  const count = async (name: string) => (await server.metric(name)) || 0;
-  return {
-    stored: await count('winnow_exposures_stored_total'),
-    lost: await count('winnow_exposures_lost_total{reason="buffer_full"}'),
-  };
-}
-
-const servers = new Map<ServerName, ServerProcess>();
+const more = options.flags.split(' ').filter(Boolean);
+const server = await startServerProcess({
+  flags: [
+    ...['--models', makeRegistry(), '--experiments-database', join(folder, 'experiments.sqlite')],
+    ...['--telemetry-log-level', 'info', ...more],
+  ],
+});
 try {
-  const registry = makeRegistry();
-  for (const name of Object.keys(SERVERS) as ServerName[]) servers.set(name, await startServer(name, registry));
   const subjects = VARIANTS.map((variant): Subject => {
-    const server = servers.get(variant.server)!;
     const client = asUsers(createLoadClient(server.url), variant.byName ?? false);
-    return { variant, server, client, throughput: [], cpu: [], p99: [], p50: [] };
+    return { variant, client, throughput: [], cpu: [], latencies: [] };
   });
-  const { source, rate, otherCpu } = await measure(subjects);
-  const rows = await Promise.all(
-    subjects.map(async (subject) => ({
-      ...subject.variant,
-      pairsPerSecond: median(subject.throughput),
-      cpuMsAPair: median(subject.cpu),
-      ...{ p50Ms: median(subject.p50), p99Ms: median(subject.p99), change: costs(subject, subjects) },
-      ...(await exposuresOf(subject)),
-    })),
-  );
+  const { source, rate, otherCpu } = await measure(server, subjects);
+  const rows = subjects.map((subject) => ({
+    ...subject.variant,
+    pairsPerSecond: median(subject.throughput),
+    cpuMsAPair: median(subject.cpu),
+    ...{ p50Ms: percentile(subject.latencies, 50), p99Ms: percentile(subject.latencies, 99) },
+    ...{ requests: subject.latencies.length, change: costs(subject, subjects) },
+  }));
   console.log(
     `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${source}, ${plan.passages} passages a request;`,
   );
-  console.log(`open loop at ${rate.toFixed(1)} requests/s; other CPU ${otherCpu} % of a core\n`);
+  console.log(`open loop at ${rate.toFixed(1)} requests/s of ${FEW} passages; other CPU ${otherCpu} % of a core\n`);
   const signed = (ms: number) => `${ms < 0 ? '−' : '+'}${Math.abs(ms).toFixed(2)}`;
   console.log(
     table(
-      [
-        'experiment',
-        'beside',
-        'pairs/s',
-        'ratio',
-        'CPU ms a pair',
-        'ratio',
-        'p50 ms',
-        'Δ p50',
-        'p99 ms',
-        'Δ p99',
-        'exposures',
-        'lost',
-      ],
+      ['experiment', 'beside', 'pairs/s', 'ratio', 'CPU ms a pair', 'ratio', 'p50 ms', 'Δ p50', 'p99 ms', 'Δ p99'],
       rows.map((r) => [
         ...[r.name, r.beside ?? '', r.pairsPerSecond.toFixed(1), r.change.ratio.toFixed(3)],
         ...[r.cpuMsAPair.toFixed(2), r.change.cpu.toFixed(3), r.p50Ms.toFixed(1)],
-        ...[signed(r.change.p50), r.p99Ms.toFixed(1), signed(r.change.p99), `${r.stored}`, `${r.lost}`],
+        ...[signed(r.change.p50), r.p99Ms.toFixed(1), signed(r.change.p99)],
       ]),
     ),
   );
@@ -246,7 +218,12 @@ try {
       { what: `throughput, ${name}`, seen: ratio.toFixed(3), target: '≥ 0.98', met: ratio >= 0.98 },
       { what: `p99, ${name}`, seen: `${signed(p99)} ms`, target: '≤ +1 ms', met: p99 <= 1 },
     ]);
-  console.log('');
+  const count = async (name: string) => (await server.metric(name)) || 0;
+  const [stored, lost] = [
+    await count('winnow_exposures_stored_total'),
+    await count('winnow_exposures_lost_total{reason="buffer_full"}'),
+  ];
+  console.log(`\n${stored} exposures stored, ${lost} lost\n`);
   console.log(
     table(
       ['target', 'seen', 'asked', 'met'],
@@ -257,6 +234,6 @@ try {
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
   for (const { client } of subjects) client.close();
 } finally {
-  for (const server of servers.values()) await server.stop();
+  await server.stop();
   rmSync(folder, { recursive: true, force: true });
 }
