@@ -65,9 +65,12 @@ class Shared {
 /** Stores outcomes; those nobody knows are tried once more when all waiting exposures are on disk. */
 async function store(service: ExperimentService, outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]> {
   if (!service.wantsStore()) return outcomes.map(() => 'unknown');
+  const { written } = service.log;
   const statuses = [...(await service.outcomes.add(outcomes))];
   const missing = statuses.flatMap((status, i) => (status === 'unknown' ? [i] : []));
-  if (missing.length === 0 || service.log.waiting === 0) return statuses;
+  // What was written meanwhile may be what was missed.
+  const settled = service.log.waiting === 0 && service.log.written === written;
+  if (missing.length === 0 || settled) return statuses;
   await service.log.flush();
   const again = await service.outcomes.add(missing.map((i) => outcomes[i]!));
   missing.forEach((i, at) => {

@@ -69,6 +69,11 @@ export class ExposureLog {
     return this.#drafts.length + this.#rows.length;
   }
 
+  /** Exposures written since the start. */
+  get written(): number {
+    return this.#written;
+  }
+
   add(draft: ExposureDraft): void {
     const { bufferRows, observer } = this.#options;
     if (this.#closed) return void observer.onLost?.(1, 'closed');
@@ -155,7 +160,8 @@ export class ExposureLog {
         this.#tellFlushed();
         for (const { exposure } of group) this.#items -= exposure.items.length;
         this.#pauseMs = FIRST_PAUSE_MS;
-        observer.onStored?.(group.length);
+        // Rows with shadow figures add to exposures that were counted before.
+        observer.onStored?.(group.filter(({ exposure }) => !exposure.shadow).length);
         observer.onBuffer?.(this.waiting);
       }
     } catch (error) {

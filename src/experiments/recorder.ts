@@ -3,7 +3,7 @@ import { answeredRanking, draftOf, type ExposureDraft, fallbackOf } from './expo
 import { countsAgainstArm, GuardrailWatch } from './guardrails.ts';
 import type { Plan } from './plan.ts';
 import type { ExperimentObserver, Exposed, HookRanked, Shadowed } from './ports.ts';
-import { compareRankings, type ShadowFigures } from './shadow.ts';
+import { compareRankings } from './shadow.ts';
 import type { Trips } from './trips.ts';
 
 export interface RecorderOptions {
@@ -13,11 +13,11 @@ export interface RecorderOptions {
   readonly now: () => number;
 }
 
-/** A shadowed request until all its shadow arms have told. */
+/** A shadowed request until its shadow arms have told. */
 interface Pending {
   readonly answered: readonly HookRanked[];
-  /** By experiment: what is logged when its last arm has told. */
-  readonly drafts: Map<Plan, { draft: ExposureDraft; left: number; figures: Record<string, ShadowFigures> }>;
+  /** By experiment: the row that figures are added to. Texts are not kept. */
+  readonly drafts: ReadonlyMap<Plan, ExposureDraft>;
 }
 
 /** Turns what the re-ranker tells into exposures, figures and guardrail readings. Nothing here waits. */
@@ -40,12 +40,12 @@ export class Recorder {
     const at = this.#options.now();
     if (decision.answering) this.#exposeAnswering(decision.answering, exposed, at);
     if (decision.shadowing.length === 0) return;
-    const drafts: Pending['drafts'] = new Map();
+    const drafts = new Map<Plan, ExposureDraft>();
     for (const { plan, unit } of decision.shadowing) {
       const draft = draftOf({ plan, unit, arm: plan.control.name, forced: false, at }, exposed);
-      const left = decision.shadows.filter((shadow) => shadow.plan === plan).length;
-      if (exposed.answer) drafts.set(plan, { draft, left, figures: {} });
-      else this.#options.log.add(draft);
+      // Logged at once, so that outcomes of the answer are known; figures follow.
+      this.#options.log.add(draft);
+      drafts.set(plan, { ...draft, passages: [], candidates: [] });
     }
     this.#pending.set(decision, { answered: answeredRanking(exposed), drafts });
   }
@@ -53,21 +53,20 @@ export class Recorder {
   shadow({ decision, arm, ranking, error }: Shadowed<RequestDecision>): void {
     const choice = decision.shadows.find((shadow) => shadow.arm === arm);
     const pending = this.#pending.get(decision);
-    const held = choice && pending?.drafts.get(choice.plan);
-    if (!choice || !pending || !held) return;
+    const draft = choice && pending?.drafts.get(choice.plan);
+    if (!choice || !pending || !draft) return;
     const { plan, name } = choice;
     const about = { experiment: plan.definition.name, arm: name };
-    if (ranking) {
-      held.figures[name] = compareRankings(pending.answered, ranking.ranking);
-      this.#options.observer.onShadow?.({ ...about, figures: held.figures[name] });
-    } else this.#options.observer.onShadow?.({ ...about, ...(error ? { code: error } : {}) });
     // Work that was shed or came too late says nothing of the arm: its lane is served last.
     if (error !== 'overloaded' && error !== 'deadline_exceeded')
       this.#guard(plan, name, { failed: ranking === undefined, latencyMs: undefined });
-    held.left--;
-    if (held.left > 0) return;
-    pending.drafts.delete(plan);
-    this.#options.log.add({ ...held.draft, row: { ...held.draft.row, shadow: held.figures } });
+    if (!ranking) {
+      this.#options.observer.onShadow?.({ ...about, ...(error ? { code: error } : {}) });
+      return;
+    }
+    const figures = compareRankings(pending.answered, ranking.ranking);
+    this.#options.observer.onShadow?.({ ...about, figures });
+    this.#options.log.add({ ...draft, row: { ...draft.row, shadow: { [name]: figures } } });
   }
 
   #exposeAnswering(answering: Answering, exposed: Exposed<RequestDecision>, at: number): void {

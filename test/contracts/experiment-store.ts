@@ -194,6 +194,25 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
     );
 
     it(
+      'counts a shadowed request once, however often figures are added to it',
+      withStore(async (store) => {
+        const e = exposure({ experiment: 'added', unit: 's1', arm: 'a', mode: 'shadow' });
+        const figures = (arm: string, kendall: number) => ({ ...e, items: [], shadow: { [arm]: { kendall } } });
+        await store.addExposures([{ ...e, items: [{ digest: 'aa', index: 0, score: 1 }] }]);
+        await add(store, outcome({ requestId: e.requestId }));
+        await store.addExposures([figures('b', 0.5), figures('c', 1)]);
+        // Written again after a failure that came too late to undo it.
+        await store.addExposures([figures('b', 0.5)]);
+        expect(await store.shadow('added')).toEqual({
+          b: { kendall: { mean: 0.5, requests: 1 } },
+          c: { kendall: { mean: 1, requests: 1 } },
+        });
+        expect((await unitsOf(store, 'added')).s1).toMatchObject({ exposures: 1, sums: { clicks: 1 } });
+        expect(await store.traffic('added')).toMatchObject([{ arm: 'a', requests: 1 }]);
+      }),
+    );
+
+    it(
       'pages through more units than one page holds',
       withStore(async (store) => {
         const many = Array.from({ length: 5200 }, (_, i) =>

@@ -57,6 +57,8 @@ export interface Told {
   readonly exposures: Parameters<NonNullable<ExperimentObserver['onExposure']>>[0][];
   readonly shadows: Parameters<NonNullable<ExperimentObserver['onShadow']>>[0][];
   readonly lost: { readonly rows: number; readonly reason: string }[];
+  /** Exposures counted as written. */
+  stored: number;
   running: number;
 }
 
@@ -162,6 +164,9 @@ function observe(told: Told): ExperimentObserver {
     onProblem: (problem) => void told.problems.push(problem),
     onExposure: (exposure) => void told.exposures.push(exposure),
     onShadow: (shadow) => void told.shadows.push(shadow),
+    onStored: (rows) => {
+      told.stored += rows;
+    },
     onLost: (rows, reason) => void told.lost.push({ rows, reason }),
   };
 }
@@ -173,7 +178,7 @@ export async function openLab(
 ): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-lab-'));
   const clock = options.clock ?? new LabClock();
-  const told: Told = { changes: [], problems: [], exposures: [], shadows: [], lost: [], running: 0 };
+  const told: Told = { changes: [], problems: [], exposures: [], shadows: [], lost: [], stored: 0, running: 0 };
   const service = new ExperimentService({
     ...{ database: join(folder, 'experiments.sqlite'), unitSecret: 'key', pollMs: 20 },
     ...options,

@@ -170,6 +170,21 @@ describe('outcomes', () => {
     expect((await clicks()).reduce((a, b) => a + b)).toBe(6);
   });
 
+  it('are known too if their exposure is written just while they are looked up', async () => {
+    await open();
+    await lab.ask('u', [1]);
+    const { outcomes, log } = lab.service;
+    const add = outcomes.add.bind(outcomes);
+    // The exposure is written behind the look-up that missed it and before its answer is read.
+    outcomes.add = async (sent) => {
+      outcomes.add = add;
+      const statuses = await add(sent);
+      await log.flush();
+      return statuses;
+    };
+    expect(await lab.api.addOutcomes([{ request_id: 'r1', metric: 'clicks' }])).toMatchObject([{ status: 'stored' }]);
+  });
+
   it('sent twice count once; an own key tells two of the same kind apart', async () => {
     await open();
     await lab.ask('u', [1]);

@@ -166,6 +166,18 @@ describe('shadow', () => {
     expect(lab.told.shadows).toEqual([{ experiment: 'trial', arm: 'b', figures: expect.any(Object) }]);
   });
 
+  it('takes outcomes of its answers at once', async () => {
+    await open({ mode: 'shadow' });
+    await lab.ask('u', GRADES);
+    expect(lab.told.shadows).toHaveLength(0);
+    expect(await lab.api.addOutcomes([{ request_id: 'r1', metric: 'clicks' }])).toMatchObject([{ status: 'stored' }]);
+    await shadowed(1);
+    const { arms, shadow } = await lab.api.report('trial');
+    expect(arms[0]).toMatchObject({ units: 1, requests: 1 });
+    expect(shadow.b!.rbo!.requests).toBe(1);
+    expect(lab.told.stored).toBe(1);
+  });
+
   it('goes on beside an experiment that answers', async () => {
     await open({ mode: 'shadow' });
     await lab.api.put('live', SPLIT, 'ada');

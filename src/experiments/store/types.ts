@@ -36,7 +36,7 @@ export interface Exposure {
   readonly latencyMs: number;
   readonly truncated: number;
   readonly items: readonly ExposedItem[];
-  /** Shadow mode: rank differences of each other arm. */
+  /** Shadow mode: rank differences of each other arm. They come behind the answer, in rows that repeat the rest. */
   readonly shadow?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
@@ -124,7 +124,7 @@ export interface ArmTraffic {
 /** Exposures and outcomes. Every method that returns after a write has it on disk: a kill -9 later loses nothing acknowledged. */
 export interface ExperimentStore {
   readonly kind: 'sqlite' | 'postgres';
-  /** A request's exposure to an experiment that is there already changes nothing. */
+  /** A request's exposure to an experiment that is there already changes nothing, but its new shadow figures are kept. */
   addExposures(exposures: readonly Exposure[]): Promise<void>;
   /** One transaction. `unknown`: neither the request nor the unit was seen; nothing is stored of it. */
   addOutcomes(outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]>;
