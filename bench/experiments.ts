@@ -1,19 +1,22 @@
 /*
  * What an experiment costs: the same load on the same server, with and without.
  *
- *   npm run bench:experiments -- [--quick] [--rounds 24] [--requests 80] [--seconds 15] [--passages 20] [--json FILE] [--flags '…']
+ *   npm run bench:experiments -- [--quick] [--only split] [--rounds 24] [--requests 80] [--seconds 8] [--passages 20] [--short 5]
+ *                                [--models FOLDER] [--json FILE] [--flags '…']
  *
  * `split` divides users between two arms that are the same version; `split, two versions` between two copies of the model, and beside it stands
  * the same load without an experiment: clients that name one or the other version (`by name`), for different versions share no batch in any
  * case. Before each round the experiment is put or removed by the API of the running server, since two processes differ by more than what is
  * measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was, and the CPU time a
- * pair costs depends on it least.
+ * pair costs depends on it least. Intervals are of 95 %, from rounds drawn with replacement: a target is met for sure where the whole interval
+ * meets it.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createLoadClient, type LoadClient } from './load/client.ts';
+import { type Cost, costsOf, type Measured, median } from './load/costs.ts';
 import { closedLoop, openLoop } from './load/loops.ts';
 import { cpuSeconds, watchOthers } from './load/processes.ts';
 import { percentile, summarise, table } from './load/report.ts';
@@ -24,27 +27,30 @@ const ROOT = join(import.meta.dirname, '..');
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
     rounds: { type: 'string' },
     requests: { type: 'string' },
     seconds: { type: 'string' },
     passages: { type: 'string', default: '20' },
+    short: { type: 'string', default: '5' },
+    models: { type: 'string', default: join(ROOT, 'models') },
     flags: { type: 'string', default: '' },
     json: { type: 'string' },
   },
 });
-const base = options.quick ? { rounds: 2, requests: 32, seconds: 6 } : { rounds: 24, requests: 80, seconds: 15 };
+const base = options.quick ? { rounds: 2, requests: 32, seconds: 6 } : { rounds: 24, requests: 80, seconds: 8 };
 const plan = {
   rounds: Number(options.rounds ?? base.rounds),
   requests: Number(options.requests ?? base.requests),
   seconds: Number(options.seconds ?? base.seconds),
   passages: Number(options.passages),
+  /** Passages of a request of the open loop: few, so that a millisecond shows beside what they cost. */
+  short: Number(options.short),
 };
 /** Requests in flight in the closed loop, so that no host waits for work. */
 const CONCURRENCY = 8;
 /** Share of the capacity in the open loop: busy, but no queue that would hide everything else. */
 const LOAD = 0.4;
-/** Requests of the open loop are short, so that a millisecond shows beside what they cost. */
-const FEW = 5;
 const USERS = 5000;
 
 interface Variant {
@@ -65,17 +71,12 @@ const VARIANTS: readonly Variant[] = [
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-bench-experiments-'));
-/** The mean of the middle two where their number is even. */
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
-}
 
-/** Two copies of the first shipped model. */
+/** Two copies of the first model of the registry. */
 function makeRegistry(): string {
   const folders = (path: string) =>
     readdirSync(path).filter((name) => !name.startsWith('.') && !name.endsWith('.json'));
-  const models = join(ROOT, 'models');
+  const { models } = options;
   const model = folders(models).toSorted()[0]!;
   const version = folders(join(models, model)).toSorted()[0]!;
   const registry = join(folder, 'models');
@@ -101,14 +102,12 @@ async function become({ arms }: Variant, url: string): Promise<void> {
   if (!answer.ok && answer.status !== 404) throw new Error(`the experiment was refused: ${await answer.text()}`);
 }
 
-interface Subject {
+interface Subject extends Measured {
   readonly variant: Variant;
   readonly client: LoadClient;
   readonly throughput: number[];
-  /** CPU milliseconds of the server's processes a pair. */
   readonly cpu: number[];
-  /** Milliseconds of every request of the open loop. */
-  readonly latencies: number[];
+  readonly latencies: number[][];
 }
 
 /** Every request comes from the next of many users, whose number says which version they would name. */
@@ -156,25 +155,97 @@ async function measure(server: ServerProcess, subjects: readonly Subject[]) {
       `round ${round + 1}: ${subjects.map((s) => `${s.variant.name} ${s.throughput.at(-1)!.toFixed(1)}`).join(', ')} pairs/s`,
     );
   }
-  const rate = (LOAD * median(subjects[0]!.throughput)) / FEW;
-  for (let round = 0; round < Math.max(2, plan.rounds / 2); round++)
+  const rate = (LOAD * median(subjects[0]!.throughput)) / plan.short;
+  for (let round = 0; round < plan.rounds; round++)
     await inTurn(round, async (subject) => {
-      const stream = requestStream(topics, FEW, round);
+      const stream = requestStream(topics, plan.short, round);
       const { samples } = await openLoop(subject.client, stream, { rate, seconds: plan.seconds, seed: round });
-      subject.latencies.push(...samples.filter(({ status }) => status === 200).map(({ ms }) => ms));
+      subject.latencies.push(samples.filter(({ status }) => status === 200).map(({ ms }) => ms));
     });
   return { source, rate, otherCpu: others() };
 }
 
-/** Medians over rounds of ratios within a round; latencies are compared over all rounds together, whose arrivals are the same. */
-function costs(subject: Subject, subjects: readonly Subject[]) {
-  const none = subjects.find(({ variant }) => variant.name === (subject.variant.beside ?? subject.variant.name))!;
+/** The variant asked for with the one it stands beside; all, if none was. */
+function wanted(): readonly Variant[] {
+  const { only } = options;
+  if (only === undefined) return VARIANTS;
+  const chosen = VARIANTS.find(({ name, beside }) => name === only && beside !== undefined);
+  const known = VARIANTS.filter(({ beside }) => beside !== undefined).map(({ name }) => name);
+  if (!chosen) throw new Error(`expected --only to be one of ${known.join(' | ')}, got ${only}`);
+  return VARIANTS.filter(({ name }) => name === only || name === chosen.beside);
+}
+
+const signed = (ms: number) => `${ms < 0 ? '−' : '+'}${Math.abs(ms).toFixed(2)}`;
+const cells = ({ value, low, high }: Cost, text: (n: number) => string): string =>
+  `${text(value)} (${text(low)} to ${text(high)})`;
+const ratioText = (cost: Cost) => cells(cost, (n) => n.toFixed(3));
+const msText = (cost: Cost) => cells(cost, signed);
+
+function rowOf(subject: Subject, subjects: readonly Subject[]) {
+  const { variant, throughput, cpu } = subject;
+  const latencies = subject.latencies.flat();
+  const beside = subjects.find(({ variant: { name } }) => name === variant.beside);
   return {
-    ratio: median(subject.throughput.map((rate, i) => rate / none.throughput[i]!)),
-    cpu: median(subject.cpu.map((ms, i) => ms / none.cpu[i]!)),
-    p50: percentile(subject.latencies, 50) - percentile(none.latencies, 50),
-    p99: percentile(subject.latencies, 99) - percentile(none.latencies, 99),
+    ...variant,
+    ...{ pairsPerSecond: median(throughput), cpuMsAPair: median(cpu), requests: latencies.length },
+    ...{ p50Ms: percentile(latencies, 50), p99Ms: percentile(latencies, 99) },
+    ...(beside ? { costs: costsOf(subject, beside) } : {}),
   };
+}
+type Row = ReturnType<typeof rowOf>;
+
+/** `yes` and `NO` where the whole interval says so; else what the value alone says, marked. */
+function met(cost: Cost, holds: (value: number) => boolean): string {
+  const sure = holds(cost.low) === holds(cost.high);
+  return `${holds(cost.value) ? 'yes' : 'NO'}${sure ? '' : ', within noise'}`;
+}
+
+function verdictsOf(rows: readonly Row[]) {
+  return rows.flatMap(({ name, costs }) => {
+    if (!costs) return [];
+    const [kept, soon] = [(ratio: number) => ratio >= 0.98, (ms: number) => ms <= 1];
+    return [
+      {
+        what: `throughput, ${name}`,
+        seen: ratioText(costs.throughput),
+        target: '≥ 0.98',
+        met: met(costs.throughput, kept),
+      },
+      { what: `p99, ${name}`, seen: `${msText(costs.p99)} ms`, target: '≤ +1 ms', met: met(costs.p99, soon) },
+    ];
+  });
+}
+
+function print(rows: readonly Row[], verdicts: ReturnType<typeof verdictsOf>): void {
+  console.log(
+    table(
+      ['load', 'pairs/s', 'CPU ms a pair', 'p50 ms', 'p99 ms', 'requests'],
+      rows.map((r) => [
+        ...[r.name, r.pairsPerSecond.toFixed(1), r.cpuMsAPair.toFixed(2), r.p50Ms.toFixed(1), r.p99Ms.toFixed(1)],
+        String(r.requests),
+      ]),
+    ),
+  );
+  const compared = rows.flatMap(({ name, beside, costs }) =>
+    costs
+      ? [
+          [
+            `${name} beside ${beside}`,
+            ratioText(costs.throughput),
+            ratioText(costs.cpu),
+            msText(costs.p50),
+            msText(costs.p99),
+          ],
+        ]
+      : [],
+  );
+  console.log(`\n${table(['cost', 'pairs/s, ratio', 'CPU, ratio', 'Δ p50 ms', 'Δ p99 ms'], compared)}\n`);
+  console.log(
+    table(
+      ['target', 'seen', 'asked', 'met'],
+      verdicts.map((v) => [v.what, v.seen, v.target, v.met]),
+    ),
+  );
 }
 
 const more = options.flags.split(' ').filter(Boolean);
@@ -185,51 +256,24 @@ const server = await startServerProcess({
   ],
 });
 try {
-  const subjects = VARIANTS.map((variant): Subject => {
+  const subjects = wanted().map((variant): Subject => {
     const client = asUsers(createLoadClient(server.url), variant.byName ?? false);
     return { variant, client, throughput: [], cpu: [], latencies: [] };
   });
   const { source, rate, otherCpu } = await measure(server, subjects);
-  const rows = subjects.map((subject) => ({
-    ...subject.variant,
-    pairsPerSecond: median(subject.throughput),
-    cpuMsAPair: median(subject.cpu),
-    ...{ p50Ms: percentile(subject.latencies, 50), p99Ms: percentile(subject.latencies, 99) },
-    ...{ requests: subject.latencies.length, change: costs(subject, subjects) },
-  }));
-  console.log(
-    `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${source}, ${plan.passages} passages a request;`,
-  );
-  console.log(`open loop at ${rate.toFixed(1)} requests/s of ${FEW} passages; other CPU ${otherCpu} % of a core\n`);
-  const signed = (ms: number) => `${ms < 0 ? '−' : '+'}${Math.abs(ms).toFixed(2)}`;
-  console.log(
-    table(
-      ['experiment', 'beside', 'pairs/s', 'ratio', 'CPU ms a pair', 'ratio', 'p50 ms', 'Δ p50', 'p99 ms', 'Δ p99'],
-      rows.map((r) => [
-        ...[r.name, r.beside ?? '', r.pairsPerSecond.toFixed(1), r.change.ratio.toFixed(3)],
-        ...[r.cpuMsAPair.toFixed(2), r.change.cpu.toFixed(3), r.p50Ms.toFixed(1)],
-        ...[signed(r.change.p50), r.p99Ms.toFixed(1), signed(r.change.p99)],
-      ]),
-    ),
-  );
-  const verdicts = rows
-    .filter(({ beside }) => beside !== undefined)
-    .flatMap(({ name, change: { ratio, p99 } }) => [
-      { what: `throughput, ${name}`, seen: ratio.toFixed(3), target: '≥ 0.98', met: ratio >= 0.98 },
-      { what: `p99, ${name}`, seen: `${signed(p99)} ms`, target: '≤ +1 ms', met: p99 <= 1 },
-    ]);
+  const rows = subjects.map((subject) => rowOf(subject, subjects));
+  const verdicts = verdictsOf(rows);
   const count = async (name: string) => (await server.metric(name)) || 0;
-  const [stored, lost] = [
-    await count('winnow_exposures_stored_total'),
-    await count('winnow_exposures_lost_total{reason="buffer_full"}'),
-  ];
-  console.log(`\n${stored} exposures stored, ${lost} lost\n`);
+  const stored = await count('winnow_exposures_stored_total');
+  const lost = await count('winnow_exposures_lost_total{reason="buffer_full"}');
   console.log(
-    table(
-      ['target', 'seen', 'asked', 'met'],
-      verdicts.map((v) => [v.what, v.seen, v.target, v.met ? 'yes' : 'NO']),
-    ),
+    `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${source}, ${plan.passages} passages a request, ${plan.rounds} rounds;`,
   );
+  console.log(
+    `open loop at ${rate.toFixed(1)} requests/s of ${plan.short} passages; other CPU ${otherCpu} % of a core;`,
+  );
+  console.log(`${stored} exposures stored, ${lost} lost\n`);
+  print(rows, verdicts);
   const result = { machine: cpus()[0]?.model, cores: cpus().length, source, plan, otherCpu, rows, verdicts };
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
   for (const { client } of subjects) client.close();
