@@ -41,7 +41,11 @@ export function batchMs(cost: Cost, rows: number, length: number): number {
 /** How much the prior weighs, in observations; it holds the directions that the traffic never varies. */
 const RIDGE = 1e-6;
 
-/** After this many batches one that took much longer (a host that died, a machine that paused) counts only as `OUTLIER` times its estimate. */
+/**
+ * After this many batches one that took much longer (a host that died, a machine that paused), or much shorter (answers that lay waiting
+ * while this process did, and then came all at once), counts only as `OUTLIER` times its estimate, or the same part of it. On relative
+ * errors a time near zero would otherwise outweigh all others.
+ */
 export const TRUSTED = 8;
 const OUTLIER = 4;
 
@@ -120,8 +124,8 @@ export function createCostModel(options: CostModelOptions = {}): CostModel {
   return {
     observe(observation) {
       if (!(observation.ms > 0) || !(observation.tokens > 0)) return;
-      const limit = observations >= TRUSTED ? OUTLIER * expected(observation) : Number.POSITIVE_INFINITY;
-      const ms = Math.min(observation.ms, limit);
+      const usual = observations >= TRUSTED ? expected(observation) : undefined;
+      const ms = usual ? Math.min(Math.max(observation.ms, usual / OUTLIER), usual * OUTLIER) : observation.ms;
       const x = [unit[0]! / ms, (unit[1]! * observation.tokens) / ms, (unit[2]! * observation.squares) / ms];
       for (let i = 0; i < 3; i++) {
         for (let j = 0; j < 3; j++) matrix[3 * i + j] = forgetting * matrix[3 * i + j]! + x[i]! * x[j]!;

@@ -5,15 +5,22 @@ export interface Flight<Owner> {
   readonly batch: Batch<Owner>;
   /** Predicted milliseconds. */
   readonly expectedMs: number;
-  /** When a runner took it up; undefined while it waits behind another. */
-  startedAt: number | undefined;
+  readonly launchedAt: number;
+  /** When a runner is taken to have begun with it; undefined while it waits behind another. */
+  runsSince: number | undefined;
 }
 
-/** The batches handed to the engine: which run, and which wait behind them. Batches are taken up in the order they were handed over. */
+/**
+ * The batches handed to the engine: which run, and which wait behind them. Each runner has a queue of its own, so that a batch may overtake
+ * one that was handed over before it and lies behind a longer one. Which runner has which batch is known only when it comes back. So what a
+ * batch took is reckoned from its runner's previous one; until then the oldest are taken to be those that run, which holds for their sum.
+ */
 export class Flights<Owner> {
   readonly #concurrency: number;
   readonly #capacity: number;
   readonly #flights = new Set<Flight<Owner>>();
+  /** When each runner last gave a batch back. */
+  readonly #freeSince = new Map<number, number>();
 
   constructor(concurrency: number, depth: number) {
     this.#concurrency = concurrency;
@@ -35,28 +42,36 @@ export class Flights<Owner> {
   }
 
   launch(batch: Batch<Owner>, expectedMs: number, now: number): Flight<Owner> {
-    const flight: Flight<Owner> = { batch, expectedMs, startedAt: this.hasIdle ? now : undefined };
+    const runsSince = this.hasIdle ? now : undefined;
+    const flight: Flight<Owner> = { batch, expectedMs, launchedAt: now, runsSince };
     this.#flights.add(flight);
     return flight;
   }
 
-  /** A flight came back: the next one is taken up. Gives the milliseconds it ran. */
-  land(flight: Flight<Owner>, now: number): number {
+  /** A flight came back from a runner, which then takes up its next. Gives the milliseconds that the runner was busy with it. */
+  land(flight: Flight<Owner>, runner: number, now: number): number {
+    const since = Math.max(flight.launchedAt, this.#freeSince.get(runner) ?? flight.launchedAt);
+    this.#freeSince.set(runner, now);
+    this.fail(flight, now);
+    return now - since;
+  }
+
+  /** A flight came back without an answer. */
+  fail(flight: Flight<Owner>, now: number): void {
     this.#flights.delete(flight);
     let running = 0;
     for (const other of this.#flights) {
       if (running === this.#concurrency) break;
-      other.startedAt ??= now;
+      other.runsSince ??= now;
       running++;
     }
-    return now - (flight.startedAt ?? now);
   }
 
   /** Milliseconds of one runner still to come, as predicted; a batch that is overdue counts as nearly done. */
   work(now: number): number {
     let work = 0;
-    for (const { startedAt, expectedMs } of this.#flights)
-      work += startedAt === undefined ? expectedMs : Math.max(0, expectedMs - (now - startedAt));
+    for (const { runsSince, expectedMs } of this.#flights)
+      work += runsSince === undefined ? expectedMs : Math.max(0, expectedMs - (now - runsSince));
     return work;
   }
 }

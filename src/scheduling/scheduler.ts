@@ -11,6 +11,7 @@ import { createQueuedJob, rowWork } from './queued-job.ts';
 import { renumberRow } from './row-errors.ts';
 import { only, Ticket, type Tickets, ticketsOf } from './ticket.ts';
 import {
+  type BatchAnswer,
   type BatchExecutor,
   type Job,
   type JobResult,
@@ -234,15 +235,15 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const flight = this.#flights.launch(batch, this.#forecast.batchMs(batch), this.#clock.now());
     const outcome = await this.#execute(batch).catch((error: unknown) => ({ error }));
     if ('error' in outcome) {
-      this.#flights.land(flight, this.#clock.now());
+      this.#flights.fail(flight, this.#clock.now());
       this.#failed(batch, outcome.error);
       this.#pump();
-    } else this.#landed(flight, outcome.scores, outcome.inferMs);
+    } else this.#landed(flight, outcome);
     this.#tellQueue();
     this.#finishClosing();
   }
 
-  async #execute(batch: Tickets<Row>): Promise<{ readonly scores: Float32Array; readonly inferMs: number }> {
+  async #execute(batch: Tickets<Row>): Promise<BatchAnswer> {
     const rows = batch.rows.map((row) => row.job.owner.job.rows[row.index]!);
     const answer = await this.#executor.execute(batch.key, rows);
     const got = answer.scores.length;
@@ -250,10 +251,10 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     throw new WinnowError('inference_failed', { reason: `expected ${rows.length} scores, got ${got}` });
   }
 
-  #landed(flight: Flight<Ticket<Row>>, scores: Float32Array, inferMs: number): void {
+  #landed(flight: Flight<Ticket<Row>>, { scores, inferMs, host = 0 }: BatchAnswer): void {
     const now = this.#clock.now();
     const { batch } = flight;
-    const ms = this.#flights.land(flight, now);
+    const ms = this.#flights.land(flight, host, now);
     const startedAt = now - ms;
     this.#forecast.learnBatch(batch, ms);
     this.#pump();

@@ -29,13 +29,23 @@ export interface JobResult {
   readonly batches: number;
 }
 
+/** What comes back of a batch. */
+export interface BatchAnswer {
+  /** One score a row, in the batch's order. */
+  readonly scores: Float32Array;
+  /** Time inside the engine, in milliseconds. */
+  readonly inferMs: number;
+  /** Which of the runners ran it: from when each was busy follows what a batch took. 0 if absent; with several runners it must be told. */
+  readonly host?: number;
+}
+
 /** Runs one batch; what stands behind it is the pool of inference hosts, or a fake in tests. */
 export interface BatchExecutor<Row extends SchedulableRow> {
   /** Batches that can run side by side. */
   readonly concurrency: number;
-  /** Batches each of these takes at a time, the one it runs included, so that none idles between two; 1 if absent. */
+  /** Batches each of these takes at a time, the one it runs included, so that none idles between two; in the order it got them. 1 if absent. */
   readonly depth?: number;
-  execute(key: string, rows: readonly Row[]): Promise<{ readonly scores: Float32Array; readonly inferMs: number }>;
+  execute(key: string, rows: readonly Row[]): Promise<BatchAnswer>;
 }
 
 /** Told of everything worth a metric; must not throw. */

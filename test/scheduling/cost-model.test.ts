@@ -76,6 +76,14 @@ describe('cost model', () => {
     expect(perToken).toBeGreaterThan(0);
   });
 
+  it('is not misled by times near zero, as answers have that lay waiting and came all at once', () => {
+    const model = createCostModel();
+    const truth = { fixed: 1, perToken: 0.1, perSquare: 0 };
+    feed(model, truth, 200, 1);
+    model.observe({ tokens: 800, squares: 80_000, ms: 1e-3 });
+    expect(batchMs(model.cost(), 8, 100)).toBeGreaterThan(0.8 * batchMs(truth, 8, 100));
+  });
+
   it('follows an engine that becomes slower', () => {
     const model = createCostModel();
     const before = { fixed: 1, perToken: 0.05, perSquare: 0 };

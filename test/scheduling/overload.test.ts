@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../src/random.ts';
+import { createRandom, type Random } from '../../src/random.ts';
 import type { Cost } from '../../src/scheduling/cost-model.ts';
 import { createScheduler, type SchedulingLimits } from '../../src/scheduling/scheduler.ts';
 import { type FakeRow, row, SimulatedClock, simulatedEngine } from './simulation.ts';
 
 /*
+ * Every runner has its own pipe, as inference hosts have: with two of them a batch may overtake one that was handed over before it.
+ *
  * Open-loop load in simulated time: Poisson arrivals of requests whose row lengths are drawn from a log-normal cut to 20–268 tokens (mean
  * about 95), as on TREC-DL with BM25 passages.
  */
@@ -34,6 +36,8 @@ interface Load {
   readonly durationMs: number;
   /** From half of the duration on everything takes so many times as long. */
   readonly slowdown?: number;
+  /** What batches take beyond their cost, as a factor drawn for each. */
+  readonly disturbance?: (random: Random) => number;
 }
 
 interface Outcome {
@@ -54,7 +58,9 @@ async function simulate(options: Load): Promise<Outcome> {
     perSquare: factor * cost.perSquare,
   });
   const present = () => slow(clock.now() < durationMs / 2 ? 1 : (options.slowdown ?? 1));
-  const executor = simulatedEngine(clock, { cost: present, concurrency, depth: 2 });
+  const luck = createRandom(7);
+  const disturbance = () => options.disturbance?.(luck) ?? 1;
+  const executor = simulatedEngine(clock, { cost: present, concurrency, depth: 2, disturbance });
   let tokens = 0;
   let padded = 0;
   const observer = {
@@ -130,6 +136,12 @@ const CASES = {
   },
 } satisfies Record<string, Omit<Load, 'load'>>;
 
+/** Two cores that others use too, as seen on a shared machine. */
+const DISTURBANCES = {
+  'batches that take now more, now less': (random: Random) => Math.exp(0.4 * random.normal()),
+  'every twentieth batch held up for six times its time': (random: Random) => (random.next() < 0.05 ? 6 : 1),
+} satisfies Record<string, (random: Random) => number>;
+
 describe('scheduler on real lengths, in simulated time', () => {
   for (const [name, setting] of Object.entries(CASES))
     it(`${name}: at three times capacity goodput stays above 95 % of it, accepted jobs are in time`, async () => {
@@ -140,6 +152,17 @@ describe('scheduler on real lengths, in simulated time', () => {
       expect(over.refused).toBeGreaterThan(0);
       const accepted = over.answered.length + over.late;
       expect(over.late / accepted).toBeLessThan(0.01);
+      expect(quantile([...over.answered.map(({ ms }) => ms)], 0.99)).toBeLessThan(setting.deadlineMs);
+    });
+
+  for (const [name, disturbance] of Object.entries(DISTURBANCES))
+    it(`${name}: goodput stays above 95 % of what the same machine can do, accepted jobs are in time`, async () => {
+      const setting = { cost: CPU, concurrency: 2, sizes: [[20, 1]] as const, deadlineMs: 2000, durationMs: 150_000 };
+      const capacity = (await simulate({ ...setting, disturbance, load: 0 })).goodput;
+      const over = await simulate({ ...setting, disturbance, load: 3 });
+      expect(over.goodput / capacity).toBeGreaterThan(0.95);
+      // Nobody can foresee what holds a batch up; those who are late for it are few.
+      expect(over.late / (over.answered.length + over.late)).toBeLessThan(0.08);
       expect(quantile([...over.answered.map(({ ms }) => ms)], 0.99)).toBeLessThan(setting.deadlineMs);
     });
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/scheduling/clock.ts';
 import { batchMs, type Cost } from '../../src/scheduling/cost-model.ts';
 import { Heap } from '../../src/scheduling/heap.ts';
-import type { BatchExecutor } from '../../src/scheduling/types.ts';
+import type { BatchAnswer, BatchExecutor } from '../../src/scheduling/types.ts';
 
 interface Event {
   readonly at: number;
@@ -73,25 +73,53 @@ export interface EngineOptions {
   readonly cost: Cost | (() => Cost);
   readonly concurrency?: number;
   readonly depth?: number;
+  /** What a batch takes beyond its cost, as a factor: a machine that others use too. */
+  readonly disturbance?: () => number;
   /** Throws where the engine should fail. */
   readonly fail?: (rows: readonly FakeRow[]) => void;
 }
 
-/** An engine of `concurrency` runners with one pipe, each batch taking what the cost says: its answers are exact, its time is simulated. */
+interface Runner {
+  readonly index: number;
+  /** The batch it runs and those in its pipe. */
+  readonly pipe: Work[];
+}
+
+interface Work {
+  readonly tokens: number;
+  readonly start: (runner: Runner) => void;
+}
+
+/** As the dispatcher chooses among hosts: the fewest batches, then the fewest tokens. */
+function leastBusy(runners: readonly Runner[]): Runner {
+  const tokens = ({ pipe }: Runner) => pipe.reduce((sum, work) => sum + work.tokens, 0);
+  return runners.toSorted((a, b) => a.pipe.length - b.pipe.length || tokens(a) - tokens(b))[0]!;
+}
+
+/**
+ * An engine of `concurrency` runners with a pipe each, as inference hosts have: a batch stays with the runner it was given to. Its answers
+ * are exact, its time is simulated: what the cost says, times the disturbance.
+ */
 export function simulatedEngine(clock: SimulatedClock, options: EngineOptions): SimulatedEngine {
-  const { cost, concurrency = 1, depth = 1, fail } = options;
+  const { cost, concurrency = 1, depth = 1, disturbance = () => 1, fail } = options;
   const ran: RanBatch[] = [];
-  const pipe: (() => void)[] = [];
-  let running = 0;
+  const runners = Array.from({ length: concurrency }, (_, index): Runner => ({ index, pipe: [] }));
   let busyMs = 0;
-  const start = (work: () => void) => {
-    running++;
-    work();
+  const land = (runner: Runner) => {
+    runner.pipe.shift();
+    runner.pipe[0]?.start(runner);
   };
-  const land = () => {
-    running--;
-    const next = pipe.shift();
-    if (next) start(next);
+  const run = (key: string, rows: readonly FakeRow[], done: (inferMs: number, runner: Runner) => void) => {
+    return (runner: Runner) => {
+      ran.push({ key, rows, startedAt: clock.now() });
+      const now = typeof cost === 'function' ? cost() : cost;
+      const ms = batchMs(now, rows.length, Math.max(...rows.map((r) => r.ids.length))) * disturbance();
+      clock.after(ms, () => {
+        busyMs += ms;
+        land(runner);
+        done(ms, runner);
+      });
+    };
   };
   return {
     concurrency,
@@ -101,24 +129,18 @@ export function simulatedEngine(clock: SimulatedClock, options: EngineOptions): 
       return busyMs;
     },
     execute(key, rows) {
-      const { promise, resolve, reject } = Promise.withResolvers<{ scores: Float32Array; inferMs: number }>();
-      const work = () => {
-        ran.push({ key, rows, startedAt: clock.now() });
-        const now = typeof cost === 'function' ? cost() : cost;
-        const ms = batchMs(now, rows.length, Math.max(...rows.map((r) => r.ids.length)));
-        clock.after(ms, () => {
-          busyMs += ms;
-          land();
-          try {
-            fail?.(rows);
-            resolve({ scores: Float32Array.from(rows, (r) => r.score), inferMs: ms });
-          } catch (error) {
-            reject(error);
-          }
-        });
-      };
-      if (running < concurrency) start(work);
-      else pipe.push(work);
+      const { promise, resolve, reject } = Promise.withResolvers<BatchAnswer>();
+      const start = run(key, rows, (inferMs, { index }) => {
+        try {
+          fail?.(rows);
+          resolve({ scores: Float32Array.from(rows, (r) => r.score), inferMs, host: index });
+        } catch (error) {
+          reject(error);
+        }
+      });
+      const runner = leastBusy(runners);
+      runner.pipe.push({ tokens: rows.reduce((sum, r) => sum + r.ids.length, 0), start });
+      if (runner.pipe.length === 1) start(runner);
       return promise;
     },
   };
