@@ -63,7 +63,20 @@ function followLog(child: ChildProcess) {
   return { log, logged };
 }
 
-/** Starts a real server on a free port and waits until it has done its first real inference. @throws Error with what it wrote, if it ends before. */
+/** Waits for the process to have what it takes, and ends it where it has not. */
+async function stopUnless(fit: Promise<unknown>, child: ChildProcess): Promise<void> {
+  try {
+    await fit;
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
+}
+
+/**
+ * Starts a real server on a free port and waits until it has done its first real inference.
+ * @throws Error with what it wrote, if it ends before; with its reason, if it does not become ready.
+ */
 export async function startServerProcess(options: ServerOptions = {}): Promise<ServerProcess> {
   const [program, ...rest] = options.command ?? [process.execPath, join(ROOT, 'bin/winnow.mjs'), 'serve'];
   const begin = performance.now();
@@ -79,10 +92,14 @@ export async function startServerProcess(options: ServerOptions = {}): Promise<S
   const died = ended.then((code): never => {
     throw new Error(`the server ended with ${code}: ${errors.join('')}${log.slice(-5).map((l) => JSON.stringify(l))}`);
   });
-  const isReady = logged(({ msg, ready }) => msg === 'readiness' && ready === true);
+  // A check that failed is only repeated when somebody asks, so the first verdict is the only one.
+  const isReady = logged(({ msg }) => msg === 'readiness').then(({ ready, reason }) => {
+    if (ready !== true) throw new Error(`expected a server that becomes ready, got one that says: ${reason}`);
+  });
   const { url } = (await Promise.race([logged(({ msg }) => msg === 'listening'), died])) as { url?: string };
-  if (!options.unready) await Promise.race([isReady, died]);
+  isReady.catch(() => {});
   died.catch(() => {});
+  if (!options.unready) await stopUnless(Promise.race([isReady, died]), child);
   const readyMs = performance.now() - begin;
   const address = String(url).replace('localhost', '127.0.0.1');
   return {
