@@ -6,8 +6,9 @@ import type { TokenizerPool } from '../tokenization/index.ts';
 
 /** Folder of the version that will answer requests naming no model, as far as a look at the registry's folder tells. */
 async function likelyFolder({ folder, defaultModel }: Config['registry']): Promise<string | undefined> {
-  const { models } = await readCatalog(folder);
-  const wanted = defaultModel === undefined ? undefined : parseReference(defaultModel);
+  const { models, defaultModel: named } = await readCatalog(folder);
+  const reference = defaultModel ?? named;
+  const wanted = reference === undefined ? undefined : parseReference(reference);
   const model = wanted ? models.find(({ name }) => name === wanted.name) : models[0];
   const version = wanted?.version ?? model?.labels?.get(wanted?.label ?? STABLE);
   return (model?.versions.find((one) => one.version === version) ?? model?.versions[0])?.folder;

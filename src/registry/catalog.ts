@@ -2,7 +2,7 @@ import { access, lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, listFiles } from './folder-files.ts';
-import { readLabels } from './labels.ts';
+import { DEFAULT_FILE, readDefault, readLabels } from './labels.ts';
 import { MANIFEST_FILE } from './manifest.ts';
 import { compareVersions, excerpt, isName, NAME_RULE } from './names.ts';
 
@@ -32,6 +32,8 @@ export interface Problem {
 
 export interface Catalog {
   readonly models: readonly ModelOnDisk[];
+  /** Name of the model the folder itself says answers requests that name none. */
+  readonly defaultModel: string | undefined;
   readonly problems: readonly Problem[];
 }
 
@@ -115,7 +117,7 @@ async function readModel(
 }
 
 /**
- * Reads which models and versions a registry folder holds. Opens nothing but `labels.json`; what is wrong is reported, never thrown.
+ * Reads which models and versions a registry folder holds. Opens nothing but `labels.json` and `default.json`; what is wrong is reported, never thrown.
  * @throws WinnowError `invalid_input` where the folder itself is not there.
  */
 export async function readCatalog(registryFolder: string, limits: FolderLimits = DEFAULT_LIMITS): Promise<Catalog> {
@@ -129,5 +131,12 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
     const model = await readModel(name, join(root, name), limits, problems).catch(() => undefined);
     if (model) models.push(model);
   }
-  return { models, problems };
+  const named = await readDefault(root, limits).catch((error: Error) => {
+    problems.push({ where: DEFAULT_FILE, reason: error.message });
+    return undefined;
+  });
+  const defaultModel = models.some(({ name }) => name === named) ? named : undefined;
+  if (named !== undefined && defaultModel === undefined)
+    problems.push({ where: DEFAULT_FILE, reason: `expected one of the models, got ${named}` });
+  return { models, defaultModel, problems };
 }

@@ -12,7 +12,7 @@ import { type FolderWatch, watchFolder } from './watch.ts';
 
 export interface RegistryOptions extends AdmissionDeps {
   readonly folder: string;
-  /** `model`, `model@version` or `model:label` that answers requests naming none; the first model by name if unset. */
+  /** `model`, `model@version` or `model:label` that answers requests naming none; if unset what `default.json` says, else the first by name. */
   readonly defaultModel?: string | undefined;
   /** Bytes all loaded models may take together over all hosts; 0 (the default): no limit. */
   readonly memoryBytes?: number;
@@ -69,7 +69,7 @@ class Registry implements FolderRegistry {
   }
 
   get defaultModel(): string | undefined {
-    return this.#options.defaultModel ?? this.#inventory.models()[0]?.name;
+    return this.#options.defaultModel ?? this.#inventory.defaultModel;
   }
 
   async acquire(reference?: string): Promise<Lease> {

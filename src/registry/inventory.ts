@@ -12,6 +12,7 @@ export class Inventory {
   readonly #observer: RegistryObserver;
   readonly #models = new Map<string, ModelEntry>();
   #problems: ReadonlySet<string> = new Set();
+  #default: string | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   #queued: Promise<readonly ModelEntry[]> | undefined;
 
@@ -29,6 +30,11 @@ export class Inventory {
   /** By name. */
   models(): readonly ModelEntry[] {
     return [...this.#models.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The model `default.json` names, else the first one by name. */
+  get defaultModel(): string | undefined {
+    return this.#default ?? this.models()[0]?.name;
   }
 
   /** @throws WinnowError `unknown_model`. */
@@ -71,6 +77,7 @@ export class Inventory {
 
   #apply(catalog: Catalog): readonly ModelEntry[] {
     this.#report(catalog.problems);
+    this.#default = catalog.defaultModel;
     const names = new Set(catalog.models.map((m) => m.name));
     for (const [name, model] of this.#models) {
       if (names.has(name)) continue;

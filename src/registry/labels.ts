@@ -40,6 +40,28 @@ export async function readLabels(
   );
 }
 
+/** Beside the models: which of them answers requests that name none. */
+export const DEFAULT_FILE = 'default.json';
+
+/**
+ * Reads `default.json` of a registry folder, `{"model": "name"}`; undefined without the file.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export async function readDefault(
+  registryFolder: string,
+  limits: FolderLimits = DEFAULT_LIMITS,
+): Promise<string | undefined> {
+  const path = join(registryFolder, DEFAULT_FILE);
+  const facts = await lstat(path).catch(() => undefined);
+  if (!facts) return undefined;
+  const refused = (expected: string, got: string, field: string) =>
+    new WinnowError('invalid_manifest', { file: DEFAULT_FILE, expected, got: excerpt(got), field });
+  if (!facts.isFile()) throw refused('a regular file', 'something else', 'type');
+  const { model } = await readJsonObject(path, DEFAULT_FILE, limits);
+  if (typeof model !== 'string' || !isName(model)) throw refused('the name of a model', describe(model), 'model');
+  return model;
+}
+
 /** Replaces `labels.json` by one rename. @throws WinnowError `invalid_input` where the folder cannot be written. */
 export async function writeLabels(modelFolder: string, labels: ReadonlyMap<string, string>): Promise<void> {
   const path = join(modelFolder, LABELS_FILE);

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { WinnowError } from '../../src/errors.ts';
+import { writeFileAtomic } from '../../src/files.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { publish } from '../../src/registry/publish.ts';
 import { modelRegistryContract } from '../contracts/model-registry.ts';
@@ -47,6 +48,29 @@ describe('opening', () => {
     expect(await by('m@1')).toBe('m@1');
     expect(await by('m:canary')).toBe('m@1');
     await expect(by('x')).rejects.toMatchObject({ code: 'unknown_model' });
+  });
+
+  it('finds the default in default.json of the folder, and goes on without where it names none of the models', async () => {
+    const folder = await scratch();
+    for (const name of ['a', 'b']) await dropVersion(folder, name, '1');
+    const { observer, seen } = recorder();
+    const registry = await openRegistry(folder, { observer });
+    const said = async (text: string) => {
+      await writeFileAtomic(join(folder, 'default.json'), text);
+      await registry.rescan();
+      return registry.defaultModel;
+    };
+    expect(registry.defaultModel).toBe('a');
+    expect(await said('{"model": "b"}')).toBe('b');
+    expect((await registry.acquire()).version.key).toBe('b@1');
+    expect((await openRegistry(folder, { defaultModel: 'a' })).defaultModel).toBe('a');
+    expect(await said('{"model": "c"}')).toBe('a');
+    expect(await said('{"model": 1}')).toBe('a');
+    expect(await said('b')).toBe('a');
+    const problems = seen.filter((line) => JSON.stringify(line).includes('default.json'));
+    expect(JSON.stringify(problems)).toContain('expected one of the models, got c');
+    expect(JSON.stringify(problems)).toContain('expected the name of a model');
+    expect(problems).toHaveLength(3);
   });
 
   it('an export dropped straight into the model folder is version 1, later versions stand beside it', async () => {
