@@ -5,10 +5,11 @@ import { runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
 /** States are the rows of a table of width 3; the model also hands its ids through, as some do. */
-function encoder(outputs: readonly string[] = ['last_hidden_state'], mask = true) {
+function encoder(outputs: readonly string[] = ['last_hidden_state'], mask = true, types = false) {
   const g = new GraphBuilder();
   g.input('input_ids', 'int64', ['batch', 'sequence']);
   if (mask) g.input('attention_mask', 'int64', ['batch', 'sequence']);
+  if (types) g.input('token_type_ids', 'int64', ['batch', 'sequence']);
   const states = g.gather(g.initializer('table', float32([3, 3], [1, 2, 3, -1, 0, 1, 4, 4, 4])), 'input_ids');
   g.output(g.op('Identity', ['input_ids']), 'int64', ['batch', 'sequence'], 'echo');
   for (const name of outputs) g.output(states, 'float32', ['batch', 'sequence', 3], name);
@@ -29,6 +30,29 @@ describe('attachHead', () => {
     expect(await logits({ pooling: 'mean', out })).toEqual(
       [0 + 10 + 200 + 0.5, 7 / 3 + 10 * (8 / 3) + 100 * 3 + 0.5].map(Math.fround),
     );
+  });
+
+  it('compares the mean states of the two texts', async () => {
+    const typed = { ...feeds, token_type_ids: tensor('int64', [2, 3], [0, 1, 1, 0, 0, 1]) };
+    const pair = async (head: Head) =>
+      numbers((await runOnce(attachHead(encoder(undefined, true, true), head), typed)).logits!);
+    const unit = (v: readonly number[]) => v.map((x) => x / Math.hypot(...v));
+    const products = (q: readonly number[], p: readonly number[]) => unit(q).map((x, i) => x * unit(p)[i]!);
+    const first = products([1, 2, 3], [-1, 0, 1]);
+    const second = products([3, 4, 5], [4, 4, 4]);
+    const weighted = (f: readonly number[]) => f[0]! + 10 * f[1]! + 100 * f[2]! + 0.5;
+    const got = await pair({ pooling: 'pair', out });
+    [first, second].forEach((f, i) => {
+      expect(got[i]).toBeCloseTo(weighted(f), 3);
+    });
+    const cosine = (f: readonly number[]) => 10 * (f[0]! + f[1]! + f[2]!) - 5;
+    const fresh = await pair(freshHead({ pooling: 'pair', hidden: 3, seed: 1 }));
+    [first, second].forEach((f, i) => {
+      expect(fresh[i]).toBeCloseTo(cosine(f), 4);
+    });
+    const dense = { weight: float32([2, 3], [1, 0, 0, 0, 1, 0]) };
+    const wide = { weight: float32([1, 5], [1, 10, 100, 7, -2]), bias: float32([1], [0.5]) };
+    expect((await pair({ pooling: 'pair', dense, out: wide }))[0]).toBeCloseTo(weighted(first) + 7 * 1 - 2 * 2, 3);
   });
 
   it('puts dense layer, activation and norm in between', async () => {
@@ -85,6 +109,12 @@ describe('attachHead', () => {
     expect(() => attachHead(encoder(undefined, false), { pooling: 'mean', out })).toThrow(
       'expected an input attention_mask for mean pooling, got input_ids',
     );
+    expect(() => attachHead(encoder(), { pooling: 'pair', out })).toThrow(
+      'expected an input token_type_ids for pair pooling, got input_ids, attention_mask',
+    );
+    expect(() =>
+      attachHead(encoder(undefined, true, true), { pooling: 'pair', dense: { weight: out.weight }, out }),
+    ).toThrow('expected an output weight [·, 4], got [1,3]');
   });
 });
 

@@ -3,7 +3,7 @@ import { createRandom, type Random } from '../../random.ts';
 import { GraphBuilder } from '../builder.ts';
 import { freezeGraph, type Model, type ValueInfo } from '../graph.ts';
 import { prune } from '../order.ts';
-import { type Tensor, tensor } from '../tensor.ts';
+import { float32View, type Tensor, tensor } from '../tensor.ts';
 import { raiseOpset } from './opset.ts';
 
 /** A linear layer in PyTorch's layout: weight [out, in]. */
@@ -12,12 +12,17 @@ export interface Linear {
   readonly bias?: Tensor;
 }
 
+export type Pooling = 'cls' | 'mean' | 'pair';
 export type Activation = 'none' | 'tanh' | 'gelu' | 'relu';
 
 /** From token states [batch, sequence, hidden] to logits [batch, k]. */
 export interface Head {
-  /** `cls` takes the first token's state, `mean` the mean of the states the mask lets through. */
-  readonly pooling: 'cls' | 'mean';
+  /**
+   * `cls` takes the first token's state, `mean` the mean of the states the mask lets through. `pair` compares the two texts: the product, place
+   * by place, of the unit vectors along the mean state of each, whose sum is their cosine; a dense layer, if there is one, reads the
+   * first token's state and stands behind the products.
+   */
+  readonly pooling: Pooling;
   readonly dense?: Linear;
   readonly activation?: Activation;
   /** LayerNorm behind the activation, as ModernBERT has it. */
@@ -34,7 +39,8 @@ export interface AttachOptions {
 
 /**
  * A feature-extraction model with a head: its only output is `logits` [batch, k].
- * @throws WinnowError `invalid_graph` if the states cannot be told, sizes do not fit, or mean pooling finds no `attention_mask`.
+ * @throws WinnowError `invalid_graph` if the states cannot be told, sizes do not fit, or pooling finds no `attention_mask` or, for `pair`,
+ * no `token_type_ids`.
  */
 export function attachHead(model: Model, head: Head, options: AttachOptions = {}): Model {
   const raised = raiseOpset(model);
@@ -42,7 +48,17 @@ export function attachHead(model: Model, head: Head, options: AttachOptions = {}
   check(head, states);
   const prefix = options.prefix ?? 'head.';
   const g = GraphBuilder.from(raised.graph, { outputs: false });
-  let x = head.pooling === 'cls' ? g.gather(states.name, g.scalar(0, 'int64'), 1) : meanOf(g, raised, states.name);
+  const logits = linear(g, featuresOf(g, raised, head, states.name, prefix), head.out, `${prefix}out`);
+  const batch = states.dims?.[0] ?? 'batch';
+  g.output(logits, 'float32', [batch, head.out.weight.dims[0]!], 'logits');
+  return Object.freeze({ ...raised, graph: prune(g.build()) });
+}
+
+/** What the last layer reads, [batch, features]. */
+function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, prefix: string): string {
+  const pair = head.pooling === 'pair' ? pairOf(g, model, states) : undefined;
+  if (pair !== undefined && !head.dense) return pair;
+  let x = head.pooling === 'mean' ? meanOf(g, model, states) : g.gather(states, g.scalar(0, 'int64'), 1);
   if (head.dense) x = linear(g, x, head.dense, `${prefix}dense`);
   x = activate(g, x, head.activation ?? 'none');
   if (head.norm) {
@@ -53,10 +69,7 @@ export function attachHead(model: Model, head: Head, options: AttachOptions = {}
     ];
     x = g.op('LayerNormalization', [x, ...parameters], { axis: -1, epsilon });
   }
-  const logits = linear(g, x, head.out, `${prefix}out`);
-  const batch = states.dims?.[0] ?? 'batch';
-  g.output(logits, 'float32', [batch, head.out.weight.dims[0]!], 'logits');
-  return Object.freeze({ ...raised, graph: prune(g.build()) });
+  return pair === undefined ? x : g.concat([pair, x], 1);
 }
 
 function statesOf(model: Model, wanted: string | undefined): ValueInfo {
@@ -86,25 +99,45 @@ function check(head: Head, states: ValueInfo): void {
       expected: `a weight [·, ${hidden}]`,
       got: `[${first.weight.dims}]`,
     });
-  if (head.dense && head.out.weight.dims[1] !== head.dense.weight.dims[0])
+  if (!head.dense) return;
+  const features = head.dense.weight.dims[0]! + (head.pooling === 'pair' ? head.dense.weight.dims[1]! : 0);
+  if (head.out.weight.dims[1] !== features)
     throw new WinnowError('invalid_graph', {
       where: 'head attachment',
-      expected: `an output weight [·, ${head.dense.weight.dims[0]}]`,
+      expected: `an output weight [·, ${features}]`,
       got: `[${head.out.weight.dims}]`,
     });
 }
 
-/** Σ mask·state / Σ mask */
-function meanOf(g: GraphBuilder, model: Model, states: string): string {
-  const input = model.graph.inputs.find((i) => i.name === 'attention_mask');
-  if (!input)
+/** An input of whole numbers [batch, sequence] as floats [batch, sequence, 1]. */
+function columnOf(g: GraphBuilder, model: Model, name: string, what: string): string {
+  if (!model.graph.inputs.some((i) => i.name === name))
     throw new WinnowError('invalid_graph', {
       where: 'head attachment',
-      expected: 'an input attention_mask for mean pooling',
+      expected: `an input ${name} for ${what} pooling`,
       got: model.graph.inputs.map((i) => i.name).join(', '),
     });
-  const mask = g.unsqueeze(g.cast('attention_mask', 'float32'), [2]);
+  return g.unsqueeze(g.cast(name, 'float32'), [2]);
+}
+
+/** Σ mask·state / Σ mask */
+function meanOf(g: GraphBuilder, model: Model, states: string): string {
+  const mask = columnOf(g, model, 'attention_mask', 'mean');
   return g.div(g.reduceSum(g.mul(states, mask), [1], false), g.reduceSum(mask, [1], false));
+}
+
+/** Keeps the quotient finite for a text without a token. */
+const TINY = 1e-6;
+
+/** q/|q| ⊙ p/|p|, where q and p are the sums of the states of query and passage. */
+function pairOf(g: GraphBuilder, model: Model, states: string): string {
+  const mask = columnOf(g, model, 'attention_mask', 'pair');
+  const second = g.mul(columnOf(g, model, 'token_type_ids', 'pair'), mask);
+  const unit = (part: string): string => {
+    const sum = g.reduceSum(g.mul(states, part), [1], false);
+    return g.div(sum, g.sqrt(g.add(g.reduceSum(g.mul(sum, sum), [1]), g.scalar(TINY))));
+  };
+  return g.mul(unit(g.sub(mask, second)), unit(second));
 }
 
 function linear(g: GraphBuilder, x: string, { weight, bias }: Linear, name: string): string {
@@ -130,13 +163,33 @@ export interface FreshHead {
   readonly seed: number;
 }
 
-/** A head to be trained: weights N(0, 0.02) as PyTorch's encoders start theirs, biases 0. */
+/** What a fresh `pair` head multiplies the cosine by: cosines of related and other passages, some .1 apart, become logits 1 apart. */
+const PAIR_SCALE = 10;
+
+/**
+ * A head to be trained: weights N(0, 0.02) as PyTorch's encoders start theirs, biases 0. The products of a `pair` head start with one weight
+ * for all, so that the score of a sentence encoder starts as a cosine, around .5.
+ */
 export function freshHead({ pooling, hidden, dense, labels = 1, seed }: FreshHead): Head {
   const random = createRandom(seed);
-  const out = freshLinear(random, labels, hidden);
+  const plain = dense === undefined && pooling === 'pair' ? undefined : freshLinear(random, labels, hidden);
+  const out = pooling === 'pair' ? behindProducts(plain, labels, hidden) : plain!;
   return dense === undefined
     ? { pooling, out }
     : { pooling, dense: freshLinear(random, hidden, hidden), activation: dense, out };
+}
+
+/** A last layer that reads products first, then what `plain` reads. */
+function behindProducts(plain: Linear | undefined, labels: number, hidden: number): Linear {
+  const rest = plain ? [...float32View(plain.weight)] : [];
+  const rows = Array.from({ length: labels }, (_, i) => [
+    ...new Array<number>(hidden).fill(PAIR_SCALE),
+    ...rest.slice(i * hidden, (i + 1) * hidden),
+  ]);
+  return {
+    weight: tensor('float32', [labels, rows[0]!.length], rows.flat()),
+    bias: tensor('float32', [labels], new Array(labels).fill(-PAIR_SCALE / 2)),
+  };
 }
 
 function freshLinear(random: Random, outputs: number, inputs: number): Linear {
