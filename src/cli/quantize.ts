@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { startProgress } from '../progress.ts';
 import { quantizeFolder } from '../training/quantization/folder.ts';
-import { VARIANTS, type Variant } from '../training/quantization/variants.ts';
+import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/quantization/variants.ts';
 
 const EXAMPLES = `
 Examples:
@@ -18,6 +18,8 @@ interface Flags {
   readonly name?: string;
   readonly label?: string;
   readonly depth: string;
+  readonly tables: TablePlace;
+  readonly only?: true;
 }
 
 function progress(): (stage: string, done: number, total: number) => void {
@@ -39,6 +41,8 @@ async function run(source: string, flags: Flags): Promise<void> {
     name: flags.name ?? basename(resolve(source, '..')),
     ...(flags.label !== undefined && { label: flags.label }),
     depth: Number(flags.depth),
+    tables: flags.tables,
+    keepsFloat: !flags.only,
     onProgress: progress(),
   });
   process.stdout.write(
@@ -60,6 +64,12 @@ export function command(): Command {
     .option('--name <name>', 'model name (default: name of the folder above)')
     .option('--label <label>', 'label to set on the new version')
     .option('--depth <n>', 'passages a query that are re-ranked to measure', '100')
+    .addOption(
+      new Option('--tables <place>', 'word embeddings in the model file, or in a file beside it')
+        .choices([...TABLE_PLACES])
+        .default('inside'),
+    )
+    .option('--only', 'leave the float32 file out of the new version')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

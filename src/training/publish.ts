@@ -14,7 +14,14 @@ import { openSources } from './data/sources.ts';
 import { createObjective } from './objectives/catalogue.ts';
 import { pairOptions } from './pairs.ts';
 import { parityRows } from './quantization/rows.ts';
-import { type MadeVariant, makeVariant, parityFacts, parityLines, VARIANTS } from './quantization/variants.ts';
+import {
+  type MadeVariant,
+  makeVariant,
+  parityFacts,
+  parityLines,
+  tablesIn,
+  VARIANTS,
+} from './quantization/variants.ts';
 import type { LoadedRecipe } from './recipe.ts';
 import { selfTest, selfTestScores } from './self-test.ts';
 import type { TrainingOutcome } from './trainer.ts';
@@ -65,7 +72,7 @@ export async function writeVersionFolder(folder: string, loaded: LoadedRecipe, o
   const { backbone } = outcome;
   await mkdir(join(folder, 'onnx'), { recursive: true });
   const file = join(folder, 'onnx', 'model.onnx');
-  await writeModel(file, trainedModel(backbone, outcome));
+  await writeModel(file, trainedModel(backbone, outcome), tablesIn(recipe.publish?.tables, 'model'));
   await copyTokenizer(backbone.folder, folder);
   await writeFile(join(folder, 'config.json'), `${JSON.stringify(servedConfig(backbone.config), null, 2)}\n`);
   const curve = await readCurve(join(outcome.runFolder, 'curve.jsonl'));
@@ -106,7 +113,7 @@ async function makeVariants(
           model,
           outcome.backbone.logits,
           { ...rows, padId: tokenizer.padId },
-          validation,
+          { ...(validation && { validation }), write: tablesIn(recipe.publish?.tables, `model_${variant}`) },
         ),
       );
     return made;
@@ -143,7 +150,7 @@ export async function publishRun(loaded: LoadedRecipe, outcome: TrainingOutcome)
     const variants = await makeVariants(folder, loaded, outcome);
     if (variants.length > 0) await appendFile(join(folder, 'README.md'), parityLines(variants).join('\n'));
     const keepsFloat = settings.fp32 || variants.length === 0;
-    if (!keepsFloat) await rm(file);
+    if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
     const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
     const training = { ...manifest.training, ...(variants.length > 0 && { quantization: parityFacts(variants) }) };
     return await publish(folder, resolve(loaded.folder, settings.registry), settings.name ?? loaded.recipe.name, {

@@ -7,6 +7,7 @@ import { dataSourceSchema, samplerSchema } from './data/schema.ts';
 import { objectiveSpecSchema } from './objectives/catalogue.ts';
 import { SCHEDULES } from './optimizers/schedules.ts';
 import { PRESETS } from './presets.ts';
+import { TABLE_PLACES } from './quantization/variants.ts';
 
 /*
  * A recipe is all there is to know to repeat a training run. Every default is stated here and nowhere else; a preset fills what the
@@ -17,7 +18,7 @@ const count = (min: number) => z.number().int().min(min);
 const rate = z.number().min(0).max(1);
 
 const headSchema = z.strictObject({
-  pooling: z.enum(['cls', 'mean']).default('cls'),
+  pooling: z.enum(['cls', 'mean', 'pair']).default('cls'),
   hidden: z.boolean().default(true).describe('A dense layer with tanh before the last one (BERT: the pooler).'),
 });
 
@@ -54,6 +55,12 @@ const publishSchema = z.strictObject({
   int8: z.boolean().default(false).describe('Also publish an int8 file whose scores do not depend on batch mates.'),
   fp16: z.boolean().default(false),
   fp32: z.boolean().default(true),
+  tables: z
+    .enum(TABLE_PLACES)
+    .default('inside')
+    .describe(
+      'beside: word embeddings go into a file of their own, the same bytes for all models that froze them, so that what keeps files by content keeps them once.',
+    ),
   licence: z.string().optional().describe('Licence of the result; by default what backbone and data are said to have.'),
 });
 
@@ -64,7 +71,9 @@ const settingsSchema = z.strictObject({
   head: z
     .union([z.literal('auto'), headSchema])
     .default('auto')
-    .describe('auto: the export’s own head, else CLS with a dense layer.'),
+    .describe(
+      'auto: the export’s own head, else CLS with a dense layer. { pooling: cls, mean or pair, hidden }: pair compares the mean states of query and passage, which starts a sentence encoder as its cosine.',
+    ),
   objective: objectiveSpecSchema,
   data: z.strictObject({ train: z.array(dataSourceSchema).min(1), sampler: samplerSchema.prefault({}) }),
   validation: validationSchema.optional(),

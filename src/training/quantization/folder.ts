@@ -8,13 +8,22 @@ import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';
 import { type Published, publish } from '../../registry/publish.ts';
+import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
 import { createLocalTokenizer } from '../../tokenization/index.ts';
 import type { CandidateList } from '../data/types.ts';
 import { pairOptions } from '../pairs.ts';
 import { selfTest, selfTestScores } from '../self-test.ts';
 import { openValidation } from '../validation.ts';
 import { parityRows } from './rows.ts';
-import { type MadeVariant, makeVariant, parityFacts, parityLines, type Variant } from './variants.ts';
+import {
+  type MadeVariant,
+  makeVariant,
+  parityFacts,
+  parityLines,
+  type TablePlace,
+  tablesIn,
+  type Variant,
+} from './variants.ts';
 
 export interface QuantizeFolderOptions {
   readonly data: string;
@@ -24,6 +33,9 @@ export interface QuantizeFolderOptions {
   readonly name: string;
   readonly label?: string;
   readonly depth: number;
+  /** Whether the float32 file goes along; true by default. */
+  readonly keepsFloat?: boolean;
+  readonly tables?: TablePlace;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
 }
 
@@ -71,6 +83,13 @@ async function appendCard(folder: string, lines: readonly string[]): Promise<voi
   await writeFile(path, `${card.trimEnd()}\n\n${lines.join('\n')}`);
 }
 
+/** Removes the float32 file and what it keeps beside itself. */
+async function dropFloat(work: string, file: string): Promise<void> {
+  const version = await readVersionFolder(work);
+  const { external } = await chooseGraph(version, 'fp32', 'cpu');
+  for (const path of [file, ...external]) await rm(join(work, path));
+}
+
 async function fill(
   work: string,
   options: QuantizeFolderOptions,
@@ -98,12 +117,14 @@ async function fill(
       model,
       output,
       { ...rows, padId: tokenizer.padId, ...(options.onProgress && { onProgress: options.onProgress }) },
-      validation,
+      { ...(validation && { validation }), write: tablesIn(options.tables, `model_${options.variant}`) },
     );
+    const keepsFloat = options.keepsFloat ?? true;
     const scores = {
-      fp32: await selfTestScores(join(work, file), work, settings),
+      ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, settings) }),
       [options.variant]: await selfTestScores(made.file, work, settings),
     };
+    if (!keepsFloat) await dropFloat(work, file);
     const training = { ...manifest?.training, quantization: parityFacts([made]) };
     return { manifest: { training, selfTest: selfTest(scores) }, made };
   } finally {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Tensor } from 'onnxruntime-node';
 import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
-import { writeModel } from '../../onnx/model-file.ts';
+import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
 import { rowFeeds } from '../feeds.ts';
@@ -19,6 +19,22 @@ const MAKERS: Readonly<
 
 /** The file of a variant, inside a version's folder. */
 export const variantFile = (variant: Variant): string => join('onnx', `model_${variant}.onnx`);
+
+/** Where word embeddings go: into the model file, or into a file beside it. */
+export const TABLE_PLACES = ['inside', 'beside'] as const;
+export type TablePlace = (typeof TABLE_PLACES)[number];
+
+/** Tables from this size on are worth a file of their own. */
+const LARGE_TABLE = 4 * 2 ** 20;
+
+/** How a model file named `stem` is written, so that its large tables are where they are wanted. */
+export const tablesIn = (place: TablePlace | undefined, stem: string): WriteOptions =>
+  place === 'beside'
+    ? {
+        dataFile: `${stem}.tables`,
+        outside: (_, { dims, bytes }) => dims.length === 2 && bytes.byteLength >= LARGE_TABLE,
+      }
+    : {};
 
 /** Effectiveness before and after, where a judged set was at hand. */
 export interface Effectiveness {
@@ -67,9 +83,15 @@ async function measured(model: Model, output: string, padId: number, validation:
   }
 }
 
+export interface VariantOptions {
+  /** Measures both, so that the card says what the smaller file costs. */
+  readonly validation?: Validation;
+  /** Which initializers go into a file beside the model. */
+  readonly write?: WriteOptions;
+}
+
 /**
  * Makes a variant of a float32 model and writes it beside it.
- * @param validation measures both, so that the card says what the smaller file costs.
  * @throws WinnowError `model_refused` where parity is past the bounds.
  */
 export async function makeVariant(
@@ -78,11 +100,11 @@ export async function makeVariant(
   model: Model,
   output: string,
   options: QuantizeOptions,
-  validation?: Validation,
+  { validation, write }: VariantOptions = {},
 ): Promise<MadeVariant> {
   const made = await MAKERS[variant](model, output, options);
   const file = join(folder, variantFile(variant));
-  await writeModel(file, made.model);
+  await writeModel(file, made.model, write);
   const { parity, layers } = made;
   if (!validation) return { variant, file, parity, layers };
   const [fp32, small] = [
