@@ -2,14 +2,16 @@ import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { type Config, loadConfig, printConfig, settingsHelp } from './config.ts';
 import { WinnowError } from './errors.ts';
+import type { SupervisedPool } from './inference/pool.ts';
 import { Closers, once } from './main/closers.ts';
-import { type Engine, openEngine } from './main/engine.ts';
+import type { Engine } from './main/engine.ts';
+import { openPool } from './main/pool.ts';
 import { checkStart } from './main/preflight.ts';
 import { handleFaults, handleSignals } from './main/process.ts';
 import { ReadinessLatch } from './main/readiness.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
-import { createMetrics } from './telemetry/metrics.ts';
-import { observeRequests, watchProcess } from './telemetry/observe.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { observePool, observeRequests, watchProcess } from './telemetry/observe.ts';
 import { createTracing, type Tracing } from './telemetry/tracing.ts';
 
 /*
@@ -55,6 +57,36 @@ function openTracing({ telemetry }: Config, logger: Logger): Promise<Tracing> {
   });
 }
 
+/** Hosts that are starting, and the metrics that hear of them. */
+interface Beginning {
+  readonly pool: Promise<SupervisedPool>;
+  readonly metrics: Promise<Metrics>;
+}
+
+/** Begins with what takes longest: the hosts start while this process loads the rest of itself. */
+function begin(config: Config, logger: Logger, closers: Closers): Beginning {
+  const pool = openPool(config, logger, (event) => {
+    void metrics.then((known) => observePool(known, logger)(event));
+  });
+  const metrics = import('./telemetry/metrics.ts').then(({ createMetrics }) => createMetrics());
+  closers.add(async () => (await metrics).close());
+  // Whoever waits for the pool hears of its failure.
+  const opened = pool.catch(() => undefined);
+  closers.add(async () => (await opened)?.close());
+  return { pool, metrics };
+}
+
+/** The engine, and the HTTP layer that is loaded while the hosts start. */
+async function openParts(config: Config, logger: Logger, { pool, metrics: known }: Beginning) {
+  const metrics = await known;
+  const { openEngine } = await import('./main/engine.ts');
+  const [engine, { openHttp }] = await Promise.all([
+    openEngine(config, { metrics, logger, pool }),
+    import('./main/http.ts'),
+  ]);
+  return { metrics, engine, openHttp };
+}
+
 /**
  * Starts a whole server: hosts, threads, registry, HTTP. It listens when this returns; it is ready when `warm` is true.
  * @throws WinnowError with every fault of the settings and what they point to. Nothing is left running then.
@@ -65,16 +97,11 @@ export async function startServer(
 ): Promise<RunningServer> {
   await checkStart(config);
   const closers = new Closers();
-  const metrics = createMetrics();
-  closers.add(() => metrics.close());
+  const beginning = begin(config, logger, closers);
   try {
     const tracing = await openTracing(config, logger);
     closers.add(() => tracing.close());
-    // The HTTP layer is loaded while the inference hosts start.
-    const [engine, { openHttp }] = await Promise.all([
-      openEngine(config, { metrics, logger }),
-      import('./main/http.ts'),
-    ]);
+    const { metrics, engine, openHttp } = await openParts(config, logger, beginning);
     closers.add(() => engine.close());
     const readiness = openReadiness(config, engine, logger);
     const about = { version: VERSION, provider: engine.pool.provider };

@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts';
 import type { ExperimentsApi } from '../experiments/admin.ts';
 import { cpuBudget } from '../inference/cgroup.ts';
-import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
+import type { SupervisedPool } from '../inference/pool.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
 import { createReranker } from '../rerank/reranker.ts';
@@ -15,7 +15,7 @@ import { observePool, observeRegistry, observeScheduler, watchCache, watchPool }
 import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../tokenization/index.ts';
 import { Closers, once } from './closers.ts';
 import { openExperiments } from './experiments.ts';
-import { chooseLayout } from './layout.ts';
+import { openPool } from './pool.ts';
 import { prefetchTokenizer } from './prefetch.ts';
 
 /** Everything behind HTTP, wired. */
@@ -39,12 +39,8 @@ const deriveThreads = (set: number) => set || Math.max(1, Math.min(8, Math.floor
 interface EngineDeps {
   readonly metrics: Metrics;
   readonly logger: Logger;
-}
-
-async function openPool(config: Config, { metrics, logger }: EngineDeps): Promise<SupervisedPool> {
-  const { provider, device, maxRssBytes, batchTimeoutMs } = config.inference;
-  const layout = await chooseLayout(config, logger);
-  return createHostPool({ provider, ...layout, device, maxRssBytes, batchTimeoutMs }, observePool(metrics, logger));
+  /** Hosts that are starting already; whoever started them ends them, after the engine. */
+  readonly pool?: Promise<SupervisedPool>;
 }
 
 function openScheduler(config: Config, pool: SupervisedPool, { metrics }: EngineDeps): Scheduler<EncodedRow> {
@@ -57,7 +53,7 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: Engine
 }
 
 /**
- * Starts hosts and tokenizer threads and opens the registry; no model is loaded yet.
+ * Starts hosts (where none are given) and tokenizer threads and opens the registry; no model is loaded yet.
  * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`. Nothing is left running then.
  */
 export async function openEngine(config: Config, deps: EngineDeps): Promise<Engine> {
@@ -68,8 +64,8 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
   const closers = new Closers();
   closers.add(() => tokenizers.close());
   try {
-    const pool = await openPool(config, deps);
-    closers.add(() => pool.close());
+    const pool = await (deps.pool ?? openPool(config, logger, observePool(metrics, logger)));
+    if (!deps.pool) closers.add(() => pool.close());
     const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
     const registry = await createRegistry({
       ...{ folder, defaultModel, memoryBytes, pinned, variant, watch, pool, tokenizers },

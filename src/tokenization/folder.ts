@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { type Definition, readDefinition } from './definition.ts';
@@ -12,6 +12,20 @@ export interface TokenizerFolder {
   readonly folder: string;
   readonly definition: Definition;
   readonly settings: TokenizerSettings;
+}
+
+/** Every file that a folder's tokenizer may be made of. */
+const FILES = [
+  ...['tokenizer_config.json', 'special_tokens_map.json', 'config.json', 'tokenizer.json'],
+  ...['vocab.json', 'merges.txt', 'spm.model', 'vocab.txt'],
+];
+
+/** Differs after one of the files that a folder's tokenizer is made of was changed, added or taken away. */
+export async function tokenizerStamp(folder: string): Promise<string> {
+  const stats = await Promise.all(
+    FILES.map((name) => stat(join(folder, name), { bigint: true }).catch(() => undefined)),
+  );
+  return stats.map((s) => (s ? `${s.dev} ${s.ino} ${s.size} ${s.mtimeNs} ${s.ctimeNs}` : '')).join('\n');
 }
 
 /** Reads one file of the folder, or undefined where there is none. */

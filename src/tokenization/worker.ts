@@ -1,7 +1,8 @@
 import { parentPort } from 'node:worker_threads';
 import type { TextEncoder } from './encoder.ts';
+import { tokenizerStamp } from './folder.ts';
 import { IdBuffer } from './id-buffer.ts';
-import { openTokenizer } from './load.ts';
+import { openTokenizer, type TokenizerFacts } from './load.ts';
 import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from './protocol.ts';
 
 /*
@@ -9,10 +10,16 @@ import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from
  * is the pool's to notice.
  */
 const encoders = new Map<string, TextEncoder>();
+/** What folders said when their tokenizers were loaded: a version is opened for its admission and again for its requests. */
+const opened = new Map<string, { readonly stamp: string; readonly facts: TokenizerFacts }>();
 const results = new IdBuffer();
 
 async function load(id: number, folder: string): Promise<WorkerReply> {
+  const stamp = await tokenizerStamp(folder);
+  const known = opened.get(folder);
+  if (known?.stamp === stamp) return { type: 'loaded', id, facts: known.facts };
   const { createEncoder, ...facts } = await openTokenizer(folder);
+  opened.set(folder, { stamp, facts });
   if (!encoders.has(facts.textKey)) encoders.set(facts.textKey, createEncoder());
   return { type: 'loaded', id, facts };
 }
@@ -26,6 +33,11 @@ function encode(textKey: string, texts: readonly string[]): PackedIds {
     offsets[i + 1] = results.length;
   }
   return { ids: results.take(), offsets };
+}
+
+function unload(textKey: string): void {
+  encoders.delete(textKey);
+  for (const [folder, { facts }] of opened) if (facts.textKey === textKey) opened.delete(folder);
 }
 
 async function answer(request: Exclude<WorkerRequest, { type: 'unload' }>): Promise<WorkerReply> {
@@ -42,7 +54,7 @@ async function answer(request: Exclude<WorkerRequest, { type: 'unload' }>): Prom
 const port = parentPort;
 port?.on('message', async (request: WorkerRequest) => {
   if (request.type === 'unload') {
-    encoders.delete(request.textKey);
+    unload(request.textKey);
     return;
   }
   const reply = await answer(request);

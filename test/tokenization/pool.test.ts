@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,6 +8,7 @@ import type { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import { createTokenizerPool, type TokenizerPool, type TokenizerPoolOptions } from '../../src/tokenization/pool.ts';
+import type { PairTokenizer } from '../../src/tokenization/types.ts';
 import { PAIR_OPTIONS, pairTokenizerContract } from '../contracts/pair-tokenizer.ts';
 import { hasShared, SHIPPED, TOKENIZERS } from './corpora.ts';
 
@@ -67,6 +68,25 @@ describe('cache', () => {
     expect((await b.encode('q', ['still there'], PAIR_OPTIONS)).rows).toHaveLength(1);
     await b.close();
     expect(pool.stats().tokenizers).toBe(0);
+  });
+
+  it('opens a folder that was changed anew, while the old tokenizer goes on', async () => {
+    const folder = join(scratch, 'changing');
+    await cp(SHIPPED, folder, { recursive: true, filter: (path) => !path.endsWith('.onnx') });
+    const pool = newPool();
+    const before = await pool.for(folder);
+    const definition = JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8'));
+    definition.normalizer.lowercase = false;
+    await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(definition));
+    const after = await pool.for(folder);
+    expect(pool.stats().tokenizers).toBe(2);
+    const idsOf = async (tokenizer: PairTokenizer, text: string) =>
+      (await tokenizer.encode('q', [text], PAIR_OPTIONS)).rows[0]!.ids;
+    expect(await idsOf(before, 'EGG')).toEqual(await idsOf(before, 'egg'));
+    expect(await idsOf(after, 'EGG')).not.toEqual(await idsOf(after, 'egg'));
+    await before.close();
+    expect(await idsOf(await pool.for(folder), 'egg')).toEqual(await idsOf(after, 'egg'));
+    expect(pool.stats().tokenizers).toBe(1);
   });
 
   it('keeps within its bytes, dropping what was used least recently', async () => {

@@ -1,0 +1,21 @@
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import type { LoadSpec } from '../inference/types.ts';
+import { inspect } from '../registry/admission.ts';
+import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
+import { surveyRegistry } from '../registry/survey.ts';
+
+/** The graph of the default model that would be served, by its files alone; nothing where none is in order. */
+export async function defaultGraph({ registry }: Config): Promise<LoadSpec | undefined> {
+  const limits = { ...DEFAULT_LIMITS, maxBytes: registry.maxModelBytes };
+  const sound = (await surveyRegistry(registry.folder, limits)).filter(({ fault }) => fault === undefined);
+  const name = registry.defaultModel ?? sound[0]?.name;
+  const versions = sound.filter((row) => row.name === name);
+  const chosen = versions.find(({ labels }) => labels.includes('stable')) ?? versions[0];
+  if (!chosen) return undefined;
+  const { version, graph } = await inspect(chosen, { limits, variant: registry.variant, provider: 'cpu' });
+  const key = `${chosen.name}@${chosen.version}`;
+  const file = join(version.folder, graph.variant.file);
+  // Padding changes no speed, so the id the tokenizer pads with is not looked up.
+  return { key, file, padId: 0, maxLength: version.maxLength, reduction: graph.reduction };
+}
