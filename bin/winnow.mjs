@@ -1,12 +1,22 @@
 #!/usr/bin/env node
 // In a checkout the sources run as they are (Node strips the types); an installed package or image has dist/ only.
-import { existsSync } from 'node:fs';
-import { enableCompileCache, getCompileCacheDir } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
+import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
 
+const { engines } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const [major, minor] = process.versions.node.split('.').map(Number);
+const [needed, atLeast] = engines.node.replace('>=', '').split('.').map(Number);
+if (major < needed || (major === needed && minor < atLeast)) {
+  process.stderr.write(
+    `winnow: expected Node ${engines.node}, got ${process.version}; \`npx winnow …\` and \`npm start\` use the one that npm ci installs\n`,
+  );
+  process.exit(2);
+}
+
 // Compiled code is kept from start to start, also that of the processes begun from here: it halves the time until a server is ready.
-enableCompileCache();
-const cache = getCompileCacheDir();
+nodeModule.enableCompileCache();
+const cache = nodeModule.getCompileCacheDir();
 if (cache && !process.env.NODE_COMPILE_CACHE) process.env.NODE_COMPILE_CACHE = cache;
 
 const source = new URL('../src/cli/winnow.ts', import.meta.url);

@@ -11,9 +11,9 @@ export interface Row {
 
 /** Cosines of related and other passages lie some .1 apart, logits 1. */
 const COSINE = 10;
-/** SPLADE++ quantises its scores: 100,000 are about a step of one grade among its best 100. */
+/** SPLADE++ quantises its scores: 100,000 lie between passages that judges tell apart. */
 const SPARSE_UNIT = 1e5;
-const SPARSE = 0.5;
+const SPARSE = 1;
 /** What a grade of a judge is worth, from 0 to 3. */
 const GRADE = 1;
 /** What a label is worth where there are no grades: the passage that answers, among others about the same. */

@@ -1,5 +1,5 @@
 import type { Manifest } from '../registry/manifest.ts';
-import type { Recipe } from './recipe.ts';
+import { type Recipe, servedLength } from './recipe.ts';
 import type { TrainingOutcome } from './trainer.ts';
 
 /** What a published version says of itself: to people in README.md, to tools in `model.json`. */
@@ -90,7 +90,7 @@ export function writeCard(facts: CardFacts): Card {
       description: `${facts.backbone.name} fine-tuned with ${objective}.`,
       license: licenceOf(facts),
       activation: 'sigmoid',
-      maxLength: recipe.maxLength,
+      maxLength: servedLength(recipe),
       truncation: 'longest_first',
       reduction: { kind: 'single' },
       objective,

@@ -22,7 +22,7 @@ import {
   tablesIn,
   VARIANTS,
 } from './quantization/variants.ts';
-import type { LoadedRecipe } from './recipe.ts';
+import { type LoadedRecipe, servedLength } from './recipe.ts';
 import { selfTest, selfTestScores } from './self-test.ts';
 import type { TrainingOutcome } from './trainer.ts';
 import { openValidation } from './validation.ts';
@@ -134,7 +134,8 @@ async function scoresOf(
     ...variants.map((v) => [v.variant, v.file] as const),
   ];
   const scores: Record<string, number[]> = {};
-  for (const [name, file] of files) scores[name] = await selfTestScores(file, folder, recipe);
+  const served = { ...recipe, maxLength: servedLength(recipe) };
+  for (const [name, file] of files) scores[name] = await selfTestScores(file, folder, served);
   return scores;
 }
 

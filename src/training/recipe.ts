@@ -55,6 +55,7 @@ const publishSchema = z.strictObject({
   int8: z.boolean().default(false).describe('Also publish an int8 file whose scores do not depend on batch mates.'),
   fp16: z.boolean().default(false),
   fp32: z.boolean().default(true),
+  maxLength: count(8).optional().describe('Tokens of a pair where the model is served; as in training by default.'),
   tables: z
     .enum(TABLE_PLACES)
     .default('inside')
@@ -140,6 +141,10 @@ interface Conflict {
   readonly clash: (recipe: Settings) => boolean;
   readonly message: string;
 }
+
+/** Tokens of a pair where the published model is served. */
+export const servedLength = ({ publish, maxLength }: Pick<Recipe, 'publish' | 'maxLength'>): number =>
+  publish?.maxLength ?? maxLength;
 
 /** Settings that cannot stand together, each with its cure. */
 const CONFLICTS: readonly Conflict[] = [

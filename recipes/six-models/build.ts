@@ -1,0 +1,59 @@
+/*
+ * Trains the six models that ship in `models/`, one an objective, on the same data from the same start:
+ *
+ *   npm run train:models -- [--data ../shared/data] [--backbone ../shared/backbones/all-minilm-l6-v2] [--registry models]
+ *
+ * Candidate lists and a teacher's scores (prepare.ts), a common start (distil.yaml), six objectives from two seeds (six-objectives.yaml); of
+ * each objective the seed that is better on held-out queries becomes int8 and goes into the registry. Hours on two cores; every part goes on
+ * where it was stopped, and what is done is not done again.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { collect, fullCells } from '../../src/training/grid.ts';
+import { readGrid } from '../../src/training/grid-schema.ts';
+import { prepare } from './prepare.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const WORK = join(ROOT, 'runs/six-models');
+const { values: flags } = parseArgs({
+  options: {
+    data: { type: 'string', default: join(ROOT, '../shared/data') },
+    backbone: { type: 'string', default: join(ROOT, '../shared/backbones/all-minilm-l6-v2') },
+    registry: { type: 'string', default: join(ROOT, 'models') },
+  },
+});
+
+/** One of this program's own commands, with its progress on this terminal. */
+function winnow(...args: string[]): void {
+  const done = spawnSync(process.execPath, [join(ROOT, 'bin/winnow.mjs'), ...args], { stdio: 'inherit', cwd: ROOT });
+  if (done.status !== 0) throw new Error(`winnow ${args.join(' ')} ended with ${done.status ?? done.signal}`);
+}
+
+const recipe = (name: string): string => join(import.meta.dirname, name);
+const started = join(WORK, 'registry/minilm-l6-distilled/1');
+
+/** The better of an objective's seeds, by the held-out queries: never by what the models are compared on. */
+async function chosen(): Promise<{ objective: string; version: string; validation: number }[]> {
+  const cells = fullCells(readGrid(recipe('six-objectives.yaml')), new Map());
+  const { done } = await collect(join(WORK, 'grid'), cells);
+  return [...Map.groupBy(done, ({ cell }) => cell.objective)].map(([objective, results]) => {
+    const best = results.toSorted((a, b) => (b.validation ?? 0) - (a.validation ?? 0))[0]!;
+    const { name } = cells.find((cell) => cell.id === best.cell.id)!.recipe.recipe;
+    return { objective, version: join(WORK, 'registry', name, '1'), validation: best.validation ?? 0 };
+  });
+}
+
+await prepare(resolve(flags.data), resolve(flags.backbone), join(WORK, 'data'));
+if (!existsSync(started)) winnow('train', recipe('distil.yaml'), '--run', join(WORK, 'distil'));
+winnow('grid', recipe('six-objectives.yaml'), '--run', join(WORK, 'grid'));
+for (const { objective, version } of await chosen()) {
+  const name = `minilm-l6-${objective.toLowerCase()}`;
+  if (existsSync(join(flags.registry, name))) continue;
+  const dl21 = join(resolve(flags.data), 'trec-dl/BM25.dl21.top100.json');
+  const judged = ['--data', dl21, '--qrels', join(WORK, 'data/held-out.qrels')];
+  const as = ['--name', name, '--registry', flags.registry, '--label', 'stable'];
+  winnow('quantize', version, ...judged, ...as, '--only', '--tables', 'beside');
+  process.stdout.write(`${name} from ${relative(ROOT, version)}\n`);
+}
