@@ -21,12 +21,17 @@ const metricSchema = z
       .default('mean')
       .describe('mean: sum of outcomes a unit; ratio: sum of outcomes over sum of `denominator`.'),
     direction: z.enum(['up', 'down']).default('up').describe('Which way is better.'),
+    numerator: name.optional().describe('Ratio metrics: the metric that is divided; the one of this name by default.'),
     denominator: name.optional().describe('Ratio metrics: the metric that divides; `exposures` counts requests.'),
     covariate: name
       .optional()
       .describe(
         'Metric recorded before the first exposure, for variance reduction (CUPED); the metric itself by default.',
       ),
+  })
+  .refine((m) => m.kind === 'ratio' || m.numerator === undefined, {
+    message: 'expected no `numerator` for a mean',
+    path: ['numerator'],
   })
   .refine((m) => m.kind === 'mean' || m.denominator !== undefined, {
     message: 'expected `denominator` for a ratio metric',
@@ -161,6 +166,9 @@ export const experimentsFileSchema = z
 export type Experiment = z.infer<typeof experimentSchema>;
 export type Metric = Experiment['metrics'][number];
 export type Arm = Experiment['arms'][number];
+
+/** The metric whose outcomes a metric sums up. */
+export const summedBy = ({ name: own, numerator }: Pick<Metric, 'name' | 'numerator'>): string => numerator ?? own;
 export type Guardrail = Experiment['guardrails'][number];
 
 /** Names a definition by its content: 12 hex digits of the SHA-256 of its canonical JSON. */

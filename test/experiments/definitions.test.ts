@@ -185,6 +185,7 @@ describe('the file’s text', () => {
     [textOf(TRIAL, TRIAL), /distinct names, got .*experiments\.1\.name/],
     [textOf({ ...TRIAL, arms: [TRIAL.arms[0]] }), /experiments\.0\.arms/],
     [textOf({ ...TRIAL, metrics: [{ name: 'ctr', kind: 'ratio' }] }), /`denominator` for a ratio metric/],
+    [textOf({ ...TRIAL, metrics: [{ name: 'ctr', numerator: 'clicks' }] }), /no `numerator` for a mean/],
     [textOf({ ...TRIAL, start: '2026-01-02T00:00:00Z', end: '2026-01-01T00:00:00Z' }), /a time after start/],
     [textOf({ ...TRIAL, surprise: true }), /experiments\.0/],
   ])('%s', (text, message) => {

@@ -20,6 +20,7 @@ export interface MetricSection {
   readonly name: string;
   readonly kind: Metric['kind'];
   readonly direction: Metric['direction'];
+  readonly numerator?: string;
   readonly denominator?: string;
   /** The first metric decides. */
   readonly primary: boolean;
@@ -49,9 +50,10 @@ function draftOf(experiment: Experiment, metric: Metric, i: number, tally: Tally
     const comparison = compare(control, treatment, alpha);
     return comparison ? [{ arm: treatment.arm, ...comparison }] : [];
   });
-  const { name, kind, direction, denominator } = metric;
+  const { name, kind, direction, numerator, denominator } = metric;
   return {
     ...{ name, kind, direction, primary: i === 0, arms, comparisons },
+    ...(numerator === undefined ? {} : { numerator }),
     ...(denominator === undefined ? {} : { denominator }),
     ...(adjustment === undefined
       ? {}

@@ -1,4 +1,4 @@
-import { configHash, type Experiment } from '../definition.ts';
+import { configHash, type Experiment, summedBy } from '../definition.ts';
 import { trippedArm } from '../guardrails.ts';
 import { SHADOW_FIGURES } from '../shadow.ts';
 import type { ArmTraffic, AuditEntry, ExperimentStore } from '../store/types.ts';
@@ -39,13 +39,15 @@ function armSections(
   });
 }
 
-function warningsOf(audits: readonly AuditEntry[], from: number | undefined, crossed: number): string[] {
+function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tally: Tally, split: boolean): string[] {
+  const { crossed } = tally;
   const changes = audits.filter(({ action, at }) => action === 'changed' && from !== undefined && at > from);
   return [
     ...(changes.length > 0
       ? [`the definition was changed ${changes.length} time(s) since the first exposure; see its audits`]
       : []),
     ...(crossed > 0 ? [`${crossed} unit(s) saw more than one arm and are left out`] : []),
+    ...(split ? [...new Set(tally.silent())].map((metric) => `no outcome of ${metric} has come yet`) : []),
   ];
 }
 
@@ -58,8 +60,10 @@ async function tallyUnits(store: ExperimentStore, experiment: Experiment, until:
 
 async function creditSections(store: ExperimentStore, experiment: Experiment, until: number | undefined) {
   const sections: CreditSection[] = [];
-  for (const { name } of experiment.metrics)
-    sections.push(await creditOf(experiment, name, store.clicks(experiment.name, name, until), ALPHA));
+  for (const metric of experiment.metrics) {
+    const clicks = store.clicks(experiment.name, summedBy(metric), until);
+    sections.push(await creditOf(experiment, metric.name, clicks, ALPHA));
+  }
   return sections;
 }
 
@@ -103,7 +107,7 @@ export async function analyse(
     metrics: split ? metricSections(experiment, tally, ALPHA) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, until) : [],
     shadow: mode === 'shadow' ? shadowSection(await store.shadow(name)) : {},
-    warnings: warningsOf(audits, from, tally.crossed),
+    warnings: warningsOf(audits, from, tally, split),
   };
   return { ...draft, verdict: verdictOf(experiment, draft) };
 }

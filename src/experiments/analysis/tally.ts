@@ -1,6 +1,6 @@
-import type { Experiment, Metric } from '../definition.ts';
+import { type Experiment, type Metric, summedBy } from '../definition.ts';
 import type { UnitRow } from '../store/types.ts';
-import { Moments } from './moments.ts';
+import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
 
 /** The metric that counts an experiment's requests. */
 export const EXPOSURES = 'exposures';
@@ -13,9 +13,9 @@ const total = ({ exposures, sums }: Counted, metric: string): number =>
 /** Numerator, denominator and covariate of a unit. */
 export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before']): [number, number, number] {
   return [
-    total(unit, metric.name),
+    total(unit, summedBy(metric)),
     metric.denominator === undefined ? 1 : total(unit, metric.denominator),
-    before[metric.covariate ?? metric.name] ?? 0,
+    before[metric.covariate ?? summedBy(metric)] ?? 0,
   ];
 }
 
@@ -56,5 +56,17 @@ export class Tally {
 
   moments(arm: string, metric: number): Moments {
     return this.#arms.get(arm)![metric]!;
+  }
+
+  /** Metrics that sums are made of and no unit has an outcome of: likely a name that differs from what is sent. Nothing before there are units. */
+  silent(): readonly string[] {
+    const seen = [...this.#arms.values()].filter(([first]) => (first?.n ?? 0) > 0);
+    if (seen.length === 0) return [];
+    const still = (metric: number, value: typeof NUMERATOR | typeof DENOMINATOR) =>
+      seen.every((moments) => moments[metric]!.mean(value) === 0);
+    return this.#metrics.flatMap((metric, i) => [
+      ...(still(i, NUMERATOR) ? [summedBy(metric)] : []),
+      ...(metric.denominator !== undefined && still(i, DENOMINATOR) ? [metric.denominator] : []),
+    ]);
   }
 }

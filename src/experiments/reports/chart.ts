@@ -14,12 +14,12 @@ interface Row {
   readonly high: number;
 }
 
-/** Lifts of a metric over time in percent, with always-valid bounds; points without a lift are left out. */
+/** Lifts of a metric over time in percent, with always-valid bounds; points without a lift, or without any spread yet, are left out. */
 export function chartRows({ points }: Series, metric: string): readonly Row[] {
   return points.flatMap(({ at, comparisons }) =>
     comparisons.flatMap(({ arm, lift, alwaysValid, metric: of }) => {
       const bounds = alwaysValid.liftInterval;
-      if (of !== metric || lift === undefined || !bounds) return [];
+      if (of !== metric || lift === undefined || !bounds || bounds[0] === bounds[1]) return [];
       return [{ at, arm, lift: 100 * lift, low: 100 * bounds[0], high: 100 * bounds[1] }];
     }),
   );

@@ -36,7 +36,7 @@ function armsSection(arms: readonly ArmSection[]): Section {
 }
 
 function metricSection(metric: MetricSection, alpha: number): Section {
-  const { name, kind, denominator, direction, primary, cuped, arms, comparisons } = metric;
+  const { name, kind, numerator = name, denominator, direction, primary, cuped, arms, comparisons } = metric;
   const notes = [
     `${primary ? 'Primary metric. ' : ''}${direction === 'up' ? 'More' : 'Less'} is better.`,
     ...(cuped
@@ -46,7 +46,7 @@ function metricSection(metric: MetricSection, alpha: number): Section {
       : []),
   ];
   return {
-    title: `${name} (${kind === 'ratio' ? `Σ ${name} ÷ Σ ${denominator}` : 'mean a unit'})`,
+    title: `${name} (${kind === 'ratio' ? `Σ ${numerator} ÷ Σ ${denominator}` : 'mean a unit'})`,
     head: ['arm', 'value', 'lift', `always-valid ${100 * (1 - alpha)} %`, 'fixed horizon', 'corrected p', 'effect'],
     rows: arms.map((arm) => {
       const found = comparisons.find((one) => one.arm === arm.arm);

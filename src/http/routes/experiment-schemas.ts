@@ -79,6 +79,7 @@ const metricSection = z
     name: z.string(),
     kind: z.enum(['mean', 'ratio']),
     direction: z.enum(['up', 'down']),
+    numerator: z.string().optional(),
     denominator: z.string().optional(),
     primary: z.boolean(),
     cuped: z

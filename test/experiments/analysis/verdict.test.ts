@@ -55,6 +55,20 @@ describe('the verdict', () => {
     expect(report.verdict.text).toMatch(/^No decision yet \(fewer than 100 units in an arm\)/);
   });
 
+  it('a ratio divides what it names; metrics that nobody sends are told of', async () => {
+    const metrics = [
+      { name: 'clicks' },
+      { name: 'ctr', kind: 'ratio', numerator: 'clicks', denominator: 'exposures' },
+      { name: 'basket', kind: 'ratio', numerator: 'money', denominator: 'orders' },
+    ];
+    // Outcomes carry the metrics' names: one called `ctr` is nobody's numerator.
+    const report = await run(20, { metrics }, (_arm, metric) => (metric === 'clicks' ? 0.5 : 100));
+    expect(report.metrics[1]!.arms.map(({ value }) => value)).toEqual([0.5, 0.5]);
+    expect(report.metrics[2]!.arms).toEqual([]);
+    expect(report.warnings).toEqual(['no outcome of money has come yet', 'no outcome of orders has come yet']);
+    expect(terminalReport(report)).toContain('ctr (Σ clicks ÷ Σ exposures)');
+  });
+
   it('units that went missing block it', async () => {
     const report = await run(400, { arms: [{ ...SPLIT.arms[0], weight: 2 }, SPLIT.arms[1]] }, (arm) =>
       arm === 'b' ? 9 : 1,
