@@ -145,6 +145,13 @@ describe('effects over time', () => {
       points: [{ value: Number.NaN }, { value: 0.1 }, {}],
     });
   });
+  it('begin with the first outcomes: equal units promise nothing before', () => {
+    const still = { fixed: inference(0, 0, false), alwaysValid: inference(0, 0, false), difference: 0 };
+    const before = { at: 1, units: 1, comparisons: [{ arm: 'b', metric: 'clicks', ...still }] };
+    const { relative, points } = effectSeries({ points: [before, ...series(true).points] }, 'clicks', 'b');
+    expect(relative).toBe(true);
+    expect(points[0]).toMatchObject({ value: Number.NaN, alwaysValid: [Number.NaN, Number.NaN] });
+  });
   it('the axis shows zero and the latest interval, not the widest', () => {
     const points = effectSeries(series(false), 'clicks', 'b').points;
     const early = { ...points[1]!, alwaysValid: [-50, 50] as const };

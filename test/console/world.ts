@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import { shippedVersion } from '../e2e/support.ts';
+import { SHIPPED } from '../support/shipped.ts';
 import { DEFINITIONS, simulate } from './simulated.ts';
 
 export const ADMIN = 'admin-key-of-the-test';
@@ -36,7 +36,7 @@ function writeKeys(file: string): void {
 
 /** Model `m`: 1 is the shipped one, 2 the same weights with 16 tokens a pair and a curve, 3 lacks its tokenizer and is refused. */
 function writeRegistry(folder: string): void {
-  const shipped = shippedVersion();
+  const shipped = SHIPPED;
   for (const version of ['1', '2']) cpSync(shipped, join(folder, 'm', version), { recursive: true });
   const manifest = { format: 1, maxLength: 16, truncation: 'only_second', activation: 'sigmoid', objective: 'listnet' };
   writeFileSync(join(folder, 'm/2/model.json'), JSON.stringify(manifest));

@@ -44,7 +44,7 @@ export function Facts({ entries }: { entries: readonly (readonly [term: string, 
   return (
     <dl class="facts">
       {entries
-        .filter(([, value]) => value !== undefined && value !== '')
+        .filter(([, value]) => value !== undefined && value !== '' && value !== false)
         .map(([term, value]) => (
           <div key={term}>
             <dt>{term}</dt>

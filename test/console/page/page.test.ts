@@ -53,6 +53,8 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
 
     it('is kept for the tab alone, and forgotten on demand', async () => {
       const at = await inside();
+      // The key is kept once the server has taken it.
+      await at.page.getByRole('tab', { name: 'Models' }).waitFor();
       await at.page.reload();
       await at.page.getByRole('tab', { name: 'Models' }).waitFor();
       expect(await at.page.evaluate(() => JSON.stringify(localStorage))).not.toContain(ADMIN);
@@ -181,7 +183,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await credit.waitFor();
       expect(Number(/\+([\d.]+)\s%/.exec((await credit.textContent()) ?? '')![1])).toBeCloseTo(100 / 3, -1.3);
       await choose(at.page, 'beside');
-      await at.page.getByRole('columnheader', { name: 'kendall_tau' }).waitFor();
+      await at.page.getByRole('columnheader', { name: 'Kendall’s τ' }).waitFor();
       expect(at.complaints).toEqual([]);
       await leave(at);
     });

@@ -9,14 +9,17 @@ const LIMITS: Readonly<Record<string, (max: number) => string>> = {
 };
 
 export function DefinitionFacts({ view: { definition, source, configHash } }: { view: View }) {
-  const { unit, coverage, arms, guardrails, start, end } = definition;
+  const { unit, mode, coverage, arms, guardrails, start, end } = definition;
   const weights = arms.reduce((sum, { weight }) => sum + weight, 0);
   return (
     <Facts
       entries={[
         ['Unit', unit],
         ['Coverage', percent(coverage, 0)],
-        ['Split', arms.map(({ name, weight }) => `${name} ${percent(weight / weights, 0)}`).join(', ')],
+        [
+          'Split',
+          mode === 'split' && arms.map(({ name, weight }) => `${name} ${percent(weight / weights, 0)}`).join(', '),
+        ],
         ['Start', start && moment(Date.parse(start))],
         ['End', end && moment(Date.parse(end))],
         ['Guardrails', guardrails.map(({ metric, max }) => LIMITS[metric]?.(max) ?? `${metric} ≤ ${max}`).join('; ')],

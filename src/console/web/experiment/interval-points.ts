@@ -17,9 +17,15 @@ export interface EffectSeries {
 
 const NOTHING: Interval = [Number.NaN, Number.NaN];
 
+/** Where no unit differs from another, as before the first outcomes, an interval of no width promises what nobody knows. */
+const saysSomething = ({ alwaysValid: { interval } }: Series['points'][number]['comparisons'][number]): boolean =>
+  interval[0] < interval[1];
+
 /** The course of one arm's effect on one metric. Relative to control where that can be said at every point with an effect. */
 export function effectSeries(series: Series, metric: string, arm: string): EffectSeries {
-  const found = series.points.map(({ comparisons }) => comparisons.find((c) => c.metric === metric && c.arm === arm));
+  const found = series.points.map(({ comparisons }) =>
+    comparisons.find((c) => c.metric === metric && c.arm === arm && saysSomething(c)),
+  );
   const known = found.filter((comparison) => comparison !== undefined);
   const relative = known.every(
     ({ lift, alwaysValid, fixed }) => lift !== undefined && alwaysValid.liftInterval && fixed.liftInterval,

@@ -36,7 +36,12 @@ function ArmName({ arm: { arm, control, tripped } }: { arm: ArmSection }) {
 
 const latency = (ms: number | undefined): string => (ms === undefined ? '–' : duration(ms));
 
-/** Traffic of each arm; an interleaved answer belongs to all of them, so there it is left out. */
+const trafficOf = ({ units, requests, failed, fallbacks, p50Ms, p95Ms }: ArmSection, answers: boolean): string[] => [
+  ...[units, requests, failed, fallbacks].map((number) => (answers ? count(number) : '–')),
+  ...[p50Ms, p95Ms].map(latency),
+];
+
+/** Traffic of each arm; an interleaved answer belongs to all of them, so there it is left out. Control answers all that is shadowed. */
 export function ArmTable({ report: { arms, mode } }: { report: Report }) {
   const counts = mode !== 'interleave';
   return (
@@ -46,9 +51,7 @@ export function ArmTable({ report: { arms, mode } }: { report: Report }) {
       rows={arms.map((arm) => [
         <ArmName key="arm" arm={arm} />,
         arm.model,
-        ...(counts
-          ? [...[arm.units, arm.requests, arm.failed, arm.fallbacks].map(count), latency(arm.p50Ms), latency(arm.p95Ms)]
-          : []),
+        ...(counts ? trafficOf(arm, mode !== 'shadow' || arm.control) : []),
       ])}
     />
   );
@@ -64,18 +67,17 @@ function Effects({ section }: { section: MetricSection }) {
   return (
     <Table
       caption={`Effects on ${section.name}`}
-      head={['Arm', 'Effect', 'Always-valid interval', 'Corrected p', '']}
+      head={['Arm', 'Effect', 'Always-valid interval', 'Corrected p']}
       rows={section.comparisons.map(({ arm, difference, lift, alwaysValid, adjustedP, effect }) => {
         const relative = lift !== undefined && alwaysValid.liftInterval !== undefined;
         const [tone, word] = EFFECTS[effect];
         return [
           arm,
-          effectText(relative ? lift : difference, relative),
+          <span key="effect" class="version-head">
+            {effectText(relative ? lift : difference, relative)} <Badge tone={tone}>{word}</Badge>
+          </span>,
           intervalText(relative ? alwaysValid.liftInterval : alwaysValid.interval, relative),
           pText(adjustedP),
-          <Badge key="effect" tone={tone}>
-            {word}
-          </Badge>,
         ];
       })}
     />
@@ -84,15 +86,16 @@ function Effects({ section }: { section: MetricSection }) {
 
 /** One metric: the arms' values, the effects, and how those developed. */
 export function MetricResult({ section, series }: { section: MetricSection; series: Series | undefined }) {
-  const { name, kind, direction, denominator, primary, cuped, arms, comparisons } = section;
+  const { name, kind, direction, numerator = name, denominator, primary, cuped, arms, comparisons } = section;
+  const silent = arms.every(({ value, variance }) => value === 0 && variance === 0);
   return (
     <section class="metric" aria-label={`Metric ${name}`}>
       <header class="version-head">
         <h3>{name}</h3>
         {primary && <Badge tone="accent">decides</Badge>}
         <span class="muted small">
-          {kind}
-          {denominator && ` per ${denominator}`}, {direction === 'up' ? 'more' : 'less'} is better
+          {kind === 'ratio' ? `${numerator} per ${denominator}` : kind}, {direction === 'up' ? 'more' : 'less'} is
+          better
           {cuped &&
             cuped.varianceReduction >= 0.01 &&
             `; variance cut by ${percent(cuped.varianceReduction, 0)} (CUPED)`}
@@ -104,8 +107,10 @@ export function MetricResult({ section, series }: { section: MetricSection; seri
           `${figure(value)} ± ${figure(Math.sqrt(variance / n))}`,
         ])}
       />
-      {comparisons.length > 0 && <Effects section={section} />}
+      {silent && <p class="muted">No outcome yet.</p>}
+      {!silent && comparisons.length > 0 && <Effects section={section} />}
       {series &&
+        !silent &&
         comparisons.map(({ arm }) => {
           const effect = effectSeries(series, name, arm);
           const seen = effect.points.filter(({ value }) => Number.isFinite(value)).length;
@@ -143,14 +148,23 @@ export function Credit({ section: { metric, requests, preferences } }: { section
   );
 }
 
+const FIGURES: Readonly<Record<string, string>> = {
+  kendall_tau: 'Kendall’s τ',
+  rbo: 'Rank-biased overlap',
+  overlap_at_10: 'Overlap of the first 10',
+  top_1_flip: 'Another first',
+  score_drift: 'Score drift',
+};
+
 /** Shadow: how rankings that nobody saw differ from the answers. */
 export function Shadow({ shadow }: { shadow: Report['shadow'] }) {
   const arms = Object.entries(shadow);
   const figures = [...new Set(arms.flatMap(([, of]) => Object.keys(of)))];
+  const title = (name: string) => FIGURES[name] ?? name;
   return (
     <Table
       caption="Shadow figures"
-      head={['Arm', 'Requests', ...figures]}
+      head={['Arm', 'Requests', ...figures.map(title)]}
       rows={arms.map(([arm, of]) => [
         arm,
         count(Math.max(0, ...Object.values(of).map(({ requests }) => requests))),

@@ -23,6 +23,7 @@ export interface MetricSection {
   readonly name: string;
   readonly kind: string;
   readonly direction: 'up' | 'down';
+  readonly numerator?: string;
   readonly denominator?: string;
   readonly primary: boolean;
   readonly cuped?: { readonly varianceReduction: number };
