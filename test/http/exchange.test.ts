@@ -46,7 +46,8 @@ describe('traces', () => {
     }
   });
 
-  it('hold the stages of a request', async () => {
+  /** A server whose spans are noted. */
+  function watched() {
     const deps = fakeDeps();
     const stages: string[] = [];
     const ended: unknown[] = [];
@@ -58,9 +59,28 @@ describe('traces', () => {
         end: (attributes: unknown) => void ended.push(attributes),
       }),
     };
-    await post(fakeDeps({ telemetry: { ...deps.telemetry, tracing } }));
+    return { deps: { ...deps, telemetry: { ...deps.telemetry, tracing } }, stages, ended };
+  }
+
+  it('hold the stages of a request', async () => {
+    const { deps, stages, ended } = watched();
+    await post(deps);
     expect(stages).toEqual(['tokenize', 'queue', 'infer']);
     expect(ended).toEqual([expect.objectContaining({ 'http.route': '/rerank', 'winnow.model': 'tiny' })]);
+  });
+
+  it('and log lines name experiment, arm and version', async () => {
+    const { deps, ended } = watched();
+    const experiment = { name: 'losses', arm: 'b' };
+    deps.reranker.after = (answer) => ({ ...answer, experiment });
+    await post(deps);
+    expect(ended).toMatchObject([
+      {
+        ...{ 'winnow.model': 'tiny', 'winnow.version': '1', 'winnow.experiment': 'losses', 'winnow.arm': 'b' },
+        ...{ 'feature_flag.key': 'losses', 'feature_flag.result.variant': 'b' },
+      },
+    ]);
+    expect(deps.telemetry.lines.at(-1)!.fields).toMatchObject({ model: 'tiny', version: '1', experiment });
   });
 });
 
