@@ -5,7 +5,8 @@ import { createLoadClient, type LoadClient } from '../../bench/load/client.ts';
 import { closedLoop, type Run } from '../../bench/load/loops.ts';
 import { loadTopics, requestStream } from '../../bench/load/requests.ts';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import { Scratch, shippedVersion } from './support.ts';
+import { SHIPPED } from '../support/shipped.ts';
+import { Scratch } from './support.ts';
 
 /*
  * What goes wrong in production, done to a real server while clients keep it busy. Nobody may notice but by latency.
@@ -91,7 +92,7 @@ describe('under load', { timeout: 400_000 }, () => {
     const load = underLoad();
     await load.served(16);
     const hidden = join(registry, 'm', '.incoming');
-    cpSync(shippedVersion(), hidden, { recursive: true });
+    cpSync(SHIPPED, hidden, { recursive: true });
     writeFileSync(join(hidden, 'onnx', 'model_int8.onnx'), 'this is no ONNX file');
     renameSync(hidden, join(registry, 'm', '3'));
     while (!(await versions()).some(({ version }) => version === '3'));

@@ -10,7 +10,8 @@ import { type ServerProcess, startServerProcess } from '../../bench/load/server.
 import { loadConfig, settings } from '../../src/config.ts';
 import { startServer } from '../../src/main.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
-import { FLEAS, ROOT, Scratch, shippedVersion } from './support.ts';
+import { SHIPPED } from '../support/shipped.ts';
+import { FLEAS, ROOT, Scratch } from './support.ts';
 
 const scratch = new Scratch();
 afterAll(() => scratch.clear());
@@ -109,7 +110,7 @@ describe('a server whose registry is empty', () => {
     expect(await notReady.text()).toContain('no model');
     expect((await rerank(server.url)).status).toBe(503);
     mkdirSync(join(registry, '.new'));
-    cpSync(shippedVersion(), join(registry, '.new', '1'), { recursive: true });
+    cpSync(SHIPPED, join(registry, '.new', '1'), { recursive: true });
     renameSync(join(registry, '.new'), join(registry, 'late'));
     while ((await fetch(`${server.url}/health/ready`)).status !== 200);
     expect((await rerank(server.url)).status).toBe(200);

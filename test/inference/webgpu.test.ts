@@ -6,6 +6,7 @@ import type { HostPool, InferenceRow, LoadSpec } from '../../src/inference/types
 import { freezeGraph, type Model, type Node, producers } from '../../src/onnx/graph.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { numbers, tensor } from '../../src/onnx/tensor.ts';
+import { SHIPPED } from '../support/shipped.ts';
 import { FIXTURES, NO_FIXTURES } from '../support/training-fixtures.ts';
 import { type GraphFolder, graphFolder, row, specOf } from './graphs.ts';
 
@@ -20,7 +21,7 @@ const ENV = {
   VK_ICD_FILENAMES: ICD,
   LD_LIBRARY_PATH: [dirname(ICD), process.env.LD_LIBRARY_PATH].filter(Boolean).join(':'),
 };
-const SHIPPED = join(import.meta.dirname, '../../models/minilm-l6-reference/1/onnx/model_int8.onnx');
+const SHIPPED_FILE = join(SHIPPED, 'onnx/model_int8.onnx');
 
 const ROWS: readonly InferenceRow[] = Array.from({ length: 4 }, (_, i) => {
   const passage = Array.from({ length: 3 + i }, (_, j) => 1996 + ((j * 7919 + i * 104_729) % 20_000));
@@ -57,14 +58,14 @@ describe.skipIf(!DRIVER)(`WebGPU on software Vulkan (needs ${ICD}: Debian's chro
   });
 
   it('scores the shipped model as the CPU does', async () => {
-    const scores = await both(specOf('int8', SHIPPED), ROWS);
+    const scores = await both(specOf('int8', SHIPPED_FILE), ROWS);
     // A difference in the seventh digit may round to the next int8 step, which moves a score by 0.02; the next test has no such steps.
     expect(differences(scores.webgpu, scores.cpu)[1]).toBeLessThanOrEqual(1e-4);
     expect(largest(scores.webgpu, scores.cpu)).toBeLessThanOrEqual(0.1);
   }, 300_000);
 
   it('scores it to 1e-5 with its activations in float32', async () => {
-    const spec = await folder.writeModel('float', inFloat32(await readModel(SHIPPED)));
+    const spec = await folder.writeModel('float', inFloat32(await readModel(SHIPPED_FILE)));
     const scores = await both(spec, ROWS);
     expect(largest(scores.webgpu, scores.cpu)).toBeLessThanOrEqual(1e-5);
   }, 300_000);

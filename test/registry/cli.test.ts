@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { MODELS, SHIPPED_NAME, SHIPPED_NAMES } from '../support/shipped.ts';
 import { dropVersion, scratch, writeExport } from './support.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -30,8 +31,11 @@ describe('winnow models', () => {
   it('list shows the shipped model as a table and as JSON', async () => {
     const [table, json] = await Promise.all([winnow('models', 'list'), winnow('models', 'list', '--json')]);
     expect(table.out).toMatch(/^MODEL +VERSION +LABELS/);
-    expect(table.out).toMatch(/^minilm-l6-reference +1 +stable +int8 +192 +sigmoid +24\.0 +hashed$/m);
-    expect(JSON.parse(json.out)).toMatchObject([{ name: 'minilm-l6-reference', version: '1', labels: ['stable'] }]);
+    for (const name of SHIPPED_NAMES)
+      expect(table.out).toMatch(new RegExp(`^${name} +1 +stable +int8 +192 +sigmoid +[\\d.]+ +hashed$`, 'm'));
+    expect(JSON.parse(json.out)).toMatchObject(
+      SHIPPED_NAMES.map((name) => ({ name, version: '1', labels: ['stable'] })),
+    );
   });
 
   it('import, label, list and verify look after a registry', async () => {
@@ -111,11 +115,9 @@ describe('winnow models', () => {
 
   it('verify of the shipped model admits it; of a changed copy it does not', async () => {
     const registry = await scratch();
-    await cp(join(ROOT, 'models'), registry, { recursive: true });
-    expect((await winnow(registry, 'verify', 'minilm-l6-reference')).out).toBe(
-      'minilm-l6-reference@1: admitted (int8)\n',
-    );
-    const config = join(registry, 'minilm-l6-reference', '1', 'config.json');
+    await cp(join(MODELS, SHIPPED_NAME), join(registry, SHIPPED_NAME), { recursive: true });
+    expect((await winnow(registry, 'verify', SHIPPED_NAME)).out).toBe(`${SHIPPED_NAME}@1: admitted (int8)\n`);
+    const config = join(registry, SHIPPED_NAME, '1', 'config.json');
     await writeFile(config, (await readFile(config, 'utf8')).replace('gelu', 'relu'));
     const changed = await winnow(registry, 'verify');
     expect(changed).toMatchObject({ code: 1, out: expect.stringMatching(/config\.json: expected sha256/) });

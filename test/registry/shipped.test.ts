@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -8,12 +7,17 @@ import { verifyFolder } from '../../src/registry/import.ts';
 import { readManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish.ts';
 import { createLocalTokenizer, type PairTokenizer } from '../../src/tokenization/index.ts';
+import {
+  hasReference,
+  MODELS,
+  REFERENCE_SCORES,
+  referenceRegistry,
+  SHIPPED,
+  SHIPPED_NAME,
+  SHIPPED_NAMES,
+  shippedFolder,
+} from '../support/shipped.ts';
 import { dropVersion, recorder, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
-
-const ROOT = join(import.meta.dirname, '..', '..');
-const MODELS = join(ROOT, 'models');
-const SHIPPED = join(MODELS, 'minilm-l6-reference', '1');
-const REFERENCE = join(ROOT, '..', 'shared', 'models', 'minilm-l6-reference', 'reference-scores.json');
 
 let pool: SupervisedPool;
 beforeAll(async () => {
@@ -52,9 +56,9 @@ async function score(key: string, folder: string, maxLength: number, query: stri
   return [...(await pool.run(key, rows)).scores];
 }
 
-describe('the shipped model', () => {
+describe.each(SHIPPED_NAMES)('the shipped model %s', (name) => {
   it('is admitted by a real host, every hash and the self-test included', async () => {
-    const { inspected, results } = await verifyFolder(SHIPPED, { pool, tokenizers });
+    const { inspected, results } = await verifyFolder(shippedFolder(name), { pool, tokenizers });
     const { selfTest, files } = inspected.version.manifest!;
     expect(Object.keys(files!)).toContain('onnx/model_int8.onnx');
     expect(results.map((r) => r.variant)).toEqual(['int8']);
@@ -63,12 +67,10 @@ describe('the shipped model', () => {
     });
   });
 
-  it('is what a registry over models/ serves by default', async () => {
+  it('tells what answers a question from what does not', async () => {
     const registry = await open(MODELS);
-    expect(registry.defaultModel).toBe('minilm-l6-reference');
-    const { version, release } = await registry.acquire();
+    const { version, release } = await registry.acquire(name);
     expect(version).toMatchObject({ version: '1', maxLength: 192, activation: 'sigmoid', variant: 'int8' });
-    expect(registry.list()[0]).toMatchObject({ state: 'ready', labels: ['stable'] });
     const [good, bad] = await score(version.key, version.folder, version.maxLength, 'what do bees make', [
       'Bees make honey from the nectar of flowers.',
       'The train to the coast was late again.',
@@ -77,18 +79,32 @@ describe('the shipped model', () => {
     release();
   });
 
-  it('has no other files than its manifest lists, and none of a reference set', async () => {
-    const { selfTest } = await readManifest(SHIPPED);
-    expect(existsSync(join(SHIPPED, 'reference-scores.json'))).toBe(false);
+  it('has no texts of its training data in its self-test', async () => {
+    const { selfTest } = await readManifest(shippedFolder(name));
     expect(selfTest!.pairs.every((p) => p.passage.length < 200)).toBe(true);
-    expect(await readFile(join(SHIPPED, 'README.md'), 'utf8')).toMatch(/stop-gap/);
+  });
+});
+
+describe('the default among the shipped models', () => {
+  it('is what a registry over models/ serves to who names none', async () => {
+    const registry = await open(MODELS);
+    expect(registry.defaultModel).toBe(SHIPPED_NAME);
+    const { version, release } = await registry.acquire();
+    expect(version).toMatchObject({ version: '1', maxLength: 192, activation: 'sigmoid', variant: 'int8' });
+    expect(registry.list().find(({ name }) => name === SHIPPED_NAME)).toMatchObject({
+      state: 'ready',
+      labels: ['stable'],
+    });
+    release();
   });
 
-  it.skipIf(!existsSync(REFERENCE))('repeats the reference scores (needs ../shared/models)', async () => {
-    const { pairs } = JSON.parse(await readFile(REFERENCE, 'utf8')) as {
+  it.skipIf(!hasReference)('repeats the reference scores of another one (needs ../shared/models)', async () => {
+    const { pairs } = JSON.parse(await readFile(REFERENCE_SCORES, 'utf8')) as {
       pairs: { query: string; passage: string; onnx_int8: number }[];
     };
-    const registry = await open(MODELS);
+    const folder = referenceRegistry();
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const registry = await open(folder);
     const { version, release } = await registry.acquire();
     expect(pairs.length).toBe(30);
     for (const { query, passage, onnx_int8 } of pairs) {
@@ -103,7 +119,7 @@ describe('the shipped model', () => {
     await cp(SHIPPED, folder, { recursive: true });
     const path = join(folder, 'onnx', 'model_int8.onnx');
     const bytes = await readFile(path);
-    bytes[20_000_000]! ^= 1;
+    bytes[bytes.length >> 1]! ^= 1;
     await writeFile(path, bytes);
     await expect(verifyFolder(folder, { pool, tokenizers })).rejects.toMatchObject({ code: 'hash_mismatch' });
     await rm(folder, { recursive: true });

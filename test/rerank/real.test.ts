@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readFileSync, rmSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createHostPool, type SupervisedPool } from '../../src/inference/pool.ts';
 import { createRandom } from '../../src/random.ts';
 import { createRegistry, type FolderRegistry } from '../../src/registry/folder-registry.ts';
@@ -11,13 +10,9 @@ import type { Reranker, RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
 import type { Scheduler, SchedulerObserver } from '../../src/scheduling/types.ts';
 import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../../src/tokenization/index.ts';
+import { hasReference, MODELS, REFERENCE_SCORES, referenceRegistry, SHIPPED_NAME } from '../support/shipped.ts';
 
 /* The whole use case on the shipped model: real registry, tokenizer threads, scheduler and inference processes. */
-
-const ROOT = join(import.meta.dirname, '../..');
-const SHARED = process.env.WINNOW_SHARED ?? join(ROOT, '../shared');
-const REFERENCE = join(SHARED, 'models/minilm-l6-reference/reference-scores.json');
-const MODEL = 'minilm-l6-reference';
 
 let pool: SupervisedPool;
 let tokenizers: TokenizerPool;
@@ -28,7 +23,7 @@ const batches: Parameters<NonNullable<SchedulerObserver['onBatch']>>[0][] = [];
 beforeAll(async () => {
   pool = await createHostPool({ provider: 'cpu', hosts: 2, threads: 1 });
   tokenizers = createTokenizerPool({ threads: 1, cacheBytes: 1 << 24 });
-  registry = await createRegistry({ folder: join(ROOT, 'models'), defaultModel: MODEL, pool, tokenizers });
+  registry = await createRegistry({ folder: MODELS, pool, tokenizers });
   scheduler = createScheduler<EncodedRow>({
     executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
     limits: { batchTokens: 4096, batchRows: 64, queueTokens: 4_000_000, maxWaitMs: 600_000, agingMs: 2000 },
@@ -72,12 +67,18 @@ const QUERY = 'how long is life cycle of flea';
 const ANSWER = 'The life cycle of a flea can last anywhere from 20 days to an entire year.';
 
 describe('reranker on the shipped model', () => {
-  it.skipIf(!existsSync(REFERENCE))(
-    'gives the reference scores of another binding to 1e-4, pair by pair (needs ../shared)',
+  it.skipIf(!hasReference)(
+    'gives the reference scores of another binding to 1e-4, pair by pair (needs ../shared/models)',
     async () => {
       type Pair = { readonly query: string; readonly passage: string; readonly onnx_int8: number };
-      const { pairs } = JSON.parse(readFileSync(REFERENCE, 'utf8')) as { readonly pairs: readonly Pair[] };
-      const reranker = make();
+      const { pairs } = JSON.parse(readFileSync(REFERENCE_SCORES, 'utf8')) as { readonly pairs: readonly Pair[] };
+      const folder = referenceRegistry();
+      const reference = await createRegistry({ folder, pool, tokenizers });
+      onTestFinished(async () => {
+        await reference.close();
+        rmSync(folder, { recursive: true });
+      });
+      const reranker = make({ registry: reference });
       const byQuery = Map.groupBy(pairs, (pair) => pair.query);
       const answers = await Promise.all(
         [...byQuery].map(async ([query, group]) => ({
@@ -86,7 +87,7 @@ describe('reranker on the shipped model', () => {
             request(
               query,
               group.map((pair) => pair.passage),
-              { model: `${MODEL}@1` },
+              { model: 'reference@1' },
             ),
           ),
         })),
@@ -116,7 +117,7 @@ describe('reranker on the shipped model', () => {
 
   it('ranks, activates and reports', async () => {
     const answer = await make().rerank(request(QUERY, ['The egg is boiled.', ANSWER, 'Dogs bark.'], { topN: 2 }));
-    expect(answer).toMatchObject({ model: MODEL, version: '1', truncated: [false, false, false] });
+    expect(answer).toMatchObject({ model: SHIPPED_NAME, version: '1', truncated: [false, false, false] });
     expect(answer.ranking).toHaveLength(2);
     expect(answer.ranking[0]!.index).toBe(1);
     const [first, second] = answer.ranking as [(typeof answer.ranking)[0], (typeof answer.ranking)[0]];

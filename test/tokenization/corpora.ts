@@ -7,8 +7,7 @@ import { LibraryEncoder } from '../../src/tokenization/library.ts';
 export const SHARED = join(import.meta.dirname, '..', '..', '..', 'shared');
 export const hasShared = existsSync(join(SHARED, 'tokenizers'));
 export const TOKENIZERS = join(SHARED, 'tokenizers');
-/** The cross-encoder that ships with the project. */
-export const SHIPPED = join(import.meta.dirname, '..', '..', 'models', 'minilm-l6-reference', '1');
+export { SHIPPED } from '../support/shipped.ts';
 
 const PLAIN_TEXT = /\.(toks|1400|qry|txt|readme)$/;
 

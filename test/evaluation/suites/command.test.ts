@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { SHIPPED_NAME } from '../../support/shipped.ts';
 import { temporaryFolder } from '../formats/folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -32,7 +33,7 @@ const suite = await folder.put({
       { name: 'set', path: 'set', firstStage: 'bm25' },
       { name: 'absent', path: 'nowhere' },
     ],
-    models: ['minilm-l6-reference'],
+    models: [SHIPPED_NAME],
   }),
 });
 
@@ -52,8 +53,8 @@ describe('winnow eval', () => {
     const { data } = JSON.parse(first.out);
     expect(data.leftOut).toEqual([{ what: 'absent', reason: 'nothing at nowhere' }]);
     const [, model] = data.sets[0].systems;
-    expect(model).toMatchObject({ system: 'minilm-l6-reference', variant: 'int8', mean: { 'RR@10': 1 } });
-    for (const name of ['report.html', 'report.md', 'report.json', 'set/minilm-l6-reference/values.json'])
+    expect(model).toMatchObject({ system: SHIPPED_NAME, variant: 'int8', mean: { 'RR@10': 1 } });
+    for (const name of ['report.html', 'report.md', 'report.json', `set/${SHIPPED_NAME}/values.json`])
       expect(existsSync(join(folder.path, 'results', name))).toBe(true);
     const second = winnow('--out', 'results', '--format', 'markdown');
     expect(second.error).toContain('1 of 1 cells are there; 0 pairs to score');
