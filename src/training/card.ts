@@ -8,12 +8,32 @@ export interface Card {
   readonly manifest: Partial<Manifest>;
 }
 
+/** A file of training data by name and hash. */
+export interface CardFile {
+  readonly file: string;
+  readonly sha256: string;
+}
+
+export interface BackboneFacts {
+  readonly name: string;
+  readonly licence: string | undefined;
+  /** What it was trained on itself, where its manifest says so. */
+  readonly data: readonly CardFile[];
+}
+
 export interface CardFacts {
   readonly recipe: Recipe;
   readonly source: string;
   readonly outcome: TrainingOutcome;
-  readonly backbone: { readonly name: string; readonly licence: string | undefined };
+  readonly backbone: BackboneFacts;
   readonly objective: string;
+}
+
+/** What the model has seen: the run's own files, and those its backbone was trained on. */
+function seenFiles({ outcome, backbone }: CardFacts): CardFile[] {
+  const own = outcome.files.map(({ path, sha256 }) => ({ file: fileName(path), sha256 }));
+  const known = new Set(own.map(({ sha256 }) => sha256));
+  return [...own, ...backbone.data.filter(({ sha256 }) => !known.has(sha256))];
 }
 
 const fileName = (path: string): string => path.split('/').at(-1)!;
@@ -49,7 +69,7 @@ function readme(facts: CardFacts): string {
     'tags: [cross-encoder, reranker, winnow]',
     '---',
   ];
-  const data = outcome.files.map((f) => `| ${fileName(f.path)} | ${f.sha256} |`);
+  const data = seenFiles(facts).map(({ file, sha256 }) => `| ${file} | ${sha256} |`);
   const skipped = Object.entries(outcome.skipped).map(([reason, n]) => `${n} ${reason}`);
   return [
     ...front,
@@ -100,7 +120,7 @@ export function writeCard(facts: CardFacts): Card {
         seed: recipe.seed,
         learningRate: recipe.optimizer.learningRate,
         listsPerStep: recipe.batch.queries * recipe.batch.accumulate,
-        data: outcome.files.map((f) => ({ file: fileName(f.path), sha256: f.sha256 })),
+        data: seenFiles(facts).map((seen) => ({ ...seen })),
         ...(validation && {
           measures: {
             [validation.measure]: {

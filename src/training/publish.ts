@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import type { Model } from '../onnx/graph.ts';
 import { writeModel } from '../onnx/model-file.ts';
+import { MANIFEST_FILE, readManifest } from '../registry/manifest.ts';
 import { type Published, publish } from '../registry/publish.ts';
 import { createLocalTokenizer } from '../tokenization/index.ts';
 import { type Backbone, withWeights } from './backbone.ts';
-import { writeCard } from './card.ts';
+import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
 import { readCurve } from './curve.ts';
 import { curveSvg } from './curve-picture.ts';
 import { openSources } from './data/sources.ts';
@@ -61,6 +62,25 @@ async function licenceIn(folder: string): Promise<string | undefined> {
   return /^licen[cs]e:\s*['"]?([^'"\n]+)/im.exec(await readFile(card, 'utf8'))?.[1]?.trim();
 }
 
+/** A version of a registry is named as one, and hands on what it was trained on. */
+async function backboneFacts(folder: string): Promise<BackboneFacts> {
+  const licence = await licenceIn(folder);
+  if (!existsSync(join(folder, MANIFEST_FILE))) return { name: basename(folder), licence, data: [] };
+  const { training, license } = await readManifest(folder);
+  const data = Array.isArray(training?.data) ? training.data : [];
+  return {
+    name: `${basename(resolve(folder, '..'))}@${basename(folder)}`,
+    licence: license ?? licence,
+    data: data.filter((entry): entry is typeof entry & CardFile => isFile(entry)),
+  };
+}
+
+const isFile = (entry: unknown): entry is CardFile =>
+  typeof entry === 'object' &&
+  entry !== null &&
+  typeof (entry as Partial<CardFile>).file === 'string' &&
+  typeof (entry as Partial<CardFile>).sha256 === 'string';
+
 async function copyTokenizer(from: string, to: string): Promise<void> {
   for (const file of TOKENIZER_FILES)
     if (existsSync(join(from, file))) await copyFile(join(from, file), join(to, file));
@@ -83,7 +103,7 @@ export async function writeVersionFolder(folder: string, loaded: LoadedRecipe, o
     source,
     outcome,
     objective,
-    backbone: { name: basename(backbone.folder), licence: await licenceIn(backbone.folder) },
+    backbone: await backboneFacts(backbone.folder),
   });
   await writeFile(join(folder, 'README.md'), card.readme);
   return { file, manifest: card.manifest };

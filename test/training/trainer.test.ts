@@ -133,6 +133,32 @@ describe('train', () => {
     expect(readFileSync(join(folder, 'registry', 'tiny', 'labels.json'), 'utf8')).toContain('"1"');
     expect(readFileSync(join(published.folder, 'curve.svg'), 'utf8')).toMatch(/^<svg/);
   });
+
+  it('hands on what a version was trained on to what is trained from it; serves other lengths than it was trained with', async () => {
+    tinyData(join(folder, 'more.jsonl'), 40);
+    const first = recipe({ name: 'first', steps: 2, publish: { registry: 'handed' } });
+    await publishRun(first, await train(first, join(folder, 'handed-first')));
+    const second = recipe({
+      name: 'second',
+      backbone: 'handed/first/1',
+      data: {
+        train: [{ format: 'jsonl', path: 'more.jsonl', madeFrom: ['tiny/tokenizer.json'] }],
+        sampler: { negatives: 5 },
+      },
+      steps: 2,
+      publish: { registry: 'handed', maxLength: 24 },
+    });
+    const { folder: version } = await publishRun(second, await train(second, join(folder, 'handed-second')));
+    const manifest = JSON.parse(readFileSync(join(version, 'model.json'), 'utf8')) as {
+      backbone: string;
+      maxLength: number;
+      training: { data: { file: string }[] };
+    };
+    expect(manifest).toMatchObject({ backbone: 'first@1', maxLength: 24 });
+    expect(manifest.training.data.map(({ file }) => file)).toEqual(['more.jsonl', 'tokenizer.json', 'lists.jsonl']);
+    const lost = recipe({ data: { train: [{ format: 'jsonl', path: 'more.jsonl', madeFrom: ['gone.json'] }] } });
+    await expect(train(lost, join(folder, 'handed-lost'))).rejects.toThrow('expected a file, got gone.json');
+  });
 });
 
 describe('killed with -9', () => {

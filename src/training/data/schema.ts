@@ -40,6 +40,10 @@ export const dataSourceSchema = z.strictObject({
   minRelevance: z.number().default(1).describe('Grade from which a passage is relevant.'),
   weight: z.number().positive().default(1).describe('Share among several sources.'),
   licence: z.string().optional().describe('Of the data, for the card.'),
+  madeFrom: z
+    .array(z.string())
+    .optional()
+    .describe('Files this one was made from: their hashes go on the card, so that evaluations know what was seen.'),
 });
 export type DataSource = z.infer<typeof dataSourceSchema>;
 

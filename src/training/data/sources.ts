@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { sha256File } from '../../files.ts';
 import { createRandom, deriveSeed } from '../../random.ts';
@@ -63,6 +65,13 @@ export function openRaw(source: DataSource, folder: string): Promise<RawSource> 
     : openIdSource({ ...source, format }, folder);
 }
 
+/** A file that data was made from. */
+function originIn(folder: string, path: string): string {
+  const file = resolve(folder, path);
+  if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
+  throw new WinnowError('invalid_input', { where: 'data madeFrom', expected: 'a file', got: path });
+}
+
 /** Sampled lists of one source. What is left out is counted over the first pass, since later ones leave out the same. */
 async function sampledSource(
   source: DataSource,
@@ -73,8 +82,9 @@ async function sampledSource(
   const raw = await openRaw(source, folder);
   const first = skipCount();
   let passes = 0;
+  const paths = new Set([...raw.files, ...(source.madeFrom ?? []).map((path) => originIn(folder, path))]);
   return {
-    files: await Promise.all([...new Set(raw.files)].map(async (path) => ({ path, sha256: await sha256File(path) }))),
+    files: await Promise.all([...paths].map(async (path) => ({ path, sha256: await sha256File(path) }))),
     skipped: first.skipped,
     async *lists(seed) {
       const counts = passes++ === 0 ? first : skipCount();

@@ -1,0 +1,92 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
+import { readModel, writeModel } from '../../../src/onnx/model-file.ts';
+import { runOnce } from '../../../src/onnx/session.ts';
+import { float32, numbers, tensor } from '../../../src/onnx/tensor.ts';
+import { createRandom } from '../../../src/random.ts';
+import { quantizeFolder } from '../../../src/training/quantization/folder.ts';
+import { tablesIn } from '../../../src/training/quantization/variants.ts';
+import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'winnow-quantize-folder-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Questions with eight passages each, in rank_llm's form. */
+function writeLists(path: string): void {
+  const random = createRandom(3);
+  const text = () => Array.from({ length: 6 }, () => WORDS[random.below(WORDS.length)]!).join(' ');
+  const lists = Array.from({ length: 40 }, (_, q) => ({
+    query: text(),
+    hits: Array.from({ length: 8 }, (_, d) => ({
+      ...{ qid: `q${q}`, docid: `d${q}-${d}`, rank: d + 1, score: 8 - d },
+      content: text(),
+    })),
+  }));
+  writeFileSync(`${path}.json`, JSON.stringify(lists));
+  writeFileSync(`${path}.qrels`, lists.map((_, q) => `q${q} 0 d${q}-0 1\n`).join(''));
+}
+
+describe('quantizeFolder', () => {
+  it('publishes the int8 file beside the float32 one, or alone', async () => {
+    const source = join(folder, 'source');
+    await writeTinyModel(source);
+    writeLists(join(folder, 'lists'));
+    const options = {
+      data: join(folder, 'lists.json'),
+      qrels: join(folder, 'lists.qrels'),
+      variant: 'int8',
+      registry: join(folder, 'models'),
+      depth: 8,
+    } as const;
+    const both = await quantizeFolder(source, { ...options, name: 'both' });
+    const alone = await quantizeFolder(source, { ...options, name: 'alone', keepsFloat: false });
+    const files = (at: string) => ['model.onnx', 'model_int8.onnx'].map((file) => existsSync(join(at, 'onnx', file)));
+    expect(files(both.published.folder)).toEqual([true, true]);
+    expect(files(alone.published.folder)).toEqual([false, true]);
+    const variants = (at: string) => {
+      const { selfTest } = JSON.parse(readFileSync(join(at, 'model.json'), 'utf8')) as {
+        selfTest: { pairs: { scores: Record<string, number> }[] };
+      };
+      return Object.keys(selfTest.pairs[0]!.scores);
+    };
+    expect(variants(both.published.folder)).toEqual(['fp32', 'int8']);
+    expect(variants(alone.published.folder)).toEqual(['int8']);
+  });
+});
+
+describe('tables beside the model', () => {
+  /** Looks a word up in a table of 5 MiB and weighs it. */
+  function model(weight: number) {
+    const g = new GraphBuilder();
+    g.input('ids', 'int64', ['n']);
+    const random = createRandom(1);
+    const table = Float32Array.from({ length: 20_480 * 64 }, () => random.next());
+    const row = g.gather(g.initializer('words', float32([20_480, 64], table)), 'ids');
+    g.output(g.matmul(row, g.initializer('weight', float32([64, 1], new Array(64).fill(weight)))), 'float32', ['n', 1]);
+    return modelOf(g.build(), 17);
+  }
+
+  it('are the same bytes for models that share the table, and the models read them', async () => {
+    const write = async (weight: number) => {
+      const path = join(folder, `model${weight}.onnx`);
+      return { path, written: await writeModel(path, model(weight), tablesIn('beside', `model${weight}`)) };
+    };
+    const [one, two] = [await write(1), await write(2)];
+    const data = [one, two].map(({ written }) => readFileSync(written.find((file) => file.endsWith('.tables'))!));
+    expect(data[0]!.length).toBe(20_480 * 64 * 4);
+    expect(data[0]!.equals(data[1]!)).toBe(true);
+    expect(readFileSync(one.path).length).toBeLessThan(2000);
+    const feeds = { ids: tensor('int64', [2], [7, 20_479]) };
+    const score = async (path: string) => numbers(Object.values(await runOnce(await readModel(path), feeds))[0]!);
+    const [a, b] = [await score(one.path), await score(two.path)];
+    expect(b.map((x, i) => x / a[i]!)).toEqual([2, 2]);
+  });
+
+  it('stay inside where nothing else is asked for', async () => {
+    const path = join(folder, 'whole.onnx');
+    expect(await writeModel(path, model(1), tablesIn('inside', 'whole'))).toEqual([path]);
+  });
+});
