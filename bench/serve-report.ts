@@ -7,6 +7,8 @@ export interface Overload extends Summary {
   readonly multiple: number;
   /** Requests a second. */
   readonly rate: number;
+  /** Pairs a second of the closed loop right before and right after, mean. */
+  readonly capacity: number;
 }
 
 export interface ServeResult {
@@ -16,8 +18,6 @@ export interface ServeResult {
   readonly deadlineMs: number;
   readonly served: Served;
   readonly rounds: Rounds;
-  /** Pairs a second of the closed loop, median. */
-  readonly capacity: number;
   readonly loads: readonly Overload[];
   readonly readyMs: readonly number[];
   /** Memory of the server's process tree, in bytes. */
@@ -45,10 +45,10 @@ const spread = (values: readonly number[]) => `${fixed(Math.min(...values))}–$
 
 /** What the service shall reach, with what was seen. */
 export function judge(result: ServeResult): readonly Verdict[] {
-  const { rounds, capacity, loads, padding, eventLoopP99, readyMs, deadlineMs } = result;
+  const { rounds, loads, padding, eventLoopP99, readyMs, deadlineMs } = result;
   const efficiency = median(rounds.server.map((rate, i) => rate / rounds.engine[i]!));
   const triple = loads.find(({ multiple }) => multiple === 3)!;
-  const goodput = triple.goodput / capacity;
+  const goodput = triple.goodput / triple.capacity;
   const ready = median(readyMs);
   return [
     { what: 'efficiency against the bare engine', seen: percent(efficiency), asked: '≥ 85 %', met: efficiency >= 0.85 },
@@ -88,9 +88,21 @@ function closedTable({ rounds, loadedRss, idleRss }: ServeResult): string {
 
 function openTable({ loads }: ServeResult): string {
   return table(
-    ['× capacity', 'requests/s', 'goodput pairs/s', 'answered', 'refused', 'failed', 'p50 ms', 'p90 ms', 'p99 ms'],
+    [
+      '× capacity',
+      'capacity pairs/s',
+      'requests/s',
+      'goodput pairs/s',
+      'answered',
+      'refused',
+      'failed',
+      'p50 ms',
+      'p90 ms',
+      'p99 ms',
+    ],
     loads.map((l) => [
       `${l.multiple}`,
+      fixed(l.capacity),
       fixed(l.rate, 2),
       fixed(l.goodput),
       `${l.answered}`,

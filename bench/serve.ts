@@ -14,9 +14,9 @@ import { createLoadClient, type LoadClient } from './load/client.ts';
 import { openLoop } from './load/loops.ts';
 import { residentBytes, watchOthers } from './load/processes.ts';
 import { summarise } from './load/report.ts';
-import { loadTopics, requestStream } from './load/requests.ts';
+import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
-import { judge, median, type Overload, report, type ServeResult } from './serve-report.ts';
+import { judge, type Overload, report, type ServeResult } from './serve-report.ts';
 import { alternate, CONCURRENCY, servedBy, serverRound } from './serve-rounds.ts';
 
 const MULTIPLES = [0.5, 1, 2, 3] as const;
@@ -61,7 +61,9 @@ async function timeToReady(): Promise<number[]> {
   return times;
 }
 
-async function overload(client: LoadClient, capacity: number, multiple: number): Promise<Overload> {
+type OpenLoad = Omit<Overload, 'capacity'>;
+
+async function overload(client: LoadClient, capacity: number, multiple: number): Promise<OpenLoad> {
   const { passages, seconds, seed, deadlineMs } = plan;
   const rate = (capacity * multiple) / passages;
   const stream = requestStream(topics, passages, seed + Math.round(100 * multiple));
@@ -71,16 +73,25 @@ async function overload(client: LoadClient, capacity: number, multiple: number):
   return summary;
 }
 
-/** All multiples of the capacity, and the delay of the event loop in the worst of them. */
-async function overloads(server: ServerProcess, client: LoadClient, capacity: number) {
+/**
+ * All multiples of the capacity, and the delay of the event loop in the worst of them. The capacity is measured again before and after each:
+ * a machine does not do the same all the time.
+ */
+async function overloads(server: ServerProcess, client: LoadClient, requests: readonly LoadRequest[]) {
   const others = watchOthers([server.pid]);
   const delays: number[] = [];
   const loads: Overload[] = [];
-  // A reading of the delay begins a new one: this drops what the rounds did.
-  await server.metric(P99);
+  const pairs = requests.reduce((sum, { passages }) => sum + passages.length, 0);
+  const measured = async () => pairs / (await serverRound(client, requests));
+  let before = await measured();
   for (const multiple of MULTIPLES) {
-    loads.push(await overload(client, capacity, multiple));
+    // A reading of the delay begins a new one: this drops what the round did.
+    await server.metric(P99);
+    const load = await overload(client, before, multiple);
     delays.push(await server.metric(P99));
+    const after = await measured();
+    loads.push({ ...load, capacity: (before + after) / 2 });
+    before = after;
   }
   return { loads, eventLoopP99: Math.max(...delays), otherCpu: others() };
 }
@@ -96,12 +107,11 @@ async function measure(): Promise<ServeResult> {
     const idleRss = residentBytes(server.pid);
     await serverRound(client, requests.slice(0, CONCURRENCY));
     const rounds = await alternate(client, server.pid, served, requests, plan.rounds);
-    const capacity = median(rounds.server);
-    const open = await overloads(server, client, capacity);
+    const open = await overloads(server, client, requests);
     const memory = { idleRss, loadedRss: residentBytes(server.pid) };
     const padding = await server.metric('winnow_padding_ratio');
     const { passages, deadlineMs } = plan;
-    return { source, passages, deadlineMs, served, rounds, capacity, readyMs, padding, ...open, ...memory };
+    return { source, passages, deadlineMs, served, rounds, readyMs, padding, ...open, ...memory };
   } finally {
     client.close();
     await server.stop();
