@@ -2,24 +2,30 @@
  * What an experiment costs: the same load on the same server, with and without.
  *
  *   npm run bench:experiments -- [--quick] [--only split] [--rounds 24] [--requests 80] [--seconds 8] [--passages 20] [--short 5]
- *                                [--models FOLDER] [--json FILE] [--flags '…']
+ *                                [--one-client] [--models FOLDER] [--json FILE] [--flags '…']
  *
  * `split` divides users between two arms that are the same version; `split, two versions` between two copies of the model, and beside it stands
  * the same load without an experiment: clients that name one or the other version (`by name`), for different versions share no batch in any
  * case. Before each round the experiment is put or removed by the API of the running server, since two processes differ by more than what is
- * measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was, and the CPU time a
- * pair costs depends on it least. Intervals are of 95 %, from rounds drawn with replacement: a target is met for sure where the whole interval
- * meets it.
+ * measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was.
+ *
+ * Throughput is noisy. The CPU time a pair costs is less so, and that of the HTTP process least: nothing else of the server knows of
+ * experiments. Latencies are those of requests that arrive at random, at 40 % of the capacity; with `--one-client` those of a client that waits
+ * for each answer, its requests inside and outside the experiment by turns, which tells milliseconds apart on a busy machine, too. Intervals
+ * are of 95 %, from rounds drawn with replacement: a target is met for sure where the whole interval meets it.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { createRandom } from '../src/random.ts';
+import { type Load, print, rowOf, verdictsOf } from './experiments-report.ts';
 import { createLoadClient, type LoadClient } from './load/client.ts';
-import { type Cost, costsOf, type Measured, median } from './load/costs.ts';
+import { type Measured, median } from './load/costs.ts';
 import { closedLoop, openLoop } from './load/loops.ts';
-import { cpuSeconds, watchOthers } from './load/processes.ts';
-import { percentile, summarise, table } from './load/report.ts';
+import { cpuSeconds, ownCpuSeconds, watchOthers } from './load/processes.ts';
+import { summarise } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 
@@ -33,6 +39,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string' },
     passages: { type: 'string', default: '20' },
     short: { type: 'string', default: '5' },
+    'one-client': { type: 'boolean', default: false },
     models: { type: 'string', default: join(ROOT, 'models') },
     flags: { type: 'string', default: '' },
     json: { type: 'string' },
@@ -47,20 +54,20 @@ const plan = {
   /** Passages of a request of the open loop: few, so that a millisecond shows beside what they cost. */
   short: Number(options.short),
 };
-/** Requests in flight in the closed loop, so that no host waits for work. */
-const CONCURRENCY = 8;
+/** The log of exposures waits for company; what a load costs includes its last ones. */
+const WRITTEN_MS = 300;
+/** Requests in flight in the closed loop: two a host, so that none waits for work, and no queue so long that requests are refused. */
+const CONCURRENCY = 4;
+type Topics = ReturnType<typeof loadTopics>['topics'];
 /** Share of the capacity in the open loop: busy, but no queue that would hide everything else. */
 const LOAD = 0.4;
 const USERS = 5000;
 
-interface Variant {
-  readonly name: string;
+interface Variant extends Load {
   /** Models of the two arms; without them there is no experiment. */
   readonly arms?: readonly [string, string];
   /** Clients name the versions themselves, which keeps them outside experiments. */
   readonly byName?: true;
-  /** The same load without an experiment. */
-  readonly beside?: string;
 }
 
 const VARIANTS: readonly Variant[] = [
@@ -93,6 +100,7 @@ async function become({ arms }: Variant, url: string): Promise<void> {
     control: 'a',
     metrics: [{ name: 'clicks' }],
     guardrails: [{ metric: 'errors', max: 0.5 }],
+    when: { header: { 'x-bench': 'inside' } },
   };
   const answer = await fetch(target, {
     method: arms ? 'PUT' : 'DELETE',
@@ -107,29 +115,59 @@ interface Subject extends Measured {
   readonly client: LoadClient;
   readonly throughput: number[];
   readonly cpu: number[];
+  readonly own: number[];
+  readonly refused: number[];
   readonly latencies: number[][];
 }
 
 /** Every request comes from the next of many users, whose number says which version they would name. */
-function asUsers(client: LoadClient, byName: boolean): LoadClient {
+function asUsers(client: LoadClient, { arms, byName }: Variant): LoadClient {
   let next = 0;
+  const place = arms ? { 'x-bench': 'inside' } : {};
   return {
     rerank(request, headers = {}) {
       const user = next++ % USERS;
       const model = byName ? { model: `m@${1 + (user % 2)}` } : {};
-      return client.rerank({ ...request, ...model }, { ...headers, 'x-user-id': `user-${user}` });
+      return client.rerank({ ...request, ...model }, { ...headers, ...place, 'x-user-id': `user-${user}` });
     },
     close: () => client.close(),
   };
 }
 
-/** Pairs a second with all hosts busy. */
-async function saturate({ client }: Subject, requests: readonly LoadRequest[]): Promise<number> {
+/** All hosts busy. */
+async function saturate({ client }: Subject, requests: readonly LoadRequest[]) {
   const run = await closedLoop(client, requests[Symbol.iterator](), { concurrency: CONCURRENCY, until: () => false });
   const summary = summarise(run);
-  // A refusal under foreign load is no answer and counts as none; a failure is a fault.
+  // A refusal under foreign load is no answer, and counted; a failure is a fault.
   if (summary.failed > 0) throw new Error(`requests failed: ${summary.firstError}`);
-  return summary.pairsPerSecond;
+  return summary;
+}
+
+/**
+ * One client that waits for each answer sends every request thrice: once so that its passages are known to the tokenizer, then inside and
+ * outside the experiment, in an order drawn anew. What else happens on the machine falls on both alike.
+ */
+async function byTurns(url: string, subjects: readonly Subject[], topics: Topics, round: number): Promise<void> {
+  for (const inside of subjects.filter(({ variant }) => variant.beside !== undefined)) {
+    const outside = subjects.find(({ variant }) => variant.name === inside.variant.beside)!;
+    await become(inside.variant, url);
+    const random = createRandom(round);
+    const stream = requestStream(topics, plan.short, round);
+    const latencies = new Map<Subject, number[]>([
+      [inside, []],
+      [outside, []],
+    ]);
+    for (const end = performance.now() + 1000 * plan.seconds; performance.now() < end; ) {
+      const request = stream.next().value;
+      await outside.client.rerank(request);
+      for (const subject of random.shuffle([inside, outside])) {
+        const from = performance.now();
+        const { status } = await subject.client.rerank(request);
+        if (status === 200) latencies.get(subject)!.push(performance.now() - from);
+      }
+    }
+    for (const [subject, seen] of latencies) subject.latencies.push(seen);
+  }
 }
 
 async function measure(server: ServerProcess, subjects: readonly Subject[]) {
@@ -147,21 +185,30 @@ async function measure(server: ServerProcess, subjects: readonly Subject[]) {
   const others = watchOthers([server.pid]);
   for (let round = 0; round < plan.rounds; round++) {
     await inTurn(round, async (subject) => {
-      const before = cpuSeconds(server.pid);
-      subject.throughput.push(await saturate(subject, requests));
-      subject.cpu.push((1000 * (cpuSeconds(server.pid) - before)) / (plan.requests * plan.passages));
+      const before = { all: cpuSeconds(server.pid), own: ownCpuSeconds(server.pid) };
+      const { pairsPerSecond, answered, refused } = await saturate(subject, requests);
+      await delay(WRITTEN_MS);
+      subject.throughput.push(pairsPerSecond);
+      subject.cpu.push((1000 * (cpuSeconds(server.pid) - before.all)) / (answered * plan.passages));
+      subject.own.push((1000 * (ownCpuSeconds(server.pid) - before.own)) / answered);
+      subject.refused.push(refused);
     });
     console.error(
       `round ${round + 1}: ${subjects.map((s) => `${s.variant.name} ${s.throughput.at(-1)!.toFixed(1)}`).join(', ')} pairs/s`,
     );
   }
-  const rate = (LOAD * median(subjects[0]!.throughput)) / plan.short;
-  for (let round = 0; round < plan.rounds; round++)
+  const rate = options['one-client'] ? 0 : (LOAD * median(subjects[0]!.throughput)) / plan.short;
+  for (let round = 0; round < plan.rounds; round++) {
+    if (rate === 0) {
+      await byTurns(server.url, subjects, topics, round);
+      continue;
+    }
     await inTurn(round, async (subject) => {
       const stream = requestStream(topics, plan.short, round);
       const { samples } = await openLoop(subject.client, stream, { rate, seconds: plan.seconds, seed: round });
       subject.latencies.push(samples.filter(({ status }) => status === 200).map(({ ms }) => ms));
     });
+  }
   return { source, rate, otherCpu: others() };
 }
 
@@ -175,79 +222,6 @@ function wanted(): readonly Variant[] {
   return VARIANTS.filter(({ name }) => name === only || name === chosen.beside);
 }
 
-const signed = (ms: number) => `${ms < 0 ? '−' : '+'}${Math.abs(ms).toFixed(2)}`;
-const cells = ({ value, low, high }: Cost, text: (n: number) => string): string =>
-  `${text(value)} (${text(low)} to ${text(high)})`;
-const ratioText = (cost: Cost) => cells(cost, (n) => n.toFixed(3));
-const msText = (cost: Cost) => cells(cost, signed);
-
-function rowOf(subject: Subject, subjects: readonly Subject[]) {
-  const { variant, throughput, cpu } = subject;
-  const latencies = subject.latencies.flat();
-  const beside = subjects.find(({ variant: { name } }) => name === variant.beside);
-  return {
-    ...variant,
-    ...{ pairsPerSecond: median(throughput), cpuMsAPair: median(cpu), requests: latencies.length },
-    ...{ p50Ms: percentile(latencies, 50), p99Ms: percentile(latencies, 99) },
-    ...(beside ? { costs: costsOf(subject, beside) } : {}),
-  };
-}
-type Row = ReturnType<typeof rowOf>;
-
-/** `yes` and `NO` where the whole interval says so; else what the value alone says, marked. */
-function met(cost: Cost, holds: (value: number) => boolean): string {
-  const sure = holds(cost.low) === holds(cost.high);
-  return `${holds(cost.value) ? 'yes' : 'NO'}${sure ? '' : ', within noise'}`;
-}
-
-function verdictsOf(rows: readonly Row[]) {
-  return rows.flatMap(({ name, costs }) => {
-    if (!costs) return [];
-    const [kept, soon] = [(ratio: number) => ratio >= 0.98, (ms: number) => ms <= 1];
-    return [
-      {
-        what: `throughput, ${name}`,
-        seen: ratioText(costs.throughput),
-        target: '≥ 0.98',
-        met: met(costs.throughput, kept),
-      },
-      { what: `p99, ${name}`, seen: `${msText(costs.p99)} ms`, target: '≤ +1 ms', met: met(costs.p99, soon) },
-    ];
-  });
-}
-
-function print(rows: readonly Row[], verdicts: ReturnType<typeof verdictsOf>): void {
-  console.log(
-    table(
-      ['load', 'pairs/s', 'CPU ms a pair', 'p50 ms', 'p99 ms', 'requests'],
-      rows.map((r) => [
-        ...[r.name, r.pairsPerSecond.toFixed(1), r.cpuMsAPair.toFixed(2), r.p50Ms.toFixed(1), r.p99Ms.toFixed(1)],
-        String(r.requests),
-      ]),
-    ),
-  );
-  const compared = rows.flatMap(({ name, beside, costs }) =>
-    costs
-      ? [
-          [
-            `${name} beside ${beside}`,
-            ratioText(costs.throughput),
-            ratioText(costs.cpu),
-            msText(costs.p50),
-            msText(costs.p99),
-          ],
-        ]
-      : [],
-  );
-  console.log(`\n${table(['cost', 'pairs/s, ratio', 'CPU, ratio', 'Δ p50 ms', 'Δ p99 ms'], compared)}\n`);
-  console.log(
-    table(
-      ['target', 'seen', 'asked', 'met'],
-      verdicts.map((v) => [v.what, v.seen, v.target, v.met]),
-    ),
-  );
-}
-
 const more = options.flags.split(' ').filter(Boolean);
 const server = await startServerProcess({
   flags: [
@@ -257,8 +231,8 @@ const server = await startServerProcess({
 });
 try {
   const subjects = wanted().map((variant): Subject => {
-    const client = asUsers(createLoadClient(server.url), variant.byName ?? false);
-    return { variant, client, throughput: [], cpu: [], latencies: [] };
+    const client = asUsers(createLoadClient(server.url), variant);
+    return { variant, client, throughput: [], cpu: [], own: [], refused: [], latencies: [] };
   });
   const { source, rate, otherCpu } = await measure(server, subjects);
   const rows = subjects.map((subject) => rowOf(subject, subjects));
@@ -269,9 +243,8 @@ try {
   console.log(
     `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${source}, ${plan.passages} passages a request, ${plan.rounds} rounds;`,
   );
-  console.log(
-    `open loop at ${rate.toFixed(1)} requests/s of ${plan.short} passages; other CPU ${otherCpu} % of a core;`,
-  );
+  const arrivals = rate === 0 ? 'one client' : `open loop at ${rate.toFixed(1)} requests/s`;
+  console.log(`latency: ${arrivals}, ${plan.short} passages a request; other CPU ${otherCpu} % of a core;`);
   console.log(`${stored} exposures stored, ${lost} lost\n`);
   print(rows, verdicts);
   const result = { machine: cpus()[0]?.model, cores: cpus().length, source, plan, otherCpu, rows, verdicts };

@@ -7,6 +7,10 @@ export interface Measured {
   readonly throughput: readonly number[];
   /** CPU milliseconds of the server's processes a pair. */
   readonly cpu: readonly number[];
+  /** CPU milliseconds of the HTTP process a request, all its threads together: the only place where experiments do anything. */
+  readonly own: readonly number[];
+  /** Requests that got no answer because the server had too much to do. */
+  readonly refused: readonly number[];
   /** Milliseconds of each request. */
   readonly latencies: readonly (readonly number[])[];
 }
@@ -22,6 +26,8 @@ export interface Costs {
   /** Medians over rounds of ratios within a round. */
   readonly throughput: Cost;
   readonly cpu: Cost;
+  /** Mean difference in milliseconds a request. */
+  readonly own: Cost;
   /** Differences in milliseconds, over all rounds together: their arrivals are the same. */
   readonly p50: Cost;
   readonly p99: Cost;
@@ -34,6 +40,9 @@ export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }
+
+export const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** A statistic of rounds, with the percentile interval of rounds drawn with replacement. */
 function withInterval(rounds: number, statistic: (drawn: readonly number[]) => number): Cost {
@@ -61,6 +70,7 @@ export function costsOf(own: Measured, beside: Measured): Costs {
       return of(own) - of(beside);
     });
   return {
+    own: withInterval(own.own.length, (drawn) => mean(drawn.map((i) => own.own[i]! - beside.own[i]!))),
     throughput: ratio(own.throughput, beside.throughput),
     cpu: ratio(own.cpu, beside.cpu),
     p50: slower(50),

@@ -50,6 +50,11 @@ export function cpuSeconds(pid: number): number {
   return processTree(pid).reduce((sum, id) => sum + (statOf(id)?.ticks ?? 0), 0) / TICKS_PER_SECOND;
 }
 
+/** The same of a process without those below it, all its threads together. */
+export function ownCpuSeconds(pid: number): number {
+  return (statOf(pid)?.ticks ?? 0) / TICKS_PER_SECOND;
+}
+
 function busyTicks(): number {
   const [user, nice, system, , , irq, soft, steal] = readFileSync('/proc/stat', 'utf8')
     .split('\n')[0]!
