@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLoadClient, type LoadClient } from '../../bench/load/client.ts';
 import { loadTopics, wideRequest } from '../../bench/load/requests.ts';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import { hasReference, hasTrecDl, orderOf, REFERENCE_MODEL, Scratch, sigmoid } from './support.ts';
+import { hasReference, REFERENCE_MODEL, REFERENCE_NEEDS } from '../support/shipped.ts';
+import { hasTrecDl, orderOf, Scratch, sigmoid } from './support.ts';
 
 const scratch = new Scratch();
 afterAll(() => scratch.clear());
@@ -16,7 +17,7 @@ interface Pair {
   readonly onnx_int8: number;
 }
 
-describe.skipIf(!hasReference)('the reference model (needs ../shared/models)', () => {
+describe.skipIf(!hasReference)(`the reference model ${REFERENCE_NEEDS}`, () => {
   let server: ServerProcess;
   let client: LoadClient;
   beforeAll(async () => {

@@ -1,13 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHostPool } from '../../src/inference/pool.ts';
 import type { HostPool, InferenceRow } from '../../src/inference/types.ts';
 import { createLocalTokenizer } from '../../src/tokenization/index.ts';
+import { hasReference, REFERENCE_MODEL, REFERENCE_NEEDS } from '../support/shipped.ts';
 
-/* The scores that came with the shipped model, from text to logit through tokenizer and host. */
+/* The scores that came with a model of another binding, from text to logit through tokenizer and host. */
 
-const MODEL = join(import.meta.dirname, '../../../shared/models/minilm-l6-reference');
+const MODEL = REFERENCE_MODEL;
 
 interface Reference {
   readonly max_length: number;
@@ -15,7 +16,7 @@ interface Reference {
   readonly pairs: readonly { readonly query: string; readonly passage: string; readonly onnx_int8: number }[];
 }
 
-describe.skipIf(!existsSync(MODEL))('reference scores (needs ../shared/models)', () => {
+describe.skipIf(!hasReference)(`reference scores ${REFERENCE_NEEDS}`, () => {
   let pool: HostPool;
   beforeAll(async () => {
     pool = await createHostPool({ provider: 'cpu', hosts: 1 });

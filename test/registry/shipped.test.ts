@@ -10,6 +10,7 @@ import { createLocalTokenizer, type PairTokenizer } from '../../src/tokenization
 import {
   hasReference,
   MODELS,
+  REFERENCE_NEEDS,
   REFERENCE_SCORES,
   referenceRegistry,
   SHIPPED,
@@ -98,7 +99,7 @@ describe('the default among the shipped models', () => {
     release();
   });
 
-  it.skipIf(!hasReference)('repeats the reference scores of another one (needs ../shared/models)', async () => {
+  it.skipIf(!hasReference)(`repeats the reference scores of another one ${REFERENCE_NEEDS}`, async () => {
     const { pairs } = JSON.parse(await readFile(REFERENCE_SCORES, 'utf8')) as {
       pairs: { query: string; passage: string; onnx_int8: number }[];
     };

@@ -10,7 +10,7 @@ import type { Reranker, RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
 import type { Scheduler, SchedulerObserver } from '../../src/scheduling/types.ts';
 import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../../src/tokenization/index.ts';
-import { hasReference, MODELS, REFERENCE_SCORES, referenceRegistry, SHIPPED_NAME } from '../support/shipped.ts';
+import { hasReference, MODELS, REFERENCE_NEEDS, REFERENCE_SCORES, referenceRegistry, SHIPPED_NAME } from '../support/shipped.ts';
 
 /* The whole use case on the shipped model: real registry, tokenizer threads, scheduler and inference processes. */
 
@@ -68,7 +68,7 @@ const ANSWER = 'The life cycle of a flea can last anywhere from 20 days to an en
 
 describe('reranker on the shipped model', () => {
   it.skipIf(!hasReference)(
-    'gives the reference scores of another binding to 1e-4, pair by pair (needs ../shared/models)',
+    `gives the reference scores of another binding to 1e-4, pair by pair ${REFERENCE_NEEDS}`,
     async () => {
       type Pair = { readonly query: string; readonly passage: string; readonly onnx_int8: number };
       const { pairs } = JSON.parse(readFileSync(REFERENCE_SCORES, 'utf8')) as { readonly pairs: readonly Pair[] };

@@ -1,6 +1,7 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SATURATES } from './processor.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -32,7 +33,9 @@ export const SHIPPED: string = shippedFolder(SHIPPED_NAME);
 /** A model with scores from another binding of the engine; not part of the checkout. */
 export const REFERENCE_MODEL = join(process.env.WINNOW_SHARED ?? join(ROOT, '../shared'), 'models/minilm-l6-reference');
 export const REFERENCE_SCORES = join(REFERENCE_MODEL, 'reference-scores.json');
-export const hasReference: boolean = existsSync(REFERENCE_SCORES);
+/** Its scores come from a processor that does not saturate, and its weights are not made for one that does. */
+export const hasReference: boolean = existsSync(REFERENCE_SCORES) && !SATURATES;
+export const REFERENCE_NEEDS = '(needs ../shared/models and a processor with VNNI)';
 
 /** A registry folder of its own with that model as `reference@1`; whoever asks for it removes it. */
 export function referenceRegistry(): string {

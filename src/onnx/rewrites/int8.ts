@@ -31,7 +31,14 @@ export interface QuantizedMatrix {
   readonly scales: Float32Array<ArrayBuffer>;
 }
 
-/** s·W to int8, one scale a column. */
+/**
+ * What two weights of one sign that stand one under the other (rows 2k and 2k + 1 of a column) may come to. Processors without VNNI
+ * (AVX2, the first AVX-512) add the products of such a pair in 16 bits and saturate: with activations up to 255, a sum of 128 comes to 32,640
+ * and never does. So a score is the same on every processor. One level is kept for what rounding adds.
+ */
+const PAIR_LEVELS = 127;
+
+/** s·W to int8, one scale a column: no weight past ±127, no pair past what 16 bits hold. */
 export function quantizeMatrix(
   matrix: Float32Array,
   rows: number,
@@ -39,10 +46,16 @@ export function quantizeMatrix(
   smoothing: Float32Array,
 ): QuantizedMatrix {
   const scales = new Float32Array(columns);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++)
-      scales[j] = Math.max(scales[j]!, Math.abs(matrix[i * columns + j]! * smoothing[i]!));
-  for (let j = 0; j < columns; j++) scales[j] = scales[j]! === 0 ? 1 : scales[j]! / WEIGHT_LEVELS;
+  const smoothed = (i: number, j: number): number => (i < rows ? matrix[i * columns + j]! * smoothing[i]! : 0);
+  for (let i = 0; i < rows; i += 2)
+    for (let j = 0; j < columns; j++) {
+      const upper = smoothed(i, j);
+      const lower = smoothed(i + 1, j);
+      const pair = upper * lower > 0 ? Math.abs(upper + lower) : 0;
+      const single = Math.max(Math.abs(upper), Math.abs(lower));
+      scales[j] = Math.max(scales[j]!, single / WEIGHT_LEVELS, pair / PAIR_LEVELS);
+    }
+  for (let j = 0; j < columns; j++) if (scales[j] === 0) scales[j] = 1;
   const values = new Int8Array(rows * columns);
   for (let i = 0; i < rows; i++)
     for (let j = 0; j < columns; j++)

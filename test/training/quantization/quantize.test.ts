@@ -16,6 +16,7 @@ import type { EncodedRow } from '../../../src/tokenization/types.ts';
 import { refusal } from '../../../src/training/quantization/parity.ts';
 import { halve, quantize } from '../../../src/training/quantization/quantize.ts';
 import { multiply, smoothingOf } from '../../../src/training/quantization/search.ts';
+import { integerProducts } from '../../support/processor.ts';
 import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-int8-'));
@@ -100,6 +101,36 @@ const matrices = fc
   );
 
 describe('quantizeMatrix', () => {
+  it('keeps pairs of rows within what 16 bits hold, whatever the matrix', () => {
+    const cell = fc.double({ min: -3, max: 3, noNaN: true });
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 9 }), fc.array(cell, { minLength: 18, maxLength: 18 }), (m, values) => {
+        const { values: q } = quantizeMatrix(Float32Array.from(values), m, 2, new Float32Array(m).fill(1));
+        for (let i = 0; i < m; i += 2)
+          for (let j = 0; j < 2; j++) {
+            const pair = [q[i * 2 + j]!, i + 1 < m ? q[(i + 1) * 2 + j]! : 0];
+            const up = pair.reduce((sum, w) => sum + Math.max(0, w), 0);
+            const down = pair.reduce((sum, w) => sum + Math.max(0, -w), 0);
+            expect(Math.max(up, down) * 255).toBeLessThanOrEqual(32_767);
+          }
+      }),
+    );
+  });
+
+  it('gives products that every processor gets right, those that saturate too', async () => {
+    const random = createRandom(5);
+    const [m, n] = [64, 48];
+    // Weights of one sign, and activations at their end: the worst case.
+    const matrix = Float32Array.from({ length: m * n }, () => 0.5 + random.next());
+    const { values } = quantizeMatrix(matrix, m, n, new Float32Array(m).fill(1));
+    const weights = Array.from({ length: m }, (_, i) => Array.from(values.subarray(i * n, (i + 1) * n)));
+    const rows = [new Array<number>(m).fill(255), Array.from({ length: m }, () => random.below(256))];
+    const exact = rows.flatMap((x) =>
+      Array.from({ length: n }, (_, j) => x.reduce((sum, value, i) => sum + value * weights[i]![j]!, 0)),
+    );
+    expect(await integerProducts(rows, weights)).toEqual(exact);
+  });
+
   it('is off by at most half a step of each column', () => {
     fc.assert(
       fc.property(matrices, ([[m, n], values]) => {
