@@ -59,10 +59,13 @@ export async function writeFolderAtomic(path: string, fill: (temporary: string) 
   await syncFolder(parent);
 }
 
+/** Read at once where a whole file goes by: models are hashed at start, and every read waits for a turn of a busy event loop. */
+const CHUNK_BYTES = 1 << 20;
+
 /** SHA-256 of a file in lower-case hex, read as a stream. */
 export async function sha256File(path: string): Promise<string> {
   const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
+  await pipeline(createReadStream(path, { highWaterMark: CHUNK_BYTES }), hash);
   return hash.digest('hex');
 }
 

@@ -76,14 +76,18 @@ function begin(config: Config, logger: Logger, closers: Closers): Beginning {
   return { pool, metrics };
 }
 
-/** The engine, and the HTTP layer that is loaded while the hosts start. */
-async function openParts(config: Config, logger: Logger, { pool, metrics: known }: Beginning) {
+/** The engine, and the HTTP layer in front of it. */
+async function openParts(config: Config, logger: Logger, { pool, metrics: known }: Beginning, closers: Closers) {
   const metrics = await known;
   const { openEngine } = await import('./main/engine.ts');
-  const [engine, { openHttp }] = await Promise.all([
-    openEngine(config, { metrics, logger, pool }),
-    import('./main/http.ts'),
-  ]);
+  const engine = await openEngine(config, { metrics, logger, pool });
+  closers.add(() => engine.close());
+  // The hosts read the default model meanwhile; the check of readiness says what became of it.
+  engine.registry.acquire().then(
+    (lease) => lease.release(),
+    () => undefined,
+  );
+  const { openHttp } = await import('./main/http.ts');
   return { metrics, engine, openHttp };
 }
 
@@ -101,8 +105,7 @@ export async function startServer(
   try {
     const tracing = await openTracing(config, logger);
     closers.add(() => tracing.close());
-    const { metrics, engine, openHttp } = await openParts(config, logger, beginning);
-    closers.add(() => engine.close());
+    const { metrics, engine, openHttp } = await openParts(config, logger, beginning, closers);
     const readiness = openReadiness(config, engine, logger);
     const about = { version: VERSION, provider: engine.pool.provider };
     watchProcess(metrics, about, () => readiness.ready);

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { createServer as createHttpServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Express } from 'express';
 import { WinnowError } from '../errors.ts';
 import { errorBody } from './dialects/errors.ts';
+
+// An import of `node:http` reads all its exports, `WebSocket` among them, and that loads the whole of undici: 50 ms of a start.
+const { createServer: createHttpServer, STATUS_CODES } = process.getBuiltinModule('node:http');
 
 export interface ServerOptions {
   /** How long a client may take for its headers, and again for its body, in milliseconds. */
