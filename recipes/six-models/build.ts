@@ -1,26 +1,29 @@
 /*
  * Trains the six models that ship in `models/`, one an objective, on the same data from the same start:
  *
- *   npm run train:models -- [--data ../shared/data] [--backbone ../shared/backbones/all-minilm-l6-v2] [--registry models]
+ *   npm run train:models -- [--registry models]
  *
  * Candidate lists and a teacher's scores (prepare.ts), a common start (distil.yaml), six objectives from two seeds (six-objectives.yaml); of
- * each objective the seed that is better on held-out queries becomes int8 and goes into the registry. Hours on two cores; every part goes on
- * where it was stopped, and what is done is not done again.
+ * each objective the seed that is better on held-out queries becomes int8 and goes into the registry, where the best of all serves by
+ * default. Reads the collections and the backbone beside the project (../shared). Hours on two cores; every part goes on where it was
+ * stopped, and what is done is not done again.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { writeFileAtomic } from '../../src/files.ts';
+import { DEFAULT_FILE } from '../../src/registry/labels.ts';
 import { collect, fullCells } from '../../src/training/grid.ts';
 import { readGrid } from '../../src/training/grid-schema.ts';
 import { prepare } from './prepare.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const WORK = join(ROOT, 'runs/six-models');
+const DATA = join(ROOT, '../shared/data');
+const BACKBONE = join(ROOT, '../shared/backbones/all-minilm-l6-v2');
 const { values: flags } = parseArgs({
   options: {
-    data: { type: 'string', default: join(ROOT, '../shared/data') },
-    backbone: { type: 'string', default: join(ROOT, '../shared/backbones/all-minilm-l6-v2') },
     registry: { type: 'string', default: join(ROOT, 'models') },
   },
 });
@@ -45,15 +48,23 @@ async function chosen(): Promise<{ objective: string; version: string; validatio
   });
 }
 
-await prepare(resolve(flags.data), resolve(flags.backbone), join(WORK, 'data'));
+const nameOf = (objective: string): string => `minilm-l6-${objective.toLowerCase()}`;
+
+await prepare(DATA, BACKBONE, join(WORK, 'data'));
 if (!existsSync(started)) winnow('train', recipe('distil.yaml'), '--run', join(WORK, 'distil'));
 winnow('grid', recipe('six-objectives.yaml'), '--run', join(WORK, 'grid'));
-for (const { objective, version } of await chosen()) {
-  const name = `minilm-l6-${objective.toLowerCase()}`;
+const models = await chosen();
+for (const { objective, version } of models) {
+  const name = nameOf(objective);
   if (existsSync(join(flags.registry, name))) continue;
-  const dl21 = join(resolve(flags.data), 'trec-dl/BM25.dl21.top100.json');
+  const dl21 = join(DATA, 'trec-dl/BM25.dl21.top100.json');
   const judged = ['--data', dl21, '--qrels', join(WORK, 'data/held-out.qrels')];
   const as = ['--name', name, '--registry', flags.registry, '--label', 'stable'];
   winnow('quantize', version, ...judged, ...as, '--only', '--tables', 'beside');
   process.stdout.write(`${name} from ${relative(ROOT, version)}\n`);
 }
+const best = models.toSorted((a, b) => b.validation - a.validation)[0]!;
+await writeFileAtomic(
+  join(flags.registry, DEFAULT_FILE),
+  `${JSON.stringify({ model: nameOf(best.objective) }, null, 2)}\n`,
+);

@@ -34,8 +34,8 @@ function progress(): (stage: string, done: number, total: number) => void {
 
 async function run(source: string, flags: Flags): Promise<void> {
   const result = await quantizeFolder(resolve(source), {
-    data: flags.data,
-    ...(flags.qrels !== undefined && { qrels: flags.qrels }),
+    data: resolve(flags.data),
+    ...(flags.qrels !== undefined && { qrels: resolve(flags.qrels) }),
     variant: flags.to,
     registry: resolve(flags.registry),
     name: flags.name ?? basename(resolve(source, '..')),

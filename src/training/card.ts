@@ -29,11 +29,11 @@ export interface CardFacts {
   readonly objective: string;
 }
 
-/** What the model has seen: the run's own files, and those its backbone was trained on. */
+/** What the model has seen: the run's own files, and those its backbone was trained on; each once. */
 function seenFiles({ outcome, backbone }: CardFacts): CardFile[] {
   const own = outcome.files.map(({ path, sha256 }) => ({ file: fileName(path), sha256 }));
-  const known = new Set(own.map(({ sha256 }) => sha256));
-  return [...own, ...backbone.data.filter(({ sha256 }) => !known.has(sha256))];
+  const byHash = Map.groupBy([...own, ...backbone.data], ({ sha256 }) => sha256);
+  return [...byHash.values()].map(([first]) => first!);
 }
 
 const fileName = (path: string): string => path.split('/').at(-1)!;

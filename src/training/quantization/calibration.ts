@@ -14,6 +14,8 @@ export interface InputStatistics {
   /** A sample of tokens' states, [count, channels], for measuring what quantisation does to the layers' outputs. */
   readonly sample: Float32Array;
   readonly count: number;
+  /** One state a row, not one a token: the layers behind the pooling. */
+  readonly pooled: boolean;
 }
 
 export interface CalibrationOptions {
@@ -31,6 +33,8 @@ class Collector {
   readonly #channels: number;
   readonly #size: number;
   readonly #random;
+  /** One state a row, not one a token. */
+  pooled = false;
   #seen = 0;
 
   constructor(channels: number, size: number, seed: number) {
@@ -54,7 +58,8 @@ class Collector {
   }
 
   statistics(): InputStatistics {
-    return { channelMaxima: this.#maxima, sample: this.#sample, count: Math.min(this.#seen, this.#size) };
+    const count = Math.min(this.#seen, this.#size);
+    return { channelMaxima: this.#maxima, sample: this.#sample, count, pooled: this.pooled };
   }
 }
 
@@ -68,6 +73,7 @@ function addStates(collector: Collector, value: Tensor, batch: readonly EncodedR
   const data = value.data as Float32Array;
   const channels = value.dims.at(-1)!;
   const length = value.dims.length === 3 ? value.dims[1]! : 1;
+  collector.pooled = value.dims.length === 2 && value.dims[0] === batch.length;
   batch.forEach((row, r) => {
     const tokens = value.dims.length === 3 ? row.ids.length : 1;
     for (let t = 0; t < tokens; t++) collector.add(data, (r * length + t) * channels);

@@ -93,7 +93,7 @@ async function dropFloat(work: string, file: string): Promise<void> {
 async function fill(
   work: string,
   options: QuantizeFolderOptions,
-): Promise<{ manifest: Partial<Manifest>; made: MadeVariant }> {
+): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; float: string }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const { model, file } = await readFloat(work);
   const output = model.graph.outputs[0]!.name;
@@ -124,9 +124,8 @@ async function fill(
       ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, settings) }),
       [options.variant]: await selfTestScores(made.file, work, settings),
     };
-    if (!keepsFloat) await dropFloat(work, file);
     const training = { ...manifest?.training, quantization: parityFacts([made]) };
-    return { manifest: { training, selfTest: selfTest(scores) }, made };
+    return { manifest: { training, selfTest: selfTest(scores) }, made, float: file };
   } finally {
     await tokenizer.close();
   }
@@ -140,7 +139,7 @@ export async function quantizeFolder(source: string, options: QuantizeFolderOpti
   const work = await mkdtemp(join(tmpdir(), 'winnow-quantize-'));
   try {
     await cp(source, work, { recursive: true });
-    const { manifest, made } = await fill(work, options);
+    const { manifest, made, float } = await fill(work, options);
     const lines = parityLines([made]);
     await appendCard(work, lines);
     // The copied manifest lists the hashes of before; publishing writes them anew.
@@ -148,6 +147,7 @@ export async function quantizeFolder(source: string, options: QuantizeFolderOpti
       const { files: _, ...rest } = await readManifest(work);
       await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));
     }
+    if (options.keepsFloat === false) await dropFloat(work, float);
     const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
     return { published, lines };
   } finally {

@@ -53,7 +53,8 @@ const reportOf = (choice: GroupChoice, kept: boolean): LayerReport => ({
 
 /**
  * Makes the int8 form of a cross-encoder: static calibrated scales with channel smoothing (scores do not depend on batch mates), α and range
- * chosen a layer by its output's error, bias correction, int8 word embeddings; layers that suffer most stay in float32.
+ * chosen a layer by its output's error, bias correction, int8 word embeddings; layers that suffer most, and the few behind the pooling, stay in
+ * float32.
  * @param source float32 model whose only wanted output is `output`, [rows, 1].
  * @throws WinnowError `model_refused` where the result is past the bounds.
  */
@@ -72,7 +73,9 @@ export async function quantize(source: Model, output: string, options: QuantizeO
     onProgress?.('choose', i + 1, groups.length);
     return choice;
   });
-  const bad = (choice: GroupChoice) => choice.error > (options.keepAbove ?? KEEP_ABOVE);
+  // Behind the pooling integers save nothing, and what pooling rounds differently in longer batches would be rounded to another integer.
+  const bad = ({ error, quantization }: GroupChoice) =>
+    error > (options.keepAbove ?? KEEP_ABOVE) || seen.get(quantization.group.input)!.pooled;
   const small = quantizeModel(
     model,
     choices.filter((c) => !bad(c)).map((c) => c.quantization),

@@ -214,6 +214,7 @@ describe.skipIf(!existsSync(L3))('a real backbone (needs ../shared)', () => {
     expect(result.layers).toHaveLength(14);
     expect(result.parity.batchDrift).toBe(0);
     expect(result.parity.rms / result.parity.spread).toBeLessThan(0.25);
-    expect(findLinears(result.model.graph)).toHaveLength(0);
+    // The two of the head read one state a row.
+    expect(findLinears(result.model.graph)).toHaveLength(2);
   });
 });
