@@ -18,6 +18,7 @@ import { createHostPool } from '../src/inference/pool.ts';
 import { sessionOptions } from '../src/inference/providers.ts';
 import type { InferenceRow } from '../src/inference/types.ts';
 import { loadTokenizer } from '../src/tokenization/load.ts';
+import { SHIPPED } from './load/shipped.ts';
 
 type PlainRow = readonly [ids: number[], secondSegment: number];
 
@@ -30,7 +31,7 @@ interface BareJob {
 const root = join(import.meta.dirname, '..');
 const { values: options } = parseArgs({
   options: {
-    model: { type: 'string', default: join(root, 'models/minilm-l6-reference/1') },
+    model: { type: 'string', default: SHIPPED },
     data: { type: 'string', default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json') },
     layouts: { type: 'string', default: '1x2,2x1' },
     queries: { type: 'string', default: '1' },

@@ -16,11 +16,12 @@ import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
 import { WaitingJobs } from '../src/scheduling/queue.ts';
 import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
 import { createLocalTokenizer } from '../src/tokenization/local.ts';
+import { SHIPPED } from './load/shipped.ts';
 
 const root = join(import.meta.dirname, '..');
 const { values: options } = parseArgs({
   options: {
-    model: { type: 'string', default: join(root, 'models/minilm-l6-reference/1') },
+    model: { type: 'string', default: SHIPPED },
     data: { type: 'string', default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json') },
     rows: { type: 'string', default: '10000' },
     rounds: { type: 'string', default: '5' },

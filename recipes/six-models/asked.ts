@@ -6,10 +6,10 @@ export interface Asked {
 }
 
 /** A sentence that starts like a question and ends like one, of a query's length. */
-const QUESTION =
-  /(?<=^|[\s"“(])(?:What|How|Who|When|Where|Why|Which|Is|Are|Can|Does|Do|Did)\s[^.?!\n]{8,90}\?/g;
+const QUESTION = /(?<=^|[\s"“(])(?:What|How|Who|When|Where|Why|Which|Is|Are|Can|Does|Do|Did)\s[^.?!\n]{8,90}\?/g;
 /** Words that point at a text the reader does not have. */
-const DANGLING = /\b(?:this|that|these|those|it|its|he|she|they|them|his|her|their|you think|we|us|our|anyone|somebody)\b/i;
+const DANGLING =
+  /\b(?:this|that|these|those|it|its|he|she|they|them|his|her|their|you think|we|us|our|anyone|somebody)\b/i;
 const LEAST_WORDS = 3;
 const LEAST_REST = 15;
 

@@ -52,7 +52,7 @@ async function trecDl(folder: string, year: 'dl21' | 'dl22', pool: Map<string, s
     const judged = qrels?.get(qid);
     const ids = [...texts.keys()];
     return {
-      ...{ set: 'trec-dl', qid, query, passages: [...texts.values()] } as const,
+      ...({ set: 'trec-dl', qid, query, passages: [...texts.values()] } as const),
       grades: ids.map((docid) => judged?.get(docid)),
       sparse: ids.map((docid) => scores.get(docid)),
     };
@@ -85,7 +85,7 @@ function asked(pool: ReadonlyMap<string, string>, search: Search): List[] {
     const others = search(question, ASKED_DEPTH).filter((id) => id !== docid && !pool.get(id)!.includes(question));
     const passages = [rest, ...others.map((id) => pool.get(id)!)];
     return {
-      ...{ set: 'asked', qid: `asked-${i}`, query: question, passages } as const,
+      ...({ set: 'asked', qid: `asked-${i}`, query: question, passages } as const),
       ...{ grades: unknown(passages), sparse: unknown(passages) },
     };
   });
@@ -112,7 +112,7 @@ async function wikiqa(folder: string): Promise<List[]> {
   return raw
     .filter(({ relevance }) => relevance.some((grade) => grade > 0))
     .map(({ qid, query, passages, relevance }) => ({
-      ...{ set: 'wikiqa', qid: `wikiqa-${qid}`, query, passages } as const,
+      ...({ set: 'wikiqa', qid: `wikiqa-${qid}`, query, passages } as const),
       ...{ grades: relevance, sparse: unknown(passages) },
     }));
 }

@@ -55,7 +55,11 @@ const table = [
   row(head),
   row(head.map((_, i) => (i === 0 ? '---' : '---:'))),
   ...[...byObjective].map(([objective, results]) =>
-    line(objective, results.toSorted((a, b) => a.cell.seed - b.cell.seed), small),
+    line(
+      objective,
+      results.toSorted((a, b) => a.cell.seed - b.cell.seed),
+      small,
+    ),
   ),
 ].join('\n');
 const text = readFileSync(PAGE, 'utf8');

@@ -40,9 +40,7 @@ const judgedPart = ({ set, grades }: List, i: number): number => (set === 'trec-
 export function teach(list: List, vectors: ReadonlyMap<string, Float32Array>): number[] {
   const query = vectors.get(list.query)!;
   const sparse = sparseParts(list);
-  return list.passages.map(
-    (text, i) => COSINE * dot(query, vectors.get(text)!) + sparse[i]! + judgedPart(list, i),
-  );
+  return list.passages.map((text, i) => COSINE * dot(query, vectors.get(text)!) + sparse[i]! + judgedPart(list, i));
 }
 
 /** Places of the relevant passages: by the judges, else the teacher's best. */

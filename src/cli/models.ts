@@ -193,7 +193,7 @@ function pullCommand(): Command {
 const EXAMPLES = `
 Examples:
   winnow models list
-  winnow models verify minilm-l6-reference
+  winnow models verify minilm-l6-infonce
   winnow models import ./my-export my-model --label canary
   winnow models label my-model stable 2
   winnow models pull cross-encoder/ms-marco-MiniLM-L6-v2 --variant fp32

@@ -19,7 +19,7 @@ import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.
 
 const EXAMPLES = `
 Examples:
-  $ winnow score --format rank_llm --data BM25.dl21.top100.json --model minilm-l6-reference --out teacher.run
+  $ winnow score --format rank_llm --data BM25.dl21.top100.json --model minilm-l6-infonce --out teacher.run
   $ winnow score --format rank_llm --data dl22.json --bi-encoder backbones/all-minilm-l6-v2 --out cosine.run
   $ winnow score --format triples --data triples.tsv --queries queries.tsv --collection collection.tsv \\
       --model big --model bigger --out mean.run          # the mean of two models' logits

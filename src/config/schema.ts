@@ -45,7 +45,9 @@ export const configSchema = z.strictObject({
   }),
   registry: z.strictObject({
     folder: text('models', 'Registry folder: <name>/<version>/ in Hugging Face layout.', 'folder'),
-    defaultModel: optionalText('Model that answers requests naming none; if unset the one in default.json of the registry folder, else the first by name.'),
+    defaultModel: optionalText(
+      'Model that answers requests naming none; if unset the one in default.json of the registry folder, else the first by name.',
+    ),
     preload: list(names(), 'names, separated by commas', 'Models to load at start besides the default one.'),
     watch: toggle(true, 'Follow completed renames in the registry folder.'),
     memoryBytes: bytes(0, 2 ** 42, 0, 'Budget for loaded models; least recently used ones unload. 0: no limit.'),

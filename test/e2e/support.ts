@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { referenceRegistry, SHIPPED } from '../support/shipped.ts';
 
-
 export const ROOT = join(import.meta.dirname, '../..');
 const SHARED = process.env.WINNOW_SHARED ?? join(ROOT, '../shared');
 

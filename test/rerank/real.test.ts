@@ -10,7 +10,14 @@ import type { Reranker, RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
 import type { Scheduler, SchedulerObserver } from '../../src/scheduling/types.ts';
 import { createTokenizerPool, type EncodedRow, type TokenizerPool } from '../../src/tokenization/index.ts';
-import { hasReference, MODELS, REFERENCE_NEEDS, REFERENCE_SCORES, referenceRegistry, SHIPPED_NAME } from '../support/shipped.ts';
+import {
+  hasReference,
+  MODELS,
+  REFERENCE_NEEDS,
+  REFERENCE_SCORES,
+  referenceRegistry,
+  SHIPPED_NAME,
+} from '../support/shipped.ts';
 
 /* The whole use case on the shipped model: real registry, tokenizer threads, scheduler and inference processes. */
 

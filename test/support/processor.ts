@@ -21,5 +21,10 @@ export async function integerProducts(
 
 /** Does this processor lose what two neighbouring products come to past 16 bits (AVX2 and AVX-512 without VNNI)? */
 export const SATURATES: boolean =
-  (await integerProducts([new Array<number>(64).fill(255)], Array.from({ length: 64 }, () => new Array(32).fill(127))))[0] !==
+  (
+    await integerProducts(
+      [new Array<number>(64).fill(255)],
+      Array.from({ length: 64 }, () => new Array(32).fill(127)),
+    )
+  )[0] !==
   64 * 255 * 127;

@@ -89,7 +89,7 @@ describe('suite.yaml', () => {
     const page = readFileSync(join(SHARED_SUITE, '..', '..', '..', 'docs', 'evaluation.md'), 'utf8');
     const example = /```yaml\n(.*?)```/s.exec(page)?.[1];
     const suite = parseSuite(parse(example ?? ''), 'docs/evaluation.md');
-    expect(suite.models.map(systemName)).toEqual(['minilm-l6-reference', 'my-model fp32', 'my-model int8', 'cascade']);
+    expect(suite.models.map(systemName)).toEqual(['minilm-l6-infonce', 'my-model fp32', 'my-model int8', 'cascade']);
   });
 
   it('names a model by its variant where one is asked for', () => {

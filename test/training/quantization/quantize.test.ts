@@ -54,7 +54,8 @@ const options = () => ({ padId: 0, calibration: rows.slice(0, 60), check: rows.s
 describe('quantize', () => {
   it('gives scores near the float ones that do not depend on batch mates', async () => {
     const { parity, layers } = await quantize(tiny, 'logits', options());
-    expect(parity.batchDrift).toBe(0);
+    // Sums of the pooling in float32 have another order in longer batches; a single integer more or less would be 1e-3.
+    expect(parity.batchDrift).toBeLessThan(1e-6);
     expect(parity.rms / parity.spread).toBeLessThan(0.25);
     expect(parity.kendall).toBeGreaterThan(0.9);
     expect(layers.length).toBeGreaterThan(0);
@@ -212,7 +213,7 @@ describe.skipIf(!existsSync(L3))('a real backbone (needs ../shared)', () => {
       check: await encode(5, 8),
     });
     expect(result.layers).toHaveLength(14);
-    expect(result.parity.batchDrift).toBe(0);
+    expect(result.parity.batchDrift).toBeLessThan(1e-6);
     expect(result.parity.rms / result.parity.spread).toBeLessThan(0.25);
     // The two of the head read one state a row.
     expect(findLinears(result.model.graph)).toHaveLength(2);

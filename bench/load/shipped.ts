@@ -1,0 +1,27 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The registry folder that comes with the checkout. */
+export const MODELS = join(import.meta.dirname, '../../models');
+
+const folders = (path: string): string[] =>
+  readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map((entry) => entry.name)
+    .toSorted();
+
+/** Every model that ships. */
+export const SHIPPED_NAMES: readonly string[] = folders(MODELS);
+
+const DEFAULT = join(MODELS, 'default.json');
+
+/** The model a server answers with that nobody told otherwise. */
+export const SHIPPED_NAME: string = existsSync(DEFAULT)
+  ? (JSON.parse(readFileSync(DEFAULT, 'utf8')) as { readonly model: string }).model
+  : SHIPPED_NAMES[0]!;
+
+/** Folder of a shipped model's version. */
+export const shippedFolder = (name: string): string => join(MODELS, name, folders(join(MODELS, name))[0]!);
+
+/** Folder of the default's version. */
+export const SHIPPED: string = shippedFolder(SHIPPED_NAME);
