@@ -122,7 +122,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       const curve = second.getByRole('img', { name: 'Training curve of m@2' });
       await curve.waitFor();
       expect(await curve.evaluate((img: HTMLImageElement) => img.decode().then(() => img.naturalWidth))).toBe(40);
-      await second.getByRole('cell', { name: 'Backbone', exact: true }).waitFor();
+      await second.getByRole('cell', { name: 'first stage', exact: true }).waitFor();
       // The browser tells of the refused load as well.
       expect(at.complaints.filter((text) => !text.includes('422'))).toEqual([]);
       await leave(at);
