@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import type { LoadSpec } from '../inference/types.ts';
 import { inspect } from '../registry/admission.ts';
+import { readCatalog } from '../registry/catalog.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { surveyRegistry } from '../registry/survey.ts';
 
@@ -9,7 +10,8 @@ import { surveyRegistry } from '../registry/survey.ts';
 export async function defaultGraph({ registry }: Config): Promise<LoadSpec | undefined> {
   const limits = { ...DEFAULT_LIMITS, maxBytes: registry.maxModelBytes };
   const sound = (await surveyRegistry(registry.folder, limits)).filter(({ fault }) => fault === undefined);
-  const name = registry.defaultModel ?? sound[0]?.name;
+  const { defaultModel } = await readCatalog(registry.folder, limits);
+  const name = registry.defaultModel ?? defaultModel ?? sound[0]?.name;
   const versions = sound.filter((row) => row.name === name);
   const chosen = versions.find(({ labels }) => labels.includes('stable')) ?? versions[0];
   if (!chosen) return undefined;

@@ -1,10 +1,9 @@
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
+import { defaultGraph } from '../../src/main/default-graph.ts';
 import { chooseLayout } from '../../src/main/layout.ts';
-
-const MODELS = join(import.meta.dirname, '../../models');
+import { MODELS, SHIPPED_NAME } from '../support/shipped.ts';
 
 function chosen(...flags: string[]) {
   const said: string[] = [];
@@ -34,4 +33,9 @@ it('starts all the same where there is no model to measure with', async () => {
   const { layout, said } = chosen('--inference-calibrate', 'true', '--registry-default-model', 'absent');
   expect(await layout).toEqual({ hosts: 0, threads: 0 });
   expect(said).toEqual(['not calibrated']);
+});
+
+it('means the model that default.json names', async () => {
+  const config = loadConfig(['--models', MODELS], {});
+  expect((await defaultGraph(config))?.key).toBe(`${SHIPPED_NAME}@1`);
 });
