@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeLines } from '../../src/evaluation/formats/write.ts';
 import { sha256File, writeFileAtomic } from '../../src/files.ts';
 import { startProgress } from '../../src/progress.ts';
 import { createRandom } from '../../src/random.ts';
 import { openBiEncoder } from '../../src/training/teachers/bi-encoder.ts';
 import { type List, readLists } from './lists.ts';
-import { type Row, rowOf } from './teacher.ts';
+import { rowOf } from './teacher.ts';
 
 /** Texts embedded between two updates of the progress bar. */
 const SLICE = 512;
@@ -35,7 +36,7 @@ async function embedAll(lists: readonly List[], backbone: string): Promise<Vecto
   return vectors;
 }
 
-/** The queries of dl21 that are held out, as judgements of their own: the recipes' `excludeJudged` and validation read them. */
+/** The queries of dl21 that are held out, as judgements of their own, which the recipes validate by. */
 async function splitJudgements(data: string, out: string): Promise<Set<string>> {
   const lines = (await readFile(join(data, 'trec-dl/qrels.dl21-passage.txt'), 'utf8')).trim().split('\n');
   const judged = [...new Set(lines.map((line) => line.split(/\s+/)[0]!))].toSorted();
@@ -44,8 +45,6 @@ async function splitJudgements(data: string, out: string): Promise<Set<string>> 
   await writeFileAtomic(join(out, 'held-out.qrels'), `${kept.join('\n')}\n`);
   return held;
 }
-
-const linesOf = (rows: readonly Row[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
 /**
  * Makes the training files of the six models, unless they are there: one a set, with positives, negatives and the teacher's scores.
@@ -62,7 +61,10 @@ export async function prepare(data: string, backbone: string, out: string): Prom
   for (const set of new Set(lists.map((list) => list.set))) {
     const rows = lists.filter((list) => list.set === set).flatMap((list) => rowOf(list, vectors) ?? []);
     const file = join(out, `${set}.jsonl`);
-    await writeFileAtomic(file, linesOf(rows));
+    await writeLines(
+      file,
+      rows.map((row) => JSON.stringify(row)),
+    );
     facts[set] = { lists: rows.length, sha256: await sha256File(file) };
   }
   await writeFileAtomic(done, `${JSON.stringify(facts, null, 2)}\n`);

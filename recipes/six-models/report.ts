@@ -18,7 +18,6 @@ interface SuiteReport {
   readonly data: {
     readonly sets: readonly {
       readonly name: string;
-      readonly firstStage: string;
       readonly systems: readonly { readonly system: string; readonly mean: Readonly<Record<string, number>> }[];
     }[];
   };

@@ -1,3 +1,4 @@
+import { dot } from '../../src/training/teachers/bi-encoder.ts';
 import type { List } from './lists.ts';
 
 /** A line of training data: FlagEmbedding's form, with a teacher's score a passage. */
@@ -22,8 +23,6 @@ const LABEL = 2;
 const RELEVANT = 2;
 /** Passages the teacher ranks first count as relevant where nobody judged. */
 const BEST = { 'trec-dl': 3, asked: 1, xquad: 1, wikiqa: 1 } as const;
-
-const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
 /** A passage the sparse stage did not return stands below its last one. */
 function sparseParts({ sparse }: List): number[] {

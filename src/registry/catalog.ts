@@ -117,7 +117,8 @@ async function readModel(
 }
 
 /**
- * Reads which models and versions a registry folder holds. Opens nothing but `labels.json` and `default.json`; what is wrong is reported, never thrown.
+ * Reads which models and versions a registry folder holds. Opens nothing but `labels.json` and `default.json`; what is wrong is reported,
+ * never thrown.
  * @throws WinnowError `invalid_input` where the folder itself is not there.
  */
 export async function readCatalog(registryFolder: string, limits: FolderLimits = DEFAULT_LIMITS): Promise<Catalog> {

@@ -63,7 +63,8 @@ export function lengthBatches(lengths: readonly number[], tokens: number): numbe
   return batch.length > 0 ? [...batches, batch] : batches;
 }
 
-const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+/** Of unit vectors, their cosine. */
+export const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
 function modelFile(folder: string): string {
   const found = ['onnx/model.onnx', 'model.onnx'].map((file) => join(folder, file)).find((file) => existsSync(file));
