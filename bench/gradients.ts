@@ -20,7 +20,6 @@ import { type Feeds, toOrt } from '../src/onnx/session.ts';
 import { tensor } from '../src/onnx/tensor.ts';
 import { loadBackbone } from '../src/training/backbone.ts';
 import {
-  DROPOUT_INPUT,
   differentiate,
   fillDropoutMask,
   insertDropout,
@@ -132,7 +131,7 @@ async function encoderWork(job: Job): Promise<Work> {
   const out = GraphBuilder.from(weightsToInputs(graph, trained));
   for (const value of gradients.values()) out.output(value);
   for (const name of trained) feeds[name] = model.graph.initializers.get(name)!;
-  if (parts.length > 0) feeds[DROPOUT_INPUT] = fillDropoutMask(parts, job.rows, job.length, 1, 1);
+  Object.assign(feeds, fillDropoutMask(parts, job.rows, job.length, 1, 1));
   return { session: await open({ ...dropping, graph: out.build() }, job), feeds: toEngine(feeds), gflop: 3 * gflop };
 }
 

@@ -5,6 +5,8 @@
 export interface Random {
   /** Uniform in [0, 1), 32 bits. */
   next(): number;
+  /** As many draws of 32 bits as there is room for, in the order of `next`; several times as fast. */
+  fill(draws: Uint32Array): void;
   /** Uniform whole number in [0, n). */
   below(n: number): number;
   /** Standard normal (polar method). */
@@ -50,10 +52,26 @@ export function createRandom(seed: number | readonly number[]): Random {
     s[3] = rotate(s[3]!, 11);
     return result;
   };
+  const fill = (draws: Uint32Array): void => {
+    let [a, b, c, d] = s as unknown as [number, number, number, number];
+    for (let i = 0; i < draws.length; i++) {
+      const five = Math.imul(b, 5);
+      draws[i] = Math.imul((five << 7) | (five >>> 25), 9);
+      const t = b << 9;
+      c ^= a;
+      d ^= b;
+      b ^= c;
+      a ^= d;
+      c ^= t;
+      d = (d << 11) | (d >>> 21);
+    }
+    s.set([a, b, c, d]);
+  };
   const next = (): number => bits() / 4294967296;
   const below = (n: number): number => Math.floor(next() * n);
   return {
     next,
+    fill,
     below,
     normal() {
       for (;;) {

@@ -8,7 +8,7 @@ import { readQrels } from '../../src/evaluation/formats/qrels.ts';
 import { type DataSource, dataSourceSchema } from '../../src/training/data/schema.ts';
 import { openRaw } from '../../src/training/data/sources.ts';
 import { type IdentifiedList, skipCount } from '../../src/training/data/types.ts';
-import { findAsked } from './asked.ts';
+import { findAsked, findDefined } from './asked.ts';
 
 /** A query with passages to be scored by a teacher. */
 export interface List {
@@ -79,9 +79,9 @@ async function withSearch<T>(passages: ReadonlyMap<string, string>, work: (searc
 
 const unknown = (texts: readonly unknown[]): undefined[] => texts.map(() => undefined);
 
-/** Questions out of the passages, against what BM25 finds for them; the question is cut out of the passage it came from. */
+/** Questions out of the passages, against what BM25 finds for them; a question is cut out of the passage that asks it. */
 function asked(pool: ReadonlyMap<string, string>, search: Search): List[] {
-  return findAsked(pool).map(({ question, docid, rest }, i) => {
+  return [...findAsked(pool), ...findDefined(pool)].map(({ question, docid, rest }, i) => {
     const others = search(question, ASKED_DEPTH).filter((id) => id !== docid && !pool.get(id)!.includes(question));
     const passages = [rest, ...others.map((id) => pool.get(id)!)];
     return {

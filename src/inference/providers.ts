@@ -36,6 +36,9 @@ function executionProvider(provider: Provider, device: number): InferenceSession
   return provider;
 }
 
+/** Threads of a session: 0 is all that the process may use. */
+export const threadsOf = (threads = 0): number => threads || cpuBudget();
+
 /**
  * Options of a session. One thread pool (inter-op 1, since the graphs are chains), no spinning: a waiting thread would burn the core the
  * neighbouring host or the HTTP process needs.
@@ -44,7 +47,7 @@ export function sessionOptions(settings: SessionSettings = {}): InferenceSession
   const { provider = 'cpu', threads = 0, device = 0, optimization = 'all', arena = true, memoryPattern } = settings;
   return {
     executionProviders: [executionProvider(provider, device)],
-    intraOpNumThreads: threads || cpuBudget(),
+    intraOpNumThreads: threadsOf(threads),
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: optimization,

@@ -1,18 +1,18 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
-import { createSession } from '../inference/providers.ts';
+import { createSession, threadsOf } from '../inference/providers.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../onnx/probe.ts';
 import { encodeModel } from '../onnx/protobuf.ts';
-import type { Feeds } from '../onnx/session.ts';
+import { toOrt } from '../onnx/session.ts';
 import type { EncodedRow } from '../tokenization/types.ts';
 import { type Backbone, trainable } from './backbone.ts';
 import type { Batch } from './data/batches.ts';
 import { type BatchSize, ENCODER_INPUTS, type EngineFeeds, listFeeds, rowFeeds, sizeOfBatch } from './feeds.ts';
 import {
-  DROPOUT_INPUT,
+  createDropoutMasks,
+  type DropoutMasks,
   type DropoutRates,
   fillDropoutMask,
   insertDropout,
-  type MaskPart,
   NO_DROPOUT,
   overrideRates,
   ratesOf,
@@ -57,9 +57,6 @@ function ratesFor(recipe: Recipe, config: Readonly<Record<string, unknown>>): Dr
   return recipe.dropout === 'config' ? own : overrideRates(own, recipe.dropout);
 }
 
-const probeMask = (parts: readonly MaskPart[]): Feeds =>
-  parts.length === 0 ? {} : { [DROPOUT_INPUT]: fillDropoutMask(parts, PROBE_BATCH, PROBE_LENGTH, 0, 0) };
-
 /** How the steps of a recipe are run. */
 type Way = 'host' | 'graph' | 'loop';
 
@@ -81,11 +78,11 @@ type State = Omit<StepperOptions, 'weights'>;
 
 const WAYS: Readonly<Record<Way, (build: Build, open: Open, state: State, recipe: Recipe) => Promise<OpenedStepper>>> =
   {
-    async host(build, open, state) {
+    async host(build, open, state, { threads }) {
       const { model, trained, tables } = await build('gradients');
       const session = await open(model);
       return {
-        stepper: createHostStepper(session, { ...state, weights: trained, tables }),
+        stepper: createHostStepper(session, { ...state, weights: trained, tables, threads: threadsOf(threads) }),
         trained,
         sessions: [session],
       };
@@ -116,7 +113,7 @@ async function openStepper(
     optimizer: recipe.optimizer,
     weights: trainable(backbone),
     microBatches: recipe.batch.accumulate,
-    probe: probeMask(dropped.parts),
+    probe: fillDropoutMask(dropped.parts, PROBE_BATCH, PROBE_LENGTH, 0, 0),
     precision: recipe.precision,
   };
   const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
@@ -160,17 +157,15 @@ async function scoreRows(
 }
 
 function maskFeeds(
-  parts: readonly MaskPart[],
+  { parts }: WithDropout,
+  masks: DropoutMasks,
   batch: Batch,
-  seed: number,
-  step: number,
-  size: BatchSize | undefined,
+  { seed, step, size }: { readonly seed: number; readonly step: number; readonly size?: BatchSize | undefined },
 ): EngineFeeds {
-  if (parts.length === 0) return {};
   const own = sizeOfBatch(batch);
-  const narrow = fillDropoutMask(parts, own.rows, own.length, seed, step);
-  const mask = size ? widenDropoutMask(parts, narrow, own, size) : narrow;
-  return { [DROPOUT_INPUT]: new Tensor('uint8', mask.bytes, [...mask.dims]) };
+  const narrow = masks.fill(own, seed, step);
+  const wide = size ? widenDropoutMask(parts, narrow, own, size) : narrow;
+  return Object.fromEntries(Object.entries(wide).map(([name, mask]) => [name, toOrt(mask)]));
 }
 
 /** Opens the sessions of a run. @param from weights, moments and loss scale to go on from. */
@@ -187,7 +182,12 @@ export async function openEngine(
     dims: w.value.dims,
     decay: w.decays,
   }));
-  const dropped = await insertDropout(backbone.model, found, ratesFor(recipe, backbone.config), backbone.logits);
+  // To a device masks travel, and steps of a loop are drawn ahead.
+  const beside = wayOf(recipe) === 'host';
+  const rates = ratesFor(recipe, backbone.config);
+  const form = beside ? 'float32' : 'uint8';
+  const dropped = await insertDropout(backbone.model, found, rates, backbone.logits, form);
+  const masks = createDropoutMasks(dropped.parts, beside);
   const { stepper, trained, sessions } = await openStepper(backbone, dropped, objective, recipe, {
     optimizer: recipe.optimizer,
     padId,
@@ -200,7 +200,7 @@ export async function openEngine(
   return {
     stepper,
     trained,
-    dropout: (batch, step, size) => maskFeeds(dropped.parts, batch, recipe.seed, step, size),
+    dropout: (batch, step, size) => maskFeeds(dropped, masks, batch, { seed: recipe.seed, step, size }),
     async trivialLoss(batch) {
       const flat = new Tensor('float32', new Float32Array(batch.valid.length), [batch.queries, batch.passages]);
       const asked = Object.entries({ ...listFeeds(batch), [NAMES.scores]: flat }).filter(([name]) =>
@@ -218,6 +218,7 @@ export async function openEngine(
       );
     },
     async close() {
+      await stepper.close?.();
       for (const session of [...sessions, scoring, loss]) await session.release();
     },
   };

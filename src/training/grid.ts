@@ -227,12 +227,12 @@ async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise
 async function runCell(
   grid: Grid,
   cell: Cell,
-  folder: string,
+  { folder, bases }: { readonly folder: string; readonly bases: string },
   options: GridOptions,
   observer: TrainingObserver,
 ): Promise<CellResult | undefined> {
   try {
-    const outcome = await train(cell.recipe, folder, observer, options.signal);
+    const outcome = await train(cell.recipe, folder, observer, options.signal, bases);
     return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);
   } catch (error) {
     if (!(error instanceof WinnowError && error.code === 'training_diverged')) throw error;
@@ -253,7 +253,8 @@ export async function runCells(
     if (options.signal?.aborted) return;
     if (existsSync(resultFile(runFolder, cell))) continue;
     const folder = folderOf(runFolder, cell);
-    const result = await runCell(grid, cell, folder, options, options.onCell?.(cell, i + 1, mine.length) ?? {});
+    const observer = options.onCell?.(cell, i + 1, mine.length) ?? {};
+    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases') }, options, observer);
     if (!result) return;
     await writeFileAtomic(resultFile(runFolder, cell), `${JSON.stringify(result, null, 2)}\n`);
     await rm(join(folder, 'checkpoints'), { recursive: true, force: true });

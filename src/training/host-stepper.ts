@@ -2,7 +2,9 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../onnx/tensor.ts';
 import { batchFeeds } from './feeds.ts';
 import { stepScalars } from './optimizers/adamw.ts';
-import { movedRows, updateInPlace, updateTableInPlace, type WeightArrays } from './optimizers/host-adamw.ts';
+import { createAdamWTeam, sharedFloats } from './optimizers/adamw-team.ts';
+import type { WeightWork } from './optimizers/adamw-work.ts';
+import { type Move, movedRows, updateTableInPlace, type WeightArrays } from './optimizers/host-adamw.ts';
 import { type LossScale, NO_SCALE } from './optimizers/loss-scale.ts';
 import { NAMES, type TableReadings, type TrainableWeight } from './step.ts';
 import {
@@ -15,7 +17,7 @@ import {
   scalarFeeds,
   tensorLike,
 } from './stepper.ts';
-import { createRowSums, squareSum } from './tables.ts';
+import { createRowSums } from './tables.ts';
 
 type Results = InferenceSession.OnnxValueMapType;
 
@@ -23,34 +25,32 @@ type Results = InferenceSession.OnnxValueMapType;
 interface Gathered {
   /** Buffers for the engine to write into, by output name. */
   readonly fetches: Readonly<Record<string, Tensor>>;
-  /** @param more whether other micro-batches follow or came before */
-  add(results: Results, more: boolean): void;
+  /** @param index of the micro-batch @param count micro-batches of the step */
+  add(results: Results, index: number, count: number): void;
+}
+
+interface TableUpdate extends Gathered {
   squares(): number;
+  apply(move: Move): void;
   clear(): void;
 }
 
-interface Update extends Gathered {
-  apply(weight: WeightArrays, move: Parameters<typeof updateInPlace>[2]): void;
+interface WholeUpdate extends Gathered {
+  readonly work: WeightWork;
 }
 
-function wholeWeight({ name, value }: TrainableWeight, options: StepperOptions): Update {
-  const gradient = new Float32Array(sizeOf(value.dims));
+function wholeWeight({ name, value }: TrainableWeight, arrays: WeightArrays): WholeUpdate {
+  const gradient = sharedFloats(sizeOf(value.dims));
   let sum: Float32Array | undefined;
-  let summed = false;
-  const total = (): Float32Array => (summed ? sum! : gradient);
   return {
+    work: { arrays, gradient },
     fetches: { [NAMES.gradient(name)]: tensorLike(gradient, value.dims) },
-    add(_, more) {
-      if (!more) return;
+    add(_, index, count) {
+      if (count === 1) return;
       sum ??= new Float32Array(gradient.length);
-      if (!summed) sum.fill(0);
-      summed = true;
-      for (let i = 0; i < sum.length; i++) sum[i]! += gradient[i]!;
-    },
-    squares: () => squareSum(total()),
-    apply: (arrays, move) => updateInPlace(arrays, total(), move, options.optimizer),
-    clear() {
-      summed = false;
+      if (index === 0) sum.set(gradient);
+      else for (let i = 0; i < sum.length; i++) sum[i]! += gradient[i]!;
+      if (index === count - 1) gradient.set(sum);
     },
   };
 }
@@ -58,11 +58,11 @@ function wholeWeight({ name, value }: TrainableWeight, options: StepperOptions):
 function table(
   { name, value }: TrainableWeight,
   readings: number,
-  start: WeightArrays,
+  arrays: WeightArrays,
   options: StepperOptions,
-): Update {
+): TableUpdate {
   const sums = createRowSums(value.dims as readonly [number, number]);
-  const moved = movedRows(start, value.dims[0]!);
+  const moved = movedRows(arrays, value.dims[0]!);
   return {
     fetches: {},
     add(results) {
@@ -72,13 +72,15 @@ function table(
       }
     },
     squares: sums.squares,
-    apply: (arrays, move) => updateTableInPlace(arrays, sums.row, moved, move, options.optimizer),
+    apply: (move) => updateTableInPlace(arrays, sums.row, moved, move, options.optimizer),
     clear: sums.clear,
   };
 }
 
 export interface HostStepperOptions extends StepperOptions {
   readonly tables: TableReadings;
+  /** That update the weights; 1 if absent. */
+  readonly threads?: number;
 }
 
 /**
@@ -87,19 +89,27 @@ export interface HostStepperOptions extends StepperOptions {
  * @param session of kind `gradients`
  */
 export function createHostStepper(session: InferenceSession, options: HostStepperOptions): Stepper {
-  const tensors = initialTensors(options);
+  const tensors = initialTensors(options, sharedFloats);
   const data = (state: string): Float32Array => tensors.get(state)!.data as Float32Array;
-  const weights = options.weights.map((w) => {
-    const arrays = {
-      weight: data(w.name),
-      firstMoment: data(NAMES.moment(1, w.name)),
-      secondMoment: data(NAMES.moment(2, w.name)),
-    };
-    const readings = options.tables.get(w.name);
-    return { w, arrays, update: readings ? table(w, readings, arrays, options) : wholeWeight(w, options) };
+  const arraysOf = ({ name }: TrainableWeight): WeightArrays => ({
+    weight: data(name),
+    firstMoment: data(NAMES.moment(1, name)),
+    secondMoment: data(NAMES.moment(2, name)),
   });
+  const whole = options.weights
+    .filter(({ name }) => !options.tables.has(name))
+    .map((w) => ({ w, update: wholeWeight(w, arraysOf(w)) }));
+  const tables = options.weights
+    .filter(({ name }) => options.tables.has(name))
+    .map((w) => ({ w, update: table(w, options.tables.get(w.name)!, arraysOf(w), options) }));
+  const updates: readonly Gathered[] = [...whole, ...tables].map(({ update }) => update);
+  const team = createAdamWTeam(
+    whole.map(({ update }) => update.work),
+    options.optimizer,
+    options.threads ?? 1,
+  );
   const fed = Object.fromEntries(options.weights.map(({ name }) => [name, tensors.get(name)!]));
-  const known: Record<string, Tensor> = Object.assign({}, ...weights.map(({ update }) => update.fetches));
+  const known: Record<string, Tensor> = Object.assign({}, ...updates.map(({ fetches }) => fetches));
   const fetches = Object.fromEntries(session.outputNames.map((name) => [name, known[name] ?? null]));
   const scaled = options.lossScale !== undefined;
   let scale: LossScale = options.lossScale ?? NO_SCALE;
@@ -107,26 +117,28 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
   const apply = (rates: LearningRates, step: number, norm: number, mean: number): void => {
     const { clipNorm } = options.optimizer;
     const factor = Math.min(1, clipNorm / (norm + 1e-6)) * mean;
-    for (const { w, arrays, update } of weights) {
-      const scalars = stepScalars(rates[w.group], step - scale.skipped, options.optimizer);
-      update.apply(arrays, { ...scalars, factor, decays: w.decays });
-    }
+    const moveOf = ({ group, decays }: TrainableWeight): Move => {
+      const scalars = stepScalars(rates[group], step - scale.skipped, options.optimizer);
+      return { ...scalars, factor, decays };
+    };
+    team.update(whole.map(({ w }) => moveOf(w)));
+    for (const { w, update } of tables) update.apply(moveOf(w));
   };
   const step: Stepper['step'] = async (batches, number, rates, extra = () => ({})) => {
     const losses: number[] = [];
     let scores = new Float32Array();
     const scalars = scalarFeeds(rates, number, options.optimizer, scale);
-    for (const { update } of weights) update.clear();
+    for (const { update } of tables) update.clear();
     for (const [i, batch] of batches.entries()) {
       const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...scalars, ...extra(batch, i), ...fed };
       const asked = Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]!]));
       const results = await session.run(asked, fetches as InferenceSession.FetchesType);
       losses.push((results[NAMES.loss] as Tensor).data[0] as number);
       scores = (results[NAMES.scores] as Tensor).data as Float32Array<ArrayBuffer>;
-      for (const { update } of weights) update.add(results, batches.length > 1);
+      for (const update of updates) update.add(results, i, batches.length);
     }
     const mean = 1 / (batches.length * scale.scale);
-    const norm = mean * Math.sqrt(weights.reduce((sum, { update }) => sum + update.squares(), 0));
+    const norm = mean * Math.sqrt(tables.reduce((sum, { update }) => sum + update.squares(), team.squares()));
     // An update by numbers that are none would take the weights with it.
     if (Number.isFinite(norm)) apply(rates, number, norm, mean);
     const judged = judge(scale, scaled, norm);
@@ -139,5 +151,6 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
     tensors: () => fed,
     state: () => new Map([...tensors].map(([name, tensor]) => [name, tensor.data as Float32Array])),
     lossScale: () => scale,
+    close: team.close,
   };
 }

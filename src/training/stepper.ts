@@ -42,6 +42,8 @@ export interface Stepper {
   /** The weights as the engine takes them, without copies. */
   tensors(): EngineFeeds;
   lossScale(): LossScale;
+  /** Ends threads of its own; sessions belong to whoever opened them. */
+  close?(): Promise<void>;
 }
 
 export interface StepSessions {
@@ -69,17 +71,21 @@ export interface Buffers {
 export const tensorLike = (data: Float32Array, dims: readonly number[]): Tensor =>
   new Tensor('float32', data, [...dims]);
 
-/** Weights and moments to start from, copied. */
-export function initialTensors({ weights, state }: Pick<StepperOptions, 'weights' | 'state'>): Map<string, Tensor> {
+const ownFloats = (length: number): Float32Array => new Float32Array(length);
+
+/** Weights and moments to start from, copied. @param allocate makes the memory, of zeros */
+export function initialTensors(
+  { weights, state }: Pick<StepperOptions, 'weights' | 'state'>,
+  allocate: (length: number) => Float32Array = ownFloats,
+): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   for (const { name, value } of weights) {
     const moments = ([1, 2] as const).map((order) => NAMES.moment(order, name));
     for (const key of [name, ...moments]) {
       const source = state?.get(key) ?? (key === name ? float32View(value) : undefined);
-      tensors.set(
-        key,
-        tensorLike(source ? Float32Array.from(source) : new Float32Array(sizeOf(value.dims)), value.dims),
-      );
+      const data = allocate(sizeOf(value.dims));
+      if (source) data.set(source);
+      tensors.set(key, tensorLike(data, value.dims));
     }
   }
   return tensors;

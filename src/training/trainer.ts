@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { readJson, writeFileAtomic } from '../files.ts';
 import { createLocalTokenizer } from '../tokenization/index.ts';
@@ -214,7 +214,12 @@ interface Opened {
   readonly base: number | undefined;
 }
 
-async function open({ recipe, folder }: LoadedRecipe, runFolder: string, observer: TrainingObserver): Promise<Opened> {
+async function open(
+  { recipe, folder }: LoadedRecipe,
+  runFolder: string,
+  observer: TrainingObserver,
+  bases: string | undefined,
+): Promise<Opened> {
   const at = resolve(folder, recipe.backbone);
   const backbone = await loadBackbone(at, recipe);
   const tokenizer = await createLocalTokenizer(at);
@@ -226,7 +231,13 @@ async function open({ recipe, folder }: LoadedRecipe, runFolder: string, observe
   const pairs = pairOptions(recipe);
   const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
   const facts: CheckpointFacts = checkpoint ? { ...checkpoint } : { step: 0, runHash: hash, stale: 0, alarms: {} };
-  const base = validation && (await baseValue(runFolder, validation, fresh, facts.step));
+  const base =
+    validation &&
+    (await baseValue(validation, fresh, {
+      own: join(runFolder, 'base.json'),
+      resumed: facts.step > 0,
+      shared: bases && join(bases, `${baseKey(backbone, validation)}.json`),
+    }));
   const options = {
     queries: recipe.batch.queries,
     bucketBatches: recipe.batch.bucketBatches,
@@ -248,20 +259,39 @@ async function open({ recipe, folder }: LoadedRecipe, runFolder: string, observe
   return { run, backbone, source, tokenizer, base };
 }
 
-/** What the untrained model gets; kept beside the run, since a resumed run cannot measure it again. */
+/** Of everything the untrained model's value depends on: its weights, and what they are measured by. */
+function baseKey({ model }: Backbone, { digest }: Validation): string {
+  const hash = createHash('sha256').update(digest);
+  for (const [name, { bytes }] of model.graph.initializers) hash.update(name).update(bytes);
+  return hash.digest('hex');
+}
+
+interface BaseFile {
+  readonly measure: string;
+  readonly value: number;
+}
+
+async function knownBase(file: string): Promise<number | undefined> {
+  const known = (await readJson(file).catch(() => undefined)) as Partial<BaseFile> | undefined;
+  return typeof known?.value === 'number' ? known.value : undefined;
+}
+
+/**
+ * What the untrained model gets; kept beside the run, since a resumed run cannot measure it again.
+ * @param shared where runs that start from the same model find each other's
+ */
 async function baseValue(
-  runFolder: string,
   validation: Validation,
   engine: TrainingEngine,
-  step: number,
+  at: { readonly own: string; readonly resumed: boolean; readonly shared: string | undefined },
 ): Promise<number> {
-  const file = join(runFolder, 'base.json');
-  if (step > 0) {
-    const known = (await readJson(file).catch(() => undefined)) as { value?: number } | undefined;
-    if (typeof known?.value === 'number') return known.value;
+  const source = at.resumed ? at.own : at.shared;
+  const known = source === undefined ? undefined : await knownBase(source);
+  const value = known ?? (await validation.value(engine.score));
+  for (const file of [at.own, ...(at.shared ? [at.shared] : [])]) {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFileAtomic(file, JSON.stringify({ measure: validation.measure, value } satisfies BaseFile));
   }
-  const value = await validation.value(engine.score);
-  await writeFileAtomic(file, JSON.stringify({ measure: validation.measure, value }));
   return value;
 }
 
@@ -270,6 +300,7 @@ async function baseValue(
  * same bits, interrupted or not.
  * @param runFolder checkpoints, curve and best weights go there.
  * @param signal stops after the step under way, with a checkpoint.
+ * @param bases folder of what untrained models get, where runs from the same model share it.
  * @throws WinnowError `invalid_input` for recipe, data or checkpoint; `unsupported_op`; `training_diverged`.
  */
 export async function train(
@@ -277,8 +308,9 @@ export async function train(
   runFolder: string,
   observer: TrainingObserver = {},
   signal?: AbortSignal,
+  bases?: string,
 ): Promise<TrainingOutcome> {
-  const { run, backbone, source, tokenizer, base } = await open(loaded, runFolder, observer);
+  const { run, backbone, source, tokenizer, base } = await open(loaded, runFolder, observer, bases);
   const { validation, recipe } = run;
   const parameters = run.engine.trained.reduce((sum, w) => sum + w.value.dims.reduce((a, b) => a * b, 1), 0);
   observer.onStart?.({

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { Dataset } from '../evaluation/formats/dataset.ts';
@@ -18,6 +19,8 @@ export interface ValidationSettings {
 export interface Validation {
   readonly measure: string;
   readonly queries: number;
+  /** SHA-256 of the tokens that are scored, the judgements and the measure. */
+  readonly digest: string;
   /** The first stage's own value. */
   readonly firstStage: number;
   /** @param score gives one score a row. */
@@ -53,6 +56,15 @@ async function prepare(
 const restricted = (dataset: Dataset, prepared: readonly Prepared[]) =>
   new Map(prepared.map(({ qid }) => [qid, dataset.qrels.get(qid)!]));
 
+function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnType<typeof restricted>): string {
+  const hash = createHash('sha256').update(measure);
+  for (const { qid, docids, rows } of prepared) {
+    hash.update(JSON.stringify([qid, docids, [...qrels.get(qid)!], rows.map((row) => row.secondSegment)]));
+    for (const { ids } of rows) hash.update(ids);
+  }
+  return hash.digest('hex');
+}
+
 /** @throws WinnowError `invalid_input` where the data set has no judged queries with candidates. */
 export async function openValidation(
   settings: ValidationSettings,
@@ -80,6 +92,7 @@ export async function openValidation(
   return {
     measure: measure.name,
     queries: prepared.length,
+    digest: digestOf(measure.name, prepared, qrels),
     firstStage: measured(
       new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }])),
     ),

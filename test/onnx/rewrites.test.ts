@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { type AttributeLike, GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { freezeNode, type Graph, type Model, type ModelFunction, type Node } from '../../src/onnx/graph.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
+import { fuseBias } from '../../src/onnx/rewrites/bias.ts';
 import { toFloat64, widenTensor } from '../../src/onnx/rewrites/double.ts';
 import { foldConstants } from '../../src/onnx/rewrites/fold.ts';
-import { fuseGelu, fuseLayerNorm } from '../../src/onnx/rewrites/fuse.ts';
+import { fuseGelu, fuseLayerNorm, fuseScale } from '../../src/onnx/rewrites/fuse.ts';
 import { dropIdentities, inlineConstants, inlineFunctions } from '../../src/onnx/rewrites/inline.ts';
 import { raiseOpset } from '../../src/onnx/rewrites/opset.ts';
 import { type Feeds, runOnce } from '../../src/onnx/session.ts';
@@ -321,4 +322,68 @@ describe('toFloat64', () => {
       expect(near(got, (await runOnce(model, { x })).y!)).toBeLessThan(2e-6);
     },
   );
+});
+
+describe('fuseScale', () => {
+  const build = (finish: (g: GraphBuilder, product: string) => string, weight = false) => {
+    const g = new GraphBuilder();
+    const [q, k] = [g.input('q', 'float32', [2, 3, 4]), weight ? g.initializer('k', wave([4, 5], 2)) : 'k'];
+    if (!weight) g.input('k', 'float32', [2, 4, 5]);
+    g.output(finish(g, g.op('MatMul', [q, k])), 'float32', undefined, 'y');
+    return modelOf(g.build());
+  };
+  const feeds = { q: wave([2, 3, 4], 1), k: wave([2, 4, 5], 2) };
+
+  it.each([
+    ['Div', (g: GraphBuilder, p: string) => g.div(p, g.scalar(8))],
+    ['Mul', (g: GraphBuilder, p: string) => g.mul(p, g.scalar(0.125))],
+    ['Mul from the left', (g: GraphBuilder, p: string) => g.mul(g.scalar(0.125), p)],
+  ] as const)('a product of two states with a constant factor: %s', async (_, finish) => {
+    const model = build(finish);
+    const graph = fuseScale(model.graph);
+    expect(ops(graph)).toEqual(['FusedMatMul', 'Identity']);
+    expect(near((await runOnce({ ...model, graph }, feeds)).y!, (await runOnce(model, feeds)).y!)).toBeLessThan(1e-6);
+  });
+
+  it.each([
+    ['a product that others read', build((g, p) => g.add(g.div(p, g.scalar(8)), p))],
+    ['a factor that is no constant', build((g, p) => g.mul(p, g.reduceSum(p, undefined, false)))],
+    ['a linear layer, whose weight has a name', build((g, p) => g.div(p, g.scalar(8)), true)],
+  ] as const)('%s stays', (_, model) => {
+    expect(ops(fuseScale(model.graph))).not.toContain('FusedMatMul');
+  });
+});
+
+describe('fuseBias', () => {
+  const build = (finish: (g: GraphBuilder, x: string) => string) => {
+    const g = new GraphBuilder();
+    g.output(finish(g, g.input('x', 'float32', ['batch', 'length', 4])), 'float32', undefined, 'y');
+    return modelOf(g.build());
+  };
+  const w = (g: GraphBuilder, dims = [4, 6]) => g.initializer('w', wave(dims, 2));
+  const b = (g: GraphBuilder, n = 6) => g.initializer('b', wave([n], 3));
+
+  it.each([
+    ['x W + b', (g: GraphBuilder, x: string) => g.add(g.op('MatMul', [x, w(g)]), b(g))],
+    ['b + x W', (g: GraphBuilder, x: string) => g.add(b(g), g.op('MatMul', [x, w(g)]))],
+    ['x Wᵀ + b', (g: GraphBuilder, x: string) => g.add(g.op('MatMul', [x, g.transpose(w(g, [6, 4]), [1, 0])]), b(g))],
+  ] as const)('a linear layer over states of any number of axes: %s', async (_, finish) => {
+    const model = build(finish);
+    const graph = fuseBias(model.graph);
+    expect(ops(graph)).toContain('Gemm');
+    expect(ops(graph)).not.toContain('MatMul');
+    const x = wave([2, 3, 4], 1);
+    const [fused, plain] = [(await runOnce({ ...model, graph }, { x })).y!, (await runOnce(model, { x })).y!];
+    expect(fused.dims).toEqual([2, 3, 6]);
+    expect(near(fused, plain)).toBeLessThan(1e-6);
+  });
+
+  it.each([
+    ['a product that others read', (g: GraphBuilder, p: string) => g.mul(g.add(p, b(g)), p)],
+    ['a bias that is broadcast over its own axis', (g: GraphBuilder, p: string) => g.add(p, b(g, 1))],
+    ['a sum of two states', (g: GraphBuilder, p: string) => g.add(p, g.neg(p))],
+  ] as const)('%s stays', (_, finish) => {
+    const model = build((g, x) => finish(g, g.op('MatMul', [x, w(g)])));
+    expect(ops(fuseBias(model.graph))).not.toContain('Gemm');
+  });
 });

@@ -69,6 +69,7 @@ function widenNode(g: GraphBuilder, node: Node, shapes: Shapes): void {
     Gelu: () => bridge(attrString(node, 'approximate', 'none') === 'tanh' ? tanhGelu(g, x) : exactGelu(g, x)),
     Cos: () => bridge(g.op('Sin', [g.add(x, g.scalar(Math.PI / 2, 'float64'))])),
     Softplus: () => bridge(softplus(g, x)),
+    HardSigmoid: () => bridge(hardSigmoid(g, node)),
     LayerNormalization: () => layerNorm(g, node, shapes),
     [`${MICROSOFT}:FusedMatMul`]: () => bridge(product(g, node, [x, b], shapes)),
   };
@@ -112,6 +113,14 @@ const softplus = (g: GraphBuilder, x: string): string => {
   const tail = g.log(g.add(g.exp(g.neg(g.op('Abs', [x]))), g.scalar(1, 'float64')));
   return g.add(g.relu(x), tail);
 };
+
+/** αx + β between 0 and 1 */
+function hardSigmoid(g: GraphBuilder, node: Node): string {
+  const number = (name: string, otherwise: number): string =>
+    g.scalar(Math.fround(attrNumber(node, name, otherwise)), 'float64');
+  const line = g.add(g.mul(node.inputs[0]!, number('alpha', 0.2)), number('beta', 0.5));
+  return g.op('Clip', [line, g.scalar(0, 'float64'), g.scalar(1, 'float64')]);
+}
 
 /** Spelt out: the engine gives mean and inverse deviation in single precision. */
 function layerNorm(g: GraphBuilder, node: Node, shapes: Shapes): void {

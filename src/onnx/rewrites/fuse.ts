@@ -1,3 +1,4 @@
+import { MICROSOFT } from '../builder.ts';
 import {
   attrNumber,
   constantNumbers,
@@ -186,4 +187,33 @@ function closing(m: Matcher, first: Node, factor: string, x: string): Node | und
   const missing = next && m.other(next, first.outputs[0]!);
   if (factor === x) return m.isNear(missing, 0.5) ? next : undefined;
   return m.isNear(factor, 0.5) && missing === x ? next : undefined;
+}
+
+/**
+ * A product scaled by a constant afterwards (attention scores, by 1/√d) becomes one product with a factor, which costs nothing; the gradient's
+ * factor then does not either. Only float32, where every processor has the node.
+ */
+export function fuseScale(graph: Graph): Graph {
+  const m = new Matcher(graph);
+  return replace(
+    graph,
+    graph.nodes.filter((n) => n.domain === '' && (n.op === 'Div' || n.op === 'Mul')).map((n) => scaledAt(m, n)),
+  );
+}
+
+function scaledAt(m: Matcher, last: Node): Fusion | undefined {
+  const [left, right] = last.inputs as [string, string];
+  const turned = last.op === 'Mul' && m.scalar(left) !== undefined;
+  const [value, constant] = turned ? [right, left] : [left, right];
+  const number = m.scalar(constant);
+  const product = m.made(value, 'MatMul');
+  const float = m.graph.initializers.get(constant)?.dtype === 'float32';
+  if (number === undefined || number === 0 || !float || !product) return undefined;
+  if (m.onlyReader(value, last.op) !== last || product.inputs.some((i) => m.graph.initializers.has(i)))
+    return undefined;
+  const alpha = { kind: 'float', value: last.op === 'Div' ? 1 / number : number } as const;
+  return {
+    last,
+    by: freezeNode({ ...product, op: 'FusedMatMul', domain: MICROSOFT, outputs: last.outputs, attrs: { alpha } }),
+  };
 }

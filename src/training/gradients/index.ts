@@ -11,12 +11,12 @@
  *   const { graph, gradients } = differentiate(g.build(), { of: loss, wrt: trained, shapes });
  *   const step = GraphBuilder.from(weightsToInputs(graph, trained));          // goes on with the optimizer
  *
- * `gradients.get(tensor)` names the value that holds a weight's gradient. Feed `fillDropoutMask(parts, rows, length, seed, step)` as
- * `dropout_mask`.
+ * `gradients.get(tensor)` names the value that holds a weight's gradient. `fillDropoutMask(parts, rows, length, seed, step)` are the feeds
+ * of the masks.
  */
 export { type Differentiated, type DifferentiateOptions, differentiate } from './differentiate.ts';
-export { DROPOUT_INPUT, insertDropout, type MaskPart, type WithDropout } from './dropout/insert.ts';
-export { fillDropoutMask, widenDropoutMask } from './dropout/mask.ts';
+export { insertDropout, type MaskForm, type MaskPart, type WithDropout } from './dropout/insert.ts';
+export { createDropoutMasks, type DropoutMasks, fillDropoutMask, widenDropoutMask } from './dropout/mask.ts';
 export { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from './dropout/rates.ts';
 export { type DropoutSite, findDropoutSites } from './dropout/sites.ts';
 export { type Prepared, type PrepareOptions, prepare } from './prepare.ts';

@@ -57,11 +57,12 @@ export function updateTableInPlace(
       continue;
     }
     moved[id] = 1;
-    updateInPlace(rowOf(w, from, from + hidden), gradient ?? none, move, options);
+    updateInPlace(slicesOf(w, from, from + hidden), gradient ?? none, move, options);
   }
 }
 
-const rowOf = (w: WeightArrays, from: number, to: number): WeightArrays => ({
+/** A stretch of a weight and its moments, without copies. */
+export const slicesOf = (w: WeightArrays, from: number, to: number): WeightArrays => ({
   weight: w.weight.subarray(from, to),
   firstMoment: w.firstMoment.subarray(from, to),
   secondMoment: w.secondMoment.subarray(from, to),

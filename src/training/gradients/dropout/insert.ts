@@ -1,17 +1,24 @@
-import { GraphBuilder, MICROSOFT } from '../../../onnx/builder.ts';
-import { freezeGraph, freezeNode, type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
+import { GraphBuilder } from '../../../onnx/builder.ts';
+import { freezeGraph, type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
 import { topologicalSort } from '../../../onnx/order.ts';
 import { PROBE_BATCH, PROBE_LENGTH, probeFeeds, probeShapes, type Shapes } from '../../../onnx/probe.ts';
 import type { Weight } from '../weights.ts';
 import type { DropoutRates } from './rates.ts';
 import { type DropoutSite, findDropoutSites } from './sites.ts';
 
-/** Name of the graph input that takes the mask: uint8, one byte a value, 1 = kept. */
-export const DROPOUT_INPUT = 'dropout_mask';
+/**
+ * What a mask is made of. `float32`: factors, 0 where a value is dropped and 1 / (1 − p) elsewhere; one multiplication forth and one back, and
+ * nothing to convert, which is what a CPU is fastest with. `uint8`: 1 where a value is kept, a quarter of what goes to a device.
+ */
+export type MaskForm = 'float32' | 'uint8';
 
-/** One stretch of the mask. */
+/** The mask of one place. */
 export interface MaskPart {
+  /** Of the place: `layer.0.attention`. */
   readonly name: string;
+  /** The graph input that takes it. */
+  readonly input: string;
+  readonly form: MaskForm;
   /** Probability of dropping. */
   readonly rate: number;
   /** Elements in a batch of `rows` rows of `length` tokens. */
@@ -25,9 +32,12 @@ export interface WithDropout {
   readonly parts: readonly MaskPart[];
 }
 
+/** 1 / (1 − p), so that the expected value stays; 0 where everything is dropped. */
+export const keptScale = (rate: number): number => (rate < 1 ? 1 / (1 - rate) : 0);
+
 /**
- * Inverted dropout at the places `rates` ask for: y = x · mask / (1 − p). The mask is an input, so that a seed and a step number alone
- * decide it (`fillDropoutMask`), and evaluation simply runs the graph without this rewrite. The gradient is the same product.
+ * Inverted dropout at the places `rates` ask for: y = x · mask / (1 − p). Masks are inputs, so that a seed and a step number alone
+ * decide them (`fillDropoutMask`), and evaluation simply runs the graph without this rewrite. The gradient is the same product.
  * Places whose rate is 0 are left alone; without any the model is returned as it is, with no parts.
  * @param model canonical, with its head (see `prepare`)
  */
@@ -36,6 +46,7 @@ export async function insertDropout(
   weights: readonly Weight[],
   rates: DropoutRates,
   output = 'logits',
+  form: MaskForm = 'float32',
 ): Promise<WithDropout> {
   const shapes = await probeShapes(model);
   const sites = findDropoutSites(model.graph, output, shapes, weights).filter((s) => rates[s.kind] > 0);
@@ -45,10 +56,9 @@ export async function insertDropout(
   const parts = sites.map((s) => {
     const dims = sizes(s.value, shapes, other);
     const count = (r: number, l: number): number => dims(r, l).reduce((product, d) => product * d, 1);
-    return { name: s.name, rate: rates[s.kind], count, dims };
+    return { name: s.name, input: `dropout.${s.name}`, form, rate: rates[s.kind], count, dims };
   });
-  const probed = parts.reduce((sum, p) => sum + p.count(PROBE_BATCH, PROBE_LENGTH), 0);
-  return { model: { ...model, graph: insertAt(model.graph, sites, rates, probed) }, parts };
+  return { model: { ...model, graph: insertAt(model.graph, sites, parts) }, parts };
 }
 
 /** Each size is a constant, or a multiple of the rows, the length or both: told apart by two batches, 3 × 7 and 5 × 11. */
@@ -64,37 +74,21 @@ function sizes(value: string, first: Shapes, second: Shapes): MaskPart['dims'] {
   return (rows, length) => axes.flatMap((axis) => axis(rows, length));
 }
 
-function insertAt(graph: Graph, sites: readonly DropoutSite[], rates: DropoutRates, probed: number): Graph {
+function insertAt(graph: Graph, sites: readonly DropoutSite[], parts: readonly MaskPart[]): Graph {
   const g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
   for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
-  const mask = g.input(DROPOUT_INPUT, 'uint8', ['dropout'], [probed]);
   const renames = new Map<Node, Map<string, string>>();
-  let offset = g.ints([0]);
-  for (const site of sites) {
-    const shape = g.shape(site.value);
-    const end = g.add(offset, g.reshape(g.op('Size', [site.value]), [1]));
-    // One byte a value is what the backward pass keeps.
-    const kept = g.reshape(g.cast(g.op('Slice', [mask, offset, end]), 'bool'), shape);
-    const scaled = scalesProduct(site) ? site.value : g.mul(site.value, g.scalar(keptScale(site, rates)));
-    const dropped = g.op('Where', [kept, scaled, g.scalar(0)], {}, { name: `dropout.${site.name}` });
+  for (const [i, site] of sites.entries()) {
+    const { input, form, rate, count } = parts[i]!;
+    const flat = g.input(input, form, [`${input}.values`], [count(PROBE_BATCH, PROBE_LENGTH)]);
+    const mask = g.reshape(flat, g.shape(site.value));
+    const factors = form === 'uint8' ? g.mul(g.cast(mask, 'float32'), g.scalar(keptScale(rate))) : mask;
+    const dropped = g.op('Mul', [site.value, factors], {}, { name: `dropout.${site.name}.product` });
     for (const reader of site.readers) {
       const rename = renames.get(reader) ?? new Map<string, string>();
       renames.set(reader, rename.set(site.value, dropped));
     }
-    offset = end;
   }
-  const products = new Map(sites.filter(scalesProduct).map((s) => [s.readers[0]!, keptScale(s, rates)]));
-  for (const node of graph.nodes) {
-    const moved = renames.has(node) ? renameReads(node, renames.get(node)!) : node;
-    g.append(products.has(node) ? scaledProduct(moved, products.get(node)!) : moved);
-  }
+  for (const node of graph.nodes) g.append(renames.has(node) ? renameReads(node, renames.get(node)!) : node);
   return topologicalSort(g.build());
 }
-
-const keptScale = (site: DropoutSite, rates: DropoutRates): number => 1 / (1 - rates[site.kind]);
-
-/** Attention probabilities are the largest tensor of all: their 1 / (1 − p) goes into the product that reads them. */
-const scalesProduct = (site: DropoutSite): boolean => site.kind === 'attention' && site.readers[0]!.op === 'MatMul';
-
-const scaledProduct = (node: Node, alpha: number): Node =>
-  freezeNode({ ...node, op: 'FusedMatMul', domain: MICROSOFT, attrs: { alpha: { kind: 'float', value: alpha } } });

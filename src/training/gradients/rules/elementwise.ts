@@ -153,12 +153,17 @@ export const gelu: Rule = (c) => {
   return [attrString(c.node, 'approximate', 'none') === 'tanh' ? tanhGelu(c, x) : exactGelu(c, x)];
 };
 
+/** (1 + erf u)/2 lies within 0 and 1, so a hard sigmoid of slope ½ is that sum in one pass. */
 function exactGelu(c: RuleContext, x: string): string {
   const { g } = c;
   const u = g.mul(x, c.num(Math.SQRT1_2, x));
-  const area = g.add(g.op('Erf', [u]), c.num(1, x));
-  const bell = g.mul(g.exp(g.neg(g.mul(u, u))), g.mul(u, c.num(2 / Math.sqrt(Math.PI), x)));
-  return g.mul(g.mul(c.dy, c.num(0.5, x)), g.add(area, bell));
+  const erf = g.op('Erf', [u]);
+  const area =
+    c.dtype(x) === 'float32'
+      ? g.op('HardSigmoid', [erf], { alpha: 0.5, beta: 0.5 })
+      : g.mul(g.add(erf, c.num(1, x)), c.num(0.5, x));
+  const bell = g.mul(g.exp(g.neg(g.mul(u, u))), g.mul(u, c.num(1 / Math.sqrt(Math.PI), x)));
+  return g.mul(c.dy, g.add(area, bell));
 }
 
 function tanhGelu(c: RuleContext, x: string): string {

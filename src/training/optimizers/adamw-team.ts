@@ -1,0 +1,88 @@
+import { Worker } from 'node:worker_threads';
+import type { AdamWOptions } from './adamw.ts';
+import {
+  CHUNK,
+  DONE,
+  movesOf,
+  type SharedWork,
+  SQUARES,
+  TICKET,
+  UPDATE,
+  type WeightWork,
+  workOn,
+  writeMove,
+} from './adamw-work.ts';
+import type { Move } from './host-adamw.ts';
+
+const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+/** AdamW over typed arrays on several threads, this one among them. Calls return when the work is done. */
+export interface AdamWTeam {
+  /** Σ g² over all gradients. */
+  squares(): number;
+  /** @param moves one a weight, in their order */
+  update(moves: readonly Move[]): void;
+  close(): Promise<void>;
+}
+
+/** Zeros that all threads see. */
+export const sharedFloats = (length: number): Float32Array<SharedArrayBuffer> =>
+  new Float32Array(new SharedArrayBuffer(length * Float32Array.BYTES_PER_ELEMENT));
+
+const sharedInts = (length: number): Int32Array =>
+  new Int32Array(new SharedArrayBuffer(length * Int32Array.BYTES_PER_ELEMENT));
+
+function chunksOf(weights: readonly WeightWork[]): Int32Array {
+  const all = weights.flatMap(({ gradient: { length } }, weight) =>
+    Array.from({ length: Math.ceil(length / CHUNK) }, (_, n) => [weight, n * CHUNK, Math.min(length, (n + 1) * CHUNK)]),
+  );
+  const chunks = sharedInts(all.length * 3);
+  chunks.set(all.flat());
+  return chunks;
+}
+
+/**
+ * @param weights all in shared memory (`sharedFloats`) where there is more than one thread
+ * @param threads of this process that work, this one included
+ */
+export function createAdamWTeam(weights: readonly WeightWork[], options: AdamWOptions, threads: number): AdamWTeam {
+  const chunks = chunksOf(weights);
+  const count = chunks.length / 3;
+  const shared: SharedWork = {
+    ...{ weights, options, chunks },
+    control: sharedInts(2),
+    squares: new Float64Array(new SharedArrayBuffer(count * Float64Array.BYTES_PER_ELEMENT)),
+    moves: movesOf(weights.length),
+  };
+  const { control, squares, moves } = shared;
+  const helpers = Array.from({ length: Math.max(0, threads - 1) }, () => {
+    const worker = new Worker(new URL(`./adamw-thread${EXTENSION}`, import.meta.url), { workerData: shared });
+    worker.unref();
+    return worker;
+  });
+  let rounds = 0;
+  const run = (what: typeof SQUARES | typeof UPDATE): void => {
+    // Odd and even rounds are told apart by what they do; 15 bits of counting tell this round from the last.
+    rounds = (rounds + 1) & 0x7fff;
+    const round = (rounds << 1) | what;
+    Atomics.store(control, DONE, 0);
+    Atomics.store(control, TICKET, round << 16);
+    Atomics.notify(control, TICKET);
+    workOn(shared, round);
+    for (let done = Atomics.load(control, DONE); done < count; done = Atomics.load(control, DONE))
+      Atomics.wait(control, DONE, done);
+  };
+  return {
+    squares() {
+      run(SQUARES);
+      return squares.reduce((a, b) => a + b, 0);
+    },
+    update(all) {
+      for (const [i, move] of all.entries()) writeMove(moves, i, move);
+      run(UPDATE);
+    },
+    async close() {
+      await Promise.all(helpers.map((h) => h.terminate()));
+    },
+  };
+}
