@@ -2,18 +2,16 @@ import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import type { LoadSpec } from '../inference/types.ts';
 import { inspect } from '../registry/admission.ts';
-import { readCatalog } from '../registry/catalog.ts';
+import { defaultVersion, readCatalog } from '../registry/catalog.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
-import { surveyRegistry } from '../registry/survey.ts';
 
-/** The graph of the default model that would be served, by its files alone; nothing where none is in order. */
+/**
+ * The graph of the default model that would be served, by its files alone; nothing where there is none.
+ * @throws WinnowError as `inspect` does where the files are not in order.
+ */
 export async function defaultGraph({ registry }: Config): Promise<LoadSpec | undefined> {
   const limits = { ...DEFAULT_LIMITS, maxBytes: registry.maxModelBytes };
-  const sound = (await surveyRegistry(registry.folder, limits)).filter(({ fault }) => fault === undefined);
-  const { defaultModel } = await readCatalog(registry.folder, limits);
-  const name = registry.defaultModel ?? defaultModel ?? sound[0]?.name;
-  const versions = sound.filter((row) => row.name === name);
-  const chosen = versions.find(({ labels }) => labels.includes('stable')) ?? versions[0];
+  const chosen = defaultVersion(await readCatalog(registry.folder, limits), registry.defaultModel);
   if (!chosen) return undefined;
   const { version, graph } = await inspect(chosen, { limits, variant: registry.variant, provider: 'cpu' });
   const key = `${chosen.name}@${chosen.version}`;

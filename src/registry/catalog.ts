@@ -2,9 +2,9 @@ import { access, lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, listFiles } from './folder-files.ts';
-import { DEFAULT_FILE, readDefault, readLabels } from './labels.ts';
+import { DEFAULT_FILE, readDefault, readLabels, STABLE } from './labels.ts';
 import { MANIFEST_FILE } from './manifest.ts';
-import { compareVersions, excerpt, isName, NAME_RULE } from './names.ts';
+import { compareVersions, excerpt, isName, NAME_RULE, parseReference } from './names.ts';
 
 /** What stands on disk for a version, nothing opened. */
 export interface VersionOnDisk {
@@ -140,4 +140,21 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
   if (named !== undefined && defaultModel === undefined)
     problems.push({ where: DEFAULT_FILE, reason: `expected one of the models, got ${named}` });
   return { models, defaultModel, problems };
+}
+
+/**
+ * The version that answers requests which name none, as the files tell: of the configured reference, else of the model the folder itself
+ * names, else of the first one; by the label asked for (`stable`), else the newest. Nothing is opened, so admission may still refuse it.
+ * @param configured `name`, `name@version` or `name:label`
+ */
+export function defaultVersion(
+  { models, defaultModel }: Catalog,
+  configured?: string,
+): (VersionOnDisk & { readonly name: string }) | undefined {
+  const reference = configured ?? defaultModel;
+  const wanted = reference === undefined ? undefined : parseReference(reference);
+  const model = reference === undefined ? models[0] : models.find(({ name }) => name === wanted?.name);
+  const version = wanted?.version ?? model?.labels?.get(wanted?.label ?? STABLE);
+  const found = model?.versions.find((one) => one.version === version) ?? model?.versions[0];
+  return model && found && { ...found, name: model.name };
 }

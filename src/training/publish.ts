@@ -27,6 +27,7 @@ import { type LoadedRecipe, servedLength } from './recipe.ts';
 import { selfTest, selfTestScores } from './self-test.ts';
 import type { TrainingOutcome } from './trainer.ts';
 import { openValidation } from './validation.ts';
+import { withZeroPoint } from './zero-point.ts';
 
 /** What a tokenizer may be made of, in Hugging Face folders. */
 const TOKENIZER_FILES = [
@@ -163,7 +164,8 @@ async function scoresOf(
  * Publishes a finished run as the next version of its model, in one rename: a server that watches the registry picks it up.
  * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file is past its bounds.
  */
-export async function publishRun(loaded: LoadedRecipe, outcome: TrainingOutcome): Promise<Published> {
+export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<Published> {
+  const outcome = await withZeroPoint(loaded, trained);
   const settings = loaded.recipe.publish!;
   const folder = await mkdtemp(join(tmpdir(), 'winnow-publish-'));
   try {

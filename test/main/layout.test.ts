@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
@@ -38,4 +39,12 @@ it('starts all the same where there is no model to measure with', async () => {
 it('means the model that default.json names', async () => {
   const config = loadConfig(['--models', MODELS], {});
   expect((await defaultGraph(config))?.key).toBe(`${SHIPPED_NAME}@1`);
+});
+
+it('means the one that is configured, by name, version or label', async () => {
+  const other = readdirSync(MODELS).find((name) => name !== SHIPPED_NAME && !name.endsWith('.json'))!;
+  for (const reference of [other, `${other}@1`, `${other}:stable`]) {
+    const config = loadConfig(['--models', MODELS, '--registry-default-model', reference], {});
+    expect((await defaultGraph(config))?.key).toBe(`${other}@1`);
+  }
 });

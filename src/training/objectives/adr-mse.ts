@@ -16,6 +16,7 @@ export const adrMse = objectiveKind({
   create: ({ temperature, ties }) => ({
     name: 'ADR-MSE',
     needs: { relevance: false, teacher: true },
+    anchored: false,
     build(g, { scores, teacher, valid }) {
       // Entry (i, j) of the differences is s_i − s_j; the diagonal adds σ(0) = ½, which the constant takes back.
       const beaten = g.sigmoid(g.mul(differences(g, scores), g.scalar(-1 / temperature)));

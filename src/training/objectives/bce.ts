@@ -10,6 +10,7 @@ export const bce = objectiveKind({
   create: () => ({
     name: 'BCE',
     needs: { relevance: true, teacher: false },
+    anchored: true,
     build(g, { scores, relevance, valid }) {
       return weightedMean(g, g.sub(g.softplus(scores), g.mul(positive(g, relevance), scores)), valid);
     },

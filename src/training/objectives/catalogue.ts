@@ -65,6 +65,7 @@ function weightedSum(parts: readonly { readonly objective: Objective; readonly w
       relevance: parts.some((p) => p.objective.needs.relevance),
       teacher: parts.some((p) => p.objective.needs.teacher),
     },
+    anchored: parts.some((p) => p.objective.anchored),
     build(g, values) {
       const terms = parts.map(({ objective, weight }) => g.mul(objective.build(g, values), g.scalar(weight)));
       return terms.reduce((sum, term) => g.add(sum, term));

@@ -13,6 +13,7 @@ export const distillRankNet = objectiveKind({
   create: ({ scale }) => ({
     name: 'DistillRankNET',
     needs: { relevance: false, teacher: true },
+    anchored: false,
     build(g, { scores, teacher, valid }) {
       const preferred = indicator(g, g.greater(differences(g, teacher), g.scalar(0)));
       const gap = differences(g, scores);

@@ -10,6 +10,7 @@ export const hinge = objectiveKind({
   create: ({ margin }) => ({
     name: 'Hinge',
     needs: { relevance: true, teacher: false },
+    anchored: false,
     build(g, values) {
       const slack = g.relu(g.sub(g.scalar(margin), differences(g, values.scores)));
       return weightedMean(g, slack, relevantPairs(g, values));

@@ -13,6 +13,7 @@ export const infoNce = objectiveKind({
   create: ({ temperature }) => ({
     name: 'InfoNCE',
     needs: { relevance: true, teacher: false },
+    anchored: false,
     build(g, { scores, relevance, valid }) {
       const y = g.mul(positive(g, relevance), valid);
       const scaled = temperature === 1 ? scores : g.mul(scores, g.scalar(1 / temperature));

@@ -13,6 +13,7 @@ export const klDivergence = objectiveKind({
   create: ({ temperature }) => ({
     name: 'KLDivergence',
     needs: { relevance: false, teacher: true },
+    anchored: false,
     build(g, { scores, teacher, valid }) {
       const over = (x: string) => listLogSoftmax(g, temperature === 1 ? x : g.mul(x, g.scalar(1 / temperature)), valid);
       const target = over(teacher);

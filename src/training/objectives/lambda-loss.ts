@@ -54,6 +54,7 @@ export const lambdaLoss = objectiveKind({
   create: ({ scheme, sigma, mu, labels: source }) => ({
     name: 'LambdaLoss',
     needs: { relevance: source === 'relevance', teacher: source === 'teacher' },
+    anchored: false,
     build(g, values) {
       const labels = gradedLabels(g, values, source);
       const preferred = indicator(g, g.greater(first(g, labels), second(g, labels)));

@@ -13,6 +13,7 @@ export const listNet = objectiveKind({
   create: ({ labels }) => ({
     name: 'ListNet',
     needs: { relevance: labels === 'relevance', teacher: labels === 'teacher' },
+    anchored: false,
     build(g, values) {
       const target = g.exp(listLogSoftmax(g, values[labels], values.valid));
       const crossed = g.mul(target, listLogSoftmax(g, values.scores, values.valid));

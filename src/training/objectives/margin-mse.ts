@@ -10,6 +10,7 @@ export const marginMse = objectiveKind({
   create: () => ({
     name: 'MarginMSE',
     needs: { relevance: true, teacher: true },
+    anchored: false,
     build(g, values) {
       const miss = g.sub(differences(g, values.scores), differences(g, values.teacher));
       return weightedMean(g, g.mul(miss, miss), relevantPairs(g, values));

@@ -27,6 +27,8 @@ export interface Objective {
   /** As papers spell it; also the name in recipes and on cards. */
   readonly name: string;
   readonly needs: Needs;
+  /** Whether the loss changes where all scores of a list move by the same amount; if not, nothing says where 0 is. */
+  readonly anchored: boolean;
   /** Appends the loss to the graph; returns the name of a scalar. */
   build(g: GraphBuilder, values: LossValues): string;
 }

@@ -51,6 +51,22 @@ const VECTORS: readonly (readonly [string, number])[] = [
   ['ADR-MSE', 0.326025],
 ];
 
+describe('every objective', () => {
+  it.each([...OBJECTIVES.keys()])('%s says whether it minds where 0 is', async (name) => {
+    const loss = await evaluator(name);
+    const moved = LIST.scores.map((list) => list.map((s) => s + 3));
+    const change = Math.abs((await loss({ ...LIST, scores: moved })) - (await loss(LIST)));
+    if (createObjective(name).anchored) expect(change).toBeGreaterThan(0.1);
+    else expect(change).toBeLessThan(1e-5);
+  });
+
+  it('a sum is anchored by any of its parts', () => {
+    const sum = (...names: string[]) => createObjective({ sum: names.map((objective) => ({ objective, weight: 1 })) });
+    expect(sum('InfoNCE', 'BCE').anchored).toBe(true);
+    expect(sum('InfoNCE', 'Hinge').anchored).toBe(false);
+  });
+});
+
 describe('the six objectives', () => {
   it('are all in the catalogue', () => expect(PAPER_OBJECTIVES.every((name) => OBJECTIVES.has(name))).toBe(true));
 
