@@ -9,7 +9,7 @@
  * stopped, and what is done is not done again.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { writeFileAtomic } from '../../src/files.ts';
@@ -56,6 +56,8 @@ winnow('grid', recipe('six-objectives.yaml'), '--run', join(WORK, 'grid'));
 const models = await chosen();
 for (const { objective, version } of models) {
   const name = nameOf(objective);
+  // The same under the shipped names, to be measured beside the int8 files.
+  cpSync(version, join(WORK, 'fp32', name, '1'), { recursive: true });
   if (existsSync(join(flags.registry, name))) continue;
   const dl21 = join(DATA, 'trec-dl/BM25.dl21.top100.json');
   const judged = ['--data', dl21, '--qrels', join(WORK, 'data/held-out.qrels')];

@@ -10,6 +10,7 @@ import { prepare } from '../gradients/prepare.ts';
 import { calibrate } from './calibration.ts';
 import { compareSessions, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
 import { chooseGroup, type GroupChoice } from './search.ts';
+import { chooseKept, measureSensitivity } from './sensitivity.ts';
 
 export interface QuantizeOptions {
   readonly padId: number;
@@ -19,6 +20,10 @@ export interface QuantizeOptions {
   readonly check: readonly EncodedRow[];
   /** Groups whose outputs would be off by more than this share of their size stay in float32. */
   readonly keepAbove?: number;
+  /** Standard deviation of what the integers do to scores that is put up with, as a share of the scores' own; 0 keeps all that `keepShare` allows. */
+  readonly noise?: number;
+  /** Share of the layers' work that may stay in float32 to get there. */
+  readonly keepShare?: number;
   readonly bounds?: ParityBounds;
   readonly seed?: number;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
@@ -30,6 +35,8 @@ export interface LayerReport {
   readonly error: number;
   readonly alpha: number;
   readonly range: number;
+  /** Standard deviation of what this group alone does to scores, as a share of the scores' own; absent where it was not tried. */
+  readonly noise?: number;
   readonly kept: boolean;
 }
 
@@ -42,8 +49,14 @@ export interface Quantized {
 const SAMPLE = 64;
 /** Above this a layer's noise would drown small differences between passages. */
 const KEEP_ABOVE = 0.2;
+/** Of scores; passages of a list differ by some hundredths of them. */
+const NOISE = 0.05;
+const KEEP_SHARE = 0.2;
+/** Pairs that show what a group does to the scores. */
+const TRIED = 48;
 
-const reportOf = (choice: GroupChoice, kept: boolean): LayerReport => ({
+const reportOf = (choice: GroupChoice, kept: boolean, noise?: number): LayerReport => ({
+  ...(noise !== undefined && { noise }),
   layers: choice.quantization.group.layers.map((l) => l.weight),
   error: choice.error,
   alpha: choice.alpha,
@@ -53,8 +66,8 @@ const reportOf = (choice: GroupChoice, kept: boolean): LayerReport => ({
 
 /**
  * Makes the int8 form of a cross-encoder: static calibrated scales with channel smoothing (scores do not depend on batch mates), α and range
- * chosen a layer by its output's error, bias correction, int8 word embeddings; layers that suffer most, and the few behind the pooling, stay in
- * float32.
+ * chosen a layer by its output's error, bias correction, int8 word embeddings. In float32 stay layers that suffer most, those that move the
+ * scores most for their work, and the few behind the pooling.
  * @param source float32 model whose only wanted output is `output`, [rows, 1].
  * @throws WinnowError `model_refused` where the result is past the bounds.
  */
@@ -76,12 +89,23 @@ export async function quantize(source: Model, output: string, options: QuantizeO
   // Behind the pooling integers save nothing, and what pooling rounds differently in longer batches would be rounded to another integer.
   const bad = ({ error, quantization }: GroupChoice) =>
     error > (options.keepAbove ?? KEEP_ABOVE) || seen.get(quantization.group.input)!.pooled;
+  const usable = choices.filter((c) => !bad(c));
+  const rows = calibration.slice(0, TRIED);
+  const onGroup = (done: number) => onProgress?.('try', done, usable.length);
+  const tried = await measureSensitivity(model, usable, rows, { padId, onGroup });
+  const { noise = NOISE, keepShare = KEEP_SHARE } = options;
+  const kept = chooseKept(tried, { noise, share: keepShare });
   const small = quantizeModel(
     model,
-    choices.filter((c) => !bad(c)).map((c) => c.quantization),
+    usable.filter((_, i) => !kept.has(i)).map((c) => c.quantization),
   );
   const parity = await checkParity(model, small, options);
-  return { model: small, parity, layers: choices.map((c) => reportOf(c, bad(c))) };
+  const layers = choices.map((choice) => {
+    const at = usable.indexOf(choice);
+    if (at < 0) return reportOf(choice, true);
+    return reportOf(choice, kept.has(at), Math.sqrt(tried.groups[at]!.variance / Math.max(tried.variance, 1e-30)));
+  });
+  return { model: small, parity, layers };
 }
 
 async function checkParity(

@@ -67,6 +67,20 @@ describe('quantize', () => {
     expect(all.parity.largest).toBeLessThan(1e-5);
   });
 
+  it('keeps layers in float32 that move the scores most, as far as it may', async () => {
+    const [none, some] = [
+      await quantize(tiny, 'logits', { ...options(), keepAbove: 10, noise: 1e9 }),
+      await quantize(tiny, 'logits', { ...options(), keepAbove: 10, noise: 0, keepShare: 0.5 }),
+    ];
+    const tried = none.layers.filter((l) => l.noise !== undefined);
+    expect(tried.length).toBeGreaterThan(2);
+    expect(tried.every((l) => !l.kept)).toBe(true);
+    const kept = some.layers.filter((l) => l.noise !== undefined && l.kept);
+    expect(kept.length).toBeGreaterThan(0);
+    expect(kept.length).toBeLessThan(tried.length);
+    expect(some.parity.rms).toBeLessThan(none.parity.rms);
+  });
+
   it('refuses what is past its bounds', async () => {
     await expect(quantize(tiny, 'logits', { ...options(), bounds: { relativeRms: 0, batchDrift: 1 } })).rejects.toThrow(
       /expected scores within 0 of their spread/,
@@ -215,7 +229,13 @@ describe.skipIf(!existsSync(L3))('a real backbone (needs ../shared)', () => {
     expect(result.layers).toHaveLength(14);
     expect(result.parity.batchDrift).toBeLessThan(1e-6);
     expect(result.parity.rms / result.parity.spread).toBeLessThan(0.25);
-    // The two of the head read one state a row.
-    expect(findLinears(result.model.graph)).toHaveLength(2);
+    // The two of the head read one state a row; others move the scores too much.
+    const kept = result.layers.filter((l) => l.kept);
+    expect(findLinears(result.model.graph)).toHaveLength(kept.length);
+    expect(kept.filter((l) => l.noise === undefined)).toHaveLength(2);
+    const work = ({ layers }: (typeof kept)[number]) =>
+      layers.reduce((sum, name) => sum + model.graph.initializers.get(name)!.dims.reduce((a, b) => a * b, 1), 0);
+    const all = result.layers.reduce((sum, l) => sum + work(l), 0);
+    expect(kept.reduce((sum, l) => sum + work(l), 0)).toBeLessThan(0.25 * all);
   });
 });
