@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { readJson, writeFileAtomic } from '../files.ts';
 import { createLocalTokenizer } from '../tokenization/index.ts';
 import type { PairTokenizer } from '../tokenization/types.ts';
 import { type Backbone, loadBackbone } from './backbone.ts';
+import { baseKey, baseValue } from './base-value.ts';
 import { type CheckpointFacts, readCheckpoint, readWeights, writeCheckpoint, writeWeights } from './checkpoint.ts';
 import { openCurve } from './curve.ts';
 import { type Batch, batches } from './data/batches.ts';
@@ -257,42 +257,6 @@ async function open(
     facts: plain,
   };
   return { run, backbone, source, tokenizer, base };
-}
-
-/** Of everything the untrained model's value depends on: its weights, and what they are measured by. */
-function baseKey({ model }: Backbone, { digest }: Validation): string {
-  const hash = createHash('sha256').update(digest);
-  for (const [name, { bytes }] of model.graph.initializers) hash.update(name).update(bytes);
-  return hash.digest('hex');
-}
-
-interface BaseFile {
-  readonly measure: string;
-  readonly value: number;
-}
-
-async function knownBase(file: string): Promise<number | undefined> {
-  const known = (await readJson(file).catch(() => undefined)) as Partial<BaseFile> | undefined;
-  return typeof known?.value === 'number' ? known.value : undefined;
-}
-
-/**
- * What the untrained model gets; kept beside the run, since a resumed run cannot measure it again.
- * @param shared where runs that start from the same model find each other's
- */
-async function baseValue(
-  validation: Validation,
-  engine: TrainingEngine,
-  at: { readonly own: string; readonly resumed: boolean; readonly shared: string | undefined },
-): Promise<number> {
-  const source = at.resumed ? at.own : at.shared;
-  const known = source === undefined ? undefined : await knownBase(source);
-  const value = known ?? (await validation.value(engine.score));
-  for (const file of [at.own, ...(at.shared ? [at.shared] : [])]) {
-    await mkdir(dirname(file), { recursive: true });
-    await writeFileAtomic(file, JSON.stringify({ measure: validation.measure, value } satisfies BaseFile));
-  }
-  return value;
 }
 
 /**
