@@ -8,6 +8,7 @@ import { PAPER_OBJECTIVES } from '../../src/training/objectives/catalogue.ts';
 import { publishRun } from '../../src/training/publish.ts';
 import { type LoadedRecipe, parseRecipe } from '../../src/training/recipe.ts';
 import { type TrainingObserver, train } from '../../src/training/trainer.ts';
+import { withZeroPoint } from '../../src/training/zero-point.ts';
 import { tinyData, writeTinyModel } from '../support/tiny-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-train-'));
@@ -101,6 +102,46 @@ describe('train', () => {
     );
   });
 
+  it('measures an untrained model once, where runs that start from it share what it gets', async () => {
+    const dev = Array.from({ length: 3 }, (_, qid) => {
+      const hits = Array.from({ length: 4 }, (_, i) => ({
+        qid,
+        docid: `d${i}`,
+        content: `w${qid} w${i}`,
+        rank: i + 1,
+        score: -i,
+      }));
+      return { query: `w${qid}`, hits };
+    });
+    writeFileSync(join(folder, 'dev.json'), JSON.stringify(dev));
+    writeFileSync(join(folder, 'dev.qrels'), dev.map((_, qid) => `${qid} 0 d${qid + 1} 1\n`).join(''));
+    const validation = { data: { format: 'rank_llm', path: 'dev.json', qrels: 'dev.qrels' }, every: 4 };
+    const baseOf = async (run: string, over = {}) => {
+      let base: number | undefined;
+      const onStart: TrainingObserver['onStart'] = (facts) => {
+        base = facts.validation?.base;
+      };
+      await train(
+        recipe({ steps: 4, validation, ...over }),
+        join(folder, run),
+        { onStart },
+        undefined,
+        join(folder, 'bases'),
+      );
+      return base;
+    };
+    const first = await baseOf('base-1');
+    const [file, ...others] = readdirSync(join(folder, 'bases'));
+    expect(others).toEqual([]);
+    // What stands in the file is what the next run takes, so nothing was measured again.
+    writeFileSync(join(folder, 'bases', file!), JSON.stringify({ measure: 'nDCG@10', value: 0.125 }));
+    expect(await baseOf('base-2', { objective: 'MarginMSE' })).toBe(0.125);
+    // Another depth is another measurement.
+    expect(await baseOf('base-3', { validation: { ...validation, depth: 2 } })).not.toBe(0.125);
+    expect(readdirSync(join(folder, 'bases'))).toHaveLength(2);
+    expect(first).toBeGreaterThan(0);
+  });
+
   it('stops when the numbers are none', async () => {
     await expect(
       losses(
@@ -132,6 +173,24 @@ describe('train', () => {
     expect(manifest.selfTest.pairs.length).toBeGreaterThan(1);
     expect(readFileSync(join(folder, 'registry', 'tiny', 'labels.json'), 'utf8')).toContain('"1"');
     expect(readFileSync(join(published.folder, 'curve.svg'), 'utf8')).toMatch(/^<svg/);
+  });
+
+  it('publishes scores whose 0 lies between relevant and other passages, where the objective does not say', async () => {
+    for (const objective of ['InfoNCE', 'BCE']) {
+      const loaded = recipe({ objective, steps: 30, publish: { registry: 'zero' }, dropout: 'off' });
+      const trained = await train(loaded, join(folder, `zero-${objective}`));
+      const moved = await withZeroPoint(loaded, trained);
+      if (objective === 'BCE') {
+        expect(moved).toBe(trained);
+        continue;
+      }
+      const changed = [...moved.weights].filter(([name, value]) => trained.weights.get(name)?.[0] !== value[0]);
+      expect(changed.map(([name, value]) => [name, value.length])).toEqual([['classifier.bias', 1]]);
+      // Found again from there, 0 is where it is.
+      const again = await withZeroPoint(loaded, moved);
+      const bias = (o: typeof trained) => o.weights.get('classifier.bias')![0]!;
+      expect(Math.abs(bias(again) - bias(moved))).toBeLessThan(1e-3);
+    }
   });
 
   it('hands on what a version was trained on to what is trained from it; serves other lengths than it was trained with', async () => {
