@@ -35,14 +35,15 @@ function findLayers(graph: Graph): Layer[] {
     if (product?.op !== 'MatMul' || product.domain !== '') return [];
     const sizes = matrixSizes(graph, made, product.inputs[1]!);
     const alone = read.get(value!)?.length === 1 && !outputs.has(value!) && !graph.initializers.has(product.inputs[0]!);
-    const fits = sizes && graph.initializers.get(bias!)!.dims[0] === sizes[1];
+    const { dims, dtype } = graph.initializers.get(bias!)!;
+    const fits = sizes && dims[0] === sizes[1] && dtype === 'float32';
     return alone && fits ? [{ product, add, bias: bias!, sizes }] : [];
   });
 }
 
 /**
  * MatMul and Add of a linear layer become one Gemm over all tokens of the batch: the bias is where the product starts from, and no pass of
- * its own; nor is its gradient's way back. Values keep their names.
+ * its own; nor is its gradient's way back. Values keep their names. Only float32.
  */
 export function fuseBias(graph: Graph): Graph {
   const layers = new Map(findLayers(graph).map((layer) => [layer.add, layer]));
