@@ -1,6 +1,7 @@
 /*
  * Writes what the six models came to into docs/objectives.md, between its markers: `node recipes/six-models/report.ts`, after
- * `npm run train:models` and `winnow eval bench/suites/shared.yaml --out runs/shared`.
+ * `npm run train:models` and `winnow eval bench/suites/shared.yaml`, once `--out runs/shared`, once `--out runs/shared-fp32` with
+ * `WINNOW_MODELS=runs/six-models/fp32`.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,7 +11,8 @@ import { readGrid } from '../../src/training/grid-schema.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const PAGE = join(ROOT, 'docs/objectives.md');
-const SUITE = join(ROOT, 'runs/shared/report.json');
+/** Reports of the shared suite: of the int8 files, and of the float32 ones under the same names (`WINNOW_MODELS=runs/six-models/fp32`). */
+const SUITES = { int8: join(ROOT, 'runs/shared/report.json'), fp32: join(ROOT, 'runs/shared-fp32/report.json') } as const;
 const MEASURE = 'nDCG@10';
 
 /** What of the suite's report is read. */
@@ -27,28 +29,32 @@ const figure = (value: number | undefined): string => (value === undefined ? 'â€
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
-/** The int8 files' values by model, on dl19. */
-async function shipped(): Promise<ReadonlyMap<string, number>> {
-  if (!existsSync(SUITE)) return new Map();
-  const { data } = (await readJson(SUITE)) as SuiteReport;
+/** Values by model, on dl19. */
+async function onDl19(report: string): Promise<ReadonlyMap<string, number>> {
+  if (!existsSync(report)) return new Map();
+  const { data } = (await readJson(report)) as SuiteReport;
   const systems = data.sets.find(({ name }) => name === 'dl19')?.systems ?? [];
   return new Map(systems.map(({ system, mean: values }) => [system, values[MEASURE]!]));
 }
 
-function line(objective: string, results: readonly CellResult[], small: ReadonlyMap<string, number>): string {
+function line(
+  objective: string,
+  results: readonly CellResult[],
+  { fp32, int8 }: Readonly<Record<keyof typeof SUITES, ReadonlyMap<string, number>>>,
+): string {
   const held = results.map(({ validation }) => validation!);
   const best = held.indexOf(Math.max(...held));
   const each = held.map((value, i) => (i === best ? `${figure(value)} *` : figure(value)));
-  const int8 = small.get(`minilm-l6-${objective.toLowerCase()}`);
-  return row([objective, ...each, figure(mean(held)), figure(int8)]);
+  const name = `minilm-l6-${objective.toLowerCase()}`;
+  return row([objective, ...each, figure(mean(held)), figure(fp32.get(name)), figure(int8.get(name))]);
 }
 
 const grid = readGrid(join(import.meta.dirname, 'six-objectives.yaml'));
 const { done } = await collect(join(ROOT, 'runs/six-models/grid'), fullCells(grid, new Map()));
 const { seeds } = grid.grid;
-const small = await shipped();
+const values = { fp32: await onDl19(SUITES.fp32), int8: await onDl19(SUITES.int8) };
 const titles = (what: string) => seeds.map((seed) => `${what}, seed ${seed}`);
-const head = ['objective', ...titles('held-out'), 'held-out, mean', 'dl19, shipped int8'];
+const head = ['objective', ...titles('held-out'), 'held-out, mean', 'dl19, float32', 'dl19, int8 as shipped'];
 const byObjective = Map.groupBy(done, ({ cell }) => cell.objective);
 const table = [
   row(head),
@@ -57,7 +63,7 @@ const table = [
     line(
       objective,
       results.toSorted((a, b) => a.cell.seed - b.cell.seed),
-      small,
+      values,
     ),
   ),
 ].join('\n');
