@@ -1,7 +1,7 @@
 /*
  * An experiment from end to end, with made-up users whose behaviour is known:
  *
- *   npm run simulate:experiment -- [--users 20000] [--lift 0.08] [--out runs/experiment]
+ *   npm run simulate:experiment -- [--users 20000] [--lift 0.12] [--out runs/experiment]
  *
  * Starts a real server with the shipped models and experiments.yaml, lets users come once or twice, click and send things back, and prints
  * what the report makes of it. Users of `margin-mse` click more often by `lift`; they return as much as others. Nobody looks at the answers: what
@@ -19,7 +19,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const { values: flags } = parseArgs({
   options: {
     users: { type: 'string', default: '20000' },
-    lift: { type: 'string', default: '0.08' },
+    lift: { type: 'string', default: '0.12' },
     seed: { type: 'string', default: '1' },
     out: { type: 'string', default: join(ROOT, 'runs/experiment') },
   },
