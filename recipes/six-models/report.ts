@@ -12,7 +12,10 @@ import { readGrid } from '../../src/training/grid-schema.ts';
 const ROOT = resolve(import.meta.dirname, '../..');
 const PAGE = join(ROOT, 'docs/objectives.md');
 /** Reports of the shared suite: of the int8 files, and of the float32 ones under the same names (`WINNOW_MODELS=runs/six-models/fp32`). */
-const SUITES = { int8: join(ROOT, 'runs/shared/report.json'), fp32: join(ROOT, 'runs/shared-fp32/report.json') } as const;
+const SUITES = {
+  int8: join(ROOT, 'runs/shared/report.json'),
+  fp32: join(ROOT, 'runs/shared-fp32/report.json'),
+} as const;
 const MEASURE = 'nDCG@10';
 
 /** What of the suite's report is read. */
