@@ -1,4 +1,5 @@
 import type { Tensor } from 'onnxruntime-node';
+import { mean } from '../evaluation/statistics/samples.ts';
 import { createSession } from '../inference/providers.ts';
 import { type Graph, producers } from '../onnx/graph.ts';
 import { encodeModel } from '../onnx/protobuf.ts';
@@ -34,8 +35,6 @@ export function lastBias(graph: Graph, logits: string): string | undefined {
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
-const meanOf = (x: readonly number[], f: (one: number) => number): number =>
-  x.reduce((sum, one) => sum + f(one), 0) / x.length;
 
 /**
  * The b that makes mean σ(−(s + b)) over relevant passages equal to mean σ(s + b) over others: either kind is taken for the other to the same
@@ -46,7 +45,7 @@ export function zeroPoint(relevant: readonly number[], others: readonly number[]
   let [low, high] = [-Math.max(...all) - 40, -Math.min(...all) + 40];
   while (high - low > 1e-4) {
     const b = (low + high) / 2;
-    const difference = meanOf(relevant, (s) => sigmoid(-s - b)) - meanOf(others, (s) => sigmoid(s + b));
+    const difference = mean(relevant.map((s) => sigmoid(-s - b))) - mean(others.map((s) => sigmoid(s + b)));
     if (difference > 0) low = b;
     else high = b;
   }

@@ -28,7 +28,8 @@ export const DEFAULT_BOUNDS: ParityBounds = { relativeRms: 0.25, batchDrift: 1e-
 
 const BATCH = 16;
 
-async function score(
+/** Scores of rows in the order they come, `size` of them at a time. */
+export async function score(
   session: InferenceSession,
   rows: readonly EncodedRow[],
   padId: number,

@@ -1,10 +1,10 @@
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { differences, mean } from '../../evaluation/statistics/samples.ts';
 import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { rowFeeds } from '../feeds.ts';
+import { score } from './parity.ts';
 import type { GroupChoice } from './search.ts';
 
 /*
@@ -22,22 +22,16 @@ export interface Sensitivity {
 
 const BATCH = 16;
 
-const meanOf = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0) / x.length;
-
-export function varianceOf(x: readonly number[]): number {
-  const mean = meanOf(x);
-  return meanOf(x.map((one) => (one - mean) ** 2));
+/** Of the values themselves: over n, not n − 1. */
+export function varianceOf(x: ArrayLike<number>): number {
+  const centre = mean(x);
+  return mean(Array.from(x, (one) => (one - centre) ** 2));
 }
 
-async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<number[]> {
-  const session: InferenceSession = await createSession(encodeModel(model));
+async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {
+  const session = await createSession(encodeModel(model));
   try {
-    const scores: number[] = [];
-    for (let at = 0; at < rows.length; at += BATCH) {
-      const results = await session.run(rowFeeds(rows.slice(at, at + BATCH), session.inputNames, padId));
-      scores.push(...((results[session.outputNames[0]!] as Tensor).data as Float32Array));
-    }
-    return scores;
+    return await score(session, rows, padId, BATCH);
   } finally {
     await session.release();
   }
@@ -64,7 +58,7 @@ export async function measureSensitivity(
     const got = await scoresOf(quantizeModel(model, [quantization], { tables: false }), sorted, padId);
     const { layers } = quantization.group;
     groups.push({
-      variance: varianceOf(got.map((x, i) => x - exact[i]!)),
+      variance: varianceOf(differences(got, exact)),
       work: layers.reduce((sum, { matrix }) => sum + matrix.dims[0]! * matrix.dims[1]!, 0),
     });
     onGroup?.(groups.length);

@@ -73,13 +73,20 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await second.locator('.item').first().waitFor();
       const [full, short] = [await orderIn(at.page, 'm@1'), await orderIn(at.page, 'm@2')];
       expect(full.slice(0, 2).toSorted()).toEqual([1, 3]);
+      expect(short[0]).toBe(2);
       const lost = short.indexOf(3) - full.indexOf(3);
       expect(lost).toBeGreaterThan(0);
       await second.locator('[data-index="3"]').getByText(`down ${lost} place`).waitFor();
       expect(await second.locator('[data-index="3"]').getByText('cut', { exact: true }).count()).toBe(1);
       expect(await first.getByText('cut', { exact: true }).count()).toBe(0);
       expect(await first.locator('dl').textContent()).toMatch(/Total\s*[\d.]+\sm?s/);
-      await at.page.getByText(/Kendall’s τ with m@1: −?\d/).waitFor();
+      const pairs = full.flatMap((a, i) =>
+        full.slice(i + 1).map((b) => (short.indexOf(a) < short.indexOf(b) ? 1 : -1)),
+      );
+      const tau = pairs.reduce<number>((sum, one) => sum + one, 0) / pairs.length;
+      const shown = await at.page.getByText('Kendall’s τ with m@1: ').textContent();
+      expect(Number(shown?.match(/: (−?\d(?:\.\d+)?)$/)?.[1]?.replace('−', '-'))).toBeCloseTo(tau, 6);
+      expect(tau).toBeLessThan(1);
       expect(at.complaints).toEqual([]);
       await leave(at);
     });

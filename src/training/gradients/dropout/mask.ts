@@ -19,6 +19,12 @@ type Values = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
 const BYTES = { float32: 4, uint8: 1 } as const;
 
+/** The mask that keeps every value. */
+const nothingDropped = ({ form, rate }: MaskPart, buffer: ArrayBuffer, start: number, count: number): Values =>
+  form === 'float32'
+    ? new Float32Array(buffer, start, count).fill(keptScale(rate))
+    : new Uint8Array(buffer, start, count).fill(1);
+
 /**
  * Gaps between dropped values are geometric: with probability p each, the number kept before the next one dropped is ⌊ln u / ln(1 − p)⌋. So
  * a mask costs one draw a *dropped* value and a fill.
@@ -41,9 +47,7 @@ export function createDropoutMasks(parts: readonly MaskPart[], reuse = false): D
       const masks: Record<string, Tensor> = {};
       for (const [i, { form, rate, input }] of parts.entries()) {
         const count = counts[i]!;
-        const values =
-          form === 'float32' ? new Float32Array(buffer, start, count) : new Uint8Array(buffer, start, count);
-        values.fill(form === 'float32' ? keptScale(rate) : 1);
+        const values = nothingDropped(parts[i]!, buffer, start, count);
         drop(values, rate, deriveSeed(seed, 'dropout', step, i));
         masks[input] = tensorOf(form, [count], values);
         start += sizes[i]!;
@@ -70,8 +74,8 @@ const tables = new Map<number, Int32Array>();
 const gapOf = (u: number, scale: number): number => Math.floor(Math.log(1 - u) * scale);
 
 function tableOf(rate: number, scale: number): Int32Array {
-  const known = tables.get(rate);
-  if (known) return known;
+  const made = tables.get(rate);
+  if (made) return made;
   const table = Int32Array.from({ length: CELLS }, (_, cell) => {
     const first = gapOf(cell / CELLS, scale);
     // The largest draw of 32 bits in this cell.
@@ -107,8 +111,7 @@ export function widenDropoutMask(parts: readonly MaskPart[], masks: Feeds, from:
   const wide = parts.map((part): [string, Tensor] => {
     const size = BYTES[part.form];
     const count = part.count(to.rows, to.length);
-    const values =
-      part.form === 'float32' ? new Float32Array(count).fill(keptScale(part.rate)) : new Uint8Array(count).fill(1);
+    const values = nothingDropped(part, new ArrayBuffer(count * size), 0, count);
     const [narrow, broad] = [part.dims(from.rows, from.length), part.dims(to.rows, to.length)];
     copyBlock(masks[part.input]!.bytes, narrow, new Uint8Array(values.buffer), broad, size);
     return [part.input, tensorOf(part.form, [count], values)];
