@@ -2,8 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, type ZlibOptions } from 'node:zlib';
 
 /** Flushes a folder's entries, so that a rename inside it survives a power cut. */
 async function syncFolder(path: string): Promise<void> {
@@ -76,13 +77,25 @@ export interface NumberedLine {
 }
 
 /**
+ * What a stream of gzip bytes holds. Failures of either end come out of the stream that is returned; whoever stops reading early closes
+ * both.
+ */
+export function gunzipped(raw: Readable, options: ZlibOptions = {}): Readable {
+  const unpacked = createGunzip(options);
+  raw.on('error', (error) => unpacked.destroy(error));
+  // Leaving a `for await` early destroys the stream with an AbortError that nobody waits for any more: unheard, it would end the process.
+  unpacked.on('error', () => {});
+  unpacked.on('close', () => raw.destroy());
+  return raw.pipe(unpacked);
+}
+
+/**
  * The lines of a text file one by one in constant memory; `.gz` files are unpacked on the way. Empty lines are kept. Only line feeds (with
  * or without a carriage return) end a line: node:readline also splits at U+2028, which JSON may hold.
  */
 export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
   const raw = createReadStream(path);
-  const input = path.endsWith('.gz') ? raw.pipe(createGunzip()) : raw;
-  raw.on('error', (error) => input.destroy(error));
+  const input = path.endsWith('.gz') ? gunzipped(raw) : raw;
   const decoder = new TextDecoder();
   let line = 0;
   let rest = '';

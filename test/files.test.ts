@@ -1,9 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readLines, sha256File, writeFileAtomic, writeFolderAtomic } from '../src/files.ts';
+import { gunzipped, readLines, sha256File, writeFileAtomic, writeFolderAtomic } from '../src/files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-files-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -29,6 +30,36 @@ describe('readLines', () => {
 
   it('fails for files that are not there', async () => {
     await expect(linesOf(join(folder, 'nothing'))).rejects.toThrow(/ENOENT/);
+  });
+});
+
+describe('gunzipped', () => {
+  const path = join(folder, 'left.gz');
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+  it.each([
+    ['a line', '{"a":1}\n'],
+    ['many chunks', Array.from({ length: 100_000 }, (_, i) => `${Math.sin(i)}`).join('\n')],
+  ])('%s: may be left at any moment; both ends close and nothing goes unheard', async (_, text) => {
+    writeFileSync(path, gzipSync(text));
+    // The runner fails a test file that leaves an error unheard, and so would a process end.
+    for (let turns = 0; turns < 30; turns++)
+      for (let again = 0; again < 5; again++) {
+        const raw = createReadStream(path);
+        const unpacked = gunzipped(raw);
+        for await (const _chunk of unpacked) {
+          for (let i = 0; i < turns; i++) await turn();
+          break;
+        }
+        if (!raw.closed) await once(raw, 'close');
+        expect(unpacked.destroyed).toBe(true);
+      }
+  });
+
+  it('fails where the bytes end too soon', async () => {
+    const cut = join(folder, 'cut.txt.gz');
+    writeFileSync(cut, gzipSync('x'.repeat(100)).subarray(0, 20));
+    await expect(linesOf(cut)).rejects.toThrow('unexpected end of file');
   });
 });
 

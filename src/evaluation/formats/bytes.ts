@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { Readable } from 'node:stream';
 import { WinnowError } from '../../errors.ts';
+import { gunzipped } from '../../files.ts';
 
 /** The path that stands for standard input. */
 export const STDIN = '-';
@@ -40,14 +40,13 @@ async function* stdinBytes(): AsyncGenerator<Buffer> {
     for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
   };
   if (!isGzip(first.value)) return yield* all();
-  const { Readable } = await import('node:stream');
-  yield* Readable.from(all()).compose(createGunzip()) as AsyncIterable<Buffer>;
+  yield* gunzipped(Readable.from(all())) as AsyncIterable<Buffer>;
 }
 
 async function fileBytes(path: string): Promise<AsyncIterable<Buffer>> {
   const packed = isGzip(await headOf(path));
-  const raw: Readable = createReadStream(path, { highWaterMark: CHUNK });
-  return packed ? (raw.compose(createGunzip({ chunkSize: CHUNK })) as AsyncIterable<Buffer>) : raw;
+  const raw = createReadStream(path, { highWaterMark: CHUNK });
+  return packed ? gunzipped(raw, { chunkSize: CHUNK }) : raw;
 }
 
 /**
