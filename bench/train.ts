@@ -1,14 +1,16 @@
 /*
- * One training step of MiniLM-L6: milliseconds and peak memory, against PyTorch's eager step on the same machine, in turn. Every measurement
- * is a process of its own, so that peak memory is its own.
+ * One training step of MiniLM-L6: milliseconds and peak memory, against PyTorch's eager step on the same machine. Both are processes of their
+ * own, so that peak memory is their own, and take turns step by step: what else the machine does falls on both.
  *
  *   npm run bench:train -- --python /path/to/venv/bin/python     (or WINNOW_PYTHON; without it only Winnow is measured)
  *   npm run bench:train -- --shapes 32x64 --rounds 1 --steps 5
  */
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { cpuBudget } from '../src/inference/cgroup.ts';
 import { createRandom } from '../src/random.ts';
@@ -26,7 +28,7 @@ const { values: flags } = parseArgs({
     shapes: { type: 'string', default: '32x64,32x128' },
     words: { type: 'string', default: 'frozen,trained' },
     place: { type: 'string', default: 'auto' },
-    steps: { type: 'string', default: '8' },
+    steps: { type: 'string', default: '12' },
     rounds: { type: 'string', default: '2' },
     threads: { type: 'string', default: String(cpuBudget()) },
     one: { type: 'string' },
@@ -36,11 +38,6 @@ const { values: flags } = parseArgs({
 interface Case {
   readonly shape: string;
   readonly words: string;
-}
-
-interface Measured {
-  readonly ms: number;
-  readonly mb: number;
 }
 
 const WARM_UP = 3;
@@ -65,7 +62,8 @@ function fullBatch(rows: number, length: number): Batch {
   return formBatch(Array.from({ length: rows / LIST }, () => ({ list, rows: relevance.map(row) })));
 }
 
-async function measureOurs({ shape, words }: Case): Promise<Measured> {
+/** One side of the comparison, in its own process: `ready`, then a step and its milliseconds for every line it reads, at the end its memory. */
+async function takeTurns({ shape, words }: Case): Promise<void> {
   const [rows, length] = shape.split('x').map(Number) as [number, number];
   const recipe = parseRecipe(
     {
@@ -82,30 +80,25 @@ async function measureOurs({ shape, words }: Case): Promise<Measured> {
   );
   const engine = await openEngine(await loadBackbone(flags.backbone, recipe), recipe, 0);
   const batch = fullBatch(rows, length);
-  const times: number[] = [];
-  for (let step = 1; step <= WARM_UP + Number(flags.steps); step++) {
+  const say = (line: string | number) => process.stdout.write(`${line}\n`);
+  let count = 0;
+  const step = async (): Promise<number> => {
     const from = performance.now();
-    await engine.stepper.step([batch], step, { backbone: 2e-5, head: 2e-5 }, (b) => engine.dropout(b, step));
-    if (step > WARM_UP) times.push(performance.now() - from);
-  }
+    const number = ++count;
+    await engine.stepper.step([batch], number, { backbone: 2e-5, head: 2e-5 }, (b) => engine.dropout(b, number));
+    return performance.now() - from;
+  };
+  while (count < WARM_UP) await step();
+  say('ready');
+  for await (const _turn of createInterface({ input: process.stdin })) say(await step());
+  say(process.resourceUsage().maxRSS / 1024);
   await engine.close();
-  return { ms: median(times), mb: process.resourceUsage().maxRSS / 1024 };
 }
 
-function child(command: string, args: readonly string[]): string {
+function run(command: string, args: readonly string[]): void {
   const done = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 26 });
   if (done.status !== 0) throw new Error(`${command} failed: ${done.stderr.trim().split('\n').at(-1) ?? ''}`);
-  return done.stdout.trim().split('\n').at(-1)!;
 }
-
-const ours = (c: Case): Measured =>
-  JSON.parse(
-    child(process.execPath, [
-      import.meta.filename,
-      ...['backbone', 'place', 'steps', 'threads'].map((f) => `--${f}=${flags[f as 'steps']}`),
-      `--one=${c.shape},${c.words}`,
-    ]),
-  ) as Measured;
 
 /** The same architecture with random weights: only the time of a step is asked for. */
 const SAVE_MODEL = `
@@ -113,9 +106,9 @@ import sys
 from transformers import BertConfig, BertForSequenceClassification
 BertForSequenceClassification(BertConfig.from_pretrained(sys.argv[1], num_labels=1)).save_pretrained(sys.argv[2])`;
 
-/** The peer's step, with its word embeddings frozen if asked. */
+/** The peer's step, with its word embeddings frozen if asked. It takes its turns where it looks at the clock: before each timed step. */
 const PEER_STEP = `
-import json, pathlib, sys
+import json, pathlib, sys, time, types
 peers, model, shape, words, threads, steps = sys.argv[1:]
 sys.path.insert(0, peers)
 import transformers, train_step
@@ -126,45 +119,111 @@ def loaded(*a, **k):
     m.bert.embeddings.word_embeddings.weight.requires_grad_(words != "frozen")
     return m
 kind.from_pretrained = loaded
+def say(what):
+    print(what, flush=True)
+looks, before = 0, 0.0
+def clock():
+    global looks, before
+    looks += 1
+    timed = looks - 2
+    if timed > 0 and timed % 2 == 1:
+        if timed == 1:
+            say("ready")
+        sys.stdin.readline()
+    now = time.perf_counter()
+    if timed > 0 and timed % 2 == 0:
+        say(1000 * (now - before))
+    before = now
+    return now
+train_step.time = types.SimpleNamespace(perf_counter=clock)
 rows, length = map(int, shape.split("x"))
-print(json.dumps(train_step.step_times(pathlib.Path(model), "eager", rows, length, int(threads), int(steps))))`;
+say(train_step.step_times(pathlib.Path(model), "eager", rows, length, int(threads), int(steps))["rss_mb"])`;
 
-function peer(c: Case, model: string): Measured {
-  const args = ['-c', PEER_STEP, flags.peers, model, c.shape, c.words, flags.threads, flags.steps];
-  const { median_ms: ms, rss_mb: mb } = JSON.parse(child(flags.python, args)) as { median_ms: number; rss_mb: number };
-  return { ms, mb };
+/** A process that takes turns. */
+class Side {
+  readonly #process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #times: number[] = [];
+
+  constructor(command: string, args: readonly string[]) {
+    this.#process = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, TQDM_DISABLE: '1' },
+    });
+    this.#lines = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
+  }
+
+  async #line(): Promise<string> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`expected a line from ${this.#process.spawnfile}, got its end`);
+    return value;
+  }
+
+  /** Waits until it is warm; what it says before is none of ours. */
+  async ready(): Promise<void> {
+    while ((await this.#line()) !== 'ready');
+  }
+
+  async step(): Promise<void> {
+    // Threads of the other side still spin for some milliseconds after its step.
+    await pause(30);
+    this.#process.stdin!.write('\n');
+    this.#times.push(Number(await this.#line()));
+  }
+
+  async end(): Promise<{ readonly times: readonly number[]; readonly mb: number }> {
+    this.#process.stdin!.end();
+    return { times: this.#times, mb: Number(await this.#line()) };
+  }
 }
 
-const show = (label: string, { ms, mb }: Measured): string => `${label} ${ms.toFixed(0)} ms ${mb.toFixed(0)} MB`;
+const ours = (c: Case): Side =>
+  new Side(process.execPath, [
+    import.meta.filename,
+    ...['backbone', 'place', 'threads'].map((f) => `--${f}=${flags[f as 'threads']}`),
+    `--one=${c.shape},${c.words}`,
+  ]);
 
-function compare(c: Case, model: string | undefined): void {
-  const rounds = Array.from({ length: Number(flags.rounds) }, (_, round) => {
-    const load = loadavg()[0]!.toFixed(1);
-    const mine = ours(c);
-    const other = model === undefined ? undefined : peer(c, model);
-    const words = [show('winnow', mine), other && show('PyTorch', other), `load ${load} → ${loadavg()[0]!.toFixed(1)}`];
-    process.stdout.write(`${c.shape} ${c.words} round ${round + 1}: ${words.filter(Boolean).join(', ')}\n`);
-    return { mine, other };
-  });
+const peer = (c: Case, model: string): Side =>
+  new Side(flags.python, ['-c', PEER_STEP, flags.peers, model, c.shape, c.words, flags.threads, flags.steps]);
+
+const SIDES = ['winnow', 'PyTorch'];
+
+async function round(c: Case, model: string | undefined, name: string): Promise<{ time: number; memory: number }> {
+  const load = loadavg()[0]!.toFixed(1);
+  const sides = [ours(c), ...(model === undefined ? [] : [peer(c, model)])];
+  for (const side of sides) await side.ready();
+  for (let i = 0; i < Number(flags.steps); i++)
+    for (const side of i % 2 ? sides.toReversed() : sides) await side.step();
+  const found = await Promise.all(sides.map((side) => side.end()));
+  const words = found.map(({ times, mb }, i) => `${SIDES[i]} ${median(times).toFixed(0)} ms ${mb.toFixed(0)} MB`);
+  process.stdout.write(`${name}: ${words.join(', ')}, load ${load} → ${loadavg()[0]!.toFixed(1)}\n`);
+  const [mine, other = mine] = found as [(typeof found)[0], (typeof found)[0]?];
+  return { time: median(mine.times.map((ms, i) => ms / other.times[i]!)), memory: mine.mb / other.mb };
+}
+
+async function compare(c: Case, model: string | undefined): Promise<void> {
+  const label = `${c.shape} ${c.words}`;
+  const rounds: Awaited<ReturnType<typeof round>>[] = [];
+  for (let i = 1; i <= Number(flags.rounds); i++) rounds.push(await round(c, model, `${label} round ${i}`));
   if (model === undefined) return;
-  const ratio = (of: (m: Measured) => number): string =>
-    median(rounds.map(({ mine, other }) => of(mine) / of(other!))).toFixed(2);
+  const [time, memory] = [rounds.map((r) => r.time), rounds.map((r) => r.memory)];
   process.stdout.write(
-    `${c.shape} ${c.words}: ${ratio((m) => m.ms)}x PyTorch's time, ${ratio((m) => m.mb)}x its memory\n`,
+    `${label}: ${median(time).toFixed(2)}x PyTorch's time (${time.map((t) => t.toFixed(2)).join(', ')}), ${median(memory).toFixed(2)}x its memory\n`,
   );
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const cases = flags.shapes.split(',').flatMap((shape) => flags.words.split(',').map((words) => ({ shape, words })));
   const folder = mkdtempSync(join(tmpdir(), 'winnow-bench-train-'));
   try {
     const model = flags.python && existsSync(flags.python) ? join(folder, 'model') : undefined;
-    if (model) child(flags.python, ['-c', `${SAVE_MODEL}\nprint()`, flags.backbone, model]);
+    if (model) run(flags.python, ['-c', SAVE_MODEL, flags.backbone, model]);
     else process.stdout.write('no Python given (--python or WINNOW_PYTHON): PyTorch is not measured\n');
     process.stdout.write(
       `${flags.threads} threads, ${readFileSync('/proc/cpuinfo', 'utf8').match(/model name\s*: (.*)/)?.[1] ?? ''}\n`,
     );
-    for (const c of cases) compare(c, model);
+    for (const c of cases) await compare(c, model);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -172,5 +231,5 @@ function main(): void {
 
 if (flags.one) {
   const [shape, words] = flags.one.split(',') as [string, string];
-  process.stdout.write(`${JSON.stringify(await measureOurs({ shape, words }))}\n`);
-} else main();
+  await takeTurns({ shape, words });
+} else await main();
