@@ -7,6 +7,7 @@ import { fromSafetensors } from '../onnx/encoder.ts';
 import type { Model } from '../onnx/graph.ts';
 import { readModel } from '../onnx/model-file.ts';
 import { attachHead, freshHead } from '../onnx/rewrites/head.ts';
+import { narrowModel } from '../onnx/rewrites/narrow.ts';
 import { prepare } from './gradients/prepare.ts';
 import { matches } from './gradients/weights.ts';
 import type { Recipe } from './recipe.ts';
@@ -91,7 +92,8 @@ export async function loadBackbone(
   >;
   const { model: scored, fresh } = withHead(await readEncoder(folder), recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
-  const { model, weights } = await prepare(scored, { output });
+  const { model: whole, weights } = await prepare(scored, { output });
+  const model = await narrowModel(whole);
   return {
     folder,
     model,

@@ -12,7 +12,6 @@ import {
 import { probeFeeds, probeShapes, type Shapes } from '../onnx/probe.ts';
 import { fuseBias } from '../onnx/rewrites/bias.ts';
 import { fuseScale } from '../onnx/rewrites/fuse.ts';
-import { narrow } from '../onnx/rewrites/narrow.ts';
 import type { Feeds } from '../onnx/session.ts';
 import { float32, sizeOf } from '../onnx/tensor.ts';
 import { differentiate, weightsToInputs } from './gradients/index.ts';
@@ -227,11 +226,7 @@ function nameOutputs(graph: Graph): Graph {
 export async function buildStep(encoder: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
   const { kind, weights, precision = 'fp32' } = options;
   const opset = Math.max(OPSET, encoder.opsets[''] ?? OPSET);
-  const needed = narrow(
-    encoder.graph,
-    await probeShapes(encoder, { ...probeFeeds(encoder.graph.inputs), ...options.probe }),
-  );
-  const scaled = fuseScale(needed);
+  const scaled = fuseScale(encoder.graph);
   const model =
     precision === 'fp32' ? { ...encoder, graph: fuseBias(scaled) } : halfProducts({ ...encoder, graph: scaled });
   const forward = GraphBuilder.from(

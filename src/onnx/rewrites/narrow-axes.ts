@@ -98,7 +98,9 @@ const split: CutRule = (c) =>
 const resized: CutRule = (c) => {
   const [own, made] = [c.dims(c.node.inputs[0]!), output(c)];
   const longer = Math.max(own.length, made.length);
-  const axes = (constantNumbers(c.graph, c.node.inputs[1]) ?? attrNumbers(c.node, 'axes'))?.map((a) => normal(a, longer));
+  const axes = (constantNumbers(c.graph, c.node.inputs[1]) ?? attrNumbers(c.node, 'axes'))?.map((a) =>
+    normal(a, longer),
+  );
   if (axes === undefined) return undefined;
   const others = Array.from({ length: longer }, (_, i) => i).filter((i) => !axes.includes(i));
   const axis = made.length > own.length ? others.indexOf(c.cut.axis) : others[c.cut.axis]!;
@@ -120,7 +122,20 @@ const gatherElements: CutRule = (c) => {
 
 const ELEMENTWISE = [
   ...['Abs', 'Add', 'And', 'Cast', 'Clip', 'Div', 'Elu', 'Equal', 'Erf', 'Exp', 'Gelu', 'Greater', 'GreaterOrEqual'],
-  ...['HardSigmoid', 'Identity', 'IsInf', 'IsNaN', 'LeakyRelu', 'Less', 'LessOrEqual', 'Log', 'Max', 'Min', 'Mul', 'Neg'],
+  ...[
+    'HardSigmoid',
+    'Identity',
+    'IsInf',
+    'IsNaN',
+    'LeakyRelu',
+    'Less',
+    'LessOrEqual',
+    'Log',
+    'Max',
+    'Min',
+    'Mul',
+    'Neg',
+  ],
   ...['Not', 'Or', 'Pow', 'Reciprocal', 'Relu', 'Sigmoid', 'Sign', 'Softplus', 'Sqrt', 'Sub', 'Tanh', 'Where'],
 ];
 

@@ -1,7 +1,16 @@
 import { GraphBuilder } from '../builder.ts';
-import { attrNumber, constantNumbers, freezeGraph, freezeNode, type Graph, type Node, reads } from '../graph.ts';
+import {
+  attrNumber,
+  constantNumbers,
+  freezeGraph,
+  freezeNode,
+  type Graph,
+  type Model,
+  type Node,
+  reads,
+} from '../graph.ts';
 import { prune } from '../order.ts';
-import type { Shapes } from '../probe.ts';
+import { probeShapes, type Shapes } from '../probe.ts';
 import { type Cut, type InputCuts, inputCuts } from './narrow-axes.ts';
 
 /*
@@ -60,8 +69,11 @@ function plan(graph: Graph, shapes: Shapes): Plan {
   const told = (value: string, { axis }: Cut): boolean =>
     !measured.has(value) || lengthSource(graph, shapes, shapes.get(value)!.dims[axis]!) !== undefined;
   const onePart = ({ outputs }: Node): Cut | undefined => {
-    const [first, ...others] = outputs.filter((o) => wanted.has(o) || measured.has(o)).map((o) => wanted.get(o) ?? 'all');
-    if (first === undefined || first === 'all' || others.some((o) => o === 'all' || !sameCut(o, first))) return undefined;
+    const [first, ...others] = outputs
+      .filter((o) => wanted.has(o) || measured.has(o))
+      .map((o) => wanted.get(o) ?? 'all');
+    if (first === undefined || first === 'all' || others.some((o) => o === 'all' || !sameCut(o, first)))
+      return undefined;
     return outputs.every((o) => told(o, first)) ? first : undefined;
   };
   for (const node of graph.nodes.toReversed()) {
@@ -172,4 +184,10 @@ class Narrower {
 export function narrow(graph: Graph, shapes: Shapes): Graph {
   const found = plan(graph, shapes);
   return found.narrowed.size === 0 ? graph : new Narrower(graph, shapes, found).run();
+}
+
+/** `narrow` for a model with its constants as initializers (see `prepare`), probed here. */
+export async function narrowModel(model: Model): Promise<Model> {
+  const graph = narrow(model.graph, await probeShapes(model));
+  return graph === model.graph ? model : Object.freeze({ ...model, graph });
 }

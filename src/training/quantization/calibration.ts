@@ -68,15 +68,14 @@ function watching(model: Model, groups: readonly LinearGroup[]): Model {
   return { ...model, graph: freezeGraph({ ...model.graph, outputs: groups.map(({ input }) => ({ name: input })) }) };
 }
 
-/** States of real tokens only: what padding holds is never looked at. Values without a token axis (a pooled state) count whole. */
+/** States of real tokens only: what padding holds is never looked at. Values with one state a row (behind the pooling) count whole. */
 function addStates(collector: Collector, value: Tensor, batch: readonly EncodedRow[]): void {
   const data = value.data as Float32Array;
   const channels = value.dims.at(-1)!;
   const length = value.dims.length === 3 ? value.dims[1]! : 1;
-  collector.pooled = value.dims.length === 2 && value.dims[0] === batch.length;
+  collector.pooled = length === 1 && value.dims[0] === batch.length;
   batch.forEach((row, r) => {
-    const tokens = value.dims.length === 3 ? row.ids.length : 1;
-    for (let t = 0; t < tokens; t++) collector.add(data, (r * length + t) * channels);
+    for (let t = 0; t < Math.min(length, row.ids.length); t++) collector.add(data, (r * length + t) * channels);
   });
 }
 

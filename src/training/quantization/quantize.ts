@@ -5,6 +5,7 @@ import { encodeModel } from '../../onnx/protobuf.ts';
 import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
+import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
 import { prepare } from '../gradients/prepare.ts';
 import { calibrate } from './calibration.ts';
@@ -72,7 +73,7 @@ const reportOf = (choice: GroupChoice, kept: boolean, noise?: number): LayerRepo
  * @throws WinnowError `model_refused` where the result is past the bounds.
  */
 export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
-  const { model } = await prepare(source, { output });
+  const model = await narrowModel((await prepare(source, { output })).model);
   const groups = findLinears(model.graph);
   const { calibration, padId, seed = 1, onProgress } = options;
   const seen = await calibrate(model, groups, calibration, {
@@ -127,7 +128,7 @@ async function checkParity(
 
 /** The float16 form, judged like the int8 one. It is slower on CPUs, which widen it again; it is meant for GPUs. */
 export async function halve(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
-  const { model } = await prepare(source, { output });
+  const model = await narrowModel((await prepare(source, { output })).model);
   const small = halveModel(model);
   return { model: small, parity: await checkParity(model, small, options), layers: [] };
 }
