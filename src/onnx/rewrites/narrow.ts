@@ -41,57 +41,8 @@ function selection(graph: Graph, shapes: Shapes, node: Node): Cut | undefined {
   return one && third[0] !== 0 && step === 1 && axis !== undefined ? at(axis, second[0]!) : undefined;
 }
 
-interface Plan {
-  /** Nodes computed for one position, and what they read. */
-  readonly narrowed: ReadonlyMap<Node, InputCuts>;
-  /** Values of which only one position is made. */
-  readonly small: ReadonlyMap<string, Cut>;
-  readonly selections: ReadonlyMap<Node, Cut>;
-}
-
 const isShape = (node: Node): boolean =>
   node.op === 'Shape' && node.domain === '' && Object.keys(node.attrs).length === 0;
-
-/** Goes from the outputs up: a node is narrowed if all its readers want the same one position of it. `Shape` reads no positions. */
-function plan(graph: Graph, shapes: Shapes): Plan {
-  const wanted = new Map<string, Cut | 'all'>(graph.outputs.map((o) => [o.name, 'all']));
-  const want = (value: string, part: Cut | 'all'): void => {
-    const before = wanted.get(value);
-    const agrees = before === undefined || (before !== 'all' && part !== 'all' && sameCut(before, part));
-    wanted.set(value, agrees ? part : 'all');
-  };
-  const [narrowed, small, selections] = [
-    new Map<Node, InputCuts>(),
-    new Map<string, Cut>(),
-    new Map<Node, Cut>(),
-  ] as const;
-  const measured = new Set(graph.nodes.filter(isShape).map((n) => n.inputs[0]!));
-  const told = (value: string, { axis }: Cut): boolean =>
-    !measured.has(value) || lengthSource(graph, shapes, shapes.get(value)!.dims[axis]!) !== undefined;
-  const onePart = ({ outputs }: Node): Cut | undefined => {
-    const [first, ...others] = outputs
-      .filter((o) => wanted.has(o) || measured.has(o))
-      .map((o) => wanted.get(o) ?? 'all');
-    if (first === undefined || first === 'all' || others.some((o) => o === 'all' || !sameCut(o, first)))
-      return undefined;
-    return outputs.every((o) => told(o, first)) ? first : undefined;
-  };
-  for (const node of graph.nodes.toReversed()) {
-    if (isShape(node)) continue;
-    const cut = onePart(node);
-    const cuts = cut && inputCuts(graph, shapes, node, cut);
-    const chosen = cuts ? undefined : selection(graph, shapes, node);
-    if (cut && cuts) {
-      narrowed.set(node, cuts);
-      for (const made of node.outputs) small.set(made, cut);
-    }
-    if (chosen) selections.set(node, chosen);
-    for (const [i, value] of node.inputs.entries())
-      if (value !== '') want(value, cuts?.[i] ?? (chosen && i === 0 ? chosen : 'all'));
-    for (const captured of reads(node)) if (!node.inputs.includes(captured)) want(captured, 'all');
-  }
-  return { narrowed, small, selections };
-}
 
 /** An input of the graph with an axis as long as the cut one, so that `Shape` of a narrowed value can still be told. */
 function lengthSource(graph: Graph, shapes: Shapes, length: number): readonly [string, number] | undefined {
@@ -100,6 +51,62 @@ function lengthSource(graph: Graph, shapes: Shapes, length: number): readonly [s
     if (axis > 0) return [name, axis];
   }
   return undefined;
+}
+
+/** What the readers seen so far want of every value. `Shape` wants no position, but must still be able to tell how many there were. */
+class Demand {
+  readonly #wanted = new Map<string, Cut | 'all'>();
+  readonly #measured: ReadonlySet<string>;
+  readonly #canTell: (value: string, cut: Cut) => boolean;
+
+  constructor(graph: Graph, shapes: Shapes) {
+    for (const { name } of graph.outputs) this.want(name, 'all');
+    this.#measured = new Set(graph.nodes.filter(isShape).map((n) => n.inputs[0]!));
+    this.#canTell = (value, { axis }) => lengthSource(graph, shapes, shapes.get(value)!.dims[axis]!) !== undefined;
+  }
+
+  want(value: string, part: Cut | 'all'): void {
+    const before = this.#wanted.get(value);
+    const agrees = before === undefined || (before !== 'all' && part !== 'all' && sameCut(before, part));
+    this.#wanted.set(value, agrees ? part : 'all');
+  }
+
+  /** The one position that all readers of all outputs want. */
+  onePosition({ outputs }: Node): Cut | undefined {
+    const read = outputs.filter((o) => this.#wanted.has(o) || this.#measured.has(o));
+    const [first, ...others] = read.map((o) => this.#wanted.get(o) ?? 'all');
+    if (first === undefined || first === 'all') return undefined;
+    if (others.some((other) => other === 'all' || !sameCut(other, first))) return undefined;
+    return read.every((o) => !this.#measured.has(o) || this.#canTell(o, first)) ? first : undefined;
+  }
+}
+
+interface Plan {
+  /** Nodes computed for one position, and what they read. */
+  readonly narrowed: ReadonlyMap<Node, InputCuts>;
+  /** Values of which only one position is made. */
+  readonly small: ReadonlyMap<string, Cut>;
+}
+
+/** Goes from the outputs up: a node is narrowed if all its readers want the same one position of it. */
+function plan(graph: Graph, shapes: Shapes): Plan {
+  const demand = new Demand(graph, shapes);
+  const narrowed = new Map<Node, InputCuts>();
+  const small = new Map<string, Cut>();
+  for (const node of graph.nodes.toReversed()) {
+    if (isShape(node)) continue;
+    const cut = demand.onePosition(node);
+    const cuts = cut && inputCuts(graph, shapes, node, cut);
+    if (cut && cuts) {
+      narrowed.set(node, cuts);
+      for (const made of node.outputs) if (made !== '') small.set(made, cut);
+    }
+    const chosen = cuts ? undefined : selection(graph, shapes, node);
+    for (const [i, value] of node.inputs.entries())
+      if (value !== '') demand.want(value, cuts?.[i] ?? (chosen && i === 0 ? chosen : 'all'));
+    for (const captured of reads(node)) if (!node.inputs.includes(captured)) demand.want(captured, 'all');
+  }
+  return { narrowed, small };
 }
 
 class Narrower {
