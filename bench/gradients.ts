@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { sessionOptions } from '../src/inference/providers.ts';
 import { GraphBuilder, modelOf } from '../src/onnx/builder.ts';
+import type { Model } from '../src/onnx/graph.ts';
 import { probeFeeds, probeShapes } from '../src/onnx/probe.ts';
 import { encodeModel } from '../src/onnx/protobuf.ts';
 import { type Feeds, toOrt } from '../src/onnx/session.ts';
@@ -64,13 +65,18 @@ const { values: options } = parseArgs({
   },
 });
 
-/** Multiplications and additions of the linear layers and the attention of one forward pass. */
-function forwardGflop(config: Readonly<Record<string, unknown>>, rows: number, length: number): number {
-  const [hidden, layers, wide] = ['hidden_size', 'num_hidden_layers', 'intermediate_size'].map((k) =>
-    Number(config[k]),
-  ) as [number, number, number];
-  const weights = 4 * hidden ** 2 + 2 * hidden * wide;
-  return (2 * rows * length * layers * (weights + 2 * length * hidden)) / 1e9;
+const PRODUCTS: ReadonlySet<string> = new Set(['MatMul', 'FusedMatMul', 'Gemm']);
+
+/** Multiplications and additions of the matrix products of one forward pass: those of one row, told by its shapes, times the rows. */
+async function forwardGflop(model: Model, rows: number, length: number): Promise<number> {
+  const shapes = await probeShapes(model, probeFeeds(model.graph.inputs, 1, length));
+  const size = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
+  const products = model.graph.nodes.filter((n) => PRODUCTS.has(n.op));
+  const row = products.reduce((sum, node) => {
+    const [left, made] = [shapes.get(node.inputs[0]!)!.dims, shapes.get(node.outputs[0]!)!.dims];
+    return sum + 2 * size(made) * left.at(-1)!;
+  }, 0);
+  return (rows * row) / 1e9;
 }
 
 interface Work {
@@ -101,12 +107,7 @@ async function productWork(job: Job): Promise<Work> {
 }
 
 async function encoderWork(job: Job): Promise<Work> {
-  const {
-    model,
-    weights: found,
-    logits,
-    config,
-  } = await loadBackbone(job.model, { head: 'auto', seed: 1, freeze: [] });
+  const { model, weights: found, logits } = await loadBackbone(job.model, { head: 'auto', seed: 1, freeze: [] });
   const weights = found.map((w) => ({ tensor: w.name, name: w.parameter, dims: w.value.dims, decay: w.decays }));
   const rates = overrideRates(NO_DROPOUT, job.dropout ? { hidden: 0.1, attention: 0.1, classifier: 0.1 } : {});
   const { model: dropping, parts } = await insertDropout(model, weights, rates, logits);
@@ -121,7 +122,7 @@ async function encoderWork(job: Job): Promise<Work> {
     input_ids: ids,
     attention_mask: ones,
   };
-  const gflop = forwardGflop(config, job.rows, job.length);
+  const gflop = await forwardGflop(model, job.rows, job.length);
   if (job.kind === 'forward') return { session: await open(model, job), feeds: toEngine(feeds), gflop };
   const trained = unfrozen(weights, job.words ? [] : ['word_embeddings']).map((w) => w.tensor);
   const g = GraphBuilder.from(dropping.graph, { outputs: false });
