@@ -2,9 +2,10 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../onnx/tensor.ts';
 import { batchFeeds } from './feeds.ts';
 import { stepScalars } from './optimizers/adamw.ts';
+import type { Move, WeightArrays } from './optimizers/adamw-kernel.ts';
 import { createAdamWTeam, sharedFloats } from './optimizers/adamw-team.ts';
 import type { WeightWork } from './optimizers/adamw-work.ts';
-import { type Move, movedRows, updateTableInPlace, type WeightArrays } from './optimizers/host-adamw.ts';
+import { movedRows, updateTableInPlace } from './optimizers/host-adamw.ts';
 import { type LossScale, NO_SCALE } from './optimizers/loss-scale.ts';
 import { NAMES, type TableReadings, type TrainableWeight } from './step.ts';
 import {

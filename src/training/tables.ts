@@ -1,4 +1,5 @@
 import { attrNumber, consumers, type Graph } from '../onnx/graph.ts';
+import { squareSum } from './optimizers/adamw-kernel.ts';
 import type { TrainableWeight } from './trainable.ts';
 
 /*
@@ -77,18 +78,4 @@ export function createRowSums([rows, hidden]: readonly [number, number]): RowSum
       used.length = 0;
     },
   };
-}
-
-/** Σ x² in double precision; four sums at a time, since additions wait for each other. */
-export function squareSum(x: Float32Array): number {
-  let [a, b, c, d] = [0, 0, 0, 0] as [number, number, number, number];
-  const whole = x.length - (x.length % 4);
-  for (let i = 0; i < whole; i += 4) {
-    a += x[i]! * x[i]!;
-    b += x[i + 1]! * x[i + 1]!;
-    c += x[i + 2]! * x[i + 2]!;
-    d += x[i + 3]! * x[i + 3]!;
-  }
-  for (let i = whole; i < x.length; i++) a += x[i]! * x[i]!;
-  return a + b + c + d;
 }

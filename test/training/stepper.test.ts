@@ -2,9 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { prepare } from '../../src/training/gradients/prepare.ts';
+import { squareSum } from '../../src/training/optimizers/adamw-kernel.ts';
 import { FIRST_SCALE, type LossScale, nextScale, PATIENCE, skips } from '../../src/training/optimizers/loss-scale.ts';
 import { halfProducts } from '../../src/training/precision.ts';
-import { createRowSums, squareSum } from '../../src/training/tables.ts';
+import { createRowSums } from '../../src/training/tables.ts';
 import { goldenBatch, goldenStepper, relative, type Way, wrongNorms } from '../support/golden-stepper.ts';
 import { fixtureFamilies, golden, NO_FIXTURES } from '../support/training-fixtures.ts';
 

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { AdamWOptions } from './adamw.ts';
+import type { Move } from './adamw-kernel.ts';
 import {
   CHUNK,
   DONE,
@@ -12,7 +13,6 @@ import {
   workOn,
   writeMove,
 } from './adamw-work.ts';
-import type { Move } from './host-adamw.ts';
 
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 

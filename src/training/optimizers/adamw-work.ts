@@ -1,6 +1,6 @@
-import { squareSum } from '../tables.ts';
 import type { AdamWOptions } from './adamw.ts';
-import { type Move, slicesOf, updateInPlace, type WeightArrays } from './host-adamw.ts';
+import { type Move, squareSum, updateInPlace, type WeightArrays } from './adamw-kernel.ts';
+import { slicesOf } from './host-adamw.ts';
 
 /*
  * The optimizer's work in chunks that any thread may take. Everything lies in shared memory. A chunk's result depends on the chunk alone, and

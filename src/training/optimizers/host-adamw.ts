@@ -1,38 +1,10 @@
-import type { AdamWOptions, StepScalars } from './adamw.ts';
+import type { AdamWOptions } from './adamw.ts';
+import { type Move, updateInPlace, type WeightArrays } from './adamw-kernel.ts';
 
 /*
  * AdamW over typed arrays, in place: one pass over weights, moments and gradient, where the graph's nodes take some fifteen and keep the
- * new state beside the old. Sums are of doubles, rounded to float32 where they are stored.
+ * new state beside the old.
  */
-
-export interface WeightArrays {
-  readonly weight: Float32Array;
-  readonly firstMoment: Float32Array;
-  readonly secondMoment: Float32Array;
-}
-
-export interface Move extends StepScalars {
-  /** On every gradient: clipping, mean over micro-batches, loss scale taken off. */
-  readonly factor: number;
-  readonly decays: boolean;
-}
-
-/** One weight's update from its whole gradient: the formula of `adamw`. */
-export function updateInPlace(w: WeightArrays, gradient: Float32Array, move: Move, options: AdamWOptions): void {
-  const { weight, firstMoment, secondMoment } = w;
-  const { beta1, beta2, epsilon, weightDecay } = options;
-  const { factor, stepSize, secondScale } = move;
-  const kept = move.decays ? 1 - move.learningRate * weightDecay : 1;
-  const [rest1, rest2] = [1 - beta1, 1 - beta2];
-  for (let i = 0; i < weight.length; i++) {
-    const g = gradient[i]! * factor;
-    const m = firstMoment[i]! + (g - firstMoment[i]!) * rest1;
-    const v = secondMoment[i]! * beta2 + g * g * rest2;
-    firstMoment[i] = m;
-    secondMoment[i] = v;
-    weight[i] = weight[i]! * kept - (stepSize * m) / (Math.sqrt(v) * secondScale + epsilon);
-  }
-}
 
 /**
  * A table's update from the gradients of the rows that were read. Dense, as in torch: rows without a gradient decay, and so do their
