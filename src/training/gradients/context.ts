@@ -112,7 +112,9 @@ export function reduceTo(g: GraphBuilder, gradient: string, from: readonly numbe
   const missing = from.length - to.length;
   const axes = from.flatMap((size, axis) => (axis < missing || (to[axis - missing] === 1 && size !== 1) ? [axis] : []));
   if (axes.length === 0) return gradient;
-  if (axes.every((axis) => axis < missing)) return g.reduceSum(gradient, axes, false);
+  // One axis after the other, the inner one first: the engine's threads share such a sum, and it rounds less than one long column does.
+  if (axes.every((axis) => axis < missing))
+    return axes.toReversed().reduce((sum, axis) => g.reduceSum(sum, [axis], false), gradient);
   const summed = g.reduceSum(gradient, axes, true);
   return missing === 0
     ? summed

@@ -1,4 +1,4 @@
-import { attrNumber, attrString } from '../../../onnx/graph.ts';
+import { attrNumber, attrString, consumers } from '../../../onnx/graph.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
 interface Product {
@@ -109,9 +109,18 @@ export const gemm: Rule = (c) => {
   const third = c.node.inputs[2] ?? '';
   if (third === '' || !c.needs(2)) return [da, db];
   const beta = attrNumber(c.node, 'beta', 1);
-  const dc = c.reduceTo(c.dy, c.node.outputs[0]!, third);
+  const dc = biasGradient(c, third);
   return [da, db, beta === 1 ? dc : c.g.mul(dc, c.num(beta, third))];
 };
+
+/** Σ→C dy. Where the tokens are put back into rows behind the product, they are summed row by row (see `reduceTo`). */
+function biasGradient(c: RuleContext, bias: string): string {
+  const y = c.node.outputs[0]!;
+  const [next, ...others] = consumers(c.forward).get(y) ?? [];
+  const rows = next?.op === 'Reshape' && others.length === 0 ? next.outputs[0]! : y;
+  const apart = rows !== y && c.dims(bias).length === 1 && c.dims(rows).at(-1) === c.dims(y).at(-1);
+  return apart ? c.reduceTo(c.g.reshape(c.dy, c.shapeOf(rows)), rows, bias) : c.reduceTo(c.dy, y, bias);
+}
 
 /**
  * Two operands, explicit output, no repeated letter within an operand: dA = einsum(y, b → a), dB = einsum(y, a → b).

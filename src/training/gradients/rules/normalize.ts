@@ -42,20 +42,35 @@ export const logSoftmax: Rule = (c) => {
 /**
  * x̂ = (x − μ)·r, r = 1/√(var + ε), y = γ·x̂ + β, all over the axes from `axis` on:
  * dβ = Σ→β dy, dγ = Σ→γ dy·x̂, dx = r·(s − mean s − x̂·mean(s·x̂)) with s = dy·γ.
- * μ and r are the node's own second and third outputs.
+ * μ and r are the node's own second and third outputs. With q = dy·r and u = x − μ, what goes over all elements is little:
+ * dγ = Σ→γ q·u, dx = q·γ − u·r²·mean(γ·q·u) − mean(γ·q).
  */
 export const layerNormalization: Rule = (c) => {
   const { g } = c;
   const [x, gamma, beta = ''] = c.node.inputs as [string, string, string?];
   const [y, mean, inverse] = c.node.outputs as [string, string, string];
-  const rank = c.rank(x);
-  const first = attrNumber(c.node, 'axis', -1);
-  const axes = Array.from({ length: rank - ((first + rank) % rank) }, (_, i) => ((first + rank) % rank) + i);
-  const normed = g.mul(g.sub(x, mean), inverse);
-  const dGamma = c.needs(1) ? c.reduceTo(g.mul(c.dy, normed), y, gamma) : undefined;
   const dBeta = beta !== '' && c.needs(2) ? c.reduceTo(c.dy, y, beta) : undefined;
+  if (!c.needs(0) && !c.needs(1)) return [undefined, undefined, dBeta];
+  const q = g.mul(c.dy, inverse);
+  const u = g.sub(x, mean);
+  const product = g.mul(q, u);
+  const dGamma = c.needs(1) ? c.reduceTo(product, y, gamma) : undefined;
   if (!c.needs(0)) return [undefined, dGamma, dBeta];
-  const s = g.mul(c.dy, gamma);
-  const slope = g.mul(normed, g.reduceMean(g.mul(s, normed), axes));
-  return [g.mul(g.sub(g.sub(s, g.reduceMean(s, axes)), slope), inverse), dGamma, dBeta];
+  const weighted = weightedMean(c, x, gamma);
+  const slope = g.mul(weighted(product), g.mul(inverse, inverse));
+  return [g.sub(g.sub(g.mul(q, gamma), g.mul(u, slope)), weighted(q)), dGamma, dBeta];
 };
+
+/** Value ↦ the mean of γ·value over the normalised axes, which stay with size 1. Over the last axis alone it is a product with γ as a column. */
+function weightedMean(c: RuleContext, x: string, gamma: string): (value: string) => string {
+  const { g } = c;
+  const rank = c.rank(x);
+  const first = (attrNumber(c.node, 'axis', -1) + rank) % rank;
+  const size = c.dims(x)[first]!;
+  if (first === rank - 1 && c.rank(gamma) === 1 && c.dims(gamma)[0] === size && rank > 1) {
+    const column = g.reshape(g.mul(gamma, c.num(1 / size, gamma)), [size, 1]);
+    return (value) => c.matmul(value, column, { rankA: rank, rankB: 2 });
+  }
+  const axes = Array.from({ length: rank - first }, (_, i) => first + i);
+  return (value) => g.reduceMean(g.mul(value, gamma), axes);
+}
