@@ -153,7 +153,10 @@ export const gelu: Rule = (c) => {
   return [attrString(c.node, 'approximate', 'none') === 'tanh' ? tanhGelu(c, x) : exactGelu(c, x)];
 };
 
-/** (1 + erf u)/2 lies within 0 and 1, so a hard sigmoid of slope ½ is that sum in one pass. */
+/**
+ * (1 + erf u)/2 lies within 0 and 1, so a hard sigmoid of slope ½ is that sum in one pass; the 1/√π of the bell is a term of its exponent,
+ * which takes the place of a sign.
+ */
 function exactGelu(c: RuleContext, x: string): string {
   const { g } = c;
   const u = g.mul(x, c.num(Math.SQRT1_2, x));
@@ -162,7 +165,7 @@ function exactGelu(c: RuleContext, x: string): string {
     c.dtype(x) === 'float32'
       ? g.op('HardSigmoid', [erf], { alpha: 0.5, beta: 0.5 })
       : g.mul(g.add(erf, c.num(1, x)), c.num(0.5, x));
-  const bell = g.mul(g.exp(g.neg(g.mul(u, u))), g.mul(u, c.num(1 / Math.sqrt(Math.PI), x)));
+  const bell = g.mul(g.exp(g.sub(c.num(-Math.log(Math.PI) / 2, x), g.mul(u, u))), u);
   return g.mul(c.dy, g.add(area, bell));
 }
 
