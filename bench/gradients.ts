@@ -18,7 +18,7 @@ import type { Model } from '../src/onnx/graph.ts';
 import { probeFeeds, probeShapes } from '../src/onnx/probe.ts';
 import { encodeModel } from '../src/onnx/protobuf.ts';
 import { type Feeds, toOrt } from '../src/onnx/session.ts';
-import { tensor } from '../src/onnx/tensor.ts';
+import { sizeOf, tensor } from '../src/onnx/tensor.ts';
 import { loadBackbone } from '../src/training/backbone.ts';
 import {
   differentiate,
@@ -70,11 +70,10 @@ const PRODUCTS: ReadonlySet<string> = new Set(['MatMul', 'FusedMatMul', 'Gemm'])
 /** Multiplications and additions of the matrix products of one forward pass: those of one row, told by its shapes, times the rows. */
 async function forwardGflop(model: Model, rows: number, length: number): Promise<number> {
   const shapes = await probeShapes(model, probeFeeds(model.graph.inputs, 1, length));
-  const size = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
   const products = model.graph.nodes.filter((n) => PRODUCTS.has(n.op));
   const row = products.reduce((sum, node) => {
     const [left, made] = [shapes.get(node.inputs[0]!)!.dims, shapes.get(node.outputs[0]!)!.dims];
-    return sum + 2 * size(made) * left.at(-1)!;
+    return sum + 2 * sizeOf(made) * left.at(-1)!;
   }, 0);
   return (rows * row) / 1e9;
 }

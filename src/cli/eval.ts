@@ -39,8 +39,8 @@ function display(): SuiteObserver & { stop(): void } {
   let bar: Progress | undefined;
   const say = (line: string): boolean => process.stderr.write(`${line}\n`);
   return {
-    onPlan({ todo, done, pairs }) {
-      say(`${done} of ${done + todo} cells are there; ${pairs} pairs to score`);
+    onPlan({ pending, done, pairs }) {
+      say(`${done} of ${done + pending} cells are there; ${pairs} pairs to score`);
       if (pairs > 0) bar = startProgress('eval', pairs);
     },
     onPairs: ({ pairs, set, system }) => bar?.update(pairs, `${system} on ${set}`),

@@ -81,6 +81,13 @@ export class GraphBuilder {
     return g;
   }
 
+  /** Starts from a graph without its nodes, whose names are taken all the same: for rewrites that put nodes back one by one. */
+  static rewriting(graph: Graph, options: { readonly outputs?: boolean } = {}): GraphBuilder {
+    const g = GraphBuilder.from({ ...graph, nodes: [] }, options);
+    for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+    return g;
+  }
+
   /** `stem`, or `stem_2` and so on where it is taken. Reserves the name. */
   unique(stem: string): string {
     let name = stem;

@@ -7,6 +7,9 @@ export interface Tensor {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** An axis counted from the front; negative ones count from the end. */
+export const frontAxis = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
+
 export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, d) => product * d, 1);
 
 /** Takes over `data` without copying it. */

@@ -5,6 +5,7 @@ import { loadBackbone } from './backbone.ts';
 import { openSources } from './data/sources.ts';
 import { createObjective } from './objectives/catalogue.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from './recipe.ts';
+import { parameterCount } from './step.ts';
 import { train } from './trainer.ts';
 
 /** What a recipe comes to on this machine, found by reading the data and taking a few real steps. */
@@ -73,7 +74,7 @@ async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Plan['wei
   const { weights, freshHead } = await loadBackbone(resolve(folder, recipe.backbone), recipe);
   const size = (frozen: boolean): [number, number] => {
     const of = weights.filter((weight) => weight.frozen === frozen);
-    return [of.length, of.reduce((sum, { value }) => sum + value.dims.reduce((a, b) => a * b, 1), 0)];
+    return [of.length, parameterCount(of)];
   };
   const [[trainedTensors, trained], [frozenTensors, frozen]] = [size(false), size(true)];
   return { trainedTensors, trained, frozenTensors, frozen, freshHead };

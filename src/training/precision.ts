@@ -20,8 +20,7 @@ const isProduct = (node: Node): boolean =>
  * @param model canonical, with dropout inserted
  */
 export function halfProducts(model: Model): Model {
-  const g = GraphBuilder.from(freezeGraph({ ...model.graph, nodes: [], outputs: [] }));
-  for (const node of model.graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  const g = GraphBuilder.rewriting(model.graph, { outputs: false });
   const casts = new Map<string, string>();
   const half = (name: string): string => {
     if (name === '') return name;

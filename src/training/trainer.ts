@@ -17,6 +17,7 @@ import { createObjective } from './objectives/catalogue.ts';
 import { scheduleFactor } from './optimizers/schedules.ts';
 import { pairOptions } from './pairs.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from './recipe.ts';
+import { parameterCount } from './step.ts';
 import type { LearningRates, StateArrays, StepInput, StepResult } from './stepper.ts';
 import { openValidation, type Validation } from './validation.ts';
 
@@ -276,7 +277,7 @@ export async function train(
 ): Promise<TrainingOutcome> {
   const { run, backbone, source, tokenizer, base } = await open(loaded, runFolder, observer, bases);
   const { validation, recipe } = run;
-  const parameters = run.engine.trained.reduce((sum, w) => sum + w.value.dims.reduce((a, b) => a * b, 1), 0);
+  const parameters = parameterCount(run.engine.trained);
   observer.onStart?.({
     from: run.facts.step,
     steps: recipe.steps,

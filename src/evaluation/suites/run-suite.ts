@@ -14,7 +14,7 @@ export interface Shard {
 
 export interface SuiteObserver {
   /** Cells that will be computed now, those that are there already, and the pairs to score. */
-  onPlan?(event: { readonly todo: number; readonly done: number; readonly pairs: number }): void;
+  onPlan?(event: { readonly pending: number; readonly done: number; readonly pairs: number }): void;
   onPairs?(event: { readonly pairs: number; readonly set: string; readonly system: string }): void;
   onNote?(text: string): void;
 }
@@ -45,15 +45,15 @@ export function parseShard(text: string): Shard {
   throw new WinnowError('invalid_input', { where: '--shard', expected: 'i/n with i from 0 to n − 1', got: text });
 }
 
-function todoOf(plan: Plan, { shard, reportOnly }: SuiteOptions): PlannedCell[] {
+function pendingOf(plan: Plan, { shard, reportOnly }: SuiteOptions): PlannedCell[] {
   if (reportOnly === true) return [];
   const mine = (_: PlannedCell, i: number): boolean => shard === undefined || i % shard.count === shard.index;
   return plan.cells.filter(mine).filter(({ done }) => done === undefined);
 }
 
-async function scoreAll(todo: readonly PlannedCell[], gate: ModelGate, options: SuiteOptions): Promise<void> {
+async function scoreAll(pending: readonly PlannedCell[], gate: ModelGate, options: SuiteOptions): Promise<void> {
   let pairs = 0;
-  for (const cell of todo) {
+  for (const cell of pending) {
     const names = { set: cell.set.set.spec.name, system: cell.system.name };
     await scoreCell(cell, gate, options.out, (more) => {
       pairs += more;
@@ -83,16 +83,20 @@ export async function runSuite(loaded: LoadedSuite, gate: ModelGate, options: Su
       expected: `at least 1 ${empty} that is there`,
       got: plan.leftOut.map(({ what, reason }) => `${what}: ${reason}`).join('; '),
     });
-  const todo = todoOf(plan, options);
-  const pairs = todo.reduce((sum, cell) => sum + cell.pairs, 0);
-  observer?.onPlan?.({ todo: todo.length, done: plan.cells.filter(({ done }) => done !== undefined).length, pairs });
-  await scoreAll(todo, gate, options);
-  if (options.shard !== undefined && todo.length < plan.cells.filter(({ done }) => done === undefined).length) {
+  const pending = pendingOf(plan, options);
+  const pairs = pending.reduce((sum, cell) => sum + cell.pairs, 0);
+  observer?.onPlan?.({
+    pending: pending.length,
+    done: plan.cells.filter(({ done }) => done !== undefined).length,
+    pairs,
+  });
+  await scoreAll(pending, gate, options);
+  if (options.shard !== undefined && pending.length < plan.cells.filter(({ done }) => done === undefined).length) {
     // Other shards may have finished meanwhile.
     await closeSets(plan);
     plan = await planSuite(loaded, gate, { out, authorization }, () => undefined);
   }
-  const scored = new Set(todo.map(({ key, system }) => `${key} ${system.name}`));
+  const scored = new Set(pending.map(({ key, system }) => `${key} ${system.name}`));
   const missing = plan.cells
     .filter(({ done, key, system }) => done === undefined && !scored.has(`${key} ${system.name}`))
     .map(({ set, system }) => cellFolder(out, set.set.spec.name, system.name));

@@ -1,5 +1,5 @@
 import { GraphBuilder } from '../builder.ts';
-import { consumers, freezeGraph, freezeNode, type Graph, type Node, producers } from '../graph.ts';
+import { consumers, freezeNode, type Graph, type Node, producers } from '../graph.ts';
 import { topologicalSort } from '../order.ts';
 
 /** A linear layer: x [.., K] · W [K, N] + b [N]. */
@@ -48,8 +48,7 @@ function findLayers(graph: Graph): Layer[] {
 export function fuseBias(graph: Graph): Graph {
   const layers = new Map(findLayers(graph).map((layer) => [layer.add, layer]));
   if (layers.size === 0) return graph;
-  const g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
-  for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  const g = GraphBuilder.rewriting(graph);
   const gone = new Set([...layers.values()].map(({ product }) => product));
   const shapes = new Map<string, string>();
   const leading = (x: string): string => {

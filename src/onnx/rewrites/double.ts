@@ -4,7 +4,6 @@ import {
   type Attribute,
   attrNumber,
   attrString,
-  freezeGraph,
   freezeNode,
   type Graph,
   type Model,
@@ -12,7 +11,7 @@ import {
   opKey,
 } from '../graph.ts';
 import type { Shapes } from '../probe.ts';
-import { float32View, type Tensor, tensorOf } from '../tensor.ts';
+import { float32View, frontAxis, type Tensor, tensorOf } from '../tensor.ts';
 
 /*
  * A float32 model in double precision, for checking gradients by differences: the step can then be small enough that what is left of the
@@ -45,10 +44,7 @@ function widenGraph(graph: Graph, shapes: Shapes): Graph {
   };
   const initializers = new Map([...graph.initializers].map(([name, t]) => [name, widenTensor(t)]));
   const inputs = graph.inputs.map(info);
-  const g = GraphBuilder.from(
-    freezeGraph({ ...graph, inputs, outputs: graph.outputs.map(info), initializers, nodes: [] }),
-  );
-  for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  const g = GraphBuilder.rewriting({ ...graph, inputs, outputs: graph.outputs.map(info), initializers });
   for (const node of graph.nodes) widenNode(g, node, shapes);
   return g.build();
 }
@@ -126,7 +122,7 @@ function hardSigmoid(g: GraphBuilder, node: Node): string {
 function layerNorm(g: GraphBuilder, node: Node, shapes: Shapes): void {
   const [x, gamma, beta = ''] = node.inputs as [string, string, string?];
   const rank = shapes.get(x)!.dims.length;
-  const first = (attrNumber(node, 'axis', -1) + rank) % rank;
+  const first = frontAxis(attrNumber(node, 'axis', -1), rank);
   const axes = Array.from({ length: rank - first }, (_, i) => first + i);
   const mean = g.reduceMean(x, axes);
   const centred = g.sub(x, mean);

@@ -1,5 +1,5 @@
 import { GraphBuilder, MICROSOFT } from '../builder.ts';
-import { freezeGraph, type Model, type Node } from '../graph.ts';
+import type { Model, Node } from '../graph.ts';
 import { prune } from '../order.ts';
 import { float32, float32View, tensor, tensorOf } from '../tensor.ts';
 import { type EmbeddingTable, findTables, type LinearGroup, rowMaxima } from './linears.ts';
@@ -137,8 +137,7 @@ export function quantizeModel(
   const tables = options.tables === false ? [] : findTables(model.graph, TABLE_ROWS);
   const byFirst = new Map<Node, () => void>();
   const replaced = new Set<Node>();
-  const g = GraphBuilder.from(freezeGraph({ ...model.graph, nodes: [] }));
-  for (const node of model.graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  const g = GraphBuilder.rewriting(model.graph);
   for (const quantization of groups) {
     byFirst.set(quantization.group.layers[0]!.node, () => appendGroup(g, quantization));
     for (const { node } of quantization.group.layers) replaced.add(node);

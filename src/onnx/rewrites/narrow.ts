@@ -1,16 +1,8 @@
 import { GraphBuilder } from '../builder.ts';
-import {
-  attrNumber,
-  constantNumbers,
-  freezeGraph,
-  freezeNode,
-  type Graph,
-  type Model,
-  type Node,
-  reads,
-} from '../graph.ts';
+import { attrNumber, constantNumbers, freezeNode, type Graph, type Model, type Node, reads } from '../graph.ts';
 import { prune } from '../order.ts';
 import { probeShapes, type Shapes } from '../probe.ts';
+import { frontAxis } from '../tensor.ts';
 import { type Cut, type InputCuts, inputCuts } from './narrow-axes.ts';
 
 /*
@@ -29,7 +21,7 @@ function selection(graph: Graph, shapes: Shapes, node: Node): Cut | undefined {
   const dims = shapes.get(node.inputs[0] ?? '')?.dims;
   if (dims === undefined) return undefined;
   const at = (axis: number, index: number): Cut | undefined => {
-    const cut = { axis: axis < 0 ? axis + dims.length : axis, index };
+    const cut = { axis: frontAxis(axis, dims.length), index };
     return dims[cut.axis]! > 1 ? cut : undefined;
   };
   const [second, third, fourth, fifth] = [1, 2, 3, 4].map((i) => constantNumbers(graph, node.inputs[i] || undefined));
@@ -120,8 +112,7 @@ class Narrower {
     this.#graph = graph;
     this.#shapes = shapes;
     this.#plan = plan;
-    this.#g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
-    for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) this.#g.reserve(name);
+    this.#g = GraphBuilder.rewriting(graph);
   }
 
   run(): Graph {

@@ -12,6 +12,7 @@ export interface Shared {
   readonly forward: Graph;
   readonly shapes: Shapes;
   readonly memo: Map<string, string>;
+  readonly readers: ReadonlyMap<string, readonly Node[]>;
   readonly infinite: (value: string) => boolean;
 }
 
@@ -93,6 +94,7 @@ export function contextOf(
     node,
     forward,
     ...values,
+    readers: (value) => shared.readers.get(value) ?? [],
     gradient: (i) => gradients[i],
     get dy() {
       return gradients[0]!;

@@ -1,7 +1,7 @@
 import { WinnowError } from '../../errors.ts';
 import { GraphBuilder } from '../../onnx/builder.ts';
 import { isFloat } from '../../onnx/dtypes.ts';
-import { freezeNode, type Graph, type Node, nodeLabel, opKey, subgraphs } from '../../onnx/graph.ts';
+import { consumers, freezeNode, type Graph, type Node, nodeLabel, opKey, subgraphs } from '../../onnx/graph.ts';
 import { lateOrder, upstream } from '../../onnx/order.ts';
 import type { Shapes } from '../../onnx/probe.ts';
 import { sizeOf, tensor } from '../../onnx/tensor.ts';
@@ -40,7 +40,11 @@ export function differentiate(graph: Graph, options: DifferentiateOptions): Diff
   const forward = withStatistics(graph);
   const wanted = activeValues(forward, options);
   const g = GraphBuilder.from(forward);
-  const shared: Shared = { g, forward, shapes: options.shapes, memo: new Map(), infinite: infinityTest(forward) };
+  const shared: Shared = {
+    ...{ g, forward, shapes: options.shapes, memo: new Map() },
+    readers: consumers(forward),
+    infinite: infinityTest(forward),
+  };
   const arrived = new Map<string, string[]>([[options.of, [options.upstream ?? seed(g, options)]]]);
   const total = (value: string): string | undefined => {
     const parts = arrived.get(value);

@@ -11,6 +11,8 @@ export interface RuleContext {
   readonly node: Node;
   /** The forward graph: for constants, and for what else is computed from a value. */
   readonly forward: Graph;
+  /** Nodes of the forward graph that read a value. */
+  readers(value: string): readonly Node[];
   /** Gradient of output `i`, if anything needed it. */
   gradient(i: number): string | undefined;
   /** Gradient of the first output. */

@@ -65,6 +65,10 @@ const reportOf = (choice: GroupChoice, kept: boolean, noise?: number): LayerRepo
   kept,
 });
 
+/** The form that is made smaller: canonical, without what the scores do not need. */
+const canonical = async (source: Model, output: string): Promise<Model> =>
+  narrowModel((await prepare(source, { output })).model);
+
 /**
  * Makes the int8 form of a cross-encoder: static calibrated scales with channel smoothing (scores do not depend on batch mates), α and range
  * chosen a layer by its output's error, bias correction, int8 word embeddings. In float32 stay layers that suffer most, those that move the
@@ -73,7 +77,7 @@ const reportOf = (choice: GroupChoice, kept: boolean, noise?: number): LayerRepo
  * @throws WinnowError `model_refused` where the result is past the bounds.
  */
 export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
-  const model = await narrowModel((await prepare(source, { output })).model);
+  const model = await canonical(source, output);
   const groups = findLinears(model.graph);
   const { calibration, padId, seed = 1, onProgress } = options;
   const seen = await calibrate(model, groups, calibration, {
@@ -128,7 +132,7 @@ async function checkParity(
 
 /** The float16 form, judged like the int8 one. It is slower on CPUs, which widen it again; it is meant for GPUs. */
 export async function halve(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
-  const model = await narrowModel((await prepare(source, { output })).model);
+  const model = await canonical(source, output);
   const small = halveModel(model);
   return { model: small, parity: await checkParity(model, small, options), layers: [] };
 }

@@ -1,5 +1,5 @@
 import { GraphBuilder } from '../../../onnx/builder.ts';
-import { freezeGraph, type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
+import { type Graph, type Model, type Node, renameReads } from '../../../onnx/graph.ts';
 import { topologicalSort } from '../../../onnx/order.ts';
 import { PROBE_BATCH, PROBE_LENGTH, probeFeeds, probeShapes, type Shapes } from '../../../onnx/probe.ts';
 import type { Weight } from '../weights.ts';
@@ -75,8 +75,7 @@ function sizes(value: string, first: Shapes, second: Shapes): MaskPart['dims'] {
 }
 
 function insertAt(graph: Graph, sites: readonly DropoutSite[], parts: readonly MaskPart[]): Graph {
-  const g = GraphBuilder.from(freezeGraph({ ...graph, nodes: [] }));
-  for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
+  const g = GraphBuilder.rewriting(graph);
   const renames = new Map<Node, Map<string, string>>();
   for (const [i, site] of sites.entries()) {
     const { input, form, rate, count } = parts[i]!;

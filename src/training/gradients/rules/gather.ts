@@ -1,5 +1,5 @@
 import { attrNumber, type Graph, producers } from '../../../onnx/graph.ts';
-import { tensor } from '../../../onnx/tensor.ts';
+import { frontAxis, tensor } from '../../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
 /*
@@ -16,7 +16,7 @@ const CHUNK = 128;
 export const gather: Rule = (c) => {
   const [x, indices] = c.node.inputs as [string, string];
   const rank = c.rank(x);
-  const axis = (attrNumber(c.node, 'axis', 0) + rank) % rank;
+  const axis = frontAxis(attrNumber(c.node, 'axis', 0), rank);
   const size = c.sizeOf(x, axis);
   if (axis === 0 && rank === 2 && c.dims(x)[0]! > ONE_HOT_ROWS) return [segmentSum(c, x, indices)];
   return [gatherRows(c, { dy: c.dy, indices, indexRank: c.rank(indices), axis, rank, size })];
@@ -119,7 +119,7 @@ function continuedRows(
 export const gatherElements: Rule = (c) => {
   const [x, indices] = c.node.inputs as [string, string];
   const rank = c.rank(x);
-  const axis = (attrNumber(c.node, 'axis', 0) + rank) % rank;
+  const axis = frontAxis(attrNumber(c.node, 'axis', 0), rank);
   const shared = axis === rank - 1 && rank >= 2 ? sharedIndex(c, indices) : undefined;
   if (shared === undefined) {
     const zeros = c.g.expand(c.num(0, x), c.shapeOf(x));

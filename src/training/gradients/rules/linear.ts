@@ -1,4 +1,4 @@
-import { attrNumber, attrString, consumers } from '../../../onnx/graph.ts';
+import { attrNumber, attrString } from '../../../onnx/graph.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
 interface Product {
@@ -116,7 +116,7 @@ export const gemm: Rule = (c) => {
 /** Σ→C dy. Where the tokens are put back into rows behind the product, they are summed row by row (see `reduceTo`). */
 function biasGradient(c: RuleContext, bias: string): string {
   const y = c.node.outputs[0]!;
-  const [next, ...others] = consumers(c.forward).get(y) ?? [];
+  const [next, ...others] = c.readers(y);
   const rows = next?.op === 'Reshape' && others.length === 0 ? next.outputs[0]! : y;
   const apart = rows !== y && c.dims(bias).length === 1 && c.dims(rows).at(-1) === c.dims(y).at(-1);
   return apart ? c.reduceTo(c.g.reshape(c.dy, c.shapeOf(rows)), rows, bias) : c.reduceTo(c.dy, y, bias);

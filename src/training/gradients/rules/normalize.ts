@@ -1,4 +1,5 @@
-import { attrNumber, consumers, producers } from '../../../onnx/graph.ts';
+import { attrNumber, producers } from '../../../onnx/graph.ts';
+import { frontAxis } from '../../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
 /** y = softmax x: dx = y·(dy − Σ dy·y), the sum over the axis. Rows that are NaN (every element masked by −∞) get 0. */
@@ -16,9 +17,9 @@ export const softmax: Rule = (c) => {
 function cleaned(c: RuleContext): string {
   const y = c.node.outputs[0]!;
   const made = producers(c.forward);
-  const guard = consumers(c.forward)
-    .get(y)
-    ?.find(
+  const guard = c
+    .readers(y)
+    .find(
       (n) =>
         n.op === 'Where' &&
         n.inputs[2] === y &&
@@ -65,7 +66,7 @@ export const layerNormalization: Rule = (c) => {
 function weightedMean(c: RuleContext, x: string, gamma: string): (value: string) => string {
   const { g } = c;
   const rank = c.rank(x);
-  const first = (attrNumber(c.node, 'axis', -1) + rank) % rank;
+  const first = frontAxis(attrNumber(c.node, 'axis', -1), rank);
   const size = c.dims(x)[first]!;
   if (first === rank - 1 && c.rank(gamma) === 1 && c.dims(gamma)[0] === size && rank > 1) {
     const column = g.reshape(g.mul(gamma, c.num(1 / size, gamma)), [size, 1]);

@@ -1,4 +1,5 @@
 import { attrNumber } from '../../../onnx/graph.ts';
+import { frontAxis } from '../../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
 /** The reduced axes, or undefined for all of them. */
@@ -8,7 +9,7 @@ function reducedAxes(c: RuleContext): readonly number[] | undefined {
   if (given !== undefined && axes === undefined) throw c.unsupported('computed axes');
   if (axes === undefined || axes.length === 0) return undefined;
   const rank = c.rank(c.node.inputs[0]!);
-  return axes.map((a) => (a < 0 ? a + rank : a)).sort((a, b) => a - b);
+  return axes.map((a) => frontAxis(a, rank)).sort((a, b) => a - b);
 }
 
 /** A value in the shape of y, with the reduced axes put back as 1. */

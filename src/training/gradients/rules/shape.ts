@@ -1,4 +1,5 @@
 import { attrNumber, attrNumbers } from '../../../onnx/graph.ts';
+import { frontAxis } from '../../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 import { gatherRows } from './gather.ts';
 
@@ -34,11 +35,9 @@ export const tile: Rule = (c) => {
   return [c.g.reduceSum(c.g.reshape(c.dy, c.g.concat(parts, 0)), repeats, false)];
 };
 
-const normal = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
-
 /** dxᵢ = the part of dy that came from xᵢ */
 export const concat: Rule = (c) => {
-  const axis = normal(attrNumber(c.node, 'axis', 0), c.rank(c.node.outputs[0]!));
+  const axis = frontAxis(attrNumber(c.node, 'axis', 0), c.rank(c.node.outputs[0]!));
   const sizes = c.g.concat(
     c.node.inputs.map((x) => c.sizeOf(x, axis)),
     0,
@@ -64,7 +63,7 @@ export const slice: Rule = (c) => {
   const steps = c.constant(stepsName || undefined) ?? axes.map(() => 1);
   if (axesName && !c.constant(axesName)) throw c.unsupported('computed axes');
   if (axes.length !== count || steps.length !== count) throw c.unsupported('computed steps');
-  const plain = axes.map((a) => normal(a, rank));
+  const plain = axes.map((a) => frontAxis(a, rank));
   if (steps.some((s) => s !== 1)) return [stepping(c, x, [starts, ends, stepsName!], plain)];
   const before = plain.map((axis, i) => firstOf(c, x, starts, axis, i));
   const after = plain.map((axis, i) => c.g.sub(c.g.sub(c.sizeOf(x, axis), before[i]!), c.sizeOf(y, axis)));
@@ -117,7 +116,7 @@ export const pad: Rule = (c) => {
   const axes = c.constant(c.node.inputs[3] || undefined) ?? Array.from({ length: rank }, (_, i) => i);
   const begin = c.g.slice(c.node.inputs[1]!, [0], [axes.length], [0]);
   const sizes = c.g.concat(
-    axes.map((a) => c.sizeOf(x, normal(a, rank))),
+    axes.map((a) => c.sizeOf(x, frontAxis(a, rank))),
     0,
   );
   return [c.g.op('Slice', [c.dy, begin, c.g.add(begin, sizes), c.g.ints(axes)])];
