@@ -14,8 +14,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bm25Index } from '../src/evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../src/evaluation/first-stage/index/build.ts';
-import { startProgress } from '../src/progress.ts';
-import { createRandom, type Random } from '../src/random.ts';
+import { startProgress } from '../src/util/progress.ts';
+import { createRandom, type Random } from '../src/util/random.ts';
 
 const { values: options } = parseArgs({
   options: {

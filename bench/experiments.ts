@@ -19,7 +19,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { createRandom } from '../src/random.ts';
+import { createRandom } from '../src/util/random.ts';
 import { type Load, print, rowOf, verdictsOf } from './experiments-report.ts';
 import { createLoadClient, type LoadClient } from './load/client.ts';
 import { type Measured, median } from './load/costs.ts';

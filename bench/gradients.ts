@@ -12,6 +12,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { differentiate } from '../src/autodiff/differentiate.ts';
+import { insertDropout } from '../src/autodiff/dropout/insert.ts';
+import { fillDropoutMask } from '../src/autodiff/dropout/mask.ts';
+import { NO_DROPOUT, overrideRates } from '../src/autodiff/dropout/rates.ts';
 import { sessionOptions } from '../src/inference/providers.ts';
 import { GraphBuilder, modelOf } from '../src/onnx/builder.ts';
 import type { Model } from '../src/onnx/graph.ts';
@@ -19,16 +23,8 @@ import { probeFeeds, probeShapes } from '../src/onnx/probe.ts';
 import { encodeModel } from '../src/onnx/protobuf.ts';
 import { type Feeds, toOrt } from '../src/onnx/session.ts';
 import { sizeOf, tensor } from '../src/onnx/tensor.ts';
-import { loadBackbone } from '../src/training/backbone.ts';
-import {
-  differentiate,
-  fillDropoutMask,
-  insertDropout,
-  NO_DROPOUT,
-  overrideRates,
-  unfrozen,
-  weightsToInputs,
-} from '../src/training/gradients/index.ts';
+import { unfrozen, weightsToInputs } from '../src/onnx/weights.ts';
+import { loadBackbone } from '../src/training/step/backbone.ts';
 
 type Kind = 'product' | 'forward' | 'gradients';
 

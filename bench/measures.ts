@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { measureFiles } from '../src/evaluation/formats/measure-files.ts';
 import { writeLines } from '../src/evaluation/formats/write.ts';
 import { parseMeasure } from '../src/evaluation/measures/measure.ts';
-import { createRandom, type Random } from '../src/random.ts';
+import { createRandom, type Random } from '../src/util/random.ts';
 
 const { values: options } = parseArgs({
   options: {

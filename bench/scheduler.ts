@@ -10,12 +10,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createRandom } from '../src/random.ts';
 import { type Batch, type Budget, formBatch } from '../src/scheduling/batch-former.ts';
 import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
 import { WaitingJobs } from '../src/scheduling/queue.ts';
 import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
 import { createLocalTokenizer } from '../src/tokenization/local.ts';
+import { createRandom } from '../src/util/random.ts';
 import { SHIPPED } from './load/shipped.ts';
 
 const root = join(import.meta.dirname, '..');

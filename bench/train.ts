@@ -13,11 +13,11 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { cpuBudget } from '../src/inference/cgroup.ts';
-import { createRandom } from '../src/random.ts';
-import { loadBackbone } from '../src/training/backbone.ts';
 import { type Batch, formBatch } from '../src/training/data/batches.ts';
-import { openEngine } from '../src/training/engine.ts';
-import { parseRecipe } from '../src/training/recipe.ts';
+import { parseRecipe } from '../src/training/recipe/recipe.ts';
+import { loadBackbone } from '../src/training/step/backbone.ts';
+import { openEngine } from '../src/training/step/sessions.ts';
+import { createRandom } from '../src/util/random.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const { values: flags } = parseArgs({

@@ -4,10 +4,13 @@ import { describe, expect, it } from 'vitest';
 
 const SRC = join(import.meta.dirname, '..', 'src');
 
-/** Leaf modules beside the folders: anybody may import them. */
-const LEAVES = ['errors', 'files', 'random', 'progress'];
+/** Every folder may import the floor: the error catalog and `util/`. */
+const FLOOR = ['errors', 'util'];
 
-/** What a place may import, besides itself and the leaves. A place is a folder of src/ (or a file of it); `a/b` narrows to a sub-folder. */
+/**
+ * What each folder of src/ may import, in addition to itself and the floor; `a/b` narrows to a sub-folder, a file or its start.
+ * docs/architecture.md shows the same table.
+ */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'all'>> = {
   main: 'all',
   cli: [
@@ -20,23 +23,57 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'all'>> = {
     'scheduling',
     'inference',
     'onnx',
+    'autodiff',
     'training',
     'evaluation',
+    'statistics',
+    'reports',
     'telemetry',
   ],
   config: [],
+  util: [],
   http: ['rerank', 'registry', 'experiments', 'telemetry'],
   rerank: ['tokenization', 'scheduling', 'registry', 'experiments'],
-  experiments: ['evaluation/statistics'],
+  experiments: ['statistics', 'reports'],
   registry: ['inference'],
   tokenization: [],
   scheduling: [],
   inference: ['onnx'],
   onnx: [],
-  training: ['onnx', 'tokenization', 'registry', 'evaluation', 'inference/providers'],
-  evaluation: [],
+  autodiff: ['onnx'],
+  training: [
+    'onnx',
+    'autodiff',
+    'tokenization',
+    'registry',
+    'evaluation',
+    'statistics',
+    'reports',
+    'inference/providers',
+  ],
+  evaluation: ['statistics', 'reports'],
+  statistics: [],
+  reports: ['statistics'],
   telemetry: [],
   console: [],
+};
+
+/** The rooms inside the two largest folders, lowest first: a room may import rooms that stand before it in the list, and no other. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  training: [
+    'objectives',
+    'optimizers',
+    'data',
+    'recipe',
+    'step',
+    'measure',
+    'quantization',
+    'teachers',
+    'run',
+    'publish',
+    'grid',
+  ],
+  experiments: ['records', 'ports', 'definitions', 'assignment', 'store', 'recording', 'analysis'],
 };
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
@@ -50,26 +87,37 @@ function importsOf(file: string): string[] {
   );
 }
 
-const place = (file: string) => (file.includes('/') ? file.split('/')[0]! : file.replace(/\.ts$/, ''));
+const folderOf = (file: string) => (file.includes('/') ? file.split('/')[0]! : file.replace(/\.ts$/, ''));
+const roomOf = (file: string) => file.split('/')[1]!.replace(/\.ts$/, '');
 
 describe('layers', () => {
-  it('every file is in a place the house knows', () => {
-    expect(files.map(place).filter((p) => !(p in MAY_IMPORT) && !LEAVES.includes(p))).toEqual([]);
+  it('every file is in a folder of the table', () => {
+    expect(files.map(folderOf).filter((p) => !(p in MAY_IMPORT) && !FLOOR.includes(p))).toEqual([]);
   });
 
-  it('nobody imports what his layer may not', () => {
+  it('every import stays within what its folder may import', () => {
     const wrong: string[] = [];
     for (const file of files)
       for (const target of importsOf(file)) {
-        const from = place(file);
-        const to = place(target);
+        const from = folderOf(file);
+        const to = folderOf(target);
         const allowed = MAY_IMPORT[from] ?? [];
-        if (from === to || LEAVES.includes(to) || allowed === 'all') continue;
+        if (from === to || FLOOR.includes(to) || allowed === 'all') continue;
         if (!allowed.some((a) => target === `${a}.ts` || target.startsWith(`${a}/`) || target.startsWith(`${a}.`)))
           wrong.push(`${file} → ${target}`);
       }
     expect(wrong).toEqual([]);
   });
+
+  for (const [folder, rooms] of Object.entries(ROOMS))
+    it(`the rooms of ${folder}/ stand on one another in one order`, () => {
+      const wrong: string[] = [];
+      for (const file of files.filter((f) => f.startsWith(`${folder}/`) && rooms.includes(roomOf(f))))
+        for (const target of importsOf(file).filter((t) => t.startsWith(`${folder}/`)))
+          if (rooms.indexOf(roomOf(target)) > rooms.indexOf(roomOf(file)) || !rooms.includes(roomOf(target)))
+            wrong.push(`${file} → ${target}`);
+      expect(wrong).toEqual([]);
+    });
 
   it('there are no cycles between files', () => {
     const graph = new Map(files.map((f) => [f, importsOf(f).filter((t) => files.includes(t))]));

@@ -1,4 +1,4 @@
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 import { percentile } from './report.ts';
 
 /** What one kind of load came to, round by round. */

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { createLocalTokenizer } from '../../src/tokenization/index.ts';
+import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import type { LoadRequest } from './requests.ts';
 
 export interface BareRow {

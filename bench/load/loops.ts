@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 import type { Answer, LoadClient } from './client.ts';
 import type { LoadRequest } from './requests.ts';
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 /** A query with its candidate list. */
 export interface Topic {

@@ -12,8 +12,8 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startServerProcess } from '../../bench/load/server.ts';
-import { startProgress } from '../../src/progress.ts';
-import { createRandom } from '../../src/random.ts';
+import { startProgress } from '../../src/util/progress.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const { values: flags } = parseArgs({

@@ -12,10 +12,10 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeFileAtomic } from '../../src/files.ts';
 import { DEFAULT_FILE } from '../../src/registry/labels.ts';
-import { collect, fullCells } from '../../src/training/grid.ts';
-import { readGrid } from '../../src/training/grid-schema.ts';
+import { collect, fullCells } from '../../src/training/grid/grid.ts';
+import { readGrid } from '../../src/training/grid/grid-schema.ts';
+import { writeFileAtomic } from '../../src/util/files.ts';
 import { prepare } from './prepare.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');

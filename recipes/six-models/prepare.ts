@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeLines } from '../../src/evaluation/formats/write.ts';
-import { sha256File, writeFileAtomic } from '../../src/files.ts';
-import { startProgress } from '../../src/progress.ts';
-import { createRandom } from '../../src/random.ts';
 import { openBiEncoder } from '../../src/training/teachers/bi-encoder.ts';
+import { sha256File, writeFileAtomic } from '../../src/util/files.ts';
+import { startProgress } from '../../src/util/progress.ts';
+import { createRandom } from '../../src/util/random.ts';
 import { type List, readLists } from './lists.ts';
 import { rowOf } from './teacher.ts';
 

@@ -5,9 +5,9 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readJson, writeFileAtomic } from '../../src/files.ts';
-import { type CellResult, collect, fullCells } from '../../src/training/grid.ts';
-import { readGrid } from '../../src/training/grid-schema.ts';
+import { type CellResult, collect, fullCells } from '../../src/training/grid/grid.ts';
+import { readGrid } from '../../src/training/grid/grid-schema.ts';
+import { readJson, writeFileAtomic } from '../../src/util/files.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const PAGE = join(ROOT, 'docs/objectives.md');

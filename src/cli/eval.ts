@@ -1,16 +1,16 @@
 import { basename, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
-import type { ReportModel } from '../evaluation/reports/model.ts';
-import { renderTerminal } from '../evaluation/reports/terminal.ts';
-import { REPORT_FORMATS, type ReportFormat, writeReport } from '../evaluation/reports/write-report.ts';
 import type { ModelGate } from '../evaluation/suites/ports.ts';
-import { suiteReport } from '../evaluation/suites/report.ts';
 import { parseShard, runSuite, type SuiteObserver } from '../evaluation/suites/run-suite.ts';
 import { quickened, readSuite } from '../evaluation/suites/schema.ts';
+import { suiteReport } from '../evaluation/suites/suite-report.ts';
 import { openModelGate } from '../main/model-gate.ts';
-import { type Progress, startProgress } from '../progress.ts';
+import type { ReportModel } from '../reports/model.ts';
+import { renderTerminal } from '../reports/terminal.ts';
+import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
+import { type Progress, startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
 Examples:

@@ -1,18 +1,18 @@
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
+import { analyse } from '../experiments/analysis/experiment-report.ts';
 import { type Baseline, baselineOf, planFor } from '../experiments/analysis/planning.ts';
-import { analyse } from '../experiments/analysis/report.ts';
+import { type Section, selfCheckSection } from '../experiments/analysis/report-sections.ts';
+import { markdownReport, terminalReport, terminalSection } from '../experiments/analysis/report-text.ts';
 import { selfCheck } from '../experiments/analysis/self-check.ts';
 import { seriesOf } from '../experiments/analysis/series.ts';
-import type { Experiment } from '../experiments/definition.ts';
+import { seriesChart } from '../experiments/analysis/series-chart.ts';
+import { planOf, statusOf } from '../experiments/assignment/prepared.ts';
+import type { Experiment } from '../experiments/definitions/definition.ts';
 import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline.ts';
-import { planOf, statusOf } from '../experiments/plan.ts';
-import { seriesChart } from '../experiments/reports/chart.ts';
-import { type Section, selfCheckSection } from '../experiments/reports/sections.ts';
-import { markdownReport, terminalReport, terminalSection } from '../experiments/reports/text.ts';
-import { writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../util/files.ts';
 
 interface Common {
   readonly experiments?: string;

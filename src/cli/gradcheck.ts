@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
-import { startProgress } from '../progress.ts';
-import { loadBackbone } from '../training/backbone.ts';
-import { type CheckReport, checkGradients, type WeightCheck } from '../training/gradients/check.ts';
-import { OBJECTIVE_ROWS, objectiveLoss } from '../training/gradients/check-objective.ts';
-import { unfrozen } from '../training/gradients/weights.ts';
+import { type CheckReport, checkGradients, type WeightCheck } from '../autodiff/check.ts';
+import { unfrozen } from '../onnx/weights.ts';
+import { OBJECTIVE_ROWS, objectiveLoss } from '../training/objectives/check-objective.ts';
+import { loadBackbone } from '../training/step/backbone.ts';
+import { startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
 Examples:

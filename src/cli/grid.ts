@@ -2,14 +2,22 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { WinnowError } from '../errors.ts';
-import { writeReport } from '../evaluation/reports/write-report.ts';
-import { writeFileAtomic } from '../files.ts';
-import { startProgress } from '../progress.ts';
-import { type Cell, collect, freeze, fullCells, type GridOptions, runCells, searchCells } from '../training/grid.ts';
-import { gridData, reportOf } from '../training/grid-report.ts';
-import { type LoadedGrid, readGrid } from '../training/grid-schema.ts';
-import { parseShard, type Shard, WHOLE } from '../training/teachers/shard.ts';
-import type { TrainingObserver } from '../training/trainer.ts';
+import { writeReport } from '../reports/write-report.ts';
+import {
+  type Cell,
+  collect,
+  freeze,
+  fullCells,
+  type GridOptions,
+  runCells,
+  searchCells,
+} from '../training/grid/grid.ts';
+import { gridData, reportOf } from '../training/grid/grid-report.ts';
+import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
+import type { TrainingObserver } from '../training/run/trainer.ts';
+import { writeFileAtomic } from '../util/files.ts';
+import { startProgress } from '../util/progress.ts';
+import { parseShard, type Shard, WHOLE } from '../util/shard.ts';
 
 const EXAMPLES = `
 Examples:

@@ -6,7 +6,7 @@ import { buildIndex } from '../evaluation/first-stage/index/build.ts';
 import { loadDataset } from '../evaluation/formats/load.ts';
 import type { PassageStore } from '../evaluation/formats/passage-store.ts';
 import { openPassages } from '../evaluation/formats/passages.ts';
-import { startProgress } from '../progress.ts';
+import { startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
 Examples:

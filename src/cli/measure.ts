@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import { measureFiles } from '../evaluation/formats/measure-files.ts';
-import { MEASURES, type MeasureRule } from '../evaluation/measures/catalogue.ts';
+import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
 import type { Evaluation } from '../evaluation/measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../evaluation/measures/measure.ts';
-import { writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../util/files.ts';
 
 const AT = { none: '', optional: '[@k]', required: '@k' } as const;
 

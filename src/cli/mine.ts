@@ -9,11 +9,11 @@ import { bm25Stage, runFileStage } from '../evaluation/first-stage/stages.ts';
 import type { PassageStore } from '../evaluation/formats/passage-store.ts';
 import { memoryPassages, openPassages } from '../evaluation/formats/passages.ts';
 import { writeLines } from '../evaluation/formats/write.ts';
-import { startProgress } from '../progress.ts';
 import { openRaw } from '../training/data/sources.ts';
 import { readTeacher } from '../training/data/teacher.ts';
 import { type RawSource, skipCount } from '../training/data/types.ts';
 import { type MineSettings, mine } from '../training/teachers/mine.ts';
+import { startProgress } from '../util/progress.ts';
 import { type DataFlags, dataSource, withDataFlags } from './score.ts';
 
 const EXAMPLES = `

@@ -57,7 +57,7 @@ async function list({ models, json }: Common): Promise<void> {
 /** Runs `work` with real hosts and tokenizers, loaded only by the commands that need them, and closes them. */
 async function withEngine<T>(options: Engine, work: (deps: AdmissionDeps) => Promise<T>): Promise<T> {
   const { createHostPool } = await import('../inference/pool.ts');
-  const { createLocalTokenizer } = await import('../tokenization/index.ts');
+  const { createLocalTokenizer } = await import('../tokenization/local.ts');
   const pool = await createHostPool({ provider: options.provider, hosts: 1 });
   try {
     const tokenizers = { for: (folder: string) => createLocalTokenizer(folder) };

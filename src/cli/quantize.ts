@@ -1,8 +1,8 @@
 import { basename, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { startProgress } from '../progress.ts';
 import { quantizeFolder } from '../training/quantization/folder.ts';
-import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/quantization/variants.ts';
+import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/recipe/variant-names.ts';
+import { startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
 Examples:

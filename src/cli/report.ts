@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
-import { gridReport } from '../evaluation/reports/grid-report.ts';
-import { PAPER, readGrid } from '../evaluation/reports/paper-data.ts';
-import { renderTerminal } from '../evaluation/reports/terminal.ts';
-import { REPORT_FORMATS, type ReportFormat, writeReport } from '../evaluation/reports/write-report.ts';
+import { gridReport } from '../reports/grid-report.ts';
+import { PAPER, readGrid } from '../reports/paper-data.ts';
+import { renderTerminal } from '../reports/terminal.ts';
+import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
 
 const EXAMPLES = `
 Examples:

@@ -1,10 +1,9 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
-import { type Engine, openEngine } from '../main/engine.ts';
-import { startProgress } from '../progress.ts';
+import { type Engine, openEngine } from '../main/stack.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -14,8 +13,9 @@ import type { IdentifiedList } from '../training/data/types.ts';
 import { openBiEncoder } from '../training/teachers/bi-encoder.ts';
 import { NORMALISATIONS, type Normalisation } from '../training/teachers/ensemble.ts';
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from '../training/teachers/score-job.ts';
-import { parseShard, shardFile, WHOLE } from '../training/teachers/shard.ts';
 import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.ts';
+import { startProgress } from '../util/progress.ts';
+import { parseShard, shardFile, WHOLE } from '../util/shard.ts';
 
 const EXAMPLES = `
 Examples:

@@ -7,7 +7,7 @@ import { searchStage } from '../evaluation/first-stage/search-endpoint.ts';
 import { bm25Stage } from '../evaluation/first-stage/stages.ts';
 import { writeRun } from '../evaluation/formats/run.ts';
 import { readQueries, type TopicField } from '../evaluation/formats/topics.ts';
-import { startProgress } from '../progress.ts';
+import { startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
 Examples:

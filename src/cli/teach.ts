@@ -2,14 +2,14 @@ import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { describe, WinnowError } from '../errors.ts';
-import { startProgress } from '../progress.ts';
 import { openRaw } from '../training/data/sources.ts';
 import { cached } from '../training/teachers/llm/cache.ts';
 import { chatClient } from '../training/teachers/llm/client.ts';
 import { llmRanker, type RankerFacts } from '../training/teachers/llm/ranker.ts';
 import { jobLists, runScoreJob, type ScoreJob } from '../training/teachers/score-job.ts';
-import { parseShard, shardFile, WHOLE } from '../training/teachers/shard.ts';
 import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.ts';
+import { startProgress } from '../util/progress.ts';
+import { parseShard, shardFile, WHOLE } from '../util/shard.ts';
 import { type DataFlags, dataSource, withDataFlags } from './score.ts';
 
 const EXAMPLES = `

@@ -1,11 +1,11 @@
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
-import { startProgress } from '../progress.ts';
-import { planOf } from '../training/plan.ts';
-import { publishRun } from '../training/publish.ts';
-import { readRecipe } from '../training/recipe.ts';
-import { type TrainingObserver, train } from '../training/trainer.ts';
+import { publishRun } from '../training/publish/publish.ts';
+import { readRecipe } from '../training/recipe/recipe.ts';
+import { planOf } from '../training/run/explanation.ts';
+import { type TrainingObserver, train } from '../training/run/trainer.ts';
+import { startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
 Examples:

@@ -1,15 +1,15 @@
 import { WinnowError } from '../errors.ts';
 import type { ExperimentReport } from './analysis/model.ts';
 import type { Series } from './analysis/series.ts';
-import { checkExperiment, configHash, type Experiment } from './definition.ts';
-import type { Defined } from './definitions.ts';
-import { keyOf } from './guardrails.ts';
-import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './outcomes.ts';
-import { type ExperimentStatus, type Plan, statusOf } from './plan.ts';
+import { type ExperimentStatus, type Plan, statusOf } from './assignment/prepared.ts';
+import { unitHash } from './assignment/units.ts';
+import { checkExperiment, configHash, type Experiment } from './definitions/definition.ts';
+import type { Defined } from './definitions/definition-book.ts';
+import { keyOf } from './recording/guardrails.ts';
+import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './recording/outcomes.ts';
+import type { AuditEntry, ExperimentStore, Outcome, OutcomeStatus } from './records.ts';
 import type { ExperimentService } from './service.ts';
-import type { AuditEntry, ExperimentStore, Outcome, OutcomeStatus } from './store/types.ts';
-import { unavailable } from './store-keeper.ts';
-import { unitHash } from './units.ts';
+import { unavailable } from './store/store-keeper.ts';
 
 /** An experiment as the API shows it. */
 export interface ExperimentView {

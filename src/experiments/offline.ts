@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
-import { checkExperiment, configHash, type Experiment, parseExperiments } from './definition.ts';
+import { checkExperiment, configHash, type Experiment, parseExperiments } from './definitions/definition.ts';
+import type { ExperimentStore, StoredDefinition } from './records.ts';
 import { DEFAULT_DATABASE } from './service.ts';
 import { openStore } from './store/store.ts';
-import type { ExperimentStore, StoredDefinition } from './store/types.ts';
 
 /** Experiments as commands see them: no server, only file and database. */
 export interface OfflineExperiments {

@@ -10,11 +10,11 @@ import {
   type TrackingEventDetails,
 } from '@openfeature/server-sdk';
 import type { ExperimentsApi } from './admin.ts';
-import type { ArmDecider } from './deciders.ts';
-import type { Arm } from './definition.ts';
-import { keyOf } from './guardrails.ts';
-import { assign, type Plan, statusOf } from './plan.ts';
+import type { ArmDecider } from './assignment/deciders.ts';
+import { assign, type Plan, statusOf } from './assignment/prepared.ts';
+import type { Arm } from './definitions/definition.ts';
 import type { ExperimentObserver } from './ports.ts';
+import { keyOf } from './recording/guardrails.ts';
 import type { ExperimentService } from './service.ts';
 
 /*

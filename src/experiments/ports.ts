@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
-import type { AuditEntry } from './store/types.ts';
+import type { AuditEntry } from './records.ts';
 
 /*
  * Requests and rankings as experiments see them. The re-ranker's own types fit structurally (src/main/experiments.ts is where the compiler

@@ -1,16 +1,13 @@
 import { existsSync } from 'node:fs';
-import { createRandom, deriveSeed } from '../random.ts';
+import { createRandom, deriveSeed } from '../util/random.ts';
 import { inOwnThread, inThisThread, type ReportRunner } from './analysis/runner.ts';
-import { fnv32a } from './assignment.ts';
-import { type ArmDecider, hashDecider } from './deciders.ts';
-import { type DecisionContext, decide, type RequestDecision } from './decisions.ts';
-import { type Defined, DefinitionBook } from './definitions.ts';
-import { ExposureLog } from './exposure-log.ts';
-import { DefinitionFile } from './file-watch.ts';
-import { keyOf } from './guardrails.ts';
-import { balanced, teamDraft } from './interleaving.ts';
-import { OutcomeWriter } from './outcomes.ts';
-import { type Plan, planOf, statusOf } from './plan.ts';
+import { fnv32a } from './assignment/buckets.ts';
+import { type ArmDecider, hashDecider } from './assignment/deciders.ts';
+import { type DecisionContext, decide, type RequestDecision } from './assignment/decisions.ts';
+import { balanced, teamDraft } from './assignment/interleaving.ts';
+import { type Plan, planOf, statusOf } from './assignment/prepared.ts';
+import { type Defined, DefinitionBook } from './definitions/definition-book.ts';
+import { DefinitionFile } from './definitions/definition-file.ts';
 import {
   type ExperimentClock,
   type ExperimentObserver,
@@ -21,11 +18,14 @@ import {
   type Shadowed,
   wallClock,
 } from './ports.ts';
-import { Recorder } from './recorder.ts';
+import { ExposureLog } from './recording/exposure-log.ts';
+import { keyOf } from './recording/guardrails.ts';
+import { OutcomeWriter } from './recording/outcomes.ts';
+import { Recorder } from './recording/recorder.ts';
+import { Trips } from './recording/trips.ts';
+import type { ExperimentStore } from './records.ts';
 import { isPostgres, openStore } from './store/store.ts';
-import type { ExperimentStore } from './store/types.ts';
-import { StoreKeeper } from './store-keeper.ts';
-import { Trips } from './trips.ts';
+import { StoreKeeper } from './store/store-keeper.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { consoleApi, consolePage } from '../console/router.ts';
 import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '../console/types.ts';
 import { WinnowError } from '../errors.ts';
 import type { Extension } from '../http/ports.ts';
 import type { RerankAnswer } from '../rerank/types.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Engine } from './engine.ts';
+import type { Engine } from './stack.ts';
 
 interface Samples {
   readonly values: readonly {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { LoadSpec } from '../inference/types.ts';
 import { inspect } from '../registry/admission.ts';
 import { defaultVersion, readCatalog } from '../registry/catalog.ts';

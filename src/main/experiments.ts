@@ -2,16 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Provider } from '@openfeature/server-sdk';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import { createExperimentsApi, type ExperimentsApi } from '../experiments/admin.ts';
-import type { ArmDecider } from '../experiments/deciders.ts';
-import type { RequestDecision } from '../experiments/decisions.ts';
+import type { ArmDecider } from '../experiments/assignment/deciders.ts';
+import type { RequestDecision } from '../experiments/assignment/decisions.ts';
 import { ExperimentService } from '../experiments/service.ts';
 import type { ExperimentHook } from '../rerank/types.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { observeExperiments } from '../telemetry/observe.ts';
+import { observeExperiments } from './observe.ts';
 
 /** Experiments of one server: what the re-ranker asks, what HTTP offers. */
 export interface Experiments {

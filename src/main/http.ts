@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { createApp } from '../http/app.ts';
 import { loadKeys } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
@@ -8,7 +8,7 @@ import { createServer } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { consoleExtensions } from './console.ts';
 import { type Drain, trackRequests } from './drain.ts';
-import type { Engine } from './engine.ts';
+import type { Engine } from './stack.ts';
 
 interface About {
   readonly version: string;

@@ -1,11 +1,11 @@
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { ModelGate, ScoreRequest, ScoreResult, SuiteModel } from '../evaluation/suites/ports.ts';
 import { readManifest } from '../registry/manifest.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { Closers } from './closers.ts';
-import { type Engine, openEngine } from './engine.ts';
+import { type Engine, openEngine } from './stack.ts';
 
 interface Opened {
   readonly engine: Engine;

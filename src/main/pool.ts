@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { PoolObserver } from '../inference/observer.ts';
 import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
 import type { Logger } from '../telemetry/logger.ts';

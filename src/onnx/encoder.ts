@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { readJson } from '../files.ts';
+import { readJson } from '../util/files.ts';
 import { GraphBuilder, modelOf } from './builder.ts';
 import type { Model } from './graph.ts';
 import { readSafetensors } from './safetensors.ts';

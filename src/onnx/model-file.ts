@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize, resolve, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../util/files.ts';
 import type { Model } from './graph.ts';
 import { decodeModel, type External, encodeModel, type Placement } from './protobuf.ts';
 import type { Tensor } from './tensor.ts';

@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
-import type { Progress } from '../progress.ts';
+import type { Progress } from '../util/progress.ts';
 
 export type Fetch = (url: string, init: { readonly headers: Record<string, string> }) => Promise<Response>;
 

@@ -1,7 +1,7 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
-import { writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../util/files.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isName, NAME_RULE } from './names.ts';
 

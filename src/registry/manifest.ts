@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { describe, WinnowError } from '../errors.ts';
-import { writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../util/files.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './names.ts';
 

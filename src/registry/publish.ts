@@ -1,7 +1,7 @@
 import { copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { sha256File, writeFolderAtomic } from '../files.ts';
+import { sha256File, writeFolderAtomic } from '../util/files.ts';
 import { readCatalog } from './catalog.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { putLabel } from './labels.ts';

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { startProgress } from '../progress.ts';
+import { startProgress } from '../util/progress.ts';
 import type { AdmissionDeps } from './admission.ts';
 import { type DownloadOptions, download, httpFault, Interrupted } from './download.ts';
 import { DEFAULT_LIMITS } from './folder-files.ts';

@@ -1,7 +1,7 @@
 import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { sha256File } from '../files.ts';
 import type { Provider, Reduction } from '../inference/types.ts';
+import { sha256File } from '../util/files.ts';
 import { adoptActivation, adoptMaxLength, adoptReduction, type JsonObject } from './adoption.ts';
 import {
   checkJson,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { gridSchema } from './grid-schema.ts';
-import { recipeSchema } from './recipe.ts';
+import { gridSchema } from './grid/grid-schema.ts';
+import { recipeSchema } from './recipe/recipe.ts';
 
 /** As much of JSON Schema as zod writes for recipes and grids. */
 interface Node {

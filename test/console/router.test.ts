@@ -15,7 +15,7 @@ import { WinnowError } from '../../src/errors.ts';
 import type { ExperimentView } from '../../src/experiments/admin.ts';
 import type { ExperimentReport } from '../../src/experiments/analysis/model.ts';
 import type { Series } from '../../src/experiments/analysis/series.ts';
-import type { AuditEntry } from '../../src/experiments/store/types.ts';
+import type { AuditEntry } from '../../src/experiments/records.ts';
 import type { ModelEntry } from '../../src/http/routes/schemas.ts';
 
 let folder = '';

@@ -1,6 +1,6 @@
+import type { Exposure, Outcome } from '../../src/experiments/records.ts';
 import { openStore } from '../../src/experiments/store/store.ts';
-import type { Exposure, Outcome } from '../../src/experiments/store/types.ts';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 /*
  * Experiments with users who click at known rates, written into a log as the server writes it.

@@ -7,7 +7,7 @@ import type {
   OutcomeStatus,
   StoredDefinition,
   UnitRow,
-} from '../../src/experiments/store/types.ts';
+} from '../../src/experiments/records.ts';
 
 let serial = 0;
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ALIASES, settings, settingsMarkdown } from '../../src/config.ts';
+import { ALIASES, settings, settingsMarkdown } from '../../src/config/config.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 

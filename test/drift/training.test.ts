@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { FIELDS } from '../../src/training/data/sources.ts';
-import { gridSchema } from '../../src/training/grid-schema.ts';
-import { createObjective, OBJECTIVES } from '../../src/training/objectives/catalogue.ts';
-import { PRESETS } from '../../src/training/presets.ts';
-import { parseRecipe } from '../../src/training/recipe.ts';
+import { gridSchema } from '../../src/training/grid/grid-schema.ts';
+import { createObjective, OBJECTIVES } from '../../src/training/objectives/catalog.ts';
+import { PRESETS } from '../../src/training/recipe/presets.ts';
+import { parseRecipe } from '../../src/training/recipe/recipe.ts';
 import { gridTable, recipeTable } from '../../src/training/recipe-help.ts';
 
 const page = (name: string): string => readFileSync(join(import.meta.dirname, '..', '..', 'docs', name), 'utf8');

@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
 import type { ExperimentReport } from '../../src/experiments/analysis/model.ts';
 import type { Series } from '../../src/experiments/analysis/series.ts';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 import { type LabModel, openLab } from '../experiments/lab.ts';
 import { FLEAS, Scratch } from './support.ts';
 

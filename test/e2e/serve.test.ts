@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import { loadConfig, settings } from '../../src/config.ts';
-import { startServer } from '../../src/main.ts';
+import { loadConfig, settings } from '../../src/config/config.ts';
+import { startServer } from '../../src/main/server.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { SHIPPED } from '../support/shipped.ts';
 import { FLEAS, ROOT, Scratch } from './support.ts';
@@ -42,7 +42,7 @@ describe('the command line', () => {
 
   it('--print-config prints what is in effect and hides secrets', async () => {
     const env = { PORT: '9191', WINNOW_EXPERIMENTS_DATABASE: 'postgres://u:hunter2@db/x' };
-    const { code, stdout } = await run(process.execPath, ['src/main.ts', '--print-config'], env);
+    const { code, stdout } = await run(process.execPath, ['src/main/server.ts', '--print-config'], env);
     expect(code).toBe(0);
     expect(stdout).toContain('port: 9191');
     expect(stdout).not.toContain('hunter2');
@@ -50,7 +50,9 @@ describe('the command line', () => {
 
   it('faults of the settings come all at once, with exit code 2', async () => {
     const flags = ['--port', 'many', '--modles', 'x', '--inference-provider', 'tpu'];
-    const { code, stderr } = await run(process.execPath, ['src/main.ts', ...flags], { WINNOW_SERVER_DRAIN_MS: '-3' });
+    const { code, stderr } = await run(process.execPath, ['src/main/server.ts', ...flags], {
+      WINNOW_SERVER_DRAIN_MS: '-3',
+    });
     expect(code).toBe(2);
     expect(stderr).toContain('4 fault(s)');
     for (const part of ['--port', 'did you mean --models?', 'WINNOW_SERVER_DRAIN_MS', 'one of auto, cuda, webgpu, cpu'])
@@ -64,7 +66,7 @@ describe('the command line', () => {
     writeFileSync(keys, 'keys: [{name: a, sha256: short}, {name: a, sha256: short}]');
     const { port } = taken.address() as AddressInfo;
     const flags = ['--host', '127.0.0.1', '--port', String(port), '--auth-keys-file', keys, '--models', scratch.make()];
-    const { code, stderr } = await run(process.execPath, ['src/main.ts', ...flags]);
+    const { code, stderr } = await run(process.execPath, ['src/main/server.ts', ...flags]);
     taken.close();
     expect(code).toBe(2);
     expect(stderr).toContain('EADDRINUSE');
@@ -91,7 +93,11 @@ describe('npm start', () => {
     const { port } = probe.address() as AddressInfo;
     await new Promise((done) => probe.close(done));
     const env = { ...process.env, PORT: String(port), WINNOW_MODELS: scratch.make() };
-    const child = spawn(process.execPath, ['src/main.ts'], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['src/main/server.ts'], {
+      cwd: ROOT,
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     for await (const chunk of child.stdout) if (String(chunk).includes('"listening"')) break;
     expect((await fetch(`http://127.0.0.1:${port}/health/live`)).status).toBe(200);
     child.kill('SIGTERM');

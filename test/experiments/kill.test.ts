@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStore } from '../../src/experiments/store/store.ts';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 import { type PostgresServer, postgresPrograms, startPostgres } from '../support/postgres.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-kill-'));

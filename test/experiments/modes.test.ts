@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { kendall } from '../../src/evaluation/statistics/rank-correlation.ts';
 import { rankCredit, teamCredit } from '../../src/experiments/analysis/credit.ts';
-import { balanced, balancedCredit } from '../../src/experiments/interleaving.ts';
-import { compareRankings, inversions } from '../../src/experiments/shadow.ts';
-import { createRandom } from '../../src/random.ts';
+import { balanced, balancedCredit } from '../../src/experiments/assignment/interleaving.ts';
+import { compareRankings, inversions } from '../../src/experiments/recording/shadow.ts';
+import { kendall } from '../../src/statistics/rank-correlation.ts';
+import { createRandom } from '../../src/util/random.ts';
 import { type Lab, MODELS, openLab, SPLIT } from './lab.ts';
 
 let lab: Lab;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHostPool } from '../../src/inference/pool.ts';
 import type { HostPool, InferenceRow } from '../../src/inference/types.ts';
-import { createLocalTokenizer } from '../../src/tokenization/index.ts';
+import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import { hasReference, REFERENCE_MODEL, REFERENCE_NEEDS } from '../support/shipped.ts';
 
 /* The scores that came with a model of another binding, from text to logit through tokenizer and host. */

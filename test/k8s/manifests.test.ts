@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { loadConfig, settings } from '../../src/config.ts';
+import { loadConfig, settings } from '../../src/config/config.ts';
 import { METRICS } from '../../src/telemetry/metrics.ts';
 import { canonical, kustomize, type Manifest, withoutSuffix } from './kustomize.ts';
 import { checkValues, unknownFields } from './schemas.ts';

@@ -5,7 +5,7 @@ import { captures, freezeGraph, type Graph, reads } from '../../src/onnx/graph.t
 import { downstream, lateOrder, prune, topologicalSort, upstream } from '../../src/onnx/order.ts';
 import { runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 /** A graph of `size` additions, each of two earlier values. */
 function randomGraph(size: number, seed: number): Graph {

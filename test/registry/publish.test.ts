@@ -1,7 +1,6 @@
 import { readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { sha256File } from '../../src/files.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { decodeModel, encodeModel } from '../../src/onnx/protobuf.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
@@ -9,6 +8,7 @@ import { importFolder, verifyFolder } from '../../src/registry/import.ts';
 import { type Manifest, parseManifest, readManifest, writeManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish.ts';
 import { surveyRegistry } from '../../src/registry/survey.ts';
+import { sha256File } from '../../src/util/files.ts';
 import { fakePool, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
 
 const training = { steps: 10, loss: [0.5, 0.25], best: { measure: 'nDCG@10', value: 0.7 }, resumed: false, note: null };

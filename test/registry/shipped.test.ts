@@ -6,7 +6,8 @@ import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { verifyFolder } from '../../src/registry/import.ts';
 import { readManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish.ts';
-import { createLocalTokenizer, type PairTokenizer } from '../../src/tokenization/index.ts';
+import { createLocalTokenizer } from '../../src/tokenization/local.ts';
+import type { PairTokenizer } from '../../src/tokenization/types.ts';
 import {
   hasReference,
   MODELS,

@@ -3,15 +3,15 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { writeFileAtomic } from '../../src/files.ts';
 import type { HostPool, LoadedModel, LoadSpec } from '../../src/inference/types.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { encodeModel } from '../../src/onnx/protobuf.ts';
 import { float32 } from '../../src/onnx/tensor.ts';
-import { createRandom } from '../../src/random.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/folder-registry.ts';
 import type { ModelRegistry, RegistryObserver, Tokenizers } from '../../src/registry/types.ts';
-import { createLocalTokenizer } from '../../src/tokenization/index.ts';
+import { createLocalTokenizer } from '../../src/tokenization/local.ts';
+import { writeFileAtomic } from '../../src/util/files.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 /** Real tokenizers in this thread, as admission wants them. */
 export const tokenizers: Tokenizers = { for: (folder) => createLocalTokenizer(folder) };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../src/random.ts';
 import { batchMs, type Cost, createCostModel, PRIOR } from '../../src/scheduling/cost-model.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 const known = fc.record({
   fixed: fc.double({ min: 0.1, max: 20, noNaN: true }),

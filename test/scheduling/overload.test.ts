@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom, type Random } from '../../src/random.ts';
 import type { Cost } from '../../src/scheduling/cost-model.ts';
 import { createScheduler, type SchedulingLimits } from '../../src/scheduling/scheduler.ts';
+import { createRandom, type Random } from '../../src/util/random.ts';
 import { type FakeRow, row, SimulatedClock, simulatedEngine } from './simulation.ts';
 
 /*

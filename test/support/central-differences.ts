@@ -1,3 +1,4 @@
+import { differentiate } from '../../src/autodiff/differentiate.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { DataType } from '../../src/onnx/dtypes.ts';
 import type { Graph } from '../../src/onnx/graph.ts';
@@ -5,8 +6,7 @@ import { probeShapes, type Shapes } from '../../src/onnx/probe.ts';
 import { toFloat64, widenTensor } from '../../src/onnx/rewrites/double.ts';
 import { openRunner, runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, sizeOf, type Tensor, tensor, tensorOf, view } from '../../src/onnx/tensor.ts';
-import { createRandom } from '../../src/random.ts';
-import { differentiate } from '../../src/training/gradients/differentiate.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 /** Float32 numbers, so that double precision starts from the very same ones. */
 export function randomTensor(dims: readonly number[], seed: number, low = -1.5, high = 1.5): Tensor {

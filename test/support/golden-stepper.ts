@@ -1,15 +1,15 @@
 import { createSession } from '../../src/inference/providers.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
+import { prepare } from '../../src/onnx/prepare.ts';
 import { encodeModel } from '../../src/onnx/protobuf.ts';
 import { type Batch, formBatch } from '../../src/training/data/batches.ts';
-import { prepare } from '../../src/training/gradients/prepare.ts';
-import { createHostStepper } from '../../src/training/host-stepper.ts';
-import { loopOf } from '../../src/training/loop.ts';
-import { createLoopStepper } from '../../src/training/loop-stepper.ts';
-import { createObjective } from '../../src/training/objectives/catalogue.ts';
-import type { Precision } from '../../src/training/precision.ts';
-import { buildStep } from '../../src/training/step.ts';
-import { createStepper, type Stepper, type StepperOptions } from '../../src/training/stepper.ts';
+import { createObjective } from '../../src/training/objectives/catalog.ts';
+import { createHostStepper } from '../../src/training/step/host-stepper.ts';
+import { loopOf } from '../../src/training/step/loop.ts';
+import { createLoopStepper } from '../../src/training/step/loop-stepper.ts';
+import type { Precision } from '../../src/training/step/precision.ts';
+import { buildStep } from '../../src/training/step/step.ts';
+import { createStepper, type Stepper, type StepperOptions } from '../../src/training/step/stepper.ts';
 import type { Family, Golden } from './training-fixtures.ts';
 
 /** The golden batch as the trainer sees it: lists of passages with passage 0 the positive. */

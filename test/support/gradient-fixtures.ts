@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { differentiate } from '../../src/autodiff/differentiate.ts';
 import { GraphBuilder } from '../../src/onnx/builder.ts';
 import type { Model } from '../../src/onnx/graph.ts';
+import type { Prepared } from '../../src/onnx/prepare.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
 import { readSafetensors } from '../../src/onnx/safetensors.ts';
 import { type Feeds, openRunner, type Results } from '../../src/onnx/session.ts';
 import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
-import { differentiate } from '../../src/training/gradients/differentiate.ts';
-import type { Prepared } from '../../src/training/gradients/prepare.ts';
 import { FIXTURES } from './training-fixtures.ts';
 
 /** What golden.json says of one parameter's gradient, in PyTorch's layout. */

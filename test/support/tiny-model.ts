@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { writeModel } from '../../src/onnx/model-file.ts';
 import { float32 } from '../../src/onnx/tensor.ts';
-import { createRandom } from '../../src/random.ts';
+import { createRandom } from '../../src/util/random.ts';
 
 /** Words of the toy language: the first half are queries' words, each with one that answers it in the second half. */
 export const WORDS: readonly string[] = Array.from(

@@ -1,4 +1,4 @@
-import { MEASURES } from '../measures/catalogue.ts';
+import { MEASURES } from '../measures/catalog.ts';
 import type { Run } from '../measures/evaluation.ts';
 import { createMeasure, type Measure } from '../measures/measure.ts';
 import type { Qrels } from '../measures/ranked.ts';

@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { isObject, readJsonFile } from './json.ts';
+import { isObject, readJsonFile } from '../../util/json-files.ts';
 
 /** One fold of a cross-validation: query ids to train, choose and test on. */
 export interface Fold {

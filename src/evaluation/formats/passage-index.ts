@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { at, badLine, iterateLines, scanLines } from './bytes.ts';
+import { at, badLine, iterateLines, scanLines } from '../../util/bytes.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 
 const NEWLINE = 10;

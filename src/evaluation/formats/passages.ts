@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { WinnowError } from '../../errors.ts';
-import { at, badLine, scanLines } from './bytes.ts';
-import { isJsonLines, scanJsonLines, textField } from './json.ts';
+import { at, badLine, scanLines } from '../../util/bytes.ts';
+import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
 import { indexPassages } from './passage-index.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 

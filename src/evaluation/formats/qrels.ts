@@ -1,8 +1,8 @@
 import { describe, WinnowError } from '../../errors.ts';
+import { at, badLine, scanLines } from '../../util/bytes.ts';
+import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
 import type { Qrels } from '../measures/ranked.ts';
-import { at, badLine, scanLines } from './bytes.ts';
 import { parseNumber, splitFields } from './fields.ts';
-import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from './json.ts';
 import { writeLines } from './write.ts';
 
 export type MutableQrels = Map<string, Map<string, number>>;

@@ -1,7 +1,14 @@
 import { describe, WinnowError } from '../../errors.ts';
+import { at } from '../../util/bytes.ts';
+import {
+  isJsonLines,
+  isObject,
+  type JsonObject,
+  readJsonFile,
+  scanJsonLines,
+  textField,
+} from '../../util/json-files.ts';
 import type { Run } from '../measures/evaluation.ts';
-import { at } from './bytes.ts';
-import { isJsonLines, isObject, type JsonObject, readJsonFile, scanJsonLines, textField } from './json.ts';
 
 export interface Candidates {
   /** Query id → text. */

@@ -1,5 +1,5 @@
+import { badLine, STDIN, scanLines } from '../../util/bytes.ts';
 import { HitList } from '../measures/hits.ts';
-import { badLine, STDIN, scanLines } from './bytes.ts';
 import { parseNumber, sameBytes, splitFields } from './fields.ts';
 
 /**

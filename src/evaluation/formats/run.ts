@@ -1,8 +1,8 @@
 import { describe, WinnowError } from '../../errors.ts';
+import { at, badLine, iterateLines } from '../../util/bytes.ts';
+import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
-import { at, badLine, iterateLines } from './bytes.ts';
-import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from './json.ts';
 import { readRankLlm } from './rank-llm.ts';
 import { type RunVisitor, type ScanOptions, scanRunLines } from './run-scanner.ts';
 import { writeLines } from './write.ts';

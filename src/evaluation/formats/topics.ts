@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
-import { at, badLine, readText, scanLines } from './bytes.ts';
-import { isJsonLines, scanJsonLines, textField } from './json.ts';
+import { at, badLine, readText, scanLines } from '../../util/bytes.ts';
+import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
 import { writeLines } from './write.ts';
 
 /** Query id → text. */

@@ -1,4 +1,4 @@
-import { rankBiasedOverlap } from '../statistics/rank-correlation.ts';
+import { rankBiasedOverlap } from '../../statistics/rank-correlation.ts';
 import type { MeasureParams } from './params.ts';
 import { type RankedQuery, relevantCount, relevantRetrieved, UNJUDGED } from './ranked.ts';
 

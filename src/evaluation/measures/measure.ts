@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
 import type { Calculator } from './calculators.ts';
-import { MEASURES, type MeasureKind } from './catalogue.ts';
+import { MEASURES, type MeasureKind } from './catalog.ts';
 import type { MeasureParams } from './params.ts';
 import { readArguments } from './parse.ts';
 

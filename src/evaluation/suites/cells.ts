@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJson, writeFileAtomic } from '../../files.ts';
+import { readJson, writeFileAtomic } from '../../util/files.ts';
 import { readRun, writeRun } from '../formats/run.ts';
 import type { Evaluation, Run } from '../measures/evaluation.ts';
 

@@ -1,6 +1,6 @@
+import type { CurveSection, ScatterSection } from '../../reports/model.ts';
+import { mean as average } from '../../statistics/samples.ts';
 import { evaluate } from '../measures/evaluation.ts';
-import type { CurveSection, ScatterSection } from '../reports/model.ts';
-import { mean as average } from '../statistics/samples.ts';
 import { cascadeRun } from './cascade.ts';
 import { cascadeMs, nameOf, type SetResult, type SuiteResult, systemsOf } from './results.ts';
 import { type CurveSpec, FIRST_STAGE } from './schema.ts';

@@ -1,10 +1,10 @@
+import { type Comparison, compareWithBaseline } from '../../statistics/comparison.ts';
+import { adjust } from '../../statistics/corrections.ts';
+import { mean } from '../../statistics/samples.ts';
 import { measureFor } from '../formats/dataset.ts';
 import { type Fold, readFolds } from '../formats/folds.ts';
 import { evaluate, type Run } from '../measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../measures/measure.ts';
-import { type Comparison, compareWithBaseline } from '../statistics/comparison.ts';
-import { adjust } from '../statistics/corrections.ts';
-import { mean } from '../statistics/samples.ts';
 import { cascadeRun, stagePairs } from './cascade.ts';
 import { type CellFacts, readCell, writeValues } from './cells.ts';
 import type { Plan, PlannedSet, ScoringSystem } from './plan.ts';

@@ -1,7 +1,7 @@
-import { percentile } from '../../evaluation/statistics/bootstrap.ts';
-import { createRandom } from '../../random.ts';
-import type { Experiment } from '../definition.ts';
-import type { ClickedExposure } from '../store/types.ts';
+import { percentile } from '../../statistics/bootstrap.ts';
+import { createRandom } from '../../util/random.ts';
+import type { Experiment } from '../definitions/definition.ts';
+import type { ClickedExposure } from '../records.ts';
 import { type Comparison, compareWithZero, estimate, type Interval } from './estimates.ts';
 import { Moments } from './moments.ts';
 

@@ -1,4 +1,4 @@
-import { normal, studentT } from '../../evaluation/statistics/distributions.ts';
+import { normal, studentT } from '../../statistics/distributions.ts';
 import { COVARIATE, DENOMINATOR, type Moments, NUMERATOR } from './moments.ts';
 import { mixture, sequentialP, sequentialReach } from './sequential.ts';
 

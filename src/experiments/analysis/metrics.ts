@@ -1,5 +1,5 @@
-import { holm } from '../../evaluation/statistics/corrections.ts';
-import type { Experiment, Metric } from '../definition.ts';
+import { holm } from '../../statistics/corrections.ts';
+import type { Experiment, Metric } from '../definitions/definition.ts';
 import { adjustmentOf, type Comparison, compare, type Estimate, estimate } from './estimates.ts';
 import type { Tally } from './tally.ts';
 

@@ -1,5 +1,5 @@
-import type { Experiment } from '../definition.ts';
-import type { ShadowFigure } from '../store/types.ts';
+import type { Experiment } from '../definitions/definition.ts';
+import type { ShadowFigure } from '../records.ts';
 import type { CreditSection } from './credit.ts';
 import type { MetricSection } from './metrics.ts';
 import type { SampleRatio } from './sample-ratio.ts';

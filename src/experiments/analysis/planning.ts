@@ -1,5 +1,5 @@
-import type { Experiment } from '../definition.ts';
-import type { ExperimentStore } from '../store/types.ts';
+import type { Experiment } from '../definitions/definition.ts';
+import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, estimate } from './estimates.ts';
 import { BEFORE_MS } from './model.ts';
 import { type Plan, unitsFor } from './power.ts';

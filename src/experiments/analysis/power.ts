@@ -1,4 +1,4 @@
-import { normal } from '../../evaluation/statistics/distributions.ts';
+import { normal } from '../../statistics/distributions.ts';
 import { mixture, sequentialReach } from './sequential.ts';
 
 /** What is known of a metric before an experiment, and what shall be found. */

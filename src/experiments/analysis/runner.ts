@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
-import type { Experiment } from '../definition.ts';
-import type { ExperimentStore } from '../store/types.ts';
+import type { Experiment } from '../definitions/definition.ts';
+import type { ExperimentStore } from '../records.ts';
+import { analyse, type ReportOptions } from './experiment-report.ts';
 import type { ExperimentReport } from './model.ts';
-import { analyse, type ReportOptions } from './report.ts';
 import { type Series, type SeriesOptions, seriesOf } from './series.ts';
 
 /** Makes reports. Reading a hundred thousand units takes a second of arithmetic, which must hold up no answer. */

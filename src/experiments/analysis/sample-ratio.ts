@@ -1,4 +1,4 @@
-import { goodnessOfFit } from '../../evaluation/statistics/chi-square.ts';
+import { goodnessOfFit } from '../../statistics/chi-square.ts';
 
 /** A smaller p-value means that units went missing or came twice: nothing else of the experiment can be trusted then. */
 export const SRM_ALPHA = 0.001;

@@ -1,6 +1,6 @@
-import { createRandom } from '../../random.ts';
-import type { Experiment, Metric } from '../definition.ts';
-import type { ExperimentStore } from '../store/types.ts';
+import { createRandom } from '../../util/random.ts';
+import type { Experiment, Metric } from '../definitions/definition.ts';
+import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, compare, estimate } from './estimates.ts';
 import { BEFORE_MS } from './model.ts';
 import { Moments } from './moments.ts';

@@ -1,5 +1,5 @@
-import type { Experiment } from '../definition.ts';
-import type { ExperimentStore, UnitRow } from '../store/types.ts';
+import type { Experiment } from '../definitions/definition.ts';
+import type { ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
 import { metricSections } from './metrics.ts';
 import { ALPHA, BEFORE_MS } from './model.ts';

@@ -1,5 +1,5 @@
-import { type Experiment, type Metric, summedBy } from '../definition.ts';
-import type { UnitRow } from '../store/types.ts';
+import { type Experiment, type Metric, summedBy } from '../definitions/definition.ts';
+import type { UnitRow } from '../records.ts';
 import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
 
 /** The metric that counts an experiment's requests. */

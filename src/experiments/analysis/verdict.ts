@@ -1,5 +1,5 @@
-import { holm } from '../../evaluation/statistics/corrections.ts';
-import type { Experiment } from '../definition.ts';
+import { holm } from '../../statistics/corrections.ts';
+import type { Experiment } from '../definitions/definition.ts';
 import type { CreditSection } from './credit.ts';
 import { type ArmComparison, FEWEST } from './metrics.ts';
 import type { ExperimentReport, Verdict } from './model.ts';

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import type { ExperimentStore } from '../records.ts';
 import { openStore } from '../store/store.ts';
-import type { ExperimentStore } from '../store/types.ts';
 import { inThisThread, type ReportCall, type ReportReply } from './runner.ts';
 
 const { target } = workerData as { target: string };

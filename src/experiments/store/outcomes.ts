@@ -1,5 +1,5 @@
+import type { Outcome, OutcomeStatus } from '../records.ts';
 import type { SqlConnection, SqlValue, Statement } from './sql.ts';
-import type { Outcome, OutcomeStatus } from './types.ts';
 
 /** Values looked up by one statement; a fixed number, so that the database prepares it once. */
 const AT_ONCE = 64;

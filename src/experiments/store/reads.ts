@@ -1,5 +1,5 @@
+import type { ArmTraffic, ClickedExposure, ExposedItem, ShadowFigure, UnitRow, UnitSlice } from '../records.ts';
 import type { SqlConnection, SqlRow, Statement } from './sql.ts';
-import type { ArmTraffic, ClickedExposure, ExposedItem, ShadowFigure, UnitRow, UnitSlice } from './types.ts';
 
 /* What the analysis reads. Everything is read in pages, so that memory does not grow with the number of units. */
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { writeFileAtomic } from '../../files.ts';
+import { writeFileAtomic } from '../../util/files.ts';
 import { buildDocument, documentText } from './document.ts';
 
 /* `npm run openapi`: writes openapi.yaml from the schemas. */

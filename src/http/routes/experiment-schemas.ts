@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { experimentSchema } from '../../experiments/definition.ts';
-import { outcomesSchema } from '../../experiments/outcomes.ts';
+import { experimentSchema } from '../../experiments/definitions/definition.ts';
+import { outcomesSchema } from '../../experiments/recording/outcomes.ts';
 
 /* Bodies, queries and answers of the routes of experiments; openapi.yaml is made from them. */
 

@@ -1,5 +1,5 @@
 import { WinnowError } from '../../errors.ts';
-import { createRandom, type Random } from '../../random.ts';
+import { createRandom, type Random } from '../../util/random.ts';
 import { GraphBuilder } from '../builder.ts';
 import { freezeGraph, type Model, type ValueInfo } from '../graph.ts';
 import { prune } from '../order.ts';

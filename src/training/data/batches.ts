@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
-import { createRandom, deriveSeed } from '../../random.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/types.ts';
+import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { CandidateList, ListSource } from './types.ts';
 
 /** What one (micro-)step is fed. Rows are the real passages of `queries` lists, list after list. */

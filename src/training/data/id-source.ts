@@ -9,7 +9,7 @@ import { readRun } from '../../evaluation/formats/run.ts';
 import { type Queries, readQueries } from '../../evaluation/formats/topics.ts';
 import type { Run } from '../../evaluation/measures/evaluation.ts';
 import type { Qrels } from '../../evaluation/measures/ranked.ts';
-import { createRandom, deriveSeed, type Random } from '../../random.ts';
+import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import { type Candidates, type Grading, grade } from './grading.ts';
 import { readRunGroups } from './run-groups.ts';
 import type { DataFormat, DataSource } from './schema.ts';

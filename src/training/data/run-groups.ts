@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { readLines } from '../../files.ts';
+import { readLines } from '../../util/files.ts';
 
 /** One query's part of a run file, best first. */
 export interface RunGroup {

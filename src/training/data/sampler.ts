@@ -1,4 +1,4 @@
-import { createRandom, deriveSeed, type Random } from '../../random.ts';
+import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { Sampler } from './schema.ts';
 import type { CandidateList } from './types.ts';
 

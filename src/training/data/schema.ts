@@ -82,3 +82,10 @@ export const samplerSchema = z.strictObject({
     ),
 });
 export type Sampler = z.infer<typeof samplerSchema>;
+
+/** A recipe's `data`: where candidate lists come from and how they are sampled. */
+export const dataSchema = z.strictObject({
+  train: z.array(dataSourceSchema).min(1),
+  sampler: samplerSchema.prefault({}),
+});
+export type Data = z.infer<typeof dataSchema>;

@@ -1,4 +1,4 @@
-import { createRandom, deriveSeed } from '../../random.ts';
+import { createRandom, deriveSeed } from '../../util/random.ts';
 
 /** Passes items on in an order the seed decides: a full buffer gives up a random one for each that comes. */
 export async function* shuffled<T>(items: AsyncIterable<T>, seed: number, size: number): AsyncGenerator<T> {

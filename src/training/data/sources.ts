@@ -1,14 +1,13 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { sha256File } from '../../files.ts';
-import { createRandom, deriveSeed } from '../../random.ts';
-import type { Recipe } from '../recipe.ts';
+import { sha256File } from '../../util/files.ts';
+import { createRandom, deriveSeed } from '../../util/random.ts';
 import { openIdSource } from './id-source.ts';
 import { isRowFormat } from './row-formats.ts';
 import { openRowSource } from './row-source.ts';
 import { type Needed, NOTHING, sample } from './sampler.ts';
-import type { DataFormat, DataSource, Sampler } from './schema.ts';
+import type { Data, DataFormat, DataSource, Sampler } from './schema.ts';
 import { type CandidateList, type ListSource, type RawSource, skipCount } from './types.ts';
 
 type Optional =
@@ -134,7 +133,7 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
  * Opens what a recipe's `data` names.
  * @param needed what the objective cannot do without: lists that lack it are left out and counted.
  */
-export async function openSources(data: Recipe['data'], folder: string, needed: Needed = NOTHING): Promise<ListSource> {
+export async function openSources(data: Data, folder: string, needed: Needed = NOTHING): Promise<ListSource> {
   const opened = await Promise.all(
     data.train.map(async (source) => ({
       source: await sampledSource(source, data.sampler, folder, needed),

@@ -1,5 +1,5 @@
-import { isJson, isJsonLines } from '../../evaluation/formats/json.ts';
 import { readRankLlm } from '../../evaluation/formats/rank-llm.ts';
+import { isJson, isJsonLines } from '../../util/json-files.ts';
 import { type RunGroup, type RunValue, readRunGroups } from './run-groups.ts';
 
 /** Query → passage → score, higher is better. */

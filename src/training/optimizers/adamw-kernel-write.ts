@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { writeFileAtomic } from '../../files.ts';
+import { writeFileAtomic } from '../../util/files.ts';
 import { kernelBytesText } from './adamw-kernel-build.ts';
 
 /* `npm run build:kernel`: compiles adamw-kernel.wat. */

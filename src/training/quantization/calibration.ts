@@ -3,9 +3,9 @@ import { createSession } from '../../inference/providers.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
-import { createRandom } from '../../random.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { rowFeeds } from '../feeds.ts';
+import { createRandom } from '../../util/random.ts';
+import { rowFeeds } from '../step/feeds.ts';
 
 /** What was seen of the value a group of layers reads. */
 export interface InputStatistics {

@@ -9,21 +9,14 @@ import { readModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';
 import { type Published, publish } from '../../registry/publish.ts';
 import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
-import { createLocalTokenizer } from '../../tokenization/index.ts';
+import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { CandidateList } from '../data/types.ts';
-import { pairOptions } from '../pairs.ts';
-import { selfTest, selfTestScores } from '../self-test.ts';
-import { openValidation } from '../validation.ts';
+import { selfTest, selfTestScores } from '../measure/self-test.ts';
+import { openValidation } from '../measure/validation.ts';
+import { pairOptions } from '../recipe/pair-options.ts';
+import type { TablePlace, Variant } from '../recipe/variant-names.ts';
 import { parityRows } from './rows.ts';
-import {
-  type MadeVariant,
-  makeVariant,
-  parityFacts,
-  parityLines,
-  type TablePlace,
-  tablesIn,
-  type Variant,
-} from './variants.ts';
+import { type MadeVariant, makeVariant, parityFacts, parityLines, tablesIn } from './variants.ts';
 
 export interface QuantizeFolderOptions {
   readonly data: string;

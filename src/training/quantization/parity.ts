@@ -1,7 +1,7 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { kendall } from '../../evaluation/statistics/rank-correlation.ts';
+import { kendall } from '../../statistics/rank-correlation.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { rowFeeds } from '../feeds.ts';
+import { rowFeeds } from '../step/feeds.ts';
 
 /** How a smaller file's scores differ from those of the float32 one on the same rows. */
 export interface Parity {

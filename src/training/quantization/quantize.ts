@@ -1,13 +1,13 @@
 import { WinnowError } from '../../errors.ts';
 import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
+import { prepare } from '../../onnx/prepare.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { prepare } from '../gradients/prepare.ts';
 import { calibrate } from './calibration.ts';
 import { compareSessions, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
 import { chooseGroup, type GroupChoice } from './search.ts';

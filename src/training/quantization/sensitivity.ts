@@ -1,8 +1,8 @@
-import { differences, mean } from '../../evaluation/statistics/samples.ts';
 import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
+import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
 import { score } from './parity.ts';
 import type { GroupChoice } from './search.ts';

@@ -5,24 +5,15 @@ import type { Model } from '../../onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { rowFeeds } from '../feeds.ts';
-import type { Validation } from '../validation.ts';
+import type { Validation } from '../measure/validation.ts';
+import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
+import { rowFeeds } from '../step/feeds.ts';
 import type { Parity } from './parity.ts';
 import { halve, type LayerReport, type Quantized, type QuantizeOptions, quantize } from './quantize.ts';
-
-export const VARIANTS = ['int8', 'fp16'] as const;
-export type Variant = (typeof VARIANTS)[number];
 
 const MAKERS: Readonly<
   Record<Variant, (model: Model, output: string, options: QuantizeOptions) => Promise<Quantized>>
 > = { int8: quantize, fp16: halve };
-
-/** The file of a variant, inside a version's folder. */
-export const variantFile = (variant: Variant): string => join('onnx', `model_${variant}.onnx`);
-
-/** Where word embeddings go: into the model file, or into a file beside it. */
-export const TABLE_PLACES = ['inside', 'beside'] as const;
-export type TablePlace = (typeof TABLE_PLACES)[number];
 
 /** Tables from this size on are worth a file of their own. */
 const LARGE_TABLE = 4 * 2 ** 20;

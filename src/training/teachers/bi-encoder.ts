@@ -3,10 +3,10 @@ import { join, resolve } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { WinnowError } from '../../errors.ts';
 import { createSession, type SessionSettings } from '../../inference/providers.ts';
-import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/index.ts';
+import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/load.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
 import type { IdentifiedList } from '../data/types.ts';
-import { rowFeeds } from '../feeds.ts';
+import { rowFeeds } from '../step/feeds.ts';
 import type { ListScorer } from './score-job.ts';
 
 /** Padded tokens a batch holds. */

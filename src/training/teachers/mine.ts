@@ -1,5 +1,5 @@
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
-import { createRandom, deriveSeed } from '../../random.ts';
+import { createRandom, deriveSeed } from '../../util/random.ts';
 import { tooGood } from '../data/sampler.ts';
 import type { TeacherScores } from '../data/teacher.ts';
 import type { IdentifiedList, SkipCount } from '../data/types.ts';

@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
-import { sha256File } from '../../files.ts';
+import { sha256File } from '../../util/files.ts';
+import { isMine, type Shard } from '../../util/shard.ts';
 import { type IdentifiedList, type RawSource, skipCount } from '../data/types.ts';
 import { openScoreLog } from './score-log.ts';
-import { isMine, type Shard } from './shard.ts';
 
 /** Anything that scores passages: a registry model behind the server's scheduler, a bi-encoder. */
 export interface ListScorer {

@@ -1,7 +1,7 @@
-import { isJson, isJsonLines } from '../../evaluation/formats/json.ts';
 import { writeRun } from '../../evaluation/formats/run.ts';
 import { writeLines } from '../../evaluation/formats/write.ts';
 import type { ScoredDocs } from '../../evaluation/measures/evaluation.ts';
+import { isJson, isJsonLines } from '../../util/json-files.ts';
 import type { IdentifiedList } from '../data/types.ts';
 import { meanScores, type Normalisation } from './ensemble.ts';
 import { readScoreLog, type ScoredList } from './score-log.ts';

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { scanLines } from '../../../src/evaluation/formats/bytes.ts';
 import { parseNumber, splitFields } from '../../../src/evaluation/formats/fields.ts';
 import { readQrels, writeQrels } from '../../../src/evaluation/formats/qrels.ts';
 import { readRun, scanRun, writeRun } from '../../../src/evaluation/formats/run.ts';
+import { scanLines } from '../../../src/util/bytes.ts';
 import { temporaryFolder } from './folder.ts';
 
 const folder = temporaryFolder();

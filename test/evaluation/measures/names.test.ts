@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MEASURES, type MeasureKind } from '../../../src/evaluation/measures/catalogue.ts';
+import { MEASURES, type MeasureKind } from '../../../src/evaluation/measures/catalog.ts';
 import { createMeasure, parseMeasure } from '../../../src/evaluation/measures/measure.ts';
 
 describe('names round-trip', () => {

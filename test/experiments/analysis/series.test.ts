@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { seriesOf } from '../../../src/experiments/analysis/series.ts';
-import { chartRows } from '../../../src/experiments/reports/chart.ts';
+import { chartRows } from '../../../src/experiments/analysis/series-chart.ts';
 import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
 
 let lab: Lab;

@@ -4,7 +4,7 @@ import { Moments } from '../../../src/experiments/analysis/moments.ts';
 import { detectableEffect, powerAt, unitsFor } from '../../../src/experiments/analysis/power.ts';
 import { falsePositives } from '../../../src/experiments/analysis/self-check.ts';
 import { mixture, sequentialP, sequentialReach } from '../../../src/experiments/analysis/sequential.ts';
-import { createRandom, type Random } from '../../../src/random.ts';
+import { createRandom, type Random } from '../../../src/util/random.ts';
 
 /*
  * The analysis against simulations of which the truth is known. Everything is seeded: these tests pass or fail the same way everywhere.

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { terminalReport } from '../../../src/experiments/reports/text.ts';
-import { createRandom } from '../../../src/random.ts';
+import { terminalReport } from '../../../src/experiments/analysis/report-text.ts';
+import { createRandom } from '../../../src/util/random.ts';
 import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
 
 let lab: Lab;

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../../src/random.ts';
 import type { EncodedRow, PairTokenizer } from '../../../src/tokenization/types.ts';
 import { batches, formBatch } from '../../../src/training/data/batches.ts';
 import type { CandidateList, ListSource } from '../../../src/training/data/types.ts';
+import { createRandom } from '../../../src/util/random.ts';
 
 const row = (length: number): EncodedRow => ({
   ids: new Int32Array(length).fill(1),

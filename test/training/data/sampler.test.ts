@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { sample, tooGood } from '../../../src/training/data/sampler.ts';
 import { samplerSchema } from '../../../src/training/data/schema.ts';
 import type { CandidateList } from '../../../src/training/data/types.ts';
-import { createObjective, PAPER_OBJECTIVES } from '../../../src/training/objectives/catalogue.ts';
+import { createObjective, PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
 
 const sampler = (over: Record<string, unknown> = {}) => samplerSchema.parse(over);
 const drawn = (list: CandidateList, over: Record<string, unknown>, seed = 1): CandidateList => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Job } from 'kubernetes-models/batch/v1/Job';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { readGrid as readGridData } from '../../../src/evaluation/reports/paper-data.ts';
+import { readGrid as readGridData } from '../../../src/reports/paper-data.ts';
 import {
   type CellResult,
   collect,
@@ -14,9 +14,9 @@ import {
   fullCells,
   runCells,
   searchCells,
-} from '../../../src/training/grid.ts';
-import { reportOf } from '../../../src/training/grid-report.ts';
-import { readGrid } from '../../../src/training/grid-schema.ts';
+} from '../../../src/training/grid/grid.ts';
+import { reportOf } from '../../../src/training/grid/grid-report.ts';
+import { readGrid } from '../../../src/training/grid/grid-schema.ts';
 import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

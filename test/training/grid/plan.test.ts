@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { planOf } from '../../../src/training/plan.ts';
-import { PRESETS } from '../../../src/training/presets.ts';
-import { parseRecipe } from '../../../src/training/recipe.ts';
+import { PRESETS } from '../../../src/training/recipe/presets.ts';
+import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
+import { planOf } from '../../../src/training/run/explanation.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-plan-test-'));

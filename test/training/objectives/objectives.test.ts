@@ -8,7 +8,7 @@ import {
   OBJECTIVES,
   type ObjectiveSpec,
   PAPER_OBJECTIVES,
-} from '../../../src/training/objectives/catalogue.ts';
+} from '../../../src/training/objectives/catalog.ts';
 
 interface Lists {
   readonly scores: readonly number[][];

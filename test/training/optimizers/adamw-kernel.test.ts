@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../../src/random.ts';
 import { squareSum, updateInPlace } from '../../../src/training/optimizers/adamw-kernel.ts';
 import { kernelBytesText } from '../../../src/training/optimizers/adamw-kernel-build.ts';
+import { createRandom } from '../../../src/util/random.ts';
 
 const BYTES = join(import.meta.dirname, '../../../src/training/optimizers/adamw-kernel-bytes.ts');
 const OPTIONS = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../../src/random.ts';
 import { createAdamWTeam, sharedFloats } from '../../../src/training/optimizers/adamw-team.ts';
 import { CHUNK } from '../../../src/training/optimizers/adamw-work.ts';
+import { createRandom } from '../../../src/util/random.ts';
 
 const OPTIONS = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 const SIZES = [7, CHUNK, CHUNK + 1, 3 * CHUNK - 5];

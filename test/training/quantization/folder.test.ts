@@ -6,9 +6,9 @@ import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
 import { readModel, writeModel } from '../../../src/onnx/model-file.ts';
 import { runOnce } from '../../../src/onnx/session.ts';
 import { float32, numbers, tensor } from '../../../src/onnx/tensor.ts';
-import { createRandom } from '../../../src/random.ts';
 import { quantizeFolder } from '../../../src/training/quantization/folder.ts';
 import { tablesIn } from '../../../src/training/quantization/variants.ts';
+import { createRandom } from '../../../src/util/random.ts';
 import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-quantize-folder-'));

@@ -10,12 +10,12 @@ import { attachHead, freshHead } from '../../../src/onnx/rewrites/head.ts';
 import { quantizeMatrix } from '../../../src/onnx/rewrites/int8.ts';
 import { findLinears, findTables } from '../../../src/onnx/rewrites/linears.ts';
 import { float32, numbers } from '../../../src/onnx/tensor.ts';
-import { createRandom } from '../../../src/random.ts';
-import { createLocalTokenizer } from '../../../src/tokenization/index.ts';
+import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
 import type { EncodedRow } from '../../../src/tokenization/types.ts';
 import { refusal } from '../../../src/training/quantization/parity.ts';
 import { halve, quantize } from '../../../src/training/quantization/quantize.ts';
 import { multiply, smoothingOf } from '../../../src/training/quantization/search.ts';
+import { createRandom } from '../../../src/util/random.ts';
 import { integerProducts } from '../../support/processor.ts';
 import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 

@@ -8,7 +8,7 @@ import { readTeacher } from '../../../src/training/data/teacher.ts';
 import { lengthBatches, openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
 import { meanScores } from '../../../src/training/teachers/ensemble.ts';
 import { openScoreLog, readScoreLog } from '../../../src/training/teachers/score-log.ts';
-import { isMine, parseShard, shardFile } from '../../../src/training/teachers/shard.ts';
+import { isMine, parseShard, shardFile } from '../../../src/util/shard.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

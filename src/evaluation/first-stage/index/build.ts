@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../../errors.ts';
-import { writeFolderAtomic } from '../../../files.ts';
+import { writeFolderAtomic } from '../../../util/files.ts';
 import type { Passage } from '../../formats/passage-store.ts';
 import { PostingsBatch } from './batch.ts';
 import { ByteWriter } from './bytes.ts';

@@ -1,5 +1,5 @@
 import { WinnowError } from '../../../errors.ts';
-import { badLine, readText, scanLines } from '../bytes.ts';
+import { badLine, readText, scanLines } from '../../../util/bytes.ts';
 import { splitFields } from '../fields.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';

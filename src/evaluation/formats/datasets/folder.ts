@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { WinnowError } from '../../../errors.ts';
-import { unreadable } from '../bytes.ts';
+import { unreadable } from '../../../util/bytes.ts';
 
 /** What lies at the path of a specification: a folder with its files (paths inside it), or one file. */
 export interface Place {

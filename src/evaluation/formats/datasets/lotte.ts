@@ -1,5 +1,5 @@
-import { at, badLine } from '../bytes.ts';
-import { scanJsonLines, textField } from '../json.ts';
+import { at, badLine } from '../../../util/bytes.ts';
+import { scanJsonLines, textField } from '../../../util/json-files.ts';
 import { openPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { readTsv } from '../topics.ts';

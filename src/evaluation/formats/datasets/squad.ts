@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../../errors.ts';
-import { isObject, type JsonObject, readJsonFile, textField } from '../json.ts';
+import { isObject, type JsonObject, readJsonFile, textField } from '../../../util/json-files.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { addOnce } from '../topics.ts';

@@ -1,5 +1,5 @@
 import { WinnowError } from '../../../errors.ts';
-import { badLine, readText } from '../bytes.ts';
+import { badLine, readText } from '../../../util/bytes.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { findFile, needFile } from './folder.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { readJson, writeFileAtomic } from '../../../files.ts';
+import { readJson, writeFileAtomic } from '../../../util/files.ts';
 import type { ChatClient, Completion } from './client.ts';
 
 /**

@@ -1,0 +1,93 @@
+import { GraphBuilder } from '../../onnx/builder.ts';
+import { type Graph, type Model, type Node, renameReads } from '../../onnx/graph.ts';
+import { topologicalSort } from '../../onnx/order.ts';
+import { PROBE_BATCH, PROBE_LENGTH, probeFeeds, probeShapes, type Shapes } from '../../onnx/probe.ts';
+import type { Weight } from '../../onnx/weights.ts';
+import type { DropoutRates } from './rates.ts';
+import { type DropoutSite, findDropoutSites } from './sites.ts';
+
+/**
+ * What a mask is made of. `float32`: factors, 0 where a value is dropped and 1 / (1 − p) elsewhere; one multiplication forth and one back, and
+ * nothing to convert, which is what a CPU is fastest with. `uint8`: 1 where a value is kept, a quarter of what goes to a device.
+ */
+export type MaskForm = 'float32' | 'uint8';
+
+/** The mask of one place. */
+export interface MaskPart {
+  /** Of the place: `layer.0.attention`. */
+  readonly name: string;
+  /** The graph input that takes it. */
+  readonly input: string;
+  readonly form: MaskForm;
+  /** Probability of dropping. */
+  readonly rate: number;
+  /** Elements in a batch of `rows` rows of `length` tokens. */
+  readonly count: (rows: number, length: number) => number;
+  /** Its shape, row-major; an axis of rows × length counts as two. */
+  readonly dims: (rows: number, length: number) => readonly number[];
+}
+
+export interface WithDropout {
+  readonly model: Model;
+  readonly parts: readonly MaskPart[];
+}
+
+/** 1 / (1 − p), so that the expected value stays; 0 where everything is dropped. */
+export const keptScale = (rate: number): number => (rate < 1 ? 1 / (1 - rate) : 0);
+
+/**
+ * Inverted dropout at the places `rates` ask for: y = x · mask / (1 − p). Masks are inputs, so that a seed and a step number alone
+ * decide them (`fillDropoutMask`), and evaluation simply runs the graph without this rewrite. The gradient is the same product.
+ * Places whose rate is 0 are left alone; without any the model is returned as it is, with no parts.
+ * @param model canonical, with its head (see `prepare`)
+ */
+export async function insertDropout(
+  model: Model,
+  weights: readonly Weight[],
+  rates: DropoutRates,
+  output = 'logits',
+  form: MaskForm = 'float32',
+): Promise<WithDropout> {
+  const shapes = await probeShapes(model);
+  const sites = findDropoutSites(model.graph, output, shapes, weights).filter((s) => rates[s.kind] > 0);
+  if (sites.length === 0) return { model, parts: [] };
+  const [rows, length] = [5, 11];
+  const other = await probeShapes(model, probeFeeds(model.graph.inputs, rows, length));
+  const parts = sites.map((s) => {
+    const dims = sizes(s.value, shapes, other);
+    const count = (r: number, l: number): number => dims(r, l).reduce((product, d) => product * d, 1);
+    return { name: s.name, input: `dropout.${s.name}`, form, rate: rates[s.kind], count, dims };
+  });
+  return { model: { ...model, graph: insertAt(model.graph, sites, parts) }, parts };
+}
+
+/** Each size is a constant, or a multiple of the rows, the length or both: told apart by two batches, 3 × 7 and 5 × 11. */
+function sizes(value: string, first: Shapes, second: Shapes): MaskPart['dims'] {
+  const [a, b] = [first.get(value)!.dims, second.get(value)!.dims];
+  const axes = a.map((size, axis) => {
+    const to = b[axis]!;
+    if (to === size) return () => [size];
+    if (to * 3 === size * 5) return (rows: number) => [(size / 3) * rows];
+    if (to * 7 === size * 11) return (_: number, length: number) => [(size / 7) * length];
+    return (rows: number, length: number) => [rows, (size / 21) * length];
+  });
+  return (rows, length) => axes.flatMap((axis) => axis(rows, length));
+}
+
+function insertAt(graph: Graph, sites: readonly DropoutSite[], parts: readonly MaskPart[]): Graph {
+  const g = GraphBuilder.rewriting(graph);
+  const renames = new Map<Node, Map<string, string>>();
+  for (const [i, site] of sites.entries()) {
+    const { input, form, rate, count } = parts[i]!;
+    const flat = g.input(input, form, [`${input}.values`], [count(PROBE_BATCH, PROBE_LENGTH)]);
+    const mask = g.reshape(flat, g.shape(site.value));
+    const factors = form === 'uint8' ? g.mul(g.cast(mask, 'float32'), g.scalar(keptScale(rate))) : mask;
+    const dropped = g.op('Mul', [site.value, factors], {}, { name: `dropout.${site.name}.product` });
+    for (const reader of site.readers) {
+      const rename = renames.get(reader) ?? new Map<string, string>();
+      renames.set(reader, rename.set(site.value, dropped));
+    }
+  }
+  for (const node of graph.nodes) g.append(renames.has(node) ? renameReads(node, renames.get(node)!) : node);
+  return topologicalSort(g.build());
+}

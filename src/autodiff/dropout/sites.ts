@@ -1,0 +1,222 @@
+import { isFloat } from '../../onnx/dtypes.ts';
+import { consumers, type Graph, type Node, producers } from '../../onnx/graph.ts';
+import { downstream } from '../../onnx/order.ts';
+import type { Shapes } from '../../onnx/probe.ts';
+import type { Weight } from '../../onnx/weights.ts';
+import type { DropoutRates } from './rates.ts';
+
+/** A place where training drops values. */
+export interface DropoutSite {
+  /** `embeddings`, `layer.0.attention`, `layer.0.attention.output`, `layer.0.mlp`, `layer.0.position`, `dense`, `classifier`. */
+  readonly name: string;
+  readonly kind: keyof DropoutRates;
+  readonly value: string;
+  /** Who reads the dropped value instead; others go on reading the whole one. */
+  readonly readers: readonly Node[];
+}
+
+/** Same numbers in another shape or under another name. */
+const RENAMES: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Identity']);
+
+/** What the search asks of a graph in canonical form. */
+class Encoder {
+  readonly graph: Graph;
+  readonly shapes: Shapes;
+  readonly made: ReadonlyMap<string, Node>;
+  readonly read: ReadonlyMap<string, readonly Node[]>;
+  /** Values that depend on weights. */
+  readonly weighted: ReadonlySet<string>;
+  /** Float values that depend on the tokens by way of floats: not what only takes its shape from them. */
+  readonly states: ReadonlySet<string>;
+  readonly #weights: ReadonlySet<string>;
+
+  constructor(graph: Graph, shapes: Shapes, weights: readonly Weight[]) {
+    this.graph = graph;
+    this.shapes = shapes;
+    this.made = producers(graph);
+    this.read = consumers(graph);
+    this.#weights = new Set(weights.map((w) => w.tensor));
+    this.weighted = downstream(graph, this.#weights);
+    this.states = tokenStates(graph, shapes, this.weighted);
+  }
+
+  readers(value: string): readonly Node[] {
+    return this.read.get(value) ?? [];
+  }
+
+  dims(value: string): readonly number[] {
+    return this.shapes.get(value)?.dims ?? [];
+  }
+
+  /** Is the value a weight, or one seen through Transpose or Cast? */
+  isWeight(value: string | undefined): boolean {
+    if (value === undefined) return false;
+    if (this.#weights.has(value)) return true;
+    const node = this.made.get(value);
+    return (node?.op === 'Transpose' || node?.op === 'Cast') && this.isWeight(node.inputs[0]);
+  }
+
+  /** The product of the linear layer that made the value (its bias, other shapes and names seen through). */
+  linear(value: string | undefined): Node | undefined {
+    const node = value === undefined ? undefined : this.made.get(value);
+    if (!node) return undefined;
+    if (node.op === 'MatMul' || node.op === 'FusedMatMul') return this.isWeight(node.inputs[1]) ? node : undefined;
+    if (node.op === 'Gemm') return this.isWeight(node.inputs[1]) ? node : undefined;
+    if (RENAMES.has(node.op)) return this.linear(node.inputs[0]);
+    if (node.op !== 'Add') return undefined;
+    const bias = node.inputs.findIndex((i) => this.isWeight(i) && this.dims(i).length === 1);
+    return bias < 0 ? undefined : this.linear(node.inputs[1 - bias]);
+  }
+}
+
+function tokenStates(graph: Graph, shapes: Shapes, weighted: ReadonlySet<string>): ReadonlySet<string> {
+  const computed = downstream(
+    graph,
+    graph.inputs.map((i) => i.name),
+  );
+  const found = new Set<string>();
+  for (const node of graph.nodes) {
+    const lookUp = node.op === 'Gather' && weighted.has(node.inputs[0]!) && computed.has(node.inputs[1]!);
+    if (!lookUp && !node.inputs.some((i) => found.has(i))) continue;
+    for (const output of node.outputs)
+      if (output !== '' && isFloat(shapes.get(output)?.dtype ?? 'bool')) found.add(output);
+  }
+  return found;
+}
+
+/**
+ * The places of dropout in an encoder with head, found by structure: what PyTorch's modules of the BERT, RoBERTa, ELECTRA, DeBERTa-v2 and
+ * ModernBERT families drop, in the order of the forward pass.
+ * @param graph canonical (see `prepare`)
+ */
+export function findDropoutSites(
+  graph: Graph,
+  output: string,
+  shapes: Shapes,
+  weights: readonly Weight[],
+): readonly DropoutSite[] {
+  const e = new Encoder(graph, shapes, weights);
+  const softmaxes = graph.nodes.filter(
+    (n) => n.op === 'Softmax' && e.states.has(n.inputs[0]!) && mixed(e, n) !== undefined,
+  );
+  const sites = [
+    ...embeddingSites(e),
+    ...softmaxes.flatMap((n, layer) => attentionSite(e, n, layer)),
+    ...positionSites(e, softmaxes),
+    ...residualSites(e, softmaxes),
+    ...headSites(e, output),
+  ];
+  const order = new Map(graph.nodes.map((n, i) => [n, i]));
+  const at = (site: DropoutSite): number => Math.min(...site.readers.map((r) => order.get(r)!));
+  return sites.toSorted((a, b) => at(a) - at(b));
+}
+
+/** The first normalisation of the tokens' embeddings, and behind it the product with the mask where there is one (DeBERTa). */
+function embeddingSites(e: Encoder): readonly DropoutSite[] {
+  const norm = e.graph.nodes.find((n) => n.op === 'LayerNormalization' && e.states.has(n.inputs[0]!));
+  if (!norm) return [];
+  let value = norm.outputs[0]!;
+  const [only, ...others] = e.readers(value);
+  const factor = only?.op === 'Mul' && others.length === 0 ? only.inputs.find((i) => i !== value) : undefined;
+  if (factor !== undefined && !e.weighted.has(factor)) value = only!.outputs[0]!;
+  return [{ name: 'embeddings', kind: 'embeddings', value, readers: e.readers(value) }];
+}
+
+const BETWEEN: ReadonlySet<string> = new Set(['Where', 'Cast', 'Reshape']);
+
+/** The product of the probabilities with the values, and which of its inputs they are; seen through guards, casts and reshapes. */
+function mixed(e: Encoder, softmax: Node): { readonly node: Node; readonly value: string } | undefined {
+  let value = softmax.outputs[0]!;
+  for (let steps = 0; steps < 8; steps++) {
+    const readers = e.readers(value).filter((n) => n.op !== 'IsNaN' && n.op !== 'Shape');
+    if (readers.length !== 1) return undefined;
+    const node = readers[0]!;
+    if (node.op === 'MatMul' && node.inputs[0] === value && e.states.has(node.inputs[1]!)) return { node, value };
+    if (!BETWEEN.has(node.op)) return undefined;
+    value = node.outputs[0]!;
+  }
+  return undefined;
+}
+
+function attentionSite(e: Encoder, softmax: Node, layer: number): readonly DropoutSite[] {
+  const found = mixed(e, softmax);
+  return found
+    ? [{ name: `layer.${layer}.attention`, kind: 'attention', value: found.value, readers: [found.node] }]
+    : [];
+}
+
+/** Products of weights with what depends on weights alone: projections of relative embeddings. One place a layer. */
+function positionSites(e: Encoder, softmaxes: readonly Node[]): readonly DropoutSite[] {
+  const projections = e.graph.nodes.filter(
+    (n) => n.op === 'MatMul' && e.isWeight(n.inputs[1]) && e.weighted.has(n.inputs[0]!) && !e.states.has(n.inputs[0]!),
+  );
+  const byLayer = Map.groupBy(projections, (node) => {
+    const reached = downstream(e.graph, node.outputs);
+    return softmaxes.findIndex((s) => reached.has(s.inputs[0]!));
+  });
+  return [...byLayer].flatMap(([layer, readers]) =>
+    [...Map.groupBy(readers, (r) => r.inputs[0]!)].map(([value, some]) => ({
+      name: `layer.${layer}.position`,
+      kind: 'position' as const,
+      value,
+      readers: some,
+    })),
+  );
+}
+
+/** Sums of a stream with a linear layer's output that nothing else reads: the ends of attention and feed-forward parts. */
+function residualSites(e: Encoder, softmaxes: readonly Node[]): readonly DropoutSite[] {
+  const sums = e.graph.nodes.flatMap((sum) => {
+    const branch = sum.op === 'Add' ? sum.inputs.find((i) => isBranch(e, sum, i)) : undefined;
+    return branch === undefined ? [] : [{ sum, branch }];
+  });
+  const streams = new Set(sums.map(({ sum }) => sum.outputs[0]!));
+  // In a pre-norm encoder the stream of sums goes on unnormalised into the next sum.
+  const preNorm = sums.some(({ sum, branch }) => sum.inputs.some((i) => i !== branch && streams.has(i)));
+  const order = new Map(e.graph.nodes.map((n, i) => [n, i]));
+  return sums.map(({ sum, branch }) => {
+    const layer = softmaxes.findLastIndex((s) => order.get(s)! < order.get(sum)!);
+    const product = e.linear(branch)!;
+    const afterAttention = isMixed(e, product.inputs[0]!);
+    const name = `layer.${layer}.${afterAttention ? 'attention.output' : 'mlp'}`;
+    const kind = afterAttention ? ('attentionOutput' as const) : ('mlp' as const);
+    if (preNorm && !afterAttention) return { name, kind, value: product.inputs[0]!, readers: [product] };
+    return { name, kind, value: branch, readers: [sum] };
+  });
+}
+
+function isBranch(e: Encoder, sum: Node, value: string): boolean {
+  const other = sum.inputs.find((i) => i !== value);
+  if (other === undefined || !e.states.has(other) || e.readers(value).length !== 1) return false;
+  return e.linear(value) !== undefined && e.states.has(value) && e.dims(value).length === e.dims(other).length;
+}
+
+/** Is the value attention's mixture of values, put back into rows (Transpose and Reshape only)? */
+function isMixed(e: Encoder, value: string): boolean {
+  const node = e.made.get(value);
+  if (node?.op === 'MatMul') return !e.isWeight(node.inputs[1]);
+  return (node?.op === 'Transpose' || node?.op === 'Reshape' || node?.op === 'Cast') && isMixed(e, node.inputs[0]!);
+}
+
+const HEAD_STEPS: ReadonlySet<string> = new Set([
+  'Tanh',
+  'Gelu',
+  'Relu',
+  'LayerNormalization',
+  'Sigmoid',
+  'Identity',
+  'Cast',
+]);
+
+/** Before the last linear layer, and before the dense layer that feeds it through an activation. */
+function headSites(e: Encoder, output: string): readonly DropoutSite[] {
+  const last = e.linear(output);
+  if (!last) return [];
+  const input = last.inputs[0]!;
+  const sites: DropoutSite[] = [{ name: 'classifier', kind: 'classifier', value: input, readers: [last] }];
+  let value = input;
+  while (HEAD_STEPS.has(e.made.get(value)?.op ?? '')) value = e.made.get(value)!.inputs[0]!;
+  const dense = value === input ? undefined : e.linear(value);
+  if (dense) sites.push({ name: 'dense', kind: 'dense', value: dense.inputs[0]!, readers: [dense] });
+  return sites;
+}

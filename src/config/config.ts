@@ -1,0 +1,179 @@
+import { readFileSync, statSync } from 'node:fs';
+import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
+import { describe, WinnowError } from '../errors.ts';
+import { type Config, configSchema } from './schema.ts';
+import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './settings.ts';
+
+export { settingsHelp, settingsMarkdown } from './help.ts';
+export { type Config, configSchema, PROVIDERS } from './schema.ts';
+export { Secret } from './secret.ts';
+export { ALIASES, type Setting, settings } from './settings.ts';
+
+/*
+ * Flags win over the environment, the environment over the file. A setting's place in the file (`server.port`), its variable
+ * (`WINNOW_SERVER_PORT`) and its flag (`--server-port`) follow from its path; the few names users expect besides (`PORT`, `--models`) stand
+ * in ALIASES.
+ */
+
+type Tree = Record<string, Record<string, unknown>>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What has been gathered so far: values, the place each came from, and what was wrong with them. */
+interface Gathering {
+  readonly tree: Tree;
+  /** path of a setting → file, variable or flag. */
+  readonly origins: Map<string, string>;
+  readonly faults: string[];
+}
+
+function put({ tree, origins }: Gathering, path: string, value: unknown, origin: string): void {
+  const [section = '', key = ''] = path.split('.');
+  tree[section] = { ...tree[section], [key]: value };
+  origins.set(path, origin);
+}
+
+/** Edit distance (Levenshtein 1966), for `did you mean`. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function unknown(what: string, name: string, known: readonly string[]): string {
+  const nearest = known.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
+  const hint = nearest && distance(nearest, name) <= 3 ? `; did you mean ${nearest}?` : '';
+  return `${name}: expected a known ${what}, got an unknown one${hint}`;
+}
+
+function gatherFile(path: string, gathering: Gathering, known: readonly Setting[]): void {
+  const { faults } = gathering;
+  let parsed: unknown;
+  try {
+    parsed = parseYaml(readFileSync(path, 'utf8')) ?? {};
+  } catch (error) {
+    faults.push(`${path}: expected a readable YAML file, got ${(error as Error).message.split('\n')[0]}`);
+    return;
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    faults.push(`${path}: expected a mapping of sections, got ${describe(parsed)}`);
+    return;
+  }
+  const paths = known.map((s) => s.path);
+  const sections = Object.keys(configSchema.shape);
+  for (const [section, body] of Object.entries(parsed as Record<string, unknown>)) {
+    if (!sections.includes(section)) faults.push(`${path}: ${unknown('section', section, sections)}`);
+    else if (body !== null && (typeof body !== 'object' || Array.isArray(body)))
+      faults.push(`${path}: ${section}: expected a mapping of settings, got ${describe(body)}`);
+    else
+      for (const [key, value] of Object.entries(body ?? {})) {
+        const setting = `${section}.${key}`;
+        if (!paths.includes(setting)) faults.push(`${path}: ${unknown('setting', setting, paths)}`);
+        else if (value !== null) put(gathering, setting, value, `${path}: ${setting}`);
+      }
+  }
+}
+
+function gatherEnvironment(env: Environment, gathering: Gathering, known: readonly Setting[]): void {
+  // The derived name is the more exact one: it wins over an alias such as PORT.
+  for (const [name, path] of Object.entries(ALIASES))
+    if (!name.startsWith('-') && env[name]) put(gathering, path, env[name], name);
+  for (const { env: name, path } of known) if (env[name]) put(gathering, path, env[name], name);
+  const names = known.map((s) => s.env);
+  const prefixes = Object.keys(configSchema.shape).map(variablePrefix);
+  for (const name of Object.keys(env))
+    if (!names.includes(name) && !(name in ALIASES) && prefixes.some((prefix) => name.startsWith(prefix)))
+      gathering.faults.push(unknown('variable', name, names));
+}
+
+interface Flag {
+  readonly name: string;
+  readonly value: string | undefined;
+}
+
+/** `--a b` and `--a=b`; a flag never swallows the next flag as its value. */
+function readFlags(argv: readonly string[]): Flag[] {
+  const flags: Flag[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const [name = '', inline] = argv[i]!.split(/=(.*)/s);
+    const next = argv[i + 1];
+    if (inline === undefined && next !== undefined && !next.startsWith('--')) {
+      flags.push({ name, value: next });
+      i++;
+    } else flags.push({ name, value: inline });
+  }
+  return flags;
+}
+
+function gatherFlags(flags: readonly Flag[], gathering: Gathering, known: readonly Setting[]): void {
+  const byFlag = new Map(known.map((s) => [s.flag, s.path]));
+  const names = [...byFlag.keys(), ...Object.keys(ALIASES).filter((a) => a.startsWith('-')), '--config'];
+  for (const { name, value } of flags) {
+    const path = byFlag.get(name) ?? (name.startsWith('-') ? ALIASES[name] : undefined);
+    if (path === undefined && name !== '--config') gathering.faults.push(unknown('flag', name, names));
+    else if (value === undefined) gathering.faults.push(`${name}: expected a value, got nothing`);
+    else if (path !== undefined) put(gathering, path, value, name);
+  }
+}
+
+/** Settings that name a file or folder which is not there, or is something else. */
+function checkDisk({ tree, origins, faults }: Gathering, known: readonly Setting[]): void {
+  for (const { path, section, onDisk, default: initial } of known) {
+    const value = tree[section]?.[path.split('.')[1]!] ?? initial;
+    if (!onDisk || typeof value !== 'string' || value === '') continue;
+    const found = statSync(value, { throwIfNoEntry: false });
+    if (!(onDisk === 'folder' ? found?.isDirectory() : found?.isFile()))
+      faults.push(
+        `${origins.get(path) ?? path}: expected a ${onDisk}, got ${value}, which is ${found ? 'none' : 'missing'}`,
+      );
+  }
+}
+
+function checkTogether(config: Config, faults: string[]): void {
+  const { batchTokens, queueTokens } = config.scheduling;
+  if (queueTokens < batchTokens)
+    faults.push(
+      `scheduling.queueTokens: expected at least scheduling.batchTokens (${batchTokens}), got ${queueTokens}`,
+    );
+}
+
+function freezeDeep<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freezeDeep(inner);
+  return Object.freeze(value);
+}
+
+/**
+ * Builds the configuration from flags, environment and file, frozen to the bottom.
+ * @throws WinnowError `invalid_config` naming every fault at once, each with the flag, variable or place in the file it came from.
+ */
+export function loadConfig(argv: readonly string[], env: Environment): Config {
+  const known = settings();
+  const gathering: Gathering = { tree: emptyTree(), origins: new Map(), faults: [] };
+  const { faults, origins, tree } = gathering;
+  const flags = readFlags(argv);
+  const file = flags.findLast(({ name }) => name === '--config')?.value ?? env.WINNOW_CONFIG;
+  if (file) gatherFile(file, gathering, known);
+  gatherEnvironment(env, gathering, known);
+  gatherFlags(flags, gathering, known);
+  checkDisk(gathering, known);
+  const result = configSchema.safeParse(tree);
+  if (result.success) checkTogether(result.data, faults);
+  for (const { path, message } of result.error?.issues ?? []) {
+    const setting = `${String(path[0])}.${String(path[1])}`;
+    const value = path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree);
+    const hidden = known.find((s) => s.path === setting)?.secret;
+    faults.push(`${origins.get(setting) ?? setting}: ${message}, got ${hidden ? 'something else' : describe(value)}`);
+  }
+  if (!result.success || faults.length > 0)
+    throw new WinnowError('invalid_config', { count: faults.length, faults: faults.map((f) => `  - ${f}`).join('\n') });
+  return freezeDeep(result.data);
+}
+
+/** The settings in effect as YAML that `--config` reads again; secrets show as `[secret]`. */
+export function printConfig(config: Config): string {
+  return stringifyYaml(JSON.parse(JSON.stringify(config)));
+}

@@ -1,0 +1,233 @@
+import { pValue, share, signed } from '../../reports/format.ts';
+import type { Cell, ReportModel, Section, TableSection } from '../../reports/model.ts';
+import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
+import { mean as average } from '../../statistics/samples.ts';
+import { curveSections, latencySection } from './cost-sections.ts';
+import { foldMean, nameOf, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './results.ts';
+import type { Suite } from './schema.ts';
+
+const TESTS: Readonly<Record<Suite['test'], string>> = {
+  t: 'Paired t-test',
+  randomisation: 'Fisher’s randomisation test',
+  wilcoxon: 'Wilcoxon’s signed-rank test',
+};
+const CORRECTIONS: Readonly<Record<Suite['correction'], string>> = {
+  holm: 'Holm',
+  bonferroni: 'Bonferroni',
+  'benjamini-hochberg': 'Benjamini–Hochberg',
+  none: 'no correction',
+};
+
+const labelsOf = (sets: readonly SetResult[]): string[] => [
+  ...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label))),
+];
+
+type Entry = SystemRow['values'][number];
+
+function entryOf(set: SetResult, system: string, label: string): Entry {
+  const result = set.systems.find((s) => s.system === system);
+  const comparison = set.comparisons.get(label)?.find((c) => c.system === system);
+  return { value: result?.mean.get(label), comparison, seen: result?.seen !== undefined };
+}
+
+/** Mean over a group's sets; absent where a set of it lacks the system. */
+function groupEntry(sets: readonly SetResult[], system: string, label: string): Entry {
+  const entries = sets.map((set) => entryOf(set, system, label));
+  const values = entries.map(({ value }) => value);
+  if (values.some((value) => value === undefined)) return {};
+  return { value: average(values as number[]), seen: entries.some(({ seen }) => seen === true) };
+}
+
+function groupsOf(sets: readonly SetResult[]): Map<string, SetResult[]> {
+  const groups = new Map<string, SetResult[]>();
+  for (const set of sets) {
+    const { group } = set.planned.set.spec;
+    if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), set]);
+  }
+  return groups;
+}
+
+function measureTable({ suite, sets }: SuiteResult, label: string): TableSection {
+  const measured = sets.filter(({ measures }) => measures.some((m) => m.label === label));
+  const groups = [...groupsOf(measured)];
+  const renamed = measured.flatMap((set) => {
+    const name = set.measures.find((m) => m.label === label)!.measure.name;
+    return name === label ? [] : [`${nameOf(set)}: ${name}.`];
+  });
+  const family = suite.family === 'set' ? 'the systems of a set' : 'all systems and sets';
+  const against = `${TESTS[suite.test]} against ${suite.baseline}, ${CORRECTIONS[suite.correction]} over ${family}, α ${share(suite.alpha, 2)}.`;
+  return effectivenessTable({
+    title: label,
+    columns: [...measured.map(nameOf), ...groups.map(([group, of]) => `${group} (mean of ${of.length})`)],
+    rows: systemsOf(measured).map((system) => ({
+      system,
+      values: [
+        ...measured.map((set) => entryOf(set, system, label)),
+        ...groups.map(([, of]) => groupEntry(of, system, label)),
+      ],
+    })),
+    note: [against, ...renamed].join(' '),
+  });
+}
+
+const text = (value: string): Cell => ({ text: value });
+
+function comparisonTable({ sets, suite }: SuiteResult, label: string): TableSection {
+  const rows = sets.flatMap((set) =>
+    (set.comparisons.get(label) ?? []).map((c): Cell[] => {
+      const seen = entryOf(set, c.system, label).seen === true;
+      const [low, high] = c.interval;
+      const mark = c.significant ? (c.difference > 0 ? (['better'] as const) : (['worse'] as const)) : [];
+      return [
+        { text: nameOf(set), marks: seen ? ['seen'] : [] },
+        text(c.system),
+        { text: signed(c.difference), marks: mark },
+        text(`${signed(low)} … ${signed(high)}`),
+        text(pValue(c.p)),
+        text(pValue(c.adjustedP)),
+      ];
+    }),
+  );
+  const numeric = ['difference', '95 % interval', 'p', 'p adjusted'].map((head) => ({ label: head, numeric: true }));
+  return {
+    kind: 'table',
+    title: `Differences to ${suite.baseline}, ${label}`,
+    columns: [{ label: 'set' }, { label: 'system' }, ...numeric],
+    rows,
+    note: 'Interval: bootstrap (BCa) of the mean difference over queries, not corrected.',
+  };
+}
+
+function conditionsTable({ sets }: SuiteResult): TableSection {
+  const heads = ['queries', 'depth', 'pairs'].map((label) => ({ label, numeric: true }));
+  return {
+    kind: 'table',
+    title: 'Sets',
+    columns: [{ label: 'set' }, { label: 'first stage' }, ...heads],
+    rows: sets.map(({ planned: { set, candidates } }) => [
+      text(set.spec.name),
+      text(candidates.name),
+      text(String(set.queries.size)),
+      text(String(set.depth)),
+      text(String([...candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0))),
+    ]),
+  };
+}
+
+/** The best system that is not the baseline, by the main measure. */
+function bestOf(set: SetResult, baseline: string): SystemResult | undefined {
+  const { label } = set.measures[0]!;
+  return set.systems
+    .filter(({ system }) => system !== baseline)
+    .toSorted((a, b) => b.mean.get(label)! - a.mean.get(label)!)[0];
+}
+
+const EXCERPT = 320;
+
+const excerpt = (passage: string): string => (passage.length > EXCERPT ? `${passage.slice(0, EXCERPT)}…` : passage);
+
+async function differences(set: SetResult, baseline: string): Promise<Section[]> {
+  const before = set.systems.find(({ system }) => system === baseline);
+  const after = bestOf(set, baseline);
+  if (before === undefined || after === undefined) return [];
+  const { label } = set.measures[0]!;
+  const { data, queries, qrels } = set.planned.set;
+  const section = await differencesSection({
+    title: `Queries that differ on ${nameOf(set)}`,
+    measure: label,
+    baseline,
+    system: after.system,
+    shown: 3,
+    queries: set.qids.map((qid, i) => ({
+      qid,
+      text: queries.get(qid)!,
+      before: before.perQuery.get(label)![i]!,
+      after: after.perQuery.get(label)![i]!,
+    })),
+    async passages(qid) {
+      const list = (of: SystemResult): readonly string[] => of.run.get(qid)?.docids ?? [];
+      const moved = movedPassages(list(before), list(after), qrels.get(qid)!);
+      const texts = await data.passages.texts(moved.map(({ docid }) => docid));
+      return moved.map((passage, i) => ({ ...passage, text: excerpt(texts[i]!) }));
+    },
+  });
+  return [section];
+}
+
+function foldTables({ sets }: SuiteResult): TableSection[] {
+  return sets
+    .filter(({ folds }) => folds.length > 0)
+    .map((set) => {
+      const { label } = set.measures[0]!;
+      return effectivenessTable({
+        title: `${nameOf(set)} by fold, ${label}`,
+        columns: set.folds.map(({ name }) => name),
+        rows: set.systems.map((system) => ({
+          system: system.system,
+          values: set.folds.map((fold) => {
+            const value = foldMean(set, system, label, fold);
+            return { value: Number.isNaN(value) ? undefined : value, seen: system.seen !== undefined };
+          }),
+        })),
+        note: 'Means over the test queries of each fold.',
+      });
+    });
+}
+
+function remarks({ sets, leftOut }: SuiteResult): Section[] {
+  const reasons = new Map<string, string[]>();
+  for (const set of sets)
+    for (const { system, seen: reason } of set.systems)
+      if (reason !== undefined) {
+        const about = `${nameOf(set)}: ${reason}`;
+        reasons.set(about, [...(reasons.get(about) ?? []), system]);
+      }
+  const seen = Array.from(reasons, ([about, systems]) => `${about} (${systems.join(', ')}).`);
+  const left = leftOut.map(({ what, reason }) => `${what}: ${reason}.`);
+  return [
+    ...(seen.length > 0 ? [{ kind: 'text' as const, title: 'Seen in training', paragraphs: seen }] : []),
+    ...(left.length > 0 ? [{ kind: 'text' as const, title: 'Left out', paragraphs: left }] : []),
+  ];
+}
+
+/** What programs read: every mean, comparison and cost. */
+function dataOf({ suite, sets, leftOut }: SuiteResult): unknown {
+  return {
+    suite: suite.name,
+    leftOut,
+    sets: sets.map((set) => ({
+      name: nameOf(set),
+      firstStage: set.planned.candidates.name,
+      depth: set.planned.set.depth,
+      queries: set.qids.length,
+      systems: set.systems.map(({ system, mean, ms, seen, facts }) => ({
+        ...{ system, mean: Object.fromEntries(mean), msPerQuery: ms, seen: seen ?? null },
+        ...{ model: facts?.label, sha256: facts?.sha256, variant: facts?.variant, pairs: facts?.pairs },
+      })),
+      comparisons: Object.fromEntries(set.comparisons),
+    })),
+  };
+}
+
+/** The report of a suite: tables with significance, costs, cascade curves, and the queries behind the differences. */
+export async function suiteReport(result: SuiteResult): Promise<ReportModel> {
+  const { suite, sets } = result;
+  const labels = labelsOf(sets);
+  const shown = (await Promise.all(sets.map((set) => differences(set, suite.baseline)))).flat();
+  const cost = latencySection(result);
+  return {
+    title: suite.name,
+    summary: suite.description,
+    sections: [
+      ...labels.map((label) => measureTable(result, label)),
+      ...labels.slice(0, 1).map((label) => comparisonTable(result, label)),
+      conditionsTable(result),
+      ...remarks(result),
+      ...(cost.points.length > 1 ? [cost] : []),
+      ...curveSections(result),
+      ...foldTables(result),
+      ...shown,
+    ],
+    data: dataOf(result),
+  };
+}

@@ -1,0 +1,113 @@
+import { configHash, type Experiment, summedBy } from '../definitions/definition.ts';
+import { trippedArm } from '../recording/guardrails.ts';
+import { SHADOW_FIGURES } from '../recording/shadow.ts';
+import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
+import { type CreditSection, creditOf } from './credit.ts';
+import { metricSections } from './metrics.ts';
+import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './model.ts';
+import { sampleRatio } from './sample-ratio.ts';
+import { Tally } from './tally.ts';
+import { verdictOf } from './verdict.ts';
+
+/** Arms that guardrails took out of the definition in effect, with why. */
+export function tripsOf(audits: readonly AuditEntry[], hash: string): ReadonlyMap<string, string> {
+  return new Map(
+    audits
+      .filter(({ action, configHash: of }) => action === 'tripped' && of === hash)
+      .flatMap(({ diff }) => {
+        const arm = trippedArm(diff);
+        return arm === undefined ? [] : [[arm, diff] as const];
+      }),
+  );
+}
+
+function armSections(
+  experiment: Experiment,
+  tally: Tally,
+  traffic: readonly ArmTraffic[],
+  trips: ReadonlyMap<string, string>,
+): readonly ArmSection[] {
+  return experiment.arms.map(({ name, model }) => {
+    const seen = traffic.find(({ arm }) => arm === name);
+    const tripped = trips.get(name);
+    return {
+      ...{ arm: name, model, control: name === experiment.control, units: tally.units(name) },
+      ...{ requests: seen?.requests ?? 0, failed: seen?.failed ?? 0, fallbacks: seen?.fallbacks ?? 0 },
+      ...(seen ? { p50Ms: seen.p50Ms, p95Ms: seen.p95Ms } : {}),
+      ...(tripped === undefined ? {} : { tripped }),
+    };
+  });
+}
+
+function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tally: Tally, split: boolean): string[] {
+  const { crossed } = tally;
+  const changes = audits.filter(({ action, at }) => action === 'changed' && from !== undefined && at > from);
+  return [
+    ...(changes.length > 0
+      ? [`the definition was changed ${changes.length} time(s) since the first exposure; see its audits`]
+      : []),
+    ...(crossed > 0 ? [`${crossed} unit(s) saw more than one arm and are left out`] : []),
+    ...(split ? [...new Set(tally.silent())].map((metric) => `no outcome of ${metric} has come yet`) : []),
+  ];
+}
+
+async function tallyUnits(store: ExperimentStore, experiment: Experiment, until: number | undefined): Promise<Tally> {
+  const tally = new Tally(experiment);
+  const range = { beforeMs: BEFORE_MS, ...(until === undefined ? {} : { until }) };
+  for await (const row of store.units(experiment.name, range)) tally.add(row);
+  return tally;
+}
+
+async function creditSections(store: ExperimentStore, experiment: Experiment, until: number | undefined) {
+  const sections: CreditSection[] = [];
+  for (const metric of experiment.metrics) {
+    const clicks = store.clicks(experiment.name, summedBy(metric), until);
+    sections.push(await creditOf(experiment, metric.name, clicks, ALPHA));
+  }
+  return sections;
+}
+
+export interface ReportOptions {
+  /** State at an earlier time, milliseconds since 1970. */
+  readonly until?: number;
+}
+
+/** Figures of SHADOW_FIGURES in their order. */
+function shadowSection(figures: ExperimentReport['shadow']): ExperimentReport['shadow'] {
+  const order = Object.keys(SHADOW_FIGURES);
+  const sorted = (of: ExperimentReport['shadow'][string]) =>
+    Object.fromEntries(order.flatMap((figure) => (of[figure] ? [[figure, of[figure]]] : [])));
+  return Object.fromEntries(Object.entries(figures).map(([arm, of]) => [arm, sorted(of)]));
+}
+
+/**
+ * Reads and judges an experiment. The sample ratio comes first: where it is off, figures are given but no verdict is.
+ * @throws the database's error.
+ */
+export async function analyse(
+  store: ExperimentStore,
+  experiment: Experiment,
+  { until }: ReportOptions = {},
+): Promise<ExperimentReport> {
+  const { name, mode } = experiment;
+  const hash = configHash(experiment);
+  const [audits, traffic] = await Promise.all([store.audits(name), store.traffic(name, until)]);
+  const split = mode === 'split';
+  const tally = await tallyUnits(store, experiment, until);
+  const trips = tripsOf(audits, hash);
+  const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
+  const armsSeen = experiment.arms.map((arm) => ({ ...arm, units: tally.units(arm.name) }));
+  const ratio = split ? sampleRatio(armsSeen) : undefined;
+  const draft = {
+    ...{ experiment: name, mode, configHash: hash, alpha: ALPHA },
+    ...(from === undefined ? {} : { from, to: Math.max(...traffic.map(({ lastAt }) => lastAt)) }),
+    arms: armSections(experiment, tally, traffic, trips),
+    crossed: tally.crossed,
+    ...(ratio ? { sampleRatio: ratio } : {}),
+    metrics: split ? metricSections(experiment, tally, ALPHA) : [],
+    credit: mode === 'interleave' ? await creditSections(store, experiment, until) : [],
+    shadow: mode === 'shadow' ? shadowSection(await store.shadow(name)) : {},
+    warnings: warningsOf(audits, from, tally, split),
+  };
+  return { ...draft, verdict: verdictOf(experiment, draft) };
+}

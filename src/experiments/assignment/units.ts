@@ -1,0 +1,47 @@
+import { createHmac, hash } from 'node:crypto';
+import type { HookRequest, Subject } from '../ports.ts';
+
+export type UnitKind = 'user' | 'session' | 'query';
+
+export interface Unit {
+  /** What it is taken from: a request without user or session falls back to its query. */
+  readonly kind: UnitKind;
+  /** What is hashed for the assignment. Never stored. */
+  readonly id: string;
+}
+
+type NamedKind = Exclude<UnitKind, 'query'>;
+
+/** Fields of a subject that name the unit, the first one present wins. */
+const SOURCES: Readonly<Record<NamedKind, readonly (readonly [keyof Subject & string, NamedKind])[]>> = {
+  user: [
+    ['unit', 'user'],
+    ['user', 'user'],
+    ['session', 'session'],
+  ],
+  session: [
+    ['unit', 'session'],
+    ['session', 'session'],
+    ['user', 'user'],
+  ],
+};
+
+/** A query as a unit: case and white space do not make another one. */
+export function queryUnit(query: string): string {
+  return `query:${hash('sha256', query.trim().replace(/\s+/g, ' ').toLowerCase(), 'hex').slice(0, 32)}`;
+}
+
+/** The unit of a request for an experiment that assigns by `kind`. */
+export function unitOf({ subject = {}, query }: Pick<HookRequest, 'subject' | 'query'>, kind: UnitKind): Unit {
+  if (kind !== 'query')
+    for (const [field, from] of SOURCES[kind]) {
+      const id = subject[field];
+      if (typeof id === 'string' && id !== '') return { kind: from, id };
+    }
+  return { kind: 'query', id: queryUnit(query) };
+}
+
+/** What is stored of a unit: 128 bits of an HMAC-SHA-256 of its id. Without the key nobody can try ids out. */
+export function unitHash(secret: string, id: string): string {
+  return createHmac('sha256', secret).update(id, 'utf8').digest('hex').slice(0, 32);
+}

@@ -1,0 +1,236 @@
+import { createHash } from 'node:crypto';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { describe, WinnowError } from '../../errors.ts';
+
+/*
+ * What an experiment is. One schema serves experiments.yaml, the admin API and the console; `configHash` names a definition's content, so
+ * that every exposure tells which definition it was made under.
+ */
+
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, 'expected 1 to 64 letters, digits, `_`, `.`, `-`');
+const share = z.number().min(0).max(1);
+
+export const METRIC_KINDS = ['mean', 'ratio'] as const;
+
+const metricSchema = z
+  .strictObject({
+    name,
+    kind: z
+      .enum(METRIC_KINDS)
+      .default('mean')
+      .describe('mean: sum of outcomes a unit; ratio: sum of outcomes over sum of `denominator`.'),
+    direction: z.enum(['up', 'down']).default('up').describe('Which way is better.'),
+    numerator: name.optional().describe('Ratio metrics: the metric that is divided; the one of this name by default.'),
+    denominator: name.optional().describe('Ratio metrics: the metric that divides; `exposures` counts requests.'),
+    covariate: name
+      .optional()
+      .describe(
+        'Metric recorded before the first exposure, for variance reduction (CUPED); the metric itself by default.',
+      ),
+  })
+  .refine((m) => m.kind === 'ratio' || m.numerator === undefined, {
+    message: 'expected no `numerator` for a mean',
+    path: ['numerator'],
+  })
+  .refine((m) => m.kind === 'mean' || m.denominator !== undefined, {
+    message: 'expected `denominator` for a ratio metric',
+    path: ['denominator'],
+  });
+
+const armSchema = z.strictObject({
+  name,
+  model: z.string().min(1).describe('`model`, `model@version` or `model:label`.'),
+  weight: z.number().positive().default(1),
+});
+
+const guardrailSchema = z.strictObject({
+  metric: z.enum(['errors', 'latency_p95_ms']),
+  max: z.number().nonnegative().describe('errors: share of requests that failed; latency_p95_ms: milliseconds.'),
+  minRequests: z.number().int().min(1).default(200).describe('Requests of an arm before the guardrail may act.'),
+});
+
+const whenSchema = z.strictObject({
+  model: z.string().optional().describe('Only requests that name this model (or none, if it is the default).'),
+  key: z.string().optional().describe('Only requests made with the API key of this name.'),
+  header: z
+    .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'expected the name of a header'), z.string())
+    .optional()
+    .describe('Only requests whose headers have these values.'),
+});
+
+function checkArms(
+  e: { arms: { name: string }[]; control: string; mode: string; method: string },
+  context: z.RefinementCtx,
+): void {
+  const names = e.arms.map((arm) => arm.name);
+  names.forEach((n, i) => {
+    if (names.indexOf(n) !== i)
+      context.addIssue({
+        code: 'custom',
+        message: `expected distinct arm names, got ${n} twice`,
+        path: ['arms', i, 'name'],
+      });
+  });
+  if (!names.includes(e.control))
+    context.addIssue({
+      code: 'custom',
+      message: `expected one of ${names.join(', ')}, got ${e.control}`,
+      path: ['control'],
+    });
+  if (e.mode === 'interleave' && e.method === 'balanced' && names.length !== 2)
+    context.addIssue({
+      code: 'custom',
+      message: `expected 2 arms for balanced interleaving, got ${names.length}`,
+      path: ['method'],
+    });
+}
+
+function checkRest(
+  e: {
+    namespace?: { range: number[] } | undefined;
+    start?: string | undefined;
+    end?: string | undefined;
+    metrics: { name: string; denominator?: string | undefined }[];
+  },
+  context: z.RefinementCtx,
+): void {
+  if (e.namespace && e.namespace.range[0]! >= e.namespace.range[1]!)
+    context.addIssue({ code: 'custom', message: 'expected a range that rises', path: ['namespace', 'range'] });
+  if (e.start && e.end && Date.parse(e.start) >= Date.parse(e.end))
+    context.addIssue({
+      code: 'custom',
+      message: `expected a time after start (${e.start}), got ${e.end}`,
+      path: ['end'],
+    });
+  e.metrics.forEach((m, i) => {
+    if (e.metrics.findIndex((other) => other.name === m.name) !== i)
+      context.addIssue({
+        code: 'custom',
+        message: `expected distinct metric names, got ${m.name} twice`,
+        path: ['metrics', i, 'name'],
+      });
+  });
+}
+
+/** One experiment. */
+export const experimentSchema = z
+  .strictObject({
+    name,
+    mode: z.enum(['split', 'interleave', 'shadow']).default('split'),
+    method: z.enum(['team_draft', 'balanced']).default('team_draft').describe('How `interleave` merges rankings.'),
+    unit: z
+      .enum(['user', 'session', 'query'])
+      .default('user')
+      .describe('What is hashed; the query where a request names no unit.'),
+    hash: z
+      .strictObject({
+        seed: z.string().optional().describe('The name by default.'),
+        version: z.union([z.literal(1), z.literal(2)]).default(2),
+      })
+      .prefault({}),
+    coverage: share
+      .default(1)
+      .describe('Share of units in the experiment; raising it never moves a unit between arms.'),
+    namespace: z
+      .strictObject({ name, range: z.array(share).min(2).max(2) })
+      .optional()
+      .describe('Experiments with disjoint ranges of a namespace exclude each other.'),
+    when: whenSchema.optional(),
+    arms: z.array(armSchema).min(2).max(10),
+    control: name,
+    metrics: z.array(metricSchema).min(1).max(20),
+    guardrails: z.array(guardrailSchema).default([]),
+    start: z.iso.datetime({ offset: true }).optional(),
+    end: z.iso.datetime({ offset: true }).optional(),
+    enabled: z.boolean().default(true),
+  })
+  .superRefine((e, context) => {
+    checkArms(e, context);
+    checkRest(e, context);
+  });
+
+export const experimentsFileSchema = z
+  .strictObject({ experiments: z.array(experimentSchema).max(100) })
+  .superRefine((file, context) => {
+    file.experiments.forEach((e, i) => {
+      if (file.experiments.findIndex((other) => other.name === e.name) !== i)
+        context.addIssue({
+          code: 'custom',
+          message: `expected distinct names, got ${e.name} twice`,
+          path: ['experiments', i, 'name'],
+        });
+    });
+  });
+
+export type Experiment = z.infer<typeof experimentSchema>;
+export type Metric = Experiment['metrics'][number];
+export type Arm = Experiment['arms'][number];
+
+/** The metric whose outcomes a metric sums up. */
+export const summedBy = ({ name: own, numerator }: Pick<Metric, 'name' | 'numerator'>): string => numerator ?? own;
+export type Guardrail = Experiment['guardrails'][number];
+
+/** Names a definition by its content: 12 hex digits of the SHA-256 of its canonical JSON. */
+export function configHash(experiment: Experiment): string {
+  const canonical = (value: unknown): unknown =>
+    Array.isArray(value)
+      ? value.map(canonical)
+      : typeof value === 'object' && value !== null
+        ? Object.fromEntries(
+            Object.entries(value)
+              .sort(([a], [b]) => (a < b ? -1 : 1))
+              .map(([k, v]) => [k, canonical(v)]),
+          )
+        : value;
+  return createHash('sha256')
+    .update(JSON.stringify(canonical(experiment)))
+    .digest('hex')
+    .slice(0, 12);
+}
+
+function valueAt(tree: unknown, path: readonly PropertyKey[]): string {
+  return describe(path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree));
+}
+
+/** Parses by a schema. @throws WinnowError `invalid_experiments` naming the first fault's field and how many more there are. */
+function parseOrThrow<T>(schema: z.ZodType<T>, document: unknown, file: string): T {
+  const result = schema.safeParse(document);
+  if (result.success) return result.data;
+  const [first] = result.error.issues;
+  const more = result.error.issues.length - 1;
+  const field = first!.path.join('.') || 'document';
+  throw new WinnowError('invalid_experiments', {
+    file,
+    expected: first!.message.replace(/^expected /, '').replace(/, got .*$/, ''),
+    got: valueAt(document, first!.path),
+    field: more > 0 ? `${field}; ${more} more fault${more > 1 ? 's' : ''}` : field,
+  });
+}
+
+/** Checks a parsed document against the file's schema; an empty one defines no experiment. @throws WinnowError `invalid_experiments`. */
+export function checkExperiments(document: unknown, file: string): readonly Experiment[] {
+  return parseOrThrow(experimentsFileSchema, document ?? { experiments: [] }, file).experiments;
+}
+
+/** Checks one definition. @throws WinnowError `invalid_experiments`. */
+export function checkExperiment(document: unknown, file: string): Experiment {
+  return parseOrThrow(experimentSchema, document, file);
+}
+
+/** Reads the text of experiments.yaml. @throws WinnowError `invalid_experiments` with the line for text that is not YAML. */
+export function parseExperiments(text: string, file: string): readonly Experiment[] {
+  let document: unknown;
+  try {
+    document = parseYaml(text);
+  } catch (error) {
+    const at = (error as { linePos?: readonly { line: number }[] }).linePos?.[0]?.line;
+    throw new WinnowError('invalid_experiments', {
+      file,
+      expected: 'YAML',
+      got: (error as Error).message.split('\n')[0]!,
+      field: at ? `line ${at}` : 'document',
+    });
+  }
+  return checkExperiments(document, file);
+}

@@ -1,0 +1,101 @@
+import type { Config } from '../config/config.ts';
+import type { ExperimentsApi } from '../experiments/admin.ts';
+import { cpuBudget } from '../inference/cgroup.ts';
+import type { SupervisedPool } from '../inference/pool.ts';
+import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
+import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
+import { createReranker } from '../rerank/reranker.ts';
+import { createScoreCache } from '../rerank/score-cache.ts';
+import type { Reranker } from '../rerank/types.ts';
+import { createScheduler } from '../scheduling/scheduler.ts';
+import type { Scheduler } from '../scheduling/types.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { createTokenizerPool, type TokenizerPool } from '../tokenization/pool.ts';
+import type { EncodedRow } from '../tokenization/types.ts';
+import { Closers, once } from './closers.ts';
+import { openExperiments } from './experiments.ts';
+import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
+import { openPool } from './pool.ts';
+import { prefetchTokenizer } from './prefetch.ts';
+
+/** Everything behind HTTP, wired. */
+export interface Engine {
+  readonly pool: SupervisedPool;
+  readonly tokenizers: TokenizerPool;
+  readonly tokenizerThreads: number;
+  readonly registry: FolderRegistry;
+  readonly scheduler: Scheduler<EncodedRow>;
+  readonly reranker: Reranker;
+  readonly experiments: ExperimentsApi;
+  /** Lets go of what was opened ahead for a quick start; call it when the first request has been answered. */
+  warmed(): Promise<void>;
+  /** Finishes what it has, then ends processes and threads. */
+  close(): Promise<void>;
+}
+
+/** One thread tokenises faster than four cores score on the CPU; beside a GPU several are needed. */
+const deriveThreads = (set: number) => set || Math.max(1, Math.min(8, Math.floor(cpuBudget() / 4)));
+
+interface EngineDeps {
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Hosts that are starting already; whoever started them ends them, after the engine. */
+  readonly pool?: Promise<SupervisedPool>;
+}
+
+function openScheduler(config: Config, pool: SupervisedPool, { metrics }: EngineDeps): Scheduler<EncodedRow> {
+  return createScheduler<EncodedRow>({
+    // Two batches a host: the next one lies in its pipe while one runs.
+    executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
+    limits: config.scheduling,
+    observer: observeScheduler(metrics, () => pool.provider),
+  });
+}
+
+/**
+ * Starts hosts (where none are given) and tokenizer threads and opens the registry; no model is loaded yet.
+ * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`. Nothing is left running then.
+ */
+export async function openEngine(config: Config, deps: EngineDeps): Promise<Engine> {
+  const { metrics, logger } = deps;
+  const tokenizerThreads = deriveThreads(config.tokenization.threads);
+  const tokenizers = createTokenizerPool({ threads: tokenizerThreads, cacheBytes: config.tokenization.cacheBytes });
+  const warmed = once(prefetchTokenizer(config, tokenizers));
+  const closers = new Closers();
+  closers.add(() => tokenizers.close());
+  try {
+    const pool = await (deps.pool ?? openPool(config, logger, observePool(metrics, logger)));
+    if (!deps.pool) closers.add(() => pool.close());
+    const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
+    const registry = await createRegistry({
+      ...{ folder, defaultModel, memoryBytes, pinned, variant, watch, pool, tokenizers },
+      limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
+      observer: observeRegistry(metrics, logger),
+    });
+    closers.add(() => registry.close());
+    const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
+    // After the scheduler, whose last shadow rankings it still writes.
+    closers.add(() => experiments.close());
+    await experiments.start();
+    const scheduler = openScheduler(config, pool, deps);
+    closers.add(() => scheduler.close());
+    const scoreCache = config.scoreCache.bytes > 0 ? createScoreCache(config.scoreCache) : undefined;
+    const reranker = createReranker({
+      ...{ registry, tokenizers, scheduler, settings: config.tokenization },
+      ...(scoreCache ? { scoreCache } : {}),
+      experiments: experiments.hook,
+      observer: {
+        onHookFailure: (error, { requestId }) => logger.error({ err: error, requestId }, 'experiment failed'),
+      },
+    });
+    if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
+    watchPool(metrics, () => pool.facts());
+    watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
+    const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, experiments: experiments.api };
+    return { ...parts, warmed, close: () => closers.close() };
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+}

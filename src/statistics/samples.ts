@@ -1,0 +1,34 @@
+import { WinnowError } from '../errors.ts';
+
+/** Sum with Neumaier's compensation, so that thousands of per-query values lose nothing. */
+export function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  let lost = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    const next = total + value;
+    lost += Math.abs(total) >= Math.abs(value) ? total - next + value : value - next + total;
+    total = next;
+  }
+  return total + lost;
+}
+
+export const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
+
+/** Unbiased sample variance (n − 1); NaN for fewer than two values. */
+export function variance(values: ArrayLike<number>): number {
+  if (values.length < 2) return Number.NaN;
+  const centre = mean(values);
+  return sum(Array.from(values, (v) => (v - centre) ** 2)) / (values.length - 1);
+}
+
+/** a − b, element by element. */
+export function differences(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
+  if (a.length !== b.length)
+    throw new WinnowError('invalid_input', {
+      where: 'paired samples',
+      expected: `as many values in both (${a.length})`,
+      got: b.length,
+    });
+  return Float64Array.from(a, (value, i) => value - b[i]!);
+}

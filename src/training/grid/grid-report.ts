@@ -1,0 +1,136 @@
+import { gridReport } from '../../reports/grid-report.ts';
+import type { ReportModel, Section, TableSection } from '../../reports/model.ts';
+import type { GridData } from '../../reports/paper-data.ts';
+import { effectivenessTable } from '../../reports/tables.ts';
+import { createObjective } from '../objectives/catalog.ts';
+import type { CellResult, Frozen } from './grid.ts';
+import type { Grid } from './grid-schema.ts';
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Standard deviation of a sample; 0 for one value. */
+function deviation(values: readonly number[]): number {
+  const m = mean(values);
+  return values.length < 2 ? 0 : Math.sqrt(values.reduce((sum, x) => sum + (x - m) ** 2, 0) / (values.length - 1));
+}
+
+const benchmarksOf = (grid: Grid): string[] =>
+  Object.keys(grid.benchmarks).length > 0 ? Object.keys(grid.benchmarks) : ['validation'];
+
+function measureOf(grid: Grid, benchmark: string): string {
+  const validation = grid.recipe.validation as { measure?: string } | undefined;
+  return grid.benchmarks[benchmark]?.measure ?? validation?.measure ?? 'nDCG@10';
+}
+
+interface Row {
+  readonly backbone: string;
+  readonly objective: string;
+  /** One list of seeds' values a benchmark. */
+  readonly values: readonly (readonly number[])[];
+}
+
+/** A row a backbone and objective; seeds that failed are not among the values. */
+export function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
+  const objectives = grid.objectives.map((spec) => createObjective(spec).name);
+  return grid.backbones.flatMap(({ name: backbone }) =>
+    objectives.map((objective) => {
+      const runs = results.filter(({ cell }) => cell.backbone === backbone && cell.objective === objective);
+      return {
+        backbone,
+        objective,
+        values: benchmarksOf(grid).map((id) => runs.flatMap((run) => run.benchmarks[id] ?? [])),
+      };
+    }),
+  );
+}
+
+/** The grid in the shape `winnow report --data` reads: means over seeds. */
+export function gridData(grid: Grid, results: readonly CellResult[]): GridData {
+  const benchmarks = benchmarksOf(grid);
+  const measures = [...new Set(benchmarks.map((id) => measureOf(grid, id)))];
+  return {
+    paper: `grid ${grid.name}`,
+    source: 'runs of this trainer',
+    measure: measures.join(', '),
+    benchmarks,
+    benchmarkNames: {},
+    seeds: grid.seeds.length,
+    notes: [
+      `Seeds ${grid.seeds.join(', ')}; values are means over the seeds that finished.`,
+      ...results.flatMap(({ cell, failed }) =>
+        failed ? [`${cell.backbone}, ${cell.objective}, seed ${cell.seed}: ${failed}`] : [],
+      ),
+    ],
+    backbones: grid.backbones.map((backbone) => backbone.name),
+    objectives: grid.objectives.map((spec) => createObjective(spec).name),
+    rows: rowsOf(grid, results).map(({ backbone, objective, values }) => ({
+      backbone,
+      objective,
+      values: values.map(mean),
+    })),
+  };
+}
+
+function seedsTable(grid: Grid, rows: readonly Row[]): TableSection {
+  return {
+    kind: 'table',
+    title: 'Over seeds',
+    columns: [
+      { label: 'backbone' },
+      { label: 'objective' },
+      ...benchmarksOf(grid).map((label) => ({ label, numeric: true })),
+    ],
+    rows: rows.map(({ backbone, objective, values }) => [
+      { text: backbone },
+      { text: objective },
+      ...values.map((seeds) => ({
+        text: seeds.length === 0 ? '–' : `${mean(seeds).toFixed(4)} ± ${deviation(seeds).toFixed(4)} (${seeds.length})`,
+      })),
+    ]),
+    note: 'Mean ± standard deviation (seeds).',
+  };
+}
+
+function frozenTable(frozen: Frozen): TableSection {
+  const fields = [...new Set([...frozen.values()].flatMap((parameters) => Object.keys(parameters)))];
+  return {
+    kind: 'table',
+    title: 'Hyper-parameters found',
+    columns: [{ label: 'group' }, ...fields.map((label) => ({ label, numeric: true }))],
+    rows: [...frozen].map(([group, parameters]) => [
+      { text: group },
+      ...fields.map((field) => ({ text: JSON.stringify(parameters[field]) ?? '–' })),
+    ]),
+    note: 'Best mean validation of the search; frozen for the full grid.',
+  };
+}
+
+/**
+ * One report of a finished grid: the tests and charts of `winnow report` where there are at least two backbones, two objectives and a
+ * value in every cell; the table of all values in any case.
+ */
+export function reportOf(grid: Grid, frozen: Frozen, results: readonly CellResult[]): ReportModel {
+  const data = gridData(grid, results);
+  const rows = rowsOf(grid, results);
+  const own: Section[] = [seedsTable(grid, rows), ...(grid.search ? [frozenTable(frozen)] : [])];
+  const whole = data.rows.every((row) => row.values.every(Number.isFinite));
+  if (whole && data.backbones.length > 1 && data.objectives.length > 1) {
+    const report = gridReport(data);
+    return { ...report, title: `Grid ${grid.name}: ${report.title}`, sections: [...report.sections, ...own] };
+  }
+  const table = effectivenessTable({
+    title: data.measure,
+    columns: data.benchmarks,
+    rows: data.rows.map(({ backbone, objective, values }) => ({
+      system: `${backbone}, ${objective}`,
+      values: values.map((value) => (Number.isFinite(value) ? { value } : {})),
+    })),
+  });
+  const notes: Section = { kind: 'text', title: 'Notes', paragraphs: data.notes };
+  return {
+    title: `Grid ${grid.name}`,
+    summary: `${data.measure} on ${data.benchmarks.join(', ')}.`,
+    sections: [table, ...own, notes],
+    data: { grid: data },
+  };
+}

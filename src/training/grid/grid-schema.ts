@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { WinnowError } from '../../errors.ts';
+import { objectiveSpecSchema } from '../objectives/catalog.ts';
+import { validationSchema } from '../recipe/recipe.ts';
+
+const settings = z.record(z.string(), z.unknown());
+
+const backboneSchema = z.strictObject({
+  name: z.string().min(1),
+  path: z.string().describe('Model folder, relative to the grid file.'),
+  group: z.string().default('all').describe('Backbones of one group share the hyper-parameters found.'),
+  settings: settings.default({}).describe('Recipe settings of this backbone.'),
+});
+
+const searchSchema = z.strictObject({
+  parameters: z
+    .record(z.string(), z.array(z.unknown()).min(1))
+    .describe('Recipe fields, dots between, and the values to try; all combinations are run.'),
+  objectives: z.array(z.string()).optional().describe('Names of the objectives searched with; all by default.'),
+  backbones: z.array(z.string()).optional().describe('Names of the backbones searched with; all by default.'),
+  seeds: z.array(z.number().int().min(0)).min(1).optional(),
+  steps: z.number().int().min(1).optional().describe('Steps of a search run; the recipe’s by default.'),
+  by: z.enum(['group', 'all']).default('group').describe('Find one setting a group, or one for all.'),
+});
+
+export const gridSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,40}$/i),
+  recipe: settings.describe('What every cell shares: a recipe without name, backbone, objective and seed.'),
+  objectives: z.array(objectiveSpecSchema).min(1),
+  backbones: z.array(backboneSchema).min(1),
+  seeds: z.array(z.number().int().min(0)).min(1).default([42]),
+  objectiveSettings: z
+    .record(z.string(), settings)
+    .default({})
+    .describe('Recipe settings by objective, such as its data.'),
+  search: searchSchema.optional(),
+  benchmarks: z
+    .record(z.string(), validationSchema)
+    .default({})
+    .describe('What finished cells are measured on; the recipe’s validation if empty.'),
+});
+export type Grid = z.infer<typeof gridSchema>;
+
+export interface LoadedGrid {
+  readonly grid: Grid;
+  readonly folder: string;
+}
+
+/** @throws WinnowError `invalid_input` naming every fault with its field. */
+export function readGrid(path: string): LoadedGrid {
+  let document: unknown;
+  try {
+    document = parseYaml(readFileSync(path, 'utf8'));
+  } catch (error) {
+    const got = (error as Error).message.split('\n')[0]!;
+    throw new WinnowError('invalid_input', { where: path, expected: 'a readable YAML file', got });
+  }
+  const parsed = gridSchema.safeParse(document);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `  - ${issue.path.join('.') || 'grid'}: ${issue.message}`);
+    throw new WinnowError('invalid_input', {
+      where: path,
+      expected: 'a grid',
+      got: `${faults.length} fault(s)\n${faults.join('\n')}`,
+    });
+  }
+  return { grid: parsed.data, folder: dirname(resolve(path)) };
+}

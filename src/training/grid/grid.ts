@@ -1,0 +1,263 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { WinnowError } from '../../errors.ts';
+import { readJson, writeFileAtomic } from '../../util/files.ts';
+import type { Shard } from '../../util/shard.ts';
+import { createObjective } from '../objectives/catalog.ts';
+import { publishRun } from '../publish/publish.ts';
+import { type LoadedRecipe, merge, parseRecipe } from '../recipe/recipe.ts';
+import { type TrainingObserver, type TrainingOutcome, train } from '../run/trainer.ts';
+import { measureCell } from './grid-measure.ts';
+import type { Grid, LoadedGrid } from './grid-schema.ts';
+
+/*
+ * A grid of runs: objectives × backbones × seeds, with hyper-parameters found on a part of it first. Every cell is a recipe in a folder of
+ * its own, named by all that decides it, so that a grid can be stopped, shared between machines and changed without losing what is done.
+ */
+
+export type Phase = 'search' | 'full';
+
+/** One run of the grid. */
+export interface Cell {
+  readonly phase: Phase;
+  readonly backbone: string;
+  readonly group: string;
+  readonly objective: string;
+  readonly seed: number;
+  /** Hyper-parameters by field: tried in the search, frozen in the full grid. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly recipe: LoadedRecipe;
+  readonly id: string;
+}
+
+/** What became of a cell. */
+export interface CellResult {
+  readonly cell: Omit<Cell, 'recipe'>;
+  readonly step: number;
+  readonly base?: number;
+  /** Best value of the validation inside the run. */
+  readonly validation?: number;
+  readonly benchmarks: Readonly<Record<string, number>>;
+  /** Why there are no values. */
+  readonly failed?: string;
+}
+
+/** All combinations of one value a field. */
+export function combinations(parameters: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
+  return Object.entries(parameters).reduce<Record<string, unknown>[]>(
+    (all, [field, values]) => all.flatMap((one) => values.map((value) => ({ ...one, [field]: value }))),
+    [{}],
+  );
+}
+
+const nested = (field: string, value: unknown): Record<string, unknown> =>
+  field.split('.').reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>;
+
+const slug = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
+
+type Axes = Pick<Cell, 'phase' | 'seed' | 'parameters'> & {
+  readonly backbone: Grid['backbones'][number];
+  readonly objective: Grid['objectives'][number];
+  readonly steps?: number | undefined;
+};
+
+function cellOf({ grid, folder }: LoadedGrid, axes: Axes): Cell {
+  const { phase, seed, parameters, backbone } = axes;
+  const objective = createObjective(axes.objective).name;
+  const stem = [backbone.name, objective, seed].map((part) => slug(String(part))).join('-');
+  const layers = [
+    grid.recipe,
+    backbone.settings,
+    grid.objectiveSettings[objective] ?? {},
+    ...Object.entries(parameters).map(([field, value]) => nested(field, value)),
+    axes.steps === undefined ? {} : { steps: axes.steps },
+    { name: `${grid.name}-${stem}`.slice(0, 64), backbone: backbone.path, objective: axes.objective, seed },
+  ];
+  const document = layers.reduce((under, over) => merge(under, over), {});
+  const recipe = parseRecipe(document, `grid ${grid.name}, ${stem}`);
+  const hash = createHash('sha256')
+    .update(JSON.stringify([recipe, grid.benchmarks]))
+    .digest('hex')
+    .slice(0, 8);
+  return {
+    ...{ phase, backbone: backbone.name, group: backbone.group, objective, seed, parameters },
+    recipe: { recipe, folder, source: stringify(document) },
+    id: `${stem}-${hash}`,
+  };
+}
+
+function product(
+  loaded: LoadedGrid,
+  phase: Phase,
+  of: {
+    objectives: Grid['objectives'];
+    backbones: Grid['backbones'];
+    seeds: readonly number[];
+    steps?: number | undefined;
+  },
+  parametersOf: (group: string) => readonly Readonly<Record<string, unknown>>[],
+): Cell[] {
+  return of.backbones.flatMap((backbone) =>
+    parametersOf(backbone.group).flatMap((parameters) =>
+      of.objectives.flatMap((objective) =>
+        of.seeds.map((seed) => cellOf(loaded, { phase, backbone, objective, seed, parameters, steps: of.steps })),
+      ),
+    ),
+  );
+}
+
+function named<T>(
+  all: readonly T[],
+  names: readonly string[] | undefined,
+  nameOf: (item: T) => string,
+  what: string,
+): T[] {
+  const unknown = names?.find((name) => !all.some((item) => nameOf(item) === name));
+  if (unknown !== undefined)
+    throw new WinnowError('invalid_input', {
+      where: `grid search.${what}`,
+      expected: `one of ${all.map(nameOf).join(', ')}`,
+      got: unknown,
+    });
+  return names === undefined ? [...all] : all.filter((item) => names.includes(nameOf(item)));
+}
+
+/** Runs of the proxy search; none where the grid has no search. */
+export function searchCells(loaded: LoadedGrid): Cell[] {
+  const { grid } = loaded;
+  const { search } = grid;
+  if (!search) return [];
+  const objectives = named(grid.objectives, search.objectives, (spec) => createObjective(spec).name, 'objectives');
+  const backbones = named(grid.backbones, search.backbones, (backbone) => backbone.name, 'backbones');
+  const tried = combinations(search.parameters);
+  const cells = product(
+    loaded,
+    'search',
+    { objectives, backbones, seeds: search.seeds ?? grid.seeds, steps: search.steps },
+    () => tried,
+  );
+  const blind = cells.find((cell) => !cell.recipe.recipe.validation);
+  if (blind)
+    throw new WinnowError('invalid_input', {
+      where: `grid ${grid.name}`,
+      expected: '`recipe.validation`, by which the search chooses',
+      got: 'none',
+    });
+  return cells;
+}
+
+export type Frozen = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+
+const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** The hyper-parameters with the best mean validation, by group. A combination that failed anywhere is out. */
+export function freeze(grid: Grid, results: readonly CellResult[]): Frozen {
+  const { search } = grid;
+  const groups = [...new Set(grid.backbones.map((backbone) => backbone.group))];
+  return new Map(
+    groups.map((group) => {
+      // A group without a search run takes what is best over all.
+      const own = results.filter(({ cell }) => cell.group === group);
+      const seen = search?.by === 'all' || own.length === 0 ? results : own;
+      const byParameters = Map.groupBy(seen, ({ cell }) => JSON.stringify(cell.parameters));
+      const ranked = [...byParameters]
+        .filter(([, runs]) => runs.every((run) => run.validation !== undefined && Number.isFinite(run.validation)))
+        .map(([key, runs]) => ({ key, value: meanOf(runs.map((run) => run.validation!)) }))
+        .sort((a, b) => b.value - a.value);
+      if (search && ranked.length === 0)
+        throw new WinnowError('invalid_input', {
+          where: `grid ${grid.name}, group ${group}`,
+          expected: 'a combination that trains',
+          got: 'none',
+        });
+      return [group, search ? (JSON.parse(ranked[0]!.key) as Record<string, unknown>) : {}];
+    }),
+  );
+}
+
+/** Runs of the full grid with the hyper-parameters found. */
+export const fullCells = (loaded: LoadedGrid, frozen: Frozen): Cell[] =>
+  product(loaded, 'full', loaded.grid, (group) => [frozen.get(group) ?? {}]);
+
+const folderOf = (runFolder: string, cell: Cell): string => join(runFolder, cell.phase, cell.id);
+const resultFile = (runFolder: string, cell: Cell): string => join(folderOf(runFolder, cell), 'result.json');
+
+/** The results there are, and the cells that have none yet. */
+export async function collect(
+  runFolder: string,
+  cells: readonly Cell[],
+): Promise<{ done: CellResult[]; missing: Cell[] }> {
+  const missing = cells.filter((cell) => !existsSync(resultFile(runFolder, cell)));
+  const there = cells.filter((cell) => !missing.includes(cell));
+  return {
+    done: await Promise.all(there.map(async (cell) => (await readJson(resultFile(runFolder, cell))) as CellResult)),
+    missing,
+  };
+}
+
+/** What a caller may show, and how a run is stopped. */
+export interface GridOptions {
+  readonly shard: Shard;
+  readonly signal?: AbortSignal | undefined;
+  onCell?(cell: Cell, place: number, of: number): TrainingObserver;
+  onResult?(result: CellResult): void;
+}
+
+async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise<CellResult> {
+  const { recipe: _, ...plain } = cell;
+  const { validation, step } = outcome;
+  const benchmarks =
+    Object.keys(grid.benchmarks).length > 0
+      ? await measureCell(cell.recipe, outcome, grid.benchmarks)
+      : validation
+        ? { validation: validation.tuned }
+        : {};
+  if (cell.phase === 'full' && cell.recipe.recipe.publish) await publishRun(cell.recipe, outcome);
+  return { cell: plain, step, ...(validation && { base: validation.base, validation: validation.tuned }), benchmarks };
+}
+
+/** A run that diverges is a result of the grid, not the end of it. */
+async function runCell(
+  grid: Grid,
+  cell: Cell,
+  { folder, bases }: { readonly folder: string; readonly bases: string },
+  options: GridOptions,
+  observer: TrainingObserver,
+): Promise<CellResult | undefined> {
+  try {
+    const outcome = await train(cell.recipe, folder, observer, options.signal, bases);
+    return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);
+  } catch (error) {
+    if (!(error instanceof WinnowError && error.code === 'training_diverged')) throw error;
+    const { recipe: _, ...plain } = cell;
+    return { cell: plain, step: Number(error.params.step), benchmarks: {}, failed: error.message };
+  }
+}
+
+/** Runs a shard's part of the cells that have no result yet. */
+export async function runCells(
+  grid: Grid,
+  cells: readonly Cell[],
+  runFolder: string,
+  options: GridOptions,
+): Promise<void> {
+  const mine = cells.filter((_, i) => i % options.shard.of === options.shard.index);
+  for (const [i, cell] of mine.entries()) {
+    if (options.signal?.aborted) return;
+    if (existsSync(resultFile(runFolder, cell))) continue;
+    const folder = folderOf(runFolder, cell);
+    const observer = options.onCell?.(cell, i + 1, mine.length) ?? {};
+    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases') }, options, observer);
+    if (!result) return;
+    await writeFileAtomic(resultFile(runFolder, cell), `${JSON.stringify(result, null, 2)}\n`);
+    await rm(join(folder, 'checkpoints'), { recursive: true, force: true });
+    options.onResult?.(result);
+  }
+}

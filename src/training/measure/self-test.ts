@@ -1,0 +1,57 @@
+import type { Tensor } from 'onnxruntime-node';
+import { createSession } from '../../inference/providers.ts';
+import type { SelfTest } from '../../registry/manifest.ts';
+import { createLocalTokenizer } from '../../tokenization/local.ts';
+import { pairOptions } from '../recipe/pair-options.ts';
+import { rowFeeds } from '../step/feeds.ts';
+
+/** Pairs of our own whose scores a server repeats before it serves the version. Their texts are in no data set. */
+const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
+  [
+    'how to sharpen a kitchen knife',
+    'Hold the blade at a steady angle against the whetstone and draw it from heel to tip.',
+  ],
+  ['how to sharpen a kitchen knife', 'The museum opens at ten and closes at six, on Mondays it stays shut.'],
+  ['opening hours of the museum', 'The museum opens at ten and closes at six, on Mondays it stays shut.'],
+  [
+    'opening hours of the museum',
+    'Hold the blade at a steady angle against the whetstone and draw it from heel to tip.',
+  ],
+];
+
+/** int8 kernels differ a little between processors; fp32 ones hardly. */
+const SELF_TEST_TOLERANCE = 0.1;
+
+/** Scores of the self-test pairs by the file that will be served. */
+export async function selfTestScores(
+  file: string,
+  folder: string,
+  recipe: { readonly maxLength: number; readonly maxQueryTokens: number },
+): Promise<number[]> {
+  const tokenizer = await createLocalTokenizer(folder);
+  const session = await createSession(file, { threads: 1 });
+  try {
+    const scores: number[] = [];
+    for (const [query, passage] of SELF_TEST) {
+      const { rows } = await tokenizer.encode(query, [passage], pairOptions(recipe));
+      const results = await session.run(rowFeeds(rows, session.inputNames, tokenizer.padId));
+      scores.push(Number((results[session.outputNames[0]!] as Tensor).data[0]));
+    }
+    return scores;
+  } finally {
+    await session.release();
+    await tokenizer.close();
+  }
+}
+
+/** Self-test of a version from the scores of each of its variants. */
+export function selfTest(byVariant: Readonly<Record<string, readonly number[]>>): SelfTest {
+  return {
+    tolerance: SELF_TEST_TOLERANCE,
+    pairs: SELF_TEST.map(([query, passage], i) => ({
+      query,
+      passage,
+      scores: Object.fromEntries(Object.entries(byVariant).map(([variant, scores]) => [variant, scores[i]!])),
+    })),
+  };
+}

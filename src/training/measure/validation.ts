@@ -1,0 +1,113 @@
+import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import type { Dataset } from '../../evaluation/formats/dataset.ts';
+import { loadDataset } from '../../evaluation/formats/load.ts';
+import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
+import { parseMeasure } from '../../evaluation/measures/measure.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/types.ts';
+
+/** What of a recipe's `validation` is needed to measure. */
+export interface ValidationSettings {
+  readonly data: { readonly path: string; readonly qrels?: string | undefined; readonly split?: string | undefined };
+  readonly measure: string;
+  readonly depth: number;
+  readonly queries?: number | undefined;
+}
+
+/** Re-ranks a first stage's candidates and measures the result by trec_eval's rules. */
+export interface Validation {
+  readonly measure: string;
+  readonly queries: number;
+  /** SHA-256 of the tokens that are scored, the judgements and the measure. */
+  readonly digest: string;
+  /** The first stage's own value. */
+  readonly firstStage: number;
+  /** @param score gives one score a row. */
+  value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
+}
+
+interface Prepared {
+  readonly qid: string;
+  readonly docids: readonly string[];
+  readonly rows: readonly EncodedRow[];
+}
+
+async function prepare(
+  dataset: Dataset,
+  candidates: Run,
+  settings: ValidationSettings,
+  tokenizer: PairTokenizer,
+  pairs: PairOptions,
+): Promise<Prepared[]> {
+  const prepared: Prepared[] = [];
+  for (const qid of dataset.qrels.keys()) {
+    const docids = candidates.get(qid)?.docids.slice(0, settings.depth);
+    const query = dataset.queries.get(qid);
+    if (!docids || query === undefined) continue;
+    if (settings.queries !== undefined && prepared.length >= settings.queries) break;
+    const { rows } = await tokenizer.encode(query, await dataset.passages.texts(docids), pairs);
+    prepared.push({ qid, docids, rows });
+  }
+  return prepared;
+}
+
+/** Only the queries prepared are judged, so that a subset is not punished for what it leaves out. */
+const restricted = (dataset: Dataset, prepared: readonly Prepared[]) =>
+  new Map(prepared.map(({ qid }) => [qid, dataset.qrels.get(qid)!]));
+
+function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnType<typeof restricted>): string {
+  const hash = createHash('sha256').update(measure);
+  for (const { qid, docids, rows } of prepared) {
+    hash.update(JSON.stringify([qid, docids, [...qrels.get(qid)!], rows.map((row) => row.secondSegment)]));
+    for (const { ids } of rows) hash.update(ids);
+  }
+  return hash.digest('hex');
+}
+
+/** @throws WinnowError `invalid_input` where the data set has no judged queries with candidates. */
+export async function openValidation(
+  settings: ValidationSettings,
+  folder: string,
+  tokenizer: PairTokenizer,
+  pairs: PairOptions,
+): Promise<Validation> {
+  const { data } = settings;
+  const at = (path: string) => resolve(folder, path);
+  const dataset = await loadDataset({
+    path: at(data.path),
+    ...(data.qrels !== undefined && { qrels: at(data.qrels) }),
+    ...(data.split !== undefined && { split: data.split }),
+  });
+  const prepared = dataset.candidates ? await prepare(dataset, dataset.candidates, settings, tokenizer, pairs) : [];
+  if (prepared.length === 0)
+    throw new WinnowError('invalid_input', {
+      where: `validation ${data.path}`,
+      expected: 'judged queries with candidate lists',
+      got: 'none',
+    });
+  const qrels = restricted(dataset, prepared);
+  const measure = parseMeasure(settings.measure);
+  const measured = (run: Run): number => evaluate(qrels, run, [measure]).mean.get(measure.name)!;
+  return {
+    measure: measure.name,
+    queries: prepared.length,
+    digest: digestOf(measure.name, prepared, qrels),
+    firstStage: measured(
+      new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }])),
+    ),
+    async value(score) {
+      const scores = await score(prepared.flatMap((p) => p.rows));
+      let from = 0;
+      return measured(
+        new Map(
+          prepared.map(({ qid, docids }) => {
+            const entry = [qid, { docids, scores: scores.subarray(from, from + docids.length) }] as const;
+            from += docids.length;
+            return entry;
+          }),
+        ),
+      );
+    },
+  };
+}

@@ -1,0 +1,25 @@
+import type { LossBuilder } from '../../autodiff/check.ts';
+import { float32 } from '../../onnx/tensor.ts';
+import { createObjective } from './catalog.ts';
+
+/** Lists of a check: two queries with three passages each. */
+const QUERIES = 2;
+const PASSAGES = 3;
+export const OBJECTIVE_ROWS = QUERIES * PASSAGES;
+
+/**
+ * The loss of an objective on made-up lists, for a batch of `OBJECTIVE_ROWS` rows: the first passage of a query is relevant, the teacher
+ * ranks them in an order of its own.
+ * @throws WinnowError `invalid_input` for an unknown name
+ */
+export function objectiveLoss(name: string): LossBuilder {
+  const objective = createObjective(name);
+  const list = (values: readonly number[]) => float32([QUERIES, PASSAGES], values);
+  return (g, logits) =>
+    objective.build(g, {
+      scores: g.reshape(logits, [QUERIES, PASSAGES]),
+      relevance: g.constant(list([1, 0, 0, 1, 0, 0])),
+      teacher: g.constant(list([2.5, 0.7, 1.1, 0.4, 1.9, -0.6])),
+      valid: g.constant(list([1, 1, 1, 1, 1, 1])),
+    });
+}

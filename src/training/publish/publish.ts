@@ -1,0 +1,185 @@
+import { existsSync } from 'node:fs';
+import { appendFile, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import type { Model } from '../../onnx/graph.ts';
+import { writeModel } from '../../onnx/model-file.ts';
+import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
+import { type Published, publish } from '../../registry/publish.ts';
+import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
+import { createLocalTokenizer } from '../../tokenization/local.ts';
+import { openSources } from '../data/sources.ts';
+import { selfTest, selfTestScores } from '../measure/self-test.ts';
+import { openValidation } from '../measure/validation.ts';
+import { createObjective } from '../objectives/catalog.ts';
+import { parityRows } from '../quantization/rows.ts';
+import { type MadeVariant, makeVariant, parityFacts, parityLines, tablesIn } from '../quantization/variants.ts';
+import { pairOptions } from '../recipe/pair-options.ts';
+import { type LoadedRecipe, servedLength } from '../recipe/recipe.ts';
+import { VARIANTS } from '../recipe/variant-names.ts';
+import { isValidation, readCurve } from '../run/curve.ts';
+import type { TrainingOutcome } from '../run/trainer.ts';
+import { type Backbone, withWeights } from '../step/backbone.ts';
+import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
+import { withZeroPoint } from './zero-point.ts';
+
+/** What a tokenizer may be made of, in Hugging Face folders. */
+const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'spm.model',
+  'added_tokens.json',
+];
+
+/** The trained model as it is served: weights in place, `logits` the only output. */
+export function trainedModel(backbone: Backbone, outcome: Pick<TrainingOutcome, 'weights'>): Model {
+  return withWeights(backbone.model, outcome.weights);
+}
+
+/** The backbone's config.json as that of a cross-encoder with one label. */
+function servedConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return {
+    ...config,
+    num_labels: 1,
+    id2label: { 0: 'LABEL_0' },
+    label2id: { LABEL_0: 0 },
+    sentence_transformers: { activation_fn: 'torch.nn.modules.activation.Sigmoid' },
+  };
+}
+
+async function licenceIn(folder: string): Promise<string | undefined> {
+  const card = join(folder, 'README.md');
+  if (!existsSync(card)) return undefined;
+  return /^licen[cs]e:\s*['"]?([^'"\n]+)/im.exec(await readFile(card, 'utf8'))?.[1]?.trim();
+}
+
+/** A version of a registry is named as one, and hands on what it was trained on. */
+async function backboneFacts(folder: string): Promise<BackboneFacts> {
+  const licence = await licenceIn(folder);
+  if (!existsSync(join(folder, MANIFEST_FILE))) return { name: basename(folder), licence, data: [] };
+  const { training, license } = await readManifest(folder);
+  const data = Array.isArray(training?.data) ? training.data : [];
+  return {
+    name: `${basename(resolve(folder, '..'))}@${basename(folder)}`,
+    licence: license ?? licence,
+    data: data.filter((entry): entry is typeof entry & CardFile => isFile(entry)),
+  };
+}
+
+const isFile = (entry: unknown): entry is CardFile =>
+  typeof entry === 'object' &&
+  entry !== null &&
+  typeof (entry as Partial<CardFile>).file === 'string' &&
+  typeof (entry as Partial<CardFile>).sha256 === 'string';
+
+async function copyTokenizer(from: string, to: string): Promise<void> {
+  for (const file of TOKENIZER_FILES)
+    if (existsSync(join(from, file))) await copyFile(join(from, file), join(to, file));
+}
+
+/** Writes ONNX file, tokenizer, config, card and curve into a folder in Hugging Face layout; returns the manifest for it. */
+export async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
+  const { recipe, source } = loaded;
+  const { backbone } = outcome;
+  await mkdir(join(folder, 'onnx'), { recursive: true });
+  const file = join(folder, 'onnx', 'model.onnx');
+  await writeModel(file, trainedModel(backbone, outcome), tablesIn(recipe.publish?.tables, 'model'));
+  await copyTokenizer(backbone.folder, folder);
+  await writeFile(join(folder, 'config.json'), `${JSON.stringify(servedConfig(backbone.config), null, 2)}\n`);
+  const curve = await readCurve(join(outcome.runFolder, 'curve.jsonl'));
+  const picture = await trainingCurveSvg({
+    title: recipe.name,
+    losses: curve.flatMap((point) => (isValidation(point) ? [] : [point])),
+    checks: curve.filter(isValidation),
+  });
+  await writeFile(join(folder, 'curve.svg'), picture);
+  const objective = createObjective(recipe.objective).name;
+  const card = writeCard({
+    recipe,
+    source,
+    outcome,
+    objective,
+    backbone: await backboneFacts(backbone.folder),
+  });
+  await writeFile(join(folder, 'README.md'), card.readme);
+  return { file, manifest: card.manifest };
+}
+
+/** The smaller files a recipe asks for, calibrated on training lists and judged on others and on the validation set. */
+async function makeVariants(
+  folder: string,
+  { recipe, folder: base }: LoadedRecipe,
+  outcome: TrainingOutcome,
+): Promise<MadeVariant[]> {
+  const wanted = VARIANTS.filter((variant) => recipe.publish?.[variant]);
+  if (wanted.length === 0) return [];
+  const tokenizer = await createLocalTokenizer(folder);
+  try {
+    const pairs = pairOptions(recipe);
+    const source = await openSources(recipe.data, base);
+    const rows = await parityRows(source.lists(recipe.seed), tokenizer, pairs);
+    const validation = recipe.validation && (await openValidation(recipe.validation, base, tokenizer, pairs));
+    const model = trainedModel(outcome.backbone, outcome);
+    const made: MadeVariant[] = [];
+    for (const variant of wanted)
+      made.push(
+        await makeVariant(
+          variant,
+          folder,
+          model,
+          outcome.backbone.logits,
+          { ...rows, padId: tokenizer.padId },
+          { ...(validation && { validation }), write: tablesIn(recipe.publish?.tables, `model_${variant}`) },
+        ),
+      );
+    return made;
+  } finally {
+    await tokenizer.close();
+  }
+}
+
+/** Self-test scores of every file that is published. */
+async function scoresOf(
+  folder: string,
+  float: string | undefined,
+  variants: readonly MadeVariant[],
+  recipe: LoadedRecipe['recipe'],
+): Promise<Record<string, number[]>> {
+  const files = [
+    ...(float === undefined ? [] : [['fp32', float] as const]),
+    ...variants.map((v) => [v.variant, v.file] as const),
+  ];
+  const scores: Record<string, number[]> = {};
+  const served = { ...recipe, maxLength: servedLength(recipe) };
+  for (const [name, file] of files) scores[name] = await selfTestScores(file, folder, served);
+  return scores;
+}
+
+/**
+ * Publishes a finished run as the next version of its model, in one rename: a server that watches the registry picks it up.
+ * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file is past its bounds.
+ */
+export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<Published> {
+  const outcome = await withZeroPoint(loaded, trained);
+  const settings = loaded.recipe.publish!;
+  const folder = await mkdtemp(join(tmpdir(), 'winnow-publish-'));
+  try {
+    const { file, manifest } = await writeVersionFolder(folder, loaded, outcome);
+    const variants = await makeVariants(folder, loaded, outcome);
+    if (variants.length > 0) await appendFile(join(folder, 'README.md'), parityLines(variants).join('\n'));
+    const keepsFloat = settings.fp32 || variants.length === 0;
+    if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
+    const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
+    const training = { ...manifest.training, ...(variants.length > 0 && { quantization: parityFacts(variants) }) };
+    return await publish(folder, resolve(loaded.folder, settings.registry), settings.name ?? loaded.recipe.name, {
+      manifest: { ...manifest, training, selfTest: selfTest(scores) },
+      label: settings.label,
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,42 @@
+import { existsSync } from 'node:fs';
+import { appendFile, readFile } from 'node:fs/promises';
+import { writeFileAtomic } from '../../util/files.ts';
+
+export interface CurveStep {
+  readonly step: number;
+  readonly loss: number;
+  readonly norm: number;
+  readonly learningRate: number;
+  readonly ms: number;
+}
+
+export interface CurveValidation {
+  readonly step: number;
+  readonly measure: string;
+  readonly value: number;
+}
+
+export type CurvePoint = CurveStep | CurveValidation;
+
+export const isValidation = (point: CurvePoint): point is CurveValidation => 'measure' in point;
+
+/** The points of a curve file; a last line cut short by a kill is left out. */
+export async function readCurve(path: string): Promise<CurvePoint[]> {
+  if (!existsSync(path)) return [];
+  const points: CurvePoint[] = [];
+  for (const line of (await readFile(path, 'utf8')).split('\n')) {
+    try {
+      if (line !== '') points.push(JSON.parse(line) as CurvePoint);
+    } catch {
+      break;
+    }
+  }
+  return points;
+}
+
+/** Appends to `curve.jsonl`. When a run goes on from a step, what was written after it is dropped first: those steps are run again. */
+export async function openCurve(path: string, fromStep: number): Promise<(point: CurvePoint) => Promise<void>> {
+  const kept = (await readCurve(path)).filter((point) => point.step <= fromStep);
+  await writeFileAtomic(path, kept.map((point) => `${JSON.stringify(point)}\n`).join(''));
+  return (point) => appendFile(path, `${JSON.stringify(point)}\n`);
+}

@@ -1,0 +1,145 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { openSources } from '../data/sources.ts';
+import { createObjective } from '../objectives/catalog.ts';
+import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
+import { loadBackbone } from '../step/backbone.ts';
+import { parameterCount } from '../step/step.ts';
+import { train } from './trainer.ts';
+
+/** What a recipe comes to on this machine, found by reading the data and taking a few real steps. */
+export interface Plan {
+  /** Every setting, defaults stated. */
+  readonly recipe: Recipe;
+  readonly objective: { readonly name: string; readonly needsJudgements: boolean; readonly needsTeacher: boolean };
+  readonly data: {
+    readonly files: readonly string[];
+    /** Lists of one pass that can be trained on; a lower bound where counting stopped. */
+    readonly lists: number;
+    readonly counted: 'all' | 'stopped';
+    readonly passagesAList: number;
+    readonly leftOut: Readonly<Record<string, number>>;
+  };
+  readonly steps: {
+    readonly total: number;
+    readonly warmup: number;
+    readonly listsAStep: number;
+    readonly passagesAStep: number;
+    readonly passesOverTheData: number;
+    readonly validations: number;
+    readonly checkpoints: number;
+  };
+  readonly weights: {
+    readonly trainedTensors: number;
+    readonly trained: number;
+    readonly frozenTensors: number;
+    readonly frozen: number;
+    readonly freshHead: boolean;
+  };
+  /** Mebibytes. */
+  readonly memory: { readonly weightsAndMoments: number; readonly peakMeasured: number };
+  readonly time: { readonly stepMs: number; readonly stepsMeasured: number; readonly trainingMinutes: number };
+}
+
+/** Lists after which counting stops: files of tens of millions of rows are not read for a plan. */
+const COUNTED = 200_000;
+const MIB = 2 ** 20;
+
+async function countData({ recipe, folder }: LoadedRecipe): Promise<Plan['data']> {
+  const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
+  let lists = 0;
+  let passages = 0;
+  try {
+    for await (const list of source.lists(recipe.seed)) {
+      lists++;
+      passages += list.passages.length;
+      if (lists === COUNTED) break;
+    }
+    return {
+      files: source.files.map((file) => relative(folder, file.path)),
+      lists,
+      counted: lists < COUNTED ? 'all' : 'stopped',
+      passagesAList: round(passages / Math.max(1, lists)),
+      leftOut: source.skipped(),
+    };
+  } finally {
+    await source.close?.();
+  }
+}
+
+const round = (x: number): number => Number(x.toPrecision(3));
+
+async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Plan['weights']> {
+  const { weights, freshHead } = await loadBackbone(resolve(folder, recipe.backbone), recipe);
+  const size = (frozen: boolean): [number, number] => {
+    const of = weights.filter((weight) => weight.frozen === frozen);
+    return [of.length, parameterCount(of)];
+  };
+  const [[trainedTensors, trained], [frozenTensors, frozen]] = [size(false), size(true)];
+  return { trainedTensors, trained, frozenTensors, frozen, freshHead };
+}
+
+/**
+ * Copies of each trained weight a run holds. Updated beside the engine: weight, two moments, gradient. Updated in the graph: weight and
+ * moments, each read from one buffer and written to another. Accumulation adds sums.
+ */
+const COPIES = { host: { plain: 4, accumulating: 5 }, graph: { plain: 6, accumulating: 8 } } as const;
+
+function weightMemory({ trained, frozen }: Plan['weights'], recipe: Recipe): number {
+  const { batch, ema, optimizer, stepsPerRun, provider } = recipe;
+  const onHost =
+    stepsPerRun === 1 && (optimizer.place === 'host' || (optimizer.place === 'auto' && provider === 'cpu'));
+  const copies = COPIES[onHost ? 'host' : 'graph'][batch.accumulate > 1 ? 'accumulating' : 'plain'];
+  return (4 * (trained * (copies + (ema > 0 ? 1 : 0)) + frozen)) / MIB;
+}
+
+/** Takes real steps in a folder that is thrown away. @returns milliseconds a step, the first ones left out. */
+async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ stepMs: number; stepsMeasured: number }> {
+  const { validation: _v, publish: _p, ...rest } = recipe;
+  const steps = Math.min(recipe.steps, Math.max(3, 2 * recipe.stepsPerRun));
+  const short = { ...rest, steps, checkpoint: { every: steps, keep: 1 } };
+  const runFolder = await mkdtemp(join(tmpdir(), 'winnow-plan-'));
+  const times: number[] = [];
+  try {
+    await train({ recipe: short, folder, source }, runFolder, { onStep: ({ ms }) => void times.push(ms) });
+  } finally {
+    await rm(runFolder, { recursive: true, force: true });
+  }
+  // Memory is laid out and code compiled in the first step.
+  const settled = times.length > 1 ? times.slice(Math.min(recipe.stepsPerRun, times.length - 1)) : times;
+  return { stepMs: settled.reduce((a, b) => a + b, 0) / settled.length, stepsMeasured: settled.length };
+}
+
+/**
+ * Resolves a recipe without running it: reads the data once, loads the backbone, times a few steps.
+ * @throws WinnowError as the run itself would.
+ */
+export async function planOf(loaded: LoadedRecipe): Promise<Plan> {
+  const { recipe } = loaded;
+  const { name, needs } = createObjective(recipe.objective);
+  const data = await countData(loaded);
+  const weights = await countWeights(loaded);
+  const { stepMs, stepsMeasured } = await timeSteps(loaded);
+  const listsAStep = recipe.batch.queries * recipe.batch.accumulate;
+  return {
+    recipe,
+    objective: { name, needsJudgements: needs.relevance, needsTeacher: needs.teacher },
+    data,
+    steps: {
+      total: recipe.steps,
+      warmup: warmupSteps(recipe),
+      listsAStep,
+      passagesAStep: Math.round(listsAStep * data.passagesAList),
+      passesOverTheData: round((recipe.steps * listsAStep) / Math.max(1, data.lists)),
+      validations: recipe.validation ? Math.ceil(recipe.steps / recipe.validation.every) + 1 : 0,
+      checkpoints: Math.ceil(recipe.steps / recipe.checkpoint.every),
+    },
+    weights,
+    memory: {
+      weightsAndMoments: round(weightMemory(weights, recipe)),
+      peakMeasured: Math.round(process.resourceUsage().maxRSS / 1024),
+    },
+    time: { stepMs: round(stepMs), stepsMeasured, trainingMinutes: round((stepMs * recipe.steps) / 60_000) },
+  };
+}

@@ -1,0 +1,130 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { fromSafetensors } from '../../onnx/encoder.ts';
+import type { Model } from '../../onnx/graph.ts';
+import { readModel } from '../../onnx/model-file.ts';
+import { prepare } from '../../onnx/prepare.ts';
+import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
+import { narrowModel } from '../../onnx/rewrites/narrow.ts';
+import { matches } from '../../onnx/weights.ts';
+import { readJson } from '../../util/files.ts';
+import type { Recipe } from '../recipe/recipe.ts';
+import type { TrainableWeight } from './step.ts';
+
+/** A model ready to be trained: canonical graph with `logits` [rows, 1], its weights, what its folder says. */
+export interface Backbone {
+  readonly folder: string;
+  readonly model: Model;
+  readonly logits: string;
+  /** All weights, trainable or frozen, in the graph's order. */
+  readonly weights: readonly (TrainableWeight & { readonly parameter: string; readonly frozen: boolean })[];
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Whether the head is a fresh one, to be trained from nothing. */
+  readonly freshHead: boolean;
+}
+
+/** Initializers of an attached head start so. */
+const HEAD = 'head.';
+/** What exporters call the parts that are not the encoder. */
+const HEAD_PARTS = ['classifier', 'pooler', HEAD];
+
+const CANDIDATES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
+
+async function modelFile(folder: string): Promise<string> {
+  const found = CANDIDATES.find((file) => existsSync(join(folder, file)));
+  if (found) return join(folder, found);
+  const inside = existsSync(folder) ? (await readdir(folder)).join(', ') || 'an empty folder' : 'no such folder';
+  throw new WinnowError('invalid_input', {
+    where: folder,
+    expected: `one of ${CANDIDATES.join(', ')} or model.safetensors`,
+    got: inside,
+  });
+}
+
+/** The folder's ONNX file; without one, our own graph of its safetensors. */
+async function readEncoder(folder: string): Promise<Model> {
+  const exported = CANDIDATES.some((file) => existsSync(join(folder, file)));
+  const weights = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(folder, file)));
+  return !exported && weights ? fromSafetensors(folder) : readModel(await modelFile(folder));
+}
+
+/** Does the model give one score a pair by itself? */
+function scoreOutput(model: Model): string | undefined {
+  const { outputs } = model.graph;
+  return (
+    outputs.find((o) => o.name === 'logits') ??
+    (outputs.length === 1 && outputs[0]!.dims?.length === 2 ? outputs[0] : undefined)
+  )?.name;
+}
+
+function withHead(
+  model: Model,
+  head: Recipe['head'],
+  config: Readonly<Record<string, unknown>>,
+  seed: number,
+): { model: Model; fresh: boolean } {
+  if (head === 'auto' && scoreOutput(model) !== undefined) return { model, fresh: false };
+  const { pooling, hidden } = head === 'auto' ? { pooling: 'cls' as const, hidden: true } : head;
+  const width = config.hidden_size;
+  if (typeof width !== 'number')
+    throw new WinnowError('invalid_input', {
+      where: 'config.json',
+      expected: 'hidden_size, a number',
+      got: typeof width,
+    });
+  const fresh = freshHead({ pooling, hidden: width, seed, ...(hidden ? { dense: 'tanh' as const } : {}) });
+  return { model: attachHead(model, fresh), fresh: true };
+}
+
+/**
+ * Reads a folder in Hugging Face layout and prepares it for training.
+ * @throws WinnowError `invalid_input` for folders without a model; `invalid_graph` for models the engine cannot run.
+ */
+export async function loadBackbone(
+  folder: string,
+  recipe: Pick<Recipe, 'head' | 'seed' | 'freeze'>,
+): Promise<Backbone> {
+  const config = (existsSync(join(folder, 'config.json')) ? await readJson(join(folder, 'config.json')) : {}) as Record<
+    string,
+    unknown
+  >;
+  const { model: scored, fresh } = withHead(await readEncoder(folder), recipe.head, config, recipe.seed);
+  const output = scoreOutput(scored)!;
+  const { model: whole, weights } = await prepare(scored, { output });
+  const model = await narrowModel(whole);
+  return {
+    folder,
+    model,
+    logits: output,
+    config,
+    freshHead: fresh,
+    weights: weights.map(({ tensor, name, decay }) => ({
+      name: tensor,
+      parameter: name,
+      value: model.graph.initializers.get(tensor)!,
+      decays: decay,
+      group: HEAD_PARTS.some((part) => name.startsWith(part) || name.includes(`.${part}`)) ? 'head' : 'backbone',
+      frozen: matches(recipe.freeze, tensor, name),
+    })),
+  };
+}
+
+export const trainable = (backbone: Backbone): readonly TrainableWeight[] => backbone.weights.filter((w) => !w.frozen);
+
+/** The model with weights of a state in place of those it was read with. */
+export function withWeights(model: Model, state: ReadonlyMap<string, Float32Array>): Model {
+  const initializers = new Map(
+    [...model.graph.initializers].map(([name, value]) => {
+      const data = state.get(name);
+      return [
+        name,
+        data
+          ? { ...value, bytes: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength) }
+          : value,
+      ] as const;
+    }),
+  );
+  return { ...model, graph: { ...model.graph, initializers } };
+}

@@ -1,0 +1,125 @@
+import { Tensor } from 'onnxruntime-node';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import type { Batch } from '../data/batches.ts';
+import { NAMES } from './step.ts';
+
+export type EngineFeeds = Record<string, Tensor>;
+
+const TYPE_OF_ROW: Readonly<Record<string, (row: EncodedRow, words: Int32Array, start: number) => void>> = {
+  // An int64 of a small number is its low word; the high words are 0 already.
+  input_ids(row, words, start) {
+    for (let i = 0; i < row.ids.length; i++) words[2 * (start + i)] = row.ids[i]!;
+  },
+  attention_mask(row, words, start) {
+    for (let i = 0; i < row.ids.length; i++) words[2 * (start + i)] = 1;
+  },
+  token_type_ids(row, words, start) {
+    for (let i = row.secondSegment; i < row.ids.length; i++) words[2 * (start + i)] = 1;
+  },
+  position_ids(row, words, start) {
+    for (let i = 0; i < row.ids.length; i++) words[2 * (start + i)] = i;
+  },
+};
+
+/** Inputs an encoder may ask for. */
+export const ENCODER_INPUTS: readonly string[] = Object.keys(TYPE_OF_ROW);
+
+/** Sizes a batch is padded to, where several must be of one shape. */
+export interface BatchSize {
+  readonly rows: number;
+  readonly length: number;
+  readonly passages: number;
+}
+
+const longest = (rows: readonly EncodedRow[]): number => rows.reduce((most, row) => Math.max(most, row.ids.length), 1);
+
+export const sizeOfBatch = ({ rows, passages }: Batch): BatchSize => ({
+  rows: rows.length,
+  length: longest(rows),
+  passages,
+});
+
+/** The least size that all batches fit into. */
+export const commonSize = (batches: readonly Batch[]): BatchSize =>
+  batches.map(sizeOfBatch).reduce((a, b) => ({
+    rows: Math.max(a.rows, b.rows),
+    length: Math.max(a.length, b.length),
+    passages: Math.max(a.passages, b.passages),
+  }));
+
+/** A row in the place of none: one token of padding that is attended to, since a softmax over nothing is no number. */
+const emptyRow = (padId: number): EncodedRow => ({ ids: Int32Array.of(padId), secondSegment: 1, truncated: false });
+
+/** Rows padded to the longest, one int64 tensor [rows, length] an input asked for. */
+export function rowFeeds(
+  given: readonly EncodedRow[],
+  inputs: readonly string[],
+  padId: number,
+  size: Pick<BatchSize, 'rows' | 'length'> = { rows: given.length, length: longest(given) },
+): EngineFeeds {
+  const rows = Array.from({ length: size.rows }, (_, r) => given[r] ?? emptyRow(padId));
+  const feeds: EngineFeeds = {};
+  for (const input of inputs) {
+    const fill = TYPE_OF_ROW[input];
+    if (!fill) continue;
+    const data = new BigInt64Array(rows.length * size.length);
+    if (input === 'input_ids' && padId !== 0) data.fill(BigInt(padId));
+    const words = new Int32Array(data.buffer);
+    rows.forEach((row, r) => {
+      fill(row, words, r * size.length);
+    });
+    feeds[input] = new Tensor('int64', data, [rows.length, size.length]);
+  }
+  return feeds;
+}
+
+/** The 0/1 matrix [places, rows] that puts logits at their places. */
+function placement({ places, queries, passages }: Batch, size: BatchSize): Tensor {
+  const matrix = new Float32Array(queries * size.passages * size.rows);
+  places.forEach((place, row) => {
+    const wide = Math.floor(place / passages) * size.passages + (place % passages);
+    matrix[wide * size.rows + row] = 1;
+  });
+  return new Tensor('float32', matrix, [queries * size.passages, size.rows]);
+}
+
+/** [queries, from] as [queries, to], with zeros behind. */
+function widen(lists: Float32Array, from: number, to: number): Float32Array {
+  if (from === to) return lists;
+  const wide = new Float32Array((lists.length / from) * to);
+  for (let q = 0; q * from < lists.length; q++) wide.set(lists.subarray(q * from, (q + 1) * from), q * to);
+  return wide;
+}
+
+export function listFeeds(batch: Batch, passages = batch.passages): EngineFeeds {
+  const of = (lists: Float32Array) =>
+    new Tensor('float32', widen(lists, batch.passages, passages), [batch.queries, passages]);
+  return {
+    [NAMES.relevance]: of(batch.relevance),
+    [NAMES.teacher]: of(batch.teacher),
+    [NAMES.valid]: of(batch.valid),
+  };
+}
+
+/** Everything a training graph is fed of a batch. */
+export function batchFeeds(
+  batch: Batch,
+  inputs: readonly string[],
+  padId: number,
+  size: BatchSize = sizeOfBatch(batch),
+): EngineFeeds {
+  return {
+    ...rowFeeds(batch.rows, inputs, padId, size),
+    ...listFeeds(batch, size.passages),
+    [NAMES.placement]: placement(batch, size),
+  };
+}
+
+/** Tensors of one shape behind each other along a new first axis. */
+export function stack(tensors: readonly Tensor[]): Tensor {
+  const { type, dims, data } = tensors[0]!;
+  const Kind = data.constructor as new (length: number) => Float32Array;
+  const all = new Kind(tensors.length * tensors[0]!.size);
+  for (const [i, t] of tensors.entries()) all.set(t.data as Float32Array, i * t.size);
+  return new Tensor(type as 'float32', all, [tensors.length, ...dims]);
+}

@@ -1,0 +1,221 @@
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import { insertDropout, type WithDropout } from '../../autodiff/dropout/insert.ts';
+import {
+  createDropoutMasks,
+  type DropoutMasks,
+  fillDropoutMask,
+  widenDropoutMask,
+} from '../../autodiff/dropout/mask.ts';
+import { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from '../../autodiff/dropout/rates.ts';
+import { createSession, threadsOf } from '../../inference/providers.ts';
+import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
+import { encodeModel } from '../../onnx/protobuf.ts';
+import { toOrt } from '../../onnx/session.ts';
+import { weightsToInputs } from '../../onnx/weights.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import type { Batch } from '../data/batches.ts';
+import { createObjective } from '../objectives/catalog.ts';
+import type { Objective } from '../objectives/objective.ts';
+import { FIRST_SCALE, type LossScale } from '../optimizers/loss-scale.ts';
+import type { Recipe } from '../recipe/recipe.ts';
+import { type Backbone, trainable } from './backbone.ts';
+import { type BatchSize, ENCODER_INPUTS, type EngineFeeds, listFeeds, rowFeeds, sizeOfBatch } from './feeds.ts';
+import { createHostStepper } from './host-stepper.ts';
+import { loopOf } from './loop.ts';
+import { createLoopStepper } from './loop-stepper.ts';
+import { buildLoss, buildStep, NAMES, type StepKind, type TrainableWeight, type TrainingGraph } from './step.ts';
+import { createStepper, type StateArrays, type Stepper, type StepperOptions } from './stepper.ts';
+
+/** Everything of a run that lives in the engine. */
+export interface TrainingEngine {
+  readonly stepper: Stepper;
+  readonly trained: readonly TrainableWeight[];
+  /** The dropout mask of a batch; nothing where nothing is dropped. @param size the batch is padded to, if it is */
+  dropout(batch: Batch, step: number, size?: BatchSize): EngineFeeds;
+  /** The objective on this batch if all scores were equal. */
+  trivialLoss(batch: Batch): Promise<number>;
+  /** Scores of rows with the weights as they are now, dropout off. */
+  score(rows: readonly EncodedRow[]): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+const sessionSettings = (recipe: Recipe) => ({
+  provider: recipe.provider,
+  threads: recipe.threads,
+  optimization: 'basic' as const,
+  // A plan is a second block of memory for every shape of batch there is.
+  memoryPattern: false,
+});
+
+function ratesFor(recipe: Recipe, config: Readonly<Record<string, unknown>>): DropoutRates {
+  if (recipe.dropout === 'off') return NO_DROPOUT;
+  const own = ratesOf(config);
+  return recipe.dropout === 'config' ? own : overrideRates(own, recipe.dropout);
+}
+
+/** How the steps of a recipe are run. */
+type Way = 'host' | 'graph' | 'loop';
+
+function wayOf({ stepsPerRun, optimizer, provider }: Recipe): Way {
+  if (stepsPerRun > 1) return 'loop';
+  if (optimizer.place !== 'auto') return optimizer.place;
+  return provider === 'cpu' ? 'host' : 'graph';
+}
+
+interface OpenedStepper {
+  readonly stepper: Stepper;
+  readonly trained: readonly TrainableWeight[];
+  readonly sessions: readonly InferenceSession[];
+}
+
+type Build = (kind: StepKind) => Promise<TrainingGraph>;
+type Open = (model: TrainingGraph['model']) => Promise<InferenceSession>;
+type State = Omit<StepperOptions, 'weights'>;
+
+const WAYS: Readonly<Record<Way, (build: Build, open: Open, state: State, recipe: Recipe) => Promise<OpenedStepper>>> =
+  {
+    async host(build, open, state, { threads }) {
+      const { model, trained, tables } = await build('gradients');
+      const session = await open(model);
+      return {
+        stepper: createHostStepper(session, { ...state, weights: trained, tables, threads: threadsOf(threads) }),
+        trained,
+        sessions: [session],
+      };
+    },
+    async graph(build, open, state, { batch }) {
+      const { model, trained } = await build(batch.accumulate > 1 ? 'apply' : 'step');
+      const update = await open(model);
+      const accumulate = batch.accumulate > 1 ? await open((await build('accumulate')).model) : undefined;
+      const stepper = createStepper({ update, ...(accumulate && { accumulate }) }, { ...state, weights: trained });
+      return { stepper, trained, sessions: accumulate ? [update, accumulate] : [update] };
+    },
+    async loop(build, open, state) {
+      const { model, trained } = await build('step');
+      const session = await open(loopOf(model));
+      return { stepper: createLoopStepper(session, { ...state, weights: trained }), trained, sessions: [session] };
+    },
+  };
+
+async function openStepper(
+  backbone: Backbone,
+  dropped: WithDropout,
+  objective: Objective,
+  recipe: Recipe,
+  state: State,
+): Promise<OpenedStepper> {
+  const options = {
+    objective,
+    optimizer: recipe.optimizer,
+    weights: trainable(backbone),
+    microBatches: recipe.batch.accumulate,
+    probe: fillDropoutMask(dropped.parts, PROBE_BATCH, PROBE_LENGTH, 0, 0),
+    precision: recipe.precision,
+  };
+  const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
+  const open: Open = (model) => createSession(encodeModel(model), sessionSettings(recipe));
+  return WAYS[wayOf(recipe)](build, open, state, recipe);
+}
+
+/** A session of the plain forward graph that is fed the current weights. */
+async function scoringSession(
+  backbone: Backbone,
+  trained: readonly TrainableWeight[],
+  recipe: Recipe,
+): Promise<InferenceSession> {
+  const graph = weightsToInputs(
+    backbone.model.graph,
+    trained.map((w) => w.name),
+  );
+  return createSession(encodeModel({ ...backbone.model, graph }), { ...sessionSettings(recipe), optimization: 'all' });
+}
+
+const SCORING_TOKENS = 4096;
+
+/** Cuts rows, sorted by length, into batches of a token budget, and puts the scores back in order. */
+async function scoreRows(
+  rows: readonly EncodedRow[],
+  run: (batch: readonly EncodedRow[]) => Promise<Float32Array>,
+): Promise<Float32Array> {
+  const order = [...rows.keys()].sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length);
+  const scores = new Float32Array(rows.length);
+  for (let at = 0; at < order.length; ) {
+    let end = at + 1;
+    while (end < order.length && (end + 1 - at) * rows[order[end]!]!.ids.length <= SCORING_TOKENS) end++;
+    const places = order.slice(at, end);
+    const found = await run(places.map((p) => rows[p]!));
+    places.forEach((place, i) => {
+      scores[place] = found[i]!;
+    });
+    at = end;
+  }
+  return scores;
+}
+
+function maskFeeds(
+  { parts }: WithDropout,
+  masks: DropoutMasks,
+  batch: Batch,
+  { seed, step, size }: { readonly seed: number; readonly step: number; readonly size?: BatchSize | undefined },
+): EngineFeeds {
+  const own = sizeOfBatch(batch);
+  const narrow = masks.fill(own, seed, step);
+  const wide = size ? widenDropoutMask(parts, narrow, own, size) : narrow;
+  return Object.fromEntries(Object.entries(wide).map(([name, mask]) => [name, toOrt(mask)]));
+}
+
+/** Opens the sessions of a run. @param from weights, moments and loss scale to go on from. */
+export async function openEngine(
+  backbone: Backbone,
+  recipe: Recipe,
+  padId: number,
+  from: { readonly state?: StateArrays; readonly lossScale?: LossScale } = {},
+): Promise<TrainingEngine> {
+  const objective = createObjective(recipe.objective);
+  const found = backbone.weights.map((w) => ({
+    tensor: w.name,
+    name: w.parameter,
+    dims: w.value.dims,
+    decay: w.decays,
+  }));
+  // To a device masks travel, and steps of a loop are drawn ahead.
+  const beside = wayOf(recipe) === 'host';
+  const rates = ratesFor(recipe, backbone.config);
+  const form = beside ? 'float32' : 'uint8';
+  const dropped = await insertDropout(backbone.model, found, rates, backbone.logits, form);
+  const masks = createDropoutMasks(dropped.parts, beside);
+  const { stepper, trained, sessions } = await openStepper(backbone, dropped, objective, recipe, {
+    optimizer: recipe.optimizer,
+    padId,
+    ...(from.state && { state: from.state }),
+    ...(recipe.precision === 'fp16' && { lossScale: from.lossScale ?? FIRST_SCALE }),
+  });
+  const scoring = await scoringSession(backbone, trained, recipe);
+  const loss = await createSession(encodeModel(buildLoss(objective)), { threads: 1 });
+  const inputs = scoring.inputNames.filter((name) => ENCODER_INPUTS.includes(name));
+  return {
+    stepper,
+    trained,
+    dropout: (batch, step, size) => maskFeeds(dropped, masks, batch, { seed: recipe.seed, step, size }),
+    async trivialLoss(batch) {
+      const flat = new Tensor('float32', new Float32Array(batch.valid.length), [batch.queries, batch.passages]);
+      const asked = Object.entries({ ...listFeeds(batch), [NAMES.scores]: flat }).filter(([name]) =>
+        loss.inputNames.includes(name),
+      );
+      return ((await loss.run(Object.fromEntries(asked)))[NAMES.loss] as Tensor).data[0] as number;
+    },
+    score(rows) {
+      const weights = stepper.tensors();
+      return scoreRows(
+        rows,
+        async (batch) =>
+          ((await scoring.run({ ...rowFeeds(batch, inputs, padId), ...weights }))[backbone.logits] as Tensor)
+            .data as Float32Array,
+      );
+    },
+    async close() {
+      await stepper.close?.();
+      for (const session of [...sessions, scoring, loss]) await session.release();
+    },
+  };
+}

@@ -1,0 +1,285 @@
+import { differentiate } from '../../autodiff/differentiate.ts';
+import { GraphBuilder, modelOf, OPSET } from '../../onnx/builder.ts';
+import {
+  consumers,
+  freezeGraph,
+  freezeNode,
+  type Graph,
+  type Model,
+  type Node,
+  renameReads,
+  type ValueInfo,
+} from '../../onnx/graph.ts';
+import { probeFeeds, probeShapes, type Shapes } from '../../onnx/probe.ts';
+import { fuseBias } from '../../onnx/rewrites/bias.ts';
+import { fuseScale } from '../../onnx/rewrites/fuse.ts';
+import type { Feeds } from '../../onnx/session.ts';
+import { float32, sizeOf } from '../../onnx/tensor.ts';
+import { weightsToInputs } from '../../onnx/weights.ts';
+import type { Objective } from '../objectives/objective.ts';
+import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from '../optimizers/adamw.ts';
+import { halfProducts, type Precision, retype } from './precision.ts';
+import { findTables } from './tables.ts';
+import { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
+
+export { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
+
+/*
+ * Training as one graph: encoder and head → scores in lists → objective → gradients → clipping → AdamW. Weights and optimizer state are
+ * inputs and outputs, so a run of the session is a step, and a step has no state of its own.
+ */
+
+export const SCALARS = ['learningRate', 'stepSize', 'secondScale'] as const satisfies readonly (keyof StepScalars)[];
+/** Names of what a training graph is fed and gives, apart from the encoder's own inputs. */
+export const NAMES = {
+  placement: 'train.placement',
+  relevance: 'train.relevance',
+  teacher: 'train.teacher',
+  valid: 'train.valid',
+  loss: 'train.loss',
+  norm: 'train.norm',
+  scores: 'train.scores',
+  /** Factor on the loss before the backward pass, and its inverse. */
+  lossScale: 'train.lossScale',
+  unscale: 'train.unscale',
+  scalar: (group: Group, scalar: keyof StepScalars) => `train.${group}.${scalar}`,
+  moment: (order: 1 | 2, weight: string) => `train.m${order}.${weight}`,
+  accumulated: (weight: string) => `train.sum.${weight}`,
+  gradient: (weight: string) => `gradient.${weight}`,
+  /** The nth reading of a table: ids, and gradients of the rows read. */
+  ids: (table: string, n: number) => `ids.${n}.${table}`,
+  rows: (table: string, n: number) => `rows.${n}.${table}`,
+  next: (state: string) => `next.${state}`,
+} as const;
+
+/**
+ * `step`: one batch, one update. `accumulate`: adds a micro-batch's gradients to the sums it is fed. `apply`: as `step`, with the sums of
+ * earlier micro-batches added and everything divided by their number. `gradients`: gives one batch's gradients, for an optimizer outside of
+ * the engine; those of embedding tables as rows.
+ */
+export type StepKind = 'step' | 'accumulate' | 'apply' | 'gradients';
+
+export interface StepOptions {
+  readonly kind: StepKind;
+  readonly objective: Objective;
+  readonly optimizer: AdamWOptions;
+  readonly weights: readonly TrainableWeight[];
+  /** Micro-batches of a step. */
+  readonly microBatches: number;
+  /** Feeds of the probing batch beside the encoder's usual inputs, such as a dropout mask. */
+  readonly probe?: Feeds;
+  /** Of the matrix products; float32 if absent. `fp16` also asks for a loss scale. */
+  readonly precision?: Precision;
+}
+
+/** Appends the objective: logits [rows, 1] are put at their places in [queries, passages] by a product with a 0/1 matrix. */
+function appendLoss(g: GraphBuilder, logits: string, objective: Objective): string {
+  const placement = g.input(NAMES.placement, 'float32', ['places', 'rows']);
+  const lists = [NAMES.relevance, NAMES.teacher, NAMES.valid].map((name) =>
+    g.input(name, 'float32', ['queries', 'passages']),
+  );
+  const [relevance, teacher, valid] = lists as [string, string, string];
+  const placed = g.matmul(placement, g.reshape(logits, [-1, 1]));
+  const scores = g.reshape(placed, g.shape(valid));
+  const loss = objective.build(g, { scores, relevance, teacher, valid });
+  g.output(scores, 'float32', ['queries', 'passages'], NAMES.scores);
+  g.output(loss, 'float32', [], NAMES.loss);
+  return loss;
+}
+
+/** Probing sizes of the lists: other numbers than those of batch and length. */
+const PROBE_LISTS = [2, 5] as const;
+
+function lossProbe(feeds: Feeds): Feeds {
+  const [queries, passages] = PROBE_LISTS;
+  const rows = Object.values(feeds)[0]!.dims[0]!;
+  const places = queries * passages;
+  const list = (fill: (i: number) => number) =>
+    float32(
+      [queries, passages],
+      Float32Array.from({ length: places }, (_, i) => fill(i)),
+    );
+  return {
+    ...feeds,
+    [NAMES.placement]: float32(
+      [places, rows],
+      Float32Array.from({ length: places * rows }, (_, i) => +(i % (rows + 1) === 0)),
+    ),
+    [NAMES.relevance]: list((i) => +(i % passages === 0)),
+    [NAMES.teacher]: list((i) => -i),
+    [NAMES.valid]: list(() => 1),
+  };
+}
+
+async function probe(
+  graph: Graph,
+  opset: number,
+  encoderInputs: readonly ValueInfo[],
+  { weights, probe: more = {} }: StepOptions,
+): Promise<Shapes> {
+  const values = Object.fromEntries(weights.map((w) => [w.name, w.value]));
+  return probeShapes(modelOf(graph, opset), { ...lossProbe(probeFeeds(encoderInputs)), ...values, ...more });
+}
+
+type ScalarNames = Readonly<Record<Group, Readonly<Record<keyof StepScalars, string>>>>;
+
+function scalarInputs(g: GraphBuilder): ScalarNames {
+  const of = (group: Group) =>
+    Object.fromEntries(SCALARS.map((s) => [s, g.input(NAMES.scalar(group, s), 'float32', [])]));
+  return Object.fromEntries(GROUPS.map((group) => [group, of(group)])) as ScalarNames;
+}
+
+/** Gradients of the step: this batch's alone, or the mean with those summed before. */
+function stepGradients(
+  g: GraphBuilder,
+  gradients: ReadonlyMap<string, string>,
+  { kind, weights, microBatches }: StepOptions,
+): Map<string, string> {
+  const total = new Map<string, string>();
+  for (const { name, value } of weights) {
+    const own = gradients.get(name);
+    if (own === undefined) continue;
+    if (kind === 'step' || kind === 'gradients') total.set(name, own);
+    else {
+      const sum = g.add(g.input(NAMES.accumulated(name), 'float32', value.dims), own);
+      total.set(name, kind === 'apply' ? g.mul(sum, g.scalar(1 / microBatches)) : sum);
+    }
+  }
+  return total;
+}
+
+function appendUpdate(
+  g: GraphBuilder,
+  gradients: ReadonlyMap<string, string>,
+  { optimizer, weights, precision }: StepOptions,
+): void {
+  const scalars = scalarInputs(g);
+  const unscale = precision === 'fp16' ? g.input(NAMES.unscale, 'float32', []) : undefined;
+  const raw = globalNorm(g, [...gradients.values()]);
+  const norm = unscale === undefined ? raw : g.mul(raw, unscale);
+  g.output(norm, 'float32', [], NAMES.norm);
+  const clip = Number.isFinite(optimizer.clipNorm) ? clipFactor(g, norm, optimizer.clipNorm) : undefined;
+  const factor = unscale === undefined ? clip : clip === undefined ? unscale : g.mul(clip, unscale);
+  // An overflow leaves the state as it is. NaN is less than nothing.
+  const fits = unscale === undefined ? undefined : g.less(norm, g.scalar(Number.POSITIVE_INFINITY));
+  const next = (value: string, before: string): string => (fits === undefined ? value : g.where(fits, value, before));
+  for (const { name, value, decays, group } of weights) {
+    const gradient = gradients.get(name);
+    if (gradient === undefined) continue;
+    const [firstMoment, secondMoment] = ([1, 2] as const).map((order) =>
+      g.input(NAMES.moment(order, name), 'float32', value.dims),
+    ) as [string, string];
+    const updated = adamw(
+      g,
+      { weight: name, gradient, firstMoment, secondMoment, decays },
+      { ...scalars[group], factor },
+      optimizer,
+    );
+    g.output(next(updated.weight, name), 'float32', value.dims, NAMES.next(name));
+    g.output(next(updated.firstMoment, firstMoment), 'float32', value.dims, NAMES.next(firstMoment));
+    g.output(next(updated.secondMoment, secondMoment), 'float32', value.dims, NAMES.next(secondMoment));
+  }
+}
+
+/** Readings of the tables whose gradients are given as rows (kind `gradients`), by weight. */
+export type TableReadings = ReadonlyMap<string, number>;
+
+export interface TrainingGraph {
+  readonly model: Model;
+  /** Weights the loss depends on; others stay as they are. */
+  readonly trained: readonly TrainableWeight[];
+  readonly tables: TableReadings;
+}
+
+/** Outputs of kind `gradients`. */
+function appendGradients(g: GraphBuilder, gradients: ReadonlyMap<string, string>, { weights }: StepOptions): void {
+  for (const { name, value } of weights) {
+    const gradient = gradients.get(name);
+    if (gradient !== undefined) g.output(gradient, 'float32', value.dims, NAMES.gradient(name));
+  }
+}
+
+/** Values that made an output by way of an Identity alone get its name: the engine would copy them. */
+function nameOutputs(graph: Graph): Graph {
+  const made = new Set(graph.nodes.flatMap((n) => n.outputs));
+  const outputs = new Set(graph.outputs.map((o) => o.name));
+  const rename = new Map<string, string>();
+  const gone = new Set<Node>();
+  const read = consumers(graph);
+  for (const node of graph.nodes) {
+    const [from, to] = [node.inputs[0]!, node.outputs[0]!];
+    const free = made.has(from) && !outputs.has(from) && !rename.has(from) && !read.has(to);
+    if (node.op !== 'Identity' || !outputs.has(to) || !free) continue;
+    rename.set(from, to);
+    gone.add(node);
+  }
+  const nodes = graph.nodes
+    .filter((n) => !gone.has(n))
+    .map((n) => freezeNode({ ...renameReads(n, rename), outputs: n.outputs.map((o) => rename.get(o) ?? o) }));
+  return freezeGraph({ ...graph, nodes });
+}
+
+/**
+ * Builds the graph of a training step.
+ * @param encoder canonical model (`prepare`) whose value `logits` is [rows, 1].
+ * @throws WinnowError `unsupported_op` where no gradient rule is known.
+ */
+export async function buildStep(encoder: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
+  const { kind, weights, precision = 'fp32' } = options;
+  const opset = Math.max(OPSET, encoder.opsets[''] ?? OPSET);
+  const scaled = fuseScale(encoder.graph);
+  const model =
+    precision === 'fp32' ? { ...encoder, graph: fuseBias(scaled) } : halfProducts({ ...encoder, graph: scaled });
+  const forward = GraphBuilder.from(
+    weightsToInputs(
+      model.graph,
+      weights.map((w) => w.name),
+    ),
+    { outputs: false },
+  );
+  const loss = appendLoss(forward, logits, options.objective);
+  const tables = kind === 'gradients' ? findTables(forward.build(), weights) : new Map<string, never>();
+  const shapes = await probe(forward.build(), opset, encoder.graph.inputs, options);
+  const scale = precision === 'fp16' ? forward.input(NAMES.lossScale, 'float32', []) : undefined;
+  const rows = [...tables.values()].flat().map((lookup) => lookup.rows);
+  const whole = weights.map((w) => w.name).filter((name) => !tables.has(name));
+  const result = differentiate(forward.build(), {
+    of: loss,
+    wrt: [...rows, ...whole],
+    shapes,
+    ...(scale !== undefined && { upstream: scale }),
+  });
+  const g = GraphBuilder.from(result.graph);
+  const read = new Map(
+    [...tables].map(([table, all]) => [table, all.filter((lookup) => result.gradients.has(lookup.rows))] as const),
+  );
+  for (const [table, lookups] of read)
+    for (const [n, { ids, rows: values }] of lookups.entries()) {
+      g.output(ids, shapes.get(ids)!.dtype, undefined, NAMES.ids(table, n));
+      g.output(result.gradients.get(values)!, 'float32', undefined, NAMES.rows(table, n));
+    }
+  const gradients = stepGradients(g, result.gradients, options);
+  if (kind === 'gradients') appendGradients(g, gradients, options);
+  else if (kind === 'accumulate')
+    for (const [name, sum] of gradients) g.output(sum, 'float32', undefined, NAMES.next(NAMES.accumulated(name)));
+  else appendUpdate(g, gradients, options);
+  return {
+    model: modelOf(retype(nameOutputs(g.build()), precision), opset),
+    trained: weights.filter((w) => gradients.has(w.name) || (read.get(w.name)?.length ?? 0) > 0),
+    tables: new Map([...read].map(([name, lookups]) => [name, lookups.length])),
+  };
+}
+
+/** The objective alone, from scores already placed: what a batch costs a model that gives every passage the same score. */
+export function buildLoss(objective: Objective): Model {
+  const g = new GraphBuilder('loss');
+  const [scores, relevance, teacher, valid] = [NAMES.scores, NAMES.relevance, NAMES.teacher, NAMES.valid].map((name) =>
+    g.input(name, 'float32', ['queries', 'passages']),
+  ) as [string, string, string, string];
+  g.output(objective.build(g, { scores, relevance, teacher, valid }), 'float32', [], NAMES.loss);
+  return modelOf(g.build());
+}
+
+/** Elements of all weights, for plans and cards. */
+export const parameterCount = (weights: readonly TrainableWeight[]): number =>
+  weights.reduce((sum, w) => sum + sizeOf(w.value.dims), 0);

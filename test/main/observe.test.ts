@@ -1,0 +1,186 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  observePool,
+  observeRegistry,
+  observeRequests,
+  observeScheduler,
+  type RequestFacts,
+  versionLabels,
+  watchCache,
+  watchPool,
+  watchProcess,
+} from '../../src/main/observe.ts';
+import { createLogger, type Logger } from '../../src/telemetry/logger.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+
+let metrics: Metrics;
+let lines: string[];
+let logger: Logger;
+beforeEach(() => {
+  metrics = createMetrics({ processMetrics: false });
+  lines = [];
+  logger = createLogger('info', { write: (line: string) => void lines.push(line) });
+});
+afterEach(() => metrics.close());
+
+const sample = async (line: string): Promise<string | undefined> =>
+  (await metrics.render()).text
+    .split('\n')
+    .find((l) => l.startsWith(`${line} `))
+    ?.slice(line.length + 1);
+
+const answered: RequestFacts = {
+  method: 'POST',
+  route: '/v2/rerank',
+  status: 200,
+  durationMs: 40,
+  dialect: 'cohere-v2',
+  lane: 'interactive',
+  model: 'm',
+  version: '3',
+  passages: 100,
+  truncated: 4,
+  timings: { tokenizeMs: 2, queueMs: 8, inferMs: 30 },
+};
+
+describe('requests', () => {
+  it('count with their stages', async () => {
+    const requests = observeRequests(metrics);
+    requests.onScoringStart();
+    expect(await sample('winnow_requests_in_flight')).toBe('1');
+    requests.onRequest(answered);
+    expect(await sample('winnow_requests_in_flight')).toBe('0');
+    const labels = 'model="m",version="3",dialect="cohere-v2",lane="interactive"';
+    expect(await sample(`winnow_requests_total{${labels},status="200"}`)).toBe('1');
+    expect(await sample(`winnow_request_duration_seconds_sum{${labels}}`)).toBe('0.04');
+    expect(await sample('winnow_tokenize_duration_seconds_sum{model="m",version="3"}')).toBe('0.002');
+    expect(await sample('winnow_queue_wait_seconds_sum{model="m",version="3",lane="interactive"}')).toBe('0.008');
+    expect(await sample('winnow_infer_duration_seconds_sum{model="m",version="3"}')).toBe('0.03');
+    expect(await sample('winnow_pairs_scored_total{model="m",version="3"}')).toBe('100');
+    expect(await sample('winnow_truncated_passages_total{model="m",version="3"}')).toBe('4');
+    expect(await sample('winnow_request_passages_sum{dialect="cohere-v2"}')).toBe('100');
+  });
+
+  it('that fail count by code, and not among the latencies', async () => {
+    const requests = observeRequests(metrics);
+    requests.onScoringStart();
+    const { timings: _, ...refused } = answered;
+    requests.onRequest({ ...refused, status: 429, code: 'overloaded' });
+    expect(await sample('winnow_errors_total{code="overloaded",dialect="cohere-v2"}')).toBe('1');
+    expect((await metrics.render()).text).not.toContain('winnow_request_duration_seconds_count{');
+    expect(await sample('winnow_requests_in_flight')).toBe('0');
+  });
+
+  it('inside an experiment count by arm', async () => {
+    const requests = observeRequests(metrics);
+    requests.onRequest({ ...answered, experiment: { name: 'loss', arm: 'b' } });
+    const labels = 'experiment="loss",arm="b"';
+    expect(await sample(`winnow_arm_requests_total{${labels},model="m",version="3",status="200"}`)).toBe('1');
+    expect(await sample(`winnow_arm_duration_seconds_count{${labels}}`)).toBe('1');
+  });
+
+  it('of other routes count by route only', async () => {
+    observeRequests(metrics).onRequest({ method: 'GET', route: '/health/live', status: 200, durationMs: 1 });
+    expect(await sample('winnow_http_requests_total{method="GET",route="/health/live",status="200"}')).toBe('1');
+    expect((await metrics.render()).text).not.toContain('winnow_requests_total{');
+  });
+});
+
+describe('scheduler', () => {
+  it('gives batches, padding, queue and shed rows', async () => {
+    const scheduler = observeScheduler(metrics, () => 'cpu');
+    const batch = { key: 'm@3', lane: 'interactive', rows: 8, tokens: 900, paddedTokens: 1000, inferMs: 20 };
+    scheduler.onBatch(batch);
+    scheduler.onShed('overloaded', 100, 'batch');
+    scheduler.onQueue({ tokens: 5000, rows: 50, jobs: 2 });
+    expect(await sample('winnow_batch_rows_sum{model="m",version="3",provider="cpu"}')).toBe('8');
+    expect(await sample('winnow_batch_tokens_sum{model="m",version="3",provider="cpu"}')).toBe('1000');
+    expect(await sample('winnow_padding_ratio')).toBe('0.1');
+    expect(await sample('winnow_shed_rows_total{reason="overloaded",lane="batch"}')).toBe('100');
+    expect(await sample('winnow_queue_jobs')).toBe('2');
+    expect(await sample('winnow_queue_tokens')).toBe('5000');
+    expect(await sample('winnow_queue_rows')).toBe('50');
+  });
+
+  it('splits a key at its last @', () => {
+    expect(versionLabels('org@x@7')).toEqual({ model: 'org@x', version: '7' });
+    expect(versionLabels('m@7#2')).toEqual({ model: 'm', version: '7' });
+    expect(versionLabels('plain')).toEqual({ model: 'plain', version: '' });
+  });
+});
+
+describe('inference hosts', () => {
+  it('count by event, are logged, and are looked up at each scrape', async () => {
+    const pool = observePool(metrics, logger);
+    pool({ kind: 'lost', host: 1, cause: 'crashed' });
+    pool({ kind: 'retry', host: 1 });
+    pool({ kind: 'output', host: 1, line: 'a line of the runtime' });
+    let alive = 2;
+    watchPool(metrics, () => ({ provider: 'cpu', alive, rss: [100, 0] }));
+    expect(await sample('winnow_host_events_total{event="lost",cause="crashed"}')).toBe('1');
+    expect(await sample('winnow_batch_repeats_total{reason="retry"}')).toBe('1');
+    expect(await sample('winnow_hosts{provider="cpu"}')).toBe('2');
+    expect(await sample('winnow_host_resident_memory_bytes{host="0"}')).toBe('100');
+    alive = 1;
+    expect(await sample('winnow_hosts{provider="cpu"}')).toBe('1');
+    expect(lines.map((l) => JSON.parse(l).msg)).toEqual([
+      'inference host: lost',
+      'inference host: retry',
+      'a line of the runtime',
+    ]);
+  });
+});
+
+describe('registry', () => {
+  const version = { name: 'm', version: '3', variant: 'int8', provider: 'cpu' };
+  const info = 'winnow_model_info{model="m",version="3",variant="int8",provider="cpu"}';
+
+  it('shows a version while it is in memory', async () => {
+    const registry = observeRegistry(metrics, logger);
+    registry.onLoaded({ version, loadMs: 12.4, bytes: 4096 });
+    expect(await sample(info)).toBe('1');
+    expect(await sample('winnow_model_bytes{model="m",version="3"}')).toBe('4096');
+    registry.onLoaded({ version, loadMs: 10, bytes: 4096 });
+    registry.onUnloaded({ version, cause: 'replaced' });
+    expect(await sample(info)).toBe('1');
+    registry.onUnloaded({ version, cause: 'memory' });
+    expect(await sample(info)).toBeUndefined();
+    expect(await sample('winnow_model_loads_total{model="m",version="3"}')).toBe('2');
+    expect(await sample('winnow_model_unloads_total{model="m",version="3",cause="memory"}')).toBe('1');
+  });
+
+  it('tells why a version was refused, and where requests go', async () => {
+    const registry = observeRegistry(metrics, logger);
+    registry.onRefused({ name: 'm', version: '4', code: 'hash_mismatch', reason: 'a file changed' });
+    registry.onRouted({ name: 'm', label: 'stable', from: '3', to: '5' });
+    registry.onProblem({ where: 'labels.json', reason: 'does not parse' });
+    expect(await sample('winnow_admissions_refused_total{model="m",version="4"}')).toBe('1');
+    expect(await sample('winnow_model_routes_total{model="m",version="5",label="stable"}')).toBe('1');
+    expect(lines.map((l) => JSON.parse(l))).toMatchObject([
+      { level: 'error', msg: 'model refused', code: 'hash_mismatch', reason: 'a file changed' },
+      { level: 'info', msg: 'model routed', from: '3', to: '5' },
+      { level: 'warn', msg: 'registry problem', where: 'labels.json' },
+    ]);
+  });
+});
+
+describe('what is looked up at a scrape', () => {
+  it('a cache gives its counts once each', async () => {
+    const stats = { hits: 5, misses: 2, bytes: 900 };
+    watchCache(metrics, 'tokens', () => stats);
+    expect(await sample('winnow_cache_hits_total{cache="tokens"}')).toBe('5');
+    stats.hits = 9;
+    expect(await sample('winnow_cache_hits_total{cache="tokens"}')).toBe('9');
+    expect(await sample('winnow_cache_misses_total{cache="tokens"}')).toBe('2');
+    expect(await sample('winnow_cache_bytes{cache="tokens"}')).toBe('900');
+  });
+
+  it('the process gives build, engine and readiness', async () => {
+    let ready = false;
+    watchProcess(metrics, { version: '0.1.0', provider: 'cpu' }, () => ready);
+    expect(await sample(`winnow_info{version="0.1.0",node="${process.version}",provider="cpu"}`)).toBe('1');
+    expect(await sample('winnow_ready')).toBe('0');
+    ready = true;
+    expect(await sample('winnow_ready')).toBe('1');
+  });
+});

@@ -1,0 +1,175 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { chromium } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
+import { gridReport } from '../../src/reports/grid-report.ts';
+import { renderHtml } from '../../src/reports/html.ts';
+import { renderJson, renderMarkdown } from '../../src/reports/markdown.ts';
+import { PAPER } from '../../src/reports/paper-data.ts';
+import { differencesSection, effectivenessTable, movedPassages } from '../../src/reports/tables.ts';
+import { renderTerminal } from '../../src/reports/terminal.ts';
+import { temporaryFolder } from '../evaluation/formats/folder.ts';
+import { SAMPLE } from './sample.ts';
+
+describe('terminal', () => {
+  const text = renderTerminal(SAMPLE);
+
+  it('shows every section, marks and their meaning', () => {
+    for (const { title } of SAMPLE.sections) expect(text).toContain(`\n${title}\n`);
+    expect(text).toMatch(/minilm-l6 {2}\.712▲ {7}\.401 {2}\.951▲‡/);
+    expect(text).toContain('‡ the model was trained on texts of this set.');
+    expect(text).toContain('+.600  264014  how long is <life cycle> of flea');
+    expect(text).toContain('14 → 1  grade 3  5611210');
+  });
+
+  it('is the same with colours, but for the colours', () => {
+    const coloured = renderTerminal(SAMPLE, { color: true });
+    expect(coloured).toContain('\u001b[1m');
+    expect(stripVTControlCharacters(coloured)).toBe(text);
+  });
+});
+
+describe('Markdown', () => {
+  const text = renderMarkdown(SAMPLE);
+
+  it('has tables whose rows are as wide as their heads, and escapes what is markup', () => {
+    const widths = (line: string) => line.replace(/\\\|/g, '').split('|').length;
+    const tables = text.split('\n\n').filter((block) => block.startsWith('|'));
+    expect(tables.length).toBe(3);
+    for (const table of tables) expect(new Set(table.split('\n').map(widths)).size).toBe(1);
+    expect(text).toContain('tiny\\|int8');
+    expect(text).toContain('how long is \\<life cycle\\> of flea');
+    expect(text).toContain('| minilm-l6 | **.712▲** | **.401** | .951▲‡ |');
+  });
+
+  it('letters join what does not differ', () => {
+    const grid = renderMarkdown(gridReport(PAPER));
+    expect(grid).toMatch(/\| MarginMSE \| 2\.17 \| a \|\n\| DistillRankNET \| 3\.61 \| b \|/);
+    expect(grid).toMatch(/\| BERT-Base \| 3\.79 \| ab \|/);
+  });
+});
+
+describe('JSON', () => {
+  it('is the model', () => {
+    expect(JSON.parse(renderJson(SAMPLE))).toEqual(JSON.parse(JSON.stringify(SAMPLE)));
+  });
+});
+
+describe('the page', async () => {
+  const pages = { sample: await renderHtml(SAMPLE), grid: await renderHtml(gridReport(PAPER)) };
+
+  it.each(Object.entries(pages))('%s needs nothing from elsewhere and runs nothing', (_, html) => {
+    expect(html).not.toMatch(/<script|<link rel="stylesheet"|@import|<iframe|\son\w+=/i);
+    expect(
+      [...html.matchAll(/(?:src|href|xlink:href)="([^"]*)"/g)].filter(([, to]) => !/^(#|data:)/.test(to!)),
+    ).toEqual([]);
+    const ids = [...html.matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const [, id] of html.matchAll(/(?:href="|url\()#([^")]+)/g)) expect(ids).toContain(id);
+  });
+
+  it('escapes what the data holds', () => {
+    expect(pages.sample).toContain('Suite &lt;small&gt; &amp; co.');
+    expect(pages.sample).toContain('how long is &lt;life cycle&gt; of flea');
+    expect(pages.sample).not.toContain('<small>');
+  });
+
+  it('draws all that there is: squares, bars, diagrams', () => {
+    expect(pages.grid.match(/aria-label="Objective × backbone/g)).toHaveLength(8); // the mean twice, six panels
+    expect(pages.grid).toMatch(/aria-label="Objectives by mean rank: InfoNCE 1\.83, MarginMSE 2\.17/);
+    expect(pages.sample.match(/<svg role="img"/g)).toHaveLength(6);
+  });
+
+  const CHROMIUM = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
+  const folder = temporaryFolder();
+
+  it.skipIf(!existsSync(CHROMIUM))('fits a desktop and a phone, light and dark (needs Chromium)', async () => {
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    });
+    try {
+      const grounds = new Set<string>();
+      for (const [name, html] of Object.entries(pages)) {
+        await folder.put({ [`${name}.html`]: html });
+        for (const width of [1280, 390])
+          for (const colorScheme of ['light', 'dark'] as const) {
+            const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
+            await page.goto(`file://${join(folder.path, `${name}.html`)}`);
+            // evaluated in the browser, whose types this project does not load: hence text
+            const seen = (await page.evaluate(`({
+              scroll: document.documentElement.scrollWidth,
+              ground: getComputedStyle(document.body).backgroundColor,
+              shown: [...document.querySelectorAll('svg')].filter((svg) => svg.clientWidth > 0).length,
+              cut: [...document.querySelectorAll('svg')].filter((svg) => svg.clientWidth > 0).filter((svg) => {
+                const box = svg.getBBox(), view = svg.viewBox.baseVal;
+                return box.x < -2 || box.y < -2 || box.x + box.width > view.width + 2 || box.y + box.height > view.height + 2;
+              }).map((svg) => svg.getAttribute('aria-label')),
+            })`)) as { scroll: number; ground: string; shown: number; cut: string[] };
+            expect(seen, `${name} at ${width}`).toMatchObject({ scroll: width, cut: [] });
+            expect(seen.shown).toBe(name === 'sample' ? 3 : 10);
+            grounds.add(seen.ground);
+            await page.close();
+          }
+      }
+      expect(grounds.size).toBe(2);
+    } finally {
+      await browser.close();
+    }
+  });
+});
+
+describe('tables of systems', () => {
+  it('a value on a set the model has seen is never the best', () => {
+    const table = effectivenessTable({
+      title: 't',
+      columns: ['a'],
+      rows: [
+        { system: 'x', values: [{ value: 0.4 }] },
+        { system: 'y', values: [{ value: 0.9, seen: true }] },
+        { system: 'z', values: [{}] },
+      ],
+    });
+    expect(table.rows.map((row) => row[1])).toEqual([
+      { text: '.400', marks: ['best'] },
+      { text: '.900', marks: ['seen'] },
+      { text: '–' },
+    ]);
+  });
+
+  it('differences take the ends, with the passages that moved', async () => {
+    const queries = Array.from({ length: 30 }, (_, i) => ({
+      qid: `q${i}`,
+      text: 't',
+      before: 0.5,
+      after: 0.35 + i / 100,
+    }));
+    const section = await differencesSection({
+      title: 't',
+      measure: 'nDCG@10',
+      baseline: 'a',
+      system: 'b',
+      queries,
+      shown: 2,
+      passages: async (qid) => [{ docid: `d-${qid}`, text: 'x' }],
+    });
+    expect(section.queries.map(({ qid }) => qid)).toEqual(['q29', 'q28', 'q1', 'q0']);
+    expect(section.queries[0]!.passages).toEqual([{ docid: 'd-q29', text: 'x' }]);
+    expect(section.all).toHaveLength(30);
+  });
+
+  it('moved passages: judged and far ones first, those that stayed left out', () => {
+    const moved = movedPassages(['a', 'b', 'c', 'd'], ['d', 'b', 'a', 'e'], new Map([['d', 3]]), 3);
+    expect(moved.map(({ docid }) => docid)).toEqual(['d', 'a', 'c']);
+    expect(moved[0]).toEqual({ docid: 'd', grade: 3, before: 4, after: 1 });
+    expect(moved[2]).toMatchObject({ before: 3, after: undefined });
+  });
+});

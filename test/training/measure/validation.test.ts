@@ -1,0 +1,163 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
+import { openValidation } from '../../../src/training/measure/validation.ts';
+import { pairOptions } from '../../../src/training/recipe/pair-options.ts';
+import { parseRecipe, type Recipe } from '../../../src/training/recipe/recipe.ts';
+import { train } from '../../../src/training/run/trainer.ts';
+import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'winnow-validation-'));
+const QUERIES = 6;
+const DEPTH = 8;
+
+/** A list a query, its one relevant passage last. */
+function candidates(): object[] {
+  return Array.from({ length: QUERIES }, (_, q) => ({
+    query: WORDS[q],
+    hits: Array.from({ length: DEPTH }, (_, i) => {
+      const answer = i === DEPTH - 1 ? q : (q + 1 + i) % 20;
+      return { content: WORDS[20 + answer], qid: q, docid: `d${answer}`, rank: i + 1, score: -i };
+    }),
+  }));
+}
+
+beforeAll(async () => {
+  await writeTinyModel(join(folder, 'tiny'));
+  tinyData(join(folder, 'lists.jsonl'), 200);
+  mkdirSync(join(folder, 'dev'));
+  writeFileSync(join(folder, 'dev', 'run.json'), JSON.stringify(candidates()));
+  writeFileSync(
+    join(folder, 'dev', 'qrels.txt'),
+    Array.from({ length: QUERIES }, (_, q) => `${q} 0 d${q} 1\n`).join(''),
+  );
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function recipe(over: Record<string, unknown> = {}, validation: Record<string, unknown> = {}): Recipe {
+  return parseRecipe(
+    {
+      name: 'tiny',
+      backbone: 'tiny',
+      objective: 'InfoNCE',
+      data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
+      validation: { data: { format: 'rank_llm', path: 'dev/run.json', qrels: 'dev/qrels.txt' }, ...validation },
+      batch: { queries: 4, bucketBatches: 4 },
+      steps: 20,
+      maxLength: 16,
+      optimizer: { learningRate: 0.01 },
+      dropout: 'off',
+      threads: 1,
+      ...over,
+    },
+    'test',
+  );
+}
+
+async function opened(settings: Record<string, unknown> = {}) {
+  const whole = recipe({}, settings);
+  const tokenizer = await createLocalTokenizer(join(folder, 'tiny'));
+  return openValidation(whole.validation!, folder, tokenizer, pairOptions(whole));
+}
+
+describe('validation', () => {
+  it('measures the first stage, and a model that puts the last passage first', async () => {
+    const validation = await opened({ measure: 'RR@10' });
+    expect(validation.queries).toBe(QUERIES);
+    expect(validation.firstStage).toBeCloseTo(1 / DEPTH, 6);
+    expect(await validation.value(async (rows) => Float32Array.from(rows, (_, i) => i % DEPTH))).toBe(1);
+  });
+  it('re-ranks no deeper than `depth`, for no more than `queries`', async () => {
+    const validation = await opened({ depth: DEPTH - 1, queries: 2, measure: 'RR@10' });
+    expect(validation.queries).toBe(2);
+    let asked = 0;
+    const value = await validation.value(async (rows) => {
+      asked = rows.length;
+      return new Float32Array(rows.length);
+    });
+    expect(asked).toBe(2 * (DEPTH - 1));
+    // The relevant passage lies below the depth.
+    expect(value).toBe(0);
+  });
+});
+
+describe('a run with validation', () => {
+  const run = async (over: Record<string, unknown>, validation: Record<string, unknown>, name: string) => {
+    const seen: { step: number; value: number; best: boolean }[] = [];
+    const settings = { recipe: recipe(over, validation), folder, source: '' };
+    const outcome = await train(settings, join(folder, name), { onValidation: (v) => seen.push(v) });
+    return { outcome, seen };
+  };
+
+  it('stops after `patience` validations without a better value, and gives the best weights', async () => {
+    // A learning rate of next to nothing: no validation after the first is better.
+    const { outcome, seen } = await run(
+      { optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' } },
+      { every: 2, patience: 3 },
+      'patience',
+    );
+    expect(seen.map((v) => v.best)).toEqual([true, false, false, false]);
+    expect(outcome.step).toBe(2);
+  });
+
+  it('has one curve line a step and validation, also when it goes on from a checkpoint', async () => {
+    const stop = new AbortController();
+    const settings = { recipe: recipe({ checkpoint: { every: 5 } }, { every: 10 }), folder, source: '' };
+    await train(settings, join(folder, 'curve'), { onStep: (s) => s.step === 7 && stop.abort() }, stop.signal);
+    await train(settings, join(folder, 'curve'));
+    const points = readFileSync(join(folder, 'curve', 'curve.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { step: number; measure?: string });
+    expect(points.filter((p) => !p.measure).map((p) => p.step)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    expect(points.filter((p) => p.measure).map((p) => p.step)).toEqual([10, 20]);
+  });
+
+  it('moves the head by its own learning rate alone', async () => {
+    const before = (
+      await run(
+        { steps: 1, objective: 'BCE', optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' } },
+        {},
+        'still',
+      )
+    ).outcome.weights;
+    const after = (
+      await run(
+        {
+          steps: 3,
+          objective: 'BCE',
+          optimizer: { learningRate: 1e-12, headLearningRate: 0.01 },
+          guards: { action: 'warn' },
+        },
+        {},
+        'head',
+      )
+    ).outcome.weights;
+    const moved = [...after]
+      .filter(([name, x]) => x.some((v, i) => Math.abs(v - before.get(name)![i]!) > 1e-4))
+      .map(([name]) => name);
+    expect(moved.sort()).toEqual(['classifier.bias', 'classifier.weight']);
+  });
+
+  it('publishes the moving average of weights where there is one', async () => {
+    const plain = recipe({ steps: 6 });
+    const averaged = recipe({ steps: 6, ema: 0.999 });
+    const weightsOf = async (settings: Recipe, name: string) => {
+      const { validation: _v, ...rest } = settings;
+      return (await train({ recipe: rest, folder, source: '' }, join(folder, name))).weights.get('attention.weight')!;
+    };
+    const [start, last, mean] = [
+      await weightsOf(
+        recipe({ steps: 1, optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' } }),
+        'ema-start',
+      ),
+      await weightsOf(plain, 'ema-off'),
+      await weightsOf(averaged, 'ema-on'),
+    ];
+    const distance = (a: Float32Array, b: Float32Array) => Math.hypot(...a.map((x, i) => x - b[i]!));
+    expect(distance(mean, start)).toBeGreaterThan(0);
+    expect(distance(mean, start)).toBeLessThan(distance(last, start));
+  });
+});

@@ -1,0 +1,93 @@
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { writeSafetensors } from '../../../src/onnx/safetensors.ts';
+import { float32 } from '../../../src/onnx/tensor.ts';
+import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
+import { train } from '../../../src/training/run/trainer.ts';
+import { createRandom } from '../../../src/util/random.ts';
+import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'winnow-safetensors-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const HIDDEN = 16;
+
+/** A BERT of one layer without a head, as it is published without an ONNX file. */
+async function writeBert(): Promise<void> {
+  const source = await writeTinyModel(join(folder, 'tiny'));
+  const target = join(folder, 'bert');
+  mkdirSync(target);
+  for (const file of ['tokenizer.json', 'tokenizer_config.json']) copyFileSync(join(source, file), join(target, file));
+  const config = {
+    model_type: 'bert',
+    hidden_size: HIDDEN,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    intermediate_size: 2 * HIDDEN,
+    hidden_act: 'gelu',
+    vocab_size: 45,
+    type_vocab_size: 2,
+    max_position_embeddings: 32,
+    layer_norm_eps: 1e-12,
+    pad_token_id: 0,
+  };
+  writeFileSync(join(target, 'config.json'), JSON.stringify(config));
+  const random = createRandom(2);
+  const tensor = (dims: readonly number[], fill = () => 0.2 * random.normal()) =>
+    float32(dims, Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, fill));
+  const layer = 'encoder.layer.0';
+  const linear = (name: string, from: number, to: number) =>
+    [
+      [`${name}.weight`, tensor([to, from])],
+      [`${name}.bias`, tensor([to], () => 0)],
+    ] as const;
+  const norm = (name: string) =>
+    [
+      [`${name}.weight`, tensor([HIDDEN], () => 1)],
+      [`${name}.bias`, tensor([HIDDEN], () => 0)],
+    ] as const;
+  const table = (name: string, rows: number) => [`embeddings.${name}.weight`, tensor([rows, HIDDEN])] as const;
+  await writeSafetensors(
+    join(target, 'model.safetensors'),
+    new Map([
+      table('word_embeddings', 45),
+      table('position_embeddings', 32),
+      table('token_type_embeddings', 2),
+      ...norm('embeddings.LayerNorm'),
+      ...['query', 'key', 'value'].flatMap((part) => linear(`${layer}.attention.self.${part}`, HIDDEN, HIDDEN)),
+      ...linear(`${layer}.attention.output.dense`, HIDDEN, HIDDEN),
+      ...norm(`${layer}.attention.output.LayerNorm`),
+      ...linear(`${layer}.intermediate.dense`, HIDDEN, 2 * HIDDEN),
+      ...linear(`${layer}.output.dense`, 2 * HIDDEN, HIDDEN),
+      ...norm(`${layer}.output.LayerNorm`),
+    ]),
+  );
+}
+
+describe('a backbone of model.safetensors alone', () => {
+  it('gets a head and learns', async () => {
+    await writeBert();
+    tinyData(join(folder, 'lists.jsonl'), 200);
+    const recipe = parseRecipe(
+      {
+        name: 'bert',
+        backbone: 'bert',
+        objective: 'InfoNCE',
+        data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
+        batch: { queries: 8, bucketBatches: 2 },
+        steps: 400,
+        maxLength: 16,
+        optimizer: { learningRate: 0.005 },
+        dropout: 'off',
+        threads: 1,
+      },
+      'test',
+    );
+    const losses: number[] = [];
+    await train({ recipe, folder, source: '' }, join(folder, 'run'), { onStep: (s) => losses.push(s.loss) });
+    const mean = (x: readonly number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+    expect(mean(losses.slice(-15))).toBeLessThan(0.9 * mean(losses.slice(0, 15)));
+  });
+});

@@ -1,0 +1,268 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
+import { publishRun } from '../../../src/training/publish/publish.ts';
+import { withZeroPoint } from '../../../src/training/publish/zero-point.ts';
+import { type LoadedRecipe, parseRecipe } from '../../../src/training/recipe/recipe.ts';
+import { type TrainingObserver, train } from '../../../src/training/run/trainer.ts';
+import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'winnow-train-'));
+beforeAll(async () => {
+  await writeTinyModel(join(folder, 'tiny'));
+  tinyData(join(folder, 'lists.jsonl'), 300);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function recipe(over: Record<string, unknown> = {}): LoadedRecipe {
+  const document = {
+    name: 'tiny',
+    backbone: 'tiny',
+    objective: 'InfoNCE',
+    data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
+    batch: { queries: 4, bucketBatches: 4 },
+    steps: 60,
+    maxLength: 16,
+    optimizer: { learningRate: 0.01 },
+    dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 },
+    checkpoint: { every: 7 },
+    threads: 1,
+    ...over,
+  };
+  return { recipe: parseRecipe(document, 'test'), folder, source: JSON.stringify(document) };
+}
+
+/** Trains and gives the losses of all steps. */
+async function losses(
+  loaded: LoadedRecipe,
+  run: string,
+  observer: TrainingObserver = {},
+  signal?: AbortSignal,
+): Promise<number[]> {
+  const found: number[] = [];
+  await train(
+    loaded,
+    join(folder, run),
+    {
+      ...observer,
+      onStep(s) {
+        found.push(s.loss);
+        observer.onStep?.(s);
+      },
+    },
+    signal,
+  );
+  return found;
+}
+
+const mean = (x: readonly number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+
+describe('train', () => {
+  it.each(PAPER_OBJECTIVES)('%s: the loss falls', async (objective) => {
+    const found = await losses(
+      recipe({ objective, steps: 200, optimizer: { learningRate: 0.03 }, dropout: 'off' }),
+      `falls-${objective}`,
+    );
+    expect(mean(found.slice(-15))).toBeLessThan(0.9 * mean(found.slice(0, 15)));
+  });
+
+  it('repeats bit by bit, and with accumulation of as many lists nearly so', async () => {
+    const first = await losses(recipe({ steps: 12 }), 'repeat-1');
+    expect(await losses(recipe({ steps: 12 }), 'repeat-2')).toEqual(first);
+    const split = await losses(
+      recipe({ steps: 12, batch: { queries: 2, accumulate: 2, bucketBatches: 1 } }),
+      'repeat-3',
+    );
+    expect(mean(split)).toBeCloseTo(mean(first), 0);
+  });
+
+  it('goes on from a checkpoint with the same bits, wherever it stopped', async () => {
+    const whole = await losses(recipe({ ema: 0.9 }), 'whole');
+    for (const stopAt of [1, 7, 23, 59]) {
+      const stop = new AbortController();
+      const before = await losses(
+        recipe({ ema: 0.9 }),
+        `stop-${stopAt}`,
+        { onStep: (s) => s.step === stopAt && stop.abort() },
+        stop.signal,
+      );
+      const after = await losses(recipe({ ema: 0.9 }), `stop-${stopAt}`);
+      expect([...before, ...after]).toEqual(whole);
+    }
+  });
+
+  it('refuses a checkpoint of other data or settings', async () => {
+    await losses(recipe({ steps: 7 }), 'other');
+    await expect(losses(recipe({ steps: 7, seed: 9 }), 'other')).rejects.toThrow(
+      /expected a checkpoint of this recipe/,
+    );
+  });
+
+  it('measures an untrained model once, where runs that start from it share what it gets', async () => {
+    const dev = Array.from({ length: 3 }, (_, qid) => {
+      const hits = Array.from({ length: 4 }, (_, i) => ({
+        qid,
+        docid: `d${i}`,
+        content: `w${qid} w${i}`,
+        rank: i + 1,
+        score: -i,
+      }));
+      return { query: `w${qid}`, hits };
+    });
+    writeFileSync(join(folder, 'dev.json'), JSON.stringify(dev));
+    writeFileSync(join(folder, 'dev.qrels'), dev.map((_, qid) => `${qid} 0 d${qid + 1} 1\n`).join(''));
+    const validation = { data: { format: 'rank_llm', path: 'dev.json', qrels: 'dev.qrels' }, every: 4 };
+    const baseOf = async (run: string, over = {}) => {
+      let base: number | undefined;
+      const onStart: TrainingObserver['onStart'] = (facts) => {
+        base = facts.validation?.base;
+      };
+      await train(
+        recipe({ steps: 4, validation, ...over }),
+        join(folder, run),
+        { onStart },
+        undefined,
+        join(folder, 'bases'),
+      );
+      return base;
+    };
+    const first = await baseOf('base-1');
+    const [file, ...others] = readdirSync(join(folder, 'bases'));
+    expect(others).toEqual([]);
+    // What stands in the file is what the next run takes, so nothing was measured again.
+    writeFileSync(join(folder, 'bases', file!), JSON.stringify({ measure: 'nDCG@10', value: 0.125 }));
+    expect(await baseOf('base-2', { objective: 'MarginMSE' })).toBe(0.125);
+    // Another depth is another measurement.
+    expect(await baseOf('base-3', { validation: { ...validation, depth: 2 } })).not.toBe(0.125);
+    expect(readdirSync(join(folder, 'bases'))).toHaveLength(2);
+    expect(first).toBeGreaterThan(0);
+  });
+
+  it('stops when the numbers are none', async () => {
+    await expect(
+      losses(
+        recipe({ optimizer: { learningRate: 1e30, clipNorm: 1e30 }, schedule: { name: 'constant', warmup: 0 } }),
+        'nan',
+      ),
+    ).rejects.toThrow(/training stopped at step \d+.*not numbers/);
+  });
+
+  it('stops when the loss stays where equal scores have it', async () => {
+    const stuck = recipe({
+      optimizer: { learningRate: 1e-12 },
+      guards: { window: 5, stuckTolerance: 0.5, collapseStd: 0 },
+    });
+    await expect(losses(stuck, 'stuck')).rejects.toThrow(/what equal scores give for 5 steps/);
+  });
+
+  it('publishes a version that admission takes', async () => {
+    const loaded = recipe({ steps: 20, publish: { registry: 'registry', label: 'stable' } });
+    const outcome = await train(loaded, join(folder, 'published'));
+    const published = await publishRun(loaded, outcome);
+    expect(published).toMatchObject({ name: 'tiny', version: '1' });
+    const manifest = JSON.parse(readFileSync(join(published.folder, 'model.json'), 'utf8')) as {
+      objective: string;
+      selfTest: { pairs: unknown[] };
+      training: { data: unknown[] };
+    };
+    expect(manifest).toMatchObject({ objective: 'InfoNCE', activation: 'sigmoid', training: { steps: 20 } });
+    expect(manifest.selfTest.pairs.length).toBeGreaterThan(1);
+    expect(readFileSync(join(folder, 'registry', 'tiny', 'labels.json'), 'utf8')).toContain('"1"');
+    expect(readFileSync(join(published.folder, 'curve.svg'), 'utf8')).toMatch(/^<svg/);
+  });
+
+  it('publishes scores whose 0 lies between relevant and other passages, where the objective does not say', async () => {
+    for (const objective of ['InfoNCE', 'BCE']) {
+      const loaded = recipe({ objective, steps: 30, publish: { registry: 'zero' }, dropout: 'off' });
+      const trained = await train(loaded, join(folder, `zero-${objective}`));
+      const moved = await withZeroPoint(loaded, trained);
+      if (objective === 'BCE') {
+        expect(moved).toBe(trained);
+        continue;
+      }
+      const changed = [...moved.weights].filter(([name, value]) => trained.weights.get(name)?.[0] !== value[0]);
+      expect(changed.map(([name, value]) => [name, value.length])).toEqual([['classifier.bias', 1]]);
+      // Found again from there, 0 is where it is.
+      const again = await withZeroPoint(loaded, moved);
+      const bias = (o: typeof trained) => o.weights.get('classifier.bias')![0]!;
+      expect(Math.abs(bias(again) - bias(moved))).toBeLessThan(1e-3);
+    }
+  });
+
+  it('hands on what a version was trained on to what is trained from it; serves other lengths than it was trained with', async () => {
+    tinyData(join(folder, 'more.jsonl'), 40);
+    const first = recipe({ name: 'first', steps: 2, publish: { registry: 'handed' } });
+    await publishRun(first, await train(first, join(folder, 'handed-first')));
+    const second = recipe({
+      name: 'second',
+      backbone: 'handed/first/1',
+      data: {
+        train: [{ format: 'jsonl', path: 'more.jsonl', madeFrom: ['tiny/tokenizer.json'] }],
+        sampler: { negatives: 5 },
+      },
+      steps: 2,
+      publish: { registry: 'handed', maxLength: 24 },
+    });
+    const { folder: version } = await publishRun(second, await train(second, join(folder, 'handed-second')));
+    const manifest = JSON.parse(readFileSync(join(version, 'model.json'), 'utf8')) as {
+      backbone: string;
+      maxLength: number;
+      training: { data: { file: string }[] };
+    };
+    expect(manifest).toMatchObject({ backbone: 'first@1', maxLength: 24 });
+    expect(manifest.training.data.map(({ file }) => file)).toEqual(['more.jsonl', 'tokenizer.json', 'lists.jsonl']);
+    const lost = recipe({ data: { train: [{ format: 'jsonl', path: 'more.jsonl', madeFrom: ['gone.json'] }] } });
+    await expect(train(lost, join(folder, 'handed-lost'))).rejects.toThrow('expected a file, got gone.json');
+  });
+});
+
+describe('killed with -9', () => {
+  const file = () => join(folder, 'killed.yaml');
+  const start = (run: string): ChildProcess =>
+    spawn(
+      process.execPath,
+      [join(import.meta.dirname, '..', '..', '..', 'bin', 'winnow.mjs'), 'train', file(), '--run', join(folder, run)],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+  const curve = (run: string): number[] =>
+    readFileSync(join(folder, run, 'curve.jsonl'), 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => (JSON.parse(line) as { loss: number }).loss);
+
+  it('at any instant, the losses end up bit-equal to the uninterrupted run', async () => {
+    const { recipe: settings } = recipe({ steps: 40, checkpoint: { every: 3 } });
+    writeFileSync(file(), JSON.stringify(settings));
+    const whole = start('unkilled');
+    expect((await once(whole, 'exit'))[0]).toBe(0);
+    for (let round = 0; round < 3; round++) {
+      const child = start('killed');
+      // Killed when a checkpoint of this round shows up, which is in the middle of steps and writes.
+      await new Promise<void>((resolve) => {
+        child.once('exit', () => resolve());
+        const before = saved('killed').join();
+        const look = setInterval(() => {
+          if (saved('killed').join() === before) return;
+          clearInterval(look);
+          child.kill('SIGKILL');
+        }, 1);
+        child.once('exit', () => clearInterval(look));
+      });
+    }
+    const last = start('killed');
+    expect((await once(last, 'exit'))[0]).toBe(0);
+    expect(curve('killed')).toEqual(curve('unkilled'));
+  });
+
+  const saved = (run: string): string[] => {
+    try {
+      return readdirSync(join(folder, run, 'checkpoints')).filter((f) => f.startsWith('checkpoint-'));
+    } catch {
+      return [];
+    }
+  };
+});
