@@ -3,6 +3,7 @@ import { rankByModel } from './model-ranking.ts';
 import { neverRising } from './ranking.ts';
 import { openScope, type RequestScope } from './scope.ts';
 import type { ScoringDeps, SharedEncodings } from './scoring.ts';
+import { combineTimings } from './timings.ts';
 import type {
   ArmChoice,
   ArmRanking,
@@ -179,18 +180,14 @@ export class ArmRunner<D extends Decision> {
   }
 }
 
-/** Arms run side by side: work adds up, waiting does not. */
+/** What interleaved arms took together; a passage counts as truncated if any arm's model saw less than its whole text. */
 function combined(arms: readonly ArmRanking[]) {
-  const total = (of: (arm: ArmRanking) => number) => arms.reduce((sum, arm) => sum + of(arm), 0);
-  const longest = (of: (arm: ArmRanking) => number) => Math.max(...arms.map(of));
   return {
-    tokens: total((arm) => arm.tokens),
+    tokens: arms.reduce((sum, arm) => sum + arm.tokens, 0),
     truncated: arms[0]!.truncated.map((_, i) => arms.some((arm) => arm.truncated[i])),
-    timings: {
-      tokenizeMs: longest((arm) => arm.timings.tokenizeMs),
-      queueMs: longest((arm) => arm.timings.queueMs),
-      inferMs: total((arm) => arm.timings.inferMs),
-      totalMs: longest((arm) => arm.timings.totalMs),
-    },
+    timings: combineTimings(
+      'arms',
+      arms.map((arm) => arm.timings),
+    ),
   };
 }

@@ -1,8 +1,10 @@
 import { describe, WinnowError } from '../errors.ts';
+import { timingsOf } from './model-ranking.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './scope.ts';
 import { type Scored, type ScoringDeps, scorePassages, withModel } from './scoring.ts';
-import type { CascadeStage, ModelRanking, Ranked, RerankRequest } from './types.ts';
+import { combineTimings } from './timings.ts';
+import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './types.ts';
 
 /** @throws WinnowError `invalid_field` for an empty cascade or a stage that does not say how many go on. */
 function checkStages({ cascade = [], model }: RerankRequest): void {
@@ -24,6 +26,7 @@ interface StageResult {
   readonly order: readonly number[];
   /** Scores by place in the request. */
   readonly scoreOf: ReadonlyMap<number, number>;
+  readonly timings: Timings;
 }
 
 async function runStage(
@@ -38,7 +41,12 @@ async function runStage(
     scorePassages(deps, version, { ...request, passages }, scope),
   );
   const order = Array.from(rankOrder(scored.scores), (at) => places[at]!);
-  return { scored, order, scoreOf: new Map(places.map((place, at) => [place, scored.scores[at]!])) };
+  return {
+    scored,
+    order,
+    scoreOf: new Map(places.map((place, at) => [place, scored.scores[at]!])),
+    timings: timingsOf(deps, scored, scope),
+  };
 }
 
 /** Those a stage ranked from `from` on, with its own scores. */
@@ -48,9 +56,6 @@ function ranked({ scored, order, scoreOf }: StageResult, from: number, stage: nu
     return { index, score, relevanceScore: relevanceScore(score, scored.version.activation), stage };
   });
 }
-
-const sum = (stages: readonly StageResult[], of: (scored: Scored) => number) =>
-  stages.reduce((total, { scored }) => total + of(scored), 0);
 
 /** Whether text was left out, as the model saw it that scored the passage last. */
 function truncations(request: RerankRequest, stages: readonly StageResult[]): boolean[] {
@@ -92,13 +97,11 @@ export async function rankByCascade(
     model: version.name,
     version: version.version,
     ranking: neverRising(whole).slice(0, cascade[last]!.keep),
-    tokens: sum(stages, ({ tokens }) => tokens),
+    tokens: stages.reduce((total, { scored }) => total + scored.tokens, 0),
     truncated: truncations(request, stages),
-    timings: {
-      tokenizeMs: sum(stages, ({ tokenizeMs }) => tokenizeMs),
-      queueMs: sum(stages, ({ queueMs }) => queueMs),
-      inferMs: sum(stages, ({ inferMs }) => inferMs),
-      totalMs: deps.clock.now() - scope.startedAt,
-    },
+    timings: combineTimings(
+      'stages',
+      stages.map(({ timings }) => timings),
+    ),
   };
 }

@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
-import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/types.ts';
+import { combineTimings } from '../../rerank/timings.ts';
+import type { RerankAnswer, Reranker, RerankRequest } from '../../rerank/types.ts';
 import type { AnyDialect, Asked } from '../dialects/dialect.ts';
 import { dialectAt, dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
@@ -8,16 +9,11 @@ import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, subjectOf } from '../request-headers.ts';
 import type { Route } from './route.ts';
 
-/** Timings of several requests that ran side by side: work adds up, waiting does not. */
-function combine(timings: readonly Timings[]): Timings {
-  const sum = (of: (t: Timings) => number) => timings.reduce((total, t) => total + of(t), 0);
-  return {
-    tokenizeMs: sum((t) => t.tokenizeMs),
-    queueMs: Math.max(...timings.map((t) => t.queueMs)),
-    inferMs: sum((t) => t.inferMs),
-    totalMs: Math.max(...timings.map((t) => t.totalMs)),
-  };
-}
+const timingsOfQueries = (answers: readonly RerankAnswer[]) =>
+  combineTimings(
+    'queries',
+    answers.map((answer) => answer.timings),
+  );
 
 const charactersIn = ({ query, passages }: Asked) => passages.reduce((n, passage) => n + passage.length, query.length);
 
@@ -28,7 +24,7 @@ function answerHeaders(
   exchange: Exchange,
   provider: string,
 ) {
-  const timings = combine(answers.map((answer) => answer.timings));
+  const timings = timingsOfQueries(answers);
   const { model, version, experiment } = answers[0]!;
   const whole = (ms: number) => String(Math.round(ms));
   const cut = answers.reduce((n, answer) => n + answer.truncated.filter(Boolean).length, 0);
@@ -57,7 +53,7 @@ function noteFacts(exchange: Exchange, asked: readonly Asked[], answers: readonl
     passages: asked.reduce((n, { passages }) => n + passages.length, 0),
     tokens: answers.reduce((n, answer) => n + answer.tokens, 0),
     truncated: answers.reduce((n, answer) => n + answer.truncated.filter(Boolean).length, 0),
-    timings: combine(answers.map((answer) => answer.timings)),
+    timings: timingsOfQueries(answers),
   };
 }
 
