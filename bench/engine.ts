@@ -1,5 +1,5 @@
 /*
- * What the pool of inference hosts costs over the bare engine: the same pre-tokenised, length-sorted batches of real TREC-DL pairs, once
+ * What the pool of inference hosts costs over the bare engine: the same pre-tokenized, length-sorted batches of real TREC-DL pairs, once
  * by onnxruntime-node alone (one process a host, tensors ready made), once through the pool (rows over pipes, padding, supervision).
  * Short rounds alternate, so that what else the machine does falls on both. Beside pairs a second (best and median round) it prints the
  * processor time a pair takes, hosts and front process together, which other programs disturb less.

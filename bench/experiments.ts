@@ -25,7 +25,7 @@ import { createLoadClient, type LoadClient } from './load/client.ts';
 import { type Measured, median } from './load/costs.ts';
 import { closedLoop, openLoop } from './load/loops.ts';
 import { cpuSeconds, ownCpuSeconds, watchOthers } from './load/processes.ts';
-import { summarise } from './load/report.ts';
+import { summarize } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 
@@ -137,7 +137,7 @@ function asUsers(client: LoadClient, { arms, byName }: Variant): LoadClient {
 /** All hosts busy. */
 async function saturate({ client }: Subject, requests: readonly LoadRequest[]) {
   const run = await closedLoop(client, requests[Symbol.iterator](), { concurrency: CONCURRENCY, until: () => false });
-  const summary = summarise(run);
+  const summary = summarize(run);
   // A refusal under foreign load is no answer, and counted; a failure is a fault.
   if (summary.failed > 0) throw new Error(`requests failed: ${summary.firstError}`);
   return summary;

@@ -1,6 +1,6 @@
 /*
  * What forming batches costs and what it saves. 10,000 real query-passage pairs (TREC-DL 2019, BM25 candidates, as the shipped model
- * tokenises them; a log-normal of the same spread where ../shared is not there) wait in the queue as requests of one size or another.
+ * tokenizes them; a log-normal of the same spread where ../shared is not there) wait in the queue as requests of one size or another.
  * Prints the time the former takes for a batch, and the padding it leaves, beside two others on the same rows: first in first out up to
  * the token budget (what text-embeddings-inference does), and all rows sorted by length (the least padding there can be, at the price of
  * making everybody wait for everybody).

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { createLoadClient, type LoadClient } from './load/client.ts';
 import { openLoop } from './load/loops.ts';
 import { residentBytes, watchOthers } from './load/processes.ts';
-import { summarise } from './load/report.ts';
+import { summarize } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 import { judge, type Overload, report, type ServeResult } from './serve-report.ts';
@@ -68,7 +68,7 @@ async function overload(client: LoadClient, capacity: number, multiple: number):
   const rate = (capacity * multiple) / passages;
   const stream = requestStream(topics, passages, seed + Math.round(100 * multiple));
   const run = await openLoop(client, stream, { rate, seconds, seed, deadlineMs });
-  const summary = { multiple, rate, ...summarise(run, deadlineMs) };
+  const summary = { multiple, rate, ...summarize(run, deadlineMs) };
   console.error(`${multiple}×: goodput ${summary.goodput.toFixed(1)} pairs/s, p99 ${summary.p99.toFixed(0)} ms`);
   return summary;
 }

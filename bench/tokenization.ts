@@ -1,5 +1,5 @@
 /*
- * Tokenisation: own paths against the tokenizer library in the same process, on the same TREC-DL passages, rounds alternating; then a check
+ * Tokenization: own paths against the tokenizer library in the same process, on the same TREC-DL passages, rounds alternating; then a check
  * that both give the same ids on every text of ../shared/data; then what a request of 1,000 passages does to the event loop.
  *
  *   npm run bench:tokenization -- [--rounds 5] [--check all|wordpiece|none] [--threads 2]

@@ -11,7 +11,7 @@ export interface ErrorEntry {
   readonly message: string;
 }
 
-export const CATALOGUE = {
+export const CATALOG = {
   // What the client sent
   malformed_json: {
     status: 400,
@@ -132,7 +132,7 @@ export const CATALOGUE = {
   },
 } as const satisfies Record<string, ErrorEntry>;
 
-export type ErrorCode = keyof typeof CATALOGUE;
+export type ErrorCode = keyof typeof CATALOG;
 
 export type ErrorParams = Readonly<Record<string, string | number | boolean>>;
 
@@ -140,24 +140,24 @@ function render(template: string, params: ErrorParams): string {
   return template.replace(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
 }
 
-/** A failure with a code of the catalogue. Throw it anywhere; the edge (HTTP middleware or CLI) renders it. */
+/** A failure with a code of the catalog. Throw it anywhere; the edge (HTTP middleware or CLI) renders it. */
 export class WinnowError extends Error {
   override readonly name = 'WinnowError';
   readonly code: ErrorCode;
   readonly params: ErrorParams;
 
   constructor(code: ErrorCode, params: ErrorParams = {}, options?: ErrorOptions) {
-    super(render(CATALOGUE[code].message, params), options);
+    super(render(CATALOG[code].message, params), options);
     this.code = code;
     this.params = params;
   }
 
   get status(): number {
-    return CATALOGUE[this.code].status;
+    return CATALOG[this.code].status;
   }
 
   get type(): string {
-    return CATALOGUE[this.code].type;
+    return CATALOG[this.code].type;
   }
 }
 

@@ -25,7 +25,7 @@ export interface Summary {
 }
 
 /** What a run comes to. Percentiles are of answered requests, in milliseconds. */
-export function summarise(run: Run, deadlineMs = Number.POSITIVE_INFINITY): Summary {
+export function summarize(run: Run, deadlineMs = Number.POSITIVE_INFINITY): Summary {
   const answered = run.samples.filter(({ status }) => status === 200);
   const refused = run.samples.filter(({ status }) => status === 429);
   const failed = run.samples.filter(({ status }) => status !== 200 && status !== 429);

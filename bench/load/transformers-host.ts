@@ -9,7 +9,7 @@ import {
 import type { LoadRequest } from './requests.ts';
 
 /*
- * @huggingface/transformers in a process of its own, the way its documentation re-ranks: tokenise a padded batch of pairs, run, read the
+ * @huggingface/transformers in a process of its own, the way its documentation re-ranks: tokenize a padded batch of pairs, run, read the
  * logits. Same file, same maximum length, same requests.
  */
 

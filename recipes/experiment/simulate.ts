@@ -1,5 +1,5 @@
 /*
- * An experiment from end to end, with made-up users whose behaviour is known:
+ * An experiment from end to end, with made-up users whose behavior is known:
  *
  *   npm run simulate:experiment -- [--users 20000] [--lift 0.12] [--out runs/experiment]
  *

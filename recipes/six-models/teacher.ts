@@ -12,7 +12,7 @@ export interface Row {
 
 /** Cosines of related and other passages lie some .1 apart, logits 1. */
 const COSINE = 10;
-/** SPLADE++ quantises its scores: 100,000 lie between passages that judges tell apart. */
+/** SPLADE++ quantizes its scores: 100,000 lie between passages that judges tell apart. */
 const SPARSE_UNIT = 1e5;
 const SPARSE = 1;
 /** What a grade of a judge is worth, from 0 to 3. */

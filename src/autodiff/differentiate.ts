@@ -103,7 +103,7 @@ function activeValues(graph: Graph, { of, wrt, shapes }: DifferentiateOptions): 
   return new Set([...active].filter((value) => needed.has(value)));
 }
 
-/** Mean and deviation of a normalisation are read by its own rule only. */
+/** Mean and deviation of a normalization are read by its own rule only. */
 const differentiable = (node: Node): readonly string[] =>
   node.op === 'LayerNormalization' ? node.outputs.slice(0, 1) : node.outputs;
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
-import { analyse } from '../experiments/analysis/experiment-report.ts';
+import { analyze } from '../experiments/analysis/experiment-report.ts';
 import { type Baseline, baselineOf, planFor } from '../experiments/analysis/planning.ts';
 import { type Section, selfCheckSection } from '../experiments/analysis/report-sections.ts';
 import { markdownReport, terminalReport, terminalSection } from '../experiments/analysis/report-text.ts';
@@ -85,7 +85,7 @@ function listCommand(): Command {
 
 /** Writes the report as JSON, Markdown and pictures. */
 async function writeReport(offline: OfflineExperiments, experiment: Experiment, folder: string, until?: number) {
-  const report = await analyse(offline.store, experiment, until === undefined ? {} : { until });
+  const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
   const series = await seriesOf(offline.store, experiment, { until, points: 60, now: Date.now() });
   const pictures: string[] = [];
   for (const { name } of experiment.metrics) {
@@ -110,7 +110,7 @@ function reportCommand(): Command {
         const experiment = offline.find(name);
         const { until, out, json } = options;
         if (out !== undefined) return writeReport(offline, experiment, out, until);
-        const report = await analyse(offline.store, experiment, until === undefined ? {} : { until });
+        const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
         if (json) printJson(report);
         else print(terminalReport(report));
       }),

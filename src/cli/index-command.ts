@@ -15,7 +15,7 @@ Examples:
   $ winnow index cranfield/ --out indexes/cranfield       # the passages of any data set folder
   $ winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
 
-Text is analysed as by Lucene's EnglishAnalyzer. Memory is bounded by --batch, whatever the size of the
+Text is analyzed as by Lucene's EnglishAnalyzer. Memory is bounded by --batch, whatever the size of the
 collection; the folder appears whole or not at all.
 `;
 

@@ -172,7 +172,7 @@ function importCommand(): Command {
 function pullCommand(): Command {
   return new Command('pull')
     .description('Download a model from the Hugging Face hub into the registry.')
-    .argument('<repository>', 'ORGANISATION/MODEL')
+    .argument('<repository>', 'ORGANIZATION/MODEL')
     .option('--revision <revision>', 'branch, tag or commit', 'main')
     .addOption(
       new Option('--variant <variant>', 'ONNX file').choices(['auto', 'all', 'fp32', 'fp16', 'int8']).default('auto'),

@@ -11,7 +11,7 @@ import { DATA_FORMATS, type DataSource, dataSourceSchema } from '../training/dat
 import { openRaw } from '../training/data/sources.ts';
 import type { IdentifiedList } from '../training/data/types.ts';
 import { openBiEncoder } from '../training/teachers/bi-encoder.ts';
-import { NORMALISATIONS, type Normalisation } from '../training/teachers/ensemble.ts';
+import { NORMALIZATIONS, type Normalization } from '../training/teachers/ensemble.ts';
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from '../training/teachers/score-job.ts';
 import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.ts';
 import { startProgress } from '../util/progress.ts';
@@ -63,7 +63,7 @@ interface Flags extends DataFlags {
   readonly biEncoder: readonly string[];
   readonly models: string;
   readonly provider?: string;
-  readonly normalise: Normalisation;
+  readonly normalise: Normalization;
   readonly depth: string;
   readonly maxLength: string;
   readonly shard?: string;
@@ -164,7 +164,7 @@ export function command(): Command {
     .option('--bi-encoder <folder>', 'sentence encoder whose cosine scores; may be given several times', collect, [])
     .addOption(
       new Option('--normalise <how>', "each teacher's scores of a list, before the mean")
-        .choices([...NORMALISATIONS])
+        .choices([...NORMALIZATIONS])
         .default('none'),
     )
     .option('--models <folder>', 'registry folder', process.env.WINNOW_MODELS ?? 'models')

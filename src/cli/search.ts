@@ -89,7 +89,7 @@ export function command(): Command {
     .requiredOption('--out <file>', 'TREC run to write; .gz is packed')
     .option('--depth <n>', 'passages a query', '1000')
     .option('--k1 <number>', 'saturation of term frequency', String(ANSERINI.k1))
-    .option('--b <number>', 'length normalisation', String(ANSERINI.b))
+    .option('--b <number>', 'length normalization', String(ANSERINI.b))
     .addOption(
       new Option('--lengths <kind>', 'passage lengths as Lucene keeps them in a byte, or exact')
         .choices(['lucene', 'exact'])

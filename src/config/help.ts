@@ -5,7 +5,7 @@ const TITLES: Readonly<Record<string, string>> = {
   auth: 'API keys and rate limit',
   registry: 'Models',
   inference: 'Inference hosts',
-  tokenization: 'Tokenisation',
+  tokenization: 'Tokenization',
   scheduling: 'Batches and queue',
   scoreCache: 'Score cache',
   experiments: 'Experiments',

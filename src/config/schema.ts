@@ -94,7 +94,7 @@ export const configSchema = z.strictObject({
       'truncate',
       'Long passages: truncate, or score windows and take max or mean.',
     ),
-    windowOverlap: integer(0, 4096, 32, 'Tokens that neighbouring windows share.'),
+    windowOverlap: integer(0, 4096, 32, 'Tokens that neighboring windows share.'),
   }),
   scheduling: z.strictObject({
     batchTokens: integer(16, 2 ** 22, 4096, 'Padded tokens a batch may hold.'),

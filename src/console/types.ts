@@ -104,7 +104,7 @@ export type LoadAnswer = LoadFacts & { readonly loop: LoopDelay };
 export interface ConsoleSources {
   session(): SessionFacts;
   load(): Promise<LoadFacts>;
-  /** Ranks outside all experiments. @throws WinnowError of the catalogue. */
+  /** Ranks outside all experiments. @throws WinnowError of the catalog. */
   rerank(
     request: PlaygroundRequest & { readonly requestId: string; readonly signal: AbortSignal },
   ): Promise<PlaygroundAnswer>;

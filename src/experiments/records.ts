@@ -28,7 +28,7 @@ export interface Exposure {
   readonly arm: string;
   /** Arm → `model@version` that answered. */
   readonly models: Readonly<Record<string, string>>;
-  /** Arm forced by header: kept, never analysed. */
+  /** Arm forced by header: kept, never analyzed. */
   readonly forced: boolean;
   /** Why control answered instead of the arm: `missing`, `failed`, `guardrail`. */
   readonly fallback?: string;

@@ -24,7 +24,7 @@ function withDigits(value: number, digits: number, exponent: number): number | u
   const nearest = nearestDecimal(value, digits, exponent);
   if (Math.fround(nearest) === value) return nearest;
   if (!Number.isInteger(Math.log2(Math.abs(value)))) return undefined;
-  // Above a power of two the gap to the next float32 is twice that below: the farther neighbour may read back where the nearer does not.
+  // Above a power of two the gap to the next float32 is twice that below: the farther neighbor may read back where the nearer does not.
   const unit = 10 ** (exponent - digits + 1);
   const farther = Number((nearest + Math.sign(value) * unit).toPrecision(digits));
   return Math.fround(farther) === value ? farther : undefined;

@@ -41,7 +41,7 @@ export const threadsOf = (threads = 0): number => threads || cpuBudget();
 
 /**
  * Options of a session. One thread pool (inter-op 1, since the graphs are chains), no spinning: a waiting thread would burn the core the
- * neighbouring host or the HTTP process needs.
+ * neighboring host or the HTTP process needs.
  */
 export function sessionOptions(settings: SessionSettings = {}): InferenceSession.SessionOptions {
   const { provider = 'cpu', threads = 0, device = 0, optimization = 'all', arena = true, memoryPattern } = settings;

@@ -34,7 +34,7 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-/** One thread tokenises faster than four cores score on the CPU; beside a GPU several are needed. */
+/** One thread tokenizes faster than four cores score on the CPU; beside a GPU several are needed. */
 const deriveThreads = (set: number) => set || Math.max(1, Math.min(8, Math.floor(cpuBudget() / 4)));
 
 interface EngineDeps {

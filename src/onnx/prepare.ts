@@ -10,7 +10,7 @@ import { raiseOpset } from './rewrites/opset.ts';
 import { type FindOptions, findWeights, type Weight } from './weights.ts';
 
 export interface Prepared {
-  /** Canonical form: opset 20 or later, no functions, constants folded, normalisations and GELUs in one node, nodes in order. */
+  /** Canonical form: opset 20 or later, no functions, constants folded, normalizations and GELUs in one node, nodes in order. */
   readonly model: Model;
   readonly weights: readonly Weight[];
 }

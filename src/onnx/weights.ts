@@ -9,7 +9,7 @@ export interface Weight {
   /** The name its author gave the parameter, as far as the file tells; equals `tensor` where it does not. */
   readonly name: string;
   readonly dims: readonly number[];
-  /** Matrices and tables decay, biases and normalisation weights do not. */
+  /** Matrices and tables decay, biases and normalization weights do not. */
   readonly decay: boolean;
 }
 

@@ -156,9 +156,9 @@ export class ModelEntry {
   /** Versions that no request would reach without naming them exactly, and that nobody named. */
   superseded(previous: VersionEntry | undefined): readonly VersionEntry[] {
     const routed = new Set(this.routes.values());
-    const labelled = new Set(this.labels.values());
+    const labeled = new Set(this.labels.values());
     return [...this.versions.values()].filter(
-      (v) => v.resident && v !== previous && !v.namedExactly && !routed.has(v) && !labelled.has(v.version),
+      (v) => v.resident && v !== previous && !v.namedExactly && !routed.has(v) && !labeled.has(v.version),
     );
   }
 }

@@ -170,7 +170,7 @@ function headersFor(endpoint: string, env: Readonly<Record<string, string | unde
 function open(id: string, registryFolder: string, options: PullOptions): Repository {
   const parts = id.split('/');
   if (parts.length > 2 || !parts.every(isName) || id.includes('--'))
-    throw new WinnowError('invalid_field', { expected: 'ORGANISATION/MODEL', got: excerpt(id), field: 'repository' });
+    throw new WinnowError('invalid_field', { expected: 'ORGANIZATION/MODEL', got: excerpt(id), field: 'repository' });
   const { revision = 'main', endpoint = process.env.HF_ENDPOINT ?? HUB } = options;
   if (!isSafePath(revision))
     throw new WinnowError('invalid_field', {

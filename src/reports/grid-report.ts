@@ -36,7 +36,7 @@ function lookupOf(data: GridData): Lookup {
   };
 }
 
-function analyse(names: readonly string[], blocks: readonly (readonly number[])[]): RankAnalysis {
+function analyze(names: readonly string[], blocks: readonly (readonly number[])[]): RankAnalysis {
   const result = friedman(blocks, { tieCorrection: false });
   const cd = criticalDifference(names.length, blocks.length, ALPHA);
   const groups = cliques(result.averageRanks, cd).map((group) => group.map((i) => names[i]!));
@@ -47,17 +47,17 @@ function analyse(names: readonly string[], blocks: readonly (readonly number[])[
  * The statistics of a grid: objectives are ranked within each (backbone, benchmark) block, backbones within each (objective,
  * benchmark) block; Friedman's χ² without tie correction and Nemenyi's critical difference at α = .05 (Demšar 2006).
  */
-export function analyseGrid(data: GridData): GridResults {
+export function analyzeGrid(data: GridData): GridResults {
   const value = lookupOf(data);
   const benchmarks = data.benchmarks.map((_, i) => i);
   const over = (outer: readonly string[], block: (outer: string, benchmark: number) => number[]): number[][] =>
     outer.flatMap((name) => benchmarks.map((i) => block(name, i)));
   return {
-    objectives: analyse(
+    objectives: analyze(
       data.objectives,
       over(data.backbones, (backbone, i) => data.objectives.map((objective) => value(backbone, objective, i))),
     ),
-    backbones: analyse(
+    backbones: analyze(
       data.backbones,
       over(data.objectives, (objective, i) => data.backbones.map((backbone) => value(backbone, objective, i))),
     ),
@@ -161,7 +161,7 @@ function heatmap(data: GridData): HeatmapSection {
         values: panel((b, o) => value(b, o, i)),
       })),
     ],
-    note: 'Each panel has its own colour range: compare within a panel.',
+    note: 'Each panel has its own color range: compare within a panel.',
   };
 }
 
@@ -174,7 +174,7 @@ function cliquesNote(analysis: RankAnalysis): string {
 
 /** The report of a grid: tests, critical-difference diagrams, means, heat maps and every row. */
 export function gridReport(data: GridData): ReportModel {
-  const results = analyseGrid(data);
+  const results = analyzeGrid(data);
   const order = byRank(results.objectives).map(({ name }) => name);
   const sections: Section[] = [
     summaryTable(results),

@@ -21,7 +21,7 @@ type Html = Promise<string>;
 
 const note = (text: string | undefined): string => (text ? `<p class="note">${escapeHtml(text)}</p>` : '');
 
-/** Names of the colours, in the order of the categories; words that wrap, where a drawn legend would be cut. */
+/** Names of the colors, in the order of the categories; words that wrap, where a drawn legend would be cut. */
 function legend(names: readonly string[]): string {
   const items = names.map(
     (name, i) => `<li><span style="background:${CATEGORY[i % CATEGORY.length]}"></span>${escapeHtml(name)}</li>`,

@@ -113,7 +113,7 @@ const RENDERERS: SectionRenderers<string> = {
   differences,
 };
 
-/** The report as GitHub-flavoured Markdown. */
+/** The report as GitHub-flavored Markdown. */
 export function renderMarkdown(report: ReportModel): string {
   const sections = report.sections.map((s) => `## ${s.title}\n\n${renderSection(RENDERERS, s)}`);
   return `${[`# ${report.title}`, ...(report.summary === undefined ? [] : [report.summary]), ...sections].join('\n\n')}\n`;

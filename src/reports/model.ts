@@ -42,7 +42,7 @@ export interface TableSection extends Titled {
   readonly rows: readonly (readonly Cell[])[];
 }
 
-/** One value a row and column; several panels share rows, columns and colours. */
+/** One value a row and column; several panels share rows, columns and colors. */
 export interface HeatmapSection extends Titled {
   readonly kind: 'heatmap';
   readonly rows: readonly string[];

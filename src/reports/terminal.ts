@@ -13,7 +13,7 @@ import {
 } from './model.ts';
 
 export interface TerminalOptions {
-  /** ANSI colours and bold. */
+  /** ANSI colors and bold. */
   readonly color?: boolean;
 }
 
@@ -26,7 +26,7 @@ interface Style {
 
 const ESC = '\u001b[';
 
-const COLOURED: Style = {
+const COLORED: Style = {
   bold: (text) => `${ESC}1m${text}${ESC}0m`,
   dim: (text) => `${ESC}2m${text}${ESC}0m`,
   heat: (text, level) => `${ESC}48;5;${233 + Math.round(level * 12)}m${ESC}38;5;255m${text}${ESC}0m`,
@@ -174,7 +174,7 @@ const renderers = (style: Style): SectionRenderers<string[]> => ({
 
 /** The report for a terminal, with a line break at the end. */
 export function renderTerminal(report: ReportModel, options: TerminalOptions = {}): string {
-  const style = options.color === true ? COLOURED : PLAIN;
+  const style = options.color === true ? COLORED : PLAIN;
   const render = renderers(style);
   const head = [style.bold(report.title), ...(report.summary === undefined ? [] : [report.summary])];
   const sections = report.sections.map((s) => ['', style.bold(s.title), '', ...renderSection(render, s)].join('\n'));

@@ -50,7 +50,7 @@ export interface Scored {
   readonly inferMs: number;
 }
 
-/** Tokenisations of one request's texts that several models may share, by tokenizer and options. */
+/** Tokenizations of one request's texts that several models may share, by tokenizer and options. */
 export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
 
 /** Leases what a reference names for as long as `work` takes. */
@@ -181,7 +181,7 @@ function lookUp(cached: CachedQuery | undefined, { passages, truncate }: Scoring
 }
 
 /**
- * Scores every passage of a request under one version: what the cache knows is taken from it, the rest is tokenised, scheduled, pooled
+ * Scores every passage of a request under one version: what the cache knows is taken from it, the rest is tokenized, scheduled, pooled
  * over windows and put into the cache.
  * @throws WinnowError `passage_too_long`, `not_a_number`, what tokenizer and scheduler throw. Rows in messages are passages.
  */

@@ -8,7 +8,7 @@ export interface PairSettings {
   readonly maxQueryTokens: number;
   readonly truncation: Truncation;
   readonly longPassages: LongPassages;
-  /** Tokens that neighbouring windows share. */
+  /** Tokens that neighboring windows share. */
   readonly windowOverlap: number;
 }
 

@@ -154,6 +154,6 @@ export interface RerankObserver {
 }
 
 export interface Reranker {
-  /** @throws WinnowError of the catalogue; never another error for bad input. */
+  /** @throws WinnowError of the catalog; never another error for bad input. */
   rerank(request: RerankRequest): Promise<RerankAnswer>;
 }

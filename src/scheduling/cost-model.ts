@@ -69,7 +69,7 @@ function solveActive(matrix: Float64Array, right: Float64Array, active: readonly
   return solution;
 }
 
-/** ½ xᵀAx − vᵀx: what least squares minimises, up to a constant. */
+/** ½ xᵀAx − vᵀx: what least squares minimizes, up to a constant. */
 function objective(matrix: Float64Array, right: Float64Array, x: Float64Array): number {
   let value = 0;
   for (let i = 0; i < 3; i++) {

@@ -32,9 +32,9 @@ function resample(values: Float64Array, statistic: Statistic, resamples: number,
 /** Skewness of the jackknife: how fast the standard error changes with the value. */
 function acceleration(values: Float64Array, statistic: Statistic): number {
   const left = Float64Array.from(values, (_, i) => statistic(values.filter((_, j) => j !== i)));
-  const centre = mean(left);
-  const cubes = sum(left.map((x) => (centre - x) ** 3));
-  const squares = sum(left.map((x) => (centre - x) ** 2));
+  const center = mean(left);
+  const cubes = sum(left.map((x) => (center - x) ** 3));
+  const squares = sum(left.map((x) => (center - x) ** 2));
   return cubes / (6 * squares ** 1.5);
 }
 

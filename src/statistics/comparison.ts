@@ -1,7 +1,7 @@
 import { createRandom, deriveSeed } from '../util/random.ts';
 import { bootstrapInterval } from './bootstrap.ts';
 import { adjust, type Correction } from './corrections.ts';
-import { randomisationTest } from './randomization.ts';
+import { randomizationTest } from './randomization.ts';
 import { differences, mean } from './samples.ts';
 import { pairedT } from './t-tests.ts';
 import { wilcoxon } from './wilcoxon.ts';
@@ -35,7 +35,7 @@ type Values = ArrayLike<number>;
 
 const TESTS: Readonly<Record<PairedTest, (a: Values, b: Values, seed: number) => number>> = {
   t: (a, b) => pairedT(a, b).p,
-  randomisation: (a, b, seed) => randomisationTest(a, b, { random: createRandom(seed) }).p,
+  randomisation: (a, b, seed) => randomizationTest(a, b, { random: createRandom(seed) }).p,
   wilcoxon: (a, b) => wilcoxon(a, b).p,
 };
 

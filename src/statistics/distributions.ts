@@ -8,7 +8,7 @@ export interface Distribution {
   readonly quantile: (p: number) => number;
 }
 
-/** Inverts a growing function on [low, high] by bisection down to neighbouring doubles. */
+/** Inverts a growing function on [low, high] by bisection down to neighboring doubles. */
 export function invert(cdf: (x: number) => number, p: number, low: number, high: number): number {
   let [a, b] = [low, high];
   for (let i = 0; i < 200; i++) {

@@ -2,7 +2,7 @@ import { createRandom, type Random } from '../util/random.ts';
 import { differences, mean } from './samples.ts';
 import type { TestResult } from './t-tests.ts';
 
-export interface RandomisationOptions {
+export interface RandomizationOptions {
   /** Random sign assignments where all cannot be tried. */
   readonly resamples?: number;
   readonly random?: Random;
@@ -41,14 +41,14 @@ function* randomSums(d: Float64Array, resamples: number, random: Random): Genera
 }
 
 /**
- * Fisher's randomisation test of paired samples: how often a random swap of the two systems' values, query by query, gives a mean
+ * Fisher's randomization test of paired samples: how often a random swap of the two systems' values, query by query, gives a mean
  * difference at least as far from 0 as the one seen (two-sided). Exact up to 16 pairs, else `resamples` seeded draws, where the
  * observed assignment is one of them: p = (hits + 1) / (resamples + 1) is never 0.
  */
-export function randomisationTest(
+export function randomizationTest(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
-  options: RandomisationOptions = {},
+  options: RandomizationOptions = {},
 ): TestResult {
   const d = differences(a, b);
   const exact = d.length <= EXACT_PAIRS;

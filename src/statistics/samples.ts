@@ -18,8 +18,8 @@ export const mean = (values: ArrayLike<number>): number => sum(values) / values.
 /** Unbiased sample variance (n − 1); NaN for fewer than two values. */
 export function variance(values: ArrayLike<number>): number {
   if (values.length < 2) return Number.NaN;
-  const centre = mean(values);
-  return sum(Array.from(values, (v) => (v - centre) ** 2)) / (values.length - 1);
+  const center = mean(values);
+  return sum(Array.from(values, (v) => (v - center) ** 2)) / (values.length - 1);
 }
 
 /** a − b, element by element. */

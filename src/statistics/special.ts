@@ -52,14 +52,14 @@ function gammaSeries(a: number, x: number): number {
 const gammaFraction = (a: number, x: number): number =>
   gammaFactor(a, x) / continuedFraction(x + 1 - a, (i) => [i * (a - i), x + 2 * i + 1 - a]);
 
-/** Regularised lower incomplete gamma function P(a, x). */
+/** Regularized lower incomplete gamma function P(a, x). */
 export function gammaP(a: number, x: number): number {
   if (!(x > 0)) return 0;
   if (x === Number.POSITIVE_INFINITY) return 1;
   return x < a + 1 ? gammaSeries(a, x) : 1 - gammaFraction(a, x);
 }
 
-/** Regularised upper incomplete gamma function Q(a, x) = 1 − P(a, x), without cancellation in the tail. */
+/** Regularized upper incomplete gamma function Q(a, x) = 1 − P(a, x), without cancellation in the tail. */
 export function gammaQ(a: number, x: number): number {
   if (!(x > 0)) return 1;
   if (x === Number.POSITIVE_INFINITY) return 0;
@@ -78,7 +78,7 @@ function betaFraction(a: number, b: number, x: number): number {
   return factor / continuedFraction(1, (i) => [coefficient(i), 1]);
 }
 
-/** Regularised incomplete beta function I_x(a, b); `y` is 1 − x, given apart so that neither end loses digits. */
+/** Regularized incomplete beta function I_x(a, b); `y` is 1 − x, given apart so that neither end loses digits. */
 export function betaI(a: number, b: number, x: number, y = 1 - x): number {
   if (!(x > 0)) return 0;
   if (!(y > 0)) return 1;

@@ -57,7 +57,7 @@ export const METRICS = {
   ),
   requestPassages: histogram('winnow_request_passages', 'Passages in a request.', ['dialect'], PASSAGES),
   requestsInFlight: gauge('winnow_requests_in_flight', 'Re-ranking requests being answered now.', []),
-  errors: counter('winnow_errors_total', 'Answers with an error, by code of the catalogue (docs/errors.md).', [
+  errors: counter('winnow_errors_total', 'Answers with an error, by code of the catalog (docs/errors.md).', [
     'code',
     'dialect',
   ]),
@@ -119,7 +119,7 @@ export const METRICS = {
   // Stages of a request
   tokenizeSeconds: histogram(
     'winnow_tokenize_duration_seconds',
-    'Tokenising one request: its query, its passages, the pairs.',
+    'Tokenizing one request: its query, its passages, the pairs.',
     ['model', 'version'],
     LATENCY,
   ),

@@ -1,7 +1,7 @@
 import type { AddedToken } from './definition.ts';
 
 /**
- * Finds added tokens (`[MASK]`, `<s>` …) in text: leftmost, then longest. Those marked as normalized are looked for behind the normaliser,
+ * Finds added tokens (`[MASK]`, `<s>` …) in text: leftmost, then longest. Those marked as normalized are looked for behind the normalizer,
  * the others before it. `single_word` is not looked at: the library ignores it too.
  */
 export class AddedTokens {
@@ -9,7 +9,7 @@ export class AddedTokens {
   readonly #raw: RegExp | undefined;
   readonly #normalized: RegExp | undefined;
 
-  /** @param normalize null where the tokenizer has no normaliser: then all tokens are looked for in the raw text. */
+  /** @param normalize null where the tokenizer has no normalizer: then all tokens are looked for in the raw text. */
   constructor(tokens: readonly AddedToken[], normalize: ((text: string) => string) | null) {
     const raw: string[] = [];
     const normalized: string[] = [];

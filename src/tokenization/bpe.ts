@@ -29,7 +29,7 @@ export class ByteLevelBpe implements ModelEncoder {
   readonly #utf8 = new TextEncoder();
   readonly #heap = new MinHeap();
   #bytes = new Uint8Array(256);
-  /** Symbols of the word as a linked list over byte positions; -1 in `#symbol` marks one that was joined to its left neighbour. */
+  /** Symbols of the word as a linked list over byte positions; -1 in `#symbol` marks one that was joined to its left neighbor. */
   #symbol = new Int32Array(256);
   #previous = new Int32Array(256);
   #next = new Int32Array(256);
@@ -63,7 +63,7 @@ export class ByteLevelBpe implements ModelEncoder {
     for (let key = this.#heap.pop(); key >= 0; key = this.#heap.pop()) {
       const at = key % POSITIONS;
       const slot = this.#pairAt(at);
-      // Joined meanwhile, or with another neighbour: its current pair has an entry of its own.
+      // Joined meanwhile, or with another neighbor: its current pair has an entry of its own.
       if (slot < 0 || this.#merges.rank(slot) !== Math.floor(key / POSITIONS)) continue;
       this.#join(at, this.#merges.merged(slot));
     }

@@ -8,7 +8,7 @@ const UNJOINED =
   /^[\t\n -~\u00a0-\u02ff\u0370-\u0482\u048a-\u058f\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u20cf\u2100-\u2bff\u3001-\u3029\u3041-\u3096\u30a1-\u30ff\u3400-\u9fff]*$/;
 
 /**
- * SentencePiece's compiled normalisation map: a double-array trie (darts-clone layout) from UTF-8 keys to offsets into a block of
+ * SentencePiece's compiled normalization map: a double-array trie (darts-clone layout) from UTF-8 keys to offsets into a block of
  * NUL-terminated replacements. Applied as Hugging Face's tokenizers apply it: a grapheme of at most 5 bytes is replaced as a whole by what
  * its shortest mapped prefix becomes, else each character is looked up by itself.
  */
@@ -38,7 +38,7 @@ export class CharsMap {
     this.#touched = inert ? /(?:[ -~]?[^ -~]+)+[ -~]?/g : /.+/gs;
   }
 
-  /** Normalises well-formed text. */
+  /** Normalizes well-formed text. */
   apply(text: string): string {
     return text.replace(this.#touched, (stretch) => {
       let result = '';

@@ -30,7 +30,7 @@ export function checkExtent(json: unknown, file: string): void {
   }
 }
 
-/** Texts longer than this (in UTF-16 units) are tokenised piece by piece. */
+/** Texts longer than this (in UTF-16 units) are tokenized piece by piece. */
 const PIECE_UNITS = 2 ** 20;
 /** How far back from there a blank is looked for. */
 const SEARCHED_UNITS = 2 ** 16;

@@ -1,7 +1,7 @@
 /** Slots hold (left, right, rank, merged id). */
 const STRIDE = 4;
 
-/** Which two neighbouring symbols of byte-pair encoding join, how urgently, and into what: one open-addressed table. */
+/** Which two neighboring symbols of byte-pair encoding join, how urgently, and into what: one open-addressed table. */
 export class MergeTable {
   readonly #slots: Int32Array;
   readonly #mask: number;

@@ -17,14 +17,14 @@ const HASHED_AT_ONCE = 1 << 18;
 const KEPT_AT_ONCE = 256;
 const ASSEMBLED_AT_ONCE = 256;
 
-/** A text that has to be tokenised, and where its ids go. */
+/** A text that has to be tokenized, and where its ids go. */
 interface Missing {
   readonly text: string;
   readonly key: string | undefined;
   readonly places: number[];
 }
 
-/** The one path from texts to rows, whatever the source of ids: look up, tokenise what is new, assemble. */
+/** The one path from texts to rows, whatever the source of ids: look up, tokenize what is new, assemble. */
 export class CachedPairTokenizer implements PairTokenizer {
   readonly folder: string;
   readonly padId: number;

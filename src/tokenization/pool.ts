@@ -8,7 +8,7 @@ import type { PairTokenizer } from './types.ts';
 import { WorkerLost, WorkerThread } from './worker-thread.ts';
 
 export interface TokenizerPoolOptions {
-  /** Threads that tokenise; at least one is started. */
+  /** Threads that tokenize; at least one is started. */
   readonly threads: number;
   /** Memory for ids of texts seen before, all models together; 0 keeps none. */
   readonly cacheBytes: number;
@@ -150,7 +150,7 @@ class Pool implements TokenizerPool {
     return facts;
   }
 
-  /** The first vocabulary on all threads at once; later ones on one thread after the other, so that the rest keep tokenising. */
+  /** The first vocabulary on all threads at once; later ones on one thread after the other, so that the rest keep tokenizing. */
   async #loadOnAll(slots: readonly Slot[], folder: string): Promise<void> {
     if (this.#shared.size === 1) await Promise.all(slots.map((slot) => this.#loadOn(slot, folder)));
     else for (const slot of slots) await this.#loadOn(slot, folder);
@@ -235,7 +235,7 @@ class Pool implements TokenizerPool {
     if (!(error instanceof WorkerLost)) job.reject(error);
     else if (this.#closed) job.reject(new WinnowError('shutting_down'));
     else if (job.attempts < ATTEMPTS) this.#queue.push({}, job);
-    else job.reject(lostTwice('tokenising', error));
+    else job.reject(lostTwice('tokenizing', error));
   }
 
   #openSlot(): Slot {

@@ -3,7 +3,7 @@ import type { Part } from './definition.ts';
 import { library } from './library.ts';
 import { checked, refusal } from './refusal.ts';
 
-/** Splits normalised text into what the model sees piece by piece. `section` counts the stretches between added tokens. */
+/** Splits normalized text into what the model sees piece by piece. `section` counts the stretches between added tokens. */
 export type PreTokenize = (text: string, section: number) => readonly string[];
 
 const metaspaceSchema = z.looseObject({
@@ -33,7 +33,7 @@ function wordStart(part: Part): string | undefined {
 }
 
 /**
- * The library's pre-tokeniser, with words cut apart where a Metaspace asks for it.
+ * The library's pre-tokenizer, with words cut apart where a Metaspace asks for it.
  * @throws WinnowError `invalid_manifest` where the library does not know it.
  */
 export function preTokenizerFor(part: Part | null, file: string): PreTokenize {

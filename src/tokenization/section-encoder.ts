@@ -17,7 +17,7 @@ export interface ModelEncoder {
 const REMEMBERED_UNITS = 12;
 const REMEMBERED_WORDS = 1 << 15;
 
-/** The steps of a tokenizer in the library's order: added tokens, normaliser, added tokens again, pre-tokeniser, model. */
+/** The steps of a tokenizer in the library's order: added tokens, normalizer, added tokens again, pre-tokenizer, model. */
 export class SectionEncoder implements TextEncoder {
   readonly #added: AddedTokens;
   readonly #normalize: Normalize | null;

@@ -75,7 +75,7 @@ export class UnitTrie {
   }
 }
 
-/** Mixes node and unit (multipliers of MurmurHash3's finaliser and of Knuth). */
+/** Mixes node and unit (multipliers of MurmurHash3's finalizer and of Knuth). */
 function slotOf(node: number, unit: number): number {
   const x = Math.imul(node, 0x9e3779b1) ^ Math.imul(unit, 0x85ebca6b);
   return (x ^ (x >>> 15)) >>> 0;

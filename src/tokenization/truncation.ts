@@ -38,7 +38,7 @@ export function keptSpan(length: number, kept: number, side: 'left' | 'right'): 
 }
 
 /**
- * Windows of at most `width` tokens over `length` tokens, neighbours sharing `overlap` (at most half of `width`, so that every window
+ * Windows of at most `width` tokens over `length` tokens, neighbors sharing `overlap` (at most half of `width`, so that every window
  * moves on). No window is empty; an empty passage has one window of no tokens, because it still has a row.
  */
 export function windows(length: number, width: number, overlap: number): Span[] {

@@ -43,7 +43,7 @@ export interface EncodedRequest {
   readonly tokens: number;
 }
 
-/** Tokenises pairs for the model folder it was made for. Implementations: worker pool (serving), in-process (training, tests). */
+/** Tokenizes pairs for the model folder it was made for. Implementations: worker pool (serving), in-process (training, tests). */
 export interface PairTokenizer {
   readonly folder: string;
   /** Id that pads a row; never seen by a reader of EncodedRow. */
@@ -51,7 +51,7 @@ export interface PairTokenizer {
   /** Equal for tokenizers that make the same rows of the same texts and options, whatever folder they came from. */
   readonly pairKey?: string;
   /**
-   * Tokenises the query and every passage and assembles the rows. Lone surrogates in a text count as U+FFFD.
+   * Tokenizes the query and every passage and assembles the rows. Lone surrogates in a text count as U+FFFD.
    * @throws WinnowError `invalid_field` where `maxLength` leaves no room, `shutting_down` after close; rejects with the signal's reason
    * when aborted.
    */

@@ -7,7 +7,7 @@ const UNKNOWN_PENALTY = 10;
 
 /**
  * The unigram language model of Kudo (2018): of all ways to cut a word into pieces the one with the highest sum of log probabilities, found
- * by dynamic programming. Ties go to the piece that starts first. Neighbouring unknown characters become one unknown token, or the
+ * by dynamic programming. Ties go to the piece that starts first. Neighboring unknown characters become one unknown token, or the
  * tokens of their bytes where the model falls back to bytes.
  */
 export class UnigramModelEncoder {

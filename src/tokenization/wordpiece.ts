@@ -10,7 +10,7 @@ const BLANK = 1;
 const PUNCTUATION = 2;
 const LETTER = 3;
 
-/** ASCII characters by what the normaliser and the pre-tokeniser make of them. */
+/** ASCII characters by what the normalizer and the pre-tokenizer make of them. */
 function asciiClasses(cleanText: boolean): Uint8Array {
   return Uint8Array.from({ length: 128 }, (_, unit) => {
     if (unit === 9 || unit === 10 || unit === 13 || unit === 32) return BLANK;
@@ -27,9 +27,9 @@ function asciiFolding(lowercase: boolean): Uint8Array {
 const WORD = /[^\s\p{P}\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|[\p{P}\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]/gu;
 
 /**
- * BERT's tokenizer (Devlin et al. 2019): normalise, split at blanks and punctuation, then the longest piece that matches, from the left.
+ * BERT's tokenizer (Devlin et al. 2019): normalize, split at blanks and punctuation, then the longest piece that matches, from the left.
  * Gives the ids of `@huggingface/tokenizers` for every text. ASCII text takes one pass without making strings; other text goes through
- * the same normaliser steps as in the library.
+ * the same normalizer steps as in the library.
  */
 export class WordPieceEncoder implements TextEncoder {
   readonly #options: BertNormalizerOptions;
@@ -148,7 +148,7 @@ export class WordPieceEncoder implements TextEncoder {
 }
 
 /**
- * An encoder for definitions this path covers in full: WordPiece with BERT's normaliser and pre-tokeniser, added tokens looked for in raw
+ * An encoder for definitions this path covers in full: WordPiece with BERT's normalizer and pre-tokenizer, added tokens looked for in raw
  * text only. `undefined` for others.
  */
 export function wordPieceEncoder(definition: Definition): WordPieceEncoder | undefined {

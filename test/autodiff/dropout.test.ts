@@ -38,7 +38,7 @@ describe('fillDropoutMask', () => {
     expect(values(two)).not.toEqual(values(two, 'q'));
   });
 
-  it.each(['float32', 'uint8'] as const)('drops at the rate asked for, independently of neighbours: %s', (form) => {
+  it.each(['float32', 'uint8'] as const)('drops at the rate asked for, independently of neighbors: %s', (form) => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e6 }), fc.constantFrom(0.05, 0.1, 0.3, 0.5, 0.9), (seed, rate) => {
         const n = 200_000;

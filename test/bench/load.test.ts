@@ -4,7 +4,7 @@ import type { LoadClient } from '../../bench/load/client.ts';
 import { sortedBatches } from '../../bench/load/engine.ts';
 import { closedLoop, openLoop, type Run } from '../../bench/load/loops.ts';
 import { residentBytes } from '../../bench/load/processes.ts';
-import { percentile, summarise, table } from '../../bench/load/report.ts';
+import { percentile, summarize, table } from '../../bench/load/report.ts';
 import { loadTopics, requestStream, wideRequest } from '../../bench/load/requests.ts';
 
 /*
@@ -54,13 +54,13 @@ describe('summary', () => {
   };
 
   it('counts what was answered, refused and failed apart', () => {
-    expect(summarise(run)).toMatchObject({ requests: 4, answered: 2, refused: 1, failed: 1 });
-    expect(summarise(run).firstError).toBe('504 deadline_exceeded');
+    expect(summarize(run)).toMatchObject({ requests: 4, answered: 2, refused: 1, failed: 1 });
+    expect(summarize(run).firstError).toBe('504 deadline_exceeded');
   });
 
   it('takes goodput over the time of arrivals, throughput over the whole', () => {
-    expect(summarise(run, 500)).toMatchObject({ goodput: 2, pairsPerSecond: 3 });
-    expect(summarise(run, 1000).goodput).toBe(6);
+    expect(summarize(run, 500)).toMatchObject({ goodput: 2, pairsPerSecond: 3 });
+    expect(summarize(run, 1000).goodput).toBe(6);
   });
 });
 

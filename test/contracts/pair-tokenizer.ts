@@ -103,7 +103,7 @@ export function pairTokenizerContract(
 
     it('refuses requests after close, and lets those under way finish', async () => {
       const own = await open();
-      const underWay = own.tokenizer.encode('q', ['something new to tokenise'], PAIR_OPTIONS);
+      const underWay = own.tokenizer.encode('q', ['something new to tokenize'], PAIR_OPTIONS);
       const closing = own.tokenizer.close();
       await expect(own.tokenizer.encode('q', ['p'], PAIR_OPTIONS)).rejects.toMatchObject({ code: 'shutting_down' });
       expect((await underWay).rows).toHaveLength(1);

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CATALOGUE, type ErrorCode } from '../../src/errors.ts';
+import { CATALOG, type ErrorCode } from '../../src/errors.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const page = readFileSync(join(ROOT, 'docs', 'errors.md'), 'utf8');
@@ -14,7 +14,7 @@ const rows = [...page.matchAll(/^\| `(\w+)` \| (\d+) \| `(\w+)` \| (.+?) \| (.+?
 describe('docs/errors.md', () => {
   it('has every code once, with its status and type, and no other', () => {
     const documented = rows.map(({ code, status, type }) => [code, status, type]);
-    const real = Object.entries(CATALOGUE).map(([code, { status, type }]) => [code, status, type]);
+    const real = Object.entries(CATALOG).map(([code, { status, type }]) => [code, status, type]);
     expect(Object.fromEntries(documented.map((row) => [row[0], row]))).toEqual(
       Object.fromEntries(real.map((row) => [row[0], row])),
     );
@@ -29,11 +29,11 @@ describe('docs/errors.md', () => {
   });
 });
 
-describe('the catalogue', () => {
-  it.each(Object.keys(CATALOGUE) as ErrorCode[])(
+describe('the catalog', () => {
+  it.each(Object.keys(CATALOG) as ErrorCode[])(
     '%s has a message that starts like a sentence without its end',
     (code) => {
-      const { message, status } = CATALOGUE[code];
+      const { message, status } = CATALOG[code];
       expect(message).not.toMatch(/\.$/);
       expect(status).toBeGreaterThanOrEqual(400);
     },

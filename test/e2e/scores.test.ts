@@ -59,7 +59,7 @@ describe.skipIf(!hasReference)(`the reference model ${REFERENCE_NEEDS}`, () => {
   );
 });
 
-describe('a score does not depend on its neighbours', () => {
+describe('a score does not depend on its neighbors', () => {
   let server: ServerProcess;
   let client: LoadClient;
   beforeAll(async () => {

@@ -75,7 +75,7 @@ describe('the command line', () => {
 });
 
 describe('npm start', () => {
-  it('honours WINNOW_MODELS and flags, and drains on SIGTERM', async () => {
+  it('honors WINNOW_MODELS and flags, and drains on SIGTERM', async () => {
     const server = await startServerProcess({
       command: ['npm', 'start', '--silent', '--'],
       env: { WINNOW_MODELS: scratch.registry('7') },
@@ -87,7 +87,7 @@ describe('npm start', () => {
     expect(server.log.find(({ msg }) => msg === 'closed')).toMatchObject({ lost: 0 });
   });
 
-  it('honours PORT', async () => {
+  it('honors PORT', async () => {
     const probe = createNetServer();
     await once(probe.listen(0), 'listening');
     const { port } = probe.address() as AddressInfo;

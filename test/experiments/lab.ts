@@ -68,7 +68,7 @@ export interface Lab {
   readonly told: Told;
   readonly clock: LabClock;
   readonly folder: string;
-  /** Texts of every tokenisation. */
+  /** Texts of every tokenization. */
   readonly encoded: string[][];
   /** `lane model` of every batch. */
   readonly batches: string[];

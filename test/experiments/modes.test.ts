@@ -47,7 +47,7 @@ describe('interleaving', () => {
     },
   );
 
-  it('both arms are scored from one tokenisation', async () => {
+  it('both arms are scored from one tokenization', async () => {
     await open({ mode: 'interleave' });
     await lab.ask('u', GRADES);
     expect(lab.encoded).toHaveLength(1);

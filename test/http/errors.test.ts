@@ -1,6 +1,6 @@
 import request from 'supertest';
 import { describe, expect, it } from 'vitest';
-import { CATALOGUE, type ErrorCode, WinnowError } from '../../src/errors.ts';
+import { CATALOG, type ErrorCode, WinnowError } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { fakeDeps } from './fakes.ts';
 
@@ -44,9 +44,9 @@ describe.each(THROWN)('%s', (code) => {
   it('has its status and type everywhere', async () => {
     for (const path of Object.keys(BODIES)) {
       const { answer } = await failing(new WinnowError(code, params), path);
-      expect(answer.status).toBe(CATALOGUE[code].status);
+      expect(answer.status).toBe(CATALOG[code].status);
       expect(answer.body).toMatchObject({
-        error_type: CATALOGUE[code].type,
+        error_type: CATALOG[code].type,
         code,
         request_id: answer.headers['x-request-id'],
       });

@@ -9,7 +9,7 @@ const float32 = fc.float({ noNaN: true, noDefaultInfinity: true });
 const significant = (text: string) =>
   text.replace(/e.*$/, '').replace(/[-.]/g, '').replace(/^0+/, '').replace(/0+$/, '').length;
 
-/** Whether some decimal of `digits` significant digits reads back as `value`: the two neighbours of `value` are the only candidates. */
+/** Whether some decimal of `digits` significant digits reads back as `value`: the two neighbors of `value` are the only candidates. */
 function hasDecimalOf(value: number, digits: number): boolean {
   const [mantissa, exponent] = Math.abs(value).toExponential(20).split('e') as [string, string];
   const scale = 10n ** BigInt(20 - (digits - 1));

@@ -237,12 +237,12 @@ describe('fusions', () => {
   const norm = ({ square = 'Pow', shared = true, beta = true, axis = -1, gamma = [4] }: Norm = {}): Model => {
     const g = new GraphBuilder();
     g.input('x', 'float32', x.dims);
-    const centre = () => g.sub('x', g.reduceMean('x', [axis]));
-    const centred = centre();
-    const other = shared ? centred : centre();
+    const center = () => g.sub('x', g.reduceMean('x', [axis]));
+    const centered = center();
+    const other = shared ? centered : center();
     const squared = square === 'Pow' ? g.op('Pow', [other, g.scalar(2)]) : g.mul(other, other);
     const deviation = g.sqrt(g.add(g.reduceMean(squared, [axis]), g.scalar(1e-3)));
-    const scaled = g.mul(g.initializer('gamma', wave(gamma, 2)), g.div(centred, deviation));
+    const scaled = g.mul(g.initializer('gamma', wave(gamma, 2)), g.div(centered, deviation));
     g.output(beta ? g.add(scaled, g.initializer('beta', wave([4], 3))) : scaled, 'float32', undefined, 'y');
     return modelOf(g.build());
   };

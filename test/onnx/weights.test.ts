@@ -67,7 +67,7 @@ describe('findWeights', () => {
     ]);
   });
 
-  it('lets matrices decay, biases and normalisations not', () => {
+  it('lets matrices decay, biases and normalizations not', () => {
     expect(found.filter((w) => w.decay).map((w) => w.name)).toEqual([
       'layer.dense.weight',
       'layer.attn.Wo.weight',

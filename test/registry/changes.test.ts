@@ -229,7 +229,7 @@ describe('watching', () => {
 });
 
 describe('labels under load', () => {
-  it('1,000 relabels fail no request, and every lease is of a version that was labelled', async () => {
+  it('1,000 relabels fail no request, and every lease is of a version that was labeled', async () => {
     const folder = await scratch('memory');
     for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
     await label(folder, 'm', { stable: '1' });

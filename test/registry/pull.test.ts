@@ -47,7 +47,7 @@ function answer(hub: Hub, request: IncomingMessage, response: ServerResponse): v
   else response.end(bytes.subarray(from, end));
 }
 
-/** A server laid out like the hub: `/{organisation}/{model}/resolve/{revision}/{file}`, with ranges and entity tags. */
+/** A server laid out like the hub: `/{organization}/{model}/resolve/{revision}/{file}`, with ranges and entity tags. */
 async function openHub(files: Files = {}): Promise<Hub> {
   const requests: Hub['requests'] = [];
   const exported: Files = {

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fixed, pValue, share, signed } from '../../src/reports/format.ts';
-import { analyseGrid, gridReport } from '../../src/reports/grid-report.ts';
+import { analyzeGrid, gridReport } from '../../src/reports/grid-report.ts';
 import { PAPER, readGrid } from '../../src/reports/paper-data.ts';
 import { SHARED, temporaryFolder } from '../evaluation/formats/folder.ts';
 
@@ -16,7 +16,7 @@ const report = (...args: string[]) => {
 };
 
 describe('the published grid, recomputed to the printed figure', () => {
-  const { objectives, backbones, columnMeans } = analyseGrid(PAPER);
+  const { objectives, backbones, columnMeans } = analyzeGrid(PAPER);
   const printed = ({ names, averageRanks }: typeof objectives) =>
     Object.fromEntries(names.map((name, i) => [name, fixed(averageRanks[i]!, 2)]));
 

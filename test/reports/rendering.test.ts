@@ -23,10 +23,10 @@ describe('terminal', () => {
     expect(text).toContain('14 → 1  grade 3  5611210');
   });
 
-  it('is the same with colours, but for the colours', () => {
-    const coloured = renderTerminal(SAMPLE, { color: true });
-    expect(coloured).toContain('\u001b[1m');
-    expect(stripVTControlCharacters(coloured)).toBe(text);
+  it('is the same with colors, but for the colors', () => {
+    const colored = renderTerminal(SAMPLE, { color: true });
+    expect(colored).toContain('\u001b[1m');
+    expect(stripVTControlCharacters(colored)).toBe(text);
   });
 });
 

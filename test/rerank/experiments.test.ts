@@ -94,7 +94,7 @@ describe('experiments in the use case', () => {
     expect([asked, e.exposures.length]).toEqual([1, 0]);
   });
 
-  it('interleaved arms are scored from one tokenisation, merged, and never rise', async () => {
+  it('interleaved arms are scored from one tokenization, merged, and never rise', async () => {
     const house = openHouse(models);
     const e = experiment(house, () => decision([A, B]));
     const { value } = await e.run();
@@ -136,7 +136,7 @@ describe('experiments in the use case', () => {
     expect((await control.run()).error?.code).toBe('inference_failed');
   });
 
-  it('a shadow is scored after the answer, in its lane, from the same tokenisation, client or not', async () => {
+  it('a shadow is scored after the answer, in its lane, from the same tokenization, client or not', async () => {
     const house = openHouse({ ...models, flipped: { factor: -0.1, batchMs: 500 } });
     const e = experiment(house, () => decision([A], [B]));
     const client = new AbortController();

@@ -52,7 +52,7 @@ describe('relevance score', () => {
     );
   });
 
-  it('keeps the order of neighbouring fp32 logits', () => {
+  it('keeps the order of neighboring fp32 logits', () => {
     fc.assert(
       fc.property(fc.float({ min: -110, max: 110, noNaN: true }), (x) => {
         expect(relevanceScore(x, 'sigmoid')).toBeLessThanOrEqual(relevanceScore(nextUp(x), 'sigmoid'));

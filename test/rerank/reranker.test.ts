@@ -61,7 +61,7 @@ describe('reranker', () => {
   describe('ends with its deadline or its client, wherever it is, and gives the model back', () => {
     const places: readonly (readonly [where: string, model: object, encodeMs: number])[] = [
       ['while the model loads', { loadMs: 1000 }, 0],
-      ['while it is tokenised', {}, 1000],
+      ['while it is tokenized', {}, 1000],
       ['while it is scored', { batchMs: 1000 }, 0],
     ];
     it.each(places)('%s: deadline', async (_, model, encodeMs) => {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bootstrapInterval, intervalOf } from '../../src/statistics/bootstrap.ts';
 import { goodnessOfFit, independence } from '../../src/statistics/chi-square.ts';
-import { randomisationTest } from '../../src/statistics/randomization.ts';
+import { randomizationTest } from '../../src/statistics/randomization.ts';
 import { kendall, pearson, rankBiasedOverlap, spearman } from '../../src/statistics/rank-correlation.ts';
 import { mean, sum } from '../../src/statistics/samples.ts';
 import { pairedT, welchT } from '../../src/statistics/t-tests.ts';
@@ -78,13 +78,13 @@ describe.each(vectors.paired.map((v) => [`${v.a.length} pairs, ${v.kind}`, v] as
 
 describe('randomisation', () => {
   it.each(vectors.paired.filter((v) => v.randomisation !== null))('equals SciPy over all assignments', (v) => {
-    expect(randomisationTest(v.a, v.b).p).toBeCloseTo(v.randomisation!, 12);
+    expect(randomizationTest(v.a, v.b).p).toBeCloseTo(v.randomisation!, 12);
   });
 
   it('drawn assignments come near the exact share and repeat with the seed', () => {
     const a = Array.from({ length: 17 }, (_, i) => (i * 7) % 11);
     const b = Array.from({ length: 17 }, (_, i) => (i * 5) % 9);
-    const drawn = () => randomisationTest(a, b, { random: createRandom(3), resamples: 20_000 }).p;
+    const drawn = () => randomizationTest(a, b, { random: createRandom(3), resamples: 20_000 }).p;
     expect(drawn()).toBe(drawn());
     const signs = Array.from({ length: 2 ** 17 }, (_, bits) =>
       a.reduce((total, x, i) => total + ((bits >> i) & 1 ? x - b[i]! : b[i]! - x), 0),
@@ -96,13 +96,13 @@ describe('randomisation', () => {
   it('never answers 0 and knows equal samples', () => {
     const a = Array.from({ length: 60 }, (_, i) => i / 60);
     expect(
-      randomisationTest(
+      randomizationTest(
         a,
         a.map((x) => x - 1),
         { resamples: 500 },
       ).p,
     ).toBe(1 / 501);
-    expect(randomisationTest([1, 2, 3], [1, 2, 3]).p).toBe(1);
+    expect(randomizationTest([1, 2, 3], [1, 2, 3]).p).toBe(1);
   });
 });
 

@@ -26,7 +26,7 @@ export type Forward = (g: GraphBuilder) => string;
 export interface RuleCheck {
   /** Largest |analytic − central difference| in double precision, over the largest derivative (at least 1). */
   readonly double: number;
-  /** The same for float32, optimised, two threads. */
+  /** The same for float32, optimized, two threads. */
   readonly single: number;
   /** What float32 gave, by input. */
   readonly gradients: ReadonlyMap<string, readonly number[]>;

@@ -69,7 +69,7 @@ export interface GradientRunner {
   close(): Promise<void>;
 }
 
-/** The vector–Jacobian product of the logits for every weight, optimised and on two threads as in training. */
+/** The vector–Jacobian product of the logits for every weight, optimized and on two threads as in training. */
 export async function gradientRunner({ model, weights }: Prepared): Promise<GradientRunner> {
   const output = model.graph.outputs[0]!.name;
   const forward = GraphBuilder.from(model.graph);

@@ -19,7 +19,7 @@ export async function integerProducts(
   return numbers((await runOnce(modelOf(g.build(), 17), { x })).y!);
 }
 
-/** Does this processor lose what two neighbouring products come to past 16 bits (AVX2 and AVX-512 without VNNI)? */
+/** Does this processor lose what two neighboring products come to past 16 bits (AVX2 and AVX-512 without VNNI)? */
 export const SATURATES: boolean =
   (
     await integerProducts(

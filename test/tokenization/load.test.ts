@@ -132,7 +132,7 @@ describe('hostile folders', () => {
     ['an unknown token that is a number', (j) => Object.assign(j.model, { unk_token: 7 }), 'model.unk_token'],
     ['added tokens that are no list', (j) => Object.assign(j, { added_tokens: 'x' }), 'added_tokens'],
     ['an added token without text', (j) => Object.assign(j, { added_tokens: [{ id: 1 }] }), 'added_tokens.0.content'],
-    ['a normaliser that is text', (j) => Object.assign(j, { normalizer: 'NFC' }), 'normalizer'],
+    ['a normalizer that is text', (j) => Object.assign(j, { normalizer: 'NFC' }), 'normalizer'],
     ['a switch that is text', (j) => Object.assign(j.normalizer!, { lowercase: 'yes' }), 'normalizer.lowercase'],
     ['no post-processor and no names', (j) => Object.assign(j, { post_processor: null }), 'post_processor'],
     ['an unknown post-processor', (j) => Object.assign(j.post_processor!, { type: 'Odd' }), 'post_processor.type'],
@@ -166,7 +166,7 @@ describe('hostile folders', () => {
       (j) => Object.assign(j.model, { type: 'Unigram', vocab: [['a', -1]], unk_id: 1 }),
       'model.unk_id',
     ],
-    ['a pre-tokeniser nobody knows', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), '(whole file)'],
+    ['a pre-tokenizer nobody knows', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), '(whole file)'],
   ])('%s: names file and field', async (_name, spoil, field) => {
     const json = minimal();
     spoil(json);
@@ -374,7 +374,7 @@ describe('any damage to a tokenizer.json', () => {
   });
 });
 
-describe.skipIf(!hasShared)('texts beyond a million characters are tokenised in pieces (needs ../shared)', () => {
+describe.skipIf(!hasShared)('texts beyond a million characters are tokenized in pieces (needs ../shared)', () => {
   it.each(['bert-uncased', 'roberta', 'modernbert', 'deberta-v3'])('%s: with the ids of the whole', async (name) => {
     const { encodeText } = await loadTokenizer(join(TOKENIZERS, name));
     const words = 'Καλημέρα ΚΌΣΜΕ,  naïve  cafés (2024)\t中文 e\u0301 🦙 \n end. '.repeat(8);

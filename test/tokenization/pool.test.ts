@@ -46,7 +46,7 @@ const texts = (count: number, words = 300) =>
   Array.from({ length: count }, (_, i) => `passage ${i} ${'tokenizers turn text into numbers '.repeat(words / 5)}`);
 
 describe('cache', () => {
-  it('tokenises each passage once, and the query once a request', async () => {
+  it('tokenizes each passage once, and the query once a request', async () => {
     const pool = newPool();
     const tokenizer = await pool.for(SHIPPED);
     await tokenizer.encode('q', ['one', 'two', 'one'], PAIR_OPTIONS);
@@ -130,7 +130,7 @@ describe('threads that are lost', () => {
     const endless = 'é'.repeat(12_000_000);
     await expect(tokenizer.encode('q', [endless], PAIR_OPTIONS)).rejects.toMatchObject({
       code: 'tokenization_failed',
-      message: /lost twice while tokenising: no answer within 300 ms/,
+      message: /lost twice while tokenizing: no answer within 300 ms/,
     });
     expect(pool.stats().restarts).toBe(2);
     expect((await tokenizer.encode('q', ['fine'], PAIR_OPTIONS)).rows).toHaveLength(1);

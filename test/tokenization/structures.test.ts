@@ -77,7 +77,7 @@ describe('added tokens', () => {
     expect(added.splitRaw('a  <m> b')).toEqual(['a', '<m>', 'b']);
   });
 
-  it('looks for normalized tokens behind the normaliser', () => {
+  it('looks for normalized tokens behind the normalizer', () => {
     const added = new AddedTokens([token('Foo', { normalized: true })], (text) => text.toLowerCase());
     expect(added.splitRaw('a Foo')).toEqual(['a Foo']);
     expect(added.splitNormalized('a foo')).toEqual(['a ', 'foo']);

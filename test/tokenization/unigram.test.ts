@@ -47,7 +47,7 @@ describe('the unigram model', () => {
     expect(segment(vocab, '🦙a')).toEqual([6, 1]);
   });
 
-  it('joins neighbouring unknown characters to one unknown token', () => {
+  it('joins neighboring unknown characters to one unknown token', () => {
     expect(segment(vocab, 'axyb')).toEqual([1, 0, 2]);
     expect(segment(vocab, '🦒🦒')).toEqual([0]);
   });
@@ -82,7 +82,7 @@ describe('the unigram model', () => {
   });
 });
 
-describe('pre-tokenisers', () => {
+describe('pre-tokenizers', () => {
   const metaspace = { type: 'Metaspace', replacement: '▁' };
   it.each([
     [{ ...metaspace, prepend_scheme: 'always' }, 'a  b', 0, ['▁a', '▁', '▁b']],
@@ -101,7 +101,7 @@ describe('pre-tokenisers', () => {
   });
 });
 
-describe('normalisers', () => {
+describe('normalizers', () => {
   it.each([
     [{ type: 'Strip', strip_left: true, strip_right: true }, ' a ', 'a'],
     [{ type: 'Lowercase' }, 'AB', 'ab'],
@@ -140,7 +140,7 @@ describe.skipIf(!hasShared)('DeBERTa-v3 from spm.model alone (needs ../shared)',
     for (const { input, ids } of gold) expect([...own(input)]).toEqual(ids.slice(1, -1));
   });
 
-  it('agrees with the library wherever the library has the right normaliser', async () => {
+  it('agrees with the library wherever the library has the right normalizer', async () => {
     const library = await libraryEncoder(folder);
     const texts = corpusNames().flatMap((corpus) => sampled(corpusTexts(corpus), 30));
     const plain = texts.filter((text) => /^[\n -~]*$/.test(text));

@@ -103,7 +103,7 @@ describe('WordPiece against the library', () => {
     strip_accents: fc.constantFrom(null, true, false),
   });
 
-  it('gives the same ids for any text under any normaliser options', () => {
+  it('gives the same ids for any text under any normalizer options', () => {
     fc.assert(
       fc.property(flags, hostileText, (options, text) => {
         const definition = small(options, [{ id: 30, content: ' x', special: true, lstrip: true, rstrip: true }]);

@@ -1,6 +1,6 @@
 /** Probability of dropping, by kind of place. */
 export interface DropoutRates {
-  /** After the embeddings' normalisation. */
+  /** After the embeddings' normalization. */
   readonly embeddings: number;
   /** Attention probabilities. */
   readonly attention: number;

@@ -111,7 +111,7 @@ export function findDropoutSites(
   return sites.toSorted((a, b) => at(a) - at(b));
 }
 
-/** The first normalisation of the tokens' embeddings, and behind it the product with the mask where there is one (DeBERTa). */
+/** The first normalization of the tokens' embeddings, and behind it the product with the mask where there is one (DeBERTa). */
 function embeddingSites(e: Encoder): readonly DropoutSite[] {
   const norm = e.graph.nodes.find((n) => n.op === 'LayerNormalization' && e.states.has(n.inputs[0]!));
   if (!norm) return [];
@@ -171,7 +171,7 @@ function residualSites(e: Encoder, softmaxes: readonly Node[]): readonly Dropout
     return branch === undefined ? [] : [{ sum, branch }];
   });
   const streams = new Set(sums.map(({ sum }) => sum.outputs[0]!));
-  // In a pre-norm encoder the stream of sums goes on unnormalised into the next sum.
+  // In a pre-norm encoder the stream of sums goes on unnormalized into the next sum.
   const preNorm = sums.some(({ sum, branch }) => sum.inputs.some((i) => i !== branch && streams.has(i)));
   const order = new Map(e.graph.nodes.map((n, i) => [n, i]));
   return sums.map(({ sum, branch }) => {

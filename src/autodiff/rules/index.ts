@@ -7,7 +7,7 @@ import * as r from './reduce.ts';
 import * as s from './shape.ts';
 
 /**
- * Every op Winnow differentiates. Contrib and composite ops (fused attention, skip and embedding normalisations, rotary embeddings) are
+ * Every op Winnow differentiates. Contrib and composite ops (fused attention, skip and embedding normalizations, rotary embeddings) are
  * spelt out in these first: see `onnx/rewrites/decompose.ts`.
  */
 export const RULES: Readonly<Record<string, Rule>> = {
@@ -47,7 +47,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   Gemm: gemm,
   Einsum: einsum,
   'com.microsoft:FusedMatMul': fusedMatMul,
-  // Normalisations
+  // Normalizations
   Softmax: softmax,
   LogSoftmax: logSoftmax,
   LayerNormalization: layerNormalization,

@@ -62,7 +62,7 @@ export const layerNormalization: Rule = (c) => {
   return [g.sub(g.sub(g.mul(q, gamma), g.mul(u, slope)), weighted(q)), dGamma, dBeta];
 };
 
-/** Value ↦ the mean of γ·value over the normalised axes, which stay with size 1. Over the last axis alone it is a product with γ as a column. */
+/** Value ↦ the mean of γ·value over the normalized axes, which stay with size 1. Over the last axis alone it is a product with γ as a column. */
 function weightedMean(c: RuleContext, x: string, gamma: string): (value: string) => string {
   const { g } = c;
   const rank = c.rank(x);

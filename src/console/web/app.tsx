@@ -25,9 +25,9 @@ function ThemeButton() {
       type="button"
       class="quiet"
       onClick={() => setTheme(NEXT_THEME[theme])}
-      aria-label={`Colours: ${theme}. Change`}
+      aria-label={`Colors: ${theme}. Change`}
     >
-      Colours: {theme}
+      Colors: {theme}
     </button>
   );
 }

@@ -79,7 +79,7 @@ export function Ranking({ reference, answer, passages, base }: RankingProps) {
       <Facts
         entries={[
           ['Total', duration(timings.totalMs)],
-          ['Tokenise', duration(timings.tokenizeMs)],
+          ['Tokenize', duration(timings.tokenizeMs)],
           ['Queue', duration(timings.queueMs)],
           ['Infer', duration(timings.inferMs)],
           ['Tokens', count(tokens)],

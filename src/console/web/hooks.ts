@@ -106,7 +106,7 @@ const THEME = 'winnow-console-theme';
 export type Theme = 'system' | 'light' | 'dark';
 const isTheme = (text: string | null): text is Theme => text === 'light' || text === 'dark' || text === 'system';
 
-/** Colours: as the system says, unless somebody chose. */
+/** Colors: as the system says, unless somebody chose. */
 export function useTheme(): readonly [Theme, (theme: Theme) => void] {
   const [theme, setTheme] = useState<Theme>(() => {
     const kept = localStorage.getItem(THEME);

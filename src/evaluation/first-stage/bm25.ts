@@ -1,6 +1,6 @@
 import { byteToLength, lengthToByte } from './lengths.ts';
 
-/** How BM25 weighs: term saturation, length normalisation, and which lengths it sees. */
+/** How BM25 weighs: term saturation, length normalization, and which lengths it sees. */
 export interface Bm25Params {
   readonly k1: number;
   readonly b: number;

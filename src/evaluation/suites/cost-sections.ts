@@ -54,12 +54,12 @@ function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection[
   });
   return [
     { x: 0, y: first.mean.get(label)! },
-    ...points.map((point, i) => (labelled(i, points.length) ? point : { x: point.x, y: point.y })),
+    ...points.map((point, i) => (labeled(i, points.length) ? point : { x: point.x, y: point.y })),
   ];
 }
 
 /** Three points of a line carry their cost: the first, one halfway, the last. More would cover each other. */
-const labelled = (at: number, count: number): boolean => [0, count >> 1, count - 1].includes(at);
+const labeled = (at: number, count: number): boolean => [0, count >> 1, count - 1].includes(at);
 
 /** A cascade curve for every set that the suite wants one of. */
 export function curveSections({ suite, sets }: SuiteResult): CurveSection[] {

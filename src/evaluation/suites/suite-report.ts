@@ -8,7 +8,7 @@ import type { Suite } from './schema.ts';
 
 const TESTS: Readonly<Record<Suite['test'], string>> = {
   t: 'Paired t-test',
-  randomisation: 'Fisher’s randomisation test',
+  randomisation: 'Fisher’s randomization test',
   wilcoxon: 'Wilcoxon’s signed-rank test',
 };
 const CORRECTIONS: Readonly<Record<Suite['correction'], string>> = {

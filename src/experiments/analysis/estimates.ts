@@ -22,7 +22,7 @@ export interface Adjustment {
   /** Correlation of metric and covariate within the arms. */
   readonly correlation: number;
   /** Mean of the covariate over all arms. */
-  readonly centre: number;
+  readonly center: number;
 }
 
 /** Value and variance of a mean or ratio; the ratio's by the delta method, unit by unit: (y − R x) / mean(x). */
@@ -59,17 +59,17 @@ export function adjustmentOf(arms: readonly Moments[], ratio: boolean): Adjustme
     units += m.n;
   }
   if (!(spread > 0 && own > 0)) return undefined;
-  return { theta: cross / spread, correlation: cross / Math.sqrt(spread * own), centre: sum / units };
+  return { theta: cross / spread, correlation: cross / Math.sqrt(spread * own), center: sum / units };
 }
 
 export function estimate(m: Moments, ratio: boolean, adjustment?: Adjustment): Estimate {
   const { value, variance, withCovariate } = plain(m, ratio);
   const bare = { n: m.n, unadjusted: value, unadjustedVariance: variance };
   if (!adjustment) return { ...bare, value, variance };
-  const { theta, centre } = adjustment;
+  const { theta, center } = adjustment;
   return {
     ...bare,
-    value: value - theta * (m.mean(COVARIATE) - centre),
+    value: value - theta * (m.mean(COVARIATE) - center),
     variance: variance - 2 * theta * withCovariate + theta * theta * m.covariance(COVARIATE, COVARIATE),
   };
 }
@@ -93,7 +93,7 @@ export interface Comparison {
   readonly alwaysValid: Inference;
 }
 
-const around = (centre: number, reach: number): Interval => [centre - reach, centre + reach];
+const around = (center: number, reach: number): Interval => [center - reach, center + reach];
 
 /** Welch's degrees of freedom. */
 function freedom(a: Estimate, b: Estimate): number {

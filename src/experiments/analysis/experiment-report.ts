@@ -84,7 +84,7 @@ function shadowSection(figures: ExperimentReport['shadow']): ExperimentReport['s
  * Reads and judges an experiment. The sample ratio comes first: where it is off, figures are given but no verdict is.
  * @throws the database's error.
  */
-export async function analyse(
+export async function analyze(
   store: ExperimentStore,
   experiment: Experiment,
   { until }: ReportOptions = {},

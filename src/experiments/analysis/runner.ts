@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
-import { analyse, type ReportOptions } from './experiment-report.ts';
+import { analyze, type ReportOptions } from './experiment-report.ts';
 import type { ExperimentReport } from './model.ts';
 import { type Series, type SeriesOptions, seriesOf } from './series.ts';
 
@@ -23,7 +23,7 @@ export type ReportReply =
 /** For commands, and for databases that only one thread can see. */
 export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunner {
   return {
-    report: async (experiment, options) => analyse(await store(), experiment, options),
+    report: async (experiment, options) => analyze(await store(), experiment, options),
     series: async (experiment, options) => seriesOf(await store(), experiment, options),
     close: async () => {},
   };

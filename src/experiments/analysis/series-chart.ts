@@ -4,7 +4,7 @@ import type { Series } from './series.ts';
 
 const INK = '#1f2933';
 const MUTED = '#5f6b7a';
-const COLOURS = ['#0b6e99', '#b3541e', '#3d7a3d', '#7a3d7a'];
+const COLORS = ['#0b6e99', '#b3541e', '#3d7a3d', '#7a3d7a'];
 
 interface Row {
   readonly at: number;
@@ -35,7 +35,7 @@ function scaleOf(rows: readonly Row[]): readonly [number, number] {
 function specOf(rows: readonly Row[], metric: string): TopLevelSpec {
   const x = { field: 'at', type: 'temporal', title: null } as const;
   const scale = { domain: [...scaleOf(rows)], clamp: true };
-  const color = { field: 'arm', type: 'nominal', title: 'arm', scale: { range: COLOURS } } as const;
+  const color = { field: 'arm', type: 'nominal', title: 'arm', scale: { range: COLORS } } as const;
   const title = `${metric}: lift over control, %`;
   return {
     width: 640,

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../errors.ts';
-import { CATALOGUE } from '../../errors.ts';
+import { CATALOG } from '../../errors.ts';
 import type { Plan } from '../assignment/prepared.ts';
 import type { Guardrail } from '../definitions/definition.ts';
 
@@ -16,7 +16,7 @@ const EVERY = 20;
 
 /** Whether a failure is the arm's or the server's doing; what the client sent wrong says nothing of an arm. */
 export const countsAgainstArm = (code: ErrorCode | undefined): boolean =>
-  code !== undefined && (CATALOGUE[code].status >= 500 || code === 'not_a_number');
+  code !== undefined && (CATALOG[code].status >= 500 || code === 'not_a_number');
 
 /** The newest values, up to a number. */
 class Ring {

@@ -9,7 +9,7 @@ function numbered(sql: string): string {
 
 const bound = (statement: Statement) => ({ text: numbered(statement.sql), values: [...statement.values] });
 
-// Two servers that start at once must not create the tables at once: PostgreSQL's IF NOT EXISTS races on its catalogue.
+// Two servers that start at once must not create the tables at once: PostgreSQL's IF NOT EXISTS races on its catalog.
 const SCHEMA_LOCK = 7_265_831;
 
 async function createTables(pool: pg.Pool): Promise<void> {

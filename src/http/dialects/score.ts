@@ -66,7 +66,7 @@ interface Group {
   readonly passages: string[];
 }
 
-/** Pairs with the same query become one request, so that its query is tokenised once. */
+/** Pairs with the same query become one request, so that its query is tokenized once. */
 function group(queries: readonly string[], passages: readonly string[]): readonly Group[] {
   const groups = new Map<string, Group>();
   passages.forEach((passage, i) => {

@@ -7,8 +7,8 @@ import type { HttpTelemetry } from '../ports.ts';
 /** Seconds after which to try again, for failures that pass by themselves. */
 const RETRY_AFTER: Readonly<Record<number, number>> = { 429: 1, 503: 1 };
 
-/** What was thrown, as an error of the catalogue. */
-function catalogued(error: unknown, requestId: string): WinnowError {
+/** What was thrown, as an error of the catalog. */
+function cataloged(error: unknown, requestId: string): WinnowError {
   if (error instanceof WinnowError) return error;
   if (error instanceof URIError)
     return new WinnowError('invalid_field', { expected: 'a percent-encoded path', got: 'a broken one', field: 'path' });
@@ -26,7 +26,7 @@ function retryAfter(error: WinnowError): string | undefined {
 export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
   return function answerError(thrown: unknown, _req, res, next) {
     const exchange = exchangeOf(res);
-    const error = catalogued(thrown, exchange.requestId);
+    const error = cataloged(thrown, exchange.requestId);
     exchange.code = error.code;
     if (error.status >= 500)
       telemetry.logger.error({ requestId: exchange.requestId, code: error.code, err: error }, 'request failed');

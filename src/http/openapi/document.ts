@@ -1,7 +1,7 @@
 import { OpenAPIRegistry, OpenApiGeneratorV31, type RouteConfig } from '@asteasolutions/zod-to-openapi';
 import { stringify } from 'yaml';
 import { z } from 'zod';
-import { CATALOGUE } from '../../errors.ts';
+import { CATALOG } from '../../errors.ts';
 import { DIALECTS } from '../dialects/dispatch.ts';
 import { ANSWER_HEADERS, REQUEST_HEADERS } from './headers.ts';
 import { OPERATIONS, type Operation } from './operations.ts';
@@ -47,7 +47,7 @@ function errorAnswers(operation: Operation): RouteConfig['responses'] {
   const speaksObjects = operation.dialects?.some((name) => name === 'nim' || name === 'score') ?? false;
   const speaksStrings = operation.dialects?.some((name) => name !== 'nim' && name !== 'score') ?? true;
   const schema = oneOf([...(speaksStrings ? [errorSchema] : []), ...(speaksObjects ? [objectErrorSchema] : [])]);
-  const byStatus = Map.groupBy(operation.errors, (code) => CATALOGUE[code].status);
+  const byStatus = Map.groupBy(operation.errors, (code) => CATALOG[code].status);
   return Object.fromEntries(
     [...byStatus].map(([status, codes]) => [
       status,

@@ -43,7 +43,7 @@ export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-compute-characters': whole('Characters of queries and passages.'),
   'x-compute-tokens': whole('Tokens scored.'),
   'x-total-time': whole('Milliseconds in the service.'),
-  'x-tokenization-time': whole('Milliseconds of tokenisation.'),
+  'x-tokenization-time': whole('Milliseconds of tokenization.'),
   'x-queue-time': whole('Milliseconds in the queue.'),
   'x-inference-time': whole('Milliseconds of inference.'),
 };

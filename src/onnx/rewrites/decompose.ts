@@ -9,7 +9,7 @@ import { type Decomposition, has, refuse } from './decomposition.ts';
  * Composite and contrib ops spelt out in primitives, so that they need no gradient rule of their own.
  */
 
-/** Rotary embedding of opset 23: halves (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos), or neighbours if interleaved. */
+/** Rotary embedding of opset 23: halves (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos), or neighbors if interleaved. */
 const rotary: Decomposition = ({ g, node, probed, give }) => {
   const [x, cos, sin, positions = ''] = node.inputs as [string, string, string, string?];
   if (attrNumber(node, 'rotary_embedding_dim', 0) !== 0) throw refuse(node, 'rotary_embedding_dim');
@@ -49,7 +49,7 @@ const skipLayerNorm: Decomposition = ({ g, node, give }) => {
 const normalize = (g: GraphBuilder, x: string, gamma: string, beta: string, epsilon: number): string =>
   g.op('LayerNormalization', beta === '' ? [x, gamma] : [x, gamma, beta], { axis: -1, epsilon });
 
-/** Sum of word, position and segment rows, normalised. */
+/** Sum of word, position and segment rows, normalized. */
 const embedLayerNorm: Decomposition = ({ g, node, give }) => {
   const [ids, segments, words, positions, segmentTable, gamma, beta] = node.inputs as [
     string,

@@ -125,11 +125,11 @@ function layerNorm(g: GraphBuilder, node: Node, shapes: Shapes): void {
   const first = frontAxis(attrNumber(node, 'axis', -1), rank);
   const axes = Array.from({ length: rank - first }, (_, i) => first + i);
   const mean = g.reduceMean(x, axes);
-  const centred = g.sub(x, mean);
-  const variance = g.reduceMean(g.mul(centred, centred), axes);
+  const centered = g.sub(x, mean);
+  const variance = g.reduceMean(g.mul(centered, centered), axes);
   const epsilon = g.scalar(Math.fround(attrNumber(node, 'epsilon', 1e-5)), 'float64');
   const inverse = g.op('Reciprocal', [g.sqrt(g.add(variance, epsilon))]);
-  const scaled = g.mul(g.mul(centred, inverse), gamma);
+  const scaled = g.mul(g.mul(centered, inverse), gamma);
   const values = [beta === '' ? scaled : g.add(scaled, beta), mean, inverse];
   for (const [i, output] of node.outputs.entries())
     if (output !== '')

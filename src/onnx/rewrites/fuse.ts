@@ -98,13 +98,13 @@ export function fuseLayerNorm(graph: Graph, shapes?: Shapes): Graph {
 }
 
 function layerNormAt(m: Matcher, div: Node): Fusion | undefined {
-  const [centred, deviation] = div.inputs as [string, string];
+  const [centered, deviation] = div.inputs as [string, string];
   const sum = m.made(m.made(deviation, 'Sqrt')?.inputs[0], 'Add');
   const epsilon = m.scalar(sum?.inputs[1]) ?? m.scalar(sum?.inputs[0]);
   const variance = m.made(sum?.inputs[0], 'ReduceMean') ?? m.made(sum?.inputs[1], 'ReduceMean');
-  const x = m.made(centred, 'Sub')?.inputs[0];
+  const x = m.made(centered, 'Sub')?.inputs[0];
   if (epsilon === undefined || x === undefined || !m.lastMean(variance)) return undefined;
-  if (!squares(m, variance!.inputs[0], x) || !isCentred(m, centred, x)) return undefined;
+  if (!squares(m, variance!.inputs[0], x) || !isCentered(m, centered, x)) return undefined;
   const scaled = m.onlyReader(div.outputs[0]!, 'Mul');
   const gamma = scaled && m.other(scaled, div.outputs[0]!);
   if (!scaled || m.graph.initializers.get(gamma ?? '')?.dims.length !== 1) return undefined;
@@ -125,7 +125,7 @@ function layerNormAt(m: Matcher, div: Node): Fusion | undefined {
   };
 }
 
-function isCentred(m: Matcher, value: string, x: string): boolean {
+function isCentered(m: Matcher, value: string, x: string): boolean {
   const sub = m.made(value, 'Sub');
   const mean = m.made(sub?.inputs[1], 'ReduceMean');
   return sub?.inputs[0] === x && m.lastMean(mean) && mean!.inputs[0] === x;
@@ -133,9 +133,9 @@ function isCentred(m: Matcher, value: string, x: string): boolean {
 
 function squares(m: Matcher, value: string | undefined, x: string): boolean {
   const pow = m.made(value, 'Pow');
-  if (pow) return m.scalar(pow.inputs[1]) === 2 && isCentred(m, pow.inputs[0]!, x);
+  if (pow) return m.scalar(pow.inputs[1]) === 2 && isCentered(m, pow.inputs[0]!, x);
   const mul = m.made(value, 'Mul');
-  return mul !== undefined && mul.inputs[0] === mul.inputs[1] && isCentred(m, mul.inputs[0]!, x);
+  return mul !== undefined && mul.inputs[0] === mul.inputs[1] && isCentered(m, mul.inputs[0]!, x);
 }
 
 /** x ↦ x/2 (1 + erf(x/√2)) in any order of its factors. Needs opset 20. */

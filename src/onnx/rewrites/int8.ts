@@ -6,7 +6,7 @@ import { type EmbeddingTable, findTables, type LinearGroup, rowMaxima } from './
 
 /*
  * Static int8 whose scores do not depend on batch mates: scales come from calibration, never from the batch at hand. Channels are smoothed
- * first (SmoothQuant, Xiao et al., ICML 2023): x·W = (x/s)·(s·W), so that what is hard to quantise in x moves into W.
+ * first (SmoothQuant, Xiao et al., ICML 2023): x·W = (x/s)·(s·W), so that what is hard to quantize in x moves into W.
  */
 
 /** What calibration found out for one group of layers. */
@@ -14,9 +14,9 @@ export interface GroupQuantization {
   readonly group: LinearGroup;
   /** s: one divisor a channel of x. */
   readonly smoothing: Float32Array;
-  /** Step of the quantised activation, x/s = step · (q − 128). */
+  /** Step of the quantized activation, x/s = step · (q − 128). */
   readonly step: number;
-  /** One correction a column of each layer's output, by weight name: what quantisation takes away on average. */
+  /** One correction a column of each layer's output, by weight name: what quantization takes away on average. */
   readonly corrections: ReadonlyMap<string, Float32Array>;
 }
 
@@ -122,7 +122,7 @@ function appendTable(g: GraphBuilder, { name, value, gathers }: EmbeddingTable):
   }
 }
 
-/** Rows from which a table is worth quantising: word embeddings, not positions or types. */
+/** Rows from which a table is worth quantizing: word embeddings, not positions or types. */
 const TABLE_ROWS = 4096;
 
 /**

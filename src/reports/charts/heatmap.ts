@@ -10,7 +10,7 @@ interface Square {
   readonly column: string;
   readonly value: number | null;
   readonly text: string;
-  /** Step of the colour scale, for the colour of the text on it. */
+  /** Step of the color scale, for the color of the text on it. */
   readonly high: boolean;
 }
 
@@ -103,5 +103,5 @@ export function heatmapSvg(section: HeatmapSection, panel: Panel, width: ChartWi
     ],
   };
   const size = `${section.rows.length} rows and ${section.columns.length} columns`;
-  return vegaSvg(spec, id, `${section.title}, ${panel.title}: a colour scale of ${size}`);
+  return vegaSvg(spec, id, `${section.title}, ${panel.title}: a color scale of ${size}`);
 }

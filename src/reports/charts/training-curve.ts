@@ -4,7 +4,7 @@ import { compile, type TopLevelSpec } from 'vega-lite';
 /** Points a line may have: more cannot be seen and only make the file big. */
 const MOST_POINTS = 400;
 
-/** Means of stretches of neighbouring steps, so that a long run's loss reads as a line. */
+/** Means of stretches of neighboring steps, so that a long run's loss reads as a line. */
 export function thinned(
   points: readonly { readonly step: number; readonly loss: number }[],
 ): { step: number; loss: number }[] {

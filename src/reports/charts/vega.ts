@@ -10,7 +10,7 @@ export const WIDTHS: Readonly<Record<ChartWidth, number>> = { wide: 860, narrow:
 /** Number of steps of the sequential scale; the page defines `--h0` … `--h8`. */
 export const HEAT_STEPS = 9;
 
-/** Colours are names that the page resolves, so that one drawing serves light and dark. */
+/** Colors are names that the page resolves, so that one drawing serves light and dark. */
 export const INK = 'var(--ink)';
 export const MUTED = 'var(--muted)';
 export const GRID = 'var(--line)';

@@ -90,7 +90,7 @@ async function* endless(source: ListSource, seed: number): AsyncGenerator<Candid
 }
 
 /**
- * Endless batches, epoch after epoch. The sequence depends on seed and data alone; `skip` batches are passed over without tokenising the
+ * Endless batches, epoch after epoch. The sequence depends on seed and data alone; `skip` batches are passed over without tokenizing the
  * pools they lie in, which is how a run resumes.
  */
 export async function* batches(

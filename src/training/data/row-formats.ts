@@ -98,10 +98,10 @@ function tuple(row: Json, query: string, where: string): RawList | RowSkip {
 }
 
 /**
- * A list with a grade each: `{query, docs|documents|passages: [], labels|scores: []}`, or a labelled pair `{query|sentence1,
+ * A list with a grade each: `{query, docs|documents|passages: [], labels|scores: []}`, or a labeled pair `{query|sentence1,
  * passage|document|sentence2, label|score}`. Grades above 0 are relevant; they also teach.
  */
-function labelled(row: Json, query: string, passages: readonly string[], where: string): RawList {
+function labeled(row: Json, query: string, passages: readonly string[], where: string): RawList {
   const grades = numbers(row.labels ?? row.scores ?? row.label ?? row.score, passages.length, where, 'labels');
   return { query, passages, relevance: grades.map((x) => Math.max(0, x)), teacher: grades };
 }
@@ -118,7 +118,7 @@ const jsonRow: RowReader = (text, where) => {
   if ('pos' in row) return flagEmbedding(row, query, where);
   if ('positive' in row) return tuple(row, query, where);
   const list = row.docs ?? row.documents ?? row.passages ?? row.passage ?? row.document ?? row.sentence2;
-  if (list !== undefined) return labelled(row, query, texts(list, where, 'docs'), where);
+  if (list !== undefined) return labeled(row, query, texts(list, where, 'docs'), where);
   throw bad(where, '"pos", "positive", "docs" or "passage"', `fields ${Object.keys(row).join(', ')}`);
 };
 
@@ -130,7 +130,7 @@ export type RowFormat = keyof typeof ROW_READERS;
 
 export const isRowFormat = (format: string): format is RowFormat => format in ROW_READERS;
 
-/** Joins pairs of one query that follow one another, as labelled pairs come, into one list. */
+/** Joins pairs of one query that follow one another, as labeled pairs come, into one list. */
 export async function* joinPairs(rows: AsyncIterable<RawList>): AsyncGenerator<RawList> {
   let open: RawList | undefined;
   for await (const row of rows) {

@@ -10,7 +10,7 @@ type Scheme = (typeof SCHEMES)[number];
 const discount = (g: GraphBuilder, rank: string): string => g.div(g.scalar(Math.LN2), g.log(g.add(rank, g.scalar(1))));
 
 /** 2^label − 1, divided by the ideal DCG of its list: what a passage adds to nDCG at rank 1. */
-function normalisedGains(g: GraphBuilder, labels: string, valid: string): string {
+function normalizedGains(g: GraphBuilder, labels: string, valid: string): string {
   const gains = g.mul(g.sub(g.exp(g.mul(labels, g.scalar(Math.LN2))), g.scalar(1)), valid);
   const ideal = g.reduceSum(g.mul(gains, discount(g, ranks(g, labels, valid))), [1]);
   return g.div(gains, g.op('Max', [ideal, g.scalar(1e-12)]));
@@ -60,7 +60,7 @@ export const lambdaLoss = objectiveKind({
       const preferred = indicator(g, g.greater(first(g, labels), second(g, labels)));
       const pairs = g.mul(preferred, validPairs(g, values.valid));
       const rank = ranks(g, values.scores, values.valid);
-      const gain = g.op('Abs', [differences(g, normalisedGains(g, labels, values.valid))]);
+      const gain = g.op('Abs', [differences(g, normalizedGains(g, labels, values.valid))]);
       const weight = g.mul(WEIGHTS[scheme](g, rank, mu), gain);
       const logistic = g.mul(
         g.softplus(g.mul(differences(g, values.scores), g.scalar(-sigma))),

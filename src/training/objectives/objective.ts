@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { GraphBuilder } from '../../onnx/builder.ts';
 
 /*
- * An objective turns the scores of a batch of candidate lists into one number to minimise, as nodes of an ONNX graph. All tensors are
+ * An objective turns the scores of a batch of candidate lists into one number to minimize, as nodes of an ONNX graph. All tensors are
  * float32 of shape [queries, passages]; lists shorter than the longest one are padded with `valid` 0. Gradients follow by
  * differentiation of the graph, so an objective states its formula and nothing else.
  */

@@ -16,7 +16,7 @@ export interface CardFile {
 
 export interface BackboneFacts {
   readonly name: string;
-  readonly licence: string | undefined;
+  readonly license: string | undefined;
   /** What it was trained on itself, where its manifest says so. */
   readonly data: readonly CardFile[];
 }
@@ -38,11 +38,11 @@ function seenFiles({ outcome, backbone }: CardFacts): CardFile[] {
 
 const fileName = (path: string): string => path.split('/').at(-1)!;
 
-function licenceOf({ recipe, backbone }: CardFacts): string {
+function licenseOf({ recipe, backbone }: CardFacts): string {
   const data = [...new Set(recipe.data.train.flatMap((s) => s.licence ?? []))];
   return (
     recipe.publish?.licence ??
-    [`backbone: ${backbone.licence ?? 'not stated'}`, `data: ${data.length > 0 ? data.join('; ') : 'not stated'}`].join(
+    [`backbone: ${backbone.license ?? 'not stated'}`, `data: ${data.length > 0 ? data.join('; ') : 'not stated'}`].join(
       '; ',
     )
   );
@@ -89,7 +89,7 @@ function readme(facts: CardFacts): string {
     ...data,
     '',
     ...(skipped.length > 0 ? [`Left out: ${skipped.join(', ')}.`, ''] : []),
-    `Licence: ${licenceOf(facts)}.`,
+    `License: ${licenseOf(facts)}.`,
     '',
     '## Recipe',
     '',
@@ -108,7 +108,7 @@ export function writeCard(facts: CardFacts): Card {
     readme: readme(facts),
     manifest: {
       description: `${facts.backbone.name} fine-tuned with ${objective}.`,
-      license: licenceOf(facts),
+      license: licenseOf(facts),
       activation: 'sigmoid',
       maxLength: servedLength(recipe),
       truncation: 'longest_first',

@@ -51,7 +51,7 @@ function servedConfig(config: Readonly<Record<string, unknown>>): Record<string,
   };
 }
 
-async function licenceIn(folder: string): Promise<string | undefined> {
+async function licenseIn(folder: string): Promise<string | undefined> {
   const card = join(folder, 'README.md');
   if (!existsSync(card)) return undefined;
   return /^licen[cs]e:\s*['"]?([^'"\n]+)/im.exec(await readFile(card, 'utf8'))?.[1]?.trim();
@@ -59,13 +59,13 @@ async function licenceIn(folder: string): Promise<string | undefined> {
 
 /** A version of a registry is named as one, and hands on what it was trained on. */
 async function backboneFacts(folder: string): Promise<BackboneFacts> {
-  const licence = await licenceIn(folder);
-  if (!existsSync(join(folder, MANIFEST_FILE))) return { name: basename(folder), licence, data: [] };
+  const fileLicense = await licenseIn(folder);
+  if (!existsSync(join(folder, MANIFEST_FILE))) return { name: basename(folder), license: fileLicense, data: [] };
   const { training, license } = await readManifest(folder);
   const data = Array.isArray(training?.data) ? training.data : [];
   return {
     name: `${basename(resolve(folder, '..'))}@${basename(folder)}`,
-    licence: license ?? licence,
+    license: license ?? fileLicense,
     data: data.filter((entry): entry is typeof entry & CardFile => isFile(entry)),
   };
 }

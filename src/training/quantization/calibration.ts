@@ -11,7 +11,7 @@ import { rowFeeds } from '../step/feeds.ts';
 export interface InputStatistics {
   /** Largest magnitude of each channel. */
   readonly channelMaxima: Float32Array;
-  /** A sample of tokens' states, [count, channels], for measuring what quantisation does to the layers' outputs. */
+  /** A sample of tokens' states, [count, channels], for measuring what quantization does to the layers' outputs. */
   readonly sample: Float32Array;
   readonly count: number;
   /** One state a row, not one a token: the layers behind the pooling. */

@@ -32,7 +32,7 @@ export interface QuantizeOptions {
 
 export interface LayerReport {
   readonly layers: readonly string[];
-  /** Share of the outputs' size that quantisation changes on the calibration sample. */
+  /** Share of the outputs' size that quantization changes on the calibration sample. */
   readonly error: number;
   readonly alpha: number;
   readonly range: number;

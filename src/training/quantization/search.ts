@@ -39,7 +39,7 @@ export function smoothingOf(group: LinearGroup, channelMaxima: Float32Array, alp
 const stepOf = (channelMaxima: Float32Array, smoothing: Float32Array, range: number): number =>
   (range * channelMaxima.reduce((most, x, j) => Math.max(most, x / smoothing[j]!), 0)) / LEVELS || 1;
 
-/** What the engine computes in integers, in plain numbers: quantised states [count, channels] as step · q. */
+/** What the engine computes in integers, in plain numbers: quantized states [count, channels] as step · q. */
 function quantizedStates({ sample, count }: InputStatistics, smoothing: Float32Array, step: number): Float32Array {
   const channels = smoothing.length;
   const states = new Float32Array(count * channels);
@@ -72,7 +72,7 @@ export function multiply(
 interface LayerResult {
   readonly squaredError: number;
   readonly squared: number;
-  /** Mean error a column; adding its negative centres the layer's output. */
+  /** Mean error a column; adding its negative centers the layer's output. */
   readonly correction: Float32Array;
 }
 

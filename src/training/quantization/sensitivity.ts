@@ -24,8 +24,8 @@ const BATCH = 16;
 
 /** Of the values themselves: over n, not n − 1. */
 export function varianceOf(x: ArrayLike<number>): number {
-  const centre = mean(x);
-  return mean(Array.from(x, (one) => (one - centre) ** 2));
+  const center = mean(x);
+  return mean(Array.from(x, (one) => (one - center) ** 2));
 }
 
 async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {

@@ -62,7 +62,7 @@ const publishSchema = z.strictObject({
     .describe(
       'beside: word embeddings go into a file of their own, the same bytes for all models that froze them, so that what keeps files by content keeps them once.',
     ),
-  licence: z.string().optional().describe('Licence of the result; by default what backbone and data are said to have.'),
+  licence: z.string().optional().describe('License of the result; by default what backbone and data are said to have.'),
 });
 
 const settingsSchema = z.strictObject({

@@ -4,7 +4,7 @@ import { freezeGraph, freezeNode, type Graph, type Model, type Node } from '../.
 import { castTensor } from '../../onnx/tensor.ts';
 
 /*
- * Mixed precision: matrix products, which are nearly all of the arithmetic, are done in a half type; normalisations, softmax, losses, sums,
+ * Mixed precision: matrix products, which are nearly all of the arithmetic, are done in a half type; normalizations, softmax, losses, sums,
  * gradients of weights and the weights themselves stay float32. The gradients of the casts are casts, so the backward products are in the
  * half type too.
  */

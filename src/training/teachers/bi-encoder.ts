@@ -31,7 +31,7 @@ function rowOf(text: string, { template, encodeText }: LoadedTokenizer, maxLengt
   return { ids: row, secondSegment: row.length, truncated: kept.length < ids.length };
 }
 
-function normalise(vector: Float32Array): Float32Array {
+function normalize(vector: Float32Array): Float32Array {
   const norm = Math.sqrt(vector.reduce((sum, x) => sum + x * x, 0)) || 1;
   return vector.map((x) => x / norm);
 }
@@ -45,7 +45,7 @@ function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
     const tokens = output.dims.length === 3 ? row.ids.length : 1;
     const sum = new Float32Array(hidden);
     for (let t = 0; t < tokens; t++) for (let h = 0; h < hidden; h++) sum[h]! += data[(r * length + t) * hidden + h]!;
-    return normalise(sum);
+    return normalize(sum);
   });
 }
 

@@ -2,10 +2,10 @@ import { WinnowError } from '../../errors.ts';
 import type { ScoredList } from './score-log.ts';
 
 /** How the scores of several teachers are brought to one scale before their mean is taken. */
-export const NORMALISATIONS = ['none', 'z', 'min-max'] as const;
-export type Normalisation = (typeof NORMALISATIONS)[number];
+export const NORMALIZATIONS = ['none', 'z', 'min-max'] as const;
+export type Normalization = (typeof NORMALIZATIONS)[number];
 
-const RULES: Readonly<Record<Normalisation, (scores: readonly number[]) => readonly number[]>> = {
+const RULES: Readonly<Record<Normalization, (scores: readonly number[]) => readonly number[]>> = {
   none: (scores) => scores,
   z(scores) {
     const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
@@ -19,10 +19,10 @@ const RULES: Readonly<Record<Normalisation, (scores: readonly number[]) => reado
 };
 
 /**
- * Mean of several teachers' scores of one list. Without normalisation it is the mean of raw logits, as in the teacher ensemble of
+ * Mean of several teachers' scores of one list. Without normalization it is the mean of raw logits, as in the teacher ensemble of
  * Hofstätter et al. 2020; teachers of different scales (a cosine beside a logit) want `z`, per list.
  */
-export function meanScores(parts: readonly ScoredList[], normalisation: Normalisation = 'none'): ScoredList {
+export function meanScores(parts: readonly ScoredList[], normalization: Normalization = 'none'): ScoredList {
   const [first] = parts;
   if (!first || parts.some((part) => part.qid !== first.qid || part.docids.join('\n') !== first.docids.join('\n')))
     throw new WinnowError('invalid_input', {
@@ -30,7 +30,7 @@ export function meanScores(parts: readonly ScoredList[], normalisation: Normalis
       expected: 'the same passages from every teacher',
       got: parts.map((part) => `${part.docids.length} of query ${part.qid}`).join(', '),
     });
-  const scaled = parts.map((part) => RULES[normalisation](part.scores));
+  const scaled = parts.map((part) => RULES[normalization](part.scores));
   return {
     qid: first.qid,
     docids: first.docids,

@@ -3,17 +3,17 @@ import { writeLines } from '../../evaluation/formats/write.ts';
 import type { ScoredDocs } from '../../evaluation/measures/evaluation.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
 import type { IdentifiedList } from '../data/types.ts';
-import { meanScores, type Normalisation } from './ensemble.ts';
+import { meanScores, type Normalization } from './ensemble.ts';
 import { readScoreLog, type ScoredList } from './score-log.ts';
 
 /** Reads logs of the same lists side by side and takes the mean of each list. */
-export async function* meanOfLogs(paths: readonly string[], normalisation: Normalisation): AsyncGenerator<ScoredList> {
+export async function* meanOfLogs(paths: readonly string[], normalization: Normalization): AsyncGenerator<ScoredList> {
   const open = paths.map((path) => readScoreLog(path));
   for (;;) {
     const next = await Promise.all(open.map((log) => log.next()));
     const lists = next.flatMap(({ value }) => (value ? [value] : []));
     if (lists.length === 0) return;
-    yield meanScores(lists, normalisation);
+    yield meanScores(lists, normalization);
   }
 }
 

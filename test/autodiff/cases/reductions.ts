@@ -13,7 +13,7 @@ const layerNorm = (name: string, axis: number, beta: boolean): Case => {
   };
 };
 
-export const normalisations: readonly Case[] = [
+export const normalizations: readonly Case[] = [
   ...[-1, 1].flatMap((axis) => [
     unary('Softmax', cube, { axis }, `Softmax, axis ${axis}`),
     unary('LogSoftmax', cube, { axis }, `LogSoftmax, axis ${axis}`),

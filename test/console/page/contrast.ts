@@ -1,10 +1,10 @@
 /** Runs in the page: texts whose contrast to what lies behind them is below 4.5 : 1 (WCAG 2.2, 1.4.3), buttons out of use left out. */
 export function faint(): string[] {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true })!;
-  const over = (colours: readonly string[]): readonly number[] => {
+  const over = (colors: readonly string[]): readonly number[] => {
     canvas.clearRect(0, 0, 1, 1);
-    for (const colour of colours) {
-      canvas.fillStyle = colour;
+    for (const color of colors) {
+      canvas.fillStyle = color;
       canvas.fillRect(0, 0, 1, 1);
     }
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);

@@ -276,16 +276,16 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await leave(at);
     });
 
-  it('colours can be chosen against the system’s', async () => {
+  it('colors can be chosen against the system’s', async () => {
     const at = await inside({ colorScheme: 'light' });
     const paper = () => at.page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
     const light = await paper();
-    for (const name of ['Colours: system', 'Colours: light']) await at.page.getByRole('button', { name }).click();
-    await at.page.getByRole('button', { name: 'Colours: dark' }).waitFor();
+    for (const name of ['Colors: system', 'Colors: light']) await at.page.getByRole('button', { name }).click();
+    await at.page.getByRole('button', { name: 'Colors: dark' }).waitFor();
     const dark = await paper();
     expect(dark).not.toBe(light);
     await at.page.reload();
-    await at.page.getByRole('button', { name: 'Colours: dark' }).waitFor();
+    await at.page.getByRole('button', { name: 'Colors: dark' }).waitFor();
     expect(await paper()).toBe(dark);
     await leave(at);
   });

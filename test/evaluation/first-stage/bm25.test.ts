@@ -29,7 +29,7 @@ const BYTES = [
   [1_000_000, 167, 983_064],
 ] as const;
 
-/** The formula read off the textbook, over every passage, with nothing shared but the analyser. */
+/** The formula read off the textbook, over every passage, with nothing shared but the analyzer. */
 function naive(texts: readonly string[], query: string, { k1, b, lengths }: Bm25Params): [string, number][] {
   const docs = texts.map(analyze);
   const filled = docs.filter((doc) => doc.length > 0).length;

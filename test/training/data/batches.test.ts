@@ -70,7 +70,7 @@ async function take<T>(items: AsyncIterable<T>, n: number): Promise<T[]> {
 }
 
 describe('batches', () => {
-  it('skipping k batches gives what follows the first k, without tokenising earlier pools', async () => {
+  it('skipping k batches gives what follows the first k, without tokenizing earlier pools', async () => {
     const whole = await take(batches(source(20), textLengthTokenizer(), OPTIONS), 30);
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 25 }), async (skip) => {

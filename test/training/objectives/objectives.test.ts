@@ -68,7 +68,7 @@ describe('every objective', () => {
 });
 
 describe('the six objectives', () => {
-  it('are all in the catalogue', () => expect(PAPER_OBJECTIVES.every((name) => OBJECTIVES.has(name))).toBe(true));
+  it('are all in the catalog', () => expect(PAPER_OBJECTIVES.every((name) => OBJECTIVES.has(name))).toBe(true));
 
   it.each(VECTORS)('%s has the published loss %d', async (name, loss) => {
     expect(Math.abs((await (await evaluator(name))(LIST)) - loss)).toBeLessThan(1e-6);

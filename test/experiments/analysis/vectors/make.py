@@ -64,9 +64,9 @@ for counts, weights in (([5000, 5150], [1, 1]), ([821, 1588], [1, 2]), ([1000, 1
 # The boundary of Robbins' normal mixture: where the mixed likelihood ratio reaches 1 / alpha, by integration and root finding.
 def mixed(s, n, rho2):
     density = lambda l: np.exp(l * s - l * l * n / 2) * stats.norm.pdf(l, scale=np.sqrt(rho2))
-    centre = s / (n + 1 / rho2)
+    center = s / (n + 1 / rho2)
     width = 1 / np.sqrt(n + 1 / rho2)
-    return integrate.quad(density, centre - 12 * width, centre + 12 * width, epsabs=0, epsrel=1e-11)[0]
+    return integrate.quad(density, center - 12 * width, center + 12 * width, epsabs=0, epsrel=1e-11)[0]
 
 
 out["sequential"] = []
