@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
-import { type Engine, openEngine } from '../main/stack.ts';
+import { openStack, type Stack } from '../main/stack.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -75,7 +75,7 @@ type ModelScorers = (model: string) => Promise<ListScorer>;
 
 /** The version a name means now is named in the progress file, so that a job never goes on with another one. */
 const modelScorers =
-  ({ registry }: Engine, scorer: Scorer): ModelScorers =>
+  ({ registry }: Stack, scorer: Scorer): ModelScorers =>
   async (reference) => {
     const lease = await registry.acquire(reference);
     const model = `${lease.version.name}@${lease.version.version}`;
@@ -93,14 +93,14 @@ async function withModels(flags: Flags, work: (scorers: ModelScorers) => Promise
     process.env,
   );
   const metrics = createMetrics();
-  const engine = await openEngine(config, { metrics, logger: createLogger(config.telemetry.logLevel) });
+  const stack = await openStack(config, { metrics, logger: createLogger(config.telemetry.logLevel) });
   try {
-    const { registry, tokenizers, scheduler } = engine;
+    const { registry, tokenizers, scheduler } = stack;
     const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
-    await work(modelScorers(engine, scorer));
+    await work(modelScorers(stack, scorer));
   } finally {
-    await engine.warmed();
-    await engine.close();
+    await stack.warmed();
+    await stack.close();
     metrics.close();
   }
 }

@@ -2,7 +2,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { AuditEntry } from './records.ts';
 
 /*
- * Requests and rankings as experiments see them. The re-ranker's own types fit structurally (src/main/experiments.ts is where the compiler
+ * Requests and rankings as experiments see them. The re-ranker's own types fit structurally (src/main/open-experiments.ts is where the compiler
  * checks it): no part imports the other.
  */
 

@@ -5,26 +5,26 @@ import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { Closers } from './closers.ts';
-import { type Engine, openEngine } from './stack.ts';
+import { openStack, type Stack } from './stack.ts';
 
 interface Opened {
-  readonly engine: Engine;
+  readonly stack: Stack;
   readonly scorer: Scorer;
 }
 
-/** The engine behind a suite: tokenizers, scheduler and hosts as the server's, no score cache, nobody watching the folder. */
+/** The stack behind a suite: tokenizers, scheduler and hosts as the server's, no score cache, nobody watching the folder. */
 async function openOne(config: Config, closers: Closers): Promise<Opened> {
   const metrics = createMetrics();
   closers.add(() => metrics.close());
   const quiet = { ...config, registry: { ...config.registry, watch: false } };
-  const engine = await openEngine(quiet, { metrics, logger: createLogger('warn') });
-  closers.add(() => engine.close());
-  const { registry, tokenizers, scheduler } = engine;
-  return { engine, scorer: createScorer({ registry, tokenizers, scheduler, settings: config.tokenization }) };
+  const stack = await openStack(quiet, { metrics, logger: createLogger('warn') });
+  closers.add(() => stack.close());
+  const { registry, tokenizers, scheduler } = stack;
+  return { stack, scorer: createScorer({ registry, tokenizers, scheduler, settings: config.tokenization }) };
 }
 
-async function factsOf({ engine }: Opened, reference: string): Promise<SuiteModel> {
-  const lease = await engine.registry.acquire(reference);
+async function factsOf({ stack }: Opened, reference: string): Promise<SuiteModel> {
+  const lease = await stack.registry.acquire(reference);
   try {
     const { key, sha256, variant, provider, folder } = lease.version;
     const { training } = await readManifest(folder).catch(() => ({ training: undefined }));
@@ -44,22 +44,22 @@ async function* scores(
 }
 
 /**
- * Models of the registry for a suite. An engine is opened for each variant that is asked for, when it is.
+ * Models of the registry for a suite. A stack is opened for each variant that is asked for, when it is.
  *
  * @param configFor settings with which a variant is served.
  */
 export function openModelGate(configFor: (variant: string) => Config): ModelGate & { close(): Promise<void> } {
   const closers = new Closers();
-  const engines = new Map<string, Promise<Opened>>();
-  const engineOf = (variant: string): Promise<Opened> => {
-    const known = engines.get(variant) ?? openOne(configFor(variant), closers);
-    engines.set(variant, known);
+  const stacks = new Map<string, Promise<Opened>>();
+  const stackOf = (variant: string): Promise<Opened> => {
+    const known = stacks.get(variant) ?? openOne(configFor(variant), closers);
+    stacks.set(variant, known);
     return known;
   };
   return {
-    open: async (reference, variant) => factsOf(await engineOf(variant), reference),
+    open: async (reference, variant) => factsOf(await stackOf(variant), reference),
     async *score(reference, variant, requests) {
-      yield* scores(await engineOf(variant), reference, requests);
+      yield* scores(await stackOf(variant), reference, requests);
     },
     close: () => closers.close(),
   };

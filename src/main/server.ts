@@ -8,11 +8,11 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { createTracing, type Tracing } from '../telemetry/tracing.ts';
 import { Closers, once } from './closers.ts';
 import { observePool, observeRequests, watchProcess } from './observe.ts';
-import { openPool } from './pool.ts';
+import { openHostPool } from './open-host-pool.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
 import { ReadinessLatch } from './readiness.ts';
-import type { Engine } from './stack.ts';
+import type { Stack } from './stack.ts';
 
 /*
  * The composition root of `winnow serve`: parse, build, listen, handle signals. Which class stands behind which port is chosen here and in
@@ -30,7 +30,7 @@ export interface RunningServer {
 }
 
 /** Scores a pair through all that a request goes through, and loads what has to be in memory besides. */
-async function warmUp(config: Config, { registry, reranker, warmed }: Engine): Promise<void> {
+async function warmUp(config: Config, { registry, reranker, warmed }: Stack): Promise<void> {
   const lease = await registry.acquire();
   lease.release();
   // The exact version: a request that names one is outside every experiment.
@@ -43,9 +43,9 @@ async function warmUp(config: Config, { registry, reranker, warmed }: Engine): P
   flushCompileCache();
 }
 
-function openReadiness(config: Config, engine: Engine, logger: Logger): ReadinessLatch {
+function openReadiness(config: Config, stack: Stack, logger: Logger): ReadinessLatch {
   return new ReadinessLatch({
-    check: () => warmUp(config, engine),
+    check: () => warmUp(config, stack),
     onChange: (state) => logger[state.ready || state.reason === 'shutting down' ? 'info' : 'error'](state, 'readiness'),
   });
 }
@@ -65,7 +65,7 @@ interface Beginning {
 
 /** Begins with what takes longest: the hosts start while this process loads the rest of itself. */
 function begin(config: Config, logger: Logger, closers: Closers): Beginning {
-  const pool = openPool(config, logger, (event) => {
+  const pool = openHostPool(config, logger, (event) => {
     void metrics.then((known) => observePool(known, logger)(event));
   });
   const metrics = import('../telemetry/metrics.ts').then(({ createMetrics }) => createMetrics());
@@ -76,19 +76,19 @@ function begin(config: Config, logger: Logger, closers: Closers): Beginning {
   return { pool, metrics };
 }
 
-/** The engine, and the HTTP layer in front of it. */
+/** The stack, and the HTTP layer in front of it. */
 async function openParts(config: Config, logger: Logger, { pool, metrics: known }: Beginning, closers: Closers) {
   const metrics = await known;
-  const { openEngine } = await import('./stack.ts');
-  const engine = await openEngine(config, { metrics, logger, pool });
-  closers.add(() => engine.close());
+  const { openStack } = await import('./stack.ts');
+  const stack = await openStack(config, { metrics, logger, pool });
+  closers.add(() => stack.close());
   // The hosts read the default model meanwhile; the check of readiness says what became of it.
-  engine.registry.acquire().then(
+  stack.registry.acquire().then(
     (lease) => lease.release(),
     () => undefined,
   );
-  const { openHttp } = await import('./http.ts');
-  return { metrics, engine, openHttp };
+  const { openHttp } = await import('./open-http.ts');
+  return { metrics, stack, openHttp };
 }
 
 /**
@@ -105,13 +105,13 @@ export async function startServer(
   try {
     const tracing = await openTracing(config, logger);
     closers.add(() => tracing.close());
-    const { metrics, engine, openHttp } = await openParts(config, logger, beginning, closers);
-    const readiness = openReadiness(config, engine, logger);
-    const about = { version: VERSION, provider: engine.pool.provider };
+    const { metrics, stack, openHttp } = await openParts(config, logger, beginning, closers);
+    const readiness = openReadiness(config, stack, logger);
+    const about = { version: VERSION, provider: stack.pool.provider };
     watchProcess(metrics, about, () => readiness.ready);
     const telemetry = { logger, tracing, ...observeRequests(metrics), metrics: () => metrics.render() };
-    const { url, drain } = await openHttp(config, engine, { version: VERSION, readiness, telemetry, metrics });
-    logger.info({ url, ...about, hosts: engine.pool.size, models: config.registry.folder }, 'listening');
+    const { url, drain } = await openHttp(config, stack, { version: VERSION, readiness, telemetry, metrics });
+    logger.info({ url, ...about, hosts: stack.pool.size, models: config.registry.folder }, 'listening');
     const close = async (): Promise<number> => {
       readiness.drain();
       logger.info({ inFlight: drain.inFlight() }, 'draining');

@@ -14,13 +14,13 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/pool.ts';
 import type { EncodedRow } from '../tokenization/types.ts';
 import { Closers, once } from './closers.ts';
-import { openExperiments } from './experiments.ts';
 import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
-import { openPool } from './pool.ts';
+import { openExperiments } from './open-experiments.ts';
+import { openHostPool } from './open-host-pool.ts';
 import { prefetchTokenizer } from './prefetch.ts';
 
 /** Everything behind HTTP, wired. */
-export interface Engine {
+export interface Stack {
   readonly pool: SupervisedPool;
   readonly tokenizers: TokenizerPool;
   readonly tokenizerThreads: number;
@@ -37,14 +37,14 @@ export interface Engine {
 /** One thread tokenizes faster than four cores score on the CPU; beside a GPU several are needed. */
 const deriveThreads = (set: number) => set || Math.max(1, Math.min(8, Math.floor(cpuBudget() / 4)));
 
-interface EngineDeps {
+interface StackDeps {
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Hosts that are starting already; whoever started them ends them, after the engine. */
+  /** Hosts that are starting already; whoever started them ends them, after the stack. */
   readonly pool?: Promise<SupervisedPool>;
 }
 
-function openScheduler(config: Config, pool: SupervisedPool, { metrics }: EngineDeps): Scheduler<EncodedRow> {
+function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<EncodedRow> {
   return createScheduler<EncodedRow>({
     // Two batches a host: the next one lies in its pipe while one runs.
     executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
@@ -57,7 +57,7 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: Engine
  * Starts hosts (where none are given) and tokenizer threads and opens the registry; no model is loaded yet.
  * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`. Nothing is left running then.
  */
-export async function openEngine(config: Config, deps: EngineDeps): Promise<Engine> {
+export async function openStack(config: Config, deps: StackDeps): Promise<Stack> {
   const { metrics, logger } = deps;
   const tokenizerThreads = deriveThreads(config.tokenization.threads);
   const tokenizers = createTokenizerPool({ threads: tokenizerThreads, cacheBytes: config.tokenization.cacheBytes });
@@ -65,7 +65,7 @@ export async function openEngine(config: Config, deps: EngineDeps): Promise<Engi
   const closers = new Closers();
   closers.add(() => tokenizers.close());
   try {
-    const pool = await (deps.pool ?? openPool(config, logger, observePool(metrics, logger)));
+    const pool = await (deps.pool ?? openHostPool(config, logger, observePool(metrics, logger)));
     if (!deps.pool) closers.add(() => pool.close());
     const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
     const registry = await createRegistry({

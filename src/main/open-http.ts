@@ -6,9 +6,9 @@ import { loadKeys } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import { createServer } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { consoleExtensions } from './console.ts';
+import { consoleExtensions } from './console-extensions.ts';
 import { type Drain, trackRequests } from './drain.ts';
-import type { Engine } from './stack.ts';
+import type { Stack } from './stack.ts';
 
 interface About {
   readonly version: string;
@@ -18,15 +18,15 @@ interface About {
 }
 
 /** The settings and parts of the HTTP layer. */
-function httpDeps(config: Config, engine: Engine, { version, readiness, telemetry, metrics }: About): HttpDeps {
+function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry, metrics }: About): HttpDeps {
   const { server, auth, scheduling } = config;
   const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies } = server;
   const startedAt = Date.now();
   const keyed = auth.keysFile !== undefined;
   return {
-    reranker: engine.reranker,
-    registry: engine.registry,
-    experiments: engine.experiments,
+    reranker: stack.reranker,
+    registry: stack.registry,
+    experiments: stack.experiments,
     options: {
       ...{ bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies },
       bodyTimeoutMs: server.headerTimeoutMs,
@@ -35,14 +35,14 @@ function httpDeps(config: Config, engine: Engine, { version, readiness, telemetr
     keys: auth.keysFile === undefined ? [] : loadKeys(auth.keysFile),
     telemetry,
     readiness,
-    extensions: consoleExtensions({ config, engine, metrics, version, keyed }),
+    extensions: consoleExtensions({ config, stack, metrics, version, keyed }),
     info: () => ({
       version,
-      provider: engine.pool.provider,
-      hosts: engine.pool.size,
+      provider: stack.pool.provider,
+      hosts: stack.pool.size,
       maxBatchTokens: scheduling.batchTokens,
       maxBatchRows: scheduling.batchRows,
-      tokenizationWorkers: engine.tokenizerThreads,
+      tokenizationWorkers: stack.tokenizerThreads,
       startedAt,
     }),
   };
@@ -61,13 +61,13 @@ function listen(server: Server, { host, port }: Config['server']): Promise<strin
   });
 }
 
-/** Puts HTTP in front of an engine and listens. */
+/** Puts HTTP in front of a stack and listens. */
 export async function openHttp(
   config: Config,
-  engine: Engine,
+  stack: Stack,
   about: About,
 ): Promise<{ readonly url: string; readonly drain: Drain }> {
-  const server = createServer(createApp(httpDeps(config, engine, about)), config.server);
+  const server = createServer(createApp(httpDeps(config, stack, about)), config.server);
   const drain = trackRequests(server);
   return { url: await listen(server, config.server), drain };
 }

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/config.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
 import { defaultGraph } from '../../src/main/default-graph.ts';
-import { chooseLayout } from '../../src/main/layout.ts';
+import { chooseLayout } from '../../src/main/host-layout.ts';
 import { MODELS, SHIPPED_NAME } from '../support/shipped.ts';
 
 function chosen(...flags: string[]) {

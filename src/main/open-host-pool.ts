@@ -2,14 +2,14 @@ import type { Config } from '../config/config.ts';
 import type { PoolObserver } from '../inference/observer.ts';
 import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { chooseLayout } from './layout.ts';
+import { chooseLayout } from './host-layout.ts';
 
 /**
  * Starts the inference hosts as the settings want them. A file of its own that imports little: hosts take longest to start, so a server
  * begins with them and loads the rest of itself meanwhile.
  * @throws WinnowError `provider_unavailable`, `host_lost`.
  */
-export async function openPool(config: Config, logger: Logger, observe: PoolObserver): Promise<SupervisedPool> {
+export async function openHostPool(config: Config, logger: Logger, observe: PoolObserver): Promise<SupervisedPool> {
   const { provider, device, maxRssBytes, batchTimeoutMs } = config.inference;
   const layout = await chooseLayout(config, logger);
   return createHostPool({ provider, ...layout, device, maxRssBytes, batchTimeoutMs }, observe);

@@ -6,7 +6,7 @@ import { WinnowError } from '../errors.ts';
 import type { Extension } from '../http/ports.ts';
 import type { RerankAnswer } from '../rerank/types.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Engine } from './stack.ts';
+import type { Stack } from './stack.ts';
 
 interface Samples {
   readonly values: readonly {
@@ -39,7 +39,7 @@ async function distribution(histogram: Readable): Promise<Distribution> {
   return { bounds: rising.map(([bound]) => bound).filter(Number.isFinite), counts, sum };
 }
 
-async function loadFacts({ pool, scheduler }: Engine, metrics: Metrics): Promise<LoadFacts> {
+async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<LoadFacts> {
   const { provider, alive, rss, restarts, recycles } = pool.facts();
   const [rows, latency] = await Promise.all([distribution(metrics.batchRows), distribution(metrics.requestSeconds)]);
   const memory = process.memoryUsage();
@@ -72,7 +72,7 @@ function playgroundAnswer({ model, version, ranking, truncated, tokens, timings 
   return { model, version, ranking: items, tokens, timings };
 }
 
-function folderOf({ registry }: Engine, root: string, model: string, version: string): string {
+function folderOf({ registry }: Stack, root: string, model: string, version: string): string {
   const all = registry.list();
   const versions = all.filter(({ name }) => name === model).map((status) => status.version);
   if (versions.length === 0)
@@ -87,14 +87,14 @@ function folderOf({ registry }: Engine, root: string, model: string, version: st
 
 interface ConsoleParts {
   readonly config: Config;
-  readonly engine: Engine;
+  readonly stack: Stack;
   readonly metrics: Metrics;
   readonly version: string;
   readonly keyed: boolean;
 }
 
-function sourcesOf({ config, engine, metrics, version, keyed }: ConsoleParts): ConsoleSources {
-  const { registry, reranker, pool } = engine;
+function sourcesOf({ config, stack, metrics, version, keyed }: ConsoleParts): ConsoleSources {
+  const { registry, reranker, pool } = stack;
   const startedAt = Date.now();
   return {
     keyed,
@@ -108,8 +108,8 @@ function sourcesOf({ config, engine, metrics, version, keyed }: ConsoleParts): C
         ...(defaultModel ? { defaultModel } : {}),
       };
     },
-    load: () => loadFacts(engine, metrics),
-    folderOf: (model, wanted) => folderOf(engine, config.registry.folder, model, wanted),
+    load: () => loadFacts(stack, metrics),
+    folderOf: (model, wanted) => folderOf(stack, config.registry.folder, model, wanted),
     async rerank({ model, ...request }) {
       // An exact version is outside all experiments: what is tried here must not count there.
       const lease = await registry.acquire(model);

@@ -5,11 +5,11 @@ import { OpenFeature } from '@openfeature/server-sdk';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/config.ts';
-import { type Experiments, openExperiments } from '../../src/main/experiments.ts';
+import { type Experiments, openExperiments } from '../../src/main/open-experiments.ts';
 import type { RerankRequest } from '../../src/rerank/types.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
-import { SPLIT } from './lab.ts';
+import { SPLIT } from '../experiments/lab.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-main-'));
 let opened: Experiments | undefined;
