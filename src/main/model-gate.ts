@@ -4,7 +4,7 @@ import { readManifest } from '../registry/manifest.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
-import { Closers } from './closers.ts';
+import { closeAll } from './close-all.ts';
 import { openStack, type Stack } from './stack.ts';
 
 interface Opened {
@@ -13,12 +13,12 @@ interface Opened {
 }
 
 /** The stack behind a suite: tokenizers, scheduler and hosts as the server's, no score cache, nobody watching the folder. */
-async function openOne(config: Config, closers: Closers): Promise<Opened> {
+async function openOne(config: Config, cleanup: AsyncDisposableStack): Promise<Opened> {
   const metrics = createMetrics();
-  closers.add(() => metrics.close());
+  cleanup.defer(() => metrics.close());
   const quiet = { ...config, registry: { ...config.registry, watch: false } };
   const stack = await openStack(quiet, { metrics, logger: createLogger('warn') });
-  closers.add(() => stack.close());
+  cleanup.defer(() => stack.close());
   const { registry, tokenizers, scheduler } = stack;
   return { stack, scorer: createScorer({ registry, tokenizers, scheduler, settings: config.tokenization }) };
 }
@@ -49,10 +49,10 @@ async function* scores(
  * @param configFor settings with which a variant is served.
  */
 export function openModelGate(configFor: (variant: string) => Config): ModelGate & { close(): Promise<void> } {
-  const closers = new Closers();
+  const cleanup = new AsyncDisposableStack();
   const stacks = new Map<string, Promise<Opened>>();
   const stackOf = (variant: string): Promise<Opened> => {
-    const known = stacks.get(variant) ?? openOne(configFor(variant), closers);
+    const known = stacks.get(variant) ?? openOne(configFor(variant), cleanup);
     stacks.set(variant, known);
     return known;
   };
@@ -61,6 +61,6 @@ export function openModelGate(configFor: (variant: string) => Config): ModelGate
     async *score(reference, variant, requests) {
       yield* scores(await stackOf(variant), reference, requests);
     },
-    close: () => closers.close(),
+    close: () => closeAll(cleanup),
   };
 }

@@ -13,7 +13,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/pool.ts';
 import type { EncodedRow } from '../tokenization/types.ts';
-import { Closers, once } from './closers.ts';
+import { once } from '../util/once.ts';
+import { closeAll } from './close-all.ts';
 import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
 import { openExperiments } from './open-experiments.ts';
 import { openHostPool } from './open-host-pool.ts';
@@ -62,24 +63,24 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
   const tokenizerThreads = deriveThreads(config.tokenization.threads);
   const tokenizers = createTokenizerPool({ threads: tokenizerThreads, cacheBytes: config.tokenization.cacheBytes });
   const warmed = once(prefetchTokenizer(config, tokenizers));
-  const closers = new Closers();
-  closers.add(() => tokenizers.close());
+  const cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => tokenizers.close());
   try {
     const pool = await (deps.pool ?? openHostPool(config, logger, observePool(metrics, logger)));
-    if (!deps.pool) closers.add(() => pool.close());
+    if (!deps.pool) cleanup.defer(() => pool.close());
     const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
     const registry = await createRegistry({
       ...{ folder, defaultModel, memoryBytes, pinned, variant, watch, pool, tokenizers },
       limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
       observer: observeRegistry(metrics, logger),
     });
-    closers.add(() => registry.close());
+    cleanup.defer(() => registry.close());
     const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
     // After the scheduler, whose last shadow rankings it still writes.
-    closers.add(() => experiments.close());
+    cleanup.defer(() => experiments.close());
     await experiments.start();
     const scheduler = openScheduler(config, pool, deps);
-    closers.add(() => scheduler.close());
+    cleanup.defer(() => scheduler.close());
     const scoreCache = config.scoreCache.bytes > 0 ? createScoreCache(config.scoreCache) : undefined;
     const reranker = createReranker({
       ...{ registry, tokenizers, scheduler, settings: config.tokenization },
@@ -93,9 +94,9 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     watchPool(metrics, () => pool.facts());
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, experiments: experiments.api };
-    return { ...parts, warmed, close: () => closers.close() };
+    return { ...parts, warmed, close: () => closeAll(cleanup) };
   } catch (error) {
-    await closers.close();
+    await closeAll(cleanup);
     throw error;
   }
 }

@@ -1,0 +1,71 @@
+import type { Config } from '../config/config.ts';
+import type { SupervisedPool } from '../inference/pool.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { createTracing, type Tracing } from '../telemetry/tracing.ts';
+import { observePool } from './observe.ts';
+import { openHostPool } from './open-host-pool.ts';
+import type { Stack } from './stack.ts';
+
+/** What a server is made of, apart from HTTP. */
+export interface ServerParts {
+  readonly metrics: Metrics;
+  readonly tracing: Tracing;
+  readonly stack: Stack;
+  /** Puts HTTP in front of the stack. It comes with the parts because its module is loaded while the hosts start. */
+  readonly openHttp: typeof import('./open-http.ts').openHttp;
+}
+
+interface Starting {
+  readonly pool: Promise<SupervisedPool>;
+  readonly metrics: Promise<Metrics>;
+}
+
+/** Starts what takes longest: the hosts start while this process loads its other modules. */
+function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStack): Starting {
+  const pool = openHostPool(config, logger, (event) => {
+    void metrics.then((known) => observePool(known, logger)(event));
+  });
+  const metrics = import('../telemetry/metrics.ts').then(({ createMetrics }) => createMetrics());
+  cleanup.defer(async () => (await metrics).close());
+  // A failed start rejects every pending `pool` await; there is nothing to close then.
+  const opened = pool.catch(() => undefined);
+  cleanup.defer(async () => (await opened)?.close());
+  return { pool, metrics };
+}
+
+function openTracing({ telemetry }: Config, logger: Logger, version: string): Promise<Tracing> {
+  return createTracing({
+    endpoint: telemetry.otlpEndpoint,
+    ratio: telemetry.traceRatio,
+    serviceVersion: version,
+    onExportError: (error) => logger.warn({ err: error }, 'traces were not taken'),
+  });
+}
+
+/**
+ * Opens hosts, metrics, tracing and the stack of a server, and begins to load the default model.
+ * @param cleanup receives the calls that close what was opened; the caller runs them, also after a failure.
+ * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`.
+ */
+export async function openServerParts(
+  config: Config,
+  logger: Logger,
+  version: string,
+  cleanup: AsyncDisposableStack,
+): Promise<ServerParts> {
+  const { pool, metrics: loading } = startHosts(config, logger, cleanup);
+  const tracing = await openTracing(config, logger, version);
+  cleanup.defer(() => tracing.close());
+  const metrics = await loading;
+  const { openStack } = await import('./stack.ts');
+  const stack = await openStack(config, { metrics, logger, pool });
+  cleanup.defer(() => stack.close());
+  // The hosts read the default model while HTTP is loaded; the check of readiness reports a failure.
+  stack.registry.acquire().then(
+    (lease) => lease.release(),
+    () => undefined,
+  );
+  const { openHttp } = await import('./open-http.ts');
+  return { metrics, tracing, stack, openHttp };
+}
