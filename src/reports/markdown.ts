@@ -1,24 +1,36 @@
 import { cliques } from '../statistics/friedman.ts';
 import { fixed, pValue, share, signed } from './format.ts';
 import {
+  type Column,
   captionOf,
   type DifferencesSection,
   type RanksSection,
   type ReportModel,
   renderSection,
+  type Section,
   type SectionRenderers,
   symbolsOf,
   type TableSection,
 } from './model.ts';
 
-/** Text that Markdown would read as markup, made plain. */
+/** Escapes what Markdown would read as markup and joins lines. */
 export const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');
 
 type Rows = readonly (readonly string[])[];
 
+/** Returns a table whose cells are Markdown already. */
 function grid(head: readonly string[], numeric: readonly boolean[], rows: Rows): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [line(head), line(numeric.map((right) => (right ? '---:' : '---'))), ...rows.map(line)].join('\n');
+}
+
+/** Returns a table of plain text, which is escaped; without a line break at the end. */
+export function markdownTable(columns: readonly Column[], rows: Rows): string {
+  return grid(
+    columns.map((column) => escapeMarkdown(column.label)),
+    columns.map((column) => column.numeric === true),
+    rows.map((row) => row.map(escapeMarkdown)),
+  );
 }
 
 const numbersAfterFirst = (head: readonly string[]): boolean[] => head.map((_, i) => i > 0);
@@ -113,13 +125,17 @@ const RENDERERS: SectionRenderers<string> = {
   differences,
 };
 
-/** The report as GitHub-flavored Markdown. */
+/** Renders one section under a heading of the second level, without a line break at the end. */
+export const markdownSection = (section: Section): string =>
+  `## ${section.title}\n\n${renderSection(RENDERERS, section)}`;
+
+/** Renders a report as GitHub-flavored Markdown. */
 export function renderMarkdown(report: ReportModel): string {
-  const sections = report.sections.map((s) => `## ${s.title}\n\n${renderSection(RENDERERS, s)}`);
-  return `${[`# ${report.title}`, ...(report.summary === undefined ? [] : [report.summary]), ...sections].join('\n\n')}\n`;
+  const head = [`# ${report.title}`, ...(report.summary === undefined ? [] : [report.summary])];
+  return `${[...head, ...report.sections.map(markdownSection)].join('\n\n')}\n`;
 }
 
-/** The report as JSON: its results under `data`, what is drawn under `sections`. */
+/** Renders a report as JSON: results for programs under `data`, what the other formats draw under `sections`. */
 export function renderJson(report: ReportModel): string {
   return `${JSON.stringify(report, null, 2)}\n`;
 }

@@ -1,21 +1,17 @@
+import { DARK, LIGHT } from './palette.ts';
+
+const variables = (palette: Readonly<Record<string, string>>): string =>
+  Object.entries(palette)
+    .map(([name, color]) => `${name}: ${color};`)
+    .join(' ');
+
 /** The style of a report page: light and dark by the reader's setting, wide drawings above 720 pixels and narrow ones below. */
 export const PAGE_STYLE = `
 :root {
-  color-scheme: light dark;
-  --ink: #1c2430; --muted: #5b6675; --line: #d9dee6; --surface: #ffffff; --ground: #f5f7fa; --accent: #1f5fae;
-  --better: #2b7a4b; --worse: #b4433a;
-  --c0: #1f5fae; --c1: #d9822b; --c2: #2b8a6b; --c3: #a83e6c; --c4: #6b5bb0; --c5: #8a7a2f; --c6: #3a8fb0; --c7: #7a7f88;
-  --h0: #eef4fb; --h1: #d9e7f6; --h2: #bfd6ee; --h3: #9fc1e4; --h4: #7ba9d7; --h5: #568ec6; --h6: #3673b1; --h7: #1f5896; --h8: #113f73;
-  --on-low: #1c2430; --on-high: #ffffff;
+  color-scheme: light dark; ${variables(LIGHT)}
 }
 @media (prefers-color-scheme: dark) {
-  :root {
-    --ink: #e6eaf0; --muted: #9aa5b4; --line: #333c49; --surface: #171d26; --ground: #0f141b; --accent: #7fb2f0;
-    --better: #57b37c; --worse: #e07a70;
-    --c0: #6aa5ec; --c1: #eaa257; --c2: #55bd98; --c3: #dd7ba6; --c4: #a394e6; --c5: #c9b75f; --c6: #6cc0df; --c7: #a3a9b3;
-    --h0: #1c2733; --h1: #213547; --h2: #26445e; --h3: #2b5577; --h4: #326891; --h5: #4680ab; --h6: #6499c3; --h7: #8bb5d8; --h8: #b9d4ea;
-    --on-low: #e6eaf0; --on-high: #10151c;
-  }
+  :root { ${variables(DARK)} }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }

@@ -24,6 +24,27 @@ export interface EffectivenessTable {
   readonly note?: string;
 }
 
+export interface TextTable {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  readonly note?: string | undefined;
+}
+
+/** What a column of numbers holds: signs, digits, decimal points, gaps and nothing at all. */
+const NUMERIC = /^([+−<\d–.]|$)/;
+
+/** Builds a table section from plain text. Every column but the first is numeric if all of its cells are. */
+export function textTable({ title, head, rows, note }: TextTable): TableSection {
+  return {
+    kind: 'table',
+    title,
+    note,
+    columns: head.map((label, i) => ({ label, numeric: i > 0 && rows.every((row) => NUMERIC.test(row[i] ?? '')) })),
+    rows: rows.map((row) => row.map((text) => ({ text }))),
+  };
+}
+
 type Entry = SystemRow['values'][number];
 
 function marksOf(entry: Entry, best: number): Mark[] {

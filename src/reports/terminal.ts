@@ -1,12 +1,14 @@
 import { cliques } from '../statistics/friedman.ts';
 import { fixed, pad, pValue, share, signed } from './format.ts';
 import {
+  type Column,
   captionOf,
   type DifferencesSection,
   type HeatmapSection,
   type RanksSection,
   type ReportModel,
   renderSection,
+  type Section,
   type SectionRenderers,
   symbolsOf,
   type TableSection,
@@ -42,24 +44,35 @@ const PLAIN: Style = {
 
 const WIDTH = 60;
 
-function grid(head: readonly string[], rows: readonly (readonly string[])[], numeric: readonly boolean[]): string[][] {
+/** Pads cells to the widths of their columns: head, rule, rows. Numbers stand right; a last column of words is not padded. */
+function aligned(columns: readonly Column[], rows: readonly (readonly string[])[]): string[][] {
+  const head = columns.map((column) => column.label);
   const widths = head.map((label, i) => Math.max(label.length, ...rows.map((row) => row[i]!.length)));
-  return [head, widths.map((w) => '─'.repeat(w)), ...rows].map((row) =>
-    row.map((text, i) => pad(text, widths[i]!, numeric[i]!)),
-  );
+  const cell = (text: string, i: number): string => {
+    const right = columns[i]!.numeric === true;
+    return !right && i === columns.length - 1 ? text : pad(text, widths[i]!, right);
+  };
+  return [head, ...rows]
+    .map((row) => row.map(cell))
+    .toSpliced(
+      1,
+      0,
+      widths.map((w) => '─'.repeat(w)),
+    );
 }
 
+/** Returns the lines of a table of plain text: head, rule and rows, columns two spaces apart. */
+export const terminalTable = (columns: readonly Column[], rows: readonly (readonly string[])[]): string[] =>
+  aligned(columns, rows).map((row) => row.join('  '));
+
 function table(section: TableSection, style: Style): string[] {
-  const numeric = section.columns.map((column) => column.numeric === true);
   const isBest = (i: number, j: number): boolean => section.rows[i]?.[j]?.marks?.includes('best') === true;
   const texts = section.rows.map((row) => row.map((c) => c.text + symbolsOf(c)));
-  const padded = grid(
-    section.columns.map((column) => column.label),
-    texts,
-    numeric,
+  const lines = aligned(section.columns, texts).map((row, i) =>
+    row.map((text, j) => (isBest(i - 2, j) ? style.bold(text) : text)).join('  '),
   );
-  const lines = padded.map((row, i) => row.map((text, j) => (isBest(i - 2, j) ? style.bold(text) : text)).join('  '));
-  return [...lines, style.dim(captionOf(section))];
+  const caption = captionOf(section);
+  return caption === '' ? lines : [...lines, style.dim(caption)];
 }
 
 function heatmap(section: HeatmapSection, style: Style): string[] {
@@ -130,14 +143,6 @@ function differences(section: DifferencesSection, style: Style): string[] {
 
 const noteOf = (style: Style, note: string | undefined): string[] => (note === undefined ? [] : [style.dim(note)]);
 
-function plainTable(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  return grid(
-    head,
-    rows,
-    head.map((_, i) => i > 0),
-  ).map((row) => row.join('  '));
-}
-
 const renderers = (style: Style): SectionRenderers<string[]> => ({
   text: (s) => [...s.paragraphs],
   table: (s) => table(s, style),
@@ -156,15 +161,15 @@ const renderers = (style: Style): SectionRenderers<string[]> => ({
     return [...lines, ...noteOf(style, s.note)];
   },
   scatter: (s) => [
-    ...plainTable(
-      ['system', s.x.label, s.y.label],
+    ...terminalTable(
+      [{ label: 'system' }, { label: s.x.label, numeric: true }, { label: s.y.label, numeric: true }],
       s.points.map((p) => [p.name, String(p.x), share(p.y)]),
     ),
     ...noteOf(style, s.note),
   ],
   curve: (s) => [
-    ...plainTable(
-      ['line', s.x.label, s.y.label, ''],
+    ...terminalTable(
+      [{ label: 'line' }, ...[s.x.label, s.y.label, ''].map((label) => ({ label, numeric: true }))],
       s.lines.flatMap(({ name, points }) => points.map((p) => [name, String(p.x), share(p.y), p.label ?? ''])),
     ),
     ...noteOf(style, s.note),
@@ -172,11 +177,16 @@ const renderers = (style: Style): SectionRenderers<string[]> => ({
   differences: (s) => [...differences(s, style), ...noteOf(style, s.note)],
 });
 
-/** The report for a terminal, with a line break at the end. */
+const styleOf = (options: TerminalOptions): Style => (options.color === true ? COLORED : PLAIN);
+
+/** Renders one section with its title, with a line break at the end. */
+export function terminalSection(section: Section, options: TerminalOptions = {}): string {
+  const style = styleOf(options);
+  return `${[style.bold(section.title), '', ...renderSection(renderers(style), section)].join('\n')}\n`;
+}
+
+/** Renders a report for a terminal, with a line break at the end. */
 export function renderTerminal(report: ReportModel, options: TerminalOptions = {}): string {
-  const style = options.color === true ? COLORED : PLAIN;
-  const render = renderers(style);
-  const head = [style.bold(report.title), ...(report.summary === undefined ? [] : [report.summary])];
-  const sections = report.sections.map((s) => ['', style.bold(s.title), '', ...renderSection(render, s)].join('\n'));
-  return `${[...head, ...sections].join('\n')}\n`;
+  const head = [styleOf(options).bold(report.title), ...(report.summary === undefined ? [] : [report.summary])];
+  return [`${head.join('\n')}\n`, ...report.sections.map((section) => terminalSection(section, options))].join('\n');
 }

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
+import { trainingCurveSvg } from '../../src/reports/charts/training-curve.ts';
 import { gridReport } from '../../src/reports/grid-report.ts';
 import { renderHtml } from '../../src/reports/html.ts';
-import { renderJson, renderMarkdown } from '../../src/reports/markdown.ts';
+import { markdownSection, markdownTable, renderJson, renderMarkdown } from '../../src/reports/markdown.ts';
+import { LIGHT } from '../../src/reports/palette.ts';
 import { PAPER } from '../../src/reports/paper-data.ts';
-import { differencesSection, effectivenessTable, movedPassages } from '../../src/reports/tables.ts';
-import { renderTerminal } from '../../src/reports/terminal.ts';
+import { differencesSection, effectivenessTable, movedPassages, textTable } from '../../src/reports/tables.ts';
+import { renderTerminal, terminalSection } from '../../src/reports/terminal.ts';
 import { temporaryFolder } from '../evaluation/formats/folder.ts';
 import { SAMPLE } from './sample.ts';
 
@@ -47,6 +49,51 @@ describe('Markdown', () => {
     const grid = renderMarkdown(gridReport(PAPER));
     expect(grid).toMatch(/\| MarginMSE \| 2\.17 \| a \|\n\| DistillRankNET \| 3\.61 \| b \|/);
     expect(grid).toMatch(/\| BERT-Base \| 3\.79 \| ab \|/);
+  });
+});
+
+describe('tables of plain text', () => {
+  const section = textTable({
+    title: 'Arms',
+    head: ['arm', 'lift', 'effect'],
+    rows: [
+      ['control', '', ''],
+      ['a|b', '+1.25 %', 'better'],
+    ],
+  });
+
+  it('infer which columns are numeric from their cells, the first never', () => {
+    expect(section.columns.map((column) => column.numeric)).toEqual([false, true, false]);
+  });
+
+  it('align in a terminal, and end without blanks', () => {
+    expect(terminalSection(section).split('\n')).toEqual([
+      ...['Arms', '', 'arm         lift  effect', '───────  ───────  ──────'],
+      ...['control           ', 'a|b      +1.25 %  better', ''],
+    ]);
+  });
+
+  it('escape in Markdown', () => {
+    expect(markdownTable(section.columns, [['a|b', '−.5', '']])).toBe(
+      '| arm | lift | effect |\n| --- | ---: | --- |\n| a\\|b | −.5 |  |',
+    );
+    expect(markdownSection(section)).toMatch(/^## Arms\n\n\| arm \| lift \| effect \|/);
+  });
+});
+
+describe('a drawing for a file of its own', () => {
+  it('names its colors itself and has a size', async () => {
+    const svg = await trainingCurveSvg({
+      title: 'run',
+      losses: [
+        { step: 1, loss: 2 },
+        { step: 2, loss: 1 },
+      ],
+      checks: [{ step: 2, measure: 'nDCG@10', value: 0.5 }],
+    });
+    expect(svg).toMatch(/^<svg[^>]* width="\d+" height="\d+"/);
+    expect(svg.includes('var(')).toBe(false);
+    expect(svg.includes(LIGHT['--c0']!)).toBe(true);
   });
 });
 

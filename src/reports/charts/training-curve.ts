@@ -1,11 +1,11 @@
-import { parse, View } from 'vega';
-import { compile, type TopLevelSpec } from 'vega-lite';
+import type { TopLevelSpec } from 'vega-lite';
+import { standaloneSvg } from './vega.ts';
 
-/** Points a line may have: more cannot be seen and only make the file big. */
+/** Most points of a line: more are not visible at 640 pixels and only make the file larger. */
 const MOST_POINTS = 400;
 
-/** Means of stretches of neighboring steps, so that a long run's loss reads as a line. */
-export function thinned(
+/** Averages stretches of consecutive steps, so that a long run's loss reads as a line. */
+function thinned(
   points: readonly { readonly step: number; readonly loss: number }[],
 ): { step: number; loss: number }[] {
   const size = Math.max(1, Math.ceil(points.length / MOST_POINTS));
@@ -19,17 +19,17 @@ export function thinned(
   return thin;
 }
 
-function panel(title: string, field: string, values: readonly object[], points: boolean): object {
+function panel(title: string, field: string, values: readonly object[], points: boolean) {
   return {
     width: 640,
     height: 180,
-    data: { values },
+    data: { values: [...values] },
     mark: { type: 'line', point: points },
     encoding: {
       x: { field: 'step', type: 'quantitative', title: 'step' },
       y: { field, type: 'quantitative', title, scale: { zero: false } },
     },
-  };
+  } as const;
 }
 
 /** What a training run recorded: the loss of each step, and the measure of each validation. */
@@ -39,17 +39,12 @@ export interface TrainingCurve {
   readonly checks: readonly { readonly step: number; readonly measure: string; readonly value: number }[];
 }
 
-/** Draws loss and validation over the steps of a run as one SVG. */
-export async function trainingCurveSvg({ title, losses, checks }: TrainingCurve): Promise<string> {
-  const panels = [
+/** Draws loss and validation over the steps of a run as one SVG file. */
+export function trainingCurveSvg({ title, losses, checks }: TrainingCurve): Promise<string> {
+  const vconcat = [
     panel('loss', 'loss', thinned(losses), false),
     ...(checks.length > 0 ? [panel(checks[0]!.measure, 'value', checks, true)] : []),
   ];
-  const spec = {
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    title,
-    background: 'white',
-    vconcat: panels,
-  } as unknown as TopLevelSpec;
-  return new View(parse(compile(spec).spec), { renderer: 'none' }).toSVG();
+  const spec: TopLevelSpec = { title, vconcat };
+  return standaloneSvg(spec);
 }

@@ -1,5 +1,6 @@
 import * as vega from 'vega';
 import { type Config, compile, type TopLevelSpec } from 'vega-lite';
+import { LIGHT } from '../palette.ts';
 
 /** Widths in CSS pixels that every chart is drawn for: beside each other in the page, one shown at a time. */
 export type ChartWidth = 'wide' | 'narrow';
@@ -25,6 +26,7 @@ const CONFIG: Config = {
   background: 'transparent',
   font: FONT,
   view: { stroke: null },
+  mark: { color: CATEGORY[0]! },
   axis: {
     labelColor: MUTED,
     titleColor: MUTED,
@@ -44,19 +46,30 @@ const CONFIG: Config = {
 const ownIds = (svg: string, id: string): string =>
   svg.replace(/\bid="([^"]+)"/g, `id="${id}-$1"`).replace(/url\(#([^)]+)\)/g, `url(#${id}-$1)`);
 
-/**
- * Draws a Vega-Lite chart to SVG on the server: no canvas, no browser. The drawing scales with its column (`viewBox`) up to its own
- * width. `label` is read out in its place.
- */
-export async function vegaSvg(spec: TopLevelSpec, id: string, label: string): Promise<string> {
+async function draw(spec: TopLevelSpec): Promise<string> {
   const logger = vega.logger(vega.Error);
   const { spec: compiled } = compile(spec, { config: CONFIG, logger });
   const view = new vega.View(vega.parse(compiled), { renderer: 'none', logger });
   const svg = await view.toSVG();
   view.finalize();
+  return svg;
+}
+
+/**
+ * Draws a Vega-Lite chart for a report page: SVG without canvas or browser. Colors are the page's variables, and ids start with `id`. The
+ * drawing scales with its column (`viewBox`) up to its own width. Screen readers read `label` in its place.
+ */
+export async function vegaSvg(spec: TopLevelSpec, id: string, label: string): Promise<string> {
+  const svg = await draw(spec);
   const [, width = '0', height = '0'] = /^<svg[^>]*? width="([\d.]+)" height="([\d.]+)"/.exec(svg) ?? [];
   const head = `<svg role="img" aria-label="${escapeAttribute(label)}" viewBox="0 0 ${width} ${height}" style="max-width:${width}px" xmlns="http://www.w3.org/2000/svg">`;
   return ownIds(svg.replace(/^<svg[^>]*>/, head), id);
+}
+
+/** Draws a Vega-Lite chart for an SVG file of its own: light colors on white, size in pixels. */
+export async function standaloneSvg(spec: TopLevelSpec): Promise<string> {
+  const svg = await draw({ background: 'white', padding: 8, ...spec });
+  return svg.replace(/var\((--[\w-]+)\)/g, (_, name: string) => LIGHT[name] ?? 'currentColor');
 }
 
 export const escapeHtml = (text: string): string =>
