@@ -1,9 +1,8 @@
-import type { Tensor } from 'onnxruntime-node';
-import { createSession } from '../../inference/providers.ts';
 import type { SelfTest } from '../../registry/manifest.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
-import { rowFeeds } from '../step/feeds.ts';
+import { openRowScorer } from '../step/row-scorer.ts';
 
 /** Pairs of our own whose scores a server repeats before it serves the version. Their texts are in no data set. */
 const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
@@ -29,17 +28,14 @@ export async function selfTestScores(
   recipe: { readonly maxLength: number; readonly maxQueryTokens: number },
 ): Promise<number[]> {
   const tokenizer = await createLocalTokenizer(folder);
-  const session = await createSession(file, { threads: 1 });
+  const scorer = await openRowScorer(file, { padId: tokenizer.padId }, { threads: 1 });
   try {
-    const scores: number[] = [];
-    for (const [query, passage] of SELF_TEST) {
-      const { rows } = await tokenizer.encode(query, [passage], pairOptions(recipe));
-      const results = await session.run(rowFeeds(rows, session.inputNames, tokenizer.padId));
-      scores.push(Number((results[session.outputNames[0]!] as Tensor).data[0]));
-    }
-    return scores;
+    const rows: EncodedRow[] = [];
+    for (const [query, passage] of SELF_TEST)
+      rows.push(...(await tokenizer.encode(query, [passage], pairOptions(recipe))).rows);
+    return Array.from(await scorer.score(rows, { rows: 1 }));
   } finally {
-    await session.release();
+    await scorer.close();
     await tokenizer.close();
   }
 }

@@ -1,17 +1,16 @@
-import type { Tensor } from 'onnxruntime-node';
-import { createSession } from '../../inference/providers.ts';
 import { type Graph, producers } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { float32View } from '../../onnx/tensor.ts';
 import { mean } from '../../statistics/samples.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { withWeights } from '../step/backbone.ts';
-import { rowFeeds } from '../step/feeds.ts';
+import { openRowScorer } from '../step/row-scorer.ts';
 
 /*
  * Most objectives compare passages of one list, so a model may add any number to all of its scores; through a sigmoid everything might come out
@@ -61,23 +60,30 @@ interface Scored {
 async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights }: TrainingOutcome): Promise<Scored> {
   const source = await openSources(recipe.data, folder);
   const tokenizer = await createLocalTokenizer(backbone.folder);
-  const session = await createSession(encodeModel(withWeights(backbone.model, weights)), { threads: recipe.threads });
-  const [relevant, others]: [number[], number[]] = [[], []];
+  const scorer = await openRowScorer(
+    encodeModel(withWeights(backbone.model, weights)),
+    { padId: tokenizer.padId, output: backbone.logits },
+    { threads: recipe.threads },
+  );
+  const rows: EncodedRow[] = [];
+  const grades: number[] = [];
   try {
     let lists = 0;
     for await (const { query, passages, relevance } of source.lists(recipe.seed)) {
-      const { rows } = await tokenizer.encode(query, passages.slice(0, PER_LIST), pairOptions(recipe));
-      const results = await session.run(rowFeeds(rows, session.inputNames, tokenizer.padId));
-      const scores = (results[backbone.logits] as Tensor).data as Float32Array;
-      for (const [i, score] of scores.entries()) (relevance[i]! > 0 ? relevant : others).push(score);
+      rows.push(...(await tokenizer.encode(query, passages.slice(0, PER_LIST), pairOptions(recipe))).rows);
+      grades.push(...relevance.slice(0, PER_LIST));
       if (++lists === LISTS) break;
     }
+    const scores = Array.from(await scorer.score(rows));
+    return {
+      relevant: scores.filter((_, i) => grades[i]! > 0),
+      others: scores.filter((_, i) => !(grades[i]! > 0)),
+    };
   } finally {
-    await session.release();
+    await scorer.close();
     await tokenizer.close();
     await source.close?.();
   }
-  return { relevant, others };
 }
 
 /**

@@ -6,6 +6,7 @@ import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
 import { createRandom } from '../../util/random.ts';
 import { rowFeeds } from '../step/feeds.ts';
+import { lengthBatches } from '../step/row-scorer.ts';
 
 /** What was seen of the value a group of layers reads. */
 export interface InputStatistics {
@@ -99,12 +100,14 @@ export async function calibrate(
     ]),
   );
   try {
-    const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);
-    for (let at = 0; at < sorted.length; at += BATCH) {
-      const batch = sorted.slice(at, at + BATCH);
+    let done = 0;
+    const lengths = rows.map((row) => row.ids.length);
+    for (const places of lengthBatches(lengths, { rows: BATCH })) {
+      const batch = places.map((place) => rows[place]!);
       const results = await session.run(rowFeeds(batch, session.inputNames, options.padId));
       for (const [input, collector] of collectors) addStates(collector, results[input] as Tensor, batch);
-      options.onBatch?.(Math.min(at + BATCH, sorted.length), sorted.length);
+      done += batch.length;
+      options.onBatch?.(done, rows.length);
     }
   } finally {
     await session.release();

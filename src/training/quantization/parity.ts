@@ -1,7 +1,6 @@
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { kendall } from '../../statistics/rank-correlation.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { rowFeeds } from '../step/feeds.ts';
+import type { BatchLimit, RowScorer } from '../step/row-scorer.ts';
 
 /** How a smaller file's scores differ from those of the float32 one on the same rows. */
 export interface Parity {
@@ -26,23 +25,9 @@ export interface ParityBounds {
 
 export const DEFAULT_BOUNDS: ParityBounds = { relativeRms: 0.25, batchDrift: 1e-4 };
 
-const BATCH = 16;
-
-/** Scores of rows in the order they come, `size` of them at a time. */
-export async function score(
-  session: InferenceSession,
-  rows: readonly EncodedRow[],
-  padId: number,
-  size: number,
-): Promise<Float32Array> {
-  const scores = new Float32Array(rows.length);
-  for (let at = 0; at < rows.length; at += size) {
-    const batch = rows.slice(at, at + size);
-    const results = await session.run(rowFeeds(batch, session.inputNames, padId));
-    scores.set((results[session.outputNames[0]!] as Tensor).data as Float32Array, at);
-  }
-  return scores;
-}
+const BATCH: BatchLimit = { rows: 16 };
+/** Rows whose scoring is timed. */
+const TIMED_ROWS = 64;
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const from = performance.now();
@@ -55,32 +40,22 @@ const median = (values: readonly number[]): number => [...values].sort((a, b) =>
 /** Rounds of timing; the two files take turns, so that a drift of the machine's speed hits both. */
 const ROUNDS = 5;
 
-async function speedRatio(
-  float: InferenceSession,
-  small: InferenceSession,
-  rows: readonly EncodedRow[],
-  padId: number,
-): Promise<number> {
+async function speedRatio(float: RowScorer, small: RowScorer, rows: readonly EncodedRow[]): Promise<number> {
   const ratios: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    const a = await timed(() => score(float, rows, padId, BATCH));
-    const b = await timed(() => score(small, rows, padId, BATCH));
+    const a = await timed(() => float.score(rows, BATCH));
+    const b = await timed(() => small.score(rows, BATCH));
     ratios.push(a / b);
   }
   return median(ratios);
 }
 
-/** Compares two sessions of one model on rows sorted by length. */
-export async function compareSessions(
-  float: InferenceSession,
-  small: InferenceSession,
-  rows: readonly EncodedRow[],
-  padId: number,
-): Promise<Parity> {
+/** Compares the scores of two files of one model on the same rows. */
+export async function compareScores(float: RowScorer, small: RowScorer, rows: readonly EncodedRow[]): Promise<Parity> {
   const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);
-  const exact = await score(float, sorted, padId, BATCH);
-  const got = await score(small, sorted, padId, BATCH);
-  const alone = await score(small, sorted, padId, 1);
+  const exact = await float.score(sorted, BATCH);
+  const got = await small.score(sorted, BATCH);
+  const alone = await small.score(sorted, { rows: 1 });
   const differences = Array.from(got, (x, i) => x - exact[i]!);
   const mean = exact.reduce((a, b) => a + b, 0) / exact.length;
   const rms = (values: readonly number[]): number =>
@@ -93,7 +68,7 @@ export async function compareSessions(
     spread: rms(Array.from(exact, (x) => x - mean)),
     kendall: kendall(exact, got).statistic,
     batchDrift: most(Array.from(alone, (x, i) => x - got[i]!)),
-    speed: await speedRatio(float, small, sorted.slice(0, 4 * BATCH), padId),
+    speed: await speedRatio(float, small, sorted.slice(0, TIMED_ROWS)),
   };
 }
 

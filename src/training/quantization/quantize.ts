@@ -1,5 +1,4 @@
 import { WinnowError } from '../../errors.ts';
-import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
@@ -8,8 +7,9 @@ import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
+import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate } from './calibration.ts';
-import { compareSessions, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
+import { compareScores, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
 import { chooseGroup, type GroupChoice } from './search.ts';
 import { chooseKept, measureSensitivity } from './sensitivity.ts';
 
@@ -118,15 +118,16 @@ async function checkParity(
   small: Model,
   { check, padId, bounds = DEFAULT_BOUNDS }: QuantizeOptions,
 ): Promise<Parity> {
-  const [a, b] = await Promise.all([float, small].map((m) => createSession(encodeModel(m), { threads: 1 })));
+  const open = (model: Model): Promise<RowScorer> => openRowScorer(encodeModel(model), { padId }, { threads: 1 });
+  const [reference, candidate] = [await open(float), await open(small)];
   try {
-    const parity = await compareSessions(a!, b!, check, padId);
+    const parity = await compareScores(reference, candidate, check);
     const reason = refusal(parity, bounds);
     if (reason !== undefined) throw new WinnowError('model_refused', { model: 'int8', version: 'new', reason });
     return parity;
   } finally {
-    await a!.release();
-    await b!.release();
+    await reference.close();
+    await candidate.close();
   }
 }
 

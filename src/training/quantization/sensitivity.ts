@@ -1,10 +1,9 @@
-import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
-import { score } from './parity.ts';
+import { openRowScorer } from '../step/row-scorer.ts';
 import type { GroupChoice } from './search.ts';
 
 /*
@@ -29,11 +28,11 @@ export function varianceOf(x: ArrayLike<number>): number {
 }
 
 async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {
-  const session = await createSession(encodeModel(model));
+  const scorer = await openRowScorer(encodeModel(model), { padId });
   try {
-    return await score(session, rows, padId, BATCH);
+    return await scorer.score(rows, { rows: BATCH });
   } finally {
-    await session.release();
+    await scorer.close();
   }
 }
 

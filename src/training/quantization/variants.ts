@@ -1,13 +1,10 @@
 import { join } from 'node:path';
-import type { Tensor } from 'onnxruntime-node';
-import { createSession } from '../../inference/providers.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
 import type { Validation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
-import { rowFeeds } from '../step/feeds.ts';
+import { openRowScorer } from '../step/row-scorer.ts';
 import type { Parity } from './parity.ts';
 import { halve, type LayerReport, type Quantized, type QuantizeOptions, quantize } from './quantize.ts';
 
@@ -43,34 +40,15 @@ export interface MadeVariant {
   readonly effectiveness?: Effectiveness;
 }
 
+/** Rows of a scoring batch. */
 const BATCH = 32;
 
 async function measured(model: Model, output: string, padId: number, validation: Validation): Promise<number> {
-  const session = await createSession(encodeModel(model));
-  const score = async (rows: readonly EncodedRow[]): Promise<Float32Array> => {
-    const order = [...rows.keys()].sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length);
-    const scores = new Float32Array(rows.length);
-    for (let at = 0; at < order.length; at += BATCH) {
-      const places = order.slice(at, at + BATCH);
-      const found = (
-        await session.run(
-          rowFeeds(
-            places.map((p) => rows[p]!),
-            session.inputNames,
-            padId,
-          ),
-        )
-      )[output] as Tensor;
-      places.forEach((place, i) => {
-        scores[place] = Number(found.data[i]);
-      });
-    }
-    return scores;
-  };
+  const scorer = await openRowScorer(encodeModel(model), { padId, output });
   try {
-    return await validation.value(score);
+    return await validation.value((rows) => scorer.score(rows, { rows: BATCH }));
   } finally {
-    await session.release();
+    await scorer.close();
   }
 }
 

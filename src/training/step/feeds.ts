@@ -3,7 +3,7 @@ import type { EncodedRow } from '../../tokenization/types.ts';
 import type { Batch } from '../data/batches.ts';
 import { NAMES } from './step.ts';
 
-export type EngineFeeds = Record<string, Tensor>;
+export type SessionFeeds = Record<string, Tensor>;
 
 const TYPE_OF_ROW: Readonly<Record<string, (row: EncodedRow, words: Int32Array, start: number) => void>> = {
   // An int64 of a small number is its low word; the high words are 0 already.
@@ -20,9 +20,6 @@ const TYPE_OF_ROW: Readonly<Record<string, (row: EncodedRow, words: Int32Array, 
     for (let i = 0; i < row.ids.length; i++) words[2 * (start + i)] = i;
   },
 };
-
-/** Inputs an encoder may ask for. */
-export const ENCODER_INPUTS: readonly string[] = Object.keys(TYPE_OF_ROW);
 
 /** Sizes a batch is padded to, where several must be of one shape. */
 export interface BatchSize {
@@ -56,9 +53,9 @@ export function rowFeeds(
   inputs: readonly string[],
   padId: number,
   size: Pick<BatchSize, 'rows' | 'length'> = { rows: given.length, length: longest(given) },
-): EngineFeeds {
+): SessionFeeds {
   const rows = Array.from({ length: size.rows }, (_, r) => given[r] ?? emptyRow(padId));
-  const feeds: EngineFeeds = {};
+  const feeds: SessionFeeds = {};
   for (const input of inputs) {
     const fill = TYPE_OF_ROW[input];
     if (!fill) continue;
@@ -91,7 +88,7 @@ function widen(lists: Float32Array, from: number, to: number): Float32Array {
   return wide;
 }
 
-export function listFeeds(batch: Batch, passages = batch.passages): EngineFeeds {
+export function listFeeds(batch: Batch, passages = batch.passages): SessionFeeds {
   const of = (lists: Float32Array) =>
     new Tensor('float32', widen(lists, batch.passages, passages), [batch.queries, passages]);
   return {
@@ -107,7 +104,7 @@ export function batchFeeds(
   inputs: readonly string[],
   padId: number,
   size: BatchSize = sizeOfBatch(batch),
-): EngineFeeds {
+): SessionFeeds {
   return {
     ...rowFeeds(batch.rows, inputs, padId, size),
     ...listFeeds(batch, size.passages),

@@ -2,7 +2,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { WinnowError } from '../../errors.ts';
 import type { Batch } from '../data/batches.ts';
 import { type LossScale, NO_SCALE } from '../optimizers/loss-scale.ts';
-import { batchFeeds, commonSize, type EngineFeeds, stack } from './feeds.ts';
+import { batchFeeds, commonSize, type SessionFeeds, stack } from './feeds.ts';
 import { LOOP } from './loop.ts';
 import { NAMES } from './step.ts';
 import {
@@ -36,7 +36,7 @@ function stacked(
   steps: readonly StepInput[],
   options: StepperOptions,
   scale: LossScale,
-): { feeds: EngineFeeds; passages: number } {
+): { feeds: SessionFeeds; passages: number } {
   const batches = steps.map((s) => onlyBatch(s, steps[0]!.batches[0]!.queries));
   const size = commonSize(batches);
   const inputs = session.inputNames.map((name) => name.replace(/^each\./, ''));
@@ -46,7 +46,7 @@ function stacked(
     ...extra?.(batches[i]!, 0, size),
   }));
   const feeds = Object.keys(each[0]!).map((name) => [LOOP.each(name), stack(each.map((f) => f[name] as Tensor))]);
-  return { feeds: Object.fromEntries(feeds) as EngineFeeds, passages: size.passages };
+  return { feeds: Object.fromEntries(feeds) as SessionFeeds, passages: size.passages };
 }
 
 /** Scores [queries, wide] at the places of the batch as it was. */

@@ -19,10 +19,11 @@ import type { Objective } from '../objectives/objective.ts';
 import { FIRST_SCALE, type LossScale } from '../optimizers/loss-scale.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { type Backbone, trainable } from './backbone.ts';
-import { type BatchSize, ENCODER_INPUTS, type EngineFeeds, listFeeds, rowFeeds, sizeOfBatch } from './feeds.ts';
+import { type BatchSize, listFeeds, type SessionFeeds, sizeOfBatch } from './feeds.ts';
 import { createHostStepper } from './host-stepper.ts';
 import { loopOf } from './loop.ts';
 import { createLoopStepper } from './loop-stepper.ts';
+import { openRowScorer, type RowScorer } from './row-scorer.ts';
 import { buildLoss, buildStep, NAMES, type StepKind, type TrainableWeight, type TrainingGraph } from './step.ts';
 import { createStepper, type StateArrays, type Stepper, type StepperOptions } from './stepper.ts';
 
@@ -31,7 +32,7 @@ export interface TrainingEngine {
   readonly stepper: Stepper;
   readonly trained: readonly TrainableWeight[];
   /** The dropout mask of a batch; nothing where nothing is dropped. @param size the batch is padded to, if it is */
-  dropout(batch: Batch, step: number, size?: BatchSize): EngineFeeds;
+  dropout(batch: Batch, step: number, size?: BatchSize): SessionFeeds;
   /** The objective on this batch if all scores were equal. */
   trivialLoss(batch: Batch): Promise<number>;
   /** Scores of rows with the weights as they are now, dropout off. */
@@ -117,39 +118,22 @@ async function openStepper(
   return WAYS[wayOf(recipe)](build, open, state, recipe);
 }
 
-/** A session of the plain forward graph that is fed the current weights. */
-async function scoringSession(
+/** Scores rows by the plain forward graph, which is fed the current weights. */
+async function openScorer(
   backbone: Backbone,
-  trained: readonly TrainableWeight[],
+  { trained, stepper }: OpenedStepper,
   recipe: Recipe,
-): Promise<InferenceSession> {
+  padId: number,
+): Promise<RowScorer> {
   const graph = weightsToInputs(
     backbone.model.graph,
     trained.map((w) => w.name),
   );
-  return createSession(encodeModel({ ...backbone.model, graph }), { ...sessionSettings(recipe), optimization: 'all' });
-}
-
-const SCORING_TOKENS = 4096;
-
-/** Cuts rows, sorted by length, into batches of a token budget, and puts the scores back in order. */
-async function scoreRows(
-  rows: readonly EncodedRow[],
-  run: (batch: readonly EncodedRow[]) => Promise<Float32Array>,
-): Promise<Float32Array> {
-  const order = [...rows.keys()].sort((a, b) => rows[a]!.ids.length - rows[b]!.ids.length);
-  const scores = new Float32Array(rows.length);
-  for (let at = 0; at < order.length; ) {
-    let end = at + 1;
-    while (end < order.length && (end + 1 - at) * rows[order[end]!]!.ids.length <= SCORING_TOKENS) end++;
-    const places = order.slice(at, end);
-    const found = await run(places.map((p) => rows[p]!));
-    places.forEach((place, i) => {
-      scores[place] = found[i]!;
-    });
-    at = end;
-  }
-  return scores;
+  return openRowScorer(
+    encodeModel({ ...backbone.model, graph }),
+    { padId, output: backbone.logits, inputs: stepper.tensors },
+    { ...sessionSettings(recipe), optimization: 'all' },
+  );
 }
 
 function maskFeeds(
@@ -157,7 +141,7 @@ function maskFeeds(
   masks: DropoutMasks,
   batch: Batch,
   { seed, step, size }: { readonly seed: number; readonly step: number; readonly size?: BatchSize | undefined },
-): EngineFeeds {
+): SessionFeeds {
   const own = sizeOfBatch(batch);
   const narrow = masks.fill(own, seed, step);
   const wide = size ? widenDropoutMask(parts, narrow, own, size) : narrow;
@@ -184,15 +168,15 @@ export async function openEngine(
   const form = beside ? 'float32' : 'uint8';
   const dropped = await insertDropout(backbone.model, found, rates, backbone.logits, form);
   const masks = createDropoutMasks(dropped.parts, beside);
-  const { stepper, trained, sessions } = await openStepper(backbone, dropped, objective, recipe, {
+  const opened = await openStepper(backbone, dropped, objective, recipe, {
     optimizer: recipe.optimizer,
     padId,
     ...(from.state && { state: from.state }),
     ...(recipe.precision === 'fp16' && { lossScale: from.lossScale ?? FIRST_SCALE }),
   });
-  const scoring = await scoringSession(backbone, trained, recipe);
+  const { stepper, trained } = opened;
+  const scorer = await openScorer(backbone, opened, recipe, padId);
   const loss = await createSession(encodeModel(buildLoss(objective)), { threads: 1 });
-  const inputs = scoring.inputNames.filter((name) => ENCODER_INPUTS.includes(name));
   return {
     stepper,
     trained,
@@ -204,18 +188,11 @@ export async function openEngine(
       );
       return ((await loss.run(Object.fromEntries(asked)))[NAMES.loss] as Tensor).data[0] as number;
     },
-    score(rows) {
-      const weights = stepper.tensors();
-      return scoreRows(
-        rows,
-        async (batch) =>
-          ((await scoring.run({ ...rowFeeds(batch, inputs, padId), ...weights }))[backbone.logits] as Tensor)
-            .data as Float32Array,
-      );
-    },
+    score: (rows) => scorer.score(rows),
     async close() {
       await stepper.close?.();
-      for (const session of [...sessions, scoring, loss]) await session.release();
+      await scorer.close();
+      for (const session of [...opened.sessions, loss]) await session.release();
     },
   };
 }

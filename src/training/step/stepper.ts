@@ -3,7 +3,7 @@ import { float32View, sizeOf } from '../../onnx/tensor.ts';
 import type { Batch } from '../data/batches.ts';
 import { type AdamWOptions, stepScalars } from '../optimizers/adamw.ts';
 import { type LossScale, NO_SCALE, nextScale, skips } from '../optimizers/loss-scale.ts';
-import { type BatchSize, batchFeeds, type EngineFeeds } from './feeds.ts';
+import { type BatchSize, batchFeeds, type SessionFeeds } from './feeds.ts';
 import { GROUPS, type Group, NAMES, SCALARS, type TrainableWeight } from './step.ts';
 
 /** Weights and moments by state name (`w`, `train.m1.w`, `train.m2.w`). */
@@ -22,7 +22,7 @@ export interface StepResult {
 export type LearningRates = Readonly<Record<Group, number>>;
 
 /** What a batch is fed besides: a dropout mask. @param size the batch is padded to, if it is */
-export type Extra = (batch: Batch, index: number, size?: BatchSize) => EngineFeeds;
+export type Extra = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds;
 
 /** One optimizer step, from one batch or from several whose gradients are averaged. */
 export interface StepInput {
@@ -40,7 +40,7 @@ export interface Stepper {
   run(steps: readonly StepInput[]): Promise<StepResult[]>;
   state(): StateArrays;
   /** The weights as the engine takes them, without copies. */
-  tensors(): EngineFeeds;
+  tensors(): SessionFeeds;
   lossScale(): LossScale;
   /** Ends threads of its own; sessions belong to whoever opened them. */
   close?(): Promise<void>;
@@ -119,8 +119,8 @@ export function scalarFeeds(
   step: number,
   optimizer: AdamWOptions,
   scale: LossScale,
-): EngineFeeds {
-  const feeds: EngineFeeds = {
+): SessionFeeds {
+  const feeds: SessionFeeds = {
     [NAMES.lossScale]: scalar(scale.scale),
     [NAMES.unscale]: scalar(1 / scale.scale),
   };
@@ -142,7 +142,7 @@ const STEP_NAMES: StateNames = { from: (state) => state, after: NAMES.next };
 /** Runs a session: feeds it asks for, state out of and into the buffers, whose roles then change. */
 export async function runWithState(
   session: InferenceSession,
-  feeds: EngineFeeds,
+  feeds: SessionFeeds,
   buffers: readonly Buffers[],
   names: StateNames = STEP_NAMES,
 ): Promise<InferenceSession.OnnxValueMapType> {

@@ -7,10 +7,8 @@ import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/load.ts'
 import type { EncodedRow } from '../../tokenization/types.ts';
 import type { IdentifiedList } from '../data/types.ts';
 import { rowFeeds } from '../step/feeds.ts';
+import { mapLengthBatches } from '../step/row-scorer.ts';
 import type { ListScorer } from './score-job.ts';
-
-/** Padded tokens a batch holds. */
-const BATCH_TOKENS = 4096;
 
 export interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
   /** Tokens of a text, special ones included. */
@@ -47,20 +45,6 @@ function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
     for (let t = 0; t < tokens; t++) for (let h = 0; h < hidden; h++) sum[h]! += data[(r * length + t) * hidden + h]!;
     return normalize(sum);
   });
-}
-
-/** Places of rows in batches of like length and a bounded number of padded tokens. */
-export function lengthBatches(lengths: readonly number[], tokens: number): number[][] {
-  const batches: number[][] = [];
-  let batch: number[] = [];
-  for (const place of [...lengths.keys()].sort((a, b) => lengths[a]! - lengths[b]! || a - b)) {
-    if (batch.length > 0 && (batch.length + 1) * lengths[place]! > tokens) {
-      batches.push(batch);
-      batch = [];
-    }
-    batch.push(place);
-  }
-  return batch.length > 0 ? [...batches, batch] : batches;
 }
 
 /** Of unit vectors, their cosine. */
@@ -100,18 +84,10 @@ export async function openBiEncoder(folder: string, options: BiEncoderOptions = 
   const output = outputOf(session, folder);
   const embed = async (texts: readonly string[]): Promise<Float32Array[]> => {
     const rows = texts.map((text) => rowOf(text, tokenizer, maxLength));
-    const vectors: Float32Array[] = new Array(texts.length);
-    for (const places of lengthBatches(
-      rows.map((row) => row.ids.length),
-      BATCH_TOKENS,
-    )) {
-      const batch = places.map((place) => rows[place]!);
+    return mapLengthBatches(rows, async (batch) => {
       const results = await session.run(rowFeeds(batch, session.inputNames, tokenizer.padId), [output]);
-      pool(results[output] as Tensor, batch).forEach((vector, i) => {
-        vectors[places[i]!] = vector;
-      });
-    }
-    return vectors;
+      return pool(results[output] as Tensor, batch);
+    });
   };
   async function* score(lists: AsyncIterable<IdentifiedList>) {
     for await (const input of lists) {

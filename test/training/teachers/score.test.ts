@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTeacher } from '../../../src/training/data/teacher.ts';
-import { lengthBatches, openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
+import { lengthBatches } from '../../../src/training/step/row-scorer.ts';
+import { openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
 import { meanScores } from '../../../src/training/teachers/ensemble.ts';
 import { openScoreLog, readScoreLog } from '../../../src/training/teachers/score-log.ts';
 import { isMine, parseShard, shardFile } from '../../../src/util/shard.ts';
@@ -98,7 +99,7 @@ describe.skipIf(!existsSync(ENCODER))('bi-encoder (needs ../shared/backbones)', 
   });
 
   it('batches by length within a budget', () => {
-    const batches = lengthBatches([5, 100, 6, 7, 90], 200);
+    const batches = lengthBatches([5, 100, 6, 7, 90], { tokens: 200 });
     expect(batches).toEqual([
       [0, 2, 3],
       [4, 1],

@@ -1,0 +1,91 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { createSession, type SessionSettings } from '../../inference/providers.ts';
+import type { EncodedRow } from '../../tokenization/types.ts';
+import { rowFeeds, type SessionFeeds } from './feeds.ts';
+
+/** Bounds of a batch: at most `rows` rows and, padding included, at most `tokens` tokens. A single row always forms a batch. */
+export interface BatchLimit {
+  readonly rows?: number;
+  readonly tokens?: number;
+}
+
+/** Padded tokens of a batch whose size is only a matter of speed. */
+const SCORING_BATCH: BatchLimit = { tokens: 4096 };
+
+/** Returns batches of rows of like length, as places in `lengths`, shortest rows first. Rows of equal length keep their order. */
+export function lengthBatches(
+  lengths: readonly number[],
+  { rows = Number.POSITIVE_INFINITY, tokens = Number.POSITIVE_INFINITY }: BatchLimit,
+): number[][] {
+  const batches: number[][] = [];
+  let batch: number[] = [];
+  for (const place of [...lengths.keys()].sort((a, b) => lengths[a]! - lengths[b]! || a - b)) {
+    const full = batch.length >= rows || (batch.length + 1) * lengths[place]! > tokens;
+    if (batch.length > 0 && full) {
+      batches.push(batch);
+      batch = [];
+    }
+    batch.push(place);
+  }
+  return batch.length > 0 ? [...batches, batch] : batches;
+}
+
+/** Runs `work` on batches of rows of like length. Returns one result per row, in the order of the rows. */
+export async function mapLengthBatches<T>(
+  rows: readonly EncodedRow[],
+  work: (batch: readonly EncodedRow[]) => Promise<ArrayLike<T>>,
+  limit: BatchLimit = SCORING_BATCH,
+): Promise<T[]> {
+  const results = new Array<T>(rows.length);
+  const lengths = rows.map((row) => row.ids.length);
+  for (const places of lengthBatches(lengths, limit)) {
+    const found = await work(places.map((place) => rows[place]!));
+    for (const [i, place] of places.entries()) results[place] = found[i]!;
+  }
+  return results;
+}
+
+/** Scores rows by one session of a cross-encoder. */
+export interface RowScorer {
+  /** Returns one score per row, in the order of the rows. @param limit of a batch; 4096 padded tokens if absent. */
+  score(rows: readonly EncodedRow[], limit?: BatchLimit): Promise<Float32Array>;
+  /** Releases the session. */
+  close(): Promise<void>;
+}
+
+export interface RowScorerOptions {
+  readonly padId: number;
+  /** Output that holds the scores; the first one if absent. */
+  readonly output?: string;
+  /** Further inputs of the model, asked for at every call of `score`: weights in training. */
+  readonly inputs?: () => SessionFeeds;
+}
+
+/** Wraps an open session, which `close` releases. */
+export function rowScorer(session: InferenceSession, { padId, output, inputs }: RowScorerOptions): RowScorer {
+  const name = output ?? session.outputNames[0]!;
+  return {
+    async score(rows, limit) {
+      const fixed = inputs?.();
+      const scores = await mapLengthBatches<number>(
+        rows,
+        async (batch) => {
+          const results = await session.run({ ...rowFeeds(batch, session.inputNames, padId), ...fixed }, [name]);
+          return (results[name] as Tensor).data as Float32Array;
+        },
+        limit,
+      );
+      return Float32Array.from(scores);
+    },
+    close: () => session.release(),
+  };
+}
+
+/** Opens a session of a model, given as a file or as bytes, and scores rows by it. @throws WinnowError as `createSession`. */
+export async function openRowScorer(
+  model: string | Uint8Array,
+  options: RowScorerOptions,
+  settings: SessionSettings = {},
+): Promise<RowScorer> {
+  return rowScorer(await createSession(model, settings), options);
+}
