@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import type { ModelGate } from '../evaluation/suites/ports.ts';
-import { parseShard, runSuite, type SuiteObserver } from '../evaluation/suites/run-suite.ts';
+import { runSuite, type SuiteObserver } from '../evaluation/suites/run-suite.ts';
 import { quickened, readSuite } from '../evaluation/suites/schema.ts';
 import { suiteReport } from '../evaluation/suites/suite-report.ts';
 import { openModelGate } from '../main/model-gate.ts';
@@ -11,6 +11,7 @@ import type { ReportModel } from '../reports/model.ts';
 import { renderTerminal } from '../reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { type Progress, startProgress } from '../util/progress.ts';
+import { parseShard } from '../util/shard.ts';
 
 const EXAMPLES = `
 Examples:

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { command } from '../../src/cli/eval.ts';
-import { parseShard } from '../../src/evaluation/suites/run-suite.ts';
+import { parseShard } from '../../src/util/shard.ts';
 import type { Manifest } from './kustomize.ts';
 import { checkValues, unknownFields } from './schemas.ts';
 
@@ -43,7 +43,7 @@ describe('the evaluation job', () => {
     ).map(parseShard);
     expect(job.completionMode).toBe('Indexed');
     expect(shards.map(({ index }) => index)).toEqual(shards.map((_, index) => index));
-    expect(shards.every(({ count }) => count === job.completions)).toBe(true);
+    expect(shards.every(({ of }) => of === job.completions)).toBe(true);
     expect(container.env.map(({ name }) => name)).toContain('JOB_COMPLETION_INDEX');
   });
 

@@ -1,16 +1,11 @@
 import { WinnowError } from '../../errors.ts';
+import { isPartOf, type Shard } from '../../util/shard.ts';
 import { cellFolder } from './cells.ts';
 import { type Plan, type PlannedCell, planSuite } from './plan.ts';
 import type { ModelGate } from './ports.ts';
 import { resultsOf, type SuiteResult } from './results.ts';
 import type { LoadedSuite } from './schema.ts';
 import { scoreCell } from './score-cell.ts';
-
-/** A part of the cells: those whose number leaves `index` when divided by `count`. */
-export interface Shard {
-  readonly index: number;
-  readonly count: number;
-}
 
 export interface SuiteObserver {
   /** Cells that will be computed now, those that are there already, and the pairs to score. */
@@ -21,6 +16,7 @@ export interface SuiteObserver {
 
 export interface SuiteOptions {
   readonly out: string;
+  /** Scores a part of the cells only. */
   readonly shard?: Shard | undefined;
   /** Score nothing: report what is there. */
   readonly reportOnly?: boolean | undefined;
@@ -37,18 +33,11 @@ export type SuiteOutcome =
     }
   | { readonly kind: 'partial'; readonly missing: readonly string[] };
 
-/** `1/4`: the second of four. @throws WinnowError `invalid_input`. */
-export function parseShard(text: string): Shard {
-  const match = /^(\d+)\/(\d+)$/.exec(text);
-  const [index, count] = [Number(match?.[1]), Number(match?.[2])];
-  if (match !== null && count >= 1 && index < count) return { index, count };
-  throw new WinnowError('invalid_input', { where: '--shard', expected: 'i/n with i from 0 to n − 1', got: text });
-}
-
 function pendingOf(plan: Plan, { shard, reportOnly }: SuiteOptions): PlannedCell[] {
   if (reportOnly === true) return [];
-  const mine = (_: PlannedCell, i: number): boolean => shard === undefined || i % shard.count === shard.index;
-  return plan.cells.filter(mine).filter(({ done }) => done === undefined);
+  return plan.cells
+    .filter((_, i) => shard === undefined || isPartOf(shard, i))
+    .filter(({ done }) => done === undefined);
 }
 
 async function scoreAll(pending: readonly PlannedCell[], gate: ModelGate, options: SuiteOptions): Promise<void> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { WinnowError } from '../../errors.ts';
 import { readJson, writeFileAtomic } from '../../util/files.ts';
-import type { Shard } from '../../util/shard.ts';
+import { isPartOf, type Shard } from '../../util/shard.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { publishRun } from '../publish/publish.ts';
 import { type LoadedRecipe, merge, parseRecipe } from '../recipe/recipe.ts';
@@ -248,7 +248,7 @@ export async function runCells(
   runFolder: string,
   options: GridOptions,
 ): Promise<void> {
-  const mine = cells.filter((_, i) => i % options.shard.of === options.shard.index);
+  const mine = cells.filter((_, i) => isPartOf(options.shard, i));
   for (const [i, cell] of mine.entries()) {
     if (options.signal?.aborted) return;
     if (existsSync(resultFile(runFolder, cell))) continue;

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { sha256File } from '../../util/files.ts';
-import { isMine, type Shard } from '../../util/shard.ts';
+import { hasQuery, type Shard } from '../../util/shard.ts';
 import { type IdentifiedList, type RawSource, skipCount } from '../data/types.ts';
 import { openScoreLog } from './score-log.ts';
 
@@ -33,7 +33,7 @@ const cut = (list: IdentifiedList, depth: number): IdentifiedList =>
 
 /** The lists of a job: those of its shard, cut to its depth, in the order of the data. */
 export async function* jobLists({ source, shard, depth }: ScoreJob): AsyncGenerator<IdentifiedList> {
-  for await (const list of source.lists(skipCount())) if (isMine(shard, list.qid)) yield cut(list, depth);
+  for await (const list of source.lists(skipCount())) if (hasQuery(shard, list.qid)) yield cut(list, depth);
 }
 
 async function* after<T>(items: AsyncIterable<T>, skip: number): AsyncGenerator<T> {

@@ -7,12 +7,13 @@ import { readRun } from '../../../src/evaluation/formats/run.ts';
 import { evaluate } from '../../../src/evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
 import type { ModelGate, ScoreRequest } from '../../../src/evaluation/suites/ports.ts';
-import { parseShard, runSuite, type SuiteOptions } from '../../../src/evaluation/suites/run-suite.ts';
+import { runSuite, type SuiteOptions } from '../../../src/evaluation/suites/run-suite.ts';
 import { parseSuite } from '../../../src/evaluation/suites/schema.ts';
 import { suiteReport } from '../../../src/evaluation/suites/suite-report.ts';
 import { renderHtml } from '../../../src/reports/html.ts';
 import { renderMarkdown } from '../../../src/reports/markdown.ts';
 import { sha256File } from '../../../src/util/files.ts';
+import { parseShard } from '../../../src/util/shard.ts';
 import { temporaryFolder } from '../formats/folder.ts';
 
 const TOPICS = ['flea', 'wing', 'shock', 'heat', 'cheese', 'mouse', 'river', 'planet'];

@@ -9,7 +9,7 @@ import { lengthBatches } from '../../../src/training/step/row-scorer.ts';
 import { openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
 import { meanScores } from '../../../src/training/teachers/ensemble.ts';
 import { openScoreLog, readScoreLog } from '../../../src/training/teachers/score-log.ts';
-import { isMine, parseShard, shardFile } from '../../../src/util/shard.ts';
+import { hasQuery, parseShard, shardFile } from '../../../src/util/shard.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -20,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('shards', () => {
   it('every query is in exactly one, and each has its file', () => {
     const shards = [0, 1, 2].map((i) => parseShard(`${i}/3`));
-    for (let q = 0; q < 200; q++) expect(shards.filter((shard) => isMine(shard, `q${q}`)).length).toBe(1);
+    for (let q = 0; q < 200; q++) expect(shards.filter((shard) => hasQuery(shard, `q${q}`)).length).toBe(1);
     expect(shardFile('a/teacher.run', shards[1]!)).toBe('a/teacher.1-of-3.run');
     expect(shardFile('teacher.run.gz', shards[1]!)).toBe('teacher.1-of-3.run.gz');
     for (const wrong of ['3/3', '1', '-1/2', '0/0']) expect(() => parseShard(wrong)).toThrow(/expected i\/n/);
