@@ -75,22 +75,6 @@ export interface Shadowed<D> {
   readonly error?: ErrorCode;
 }
 
-/** Milliseconds since 1970, and a timer. */
-export interface ExperimentClock {
-  now(): number;
-  /** Calls once after so many milliseconds unless cancelled. The timer does not keep the process alive. */
-  after(ms: number, call: () => void): () => void;
-}
-
-export const wallClock: ExperimentClock = {
-  now: () => Date.now(),
-  after(ms, call) {
-    const timer = setTimeout(call, ms);
-    timer.unref();
-    return () => clearTimeout(timer);
-  },
-};
-
 export type LossReason = 'buffer_full' | 'closed';
 
 /** Told of everything worth a log line or a metric; must not throw. */

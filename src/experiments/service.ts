@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { type Clock, wallClock } from '../util/clock.ts';
+import { Mutex } from '../util/mutex.ts';
 import { createRandom, deriveSeed } from '../util/random.ts';
 import { inOwnThread, inThisThread, type ReportRunner } from './analysis/runner.ts';
 import { fnv32a } from './assignment/buckets.ts';
@@ -8,16 +10,7 @@ import { balanced, teamDraft } from './assignment/interleaving.ts';
 import { type Plan, planOf, statusOf } from './assignment/prepared.ts';
 import { type Defined, DefinitionBook } from './definitions/definition-book.ts';
 import { DefinitionFile } from './definitions/definition-file.ts';
-import {
-  type ExperimentClock,
-  type ExperimentObserver,
-  type Exposed,
-  type HookArm,
-  type HookRanked,
-  type HookRequest,
-  type Shadowed,
-  wallClock,
-} from './ports.ts';
+import type { ExperimentObserver, Exposed, HookArm, HookRanked, HookRequest, Shadowed } from './ports.ts';
 import { ExposureLog } from './recording/exposure-log.ts';
 import { keyOf } from './recording/guardrails.ts';
 import { OutcomeWriter } from './recording/outcomes.ts';
@@ -47,7 +40,7 @@ export interface ExperimentsOptions {
   /** Who assigns units to the arms of split experiments; Winnow's hash if absent. */
   readonly decider?: ArmDecider;
   readonly observer?: ExperimentObserver;
-  readonly clock?: ExperimentClock;
+  readonly clock?: Clock;
   /** How often experiments.yaml is looked at, in milliseconds. */
   readonly pollMs?: number;
   /** How often the database is asked what other servers changed, in milliseconds. */
@@ -57,7 +50,7 @@ export interface ExperimentsOptions {
 /** Experiments at work in one server. Its methods `decide`, `interleave`, `expose`, `shadow` are the re-ranker's hook. */
 export class ExperimentService {
   readonly observer: ExperimentObserver;
-  readonly clock: ExperimentClock;
+  readonly clock: Clock;
   readonly retentionDays: number;
   readonly book: DefinitionBook;
   readonly log: ExposureLog;
@@ -71,7 +64,7 @@ export class ExperimentService {
   readonly #recorder: Recorder;
   #plans: readonly Plan[] = [];
   #cancelTick: (() => void) | undefined;
-  #ticking: Promise<void> = Promise.resolve();
+  readonly #syncs = new Mutex();
   #prunedAt = Number.NEGATIVE_INFINITY;
   #secret: string | undefined;
 
@@ -109,7 +102,7 @@ export class ExperimentService {
 
   /** Resolves when what is known now has been brought together with the database, or that has failed. */
   settled(): Promise<void> {
-    return this.#ticking;
+    return this.#syncs.idle();
   }
 
   get plans(): readonly Plan[] {
@@ -160,7 +153,7 @@ export class ExperimentService {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
     this.#file?.stop();
-    await this.#ticking;
+    await this.#syncs.idle();
     await this.log.close(limitMs);
     await this.reports.close();
     await this.#keeper.close();
@@ -213,7 +206,7 @@ export class ExperimentService {
   }
 
   #sync(): void {
-    this.#ticking = this.#ticking.then(() => this.#bringTogether()).catch(() => {});
+    this.#syncs.run(() => this.#bringTogether()).catch(() => {});
   }
 
   async #bringTogether(): Promise<void> {

@@ -1,6 +1,6 @@
+import type { Clock } from '../util/clock.ts';
 import type { BackOff } from './backoff.ts';
 import { restartDelay } from './backoff.ts';
-import type { Clock } from './clock.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
 import type { PoolEvent, PoolObserver } from './observer.ts';
 import type { HostSettings } from './protocol.ts';

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { extname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { WinnowError } from '../errors.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../util/clock.ts';
+import { workerEntry } from '../util/worker-entry.ts';
 import type { LossCause } from './observer.ts';
 import {
   decodeJson,
@@ -15,8 +15,7 @@ import {
   type ReadyMessage,
 } from './protocol.ts';
 
-/** `host.ts` in development, `host.js` in production. */
-const ENTRY = fileURLToPath(new URL(`./host${extname(import.meta.filename)}`, import.meta.url));
+const ENTRY = fileURLToPath(workerEntry('./host', import.meta.url));
 const STDERR_TAIL = 2000;
 
 /** The process ended before it answered. */

@@ -1,4 +1,5 @@
 import { WinnowError } from '../errors.ts';
+import { Mutex } from '../util/mutex.ts';
 import { Engine } from './engine.ts';
 import { chooseProvider } from './providers.ts';
 import { scoreBatch } from './split.ts';
@@ -35,7 +36,7 @@ class LocalPool implements HostPool {
   #handles = 0;
   #closed = false;
   /** The engine's tensors are reused from run to run, so runs follow one another. */
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #mutex = new Mutex();
 
   constructor(engine: Engine, provider: Provider) {
     this.#engine = engine;
@@ -45,17 +46,17 @@ class LocalPool implements HostPool {
   async load(spec: LoadSpec) {
     this.#refuseWhenClosed();
     const handle = ++this.#handles;
-    const facts = await this.#inTurn(() => this.#engine.load(handle, spec));
+    const facts = await this.#mutex.run(() => this.#engine.load(handle, spec));
     const before = this.#models.get(spec.key);
     this.#models.set(spec.key, { handle, spec });
-    if (before) await this.#inTurn(() => this.#engine.unload(before.handle));
+    if (before) await this.#mutex.run(() => this.#engine.unload(before.handle));
     return { key: spec.key, provider: this.provider, ...facts };
   }
 
   async unload(key: string): Promise<void> {
     const held = this.#models.get(key);
     this.#models.delete(key);
-    if (held) await this.#inTurn(() => this.#engine.unload(held.handle));
+    if (held) await this.#mutex.run(() => this.#engine.unload(held.handle));
   }
 
   async run(key: string, rows: readonly InferenceRow[], signal?: AbortSignal) {
@@ -63,7 +64,7 @@ class LocalPool implements HostPool {
     const held = this.#models.get(key);
     if (!held) throw new WinnowError('model_not_ready', { model: key, reason: 'it is not loaded' });
     return scoreBatch(rows, held.spec.maxLength, (part) =>
-      this.#inTurn(async () => {
+      this.#mutex.run(async () => {
         signal?.throwIfAborted();
         return { ...(await this.#engineRun(held.handle, part)), host: 0 };
       }),
@@ -82,12 +83,6 @@ class LocalPool implements HostPool {
       if (error instanceof WinnowError) throw error;
       throw new WinnowError('inference_failed', { reason: (error as Error).message.trim() }, { cause: error });
     }
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work);
-    this.#last = turn.catch(() => {});
-    return turn;
   }
 
   #refuseWhenClosed(): void {

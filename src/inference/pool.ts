@@ -1,6 +1,6 @@
+import { type Clock, monotonicClock } from '../util/clock.ts';
 import { candidates, graphicsFacts } from './adapters.ts';
 import { type BackOff, DEFAULT_BACK_OFF } from './backoff.ts';
-import { type Clock, systemClock } from './clock.ts';
 import { planLayout } from './layout.ts';
 import type { PoolFacts, PoolObserver } from './observer.ts';
 import { Supervisor } from './supervisor.ts';
@@ -42,7 +42,7 @@ const DEFAULTS = {
   startTimeoutMs: 60_000,
   graceMs: 10_000,
   backOff: DEFAULT_BACK_OFF,
-  clock: systemClock,
+  clock: monotonicClock,
   env: {},
 };
 

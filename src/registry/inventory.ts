@@ -1,4 +1,5 @@
 import { WinnowError } from '../errors.ts';
+import { Mutex } from '../util/mutex.ts';
 import { type Catalog, type ModelOnDisk, type Problem, readCatalog } from './catalog.ts';
 import { ModelEntry, VersionEntry } from './entries.ts';
 import type { FolderLimits } from './folder-files.ts';
@@ -13,7 +14,7 @@ export class Inventory {
   readonly #models = new Map<string, ModelEntry>();
   #problems: ReadonlySet<string> = new Set();
   #default: string | undefined;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #mutex = new Mutex();
   #queued: Promise<readonly ModelEntry[]> | undefined;
 
   constructor(folder: string, limits: FolderLimits | undefined, observer: RegistryObserver) {
@@ -50,15 +51,13 @@ export class Inventory {
   }
 
   /** Resolves when no reading and no change of labels is under way. */
-  async idle(): Promise<void> {
-    await this.#tail;
+  idle(): Promise<void> {
+    return this.#mutex.idle();
   }
 
   /** Runs changes of labels and readings of the folder one after the other: a reading must not undo a label set while it ran. */
   exclusive<T>(action: () => Promise<T>): Promise<T> {
-    const turn = this.#tail.then(action);
-    this.#tail = turn.catch(() => undefined);
-    return turn;
+    return this.#mutex.run(action);
   }
 
   /** Reads the folder; calls that come before the reading starts share it. @returns Models with a version that was not there before. */

@@ -1,4 +1,5 @@
 import { WinnowError } from '../errors.ts';
+import { Mutex } from '../util/mutex.ts';
 import { type AdmissionDeps, type Admitted, inspect, prove } from './admission.ts';
 import type { VersionEntry } from './entries.ts';
 import { Residency } from './residency.ts';
@@ -27,7 +28,7 @@ const bytes = (n: number) => `${(n / 1_048_576).toFixed(1)} MiB`;
 export class Loader {
   readonly #options: LoaderOptions;
   readonly #residents = new Map<Residency, VersionEntry>();
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #mutex = new Mutex();
 
   constructor(options: LoaderOptions) {
     this.#options = options;
@@ -39,14 +40,12 @@ export class Loader {
    * @throws WinnowError `model_refused`, `model_not_ready`.
    */
   load(entry: VersionEntry): Promise<Residency> {
-    const turn = this.#tail.then(() => this.#load(entry));
-    this.#tail = turn.catch(() => undefined);
-    return turn;
+    return this.#mutex.run(() => this.#load(entry));
   }
 
   /** Resolves when no load is running. */
-  async idle(): Promise<void> {
-    await this.#tail;
+  idle(): Promise<void> {
+    return this.#mutex.idle();
   }
 
   async #load(entry: VersionEntry): Promise<Residency> {

@@ -1,8 +1,8 @@
 import { WinnowError } from '../errors.ts';
 import type { ModelRegistry } from '../registry/types.ts';
-import { type Clock, systemClock } from '../scheduling/clock.ts';
 import type { Scheduler } from '../scheduling/types.ts';
 import type { EncodedRow } from '../tokenization/types.ts';
+import { type Clock, monotonicClock } from '../util/clock.ts';
 import { ArmRunner, type Experimented } from './arms.ts';
 import { rankByCascade } from './cascade.ts';
 import { rankByModel } from './model-ranking.ts';
@@ -50,7 +50,7 @@ function checkRequest({ passages, topN, deadlineMs }: RerankRequest): void {
  */
 export function createReranker<D extends Decision = Decision>(options: RerankerOptions<D>): Reranker {
   const { registry, scheduler, observer = {} } = options;
-  const clock = options.clock ?? systemClock;
+  const clock = options.clock ?? monotonicClock;
   const deps: ScoringDeps = {
     ...{ registry, scheduler, clock, scoreCache: options.scoreCache },
     settings: options.settings ?? DEFAULT_SETTINGS,

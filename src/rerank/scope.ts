@@ -1,5 +1,5 @@
 import { WinnowError } from '../errors.ts';
-import type { Clock } from '../scheduling/clock.ts';
+import type { Clock } from '../util/clock.ts';
 
 /** The time one request has, and whether anybody still waits for it. */
 export interface RequestScope {

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { ServedVersion } from '../registry/types.ts';
-import type { Clock } from '../scheduling/clock.ts';
-import { systemClock } from '../scheduling/clock.ts';
+import { type Clock, monotonicClock } from '../util/clock.ts';
+import { mapAhead } from '../util/look-ahead.ts';
 import type { RerankerOptions } from './reranker.ts';
 import { openScope, type RequestScope } from './scope.ts';
 import { type ScoringDeps, scorePassages, withModel } from './scoring.ts';
@@ -69,38 +69,9 @@ async function patiently<T>(clock: Clock, scope: RequestScope, work: () => Promi
     }
 }
 
-interface UnderWay<Output> {
-  readonly passages: number;
-  readonly output: Promise<Output>;
-}
-
-/** Keeps requests under way up to `limit` passages and yields their results in order. */
-async function* inOrder<Input extends ScorerInput, Output>(
-  requests: Iterable<Input> | AsyncIterable<Input>,
-  limit: number,
-  start: (input: Input) => Promise<Output>,
-): AsyncGenerator<Output, void, void> {
-  const underWay: UnderWay<Output>[] = [];
-  let passages = 0;
-  const finish = async (): Promise<Output> => {
-    const first = underWay.shift()!;
-    passages -= first.passages;
-    return first.output;
-  };
-  for await (const input of requests) {
-    while (underWay.length > 0 && passages + input.passages.length > limit) yield await finish();
-    const output = start(input);
-    // Its failure is met when its turn comes; until then it is not an unhandled one.
-    output.catch(() => undefined);
-    underWay.push({ passages: input.passages.length, output });
-    passages += input.passages.length;
-  }
-  while (underWay.length > 0) yield await finish();
-}
-
 /** Makes the scorer behind `winnow score` and `winnow eval`: the same tokenizers, scheduler and hosts as the server's requests. */
 export function createScorer(options: Omit<RerankerOptions, 'observer' | 'experiments'>): Scorer {
-  const clock = options.clock ?? systemClock;
+  const clock = options.clock ?? monotonicClock;
   const deps: ScoringDeps = {
     ...{ registry: options.registry, scheduler: options.scheduler, clock, scoreCache: options.scoreCache },
     settings: options.settings ?? DEFAULT_SETTINGS,
@@ -120,14 +91,18 @@ export function createScorer(options: Omit<RerankerOptions, 'observer' | 'experi
       lease.catch(leased.reject);
       try {
         const version = await leased.promise;
-        yield* inOrder(requests, passagesAhead, async (input) => {
-          const { query, passages } = input;
-          const request = { ...cutting, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
-          const { scores, truncated, tokens } = await patiently(clock, scope, () =>
-            scorePassages(deps, version, request, scope),
-          );
-          return { input, version, scores, truncated, tokens };
-        });
+        yield* mapAhead(
+          requests,
+          { limit: passagesAhead, weight: ({ passages }) => passages.length },
+          async (input) => {
+            const { query, passages } = input;
+            const request = { ...cutting, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
+            const { scores, truncated, tokens } = await patiently(clock, scope, () =>
+              scorePassages(deps, version, request, scope),
+            );
+            return { input, version, scores, truncated, tokens };
+          },
+        );
       } finally {
         held.resolve();
         stop.abort();

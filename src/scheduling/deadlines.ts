@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../util/clock.ts';
 import { Heap } from './heap.ts';
 
 /** Calls back for each item once its deadline has passed, with one timer for all of them. */

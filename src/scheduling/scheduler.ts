@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
+import { type Clock, monotonicClock } from '../util/clock.ts';
 import { type AdmissionLimits, admit, predictedWait, type Refusal } from './admission.ts';
 import { type Budget, formBatch } from './batch-former.ts';
-import { type Clock, systemClock } from './clock.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
 import { type Flight, Flights } from './flights.ts';
@@ -71,7 +71,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   constructor(options: SchedulerOptions<Row>) {
     const { executor, limits } = options;
     this.#executor = executor;
-    this.#clock = options.clock ?? systemClock;
+    this.#clock = options.clock ?? monotonicClock;
     this.#observer = options.observer ?? {};
     this.#forecast = new Forecast(options.prior);
     this.#budget = { tokens: limits.batchTokens, rows: limits.batchRows };

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
+import { Mutex } from '../util/mutex.ts';
 import { type CacheStats, TokenCache } from './cache.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { TokenizerFacts } from './load.ts';
@@ -86,7 +87,8 @@ class Pool implements TokenizerPool {
   readonly #slots: Slot[];
   readonly #queue = new FairQueue<Job>();
   readonly #shared = new Map<string, Shared>();
-  #changes: Promise<unknown> = Promise.resolve();
+  /** Admits one change of the loaded vocabularies at a time: none is unloaded while another folder is about to use it. */
+  readonly #changes = new Mutex();
   #restarts = 0;
   #closed = false;
 
@@ -99,10 +101,10 @@ class Pool implements TokenizerPool {
   }
 
   async for(folder: string): Promise<PairTokenizer> {
-    const facts = await this.#inTurn(() => this.#share(folder));
+    const facts = await this.#changes.run(() => this.#share(folder));
     const source = {
       tokenize: (texts: readonly string[], signal?: AbortSignal) => this.#tokenize(facts.textKey, texts, signal),
-      close: () => this.#inTurn(async () => this.#release(facts.textKey)),
+      close: () => this.#changes.run(async () => this.#release(facts.textKey)),
     };
     return new CachedPairTokenizer(facts, source, this.#cache);
   }
@@ -122,13 +124,6 @@ class Pool implements TokenizerPool {
     this.#closed = true;
     for (const job of this.#queue.clear()) job.reject(new WinnowError('shutting_down'));
     for (const slot of this.#slots) slot.thread.terminate('the pool was closed');
-  }
-
-  /** One change of what is loaded at a time: a vocabulary is never let go while another folder is about to use it. */
-  #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const turn = this.#changes.then(change);
-    this.#changes = turn.catch(() => undefined);
-    return turn;
   }
 
   async #share(folder: string): Promise<TokenizerFacts> {

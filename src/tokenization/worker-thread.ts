@@ -1,9 +1,7 @@
 import { Worker } from 'node:worker_threads';
+import { workerEntry } from '../util/worker-entry.ts';
 import type { TokenizerFacts } from './load.ts';
 import { revivedError, unpackIds, type WorkerReply, type WorkerRequest } from './protocol.ts';
-
-/** Runs from sources (`.ts`, by type stripping) and from the build (`.js`) alike. */
-const WORKER = new URL(`./worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 
 /** The thread ended with work under way; the work itself may be sound. */
 export class WorkerLost extends Error {
@@ -26,7 +24,7 @@ export class WorkerThread {
   /** @param onLost called once when the thread ends for whatever reason, `terminate` included. */
   constructor(memoryMb: number, onLost: (reason: string) => void) {
     this.#onLost = onLost;
-    this.#worker = new Worker(WORKER, {
+    this.#worker = new Worker(workerEntry('./worker', import.meta.url), {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: memoryMb },
       name: 'tokenizer',

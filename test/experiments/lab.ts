@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../../src/errors.ts';
 import { createExperimentsApi, type ExperimentsApi } from '../../src/experiments/admin.ts';
 import type { RequestDecision } from '../../src/experiments/assignment/decisions.ts';
-import type { ExperimentClock, ExperimentObserver } from '../../src/experiments/ports.ts';
+import type { ExperimentObserver } from '../../src/experiments/ports.ts';
 import type { AuditEntry } from '../../src/experiments/records.ts';
 import { ExperimentService, type ExperimentsOptions } from '../../src/experiments/service.ts';
 import type { Lease } from '../../src/registry/types.ts';
@@ -13,6 +13,7 @@ import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
 import type { RerankAnswer, RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
 import type { EncodedRow, PairTokenizer } from '../../src/tokenization/types.ts';
+import type { Clock } from '../../src/util/clock.ts';
 
 /*
  * Experiments on the real re-ranker and the real scheduler, with models that answer at once: a passage is a number, a model says what it
@@ -22,7 +23,7 @@ import type { EncodedRow, PairTokenizer } from '../../src/tokenization/types.ts'
 export type LabModel = (grade: number) => number;
 
 /** Time that stands still until a test moves it; timers fire while it moves. */
-export class LabClock implements ExperimentClock {
+export class LabClock implements Clock {
   #now: number;
   #timers: { readonly at: number; readonly call: () => void }[] = [];
 

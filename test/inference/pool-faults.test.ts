@@ -4,9 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Clock } from '../../src/inference/clock.ts';
 import type { PoolEvent } from '../../src/inference/observer.ts';
 import { createHostPool, type PoolOptions, type SupervisedPool } from '../../src/inference/pool.ts';
+import type { Clock } from '../../src/util/clock.ts';
 import {
   bulkyGraph,
   type GraphFolder,

@@ -1,7 +1,7 @@
-import type { Clock } from '../../src/scheduling/clock.ts';
 import { batchMs, type Cost } from '../../src/scheduling/cost-model.ts';
 import { Heap } from '../../src/scheduling/heap.ts';
 import type { BatchAnswer, BatchExecutor } from '../../src/scheduling/types.ts';
+import type { Clock } from '../../src/util/clock.ts';
 
 interface Event {
   readonly at: number;

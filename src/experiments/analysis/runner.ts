@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { workerEntry } from '../../util/worker-entry.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import { analyze, type ReportOptions } from './experiment-report.ts';
@@ -36,8 +37,6 @@ interface Waiting {
 
 type Question = Pick<ReportCall, 'kind' | 'options' | 'experiment'>;
 
-const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
-
 /** A thread that ended is started anew by the next report. */
 class ReportThread {
   readonly #target: string;
@@ -65,7 +64,7 @@ class ReportThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(`./worker${EXTENSION}`, import.meta.url), {
+    const worker = new Worker(workerEntry('./worker', import.meta.url), {
       workerData: { target: this.#target },
     });
     const end = (error: Error) => {

@@ -1,4 +1,5 @@
 import { WinnowError } from '../../errors.ts';
+import { Mutex } from '../../util/mutex.ts';
 import type { ExperimentObserver } from '../ports.ts';
 import type { AuditEntry, ExperimentStore, StoredDefinition } from '../records.ts';
 import { checkExperiment, configHash, type Experiment } from './definition.ts';
@@ -41,7 +42,7 @@ export class DefinitionBook {
   #api: readonly StoredDefinition[] = [];
   #defined: readonly Defined[] = [];
   /** Changes happen one after another. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #mutex = new Mutex();
 
   constructor(options: DefinitionBookOptions) {
     this.#options = options;
@@ -59,7 +60,7 @@ export class DefinitionBook {
 
   /** Brings book and store together: audits what the file changed, takes what other servers put. @throws the database's error. */
   sync(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#mutex.run(async () => {
       const store = await this.#options.store();
       await this.#auditFile(store);
       await this.#readApi(store);
@@ -68,7 +69,7 @@ export class DefinitionBook {
 
   /** Puts a definition. @returns whether there was none of that name. @throws WinnowError `experiment_in_file`. */
   put(experiment: Experiment, who: string): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#mutex.run(async () => {
       this.#refuseFileOwned(experiment.name);
       const store = await this.#options.store();
       const before = (await store.definitions()).find(({ name }) => name === experiment.name);
@@ -82,7 +83,7 @@ export class DefinitionBook {
 
   /** Removes a definition put through the API. @throws WinnowError `unknown_experiment`, `experiment_in_file`. */
   remove(name: string, who: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#mutex.run(async () => {
       this.#refuseFileOwned(name);
       const store = await this.#options.store();
       const before = (await store.definitions()).find((one) => one.name === name && one.source === 'api');
@@ -95,12 +96,6 @@ export class DefinitionBook {
   unknown(name: string): WinnowError {
     const known = this.#defined.map(({ experiment }) => experiment.name).join(', ');
     return new WinnowError('unknown_experiment', { known: known || 'no experiment yet', got: name });
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work);
-    this.#turn = result.catch(() => {});
-    return result;
   }
 
   #refuseFileOwned(name: string): void {

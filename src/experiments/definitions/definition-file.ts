@@ -1,6 +1,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { Mutex } from '../../util/mutex.ts';
 import { type Experiment, parseExperiments } from './definition.ts';
 
 export interface FileState {
@@ -25,7 +26,7 @@ export class DefinitionFile {
   readonly #options: DefinitionFileOptions;
   #text: string | undefined;
   #problem: string | undefined;
-  #reading: Promise<void> | undefined;
+  readonly #mutex = new Mutex();
   readonly #listener = () => void this.read();
 
   constructor(options: DefinitionFileOptions) {
@@ -41,8 +42,7 @@ export class DefinitionFile {
 
   /** Looks at the file now. Never rejects. */
   read(): Promise<void> {
-    this.#reading = (this.#reading ?? Promise.resolve()).then(() => this.#read());
-    return this.#reading;
+    return this.#mutex.run(() => this.#read());
   }
 
   stop(): void {

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Clock } from '../../util/clock.ts';
 import { unitHash } from '../assignment/units.ts';
-import type { ExperimentClock, ExperimentObserver } from '../ports.ts';
+import type { ExperimentObserver } from '../ports.ts';
 import type { ExperimentStore, ExposedItem, Exposure } from '../records.ts';
 import type { ExposureDraft } from './exposures.ts';
 
@@ -12,7 +13,7 @@ export interface ExposureLogOptions {
   readonly secret: () => Promise<string>;
   /** Exposures that may wait; more are lost and counted. */
   readonly bufferRows: number;
-  readonly clock: ExperimentClock;
+  readonly clock: Clock;
   readonly observer: ExperimentObserver;
 }
 

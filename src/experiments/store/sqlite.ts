@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { workerEntry } from '../../util/worker-entry.ts';
 import type { SqlConnection, SqlRow, Statement } from './sql.ts';
 
 /** `node:sqlite` is synchronous, so the database lives in worker threads and never holds up an answer. */
@@ -18,8 +19,6 @@ interface Waiting {
 
 type Question = { readonly query: Statement } | { readonly transaction: readonly Statement[] };
 
-const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
-
 /** A thread with a connection of its own. */
 class SqliteThread {
   readonly #worker: Worker;
@@ -28,7 +27,7 @@ class SqliteThread {
   #ended: Error | undefined;
 
   constructor(file: string) {
-    this.#worker = new Worker(new URL(`./sqlite-worker${EXTENSION}`, import.meta.url), { workerData: { file } });
+    this.#worker = new Worker(workerEntry('./sqlite-worker', import.meta.url), { workerData: { file } });
     // Whoever wants the process to stay has something else that keeps it; what is asked keeps it until it is answered.
     this.#worker.unref();
     this.#worker.on('error', (error) => this.#end(error));

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { workerEntry } from '../../util/worker-entry.ts';
 import type { AdamWOptions } from './adamw.ts';
 import type { Move } from './adamw-kernel.ts';
 import {
@@ -13,8 +14,6 @@ import {
   workOn,
   writeMove,
 } from './adamw-work.ts';
-
-const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 
 /** AdamW over typed arrays on several threads, this one among them. Calls return when the work is done. */
 export interface AdamWTeam {
@@ -56,7 +55,7 @@ export function createAdamWTeam(weights: readonly WeightWork[], options: AdamWOp
   };
   const { control, squares, moves } = shared;
   const helpers = Array.from({ length: Math.max(0, threads - 1) }, () => {
-    const worker = new Worker(new URL(`./adamw-thread${EXTENSION}`, import.meta.url), { workerData: shared });
+    const worker = new Worker(workerEntry('./adamw-thread', import.meta.url), { workerData: shared });
     worker.unref();
     return worker;
   });

@@ -1,3 +1,4 @@
+import { mapAhead } from '../../../util/look-ahead.ts';
 import type { IdentifiedList } from '../../data/types.ts';
 import type { ListScorer } from '../score-job.ts';
 import { readRanking } from './answer.ts';
@@ -49,23 +50,6 @@ async function rankWindow(
   return passages.map((_, i) => i);
 }
 
-/** Runs `work` on several items at once and yields the results in the order of the items. */
-export async function* ordered<T, R>(
-  items: AsyncIterable<T>,
-  limit: number,
-  work: (item: T) => Promise<R>,
-): AsyncGenerator<R> {
-  const underWay: Promise<R>[] = [];
-  for await (const item of items) {
-    const result = work(item);
-    // Its failure is met when its turn comes; until then it is not an unhandled one.
-    result.catch(() => undefined);
-    underWay.push(result);
-    if (underWay.length >= limit) yield await underWay.shift()!;
-  }
-  while (underWay.length > 0) yield await underWay.shift()!;
-}
-
 /** A language model as a list-wise teacher: scores are places counted from the end, so that the best passage has the highest. */
 export function llmRanker(client: ChatClient, options: RankerOptions, facts: RankerFacts): ListScorer {
   const { name, size, stride, words, concurrency } = options;
@@ -85,5 +69,5 @@ export function llmRanker(client: ChatClient, options: RankerOptions, facts: Ran
     });
     return { input, scores };
   };
-  return { name, score: (lists) => ordered(lists, concurrency, rank) };
+  return { name, score: (lists) => mapAhead(lists, { limit: concurrency }, rank) };
 }
