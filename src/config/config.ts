@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
 import { describe, WinnowError } from '../errors.ts';
+import { valueAt } from '../util/schema-issues.ts';
 import { type Config, configSchema } from './schema.ts';
 import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './settings.ts';
 
@@ -164,9 +165,10 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
   if (result.success) checkTogether(result.data, faults);
   for (const { path, message } of result.error?.issues ?? []) {
     const setting = `${String(path[0])}.${String(path[1])}`;
-    const value = path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree);
     const hidden = known.find((s) => s.path === setting)?.secret;
-    faults.push(`${origins.get(setting) ?? setting}: ${message}, got ${hidden ? 'something else' : describe(value)}`);
+    faults.push(
+      `${origins.get(setting) ?? setting}: ${message}, got ${hidden ? 'something else' : describe(valueAt(tree, path))}`,
+    );
   }
   if (!result.success || faults.length > 0)
     throw new WinnowError('invalid_config', { count: faults.length, faults: faults.map((f) => `  - ${f}`).join('\n') });

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { describe, WinnowError } from '../errors.ts';
+import { valueAt } from '../util/schema-issues.ts';
 
 type Issue = z.core.$ZodIssue;
 
@@ -9,16 +10,6 @@ export function fieldPath(path: readonly PropertyKey[]): string {
   return path.reduce<string>(
     (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
     '',
-  );
-}
-
-function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>(
-    (node, key) =>
-      typeof node === 'object' && node !== null && Object.hasOwn(node, key)
-        ? (node as Record<PropertyKey, unknown>)[key]
-        : undefined,
-    root,
   );
 }
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { describe, WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { issueExpectation, valueAt } from '../util/schema-issues.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './names.ts';
 
@@ -69,14 +70,13 @@ export function parseManifest(value: unknown, file: string = MANIFEST_FILE): Man
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   const path = issue.path.map(String);
-  const got = path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], value);
   if (path[0] === 'files' && path[1] !== undefined && !isSafePath(path[1]))
     throw new WinnowError('unsafe_path', { file, got: JSON.stringify(excerpt(path[1])) });
   const field = excerpt(path.join('.') || (issue.code === 'unrecognized_keys' ? issue.keys.join(', ') : 'manifest'));
   throw new WinnowError('invalid_manifest', {
     file,
-    expected: issue.message.replace(/^Invalid input: expected |^expected /, ''),
-    got: excerpt(describe(got)),
+    expected: issueExpectation(issue),
+    got: excerpt(describe(valueAt(value, issue.path))),
     field,
   });
 }

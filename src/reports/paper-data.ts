@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { readJsonFile } from '../util/json-files.ts';
+import { issueField } from '../util/schema-issues.ts';
 import paper from './paper-2603.03010.json' with { type: 'json' };
 
 /** Results of a grid of backbones and objectives over several benchmarks, one row a pair. */
@@ -48,7 +49,7 @@ export async function readGrid(path: string): Promise<GridData> {
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   throw new WinnowError('invalid_input', {
-    where: `${path}, ${issue.path.join('.') || 'top level'}`,
+    where: `${path}, ${issueField(issue, 'top level')}`,
     expected: 'a grid of results',
     got: issue.message,
   });

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
-import { describe, WinnowError } from '../../errors.ts';
+import { WinnowError } from '../../errors.ts';
+import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseMeasure } from '../measures/measure.ts';
 
 /** How the first stage is called where systems are named. */
@@ -162,23 +163,15 @@ function checkTogether(suite: Suite): string[] {
   return faults;
 }
 
-const valueAt = (tree: unknown, keys: readonly PropertyKey[]): unknown =>
-  keys.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree);
-
 /** @throws WinnowError `invalid_input` naming every fault with its field. */
 export function parseSuite(document: unknown, where: string): Suite {
   const result = suiteSchema.safeParse(document);
-  const faults = result.success
-    ? checkTogether(result.data)
-    : result.error.issues.map(
-        (issue) =>
-          `${issue.path.join('.') || 'suite'}: ${issue.message}, got ${describe(valueAt(document, issue.path))}`,
-      );
+  const faults = result.success ? checkTogether(result.data) : describeIssues(result.error.issues, document, 'suite');
   if (result.success && faults.length === 0) return result.data;
   throw new WinnowError('invalid_input', {
     where,
     expected: 'a suite',
-    got: `${faults.length} fault(s)\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    got: faultList(faults),
   });
 }
 

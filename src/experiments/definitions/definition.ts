@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
+import { issueExpectation, issueField, valueAt } from '../../util/schema-issues.ts';
 
 /*
  * What an experiment is. One schema serves experiments.yaml, the admin API and the console; `configHash` names a definition's content, so
@@ -189,21 +190,17 @@ export function configHash(experiment: Experiment): string {
     .slice(0, 12);
 }
 
-function valueAt(tree: unknown, path: readonly PropertyKey[]): string {
-  return describe(path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree));
-}
-
 /** Parses by a schema. @throws WinnowError `invalid_experiments` naming the first fault's field and how many more there are. */
 function parseOrThrow<T>(schema: z.ZodType<T>, document: unknown, file: string): T {
   const result = schema.safeParse(document);
   if (result.success) return result.data;
   const [first] = result.error.issues;
   const more = result.error.issues.length - 1;
-  const field = first!.path.join('.') || 'document';
+  const field = issueField(first!, 'document');
   throw new WinnowError('invalid_experiments', {
     file,
-    expected: first!.message.replace(/^expected /, '').replace(/, got .*$/, ''),
-    got: valueAt(document, first!.path),
+    expected: issueExpectation(first!),
+    got: describe(valueAt(document, first!.path)),
     field: more > 0 ? `${field}; ${more} more fault${more > 1 ? 's' : ''}` : field,
   });
 }

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
+import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { validationSchema } from '../recipe/recipe.ts';
 
@@ -59,13 +60,11 @@ export function readGrid(path: string): LoadedGrid {
     throw new WinnowError('invalid_input', { where: path, expected: 'a readable YAML file', got });
   }
   const parsed = gridSchema.safeParse(document);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map((issue) => `  - ${issue.path.join('.') || 'grid'}: ${issue.message}`);
+  if (!parsed.success)
     throw new WinnowError('invalid_input', {
       where: path,
       expected: 'a grid',
-      got: `${faults.length} fault(s)\n${faults.join('\n')}`,
+      got: faultList(describeIssues(parsed.error.issues, document, 'grid')),
     });
-  }
   return { grid: parsed.data, folder: dirname(resolve(path)) };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
+import { valueAt } from '../../util/schema-issues.ts';
 import { adrMse } from './adr-mse.ts';
 import { bce } from './bce.ts';
 import { distillRankNet } from './distill-rank-net.ts';
@@ -49,7 +50,7 @@ function createOne(spec: string | z.infer<typeof one>): Objective {
   const parsed = kind.options.safeParse(options);
   if (parsed.success) return kind.create(parsed.data);
   const [issue] = parsed.error.issues;
-  const got = describe((options as Record<string, unknown>)[String(issue!.path[0])]);
+  const got = describe(valueAt(options, issue!.path));
   throw new WinnowError('invalid_input', {
     where: `${where} ${name}.${issue!.path.join('.')}`,
     expected: issue!.message,

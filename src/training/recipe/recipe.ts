@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
+import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { dataSchema, dataSourceSchema } from '../data/schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { SCHEDULES } from '../optimizers/schedules.ts';
@@ -204,10 +205,6 @@ export function merge(under: Tree, over: Tree): Tree {
   return merged;
 }
 
-function valueAt(tree: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown> | undefined)?.[key], tree);
-}
-
 /** @throws WinnowError `invalid_input` naming every fault with its field. */
 export function parseRecipe(document: unknown, where: string): Recipe {
   if (!isTree(document))
@@ -216,13 +213,10 @@ export function parseRecipe(document: unknown, where: string): Recipe {
   const whole = preset ? merge(preset.settings, document) : document;
   const result = recipeSchema.safeParse(whole);
   if (result.success) return result.data;
-  const faults = result.error.issues.map(
-    (i) => `${i.path.join('.') || 'recipe'}: ${i.message}, got ${describe(valueAt(whole, i.path))}`,
-  );
   throw new WinnowError('invalid_input', {
     where,
     expected: 'a recipe',
-    got: `${faults.length} fault(s)\n${faults.map((f) => `  - ${f}`).join('\n')}`,
+    got: faultList(describeIssues(result.error.issues, whole, 'recipe')),
   });
 }
 
