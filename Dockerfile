@@ -25,7 +25,7 @@ RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/in
 RUN node docker/prune.mjs
 
 FROM node:24-slim AS cpu
-ENV NODE_ENV=production WINNOW_MODELS=/app/models
+ENV NODE_ENV=production WINNOW_MODELS=/app/models ORT_DISABLE_TELEMETRY=1
 WORKDIR /app
 COPY --from=files-cpu /app/package.json ./
 COPY --from=files-cpu /app/node_modules node_modules
@@ -44,7 +44,7 @@ ENTRYPOINT ["node", "/app/bin/winnow.mjs"]
 CMD ["serve"]
 
 FROM nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04 AS cuda
-ENV NODE_ENV=production WINNOW_MODELS=/app/models WINNOW_INFERENCE_PROVIDER=cuda
+ENV NODE_ENV=production WINNOW_MODELS=/app/models ORT_DISABLE_TELEMETRY=1 WINNOW_INFERENCE_PROVIDER=cuda
 # Some clusters mount the driver here instead of registering it with the linker.
 ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64:/usr/local/cuda/lib64
 COPY --from=node:24-slim /usr/local/bin/node /usr/local/bin/node

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { WinnowError } from '../errors.ts';
+import { type InferenceSession, Tensor } from '../onnx/engine.ts';
 import { INPUTS, type InputSpec, integerType, type PaddedInput, Padder } from './padding.ts';
 import { createSession, type SessionSettings } from './providers.ts';
 import { reduceLogits, toFloat32 } from './reduction.ts';

@@ -1,5 +1,5 @@
-import { InferenceSession, listSupportedBackends } from 'onnxruntime-node';
 import { WinnowError } from '../errors.ts';
+import { InferenceSession, listSupportedBackends } from '../onnx/engine.ts';
 import { candidates, type GraphicsFacts, graphicsFacts } from './adapters.ts';
 import { cpuBudget } from './cgroup.ts';
 import type { Provider, ProviderSetting } from './types.ts';

@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { WinnowError } from '../errors.ts';
 import type { DataType } from './dtypes.ts';
+import { InferenceSession, Tensor as OrtTensor } from './engine.ts';
 import type { Model } from './graph.ts';
 import { INSIDE_LIMIT, initializerBytes, writeModel } from './model-file.ts';
 import { encodeModel } from './protobuf.ts';

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import '../util/engine-telemetry.ts';
 import { startProgress } from '../util/progress.ts';
 import type { AdmissionDeps } from './admission.ts';
 import { type DownloadOptions, download, httpFault, Interrupted } from './download.ts';

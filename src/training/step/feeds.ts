@@ -1,4 +1,4 @@
-import { Tensor } from 'onnxruntime-node';
+import { Tensor } from '../../onnx/engine.ts';
 import type { EncodedRow } from '../../tokenization/types.ts';
 import type { Batch } from '../data/batches.ts';
 import { NAMES } from './step.ts';

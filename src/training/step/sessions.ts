@@ -1,4 +1,3 @@
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { insertDropout, type WithDropout } from '../../autodiff/dropout/insert.ts';
 import {
   createDropoutMasks,
@@ -8,6 +7,7 @@ import {
 } from '../../autodiff/dropout/mask.ts';
 import { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from '../../autodiff/dropout/rates.ts';
 import { createSession, threadsOf } from '../../inference/providers.ts';
+import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { toOrt } from '../../onnx/session.ts';

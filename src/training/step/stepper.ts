@@ -1,4 +1,4 @@
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { float32View, sizeOf } from '../../onnx/tensor.ts';
 import type { Batch } from '../data/batches.ts';
 import { type AdamWOptions, stepScalars } from '../optimizers/adamw.ts';
