@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { routesOf } from '../../src/http/app.ts';
+import { dialectTable } from '../../src/http/openapi/dialect-table.ts';
 import { buildDocument, documentText, openApiPath } from '../../src/http/openapi/document.ts';
 import { ANSWER_HEADERS, REQUEST_HEADERS } from '../../src/http/openapi/headers.ts';
 import { OPERATIONS } from '../../src/http/openapi/operations.ts';
@@ -40,6 +41,20 @@ describe('docs/api.md', () => {
   it('has every route, and no other', () => {
     const real = Object.keys(OPERATIONS).map((key) => openApiPath(key));
     expect([...documented].sort()).toEqual([...real].sort());
+  });
+
+  it('has the table of formats that the dialects declare (npx vitest run test/drift -u writes it)', async () => {
+    const table = /^\| format \|.*\n(\|.*\n)+/m;
+    expect(api).toMatch(table);
+    await expect(api.replace(table, () => dialectTable())).toMatchFileSnapshot(join(ROOT, 'docs', 'api.md'));
+  });
+
+  it('says of every scoring route what openapi.yaml says', () => {
+    const summaries = new Map(
+      [...api.matchAll(/^\| `(POST \/\S*)` \| \w+ \| (.*) \|$/gm)].map(([, key, text]) => [key, text]),
+    );
+    const scoring = Object.entries(OPERATIONS).filter(([, { tag }]) => tag === 'Scoring');
+    for (const [key, { summary }] of scoring) expect(summaries.get(openApiPath(key)), key).toBe(summary);
   });
 
   it('has every header, and no other', () => {

@@ -1,13 +1,10 @@
-import { defineDialect } from './dialect.ts';
-import { documentsAnswer, documentsBody, documentsRequest, documentsWriter } from './documents.ts';
-import { errorBody } from './errors.ts';
+import { defineDocumentsDialect, documentsBody } from './documents.ts';
 
 /** Cohere's `POST /v2/rerank` (docs.cohere.com/reference/rerank), with `return_documents` as an extra. */
-export const cohereV2 = defineDialect({
+export const cohereV2 = defineDocumentsDialect({
   name: 'cohere-v2',
+  title: 'Cohere v2',
+  apiVersion: '2',
+  paths: [{ path: '/v2/rerank' }],
   schema: documentsBody.meta({ id: 'CohereV2Request' }),
-  answer: documentsAnswer,
-  toRequests: documentsRequest,
-  toAnswer: documentsWriter('2'),
-  toError: errorBody,
 });

@@ -1,28 +1,15 @@
 import type { z } from 'zod';
-import type { WinnowError } from '../../errors.ts';
 import type { RerankAnswer, RerankRequest } from '../../rerank/types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { JsonText } from '../json-text.ts';
+import type { ErrorForm } from './errors.ts';
 
-export const DIALECT_NAMES = [
-  'tei',
-  'cohere-v1',
-  'cohere-v2',
-  'jina',
-  'voyage',
-  'weaviate',
-  'nim',
-  'score',
-  'kserve',
-] as const;
-export type DialectName = (typeof DIALECT_NAMES)[number];
-
-/** What a body asks for. Who asks, in which lane and until when, comes from headers and is added by the route. */
-export interface Asked
+/** One query of a body with its passages and options. The route adds request id, lane, deadline and subject from the headers. */
+export interface QueryRequest
   extends Omit<RerankRequest, 'requestId' | 'lane' | 'deadlineMs' | 'signal' | 'subject' | 'truncate'> {
   readonly truncate?: boolean;
   readonly timeoutMs?: number;
-  /** Whom the answer is for (body field `user`); experiments hash it. */
+  /** End user the answer is for (body field `user`); experiments hash it. */
   readonly user?: string;
 }
 
@@ -30,59 +17,90 @@ export interface Limits {
   readonly maxPassages: number;
 }
 
-/** What an answer needs besides scores. */
-export interface About {
+/** What an answer needs in addition to scores. */
+export interface AnswerContext {
   readonly requestId: string;
   /** Seconds since the epoch. */
   readonly created: number;
 }
 
-export interface ErrorBody {
-  readonly error: unknown;
-  readonly error_type: string;
-  readonly message: string;
-  readonly [field: string]: unknown;
+/** What a client's headers say of its SDK. Bodies of Voyage's and Cohere's SDKs may be equal; their headers differ. */
+export interface ClientHeaders {
+  readonly sdk: string;
 }
 
-/** One wire format: how its body reads, what its answer and its errors look like. */
-export interface Dialect<Body> {
-  readonly name: DialectName;
+/** A path whose bodies a dialect reads, unless another dialect's marks match there. */
+export interface DialectPath {
+  readonly path: string;
+  /** What sets this path apart from the dialect's others, such as the client that calls it. */
+  readonly note?: string;
+}
+
+/** How a body is recognized at the paths of other dialects. */
+interface Marks {
+  /** Paths of other dialects where the marks are looked for. */
+  readonly paths: readonly string[];
+  /** The marks as Markdown, for the API's description. */
+  readonly text: string;
+  matches(body: Readonly<Record<string, unknown>>, client: ClientHeaders): boolean;
+}
+
+/** How the API's description and docs/api.md present a dialect. */
+interface DialectDocs {
+  /** Whose wire format it is. */
+  readonly title: string;
+  /** Other clients that use it. */
+  readonly clients?: string;
+  /** What a request does, as the beginning of an operation's summary. */
+  readonly summary: string;
+  /** Form of the answer, as Markdown. */
+  readonly answer: string;
+}
+
+/** One wire format: where it is used, how its body is recognized and read, and what its answers and errors look like. */
+interface Dialect<Body> {
+  /** Value of the label `dialect` in metrics and logs. */
+  readonly name: string;
+  readonly docs: DialectDocs;
+  readonly paths: readonly DialectPath[];
+  readonly marks?: Marks;
+  /** Field of the body that holds the passages. Needed at paths that dialects share: a body without any such field is in no known dialect. */
+  readonly listField?: string;
+  readonly errors: ErrorForm;
   readonly schema: z.ZodType<Body>;
-  /** Shape of the answer, for the API's description. */
+  /** Schema of the answer, for the API's description. */
   readonly answer: z.ZodType;
   /**
-   * One entry for each query of the body; only `/score` has more than one.
+   * Returns one entry for each query of the body; only `/score` has more than one.
    * @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field`.
    */
-  toRequests(body: Body, limits: Limits): readonly Asked[];
-  /** `answers` in the order of the requests. The scores in it are written by `formatScore`. */
-  toAnswer(body: Body, answers: readonly RerankAnswer[], about: About): JsonText;
-  toError(error: WinnowError, requestId: string): ErrorBody;
+  toRequests(body: Body, limits: Limits): readonly QueryRequest[];
+  /** Writes the answer; `answers` stand in the order of the requests. `formatScore` writes the scores in it. */
+  toAnswer(body: Body, answers: readonly RerankAnswer[], context: AnswerContext): JsonText;
 }
 
-/** A dialect that has read its body. */
-export interface Conversation {
-  readonly asked: readonly Asked[];
-  answer(answers: readonly RerankAnswer[], about: About): JsonText;
+/** A body that a dialect has read. */
+interface ParsedBody {
+  readonly requests: readonly QueryRequest[];
+  answer(answers: readonly RerankAnswer[], context: AnswerContext): JsonText;
 }
 
-/** A dialect whose body type is its own business. */
-export interface AnyDialect extends Pick<Dialect<unknown>, 'name' | 'schema' | 'answer' | 'toError'> {
+/** A dialect without the type of its body. */
+export interface AnyDialect extends Omit<Dialect<unknown>, 'toRequests' | 'toAnswer'> {
   /** @throws WinnowError `invalid_field` and what `toRequests` throws. */
-  read(body: unknown, limits: Limits): Conversation;
+  read(body: unknown, limits: Limits): ParsedBody;
 }
 
+/** Hides the type of a dialect's body behind `read`. */
 export function defineDialect<Body>(dialect: Dialect<Body>): AnyDialect {
+  const { toRequests, toAnswer, ...declared } = dialect;
   return {
-    name: dialect.name,
-    schema: dialect.schema,
-    answer: dialect.answer,
-    toError: dialect.toError,
+    ...declared,
     read(raw, limits) {
       const body = parseOrRefuse(dialect.schema, raw);
       return {
-        asked: dialect.toRequests(body, limits),
-        answer: (answers, about) => dialect.toAnswer(body, answers, about),
+        requests: toRequests(body, limits),
+        answer: (answers, context) => toAnswer(body, answers, context),
       };
     },
   };

@@ -3,12 +3,13 @@ import { describe, WinnowError } from '../../errors.ts';
 import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
 import { field, type JsonText, moreFields } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
-import type { About, Asked, Limits } from './dialect.ts';
-import { askedBy, checkCount, commonFields, limitTo, query, returnDocuments, textAt, topN } from './fields.ts';
+import { type AnswerContext, type DialectPath, defineDialect, type Limits, type QueryRequest } from './dialect.ts';
+import { stringErrors } from './errors.ts';
+import { checkCount, commonFields, commonOptions, query, returnDocuments, textAt, topN, topNOption } from './fields.ts';
 
 /*
- * What Cohere's two versions and Jina have in common. Their answers differ only in fields the others' clients ignore, so all three get the
- * union: `id`, `results` and `meta` (Cohere), `model`, `object` and `usage` (Jina, vLLM, llama.cpp).
+ * What Cohere's two versions and Jina have in common. Their answers differ only in fields that the other clients ignore, so all three get
+ * the union: `id`, `results` and `meta` (Cohere), `model`, `object` and `usage` (Jina, vLLM, llama.cpp).
  */
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -31,7 +32,7 @@ export const documentsBody = z.object({
   ...commonFields,
 });
 
-export type DocumentsBody = z.infer<typeof documentsBody>;
+type DocumentsBody = z.infer<typeof documentsBody>;
 
 const count = z.number().int().min(0);
 
@@ -47,7 +48,7 @@ export const truncatedField = z
   .optional()
   .meta({ description: 'Winnow: indices of passages of which text was left out; absent if none was.' });
 
-export const documentsAnswer = z
+const documentsAnswer = z
   .object({
     id: z.string(),
     model: z.string().meta({ description: '`model@version` that scored.' }),
@@ -93,35 +94,36 @@ function documentText(document: unknown, fields: readonly string[], path: string
 
 const fieldsOf = (body: DocumentsBody) => (body.rank_fields?.length ? body.rank_fields : ['text']);
 
-export function documentsRequest(body: DocumentsBody, limits: Limits): readonly Asked[] {
+function toRequests(body: DocumentsBody, limits: Limits): readonly QueryRequest[] {
   checkCount(body.documents.length, 'documents', limits);
   const fields = fieldsOf(body);
   return [
     {
-      ...askedBy(body),
-      ...limitTo(body.top_n),
+      ...commonOptions(body),
+      ...topNOption(body.top_n),
       query: textAt(body.query, 'query'),
       passages: body.documents.map((document, i) => documentText(document, fields, `documents[${i}]`)),
     },
   ];
 }
 
-/** Indices of passages that were cut; undefined if none was, so that the field is left out. */
+/** Returns the indices of passages that were cut; undefined if none was, so that the field is left out. */
 export function cutPassages(answer: RerankAnswer): number[] | undefined {
   const cut = answer.truncated.flatMap((flag, i) => (flag ? [i] : []));
   return cut.length > 0 ? cut : undefined;
 }
 
-/** A document given back: objects keep their fields, and always have a `text`. */
-function returned(document: unknown, fields: readonly string[]): JsonObject {
+/** A document as results return it: objects keep their fields, and always have a `text`. */
+function returnedDocument(document: unknown, fields: readonly string[]): JsonObject {
   if (!isObject(document)) return { text: document };
   return { ...document, text: typeof document.text === 'string' ? document.text : documentText(document, fields, '') };
 }
 
+/** Whether a body asks for scores before the activation. */
 export const wantsRaw = (body: Pick<DocumentsBody, 'raw_scores' | 'use_activation'>) =>
   body.raw_scores ?? body.use_activation === false;
 
-/** One result: `{"index":…,"relevance_score":…}` and what else there is to say of it. */
+/** Writes one result: `{"index":…,"relevance_score":…}`, then document and team where they are given. */
 export function resultText(ranked: Ranked, raw: boolean, document?: unknown): string {
   const score = formatScore(raw ? ranked.score : ranked.relevanceScore, ranked.index);
   return `{"index":${ranked.index},"relevance_score":${score}${field('document', document)}${field('team', ranked.team)}}`;
@@ -135,13 +137,13 @@ function warnings(answer: RerankAnswer): readonly string[] | undefined {
 /** A search unit is a query with up to a hundred passages. */
 const searchUnits = (passages: number) => Math.ceil(passages / 100);
 
-/** Answer writer of one API version. */
-export function documentsWriter(apiVersion: string) {
-  return (body: DocumentsBody, answers: readonly RerankAnswer[], about: About): JsonText => {
+/** The writer of answers for one API version. */
+function answerWriter(apiVersion: string) {
+  return (body: DocumentsBody, answers: readonly RerankAnswer[], context: AnswerContext): JsonText => {
     const answer = answers[0]!;
     const raw = wantsRaw(body);
     const fields = fieldsOf(body);
-    const head = { id: about.requestId, model: `${answer.model}@${answer.version}`, object: 'list' };
+    const head = { id: context.requestId, model: `${answer.model}@${answer.version}`, object: 'list' };
     const meta = {
       api_version: { version: apiVersion },
       billed_units: { search_units: searchUnits(body.documents.length) },
@@ -154,10 +156,38 @@ export function documentsWriter(apiVersion: string) {
       count: answer.ranking.length,
       item(i) {
         const ranked = answer.ranking[i]!;
-        const document = body.return_documents ? returned(body.documents[ranked.index], fields) : undefined;
+        const document = body.return_documents ? returnedDocument(body.documents[ranked.index], fields) : undefined;
         return resultText(ranked, raw, document);
       },
       tail: `]${moreFields({ meta, usage, truncated: cutPassages(answer) })}}`,
     };
   };
+}
+
+interface DocumentsDialect {
+  readonly name: string;
+  readonly title: string;
+  readonly clients?: string;
+  /** `meta.api_version` of the answer. */
+  readonly apiVersion: string;
+  readonly paths: readonly DialectPath[];
+  readonly schema: z.ZodType<DocumentsBody>;
+}
+
+/** Defines a dialect that ranks `documents` and answers with `results`. */
+export function defineDocumentsDialect({ title, clients, apiVersion, ...declared }: DocumentsDialect) {
+  return defineDialect({
+    ...declared,
+    docs: {
+      title,
+      summary: 'Rank passages',
+      answer: '`{id, model, object, results: [{index, relevance_score, document?}], meta, usage}`, best first',
+      ...(clients ? { clients } : {}),
+    },
+    listField: 'documents',
+    errors: stringErrors,
+    answer: documentsAnswer,
+    toRequests,
+    toAnswer: answerWriter(apiVersion),
+  });
 }

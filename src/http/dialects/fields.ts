@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
-import type { Asked, Limits } from './dialect.ts';
+import type { Limits, QueryRequest } from './dialect.ts';
 
-/** Leaves out what is undefined or null, so that optional properties are absent rather than empty. */
-export function present<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+/** Returns the properties that are neither undefined nor null, so that optional ones are absent rather than empty. */
+export function withoutEmpty<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)) as {
     [K in keyof T]?: NonNullable<T[K]>;
   };
@@ -22,7 +22,7 @@ export const topN = integer(0, 1_000_000)
 
 export const returnDocuments = flag.meta({ description: 'Put the text of each passage into its result.' });
 
-/** Fields every dialect takes besides its own; none is required. */
+/** Fields every dialect accepts in addition to its own; none is required. */
 export const commonFields = {
   model: z
     .string()
@@ -36,7 +36,7 @@ export const commonFields = {
     .nullish()
     .meta({
       description:
-        'Winnow: a chain of models instead of `model`; each hands its best `keep` passages on. All but the last name `keep`.',
+        'Winnow: a chain of models instead of `model`; each passes its best `keep` passages to the next. All but the last need `keep`.',
     }),
   raw_scores: flag.meta({ description: 'Scores before the activation (logits) instead of relevance scores in 0–1.' }),
   long_passages: z.enum(['truncate', 'max', 'mean']).nullish().meta({
@@ -53,19 +53,21 @@ export const commonFields = {
     .enum(['left', 'right'])
     .nullish()
     .meta({ description: 'Which end of a long passage is cut; `left` keeps the end.' }),
-  max_tokens_per_doc: integer(1, 1_000_000).nullish().meta({ description: 'Tokens of a passage used at the most.' }),
+  max_tokens_per_doc: integer(1, 1_000_000)
+    .nullish()
+    .meta({ description: 'Tokens of a passage that are used, at most.' }),
   priority: integer(-1_000_000, 1_000_000)
     .nullish()
     .meta({ description: 'Smaller is served first within a lane; 0 if absent.' }),
   timeout_ms: integer(1, 3_600_000)
     .nullish()
-    .meta({ description: 'Winnow: the answer is of no use after so many milliseconds.' }),
-  user: z.string().max(512).nullish().meta({ description: 'Whom the answer is for; experiments assign by it.' }),
+    .meta({ description: 'Winnow: deadline of the answer, in milliseconds from now.' }),
+  user: z.string().max(512).nullish().meta({ description: 'End user the answer is for; experiments assign by it.' }),
 };
 
 type Common = { readonly [K in keyof typeof commonFields]?: z.infer<(typeof commonFields)[K]> };
 
-function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<Asked['cascade']> {
+function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<QueryRequest['cascade']> {
   return stages.map((stage, i) => {
     if (i < stages.length - 1 && !stage.keep)
       throw new WinnowError('invalid_field', {
@@ -73,40 +75,38 @@ function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<Asked
         got: describe(stage.keep),
         field: `cascade[${i}].keep`,
       });
-    return { model: stage.model, ...present({ keep: stage.keep }) };
+    return { model: stage.model, ...withoutEmpty({ keep: stage.keep }) };
   });
 }
 
 /**
- * What the common fields ask for.
+ * Returns the options that the common fields set.
  * @throws WinnowError `invalid_field` for fields that exclude each other.
  */
-export function askedBy(body: Common): Omit<Asked, 'query' | 'passages'> {
+export function commonOptions(body: Common): Omit<QueryRequest, 'query' | 'passages'> {
   const { truncation, model, cascade } = body;
   if (cascade && model)
     throw new WinnowError('invalid_field', { expected: 'either `model` or `cascade`', got: 'both', field: 'cascade' });
-  return {
-    ...present({
-      model: model || undefined,
-      cascade: cascade ? checkCascade(cascade) : undefined,
-      truncate: typeof truncation === 'boolean' ? truncation : undefined,
-      truncation: typeof truncation === 'string' ? truncation : undefined,
-      side: body.truncation_side,
-      longPassages: body.long_passages,
-      maxPassageTokens: body.max_tokens_per_doc,
-      priority: body.priority,
-      timeoutMs: body.timeout_ms,
-      user: body.user || undefined,
-    }),
-  };
+  return withoutEmpty({
+    model: model || undefined,
+    cascade: cascade ? checkCascade(cascade) : undefined,
+    truncate: typeof truncation === 'boolean' ? truncation : undefined,
+    truncation: typeof truncation === 'string' ? truncation : undefined,
+    side: body.truncation_side,
+    longPassages: body.long_passages,
+    maxPassageTokens: body.max_tokens_per_doc,
+    priority: body.priority,
+    timeoutMs: body.timeout_ms,
+    user: body.user || undefined,
+  });
 }
 
-/** `topN` of a body whose 0 means all. */
-export function limitTo(count: number | null | undefined): { readonly topN?: number } {
+/** Returns `topN` for a body whose 0 means all. */
+export function topNOption(count: number | null | undefined): { readonly topN?: number } {
   return count ? { topN: count } : {};
 }
 
-/** Where a string stops being text that a tokenizer can take, if it does. */
+/** What keeps a string from being text that a tokenizer can read, if anything. */
 function faultIn(text: string): string | undefined {
   if (text.includes('\0')) return `a NUL character at ${text.indexOf('\0')}`;
   if (!text.isWellFormed()) return 'a lone surrogate';
@@ -114,7 +114,7 @@ function faultIn(text: string): string | undefined {
 }
 
 /**
- * A string of the body as text.
+ * Returns a string of the body, checked to be well-formed text.
  * @throws WinnowError `invalid_field` for another type, NUL characters and lone surrogates.
  */
 export function textAt(value: unknown, field: string): string {
@@ -126,7 +126,7 @@ export function textAt(value: unknown, field: string): string {
 }
 
 /**
- * Refuses an empty list and one above the limit, before anything looks at its members.
+ * Refuses an empty list and one above the limit, before its members are read.
  * @throws WinnowError `empty_passages`, `too_many_passages`.
  */
 export function checkCount(count: number, field: string, limits: Limits): void {
@@ -136,12 +136,16 @@ export function checkCount(count: number, field: string, limits: Limits): void {
 }
 
 /**
- * A list whose members are checked by `textsOf` in one plain loop: a validator's own walk over 10,000 strings would hold the event loop.
+ * Returns the schema of a list whose members `textsOf` checks in one plain loop: the validator's own walk over 10,000 strings would block
+ * the event loop.
  */
 export const textList = (description: string) =>
   z.array(z.unknown()).meta({ description, items: { type: 'string' }, minItems: 1 });
 
-/** @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field` naming the member. */
+/**
+ * Returns the members of a list as texts.
+ * @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field` naming the member.
+ */
 export function textsOf(list: readonly unknown[], field: string, limits: Limits): readonly string[] {
   checkCount(list.length, field, limits);
   return list.map((value, i) => textAt(value, `${field}[${i}]`));

@@ -1,16 +1,20 @@
-import { defineDialect } from './dialect.ts';
-import { documentsAnswer, documentsBody, documentsRequest, documentsWriter } from './documents.ts';
-import { errorBody } from './errors.ts';
+import { defineDocumentsDialect, documentsBody } from './documents.ts';
 
 /**
- * Jina's re-rank API, which vLLM, llama.cpp, LocalAI, Xinference and others share. Unlike Jina itself, text comes back only when
- * `return_documents` asks for it.
+ * Jina's re-rank API, which vLLM, llama.cpp, LocalAI, Xinference and others share. Unlike Jina's own service, it returns texts only when
+ * `return_documents` asks for them.
  */
-export const jina = defineDialect({
+export const jina = defineDocumentsDialect({
   name: 'jina',
+  title: 'Jina',
+  clients: 'vLLM, llama.cpp, LocalAI, Xinference, LiteLLM, Dify, Open WebUI',
+  apiVersion: '1',
+  paths: [
+    { path: '/rerank' },
+    { path: '/reranking', note: 'llama.cpp' },
+    { path: '/v1/reranking', note: 'llama.cpp' },
+    { path: '/', note: 'SageMaker form of TEI' },
+    { path: '/invocations', note: 'SageMaker' },
+  ],
   schema: documentsBody.meta({ id: 'JinaRequest' }),
-  answer: documentsAnswer,
-  toRequests: documentsRequest,
-  toAnswer: documentsWriter('1'),
-  toError: errorBody,
 });

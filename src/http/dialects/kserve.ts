@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import { formatScore } from '../scores.ts';
-import { type Asked, defineDialect, type Limits } from './dialect.ts';
-import { errorBody } from './errors.ts';
-import { askedBy, commonFields, present, textAt, textsOf } from './fields.ts';
+import { defineDialect, type Limits, type QueryRequest } from './dialect.ts';
+import { stringErrors } from './errors.ts';
+import { commonFields, commonOptions, textAt, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
 
 const { cascade: _cascade, model: _model, ...fields } = commonFields;
@@ -19,7 +19,7 @@ const schema = z
   .object({
     id: z.string().max(128).nullish().meta({ description: 'Given back in the answer.' }),
     inputs: z.array(tensor).meta({ description: '`query` with one string, `passages` with the passages.' }),
-    parameters: z.object(fields).nullish().meta({ description: 'The fields other dialects have beside the query.' }),
+    parameters: z.object(fields).nullish().meta({ description: 'Fields that other dialects have next to the query.' }),
   })
   .meta({ id: 'KserveRequest' });
 
@@ -56,7 +56,7 @@ function input(body: Body, name: 'query' | 'passages') {
   return { data: found.data, field: `inputs[${at}].data` };
 }
 
-function toRequests(body: Body, limits: Limits): readonly Asked[] {
+function toRequests(body: Body, limits: Limits): readonly QueryRequest[] {
   const query = input(body, 'query');
   const passages = input(body, 'passages');
   if (query.data.length !== 1)
@@ -67,24 +67,34 @@ function toRequests(body: Body, limits: Limits): readonly Asked[] {
     });
   return [
     {
-      ...askedBy(body.parameters ?? {}),
+      ...commonOptions(body.parameters ?? {}),
       query: textAt(query.data[0], `${query.field}[0]`),
       passages: textsOf(passages.data, passages.field, limits),
     },
   ];
 }
 
-/** KServe's Open Inference Protocol (version 2) over text: the model is named by the path, scores come in the order sent. */
+/** KServe's Open Inference Protocol (version 2) over text: the path names the model, scores stand in the order sent. */
 export const kserve = defineDialect({
   name: 'kserve',
+  docs: {
+    title: 'KServe (Open Inference Protocol)',
+    summary: 'Score tensors of text',
+    answer: '`{id, model_name, model_version, outputs: [{name, datatype, shape, data}]}`, in the order sent',
+  },
+  paths: [
+    { path: '/v2/models/:model/infer' },
+    { path: '/v2/models/:model/versions/:version/infer', note: 'one version' },
+  ],
+  errors: stringErrors,
   schema,
   answer: answerSchema,
   toRequests,
-  toAnswer(body, answers, about) {
+  toAnswer(body, answers, context) {
     const answer = answers[0]!;
     const ranked = byIndex(answer, input(body, 'passages').data.length);
     const head = {
-      ...present({ id: body.id ?? about.requestId }),
+      id: body.id ?? context.requestId,
       model_name: answer.model,
       model_version: answer.version,
     };
@@ -96,5 +106,4 @@ export const kserve = defineDialect({
       tail: ']}]}',
     };
   },
-  toError: errorBody,
 });

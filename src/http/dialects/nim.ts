@@ -3,8 +3,8 @@ import { WinnowError } from '../../errors.ts';
 import { field, moreFields } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
-import { objectErrorBody } from './errors.ts';
-import { askedBy, checkCount, commonFields, limitTo, present, textAt, topN } from './fields.ts';
+import { objectErrors } from './errors.ts';
+import { checkCount, commonFields, commonOptions, textAt, topN, topNOption, withoutEmpty } from './fields.ts';
 
 const schema = z
   .object({
@@ -51,15 +51,28 @@ function passageText(passage: unknown, i: number): string {
 /** `POST /v1/ranking` of NVIDIA NIM. Its scores are logits. */
 export const nim = defineDialect({
   name: 'nim',
+  docs: {
+    title: 'NVIDIA NIM',
+    summary: 'Rank passages',
+    answer: '`{rankings: [{index, logit}], usage}`, best first, logits',
+  },
+  paths: [{ path: '/v1/ranking' }],
+  marks: {
+    paths: ['/rerank', '/v1/rerank', '/', '/invocations'],
+    text: '`passages` (and `query.text`)',
+    matches: (body) => 'passages' in body,
+  },
+  listField: 'passages',
+  errors: objectErrors,
   schema,
   answer: answerSchema,
   toRequests(body, limits) {
     checkCount(body.passages.length, 'passages', limits);
     return [
       {
-        ...askedBy(body),
-        ...limitTo(body.top_n),
-        ...present({ truncate: body.truncate ? body.truncate === 'END' : undefined }),
+        ...commonOptions(body),
+        ...topNOption(body.top_n),
+        ...withoutEmpty({ truncate: body.truncate ? body.truncate === 'END' : undefined }),
         query: textAt(body.query.text, 'query.text'),
         passages: body.passages.map(passageText),
       },
@@ -77,5 +90,4 @@ export const nim = defineDialect({
       tail: `]${moreFields({ usage: { prompt_tokens: answer.tokens, total_tokens: answer.tokens } })}}`,
     };
   },
-  toError: objectErrorBody,
 });

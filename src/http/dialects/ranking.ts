@@ -2,7 +2,7 @@ import { WinnowError } from '../../errors.ts';
 import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
 
 /**
- * The ranking in the order of the request, one entry a passage.
+ * Returns the ranking in the order of the request, one entry for each passage.
  * @throws WinnowError `inference_failed` if a passage has no score.
  */
 export function byIndex(answer: RerankAnswer, passages: number): readonly Ranked[] {

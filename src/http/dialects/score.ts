@@ -5,8 +5,8 @@ import { moreFields } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { wantsRaw } from './documents.ts';
-import { objectErrorBody } from './errors.ts';
-import { askedBy, checkCount, commonFields, textAt } from './fields.ts';
+import { objectErrors } from './errors.ts';
+import { checkCount, commonFields, commonOptions, textAt } from './fields.ts';
 import { byIndex } from './ranking.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
@@ -47,7 +47,7 @@ const answerSchema = z
   })
   .meta({ id: 'ScoreAnswer' });
 
-/** The first of several names a body uses for one thing. */
+/** The texts of one side of the pairs, under the first of its names that the body has. */
 function sideOf(body: Body, names: readonly ('text_1' | 'queries' | 'data_1' | 'text_2' | 'documents' | 'data_2')[]) {
   const field = names.find((name) => body[name] !== undefined && body[name] !== null);
   if (!field)
@@ -61,12 +61,12 @@ function sideOf(body: Body, names: readonly ('text_1' | 'queries' | 'data_1' | '
 
 interface Group {
   readonly query: string;
-  /** Place of each passage among all pairs. */
+  /** Position of each passage among all pairs. */
   readonly places: number[];
   readonly passages: string[];
 }
 
-/** Pairs with the same query become one request, so that its query is tokenized once. */
+/** Groups pairs by query: each group becomes one request, so that its query is tokenized once. */
 function group(queries: readonly string[], passages: readonly string[]): readonly Group[] {
   const groups = new Map<string, Group>();
   passages.forEach((passage, i) => {
@@ -109,19 +109,26 @@ function inOrder(groups: readonly Group[], answers: readonly RerankAnswer[]): re
   return ordered;
 }
 
-/** vLLM's `POST /score`: pairs in, one score a pair out, in the order sent. */
+/** vLLM's `POST /score`: takes pairs and answers with one score for each, in the order sent. */
 export const score = defineDialect({
   name: 'score',
+  docs: {
+    title: 'vLLM',
+    summary: 'Score pairs of texts in the order sent',
+    answer: '`{id, object, created, model, data: [{index, object, score}], usage}`, in the order sent',
+  },
+  paths: [{ path: '/score' }, { path: '/v1/score' }],
+  errors: objectErrors,
   schema,
   answer: answerSchema,
   toRequests: (body, limits) =>
-    pairsOf(body, limits).map(({ query, passages }) => ({ ...askedBy(body), query, passages })),
-  toAnswer(body, answers, about) {
+    pairsOf(body, limits).map(({ query, passages }) => ({ ...commonOptions(body), query, passages })),
+  toAnswer(body, answers, context) {
     const ranked = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
     const { model, version } = answers[0]!;
     const raw = wantsRaw(body);
-    const head = { id: about.requestId, object: 'list', created: about.created, model: `${model}@${version}` };
+    const head = { id: context.requestId, object: 'list', created: context.created, model: `${model}@${version}` };
     return {
       head: `${JSON.stringify(head).slice(0, -1)},"data":[`,
       count: ranked.length,
@@ -132,5 +139,4 @@ export const score = defineDialect({
       tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens } })}}`,
     };
   },
-  toError: objectErrorBody,
 });

@@ -2,8 +2,18 @@ import { z } from 'zod';
 import { field } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
-import { errorBody } from './errors.ts';
-import { askedBy, commonFields, limitTo, present, query, textAt, textList, textsOf, topN } from './fields.ts';
+import { stringErrors } from './errors.ts';
+import {
+  commonFields,
+  commonOptions,
+  query,
+  textAt,
+  textList,
+  textsOf,
+  topN,
+  topNOption,
+  withoutEmpty,
+} from './fields.ts';
 
 const schema = z
   .object({
@@ -37,13 +47,27 @@ const answerSchema = z
 /** `POST /rerank` of Text Embeddings Inference, with `top_n`, which Elasticsearch sends. */
 export const tei = defineDialect({
   name: 'tei',
+  docs: {
+    title: 'Text Embeddings Inference',
+    clients: 'Elasticsearch, Haystack, Continue',
+    summary: 'Rank passages',
+    answer: '`[{index, score, text?}]`, best first',
+  },
+  paths: [],
+  marks: {
+    paths: ['/rerank', '/v1/rerank', '/v2/rerank', '/reranking', '/v1/reranking', '/', '/invocations'],
+    text: '`texts`',
+    matches: (body) => 'texts' in body,
+  },
+  listField: 'texts',
+  errors: stringErrors,
   schema,
   answer: answerSchema,
   toRequests: (body, limits) => [
     {
-      ...askedBy(body),
-      ...limitTo(body.top_n),
-      ...present({
+      ...commonOptions(body),
+      ...topNOption(body.top_n),
+      ...withoutEmpty({
         truncate: body.truncate ?? (typeof body.truncation === 'boolean' ? body.truncation : undefined),
         side: body.truncation_direction
           ? (body.truncation_direction.toLowerCase() as 'left' | 'right')
@@ -66,5 +90,4 @@ export const tei = defineDialect({
       tail: ']',
     };
   },
-  toError: errorBody,
 });

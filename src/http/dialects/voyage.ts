@@ -2,8 +2,18 @@ import { z } from 'zod';
 import { moreFields } from '../json-text.ts';
 import { defineDialect } from './dialect.ts';
 import { cutPassages, resultItem, resultText, truncatedField, wantsRaw } from './documents.ts';
-import { errorBody } from './errors.ts';
-import { askedBy, commonFields, limitTo, query, returnDocuments, textAt, textList, textsOf, topN } from './fields.ts';
+import { stringErrors } from './errors.ts';
+import {
+  commonFields,
+  commonOptions,
+  query,
+  returnDocuments,
+  textAt,
+  textList,
+  textsOf,
+  topN,
+  topNOption,
+} from './fields.ts';
 
 const schema = z
   .object({
@@ -31,12 +41,26 @@ const answerSchema = z
 /** Voyage's `POST /v1/rerank`: results under `data`, documents as plain strings. */
 export const voyage = defineDialect({
   name: 'voyage',
+  docs: {
+    title: 'Voyage',
+    summary: 'Rank passages',
+    answer: '`{object, model, data: [{index, relevance_score, document?}], usage}`, best first',
+  },
+  paths: [],
+  marks: {
+    paths: ['/rerank', '/v1/rerank', '/', '/invocations'],
+    text: '`documents` and `top_k`, or `documents` and a boolean `truncation`, or `documents` sent by a Voyage SDK',
+    matches: (body, { sdk }) =>
+      'documents' in body && ('top_k' in body || typeof body.truncation === 'boolean' || /voyage/i.test(sdk)),
+  },
+  listField: 'documents',
+  errors: stringErrors,
   schema,
   answer: answerSchema,
   toRequests: (body, limits) => [
     {
-      ...askedBy(body),
-      ...limitTo(body.top_k ?? body.top_n),
+      ...commonOptions(body),
+      ...topNOption(body.top_k ?? body.top_n),
       query: textAt(body.query, 'query'),
       passages: textsOf(body.documents, 'documents', limits),
     },
@@ -54,5 +78,4 @@ export const voyage = defineDialect({
       tail: `]${moreFields({ usage: { total_tokens: answer.tokens }, truncated: cutPassages(answer) })}}`,
     };
   },
-  toError: errorBody,
 });

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { moreFields } from '../json-text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
-import { errorBody } from './errors.ts';
-import { askedBy, commonFields, query, textAt, textList, textsOf } from './fields.ts';
+import { stringErrors } from './errors.ts';
+import { commonFields, commonOptions, query, textAt, textList, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
@@ -12,7 +12,7 @@ const schema = z
   .object({
     query,
     documents: textList('Passages.'),
-    property: z.string().meta({ description: 'Name of the property the passages come from; marks the dialect.' }),
+    property: z.string().meta({ description: 'Name of the property that holds the passages; marks the dialect.' }),
     ...fields,
   })
   .meta({ id: 'WeaviateRequest' });
@@ -25,13 +25,30 @@ const answerSchema = z
   })
   .meta({ id: 'WeaviateAnswer' });
 
-/** What Weaviate's `reranker-transformers` module speaks. It pairs scores and documents by their place, so nothing is sorted. */
+/** The format of Weaviate's `reranker-transformers` module, which pairs scores and documents by position: nothing is sorted. */
 export const weaviate = defineDialect({
   name: 'weaviate',
+  docs: {
+    title: 'Weaviate',
+    summary: 'Rank passages',
+    answer: '`{query, scores: [{document, score}], property}`, in the order sent',
+  },
+  paths: [],
+  marks: {
+    paths: ['/rerank', '/v1/rerank', '/v2/rerank', '/', '/invocations'],
+    text: '`documents` and `property`',
+    matches: (body) => 'documents' in body && 'property' in body,
+  },
+  listField: 'documents',
+  errors: stringErrors,
   schema,
   answer: answerSchema,
   toRequests: (body, limits) => [
-    { ...askedBy(body), query: textAt(body.query, 'query'), passages: textsOf(body.documents, 'documents', limits) },
+    {
+      ...commonOptions(body),
+      query: textAt(body.query, 'query'),
+      passages: textsOf(body.documents, 'documents', limits),
+    },
   ],
   toAnswer(body, answers) {
     const ranked = byIndex(answers[0]!, body.documents.length);
@@ -45,5 +62,4 @@ export const weaviate = defineDialect({
       tail: `]${moreFields({ property: body.property })}}`,
     };
   },
-  toError: errorBody,
 });

@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
-import { errorBody } from '../dialects/errors.ts';
+import { stringErrors } from '../dialects/errors.ts';
 import { exchangeOf } from '../exchange.ts';
 import type { HttpTelemetry } from '../ports.ts';
 
@@ -37,8 +37,8 @@ export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
     const seconds = retryAfter(error);
     if (seconds) res.set('retry-after', seconds);
     if (error.status === 401) res.set('www-authenticate', 'Bearer');
-    const toError = exchange.toError ?? errorBody;
-    res.status(error.status).json(toError(error, exchange.requestId));
+    const form = exchange.errors ?? stringErrors;
+    res.status(error.status).json(form.body(error, exchange.requestId));
   };
 }
 

@@ -2,51 +2,45 @@ import { OpenAPIRegistry, OpenApiGeneratorV31, type RouteConfig } from '@asteaso
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import { CATALOG } from '../../errors.ts';
-import { DIALECTS } from '../dialects/dispatch.ts';
+import type { AnyDialect } from '../dialects/dialect.ts';
+import { DIALECTS, SCORING_PATHS } from '../dialects/dispatch.ts';
+import { stringErrors } from '../dialects/errors.ts';
 import { ANSWER_HEADERS, REQUEST_HEADERS } from './headers.ts';
 import { OPERATIONS, type Operation } from './operations.ts';
 
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 
-const DESCRIPTION = [
-  'One re-ranker, spoken to in the wire formats of its peers. Paths that several clients share tell them apart by the shape of the body:',
-  '`texts` is Text Embeddings Inference, `documents` with `property` is Weaviate, `passages` is NIM, `documents` with `top_k` or a boolean',
-  '`truncation` is Voyage, other `documents` are Cohere or Jina by the path. Unknown fields are ignored, null counts as absent.',
-].join(' ');
-
-const errorFields = {
-  error_type: z.string().meta({ description: 'Kind, as Text Embeddings Inference spells it.' }),
-  message: z.string(),
-  detail: z.string(),
-  code: z.string().meta({ description: 'Stable name; docs/errors.md has them all.' }),
-  request_id: z.string(),
-};
-
-const errorSchema = z.object({ error: z.string(), ...errorFields }).meta({ id: 'Error' });
-
-const objectErrorSchema = z
-  .object({
-    ...errorFields,
-    object: z.literal('error'),
-    type: z.string(),
-    error: z.object({ message: z.string(), type: z.string(), code: z.string() }),
-  })
-  .meta({ id: 'ObjectError', description: "As vLLM's and NIM's clients read it." });
+function describeApi(): string {
+  const marked = DIALECTS.flatMap(({ marks, docs }) => (marks ? `${marks.text}: ${docs.title}` : []));
+  const paths = Map.groupBy(
+    SCORING_PATHS.filter((at) => at.marked.length > 0),
+    (at) => at.dialect,
+  );
+  const byPath = [...paths].map(
+    ([{ docs }, list]) => `${docs.title} at ${list.map(({ path }) => `\`${path}\``).join(', ')}`,
+  );
+  return [
+    'A re-ranker that accepts the wire formats of several services.',
+    'Where formats share a path, the body decides by the first of these marks that it has:',
+    `${marked.join('; ')}.`,
+    `Without any of them the path decides: ${byPath.join('; ')}.`,
+    'Unknown fields are ignored; null counts as absent.',
+  ].join(' ');
+}
 
 const json = (schema: z.ZodType) => ({ 'application/json': { schema } });
 
 const oneOf = (members: readonly z.ZodType[]): z.ZodType =>
   members.length === 1 ? members[0]! : z.union(members as [z.ZodType, z.ZodType, ...z.ZodType[]]);
 
-/** `/v2/models/:model` → `/v2/models/{model}`. */
+/** Spells an Express path as OpenAPI does: `/v2/models/:model` → `/v2/models/{model}`. */
 export const openApiPath = (path: string) => path.replace(/:(\w+)/g, '{$1}');
 
 const parametersIn = (path: string) => [...path.matchAll(/:(\w+)/g)].map((match) => match[1]!);
 
 function errorAnswers(operation: Operation): RouteConfig['responses'] {
-  const speaksObjects = operation.dialects?.some((name) => name === 'nim' || name === 'score') ?? false;
-  const speaksStrings = operation.dialects?.some((name) => name !== 'nim' && name !== 'score') ?? true;
-  const schema = oneOf([...(speaksStrings ? [errorSchema] : []), ...(speaksObjects ? [objectErrorSchema] : [])]);
+  const forms = operation.dialects?.map(({ errors }) => errors.schema) ?? [stringErrors.schema];
+  const schema = oneOf([...new Set(forms)]);
   const byStatus = Map.groupBy(operation.errors, (code) => CATALOG[code].status);
   return Object.fromEntries(
     [...byStatus].map(([status, codes]) => [
@@ -83,9 +77,9 @@ function plainAnswers(answers: NonNullable<Operation['answers']>): RouteConfig['
 
 function requestOf(path: string, operation: Operation): NonNullable<RouteConfig['request']> {
   const parameters = parametersIn(path);
-  const spoken = operation.dialects?.map((name) => DIALECTS[name]) ?? [];
-  const body =
-    spoken.length > 0 ? { schema: oneOf(spoken.map(({ schema }) => schema)), required: true } : operation.body;
+  const body = operation.dialects
+    ? { schema: oneOf(operation.dialects.map(({ schema }) => schema)), required: true }
+    : operation.body;
   return {
     ...(parameters.length > 0
       ? { params: z.object(Object.fromEntries(parameters.map((name) => [name, z.string()]))) }
@@ -95,13 +89,17 @@ function requestOf(path: string, operation: Operation): NonNullable<RouteConfig[
   };
 }
 
+function scoringAnswer(dialects: readonly AnyDialect[]): RouteConfig['responses'] {
+  const schema = oneOf([...new Set(dialects.map(({ answer }) => answer))]);
+  return { 200: { description: 'The scores.', headers: answerHeaders, content: json(schema) } };
+}
+
 function answersOf(operation: Operation): RouteConfig['responses'] {
-  const spoken = operation.dialects?.map((name) => DIALECTS[name].answer) ?? [];
-  const scored =
-    spoken.length > 0
-      ? { 200: { description: 'The scores.', headers: answerHeaders, content: json(oneOf([...new Set(spoken)])) } }
-      : {};
-  return { ...errorAnswers(operation), ...scored, ...plainAnswers(operation.answers ?? {}) };
+  return {
+    ...errorAnswers(operation),
+    ...(operation.dialects ? scoringAnswer(operation.dialects) : {}),
+    ...plainAnswers(operation.answers ?? {}),
+  };
 }
 
 function routeConfig(key: string, operation: Operation): RouteConfig {
@@ -119,14 +117,14 @@ function routeConfig(key: string, operation: Operation): RouteConfig {
   };
 }
 
-/** The description of the whole API, made from the schemas that parse its requests. */
+/** Builds the description of the whole API from the schemas that parse its requests. */
 export function buildDocument(): OpenApiDocument {
   const registry = new OpenAPIRegistry();
   registry.registerComponent('securitySchemes', 'key', {
     type: 'http',
     scheme: 'bearer',
     description:
-      'An API key with the scope named (rerank, admin); `X-API-Key` works too. Only asked for where keys are configured.',
+      'An API key with the scope named (rerank, admin); `X-API-Key` works too. Needed only where keys are configured.',
   });
   registerHeaders(registry);
   for (const [key, operation] of Object.entries(OPERATIONS)) registry.registerPath(routeConfig(key, operation));
@@ -135,14 +133,14 @@ export function buildDocument(): OpenApiDocument {
     info: {
       title: 'Winnow',
       version: '1.0.0',
-      description: DESCRIPTION,
+      description: describeApi(),
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
   });
 }
 
-/** The text of openapi.yaml. */
+/** Returns the text of openapi.yaml. */
 export function documentText(document: OpenApiDocument): string {
   return stringify(document, { lineWidth: 140, aliasDuplicateObjects: false });
 }

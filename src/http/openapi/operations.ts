@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { ErrorCode } from '../../errors.ts';
-import type { DialectName } from '../dialects/dialect.ts';
+import type { AnyDialect } from '../dialects/dialect.ts';
 import { SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import * as experiments from '../routes/experiment-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
@@ -12,7 +12,7 @@ export interface Operation {
   readonly description?: string;
   readonly access: 'public' | 'rerank' | 'admin';
   /** Dialects a scoring route speaks; request and answer follow from them. */
-  readonly dialects?: readonly DialectName[];
+  readonly dialects?: readonly AnyDialect[];
   readonly body?: { readonly schema: z.ZodType; readonly required: boolean };
   readonly query?: z.ZodObject;
   /** Answers by status; `null`: without a body. */
@@ -71,28 +71,18 @@ const REGISTRY_ERRORS: readonly ErrorCode[] = [
 
 const LOOK_ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'unknown_model', 'unknown_version'];
 
-const SUMMARIES: Readonly<Record<ScoringPath, string>> = {
-  '/rerank': 'Rank passages: TEI, Jina, Voyage, Weaviate or NIM, by the shape of the body',
-  '/v1/rerank': 'Rank passages: Cohere v1, Jina, Voyage, TEI, Weaviate or NIM, by the shape of the body',
-  '/v2/rerank': 'Rank passages: Cohere v2, TEI or Weaviate, by the shape of the body',
-  '/reranking': 'Rank passages (llama.cpp alias)',
-  '/v1/reranking': 'Rank passages (llama.cpp alias)',
-  '/': 'Rank passages (SageMaker form of TEI)',
-  '/invocations': 'Rank passages (SageMaker)',
-  '/v1/ranking': 'Rank passages with NVIDIA NIM clients',
-  '/score': 'Score pairs of texts (vLLM)',
-  '/v1/score': 'Score pairs of texts (vLLM)',
-  '/v2/models/:model/infer': 'Score passages with KServe clients',
-  '/v2/models/:model/versions/:version/infer': 'Score passages with KServe clients, by one version',
-};
+/** `a, b or c`. */
+const alternatives = (names: readonly string[]) => names.join(', ').replace(/, ([^,]*)$/, ' or $1');
 
-function scoringOperation(path: ScoringPath): Operation {
-  const rule: { fallback: DialectName; shapes?: readonly DialectName[] } = SCORING_PATHS[path];
+function scoringOperation({ dialect, marked, note }: ScoringPath): Operation {
+  const dialects = [...marked, dialect];
+  const formats = alternatives(dialects.map(({ docs }) => docs.title));
+  const choice = marked.length > 0 ? ', by the shape of the body' : '';
   return {
     tag: 'Scoring',
-    summary: SUMMARIES[path],
+    summary: `${dialect.docs.summary}: ${formats}${choice}${note ? ` (${note})` : ''}`,
     access: 'rerank',
-    dialects: [...(rule.shapes ?? []), rule.fallback],
+    dialects,
     errors: SCORING_ERRORS,
   };
 }
@@ -143,7 +133,9 @@ const modelReady = (summary: string): Operation => ({
 
 /** Reads and changes of experiments, for admins. */
 const experiment = (summary: string, answers: Operation['answers'], more: Partial<Operation> = {}): Operation => ({
-  ...{ tag: 'Experiments', summary, access: 'admin' },
+  tag: 'Experiments',
+  summary,
+  access: 'admin',
   ...(answers ? { answers } : {}),
   errors: [...KEY_ERRORS, 'unknown_experiment', 'store_unavailable', 'shutting_down'],
   ...more,
@@ -159,9 +151,7 @@ const EXPERIMENT_READ_ERRORS: readonly ErrorCode[] = [
 
 /** Every route, keyed by method and Express pattern. A test holds it to the app's own table, both ways. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
-  ...Object.fromEntries(
-    (Object.keys(SCORING_PATHS) as ScoringPath[]).map((path) => [`POST ${path}`, scoringOperation(path)]),
-  ),
+  ...Object.fromEntries(SCORING_PATHS.map((at) => [`POST ${at.path}`, scoringOperation(at)])),
   'GET /v1/models': look('Models', 'Models, their versions, states and reasons', schemas.modelList),
   'GET /v1/models/:model': look('Models', 'One model, or one version of it', schemas.modelVersions),
   'PUT /v1/models/:model/labels/:label': change(

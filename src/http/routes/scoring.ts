@@ -1,92 +1,65 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { combineTimings } from '../../rerank/timings.ts';
-import type { RerankAnswer, Reranker, RerankRequest } from '../../rerank/types.ts';
-import type { AnyDialect, Asked } from '../dialects/dialect.ts';
-import { dialectAt, dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/types.ts';
+import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
+import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json-text.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, subjectOf } from '../request-headers.ts';
 import type { Route } from './route.ts';
 
-const timingsOfQueries = (answers: readonly RerankAnswer[]) =>
-  combineTimings(
-    'queries',
-    answers.map((answer) => answer.timings),
-  );
+const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
 
-const charactersIn = ({ query, passages }: Asked) => passages.reduce((n, passage) => n + passage.length, query.length);
+const charactersIn = ({ query, passages }: QueryRequest) => query.length + sumOf(passages, ({ length }) => length);
 
-/** Names of Text Embeddings Inference, milliseconds and counts as whole numbers; then what Winnow adds. */
-function answerHeaders(
-  asked: readonly Asked[],
-  answers: readonly RerankAnswer[],
-  exchange: Exchange,
-  provider: string,
-) {
-  const timings = timingsOfQueries(answers);
-  const { model, version, experiment } = answers[0]!;
-  const whole = (ms: number) => String(Math.round(ms));
-  const cut = answers.reduce((n, answer) => n + answer.truncated.filter(Boolean).length, 0);
+/** Tokens, truncated passages and timings of all answers of one body. */
+interface Totals {
+  readonly tokens: number;
+  readonly truncated: number;
+  readonly timings: Timings;
+}
+
+function totalsOf(answers: readonly RerankAnswer[]): Totals {
   return {
-    'x-compute-type': provider,
-    'x-compute-time': whole(performance.now() - exchange.started),
-    'x-compute-characters': String(asked.reduce((n, one) => n + charactersIn(one), 0)),
-    'x-compute-tokens': String(answers.reduce((n, answer) => n + answer.tokens, 0)),
-    'x-total-time': whole(performance.now() - exchange.started),
+    tokens: sumOf(answers, ({ tokens }) => tokens),
+    truncated: sumOf(answers, ({ truncated }) => truncated.filter(Boolean).length),
+    timings: combineTimings(
+      'queries',
+      answers.map(({ timings }) => timings),
+    ),
+  };
+}
+
+/** Headers with the names of Text Embeddings Inference (milliseconds and counts as whole numbers), then those of Winnow. */
+function answerHeaders(
+  { model, version, experiment }: RerankAnswer,
+  { tokens, truncated, timings }: Totals,
+  facts: { readonly characters: number; readonly elapsedMs: number; readonly provider: string },
+) {
+  const whole = (ms: number) => String(Math.round(ms));
+  return {
+    'x-compute-type': facts.provider,
+    'x-compute-time': whole(facts.elapsedMs),
+    'x-compute-characters': String(facts.characters),
+    'x-compute-tokens': String(tokens),
+    'x-total-time': whole(facts.elapsedMs),
     'x-tokenization-time': whole(timings.tokenizeMs),
     'x-queue-time': whole(timings.queueMs),
     'x-inference-time': whole(timings.inferMs),
     'x-winnow-model': `${model}@${version}`,
-    'x-winnow-truncated': String(cut),
+    'x-winnow-truncated': String(truncated),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
 }
 
-function noteFacts(exchange: Exchange, asked: readonly Asked[], answers: readonly RerankAnswer[]): void {
-  const { model, version, experiment } = answers[0]!;
-  exchange.facts = {
-    ...exchange.facts,
-    model,
-    version,
-    ...(experiment ? { experiment } : {}),
-    passages: asked.reduce((n, { passages }) => n + passages.length, 0),
-    tokens: answers.reduce((n, answer) => n + answer.tokens, 0),
-    truncated: answers.reduce((n, answer) => n + answer.truncated.filter(Boolean).length, 0),
-    timings: timingsOfQueries(answers),
-  };
-}
-
-/** Stages of the request as spans, laid out from its arrival in the order they happen. */
-function traceStages({ span, startedAt, facts }: Exchange): void {
-  if (!facts?.timings) return;
-  const { tokenizeMs, queueMs, inferMs } = facts.timings;
-  let at = startedAt;
-  for (const [name, ms] of [
-    ['tokenize', tokenizeMs] as const,
-    ['queue', queueMs] as const,
-    ['infer', inferMs] as const,
-  ]) {
-    span.stage(name, at, at + ms);
-    at += ms;
-  }
-}
-
-type Completed = Omit<RerankRequest, 'query' | 'passages'>;
-
-/** What all requests of one exchange share, from headers and options. */
-function framed(req: Request, res: Response, deps: HttpDeps, asked: Asked): Completed {
-  const exchange = exchangeOf(res);
-  const { timeoutMs, user, truncate, ...rest } = asked;
-  return {
-    ...rest,
-    requestId: exchange.requestId,
-    truncate: truncate ?? deps.options.autoTruncate ?? true,
-    lane: laneOf(req),
-    deadlineMs: deadlineOf(req) ?? timeoutMs ?? deps.options.requestTimeoutMs,
-    signal: exchange.signal,
-    subject: subjectOf(req, exchange.caller, user),
-  };
+/** Adds the stages of the request to its span, one after the other from its arrival. */
+function traceStages({ span, startedAt }: Exchange, { tokenizeMs, queueMs, inferMs }: Timings): void {
+  const queuedAt = startedAt + tokenizeMs;
+  const inferredAt = queuedAt + queueMs;
+  span.stage('tokenize', startedAt, queuedAt);
+  span.stage('queue', queuedAt, inferredAt);
+  span.stage('infer', inferredAt, inferredAt + inferMs);
 }
 
 /** The model a KServe path names. */
@@ -96,15 +69,35 @@ function pathModel(req: Request): { readonly model?: string } {
   return { model: version ? `${model}@${version}` : model };
 }
 
-function readDialect(path: ScoringPath, req: Request, exchange: Exchange): AnyDialect {
+/** Completes a query of the body with what headers, path and options say. */
+function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
+  const exchange = exchangeOf(res);
+  const { timeoutMs, user, truncate, ...rest } = query;
+  return {
+    ...rest,
+    requestId: exchange.requestId,
+    truncate: truncate ?? deps.options.autoTruncate ?? true,
+    lane: laneOf(req),
+    deadlineMs: deadlineOf(req) ?? timeoutMs ?? deps.options.requestTimeoutMs,
+    signal: exchange.signal,
+    subject: subjectOf(req, exchange.caller, user),
+    ...pathModel(req),
+  };
+}
+
+function noteDialect(exchange: Exchange, { name, errors }: AnyDialect): void {
+  exchange.dialect = name;
+  exchange.errors = errors;
+}
+
+function readDialect(at: ScoringPath, req: Request, exchange: Exchange): AnyDialect {
   const sdk = [header(req, 'x-fern-sdk-name'), header(req, 'x-voyage-user-agent'), header(req, 'user-agent')];
-  const dialect = dialectOf(path, req.body, { sdk: sdk.filter(Boolean).join(' ') });
-  exchange.dialect = dialect.name;
-  exchange.toError = dialect.toError;
+  const dialect = dialectOf(at, req.body, { sdk: sdk.filter(Boolean).join(' ') });
+  noteDialect(exchange, dialect);
   return dialect;
 }
 
-/** Asks side by side; the first failure withdraws the rest. */
+/** Scores all requests side by side; the first failure aborts the others. */
 async function rerankAll(
   reranker: Reranker,
   requests: readonly RerankRequest[],
@@ -121,50 +114,48 @@ async function rerankAll(
   }
 }
 
-function scoringHandler(path: ScoringPath, deps: HttpDeps): RequestHandler {
+function scoringHandler(at: ScoringPath, deps: HttpDeps): RequestHandler {
   return async function score(req, res) {
     const exchange = exchangeOf(res);
-    const dialect = readDialect(path, req, exchange);
-    const conversation = dialect.read(req.body, { maxPassages: deps.options.maxPassages });
-    const { asked } = conversation;
-    exchange.facts = { lane: laneOf(req), passages: asked.reduce((n, { passages }) => n + passages.length, 0) };
-    const answers = await rerankAll(
-      deps.reranker,
-      asked.map((one) => ({ ...one, ...framed(req, res, deps, one), ...pathModel(req) })),
-      exchange.signal,
-    );
-    noteFacts(exchange, asked, answers);
-    traceStages(exchange);
-    const about = { requestId: exchange.requestId, created: Math.floor(exchange.startedAt / 1000) };
-    const text = await writeJson(conversation.answer(answers, about));
-    if (exchange.signal.aborted) return;
-    res.set(answerHeaders(asked, answers, exchange, deps.info().provider));
-    // The connection was kept when the request came, but a shutdown may have begun since.
+    const { startedAt, signal, requestId } = exchange;
+    const body = readDialect(at, req, exchange).read(req.body, { maxPassages: deps.options.maxPassages });
+    const passages = sumOf(body.requests, (request) => request.passages.length);
+    exchange.facts = { lane: laneOf(req), passages };
+    const requests = body.requests.map((query) => completeRequest(req, res, deps, query));
+    const answers = await rerankAll(deps.reranker, requests, signal);
+    const totals = totalsOf(answers);
+    const first = answers[0]!;
+    const { model, version, experiment } = first;
+    exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
+    traceStages(exchange, totals.timings);
+    const text = await writeJson(body.answer(answers, { requestId, created: Math.floor(startedAt / 1000) }));
+    if (signal.aborted) return;
+    const characters = sumOf(body.requests, charactersIn);
+    const elapsedMs = performance.now() - exchange.started;
+    res.set(answerHeaders(first, totals, { characters, elapsedMs, provider: deps.info().provider }));
+    // The connection was to be kept when the request came, but a shutdown may have begun since.
     if (deps.readiness.draining()) res.set('connection', 'close');
     res.type('application/json').send(text);
   };
 }
 
-/** Errors before the body is read are told in the dialect of the path. */
-function speakAt(path: ScoringPath, deps: HttpDeps): RequestHandler {
-  const { name, toError } = dialectAt(path);
-  return function prepareDialect(_req, res, next) {
-    const exchange = exchangeOf(res);
-    exchange.dialect = name;
-    exchange.toError = toError;
+/** Writes errors that occur before the body is read in the form of the path's own dialect. */
+function prepareErrors({ dialect }: ScoringPath, deps: HttpDeps): RequestHandler {
+  return function noteDialectOfPath(_req, res, next) {
+    noteDialect(exchangeOf(res), dialect);
     deps.telemetry.onScoringStart?.();
     next();
   };
 }
 
-/** Every path that scores. */
+/** Returns a route for every path that scores. */
 export function scoringRoutes(deps: HttpDeps): readonly Route[] {
-  return (Object.keys(SCORING_PATHS) as ScoringPath[]).map((path) => ({
+  return SCORING_PATHS.map((at) => ({
     method: 'post',
-    path,
+    path: at.path,
     access: 'rerank',
     body: 'json',
-    prepare: speakAt(path, deps),
-    handler: scoringHandler(path, deps),
+    prepare: prepareErrors(at, deps),
+    handler: scoringHandler(at, deps),
   }));
 }
