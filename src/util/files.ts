@@ -2,9 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, type ZlibOptions } from 'node:zlib';
 
 /** Flushes a folder's entries, so that a rename inside it survives a power cut. */
 async function syncFolder(path: string): Promise<void> {
@@ -68,44 +66,6 @@ export async function sha256File(path: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(path, { highWaterMark: CHUNK_BYTES }), hash);
   return hash.digest('hex');
-}
-
-export interface NumberedLine {
-  /** 1-based, for error messages. */
-  readonly line: number;
-  readonly text: string;
-}
-
-/**
- * What a stream of gzip bytes holds. Failures of either end come out of the stream that is returned; whoever stops reading early closes
- * both.
- */
-export function gunzipped(raw: Readable, options: ZlibOptions = {}): Readable {
-  const unpacked = createGunzip(options);
-  raw.on('error', (error) => unpacked.destroy(error));
-  // Leaving a `for await` early destroys the stream with an AbortError that nobody waits for any more: unheard, it would end the process.
-  unpacked.on('error', () => {});
-  unpacked.on('close', () => raw.destroy());
-  return raw.pipe(unpacked);
-}
-
-/**
- * The lines of a text file one by one in constant memory; `.gz` files are unpacked on the way. Empty lines are kept. Only line feeds (with
- * or without a carriage return) end a line: node:readline also splits at U+2028, which JSON may hold.
- */
-export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
-  const raw = createReadStream(path);
-  const input = path.endsWith('.gz') ? gunzipped(raw) : raw;
-  const decoder = new TextDecoder();
-  let line = 0;
-  let rest = '';
-  for await (const chunk of input as AsyncIterable<Uint8Array>) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = parts.pop()!;
-    for (const part of parts) yield { line: ++line, text: part.endsWith('\r') ? part.slice(0, -1) : part };
-  }
-  rest += decoder.decode();
-  if (rest !== '') yield { line: ++line, text: rest.replace(/\r$/, '') };
 }
 
 export async function readJson(path: string): Promise<unknown> {

@@ -1,5 +1,6 @@
 import { describe, WinnowError } from '../errors.ts';
-import { badLine, readText, scanLines } from './bytes.ts';
+import { readText } from './bytes.ts';
+import { badLine, scanLines } from './lines.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 

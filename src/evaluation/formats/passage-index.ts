@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { at, badLine, iterateLines, scanLines } from '../../util/bytes.ts';
+import { badLine, placeOf, readLines, scanLines } from '../../util/lines.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 
 const NEWLINE = 10;
@@ -100,7 +100,7 @@ async function build(path: string, parse: PassageParser): Promise<OffsetTable> {
   try {
     await scanLines(path, (buffer, start, end, line, offset) => {
       if (start === end) return;
-      const { id } = parse(buffer.toString('utf8', start, end), at(path, line));
+      const { id } = parse(buffer.toString('utf8', start, end), placeOf(path, line));
       for (const other of table.candidates(id))
         if (parse(readLineSync(file, other), path).id === id)
           throw badLine(path, line, 'each passage once', `${id} again`);
@@ -113,7 +113,7 @@ async function build(path: string, parse: PassageParser): Promise<OffsetTable> {
 }
 
 async function* scanPassages(path: string, parse: PassageParser): AsyncGenerator<Passage> {
-  for await (const { line, text } of iterateLines(path)) if (text !== '') yield parse(text, at(path, line));
+  for await (const { line, text } of readLines(path)) if (text !== '') yield parse(text, placeOf(path, line));
 }
 
 /** A store that keeps only offsets in memory and reads texts from the file when asked. One pass over the file builds it. */

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { WinnowError } from '../../errors.ts';
-import { at, badLine, scanLines } from '../../util/bytes.ts';
 import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
+import { badLine, placeOf, scanLines } from '../../util/lines.ts';
 import { indexPassages } from './passage-index.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 
@@ -66,10 +66,10 @@ async function readToMemory(path: string): Promise<PassageStore> {
     if (texts.has(id)) throw badLine(path, line, 'each passage once', `${id} again`);
     texts.set(id, text);
   };
-  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => add(passageOf(value, at(path, line)), line));
+  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => add(passageOf(value, placeOf(path, line)), line));
   else
     await scanLines(path, (buffer, start, end, line) => {
-      if (end > start) add(parseTsv(buffer.toString('utf8', start, end), at(path, line)), line);
+      if (end > start) add(parseTsv(buffer.toString('utf8', start, end), placeOf(path, line)), line);
     });
   return memoryPassages(texts, path);
 }

@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { at, badLine, scanLines } from '../../util/bytes.ts';
 import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
+import { badLine, placeOf, scanLines } from '../../util/lines.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import { parseNumber, splitFields } from './fields.ts';
 import { writeLines } from './write.ts';
@@ -88,7 +88,7 @@ function fromJson(path: string, value: unknown): MutableQrels {
 async function readJsonLines(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
-    const [qid, docid] = [textField(value, 'qid', at(path, line)), textField(value, 'docid', at(path, line))];
+    const [qid, docid] = [textField(value, 'qid', placeOf(path, line)), textField(value, 'docid', placeOf(path, line))];
     const grade = value.rel ?? value.score;
     if (!Number.isSafeInteger(grade)) throw badLine(path, line, 'a whole number as "rel"', describe(grade));
     if (!addJudgement(qrels, qid, docid, grade as number))

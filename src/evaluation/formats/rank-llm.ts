@@ -1,5 +1,4 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { at } from '../../util/bytes.ts';
 import {
   isJsonLines,
   isObject,
@@ -8,6 +7,7 @@ import {
   scanJsonLines,
   textField,
 } from '../../util/json-files.ts';
+import { placeOf } from '../../util/lines.ts';
 import type { Run } from '../measures/evaluation.ts';
 
 export interface Candidates {
@@ -77,7 +77,7 @@ export async function readRankLlm(path: string): Promise<Candidates> {
     run.set(qid, { docids, scores: Float64Array.from(hits, (hit) => hit.score) });
     for (const hit of hits) texts.set(hit.docid, hit.text);
   };
-  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => take(value, at(path, line)));
+  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => take(value, placeOf(path, line)));
   else {
     const list = await readJsonFile(path);
     if (!Array.isArray(list)) return bad(path, 'a list of {query, hits}', list);

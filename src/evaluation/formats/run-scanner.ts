@@ -1,4 +1,5 @@
-import { badLine, STDIN, scanLines } from '../../util/bytes.ts';
+import { STDIN } from '../../util/bytes.ts';
+import { badLine, scanLines } from '../../util/lines.ts';
 import { HitList } from '../measures/hits.ts';
 import { parseNumber, sameBytes, splitFields } from './fields.ts';
 

@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { at, badLine, iterateLines } from '../../util/bytes.ts';
 import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
+import { badLine, placeOf, readLines } from '../../util/lines.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
 import { readRankLlm } from './rank-llm.ts';
@@ -31,7 +31,7 @@ function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>):
 async function readFlatLines(path: string): Promise<Run> {
   const lists = new Map<string, Map<string, number>>();
   await scanJsonLines(path, (value, line) => {
-    const where = at(path, line);
+    const where = placeOf(path, line);
     const [qid, docid] = [textField(value, 'qid', where), textField(value, 'docid', where)];
     const { score } = value;
     if (typeof score !== 'number') throw badLine(path, line, '"score" to be a number', describe(score));
@@ -45,7 +45,7 @@ async function readFlatLines(path: string): Promise<Run> {
 
 /** Whether the first line is one document rather than a query with its candidates. */
 async function isFlat(path: string): Promise<boolean> {
-  for await (const { text } of iterateLines(path))
+  for await (const { text } of readLines(path))
     if (text.trim() !== '') return /"docid"/.test(text) && !/"(hits|candidates)"/.test(text);
   return false;
 }

@@ -1,6 +1,7 @@
 import { WinnowError } from '../../errors.ts';
-import { at, badLine, readText, scanLines } from '../../util/bytes.ts';
+import { readText } from '../../util/bytes.ts';
 import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
+import { badLine, placeOf, scanLines } from '../../util/lines.ts';
 import { writeLines } from './write.ts';
 
 /** Query id → text. */
@@ -39,7 +40,7 @@ export async function readTsv(path: string): Promise<Map<string, string>> {
 async function readJsonQueries(path: string): Promise<Map<string, string>> {
   const queries = new Map<string, string>();
   await scanJsonLines(path, (value, line) => {
-    const where = at(path, line);
+    const where = placeOf(path, line);
     const id = textField(value, '_id' in value ? '_id' : 'qid' in value ? 'qid' : 'id', where);
     addOnce(queries, id, textField(value, 'query' in value ? 'query' : 'text', where), (got) =>
       badLine(path, line, 'each id once', got),

@@ -3,7 +3,7 @@ import { describe, WinnowError } from '../../errors.ts';
 import { openPassages } from '../../evaluation/formats/passages.ts';
 import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
-import { readLines } from '../../util/files.ts';
+import { readLines } from '../../util/lines.ts';
 import { textsOf } from './id-source.ts';
 import { joinPairs, type Lookup, type RawList, ROW_READERS, type RowFormat, resolve } from './row-formats.ts';
 import type { DataSource } from './schema.ts';

@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { readLines } from '../../util/files.ts';
+import { readLines } from '../../util/lines.ts';
 
 /** One query's part of a run file, best first. */
 export interface RunGroup {

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../../errors.ts';
-import { readLines } from '../../util/files.ts';
+import { readLines } from '../../util/lines.ts';
 
 /** Teacher scores of one list. */
 export interface ScoredList {

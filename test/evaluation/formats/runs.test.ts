@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { parseNumber, splitFields } from '../../../src/evaluation/formats/fields.ts';
 import { readQrels, writeQrels } from '../../../src/evaluation/formats/qrels.ts';
 import { readRun, scanRun, writeRun } from '../../../src/evaluation/formats/run.ts';
-import { scanLines } from '../../../src/util/bytes.ts';
+import { scanLines } from '../../../src/util/lines.ts';
 import { temporaryFolder } from './folder.ts';
 
 const folder = temporaryFolder();

@@ -1,5 +1,6 @@
 import { WinnowError } from '../../../errors.ts';
-import { badLine, readText, scanLines } from '../../../util/bytes.ts';
+import { readText } from '../../../util/bytes.ts';
+import { badLine, scanLines } from '../../../util/lines.ts';
 import { splitFields } from '../fields.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';

@@ -1,5 +1,5 @@
-import { at, badLine } from '../../../util/bytes.ts';
 import { scanJsonLines, textField } from '../../../util/json-files.ts';
+import { badLine, placeOf } from '../../../util/lines.ts';
 import { openPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { readTsv } from '../topics.ts';
@@ -10,7 +10,7 @@ import type { Loader } from './loader.ts';
 async function readAnswers(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
-    const qid = textField(value, 'qid', at(path, line));
+    const qid = textField(value, 'qid', placeOf(path, line));
     const answers = value.answer_pids;
     if (!Array.isArray(answers) || answers.length === 0)
       throw badLine(path, line, '"answer_pids" to list passages', 'none');

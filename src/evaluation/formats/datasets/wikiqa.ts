@@ -1,5 +1,6 @@
 import { WinnowError } from '../../../errors.ts';
-import { badLine, readText } from '../../../util/bytes.ts';
+import { readText } from '../../../util/bytes.ts';
+import { badLine } from '../../../util/lines.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { findFile, needFile } from './folder.ts';
