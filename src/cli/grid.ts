@@ -12,7 +12,7 @@ import {
   runCells,
   searchCells,
 } from '../training/grid/grid.ts';
-import { gridData, reportOf } from '../training/grid/grid-report.ts';
+import { gridData, trainedGridReport } from '../training/grid/grid-report.ts';
 import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
 import type { TrainingObserver } from '../training/run/trainer.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -76,7 +76,7 @@ async function report(loaded: LoadedGrid, folder: string): Promise<void> {
   if (missing.length > 0) say(`${missing.length} of ${missing.length + done.length} cells have no result yet`);
   if (done.length === 0) return;
   await writeFileAtomic(join(folder, 'grid.json'), `${JSON.stringify(gridData(loaded.grid, done), null, 2)}\n`);
-  for (const path of await writeReport(join(folder, 'report'), reportOf(loaded.grid, frozen, done)))
+  for (const path of await writeReport(join(folder, 'report'), trainedGridReport(loaded.grid, frozen, done)))
     process.stdout.write(`${path}\n`);
 }
 

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import { gridReport } from '../reports/grid-report.ts';
-import { PAPER, readGrid } from '../reports/paper-data.ts';
+import { gridComparison } from '../reports/grid-comparison.ts';
+import { PAPER_GRID, readGridData } from '../reports/grid-data.ts';
 import { renderTerminal } from '../reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
 
@@ -22,7 +22,7 @@ interface Options {
 }
 
 async function run({ data, format, out }: Options): Promise<void> {
-  const report = gridReport(data === undefined ? PAPER : await readGrid(data));
+  const report = gridComparison(data === undefined ? PAPER_GRID : await readGridData(data));
   const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
   if (out === undefined)
     process.stdout.write(

@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fixed, pValue, share, signed } from '../../src/reports/format.ts';
-import { analyzeGrid, gridReport } from '../../src/reports/grid-report.ts';
-import { PAPER, readGrid } from '../../src/reports/paper-data.ts';
+import { analyzeGrid, gridComparison } from '../../src/reports/grid-comparison.ts';
+import { PAPER_GRID, readGridData } from '../../src/reports/grid-data.ts';
 import { SHARED, temporaryFolder } from '../evaluation/formats/folder.ts';
 
 const folder = temporaryFolder();
@@ -16,7 +16,7 @@ const report = (...args: string[]) => {
 };
 
 describe('the published grid, recomputed to the printed figure', () => {
-  const { objectives, backbones, columnMeans } = analyzeGrid(PAPER);
+  const { objectives, backbones, columnMeans } = analyzeGrid(PAPER_GRID);
   const printed = ({ names, averageRanks }: typeof objectives) =>
     Object.fromEntries(names.map((name, i) => [name, fixed(averageRanks[i]!, 2)]));
 
@@ -73,7 +73,7 @@ describe('the published grid, recomputed to the printed figure', () => {
     const rows = [...table.matchAll(/^\| ([\w-]*) ?\| ([\w-]+) \|((?: \.\d+ \|){6})$/gm)];
     expect(rows).toHaveLength(54);
     rows.forEach(([, , objective, values], i) => {
-      expect(PAPER.rows[i]).toMatchObject({ objective, values: values!.match(/\.\d+/g)!.map(Number) });
+      expect(PAPER_GRID.rows[i]).toMatchObject({ objective, values: values!.match(/\.\d+/g)!.map(Number) });
     });
   });
 });
@@ -131,7 +131,7 @@ describe('winnow report', () => {
     const { data } = JSON.parse(report('--format', 'json').out);
     expect(data.objectives.statistic).toBeCloseTo(152.0396825396, 9);
     expect(data.backbones.criticalDifference).toBeCloseTo(2.002158326, 8);
-    expect(data.objectives.names).toEqual(PAPER.objectives);
+    expect(data.objectives.names).toEqual(PAPER_GRID.objectives);
     expect(data.columnMeans.InfoNCE[0]).toBeCloseTo(0.4556, 3);
   });
 
@@ -145,18 +145,18 @@ describe('winnow report', () => {
   });
 
   it('reads a grid of one’s own', async () => {
-    const own = { ...PAPER, backbones: PAPER.backbones.slice(0, 2), rows: PAPER.rows.slice(0, 12) };
+    const own = { ...PAPER_GRID, backbones: PAPER_GRID.backbones.slice(0, 2), rows: PAPER_GRID.rows.slice(0, 12) };
     const path = await folder.put({ 'grid.json': JSON.stringify(own) });
-    expect(gridReport(await readGrid(path)).title).toBe('2 backbones × 6 objectives');
+    expect(gridComparison(await readGridData(path)).title).toBe('2 backbones × 6 objectives');
     expect(report('--data', path).out).toContain('2 backbones × 6 objectives');
   });
 
   it.each([
     [
-      { ...PAPER, rows: PAPER.rows.slice(1) },
+      { ...PAPER_GRID, rows: PAPER_GRID.rows.slice(1) },
       'Ettin-17M, BCE, MSM: expected a number in every cell of the grid, got nothing',
     ],
-    [{ ...PAPER, backbones: ['one'] }, 'backbones: expected a grid of results'],
+    [{ ...PAPER_GRID, backbones: ['one'] }, 'backbones: expected a grid of results'],
     [[], 'top level: expected a grid of results'],
   ])('refuses a faulty grid (%#)', async (grid, message) => {
     const got = report('--data', await folder.put({ 'faulty.json': JSON.stringify(grid) }));

@@ -4,11 +4,11 @@ import { stripVTControlCharacters } from 'node:util';
 import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { trainingCurveSvg } from '../../src/reports/charts/training-curve.ts';
-import { gridReport } from '../../src/reports/grid-report.ts';
+import { gridComparison } from '../../src/reports/grid-comparison.ts';
+import { PAPER_GRID } from '../../src/reports/grid-data.ts';
 import { renderHtml } from '../../src/reports/html.ts';
 import { markdownSection, markdownTable, renderJson, renderMarkdown } from '../../src/reports/markdown.ts';
 import { LIGHT } from '../../src/reports/palette.ts';
-import { PAPER } from '../../src/reports/paper-data.ts';
 import { differencesSection, effectivenessTable, movedPassages, textTable } from '../../src/reports/tables.ts';
 import { renderTerminal, terminalSection } from '../../src/reports/terminal.ts';
 import { temporaryFolder } from '../evaluation/formats/folder.ts';
@@ -46,7 +46,7 @@ describe('Markdown', () => {
   });
 
   it('letters join what does not differ', () => {
-    const grid = renderMarkdown(gridReport(PAPER));
+    const grid = renderMarkdown(gridComparison(PAPER_GRID));
     expect(grid).toMatch(/\| MarginMSE \| 2\.17 \| a \|\n\| DistillRankNET \| 3\.61 \| b \|/);
     expect(grid).toMatch(/\| BERT-Base \| 3\.79 \| ab \|/);
   });
@@ -104,7 +104,7 @@ describe('JSON', () => {
 });
 
 describe('the page', async () => {
-  const pages = { sample: await renderHtml(SAMPLE), grid: await renderHtml(gridReport(PAPER)) };
+  const pages = { sample: await renderHtml(SAMPLE), grid: await renderHtml(gridComparison(PAPER_GRID)) };
 
   it.each(Object.entries(pages))('%s needs nothing from elsewhere and runs nothing', (_, html) => {
     expect(html).not.toMatch(/<script|<link rel="stylesheet"|@import|<iframe|\son\w+=/i);

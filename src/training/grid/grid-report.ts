@@ -1,6 +1,6 @@
-import { gridReport } from '../../reports/grid-report.ts';
+import { gridComparison } from '../../reports/grid-comparison.ts';
+import type { GridData } from '../../reports/grid-data.ts';
 import type { ReportModel, Section, TableSection } from '../../reports/model.ts';
-import type { GridData } from '../../reports/paper-data.ts';
 import { effectivenessTable } from '../../reports/tables.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { CellResult, Frozen } from './grid.ts';
@@ -109,13 +109,13 @@ function frozenTable(frozen: Frozen): TableSection {
  * One report of a finished grid: the tests and charts of `winnow report` where there are at least two backbones, two objectives and a
  * value in every cell; the table of all values in any case.
  */
-export function reportOf(grid: Grid, frozen: Frozen, results: readonly CellResult[]): ReportModel {
+export function trainedGridReport(grid: Grid, frozen: Frozen, results: readonly CellResult[]): ReportModel {
   const data = gridData(grid, results);
   const rows = rowsOf(grid, results);
   const own: Section[] = [seedsTable(grid, rows), ...(grid.search ? [frozenTable(frozen)] : [])];
   const whole = data.rows.every((row) => row.values.every(Number.isFinite));
   if (whole && data.backbones.length > 1 && data.objectives.length > 1) {
-    const report = gridReport(data);
+    const report = gridComparison(data);
     return { ...report, title: `Grid ${grid.name}: ${report.title}`, sections: [...report.sections, ...own] };
   }
   const table = effectivenessTable({

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Job } from 'kubernetes-models/batch/v1/Job';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { readGrid as readGridData } from '../../../src/reports/paper-data.ts';
+import { readGridData } from '../../../src/reports/grid-data.ts';
 import {
   type CellResult,
   collect,
@@ -15,7 +15,7 @@ import {
   runCells,
   searchCells,
 } from '../../../src/training/grid/grid.ts';
-import { reportOf } from '../../../src/training/grid/grid-report.ts';
+import { trainedGridReport } from '../../../src/training/grid/grid-report.ts';
 import { readGrid } from '../../../src/training/grid/grid-schema.ts';
 import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 
@@ -182,7 +182,7 @@ describe('a grid', () => {
     const results = (await collect(runs, full)).done;
     expect(results.every((r) => r.benchmarks.second! > 0 && r.benchmarks.second! <= 1)).toBe(true);
     expect(readdirSync(join(runs, 'full', full[0]!.id))).not.toContain('checkpoints');
-    const report = reportOf(loaded.grid, frozen, results);
+    const report = trainedGridReport(loaded.grid, frozen, results);
     expect(report.sections.map((section) => section.title)).toEqual(
       expect.arrayContaining(['Objectives by mean rank', 'Over seeds', 'Hyper-parameters found']),
     );
@@ -217,7 +217,7 @@ describe('a grid', () => {
     await runCells(loaded.grid, cells, runs, { shard: { index: 0, of: 1 } });
     const { done } = await collect(runs, cells);
     expect(done[0]!.failed).toMatch(/training stopped at step/);
-    const report = reportOf(loaded.grid, new Map(), done);
+    const report = trainedGridReport(loaded.grid, new Map(), done);
     expect(JSON.stringify(report.sections)).toContain('training stopped at step');
     expect(existsSync(join(runs, 'full', cells[0]!.id, 'result.json'))).toBe(true);
   });

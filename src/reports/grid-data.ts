@@ -24,7 +24,7 @@ export interface GridData {
 }
 
 /** nDCG@10 of 9 backbones × 6 objectives on 6 benchmarks, as published. */
-export const PAPER: GridData = paper;
+export const PAPER_GRID: GridData = paper;
 
 const grid = z.object({
   paper: z.string(),
@@ -44,7 +44,7 @@ const grid = z.object({
  *
  * @throws WinnowError `invalid_input` that names the first field that is not as expected.
  */
-export async function readGrid(path: string): Promise<GridData> {
+export async function readGridData(path: string): Promise<GridData> {
   const parsed = grid.safeParse(await readJsonFile(path));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;

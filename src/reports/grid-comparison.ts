@@ -2,8 +2,8 @@ import { describe, WinnowError } from '../errors.ts';
 import { cliques, criticalDifference, type FriedmanResult, friedman } from '../statistics/friedman.ts';
 import { mean } from '../statistics/samples.ts';
 import { fixed, pValue, share } from './format.ts';
+import type { GridData } from './grid-data.ts';
 import type { Cell, HeatmapSection, RanksSection, ReportModel, Section, TableSection } from './model.ts';
-import type { GridData } from './paper-data.ts';
 
 const ALPHA = 0.05;
 
@@ -173,7 +173,7 @@ function cliquesNote(analysis: RankAnalysis): string {
 }
 
 /** The report of a grid: tests, critical-difference diagrams, means, heat maps and every row. */
-export function gridReport(data: GridData): ReportModel {
+export function gridComparison(data: GridData): ReportModel {
   const results = analyzeGrid(data);
   const order = byRank(results.objectives).map(({ name }) => name);
   const sections: Section[] = [
