@@ -43,7 +43,7 @@ async function chosen(): Promise<{ objective: string; version: string; validatio
   const { done } = await collect(join(WORK, 'grid'), cells);
   return [...Map.groupBy(done, ({ cell }) => cell.objective)].map(([objective, results]) => {
     const best = results.toSorted((a, b) => (b.validation ?? 0) - (a.validation ?? 0))[0]!;
-    const { name } = cells.find((cell) => cell.objective === objective && cell.seed === best.cell.seed)!.recipe.recipe;
+    const { name } = cells.find((cell) => cell.objective === objective && cell.seed === best.cell.seed)!.recipe;
     return { objective, version: join(WORK, 'registry', name, '1'), validation: best.validation ?? 0 };
   });
 }

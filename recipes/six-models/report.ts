@@ -52,9 +52,9 @@ function line(
   return row([objective, ...each, figure(mean(held)), figure(fp32.get(name)), figure(int8.get(name))]);
 }
 
-const grid = readGrid(join(import.meta.dirname, 'six-objectives.yaml'));
-const { done } = await collect(join(ROOT, 'runs/six-models/grid'), fullCells(grid, new Map()));
-const { seeds } = grid.grid;
+const loaded = readGrid(join(import.meta.dirname, 'six-objectives.yaml'));
+const { done } = await collect(join(ROOT, 'runs/six-models/grid'), fullCells(loaded, new Map()));
+const { seeds } = loaded.grid;
 const values = { fp32: await onDl19(SUITES.fp32), int8: await onDl19(SUITES.int8) };
 const titles = (what: string) => seeds.map((seed) => `${what}, seed ${seed}`);
 const head = ['objective', ...titles('held-out'), 'held-out, mean', 'dl19, float32', 'dl19, int8 as shipped'];

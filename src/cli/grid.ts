@@ -14,7 +14,7 @@ import {
 } from '../training/grid/grid.ts';
 import { gridData, trainedGridReport } from '../training/grid/grid-report.ts';
 import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
-import type { TrainingObserver } from '../training/run/trainer.ts';
+import type { TrainingObserver } from '../training/run/run-state.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { startProgress } from '../util/progress.ts';
 import { parseShard, type Shard, WHOLE } from '../util/shard.ts';
@@ -41,11 +41,11 @@ const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
 function observed(cell: Cell, place: number, of: number): TrainingObserver {
   const label = `${cell.phase} ${place}/${of} ${cell.backbone} ${cell.objective} seed ${cell.seed}`;
-  const bar = startProgress(label, cell.recipe.recipe.steps);
+  const bar = startProgress(label, cell.recipe.steps);
   return {
     onStep({ step, loss }) {
       bar.update(step, `loss ${loss.toFixed(4)}`);
-      if (step === cell.recipe.recipe.steps) bar.stop();
+      if (step === cell.recipe.steps) bar.stop();
     },
     onWarning: (text) => say(`${label}: ${text}`),
   };

@@ -9,7 +9,8 @@ import { isPartOf, type Shard } from '../../util/shard.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { publishRun } from '../publish/publish.ts';
 import { type LoadedRecipe, merge, parseRecipe } from '../recipe/recipe.ts';
-import { type TrainingObserver, type TrainingOutcome, train } from '../run/trainer.ts';
+import type { TrainingObserver } from '../run/run-state.ts';
+import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { measureCell } from './grid-measure.ts';
 import type { Grid, LoadedGrid } from './grid-schema.ts';
 
@@ -18,10 +19,10 @@ import type { Grid, LoadedGrid } from './grid-schema.ts';
  * its own, named by all that decides it, so that a grid can be stopped, shared between machines and changed without losing what is done.
  */
 
-export type Phase = 'search' | 'full';
+type Phase = 'search' | 'full';
 
-/** One run of the grid. */
-export interface Cell {
+/** What tells a run of the grid from the others. */
+interface CellKey {
   readonly phase: Phase;
   readonly backbone: string;
   readonly group: string;
@@ -29,13 +30,26 @@ export interface Cell {
   readonly seed: number;
   /** Hyper-parameters by field: tried in the search, frozen in the full grid. */
   readonly parameters: Readonly<Record<string, unknown>>;
-  readonly recipe: LoadedRecipe;
+  /** Name of its folder: backbone, objective, seed and a hash of the recipe. */
   readonly id: string;
 }
 
-/** What became of a cell. */
+/** One run of the grid, with its recipe. */
+export interface Cell extends CellKey, LoadedRecipe {}
+
+const keyOf = ({ phase, backbone, group, objective, seed, parameters, id }: Cell): CellKey => ({
+  phase,
+  backbone,
+  group,
+  objective,
+  seed,
+  parameters,
+  id,
+});
+
+/** What a finished run of the grid came to; stored as `result.json`. */
 export interface CellResult {
-  readonly cell: Omit<Cell, 'recipe'>;
+  readonly cell: CellKey;
   readonly step: number;
   readonly base?: number;
   /** Best value of the validation inside the run. */
@@ -87,9 +101,16 @@ function cellOf({ grid, folder }: LoadedGrid, axes: Axes): Cell {
     .digest('hex')
     .slice(0, 8);
   return {
-    ...{ phase, backbone: backbone.name, group: backbone.group, objective, seed, parameters },
-    recipe: { recipe, folder, source: stringify(document) },
+    phase,
+    backbone: backbone.name,
+    group: backbone.group,
+    objective,
+    seed,
+    parameters,
     id: `${stem}-${hash}`,
+    recipe,
+    folder,
+    source: stringify(document),
   };
 }
 
@@ -143,7 +164,7 @@ export function searchCells(loaded: LoadedGrid): Cell[] {
     { objectives, backbones, seeds: search.seeds ?? grid.seeds, steps: search.steps },
     () => tried,
   );
-  const blind = cells.find((cell) => !cell.recipe.recipe.validation);
+  const blind = cells.find((cell) => !cell.recipe.validation);
   if (blind)
     throw new WinnowError('invalid_input', {
       where: `grid ${grid.name}`,
@@ -211,16 +232,20 @@ export interface GridOptions {
 }
 
 async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise<CellResult> {
-  const { recipe: _, ...plain } = cell;
   const { validation, step } = outcome;
   const benchmarks =
     Object.keys(grid.benchmarks).length > 0
-      ? await measureCell(cell.recipe, outcome, grid.benchmarks)
+      ? await measureCell(cell, outcome, grid.benchmarks)
       : validation
         ? { validation: validation.tuned }
         : {};
-  if (cell.phase === 'full' && cell.recipe.recipe.publish) await publishRun(cell.recipe, outcome);
-  return { cell: plain, step, ...(validation && { base: validation.base, validation: validation.tuned }), benchmarks };
+  if (cell.phase === 'full' && cell.recipe.publish) await publishRun(cell, outcome);
+  return {
+    cell: keyOf(cell),
+    step,
+    ...(validation && { base: validation.base, validation: validation.tuned }),
+    benchmarks,
+  };
 }
 
 /** A run that diverges is a result of the grid, not the end of it. */
@@ -232,12 +257,11 @@ async function runCell(
   observer: TrainingObserver,
 ): Promise<CellResult | undefined> {
   try {
-    const outcome = await train(cell.recipe, folder, observer, options.signal, bases);
+    const outcome = await train(cell, folder, observer, options.signal, bases);
     return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);
   } catch (error) {
     if (!(error instanceof WinnowError && error.code === 'training_diverged')) throw error;
-    const { recipe: _, ...plain } = cell;
-    return { cell: plain, step: Number(error.params.step), benchmarks: {}, failed: error.message };
+    return { cell: keyOf(cell), step: Number(error.params.step), benchmarks: {}, failed: error.message };
   }
 }
 

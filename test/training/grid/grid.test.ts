@@ -96,13 +96,13 @@ describe('a grid', () => {
       ['other', 'InfoNCE', 1, 1e-9],
       ['other', 'InfoNCE', 1, 0.03],
     ]);
-    expect(search[1]!.recipe.recipe).toMatchObject({
+    expect(search[1]!.recipe).toMatchObject({
       steps: 40,
       seed: 1,
       objective: 'InfoNCE',
       optimizer: { learningRate: 0.03 },
     });
-    expect(search[3]!.recipe.recipe.optimizer.weightDecay).toBe(0);
+    expect(search[3]!.recipe.optimizer.weightDecay).toBe(0);
     const full = fullCells(
       loaded,
       new Map([
@@ -111,7 +111,7 @@ describe('a grid', () => {
       ]),
     );
     expect(new Set(full.map((cell) => cell.id)).size).toBe(8);
-    expect(full[0]!.recipe.recipe).toMatchObject({ steps: 20, optimizer: { learningRate: 0.03 } });
+    expect(full[0]!.recipe).toMatchObject({ steps: 20, optimizer: { learningRate: 0.03 } });
     const changed = readGrid(put('changed.yaml', { ...GRID, recipe: { ...GRID.recipe, steps: 21 } }));
     expect(fullCells(changed, new Map())[0]!.id).not.toBe(fullCells(loaded, new Map())[0]!.id);
   });
