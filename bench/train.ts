@@ -16,7 +16,7 @@ import { cpuBudget } from '../src/inference/cgroup.ts';
 import { type Batch, formBatch } from '../src/training/data/batches.ts';
 import { parseRecipe } from '../src/training/recipe/recipe.ts';
 import { loadBackbone } from '../src/training/step/backbone.ts';
-import { openEngine } from '../src/training/step/sessions.ts';
+import { openSessions } from '../src/training/step/sessions.ts';
 import { createRandom } from '../src/util/random.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -78,21 +78,21 @@ async function takeTurns({ shape, words }: Case): Promise<void> {
     },
     'bench',
   );
-  const engine = await openEngine(await loadBackbone(flags.backbone, recipe), recipe, 0);
+  const sessions = await openSessions(await loadBackbone(flags.backbone, recipe), recipe, 0);
   const batch = fullBatch(rows, length);
   const say = (line: string | number) => process.stdout.write(`${line}\n`);
   let count = 0;
   const step = async (): Promise<number> => {
     const from = performance.now();
     const number = ++count;
-    await engine.stepper.step([batch], number, { backbone: 2e-5, head: 2e-5 }, (b) => engine.dropout(b, number));
+    await sessions.stepper.step([batch], number, { backbone: 2e-5, head: 2e-5 }, (b) => sessions.dropout(b, number));
     return performance.now() - from;
   };
   while (count < WARM_UP) await step();
   say('ready');
   for await (const _turn of createInterface({ input: process.stdin })) say(await step());
   say(process.resourceUsage().maxRSS / 1024);
-  await engine.close();
+  await sessions.close();
 }
 
 function run(command: string, args: readonly string[]): void {

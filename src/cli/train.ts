@@ -3,8 +3,9 @@ import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { publishRun } from '../training/publish/publish.ts';
 import { readRecipe } from '../training/recipe/recipe.ts';
-import { planOf } from '../training/run/explanation.ts';
-import { type TrainingObserver, train } from '../training/run/trainer.ts';
+import { explainRecipe } from '../training/run/explanation.ts';
+import type { TrainingObserver } from '../training/run/run-state.ts';
+import { train } from '../training/run/trainer.ts';
 import { startProgress } from '../util/progress.ts';
 
 const EXAMPLES = `
@@ -50,7 +51,7 @@ function display(): TrainingObserver & { stop(): void } {
 async function run(path: string, flags: Flags): Promise<void> {
   const loaded = readRecipe(path, overrides(flags));
   if (flags.explain) {
-    process.stdout.write(stringify(await planOf(loaded)));
+    process.stdout.write(stringify(await explainRecipe(loaded)));
     return;
   }
   const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));

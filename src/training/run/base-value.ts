@@ -4,9 +4,9 @@ import { dirname } from 'node:path';
 import { readJson, writeFileAtomic } from '../../util/files.ts';
 import type { Validation } from '../measure/validation.ts';
 import type { Backbone } from '../step/backbone.ts';
-import type { TrainingEngine } from '../step/sessions.ts';
+import type { TrainingSessions } from '../step/sessions.ts';
 
-/** Of everything the untrained model's value depends on: its weights, and what they are measured by. */
+/** Returns a hash of all that decides the untrained model's validation value: its weights, and the validation. */
 export function baseKey({ model }: Backbone, { digest }: Validation): string {
   const hash = createHash('sha256').update(digest);
   for (const [name, { bytes }] of model.graph.initializers) hash.update(name).update(bytes);
@@ -18,25 +18,25 @@ interface BaseFile {
   readonly value: number;
 }
 
-/** Undefined where nothing is there yet. */
-async function knownBase(file: string): Promise<number | undefined> {
+/** Reads a stored value; undefined where the file is absent or does not parse. */
+async function readBase(file: string): Promise<number | undefined> {
   const known = (await readJson(file).catch(() => undefined)) as Partial<BaseFile> | undefined;
   return typeof known?.value === 'number' ? known.value : undefined;
 }
 
 /**
- * What the untrained model gets; kept beside the run, since a resumed run cannot measure it again.
- * @param shared where runs that start from the same model find each other's
+ * Returns the untrained model's validation value and stores it beside the run, since a resumed run cannot measure it again.
+ * @param files.shared file in which runs of the same untrained model find each other's value.
  */
 export async function baseValue(
   validation: Validation,
-  engine: TrainingEngine,
-  at: { readonly own: string; readonly resumed: boolean; readonly shared: string | undefined },
+  sessions: TrainingSessions,
+  files: { readonly own: string; readonly resumed: boolean; readonly shared: string | undefined },
 ): Promise<number> {
-  const source = at.resumed ? at.own : at.shared;
-  const known = source === undefined ? undefined : await knownBase(source);
-  const value = known ?? (await validation.value(engine.score));
-  for (const file of [at.own, ...(at.shared ? [at.shared] : [])]) {
+  const source = files.resumed ? files.own : files.shared;
+  const known = source === undefined ? undefined : await readBase(source);
+  const value = known ?? (await validation.value(sessions.score));
+  for (const file of [files.own, ...(files.shared ? [files.shared] : [])]) {
     await mkdir(dirname(file), { recursive: true });
     await writeFileAtomic(file, JSON.stringify({ measure: validation.measure, value } satisfies BaseFile));
   }

@@ -8,14 +8,14 @@ import { loadBackbone } from '../step/backbone.ts';
 import { parameterCount } from '../step/step.ts';
 import { train } from './trainer.ts';
 
-/** What a recipe comes to on this machine, found by reading the data and taking a few real steps. */
-export interface Plan {
-  /** Every setting, defaults stated. */
+/** What `train --explain` prints: settings, data, weights, memory and time of a recipe on this machine. */
+interface Explanation {
+  /** Every setting, defaults included. */
   readonly recipe: Recipe;
   readonly objective: { readonly name: string; readonly needsJudgements: boolean; readonly needsTeacher: boolean };
   readonly data: {
     readonly files: readonly string[];
-    /** Lists of one pass that can be trained on; a lower bound where counting stopped. */
+    /** Usable lists of one pass; a lower bound where counting stopped. */
     readonly lists: number;
     readonly counted: 'all' | 'stopped';
     readonly passagesAList: number;
@@ -37,16 +37,16 @@ export interface Plan {
     readonly frozen: number;
     readonly freshHead: boolean;
   };
-  /** Mebibytes. */
+  /** In mebibytes. */
   readonly memory: { readonly weightsAndMoments: number; readonly peakMeasured: number };
   readonly time: { readonly stepMs: number; readonly stepsMeasured: number; readonly trainingMinutes: number };
 }
 
-/** Lists after which counting stops: files of tens of millions of rows are not read for a plan. */
+/** Lists after which counting stops, so that files of tens of millions of rows are not read to the end. */
 const COUNTED = 200_000;
 const MIB = 2 ** 20;
 
-async function countData({ recipe, folder }: LoadedRecipe): Promise<Plan['data']> {
+async function countData({ recipe, folder }: LoadedRecipe): Promise<Explanation['data']> {
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   let lists = 0;
   let passages = 0;
@@ -70,7 +70,7 @@ async function countData({ recipe, folder }: LoadedRecipe): Promise<Plan['data']
 
 const round = (x: number): number => Number(x.toPrecision(3));
 
-async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Plan['weights']> {
+async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Explanation['weights']> {
   const { weights, freshHead } = await loadBackbone(resolve(folder, recipe.backbone), recipe);
   const size = (frozen: boolean): [number, number] => {
     const of = weights.filter((weight) => weight.frozen === frozen);
@@ -81,12 +81,12 @@ async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Plan['wei
 }
 
 /**
- * Copies of each trained weight a run holds. Updated beside the engine: weight, two moments, gradient. Updated in the graph: weight and
- * moments, each read from one buffer and written to another. Accumulation adds sums.
+ * Copies of each trained weight that a run holds. Updated on the host: weight, two moments, gradient. Updated in the graph: weight and
+ * moments, each read from one buffer and written to another. Accumulation adds sums of gradients.
  */
 const COPIES = { host: { plain: 4, accumulating: 5 }, graph: { plain: 6, accumulating: 8 } } as const;
 
-function weightMemory({ trained, frozen }: Plan['weights'], recipe: Recipe): number {
+function weightMemory({ trained, frozen }: Explanation['weights'], recipe: Recipe): number {
   const { batch, ema, optimizer, stepsPerRun, provider } = recipe;
   const onHost =
     stepsPerRun === 1 && (optimizer.place === 'host' || (optimizer.place === 'auto' && provider === 'cpu'));
@@ -94,28 +94,27 @@ function weightMemory({ trained, frozen }: Plan['weights'], recipe: Recipe): num
   return (4 * (trained * (copies + (ema > 0 ? 1 : 0)) + frozen)) / MIB;
 }
 
-/** Takes real steps in a folder that is thrown away. @returns milliseconds a step, the first ones left out. */
+/** Takes a few steps in a temporary folder. @returns milliseconds per step, without the first run, which allocates and compiles. */
 async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ stepMs: number; stepsMeasured: number }> {
   const { validation: _v, publish: _p, ...rest } = recipe;
   const steps = Math.min(recipe.steps, Math.max(3, 2 * recipe.stepsPerRun));
   const short = { ...rest, steps, checkpoint: { every: steps, keep: 1 } };
-  const runFolder = await mkdtemp(join(tmpdir(), 'winnow-plan-'));
+  const runFolder = await mkdtemp(join(tmpdir(), 'winnow-explain-'));
   const times: number[] = [];
   try {
     await train({ recipe: short, folder, source }, runFolder, { onStep: ({ ms }) => void times.push(ms) });
   } finally {
     await rm(runFolder, { recursive: true, force: true });
   }
-  // Memory is laid out and code compiled in the first step.
   const settled = times.length > 1 ? times.slice(Math.min(recipe.stepsPerRun, times.length - 1)) : times;
   return { stepMs: settled.reduce((a, b) => a + b, 0) / settled.length, stepsMeasured: settled.length };
 }
 
 /**
- * Resolves a recipe without running it: reads the data once, loads the backbone, times a few steps.
- * @throws WinnowError as the run itself would.
+ * Explains a recipe without running it: reads the data once, loads the backbone and times a few steps.
+ * @throws WinnowError as `train` does.
  */
-export async function planOf(loaded: LoadedRecipe): Promise<Plan> {
+export async function explainRecipe(loaded: LoadedRecipe): Promise<Explanation> {
   const { recipe } = loaded;
   const { name, needs } = createObjective(recipe.objective);
   const data = await countData(loaded);

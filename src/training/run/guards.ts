@@ -1,12 +1,13 @@
 import type { Recipe } from '../recipe/recipe.ts';
 
 /*
- * What goes wrong in training re-rankers without an error: numbers that are none, every pair getting the same score, a loss that stays
- * where a model that gives every passage the same score has it.
+ * Failures of training that raise no error: NaN or infinite numbers, the same score for every pair, and a loss that stays where a model
+ * that gives every passage the same score has it.
  */
 
-export type Alarm = 'not a number' | 'collapse' | 'stuck';
+type Alarm = 'not a number' | 'collapse' | 'stuck';
 
+/** What the guards look at after a step. */
 export interface StepFacts {
   readonly loss: number;
   readonly norm: number;
@@ -30,19 +31,22 @@ const CHECKS: Readonly<Record<Alarm, (facts: StepFacts, settings: Settings) => b
     Math.abs(loss - trivialLoss) <= stuckTolerance * Math.abs(trivialLoss),
 };
 
-/** Steps in a row each alarm has rung. */
-export type Alarms = Readonly<Partial<Record<Alarm, number>>>;
+/** Consecutive steps that failed each check. */
+type Alarms = Readonly<Partial<Record<Alarm, number>>>;
 
-/** The alarms after one more step. */
-export function ring(before: Readonly<Record<string, number>>, facts: StepFacts, settings: Settings): Alarms {
-  const rung = (Object.keys(CHECKS) as Alarm[]).filter((alarm) => CHECKS[alarm](facts, settings));
-  return Object.fromEntries(rung.map((alarm) => [alarm, (before[alarm] ?? 0) + 1]));
+/** Returns the counts after one more step: one higher for each check that failed, absent for the others. */
+export function countAlarms(before: Readonly<Record<string, number>>, facts: StepFacts, settings: Settings): Alarms {
+  const failed = (Object.keys(CHECKS) as Alarm[]).filter((alarm) => CHECKS[alarm](facts, settings));
+  return Object.fromEntries(failed.map((alarm) => [alarm, (before[alarm] ?? 0) + 1]));
 }
 
-/** What is to be said now, if anything: at once for numbers that are none, after `window` steps in a row for the rest. */
-export function verdict(alarms: Alarms, { window }: Settings): string | undefined {
+/**
+ * Returns what is wrong and what to do about it, or undefined while nothing is: NaN and infinity count at once, the other checks after
+ * `window` consecutive steps.
+ */
+export function alarmMessage(alarms: Alarms, { window }: Settings): string | undefined {
   if (alarms['not a number'])
-    return 'loss, gradients or scores are not numbers; lower the learning rate or look at the data';
+    return 'loss, gradients or scores are NaN or infinite; lower the learning rate or check the data';
   if ((alarms.collapse ?? 0) >= window)
     return `scores of a batch have been nearly equal for ${window} steps (collapse); lower the learning rate or warm up longer`;
   if ((alarms.stuck ?? 0) >= window)

@@ -28,7 +28,7 @@ import { buildLoss, buildStep, NAMES, type StepKind, type TrainableWeight, type 
 import { createStepper, type StateArrays, type Stepper, type StepperOptions } from './stepper.ts';
 
 /** Everything of a run that lives in the engine. */
-export interface TrainingEngine {
+export interface TrainingSessions {
   readonly stepper: Stepper;
   readonly trained: readonly TrainableWeight[];
   /** The dropout mask of a batch; nothing where nothing is dropped. @param size the batch is padded to, if it is */
@@ -149,12 +149,12 @@ function maskFeeds(
 }
 
 /** Opens the sessions of a run. @param from weights, moments and loss scale to go on from. */
-export async function openEngine(
+export async function openSessions(
   backbone: Backbone,
   recipe: Recipe,
   padId: number,
   from: { readonly state?: StateArrays; readonly lossScale?: LossScale } = {},
-): Promise<TrainingEngine> {
+): Promise<TrainingSessions> {
   const objective = createObjective(recipe.objective);
   const found = backbone.weights.map((w) => ({
     tensor: w.name,

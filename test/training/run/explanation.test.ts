@@ -4,30 +4,28 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { PRESETS } from '../../../src/training/recipe/presets.ts';
 import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
-import { planOf } from '../../../src/training/run/explanation.ts';
+import { explainRecipe } from '../../../src/training/run/explanation.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'winnow-plan-test-'));
+const folder = mkdtempSync(join(tmpdir(), 'winnow-explain-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-it('a plan says what the run will do', async () => {
+it('an explanation says what the run will do', async () => {
   await writeTinyModel(join(folder, 'tiny'));
   tinyData(join(folder, 'lists.jsonl'), 100);
   const document = {
-    ...{
-      name: 'tiny',
-      backbone: 'tiny',
-      objective: 'MarginMSE',
-      steps: 50,
-      maxLength: 16,
-      threads: 1,
-      freeze: ['word_embeddings'],
-    },
+    name: 'tiny',
+    backbone: 'tiny',
+    objective: 'MarginMSE',
+    steps: 50,
+    maxLength: 16,
+    threads: 1,
+    freeze: ['word_embeddings'],
     data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 3 } },
     batch: { queries: 4, accumulate: 2, bucketBatches: 1 },
   };
-  const plan = await planOf({ recipe: parseRecipe(document, 'test'), folder, source: '' });
-  expect(plan).toMatchObject({
+  const explanation = await explainRecipe({ recipe: parseRecipe(document, 'test'), folder, source: '' });
+  expect(explanation).toMatchObject({
     objective: { name: 'MarginMSE', needsJudgements: true, needsTeacher: true },
     data: { files: ['lists.jsonl'], lists: 100, counted: 'all', passagesAList: 4, leftOut: {} },
     steps: {
@@ -42,9 +40,9 @@ it('a plan says what the run will do', async () => {
     // The tiny model: 45 × 16 word vectors; attention, dense and classifier.
     weights: { frozen: 45 * 16, trained: 16 * 16 + 16 * 16 + 16 + 16 + 1, freshHead: false },
   });
-  expect(plan.recipe.optimizer.learningRate).toBe(2e-5);
-  expect(plan.memory.weightsAndMoments).toBeCloseTo((4 * (545 * 5 + 720)) / 2 ** 20, 4);
-  expect(plan.time.stepsMeasured).toBe(2);
+  expect(explanation.recipe.optimizer.learningRate).toBe(2e-5);
+  expect(explanation.memory.weightsAndMoments).toBeCloseTo((4 * (545 * 5 + 720)) / 2 ** 20, 4);
+  expect(explanation.time.stepsMeasured).toBe(2);
 });
 
 it('presets are recipes', () => {

@@ -7,7 +7,7 @@ import { type Batch, formBatch } from '../../../src/training/data/batches.ts';
 import { parseRecipe, type Recipe } from '../../../src/training/recipe/recipe.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { loadBackbone } from '../../../src/training/step/backbone.ts';
-import { openEngine } from '../../../src/training/step/sessions.ts';
+import { openSessions } from '../../../src/training/step/sessions.ts';
 import { createRandom } from '../../../src/util/random.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
@@ -70,17 +70,17 @@ interface Taken {
 }
 
 async function take(settings: Recipe, perRun: number, batches: readonly Batch[]): Promise<Taken> {
-  const engine = await openEngine(await loadBackbone(join(folder, 'tiny'), settings), settings, 0);
+  const sessions = await openSessions(await loadBackbone(join(folder, 'tiny'), settings), settings, 0);
   const steps = batches.map((batch, i) => ({
     batches: [batch],
     step: i + 1,
     rates: { backbone: 1e-2, head: 2e-2 },
-    extra: (b: Batch, _: number, size?: Parameters<typeof engine.dropout>[2]) => engine.dropout(b, i, size),
+    extra: (b: Batch, _: number, size?: Parameters<typeof sessions.dropout>[2]) => sessions.dropout(b, i, size),
   }));
   const results = [];
   for (let at = 0; at < steps.length; at += perRun)
-    results.push(...(await engine.stepper.run(steps.slice(at, at + perRun))));
-  await engine.close();
+    results.push(...(await sessions.stepper.run(steps.slice(at, at + perRun))));
+  await sessions.close();
   const real = (scores: Float32Array, { places }: Batch) => Array.from(places, (p) => scores[p]!);
   return {
     losses: results.map((r) => r.loss),
