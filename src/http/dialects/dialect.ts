@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { RerankAnswer, RerankRequest } from '../../rerank/types.ts';
 import { parseOrRefuse } from '../faults.ts';
-import type { JsonText } from '../json-text.ts';
+import type { JsonText } from '../json/text.ts';
 import type { ErrorForm } from './errors.ts';
 
 /** One query of a body with its passages and options. The route adds request id, lane, deadline and subject from the headers. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
-import { field, moreFields } from '../json-text.ts';
+import { field, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { objectErrors } from './errors.ts';

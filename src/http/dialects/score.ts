@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
-import { moreFields } from '../json-text.ts';
+import { moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { wantsRaw } from './documents.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { moreFields } from '../json-text.ts';
+import { moreFields } from '../json/text.ts';
 import { defineDialect } from './dialect.ts';
 import { cutPassages, resultItem, resultText, truncatedField, wantsRaw } from './documents.ts';
 import { stringErrors } from './errors.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { moreFields } from '../json-text.ts';
+import { moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';

@@ -15,19 +15,30 @@ export interface JsonText {
 /** How long the writer keeps the event loop in one turn, in milliseconds; the clock is read every so many items. */
 const TURN_MS = 4;
 const ITEMS_A_LOOK = 64;
+/** Characters that are turned into bytes at once. */
+const PIECE = 65_536;
 
-/** The whole text. Gives way to other events every few milliseconds. */
-export async function writeJson(text: JsonText): Promise<string> {
+/** Writes the text as UTF-8 in pieces, giving way to other events every few milliseconds. */
+export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
+  const pieces: Buffer[] = [];
   let out = text.head;
   let turn = performance.now();
+  let items = 0;
   for (let i = 0; i < text.count; i++) {
-    if (i % ITEMS_A_LOOK === 0 && performance.now() - turn > TURN_MS) {
+    out += i === 0 ? text.item(i) : `,${text.item(i)}`;
+    if (++items < ITEMS_A_LOOK && out.length < PIECE) continue;
+    items = 0;
+    if (out.length >= PIECE) {
+      pieces.push(Buffer.from(out));
+      out = '';
+    }
+    if (performance.now() - turn > TURN_MS) {
       await nextTurn();
       turn = performance.now();
     }
-    out += i === 0 ? text.item(i) : `,${text.item(i)}`;
   }
-  return out + text.tail;
+  pieces.push(Buffer.from(out + text.tail));
+  return pieces;
 }
 
 /** `,"name":value`, or nothing where there is no value; for the inside of an object that has a field already. */

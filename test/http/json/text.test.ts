@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { field, moreFields, writeJson } from '../../src/http/json-text.ts';
+import { field, moreFields, writeJson } from '../../../src/http/json/text.ts';
 
 describe('writeJson', () => {
   it('writes what JSON.stringify writes', async () => {
@@ -12,7 +12,7 @@ describe('writeJson', () => {
           item: (i: number) => JSON.stringify(items[i]),
           tail: ']}',
         };
-        expect(await writeJson(text)).toBe(JSON.stringify({ [name]: items }));
+        expect(Buffer.concat(await writeJson(text)).toString()).toBe(JSON.stringify({ [name]: items }));
       }),
     );
   });

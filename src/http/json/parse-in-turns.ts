@@ -1,0 +1,206 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { WinnowError } from '../../errors.ts';
+import { JSON_LIMITS, type JsonOutline } from './scanner.ts';
+
+/** Bytes parsed at once: a fraction of a millisecond of `JSON.parse`, some milliseconds where they are all keys or brackets. */
+const PIECE = 32_768;
+/** How long the parser keeps the event loop in one turn, in milliseconds. */
+const TURN_MS = 4;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const OPEN_OBJECT = 0x7b;
+const LETTER_U = 0x75;
+
+const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+
+const malformed = (reason: string, cause?: unknown): WinnowError =>
+  new WinnowError('malformed_json', { reason }, { cause });
+
+function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw malformed((error as Error).message, error);
+  }
+}
+
+/** One part of a container, from `start` to `end` in bytes; `from` and `to` are the outline's indices that lie inside. */
+interface Part {
+  readonly start: number;
+  readonly end: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+class Parser {
+  readonly #bytes: Buffer;
+  readonly #outline: JsonOutline;
+  readonly #piece: number;
+  #turn = performance.now();
+
+  constructor(bytes: Buffer, outline: JsonOutline, piece: number) {
+    this.#bytes = bytes;
+    this.#outline = outline;
+    this.#piece = piece;
+  }
+
+  whole(start: number): Promise<unknown> {
+    return this.#value({ start, end: this.#bytes.length, from: 0, to: this.#outline.count });
+  }
+
+  async #value(part: Part): Promise<unknown> {
+    const trimmed = this.#trim(part);
+    const { start, end } = trimmed;
+    const first = this.#bytes[start];
+    if (end - start <= this.#piece) return parseText(await this.#text(start, end));
+    if (first === QUOTE) return this.#longString(start, end);
+    if (first === OPEN_ARRAY || first === OPEN_OBJECT) return this.#container(trimmed, first);
+    // A number or a literal: the scanner has bounded its length, so that what is longer is none.
+    if (end - start > JSON_LIMITS.gap) throw malformed(`byte ${start} begins no value`);
+    return parseText(await this.#text(start, end));
+  }
+
+  #trim({ start, end, ...inside }: Part): Part {
+    let first = start;
+    let last = end;
+    while (first < last && isSpace(this.#bytes[first])) first++;
+    while (last > first && isSpace(this.#bytes[last - 1])) last--;
+    return { start: first, end: last, ...inside };
+  }
+
+  /** Gives way to other events when this turn has lasted long enough, then decodes. */
+  async #text(start: number, end: number): Promise<string> {
+    if (performance.now() - this.#turn > TURN_MS) {
+      await nextTurn();
+      this.#turn = performance.now();
+    }
+    return this.#bytes.toString('utf8', start, end);
+  }
+
+  async #container({ start, end, from }: Part, opener: number): Promise<unknown> {
+    const { positions, closers } = this.#outline;
+    const close = closers[from]!;
+    if (positions[from] !== start || positions[close]! + 1 !== end)
+      throw malformed(`text follows the value that ends at byte ${positions[close]}`);
+    const isArray = opener === OPEN_ARRAY;
+    const into: unknown[] | Record<string, unknown> = isArray ? [] : {};
+    // Small neighbours are parsed together, a large part alone.
+    let group: Part | undefined;
+    const flush = async () => {
+      if (group)
+        this.#add(
+          into,
+          parseText(
+            isArray ? `[${await this.#text(group.start, group.end)}]` : `{${await this.#text(group.start, group.end)}}`,
+          ),
+        );
+      group = undefined;
+    };
+    for (const part of this.#parts(start + 1, from + 1, close)) {
+      if (part.end - part.start > this.#piece) {
+        await flush();
+        await this.#addLarge(into, part);
+      } else if (group && part.end - group.start <= this.#piece) group = { ...group, end: part.end, to: part.to };
+      else {
+        await flush();
+        group = part;
+      }
+    }
+    await flush();
+    return into;
+  }
+
+  /** The parts of a container between its commas. */
+  *#parts(start: number, from: number, close: number): Generator<Part> {
+    const { positions, closers } = this.#outline;
+    let part = { start, from };
+    for (let i = from; i < close; i++) {
+      const byte = this.#bytes[positions[i]!];
+      if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) i = closers[i]!;
+      else if (byte === COMMA) {
+        yield this.#notBlank({ ...part, end: positions[i]!, to: i });
+        part = { start: positions[i]! + 1, from: i + 1 };
+      }
+    }
+    // A container of more than a piece is not empty: a blank last part follows a comma.
+    yield this.#notBlank({ ...part, end: positions[close]!, to: close });
+  }
+
+  #notBlank(part: Part): Part {
+    for (let at = part.start; at < part.end; at++) if (!isSpace(this.#bytes[at])) return part;
+    throw malformed(`a value is missing at byte ${part.start}`);
+  }
+
+  async #addLarge(into: unknown[] | Record<string, unknown>, part: Part): Promise<void> {
+    if (Array.isArray(into)) {
+      into.push(await this.#value(part));
+      return;
+    }
+    const colon = part.from < part.to ? this.#outline.positions[part.from]! : -1;
+    if (colon < 0 || this.#bytes[colon] !== COLON) throw malformed(`the key at byte ${part.start} has no value`);
+    const key = await this.#value({ ...part, end: colon, to: part.from });
+    if (typeof key !== 'string') throw malformed(`the key at byte ${part.start} is no string`);
+    const value = await this.#value({ ...part, start: colon + 1, from: part.from + 1 });
+    this.#define(into, key, value);
+  }
+
+  #add(into: unknown[] | Record<string, unknown>, parsed: unknown): void {
+    if (Array.isArray(into)) for (const value of parsed as unknown[]) into.push(value);
+    else for (const [key, value] of Object.entries(parsed as object)) this.#define(into, key, value);
+  }
+
+  /** As `JSON.parse` does: the last of equal keys counts, and `__proto__` is a key like any other. */
+  #define(into: Record<string, unknown>, key: string, value: unknown): void {
+    if (key === '__proto__')
+      Object.defineProperty(into, key, { value, enumerable: true, configurable: true, writable: true });
+    else into[key] = value;
+  }
+
+  async #longString(start: number, end: number): Promise<string> {
+    if (this.#bytes[end - 1] !== QUOTE) throw malformed(`the string at byte ${start} is not closed`);
+    const last = end - 1;
+    let text = '';
+    for (let from = start + 1; from < last; ) {
+      const to = this.#cut(from, last);
+      text += parseText(`"${await this.#text(from, to)}"`) as string;
+      from = to;
+    }
+    return text;
+  }
+
+  /** Where a piece of a string that starts at `from` may end: inside no escape and no character. */
+  #cut(from: number, last: number): number {
+    const wanted = from + this.#piece;
+    if (wanted >= last) return last;
+    const until = this.#bytes.subarray(0, wanted);
+    for (let slash = until.indexOf(BACKSLASH, from); slash >= 0; ) {
+      const next = slash + (this.#bytes[slash + 1] === LETTER_U ? 6 : 2);
+      if (next >= wanted) return Math.min(next, last);
+      slash = until.indexOf(BACKSLASH, next);
+    }
+    let to = wanted;
+    while (to > from && (this.#bytes[to]! & 0xc0) === 0x80) to--;
+    return to;
+  }
+}
+
+/** Bytes of a byte-order mark at the start of a text. */
+const markOf = (bytes: Buffer): number => (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0);
+
+/**
+ * Parses UTF-8 JSON as `JSON.parse` does (a byte-order mark is left out), giving way to other events every few milliseconds, so that a body of
+ * many megabytes does not hold the event loop. `outline` is what a `JsonScanner` noted of the same bytes; `piece` is how many bytes are parsed
+ * at once.
+ *
+ * @throws WinnowError `malformed_json`.
+ */
+export async function parseInTurns(bytes: Buffer, outline: JsonOutline, piece = PIECE): Promise<unknown> {
+  const start = markOf(bytes);
+  return bytes.length <= piece
+    ? parseText(bytes.toString('utf8', start))
+    : new Parser(bytes, outline, piece).whole(start);
+}
