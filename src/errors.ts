@@ -30,6 +30,11 @@ export const CATALOG = {
     message: 'expected content-type application/json, got {got}',
   },
   body_too_large: { status: 413, type: 'Validation', message: 'expected a body of at most {limit} bytes, got {got}' },
+  body_too_complex: {
+    status: 413,
+    type: 'Validation',
+    message: 'expected a JSON body of at most {limit} {what}, got more',
+  },
   invalid_field: { status: 422, type: 'Validation', message: 'expected {expected}, got {got} ({field})' },
   empty_passages: {
     status: 400,
@@ -92,6 +97,12 @@ export const CATALOG = {
     status: 429,
     type: 'Overloaded',
     message: 'Model is overloaded: expected wait {waitMs} ms; retry after {seconds} s',
+  },
+  too_many_bytes: {
+    status: 429,
+    type: 'Overloaded',
+    message:
+      'expected room for the body among requests in flight ({limit} bytes), got {held} bytes held already; retry after {seconds} s',
   },
   deadline_exceeded: { status: 504, type: 'Timeout', message: 'expected an answer within {deadlineMs} ms, got none' },
   shutting_down: { status: 503, type: 'Unhealthy', message: 'the server is shutting down' },

@@ -71,7 +71,7 @@ export function createApp(deps: HttpDeps): Express {
   app.set('etag', false);
   app.set('query parser', 'simple');
   app.set('trust proxy', deps.options.trustedProxies ?? 0);
-  app.use(exchange(deps.telemetry, deps.readiness));
+  app.use(exchange(deps));
   app.use(helmet());
   app.use(cors(deps.options.corsOrigins));
   const limit = limitRate(deps.options.requestsPerMinute);

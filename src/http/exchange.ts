@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import type { ErrorCode } from '../errors.ts';
 import type { RequestSpan } from '../telemetry/tracing.ts';
+import type { ByteHold } from './byte-account.ts';
 import type { ErrorForm } from './dialects/errors.ts';
 import type { Caller } from './keys.ts';
 import type { RequestEvent } from './ports.ts';
@@ -20,6 +21,8 @@ export interface Exchange {
   readonly span: RequestSpan;
   /** Aborts when the client disconnects before it has its answer. */
   readonly signal: AbortSignal;
+  /** What the request holds of the account of bytes in flight. */
+  readonly bytes: ByteHold;
   route: string;
   caller?: Caller;
   /** Name of the dialect: that of the path until the body is read. */

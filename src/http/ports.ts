@@ -4,6 +4,7 @@ import type { ExperimentsApi } from '../experiments/admin.ts';
 import type { ModelRegistry } from '../registry/types.ts';
 import type { Reranker, Timings } from '../rerank/types.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
+import type { ByteAccount } from './byte-account.ts';
 import type { ApiKey } from './keys.ts';
 
 /** The little of a logger the HTTP layer needs; pino's has it. */
@@ -78,6 +79,8 @@ export interface HttpOptions {
   readonly requestTimeoutMs: number;
   /** How long a client may take to send its body, in milliseconds. */
   readonly bodyTimeoutMs: number;
+  /** How long a client may take no byte of its answer, in milliseconds. */
+  readonly writeTimeoutMs: number;
   readonly corsOrigins: readonly string[];
   /** Requests a minute a key (or address) may make; 0 means no limit. */
   readonly requestsPerMinute: number;
@@ -103,6 +106,8 @@ export interface HttpDeps {
   readonly options: HttpOptions;
   /** Without keys everybody may call everything. */
   readonly keys: readonly ApiKey[];
+  /** Bytes that requests hold between body and answer. */
+  readonly bytes: ByteAccount;
   readonly telemetry: HttpTelemetry;
   readonly readiness: Readiness;
   info(): ServiceInfo;

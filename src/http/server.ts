@@ -12,6 +12,10 @@ export interface ServerOptions {
   /** How long a client may take for its headers, and again for its body, in milliseconds. */
   readonly headerTimeoutMs: number;
   readonly bodyLimitBytes: number;
+  /** Connections open at once; further ones are closed. No limit where absent. */
+  readonly maxConnections?: number;
+  /** Called for each connection that is closed because of the limit. */
+  readonly onDrop?: () => void;
 }
 
 /** Longer than the idle time-outs of usual load balancers (60 s), so that the balancer closes first and no request meets a closed socket. */
@@ -56,7 +60,7 @@ const announcedBytes = (req: IncomingMessage) => Number(req.headers['content-len
  * too.
  */
 export function createServer(app: Express, options: ServerOptions): Server {
-  const { headerTimeoutMs, bodyLimitBytes } = options;
+  const { headerTimeoutMs, bodyLimitBytes, maxConnections, onDrop } = options;
   const server = createHttpServer(
     {
       headersTimeout: headerTimeoutMs,
@@ -67,6 +71,8 @@ export function createServer(app: Express, options: ServerOptions): Server {
     },
     app,
   );
+  if (maxConnections !== undefined) server.maxConnections = maxConnections;
+  if (onDrop) server.on('drop', onDrop);
   server.on('clientError', answerClientError(headerTimeoutMs));
   server.on('checkContinue', (req, res) => {
     // A client that asks first need not send a body that would be refused.

@@ -2,10 +2,12 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config.ts';
 import { createApp } from '../http/app.ts';
+import { ByteAccount } from '../http/byte-account.ts';
 import { loadKeys } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import { createServer } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { connectionLimit } from './connection-limit.ts';
 import { consoleExtensions } from './console-extensions.ts';
 import { type Drain, trackRequests } from './drain.ts';
 import type { Stack } from './stack.ts';
@@ -15,6 +17,13 @@ interface About {
   readonly readiness: Readiness;
   readonly telemetry: HttpTelemetry;
   readonly metrics: Metrics;
+}
+
+/** The account of bytes in flight, read at each scrape. */
+function watchedBytes(totalBytes: number, metrics: Metrics): ByteAccount {
+  const account = new ByteAccount({ totalBytes });
+  metrics.onScrape(() => metrics.bytesInFlight.set(account.held));
+  return account;
 }
 
 /** The settings and parts of the HTTP layer. */
@@ -30,9 +39,11 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
     options: {
       ...{ bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies },
       bodyTimeoutMs: server.headerTimeoutMs,
+      writeTimeoutMs: server.writeTimeoutMs,
       requestsPerMinute: auth.requestsPerMinute,
     },
     keys: auth.keysFile === undefined ? [] : loadKeys(auth.keysFile),
+    bytes: watchedBytes(server.inFlightBytes, metrics),
     telemetry,
     readiness,
     extensions: consoleExtensions({ config, stack, metrics, version, keyed }),
@@ -67,7 +78,13 @@ export async function openHttp(
   stack: Stack,
   about: About,
 ): Promise<{ readonly url: string; readonly drain: Drain }> {
-  const server = createServer(createApp(httpDeps(config, stack, about)), config.server);
+  const { headerTimeoutMs, bodyLimitBytes, maxConnections } = config.server;
+  const server = createServer(createApp(httpDeps(config, stack, about)), {
+    headerTimeoutMs,
+    bodyLimitBytes,
+    maxConnections: connectionLimit(maxConnections),
+    onDrop: () => about.metrics.connectionsDropped.inc(),
+  });
   const drain = trackRequests(server);
   return { url: await listen(server, config.server), drain };
 }

@@ -71,6 +71,12 @@ export const METRICS = {
     'route',
     'status',
   ]),
+  bytesInFlight: gauge('winnow_http_in_flight_bytes', 'Request bodies and answers held by requests now.', []),
+  connectionsDropped: counter(
+    'winnow_http_connections_dropped_total',
+    'Connections closed at once because server.maxConnections were open.',
+    [],
+  ),
   armRequests: counter('winnow_arm_requests_total', 'Re-ranking requests inside an experiment, by arm.', [
     'experiment',
     'arm',

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { WinnowError } from '../../src/errors.ts';
 import { createExperimentsApi } from '../../src/experiments/admin.ts';
 import { ExperimentService } from '../../src/experiments/service.ts';
+import { ByteAccount } from '../../src/http/byte-account.ts';
 import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
 import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/types.ts';
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/types.ts';
@@ -168,6 +169,7 @@ export const OPTIONS: HttpOptions = {
   bodyLimitBytes: 4_000_000,
   maxPassages: 10_000,
   requestTimeoutMs: 60_000,
+  writeTimeoutMs: 5000,
   bodyTimeoutMs: 5000,
   corsOrigins: [],
   requestsPerMinute: 0,
@@ -190,6 +192,7 @@ export function fakeDeps(
     // A real service over a database in memory, opened when a test first asks for it.
     experiments: createExperimentsApi(new ExperimentService({ database: ':memory:' })),
     keys: [],
+    bytes: new ByteAccount({ totalBytes: 2 ** 27 }),
     readiness: { probe: async () => ({ ready: true }), draining: () => false },
     info: () => ({
       version: '0.1.0',

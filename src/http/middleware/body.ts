@@ -3,7 +3,10 @@ import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
-import { header } from '../exchange.ts';
+import type { ByteHold } from '../byte-account.ts';
+import { exchangeOf, header } from '../exchange.ts';
+import { parseInTurns } from '../json/parse-in-turns.ts';
+import { type JsonOutline, JsonScanner } from '../json/scanner.ts';
 
 export interface BodyLimits {
   /** Bytes, after decompression too. */
@@ -48,25 +51,48 @@ function decoded(req: Request): Readable {
   return req.pipe(decoder());
 }
 
-/** Collects a stream, counting as it comes. @throws WinnowError `body_too_large`, `request_timeout`, `client_closed`, `malformed_json`. */
-function collect(req: Request, stream: Readable, { limitBytes, timeoutMs }: BodyLimits): Promise<Buffer> {
+/** A body as it came: its bytes, and where its structure is. */
+interface Collected {
+  readonly bytes: Buffer;
+  readonly outline: JsonOutline;
+}
+
+/**
+ * Collects a stream. Each chunk is counted against the limit and the account of bytes in flight, and scanned, before the next one is read.
+ * @throws WinnowError `body_too_large`, `too_many_bytes`, `body_too_complex`, `request_timeout`, `client_closed`, `malformed_json`.
+ */
+function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLimits): Promise<Collected> {
+  const { limitBytes, timeoutMs } = limits;
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
+    const scanner = new JsonScanner();
     let size = 0;
-    const fail = (error: WinnowError) => {
+    const fail = (error: unknown) => {
       clearTimeout(timer);
       stream.removeAllListeners('data');
+      chunks.length = 0;
+      hold.resize(0);
       reject(error);
     };
     const timer = setTimeout(() => fail(new WinnowError('request_timeout', { seconds: timeoutMs / 1000 })), timeoutMs);
     stream.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > limitBytes) fail(new WinnowError('body_too_large', { limit: limitBytes, got: `at least ${size}` }));
-      else chunks.push(chunk);
+      try {
+        size += chunk.length;
+        if (size > limitBytes) throw new WinnowError('body_too_large', { limit: limitBytes, got: `at least ${size}` });
+        hold.add(chunk.length);
+        scanner.push(chunk);
+        chunks.push(chunk);
+      } catch (error) {
+        fail(error);
+      }
     });
     stream.once('end', () => {
       clearTimeout(timer);
-      resolve(Buffer.concat(chunks, size));
+      try {
+        resolve({ bytes: Buffer.concat(chunks.splice(0), size), outline: scanner.end() });
+      } catch (error) {
+        fail(error);
+      }
     });
     stream.once('error', (error) =>
       fail(new WinnowError('malformed_json', { reason: error.message }, { cause: error })),
@@ -102,14 +128,14 @@ async function discard(req: Request, res: Response, stream: Readable): Promise<v
   if (!finished) res.set('connection', 'close');
 }
 
-async function readBody(req: Request, res: Response, limits: BodyLimits): Promise<Buffer> {
+async function readBody(req: Request, res: Response, limits: BodyLimits): Promise<Collected> {
   const announced = Number(header(req, 'content-length') ?? 0);
   let stream: Readable = req;
   try {
     if (announced > limits.limitBytes)
       throw new WinnowError('body_too_large', { limit: limits.limitBytes, got: announced });
     stream = decoded(req);
-    return await collect(req, stream, limits);
+    return await collect(req, stream, exchangeOf(res).bytes, limits);
   } catch (error) {
     if (error instanceof WinnowError && error.code === 'request_timeout') res.set('connection', 'close');
     else await discard(req, res, stream);
@@ -117,22 +143,29 @@ async function readBody(req: Request, res: Response, limits: BodyLimits): Promis
   }
 }
 
-/** The text of a body as a value. The parse itself is synchronous: about 2 ms a megabyte, the longest turn a request costs. */
-function parse(bytes: Buffer, optional: boolean): unknown {
+/** Characters of a body that may be nothing but white space. */
+const BLANK_BYTES = 1024;
+
+/** The text of a body as a value. */
+function parse({ bytes, outline }: Collected, optional: boolean): unknown {
   if (!isUtf8(bytes)) throw new WinnowError('malformed_json', { reason: 'it is not UTF-8' });
-  const text = bytes.toString('utf8').replace(/^\uFEFF/, '');
-  if (text.trim() === '' && optional) return undefined;
-  if (text.trim() === '') throw new WinnowError('malformed_json', { reason: 'it is empty' });
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new WinnowError('malformed_json', { reason: (error as Error).message }, { cause: error });
+  if (
+    bytes.length <= BLANK_BYTES &&
+    bytes
+      .toString('utf8')
+      .replace(/^\uFEFF/, '')
+      .trim() === ''
+  ) {
+    if (optional) return undefined;
+    throw new WinnowError('malformed_json', { reason: 'it is empty' });
   }
+  return parseInTurns(bytes, outline);
 }
 
 /**
  * Reads a JSON body into `req.body`. With `optional`, a request without a body passes with `undefined`.
- * @throws WinnowError `unsupported_media_type`, `body_too_large`, `request_timeout`, `client_closed`, `malformed_json`.
+ * @throws WinnowError `unsupported_media_type`, `body_too_large`, `request_timeout`, `client_closed`, `malformed_json`,
+ * `body_too_complex`, `too_many_bytes`.
  */
 export function jsonBody(limits: BodyLimits, optional = false): RequestHandler {
   return async function readJson(req, res, next) {
@@ -147,7 +180,7 @@ export function jsonBody(limits: BodyLimits, optional = false): RequestHandler {
       await discard(req, res, req);
       throw error;
     }
-    req.body = parse(await readBody(req, res, limits), optional);
+    req.body = await parse(await readBody(req, res, limits), optional);
     next();
   };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
 import { exchangeOf, header, openExchange } from '../exchange.ts';
-import type { HttpTelemetry, Readiness, RequestEvent } from '../ports.ts';
+import type { HttpDeps, HttpTelemetry, RequestEvent } from '../ports.ts';
 
 /** Request ids a client may choose: printable, short, nothing that could break a log line or a header. */
 const REQUEST_ID = /^[\w.:/+=@-]{1,128}$/;
@@ -57,11 +57,31 @@ function report(telemetry: HttpTelemetry, req: { method: string }, res: Response
   );
 }
 
+/** How many times the limit of a standstill a whole answer may take. */
+const STANDSTILLS = 10;
+
+/**
+ * Closes the connection of a client that does not take its answer: after `limitMs` in which no byte left, and after ten times as long in any
+ * case. The time of an answer that waits behind others of its connection counts from its own turn.
+ */
+function limitWriting(res: Response, limitMs: number): void {
+  res.once('prefinish', () => {
+    const { socket } = res;
+    if (!socket || res.writableFinished) return;
+    // Node looks whether bytes have left since, and destroys the socket if none have; when the answer is through it sets the limit of kept connections.
+    socket.setTimeout(limitMs);
+    const total = setTimeout(() => socket.destroy(), STANDSTILLS * limitMs);
+    total.unref();
+    res.once('close', () => clearTimeout(total));
+  });
+}
+
 /**
  * Opens the exchange: request id in and out, trace in and out, an abort signal for a client that leaves, and one log line and one event
  * at the end. Neither holds text of a query or a passage.
  */
-export function exchange(telemetry: HttpTelemetry, readiness: Readiness): RequestHandler {
+export function exchange({ telemetry, readiness, bytes: account, options }: HttpDeps): RequestHandler {
+  const { writeTimeoutMs } = options;
   return function openExchangeForRequest(req, res, next) {
     const wanted = header(req, 'x-request-id');
     const requestId = wanted && REQUEST_ID.test(wanted) ? wanted : randomUUID();
@@ -72,12 +92,23 @@ export function exchange(telemetry: HttpTelemetry, readiness: Readiness): Reques
     );
     const gone = new AbortController();
     const started = performance.now();
-    openExchange(res, { requestId, started, startedAt: Date.now(), span, signal: gone.signal, route: 'unmatched' });
+    const bytes = account.open();
+    openExchange(res, {
+      requestId,
+      started,
+      startedAt: Date.now(),
+      span,
+      signal: gone.signal,
+      bytes,
+      route: 'unmatched',
+    });
+    limitWriting(res, writeTimeoutMs);
     res.set('x-request-id', requestId);
     res.set('traceparent', span.traceparent);
     if (span.context.state) res.set('tracestate', span.context.state);
     if (readiness.draining()) res.set('connection', 'close');
     res.once('close', () => {
+      bytes.close();
       if (!res.writableFinished) {
         exchangeOf(res).code ??= 'client_closed';
         gone.abort();

@@ -26,6 +26,8 @@ const BODY_ERRORS = [
   'malformed_json',
   'unsupported_media_type',
   'body_too_large',
+  'body_too_complex',
+  'too_many_bytes',
   'request_timeout',
   'invalid_field',
 ] as const satisfies readonly ErrorCode[];

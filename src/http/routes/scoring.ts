@@ -4,7 +4,7 @@ import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../reran
 import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
-import { writeJson } from '../json-text.ts';
+import { writeJson } from '../json/text.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, subjectOf } from '../request-headers.ts';
 import type { Route } from './route.ts';
@@ -128,14 +128,19 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps): RequestHandler {
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
     traceStages(exchange, totals.timings);
-    const text = await writeJson(body.answer(answers, { requestId, created: Math.floor(startedAt / 1000) }));
+    const pieces = await writeJson(body.answer(answers, { requestId, created: Math.floor(startedAt / 1000) }));
     if (signal.aborted) return;
+    const length = sumOf(pieces, (piece) => piece.length);
+    // From here on the answer is what the request holds.
+    exchange.bytes.resize(length);
     const characters = sumOf(body.requests, charactersIn);
     const elapsedMs = performance.now() - exchange.started;
     res.set(answerHeaders(first, totals, { characters, elapsedMs, provider: deps.info().provider }));
     // The connection was to be kept when the request came, but a shutdown may have begun since.
     if (deps.readiness.draining()) res.set('connection', 'close');
-    res.type('application/json').send(text);
+    res.type('application/json').set('content-length', String(length));
+    for (const piece of pieces) res.write(piece);
+    res.end();
   };
 }
 
