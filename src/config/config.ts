@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
 import { describe, WinnowError } from '../errors.ts';
 import { valueAt } from '../util/schema-issues.ts';
+import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
 import { type Config, configSchema } from './schema.ts';
 import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './settings.ts';
 
@@ -27,6 +28,13 @@ interface Gathering {
   readonly faults: string[];
 }
 
+/** Takes the text of a flag or variable. */
+function putText(gathering: Gathering, { path, schema }: Setting, text: string, name: string): void {
+  const { document: value, old } = readSpelling(schema, text, [name]);
+  warnOfOld(old);
+  put(gathering, path, value, name);
+}
+
 function put({ tree, origins }: Gathering, path: string, value: unknown, origin: string): void {
   const [section = '', key = ''] = path.split('.');
   tree[section] = { ...tree[section], [key]: value };
@@ -45,9 +53,13 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
+/** A name without the marks in which its spellings differ. */
+const plain = (name: string) => name.replaceAll(/[-_]/g, '').toLowerCase();
+
 function unknown(what: string, name: string, known: readonly string[]): string {
-  const nearest = known.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
-  const hint = nearest && distance(nearest, name) <= 3 ? `; did you mean ${nearest}?` : '';
+  const distanceTo = (other: string) => distance(plain(other), plain(name));
+  const nearest = known.toSorted((a, b) => distanceTo(a) - distanceTo(b))[0];
+  const hint = nearest && distanceTo(nearest) <= 3 ? `; did you mean ${nearest}?` : '';
   return `${name}: expected a known ${what}, got an unknown one${hint}`;
 }
 
@@ -64,9 +76,12 @@ function gatherFile(path: string, gathering: Gathering, known: readonly Setting[
     faults.push(`${path}: expected a mapping of sections, got ${describe(parsed)}`);
     return;
   }
+  const { document, old, issues } = readSpelling(configSchema, parsed);
+  warnOfOld(old);
+  faults.push(...issues.map((issue) => `${path}: ${fieldName(issue.path)}: ${issue.message}`));
   const paths = known.map((s) => s.path);
   const sections = Object.keys(configSchema.shape);
-  for (const [section, body] of Object.entries(parsed as Record<string, unknown>)) {
+  for (const [section, body] of Object.entries(document as Record<string, unknown>)) {
     if (!sections.includes(section)) faults.push(`${path}: ${unknown('section', section, sections)}`);
     else if (body !== null && (typeof body !== 'object' || Array.isArray(body)))
       faults.push(`${path}: ${section}: expected a mapping of settings, got ${describe(body)}`);
@@ -81,9 +96,9 @@ function gatherFile(path: string, gathering: Gathering, known: readonly Setting[
 
 function gatherEnvironment(env: Environment, gathering: Gathering, known: readonly Setting[]): void {
   // The derived name is the more exact one: it wins over an alias such as PORT.
-  for (const [name, path] of Object.entries(ALIASES))
-    if (!name.startsWith('-') && env[name]) put(gathering, path, env[name], name);
-  for (const { env: name, path } of known) if (env[name]) put(gathering, path, env[name], name);
+  for (const setting of known)
+    for (const name of [...setting.aliases.filter((alias) => !alias.startsWith('-')), setting.env])
+      if (env[name]) putText(gathering, setting, env[name], name);
   const names = known.map((s) => s.env);
   const prefixes = Object.keys(configSchema.shape).map(variablePrefix);
   for (const name of Object.keys(env))
@@ -111,13 +126,14 @@ function readFlags(argv: readonly string[]): Flag[] {
 }
 
 function gatherFlags(flags: readonly Flag[], gathering: Gathering, known: readonly Setting[]): void {
-  const byFlag = new Map(known.map((s) => [s.flag, s.path]));
-  const names = [...byFlag.keys(), ...Object.keys(ALIASES).filter((a) => a.startsWith('-')), '--config'];
+  const flagsOf = ({ flag, aliases }: Setting) => [flag, ...aliases.filter((alias) => alias.startsWith('-'))];
+  const byFlag = new Map(known.flatMap((setting) => flagsOf(setting).map((name) => [name, setting] as const)));
+  const names = [...byFlag.keys(), '--config'];
   for (const { name, value } of flags) {
-    const path = byFlag.get(name) ?? (name.startsWith('-') ? ALIASES[name] : undefined);
-    if (path === undefined && name !== '--config') gathering.faults.push(unknown('flag', name, names));
+    const setting = byFlag.get(name);
+    if (setting === undefined && name !== '--config') gathering.faults.push(unknown('flag', name, names));
     else if (value === undefined) gathering.faults.push(`${name}: expected a value, got nothing`);
-    else if (path !== undefined) put(gathering, path, value, name);
+    else if (setting !== undefined) putText(gathering, setting, value, name);
   }
 }
 
@@ -177,5 +193,5 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
 
 /** The settings in effect as YAML that `--config` reads again; secrets show as `[secret]`. */
 export function printConfig(config: Config): string {
-  return stringifyYaml(JSON.parse(JSON.stringify(config)));
+  return stringifyYaml(writeSpelling(configSchema, JSON.parse(JSON.stringify(config))));
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { kebabCase } from '../util/spelling.ts';
 import { Secret } from './secret.ts';
 
 /*
@@ -83,7 +84,7 @@ export function choice<const T extends readonly [string, ...string[]]>(
   initial: T[number],
   description: string,
 ) {
-  const kind = `one of ${values.join(', ')}`;
+  const kind = `one of ${values.map(kebabCase).join(', ')}`;
   return z
     .enum(values, `expected ${kind}`)
     .default(initial as z.util.NoUndefined<T[number]>)

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { kebabCase, writeSpelling } from '../util/spelling.ts';
 import type { FieldMeta } from './fields.ts';
 import { configSchema } from './schema.ts';
 
@@ -24,12 +25,12 @@ export interface Setting extends FieldMeta {
   readonly flag: string;
   /** Other variables and flags for it. */
   readonly aliases: readonly string[];
+  readonly schema: z.ZodType;
   /** undefined: unset. */
   readonly default: unknown;
 }
 
-const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
-const screaming = (name: string) => kebab(name).replaceAll('-', '_').toUpperCase();
+const screaming = (name: string) => kebabCase(name).replaceAll('-', '_').toUpperCase();
 
 /** What the variables of a section start with. */
 export const variablePrefix = (section: string): string => `WINNOW_${screaming(section)}_`;
@@ -48,8 +49,9 @@ export function settings(): readonly Setting[] {
         ...(schema.meta() as unknown as FieldMeta),
         path,
         section,
+        schema,
         env: variablePrefix(section) + screaming(key),
-        flag: `--${kebab(section)}-${kebab(key)}`,
+        flag: `--${kebabCase(section)}-${kebabCase(key)}`,
         aliases: Object.keys(ALIASES).filter((name) => ALIASES[name] === path),
         default: defaults[section]?.[key],
       };
@@ -58,7 +60,7 @@ export function settings(): readonly Setting[] {
 }
 
 /** A default as the help and the docs show it. */
-export function shownDefault({ default: value }: Setting): string {
+export function shownDefault({ default: value, schema }: Setting): string {
   if (value === undefined || (Array.isArray(value) && value.length === 0) || String(value) === '') return 'unset';
-  return String(value);
+  return String(writeSpelling(schema, value));
 }

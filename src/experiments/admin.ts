@@ -3,7 +3,7 @@ import type { ExperimentReport } from './analysis/model.ts';
 import type { Series } from './analysis/series.ts';
 import { type ExperimentStatus, type Plan, statusOf } from './assignment/prepared.ts';
 import { unitHash } from './assignment/units.ts';
-import { checkExperiment, configHash, type Experiment } from './definitions/definition.ts';
+import { configHash, type Experiment, readExperiment } from './definitions/definition.ts';
 import type { Defined } from './definitions/definition-book.ts';
 import { keyOf } from './recording/guardrails.ts';
 import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './recording/outcomes.ts';
@@ -112,7 +112,7 @@ function named(name: string, definition: unknown): Experiment {
       got: String(given),
       field: 'name',
     });
-  return checkExperiment({ ...fields, name }, 'definition');
+  return readExperiment({ ...fields, name }, 'definition');
 }
 
 /** The API over a service. */

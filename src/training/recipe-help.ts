@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { documentedKey, documentedValue } from '../util/spelling.ts';
 import { gridSchema } from './grid/grid-schema.ts';
 import { recipeSchema } from './recipe/recipe.ts';
 
@@ -74,9 +75,27 @@ function rowsOf(node: Node, path: string): Row[] {
 
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
+interface Written {
+  readonly zodSchema: z.core.$ZodType;
+  readonly jsonSchema: z.core.JSONSchema.BaseSchema;
+}
+
+/** Puts the documented spelling of keys and values into what zod has written of a schema. */
+function document({ zodSchema, jsonSchema }: Written): void {
+  const { shape = {} } = zodSchema._zod.def as { readonly shape?: Readonly<Record<string, z.core.$ZodType>> };
+  const documentedOf = <T>(value: T) => (typeof value === 'string' ? documentedValue(zodSchema, value) : value);
+  if (jsonSchema.properties)
+    jsonSchema.properties = Object.fromEntries(
+      Object.entries(jsonSchema.properties).map(([key, inner]) => [documentedKey(shape[key]!, key), inner]),
+    );
+  if (!jsonSchema.enum) return;
+  jsonSchema.enum = jsonSchema.enum.map(documentedOf);
+  if (jsonSchema.default !== undefined) jsonSchema.default = documentedOf(jsonSchema.default);
+}
+
 /** A table of all fields of a schema: name, values, default, meaning. */
 export function fieldsTable(schema: z.ZodType, skip: (field: string) => boolean = () => false): string {
-  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node;
+  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', override: document }) as Node;
   const rows = rowsOf(root, '').filter(({ field }) => !skip(field));
   const lines = rows.map(
     ({ field, type, initial, meaning }) => `| \`${field}\` | ${cell(type)} | ${cell(initial)} | ${cell(meaning)} |`,

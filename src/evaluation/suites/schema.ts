@@ -4,6 +4,7 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
+import { parseTyped, spelled } from '../../util/spelling.ts';
 import { parseMeasure } from '../measures/measure.ts';
 
 /** How the first stage is called where systems are named. */
@@ -101,6 +102,8 @@ const curve = z.strictObject({
   sets: z.array(name).optional(),
 });
 
+const pairedTest = spelled(z.enum(['t', 'randomisation', 'wilcoxon']), { values: { randomisation: 'randomization' } });
+
 export const suiteSchema = z.strictObject({
   name,
   description: z.string().max(2000).optional(),
@@ -109,7 +112,7 @@ export const suiteSchema = z.strictObject({
   /** Measures of every set; each set's usual ones where absent. The first is the main one. */
   measures: measures.optional(),
   baseline: name.default(FIRST_STAGE),
-  test: z.enum(['t', 'randomisation', 'wilcoxon']).default('t'),
+  test: pairedTest.default('t'),
   correction: z.enum(['holm', 'bonferroni', 'benjamini-hochberg', 'none']).default('holm'),
   /** Comparisons that are corrected together: the systems on one set, or all of the suite. */
   family: z.enum(['set', 'suite']).default('set'),
@@ -165,9 +168,9 @@ function checkTogether(suite: Suite): string[] {
 
 /** @throws WinnowError `invalid_input` naming every fault with its field. */
 export function parseSuite(document: unknown, where: string): Suite {
-  const result = suiteSchema.safeParse(document);
-  const faults = result.success ? checkTogether(result.data) : describeIssues(result.error.issues, document, 'suite');
-  if (result.success && faults.length === 0) return result.data;
+  const result = parseTyped(suiteSchema, document);
+  const faults = result.issues ? describeIssues(result.issues, result.document, 'suite') : checkTogether(result.data);
+  if (!result.issues && faults.length === 0) return result.data;
   throw new WinnowError('invalid_input', {
     where,
     expected: 'a suite',

@@ -3,6 +3,7 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import { issueExpectation, issueField, valueAt } from '../../util/schema-issues.ts';
+import { readSpelling, warnOfOld } from '../../util/spelling.ts';
 
 /*
  * What an experiment is. One schema serves experiments.yaml, the admin API and the console; `configHash` names a definition's content, so
@@ -191,31 +192,41 @@ export function configHash(experiment: Experiment): string {
 }
 
 /** Parses by a schema. @throws WinnowError `invalid_experiments` naming the first fault's field and how many more there are. */
-function parseOrThrow<T>(schema: z.ZodType<T>, document: unknown, file: string): T {
+function parseOrThrow<T>(
+  schema: z.ZodType<T>,
+  document: unknown,
+  file: string,
+  found: readonly z.core.$ZodIssue[] = [],
+): T {
   const result = schema.safeParse(document);
-  if (result.success) return result.data;
-  const [first] = result.error.issues;
-  const more = result.error.issues.length - 1;
+  if (result.success && found.length === 0) return result.data;
+  const issues = [...found, ...(result.error?.issues ?? [])];
+  const [first] = issues;
+  const more = issues.length - 1;
   const field = issueField(first!, 'document');
   throw new WinnowError('invalid_experiments', {
     file,
     expected: issueExpectation(first!),
-    got: describe(valueAt(document, first!.path)),
+    got:
+      first!.code === 'custom' && first.params?.got
+        ? String(first.params.got)
+        : describe(valueAt(document, first!.path)),
     field: more > 0 ? `${field}; ${more} more fault${more > 1 ? 's' : ''}` : field,
   });
 }
 
-/** Checks a parsed document against the file's schema; an empty one defines no experiment. @throws WinnowError `invalid_experiments`. */
-export function checkExperiments(document: unknown, file: string): readonly Experiment[] {
-  return parseOrThrow(experimentsFileSchema, document ?? { experiments: [] }, file).experiments;
-}
-
-/** Checks one definition. @throws WinnowError `invalid_experiments`. */
+/** Checks a definition that is stored. @throws WinnowError `invalid_experiments`. */
 export function checkExperiment(document: unknown, file: string): Experiment {
   return parseOrThrow(experimentSchema, document, file);
 }
 
-/** Reads the text of experiments.yaml. @throws WinnowError `invalid_experiments` with the line for text that is not YAML. */
+/** Reads a definition that a client has sent; keys and values may have either spelling. @throws WinnowError `invalid_experiments`. */
+export function readExperiment(document: unknown, file: string): Experiment {
+  const { document: respelled, issues } = readSpelling(experimentSchema, document);
+  return parseOrThrow(experimentSchema, respelled, file, issues);
+}
+
+/** Reads the text of experiments.yaml; an empty one defines no experiment. @throws WinnowError `invalid_experiments` with the line for text that is not YAML. */
 export function parseExperiments(text: string, file: string): readonly Experiment[] {
   let document: unknown;
   try {
@@ -229,5 +240,7 @@ export function parseExperiments(text: string, file: string): readonly Experimen
       field: at ? `line ${at}` : 'document',
     });
   }
-  return checkExperiments(document, file);
+  const { document: respelled, old, issues } = readSpelling(experimentsFileSchema, document ?? { experiments: [] });
+  warnOfOld(old);
+  return parseOrThrow(experimentsFileSchema, respelled, file, issues).experiments;
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { spelled } from '../../util/spelling.ts';
 
 /** What a recipe says about where lists come from. */
 export const DATA_FORMATS = ['rank_llm', 'trec', 'triples', 'teacher_tsv', 'jsonl', 'beir', 'wikiqa', 'squad'] as const;
@@ -39,7 +40,7 @@ export const dataSourceSchema = z.strictObject({
   teacherScale: z.number().positive().default(1).describe('Teacher scores are multiplied by this.'),
   minRelevance: z.number().default(1).describe('Grade from which a passage is relevant.'),
   weight: z.number().positive().default(1).describe('Share among several sources.'),
-  licence: z.string().optional().describe('Of the data, for the card.'),
+  licence: spelled(z.string().optional().describe('Of the data, for the card.'), { key: 'license' }),
   madeFrom: z
     .array(z.string())
     .optional()

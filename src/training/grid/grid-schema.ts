@@ -4,22 +4,28 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
+import { parseTyped, spelled } from '../../util/spelling.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
-import { validationSchema } from '../recipe/recipe.ts';
+import { recipeSchema, validationSchema } from '../recipe/recipe.ts';
 
-const settings = z.record(z.string(), z.unknown());
+/** Some settings of a recipe; they are checked when a cell has all of them. */
+const settings = (description: string) =>
+  spelled(z.record(z.string(), z.unknown()).describe(description), { shapeOf: () => recipeSchema });
 
 const backboneSchema = z.strictObject({
   name: z.string().min(1),
   path: z.string().describe('Model folder, relative to the grid file.'),
   group: z.string().default('all').describe('Backbones of one group share the hyper-parameters found.'),
-  settings: settings.default({}).describe('Recipe settings of this backbone.'),
+  settings: settings('Recipe settings of this backbone.').default({}),
 });
 
 const searchSchema = z.strictObject({
-  parameters: z
-    .record(z.string(), z.array(z.unknown()).min(1))
-    .describe('Recipe fields, dots between, and the values to try; all combinations are run.'),
+  parameters: spelled(
+    z
+      .record(z.string(), z.array(z.unknown()).min(1))
+      .describe('Recipe fields, dots between, and the values to try; all combinations are run.'),
+    { pathsOf: recipeSchema },
+  ),
   objectives: z.array(z.string()).optional().describe('Names of the objectives searched with; all by default.'),
   backbones: z.array(z.string()).optional().describe('Names of the backbones searched with; all by default.'),
   seeds: z.array(z.number().int().min(0)).min(1).optional(),
@@ -29,12 +35,12 @@ const searchSchema = z.strictObject({
 
 export const gridSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,40}$/i),
-  recipe: settings.describe('What every cell shares: a recipe without name, backbone, objective and seed.'),
+  recipe: settings('What every cell shares: a recipe without name, backbone, objective and seed.'),
   objectives: z.array(objectiveSpecSchema).min(1),
   backbones: z.array(backboneSchema).min(1),
   seeds: z.array(z.number().int().min(0)).min(1).default([42]),
   objectiveSettings: z
-    .record(z.string(), settings)
+    .record(z.string(), settings('Recipe settings.'))
     .default({})
     .describe('Recipe settings by objective, such as its data.'),
   search: searchSchema.optional(),
@@ -59,12 +65,12 @@ export function readGrid(path: string): LoadedGrid {
     const got = (error as Error).message.split('\n')[0]!;
     throw new WinnowError('invalid_input', { where: path, expected: 'a readable YAML file', got });
   }
-  const parsed = gridSchema.safeParse(document);
-  if (!parsed.success)
+  const parsed = parseTyped(gridSchema, document);
+  if (parsed.issues)
     throw new WinnowError('invalid_input', {
       where: path,
       expected: 'a grid',
-      got: faultList(describeIssues(parsed.error.issues, document, 'grid')),
+      got: faultList(describeIssues(parsed.issues, parsed.document, 'grid')),
     });
   return { grid: parsed.data, folder: dirname(resolve(path)) };
 }

@@ -8,7 +8,7 @@ import { readJson, writeFileAtomic } from '../../util/files.ts';
 import { isPartOf, type Shard } from '../../util/shard.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { publishRun } from '../publish/publish.ts';
-import { type LoadedRecipe, merge, parseRecipe } from '../recipe/recipe.ts';
+import { checkRecipe, type LoadedRecipe, merge } from '../recipe/recipe.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { measureCell } from './grid-measure.ts';
@@ -95,7 +95,7 @@ function cellOf({ grid, folder }: LoadedGrid, axes: Axes): Cell {
     { name: `${grid.name}-${stem}`.slice(0, 64), backbone: backbone.path, objective: axes.objective, seed },
   ];
   const document = layers.reduce((under, over) => merge(under, over), {});
-  const recipe = parseRecipe(document, `grid ${grid.name}, ${stem}`);
+  const recipe = checkRecipe(document, `grid ${grid.name}, ${stem}`);
   const hash = createHash('sha256')
     .update(JSON.stringify([recipe, grid.benchmarks]))
     .digest('hex')

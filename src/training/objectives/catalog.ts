@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import { valueAt } from '../../util/schema-issues.ts';
+import { spelled } from '../../util/spelling.ts';
 import { adrMse } from './adr-mse.ts';
 import { bce } from './bce.ts';
 import { distillRankNet } from './distill-rank-net.ts';
@@ -30,7 +31,11 @@ export const OBJECTIVES: ReadonlyMap<string, ObjectiveKind> = new Map(KINDS.map(
 /** The six of arXiv 2603.03010. */
 export const PAPER_OBJECTIVES = ['BCE', 'Hinge', 'MarginMSE', 'InfoNCE', 'DistillRankNET', 'ADR-MSE'] as const;
 
-const one = z.looseObject({ name: z.string() });
+const named = z.looseObject({ name: z.string() });
+/** An objective's options are spelled as its own schema says. */
+const one = spelled(z.looseObject({ name: z.string() }), {
+  shapeOf: (value) => OBJECTIVES.get(named.safeParse(value).data?.name ?? '')?.options,
+});
 const part = z.strictObject({ objective: z.union([z.string(), one]), weight: z.number().positive() });
 
 /** How a recipe writes an objective: its name, its name with options, or a weighted sum of several. */

@@ -4,6 +4,7 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
+import { readSpelling, spelled, warnOfOld } from '../../util/spelling.ts';
 import { dataSchema, dataSourceSchema } from '../data/schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { SCHEDULES } from '../optimizers/schedules.ts';
@@ -63,7 +64,10 @@ const publishSchema = z.strictObject({
     .describe(
       'beside: word embeddings go into a file of their own, the same bytes for all models that froze them, so that what keeps files by content keeps them once.',
     ),
-  licence: z.string().optional().describe('License of the result; by default what backbone and data are said to have.'),
+  licence: spelled(
+    z.string().optional().describe('License of the result; by default what backbone and data are said to have.'),
+    { key: 'license' },
+  ),
 });
 
 const settingsSchema = z.strictObject({
@@ -205,18 +209,31 @@ export function merge(under: Tree, over: Tree): Tree {
   return merged;
 }
 
-/** @throws WinnowError `invalid_input` naming every fault with its field. */
+/**
+ * Reads a recipe as somebody wrote it.
+ * @throws WinnowError `invalid_input` naming every fault with its field.
+ */
 export function parseRecipe(document: unknown, where: string): Recipe {
+  const { document: respelled, old, issues } = readSpelling(recipeSchema, document);
+  warnOfOld(old);
+  return checkRecipe(respelled, where, issues);
+}
+
+/**
+ * Checks a recipe in the schema's spelling and fills in its preset and defaults. `found` are faults that reading it has shown.
+ * @throws WinnowError `invalid_input` naming every fault with its field.
+ */
+export function checkRecipe(document: unknown, where: string, found: readonly z.core.$ZodIssue[] = []): Recipe {
   if (!isTree(document))
     throw new WinnowError('invalid_input', { where, expected: 'a mapping of settings', got: describe(document) });
   const preset = typeof document.preset === 'string' ? PRESETS[document.preset] : undefined;
   const whole = preset ? merge(preset.settings, document) : document;
   const result = recipeSchema.safeParse(whole);
-  if (result.success) return result.data;
+  if (result.success && found.length === 0) return result.data;
   throw new WinnowError('invalid_input', {
     where,
     expected: 'a recipe',
-    got: faultList(describeIssues(result.error.issues, whole, 'recipe')),
+    got: faultList(describeIssues([...found, ...(result.error?.issues ?? [])], whole, 'recipe')),
   });
 }
 

@@ -27,7 +27,7 @@ const GRID = {
   name: 'tiny',
   recipe: {
     data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5, equalNegatives: true } },
-    validation: { data: { format: 'rank_llm', path: 'valid.json', qrels: 'valid.qrels' }, every: 100 },
+    validation: { data: { format: 'rank-llm', path: 'valid.json', qrels: 'valid.qrels' }, every: 100 },
     batch: { queries: 4, bucketBatches: 2 },
     ...{ steps: 20, maxLength: 16, dropout: 'off', threads: 1, guards: { action: 'warn' } },
   },
@@ -38,7 +38,7 @@ const GRID = {
   ],
   seeds: [1, 2],
   search: { parameters: { 'optimizer.learningRate': [1e-9, 0.03] }, objectives: ['InfoNCE'], seeds: [1], steps: 40 },
-  benchmarks: { second: { data: { format: 'rank_llm', path: 'valid.json', qrels: 'valid.qrels' }, measure: 'RR@10' } },
+  benchmarks: { second: { data: { format: 'rank-llm', path: 'valid.json', qrels: 'valid.qrels' }, measure: 'RR@10' } },
 };
 const put = (name: string, grid: object): string => {
   writeFileSync(join(folder, name), JSON.stringify(grid));

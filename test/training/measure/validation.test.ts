@@ -43,7 +43,7 @@ function recipe(over: Record<string, unknown> = {}, validation: Record<string, u
       backbone: 'tiny',
       objective: 'InfoNCE',
       data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
-      validation: { data: { format: 'rank_llm', path: 'dev/run.json', qrels: 'dev/qrels.txt' }, ...validation },
+      validation: { data: { format: 'rank-llm', path: 'dev/run.json', qrels: 'dev/qrels.txt' }, ...validation },
       batch: { queries: 4, bucketBatches: 4 },
       steps: 20,
       maxLength: 16,

@@ -116,7 +116,7 @@ describe('train', () => {
     });
     writeFileSync(join(folder, 'dev.json'), JSON.stringify(dev));
     writeFileSync(join(folder, 'dev.qrels'), dev.map((_, qid) => `${qid} 0 d${qid + 1} 1\n`).join(''));
-    const validation = { data: { format: 'rank_llm', path: 'dev.json', qrels: 'dev.qrels' }, every: 4 };
+    const validation = { data: { format: 'rank-llm', path: 'dev.json', qrels: 'dev.qrels' }, every: 4 };
     const baseOf = async (run: string, over = {}) => {
       let base: number | undefined;
       const onStart: TrainingObserver['onStart'] = (facts) => {
