@@ -64,7 +64,7 @@ describe('winnow eval', () => {
   it('says what is wrong with a suite, and shows examples', () => {
     const { error, status } = winnow('--shard', '4/4', '--out', 'other');
     expect(status).toBe(2);
-    expect(error).toContain('--shard: expected i/n with i from 0 to n − 1, got 4/4');
+    expect(error).toContain('--shard: expected i/n with i from 0 to n − 1, such as 0/4, got "4/4" (string)');
     expect(winnow('--help').out).toContain('winnow eval suite.yaml --shard 1/4');
   }, 60_000);
 });
