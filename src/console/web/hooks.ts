@@ -112,7 +112,8 @@ export function useTheme(): readonly [Theme, (theme: Theme) => void] {
     const kept = localStorage.getItem(THEME);
     return isTheme(kept) ? kept : 'system';
   });
-  useEffect(() => {
+  // Before the browser paints, so that no frame mixes the new label with the old colors.
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = theme;
     localStorage.setItem(THEME, theme);
   }, [theme]);
