@@ -5,9 +5,13 @@ import { FLOOR, MAY_IMPORT, ROOMS } from './support/layers-table.ts';
 
 const SRC = join(import.meta.dirname, '..', 'src');
 
-const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-  .filter((f) => f.endsWith('.ts') && !f.startsWith(join('console', 'web')))
-  .map((f) => f.replaceAll('\\', '/'));
+/** The console's page is built for browsers: it may import types of the server, and no code. */
+const PAGE = 'console/web/';
+
+const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .map((f) => f.replaceAll('\\', '/'))
+  .filter((f) => /\.tsx?$/.test(f));
+const files = sources.filter((f) => !f.startsWith(PAGE));
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(SRC, file), 'utf8');
@@ -47,6 +51,16 @@ describe('layers', () => {
             wrong.push(`${file} → ${target}`);
       expect(wrong).toEqual([]);
     });
+
+  it("the console's page imports only types of the server", () => {
+    const wrong: string[] = [];
+    for (const file of sources.filter((f) => f.startsWith(PAGE)))
+      for (const [, specifier] of readFileSync(join(SRC, file), 'utf8').matchAll(
+        /^(?:import|export)(?! type\b)[^'";]*['"](\.{1,2}\/[^'"]+)['"]/gm,
+      ))
+        if (!normalize(join(dirname(file), specifier!)).startsWith(PAGE)) wrong.push(`${file} → ${specifier}`);
+    expect(wrong).toEqual([]);
+  });
 
   it('there are no cycles between files', () => {
     const graph = new Map(files.map((f) => [f, importsOf(f).filter((t) => files.includes(t))]));

@@ -1,6 +1,6 @@
-/*
- * What the console's own endpoints speak (`/console/api`), and what they are made from. The page in web/ reads the same types.
- */
+import type { Ranked, RerankAnswer } from '../rerank/types.ts';
+
+/* Requests and answers of the console's own endpoints (`/console/api`), and the port that fills them. The page in web/ uses the same types. */
 
 /** `GET /console/api/session`: answered only to a key that may use the console. */
 export interface SessionFacts {
@@ -12,29 +12,13 @@ export interface SessionFacts {
   readonly defaultModel?: string;
 }
 
-/** Milliseconds. */
-export interface StageTimings {
-  readonly tokenizeMs: number;
-  readonly queueMs: number;
-  readonly inferMs: number;
-  readonly totalMs: number;
-}
-
-export interface PlaygroundItem {
-  /** Place of the passage in the request. */
-  readonly index: number;
-  readonly score: number;
-  readonly relevanceScore: number;
+export interface PlaygroundItem extends Pick<Ranked, 'index' | 'score' | 'relevanceScore'> {
   readonly truncated: boolean;
 }
 
 /** `POST /console/api/rerank`: one model's ranking, best first. */
-export interface PlaygroundAnswer {
-  readonly model: string;
-  readonly version: string;
+export interface PlaygroundAnswer extends Pick<RerankAnswer, 'model' | 'version' | 'tokens' | 'timings'> {
   readonly ranking: readonly PlaygroundItem[];
-  readonly tokens: number;
-  readonly timings: StageTimings;
 }
 
 export interface PlaygroundRequest {

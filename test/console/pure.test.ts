@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Distribution, LoadAnswer } from '../../src/console/types.ts';
 import { effectSeries, verticalRange } from '../../src/console/web/experiment/interval-points.ts';
-import type { Series } from '../../src/console/web/experiment/types.ts';
 import { bytes, count, duration, figure, percent, signed } from '../../src/console/web/format.ts';
 import { quantile, stretch } from '../../src/console/web/load-window.ts';
 import { blocksOf, spansOf } from '../../src/console/web/markdown-blocks.ts';
 import { kendall, rankMoves, readPassages } from '../../src/console/web/ranking.ts';
 import { linear, linePath, ticks } from '../../src/console/web/scale.ts';
+import type { Series } from '../../src/experiments/analysis/series.ts';
 
 const ranking = (order: readonly number[]) => ({
   ranking: order.map((index) => ({ index, score: 0, relevanceScore: 0, truncated: false })),
@@ -122,6 +122,7 @@ describe('effects over time', () => {
     p: 1,
   });
   const series = (relative: boolean): Series => ({
+    experiment: 'trial',
     points: [
       { at: 1, units: 0, comparisons: [] },
       ...[2, 3].map((at) => ({

@@ -3,20 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import request from 'supertest';
-import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LoopDelayWatch } from '../../src/console/loop-delay.ts';
 import { readPlayground } from '../../src/console/playground.ts';
 import { consoleApi, consolePage } from '../../src/console/router.ts';
 import type { ConsoleSources } from '../../src/console/types.ts';
 import { readAbout } from '../../src/console/version-files.ts';
-import type { ModelEntry as WebModelEntry } from '../../src/console/web/catalog.ts';
-import type * as web from '../../src/console/web/experiment/types.ts';
 import { WinnowError } from '../../src/errors.ts';
-import type { ExperimentView } from '../../src/experiments/admin.ts';
-import type { ExperimentReport } from '../../src/experiments/analysis/model.ts';
-import type { Series } from '../../src/experiments/analysis/series.ts';
-import type { AuditEntry } from '../../src/experiments/records.ts';
-import type { ModelEntry } from '../../src/http/routes/schemas.ts';
 
 let folder = '';
 beforeAll(() => {
@@ -165,12 +158,4 @@ it('the event loop’s delay is that of the time between two looks', async () =>
   };
   await expect.poll(stalled, { timeout: 20_000 }).toBeGreaterThan(10);
   watch.close();
-});
-
-it('the page reads what the server sends', () => {
-  expectTypeOf<ExperimentReport>().toExtend<web.Report>();
-  expectTypeOf<Series>().toExtend<web.Series>();
-  expectTypeOf<ExperimentView>().toExtend<web.View>();
-  expectTypeOf<AuditEntry>().toExtend<web.AuditList['audits'][number]>();
-  expectTypeOf<ModelEntry>().toExtend<WebModelEntry>();
 });

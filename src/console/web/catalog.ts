@@ -1,23 +1,4 @@
-/** `GET /v1/models`, as far as the console reads it. */
-export interface ModelEntry {
-  readonly id: string;
-  readonly name: string;
-  readonly version: string;
-  readonly state: 'available' | 'loading' | 'ready' | 'draining' | 'refused' | 'unloaded';
-  readonly reason?: string | undefined;
-  readonly labels: readonly string[];
-  readonly default: boolean;
-  readonly variant?: string | undefined;
-  readonly provider?: string | undefined;
-  readonly max_length?: number | undefined;
-  readonly objective?: string | undefined;
-  readonly bytes?: number | undefined;
-  readonly last_used?: number | undefined;
-}
-
-export interface ModelList {
-  readonly data: readonly ModelEntry[];
-}
+import type { ModelEntry } from '../../http/routes/schemas.ts';
 
 /** What one may ask for: each model by its name, and every version that is not refused. */
 export function referencesOf(models: readonly ModelEntry[]): readonly string[] {

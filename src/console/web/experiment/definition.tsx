@@ -1,14 +1,15 @@
+import type { ExperimentView } from '../../../experiments/admin.ts';
+import type { AuditEntry } from '../../../experiments/records.ts';
 import { moment, percent } from '../format.ts';
 import { useData } from '../hooks.ts';
 import { Badge, Facts, Fault, type Tone } from '../parts.tsx';
-import type { AuditList, View } from './types.ts';
 
 const LIMITS: Readonly<Record<string, (max: number) => string>> = {
   errors: (max) => `at most ${percent(max)} of requests fail`,
   latency_p95_ms: (max) => `p95 of latency at most ${max} ms`,
 };
 
-export function DefinitionFacts({ view: { definition, source, configHash } }: { view: View }) {
+export function DefinitionFacts({ view: { definition, source, configHash } }: { view: ExperimentView }) {
   const { unit, mode, coverage, arms, guardrails, start, end } = definition;
   const weights = arms.reduce((sum, { weight }) => sum + weight, 0);
   return (
@@ -30,7 +31,7 @@ export function DefinitionFacts({ view: { definition, source, configHash } }: { 
   );
 }
 
-const ACTIONS: Readonly<Record<AuditList['audits'][number]['action'], Tone>> = {
+const ACTIONS: Readonly<Record<AuditEntry['action'], Tone>> = {
   created: 'good',
   changed: 'accent',
   removed: 'plain',
@@ -39,7 +40,10 @@ const ACTIONS: Readonly<Record<AuditList['audits'][number]['action'], Tone>> = {
 
 /** Who changed what, and when; newest first. */
 export function AuditTrail({ name }: { name: string }) {
-  const audits = useData<AuditList>(`v1/experiments/${encodeURIComponent(name)}/audits`, 15_000);
+  const audits = useData<{ readonly audits: readonly AuditEntry[] }>(
+    `v1/experiments/${encodeURIComponent(name)}/audits`,
+    15_000,
+  );
   return (
     <section aria-labelledby="audits-title" class="metric">
       <h2 id="audits-title">Audit trail</h2>
@@ -66,7 +70,7 @@ export function AuditTrail({ name }: { name: string }) {
   );
 }
 
-export function DefinitionText({ view }: { view: View }) {
+export function DefinitionText({ view }: { view: ExperimentView }) {
   return (
     <details>
       <summary>Whole definition</summary>

@@ -1,9 +1,9 @@
+import type { Interval } from '../../../experiments/analysis/estimates.ts';
 import { figure, moment, percent, signed } from '../format.ts';
 import { useWidth } from '../hooks.ts';
 import { Table } from '../parts.tsx';
 import { bandPath, linear, linePath, ticks } from '../scale.ts';
 import { type EffectSeries, type Point, verticalRange } from './interval-points.ts';
-import type { Interval } from './types.ts';
 
 const HEIGHT = 220;
 const LEFT = 58;

@@ -1,4 +1,5 @@
-import type { Interval, Series } from './types.ts';
+import type { Interval } from '../../../experiments/analysis/estimates.ts';
+import type { Series } from '../../../experiments/analysis/series.ts';
 
 /** One point of a chart: the effect as it stood then. NaN where nothing could be said yet. */
 export interface Point {
@@ -22,7 +23,7 @@ const saysSomething = ({ alwaysValid: { interval } }: Series['points'][number]['
   interval[0] < interval[1];
 
 /** The course of one arm's effect on one metric. Relative to control where that can be said at every point with an effect. */
-export function effectSeries(series: Series, metric: string, arm: string): EffectSeries {
+export function effectSeries(series: Pick<Series, 'points'>, metric: string, arm: string): EffectSeries {
   const found = series.points.map(({ comparisons }) =>
     comparisons.find((c) => c.metric === metric && c.arm === arm && saysSomething(c)),
   );

@@ -1,13 +1,16 @@
+import type { CreditSection } from '../../../experiments/analysis/credit.ts';
+import type { MetricSection } from '../../../experiments/analysis/metrics.ts';
+import type { ArmSection, ExperimentReport } from '../../../experiments/analysis/model.ts';
+import type { Series } from '../../../experiments/analysis/series.ts';
 import { count, duration, figure, fixed, percent, signed } from '../format.ts';
 import { Badge, Facts, Notice, Table, type Tone } from '../parts.tsx';
 import { effectText, IntervalChart, intervalText } from './interval-chart.tsx';
 import { effectSeries } from './interval-points.ts';
-import type { ArmSection, CreditSection, MetricSection, Report, Series } from './types.ts';
 
 const pText = (p: number): string => (p < 0.0001 ? '< 0.0001' : fixed(p, 4));
 
 /** Units missing from an arm make every figure suspect; this stands before all of them. */
-export function SampleRatio({ ratio }: { ratio: Report['sampleRatio'] }) {
+export function SampleRatio({ ratio }: { ratio: ExperimentReport['sampleRatio'] }) {
   if (!ratio) return null;
   const seen = ratio.arms
     .map(({ arm, units, expected }) => `${arm} ${count(units)} of ${count(expected)} expected`)
@@ -42,7 +45,7 @@ const trafficOf = ({ units, requests, failed, fallbacks, p50Ms, p95Ms }: ArmSect
 ];
 
 /** Traffic of each arm; an interleaved answer belongs to all of them, so there it is left out. Control answers all that is shadowed. */
-export function ArmTable({ report: { arms, mode } }: { report: Report }) {
+export function ArmTable({ report: { arms, mode } }: { report: ExperimentReport }) {
   const counts = mode !== 'interleave';
   return (
     <Table
@@ -157,7 +160,7 @@ const FIGURES: Readonly<Record<string, string>> = {
 };
 
 /** Shadow: how rankings that nobody saw differ from the answers. */
-export function Shadow({ shadow }: { shadow: Report['shadow'] }) {
+export function Shadow({ shadow }: { shadow: ExperimentReport['shadow'] }) {
   const arms = Object.entries(shadow);
   const figures = [...new Set(arms.flatMap(([, of]) => Object.keys(of)))];
   const title = (name: string) => FIGURES[name] ?? name;

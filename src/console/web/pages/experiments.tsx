@@ -1,18 +1,20 @@
+import type { ExperimentView } from '../../../experiments/admin.ts';
+import type { ExperimentReport } from '../../../experiments/analysis/model.ts';
+import type { Series } from '../../../experiments/analysis/series.ts';
 import { AuditTrail, DefinitionFacts, DefinitionText } from '../experiment/definition.tsx';
 import { ArmTable, Credit, MetricResult, SampleRatio, Shadow } from '../experiment/results.tsx';
-import type { Report, Series, View, ViewList } from '../experiment/types.ts';
 import { count, moment } from '../format.ts';
 import { useData, useRoute } from '../hooks.ts';
 import { Badge, Empty, Fault, Notice, type Tone } from '../parts.tsx';
 
-const STATUS: Readonly<Record<View['status'], Tone>> = {
+const STATUS: Readonly<Record<ExperimentView['status'], Tone>> = {
   running: 'good',
   scheduled: 'accent',
   ended: 'plain',
   disabled: 'plain',
 };
 
-const VERDICTS: Readonly<Record<Report['verdict']['state'], readonly [Tone, string]>> = {
+const VERDICTS: Readonly<Record<ExperimentReport['verdict']['state'], readonly [Tone, string]>> = {
   win: ['good', 'Decided'],
   loss: ['bad', 'Decided'],
   sample_ratio: ['bad', 'Not to be trusted'],
@@ -21,7 +23,7 @@ const VERDICTS: Readonly<Record<Report['verdict']['state'], readonly [Tone, stri
   observed: ['accent', 'Observed'],
 };
 
-function Verdict({ report: { verdict, from, to, arms } }: { report: Report }) {
+function Verdict({ report: { verdict, from, to, arms } }: { report: ExperimentReport }) {
   const [tone, word] = VERDICTS[verdict.state];
   const units = arms.reduce((sum, arm) => sum + arm.units, 0);
   const requests = arms.reduce((sum, arm) => sum + arm.requests, 0);
@@ -40,7 +42,7 @@ function Verdict({ report: { verdict, from, to, arms } }: { report: Report }) {
   );
 }
 
-function Results({ report, series }: { report: Report; series: Series | undefined }) {
+function Results({ report, series }: { report: ExperimentReport; series: Series | undefined }) {
   return (
     <>
       <Verdict report={report} />
@@ -79,10 +81,10 @@ function Results({ report, series }: { report: Report; series: Series | undefine
   );
 }
 
-function Detail({ view }: { view: View }) {
+function Detail({ view }: { view: ExperimentView }) {
   const path = `v1/experiments/${encodeURIComponent(view.name)}`;
   const live = view.status === 'running';
-  const report = useData<Report>(`${path}/report`, live ? 5000 : 0);
+  const report = useData<ExperimentReport>(`${path}/report`, live ? 5000 : 0);
   const series = useData<Series>(view.mode === 'split' ? `${path}/series?points=40` : undefined, live ? 15_000 : 0);
   return (
     <article class="experiment" aria-label={view.name}>
@@ -104,7 +106,7 @@ function Detail({ view }: { view: View }) {
   );
 }
 
-function Choice({ views, chosen }: { views: readonly View[]; chosen: string }) {
+function Choice({ views, chosen }: { views: readonly ExperimentView[]; chosen: string }) {
   return (
     <nav class="experiments-nav" aria-label="Experiments">
       <ul>
@@ -125,7 +127,7 @@ function Choice({ views, chosen }: { views: readonly View[]; chosen: string }) {
 
 export function ExperimentsPage() {
   const [, wanted] = useRoute();
-  const list = useData<ViewList>('v1/experiments', 10_000);
+  const list = useData<{ readonly experiments: readonly ExperimentView[] }>('v1/experiments', 10_000);
   const views = list.value?.experiments;
   const view = views?.find(({ name }) => name === wanted) ?? (wanted ? undefined : views?.[0]);
   return (

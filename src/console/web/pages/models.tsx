@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
+import type { ModelEntry, ModelList } from '../../../http/routes/schemas.ts';
 import type { VersionAbout } from '../../types.ts';
-import { byModel, type ModelEntry, type ModelList } from '../catalog.ts';
+import { byModel } from '../catalog.ts';
 import { ago, bytes, count } from '../format.ts';
 import { type Loaded, useCall, useData, useTask } from '../hooks.ts';
 import { Markdown } from '../markdown.tsx';

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
+import type { ModelEntry, ModelList } from '../../../http/routes/schemas.ts';
 import type { PlaygroundAnswer, SessionFacts } from '../../types.ts';
-import { type ModelEntry, type ModelList, referencesOf } from '../catalog.ts';
+import { referencesOf } from '../catalog.ts';
 import { Ranking } from '../column.tsx';
 import { figure } from '../format.ts';
 import { useCall, useData, useTask } from '../hooks.ts';
