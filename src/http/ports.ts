@@ -56,17 +56,13 @@ export interface Readiness {
   draining(): boolean;
 }
 
-/** What `GET /info`, `/meta` and `/v2` tell about the process, besides what the registry knows. */
-export interface ServiceInfo {
+/** Facts about the process in the answers of `GET /info`, `/meta` and `/v2`, in addition to those of the registry. */
+interface ServiceInfo {
   readonly version: string;
-  /** Commit the build was made from. */
-  readonly sha?: string | undefined;
   readonly provider: string;
   readonly hosts: number;
   readonly maxBatchTokens: number;
   readonly maxBatchRows: number;
-  /** Requests that may be in the house at once, where there is such a limit. */
-  readonly maxConcurrentRequests?: number | undefined;
   readonly tokenizationWorkers: number;
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
