@@ -45,7 +45,7 @@ What to look at first:
 | Is padding wasted? | \`winnow_padding_ratio\` |
 | Does an arm fail or lag? | \`sum by (experiment, arm) (rate(winnow_arm_failures_total[5m]))\`, \`histogram_quantile(0.95, sum by (experiment, arm, le) (rate(winnow_arm_duration_seconds_bucket[5m])))\` |
 | Are exposures lost? | \`increase(winnow_exposures_lost_total[1h])\` |
-| Are hosts in trouble? | \`increase(winnow_host_events_total{event=~"lost\\|kill"}[1h])\` |
+| Are hosts in trouble? | \`sum by (event, cause) (increase(winnow_host_events_total{event=~"lost\\|model_missing"}[1h]))\` |
 ${lines.join('\n')}
 
 ## Of Node itself

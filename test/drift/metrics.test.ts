@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, expectTypeOf, it } from 'vitest';
+import type { LossCause, PoolEvent } from '../../src/inference/observer.ts';
+import { LANES } from '../../src/scheduling/types.ts';
 import { createMetrics, METRICS } from '../../src/telemetry/metrics.ts';
 import { metricsMarkdown } from '../../src/telemetry/page.ts';
 
@@ -9,6 +11,28 @@ const metrics = createMetrics();
 afterAll(() => metrics.close());
 
 const ours = Object.values(METRICS).map(({ name }) => name as string);
+
+/** The row of each name under which a metric can be queried. */
+const ROW_OF: Readonly<Record<string, { readonly labels: readonly string[] }>> = Object.fromEntries(
+  Object.values(METRICS).flatMap((row) => ['', '_bucket', '_sum', '_count'].map((end) => [`${row.name}${end}`, row])),
+);
+
+const EVENTS = ['ready', 'lost', 'restart', 'recycle', 'model_missing'] as const;
+const CAUSES = ['crashed', 'killed', 'faulty'] as const;
+
+/** Values of labels that have a fixed set of them. */
+const VALUES: Readonly<Record<string, readonly string[]>> = { event: EVENTS, cause: CAUSES, lane: LANES };
+
+/** Texts that may name metrics, with the escapes of Markdown tables and JSON resolved. */
+const PAGES = ['README.md', ...filesIn('docs'), ...filesIn('k8s')].map(
+  (path) => [path, readFileSync(join(ROOT, path), 'utf8').replaceAll(/\\(["|])/g, '$1')] as const,
+);
+
+function filesIn(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.(md|ya?ml|json)$/.test(path))
+    .map((path) => join(folder, path));
+}
 
 describe('metrics and their page', () => {
   it('docs/metrics.md is what the table says (npx vitest run test/drift -u writes it anew)', async () => {
@@ -23,19 +47,31 @@ describe('metrics and their page', () => {
   });
 
   it('no page, manifest or dashboard names a metric that is none', () => {
-    const known = new Set(ours.flatMap((name) => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]));
-    const pages = ['docs', 'k8s'].flatMap((folder) =>
-      readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-        .filter((path) => /\.(md|ya?ml|json)$/.test(path))
-        .map((path) => join(folder, path)),
-    );
     const strangers: string[] = [];
-    for (const path of ['README.md', ...pages])
-      for (const [name] of readFileSync(join(ROOT, path), 'utf8').matchAll(
+    for (const [path, text] of PAGES)
+      for (const [name] of text.matchAll(
         /\bwinnow_[a-z_]+(_total|_seconds|_bytes|_ratio|_rows|_tokens|_jobs|_info|_bucket|_sum|_count)\b/g,
       ))
-        if (!known.has(name)) strangers.push(`${path}: ${name}`);
+        if (!(name in ROW_OF)) strangers.push(`${path}: ${name}`);
     expect(strangers).toEqual([]);
+  });
+
+  it('no query selects a label or a value that a metric never has', () => {
+    const strangers: string[] = [];
+    for (const [path, text] of PAGES)
+      for (const [selector, name, matchers] of text.matchAll(/\b(winnow_\w+)\{([^}]*)\}/g))
+        for (const [, label, values] of matchers!.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"/g)) {
+          const known = VALUES[label!];
+          const unknown = known ? values!.split('|').filter((value) => !known.includes(value)) : [];
+          if (!ROW_OF[name!]?.labels.includes(label!) || unknown.length > 0) strangers.push(`${path}: ${selector}`);
+        }
+    expect(strangers).toEqual([]);
+  });
+
+  it('the help of the event counter names every event and cause', () => {
+    for (const value of [...EVENTS, ...CAUSES]) expect(METRICS.hostEvents.help).toMatch(new RegExp(`\\b${value}\\b`));
+    expectTypeOf<(typeof EVENTS)[number]>().toEqualTypeOf<Exclude<PoolEvent['kind'], 'retry' | 'split' | 'output'>>();
+    expectTypeOf<(typeof CAUSES)[number]>().toEqualTypeOf<LossCause>();
   });
 
   it('every metric is written somewhere outside its table', () => {
