@@ -1,4 +1,4 @@
-export interface LookAhead<T> {
+interface LookAhead<T> {
   /** The largest total weight of the items in progress. One item is always in progress, whatever its weight. */
   readonly limit: number;
   /** The share of `limit` that an item takes. Default: 1. */
