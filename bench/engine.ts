@@ -13,10 +13,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { createHostPool } from '../src/inference/host-pool.ts';
+import type { InferenceRow } from '../src/inference/inference-types.ts';
 import { INPUTS, Padder } from '../src/inference/padding.ts';
-import { createHostPool } from '../src/inference/pool.ts';
 import { sessionOptions } from '../src/inference/providers.ts';
-import type { InferenceRow } from '../src/inference/types.ts';
 import { loadTokenizer } from '../src/tokenization/load.ts';
 import { SHIPPED } from './load/shipped.ts';
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { layouts } from '../src/inference/layout.ts';
+import { layouts } from '../src/inference/host-layout.ts';
 import type { LoadClient } from './load/client.ts';
 import { type BareEngine, type BareRow, encodeRequests, sortedBatches, startBareEngine } from './load/engine.ts';
 import { closedLoop } from './load/loops.ts';

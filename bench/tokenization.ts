@@ -7,8 +7,8 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadTokenizer } from '../src/tokenization/load.ts';
-import { createTokenizerPool } from '../src/tokenization/pool.ts';
-import type { PairOptions } from '../src/tokenization/types.ts';
+import type { PairOptions } from '../src/tokenization/tokenization-types.ts';
+import { createTokenizerPool } from '../src/tokenization/tokenizer-pool.ts';
 import {
   corpusNames,
   corpusTexts,

@@ -1,15 +1,15 @@
 import { Command, Option } from 'commander';
 import { WinnowError } from '../errors.ts';
-import type { ProviderSetting } from '../inference/types.ts';
-import type { AdmissionDeps } from '../registry/admission.ts';
-import { readCatalog } from '../registry/catalog.ts';
-import { importFolder, verifyFolder } from '../registry/import.ts';
-import { parseReference } from '../registry/names.ts';
-import type { Published } from '../registry/publish.ts';
+import type { ProviderSetting } from '../inference/inference-types.ts';
+import { importFolder, verifyFolder } from '../registry/import-version.ts';
+import { parseReference } from '../registry/model-names.ts';
+import type { Published } from '../registry/publish-version.ts';
 import { type PullOptions, pull } from '../registry/pull.ts';
+import { readCatalog } from '../registry/registry-catalog.ts';
 import { relabel } from '../registry/relabel.ts';
 import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
-import type { VariantPreference } from '../registry/variants.ts';
+import type { AdmissionDeps } from '../registry/version-admission.ts';
+import type { VariantPreference } from '../registry/version-variants.ts';
 
 interface Common {
   readonly models: string;
@@ -56,7 +56,7 @@ async function list({ models, json }: Common): Promise<void> {
 
 /** Runs `work` with real hosts and tokenizers, loaded only by the commands that need them, and closes them. */
 async function withEngine<T>(options: Engine, work: (deps: AdmissionDeps) => Promise<T>): Promise<T> {
-  const { createHostPool } = await import('../inference/pool.ts');
+  const { createHostPool } = await import('../inference/host-pool.ts');
   const { createLocalTokenizer } = await import('../tokenization/local.ts');
   const pool = await createHostPool({ provider: options.provider, hosts: 1 });
   try {

@@ -1,7 +1,7 @@
 import type { RequestHandler, Router } from 'express';
 import type { ErrorCode } from '../errors.ts';
 import type { ExperimentsApi } from '../experiments/admin.ts';
-import type { ModelRegistry } from '../registry/types.ts';
+import type { ModelRegistry } from '../registry/registry-types.ts';
 import type { Reranker, Timings } from '../rerank/types.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import type { ByteAccount } from './byte-account.ts';

@@ -1,6 +1,6 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Provider } from './types.ts';
+import type { Provider } from './inference-types.ts';
 
 /*
  * What graphics hardware this machine shows, read from the file system: cheap enough for the front process, which never loads the engine.

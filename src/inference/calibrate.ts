@@ -1,7 +1,7 @@
 import { cpuBudget } from './cgroup.ts';
-import { type Layout, layouts } from './layout.ts';
-import { createHostPool, type PoolOptions, type SupervisedPool } from './pool.ts';
-import type { InferenceRow, LoadSpec } from './types.ts';
+import { type Layout, layouts } from './host-layout.ts';
+import { createHostPool, type PoolOptions, type SupervisedPool } from './host-pool.ts';
+import type { InferenceRow, LoadSpec } from './inference-types.ts';
 
 export interface Trial extends Layout {
   /** Rows a second in the best round. */

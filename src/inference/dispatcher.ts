@@ -1,8 +1,8 @@
 import { WinnowError } from '../errors.ts';
 import { HostBroken, HostLost } from './host-client.ts';
-import type { LossCause } from './observer.ts';
-import { decodeScores, encodeRun, type Frame } from './protocol.ts';
-import type { BatchScores, InferenceRow } from './types.ts';
+import { decodeScores, encodeRun, type Frame } from './host-protocol.ts';
+import type { BatchScores, InferenceRow } from './inference-types.ts';
+import type { LossCause } from './pool-observer.ts';
 
 /** What the dispatcher needs of a host. */
 export interface Worker {

@@ -2,9 +2,9 @@ import type { Clock } from '../util/clock.ts';
 import type { BackOff } from './backoff.ts';
 import { restartDelay } from './backoff.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
-import type { PoolEvent, PoolObserver } from './observer.ts';
-import type { HostSettings } from './protocol.ts';
-import type { Provider, ProviderSetting } from './types.ts';
+import type { HostSettings } from './host-protocol.ts';
+import type { Provider, ProviderSetting } from './inference-types.ts';
+import type { PoolEvent, PoolObserver } from './pool-observer.ts';
 
 export interface FleetOptions extends HostSettings {
   readonly hosts: number;

@@ -5,7 +5,6 @@ import { stripVTControlCharacters } from 'node:util';
 import { WinnowError } from '../errors.ts';
 import type { Clock } from '../util/clock.ts';
 import { workerEntry } from '../util/worker-entry.ts';
-import type { LossCause } from './observer.ts';
 import {
   decodeJson,
   type FailedMessage,
@@ -13,7 +12,8 @@ import {
   FrameReader,
   type HostSettings,
   type ReadyMessage,
-} from './protocol.ts';
+} from './host-protocol.ts';
+import type { LossCause } from './pool-observer.ts';
 
 const ENTRY = fileURLToPath(workerEntry('./host', import.meta.url));
 const STDERR_TAIL = 2000;

@@ -1,8 +1,7 @@
 import { Socket } from 'node:net';
 import { setPriority } from 'node:os';
 import { WinnowError } from '../errors.ts';
-import { Engine } from './engine.ts';
-import { isStickyFault } from './faults.ts';
+import { isStickyFault } from './device-faults.ts';
 import {
   decodeJson,
   decodeRun,
@@ -13,8 +12,9 @@ import {
   FrameReader,
   type HostSettings,
   type LoadMessage,
-} from './protocol.ts';
+} from './host-protocol.ts';
 import { chooseProvider } from './providers.ts';
+import { Engine } from './session-table.ts';
 
 /*
  * The child process that owns ONNX sessions. It answers one frame after the other over file descriptor 3 and ends when that pipe closes,

@@ -1,9 +1,9 @@
 import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
-import { Engine } from './engine.ts';
+import type { HostPool, InferenceRow, LoadSpec, Provider, ProviderSetting } from './inference-types.ts';
 import { chooseProvider } from './providers.ts';
-import { scoreBatch } from './split.ts';
-import type { HostPool, InferenceRow, LoadSpec, Provider, ProviderSetting } from './types.ts';
+import { scoreBatch } from './score-batch.ts';
+import { Engine } from './session-table.ts';
 
 export interface LocalPoolOptions {
   readonly provider?: ProviderSetting;

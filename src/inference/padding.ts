@@ -1,5 +1,5 @@
 import type { Tensor } from 'onnxruntime-common';
-import type { InferenceRow } from './types.ts';
+import type { InferenceRow } from './inference-types.ts';
 
 /** What a graph may ask for; each value is written as a 32-bit word. */
 type Filler = (out: Writer, row: InferenceRow, width: number, padId: number) => void;

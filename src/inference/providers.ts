@@ -2,7 +2,7 @@ import { WinnowError } from '../errors.ts';
 import { InferenceSession, listSupportedBackends } from '../onnx/engine.ts';
 import { candidates, type GraphicsFacts, graphicsFacts } from './adapters.ts';
 import { cpuBudget } from './cgroup.ts';
-import type { Provider, ProviderSetting } from './types.ts';
+import type { Provider, ProviderSetting } from './inference-types.ts';
 
 export interface SessionSettings {
   readonly provider?: Provider;

@@ -1,4 +1,4 @@
-import type { Reduction } from './types.ts';
+import type { Reduction } from './inference-types.ts';
 
 /** The numbers of a tensor as float32; float16 is what its bits mean, whichever array the runtime hands out. */
 export function toFloat32(type: string, data: unknown): Float32Array {

@@ -2,10 +2,10 @@ import { WinnowError } from '../errors.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Fleet, type FleetOptions } from './fleet.ts';
 import { type HostClient, HostLost } from './host-client.ts';
-import type { PoolFacts, PoolObserver } from './observer.ts';
-import { decodeJson, encodeJson, type LoadedMessage } from './protocol.ts';
-import { scoreBatch } from './split.ts';
-import type { BatchScores, HostPool, InferenceRow, LoadedModel, LoadSpec, Provider } from './types.ts';
+import { decodeJson, encodeJson, type LoadedMessage } from './host-protocol.ts';
+import type { BatchScores, HostPool, InferenceRow, LoadedModel, LoadSpec, Provider } from './inference-types.ts';
+import type { PoolFacts, PoolObserver } from './pool-observer.ts';
+import { scoreBatch } from './score-batch.ts';
 
 export interface SupervisorOptions extends FleetOptions {
   readonly batchTimeoutMs: number;

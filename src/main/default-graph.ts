@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
-import type { LoadSpec } from '../inference/types.ts';
-import { inspect } from '../registry/admission.ts';
-import { defaultVersion, readCatalog } from '../registry/catalog.ts';
+import type { LoadSpec } from '../inference/inference-types.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
+import { defaultVersion, readCatalog } from '../registry/registry-catalog.ts';
+import { inspect } from '../registry/version-admission.ts';
 
 /**
  * The graph of the default model that would be served, by its files alone; nothing where there is none.

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { candidates, graphicsFacts } from '../inference/adapters.ts';
-import type { ProviderSetting } from '../inference/types.ts';
+import type { ProviderSetting } from '../inference/inference-types.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** Hosts and threads to start with; 0 leaves them to the rule for the cores. */

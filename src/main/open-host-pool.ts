@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
-import type { PoolObserver } from '../inference/observer.ts';
-import { createHostPool, type SupervisedPool } from '../inference/pool.ts';
+import { createHostPool, type SupervisedPool } from '../inference/host-pool.ts';
+import type { PoolObserver } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { chooseLayout } from './host-layout.ts';
 

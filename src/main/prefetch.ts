@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
-import { defaultVersion, readCatalog } from '../registry/catalog.ts';
-import type { TokenizerPool } from '../tokenization/pool.ts';
+import { defaultVersion, readCatalog } from '../registry/registry-catalog.ts';
+import type { TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 
 /**
  * Opens the default model's tokenizer while the inference hosts are still starting. Admission and the first request then find it in memory.

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { SupervisedPool } from '../inference/pool.ts';
+import type { SupervisedPool } from '../inference/host-pool.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createTracing, type Tracing } from '../telemetry/tracing.ts';

@@ -1,7 +1,7 @@
 import { describe, WinnowError } from '../errors.ts';
-import type { Reduction } from '../inference/types.ts';
-import { excerpt } from './names.ts';
-import type { Activation } from './types.ts';
+import type { Reduction } from '../inference/inference-types.ts';
+import { excerpt } from './model-names.ts';
+import type { Activation } from './registry-types.ts';
 
 /*
  * What a Hugging Face export says about itself, for folders without `model.json`: pure functions of config.json and

@@ -1,9 +1,9 @@
 import { WinnowError } from '../errors.ts';
-import type { VersionOnDisk } from './catalog.ts';
 import { STABLE } from './labels.ts';
+import type { VersionOnDisk } from './registry-catalog.ts';
+import type { ServedVersion, UnloadCause, VersionState, VersionStatus } from './registry-types.ts';
 import type { Residency } from './residency.ts';
 import type { Routable } from './routing.ts';
-import type { ServedVersion, UnloadCause, VersionState, VersionStatus } from './types.ts';
 
 export interface Refusal {
   readonly error: WinnowError;

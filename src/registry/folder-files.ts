@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { excerpt } from './names.ts';
+import { excerpt } from './model-names.ts';
 
 export interface FolderLimits {
   /** Bytes of all files of a version together. */

@@ -1,14 +1,14 @@
 import { WinnowError } from '../errors.ts';
-import type { AdmissionDeps } from './admission.ts';
 import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
+import { type FolderWatch, watchFolder } from './folder-watch.ts';
 import { Inventory } from './inventory.ts';
 import { putLabel } from './labels.ts';
-import { Loader } from './loader.ts';
-import { compareVersions, excerpt, isName, NAME_RULE, parseReference, type Reference } from './names.ts';
+import { compareVersions, excerpt, isName, NAME_RULE, parseReference, type Reference } from './model-names.ts';
+import type { Lease, ModelRegistry, RegistryObserver, VersionStatus } from './registry-types.ts';
 import type { Residency } from './residency.ts';
 import { candidates } from './routing.ts';
-import type { Lease, ModelRegistry, RegistryObserver, VersionStatus } from './types.ts';
-import { type FolderWatch, watchFolder } from './watch.ts';
+import type { AdmissionDeps } from './version-admission.ts';
+import { Loader } from './version-loader.ts';
 
 export interface RegistryOptions extends AdmissionDeps {
   readonly folder: string;

@@ -1,10 +1,10 @@
 import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
-import { type Catalog, type ModelOnDisk, type Problem, readCatalog } from './catalog.ts';
 import { ModelEntry, VersionEntry } from './entries.ts';
 import type { FolderLimits } from './folder-files.ts';
-import { excerpt } from './names.ts';
-import type { RegistryObserver } from './types.ts';
+import { excerpt } from './model-names.ts';
+import { type Catalog, type ModelOnDisk, type Problem, readCatalog } from './registry-catalog.ts';
+import type { RegistryObserver } from './registry-types.ts';
 
 /** The models of a registry folder as of its last reading. */
 export class Inventory {

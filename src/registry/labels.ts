@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
-import { excerpt, isName, NAME_RULE } from './names.ts';
+import { excerpt, isName, NAME_RULE } from './model-names.ts';
 
 export const LABELS_FILE = 'labels.json';
 

@@ -4,7 +4,7 @@ import { describe, WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { issueExpectation, valueAt } from '../util/schema-issues.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
-import { excerpt, isSafePath } from './names.ts';
+import { excerpt, isSafePath } from './model-names.ts';
 
 export const MANIFEST_FILE = 'model.json';
 export const MANIFEST_FORMAT = 1;

@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import { openRegular } from './folder-files.ts';
-import { excerpt } from './names.ts';
+import { excerpt } from './model-names.ts';
 import { WireReader } from './wire-reader.ts';
 
 /*

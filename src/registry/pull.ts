@@ -3,14 +3,14 @@ import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import '../util/engine-telemetry.ts';
 import { startProgress } from '../util/progress.ts';
-import type { AdmissionDeps } from './admission.ts';
 import { type DownloadOptions, download, httpFault, Interrupted } from './download.ts';
 import { DEFAULT_LIMITS } from './folder-files.ts';
-import { importFolder } from './import.ts';
-import { excerpt, isName, isSafePath } from './names.ts';
+import { importFolder } from './import-version.ts';
+import { excerpt, isName, isSafePath } from './model-names.ts';
 import { scanOnnx } from './onnx-scan.ts';
-import type { Published } from './publish.ts';
-import type { Variant } from './variants.ts';
+import type { Published } from './publish-version.ts';
+import type { AdmissionDeps } from './version-admission.ts';
+import type { Variant } from './version-variants.ts';
 
 export interface PullOptions {
   /** Branch, tag or commit; `main` by default. */

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
-import { readCatalog } from './catalog.ts';
 import { putLabel } from './labels.ts';
-import { excerpt, isName, NAME_RULE } from './names.ts';
+import { excerpt, isName, NAME_RULE } from './model-names.ts';
+import { readCatalog } from './registry-catalog.ts';
 
 /**
  * Points a label of a model in a registry folder to one of its versions, without a server.

@@ -1,6 +1,6 @@
-import type { Admitted } from './admission.ts';
+import type { Lease, ServedVersion, UnloadCause } from './registry-types.ts';
 import type { Resident } from './routing.ts';
-import type { Lease, ServedVersion, UnloadCause } from './types.ts';
+import type { Admitted } from './version-admission.ts';
 
 /** A loaded version and who uses it. Leaves the hosts once it is retired and its last lease is released. */
 export class Residency implements Resident {

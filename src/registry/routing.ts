@@ -1,5 +1,5 @@
 import { STABLE } from './labels.ts';
-import { compareVersions } from './names.ts';
+import { compareVersions } from './model-names.ts';
 
 /*
  * Pure decisions of the registry: which version a request belongs to, and which ones leave the memory.

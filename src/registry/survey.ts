@@ -1,6 +1,6 @@
-import { readCatalog, type VersionOnDisk } from './catalog.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
-import type { Activation } from './types.ts';
+import { readCatalog, type VersionOnDisk } from './registry-catalog.ts';
+import type { Activation } from './registry-types.ts';
 import { readVersionFolder } from './version-folder.ts';
 
 /** One version of a registry folder as its files tell, without an engine. */

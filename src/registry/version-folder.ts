@@ -1,6 +1,6 @@
 import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import type { Provider, Reduction } from '../inference/types.ts';
+import type { Provider, Reduction } from '../inference/inference-types.ts';
 import { sha256File } from '../util/files.ts';
 import { adoptActivation, adoptMaxLength, adoptReduction, type JsonObject } from './adoption.ts';
 import {
@@ -12,10 +12,10 @@ import {
   readJsonObject,
 } from './folder-files.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
-import { excerpt, isSafePath } from './names.ts';
+import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
-import type { Activation } from './types.ts';
-import { inOrder, type Variant, type VariantPreference, variantsOf } from './variants.ts';
+import type { Activation } from './registry-types.ts';
+import { inOrder, type Variant, type VariantPreference, variantsOf } from './version-variants.ts';
 
 /** What the small files of a version say; no weights were read. */
 export interface VersionFolder {

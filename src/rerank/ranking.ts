@@ -1,5 +1,5 @@
 import { WinnowError } from '../errors.ts';
-import type { Activation } from '../registry/types.ts';
+import type { Activation } from '../registry/registry-types.ts';
 import type { Ranked } from './types.ts';
 
 /*

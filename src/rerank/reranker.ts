@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
-import type { ModelRegistry } from '../registry/types.ts';
-import type { Scheduler } from '../scheduling/types.ts';
-import type { EncodedRow } from '../tokenization/types.ts';
+import type { ModelRegistry } from '../registry/registry-types.ts';
+import type { Scheduler } from '../scheduling/scheduling-types.ts';
+import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { ArmRunner, type Experimented } from './arms.ts';
 import { rankByCascade } from './cascade.ts';

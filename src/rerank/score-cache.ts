@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { ServedVersion } from '../registry/types.ts';
-import type { PairOptions } from '../tokenization/types.ts';
+import type { ServedVersion } from '../registry/registry-types.ts';
+import type { PairOptions } from '../tokenization/tokenization-types.ts';
 
 /** What one model said of one pair. */
 export interface CachedScore {

@@ -1,5 +1,5 @@
 import { WinnowError } from '../errors.ts';
-import type { ServedVersion } from '../registry/types.ts';
+import type { ServedVersion } from '../registry/registry-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
 import type { RerankerOptions } from './reranker.ts';

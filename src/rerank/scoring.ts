@@ -1,9 +1,9 @@
 import { WinnowError } from '../errors.ts';
-import type { Lease, ModelRegistry, ServedVersion } from '../registry/types.ts';
+import type { Lease, ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
 import { renumberRow } from '../scheduling/row-errors.ts';
-import type { Scheduler } from '../scheduling/types.ts';
+import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
-import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/types.ts';
+import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
 import type { Clock } from '../util/clock.ts';
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './scope.ts';

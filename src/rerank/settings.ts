@@ -1,5 +1,5 @@
-import type { ServedVersion } from '../registry/types.ts';
-import type { LongPassages, PairOptions, Truncation } from '../tokenization/types.ts';
+import type { ServedVersion } from '../registry/registry-types.ts';
+import type { LongPassages, PairOptions, Truncation } from '../tokenization/tokenization-types.ts';
 import type { RerankRequest } from './types.ts';
 
 /** How pairs are cut where a request does not say. */

@@ -1,5 +1,5 @@
-import type { ServedVersion } from '../registry/types.ts';
-import type { PairTokenizer } from '../tokenization/types.ts';
+import type { ServedVersion } from '../registry/registry-types.ts';
+import type { PairTokenizer } from '../tokenization/tokenization-types.ts';
 
 /** Where tokenizers come from: the worker pool, or loading in this thread. */
 export interface TokenizerSource {

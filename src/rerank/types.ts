@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
-import type { Lane } from '../scheduling/types.ts';
-import type { LongPassages, Truncation } from '../tokenization/types.ts';
+import type { Lane } from '../scheduling/scheduling-types.ts';
+import type { LongPassages, Truncation } from '../tokenization/tokenization-types.ts';
 
 export interface CascadeStage {
   readonly model: string;

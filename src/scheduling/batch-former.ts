@@ -1,7 +1,7 @@
 import type { Cost } from './cost-model.ts';
-import type { EngineLoad, WaitingJobs } from './queue.ts';
 import { longestWaiting, type QueuedJob, type QueuedRow } from './queued-job.ts';
-import { LANES, type Lane } from './types.ts';
+import { LANES, type Lane } from './scheduling-types.ts';
+import type { EngineLoad, WaitingJobs } from './waiting-jobs.ts';
 
 /** What one batch may hold. */
 export interface Budget {

@@ -1,7 +1,7 @@
 import { FairClock } from './fair-clock.ts';
 import { Heap } from './heap.ts';
-import { isLost, type Outlook, type Place, placeIn } from './plan.ts';
 import { type QueuedJob, type QueuedRow, rowWork } from './queued-job.ts';
+import { isLost, type Outlook, type Place, placeIn } from './service-order.ts';
 
 /**
  * Every so many batches one is led by the job that is here longest, once it has waited for `agingMs`, whatever its place in the plan.

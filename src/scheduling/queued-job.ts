@@ -1,6 +1,6 @@
 import type { Cost } from './cost-model.ts';
 import type { FairTicket } from './fair-clock.ts';
-import type { Lane } from './types.ts';
+import type { Lane } from './scheduling-types.ts';
 
 /** One row that waits, or has waited. `Owner` is whatever the queue's user wants back with it. */
 export interface QueuedRow<Owner> {

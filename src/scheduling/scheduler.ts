@@ -1,15 +1,13 @@
 import { WinnowError } from '../errors.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
-import { type AdmissionLimits, admit, predictedWait, type Refusal } from './admission.ts';
 import { type Budget, formBatch } from './batch-former.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
 import { type Flight, Flights } from './flights.ts';
 import { Forecast } from './forecast.ts';
-import { type EngineLoad, WaitingJobs } from './queue.ts';
+import { type AdmissionLimits, admit, predictedWait, type Refusal } from './job-admission.ts';
 import { createQueuedJob, rowWork } from './queued-job.ts';
 import { renumberRow } from './row-errors.ts';
-import { only, Ticket, type Tickets, ticketsOf } from './ticket.ts';
 import {
   type BatchAnswer,
   type BatchExecutor,
@@ -20,7 +18,9 @@ import {
   type SchedulableRow,
   type Scheduler,
   type SchedulerObserver,
-} from './types.ts';
+} from './scheduling-types.ts';
+import { only, Ticket, type Tickets, ticketsOf } from './ticket.ts';
+import { type EngineLoad, WaitingJobs } from './waiting-jobs.ts';
 
 /** The settings of `scheduling` in the configuration. */
 export interface SchedulingLimits {

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { Batch } from './batch-former.ts';
 import type { QueuedJob } from './queued-job.ts';
-import type { Job, JobResult, SchedulableRow } from './types.ts';
+import type { Job, JobResult, SchedulableRow } from './scheduling-types.ts';
 
 type Outcome = 'pending' | 'done' | 'failed';
 

@@ -1,4 +1,4 @@
-import type { AddedToken } from './definition.ts';
+import type { AddedToken } from './tokenizer-definition.ts';
 
 /**
  * Finds added tokens (`[MASK]`, `<s>` …) in text: leftmost, then longest. Those marked as normalized are looked for behind the normalizer,

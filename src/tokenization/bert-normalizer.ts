@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Part } from './definition.ts';
 import { checked } from './refusal.ts';
+import type { Part } from './tokenizer-definition.ts';
 
 /** Options of a `BertNormalizer`. `stripAccents` null means: as `lowercase` says. */
 export interface BertNormalizerOptions {

@@ -1,6 +1,4 @@
 import { z } from 'zod';
-import type { BpeModel, Definition } from './definition.ts';
-import type { TextEncoder } from './encoder.ts';
 import type { IdBuffer } from './id-buffer.ts';
 import { MergeTable } from './merge-table.ts';
 import { MinHeap } from './min-heap.ts';
@@ -8,6 +6,8 @@ import { normalizerFor } from './normalizers.ts';
 import type { PreTokenize } from './pre-tokenizers.ts';
 import { checked } from './refusal.ts';
 import { type ModelEncoder, SectionEncoder } from './section-encoder.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import type { BpeModel, Definition } from './tokenizer-definition.ts';
 
 /** The characters GPT-2 writes bytes as in vocabularies: printable ones stand for themselves, the others move behind U+0100. */
 function byteCharacters(): readonly string[] {

@@ -1,18 +1,18 @@
 import { createHash } from 'node:crypto';
 import { WinnowError } from '../errors.ts';
 import { byteLevelBpeEncoder } from './bpe.ts';
-import type { Definition, Model } from './definition.ts';
-import type { TextEncoder } from './encoder.ts';
-import { readTokenizerFolder, type TokenizerFolder } from './folder.ts';
 import { IdBuffer } from './id-buffer.ts';
-import { LibraryEncoder } from './library.ts';
-import { textPieces } from './limits.ts';
+import { LibraryEncoder } from './library-encoder.ts';
 import { normalizerFor } from './normalizers.ts';
+import { type PairTemplate, pairTemplate } from './pair-template.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
 import { SectionEncoder } from './section-encoder.ts';
-import { padIdOf } from './settings.ts';
-import { type PairTemplate, pairTemplate } from './template.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import type { Definition, Model } from './tokenizer-definition.ts';
+import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.ts';
+import { textPieces } from './tokenizer-limits.ts';
+import { padIdOf } from './tokenizer-settings.ts';
 import { UnigramModelEncoder } from './unigram.ts';
 import { wordPieceEncoder } from './wordpiece.ts';
 

@@ -1,7 +1,7 @@
-import { TokenCache } from './cache.ts';
 import { loadTokenizer } from './load.ts';
 import { CachedPairTokenizer, type IdSource } from './pair-tokenizer.ts';
-import type { PairTokenizer } from './types.ts';
+import { TokenCache } from './token-cache.ts';
+import type { PairTokenizer } from './tokenization-types.ts';
 
 /**
  * A pair tokenizer in the calling thread: for training, evaluation and tests, where nobody else needs the event loop.

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { CharsMap } from './charsmap.ts';
-import type { Part } from './definition.ts';
-import { library } from './library.ts';
+import { library } from './library-encoder.ts';
 import { checked, refusal } from './refusal.ts';
+import type { Part } from './tokenizer-definition.ts';
 
 export type Normalize = (text: string) => string;
 

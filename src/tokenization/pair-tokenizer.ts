@@ -1,9 +1,9 @@
 import { WinnowError } from '../errors.ts';
-import type { TokenCache } from './cache.ts';
 import type { TokenizerFacts } from './load.ts';
 import { Pace } from './pace.ts';
 import { assemblePairs, checkPairOptions, joinRequests } from './pairs.ts';
-import type { EncodedRequest, PairOptions, PairTokenizer } from './types.ts';
+import type { TokenCache } from './token-cache.ts';
+import type { EncodedRequest, PairOptions, PairTokenizer } from './tokenization-types.ts';
 
 /** Where ids come from: the same thread or a pool of them. */
 export interface IdSource {

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
-import type { PairTemplate } from './template.ts';
+import type { PairTemplate } from './pair-template.ts';
+import type { EncodedRequest, EncodedRow, PairOptions } from './tokenization-types.ts';
 import { fitPair, keptSpan, type Span, windows } from './truncation.ts';
-import type { EncodedRequest, EncodedRow, PairOptions } from './types.ts';
 
 /** A row before its tokens are copied. */
 interface RowPlan {

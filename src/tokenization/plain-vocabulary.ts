@@ -1,7 +1,7 @@
-import { type Definition, readDefinition } from './definition.ts';
-import { MAX_TOKENS } from './limits.ts';
 import { refusal } from './refusal.ts';
-import type { TokenizerSettings } from './settings.ts';
+import { type Definition, readDefinition } from './tokenizer-definition.ts';
+import { MAX_TOKENS } from './tokenizer-limits.ts';
+import type { TokenizerSettings } from './tokenizer-settings.ts';
 
 type Vocab = Readonly<Record<string, number>>;
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { Part } from './definition.ts';
-import { library } from './library.ts';
+import { library } from './library-encoder.ts';
 import { checked, refusal } from './refusal.ts';
+import type { Part } from './tokenizer-definition.ts';
 
 /** Splits normalized text into what the model sees piece by piece. `section` counts the stretches between added tokens. */
 export type PreTokenize = (text: string, section: number) => readonly string[];

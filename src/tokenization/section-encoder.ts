@@ -1,9 +1,9 @@
 import { AddedTokens } from './added-tokens.ts';
-import type { Definition } from './definition.ts';
-import type { TextEncoder } from './encoder.ts';
 import { IdBuffer } from './id-buffer.ts';
 import type { Normalize } from './normalizers.ts';
 import type { PreTokenize } from './pre-tokenizers.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import type { Definition } from './tokenizer-definition.ts';
 
 /** Appends the ids of one pre-token. */
 export interface ModelEncoder {

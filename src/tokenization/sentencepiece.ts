@@ -1,8 +1,8 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import { type Definition, readDefinition, type UnigramModel } from './definition.ts';
-import { MAX_TOKENS } from './limits.ts';
 import { refusal } from './refusal.ts';
-import type { TokenizerSettings } from './settings.ts';
+import { type Definition, readDefinition, type UnigramModel } from './tokenizer-definition.ts';
+import { MAX_TOKENS } from './tokenizer-limits.ts';
+import type { TokenizerSettings } from './tokenizer-settings.ts';
 
 /** Kinds of pieces (sentencepiece_model.proto, `SentencePiece.Type`); those that text never becomes are listed by themselves. */
 const NORMAL = 1;

@@ -1,4 +1,4 @@
-import type { Truncation } from './types.ts';
+import type { Truncation } from './tokenization-types.ts';
 
 /** Tokens kept of query and passage. */
 export interface PairLengths {

@@ -1,5 +1,5 @@
-import type { Definition, UnigramModel } from './definition.ts';
 import type { IdBuffer } from './id-buffer.ts';
+import type { Definition, UnigramModel } from './tokenizer-definition.ts';
 import { UnitTrie } from './trie.ts';
 
 /** What an unknown character costs more than the least likely piece (SentencePiece's constant). */

@@ -1,8 +1,8 @@
 import { AddedTokens } from './added-tokens.ts';
 import { type BertNormalizerOptions, bertNormalize, bertNormalizerOptions } from './bert-normalizer.ts';
-import type { Definition, WordPieceModel } from './definition.ts';
-import type { TextEncoder } from './encoder.ts';
 import { IdBuffer } from './id-buffer.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import type { Definition, WordPieceModel } from './tokenizer-definition.ts';
 import { UnitTrie } from './trie.ts';
 
 const DROP = 0;

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { HostPool } from '../../src/inference/types.ts';
+import type { HostPool } from '../../src/inference/inference-types.ts';
 import {
   type GraphFolder,
   graphFolder,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ModelRegistry } from '../../src/registry/types.ts';
+import type { ModelRegistry } from '../../src/registry/registry-types.ts';
 
 /**
  * What every registry must do. `open` gives one that holds `alpha` with the good versions 1 and 2 (stable → 1, canary → 2), `beta` with

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
-import type { PairOptions, PairTokenizer } from '../../src/tokenization/types.ts';
+import type { PairOptions, PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
 
 export const PAIR_OPTIONS: PairOptions = {
   maxLength: 64,

@@ -7,12 +7,12 @@ import type { RequestDecision } from '../../src/experiments/assignment/decisions
 import type { ExperimentObserver } from '../../src/experiments/ports.ts';
 import type { AuditEntry } from '../../src/experiments/records.ts';
 import { ExperimentService, type ExperimentsOptions } from '../../src/experiments/service.ts';
-import type { Lease } from '../../src/registry/types.ts';
+import type { Lease } from '../../src/registry/registry-types.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
 import type { RerankAnswer, RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
-import type { EncodedRow, PairTokenizer } from '../../src/tokenization/types.ts';
+import type { EncodedRow, PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
 /*

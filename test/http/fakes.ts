@@ -4,7 +4,7 @@ import { createExperimentsApi } from '../../src/experiments/admin.ts';
 import { ExperimentService } from '../../src/experiments/service.ts';
 import { ByteAccount } from '../../src/http/byte-account.ts';
 import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
-import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/types.ts';
+import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/registry-types.ts';
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/types.ts';
 import { passThrough } from '../../src/telemetry/tracing.ts';
 

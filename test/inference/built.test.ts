@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 const SCRIPT = `
-import { createHostPool } from './dist/inference/pool.js';
+import { createHostPool } from './dist/inference/host-pool.js';
 const pool = await createHostPool({ provider: 'cpu', hosts: 1, threads: 1 });
 await pool.load(JSON.parse(process.argv[2]));
 const { scores } = await pool.run('sum', [{ ids: Int32Array.of(1, 2), secondSegment: 1 }]);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import { Dispatcher, leastBusy, type Worker } from '../../src/inference/dispatcher.ts';
 import { HostBroken, HostLost } from '../../src/inference/host-client.ts';
-import { decodeRun, encodeScores, type Frame, FrameReader } from '../../src/inference/protocol.ts';
+import { decodeRun, encodeScores, type Frame, FrameReader } from '../../src/inference/host-protocol.ts';
 import { row } from './graphs.ts';
 
 const frameOf = (bytes: Uint8Array): Frame => [...new FrameReader().push(bytes)][0]!;

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { InferenceRow, LoadSpec, Reduction } from '../../src/inference/types.ts';
+import type { InferenceRow, LoadSpec, Reduction } from '../../src/inference/inference-types.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { DataType } from '../../src/onnx/dtypes.ts';
 import type { Model } from '../../src/onnx/graph.ts';

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { candidates, type GraphicsFacts, hasHardwareAdapter } from '../../src/inference/adapters.ts';
 import { restartDelay } from '../../src/inference/backoff.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
-import { isStickyFault } from '../../src/inference/faults.ts';
-import { layouts, planLayout } from '../../src/inference/layout.ts';
+import { isStickyFault } from '../../src/inference/device-faults.ts';
+import { layouts, planLayout } from '../../src/inference/host-layout.ts';
 
 const reader = (files: Readonly<Record<string, string>>) => (path: string) => files[path];
 

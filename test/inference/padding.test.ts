@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { InferenceRow } from '../../src/inference/inference-types.ts';
 import { type InputSpec, Padder } from '../../src/inference/padding.ts';
-import type { InferenceRow } from '../../src/inference/types.ts';
 
 const PAD = 7;
 const NAMES = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'] as const;

@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { PoolEvent } from '../../src/inference/observer.ts';
-import { createHostPool, type PoolOptions, type SupervisedPool } from '../../src/inference/pool.ts';
+import { createHostPool, type PoolOptions, type SupervisedPool } from '../../src/inference/host-pool.ts';
+import type { PoolEvent } from '../../src/inference/pool-observer.ts';
 import type { Clock } from '../../src/util/clock.ts';
 import {
   bulkyGraph,

@@ -1,5 +1,5 @@
+import { createHostPool } from '../../src/inference/host-pool.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
-import { createHostPool } from '../../src/inference/pool.ts';
 import { hostPoolContract } from '../contracts/host-pool.ts';
 
 hostPoolContract('the supervised pool, 1 host', () => createHostPool({ provider: 'cpu', hosts: 1, threads: 1 }));

@@ -9,7 +9,7 @@ import {
   encodeScores,
   type Frame,
   FrameReader,
-} from '../../src/inference/protocol.ts';
+} from '../../src/inference/host-protocol.ts';
 
 const rows = fc.array(
   fc.record({

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createHostPool } from '../../src/inference/pool.ts';
-import type { HostPool, InferenceRow } from '../../src/inference/types.ts';
+import { createHostPool } from '../../src/inference/host-pool.ts';
+import type { HostPool, InferenceRow } from '../../src/inference/inference-types.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import { hasReference, REFERENCE_MODEL, REFERENCE_NEEDS } from '../support/shipped.ts';
 

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createHostPool } from '../../src/inference/pool.ts';
-import type { HostPool, InferenceRow, LoadSpec } from '../../src/inference/types.ts';
+import { createHostPool } from '../../src/inference/host-pool.ts';
+import type { HostPool, InferenceRow, LoadSpec } from '../../src/inference/inference-types.ts';
 import { freezeGraph, type Model, type Node, producers } from '../../src/onnx/graph.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { numbers, tensor } from '../../src/onnx/tensor.ts';

@@ -1,13 +1,13 @@
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { HostPool } from '../../src/inference/inference-types.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
-import type { HostPool } from '../../src/inference/types.ts';
-import { type AdmissionDeps, inspect, prove } from '../../src/registry/admission.ts';
-import { describeExport } from '../../src/registry/import.ts';
+import { describeExport } from '../../src/registry/import-version.ts';
 import { type Manifest, writeManifest } from '../../src/registry/manifest.ts';
-import { publish } from '../../src/registry/publish.ts';
-import { PROBE_PAIRS } from '../../src/registry/self-test.ts';
+import { publish } from '../../src/registry/publish-version.ts';
+import { type AdmissionDeps, inspect, prove } from '../../src/registry/version-admission.ts';
+import { PROBE_PAIRS } from '../../src/registry/version-self-test.ts';
 import { type FolderShape, fakePool, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
 
 let pool: HostPool;

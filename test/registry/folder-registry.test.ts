@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { WinnowError } from '../../src/errors.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
-import { publish } from '../../src/registry/publish.ts';
+import { publish } from '../../src/registry/publish-version.ts';
 import { writeFileAtomic } from '../../src/util/files.ts';
 import { modelRegistryContract } from '../contracts/model-registry.ts';
 import { dropVersion, fakePool, label, openRegistry, recorder, scratch, writeExport } from './support.ts';

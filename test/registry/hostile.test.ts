@@ -8,10 +8,10 @@ import { WinnowError } from '../../src/errors.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { encodeModel } from '../../src/onnx/protobuf.ts';
 import { float32 } from '../../src/onnx/tensor.ts';
-import { inspect } from '../../src/registry/admission.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from '../../src/registry/folder-files.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { parseManifest } from '../../src/registry/manifest.ts';
+import { inspect } from '../../src/registry/version-admission.ts';
 import { dropVersion, fakePool, recorder, scratch, tokenizers, writeExport } from './support.ts';
 
 const look = (folder: string, limits: FolderLimits = DEFAULT_LIMITS) =>

@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compareVersions, excerpt, isName, isSafePath, parseReference } from '../../src/registry/names.ts';
+import { compareVersions, excerpt, isName, isSafePath, parseReference } from '../../src/registry/model-names.ts';
 
 const hostile = fc.oneof(
   fc.string(),

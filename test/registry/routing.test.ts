@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { candidates, evictions } from '../../src/registry/routing.ts';
-import { inOrder, variantsOf } from '../../src/registry/variants.ts';
+import { inOrder, variantsOf } from '../../src/registry/version-variants.ts';
 
 const good = (version: string) => ({ version, refused: false, stopped: false });
 

@@ -1,13 +1,13 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { createHostPool, type SupervisedPool } from '../../src/inference/pool.ts';
+import { createHostPool, type SupervisedPool } from '../../src/inference/host-pool.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
-import { verifyFolder } from '../../src/registry/import.ts';
+import { verifyFolder } from '../../src/registry/import-version.ts';
 import { readManifest } from '../../src/registry/manifest.ts';
-import { publish } from '../../src/registry/publish.ts';
+import { publish } from '../../src/registry/publish-version.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
-import type { PairTokenizer } from '../../src/tokenization/types.ts';
+import type { PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
 import {
   hasReference,
   MODELS,

@@ -1,10 +1,10 @@
 import { WinnowError } from '../../src/errors.ts';
-import type { Lease, ModelRegistry, ServedVersion } from '../../src/registry/types.ts';
+import type { Lease, ModelRegistry, ServedVersion } from '../../src/registry/registry-types.ts';
 import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
 import type { RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
-import type { BatchExecutor, Scheduler } from '../../src/scheduling/types.ts';
-import type { EncodedRow, PairOptions, PairTokenizer } from '../../src/tokenization/types.ts';
+import type { BatchExecutor, Scheduler } from '../../src/scheduling/scheduling-types.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
 import { SimulatedClock } from '../scheduling/simulation.ts';
 
 /*

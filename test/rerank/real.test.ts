@@ -1,15 +1,15 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { createHostPool, type SupervisedPool } from '../../src/inference/pool.ts';
+import { createHostPool, type SupervisedPool } from '../../src/inference/host-pool.ts';
 import { createRegistry, type FolderRegistry } from '../../src/registry/folder-registry.ts';
 import { createReranker, type RerankerOptions } from '../../src/rerank/reranker.ts';
 import { createScoreCache } from '../../src/rerank/score-cache.ts';
 import { createScorer } from '../../src/rerank/scorer.ts';
 import type { Reranker, RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
-import type { Scheduler, SchedulerObserver } from '../../src/scheduling/types.ts';
-import { createTokenizerPool, type TokenizerPool } from '../../src/tokenization/pool.ts';
-import type { EncodedRow } from '../../src/tokenization/types.ts';
+import type { Scheduler, SchedulerObserver } from '../../src/scheduling/scheduling-types.ts';
+import type { EncodedRow } from '../../src/tokenization/tokenization-types.ts';
+import { createTokenizerPool, type TokenizerPool } from '../../src/tokenization/tokenizer-pool.ts';
 import { createRandom } from '../../src/util/random.ts';
 import {
   hasReference,

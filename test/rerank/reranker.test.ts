@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
-import type { ServedVersion } from '../../src/registry/types.ts';
+import type { ServedVersion } from '../../src/registry/registry-types.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import { createScoreCache } from '../../src/rerank/score-cache.ts';
 import { createScorer } from '../../src/rerank/scorer.ts';

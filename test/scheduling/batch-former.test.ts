@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Batch, formBatch } from '../../src/scheduling/batch-former.ts';
 import type { Cost } from '../../src/scheduling/cost-model.ts';
-import { WaitingJobs } from '../../src/scheduling/queue.ts';
 import { createQueuedJob, type QueuedJob, workRate } from '../../src/scheduling/queued-job.ts';
-import { LANES, type Lane } from '../../src/scheduling/types.ts';
+import { LANES, type Lane } from '../../src/scheduling/scheduling-types.ts';
+import { WaitingJobs } from '../../src/scheduling/waiting-jobs.ts';
 
 const CPU: Cost = { fixed: 1.5, perToken: 0.09, perSquare: 2e-4 };
 const GPU: Cost = { fixed: 3, perToken: 5e-4, perSquare: 1e-7 };

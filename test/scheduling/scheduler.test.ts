@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import type { Cost } from '../../src/scheduling/cost-model.ts';
 import { createScheduler, type SchedulingLimits } from '../../src/scheduling/scheduler.ts';
-import type { Job, JobResult, Lane, SchedulerObserver } from '../../src/scheduling/types.ts';
+import type { Job, JobResult, Lane, SchedulerObserver } from '../../src/scheduling/scheduling-types.ts';
 import { type EngineOptions, type FakeRow, row, SimulatedClock, simulatedEngine } from './simulation.ts';
 
 const COST: Cost = { fixed: 1, perToken: 0.1, perSquare: 0 };

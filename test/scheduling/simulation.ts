@@ -1,6 +1,6 @@
 import { batchMs, type Cost } from '../../src/scheduling/cost-model.ts';
 import { Heap } from '../../src/scheduling/heap.ts';
-import type { BatchAnswer, BatchExecutor } from '../../src/scheduling/types.ts';
+import type { BatchAnswer, BatchExecutor } from '../../src/scheduling/scheduling-types.ts';
 import type { Clock } from '../../src/util/clock.ts';
 
 interface Event {

@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { byteLevelBpeEncoder } from '../../src/tokenization/bpe.ts';
-import { type Definition, readDefinition } from '../../src/tokenization/definition.ts';
-import { readTokenizerFolder } from '../../src/tokenization/folder.ts';
-import { LibraryEncoder } from '../../src/tokenization/library.ts';
+import { LibraryEncoder } from '../../src/tokenization/library-encoder.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
 import { MinHeap } from '../../src/tokenization/min-heap.ts';
+import { type Definition, readDefinition } from '../../src/tokenization/tokenizer-definition.ts';
+import { readTokenizerFolder } from '../../src/tokenization/tokenizer-folder.ts';
 import { corpusNames, corpusTexts, goldTexts, hasShared, libraryEncoder, sampled, TOKENIZERS } from './corpora.ts';
 import { hostileText } from './hostile-text.ts';
 

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTokenizerFolder } from '../../src/tokenization/folder.ts';
-import { LibraryEncoder } from '../../src/tokenization/library.ts';
+import { LibraryEncoder } from '../../src/tokenization/library-encoder.ts';
+import { readTokenizerFolder } from '../../src/tokenization/tokenizer-folder.ts';
 
 /** Folder of real data, models and vocabularies beside the project. */
 export const SHARED = join(import.meta.dirname, '..', '..', '..', 'shared');

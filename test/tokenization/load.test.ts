@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
-import type { PairOptions } from '../../src/tokenization/types.ts';
+import type { PairOptions } from '../../src/tokenization/tokenization-types.ts';
 import { corpusTexts, hasShared, SHARED, SHIPPED, sampled, TOKENIZERS } from './corpora.ts';
 
 const LONG: PairOptions = {

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { PairTemplate } from '../../src/tokenization/pair-template.ts';
 import { assemblePairs, checkPairOptions, joinRequests } from '../../src/tokenization/pairs.ts';
 import { poolWindows } from '../../src/tokenization/pooling.ts';
-import type { PairTemplate } from '../../src/tokenization/template.ts';
-import type { EncodedRequest, PairOptions } from '../../src/tokenization/types.ts';
+import type { EncodedRequest, PairOptions } from '../../src/tokenization/tokenization-types.ts';
 
 const BERT: PairTemplate = { prefix: [101], middle: [102], suffix: [102], secondType: 1 };
 const ROBERTA: PairTemplate = { prefix: [0], middle: [2, 2], suffix: [2], secondType: 0 };

@@ -7,8 +7,12 @@ import { promisify } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
-import { createTokenizerPool, type TokenizerPool, type TokenizerPoolOptions } from '../../src/tokenization/pool.ts';
-import type { PairTokenizer } from '../../src/tokenization/types.ts';
+import type { PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
+import {
+  createTokenizerPool,
+  type TokenizerPool,
+  type TokenizerPoolOptions,
+} from '../../src/tokenization/tokenizer-pool.ts';
 import { PAIR_OPTIONS, pairTokenizerContract } from '../contracts/pair-tokenizer.ts';
 import { hasShared, SHIPPED, TOKENIZERS } from './corpora.ts';
 

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AddedTokens } from '../../src/tokenization/added-tokens.ts';
-import { TokenCache } from '../../src/tokenization/cache.ts';
 import { FairQueue } from '../../src/tokenization/fair-queue.ts';
 import { IdBuffer } from '../../src/tokenization/id-buffer.ts';
 import { MergeTable } from '../../src/tokenization/merge-table.ts';
+import { TokenCache } from '../../src/tokenization/token-cache.ts';
 import { UnitTrie } from '../../src/tokenization/trie.ts';
 
 describe('the trie', () => {

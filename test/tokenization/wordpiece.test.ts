@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readDefinition } from '../../src/tokenization/definition.ts';
-import { LibraryEncoder } from '../../src/tokenization/library.ts';
+import { LibraryEncoder } from '../../src/tokenization/library-encoder.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
+import { readDefinition } from '../../src/tokenization/tokenizer-definition.ts';
 import { WordPieceEncoder, wordPieceEncoder } from '../../src/tokenization/wordpiece.ts';
 import {
   corpusNames,
@@ -151,7 +151,9 @@ describe('WordPiece against the library', () => {
 
 describe('the shipped model', () => {
   it('takes the own path', async () => {
-    const { definition } = await import('../../src/tokenization/folder.ts').then((m) => m.readTokenizerFolder(SHIPPED));
+    const { definition } = await import('../../src/tokenization/tokenizer-folder.ts').then((m) =>
+      m.readTokenizerFolder(SHIPPED),
+    );
     expect(wordPieceEncoder(definition)).toBeInstanceOf(WordPieceEncoder);
   });
 });

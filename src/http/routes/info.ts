@@ -1,5 +1,5 @@
 import type { Request, RequestHandler } from 'express';
-import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/types.ts';
+import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
 import type { HttpDeps } from '../ports.ts';
 import { meantBy, pathParam } from './models.ts';
 import type { Route } from './route.ts';

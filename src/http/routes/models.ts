@@ -1,6 +1,6 @@
 import type { RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
-import type { ModelRegistry, VersionStatus } from '../../registry/types.ts';
+import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import type { Route } from './route.ts';

@@ -1,5 +1,5 @@
 import type { Request, RequestHandler } from 'express';
-import type { VersionState } from '../../registry/types.ts';
+import type { VersionState } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import { entryOf, pathParam, splitReference, versionsOf } from './models.ts';

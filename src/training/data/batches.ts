@@ -1,5 +1,5 @@
 import { WinnowError } from '../../errors.ts';
-import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/types.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { CandidateList, ListSource } from './types.ts';
 

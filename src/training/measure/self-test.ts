@@ -1,6 +1,6 @@
 import type { SelfTest } from '../../registry/manifest.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 

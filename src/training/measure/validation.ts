@@ -5,7 +5,7 @@ import type { Dataset } from '../../evaluation/formats/dataset.ts';
 import { loadDataset } from '../../evaluation/formats/load.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
-import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/types.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 
 /** What of a recipe's `validation` is needed to measure. */
 export interface ValidationSettings {

@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import type { Model } from '../../onnx/graph.ts';
 import { writeModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
-import { type Published, publish } from '../../registry/publish.ts';
+import { type Published, publish } from '../../registry/publish-version.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { openSources } from '../data/sources.ts';

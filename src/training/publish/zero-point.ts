@@ -3,7 +3,7 @@ import { encodeModel } from '../../onnx/protobuf.ts';
 import { float32View } from '../../onnx/tensor.ts';
 import { mean } from '../../statistics/samples.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { pairOptions } from '../recipe/pair-options.ts';

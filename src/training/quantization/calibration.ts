@@ -3,7 +3,7 @@ import { createSession } from '../../inference/providers.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { createRandom } from '../../util/random.ts';
 import { rowFeeds } from '../step/feeds.ts';
 import { lengthBatches } from '../step/row-scorer.ts';

@@ -7,7 +7,7 @@ import { loadDataset } from '../../evaluation/formats/load.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';
-import { type Published, publish } from '../../registry/publish.ts';
+import { type Published, publish } from '../../registry/publish-version.ts';
 import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { CandidateList } from '../data/types.ts';

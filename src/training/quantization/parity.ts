@@ -1,5 +1,5 @@
 import { kendall } from '../../statistics/rank-correlation.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { BatchLimit, RowScorer } from '../step/row-scorer.ts';
 
 /** How a smaller file's scores differ from those of the float32 one on the same rows. */

@@ -6,7 +6,7 @@ import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate } from './calibration.ts';
 import { compareScores, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';

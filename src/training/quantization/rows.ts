@@ -1,5 +1,5 @@
 import { WinnowError } from '../../errors.ts';
-import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/types.ts';
+import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import type { CandidateList } from '../data/types.ts';
 
 /** Pairs the ranges are taken from, and others the result is judged on. */

@@ -2,7 +2,7 @@ import type { Model } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 import type { GroupChoice } from './search.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
-import type { PairTokenizer } from '../../tokenization/types.ts';
+import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { batches } from '../data/batches.ts';
 import { openSources } from '../data/sources.ts';
 import type { ListSource } from '../data/types.ts';

@@ -1,5 +1,5 @@
 import { Tensor } from '../../onnx/engine.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
 import { NAMES } from './step.ts';
 

@@ -1,6 +1,6 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { createSession, type SessionSettings } from '../../inference/providers.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { rowFeeds, type SessionFeeds } from './feeds.ts';
 
 /** Bounds of a batch: at most `rows` rows and, padding included, at most `tokens` tokens. A single row always forms a batch. */

@@ -12,7 +12,7 @@ import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { toOrt } from '../../onnx/session.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { Objective } from '../objectives/objective.ts';

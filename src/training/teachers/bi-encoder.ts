@@ -4,7 +4,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { WinnowError } from '../../errors.ts';
 import { createSession, type SessionSettings } from '../../inference/providers.ts';
 import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/load.ts';
-import type { EncodedRow } from '../../tokenization/types.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { IdentifiedList } from '../data/types.ts';
 import { rowFeeds } from '../step/feeds.ts';
 import { mapLengthBatches } from '../step/row-scorer.ts';

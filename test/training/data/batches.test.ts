@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { EncodedRow, PairTokenizer } from '../../../src/tokenization/types.ts';
+import type { EncodedRow, PairTokenizer } from '../../../src/tokenization/tokenization-types.ts';
 import { batches, formBatch } from '../../../src/training/data/batches.ts';
 import type { CandidateList, ListSource } from '../../../src/training/data/types.ts';
 import { createRandom } from '../../../src/util/random.ts';

@@ -11,7 +11,7 @@ import { quantizeMatrix } from '../../../src/onnx/rewrites/int8.ts';
 import { findLinears, findTables } from '../../../src/onnx/rewrites/linears.ts';
 import { float32, numbers } from '../../../src/onnx/tensor.ts';
 import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
-import type { EncodedRow } from '../../../src/tokenization/types.ts';
+import type { EncodedRow } from '../../../src/tokenization/tokenization-types.ts';
 import { refusal } from '../../../src/training/quantization/parity.ts';
 import { halve, quantize } from '../../../src/training/quantization/quantize.ts';
 import { multiply, smoothingOf } from '../../../src/training/quantization/search.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EncodedRow } from '../../../src/tokenization/types.ts';
+import type { EncodedRow } from '../../../src/tokenization/tokenization-types.ts';
 import { lengthBatches, openRowScorer } from '../../../src/training/step/row-scorer.ts';
 import { writeTinyModel } from '../../support/tiny-model.ts';
 

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { workerEntry } from '../util/worker-entry.ts';
 import type { TokenizerFacts } from './load.ts';
-import { revivedError, unpackIds, type WorkerReply, type WorkerRequest } from './protocol.ts';
+import { revivedError, unpackIds, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /** The thread ended with work under way; the work itself may be sound. */
 export class WorkerLost extends Error {
@@ -24,7 +24,7 @@ export class WorkerThread {
   /** @param onLost called once when the thread ends for whatever reason, `terminate` included. */
   constructor(memoryMb: number, onLost: (reason: string) => void) {
     this.#onLost = onLost;
-    this.#worker = new Worker(workerEntry('./worker', import.meta.url), {
+    this.#worker = new Worker(workerEntry('./tokenizer-worker', import.meta.url), {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: memoryMb },
       name: 'tokenizer',

@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import { WinnowError } from '../errors.ts';
 import { type InferenceSession, Tensor } from '../onnx/engine.ts';
+import type { InferenceRow, LoadSpec } from './inference-types.ts';
 import { INPUTS, type InputSpec, integerType, type PaddedInput, Padder } from './padding.ts';
 import { createSession, type SessionSettings } from './providers.ts';
 import { reduceLogits, toFloat32 } from './reduction.ts';
-import type { InferenceRow, LoadSpec } from './types.ts';
 
 interface Loaded {
   readonly session: InferenceSession;

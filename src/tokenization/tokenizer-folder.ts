@@ -1,12 +1,12 @@
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { type Definition, readDefinition } from './definition.ts';
-import { MAX_FILE_BYTES, MAX_SETTINGS_BYTES } from './limits.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
 import { refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
-import { readSettings, type TokenizerSettings } from './settings.ts';
+import { type Definition, readDefinition } from './tokenizer-definition.ts';
+import { MAX_FILE_BYTES, MAX_SETTINGS_BYTES } from './tokenizer-limits.ts';
+import { readSettings, type TokenizerSettings } from './tokenizer-settings.ts';
 
 export interface TokenizerFolder {
   readonly folder: string;

@@ -1,10 +1,10 @@
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { candidates, graphicsFacts } from './adapters.ts';
 import { type BackOff, DEFAULT_BACK_OFF } from './backoff.ts';
-import { planLayout } from './layout.ts';
-import type { PoolFacts, PoolObserver } from './observer.ts';
+import { planLayout } from './host-layout.ts';
+import type { HostPool, Provider, ProviderSetting } from './inference-types.ts';
+import type { PoolFacts, PoolObserver } from './pool-observer.ts';
 import { Supervisor } from './supervisor.ts';
-import type { HostPool, Provider, ProviderSetting } from './types.ts';
 
 export interface PoolOptions {
   readonly provider?: ProviderSetting;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { type Definition, tokenId } from './definition.ts';
 import { checked, refusal } from './refusal.ts';
+import { type Definition, tokenId } from './tokenizer-definition.ts';
 
 /** What the small JSON files beside the vocabulary say, as far as it matters here. */
 export interface TokenizerSettings {

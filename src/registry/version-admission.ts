@@ -1,10 +1,8 @@
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import type { HostPool, LoadedModel } from '../inference/types.ts';
+import type { HostPool, LoadedModel } from '../inference/inference-types.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
-import { runSelfTest } from './self-test.ts';
-import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './types.ts';
-import type { VariantPreference } from './variants.ts';
+import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
 import {
   type ChosenGraph,
   chooseGraph,
@@ -14,6 +12,8 @@ import {
   type VersionFolder,
   verifyHashes,
 } from './version-folder.ts';
+import { runSelfTest } from './version-self-test.ts';
+import type { VariantPreference } from './version-variants.ts';
 
 export interface AdmissionDeps {
   readonly pool: HostPool;

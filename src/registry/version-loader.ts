@@ -1,10 +1,10 @@
 import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
-import { type AdmissionDeps, type Admitted, inspect, prove } from './admission.ts';
 import type { VersionEntry } from './entries.ts';
+import type { RegistryObserver, UnloadCause } from './registry-types.ts';
 import { Residency } from './residency.ts';
 import { evictions } from './routing.ts';
-import type { RegistryObserver, UnloadCause } from './types.ts';
+import { type AdmissionDeps, type Admitted, inspect, prove } from './version-admission.ts';
 
 export interface LoaderOptions extends AdmissionDeps {
   /** Bytes all loaded models may take together; 0: no limit. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
-import { runSplitting, scoreBatch } from '../../src/inference/split.ts';
-import type { BatchScores, InferenceRow } from '../../src/inference/types.ts';
+import type { BatchScores, InferenceRow } from '../../src/inference/inference-types.ts';
+import { runSplitting, scoreBatch } from '../../src/inference/score-batch.ts';
 import { row } from './graphs.ts';
 
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => row([i]));

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { checkExtent, MAX_TOKENS } from './limits.ts';
 import { checked, refusal } from './refusal.ts';
+import { checkExtent, MAX_TOKENS } from './tokenizer-limits.ts';
 
 /** What `tokenizer.json` says, checked as far as this program relies on it. Truncation and padding settings are dropped on purpose. */
 export interface Definition {

@@ -1,5 +1,5 @@
 import { cpuBudget } from './cgroup.ts';
-import type { Provider } from './types.ts';
+import type { Provider } from './inference-types.ts';
 
 /** How many hosts run side by side, and with how many threads each. */
 export interface Layout {

@@ -1,4 +1,4 @@
-import type { Provider } from '../inference/types.ts';
+import type { Provider } from '../inference/inference-types.ts';
 
 export type VariantPreference = 'auto' | 'fp32' | 'fp16' | 'int8';
 

@@ -1,9 +1,9 @@
 import { parentPort } from 'node:worker_threads';
-import type { TextEncoder } from './encoder.ts';
-import { tokenizerStamp } from './folder.ts';
 import { IdBuffer } from './id-buffer.ts';
 import { openTokenizer, type TokenizerFacts } from './load.ts';
-import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from './protocol.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import { tokenizerStamp } from './tokenizer-folder.ts';
+import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /*
  * A tokenizer thread: loads tokenizers and turns texts into ids. Everything it cannot do it says in a `failed` reply; what kills it (memory)

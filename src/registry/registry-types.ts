@@ -1,4 +1,4 @@
-import type { InferenceRow, Provider, Reduction } from '../inference/types.ts';
+import type { InferenceRow, Provider, Reduction } from '../inference/inference-types.ts';
 
 /** Turns a score (fp32 logit) into a relevance score. `none` leaves the logit. */
 export type Activation = 'sigmoid' | 'none';

@@ -4,7 +4,7 @@ import { WinnowError } from '../errors.ts';
 import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, listFiles } from './folder-files.ts';
 import { DEFAULT_FILE, readDefault, readLabels, STABLE } from './labels.ts';
 import { MANIFEST_FILE } from './manifest.ts';
-import { compareVersions, excerpt, isName, NAME_RULE, parseReference } from './names.ts';
+import { compareVersions, excerpt, isName, NAME_RULE, parseReference } from './model-names.ts';
 
 /** What stands on disk for a version, nothing opened. */
 export interface VersionOnDisk {

@@ -1,4 +1,4 @@
-import type { Provider } from './types.ts';
+import type { Provider } from './inference-types.ts';
 
 /** `crashed`: it ended by itself; `killed`: its batch outlasted the limit; `faulty`: its device failed for good. */
 export type LossCause = 'crashed' | 'killed' | 'faulty';

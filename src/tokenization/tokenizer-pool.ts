@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
-import { type CacheStats, TokenCache } from './cache.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { TokenizerFacts } from './load.ts';
 import { CachedPairTokenizer } from './pair-tokenizer.ts';
-import type { PairTokenizer } from './types.ts';
-import { WorkerLost, WorkerThread } from './worker-thread.ts';
+import { type CacheStats, TokenCache } from './token-cache.ts';
+import type { PairTokenizer } from './tokenization-types.ts';
+import { WorkerLost, WorkerThread } from './tokenizer-thread.ts';
 
 export interface TokenizerPoolOptions {
   /** Threads that tokenize; at least one is started. */

@@ -1,7 +1,7 @@
 import { LaneQueue } from './lane-queue.ts';
-import type { Outlook, Place } from './plan.ts';
 import type { QueuedJob, QueuedRow } from './queued-job.ts';
-import { LANES, type Lane } from './types.ts';
+import { LANES, type Lane } from './scheduling-types.ts';
+import type { Outlook, Place } from './service-order.ts';
 
 /** From which lane to which jobs rise after `agingMs`. Shadow work never does: it must not delay anybody, however long it waits. */
 const RISES: readonly (readonly [from: Lane, to: Lane])[] = [['batch', 'interactive']];

@@ -1,5 +1,5 @@
-import type { EngineLoad, WaitingJobs } from './queue.ts';
 import type { QueuedJob } from './queued-job.ts';
+import type { EngineLoad, WaitingJobs } from './waiting-jobs.ts';
 
 export interface AdmissionLimits {
   /** Hard bound on the tokens that wait. */

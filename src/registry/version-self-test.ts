@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
-import type { HostPool } from '../inference/types.ts';
+import type { HostPool } from '../inference/inference-types.ts';
 import type { SelfTest } from './manifest.ts';
-import type { SelfTestTokenizer } from './types.ts';
+import type { SelfTestTokenizer } from './registry-types.ts';
 
 /** Two queries, each with its passage and the other's. A re-ranker that tells nothing apart here has no head, or no weights. */
 export const PROBE_PAIRS: readonly { readonly query: string; readonly passage: string }[] = (() => {

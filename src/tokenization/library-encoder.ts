@@ -1,7 +1,7 @@
 import * as tokenizers from '@huggingface/tokenizers';
-import type { Definition } from './definition.ts';
-import type { TextEncoder } from './encoder.ts';
 import { refusal } from './refusal.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import type { Definition } from './tokenizer-definition.ts';
 
 interface LibraryNormalizer {
   normalize(text: string): string;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Newcomer, type Outlook, PROMISED_SHARE, placeIn } from '../../src/scheduling/plan.ts';
 import { createQueuedJob, type QueuedJob } from '../../src/scheduling/queued-job.ts';
+import { type Newcomer, type Outlook, PROMISED_SHARE, placeIn } from '../../src/scheduling/service-order.ts';
 
 const NOW: Outlook = { now: 0, speed: 1, before: 0 };
 

@@ -2,11 +2,11 @@ import { copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { sha256File, writeFolderAtomic } from '../util/files.ts';
-import { readCatalog } from './catalog.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { putLabel } from './labels.ts';
 import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, writeManifest } from './manifest.ts';
-import { excerpt, isName, NAME_RULE } from './names.ts';
+import { excerpt, isName, NAME_RULE } from './model-names.ts';
+import { readCatalog } from './registry-catalog.ts';
 import { chooseGraph, isHashed, readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
 
 export interface PublishOptions {

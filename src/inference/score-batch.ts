@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
+import type { BatchScores, InferenceRow } from './inference-types.ts';
 import { firstNaN } from './reduction.ts';
-import type { BatchScores, InferenceRow } from './types.ts';
 
 type RunBatch = (rows: readonly InferenceRow[]) => Promise<BatchScores>;
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { type Definition, type Part, tokenId } from './definition.ts';
 import { checked, refusal } from './refusal.ts';
-import type { TokenizerSettings } from './settings.ts';
+import { type Definition, type Part, tokenId } from './tokenizer-definition.ts';
+import type { TokenizerSettings } from './tokenizer-settings.ts';
 
 /** How a model wants a pair framed: prefix, query, middle, passage, suffix. */
 export interface PairTemplate {

@@ -1,8 +1,8 @@
-import { type AdmissionDeps, type Inspected, inspect, prove } from './admission.ts';
 import type { Manifest, SelfTest } from './manifest.ts';
-import { type Published, type PublishOptions, publish } from './publish.ts';
-import { PROBE_PAIRS, scorePairs, TOLERANCE } from './self-test.ts';
+import { type Published, type PublishOptions, publish } from './publish-version.ts';
+import { type AdmissionDeps, type Inspected, inspect, prove } from './version-admission.ts';
 import { chooseGraph, sha256Of } from './version-folder.ts';
+import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
 
 type Pair = Pick<SelfTest['pairs'][number], 'query' | 'passage'>;
 

@@ -1,4 +1,4 @@
-import type { InferenceRow, LoadSpec, Provider, ProviderSetting } from './types.ts';
+import type { InferenceRow, LoadSpec, Provider, ProviderSetting } from './inference-types.ts';
 
 /*
  * What the front process and a host say to each other, over one duplex pipe. A frame is
