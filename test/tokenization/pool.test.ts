@@ -252,7 +252,7 @@ it('runs from the build as well as from the sources', async () => {
       { cwd: root },
     ).catch(() => undefined);
     const script = `
-      const { createTokenizerPool } = await import(${JSON.stringify(join(out, 'tokenization/pool.js'))});
+      const { createTokenizerPool } = await import(${JSON.stringify(join(out, 'tokenization/tokenizer-pool.js'))});
       const pool = createTokenizerPool({ threads: 1, cacheBytes: 0 });
       const tokenizer = await pool.for(${JSON.stringify(SHIPPED)});
       const { rows } = await tokenizer.encode('a', ['b'], ${JSON.stringify(PAIR_OPTIONS)});
