@@ -1,11 +1,11 @@
 import type { Cost } from './cost-model.ts';
 import { longestWaiting, type QueuedJob, type QueuedRow } from './queued-job.ts';
 import { LANES, type Lane } from './scheduling-types.ts';
-import type { EngineLoad, WaitingJobs } from './waiting-jobs.ts';
+import type { ExecutorLoad, WaitingJobs } from './waiting-jobs.ts';
 
-/** What one batch may hold. */
+/** Limits of one batch. */
 export interface Budget {
-  /** Padded tokens: rows × the longest row. A row longer than this goes alone. */
+  /** Padded tokens: rows × the longest row. A longer row makes a batch of its own. */
   readonly tokens: number;
   readonly rows: number;
 }
@@ -13,38 +13,38 @@ export interface Budget {
 export interface Batch<Owner> {
   readonly key: string;
   readonly lane: Lane;
-  /** The job whose turn it was. */
+  /** The job the batch was formed for. */
   readonly lead: QueuedJob<Owner>;
   /** The lead's longest row first. */
   readonly rows: readonly QueuedRow<Owner>[];
-  /** Length of the longest row: what the others are padded to. */
+  /** Length of the longest row, to which the others are padded. */
   readonly length: number;
   readonly tokens: number;
   readonly paddedTokens: number;
 }
 
 /**
- * A batch is large enough when all but this share of its time goes into its tokens. Larger ones only make everybody wait longer (and
- * on CPU run slower, since their activations leave the cache).
+ * A batch is large enough when its fixed cost is at most this share of its time. Larger batches only lengthen every wait, and on a CPU run
+ * slower because their activations leave the cache.
  */
 const FIXED_SHARE = 0.05;
 
-/** Batches below this many padded tokens are never worth making smaller. */
+/** The rows of the lead alone fill a batch up to at least this many padded tokens. */
 const LEAST_TOKENS = 512;
 
-/** Share of a batch that may be padding where padding does not save a whole batch. */
+/** Share of a batch that may be padding, unless the padding saves a whole batch. */
 const MAX_PADDING = 0.05;
 
-/** Rows to fill a batch with are looked for among the jobs that come next, until those hold so many batches. */
+/** Rows that fill a batch are taken from the next jobs, until these hold so many batches. */
 const LOOK_AHEAD = 8;
 
-/** Padded tokens at which a batch has amortised its fixed cost. */
-function amortised(cost: Cost, length: number): number {
+/** Returns the padded tokens at which the fixed cost is `FIXED_SHARE` of a batch. */
+function tokensToAmortize(cost: Cost, length: number): number {
   return (cost.fixed * (1 / FIXED_SHARE - 1)) / Math.max(cost.perToken + cost.perSquare * length, Number.MIN_VALUE);
 }
 
-/** A batch in the making: what it holds, and whether one more row is worth its padding. */
-class Filling<Owner> {
+/** A batch that is being filled. Decides whether one more row is worth its padding. */
+class BatchDraft<Owner> {
   readonly rows: QueuedRow<Owner>[] = [];
   length: number;
   tokens = 0;
@@ -73,14 +73,14 @@ class Filling<Owner> {
     );
   }
 
-  /** Whether a row of this length may join with padding still a small share of the batch. */
-  fits(length: number): boolean {
+  /** Whether padding stays at most `MAX_PADDING` of the batch with a row of this length. */
+  paddingIsSmall(length: number): boolean {
     const padded = (this.rows.length + 1) * Math.max(length, this.length);
     return padded - this.tokens - length <= MAX_PADDING * padded;
   }
 
-  /** Whether a row of this length may join because all padding together costs less than the batch it spares. */
-  pays(length: number): boolean {
+  /** Whether all padding together, with a row of this length, costs less than one more batch. */
+  paddingPays(length: number): boolean {
     const rows = this.rows.length + 1;
     const longest = Math.max(length, this.length);
     const { perToken, perSquare, fixed } = this.#cost;
@@ -99,11 +99,11 @@ class Filling<Owner> {
 }
 
 /**
- * Adds rows one by one from `from` on in steps of `step`, until the batch holds `target` padded tokens or a row is refused. Rows must come
- * in such an order that, once one is refused, so are the rest.
+ * Adds rows one by one from index `from` in steps of `step`, until the batch holds `target` padded tokens or a row does not fit. The rows
+ * must be in an order in which no row fits after one that does not.
  */
 function addFrom<Owner>(
-  filling: Filling<Owner>,
+  draft: BatchDraft<Owner>,
   rows: readonly QueuedRow<Owner>[],
   from: number,
   step: 1 | -1,
@@ -113,12 +113,12 @@ function addFrom<Owner>(
   for (let i = from; i >= 0 && i < rows.length; i += step) {
     const row = rows[i]!;
     if (!row.waiting) continue;
-    if (!filling.roomFor(target, Math.max(filling.length, row.length)) || !accepts(row.length)) return;
-    filling.add(row);
+    if (!draft.roomFor(target, Math.max(draft.length, row.length)) || !accepts(row.length)) return;
+    draft.add(row);
   }
 }
 
-/** Rows by descending length, ties as they came. Lengths are small whole numbers, so that counting sorts them in linear time. */
+/** Returns the rows by descending length, ties in their order. A counting sort: lengths are small whole numbers. */
 function byLength<Owner>(rows: readonly QueuedRow<Owner>[]): QueuedRow<Owner>[] {
   let longest = 0;
   for (const { length } of rows) if (length > longest) longest = length;
@@ -134,25 +134,25 @@ function byLength<Owner>(rows: readonly QueuedRow<Owner>[]): QueuedRow<Owner>[] 
   return sorted;
 }
 
-/** Rows that may fill the lead's batch: its own, then of those who come next in the plan, by descending length. */
+/** Returns rows that may fill the lead's batch, by descending length: its own, and those of the next jobs with the same key. */
 function candidates<Owner>(
   lead: QueuedJob<Owner>,
-  plan: readonly QueuedJob<Owner>[],
+  order: readonly QueuedJob<Owner>[],
   tokens: number,
 ): readonly QueuedRow<Owner>[] {
   const rows: QueuedRow<Owner>[] = [];
   let seen = 0;
-  const look = (job: QueuedJob<Owner>) => {
+  const collect = (job: QueuedJob<Owner>) => {
     if (job.key !== lead.key) return;
     for (let i = job.cursor; i < job.rows.length; i++) if (job.rows[i]!.waiting) rows.push(job.rows[i]!);
     seen += job.waitingTokens;
   };
-  look(lead);
-  for (let i = 0; i < plan.length && seen < tokens; i++) if (plan[i] !== lead) look(plan[i]!);
+  collect(lead);
+  for (let i = 0; i < order.length && seen < tokens; i++) if (order[i] !== lead) collect(order[i]!);
   return byLength(rows);
 }
 
-/** Place of the first row that is at most `length` long. */
+/** Returns the index of the first row that is at most `length` long. */
 function firstWithin<Owner>(rows: readonly QueuedRow<Owner>[], length: number): number {
   let low = 0;
   let high = rows.length;
@@ -165,51 +165,51 @@ function firstWithin<Owner>(rows: readonly QueuedRow<Owner>[], length: number): 
 }
 
 /**
- * The lead's rows of about one length make the batch. If they are too few for it to be efficient, rows of nearly that length of the jobs
- * that come next fill it up, shorter ones first, then longer ones; and if those are too few as well, others as long as padding them pays.
+ * Fills a batch with rows of the lead that have about the same length. If these are too few to be efficient, rows of nearly that length
+ * of the next jobs follow, shorter ones first, then longer ones. If those are too few as well, other rows follow as long as their padding
+ * costs less than one more batch.
  */
-function fill<Owner>(
+function draftBatch<Owner>(
   lead: QueuedJob<Owner>,
-  plan: readonly QueuedJob<Owner>[],
+  order: readonly QueuedJob<Owner>[],
   budget: Budget,
   cost: Cost,
-): Filling<Owner> {
-  const filling = new Filling<Owner>(longestWaiting(lead).length, budget, cost);
-  const fits = (length: number) => filling.fits(length);
-  const pays = (length: number) => filling.pays(length);
-  const enough = Math.min(amortised(cost, filling.length), budget.tokens);
-  addFrom(filling, lead.rows, lead.cursor, 1, Math.max(enough, LEAST_TOKENS), fits);
-  if (!filling.roomFor(enough)) return filling;
-  const rows = candidates(lead, plan, LOOK_AHEAD * enough);
-  const middle = firstWithin(rows, filling.length);
-  for (const accepts of [fits, pays]) {
-    addFrom(filling, rows, middle, 1, enough, accepts);
-    addFrom(filling, rows, middle - 1, -1, enough, accepts);
+): BatchDraft<Owner> {
+  const draft = new BatchDraft<Owner>(longestWaiting(lead).length, budget, cost);
+  const paddingIsSmall = (length: number) => draft.paddingIsSmall(length);
+  const paddingPays = (length: number) => draft.paddingPays(length);
+  const enough = Math.min(tokensToAmortize(cost, draft.length), budget.tokens);
+  addFrom(draft, lead.rows, lead.cursor, 1, Math.max(enough, LEAST_TOKENS), paddingIsSmall);
+  if (!draft.roomFor(enough)) return draft;
+  const rows = candidates(lead, order, LOOK_AHEAD * enough);
+  const middle = firstWithin(rows, draft.length);
+  for (const accepts of [paddingIsSmall, paddingPays]) {
+    addFrom(draft, rows, middle, 1, enough, accepts);
+    addFrom(draft, rows, middle - 1, -1, enough, accepts);
   }
-  return filling;
+  return draft;
 }
 
 /**
- * Forms the next batch and takes its rows out of the queue. Pure: the same queue, budget, costs and load give the same batch.
+ * Forms the next batch and removes its rows from the queue. Depends on its arguments only.
  *
- * The highest lane with work says whose turn it is (see LaneQueue): that job leads, and its longest row is in the batch. Rows that
- * fill a batch come from the next few jobs only, so that nobody is overtaken by much and jobs are done one after the other, not all at
- * the end.
+ * The highest lane with waiting rows decides which job leads (LaneQueue); the lead's longest row is in the batch. Rows that fill the batch
+ * come from the next few jobs only, so that no job is overtaken by much and jobs finish one after another, not all at the end.
  *
- * @param costOf present cost of a model's batches.
- * @param lanes lanes that may start a batch now.
+ * @param costOf Returns the present cost of a model's batches.
+ * @param lanes Lanes that may start a batch now.
  */
 export function formBatch<Owner>(
   waiting: WaitingJobs<Owner>,
   budget: Budget,
   costOf: (key: string) => Cost,
-  load: EngineLoad,
+  load: ExecutorLoad,
   lanes: readonly Lane[] = LANES,
 ): Batch<Owner> | undefined {
   const lead = lanes.some((lane) => waiting.lane(lane).rows > 0) ? waiting.lead(load) : undefined;
   if (!lead) return undefined;
-  const filling = fill(lead, waiting.lane(lead.lane).plan, budget, costOf(lead.key));
-  for (const row of filling.rows) waiting.take(row);
-  const { rows, length, tokens, paddedTokens } = filling;
+  const draft = draftBatch(lead, waiting.lane(lead.lane).order, budget, costOf(lead.key));
+  for (const row of draft.rows) waiting.take(row);
+  const { rows, length, tokens, paddedTokens } = draft;
   return { key: lead.key, lane: lead.lane, lead, rows, length, tokens, paddedTokens };
 }

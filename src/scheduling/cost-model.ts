@@ -1,9 +1,9 @@
 /*
- * What a batch costs, learned while serving: time ≈ a + b·tokens + c·Σlen², tokens and lengths as the engine sees them, that is padded.
- * a is what any batch pays (dispatch, kernel launches), b the linear layers, c the attention.
+ * The cost of a batch, learned while serving: time ≈ a + b·tokens + c·Σlength². Tokens and lengths are padded, as the engine sees them.
+ * a is the fixed cost of a batch (dispatch, kernel launches), b the linear layers, c the attention.
  */
 
-/** Milliseconds a batch, a padded token, a squared padded length. None is negative. */
+/** Milliseconds for each batch, padded token and squared padded length. None is negative. */
 export interface Cost {
   readonly fixed: number;
   readonly perToken: number;
@@ -11,48 +11,48 @@ export interface Cost {
 }
 
 /** One batch that ran: `tokens` = rows × length, `squares` = rows × length², `ms` its wall time. */
-export interface Observation {
+interface Observation {
   readonly tokens: number;
   readonly squares: number;
   readonly ms: number;
 }
 
-/** Before the first observation: a small encoder on one core. Wrong by a factor of ten it still only shifts the first few decisions. */
+/** The cost before the first observation: a small encoder on one core. An error of ten times affects only the first few decisions. */
 export const PRIOR: Cost = { fixed: 1, perToken: 0.05, perSquare: 2e-5 };
 
-export interface CostModelOptions {
+interface CostModelOptions {
   readonly prior?: Cost;
-  /** Weight an observation keeps when the next one comes; .99 remembers about a hundred batches. */
+  /** Factor on the weight of older observations at each new one. 0.99 (the default) remembers about a hundred batches. */
   readonly forgetting?: number;
 }
 
 export interface CostModel {
   observe(observation: Observation): void;
-  /** The present estimate. */
+  /** Returns the present estimate. */
   cost(): Cost;
   readonly observations: number;
 }
 
-/** Predicted milliseconds of `rows` rows padded to `length` tokens. */
+/** Returns the predicted milliseconds of `rows` rows padded to `length` tokens. */
 export function batchMs(cost: Cost, rows: number, length: number): number {
   return cost.fixed + rows * length * (cost.perToken + cost.perSquare * length);
 }
 
-/** How much the prior weighs, in observations; it holds the directions that the traffic never varies. */
+/** Weight of the prior, in observations. It fixes coefficients that the traffic does not determine. */
 const RIDGE = 1e-6;
 
 /**
- * After this many batches one that took much longer (a host that died, a machine that paused), or much shorter (answers that lay waiting
- * while this process did, and then came all at once), counts only as `OUTLIER` times its estimate, or the same part of it. On relative
- * errors a time near zero would otherwise outweigh all others.
+ * After this many batches, the time of a batch is limited to `OUTLIER` times its estimate, and to the estimate divided by `OUTLIER`. Long
+ * times come from hosts that died or machines that paused; short ones from answers that waited while this process was paused. With
+ * relative errors, a time near zero would outweigh all others.
  */
 export const TRUSTED = 8;
 const OUTLIER = 4;
 
-/** The subsets of three unknowns that may be non-zero, all of them first. */
+/** The subsets of the three unknowns that may be non-zero, the full set first. */
 const ACTIVE_SETS: readonly (readonly number[])[] = [[0, 1, 2], [1, 2], [0, 1], [0, 2], [1], [2], [0]];
 
-/** Solves the symmetric positive system restricted to `active`, by Cramer's rule on at most 3 × 3; the others stay 0. */
+/** Solves the symmetric positive system for the `active` unknowns by elimination; the others stay 0. */
 function solveActive(matrix: Float64Array, right: Float64Array, active: readonly number[]): Float64Array {
   const size = active.length;
   const rows = active.map((i) => [...active.map((j) => matrix[3 * i + j]!), right[i]!]);
@@ -69,7 +69,7 @@ function solveActive(matrix: Float64Array, right: Float64Array, active: readonly
   return solution;
 }
 
-/** ½ xᵀAx − vᵀx: what least squares minimizes, up to a constant. */
+/** Returns ½ xᵀAx − vᵀx, the least-squares objective up to a constant. */
 function objective(matrix: Float64Array, right: Float64Array, x: Float64Array): number {
   let value = 0;
   for (let i = 0; i < 3; i++) {
@@ -80,7 +80,7 @@ function objective(matrix: Float64Array, right: Float64Array, x: Float64Array): 
   return value;
 }
 
-/** Least squares under x ≥ 0, exact: with three unknowns every set of free ones can be tried. */
+/** Solves least squares under x ≥ 0 exactly: with three unknowns, every set of free ones is tried. */
 function solveNonNegative(matrix: Float64Array, right: Float64Array): Float64Array {
   const free = solveActive(matrix, right, ACTIVE_SETS[0]!);
   if (free.every((x) => x >= 0)) return free;
@@ -96,13 +96,13 @@ function solveNonNegative(matrix: Float64Array, right: Float64Array): Float64Arr
 }
 
 /**
- * Recursive least squares with exponential forgetting on relative errors (a 1 ms batch teaches as much as a 1 s one), coefficients held
- * non-negative. State is the normal equations, 12 numbers; an observation costs a few microseconds.
+ * Creates a cost model: recursive least squares with exponential forgetting on relative errors (a batch of 1 ms counts as much as one of
+ * 1 s), coefficients not negative. The state is 12 numbers; an observation takes a few microseconds.
  */
 export function createCostModel(options: CostModelOptions = {}): CostModel {
   const prior = options.prior ?? PRIOR;
   const forgetting = options.forgetting ?? 0.99;
-  // Unknowns are measured in units of the prior, so that the three are of one size and the ridge treats them alike.
+  // In units of the prior all three unknowns are near 1, so that the ridge affects them equally.
   const unit = [prior.fixed, prior.perToken, prior.perSquare];
   const matrix = new Float64Array(9);
   const right = new Float64Array(3);
@@ -110,7 +110,7 @@ export function createCostModel(options: CostModelOptions = {}): CostModel {
   let observations = 0;
   const expected = (o: Observation) => current.fixed + current.perToken * o.tokens + current.perSquare * o.squares;
 
-  const settle = (): Cost => {
+  const solve = (): Cost => {
     const ridged = Float64Array.from(matrix);
     const target = Float64Array.from(right);
     for (let i = 0; i < 3; i++) {
@@ -124,15 +124,15 @@ export function createCostModel(options: CostModelOptions = {}): CostModel {
   return {
     observe(observation) {
       if (!(observation.ms > 0) || !(observation.tokens > 0)) return;
-      const usual = observations >= TRUSTED ? expected(observation) : undefined;
-      const ms = usual ? Math.min(Math.max(observation.ms, usual / OUTLIER), usual * OUTLIER) : observation.ms;
+      const estimate = observations >= TRUSTED ? expected(observation) : undefined;
+      const ms = estimate ? Math.min(Math.max(observation.ms, estimate / OUTLIER), estimate * OUTLIER) : observation.ms;
       const x = [unit[0]! / ms, (unit[1]! * observation.tokens) / ms, (unit[2]! * observation.squares) / ms];
       for (let i = 0; i < 3; i++) {
         for (let j = 0; j < 3; j++) matrix[3 * i + j] = forgetting * matrix[3 * i + j]! + x[i]! * x[j]!;
         right[i] = forgetting * right[i]! + x[i]!;
       }
       observations++;
-      current = settle();
+      current = solve();
     },
     cost: () => current,
     get observations() {

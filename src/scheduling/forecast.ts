@@ -2,44 +2,44 @@ import type { Batch } from './batch-former.ts';
 import { batchMs, type Cost, type CostModel, createCostModel, TRUSTED } from './cost-model.ts';
 import { rowWork, type WorkRate, workRate } from './queued-job.ts';
 
-/** Tokens of a batch, before any has run: a fixed cost is spread over them when a row's work is predicted. */
+/** Assumed tokens of a batch before any has run. The fixed cost is divided by them when the work of a row is predicted. */
 const TYPICAL_BATCH_TOKENS = 512;
 
-/** Share of a new value in running means. */
+/** Weight of a new value in running means. */
 const RUNNING_SHARE = 0.05;
 
 /**
- * The cost model remembers a hundred batches, which may be half a minute; a machine slows down in an instant when something else starts on
- * it. So the last few batches say by what factor the engine is off its model at the moment.
+ * Weight of the last batch in the factor by which batches take longer than the cost model says. The model remembers a hundred batches,
+ * which may be half a minute; a machine slows down at once when another process starts on it.
  */
 const PACE_SHARE = 0.2;
 const PACE_LIMITS = { least: 0.5, most: 8 } as const;
 
-/** Share of an error that a round of jobs corrects, and the fewest that make a round. */
+/** Share of an error that a round of jobs corrects, and the least number of jobs in a round. */
 const CORRECTION = 0.3;
 const LEAST_OPEN = 8;
 
-/** How far jobs may be found to take longer, or shorter, than predicted before the rest is taken for chance. */
+/** Limits of the factor by which jobs take longer than predicted. */
 const DRIFT_LIMITS = { least: 0.8, most: 4 } as const;
 
-const limited = (value: number, { least, most }: { readonly least: number; readonly most: number }) =>
+const clamp = (value: number, { least, most }: { readonly least: number; readonly most: number }) =>
   Math.min(most, Math.max(least, value));
 
-/** What is known of one model's batches. */
-interface Known {
+/** What was learned from one model's batches. */
+interface ModelCosts {
   readonly model: CostModel;
-  /** Padded tokens of a batch, running mean. */
+  /** Running mean of the padded tokens of a batch. */
   batchTokens: number;
 }
 
 /**
- * Everything the scheduler has learned of how long things take, over four levels: what a batch of a model costs (CostModel); what
- * batches cost for each unit of their rows' work, that is padding; how fast the engine is at the moment; and how much longer jobs take than
- * planned, whatever the reason (other jobs' rows that fill their batches).
+ * Predicts how long batches and jobs take, on four levels: the cost of a model's batches (CostModel); the cost of batches relative to the
+ * work of their rows, which is padding; the present speed relative to the cost model; and how much longer jobs take than predicted for
+ * any other reason, such as rows of other jobs in their batches.
  */
 export class Forecast {
   readonly #prior: Cost | undefined;
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, ModelCosts>();
   #overhead = 1;
   #pace = 1;
   #drift = 1;
@@ -57,26 +57,26 @@ export class Forecast {
     return workRate(model.cost(), batchTokens);
   }
 
-  /** Predicted milliseconds of a batch. */
+  /** Returns the predicted milliseconds of a batch. */
   batchMs<Owner>(batch: Batch<Owner>): number {
     return batchMs(this.cost(batch.key), batch.rows.length, batch.length);
   }
 
-  /** Whether enough batches of a model have run for predictions to mean something. */
+  /** Whether enough batches of a model have run for its predictions to be used. */
   isTrusted(key: string): boolean {
     return this.#get(key).model.observations >= TRUSTED;
   }
 
-  /** Milliseconds for each unit of rows' work, on one runner. */
+  /** Milliseconds of one runner for each unit of the rows' work. */
   get msPerWork(): number {
     return this.#overhead * this.#pace * this.#drift;
   }
 
-  /** A batch took `ms` milliseconds of wall time. */
+  /** Learns from a batch that took `ms` milliseconds of wall time. */
   learnBatch<Owner>(batch: Batch<Owner>, ms: number): void {
     const known = this.#get(batch.key);
     if (this.isTrusted(batch.key))
-      this.#pace += PACE_SHARE * (limited(ms / this.batchMs(batch), PACE_LIMITS) - this.#pace);
+      this.#pace += PACE_SHARE * (clamp(ms / this.batchMs(batch), PACE_LIMITS) - this.#pace);
     known.model.observe({ tokens: batch.paddedTokens, squares: batch.paddedTokens * batch.length, ms });
     known.batchTokens += RUNNING_SHARE * (batch.paddedTokens - known.batchTokens);
     const rate = this.rate(batch.key);
@@ -85,16 +85,16 @@ export class Forecast {
   }
 
   /**
-   * A job that had to wait was predicted to end after `predictedMs` and ended (or was given up) after `ms`. The `open` jobs were predicted
-   * with what is known now: all of them together may correct it once, else the correction would overshoot and swing.
+   * Learns from a job that was queued: it was predicted to end after `predictedMs` and ended, or expired, after `ms`. The `open` jobs were
+   * predicted with the same estimate, so all of them together correct it once; each correcting it fully would overshoot.
    */
   learnJob(predictedMs: number, ms: number, open: number): void {
     if (!(predictedMs > 0)) return;
     const correction = (ms / predictedMs) ** (CORRECTION / Math.max(open, LEAST_OPEN));
-    this.#drift = limited(this.#drift * correction, DRIFT_LIMITS);
+    this.#drift = clamp(this.#drift * correction, DRIFT_LIMITS);
   }
 
-  #get(key: string): Known {
+  #get(key: string): ModelCosts {
     let known = this.#known.get(key);
     if (!known) {
       known = {

@@ -1,6 +1,6 @@
 /**
- * A binary min-heap that can also drop an item from its middle: each item's place is remembered, so `push`, `pop` and `remove` all take
- * O(log n). An item may be in a heap once. Its order must not change while it is inside.
+ * A binary min-heap that can also remove an item from its middle. It remembers the place of each item, so `push`, `pop` and `remove` take
+ * O(log n). An item may be in a heap only once, and its order must not change while it is there.
  */
 export class Heap<Item> {
   readonly #before: (a: Item, b: Item) => boolean;
@@ -35,7 +35,7 @@ export class Heap<Item> {
     return first;
   }
 
-  /** Whether the item was there. */
+  /** Removes an item. Returns whether it was in the heap. */
   remove(item: Item): boolean {
     const place = this.#places.get(item);
     if (place === undefined) return false;

@@ -1,55 +1,53 @@
 import type { QueuedJob } from './queued-job.ts';
-import type { EngineLoad, WaitingJobs } from './waiting-jobs.ts';
+import type { ExecutorLoad, WaitingJobs } from './waiting-jobs.ts';
 
 export interface AdmissionLimits {
-  /** Hard bound on the tokens that wait. */
+  /** The largest number of waiting tokens. */
   readonly queueTokens: number;
-  /** Longest predicted wait, in milliseconds. */
+  /** The longest predicted wait, in milliseconds. */
   readonly maxWaitMs: number;
 }
 
-export interface Admission {
+interface Admission {
   /** Predicted wait in milliseconds. */
   readonly waitMs: number;
 }
 
-export interface Refusal {
-  /** Predicted wait in milliseconds. */
-  readonly waitMs: number;
-  /** After how many milliseconds a try has a chance. */
+export interface Refusal extends Admission {
+  /** Milliseconds after which a retry may be admitted. */
   readonly retryMs: number;
 }
 
 /**
- * Share of the engine's predicted speed that admission counts on. Less than promises do (plan.ts): the difference is the room in which
- * shorter jobs may pass those that were let in before.
+ * Share of the predicted speed that admission checks deadlines with. It is smaller than `PROMISED_SHARE` of service-order.ts, so that
+ * shorter jobs can still pass admitted ones without breaking their deadlines.
  */
 const ADMITTED_SHARE = 0.7;
 
-/** Predicted milliseconds until a job that came now would start. */
+/** Returns the predicted milliseconds until a job submitted now would start. */
 export function predictedWait<Owner>(
   waiting: WaitingJobs<Owner>,
   job: Pick<QueuedJob<Owner>, 'lane' | 'priority' | 'work' | 'deadline'>,
-  load: EngineLoad,
+  load: ExecutorLoad,
 ): number {
-  const { ahead } = waiting.place(job, load);
-  return load.idle && ahead <= load.inFlight ? 0 : ahead / load.speed;
+  const { workAhead } = waiting.place(job, load);
+  return load.idle && workAhead <= load.inFlight ? 0 : workAhead / load.speed;
 }
 
 /**
- * Whether a job may be queued, judged by its place in the plan (which never breaks a promise already given). It is refused where it would
- * wait longer than anybody should, where it would miss its own deadline, or where the queue is full. A job that need not wait is let in
- * whatever the prediction of its own time says: the prediction may be wrong, and only work that runs can correct it.
+ * Decides whether a job may be queued, by its place in the service order. It is refused if the queue is full, if its predicted wait exceeds
+ * `maxWaitMs`, or if it would miss its deadline. A job that would start at once is admitted even if its own predicted time is too long: the
+ * prediction may be wrong, and only running batches correct it.
  */
 export function admit<Owner>(
   waiting: WaitingJobs<Owner>,
   job: QueuedJob<Owner>,
-  load: EngineLoad,
+  load: ExecutorLoad,
   limits: AdmissionLimits,
 ): Admission | Refusal {
   const waitMs = predictedWait(waiting, job, load);
   if (waiting.tokens + job.waitingTokens > limits.queueTokens) return { waitMs, retryMs: waitMs };
   if (waitMs > limits.maxWaitMs) return { waitMs, retryMs: waitMs - limits.maxWaitMs };
-  const late = load.now + (waitMs + job.work / load.speed) / ADMITTED_SHARE - job.deadline;
-  return waitMs > 0 && late > 0 ? { waitMs, retryMs: late } : { waitMs };
+  const lateMs = load.now + (waitMs + job.work / load.speed) / ADMITTED_SHARE - job.deadline;
+  return waitMs > 0 && lateMs > 0 ? { waitMs, retryMs: lateMs } : { waitMs };
 }

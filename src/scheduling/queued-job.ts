@@ -2,10 +2,10 @@ import type { Cost } from './cost-model.ts';
 import type { FairTicket } from './fair-clock.ts';
 import type { Lane } from './scheduling-types.ts';
 
-/** One row that waits, or has waited. `Owner` is whatever the queue's user wants back with it. */
+/** One row of a job, waiting or in a batch. `Owner` is a value of the queue's user. */
 export interface QueuedRow<Owner> {
   readonly job: QueuedJob<Owner>;
-  /** Place in the job as submitted. */
+  /** Index in the job as submitted. */
   readonly index: number;
   /** Tokens. */
   readonly length: number;
@@ -18,7 +18,7 @@ export interface WorkRate {
   readonly square: number;
 }
 
-/** A submitted job as the queue keeps it. */
+/** A submitted job in the queue. */
 export interface QueuedJob<Owner> {
   readonly owner: Owner;
   /** Order of submission; decides ties. */
@@ -28,26 +28,26 @@ export interface QueuedJob<Owner> {
   readonly arrived: number;
   readonly deadline: number;
   readonly rate: WorkRate;
-  /** Longest first. */
+  /** The rows, longest first. */
   readonly rows: readonly QueuedRow<Owner>[];
-  /** The lane it counts as now; ageing moves it up. */
+  /** The present lane; aging moves a job up. */
   lane: Lane;
-  /** Since when it is in that lane. */
+  /** When it entered that lane. */
   entered: number;
-  /** No row before this place waits. */
+  /** No row before this index waits. */
   cursor: number;
   waitingRows: number;
   waitingTokens: number;
-  /** Milliseconds of one runner that the waiting rows will take. */
+  /** Predicted milliseconds of one runner for the waiting rows. */
   work: number;
   ticket: FairTicket | undefined;
-  /** Virtual finish, while it waits. */
+  /** Virtual finish (FairClock). */
   finish: number;
-  /** It cannot be in time any more and has lost its place. */
-  lost: boolean;
+  /** Whether it can no longer meet its deadline and was moved to the end of the order. */
+  late: boolean;
 }
 
-export interface JobFacts<Owner> {
+interface JobFacts<Owner> {
   readonly owner: Owner;
   readonly sequence: number;
   readonly key: string;
@@ -60,7 +60,7 @@ export interface JobFacts<Owner> {
   readonly rate: WorkRate;
 }
 
-/** Rates of a model; the fixed cost of a batch is spread over the tokens a good batch holds. */
+/** Returns a model's rates. The fixed cost of a batch is divided by the tokens of a typical batch. */
 export function workRate(cost: Cost, batchTokens: number): WorkRate {
   return { linear: cost.perToken + cost.fixed / batchTokens, square: cost.perSquare };
 }
@@ -69,7 +69,7 @@ export function rowWork(rate: WorkRate, length: number): number {
   return length * (rate.linear + rate.square * length);
 }
 
-/** Indexes by descending length, ties by ascending index. Sorting numbers natively is five times as quick as by a comparator. */
+/** Returns indexes by descending length, ties by ascending index. Sorting numbers natively is five times as fast as with a comparator. */
 function longestFirst(lengths: ArrayLike<number>): Float64Array {
   const count = lengths.length;
   const keys = new Float64Array(count);
@@ -99,7 +99,7 @@ export function createQueuedJob<Owner>(facts: JobFacts<Owner>): QueuedJob<Owner>
     work: 0,
     ticket: undefined,
     finish: 0,
-    lost: false,
+    late: false,
   };
   for (const index of longestFirst(lengths)) {
     const length = lengths[index]!;
@@ -110,7 +110,7 @@ export function createQueuedJob<Owner>(facts: JobFacts<Owner>): QueuedJob<Owner>
   return job;
 }
 
-/** The longest row that still waits; the job must have one. */
+/** Returns the longest row that still waits; the job must have one. */
 export function longestWaiting<Owner>(job: QueuedJob<Owner>): QueuedRow<Owner> {
   while (!job.rows[job.cursor]!.waiting) job.cursor++;
   return job.rows[job.cursor]!;

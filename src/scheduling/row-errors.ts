@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 
-/** The same failure with the row it names renumbered: a batch's rows are not the caller's. Other failures come back as they are. */
+/** Returns an error with its row number replaced by that of the caller's rows. Returns other errors unchanged. */
 export function renumberRow(error: unknown, indexOf: (row: number) => number | undefined): unknown {
   if (!(error instanceof WinnowError) || typeof error.params.row !== 'number') return error;
   const row = indexOf(error.params.row);

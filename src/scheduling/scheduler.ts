@@ -3,8 +3,8 @@ import { type Clock, monotonicClock } from '../util/clock.ts';
 import { type Budget, formBatch } from './batch-former.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
-import { type Flight, Flights } from './flights.ts';
 import { Forecast } from './forecast.ts';
+import { type InFlightBatch, InFlightBatches } from './in-flight-batches.ts';
 import { type AdmissionLimits, admit, predictedWait, type Refusal } from './job-admission.ts';
 import { createQueuedJob, rowWork } from './queued-job.ts';
 import { renumberRow } from './row-errors.ts';
@@ -19,8 +19,8 @@ import {
   type Scheduler,
   type SchedulerObserver,
 } from './scheduling-types.ts';
-import { only, Ticket, type Tickets, ticketsOf } from './ticket.ts';
-import { type EngineLoad, WaitingJobs } from './waiting-jobs.ts';
+import { batchOf, Ticket, type TicketBatch, ticketsOf } from './ticket.ts';
+import { type ExecutorLoad, WaitingJobs } from './waiting-jobs.ts';
 
 /** The settings of `scheduling` in the configuration. */
 export interface SchedulingLimits {
@@ -32,38 +32,38 @@ export interface SchedulingLimits {
   readonly queueTokens: number;
   /** Longest predicted wait, in milliseconds. */
   readonly maxWaitMs: number;
-  /** Wait after which the batch lane counts as interactive, and priority numbers no longer count. */
+  /** Wait after which batch jobs move to the interactive lane, and a job may lead batches by age, in milliseconds. */
   readonly agingMs: number;
 }
 
-export interface SchedulerOptions<Row extends SchedulableRow> {
+interface SchedulerOptions<Row extends SchedulableRow> {
   readonly executor: BatchExecutor<Row>;
   readonly limits: SchedulingLimits;
   readonly clock?: Clock;
   readonly observer?: SchedulerObserver;
-  /** What a batch is taken to cost before any has run. */
+  /** The assumed cost of a batch before any has run. */
   readonly prior?: Cost;
 }
 
-/** Lanes whose batches are also formed ahead, behind a running one. Shadow work only takes a runner that would idle. */
-const AHEAD: readonly Lane[] = ['interactive', 'batch'];
+/** Lanes whose batches are also formed ahead, behind a running one. Shadow batches start only on an idle runner. */
+const LANES_FORMED_AHEAD: readonly Lane[] = ['interactive', 'batch'];
 
-/** Length of a row nobody has seen yet. */
+/** Assumed tokens of a row whose length is unknown. */
 const TYPICAL_LENGTH = 128;
 
-/** The thin shell around the pure parts: promises, timers, signals and the engine. */
+/** Connects the pure parts with promises, timers, signals and the executor. */
 class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   readonly #executor: BatchExecutor<Row>;
   readonly #clock: Clock;
   readonly #observer: SchedulerObserver;
   readonly #budget: Budget;
-  readonly #admission: AdmissionLimits;
+  readonly #admissionLimits: AdmissionLimits;
   readonly #forecast: Forecast;
   readonly #waiting: WaitingJobs<Ticket<Row>>;
-  readonly #flights: Flights<Ticket<Row>>;
+  readonly #inFlight: InFlightBatches<Ticket<Row>>;
   readonly #deadlines: Deadlines<Ticket<Row>>;
-  /** Batches that failed with rows of several jobs, to be run again one job at a time. */
-  readonly #retries: Tickets<Row>[] = [];
+  /** One batch for each job of a failed batch with several jobs, to be run again. */
+  readonly #retries: TicketBatch<Row>[] = [];
   readonly #open = new Set<Ticket<Row>>();
   #sequence = 0;
   #closed: PromiseWithResolvers<void> | undefined;
@@ -75,9 +75,9 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     this.#observer = options.observer ?? {};
     this.#forecast = new Forecast(options.prior);
     this.#budget = { tokens: limits.batchTokens, rows: limits.batchRows };
-    this.#admission = { queueTokens: limits.queueTokens, maxWaitMs: limits.maxWaitMs };
+    this.#admissionLimits = { queueTokens: limits.queueTokens, maxWaitMs: limits.maxWaitMs };
     this.#waiting = new WaitingJobs(limits.agingMs);
-    this.#flights = new Flights(executor.concurrency, executor.depth ?? 1);
+    this.#inFlight = new InFlightBatches(executor.concurrency, executor.depth ?? 1);
     this.#deadlines = new Deadlines(this.#clock, (ticket) => this.#expire(ticket));
   }
 
@@ -85,8 +85,8 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const now = this.#clock.now();
     const ticket = new Ticket(job, now);
     if (this.#closed) throw new WinnowError('shutting_down');
-    if (job.signal?.aborted) throw this.#turnAway(ticket, 'cancelled', new WinnowError('client_closed'));
-    if (!(job.deadline > now)) throw this.#turnAway(ticket, 'expired', ticket.expired());
+    if (job.signal?.aborted) throw this.#refuse(ticket, 'cancelled', new WinnowError('client_closed'));
+    if (!(job.deadline > now)) throw this.#refuse(ticket, 'expired', ticket.expired());
     if (job.rows.length === 0) ticket.complete();
     else this.#enqueue(ticket, now);
     return ticket.promise;
@@ -119,14 +119,14 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     return predictedWait(this.#waiting, job, this.#load(this.#clock.now()));
   }
 
-  #load(now: number): EngineLoad {
+  #load(now: number): ExecutorLoad {
     const retries = this.#retries.reduce((sum, batch) => sum + this.#forecast.batchMs(batch), 0);
     const { msPerWork } = this.#forecast;
     return {
       now,
       speed: this.#executor.concurrency / msPerWork,
-      idle: this.#flights.hasIdle,
-      inFlight: (this.#flights.work(now) + retries) / msPerWork,
+      idle: this.#inFlight.hasIdleRunner,
+      inFlight: (this.#inFlight.remainingMs(now) + retries) / msPerWork,
     };
   }
 
@@ -142,32 +142,32 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     this.#open.add(ticket);
     this.#waiting.add(ticket.queued, this.#load(now));
     this.#deadlines.add(ticket);
-    ticket.listen(() => this.#withdraw(ticket, 'cancelled', new WinnowError('client_closed')));
+    ticket.onAbort(() => this.#withdraw(ticket, 'cancelled', new WinnowError('client_closed')));
     this.#pump();
-    this.#tellQueue();
+    this.#reportQueue();
   }
 
   #admit(ticket: Ticket<Row>, now: number): void {
     const job = ticket.queued;
     if (job.lane !== 'shadow') this.#makeRoom(job.waitingTokens);
     const load = this.#load(now);
-    const verdict = admit(this.#waiting, job, load, this.#admission);
-    if ('retryMs' in verdict) throw this.#turnAway(ticket, 'overloaded', overloaded(verdict));
-    if (verdict.waitMs > 0 && this.#forecast.isTrusted(job.key))
-      ticket.predictedMs = verdict.waitMs + job.work / load.speed;
+    const decision = admit(this.#waiting, job, load, this.#admissionLimits);
+    if ('retryMs' in decision) throw this.#refuse(ticket, 'overloaded', overloaded(decision));
+    if (decision.waitMs > 0 && this.#forecast.isTrusted(job.key))
+      ticket.predictedMs = decision.waitMs + job.work / load.speed;
   }
 
-  /** Sheds shadow jobs, the youngest first, where the queue's bound would otherwise turn others away. */
+  /** Drops shadow jobs, the youngest first, until `tokens` fit into the queue. */
   #makeRoom(tokens: number): void {
     const shadow = this.#waiting.lane('shadow');
-    while (shadow.jobs > 0 && this.#waiting.tokens + tokens > this.#admission.queueTokens) {
-      const victim = shadow.youngest()!;
-      const waitMs = this.#predictedWait('shadow', victim.work);
-      this.#withdraw(victim.owner, 'overloaded', overloaded({ waitMs, retryMs: waitMs }));
+    while (shadow.jobs > 0 && this.#waiting.tokens + tokens > this.#admissionLimits.queueTokens) {
+      const youngest = shadow.youngest()!;
+      const waitMs = this.#predictedWait('shadow', youngest.work);
+      this.#withdraw(youngest.owner, 'overloaded', overloaded({ waitMs, retryMs: waitMs }));
     }
   }
 
-  #turnAway(ticket: Ticket<Row>, reason: 'overloaded' | 'expired' | 'cancelled', error: WinnowError): WinnowError {
+  #refuse(ticket: Ticket<Row>, reason: 'overloaded' | 'expired' | 'cancelled', error: WinnowError): WinnowError {
     this.#observer.onShed?.(reason, ticket.job.rows.length, ticket.job.lane);
     return error;
   }
@@ -181,41 +181,41 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     this.#withdraw(ticket, 'expired', ticket.expired());
   }
 
-  /** A job leaves before it is done; rows that already run are ignored when they come back. */
+  /** Removes a job before it is done. The scores of its running rows are ignored. */
   #withdraw(ticket: Ticket<Row>, reason: 'overloaded' | 'expired' | 'cancelled', error: WinnowError): void {
     if (ticket.settled) return;
     this.#observer.onShed?.(reason, ticket.queued.waitingRows, ticket.job.lane);
     this.#reject(ticket, error);
-    this.#tellQueue();
+    this.#reportQueue();
   }
 
   #reject(ticket: Ticket<Row>, error: unknown): void {
     this.#waiting.remove(ticket.queued);
     ticket.fail(error);
-    this.#forget(ticket);
+    this.#close(ticket);
   }
 
-  #forget(ticket: Ticket<Row>): void {
+  #close(ticket: Ticket<Row>): void {
     this.#open.delete(ticket);
     this.#deadlines.remove(ticket);
     this.#finishClosing();
   }
 
   #finishClosing(): void {
-    if (this.#closed && this.#open.size === 0 && this.#flights.size === 0) this.#closed.resolve();
+    if (this.#closed && this.#open.size === 0 && this.#inFlight.size === 0) this.#closed.resolve();
   }
 
-  /** Hands batches to the engine while it takes them. */
+  /** Hands batches to the executor while it has room. */
   #pump(): void {
-    while (this.#flights.hasRoom) {
-      const lanes = this.#flights.hasIdle ? LANES : AHEAD;
+    while (this.#inFlight.hasRoom) {
+      const lanes = this.#inFlight.hasIdleRunner ? LANES : LANES_FORMED_AHEAD;
       const batch = this.#nextRetry() ?? this.#form(lanes);
       if (!batch) return;
       void this.#run(batch);
     }
   }
 
-  #form(lanes: readonly Lane[]): Tickets<Row> | undefined {
+  #form(lanes: readonly Lane[]): TicketBatch<Row> | undefined {
     return formBatch(
       this.#waiting,
       this.#budget,
@@ -225,25 +225,25 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     );
   }
 
-  #nextRetry(): Tickets<Row> | undefined {
+  #nextRetry(): TicketBatch<Row> | undefined {
     for (let batch = this.#retries.shift(); batch; batch = this.#retries.shift())
       if (!batch.lead.owner.settled) return batch;
     return undefined;
   }
 
-  async #run(batch: Tickets<Row>): Promise<void> {
-    const flight = this.#flights.launch(batch, this.#forecast.batchMs(batch), this.#clock.now());
+  async #run(batch: TicketBatch<Row>): Promise<void> {
+    const sent = this.#inFlight.add(batch, this.#forecast.batchMs(batch), this.#clock.now());
     const outcome = await this.#execute(batch).catch((error: unknown) => ({ error }));
     if ('error' in outcome) {
-      this.#flights.fail(flight, this.#clock.now());
+      this.#inFlight.fail(sent, this.#clock.now());
       this.#failed(batch, outcome.error);
       this.#pump();
-    } else this.#landed(flight, outcome);
-    this.#tellQueue();
+    } else this.#completed(sent, outcome);
+    this.#reportQueue();
     this.#finishClosing();
   }
 
-  async #execute(batch: Tickets<Row>): Promise<BatchAnswer> {
+  async #execute(batch: TicketBatch<Row>): Promise<BatchAnswer> {
     const rows = batch.rows.map((row) => row.job.owner.job.rows[row.index]!);
     const answer = await this.#executor.execute(batch.key, rows);
     const got = answer.scores.length;
@@ -251,10 +251,10 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     throw new WinnowError('inference_failed', { reason: `expected ${rows.length} scores, got ${got}` });
   }
 
-  #landed(flight: Flight<Ticket<Row>>, { scores, inferMs, host = 0 }: BatchAnswer): void {
+  #completed(sent: InFlightBatch<Ticket<Row>>, { scores, inferMs, host = 0 }: BatchAnswer): void {
     const now = this.#clock.now();
-    const { batch } = flight;
-    const ms = this.#flights.land(flight, host, now);
+    const { batch } = sent;
+    const ms = this.#inFlight.complete(sent, host, now);
     const startedAt = now - ms;
     this.#forecast.learnBatch(batch, ms);
     this.#pump();
@@ -262,22 +262,22 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
       if (!ticket.settled && ticket.deliver(batch, scores, inferMs, startedAt)) {
         this.#learn(ticket, now);
         ticket.complete();
-        this.#forget(ticket);
+        this.#close(ticket);
       }
     const { key, lane, tokens, paddedTokens, lead } = batch;
     const waitMs = Math.max(0, startedAt - lead.arrived);
     this.#observer.onBatch?.({ key, lane, rows: batch.rows.length, tokens, paddedTokens, inferMs, waitMs });
   }
 
-  /** A failure belongs to one job: a batch that holds several is run again job by job, so that only the guilty one fails. */
-  #failed(batch: Tickets<Row>, error: unknown): void {
+  /** Rejects the only job of a failed batch. If there are several, runs each again alone, so that only the failing one is rejected. */
+  #failed(batch: TicketBatch<Row>, error: unknown): void {
     const tickets = [...ticketsOf(batch)];
-    const own = (row: number) => batch.rows[row]?.index;
-    if (tickets.length === 1) this.#reject(tickets[0]!, renumberRow(error, own));
-    else for (const ticket of tickets) if (!ticket.settled) this.#retries.push(only(batch, ticket));
+    const indexInJob = (row: number) => batch.rows[row]?.index;
+    if (tickets.length === 1) this.#reject(tickets[0]!, renumberRow(error, indexInJob));
+    else for (const ticket of tickets) if (!ticket.settled) this.#retries.push(batchOf(ticket, batch));
   }
 
-  #tellQueue(): void {
+  #reportQueue(): void {
     this.#observer.onQueue?.(this.queued());
   }
 }
@@ -287,8 +287,8 @@ function overloaded({ waitMs, retryMs }: Refusal): WinnowError {
 }
 
 /**
- * Makes a scheduler over an engine. It never waits for a batch to fill: while a runner is idle, whatever is there goes at once, and while
- * all are busy one more batch for each is formed ahead if the engine takes it (`executor.depth`).
+ * Creates a scheduler. It never waits for a batch to fill: an idle runner gets what is there at once. While all runners are busy, one more
+ * batch for each is formed ahead if the executor takes it (`executor.depth`).
  */
 export function createScheduler<Row extends SchedulableRow>(options: SchedulerOptions<Row>): Scheduler<Row> {
   return new JobScheduler(options);

@@ -1,8 +1,8 @@
-/** Priority classes, highest first. Shadow work is shed first and never delays the others. */
+/** Priority classes, highest first. Shadow jobs are dropped first and never delay other lanes. */
 export const LANES = ['interactive', 'batch', 'shadow'] as const;
 export type Lane = (typeof LANES)[number];
 
-/** The little the scheduler must know of a row: how long it is. The payload goes through untouched. */
+/** What the scheduler uses of a row: its length. The row itself is passed on unchanged. */
 export interface SchedulableRow {
   readonly ids: { readonly length: number };
 }
@@ -12,43 +12,43 @@ export interface Job<Row extends SchedulableRow> {
   readonly key: string;
   readonly rows: readonly Row[];
   readonly lane: Lane;
-  /** Smaller is served first within a lane (Cohere's `priority`); 0 by default. */
+  /** Jobs with smaller numbers are served first within a lane (Cohere's `priority`). Default: 0. */
   readonly priority?: number;
-  /** Point on the scheduler's clock after which the answer is of no use, in milliseconds. */
+  /** Time on the scheduler's clock after which the job is rejected, in milliseconds. */
   readonly deadline: number;
   readonly signal?: AbortSignal;
 }
 
 export interface JobResult {
-  /** One score a row, in the job's order. */
+  /** One score for each row, in the job's order. */
   readonly scores: Float32Array;
-  /** From submission to the start of the first batch with a row of this job, in milliseconds. */
+  /** Milliseconds from submission to the start of the first batch with a row of this job. */
   readonly queueMs: number;
-  /** Sum of this job's share (by tokens) of its batches' engine time, in milliseconds. */
+  /** The job's share, by tokens, of its batches' time in the engine, in milliseconds. */
   readonly inferMs: number;
   readonly batches: number;
 }
 
-/** What comes back of a batch. */
+/** The scores of a batch. */
 export interface BatchAnswer {
-  /** One score a row, in the batch's order. */
+  /** One score for each row, in the batch's order. */
   readonly scores: Float32Array;
-  /** Time inside the engine, in milliseconds. */
+  /** Milliseconds in the engine. */
   readonly inferMs: number;
-  /** Which of the runners ran it: from when each was busy follows what a batch took. 0 if absent; with several runners it must be told. */
+  /** The runner that ran the batch. Required with several runners, because batch times are measured for each. Default: 0. */
   readonly host?: number;
 }
 
-/** Runs one batch; what stands behind it is the pool of inference hosts, or a fake in tests. */
+/** Runs batches. The service uses the pool of inference hosts. */
 export interface BatchExecutor<Row extends SchedulableRow> {
-  /** Batches that can run side by side. */
+  /** Runners: batches that run at the same time. */
   readonly concurrency: number;
-  /** Batches each of these takes at a time, the one it runs included, so that none idles between two; in the order it got them. 1 if absent. */
+  /** Batches that each runner takes, the running one included, so that it never idles between two. It runs them in order. Default: 1. */
   readonly depth?: number;
   execute(key: string, rows: readonly Row[]): Promise<BatchAnswer>;
 }
 
-/** Told of everything worth a metric; must not throw. */
+/** Receives events for metrics. Must not throw. */
 export interface SchedulerObserver {
   onBatch?(batch: {
     key: string;
@@ -65,13 +65,14 @@ export interface SchedulerObserver {
 
 export interface Scheduler<Row extends SchedulableRow> {
   /**
-   * @throws WinnowError `overloaded` at once when the predicted wait or the queue's bound is passed; `deadline_exceeded`;
-   * `client_closed` when the signal aborts; `shutting_down` after `close`.
+   * Scores the rows of a job.
+   * @throws WinnowError `overloaded` at once if the queue is full or the predicted wait too long; `deadline_exceeded`; `client_closed` when
+   * the signal aborts; `shutting_down` after `close`.
    */
   submit(job: Job<Row>): Promise<JobResult>;
-  /** Predicted milliseconds until a job of `tokens` tokens would start. */
+  /** Returns the predicted milliseconds until a job of `tokens` tokens would start. */
   predictedWaitMs(key: string, lane: Lane, tokens: number): number;
   queued(): { readonly tokens: number; readonly rows: number; readonly jobs: number };
-  /** Refuses new jobs, drops shadow work, finishes the other jobs it has. */
+  /** Refuses new jobs, drops shadow jobs and resolves when the other jobs are finished. */
   close(): Promise<void>;
 }

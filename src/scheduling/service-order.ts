@@ -1,98 +1,97 @@
 import type { QueuedJob } from './queued-job.ts';
 
-/** How far the engine is when a job is placed. Work is in milliseconds of one runner. */
-export interface Outlook {
+/** How busy the executor is from the point of view of one lane. Work is in milliseconds of one runner. */
+export interface LaneLoad {
   readonly now: number;
-  /** Work done in a millisecond: runners side by side, less what batches really take beyond the work of their rows. */
+  /** Work done in a millisecond: the number of runners, less what batches take beyond the work of their rows. */
   readonly speed: number;
-  /** Work in front of the whole lane: what runs, and what the higher lanes hold. */
-  readonly before: number;
+  /** Work in front of the whole lane: the batches in flight, and the jobs of higher lanes. */
+  readonly workBefore: number;
 }
 
-/** What a job must tell to be placed. */
-export interface Newcomer {
+/** What decides the place of a new job. */
+export interface NewJob {
   readonly priority: number;
   readonly work: number;
-  /** Virtual finish under equal sharing. */
+  /** Virtual time at which equal sharing would finish it. */
   readonly finish: number;
   readonly deadline: number;
 }
 
 export interface Place {
-  /** Index in the plan. */
+  /** Index in the service order. */
   readonly index: number;
   /** Work in front of it. */
-  readonly ahead: number;
+  readonly workAhead: number;
 }
 
-/** Share of the engine's predicted speed that promises count on; the rest is for what cannot be interrupted, and for errors. */
+/** Share of the predicted speed that deadlines are checked with. The rest covers running batches and wrong predictions. */
 export const PROMISED_SHARE = 0.9;
 
 /**
- * Share of the engine a job may claim until its deadline. Who asks for more is served in his turn, but neither keeps others behind him
- * nor presses forward: a thousand passages with a tight deadline must not lock out tens.
+ * Share of the predicted speed that one job may claim until its deadline. The deadline of a job that claims more is ignored in the order:
+ * a thousand passages with a tight deadline must not delay requests of ten.
  */
-const CLAIM = 0.5;
+const MAX_CLAIM = 0.5;
 
-/** Work that the engine can be counted on to do until `deadline`. */
-function promised(deadline: number, { now, speed }: Outlook): number {
+/** Returns the work that will be done by `deadline`. */
+function workUntil(deadline: number, { now, speed }: LaneLoad): number {
   return (deadline - now) * speed * PROMISED_SHARE;
 }
 
-/** Whether a job's deadline counts in the plan: it has one, and does not want the engine for itself. */
-function claims(work: number, deadline: number, { now, speed }: Outlook): boolean {
-  return deadline < Number.POSITIVE_INFINITY && work <= (deadline - now) * speed * CLAIM;
-}
-
-/** Whether `job`, done when `done` units of work are, can wait for `work` more: it would still be in time, or is not in time anyway. */
-function canWait<Owner>(job: QueuedJob<Owner>, done: number, work: number, outlook: Outlook): boolean {
-  if (job.lost || !claims(job.work, job.deadline, outlook)) return true;
-  const room = promised(job.deadline, outlook) - done;
-  return room < 0 || room >= work;
-}
-
-/** Whether equal sharing and priorities put the newcomer first. */
-function precedes<Owner>(newcomer: Newcomer, job: QueuedJob<Owner>): boolean {
-  if (job.lost) return true;
-  if (newcomer.priority !== job.priority) return newcomer.priority < job.priority;
-  return newcomer.finish < job.finish;
+/** Whether the order respects a job's deadline: it has one, and claims at most `MAX_CLAIM` of the speed. */
+function deadlineCounts(work: number, deadline: number, { now, speed }: LaneLoad): boolean {
+  return deadline < Number.POSITIVE_INFINITY && work <= (deadline - now) * speed * MAX_CLAIM;
 }
 
 /**
- * Where a newcomer goes in the order of service. It walks from the end towards the front:
- *
- * 1. past everybody whom a smaller priority number lets it pass, and past those of its own priority whom equal sharing would have done
- *    later, as long as they can wait for it without missing their deadlines;
- * 2. if its own deadline would be missed there, on past those of its own or a larger priority number who are due later and can wait.
- *
- * A deadline once accepted is thereby a promise: nobody placed later breaks it, save by a smaller priority number.
- * Linear in the jobs passed.
+ * Whether `job` can wait for `work` more without missing a deadline that it would otherwise meet.
+ * @param done Work after which `job` is finished in the present order.
  */
-export function placeIn<Owner>(
-  plan: readonly QueuedJob<Owner>[],
-  work: number,
-  newcomer: Newcomer,
-  outlook: Outlook,
-): Place {
-  let index = plan.length;
-  let ahead = outlook.before + work;
-  const mayPass = (job: QueuedJob<Owner>) =>
-    newcomer.priority < job.priority || canWait(job, ahead, newcomer.work, outlook);
-  const pass = (job: QueuedJob<Owner>) => {
-    index--;
-    ahead -= job.work;
-  };
-  for (let job = plan[index - 1]; job && precedes(newcomer, job) && mayPass(job); job = plan[index - 1]) pass(job);
-  if (claims(newcomer.work, newcomer.deadline, outlook)) {
-    const enough = promised(newcomer.deadline, outlook) - newcomer.work;
-    const yields = (job: QueuedJob<Owner>) => newcomer.priority <= job.priority && newcomer.deadline < job.deadline;
-    for (let job = plan[index - 1]; job && ahead > enough && yields(job) && mayPass(job); job = plan[index - 1])
-      pass(job);
-  }
-  return { index, ahead: Math.max(0, ahead) };
+function canWait<Owner>(job: QueuedJob<Owner>, done: number, work: number, load: LaneLoad): boolean {
+  if (job.late || !deadlineCounts(job.work, job.deadline, load)) return true;
+  const room = workUntil(job.deadline, load) - done;
+  return room < 0 || room >= work;
 }
 
-/** Whether a job cannot be in time any more, even with the whole engine. */
-export function isLost<Owner>(job: QueuedJob<Owner>, { now, speed }: Outlook): boolean {
+/** Whether priority and equal sharing put the new job before `job`. */
+function precedes<Owner>(added: NewJob, job: QueuedJob<Owner>): boolean {
+  if (job.late) return true;
+  if (added.priority !== job.priority) return added.priority < job.priority;
+  return added.finish < job.finish;
+}
+
+/**
+ * Returns where a new job goes in the service order. The place moves from the end towards the front:
+ *
+ * 1. past jobs with a larger priority number, and past jobs of equal priority that equal sharing would finish later, as long as each of
+ *    these still meets its deadline;
+ * 2. if the new job would miss its own deadline there, past further jobs with an equal or larger priority number that are due later and
+ *    can wait.
+ *
+ * So an accepted deadline holds: a job that is placed later never breaks it, except one with a smaller priority number.
+ * Takes time linear in the jobs passed.
+ * @param work Work of all jobs in `order`.
+ */
+export function placeIn<Owner>(order: readonly QueuedJob<Owner>[], work: number, added: NewJob, load: LaneLoad): Place {
+  let index = order.length;
+  let workAhead = load.workBefore + work;
+  const mayPass = (job: QueuedJob<Owner>) => added.priority < job.priority || canWait(job, workAhead, added.work, load);
+  const pass = (job: QueuedJob<Owner>) => {
+    index--;
+    workAhead -= job.work;
+  };
+  for (let job = order[index - 1]; job && precedes(added, job) && mayPass(job); job = order[index - 1]) pass(job);
+  if (deadlineCounts(added.work, added.deadline, load)) {
+    const enough = workUntil(added.deadline, load) - added.work;
+    const yields = (job: QueuedJob<Owner>) => added.priority <= job.priority && added.deadline < job.deadline;
+    for (let job = order[index - 1]; job && workAhead > enough && yields(job) && mayPass(job); job = order[index - 1])
+      pass(job);
+  }
+  return { index, workAhead: Math.max(0, workAhead) };
+}
+
+/** Whether a job would miss its deadline even if it ran next. */
+export function isLate<Owner>(job: QueuedJob<Owner>, { now, speed }: LaneLoad): boolean {
   return now + job.work / speed > job.deadline;
 }

@@ -5,14 +5,14 @@ import type { Job, JobResult, SchedulableRow } from './scheduling-types.ts';
 
 type Outcome = 'pending' | 'done' | 'failed';
 
-/** One submitted job with its promise and what has come back so far. Settles once; what comes later is ignored. */
+/** One submitted job with its promise and the scores that have arrived. Settles once and ignores what arrives later. */
 export class Ticket<Row extends SchedulableRow> {
   readonly job: Job<Row>;
   readonly submittedAt: number;
   readonly promise: Promise<JobResult>;
-  /** Set right after construction; the queue's view of the same job. */
+  /** The same job in the queue; set right after construction. */
   queued!: QueuedJob<Ticket<Row>>;
-  /** From submission to the end, as predicted; 0 where there was nothing to predict. */
+  /** Predicted milliseconds from submission to the end; 0 without a prediction. */
   predictedMs = 0;
   readonly #scores: Float32Array;
   readonly #resolve: (result: JobResult) => void;
@@ -22,7 +22,7 @@ export class Ticket<Row extends SchedulableRow> {
   #queueMs = 0;
   #inferMs = 0;
   #batches = 0;
-  #detach: () => void = () => {};
+  #stopListening: () => void = () => {};
 
   constructor(job: Job<Row>, submittedAt: number) {
     this.job = job;
@@ -39,18 +39,18 @@ export class Ticket<Row extends SchedulableRow> {
     return this.#outcome !== 'pending';
   }
 
-  /** Calls `onAbort` when the job's signal aborts before it settles. */
-  listen(onAbort: () => void): void {
+  /** Calls back when the job's signal aborts before the job settles. */
+  onAbort(call: () => void): void {
     const { signal } = this.job;
     if (!signal) return;
-    signal.addEventListener('abort', onAbort, { once: true });
-    this.#detach = () => signal.removeEventListener('abort', onAbort);
+    signal.addEventListener('abort', call, { once: true });
+    this.#stopListening = () => signal.removeEventListener('abort', call);
   }
 
-  /** Takes this job's scores out of a batch. Whether the job is complete with it. */
+  /** Copies this job's scores from a batch. Returns whether all scores of the job have arrived. */
   deliver(batch: Batch<Ticket<Row>>, scores: Float32Array, inferMs: number, startedAt: number): boolean {
-    const waited = startedAt - this.submittedAt;
-    this.#queueMs = this.#batches === 0 ? waited : Math.min(this.#queueMs, waited);
+    const waitedMs = startedAt - this.submittedAt;
+    this.#queueMs = this.#batches === 0 ? waitedMs : Math.min(this.#queueMs, waitedMs);
     this.#batches++;
     batch.rows.forEach((row, i) => {
       if (row.job !== this.queued) return;
@@ -64,7 +64,7 @@ export class Ticket<Row extends SchedulableRow> {
   complete(): void {
     if (this.settled) return;
     this.#outcome = 'done';
-    this.#detach();
+    this.#stopListening();
     this.#resolve({
       scores: this.#scores,
       queueMs: this.#queueMs,
@@ -76,7 +76,7 @@ export class Ticket<Row extends SchedulableRow> {
   fail(error: unknown): void {
     if (this.settled) return;
     this.#outcome = 'failed';
-    this.#detach();
+    this.#stopListening();
     this.#reject(error);
   }
 
@@ -85,15 +85,15 @@ export class Ticket<Row extends SchedulableRow> {
   }
 }
 
-/** A batch of submitted jobs' rows. */
-export type Tickets<Row extends SchedulableRow> = Batch<Ticket<Row>>;
+/** A batch whose rows belong to submitted jobs. */
+export type TicketBatch<Row extends SchedulableRow> = Batch<Ticket<Row>>;
 
-export function ticketsOf<Row extends SchedulableRow>(batch: Tickets<Row>): Set<Ticket<Row>> {
+export function ticketsOf<Row extends SchedulableRow>(batch: TicketBatch<Row>): Set<Ticket<Row>> {
   return new Set(batch.rows.map((row) => row.job.owner));
 }
 
-/** The rows of one job in a batch, as a batch of its own. */
-export function only<Row extends SchedulableRow>(batch: Tickets<Row>, ticket: Ticket<Row>): Tickets<Row> {
+/** Returns the rows of one job in a batch as a batch of its own. */
+export function batchOf<Row extends SchedulableRow>(ticket: Ticket<Row>, batch: TicketBatch<Row>): TicketBatch<Row> {
   const rows = batch.rows.filter((row) => row.job.owner === ticket);
   const length = rows.reduce((longest, row) => Math.max(longest, row.length), 0);
   const tokens = rows.reduce((sum, row) => sum + row.length, 0);

@@ -1,23 +1,23 @@
 import { LaneQueue } from './lane-queue.ts';
 import type { QueuedJob, QueuedRow } from './queued-job.ts';
 import { LANES, type Lane } from './scheduling-types.ts';
-import type { Outlook, Place } from './service-order.ts';
+import type { LaneLoad, Place } from './service-order.ts';
 
-/** From which lane to which jobs rise after `agingMs`. Shadow work never does: it must not delay anybody, however long it waits. */
-const RISES: readonly (readonly [from: Lane, to: Lane])[] = [['batch', 'interactive']];
+/** Which lane's jobs move to which lane after `agingMs`. Shadow jobs never move: they must not delay other work. */
+const PROMOTIONS: readonly (readonly [from: Lane, to: Lane])[] = [['batch', 'interactive']];
 
-/** How busy the engine is. */
-export interface EngineLoad {
+/** How busy the executor is. Work is in milliseconds of one runner. */
+export interface ExecutorLoad {
   readonly now: number;
-  /** Work (milliseconds of one runner) done in a millisecond. */
+  /** Work done in a millisecond. */
   readonly speed: number;
-  /** A runner has nothing to do. */
+  /** Whether a runner has no batch. */
   readonly idle: boolean;
-  /** Work handed to the engine and not done yet. */
+  /** Work handed to the executor and not finished. */
   readonly inFlight: number;
 }
 
-/** Everything that waits, a queue a lane. Knows no clock, promise or engine. */
+/** All waiting jobs, one queue a lane. Contains no clock, promises or timers. */
 export class WaitingJobs<Owner> {
   readonly #lanes: Readonly<Record<Lane, LaneQueue<Owner>>> = {
     interactive: new LaneQueue(),
@@ -26,7 +26,7 @@ export class WaitingJobs<Owner> {
   };
   readonly #agingMs: number;
 
-  /** @param agingMs wait after which the batch lane counts as interactive, and a job gets its share of batches by age. */
+  /** @param agingMs Wait after which batch jobs move to the interactive lane, and a job may lead batches by age. */
   constructor(agingMs: number) {
     this.#agingMs = agingMs;
   }
@@ -47,16 +47,16 @@ export class WaitingJobs<Owner> {
     return LANES.reduce((sum, lane) => sum + this.#lanes[lane].jobs, 0);
   }
 
-  /** Where a job would go, and the work in front of it there. */
-  place(job: Pick<QueuedJob<Owner>, 'lane' | 'priority' | 'work' | 'deadline'>, load: EngineLoad): Place {
-    return this.#lanes[job.lane].place(job, this.#outlook(job.lane, load));
+  /** Returns where a job would go in its lane, and the work in front of it. */
+  place(job: Pick<QueuedJob<Owner>, 'lane' | 'priority' | 'work' | 'deadline'>, load: ExecutorLoad): Place {
+    return this.#lanes[job.lane].place(job, this.#laneLoad(job.lane, load));
   }
 
-  add(job: QueuedJob<Owner>, load: EngineLoad): void {
-    this.#lanes[job.lane].add(job, this.#outlook(job.lane, load));
+  add(job: QueuedJob<Owner>, load: ExecutorLoad): void {
+    this.#lanes[job.lane].add(job, this.#laneLoad(job.lane, load));
   }
 
-  /** Takes out what of a job waits; harmless where nothing does. */
+  /** Removes the waiting rows of a job; does nothing if there are none. */
   remove(job: QueuedJob<Owner>): void {
     if (job.waitingRows === 0) return;
     this.#lanes[job.lane].remove(job);
@@ -70,26 +70,26 @@ export class WaitingJobs<Owner> {
     this.#lanes[row.job.lane].take(row);
   }
 
-  /** The job that leads the next batch, of the highest lane with any. Jobs that have waited long enough rise to the next lane before. */
-  lead(load: EngineLoad): QueuedJob<Owner> | undefined {
+  /** Returns the job that leads the next batch, from the highest lane that has one. First moves aged jobs to the next lane up. */
+  lead(load: ExecutorLoad): QueuedJob<Owner> | undefined {
     const since = load.now - this.#agingMs;
-    for (const [from, to] of RISES)
-      for (let job = this.#lanes[from].senior(since); job; job = this.#lanes[from].senior(since))
-        this.#rise(job, to, load);
+    for (const [from, to] of PROMOTIONS)
+      for (let job = this.#lanes[from].oldest(since); job; job = this.#lanes[from].oldest(since))
+        this.#promote(job, to, load);
     const lane = LANES.find((candidate) => this.#lanes[candidate].rows > 0);
-    return lane && this.#lanes[lane].lead(this.#outlook(lane, load), this.#agingMs);
+    return lane && this.#lanes[lane].lead(this.#laneLoad(lane, load), this.#agingMs);
   }
 
-  #outlook(lane: Lane, { now, speed, inFlight }: EngineLoad): Outlook {
-    let before = inFlight;
+  #laneLoad(lane: Lane, { now, speed, inFlight }: ExecutorLoad): LaneLoad {
+    let workBefore = inFlight;
     for (const higher of LANES) {
       if (higher === lane) break;
-      before += this.#lanes[higher].work;
+      workBefore += this.#lanes[higher].work;
     }
-    return { now, speed, before };
+    return { now, speed, workBefore };
   }
 
-  #rise(job: QueuedJob<Owner>, to: Lane, load: EngineLoad): void {
+  #promote(job: QueuedJob<Owner>, to: Lane, load: ExecutorLoad): void {
     this.#lanes[job.lane].remove(job);
     job.lane = to;
     job.entered = load.now;

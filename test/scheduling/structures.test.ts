@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../src/scheduling/batch-former.ts';
 import { FairClock } from '../../src/scheduling/fair-clock.ts';
-import { Flights } from '../../src/scheduling/flights.ts';
 import { Heap } from '../../src/scheduling/heap.ts';
+import { InFlightBatches } from '../../src/scheduling/in-flight-batches.ts';
 
 describe('heap', () => {
   it('gives items in order, whatever was pushed and removed before', () => {
@@ -110,24 +110,24 @@ describe('fair clock', () => {
   });
 });
 
-describe('flights', () => {
+describe('in-flight batches', () => {
   const batch = {} as Batch<string>;
 
   it('reckons what a batch took from the previous one of its own runner, whatever was handed over before it', () => {
-    const flights = new Flights<string>(2, 2);
-    const [long, short, second, third] = [100, 10, 10, 10].map((ms) => flights.launch(batch, ms, 0));
-    expect(flights.hasRoom).toBe(false);
-    expect(flights.land(short!, 1, 10)).toBe(10);
+    const inFlight = new InFlightBatches<string>(2, 2);
+    const [long, short, second, third] = [100, 10, 10, 10].map((ms) => inFlight.add(batch, ms, 0));
+    expect(inFlight.hasRoom).toBe(false);
+    expect(inFlight.complete(short!, 1, 10)).toBe(10);
     // `second` lies behind `long`; `third` overtakes it.
-    expect(flights.land(third!, 1, 21)).toBe(11);
-    expect(flights.land(long!, 0, 100)).toBe(100);
-    expect(flights.land(second!, 0, 112)).toBe(12);
-    expect(flights.size).toBe(0);
+    expect(inFlight.complete(third!, 1, 21)).toBe(11);
+    expect(inFlight.complete(long!, 0, 100)).toBe(100);
+    expect(inFlight.complete(second!, 0, 112)).toBe(12);
+    expect(inFlight.size).toBe(0);
   });
 
   it('does not count the time in which a runner had nothing to do', () => {
-    const flights = new Flights<string>(1, 1);
-    expect(flights.land(flights.launch(batch, 5, 0), 0, 5)).toBe(5);
-    expect(flights.land(flights.launch(batch, 5, 50), 0, 56)).toBe(6);
+    const inFlight = new InFlightBatches<string>(1, 1);
+    expect(inFlight.complete(inFlight.add(batch, 5, 0), 0, 5)).toBe(5);
+    expect(inFlight.complete(inFlight.add(batch, 5, 50), 0, 56)).toBe(6);
   });
 });
