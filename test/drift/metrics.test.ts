@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, expectTypeOf, it } from 'vitest';
-import type { LossCause, PoolEvent } from '../../src/inference/observer.ts';
-import { LANES } from '../../src/scheduling/types.ts';
+import type { LossCause, PoolEvent } from '../../src/inference/pool-observer.ts';
+import { LANES } from '../../src/scheduling/scheduling-types.ts';
 import { createMetrics, METRICS } from '../../src/telemetry/metrics.ts';
 import { metricsMarkdown } from '../../src/telemetry/page.ts';
 
