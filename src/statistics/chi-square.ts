@@ -26,25 +26,3 @@ export function goodnessOfFit(observed: readonly number[], shares?: readonly num
   const df = observed.length - 1;
   return { statistic, df, p: chiSquared(df).sf(statistic) };
 }
-
-/**
- * χ² test of independence of a table of counts (rows × columns). `yates` moves each cell of a 2 × 2 table by up to one half towards its
- * expectation, as SciPy's `chi2_contingency` does by default.
- */
-export function independence(table: readonly (readonly number[])[], { yates = true } = {}): ChiSquareResult {
-  const rows = table.map(total);
-  const columns = (table[0] ?? []).map((_, j) => total(table.map((row) => row[j]!)));
-  const all = total(rows);
-  const df = (rows.length - 1) * (columns.length - 1);
-  const shift = yates && df === 1 ? 0.5 : 0;
-  const statistic = total(
-    table.flatMap((row, i) =>
-      row.map((count, j) => {
-        const expected = (rows[i]! * columns[j]!) / all;
-        const distance = Math.abs(count - expected);
-        return (distance - Math.min(shift, distance)) ** 2 / expected;
-      }),
-    ),
-  );
-  return { statistic, df, p: df === 0 ? 1 : chiSquared(df).sf(statistic) };
-}

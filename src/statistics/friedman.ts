@@ -67,14 +67,6 @@ export function criticalDifference(treatments: number, blocks: number, alpha = 0
   return q * Math.sqrt((treatments * (treatments + 1)) / (6 * blocks));
 }
 
-/** Nemenyi's p-value of every pair of treatments, from their mean ranks. */
-export function nemenyi(ranks: readonly number[], blocks: number): number[][] {
-  const k = ranks.length;
-  const range = studentizedRange(k, Number.POSITIVE_INFINITY);
-  const error = Math.sqrt((k * (k + 1)) / (6 * blocks)) / Math.SQRT2;
-  return ranks.map((a, i) => ranks.map((b, j) => (i === j ? 1 : range.sf(Math.abs(a - b) / error))));
-}
-
 /** Maximal groups of treatments whose mean ranks lie within `cd` of each other, best first; groups of one are left out. */
 export function cliques(ranks: readonly number[], cd: number): number[][] {
   const order = ranks.map((_, i) => i).sort((a, b) => ranks[a]! - ranks[b]!);

@@ -1,23 +1,7 @@
-import { normal, studentT } from './distributions.ts';
-import { averageRanks, tieSizes } from './ranks.ts';
-import { mean, sum } from './samples.ts';
+import { normal } from './distributions.ts';
+import { tieSizes } from './ranks.ts';
+import { sum } from './samples.ts';
 import type { TestResult } from './t-tests.ts';
-
-/** Pearson's correlation. */
-export function pearson(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const [ma, mb] = [mean(a), mean(b)];
-  const cross = sum(Array.from(a, (x, i) => (x - ma) * (b[i]! - mb)));
-  const spread = (values: ArrayLike<number>, m: number): number => sum(Array.from(values, (x) => (x - m) ** 2));
-  return cross / Math.sqrt(spread(a, ma) * spread(b, mb));
-}
-
-/** Spearman's ρ with the t approximation of its p-value (SciPy's default). */
-export function spearman(a: ArrayLike<number>, b: ArrayLike<number>): TestResult {
-  const rho = pearson(averageRanks(a), averageRanks(b));
-  const df = a.length - 2;
-  const t = rho * Math.sqrt(df / ((1 + rho) * (1 - rho)));
-  return { statistic: rho, p: Number.isNaN(t) ? Number.NaN : 2 * studentT(df).sf(Math.abs(t)) };
-}
 
 /** Concordant minus discordant pairs, and the discordant ones. */
 function countPairs(a: ArrayLike<number>, b: ArrayLike<number>): { balance: number; discordant: number } {

@@ -33,11 +33,3 @@ export function pairedT(a: ArrayLike<number>, b: ArrayLike<number>, level = 0.95
   const d = differences(a, b);
   return result(mean(d), Math.sqrt(variance(d) / d.length), d.length - 1, level);
 }
-
-/** Welch's t-test for two independent samples of unequal variance (SciPy: `ttest_ind(equal_var=False)`). */
-export function welchT(a: ArrayLike<number>, b: ArrayLike<number>, level = 0.95): TResult {
-  const va = variance(a) / a.length;
-  const vb = variance(b) / b.length;
-  const df = (va + vb) ** 2 / (va ** 2 / (a.length - 1) + vb ** 2 / (b.length - 1));
-  return result(mean(a) - mean(b), Math.sqrt(va + vb), df, level);
-}

@@ -4,15 +4,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareWithBaseline } from '../../src/statistics/comparison.ts';
 import { adjust } from '../../src/statistics/corrections.ts';
-import { cliques, criticalDifference, friedman, nemenyi } from '../../src/statistics/friedman.ts';
+import { cliques, criticalDifference, friedman } from '../../src/statistics/friedman.ts';
 import { mean } from '../../src/statistics/samples.ts';
 import { pairedT } from '../../src/statistics/t-tests.ts';
-import { tukeyHsd, tukeyHsdPaired } from '../../src/statistics/tukey.ts';
 
 interface Vectors {
   paired: { a: number[]; b: number[] }[];
   friedman: { blocks: number[][]; statistic: number; p: number; averageRanks: number[] }[];
-  tukey: { groups: number[][]; p: number[][]; low: number[][]; high: number[][]; difference: number[][] }[];
   corrections: { p: number[]; benjaminiHochberg: number[] }[];
 }
 
@@ -37,13 +35,6 @@ describe('Friedman and Nemenyi', () => {
     });
   });
 
-  it('a pair differs at α exactly where its ranks are a critical difference apart', () => {
-    const cd = criticalDifference(5, 30);
-    const ranks = [1, 1 + cd, 3, 3.5, 4.5];
-    expect(nemenyi(ranks, 30)[0]![1]).toBeCloseTo(0.05, 9);
-    expect(nemenyi(ranks, 30)[2]![2]).toBe(1);
-  });
-
   it('cliques are maximal and ordered', () => {
     expect(cliques([3.6, 1.8, 2.2, 3.7, 5.7], 1)).toEqual([
       [1, 2],
@@ -59,28 +50,6 @@ describe('Friedman and Nemenyi', () => {
   it('refuses uneven blocks and a single treatment', () => {
     expect(() => friedman([[1, 2], [1]])).toThrow('expected 2 values in every block, got 1 in block 2');
     expect(() => friedman([[1]])).toThrow('expected at least 2 treatments');
-  });
-});
-
-describe('Tukey', () => {
-  it.each(vectors.tukey)('equals SciPy for groups', (v) => {
-    for (const pair of tukeyHsd(v.groups)) {
-      expect(pair.p).toBeCloseTo(v.p[pair.a]![pair.b]!, 8);
-      expect(pair.difference).toBeCloseTo(v.difference[pair.a]![pair.b]!, 12);
-      expect(pair.interval[0]).toBeCloseTo(v.low[pair.a]![pair.b]!, 6);
-      expect(pair.interval[1]).toBeCloseTo(v.high[pair.a]![pair.b]!, 6);
-    }
-  });
-
-  it('paired: two systems give the paired t-test', () => {
-    for (const { a, b } of vectors.paired) expect(tukeyHsdPaired([a, b])[0]!.p).toBeCloseTo(pairedT(a, b).p, 8);
-  });
-
-  it('paired: a difference between queries does not hide one between systems', () => {
-    const easy = Array.from({ length: 30 }, (_, i) => i / 30);
-    const better = easy.map((x, i) => x + 0.02 + 0.001 * (i % 3));
-    expect(tukeyHsdPaired([easy, better])[0]!.p).toBeLessThan(1e-6);
-    expect(tukeyHsd([easy, better])[0]!.p).toBeGreaterThan(0.5);
   });
 });
 

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bootstrapInterval, intervalOf } from '../../src/statistics/bootstrap.ts';
-import { goodnessOfFit, independence } from '../../src/statistics/chi-square.ts';
+import { goodnessOfFit } from '../../src/statistics/chi-square.ts';
 import { randomizationTest } from '../../src/statistics/randomization.ts';
-import { kendall, pearson, rankBiasedOverlap, spearman } from '../../src/statistics/rank-correlation.ts';
+import { kendall, rankBiasedOverlap } from '../../src/statistics/rank-correlation.ts';
 import { mean, sum } from '../../src/statistics/samples.ts';
-import { pairedT, welchT } from '../../src/statistics/t-tests.ts';
+import { pairedT } from '../../src/statistics/t-tests.ts';
 import { wilcoxon } from '../../src/statistics/wilcoxon.ts';
 import { createRandom } from '../../src/util/random.ts';
 
@@ -24,18 +24,14 @@ interface Vectors {
     a: number[];
     b: number[];
     t: TVector;
-    welch: TVector;
     wilcoxon: { statistic: number; p: number };
     wilcoxonNormal: number;
     wilcoxonCorrected: number;
     randomisation: number | null;
     kendall: number[];
-    spearman: number[];
-    pearson: number;
   }[];
   chiSquare: {
     fit: { observed: number[]; shares: number[]; result: number[] }[];
-    table: { table: number[][]; plain: number[]; yates: number[] }[];
   };
   bootstrap: { values: number[]; distribution: number[]; percentile: number[]; bca: number[] }[];
 }
@@ -43,17 +39,13 @@ interface Vectors {
 const vectors = JSON.parse(readFileSync(join(import.meta.dirname, 'vectors', 'scipy.json'), 'utf8')) as Vectors;
 
 describe.each(vectors.paired.map((v) => [`${v.a.length} pairs, ${v.kind}`, v] as const))('%s', (_, v) => {
-  it('paired and Welch t equal SciPy', () => {
-    for (const [got, wanted] of [
-      [pairedT(v.a, v.b), v.t],
-      [welchT(v.a, v.b), v.welch],
-    ] as const) {
-      expect(got.statistic).toBeCloseTo(wanted.statistic, 9);
-      expect(got.p).toBeCloseTo(wanted.p, 10);
-      expect(got.df).toBeCloseTo(wanted.df, 8);
-      expect(got.interval[0]).toBeCloseTo(wanted.interval[0]!, 9);
-      expect(got.interval[1]).toBeCloseTo(wanted.interval[1]!, 9);
-    }
+  it('paired t equals SciPy', () => {
+    const got = pairedT(v.a, v.b);
+    expect(got.statistic).toBeCloseTo(v.t.statistic, 9);
+    expect(got.p).toBeCloseTo(v.t.p, 10);
+    expect(got.df).toBeCloseTo(v.t.df, 8);
+    expect(got.interval[0]).toBeCloseTo(v.t.interval[0]!, 9);
+    expect(got.interval[1]).toBeCloseTo(v.t.interval[1]!, 9);
   });
 
   it('Wilcoxon equals SciPy in its default mode and in both approximations', () => {
@@ -64,15 +56,10 @@ describe.each(vectors.paired.map((v) => [`${v.a.length} pairs, ${v.kind}`, v] as
     expect(wilcoxon(v.a, v.b, { method: 'normal', correction: true }).p).toBeCloseTo(v.wilcoxonCorrected, 9);
   });
 
-  it('correlations equal SciPy', () => {
-    for (const [got, [statistic, p]] of [
-      [kendall(v.a, v.b), v.kendall],
-      [spearman(v.a, v.b), v.spearman],
-    ] as const) {
-      expect(got.statistic).toBeCloseTo(statistic!, 10);
-      expect(got.p).toBeCloseTo(p!, 9);
-    }
-    expect(pearson(v.a, v.b)).toBeCloseTo(v.pearson, 11);
+  it('Kendall’s τ equals SciPy', () => {
+    const got = kendall(v.a, v.b);
+    expect(got.statistic).toBeCloseTo(v.kendall[0]!, 10);
+    expect(got.p).toBeCloseTo(v.kendall[1]!, 9);
   });
 });
 
@@ -126,17 +113,6 @@ describe('χ²', () => {
     const got = goodnessOfFit(observed, shares);
     expect(got.statistic).toBeCloseTo(result[0]!, 9);
     expect(got.p).toBeCloseTo(result[1]!, 11);
-  });
-
-  it.each(vectors.chiSquare.table)('independence in $table equals SciPy with and without Yates', (v) => {
-    for (const [got, wanted] of [
-      [independence(v.table, { yates: false }), v.plain],
-      [independence(v.table), v.yates],
-    ] as const) {
-      expect(got.statistic).toBeCloseTo(wanted[0]!, 9);
-      expect(got.p).toBeCloseTo(wanted[1]!, 11);
-      expect(got.df).toBe(wanted[2]);
-    }
   });
 
   it('refuses one count', () => {

@@ -58,7 +58,6 @@ for n, kind in ((5, "plain"), (9, "plain"), (12, "ties"), (13, "zeros"), (14, "t
     a, b = pair(n, kind)
     d = a - b
     t = stats.ttest_rel(a, b)
-    w = stats.ttest_ind(a, b, equal_var=False)
     wx = stats.wilcoxon(a, b)
     exact = None
     if n <= 16:
@@ -66,12 +65,11 @@ for n, kind in ((5, "plain"), (9, "plain"), (12, "ties"), (13, "zeros"), (14, "t
     out["paired"].append({
         "kind": kind, "a": a, "b": b,
         "t": {"statistic": t.statistic, "p": t.pvalue, "df": t.df, "interval": list(t.confidence_interval(0.95))},
-        "welch": {"statistic": w.statistic, "p": w.pvalue, "df": w.df, "interval": list(w.confidence_interval(0.95))},
         "wilcoxon": {"statistic": wx.statistic, "p": wx.pvalue},
         "wilcoxonNormal": stats.wilcoxon(a, b, method="approx").pvalue,
         "wilcoxonCorrected": stats.wilcoxon(a, b, method="approx", correction=True).pvalue,
         "randomisation": exact,
-        "kendall": list(stats.kendalltau(a, b)), "spearman": list(stats.spearmanr(a, b)), "pearson": stats.pearsonr(a, b).statistic,
+        "kendall": list(stats.kendalltau(a, b)),
     })
 
 out["friedman"] = []
@@ -81,12 +79,8 @@ for n, k, digits in ((10, 3, 9), (54, 6, 2), (36, 9, 3)):
     ranks = np.mean([stats.rankdata(-row) for row in m], axis=0)
     out["friedman"].append({"blocks": m, "statistic": r.statistic, "p": r.pvalue, "averageRanks": ranks})
 
-out["tukey"] = []
-for sizes in ((12, 12, 12), (8, 15, 11, 20), (43,) * 6):
-    groups = [rng.normal(0.4 + 0.05 * i, 0.12, s) for i, s in enumerate(sizes)]
-    r = stats.tukey_hsd(*groups)
-    ci = r.confidence_interval(0.95)
-    out["tukey"].append({"groups": groups, "p": r.pvalue, "low": ci.low, "high": ci.high, "difference": r.statistic})
+# Unused draws, so that the vectors below keep the values they have.
+rng.normal(size=12 * 3 + 8 + 15 + 11 + 20 + 43 * 6)
 
 out["corrections"] = []
 for n in (1, 4, 9):
@@ -95,7 +89,6 @@ for n in (1, 4, 9):
 
 out["chiSquare"] = {
     "fit": [{"observed": o, "shares": s, "result": list(stats.chisquare(o, np.array(s) * sum(o) / sum(s)))} for o, s in (([5012, 4988], [1, 1]), ([905, 1105], [1, 1]), ([30, 14, 34, 45, 57, 20], [3, 2, 3, 4, 6, 2]))],
-    "table": [{"table": t, "plain": list(stats.chi2_contingency(t, correction=False))[:3], "yates": list(stats.chi2_contingency(t))[:3]} for t in ([[120, 880], [150, 850]], [[10, 20, 30], [6, 9, 17]], [[3, 4], [4, 3]])],
 }
 
 out["bootstrap"] = []
