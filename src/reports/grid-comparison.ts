@@ -7,14 +7,14 @@ import type { Cell, HeatmapSection, RanksSection, ReportModel, Section, TableSec
 
 const ALPHA = 0.05;
 
-export interface RankAnalysis extends FriedmanResult {
+interface RankAnalysis extends FriedmanResult {
   readonly names: readonly string[];
   readonly criticalDifference: number;
   /** Groups whose mean ranks lie within the critical difference. */
   readonly cliques: readonly (readonly string[])[];
 }
 
-export interface GridResults {
+interface GridResults {
   readonly objectives: RankAnalysis;
   readonly backbones: RankAnalysis;
   /** Objective → mean over backbones, in the order of the benchmarks. */

@@ -14,7 +14,7 @@ import {
 } from './model.ts';
 
 /** Escapes what Markdown would read as markup and joins lines. */
-export const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');
+const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');
 
 type Rows = readonly (readonly string[])[];
 

@@ -31,7 +31,7 @@ interface Titled {
   readonly note?: string | undefined;
 }
 
-export interface TextSection extends Titled {
+interface TextSection extends Titled {
   readonly kind: 'text';
   readonly paragraphs: readonly string[];
 }
@@ -133,8 +133,8 @@ export type Section =
   | CurveSection
   | DifferencesSection;
 
-export type SectionKind = Section['kind'];
-export type SectionOf<K extends SectionKind> = Extract<Section, { kind: K }>;
+type SectionKind = Section['kind'];
+type SectionOf<K extends SectionKind> = Extract<Section, { kind: K }>;
 
 /** One renderer for every kind of section: the compiler names the one that is missing. */
 export type SectionRenderers<T> = { readonly [K in SectionKind]: (section: SectionOf<K>) => T };
@@ -144,7 +144,7 @@ export function renderSection<T>(renderers: SectionRenderers<T>, section: Sectio
   return (renderers[section.kind] as (section: Section) => T)(section);
 }
 
-export const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly meaning: string }>> = {
+const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly meaning: string }>> = {
   best: { symbol: '', meaning: 'best of its column' },
   better: { symbol: '▲', meaning: 'significantly better than the baseline' },
   worse: { symbol: '▼', meaning: 'significantly worse than the baseline' },
@@ -154,7 +154,7 @@ export const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly me
 /** The symbols a cell carries, and the explanation of all that occur in a table. */
 export const symbolsOf = (cell: Cell): string => (cell.marks ?? []).map((mark) => MARKS[mark].symbol).join('');
 
-export function legendOf(table: TableSection): string {
+function legendOf(table: TableSection): string {
   const used = new Set(table.rows.flat().flatMap((cell) => cell.marks ?? []));
   const entries = (Object.keys(MARKS) as Mark[]).filter((mark) => used.has(mark));
   return entries

@@ -15,7 +15,7 @@ export interface SystemRow {
   }[];
 }
 
-export interface EffectivenessTable {
+interface EffectivenessTable {
   readonly title: string;
   /** Heads of the columns: data sets, or data set and measure. */
   readonly columns: readonly string[];
@@ -24,7 +24,7 @@ export interface EffectivenessTable {
   readonly note?: string;
 }
 
-export interface TextTable {
+interface TextTable {
   readonly title: string;
   readonly head: readonly string[];
   readonly rows: readonly (readonly string[])[];
@@ -80,14 +80,14 @@ export function effectivenessTable({ title, columns, rows, digits = 3, note }: E
   };
 }
 
-export interface QueryValues {
+interface QueryValues {
   readonly qid: string;
   readonly text: string;
   readonly before: number;
   readonly after: number;
 }
 
-export interface DifferencesInput {
+interface DifferencesInput {
   readonly title: string;
   readonly measure: string;
   readonly baseline: string;

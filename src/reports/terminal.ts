@@ -14,7 +14,7 @@ import {
   type TableSection,
 } from './model.ts';
 
-export interface TerminalOptions {
+interface TerminalOptions {
   /** ANSI colors and bold. */
   readonly color?: boolean;
 }

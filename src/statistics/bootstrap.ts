@@ -2,9 +2,9 @@ import { createRandom, type Random } from '../util/random.ts';
 import { normal } from './distributions.ts';
 import { mean, sum } from './samples.ts';
 
-export type Statistic = (values: Float64Array) => number;
+type Statistic = (values: Float64Array) => number;
 
-export interface BootstrapOptions {
+interface BootstrapOptions {
   readonly level?: number;
   readonly resamples?: number;
   /** `percentile`, or `bca`: bias-corrected and accelerated (Efron 1987). */

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import { chiSquared } from './distributions.ts';
 
-export interface ChiSquareResult {
+interface ChiSquareResult {
   readonly statistic: number;
   readonly df: number;
   readonly p: number;

@@ -6,7 +6,7 @@ import { differences, mean } from './samples.ts';
 import { pairedT } from './t-tests.ts';
 import { wilcoxon } from './wilcoxon.ts';
 
-export type PairedTest = 't' | 'randomisation' | 'wilcoxon';
+type PairedTest = 't' | 'randomisation' | 'wilcoxon';
 
 export interface Comparison {
   readonly system: string;
@@ -21,7 +21,7 @@ export interface Comparison {
   readonly significant: boolean;
 }
 
-export interface ComparisonOptions {
+interface ComparisonOptions {
   readonly test?: PairedTest;
   readonly correction?: Correction;
   readonly alpha?: number;

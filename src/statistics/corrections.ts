@@ -7,7 +7,7 @@ const cap = (p: number): number => Math.min(1, p);
 const orderOf = (p: readonly number[]): number[] => p.map((_, i) => i).sort((a, b) => p[a]! - p[b]!);
 
 /** p · m. Controls the chance of any false finding among m comparisons. */
-export const bonferroni: Adjust = (p) => p.map((value) => cap(value * p.length));
+const bonferroni: Adjust = (p) => p.map((value) => cap(value * p.length));
 
 /** Holm 1979: the k-th smallest p times (m − k + 1), never below the one before. As safe as Bonferroni, never weaker. */
 export const holm: Adjust = (p) => {
@@ -21,7 +21,7 @@ export const holm: Adjust = (p) => {
 };
 
 /** Benjamini and Hochberg 1995: controls the expected share of false findings instead. */
-export const benjaminiHochberg: Adjust = (p) => {
+const benjaminiHochberg: Adjust = (p) => {
   const adjusted = new Array<number>(p.length);
   let ceiling = 1;
   orderOf(p)

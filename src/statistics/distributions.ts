@@ -9,7 +9,7 @@ export interface Distribution {
 }
 
 /** Inverts a growing function on [low, high] by bisection down to neighboring doubles. */
-export function invert(cdf: (x: number) => number, p: number, low: number, high: number): number {
+function invert(cdf: (x: number) => number, p: number, low: number, high: number): number {
   let [a, b] = [low, high];
   for (let i = 0; i < 200; i++) {
     const middle = a + (b - a) / 2;

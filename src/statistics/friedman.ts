@@ -4,7 +4,7 @@ import { averageRanks, tieTerm } from './ranks.ts';
 import { studentizedRange } from './studentized-range.ts';
 
 /** Blocks (data sets, queries) × treatments (systems); one row a block. Higher values are better. */
-export type Blocks = readonly (readonly number[])[];
+type Blocks = readonly (readonly number[])[];
 
 export interface FriedmanResult {
   /** χ² statistic. */
@@ -33,7 +33,7 @@ function check(blocks: Blocks): number {
 const ranksOf = (blocks: Blocks): Float64Array[] => blocks.map((row) => averageRanks(row.map((value) => -value)));
 
 /** Mean rank of each treatment over the blocks, 1 the best. */
-export function meanRanks(blocks: Blocks): number[] {
+function meanRanks(blocks: Blocks): number[] {
   const k = check(blocks);
   const ranks = ranksOf(blocks);
   return Array.from({ length: k }, (_, j) => ranks.reduce((sum, row) => sum + row[j]!, 0) / blocks.length);

@@ -2,7 +2,7 @@ import { createRandom, type Random } from '../util/random.ts';
 import { differences, mean } from './samples.ts';
 import type { TestResult } from './t-tests.ts';
 
-export interface RandomizationOptions {
+interface RandomizationOptions {
   /** Random sign assignments where all cannot be tried. */
   readonly resamples?: number;
   readonly random?: Random;

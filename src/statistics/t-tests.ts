@@ -7,7 +7,7 @@ export interface TestResult {
   readonly p: number;
 }
 
-export interface TResult extends TestResult {
+interface TResult extends TestResult {
   readonly df: number;
   /** Mean difference, first minus second. */
   readonly difference: number;

@@ -3,15 +3,15 @@ import { averageRanks, tieTerm } from './ranks.ts';
 import { differences } from './samples.ts';
 import type { TestResult } from './t-tests.ts';
 
-export type WilcoxonMethod = 'auto' | 'exact' | 'normal';
+type WilcoxonMethod = 'auto' | 'exact' | 'normal';
 
-export interface WilcoxonOptions {
+interface WilcoxonOptions {
   readonly method?: WilcoxonMethod;
   /** Moves the statistic by one half towards its mean before the normal approximation. */
   readonly correction?: boolean;
 }
 
-export interface WilcoxonResult extends TestResult {
+interface WilcoxonResult extends TestResult {
   /** How p was found. */
   readonly method: 'exact' | 'normal';
 }

@@ -7,7 +7,7 @@ const CARRIAGE_RETURN = 13;
 /** Bytes read at once where lines become strings: short, because a slice of a line keeps the whole decoded chunk in memory. */
 const CHUNK_BYTES = 1 << 16;
 
-export interface NumberedLine {
+interface NumberedLine {
   /** Counted from 1, for error messages. */
   readonly line: number;
   readonly text: string;
@@ -37,7 +37,7 @@ export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
  * Receives one line as bytes: they lie in `buffer` from `start` to `end`, without the line break, and are only valid during the call.
  * `line` counts from 1, `offset` is where the line starts in the (unpacked) file.
  */
-export type LineVisitor = (buffer: Buffer, start: number, end: number, line: number, offset: number) => void;
+type LineVisitor = (buffer: Buffer, start: number, end: number, line: number, offset: number) => void;
 
 /**
  * Calls `visit` for every line of a file without allocating per line, under the rules of `readLines`.

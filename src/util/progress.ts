@@ -7,7 +7,7 @@ export interface Progress {
   stop(): void;
 }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   readonly stream?: NodeJS.WriteStream;
   /** Milliseconds between log lines off a terminal. */
   readonly everyMs?: number;

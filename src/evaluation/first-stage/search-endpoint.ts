@@ -3,7 +3,7 @@ import type { Run, ScoredDocs } from '../measures/evaluation.ts';
 import type { FirstStage } from './first-stage.ts';
 
 /** A live Elasticsearch or OpenSearch index that answers `match` queries. */
-export interface SearchEndpoint {
+interface SearchEndpoint {
   /** Root of the cluster, `https://search.example.org:9200`. */
   readonly url: string;
   readonly index: string;

@@ -6,7 +6,7 @@ import type { Bm25Index } from './index/bm25-index.ts';
 
 const number = (value: number): string => String(value).replace(/^0\./, '.');
 
-export const bm25Name = ({ k1, b }: Bm25Params): string => `BM25 (k1 ${number(k1)}, b ${number(b)})`;
+const bm25Name = ({ k1, b }: Bm25Params): string => `BM25 (k1 ${number(k1)}, b ${number(b)})`;
 
 /** The candidates' own order, under BM25: those without a term of the query come last, as they stood. */
 function among(index: Bm25Index, query: string, list: ScoredDocs, params: Bm25Params): ScoredDocs {

@@ -6,7 +6,7 @@ import { type Queries, writeQueries } from './topics.ts';
 import { writeLines } from './write.ts';
 
 /** What a BEIR folder holds. */
-export interface BeirContent {
+interface BeirContent {
   readonly passages: Iterable<Passage & { readonly title?: string }>;
   readonly queries: Queries;
   readonly qrels: Qrels;

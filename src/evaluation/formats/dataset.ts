@@ -8,7 +8,7 @@ import type { Queries } from './topics.ts';
 export type DatasetFormat = 'beir' | 'lotte' | 'msmarco' | 'rank-llm' | 'cranfield' | 'wikiqa' | 'squad' | 'trec';
 
 /** What is known of a data set by its name, and may be said otherwise in the specification. */
-export interface DatasetRules {
+interface DatasetRules {
   /** Least grade that counts as relevant in binary measures. */
   readonly relevanceLevel: number;
   /** Whether a hit whose docid is the query's own id is dropped before measuring. */

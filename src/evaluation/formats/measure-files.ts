@@ -4,7 +4,7 @@ import { readQrels } from './qrels.ts';
 import { readRun, scanRun } from './run.ts';
 import type { ScanOptions } from './run-scanner.ts';
 
-export interface MeasureFilesOptions extends ScanOptions {
+interface MeasureFilesOptions extends ScanOptions {
   /** A run that `RBO` compares with. */
   readonly reference?: string | undefined;
 }

@@ -43,7 +43,7 @@ const parseTsv: PassageParser = (line, where) => {
 const idField = (value: object): string => ['_id', 'id', 'docid', 'pid'].find((field) => field in value) ?? '_id';
 
 /** BEIR's `{_id, title, text}` and its relatives; title and text are joined by a space. */
-export function passageOf(value: Readonly<Record<string, unknown>>, where: string): Passage {
+function passageOf(value: Readonly<Record<string, unknown>>, where: string): Passage {
   const text = textField(value, 'text' in value ? 'text' : 'contents' in value ? 'contents' : 'text', where);
   const title = typeof value.title === 'string' ? value.title.trim() : '';
   return { id: textField(value, idField(value), where), text: title === '' ? text : `${title} ${text}` };

@@ -111,7 +111,7 @@ export async function readQrels(path: string): Promise<Qrels> {
   return reader.qrels;
 }
 
-export type QrelsFormat = 'trec' | 'beir';
+type QrelsFormat = 'trec' | 'beir';
 
 function* qrelsLines(qrels: Qrels, format: QrelsFormat): Generator<string> {
   if (format === 'beir') yield 'query-id\tcorpus-id\tscore';

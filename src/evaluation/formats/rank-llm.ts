@@ -10,7 +10,7 @@ import {
 import { placeOf } from '../../util/lines.ts';
 import type { Run } from '../measures/evaluation.ts';
 
-export interface Candidates {
+interface Candidates {
   /** Query id → text. */
   readonly queries: Map<string, string>;
   readonly run: Run;

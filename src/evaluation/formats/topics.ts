@@ -65,7 +65,7 @@ const FIELDS: Readonly<Record<TopicField, (topic: string) => string>> = {
 };
 
 /** TREC topics in SGML (`<top> <num> Number: 301 <title> …`), as Robust04 has them. */
-export function parseTopics(text: string, path: string, field: TopicField = 'title'): Map<string, string> {
+function parseTopics(text: string, path: string, field: TopicField = 'title'): Map<string, string> {
   const queries = new Map<string, string>();
   for (const match of text.matchAll(/<top>([\s\S]*?)<\/top>/gi)) {
     const line = text.slice(0, match.index).split('\n').length;

@@ -15,13 +15,13 @@ export interface Evaluation {
 }
 
 /** Takes a run query by query. */
-export interface Evaluator {
+interface Evaluator {
   /** Measures one query's documents; queries without judgements are ignored. A query given twice keeps its last values. */
   query(qid: string, hits: HitList): void;
   finish(): Evaluation;
 }
 
-export interface EvaluatorOptions {
+interface EvaluatorOptions {
   /** Query → ranking of another run, for `RBO`. */
   readonly reference?: ReadonlyMap<string, readonly string[]> | undefined;
 }

@@ -1,7 +1,7 @@
 import type { HitList, Ties } from './hits.ts';
 
 /** Grades of the judged documents of one query. Negative grades count as unjudged, as trec_eval counts them. */
-export type Judgements = ReadonlyMap<string, number>;
+type Judgements = ReadonlyMap<string, number>;
 /** Query → document → grade. */
 export type Qrels = ReadonlyMap<string, Judgements>;
 

@@ -1,7 +1,7 @@
 import type { Run, ScoredDocs } from '../measures/evaluation.ts';
 
 /** One stage: scores of all candidates under its system, and how many go on. */
-export interface CascadeTable {
+interface CascadeTable {
   readonly run: Run;
   /** Absent for the last stage. */
   readonly keep?: number | undefined;

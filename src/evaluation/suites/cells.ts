@@ -24,13 +24,13 @@ export interface CellFacts {
   readonly provider?: string;
 }
 
-export interface Cell {
+interface Cell {
   readonly run: Run;
   readonly facts: CellFacts;
 }
 
 /** A folder name for a system: unsafe characters become dashes. */
-export const slug = (name: string): string => name.replace(/[^\w.@+-]+/g, '-');
+const slug = (name: string): string => name.replace(/[^\w.@+-]+/g, '-');
 
 export const cellFolder = (out: string, set: string, system: string): string => join(out, slug(set), slug(system));
 

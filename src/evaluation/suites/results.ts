@@ -27,7 +27,7 @@ export interface SystemResult {
 }
 
 /** A measure by the name the suite gave it, and as the set wants it. */
-export interface SetMeasure {
+interface SetMeasure {
   readonly label: string;
   readonly measure: Measure;
 }

@@ -24,7 +24,7 @@ export interface SuiteOptions {
   readonly observer?: SuiteObserver | undefined;
 }
 
-export type SuiteOutcome =
+type SuiteOutcome =
   | {
       readonly kind: 'complete';
       readonly result: SuiteResult;

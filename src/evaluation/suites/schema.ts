@@ -104,7 +104,7 @@ const curve = z.strictObject({
 
 const pairedTest = spelled(z.enum(['t', 'randomisation', 'wilcoxon']), { values: { randomisation: 'randomization' } });
 
-export const suiteSchema = z.strictObject({
+const suiteSchema = z.strictObject({
   name,
   description: z.string().max(2000).optional(),
   seed: z.int().min(0).default(1),
@@ -124,7 +124,7 @@ export const suiteSchema = z.strictObject({
 
 export type Suite = z.infer<typeof suiteSchema>;
 export type SetSpec = Suite['sets'][number];
-export type ModelSpec = Suite['models'][number];
+type ModelSpec = Suite['models'][number];
 export type CurveSpec = Suite['curves'][number];
 export type FirstStageSpec = NonNullable<SetSpec['firstStage']>;
 

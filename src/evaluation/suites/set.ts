@@ -45,7 +45,7 @@ interface Remembered {
 }
 
 /** Hashes of files, remembered by size and time so that a collection of gigabytes is read once. */
-export async function hashesOf(files: readonly string[], memory: string): Promise<Map<string, string>> {
+async function hashesOf(files: readonly string[], memory: string): Promise<Map<string, string>> {
   const known = (existsSync(memory) ? await readJson(memory) : {}) as Record<string, Remembered>;
   const hashes = new Map<string, string>();
   let changed = false;
@@ -73,7 +73,7 @@ function choose(data: Dataset, count: number | undefined, seed: number): string[
   return judged.filter((_, i) => drawn.has(i));
 }
 
-export interface OpenOptions {
+interface OpenOptions {
   /** Folder of the suite's file. */
   readonly folder: string;
   readonly out: string;

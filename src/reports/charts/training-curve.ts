@@ -33,7 +33,7 @@ function panel(title: string, field: string, values: readonly object[], points: 
 }
 
 /** What a training run recorded: the loss of each step, and the measure of each validation. */
-export interface TrainingCurve {
+interface TrainingCurve {
   readonly title: string;
   readonly losses: readonly { readonly step: number; readonly loss: number }[];
   readonly checks: readonly { readonly step: number; readonly measure: string; readonly value: number }[];

@@ -9,12 +9,12 @@ import { Dictionary } from './dictionary.ts';
 import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './files.ts';
 
 /** Passages found, best first. */
-export interface Found {
+interface Found {
   readonly docids: string[];
   readonly scores: Float64Array;
 }
 
-export interface OpenOptions {
+interface OpenOptions {
   /** Memory for postings of terms that were asked for before. */
   readonly cacheBytes?: number;
 }

@@ -9,7 +9,7 @@ import { ByteWriter } from './bytes.ts';
 import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './files.ts';
 import { mergeRuns } from './merge.ts';
 
-export interface BuildOptions {
+interface BuildOptions {
   /** Postings held in memory before they are written as a sorted run, 16 bytes each. */
   readonly batchPostings?: number;
   readonly onPassage?: (passages: number) => void;

@@ -3,7 +3,7 @@ import { ByteReader } from './bytes.ts';
 import type { IndexFiles } from './files.ts';
 
 /** Where a term's postings are. */
-export interface TermEntry {
+interface TermEntry {
   /** Passages that have the term. */
   readonly passages: number;
   readonly offset: number;

@@ -39,7 +39,7 @@ class RunCursor {
   }
 }
 
-export interface Merged {
+interface Merged {
   readonly terms: number;
   readonly postings: number;
 }

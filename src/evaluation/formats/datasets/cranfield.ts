@@ -14,7 +14,7 @@ interface Entry {
 }
 
 /** SMART format: `.I id`, then fields `.T .A .B .W` whose text runs to the next line that starts with a dot and a capital. */
-export function* parseSmart(text: string): Generator<Entry> {
+function* parseSmart(text: string): Generator<Entry> {
   for (const part of text.split(/^\.I\s+/m).slice(1)) {
     const [head = '', ...rest] = part.split(/\r?\n/);
     const fields = new Map<string, string>();
