@@ -2,11 +2,11 @@ import { basename, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
-import type { ModelGate } from '../evaluation/suites/ports.ts';
 import { runSuite, type SuiteObserver } from '../evaluation/suites/run-suite.ts';
-import { quickened, readSuite } from '../evaluation/suites/schema.ts';
+import type { SuiteModels } from '../evaluation/suites/suite-models.ts';
 import { suiteReport } from '../evaluation/suites/suite-report.ts';
-import { openModelGate } from '../main/model-gate.ts';
+import { quickened, readSuite } from '../evaluation/suites/suite-schema.ts';
+import { openSuiteModels } from '../main/suite-models.ts';
 import type { ReportModel } from '../reports/model.ts';
 import { renderTerminal } from '../reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
@@ -40,7 +40,7 @@ function display(): SuiteObserver & { stop(): void } {
   let bar: Progress | undefined;
   const say = (line: string): boolean => process.stderr.write(`${line}\n`);
   return {
-    onPlan({ pending, done, pairs }) {
+    onWork({ pending, done, pairs }) {
       say(`${done} of ${done + pending} cells are there; ${pairs} pairs to score`);
       if (pairs > 0) bar = startProgress('eval', pairs);
     },
@@ -55,9 +55,9 @@ const flagsOf = ({ models, config }: Options): string[] => [
   ...(config === undefined ? [] : ['--config', config]),
 ];
 
-function openGate(options: Options): ModelGate & { close(): Promise<void> } {
+function openModels(options: Options): SuiteModels & { close(): Promise<void> } {
   const environment = { ...process.env };
-  return openModelGate((variant) =>
+  return openSuiteModels((variant) =>
     loadConfig([...flagsOf(options), ...(variant === 'auto' ? [] : ['--registry-variant', variant])], environment),
   );
 }
@@ -73,10 +73,10 @@ async function run(file: string, options: Options): Promise<void> {
   const loaded = options.quick ? { ...read, suite: quickened(read.suite) } : read;
   const name = basename(file).replace(/\.ya?ml$/, '');
   const out = join(resolve(options.out ?? join('runs', name)), options.quick ? 'quick' : '');
-  const gate = openGate(options);
+  const models = openModels(options);
   const observer = display();
   try {
-    const outcome = await runSuite(loaded, gate, {
+    const outcome = await runSuite(loaded, models, {
       ...{ out, observer, reportOnly: options.reportOnly },
       shard: options.shard === undefined ? undefined : parseShard(options.shard),
       authorization: process.env.WINNOW_SEARCH_AUTHORIZATION,
@@ -102,7 +102,7 @@ async function run(file: string, options: Options): Promise<void> {
     for (const path of await writeReport(out, report)) process.stderr.write(`${path}\n`);
   } finally {
     observer.stop();
-    await gate.close();
+    await models.close();
   }
 }
 

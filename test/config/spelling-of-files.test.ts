@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig, printConfig } from '../../src/config/config.ts';
-import { parseSuite } from '../../src/evaluation/suites/schema.ts';
+import { parseSuite } from '../../src/evaluation/suites/suite-schema.ts';
 import { configHash, parseExperiments, readExperiment } from '../../src/experiments/definitions/definition.ts';
 import { fullCells, searchCells } from '../../src/training/grid/grid.ts';
 import { readGrid } from '../../src/training/grid/grid-schema.ts';

@@ -9,14 +9,14 @@ import { bm25Stage, runFileStage, runStage } from '../first-stage/stages.ts';
 import { prepareRun } from '../formats/dataset.ts';
 import type { Run } from '../measures/evaluation.ts';
 import { readCell, writeCell } from './cells.ts';
-import { FIRST_STAGE, type FirstStageSpec } from './schema.ts';
-import { fingerprint, type OpenSet, pathIn } from './set.ts';
+import { FIRST_STAGE, type FirstStageSpec } from './suite-schema.ts';
+import { fingerprint, type OpenSet, pathIn } from './suite-set.ts';
 
-/** Candidate lists of a set, and what they cost. */
+/** Candidate lists of a set, with the time they took. */
 export interface Candidates {
   readonly name: string;
   readonly run: Run;
-  /** Seconds of retrieval; 0 where the lists were there already. */
+  /** Seconds of retrieval; 0 for lists that come with the set or from a run file. */
   readonly seconds: number;
   /** Changes with queries, texts or lists. */
   readonly fingerprint: string;
@@ -25,11 +25,11 @@ export interface Candidates {
 export interface StageContext {
   readonly folder: string;
   readonly out: string;
-  /** `Authorization` for a live search engine. */
+  /** `Authorization` header for a live search endpoint. */
   readonly authorization?: string | undefined;
 }
 
-interface Opened {
+interface OpenStage {
   readonly stage: FirstStage;
   close(): void;
 }
@@ -38,12 +38,12 @@ type Bm25Spec = Extract<FirstStageSpec, { bm25: unknown }>['bm25'];
 
 async function indexOf(set: OpenSet, spec: Bm25Spec, { folder, out }: StageContext): Promise<Bm25Index> {
   if (spec.index !== undefined) return new Bm25Index(pathIn(folder, spec.index));
-  const path = join(out, 'indexes', `${set.spec.name}-${fingerprint([...set.hashes.keys()]).slice(0, 12)}`);
+  const path = join(out, 'indexes', `${set.name}-${fingerprint([...set.hashes.keys()]).slice(0, 12)}`);
   if (!existsSync(path)) {
     try {
       await buildIndex(path, set.data.passages.entries());
     } catch (error) {
-      // Another shard may have put its index there meanwhile.
+      // Another shard may have written the index in the meantime.
       if (!existsSync(path)) throw error;
     }
   }
@@ -53,13 +53,13 @@ async function indexOf(set: OpenSet, spec: Bm25Spec, { folder, out }: StageConte
 function ownLists(set: OpenSet): Run {
   if (set.data.candidates !== undefined) return set.data.candidates;
   throw new WinnowError('invalid_input', {
-    where: `set ${set.spec.name}`,
+    where: `set ${set.name}`,
     expected: 'candidate lists with the set, or another first stage',
     got: 'none',
   });
 }
 
-async function open(set: OpenSet, spec: FirstStageSpec, context: StageContext): Promise<Opened> {
+async function openStage(set: OpenSet, spec: FirstStageSpec, context: StageContext): Promise<OpenStage> {
   const close = (): void => undefined;
   if (spec === 'candidates') return { stage: runStage('candidates of the set', ownLists(set)), close };
   if ('run' in spec)
@@ -70,10 +70,10 @@ async function open(set: OpenSet, spec: FirstStageSpec, context: StageContext): 
   return { stage: bm25Stage(index, spec.bm25, within), close: () => index.close() };
 }
 
-const usual = (set: OpenSet): FirstStageSpec =>
+const defaultFirstStage = (set: OpenSet): FirstStageSpec =>
   set.data.candidates === undefined ? { bm25: { k1: 0.9, b: 0.4, lengths: 'lucene' } } : 'candidates';
 
-const cut = (run: Run, depth: number): Run =>
+const truncateRun = (run: Run, depth: number): Run =>
   new Map(
     Array.from(run, ([qid, { docids, scores }]) => [
       qid,
@@ -84,28 +84,28 @@ const cut = (run: Run, depth: number): Run =>
 const retrieves = (spec: FirstStageSpec): boolean => spec !== 'candidates' && !('run' in spec);
 
 async function retrieve(set: OpenSet, spec: FirstStageSpec, key: string, context: StageContext): Promise<void> {
-  const { stage, close } = await open(set, spec, context);
+  const { stage, close } = await openStage(set, spec, context);
   const start = performance.now();
-  // One more than asked, for the query's own passage that is dropped.
+  // One more than needed: the query's own passage is dropped.
   const found = await stage.retrieve(set.queries, set.depth + (set.data.dropSelfHits ? 1 : 0));
   const seconds = retrieves(spec) ? (performance.now() - start) / 1000 : 0;
   close();
-  const run = cut(prepareRun(set.data, found), set.depth);
-  await writeCell(context.out, set.spec.name, FIRST_STAGE, run, { key, label: stage.name, seconds });
+  const run = truncateRun(prepareRun(set.data, found), set.depth);
+  await writeCell(context.out, set.name, FIRST_STAGE, run, { key, label: stage.name, seconds });
 }
 
 /**
- * The candidate lists of a set: the set's own where it has some, BM25 otherwise, or what the suite says. They are kept in the folder of
- * results, and read back from there, so that every shard sees the same.
+ * Returns the candidate lists of a set: those the suite names, else the set's own, else BM25. They are written to the folder of results and
+ * read back from there, so that every shard sees the same lists.
  */
 export async function candidatesOf(set: OpenSet, context: StageContext): Promise<Candidates> {
-  const spec = set.spec.firstStage ?? usual(set);
+  const spec = set.spec.firstStage ?? defaultFirstStage(set);
   const files = [...set.hashes.keys()];
   const key = fingerprint([1, spec, files, [...set.queries], set.depth]);
   const { out } = context;
-  const kept = await readCell(out, set.spec.name, FIRST_STAGE, key);
+  const kept = await readCell(out, set.name, FIRST_STAGE, key);
   if (kept === undefined) await retrieve(set, spec, key, context);
-  const { run, facts } = kept ?? (await readCell(out, set.spec.name, FIRST_STAGE, key))!;
+  const { run, facts } = kept ?? (await readCell(out, set.name, FIRST_STAGE, key))!;
   const lists = Array.from(set.queries, ([qid, text]) => [qid, text, run.get(qid)?.docids ?? []]);
   return { name: facts.label, run, seconds: facts.seconds, fingerprint: fingerprint([files, lists]) };
 }

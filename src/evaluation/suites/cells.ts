@@ -5,14 +5,14 @@ import { readRun, writeRun } from '../formats/run.ts';
 import type { Evaluation, Run } from '../measures/evaluation.ts';
 
 /*
- * Results on disk, one folder a set and system: `run.trec.gz`, `cell.json` (written last: it says that the run is whole and what it was made
- * from) and `values.json`.
+ * Results on disk, one folder per set and system: `run.trec.gz`, `cell.json` (written last, so its presence means that the run is complete)
+ * and `values.json`.
  */
 
 export interface CellFacts {
-  /** Fingerprint of all that decides the run. A cell with another one is computed again. */
+  /** Fingerprint of everything the run depends on. A cell with another one is computed again. */
   readonly key: string;
-  /** What the system is called where a person reads it. */
+  /** Name of the system in reports. */
   readonly label: string;
   /** Seconds of work on the whole cell. */
   readonly seconds: number;
@@ -29,7 +29,7 @@ interface Cell {
   readonly facts: CellFacts;
 }
 
-/** A folder name for a system: unsafe characters become dashes. */
+/** Turns a name into a folder name: unsafe characters become dashes. */
 const slug = (name: string): string => name.replace(/[^\w.@+-]+/g, '-');
 
 export const cellFolder = (out: string, set: string, system: string): string => join(out, slug(set), slug(system));
@@ -39,7 +39,7 @@ export async function readFacts(out: string, set: string, system: string): Promi
   return existsSync(path) ? ((await readJson(path)) as CellFacts) : undefined;
 }
 
-/** A finished cell with this key, or nothing. */
+/** Reads a finished cell; `undefined` if there is none with this key. */
 export async function readCell(out: string, set: string, system: string, key: string): Promise<Cell | undefined> {
   const facts = await readFacts(out, set, system);
   if (facts?.key !== key) return undefined;
@@ -52,7 +52,7 @@ export async function writeCell(out: string, set: string, system: string, run: R
   await writeFileAtomic(join(folder, 'cell.json'), `${JSON.stringify(facts, null, 2)}\n`);
 }
 
-/** Keeps what a system was measured at: `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
+/** Writes what a system measured: `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
 export async function writeValues(out: string, set: string, system: string, evaluation: Evaluation): Promise<void> {
   const names = evaluation.measures.map((measure) => measure.name);
   const perQuery = evaluation.queries.map((qid, i) => [

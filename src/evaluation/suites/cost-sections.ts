@@ -2,18 +2,18 @@ import type { CurveSection, ScatterSection } from '../../reports/model.ts';
 import { mean as average } from '../../statistics/samples.ts';
 import { evaluate } from '../measures/evaluation.ts';
 import { cascadeRun } from './cascade.ts';
-import { cascadeMs, nameOf, type SetResult, type SuiteResult, systemsOf } from './results.ts';
-import { type CurveSpec, FIRST_STAGE } from './schema.ts';
+import { cascadeMs, type SetResult, type SuiteResult, systemsOf } from './suite-results.ts';
+import { type CurveSpec, FIRST_STAGE } from './suite-schema.ts';
 
-/** Sets that no system has seen; all where there are none. */
-function unseen(sets: readonly SetResult[]): readonly SetResult[] {
+/** Returns the sets that no system has seen, or all sets if there is none. */
+function unseenSets(sets: readonly SetResult[]): readonly SetResult[] {
   const clean = sets.filter(({ systems }) => systems.every(({ seen }) => seen === undefined));
   return clean.length > 0 ? clean : sets;
 }
 
-/** Every system's main measure against its time, over the sets nobody has seen. */
+/** Plots every system's main measure against its time, over the sets that no system has seen. */
 export function latencySection({ sets }: SuiteResult): ScatterSection {
-  const counted = unseen(sets);
+  const counted = unseenSets(sets);
   const label = counted[0]!.measures[0]!.label;
   const complete = (system: string): boolean => counted.every((set) => set.systems.some((s) => s.system === system));
   const points = systemsOf(counted)
@@ -32,11 +32,10 @@ export function latencySection({ sets }: SuiteResult): ScatterSection {
     title: 'Effectiveness against cost',
     x: { label: 'ms of re-ranking a query' },
     y: {
-      label:
-        counted.length === 1 ? `${label} on ${nameOf(counted[0]!)}` : `mean main measure of ${counted.length} sets`,
+      label: counted.length === 1 ? `${label} on ${counted[0]!.name}` : `mean main measure of ${counted.length} sets`,
     },
     points,
-    note: `Time of a whole set divided by its queries, with as many queries in flight as keep the engine busy. Sets: ${counted.map(nameOf).join(', ')}.`,
+    note: `Time of a whole set divided by its queries, with as many queries in flight as keep the engine busy. Sets: ${counted.map(({ name }) => name).join(', ')}.`,
   };
 }
 
@@ -44,12 +43,12 @@ function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection[
   const [first, last] = stages.map((name) => set.tables.get(name));
   if (first === undefined || last === undefined) return undefined;
   const { label, measure } = set.measures[0]!;
-  const deepest = Math.max(...[...set.planned.candidates.run.values()].map(({ docids }) => docids.length));
+  const deepest = Math.max(...[...set.prepared.candidates.run.values()].map(({ docids }) => docids.length));
   const kept = [...new Set(keep.map((k) => Math.min(k, deepest)))].sort((a, b) => a - b);
   const points = kept.map((k) => {
-    const run = cascadeRun(set.planned.candidates.run, [{ run: first.run, keep: k }, { run: last.run }]);
-    const ms = cascadeMs(set.planned, [{ table: first, keep: k }, { table: last }]);
-    const y = evaluate(set.planned.set.qrels, run, [measure]).mean.get(measure.name)!;
+    const run = cascadeRun(set.prepared.candidates.run, [{ run: first.run, keep: k }, { run: last.run }]);
+    const ms = cascadeMs(set.prepared, [{ table: first, keep: k }, { table: last }]);
+    const y = evaluate(set.prepared.qrels, run, [measure]).mean.get(measure.name)!;
     return { x: k, y, label: `${Math.round(ms)} ms` };
   });
   return [
@@ -58,14 +57,14 @@ function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection[
   ];
 }
 
-/** Three points of a line carry their cost: the first, one halfway, the last. More would cover each other. */
+/** Tells whether a point of a line shows its cost: the first, the middle and the last do; more labels would overlap. */
 const labeled = (at: number, count: number): boolean => [0, count >> 1, count - 1].includes(at);
 
-/** A cascade curve for every set that the suite wants one of. */
+/** Plots a cascade curve for every set that the suite lists under `curves`. */
 export function curveSections({ suite, sets }: SuiteResult): CurveSection[] {
   return sets.flatMap((set) => {
     const lines = suite.curves
-      .filter(({ sets: wanted }) => wanted === undefined || wanted.includes(nameOf(set)))
+      .filter(({ sets: wanted }) => wanted === undefined || wanted.includes(set.name))
       .flatMap((spec) => {
         const points = curvePoints(set, spec);
         return points === undefined ? [] : [{ name: spec.name ?? spec.stages.join(' → '), points }];
@@ -75,7 +74,7 @@ export function curveSections({ suite, sets }: SuiteResult): CurveSection[] {
     return [
       {
         kind: 'curve' as const,
-        title: `Cascade on ${nameOf(set)}`,
+        title: `Cascade on ${set.name}`,
         x: { label: 'passages that the last stage sees' },
         y: { label },
         lines,

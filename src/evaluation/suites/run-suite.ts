@@ -1,15 +1,15 @@
 import { WinnowError } from '../../errors.ts';
 import { isPartOf, type Shard } from '../../util/shard.ts';
 import { cellFolder } from './cells.ts';
-import { type Plan, type PlannedCell, planSuite } from './plan.ts';
-import type { ModelGate } from './ports.ts';
-import { resultsOf, type SuiteResult } from './results.ts';
-import type { LoadedSuite } from './schema.ts';
 import { scoreCell } from './score-cell.ts';
+import type { SuiteModels } from './suite-models.ts';
+import { measureSuite, type SuiteResult } from './suite-results.ts';
+import type { LoadedSuite } from './suite-schema.ts';
+import { prepareSuite, type SuiteWork, type WorkCell } from './suite-work.ts';
 
 export interface SuiteObserver {
-  /** Cells that will be computed now, those that are there already, and the pairs to score. */
-  onPlan?(event: { readonly pending: number; readonly done: number; readonly pairs: number }): void;
+  /** Called before scoring: cells to compute now, cells already finished, pairs to score. */
+  onWork?(event: { readonly pending: number; readonly done: number; readonly pairs: number }): void;
   onPairs?(event: { readonly pairs: number; readonly set: string; readonly system: string }): void;
   onNote?(text: string): void;
 }
@@ -18,7 +18,7 @@ export interface SuiteOptions {
   readonly out: string;
   /** Scores a part of the cells only. */
   readonly shard?: Shard | undefined;
-  /** Score nothing: report what is there. */
+  /** Scores nothing: measures the cells that are finished. */
   readonly reportOnly?: boolean | undefined;
   readonly authorization?: string | undefined;
   readonly observer?: SuiteObserver | undefined;
@@ -28,76 +28,83 @@ type SuiteOutcome =
   | {
       readonly kind: 'complete';
       readonly result: SuiteResult;
-      /** Lets go of the sets' texts, which the report reads. */
+      /** Closes the sets' texts, which the report reads. */
       close(): Promise<void>;
     }
   | { readonly kind: 'partial'; readonly missing: readonly string[] };
 
-function pendingOf(plan: Plan, { shard, reportOnly }: SuiteOptions): PlannedCell[] {
+const unfinished = ({ cells }: SuiteWork): WorkCell[] => cells.filter(({ done }) => done === undefined);
+
+function pendingOf(work: SuiteWork, { shard, reportOnly }: SuiteOptions): WorkCell[] {
   if (reportOnly === true) return [];
-  return plan.cells
-    .filter((_, i) => shard === undefined || isPartOf(shard, i))
-    .filter(({ done }) => done === undefined);
+  const mine = work.cells.filter((_, i) => shard === undefined || isPartOf(shard, i));
+  return mine.filter(({ done }) => done === undefined);
 }
 
-async function scoreAll(pending: readonly PlannedCell[], gate: ModelGate, options: SuiteOptions): Promise<void> {
+async function scoreAll(pending: readonly WorkCell[], models: SuiteModels, options: SuiteOptions): Promise<void> {
   let pairs = 0;
   for (const cell of pending) {
-    const names = { set: cell.set.set.spec.name, system: cell.system.name };
-    await scoreCell(cell, gate, options.out, (more) => {
+    const names = { set: cell.set.name, system: cell.system.name };
+    await scoreCell(cell, models, options.out, (more) => {
       pairs += more;
       options.observer?.onPairs?.({ pairs, ...names });
     });
   }
 }
 
-const closeSets = async ({ sets }: Plan): Promise<void> => {
-  await Promise.all(sets.map(({ set }) => set.data.passages.close()));
+const closeSets = async ({ sets }: SuiteWork): Promise<void> => {
+  await Promise.all(sets.map(({ data }) => data.passages.close()));
 };
 
-/**
- * Runs a suite: every model scores every set's candidates once, what is finished is kept and not done again, and all is measured at the
- * end. With a shard only that part of the cells is scored; the shard that finds all cells finished measures them.
- *
- * @throws WinnowError `invalid_input` where no set or no model of the suite is there.
- */
-export async function runSuite(loaded: LoadedSuite, gate: ModelGate, options: SuiteOptions): Promise<SuiteOutcome> {
-  const { out, observer, authorization } = options;
-  const read = (): Promise<Plan> => planSuite(loaded, gate, { out, authorization }, (text) => observer?.onNote?.(text));
-  let plan = await read();
-  const empty = plan.sets.length === 0 ? 'set' : plan.systems.length === 0 ? 'model' : undefined;
-  if (empty !== undefined)
-    throw new WinnowError('invalid_input', {
-      where: `suite ${loaded.suite.name}`,
-      expected: `at least 1 ${empty} that is there`,
-      got: plan.leftOut.map(({ what, reason }) => `${what}: ${reason}`).join('; '),
-    });
-  const pending = pendingOf(plan, options);
-  const pairs = pending.reduce((sum, cell) => sum + cell.pairs, 0);
-  observer?.onPlan?.({
-    pending: pending.length,
-    done: plan.cells.filter(({ done }) => done !== undefined).length,
-    pairs,
+/** @throws WinnowError `invalid_input` if no set or no model is left. */
+function refuseEmpty(work: SuiteWork, suite: string): void {
+  const empty = work.sets.length === 0 ? 'set' : work.systems.length === 0 ? 'model' : undefined;
+  if (empty === undefined) return;
+  throw new WinnowError('invalid_input', {
+    where: `suite ${suite}`,
+    expected: `at least 1 ${empty} that is there`,
+    got: work.leftOut.map(({ what, reason }) => `${what}: ${reason}`).join('; '),
   });
-  await scoreAll(pending, gate, options);
-  if (options.shard !== undefined && pending.length < plan.cells.filter(({ done }) => done === undefined).length) {
-    // Other shards may have finished meanwhile.
-    await closeSets(plan);
-    plan = await planSuite(loaded, gate, { out, authorization }, () => undefined);
+}
+
+function announce(work: SuiteWork, pending: readonly WorkCell[], observer: SuiteObserver | undefined): void {
+  observer?.onWork?.({
+    pending: pending.length,
+    done: work.cells.length - unfinished(work).length,
+    pairs: pending.reduce((sum, cell) => sum + cell.pairs, 0),
+  });
+}
+
+const idOf = ({ key, system }: WorkCell): string => `${key} ${system.name}`;
+
+/**
+ * Runs a suite: scores every set's candidates once with every model, reuses finished cells and measures everything at the end. With a shard
+ * it scores that part of the cells only; the shard that finds all cells finished measures them.
+ *
+ * @throws WinnowError `invalid_input` if no set or no model of the suite exists.
+ */
+export async function runSuite(loaded: LoadedSuite, models: SuiteModels, options: SuiteOptions): Promise<SuiteOutcome> {
+  const { out, observer, authorization } = options;
+  const { suite } = loaded;
+  let work = await prepareSuite(loaded, models, { out, authorization }, (text) => observer?.onNote?.(text));
+  refuseEmpty(work, suite.name);
+  const pending = pendingOf(work, options);
+  announce(work, pending, observer);
+  await scoreAll(pending, models, options);
+  if (options.shard !== undefined && pending.length < unfinished(work).length) {
+    // Other shards may have finished in the meantime.
+    await closeSets(work);
+    work = await prepareSuite(loaded, models, { out, authorization }, () => undefined);
   }
-  const scored = new Set(pending.map(({ key, system }) => `${key} ${system.name}`));
-  const missing = plan.cells
-    .filter(({ done, key, system }) => done === undefined && !scored.has(`${key} ${system.name}`))
-    .map(({ set, system }) => cellFolder(out, set.set.spec.name, system.name));
+  const close = (): Promise<void> => closeSets(work);
+  const scored = new Set(pending.map(idOf));
+  const missing = unfinished(work)
+    .filter((cell) => !scored.has(idOf(cell)))
+    .map(({ set, system }) => cellFolder(out, set.name, system.name));
   if (missing.length > 0) {
-    await closeSets(plan);
+    await close();
     return { kind: 'partial', missing };
   }
-  const sets = await resultsOf(loaded, plan, out);
-  const whole = plan;
-  return {
-    kind: 'complete',
-    result: { suite: loaded.suite, sets, leftOut: plan.leftOut },
-    close: () => closeSets(whole),
-  };
+  const result = { suite, sets: await measureSuite(loaded, work, out), leftOut: work.leftOut };
+  return { kind: 'complete', result, close };
 }

@@ -1,31 +1,30 @@
-import type { Run, ScoredDocs } from '../measures/evaluation.ts';
+import type { ScoredDocs } from '../measures/evaluation.ts';
 import { writeCell } from './cells.ts';
-import type { PlannedCell } from './plan.ts';
-import type { ModelGate, ScoreRequest } from './ports.ts';
+import type { ScoreRequest, SuiteModels } from './suite-models.ts';
+import type { PreparedSet, WorkCell } from './suite-work.ts';
 
-async function* requestsOf({ set, candidates }: PlannedCell['set']): AsyncGenerator<ScoreRequest> {
-  for (const [qid, query] of set.queries) {
+async function* requestsOf({ queries, candidates, data }: PreparedSet): AsyncGenerator<ScoreRequest> {
+  for (const [qid, query] of queries) {
     const docids = candidates.run.get(qid)?.docids ?? [];
-    if (docids.length > 0) yield { qid, query, passages: await set.data.passages.texts(docids) };
+    if (docids.length > 0) yield { qid, query, passages: await data.passages.texts(docids) };
   }
 }
 
 /**
- * Scores all candidates of a set with a model and keeps run and facts on disk.
+ * Scores all candidates of a set with a model and writes run and facts to disk.
  *
- * @param onPairs called with the pairs of each query that is done.
+ * @param onPairs called with the number of pairs of each finished query.
  */
 export async function scoreCell(
-  cell: PlannedCell,
-  gate: ModelGate,
+  { set, system, key, pairs }: WorkCell,
+  models: SuiteModels,
   out: string,
   onPairs: (pairs: number) => void,
 ): Promise<void> {
-  const { set, system, key, pairs } = cell;
   const run = new Map<string, ScoredDocs>();
   const start = performance.now();
   let [tokens, truncated] = [0, 0];
-  for await (const result of gate.score(system.reference, system.variant, requestsOf(set))) {
+  for await (const result of models.score(system.reference, system.variant, requestsOf(set))) {
     const { docids } = set.candidates.run.get(result.qid)!;
     run.set(result.qid, { docids, scores: result.scores });
     tokens += result.tokens;
@@ -34,7 +33,6 @@ export async function scoreCell(
   }
   const seconds = (performance.now() - start) / 1000;
   const { sha256, variant, provider, key: label } = system.model;
-  await writeCell(out, set.set.spec.name, system.name, run satisfies Run, {
-    ...{ key, label, seconds, pairs, tokens, truncated, sha256, variant, provider },
-  });
+  const facts = { key, label, seconds, pairs, tokens, truncated, sha256, variant, provider };
+  await writeCell(out, set.name, system.name, run, facts);
 }

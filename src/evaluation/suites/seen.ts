@@ -1,5 +1,5 @@
-import type { SuiteModel } from './ports.ts';
-import type { SetSpec } from './schema.ts';
+import type { SuiteModel } from './suite-models.ts';
+import type { SetSpec } from './suite-schema.ts';
 
 interface Source {
   readonly names: readonly string[];

@@ -3,8 +3,8 @@ import type { Cell, ReportModel, Section, TableSection } from '../../reports/mod
 import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
 import { mean as average } from '../../statistics/samples.ts';
 import { curveSections, latencySection } from './cost-sections.ts';
-import { foldMean, nameOf, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './results.ts';
-import type { Suite } from './schema.ts';
+import { foldMean, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './suite-results.ts';
+import type { Suite } from './suite-schema.ts';
 
 const TESTS: Readonly<Record<Suite['test'], string>> = {
   t: 'Paired t-test',
@@ -30,7 +30,7 @@ function entryOf(set: SetResult, system: string, label: string): Entry {
   return { value: result?.mean.get(label), comparison, seen: result?.seen !== undefined };
 }
 
-/** Mean over a group's sets; absent where a set of it lacks the system. */
+/** Averages over a group's sets; no value if the system is missing on one of them. */
 function groupEntry(sets: readonly SetResult[], system: string, label: string): Entry {
   const entries = sets.map((set) => entryOf(set, system, label));
   const values = entries.map(({ value }) => value);
@@ -41,7 +41,7 @@ function groupEntry(sets: readonly SetResult[], system: string, label: string): 
 function groupsOf(sets: readonly SetResult[]): Map<string, SetResult[]> {
   const groups = new Map<string, SetResult[]>();
   for (const set of sets) {
-    const { group } = set.planned.set.spec;
+    const { group } = set.prepared.spec;
     if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), set]);
   }
   return groups;
@@ -52,13 +52,13 @@ function measureTable({ suite, sets }: SuiteResult, label: string): TableSection
   const groups = [...groupsOf(measured)];
   const renamed = measured.flatMap((set) => {
     const name = set.measures.find((m) => m.label === label)!.measure.name;
-    return name === label ? [] : [`${nameOf(set)}: ${name}.`];
+    return name === label ? [] : [`${set.name}: ${name}.`];
   });
   const family = suite.family === 'set' ? 'the systems of a set' : 'all systems and sets';
   const against = `${TESTS[suite.test]} against ${suite.baseline}, ${CORRECTIONS[suite.correction]} over ${family}, α ${share(suite.alpha, 2)}.`;
   return effectivenessTable({
     title: label,
-    columns: [...measured.map(nameOf), ...groups.map(([group, of]) => `${group} (mean of ${of.length})`)],
+    columns: [...measured.map(({ name }) => name), ...groups.map(([group, of]) => `${group} (mean of ${of.length})`)],
     rows: systemsOf(measured).map((system) => ({
       system,
       values: [
@@ -79,7 +79,7 @@ function comparisonTable({ sets, suite }: SuiteResult, label: string): TableSect
       const [low, high] = c.interval;
       const mark = c.significant ? (c.difference > 0 ? (['better'] as const) : (['worse'] as const)) : [];
       return [
-        { text: nameOf(set), marks: seen ? ['seen'] : [] },
+        { text: set.name, marks: seen ? ['seen'] : [] },
         text(c.system),
         { text: signed(c.difference), marks: mark },
         text(`${signed(low)} … ${signed(high)}`),
@@ -104,17 +104,17 @@ function conditionsTable({ sets }: SuiteResult): TableSection {
     kind: 'table',
     title: 'Sets',
     columns: [{ label: 'set' }, { label: 'first stage' }, ...heads],
-    rows: sets.map(({ planned: { set, candidates } }) => [
-      text(set.spec.name),
+    rows: sets.map(({ name, prepared: { candidates, queries, depth } }) => [
+      text(name),
       text(candidates.name),
-      text(String(set.queries.size)),
-      text(String(set.depth)),
+      text(String(queries.size)),
+      text(String(depth)),
       text(String([...candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0))),
     ]),
   };
 }
 
-/** The best system that is not the baseline, by the main measure. */
+/** Returns the system with the best main measure apart from the baseline. */
 function bestOf(set: SetResult, baseline: string): SystemResult | undefined {
   const { label } = set.measures[0]!;
   return set.systems
@@ -131,9 +131,9 @@ async function differences(set: SetResult, baseline: string): Promise<Section[]>
   const after = bestOf(set, baseline);
   if (before === undefined || after === undefined) return [];
   const { label } = set.measures[0]!;
-  const { data, queries, qrels } = set.planned.set;
+  const { data, queries, qrels } = set.prepared;
   const section = await differencesSection({
-    title: `Queries that differ on ${nameOf(set)}`,
+    title: `Queries that differ on ${set.name}`,
     measure: label,
     baseline,
     system: after.system,
@@ -160,7 +160,7 @@ function foldTables({ sets }: SuiteResult): TableSection[] {
     .map((set) => {
       const { label } = set.measures[0]!;
       return effectivenessTable({
-        title: `${nameOf(set)} by fold, ${label}`,
+        title: `${set.name} by fold, ${label}`,
         columns: set.folds.map(({ name }) => name),
         rows: set.systems.map((system) => ({
           system: system.system,
@@ -179,7 +179,7 @@ function remarks({ sets, leftOut }: SuiteResult): Section[] {
   for (const set of sets)
     for (const { system, seen: reason } of set.systems)
       if (reason !== undefined) {
-        const about = `${nameOf(set)}: ${reason}`;
+        const about = `${set.name}: ${reason}`;
         reasons.set(about, [...(reasons.get(about) ?? []), system]);
       }
   const seen = Array.from(reasons, ([about, systems]) => `${about} (${systems.join(', ')}).`);
@@ -190,26 +190,32 @@ function remarks({ sets, leftOut }: SuiteResult): Section[] {
   ];
 }
 
-/** What programs read: every mean, comparison and cost. */
+/** Results for programs: every mean, comparison and cost. */
 function dataOf({ suite, sets, leftOut }: SuiteResult): unknown {
   return {
     suite: suite.name,
     leftOut,
     sets: sets.map((set) => ({
-      name: nameOf(set),
-      firstStage: set.planned.candidates.name,
-      depth: set.planned.set.depth,
+      name: set.name,
+      firstStage: set.prepared.candidates.name,
+      depth: set.prepared.depth,
       queries: set.qids.length,
       systems: set.systems.map(({ system, mean, ms, seen, facts }) => ({
-        ...{ system, mean: Object.fromEntries(mean), msPerQuery: ms, seen: seen ?? null },
-        ...{ model: facts?.label, sha256: facts?.sha256, variant: facts?.variant, pairs: facts?.pairs },
+        system,
+        mean: Object.fromEntries(mean),
+        msPerQuery: ms,
+        seen: seen ?? null,
+        model: facts?.label,
+        sha256: facts?.sha256,
+        variant: facts?.variant,
+        pairs: facts?.pairs,
       })),
       comparisons: Object.fromEntries(set.comparisons),
     })),
   };
 }
 
-/** The report of a suite: tables with significance, costs, cascade curves, and the queries behind the differences. */
+/** Builds the report of a suite: tables with significance, costs, cascade curves, and the queries that differ most. */
 export async function suiteReport(result: SuiteResult): Promise<ReportModel> {
   const { suite, sets } = result;
   const labels = labelsOf(sets);

@@ -6,10 +6,10 @@ import { WinnowError } from '../../../src/errors.ts';
 import { readRun } from '../../../src/evaluation/formats/run.ts';
 import { evaluate } from '../../../src/evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
-import type { ModelGate, ScoreRequest } from '../../../src/evaluation/suites/ports.ts';
 import { runSuite, type SuiteOptions } from '../../../src/evaluation/suites/run-suite.ts';
-import { parseSuite } from '../../../src/evaluation/suites/schema.ts';
+import type { ScoreRequest, SuiteModels } from '../../../src/evaluation/suites/suite-models.ts';
 import { suiteReport } from '../../../src/evaluation/suites/suite-report.ts';
+import { parseSuite } from '../../../src/evaluation/suites/suite-schema.ts';
 import { renderHtml } from '../../../src/reports/html.ts';
 import { renderMarkdown } from '../../../src/reports/markdown.ts';
 import { sha256File } from '../../../src/util/files.ts';
@@ -43,12 +43,12 @@ type Rule = (query: string, passage: string) => number;
 const GOOD: Rule = (_, passage) => (passage.includes('!') ? 1 : 0);
 const BAD: Rule = (_, passage) => -GOOD('', passage);
 
-interface Fake extends ModelGate {
+interface Fake extends SuiteModels {
   readonly scored: string[];
 }
 
 /** Models that are rules, with what they were asked kept. */
-function fakeGate(models: Readonly<Record<string, { rule: Rule; sha?: string; data?: unknown[] }>>): Fake {
+function fakeModels(models: Readonly<Record<string, { rule: Rule; sha?: string; data?: unknown[] }>>): Fake {
   const scored: string[] = [];
   return {
     scored,
@@ -90,8 +90,8 @@ const suite = (change: object = {}) => ({
 const BOTH = { good: { rule: GOOD }, bad: { rule: BAD } };
 const fresh = (name: string) => join(folder.path, 'out', name);
 
-async function complete(loaded: ReturnType<typeof suite>, gate: ModelGate, options: SuiteOptions) {
-  const outcome = await runSuite(loaded, gate, options);
+async function complete(loaded: ReturnType<typeof suite>, models: SuiteModels, options: SuiteOptions) {
+  const outcome = await runSuite(loaded, models, options);
   if (outcome.kind !== 'complete') throw new Error(`missing: ${outcome.missing.join(', ')}`);
   return outcome;
 }
@@ -99,7 +99,7 @@ async function complete(loaded: ReturnType<typeof suite>, gate: ModelGate, optio
 describe('runSuite', () => {
   it('scores every model on every set, measures and compares', async () => {
     const out = fresh('whole');
-    const { result, close } = await complete(suite(), fakeGate(BOTH), { out });
+    const { result, close } = await complete(suite(), fakeModels(BOTH), { out });
     const [one] = result.sets;
     expect(one?.systems.map(({ system }) => system)).toEqual(['first-stage', 'good', 'bad', 'pruned']);
     const mean = (system: string) => one?.systems.find((s) => s.system === system)?.mean.get('RR@10');
@@ -114,9 +114,9 @@ describe('runSuite', () => {
 
   it('keeps runs and per-query values that agree with each other', async () => {
     const out = fresh('kept');
-    const { result } = await complete(suite(), fakeGate(BOTH), { out });
+    const { result } = await complete(suite(), fakeModels(BOTH), { out });
     const run = await readRun(join(out, 'one', 'good', 'run.trec.gz'));
-    const { qrels } = result.sets[0]!.planned.set;
+    const { qrels } = result.sets[0]!.prepared;
     const values = JSON.parse(readFileSync(join(out, 'one', 'good', 'values.json'), 'utf8'));
     const evaluation = evaluate(qrels, run, [parseMeasure('nDCG@10')]);
     expect(values.mean['nDCG@10']).toBe(evaluation.mean.get('nDCG@10'));
@@ -126,57 +126,59 @@ describe('runSuite', () => {
 
   it('does nothing twice, and again what changed', async () => {
     const out = fresh('again');
-    await complete(suite(), fakeGate(BOTH), { out });
-    const second = fakeGate(BOTH);
+    await complete(suite(), fakeModels(BOTH), { out });
+    const second = fakeModels(BOTH);
     await complete(suite(), second, { out });
     expect(second.scored).toEqual([]);
-    const measured = fakeGate(BOTH);
+    const measured = fakeModels(BOTH);
     const { result } = await complete(suite({ measures: ['AP'] }), measured, { out });
     expect(measured.scored).toEqual([]);
     expect([...result.sets[0]!.systems[0]!.mean.keys()]).toEqual(['AP']);
-    const other = fakeGate({ ...BOTH, bad: { rule: BAD, sha: 'another file' } });
+    const other = fakeModels({ ...BOTH, bad: { rule: BAD, sha: 'another file' } });
     await complete(suite(), other, { out });
     expect(new Set(other.scored.map((line) => line.split(' ')[0]))).toEqual(new Set(['bad']));
     await put('two', beir(' changed'));
-    const changed = fakeGate(BOTH);
+    const changed = fakeModels(BOTH);
     await complete(suite({ models: ['good'], curves: [] }), changed, { out });
     expect(changed.scored).toHaveLength(TOPICS.length);
   });
 
   it('computes a cell again whose end was never written', async () => {
     const out = fresh('cut');
-    await complete(suite(), fakeGate(BOTH), { out });
+    await complete(suite(), fakeModels(BOTH), { out });
     await rm(join(out, 'one', 'good', 'cell.json'));
-    const gate = fakeGate(BOTH);
-    await complete(suite(), gate, { out });
-    expect(gate.scored).toHaveLength(TOPICS.length);
-    expect(gate.scored.every((line) => line.startsWith('good'))).toBe(true);
+    const models = fakeModels(BOTH);
+    await complete(suite(), models, { out });
+    expect(models.scored).toHaveLength(TOPICS.length);
+    expect(models.scored.every((line) => line.startsWith('good'))).toBe(true);
   });
 
   it('splits into shards that together are the whole; the last one measures', async () => {
     const out = fresh('shards');
-    const gate = fakeGate(BOTH);
-    const first = await runSuite(suite(), gate, { out, shard: parseShard('0/3') });
+    const models = fakeModels(BOTH);
+    const first = await runSuite(suite(), models, { out, shard: parseShard('0/3') });
     expect(first).toMatchObject({ kind: 'partial' });
-    expect(await runSuite(suite(), gate, { out, shard: parseShard('2/3') })).toMatchObject({ kind: 'partial' });
-    const { result } = await complete(suite(), gate, { out, shard: parseShard('1/3') });
-    expect(gate.scored).toHaveLength(4 * TOPICS.length);
-    expect(new Set(gate.scored).size).toBe(2 * TOPICS.length);
+    expect(await runSuite(suite(), models, { out, shard: parseShard('2/3') })).toMatchObject({ kind: 'partial' });
+    const { result } = await complete(suite(), models, { out, shard: parseShard('1/3') });
+    expect(models.scored).toHaveLength(4 * TOPICS.length);
+    expect(new Set(models.scored).size).toBe(2 * TOPICS.length);
     expect(result.sets).toHaveLength(2);
-    expect(await runSuite(suite(), gate, { out: fresh('none'), reportOnly: true })).toMatchObject({ kind: 'partial' });
+    expect(await runSuite(suite(), models, { out: fresh('none'), reportOnly: true })).toMatchObject({
+      kind: 'partial',
+    });
     expect(() => parseShard('3/3')).toThrow(/--shard/);
   });
 
   it('names models that are not there, and refuses a suite of nothing', async () => {
-    const { result } = await complete(suite({ models: ['good', 'ghost'], curves: [] }), fakeGate(BOTH), {
+    const { result } = await complete(suite({ models: ['good', 'ghost'], curves: [] }), fakeModels(BOTH), {
       out: fresh('ghost'),
     });
     expect(result.leftOut.map(({ what }) => what)).toEqual(['robust04', 'ghost']);
     const fp16 = { models: ['good', { model: 'good', variant: 'fp16' }], curves: [] };
-    const variants = await complete(suite(fp16), fakeGate(BOTH), { out: fresh('fp16') });
+    const variants = await complete(suite(fp16), fakeModels(BOTH), { out: fresh('fp16') });
     expect(variants.result.leftOut).toContainEqual({ what: 'good fp16', reason: 'good@1 has no fp16 file' });
     await expect(
-      runSuite(suite({ sets: [{ name: 'x', path: 'nowhere' }], curves: [] }), fakeGate(BOTH), { out: fresh('x') }),
+      runSuite(suite({ sets: [{ name: 'x', path: 'nowhere' }], curves: [] }), fakeModels(BOTH), { out: fresh('x') }),
     ).rejects.toThrow(/at least 1 set/);
   });
 
@@ -188,7 +190,7 @@ describe('runSuite', () => {
       { name: 'one', path: 'one', firstStage: { run: 'runs/own.run', name: 'own' } },
       { name: 'two', path: 'two', firstStage: { run: 'runs/none.run' } },
     ];
-    const { result } = await complete(suite({ sets, models: ['good'], curves: [] }), fakeGate(BOTH), {
+    const { result } = await complete(suite({ sets, models: ['good'], curves: [] }), fakeModels(BOTH), {
       out: fresh('run'),
     });
     expect(result.leftOut).toEqual([{ what: 'two', reason: 'nothing at runs/none.run' }]);
@@ -202,7 +204,7 @@ describe('runSuite', () => {
   it('draws the same queries every time, and only as many', async () => {
     const drawn = { sets: [{ name: 'one', path: 'one', queries: 3 }], curves: [] };
     const ids = async (name: string) =>
-      (await complete(suite(drawn), fakeGate(BOTH), { out: fresh(name) })).result.sets[0]!.qids;
+      (await complete(suite(drawn), fakeModels(BOTH), { out: fresh(name) })).result.sets[0]!.qids;
     const qids = await ids('drawn');
     expect(qids).toHaveLength(3);
     expect(await ids('drawn-again')).toEqual(qids);
@@ -212,7 +214,7 @@ describe('runSuite', () => {
     const folds = { s1: TOPICS.slice(0, 4), s2: TOPICS.slice(4) };
     await put('folds', { 'folds.json': JSON.stringify(Object.values(folds).map((list) => list.map((t) => `q-${t}`))) });
     const sets = [{ name: 'one', path: 'one', folds: 'folds/folds.json' }];
-    const { result } = await complete(suite({ sets, curves: [] }), fakeGate(BOTH), { out: fresh('folds') });
+    const { result } = await complete(suite({ sets, curves: [] }), fakeModels(BOTH), { out: fresh('folds') });
     const table = (await suiteReport(result)).sections.find(({ title }) => title === 'one by fold, nDCG@10');
     expect(table).toMatchObject({ kind: 'table', rows: { length: 4 } });
   });
@@ -223,7 +225,7 @@ describe('the report of a suite', () => {
     const out = fresh('report');
     const sha256 = await sha256File(join(folder.path, 'one', 'corpus.jsonl'));
     const models = { good: { rule: GOOD, data: [{ file: 'mine.jsonl', sha256 }] }, bad: { rule: BAD } };
-    const { result } = await complete(suite(), fakeGate(models), { out });
+    const { result } = await complete(suite(), fakeModels(models), { out });
     const report = await suiteReport(result);
     const markdown = renderMarkdown(report);
     expect(markdown).toMatch(/\| system \| one \| two \| both \(mean of 2\) \|/);
@@ -236,7 +238,7 @@ describe('the report of a suite', () => {
   });
 
   it('draws cascade curves that start at the first stage and end at the whole model', async () => {
-    const { result } = await complete(suite(), fakeGate(BOTH), { out: fresh('curve') });
+    const { result } = await complete(suite(), fakeModels(BOTH), { out: fresh('curve') });
     const report = await suiteReport(result);
     const curve = report.sections.find((section) => section.kind === 'curve')!;
     const points = curve.lines[0]!.points;
@@ -248,7 +250,7 @@ describe('the report of a suite', () => {
   });
 
   it('leaves the baseline out of its own correction', async () => {
-    const { result } = await complete(suite({ baseline: 'good', correction: 'bonferroni' }), fakeGate(BOTH), {
+    const { result } = await complete(suite({ baseline: 'good', correction: 'bonferroni' }), fakeModels(BOTH), {
       out: fresh('baseline'),
     });
     const comparisons = result.sets[0]!.comparisons.get('nDCG@10')!;

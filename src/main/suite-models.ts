@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { ModelGate, ScoreRequest, ScoreResult, SuiteModel } from '../evaluation/suites/ports.ts';
+import type { ScoreRequest, ScoreResult, SuiteModel, SuiteModels } from '../evaluation/suites/suite-models.ts';
 import { readManifest } from '../registry/manifest.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
@@ -12,7 +12,7 @@ interface Opened {
   readonly scorer: Scorer;
 }
 
-/** The stack behind a suite: tokenizers, scheduler and hosts as the server's, no score cache, nobody watching the folder. */
+/** Opens the stack behind a suite: tokenizers, scheduler and hosts as the server has them, without score cache and folder watch. */
 async function openOne(config: Config, cleanup: AsyncDisposableStack): Promise<Opened> {
   const metrics = createMetrics();
   cleanup.defer(() => metrics.close());
@@ -44,11 +44,11 @@ async function* scores(
 }
 
 /**
- * Models of the registry for a suite. A stack is opened for each variant that is asked for, when it is.
+ * Serves models of the registry to a suite. The stack of a variant opens on its first use.
  *
  * @param configFor settings with which a variant is served.
  */
-export function openModelGate(configFor: (variant: string) => Config): ModelGate & { close(): Promise<void> } {
+export function openSuiteModels(configFor: (variant: string) => Config): SuiteModels & { close(): Promise<void> } {
   const cleanup = new AsyncDisposableStack();
   const stacks = new Map<string, Promise<Opened>>();
   const stackOf = (variant: string): Promise<Opened> => {

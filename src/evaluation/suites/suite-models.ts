@@ -1,4 +1,4 @@
-/** What a suite has to know of a model, besides its scores. */
+/** What a suite knows of a model, apart from its scores. */
 export interface SuiteModel {
   /** `name@version`. */
   readonly key: string;
@@ -22,13 +22,13 @@ export interface ScoreResult {
   /** One score a passage, in the order of the request. */
   readonly scores: ArrayLike<number>;
   readonly tokens: number;
-  /** Passages of which text was cut off. */
+  /** Number of passages whose text was truncated. */
   readonly truncated: number;
 }
 
-/** Models by reference. The suite knows nothing of how they run. */
-export interface ModelGate {
-  /** Loads a model and tells what it is. @throws WinnowError where there is none or it is refused. */
+/** Models by reference. How they run is the caller's choice: `src/main/suite-models.ts` opens them as the server does. */
+export interface SuiteModels {
+  /** Loads a model and describes it. @throws WinnowError where there is none or it is refused. */
   open(reference: string, variant: string): Promise<SuiteModel>;
   /** Scores requests and yields results in their order. */
   score(reference: string, variant: string, requests: AsyncIterable<ScoreRequest>): AsyncIterable<ScoreResult>;

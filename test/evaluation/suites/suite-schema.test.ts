@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseSuite, quickened, readSuite, systemName } from '../../../src/evaluation/suites/schema.ts';
+import { parseSuite, quickened, readSuite, systemName } from '../../../src/evaluation/suites/suite-schema.ts';
 
 const SHARED_SUITE = join(import.meta.dirname, '..', '..', '..', 'bench', 'suites', 'shared.yaml');
 

@@ -7,10 +7,10 @@ import { evaluate, type Run } from '../measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../measures/measure.ts';
 import { cascadeRun, stagePairs } from './cascade.ts';
 import { type CellFacts, readCell, writeValues } from './cells.ts';
-import type { Plan, PlannedSet, ScoringSystem } from './plan.ts';
-import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './schema.ts';
 import { whySeen } from './seen.ts';
-import { type LeftOut, pathIn } from './set.ts';
+import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
+import { type LeftOut, pathIn } from './suite-set.ts';
+import type { PreparedSet, ScoringSystem, SuiteWork } from './suite-work.ts';
 
 /** One system on one set. */
 export interface SystemResult {
@@ -19,104 +19,102 @@ export interface SystemResult {
   /** Measure as the suite names it → one value per query. */
   readonly perQuery: ReadonlyMap<string, Float64Array>;
   readonly mean: ReadonlyMap<string, number>;
-  /** Milliseconds of re-ranking a query, as many in flight as keep the engine busy. */
+  /** Milliseconds of re-ranking a query, with as many queries in flight as keep the engine busy. */
   readonly ms: number;
-  /** Why this set is no unseen one for the system. */
+  /** Why the set does not count as unseen for the system. */
   readonly seen: string | undefined;
   readonly facts: CellFacts | undefined;
 }
 
-/** A measure by the name the suite gave it, and as the set wants it. */
+/** A measure by the name the suite gives it, with the set's relevance level and cutoffs applied. */
 interface SetMeasure {
   readonly label: string;
   readonly measure: Measure;
 }
 
+/** One set with every system's values. */
 export interface SetResult {
-  readonly planned: PlannedSet;
+  readonly name: string;
+  readonly prepared: PreparedSet;
   readonly measures: readonly SetMeasure[];
   /** Judged queries in the order of the per-query values. */
   readonly qids: readonly string[];
   /** The first stage, then the suite's systems in its order. */
   readonly systems: readonly SystemResult[];
-  /** Scored tables by system, hidden ones included: what curves are made of. */
+  /** Results by system and by model reference, including systems that only cascades name. */
   readonly tables: ReadonlyMap<string, SystemResult>;
   readonly folds: readonly Fold[];
   /** Measure → comparisons with the baseline. */
   readonly comparisons: ReadonlyMap<string, readonly Comparison[]>;
 }
 
-/** A suite with all that was measured. */
+/** A suite with everything measured. */
 export interface SuiteResult {
   readonly suite: Suite;
   readonly sets: readonly SetResult[];
   readonly leftOut: readonly LeftOut[];
 }
 
-function measuresOf(suite: Suite, { set }: PlannedSet): SetMeasure[] {
-  const labels = set.spec.measures ?? suite.measures ?? set.data.measures;
-  return labels.map((label) => ({ label, measure: measureFor(set.data, parseMeasure(label)) }));
+function measuresOf(suite: Suite, { spec, data }: PreparedSet): SetMeasure[] {
+  const labels = spec.measures ?? suite.measures ?? data.measures;
+  return labels.map((label) => ({ label, measure: measureFor(data, parseMeasure(label)) }));
 }
 
-type Measured = Pick<SystemResult, 'perQuery' | 'mean'>;
+interface Context {
+  readonly loaded: LoadedSuite;
+  readonly work: SuiteWork;
+  readonly out: string;
+  readonly prepared: PreparedSet;
+  readonly measures: readonly SetMeasure[];
+}
 
-async function measured(
-  out: string,
-  { set }: PlannedSet,
-  system: string,
-  run: Run,
-  measures: readonly SetMeasure[],
-): Promise<Measured> {
+type Values = Pick<SystemResult, 'run' | 'perQuery' | 'mean'>;
+
+/** Measures a run and writes its values to the folder of results. */
+async function measureRun({ out, prepared, measures }: Context, system: string, run: Run): Promise<Values> {
   const distinct = [...new Map(measures.map(({ measure }) => [measure.name, measure])).values()];
-  const evaluation = evaluate(set.qrels, run, distinct);
-  await writeValues(out, set.spec.name, system, evaluation);
+  const evaluation = evaluate(prepared.qrels, run, distinct);
+  await writeValues(out, prepared.spec.name, system, evaluation);
   return {
+    run,
     perQuery: new Map(measures.map(({ label, measure }) => [label, evaluation.perQuery.get(measure.name)!])),
     mean: new Map(measures.map(({ label, measure }) => [label, evaluation.mean.get(measure.name)!])),
   };
 }
 
-interface Context {
-  readonly loaded: LoadedSuite;
-  readonly out: string;
-  readonly planned: PlannedSet;
-  readonly measures: readonly SetMeasure[];
-}
+const perQueryMs = (seconds: number, { queries }: PreparedSet): number => (1000 * seconds) / queries.size;
 
-const perQueryMs = (seconds: number, { set }: PlannedSet): number => (1000 * seconds) / set.queries.size;
-
-async function modelResult(context: Context, plan: Plan, system: ScoringSystem): Promise<SystemResult> {
-  const { out, planned, measures } = context;
-  const { key } = plan.cells.find((cell) => cell.set === planned && cell.system === system)!;
-  const { run, facts } = (await readCell(out, planned.set.spec.name, system.name, key))!;
+async function modelResult(context: Context, system: ScoringSystem): Promise<SystemResult> {
+  const { out, prepared, work } = context;
+  const { key } = work.cells.find((cell) => cell.set === prepared && cell.system === system)!;
+  const { run, facts } = (await readCell(out, prepared.name, system.name, key))!;
   return {
     system: system.name,
-    run,
-    ...(await measured(out, planned, system.name, run, measures)),
-    ms: perQueryMs(facts.seconds, planned),
-    seen: whySeen(planned.set.spec, planned.set.hashes, system.name, system.model),
+    ...(await measureRun(context, system.name, run)),
+    ms: perQueryMs(facts.seconds, prepared),
+    seen: whySeen(prepared.spec, prepared.hashes, system.name, system.model),
     facts,
   };
 }
 
-async function firstStageResult({ out, planned, measures }: Context): Promise<SystemResult> {
-  const { run, seconds } = planned.candidates;
+async function firstStageResult(context: Context): Promise<SystemResult> {
+  const { prepared } = context;
+  const { run, seconds } = prepared.candidates;
   return {
     system: FIRST_STAGE,
-    run,
-    ...(await measured(out, planned, FIRST_STAGE, run, measures)),
-    ms: perQueryMs(seconds, planned),
+    ...(await measureRun(context, FIRST_STAGE, run)),
+    ms: perQueryMs(seconds, prepared),
     seen: undefined,
     facts: undefined,
   };
 }
 
-/** Milliseconds a query of a cascade: each stage's share of pairs times what the stage took for all. */
+/** Estimates milliseconds a query of a cascade: each stage's share of the pairs times the stage's time for all of them. */
 export function cascadeMs(
-  planned: PlannedSet,
+  prepared: PreparedSet,
   stages: readonly { readonly table: SystemResult; readonly keep?: number | undefined }[],
 ): number {
-  const { run } = planned.candidates;
+  const { run } = prepared.candidates;
   const [all = 0] = stagePairs(run, [undefined]);
   const pairs = stagePairs(
     run,
@@ -131,32 +129,32 @@ export function cascadeMs(
 type CascadeSpec = Extract<Suite['models'][number], { cascade: unknown }>;
 
 async function cascadeResult(
-  { planned, out, measures }: Context,
+  context: Context,
   spec: CascadeSpec,
   tables: ReadonlyMap<string, SystemResult>,
 ): Promise<SystemResult | undefined> {
   const stages = spec.cascade.map(({ model, keep }) => ({ table: tables.get(model), keep }));
   if (stages.some(({ table }) => table === undefined)) return undefined;
   const whole = stages as { table: SystemResult; keep: number | undefined }[];
+  const { prepared } = context;
   const run = cascadeRun(
-    planned.candidates.run,
+    prepared.candidates.run,
     whole.map(({ table, keep }) => ({ run: table.run, keep })),
   );
   return {
     system: spec.name,
-    run,
-    ...(await measured(out, planned, spec.name, run, measures)),
-    ms: cascadeMs(planned, whole),
+    ...(await measureRun(context, spec.name, run)),
+    ms: cascadeMs(prepared, whole),
     seen: whole.map(({ table }) => table.seen).find((reason) => reason !== undefined),
     facts: undefined,
   };
 }
 
-/** Tables by the names stages may use: the system's own and the model's reference. */
-async function tablesOf(context: Context, plan: Plan): Promise<Map<string, SystemResult>> {
+/** Returns results by the names stages may use: the system's own and the model's reference. */
+async function tablesOf(context: Context): Promise<Map<string, SystemResult>> {
   const tables = new Map([[FIRST_STAGE, await firstStageResult(context)]]);
-  for (const system of plan.systems) {
-    const result = await modelResult(context, plan, system);
+  for (const system of context.work.systems) {
+    const result = await modelResult(context, system);
     tables.set(system.name, result);
     if (!tables.has(system.reference)) tables.set(system.reference, result);
   }
@@ -173,20 +171,21 @@ function compare(suite: Suite, systems: readonly SystemResult[], label: string):
   return compareWithBaseline(baseline, others, { test, alpha, seed, correction: 'none' });
 }
 
-async function setResult(context: Context, plan: Plan): Promise<SetResult> {
-  const { loaded, planned, measures } = context;
+async function setResult(context: Context): Promise<SetResult> {
+  const { loaded, prepared, measures } = context;
   const { suite, folder } = loaded;
-  const tables = await tablesOf(context, plan);
+  const tables = await tablesOf(context);
   const systems = [tables.get(FIRST_STAGE)!];
   for (const spec of suite.models) {
     const result = 'cascade' in spec ? await cascadeResult(context, spec, tables) : tables.get(systemName(spec));
     if (result !== undefined) systems.push(result);
   }
-  const { folds } = planned.set.spec;
+  const { folds } = prepared.spec;
   return {
-    planned,
+    name: prepared.name,
+    prepared,
     measures,
-    qids: [...planned.set.qrels.keys()],
+    qids: [...prepared.qrels.keys()],
     systems,
     tables,
     folds: folds === undefined ? [] : await readFolds(pathIn(folder, folds)),
@@ -195,8 +194,8 @@ async function setResult(context: Context, plan: Plan): Promise<SetResult> {
 }
 
 /** Adjusts p-values family by family: the systems of one set, or all comparisons of the suite, one measure at a time. */
-function corrected({ family, correction, alpha }: Suite, sets: readonly SetResult[]): SetResult[] {
-  const fix = (lists: readonly (readonly Comparison[])[]): Comparison[][] => {
+function adjustComparisons({ family, correction, alpha }: Suite, sets: readonly SetResult[]): SetResult[] {
+  const adjustFamily = (lists: readonly (readonly Comparison[])[]): Comparison[][] => {
     const adjusted = adjust(
       lists.flat().map(({ p }) => p),
       correction,
@@ -213,7 +212,7 @@ function corrected({ family, correction, alpha }: Suite, sets: readonly SetResul
   const fixed = new Map(
     labels.map((label) => {
       const lists = sets.map(({ comparisons }) => comparisons.get(label) ?? []);
-      return [label, family === 'suite' ? fix(lists) : lists.map((list) => fix([list])[0]!)] as const;
+      return [label, family === 'suite' ? adjustFamily(lists) : lists.map((list) => adjustFamily([list])[0]!)] as const;
     }),
   );
   return sets.map((set, i) => ({
@@ -222,24 +221,22 @@ function corrected({ family, correction, alpha }: Suite, sets: readonly SetResul
   }));
 }
 
-/** Measures every system on every set and compares it with the baseline. All cells must be there. */
-export async function resultsOf(loaded: LoadedSuite, plan: Plan, out: string): Promise<SetResult[]> {
+/** Measures every system on every set and compares it with the baseline. All cells must be finished. */
+export async function measureSuite(loaded: LoadedSuite, work: SuiteWork, out: string): Promise<SetResult[]> {
   const sets: SetResult[] = [];
-  for (const planned of plan.sets)
-    sets.push(await setResult({ loaded, out, planned, measures: measuresOf(loaded.suite, planned) }, plan));
-  return corrected(loaded.suite, sets);
+  for (const prepared of work.sets)
+    sets.push(await setResult({ loaded, work, out, prepared, measures: measuresOf(loaded.suite, prepared) }));
+  return adjustComparisons(loaded.suite, sets);
 }
 
-/** Means of a fold's test queries. */
+/** Returns a system's mean over a fold's test queries; NaN if none of them was measured. */
 export const foldMean = (result: SetResult, system: SystemResult, label: string, fold: Fold): number => {
   const tested = new Set(fold.test);
   const values = [...system.perQuery.get(label)!].filter((_, i) => tested.has(result.qids[i]!));
   return values.length === 0 ? Number.NaN : mean(values);
 };
 
-export const nameOf = ({ planned }: SetResult): string => planned.set.spec.name;
-
-/** Systems in the order of the suite, over all sets. */
+/** Lists the systems of all sets in the order of the suite. */
 export const systemsOf = (sets: readonly SetResult[]): string[] => [
   ...new Set(sets.flatMap(({ systems }) => systems.map(({ system }) => system))),
 ];

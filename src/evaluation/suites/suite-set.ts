@@ -8,10 +8,11 @@ import type { Dataset, DatasetSpec } from '../formats/dataset.ts';
 import { loadDataset } from '../formats/load.ts';
 import type { Queries } from '../formats/topics.ts';
 import type { Qrels } from '../measures/ranked.ts';
-import type { SetSpec } from './schema.ts';
+import type { SetSpec } from './suite-schema.ts';
 
-/** A set that is open, with the queries the suite asks. */
+/** A set that is open, with the queries the suite scores. */
 export interface OpenSet {
+  readonly name: string;
   readonly spec: SetSpec;
   readonly data: Dataset;
   readonly queries: Queries;
@@ -29,24 +30,25 @@ export interface LeftOut {
 
 export const isLeftOut = (value: object): value is LeftOut => 'reason' in value;
 
-const at = (folder: string, path: string): string => (isAbsolute(path) ? path : resolve(folder, path));
+/** Resolves a path of the suite's file against the folder of that file. */
+export const pathIn = (folder: string, path: string): string => (isAbsolute(path) ? path : resolve(folder, path));
 
 function datasetSpec(spec: SetSpec, folder: string): DatasetSpec {
   const { format, split, field, topics, qrels, corpus, relevanceLevel, dropSelfHits, measures } = spec;
   const given = { format, split, field, queries: topics, qrels, corpus, relevanceLevel, dropSelfHits, measures };
   const known = Object.entries(given).filter(([, value]) => value !== undefined);
-  return { path: at(folder, spec.path), name: spec.name, ...Object.fromEntries(known) };
+  return { path: pathIn(folder, spec.path), name: spec.name, ...Object.fromEntries(known) };
 }
 
-interface Remembered {
+interface FileEntry {
   readonly bytes: number;
   readonly modified: number;
   readonly sha256: string;
 }
 
-/** Hashes of files, remembered by size and time so that a collection of gigabytes is read once. */
-async function hashesOf(files: readonly string[], memory: string): Promise<Map<string, string>> {
-  const known = (existsSync(memory) ? await readJson(memory) : {}) as Record<string, Remembered>;
+/** Returns sha256 → name of each file. Hashes are kept in `cache` by size and time, so that a collection of gigabytes is read once. */
+async function hashesOf(files: readonly string[], cache: string): Promise<Map<string, string>> {
+  const known = (existsSync(cache) ? await readJson(cache) : {}) as Record<string, FileEntry>;
   const hashes = new Map<string, string>();
   let changed = false;
   for (const file of files) {
@@ -59,12 +61,12 @@ async function hashesOf(files: readonly string[], memory: string): Promise<Map<s
     }
     hashes.set(entry.sha256, basename(file));
   }
-  if (changed) await writeFileAtomic(memory, `${JSON.stringify(known, null, 2)}\n`);
+  if (changed) await writeFileAtomic(cache, `${JSON.stringify(known, null, 2)}\n`);
   return hashes;
 }
 
-/** Judged queries that are asked: all, or `count` drawn by the seed, in the order of the set. */
-function choose(data: Dataset, count: number | undefined, seed: number): string[] {
+/** Chooses the judged queries to score: all, or `count` drawn by the seed, in the order of the set. */
+function chooseQueries(data: Dataset, count: number | undefined, seed: number): string[] {
   const judged = [...data.qrels.keys()].filter((qid) => data.queries.has(qid));
   if (count === undefined || count >= judged.length) return judged;
   const random = createRandom(deriveSeed(seed, data.name, 'queries'));
@@ -81,29 +83,32 @@ interface OpenOptions {
   readonly depth: number;
 }
 
-/** Opens a set, or says why it is left out: nothing at its path or that of its run, no texts. A set that is damaged is an error. */
+/**
+ * Opens a set, or says why it is left out: nothing at its path or at that of its run, or no texts.
+ *
+ * @throws WinnowError `invalid_input` for a damaged set and for one without judged queries.
+ */
 export async function openSet(spec: SetSpec, options: OpenOptions): Promise<OpenSet | LeftOut> {
   const { path, firstStage } = spec;
   const needed = [path, ...(typeof firstStage === 'object' && 'run' in firstStage ? [firstStage.run] : [])];
-  const absent = needed.find((one) => !existsSync(at(options.folder, one)));
+  const absent = needed.find((one) => !existsSync(pathIn(options.folder, one)));
   if (absent !== undefined) return { what: spec.name, reason: `nothing at ${absent}` };
   const data = await loadDataset(datasetSpec(spec, options.folder));
   if (data.passages.size === 0) return { what: spec.name, reason: `no texts at ${spec.path}` };
-  const asked = choose(data, spec.queries, options.seed);
-  if (asked.length === 0)
+  const qids = chooseQueries(data, spec.queries, options.seed);
+  if (qids.length === 0)
     throw new WinnowError('invalid_input', { where: spec.path, expected: 'at least 1 judged query', got: '0' });
   return {
+    name: spec.name,
     spec,
     data,
-    queries: new Map(asked.map((qid) => [qid, data.queries.get(qid)!])),
-    qrels: new Map(asked.map((qid) => [qid, data.qrels.get(qid)!])),
+    queries: new Map(qids.map((qid) => [qid, data.queries.get(qid)!])),
+    qrels: new Map(qids.map((qid) => [qid, data.qrels.get(qid)!])),
     depth: spec.depth ?? options.depth,
     hashes: await hashesOf(data.files, join(options.out, 'hashes.json')),
   };
 }
 
-/** A short fingerprint of anything that is JSON. */
+/** Returns a short fingerprint of any JSON value. */
 export const fingerprint = (value: unknown): string =>
   createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 24);
-
-export { at as pathIn };

@@ -1,0 +1,109 @@
+import { WinnowError } from '../../errors.ts';
+import { type Candidates, candidatesOf, type StageContext } from './candidates.ts';
+import { type CellFacts, readFacts } from './cells.ts';
+import type { SuiteModel, SuiteModels } from './suite-models.ts';
+import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
+import { fingerprint, isLeftOut, type LeftOut, type OpenSet, openSet } from './suite-set.ts';
+
+/** A model that scores, by the name tables use. */
+export interface ScoringSystem {
+  readonly name: string;
+  readonly reference: string;
+  readonly variant: string;
+  readonly model: SuiteModel;
+  /** Named by a cascade only: it has no row of its own. */
+  readonly hidden: boolean;
+}
+
+/** An open set with its candidate lists. */
+export interface PreparedSet extends OpenSet {
+  readonly candidates: Candidates;
+}
+
+/** One model on one set. */
+export interface WorkCell {
+  readonly set: PreparedSet;
+  readonly system: ScoringSystem;
+  readonly key: string;
+  readonly pairs: number;
+  /** Facts of the finished cell with this key. */
+  readonly done: CellFacts | undefined;
+}
+
+/** All that a suite has to score, finished cells included. */
+export interface SuiteWork {
+  readonly sets: readonly PreparedSet[];
+  readonly systems: readonly ScoringSystem[];
+  readonly cells: readonly WorkCell[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+/** Errors for which a model is left out of the suite; others end the command. */
+const LEAVES_OUT = ['unknown_model', 'unknown_version', 'model_refused', 'invalid_manifest', 'hash_mismatch'] as const;
+
+type RequestedModel = Omit<ScoringSystem, 'model'>;
+
+/** Every model that has to score: those with a row, and those that only cascades name. */
+function requestedModels({ models }: Suite): RequestedModel[] {
+  const rows = models.flatMap((spec): RequestedModel[] =>
+    'cascade' in spec ? [] : [{ name: systemName(spec), reference: spec.model, variant: spec.variant, hidden: false }],
+  );
+  const stages = models.flatMap((spec) => ('cascade' in spec ? spec.cascade.map((stage) => stage.model) : []));
+  const known = new Set([FIRST_STAGE, ...rows.flatMap(({ name, reference }) => [name, reference])]);
+  const hidden = [...new Set(stages)].filter((name) => !known.has(name));
+  return [...rows, ...hidden.map((name) => ({ name, reference: name, variant: 'auto', hidden: true }))];
+}
+
+async function openModel(models: SuiteModels, requested: RequestedModel): Promise<ScoringSystem | LeftOut> {
+  const { name, reference, variant } = requested;
+  try {
+    const model = await models.open(reference, variant);
+    if (variant !== 'auto' && model.variant !== variant)
+      return { what: name, reason: `${model.key} has no ${variant} file` };
+    return { ...requested, model };
+  } catch (error) {
+    if (error instanceof WinnowError && (LEAVES_OUT as readonly string[]).includes(error.code))
+      return { what: name, reason: error.message };
+    throw error;
+  }
+}
+
+async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem): Promise<WorkCell> {
+  const key = fingerprint([1, set.candidates.fingerprint, system.model.key, system.model.sha256]);
+  const facts = await readFacts(out, set.name, system.name);
+  const pairs = [...set.candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0);
+  return { set, system, key, pairs, done: facts?.key === key ? facts : undefined };
+}
+
+/**
+ * Opens sets and models, retrieves candidates and looks up which cells are finished.
+ *
+ * @param onNote called with a line for each set or model that is left out.
+ */
+export async function prepareSuite(
+  { suite, folder }: LoadedSuite,
+  models: SuiteModels,
+  context: Omit<StageContext, 'folder'>,
+  onNote: (text: string) => void,
+): Promise<SuiteWork> {
+  const leftOut: LeftOut[] = [];
+  const leaveOut = (part: LeftOut): void => {
+    leftOut.push(part);
+    onNote(`left out: ${part.what}, ${part.reason}`);
+  };
+  const sets: PreparedSet[] = [];
+  for (const spec of suite.sets) {
+    const set = await openSet(spec, { folder, out: context.out, seed: suite.seed, depth: suite.depth });
+    if (isLeftOut(set)) leaveOut(set);
+    else sets.push({ ...set, candidates: await candidatesOf(set, { ...context, folder }) });
+  }
+  const systems: ScoringSystem[] = [];
+  for (const requested of requestedModels(suite)) {
+    const system = await openModel(models, requested);
+    if (isLeftOut(system)) leaveOut(system);
+    else systems.push(system);
+  }
+  const cells: WorkCell[] = [];
+  for (const set of sets) for (const system of systems) cells.push(await prepareCell(context.out, set, system));
+  return { sets, systems, cells, leftOut };
+}
