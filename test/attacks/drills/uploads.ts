@@ -1,0 +1,45 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Drill } from '../harness/drill.ts';
+import { residentBytes } from '../harness/memory.ts';
+import { exchange, head, open } from '../harness/raw.ts';
+import { ordinary } from '../harness/witness.ts';
+
+const MIB = 2 ** 20;
+const UPLOADS = 100;
+
+export const uploads: Drill = {
+  name: 'upload',
+  attack: `${UPLOADS} uploads of 30 MB that stop four bytes early, and refused ones`,
+  async run({ server }, scale) {
+    const failures: string[] = [];
+    const text = Buffer.from(JSON.stringify({ query: 'q', texts: ['x'.repeat(30_000_000)] }));
+    const before = residentBytes(server.pid);
+    let most = before;
+    const sockets = Array.from({ length: UPLOADS }, () => {
+      const socket = open(server.url);
+      socket.resume();
+      socket.write(head('/rerank', text.length));
+      socket.write(text.subarray(0, text.length - 4));
+      return socket;
+    });
+    let slowest = 0;
+    for (let i = 0; i < 8 * scale; i++) {
+      const seen = await ordinary(server.url, 5000);
+      if (typeof seen === 'string') failures.push(seen);
+      else slowest = Math.max(slowest, seen);
+      most = Math.max(most, residentBytes(server.pid));
+      await delay(500);
+    }
+    for (const socket of sockets) socket.destroy();
+    // A refused upload gets its status before the connection closes.
+    const refused = await exchange(server.url, head('/rerank', 100 * MIB, { connection: 'close' }), text);
+    if (refused.status !== 413) failures.push(`expected 413 for a body of 100 MiB, got ${refused.status}`);
+    const cost = (most - before) / MIB;
+    if (cost > 600) failures.push(`expected at most 600 MiB for all uploads, got ${cost.toFixed(0)}`);
+    return {
+      tries: UPLOADS + 1,
+      failures,
+      seen: `${cost.toFixed(0)} MiB for all of them; slowest ordinary request ${slowest.toFixed(0)} ms`,
+    };
+  },
+};
