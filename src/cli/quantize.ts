@@ -46,7 +46,7 @@ async function run(source: string, flags: Flags): Promise<void> {
     onProgress: progress(),
   });
   process.stdout.write(
-    `${result.lines.join('\n')}\npublished ${result.published.name}@${result.published.version} in ${result.published.folder}\n`,
+    `${result.card}\npublished ${result.published.name}@${result.published.version} in ${result.published.folder}\n`,
   );
 }
 

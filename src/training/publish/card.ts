@@ -1,9 +1,11 @@
+import { basename } from 'node:path';
 import type { Manifest } from '../../registry/manifest.ts';
+import { markdownTable } from '../../reports/markdown.ts';
 import { type Recipe, servedLength } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 
-/** What a published version says of itself: to people in README.md, to tools in `model.json`. */
-export interface Card {
+/** What a published version says about itself: for people in README.md, for tools in `model.json`. */
+interface Card {
   readonly readme: string;
   readonly manifest: Partial<Manifest>;
 }
@@ -17,90 +19,71 @@ export interface CardFile {
 export interface BackboneFacts {
   readonly name: string;
   readonly license: string | undefined;
-  /** What it was trained on itself, where its manifest says so. */
+  /** Files the backbone itself was trained on, where its manifest names them. */
   readonly data: readonly CardFile[];
 }
 
-export interface CardFacts {
+interface CardFacts {
   readonly recipe: Recipe;
+  /** The recipe's text. */
   readonly source: string;
   readonly outcome: TrainingOutcome;
   readonly backbone: BackboneFacts;
   readonly objective: string;
 }
 
-/** What the model has seen: the run's own files, and those its backbone was trained on; each once. */
+/** Returns the files the model was trained on, those of its backbone included; files of the same content once. */
 function seenFiles({ outcome, backbone }: CardFacts): CardFile[] {
-  const own = outcome.files.map(({ path, sha256 }) => ({ file: fileName(path), sha256 }));
+  const own = outcome.files.map(({ path, sha256 }) => ({ file: basename(path), sha256 }));
   const byHash = Map.groupBy([...own, ...backbone.data], ({ sha256 }) => sha256);
   return [...byHash.values()].map(([first]) => first!);
 }
 
-const fileName = (path: string): string => path.split('/').at(-1)!;
-
 function licenseOf({ recipe, backbone }: CardFacts): string {
-  const data = [...new Set(recipe.data.train.flatMap((s) => s.licence ?? []))];
-  return (
-    recipe.publish?.licence ??
-    [`backbone: ${backbone.license ?? 'not stated'}`, `data: ${data.length > 0 ? data.join('; ') : 'not stated'}`].join(
-      '; ',
-    )
+  if (recipe.publish?.licence !== undefined) return recipe.publish.licence;
+  const data = [...new Set(recipe.data.train.flatMap((source) => source.licence ?? []))].join('; ');
+  return `backbone: ${backbone.license ?? 'not stated'}; data: ${data || 'not stated'}`;
+}
+
+function validationTable({ validation }: TrainingOutcome): string {
+  if (!validation) return 'No validation set was given, so the quality of this model is not known.';
+  const { measure, queries, firstStage, base, tuned } = validation;
+  const rows = { 'first stage': firstStage, 'before training': base, 'this model': tuned };
+  return markdownTable(
+    [{ label: `${measure}, ${queries} held-out queries` }, { label: '', numeric: true }],
+    Object.entries(rows).map(([name, value]) => [name, value.toFixed(4)]),
   );
 }
 
-function validationLines({ validation }: TrainingOutcome): string[] {
-  if (!validation) return ['No validation set was given, so nothing is known of how good this model is.'];
-  const { measure, queries, firstStage, base, tuned } = validation;
-  return [
-    `| ${measure}, ${queries} held-out queries | |`,
-    '|---|---|',
-    `| first stage | ${firstStage.toFixed(4)} |`,
-    `| before training | ${base.toFixed(4)} |`,
-    `| this model | ${tuned.toFixed(4)} |`,
-  ];
-}
-
 function readme(facts: CardFacts): string {
-  const { recipe, outcome, objective, source } = facts;
-  const front = [
-    '---',
-    `base_model: ${facts.backbone.name}`,
-    'pipeline_tag: text-ranking',
-    'tags: [cross-encoder, reranker, winnow]',
-    '---',
-  ];
-  const data = seenFiles(facts).map(({ file, sha256 }) => `| ${file} | ${sha256} |`);
+  const { recipe, outcome, objective, source, backbone } = facts;
   const skipped = Object.entries(outcome.skipped).map(([reason, n]) => `${n} ${reason}`);
-  return [
-    ...front,
-    '',
+  const parts = [
     `# ${recipe.name}`,
-    '',
-    `A cross-encoder from ${facts.backbone.name}, trained with ${objective} for ${outcome.step} of ${recipe.steps} steps. The score is a logit; serve it through a sigmoid.`,
-    '',
-    ...validationLines(outcome),
-    '',
+    `A cross-encoder from ${backbone.name}, trained with ${objective} for ${outcome.step} of ${recipe.steps} steps. The score is a logit; serve it through a sigmoid.`,
+    validationTable(outcome),
     '![loss and validation over the steps](curve.svg)',
-    '',
     '## Data',
-    '',
-    '| file | sha256 |',
-    '|---|---|',
-    ...data,
-    '',
-    ...(skipped.length > 0 ? [`Left out: ${skipped.join(', ')}.`, ''] : []),
+    markdownTable(
+      [{ label: 'file' }, { label: 'sha256' }],
+      seenFiles(facts).map(({ file, sha256 }) => [file, sha256]),
+    ),
+    ...(skipped.length > 0 ? [`Left out: ${skipped.join(', ')}.`] : []),
     `License: ${licenseOf(facts)}.`,
-    '',
     '## Recipe',
-    '',
-    '```yaml',
-    source.trimEnd(),
-    '```',
-    '',
-  ].join('\n');
+    `\`\`\`yaml\n${source.trimEnd()}\n\`\`\``,
+  ];
+  return `---
+base_model: ${backbone.name}
+pipeline_tag: text-ranking
+tags: [cross-encoder, reranker, winnow]
+---
+
+${parts.join('\n\n')}
+`;
 }
 
-/** @param facts everything the run knows; nothing is measured here. */
+/** Writes the card of a finished run from facts already known; measures nothing. */
 export function writeCard(facts: CardFacts): Card {
   const { recipe, outcome, objective } = facts;
   const { validation } = outcome;

@@ -13,7 +13,7 @@ import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { parityRows } from '../quantization/rows.ts';
-import { type MadeVariant, makeVariant, parityFacts, parityLines, tablesIn } from '../quantization/variants.ts';
+import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from '../quantization/variants.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import { type LoadedRecipe, servedLength } from '../recipe/recipe.ts';
 import { VARIANTS } from '../recipe/variant-names.ts';
@@ -170,7 +170,7 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
   try {
     const { file, manifest } = await writeVersionFolder(folder, loaded, outcome);
     const variants = await makeVariants(folder, loaded, outcome);
-    if (variants.length > 0) await appendFile(join(folder, 'README.md'), parityLines(variants).join('\n'));
+    if (variants.length > 0) await appendFile(join(folder, 'README.md'), `\n${parityCard(variants)}`);
     const keepsFloat = settings.fp32 || variants.length === 0;
     if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
     const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);

@@ -16,7 +16,7 @@ import { openValidation } from '../measure/validation.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import type { TablePlace, Variant } from '../recipe/variant-names.ts';
 import { parityRows } from './rows.ts';
-import { type MadeVariant, makeVariant, parityFacts, parityLines, tablesIn } from './variants.ts';
+import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from './variants.ts';
 
 export interface QuantizeFolderOptions {
   readonly data: string;
@@ -34,8 +34,8 @@ export interface QuantizeFolderOptions {
 
 export interface QuantizedFolder {
   readonly published: Published;
-  /** For people. */
-  readonly lines: readonly string[];
+  /** The section that was added to the model card. */
+  readonly card: string;
 }
 
 const FLOAT_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
@@ -70,10 +70,10 @@ async function maxLengthOf(folder: string, manifest: Manifest | undefined): Prom
   return Math.min(512, config.max_position_embeddings ?? 512);
 }
 
-async function appendCard(folder: string, lines: readonly string[]): Promise<void> {
+async function appendToCard(folder: string, section: string): Promise<void> {
   const path = join(folder, 'README.md');
   const card = existsSync(path) ? await readFile(path, 'utf8') : '# Model card\n';
-  await writeFile(path, `${card.trimEnd()}\n\n${lines.join('\n')}`);
+  await writeFile(path, `${card.trimEnd()}\n\n${section}`);
 }
 
 /** Removes the float32 file and what it keeps beside itself. */
@@ -133,8 +133,8 @@ export async function quantizeFolder(source: string, options: QuantizeFolderOpti
   try {
     await cp(source, work, { recursive: true });
     const { manifest, made, float } = await fill(work, options);
-    const lines = parityLines([made]);
-    await appendCard(work, lines);
+    const card = parityCard([made]);
+    await appendToCard(work, card);
     // The copied manifest lists the hashes of before; publishing writes them anew.
     if (existsSync(join(work, MANIFEST_FILE))) {
       const { files: _, ...rest } = await readManifest(work);
@@ -142,7 +142,7 @@ export async function quantizeFolder(source: string, options: QuantizeFolderOpti
     }
     if (options.keepsFloat === false) await dropFloat(work, float);
     const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
-    return { published, lines };
+    return { published, card };
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Model } from '../../onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
+import { markdownTable } from '../../reports/markdown.ts';
 import type { Validation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
@@ -89,25 +90,35 @@ export async function makeVariant(
   };
 }
 
-/** What the card says of the variants. */
-export function parityLines(variants: readonly MadeVariant[]): string[] {
-  if (variants.length === 0) return [];
-  const row = ({ variant, parity, effectiveness: e }: MadeVariant): string =>
-    `| ${variant} | ${parity.rms.toFixed(4)} | ${parity.largest.toFixed(4)} | ${parity.spread.toFixed(3)} | ${parity.kendall.toFixed(4)} | ${parity.batchDrift.toExponential(1)} | ${parity.speed.toFixed(2)} | ${e ? `${e.fp32.toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured'} |`;
-  const measure = variants.find((v) => v.effectiveness)?.effectiveness;
-  return [
-    '## Smaller files',
-    '',
-    `Against float32 on ${variants[0]!.parity.rows} held-out pairs. Drift: the same pair alone and among others. Speed: on the machine that made them, one thread.`,
-    '',
-    `| file | RMS difference | largest | spread of scores | Kendall τ | drift | speed | ${measure ? `${measure.measure}, ${measure.queries} queries` : 'effectiveness'} |`,
-    '|---|---|---|---|---|---|---|---|',
-    ...variants.map(row),
-    '',
-  ];
+/** Returns the card's section about the variants, as Markdown; empty without variants. */
+export function parityCard(variants: readonly MadeVariant[]): string {
+  const [first] = variants;
+  if (!first) return '';
+  const measured = variants.find((v) => v.effectiveness)?.effectiveness;
+  const head = ['file', 'RMS difference', 'largest', 'spread of scores', 'Kendall τ', 'drift', 'speed'];
+  const effectiveness = measured ? `${measured.measure}, ${measured.queries} queries` : 'effectiveness';
+  const table = markdownTable(
+    [...head, effectiveness].map((label) => ({ label })),
+    variants.map(({ variant, parity, effectiveness: e }) => [
+      variant,
+      parity.rms.toFixed(4),
+      parity.largest.toFixed(4),
+      parity.spread.toFixed(3),
+      parity.kendall.toFixed(4),
+      parity.batchDrift.toExponential(1),
+      parity.speed.toFixed(2),
+      e ? `${e.fp32.toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured',
+    ]),
+  );
+  return `## Smaller files
+
+Against float32 on ${first.parity.rows} held-out pairs. Drift: the same pair alone and in a batch. Speed: relative to float32 on the machine that made the files, one thread.
+
+${table}
+`;
 }
 
-/** The same for `model.json`. */
+/** Returns what `model.json` stores about the variants. */
 export function parityFacts(variants: readonly MadeVariant[]) {
   return Object.fromEntries(
     variants.map(({ variant, parity, layers, effectiveness }) => [
