@@ -11,7 +11,7 @@ import { differentiate } from './differentiate.ts';
 /** How to get from the encoder's `logits` to a scalar. */
 export type LossBuilder = (g: GraphBuilder, logits: string) => string;
 
-export interface CheckOptions {
+interface CheckOptions {
   /** Default: a random combination of the logits. */
   readonly loss?: LossBuilder;
   /** Batch of the check; keep it tiny. Default 4 rows of 9 tokens. */

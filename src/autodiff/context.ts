@@ -110,7 +110,7 @@ export function contextOf(
 }
 
 /** Sums a gradient over the axes along which a value of dims `to` was broadcast to `from`. */
-export function reduceTo(g: GraphBuilder, gradient: string, from: readonly number[], to: readonly number[]): string {
+function reduceTo(g: GraphBuilder, gradient: string, from: readonly number[], to: readonly number[]): string {
   const missing = from.length - to.length;
   const axes = from.flatMap((size, axis) => (axis < missing || (to[axis - missing] === 1 && size !== 1) ? [axis] : []));
   if (axes.length === 0) return gradient;

@@ -8,7 +8,7 @@ import { sizeOf, tensor } from '../onnx/tensor.ts';
 import { contextOf, infinityTest, probedOf, type Shared } from './context.ts';
 import { RULES } from './rules/index.ts';
 
-export interface DifferentiateOptions {
+interface DifferentiateOptions {
   /** The value whose derivative is taken: a scalar loss, or any value if `upstream` is given. */
   readonly of: string;
   /** The gradient that arrives at `of`, in its shape (a vector–Jacobian product); default 1. */
@@ -19,7 +19,7 @@ export interface DifferentiateOptions {
   readonly shapes: Shapes;
 }
 
-export interface Differentiated {
+interface Differentiated {
   /** The forward graph with the backward pass behind it; outputs are the forward graph's. Topologically sorted. */
   readonly graph: Graph;
   /**

@@ -39,7 +39,7 @@ const FLOAT_ATTRIBUTES: ReadonlySet<string> = new Set(
 
 export type AttributeLike = Attribute | number | string | readonly number[] | Tensor | Graph;
 
-export interface NodeOptions {
+interface NodeOptions {
   readonly domain?: string;
   /** Stem of node and value names. */
   readonly name?: string;
@@ -280,7 +280,7 @@ function toAttribute(name: string, value: AttributeLike): Attribute {
   return 'nodes' in value ? { kind: 'graph', value } : { kind: 'tensor', value: value as Tensor };
 }
 
-export const toAttributes = (attrs: Readonly<Record<string, AttributeLike>>): Readonly<Record<string, Attribute>> =>
+const toAttributes = (attrs: Readonly<Record<string, AttributeLike>>): Readonly<Record<string, Attribute>> =>
   Object.fromEntries(Object.entries(attrs).map(([name, value]) => [name, toAttribute(name, value)]));
 
 /** A model around a graph of this builder. IR 10 is what ORT 1.30 and its kin of 2024 read. */

@@ -15,7 +15,7 @@ export interface Prepared {
   readonly weights: readonly Weight[];
 }
 
-export interface PrepareOptions extends FindOptions {
+interface PrepareOptions extends FindOptions {
   /** The output kept; all others are dropped. Default: all are kept. */
   readonly output?: string;
 }

@@ -75,7 +75,7 @@ function everyOutput(graph: Graph): Graph {
   return freezeGraph({ ...graph, outputs: [...graph.outputs, ...more] });
 }
 
-export function describeTensor(t: Tensor): Probed {
+function describeTensor(t: Tensor): Probed {
   const { dtype, dims } = t;
   const whole = dtype === 'int64' || dtype === 'int32' || dtype === 'bool';
   return whole && sizeOf(dims) <= KEEP ? { dtype, dims, value: numbers(t) } : { dtype, dims };

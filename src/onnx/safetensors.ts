@@ -31,7 +31,7 @@ const BY_SPELLING = new Map(Object.entries(SPELLINGS).map(([dtype, spelling]) =>
 const HEADER_LIMIT = 100_000_000;
 const CHUNK = 1 << 30;
 
-export interface Safetensors {
+interface Safetensors {
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly metadata: Readonly<Record<string, string>>;
 }

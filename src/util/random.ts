@@ -1,19 +1,15 @@
-/**
- * A seeded generator (xoshiro128**, Blackman and Vigna 2018) whose whole state can be saved and restored, so that a resumed job draws
- * what the uninterrupted one would have drawn.
- */
+/** A seeded generator (xoshiro128**, Blackman and Vigna 2018): the same seed gives the same draws on every machine. */
 export interface Random {
   /** Uniform in [0, 1), 32 bits. */
   next(): number;
-  /** As many draws of 32 bits as there is room for, in the order of `next`; several times as fast. */
+  /** Fills the array with draws of 32 bits, in the order of `next`; several times as fast as single draws. */
   fill(draws: Uint32Array): void;
   /** Uniform whole number in [0, n). */
   below(n: number): number;
   /** Standard normal (polar method). */
   normal(): number;
-  /** Fisher–Yates, in place. */
+  /** Shuffles in place (Fisher–Yates) and returns the array. */
   shuffle<T>(items: T[]): T[];
-  state(): readonly number[];
 }
 
 function splitMix(seed: number): () => number {
@@ -27,19 +23,17 @@ function splitMix(seed: number): () => number {
   };
 }
 
-/** Derives a 32-bit seed from a seed and any names, so that independent streams never share draws (FNV-1a). */
+/** Derives a 32-bit seed from a seed and names (FNV-1a), so that streams of different names share no draws. */
 export function deriveSeed(seed: number, ...names: readonly (string | number)[]): number {
   let hash = 0x811c9dc5 ^ seed;
   for (const character of names.join('\u0000')) hash = Math.imul(hash ^ character.codePointAt(0)!, 0x01000193);
   return hash >>> 0;
 }
 
-export function createRandom(seed: number | readonly number[]): Random {
-  const s = new Uint32Array(4);
-  if (typeof seed === 'number') {
-    const mix = splitMix(seed);
-    for (let i = 0; i < 4; i++) s[i] = mix();
-  } else s.set(seed);
+/** Creates a generator; its 128 bits of state come from the seed by SplitMix. */
+export function createRandom(seed: number): Random {
+  const mix = splitMix(seed);
+  const s = Uint32Array.from({ length: 4 }, mix);
   const rotate = (x: number, k: number) => (x << k) | (x >>> (32 - k));
   const bits = (): number => {
     const result = Math.imul(rotate(Math.imul(s[1]!, 5), 7), 9) >>> 0;
@@ -88,6 +82,5 @@ export function createRandom(seed: number | readonly number[]): Random {
       }
       return items;
     },
-    state: () => [...s],
   };
 }

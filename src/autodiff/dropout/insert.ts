@@ -10,7 +10,7 @@ import { type DropoutSite, findDropoutSites } from './sites.ts';
  * What a mask is made of. `float32`: factors, 0 where a value is dropped and 1 / (1 − p) elsewhere; one multiplication forth and one back, and
  * nothing to convert, which is what a CPU is fastest with. `uint8`: 1 where a value is kept, a quarter of what goes to a device.
  */
-export type MaskForm = 'float32' | 'uint8';
+type MaskForm = 'float32' | 'uint8';
 
 /** The mask of one place. */
 export interface MaskPart {

@@ -4,7 +4,7 @@ import { createRandom, deriveSeed } from '../../util/random.ts';
 import { keptScale, type MaskPart } from './insert.ts';
 
 /** A size masks are made for. */
-export interface MaskSize {
+interface MaskSize {
   readonly rows: number;
   readonly length: number;
 }

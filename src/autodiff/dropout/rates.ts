@@ -27,7 +27,7 @@ export const NO_DROPOUT: DropoutRates = {
 };
 
 /** A config.json in the hub's spelling. */
-export type EncoderConfig = Readonly<Record<string, unknown>>;
+type EncoderConfig = Readonly<Record<string, unknown>>;
 
 type Read = (...keys: string[]) => number;
 

@@ -22,7 +22,7 @@ export const gather: Rule = (c) => {
   return [gatherRows(c, { dy: c.dy, indices, indexRank: c.rank(indices), axis, rank, size })];
 };
 
-export interface GatherRows {
+interface GatherRows {
   readonly dy: string;
   readonly indices: string;
   readonly indexRank: number;

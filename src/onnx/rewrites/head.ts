@@ -7,13 +7,13 @@ import { float32View, type Tensor, tensor } from '../tensor.ts';
 import { raiseOpset } from './opset.ts';
 
 /** A linear layer in PyTorch's layout: weight [out, in]. */
-export interface Linear {
+interface Linear {
   readonly weight: Tensor;
   readonly bias?: Tensor;
 }
 
-export type Pooling = 'cls' | 'mean' | 'pair';
-export type Activation = 'none' | 'tanh' | 'gelu' | 'relu';
+type Pooling = 'cls' | 'mean' | 'pair';
+type Activation = 'none' | 'tanh' | 'gelu' | 'relu';
 
 /** From token states [batch, sequence, hidden] to logits [batch, k]. */
 export interface Head {
@@ -30,7 +30,7 @@ export interface Head {
   readonly out: Linear;
 }
 
-export interface AttachOptions {
+interface AttachOptions {
   /** The output that holds the token states; default: `last_hidden_state`, else the only float output of rank 3. */
   readonly states?: string;
   /** Names of the head's parameters: `<prefix>dense.weight`, `<prefix>out.weight`, …; default `head.`. */
@@ -154,7 +154,7 @@ const activate = (g: GraphBuilder, x: string, activation: Activation): string =>
     relu: () => g.relu(x),
   })[activation]();
 
-export interface FreshHead {
+interface FreshHead {
   readonly pooling: Head['pooling'];
   readonly hidden: number;
   /** With a dense layer [hidden, hidden] and this activation in between; absent: the linear output alone. */

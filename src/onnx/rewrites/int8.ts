@@ -24,7 +24,7 @@ const ZERO_POINT = 128;
 /** −127 … 127: symmetric, so that no weight has a magnitude the other sign lacks. */
 const WEIGHT_LEVELS = 127;
 
-export interface QuantizedMatrix {
+interface QuantizedMatrix {
   /** [in, out] */
   readonly values: Int8Array<ArrayBuffer>;
   /** One a column. */

@@ -15,7 +15,7 @@ export interface Cut {
 /** By input: the part needed, or undefined for all of it. */
 export type InputCuts = readonly (Cut | undefined)[];
 
-export interface CutContext {
+interface CutContext {
   readonly node: Node;
   readonly graph: Graph;
   readonly cut: Cut;

@@ -17,7 +17,7 @@ export interface Batch {
   readonly valid: Float32Array;
 }
 
-export interface BatchOptions {
+interface BatchOptions {
   /** Lists a batch holds. */
   readonly queries: number;
   /** Batches that are formed together from lists of like length; 1 keeps the order of the data. */

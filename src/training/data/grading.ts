@@ -11,7 +11,7 @@ export interface Candidates {
   readonly own?: readonly number[];
 }
 
-export interface Graded {
+interface Graded {
   readonly docids: readonly string[];
   readonly relevance: readonly number[];
   readonly teacher?: readonly number[];

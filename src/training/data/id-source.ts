@@ -17,7 +17,7 @@ import { reservoir, shuffled } from './shuffle.ts';
 import { readTeacher } from './teacher.ts';
 import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
 
-export type IdFormat = Exclude<DataFormat, 'triples' | 'teacher_tsv' | 'jsonl'>;
+type IdFormat = Exclude<DataFormat, 'triples' | 'teacher_tsv' | 'jsonl'>;
 
 /** A source whose lists are ids that judgements, teacher and collection know. */
 interface Opened {

@@ -13,10 +13,10 @@ export interface RawList {
 }
 
 /** Why a row gives no list. Rows that do not even parse are errors, not skips. */
-export type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
+type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
 
 /** Reads one line. @param where file and line, for errors. */
-export type RowReader = (text: string, where: string) => RawList | RowSkip;
+type RowReader = (text: string, where: string) => RawList | RowSkip;
 
 const bad = (where: string, expected: string, got: unknown): WinnowError =>
   new WinnowError('invalid_input', { where, expected, got: describe(got) });

@@ -3,7 +3,7 @@ import type { Sampler } from './schema.ts';
 import type { CandidateList } from './types.ts';
 
 /** Why a list gives nothing to learn from. */
-export type SkipReason =
+type SkipReason =
   | 'no relevant passage'
   | 'no other passage'
   | 'no negative left by the filters'

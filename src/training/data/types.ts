@@ -15,7 +15,7 @@ export interface CandidateList {
 export type IdentifiedList = CandidateList & { readonly docids: readonly string[] };
 
 /** A file training data came from, as the model card names it. */
-export interface DataFile {
+interface DataFile {
   readonly path: string;
   readonly sha256: string;
 }

@@ -30,7 +30,7 @@ interface Row {
 }
 
 /** A row a backbone and objective; seeds that failed are not among the values. */
-export function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
+function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
   const objectives = grid.objectives.map((spec) => createObjective(spec).name);
   return grid.backbones.flatMap(({ name: backbone }) =>
     objectives.map((objective) => {

@@ -8,7 +8,7 @@ import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 
 /** What of a recipe's `validation` is needed to measure. */
-export interface ValidationSettings {
+interface ValidationSettings {
   readonly data: { readonly path: string; readonly qrels?: string | undefined; readonly split?: string | undefined };
   readonly measure: string;
   readonly depth: number;

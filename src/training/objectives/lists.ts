@@ -38,7 +38,7 @@ export function listsWith(g: GraphBuilder, weight: string): string {
 }
 
 /** 1 where j stands before i in the list, [n, n]: the order that breaks ties. */
-export function earlier(g: GraphBuilder, x: string): string {
+function earlier(g: GraphBuilder, x: string): string {
   const n = g.squeeze(g.slice(g.shape(x), [1], [2], [0]), [0]);
   const zero = g.squeeze(g.ints([0]), [0]);
   const one = g.squeeze(g.ints([1]), [0]);
@@ -47,7 +47,7 @@ export function earlier(g: GraphBuilder, x: string): string {
 }
 
 /** How ties of scores share ranks. */
-export type Ties = 'order' | 'average';
+type Ties = 'order' | 'average';
 
 /**
  * Rank of each passage by descending x, 1 = best, [Q, n]. Ties go by place in the list, or share their average rank. Not differentiable:

@@ -18,7 +18,7 @@ export interface LossValues {
 }
 
 /** What a list must carry for an objective to learn from it. */
-export interface Needs {
+interface Needs {
   readonly relevance: boolean;
   readonly teacher: boolean;
 }

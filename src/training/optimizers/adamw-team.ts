@@ -16,7 +16,7 @@ import {
 } from './adamw-work.ts';
 
 /** AdamW over typed arrays on several threads, this one among them. Calls return when the work is done. */
-export interface AdamWTeam {
+interface AdamWTeam {
   /** Σ g² over all gradients. */
   squares(): number;
   /** @param moves one a weight, in their order */

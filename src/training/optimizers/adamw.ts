@@ -15,7 +15,7 @@ export interface AdamWOptions {
 }
 
 /** One weight with its state, by value names; all of the weight's shape. */
-export interface WeightValues {
+interface WeightValues {
   readonly weight: string;
   readonly gradient: string;
   readonly firstMoment: string;
@@ -23,7 +23,7 @@ export interface WeightValues {
   readonly decays: boolean;
 }
 
-export interface UpdatedValues {
+interface UpdatedValues {
   readonly weight: string;
   readonly firstMoment: string;
   readonly secondMoment: string;

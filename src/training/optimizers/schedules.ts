@@ -1,8 +1,8 @@
 /** How the learning rate moves. */
 export const SCHEDULES = ['linear', 'cosine', 'constant'] as const;
-export type ScheduleName = (typeof SCHEDULES)[number];
+type ScheduleName = (typeof SCHEDULES)[number];
 
-export interface Schedule {
+interface Schedule {
   readonly name: ScheduleName;
   /** Steps of linear rise from 0 before the peak. */
   readonly warmup: number;

@@ -82,7 +82,7 @@ async function copyTokenizer(from: string, to: string): Promise<void> {
 }
 
 /** Writes ONNX file, tokenizer, config, card and curve into a folder in Hugging Face layout; returns the manifest for it. */
-export async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
+async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
   const { recipe, source } = loaded;
   const { backbone } = outcome;
   await mkdir(join(folder, 'onnx'), { recursive: true });

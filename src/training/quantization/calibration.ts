@@ -19,7 +19,7 @@ export interface InputStatistics {
   readonly pooled: boolean;
 }
 
-export interface CalibrationOptions {
+interface CalibrationOptions {
   readonly padId: number;
   readonly seed: number;
   /** Token states kept a group. */

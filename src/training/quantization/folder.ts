@@ -18,7 +18,7 @@ import type { TablePlace, Variant } from '../recipe/variant-names.ts';
 import { parityRows } from './rows.ts';
 import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from './variants.ts';
 
-export interface QuantizeFolderOptions {
+interface QuantizeFolderOptions {
   readonly data: string;
   readonly qrels?: string;
   readonly variant: Variant;
@@ -32,7 +32,7 @@ export interface QuantizeFolderOptions {
   readonly onProgress?: (stage: string, done: number, total: number) => void;
 }
 
-export interface QuantizedFolder {
+interface QuantizedFolder {
   readonly published: Published;
   /** The section that was added to the model card. */
   readonly card: string;

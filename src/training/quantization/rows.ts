@@ -3,7 +3,7 @@ import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/
 import type { CandidateList } from '../data/types.ts';
 
 /** Pairs the ranges are taken from, and others the result is judged on. */
-export interface ParityRows {
+interface ParityRows {
   readonly calibration: readonly EncodedRow[];
   readonly check: readonly EncodedRow[];
 }

@@ -12,7 +12,7 @@ import type { GroupChoice } from './search.ts';
  */
 
 /** What one group of layers does to the scores when it alone is in integers. */
-export interface Sensitivity {
+interface Sensitivity {
   /** Variance of the scores' differences: a number added to all scores changes no order. */
   readonly variance: number;
   /** Multiplications a token. */
@@ -36,7 +36,7 @@ async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number
   }
 }
 
-export interface Sensitivities {
+interface Sensitivities {
   /** Of the float32 scores on the same rows. */
   readonly variance: number;
   /** In the order of the choices. */

@@ -26,7 +26,7 @@ export const tablesIn = (place: TablePlace | undefined, stem: string): WriteOpti
     : {};
 
 /** Effectiveness before and after, where a judged set was at hand. */
-export interface Effectiveness {
+interface Effectiveness {
   readonly measure: string;
   readonly queries: number;
   readonly fp32: number;
@@ -53,7 +53,7 @@ async function measured(model: Model, output: string, padId: number, validation:
   }
 }
 
-export interface VariantOptions {
+interface VariantOptions {
   /** Measures both, so that the card says what the smaller file costs. */
   readonly validation?: Validation;
   /** Which initializers go into a file beside the model. */

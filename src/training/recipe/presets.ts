@@ -1,5 +1,5 @@
 /** Settings a recipe may take over by name; what it states itself wins. */
-export interface Preset {
+interface Preset {
   readonly summary: string;
   readonly settings: Record<string, unknown>;
 }

@@ -27,7 +27,7 @@ export interface CheckpointFacts {
   readonly lossScale?: LossScale;
 }
 
-export interface Checkpoint extends CheckpointFacts {
+interface Checkpoint extends CheckpointFacts {
   readonly state: StateArrays;
 }
 

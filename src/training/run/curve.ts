@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../../util/files.ts';
 
-export interface CurveStep {
+interface CurveStep {
   readonly step: number;
   readonly loss: number;
   readonly norm: number;
@@ -10,7 +10,7 @@ export interface CurveStep {
   readonly ms: number;
 }
 
-export interface CurveValidation {
+interface CurveValidation {
   readonly step: number;
   readonly measure: string;
   readonly value: number;

@@ -78,7 +78,7 @@ function table(
   };
 }
 
-export interface HostStepperOptions extends StepperOptions {
+interface HostStepperOptions extends StepperOptions {
   readonly tables: TableReadings;
   /** That update the weights; 1 if absent. */
   readonly threads?: number;

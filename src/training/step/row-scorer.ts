@@ -53,7 +53,7 @@ export interface RowScorer {
   close(): Promise<void>;
 }
 
-export interface RowScorerOptions {
+interface RowScorerOptions {
   readonly padId: number;
   /** Output that holds the scores; the first one if absent. */
   readonly output?: string;
@@ -62,7 +62,7 @@ export interface RowScorerOptions {
 }
 
 /** Wraps an open session, which `close` releases. */
-export function rowScorer(session: InferenceSession, { padId, output, inputs }: RowScorerOptions): RowScorer {
+function rowScorer(session: InferenceSession, { padId, output, inputs }: RowScorerOptions): RowScorer {
   const name = output ?? session.outputNames[0]!;
   return {
     async score(rows, limit) {

@@ -59,7 +59,7 @@ export const NAMES = {
  */
 export type StepKind = 'step' | 'accumulate' | 'apply' | 'gradients';
 
-export interface StepOptions {
+interface StepOptions {
   readonly kind: StepKind;
   readonly objective: Objective;
   readonly optimizer: AdamWOptions;

@@ -22,7 +22,7 @@ export interface StepResult {
 export type LearningRates = Readonly<Record<Group, number>>;
 
 /** What a batch is fed besides: a dropout mask. @param size the batch is padded to, if it is */
-export type Extra = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds;
+type Extra = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds;
 
 /** One optimizer step, from one batch or from several whose gradients are averaged. */
 export interface StepInput {
@@ -46,7 +46,7 @@ export interface Stepper {
   close?(): Promise<void>;
 }
 
-export interface StepSessions {
+interface StepSessions {
   /** Of kind `step`, or `apply` where `accumulate` is there. */
   readonly update: InferenceSession;
   readonly accumulate?: InferenceSession;
@@ -63,7 +63,7 @@ export interface StepperOptions {
 }
 
 /** Each state tensor has two buffers: a run reads one and writes the other, so nothing is allocated or copied from step to step. */
-export interface Buffers {
+interface Buffers {
   readonly current: Map<string, Tensor>;
   readonly spare: Map<string, Tensor>;
 }
@@ -132,7 +132,7 @@ export function scalarFeeds(
 }
 
 /** How a session's inputs and outputs are called that hold state; by default `w` and `next.w`. */
-export interface StateNames {
+interface StateNames {
   readonly from: (state: string) => string;
   readonly after: (state: string) => string;
 }

@@ -9,7 +9,7 @@ import type { TrainableWeight } from './trainable.ts';
  */
 
 /** One reading of a table: names of the values that hold its ids and the rows read. */
-export interface Lookup {
+interface Lookup {
   readonly ids: string;
   readonly rows: string;
 }
@@ -38,7 +38,7 @@ export function findTables(
 }
 
 /** Gradients of a table's rows, of those rows alone that were read. */
-export interface RowSums {
+interface RowSums {
   /** Adds gradients [ids.length, hidden] to the rows of `ids` (negative ones count from the end). */
   add(ids: ArrayLike<number | bigint>, gradients: Float32Array): void;
   /** Σ g² over all rows. */

@@ -10,12 +10,12 @@ import { rowFeeds } from '../step/feeds.ts';
 import { mapLengthBatches } from '../step/row-scorer.ts';
 import type { ListScorer } from './score-job.ts';
 
-export interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
+interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
   /** Tokens of a text, special ones included. */
   readonly maxLength?: number;
 }
 
-export interface BiEncoder extends ListScorer {
+interface BiEncoder extends ListScorer {
   /** One unit vector a text. */
   embed(texts: readonly string[]): Promise<Float32Array[]>;
   close(): Promise<void>;

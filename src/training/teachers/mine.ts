@@ -16,7 +16,7 @@ export interface MineSettings {
 }
 
 /** A row as FlagEmbedding and sentence-transformers read it. */
-export interface MinedRow {
+interface MinedRow {
   readonly query: string;
   readonly pos: readonly string[];
   readonly neg: readonly string[];
@@ -24,7 +24,7 @@ export interface MinedRow {
   readonly neg_scores?: readonly number[];
 }
 
-export interface Mined {
+interface Mined {
   readonly positives: readonly string[];
   readonly negatives: readonly string[];
 }
@@ -53,7 +53,7 @@ export function mineQuery(
   return kept.slice(0, settings.negatives);
 }
 
-export interface MineSource {
+interface MineSource {
   readonly lists: AsyncIterable<IdentifiedList>;
   readonly firstStage: FirstStage;
   readonly texts: (ids: readonly string[]) => Promise<readonly string[]>;

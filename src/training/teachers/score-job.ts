@@ -42,7 +42,7 @@ async function* after<T>(items: AsyncIterable<T>, skip: number): AsyncGenerator<
 }
 
 /** Names a job by all that decides its scores. */
-export async function jobName({ source, shard, depth }: ScoreJob, scorer: string): Promise<Record<string, unknown>> {
+async function jobName({ source, shard, depth }: ScoreJob, scorer: string): Promise<Record<string, unknown>> {
   const data = await Promise.all(
     [...new Set(source.files)].map(async (path) => `${basename(path)} ${(await sha256File(path)).slice(0, 16)}`),
   );

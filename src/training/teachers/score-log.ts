@@ -13,7 +13,7 @@ export interface ScoredList {
  * What a long job has done so far: a first line that names the job, then a line a list, each on disk before the next one is begun. A
  * line cut short by a kill is dropped when the job goes on. Lists come in the order of the data, so their number says where to go on.
  */
-export interface ScoreLog {
+interface ScoreLog {
   /** Lists already in the log when it was opened. */
   readonly done: number;
   append(list: ScoredList): Promise<void>;

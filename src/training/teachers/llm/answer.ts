@@ -1,11 +1,11 @@
 /** What had to be mended in an answer. */
-export interface Repairs {
+interface Repairs {
   readonly missing: number;
   readonly repeated: number;
   readonly outOfRange: number;
 }
 
-export interface Ranking {
+interface Ranking {
   /** Places from 0, each once, best first. */
   readonly order: readonly number[];
   readonly repairs: Repairs;

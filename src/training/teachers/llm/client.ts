@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { describe, WinnowError } from '../../../errors.ts';
 import type { Message } from './prompt.ts';
 
-export interface Usage {
+interface Usage {
   readonly prompt: number;
   readonly completion: number;
 }
@@ -12,7 +12,7 @@ export interface Completion {
   readonly usage: Usage;
 }
 
-export interface ClientOptions {
+interface ClientOptions {
   /** Where `/chat/completions` is, such as `http://localhost:11434/v1`. */
   readonly base: string;
   readonly model: string;

@@ -6,7 +6,7 @@ import type { ChatClient } from './client.ts';
 import { type Message, rankingPrompt } from './prompt.ts';
 import { slide } from './windows.ts';
 
-export interface RankerOptions {
+interface RankerOptions {
   /** Names model, prompt and windows in progress files. */
   readonly name: string;
   readonly size: number;
