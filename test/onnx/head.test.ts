@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
-import { attachHead, freshHead, type Head, onlyOutput } from '../../src/onnx/rewrites/head.ts';
+import { attachHead, freshHead, type Head } from '../../src/onnx/rewrites/head.ts';
 import { runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
@@ -115,12 +115,5 @@ describe('attachHead', () => {
     expect(() =>
       attachHead(encoder(undefined, true, true), { pooling: 'pair', dense: { weight: out.weight }, out }),
     ).toThrow('expected an output weight [·, 4], got [1,3]');
-  });
-});
-
-describe('onlyOutput', () => {
-  it('keeps one output and what it needs', () => {
-    expect(onlyOutput(encoder(), 'echo').graph.initializers.size).toBe(0);
-    expect(() => onlyOutput(encoder(), 'logits')).toThrow('expected an output logits, got echo, last_hidden_state');
   });
 });

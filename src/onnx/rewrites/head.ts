@@ -1,7 +1,7 @@
 import { WinnowError } from '../../errors.ts';
 import { createRandom, type Random } from '../../util/random.ts';
 import { GraphBuilder } from '../builder.ts';
-import { freezeGraph, type Model, type ValueInfo } from '../graph.ts';
+import type { Model, ValueInfo } from '../graph.ts';
 import { prune } from '../order.ts';
 import { float32View, type Tensor, tensor } from '../tensor.ts';
 import { raiseOpset } from './opset.ts';
@@ -198,16 +198,4 @@ function freshLinear(random: Random, outputs: number, inputs: number): Linear {
     weight: tensor('float32', [outputs, inputs], values),
     bias: tensor('float32', [outputs], new Array(outputs).fill(0)),
   };
-}
-
-/** The model with one of its outputs only. */
-export function onlyOutput(model: Model, name: string): Model {
-  const outputs = model.graph.outputs.filter((o) => o.name === name);
-  if (outputs.length === 0)
-    throw new WinnowError('invalid_graph', {
-      where: 'model',
-      expected: `an output ${name}`,
-      got: model.graph.outputs.map((o) => o.name).join(', '),
-    });
-  return Object.freeze({ ...model, graph: prune(freezeGraph({ ...model.graph, outputs })) });
 }
