@@ -1,5 +1,5 @@
 /*
- * Builds graphs by name. Every method returns the name of the value it makes; names are unique, constants are kept once.
+ * Builds graphs by name. Every method returns the name of the value it makes. Names are unique; equal constants are stored once.
  *
  *   const g = GraphBuilder.from(model.graph);            // or new GraphBuilder('name')
  *   const labels = g.input('labels', 'float32', ['batch', 1]);
@@ -7,9 +7,9 @@
  *   g.output(loss, 'float32', [], 'loss');                // 'loss' is the public name
  *   const graph = g.build();                             // frozen
  *
- * `op(name, inputs, attrs, options)` makes any node with one output, `ops(..., count)` several. Whole-number attributes may be written as
- * numbers; those in FLOAT_ATTRIBUTES become floats. Forms are those of opset 18 to 23 (axes are inputs of Squeeze, Unsqueeze, Reduce*).
- * `matmul(a, b, { transA, transB, alpha })` takes `com.microsoft.FusedMatMul` where float32 allows.
+ * `op(name, inputs, attrs, options)` makes a node with one output, `ops(..., count)` one with several. Numeric attributes become integers,
+ * those in FLOAT_ATTRIBUTES floats. Forms are those of opset 18 to 23 (axes are inputs of Squeeze, Unsqueeze, Reduce*).
+ * `matmul(a, b, { transA, transB, alpha })` uses `com.microsoft.FusedMatMul` for float32.
  */
 import { WinnowError } from '../errors.ts';
 import type { DataType } from './dtypes.ts';
@@ -26,16 +26,25 @@ import {
 } from './graph.ts';
 import { int64s, type Tensor, tensor } from './tensor.ts';
 
-/** Opset of graphs this builder writes, unless the model already asks for a later one. */
+/** Opset of the graphs this builder writes, unless the model has a later one. */
 export const OPSET = 20;
 export const MICROSOFT = 'com.microsoft';
 
-const FLOAT_ATTRIBUTES: ReadonlySet<string> = new Set(
-  ['alpha', 'beta', 'epsilon', 'gamma', 'scale', 'softcap', 'value_float', 'high', 'low', 'mean', 'ratio'].concat([
-    'lambd',
-    'bias',
-  ]),
-);
+const FLOAT_ATTRIBUTES: ReadonlySet<string> = new Set([
+  'alpha',
+  'beta',
+  'bias',
+  'epsilon',
+  'gamma',
+  'high',
+  'lambd',
+  'low',
+  'mean',
+  'ratio',
+  'scale',
+  'softcap',
+  'value_float',
+]);
 
 export type AttributeLike = Attribute | number | string | readonly number[] | Tensor | Graph;
 
@@ -51,7 +60,7 @@ export interface MatMulOptions {
   readonly alpha?: number;
   /** Element type; anything but float32 is written with plain Transpose, MatMul, Mul. */
   readonly dtype?: DataType;
-  /** Rank of the operand, needed to write its transpose out. */
+  /** Ranks of the operands, needed where transposes are nodes of their own. */
   readonly rankA?: number;
   readonly rankB?: number;
 }
@@ -70,7 +79,7 @@ export class GraphBuilder {
     this.#name = name;
   }
 
-  /** Goes on from a graph: its inputs, initializers, nodes and, unless `outputs` is false, outputs. */
+  /** Starts from a graph: its inputs, initializers, nodes and, unless `outputs` is false, outputs. */
   static from(graph: Graph, options: { readonly outputs?: boolean } = {}): GraphBuilder {
     const g = new GraphBuilder(graph.name);
     g.#inputs.push(...graph.inputs);
@@ -81,14 +90,14 @@ export class GraphBuilder {
     return g;
   }
 
-  /** Starts from a graph without its nodes, whose names are taken all the same: for rewrites that put nodes back one by one. */
+  /** Starts from a graph without its nodes, whose names stay reserved: for rewrites that append nodes one by one. */
   static rewriting(graph: Graph, options: { readonly outputs?: boolean } = {}): GraphBuilder {
     const g = GraphBuilder.from({ ...graph, nodes: [] }, options);
     for (const node of graph.nodes) for (const name of [node.name, ...node.outputs]) g.reserve(name);
     return g;
   }
 
-  /** `stem`, or `stem_2` and so on where it is taken. Reserves the name. */
+  /** Returns `stem`, or `stem_2` and so on where it is taken, and reserves the name. */
   unique(stem: string): string {
     let name = stem;
     for (let i = 2; this.#names.has(name); i++) name = `${stem}_${i}`;
@@ -96,19 +105,19 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Marks a name as taken by a node still to come. */
+  /** Reserves the name of a node that is appended later. */
   reserve(name: string): void {
     this.#names.add(name);
   }
 
-  /** `probe`: sizes for the probing batch, where they do not follow from batch and length. */
+  /** Adds an input. @param probe sizes in the probing batch, where they do not follow from batch and length. */
   input(name: string, dtype: DataType, dims: readonly Dim[], probe?: readonly number[]): string {
     this.#claim(name);
     this.#inputs.push({ name, dtype, dims, ...(probe && { probe }) });
     return name;
   }
 
-  /** Makes `value` an output of the graph; `as` gives it a public name of its own by an Identity. Returns the output's name. */
+  /** Makes `value` an output of the graph, under the name `as` (by an Identity) if given. Returns the output's name. */
   output(value: string, dtype?: DataType, dims?: readonly Dim[], as?: string): string {
     const name = as === undefined || as === value ? value : this.#identity(value, as);
     this.#outputs.push({ name, ...(dtype && { dtype }), ...(dims && { dims }) });
@@ -121,7 +130,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** A constant kept once however often it is asked for. */
+  /** Adds a constant; small ones that are equal become one initializer. */
   constant(value: Tensor, stem = 'const'): string {
     const small = value.bytes.byteLength <= 4096;
     const key = small ? `${value.dtype}[${value.dims}]${Buffer.from(value.bytes).toString('base64')}` : '';
@@ -137,12 +146,12 @@ export class GraphBuilder {
     return this.constant(tensor(dtype, [], [value]));
   }
 
-  /** A vector of int64. */
+  /** Adds a vector of int64. */
   ints(values: readonly number[]): string {
     return this.constant(int64s(values), 'ints');
   }
 
-  /** A node with one output, whose name is returned. */
+  /** Appends a node with one output and returns the output's name. */
   op(
     op: string,
     inputs: readonly string[],
@@ -152,7 +161,7 @@ export class GraphBuilder {
     return this.ops(op, inputs, attrs, 1, options)[0]!;
   }
 
-  /** A node with `count` outputs. */
+  /** Appends a node with `count` outputs and returns their names. */
   ops(
     op: string,
     inputs: readonly string[],
@@ -168,13 +177,13 @@ export class GraphBuilder {
     return outputs;
   }
 
-  /** Appends a node as it is. Its output names must be new or reserved by `unique`. */
+  /** Appends a node unchanged. Its output names must be new or reserved by `unique`. */
   append(node: Node): void {
     for (const output of node.outputs) this.#names.add(output);
     this.#nodes.push(freezeNode(node));
   }
 
-  // Arithmetic: broadcasting as in numpy.
+  // Arithmetic, with broadcasting as in NumPy.
   readonly add = (a: string, b: string): string => this.op('Add', [a, b]);
   readonly sub = (a: string, b: string): string => this.op('Sub', [a, b]);
   readonly mul = (a: string, b: string): string => this.op('Mul', [a, b]);
@@ -201,7 +210,7 @@ export class GraphBuilder {
   readonly concat = (parts: readonly string[], axis: number): string => this.op('Concat', parts, { axis });
   readonly gather = (x: string, indices: string, axis = 0): string => this.op('Gather', [x, indices], { axis });
 
-  /** `dims` are numbers (-1 infers, 0 copies) or the name of an int64 vector. */
+  /** Reshapes to numbers (-1 infers, 0 copies) or to the int64 vector of that name. */
   reshape(x: string, dims: readonly number[] | string): string {
     return this.op('Reshape', [x, typeof dims === 'string' ? dims : this.ints(dims)]);
   }
@@ -218,7 +227,7 @@ export class GraphBuilder {
     return this.op('Slice', [x, this.ints(starts), this.ints(ends), this.ints(axes)]);
   }
 
-  /** Over all axes where `axes` is absent. */
+  /** Sums over the axes, over all of them if absent. */
   reduceSum(x: string, axes?: readonly number[], keep = true): string {
     return this.#reduce('ReduceSum', x, axes, keep);
   }
@@ -231,7 +240,7 @@ export class GraphBuilder {
     return this.#reduce('ReduceMax', x, axes, keep);
   }
 
-  /** alpha · a' · b', where ' transposes the last two axes if asked. */
+  /** Returns alpha · a′ · b′, where ′ transposes the last two axes if the option says so. */
   matmul(a: string, b: string, options: MatMulOptions = {}): string {
     const { transA = false, transB = false, alpha = 1, dtype = 'float32' } = options;
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b]);
@@ -283,7 +292,7 @@ function toAttribute(name: string, value: AttributeLike): Attribute {
 const toAttributes = (attrs: Readonly<Record<string, AttributeLike>>): Readonly<Record<string, Attribute>> =>
   Object.fromEntries(Object.entries(attrs).map(([name, value]) => [name, toAttribute(name, value)]));
 
-/** A model around a graph of this builder. IR 10 is what ORT 1.30 and its kin of 2024 read. */
+/** Wraps a graph of this builder in a model of IR version 10, which ONNX Runtime reads since 2024. */
 export function modelOf(graph: Graph, opset = OPSET): Model {
   const opsets = { '': opset, [MICROSOFT]: 1 };
   return Object.freeze({ irVersion: 10, opsets, producer: 'winnow', metadata: {}, functions: [], graph });

@@ -35,7 +35,7 @@ interface Entry {
   readonly view: (buffer: ArrayBufferLike, offset: number, length: number) => NumberArray;
 }
 
-/** bfloat16 has no typed array: its bits are shown as uint16. */
+/** bfloat16 has no typed array: its bits are viewed as uint16. */
 export const DATA_TYPES: Readonly<Record<DataType, Entry>> = {
   float32: { code: 1, bytes: 4, view: (b, o, n) => new Float32Array(b, o, n) },
   uint8: { code: 2, bytes: 1, view: (b, o, n) => new Uint8Array(b, o, n) },
@@ -56,7 +56,10 @@ const BY_CODE: ReadonlyMap<number, DataType> = new Map(
   Object.entries(DATA_TYPES).map(([name, { code }]) => [code, name as DataType]),
 );
 
-/** @throws WinnowError `invalid_graph` for a type Winnow does not handle (strings, complex numbers, 4 and 8 bit floats). */
+/**
+ * Returns the data type of a protobuf code.
+ * @throws WinnowError `invalid_graph` for types that are not supported (strings, complex numbers, floats of 4 and 8 bits).
+ */
 export function dataTypeOf(code: number, where: string): DataType {
   const found = BY_CODE.get(code);
   if (found === undefined)

@@ -8,18 +8,19 @@ import { readSafetensors } from './safetensors.ts';
 import { castTensor, type Tensor, transposeTensor } from './tensor.ts';
 
 /*
- * Encoders of the BERT line as graphs of our own, from the weights and the config.json of a folder in Hugging Face layout: for models that
- * were published without an ONNX file.
+ * Builds the graph of a BERT-like encoder from the weights and the config.json of a folder in Hugging Face layout, for models published
+ * without an ONNX file. A further family is one entry of FAMILIES.
  */
 
 type Config = Readonly<Record<string, unknown>>;
 
+/** What tells one family of encoders from another. */
 interface Family {
   /** Prefix of the encoder's weights in a classification checkpoint. */
   readonly prefix: string;
-  /** Token types are an input; without, every token is of type 0. */
+  /** Whether token types are an input; if not, every token is of type 0. */
   readonly tokenTypes: boolean;
-  /** Positions count from 0 over the row, or from padding id + 1 over the tokens that are no padding. */
+  /** `row`: positions count from 0. `tokens`: from padding id + 1, over the tokens that are not padding. */
   readonly positions: 'row' | 'tokens';
   /** Weights of the classification head, in the order dense, activation, output. */
   readonly head: { readonly dense: string; readonly activation: 'Tanh' | 'Gelu'; readonly out: string };
@@ -51,10 +52,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 };
 
 /**
- * The model of a folder that has `model.safetensors` and `config.json` but no ONNX file: BERT, RoBERTa (XLM-RoBERTa, CamemBERT) or ELECTRA.
- * Output: `logits` [batch, labels] if the classification head's weights are there, else `last_hidden_state` [batch, sequence, hidden].
- * Linear weights are kept transposed, [in, out], under their own names.
- * @throws WinnowError `invalid_input` for another family or a switch not supported; naming the first tensor that is missing.
+ * Builds the model of a folder with `model.safetensors` and `config.json`: BERT, RoBERTa (XLM-RoBERTa, CamemBERT) or ELECTRA.
+ * Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
+ * [batch, sequence, hidden]. Linear weights are transposed to [in, out] and keep their names.
+ * @throws WinnowError `invalid_input` for another family or an unsupported setting of config.json, or naming the first missing tensor.
  */
 export async function fromSafetensors(folder: string): Promise<Model> {
   const config = (await readJson(join(folder, 'config.json'))) as Config;
@@ -62,7 +63,7 @@ export async function fromSafetensors(folder: string): Promise<Model> {
   return encoder.build();
 }
 
-/** The weights of a folder: `model.safetensors`, or the parts that `model.safetensors.index.json` lists. */
+/** Reads `model.safetensors`, or the parts that `model.safetensors.index.json` lists. */
 async function readWeights(folder: string): Promise<ReadonlyMap<string, Tensor>> {
   const single = join(folder, 'model.safetensors');
   const index = join(folder, 'model.safetensors.index.json');
@@ -82,7 +83,7 @@ const ACTIVATIONS: Readonly<Record<string, (g: GraphBuilder, x: string) => strin
   relu: (g, x) => g.relu(x),
 };
 
-/** What -∞ is to a padding mask: finite, so that a wholly masked row stays a number. */
+/** Stands for −∞ in a padding mask: finite, so that the softmax of a fully masked row is not NaN. */
 const LOWEST = -3.4028234663852886e38;
 
 class EncoderBuilder {
@@ -151,7 +152,7 @@ class EncoderBuilder {
     return g.add(g.mul(g.op('CumSum', [real, one]), real), padding);
   }
 
-  /** 0 where a token may be looked at, the lowest number elsewhere: [batch, 1, 1, sequence]. */
+  /** Bias of the attention scores, [batch, 1, 1, sequence]: 0 for tokens, the lowest float32 for padding. */
   #mask(): string {
     const g = this.#g;
     const open = g.cast(g.unsqueeze('attention_mask', [1, 2]), 'bool');
@@ -162,11 +163,11 @@ class EncoderBuilder {
     const g = this.#g;
     const heads = this.#number('num_attention_heads');
     const size = this.#number('hidden_size') / heads;
-    const split = (part: string, perm: readonly number[]): string =>
+    const headsOf = (part: string, perm: readonly number[]): string =>
       g.transpose(g.reshape(this.#linear(x, `${at}attention.self.${part}`), [0, 0, heads, size]), perm);
-    const query = split('query', [0, 2, 1, 3]);
-    const key = split('key', [0, 2, 3, 1]);
-    const value = split('value', [0, 2, 1, 3]);
+    const query = headsOf('query', [0, 2, 1, 3]);
+    const key = headsOf('key', [0, 2, 3, 1]);
+    const value = headsOf('value', [0, 2, 1, 3]);
     const scores = g.mul(g.matmul(query, key), g.scalar(1 / Math.sqrt(size)));
     const mixed = g.matmul(g.softmax(g.add(scores, mask)), value);
     const rows = g.reshape(g.transpose(mixed, [0, 2, 1, 3]), [0, 0, heads * size]);

@@ -2,8 +2,8 @@ import type { DataType } from './dtypes.ts';
 import { numbers, type Tensor } from './tensor.ts';
 
 /*
- * An ONNX model as frozen values. Nothing here knows of protobuf, and no function changes what it is given: a rewrite takes a graph and
- * returns another that shares the unchanged parts.
+ * An ONNX model as frozen values, independent of protobuf. No function changes its arguments: a rewrite takes a graph and returns another
+ * that shares the unchanged parts.
  */
 
 export type Attribute =
@@ -88,10 +88,11 @@ export function freezeGraph(graph: Graph): Graph {
   return Object.freeze(graph);
 }
 
-/** How an error names a node: its name, or what it makes where it has none. */
+/** Returns the node's name for errors, or op and first output where it has none. */
 export const nodeLabel = (node: Node): string =>
   node.name !== '' ? node.name : `${node.op} → ${node.outputs[0] ?? ''}`;
 
+/** Returns the op with its domain, as rule tables name it. */
 export const opKey = (node: Node): string => (node.domain === '' ? node.op : `${node.domain}:${node.op}`);
 
 export function attrNumber(node: Node, name: string, otherwise: number): number {
@@ -109,15 +110,15 @@ export function attrString(node: Node, name: string, otherwise: string): string 
   return found?.kind === 'string' ? found.value : otherwise;
 }
 
-/** Graphs held by the node (branches of If, bodies of Loop and Scan). */
+/** Returns the graphs inside a node (branches of If, bodies of Loop and Scan). */
 export const subgraphs = (node: Node): readonly Graph[] =>
   Object.values(node.attrs).flatMap((a) => (a.kind === 'graph' ? [a.value] : []));
 
-/** Value → the node that makes it. */
+/** Maps each value to the node that makes it. */
 export const producers = (graph: Graph): ReadonlyMap<string, Node> =>
   new Map(graph.nodes.flatMap((node) => node.outputs.filter((o) => o !== '').map((o) => [o, node] as const)));
 
-/** Names a subgraph takes from the graphs around it. */
+/** Returns the names that a subgraph reads from the graphs around it. */
 export function captures(graph: Graph): readonly string[] {
   const own = new Set([...graph.inputs.map((i) => i.name), ...graph.initializers.keys()]);
   for (const node of graph.nodes) for (const output of node.outputs) own.add(output);
@@ -125,13 +126,13 @@ export function captures(graph: Graph): readonly string[] {
   return [...new Set(wanted.filter((name) => !own.has(name)))];
 }
 
-/** Every value a node reads, what its subgraphs capture included. */
+/** Returns every value a node reads, captures of its subgraphs included. */
 export const reads = (node: Node): readonly string[] => [
   ...node.inputs.filter((i) => i !== ''),
   ...subgraphs(node).flatMap(captures),
 ];
 
-/** Value → nodes that read it (a node stands once even if it reads the value twice). */
+/** Maps each value to the nodes that read it; a node that reads it twice is listed once. */
 export function consumers(graph: Graph): ReadonlyMap<string, readonly Node[]> {
   const found = new Map<string, Node[]>();
   for (const node of graph.nodes)
@@ -143,7 +144,7 @@ export function consumers(graph: Graph): ReadonlyMap<string, readonly Node[]> {
   return found;
 }
 
-/** Every name in use in a graph and its subgraphs. */
+/** Returns every name in use in a graph and its subgraphs. */
 export function allNames(graph: Graph): Set<string> {
   const names = new Set([...graph.initializers.keys(), ...graph.inputs.map((i) => i.name)]);
   for (const node of graph.nodes) {
@@ -153,13 +154,13 @@ export function allNames(graph: Graph): Set<string> {
   return names;
 }
 
-/** The numbers of an initializer, or undefined if the value is computed. */
+/** Returns the numbers of an initializer, or undefined if the value is computed. */
 export function constantNumbers(graph: Graph, name: string | undefined): readonly number[] | undefined {
   const found = name === undefined ? undefined : graph.initializers.get(name);
   return found === undefined ? undefined : numbers(found);
 }
 
-/** The graph with inputs renamed by `rename` wherever a node, a subgraph or an output reads them. Outputs of nodes keep their names. */
+/** Renames what a node and its subgraphs read. Outputs of the node keep their names. */
 export function renameReads(node: Node, rename: ReadonlyMap<string, string>): Node {
   const to = (name: string): string => rename.get(name) ?? name;
   const attrs: Record<string, Attribute> = {};
@@ -173,7 +174,7 @@ function renameCaptures(graph: Graph, rename: ReadonlyMap<string, string>): Grap
   const mine = new Map([...rename].filter(([from]) => captured.has(from)));
   if (mine.size === 0) return graph;
   const moved = graph.outputs.filter((o) => mine.has(o.name));
-  // An output that is itself a captured value keeps the graph's own output name through an Identity.
+  // A captured value that is also an output keeps the output's name through an Identity.
   const bridges = moved.map((o) =>
     freezeNode({ op: 'Identity', domain: '', name: '', inputs: [mine.get(o.name)!], outputs: [o.name], attrs: {} }),
   );

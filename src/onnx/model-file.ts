@@ -7,14 +7,14 @@ import type { Model } from './graph.ts';
 import { decodeModel, type External, encodeModel, type Placement } from './protobuf.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Protobuf cannot hold more than 2 GiB; past this an initializer's bytes go to a file of their own. */
+/** Most bytes of initializers inside a model file, in bytes; protobuf holds at most 2 GiB. */
 export const INSIDE_LIMIT = 1_500_000_000;
-/** What mapping a file into memory likes. */
+/** Page size, for readers that map the file into memory. */
 const ALIGNMENT = 4096;
 
 /**
- * Reads a model file and the external data it points to (each tensor into memory of its own, so that no buffer holds them all).
- * @throws WinnowError `invalid_graph` if it is no model; `unsafe_path` if external data lies outside the file's folder.
+ * Reads a model file and its external data, each tensor into a buffer of its own.
+ * @throws WinnowError `invalid_graph` if the file is not a model; `unsafe_path` if external data lies outside the file's folder.
  */
 export async function readModel(path: string): Promise<Model> {
   return decodeModel(await readFile(path), path, externalIn(path));
@@ -60,15 +60,15 @@ export const initializerBytes = (model: Model): number =>
   [...model.graph.initializers.values()].reduce((sum, t) => sum + t.bytes.byteLength, 0);
 
 export interface WriteOptions {
-  /** Name (beside the model file) of the file that takes initializers out; default `<file>.data`, used only when one has to go out. */
+  /** Name of the file beside the model that holds external initializers, if there are any; default `<file>.data`. */
   readonly dataFile?: string;
-  /** Bytes of initializers past which the big ones go out; default 1.5 GB. */
+  /** Bytes of all initializers above which the large ones become external; default 1.5 GB. */
   readonly insideLimit?: number;
-  /** Which initializers go out whatever the size; default none. */
+  /** Which initializers become external whatever the total; default none. */
   readonly outside?: (name: string, value: Tensor) => boolean;
 }
 
-/** Writes model file and external data, each atomically, the data first. Returns the paths written. */
+/** Writes external data and model file, in this order, each atomically. Returns the paths written. */
 export async function writeModel(path: string, model: Model, options: WriteOptions = {}): Promise<readonly string[]> {
   const tooBig = initializerBytes(model) > (options.insideLimit ?? INSIDE_LIMIT);
   const outside = options.outside ?? ((_: string, t: Tensor) => tooBig && t.bytes.byteLength > 1024);
@@ -95,7 +95,7 @@ export async function writeModel(path: string, model: Model, options: WriteOptio
   return [...written, path];
 }
 
-/** One slice after the other, so that the whole never lies in one buffer. */
+/** Writes slice after slice, so that no buffer holds them all. */
 async function writeSlices(file: string, slices: readonly { offset: number; bytes: Uint8Array }[]): Promise<void> {
   const temporary = `${file}.${process.pid}.tmp`;
   const handle = await open(temporary, 'w');

@@ -2,8 +2,8 @@ import { WinnowError } from '../errors.ts';
 import { freezeGraph, type Graph, type Node, nodeLabel, producers, reads } from './graph.ts';
 
 /**
- * Nodes so that every value is made before it is read, otherwise in the order they came (Kahn's algorithm). What subgraphs capture counts
- * as read.
+ * Sorts the nodes so that every value is made before it is read, otherwise in their order (depth first). What subgraphs capture counts as
+ * read.
  * @throws WinnowError `invalid_graph` naming a node of a cycle.
  */
 export function topologicalSort(graph: Graph): Graph {
@@ -41,7 +41,7 @@ export function topologicalSort(graph: Graph): Graph {
   return freezeGraph({ ...graph, nodes: sorted });
 }
 
-/** Values that depend on any of `sources`, the sources included. */
+/** Returns the values that depend on any of `sources`, the sources included. */
 export function downstream(graph: Graph, sources: Iterable<string>): ReadonlySet<string> {
   const found = new Set(sources);
   for (const node of graph.nodes)
@@ -50,7 +50,7 @@ export function downstream(graph: Graph, sources: Iterable<string>): ReadonlySet
   return found;
 }
 
-/** Values that `targets` depend on, the targets included. */
+/** Returns the values that `targets` depend on, the targets included. */
 export function upstream(graph: Graph, targets: Iterable<string>): ReadonlySet<string> {
   const found = new Set(targets);
   for (const node of graph.nodes.toReversed())
@@ -58,7 +58,7 @@ export function upstream(graph: Graph, targets: Iterable<string>): ReadonlySet<s
   return found;
 }
 
-/** The graph without nodes and initializers that no output needs. Inputs stay. */
+/** Removes nodes and initializers that no output needs. Inputs stay. The nodes must be in topological order. */
 export function prune(graph: Graph): Graph {
   const needed = upstream(
     graph,
@@ -72,11 +72,11 @@ export function prune(graph: Graph): Graph {
 }
 
 /**
- * The nodes so that each stands as late as its readers allow, and of those free to move the earliest-made stands last.
+ * Sorts the nodes so that each stands as late as its readers allow; of several that could stand last, the first of the given order does.
  *
- * The engine runs the nodes as a depth-first search from the outputs meets them, the highest index first. Behind a backward pass in its
- * natural order that leaves every weight's gradient, and the activations it reads, to the end; in this order each weight's gradient is
- * computed as soon as the pass gets there, and memory is given back on the way.
+ * The engine runs the nodes in the order of a depth-first search from the outputs, highest index first. With a backward pass in its natural
+ * order, every weight's gradient, and the activations it reads, would wait until the end. In this order each weight's gradient is computed
+ * as soon as the pass reaches it, and its memory is freed.
  */
 export function lateOrder(graph: Graph): Graph {
   const made = producers(graph);

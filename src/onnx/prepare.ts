@@ -10,33 +10,36 @@ import { raiseOpset } from './rewrites/opset.ts';
 import { type FindOptions, findWeights, type Weight } from './weights.ts';
 
 export interface Prepared {
-  /** Canonical form: opset 20 or later, no functions, constants folded, normalizations and GELUs in one node, nodes in order. */
+  /**
+   * In canonical form: opset 20 or later, no functions, constants folded, one node for a normalization or a GELU, nodes in topological
+   * order.
+   */
   readonly model: Model;
   readonly weights: readonly Weight[];
 }
 
 interface PrepareOptions extends FindOptions {
-  /** The output kept; all others are dropped. Default: all are kept. */
+  /** Keeps this output alone; all outputs by default. */
   readonly output?: string;
 }
 
 /**
- * Brings any encoder's model into the form the gradient rules, the dropout rewrite and the objectives work on, and finds its weights.
- * Values keep their names, so the graph's inputs and outputs are what they were.
- * @throws WinnowError `invalid_graph` if the engine cannot run it on a tiny batch, or its opset is too old.
+ * Rewrites an encoder's model into canonical form and finds its weights. Differentiation, dropout, quantization and the rewrites of this
+ * room expect that form. Values keep their names, inputs and outputs among them.
+ * @throws WinnowError `invalid_graph` if the engine cannot run the model on a tiny batch, or its opset is too old.
  */
 export async function prepare(model: Model, options: PrepareOptions = {}): Promise<Prepared> {
-  const only =
-    options.output === undefined ? model.graph.outputs : model.graph.outputs.filter((o) => o.name === options.output);
-  const whole = inlineFunctions({ ...model, graph: freezeGraph({ ...model.graph, outputs: only }) });
-  const written = new Set(whole.graph.nodes.filter((n) => constantOf(n) !== undefined).map((n) => n.outputs[0]!));
-  const plain = { ...whole, graph: prune(dropIdentities(inlineConstants(topologicalSort(whole.graph)))) };
+  const { output } = options;
+  const outputs = model.graph.outputs.filter((o) => output === undefined || o.name === output);
+  const inlined = inlineFunctions({ ...model, graph: freezeGraph({ ...model.graph, outputs }) });
+  const constants = inlined.graph.nodes.filter((n) => constantOf(n) !== undefined).map((n) => n.outputs[0]!);
+  const plain = { ...inlined, graph: prune(dropIdentities(inlineConstants(topologicalSort(inlined.graph)))) };
   const shapes = await probeShapes(plain, probeFeeds(plain.graph.inputs));
-  const spelt = decompose(raiseOpset(plain, shapes, OPSET), shapes);
-  const raised = { ...spelt, graph: dropIdentities(spelt.graph) };
-  const find: FindOptions = { ...options, written: new Set([...(options.written ?? []), ...written]) };
-  const candidates = new Set(findWeights(raised.graph, find).map((w) => w.tensor));
-  const folded = await foldConstants(raised, candidates);
+  const decomposed = decompose(raiseOpset(plain, shapes, OPSET), shapes);
+  const primitive = { ...decomposed, graph: dropIdentities(decomposed.graph) };
+  const find: FindOptions = { ...options, constants: new Set([...(options.constants ?? []), ...constants]) };
+  const weights = new Set(findWeights(primitive.graph, find).map((w) => w.tensor));
+  const folded = await foldConstants(primitive, weights);
   const graph = topologicalSort(fuseGelu(fuseLayerNorm(folded.graph, shapes)));
   return { model: Object.freeze({ ...folded, graph }), weights: findWeights(graph, find) };
 }

@@ -3,6 +3,7 @@ import { freezeGraph, type Graph, type Model, type ValueInfo } from './graph.ts'
 import { type Feeds, type RunOptions, runOnce } from './session.ts';
 import { numbers, sizeOf, type Tensor, tensor } from './tensor.ts';
 
+/** What the probing batch shows of a value. */
 export interface Probed {
   readonly dtype: DataType;
   readonly dims: readonly number[];
@@ -12,14 +13,13 @@ export interface Probed {
 
 export type Shapes = ReadonlyMap<string, Probed>;
 
-/** Sizes of the probing batch: different from each other and from what encoders are made of, so that equal sizes mean the same thing. */
+/** Sizes of the probing batch: different from each other and from the sizes of encoders, so that equal sizes mean the same axis. */
 export const PROBE_BATCH = 3;
 export const PROBE_LENGTH = 7;
 
 /**
- * A tiny batch for the inputs of an encoder: token ids 1 to 7 in every row, a mask of ones with the last row two short, token types 0
- * (some tables have one type only).
- * Symbolic first dims become `batch`, second ones `length`; inputs of other rank or type get zeros.
+ * Makes a tiny batch for the inputs of an encoder: token ids from 1 in every row, a mask of ones with two zeros at the end of the last row,
+ * token types 0 (some tables hold one type only). A symbolic first dim becomes `batch`, a later one `length`; other inputs get zeros.
  */
 export function probeFeeds(inputs: readonly ValueInfo[], batch = PROBE_BATCH, length = PROBE_LENGTH): Feeds {
   const feeds: Record<string, Tensor> = {};
@@ -43,12 +43,12 @@ function fill(name: string, sizes: readonly number[], length: number): number[] 
     : new Array<number>(count).fill(0);
 }
 
-/** Integer tensors up to this many elements are kept with their values. */
+/** Most elements of an integer tensor whose values are kept. */
 const KEEP = 4096;
 
 /**
- * Type and dims of every value of the graph, found by running it once with every value as an output. Values inside subgraphs are not
- * reached. Floats flow through, so feeds must be fit to run.
+ * Finds type and dims of every value of the graph by running it once with every value as an output. Values inside subgraphs are not
+ * reached.
  * @throws WinnowError `invalid_graph` if the engine refuses the graph or the feeds.
  */
 export async function probeShapes(

@@ -36,7 +36,7 @@ import {
 } from './graph.ts';
 import { sizeOf, type Tensor, tensor, toInt64 } from './tensor.ts';
 
-/** Finds the bytes of a tensor kept outside the file. */
+/** Reads the bytes of a tensor that is stored outside the model file. */
 export type External = (entry: {
   readonly location: string;
   readonly offset: number;
@@ -51,8 +51,8 @@ const refuseExternal: External = ({ location }) => {
 };
 
 /**
- * Reads a ModelProto. Tensors share the memory of `data`.
- * @throws WinnowError `invalid_graph` if it is none, or holds a type Winnow does not handle.
+ * Decodes a ModelProto. Tensors share the memory of `data`.
+ * @throws WinnowError `invalid_graph` if the bytes are not a model, or it holds an unsupported type.
  */
 export function decodeModel(data: Uint8Array, where = 'model bytes', external: External = refuseExternal): Model {
   const proto = parse(data, where);
@@ -78,7 +78,7 @@ export function decodeModel(data: Uint8Array, where = 'model bytes', external: E
 
 function parse(data: Uint8Array, where: string): ModelProto {
   try {
-    // A plain view: a Buffer's methods differ (its `slice` does not copy).
+    // A Uint8Array, since `slice` of a Buffer does not copy.
     return fromBinary(ModelProtoSchema, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   } catch (error) {
     const got = `bytes that do not parse (${(error as Error).message})`;
@@ -197,13 +197,16 @@ class Decoder {
   }
 }
 
-/** Where an encoder puts a tensor's bytes: undefined keeps them inside. */
+/** Returns where the bytes of an initializer are stored; undefined for inside the model file. */
 export type Placement = (
   name: string,
   value: Tensor,
 ) => { readonly location: string; readonly offset: number; readonly length: number } | undefined;
 
-/** Writes a ModelProto (at most 2 GB inside; `place` moves initializers out). */
+/**
+ * Encodes a model as a ModelProto of at most 2 GiB; `place` makes initializers external.
+ * @throws WinnowError `invalid_graph` for a model with functions.
+ */
 export function encodeModel(model: Model, place: Placement = () => undefined): Uint8Array {
   const proto = create(ModelProtoSchema, {
     irVersion: BigInt(model.irVersion),

@@ -7,7 +7,7 @@ import { sizeOf, type Tensor } from './tensor.ts';
 
 /*
  * The safetensors container (huggingface/safetensors, format section): 8 bytes of header length, a JSON header, then the tensors' bytes.
- * Read and written tensor by tensor, so that no buffer holds the whole file.
+ * Tensors are read and written one by one, so that no buffer holds the whole file.
  */
 
 const SPELLINGS: Readonly<Record<DataType, string>> = {
@@ -27,7 +27,7 @@ const SPELLINGS: Readonly<Record<DataType, string>> = {
 };
 const BY_SPELLING = new Map(Object.entries(SPELLINGS).map(([dtype, spelling]) => [spelling, dtype as DataType]));
 
-/** The reference implementation's own bound. */
+/** Bytes of the longest header; the bound of the reference implementation. */
 const HEADER_LIMIT = 100_000_000;
 const CHUNK = 1 << 30;
 
@@ -88,7 +88,7 @@ async function readHeader(file: FileHandle, path: string): Promise<{ header: Rec
   }
 }
 
-/** @throws WinnowError `invalid_graph` for files that are cut short or no safetensors. */
+/** Reads a file, or those of its tensors that are `wanted`. @throws WinnowError `invalid_graph` for truncated or other files. */
 export async function readSafetensors(
   path: string,
   wanted: (name: string) => boolean = () => true,
@@ -134,7 +134,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
     done += (await file.write(bytes, done, Math.min(bytes.byteLength - done, CHUNK))).bytesWritten;
 }
 
-/** Writes atomically: a reader sees the old file or the new one. */
+/** Writes a file atomically: a reader sees the old file or the new one. */
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Tensor>,

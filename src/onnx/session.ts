@@ -10,8 +10,8 @@ import { encodeModel } from './protobuf.ts';
 import { type Tensor, tensorOf, view } from './tensor.ts';
 
 /*
- * The one place of this layer that runs a graph: for probing shapes, folding constants, checking gradients. Servers and trainers make
- * their sessions in `inference/providers`.
+ * Runs graphs for this room and for autodiff: to probe shapes, fold constants and check gradients. Serving and training open their sessions
+ * in `inference/providers`.
  */
 
 export type Feeds = Readonly<Record<string, Tensor>>;
@@ -22,19 +22,21 @@ export interface RunOptions {
   readonly level?: 'disabled' | 'basic' | 'extended' | 'all';
 }
 
+/** Wraps a tensor for the engine without a copy. */
 export function toOrt(t: Tensor): OrtTensor {
   return new OrtTensor(t.dtype as 'float32', view(t) as Float32Array, t.dims as number[]);
 }
 
 export const fromOrt = (t: OrtTensor): Tensor => tensorOf(t.type as DataType, t.dims, t.data as Float32Array);
 
+/** An open session that takes and gives tensors of this room. */
 export interface Runner {
   readonly outputs: readonly string[];
   run(feeds: Feeds, outputs?: readonly string[]): Promise<Results>;
   close(): Promise<void>;
 }
 
-/** @throws WinnowError `invalid_graph` with the engine's reason, which names the node. */
+/** Opens a session. @throws WinnowError `invalid_graph` with the engine's reason, which names the node. */
 export async function openRunner(model: Model | Uint8Array, options: RunOptions = {}): Promise<Runner> {
   const session = await load(model, {
     intraOpNumThreads: options.threads ?? 1,
@@ -61,7 +63,7 @@ export async function openRunner(model: Model | Uint8Array, options: RunOptions 
 async function load(model: Model | Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
   if (model instanceof Uint8Array) return InferenceSession.create(model, options);
   if (initializerBytes(model) <= INSIDE_LIMIT) return InferenceSession.create(encodeModel(model), options);
-  // Past what protobuf holds, the engine reads the weights from a file.
+  // Larger than protobuf allows: the engine reads the weights from a file.
   const folder = await mkdtemp(join(tmpdir(), 'winnow-'));
   try {
     const path = join(folder, 'model.onnx');

@@ -7,18 +7,19 @@ export interface Tensor {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** An axis counted from the front; negative ones count from the end. */
+/** Returns an axis counted from the front; a negative one counts from the end. */
 export const frontAxis = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
+/** Returns the number of elements. */
 export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, d) => product * d, 1);
 
-/** Takes over `data` without copying it. */
+/** Wraps typed data without a copy. */
 export function tensorOf(dtype: DataType, dims: readonly number[], data: NumberArray): Tensor {
   const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
   return Object.freeze({ dtype, dims: Object.freeze([...dims]), bytes });
 }
 
-/** Rounds `values` to `dtype`. bfloat16 rounds to nearest, ties to even. */
+/** Makes a tensor of numbers, each rounded to `dtype`; bfloat16 rounds to nearest, ties to even. */
 export function tensor(dtype: DataType, dims: readonly number[], values: Iterable<number | bigint>): Tensor {
   const { view, bytes } = DATA_TYPES[dtype];
   const list = [...values];
@@ -29,7 +30,7 @@ export function tensor(dtype: DataType, dims: readonly number[], values: Iterabl
 
 const INT64_MAX = 9223372036854775807n;
 
-/** Whole numbers past 2^53 come as the doubles nearest to them: 2^63 - 1 must not wrap. */
+/** Converts to int64 with saturation: the double nearest to 2^63 − 1 is 2^63, which must not wrap. */
 export function toInt64(value: number | bigint): bigint {
   const whole = typeof value === 'bigint' ? value : BigInt(Math.trunc(value));
   return whole > INT64_MAX ? INT64_MAX : whole < -INT64_MAX - 1n ? -INT64_MAX - 1n : whole;
@@ -46,14 +47,14 @@ function bfloat16Bits(value: number): number {
   return Number.isNaN(value) ? 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
-/** The numbers as a typed array over the tensor's own bytes (copied only where they are not aligned). Do not write to it. */
+/** Returns the numbers as a typed array over the tensor's own bytes (a copy only where they are not aligned). Do not write to it. */
 export function view(t: Tensor): NumberArray {
   const entry = DATA_TYPES[t.dtype];
   const aligned = t.bytes.byteOffset % entry.bytes === 0 ? t.bytes : new Uint8Array(t.bytes);
   return entry.view(aligned.buffer, aligned.byteOffset, aligned.byteLength / entry.bytes);
 }
 
-/** The numbers as doubles; int64 past 2^53 come rounded. */
+/** Returns the numbers as doubles; int64 past 2^53 are rounded. */
 export function numbers(t: Tensor): number[] {
   const data = view(t);
   if (t.dtype === 'bfloat16') return Array.from(bfloat16ToFloat32(data as Uint16Array));
@@ -66,25 +67,26 @@ function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
   return new Float32Array(wide.buffer);
 }
 
-/** The numbers as float32, without a copy where they are that already. Do not write to it. */
+/** Returns the numbers as float32, without a copy where they are float32 already. Do not write to it. */
 export function float32View(t: Tensor): Float32Array {
   if (t.dtype === 'bfloat16') return bfloat16ToFloat32(view(t) as Uint16Array);
   const data = view(t);
   return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number | bigint>, Number);
 }
 
+/** Makes a float32 tensor; a Float32Array is not copied. */
 export const float32 = (dims: readonly number[], values: Iterable<number>): Tensor =>
   tensorOf('float32', dims, values instanceof Float32Array ? values : Float32Array.from(values));
 
-/** A vector of int64, the type ONNX wants for axes, shapes and the like. */
+/** Makes a vector of int64, the type of axes and shapes in ONNX. */
 export const int64s = (values: readonly number[]): Tensor => tensor('int64', [values.length], values);
 
-/** A tensor of other type with the same numbers. */
+/** Returns the same numbers in another type. */
 export function castTensor(t: Tensor, dtype: DataType): Tensor {
   return t.dtype === dtype ? t : tensor(dtype, t.dims, numbers(t));
 }
 
-/** The matrix [m, n] as [n, m]. */
+/** Transposes a matrix. */
 export function transposeTensor(t: Tensor): Tensor {
   const [rows, columns] = t.dims as [number, number];
   const source = view(t);

@@ -2,30 +2,30 @@ import { isFloat } from './dtypes.ts';
 import { consumers, freezeGraph, type Graph, type Node, producers, reads } from './graph.ts';
 import { numbers, sizeOf, type Tensor } from './tensor.ts';
 
-/** A trainable tensor of a graph. */
+/** A parameter of the model: an initializer that training may change. */
 export interface Weight {
   /** The initializer's name: its identity. */
   readonly tensor: string;
-  /** The name its author gave the parameter, as far as the file tells; equals `tensor` where it does not. */
+  /** Name of the parameter in the original model, where the file shows it; else `tensor`. */
   readonly name: string;
   readonly dims: readonly number[];
-  /** Matrices and tables decay, biases and normalization weights do not. */
+  /** Whether weight decay applies: to matrices and tables, not to biases and normalization weights. */
   readonly decay: boolean;
 }
 
 export interface FindOptions {
-  /** Initializers that were `Constant` nodes in the file: exporters write numbers so, and rarely parameters. */
-  readonly written?: ReadonlySet<string>;
-  /** Counted as weights whatever they look like (tensor or parameter names, `*` stands for anything). */
+  /** Initializers that were `Constant` nodes in the file: exporters write numbers that way, rarely parameters. */
+  readonly constants?: ReadonlySet<string>;
+  /** Counted as weights in any case: parts of tensor or parameter names, `*` for any text. */
   readonly include?: readonly string[];
   /** Never counted as weights. */
   readonly exclude?: readonly string[];
 }
 
 /**
- * The parameters among a graph's initializers that its outputs depend on, in the order the forward pass first reads them. Not every float initializer is one: scalars (mask values,
- * 1/√d), single numbers that are no bias, rotary frequencies (they reach the output by way of Sin and Cos only), tables of mask values,
- * and `Constant` nodes of less than two axes are constants.
+ * Finds the parameters among a graph's initializers that its outputs depend on, in the order in which the forward pass first reads them.
+ * Not every float initializer is one. Constants are: scalars (mask values, 1/√d), single numbers that are no bias, rotary frequencies
+ * (which reach the output through Sin and Cos only), tables of mask values, and `Constant` nodes of fewer than two axes.
  */
 export function findWeights(graph: Graph, options: FindOptions = {}): readonly Weight[] {
   const reaching = reachingByFloats(graph);
@@ -38,14 +38,14 @@ export function findWeights(graph: Graph, options: FindOptions = {}): readonly W
     if (!isFloat(value.dtype) || !reaching.has(tensor)) continue;
     const name = names.get(tensor) ?? tensor;
     const forced = matches(options.include ?? [], tensor, name);
-    const looks = isParameter(tensor, value, options.written ?? new Set(), (v) => isBias(v, read.get(v) ?? [], made));
+    const looks = isParameter(tensor, value, options.constants ?? new Set(), (v) => isBias(v, read.get(v) ?? [], made));
     if (forced || (looks && !matches(options.exclude ?? [], tensor, name)))
       found.push({ tensor, name, dims: value.dims, decay: value.dims.length >= 2 });
   }
   return found;
 }
 
-/** Initializers as the forward pass first reads them. */
+/** Returns the initializers in the order in which the forward pass first reads them. */
 function inOrderOfUse(graph: Graph): ReadonlySet<string> {
   return new Set(graph.nodes.flatMap(reads).filter((name) => graph.initializers.has(name)));
 }
@@ -53,16 +53,16 @@ function inOrderOfUse(graph: Graph): ReadonlySet<string> {
 function isParameter(
   name: string,
   value: Tensor,
-  written: ReadonlySet<string>,
-  bias: (name: string) => boolean,
+  constants: ReadonlySet<string>,
+  isBiasName: (name: string) => boolean,
 ): boolean {
   if (value.dims.length === 0 || /inv_freq/.test(name)) return false;
-  if (written.has(name) && (value.dims.length < 2 || allEqual(value))) return false;
-  if (sizeOf(value.dims) === 1) return bias(name);
+  if (constants.has(name) && (value.dims.length < 2 || allEqual(value))) return false;
+  if (sizeOf(value.dims) === 1) return isBiasName(name);
   return !holdsMaskValues(value);
 }
 
-/** More than a learned number ever is. */
+/** Larger in magnitude than any learned number. */
 const MASK_VALUE = 1e30;
 
 function holdsMaskValues(value: Tensor): boolean {
@@ -74,7 +74,7 @@ function allEqual(value: Tensor): boolean {
   return all.every((x) => x === all[0]);
 }
 
-/** Is the value added to a product? */
+/** Whether the value is added to a matrix product. */
 function isBias(name: string, readers: readonly Node[], made: ReadonlyMap<string, Node>): boolean {
   return readers.some((node) => {
     if (node.op === 'Gemm') return node.inputs[2] === name;
@@ -83,7 +83,7 @@ function isBias(name: string, readers: readonly Node[], made: ReadonlyMap<string
   });
 }
 
-/** Ops whose output carries no trace of a parameter to learn from. */
+/** Ops behind which an initializer is no parameter: their outputs are flat in it, or it is a frequency. */
 const STOPS: ReadonlySet<string> = new Set([
   'Sin',
   'Cos',
@@ -106,11 +106,11 @@ function reachingByFloats(graph: Graph): ReadonlySet<string> {
   return found;
 }
 
-/** Names the exporters invent: `onnx::MatMul_370`, `val_87`, `1234`. */
-const INVENTED = /^(onnx::\w+|val_\d+|_\w*\d+|\d+)$/;
+/** Names that exporters generate: `onnx::MatMul_370`, `val_87`, `1234`. */
+const GENERATED = /^(onnx::\w+|val_\d+|_\w*\d+|\d+)$/;
 
 /**
- * Names for weights whose initializers have invented ones: from the bias added behind the product, else from the path in the node's name
+ * Derives names for initializers with generated ones: from the bias that is added to the product, else from the path in the node's name
  * (`/bert/encoder/layer.0/attention/self/query/MatMul`).
  */
 function parameterNames(graph: Graph): ReadonlyMap<string, string> {
@@ -118,7 +118,7 @@ function parameterNames(graph: Graph): ReadonlyMap<string, string> {
   const taken = new Set(graph.initializers.keys());
   const names = new Map<string, string>();
   for (const tensor of graph.initializers.keys()) {
-    if (!INVENTED.test(tensor)) continue;
+    if (!GENERATED.test(tensor)) continue;
     const name = (read.get(tensor) ?? [])
       .map((node) => nameAt(graph, node, read))
       .find((n) => n !== undefined && !taken.has(n));
@@ -142,7 +142,7 @@ function nameAt(graph: Graph, node: Node, read: ReadonlyMap<string, readonly Nod
   return path.length > 0 ? `${path.join('.')}.weight` : undefined;
 }
 
-/** Does any pattern match the name? A pattern is a part of the name; `*` in it stands for anything, and then it must match the whole. */
+/** Whether a pattern matches one of the names: as a part of it or, if the pattern holds `*` for any text, as a whole. */
 export function matches(patterns: readonly string[], ...names: readonly string[]): boolean {
   return patterns.some((pattern) =>
     names.some((name) => (pattern.includes('*') ? glob(pattern).test(name) : name.includes(pattern))),
@@ -152,11 +152,11 @@ export function matches(patterns: readonly string[], ...names: readonly string[]
 const glob = (pattern: string): RegExp =>
   new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
 
-/** The weights left to train after `freeze`. */
+/** Returns the weights that no pattern of `freeze` matches. */
 export const unfrozen = (weights: readonly Weight[], freeze: readonly string[]): readonly Weight[] =>
   weights.filter((w) => !matches(freeze, w.tensor, w.name));
 
-/** The graph with the weights as inputs (of their type and dims) instead of initializers, in the order given. */
+/** Turns initializers into inputs of the same type and dims, appended in the given order. */
 export function weightsToInputs(graph: Graph, tensors: readonly string[]): Graph {
   const initializers = new Map(graph.initializers);
   const inputs = tensors.map((name) => {

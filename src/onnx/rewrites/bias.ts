@@ -10,7 +10,7 @@ interface Layer {
   readonly sizes: readonly [number, number];
 }
 
-/** Sizes [K, N] of a matrix that is an initializer, or one turned over. */
+/** Returns the sizes [K, N] of a matrix that is an initializer or a transposed one. */
 function matrixSizes(
   graph: Graph,
   made: ReadonlyMap<string, Node>,
@@ -19,8 +19,8 @@ function matrixSizes(
   const own = graph.initializers.get(name)?.dims;
   if (own) return own.length === 2 ? [own[0]!, own[1]!] : undefined;
   const node = made.get(name);
-  const turned = node?.op === 'Transpose' ? graph.initializers.get(node.inputs[0]!)?.dims : undefined;
-  return turned?.length === 2 ? [turned[1]!, turned[0]!] : undefined;
+  const transposed = node?.op === 'Transpose' ? graph.initializers.get(node.inputs[0]!)?.dims : undefined;
+  return transposed?.length === 2 ? [transposed[1]!, transposed[0]!] : undefined;
 }
 
 function findLayers(graph: Graph): Layer[] {
@@ -42,14 +42,14 @@ function findLayers(graph: Graph): Layer[] {
 }
 
 /**
- * MatMul and Add of a linear layer become one Gemm over all tokens of the batch: the bias is where the product starts from, and no pass of
- * its own; nor is its gradient's way back. Values keep their names. Only float32.
+ * Fuses MatMul and Add of a linear layer into one Gemm over all tokens of the batch: the product starts from the bias, which saves a pass
+ * over the states, and another in the backward pass. Values keep their names. Float32 only.
  */
 export function fuseBias(graph: Graph): Graph {
   const layers = new Map(findLayers(graph).map((layer) => [layer.add, layer]));
   if (layers.size === 0) return graph;
   const g = GraphBuilder.rewriting(graph);
-  const gone = new Set([...layers.values()].map(({ product }) => product));
+  const fused = new Set([...layers.values()].map(({ product }) => product));
   const shapes = new Map<string, string>();
   const leading = (x: string): string => {
     const known = shapes.get(x) ?? g.slice(g.shape(x), [0], [-1], [0]);
@@ -57,7 +57,7 @@ export function fuseBias(graph: Graph): Graph {
     return known;
   };
   for (const node of graph.nodes) {
-    if (gone.has(node)) continue;
+    if (fused.has(node)) continue;
     const layer = layers.get(node);
     if (!layer) {
       g.append(node);

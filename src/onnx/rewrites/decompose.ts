@@ -6,11 +6,11 @@ import { attention, fusedAttention, multiHeadAttention } from './attention.ts';
 import { type Decomposition, has, refuse } from './decomposition.ts';
 
 /*
- * Composite and contrib ops spelt out in primitives, so that they need no gradient rule of their own.
+ * Rewrites composite and contrib ops into primitive ones, so that they need no gradient rule.
  */
 
-/** Rotary embedding of opset 23: halves (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos), or neighbors if interleaved. */
-const rotary: Decomposition = ({ g, node, probed, give }) => {
+/** Rotary embedding of opset 23: (x₁, x₂) ↦ (x₁ cos − x₂ sin, x₁ sin + x₂ cos) for the two halves, or for neighbors if interleaved. */
+const rotary: Decomposition = ({ g, node, probed, output }) => {
   const [x, cos, sin, positions = ''] = node.inputs as [string, string, string, string?];
   if (attrNumber(node, 'rotary_embedding_dim', 0) !== 0) throw refuse(node, 'rotary_embedding_dim');
   const flat = probed(x).dims.length === 3;
@@ -24,7 +24,7 @@ const rotary: Decomposition = ({ g, node, probed, give }) => {
     .ops('Split', [pairs], { axis: -1, num_outputs: 2 }, 2)
     .map((half) => (interleaved ? g.squeeze(half, [-1]) : half)) as [string, string];
   const parts = [g.sub(g.mul(a, c), g.mul(b, s)), g.add(g.mul(a, s), g.mul(b, c))];
-  const turned = interleaved
+  const rotated = interleaved
     ? g.reshape(
         g.concat(
           parts.map((p) => g.unsqueeze(p, [-1])),
@@ -33,24 +33,24 @@ const rotary: Decomposition = ({ g, node, probed, give }) => {
         [0, 0, 0, -1],
       )
     : g.concat(parts, -1);
-  give(flat ? g.reshape(g.transpose(turned, [0, 2, 1, 3]), [0, 0, -1]) : turned);
+  output(flat ? g.reshape(g.transpose(rotated, [0, 2, 1, 3]), [0, 0, -1]) : rotated);
 };
 
-/** LayerNormalization(x + skip + bias), and the sum itself as fourth output. */
-const skipLayerNorm: Decomposition = ({ g, node, give }) => {
+/** LayerNormalization(x + skip + bias); the sum is the fourth output. */
+const skipLayerNorm: Decomposition = ({ g, node, output }) => {
   const [x, skip, gamma, beta = '', bias = ''] = node.inputs as [string, string, string, string?, string?];
   const sum = bias === '' ? g.add(x, skip) : g.add(g.add(x, bias), skip);
   if ((node.outputs[1] ?? '') !== '' || (node.outputs[2] ?? '') !== '')
     throw refuse(node, 'mean and deviation outputs');
-  give(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
-  if ((node.outputs[3] ?? '') !== '') give(sum, 3);
+  output(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
+  if ((node.outputs[3] ?? '') !== '') output(sum, 3);
 };
 
 const normalize = (g: GraphBuilder, x: string, gamma: string, beta: string, epsilon: number): string =>
   g.op('LayerNormalization', beta === '' ? [x, gamma] : [x, gamma, beta], { axis: -1, epsilon });
 
-/** Sum of word, position and segment rows, normalized. */
-const embedLayerNorm: Decomposition = ({ g, node, give }) => {
+/** LayerNormalization of the sum of word, position and segment embeddings. */
+const embedLayerNorm: Decomposition = ({ g, node, output }) => {
   const [ids, segments, words, positions, segmentTable, gamma, beta] = node.inputs as [
     string,
     string,
@@ -67,47 +67,48 @@ const embedLayerNorm: Decomposition = ({ g, node, give }) => {
   const placed = has(node, 8) ? g.squeeze(rows, [0]) : rows;
   let sum = g.add(g.gather(words, ids), placed);
   if (segments !== '' && segmentTable !== '') sum = g.add(sum, g.gather(segmentTable, segments));
-  give(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
-  if ((node.outputs[2] ?? '') !== '') give(sum, 2);
+  output(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
+  if ((node.outputs[2] ?? '') !== '') output(sum, 2);
 };
 
 /** Gelu(x + b) */
-const biasGelu: Decomposition = ({ g, node, give }) =>
-  give(g.op('Gelu', [g.add(node.inputs[0]!, node.inputs[1]!)], { approximate: 'none' }));
+const biasGelu: Decomposition = ({ g, node, output }) =>
+  output(g.op('Gelu', [g.add(node.inputs[0]!, node.inputs[1]!)], { approximate: 'none' }));
 
-/** The contrib Gelu is the exact one. */
-const plainGelu: Decomposition = ({ g, node, give }) => give(g.op('Gelu', [node.inputs[0]!], { approximate: 'none' }));
+/** Gelu(x); the contrib op is the exact form. */
+const plainGelu: Decomposition = ({ g, node, output }) =>
+  output(g.op('Gelu', [node.inputs[0]!], { approximate: 'none' }));
 
-/** Gelu in its tanh form, of x + b where there is a b */
-const fastGelu: Decomposition = ({ g, node, give }) =>
-  give(
+/** Gelu(x + b) in its tanh form; b is optional. */
+const fastGelu: Decomposition = ({ g, node, output }) =>
+  output(
     g.op('Gelu', [has(node, 1) ? g.add(node.inputs[0]!, node.inputs[1]!) : node.inputs[0]!], { approximate: 'tanh' }),
   );
 
 /** x·σ(αx) */
-const quickGelu: Decomposition = ({ g, node, probed, give }) => {
+const quickGelu: Decomposition = ({ g, node, probed, output }) => {
   const x = node.inputs[0]!;
-  give(g.mul(x, g.sigmoid(g.mul(x, g.scalar(attrNumber(node, 'alpha', 1.702), probed(x).dtype)))));
+  output(g.mul(x, g.sigmoid(g.mul(x, g.scalar(attrNumber(node, 'alpha', 1.702), probed(x).dtype)))));
 };
 
-/** An activation of α A′ B′ + β C */
-const fusedGemm: Decomposition = ({ g, node, give }) => {
+/** activation(α A′ B′ + β C) */
+const fusedGemm: Decomposition = ({ g, node, output }) => {
   const activation = attrString(node, 'activation', '');
   if (!ACTIVATIONS.has(activation)) throw refuse(node, `activation ${activation}`);
   const own = Object.entries(node.attrs).filter(([name]) => !name.startsWith('activation'));
-  give(g.op(activation, [g.op('Gemm', node.inputs, Object.fromEntries(own))]));
+  output(g.op(activation, [g.op('Gemm', node.inputs, Object.fromEntries(own))]));
 };
 
 const ACTIVATIONS: ReadonlySet<string> = new Set(['Tanh', 'Relu', 'Sigmoid', 'Softplus']);
 
 /** γ·x/√(mean x² + ε) */
-const rootMeanSquare: Decomposition = ({ g, node, probed, give }) => {
+const rootMeanSquare: Decomposition = ({ g, node, probed, output }) => {
   const [x, gamma] = node.inputs as [string, string];
   const epsilon = g.scalar(attrNumber(node, 'epsilon', 1e-5), probed(x).dtype);
   const axis = attrNumber(node, 'axis', -1);
   const rank = probed(x).dims.length;
   const axes = Array.from({ length: axis < 0 ? -axis : rank - axis }, (_, i) => (axis < 0 ? axis + rank : axis) + i);
-  give(g.mul(g.div(x, g.sqrt(g.add(g.reduceMean(g.mul(x, x), axes), epsilon))), gamma));
+  output(g.mul(g.div(x, g.sqrt(g.add(g.reduceMean(g.mul(x, x), axes), epsilon))), gamma));
 };
 
 const DECOMPOSITIONS: Readonly<Record<string, Decomposition>> = {
@@ -127,8 +128,9 @@ const DECOMPOSITIONS: Readonly<Record<string, Decomposition>> = {
 };
 
 /**
- * @param shapes of the values these nodes read, from `probeShapes`
- * @throws WinnowError `unsupported_op` naming the node, for a variant that has no spelling here.
+ * Rewrites composite and contrib nodes into primitive ones.
+ * @param shapes of the values these nodes read, from `probeShapes`.
+ * @throws WinnowError `unsupported_op` naming the node, for variants without a rewrite.
  */
 export function decompose(model: Model, shapes: Shapes): Model {
   const { graph } = model;
@@ -138,7 +140,7 @@ export function decompose(model: Model, shapes: Shapes): Model {
   for (const node of graph.nodes) {
     const rule = DECOMPOSITIONS[opKey(node)];
     if (rule)
-      rule({ g, node, probed: probedFor(shapes, node), give: (value, i = 0) => bridge(g, value, node.outputs[i]!) });
+      rule({ g, node, probed: probedFor(shapes, node), output: (value, i = 0) => bridge(g, value, node.outputs[i]!) });
     else g.append(node);
   }
   const opsets = { ...model.opsets, [MICROSOFT]: model.opsets[MICROSOFT] ?? 1 };

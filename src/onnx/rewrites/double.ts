@@ -14,24 +14,23 @@ import type { Shapes } from '../probe.ts';
 import { float32View, frontAxis, type Tensor, tensorOf } from '../tensor.ts';
 
 /*
- * A float32 model in double precision, for checking gradients by differences: the step can then be small enough that what is left of the
- * difference is the derivative. Integer parts stay as they are.
+ * Rewrites a float32 model to double precision, for checking gradients by differences: the steps can then be so small that the difference
+ * is the derivative. Integer values stay as they are.
  */
 
 const widen = (dtype: DataType | undefined): DataType | undefined => (dtype === 'float32' ? 'float64' : dtype);
 
+/** Converts a float32 tensor to float64; other types stay. */
 export function widenTensor(t: Tensor): Tensor {
   return t.dtype === 'float32' ? tensorOf('float64', t.dims, Float64Array.from(float32View(t))) : t;
 }
 
-/**
- * Ops for which the engine has no double kernel, and whose results float32 holds exactly.
- */
+/** Ops without a double kernel in the engine whose results float32 holds exactly. */
 const NARROW: ReadonlySet<string> = new Set(['Ceil', 'OneHot']);
 
 /**
- * @param shapes of the float32 model: ranks, for products that name no axes
- * Erf and Gelu become a quadrature good to 1e-14.
+ * Rewrites a model to double precision. Erf and Gelu become a quadrature with an error of 1e-14.
+ * @param shapes of the float32 model, for the ranks of products.
  */
 export function toFloat64(model: Model, shapes: Shapes): Model {
   return Object.freeze({ ...model, graph: widenGraph(model.graph, shapes) });
@@ -118,7 +117,7 @@ function hardSigmoid(g: GraphBuilder, node: Node): string {
   return g.op('Clip', [line, g.scalar(0, 'float64'), g.scalar(1, 'float64')]);
 }
 
-/** Spelt out: the engine gives mean and inverse deviation in single precision. */
+/** LayerNormalization in primitive ops: the engine's own gives mean and inverse deviation in single precision. */
 function layerNorm(g: GraphBuilder, node: Node, shapes: Shapes): void {
   const [x, gamma, beta = ''] = node.inputs as [string, string, string?];
   const rank = shapes.get(x)!.dims.length;
@@ -155,7 +154,7 @@ function tanhGelu(g: GraphBuilder, x: string): string {
   return g.mul(g.mul(x, g.scalar(0.5, 'float64')), g.add(g.op('Tanh', [inner]), g.scalar(1, 'float64')));
 }
 
-/** Past this, erf is ±1 to the last bit of a double. */
+/** Beyond this, erf is ±1 in double precision. */
 const ERF_LIMIT = 6;
 const ERF_POINTS = 48;
 
@@ -183,7 +182,7 @@ function erf(g: GraphBuilder, x: string): string {
   return g.mul(clipped, g.squeeze(g.matmul(bells, factors), [-1]));
 }
 
-/** Nodes and weights of Gauss–Legendre quadrature on [−1, 1]: Newton's method on the Legendre polynomial. */
+/** Computes nodes and weights of Gauss–Legendre quadrature on [−1, 1] by Newton's method on the Legendre polynomial. */
 function legendre(n: number): { readonly nodes: readonly number[]; readonly weights: readonly number[] } {
   const nodes: number[] = [];
   const weights: number[] = [];

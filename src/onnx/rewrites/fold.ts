@@ -11,13 +11,10 @@ const RANDOM: ReadonlySet<string> = new Set([
   'Bernoulli',
   'Dropout',
 ]);
-/** Results larger than this are cheaper to compute than to keep. */
+/** Bytes above which a result is cheaper to compute than to store. */
 const KEEP_BYTES = 4 << 20;
 
-/**
- * Computes once what depends on constants alone, by the engine itself. Values that depend on `except` (weights to be trained) stay as they
- * are.
- */
+/** Replaces nodes that depend on constants alone by their results, computed by the engine. Values that depend on `except` (weights) stay. */
 export async function foldConstants(model: Model, except: ReadonlySet<string> = new Set()): Promise<Model> {
   const { graph } = model;
   const constant = new Set([...graph.initializers.keys()].filter((name) => !except.has(name)));

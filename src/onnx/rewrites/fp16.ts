@@ -3,10 +3,10 @@ import { DATA_TYPES } from '../dtypes.ts';
 import { type Attribute, freezeGraph, freezeNode, type Graph, type Model, type Node, renameReads } from '../graph.ts';
 import { float32View, type Tensor, tensorOf } from '../tensor.ts';
 
-/** Largest finite float16: mask values such as −3.4e38 become this, which no softmax tells from −∞. */
+/** Largest finite float16. Mask values such as −3.4e38 become its negative, which has the effect of −∞ in a softmax. */
 const LARGEST = 65504;
 
-/** Float32 to float16, numbers beyond its range at its ends; other types as they are. */
+/** Converts float32 to float16 and saturates at the ends of its range; other types stay. */
 export function toHalf(t: Tensor): Tensor {
   if (t.dtype !== 'float32') return t;
   const source = float32View(t);
@@ -47,9 +47,8 @@ function halveGraph(graph: Graph): Graph {
 }
 
 /**
- * The model with float16 weights and arithmetic. Inputs and outputs keep their types: float outputs are cast back at the end, so that who
- * reads the scores need not know.
- * @param model canonical float32 model (`prepare`) without float inputs
+ * Rewrites a model to float16 weights and arithmetic. Inputs and outputs keep their types: float outputs are cast back at the end.
+ * @param model canonical float32 model (`prepare`) without float inputs.
  */
 export function halveModel(model: Model): Model {
   const half = halveGraph(model.graph);

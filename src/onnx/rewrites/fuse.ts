@@ -13,10 +13,11 @@ import { prune, topologicalSort } from '../order.ts';
 import type { Shapes } from '../probe.ts';
 
 /*
- * Forms that exporters spell out, put back into the one node they mean. The backward pass of the one node is shorter, and reads less
- * memory, than that of its parts.
+ * Fuses forms that exporters write as several nodes into the one node they mean. Its backward pass is shorter and reads less memory than
+ * that of the parts.
  */
 
+/** Looks up what makes and reads the values of a graph. */
 class Matcher {
   readonly graph: Graph;
   readonly #shapes: Shapes | undefined;
@@ -32,13 +33,13 @@ class Matcher {
     this.#outputs = new Set(graph.outputs.map((o) => o.name));
   }
 
-  /** The node of that op which makes `value`. */
+  /** Returns the node that makes `value` if it is of that op. */
   made(value: string | undefined, op: string): Node | undefined {
     const node = value === undefined ? undefined : this.#made.get(value);
     return node?.op === op && node.domain === '' ? node : undefined;
   }
 
-  /** The only reader of `value`, if it is of that op and the graph does not hand `value` out. */
+  /** Returns the only reader of `value` if it is of that op and `value` is no output of the graph. */
   onlyReader(value: string, op: string): Node | undefined {
     const readers = this.#read.get(value) ?? [];
     return readers.length === 1 && readers[0]!.op === op && !this.#outputs.has(value) ? readers[0] : undefined;
@@ -48,7 +49,7 @@ class Matcher {
     return this.#read.get(value) ?? [];
   }
 
-  /** The number of a constant with one element. */
+  /** Returns the number of a constant with one element. */
   scalar(value: string | undefined): number | undefined {
     const found = constantNumbers(this.graph, value);
     return found?.length === 1 ? found[0] : undefined;
@@ -59,13 +60,13 @@ class Matcher {
     return found !== undefined && Math.abs(found - wanted) <= 1e-3 * Math.abs(wanted);
   }
 
-  /** The other input of a two-input node. */
+  /** Returns the other input of a node with two. */
   other(node: Node, value: string): string | undefined {
     return node.inputs[0] === value ? node.inputs[1] : node.inputs[1] === value ? node.inputs[0] : undefined;
   }
 
-  /** Is `node` a mean over the last axis that keeps it? Axes are a constant input (the form from opset 18). */
-  lastMean(node: Node | undefined): boolean {
+  /** Whether `node` is a mean over the last axis that keeps it. Axes are a constant input (the form from opset 18). */
+  isLastMean(node: Node | undefined): boolean {
     const axes = constantNumbers(this.graph, node?.inputs[1]);
     if (node === undefined || axes?.length !== 1 || attrNumber(node, 'keepdims', 1) !== 1) return false;
     const rank = this.#shapes?.get(node.inputs[0]!)?.dims.length;
@@ -73,21 +74,21 @@ class Matcher {
   }
 }
 
-/** A node to stand where `last` stood. What only the replaced nodes needed is pruned. */
+/** A node that replaces `last`. What only the replaced nodes read is pruned. */
 interface Fusion {
   readonly last: Node;
-  readonly by: Node;
+  readonly fused: Node;
 }
 
 function replace(graph: Graph, fusions: readonly (Fusion | undefined)[]): Graph {
-  const by = new Map(fusions.flatMap((f) => (f ? [[f.last, f.by] as const] : [])));
-  if (by.size === 0) return graph;
-  return prune(topologicalSort(freezeGraph({ ...graph, nodes: graph.nodes.map((n) => by.get(n) ?? n) })));
+  const fused = new Map(fusions.flatMap((f) => (f ? [[f.last, f.fused] as const] : [])));
+  if (fused.size === 0) return graph;
+  return prune(topologicalSort(freezeGraph({ ...graph, nodes: graph.nodes.map((n) => fused.get(n) ?? n) })));
 }
 
 /**
- * x ↦ γ (x − mean) / √(var + ε) + β over the last axis, as ReduceMean, Sub, Pow (or Mul), ReduceMean, Add, Sqrt, Div, Mul and, where there
- * is a β, Add. Axes written from the front need `shapes` to be known as the last. Needs opset 17.
+ * Fuses x ↦ γ (x − mean) / √(var + ε) + β over the last axis, written as ReduceMean, Sub, Pow (or Mul), ReduceMean, Add, Sqrt, Div, Mul and,
+ * with a β, Add. Needs opset 17, and `shapes` where axes are counted from the front.
  */
 export function fuseLayerNorm(graph: Graph, shapes?: Shapes): Graph {
   const m = new Matcher(graph, shapes);
@@ -103,7 +104,7 @@ function layerNormAt(m: Matcher, div: Node): Fusion | undefined {
   const epsilon = m.scalar(sum?.inputs[1]) ?? m.scalar(sum?.inputs[0]);
   const variance = m.made(sum?.inputs[0], 'ReduceMean') ?? m.made(sum?.inputs[1], 'ReduceMean');
   const x = m.made(centered, 'Sub')?.inputs[0];
-  if (epsilon === undefined || x === undefined || !m.lastMean(variance)) return undefined;
+  if (epsilon === undefined || x === undefined || !m.isLastMean(variance)) return undefined;
   if (!squares(m, variance!.inputs[0], x) || !isCentered(m, centered, x)) return undefined;
   const scaled = m.onlyReader(div.outputs[0]!, 'Mul');
   const gamma = scaled && m.other(scaled, div.outputs[0]!);
@@ -114,7 +115,7 @@ function layerNormAt(m: Matcher, div: Node): Fusion | undefined {
   const last = biased ? shifted! : scaled;
   return {
     last,
-    by: freezeNode({
+    fused: freezeNode({
       op: 'LayerNormalization',
       domain: '',
       name: last.name,
@@ -128,7 +129,7 @@ function layerNormAt(m: Matcher, div: Node): Fusion | undefined {
 function isCentered(m: Matcher, value: string, x: string): boolean {
   const sub = m.made(value, 'Sub');
   const mean = m.made(sub?.inputs[1], 'ReduceMean');
-  return sub?.inputs[0] === x && m.lastMean(mean) && mean!.inputs[0] === x;
+  return sub?.inputs[0] === x && m.isLastMean(mean) && mean!.inputs[0] === x;
 }
 
 function squares(m: Matcher, value: string | undefined, x: string): boolean {
@@ -138,7 +139,7 @@ function squares(m: Matcher, value: string | undefined, x: string): boolean {
   return mul !== undefined && mul.inputs[0] === mul.inputs[1] && isCentered(m, mul.inputs[0]!, x);
 }
 
-/** x ↦ x/2 (1 + erf(x/√2)) in any order of its factors. Needs opset 20. */
+/** Fuses x ↦ x/2 (1 + erf(x/√2)) in any order of its factors. Needs opset 20. */
 export function fuseGelu(graph: Graph): Graph {
   const m = new Matcher(graph);
   return replace(
@@ -148,23 +149,23 @@ export function fuseGelu(graph: Graph): Graph {
 }
 
 function geluAt(m: Matcher, erf: Node): Fusion | undefined {
-  const x = halvedRoot(m, erf.inputs[0]!);
+  const x = dividend(m, erf.inputs[0]!);
   const sum = m.onlyReader(erf.outputs[0]!, 'Add');
   if (x === undefined || !sum || !m.isNear(m.other(sum, erf.outputs[0]!), 1)) return undefined;
   const first = m.onlyReader(sum.outputs[0]!, 'Mul');
   const factor = first && m.other(first, sum.outputs[0]!);
   if (!first || factor === undefined) return undefined;
-  const last = isHalf(m, factor, x) ? first : closing(m, first, factor, x);
+  const last = isHalf(m, factor, x) ? first : lastFactor(m, first, factor, x);
   if (!last) return undefined;
   const attrs = { approximate: { kind: 'string', value: 'none' } } as const;
   return {
     last,
-    by: freezeNode({ op: 'Gelu', domain: '', name: last.name, inputs: [x], outputs: last.outputs, attrs }),
+    fused: freezeNode({ op: 'Gelu', domain: '', name: last.name, inputs: [x], outputs: last.outputs, attrs }),
   };
 }
 
-/** The v of v/√2. */
-function halvedRoot(m: Matcher, value: string): string | undefined {
+/** Returns the v of v/√2. */
+function dividend(m: Matcher, value: string): string | undefined {
   const div = m.made(value, 'Div');
   if (div) return m.isNear(div.inputs[1], Math.SQRT2) ? div.inputs[0] : undefined;
   const mul = m.made(value, 'Mul');
@@ -181,8 +182,8 @@ function isHalf(m: Matcher, value: string, x: string): boolean {
   return mul !== undefined && m.isNear(m.other(mul, x), 0.5);
 }
 
-/** The Mul that brings the factor still missing: 0.5 after x, or x after 0.5. */
-function closing(m: Matcher, first: Node, factor: string, x: string): Node | undefined {
+/** Returns the Mul by the missing factor: 0.5 after x, or x after 0.5. */
+function lastFactor(m: Matcher, first: Node, factor: string, x: string): Node | undefined {
   const next = m.onlyReader(first.outputs[0]!, 'Mul');
   const missing = next && m.other(next, first.outputs[0]!);
   if (factor === x) return m.isNear(missing, 0.5) ? next : undefined;
@@ -190,8 +191,8 @@ function closing(m: Matcher, first: Node, factor: string, x: string): Node | und
 }
 
 /**
- * A product scaled by a constant afterwards (attention scores, by 1/√d) becomes one product with a factor, which costs nothing; the gradient's
- * factor then does not either. Only float32, where every processor has the node.
+ * Fuses a product and the constant it is scaled by (attention scores, by 1/√d) into one product with a factor. The factor then costs
+ * nothing, in the backward pass either. Float32 only, for which every provider has the node.
  */
 export function fuseScale(graph: Graph): Graph {
   const m = new Matcher(graph);
@@ -214,6 +215,6 @@ function scaledAt(m: Matcher, last: Node): Fusion | undefined {
   const alpha = { kind: 'float', value: last.op === 'Div' ? 1 / number : number } as const;
   return {
     last,
-    by: freezeNode({ ...product, op: 'FusedMatMul', domain: MICROSOFT, outputs: last.outputs, attrs: { alpha } }),
+    fused: freezeNode({ ...product, op: 'FusedMatMul', domain: MICROSOFT, outputs: last.outputs, attrs: { alpha } }),
   };
 }

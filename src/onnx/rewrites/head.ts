@@ -15,32 +15,32 @@ interface Linear {
 type Pooling = 'cls' | 'mean' | 'pair';
 type Activation = 'none' | 'tanh' | 'gelu' | 'relu';
 
-/** From token states [batch, sequence, hidden] to logits [batch, k]. */
+/** A classification head: from token states [batch, sequence, hidden] to logits [batch, k]. */
 export interface Head {
   /**
-   * `cls` takes the first token's state, `mean` the mean of the states the mask lets through. `pair` compares the two texts: the product, place
-   * by place, of the unit vectors along the mean state of each, whose sum is their cosine; a dense layer, if there is one, reads the
-   * first token's state and stands behind the products.
+   * `cls` takes the first token's state, `mean` the mean of the unmasked states. `pair` compares the two texts: the elementwise product of
+   * the unit vectors along their mean states, whose sum is the cosine. A dense layer of a `pair` head reads the first token's state; its
+   * outputs follow the products.
    */
   readonly pooling: Pooling;
   readonly dense?: Linear;
   readonly activation?: Activation;
-  /** LayerNorm behind the activation, as ModernBERT has it. */
+  /** LayerNorm after the activation, as in ModernBERT. */
   readonly norm?: { readonly weight: Tensor; readonly bias?: Tensor; readonly epsilon: number };
   readonly out: Linear;
 }
 
 interface AttachOptions {
-  /** The output that holds the token states; default: `last_hidden_state`, else the only float output of rank 3. */
+  /** Output that holds the token states; default: `last_hidden_state`, else the only float output of rank 3. */
   readonly states?: string;
-  /** Names of the head's parameters: `<prefix>dense.weight`, `<prefix>out.weight`, …; default `head.`. */
+  /** Prefix of the parameters' names (`<prefix>dense.weight`, `<prefix>out.weight`, …); default `head.`. */
   readonly prefix?: string;
 }
 
 /**
- * A feature-extraction model with a head: its only output is `logits` [batch, k].
- * @throws WinnowError `invalid_graph` if the states cannot be told, sizes do not fit, or pooling finds no `attention_mask` or, for `pair`,
- * no `token_type_ids`.
+ * Adds a head to a feature-extraction model, whose only output becomes `logits` [batch, k].
+ * @throws WinnowError `invalid_graph` if no output or several could be the states, sizes do not fit, or the pooling's inputs
+ * (`attention_mask`, for `pair` also `token_type_ids`) are missing.
  */
 export function attachHead(model: Model, head: Head, options: AttachOptions = {}): Model {
   const raised = raiseOpset(model);
@@ -54,7 +54,7 @@ export function attachHead(model: Model, head: Head, options: AttachOptions = {}
   return Object.freeze({ ...raised, graph: prune(g.build()) });
 }
 
-/** What the last layer reads, [batch, features]. */
+/** Appends what the last layer reads, [batch, features]. */
 function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, prefix: string): string {
   const pair = head.pooling === 'pair' ? pairOf(g, model, states) : undefined;
   if (pair !== undefined && !head.dense) return pair;
@@ -109,12 +109,12 @@ function check(head: Head, states: ValueInfo): void {
     });
 }
 
-/** An input of whole numbers [batch, sequence] as floats [batch, sequence, 1]. */
-function columnOf(g: GraphBuilder, model: Model, name: string, what: string): string {
+/** Appends an integer input [batch, sequence] as floats [batch, sequence, 1]. */
+function columnOf(g: GraphBuilder, model: Model, name: string, pooling: Pooling): string {
   if (!model.graph.inputs.some((i) => i.name === name))
     throw new WinnowError('invalid_graph', {
       where: 'head attachment',
-      expected: `an input ${name} for ${what} pooling`,
+      expected: `an input ${name} for ${pooling} pooling`,
       got: model.graph.inputs.map((i) => i.name).join(', '),
     });
   return g.unsqueeze(g.cast(name, 'float32'), [2]);
@@ -126,7 +126,7 @@ function meanOf(g: GraphBuilder, model: Model, states: string): string {
   return g.div(g.reduceSum(g.mul(states, mask), [1], false), g.reduceSum(mask, [1], false));
 }
 
-/** Keeps the quotient finite for a text without a token. */
+/** Keeps the quotient finite for a text without tokens. */
 const TINY = 1e-6;
 
 /** q/|q| ⊙ p/|p|, where q and p are the sums of the states of query and passage. */
@@ -157,13 +157,13 @@ const activate = (g: GraphBuilder, x: string, activation: Activation): string =>
 interface FreshHead {
   readonly pooling: Head['pooling'];
   readonly hidden: number;
-  /** With a dense layer [hidden, hidden] and this activation in between; absent: the linear output alone. */
+  /** Adds a dense layer [hidden, hidden] with this activation; absent: the linear output alone. */
   readonly dense?: Activation;
   readonly labels?: number;
   readonly seed: number;
 }
 
-/** What a fresh `pair` head multiplies the cosine by: cosines of related and other passages, some .1 apart, become logits 1 apart. */
+/** Factor of a fresh `pair` head on the cosine: cosines of related and other passages, some 0.1 apart, become logits 1 apart. */
 const PAIR_SCALE = 10;
 
 /**

@@ -16,7 +16,7 @@ import { type Tensor, tensor } from '../tensor.ts';
 
 const functionKey = (domain: string, name: string): string => `${domain}:${name}`;
 
-/** Calls of model functions replaced by their bodies, also calls inside bodies. */
+/** Replaces calls of model functions by their bodies, calls inside bodies included. */
 export function inlineFunctions(model: Model): Model {
   if (model.functions.length === 0) return model;
   const functions = new Map(model.functions.map((f) => [functionKey(f.domain, f.name), f]));
@@ -77,6 +77,7 @@ const CONSTANT_FORMS: Readonly<Record<string, (a: Attribute) => Tensor | undefin
   value_ints: (a) => (a.kind === 'ints' ? tensor('int64', [a.value.length], a.value) : undefined),
 };
 
+/** Returns the value of a `Constant` node, undefined for other nodes. @throws WinnowError `invalid_graph` for strings and sparse values. */
 export function constantOf(node: Node): Tensor | undefined {
   if (node.op !== 'Constant' || node.domain !== '') return undefined;
   for (const [name, a] of Object.entries(node.attrs)) {
@@ -90,7 +91,7 @@ export function constantOf(node: Node): Tensor | undefined {
   });
 }
 
-/** `Constant` nodes as initializers, under the names of their outputs. */
+/** Replaces `Constant` nodes by initializers under the names of their outputs. */
 export function inlineConstants(graph: Graph): Graph {
   const initializers = new Map(graph.initializers);
   const nodes = graph.nodes.filter((node) => {
@@ -101,7 +102,7 @@ export function inlineConstants(graph: Graph): Graph {
   return freezeGraph({ ...graph, initializers, nodes });
 }
 
-/** Does the node hand its first input through: Identity, or Dropout as it is outside training? */
+/** Whether the node returns its first input: Identity, or Dropout outside training. */
 function passesThrough(node: Node, graph: Graph): boolean {
   if (node.domain !== '') return false;
   if (node.op === 'Identity') return true;
@@ -110,8 +111,8 @@ function passesThrough(node: Node, graph: Graph): boolean {
 }
 
 /**
- * The graph without Identity (and resting Dropout): readers read the source, so that a weight shared through an Identity is one weight.
- * Those that make an output of the graph stay.
+ * Removes Identity (and Dropout outside training): readers read the source, so that a weight shared through an Identity is one weight.
+ * Nodes that make an output of the graph stay.
  */
 export function dropIdentities(graph: Graph): Graph {
   const outputs = new Set(graph.outputs.map((o) => o.name));

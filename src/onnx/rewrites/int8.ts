@@ -5,40 +5,40 @@ import { float32, float32View, tensor, tensorOf } from '../tensor.ts';
 import { type EmbeddingTable, findTables, type LinearGroup, rowMaxima } from './linears.ts';
 
 /*
- * Static int8 whose scores do not depend on batch mates: scales come from calibration, never from the batch at hand. Channels are smoothed
- * first (SmoothQuant, Xiao et al., ICML 2023): x·W = (x/s)·(s·W), so that what is hard to quantize in x moves into W.
+ * Static int8 quantization. Scales come from calibration and not from the batch, so a row's score does not depend on co-batched rows.
+ * Channels are smoothed first (SmoothQuant, Xiao et al., ICML 2023): x·W = (x/s)·(s·W) moves outliers of x into W.
  */
 
-/** What calibration found out for one group of layers. */
+/** How one group of layers is quantized, from calibration. */
 export interface GroupQuantization {
   readonly group: LinearGroup;
-  /** s: one divisor a channel of x. */
+  /** s, one divisor per channel of x. */
   readonly smoothing: Float32Array;
   /** Step of the quantized activation, x/s = step · (q − 128). */
   readonly step: number;
-  /** One correction a column of each layer's output, by weight name: what quantization takes away on average. */
+  /** Mean error of each column of a layer's output, by weight name; it is added back. */
   readonly corrections: ReadonlyMap<string, Float32Array>;
 }
 
 const ZERO_POINT = 128;
-/** −127 … 127: symmetric, so that no weight has a magnitude the other sign lacks. */
+/** Weights are −127 … 127: symmetric. */
 const WEIGHT_LEVELS = 127;
 
 interface QuantizedMatrix {
   /** [in, out] */
   readonly values: Int8Array<ArrayBuffer>;
-  /** One a column. */
+  /** One per column. */
   readonly scales: Float32Array<ArrayBuffer>;
 }
 
 /**
- * What two weights of one sign that stand one under the other (rows 2k and 2k + 1 of a column) may come to. Processors without VNNI
- * (AVX2, the first AVX-512) add the products of such a pair in 16 bits and saturate: with activations up to 255, a sum of 128 comes to 32,640
- * and never does. So a score is the same on every processor. One level is kept for what rounding adds.
+ * Largest sum of two weights of the same sign in rows 2k and 2k + 1 of a column. Processors without VNNI (AVX2, the first AVX-512) add the
+ * products of such a pair in 16 bits and saturate. With activations up to 255, a sum of 128 gives at most 32,640, which fits, so scores are
+ * the same on every processor. One level is reserved for rounding.
  */
 const PAIR_LEVELS = 127;
 
-/** s·W to int8, one scale a column: no weight past ±127, no pair past what 16 bits hold. */
+/** Quantizes s·W to int8 with one scale per column, so that no weight exceeds ±127 and no pair exceeds `PAIR_LEVELS`. */
 export function quantizeMatrix(
   matrix: Float32Array,
   rows: number,
@@ -63,7 +63,7 @@ export function quantizeMatrix(
   return { values, scales };
 }
 
-/** Nodes that stand for a group: Mul by 1/s, QuantizeLinear, then a product of integers a layer. */
+/** Appends a group in int8: Mul by 1/s, QuantizeLinear, then one integer product per layer. */
 function appendGroup(g: GraphBuilder, { group, smoothing, step, corrections }: GroupQuantization): void {
   const inverse = g.constant(
     float32(
@@ -122,12 +122,12 @@ function appendTable(g: GraphBuilder, { name, value, gathers }: EmbeddingTable):
   }
 }
 
-/** Rows from which a table is worth quantizing: word embeddings, not positions or types. */
+/** Rows from which a table is quantized: word embeddings, not positions or types. */
 const TABLE_ROWS = 4096;
 
 /**
- * The model with the given groups in int8 and, unless `tables` is false, its big embedding tables too. Values keep their names.
- * @param model canonical float32 model (`prepare`)
+ * Rewrites the given groups and, unless `tables` is false, the large embedding tables to int8. Values keep their names.
+ * @param model canonical float32 model (`prepare`).
  */
 export function quantizeModel(
   model: Model,

@@ -6,13 +6,13 @@ export interface LinearLayer {
   readonly node: Node;
   /** Initializer that holds W. */
   readonly weight: string;
-  /** [in, out], whatever the file's layout. */
+  /** W as [in, out], whatever the layout in the file. */
   readonly matrix: Tensor;
   /** Bias inside the node (Gemm), if any. */
   readonly bias: string | undefined;
 }
 
-/** Layers that read the same value: what is done to the value is done once for all of them. */
+/** Layers that read the same value, which is smoothed and quantized once for all of them. */
 export interface LinearGroup {
   readonly input: string;
   readonly layers: readonly LinearLayer[];
@@ -30,7 +30,7 @@ function linearOf(graph: Graph, node: Node): LinearLayer | undefined {
   return { node, weight: weight!, matrix, bias: bias || undefined };
 }
 
-/** All linear layers of a graph, grouped by the value they read, in the graph's order. */
+/** Finds all linear layers of a graph, grouped by the value they read, in the graph's order. */
 export function findLinears(graph: Graph): readonly LinearGroup[] {
   const groups = new Map<string, LinearLayer[]>();
   for (const node of graph.nodes) {
@@ -51,7 +51,7 @@ export interface EmbeddingTable {
   readonly gathers: readonly Node[];
 }
 
-/** Tables of at least `rows` rows that are read by `Gather` along axis 0 alone. */
+/** Finds the tables of at least `rows` rows that only `Gather` along axis 0 reads. */
 export function findTables(graph: Graph, rows: number): readonly EmbeddingTable[] {
   const read = consumers(graph);
   return [...graph.initializers].flatMap(([name, value]) => {
@@ -64,7 +64,7 @@ export function findTables(graph: Graph, rows: number): readonly EmbeddingTable[
   });
 }
 
-/** Largest magnitude in each row of a matrix [rows, columns]. */
+/** Returns the largest magnitude in each row of a matrix. */
 export function rowMaxima(matrix: Tensor): Float32Array {
   const [rows, columns] = matrix.dims as [number, number];
   const values = float32View(matrix);

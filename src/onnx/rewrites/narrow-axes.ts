@@ -3,16 +3,17 @@ import type { Probed, Shapes } from '../probe.ts';
 import { frontAxis, sizeOf } from '../tensor.ts';
 
 /*
- * Which part of its inputs a node needs where only one position of an axis of its output is read. Op → rule; ops without one need all.
+ * Tells which part of its inputs a node needs where only one position of an axis of its output is read. One rule per op; ops without a rule
+ * need all of their inputs.
  */
 
-/** One position of an axis: all that is read of a value. The axis counts from the front; a negative index counts from the end. */
+/** One position of an axis, the only one that is read. The axis counts from the front; a negative index counts from the end. */
 export interface Cut {
   readonly axis: number;
   readonly index: number;
 }
 
-/** By input: the part needed, or undefined for all of it. */
+/** The part needed of each input, or undefined for all of it. */
 export type InputCuts = readonly (Cut | undefined)[];
 
 interface CutContext {
@@ -20,7 +21,7 @@ interface CutContext {
   readonly graph: Graph;
   readonly cut: Cut;
   dims(value: string): readonly number[];
-  /** Numbers of a small whole-number tensor in the probing batch. */
+  /** Numbers of a small integer tensor in the probing batch. */
   value(name: string): readonly number[] | undefined;
 }
 
@@ -28,7 +29,7 @@ type CutRule = (c: CutContext) => InputCuts | undefined;
 
 const output = ({ node, dims }: CutContext): readonly number[] => dims(node.outputs[0]!);
 
-/** The same axis of an operand that is broadcast (both counted from the last), or undefined where it has one position for all. */
+/** Returns the cut of a broadcast operand (axes counted from the last), or undefined where the operand has one position for all. */
 function broadcastCut(c: CutContext, value: string): Cut | undefined {
   if (value === '') return undefined;
   const own = c.dims(value);
@@ -38,20 +39,20 @@ function broadcastCut(c: CutContext, value: string): Cut | undefined {
 
 const elementwise: CutRule = (c) => c.node.inputs.map((value) => broadcastCut(c, value));
 
-/** The node's own `axis`. */
+/** Returns the node's `axis` from the front. */
 const ownAxis = (c: CutContext, otherwise: number): number =>
   frontAxis(attrNumber(c.node, 'axis', otherwise), output(c).length);
 
 /** Positions are mixed from `axis` on; scale and bias lie along those. */
 const layerNormalization: CutRule = (c) => (c.cut.axis < ownAxis(c, -1) ? [c.cut] : undefined);
 
-/** Nodes that work along one axis: every other may be cut. */
-const besideAxis =
+/** Nodes that work along one axis can be cut along every other. */
+const otherAxes =
   (otherwise: number): CutRule =>
   (c) =>
     ownAxis(c, otherwise) === c.cut.axis ? undefined : [c.cut];
 
-/** Rows of a product need the same rows of the left side; leading axes those of both. */
+/** Rows of a product need the same rows of the left operand; leading axes those of both. */
 const product: CutRule = (c) => {
   const [a, b] = c.node.inputs as [string, string];
   const rank = output(c).length;
@@ -67,22 +68,22 @@ const transpose: CutRule = (c) => {
   return [{ ...c.cut, axis: perm[c.cut.axis]! }];
 };
 
-/** The axis of the input that has as many elements before it, and as many positions. */
+/** Finds the input's axis with as many positions and as many elements before it. */
 const reshape: CutRule = (c) => {
   const [own, made] = [c.dims(c.node.inputs[0]!), output(c)];
   const before = sizeOf(made.slice(0, c.cut.axis));
   const axis = own.findIndex((d, i) => d === made[c.cut.axis] && d !== 1 && sizeOf(own.slice(0, i)) === before);
-  // Where a 0 of the new shape copies the very axis that is cut, or means an empty one, the shape would no longer be right.
+  // A 0 in the new shape copies the cut axis, or means an empty one: the shape would be wrong after the cut.
   const shape = c.value(c.node.inputs[1]!);
   const misread = attrNumber(c.node, 'allowzero', 0) ? shape?.includes(0) : axis !== c.cut.axis && shape?.[axis] === 0;
   return axis < 0 || shape === undefined || misread ? undefined : [{ ...c.cut, axis }];
 };
 
-/** Axes that a node is told by its second input. */
+/** Returns the axes in the node's second input. */
 const axesInput = (c: CutContext, rank: number): readonly number[] | undefined =>
   constantNumbers(c.graph, c.node.inputs[1])?.map((a) => frontAxis(a, rank));
 
-/** The axes left where `axes` are not there. */
+/** Returns the other axes. */
 const withoutAxes = (rank: number, axes: readonly number[]): readonly number[] =>
   Array.from({ length: rank }, (_, i) => i).filter((i) => !axes.includes(i));
 
@@ -94,10 +95,10 @@ const reduce: CutRule = (c) => {
   return axes.includes(axis) ? undefined : [{ ...c.cut, axis }];
 };
 
-/** Parts along another axis. */
+/** Parts along another axis need the same position each. */
 const concat: CutRule = (c) => (ownAxis(c, 0) === c.cut.axis ? undefined : c.node.inputs.map(() => c.cut));
 
-/** Axes of size 1 come or go: the cut axis is the one with as many others before it. */
+/** Squeeze and Unsqueeze: the cut axis is the one with as many other axes before it. */
 const resized: CutRule = (c) => {
   const [own, made] = [c.dims(c.node.inputs[0]!), output(c)];
   const longer = Math.max(own.length, made.length);
@@ -131,20 +132,20 @@ const RULES: ReadonlyMap<string, CutRule> = new Map<string, CutRule>([
   ...ELEMENTWISE.map((op) => [op, elementwise] as const),
   ...['ReduceMean', 'ReduceSum', 'ReduceMax', 'ReduceSumSquare'].map((op) => [op, reduce] as const),
   ['LayerNormalization', layerNormalization],
-  ['Softmax', besideAxis(-1)],
-  ['LogSoftmax', besideAxis(-1)],
+  ['Softmax', otherAxes(-1)],
+  ['LogSoftmax', otherAxes(-1)],
   ['MatMul', product],
   ['Transpose', transpose],
   ['Reshape', reshape],
   ['Concat', concat],
   ['Slice', slice],
-  ['Split', besideAxis(0)],
+  ['Split', otherAxes(0)],
   ['Squeeze', resized],
   ['Unsqueeze', resized],
   ['GatherElements', gatherElements],
 ]);
 
-/** What a node needs of its inputs for one position of its outputs; undefined where it needs all, or is not known. */
+/** Returns what a node needs of its inputs for one position of its outputs; undefined where it needs all, or has no rule. */
 export function inputCuts(graph: Graph, shapes: Shapes, node: Node, cut: Cut): InputCuts | undefined {
   const rule = node.domain === '' ? RULES.get(node.op) : undefined;
   const known = [...node.inputs, ...node.outputs].every((name) => name === '' || shapes.has(name));

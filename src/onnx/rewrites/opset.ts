@@ -15,7 +15,7 @@ import {
 import type { Shapes } from '../probe.ts';
 import { int64s, tensor } from '../tensor.ts';
 
-/** What a form needs to write a node anew. */
+/** What rewriting a node needs. */
 interface Context {
   readonly g: GraphBuilder;
   readonly rank: (value: string) => number | undefined;
@@ -25,7 +25,7 @@ interface Context {
 type Form = (node: Node, context: Context) => void;
 
 interface Change {
-  /** The opset that brought the new form. */
+  /** Opset that introduced the new form. */
   readonly at: number;
   readonly form: Form;
 }
@@ -34,7 +34,7 @@ function without(node: Node, ...names: string[]): Record<string, Attribute> {
   return Object.fromEntries(Object.entries(node.attrs).filter(([name]) => !names.includes(name)));
 }
 
-/** An attribute of whole numbers becomes an input. */
+/** Turns an attribute of integers into an input. */
 const toInput =
   (attribute: string, position = 1): Form =>
   (node, { g }) => {
@@ -46,7 +46,7 @@ const toInput =
     g.append({ ...node, inputs, attrs: without(node, attribute) });
   };
 
-/** Before opset 13, Softmax saw its input flattened to two dimensions at `axis`, by default 1. */
+/** Before opset 13, Softmax worked on its input flattened to two dimensions at `axis`, by default 1. */
 const flattened: Form = (node, { g, rank }) => {
   const axis = attrNumber(node, 'axis', 1);
   const dims = rank(node.inputs[0]!);
@@ -58,7 +58,7 @@ const flattened: Form = (node, { g, rank }) => {
   g.append({ op: 'Reshape', domain: '', name: node.name, inputs: [soft, shape], outputs: node.outputs, attrs: {} });
 };
 
-/** From opset 18, Split without sizes says into how many. */
+/** From opset 18, Split without sizes has the number of parts as an attribute. */
 const countedSplit: Form = (node, { g }) => {
   const counted: Attribute = { kind: 'int', value: node.outputs.length };
   g.append((node.inputs[1] ?? '') === '' ? { ...node, attrs: { ...node.attrs, num_outputs: counted } } : node);
@@ -98,7 +98,7 @@ const topKInputs: Form = (node, { g }) =>
 
 const axesAt = (at: number): readonly Change[] => [{ at, form: toInput('axes') }];
 
-/** Ops whose form changed between opset 7 and 23, oldest change first. What is not listed kept its form. */
+/** Ops whose form changed between opset 7 and 23, oldest change first; other ops kept theirs. */
 const CHANGES: Readonly<Record<string, readonly Change[]>> = {
   Squeeze: axesAt(13),
   Unsqueeze: axesAt(13),
@@ -125,7 +125,7 @@ const CHANGES: Readonly<Record<string, readonly Change[]>> = {
   Scatter: [{ at: 11, form: (node, { g }) => g.append({ ...node, op: 'ScatterElements' }) }],
 };
 
-/** Ops whose meaning changed in a way Winnow does not rewrite. */
+/** Ops whose meaning changed in a way that has no rewrite here, with the opset of the change. */
 const REFUSED: Readonly<Record<string, number>> = {
   Upsample: 10,
   Resize: 11,
@@ -138,9 +138,9 @@ const REFUSED: Readonly<Record<string, number>> = {
 const OLDEST = 7;
 
 /**
- * The model at opset `target` (or where it already is, if later), in the forms of that opset. `shapes`, where given, spare Softmax a
- * detour.
- * @throws WinnowError `invalid_graph` naming the node that cannot be raised.
+ * Rewrites a model to opset `target`; a model of a later opset is returned unchanged.
+ * @param shapes save nodes around Softmax, where given.
+ * @throws WinnowError `invalid_graph` naming the node that cannot be rewritten.
  */
 export function raiseOpset(model: Model, shapes?: Shapes, target = OPSET): Model {
   const from = model.opsets[''] ?? 0;
@@ -157,7 +157,7 @@ interface Raise {
   readonly from: number;
   readonly target: number;
   readonly rank: Context['rank'];
-  /** Names of the graphs around, which a subgraph must not hide. */
+  /** Names of the enclosing graphs, which a subgraph must not reuse. */
   readonly outer: ReadonlySet<string>;
 }
 
