@@ -8,20 +8,20 @@ import { type Weight, weightsToInputs } from '../onnx/weights.ts';
 import { createRandom, type Random } from '../util/random.ts';
 import { differentiate } from './differentiate.ts';
 
-/** How to get from the encoder's `logits` to a scalar. */
+/** Appends a loss to the graph: from the encoder's `logits` to a scalar, whose name is returned. */
 export type LossBuilder = (g: GraphBuilder, logits: string) => string;
 
 interface CheckOptions {
-  /** Default: a random combination of the logits. */
+  /** Loss to differentiate; a random combination of the logits by default. */
   readonly loss?: LossBuilder;
-  /** Batch of the check; keep it tiny. Default 4 rows of 9 tokens. */
+  /** Size of the batch: 4 rows of 9 tokens by default. Larger ones cost time and precision. */
   readonly rows?: number;
   readonly length?: number;
   readonly seed?: number;
-  /** A weight fails if its error passes `relative` · its gradient's norm + `absolute` · the norm of all gradients. Default 1e-3, 1e-5. */
+  /** A weight fails if its error exceeds `relative` · its gradient's norm + `absolute` · the norm of all gradients. Default 1e-3, 1e-5. */
   readonly relative?: number;
   readonly absolute?: number;
-  /** Random directions a weight, besides that of its gradient. Default 2. */
+  /** Random directions per weight, in addition to that of its gradient. Default 2. */
   readonly directions?: number;
   readonly onWeight?: (done: number, total: number) => void;
 }
@@ -36,7 +36,7 @@ export interface WeightCheck {
   readonly norm: number;
   /** Estimated L2 distance between the gradient and the derivative. */
   readonly error: number;
-  /** `error` over what is allowed: above 1 fails. */
+  /** `error` divided by the allowed error: above 1 fails. */
   readonly ratio: number;
 }
 
@@ -50,12 +50,11 @@ export interface CheckReport {
 }
 
 /**
- * Compares the gradient of every weight, as training computes it in float32, with central differences of the same model in double precision
- * along the gradient's own direction (which shows its length) and along random ones. For a unit vector d of n random components the
- * expected square of ⟨error, d⟩ is |error|²/n, which gives the estimate of the error.
- *
- * @param model canonical, from `prepare`, with output `logits`
- * @throws WinnowError `unsupported_op` if a node has no rule
+ * Compares the gradient of every weight, computed in float32 as in training, with central differences of the same model in double precision:
+ * along the gradient's own direction, which checks its length, and along random ones. For a random unit vector d of n components the expected
+ * square of ⟨error, d⟩ is |error|²/n, which gives an estimate of the error.
+ * @param model canonical (`prepare`), with output `logits`.
+ * @throws WinnowError `unsupported_op` if a node has no rule.
  */
 export async function checkGradients(
   model: Model,
@@ -100,18 +99,18 @@ export async function checkGradients(
 const widened = (tensors: readonly (readonly [string, Tensor])[]): Feeds =>
   Object.fromEntries(tensors.map(([name, t]) => [name, widenTensor(t)]));
 
-/** Different tokens enough for a tiny batch. */
-const PLENTY = 90;
+/** Most token ids used in the batch. */
+const MOST_IDS = 90;
 
-/** Token ids over the start of the vocabulary, rows of different length. */
+/** Makes a batch of random token ids from the start of the vocabulary, with rows of different length. */
 function checkFeeds(model: Model, { rows = 4, length = 9 }: CheckOptions, random: Random): Feeds {
   const feeds: Record<string, Tensor> = { ...probeFeeds(model.graph.inputs, rows, length) };
   const ids = Object.keys(feeds).find((name) => /input_ids|^input$/.test(name));
   if (ids !== undefined) {
     const like = feeds[ids]!;
     const tables = model.graph.nodes.filter((n) => n.op === 'Gather' && n.inputs[1] === ids);
-    const rows = tables.map((n) => model.graph.initializers.get(n.inputs[0]!)?.dims[0] ?? PLENTY);
-    const words = Math.min(PLENTY, ...rows) - 1;
+    const rows = tables.map((n) => model.graph.initializers.get(n.inputs[0]!)?.dims[0] ?? MOST_IDS);
+    const words = Math.min(MOST_IDS, ...rows) - 1;
     const data = BigInt64Array.from({ length: sizeOf(like.dims) }, () => BigInt(1 + random.below(words)));
     feeds[ids] = tensorOf('int64', like.dims, data);
   }
@@ -126,7 +125,7 @@ function withLoss(graph: Graph, build: LossBuilder): Graph {
   return g.build();
 }
 
-/** Σ cᵢ·logitᵢ with fixed random c: a row's weight must not be the same as another's, or errors could cancel. */
+/** Σ cᵢ·logitᵢ with fixed random c: rows of equal weight could cancel each other's errors. */
 const randomCombination =
   (random: Random): LossBuilder =>
   (g, logits) => {

@@ -16,6 +16,7 @@ export interface Shared {
   readonly infinite: (value: string) => boolean;
 }
 
+/** Returns what the probing batch shows of a value. @throws WinnowError `invalid_graph` where it was not probed. */
 export function probedOf(shapes: Shapes, value: string, node: Node): Probed {
   const found = shapes.get(value);
   if (found) return found;
@@ -26,7 +27,7 @@ export function probedOf(shapes: Shapes, value: string, node: Node): Probed {
   });
 }
 
-/** Large tables are weights, not masks. */
+/** Bytes of the largest constant that is searched for −∞; larger ones are weights, not masks. */
 const MASK_BYTES = 1 << 16;
 
 const holdsInfinity = (t: Tensor | undefined): boolean =>
@@ -35,7 +36,7 @@ const holdsInfinity = (t: Tensor | undefined): boolean =>
   t.bytes.byteLength <= MASK_BYTES &&
   numbers(t).includes(Number.NEGATIVE_INFINITY);
 
-/** A test whether −∞ can be in a value by way of a constant: does any constant it depends on hold one? */
+/** Returns a test of whether a value may hold −∞: whether any constant it depends on does. */
 export function infinityTest(graph: Graph): (value: string) => boolean {
   const made = producers(graph);
   const known = new Map<string, boolean>();
@@ -50,7 +51,7 @@ export function infinityTest(graph: Graph): (value: string) => boolean {
       const filled = node?.attrs.value;
       const constant = filled?.kind === 'tensor' ? filled.value : graph.initializers.get(value);
       if (known.get(value) === true || holdsInfinity(constant)) return true;
-      // A softmax on the way has already turned what came before it into numbers or NaN.
+      // The output of a softmax is finite or NaN.
       if (node && node.op !== 'Softmax') stack.push(...node.inputs.filter((i) => i !== ''));
     }
     return false;
@@ -61,7 +62,7 @@ export function infinityTest(graph: Graph): (value: string) => boolean {
   };
 }
 
-/** What the context says of values: types, dims and constants known before the run, shapes as values of the graph. */
+/** The part of the context about values: types, dims and constants known before the run, shapes as values of the graph. */
 function valuesOf({ g, shapes, memo, forward }: Shared, node: Node) {
   const once = (key: string, make: () => string): string => {
     const found = memo.get(key) ?? make();
@@ -79,7 +80,7 @@ function valuesOf({ g, shapes, memo, forward }: Shared, node: Node) {
   return { once, dims, rank: (value: string) => dims(value).length, dtype, shapeOf, sizeOf, constant };
 }
 
-/** The context of one node. `gradients` are those of its outputs, `wanted` says which inputs lead to a weight. */
+/** Makes the context of one node. @param gradients of its outputs. @param wanted whether an input leads to a weight. */
 export function contextOf(
   shared: Shared,
   node: Node,
@@ -114,7 +115,7 @@ function reduceTo(g: GraphBuilder, gradient: string, from: readonly number[], to
   const missing = from.length - to.length;
   const axes = from.flatMap((size, axis) => (axis < missing || (to[axis - missing] === 1 && size !== 1) ? [axis] : []));
   if (axes.length === 0) return gradient;
-  // One axis after the other, the inner one first: the engine's threads share such a sum, and it rounds less than one long column does.
+  // One axis after the other, the inner one first: such a sum runs on all threads and rounds less than one long column.
   if (axes.every((axis) => axis < missing))
     return axes.toReversed().reduce((sum, axis) => g.reduceSum(sum, [axis], false), gradient);
   const summed = g.reduceSum(gradient, axes, true);

@@ -9,9 +9,9 @@ import { contextOf, infinityTest, probedOf, type Shared } from './context.ts';
 import { RULES } from './rules/index.ts';
 
 interface DifferentiateOptions {
-  /** The value whose derivative is taken: a scalar loss, or any value if `upstream` is given. */
+  /** The value to differentiate: a scalar loss, or any value if `upstream` is given. */
   readonly of: string;
-  /** The gradient that arrives at `of`, in its shape (a vector–Jacobian product); default 1. */
+  /** Gradient of `of`, in its shape (for a vector–Jacobian product); 1 by default. */
   readonly upstream?: string;
   /** Initializers or inputs whose gradients are wanted. */
   readonly wrt: Iterable<string>;
@@ -20,28 +20,31 @@ interface DifferentiateOptions {
 }
 
 interface Differentiated {
-  /** The forward graph with the backward pass behind it; outputs are the forward graph's. Topologically sorted. */
+  /** The forward graph followed by the backward pass, in topological order; outputs are those of the forward graph. */
   readonly graph: Graph;
   /**
-   * Weight → value that holds its gradient (shape and type of the weight). Weights the loss does not depend on are missing. Read them in
-   * this order (that of `wrt`): with weights in the order of the forward pass, as `prepare` finds them, the engine frees memory early.
+   * Maps each weight to the value that holds its gradient, of the weight's shape and type; weights the loss does not depend on are absent.
+   * Make them outputs in this order (that of `wrt`): with weights in the order of the forward pass, as `prepare` finds them, the engine
+   * frees memory early.
    */
   readonly gradients: ReadonlyMap<string, string>;
 }
 
 /**
- * Reverse mode: walks the nodes from last to first, asks each node's rule for the gradients of its inputs and sums what arrives at a
- * value. Only values that depend on `wrt` by way of floats, and that `of` depends on, get a gradient.
- *
- * `graph` must be topologically sorted and in canonical form (`prepare`).
- * @throws WinnowError `unsupported_op` naming op and node; `invalid_graph` if `of` is no scalar and has no `upstream`.
+ * Appends the backward pass to a graph (reverse mode): walks the nodes from last to first, takes the gradients of a node's inputs from its
+ * rule, and sums the gradients of a value with several readers. Only values on a float path from `wrt` to `of` get a gradient.
+ * @param graph canonical (`prepare`), in topological order.
+ * @throws WinnowError `unsupported_op` naming op and node; `invalid_graph` if `of` is not a scalar and has no `upstream`.
  */
 export function differentiate(graph: Graph, options: DifferentiateOptions): Differentiated {
   const forward = withStatistics(graph);
   const wanted = activeValues(forward, options);
   const g = GraphBuilder.from(forward);
   const shared: Shared = {
-    ...{ g, forward, shapes: options.shapes, memo: new Map() },
+    g,
+    forward,
+    shapes: options.shapes,
+    memo: new Map(),
     readers: consumers(forward),
     infinite: infinityTest(forward),
   };
@@ -80,7 +83,7 @@ function applyRule(
   const rule = RULES[opKey(node)];
   if (rule === undefined || subgraphs(node).length > 0)
     throw new WinnowError('unsupported_op', { op: opKey(node), node: nodeLabel(node) });
-  // Rules read `dy`: an op of several outputs whose first got no gradient must ask for each by `gradient`.
+  // Most rules read `dy`, the gradient of the first output; those of ops with several outputs read each by `gradient`.
   if (gradients[0] === undefined && !SEVERAL_OUTPUTS.has(node.op))
     throw new WinnowError('unsupported_op', {
       op: `${opKey(node)} (read by its later outputs)`,
@@ -91,7 +94,7 @@ function applyRule(
 
 const SEVERAL_OUTPUTS: ReadonlySet<string> = new Set(['Split']);
 
-/** Values that carry a gradient: floats on a float path from `wrt` to `of`. */
+/** Returns the values that get a gradient: those on a float path from `wrt` to `of`. */
 function activeValues(graph: Graph, { of, wrt, shapes }: DifferentiateOptions): ReadonlySet<string> {
   const active = new Set(wrt);
   for (const node of graph.nodes) {
@@ -103,7 +106,7 @@ function activeValues(graph: Graph, { of, wrt, shapes }: DifferentiateOptions): 
   return new Set([...active].filter((value) => needed.has(value)));
 }
 
-/** Mean and deviation of a normalization are read by its own rule only. */
+/** Outputs that may carry a gradient: mean and deviation of a normalization are read by its own rule only. */
 const differentiable = (node: Node): readonly string[] =>
   node.op === 'LayerNormalization' ? node.outputs.slice(0, 1) : node.outputs;
 
@@ -118,7 +121,7 @@ function seed(g: GraphBuilder, { of, shapes }: DifferentiateOptions): string {
   return g.constant(tensor(probed.dtype, probed.dims, [1]));
 }
 
-/** LayerNormalization with its mean and inverse deviation as named outputs, which the backward pass reads. */
+/** Names mean and inverse deviation of every LayerNormalization as outputs, which the backward pass reads. */
 function withStatistics(graph: Graph): Graph {
   const g = GraphBuilder.from({ ...graph, nodes: [] });
   for (const node of graph.nodes) for (const output of node.outputs) g.reserve(output);

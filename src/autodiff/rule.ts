@@ -3,44 +3,44 @@ import type { DataType } from '../onnx/dtypes.ts';
 import type { Graph, Node } from '../onnx/graph.ts';
 
 /**
- * What a rule sees of one node of the forward graph. In the formulas above the rules x, a, b, … are inputs, y is the output, dy the
- * gradient of the loss with respect to y, and Σ→x sums dy over the axes along which x was broadcast.
+ * What a rule knows of one node of the forward graph. In the formulas above the rules x, a, b, … are inputs, y is the output, dy the
+ * gradient of the loss with respect to y, and Σ→x sums over the axes along which x was broadcast.
  */
 export interface RuleContext {
   readonly g: GraphBuilder;
   readonly node: Node;
-  /** The forward graph: for constants, and for what else is computed from a value. */
+  /** The forward graph. */
   readonly forward: Graph;
-  /** Nodes of the forward graph that read a value. */
+  /** Returns the nodes of the forward graph that read a value. */
   readers(value: string): readonly Node[];
-  /** Gradient of output `i`, if anything needed it. */
+  /** Returns the gradient of output `i`, undefined if nothing depends on it. */
   gradient(i: number): string | undefined;
   /** Gradient of the first output. */
   readonly dy: string;
-  /** Does input `i` lead to a weight? */
+  /** Whether input `i` leads to a weight. */
   needs(i: number): boolean;
-  /** Dims in the probing batch. They tell rank and broadcasting, not sizes. */
+  /** Returns the dims in the probing batch: good for rank and broadcasting, not for sizes. */
   dims(value: string): readonly number[];
   rank(value: string): number;
   dtype(value: string): DataType;
-  /** A scalar of the type of `like`. */
+  /** Adds a scalar of the type of `like`. */
   num(value: number, like: string): string;
-  /** The numbers of a constant integer or float input, if it is constant. */
+  /** Returns the numbers of a value if it is constant. */
   constant(value: string | undefined): readonly number[] | undefined;
-  /** Can −∞ be in the value by way of a constant it depends on? */
+  /** Whether a constant that the value depends on holds −∞. */
   mayBeInfinite(value: string): boolean;
-  /** The Shape of a value, made once. */
+  /** Returns the Shape of a value, which is made once. */
   shapeOf(value: string): string;
-  /** One element of a value's shape, as an int64 vector of one element, made once. */
+  /** Returns one element of a value's shape as an int64 vector, which is made once. */
   sizeOf(value: string, axis: number): string;
-  /** `gradient`, of the dims of `from`, summed down to the dims of `to`. */
+  /** Sums a gradient of the dims of `from` to the dims of `to`. */
   reduceTo(gradient: string, from: string, to: string): string;
-  /** Makes once, by key, what several nodes share. */
+  /** Makes a value once per key, for several nodes. */
   once(key: string, make: () => string): string;
   matmul(a: string, b: string, options: Omit<MatMulOptions, 'dtype'>): string;
-  /** An error naming the op and the node. */
+  /** Makes an error naming the op and the node. */
   unsupported(reason: string): Error;
 }
 
-/** Gradients of the inputs, in their order; undefined for those that need none. */
+/** Appends the backward nodes of a node. Returns the gradients of its inputs, in their order; undefined for those that need none. */
 export type Rule = (c: RuleContext) => readonly (string | undefined)[];

@@ -7,23 +7,23 @@ import type { DropoutRates } from './rates.ts';
 import { type DropoutSite, findDropoutSites } from './sites.ts';
 
 /**
- * What a mask is made of. `float32`: factors, 0 where a value is dropped and 1 / (1 − p) elsewhere; one multiplication forth and one back, and
- * nothing to convert, which is what a CPU is fastest with. `uint8`: 1 where a value is kept, a quarter of what goes to a device.
+ * Element type of a mask. `float32`: factors, 0 where a value is dropped and 1 / (1 − p) elsewhere; one multiplication in each pass, without
+ * a conversion, which is fastest on a CPU. `uint8`: 1 where a value is kept; a quarter of the bytes to copy to a device.
  */
 type MaskForm = 'float32' | 'uint8';
 
-/** The mask of one place. */
+/** The mask of one dropout site. */
 export interface MaskPart {
-  /** Of the place: `layer.0.attention`. */
+  /** Name of the site, such as `layer.0.attention`. */
   readonly name: string;
-  /** The graph input that takes it. */
+  /** Graph input for the mask. */
   readonly input: string;
   readonly form: MaskForm;
   /** Probability of dropping. */
   readonly rate: number;
-  /** Elements in a batch of `rows` rows of `length` tokens. */
+  /** Returns the number of elements for a batch of `rows` rows of `length` tokens. */
   readonly count: (rows: number, length: number) => number;
-  /** Its shape, row-major; an axis of rows × length counts as two. */
+  /** Returns the shape for such a batch; an axis of rows × length counts as two. */
   readonly dims: (rows: number, length: number) => readonly number[];
 }
 
@@ -32,14 +32,13 @@ export interface WithDropout {
   readonly parts: readonly MaskPart[];
 }
 
-/** 1 / (1 − p), so that the expected value stays; 0 where everything is dropped. */
+/** Returns 1 / (1 − p), which keeps the expected value; 0 where everything is dropped. */
 export const keptScale = (rate: number): number => (rate < 1 ? 1 / (1 - rate) : 0);
 
 /**
- * Inverted dropout at the places `rates` ask for: y = x · mask / (1 − p). Masks are inputs, so that a seed and a step number alone
- * decide them (`fillDropoutMask`), and evaluation simply runs the graph without this rewrite. The gradient is the same product.
- * Places whose rate is 0 are left alone; without any the model is returned as it is, with no parts.
- * @param model canonical, with its head (see `prepare`)
+ * Inserts inverted dropout where `rates` are above 0: y = x · mask / (1 − p). Masks are inputs, so that seed and step alone decide them
+ * (`fillDropoutMask`); evaluation runs the graph without this rewrite. The gradient is the same product.
+ * @param model canonical (`prepare`), with its head; returned unchanged, without parts, where nothing is dropped.
  */
 export async function insertDropout(
   model: Model,
@@ -61,7 +60,7 @@ export async function insertDropout(
   return { model: { ...model, graph: insertAt(model.graph, sites, parts) }, parts };
 }
 
-/** Each size is a constant, or a multiple of the rows, the length or both: told apart by two batches, 3 × 7 and 5 × 11. */
+/** Derives the mask's shape: each size is a constant or a multiple of rows, length or both. Batches of 3 × 7 and 5 × 11 tell which. */
 function sizes(value: string, first: Shapes, second: Shapes): MaskPart['dims'] {
   const [a, b] = [first.get(value)!.dims, second.get(value)!.dims];
   const axes = a.map((size, axis) => {

@@ -3,15 +3,15 @@ import { type Tensor, tensorOf } from '../../onnx/tensor.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import { keptScale, type MaskPart } from './insert.ts';
 
-/** A size masks are made for. */
+/** Size of a batch. */
 interface MaskSize {
   readonly rows: number;
   readonly length: number;
 }
 
-/** Makes the masks of a step, by graph input. */
+/** Draws the masks of a step. */
 export interface DropoutMasks {
-  /** Decided by seed and step alone: a resumed run drops what the uninterrupted one would have dropped. */
+  /** Returns the masks by graph input. Seed and step alone decide them, so that a resumed run drops the same values. */
   fill(size: MaskSize, seed: number, step: number): Feeds;
 }
 
@@ -19,16 +19,16 @@ type Values = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
 const BYTES = { float32: 4, uint8: 1 } as const;
 
-/** The mask that keeps every value. */
+/** Makes a mask that keeps every value. */
 const nothingDropped = ({ form, rate }: MaskPart, buffer: ArrayBuffer, start: number, count: number): Values =>
   form === 'float32'
     ? new Float32Array(buffer, start, count).fill(keptScale(rate))
     : new Uint8Array(buffer, start, count).fill(1);
 
 /**
- * Gaps between dropped values are geometric: with probability p each, the number kept before the next one dropped is ⌊ln u / ln(1 − p)⌋. So
- * a mask costs one draw a *dropped* value and a fill.
- * @param reuse whether a step's masks are written over those of the step before; otherwise each has memory of its own.
+ * Creates the masks of a run. Gaps between dropped values are geometric: with u uniform in (0, 1], ⌊ln u / ln(1 − p)⌋ values are kept before
+ * the next one is dropped. So a mask costs a fill and one draw per *dropped* value.
+ * @param reuse overwrites a step's masks by those of the next; otherwise every step gets new memory.
  */
 export function createDropoutMasks(parts: readonly MaskPart[], reuse = false): DropoutMasks {
   let memory = new ArrayBuffer(0);
@@ -57,7 +57,7 @@ export function createDropoutMasks(parts: readonly MaskPart[], reuse = false): D
   };
 }
 
-/** The masks of one step, in memory of their own. */
+/** Draws the masks of one step into new memory. */
 export const fillDropoutMask = (
   parts: readonly MaskPart[],
   rows: number,
@@ -68,7 +68,7 @@ export const fillDropoutMask = (
 
 const CELLS = 1 << 16;
 const draws = new Uint32Array(1024);
-/** By rate: the gap of all draws that begin with the same 16 bits; −1 where a boundary between two gaps lies among them. */
+/** By rate, the gap of all draws with the same upper 16 bits; −1 where they have more than one gap. */
 const tables = new Map<number, Int32Array>();
 
 const gapOf = (u: number, scale: number): number => Math.floor(Math.log(1 - u) * scale);
@@ -105,7 +105,7 @@ function drop(values: Values, rate: number, seed: number): void {
   }
 }
 
-/** The masks of a batch for the batch padded to a larger size: the same values are dropped, nothing of the padding is. */
+/** Widens the masks of a batch to a larger size it is padded to: the same values are dropped, none of the padding. */
 export function widenDropoutMask(parts: readonly MaskPart[], masks: Feeds, from: MaskSize, to: MaskSize): Feeds {
   if (from.rows === to.rows && from.length === to.length) return masks;
   const wide = parts.map((part): [string, Tensor] => {

@@ -1,4 +1,4 @@
-/** Probability of dropping, by kind of place. */
+/** Probability of dropping a value, by kind of site. */
 export interface DropoutRates {
   /** After the embeddings' normalization. */
   readonly embeddings: number;
@@ -26,7 +26,7 @@ export const NO_DROPOUT: DropoutRates = {
   classifier: 0,
 };
 
-/** A config.json in the hub's spelling. */
+/** Contents of a config.json. */
 type EncoderConfig = Readonly<Record<string, unknown>>;
 
 type Read = (...keys: string[]) => number;
@@ -69,8 +69,8 @@ const FAMILIES: Readonly<Record<string, (read: Read) => DropoutRates>> = {
 };
 
 /**
- * The rates a model's own config.json asks for, as its family reads it; unknown families are read like BERT. A key that is absent or null
- * falls back to the next one, at last to 0.
+ * Returns the rates of a model's config.json as its family reads them; unknown families are read like BERT. A key that is absent or null
+ * falls back to the next one, and finally to 0.
  */
 export function ratesOf(config: EncoderConfig): DropoutRates {
   const read: Read = (...keys) => {
@@ -80,7 +80,7 @@ export function ratesOf(config: EncoderConfig): DropoutRates {
   return (FAMILIES[String(config.model_type)] ?? bertRates)(read);
 }
 
-/** `rates` with hidden, attention or classifier replaced where given: what a recipe may say. */
+/** Replaces the rates that a recipe gives: hidden, attention, classifier. */
 export function overrideRates(
   rates: DropoutRates,
   given: {

@@ -5,20 +5,20 @@ import type { Shapes } from '../../onnx/probe.ts';
 import type { Weight } from '../../onnx/weights.ts';
 import type { DropoutRates } from './rates.ts';
 
-/** A place where training drops values. */
+/** A value that training drops parts of. */
 export interface DropoutSite {
   /** `embeddings`, `layer.0.attention`, `layer.0.attention.output`, `layer.0.mlp`, `layer.0.position`, `dense`, `classifier`. */
   readonly name: string;
   readonly kind: keyof DropoutRates;
   readonly value: string;
-  /** Who reads the dropped value instead; others go on reading the whole one. */
+  /** Nodes that read the value after dropout; other readers keep the original. */
   readonly readers: readonly Node[];
 }
 
-/** Same numbers in another shape or under another name. */
+/** Ops that return the same numbers in another shape or under another name. */
 const RENAMES: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Identity']);
 
-/** What the search asks of a graph in canonical form. */
+/** Looks up the structure of an encoder's graph in canonical form. */
 class Encoder {
   readonly graph: Graph;
   readonly shapes: Shapes;
@@ -26,7 +26,7 @@ class Encoder {
   readonly read: ReadonlyMap<string, readonly Node[]>;
   /** Values that depend on weights. */
   readonly weighted: ReadonlySet<string>;
-  /** Float values that depend on the tokens by way of floats: not what only takes its shape from them. */
+  /** Float values that depend on the tokens through floats: not those that depend on their shape only. */
   readonly states: ReadonlySet<string>;
   readonly #weights: ReadonlySet<string>;
 
@@ -48,7 +48,7 @@ class Encoder {
     return this.shapes.get(value)?.dims ?? [];
   }
 
-  /** Is the value a weight, or one seen through Transpose or Cast? */
+  /** Whether the value is a weight, possibly after Transpose or Cast. */
   isWeight(value: string | undefined): boolean {
     if (value === undefined) return false;
     if (this.#weights.has(value)) return true;
@@ -56,7 +56,7 @@ class Encoder {
     return (node?.op === 'Transpose' || node?.op === 'Cast') && this.isWeight(node.inputs[0]);
   }
 
-  /** The product of the linear layer that made the value (its bias, other shapes and names seen through). */
+  /** Returns the product of the linear layer that made the value, through its bias, reshapes and renames. */
   linear(value: string | undefined): Node | undefined {
     const node = value === undefined ? undefined : this.made.get(value);
     if (!node) return undefined;
@@ -85,9 +85,9 @@ function tokenStates(graph: Graph, shapes: Shapes, weighted: ReadonlySet<string>
 }
 
 /**
- * The places of dropout in an encoder with head, found by structure: what PyTorch's modules of the BERT, RoBERTa, ELECTRA, DeBERTa-v2 and
- * ModernBERT families drop, in the order of the forward pass.
- * @param graph canonical (see `prepare`)
+ * Finds the dropout sites of an encoder with head by structure: those of PyTorch's modules of the BERT, RoBERTa, ELECTRA, DeBERTa-v2 and
+ * ModernBERT families, in the order of the forward pass.
+ * @param graph canonical (`prepare`).
  */
 export function findDropoutSites(
   graph: Graph,
@@ -97,7 +97,7 @@ export function findDropoutSites(
 ): readonly DropoutSite[] {
   const e = new Encoder(graph, shapes, weights);
   const softmaxes = graph.nodes.filter(
-    (n) => n.op === 'Softmax' && e.states.has(n.inputs[0]!) && mixed(e, n) !== undefined,
+    (n) => n.op === 'Softmax' && e.states.has(n.inputs[0]!) && mixture(e, n) !== undefined,
   );
   const sites = [
     ...embeddingSites(e),
@@ -111,21 +111,21 @@ export function findDropoutSites(
   return sites.toSorted((a, b) => at(a) - at(b));
 }
 
-/** The first normalization of the tokens' embeddings, and behind it the product with the mask where there is one (DeBERTa). */
+/** The first normalization of the tokens' embeddings, or the product with the mask that follows it (DeBERTa). */
 function embeddingSites(e: Encoder): readonly DropoutSite[] {
   const norm = e.graph.nodes.find((n) => n.op === 'LayerNormalization' && e.states.has(n.inputs[0]!));
   if (!norm) return [];
   let value = norm.outputs[0]!;
-  const [only, ...others] = e.readers(value);
-  const factor = only?.op === 'Mul' && others.length === 0 ? only.inputs.find((i) => i !== value) : undefined;
-  if (factor !== undefined && !e.weighted.has(factor)) value = only!.outputs[0]!;
+  const [next, ...others] = e.readers(value);
+  const factor = next?.op === 'Mul' && others.length === 0 ? next.inputs.find((i) => i !== value) : undefined;
+  if (factor !== undefined && !e.weighted.has(factor)) value = next!.outputs[0]!;
   return [{ name: 'embeddings', kind: 'embeddings', value, readers: e.readers(value) }];
 }
 
 const BETWEEN: ReadonlySet<string> = new Set(['Where', 'Cast', 'Reshape']);
 
-/** The product of the probabilities with the values, and which of its inputs they are; seen through guards, casts and reshapes. */
-function mixed(e: Encoder, softmax: Node): { readonly node: Node; readonly value: string } | undefined {
+/** Returns the product of attention probabilities and values, and its input of probabilities, through guards, casts and reshapes. */
+function mixture(e: Encoder, softmax: Node): { readonly node: Node; readonly value: string } | undefined {
   let value = softmax.outputs[0]!;
   for (let steps = 0; steps < 8; steps++) {
     const readers = e.readers(value).filter((n) => n.op !== 'IsNaN' && n.op !== 'Shape');
@@ -139,13 +139,13 @@ function mixed(e: Encoder, softmax: Node): { readonly node: Node; readonly value
 }
 
 function attentionSite(e: Encoder, softmax: Node, layer: number): readonly DropoutSite[] {
-  const found = mixed(e, softmax);
+  const found = mixture(e, softmax);
   return found
     ? [{ name: `layer.${layer}.attention`, kind: 'attention', value: found.value, readers: [found.node] }]
     : [];
 }
 
-/** Products of weights with what depends on weights alone: projections of relative embeddings. One place a layer. */
+/** Projections of relative embeddings: products of weights with values that depend on weights alone. One site per layer. */
 function positionSites(e: Encoder, softmaxes: readonly Node[]): readonly DropoutSite[] {
   const projections = e.graph.nodes.filter(
     (n) => n.op === 'MatMul' && e.isWeight(n.inputs[1]) && e.weighted.has(n.inputs[0]!) && !e.states.has(n.inputs[0]!),
@@ -164,20 +164,20 @@ function positionSites(e: Encoder, softmaxes: readonly Node[]): readonly Dropout
   );
 }
 
-/** Sums of a stream with a linear layer's output that nothing else reads: the ends of attention and feed-forward parts. */
+/** The ends of attention and feed-forward parts: sums of a stream with a linear layer's output that nothing else reads. */
 function residualSites(e: Encoder, softmaxes: readonly Node[]): readonly DropoutSite[] {
   const sums = e.graph.nodes.flatMap((sum) => {
     const branch = sum.op === 'Add' ? sum.inputs.find((i) => isBranch(e, sum, i)) : undefined;
     return branch === undefined ? [] : [{ sum, branch }];
   });
   const streams = new Set(sums.map(({ sum }) => sum.outputs[0]!));
-  // In a pre-norm encoder the stream of sums goes on unnormalized into the next sum.
+  // In a pre-norm encoder a sum is also an input of the next sum.
   const preNorm = sums.some(({ sum, branch }) => sum.inputs.some((i) => i !== branch && streams.has(i)));
   const order = new Map(e.graph.nodes.map((n, i) => [n, i]));
   return sums.map(({ sum, branch }) => {
     const layer = softmaxes.findLastIndex((s) => order.get(s)! < order.get(sum)!);
     const product = e.linear(branch)!;
-    const afterAttention = isMixed(e, product.inputs[0]!);
+    const afterAttention = isMixture(e, product.inputs[0]!);
     const name = `layer.${layer}.${afterAttention ? 'attention.output' : 'mlp'}`;
     const kind = afterAttention ? ('attentionOutput' as const) : ('mlp' as const);
     if (preNorm && !afterAttention) return { name, kind, value: product.inputs[0]!, readers: [product] };
@@ -191,11 +191,11 @@ function isBranch(e: Encoder, sum: Node, value: string): boolean {
   return e.linear(value) !== undefined && e.states.has(value) && e.dims(value).length === e.dims(other).length;
 }
 
-/** Is the value attention's mixture of values, put back into rows (Transpose and Reshape only)? */
-function isMixed(e: Encoder, value: string): boolean {
+/** Whether the value is attention's mixture of values, possibly after Transpose, Reshape or Cast. */
+function isMixture(e: Encoder, value: string): boolean {
   const node = e.made.get(value);
   if (node?.op === 'MatMul') return !e.isWeight(node.inputs[1]);
-  return (node?.op === 'Transpose' || node?.op === 'Reshape' || node?.op === 'Cast') && isMixed(e, node.inputs[0]!);
+  return (node?.op === 'Transpose' || node?.op === 'Reshape' || node?.op === 'Cast') && isMixture(e, node.inputs[0]!);
 }
 
 const HEAD_STEPS: ReadonlySet<string> = new Set([
@@ -208,7 +208,7 @@ const HEAD_STEPS: ReadonlySet<string> = new Set([
   'Cast',
 ]);
 
-/** Before the last linear layer, and before the dense layer that feeds it through an activation. */
+/** Inputs of the last linear layer, and of the dense layer before it. */
 function headSites(e: Encoder, output: string): readonly DropoutSite[] {
   const last = e.linear(output);
   if (!last) return [];

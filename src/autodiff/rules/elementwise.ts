@@ -1,12 +1,12 @@
 import { attrString } from '../../onnx/graph.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
-/** A rule for y = f(x), from dx in terms of x and y. */
+/** Makes the rule of y = f(x) from dx in terms of x and y. */
 const unary =
   (dx: (c: RuleContext, x: string, y: string) => string): Rule =>
   (c) => [dx(c, c.node.inputs[0]!, c.node.outputs[0]!)];
 
-/** A rule for y = f(a, b) with broadcasting, from da and db before their sums. */
+/** Makes the rule of y = f(a, b) with broadcasting from da and db, which are then summed. */
 const binary =
   (da: (c: RuleContext, a: string, b: string, y: string) => string, db: typeof da): Rule =>
   (c) => {
@@ -46,7 +46,7 @@ export const pow = binary(
   (c, a, _b, y) => c.g.mul(c.dy, c.g.mul(y, c.g.log(a))),
 );
 
-/** b·a^(b−1), with 2a for a square, which needs no power. */
+/** b·a^(b−1); 2a for a square. */
 function powerSlope(c: RuleContext, a: string, b: string): string {
   const exponent = c.constant(b);
   if (exponent?.length === 1) {
@@ -115,7 +115,7 @@ export const clip: Rule = (c) => {
 /** dx = dy, in the type of x */
 export const cast: Rule = (c) => [c.g.cast(c.dy, c.dtype(c.node.inputs[0]!))];
 
-/** Steps and signs are flat: no gradient. */
+/** Sign, Floor, Ceil, Round have derivative 0: no gradient. */
 export const flat: Rule = (c) => c.node.inputs.map(() => undefined);
 
 /** da = Σ→a (condition ? dy : 0), db = Σ→b (condition ? 0 : dy) */
@@ -154,8 +154,8 @@ export const gelu: Rule = (c) => {
 };
 
 /**
- * (1 + erf u)/2 lies within 0 and 1, so a hard sigmoid of slope ½ is that sum in one pass; the 1/√π of the bell is a term of its exponent,
- * which takes the place of a sign.
+ * Two shortcuts: (1 + erf u)/2 lies within 0 and 1, so a hard sigmoid of slope ½ computes it in one pass; the factor 1/√π of the bell is a
+ * term of its exponent and replaces the negation.
  */
 function exactGelu(c: RuleContext, x: string): string {
   const { g } = c;

@@ -3,13 +3,13 @@ import { frontAxis, tensor } from '../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
 /*
- * Gathers read an element many times, so their gradients add. The engine's scatter with `reduction = add` loses additions under several
- * threads (ScatterND) or is serial (ScatterElements); matrix products with one-hot rows are neither.
+ * A gather may read an element many times, so its gradients are summed. The engine's scatter with `reduction = add` loses additions with
+ * several threads (ScatterND) or is serial (ScatterElements); matrix products with one-hot rows have neither fault.
  */
 
-/** Tables up to this many rows take one product with one-hot rows; larger ones are summed segment by segment. */
+/** Most rows of a table whose gradient is one product with one-hot rows; larger ones are summed segment by segment. */
 const ONE_HOT_ROWS = 1024;
-/** Tokens per segment product. */
+/** Tokens of a segment's product. */
 const CHUNK = 128;
 
 /** y[p, i…, q] = x[p, indexᵢ, q]: dx[p, v, q] = Σᵢ [indexᵢ = v]·dy[p, i, q] */
@@ -58,9 +58,9 @@ export function gatherRows(c: RuleContext, { dy, indices, indexRank, axis, rank,
 }
 
 /**
- * For a large table [V, H]: tokens sorted by id, cut into chunks of 128. Within a chunk the ids are consecutive in the list of unique ids,
- * so one product of a 128 × 128 one-hot matrix sums each of its ids; an id that began in an earlier chunk is row 0 of its chunk, and those
- * rows are added by a small product more. Every row of the result is written once: no additions race, whatever the threads.
+ * Gradient of a large table [V, H]: tokens are sorted by id and cut into chunks of 128. Within a chunk the ids are consecutive in the list
+ * of unique ids, so one product with a 128 × 128 one-hot matrix sums each id. An id that began in an earlier chunk is row 0 of its chunk;
+ * one more small product adds those rows. Every row of the result is written once, so threads do not race.
  */
 function segmentSum(c: RuleContext, table: string, indices: string): string {
   const { g } = c;
@@ -99,7 +99,7 @@ function segmentSum(c: RuleContext, table: string, indices: string): string {
   return g.op('ScatterND', [zeros, g.unsqueeze(ids, [1]), g.add(began, continued)]);
 }
 
-/** Row 0 of each chunk that goes on with an id of an earlier one, added to that id's row. */
+/** Sums row 0 of each chunk that continues an id of an earlier one to that id's row. */
 function continuedRows(
   c: RuleContext,
   v: { sums: string; firstFlat: string; unique: string; chunkOf: string; dtype: ReturnType<RuleContext['dtype']> },
@@ -114,7 +114,7 @@ function continuedRows(
 
 /**
  * y[b…, i, j] = x[b…, i, index[b…, i, j]] (last axis): dx[b…, i, r] = Σⱼ dy[b…, i, j]·[index = r].
- * Where the index does not depend on b, dx[:, i, :] = dy[:, i, :] · one-hot[i], one product over i; else the engine's serial scatter.
+ * Where the index does not depend on b, dx[:, i, :] = dy[:, i, :] · one-hot[i], one product over i; otherwise the engine's serial scatter.
  */
 export const gatherElements: Rule = (c) => {
   const [x, indices] = c.node.inputs as [string, string];
@@ -138,7 +138,7 @@ export const gatherElements: Rule = (c) => {
 
 const PASSES: ReadonlySet<string> = new Set(['Expand', 'Tile']);
 
-/** The index as [i, j], if it is a broadcast over all leading axes: proved by the Expand or Tile that makes it. */
+/** Returns the index as [i, j] if an Expand or Tile broadcasts it over all leading axes. */
 function sharedIndex(c: RuleContext, indices: string): string | undefined {
   const rank = c.rank(indices);
   if (rank === 2) return indices;

@@ -7,8 +7,8 @@ import * as r from './reduce.ts';
 import * as s from './shape.ts';
 
 /**
- * Every op Winnow differentiates. Contrib and composite ops (fused attention, skip and embedding normalizations, rotary embeddings) are
- * spelt out in these first: see `onnx/rewrites/decompose.ts`.
+ * Every op that can be differentiated; a further one is its rule and a line here. Contrib and composite ops (fused attention, skip and
+ * embedding normalizations, rotary embeddings) are rewritten into these first: see `onnx/rewrites/decompose.ts`.
  */
 export const RULES: Readonly<Record<string, Rule>> = {
   // Element by element

@@ -28,7 +28,7 @@ function product(c: RuleContext, { transA, transB, alpha }: Product): readonly (
   return [c.needs(0) ? sumLeading(c, da(), a) : undefined, c.needs(1) ? sumLeading(c, db(), b) : undefined];
 }
 
-/** Sums over the leading axes along which the operand was broadcast; its last two axes are right already. */
+/** Sums over the leading axes along which the operand was broadcast. */
 function sumLeading(c: RuleContext, gradient: string, operand: string): string {
   const y = c.dims(c.node.outputs[0]!);
   const own = c.dims(operand);
@@ -44,7 +44,7 @@ function sumLeading(c: RuleContext, gradient: string, operand: string): string {
       );
 }
 
-/** A linear layer: all tokens of the batch in one matrix, so that the weight's gradient is one product. */
+/** A linear layer: the tokens of the batch form one matrix, so that the weight's gradient is one product. */
 function tokensTimesMatrix(c: RuleContext, { transB, alpha }: Product): readonly (string | undefined)[] {
   const [a, b] = c.node.inputs as [string, string];
   const da = () => c.matmul(c.dy, b, { transB: !transB, alpha, rankA: c.rank(a), rankB: 2 });
@@ -66,7 +66,7 @@ function asMatrix(c: RuleContext, value: string, rank: number): string {
   );
 }
 
-/** A vector a is a row [1, k], a vector b a column [k, 1]; the product lacks their axes, which are put back first. */
+/** Treats a vector a as a row [1, k] and a vector b as a column [k, 1]; their axes are added to the product's gradient first. */
 function vectorProduct(c: RuleContext, alpha: number): readonly (string | undefined)[] {
   const [a, b] = c.node.inputs as [string, string];
   const { g } = c;
@@ -113,18 +113,18 @@ export const gemm: Rule = (c) => {
   return [da, db, beta === 1 ? dc : c.g.mul(dc, c.num(beta, third))];
 };
 
-/** Σ→C dy. Where the tokens are put back into rows behind the product, they are summed row by row (see `reduceTo`). */
+/** Σ→C dy. Where a Reshape to rows follows the product, the sum goes row by row (see `reduceTo`). */
 function biasGradient(c: RuleContext, bias: string): string {
   const y = c.node.outputs[0]!;
   const [next, ...others] = c.readers(y);
   const rows = next?.op === 'Reshape' && others.length === 0 ? next.outputs[0]! : y;
-  const apart = rows !== y && c.dims(bias).length === 1 && c.dims(rows).at(-1) === c.dims(y).at(-1);
-  return apart ? c.reduceTo(c.g.reshape(c.dy, c.shapeOf(rows)), rows, bias) : c.reduceTo(c.dy, y, bias);
+  const byRow = rows !== y && c.dims(bias).length === 1 && c.dims(rows).at(-1) === c.dims(y).at(-1);
+  return byRow ? c.reduceTo(c.g.reshape(c.dy, c.shapeOf(rows)), rows, bias) : c.reduceTo(c.dy, y, bias);
 }
 
 /**
- * Two operands, explicit output, no repeated letter within an operand: dA = einsum(y, b → a), dB = einsum(y, a → b).
- * A letter of one operand alone is summed by the forward pass; its gradient is spread evenly, which einsum cannot write.
+ * Two operands, explicit output, no letter twice in an operand: dA = einsum(y, b → a), dB = einsum(y, a → b).
+ * A letter of one operand alone is not supported: the forward pass sums over it, and Einsum cannot write the broadcast of its gradient.
  */
 export const einsum: Rule = (c) => {
   const equation = attrString(c.node, 'equation', '').replaceAll(' ', '');

@@ -2,19 +2,19 @@ import { attrNumber, producers } from '../../onnx/graph.ts';
 import { frontAxis } from '../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
-/** y = softmax x: dx = y·(dy − Σ dy·y), the sum over the axis. Rows that are NaN (every element masked by −∞) get 0. */
+/** y = softmax x: dx = y·(dy − Σ dy·y), the sum over the axis. Rows of NaN (all elements masked by −∞) get 0. */
 export const softmax: Rule = (c) => {
   const axis = attrNumber(c.node, 'axis', -1);
-  const y = cleaned(c);
+  const y = withoutNaN(c);
   const inner = c.g.reduceSum(c.g.mul(c.dy, y), [axis], true);
   return [c.g.mul(y, c.g.sub(c.dy, inner))];
 };
 
 /**
- * The softmax with zeros for NaN. An export that guards itself (`Where(IsNaN(y), 0, y)`) has made them already; one without any −∞ on the
- * way in has no NaN.
+ * Returns the softmax with 0 in the place of NaN. Exports with a guard (`Where(IsNaN(y), 0, y)`) have that value already; inputs that cannot
+ * hold −∞ give no NaN.
  */
-function cleaned(c: RuleContext): string {
+function withoutNaN(c: RuleContext): string {
   const y = c.node.outputs[0]!;
   const made = producers(c.forward);
   const guard = c
@@ -43,7 +43,7 @@ export const logSoftmax: Rule = (c) => {
 /**
  * x̂ = (x − μ)·r, r = 1/√(var + ε), y = γ·x̂ + β, all over the axes from `axis` on:
  * dβ = Σ→β dy, dγ = Σ→γ dy·x̂, dx = r·(s − mean s − x̂·mean(s·x̂)) with s = dy·γ.
- * μ and r are the node's own second and third outputs. With q = dy·r and u = x − μ, what goes over all elements is little:
+ * μ and r are the node's own second and third outputs. With q = dy·r and u = x − μ, few passes over all elements are needed:
  * dγ = Σ→γ q·u, dx = q·γ − u·r²·mean(γ·q·u) − mean(γ·q).
  */
 export const layerNormalization: Rule = (c) => {
@@ -62,7 +62,7 @@ export const layerNormalization: Rule = (c) => {
   return [g.sub(g.sub(g.mul(q, gamma), g.mul(u, slope)), weighted(q)), dGamma, dBeta];
 };
 
-/** Value ↦ the mean of γ·value over the normalized axes, which stay with size 1. Over the last axis alone it is a product with γ as a column. */
+/** Returns the map from a value to the mean of γ·value over the normalized axes, kept with size 1: over the last axis alone a product with γ. */
 function weightedMean(c: RuleContext, x: string, gamma: string): (value: string) => string {
   const { g } = c;
   const rank = c.rank(x);

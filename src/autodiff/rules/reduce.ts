@@ -2,7 +2,7 @@ import { attrNumber } from '../../onnx/graph.ts';
 import { frontAxis } from '../../onnx/tensor.ts';
 import type { Rule, RuleContext } from '../rule.ts';
 
-/** The reduced axes, or undefined for all of them. */
+/** Returns the reduced axes, undefined for all of them. */
 function reducedAxes(c: RuleContext): readonly number[] | undefined {
   const given = c.node.inputs[1] || undefined;
   const axes = c.constant(given);
@@ -12,30 +12,31 @@ function reducedAxes(c: RuleContext): readonly number[] | undefined {
   return axes.map((a) => frontAxis(a, rank)).sort((a, b) => a - b);
 }
 
-/** A value in the shape of y, with the reduced axes put back as 1. */
+/** Returns a value of y's shape with the reduced axes as 1. */
 function keepAxes(c: RuleContext, value: string): string {
   if (attrNumber(c.node, 'keepdims', 1) === 1) return value;
   const rank = c.rank(c.node.inputs[0]!);
   return c.g.unsqueeze(value, reducedAxes(c) ?? Array.from({ length: rank }, (_, i) => i));
 }
 
-const leavesAll = (c: RuleContext): boolean =>
+/** Whether the node reduces nothing. */
+const isIdentity = (c: RuleContext): boolean =>
   reducedAxes(c) === undefined && attrNumber(c.node, 'noop_with_empty_axes', 0) === 1;
 
-const spread = (c: RuleContext, gradient: string): string =>
+const broadcast = (c: RuleContext, gradient: string): string =>
   c.g.expand(keepAxes(c, gradient), c.shapeOf(c.node.inputs[0]!));
 
 const reduction =
   (rule: (c: RuleContext, x: string, y: string) => string): Rule =>
-  (c) => [leavesAll(c) ? c.dy : rule(c, c.node.inputs[0]!, c.node.outputs[0]!)];
+  (c) => [isIdentity(c) ? c.dy : rule(c, c.node.inputs[0]!, c.node.outputs[0]!)];
 
-/** y = Σ x: dx = dy spread */
-export const reduceSum = reduction((c) => spread(c, c.dy));
+/** y = Σ x: dx = dy, broadcast */
+export const reduceSum = reduction((c) => broadcast(c, c.dy));
 
-/** y = Σ x / n: dx = dy/n spread, n = size x / size y */
+/** y = Σ x / n: dx = dy/n, broadcast; n = size x / size y */
 export const reduceMean = reduction((c, x, y) => {
   const [many, few] = [x, y].map((v) => c.g.cast(c.g.op('Size', [v]), c.dtype(x))) as [string, string];
-  return spread(c, c.g.mul(c.dy, c.g.div(few, many)));
+  return broadcast(c, c.g.mul(c.dy, c.g.div(few, many)));
 });
 
 /** y = max x (or min): dx = dy·[x = y] / #{x = y} */
@@ -57,7 +58,7 @@ export const reduceL1 = reduction((c, x) => c.g.mul(c.g.op('Sign', [x]), keepAxe
 /** y = ln Σ eˣ: dx = e^(x−y)·dy */
 export const reduceLogSumExp = reduction((c, x, y) => c.g.mul(c.g.exp(c.g.sub(x, keepAxes(c, y))), keepAxes(c, c.dy)));
 
-/** yᵢ = Σ_{j≤i} xⱼ: dx = the running sum of dy from the other end */
+/** yᵢ = Σ_{j≤i} xⱼ: dxᵢ = Σ_{j≥i} dyⱼ */
 export const cumSum: Rule = (c) => {
   const reverse = 1 - attrNumber(c.node, 'reverse', 0);
   const exclusive = attrNumber(c.node, 'exclusive', 0);

@@ -6,7 +6,7 @@ import { gatherRows } from './gather.ts';
 /** Reshape, Flatten, Squeeze, Unsqueeze: dx = dy in the shape of x */
 export const sameElements: Rule = (c) => [c.g.reshape(c.dy, c.shapeOf(c.node.inputs[0]!))];
 
-/** dx = dy with the axes put back */
+/** dx = dy, transposed back */
 export const transpose: Rule = (c) => {
   const rank = c.rank(c.node.inputs[0]!);
   const perm = attrNumbers(c.node, 'perm') ?? Array.from({ length: rank }, (_, i) => rank - 1 - i);
@@ -17,7 +17,7 @@ export const transpose: Rule = (c) => {
 /** dx = Σ→x dy */
 export const expand: Rule = (c) => [c.reduceTo(c.dy, c.node.outputs[0]!, c.node.inputs[0]!)];
 
-/** dx = the sum of the copies: dy as [… repeats, size, …], summed over the repeats */
+/** dx = dy as [… repeats, size, …], summed over the repeats */
 export const tile: Rule = (c) => {
   const x = c.node.inputs[0]!;
   const y = c.node.outputs[0]!;
@@ -35,7 +35,7 @@ export const tile: Rule = (c) => {
   return [c.g.reduceSum(c.g.reshape(c.dy, c.g.concat(parts, 0)), repeats, false)];
 };
 
-/** dxᵢ = the part of dy that came from xᵢ */
+/** dxᵢ = the part of dy that belongs to xᵢ */
 export const concat: Rule = (c) => {
   const axis = frontAxis(attrNumber(c.node, 'axis', 0), c.rank(c.node.outputs[0]!));
   const sizes = c.g.concat(
@@ -46,7 +46,7 @@ export const concat: Rule = (c) => {
   return c.g.ops('Split', [c.dy, sizes], { axis }, c.node.inputs.length);
 };
 
-/** dx = the gradients of the parts, joined; zeros for a part nobody read */
+/** dx = the gradients of the parts, concatenated; zeros for a part without one */
 export const split: Rule = (c) => {
   const axis = attrNumber(c.node, 'axis', 0);
   const parts = c.node.outputs.map((y, i) => c.gradient(i) ?? c.g.expand(c.num(0, c.node.inputs[0]!), c.shapeOf(y)));
@@ -64,10 +64,10 @@ export const slice: Rule = (c) => {
   if (axesName && !c.constant(axesName)) throw c.unsupported('computed axes');
   if (axes.length !== count || steps.length !== count) throw c.unsupported('computed steps');
   const plain = axes.map((a) => frontAxis(a, rank));
-  if (steps.some((s) => s !== 1)) return [stepping(c, x, [starts, ends, stepsName!], plain)];
+  if (steps.some((s) => s !== 1)) return [strided(c, x, [starts, ends, stepsName!], plain)];
   const before = plain.map((axis, i) => firstOf(c, x, starts, axis, i));
   const after = plain.map((axis, i) => c.g.sub(c.g.sub(c.sizeOf(x, axis), before[i]!), c.sizeOf(y, axis)));
-  // Pads of all axes: the engine's transpose optimizer breaks a Pad that names its axes.
+  // Pads of all axes: the engine's transpose optimizer breaks a Pad with an input of axes.
   const none = c.g.ints([0]);
   const everyAxis = (found: readonly string[]): string[] =>
     Array.from({ length: rank }, (_, axis) => found[plain.indexOf(axis)] ?? none);
@@ -75,7 +75,7 @@ export const slice: Rule = (c) => {
   return [c.g.op('Pad', [c.dy, pads, c.num(0, x)], { mode: 'constant' })];
 };
 
-/** Where a slice begins on an axis: negative counts from the end, and both ends clamp. */
+/** Returns the start of a slice on an axis: a negative one counts from the end, and both ends clamp. */
 function firstOf(c: RuleContext, x: string, starts: string, axis: number, i: number): string {
   const known = c.constant(starts)?.[i];
   if (known === 0) return c.g.ints([0]);
@@ -85,8 +85,8 @@ function firstOf(c: RuleContext, x: string, starts: string, axis: number, i: num
   return c.g.op('Min', [c.g.op('Max', [fromEnd, c.g.ints([0])]), size]);
 }
 
-/** Steps other than 1: the slice is a gather of the positions it takes, one axis after the other (the last sliced axis first). */
-function stepping(
+/** Gradient of a slice with steps other than 1, as of a gather of its positions, axis by axis. */
+function strided(
   c: RuleContext,
   x: string,
   [starts, ends, steps]: readonly [string, string, string],
@@ -107,7 +107,7 @@ function stepping(
   return dx;
 }
 
-/** dx = dy without its margins (mode constant) */
+/** dx = dy without the padding (mode constant) */
 export const pad: Rule = (c) => {
   const x = c.node.inputs[0]!;
   const mode = c.node.attrs.mode;
@@ -122,5 +122,5 @@ export const pad: Rule = (c) => {
   return [c.g.op('Slice', [c.dy, begin, c.g.add(begin, sizes), c.g.ints(axes)])];
 };
 
-/** dx = dy within the same triangle */
+/** dx = the same triangle of dy */
 export const trilu: Rule = (c) => [c.g.op('Trilu', [c.dy, ...c.node.inputs.slice(1)], c.node.attrs)];
