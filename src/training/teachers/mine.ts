@@ -24,11 +24,6 @@ interface MinedRow {
   readonly neg_scores?: readonly number[];
 }
 
-interface Mined {
-  readonly positives: readonly string[];
-  readonly negatives: readonly string[];
-}
-
 /**
  * Hard negatives of one query: passages of the ranks asked for that are not relevant and, where the teacher knows them, not too close to
  * any positive. A passage that the teacher does not know passes its filters.
