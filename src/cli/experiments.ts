@@ -9,7 +9,7 @@ import { markdownReport, terminalReport, terminalSection } from '../experiments/
 import { selfCheck } from '../experiments/analysis/self-check.ts';
 import { seriesOf } from '../experiments/analysis/series.ts';
 import { seriesChart } from '../experiments/analysis/series-chart.ts';
-import { planOf, statusOf } from '../experiments/assignment/prepared.ts';
+import { prepareExperiment, statusOf } from '../experiments/assignment/prepared-experiment.ts';
 import type { Experiment } from '../experiments/definitions/definition.ts';
 import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -66,7 +66,15 @@ function listCommand(): Command {
         const now = Date.now();
         const rows = offline.list().map(({ experiment, source, configHash }) => {
           const { name, mode, arms, control } = experiment;
-          return { name, mode, status: statusOf(planOf(experiment), now), source, configHash, arms, control };
+          return {
+            name,
+            mode,
+            status: statusOf(prepareExperiment(experiment), now),
+            source,
+            configHash,
+            arms,
+            control,
+          };
         });
         if (options.json) return printJson(rows);
         if (rows.length === 0) return print('No experiments.');

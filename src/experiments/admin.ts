@@ -1,17 +1,17 @@
 import { WinnowError } from '../errors.ts';
 import type { ExperimentReport } from './analysis/model.ts';
 import type { Series } from './analysis/series.ts';
-import { type ExperimentStatus, type Plan, statusOf } from './assignment/prepared.ts';
+import { type ExperimentStatus, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import { unitHash } from './assignment/units.ts';
 import { configHash, type Experiment, readExperiment } from './definitions/definition.ts';
 import type { Defined } from './definitions/definition-book.ts';
-import { keyOf } from './recording/guardrails.ts';
+import { armKey } from './recording/guardrails.ts';
 import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './recording/outcomes.ts';
 import type { AuditEntry, ExperimentStore, Outcome, OutcomeStatus } from './records.ts';
 import type { ExperimentService } from './service.ts';
 import { unavailable } from './store/store-keeper.ts';
 
-/** An experiment as the API shows it. */
+/** An experiment in the form the API returns. */
 export interface ExperimentView {
   readonly name: string;
   readonly mode: Experiment['mode'];
@@ -24,21 +24,24 @@ export interface ExperimentView {
   readonly definition: Experiment;
 }
 
-export interface OutcomeResult {
+interface OutcomeResult {
   readonly status: OutcomeStatus;
   readonly key: string;
 }
 
-/** What HTTP offers of experiments. */
+/** The operations that HTTP offers on experiments. */
 export interface ExperimentsApi {
   list(): readonly ExperimentView[];
+  /** @throws WinnowError `unknown_experiment`; so do the calls below that take a name. */
   get(name: string): ExperimentView;
+  /** @throws WinnowError `invalid_field`, `invalid_experiments`, `experiment_in_file`, `store_unavailable`. */
   put(
     name: string,
     definition: unknown,
     who: string,
   ): Promise<{ readonly created: boolean; readonly view: ExperimentView }>;
   remove(name: string, who: string): Promise<void>;
+  /** @param until milliseconds since 1970; the state at an earlier time. */
   report(name: string, until?: number): Promise<ExperimentReport>;
   series(name: string, points: number, until?: number): Promise<Series>;
   audits(name: string): Promise<readonly AuditEntry[]>;
@@ -47,8 +50,8 @@ export interface ExperimentsApi {
   readonly retentionDays: number;
 }
 
-/** Calls for the same thing at the same time share one answer: reports read much. */
-class Shared {
+/** Shares one result among calls with the same key at the same time, because a report reads much of the database. */
+class SharedCalls {
   readonly #running = new Map<string, Promise<unknown>>();
 
   run<T>(key: string, work: () => Promise<T>): Promise<T> {
@@ -62,13 +65,16 @@ class Shared {
   }
 }
 
-/** Stores outcomes; those nobody knows are tried once more when all waiting exposures are on disk. */
-async function store(service: ExperimentService, outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]> {
+/** Stores outcomes. Unknown ones are tried once more when all waiting exposures are on disk. */
+async function storeOutcomes(
+  service: ExperimentService,
+  outcomes: readonly Outcome[],
+): Promise<readonly OutcomeStatus[]> {
   if (!service.wantsStore()) return outcomes.map(() => 'unknown');
   const { written } = service.log;
   const statuses = [...(await service.outcomes.add(outcomes))];
   const missing = statuses.flatMap((status, i) => (status === 'unknown' ? [i] : []));
-  // What was written meanwhile may be what was missed.
+  // An exposure that was waiting, or was written meanwhile, may be the one an outcome belongs to.
   const settled = service.log.waiting === 0 && service.log.written === written;
   if (missing.length === 0 || settled) return statuses;
   await service.log.flush();
@@ -79,7 +85,8 @@ async function store(service: ExperimentService, outcomes: readonly Outcome[]): 
   return statuses;
 }
 
-function refuseFuture(outcomes: readonly Outcome[], now: number): void {
+/** @throws WinnowError `invalid_field` for a time later than the clock skew that is allowed. */
+function checkTimes(outcomes: readonly Outcome[], now: number): void {
   const late = outcomes.find(({ at }) => at > now + CLOCK_SKEW_MS);
   if (!late) return;
   const got = new Date(Math.min(late.at, 8.64e15)).toISOString();
@@ -93,8 +100,8 @@ async function addOutcomes(
   const now = service.clock.now();
   const secret = service.wantsStore() ? await service.secret() : '';
   const outcomes = sent.map((one) => outcomeOf(one, now, (id) => unitHash(secret, id)));
-  refuseFuture(outcomes, now);
-  const statuses = await store(service, outcomes);
+  checkTimes(outcomes, now);
+  const statuses = await storeOutcomes(service, outcomes);
   for (const status of ['stored', 'duplicate', 'unknown'] as const) {
     const count = statuses.filter((one) => one === status).length;
     if (count > 0) service.observer.onOutcome?.(status, count);
@@ -102,8 +109,8 @@ async function addOutcomes(
   return statuses.map((status, i) => ({ status, key: outcomes[i]!.key }));
 }
 
-/** A definition as it was sent, under the name of its path. @throws WinnowError `invalid_field`, `invalid_experiments`. */
-function named(name: string, definition: unknown): Experiment {
+/** Checks a definition that was sent to the path of `name`. @throws WinnowError `invalid_field`, `invalid_experiments`. */
+function checkNamed(name: string, definition: unknown): Experiment {
   const fields = typeof definition === 'object' && definition !== null ? definition : {};
   const given = 'name' in fields ? fields.name : name;
   if (given !== name)
@@ -115,56 +122,59 @@ function named(name: string, definition: unknown): Experiment {
   return readExperiment({ ...fields, name }, 'definition');
 }
 
-/** The API over a service. */
+/** Creates the API over a service. */
 export function createExperimentsApi(service: ExperimentService): ExperimentsApi {
-  const shared = new Shared();
-  const viewOf = (plan: Plan, source: Defined['source']): ExperimentView => ({
-    ...{ name: plan.definition.name, mode: plan.definition.mode, status: statusOf(plan, service.clock.now()), source },
-    configHash: plan.hash,
-    tripped: plan.definition.arms.map(({ name }) => name).filter((arm) => service.trips.has(keyOf(plan, arm))),
-    definition: plan.definition,
+  const shared = new SharedCalls();
+  const viewOf = (prepared: PreparedExperiment, source: Defined['source']): ExperimentView => ({
+    name: prepared.definition.name,
+    mode: prepared.definition.mode,
+    status: statusOf(prepared, service.clock.now()),
+    source,
+    configHash: prepared.hash,
+    tripped: prepared.definition.arms.map(({ name }) => name).filter((arm) => service.trips.has(armKey(prepared, arm))),
+    definition: prepared.definition,
   });
-  const views = () => service.book.defined.map(({ source }, i) => viewOf(service.plans[i]!, source));
+  const views = () => service.book.defined.map(({ source }, i) => viewOf(service.experiments[i]!, source));
   const get = (name: string): ExperimentView => {
     const view = views().find((one) => one.name === name);
     if (!view) throw service.book.unknown(name);
     return view;
   };
-  /** What the database throws is told as `store_unavailable`. */
-  const reading = async <T>(work: (store: ExperimentStore) => Promise<T>): Promise<T> => {
+  /** Runs a call of the database. @throws WinnowError `store_unavailable` for errors of the database. */
+  const withStore = async <T>(work: (store: ExperimentStore) => Promise<T>): Promise<T> => {
     try {
       return await work(await service.store());
     } catch (error) {
       throw unavailable(error);
     }
   };
-  /** Exposures that wait belong into what is read now; what cannot be written yet is left out. */
-  const fresh = () => service.log.flush().catch(() => {});
+  /** Writes waiting exposures, so that a read includes them; those that cannot be written yet are left out. */
+  const flushLog = () => service.log.flush().catch(() => {});
   return {
     list: views,
     get,
     async put(name, definition, who) {
-      const experiment = named(name, definition);
-      const created = await reading(() => service.book.put(experiment, who));
+      const experiment = checkNamed(name, definition);
+      const created = await withStore(() => service.book.put(experiment, who));
       return { created, view: get(experiment.name) };
     },
-    remove: (name, who) => reading(() => service.book.remove(name, who)),
+    remove: (name, who) => withStore(() => service.book.remove(name, who)),
     async report(name, until) {
       const { definition } = get(name);
-      await fresh();
+      await flushLog();
       return shared.run(`report ${configHash(definition)} ${until}`, () =>
-        reading(() => service.reports.report(definition, until === undefined ? {} : { until })),
+        withStore(() => service.reports.report(definition, until === undefined ? {} : { until })),
       );
     },
     async series(name, points, until) {
       const { definition } = get(name);
-      await fresh();
+      await flushLog();
       return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
-        reading(() => service.reports.series(definition, { until, points, now: service.clock.now() })),
+        withStore(() => service.reports.series(definition, { until, points, now: service.clock.now() })),
       );
     },
     async audits(name) {
-      const audits = service.wantsStore() ? await reading((opened) => opened.audits(name)) : [];
+      const audits = service.wantsStore() ? await withStore((opened) => opened.audits(name)) : [];
       if (audits.length === 0) get(name);
       return audits;
     },

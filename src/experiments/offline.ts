@@ -5,7 +5,7 @@ import type { ExperimentStore, StoredDefinition } from './records.ts';
 import { DEFAULT_DATABASE } from './service.ts';
 import { openStore } from './store/store.ts';
 
-/** Experiments as commands see them: no server, only file and database. */
+/** Experiments without a server, for commands: only file and database. */
 export interface OfflineExperiments {
   readonly store: ExperimentStore;
   list(): readonly (Pick<StoredDefinition, 'source' | 'configHash'> & { readonly experiment: Experiment })[];
@@ -27,7 +27,8 @@ export async function readExperiments(file: string): Promise<readonly Experiment
 }
 
 /**
- * Opens the database of a server. It knows every definition that a server has used; a file, where given, is what it says now.
+ * Opens the database of a server. It holds every definition that a server has used; a file, where given, replaces those that came from
+ * one.
  * @throws WinnowError `store_unavailable`, `invalid_experiments`, `invalid_input`.
  */
 export async function openOffline(options: {

@@ -11,25 +11,22 @@ import {
 } from '@openfeature/server-sdk';
 import type { ExperimentsApi } from './admin.ts';
 import type { ArmDecider } from './assignment/deciders.ts';
-import { assign, type Plan, statusOf } from './assignment/prepared.ts';
+import { assign, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import type { Arm } from './definitions/definition.ts';
 import type { ExperimentObserver } from './ports.ts';
-import { keyOf } from './recording/guardrails.ts';
+import { armKey } from './recording/guardrails.ts';
 import type { ExperimentService } from './service.ts';
 
 /*
- * OpenFeature in both directions: a flag system that is there already decides the arm of each unit, or Winnow's own decisions are read as
- * flags by other programs of the same process.
+ * OpenFeature in both directions: an existing flag system decides the arm of each unit, or other code of the same process reads Winnow's
+ * decisions as flags.
  */
 
 /**
- * Lets an OpenFeature client decide arms: the flag has the experiment's name, its value (or variant) is the name of an arm, `targetingKey`
- * is the unit. A flag that fails, or names no arm, leaves the request outside the experiment.
+ * Makes a decider of an OpenFeature client. The flag has the experiment's name, its value (or variant) is the name of an arm, and
+ * `targetingKey` is the unit. A flag that fails, or names no arm, leaves the request outside the experiment.
  */
-export function openFeatureDecider(
-  client: Pick<Client, 'getStringDetails'>,
-  observer: ExperimentObserver = {},
-): ArmDecider {
+function openFeatureDecider(client: Pick<Client, 'getStringDetails'>, observer: ExperimentObserver = {}): ArmDecider {
   return {
     async decide({ experiment, unit, request }) {
       const { name, arms } = experiment;
@@ -50,8 +47,11 @@ export function openFeatureDecider(
   };
 }
 
-/** Makes a decider of a provider, in a domain of its own, so that two servers in one process can have two. */
-export async function deciderOf(
+/**
+ * Makes a decider of a provider.
+ * @param domain keeps the provider apart from others in the same process.
+ */
+export async function providerDecider(
   provider: Provider,
   domain: string,
   observer: ExperimentObserver = {},
@@ -63,7 +63,7 @@ export async function deciderOf(
 type Resolved = { readonly arm: Arm; readonly details: Omit<ResolutionDetails<never>, 'value'> };
 type Unresolved = { readonly arm?: undefined; readonly details: Omit<ResolutionDetails<never>, 'value'> };
 
-/** Arms of split experiments as flags: the flag's name is the experiment's, its value the arm's. */
+/** Offers arms of split experiments as flags: the flag's name is the experiment's, its value the arm's. */
 export class WinnowProvider implements Provider {
   readonly metadata = { name: 'winnow' };
   readonly runsOn = 'server' as const;
@@ -75,39 +75,39 @@ export class WinnowProvider implements Provider {
     this.#api = api;
   }
 
-  /** The arm's name. */
+  /** Resolves to the arm's name. */
   async resolveStringEvaluation(flag: string, fallback: string, context: EvaluationContext) {
     return this.#resolve(flag, fallback, context, ({ name }) => name);
   }
 
-  /** Whether the unit is in an arm other than control. */
+  /** Resolves to whether the unit is in an arm other than control. */
   async resolveBooleanEvaluation(flag: string, fallback: boolean, context: EvaluationContext) {
-    return this.#resolve(flag, fallback, context, ({ name }, plan) => name !== plan.control.name);
+    return this.#resolve(flag, fallback, context, ({ name }, prepared) => name !== prepared.control.name);
   }
 
-  /** `{arm, model}`. */
+  /** Resolves to `{arm, model}`. */
   async resolveObjectEvaluation<T extends JsonValue>(flag: string, fallback: T, context: EvaluationContext) {
     return this.#resolve(flag, fallback, context, ({ name, model }) => ({ arm: name, model }) as JsonValue as T);
   }
 
-  /** Arms are no numbers. */
+  /** Resolves to a type mismatch: an arm is not a number. */
   async resolveNumberEvaluation(_flag: string, value: number): Promise<ResolutionDetails<number>> {
     return { value, reason: StandardResolutionReasons.ERROR, errorCode: ErrorCode.TYPE_MISMATCH };
   }
 
-  /** An outcome of the unit `targetingKey`: the event's name is the metric. One of a unit nobody saw is dropped and told of. */
+  /** Adds an outcome of the unit `targetingKey`; the event's name is the metric. One of a unit without exposures is dropped and reported. */
   track(metric: string, { targetingKey }: EvaluationContext, { value }: TrackingEventDetails): void {
     if (!targetingKey) return;
     const at = this.#service.clock.now();
     this.#api.addOutcomes([{ unit: targetingKey, metric, at, ...(value === undefined ? {} : { value }) }]).then(
       ([result]) => {
-        if (result!.status === 'unknown') this.#tell(`outcome ${metric} of a unit that was never exposed`);
+        if (result!.status === 'unknown') this.#report(`outcome ${metric} of a unit that was never exposed`);
       },
-      (error: unknown) => this.#tell((error as Error).message),
+      (error: unknown) => this.#report((error as Error).message),
     );
   }
 
-  #tell(reason: string): void {
+  #report(reason: string): void {
     this.#service.observer.onProblem?.({ where: 'provider', reason });
   }
 
@@ -115,27 +115,29 @@ export class WinnowProvider implements Provider {
     flag: string,
     fallback: T,
     context: EvaluationContext,
-    toValue: (arm: Arm, plan: Plan) => T,
+    toValue: (arm: Arm, prepared: PreparedExperiment) => T,
   ): ResolutionDetails<T> {
-    const plan = this.#service.plans.find(({ definition }) => definition.name === flag && definition.mode === 'split');
-    if (!plan) {
+    const prepared = this.#service.experiments.find(
+      ({ definition }) => definition.name === flag && definition.mode === 'split',
+    );
+    if (!prepared) {
       const message = `no split experiment ${flag}`;
       const reason = StandardResolutionReasons.ERROR;
       return { value: fallback, reason, errorCode: ErrorCode.FLAG_NOT_FOUND, errorMessage: message };
     }
-    const { arm, details } = this.#assigned(plan, context.targetingKey);
-    return { ...details, value: arm ? toValue(arm, plan) : fallback };
+    const { arm, details } = this.#assigned(prepared, context.targetingKey);
+    return { ...details, value: arm ? toValue(arm, prepared) : fallback };
   }
 
-  #assigned(plan: Plan, unit: string | undefined): Resolved | Unresolved {
+  #assigned(prepared: PreparedExperiment, unit: string | undefined): Resolved | Unresolved {
     const { DISABLED, ERROR, DEFAULT, SPLIT } = StandardResolutionReasons;
-    if (statusOf(plan, this.#service.clock.now()) !== 'running') return { details: { reason: DISABLED } };
+    if (statusOf(prepared, this.#service.clock.now()) !== 'running') return { details: { reason: DISABLED } };
     if (!unit) return { details: { reason: ERROR, errorCode: ErrorCode.TARGETING_KEY_MISSING } };
-    const assigned = plan.definition.arms[assign(plan, unit)];
+    const assigned = prepared.definition.arms[assign(prepared, unit)];
     if (!assigned) return { details: { reason: DEFAULT } };
-    const tripped = this.#service.trips.has(keyOf(plan, assigned.name));
-    const arm = tripped ? plan.control : assigned;
-    const flagMetadata = { model: arm.model, configHash: plan.hash, assigned: assigned.name };
+    const tripped = this.#service.trips.has(armKey(prepared, assigned.name));
+    const arm = tripped ? prepared.control : assigned;
+    const flagMetadata = { model: arm.model, configHash: prepared.hash, assigned: assigned.name };
     return { arm, details: { reason: SPLIT, variant: arm.name, flagMetadata } };
   }
 }

@@ -1,9 +1,9 @@
 import type { ErrorCode } from '../errors.ts';
-import type { AuditEntry } from './records.ts';
+import type { AuditEntry, OutcomeStatus } from './records.ts';
 
 /*
- * Requests and rankings as experiments see them. The re-ranker's own types fit structurally (src/main/open-experiments.ts is where the compiler
- * checks it): no part imports the other.
+ * What the re-ranker and experiments exchange. The re-ranker imports these types; experiments import nothing of the re-ranker, whose
+ * requests, rankings and answers carry more than is named here.
  */
 
 /** What a request may be assigned and targeted by. */
@@ -18,6 +18,7 @@ export interface Subject {
   readonly forcedArm?: string;
 }
 
+/** The part of a request that experiments read. */
 export interface HookRequest {
   readonly requestId: string;
   readonly model?: string;
@@ -26,58 +27,92 @@ export interface HookRequest {
   readonly subject?: Subject;
 }
 
-export interface HookRanked {
+export interface RankedPassage {
+  /** Place of the passage in the request. */
   readonly index: number;
+  /** fp32 logit. */
   readonly score: number;
+  /** After the activation; 0–1 for models with a sigmoid. */
   readonly relevanceScore: number;
+  /** Interleaving: the arm that placed the passage. */
   readonly team?: string;
 }
 
 /** One arm's whole ranking of a request, best first. */
-export interface HookArm {
+export interface ArmRanking {
   readonly arm: string;
   readonly model: string;
   readonly version: string;
-  readonly ranking: readonly HookRanked[];
+  readonly ranking: readonly RankedPassage[];
   readonly truncated: readonly boolean[];
   readonly timings: { readonly totalMs: number };
 }
 
-export interface HookAnswer {
+interface HookAnswer {
   readonly model: string;
   readonly version: string;
-  readonly ranking: readonly HookRanked[];
+  readonly ranking: readonly RankedPassage[];
   readonly truncated: readonly boolean[];
 }
 
 export interface ArmChoice {
   readonly arm: string;
+  /** The reference by which the registry is asked for the arm's model. */
   readonly model: string;
 }
 
-/** What a request under experiment came to, as the re-ranker tells it. */
-export interface Exposed<D> {
+/** What experiments want done with one request. The hook gets the same object back, so a decision may carry more (unit, hash version). */
+export interface Decision {
+  readonly experiment: string;
+  /** Whose rankings make the answer: one arm, or several that are interleaved. */
+  readonly arms: readonly [ArmChoice, ...ArmChoice[]];
+  /** Answers alone where another arm cannot: its model is missing, refused or failing. */
+  readonly control: ArmChoice;
+  /** Scored in the lowest lane after the answer. */
+  readonly shadows: readonly ArmChoice[];
+}
+
+/** A request under experiment that has been answered, or has failed for good. One exposure is stored of it for each experiment. */
+export interface FinishedRequest<D extends Decision = Decision> {
   readonly decision: D;
   readonly request: HookRequest;
+  /** Milliseconds from the request's start. */
   readonly latencyMs: number;
+  /** Absent where the request failed. */
   readonly answer?: HookAnswer;
-  readonly arms: readonly HookArm[];
+  /** Whole rankings of the arms that were scored: those decided on, or control alone. */
+  readonly arms: readonly ArmRanking[];
+  /** An arm could not answer, so control did. */
   readonly fallback?: { readonly arm: string; readonly code: ErrorCode };
+  /** Why the request failed. */
   readonly error?: ErrorCode;
 }
 
-export interface Shadowed<D> {
+/** A shadow arm that has been scored, or could not be. */
+export interface FinishedShadow<D extends Decision = Decision> {
   readonly decision: D;
   readonly request: HookRequest;
+  /** What the client got. */
   readonly answer: HookAnswer;
   readonly arm: string;
-  readonly ranking?: HookArm;
+  readonly ranking?: ArmRanking;
   readonly error?: ErrorCode;
 }
 
-export type LossReason = 'buffer_full' | 'closed';
+/**
+ * Where experiments take part in re-ranking. The two `record` methods run once the answer is made; none may block: what has to be stored
+ * is queued. A hook that throws costs the experiment, never the answer.
+ */
+export interface ExperimentHook<D extends Decision = Decision> {
+  /** Returns nothing for a request outside all experiments. It is never called for cascades. */
+  decide(request: HookRequest): D | undefined | Promise<D | undefined>;
+  /** Merges the rankings of two or more arms, best first: each passage once, with its `team`. */
+  interleave(decision: D, request: HookRequest, arms: readonly ArmRanking[]): readonly RankedPassage[];
+  recordRequest(finished: FinishedRequest<D>): void;
+  recordShadow(finished: FinishedShadow<D>): void;
+}
 
-/** Told of everything worth a log line or a metric; must not throw. */
+/** Receives everything worth a log line or a metric; must not throw. */
 export interface ExperimentObserver {
   /** Definitions in effect, after each change. */
   onDefinitions?(counts: { readonly defined: number; readonly running: number }): void;
@@ -97,8 +132,9 @@ export interface ExperimentObserver {
     readonly figures?: Readonly<Record<string, number>>;
     readonly code?: ErrorCode;
   }): void;
+  /** Exposures that wait for the database. */
   onBuffer?(rows: number): void;
   onStored?(rows: number): void;
-  onLost?(rows: number, reason: LossReason): void;
-  onOutcome?(status: 'stored' | 'duplicate' | 'unknown', count: number): void;
+  onLost?(rows: number, reason: 'buffer_full' | 'closed'): void;
+  onOutcome?(status: OutcomeStatus, count: number): void;
 }

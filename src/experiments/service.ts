@@ -7,12 +7,20 @@ import { fnv32a } from './assignment/buckets.ts';
 import { type ArmDecider, hashDecider } from './assignment/deciders.ts';
 import { type DecisionContext, decide, type RequestDecision } from './assignment/decisions.ts';
 import { balanced, teamDraft } from './assignment/interleaving.ts';
-import { type Plan, planOf, statusOf } from './assignment/prepared.ts';
+import { type PreparedExperiment, prepareExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import { type Defined, DefinitionBook } from './definitions/definition-book.ts';
 import { DefinitionFile } from './definitions/definition-file.ts';
-import type { ExperimentObserver, Exposed, HookArm, HookRanked, HookRequest, Shadowed } from './ports.ts';
+import type {
+  ArmRanking,
+  ExperimentHook,
+  ExperimentObserver,
+  FinishedRequest,
+  FinishedShadow,
+  HookRequest,
+  RankedPassage,
+} from './ports.ts';
 import { ExposureLog } from './recording/exposure-log.ts';
-import { keyOf } from './recording/guardrails.ts';
+import { armKey } from './recording/guardrails.ts';
 import { OutcomeWriter } from './recording/outcomes.ts';
 import { Recorder } from './recording/recorder.ts';
 import { Trips } from './recording/trips.ts';
@@ -23,32 +31,32 @@ import { StoreKeeper } from './store/store-keeper.ts';
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 
-/** Where exposures go if nothing is said. */
+/** The database where none is configured. */
 export const DEFAULT_DATABASE = 'runs/experiments.sqlite';
 
 export interface ExperimentsOptions {
-  /** experiments.yaml; followed. */
+  /** Path of experiments.yaml; its changes take effect. */
   readonly file?: string | undefined;
-  /** SQLite file or `postgres://` URL; DEFAULT_DATABASE, made when it is first needed, if absent. */
+  /** SQLite file or `postgres://` URL; DEFAULT_DATABASE if absent. Created when it is first needed. */
   readonly database?: string | undefined;
-  /** Key of unit hashes; a random one kept in the database if absent. */
+  /** Key of unit hashes; if absent a random one that the database keeps. */
   readonly unitSecret?: string | undefined;
   readonly retentionDays?: number;
   readonly bufferRows?: number;
-  /** The model that requests naming none go to. */
+  /** Returns the model that answers requests which name none. */
   readonly defaultModel?: () => string | undefined;
-  /** Who assigns units to the arms of split experiments; Winnow's hash if absent. */
+  /** Assigns units to the arms of split experiments; Winnow's hash if absent. */
   readonly decider?: ArmDecider;
   readonly observer?: ExperimentObserver;
   readonly clock?: Clock;
-  /** How often experiments.yaml is looked at, in milliseconds. */
+  /** Interval of the checks whether experiments.yaml has changed, in milliseconds. */
   readonly pollMs?: number;
-  /** How often the database is asked what other servers changed, in milliseconds. */
+  /** Interval of the reads of what other servers changed in the database, in milliseconds. */
   readonly syncMs?: number;
 }
 
-/** Experiments at work in one server. Its methods `decide`, `interleave`, `expose`, `shadow` are the re-ranker's hook. */
-export class ExperimentService {
+/** The experiments of one server. */
+export class ExperimentService implements ExperimentHook<RequestDecision> {
   readonly observer: ExperimentObserver;
   readonly clock: Clock;
   readonly retentionDays: number;
@@ -62,7 +70,7 @@ export class ExperimentService {
   readonly #keeper: StoreKeeper;
   readonly #file: DefinitionFile | undefined;
   readonly #recorder: Recorder;
-  #plans: readonly Plan[] = [];
+  #experiments: readonly PreparedExperiment[] = [];
   #cancelTick: (() => void) | undefined;
   readonly #syncs = new Mutex();
   #prunedAt = Number.NEGATIVE_INFINITY;
@@ -79,7 +87,7 @@ export class ExperimentService {
     this.#keeper = new StoreKeeper(
       () => openStore(this.#database),
       observer,
-      (store) => this.#opened(store),
+      (store) => this.#prepareStore(store),
     );
     const { get: store } = this.#keeper;
     const now = () => clock.now();
@@ -88,67 +96,69 @@ export class ExperimentService {
     this.log = new ExposureLog({ store, secret: () => this.secret(), bufferRows, clock, observer });
     this.outcomes = new OutcomeWriter(store);
     this.trips = new Trips({ observer, now });
-    // A database in memory is seen by its own thread only.
+    // A database in memory can be read by its own thread only.
     this.reports = this.#database === ':memory:' ? inThisThread(store) : inOwnThread(this.#database);
     this.#recorder = new Recorder({ log: this.log, trips: this.trips, observer, now });
-    this.#file = options.file === undefined ? undefined : this.#follow(options.file);
+    this.#file = options.file === undefined ? undefined : this.#definitionFile(options.file);
   }
 
-  /** Reads experiments.yaml and begins to follow it; the database is opened beside. Never rejects. */
+  /** Reads experiments.yaml and begins to watch it; the database is opened meanwhile. Never rejects. */
   async start(): Promise<void> {
     await this.#file?.start();
     this.#tick();
   }
 
-  /** Resolves when what is known now has been brought together with the database, or that has failed. */
+  /** Resolves when the last sync with the database has ended, in success or failure. */
   settled(): Promise<void> {
     return this.#syncs.idle();
   }
 
-  get plans(): readonly Plan[] {
-    return this.#plans;
+  /** The definitions in effect, prepared; in the order of `book.defined`. */
+  get experiments(): readonly PreparedExperiment[] {
+    return this.#experiments;
   }
 
+  /** Returns the open database, opening it first where needed. @throws WinnowError `store_unavailable`. */
   store(): Promise<ExperimentStore> {
     return this.#keeper.get();
   }
 
-  /** Whether there is a database, or something that needs one. */
+  /** Whether there is a database, or something to store in one. */
   wantsStore(): boolean {
     const explicit = Boolean(this.#options.database);
     return explicit || this.book.defined.length > 0 || isPostgres(this.#database) || existsSync(this.#database);
   }
 
-  /** Key of the unit hashes. @throws WinnowError `store_unavailable`. */
+  /** Returns the key of the unit hashes. @throws WinnowError `store_unavailable`. */
   async secret(): Promise<string> {
     this.#secret ??= await (await this.store()).secret();
     return this.#secret;
   }
 
   decide(request: HookRequest): RequestDecision | undefined | Promise<RequestDecision | undefined> {
-    return this.#plans.length === 0 ? undefined : decide(request, this.#context());
+    return this.#experiments.length === 0 ? undefined : decide(request, this.#context());
   }
 
   /** Merges the arms' rankings of one request; each item keeps the score of the arm that placed it. */
-  interleave(decision: RequestDecision, request: HookRequest, arms: readonly HookArm[]): readonly HookRanked[] {
-    const { plan } = decision.answering!;
-    const random = createRandom(deriveSeed(fnv32a(plan.seed), request.requestId));
+  interleave(decision: RequestDecision, request: HookRequest, arms: readonly ArmRanking[]): readonly RankedPassage[] {
+    const { prepared } = decision.answering!;
+    const random = createRandom(deriveSeed(fnv32a(prepared.seed), request.requestId));
     const orders = arms.map(({ ranking }) => ranking.map(({ index }) => index));
-    const pair = plan.definition.method === 'balanced' && orders.length === 2;
+    const pair = prepared.definition.method === 'balanced' && orders.length === 2;
     const { order, team } = pair ? balanced(orders as [number[], number[]], random) : teamDraft(orders, random);
     const byIndex = arms.map(({ ranking }) => new Map(ranking.map((item) => [item.index, item])));
     return order.map((index, i) => ({ ...byIndex[team[i]!]!.get(index)!, team: arms[team[i]!]!.arm }));
   }
 
-  expose(exposed: Exposed<RequestDecision>): void {
-    this.#recorder.expose(exposed);
+  recordRequest(finished: FinishedRequest<RequestDecision>): void {
+    this.#recorder.recordRequest(finished);
   }
 
-  shadow(shadowed: Shadowed<RequestDecision>): void {
-    this.#recorder.shadow(shadowed);
+  recordShadow(finished: FinishedShadow<RequestDecision>): void {
+    this.#recorder.recordShadow(finished);
   }
 
-  /** Writes what waits, within `limitMs`, and closes the database. */
+  /** Writes waiting exposures within `limitMs` milliseconds, then closes the database. */
   async close(limitMs = 5000): Promise<void> {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
@@ -159,7 +169,7 @@ export class ExperimentService {
     await this.#keeper.close();
   }
 
-  #follow(path: string): DefinitionFile {
+  #definitionFile(path: string): DefinitionFile {
     return new DefinitionFile({
       path,
       pollMs: this.#options.pollMs ?? 1000,
@@ -173,29 +183,29 @@ export class ExperimentService {
 
   #context(): DecisionContext {
     return {
-      plans: this.#plans,
+      experiments: this.#experiments,
       now: this.clock.now(),
       defaultModel: this.#options.defaultModel?.(),
       decider: this.#options.decider ?? hashDecider,
-      tripped: (plan, arm) => this.trips.has(keyOf(plan, arm)),
+      tripped: (prepared, arm) => this.trips.has(armKey(prepared, arm)),
     };
   }
 
   #apply(defined: readonly Defined[]): void {
-    const known = new Map(this.#plans.map((plan) => [plan.hash, plan]));
-    this.#plans = defined.map(({ experiment }) => {
-      const plan = planOf(experiment);
-      return known.get(plan.hash) ?? plan;
+    const known = new Map(this.#experiments.map((prepared) => [prepared.hash, prepared]));
+    this.#experiments = defined.map(({ experiment }) => {
+      const prepared = prepareExperiment(experiment);
+      return known.get(prepared.hash) ?? prepared;
     });
-    this.trips.keepOnly(this.#plans);
-    this.#recorder.keepOnly(this.#plans);
+    this.trips.keepOnly(this.#experiments);
+    this.#recorder.keepOnly(this.#experiments);
     const now = this.clock.now();
-    const running = this.#plans.filter((plan) => statusOf(plan, now) === 'running').length;
-    this.observer.onDefinitions?.({ defined: this.#plans.length, running });
+    const running = this.#experiments.filter((prepared) => statusOf(prepared, now) === 'running').length;
+    this.observer.onDefinitions?.({ defined: this.#experiments.length, running });
   }
 
-  /** Before anything else uses a database. */
-  async #opened(store: ExperimentStore): Promise<void> {
+  /** Runs before anything else uses a newly opened database. */
+  async #prepareStore(store: ExperimentStore): Promise<void> {
     this.#secret ??= await store.secret();
     await this.trips.sync(store);
   }
@@ -206,10 +216,10 @@ export class ExperimentService {
   }
 
   #sync(): void {
-    this.#syncs.run(() => this.#bringTogether()).catch(() => {});
+    this.#syncs.run(() => this.#syncNow()).catch(() => {});
   }
 
-  async #bringTogether(): Promise<void> {
+  async #syncNow(): Promise<void> {
     if (!this.wantsStore()) return;
     try {
       const store = await this.store();

@@ -7,28 +7,30 @@ import { WinnowError } from '../errors.ts';
 import { createExperimentsApi, type ExperimentsApi } from '../experiments/admin.ts';
 import type { ArmDecider } from '../experiments/assignment/deciders.ts';
 import type { RequestDecision } from '../experiments/assignment/decisions.ts';
+import type { ExperimentHook } from '../experiments/ports.ts';
 import { ExperimentService } from '../experiments/service.ts';
-import type { ExperimentHook } from '../rerank/types.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { observeExperiments } from './observe.ts';
 
-/** Experiments of one server: what the re-ranker asks, what HTTP offers. */
+/** The experiments of one server. */
 export interface Experiments {
+  /** For the re-ranker. */
   readonly hook: ExperimentHook<RequestDecision>;
+  /** For HTTP. */
   readonly api: ExperimentsApi;
-  /** Reads experiments.yaml and follows it; the database is opened beside. */
+  /** Reads experiments.yaml and begins to watch it; the database is opened meanwhile. */
   start(): Promise<void>;
-  /** Writes what waits. Call it when no request and no shadow is under way any more. */
+  /** Writes waiting exposures and closes the database. Call it when no request and no shadow is in progress. */
   close(): Promise<void>;
 }
 
 /**
- * Loads the module that a flag system comes from. The SDK is loaded only here: servers without it start sooner.
- * @throws WinnowError `invalid_input` where it has no provider.
+ * Loads the module whose default export is an OpenFeature provider. The SDK is loaded only here: servers without it start sooner.
+ * @throws WinnowError `invalid_input` where the module has no provider.
  */
 async function loadDecider(path: string, observer: ReturnType<typeof observeExperiments>): Promise<ArmDecider> {
-  const [{ deciderOf }, module] = await Promise.all([
+  const [{ providerDecider }, module] = await Promise.all([
     import('../experiments/openfeature.ts'),
     import(pathToFileURL(resolve(path)).href) as Promise<{ default?: Provider }>,
   ]);
@@ -39,13 +41,13 @@ async function loadDecider(path: string, observer: ReturnType<typeof observeExpe
       expected: 'a default export that is an OpenFeature provider',
       got: provider === undefined ? 'none' : typeof provider,
     });
-  return deciderOf(provider, `winnow ${randomUUID()}`, observer);
+  return providerDecider(provider, `winnow ${randomUUID()}`, observer);
 }
 
 /**
- * Sets experiments up. Nothing but a flag provider is opened or read before `start`.
- * @param defaultModel the model of requests that name none.
- * @throws WinnowError `invalid_input` for a module without provider, and what the provider throws at its start.
+ * Creates the experiments of a server. Before `start` nothing but a flag provider is opened or read.
+ * @param defaultModel returns the model that answers requests which name none.
+ * @throws WinnowError `invalid_input` for a module without provider, and the provider's own error if it fails to start.
  */
 export async function openExperiments(
   config: Config['experiments'],
@@ -55,18 +57,17 @@ export async function openExperiments(
   const { file, database, retentionDays, unitSecret, bufferRows, flagProvider } = config;
   const observer = observeExperiments(metrics, logger);
   const service = new ExperimentService({
-    ...{ file, retentionDays, bufferRows, defaultModel, observer },
+    file,
+    retentionDays,
+    bufferRows,
+    defaultModel,
+    observer,
     ...(flagProvider === undefined ? {} : { decider: await loadDecider(flagProvider, observer) }),
     database: database.reveal(),
     unitSecret: unitSecret.reveal(),
   });
   return {
-    hook: {
-      decide: (request) => service.decide(request),
-      interleave: (decision, request, arms) => service.interleave(decision, request, arms),
-      expose: (exposure) => service.expose(exposure),
-      shadow: (outcome) => service.shadow(outcome),
-    },
+    hook: service,
     api: createExperimentsApi(service),
     start: () => service.start(),
     close: () => service.close(),

@@ -1,12 +1,12 @@
 import { describe, WinnowError } from '../errors.ts';
 import { timingsOf } from './model-ranking.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
-import type { RequestScope } from './scope.ts';
+import type { RequestScope } from './request-scope.ts';
 import { type Scored, type ScoringDeps, scorePassages, withModel } from './scoring.ts';
 import { combineTimings } from './timings.ts';
 import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './types.ts';
 
-/** @throws WinnowError `invalid_field` for an empty cascade or a stage that does not say how many go on. */
+/** @throws WinnowError `invalid_field` for an empty cascade or a stage without a valid `keep`. */
 function checkStages({ cascade = [], model }: RerankRequest): void {
   const refuse = (expected: string, got: unknown, field: string): never => {
     throw new WinnowError('invalid_field', { expected, got: describe(got), field });
@@ -29,6 +29,7 @@ interface StageResult {
   readonly timings: Timings;
 }
 
+/** @param places passages that the stage gets, by place in the request. */
 async function runStage(
   deps: ScoringDeps,
   request: RerankRequest,
@@ -38,26 +39,25 @@ async function runStage(
 ): Promise<StageResult> {
   const passages = places.map((place) => request.passages[place]!);
   const scored = await withModel(deps, stage.model, scope, (version) =>
-    scorePassages(deps, version, { ...request, passages }, scope),
+    scorePassages(deps, { version, request: { ...request, passages }, scope }),
   );
-  const order = Array.from(rankOrder(scored.scores), (at) => places[at]!);
   return {
     scored,
-    order,
+    order: Array.from(rankOrder(scored.scores), (at) => places[at]!),
     scoreOf: new Map(places.map((place, at) => [place, scored.scores[at]!])),
     timings: timingsOf(deps, scored, scope),
   };
 }
 
-/** Those a stage ranked from `from` on, with its own scores. */
-function ranked({ scored, order, scoreOf }: StageResult, from: number, stage: number): Ranked[] {
+/** Returns the passages that a stage ranked at `from` and below, with that stage's scores. */
+function rankedFrom({ scored, order, scoreOf }: StageResult, from: number, stage: number): Ranked[] {
   return order.slice(from).map((index) => {
     const score = scoreOf.get(index)!;
     return { index, score, relevanceScore: relevanceScore(score, scored.version.activation), stage };
   });
 }
 
-/** Whether text was left out, as the model saw it that scored the passage last. */
+/** Returns for each passage whether the model that scored it last saw less than its whole text. */
 function truncations(request: RerankRequest, stages: readonly StageResult[]): boolean[] {
   const truncated = request.passages.map(() => false);
   for (const { scored, scoreOf } of stages)
@@ -68,12 +68,13 @@ function truncations(request: RerankRequest, stages: readonly StageResult[]): bo
 }
 
 /**
- * Runs the stages one after the other: each ranks what it gets and hands its best `keep` on.
+ * Runs the stages one after the other: each ranks the passages it gets and passes its best `keep` on.
  *
- * The ranking is that of the last stage, then those it never saw: the later a stage pruned a passage the higher it stands, and within a
- * stage as that stage ranked it. Every item has the score of the model that saw it last (`stage` says which), lowered where it would
- * exceed the one above: scores of two models do not compare, and this way sorting by score keeps the ranking. A `keep` of the last stage
- * bounds the answer like `topN`. Tokens and times of all stages are added up.
+ * The last stage's ranking comes first, then the passages that earlier stages dropped: those of later stages above those of earlier ones,
+ * each in the order of its stage. Every item has the score of the model that scored it last (`stage` says which), lowered where it would
+ * exceed the one above: scores of two models do not compare, and this way a sort by score keeps the ranking. A `keep` of the last stage
+ * bounds the answer like `topN`. Tokens and timings cover all stages.
+ * @throws WinnowError `invalid_field` for invalid stages, and those of registry, tokenizer, scheduler and scoring.
  */
 export async function rankByCascade(
   deps: ScoringDeps,
@@ -90,8 +91,8 @@ export async function rankByCascade(
     places = result.order.slice(0, stage.keep);
   }
   const last = stages.length - 1;
-  const pruned = stages.slice(0, -1).flatMap((stage, i) => [ranked(stage, cascade[i]!.keep!, i)]);
-  const whole = [...ranked(stages[last]!, 0, last), ...pruned.reverse().flat()];
+  const dropped = stages.slice(0, -1).flatMap((stage, i) => [rankedFrom(stage, cascade[i]!.keep!, i)]);
+  const whole = [...rankedFrom(stages[last]!, 0, last), ...dropped.reverse().flat()];
   const { version } = stages[last]!.scored;
   return {
     model: version.name,

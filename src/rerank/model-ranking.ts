@@ -1,9 +1,9 @@
 import { rank } from './ranking.ts';
-import type { RequestScope } from './scope.ts';
+import type { RequestScope } from './request-scope.ts';
 import { type Scored, type ScoringDeps, type SharedEncodings, scorePassages, withModel } from './scoring.ts';
 import type { ModelRanking, RerankRequest, Timings } from './types.ts';
 
-/** Timings of one scoring, up to now. */
+/** Returns the timings of one scoring; `totalMs` is from the start of the request until now. */
 export function timingsOf(
   deps: Pick<ScoringDeps, 'clock'>,
   { tokenizeMs, queueMs, inferMs }: Pick<Scored, 'tokenizeMs' | 'queueMs' | 'inferMs'>,
@@ -12,19 +12,22 @@ export function timingsOf(
   return { tokenizeMs, queueMs, inferMs, totalMs: deps.clock.now() - scope.startedAt };
 }
 
+/** A request to be ranked by one model. */
+interface RankingTask {
+  readonly request: RerankRequest;
+  /** `model`, `model@version`, `model:label`; the default model if undefined. */
+  readonly model: string | undefined;
+  readonly scope: RequestScope;
+  readonly shared?: SharedEncodings;
+}
+
 /**
- * Ranks a whole request by one model.
+ * Ranks all passages of a request by one model.
  * @throws WinnowError of registry, tokenizer, scheduler and scoring.
  */
-export function rankByModel(
-  deps: ScoringDeps,
-  request: RerankRequest,
-  reference: string | undefined,
-  scope: RequestScope,
-  shared?: SharedEncodings,
-): Promise<ModelRanking> {
-  return withModel(deps, reference, scope, async (version) => {
-    const scored = await scorePassages(deps, version, request, scope, shared);
+export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }: RankingTask): Promise<ModelRanking> {
+  return withModel(deps, model, scope, async (version) => {
+    const scored = await scorePassages(deps, { version, request, scope, shared });
     return {
       model: version.name,
       version: version.version,

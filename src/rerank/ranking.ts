@@ -3,8 +3,8 @@ import type { Activation } from '../registry/registry-types.ts';
 import type { Ranked } from './types.ts';
 
 /*
- * Scores are fp32 logits, relevance scores fp32 values after the activation. Order is decided on logits, because a sigmoid in fp32 maps
- * many of them to one value; the activation comes last and keeps the order.
+ * Scores are fp32 logits, relevance scores fp32 values after the activation. Passages are ordered by logits, because a sigmoid in fp32
+ * maps many of them to one value. The activation is applied last and keeps the order.
  */
 const ACTIVATIONS: Readonly<Record<Activation, (score: number) => number>> = {
   // Exact to half a unit in the last place of fp32 and monotone: evaluated in double precision, rounded once. exp may overflow: 1/∞ is 0.
@@ -12,6 +12,7 @@ const ACTIVATIONS: Readonly<Record<Activation, (score: number) => number>> = {
   none: (score) => Math.fround(score),
 };
 
+/** Applies a model's activation to an fp32 logit. */
 export function relevanceScore(score: number, activation: Activation): number {
   return ACTIVATIONS[activation](score);
 }
@@ -22,7 +23,7 @@ export function checkScores(scores: Float32Array): void {
   if (row >= 0) throw new WinnowError('not_a_number', { row });
 }
 
-/** Indexes by descending score, ties by ascending index. */
+/** Returns indexes by descending score, ties by ascending index. */
 export function rankOrder(scores: Float32Array): Int32Array {
   const order = Int32Array.from(scores, (_, i) => i);
   return order.sort((a, b) => {
@@ -31,7 +32,7 @@ export function rankOrder(scores: Float32Array): Int32Array {
   });
 }
 
-/** The whole ranking of passages that were all scored by one model. */
+/** Ranks passages that were all scored by one model. */
 export function rank(scores: Float32Array, activation: Activation): Ranked[] {
   return Array.from(rankOrder(scores), (index) => {
     const score = scores[index]!;
@@ -40,8 +41,8 @@ export function rank(scores: Float32Array, activation: Activation): Ranked[] {
 }
 
 /**
- * Lowers scores that rise along a merged ranking to the one before them. Scores of several models do not compare, but clients sort by them:
- * after this a stable sort by either score keeps the ranking.
+ * Lowers every score that is above the one before it in a merged ranking. Scores of several models do not compare, but clients sort by
+ * them: after this a stable sort by either score keeps the ranking.
  */
 export function neverRising(ranking: readonly Ranked[]): Ranked[] {
   let score = Number.POSITIVE_INFINITY;

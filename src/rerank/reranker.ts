@@ -1,25 +1,18 @@
 import { WinnowError } from '../errors.ts';
+import type { Decision, ExperimentHook } from '../experiments/ports.ts';
 import type { ModelRegistry } from '../registry/registry-types.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
-import { ArmRunner, type Experimented } from './arms.ts';
+import { ArmRunner, type ExperimentRanking } from './arm-runner.ts';
 import { rankByCascade } from './cascade.ts';
 import { rankByModel } from './model-ranking.ts';
-import { openScope, type RequestScope } from './scope.ts';
+import { DEFAULT_SETTINGS, type PairSettings } from './pair-settings.ts';
+import { openScope, type RequestScope } from './request-scope.ts';
 import type { ScoreCache } from './score-cache.ts';
 import type { ScoringDeps } from './scoring.ts';
-import { DEFAULT_SETTINGS, type PairSettings } from './settings.ts';
 import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
-import type {
-  Decision,
-  ExperimentHook,
-  ModelRanking,
-  RerankAnswer,
-  Reranker,
-  RerankObserver,
-  RerankRequest,
-} from './types.ts';
+import type { ModelRanking, RerankAnswer, Reranker, RerankObserver, RerankRequest } from './types.ts';
 
 export interface RerankerOptions<D extends Decision = Decision> {
   readonly registry: Pick<ModelRegistry, 'acquire'>;
@@ -28,7 +21,7 @@ export interface RerankerOptions<D extends Decision = Decision> {
   readonly scheduler: Scheduler<EncodedRow>;
   /** The scheduler's clock. */
   readonly clock?: Clock;
-  /** How pairs are cut where a request does not say; the section `tokenization` of the configuration fits. */
+  /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
   readonly settings?: PairSettings;
   readonly scoreCache?: ScoreCache;
   readonly observer?: RerankObserver;
@@ -45,14 +38,17 @@ function checkRequest({ passages, topN, deadlineMs }: RerankRequest): void {
 }
 
 /**
- * The use case: request → model → tokens → batches → scores → ranking, with experiments, cascades and the score cache where they are asked
- * for. Deadline and signal hold for every step; a model is held only while it is used.
+ * Creates the use case: request → model → tokens → batches → scores → ranking, with experiments, cascades and the score cache where they
+ * apply. Deadline and signal hold for every step; a model is leased only while it is used.
  */
 export function createReranker<D extends Decision = Decision>(options: RerankerOptions<D>): Reranker {
   const { registry, scheduler, observer = {} } = options;
   const clock = options.clock ?? monotonicClock;
   const deps: ScoringDeps = {
-    ...{ registry, scheduler, clock, scoreCache: options.scoreCache },
+    registry,
+    scheduler,
+    clock,
+    scoreCache: options.scoreCache,
     settings: options.settings ?? DEFAULT_SETTINGS,
     tokenizers: new TokenizerShelf(options.tokenizers),
   };
@@ -61,7 +57,7 @@ export function createReranker<D extends Decision = Decision>(options: RerankerO
   const answerOf = (
     request: RerankRequest,
     scope: RequestScope,
-    ranked: ModelRanking | Experimented,
+    ranked: ModelRanking | ExperimentRanking,
   ): RerankAnswer => ({
     ...ranked,
     ranking: ranked.ranking.slice(0, request.topN),
@@ -72,7 +68,7 @@ export function createReranker<D extends Decision = Decision>(options: RerankerO
     if (request.cascade) return answerOf(request, scope, await rankByCascade(deps, request, scope));
     const decision = await arms?.decide(request, scope);
     if (arms && decision) return arms.run(decision, request, scope, (ranked) => answerOf(request, scope, ranked));
-    return answerOf(request, scope, await rankByModel(deps, request, request.model, scope));
+    return answerOf(request, scope, await rankByModel(deps, { request, model: request.model, scope }));
   };
 
   return {

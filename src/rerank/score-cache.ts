@@ -3,21 +3,21 @@ import { LRUCache } from 'lru-cache';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { PairOptions } from '../tokenization/tokenization-types.ts';
 
-/** What one model said of one pair. */
-export interface CachedScore {
+/** The score of one pair by one model. */
+interface CachedScore {
   readonly score: number;
   /** Text was left out. */
   readonly truncated: boolean;
 }
 
-export interface ScoreCacheStats {
+interface ScoreCacheStats {
   readonly hits: number;
   readonly misses: number;
   readonly entries: number;
   readonly bytes: number;
 }
 
-/** The pairs of one query under one model and one way of cutting. */
+/** The cached pairs of one query, for one model and one set of pair options. */
 export interface CachedQuery {
   get(passage: string): CachedScore | undefined;
   set(passage: string, score: CachedScore): void;
@@ -28,15 +28,15 @@ export interface ScoreCache {
   stats(): ScoreCacheStats;
 }
 
-/** Memory of an entry: its key (44 characters), its value, its place in map and list. An estimate on the high side. */
+/** Memory of an entry: key (44 characters), value, map and list. A high estimate. */
 const ENTRY_BYTES = 320;
 
 const digest = (text: string) => hash('sha256', text, 'base64');
 
 /**
- * Scores of pairs seen before, bounded in bytes, least recently used first out. A pair's score depends on nothing but model, options and
- * its two texts, which is what the key is made of (SHA-256); the model enters by the hash of its file, so a version that was replaced on
- * disk never answers with old scores.
+ * Creates a cache of scores, bounded in bytes; the least recently used entries are dropped first. A pair's score depends on model, options
+ * and its two texts only, so the key is a SHA-256 of these. The model counts by the hash of its file: a version that was replaced on disk
+ * never answers with old scores.
  */
 export function createScoreCache({ bytes }: { readonly bytes: number }): ScoreCache {
   const entries = new LRUCache<string, CachedScore>({ max: Math.max(1, Math.floor(bytes / ENTRY_BYTES)) });

@@ -2,43 +2,43 @@ import { WinnowError } from '../errors.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
+import { DEFAULT_SETTINGS } from './pair-settings.ts';
+import { openScope, type RequestScope } from './request-scope.ts';
 import type { RerankerOptions } from './reranker.ts';
-import { openScope, type RequestScope } from './scope.ts';
 import { type ScoringDeps, scorePassages, withModel } from './scoring.ts';
-import { DEFAULT_SETTINGS } from './settings.ts';
 import { TokenizerShelf } from './tokenizer-shelf.ts';
 import type { RerankRequest } from './types.ts';
 
-/** One query with its passages; whatever else it carries comes back with the scores. */
-export interface ScorerInput {
+/** One query with its passages. Other fields are returned with the scores. */
+interface ScorerInput {
   readonly query: string;
   readonly passages: readonly string[];
 }
 
-export interface ScorerOutput<Input extends ScorerInput> {
+interface ScorerOutput<Input extends ScorerInput> {
   readonly input: Input;
   readonly version: ServedVersion;
-  /** fp32 logit a passage, in the input's order. */
+  /** fp32 logit of each passage, in the input's order. */
   readonly scores: Float32Array;
   readonly truncated: readonly boolean[];
   /** Tokens scored. */
   readonly tokens: number;
 }
 
-type Cutting = Pick<RerankRequest, 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
+type CutOptions = Pick<RerankRequest, 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
 
-export interface ScoreOptions extends Cutting {
+interface ScoreOptions extends CutOptions {
   /** `model`, `model@version`, `model:label`; the default model if absent. One version scores the whole stream. */
   readonly model?: string;
-  /** Passages under way at once, over all requests; at least one request always is. Default 2,048. */
+  /** The most passages in progress at once, over all requests; one request always is in progress. Default 2,048. */
   readonly passagesAhead?: number;
   readonly signal?: AbortSignal;
 }
 
 export interface Scorer {
   /**
-   * Scores a stream of requests in the batch lane, several at a time so that batches stay full, and yields them in the order they came.
-   * Ending the loop early withdraws what is under way.
+   * Scores a stream of requests in the batch lane, several at a time so that batches stay full, and yields results in the requests' order.
+   * Ending the loop early cancels the requests in progress.
    * @throws WinnowError of registry, tokenizer and scheduler; `client_closed` when the signal aborts. Never `overloaded`: it waits.
    */
   score<Input extends ScorerInput>(
@@ -49,7 +49,7 @@ export interface Scorer {
 
 const PASSAGES_AHEAD = 2048;
 
-/** Longest pause before a refused request is tried again, in milliseconds. */
+/** Longest pause before a refused request is tried again. */
 const LONGEST_PAUSE_MS = 5000;
 
 function pause(clock: Clock, ms: number, scope: RequestScope): Promise<void> {
@@ -58,8 +58,8 @@ function pause(clock: Clock, ms: number, scope: RequestScope): Promise<void> {
   return scope.guard(promise).finally(cancel);
 }
 
-/** Tries until the scheduler has room: a batch job has all the time in the world. */
-async function patiently<T>(clock: Clock, scope: RequestScope, work: () => Promise<T>): Promise<T> {
+/** Retries `work` until the scheduler has room for it: a batch job has no deadline. */
+async function retryOverloaded<T>(clock: Clock, scope: RequestScope, work: () => Promise<T>): Promise<T> {
   for (;;)
     try {
       return await work();
@@ -69,16 +69,19 @@ async function patiently<T>(clock: Clock, scope: RequestScope, work: () => Promi
     }
 }
 
-/** Makes the scorer behind `winnow score` and `winnow eval`: the same tokenizers, scheduler and hosts as the server's requests. */
+/** Creates the scorer behind `winnow score` and `winnow eval`. It uses the same tokenizers, scheduler and hosts as requests to the server. */
 export function createScorer(options: Omit<RerankerOptions, 'observer' | 'experiments'>): Scorer {
   const clock = options.clock ?? monotonicClock;
   const deps: ScoringDeps = {
-    ...{ registry: options.registry, scheduler: options.scheduler, clock, scoreCache: options.scoreCache },
+    registry: options.registry,
+    scheduler: options.scheduler,
+    clock,
+    scoreCache: options.scoreCache,
     settings: options.settings ?? DEFAULT_SETTINGS,
     tokenizers: new TokenizerShelf(options.tokenizers),
   };
   return {
-    async *score(requests, { model, passagesAhead = PASSAGES_AHEAD, signal, ...cutting } = {}) {
+    async *score(requests, { model, passagesAhead = PASSAGES_AHEAD, signal, ...cutOptions } = {}) {
       const stop = new AbortController();
       const ended = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
       const scope = openScope(clock, Number.POSITIVE_INFINITY, ended);
@@ -96,9 +99,9 @@ export function createScorer(options: Omit<RerankerOptions, 'observer' | 'experi
           { limit: passagesAhead, weight: ({ passages }) => passages.length },
           async (input) => {
             const { query, passages } = input;
-            const request = { ...cutting, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
-            const { scores, truncated, tokens } = await patiently(clock, scope, () =>
-              scorePassages(deps, version, request, scope),
+            const request = { ...cutOptions, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
+            const { scores, truncated, tokens } = await retryOverloaded(clock, scope, () =>
+              scorePassages(deps, { version, request, scope }),
             );
             return { input, version, scores, truncated, tokens };
           },

@@ -1,18 +1,18 @@
 import { WinnowError } from '../errors.ts';
-import type { Lease, ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
+import type { ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
 import { renumberRow } from '../scheduling/row-errors.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
 import type { Clock } from '../util/clock.ts';
+import { type PairSettings, pairOptions } from './pair-settings.ts';
 import { checkScores } from './ranking.ts';
-import type { RequestScope } from './scope.ts';
+import type { RequestScope } from './request-scope.ts';
 import type { CachedQuery, ScoreCache } from './score-cache.ts';
-import { type PairSettings, pairOptions } from './settings.ts';
 import type { TokenizerShelf } from './tokenizer-shelf.ts';
 import type { RerankRequest } from './types.ts';
 
-/** What scoring needs of the house. */
+/** The parts of the service that scoring uses. */
 export interface ScoringDeps {
   readonly registry: Pick<ModelRegistry, 'acquire'>;
   readonly tokenizers: TokenizerShelf;
@@ -22,8 +22,8 @@ export interface ScoringDeps {
   readonly scoreCache: ScoreCache | undefined;
 }
 
-/** The part of a request that decides its scores and how they are made. */
-export type ScoringRequest = Pick<
+/** The fields of a request that decide its scores and how they are computed. */
+type ScoringRequest = Pick<
   RerankRequest,
   | 'query'
   | 'passages'
@@ -37,10 +37,21 @@ export type ScoringRequest = Pick<
   | 'signal'
 >;
 
-/** All passages of a request under one model. */
+/** Encodings of one request's texts that several models may share, by tokenizer and options. */
+export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
+
+/** One request to be scored by one version. */
+export interface ScoringTask {
+  readonly version: ServedVersion;
+  readonly request: ScoringRequest;
+  readonly scope: RequestScope;
+  readonly shared?: SharedEncodings | undefined;
+}
+
+/** The scores of all passages of a request by one model. */
 export interface Scored {
   readonly version: ServedVersion;
-  /** fp32 logit a passage. */
+  /** fp32 logit of each passage. */
   readonly scores: Float32Array;
   readonly truncated: readonly boolean[];
   /** Tokens of the pairs that were scored now; those of cached ones are not counted. */
@@ -50,17 +61,14 @@ export interface Scored {
   readonly inferMs: number;
 }
 
-/** Tokenizations of one request's texts that several models may share, by tokenizer and options. */
-export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
-
-/** Leases what a reference names for as long as `work` takes. */
+/** Leases the version that a reference names for as long as `work` takes. */
 export async function withModel<T>(
   deps: Pick<ScoringDeps, 'registry'>,
   reference: string | undefined,
   scope: RequestScope,
   work: (version: ServedVersion) => Promise<T>,
 ): Promise<T> {
-  const lease: Lease = await scope.guard(deps.registry.acquire(reference), (late) => late.release());
+  const lease = await scope.guard(deps.registry.acquire(reference), (late) => late.release());
   try {
     return await work(lease.version);
   } finally {
@@ -68,28 +76,26 @@ export async function withModel<T>(
   }
 }
 
-interface Encoded {
-  readonly encoded: EncodedRequest;
-  readonly tokenizeMs: number;
+/** A task whose cached passages are known. */
+interface MissingTask extends ScoringTask {
+  readonly options: PairOptions;
+  /** Passages to score now, by place in the request. */
+  readonly missing: readonly number[];
 }
-
-/** Passages to score now, by place in the request. */
-type Missing = readonly number[];
 
 async function encode(
   deps: ScoringDeps,
-  version: ServedVersion,
-  query: string,
-  passages: readonly string[],
-  options: PairOptions,
-  scope: RequestScope,
-  shared: SharedEncodings | undefined,
-): Promise<Encoded> {
+  { version, request, options, missing, scope, shared }: MissingTask,
+): Promise<{ readonly encoded: EncodedRequest; readonly tokenizeMs: number }> {
+  const { query, passages } = request;
+  const isWhole = missing.length === passages.length;
+  const texts = isWhole ? passages : missing.map((i) => passages[i]!);
   const startedAt = deps.clock.now();
   const encoded = await deps.tokenizers.use(version, (tokenizer) => {
-    const run = () => scope.guard(tokenizer.encode(query, passages, options, scope.signal));
-    if (!shared || !tokenizer.pairKey) return run();
-    const key = JSON.stringify([tokenizer.pairKey, options, passages.length]);
+    const run = () => scope.guard(tokenizer.encode(query, texts, options, scope.signal));
+    // The passages that a cache leaves differ between models, so only whole requests are shared.
+    if (!shared || !isWhole || !tokenizer.pairKey) return run();
+    const key = JSON.stringify([tokenizer.pairKey, options, texts.length]);
     const pending = shared.get(key) ?? run();
     shared.set(key, pending);
     return pending;
@@ -97,75 +103,59 @@ async function encode(
   return { encoded, tokenizeMs: deps.clock.now() - startedAt };
 }
 
-/** @throws WinnowError `passage_too_long` where a pair had to be cut for the model's sake though the request forbids it. */
-function refuseCut(
+/** @throws WinnowError `passage_too_long` where a pair was cut to the model's length. */
+function checkLengths(
   { rows, passageOf, truncated, fullLengths }: EncodedRequest,
-  options: PairOptions,
-  missing: Missing,
-) {
+  { options, missing }: Pick<MissingTask, 'options' | 'missing'>,
+): void {
   const limit = options.maxLength;
   for (let r = 0; r < rows.length; r++) {
     const i = passageOf[r]!;
-    // A passage cut at the request's own `maxPassageTokens` is what was asked for.
+    // A passage cut at the request's own `maxPassageTokens` is shorter than the limit, and is what was asked for.
     if (!truncated[i] || rows[r]!.ids.length < limit) continue;
     throw new WinnowError('passage_too_long', { limit, got: fullLengths[i]!, field: `passages[${missing[i]}]` });
   }
 }
 
-async function schedule(
-  deps: ScoringDeps,
-  version: ServedVersion,
-  request: ScoringRequest,
-  encoded: EncodedRequest,
-  scope: RequestScope,
-) {
+async function schedule(deps: ScoringDeps, { version, request, scope }: MissingTask, encoded: EncodedRequest) {
   const { lane, priority, signal } = request;
-  const { rows } = encoded;
-  const job = {
-    ...{ key: version.key, rows, lane, deadline: scope.deadline },
-    ...(priority === undefined ? {} : { priority }),
-    ...(signal === undefined ? {} : { signal }),
-  };
   try {
-    return await deps.scheduler.submit(job);
+    return await deps.scheduler.submit({
+      key: version.key,
+      rows: encoded.rows,
+      lane,
+      deadline: scope.deadline,
+      ...(priority === undefined ? {} : { priority }),
+      ...(signal === undefined ? {} : { signal }),
+    });
   } catch (error) {
     throw renumberRow(error, (row) => encoded.passageOf[row]);
   }
 }
 
 /** Scores the passages at `missing`, in that order. */
-async function scoreMissing(
-  deps: ScoringDeps,
-  version: ServedVersion,
-  request: ScoringRequest,
-  options: PairOptions,
-  missing: Missing,
-  scope: RequestScope,
-  shared: SharedEncodings | undefined,
-) {
-  const { query, passages, truncate } = request;
-  const all = missing.length === passages.length;
-  const texts = all ? passages : missing.map((i) => passages[i]!);
-  // What is left after a look into the cache differs between models, so it is not shared.
-  const { encoded, tokenizeMs } = await encode(deps, version, query, texts, options, scope, all ? shared : undefined);
-  if (!truncate) refuseCut(encoded, options, missing);
-  const { scores: rowScores, queueMs, inferMs } = await schedule(deps, version, request, encoded, scope);
+async function scoreMissing(deps: ScoringDeps, task: MissingTask): Promise<Scored> {
+  const { version, request, options, missing } = task;
+  const { encoded, tokenizeMs } = await encode(deps, task);
+  if (!request.truncate) checkLengths(encoded, task);
+  const { scores: rowScores, queueMs, inferMs } = await schedule(deps, task, encoded);
   const { passageOf, truncated, tokens } = encoded;
   const scores =
     options.longPassages === 'truncate'
       ? rowScores
-      : poolWindows(rowScores, passageOf, texts.length, options.longPassages);
-  return { scores, truncated, tokens, tokenizeMs, queueMs, inferMs };
+      : poolWindows(rowScores, passageOf, missing.length, options.longPassages);
+  checkScores(scores);
+  return { version, scores, truncated, tokens, tokenizeMs, queueMs, inferMs };
 }
 
-interface Known {
+interface CacheResult {
   readonly scores: Float32Array;
   readonly truncated: boolean[];
-  readonly missing: Missing;
+  readonly missing: readonly number[];
 }
 
-/** What the cache knows of a request. A pair it knows to be too long counts as missing, so that it is refused in the one place for that. */
-function lookUp(cached: CachedQuery | undefined, { passages, truncate }: ScoringRequest): Known {
+/** Reads the cached scores of a request. A pair known to be too long counts as missing, so that `checkLengths` refuses it. */
+function readCache(cached: CachedQuery | undefined, { passages, truncate }: ScoringRequest): CacheResult {
   const scores = new Float32Array(passages.length);
   const truncated: boolean[] = new Array(passages.length).fill(false);
   const missing: number[] = [];
@@ -181,34 +171,27 @@ function lookUp(cached: CachedQuery | undefined, { passages, truncate }: Scoring
 }
 
 /**
- * Scores every passage of a request under one version: what the cache knows is taken from it, the rest is tokenized, scheduled, pooled
- * over windows and put into the cache.
- * @throws WinnowError `passage_too_long`, `not_a_number`, what tokenizer and scheduler throw. Rows in messages are passages.
+ * Scores every passage of a request by one version. Cached scores are taken from the cache; the rest is tokenized, scheduled, pooled over
+ * windows and put into the cache.
+ * @throws WinnowError `passage_too_long`, `not_a_number`, and those of tokenizer and scheduler. Rows in messages are passages.
  */
-export async function scorePassages(
-  deps: ScoringDeps,
-  version: ServedVersion,
-  request: ScoringRequest,
-  scope: RequestScope,
-  shared?: SharedEncodings,
-): Promise<Scored> {
+export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promise<Scored> {
+  const { version, request, scope } = task;
   const options = pairOptions(request, version, deps.settings);
   const cached = deps.scoreCache?.query(version, options, request.query);
-  const { scores, truncated, missing } = lookUp(cached, request);
+  const { scores, truncated, missing } = readCache(cached, request);
   if (missing.length === 0) return { version, scores, truncated, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
   try {
-    const fresh = await scoreMissing(deps, version, request, options, missing, scope, shared);
-    checkScores(fresh.scores);
+    const fresh = await scoreMissing(deps, { ...task, options, missing });
     missing.forEach((i, at) => {
       const score = fresh.scores[at]!;
       scores[i] = score;
       truncated[i] = fresh.truncated[at]!;
       cached?.set(request.passages[i]!, { score, truncated: truncated[i] });
     });
-    const { tokens, tokenizeMs, queueMs, inferMs } = fresh;
-    return { version, scores, truncated, tokens, tokenizeMs, queueMs, inferMs };
+    return { ...fresh, scores, truncated };
   } catch (error) {
-    // The scope knows the request's own deadline and who ended it.
+    // The scope's reason names the deadline of the request, or says that the client left.
     if (scope.signal.aborted) throw scope.signal.reason;
     throw renumberRow(error, (row) => missing[row]);
   }

@@ -1,14 +1,14 @@
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { PairTokenizer } from '../tokenization/tokenization-types.ts';
 
-/** Where tokenizers come from: the worker pool, or loading in this thread. */
+/** Opens tokenizers: the pool of tokenizer threads, or a loader in this thread. */
 export interface TokenizerSource {
-  /** The tokenizer of a model folder; whoever asks closes it. */
+  /** Opens the tokenizer of a model folder. The caller closes it. */
   for(folder: string): Promise<PairTokenizer>;
 }
 
-/** Versions whose tokenizers are kept open beyond those in use. */
-const KEPT = 16;
+/** Tokenizers that stay open although none of them may be in use. */
+const MAX_OPEN = 16;
 
 interface Shelved {
   readonly tokenizer: Promise<PairTokenizer>;
@@ -16,8 +16,8 @@ interface Shelved {
 }
 
 /**
- * The tokenizers of the versions that are served, opened at first use, closed when many others have been used since. A folder whose
- * tokenizer fails to open is tried again by the next request.
+ * The tokenizers of the versions that are served: opened at first use, closed when many others have been used since. A tokenizer that
+ * fails to open is tried again by the next request.
  */
 export class TokenizerShelf {
   readonly #source: TokenizerSource;
@@ -28,7 +28,7 @@ export class TokenizerShelf {
     this.#source = source;
   }
 
-  /** Runs `work` with the version's tokenizer, which stays open meanwhile. */
+  /** Runs `work` with the version's tokenizer, which stays open until `work` has ended. */
   async use<T>(version: ServedVersion, work: (tokenizer: PairTokenizer) => Promise<T>): Promise<T> {
     const shelved = this.#take(version);
     shelved.users++;
@@ -36,7 +36,7 @@ export class TokenizerShelf {
       return await work(await shelved.tokenizer);
     } finally {
       shelved.users--;
-      this.#thin();
+      this.#closeUnused();
     }
   }
 
@@ -52,12 +52,12 @@ export class TokenizerShelf {
     return shelved;
   }
 
-  #thin(): void {
+  #closeUnused(): void {
     for (const [key, { tokenizer, users }] of this.#shelf) {
-      if (this.#shelf.size <= KEPT) return;
+      if (this.#shelf.size <= MAX_OPEN) return;
       if (users > 0) continue;
       this.#shelf.delete(key);
-      // One that never opened has nothing to close.
+      // A tokenizer that failed to open has nothing to close.
       tokenizer.then((opened) => opened.close()).catch(() => undefined);
     }
   }

@@ -142,12 +142,7 @@ function labReranker(
   };
   return createReranker<RequestDecision>({
     ...{ registry, scheduler, tokenizers: labTokenizers(log.encoded) },
-    experiments: {
-      decide: (request) => service.decide(request),
-      interleave: (decision, request, arms) => service.interleave(decision, request, arms),
-      expose: (exposure) => service.expose(exposure),
-      shadow: (outcome) => service.shadow(outcome),
-    },
+    experiments: service,
     observer: {
       onHookFailure(error) {
         throw error;

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { rankCredit, teamCredit } from '../../src/experiments/analysis/credit.ts';
-import { balanced, balancedCredit } from '../../src/experiments/assignment/interleaving.ts';
+import { balanced } from '../../src/experiments/assignment/interleaving.ts';
 import { compareRankings, inversions } from '../../src/experiments/recording/shadow.ts';
 import { kendall } from '../../src/statistics/rank-correlation.ts';
 import { createRandom } from '../../src/util/random.ts';
+import { balancedCredit } from './balanced-credit.ts';
 import { type Lab, MODELS, openLab, SPLIT } from './lab.ts';
 
 let lab: Lab;
@@ -273,7 +274,7 @@ describe('guardrails', () => {
   it('what the client did wrong is not held against an arm', async () => {
     await open({ guardrails: [{ metric: 'errors', max: 0, minRequests: 1 }] });
     for (let i = 0; i < 5; i++)
-      lab.service.expose({
+      lab.service.recordRequest({
         decision: (await lab.service.decide({
           requestId: `${i}`,
           query: 'q',

@@ -1,6 +1,6 @@
 import { InMemoryProvider, OpenFeature, type Provider } from '@openfeature/server-sdk';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { deciderOf, WinnowProvider } from '../../src/experiments/openfeature.ts';
+import { providerDecider, WinnowProvider } from '../../src/experiments/openfeature.ts';
 import { type Lab, MODELS, openLab, SPLIT } from './lab.ts';
 
 let lab: Lab;
@@ -21,7 +21,7 @@ const flags = (): Provider =>
 
 describe('a flag system decides', () => {
   it('the arm of every unit, through the real SDK', async () => {
-    lab = await openLab(MODELS, { decider: await deciderOf(flags(), 'deciding') });
+    lab = await openLab(MODELS, { decider: await providerDecider(flags(), 'deciding') });
     await lab.api.put('trial', SPLIT, 'ada');
     for (let i = 0; i < 10; i++)
       expect((await lab.ask(`user-${i}`, [1, 2])).experiment?.arm).toBe(i % 2 === 0 ? 'b' : 'a');
@@ -32,9 +32,11 @@ describe('a flag system decides', () => {
   });
 
   it('a flag that fails leaves requests outside, and is told of', async () => {
-    const decider = await deciderOf(flags(), 'failing');
+    const decider = await providerDecider(flags(), 'failing');
     const told: string[] = [];
-    const failing = await deciderOf(flags(), 'failing too', { onProblem: ({ reason }) => void told.push(reason) });
+    const failing = await providerDecider(flags(), 'failing too', {
+      onProblem: ({ reason }) => void told.push(reason),
+    });
     lab = await openLab(MODELS, { decider: failing });
     await lab.api.put('unknown-flag', SPLIT, 'ada');
     expect((await lab.ask('user-1', [1, 2])).experiment).toBeUndefined();
@@ -43,7 +45,7 @@ describe('a flag system decides', () => {
   });
 
   it('the next experiment is asked where the first does not take the unit', async () => {
-    lab = await openLab(MODELS, { decider: await deciderOf(flags(), 'chained') });
+    lab = await openLab(MODELS, { decider: await providerDecider(flags(), 'chained') });
     await lab.api.put('another', SPLIT, 'ada');
     await lab.api.put('trial', SPLIT, 'ada');
     expect((await lab.ask('user-2', [1, 2])).experiment).toEqual({ name: 'trial', arm: 'b' });

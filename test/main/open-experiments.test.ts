@@ -52,7 +52,7 @@ describe('experiments in a server', () => {
     expect(await sample('winnow_experiments{state="running"}')).toBe('1');
     expect(await sample('winnow_experiments{state="idle"}')).toBe('1');
     const decision = (await hook.decide(request('u')))!;
-    hook.expose({ decision, request: request('u'), latencyMs: 1, arms: [], error: 'inference_failed' });
+    hook.recordRequest({ decision, request: request('u'), latencyMs: 1, arms: [], error: 'inference_failed' });
     const arm = decision.arms[0].arm;
     const labels = `experiment="trial",arm="${arm}",fallback="none",code="inference_failed"`;
     expect(await sample(`winnow_arm_failures_total{${labels}}`)).toBe('1');

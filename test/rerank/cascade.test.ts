@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import type { CascadeStage } from '../../src/rerank/types.ts';
-import { ask, openHouse, settle } from './house.ts';
+import { ask, openHouse, settle } from './fake-service.ts';
 
 const house = () => openHouse({ small: { factor: 1 }, large: { factor: -1, batchMs: 50 }, third: { factor: 0.5 } });
 

@@ -1,16 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
-import { createReranker } from '../../src/rerank/reranker.ts';
 import type {
   ArmChoice,
   Decision,
   ExperimentHook,
-  Exposure,
-  Ranked,
-  RerankRequest,
-  ShadowOutcome,
-} from '../../src/rerank/types.ts';
-import { ask, type House, openHouse, settle } from './house.ts';
+  FinishedRequest,
+  FinishedShadow,
+} from '../../src/experiments/ports.ts';
+import { createReranker } from '../../src/rerank/reranker.ts';
+import type { Ranked, RerankRequest } from '../../src/rerank/types.ts';
+import { ask, type House, openHouse, settle } from './fake-service.ts';
 
 interface Marked extends Decision {
   readonly unit: string;
@@ -22,7 +21,11 @@ const BROKEN: ArmChoice = { arm: 'c', model: 'broken' };
 const MISSING: ArmChoice = { arm: 'd', model: 'nobody' };
 
 const decision = (arms: readonly ArmChoice[], shadows: readonly ArmChoice[] = []): Marked => ({
-  ...{ experiment: 'test', arms: arms as Marked['arms'], control: A, shadows, unit: 'u' },
+  experiment: 'test',
+  arms: arms as Marked['arms'],
+  control: A,
+  shadows,
+  unit: 'u',
 });
 
 const models = {
@@ -45,20 +48,20 @@ function experiment(
   decide: ExperimentHook<Marked>['decide'],
   hooks: Partial<ExperimentHook<Marked>> = {},
 ) {
-  const exposures: Exposure<Marked>[] = [];
-  const shadows: ShadowOutcome<Marked>[] = [];
+  const requests: FinishedRequest<Marked>[] = [];
+  const shadows: FinishedShadow<Marked>[] = [];
   const failures: unknown[] = [];
   const hook: ExperimentHook<Marked> = {
     decide,
     interleave: zip,
-    expose: (exposure) => exposures.push(exposure),
-    shadow: (outcome) => shadows.push(outcome),
+    recordRequest: (finished) => requests.push(finished),
+    recordShadow: (finished) => shadows.push(finished),
     ...hooks,
   };
   const observer = { onHookFailure: (error: unknown) => failures.push(error) };
   const reranker = createReranker<Marked>({ ...house, experiments: hook, observer });
   const run = (more: Partial<RerankRequest> = {}) => settle(house, reranker.rerank(ask(['1', '2', '3'], more)));
-  return { run, exposures, shadows, failures };
+  return { run, requests, shadows, failures };
 }
 
 const order = (ranking: readonly Ranked[] | undefined) => ranking?.map(({ index }) => index);
@@ -71,13 +74,13 @@ describe('experiments in the use case', () => {
     const { value } = await e.run({ topN: 2 });
     expect(value).toMatchObject({ model: 'flipped', experiment: { name: 'test', arm: 'b' } });
     expect(order(value!.ranking)).toEqual([0, 1]);
-    expect(e.exposures).toHaveLength(1);
-    const [exposure] = e.exposures as [Exposure<Marked>];
-    expect(exposure.decision).toBe(decided);
-    expect(exposure.answer).toBe(value);
-    expect(exposure.latencyMs).toBe(10);
-    expect(exposure.arms.map(({ arm, ranking }) => [arm, order(ranking)])).toEqual([['b', [0, 1, 2]]]);
-    expect(exposure.fallback).toBeUndefined();
+    expect(e.requests).toHaveLength(1);
+    const [finished] = e.requests as [FinishedRequest<Marked>];
+    expect(finished.decision).toBe(decided);
+    expect(finished.answer).toBe(value);
+    expect(finished.latencyMs).toBe(10);
+    expect(finished.arms.map(({ arm, ranking }) => [arm, order(ranking)])).toEqual([['b', [0, 1, 2]]]);
+    expect(finished.fallback).toBeUndefined();
     expect(house.log.held).toBe(0);
   });
 
@@ -91,7 +94,7 @@ describe('experiments in the use case', () => {
     expect((await e.run()).value).not.toHaveProperty('experiment');
     expect(asked).toBe(1);
     await e.run({ cascade: [{ model: 'plain' }] });
-    expect([asked, e.exposures.length]).toEqual([1, 0]);
+    expect([asked, e.requests.length]).toEqual([1, 0]);
   });
 
   it('interleaved arms are scored from one tokenization, merged, and never rise', async () => {
@@ -104,7 +107,7 @@ describe('experiments in the use case', () => {
     expect(relevance).toEqual([...relevance].sort((x, y) => y - x));
     expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'interleaved' }, tokens: 24 });
     expect(house.log.encoded).toHaveLength(1);
-    expect(e.exposures[0]!.arms.map(({ arm, model }) => [arm, model])).toEqual([
+    expect(e.requests[0]!.arms.map(({ arm, model }) => [arm, model])).toEqual([
       ['a', 'plain'],
       ['b', 'flipped'],
     ]);
@@ -120,8 +123,8 @@ describe('experiments in the use case', () => {
       const e = experiment(house, () => decision(arms));
       const { value } = await e.run();
       expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'a' } });
-      expect(e.exposures[0]).toMatchObject({ fallback: { arm: arm.arm, code } });
-      expect(e.exposures[0]!.arms.map((one) => one.arm)).toEqual(['a']);
+      expect(e.requests[0]).toMatchObject({ fallback: { arm: arm.arm, code } });
+      expect(e.requests[0]!.arms.map((one) => one.arm)).toEqual(['a']);
     }
     expect(house.log.held).toBe(0);
   });
@@ -131,7 +134,7 @@ describe('experiments in the use case', () => {
     const e = experiment(house, () => decision([A]));
     const { error } = await e.run({ query: 'long query', truncate: false });
     expect(error?.code).toBe('passage_too_long');
-    expect(e.exposures).toMatchObject([{ error: 'passage_too_long', arms: [] }]);
+    expect(e.requests).toMatchObject([{ error: 'passage_too_long', arms: [] }]);
     const control = experiment(openHouse({ plain: models.broken }), () => decision([A]));
     expect((await control.run()).error?.code).toBe('inference_failed');
   });
@@ -180,7 +183,7 @@ describe('experiments in the use case', () => {
     const cases: [ExperimentHook<Marked>['decide'], Partial<ExperimentHook<Marked>>][] = [
       [bang, {}],
       [async () => bang(), {}],
-      [() => decision([A], [B]), { expose: bang, shadow: bang }],
+      [() => decision([A], [B]), { recordRequest: bang, recordShadow: bang }],
       [() => decision([A, B]), { interleave: bang }],
     ];
     for (const [decide, hooks] of cases) {

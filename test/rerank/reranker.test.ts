@@ -5,7 +5,7 @@ import { createReranker } from '../../src/rerank/reranker.ts';
 import { createScoreCache } from '../../src/rerank/score-cache.ts';
 import { createScorer } from '../../src/rerank/scorer.ts';
 import { TokenizerShelf } from '../../src/rerank/tokenizer-shelf.ts';
-import { ask, type House, openHouse, settle } from './house.ts';
+import { ask, type House, openHouse, settle } from './fake-service.ts';
 
 const indexes = (answer: { readonly ranking: readonly { readonly index: number }[] } | undefined) =>
   answer?.ranking.map(({ index }) => index);

@@ -1,28 +1,29 @@
 import type { Arm, Experiment } from '../definitions/definition.ts';
 import type { HookRequest } from '../ports.ts';
-import { assign, type Plan } from './prepared.ts';
+import { assign, type PreparedExperiment } from './prepared-experiment.ts';
 import type { Unit } from './units.ts';
 
-/** Who says which arm a unit belongs to: Winnow's own hash, or a flag system that is there already. */
+/** Assigns units to arms: Winnow's own hash, or a flag system that is there already. */
 export interface ArmDecider {
   /**
-   * The name of an arm; nothing for a unit outside the experiment. Must give a unit the same arm every time. An answer that is no arm's
-   * name counts as nothing.
+   * Returns the name of an arm; nothing for a unit outside the experiment. A unit must get the same arm every time. An answer that is no
+   * arm's name counts as nothing.
    */
   decide(question: ArmQuestion): string | undefined | Promise<string | undefined>;
 }
 
-export interface ArmQuestion {
-  readonly plan: Plan;
+interface ArmQuestion {
+  readonly prepared: PreparedExperiment;
   readonly experiment: Experiment;
   readonly unit: Unit;
   readonly request: HookRequest;
 }
 
-/** GrowthBook's hash and bucket ranges. */
+/** Decides by GrowthBook's hash and bucket ranges. */
 export const hashDecider: ArmDecider = {
-  decide: ({ plan, unit }) => plan.definition.arms[assign(plan, unit.id)]?.name,
+  decide: ({ prepared, experiment, unit }) => experiment.arms[assign(prepared, unit.id)]?.name,
 };
 
+/** Returns the arm of a name, if the experiment has one. */
 export const armNamed = ({ arms }: Experiment, name: string | undefined): Arm | undefined =>
   arms.find((arm) => arm.name === name);

@@ -1,16 +1,15 @@
 import type { Random } from '../../util/random.ts';
 
-/** A merged ranking: item k of `order` was contributed by arm `team[k]`. Items are passage indexes of the request. */
-export interface Interleaved {
+/** A merged ranking: arm `team[k]` contributed item k of `order`. Items are passage indexes of the request. */
+interface Interleaved {
   readonly order: readonly number[];
   readonly team: readonly number[];
 }
 
-export type InterleavingMethod = 'team_draft' | 'balanced';
-
 /**
- * Team-draft interleaving (Radlinski, Kurup and Joachims, CIKM 2008) and, beyond two arms, team-draft multileaving (Schuth et al., CIKM
- * 2014): in each round the arms, in random order, draft the best item they rank that nobody drafted yet. A click credits the team.
+ * Merges rankings by team-draft interleaving (Radlinski, Kurup and Joachims, CIKM 2008) and, beyond two arms, by team-draft multileaving
+ * (Schuth et al., CIKM 2014). In each round the arms, in random order, draft their best item that is not drafted yet. A click credits the
+ * team.
  * @param rankings one ranking an arm, best first, over the same items.
  */
 export function teamDraft(rankings: readonly (readonly number[])[], random: Random): Interleaved {
@@ -36,9 +35,9 @@ export function teamDraft(rankings: readonly (readonly number[])[], random: Rand
 }
 
 /**
- * Balanced interleaving (Joachims 2002) of two rankings: one coin decides who leads, and every prefix of the result holds the first k of
- * both rankings, with |k_a − k_b| ≤ 1. The team is the arm whose turn placed the item; credit compares the arms' own prefixes
- * (`balancedCredit`), since an item both rank high belongs to both.
+ * Merges two rankings by balanced interleaving (Joachims 2002). One coin decides which arm leads, and every prefix of the result holds the
+ * first k of both rankings, with |k_a − k_b| ≤ 1. The team is the arm whose turn placed the item. Credit compares the arms' own prefixes
+ * instead, because an item that both rank high belongs to both.
  */
 export function balanced(rankings: readonly [readonly number[], readonly number[]], random: Random): Interleaved {
   const lead = random.below(2);
@@ -58,22 +57,4 @@ export function balanced(rankings: readonly [readonly number[], readonly number[
     team.push(turn);
   }
   return { order, team };
-}
-
-/**
- * Clicks each arm gets under balanced interleaving: those among its own first k items, where k is the smallest depth at which both
- * arms' prefixes together hold every item shown down to the lowest click.
- */
-export function balancedCredit(
-  rankings: readonly [readonly number[], readonly number[]],
-  shown: readonly number[],
-  clicked: ReadonlySet<number>,
-): readonly [number, number] {
-  const lowest = shown.reduce((at, item, i) => (clicked.has(item) ? i : at), -1);
-  if (lowest < 0) return [0, 0];
-  const last = shown[lowest]!;
-  const depths = rankings.map((ranking) => ranking.indexOf(last)).filter((i) => i >= 0);
-  const k = Math.min(...depths) + 1;
-  const count = (ranking: readonly number[]) => ranking.slice(0, k).filter((item) => clicked.has(item)).length;
-  return [count(rankings[0]), count(rankings[1])];
 }

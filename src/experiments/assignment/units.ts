@@ -1,18 +1,18 @@
 import { createHmac, hash } from 'node:crypto';
 import type { HookRequest, Subject } from '../ports.ts';
 
-export type UnitKind = 'user' | 'session' | 'query';
+type UnitKind = 'user' | 'session' | 'query';
 
 export interface Unit {
-  /** What it is taken from: a request without user or session falls back to its query. */
+  /** The field it is taken from: a request without user or session falls back to its query. */
   readonly kind: UnitKind;
-  /** What is hashed for the assignment. Never stored. */
+  /** The text that is hashed for the assignment. Never stored. */
   readonly id: string;
 }
 
 type NamedKind = Exclude<UnitKind, 'query'>;
 
-/** Fields of a subject that name the unit, the first one present wins. */
+/** Fields of a subject that name the unit; the first one present is used. */
 const SOURCES: Readonly<Record<NamedKind, readonly (readonly [keyof Subject & string, NamedKind])[]>> = {
   user: [
     ['unit', 'user'],
@@ -26,12 +26,12 @@ const SOURCES: Readonly<Record<NamedKind, readonly (readonly [keyof Subject & st
   ],
 };
 
-/** A query as a unit: case and white space do not make another one. */
-export function queryUnit(query: string): string {
+/** Returns the unit of a query, without regard to case and white space. */
+function queryUnit(query: string): string {
   return `query:${hash('sha256', query.trim().replace(/\s+/g, ' ').toLowerCase(), 'hex').slice(0, 32)}`;
 }
 
-/** The unit of a request for an experiment that assigns by `kind`. */
+/** Returns the unit of a request for an experiment that assigns by `kind`. */
 export function unitOf({ subject = {}, query }: Pick<HookRequest, 'subject' | 'query'>, kind: UnitKind): Unit {
   if (kind !== 'query')
     for (const [field, from] of SOURCES[kind]) {
@@ -41,7 +41,7 @@ export function unitOf({ subject = {}, query }: Pick<HookRequest, 'subject' | 'q
   return { kind: 'query', id: queryUnit(query) };
 }
 
-/** What is stored of a unit: 128 bits of an HMAC-SHA-256 of its id. Without the key nobody can try ids out. */
+/** Returns what is stored of a unit: 128 bits of an HMAC-SHA-256 of its id, so that ids cannot be guessed without the key. */
 export function unitHash(secret: string, id: string): string {
   return createHmac('sha256', secret).update(id, 'utf8').digest('hex').slice(0, 32);
 }

@@ -12,11 +12,12 @@ export interface Defined {
   readonly source: 'file' | 'api';
 }
 
-export interface DefinitionBookOptions {
+interface DefinitionBookOptions {
   readonly store: () => Promise<ExperimentStore>;
   readonly observer: ExperimentObserver;
+  /** Returns milliseconds since 1970. */
   readonly now: () => number;
-  /** Told after every change of what is in effect. */
+  /** Called after every change of the definitions in effect. */
   readonly onChange: (defined: readonly Defined[]) => void;
 }
 
@@ -26,14 +27,14 @@ const parseStored = ({ definition, name }: StoredDefinition): Experiment | undef
   try {
     return checkExperiment(JSON.parse(definition), `definition ${name}`);
   } catch {
-    // Written by a release with another schema; it is shown by nobody until somebody puts it again.
+    // Written by a release with another schema: it has no effect until it is put again.
     return undefined;
   }
 };
 
 /**
- * Which experiments there are. Those of experiments.yaml come first, in the file's order, and can be changed only there; those put through
- * the API are kept in the store and come after them by name. The store also keeps what the file said last, so that a change made while no
+ * The definitions in effect. Those of experiments.yaml come first, in the file's order, and can be changed only there. Those put through
+ * the API are kept in the store and follow by name. The store also keeps the file's last definitions, so that a change made while no
  * server ran is audited too.
  */
 export class DefinitionBook {
@@ -52,13 +53,13 @@ export class DefinitionBook {
     return this.#defined;
   }
 
-  /** Takes what the file says now; it is in effect at once and audited as soon as the store can. */
+  /** Takes the file's definitions. They are in effect at once; the next `sync` audits them. */
   setFile(state: FileState): void {
     this.#file = state;
-    this.#apply();
+    this.#update();
   }
 
-  /** Brings book and store together: audits what the file changed, takes what other servers put. @throws the database's error. */
+  /** Audits what the file changed and reads what other servers put. @throws the database's error. */
   sync(): Promise<void> {
     return this.#mutex.run(async () => {
       const store = await this.#options.store();
@@ -67,10 +68,10 @@ export class DefinitionBook {
     });
   }
 
-  /** Puts a definition. @returns whether there was none of that name. @throws WinnowError `experiment_in_file`. */
+  /** Puts a definition. @returns whether it is the first of its name. @throws WinnowError `experiment_in_file`. */
   put(experiment: Experiment, who: string): Promise<boolean> {
     return this.#mutex.run(async () => {
-      this.#refuseFileOwned(experiment.name);
+      this.#checkNotInFile(experiment.name);
       const store = await this.#options.store();
       const before = (await store.definitions()).find(({ name }) => name === experiment.name);
       const stored = this.#stored(experiment, 'api', who);
@@ -84,7 +85,7 @@ export class DefinitionBook {
   /** Removes a definition put through the API. @throws WinnowError `unknown_experiment`, `experiment_in_file`. */
   remove(name: string, who: string): Promise<void> {
     return this.#mutex.run(async () => {
-      this.#refuseFileOwned(name);
+      this.#checkNotInFile(name);
       const store = await this.#options.store();
       const before = (await store.definitions()).find((one) => one.name === name && one.source === 'api');
       if (!before) throw this.unknown(name);
@@ -93,12 +94,13 @@ export class DefinitionBook {
     });
   }
 
+  /** Makes the error for a name that no definition in effect has. */
   unknown(name: string): WinnowError {
     const known = this.#defined.map(({ experiment }) => experiment.name).join(', ');
     return new WinnowError('unknown_experiment', { known: known || 'no experiment yet', got: name });
   }
 
-  #refuseFileOwned(name: string): void {
+  #checkNotInFile(name: string): void {
     if (this.#file?.experiments.some((experiment) => experiment.name === name))
       throw new WinnowError('experiment_in_file', { name, file: FILE });
   }
@@ -117,19 +119,19 @@ export class DefinitionBook {
     const { name, at, who, configHash: hash, definition } = stored;
     const diff = diffOf(before && JSON.parse(before.definition), JSON.parse(definition));
     const action = before ? 'changed' : 'created';
-    await this.#keep({ at, who, experiment: name, action, configHash: hash, diff }, save);
+    await this.#saveAudited({ at, who, experiment: name, action, configHash: hash, diff }, save);
   }
 
   async #removeStored(store: ExperimentStore, before: StoredDefinition, who: string): Promise<void> {
     const { name, configHash: hash } = before;
     const diff = diffOf(JSON.parse(before.definition), undefined);
     const at = this.#options.now();
-    await this.#keep({ at, who, experiment: name, action: 'removed', configHash: hash, diff }, (entry) =>
+    await this.#saveAudited({ at, who, experiment: name, action: 'removed', configHash: hash, diff }, (entry) =>
       store.removeDefinition(name, entry),
     );
   }
 
-  async #keep(entry: AuditEntry, save: (entry: AuditEntry) => Promise<void>): Promise<void> {
+  async #saveAudited(entry: AuditEntry, save: (entry: AuditEntry) => Promise<void>): Promise<void> {
     await save(entry);
     this.#options.observer.onChange?.(entry);
   }
@@ -154,10 +156,10 @@ export class DefinitionBook {
     const same = (a: readonly StoredDefinition[]) => a.map(({ name, configHash: hash }) => `${name} ${hash}`).join();
     if (same(api) === same(this.#api)) return;
     this.#api = api;
-    this.#apply();
+    this.#update();
   }
 
-  #apply(): void {
+  #update(): void {
     const inFile = (this.#file?.experiments ?? []).map((experiment): Defined => ({ experiment, source: 'file' }));
     const names = new Set(inFile.map(({ experiment }) => experiment.name));
     const put = this.#api

@@ -6,21 +6,21 @@ import { type Experiment, parseExperiments } from './definition.ts';
 
 export interface FileState {
   readonly experiments: readonly Experiment[];
-  /** For the audit: the file and whom it belongs to. */
+  /** For the audit: the file and its owner. */
   readonly who: string;
 }
 
-export interface DefinitionFileOptions {
+interface DefinitionFileOptions {
   readonly path: string;
   readonly pollMs: number;
   readonly onChange: (state: FileState) => void;
-  /** The file cannot be read or is wrong: what was in effect stays so. */
+  /** Called where the file cannot be read or is invalid: the definitions in effect stay. */
   readonly onProblem: (reason: string) => void;
 }
 
 /**
- * Follows experiments.yaml. Its state is looked at every `pollMs`, which sees edits in place, atomic renames, and the swapped links of a
- * Kubernetes ConfigMap alike, also on file systems that send no events.
+ * Watches experiments.yaml by polling it every `pollMs` milliseconds. This notices edits in place, atomic renames and the swapped links of
+ * a Kubernetes ConfigMap, also on file systems that send no events.
  */
 export class DefinitionFile {
   readonly #options: DefinitionFileOptions;
@@ -33,14 +33,14 @@ export class DefinitionFile {
     this.#options = options;
   }
 
-  /** Reads it once and follows it from then on. Never rejects. */
+  /** Reads the file and begins to watch it. Never rejects. */
   async start(): Promise<void> {
     const { path, pollMs } = this.#options;
     watchFile(path, { interval: pollMs, persistent: false }, this.#listener);
     await this.read();
   }
 
-  /** Looks at the file now. Never rejects. */
+  /** Reads the file now. Never rejects. */
   read(): Promise<void> {
     return this.#mutex.run(() => this.#read());
   }

@@ -6,20 +6,18 @@ import { issueExpectation, issueField, valueAt } from '../../util/schema-issues.
 import { readSpelling, warnOfOld } from '../../util/spelling.ts';
 
 /*
- * What an experiment is. One schema serves experiments.yaml, the admin API and the console; `configHash` names a definition's content, so
- * that every exposure tells which definition it was made under.
+ * The definition of an experiment. One schema serves experiments.yaml, the admin API and the console. `configHash` names a definition by
+ * its content, so that every exposure says under which definition it was made.
  */
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, 'expected 1 to 64 letters, digits, `_`, `.`, `-`');
 const share = z.number().min(0).max(1);
 
-export const METRIC_KINDS = ['mean', 'ratio'] as const;
-
 const metricSchema = z
   .strictObject({
     name,
     kind: z
-      .enum(METRIC_KINDS)
+      .enum(['mean', 'ratio'])
       .default('mean')
       .describe('mean: sum of outcomes a unit; ratio: sum of outcomes over sum of `denominator`.'),
     direction: z.enum(['up', 'down']).default('up').describe('Which way is better.'),
@@ -88,7 +86,7 @@ function checkArms(
     });
 }
 
-function checkRest(
+function checkRangesAndMetrics(
   e: {
     namespace?: { range: number[] } | undefined;
     start?: string | undefined;
@@ -149,10 +147,10 @@ export const experimentSchema = z
   })
   .superRefine((e, context) => {
     checkArms(e, context);
-    checkRest(e, context);
+    checkRangesAndMetrics(e, context);
   });
 
-export const experimentsFileSchema = z
+const experimentsFileSchema = z
   .strictObject({ experiments: z.array(experimentSchema).max(100) })
   .superRefine((file, context) => {
     file.experiments.forEach((e, i) => {
@@ -169,11 +167,11 @@ export type Experiment = z.infer<typeof experimentSchema>;
 export type Metric = Experiment['metrics'][number];
 export type Arm = Experiment['arms'][number];
 
-/** The metric whose outcomes a metric sums up. */
+/** Returns the metric whose outcomes a metric adds up. */
 export const summedBy = ({ name: own, numerator }: Pick<Metric, 'name' | 'numerator'>): string => numerator ?? own;
 export type Guardrail = Experiment['guardrails'][number];
 
-/** Names a definition by its content: 12 hex digits of the SHA-256 of its canonical JSON. */
+/** Returns the name of a definition's content: 12 hex digits of the SHA-256 of its canonical JSON. */
 export function configHash(experiment: Experiment): string {
   const canonical = (value: unknown): unknown =>
     Array.isArray(value)
@@ -215,18 +213,21 @@ function parseOrThrow<T>(
   });
 }
 
-/** Checks a definition that is stored. @throws WinnowError `invalid_experiments`. */
+/** Checks a stored definition. @throws WinnowError `invalid_experiments`. */
 export function checkExperiment(document: unknown, file: string): Experiment {
   return parseOrThrow(experimentSchema, document, file);
 }
 
-/** Reads a definition that a client has sent; keys and values may have either spelling. @throws WinnowError `invalid_experiments`. */
+/** Parses a definition that a client has sent; keys and values may have either spelling. @throws WinnowError `invalid_experiments`. */
 export function readExperiment(document: unknown, file: string): Experiment {
   const { document: respelled, issues } = readSpelling(experimentSchema, document);
   return parseOrThrow(experimentSchema, respelled, file, issues);
 }
 
-/** Reads the text of experiments.yaml; an empty one defines no experiment. @throws WinnowError `invalid_experiments` with the line for text that is not YAML. */
+/**
+ * Parses the text of experiments.yaml; an empty one defines no experiment.
+ * @throws WinnowError `invalid_experiments`, with the line for text that is not YAML.
+ */
 export function parseExperiments(text: string, file: string): readonly Experiment[] {
   let document: unknown;
   try {

@@ -1,4 +1,4 @@
-/** Leaves of a JSON value by path: `arms.1.weight` → `2`. */
+/** Returns the leaves of a JSON value by path: `arms.1.weight` → `2`. */
 function leaves(value: unknown, path = ''): Map<string, string> {
   if (typeof value !== 'object' || value === null) return new Map([[path, JSON.stringify(value)]]);
   const entries = Object.entries(value);
@@ -6,7 +6,7 @@ function leaves(value: unknown, path = ''): Map<string, string> {
   return new Map(entries.flatMap(([key, inner]) => [...leaves(inner, path ? `${path}.${key}` : key)]));
 }
 
-/** What changed between two definitions, one line a field: `- path: old`, `+ path: new`. Undefined stands for none. */
+/** Returns what changed between two definitions, one line a field: `- path: old`, `+ path: new`. Undefined stands for no definition. */
 export function diffOf(before: unknown, after: unknown): string {
   const [old, now] = [before, after].map((value) => (value === undefined ? new Map<string, string>() : leaves(value)));
   const lines: string[] = [];

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { ExperimentStore, Outcome, OutcomeStatus } from '../records.ts';
 
-const MOST = 10_000;
-/** Clocks of clients may run ahead so far, in milliseconds. */
+/** The most outcomes in one request. */
+const MAX_OUTCOMES = 10_000;
+/** How far the clocks of clients may be ahead, in milliseconds. */
 export const CLOCK_SKEW_MS = 300_000;
 
 /** One outcome as clients send it. */
-export const outcomeSchema = z
+const outcomeSchema = z
   .object({
     request_id: z
       .string()
@@ -52,22 +53,28 @@ export const outcomeSchema = z
   .meta({ id: 'Outcome' });
 
 export const outcomesSchema = z
-  .union([outcomeSchema, z.array(outcomeSchema).min(1).max(MOST)], { error: `an outcome or an array of 1 to ${MOST}` })
+  .union([outcomeSchema, z.array(outcomeSchema).min(1).max(MAX_OUTCOMES)], {
+    error: `an outcome or an array of 1 to ${MAX_OUTCOMES}`,
+  })
   .meta({ id: 'Outcomes' });
 
 export type SentOutcome = z.infer<typeof outcomeSchema>;
 
-/** The key of an outcome that has none: equal outcomes have equal keys, so that a repeated request counts once. */
+/** Makes the key of an outcome that has none. Equal outcomes have equal keys, so that a repeated request counts once. */
 function derivedKey({ request_id, unit, metric, value = 1, item, at }: SentOutcome): string {
   const parts = [request_id ?? null, unit ?? null, metric, value, item ?? null, at ?? null];
   return `derived:${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 40)}`;
 }
 
-/** @param hashUnit what is stored in place of a unit's id. */
+/**
+ * Turns an outcome as it was sent into one to store.
+ * @param now milliseconds since 1970, for outcomes without a time.
+ * @param hashUnit returns what is stored in place of a unit's id.
+ */
 export function outcomeOf(sent: SentOutcome, now: number, hashUnit: (id: string) => string): Outcome {
   const { request_id, unit, metric, value = 1, item, key, at } = sent;
   return {
-    // A derived key hashes the unit's id; keyed, so that nobody can try ids out.
+    // A derived key hashes the unit's id; keyed, so that ids cannot be guessed.
     key: key ?? hashUnit(derivedKey(sent)),
     at: typeof at === 'string' ? Date.parse(at) : (at ?? now),
     metric,
@@ -85,8 +92,8 @@ interface Waiting {
 }
 
 /**
- * Writes outcomes; resolves only when they are on disk. Those that come while a transaction is being written share the next one, so that
- * many clients do not wait for one sync each.
+ * Writes outcomes to disk. Those added during a transaction share the next one, so that many clients do not wait for one disk sync
+ * each.
  */
 export class OutcomeWriter {
   readonly #store: () => Promise<ExperimentStore>;
@@ -97,6 +104,7 @@ export class OutcomeWriter {
     this.#store = store;
   }
 
+  /** Resolves to the outcomes' statuses when they are on disk. @throws the database's error. */
   add(outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ outcomes, resolve, reject });

@@ -1,7 +1,7 @@
 import { rankBiasedOverlap } from '../../statistics/rank-correlation.ts';
-import type { HookRanked } from '../ports.ts';
+import type { RankedPassage } from '../ports.ts';
 
-/** How a shadow arm's ranking differs from the one that was answered. */
+/** The figures by which a shadow arm's ranking is compared with the answered one, and what they mean. */
 export const SHADOW_FIGURES = {
   kendall_tau: 'Kendall’s τ: 1 the same order, 0 unrelated, −1 reversed',
   rbo: 'rank-biased overlap (p = 0.9): 1 the same, deep ranks count little',
@@ -10,9 +10,9 @@ export const SHADOW_FIGURES = {
   score_drift: 'mean relevance score, shadow minus answered',
 } as const;
 
-export type ShadowFigures = Readonly<Record<keyof typeof SHADOW_FIGURES, number>>;
+type ShadowFigures = Readonly<Record<keyof typeof SHADOW_FIGURES, number>>;
 
-/** Pairs out of order in `values`, counted while sorting them by merging: n log n where comparing all pairs would block for long lists. */
+/** Counts the pairs of `values` that are out of order, by merge sort: comparing all pairs would block the thread for long lists. */
 export function inversions(values: Int32Array): number {
   let [from, to] = [values.slice(), new Int32Array(values.length)];
   let count = 0;
@@ -33,7 +33,7 @@ export function inversions(values: Int32Array): number {
   return count;
 }
 
-/** Kendall's τ of two orders of the same items; both are free of ties. One item, or none, agrees with itself. */
+/** Returns Kendall's τ of two orders of the same items, both without ties; 1 below two items. */
 function kendall(a: readonly number[], b: readonly number[]): number {
   const n = a.length;
   if (n < 2) return 1;
@@ -43,12 +43,16 @@ function kendall(a: readonly number[], b: readonly number[]): number {
 
 const TOP = 10;
 
-/** @param answered whole ranking behind the answer. @param shadow whole ranking of the shadow arm, over the same passages. */
-export function compareRankings(answered: readonly HookRanked[], shadow: readonly HookRanked[]): ShadowFigures {
+/**
+ * Compares two whole rankings of the same passages.
+ * @param answered the ranking that the answer was made from.
+ * @param shadow the ranking of the shadow arm.
+ */
+export function compareRankings(answered: readonly RankedPassage[], shadow: readonly RankedPassage[]): ShadowFigures {
   const [a, b] = [answered, shadow].map((ranking) => ranking.map(({ index }) => index)) as [number[], number[]];
   const depth = Math.min(TOP, a.length);
   const top = new Set(a.slice(0, depth));
-  const total = (ranking: readonly HookRanked[]) =>
+  const total = (ranking: readonly RankedPassage[]) =>
     ranking.reduce((sum, { relevanceScore }) => sum + relevanceScore, 0);
   return {
     kendall_tau: kendall(a, b),

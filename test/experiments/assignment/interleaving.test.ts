@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { balanced, balancedCredit, teamDraft } from '../../../src/experiments/assignment/interleaving.ts';
+import { balanced, teamDraft } from '../../../src/experiments/assignment/interleaving.ts';
 import { createRandom } from '../../../src/util/random.ts';
+import { balancedCredit } from '../balanced-credit.ts';
 
 const permutations = (arms: number) =>
   fc.integer({ min: 1, max: 30 }).chain((n) => {

@@ -1,18 +1,29 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { unitHash } from '../../../src/experiments/assignment/units.ts';
 import { ExposureLog } from '../../../src/experiments/recording/exposure-log.ts';
-import type { ExposureDraft } from '../../../src/experiments/recording/exposures.ts';
+import type { PendingExposure } from '../../../src/experiments/recording/exposures.ts';
 import { OutcomeWriter } from '../../../src/experiments/recording/outcomes.ts';
 import type { ExperimentStore, Exposure, Outcome } from '../../../src/experiments/records.ts';
 import { openStore } from '../../../src/experiments/store/store.ts';
 import { type Lab, LabClock, MODELS, openLab, SPLIT } from '../lab.ts';
 
-const draft = (requestId: string, passages: readonly string[] = ['x']): ExposureDraft => ({
-  row: {
-    ...{ requestId, at: 1000, experiment: 'trial', configHash: 'c', mode: 'split', unitKind: 'user', hashVersion: 2 },
-    ...{ arm: 'a', models: {}, forced: false, failed: false, latencyMs: 1, truncated: 0 },
+const pending = (requestId: string, passages: readonly string[] = ['x']): PendingExposure => ({
+  record: {
+    requestId,
+    at: 1000,
+    experiment: 'trial',
+    configHash: 'c',
+    mode: 'split',
+    unitKind: 'user',
+    hashVersion: 2,
+    arm: 'a',
+    models: {},
+    forced: false,
+    failed: false,
+    latencyMs: 1,
+    truncated: 0,
   },
-  unit: `unit of ${requestId}`,
+  unitId: `unit of ${requestId}`,
   passages,
   candidates: passages.map((_, index) => ({ index, score: index })),
 });
@@ -48,7 +59,7 @@ function open(bufferRows = 1000) {
 describe('the exposure log', () => {
   it('writes in groups, in order, with digests of texts and keyed hashes of units', async () => {
     const { log, written } = open(2000);
-    for (let i = 0; i < 1100; i++) log.add(draft(`r${i}`));
+    for (let i = 0; i < 1100; i++) log.add(pending(`r${i}`));
     await log.flush();
     expect(written.flat().map(({ requestId }) => requestId)).toEqual(Array.from({ length: 1100 }, (_, i) => `r${i}`));
     expect(Math.max(...written.map((group) => group.length))).toBeLessThanOrEqual(500);
@@ -63,7 +74,7 @@ describe('the exposure log', () => {
     const passages = Array.from({ length: 1000 }, (_, i) => `passage ${i}`);
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
-    for (let i = 0; i < 10; i++) log.add(draft(`r${i}`, passages));
+    for (let i = 0; i < 10; i++) log.add(pending(`r${i}`, passages));
     expect(written).toEqual([]);
     await log.flush();
     clearInterval(timer);
@@ -74,7 +85,7 @@ describe('the exposure log', () => {
   it('waits while the database is down, with growing pauses, and loses nothing within its bound', async () => {
     const { log, written, told, state, clock } = open();
     state.down = true;
-    log.add(draft('r1'));
+    log.add(pending('r1'));
     await expect(log.flush()).rejects.toThrow('connection refused');
     const problems = told.problems;
     for (const pause of [100, 200, 400]) {
@@ -84,7 +95,7 @@ describe('the exposure log', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect(told.problems - problems).toBe(3);
-    log.add(draft('r2'));
+    log.add(pending('r2'));
     state.down = false;
     await log.flush();
     expect(written.flat().map(({ requestId }) => requestId)).toEqual(['r1', 'r2']);
@@ -94,7 +105,7 @@ describe('the exposure log', () => {
   it('beyond its bound it loses the newest, and counts them', async () => {
     const { log, written, told, state } = open(3);
     state.down = true;
-    for (let i = 0; i < 5; i++) log.add(draft(`r${i}`));
+    for (let i = 0; i < 5; i++) log.add(pending(`r${i}`));
     expect(told.lost).toEqual([
       [1, 'buffer_full'],
       [1, 'buffer_full'],
@@ -106,23 +117,23 @@ describe('the exposure log', () => {
 
   it('closing writes what waits; what cannot be written is counted as lost', async () => {
     const one = open();
-    one.log.add(draft('r1'));
+    one.log.add(pending('r1'));
     await one.log.close(1000);
     expect(one.written.flat()).toHaveLength(1);
-    one.log.add(draft('late'));
+    one.log.add(pending('late'));
     expect(one.told.lost).toEqual([[1, 'closed']]);
     const other = open();
     other.state.down = true;
-    other.log.add(draft('r1'));
+    other.log.add(pending('r1'));
     await other.log.close(1000);
     expect(other.told.lost).toEqual([[1, 'closed']]);
   });
 
   it('a flush waits for what was there when it began, not for what comes after', async () => {
     const { log, written } = open(5000);
-    log.add(draft('r1'));
+    log.add(pending('r1'));
     const flushed = log.flush();
-    for (let i = 0; i < 2000; i++) log.add(draft(`later ${i}`));
+    for (let i = 0; i < 2000; i++) log.add(pending(`later ${i}`));
     await flushed;
     expect(written.flat()[0]!.requestId).toBe('r1');
     await log.flush();
@@ -141,7 +152,7 @@ describe('the outcome writer', () => {
         return store.addOutcomes(outcomes);
       },
     };
-    await store.addExposures([{ ...draft('r1').row, unit: 'u', items: [] }]);
+    await store.addExposures([{ ...pending('r1').record, unit: 'u', items: [] }]);
     const writer = new OutcomeWriter(async () => counting);
     const one = (key: string): Outcome => ({ key, at: 1, metric: 'clicks', value: 1, requestId: 'r1' });
     const results = await Promise.all(Array.from({ length: 50 }, (_, i) => writer.add([one(`k${i % 49}`)])));

@@ -10,9 +10,10 @@ import {
   unitPoint,
 } from './buckets.ts';
 
-/** A definition made ready for requests. */
-export interface Plan {
+/** A definition with everything that requests need worked out beforehand. */
+export interface PreparedExperiment {
   readonly definition: Experiment;
+  /** Names the definition by its content. */
   readonly hash: string;
   readonly seed: string;
   readonly hashVersion: HashVersion;
@@ -22,18 +23,19 @@ export interface Plan {
   /** Milliseconds since 1970. */
   readonly start: number;
   readonly end: number;
-  /** Models a request may name to be inside. */
+  /** Models by which a request that names one is inside. */
   readonly targets: readonly string[];
   readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
-/** `name` of `name`, `name@version` and `name:label`. */
+/** Returns `name` of `name`, `name@version` and `name:label`. */
 const modelName = (reference: string): string => reference.split(/[@:]/, 1)[0]!;
 
 /** Whether a reference names one exact version; such requests are outside all experiments. */
 export const namesVersion = (reference: string | undefined): boolean => reference?.includes('@') ?? false;
 
-export function planOf(definition: Experiment): Plan {
+/** Prepares a definition for requests. */
+export function prepareExperiment(definition: Experiment): PreparedExperiment {
   const { arms, coverage, hash, namespace, when } = definition;
   const total = arms.reduce((sum, { weight }) => sum + weight, 0);
   const control = arms.find(({ name }) => name === definition.control)!;
@@ -57,27 +59,33 @@ export function planOf(definition: Experiment): Plan {
 
 export type ExperimentStatus = 'running' | 'scheduled' | 'ended' | 'disabled';
 
-export function statusOf(plan: Plan, now: number): ExperimentStatus {
-  if (!plan.definition.enabled) return 'disabled';
-  if (now < plan.start) return 'scheduled';
-  return now < plan.end ? 'running' : 'ended';
+/** @param now milliseconds since 1970. */
+export function statusOf({ definition, start, end }: PreparedExperiment, now: number): ExperimentStatus {
+  if (!definition.enabled) return 'disabled';
+  if (now < start) return 'scheduled';
+  return now < end ? 'running' : 'ended';
 }
 
 /**
- * Whether a request is one the experiment is about. A request that names no model is if the experiment names none either, or names the
- * default model; one that names a model must name the experiment's, which is control's where `when.model` is not given.
+ * Whether an experiment targets a request, by its `when`. A request that names a model must name the experiment's: `when.model`, or
+ * control's where that is not given. A request that names none is targeted if `when.model` is absent or the default model.
  */
-export function isAbout(plan: Plan, request: HookRequest, defaultModel: string | undefined): boolean {
-  const { when } = plan.definition;
+export function targetsRequest(
+  prepared: PreparedExperiment,
+  request: HookRequest,
+  defaultModel: string | undefined,
+): boolean {
+  const { when } = prepared.definition;
   const { model, subject } = request;
-  if (model !== undefined && model !== '' ? !plan.targets.includes(model) : when?.model && when.model !== defaultModel)
-    return false;
+  if (model !== undefined && model !== '') {
+    if (!prepared.targets.includes(model)) return false;
+  } else if (when?.model && when.model !== defaultModel) return false;
   if (when?.key !== undefined && subject?.key !== when.key) return false;
-  return plan.headers.every(([name, value]) => subject?.headers?.[name] === value);
+  return prepared.headers.every(([name, value]) => subject?.headers?.[name] === value);
 }
 
-/** Index of the arm a unit is assigned to, -1 outside coverage or namespace. The same unit always gets the same arm. */
-export function assign(plan: Plan, unit: string): number {
-  if (plan.namespace && !inNamespace(unit, plan.namespace)) return -1;
-  return armAt(unitPoint(plan.seed, unit, plan.hashVersion), plan.ranges);
+/** Returns the index of the arm a unit is assigned to, -1 outside coverage or namespace. The same unit always gets the same arm. */
+export function assign({ namespace, seed, hashVersion, ranges }: PreparedExperiment, unit: string): number {
+  if (namespace && !inNamespace(unit, namespace)) return -1;
+  return armAt(unitPoint(seed, unit, hashVersion), ranges);
 }

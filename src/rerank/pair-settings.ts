@@ -4,7 +4,7 @@ import type { RerankRequest } from './types.ts';
 
 /** How pairs are cut where a request does not say. */
 export interface PairSettings {
-  /** Query tokens kept at the most. */
+  /** The most tokens of a query that are kept. */
   readonly maxQueryTokens: number;
   readonly truncation: Truncation;
   readonly longPassages: LongPassages;
@@ -19,13 +19,13 @@ export const DEFAULT_SETTINGS: PairSettings = {
   windowOverlap: 32,
 };
 
-type Wishes = Pick<RerankRequest, 'truncate' | 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
+type RequestOptions = Pick<RerankRequest, 'truncate' | 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
 
 /**
- * What the request says wins over the model's manifest, the manifest over the settings. Without truncation the query is not capped
- * either: a pair that is too long shall be refused, not cut.
+ * Returns how the pairs of a request are built. The request overrides the model's manifest, the manifest overrides the settings. Without
+ * truncation the query is not capped either: a pair that is too long is refused, not cut.
  */
-export function pairOptions(request: Wishes, version: ServedVersion, settings: PairSettings): PairOptions {
+export function pairOptions(request: RequestOptions, version: ServedVersion, settings: PairSettings): PairOptions {
   const { maxLength } = version;
   return {
     maxLength,

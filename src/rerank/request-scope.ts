@@ -1,29 +1,30 @@
 import { WinnowError } from '../errors.ts';
 import type { Clock } from '../util/clock.ts';
 
-/** The time one request has, and whether anybody still waits for it. */
+/** Deadline and cancellation of one request. */
 export interface RequestScope {
+  /** By the scheduler's clock, in milliseconds. */
   readonly startedAt: number;
-  /** On the clock. */
   readonly deadline: number;
-  /** Aborts with the WinnowError the request ends with. */
+  /** Aborts with the WinnowError that ends the request. */
   readonly signal: AbortSignal;
-  /** The promise's value, or the request's end if that comes first; `late` gets a value nobody waits for any more. */
+  /** Resolves to the promise's value, or rejects if the request ends first; `late` then receives the value. */
   guard<T>(promise: Promise<T>, late?: (value: T) => void): Promise<T>;
   close(): void;
 }
 
 /**
- * Opens the scope of a request that has `deadlineMs` from now (Infinity: for ever).
- * @throws WinnowError `client_closed` where the client has gone already.
+ * Opens the scope of a request that may take `deadlineMs` milliseconds from now (Infinity: no deadline).
+ * @param client aborts when the client closes the connection.
+ * @throws WinnowError `client_closed` where `client` has aborted already.
  */
 export function openScope(clock: Clock, deadlineMs: number, client?: AbortSignal): RequestScope {
   if (client?.aborted) throw new WinnowError('client_closed');
   const startedAt = clock.now();
   const controller = new AbortController();
   const { signal } = controller;
-  const leave = () => controller.abort(new WinnowError('client_closed'));
-  client?.addEventListener('abort', leave, { once: true });
+  const onClientClosed = () => controller.abort(new WinnowError('client_closed'));
+  client?.addEventListener('abort', onClientClosed, { once: true });
   const expire = () => controller.abort(new WinnowError('deadline_exceeded', { deadlineMs }));
   const disarm = deadlineMs < Number.POSITIVE_INFINITY ? clock.after(deadlineMs, expire) : () => {};
   return {
@@ -49,7 +50,7 @@ export function openScope(clock: Clock, deadlineMs: number, client?: AbortSignal
       return ended;
     },
     close() {
-      client?.removeEventListener('abort', leave);
+      client?.removeEventListener('abort', onClientClosed);
       disarm();
     },
   };
