@@ -4,14 +4,17 @@ import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import { analyze } from '../experiments/analysis/experiment-report.ts';
 import { type Baseline, baselineOf, planFor } from '../experiments/analysis/planning.ts';
-import { type Section, selfCheckSection } from '../experiments/analysis/report-sections.ts';
-import { markdownReport, terminalReport, terminalSection } from '../experiments/analysis/report-text.ts';
+import { planTable, reportModel, selfCheckTable } from '../experiments/analysis/report-tables.ts';
 import { selfCheck } from '../experiments/analysis/self-check.ts';
-import { seriesOf } from '../experiments/analysis/series.ts';
-import { seriesChart } from '../experiments/analysis/series-chart.ts';
+import { liftPoints, seriesOf } from '../experiments/analysis/series.ts';
 import { prepareExperiment, statusOf } from '../experiments/assignment/prepared-experiment.ts';
 import type { Experiment } from '../experiments/definitions/definition.ts';
 import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline.ts';
+import { liftSvg } from '../reports/charts/lift-chart.ts';
+import { renderMarkdown } from '../reports/markdown.ts';
+import type { ImageSection } from '../reports/model.ts';
+import { textTable } from '../reports/tables.ts';
+import { renderTerminal, terminalSection } from '../reports/terminal.ts';
 import { writeFileAtomic } from '../util/files.ts';
 
 interface Common {
@@ -78,33 +81,38 @@ function listCommand(): Command {
         });
         if (options.json) return printJson(rows);
         if (rows.length === 0) return print('No experiments.');
-        const section: Section = {
+        const section = textTable({
           title: 'Experiments',
           head: ['name', 'mode', 'status', 'source', 'definition', 'arms'],
           rows: rows.map(({ name, mode, status, source, configHash, arms }) => [
-            ...[name, mode, status, source, configHash],
+            name,
+            mode,
+            status,
+            source,
+            configHash,
             arms.map((arm) => `${arm.name} (${arm.model})`).join(', '),
           ]),
-        };
+        });
         print(terminalSection(section));
       }),
     );
 }
 
-/** Writes the report as JSON, Markdown and pictures. */
+/** Writes the report as JSON, Markdown and a drawing of each metric. */
 async function writeReport(offline: OfflineExperiments, experiment: Experiment, folder: string, until?: number) {
   const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
   const series = await seriesOf(offline.store, experiment, { until, points: 60, now: Date.now() });
-  const pictures: string[] = [];
+  const drawings: ImageSection[] = [];
   for (const { name } of experiment.metrics) {
-    const svg = await seriesChart(series, name);
-    if (svg === undefined) continue;
-    pictures.push(`${name}.svg`);
-    await writeFileAtomic(join(folder, `${name}.svg`), svg);
+    const points = liftPoints(series, name);
+    if (points.length === 0) continue;
+    const file = `${name}.svg`;
+    await writeFileAtomic(join(folder, file), await liftSvg(name, points));
+    drawings.push({ kind: 'image', title: `Lift of ${name}`, file, alt: `${name} over time` });
   }
   await writeFileAtomic(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  await writeFileAtomic(join(folder, 'report.md'), markdownReport(report, pictures));
-  for (const file of ['report.json', 'report.md', ...pictures]) print(join(folder, file));
+  await writeFileAtomic(join(folder, 'report.md'), renderMarkdown(reportModel(report, drawings)));
+  for (const file of ['report.json', 'report.md', ...drawings.map(({ file }) => file)]) print(join(folder, file));
 }
 
 function reportCommand(): Command {
@@ -120,7 +128,7 @@ function reportCommand(): Command {
         if (out !== undefined) return writeReport(offline, experiment, out, until);
         const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
         if (json) printJson(report);
-        else print(terminalReport(report));
+        else print(renderTerminal(reportModel(report)));
       }),
     );
 }
@@ -149,22 +157,6 @@ function withFlags(seen: Baseline | undefined, flags: PlanFlags): Baseline {
   return { metric, mean, deviation, correlation, ...(unitsADay === undefined ? {} : { unitsADay }) };
 }
 
-function printPlan(baseline: Baseline, rows: ReturnType<typeof planFor>, power: number): void {
-  const days = (value: number | undefined) => (value === undefined ? '–' : value.toFixed(1));
-  const { metric, mean, deviation, correlation } = baseline;
-  print(
-    terminalSection({
-      title: `Units over all arms to find a lift of ${metric} with a chance of ${100 * power} %`,
-      head: ['lift', 'one look at the end', 'days', 'looks at any time', 'days'],
-      rows: rows.map((row) => [
-        ...[`${(100 * row.lift).toPrecision(3)} %`, `${row.fixed}`, days(row.fixedDays)],
-        ...[`${row.alwaysValid}`, days(row.alwaysValidDays)],
-      ]),
-      note: `Mean ${mean.toPrecision(4)}, standard deviation ${deviation.toPrecision(4)}, correlation with before ${correlation.toFixed(3)}.`,
-    }),
-  );
-}
-
 function planCommand(): Command {
   return reading('plan')
     .description('How many units and days an experiment needs.')
@@ -184,7 +176,7 @@ function planCommand(): Command {
           ...(weights ? { weights: weights as [number, number] } : {}),
         });
         if (flags.json) printJson({ baseline, power: flags.power, rows });
-        else printPlan(baseline, rows, flags.power);
+        else print(terminalSection(planTable(baseline, rows, flags.power)));
       };
       if (name === undefined) return show(undefined);
       await withExperiments(flags, async (offline) => {
@@ -207,7 +199,7 @@ function checkCommand(): Command {
       withExperiments(options, async (offline) => {
         const checks = await selfCheck(offline.store, offline.find(name), { runs: options.runs });
         if (options.json) printJson(checks);
-        else print(terminalSection(selfCheckSection(checks)));
+        else print(terminalSection(selfCheckTable(checks)));
         if (checks.some(({ ok }) => !ok)) process.exitCode = 1;
       }),
     );

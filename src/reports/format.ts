@@ -31,6 +31,9 @@ export function pValue(p: number): string {
   return p >= 0.001 ? share(p, 3) : p.toExponential(1);
 }
 
+/** Formats a p-value as a statement: `p = .012`, `p < 1e-300`. */
+export const pStatement = (p: number): string => (p === 0 ? `p ${pValue(p)}` : `p = ${pValue(p)}`);
+
 /** Pads to a width in UTF-16 units. Wide and combining characters are not measured: report labels have none. */
 export const pad = (text: string, width: number, right: boolean): string =>
   right ? text.padStart(width) : text.padEnd(width);

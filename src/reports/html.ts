@@ -108,6 +108,8 @@ const renderers = (id: string): SectionRenderers<Html | string> => ({
     );
   },
   differences: (s) => differencesHtml(s, id),
+  // A page is one file and loads no other.
+  image: (s) => `<p>${escapeHtml(`${s.alt}: ${s.file}`)}</p>${note(s.note)}`,
 });
 
 async function sectionHtml(section: Section, index: number): Html {

@@ -123,6 +123,7 @@ const RENDERERS: SectionRenderers<string> = {
     return grid(head, numbersAfterFirst(head), rows) + paragraph(s.note);
   },
   differences,
+  image: (s) => `![${escapeMarkdown(s.alt)}](${encodeURI(s.file)})${paragraph(s.note)}`,
 };
 
 /** Renders one section under a heading of the second level, without a line break at the end. */

@@ -123,6 +123,15 @@ export interface DifferencesSection extends Titled {
   }[];
 }
 
+/** A drawing in a file of its own beside the report. */
+export interface ImageSection extends Titled {
+  readonly kind: 'image';
+  /** Path relative to the report. */
+  readonly file: string;
+  /** Says what the drawing shows, for readers who do not see it. */
+  readonly alt: string;
+}
+
 export type Section =
   | TextSection
   | TableSection
@@ -131,7 +140,8 @@ export type Section =
   | BarsSection
   | ScatterSection
   | CurveSection
-  | DifferencesSection;
+  | DifferencesSection
+  | ImageSection;
 
 type SectionKind = Section['kind'];
 type SectionOf<K extends SectionKind> = Extract<Section, { kind: K }>;

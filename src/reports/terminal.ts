@@ -175,6 +175,7 @@ const renderers = (style: Style): SectionRenderers<string[]> => ({
     ...noteOf(style, s.note),
   ],
   differences: (s) => [...differences(s, style), ...noteOf(style, s.note)],
+  image: (s) => [`${s.alt}: ${s.file}`, ...noteOf(style, s.note)],
 });
 
 const styleOf = (options: TerminalOptions): Style => (options.color === true ? COLORED : PLAIN);

@@ -41,7 +41,7 @@ describe('winnow experiments', () => {
   it('report: the verdict first, then tables; the same figures as JSON', async () => {
     const { stdout } = await run('report', 'trial', '--database', database);
     expect(stdout).toMatch(
-      /^trial: split, 2026-11-01 00:00 to 2026-11-02 09:15 UTC, definition [0-9a-f]{12}\n\nb wins: clicks \+/,
+      /^trial: split, 2026-11-01 00:00 to 2026-11-02 09:15 UTC, definition [0-9a-f]{12}\nb wins: clicks \+/,
     );
     expect(stdout).toContain('Sample ratio');
     const report = JSON.parse(
@@ -67,7 +67,7 @@ describe('winnow experiments', () => {
       ['report.json', 'report.md', 'clicks.svg'].map((file) => join(out, file)),
     );
     const page = readFileSync(join(out, 'report.md'), 'utf8');
-    expect(page).toContain('**b wins:');
+    expect(page).toMatch(/^# trial: .*\n\nb wins: /);
     expect(page).toContain('![clicks over time](clicks.svg)');
     expect(readFileSync(join(out, 'clicks.svg'), 'utf8')).toMatch(/^<svg .*lift over control/s);
   });

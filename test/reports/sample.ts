@@ -86,6 +86,7 @@ export const SAMPLE: ReportModel = {
         { qid: '1', text: 'a query that lost', before: 0.5, after: 0.3, passages: [] },
       ],
     },
+    { kind: 'image', title: 'Over time', file: 'over time.svg', alt: 'clicks <over> time', note: 'One week.' },
     { kind: 'text', title: 'Left out', paragraphs: ['robust04: no texts at the given path.'] },
   ],
 };

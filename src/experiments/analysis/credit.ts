@@ -6,9 +6,9 @@ import { type Comparison, compareWithZero, estimate, type Interval } from './est
 import { Moments } from './moments.ts';
 
 /** Outcomes credited to each arm of one interleaved answer. */
-export type Credit = Readonly<Record<string, number>>;
+type Credit = Readonly<Record<string, number>>;
 
-/** Team credit: an item's outcomes are those of the arm that drafted it. */
+/** Credits an item's outcomes to the arm that drafted it. */
 export function teamCredit({ items, clicks }: Pick<ClickedExposure, 'items' | 'clicks'>): Credit {
   const credit: Record<string, number> = {};
   for (const { index, team } of items) {
@@ -19,24 +19,24 @@ export function teamCredit({ items, clicks }: Pick<ClickedExposure, 'items' | 'c
 }
 
 /**
- * Credit under balanced interleaving, from the stored ranks: outcomes among each arm's own first k items, where k is the smallest depth at
- * which both arms' prefixes together hold everything shown down to the lowest item with an outcome.
+ * Credits outcomes under balanced interleaving, from the stored ranks. An arm gets the outcomes among its own first k items, where k is the
+ * smallest depth at which both arms' prefixes together hold everything shown down to the lowest item with an outcome.
  */
 export function rankCredit(
   { items, clicks }: Pick<ClickedExposure, 'items' | 'clicks'>,
   arms: readonly string[],
 ): Credit {
-  const touched = items.filter(({ index }) => clicks.has(index));
-  const lowest = touched.at(-1);
+  const withOutcome = items.filter(({ index }) => clicks.has(index));
+  const lowest = withOutcome.at(-1);
   if (!lowest) return {};
   const rank = (item: (typeof items)[number], arm: string) => item.ranks?.[arm] ?? Number.POSITIVE_INFINITY;
   const k = Math.min(...arms.map((arm) => rank(lowest, arm))) + 1;
   const credited = (arm: string) =>
-    touched.filter((item) => rank(item, arm) < k).reduce((sum, { index }) => sum + clicks.get(index)!, 0);
+    withOutcome.filter((item) => rank(item, arm) < k).reduce((sum, { index }) => sum + clicks.get(index)!, 0);
   return Object.fromEntries(arms.map((arm) => [arm, credited(arm)]));
 }
 
-export interface Preference extends Pick<Comparison, 'standardError' | 'fixed' | 'alwaysValid'> {
+interface Preference extends Pick<Comparison, 'standardError' | 'fixed' | 'alwaysValid'> {
   readonly arm: string;
   readonly wins: number;
   readonly losses: number;
@@ -54,7 +54,7 @@ interface UnitScore {
 
 const RESAMPLES = 1000;
 
-/** Interval of Σ score ÷ Σ requests over units drawn with replacement. */
+/** Returns the interval of Σ score ÷ Σ requests over units drawn with replacement. */
 export function clusterBootstrap(units: readonly UnitScore[], seed: number, level = 0.95): Interval {
   const random = createRandom(seed);
   const [scores, requests] = [units.map(({ score }) => score), units.map((unit) => unit.requests)];
@@ -70,7 +70,7 @@ export function clusterBootstrap(units: readonly UnitScore[], seed: number, leve
   return [percentile(draws, (1 - level) / 2), percentile(draws, (1 + level) / 2)];
 }
 
-/** Wins and losses of one arm against control, by unit. */
+/** The wins and losses of one arm against control, by unit. */
 class Duel {
   readonly #units = new Map<string, UnitScore>();
   #wins = 0;
@@ -108,7 +108,7 @@ export interface CreditSection {
   readonly preferences: readonly Preference[];
 }
 
-/** Which arm's items get the outcomes: each arm against control, answer by answer, with units as clusters. */
+/** Compares the outcomes credited to each arm with those of control, answer by answer, with units as clusters. */
 export async function creditOf(
   experiment: Experiment,
   metric: string,

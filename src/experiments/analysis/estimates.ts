@@ -4,19 +4,19 @@ import { mixture, sequentialP, sequentialReach } from './sequential.ts';
 
 export type Interval = readonly [low: number, high: number];
 
-/** One arm's metric: an estimate that is a mean over units, and the variance of what a unit contributes to it. */
+/** One arm's metric: a mean over units, and the variance of what a unit contributes to it. */
 export interface Estimate {
   readonly n: number;
   readonly value: number;
-  /** The value without the covariate's help. */
+  /** The value without the covariate. */
   readonly unadjusted: number;
   readonly variance: number;
-  /** Variance without it. */
+  /** The variance without the covariate. */
   readonly unadjustedVariance: number;
 }
 
-/** What CUPED (Deng, Xu, Kohavi and Walker, WSDM 2013) makes of a covariate. */
-export interface Adjustment {
+/** The adjustment by a covariate, after CUPED (Deng, Xu, Kohavi and Walker, WSDM 2013). */
+interface Adjustment {
   /** Coefficient of the covariate, from within the arms, so that no effect leaks into it. */
   readonly theta: number;
   /** Correlation of metric and covariate within the arms. */
@@ -25,8 +25,8 @@ export interface Adjustment {
   readonly center: number;
 }
 
-/** Value and variance of a mean or ratio; the ratio's by the delta method, unit by unit: (y − R x) / mean(x). */
-function plain(m: Moments, ratio: boolean) {
+/** Returns value and variance of a mean or ratio; the ratio's by the delta method, unit by unit: (y − R x) / mean(x). */
+function unadjusted(m: Moments, ratio: boolean) {
   const y = m.mean(NUMERATOR);
   if (!ratio)
     return {
@@ -46,12 +46,12 @@ function plain(m: Moments, ratio: boolean) {
   };
 }
 
-/** The adjustment that arms share; nothing where the covariate says nothing. */
+/** Computes the adjustment that arms share; nothing where the covariate explains nothing. */
 export function adjustmentOf(arms: readonly Moments[], ratio: boolean): Adjustment | undefined {
   let [cross, spread, own, sum, units] = [0, 0, 0, 0, 0];
   for (const m of arms) {
     if (m.n < 2) continue;
-    const { variance, withCovariate } = plain(m, ratio);
+    const { variance, withCovariate } = unadjusted(m, ratio);
     cross += (m.n - 1) * withCovariate;
     spread += (m.n - 1) * m.covariance(COVARIATE, COVARIATE);
     own += (m.n - 1) * variance;
@@ -62,8 +62,9 @@ export function adjustmentOf(arms: readonly Moments[], ratio: boolean): Adjustme
   return { theta: cross / spread, correlation: cross / Math.sqrt(spread * own), center: sum / units };
 }
 
+/** Estimates a metric of one arm. @param ratio the metric is a ratio, else a mean. */
 export function estimate(m: Moments, ratio: boolean, adjustment?: Adjustment): Estimate {
-  const { value, variance, withCovariate } = plain(m, ratio);
+  const { value, variance, withCovariate } = unadjusted(m, ratio);
   const bare = { n: m.n, unadjusted: value, unadjustedVariance: variance };
   if (!adjustment) return { ...bare, value, variance };
   const { theta, center } = adjustment;
@@ -75,7 +76,7 @@ export function estimate(m: Moments, ratio: boolean, adjustment?: Adjustment): E
 }
 
 /** A difference with its interval, as a value and relative to control. */
-export interface Inference {
+interface Inference {
   readonly interval: Interval;
   /** Of the relative lift; absent where control is 0. */
   readonly liftInterval?: Interval;
@@ -87,21 +88,21 @@ export interface Comparison {
   readonly standardError: number;
   /** Difference ÷ control; absent where control is 0. */
   readonly lift?: number;
-  /** Read once, at a number of units decided on before: Welch's t. */
+  /** For one look at a number of units decided on before: Welch's t. */
   readonly fixed: Inference;
-  /** Read at any time, as often as one likes. */
+  /** For looks at any time, as often as wanted. */
   readonly alwaysValid: Inference;
 }
 
 const around = (center: number, reach: number): Interval => [center - reach, center + reach];
 
-/** Welch's degrees of freedom. */
+/** Returns Welch's degrees of freedom. */
 function freedom(a: Estimate, b: Estimate): number {
   const [va, vb] = [a.variance / a.n, b.variance / b.n];
   return (va + vb) ** 2 / (va ** 2 / (a.n - 1) + vb ** 2 / (b.n - 1));
 }
 
-/** Standard error of treatment ÷ control − 1, by the delta method; arms are independent. */
+/** Returns the standard error of treatment ÷ control − 1, by the delta method; arms are independent. */
 function liftError(control: Estimate, treatment: Estimate): number {
   const { value: c } = control;
   const ofControl = (treatment.value ** 2 * control.variance) / (control.n * c ** 4);
@@ -138,7 +139,7 @@ export function compare(control: Estimate, treatment: Estimate, alpha = 0.05): C
   };
 }
 
-/** An estimate against a fixed value that stands for no difference, such as a preference of 0. */
+/** Compares an estimate with 0, where 0 means no difference, such as a preference. @returns nothing below two units. */
 export function compareWithZero({ n, value, variance }: Estimate, alpha = 0.05): Omit<Comparison, 'lift'> | undefined {
   if (n < 2 || !Number.isFinite(variance)) return undefined;
   const error = Math.sqrt(variance / n);

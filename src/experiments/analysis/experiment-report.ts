@@ -9,8 +9,8 @@ import { sampleRatio } from './sample-ratio.ts';
 import { Tally } from './tally.ts';
 import { verdictOf } from './verdict.ts';
 
-/** Arms that guardrails took out of the definition in effect, with why. */
-export function tripsOf(audits: readonly AuditEntry[], hash: string): ReadonlyMap<string, string> {
+/** Returns the arms that guardrails took out under the definition of `hash`, with the reasons. */
+function tripsOf(audits: readonly AuditEntry[], hash: string): ReadonlyMap<string, string> {
   return new Map(
     audits
       .filter(({ action, configHash: of }) => action === 'tripped' && of === hash)
@@ -31,8 +31,13 @@ function armSections(
     const seen = traffic.find(({ arm }) => arm === name);
     const tripped = trips.get(name);
     return {
-      ...{ arm: name, model, control: name === experiment.control, units: tally.units(name) },
-      ...{ requests: seen?.requests ?? 0, failed: seen?.failed ?? 0, fallbacks: seen?.fallbacks ?? 0 },
+      arm: name,
+      model,
+      control: name === experiment.control,
+      units: tally.units(name),
+      requests: seen?.requests ?? 0,
+      failed: seen?.failed ?? 0,
+      fallbacks: seen?.fallbacks ?? 0,
       ...(seen ? { p50Ms: seen.p50Ms, p95Ms: seen.p95Ms } : {}),
       ...(tripped === undefined ? {} : { tripped }),
     };
@@ -47,7 +52,7 @@ function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tal
       ? [`the definition was changed ${changes.length} time(s) since the first exposure; see its audits`]
       : []),
     ...(crossed > 0 ? [`${crossed} unit(s) saw more than one arm and are left out`] : []),
-    ...(split ? [...new Set(tally.silent())].map((metric) => `no outcome of ${metric} has come yet`) : []),
+    ...(split ? [...new Set(tally.withoutOutcomes())].map((metric) => `no outcome of ${metric} has come yet`) : []),
   ];
 }
 
@@ -68,12 +73,12 @@ async function creditSections(store: ExperimentStore, experiment: Experiment, un
 }
 
 export interface ReportOptions {
-  /** State at an earlier time, milliseconds since 1970. */
+  /** Milliseconds since 1970, for the state at an earlier time. */
   readonly until?: number;
 }
 
-/** Figures of SHADOW_FIGURES in their order. */
-function shadowSection(figures: ExperimentReport['shadow']): ExperimentReport['shadow'] {
+/** Returns the figures in the order of SHADOW_FIGURES. */
+function orderedFigures(figures: ExperimentReport['shadow']): ExperimentReport['shadow'] {
   const order = Object.keys(SHADOW_FIGURES);
   const sorted = (of: ExperimentReport['shadow'][string]) =>
     Object.fromEntries(order.flatMap((figure) => (of[figure] ? [[figure, of[figure]]] : [])));
@@ -81,7 +86,7 @@ function shadowSection(figures: ExperimentReport['shadow']): ExperimentReport['s
 }
 
 /**
- * Reads and judges an experiment. The sample ratio comes first: where it is off, figures are given but no verdict is.
+ * Reads an experiment's data and makes its report. Where the sample ratio is off, figures are given but no winner.
  * @throws the database's error.
  */
 export async function analyze(
@@ -98,16 +103,19 @@ export async function analyze(
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
   const armsSeen = experiment.arms.map((arm) => ({ ...arm, units: tally.units(arm.name) }));
   const ratio = split ? sampleRatio(armsSeen) : undefined;
-  const draft = {
-    ...{ experiment: name, mode, configHash: hash, alpha: ALPHA },
+  const findings = {
+    experiment: name,
+    mode,
+    configHash: hash,
+    alpha: ALPHA,
     ...(from === undefined ? {} : { from, to: Math.max(...traffic.map(({ lastAt }) => lastAt)) }),
     arms: armSections(experiment, tally, traffic, trips),
     crossed: tally.crossed,
     ...(ratio ? { sampleRatio: ratio } : {}),
     metrics: split ? metricSections(experiment, tally, ALPHA) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, until) : [],
-    shadow: mode === 'shadow' ? shadowSection(await store.shadow(name)) : {},
+    shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name)) : {},
     warnings: warningsOf(audits, from, tally, split),
   };
-  return { ...draft, verdict: verdictOf(experiment, draft) };
+  return { ...findings, verdict: verdictOf(experiment, findings) };
 }

@@ -3,16 +3,16 @@ import type { Experiment, Metric } from '../definitions/definition.ts';
 import { adjustmentOf, type Comparison, compare, type Estimate, estimate } from './estimates.ts';
 import type { Tally } from './tally.ts';
 
-/** Units an arm needs before an effect is concluded: the intervals are for many. */
-export const FEWEST = 100;
+/** Units an arm needs before an effect is concluded: the intervals hold for many units. */
+export const MIN_UNITS = 100;
 
 export interface ArmComparison extends Comparison {
   readonly arm: string;
-  /** Always-valid p-value, corrected by Holm over all arms besides control and all metrics. */
+  /** Always-valid p-value, corrected by Holm over all metrics and all arms other than control. */
   readonly adjustedP: number;
   /** The same for one look at the end. */
   readonly adjustedFixedP: number;
-  /** Which way it went, where `adjustedP` is below α and both arms have FEWEST units; else `none`. */
+  /** The effect on the metric, where `adjustedP` is below α and both arms have MIN_UNITS units; else `none`. */
   readonly effect: 'better' | 'worse' | 'none';
 }
 
@@ -24,23 +24,31 @@ export interface MetricSection {
   readonly denominator?: string;
   /** The first metric decides. */
   readonly primary: boolean;
-  /** Variance reduction by what units did before their first exposure; absent where that says nothing. */
+  /** Variance reduction by what units did before their first exposure; absent where that explains nothing. */
   readonly cuped?: { readonly theta: number; readonly correlation: number; readonly varianceReduction: number };
   readonly arms: readonly (Estimate & { readonly arm: string })[];
   readonly comparisons: readonly ArmComparison[];
 }
 
-type Uncorrected = Comparison & { readonly arm: string };
-type Draft = Omit<MetricSection, 'comparisons'> & { readonly comparisons: readonly Uncorrected[] };
+/** A section whose p-values are not corrected yet. */
+interface UncorrectedSection extends Omit<MetricSection, 'comparisons'> {
+  readonly comparisons: readonly (Comparison & { readonly arm: string })[];
+}
 
-function draftOf(experiment: Experiment, metric: Metric, i: number, tally: Tally, alpha: number): Draft {
+function uncorrectedSection(
+  experiment: Experiment,
+  metric: Metric,
+  i: number,
+  tally: Tally,
+  alpha: number,
+): UncorrectedSection {
   const ratio = metric.kind === 'ratio';
   const names = experiment.arms.map(({ name }) => name).filter((name) => tally.units(name) > 0);
   const adjustment = adjustmentOf(
     names.map((name) => tally.moments(name, i)),
     ratio,
   );
-  // One unit has no variance, and a ratio whose denominator is 0 no value.
+  // One unit has no variance, and a ratio whose denominator is 0 has no value.
   const arms = names
     .map((arm) => ({ arm, ...estimate(tally.moments(arm, i), ratio, adjustment) }))
     .filter(({ value, variance }) => Number.isFinite(value) && Number.isFinite(variance));
@@ -52,7 +60,12 @@ function draftOf(experiment: Experiment, metric: Metric, i: number, tally: Tally
   });
   const { name, kind, direction, numerator, denominator } = metric;
   return {
-    ...{ name, kind, direction, primary: i === 0, arms, comparisons },
+    name,
+    kind,
+    direction,
+    primary: i === 0,
+    arms,
+    comparisons,
     ...(numerator === undefined ? {} : { numerator }),
     ...(denominator === undefined ? {} : { denominator }),
     ...(adjustment === undefined
@@ -67,25 +80,27 @@ function draftOf(experiment: Experiment, metric: Metric, i: number, tally: Tally
   };
 }
 
-/** Estimates and comparisons of all metrics, corrected as one family. */
+/** Estimates all metrics and compares the arms; the p-values of all comparisons are corrected as one family. */
 export function metricSections(experiment: Experiment, tally: Tally, alpha: number): readonly MetricSection[] {
-  const drafts = experiment.metrics.map((metric, i) => draftOf(experiment, metric, i, tally, alpha));
-  const all = drafts.flatMap(({ comparisons }) => comparisons);
+  const sections = experiment.metrics.map((metric, i) => uncorrectedSection(experiment, metric, i, tally, alpha));
+  const all = sections.flatMap(({ comparisons }) => comparisons);
   const adjusted = holm(all.map(({ alwaysValid }) => alwaysValid.p));
   const adjustedFixed = holm(all.map(({ fixed }) => fixed.p));
   let at = 0;
-  return drafts.map((draft) => ({
-    ...draft,
-    comparisons: draft.comparisons.map((comparison) => {
-      const few = draft.arms.some(({ arm, n }) => (arm === comparison.arm || arm === experiment.control) && n < FEWEST);
+  return sections.map((section) => ({
+    ...section,
+    comparisons: section.comparisons.map((comparison) => {
+      const isTooFew = section.arms.some(
+        ({ arm, n }) => (arm === comparison.arm || arm === experiment.control) && n < MIN_UNITS,
+      );
       const [adjustedP, adjustedFixedP] = [adjusted[at]!, adjustedFixed[at]!];
       at++;
-      const up = comparison.difference > 0 === (draft.direction === 'up');
+      const isBetter = comparison.difference > 0 === (section.direction === 'up');
       return {
         ...comparison,
         adjustedP,
         adjustedFixedP,
-        effect: few || adjustedP >= alpha ? 'none' : up ? 'better' : 'worse',
+        effect: isTooFew || adjustedP >= alpha ? 'none' : isBetter ? 'better' : 'worse',
       };
     }),
   }));

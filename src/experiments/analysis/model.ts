@@ -27,8 +27,8 @@ export interface ArmSection {
 
 export interface Verdict {
   /**
-   * `empty`: nothing to judge yet; `sample_ratio`: units went missing, nothing can be concluded; `win`: an arm is better and nothing is
-   * worse; `loss`: every arm besides control is worse in something or was taken out; `open`: neither, collect more or stop; `observed`:
+   * `empty`: no data yet; `sample_ratio`: units went missing, nothing can be concluded; `win`: an arm is better and nothing is worse;
+   * `loss`: every arm other than control is worse in some metric or was taken out; `open`: neither, collect more or stop; `observed`:
    * shadow figures say how rankings differ, not which is better.
    */
   readonly state: 'empty' | 'sample_ratio' | 'win' | 'loss' | 'open' | 'observed';
@@ -50,7 +50,7 @@ export interface ExperimentReport {
   /** Split only. */
   readonly sampleRatio?: SampleRatio;
   readonly metrics: readonly MetricSection[];
-  /** Interleaving only, a section a metric. */
+  /** Interleaving only, one section for each metric. */
   readonly credit: readonly CreditSection[];
   /** Shadow only: mean of each figure, by arm. */
   readonly shadow: Readonly<Record<string, Readonly<Record<string, ShadowFigure>>>>;

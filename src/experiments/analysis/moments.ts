@@ -1,10 +1,10 @@
-/** What the analysis keeps of a unit: numerator, denominator (1 for plain means) and covariate. */
+/** The three values of a unit: numerator, denominator (1 for plain means) and covariate. */
 export const [NUMERATOR, DENOMINATOR, COVARIATE] = [0, 1, 2] as const;
 const D = 3;
 
 /**
- * Count, means and cross products of three values a unit, in one pass and constant memory (Welford 1962, for vectors; removal is the same
- * update backwards). A value can be replaced by removing the old and adding the new.
+ * Count, means and cross products of three values of each unit, in one pass and constant memory (Welford 1962, for vectors; removal is the
+ * same update backwards). A unit's values are replaced by removing the old ones and adding the new ones.
  */
 export class Moments {
   n = 0;
@@ -17,7 +17,7 @@ export class Moments {
     this.#update(y, x, c, 1);
   }
 
-  /** Takes out a unit that was added with these values. */
+  /** Removes a unit that was added with these values. */
   remove(y: number, x: number, c: number): void {
     if (this.n === 1) {
       this.n = 0;
@@ -30,7 +30,7 @@ export class Moments {
     return this.#mean[i]!;
   }
 
-  /** Unbiased (n − 1); NaN below two units. */
+  /** Returns the unbiased covariance (n − 1); NaN below two units. */
   covariance(i: number, j: number): number {
     return this.n < 2 ? Number.NaN : this.#cross[i * D + j]! / (this.n - 1);
   }

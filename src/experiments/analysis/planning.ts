@@ -5,20 +5,20 @@ import { BEFORE_MS } from './model.ts';
 import { type Plan, unitsFor } from './power.ts';
 import { Tally } from './tally.ts';
 
-/** What is known of a metric. */
+/** What is known about a metric before an experiment. */
 export interface Baseline {
   readonly metric: string;
   readonly mean: number;
-  /** Of a unit. */
+  /** Standard deviation over units. */
   readonly deviation: number;
-  /** With what the unit did before (CUPED); 0 where that is unknown. */
+  /** Correlation with what the unit did before (CUPED); 0 where that is unknown. */
   readonly correlation: number;
-  /** New units a day; absent where it is unknown. */
+  /** New units a day; absent where unknown. */
   readonly unitsADay?: number;
 }
 
 export interface PlanRow {
-  /** Relative to the mean. */
+  /** The effect to find, relative to the mean. */
   readonly lift: number;
   /** Units over all arms, for one look at the end and for looks at any time. */
   readonly fixed: number;
@@ -27,18 +27,18 @@ export interface PlanRow {
   readonly alwaysValidDays?: number;
 }
 
-export interface PlanningOptions {
+interface PlanningOptions {
   readonly power?: number;
   readonly alpha?: number;
-  /** Weights of control and the other arms. */
+  /** Weights of control, then the other arms. */
   readonly weights?: readonly [number, number, ...number[]];
-  /** Comparisons that share α; arms besides control if absent. */
+  /** Comparisons that share α; the number of arms other than control if absent. */
   readonly comparisons?: number;
 }
 
 const DAY_MS = 86_400_000;
 
-/** A metric's baseline from what control's units did in an experiment. Nothing below two units. */
+/** Reads a metric's baseline from control's units in an experiment. @returns nothing below two units. */
 export async function baselineOf(
   store: ExperimentStore,
   experiment: Experiment,
@@ -59,12 +59,12 @@ export async function baselineOf(
   const units = experiment.arms.reduce((sum, { name }) => sum + tally.units(name), 0);
   const days = (last - first) / DAY_MS;
   const correlation = adjustmentOf([moments], ratio)?.correlation ?? 0;
-  // Less than a quarter of a day says nothing of a day.
+  // Less than a quarter of a day does not show the units of a day.
   const unitsADay = days >= 0.25 ? { unitsADay: units / days } : {};
   return { metric, mean, deviation: Math.sqrt(unadjustedVariance), correlation, ...unitsADay };
 }
 
-/** Units and days that effects of several sizes need. The smallest arm besides control decides. */
+/** Computes the units and days that effects of several sizes need. The smallest arm other than control decides. */
 export function planFor(
   baseline: Baseline,
   lifts: readonly number[],
@@ -77,7 +77,11 @@ export function planFor(
   const { deviation, correlation, unitsADay } = baseline;
   return lifts.map((lift) => {
     const plan: Plan = {
-      ...{ deviation, correlation, alpha, effect: lift * baseline.mean, shares: [control, smallest] },
+      deviation,
+      correlation,
+      alpha,
+      effect: lift * baseline.mean,
+      shares: [control, smallest],
       comparisons: options.comparisons ?? others.length,
     };
     const units = (method: NonNullable<Plan['method']>) =>
@@ -85,7 +89,9 @@ export function planFor(
     const [fixed, alwaysValid] = [units('fixed'), units('alwaysValid')];
     const days = (n: number) => n / unitsADay!;
     return {
-      ...{ lift, fixed, alwaysValid },
+      lift,
+      fixed,
+      alwaysValid,
       ...(unitsADay === undefined ? {} : { fixedDays: days(fixed), alwaysValidDays: days(alwaysValid) }),
     };
   });

@@ -6,7 +6,7 @@ import { analyze, type ReportOptions } from './experiment-report.ts';
 import type { ExperimentReport } from './model.ts';
 import { type Series, type SeriesOptions, seriesOf } from './series.ts';
 
-/** Makes reports. Reading a hundred thousand units takes a second of arithmetic, which must hold up no answer. */
+/** Makes reports. A hundred thousand units take a second of arithmetic, which must not delay answers. */
 export interface ReportRunner {
   report(experiment: Experiment, options: ReportOptions): Promise<ExperimentReport>;
   series(experiment: Experiment, options: SeriesOptions): Promise<Series>;
@@ -21,7 +21,7 @@ export type ReportReply =
   | { readonly id: number; readonly value: ExperimentReport | Series }
   | { readonly id: number; readonly error: string; readonly code?: string };
 
-/** For commands, and for databases that only one thread can see. */
+/** Makes reports in this thread: for commands, and for databases that only one thread can read. */
 export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunner {
   return {
     report: async (experiment, options) => analyze(await store(), experiment, options),
@@ -37,7 +37,7 @@ interface Waiting {
 
 type Question = Pick<ReportCall, 'kind' | 'options' | 'experiment'>;
 
-/** A thread that ended is started anew by the next report. */
+/** A thread that makes reports. One that has ended is started again by the next report. */
 class ReportThread {
   readonly #target: string;
   readonly #waiting = new Map<number, Waiting>();
@@ -52,7 +52,7 @@ class ReportThread {
     return new Promise((resolve, reject) => {
       this.#worker ??= this.#start();
       const id = this.#next++;
-      // What is asked keeps the process until it is answered, nothing else.
+      // Only a pending question keeps the process alive.
       this.#worker.ref();
       this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject });
       this.#worker.postMessage({ id, ...question });
@@ -87,7 +87,7 @@ class ReportThread {
   }
 }
 
-/** For servers: a thread with its own connection, started by the first report. */
+/** Makes reports in a thread of its own with its own connection, for servers. The first report starts it. */
 export function inOwnThread(target: string): ReportRunner {
   const thread = new ReportThread(target);
   return {

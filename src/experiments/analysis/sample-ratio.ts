@@ -1,7 +1,7 @@
 import { goodnessOfFit } from '../../statistics/chi-square.ts';
 
-/** A smaller p-value means that units went missing or came twice: nothing else of the experiment can be trusted then. */
-export const SRM_ALPHA = 0.001;
+/** A smaller p-value means that units went missing or were counted twice: nothing else in the report can be trusted then. */
+const SRM_ALPHA = 0.001;
 
 export interface SampleRatio {
   readonly statistic: number;
@@ -11,7 +11,7 @@ export interface SampleRatio {
   readonly arms: readonly { readonly arm: string; readonly units: number; readonly expected: number }[];
 }
 
-/** χ² of distinct units against the weights of the arms. Nothing before there are units. */
+/** Tests the distinct units of the arms against their weights by χ². @returns nothing while there are no units. */
 export function sampleRatio(
   arms: readonly { readonly name: string; readonly weight: number; readonly units: number }[],
 ): SampleRatio | undefined {
@@ -23,7 +23,10 @@ export function sampleRatio(
     arms.map(({ weight }) => weight),
   );
   return {
-    ...{ statistic, df, p, ok: p >= SRM_ALPHA },
+    statistic,
+    df,
+    p,
+    ok: p >= SRM_ALPHA,
     arms: arms.map(({ name, weight, units: seen }) => ({
       arm: name,
       units: seen,

@@ -12,18 +12,18 @@ export interface SelfCheck {
   readonly runs: number;
   /** Share of fake experiments whose fixed-horizon p-value is below α. */
   readonly falsePositives: number;
-  /** Where that share lies in 95 of 100 checks of a sound analysis. */
+  /** The range of that share in 95 of 100 checks of a sound analysis. */
   readonly expected: readonly [number, number];
   readonly ok: boolean;
 }
 
-/** Values of a metric, three a unit. */
-export interface UnitValues {
+/** Values of a metric, three for each unit. */
+interface UnitValues {
   readonly count: number;
   readonly values: Float64Array;
 }
 
-/** Share of random halvings of the same units whose comparison finds an effect that cannot be there. */
+/** Returns the share of random halvings of the same units whose comparison finds an effect, though there can be none. */
 export function falsePositives(
   { count, values }: UnitValues,
   ratio: boolean,
@@ -51,8 +51,9 @@ async function controlValues(store: ExperimentStore, experiment: Experiment, met
 }
 
 /**
- * The analysis tried on an experiment that has no effect: control's own units, halved at random again and again. A sound analysis of a sound
- * metric finds α of them; more means that units are not independent (a shared account, a robot) and the p-values promise too much.
+ * Checks the analysis on experiments without effect: control's own units, halved at random again and again. A sound analysis finds an effect
+ * in a share α of them. A larger share means that units are not independent (a shared account, a robot) and that p-values are too small.
+ * @throws the database's error.
  */
 export async function selfCheck(
   store: ExperimentStore,

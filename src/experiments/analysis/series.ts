@@ -1,3 +1,4 @@
+import type { LiftPoint } from '../../reports/charts/lift-chart.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
@@ -5,8 +6,8 @@ import { metricSections } from './metrics.ts';
 import { ALPHA, BEFORE_MS } from './model.ts';
 import { Tally } from './tally.ts';
 
-/** A metric's difference to control as it stood at one time. */
-export interface SeriesPoint {
+/** The differences of all metrics to control at one time. */
+interface SeriesPoint {
   readonly at: number;
   readonly units: number;
   readonly comparisons: readonly (Pick<Comparison, 'difference' | 'lift' | 'fixed' | 'alwaysValid'> & {
@@ -27,7 +28,7 @@ interface UnitState {
   readonly sums: Record<string, number>;
 }
 
-/** Arm and covariates of every unit; those that saw two arms are left out. */
+/** Reads arm and covariates of every unit; units that saw more than one arm are left out. */
 async function unitStates(store: ExperimentStore, name: string, until: number): Promise<Map<string, UnitState>> {
   const states = new Map<string, UnitState>();
   for await (const { unit, arm, before, crossed } of store.units(name, { until, beforeMs: BEFORE_MS }))
@@ -38,7 +39,11 @@ async function unitStates(store: ExperimentStore, name: string, until: number): 
 function pointOf(experiment: Experiment, tally: Tally, at: number): SeriesPoint {
   const comparisons = metricSections(experiment, tally, ALPHA).flatMap((section) =>
     section.comparisons.map(({ arm, difference, lift, fixed, alwaysValid }) => ({
-      ...{ arm, metric: section.name, difference, fixed, alwaysValid },
+      arm,
+      metric: section.name,
+      difference,
+      fixed,
+      alwaysValid,
       ...(lift === undefined ? {} : { lift }),
     })),
   );
@@ -47,21 +52,22 @@ function pointOf(experiment: Experiment, tally: Tally, at: number): SeriesPoint 
 
 const DAY_MS = 86_400_000;
 
-/** Where a series ends if nothing is said: now, or when the last outcomes of an experiment that is over have come. */
+/** Returns the default end of a series: now, or after an experiment has ended the time by which its last outcomes should have come. */
 function endOf(first: number, last: number, now: number): number {
   return Math.min(now, last + Math.max(DAY_MS, 0.1 * (last - first)));
 }
 
 export interface SeriesOptions {
   readonly points: number;
+  /** Milliseconds since 1970, as is `until`. */
   readonly now: number;
-  /** Milliseconds since 1970. */
   readonly until?: number | undefined;
 }
 
 /**
- * How the differences of a split experiment developed, at `points` equal steps from its first exposure to `until`. Every exposure and
- * outcome is read once.
+ * Computes the differences of a split experiment at `points` equal steps from its first exposure to `until`. Every exposure and outcome is
+ * read once.
+ * @throws the database's error.
  */
 export async function seriesOf(
   store: ExperimentStore,
@@ -93,4 +99,15 @@ export async function seriesOf(
     after = at;
   }
   return { experiment: name, points: series };
+}
+
+/** Returns a metric's lifts in percent, with always-valid bounds. Points without a lift, or without any spread yet, are left out. */
+export function liftPoints({ points }: Series, metric: string): readonly LiftPoint[] {
+  return points.flatMap(({ at, comparisons }) =>
+    comparisons.flatMap(({ arm, lift, alwaysValid, metric: of }) => {
+      const bounds = alwaysValid.liftInterval;
+      if (of !== metric || lift === undefined || !bounds || bounds[0] === bounds[1]) return [];
+      return [{ at, arm, lift: 100 * lift, low: 100 * bounds[0], high: 100 * bounds[1] }];
+    }),
+  );
 }

@@ -3,14 +3,14 @@ import type { UnitRow } from '../records.ts';
 import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
 
 /** The metric that counts an experiment's requests. */
-export const EXPOSURES = 'exposures';
+const EXPOSURES = 'exposures';
 
 type Counted = Pick<UnitRow, 'exposures' | 'sums'>;
 
 const total = ({ exposures, sums }: Counted, metric: string): number =>
   metric === EXPOSURES ? exposures : (sums[metric] ?? 0);
 
-/** Numerator, denominator and covariate of a unit. */
+/** Returns numerator, denominator and covariate of a unit. */
 export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before']): [number, number, number] {
   return [
     total(unit, summedBy(metric)),
@@ -19,11 +19,11 @@ export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before'
   ];
 }
 
-/** Moments of every metric in every arm, and how many units each has. */
+/** The moments of every metric in every arm, and how many units each has. */
 export class Tally {
   readonly #metrics: readonly Metric[];
   readonly #arms: ReadonlyMap<string, readonly Moments[]>;
-  /** Units that saw two arms: they say nothing of either. */
+  /** Units that saw more than one arm: they are left out of every arm. */
   crossed = 0;
 
   constructor({ arms, metrics }: Pick<Experiment, 'arms' | 'metrics'>) {
@@ -39,10 +39,10 @@ export class Tally {
     this.change(row.arm, row.before, undefined, row);
   }
 
-  /** Replaces what a unit counted for by what it counts for now. */
+  /** Replaces a unit's former counts, where it had any, by its present ones. */
   change(arm: string, before: UnitRow['before'], from: Counted | undefined, to: Counted): void {
     const moments = this.#arms.get(arm);
-    // An arm that is no longer in the definition is not compared.
+    // An arm that is no longer in the definition is not counted.
     if (!moments) return;
     this.#metrics.forEach((metric, i) => {
       if (from) moments[i]!.remove(...valuesOf(metric, from, before));
@@ -58,15 +58,18 @@ export class Tally {
     return this.#arms.get(arm)![metric]!;
   }
 
-  /** Metrics that sums are made of and no unit has an outcome of: likely a name that differs from what is sent. Nothing before there are units. */
-  silent(): readonly string[] {
+  /**
+   * Returns the metrics that are summed and have no outcomes: often their name differs from the one that clients send. Empty while there are
+   * no units.
+   */
+  withoutOutcomes(): readonly string[] {
     const seen = [...this.#arms.values()].filter(([first]) => (first?.n ?? 0) > 0);
     if (seen.length === 0) return [];
-    const still = (metric: number, value: typeof NUMERATOR | typeof DENOMINATOR) =>
+    const isZero = (metric: number, value: typeof NUMERATOR | typeof DENOMINATOR) =>
       seen.every((moments) => moments[metric]!.mean(value) === 0);
     return this.#metrics.flatMap((metric, i) => [
-      ...(still(i, NUMERATOR) ? [summedBy(metric)] : []),
-      ...(metric.denominator !== undefined && still(i, DENOMINATOR) ? [metric.denominator] : []),
+      ...(isZero(i, NUMERATOR) ? [summedBy(metric)] : []),
+      ...(metric.denominator !== undefined && isZero(i, DENOMINATOR) ? [metric.denominator] : []),
     ]);
   }
 }

@@ -1,114 +1,128 @@
+import { pStatement, signedPercent, withSign } from '../../reports/format.ts';
 import { holm } from '../../statistics/corrections.ts';
 import type { Experiment } from '../definitions/definition.ts';
-import type { CreditSection } from './credit.ts';
-import { type ArmComparison, FEWEST } from './metrics.ts';
+import { type ArmComparison, MIN_UNITS } from './metrics.ts';
 import type { ExperimentReport, Verdict } from './model.ts';
 
-type Draft = Omit<ExperimentReport, 'verdict'>;
+/** A report without its verdict. */
+type Findings = Omit<ExperimentReport, 'verdict'>;
 
-const percent = (share: number) => `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(2)} %`;
-const number = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toPrecision(3)}`;
-const pText = (p: number) => (p < 0.0001 ? 'p < 0.0001' : `p = ${p.toFixed(4)}`);
+const signedFigure = (value: number) => withSign(value, Math.abs(value).toPrecision(3));
+const level = (alpha: number) => `always-valid ${100 * (1 - alpha)} % interval`;
 
-/** `+4.2 % (always-valid 95 % interval +2.0 % to +6.4 %, corrected p = 0.0003)`. */
+/** Returns text such as `+4.2 % (always-valid 95 % interval +2.0 % to +6.4 %, corrected p = 3.0e-4)`. */
 function effectText({ difference, lift, alwaysValid, adjustedP }: ArmComparison, alpha: number): string {
   const { interval, liftInterval } = alwaysValid;
-  const relative = lift !== undefined && liftInterval !== undefined;
-  const [low, high] = (relative ? liftInterval : interval).map(relative ? percent : number);
-  const size = relative ? percent(lift) : number(difference);
-  return `${size} (always-valid ${100 * (1 - alpha)} % interval ${low} to ${high}, corrected ${pText(adjustedP)})`;
+  const isRelative = lift !== undefined && liftInterval !== undefined;
+  const format = (value: number) => (isRelative ? signedPercent(value) : signedFigure(value));
+  const [low, high] = isRelative ? liftInterval : interval;
+  const size = format(isRelative ? lift : difference);
+  return `${size} (${level(alpha)} ${format(low)} to ${format(high)}, corrected ${pStatement(adjustedP)})`;
 }
 
 interface ArmFindings {
   readonly arm: string;
-  readonly better: boolean;
-  readonly worse: readonly string[];
-  readonly out: boolean;
+  /** Better than control in the primary metric. */
+  readonly isBetter: boolean;
+  /** Metrics in which the arm is worse than control. */
+  readonly worseIn: readonly string[];
+  /** A guardrail took the arm out. */
+  readonly isTripped: boolean;
   readonly text: string;
-  /** In the direction that is better. */
+  /** Size of the effect on the primary metric, positive in the direction that is better. */
   readonly size: number;
 }
 
-/** What the metrics say of one arm: the first decides, none may be worse. */
-function splitFindings(draft: Draft, arm: string): ArmFindings | undefined {
-  const [primary] = draft.metrics;
+const isTripped = ({ arms }: Findings, arm: string): boolean =>
+  arms.some((section) => section.arm === arm && section.tripped !== undefined);
+
+/** Collects what a split experiment found about one arm: the first metric decides, no other may be worse. */
+function splitFindings(findings: Findings, arm: string): ArmFindings | undefined {
+  const [primary] = findings.metrics;
   const main = primary?.comparisons.find((comparison) => comparison.arm === arm);
   if (!primary || !main) return undefined;
-  const effects = draft.metrics.flatMap(({ name, comparisons }) =>
+  const effects = findings.metrics.flatMap(({ name, comparisons }) =>
     comparisons.filter((comparison) => comparison.arm === arm).map(({ effect }) => ({ name, effect })),
   );
   return {
     arm,
-    better: main.effect === 'better',
-    worse: effects.filter(({ effect }) => effect === 'worse').map(({ name }) => name),
-    out: draft.arms.some((section) => section.arm === arm && section.tripped !== undefined),
-    text: `${primary.name} ${effectText(main, draft.alpha)}`,
+    isBetter: main.effect === 'better',
+    worseIn: effects.filter(({ effect }) => effect === 'worse').map(({ name }) => name),
+    isTripped: isTripped(findings, arm),
+    text: `${primary.name} ${effectText(main, findings.alpha)}`,
     size: main.difference * (primary.direction === 'up' ? 1 : -1),
   };
 }
 
-/** Corrected always-valid p-values of a section's arms. */
-const corrected = ({ preferences }: CreditSection) => holm(preferences.map(({ alwaysValid }) => alwaysValid.p));
-
-function creditFindings(experiment: Experiment, draft: Draft, arm: string): ArmFindings | undefined {
-  const [section] = draft.credit;
+/** Collects what an interleaving experiment found about one arm. */
+function creditFindings(experiment: Experiment, findings: Findings, arm: string): ArmFindings | undefined {
+  const [section] = findings.credit;
   const i = section?.preferences.findIndex((one) => one.arm === arm) ?? -1;
   const found = section?.preferences[i];
   if (!section || !found) return undefined;
+  const { alpha } = findings;
+  const { preference, alwaysValid } = found;
   const sign = experiment.metrics[0]!.direction === 'up' ? 1 : -1;
-  const p = corrected(section)[i]!;
-  const [low, high] = found.alwaysValid.interval.map(percent);
-  const sure = p < draft.alpha && section.requests >= FEWEST;
+  const p = holm(section.preferences.map((one) => one.alwaysValid.p))[i]!;
+  const [low, high] = alwaysValid.interval;
+  const interval = `${level(alpha)} ${signedPercent(low)} to ${signedPercent(high)}`;
+  const isSignificant = p < alpha && section.requests >= MIN_UNITS;
   return {
     arm,
-    better: sure && sign * found.preference > 0,
-    worse: sure && sign * found.preference < 0 ? [section.metric] : [],
-    out: draft.arms.some((one) => one.arm === arm && one.tripped !== undefined),
-    text: `preferred by ${percent(found.preference)} of interleaved answers with ${section.metric} (always-valid ${100 * (1 - draft.alpha)} % interval ${low} to ${high}, corrected ${pText(p)})`,
-    size: sign * found.preference,
+    isBetter: isSignificant && sign * preference > 0,
+    worseIn: isSignificant && sign * preference < 0 ? [section.metric] : [],
+    isTripped: isTripped(findings, arm),
+    text: `preferred by ${signedPercent(preference)} of interleaved answers with ${section.metric} (${interval}, corrected ${pStatement(p)})`,
+    size: sign * preference,
   };
 }
 
-function judge(experiment: Experiment, findings: readonly ArmFindings[], few: boolean): Verdict {
-  if (findings.length === 0) return { state: 'empty', text: 'No outcomes yet: nothing can be said.' };
-  const winners = findings.filter(({ better, worse, out }) => better && worse.length === 0 && !out);
+/** @param tooFew an arm has fewer units than a conclusion needs. */
+function conclude(experiment: Experiment, arms: readonly ArmFindings[], tooFew: boolean): Verdict {
+  if (arms.length === 0) return { state: 'empty', text: 'No outcomes yet: nothing can be said.' };
+  const winners = arms.filter((one) => one.isBetter && one.worseIn.length === 0 && !one.isTripped);
   const [winner] = winners.toSorted((a, b) => b.size - a.size);
   if (winner) return { state: 'win', winner: winner.arm, text: `${winner.arm} wins: ${winner.text}.` };
-  const lost = findings.filter(({ worse, out }) => worse.length > 0 || out);
-  const all = findings.map(({ arm, text }) => `${arm}: ${text}`).join('; ');
-  if (lost.length === findings.length) {
-    const why = lost.map(
-      ({ arm, worse, out }) => `${arm} ${out ? 'was taken out by a guardrail' : `is worse in ${worse.join(', ')}`}`,
+  const losers = arms.filter((one) => one.worseIn.length > 0 || one.isTripped);
+  const all = arms.map(({ arm, text }) => `${arm}: ${text}`).join('; ');
+  if (losers.length === arms.length) {
+    const reasons = losers.map(
+      (one) => `${one.arm} ${one.isTripped ? 'was taken out by a guardrail' : `is worse in ${one.worseIn.join(', ')}`}`,
     );
     return {
       state: 'loss',
       winner: experiment.control,
-      text: `Keep ${experiment.control}: ${why.join('; ')}. ${all}.`,
+      text: `Keep ${experiment.control}: ${reasons.join('; ')}. ${all}.`,
     };
   }
-  return { state: 'open', text: `No decision yet${few ? ` (fewer than ${FEWEST} units in an arm)` : ''}. ${all}.` };
+  const few = tooFew ? ` (fewer than ${MIN_UNITS} units in an arm)` : '';
+  return { state: 'open', text: `No decision yet${few}. ${all}.` };
 }
 
-/** What an experiment comes to, in one sentence and one word. */
-export function verdictOf(experiment: Experiment, draft: Draft): Verdict {
-  if (draft.mode === 'shadow') {
-    const arms = Object.keys(draft.shadow);
-    if (arms.length === 0) return { state: 'empty', text: 'No shadow rankings yet.' };
-    return {
-      state: 'observed',
-      text: `Rankings of ${arms.join(', ')} compared with what was answered; no user saw them.`,
-    };
-  }
-  const { sampleRatio } = draft;
-  if (sampleRatio && !sampleRatio.ok) {
-    const seen = sampleRatio.arms.map(
-      ({ arm, units, expected }) => `${arm} ${units} of ${expected.toFixed(0)} expected`,
-    );
-    const text = `Sample ratio mismatch (χ² = ${sampleRatio.statistic.toFixed(1)}, ${pText(sampleRatio.p)}): ${seen.join(', ')}. Units went missing, so no figure can be trusted; find out why first.`;
-    return { state: 'sample_ratio', text };
-  }
+function shadowVerdict(arms: readonly string[]): Verdict {
+  if (arms.length === 0) return { state: 'empty', text: 'No shadow rankings yet.' };
+  return {
+    state: 'observed',
+    text: `Rankings of ${arms.join(', ')} compared with what was answered; no user saw them.`,
+  };
+}
+
+function mismatchVerdict({ arms, statistic, p }: NonNullable<Findings['sampleRatio']>): Verdict {
+  const seen = arms.map(({ arm, units, expected }) => `${arm} ${units} of ${expected.toFixed(0)} expected`).join(', ');
+  return {
+    state: 'sample_ratio',
+    text: `Sample ratio mismatch (χ² = ${statistic.toFixed(1)}, ${pStatement(p)}): ${seen}. Units went missing, so no figure can be trusted; find out why first.`,
+  };
+}
+
+/** Returns the conclusion of a report, in one word and one sentence. */
+export function verdictOf(experiment: Experiment, findings: Findings): Verdict {
+  const { mode, sampleRatio, shadow } = findings;
+  if (mode === 'shadow') return shadowVerdict(Object.keys(shadow));
+  if (sampleRatio && !sampleRatio.ok) return mismatchVerdict(sampleRatio);
   const names = experiment.arms.map(({ name }) => name).filter((name) => name !== experiment.control);
-  const find = draft.mode === 'interleave' ? creditFindings.bind(null, experiment) : splitFindings;
-  const findings = names.flatMap((arm) => find(draft, arm) ?? []);
-  return judge(experiment, findings, draft.mode === 'split' && draft.arms.some(({ units }) => units < FEWEST));
+  const arms = names.flatMap(
+    (arm) => (mode === 'interleave' ? creditFindings(experiment, findings, arm) : splitFindings(findings, arm)) ?? [],
+  );
+  return conclude(experiment, arms, mode === 'split' && findings.arms.some(({ units }) => units < MIN_UNITS));
 }

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { seriesOf } from '../../../src/experiments/analysis/series.ts';
-import { chartRows } from '../../../src/experiments/analysis/series-chart.ts';
+import { liftPoints, seriesOf } from '../../../src/experiments/analysis/series.ts';
 import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
 
 let lab: Lab;
@@ -36,7 +35,7 @@ describe('a series', () => {
         expect(alwaysValid.p).toBeCloseTo(wanted[i]!.p, 9);
       });
     }
-    expect(chartRows({ experiment: 'trial', points }, 'clicks').length).toBeGreaterThan(8);
+    expect(liftPoints({ experiment: 'trial', points }, 'clicks').length).toBeGreaterThan(8);
   });
 
   it('of an experiment that is over ends with its last outcomes', async () => {

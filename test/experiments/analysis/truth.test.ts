@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { adjustmentOf, compare, compareWithZero, estimate } from '../../../src/experiments/analysis/estimates.ts';
 import { Moments } from '../../../src/experiments/analysis/moments.ts';
-import { detectableEffect, powerAt, unitsFor } from '../../../src/experiments/analysis/power.ts';
+import { powerAt, unitsFor } from '../../../src/experiments/analysis/power.ts';
 import { falsePositives } from '../../../src/experiments/analysis/self-check.ts';
 import { mixture, sequentialP, sequentialReach } from '../../../src/experiments/analysis/sequential.ts';
 import { createRandom, type Random } from '../../../src/util/random.ts';
@@ -162,11 +162,6 @@ describe('power', () => {
   it('a covariate with correlation ρ saves the share ρ² of the units', () => {
     const bare = unitsFor(0.8, plan);
     expect(unitsFor(0.8, { ...plan, correlation: 0.6 }) / bare).toBeCloseTo(1 - 0.36, 2);
-  });
-
-  it('the detectable effect is the one that needs these units', () => {
-    const effect = detectableEffect(5000, 0.8, { deviation: 2 });
-    expect(unitsFor(0.8, { deviation: 2, effect })).toBeCloseTo(5000, -1);
   });
 });
 

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { terminalReport } from '../../../src/experiments/analysis/report-text.ts';
+import { reportModel } from '../../../src/experiments/analysis/report-tables.ts';
+import { renderTerminal } from '../../../src/reports/terminal.ts';
 import { createRandom } from '../../../src/util/random.ts';
 import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
 
@@ -66,7 +67,7 @@ describe('the verdict', () => {
     expect(report.metrics[1]!.arms.map(({ value }) => value)).toEqual([0.5, 0.5]);
     expect(report.metrics[2]!.arms).toEqual([]);
     expect(report.warnings).toEqual(['no outcome of money has come yet', 'no outcome of orders has come yet']);
-    expect(terminalReport(report)).toContain('ctr (Σ clicks ÷ Σ exposures)');
+    expect(renderTerminal(reportModel(report))).toContain('ctr (Σ clicks ÷ Σ exposures)');
   });
 
   it('units that went missing block it', async () => {
@@ -83,7 +84,7 @@ describe('the verdict', () => {
       text: expect.stringContaining('Sample ratio mismatch'),
     });
     expect(skewed.warnings).toEqual([]);
-    expect(terminalReport(skewed)).toContain('MISMATCH');
+    expect(renderTerminal(reportModel(skewed))).toContain('MISMATCH');
   });
 
   it('users that changed their arm are left out, and told of with the change', async () => {
@@ -103,6 +104,6 @@ describe('the verdict', () => {
     const report = await run(0, {}, () => 0);
     expect(report.verdict.state).toBe('empty');
     expect(report.from).toBeUndefined();
-    expect(terminalReport(report)).toContain('no exposures yet');
+    expect(renderTerminal(reportModel(report))).toContain('no exposures yet');
   });
 });
