@@ -5,7 +5,7 @@ export type { Logger } from 'pino';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
-/** Names of fields that hold what a client wrote or proves who he is; their values never reach the log, up to two levels deep. */
+/** Fields with text or credentials of a client. Their values never reach the log, up to two levels deep. */
 const SECRET_FIELDS = [
   'authorization',
   'cookie',
@@ -29,7 +29,7 @@ const redactedPaths = [
 ];
 
 /**
- * An error as the log shows it. What a client got wrong is told by code and field only: the message quotes what he sent. A fault of ours
+ * Returns an error as the log shows it. A client error has code and field only, because its message quotes the request. A server error
  * keeps message, stack and cause.
  */
 function serializeError(error: unknown): unknown {
@@ -45,8 +45,8 @@ function serializeError(error: unknown): unknown {
 }
 
 /**
- * One JSON object a line on standard output (or `destination`): `time` in ISO 8601, `level` as a word, `msg`.
- * Document text, keys and cookies are redacted by field name, client errors are shown without what the client sent.
+ * Returns a logger that writes one JSON object per line to standard output (or `destination`): `time` in ISO 8601, `level` as a word, `msg`.
+ * Document text, keys and cookies are redacted by field name; client errors appear without text of the request.
  */
 export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
   const options = {
@@ -55,7 +55,7 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
     messageKey: 'msg',
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    // A number under such a name is a count (`passages: 100`) and says nothing of what was written.
+    // A number under such a name is a count (`passages: 100`), not text.
     redact: { paths: redactedPaths, censor: (value: unknown) => (typeof value === 'number' ? value : '[redacted]') },
     serializers: { err: serializeError, error: serializeError },
   };

@@ -11,11 +11,11 @@ import {
 } from 'prom-client';
 
 /*
- * Every metric of the service stands in this table and nowhere else. Names follow Prometheus' rules: base units (seconds, bytes), `_total`
- * on counters. docs/metrics.md is made from it.
+ * The table of all metrics. Names follow Prometheus' rules: base units (seconds, bytes), `_total` on counters. docs/metrics.md is generated
+ * from it.
  */
 
-/** 1 ms to 60 s; dense where an interactive answer lies. */
+/** Seconds, 1 ms to 60 s; narrow buckets around the latency of interactive requests. */
 const LATENCY = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 const TOKENS = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768];
@@ -62,10 +62,7 @@ export const METRICS = {
     'dialect',
   ]),
   pairs: counter('winnow_pairs_scored_total', 'Query-passage pairs in answers with scores.', ['model', 'version']),
-  truncatedPassages: counter('winnow_truncated_passages_total', 'Passages of which text was left out.', [
-    'model',
-    'version',
-  ]),
+  truncatedPassages: counter('winnow_truncated_passages_total', 'Passages that were truncated.', ['model', 'version']),
   httpRequests: counter('winnow_http_requests_total', 'Answers of every route, probes included.', [
     'method',
     'route',
@@ -91,41 +88,45 @@ export const METRICS = {
     LATENCY,
   ),
   // Experiments
-  experimentsDefined: gauge('winnow_experiments', 'Experiments defined, by whether they run now.', ['state']),
+  experimentsDefined: gauge('winnow_experiments', 'Experiments defined, by state: running, idle.', ['state']),
   armFailures: counter(
     'winnow_arm_failures_total',
-    'Requests whose arm could not answer: control did (fallback: missing, failed, guardrail) or nobody (none), by code.',
+    'Requests whose arm could not answer, by code: control answered (fallback: missing, failed, guardrail) or the request failed (none).',
     ['experiment', 'arm', 'fallback', 'code'],
   ),
   exposuresStored: counter('winnow_exposures_stored_total', 'Exposures written to the experiment database.', []),
-  exposuresLost: counter('winnow_exposures_lost_total', 'Exposures that were never written: buffer_full, closed.', [
-    'reason',
-  ]),
-  exposuresWaiting: gauge('winnow_exposures_waiting_rows', 'Exposures that wait for the experiment database.', []),
-  outcomes: counter('winnow_outcomes_total', 'Outcomes sent, by what became of them: stored, duplicate, unknown.', [
-    'status',
-  ]),
+  exposuresLost: counter(
+    'winnow_exposures_lost_total',
+    'Exposures that were never written, by reason: buffer_full, closed.',
+    ['reason'],
+  ),
+  exposuresWaiting: gauge(
+    'winnow_exposures_waiting_rows',
+    'Exposures waiting to be written to the experiment database.',
+    [],
+  ),
+  outcomes: counter('winnow_outcomes_total', 'Outcomes received, by status: stored, duplicate, unknown.', ['status']),
   shadowFigures: histogram(
     'winnow_shadow_figure_ratio',
-    'How a shadow ranking differs from the answer: kendall_tau, rbo, overlap_at_10, top_1_flip, score_drift.',
+    'Difference of a shadow ranking from the answer: kendall_tau, rbo, overlap_at_10, top_1_flip, score_drift.',
     ['experiment', 'arm', 'figure'],
     [-1, -0.5, -0.25, -0.1, -0.05, 0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1],
   ),
-  shadowFailures: counter('winnow_shadow_failures_total', 'Shadow arms that gave no ranking, by code.', [
+  shadowFailures: counter('winnow_shadow_failures_total', 'Shadow arms that returned no ranking, by code.', [
     'experiment',
     'arm',
     'code',
   ]),
-  guardrailTrips: counter('winnow_guardrail_trips_total', 'Arms that guardrails took out.', ['experiment']),
+  guardrailTrips: counter('winnow_guardrail_trips_total', 'Arms that guardrails disabled.', ['experiment']),
   experimentProblems: counter(
     'winnow_experiment_problems_total',
-    'What went wrong while requests were answered: file (broken, last good kept), database, provider (flag system).',
+    'Problems while requests were answered: file (invalid, last valid one kept), database, provider (flag system).',
     ['where'],
   ),
   // Stages of a request
   tokenizeSeconds: histogram(
     'winnow_tokenize_duration_seconds',
-    'Tokenizing one request: its query, its passages, the pairs.',
+    'Tokenization of one request: query, passages and pairs.',
     ['model', 'version'],
     LATENCY,
   ),
@@ -155,23 +156,22 @@ export const METRICS = {
     ['model', 'version', 'provider'],
     TOKENS,
   ),
-  tokens: counter('winnow_tokens_total', 'Tokens scored, padding left out.', ['model', 'version']),
-  paddingTokens: counter('winnow_padding_tokens_total', 'Padding scored beside them.', ['model', 'version']),
-  paddingRatio: gauge(
-    'winnow_padding_ratio',
-    'Padding tokens ÷ all tokens scored since start (0: none is wasted).',
-    [],
-  ),
+  tokens: counter('winnow_tokens_total', 'Tokens scored, without padding.', ['model', 'version']),
+  paddingTokens: counter('winnow_padding_tokens_total', 'Padding tokens in scored batches.', ['model', 'version']),
+  paddingRatio: gauge('winnow_padding_ratio', 'Padding tokens ÷ all tokens in scored batches since start.', []),
   // Queue
   queueTokens: gauge('winnow_queue_tokens', 'Tokens waiting for a batch.', []),
   queueRows: gauge('winnow_queue_rows', 'Rows waiting for a batch.', []),
   queueJobs: gauge('winnow_queue_jobs', 'Requests with rows waiting for a batch; the autoscaler follows it.', []),
-  shedRows: counter('winnow_shed_rows_total', 'Rows that left without a score.', ['reason', 'lane']),
+  shedRows: counter('winnow_shed_rows_total', 'Rows removed from the queue without a score, by reason.', [
+    'reason',
+    'lane',
+  ]),
   // Inference hosts
   hosts: gauge('winnow_hosts', 'Inference hosts that can run batches.', ['provider']),
   hostEvents: counter(
     'winnow_host_events_total',
-    'What happened to inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing.',
+    'Events of inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing.',
     ['event', 'cause'],
   ),
   batchRepeats: counter(
@@ -181,33 +181,39 @@ export const METRICS = {
   ),
   hostRss: gauge('winnow_host_resident_memory_bytes', 'Resident memory of an inference host.', ['host']),
   // Caches
-  cacheHits: counter('winnow_cache_hits_total', 'Look-ups answered by a cache (tokens, scores).', ['cache']),
-  cacheMisses: counter('winnow_cache_misses_total', 'Look-ups a cache could not answer.', ['cache']),
-  cacheBytes: gauge('winnow_cache_bytes', 'Memory a cache accounts for.', ['cache']),
+  cacheHits: counter('winnow_cache_hits_total', 'Lookups answered by a cache (tokens, scores).', ['cache']),
+  cacheMisses: counter('winnow_cache_misses_total', 'Lookups a cache could not answer.', ['cache']),
+  cacheBytes: gauge('winnow_cache_bytes', 'Memory of the entries in a cache.', ['cache']),
   // Registry
   modelInfo: gauge('winnow_model_info', '1 for each version in memory.', ['model', 'version', 'variant', 'provider']),
-  modelBytes: gauge('winnow_model_bytes', 'Memory of a loaded version, over all hosts.', ['model', 'version']),
+  modelBytes: gauge('winnow_model_bytes', 'Memory of a loaded version, summed over all hosts.', ['model', 'version']),
   admissionsRefused: counter('winnow_admissions_refused_total', 'Versions refused before they could serve.', [
     'model',
     'version',
   ]),
   modelLoads: counter('winnow_model_loads_total', 'Versions loaded.', ['model', 'version']),
-  modelUnloads: counter('winnow_model_unloads_total', 'Versions unloaded: replaced, request, memory, removed.', [
-    'model',
-    'version',
-    'cause',
-  ]),
+  modelUnloads: counter(
+    'winnow_model_unloads_total',
+    'Versions unloaded, by cause: replaced, request, memory, removed.',
+    ['model', 'version', 'cause'],
+  ),
   modelRoutes: counter(
     'winnow_model_routes_total',
-    "Times a model's requests (or those of a label) moved to a version.",
+    'Times that requests for a model, or for one of its labels, were routed to another version.',
     ['model', 'version', 'label'],
   ),
   // Process
-  info: gauge('winnow_info', '1; the labels name the build and its engine.', ['version', 'node', 'provider']),
-  ready: gauge('winnow_ready', '1 while /health/ready answers 200.', []),
-  eventLoopDelay: gauge('winnow_event_loop_delay_seconds', 'Delay of the front process, since the last scrape.', [
-    'quantile',
+  info: gauge('winnow_info', '1; the labels name the build and its execution provider.', [
+    'version',
+    'node',
+    'provider',
   ]),
+  ready: gauge('winnow_ready', '1 while /health/ready answers 200.', []),
+  eventLoopDelay: gauge(
+    'winnow_event_loop_delay_seconds',
+    'Delay of the event loop of the HTTP process, since the last scrape.',
+    ['quantile'],
+  ),
 } as const satisfies Record<string, Shape>;
 
 type Table = typeof METRICS;
@@ -217,12 +223,12 @@ type Instrument<S extends Shape> = S['kind'] extends 'counter'
     ? Gauge<S['labels'][number]>
     : Histogram<S['labels'][number]>;
 
-/** One instrument a row of the table, under the row's key, and the registry that renders them. */
+/** One instrument for each row of the table, under the row's key, and the registry that renders them. */
 export type Metrics = { readonly [K in keyof Table]: Instrument<Table[K]> } & {
   readonly registry: Registry;
-  /** Calls `read` before each rendering, for gauges that are looked up instead of being told. */
+  /** Calls `read` before each rendering, for gauges whose value is looked up at the scrape. */
   onScrape(read: () => void): void;
-  /** Text in Prometheus' exposition format, and its content type. */
+  /** Returns the text in Prometheus' exposition format, and its content type. */
   render(): Promise<{ readonly contentType: string; readonly text: string }>;
   /** Stops the event loop's monitor. */
   close(): void;
@@ -238,7 +244,7 @@ function build(shape: Shape, registry: Registry): Counter | Gauge | Histogram {
   } satisfies HistogramConfiguration<string>);
 }
 
-/** Quantiles of the event loop's delay in seconds, since the last reading. */
+/** Monitors the event loop's delay; `read` returns its quantiles in seconds since the last reading. */
 function watchEventLoop() {
   const resolution = 10;
   const delay = monitorEventLoopDelay({ resolution });
@@ -262,7 +268,7 @@ async function total(counter: Counter): Promise<number> {
   return (await counter.get()).values.reduce((sum, { value }) => sum + value, 0);
 }
 
-/** Makes all metrics in a registry of their own, so that two servers in one process share nothing. */
+/** Creates all metrics in a registry of their own, so that two servers in one process share nothing. */
 export function createMetrics(options: { readonly processMetrics?: boolean } = {}): Metrics {
   const registry = new Registry();
   const built = Object.fromEntries(Object.entries(METRICS).map(([key, shape]) => [key, build(shape, registry)]));
@@ -277,7 +283,7 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
     async render() {
       for (const read of readers) read();
       for (const [quantile, seconds] of delay.read()) instruments.eventLoopDelay.set({ quantile }, seconds);
-      // Read from the two counters, so that it cannot disagree with them.
+      // Computed from the two counters, so that it always agrees with them.
       const padding = await total(instruments.paddingTokens);
       instruments.paddingRatio.set(padding / Math.max(1, padding + (await total(instruments.tokens))));
       return { contentType: registry.contentType, text: await registry.metrics() };

@@ -23,8 +23,8 @@ import { formatTraceparent, parseTraceparent, type TraceContext } from './trace-
 /** OTLP's code of a successful export. */
 const SUCCESS = 0;
 
-/** Tells of failed exports, which the SDK would only write to its global diagnostics. */
-function reporting(exporter: SpanExporter, onError: (error: Error) => void): SpanExporter {
+/** Reports failed exports to `onError`; the SDK would only write them to its global diagnostics. */
+function reportFailures(exporter: SpanExporter, onError: (error: Error) => void): SpanExporter {
   return {
     export: (spans, done) =>
       exporter.export(spans, (result) => {
@@ -36,7 +36,7 @@ function reporting(exporter: SpanExporter, onError: (error: Error) => void): Spa
   };
 }
 
-function remote(parent: TraceContext | undefined): Context {
+function remoteParent(parent: TraceContext | undefined): Context {
   if (!parent) return ROOT_CONTEXT;
   return trace.setSpanContext(ROOT_CONTEXT, {
     traceId: parent.traceId,
@@ -63,7 +63,7 @@ function requestSpan(tracer: Tracer, span: Span, state: string | undefined): Req
     },
     end(attributes = {}, error) {
       span.setAttributes(attributes);
-      // A client's mistake is no fault of the server's span (OpenTelemetry semantic conventions for HTTP).
+      // A client error does not make a server span fail (OpenTelemetry semantic conventions for HTTP).
       if (error && error.status >= 500) span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
       if (error) span.setAttribute('error.type', error.code);
       span.end();
@@ -71,7 +71,7 @@ function requestSpan(tracer: Tracer, span: Span, state: string | undefined): Req
   };
 }
 
-/** Records sampled requests and sends them to `url` (OTLP/HTTP, JSON) in batches. Nothing is registered globally. */
+/** Returns tracing that records sampled requests and sends them to `url` (OTLP/HTTP, JSON) in batches. Nothing is registered globally. */
 export function createExportingTracing(options: TracingOptions & { readonly url: string }): Tracing {
   const exporter = new OTLPTraceExporter({ url: options.url });
   const provider = new TracerProvider({
@@ -82,7 +82,7 @@ export function createExportingTracing(options: TracingOptions & { readonly url:
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(options.ratio ?? 1) }),
     spanProcessors: [
       new BatchSpanProcessor({
-        exporter: reporting(exporter, options.onExportError ?? (() => {})),
+        exporter: reportFailures(exporter, options.onExportError ?? (() => {})),
         scheduledDelayMillis: 2000,
       }),
     ],
@@ -91,9 +91,13 @@ export function createExportingTracing(options: TracingOptions & { readonly url:
   return {
     startRequest(name, traceparent, tracestate) {
       const parent = parseTraceparent(traceparent, tracestate);
-      return requestSpan(tracer, tracer.startSpan(name, { kind: SpanKind.SERVER }, remote(parent)), parent?.state);
+      return requestSpan(
+        tracer,
+        tracer.startSpan(name, { kind: SpanKind.SERVER }, remoteParent(parent)),
+        parent?.state,
+      );
     },
-    // A last export that fails has been told already, and must not turn an orderly end into an error.
+    // `onExportError` has reported a last export that failed; closing must not fail because of it.
     close: () => provider.shutdown().catch(() => {}),
   };
 }

@@ -20,7 +20,7 @@ function rowOf({ name, kind, labels, help }: Row): string {
   return `| \`${name}\` | ${kind} | ${shown} | ${help} |`;
 }
 
-/** The page docs/metrics.md. `processMetrics` are the names prom-client adds. */
+/** Returns the page docs/metrics.md. `processMetrics` are the names that prom-client adds. */
 export function metricsMarkdown(processMetrics: readonly string[]): string {
   const lines = Object.values(METRICS).flatMap((row) => {
     const title = TITLES[row.name];

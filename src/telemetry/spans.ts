@@ -6,25 +6,25 @@ export type { Attributes } from '@opentelemetry/api';
 /** The span of one request. Times are milliseconds since the epoch (fractions allowed). */
 export interface RequestSpan {
   readonly context: TraceContext;
-  /** Header for the answer and for calls further down. */
+  /** `traceparent` header of the answer. */
   readonly traceparent: string;
-  /** Adds a finished stage below the request. */
+  /** Adds a finished stage as a child span. */
   stage(name: string, start: number, end: number, attributes?: Attributes): void;
   end(attributes?: Attributes, error?: { readonly code: string; readonly status: number }): void;
 }
 
 export interface Tracing {
   startRequest(name: string, traceparent?: string, tracestate?: string): RequestSpan;
-  /** Sends what is still held. */
+  /** Exports the spans that are still buffered. */
   close(): Promise<void>;
 }
 
 export interface TracingOptions {
-  /** OTLP over HTTP, with or without the `/v1/traces` at its end; without it ids are only handed on. */
+  /** Collector's URL (OTLP over HTTP), with or without `/v1/traces`; without it, trace ids are passed on and nothing is recorded. */
   readonly endpoint?: string | undefined;
-  /** Share of traces begun here that are recorded; a caller's decision is kept. */
+  /** Share of traces without a parent that are recorded; a parent's decision is kept. */
   readonly ratio?: number;
   readonly serviceVersion?: string;
-  /** Told once for each failed export. */
+  /** Called once for each failed export. */
   readonly onExportError?: (error: Error) => void;
 }

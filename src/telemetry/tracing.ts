@@ -3,7 +3,7 @@ import { childContext, formatTraceparent, parseTraceparent } from './trace-conte
 
 export type * from './spans.ts';
 
-/** Hands the caller's trace on without recording anything. */
+/** Passes the caller's trace on without recording anything. */
 export const passThrough: Tracing = {
   startRequest(_name, traceparent, tracestate) {
     const context = childContext(parseTraceparent(traceparent, tracestate));
@@ -12,14 +12,14 @@ export const passThrough: Tracing = {
   close: async () => {},
 };
 
-/** Where a collector takes traces: OTLP's default path is added where only its address is given. */
+/** Returns the URL of a collector's traces: adds OTLP's default path if the endpoint has none. */
 export function tracesUrl(endpoint: string): string {
   const url = new URL(endpoint);
   if (!url.pathname.endsWith('/v1/traces')) url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/traces`;
   return url.href;
 }
 
-/** Tracing with export if an endpoint is given. The exporter's packages are loaded only then. */
+/** Creates tracing, with export if an endpoint is given. The exporter's packages are loaded only then. */
 export async function createTracing(options: TracingOptions = {}): Promise<Tracing> {
   if (!options.endpoint) return passThrough;
   const { createExportingTracing } = await import('./otlp.ts');
