@@ -84,7 +84,6 @@ export const CATALOG = {
   },
   model_refused: { status: 422, type: 'ModelRefused', message: '{model}@{version} was refused: {reason}' },
   model_not_ready: { status: 503, type: 'Unhealthy', message: '{model} is not ready: {reason}' },
-  model_in_use: { status: 409, type: 'Conflict', message: '{model}@{version} cannot be unloaded: {reason}' },
   invalid_manifest: { status: 422, type: 'ModelRefused', message: '{file}: expected {expected}, got {got} ({field})' },
   unsafe_path: {
     status: 422,

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CATALOG, type ErrorCode } from '../../src/errors.ts';
@@ -30,6 +30,15 @@ describe('docs/errors.md', () => {
 });
 
 describe('the catalog', () => {
+  it('holds only codes that some code throws', () => {
+    const src = join(ROOT, 'src');
+    const text = readdirSync(src, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && file !== 'errors.ts' && !file.startsWith(join('http', 'openapi')))
+      .map((file) => readFileSync(join(src, file), 'utf8'))
+      .join('\n');
+    expect(Object.keys(CATALOG).filter((code) => !text.includes(`'${code}'`))).toEqual([]);
+  });
+
   it.each(Object.keys(CATALOG) as ErrorCode[])(
     '%s has a message that starts like a sentence without its end',
     (code) => {

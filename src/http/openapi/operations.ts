@@ -59,7 +59,6 @@ const REGISTRY_ERRORS: readonly ErrorCode[] = [
   'unknown_version',
   'model_refused',
   'model_not_ready',
-  'model_in_use',
   'invalid_manifest',
   'unsafe_path',
   'hash_mismatch',
