@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { excerpt } from './model-names.ts';
 
 export interface FolderLimits {
@@ -22,7 +23,7 @@ export const DEFAULT_LIMITS: FolderLimits = {
   maxFiles: 2000,
   maxDepth: 6,
   maxJsonBytes: 4_194_304,
-  maxTokenizerBytes: 134_217_728,
+  maxTokenizerBytes: MAX_TOKENIZER_BYTES,
   maxJsonDepth: 64,
 };
 

@@ -1,11 +1,12 @@
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
 import { refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
 import { type Definition, readDefinition } from './tokenizer-definition.ts';
-import { MAX_FILE_BYTES, MAX_SETTINGS_BYTES } from './tokenizer-limits.ts';
+import { MAX_SETTINGS_BYTES } from './tokenizer-limits.ts';
 import { readSettings, type TokenizerSettings } from './tokenizer-settings.ts';
 
 export interface TokenizerFolder {
@@ -63,7 +64,7 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
  */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
   const pathOf = (name: string) => join(folder, name);
-  const read = (name: string, limit = MAX_FILE_BYTES) => readOptional(pathOf(name), limit);
+  const read = (name: string, limit = MAX_TOKENIZER_BYTES) => readOptional(pathOf(name), limit);
   const json = async (name: string, limit: number) => parseJson(await read(name, limit), pathOf(name));
   const settings = readSettings(
     {
@@ -73,7 +74,7 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
     },
     pathOf,
   );
-  const whole = await json('tokenizer.json', MAX_FILE_BYTES);
+  const whole = await json('tokenizer.json', MAX_TOKENIZER_BYTES);
   if (whole !== undefined) return { folder, settings, definition: readDefinition(whole, pathOf('tokenizer.json')) };
   return { folder, settings, definition: await buildDefinition(read, pathOf, settings) };
 }

@@ -5,9 +5,7 @@ import { refusal } from './refusal.ts';
  * the thread alone. So nothing a model folder holds or a client sends may need more memory than is bounded here.
  */
 
-/** Larger than any tokenizer of the families served (XLM-R's is 17 MB). */
-export const MAX_FILE_BYTES = 32 * 1024 * 1024;
-/** The small files beside it: configurations, special tokens. */
+/** The largest configuration or special-token file, in bytes. */
 export const MAX_SETTINGS_BYTES = 8 * 1024 * 1024;
 export const MAX_TOKENS = 2 ** 21;
 const MAX_VALUES = 200_000;
