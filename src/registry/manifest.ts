@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { describe, WinnowError } from '../errors.ts';
+import { WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { issueExpectation, valueAt } from '../util/schema-issues.ts';
+import { issueExpectation, issueFinding } from '../util/schema-issues.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 
@@ -76,7 +76,7 @@ export function parseManifest(value: unknown, file: string = MANIFEST_FILE): Man
   throw new WinnowError('invalid_manifest', {
     file,
     expected: issueExpectation(issue),
-    got: excerpt(describe(valueAt(value, issue.path))),
+    got: excerpt(issueFinding(issue, value)),
     field,
   });
 }

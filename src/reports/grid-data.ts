@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { readJsonFile } from '../util/json-files.ts';
-import { issueField } from '../util/schema-issues.ts';
+import { issueExpectation, issueField, issueFinding } from '../util/schema-issues.ts';
 import paper from './paper-2603.03010.json' with { type: 'json' };
 
 /** Results of a grid of backbones and objectives over several benchmarks, one row a pair. */
@@ -45,12 +45,13 @@ const grid = z.object({
  * @throws WinnowError `invalid_input` that names the first field that is not as expected.
  */
 export async function readGridData(path: string): Promise<GridData> {
-  const parsed = grid.safeParse(await readJsonFile(path));
+  const document = await readJsonFile(path);
+  const parsed = grid.safeParse(document);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   throw new WinnowError('invalid_input', {
     where: `${path}, ${issueField(issue, 'top level')}`,
-    expected: 'a grid of results',
-    got: issue.message,
+    expected: `a grid of results, here ${issueExpectation(issue)}`,
+    got: issueFinding(issue, document),
   });
 }

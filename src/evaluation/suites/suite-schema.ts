@@ -102,7 +102,10 @@ const curve = z.strictObject({
   sets: z.array(name).optional(),
 });
 
-const pairedTest = spelled(z.enum(['t', 'randomisation', 'wilcoxon']), { values: { randomisation: 'randomization' } });
+const pairedTest = spelled(
+  z.enum(['t', 'randomisation', 'wilcoxon'], { error: 'expected one of t, randomization, wilcoxon' }),
+  { values: { randomisation: 'randomization' } },
+);
 
 const suiteSchema = z.strictObject({
   name,

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
-import { describe, WinnowError } from '../../errors.ts';
-import { issueExpectation, issueField, valueAt } from '../../util/schema-issues.ts';
-import { readSpelling, warnOfOld } from '../../util/spelling.ts';
+import { WinnowError } from '../../errors.ts';
+import { issueExpectation, issueField, issueFinding } from '../../util/schema-issues.ts';
+import { kebabCase, readSpelling, warnOfOld } from '../../util/spelling.ts';
 
 /*
  * The definition of an experiment. One schema serves experiments.yaml, the admin API and the console. `configHash` names a definition by
@@ -204,11 +204,8 @@ function parseOrThrow<T>(
   const field = issueField(first!, 'document');
   throw new WinnowError('invalid_experiments', {
     file,
-    expected: issueExpectation(first!),
-    got:
-      first!.code === 'custom' && first.params?.got
-        ? String(first.params.got)
-        : describe(valueAt(document, first!.path)),
+    expected: issueExpectation(first!, kebabCase),
+    got: issueFinding(first!, document),
     field: more > 0 ? `${field}; ${more} more fault${more > 1 ? 's' : ''}` : field,
   });
 }

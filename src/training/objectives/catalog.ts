@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
-import { valueAt } from '../../util/schema-issues.ts';
-import { spelled } from '../../util/spelling.ts';
+import { issueExpectation, issueFinding } from '../../util/schema-issues.ts';
+import { kebabCase, spelled } from '../../util/spelling.ts';
 import { adrMse } from './adr-mse.ts';
 import { bce } from './bce.ts';
 import { distillRankNet } from './distill-rank-net.ts';
@@ -55,11 +55,10 @@ function createOne(spec: string | z.infer<typeof one>): Objective {
   const parsed = kind.options.safeParse(options);
   if (parsed.success) return kind.create(parsed.data);
   const [issue] = parsed.error.issues;
-  const got = describe(valueAt(options, issue!.path));
   throw new WinnowError('invalid_input', {
     where: `${where} ${name}.${issue!.path.join('.')}`,
-    expected: issue!.message,
-    got,
+    expected: issueExpectation(issue!, kebabCase),
+    got: issueFinding(issue!, options),
   });
 }
 
