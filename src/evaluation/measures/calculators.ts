@@ -2,7 +2,7 @@ import { rankBiasedOverlap } from '../../statistics/rank-correlation.ts';
 import type { MeasureParams } from './params.ts';
 import { type RankedQuery, relevantCount, relevantRetrieved, UNJUDGED } from './ranked.ts';
 
-/** One measure of one query. A ratio whose denominator is 0 counts 0. */
+/** Computes one measure of one query. A ratio whose denominator is 0 is 0. */
 export type Calculator = (query: RankedQuery, params: MeasureParams) => number;
 
 const ratio = (a: number, b: number): number => (b > 0 ? a / b : 0);
@@ -10,8 +10,8 @@ const depth = (query: RankedQuery, cutoff: number | undefined): number =>
   Math.min(cutoff ?? query.grades.length, query.grades.length);
 
 /**
- * Gain of a grade: the grade itself (trec_eval), 2^grade − 1 (`gains=exp`; Burges et al. 2005), or a table whose missing grades
- * stay linear (trec_eval's `ndcg.1=3.5`). Unjudged documents gain nothing.
+ * Returns the gain of a grade: the grade itself (trec_eval), 2^grade − 1 (`gains=exp`; Burges et al. 2005), or an entry of a table whose
+ * missing grades stay linear (trec_eval's `ndcg.1=3.5`). Unjudged documents have gain 0.
  */
 function gainOf(grade: number, gains: MeasureParams['gains']): number {
   if (grade === UNJUDGED) return 0;
@@ -30,7 +30,7 @@ function idealDcg(query: RankedQuery, cutoff: number, gains: MeasureParams['gain
   return sum;
 }
 
-/** Järvelin and Kekäläinen 2002, discount 1 / log2(rank + 1); the ideal takes all judged documents of the query, cut at k. */
+/** Järvelin and Kekäläinen 2002, discount 1 / log2(rank + 1); the ideal ranking has all judged documents of the query, cut at k. */
 export const nDCG: Calculator = (query, { cutoff, gains }) => {
   const ideal = idealDcg(query, cutoff ?? Number.POSITIVE_INFINITY, gains);
   let sum = 0;
@@ -48,7 +48,7 @@ export const reciprocalRank: Calculator = (query, { cutoff, rel }) => {
   return 0;
 };
 
-/** Average precision over all relevant documents; with a cutoff, those below it add nothing (trec_eval's map_cut). */
+/** Averages precision over all relevant documents; those below a cutoff count 0 (trec_eval's map_cut). */
 export const averagePrecision: Calculator = (query, { cutoff, rel }) => {
   let found = 0;
   let sum = 0;
@@ -59,7 +59,7 @@ export const averagePrecision: Calculator = (query, { cutoff, rel }) => {
 
 export const success: Calculator = (query, { cutoff, rel }) => (relevantRetrieved(query, rel, cutoff) > 0 ? 1 : 0);
 
-/** Divides by the cutoff even where fewer documents were retrieved. */
+/** Divides by the cutoff even if fewer documents were retrieved. */
 export const precision: Calculator = (query, { cutoff, rel }) => ratio(relevantRetrieved(query, rel, cutoff), cutoff!);
 
 export const recall: Calculator = (query, { cutoff, rel }) =>
@@ -70,7 +70,7 @@ export const rPrecision: Calculator = (query, { rel }) => {
   return ratio(relevantRetrieved(query, rel, relevant), relevant);
 };
 
-/** Share of the first k documents that carry a judgement; a shorter ranking is divided by its own length. */
+/** Returns the share of the first k documents that carry a judgement; a shorter ranking is divided by its own length. */
 export const judged: Calculator = (query, { cutoff }) =>
   ratio(relevantRetrieved(query, 0, cutoff), depth(query, cutoff));
 
@@ -87,7 +87,7 @@ export const bpref: Calculator = (query, { rel }) => {
   return ratio(sum, relevant);
 };
 
-/** Greatest precision at any rank where recall is at least `recall`; the rank count is rounded as trec_eval rounds it. */
+/** Returns the greatest precision at any rank with a recall of at least `recall`; the number of documents is rounded as in trec_eval. */
 export const interpolatedPrecision: Calculator = (query, { recall: wanted, rel }) => {
   const needed = Math.floor(wanted! * relevantCount(query, rel) + 0.9);
   let best = 0;
@@ -127,7 +127,7 @@ export const retrievedCount: Calculator = (query, { rel }) =>
 export const judgedRelevantCount: Calculator = (query, { rel }) => relevantCount(query, rel);
 export const one: Calculator = () => 1;
 
-/** Σ p^(d−1) overlap(d) / d over depths, for documents that enter the overlap at the given depths (0-based, unsorted). */
+/** Sums p^(d−1) overlap(d) / d over depths, for documents that enter the overlap at the given depths (0-based, unsorted). */
 function discountedOverlap(entries: readonly number[], length: number, p: number): number {
   const joins = new Int32Array(length);
   for (const entry of entries) joins[entry]!++;
@@ -142,8 +142,8 @@ function discountedOverlap(entries: readonly number[], length: number, p: number
 }
 
 /**
- * Rank-biased overlap with the ideal ranking, divided by what the ideal itself reaches (Clarke, Vtyurina and Smucker 2021). Of equally
- * graded documents the ideal takes those first that the run ranks first, so nothing is lost by a tie.
+ * Returns the rank-biased overlap with the ideal ranking, divided by the ideal's own value (Clarke, Vtyurina and Smucker 2021). Equally
+ * graded documents stand in the ideal in the order of the run, so ties between grades cost nothing.
  */
 export const compatibility: Calculator = (query, { p }) => {
   const relevant = relevantCount(query, 1);
@@ -159,7 +159,7 @@ export const compatibility: Calculator = (query, { p }) => {
   return discountedOverlap(entries, length, p!) / discountedOverlap(ideal, length, p!);
 };
 
-/** Extrapolated overlap with the reference run where there is one, compatibility with the ideal ranking otherwise. */
+/** Returns the extrapolated overlap with the reference run if there is one, else compatibility with the ideal ranking. */
 export const overlap: Calculator = (query, params) =>
   query.reference === undefined
     ? compatibility(query, params)

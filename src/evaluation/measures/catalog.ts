@@ -1,15 +1,17 @@
 import * as calculate from './calculators.ts';
 import type { MeasureParams } from './params.ts';
 
-/** What a kind of measure is: its parameters, its formula and how its queries are put together. */
+/** A kind of measure: its spellings, its parameters, its formula and how the values of queries are combined. */
 export interface MeasureRule {
   readonly summary: string;
   readonly aliases: readonly string[];
+  /** trec_eval's name if it writes the cutoff behind an underscore or a dot: `ndcg_cut_10`, `P.20`. */
+  readonly trecEvalName?: string;
   /** Parameters that an alias (lower case) stands for. */
   readonly aliasParams?: Readonly<Record<string, Partial<MeasureParams>>>;
-  /** Whether `@k` may or must follow. */
+  /** Whether `@k` may follow, must follow or is refused. */
   readonly at: 'none' | 'optional' | 'required';
-  /** What `@` sets, the cutoff where not said. */
+  /** Parameter that `@` sets; default `cutoff`. */
   readonly atParam?: 'cutoff' | 'recall';
   readonly accepts: readonly string[];
   readonly defaults?: Partial<MeasureParams>;
@@ -35,14 +37,16 @@ const count = (
   more: Partial<MeasureRule> = {},
 ): MeasureRule => ({ summary, compute, at: 'none', accepts, aliases: [], aggregate: 'sum', ...more });
 
-/** Every kind by the name ir_measures gives it. */
+/**
+ * Every kind by its name in ir_measures. Parsing, `winnow measure --help` and the drift test of docs/measures.md derive from this table.
+ */
 export const MEASURES = {
   nDCG: mean(
     'discounted gain over that of the best ranking',
     calculate.nDCG,
     'optional',
     ['cutoff', 'gains', 'dcg', 'ties', 'judged_only'],
-    { aliases: ['ndcg_cut'] },
+    { aliases: ['ndcg_cut'], trecEvalName: 'ndcg_cut' },
   ),
   RR: mean('1 / rank of the first relevant document', calculate.reciprocalRank, 'optional', RANKED, {
     aliases: ['MRR', 'recip_rank', 'MSMARCO_RR'],
@@ -50,13 +54,18 @@ export const MEASURES = {
   }),
   AP: mean('mean precision at the relevant documents', calculate.averagePrecision, 'optional', RANKED, {
     aliases: ['MAP', 'map_cut'],
+    trecEvalName: 'map_cut',
   }),
-  Success: mean('1 where a relevant document is in the first k', calculate.success, 'required', RANKED),
+  Success: mean('1 where a relevant document is in the first k', calculate.success, 'required', RANKED, {
+    trecEvalName: 'success',
+  }),
   P: mean('share of relevant documents in the first k', calculate.precision, 'required', RANKED, {
     aliases: ['Precision'],
+    trecEvalName: 'P',
   }),
   R: mean('share of the relevant documents that the first k hold', calculate.recall, 'required', RANKED, {
     aliases: ['Recall'],
+    trecEvalName: 'recall',
   }),
   Rprec: mean('precision at the number of relevant documents', calculate.rPrecision, 'none', [
     'rel',
@@ -80,7 +89,7 @@ export const MEASURES = {
     calculate.interpolatedPrecision,
     'required',
     ['rel', 'ties', 'judged_only', 'recall'],
-    { atParam: 'recall', aliases: ['iprec_at_recall'] },
+    { atParam: 'recall', aliases: ['iprec_at_recall'], trecEvalName: 'iprec_at_recall' },
   ),
   SetP: mean('share of relevant documents in all retrieved', calculate.setPrecision, 'none', SET, {
     aliases: ['set_P'],

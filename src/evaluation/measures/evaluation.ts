@@ -3,7 +3,7 @@ import { HitList } from './hits.ts';
 import type { Measure } from './measure.ts';
 import { type Order, type Qrels, type RankedQuery, rank } from './ranked.ts';
 
-/** Values of every judged query, and of the set. A query the run does not answer counts 0: nobody can forget it. */
+/** Values of every judged query, and of the set. A query without an answer in the run counts 0. */
 export interface Evaluation {
   readonly measures: readonly Measure[];
   /** Judged queries in the order of the qrels. */
@@ -14,9 +14,9 @@ export interface Evaluation {
   readonly mean: ReadonlyMap<string, number>;
 }
 
-/** Takes a run query by query. */
+/** Receives a run query by query. */
 interface Evaluator {
-  /** Measures one query's documents; queries without judgements are ignored. A query given twice keeps its last values. */
+  /** Measures one query's documents; ignores queries without judgements. If a query comes twice, its last values count. */
   query(qid: string, hits: HitList): void;
   finish(): Evaluation;
 }
@@ -34,7 +34,7 @@ function total(values: Float64Array): number {
   return sum;
 }
 
-/** Values of a query that the run leaves out: 0, but counts that do not depend on the run stay. */
+/** Returns the values of queries missing from the run: 0, except for counts that do not depend on the run. */
 function withoutRun(qrels: Qrels, queries: readonly string[], measures: readonly Measure[]): Map<string, Float64Array> {
   const empty = new HitList();
   const perQuery = new Map(measures.map((measure) => [measure.name, new Float64Array(queries.length)]));
@@ -50,7 +50,7 @@ function withoutRun(qrels: Qrels, queries: readonly string[], measures: readonly
 /**
  * Starts an evaluation of `measures` against `qrels` with trec_eval's semantics (`-c`: the mean is over all queries of the qrels).
  *
- * @throws WinnowError `invalid_input` where the qrels are empty.
+ * @throws WinnowError `invalid_input` if the qrels are empty.
  */
 export function createEvaluator(qrels: Qrels, measures: readonly Measure[], options: EvaluatorOptions = {}): Evaluator {
   if (qrels.size === 0)
@@ -91,7 +91,7 @@ export interface ScoredDocs {
 /** A whole run in memory: query → documents. */
 export type Run = ReadonlyMap<string, ScoredDocs>;
 
-/** Fills `hits` with documents; refuses a docid that comes twice. */
+/** Replaces the content of `hits` by documents. @throws WinnowError `invalid_input` for a docid that comes twice. */
 export function fillHits(hits: HitList, qid: string, docs: ScoredDocs): void {
   hits.clear();
   docs.docids.forEach((docid, i) => {
@@ -104,7 +104,7 @@ export function fillHits(hits: HitList, qid: string, docs: ScoredDocs): void {
   });
 }
 
-/** Measures a run that is in memory. */
+/** Measures a run in memory. @throws WinnowError as `createEvaluator` and `fillHits`. */
 export function evaluate(qrels: Qrels, run: Run, measures: readonly Measure[], options?: EvaluatorOptions): Evaluation {
   const evaluator = createEvaluator(qrels, measures, options);
   const hits = new HitList();

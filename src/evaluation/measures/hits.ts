@@ -1,10 +1,10 @@
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** How documents of equal score are ordered: trec_eval takes docno descending, MS MARCO's own script ascending (byte order both). */
+/** Order of documents of equal score, by the bytes of their ids: trec_eval descending, MS MARCO's own script ascending. */
 export type Ties = 'descending' | 'ascending';
 
-const grown = <T extends Uint8Array | Uint32Array | Int32Array | Float64Array>(array: T, length: number): T => {
+const growArray = <T extends Uint8Array | Uint32Array | Int32Array | Float64Array>(array: T, length: number): T => {
   const next = new (array.constructor as new (n: number) => T)(Math.max(length, array.length * 2));
   next.set(array as never);
   return next;
@@ -17,8 +17,8 @@ function hashOf(bytes: Uint8Array, start: number, end: number): number {
 }
 
 /**
- * The retrieved documents of one query: docids as UTF-8 in one arena, scores as doubles, a hash table over the ids. No object per
- * document, and `clear` keeps the memory, so that one list serves a whole run of millions of lines.
+ * Holds the retrieved documents of one query: docids as UTF-8 in one arena, scores as doubles, a hash table over the ids. It allocates no
+ * object per document and `clear` keeps the memory, so one list serves a run of millions of lines.
  */
 export class HitList {
   #arena: Uint8Array;
@@ -27,7 +27,7 @@ export class HitList {
   #table: Int32Array;
   #size = 0;
 
-  /** `room` is the number of documents there is room for at first. */
+  /** @param room documents that fit before the arrays grow. */
   constructor(room = 1024) {
     this.#arena = new Uint8Array(16 * room);
     this.#offsets = new Uint32Array(room + 1);
@@ -44,17 +44,17 @@ export class HitList {
     this.#table.fill(0);
   }
 
-  /** Adds one document; `false` (and no change) where the docid is already there. The bytes are copied. */
+  /** Adds one document and copies its bytes. Returns `false`, without a change, if the docid is there already. */
   add(bytes: Uint8Array, start: number, end: number, score: number): boolean {
     if (2 * this.#size >= this.#table.length) this.#rehash();
     const slot = this.#slot(bytes, start, end);
     if (this.#table[slot] !== 0) return false;
     const at = this.#offsets[this.#size]!;
     const stop = at + end - start;
-    if (stop > this.#arena.length) this.#arena = grown(this.#arena, stop);
+    if (stop > this.#arena.length) this.#arena = growArray(this.#arena, stop);
     if (this.#size === this.#scores.length) {
-      this.#scores = grown(this.#scores, 0);
-      this.#offsets = grown(this.#offsets, 2 * this.#size + 1);
+      this.#scores = growArray(this.#scores, 0);
+      this.#offsets = growArray(this.#offsets, 2 * this.#size + 1);
     }
     for (let i = start, j = at; i < end; ) this.#arena[j++] = bytes[i++]!;
     this.#scores[this.#size++] = score;
@@ -76,13 +76,13 @@ export class HitList {
     return decoder.decode(this.#arena.subarray(this.#offsets[index]!, this.#offsets[index + 1]!));
   }
 
-  /** Position of a docid in order of arrival, -1 where it was not retrieved. */
+  /** Returns the position of a docid in order of arrival, −1 if it was not retrieved. */
   find(docid: string): number {
     const bytes = encoder.encode(docid);
     return this.#table[this.#slot(bytes, 0, bytes.length)]! - 1;
   }
 
-  /** Positions by score descending, equal scores by the byte order of their docids. */
+  /** Returns positions by score descending, equal scores by the byte order of their docids. */
   order(ties: Ties = 'descending'): Uint32Array {
     const order = new Uint32Array(this.#size);
     for (let i = 0; i < order.length; i++) order[i] = i;
@@ -109,7 +109,7 @@ export class HitList {
     return lengthA - lengthB;
   }
 
-  /** The slot that holds these bytes, or the free one where they belong. */
+  /** Returns the slot that holds these bytes, or the free slot to put them in. */
   #slot(bytes: Uint8Array, start: number, end: number): number {
     const mask = this.#table.length - 1;
     for (let slot = hashOf(bytes, start, end) & mask; ; slot = (slot + 1) & mask) {

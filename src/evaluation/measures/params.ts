@@ -3,9 +3,9 @@ import type { Ties } from './hits.ts';
 /** Gain of each grade: the grade itself, 2^grade − 1, or a table whose missing grades stay linear. */
 export type Gains = 'linear' | 'exp' | ReadonlyMap<number, number>;
 
-/** Every parameter a measure may have; a kind uses those its rule names. */
+/** Every parameter of measures; a kind uses those its rule accepts. */
 export interface MeasureParams {
-  /** Ranks considered, from the top. */
+  /** Number of ranks considered, from the top. */
   readonly cutoff?: number | undefined;
   /** Least grade that counts as relevant. */
   readonly rel: number;

@@ -7,13 +7,13 @@ export type Qrels = ReadonlyMap<string, Judgements>;
 
 export const UNJUDGED = -1;
 
-/** What every calculator reads: one query's ranking as a list of grades, and how many documents carry each grade. */
+/** Input of every calculator: one query's ranking as a list of grades, and how many documents carry each grade. */
 export interface RankedQuery {
-  /** Grade by rank, `UNJUDGED` where there is none. */
+  /** Grade by rank; `UNJUDGED` for documents without a judgement. */
   readonly grades: Int32Array;
   /** Number of judged documents of grade 0, 1, 2 …, retrieved or not. */
   readonly levels: Int32Array;
-  /** Docids by rank; only decoded when asked for. */
+  /** Decodes the docids by rank. */
   readonly docids: () => string[];
   /** The ranking of another run for the same query, for measures that compare two. */
   readonly reference?: readonly string[] | undefined;
@@ -21,7 +21,7 @@ export interface RankedQuery {
 
 export interface Order {
   readonly ties: Ties;
-  /** Leaves unjudged documents out before ranks are counted (trec_eval -J). */
+  /** Removes unjudged documents before ranks are counted (trec_eval -J). */
   readonly judgedOnly: boolean;
 }
 
@@ -33,7 +33,7 @@ function countLevels(judgements: Judgements): Int32Array {
   return levels;
 }
 
-/** Grades in order of arrival. */
+/** Returns grades in order of arrival. */
 function gradesOf(hits: HitList, judgements: Judgements): Int32Array {
   const grades = new Int32Array(hits.size).fill(UNJUDGED);
   for (const [docid, grade] of judgements) {
@@ -44,10 +44,7 @@ function gradesOf(hits: HitList, judgements: Judgements): Int32Array {
   return grades;
 }
 
-/**
- * Ranks one query's documents and reads their grades. The result asks `hits` again for docids, so it holds only until the list
- * changes.
- */
+/** Ranks one query's documents and looks up their grades. The result decodes docids from `hits`, so it is valid until `hits` changes. */
 export function rank(hits: HitList, judgements: Judgements, order: Order, reference?: readonly string[]): RankedQuery {
   const arrived = gradesOf(hits, judgements);
   let positions = hits.order(order.ties);
@@ -58,14 +55,14 @@ export function rank(hits: HitList, judgements: Judgements, order: Order, refere
   return { grades, levels: countLevels(judgements), docids, reference };
 }
 
-/** Documents graded `rel` or better, retrieved or not. */
+/** Counts documents graded `rel` or better, retrieved or not. */
 export function relevantCount(query: RankedQuery, rel: number): number {
   let count = 0;
   for (let level = Math.max(rel, 0); level < query.levels.length; level++) count += query.levels[level]!;
   return count;
 }
 
-/** Documents graded `rel` or better among the first `cutoff`. */
+/** Counts documents graded `rel` or better among the first `cutoff`. */
 export function relevantRetrieved(query: RankedQuery, rel: number, cutoff = query.grades.length): number {
   let count = 0;
   const stop = Math.min(cutoff, query.grades.length);

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { readQrels } from '../../../src/evaluation/formats/qrels.ts';
 import { readRankLlm } from '../../../src/evaluation/formats/rank-llm.ts';
 import { readRun } from '../../../src/evaluation/formats/run.ts';
+import { MEASURES } from '../../../src/evaluation/measures/catalog.ts';
 import { evaluate, type Run } from '../../../src/evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
 import type { Qrels } from '../../../src/evaluation/measures/ranked.ts';
@@ -202,6 +203,15 @@ describe('random runs against formulas written anew', () => {
       }),
     );
   });
+});
+
+/** Kinds with a case of their own under "edges". */
+const BY_HAND = ['RBO', 'NumRet', 'NumRel', 'NumQ'];
+
+it('every measure has values of trec_eval, ir_measures or a formula written anew', () => {
+  const checked = [...cases.flatMap((c) => Object.keys(c.values)), ...Object.keys(naive)];
+  const kinds = new Set([...BY_HAND, ...checked.map((name) => parseMeasure(name).kind)]);
+  expect(Object.keys(MEASURES).filter((kind) => !kinds.has(kind))).toEqual([]);
 });
 
 describe('scores are 64-bit numbers', () => {

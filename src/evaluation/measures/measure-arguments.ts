@@ -1,11 +1,12 @@
 import { WinnowError } from '../../errors.ts';
 import type { Gains, MeasureParams } from './params.ts';
 
-const fail = (text: string, expected: string, got: string): never => {
+/** @throws WinnowError `invalid_input` that names the measure. */
+export const failMeasure = (text: string, expected: string, got: string): never => {
   throw new WinnowError('invalid_input', { where: `measure ${text}`, expected, got });
 };
 
-/** Splits at commas that stand outside braces and quotes. */
+/** Splits at commas outside braces and quotes. */
 function splitArguments(text: string): string[] {
   const parts = text.match(/(?:\{[^}]*\}|'[^']*'|"[^"]*"|[^,'"{])+/g) ?? [];
   return parts.map((part) => part.trim()).filter((part) => part !== '');
@@ -16,7 +17,7 @@ function readGains(text: string, value: string): Gains {
   const gains = new Map<number, number>();
   for (const pair of value.replace(/^\{|\}$/g, '').split(',')) {
     const match = /^\s*(\d+)\s*[:=]\s*(-?\d+(?:\.\d+)?)\s*$/.exec(pair);
-    if (match === null) return fail(text, 'gains=exp or gains={grade:gain,…}', value);
+    if (match === null) return failMeasure(text, 'gains=exp or gains={grade:gain,…}', value);
     if (Number(match[1]) !== Number(match[2])) gains.set(Number(match[1]), Number(match[2]));
   }
   return gains.size > 0 ? gains : 'linear';
@@ -33,17 +34,17 @@ const SWITCH: Readonly<Record<string, boolean>> = { true: true, false: false, Tr
 
 function choose<T>(text: string, table: Readonly<Record<string, T>>, value: string, key: string): T {
   if (Object.hasOwn(table, value)) return table[value]!;
-  return fail(text, `${key} to be one of ${Object.keys(table).join(', ')}`, value);
+  return failMeasure(text, `${key} to be one of ${Object.keys(table).join(', ')}`, value);
 }
 
 function number(text: string, key: string, value: string, test: (n: number) => boolean, expected: string): number {
   const n = value === '' ? Number.NaN : Number(value);
-  return test(n) ? n : fail(text, `${key} to be ${expected}`, value === '' ? 'nothing' : value);
+  return test(n) ? n : failMeasure(text, `${key} to be ${expected}`, value === '' ? 'nothing' : value);
 }
 
 type Reader = (text: string, value: string) => Partial<MeasureParams>;
 
-/** Argument name → what it sets. */
+/** Argument name → reader of the parameters it sets. */
 const READERS: Readonly<Record<string, Reader>> = {
   rel: (text, v) => ({
     rel: number(text, 'rel', v, (n) => Number.isInteger(n) && n >= 0, 'a whole number of at least 0'),
@@ -60,14 +61,18 @@ const READERS: Readonly<Record<string, Reader>> = {
   judged_only: (text, v) => ({ judgedOnly: choose(text, SWITCH, v, 'judged_only') }),
 };
 
-/** Reads `rel=2,gains={1:3}`; names outside `accepts` are refused. */
+/**
+ * Reads arguments such as `rel=2,gains={1:3}`.
+ *
+ * @throws WinnowError `invalid_input` for a name outside `accepts` and for a value out of range.
+ */
 export function readArguments(text: string, inside: string, accepts: readonly string[]): Partial<MeasureParams> {
   let params: Partial<MeasureParams> = {};
   for (const part of splitArguments(inside)) {
     const [, key = '', value = ''] = /^(\w+)\s*=\s*(.*)$/s.exec(part) ?? [];
     const reader = READERS[key];
     if (reader === undefined || !accepts.includes(key))
-      return fail(text, accepts.length > 0 ? `parameters among ${accepts.join(', ')}` : 'no parameters', part);
+      return failMeasure(text, accepts.length > 0 ? `parameters among ${accepts.join(', ')}` : 'no parameters', part);
     params = { ...params, ...reader(text, value.trim().replace(/^(['"])(.*)\1$/s, '$2')) };
   }
   return params;
