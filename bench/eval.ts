@@ -13,7 +13,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bm25Index } from '../src/evaluation/first-stage/index/bm25-index.ts';
-import { buildIndex } from '../src/evaluation/first-stage/index/build.ts';
+import { buildIndex } from '../src/evaluation/first-stage/index/build-index.ts';
 import { startProgress } from '../src/util/progress.ts';
 import { createRandom, type Random } from '../src/util/random.ts';
 

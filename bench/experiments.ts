@@ -1,18 +1,18 @@
 /*
  * What an experiment costs: the same load on the same server, with and without.
  *
- *   npm run bench:experiments -- [--quick] [--only split] [--rounds 24] [--requests 80] [--seconds 8] [--passages 20] [--short 5]
- *                                [--one-client] [--models FOLDER] [--json FILE] [--flags '…']
+ * npm run bench:experiments -- [--quick] [--only split] [--rounds 24] [--requests 80] [--seconds 8] [--passages 20] [--short 5]
+ * [--one-client] [--models FOLDER] [--json FILE] [--flags '…']
  *
- * `split` divides users between two arms that are the same version; `split, two versions` between two copies of the model, and beside it stands
- * the same load without an experiment: clients that name one or the other version (`by name`), for different versions share no batch in any
- * case. Before each round the experiment is put or removed by the API of the running server, since two processes differ by more than what is
- * measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was.
+ * `split` divides users between two arms that are the same version; `split, two versions` between two copies of the model, and beside it
+ * stands the same load without an experiment: clients that name one or the other version (`by name`), for different versions share no batch
+ * in any case. Before each round the experiment is put or removed by the API of the running server, since two processes differ by more than
+ * what is measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was.
  *
  * Throughput is noisy. The CPU time a pair costs is less so, and that of the HTTP process least: nothing else of the server knows of
- * experiments. Latencies are those of requests that arrive at random, at 40 % of the capacity; with `--one-client` those of a client that waits
- * for each answer, its requests inside and outside the experiment by turns, which tells milliseconds apart on a busy machine, too. Intervals
- * are of 95 %, from rounds drawn with replacement: a target is met for sure where the whole interval meets it.
+ * experiments. Latencies are those of requests that arrive at random, at 40 % of the capacity; with `--one-client` those of a client that
+ * waits for each answer, its requests inside and outside the experiment by turns, which tells milliseconds apart on a busy machine, too.
+ * Intervals are of 95 %, from rounds drawn with replacement: a target is met for sure where the whole interval meets it.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';

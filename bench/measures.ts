@@ -13,7 +13,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureFiles } from '../src/evaluation/formats/measure-files.ts';
-import { writeLines } from '../src/evaluation/formats/write.ts';
+import { writeLines } from '../src/evaluation/formats/write-lines.ts';
 import { parseMeasure } from '../src/evaluation/measures/measure.ts';
 import { createRandom, type Random } from '../src/util/random.ts';
 

@@ -74,8 +74,8 @@ async function overload(client: LoadClient, capacity: number, multiple: number):
 }
 
 /**
- * All multiples of the capacity, and the delay of the event loop in the worst of them. The capacity is measured again before and after each:
- * a machine does not do the same all the time.
+ * All multiples of the capacity, and the delay of the event loop in the worst of them. The capacity is measured again before and after
+ * each: a machine does not do the same all the time.
  */
 async function overloads(server: ServerProcess, client: LoadClient, requests: readonly LoadRequest[]) {
   const others = watchOthers([server.pid]);

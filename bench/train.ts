@@ -1,9 +1,9 @@
 /*
- * One training step of MiniLM-L6: milliseconds and peak memory, against PyTorch's eager step on the same machine. Both are processes of their
- * own, so that peak memory is their own, and take turns step by step: what else the machine does falls on both.
+ * One training step of MiniLM-L6: milliseconds and peak memory, against PyTorch's eager step on the same machine. Both are processes of
+ * their own, so that peak memory is their own, and take turns step by step: what else the machine does falls on both.
  *
- *   npm run bench:train -- --python /path/to/venv/bin/python     (or WINNOW_PYTHON; without it only Winnow is measured)
- *   npm run bench:train -- --shapes 32x64 --rounds 1 --steps 5
+ * npm run bench:train -- --python /path/to/venv/bin/python     (or WINNOW_PYTHON; without it only Winnow is measured) npm run bench:train
+ * -- --shapes 32x64 --rounds 1 --steps 5
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -62,7 +62,9 @@ function fullBatch(rows: number, length: number): Batch {
   return formBatch(Array.from({ length: rows / LIST }, () => ({ list, rows: relevance.map(row) })));
 }
 
-/** One side of the comparison, in its own process: `ready`, then a step and its milliseconds for every line it reads, at the end its memory. */
+/**
+ * One side of the comparison, in its own process: `ready`, then a step and its milliseconds for every line it reads, at the end its memory.
+ */
 async function takeTurns({ shape, words }: Case): Promise<void> {
   const [rows, length] = shape.split('x').map(Number) as [number, number];
   const recipe = parseRecipe(

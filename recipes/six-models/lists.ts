@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Bm25Index } from '../../src/evaluation/first-stage/index/bm25-index.ts';
-import { buildIndex } from '../../src/evaluation/first-stage/index/build.ts';
+import { buildIndex } from '../../src/evaluation/first-stage/index/build-index.ts';
 import { memoryPassages } from '../../src/evaluation/formats/passages.ts';
 import { readQrels } from '../../src/evaluation/formats/qrels.ts';
 import { type DataSource, dataSourceSchema } from '../../src/training/data/schema.ts';

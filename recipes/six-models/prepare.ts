@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeLines } from '../../src/evaluation/formats/write.ts';
+import { writeLines } from '../../src/evaluation/formats/write-lines.ts';
 import { openBiEncoder } from '../../src/training/teachers/bi-encoder.ts';
 import { sha256File, writeFileAtomic } from '../../src/util/files.ts';
 import { startProgress } from '../../src/util/progress.ts';

@@ -1,6 +1,6 @@
 /**
- * Formats a number with `digits` decimals. Exact halves go to the even digit, as Python and R print them (`toFixed` rounds them up): 5.625 is
- * 5.62, 5.375 is 5.38.
+ * Formats a number with `digits` decimals. Exact halves go to the even digit, as Python and R print them (`toFixed` rounds them up): 5.625
+ * is 5.62, 5.375 is 5.38.
  */
 export function fixed(value: number, digits: number): string {
   const exactHalf = Number.isInteger(value * 2 ** (digits + 1)) && Math.abs((value * 10 ** digits) % 1) === 0.5;

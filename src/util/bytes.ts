@@ -17,8 +17,8 @@ export function unreadable(path: string, error: unknown): WinnowError {
 }
 
 /**
- * Unpacks a stream of gzip bytes. The stream returned carries the failures of both ends; destroying it, as leaving a `for await` early does,
- * closes both.
+ * Unpacks a stream of gzip bytes. The stream returned carries the failures of both ends; destroying it, as leaving a `for await` early
+ * does, closes both.
  */
 export function gunzipped(raw: Readable, chunkSize = CHUNK_BYTES): Readable {
   const unpacked = createGunzip({ chunkSize });

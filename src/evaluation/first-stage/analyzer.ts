@@ -7,13 +7,13 @@ const STOP_WORDS: ReadonlySet<string> = new Set(
   ),
 );
 
-/** Longer runs of letters are cut into pieces of this many characters. */
+/** Longer words are cut into pieces of this many characters. */
 const LONGEST = 255;
 
 /*
  * Word boundaries of Unicode Standard Annex 29 as Lucene's StandardTokenizer applies them: letters and digits run on, a colon, full stop or
  * apostrophe between letters and a comma, semicolon, full stop or apostrophe between digits do not break, an underscore joins, every
- * ideograph, hiragana sign and emoji stands alone, katakana runs on by itself.
+ * ideograph, hiragana sign and emoji stands alone, katakana joins only katakana.
  */
 const ASCII = /(?:\w|(?<=[A-Za-z])['.:](?=[A-Za-z])|(?<=\d)['.,;](?=\d))+/g;
 
@@ -34,7 +34,7 @@ const NON_ASCII = /\P{ASCII}/u;
 const HAS_CONTENT = /[\p{Alphabetic}\p{Nd}]/u;
 const POSSESSIVE = /['\u2019\uff07][sS]$/;
 
-/** The words of a text as they stand, in order. */
+/** Splits a text into its words, unchanged and in order. */
 export function tokenize(text: string): string[] {
   const words = text.match(NON_ASCII.test(text) ? UNICODE : ASCII) ?? [];
   const kept = words.filter((word) => !word.startsWith('_') || HAS_CONTENT.test(word));
@@ -44,13 +44,13 @@ export function tokenize(text: string): string[] {
   );
 }
 
-/** Character by character, as Lucene does it: a final sigma stays σ, İ becomes i. */
+/** Lower-cases character by character, as Lucene does: a final sigma stays σ, İ becomes i. */
 const lowerCase = (word: string): string =>
   NON_ASCII.test(word)
     ? word.replace(/./gsu, (sign) => String.fromCodePoint(sign.toLowerCase().codePointAt(0)!))
     : word.toLowerCase();
 
-/** What a word is indexed as: without a possessive ending, lower-case, stemmed after Porter (1980); nothing for a stop word. */
+/** Returns a word's term: without a possessive ending, lower-case, stemmed after Porter (1980); `undefined` for a stop word. */
 export function termOf(word: string): string | undefined {
   const lower = lowerCase(word.replace(POSSESSIVE, ''));
   if (lower === '' || STOP_WORDS.has(lower)) return undefined;
@@ -58,8 +58,8 @@ export function termOf(word: string): string | undefined {
 }
 
 /**
- * The terms of a text in order, as Lucene's `EnglishAnalyzer` (Anserini's default) gives them: standard tokens, possessive `'s` removed,
- * lower case, 33 stop words removed, Porter's stems.
+ * Returns the terms of a text in order, equal to those of Lucene's `EnglishAnalyzer` (Anserini's default): standard tokens, possessive `'s`
+ * removed, lower case, 33 stop words removed, Porter's stems.
  */
 export function analyze(text: string): string[] {
   const terms: string[] = [];

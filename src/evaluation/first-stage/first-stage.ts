@@ -1,14 +1,14 @@
 import type { Queries } from '../formats/topics.ts';
 import type { Run } from '../measures/evaluation.ts';
 
-/** Where candidate lists come from. */
+/** A source of candidate lists. */
 export interface FirstStage {
-  /** How tables name it: `BM25 (k1 .9, b .4)`. */
+  /** Name in tables: `BM25 (k1 .9, b .4)`. */
   readonly name: string;
   /**
-   * The best `depth` passages of every query, best first. A query that nothing is found for has an empty list.
+   * Retrieves the best `depth` passages of every query, best first; an empty list if nothing matches.
    *
-   * @param onDone called as queries are answered, with how many are.
+   * @param onDone called with the number of queries answered so far.
    */
   retrieve(queries: Queries, depth: number, onDone?: (queries: number) => void): Promise<Run>;
 }

@@ -1,10 +1,10 @@
 /*
- * Lucene keeps a passage's length in one byte: exact up to 40 terms, then with four significant bits. BM25 over whole lengths ranks a little
- * differently, so both are offered.
+ * Lucene stores a passage's length in one byte: exact up to 40 terms, then with four significant bits. BM25 over exact lengths ranks
+ * slightly differently, so both are available.
  */
 
-/** Values below this many are stored as they are; the rest start after them. */
-const FREE = 24;
+/** Lengths below this are stored unchanged; codes of the rest start after them. */
+const EXACT_LENGTHS = 24;
 
 function toFloat4(value: number): number {
   const bits = 32 - Math.clz32(value);
@@ -18,8 +18,10 @@ function fromFloat4(code: number): number {
   return shift < 0 ? bits : (bits | 8) * 2 ** shift;
 }
 
-/** The byte Lucene stores for a length (`SmallFloat.intToByte4`). */
-export const lengthToByte = (length: number): number => (length < FREE ? length : FREE + toFloat4(length - FREE));
+/** Returns the byte Lucene stores for a length (`SmallFloat.intToByte4`). */
+export const lengthToByte = (length: number): number =>
+  length < EXACT_LENGTHS ? length : EXACT_LENGTHS + toFloat4(length - EXACT_LENGTHS);
 
-/** The length Lucene reads back from a byte (`SmallFloat.byte4ToInt`), never above the one stored. */
-export const byteToLength = (byte: number): number => (byte < FREE ? byte : FREE + fromFloat4(byte - FREE));
+/** Returns the length Lucene reads back from a byte (`SmallFloat.byte4ToInt`), never above the one stored. */
+export const byteToLength = (byte: number): number =>
+  byte < EXACT_LENGTHS ? byte : EXACT_LENGTHS + fromFloat4(byte - EXACT_LENGTHS);

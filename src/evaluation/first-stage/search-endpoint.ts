@@ -7,21 +7,21 @@ interface SearchEndpoint {
   /** Root of the cluster, `https://search.example.org:9200`. */
   readonly url: string;
   readonly index: string;
-  /** One field is asked by `match`, several by `multi_match`. */
+  /** One field is searched by `match`, several by `multi_match`. */
   readonly fields: readonly string[];
-  /** Field of `_source` that holds the passage's id, where it is not the document's `_id`. */
+  /** Field of `_source` that holds the passage's id; default the document's `_id`. */
   readonly idField?: string | undefined;
   /** Sent as `Authorization`, such as `ApiKey …` or `Basic …`. */
   readonly authorization?: string | undefined;
-  /** Queries in one request. */
+  /** Queries per request; default 32. */
   readonly batch?: number | undefined;
 }
 
-/** What is told of a failed call without quoting the server at length. */
+/** Shortens a server's answer to 200 characters for an error message. */
 const excerpt = (text: string): string => text.replace(/\s+/g, ' ').slice(0, 200);
 
 const RETRIES = 4;
-const BUSY: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const BUSY_STATUS: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 interface Hit {
   readonly _id: string;
@@ -61,7 +61,7 @@ function idOf(hit: Hit, { idField, index }: SearchEndpoint): string {
 function listOf(answer: Answer, endpoint: SearchEndpoint, qid: string): ScoredDocs {
   const where = `${endpoint.url}/${endpoint.index}, query ${qid}`;
   const fail = (got: string): never => {
-    throw new WinnowError('invalid_input', { where, expected: 'a whole answer', got });
+    throw new WinnowError('invalid_input', { where, expected: 'a complete answer', got });
   };
   if (answer.error) fail(excerpt(`${answer.error.type}: ${answer.error.reason}`));
   if (answer.timed_out) fail('one cut short by a timeout');
@@ -72,10 +72,10 @@ function listOf(answer: Answer, endpoint: SearchEndpoint, qid: string): ScoredDo
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Milliseconds until the next try: what the server asks for, else twice as long each time. */
+/** Returns milliseconds until the next attempt: the server's `Retry-After` (at most 30 s), else 200 ms doubled each time. */
 function delayOf(response: Response, attempt: number): number {
-  const asked = Number(response.headers.get('retry-after'));
-  return asked > 0 ? Math.min(30, asked) * 1000 : 200 * 2 ** attempt;
+  const seconds = Number(response.headers.get('retry-after'));
+  return seconds > 0 ? Math.min(30, seconds) * 1000 : 200 * 2 ** attempt;
 }
 
 async function post(endpoint: SearchEndpoint, lines: string): Promise<Answer[]> {
@@ -92,7 +92,7 @@ async function post(endpoint: SearchEndpoint, lines: string): Promise<Answer[]> 
       const cause = error.cause instanceof Error ? error.cause.message : error.message;
       throw new WinnowError('invalid_input', { where, expected: 'a reachable server', got: excerpt(cause) });
     });
-    if (BUSY.has(response.status) && attempt < RETRIES) {
+    if (BUSY_STATUS.has(response.status) && attempt < RETRIES) {
       await response.body?.cancel();
       await pause(delayOf(response, attempt));
       continue;
@@ -110,10 +110,10 @@ async function post(endpoint: SearchEndpoint, lines: string): Promise<Answer[]> 
 }
 
 /**
- * Candidate lists from a live search engine by its `_msearch` API, several queries a request, in order. Busy answers (429, 502–504) are
- * tried again four times.
+ * Retrieves candidate lists from a live search endpoint by its `_msearch` API, several queries per request, in order. Busy answers (429,
+ * 502–504) are retried four times.
  *
- * @throws WinnowError `invalid_input` with URL and query where the engine refuses, times out or answers in part.
+ * @throws WinnowError `invalid_input` with URL and query if the endpoint refuses, times out or answers in part.
  */
 export function searchStage(endpoint: SearchEndpoint): FirstStage {
   const header = JSON.stringify({ index: endpoint.index });

@@ -1,4 +1,7 @@
-/** Keeps the best `k` of many passages: a heap with the worst kept one on top. Equal scores go to the earlier passage, as in Lucene. */
+/**
+ * Keeps the best `k` of many passages in a heap with the worst kept one on top. Of equal scores the earlier passage ranks higher, as in
+ * Lucene.
+ */
 export class TopK {
   readonly #passages: Uint32Array;
   readonly #scores: Float64Array;
@@ -14,7 +17,7 @@ export class TopK {
     else if (this.#size > 0 && this.#worse(0, passage, score)) this.#sink(passage, score, this.#size);
   }
 
-  /** What was kept, best first. The heap is used up. */
+  /** Returns the kept passages, best first, and empties the heap. */
   drain(): { passages: Uint32Array; scores: Float64Array } {
     const passages = new Uint32Array(this.#size);
     const scores = new Float64Array(this.#size);
@@ -27,7 +30,7 @@ export class TopK {
     return { passages, scores };
   }
 
-  /** Whether the entry at `at` ranks below the given one. */
+  /** Tells whether the entry at `at` ranks below the given one. */
   #worse(at: number, passage: number, score: number): boolean {
     const own = this.#scores[at]!;
     return own < score || (own === score && this.#passages[at]! > passage);

@@ -7,17 +7,17 @@ import type { Queries } from './topics.ts';
 
 export type DatasetFormat = 'beir' | 'lotte' | 'msmarco' | 'rank-llm' | 'cranfield' | 'wikiqa' | 'squad' | 'trec';
 
-/** What is known of a data set by its name, and may be said otherwise in the specification. */
+/** Properties of a data set that follow from its name unless the specification sets them. */
 interface DatasetRules {
   /** Least grade that counts as relevant in binary measures. */
   readonly relevanceLevel: number;
   /** Whether a hit whose docid is the query's own id is dropped before measuring. */
   readonly dropSelfHits: boolean;
-  /** What is usually reported. */
+  /** Measures usually reported. */
   readonly measures: readonly string[];
 }
 
-/** A test collection: queries, judgements, passages, and candidate lists where the set brings them. */
+/** A test collection: queries, judgements, passages, and candidate lists if the set has some. */
 export interface Dataset extends DatasetRules {
   readonly name: string;
   readonly format: DatasetFormat;
@@ -30,21 +30,21 @@ export interface Dataset extends DatasetRules {
   readonly files: readonly string[];
 }
 
-/** Where a data set lies and what is to be read differently from what its name and layout say. */
+/** Path of a data set, and what differs from its name's rules and its layout. */
 export interface DatasetSpec extends Partial<DatasetRules> {
-  /** A folder, or a file that brings its own queries and texts (rank_llm, SQuAD). */
+  /** A folder, or a file that holds queries and texts (rank_llm, SQuAD). */
   readonly path: string;
   readonly name?: string;
   readonly format?: DatasetFormat;
   /** `train`, `dev`, `test`; LoTTE: `search`, `forum`. */
   readonly split?: string;
-  /** Part of a TREC topic that is asked. */
+  /** Part of a TREC topic that is the query. */
   readonly field?: 'title' | 'description' | 'narrative' | 'title+description';
-  /** Files in place of those the layout names, relative to `path` where it is a folder. */
+  /** Files in place of those the layout names, relative to the folder. */
   readonly queries?: string;
   readonly qrels?: string;
   readonly corpus?: string;
-  /** A run to take candidate lists from. */
+  /** A run that holds the candidate lists. */
   readonly candidates?: string;
 }
 
@@ -70,7 +70,7 @@ const NAMED: readonly NamedRule[] = [
   { pattern: /robust-?0?4/i, measures: ['nDCG@10', 'nDCG@20', 'P@20', 'AP'] },
 ];
 
-/** The rules of a data set by name; what `given` says wins. */
+/** Returns the rules of a data set by its name, with those in `given` taking precedence. */
 export function rulesOf(name: string, given: Partial<DatasetRules> = {}): DatasetRules {
   const { pattern: _, ...named } = NAMED.find(({ pattern }) => pattern.test(name)) ?? { pattern: /$/ };
   const { relevanceLevel, dropSelfHits, measures } = { ...DEFAULTS, ...named };
@@ -82,8 +82,8 @@ export function rulesOf(name: string, given: Partial<DatasetRules> = {}): Datase
 }
 
 /**
- * The measure as this data set wants it: a binary measure without a threshold of its own takes the set's (`AP` becomes `AP(rel=2)` on
- * TREC-DL). nDCG and measures that name a threshold stay as they are.
+ * Applies the data set's relevance level to a binary measure without a threshold of its own (`AP` becomes `AP(rel=2)` on TREC-DL). nDCG
+ * and measures that name a threshold stay as they are.
  */
 export function measureFor(rules: DatasetRules, measure: Measure): Measure {
   const { kind, params } = measure;
@@ -93,7 +93,7 @@ export function measureFor(rules: DatasetRules, measure: Measure): Measure {
     : measure;
 }
 
-/** The run without hits on the query itself, where the data set asks for that. */
+/** Removes hits on the query itself from a run if the data set's rules say so. */
 export function prepareRun(rules: DatasetRules, run: Run): Run {
   if (!rules.dropSelfHits) return run;
   const prepared = new Map<string, { docids: string[]; scores: number[] }>();

@@ -2,8 +2,8 @@
 const isSpace = (byte: number): boolean => byte === 32 || (byte >= 9 && byte <= 13);
 
 /**
- * Finds the fields of a line that are separated by white space. Writes start and end of each to `out` (2 numbers a field) and returns
- * their number; fields beyond the room in `out` are counted once and not written.
+ * Splits a line at white space. Writes start and end of each field to `out` (2 numbers a field) and returns the number of fields; all
+ * fields that do not fit into `out` count as one.
  */
 export function splitFields(bytes: Uint8Array, start: number, end: number, out: Int32Array): number {
   let count = 0;
@@ -30,8 +30,8 @@ function slowNumber(bytes: Buffer, start: number, end: number): number {
 }
 
 /**
- * Reads a decimal number as the nearest double; NaN where the bytes are none. Up to 15 digits without exponent are read in place: the
- * digits and the power of ten are exact doubles, so one division rounds correctly (Clinger 1990). The rest goes through a string.
+ * Parses a decimal number as the nearest double; NaN if the bytes are not a number. Up to 15 digits without exponent are parsed in place:
+ * digits and power of ten are exact doubles, so one division rounds correctly (Clinger 1990). Everything else goes through a string.
  */
 export function parseNumber(bytes: Buffer, start: number, end: number): number {
   let i = start;
@@ -53,7 +53,7 @@ export function parseNumber(bytes: Buffer, start: number, end: number): number {
   return negative ? -exact : exact;
 }
 
-/** Whether bytes `start` … `end` of one array are those of the other. */
+/** Tells whether bytes `start` … `end` of one array equal the first `length` bytes of the other. */
 export function sameBytes(bytes: Uint8Array, start: number, end: number, other: Uint8Array, length: number): boolean {
   if (end - start !== length) return false;
   for (let i = 0; i < length; i++) if (bytes[start + i] !== other[i]) return false;

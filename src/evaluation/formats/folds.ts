@@ -1,7 +1,7 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { isObject, readJsonFile } from '../../util/json-files.ts';
 
-/** One fold of a cross-validation: query ids to train, choose and test on. */
+/** One fold of a cross-validation: query ids of its train, dev and test parts. */
 export interface Fold {
   readonly name: string;
   readonly train: readonly string[];
@@ -17,8 +17,8 @@ function ids(value: unknown, where: string): string[] {
   throw new WinnowError('invalid_input', { where, expected: 'a list of query ids', got: describe(value) });
 }
 
-/** `{"s1": {"train_qids": […], "predict": {"dev": […], "test": […]}}}`. */
-function named(path: string, root: Readonly<Record<string, unknown>>): Fold[] {
+/** Reads `{"s1": {"train_qids": […], "predict": {"dev": […], "test": […]}}}`. */
+function namedFolds(path: string, root: Readonly<Record<string, unknown>>): Fold[] {
   return Object.entries(root).map(([name, fold]) => {
     const where = `${path}, fold ${name}`;
     const predict = isObject(fold) ? fold.predict : undefined;
@@ -33,8 +33,8 @@ function named(path: string, root: Readonly<Record<string, unknown>>): Fold[] {
   });
 }
 
-/** A list of lists: each in turn is tested, the next one chosen on, the rest trained on. */
-function rotating(path: string, parts: readonly unknown[]): Fold[] {
+/** Reads a list of lists: each is the test part of one fold, the next one its dev part, the rest its train part. */
+function rotatingFolds(path: string, parts: readonly unknown[]): Fold[] {
   const folds = parts.map((part, i) => ids(part, `${path}, fold ${i + 1}`));
   return folds.map((test, i) => {
     const dev = (i + 1) % folds.length;
@@ -45,7 +45,7 @@ function rotating(path: string, parts: readonly unknown[]): Fold[] {
 /**
  * Reads cross-validation folds (Robust04's `rob04_*folds.json`).
  *
- * @throws WinnowError `invalid_input` where a query is tested in two folds or both trained and tested on.
+ * @throws WinnowError `invalid_input` for a query that is in the test part of two folds, or in train and test of one.
  */
 export async function readFolds(path: string): Promise<Fold[]> {
   const root = await readJsonFile(path);
@@ -55,7 +55,7 @@ export async function readFolds(path: string): Promise<Fold[]> {
       expected: 'folds as an object or a list',
       got: describe(root),
     });
-  const folds = isObject(root) ? named(path, root) : rotating(path, root);
+  const folds = isObject(root) ? namedFolds(path, root) : rotatingFolds(path, root);
   const tested = new Map<string, string>();
   for (const { name, train, test } of folds) {
     const leak = test.find((id) => train.includes(id));

@@ -6,19 +6,19 @@ import { missingPassage, type Passage, type PassageParser, type PassageStore } f
 const NEWLINE = 10;
 const LINE_GUESS = 4096;
 
-/** FNV-1a with a final mix; two seeds give two independent halves of a fingerprint. */
+/** FNV-1a with a final mix. Two seeds give two independent halves of a fingerprint. */
 function hashOf(id: string, seed: number): number {
   let hash = seed;
   for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
   return Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) >>> 0;
 }
 
-const PLACE = 0x811c9dc5;
-const PRINT = 0x5bd1e995;
+const SLOT_SEED = 0x811c9dc5;
+const PRINT_SEED = 0x5bd1e995;
 
 /**
- * Where each passage starts in its file: open addressing over typed arrays, 16 bytes a slot, at most ¾ full. Ids themselves are not
- * kept: a fingerprint finds the few lines that may be meant, and reading the line decides.
+ * Maps passage ids to the offsets of their lines: open addressing over typed arrays, 16 bytes a slot, at most ¾ full. Ids themselves are
+ * not kept: a fingerprint finds the few candidate lines, and reading the line decides.
  */
 class OffsetTable {
   #places = new Uint32Array(1 << 12);
@@ -32,13 +32,13 @@ class OffsetTable {
 
   add(id: string, offset: number): void {
     if (4 * this.#size >= 3 * this.#offsets.length) this.#grow();
-    this.#put(hashOf(id, PLACE), hashOf(id, PRINT), offset);
+    this.#put(hashOf(id, SLOT_SEED), hashOf(id, PRINT_SEED), offset);
     this.#size++;
   }
 
-  /** Offsets of the lines that may hold `id`. */
+  /** Returns the offsets of the lines that may hold `id`. */
   candidates(id: string): number[] {
-    const [place, print] = [hashOf(id, PLACE), hashOf(id, PRINT)];
+    const [place, print] = [hashOf(id, SLOT_SEED), hashOf(id, PRINT_SEED)];
     const mask = this.#offsets.length - 1;
     const found: number[] = [];
     for (let slot = place & mask; this.#offsets[slot]! >= 0; slot = (slot + 1) & mask)
@@ -70,8 +70,8 @@ const endOfLine = (buffer: Buffer, length: number): number => {
   return end > 0 && buffer[end - 1] === 13 ? end - 1 : end;
 };
 
-/** The line that starts at `offset`; `read` fills a buffer from there and says how much it got. */
-function* lineAt(): Generator<Buffer, string, number> {
+/** Assembles a line from reads at its start: yields a buffer to fill, receives the number of bytes read, and grows until the line fits. */
+function* lineReads(): Generator<Buffer, string, number> {
   for (let room = LINE_GUESS; ; room *= 4) {
     const buffer = Buffer.allocUnsafe(room);
     const got = yield buffer;
@@ -81,20 +81,20 @@ function* lineAt(): Generator<Buffer, string, number> {
 }
 
 function readLineSync(file: number, offset: number): string {
-  const steps = lineAt();
+  const steps = lineReads();
   let step = steps.next(0);
   while (!step.done) step = steps.next(readSync(file, step.value, 0, step.value.length, offset));
   return step.value;
 }
 
 async function readLine(file: FileHandle, offset: number): Promise<string> {
-  const steps = lineAt();
+  const steps = lineReads();
   let step = steps.next(0);
   while (!step.done) step = steps.next((await file.read(step.value, 0, step.value.length, offset)).bytesRead);
   return step.value;
 }
 
-async function build(path: string, parse: PassageParser): Promise<OffsetTable> {
+async function buildTable(path: string, parse: PassageParser): Promise<OffsetTable> {
   const table = new OffsetTable();
   const file = openSync(path, 'r');
   try {
@@ -116,9 +116,9 @@ async function* scanPassages(path: string, parse: PassageParser): AsyncGenerator
   for await (const { line, text } of readLines(path)) if (text !== '') yield parse(text, placeOf(path, line));
 }
 
-/** A store that keeps only offsets in memory and reads texts from the file when asked. One pass over the file builds it. */
+/** Opens a store that keeps only offsets in memory and reads texts from the file on demand. One pass over the file builds it. */
 export async function indexPassages(path: string, parse: PassageParser): Promise<PassageStore> {
-  const table = await build(path, parse);
+  const table = await buildTable(path, parse);
   const file = await open(path, 'r');
   const find = async (id: string): Promise<string> => {
     for (const offset of table.candidates(id)) {

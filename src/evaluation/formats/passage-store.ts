@@ -2,7 +2,7 @@ import { WinnowError } from '../../errors.ts';
 
 export interface Passage {
   readonly id: string;
-  /** What a model reads: title and text joined where both exist. */
+  /** Text that models score: title and body joined if both exist. */
   readonly text: string;
 }
 
@@ -10,19 +10,19 @@ export interface Passage {
 export interface PassageStore {
   readonly size: number;
   /**
-   * Texts in the order of `ids`.
+   * Reads texts in the order of `ids`.
    *
    * @throws WinnowError `invalid_input` that names an id which is not in the collection.
    */
   texts(ids: readonly string[]): Promise<string[]>;
-  /** All passages in the order of the collection. */
+  /** Yields all passages in the order of the collection. */
   entries(): AsyncIterable<Passage>;
   close(): Promise<void>;
 }
 
-/** Reads one passage from one line of a collection. */
+/** Parses one passage from one line of a collection. */
 export type PassageParser = (text: string, where: string) => Passage;
 
-/** The fault of asking for a passage that `source` does not have. */
+/** Returns the error for a passage that `source` does not have. */
 export const missingPassage = (source: string, id: string): WinnowError =>
   new WinnowError('invalid_input', { where: source, expected: `a passage ${id}`, got: 'none' });

@@ -5,10 +5,10 @@ import { badLine, placeOf, scanLines } from '../../util/lines.ts';
 import { indexPassages } from './passage-index.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 
-/** Files larger than this stay on disk behind an index. */
-const IN_MEMORY = 64 * 2 ** 20;
+/** Files larger than this (64 MiB) stay on disk behind an index. */
+const IN_MEMORY_BYTES = 64 * 2 ** 20;
 
-/** A store over texts in memory; `source` is named in errors. */
+/** Wraps texts in memory as a store. @param source name of the collection in errors. */
 export function memoryPassages(texts: ReadonlyMap<string, string>, source: string): PassageStore {
   return {
     size: texts.size,
@@ -28,7 +28,7 @@ export function memoryPassages(texts: ReadonlyMap<string, string>, source: strin
 
 const FIRST_TAB = /^([^\t]+)\t(.*)$/s;
 
-/** `id <tab> text`, or `id <tab> url <tab> title <tab> body` (MS MARCO documents). */
+/** Parses `id <tab> text`, or `id <tab> url <tab> title <tab> body` (MS MARCO documents). */
 const parseTsv: PassageParser = (line, where) => {
   const match = FIRST_TAB.exec(line);
   if (match === null)
@@ -42,7 +42,7 @@ const parseTsv: PassageParser = (line, where) => {
 
 const idField = (value: object): string => ['_id', 'id', 'docid', 'pid'].find((field) => field in value) ?? '_id';
 
-/** BEIR's `{_id, title, text}` and its relatives; title and text are joined by a space. */
+/** Parses BEIR's `{_id, title, text}` and similar objects; title and text are joined by a space. */
 function passageOf(value: Readonly<Record<string, unknown>>, where: string): Passage {
   const text = textField(value, 'text' in value ? 'text' : 'contents' in value ? 'contents' : 'text', where);
   const title = typeof value.title === 'string' ? value.title.trim() : '';
@@ -75,8 +75,8 @@ async function readToMemory(path: string): Promise<PassageStore> {
 }
 
 /**
- * Opens a collection of one passage a line (`.jsonl` as BEIR writes it, else `id <tab> text`). Up to 64 MiB, or packed, it is read into
- * memory; a larger file stays on disk, and about 30 bytes a passage remember where each one starts.
+ * Opens a collection of one passage a line (`.jsonl` as BEIR writes it, else `id <tab> text`). A file of up to 64 MiB, or a
+ * packed one, is read into memory; a larger one stays on disk behind an index of about 30 bytes a passage.
  *
  * @throws WinnowError `invalid_input` with file and line: a line that does not parse, an id that comes twice.
  */
@@ -85,6 +85,6 @@ export async function openPassages(path: string, options: { inMemory?: number } 
     (s) => s.size,
     () => 0,
   );
-  if (path.endsWith('.gz') || size <= (options.inMemory ?? IN_MEMORY)) return readToMemory(path);
+  if (path.endsWith('.gz') || size <= (options.inMemory ?? IN_MEMORY_BYTES)) return readToMemory(path);
   return indexPassages(path, parserOf(path));
 }

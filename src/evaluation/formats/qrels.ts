@@ -3,11 +3,11 @@ import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField }
 import { badLine, placeOf, scanLines } from '../../util/lines.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import { parseNumber, splitFields } from './fields.ts';
-import { writeLines } from './write.ts';
+import { writeLines } from './write-lines.ts';
 
 export type MutableQrels = Map<string, Map<string, number>>;
 
-/** Adds a judgement; `false` where the pair is already judged. */
+/** Adds a judgement. Returns `false`, without a change, if the pair is judged already. */
 export function addJudgement(qrels: MutableQrels, qid: string, docid: string, grade: number): boolean {
   let judgements = qrels.get(qid);
   if (judgements === undefined) {
@@ -19,7 +19,7 @@ export function addJudgement(qrels: MutableQrels, qid: string, docid: string, gr
   return true;
 }
 
-/** Columns of docid and grade (the query comes first). */
+/** Number of columns, and which hold docid and grade; the query is the first. */
 interface Layout {
   readonly fields: string;
   readonly count: number;
@@ -33,7 +33,7 @@ const BEIR: Layout = { fields: '3 fields (query-id corpus-id score)', count: 3, 
 const isBeirHeader = (fields: readonly string[]): boolean =>
   fields.length === 3 && /^(query[-_]id|qid)$/i.test(fields[0]!) && !/^-?\d+$/.test(fields[2]!);
 
-/** Puts lines into `qrels`, turning grades by `grade` on the way. */
+/** Parses lines into `qrels`. */
 class QrelsReader {
   readonly qrels: MutableQrels = new Map();
   readonly #spans = new Int32Array(8);
@@ -84,7 +84,7 @@ function fromJson(path: string, value: unknown): MutableQrels {
   return qrels;
 }
 
-/** One judgement a line: `{"qid": …, "docid": …, "rel": …}` (or `score`, as BEIR names it). */
+/** Reads one judgement a line: `{"qid": …, "docid": …, "rel": …}` (or `score`, as BEIR names it). */
 async function readJsonLines(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
@@ -120,6 +120,7 @@ function* qrelsLines(qrels: Qrels, format: QrelsFormat): Generator<string> {
       yield format === 'beir' ? `${qid}\t${docid}\t${grade}` : `${qid} 0 ${docid} ${grade}`;
 }
 
+/** Writes qrels, the whole file or none of it; `.gz` is packed. */
 export async function writeQrels(path: string, qrels: Qrels, format: QrelsFormat = 'trec'): Promise<void> {
   await writeLines(path, qrelsLines(qrels, format));
 }

@@ -4,7 +4,7 @@ import { HitList } from '../measures/hits.ts';
 import { parseNumber, sameBytes, splitFields } from './fields.ts';
 
 /**
- * Takes the documents of one query. `hits` is only valid during the call. A file whose queries are not in one piece is read twice: then
+ * Receives the documents of one query. `hits` is only valid during the call. A file whose queries' lines are scattered is read twice: then
  * a query may come twice, and the last call has all its documents.
  */
 export type RunVisitor = (qid: string, hits: HitList) => void;
@@ -14,7 +14,7 @@ export interface ScanOptions {
   readonly precision?: 'double' | 'single' | undefined;
 }
 
-/** How a line of a run is read: columns of docid and score, and what the score column holds. */
+/** Layout of a run's lines: columns of docid and score, and how the score column becomes a score. */
 interface Layout {
   readonly name: string;
   readonly fields: string;
@@ -45,7 +45,7 @@ const MARCO: Layout = {
 
 class NotGrouped extends Error {}
 
-/** Reads lines into hit lists; policy of what to keep is the caller's. */
+/** Parses lines into hit lists, which `enter` returns by query. */
 class RunReader {
   readonly #path: string;
   readonly #round: (score: number) => number;
@@ -92,7 +92,7 @@ class RunReader {
   }
 }
 
-/** One list for the query at hand: memory does not grow with the run. Gives up where a query comes back. */
+/** Reuses one list for the current query, so memory does not grow with the run. @throws NotGrouped if a query's lines are scattered. */
 async function scanGrouped(path: string, visit: RunVisitor, options: ScanOptions): Promise<void> {
   const hits = new HitList();
   const finished = new Set<string>();
@@ -113,7 +113,7 @@ async function scanGrouped(path: string, visit: RunVisitor, options: ScanOptions
   flush();
 }
 
-/** One list a query, all in memory. */
+/** Keeps one list a query, all in memory. */
 async function scanScattered(path: string, visit: RunVisitor, options: ScanOptions): Promise<void> {
   const lists = new Map<string, HitList>();
   const reader = new RunReader(path, options, (qid) => {
@@ -127,12 +127,13 @@ async function scanScattered(path: string, visit: RunVisitor, options: ScanOptio
 
 /**
  * Reads a TREC run (`qid Q0 docno rank score tag`, any white space, `#` comments; the rank column is ignored) or an MS MARCO run (`qid pid
- * rank`) query by query: a file of any size in the memory of one query, as long as each query's lines stand together.
+ * rank`) query by query. Memory holds one query as long as each query's lines stand together; otherwise the whole run.
  *
  * @throws WinnowError `invalid_input` with file and line: too few fields, a score that is no number, a document twice for a query.
  */
 export async function scanRunLines(path: string, visit: RunVisitor, options: ScanOptions = {}): Promise<void> {
-  if (path === STDIN) return scanScattered(path, visit, options); // it cannot be read twice
+  // Standard input cannot be read twice.
+  if (path === STDIN) return scanScattered(path, visit, options);
   try {
     await scanGrouped(path, visit, options);
   } catch (error) {

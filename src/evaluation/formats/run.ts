@@ -3,11 +3,11 @@ import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField }
 import { badLine, placeOf, readLines } from '../../util/lines.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
-import { readRankLlm } from './rank-llm.ts';
+import { readRankLlm } from './read-rank-llm.ts';
 import { type RunVisitor, type ScanOptions, scanRunLines } from './run-scanner.ts';
-import { writeLines } from './write.ts';
+import { writeLines } from './write-lines.ts';
 
-/** `{qid: {docid: score}}`, as pytrec_eval and ranx keep runs. */
+/** Reads `{qid: {docid: score}}`, the format of pytrec_eval and ranx. */
 function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>): Run {
   const run = new Map<string, ScoredDocs>();
   for (const [qid, docs] of Object.entries(value)) {
@@ -27,7 +27,7 @@ function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>):
   return run;
 }
 
-/** One document a line: `{"qid": …, "docid": …, "score": …}`. */
+/** Reads one document a line: `{"qid": …, "docid": …, "score": …}`. */
 async function readFlatLines(path: string): Promise<Run> {
   const lists = new Map<string, Map<string, number>>();
   await scanJsonLines(path, (value, line) => {
@@ -43,7 +43,7 @@ async function readFlatLines(path: string): Promise<Run> {
   return new Map(Array.from(lists, ([qid, docs]) => [qid, { docids: [...docs.keys()], scores: [...docs.values()] }]));
 }
 
-/** Whether the first line is one document rather than a query with its candidates. */
+/** Tells whether the first line is one document rather than a query with its candidates. */
 async function isFlat(path: string): Promise<boolean> {
   for await (const { text } of readLines(path))
     if (text.trim() !== '') return /"docid"/.test(text) && !/"(hits|candidates)"/.test(text);
@@ -70,7 +70,7 @@ export async function scanRun(path: string, visit: RunVisitor, options: ScanOpti
   }
 }
 
-/** A whole run in memory, each list in trec_eval's order and cut to `top` documents. */
+/** Reads a whole run into memory, each list in trec_eval's order and cut to `top` documents. */
 export async function readRun(path: string, options: ScanOptions & { readonly top?: number } = {}): Promise<Run> {
   const run = new Map<string, ScoredDocs>();
   const visit: RunVisitor = (qid, hits) => {

@@ -2,20 +2,21 @@ import { WinnowError } from '../../errors.ts';
 import { readText } from '../../util/bytes.ts';
 import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
 import { badLine, placeOf, scanLines } from '../../util/lines.ts';
-import { writeLines } from './write.ts';
+import { writeLines } from './write-lines.ts';
 
 /** Query id → text. */
 export type Queries = ReadonlyMap<string, string>;
 
-/** The part of a TREC topic that is asked. */
+/** The part of a TREC topic that is the query. */
 export type TopicField = 'title' | 'description' | 'narrative' | 'title+description';
 
+/** Adds an entry to a map. @throws the error that `fault` returns if the id is there already. */
 export function addOnce(map: Map<string, string>, id: string, text: string, fault: (got: string) => Error): void {
   if (map.has(id)) throw fault(`${id} again`);
   map.set(id, text);
 }
 
-/** `id <tab> text` lines: MS MARCO and LoTTE queries and collections, TREC-DL topics. */
+/** Reads `id <tab> text` lines: MS MARCO and LoTTE queries and collections, TREC-DL topics. */
 export async function readTsv(path: string): Promise<Map<string, string>> {
   const texts = new Map<string, string>();
   await scanLines(path, (buffer, start, end, line) => {
@@ -36,7 +37,7 @@ export async function readTsv(path: string): Promise<Map<string, string>> {
   return texts;
 }
 
-/** Queries as JSON lines, `_id` (BEIR), `id` or `qid` with `text` or `query`. */
+/** Reads queries from JSON lines: `_id` (BEIR), `id` or `qid` with `text` or `query`. */
 async function readJsonQueries(path: string): Promise<Map<string, string>> {
   const queries = new Map<string, string>();
   await scanJsonLines(path, (value, line) => {
@@ -51,7 +52,7 @@ async function readJsonQueries(path: string): Promise<Map<string, string>> {
 
 const LABELS = /^(?:Number|Topic|Description|Narrative)\s*:/i;
 
-/** The text after `<tag>` up to the next tag, without the label TREC writes there and with single spaces. */
+/** Returns the text after `<tag>` up to the next tag, without the label TREC writes there and with single spaces. */
 function section(topic: string, tag: string): string {
   const match = new RegExp(`<${tag}>([^<]*)`, 'i').exec(topic);
   return (match?.[1] ?? '').trim().replace(LABELS, '').replace(/\s+/g, ' ').trim();
@@ -64,7 +65,7 @@ const FIELDS: Readonly<Record<TopicField, (topic: string) => string>> = {
   'title+description': (topic) => `${section(topic, 'title')} ${section(topic, 'desc')}`,
 };
 
-/** TREC topics in SGML (`<top> <num> Number: 301 <title> …`), as Robust04 has them. */
+/** Parses TREC topics in SGML (`<top> <num> Number: 301 <title> …`), as Robust04 has them. */
 function parseTopics(text: string, path: string, field: TopicField = 'title'): Map<string, string> {
   const queries = new Map<string, string>();
   for (const match of text.matchAll(/<top>([\s\S]*?)<\/top>/gi)) {
@@ -79,7 +80,7 @@ function parseTopics(text: string, path: string, field: TopicField = 'title'): M
   return queries;
 }
 
-/** Reads queries from tab-separated lines, JSON lines or SGML topics (known by the first character). */
+/** Reads queries from tab-separated lines, JSON lines or SGML topics (recognized by the first character). */
 export async function readQueries(path: string, field: TopicField = 'title'): Promise<Map<string, string>> {
   if (isJsonLines(path)) return readJsonQueries(path);
   if (/\.tsv(\.gz)?$/i.test(path)) return readTsv(path);
@@ -87,7 +88,7 @@ export async function readQueries(path: string, field: TopicField = 'title'): Pr
   return text.trimStart().startsWith('<') ? parseTopics(text, path, field) : readTsv(path);
 }
 
-/** Writes queries as `id <tab> text`, or as BEIR's JSON lines where the name ends in `.jsonl`. */
+/** Writes queries as `id <tab> text`, or as BEIR's JSON lines if the name ends in `.jsonl`. */
 export async function writeQueries(path: string, queries: Queries): Promise<void> {
   const json = isJsonLines(path);
   const oneLine = (text: string): string => text.replace(/[\t\r\n]+/g, ' ');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import type { FirstStage } from '../first-stage/first-stage.ts';
 import { Bm25Index } from '../first-stage/index/bm25-index.ts';
-import { buildIndex } from '../first-stage/index/build.ts';
+import { buildIndex } from '../first-stage/index/build-index.ts';
 import { searchStage } from '../first-stage/search-endpoint.ts';
 import { bm25Stage, runFileStage, runStage } from '../first-stage/stages.ts';
 import { prepareRun } from '../formats/dataset.ts';

@@ -5,7 +5,7 @@ import { WinnowError } from '../../errors.ts';
 import { readJson, sha256File, writeFileAtomic } from '../../util/files.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { Dataset, DatasetSpec } from '../formats/dataset.ts';
-import { loadDataset } from '../formats/load.ts';
+import { loadDataset } from '../formats/load-dataset.ts';
 import type { Queries } from '../formats/topics.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import type { SetSpec } from './suite-schema.ts';

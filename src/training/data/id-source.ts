@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { loadDataset } from '../../evaluation/formats/load.ts';
+import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
 import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
 import { memoryPassages, openPassages } from '../../evaluation/formats/passages.ts';
 import { readQrels } from '../../evaluation/formats/qrels.ts';
-import { readRankLlm } from '../../evaluation/formats/rank-llm.ts';
+import { readRankLlm } from '../../evaluation/formats/read-rank-llm.ts';
 import { readRun } from '../../evaluation/formats/run.ts';
 import { type Queries, readQueries } from '../../evaluation/formats/topics.ts';
 import type { Run } from '../../evaluation/measures/evaluation.ts';

@@ -1,4 +1,4 @@
-import { readRankLlm } from '../../evaluation/formats/rank-llm.ts';
+import { readRankLlm } from '../../evaluation/formats/read-rank-llm.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
 import { type RunGroup, type RunValue, readRunGroups } from './run-groups.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import type { Dataset } from '../../evaluation/formats/dataset.ts';
-import { loadDataset } from '../../evaluation/formats/load.ts';
+import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';

@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { loadDataset } from '../../evaluation/formats/load.ts';
+import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';

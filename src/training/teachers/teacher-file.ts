@@ -1,5 +1,5 @@
 import { writeRun } from '../../evaluation/formats/run.ts';
-import { writeLines } from '../../evaluation/formats/write.ts';
+import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import type { ScoredDocs } from '../../evaluation/measures/evaluation.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
 import type { IdentifiedList } from '../data/types.ts';

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Bm25Index } from '../../../src/evaluation/first-stage/index/bm25-index.ts';
-import { buildIndex } from '../../../src/evaluation/first-stage/index/build.ts';
+import { buildIndex } from '../../../src/evaluation/first-stage/index/build-index.ts';
 import { temporaryFolder } from '../formats/folder.ts';
 import { passagesOf } from './support.ts';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Bm25Index } from '../../../src/evaluation/first-stage/index/bm25-index.ts';
-import { buildIndex } from '../../../src/evaluation/first-stage/index/build.ts';
+import { buildIndex } from '../../../src/evaluation/first-stage/index/build-index.ts';
 import type { Passage } from '../../../src/evaluation/formats/passage-store.ts';
 
 export async function* passagesOf(texts: readonly string[]): AsyncGenerator<Passage> {

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { writeBeir } from '../../../src/evaluation/formats/beir.ts';
 import { type DatasetSpec, measureFor, prepareRun, rulesOf } from '../../../src/evaluation/formats/dataset.ts';
 import { readFolds } from '../../../src/evaluation/formats/folds.ts';
-import { loadDataset } from '../../../src/evaluation/formats/load.ts';
+import { loadDataset } from '../../../src/evaluation/formats/load-dataset.ts';
 import type { PassageStore } from '../../../src/evaluation/formats/passage-store.ts';
 import { openPassages } from '../../../src/evaluation/formats/passages.ts';
 import { readQueries, writeQueries } from '../../../src/evaluation/formats/topics.ts';
+import { writeBeir } from '../../../src/evaluation/formats/write-beir.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
 import { temporaryFolder } from './folder.ts';
 

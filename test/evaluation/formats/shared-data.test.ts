@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { measureFor } from '../../../src/evaluation/formats/dataset.ts';
-import { loadDataset } from '../../../src/evaluation/formats/load.ts';
+import { loadDataset } from '../../../src/evaluation/formats/load-dataset.ts';
 import { evaluate } from '../../../src/evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
 import { SHARED, temporaryFolder } from './folder.ts';

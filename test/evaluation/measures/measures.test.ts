@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readQrels } from '../../../src/evaluation/formats/qrels.ts';
-import { readRankLlm } from '../../../src/evaluation/formats/rank-llm.ts';
+import { readRankLlm } from '../../../src/evaluation/formats/read-rank-llm.ts';
 import { readRun } from '../../../src/evaluation/formats/run.ts';
 import { MEASURES } from '../../../src/evaluation/measures/catalog.ts';
 import { evaluate, type Run } from '../../../src/evaluation/measures/evaluation.ts';

@@ -1,4 +1,4 @@
-/** Scores of passages while a query's terms are added up; passages that were touched are known, so that clearing costs no more than adding. */
+/** Sums the scores of passages over a query's terms. It records the passages touched, so clearing costs no more than adding. */
 export class Accumulator {
   readonly #scores: Float64Array;
   readonly #touched: Uint32Array;
@@ -10,8 +10,8 @@ export class Accumulator {
   }
 
   /**
-   * Adds weight · tf / (tf + norm) for every posting: Lucene leaves out the factor k1 + 1 of Robertson's formula, which changes no ranking.
-   * Postings are encoded as `PostingsBatch` writes them.
+   * Adds weight · tf / (tf + norm) for every posting. Like Lucene it omits the factor k1 + 1 of Robertson's formula, which does not change
+   * the ranking. Postings are encoded as `PostingsBatch` writes them.
    */
   addTerm(postings: Uint8Array, weight: number, norms: Float64Array): void {
     const scores = this.#scores;
@@ -39,7 +39,7 @@ export class Accumulator {
     }
   }
 
-  /** Gives every touched passage with its score, and forgets them. */
+  /** Calls `visit` for every touched passage and clears the scores. */
   drain(visit: (passage: number, score: number) => void): void {
     for (let i = 0; i < this.#count; i++) {
       const passage = this.#touched[i]!;

@@ -6,7 +6,7 @@ import { ANSERINI, type Bm25Params, idf, lengthNorm } from '../bm25.ts';
 import { TopK } from '../top-k.ts';
 import { Accumulator } from './accumulator.ts';
 import { Dictionary } from './dictionary.ts';
-import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './files.ts';
+import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './index-files.ts';
 
 /** Passages found, best first. */
 interface Found {
@@ -15,7 +15,7 @@ interface Found {
 }
 
 interface OpenOptions {
-  /** Memory for postings of terms that were asked for before. */
+  /** Memory for the postings of recent terms. */
   readonly cacheBytes?: number;
 }
 
@@ -39,7 +39,7 @@ function readFacts(folder: string): IndexFacts {
   return facts;
 }
 
-/** The ids of all passages as one piece of bytes, with the start of each. */
+/** Holds the ids of all passages in one buffer, with the start of each. */
 class Ids {
   readonly #bytes: Buffer;
   readonly #starts: Uint32Array;
@@ -60,7 +60,7 @@ class Ids {
     return this.#bytes.toString('utf8', start + this.#head(start).bytes, this.#starts[passage + 1]);
   }
 
-  /** Bytes that the length itself takes, and bytes to the next id. */
+  /** Returns the bytes of the length prefix, and the bytes to the next id. */
   #head(at: number): { bytes: number; end: number } {
     let length = 0;
     for (let bytes = 0; ; bytes++) {
@@ -72,8 +72,8 @@ class Ids {
 }
 
 /**
- * A BM25 index on disk, open for searching. In memory are 20 bytes a passage besides its id; postings are read when asked for.
- * Every posting of the query's terms is added up, so that the best `depth` passages are exactly those.
+ * Searches a BM25 index on disk. Memory holds each passage's id and 20 bytes more; postings are read on demand. All postings of the query's
+ * terms are scored, so the best `depth` passages are exact.
  */
 export class Bm25Index {
   readonly facts: IndexFacts;
@@ -85,7 +85,7 @@ export class Bm25Index {
   readonly #cache: LRUCache<string, Uint8Array>;
   #norms: { readonly key: string; readonly values: Float64Array } | undefined;
 
-  /** @throws WinnowError `invalid_input` where the folder is no index or a file has not the size it was written with. */
+  /** @throws WinnowError `invalid_input` if the folder is not an index or the size of a file differs from the one recorded. */
   constructor(folder: string, { cacheBytes = 64 * 2 ** 20 }: OpenOptions = {}) {
     this.facts = readFacts(folder);
     const files = filesOf(folder);
@@ -99,7 +99,7 @@ export class Bm25Index {
     this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (postings) => postings.length + 1 });
   }
 
-  /** The best `depth` passages for a query. A term that the query repeats counts as often. */
+  /** Returns the best `depth` passages for a query. A term counts as often as the query repeats it. */
   search(query: string, depth: number, params: Bm25Params = ANSERINI): Found {
     const norms = this.#normsFor(params);
     const counts = new Map<string, number>();

@@ -1,8 +1,8 @@
 import { readSync } from 'node:fs';
-import { ByteReader } from './bytes.ts';
-import type { IndexFiles } from './files.ts';
+import { ByteReader } from './byte-files.ts';
+import type { IndexFiles } from './index-files.ts';
 
-/** Where a term's postings are. */
+/** Position of a term's postings. */
 interface TermEntry {
   /** Passages that have the term. */
   readonly passages: number;
@@ -27,7 +27,7 @@ function readBlocks(path: string): Block[] {
   return blocks;
 }
 
-/** Reads varints and texts out of bytes in memory. */
+/** Reads varints and texts from bytes in memory. */
 class Cursor {
   readonly #bytes: Buffer;
   #at = 0;
@@ -56,13 +56,13 @@ class Cursor {
   }
 }
 
-/** Finds terms with one read each: the first term of every block of 128 is in memory, the block itself is on disk. */
+/** Finds a term with one read: the first term of every block of 128 is in memory, the block itself on disk. */
 export class Dictionary {
   readonly #blocks: readonly Block[];
   readonly #file: number;
   readonly #size: number;
 
-  /** @param file descriptor of the file of terms, `size` bytes long. */
+  /** @param file descriptor of the terms' file, @param size its bytes. */
   constructor(files: IndexFiles, file: number, size: number) {
     this.#blocks = readBlocks(files.blocks);
     this.#file = file;
@@ -86,7 +86,7 @@ export class Dictionary {
     return undefined;
   }
 
-  /** The last block that starts at or before `term`; −1 where all start after it. */
+  /** Returns the last block that starts at or before `term`; −1 if all start after it. */
   #blockOf(term: string): number {
     let [low, high] = [0, this.#blocks.length];
     while (low < high) {

@@ -1,7 +1,7 @@
-import { ByteReader, ByteWriter } from './bytes.ts';
-import { BLOCK_TERMS, type IndexFiles } from './files.ts';
+import { ByteReader, ByteWriter } from './byte-files.ts';
+import { BLOCK_TERMS, type IndexFiles } from './index-files.ts';
 
-/** The head of one term in a run, and its encoded rest. */
+/** Reads a sorted run term by term: the head of the current term, then its encoded rest. */
 class RunCursor {
   readonly #reader: ByteReader;
   term: string | undefined;
@@ -29,7 +29,7 @@ class RunCursor {
     this.restBytes = this.#reader.varint();
   }
 
-  /** The postings after the first; must be taken before the next term. */
+  /** Returns the postings after the first; must be called before `next`. */
   rest(): Uint8Array {
     return this.#reader.bytes(this.restBytes);
   }
@@ -50,7 +50,7 @@ function leastTerm(cursors: readonly RunCursor[]): string | undefined {
   return least;
 }
 
-/** Writes one term's postings out of all runs that have it; passages of a later run come later. Gives how many passages it has. */
+/** Writes one term's postings from all runs that have it, in the order of the runs. Returns the term's number of passages. */
 function mergeTerm(cursors: readonly RunCursor[], term: string, postings: ByteWriter): number {
   let passages = 0;
   let last = 0;
@@ -66,7 +66,7 @@ function mergeTerm(cursors: readonly RunCursor[], term: string, postings: ByteWr
   return passages;
 }
 
-/** Merges sorted runs, given in the order of their passages, into dictionary and postings. */
+/** Merges sorted runs, ordered by their passages, into dictionary and postings. */
 export function mergeRuns(runs: readonly string[], files: IndexFiles): Merged {
   const cursors = runs.map((path) => new RunCursor(path));
   const writers = {

@@ -1,7 +1,7 @@
 import { openPassages } from '../passages.ts';
 import { readQrels } from '../qrels.ts';
 import { readQueries } from '../topics.ts';
-import { findFile, needFile } from './folder.ts';
+import { findFile, needFile } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
 /** Keeps the queries that are judged: BEIR puts the queries of all splits in one file. */
@@ -12,7 +12,7 @@ export function judgedOnly(
   return new Map([...queries].filter(([qid]) => qrels.has(qid)));
 }
 
-/** `corpus.jsonl`, `queries.jsonl`, `qrels/{train,dev,test}.tsv`. */
+/** Loads a BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/{train,dev,test}.tsv`. */
 export const beir: Loader = {
   shape: 'BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv',
   detect: (place) => !place.isFile && findFile(place, /^corpus\.jsonl$/) !== undefined,

@@ -5,7 +5,7 @@ import { splitFields } from '../fields.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { addOnce } from '../topics.ts';
-import { findFile, needFile } from './folder.ts';
+import { findFile, needFile } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
 interface Entry {
@@ -13,7 +13,7 @@ interface Entry {
   readonly fields: ReadonlyMap<string, string>;
 }
 
-/** SMART format: `.I id`, then fields `.T .A .B .W` whose text runs to the next line that starts with a dot and a capital. */
+/** Parses the SMART format: `.I id`, then fields `.T .A .B .W` whose text runs to the next line that starts with a dot and a capital. */
 function* parseSmart(text: string): Generator<Entry> {
   for (const part of text.split(/^\.I\s+/m).slice(1)) {
     const [head = '', ...rest] = part.split(/\r?\n/);
@@ -28,24 +28,24 @@ function* parseSmart(text: string): Generator<Entry> {
   }
 }
 
-const clean = (text: string | undefined): string => (text ?? '').replace(/\s+/g, ' ').trim();
+const singleSpaced = (text: string | undefined): string => (text ?? '').replace(/\s+/g, ' ').trim();
 
 function readDocuments(text: string, path: string): Map<string, string> {
   const documents = new Map<string, string>();
-  // the body repeats the title as its first sentence
+  // The body repeats the title as its first sentence.
   for (const { id, fields } of parseSmart(text))
     addOnce(
       documents,
       id,
-      clean(fields.get('W')) || clean(fields.get('T')),
+      singleSpaced(fields.get('W')) || singleSpaced(fields.get('T')),
       (got) => new WinnowError('invalid_input', { where: path, expected: 'each document once', got }),
     );
   return documents;
 }
 
-/** The judgements count queries 1, 2, 3 … by their place in the file; the numbers after `.I` are others. */
+/** Numbers queries 1, 2, 3 … by their place in the file, as the judgements do; the numbers after `.I` differ. */
 const readQueriesInOrder = (text: string): Map<string, string> =>
-  new Map(Array.from(parseSmart(text), ({ fields }, i) => [String(i + 1), clean(fields.get('W'))]));
+  new Map(Array.from(parseSmart(text), ({ fields }, i) => [String(i + 1), singleSpaced(fields.get('W'))]));
 
 /** Cleverdon's codes run from 1 (complete answer) to 4 (minimum interest), so grade = 5 − code; −1 is judged and not relevant. */
 async function readJudgements(path: string): Promise<MutableQrels> {
@@ -69,7 +69,7 @@ async function readJudgements(path: string): Promise<MutableQrels> {
   return qrels;
 }
 
-/** Cranfield 1400 as SMART distributed it: `cran.all.1400`, `cran.qry`, `cranqrel`. */
+/** Loads Cranfield 1400 as SMART distributed it: `cran.all.1400`, `cran.qry`, `cranqrel`. */
 export const cranfield: Loader = {
   shape: 'Cranfield folder: cran.all.1400, cran.qry, cranqrel',
   detect: (place) => !place.isFile && findFile(place, /^cran\.all/) !== undefined,

@@ -3,10 +3,10 @@ import { badLine, placeOf } from '../../../util/lines.ts';
 import { openPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { readTsv } from '../topics.ts';
-import { findFile, needFile } from './folder.ts';
+import { findFile, needFile } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
-/** `qas.*.jsonl`: every answer passage is relevant with grade 1. */
+/** Reads `qas.*.jsonl`: every answer passage is relevant with grade 1. */
 async function readAnswers(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
@@ -20,7 +20,7 @@ async function readAnswers(path: string): Promise<MutableQrels> {
   return qrels;
 }
 
-/** LoTTE domain: `collection.tsv`, `questions.{search,forum}.tsv`, `qas.{search,forum}.jsonl`. */
+/** Loads a LoTTE domain: `collection.tsv`, `questions.{search,forum}.tsv`, `qas.{search,forum}.jsonl`. */
 export const lotte: Loader = {
   shape: 'LoTTE folder: collection.tsv, questions.search.tsv, qas.search.jsonl',
   detect: (place) => !place.isFile && findFile(place, /^qas\.(search|forum)\.jsonl$/) !== undefined,

@@ -2,10 +2,10 @@ import { openPassages } from '../passages.ts';
 import { readQrels } from '../qrels.ts';
 import { readQueries } from '../topics.ts';
 import { judgedOnly } from './beir.ts';
-import { findFile, needFile } from './folder.ts';
+import { findFile, needFile } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
-/** MS MARCO passages: `collection.tsv`, `queries.{split}.tsv`, `qrels.{split}.tsv`; split `dev.small` where not said. */
+/** Loads MS MARCO passages: `collection.tsv`, `queries.{split}.tsv`, `qrels.{split}.tsv`; the default split is `dev.small`, else `dev`. */
 export const msmarco: Loader = {
   shape: 'MS MARCO folder: collection.tsv, queries.dev.small.tsv, qrels.dev.small.tsv',
   detect: (place) =>

@@ -3,7 +3,7 @@ import { isObject, type JsonObject, readJsonFile, textField } from '../../../uti
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { addOnce } from '../topics.ts';
-import { findFile, needFile, type Place } from './folder.ts';
+import { findFile, needFile, type Place } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
 function listOf(value: JsonObject, field: string, where: string): JsonObject[] {
@@ -20,7 +20,7 @@ function fileOf(place: Place, given: string | undefined): string {
   return place.isFile ? place.path : needFile(place, given, 'a SQuAD JSON file', /^(xquad|squad|dev|train).*\.json$/);
 }
 
-/** SQuAD and XQuAD: every paragraph is a passage, `article-paragraph` its id; the paragraph a question stands under is relevant. */
+/** Loads SQuAD and XQuAD: every paragraph is a passage with the id `article-paragraph`, and relevant to the questions under it. */
 export const squad: Loader = {
   shape: 'SQuAD or XQuAD file: {"data": [{"title", "paragraphs": [{"context", "qas"}]}]}',
   detect: (place) =>

@@ -1,14 +1,14 @@
 import { memoryPassages, openPassages } from '../passages.ts';
 import { readQrels } from '../qrels.ts';
 import { readQueries } from '../topics.ts';
-import { findFile, needFile } from './folder.ts';
+import { findFile, needFile } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
 const CORPUS = [/^(corpus|collection|documents|passages)\.(jsonl|tsv)$/, /\.(corpus|collection)\.(jsonl|tsv)$/];
 
 /**
- * Plain files: topics (SGML, tab-separated or JSON lines), TREC qrels, and a collection of one passage a line (`id <tab> text` or JSON
- * lines). Robust04's documents are licensed: without a collection the set can be measured but not re-ranked.
+ * Loads plain files: topics (SGML, tab-separated or JSON lines), TREC qrels, and a collection of one passage a line (`id <tab> text` or
+ * JSON lines). Robust04's documents are licensed: without a collection the set can be measured but not re-ranked.
  */
 export const trec: Loader = {
   shape: 'folder with topics*, qrels* and corpus.jsonl or collection.tsv (TREC, Robust04)',

@@ -3,10 +3,10 @@ import { readText } from '../../../util/bytes.ts';
 import { badLine } from '../../../util/lines.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
-import { findFile, needFile } from './folder.ts';
+import { findFile, needFile } from './dataset-folder.ts';
 import type { Loaded, Loader } from './loader.ts';
 
-/** Lines without the last line break; all four files must have as many. */
+/** Reads lines without the last line break; all four files must have the same number. */
 const linesOf = async (path: string): Promise<string[]> => (await readText(path)).replace(/\r?\n$/, '').split(/\r?\n/);
 
 interface Columns {
@@ -43,8 +43,8 @@ function assemble(
 }
 
 /**
- * WikiQA in parallel files (`a.toks` question, `b.toks` sentence, `id.txt` question id, `sim.txt` label), in a folder per split or with
- * the split in front of the name. A sentence's id is `question-position`; the order of the file is the candidate list.
+ * Loads WikiQA from parallel files (`a.toks` question, `b.toks` sentence, `id.txt` question id, `sim.txt` label), in a folder per split or
+ * with the split in front of the name. A sentence's id is `question-position`; the order of the file is the candidate list.
  */
 export const wikiqa: Loader = {
   shape: 'WikiQA folder: test.a.toks, test.b.toks, test.id.txt, test.sim.txt',

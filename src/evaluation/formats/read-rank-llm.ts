@@ -10,7 +10,7 @@ import {
 import { placeOf } from '../../util/lines.ts';
 import type { Run } from '../measures/evaluation.ts';
 
-interface Candidates {
+interface RankLlmContent {
   /** Query id → text. */
   readonly queries: Map<string, string>;
   readonly run: Run;
@@ -24,38 +24,41 @@ interface Hit {
   readonly text: string;
 }
 
-const bad = (where: string, expected: string, got: unknown): never => {
+const fail = (where: string, expected: string, got: unknown): never => {
   throw new WinnowError('invalid_input', { where, expected, got: describe(got) });
 };
 
-/** The text of a candidate: `content`, or a `doc` that is text or an object with one of the usual fields. */
+/** Returns the text of a candidate: `content`, or a `doc` that is text or an object with one of the usual fields. */
 function textOf(hit: JsonObject, where: string): string {
   const doc = hit.content ?? hit.doc ?? hit.text;
   if (typeof doc === 'string') return doc;
-  if (!isObject(doc)) return bad(where, '"content" or "doc"', doc);
+  if (!isObject(doc)) return fail(where, '"content" or "doc"', doc);
   const title = typeof doc.title === 'string' && doc.title !== '' ? `${doc.title} ` : '';
   for (const field of ['contents', 'content', 'text', 'passage', 'body', 'segment'])
     if (typeof doc[field] === 'string') return field === 'contents' ? doc[field] : title + doc[field];
-  return bad(where, 'a "doc" with contents, text, passage or body', doc);
+  return fail(where, 'a "doc" with contents, text, passage or body', doc);
 }
 
 function readHit(value: unknown, where: string): Hit {
-  if (!isObject(value)) return bad(where, 'a candidate object', value);
+  if (!isObject(value)) return fail(where, 'a candidate object', value);
   const score = value.score;
-  if (typeof score !== 'number') return bad(where, '"score" to be a number', score);
+  if (typeof score !== 'number') return fail(where, '"score" to be a number', score);
   return { docid: textField(value, 'docid', where), score, text: textOf(value, where) };
 }
 
-/** Both shapes in use: `{query: text, hits: [{qid, docid, score, content}]}` and `{query: {text, qid}, candidates: [{docid, score, doc}]}`. */
+/**
+ * Parses both shapes in use: `{query: text, hits: [{qid, docid, score, content}]}` and `{query: {text, qid}, candidates: [{docid, score,
+ * doc}]}`.
+ */
 function readRequest(value: unknown, where: string): { qid: string; text: string; hits: Hit[] } {
-  if (!isObject(value)) return bad(where, 'an object with "query" and "hits" or "candidates"', value);
+  if (!isObject(value)) return fail(where, 'an object with "query" and "hits" or "candidates"', value);
   const list = value.hits ?? value.candidates;
-  if (!Array.isArray(list)) return bad(where, '"hits" or "candidates" to be a list', list);
+  if (!Array.isArray(list)) return fail(where, '"hits" or "candidates" to be a list', list);
   const hits = list.map((hit, i) => readHit(hit, `${where}, candidate ${i + 1}`));
   if (isObject(value.query))
     return { qid: textField(value.query, 'qid', where), text: textField(value.query, 'text', where), hits };
   const first: unknown = list[0];
-  if (!isObject(first)) return bad(where, 'at least 1 hit, which carries the qid', `${list.length} hits`);
+  if (!isObject(first)) return fail(where, 'at least 1 hit, which carries the qid', `${list.length} hits`);
   return { qid: textField(first, 'qid', where), text: textField(value, 'query', where), hits };
 }
 
@@ -64,25 +67,25 @@ function readRequest(value: unknown, where: string): { qid: string; text: string
  *
  * @throws WinnowError `invalid_input` that names file and entry: a query twice, a document twice in a list, a missing field.
  */
-export async function readRankLlm(path: string): Promise<Candidates> {
+export async function readRankLlm(path: string): Promise<RankLlmContent> {
   const queries = new Map<string, string>();
   const texts = new Map<string, string>();
   const run = new Map<string, { docids: string[]; scores: Float64Array }>();
-  const take = (value: unknown, where: string): void => {
+  const add = (value: unknown, where: string): void => {
     const { qid, text, hits } = readRequest(value, where);
-    if (run.has(qid)) bad(where, 'each query once', `${qid} again`);
+    if (run.has(qid)) fail(where, 'each query once', `${qid} again`);
     const docids = hits.map((hit) => hit.docid);
-    if (new Set(docids).size < docids.length) bad(where, `each document once for query ${qid}`, 'one of them twice');
+    if (new Set(docids).size < docids.length) fail(where, `each document once for query ${qid}`, 'one of them twice');
     queries.set(qid, text);
     run.set(qid, { docids, scores: Float64Array.from(hits, (hit) => hit.score) });
     for (const hit of hits) texts.set(hit.docid, hit.text);
   };
-  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => take(value, placeOf(path, line)));
+  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => add(value, placeOf(path, line)));
   else {
     const list = await readJsonFile(path);
-    if (!Array.isArray(list)) return bad(path, 'a list of {query, hits}', list);
+    if (!Array.isArray(list)) return fail(path, 'a list of {query, hits}', list);
     list.forEach((value, i) => {
-      take(value, `${path}, entry ${i + 1}`);
+      add(value, `${path}, entry ${i + 1}`);
     });
   }
   return { queries, run, texts };

@@ -2,7 +2,7 @@ import { describe, WinnowError } from '../../errors.ts';
 import { type Dataset, type DatasetFormat, type DatasetSpec, rulesOf } from './dataset.ts';
 import { beir } from './datasets/beir.ts';
 import { cranfield } from './datasets/cranfield.ts';
-import { inside, lookAt, nameOf, type Place } from './datasets/folder.ts';
+import { datasetName, lookAt, type Place, pathInside } from './datasets/dataset-folder.ts';
 import type { Loader } from './datasets/loader.ts';
 import { lotte } from './datasets/lotte.ts';
 import { msmarco } from './datasets/msmarco.ts';
@@ -12,7 +12,7 @@ import { trec } from './datasets/trec.ts';
 import { wikiqa } from './datasets/wikiqa.ts';
 import { readRun } from './run.ts';
 
-/** Layouts in the order they are tried: the more particular ones first. */
+/** Layouts in the order of detection: the most specific first. */
 const LOADERS: Readonly<Record<DatasetFormat, Loader>> = {
   beir,
   lotte,
@@ -45,8 +45,8 @@ function formatOf(place: Place, given: string | undefined): DatasetFormat {
 }
 
 /**
- * Loads a test collection from a path or a specification. The layout is found out from the files; the rules of the set (least relevant
- * grade, self-hits, usual measures) from its name, which is the folder's or file's unless the specification gives one.
+ * Loads a test collection from a path or a specification. The layout follows from the files; the rules of the set (least relevant grade,
+ * self-hits, usual measures) follow from its name, which is that of the folder or file unless the specification gives one.
  *
  * @throws WinnowError `invalid_input` that names the file (and line), what was expected and what was found.
  */
@@ -55,9 +55,9 @@ export async function loadDataset(spec: string | DatasetSpec): Promise<Dataset> 
   const place = await lookAt(given.path);
   const format = formatOf(place, given.format);
   const loaded = await LOADERS[format].load(place, given);
-  const name = given.name ?? nameOf(place);
+  const name = given.name ?? datasetName(place);
   const file = given.candidates;
   const candidates =
-    file === undefined || loaded.candidates !== undefined ? loaded.candidates : await readRun(inside(place, file));
+    file === undefined || loaded.candidates !== undefined ? loaded.candidates : await readRun(pathInside(place, file));
   return { ...loaded, ...rulesOf(name, given), name, format, candidates };
 }

@@ -3,9 +3,9 @@ import type { Qrels } from '../measures/ranked.ts';
 import type { Passage } from './passage-store.ts';
 import { writeQrels } from './qrels.ts';
 import { type Queries, writeQueries } from './topics.ts';
-import { writeLines } from './write.ts';
+import { writeLines } from './write-lines.ts';
 
-/** What a BEIR folder holds. */
+/** Content of a BEIR folder. */
 interface BeirContent {
   readonly passages: Iterable<Passage & { readonly title?: string }>;
   readonly queries: Queries;

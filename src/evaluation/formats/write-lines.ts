@@ -6,14 +6,14 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 
-const BATCH = 1 << 16;
+const BATCH_CHARACTERS = 1 << 16;
 
 /** Joins lines into pieces of about 64 KiB, so that a run of millions of lines is not millions of writes. */
 function* batches(lines: Iterable<string>): Generator<string> {
   let batch = '';
   for (const line of lines) {
     batch += `${line}\n`;
-    if (batch.length >= BATCH) {
+    if (batch.length >= BATCH_CHARACTERS) {
       yield batch;
       batch = '';
     }
@@ -30,7 +30,7 @@ async function sync(path: string): Promise<void> {
   }
 }
 
-/** Writes lines to `path`, packed where it ends in `.gz`: the whole file or none of it, in constant memory. */
+/** Writes lines to `path` in constant memory, the whole file or none of it; packed if the name ends in `.gz`. */
 export async function writeLines(path: string, lines: Iterable<string>): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });

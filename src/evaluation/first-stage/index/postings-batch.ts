@@ -1,12 +1,14 @@
 import { termOf, tokenize } from '../analyzer.ts';
-import { ByteWriter } from './bytes.ts';
+import { ByteWriter } from './byte-files.ts';
 
-/** Words this long may be views of a whole passage in V8; a copy lets the passage go. */
-const SLICED = 13;
+/** V8 may store words of this length or more as slices of their passage, which keeps the whole passage in memory. */
+const SLICED_LENGTH = 13;
 
-const own = (word: string): string => (word.length < SLICED ? word : Buffer.from(word, 'utf8').toString('utf8'));
+/** Copies a word that may be a slice of its passage. */
+const ownedText = (word: string): string =>
+  word.length < SLICED_LENGTH ? word : Buffer.from(word, 'utf8').toString('utf8');
 
-/** Bytes of one term's postings as they are encoded. */
+/** Encodes one term's postings. */
 class Encoder {
   #bytes = Buffer.allocUnsafe(1 << 16);
   #used = 0;
@@ -19,7 +21,7 @@ class Encoder {
     this.#used = 0;
   }
 
-  /** A passage by its distance to the one before; the lowest bit says that the frequency is 1. */
+  /** Appends a passage by its distance from the previous one; the lowest bit means a frequency of 1. */
   posting(distance: number, frequency: number): void {
     this.varint(2 * distance + (frequency === 1 ? 1 : 0));
     if (frequency !== 1) this.varint(frequency);
@@ -41,8 +43,8 @@ class Encoder {
 }
 
 /**
- * Postings of consecutive passages in memory, 12 bytes each, until there are `capacity` of them. Then they are written as one sorted run:
- * term, number of passages, first passage and its frequency, last passage, and the encoded rest.
+ * Collects postings of consecutive passages in memory, 12 bytes each, up to `capacity`. `flush` writes them as one sorted run: term, number
+ * of passages, first passage and its frequency, last passage, and the encoded rest.
  */
 export class PostingsBatch {
   #terms: Uint32Array;
@@ -64,7 +66,7 @@ export class PostingsBatch {
     return this.#used;
   }
 
-  /** Adds a passage; gives its length in terms, or −1 (and adds nothing) where the batch has to be written first. */
+  /** Adds a passage and returns its length in terms, or −1 without adding it if the batch must be flushed first. */
   add(passage: number, text: string): number {
     const words = tokenize(text);
     if (this.#used > 0 && this.#used + words.length > this.#terms.length) return -1;
@@ -72,7 +74,7 @@ export class PostingsBatch {
     if (words.length > this.#scratch.length) this.#scratch = new Int32Array(2 * words.length);
     let length = 0;
     for (const word of words) {
-      const id = this.#words.get(word) ?? this.#meet(word);
+      const id = this.#words.get(word) ?? this.#addWord(word);
       if (id >= 0) this.#scratch[length++] = id;
     }
     const ids = this.#scratch.subarray(0, length).sort();
@@ -99,25 +101,25 @@ export class PostingsBatch {
     this.#used = 0;
   }
 
-  /** A single passage of more words than the batch was meant to hold; the batch is empty then. */
+  /** Makes room for a single passage of more words than the batch holds; the batch is empty then. */
   #grow(capacity: number): void {
     this.#terms = new Uint32Array(capacity);
     this.#passages = new Uint32Array(capacity);
     this.#frequencies = new Uint32Array(capacity);
   }
 
-  #meet(word: string): number {
+  #addWord(word: string): number {
     const term = termOf(word);
     let id = -1;
     if (term !== undefined) {
       id = this.#ids.get(term) ?? this.#names.length;
       if (id === this.#names.length) {
-        const name = own(term);
+        const name = ownedText(term);
         this.#ids.set(name, id);
         this.#names.push(name);
       }
     }
-    this.#words.set(own(word), id);
+    this.#words.set(ownedText(word), id);
     return id;
   }
 
@@ -127,7 +129,7 @@ export class PostingsBatch {
     this.#frequencies[this.#used++] = frequency;
   }
 
-  /** Counting sort: where each term's postings are, passages in their order. */
+  /** Sorts postings by term with a counting sort; passages stay in order. */
   #byTerm(): { starts: Uint32Array; places: Uint32Array } {
     const starts = new Uint32Array(this.#names.length + 1);
     for (let i = 0; i < this.#used; i++) starts[this.#terms[i]! + 1]!++;

@@ -3,7 +3,7 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { WinnowError } from '../../../errors.ts';
 import { unreadable } from '../../../util/bytes.ts';
 
-/** What lies at the path of a specification: a folder with its files (paths inside it), or one file. */
+/** What is at the path of a specification: a folder with its files (as relative paths), or one file. */
 export interface Place {
   readonly path: string;
   readonly folder: string;
@@ -15,14 +15,15 @@ const SUB_FOLDERS = ['qrels'];
 
 async function list(folder: string): Promise<string[]> {
   const names = await readdir(folder);
-  const inside = await Promise.all(
+  const nested = await Promise.all(
     SUB_FOLDERS.filter((sub) => names.includes(sub)).map(async (sub) =>
       (await readdir(join(folder, sub))).map((n) => `${sub}/${n}`),
     ),
   );
-  return [...names, ...inside.flat()].sort();
+  return [...names, ...nested.flat()].sort();
 }
 
+/** Lists the files at a path. @throws WinnowError `invalid_input` if it cannot be read. */
 export async function lookAt(path: string): Promise<Place> {
   try {
     const isFile = (await stat(path)).isFile();
@@ -33,10 +34,10 @@ export async function lookAt(path: string): Promise<Place> {
   }
 }
 
-/** A path of a specification: relative ones start at the data set's folder. */
-export const inside = (place: Place, path: string): string => (isAbsolute(path) ? path : join(place.folder, path));
+/** Resolves a path of a specification against the data set's folder. */
+export const pathInside = (place: Place, path: string): string => (isAbsolute(path) ? path : join(place.folder, path));
 
-/** A file by the first pattern that matches one, packed or not. */
+/** Finds a file by the first pattern that matches one, packed or not. */
 export function findFile(place: Place, ...patterns: readonly RegExp[]): string | undefined {
   for (const pattern of patterns) {
     const found = place.files.find((file) => pattern.test(file.replace(/\.gz$/, '')));
@@ -45,18 +46,23 @@ export function findFile(place: Place, ...patterns: readonly RegExp[]): string |
   return undefined;
 }
 
-/** A file that must be there; `given` (relative to the folder) wins over the patterns. */
+/**
+ * Finds a file as `findFile` does, unless the specification names it (`given`, relative to the folder).
+ *
+ * @throws WinnowError `invalid_input` if no file matches.
+ */
 export function needFile(
   place: Place,
   given: string | undefined,
   expected: string,
   ...patterns: readonly RegExp[]
 ): string {
-  if (given !== undefined) return inside(place, given);
+  if (given !== undefined) return pathInside(place, given);
   const found = findFile(place, ...patterns);
   if (found !== undefined) return found;
   const shown = place.files.slice(0, 12).join(', ');
   throw new WinnowError('invalid_input', { where: place.path, expected, got: `a folder with ${shown || 'nothing'}` });
 }
 
-export const nameOf = (place: Place): string => basename(place.path).replace(/\.(json|jsonl|txt)(\.gz)?$/i, '');
+/** Returns the name of a data set: that of its folder, or of its file without extension. */
+export const datasetName = (place: Place): string => basename(place.path).replace(/\.(json|jsonl|txt)(\.gz)?$/i, '');

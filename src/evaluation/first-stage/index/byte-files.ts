@@ -1,11 +1,11 @@
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 
-const BUFFER = 1 << 20;
+const BUFFER_BYTES = 1 << 20;
 
-/** Writes numbers and bytes to a file through one buffer. Numbers take 7 bits a byte, the lowest first (LEB128). */
+/** Writes numbers and bytes to a file through one buffer. Numbers are LEB128: 7 bits a byte, the lowest first. */
 export class ByteWriter {
   readonly #file: number;
-  readonly #buffer = Buffer.allocUnsafe(BUFFER);
+  readonly #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
   #used = 0;
   #flushed = 0;
 
@@ -19,7 +19,7 @@ export class ByteWriter {
   }
 
   varint(value: number): void {
-    if (this.#used + 10 > BUFFER) this.#flush();
+    if (this.#used + 10 > BUFFER_BYTES) this.#flush();
     let rest = value;
     while (rest >= 128) {
       this.#buffer[this.#used++] = (rest % 128) | 128;
@@ -29,8 +29,8 @@ export class ByteWriter {
   }
 
   bytes(bytes: Uint8Array): void {
-    if (this.#used + bytes.length > BUFFER) this.#flush();
-    if (bytes.length > BUFFER) {
+    if (this.#used + bytes.length > BUFFER_BYTES) this.#flush();
+    if (bytes.length > BUFFER_BYTES) {
       this.#write(bytes);
       return;
     }
@@ -64,7 +64,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads what a `ByteWriter` wrote, from the start, through one buffer. */
+/** Reads a file that a `ByteWriter` wrote, from the start, through one buffer. */
 export class ByteReader {
   readonly #file: number;
   #buffer: Buffer;
@@ -76,7 +76,7 @@ export class ByteReader {
     this.#buffer = Buffer.allocUnsafe(bufferBytes);
   }
 
-  /** Whether everything has been read. */
+  /** True once everything has been read. */
   get ended(): boolean {
     return this.#at === this.#end && this.#fill(1) < 1;
   }
@@ -91,7 +91,7 @@ export class ByteReader {
     }
   }
 
-  /** The next bytes, valid until the next call. */
+  /** Returns the next bytes, valid until the next call. */
   bytes(count: number): Uint8Array {
     if (this.#end - this.#at < count) this.#fill(count);
     this.#at += count;
@@ -107,7 +107,7 @@ export class ByteReader {
     closeSync(this.#file);
   }
 
-  /** Makes at least `count` bytes available where the file has them; gives how many are. */
+  /** Buffers at least `count` bytes if the file has them; returns how many are buffered. */
   #fill(count: number): number {
     const left = this.#end - this.#at;
     const target = count > this.#buffer.length ? Buffer.allocUnsafe(2 * count) : this.#buffer;

@@ -4,30 +4,30 @@ import { join } from 'node:path';
 import { WinnowError } from '../../../errors.ts';
 import { writeFolderAtomic } from '../../../util/files.ts';
 import type { Passage } from '../../formats/passage-store.ts';
-import { PostingsBatch } from './batch.ts';
-import { ByteWriter } from './bytes.ts';
-import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './files.ts';
+import { ByteWriter } from './byte-files.ts';
+import { filesOf, INDEX_FORMAT, type IndexFacts, type IndexFiles } from './index-files.ts';
 import { mergeRuns } from './merge.ts';
+import { PostingsBatch } from './postings-batch.ts';
 
 interface BuildOptions {
-  /** Postings held in memory before they are written as a sorted run, 16 bytes each. */
+  /** Postings held in memory before they are written as a sorted run, 16 bytes each; default 4 million. */
   readonly batchPostings?: number;
   readonly onPassage?: (passages: number) => void;
 }
 
-const BATCH = 4_000_000;
+const BATCH_POSTINGS = 4_000_000;
 
-/** What one pass over the passages leaves behind. */
+/** Result of one pass over the passages: paths of the sorted runs, and lengths in terms. */
 interface Pass {
   readonly runs: readonly string[];
   readonly lengths: Uint32Array;
 }
 
-async function scan(
+async function collectPostings(
   folder: string,
   files: IndexFiles,
   passages: AsyncIterable<Passage>,
-  { batchPostings = BATCH, onPassage }: BuildOptions,
+  { batchPostings = BATCH_POSTINGS, onPassage }: BuildOptions,
 ): Promise<Pass> {
   const batch = new PostingsBatch(batchPostings);
   const ids = new ByteWriter(files.ids);
@@ -70,10 +70,10 @@ function writeLengths(path: string, lengths: Uint32Array): void {
 const sizeOf = (path: string): number => statSync(path).size;
 
 /**
- * Builds a BM25 index on disk: sorted runs of postings as memory fills, merged at the end. Memory is a batch of postings, the vocabulary of
- * that batch and 4 bytes a passage, whatever the size of the collection. The folder appears whole or not at all.
+ * Builds a BM25 index on disk: writes sorted runs of postings as memory fills and merges them at the end. Memory holds a batch of postings,
+ * the vocabulary of that batch and 4 bytes a passage. The folder appears whole or not at all.
  *
- * @throws WinnowError `invalid_input` where `folder` exists already or no passage has a term.
+ * @throws WinnowError `invalid_input` if `folder` exists already or no passage has a term.
  */
 export async function buildIndex(
   folder: string,
@@ -85,7 +85,7 @@ export async function buildIndex(
   let facts: IndexFacts | undefined;
   await writeFolderAtomic(folder, async (temporary) => {
     const files = filesOf(temporary);
-    const { runs, lengths } = await scan(temporary, files, passages, options);
+    const { runs, lengths } = await collectPostings(temporary, files, passages, options);
     writeLengths(files.lengths, lengths);
     const merged = mergeRuns(runs, files);
     await Promise.all(runs.map((run) => rm(run)));
@@ -94,11 +94,18 @@ export async function buildIndex(
       throw new WinnowError('invalid_input', { where: folder, expected: 'at least 1 passage with a term', got: '0' });
     const { terms, blocks, postings, lengths: lengthFile, ids } = files;
     facts = {
-      ...{ format: INDEX_FORMAT, analyzer: 'english', passages: lengths.length, tokens, ...merged },
+      format: INDEX_FORMAT,
+      analyzer: 'english',
+      passages: lengths.length,
+      tokens,
+      ...merged,
       withTerms: lengths.reduce((sum, length) => sum + (length > 0 ? 1 : 0), 0),
       bytes: {
-        ...{ terms: sizeOf(terms), blocks: sizeOf(blocks), postings: sizeOf(postings) },
-        ...{ lengths: sizeOf(lengthFile), ids: sizeOf(ids) },
+        terms: sizeOf(terms),
+        blocks: sizeOf(blocks),
+        postings: sizeOf(postings),
+        lengths: sizeOf(lengthFile),
+        ids: sizeOf(ids),
       },
     };
     await writeFile(files.facts, `${JSON.stringify(facts, null, 2)}\n`);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 
 /** Files of an index folder. */
 export interface IndexFiles {
-  /** Facts as JSON: format, counts, sizes of the other files. */
+  /** JSON with format, counts and sizes of the other files. */
   readonly facts: string;
   /** Terms in order, each with its number of passages and the bytes of its postings. */
   readonly terms: string;
@@ -41,6 +41,6 @@ export interface IndexFacts {
   readonly tokens: number;
   readonly terms: number;
   readonly postings: number;
-  /** Bytes of each file, to know a damaged folder. */
+  /** Bytes of each file, to detect a damaged folder. */
   readonly bytes: Readonly<Record<Exclude<keyof IndexFiles, 'facts'>, number>>;
 }
