@@ -2,15 +2,16 @@ import type { LossBuilder } from '../../autodiff/check.ts';
 import { float32 } from '../../onnx/tensor.ts';
 import { createObjective } from './catalog.ts';
 
-/** Lists of a check: two queries with three passages each. */
+/** Lists of a gradient check: two queries with three passages each. */
 const QUERIES = 2;
 const PASSAGES = 3;
+/** Rows of the batch that `objectiveLoss` is made for. */
 export const OBJECTIVE_ROWS = QUERIES * PASSAGES;
 
 /**
- * The loss of an objective on made-up lists, for a batch of `OBJECTIVE_ROWS` rows: the first passage of a query is relevant, the teacher
- * ranks them in an order of its own.
- * @throws WinnowError `invalid_input` for an unknown name
+ * Returns the loss of an objective on synthetic lists, for a batch of `OBJECTIVE_ROWS` rows: the first passage of a query is relevant, and
+ * the teacher ranks the passages in another order.
+ * @throws WinnowError `invalid_input` for an unknown name.
  */
 export function objectiveLoss(name: string): LossBuilder {
   const objective = createObjective(name);

@@ -3,8 +3,8 @@ import { differences, indicator, validPairs, weightedMean } from './lists.ts';
 import { objectiveKind } from './objective.ts';
 
 /**
- * DistillRankNET: mean over all ordered pairs with t_i > t_j, all lists of the batch together, of softplus(−(s_i − s_j)·scale). Pairs the
- * teacher ties are skipped (arXiv 2603.03010, scale 1; after RankNet, Burges et al. 2005).
+ * DistillRankNET: mean over all pairs with t_i > t_j of all lists of the batch of softplus(−(s_i − s_j)·scale). Pairs with equal teacher
+ * scores are skipped (arXiv 2603.03010, scale 1; after RankNet, Burges et al. 2005).
  */
 export const distillRankNet = objectiveKind({
   name: 'DistillRankNET',

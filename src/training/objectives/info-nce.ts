@@ -3,8 +3,8 @@ import { listLogSoftmax, listsWith, positive, weightedMean } from './lists.ts';
 import { objectiveKind } from './objective.ts';
 
 /**
- * InfoNCE: mean over queries of −log softmax(s / temperature)[relevant] among the list's own passages (arXiv 2603.03010, temperature 1).
- * With several relevant passages, the mean over them; lists without one are left out of the mean.
+ * InfoNCE: mean over queries of −log softmax(s / temperature)[relevant] over the passages of the list (arXiv 2603.03010, temperature 1).
+ * With several relevant passages it is the mean over them; lists without one do not count.
  */
 export const infoNce = objectiveKind({
   name: 'InfoNCE',

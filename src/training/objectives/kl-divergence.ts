@@ -4,7 +4,7 @@ import { objectiveKind } from './objective.ts';
 
 /**
  * Distillation by KL divergence (Hinton et al. 2015): mean over queries of T²·Σ p_i (log p_i − log q_i), p = softmax(t/T), q = softmax(s/T).
- * The factor T² keeps the gradient's size as T grows.
+ * The factor T² keeps the size of the gradient as T grows.
  */
 export const klDivergence = objectiveKind({
   name: 'KLDivergence',
@@ -15,9 +15,10 @@ export const klDivergence = objectiveKind({
     needs: { relevance: false, teacher: true },
     anchored: false,
     build(g, { scores, teacher, valid }) {
-      const over = (x: string) => listLogSoftmax(g, temperature === 1 ? x : g.mul(x, g.scalar(1 / temperature)), valid);
-      const target = over(teacher);
-      const gap = g.mul(g.mul(g.exp(target), valid), g.sub(target, over(scores)));
+      const logSoftmax = (x: string) =>
+        listLogSoftmax(g, temperature === 1 ? x : g.mul(x, g.scalar(1 / temperature)), valid);
+      const target = logSoftmax(teacher);
+      const gap = g.mul(g.mul(g.exp(target), valid), g.sub(target, logSoftmax(scores)));
       return weightedMean(g, g.mul(g.reduceSum(gap, [1]), g.scalar(temperature ** 2)), listsWith(g, valid));
     },
   }),

@@ -9,7 +9,7 @@ type Scheme = (typeof SCHEMES)[number];
 /** 1 / log₂(1 + rank). */
 const discount = (g: GraphBuilder, rank: string): string => g.div(g.scalar(Math.LN2), g.log(g.add(rank, g.scalar(1))));
 
-/** 2^label − 1, divided by the ideal DCG of its list: what a passage adds to nDCG at rank 1. */
+/** (2^label − 1) / ideal DCG of the list: what a passage adds to nDCG at rank 1. */
 function normalizedGains(g: GraphBuilder, labels: string, valid: string): string {
   const gains = g.mul(g.sub(g.exp(g.mul(labels, g.scalar(Math.LN2))), g.scalar(1)), valid);
   const ideal = g.reduceSum(g.mul(gains, discount(g, ranks(g, labels, valid))), [1]);
@@ -19,7 +19,7 @@ function normalizedGains(g: GraphBuilder, labels: string, valid: string): string
 const WEIGHTS: Readonly<Record<Scheme, (g: GraphBuilder, rank: string, mu: number) => string>> = {
   // |1/D(r_i) − 1/D(r_j)|
   lambdaRank: (g, rank) => g.op('Abs', [differences(g, discount(g, rank))]),
-  // |1/D(|r_i − r_j|) − 1/D(|r_i − r_j| + 1)|; a passage with itself has distance 0 and is no pair.
+  // |1/D(|r_i − r_j|) − 1/D(|r_i − r_j| + 1)|; distance 0, a passage with itself, is no pair.
   ndcgLoss2(g, rank) {
     const distance = g.op('Max', [g.op('Abs', [differences(g, rank)]), g.scalar(1)]);
     return g.op('Abs', [g.sub(discount(g, distance), discount(g, g.add(distance, g.scalar(1))))]);
@@ -28,7 +28,7 @@ const WEIGHTS: Readonly<Record<Scheme, (g: GraphBuilder, rank: string, mu: numbe
     g.add(g.mul(g.scalar(mu), WEIGHTS.ndcgLoss2(g, rank, mu)), WEIGHTS.lambdaRank(g, rank, mu)),
 };
 
-/** Labels an exponential gain can take: grades as they are; teacher scores are squeezed to 0 … 1 within their list. */
+/** Labels for the exponential gain: grades as they are, teacher scores scaled to 0 … 1 within their list. */
 function gradedLabels(g: GraphBuilder, values: LossValues, source: 'relevance' | 'teacher'): string {
   if (source === 'relevance') return values.relevance;
   const hidden = g.mul(g.sub(g.scalar(1), values.valid), g.scalar(1e9));
@@ -39,8 +39,8 @@ function gradedLabels(g: GraphBuilder, values: LossValues, source: 'relevance' |
 }
 
 /**
- * LambdaLoss (Wang et al., CIKM 2018): mean over pairs with y_i > y_j of δ_ij·|G_i − G_j|·log₂(1 + e^{−σ(s_i − s_j)}), where G is the gain
- * over the list's ideal DCG and δ the scheme's change of discount at the ranks the current scores give. Weights are constants of the step.
+ * LambdaLoss (Wang et al., CIKM 2018): mean over pairs with y_i > y_j of δ_ij·|G_i − G_j|·log₂(1 + e^{−σ(s_i − s_j)}). G is the gain
+ * divided by the list's ideal DCG, δ the scheme's difference of discounts at the ranks of the current scores. Both are constants of the step.
  */
 export const lambdaLoss = objectiveKind({
   name: 'LambdaLoss',

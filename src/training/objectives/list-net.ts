@@ -3,8 +3,8 @@ import { listLogSoftmax, listsWith, weightedMean } from './lists.ts';
 import { objectiveKind } from './objective.ts';
 
 /**
- * ListNet, top-one form (Cao et al., ICML 2007): mean over queries of −Σ softmax(labels)_i · log softmax(s)_i. Labels are the graded
- * relevance, or the teacher's scores.
+ * ListNet, top-one form (Cao et al., ICML 2007): mean over queries of −Σ softmax(labels)_i · log softmax(s)_i. Labels are grades or the
+ * teacher's scores.
  */
 export const listNet = objectiveKind({
   name: 'ListNet',

@@ -1,12 +1,12 @@
 import type { GraphBuilder } from '../../onnx/builder.ts';
 import type { LossValues } from './objective.ts';
 
-/** Far below any logit, and far from the end of float32: exp() of it is 0, sums with it stay finite. */
+/** Far below any logit: exp() of it is 0, and sums with it stay finite in float32. */
 const MASKED = -1e9;
 
-/** [Q, n] as [Q, n, 1]: the first of a pair. */
+/** Reshapes [Q, n] to [Q, n, 1]: the first of a pair. */
 export const first = (g: GraphBuilder, x: string): string => g.unsqueeze(x, [2]);
-/** [Q, n] as [Q, 1, n]: the second of a pair. */
+/** Reshapes [Q, n] to [Q, 1, n]: the second of a pair. */
 export const second = (g: GraphBuilder, x: string): string => g.unsqueeze(x, [1]);
 
 /** x_i − x_j for every pair of a list, [Q, n, n]. */
@@ -15,13 +15,13 @@ export const differences = (g: GraphBuilder, x: string): string => g.sub(first(g
 /** 1 where both passages of a pair are real, [Q, n, n]. */
 export const validPairs = (g: GraphBuilder, valid: string): string => g.mul(first(g, valid), second(g, valid));
 
-/** 1 where the condition holds (a bool tensor), as float32. */
+/** Casts a bool tensor to 1 and 0. */
 export const indicator = (g: GraphBuilder, condition: string): string => g.cast(condition, 'float32');
 
-/** 1 where x > 0, float32. */
+/** 1 where x > 0, else 0. */
 export const positive = (g: GraphBuilder, x: string): string => indicator(g, g.greater(x, g.scalar(0)));
 
-/** Σ w·x / Σ w over everything; 0 where all weights are 0. Padding may hold anything finite. */
+/** Σ w·x / Σ w over all elements; 0 where all weights are 0. Padding may hold any finite number. */
 export function weightedMean(g: GraphBuilder, x: string, weight: string): string {
   const count = g.op('Max', [g.reduceSum(weight, undefined, false), g.scalar(1e-12)]);
   return g.div(g.reduceSum(g.mul(weight, x), undefined, false), count);
@@ -37,7 +37,7 @@ export function listsWith(g: GraphBuilder, weight: string): string {
   return positive(g, g.reduceSum(weight, [1]));
 }
 
-/** 1 where j stands before i in the list, [n, n]: the order that breaks ties. */
+/** 1 where j stands before i in the list, [n, n]; breaks ties. */
 function earlier(g: GraphBuilder, x: string): string {
   const n = g.squeeze(g.slice(g.shape(x), [1], [2], [0]), [0]);
   const zero = g.squeeze(g.ints([0]), [0]);
@@ -46,17 +46,16 @@ function earlier(g: GraphBuilder, x: string): string {
   return indicator(g, g.less(g.unsqueeze(places, [0]), g.unsqueeze(places, [1])));
 }
 
-/** How ties of scores share ranks. */
+/** Ranks of equal scores: by place in the list, or their mean. */
 type Ties = 'order' | 'average';
 
 /**
- * Rank of each passage by descending x, 1 = best, [Q, n]. Ties go by place in the list, or share their average rank. Not differentiable:
- * comparisons cut the gradient, as every use of ranks as constants wants.
+ * Rank of each passage by descending x, 1 = best, [Q, n]. Ranks are constants of the step: comparisons have no gradient.
  */
 export function ranks(g: GraphBuilder, x: string, valid: string, ties: Ties = 'order'): string {
   const above = indicator(g, g.greater(second(g, x), first(g, x)));
   const tied = indicator(g, g.equal(second(g, x), first(g, x)));
-  // A passage ties with itself: half of one is what the average of ranks has too much.
+  // A passage ties with itself, which adds half a rank to the average.
   const share = ties === 'order' ? g.mul(tied, earlier(g, x)) : g.mul(tied, g.scalar(0.5));
   const counted = g.reduceSum(g.mul(g.add(above, share), second(g, valid)), [2], false);
   return g.add(counted, ties === 'order' ? g.scalar(1) : g.scalar(0.5));

@@ -2,38 +2,39 @@ import type { z } from 'zod';
 import type { GraphBuilder } from '../../onnx/builder.ts';
 
 /*
- * An objective turns the scores of a batch of candidate lists into one number to minimize, as nodes of an ONNX graph. All tensors are
- * float32 of shape [queries, passages]; lists shorter than the longest one are padded with `valid` 0. Gradients follow by
- * differentiation of the graph, so an objective states its formula and nothing else.
+ * An objective appends the loss of a batch of candidate lists to an ONNX graph. All tensors are float32 of shape [queries, passages]; shorter
+ * lists are padded with `valid` 0. Gradients follow by differentiation of the graph, so an objective states its formula only.
  */
+
+/** Names of the values that a loss is built from. */
 export interface LossValues {
   /** Scores (logits) of the student. */
   readonly scores: string;
   /** Graded relevance: 0 for passages that are not relevant. */
   readonly relevance: string;
-  /** Scores of the teacher; any scale. */
+  /** Scores of the teacher, in any scale. */
   readonly teacher: string;
   /** 1 for a passage, 0 for padding. */
   readonly valid: string;
 }
 
-/** What a list must carry for an objective to learn from it. */
+/** What a list must hold for the objective to use it. */
 interface Needs {
   readonly relevance: boolean;
   readonly teacher: boolean;
 }
 
 export interface Objective {
-  /** As papers spell it; also the name in recipes and on cards. */
+  /** Name in recipes and on cards, as papers spell it. */
   readonly name: string;
   readonly needs: Needs;
-  /** Whether the loss changes where all scores of a list move by the same amount; if not, nothing says where 0 is. */
+  /** Whether the loss changes when a number is added to all scores of a list; if not, it does not determine where 0 lies. */
   readonly anchored: boolean;
-  /** Appends the loss to the graph; returns the name of a scalar. */
+  /** Appends the loss to the graph and returns the name of a scalar. */
   build(g: GraphBuilder, values: LossValues): string;
 }
 
-/** One file each: what options there are, and the objective they make. */
+/** An objective with its options; one file each, listed in `catalog.ts`. */
 export interface ObjectiveKind<Schema extends z.ZodType = z.ZodType> {
   readonly name: string;
   readonly summary: string;
@@ -41,5 +42,5 @@ export interface ObjectiveKind<Schema extends z.ZodType = z.ZodType> {
   create(options: z.output<Schema>): Objective;
 }
 
-/** Keeps the link between a kind's schema and its options. */
+/** Ties the options of `create` to the schema. */
 export const objectiveKind = <Schema extends z.ZodType>(kind: ObjectiveKind<Schema>): ObjectiveKind<Schema> => kind;

@@ -4,7 +4,7 @@ import wabt from 'wabt';
 
 const SOURCE = 'adamw-kernel.wat';
 
-/** The text of adamw-kernel-bytes.ts: the kernel's source as a WebAssembly module. */
+/** Compiles the kernel's source. Returns the text of adamw-kernel-bytes.ts. */
 export async function kernelBytesText(): Promise<string> {
   const tools = await wabt();
   const module = tools.parseWat(SOURCE, await readFile(join(import.meta.dirname, SOURCE)), { simd: true });

@@ -2,8 +2,8 @@ import type { AdamWOptions, StepScalars } from './adamw.ts';
 import { KERNEL } from './adamw-kernel-bytes.ts';
 
 /*
- * The optimizer's arithmetic, four floats at a time in WebAssembly: a loop of JavaScript computes in doubles, one by one, and takes four times
- * as long. Blocks are copied in and out, small enough to stay in a core's cache, so that arrays may lie anywhere and be of any size.
+ * The optimizer's arithmetic in WebAssembly, four floats at a time; a JavaScript loop computes in doubles, one by one, and takes four times as
+ * long. Blocks are copied to the kernel's memory and back, so that arrays may lie anywhere; a block stays in a core's cache.
  */
 
 export interface WeightArrays {
@@ -12,8 +12,9 @@ export interface WeightArrays {
   readonly secondMoment: Float32Array;
 }
 
+/** How one weight is updated in a step. */
 export interface Move extends StepScalars {
-  /** On every gradient: clipping, mean over micro-batches, loss scale taken off. */
+  /** Factor on the gradient: clipping, mean over micro-batches, inverse of the loss scale. */
   readonly factor: number;
   readonly decays: boolean;
 }
@@ -33,17 +34,17 @@ interface Exports {
   squares(count: number): number;
 }
 
-/** What is used of the global that the compiler's own libraries only know of browsers. */
-interface WebAssemblyHere {
+/** The used part of the global `WebAssembly`, which TypeScript declares for browsers only. */
+interface WebAssemblyGlobal {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object) => { readonly exports: unknown };
 }
 
-/** Floats of a block; the kernel's memory holds four. */
+/** Floats of a block; the kernel's memory holds four blocks. */
 const BLOCK = 4096;
 
 function open(): { readonly exports: Exports; readonly blocks: readonly Float32Array[] } {
-  const { Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssemblyHere }).WebAssembly;
+  const { Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssemblyGlobal }).WebAssembly;
   const exports = new Instance(new Module(Buffer.from(KERNEL, 'base64'))).exports as Exports;
   const floats = new Float32Array(exports.memory.buffer);
   return { exports, blocks: [0, 1, 2, 3].map((i) => floats.subarray(i * BLOCK, (i + 1) * BLOCK)) };
@@ -51,7 +52,7 @@ function open(): { readonly exports: Exports; readonly blocks: readonly Float32A
 
 const kernel = open();
 
-/** One weight's update in place from its whole gradient: the formula of `adamw`, in float32. */
+/** Updates a weight and its moments in place from the whole gradient, by the formula of `adamw` in float32. */
 export function updateInPlace(w: WeightArrays, gradient: Float32Array, move: Move, options: AdamWOptions): void {
   const { exports, blocks } = kernel;
   const { beta1, beta2, epsilon, weightDecay } = options;
@@ -73,7 +74,7 @@ export function updateInPlace(w: WeightArrays, gradient: Float32Array, move: Mov
   }
 }
 
-/** Σ x², in double precision. */
+/** Returns Σ x², summed in double precision. */
 export function squareSum(x: Float32Array): number {
   const { exports, blocks } = kernel;
   const block = blocks[0]!;
@@ -81,7 +82,7 @@ export function squareSum(x: Float32Array): number {
   for (let from = 0; from < x.length; from += BLOCK) {
     const count = Math.min(BLOCK, x.length - from);
     block.set(x.subarray(from, from + count));
-    // The kernel reads whole fours.
+    // The kernel reads multiples of four.
     if (count % 4 !== 0) block.fill(0, count, count + 4);
     sum += exports.squares(count);
   }

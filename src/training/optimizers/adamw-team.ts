@@ -15,16 +15,16 @@ import {
   writeMove,
 } from './adamw-work.ts';
 
-/** AdamW over typed arrays on several threads, this one among them. Calls return when the work is done. */
+/** Runs AdamW over typed arrays on several threads, the calling one included. Calls return when all threads are done. */
 interface AdamWTeam {
-  /** Σ g² over all gradients. */
+  /** Returns Σ g² over all gradients. */
   squares(): number;
-  /** @param moves one a weight, in their order */
+  /** Updates all weights. @param moves one per weight, in their order. */
   update(moves: readonly Move[]): void;
   close(): Promise<void>;
 }
 
-/** Zeros that all threads see. */
+/** Allocates zeros in memory that all threads share. */
 export const sharedFloats = (length: number): Float32Array<SharedArrayBuffer> =>
   new Float32Array(new SharedArrayBuffer(length * Float32Array.BYTES_PER_ELEMENT));
 
@@ -41,29 +41,32 @@ function chunksOf(weights: readonly WeightWork[]): Int32Array {
 }
 
 /**
- * @param weights all in shared memory (`sharedFloats`) where there is more than one thread
- * @param threads of this process that work, this one included
+ * Starts `threads − 1` worker threads.
+ * @param weights in shared memory (`sharedFloats`) if there is more than one thread.
+ * @param threads the calling one included.
  */
 export function createAdamWTeam(weights: readonly WeightWork[], options: AdamWOptions, threads: number): AdamWTeam {
   const chunks = chunksOf(weights);
   const count = chunks.length / 3;
   const shared: SharedWork = {
-    ...{ weights, options, chunks },
+    weights,
+    options,
+    chunks,
     control: sharedInts(2),
     squares: new Float64Array(new SharedArrayBuffer(count * Float64Array.BYTES_PER_ELEMENT)),
     moves: movesOf(weights.length),
   };
   const { control, squares, moves } = shared;
-  const helpers = Array.from({ length: Math.max(0, threads - 1) }, () => {
+  const workers = Array.from({ length: Math.max(0, threads - 1) }, () => {
     const worker = new Worker(workerEntry('./adamw-thread', import.meta.url), { workerData: shared });
     worker.unref();
     return worker;
   });
   let rounds = 0;
-  const run = (what: typeof SQUARES | typeof UPDATE): void => {
-    // Odd and even rounds are told apart by what they do; 15 bits of counting tell this round from the last.
+  const run = (task: typeof SQUARES | typeof UPDATE): void => {
+    // The lowest bit says what the round does; 15 bits of counter tell it from the round before.
     rounds = (rounds + 1) & 0x7fff;
-    const round = (rounds << 1) | what;
+    const round = (rounds << 1) | task;
     Atomics.store(control, DONE, 0);
     Atomics.store(control, TICKET, round << 16);
     Atomics.notify(control, TICKET);
@@ -81,7 +84,7 @@ export function createAdamWTeam(weights: readonly WeightWork[], options: AdamWOp
       run(UPDATE);
     },
     async close() {
-      await Promise.all(helpers.map((h) => h.terminate()));
+      await Promise.all(workers.map((worker) => worker.terminate()));
     },
   };
 }

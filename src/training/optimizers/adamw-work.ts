@@ -3,8 +3,8 @@ import { type Move, squareSum, updateInPlace, type WeightArrays } from './adamw-
 import { slicesOf } from './host-adamw.ts';
 
 /*
- * The optimizer's work in chunks that any thread may take. Everything lies in shared memory. A chunk's result depends on the chunk alone, and
- * sums of chunks are added in their order, so that the numbers are the same with any number of threads.
+ * The optimizer's work in chunks that any thread may take. All data is in shared memory. A chunk's result depends on the chunk alone, and
+ * sums of chunks are added in their order, so results do not depend on the number of threads.
  */
 
 export interface WeightWork {
@@ -12,35 +12,38 @@ export interface WeightWork {
   readonly gradient: Float32Array;
 }
 
-/** What every thread sees. */
+/** The memory that all threads share. */
 export interface SharedWork {
   readonly weights: readonly WeightWork[];
   readonly options: AdamWOptions;
-  /** Three numbers a chunk: weight, from, to. */
+  /** Three numbers per chunk: weight, from, to. */
   readonly chunks: Int32Array;
   /** `TICKET` and `DONE`. */
   readonly control: Int32Array;
   /** Σ g² of each chunk. */
   readonly squares: Float64Array;
-  /** `MOVE` numbers a weight. */
+  /** `MOVE` numbers per weight. */
   readonly moves: Float64Array;
 }
 
-/** Place in `control` of the round (upper 16 bits) and the next chunk of it (lower 16). */
+/** Index in `control` of the round (upper 16 bits) and its next chunk (lower 16). */
 export const TICKET = 0;
-/** Place in `control` of the number of chunks done. */
+/** Index in `control` of the number of finished chunks. */
 export const DONE = 1;
-/** What a round is for: the lowest bit of its number. */
+/** Task of a round, the lowest bit of its number. */
 export const SQUARES = 0;
 export const UPDATE = 1;
 
-/** Elements of a chunk: four arrays of it fit into a core's cache. */
+/** Elements of a chunk: four arrays of this size fit into a core's cache. */
 export const CHUNK = 1 << 16;
+/** Numbers of a `Move`. */
 const MOVE = 5;
 
+/** Allocates shared memory for the moves of a round. */
 export const movesOf = (weights: number): Float64Array =>
   new Float64Array(new SharedArrayBuffer(weights * MOVE * Float64Array.BYTES_PER_ELEMENT));
 
+/** Stores the move of a weight where all threads read it. */
 export function writeMove(moves: Float64Array, weight: number, move: Move): void {
   moves.set([move.factor, move.learningRate, move.stepSize, move.secondScale, +move.decays], weight * MOVE);
 }
@@ -53,7 +56,7 @@ function readMove(moves: Float64Array, weight: number): Move {
   return { factor, learningRate, stepSize, secondScale, decays: decays === 1 };
 }
 
-/** The next chunk of a round; none once they are all taken, or another round has begun. */
+/** Takes the next chunk of a round; undefined once all are taken or another round has begun. */
 function takeChunk(control: Int32Array, round: number, chunks: number): number | undefined {
   for (;;) {
     const ticket = Atomics.load(control, TICKET);
@@ -63,7 +66,7 @@ function takeChunk(control: Int32Array, round: number, chunks: number): number |
   }
 }
 
-/** Takes chunks of a round until none is left. */
+/** Works on chunks of a round until none is left. */
 export function workOn(shared: SharedWork, round: number): void {
   const { chunks, control } = shared;
   const count = chunks.length / 3;

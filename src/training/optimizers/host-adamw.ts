@@ -2,14 +2,14 @@ import type { AdamWOptions } from './adamw.ts';
 import { type Move, updateInPlace, type WeightArrays } from './adamw-kernel.ts';
 
 /*
- * AdamW over typed arrays, in place: one pass over weights, moments and gradient, where the graph's nodes take some fifteen and keep the
- * new state beside the old.
+ * AdamW over typed arrays, in place: one pass over weights, moments and gradient. The graph's nodes take some fifteen passes and hold the new
+ * state beside the old.
  */
 
 /**
- * A table's update from the gradients of the rows that were read. Dense, as in torch: rows without a gradient decay, and so do their
- * moments, which go on moving them. Rows never read have no moments, so for them only the decay is left to do.
- * @param moved rows that have moments; rows read now are added.
+ * Updates a table from the gradients of the rows that were read. The update is dense, as in PyTorch: rows without a gradient decay, and
+ * their moments decay and still move them. Rows that were never read have no moments, so only their weights decay.
+ * @param moved marks rows that have moments; rows read now are added.
  */
 export function updateTableInPlace(
   w: WeightArrays,
@@ -33,14 +33,14 @@ export function updateTableInPlace(
   }
 }
 
-/** A stretch of a weight and its moments, without copies. */
+/** Returns views of a range of a weight and its moments. */
 export const slicesOf = (w: WeightArrays, from: number, to: number): WeightArrays => ({
   weight: w.weight.subarray(from, to),
   firstMoment: w.firstMoment.subarray(from, to),
   secondMoment: w.secondMoment.subarray(from, to),
 });
 
-/** Rows that have moments, one byte a row. */
+/** Marks the rows that have moments, one byte per row. */
 export function movedRows({ firstMoment, secondMoment }: WeightArrays, rows: number): Uint8Array {
   const hidden = firstMoment.length / rows;
   const moved = new Uint8Array(rows);

@@ -1,15 +1,15 @@
-/** How the learning rate moves. */
+/** How the learning rate decays after the warm-up. */
 export const SCHEDULES = ['linear', 'cosine', 'constant'] as const;
 type ScheduleName = (typeof SCHEDULES)[number];
 
 interface Schedule {
   readonly name: ScheduleName;
-  /** Steps of linear rise from 0 before the peak. */
+  /** Steps of linear rise from 0 to the peak. */
   readonly warmup: number;
   readonly total: number;
 }
 
-/** Share of the peak after the warm-up, at progress 0 … 1. */
+/** Share of the peak at progress 0 … 1 after the warm-up. */
 const DECAYS: Readonly<Record<ScheduleName, (progress: number) => number>> = {
   linear: (progress) => 1 - progress,
   cosine: (progress) => 0.5 * (1 + Math.cos(Math.PI * progress)),
@@ -17,8 +17,9 @@ const DECAYS: Readonly<Record<ScheduleName, (progress: number) => number>> = {
 };
 
 /**
- * Factor on the peak learning rate at a step, counted from 1: step / warm-up while it rises, then the decay, which reaches its end at the
- * last step: (total − step) / (total − warm-up) for `linear`, as in arXiv 2603.03010.
+ * Returns the factor on the peak learning rate: step / warm-up while it rises, then the decay, which ends at the last step; for `linear`
+ * (total − step) / (total − warm-up), as in arXiv 2603.03010.
+ * @param step counted from 1.
  */
 export function scheduleFactor({ name, warmup, total }: Schedule, step: number): number {
   if (step < warmup) return step / warmup;
