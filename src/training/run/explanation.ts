@@ -5,7 +5,7 @@ import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
 import { loadBackbone } from '../step/backbone.ts';
-import { parameterCount } from '../step/step.ts';
+import { parameterCount } from '../step/trainable.ts';
 import { train } from './trainer.ts';
 
 /** What `train --explain` prints: settings, data, weights, memory and time of a recipe on this machine. */

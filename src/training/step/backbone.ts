@@ -11,46 +11,47 @@ import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches } from '../../onnx/weights.ts';
 import { readJson } from '../../util/files.ts';
 import type { Recipe } from '../recipe/recipe.ts';
-import type { TrainableWeight } from './step.ts';
+import type { TrainableWeight } from './trainable.ts';
 
-/** A model ready to be trained: canonical graph with `logits` [rows, 1], its weights, what its folder says. */
+/** A model ready to be trained: its graph in canonical form, its weights and its config.json. */
 export interface Backbone {
   readonly folder: string;
   readonly model: Model;
+  /** Name of the value that holds the scores, [rows, 1]. */
   readonly logits: string;
   /** All weights, trainable or frozen, in the graph's order. */
   readonly weights: readonly (TrainableWeight & { readonly parameter: string; readonly frozen: boolean })[];
   readonly config: Readonly<Record<string, unknown>>;
-  /** Whether the head is a fresh one, to be trained from nothing. */
+  /** Whether the head was added with random weights. */
   readonly freshHead: boolean;
 }
 
-/** Initializers of an attached head start so. */
+/** Prefix of the initializers of an attached head. */
 const HEAD = 'head.';
-/** What exporters call the parts that are not the encoder. */
+/** Parts of names that exporters give to weights outside the encoder. */
 const HEAD_PARTS = ['classifier', 'pooler', HEAD];
 
-const CANDIDATES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
+const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
 
 async function modelFile(folder: string): Promise<string> {
-  const found = CANDIDATES.find((file) => existsSync(join(folder, file)));
+  const found = MODEL_FILES.find((file) => existsSync(join(folder, file)));
   if (found) return join(folder, found);
   const inside = existsSync(folder) ? (await readdir(folder)).join(', ') || 'an empty folder' : 'no such folder';
   throw new WinnowError('invalid_input', {
     where: folder,
-    expected: `one of ${CANDIDATES.join(', ')} or model.safetensors`,
+    expected: `one of ${MODEL_FILES.join(', ')} or model.safetensors`,
     got: inside,
   });
 }
 
-/** The folder's ONNX file; without one, our own graph of its safetensors. */
+/** Reads the folder's ONNX file; without one, builds the graph from its safetensors. */
 async function readEncoder(folder: string): Promise<Model> {
-  const exported = CANDIDATES.some((file) => existsSync(join(folder, file)));
+  const exported = MODEL_FILES.some((file) => existsSync(join(folder, file)));
   const weights = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(folder, file)));
   return !exported && weights ? fromSafetensors(folder) : readModel(await modelFile(folder));
 }
 
-/** Does the model give one score a pair by itself? */
+/** Returns the output that holds one score per pair; undefined where the model has none. */
 function scoreOutput(model: Model): string | undefined {
   const { outputs } = model.graph;
   return (
@@ -79,7 +80,7 @@ function withHead(
 }
 
 /**
- * Reads a folder in Hugging Face layout and prepares it for training.
+ * Reads a model folder in Hugging Face layout, adds a head where it has none or the recipe asks for another, and prepares it for training.
  * @throws WinnowError `invalid_input` for folders without a model; `invalid_graph` for models the engine cannot run.
  */
 export async function loadBackbone(
@@ -92,8 +93,8 @@ export async function loadBackbone(
   >;
   const { model: scored, fresh } = withHead(await readEncoder(folder), recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
-  const { model: whole, weights } = await prepare(scored, { output });
-  const model = await narrowModel(whole);
+  const { model: canonical, weights } = await prepare(scored, { output });
+  const model = await narrowModel(canonical);
   return {
     folder,
     model,
@@ -111,9 +112,10 @@ export async function loadBackbone(
   };
 }
 
+/** Returns the weights that are not frozen. */
 export const trainable = (backbone: Backbone): readonly TrainableWeight[] => backbone.weights.filter((w) => !w.frozen);
 
-/** The model with weights of a state in place of those it was read with. */
+/** Replaces the weights of a model by those of a state. */
 export function withWeights(model: Model, state: ReadonlyMap<string, Float32Array>): Model {
   const initializers = new Map(
     [...model.graph.initializers].map(([name, value]) => {

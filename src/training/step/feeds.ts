@@ -1,12 +1,14 @@
 import { Tensor } from '../../onnx/engine.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
-import { NAMES } from './step.ts';
+import { NAMES } from './names.ts';
 
+/** Inputs of a session, by name. */
 export type SessionFeeds = Record<string, Tensor>;
 
-const TYPE_OF_ROW: Readonly<Record<string, (row: EncodedRow, words: Int32Array, start: number) => void>> = {
-  // An int64 of a small number is its low word; the high words are 0 already.
+/** Writes a row's part of an encoder's input; `words` are halves of int64. */
+const INPUT_WRITERS: Readonly<Record<string, (row: EncodedRow, words: Int32Array, start: number) => void>> = {
+  // A small int64 is its low word; the high words are 0 already.
   input_ids(row, words, start) {
     for (let i = 0; i < row.ids.length; i++) words[2 * (start + i)] = row.ids[i]!;
   },
@@ -21,7 +23,7 @@ const TYPE_OF_ROW: Readonly<Record<string, (row: EncodedRow, words: Int32Array, 
   },
 };
 
-/** Sizes a batch is padded to, where several must be of one shape. */
+/** Sizes a batch is padded to. */
 export interface BatchSize {
   readonly rows: number;
   readonly length: number;
@@ -30,13 +32,14 @@ export interface BatchSize {
 
 const longest = (rows: readonly EncodedRow[]): number => rows.reduce((most, row) => Math.max(most, row.ids.length), 1);
 
+/** Returns the size of a batch without further padding. */
 export const sizeOfBatch = ({ rows, passages }: Batch): BatchSize => ({
   rows: rows.length,
   length: longest(rows),
   passages,
 });
 
-/** The least size that all batches fit into. */
+/** Returns the smallest size that all batches fit into. */
 export const commonSize = (batches: readonly Batch[]): BatchSize =>
   batches.map(sizeOfBatch).reduce((a, b) => ({
     rows: Math.max(a.rows, b.rows),
@@ -44,10 +47,13 @@ export const commonSize = (batches: readonly Batch[]): BatchSize =>
     passages: Math.max(a.passages, b.passages),
   }));
 
-/** A row in the place of none: one token of padding that is attended to, since a softmax over nothing is no number. */
+/** A row of padding: its one token is attended to, since the softmax over no token is NaN. */
 const emptyRow = (padId: number): EncodedRow => ({ ids: Int32Array.of(padId), secondSegment: 1, truncated: false });
 
-/** Rows padded to the longest, one int64 tensor [rows, length] an input asked for. */
+/**
+ * Makes the encoder's inputs among `inputs`, int64 tensors [rows, length]; other names are ignored.
+ * @param size to pad to; the longest row by default.
+ */
 export function rowFeeds(
   given: readonly EncodedRow[],
   inputs: readonly string[],
@@ -57,30 +63,30 @@ export function rowFeeds(
   const rows = Array.from({ length: size.rows }, (_, r) => given[r] ?? emptyRow(padId));
   const feeds: SessionFeeds = {};
   for (const input of inputs) {
-    const fill = TYPE_OF_ROW[input];
-    if (!fill) continue;
+    const write = INPUT_WRITERS[input];
+    if (!write) continue;
     const data = new BigInt64Array(rows.length * size.length);
     if (input === 'input_ids' && padId !== 0) data.fill(BigInt(padId));
     const words = new Int32Array(data.buffer);
     rows.forEach((row, r) => {
-      fill(row, words, r * size.length);
+      write(row, words, r * size.length);
     });
     feeds[input] = new Tensor('int64', data, [rows.length, size.length]);
   }
   return feeds;
 }
 
-/** The 0/1 matrix [places, rows] that puts logits at their places. */
+/** Makes the 0/1 matrix [places, rows] that moves logits to their places in the lists. */
 function placement({ places, queries, passages }: Batch, size: BatchSize): Tensor {
   const matrix = new Float32Array(queries * size.passages * size.rows);
   places.forEach((place, row) => {
-    const wide = Math.floor(place / passages) * size.passages + (place % passages);
-    matrix[wide * size.rows + row] = 1;
+    const padded = Math.floor(place / passages) * size.passages + (place % passages);
+    matrix[padded * size.rows + row] = 1;
   });
   return new Tensor('float32', matrix, [queries * size.passages, size.rows]);
 }
 
-/** [queries, from] as [queries, to], with zeros behind. */
+/** Pads [queries, from] to [queries, to] with zeros. */
 function widen(lists: Float32Array, from: number, to: number): Float32Array {
   if (from === to) return lists;
   const wide = new Float32Array((lists.length / from) * to);
@@ -88,6 +94,7 @@ function widen(lists: Float32Array, from: number, to: number): Float32Array {
   return wide;
 }
 
+/** Makes the objective's inputs: relevance, teacher scores and validity of every place. @param passages to pad lists to. */
 export function listFeeds(batch: Batch, passages = batch.passages): SessionFeeds {
   const of = (lists: Float32Array) =>
     new Tensor('float32', widen(lists, batch.passages, passages), [batch.queries, passages]);
@@ -98,7 +105,7 @@ export function listFeeds(batch: Batch, passages = batch.passages): SessionFeeds
   };
 }
 
-/** Everything a training graph is fed of a batch. */
+/** Makes the inputs of a training graph that come from a batch. */
 export function batchFeeds(
   batch: Batch,
   inputs: readonly string[],
@@ -112,8 +119,8 @@ export function batchFeeds(
   };
 }
 
-/** Tensors of one shape behind each other along a new first axis. */
-export function stack(tensors: readonly Tensor[]): Tensor {
+/** Stacks tensors of one shape along a new first axis. */
+export function stackTensors(tensors: readonly Tensor[]): Tensor {
   const { type, dims, data } = tensors[0]!;
   const Kind = data.constructor as new (length: number) => Float32Array;
   const all = new Kind(tensors.length * tensors[0]!.size);

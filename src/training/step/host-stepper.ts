@@ -7,11 +7,12 @@ import type { WeightWork } from '../optimizers/adamw-work.ts';
 import { movedRows, updateTableInPlace } from '../optimizers/host-adamw.ts';
 import { type LossScale, NO_SCALE } from '../optimizers/loss-scale.ts';
 import { batchFeeds } from './feeds.ts';
-import { NAMES, type TableReadings, type TrainableWeight } from './step.ts';
+import { NAMES } from './names.ts';
+import type { TableLookups } from './step.ts';
 import {
   initialTensors,
-  judge,
   type LearningRates,
+  lossScaleAfter,
   oneByOne,
   type Stepper,
   type StepperOptions,
@@ -19,28 +20,31 @@ import {
   tensorLike,
 } from './stepper.ts';
 import { createRowSums } from './tables.ts';
+import type { TrainableWeight } from './trainable.ts';
 
 type Results = InferenceSession.OnnxValueMapType;
 
-/** Gradients of a step, summed over its micro-batches. */
-interface Gathered {
+/** Sums the gradients of one weight over the micro-batches of a step. */
+interface GradientSum {
   /** Buffers for the engine to write into, by output name. */
   readonly fetches: Readonly<Record<string, Tensor>>;
-  /** @param index of the micro-batch @param count micro-batches of the step */
+  /** Adds a micro-batch's gradient. @param index of the micro-batch. @param count micro-batches of the step. */
   add(results: Results, index: number, count: number): void;
 }
 
-interface TableUpdate extends Gathered {
+/** An embedding table, whose gradient is that of the rows that were read. */
+interface TableUpdate extends GradientSum {
   squares(): number;
   apply(move: Move): void;
   clear(): void;
 }
 
-interface WholeUpdate extends Gathered {
+/** A weight with a dense gradient. */
+interface DenseUpdate extends GradientSum {
   readonly work: WeightWork;
 }
 
-function wholeWeight({ name, value }: TrainableWeight, arrays: WeightArrays): WholeUpdate {
+function denseUpdate({ name, value }: TrainableWeight, arrays: WeightArrays): DenseUpdate {
   const gradient = sharedFloats(sizeOf(value.dims));
   let sum: Float32Array | undefined;
   return {
@@ -56,7 +60,7 @@ function wholeWeight({ name, value }: TrainableWeight, arrays: WeightArrays): Wh
   };
 }
 
-function table(
+function tableUpdate(
   { name, value }: TrainableWeight,
   readings: number,
   arrays: WeightArrays,
@@ -79,15 +83,15 @@ function table(
 }
 
 interface HostStepperOptions extends StepperOptions {
-  readonly tables: TableReadings;
-  /** That update the weights; 1 if absent. */
+  readonly tables: TableLookups;
+  /** Threads that update the weights; 1 if absent. */
   readonly threads?: number;
 }
 
 /**
- * The optimizer outside of the engine: the graph gives gradients, AdamW goes over typed arrays in place. On a CPU that takes a fraction of
- * the time and memory of the same arithmetic as nodes, embedding tables most of all.
- * @param session of kind `gradients`
+ * Takes steps with the optimizer on the host: the graph gives gradients, and AdamW updates typed arrays in place. On a CPU this takes a
+ * fraction of the time and memory of the same arithmetic as nodes, above all for embedding tables.
+ * @param session of a graph of kind `gradients`.
  */
 export function createHostStepper(session: InferenceSession, options: HostStepperOptions): Stepper {
   const tensors = initialTensors(options, sharedFloats);
@@ -97,21 +101,21 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
     firstMoment: data(NAMES.moment(1, name)),
     secondMoment: data(NAMES.moment(2, name)),
   });
-  const whole = options.weights
+  const dense = options.weights
     .filter(({ name }) => !options.tables.has(name))
-    .map((w) => ({ w, update: wholeWeight(w, arraysOf(w)) }));
+    .map((w) => ({ w, update: denseUpdate(w, arraysOf(w)) }));
   const tables = options.weights
     .filter(({ name }) => options.tables.has(name))
-    .map((w) => ({ w, update: table(w, options.tables.get(w.name)!, arraysOf(w), options) }));
-  const updates: readonly Gathered[] = [...whole, ...tables].map(({ update }) => update);
+    .map((w) => ({ w, update: tableUpdate(w, options.tables.get(w.name)!, arraysOf(w), options) }));
+  const updates: readonly GradientSum[] = [...dense, ...tables].map(({ update }) => update);
   const team = createAdamWTeam(
-    whole.map(({ update }) => update.work),
+    dense.map(({ update }) => update.work),
     options.optimizer,
     options.threads ?? 1,
   );
-  const fed = Object.fromEntries(options.weights.map(({ name }) => [name, tensors.get(name)!]));
-  const known: Record<string, Tensor> = Object.assign({}, ...updates.map(({ fetches }) => fetches));
-  const fetches = Object.fromEntries(session.outputNames.map((name) => [name, known[name] ?? null]));
+  const weights = Object.fromEntries(options.weights.map(({ name }) => [name, tensors.get(name)!]));
+  const buffers: Record<string, Tensor> = Object.assign({}, ...updates.map(({ fetches }) => fetches));
+  const fetches = Object.fromEntries(session.outputNames.map((name) => [name, buffers[name] ?? null]));
   const scaled = options.lossScale !== undefined;
   let scale: LossScale = options.lossScale ?? NO_SCALE;
 
@@ -122,7 +126,7 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
       const scalars = stepScalars(rates[group], step - scale.skipped, options.optimizer);
       return { ...scalars, factor, decays };
     };
-    team.update(whole.map(({ w }) => moveOf(w)));
+    team.update(dense.map(({ w }) => moveOf(w)));
     for (const { w, update } of tables) update.apply(moveOf(w));
   };
   const step: Stepper['step'] = async (batches, number, rates, extra = () => ({})) => {
@@ -131,25 +135,30 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
     const scalars = scalarFeeds(rates, number, options.optimizer, scale);
     for (const { update } of tables) update.clear();
     for (const [i, batch] of batches.entries()) {
-      const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...scalars, ...extra(batch, i), ...fed };
-      const asked = Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]!]));
-      const results = await session.run(asked, fetches as InferenceSession.FetchesType);
+      const feeds = {
+        ...batchFeeds(batch, session.inputNames, options.padId),
+        ...scalars,
+        ...extra(batch, i),
+        ...weights,
+      };
+      const inputs = Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]!]));
+      const results = await session.run(inputs, fetches as InferenceSession.FetchesType);
       losses.push((results[NAMES.loss] as Tensor).data[0] as number);
       scores = (results[NAMES.scores] as Tensor).data as Float32Array<ArrayBuffer>;
       for (const update of updates) update.add(results, i, batches.length);
     }
     const mean = 1 / (batches.length * scale.scale);
     const norm = mean * Math.sqrt(tables.reduce((sum, { update }) => sum + update.squares(), team.squares()));
-    // An update by numbers that are none would take the weights with it.
+    // An update by NaN or infinity would destroy the weights.
     if (Number.isFinite(norm)) apply(rates, number, norm, mean);
-    const judged = judge(scale, scaled, norm);
-    scale = judged.scale;
-    return { loss: losses.reduce((a, b) => a + b, 0) / losses.length, norm, scores, skipped: judged.skipped };
+    const after = lossScaleAfter(scale, scaled, norm);
+    scale = after.scale;
+    return { loss: losses.reduce((a, b) => a + b, 0) / losses.length, norm, scores, skipped: after.skipped };
   };
   return {
     step,
     run: oneByOne(step),
-    tensors: () => fed,
+    tensors: () => weights,
     state: () => new Map([...tensors].map(([name, tensor]) => [name, tensor.data as Float32Array])),
     lossScale: () => scale,
     close: team.close,

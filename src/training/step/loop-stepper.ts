@@ -2,11 +2,11 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { WinnowError } from '../../errors.ts';
 import type { Batch } from '../data/batches.ts';
 import { type LossScale, NO_SCALE } from '../optimizers/loss-scale.ts';
-import { batchFeeds, commonSize, type SessionFeeds, stack } from './feeds.ts';
+import { batchFeeds, commonSize, type SessionFeeds, stackTensors } from './feeds.ts';
 import { LOOP } from './loop.ts';
-import { NAMES } from './step.ts';
+import { NAMES } from './names.ts';
 import {
-  judge,
+  lossScaleAfter,
   runWithState,
   type StepInput,
   type Stepper,
@@ -18,8 +18,8 @@ import {
 
 const STATE_NAMES = { from: LOOP.from, after: LOOP.after };
 
-/** The one batch of a step in a loop. */
-function onlyBatch({ batches }: StepInput, queries: number): Batch {
+/** Returns the one batch of a step; a loop takes one batch per step. @throws WinnowError `invalid_input`. */
+function singleBatch({ batches }: StepInput, queries: number): Batch {
   const [batch, ...more] = batches;
   if (batch === undefined || more.length > 0 || batch.queries !== queries)
     throw new WinnowError('invalid_input', {
@@ -30,14 +30,14 @@ function onlyBatch({ batches }: StepInput, queries: number): Batch {
   return batch;
 }
 
-/** Feeds of all steps, stacked: batches padded to what they have in common. */
-function stacked(
+/** Makes the stacked feeds of all steps; batches are padded to a common size. */
+function stackedFeeds(
   session: InferenceSession,
   steps: readonly StepInput[],
   options: StepperOptions,
   scale: LossScale,
 ): { feeds: SessionFeeds; passages: number } {
-  const batches = steps.map((s) => onlyBatch(s, steps[0]!.batches[0]!.queries));
+  const batches = steps.map((s) => singleBatch(s, steps[0]!.batches[0]!.queries));
   const size = commonSize(batches);
   const inputs = session.inputNames.map((name) => name.replace(/^each\./, ''));
   const each = steps.map(({ step, rates, extra }, i) => ({
@@ -45,34 +45,37 @@ function stacked(
     ...scalarFeeds(rates, step, options.optimizer, scale),
     ...extra?.(batches[i]!, 0, size),
   }));
-  const feeds = Object.keys(each[0]!).map((name) => [LOOP.each(name), stack(each.map((f) => f[name] as Tensor))]);
+  const feeds = Object.keys(each[0]!).map((name) => [
+    LOOP.each(name),
+    stackTensors(each.map((f) => f[name] as Tensor)),
+  ]);
   return { feeds: Object.fromEntries(feeds) as SessionFeeds, passages: size.passages };
 }
 
-/** Scores [queries, wide] at the places of the batch as it was. */
-function narrowed(scores: Float32Array, { queries, passages }: Batch, wide: number): Float32Array {
+/** Returns the scores [queries, padded] at the places of the batch before padding. */
+function withoutPadding(scores: Float32Array, { queries, passages }: Batch, padded: number): Float32Array {
   const own = new Float32Array(queries * passages);
-  for (let q = 0; q < queries; q++) own.set(scores.subarray(q * wide, q * wide + passages), q * passages);
+  for (let q = 0; q < queries; q++) own.set(scores.subarray(q * padded, q * padded + passages), q * passages);
   return own;
 }
 
-/** The optimizer inside the graph, several steps a run. @param session of `loopOf` a graph of kind `step` */
+/** Takes several steps per run of the session, with the optimizer in the graph. @param session of a `loopOf` model. */
 export function createLoopStepper(session: InferenceSession, options: StepperOptions): Stepper {
   const buffers = stateBuffers(options);
   const scaled = options.lossScale !== undefined;
   let scale = options.lossScale ?? NO_SCALE;
   const run: Stepper['run'] = async (steps) => {
-    const { feeds, passages } = stacked(session, steps, options, scale);
+    const { feeds, passages } = stackedFeeds(session, steps, options, scale);
     const results = await runWithState(session, feeds, [buffers], STATE_NAMES);
     const all = (name: string): Float32Array => (results[LOOP.all(name)] as Tensor).data as Float32Array;
     const [losses, norms, scores] = [all(NAMES.loss), all(NAMES.norm), all(NAMES.scores)];
     const stride = scores.length / steps.length;
     return steps.map(({ batches }, i): StepResult => {
       const norm = norms[i]!;
-      const judged = judge(scale, scaled, norm);
-      scale = judged.scale;
-      const own = narrowed(scores.subarray(i * stride, (i + 1) * stride), batches[0]!, passages);
-      return { loss: losses[i]!, norm, scores: own, skipped: judged.skipped };
+      const after = lossScaleAfter(scale, scaled, norm);
+      scale = after.scale;
+      const own = withoutPadding(scores.subarray(i * stride, (i + 1) * stride), batches[0]!, passages);
+      return { loss: losses[i]!, norm, scores: own, skipped: after.skipped };
     });
   };
   return {

@@ -3,11 +3,11 @@ import { freezeGraph, freezeNode, type Graph, type Model, type Node, type ValueI
 import { tensor } from '../../onnx/tensor.ts';
 
 /*
- * Several optimizer steps in one run: the step graph is the body of a Loop. Weights and moments go round the loop, and so stay on the
- * device; everything else a step is fed comes stacked, one slice a step, and everything it gives comes back stacked.
+ * Several optimizer steps in one run of the session: the step graph is the body of a Loop. Weights and moments are its carried state and so
+ * stay on the device. All other inputs are stacked, one slice per step, and so are the outputs.
  */
 
-/** Names of the outer graph. A body must not use names of the graph around it, so these differ from the step's. */
+/** Names in the outer graph; a body must not reuse names of the graph around it. */
 export const LOOP = {
   /** Stacked feeds: [steps, …]. */
   each: (input: string) => `each.${input}`,
@@ -20,17 +20,22 @@ export const LOOP = {
 
 const NEXT = 'next.';
 const ITERATION = 'loop.iteration';
-const GO_ON = 'loop.go_on';
+const CONTINUE = 'loop.go_on';
 
 const node = (op: string, inputs: readonly string[], outputs: readonly string[], attrs: Node['attrs'] = {}): Node =>
   freezeNode({ op, domain: '', name: `loop.${op}.${outputs[0]}`, inputs, outputs, attrs });
 
-/** The step's inputs that are state: those it gives the next value of. */
-function split(step: Graph): {
-  state: readonly ValueInfo[];
-  each: readonly ValueInfo[];
-  results: readonly ValueInfo[];
-} {
+interface StepParts {
+  /** Inputs whose next value is an output. */
+  readonly state: readonly ValueInfo[];
+  /** Inputs that differ from step to step. */
+  readonly each: readonly ValueInfo[];
+  /** Outputs that are not state. */
+  readonly results: readonly ValueInfo[];
+}
+
+/** Separates a step's state from its other inputs and outputs. */
+function partsOf(step: Graph): StepParts {
   const next = new Set(step.outputs.map((o) => o.name));
   const carried = (i: ValueInfo): boolean => next.has(`${NEXT}${i.name}`);
   const state = step.inputs.filter(carried);
@@ -42,32 +47,32 @@ function split(step: Graph): {
   };
 }
 
-/** The body: slices of the stacked feeds, then the step. */
+/** Makes the body: slices of the stacked inputs, then the step. */
 function bodyOf(step: Graph): Graph {
-  const { state, each, results } = split(step);
+  const { state, each, results } = partsOf(step);
   const slices = each.map((i) =>
     node('Gather', [LOOP.each(i.name), ITERATION], [i.name], { axis: { kind: 'int', value: 0 } }),
   );
-  const goOn = `${NEXT}${GO_ON}`;
+  const nextCondition = `${NEXT}${CONTINUE}`;
   return freezeGraph({
     name: 'step',
-    inputs: [{ name: ITERATION, dtype: 'int64', dims: [] }, { name: GO_ON, dtype: 'bool', dims: [] }, ...state],
+    inputs: [{ name: ITERATION, dtype: 'int64', dims: [] }, { name: CONTINUE, dtype: 'bool', dims: [] }, ...state],
     outputs: [
-      { name: goOn, dtype: 'bool', dims: [] },
+      { name: nextCondition, dtype: 'bool', dims: [] },
       ...state.map((i) => ({ ...i, name: `${NEXT}${i.name}` })),
       ...results,
     ],
     initializers: step.initializers,
-    nodes: [...slices, node('Identity', [GO_ON], [goOn]), ...step.nodes],
+    nodes: [...slices, node('Identity', [CONTINUE], [nextCondition]), ...step.nodes],
   });
 }
 
 /**
- * A model that runs as many steps as its stacked feeds have slices.
- * @param step graph of kind `step`: state `w` goes on as `next.w`.
+ * Wraps a step in a Loop that runs as many steps as its stacked inputs have slices.
+ * @param model graph of kind `step`: the next value of state `w` is the output `next.w`.
  */
 export function loopOf({ graph, ...model }: Model): Model {
-  const { state, each, results } = split(graph);
+  const { state, each, results } = partsOf(graph);
   const stacked = each.map(({ name, dtype, dims }) => ({
     name: LOOP.each(name),
     ...(dtype && { dtype }),

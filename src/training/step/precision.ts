@@ -4,9 +4,8 @@ import { freezeGraph, freezeNode, type Graph, type Model, type Node } from '../.
 import { castTensor } from '../../onnx/tensor.ts';
 
 /*
- * Mixed precision: matrix products, which are nearly all of the arithmetic, are done in a half type; normalizations, softmax, losses, sums,
- * gradients of weights and the weights themselves stay float32. The gradients of the casts are casts, so the backward products are in the
- * half type too.
+ * Mixed precision: matrix products, which are nearly all of the arithmetic, use a half type. Normalizations, softmax, losses, sums, weights and
+ * their gradients stay float32. The gradient of a cast is a cast, so the backward products use the half type too.
  */
 
 export type Precision = 'fp32' | 'bf16' | 'fp16';
@@ -15,9 +14,9 @@ const isProduct = (node: Node): boolean =>
   (node.domain === '' && (node.op === 'MatMul' || node.op === 'Gemm')) || node.op === 'FusedMatMul';
 
 /**
- * The forward graph with its products in float16.
- * `com.microsoft.FusedMatMul` without transposes is written as MatMul and a factor: not every provider has it in half precision.
- * @param model canonical, with dropout inserted
+ * Rewrites the products of a forward graph to float16. `com.microsoft.FusedMatMul` without transposes becomes MatMul and a factor, since not
+ * every provider has it in half precision.
+ * @param model canonical, with dropout inserted.
  */
 export function halfProducts(model: Model): Model {
   const g = GraphBuilder.rewriting(model.graph, { outputs: false });
@@ -67,7 +66,7 @@ function appendProduct(g: GraphBuilder, node: Node, half: (name: string) => stri
     );
 }
 
-/** The bias is added in float32: its gradient is a long sum. */
+/** Appends a Gemm whose bias is added in float32, because the bias's gradient is a long sum. */
 function appendGemm(g: GraphBuilder, node: Node, half: (name: string) => string): void {
   const [a, b, bias] = node.inputs as [string, string, string | undefined];
   const { beta, ...attrs } = node.attrs;
@@ -82,7 +81,10 @@ function appendGemm(g: GraphBuilder, node: Node, half: (name: string) => string)
   );
 }
 
-/** A training graph built in float16, in bfloat16 if that was asked for: shapes are found on the CPU, which has no bfloat16 products. */
+/**
+ * Rewrites float16 to bfloat16 if that is the precision. Training graphs are built in float16, since the CPU, on which shapes are probed, has
+ * no bfloat16 products.
+ */
 export function retype(graph: Graph, precision: Precision): Graph {
   if (precision !== 'bf16') return graph;
   const to = 'bfloat16';

@@ -23,19 +23,21 @@ import { type BatchSize, listFeeds, type SessionFeeds, sizeOfBatch } from './fee
 import { createHostStepper } from './host-stepper.ts';
 import { loopOf } from './loop.ts';
 import { createLoopStepper } from './loop-stepper.ts';
+import { NAMES } from './names.ts';
 import { openRowScorer, type RowScorer } from './row-scorer.ts';
-import { buildLoss, buildStep, NAMES, type StepKind, type TrainableWeight, type TrainingGraph } from './step.ts';
+import { buildLoss, buildStep, type StepKind, type TrainingGraph } from './step.ts';
 import { createStepper, type StateArrays, type Stepper, type StepperOptions } from './stepper.ts';
+import type { TrainableWeight } from './trainable.ts';
 
-/** Everything of a run that lives in the engine. */
+/** The sessions of a training run. */
 export interface TrainingSessions {
   readonly stepper: Stepper;
   readonly trained: readonly TrainableWeight[];
-  /** The dropout mask of a batch; nothing where nothing is dropped. @param size the batch is padded to, if it is */
+  /** Returns the dropout masks of a batch; empty without dropout. @param size the batch is padded to, if it is. */
   dropout(batch: Batch, step: number, size?: BatchSize): SessionFeeds;
-  /** The objective on this batch if all scores were equal. */
+  /** Returns the objective's value on this batch if all scores were equal. */
   trivialLoss(batch: Batch): Promise<number>;
-  /** Scores of rows with the weights as they are now, dropout off. */
+  /** Scores rows with the current weights, without dropout. */
   score(rows: readonly EncodedRow[]): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -44,7 +46,7 @@ const sessionSettings = (recipe: Recipe) => ({
   provider: recipe.provider,
   threads: recipe.threads,
   optimization: 'basic' as const,
-  // A plan is a second block of memory for every shape of batch there is.
+  // A memory pattern would take a second block of memory for every shape of batch.
   memoryPattern: false,
 });
 
@@ -54,10 +56,10 @@ function ratesFor(recipe: Recipe, config: Readonly<Record<string, unknown>>): Dr
   return recipe.dropout === 'config' ? own : overrideRates(own, recipe.dropout);
 }
 
-/** How the steps of a recipe are run. */
-type Way = 'host' | 'graph' | 'loop';
+/** Where the optimizer runs: on the host, in the graph, or in the graph with several steps per run of the session. */
+type StepperKind = 'host' | 'graph' | 'loop';
 
-function wayOf({ stepsPerRun, optimizer, provider }: Recipe): Way {
+function stepperKind({ stepsPerRun, optimizer, provider }: Recipe): StepperKind {
   if (stepsPerRun > 1) return 'loop';
   if (optimizer.place !== 'auto') return optimizer.place;
   return provider === 'cpu' ? 'host' : 'graph';
@@ -73,30 +75,31 @@ type Build = (kind: StepKind) => Promise<TrainingGraph>;
 type Open = (model: TrainingGraph['model']) => Promise<InferenceSession>;
 type State = Omit<StepperOptions, 'weights'>;
 
-const WAYS: Readonly<Record<Way, (build: Build, open: Open, state: State, recipe: Recipe) => Promise<OpenedStepper>>> =
-  {
-    async host(build, open, state, { threads }) {
-      const { model, trained, tables } = await build('gradients');
-      const session = await open(model);
-      return {
-        stepper: createHostStepper(session, { ...state, weights: trained, tables, threads: threadsOf(threads) }),
-        trained,
-        sessions: [session],
-      };
-    },
-    async graph(build, open, state, { batch }) {
-      const { model, trained } = await build(batch.accumulate > 1 ? 'apply' : 'step');
-      const update = await open(model);
-      const accumulate = batch.accumulate > 1 ? await open((await build('accumulate')).model) : undefined;
-      const stepper = createStepper({ update, ...(accumulate && { accumulate }) }, { ...state, weights: trained });
-      return { stepper, trained, sessions: accumulate ? [update, accumulate] : [update] };
-    },
-    async loop(build, open, state) {
-      const { model, trained } = await build('step');
-      const session = await open(loopOf(model));
-      return { stepper: createLoopStepper(session, { ...state, weights: trained }), trained, sessions: [session] };
-    },
-  };
+const OPEN_STEPPER: Readonly<
+  Record<StepperKind, (build: Build, open: Open, state: State, recipe: Recipe) => Promise<OpenedStepper>>
+> = {
+  async host(build, open, state, { threads }) {
+    const { model, trained, tables } = await build('gradients');
+    const session = await open(model);
+    return {
+      stepper: createHostStepper(session, { ...state, weights: trained, tables, threads: threadsOf(threads) }),
+      trained,
+      sessions: [session],
+    };
+  },
+  async graph(build, open, state, { batch }) {
+    const { model, trained } = await build(batch.accumulate > 1 ? 'apply' : 'step');
+    const update = await open(model);
+    const accumulate = batch.accumulate > 1 ? await open((await build('accumulate')).model) : undefined;
+    const stepper = createStepper({ update, ...(accumulate && { accumulate }) }, { ...state, weights: trained });
+    return { stepper, trained, sessions: accumulate ? [update, accumulate] : [update] };
+  },
+  async loop(build, open, state) {
+    const { model, trained } = await build('step');
+    const session = await open(loopOf(model));
+    return { stepper: createLoopStepper(session, { ...state, weights: trained }), trained, sessions: [session] };
+  },
+};
 
 async function openStepper(
   backbone: Backbone,
@@ -115,7 +118,7 @@ async function openStepper(
   };
   const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
   const open: Open = (model) => createSession(encodeModel(model), sessionSettings(recipe));
-  return WAYS[wayOf(recipe)](build, open, state, recipe);
+  return OPEN_STEPPER[stepperKind(recipe)](build, open, state, recipe);
 }
 
 /** Scores rows by the plain forward graph, which is fed the current weights. */
@@ -148,7 +151,7 @@ function maskFeeds(
   return Object.fromEntries(Object.entries(wide).map(([name, mask]) => [name, toOrt(mask)]));
 }
 
-/** Opens the sessions of a run. @param from weights, moments and loss scale to go on from. */
+/** Opens the sessions of a run. @param from weights, moments and loss scale to continue from. */
 export async function openSessions(
   backbone: Backbone,
   recipe: Recipe,
@@ -162,12 +165,12 @@ export async function openSessions(
     dims: w.value.dims,
     decay: w.decays,
   }));
-  // To a device masks travel, and steps of a loop are drawn ahead.
-  const beside = wayOf(recipe) === 'host';
+  // Masks for a device are small to copy; those of a loop's steps are drawn before the first step, each in memory of its own.
+  const onHost = stepperKind(recipe) === 'host';
   const rates = ratesFor(recipe, backbone.config);
-  const form = beside ? 'float32' : 'uint8';
+  const form = onHost ? 'float32' : 'uint8';
   const dropped = await insertDropout(backbone.model, found, rates, backbone.logits, form);
-  const masks = createDropoutMasks(dropped.parts, beside);
+  const masks = createDropoutMasks(dropped.parts, onHost);
   const opened = await openStepper(backbone, dropped, objective, recipe, {
     optimizer: recipe.optimizer,
     padId,
@@ -183,10 +186,10 @@ export async function openSessions(
     dropout: (batch, step, size) => maskFeeds(dropped, masks, batch, { seed: recipe.seed, step, size }),
     async trivialLoss(batch) {
       const flat = new Tensor('float32', new Float32Array(batch.valid.length), [batch.queries, batch.passages]);
-      const asked = Object.entries({ ...listFeeds(batch), [NAMES.scores]: flat }).filter(([name]) =>
+      const inputs = Object.entries({ ...listFeeds(batch), [NAMES.scores]: flat }).filter(([name]) =>
         loss.inputNames.includes(name),
       );
-      return ((await loss.run(Object.fromEntries(asked)))[NAMES.loss] as Tensor).data[0] as number;
+      return ((await loss.run(Object.fromEntries(inputs)))[NAMES.loss] as Tensor).data[0] as number;
     },
     score: (rows) => scorer.score(rows),
     async close() {

@@ -14,48 +14,24 @@ import { probeFeeds, probeShapes, type Shapes } from '../../onnx/probe.ts';
 import { fuseBias } from '../../onnx/rewrites/bias.ts';
 import { fuseScale } from '../../onnx/rewrites/fuse.ts';
 import type { Feeds } from '../../onnx/session.ts';
-import { float32, sizeOf } from '../../onnx/tensor.ts';
+import { float32 } from '../../onnx/tensor.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { Objective } from '../objectives/objective.ts';
 import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from '../optimizers/adamw.ts';
+import { NAMES, SCALARS } from './names.ts';
 import { halfProducts, type Precision, retype } from './precision.ts';
 import { findTables } from './tables.ts';
 import { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
 
-export { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
-
 /*
- * Training as one graph: encoder and head → scores in lists → objective → gradients → clipping → AdamW. Weights and optimizer state are
- * inputs and outputs, so a run of the session is a step, and a step has no state of its own.
+ * A training step as one graph: encoder and head → scores in lists → objective → gradients → clipping → AdamW. Weights and optimizer state are
+ * inputs and outputs, so one run of the session is one step, and the session holds no state.
  */
 
-export const SCALARS = ['learningRate', 'stepSize', 'secondScale'] as const satisfies readonly (keyof StepScalars)[];
-/** Names of what a training graph is fed and gives, apart from the encoder's own inputs. */
-export const NAMES = {
-  placement: 'train.placement',
-  relevance: 'train.relevance',
-  teacher: 'train.teacher',
-  valid: 'train.valid',
-  loss: 'train.loss',
-  norm: 'train.norm',
-  scores: 'train.scores',
-  /** Factor on the loss before the backward pass, and its inverse. */
-  lossScale: 'train.lossScale',
-  unscale: 'train.unscale',
-  scalar: (group: Group, scalar: keyof StepScalars) => `train.${group}.${scalar}`,
-  moment: (order: 1 | 2, weight: string) => `train.m${order}.${weight}`,
-  accumulated: (weight: string) => `train.sum.${weight}`,
-  gradient: (weight: string) => `gradient.${weight}`,
-  /** The nth reading of a table: ids, and gradients of the rows read. */
-  ids: (table: string, n: number) => `ids.${n}.${table}`,
-  rows: (table: string, n: number) => `rows.${n}.${table}`,
-  next: (state: string) => `next.${state}`,
-} as const;
-
 /**
- * `step`: one batch, one update. `accumulate`: adds a micro-batch's gradients to the sums it is fed. `apply`: as `step`, with the sums of
- * earlier micro-batches added and everything divided by their number. `gradients`: gives one batch's gradients, for an optimizer outside of
- * the engine; those of embedding tables as rows.
+ * `step`: updates the weights from one batch. `accumulate`: adds a micro-batch's gradients to its input sums. `apply`: as `step`, from the
+ * mean over this and earlier micro-batches. `gradients`: returns one batch's gradients for an optimizer on the host, those of embedding
+ * tables as rows.
  */
 export type StepKind = 'step' | 'accumulate' | 'apply' | 'gradients';
 
@@ -66,13 +42,13 @@ interface StepOptions {
   readonly weights: readonly TrainableWeight[];
   /** Micro-batches of a step. */
   readonly microBatches: number;
-  /** Feeds of the probing batch beside the encoder's usual inputs, such as a dropout mask. */
+  /** Further inputs of the probing batch, such as dropout masks. */
   readonly probe?: Feeds;
-  /** Of the matrix products; float32 if absent. `fp16` also asks for a loss scale. */
+  /** Precision of the matrix products; float32 if absent. `fp16` adds a loss scale. */
   readonly precision?: Precision;
 }
 
-/** Appends the objective: logits [rows, 1] are put at their places in [queries, passages] by a product with a 0/1 matrix. */
+/** Appends the objective. A product with a 0/1 matrix moves logits [rows, 1] to their places in [queries, passages]. */
 function appendLoss(g: GraphBuilder, logits: string, objective: Objective): string {
   const placement = g.input(NAMES.placement, 'float32', ['places', 'rows']);
   const lists = [NAMES.relevance, NAMES.teacher, NAMES.valid].map((name) =>
@@ -87,7 +63,7 @@ function appendLoss(g: GraphBuilder, logits: string, objective: Objective): stri
   return loss;
 }
 
-/** Probing sizes of the lists: other numbers than those of batch and length. */
+/** Sizes of the lists in the probing batch, different from those of batch and length. */
 const PROBE_LISTS = [2, 5] as const;
 
 function lossProbe(feeds: Feeds): Feeds {
@@ -129,7 +105,7 @@ function scalarInputs(g: GraphBuilder): ScalarNames {
   return Object.fromEntries(GROUPS.map((group) => [group, of(group)])) as ScalarNames;
 }
 
-/** Gradients of the step: this batch's alone, or the mean with those summed before. */
+/** Returns the gradients of the step: those of this batch, or their sum or mean with those of earlier micro-batches. */
 function stepGradients(
   g: GraphBuilder,
   gradients: ReadonlyMap<string, string>,
@@ -160,9 +136,10 @@ function appendUpdate(
   g.output(norm, 'float32', [], NAMES.norm);
   const clip = Number.isFinite(optimizer.clipNorm) ? clipFactor(g, norm, optimizer.clipNorm) : undefined;
   const factor = unscale === undefined ? clip : clip === undefined ? unscale : g.mul(clip, unscale);
-  // An overflow leaves the state as it is. NaN is less than nothing.
-  const fits = unscale === undefined ? undefined : g.less(norm, g.scalar(Number.POSITIVE_INFINITY));
-  const next = (value: string, before: string): string => (fits === undefined ? value : g.where(fits, value, before));
+  // An overflow leaves the state unchanged; so does NaN, for which `less` is false.
+  const finite = unscale === undefined ? undefined : g.less(norm, g.scalar(Number.POSITIVE_INFINITY));
+  const next = (value: string, before: string): string =>
+    finite === undefined ? value : g.where(finite, value, before);
   for (const { name, value, decays, group } of weights) {
     const gradient = gradients.get(name);
     if (gradient === undefined) continue;
@@ -181,17 +158,17 @@ function appendUpdate(
   }
 }
 
-/** Readings of the tables whose gradients are given as rows (kind `gradients`), by weight. */
-export type TableReadings = ReadonlyMap<string, number>;
+/** Number of lookups in each table whose gradients are rows (kind `gradients`). */
+export type TableLookups = ReadonlyMap<string, number>;
 
 export interface TrainingGraph {
   readonly model: Model;
-  /** Weights the loss depends on; others stay as they are. */
+  /** Weights the loss depends on; the others are not updated. */
   readonly trained: readonly TrainableWeight[];
-  readonly tables: TableReadings;
+  readonly tables: TableLookups;
 }
 
-/** Outputs of kind `gradients`. */
+/** Appends the outputs of kind `gradients`. */
 function appendGradients(g: GraphBuilder, gradients: ReadonlyMap<string, string>, { weights }: StepOptions): void {
   for (const { name, value } of weights) {
     const gradient = gradients.get(name);
@@ -199,24 +176,53 @@ function appendGradients(g: GraphBuilder, gradients: ReadonlyMap<string, string>
   }
 }
 
-/** Values that made an output by way of an Identity alone get its name: the engine would copy them. */
+/** Renames values that reach an output through an Identity alone to the output's name, which saves the engine a copy. */
 function nameOutputs(graph: Graph): Graph {
   const made = new Set(graph.nodes.flatMap((n) => n.outputs));
   const outputs = new Set(graph.outputs.map((o) => o.name));
   const rename = new Map<string, string>();
-  const gone = new Set<Node>();
+  const removed = new Set<Node>();
   const read = consumers(graph);
   for (const node of graph.nodes) {
     const [from, to] = [node.inputs[0]!, node.outputs[0]!];
     const free = made.has(from) && !outputs.has(from) && !rename.has(from) && !read.has(to);
     if (node.op !== 'Identity' || !outputs.has(to) || !free) continue;
     rename.set(from, to);
-    gone.add(node);
+    removed.add(node);
   }
   const nodes = graph.nodes
-    .filter((n) => !gone.has(n))
+    .filter((n) => !removed.has(n))
     .map((n) => freezeNode({ ...renameReads(n, rename), outputs: n.outputs.map((o) => rename.get(o) ?? o) }));
   return freezeGraph({ ...graph, nodes });
+}
+
+/** The forward graph with weights as inputs and the products in their precision. */
+function forwardBuilder(encoder: Model, { weights, precision = 'fp32' }: StepOptions): GraphBuilder {
+  const scaled = fuseScale(encoder.graph);
+  const graph = precision === 'fp32' ? fuseBias(scaled) : halfProducts({ ...encoder, graph: scaled }).graph;
+  const names = weights.map((w) => w.name);
+  return GraphBuilder.from(weightsToInputs(graph, names), { outputs: false });
+}
+
+type Tables = ReturnType<typeof findTables>;
+
+/** Appends ids and gradients of the rows read of each table. Returns the number of lookups that have a gradient. */
+function appendTableRows(
+  g: GraphBuilder,
+  tables: Tables,
+  gradients: ReadonlyMap<string, string>,
+  shapes: Shapes,
+): TableLookups {
+  const counts = new Map<string, number>();
+  for (const [table, all] of tables) {
+    const lookups = all.filter(({ rows }) => gradients.has(rows));
+    counts.set(table, lookups.length);
+    for (const [n, { ids, rows }] of lookups.entries()) {
+      g.output(ids, shapes.get(ids)!.dtype, undefined, NAMES.ids(table, n));
+      g.output(gradients.get(rows)!, 'float32', undefined, NAMES.rows(table, n));
+    }
+  }
+  return counts;
 }
 
 /**
@@ -227,50 +233,34 @@ function nameOutputs(graph: Graph): Graph {
 export async function buildStep(encoder: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
   const { kind, weights, precision = 'fp32' } = options;
   const opset = Math.max(OPSET, encoder.opsets[''] ?? OPSET);
-  const scaled = fuseScale(encoder.graph);
-  const model =
-    precision === 'fp32' ? { ...encoder, graph: fuseBias(scaled) } : halfProducts({ ...encoder, graph: scaled });
-  const forward = GraphBuilder.from(
-    weightsToInputs(
-      model.graph,
-      weights.map((w) => w.name),
-    ),
-    { outputs: false },
-  );
+  const forward = forwardBuilder(encoder, options);
   const loss = appendLoss(forward, logits, options.objective);
-  const tables = kind === 'gradients' ? findTables(forward.build(), weights) : new Map<string, never>();
+  const tables: Tables = kind === 'gradients' ? findTables(forward.build(), weights) : new Map();
   const shapes = await probe(forward.build(), opset, encoder.graph.inputs, options);
   const scale = precision === 'fp16' ? forward.input(NAMES.lossScale, 'float32', []) : undefined;
   const rows = [...tables.values()].flat().map((lookup) => lookup.rows);
-  const whole = weights.map((w) => w.name).filter((name) => !tables.has(name));
-  const result = differentiate(forward.build(), {
+  const dense = weights.map((w) => w.name).filter((name) => !tables.has(name));
+  const backward = differentiate(forward.build(), {
     of: loss,
-    wrt: [...rows, ...whole],
+    wrt: [...rows, ...dense],
     shapes,
     ...(scale !== undefined && { upstream: scale }),
   });
-  const g = GraphBuilder.from(result.graph);
-  const read = new Map(
-    [...tables].map(([table, all]) => [table, all.filter((lookup) => result.gradients.has(lookup.rows))] as const),
-  );
-  for (const [table, lookups] of read)
-    for (const [n, { ids, rows: values }] of lookups.entries()) {
-      g.output(ids, shapes.get(ids)!.dtype, undefined, NAMES.ids(table, n));
-      g.output(result.gradients.get(values)!, 'float32', undefined, NAMES.rows(table, n));
-    }
-  const gradients = stepGradients(g, result.gradients, options);
+  const g = GraphBuilder.from(backward.graph);
+  const lookups = appendTableRows(g, tables, backward.gradients, shapes);
+  const gradients = stepGradients(g, backward.gradients, options);
   if (kind === 'gradients') appendGradients(g, gradients, options);
   else if (kind === 'accumulate')
     for (const [name, sum] of gradients) g.output(sum, 'float32', undefined, NAMES.next(NAMES.accumulated(name)));
   else appendUpdate(g, gradients, options);
   return {
     model: modelOf(retype(nameOutputs(g.build()), precision), opset),
-    trained: weights.filter((w) => gradients.has(w.name) || (read.get(w.name)?.length ?? 0) > 0),
-    tables: new Map([...read].map(([name, lookups]) => [name, lookups.length])),
+    trained: weights.filter(({ name }) => gradients.has(name) || (lookups.get(name) ?? 0) > 0),
+    tables: lookups,
   };
 }
 
-/** The objective alone, from scores already placed: what a batch costs a model that gives every passage the same score. */
+/** Builds the objective alone, with scores as input, to compute the loss of a batch if all scores were equal. */
 export function buildLoss(objective: Objective): Model {
   const g = new GraphBuilder('loss');
   const [scores, relevance, teacher, valid] = [NAMES.scores, NAMES.relevance, NAMES.teacher, NAMES.valid].map((name) =>
@@ -279,7 +269,3 @@ export function buildLoss(objective: Objective): Model {
   g.output(objective.build(g, { scores, relevance, teacher, valid }), 'float32', [], NAMES.loss);
   return modelOf(g.build());
 }
-
-/** Elements of all weights, for plans and cards. */
-export const parameterCount = (weights: readonly TrainableWeight[]): number =>
-  weights.reduce((sum, w) => sum + sizeOf(w.value.dims), 0);

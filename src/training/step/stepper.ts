@@ -4,50 +4,53 @@ import type { Batch } from '../data/batches.ts';
 import { type AdamWOptions, stepScalars } from '../optimizers/adamw.ts';
 import { type LossScale, NO_SCALE, nextScale, skips } from '../optimizers/loss-scale.ts';
 import { type BatchSize, batchFeeds, type SessionFeeds } from './feeds.ts';
-import { GROUPS, type Group, NAMES, SCALARS, type TrainableWeight } from './step.ts';
+import { NAMES, SCALARS } from './names.ts';
+import { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
 
 /** Weights and moments by state name (`w`, `train.m1.w`, `train.m2.w`). */
 export type StateArrays = ReadonlyMap<string, Float32Array>;
 
+/** What one optimizer step came to. */
 export interface StepResult {
   readonly loss: number;
   /** Global L2 norm of the gradients before clipping; undefined for an accumulating micro-step. */
   readonly norm: number | undefined;
-  /** Scores of the last batch at their places, padding included. */
+  /** Scores of the last batch, [queries, passages], padding included. */
   readonly scores: Float32Array;
-  /** Gradients overflowed under the loss scale: the state is as it was. */
+  /** Whether the step was skipped because gradients overflowed under the loss scale; the state is unchanged. */
   readonly skipped: boolean;
 }
 
 export type LearningRates = Readonly<Record<Group, number>>;
 
-/** What a batch is fed besides: a dropout mask. @param size the batch is padded to, if it is */
-type Extra = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds;
+/** Makes further inputs of a batch: dropout masks. @param size the batch is padded to, if it is. */
+type ExtraFeeds = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds;
 
-/** One optimizer step, from one batch or from several whose gradients are averaged. */
+/** One optimizer step, from one batch or the averaged gradients of several. */
 export interface StepInput {
   readonly batches: readonly Batch[];
   /** Counted from 1. */
   readonly step: number;
   readonly rates: LearningRates;
-  readonly extra?: Extra;
+  readonly extra?: ExtraFeeds;
 }
 
-/** Takes optimizer steps over one state. */
+/** Takes optimizer steps and holds weights and moments. */
 export interface Stepper {
-  step(batches: readonly Batch[], step: number, rates: LearningRates, extra?: Extra): Promise<StepResult>;
-  /** Steps one after another, in one run of the engine where that is how the stepper was made. */
+  step(batches: readonly Batch[], step: number, rates: LearningRates, extra?: ExtraFeeds): Promise<StepResult>;
+  /** Takes several steps, in one run of the session where the stepper supports it. */
   run(steps: readonly StepInput[]): Promise<StepResult[]>;
+  /** Returns weights and moments. */
   state(): StateArrays;
-  /** The weights as the engine takes them, without copies. */
+  /** Returns the weights as inputs of a session, without copies. */
   tensors(): SessionFeeds;
   lossScale(): LossScale;
-  /** Ends threads of its own; sessions belong to whoever opened them. */
+  /** Ends the stepper's own threads; it does not release sessions. */
   close?(): Promise<void>;
 }
 
 interface StepSessions {
-  /** Of kind `step`, or `apply` where `accumulate` is there. */
+  /** Of kind `apply` if there is an `accumulate`, else `step`. */
   readonly update: InferenceSession;
   readonly accumulate?: InferenceSession;
 }
@@ -56,24 +59,25 @@ export interface StepperOptions {
   readonly weights: readonly TrainableWeight[];
   readonly optimizer: AdamWOptions;
   readonly padId: number;
-  /** State to go on from; weights' own values and zero moments if absent. */
+  /** Weights and moments to continue from; if absent, the weights' own values and zero moments. */
   readonly state?: StateArrays;
-  /** Only for float16. */
+  /** For float16 only. */
   readonly lossScale?: LossScale;
 }
 
-/** Each state tensor has two buffers: a run reads one and writes the other, so nothing is allocated or copied from step to step. */
+/** Two buffers per state tensor: a run reads one and writes the other, so steps allocate and copy nothing. */
 interface Buffers {
   readonly current: Map<string, Tensor>;
   readonly spare: Map<string, Tensor>;
 }
 
+/** Wraps floats for a session without a copy. */
 export const tensorLike = (data: Float32Array, dims: readonly number[]): Tensor =>
   new Tensor('float32', data, [...dims]);
 
 const ownFloats = (length: number): Float32Array => new Float32Array(length);
 
-/** Weights and moments to start from, copied. @param allocate makes the memory, of zeros */
+/** Copies the weights and moments to start from. @param allocate returns memory of zeros. */
 export function initialTensors(
   { weights, state }: Pick<StepperOptions, 'weights' | 'state'>,
   allocate: (length: number) => Float32Array = ownFloats,
@@ -94,7 +98,7 @@ export function initialTensors(
 const emptyLike = (tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
   new Map([...tensors].map(([name, t]) => [name, tensorLike(new Float32Array(t.size), t.dims)]));
 
-/** Buffers for weights and moments. */
+/** Allocates the buffers for weights and moments. */
 export function stateBuffers(options: StepperOptions): Buffers {
   const current = initialTensors(options);
   return { current, spare: emptyLike(current) };
@@ -113,7 +117,7 @@ function sumBuffers(weights: readonly TrainableWeight[]): Buffers {
 
 const scalar = (x: number): Tensor => new Tensor('float32', Float32Array.of(x), []);
 
-/** Learning rates, bias corrections and loss scale of a step. */
+/** Makes the scalar inputs of a step: learning rates, bias corrections and loss scale. */
 export function scalarFeeds(
   rates: LearningRates,
   step: number,
@@ -131,7 +135,7 @@ export function scalarFeeds(
   return feeds;
 }
 
-/** How a session's inputs and outputs are called that hold state; by default `w` and `next.w`. */
+/** Names of a session's inputs and outputs that hold state; by default `w` and `next.w`. */
 interface StateNames {
   readonly from: (state: string) => string;
   readonly after: (state: string) => string;
@@ -139,21 +143,21 @@ interface StateNames {
 
 const STEP_NAMES: StateNames = { from: (state) => state, after: NAMES.next };
 
-/** Runs a session: feeds it asks for, state out of and into the buffers, whose roles then change. */
+/** Runs a session with those of `feeds` that are its inputs. It reads state from one buffer and writes the other; then they swap roles. */
 export async function runWithState(
   session: InferenceSession,
   feeds: SessionFeeds,
   buffers: readonly Buffers[],
   names: StateNames = STEP_NAMES,
 ): Promise<InferenceSession.OnnxValueMapType> {
-  const asked = new Set(session.inputNames);
-  const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => asked.has(name)));
+  const inputs = new Set(session.inputNames);
+  const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
   const outputs = new Set(session.outputNames);
   const fetches: Record<string, Tensor | null> = Object.fromEntries(session.outputNames.map((name) => [name, null]));
   const written: [Buffers, string][] = [];
   for (const owner of buffers)
     for (const [state, tensor] of owner.current) {
-      if (asked.has(names.from(state))) given[names.from(state)] = tensor;
+      if (inputs.has(names.from(state))) given[names.from(state)] = tensor;
       if (!outputs.has(names.after(state))) continue;
       fetches[names.after(state)] = owner.spare.get(state)!;
       written.push([owner, state]);
@@ -183,7 +187,7 @@ function numbersOf(results: InferenceSession.OnnxValueMapType): Numbers {
   };
 }
 
-/** `run` as steps one by one, `step` as a run of one. */
+/** Makes a `run` that takes its steps one by one. */
 export const oneByOne =
   (step: Stepper['step']): Stepper['run'] =>
   async (steps) => {
@@ -192,8 +196,8 @@ export const oneByOne =
     return results;
   };
 
-/** The scale after a step, and whether the step was left out. */
-export function judge(
+/** Returns the loss scale after a step, and whether the step was skipped. @param scaled whether the precision needs a scale. */
+export function lossScaleAfter(
   scale: LossScale,
   scaled: boolean,
   norm: number | undefined,
@@ -203,7 +207,7 @@ export function judge(
   return { scale: nextScale(scale, finite), skipped: skips(scale, finite) };
 }
 
-/** The optimizer inside the graph, one run a (micro-)batch. */
+/** Takes steps with the optimizer in the graph, one run of a session per (micro-)batch. */
 export function createStepper(sessions: StepSessions, options: StepperOptions): Stepper {
   const buffers = stateBuffers(options);
   const sums = sessions.accumulate ? sumBuffers(options.weights) : undefined;
@@ -221,9 +225,9 @@ export function createStepper(sessions: StepSessions, options: StepperOptions): 
       last = numbersOf(await runWithState(session, feeds, held));
       losses.push(last.loss);
     }
-    const judged = judge(scale, scaled, last!.norm);
-    scale = judged.scale;
-    return { ...last!, loss: losses.reduce((a, b) => a + b, 0) / batches.length, skipped: judged.skipped };
+    const after = lossScaleAfter(scale, scaled, last!.norm);
+    scale = after.scale;
+    return { ...last!, loss: losses.reduce((a, b) => a + b, 0) / batches.length, skipped: after.skipped };
   };
   return {
     step,

@@ -3,28 +3,28 @@ import { squareSum } from '../optimizers/adamw-kernel.ts';
 import type { TrainableWeight } from './trainable.ts';
 
 /*
- * The gradient of an embedding table is zero but for the rows a batch reads. Where the optimizer runs outside of the engine, the graph gives
- * the gradients of the rows as they were read, [tokens, hidden], and they are added up here: a million additions instead of a table-sized
- * scatter, in the order of the tokens, so that the sum is the same whatever the threads.
+ * The gradient of an embedding table is zero except for the rows a batch reads. With the optimizer on the host, the graph returns the gradients
+ * of the rows as they were read, [tokens, hidden], and they are summed here: a million additions instead of a scatter into a whole table.
+ * The order is that of the tokens, so the sum does not depend on the number of threads.
  */
 
-/** One reading of a table: names of the values that hold its ids and the rows read. */
-interface Lookup {
+/** One lookup in a table: names of the values that hold its ids and the rows read. */
+interface TableLookup {
   readonly ids: string;
   readonly rows: string;
 }
 
-/** Smaller tables are not worth it. */
+/** Smaller tables get a dense gradient. */
 const LEAST_ROWS = 256;
 
-/** Weights that are read by `Gather` of whole rows and by nothing else, with their readings. */
+/** Finds the weights that only `Gather` of whole rows reads, with their lookups. */
 export function findTables(
   graph: Graph,
   weights: readonly TrainableWeight[],
-): ReadonlyMap<string, readonly [Lookup, ...Lookup[]]> {
+): ReadonlyMap<string, readonly [TableLookup, ...TableLookup[]]> {
   const read = consumers(graph);
   const outputs = new Set(graph.outputs.map((o) => o.name));
-  const tables = new Map<string, readonly [Lookup, ...Lookup[]]>();
+  const tables = new Map<string, readonly [TableLookup, ...TableLookup[]]>();
   for (const { name, value } of weights) {
     const readers = read.get(name) ?? [];
     const whole = readers.every(
@@ -37,18 +37,18 @@ export function findTables(
   return tables;
 }
 
-/** Gradients of a table's rows, of those rows alone that were read. */
+/** Sums of gradients of the table rows that were read. */
 interface RowSums {
   /** Adds gradients [ids.length, hidden] to the rows of `ids` (negative ones count from the end). */
   add(ids: ArrayLike<number | bigint>, gradients: Float32Array): void;
-  /** Σ g² over all rows. */
+  /** Returns Σ g² over all rows. */
   squares(): number;
-  /** The sum of a row; undefined if it was not read. */
+  /** Returns the sum of a row; undefined if it was not read. */
   row(id: number): Float32Array | undefined;
   clear(): void;
 }
 
-/** @param dims [rows, hidden] of the table. */
+/** Creates sums for a table of [rows, hidden]. */
 export function createRowSums([rows, hidden]: readonly [number, number]): RowSums {
   const slotOf = new Int32Array(rows).fill(-1);
   const sums: Float32Array[] = [];

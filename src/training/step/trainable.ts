@@ -1,9 +1,10 @@
-import type { Tensor } from '../../onnx/tensor.ts';
+import { sizeOf, type Tensor } from '../../onnx/tensor.ts';
 
-/** Learning rates may differ between the backbone and what was put on it. */
+/** Groups of weights with learning rates of their own. */
 export const GROUPS = ['backbone', 'head'] as const;
 export type Group = (typeof GROUPS)[number];
 
+/** A weight that training may change. */
 export interface TrainableWeight {
   /** Name of the initializer. */
   readonly name: string;
@@ -11,3 +12,7 @@ export interface TrainableWeight {
   readonly decays: boolean;
   readonly group: Group;
 }
+
+/** Returns the number of elements of all weights. */
+export const parameterCount = (weights: readonly TrainableWeight[]): number =>
+  weights.reduce((sum, w) => sum + sizeOf(w.value.dims), 0);
