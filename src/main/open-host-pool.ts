@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { createHostPool, type SupervisedPool } from '../inference/host-pool.ts';
 import type { PoolObserver } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { chooseLayout } from './host-layout.ts';
+import { chooseLayout } from './choose-layout.ts';
 
 /**
  * Starts the inference hosts as the settings want them. A file of its own that imports little: hosts take longest to start, so a server

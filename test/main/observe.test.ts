@@ -1,15 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { RequestEvent } from '../../src/http/ports.ts';
 import {
   observePool,
   observeRegistry,
   observeRequests,
   observeScheduler,
-  type RequestFacts,
   versionLabels,
   watchCache,
   watchPool,
   watchProcess,
 } from '../../src/main/observe.ts';
+import type { ServedVersion } from '../../src/registry/registry-types.ts';
 import { createLogger, type Logger } from '../../src/telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 
@@ -29,7 +30,8 @@ const sample = async (line: string): Promise<string | undefined> =>
     .find((l) => l.startsWith(`${line} `))
     ?.slice(line.length + 1);
 
-const answered: RequestFacts = {
+const answered: RequestEvent = {
+  requestId: 'r1',
   method: 'POST',
   route: '/v2/rerank',
   status: 200,
@@ -40,7 +42,7 @@ const answered: RequestFacts = {
   version: '3',
   passages: 100,
   truncated: 4,
-  timings: { tokenizeMs: 2, queueMs: 8, inferMs: 30 },
+  timings: { tokenizeMs: 2, queueMs: 8, inferMs: 30, totalMs: 40 },
 };
 
 describe('requests', () => {
@@ -80,7 +82,13 @@ describe('requests', () => {
   });
 
   it('of other routes count by route only', async () => {
-    observeRequests(metrics).onRequest({ method: 'GET', route: '/health/live', status: 200, durationMs: 1 });
+    observeRequests(metrics).onRequest({
+      requestId: 'r2',
+      method: 'GET',
+      route: '/health/live',
+      status: 200,
+      durationMs: 1,
+    });
     expect(await sample('winnow_http_requests_total{method="GET",route="/health/live",status="200"}')).toBe('1');
     expect((await metrics.render()).text).not.toContain('winnow_requests_total{');
   });
@@ -89,8 +97,15 @@ describe('requests', () => {
 describe('scheduler', () => {
   it('gives batches, padding, queue and shed rows', async () => {
     const scheduler = observeScheduler(metrics, () => 'cpu');
-    const batch = { key: 'm@3', lane: 'interactive', rows: 8, tokens: 900, paddedTokens: 1000, inferMs: 20 };
-    scheduler.onBatch(batch);
+    scheduler.onBatch({
+      key: 'm@3',
+      lane: 'interactive',
+      rows: 8,
+      tokens: 900,
+      paddedTokens: 1000,
+      inferMs: 20,
+      waitMs: 1,
+    });
     scheduler.onShed('overloaded', 100, 'batch');
     scheduler.onQueue({ tokens: 5000, rows: 50, jobs: 2 });
     expect(await sample('winnow_batch_rows_sum{model="m",version="3",provider="cpu"}')).toBe('8');
@@ -112,8 +127,8 @@ describe('scheduler', () => {
 describe('inference hosts', () => {
   it('count by event, are logged, and are looked up at each scrape', async () => {
     const pool = observePool(metrics, logger);
-    pool({ kind: 'lost', host: 1, cause: 'crashed' });
-    pool({ kind: 'retry', host: 1 });
+    pool({ kind: 'lost', host: 1, cause: 'crashed', reason: 'exit code 1' });
+    pool({ kind: 'retry', host: 1, model: 'm@3', reason: 'its host was lost' });
     pool({ kind: 'output', host: 1, line: 'a line of the runtime' });
     let alive = 2;
     watchPool(metrics, () => ({ provider: 'cpu', alive, rss: [100, 0] }));
@@ -132,7 +147,19 @@ describe('inference hosts', () => {
 });
 
 describe('registry', () => {
-  const version = { name: 'm', version: '3', variant: 'int8', provider: 'cpu' };
+  const version: ServedVersion = {
+    name: 'm',
+    version: '3',
+    key: 'm@3',
+    folder: '/models/m/3',
+    maxLength: 512,
+    activation: 'sigmoid',
+    reduction: { kind: 'single' },
+    objective: undefined,
+    variant: 'int8',
+    provider: 'cpu',
+    sha256: 'sha of m',
+  };
   const info = 'winnow_model_info{model="m",version="3",variant="int8",provider="cpu"}';
 
   it('shows a version while it is in memory', async () => {

@@ -2,8 +2,8 @@ import { readdirSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/config.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
+import { chooseLayout } from '../../src/main/choose-layout.ts';
 import { defaultGraph } from '../../src/main/default-graph.ts';
-import { chooseLayout } from '../../src/main/host-layout.ts';
 import { MODELS, SHIPPED_NAME } from '../support/shipped.ts';
 
 function chosen(...flags: string[]) {
