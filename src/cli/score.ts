@@ -99,7 +99,7 @@ async function withModels(flags: Flags, work: (scorers: ModelScorers) => Promise
     const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
     await work(modelScorers(stack, scorer));
   } finally {
-    await stack.warmed();
+    await stack.closePrefetched();
     await stack.close();
     metrics.close();
   }

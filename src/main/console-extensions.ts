@@ -20,12 +20,12 @@ interface Readable {
   get(): Promise<Samples>;
 }
 
-/** Sum of a counter over its labels. */
+/** Adds up a counter over its labels. */
 async function total(counter: Readable): Promise<number> {
   return (await counter.get()).values.reduce((sum, { value }) => sum + value, 0);
 }
 
-/** A histogram with its labels summed up: Prometheus' buckets hold all that lies below, these only what lies between. */
+/** Adds up a histogram over its labels. Prometheus' buckets count everything below their bound, these only what lies between bounds. */
 async function distribution(histogram: Readable): Promise<Distribution> {
   const upTo = new Map<number, number>();
   let sum = 0;
@@ -34,9 +34,9 @@ async function distribution(histogram: Readable): Promise<Distribution> {
     if (metricName.endsWith('_bucket')) upTo.set(bound, (upTo.get(bound) ?? 0) + value);
     else if (metricName.endsWith('_sum')) sum += value;
   }
-  const rising = [...upTo].toSorted(([a], [b]) => a - b);
-  const counts = rising.map(([, count], i) => count - (rising[i - 1]?.[1] ?? 0));
-  return { bounds: rising.map(([bound]) => bound).filter(Number.isFinite), counts, sum };
+  const buckets = [...upTo].toSorted(([a], [b]) => a - b);
+  const counts = buckets.map(([, count], i) => count - (buckets[i - 1]?.[1] ?? 0));
+  return { bounds: buckets.map(([bound]) => bound).filter(Number.isFinite), counts, sum };
 }
 
 async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<LoadFacts> {
@@ -93,7 +93,7 @@ interface ConsoleParts {
   readonly keyed: boolean;
 }
 
-function sourcesOf({ config, stack, metrics, version, keyed }: ConsoleParts): ConsoleSources {
+function consoleSources({ config, stack, metrics, version, keyed }: ConsoleParts): ConsoleSources {
   const { registry, reranker, pool } = stack;
   const startedAt = Date.now();
   return {
@@ -111,18 +111,18 @@ function sourcesOf({ config, stack, metrics, version, keyed }: ConsoleParts): Co
     load: () => loadFacts(stack, metrics),
     folderOf: (model, wanted) => folderOf(stack, config.registry.folder, model, wanted),
     async rerank({ model, ...request }) {
-      // An exact version is outside all experiments: what is tried here must not count there.
+      // Requests for an exact version are outside all experiments, so that trials here do not count.
       const lease = await registry.acquire(model);
       try {
         const deadlineMs = config.server.requestTimeoutMs;
-        const asked = {
+        const exact = {
           ...request,
           model: lease.version.key,
           truncate: true,
           lane: 'interactive',
           deadlineMs,
         } as const;
-        return playgroundAnswer(await reranker.rerank(asked));
+        return playgroundAnswer(await reranker.rerank(exact));
       } finally {
         lease.release();
       }
@@ -130,9 +130,9 @@ function sourcesOf({ config, stack, metrics, version, keyed }: ConsoleParts): Co
   };
 }
 
-/** The console at /console: its page for everybody, its data for admins. */
+/** Returns the console at /console: its page is public, its data is for admins. */
 export function consoleExtensions(parts: ConsoleParts): readonly Extension[] {
-  const sources = sourcesOf(parts);
+  const sources = consoleSources(parts);
   return [
     { path: '/console/api', access: 'admin', router: consoleApi(sources) },
     { path: '/console', access: 'public', router: consolePage(sources), json: false },

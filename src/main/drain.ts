@@ -3,17 +3,17 @@ import { Server as NetServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Drain {
-  /** Requests that are being answered. */
+  /** Returns the number of requests that are being answered. */
   readonly inFlight: () => number;
   /**
-   * Takes no new connections, answers what was sent, then closes every connection. A client that keeps its connection open may still send
-   * until it has been told (`connection: close`) or `graceMs` is over.
+   * Accepts no new connections, answers accepted requests, then closes every connection. A client that keeps its connection open may send
+   * until it gets `connection: close` or `graceMs` is over.
    * @returns requests that were cut off at `timeoutMs`; 0 is a clean end.
    */
   run(timeoutMs: number, graceMs?: number): Promise<number>;
 }
 
-/** Follows a server's requests, so that it can be ended without losing one. Call it before the server listens. */
+/** Tracks a server's requests, so that it can close without losing one. Call it before the server listens. */
 export function trackRequests(server: Server): Drain {
   const open = new Set<ServerResponse>();
   let idle = Promise.withResolvers<void>();
@@ -32,16 +32,16 @@ export function trackRequests(server: Server): Drain {
   return {
     inFlight: () => open.size,
     async run(timeoutMs, graceMs = 300) {
-      // http's own close would cut idle connections at once, and with them requests that are on the wire.
+      // http's own close would cut idle connections at once, and with them requests that are on their way.
       NetServer.prototype.close.call(server);
-      const patience = new AbortController();
-      const limit = delay(timeoutMs, undefined, { signal: patience.signal }).catch(() => {});
+      const timer = new AbortController();
+      const limit = delay(timeoutMs, undefined, { signal: timer.signal }).catch(() => {});
       await Promise.race([Promise.all([settled(), delay(Math.min(graceMs, timeoutMs))]).then(settled), limit]);
-      patience.abort();
+      timer.abort();
       const lost = open.size;
       server.closeIdleConnections();
       server.closeAllConnections();
-      // Stops http's timer for slow clients; the listening socket is closed already, which it would report.
+      // Stops http's timer for slow clients. It reports that the listening socket is closed already, hence the empty callback.
       server.close(() => {});
       return lost;
     },

@@ -5,8 +5,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import { chooseLayout } from './choose-layout.ts';
 
 /**
- * Starts the inference hosts as the settings want them. A file of its own that imports little: hosts take longest to start, so a server
- * begins with them and loads the rest of itself meanwhile.
+ * Starts the inference hosts by the settings. This module imports little, because hosts take longest to start: a server starts them first
+ * and loads its other modules meanwhile.
  * @throws WinnowError `provider_unavailable`, `host_lost`.
  */
 export async function openHostPool(config: Config, logger: Logger, observe: PoolObserver): Promise<SupervisedPool> {

@@ -12,22 +12,22 @@ import { consoleExtensions } from './console-extensions.ts';
 import { type Drain, trackRequests } from './drain.ts';
 import type { Stack } from './stack.ts';
 
-interface About {
+interface HttpParts {
   readonly version: string;
   readonly readiness: Readiness;
   readonly telemetry: HttpTelemetry;
   readonly metrics: Metrics;
 }
 
-/** The account of bytes in flight, read at each scrape. */
+/** Creates the account of bytes in flight; it is read at each scrape. */
 function watchedBytes(totalBytes: number, metrics: Metrics): ByteAccount {
   const account = new ByteAccount({ totalBytes });
   metrics.onScrape(() => metrics.bytesInFlight.set(account.held));
   return account;
 }
 
-/** The settings and parts of the HTTP layer. */
-function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry, metrics }: About): HttpDeps {
+/** Collects the settings and parts of the HTTP layer. */
+function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry, metrics }: HttpParts): HttpDeps {
   const { server, auth, scheduling } = config;
   const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies } = server;
   const startedAt = Date.now();
@@ -37,7 +37,12 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
     registry: stack.registry,
     experiments: stack.experiments,
     options: {
-      ...{ bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies },
+      bodyLimitBytes,
+      maxPassages,
+      requestTimeoutMs,
+      corsOrigins,
+      autoTruncate,
+      trustedProxies,
       bodyTimeoutMs: server.headerTimeoutMs,
       writeTimeoutMs: server.writeTimeoutMs,
       requestsPerMinute: auth.requestsPerMinute,
@@ -59,7 +64,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
   };
 }
 
-/** Listens, and tells the address under which this machine reaches it. */
+/** Listens. @returns the URL at which this machine reaches the server. */
 function listen(server: Server, { host, port }: Config['server']): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -76,14 +81,14 @@ function listen(server: Server, { host, port }: Config['server']): Promise<strin
 export async function openHttp(
   config: Config,
   stack: Stack,
-  about: About,
+  parts: HttpParts,
 ): Promise<{ readonly url: string; readonly drain: Drain }> {
   const { headerTimeoutMs, bodyLimitBytes, maxConnections } = config.server;
-  const server = createServer(createApp(httpDeps(config, stack, about)), {
+  const server = createServer(createApp(httpDeps(config, stack, parts)), {
     headerTimeoutMs,
     bodyLimitBytes,
     maxConnections: connectionLimit(maxConnections),
-    onDrop: () => about.metrics.connectionsDropped.inc(),
+    onDrop: () => parts.metrics.connectionsDropped.inc(),
   });
   const drain = trackRequests(server);
   return { url: await listen(server, config.server), drain };

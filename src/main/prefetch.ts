@@ -1,17 +1,16 @@
 import type { Config } from '../config/config.ts';
-import { defaultVersion, readCatalog } from '../registry/registry-catalog.ts';
+import { readDefaultVersion } from '../registry/registry-catalog.ts';
 import type { TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 
 /**
  * Opens the default model's tokenizer while the inference hosts are still starting. Admission and the first request then find it in memory.
- * @returns lets it go again; call it when the server is warm.
+ * @returns closes it; call it when the server is warm.
  */
 export function prefetchTokenizer(config: Config, tokenizers: TokenizerPool): () => Promise<void> {
   const { folder, defaultModel } = config.registry;
-  const opened = readCatalog(folder)
-    .then((catalog) => defaultVersion(catalog, defaultModel))
+  const opened = readDefaultVersion(folder, defaultModel)
     .then((version) => version && tokenizers.for(version.folder))
-    // A guess that fails costs nothing; admission says what is wrong with the model.
+    // A failure here costs nothing: admission reports what is wrong with the model.
     .catch(() => undefined);
   return async () => {
     await (await opened)?.close();

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import { loadKeys } from '../http/keys.ts';
 
-/** Whether the address is free, by taking it for a moment. */
+/** Binds the address for a moment. @throws the system's error where it is not free. */
 async function checkAddress({ host, port }: Config['server']): Promise<void> {
   const server = createServer();
   server.listen(port, host);
@@ -13,13 +13,14 @@ async function checkAddress({ host, port }: Config['server']): Promise<void> {
   await once(server, 'close');
 }
 
-function told(where: string, error: unknown): string[] {
+/** Formats a failed check; the faults of a settings file stay one line each. */
+function faultLines(where: string, error: unknown): string[] {
   if (error instanceof WinnowError && error.code === 'invalid_config') return String(error.params.faults).split('\n');
   return [`  - ${where}: ${(error as Error).message}`];
 }
 
 /**
- * Looks at what the settings point to before anything is started.
+ * Checks what the settings point to before anything is started.
  * @throws WinnowError `invalid_config` naming every fault at once.
  */
 export async function checkStart(config: Config): Promise<void> {
@@ -30,7 +31,7 @@ export async function checkStart(config: Config): Promise<void> {
   ];
   const results = await Promise.allSettled(checks.map(async ([, check]) => check()));
   const faults = results.flatMap((result, i) =>
-    result.status === 'rejected' ? told(checks[i]![0], result.reason) : [],
+    result.status === 'rejected' ? faultLines(checks[i]![0], result.reason) : [],
   );
   if (faults.length > 0) throw new WinnowError('invalid_config', { count: faults.length, faults: faults.join('\n') });
 }

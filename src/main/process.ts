@@ -1,13 +1,12 @@
 import type { Logger } from '../telemetry/logger.ts';
 
-/** What the process does on signals: the first drains and exits (1 if requests had to be cut off), the second exits at once. */
+/** Handles SIGTERM and SIGINT: the first drains and exits (1 if requests were cut off), the second exits at once. */
 export function handleSignals(server: { close(): Promise<number> }, logger: Logger): void {
-  let asked = false;
-  const leave = (signal: NodeJS.Signals): void => {
+  let isClosing = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
     logger.info({ signal }, 'signal');
-    // Somebody who asks twice does not want to wait.
-    if (asked) process.exit(1);
-    asked = true;
+    if (isClosing) process.exit(1);
+    isClosing = true;
     server.close().then(
       (lost) => process.exit(lost === 0 ? 0 : 1),
       (error: unknown) => {
@@ -16,10 +15,10 @@ export function handleSignals(server: { close(): Promise<number> }, logger: Logg
       },
     );
   };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, leave);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal);
 }
 
-/** A fault nobody caught leaves the process in a state nobody knows: it is logged, and the process ends so that another takes over. */
+/** Logs uncaught exceptions and rejections and exits with 1: the state of the process is unknown after them. */
 export function handleFaults(logger: Logger): void {
   for (const event of ['uncaughtException', 'unhandledRejection'] as const)
     process.on(event, (error: unknown) => {

@@ -1,25 +1,25 @@
-export interface ReadinessOptions {
-  /** A real inference through everything a request goes through; throws while that cannot be. */
+interface ReadinessState {
+  readonly ready: boolean;
+  readonly reason?: string;
+}
+
+interface ReadinessOptions {
+  /** Runs a real inference through everything that a request uses; throws while that fails. */
   readonly check: () => Promise<void>;
-  /** Told when readiness changes, and of a first or different reason why not. */
-  readonly onChange?: (state: { readonly ready: boolean; readonly reason?: string }) => void;
+  /** Called when readiness changes, and for a first or different reason for not being ready. */
+  readonly onChange?: (state: ReadinessState) => void;
   /** Least time between two checks, in milliseconds. */
   readonly retryMs?: number;
   readonly now?: () => number;
 }
 
-interface State {
-  readonly ready: boolean;
-  readonly reason?: string;
-}
-
 /**
- * Ready is: a real inference has succeeded once, and nobody asked the process to leave. A check that failed is repeated when somebody asks
- * again, so that a server whose first model is published later becomes ready by itself.
+ * Ready means that a real inference has succeeded once and the process is not shutting down. A failed check is repeated by a later probe,
+ * so that a server whose first model is published later becomes ready by itself.
  */
 export class ReadinessLatch {
   readonly #options: Required<ReadinessOptions>;
-  #state: State = { ready: false, reason: 'starting' };
+  #state: ReadinessState = { ready: false, reason: 'starting' };
   #draining = false;
   #checkedAt = Number.NEGATIVE_INFINITY;
   #checking: Promise<void> | undefined;
@@ -36,15 +36,15 @@ export class ReadinessLatch {
     return this.#draining;
   }
 
-  /** Answers at once with what is known; starts a check where one is due. */
-  async probe(): Promise<State> {
+  /** Returns the known state at once; starts a check where one is due. */
+  async probe(): Promise<ReadinessState> {
     if (!this.#state.ready && !this.#draining && this.#options.now() - this.#checkedAt >= this.#options.retryMs)
       void this.check();
     return this.#state;
   }
 
-  /** Checks now, or waits for the check that is under way. Never rejects. */
-  async check(): Promise<State> {
+  /** Checks now, or waits for the check in progress. Never rejects. */
+  async check(): Promise<ReadinessState> {
     this.#checking ??= this.#run().finally(() => {
       this.#checking = undefined;
     });
@@ -52,23 +52,23 @@ export class ReadinessLatch {
     return this.#state;
   }
 
-  /** Not ready from now on. */
+  /** Makes the server not ready from now on. */
   drain(): void {
     this.#draining = true;
-    this.#become({ ready: false, reason: 'shutting down' });
+    this.#setState({ ready: false, reason: 'shutting down' });
   }
 
   async #run(): Promise<void> {
     try {
       await this.#options.check();
-      this.#become({ ready: true });
+      this.#setState({ ready: true });
     } catch (error) {
-      this.#become({ ready: false, reason: (error as Error).message });
+      this.#setState({ ready: false, reason: (error as Error).message });
     }
     this.#checkedAt = this.#options.now();
   }
 
-  #become(state: State): void {
+  #setState(state: ReadinessState): void {
     if (this.#draining && this.#state.reason === 'shutting down') return;
     const isNew = state.ready !== this.#state.ready || state.reason !== this.#state.reason;
     this.#state = state;

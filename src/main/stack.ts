@@ -20,7 +20,7 @@ import { openExperiments } from './open-experiments.ts';
 import { openHostPool } from './open-host-pool.ts';
 import { prefetchTokenizer } from './prefetch.ts';
 
-/** Everything behind HTTP, wired. */
+/** The parts of the service behind HTTP, connected. */
 export interface Stack {
   readonly pool: SupervisedPool;
   readonly tokenizers: TokenizerPool;
@@ -29,61 +29,80 @@ export interface Stack {
   readonly scheduler: Scheduler<EncodedRow>;
   readonly reranker: Reranker;
   readonly experiments: ExperimentsApi;
-  /** Lets go of what was opened ahead for a quick start; call it when the first request has been answered. */
-  warmed(): Promise<void>;
-  /** Finishes what it has, then ends processes and threads. */
+  /** Closes what was opened ahead for a quick start; call it after the first answer. */
+  closePrefetched(): Promise<void>;
+  /** Finishes accepted work, then ends processes and threads. */
   close(): Promise<void>;
 }
 
-/** One thread tokenizes faster than four cores score on the CPU; beside a GPU several are needed. */
-const deriveThreads = (set: number) => set || Math.max(1, Math.min(8, Math.floor(cpuBudget() / 4)));
+/** One thread tokenizes faster than four cores score; a GPU needs several. */
+const tokenizerThreadsFor = (configured: number) => configured || Math.max(1, Math.min(8, Math.floor(cpuBudget() / 4)));
 
 interface StackDeps {
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Hosts that are starting already; whoever started them ends them, after the stack. */
+  /** Hosts that are starting already. The caller closes them, after the stack. */
   readonly pool?: Promise<SupervisedPool>;
 }
 
 function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<EncodedRow> {
   return createScheduler<EncodedRow>({
-    // Two batches a host: the next one lies in its pipe while one runs.
+    // Two batches per host: the next one waits in its pipe while one runs.
     executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
     limits: config.scheduling,
     observer: observeScheduler(metrics, () => pool.provider),
   });
 }
 
+function openRegistry(
+  { registry }: Config,
+  { metrics, logger }: StackDeps,
+  pool: SupervisedPool,
+  tokenizers: TokenizerPool,
+): Promise<FolderRegistry> {
+  const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
+  return createRegistry({
+    folder,
+    defaultModel,
+    memoryBytes,
+    pinned,
+    variant,
+    watch,
+    pool,
+    tokenizers,
+    limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
+    observer: observeRegistry(metrics, logger),
+  });
+}
+
 /**
- * Starts hosts (where none are given) and tokenizer threads and opens the registry; no model is loaded yet.
+ * Starts hosts (where none are given) and tokenizer threads and opens the registry. No model is loaded yet.
  * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`. Nothing is left running then.
  */
 export async function openStack(config: Config, deps: StackDeps): Promise<Stack> {
   const { metrics, logger } = deps;
-  const tokenizerThreads = deriveThreads(config.tokenization.threads);
+  const tokenizerThreads = tokenizerThreadsFor(config.tokenization.threads);
   const tokenizers = createTokenizerPool({ threads: tokenizerThreads, cacheBytes: config.tokenization.cacheBytes });
-  const warmed = once(prefetchTokenizer(config, tokenizers));
+  const closePrefetched = once(prefetchTokenizer(config, tokenizers));
   const cleanup = new AsyncDisposableStack();
   cleanup.defer(() => tokenizers.close());
   try {
     const pool = await (deps.pool ?? openHostPool(config, logger, observePool(metrics, logger)));
     if (!deps.pool) cleanup.defer(() => pool.close());
-    const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = config.registry;
-    const registry = await createRegistry({
-      ...{ folder, defaultModel, memoryBytes, pinned, variant, watch, pool, tokenizers },
-      limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
-      observer: observeRegistry(metrics, logger),
-    });
+    const registry = await openRegistry(config, deps, pool, tokenizers);
     cleanup.defer(() => registry.close());
     const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
-    // After the scheduler, whose last shadow rankings it still writes.
+    // Closed after the scheduler, because the last shadow rankings are still recorded.
     cleanup.defer(() => experiments.close());
     await experiments.start();
     const scheduler = openScheduler(config, pool, deps);
     cleanup.defer(() => scheduler.close());
     const scoreCache = config.scoreCache.bytes > 0 ? createScoreCache(config.scoreCache) : undefined;
     const reranker = createReranker({
-      ...{ registry, tokenizers, scheduler, settings: config.tokenization },
+      registry,
+      tokenizers,
+      scheduler,
+      settings: config.tokenization,
       ...(scoreCache ? { scoreCache } : {}),
       experiments: experiments.hook,
       observer: {
@@ -94,7 +113,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     watchPool(metrics, () => pool.facts());
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, experiments: experiments.api };
-    return { ...parts, warmed, close: () => closeAll(cleanup) };
+    return { ...parts, closePrefetched, close: () => closeAll(cleanup) };
   } catch (error) {
     await closeAll(cleanup);
     throw error;

@@ -7,23 +7,23 @@ import { createMetrics } from '../telemetry/metrics.ts';
 import { closeAll } from './close-all.ts';
 import { openStack, type Stack } from './stack.ts';
 
-interface Opened {
+interface OpenVariant {
   readonly stack: Stack;
   readonly scorer: Scorer;
 }
 
-/** Opens the stack behind a suite: tokenizers, scheduler and hosts as the server has them, without score cache and folder watch. */
-async function openOne(config: Config, cleanup: AsyncDisposableStack): Promise<Opened> {
+/** Opens a stack for a suite: tokenizers, scheduler and hosts as the server has them, without score cache and folder watch. */
+async function openVariant(config: Config, cleanup: AsyncDisposableStack): Promise<OpenVariant> {
   const metrics = createMetrics();
   cleanup.defer(() => metrics.close());
-  const quiet = { ...config, registry: { ...config.registry, watch: false } };
-  const stack = await openStack(quiet, { metrics, logger: createLogger('warn') });
+  const unwatched = { ...config, registry: { ...config.registry, watch: false } };
+  const stack = await openStack(unwatched, { metrics, logger: createLogger('warn') });
   cleanup.defer(() => stack.close());
   const { registry, tokenizers, scheduler } = stack;
   return { stack, scorer: createScorer({ registry, tokenizers, scheduler, settings: config.tokenization }) };
 }
 
-async function factsOf({ stack }: Opened, reference: string): Promise<SuiteModel> {
+async function factsOf({ stack }: OpenVariant, reference: string): Promise<SuiteModel> {
   const lease = await stack.registry.acquire(reference);
   try {
     const { key, sha256, variant, provider, folder } = lease.version;
@@ -35,7 +35,7 @@ async function factsOf({ stack }: Opened, reference: string): Promise<SuiteModel
 }
 
 async function* scores(
-  { scorer }: Opened,
+  { scorer }: OpenVariant,
   reference: string,
   requests: AsyncIterable<ScoreRequest>,
 ): AsyncGenerator<ScoreResult> {
@@ -46,13 +46,13 @@ async function* scores(
 /**
  * Serves models of the registry to a suite. The stack of a variant opens on its first use.
  *
- * @param configFor settings with which a variant is served.
+ * @param configFor returns the settings with which a variant is served.
  */
 export function openSuiteModels(configFor: (variant: string) => Config): SuiteModels & { close(): Promise<void> } {
   const cleanup = new AsyncDisposableStack();
-  const stacks = new Map<string, Promise<Opened>>();
-  const stackOf = (variant: string): Promise<Opened> => {
-    const known = stacks.get(variant) ?? openOne(configFor(variant), cleanup);
+  const stacks = new Map<string, Promise<OpenVariant>>();
+  const stackOf = (variant: string): Promise<OpenVariant> => {
+    const known = stacks.get(variant) ?? openVariant(configFor(variant), cleanup);
     stacks.set(variant, known);
     return known;
   };

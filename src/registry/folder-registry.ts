@@ -69,7 +69,7 @@ class Registry implements FolderRegistry {
   }
 
   get defaultModel(): string | undefined {
-    return this.#options.defaultModel ?? this.#inventory.defaultModel;
+    return this.#inventory.defaultReference(this.#options.defaultModel);
   }
 
   async acquire(reference?: string): Promise<Lease> {

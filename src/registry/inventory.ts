@@ -3,7 +3,7 @@ import { Mutex } from '../util/mutex.ts';
 import { ModelEntry, VersionEntry } from './entries.ts';
 import type { FolderLimits } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
-import { type Catalog, type ModelOnDisk, type Problem, readCatalog } from './registry-catalog.ts';
+import { type Catalog, defaultReference, type ModelOnDisk, type Problem, readCatalog } from './registry-catalog.ts';
 import type { RegistryObserver } from './registry-types.ts';
 
 /** The models of a registry folder as of its last reading. */
@@ -33,9 +33,9 @@ export class Inventory {
     return [...this.#models.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** The model `default.json` names, else the first one by name. */
-  get defaultModel(): string | undefined {
-    return this.#default ?? this.models()[0]?.name;
+  /** Returns the reference that answers requests which name none; undefined where there is no model. */
+  defaultReference(configured: string | undefined): string | undefined {
+    return defaultReference({ models: this.models(), defaultModel: this.#default }, configured);
   }
 
   /** @throws WinnowError `unknown_model`. */

@@ -143,17 +143,36 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
 }
 
 /**
- * The version that answers requests which name none, as the files tell: of the configured reference, else of the model the folder itself
- * names, else of the first one; by the label asked for (`stable`), else the newest. Nothing is opened, so admission may still refuse it.
- * @param configured `name`, `name@version` or `name:label`
+ * Returns the reference that answers requests which name none: the configured one, else the model that `default.json` names, else the first
+ * model by name.
  */
-export function defaultVersion(
-  { models, defaultModel }: Catalog,
-  configured?: string,
-): (VersionOnDisk & { readonly name: string }) | undefined {
-  const reference = configured ?? defaultModel;
-  const wanted = reference === undefined ? undefined : parseReference(reference);
-  const model = reference === undefined ? models[0] : models.find(({ name }) => name === wanted?.name);
+export function defaultReference(
+  {
+    models,
+    defaultModel,
+  }: { readonly models: readonly { readonly name: string }[]; readonly defaultModel: string | undefined },
+  configured: string | undefined,
+): string | undefined {
+  return configured ?? defaultModel ?? models[0]?.name;
+}
+
+/**
+ * Reads which version answers requests that name none: of the default reference's model the version or label it names, else `stable`,
+ * else the newest. Nothing is opened, so admission may still refuse it.
+ * @param configured `name`, `name@version` or `name:label`
+ * @returns nothing where the folder holds no such model.
+ * @throws WinnowError `invalid_input` where the folder itself is not there.
+ */
+export async function readDefaultVersion(
+  registryFolder: string,
+  configured: string | undefined,
+  limits?: FolderLimits,
+): Promise<(VersionOnDisk & { readonly name: string }) | undefined> {
+  const catalog = await readCatalog(registryFolder, limits);
+  const reference = defaultReference(catalog, configured);
+  if (reference === undefined) return undefined;
+  const wanted = parseReference(reference);
+  const model = catalog.models.find(({ name }) => name === wanted?.name);
   const version = wanted?.version ?? model?.labels?.get(wanted?.label ?? STABLE);
   const found = model?.versions.find((one) => one.version === version) ?? model?.versions[0];
   return model && found && { ...found, name: model.name };
