@@ -3,16 +3,16 @@ import { basename } from 'node:path';
 import type { Provider } from './inference-types.ts';
 
 /*
- * What graphics hardware this machine shows, read from the file system: cheap enough for the front process, which never loads the engine.
+ * Graphics hardware of this machine, read from the file system. This is fast enough for the front process, which never loads the engine.
  */
 
 export interface GraphicsFacts {
   readonly platform: NodeJS.Platform;
   /** Kernel drivers of the render nodes (`/dev/dri/renderD*`). */
   readonly drivers: readonly string[];
-  /** Whether NVIDIA's device files are there; its driver serves Vulkan without a render node in containers. */
+  /** Whether NVIDIA's device files exist. In containers its driver provides Vulkan without a render node. */
   readonly nvidia: boolean;
-  /** `VK_ICD_FILENAMES` and `VK_DRIVER_FILES`: Vulkan drivers chosen by hand. */
+  /** `VK_ICD_FILENAMES` and `VK_DRIVER_FILES`: the Vulkan drivers that the environment selects. */
   readonly icds: string;
 }
 
@@ -27,8 +27,8 @@ const SOFTWARE_KERNEL_DRIVERS = new Set([
 const SOFTWARE_ICD = /swiftshader|lvp|lavapipe|llvmpipe|mock_icd/i;
 
 /**
- * Whether WebGPU would run on hardware. The runtime takes any adapter, software rasterisers included, and does not say which; a software
- * one is slower than the CPU provider, so `auto` needs to see a device first.
+ * Whether WebGPU would run on hardware. The runtime takes any adapter, also a software rasterizer, and does not report which. A software
+ * adapter is slower than the CPU provider, so `auto` uses WebGPU only if a device is found first.
  */
 export function hasHardwareAdapter({ platform, drivers, nvidia, icds }: GraphicsFacts): boolean {
   if (platform === 'darwin' || platform === 'win32') return true;
@@ -63,9 +63,7 @@ export function graphicsFacts(): GraphicsFacts {
   };
 }
 
-/**
- * The providers `auto` tries, in order: CUDA where an NVIDIA device is, WebGPU where a hardware adapter is, the CPU always.
- */
+/** Returns the providers that `auto` tries, in order: CUDA with an NVIDIA device, WebGPU with a hardware adapter, the CPU always. */
 export function candidates(facts: GraphicsFacts): readonly Provider[] {
   const cuda: readonly Provider[] = facts.nvidia ? ['cuda'] : [];
   const webgpu: readonly Provider[] = hasHardwareAdapter(facts) ? ['webgpu'] : [];

@@ -4,30 +4,32 @@ import { createHostPool, type PoolOptions, type SupervisedPool } from './host-po
 import type { InferenceRow, LoadSpec } from './inference-types.ts';
 
 export interface Trial extends Layout {
-  /** Rows a second in the best round. */
+  /** Rows per second in the best round. */
   readonly rowsPerSecond: number;
 }
 
-export interface CalibrationOptions extends Pick<PoolOptions, 'env' | 'loadTimeoutMs' | 'startTimeoutMs'> {
-  /** Layouts to try; every even division of the CPU budget if absent. */
+interface CalibrationOptions extends Pick<PoolOptions, 'env' | 'loadTimeoutMs' | 'startTimeoutMs'> {
+  /** Layouts to measure. Default: every even division of the CPU budget. */
   readonly candidates?: readonly Layout[];
-  /** Rounds a layout runs besides the one that warms it; the best counts. */
+  /** Measured rounds of each layout, after one that warms it up; the best counts. Default: 3. */
   readonly rounds?: number;
-  /** Rows a round scores; rows of 16 to 256 tokens if absent. */
+  /** Rows that a round scores. Default: 48 rows of 16 to 256 tokens. */
   readonly rows?: readonly InferenceRow[];
   readonly onTrial?: (trial: Trial) => void;
 }
 
-export interface Calibration {
+interface Calibration {
   readonly best: Layout;
   readonly trials: readonly Trial[];
 }
 
-/** Gains smaller than this are taken for noise; the layout with fewer processes, which takes less memory, is kept. */
+/** Smaller gains count as noise: the layout with fewer processes is kept, because it takes less memory. */
 const NOISE = 1.03;
 const BATCH_TOKENS = 1024;
 
-/** Rows over the lengths passages have, longest first. Ids below 100 are in every vocabulary; speed does not depend on which. */
+/**
+ * Returns rows over the usual lengths of passages, longest first. Ids below 100 are in every vocabulary; the speed does not depend on them.
+ */
 export function syntheticRows(maxLength: number, count = 48): InferenceRow[] {
   const longest = Math.min(256, maxLength);
   const shortest = Math.min(16, longest);
@@ -37,7 +39,7 @@ export function syntheticRows(maxLength: number, count = 48): InferenceRow[] {
   });
 }
 
-/** Longest first, each batch at most BATCH_TOKENS when padded, and one host at least two batches. */
+/** Cuts the rows, longest first, into batches of at most BATCH_TOKENS padded tokens, and into at least two batches for each host. */
 function batchesOf(rows: readonly InferenceRow[], hosts: number): InferenceRow[][] {
   const most = Math.max(1, Math.floor(rows.length / (2 * hosts)));
   const batches: InferenceRow[][] = [];
@@ -49,7 +51,7 @@ function batchesOf(rows: readonly InferenceRow[], hosts: number): InferenceRow[]
   return batches;
 }
 
-/** The first layout, by number of hosts, that no other beats by more than noise. */
+/** Returns the fastest layout; among layouts within `NOISE` of each other, the one with the fewest hosts. */
 export function fastest(trials: readonly Trial[]): Layout {
   const [first, ...others] = trials.toSorted((a, b) => a.hosts - b.hosts);
   if (!first) throw new RangeError('expected at least 1 trial, got 0');
@@ -65,9 +67,9 @@ async function round(pool: SupervisedPool, key: string, batches: readonly Infere
 }
 
 /**
- * Measures which layout scores a model fastest on the CPU of this machine: every layout is started, warmed by one round and timed over the
- * same rows. Meant for start-up, before there is traffic.
- * @throws WinnowError whatever loading and running the model may throw.
+ * Measures which layout scores a model fastest on the CPU of this machine. Starts every layout, warms it up by one round and measures it on
+ * the same rows. Meant for start-up, before there is traffic.
+ * @throws WinnowError of loading and running the model.
  */
 export async function calibrate(spec: LoadSpec, options: CalibrationOptions = {}): Promise<Calibration> {
   const {

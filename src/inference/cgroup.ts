@@ -11,13 +11,13 @@ const readText: Read = (path) => {
   }
 };
 
-/** Cores of a `quota period` pair in microseconds; undefined where there is no limit. */
+/** Returns the cores of a quota and its period in microseconds; undefined without a limit. */
 function cores(quota: string | undefined, period: string | undefined): number | undefined {
   const limit = Number(quota) / Number(period);
   return Number.isFinite(limit) && limit > 0 ? limit : undefined;
 }
 
-/** A cgroup's folder and every one above it: a limit holds for all below. */
+/** Returns a cgroup's folder and all folders above it, whose limits hold too. */
 function ancestors(path: string): string[] {
   const parts = path.split('/').filter(Boolean);
   return parts.map((_, i) => `/${parts.slice(0, parts.length - i).join('/')}`).concat('');
@@ -41,8 +41,9 @@ function quotas(read: Read): (number | undefined)[] {
 }
 
 /**
- * Cores this process may use: the least of the cgroup's CPU quota (v2 `cpu.max`, v1 `cpu.cfs_quota_us`; its own group and those above)
- * and the processors it may be scheduled on. A quota of 1.5 counts as 1: a second thread would be throttled half of the time.
+ * Returns the cores that this process may use: the least of the CPU quota of its cgroup and the cgroups above (v2 `cpu.max`, v1
+ * `cpu.cfs_quota_us`) and of the processors it may be scheduled on. A quota of 1.5 counts as 1: a second thread would be throttled half of
+ * the time.
  */
 export function cpuBudget(read: Read = readText, parallelism = availableParallelism()): number {
   const limits = quotas(read).filter((limit) => limit !== undefined);

@@ -4,20 +4,22 @@ import { decodeScores, encodeRun, type Frame } from './host-protocol.ts';
 import type { BatchScores, InferenceRow } from './inference-types.ts';
 import type { LossCause } from './pool-observer.ts';
 
-/** What the dispatcher needs of a host. */
+/** What the dispatcher uses of a host. */
 export interface Worker {
   readonly index: number;
-  /** Calls that are running or wait in the pipe, and their tokens. */
+  /** Calls that run or wait in the pipe. */
   readonly depth: number;
+  /** Tokens of these calls. */
   readonly tokens: number;
+  /** Handles of the models that the host holds. */
   readonly loaded: ReadonlySet<number>;
   call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens?: number): Promise<Frame>;
   kill(reason: string, cause?: LossCause): void;
 }
 
-export interface DispatcherHooks<Host extends Worker> {
+interface DispatcherHooks<Host extends Worker> {
   readonly hosts: () => readonly Host[];
-  /** Whether a host may yet come that none of `hosts` is. */
+  /** Whether a host is being started. */
   readonly recovering: () => boolean;
   readonly handleOf: (key: string) => number | undefined;
   readonly batchTimeoutMs: number;
@@ -31,18 +33,18 @@ interface Task {
   readonly tokens: number;
   readonly resolve: (scores: BatchScores) => void;
   readonly reject: (error: unknown) => void;
-  /** Hosts that were lost while they ran it. */
+  /** Number of hosts that were lost while they ran it. */
   losses: number;
-  /** Nobody waits for it any more. */
-  abandoned: boolean;
+  /** Whether its caller aborted. */
+  aborted: boolean;
 }
 
-/** One batch runs and the next waits in the host's pipe, so that a host never waits for the front process. */
+/** One batch runs and the next waits in the host's pipe, so that a host is never idle between two batches. */
 const DEPTH = 2;
-/** A batch is given to a second host after it lost its first, and to no third. */
-const MOST_LOSSES = 2;
+/** A batch is run on a second host after its first was lost, and then rejected. */
+const MAX_LOSSES = 2;
 
-/** The host with the least to do that holds the model and has room, if any. */
+/** Returns the host with the fewest calls, then tokens, that holds the model and has room. */
 export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: number): Host | undefined {
   let best: Host | undefined;
   for (const host of hosts) {
@@ -52,7 +54,7 @@ export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: n
   return best;
 }
 
-/** Gives batches to hosts, first come first served, and gives a batch that lost its host to another. */
+/** Sends batches to hosts in the order of submission. Sends a batch whose host was lost to another one. */
 export class Dispatcher<Host extends Worker> {
   readonly #hooks: DispatcherHooks<Host>;
   #waiting: Task[] = [];
@@ -66,17 +68,17 @@ export class Dispatcher<Host extends Worker> {
     return this.#waiting.length;
   }
 
-  /** @throws WinnowError `host_lost`, `inference_failed`, `model_not_ready`; the signal's reason. */
+  /** Scores a batch on the least busy host. @throws WinnowError `host_lost`, `inference_failed`, `model_not_ready`; the signal's reason. */
   submit(key: string, rows: readonly InferenceRow[], signal?: AbortSignal): Promise<BatchScores> {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<BatchScores>();
     const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
-    const task: Task = { key, rows, tokens, resolve, reject, losses: 0, abandoned: false };
+    const task: Task = { key, rows, tokens, resolve, reject, losses: 0, aborted: false };
     this.#waiting.push(task);
     this.pump();
     if (!signal) return promise;
     const abort = () => {
-      task.abandoned = true;
+      task.aborted = true;
       this.#waiting = this.#waiting.filter((other) => other !== task);
       reject(signal.reason);
     };
@@ -84,30 +86,30 @@ export class Dispatcher<Host extends Worker> {
     return promise.finally(() => signal.removeEventListener('abort', abort));
   }
 
-  /** Sends what can be sent; called whenever a host has room again. */
+  /** Sends every batch that a host has room for. Call it whenever a host has room again. */
   pump(): void {
-    const still: Task[] = [];
-    for (const task of this.#waiting.splice(0)) if (!this.#place(task)) still.push(task);
-    this.#waiting.unshift(...still);
+    const unsent: Task[] = [];
+    for (const task of this.#waiting.splice(0)) if (!this.#sendOrReject(task)) unsent.push(task);
+    this.#waiting.unshift(...unsent);
   }
 
-  /** Gives up every waiting batch. */
-  refuse(error: WinnowError): void {
+  /** Rejects every waiting batch. */
+  rejectWaiting(error: WinnowError): void {
     for (const task of this.#waiting.splice(0)) task.reject(error);
   }
 
-  /** Gives up every waiting batch, and every one whose host leaves before it has answered. */
+  /** Rejects every waiting batch, and every batch whose host ends before it answers. */
   close(error: WinnowError): void {
     this.#closed = error;
-    this.refuse(error);
+    this.rejectWaiting(error);
   }
 
-  /** Whether the task needs to wait no longer: sent, or refused for good. */
-  #place(task: Task): boolean {
+  /** Sends the task to a host, or rejects it if no host will hold its model. Returns whether it was sent or rejected. */
+  #sendOrReject(task: Task): boolean {
     const handle = this.#hooks.handleOf(task.key);
     const hosts = this.#hooks.hosts();
-    const hopeless = handle === undefined || !(this.#hooks.recovering() || hosts.some((h) => h.loaded.has(handle)));
-    if (hopeless) {
+    const unservable = handle === undefined || !(this.#hooks.recovering() || hosts.some((h) => h.loaded.has(handle)));
+    if (unservable) {
       task.reject(new WinnowError('model_not_ready', { model: task.key, reason: 'no inference host holds it' }));
       return true;
     }
@@ -138,11 +140,11 @@ export class Dispatcher<Host extends Worker> {
     else task.reject(error);
   }
 
-  /** A batch that only waited behind the one its host was lost with is not counted against it. */
+  /** Runs a task again or rejects it. A loss counts only for the batch that ran, not for those that waited behind it. */
   #lost(task: Task, host: Host, reason: string, running: boolean): void {
     if (this.#closed) task.reject(this.#closed);
-    else if (running && ++task.losses >= MOST_LOSSES) task.reject(new WinnowError('host_lost', { reason }));
-    else if (!task.abandoned) {
+    else if (running && ++task.losses >= MAX_LOSSES) task.reject(new WinnowError('host_lost', { reason }));
+    else if (!task.aborted) {
       if (running) this.#hooks.retried(host, task.key, reason);
       this.#waiting.unshift(task);
     }

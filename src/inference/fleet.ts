@@ -1,6 +1,5 @@
 import type { Clock } from '../util/clock.ts';
-import type { BackOff } from './backoff.ts';
-import { restartDelay } from './backoff.ts';
+import { type BackOff, restartDelay } from './backoff.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
 import type { HostSettings } from './host-protocol.ts';
 import type { Provider, ProviderSetting } from './inference-types.ts';
@@ -12,48 +11,48 @@ export interface FleetOptions extends HostSettings {
   readonly clock: Clock;
   readonly backOff: BackOff;
   readonly startTimeoutMs: number;
-  /** How long a host that is let go may finish what it has. */
+  /** Milliseconds in which a host that is ended may finish its batches. */
   readonly graceMs: number;
-  /** A host above this memory is replaced; 0: never. */
+  /** Resident memory in bytes above which a host is replaced; 0: never. */
   readonly maxRssBytes: number;
-  /** Least time between two replacements of a host for memory. */
+  /** Least milliseconds between two replacements of a host for memory. */
   readonly recycleEveryMs: number;
 }
 
-export interface FleetHooks {
-  /** Makes a new host fit for work (loads the models) before it gets any. */
+interface FleetHooks {
+  /** Loads the models on a new host before it comes into service. */
   readonly prepare: (host: HostClient) => Promise<void>;
-  /** A host has come into service. */
+  /** Called when a host has come into service. */
   readonly ready: () => void;
-  /** No host is left and starting one has failed again and again. */
-  readonly broken: (reason: string) => void;
+  /** Called when no host is in service and every slot has failed to start one `MAX_FAILED_STARTS` times. */
+  readonly startsFailed: (reason: string) => void;
   readonly observe: PoolObserver;
 }
 
-/** The place of a host; processes come and go in it. */
+/** A place for one host; lost processes are replaced in it. */
 interface Slot {
   readonly index: number;
   host: HostClient | undefined;
   failures: number;
   readyAt: number;
-  /** Memory of the host when its models were loaded: a limit below it could never be kept. */
+  /** Memory of the host after its models were loaded. A limit below it could never be kept. */
   readyRss: number;
   rss: number;
   recycling: boolean;
 }
 
-/** Starts in a row that must fail, on every slot, before waiting batches are given up. */
-const HOPELESS = 5;
-/** A host must have grown by this factor since it was ready; recycling one that has not would bring nothing. */
-const GROWTH = 1.25;
+/** Consecutive failed starts, on every slot, after which waiting batches are rejected. */
+const MAX_FAILED_STARTS = 5;
+/** Least growth of a host since its models were loaded; replacing one that has grown less frees no memory. */
+const MIN_GROWTH = 1.25;
 
-/** Keeps a number of hosts in service: starts, restarts with back-off, replaces those that grew too large. */
+/** Keeps a number of hosts in service: starts them, restarts lost ones with back-off, replaces those that grew too large. */
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #hooks: FleetHooks;
   readonly #slots: readonly Slot[];
-  /** Processes that are not in service yet, or no longer. */
-  readonly #aside = new Set<HostClient>();
+  /** Processes that are starting or ending. */
+  readonly #outOfService = new Set<HostClient>();
   readonly #closing = new AbortController();
   #provider: ProviderSetting;
   #restarts = 0;
@@ -75,12 +74,12 @@ export class Fleet {
     }));
   }
 
-  /** Hosts that take work now. */
+  /** Hosts that take batches now. */
   get ready(): readonly HostClient[] {
     return this.#slots.flatMap(({ host }) => (host?.alive ? [host] : []));
   }
 
-  /** Whether some host is still to come. */
+  /** Whether a slot has no running host. */
   get recovering(): boolean {
     return this.#slots.some(({ host }) => !host?.alive);
   }
@@ -92,11 +91,11 @@ export class Fleet {
   }
 
   /**
-   * Starts every host. With `auto`, what the first host finds holds for all.
-   * @throws WinnowError `provider_unavailable`; HostLost when a host ends at once. No process is left behind.
+   * Starts every host. With `auto`, the provider that the first host finds holds for all. Leaves no process behind when it throws.
+   * @throws WinnowError `provider_unavailable`; HostLost when a host ends before it is ready.
    */
   async start(): Promise<Provider> {
-    const starts = this.#slots.map(async (slot) => this.#install(slot, await this.#bring(slot)));
+    const starts = this.#slots.map(async (slot) => this.#install(slot, await this.#startHost(slot)));
     const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
     if (failed) {
       await this.close();
@@ -105,31 +104,31 @@ export class Fleet {
     return this.#provider as Provider;
   }
 
-  /** Notes a host's memory behind a load: what it cannot be smaller than. */
+  /** Records a host's memory after a load, which later memory is compared with. */
   noteLoad(host: HostClient, rss: number): void {
     host.rss = rss;
     const slot = this.#slots[host.index]!;
     if (slot.host === host) Object.assign(slot, { rss, readyRss: Math.max(slot.readyRss, rss) });
   }
 
-  /** Notes what a host said of its memory, and replaces it where that is too much. */
+  /** Records a host's memory and replaces the host if it exceeds the limit. */
   noteMemory(host: HostClient, rss: number): void {
     const slot = this.#slots[host.index]!;
     if (slot.host !== host) return;
     slot.rss = rss;
     const { maxRssBytes, recycleEveryMs, clock } = this.#options;
-    if (maxRssBytes === 0 || slot.recycling || rss <= Math.max(maxRssBytes, GROWTH * slot.readyRss)) return;
+    if (maxRssBytes === 0 || slot.recycling || rss <= Math.max(maxRssBytes, MIN_GROWTH * slot.readyRss)) return;
     if (clock.now() - slot.readyAt >= recycleEveryMs) void this.#recycle(slot, rss);
   }
 
-  /** Ends every process: those in service finish what they have. */
+  /** Ends every process. Those in service finish their batches first. */
   async close(): Promise<void> {
     this.#closing.abort();
-    for (const host of this.#aside) host.kill('the pool was closed');
+    for (const host of this.#outOfService) host.kill('the pool was closed');
     const serving = this.#slots.flatMap(({ host }) => (host ? [host] : []));
     await Promise.all([
       ...serving.map((host) => host.end(this.#options.graceMs)),
-      ...[...this.#aside].map((h) => h.gone),
+      ...[...this.#outOfService].map((h) => h.gone),
     ]);
   }
 
@@ -137,15 +136,21 @@ export class Fleet {
     this.#hooks.observe(event);
   }
 
-  /** A new process with its models loaded; not in service yet. */
-  async #bring(slot: Slot): Promise<HostClient> {
+  /** Starts a process and loads the models on it. It is not in service yet. */
+  async #startHost(slot: Slot): Promise<HostClient> {
     const { threads, device, env, clock, startTimeoutMs } = this.#options;
     const host: HostClient = new HostClient({
-      ...{ provider: this.#provider, threads, device, env, clock, startTimeoutMs, index: slot.index },
+      provider: this.#provider,
+      threads,
+      device,
+      env,
+      clock,
+      startTimeoutMs,
+      index: slot.index,
       onLog: (line) => this.#emit({ kind: 'output', host: slot.index, line }),
       onExit: (end) => this.#exited(slot, host, end),
     });
-    this.#aside.add(host);
+    this.#outOfService.add(host);
     try {
       const { provider, rss } = await host.ready;
       this.#provider = provider;
@@ -160,14 +165,14 @@ export class Fleet {
   }
 
   #install(slot: Slot, host: HostClient): void {
-    this.#aside.delete(host);
+    this.#outOfService.delete(host);
     Object.assign(slot, { host, readyAt: this.#options.clock.now(), readyRss: host.rss, rss: host.rss });
     this.#emit({ kind: 'ready', host: slot.index, pid: host.pid!, provider: this.#provider as Provider });
     this.#hooks.ready();
   }
 
   #exited(slot: Slot, host: HostClient, { cause, reason }: HostEnd): void {
-    this.#aside.delete(host);
+    this.#outOfService.delete(host);
     if (cause === 'killed') this.#kills++;
     if (slot.host !== host) return;
     slot.host = undefined;
@@ -187,7 +192,7 @@ export class Fleet {
       await this.#sleep(delayMs);
       if (this.#closing.signal.aborted) return;
       try {
-        this.#install(slot, await this.#bring(slot));
+        this.#install(slot, await this.#startHost(slot));
         return;
       } catch (error) {
         this.#startFailed(slot, (error as Error).message);
@@ -198,16 +203,17 @@ export class Fleet {
   #startFailed(slot: Slot, reason: string): void {
     if (this.#closing.signal.aborted) return;
     this.#emit({ kind: 'lost', host: slot.index, cause: 'crashed', reason });
-    if (this.#slots.every(({ host, failures }) => !host?.alive && failures >= HOPELESS)) this.#hooks.broken(reason);
+    if (this.#slots.every(({ host, failures }) => !host?.alive && failures >= MAX_FAILED_STARTS))
+      this.#hooks.startsFailed(reason);
   }
 
-  /** The old host serves until the new one has its models; then it finishes what it has and leaves. */
+  /** Replaces a host: the old one serves until the new one has its models, then finishes its batches and ends. */
   async #recycle(slot: Slot, rss: number): Promise<void> {
     slot.recycling = true;
     try {
-      const next = await this.#bring(slot);
+      const next = await this.#startHost(slot);
       const old = slot.host;
-      if (old) this.#aside.add(old);
+      if (old) this.#outOfService.add(old);
       this.#install(slot, next);
       this.#recycles++;
       this.#emit({ kind: 'recycle', host: slot.index, rss });

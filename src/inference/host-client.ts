@@ -18,10 +18,10 @@ import type { LossCause } from './pool-observer.ts';
 const ENTRY = fileURLToPath(workerEntry('./host', import.meta.url));
 const STDERR_TAIL = 2000;
 
-/** The process ended before it answered. */
+/** The host's process ended before it answered. */
 export class HostLost extends Error {
   override readonly name = 'HostLost';
-  /** Whether the host was at work on this call; the others behind it never started. */
+  /** Whether the host ran this call. Calls that waited behind it never started. */
   readonly running: boolean;
 
   constructor(reason: string, running: boolean) {
@@ -30,14 +30,14 @@ export class HostLost extends Error {
   }
 }
 
-export interface HostClientOptions extends HostSettings {
+interface HostClientOptions extends HostSettings {
   readonly index: number;
   readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
-  /** A host that is not ready by then is killed, in milliseconds. */
+  /** Milliseconds after which a host that is not ready is killed. */
   readonly startTimeoutMs: number;
   readonly onLog: (line: string) => void;
-  /** Called once, after every call in flight was rejected. */
+  /** Called once, after all calls in flight were rejected. */
   readonly onExit: (end: HostEnd) => void;
 }
 
@@ -54,7 +54,7 @@ interface Call {
   readonly reject: (error: Error) => void;
 }
 
-/** One child process as the supervisor sees it: calls in order, a limit on each, and what became of it. */
+/** One host process: sends calls, matches answers in order, limits the time of each call, and reports how the process ended. */
 export class HostClient {
   readonly index: number;
   /** Settles when the host has opened its device. @throws WinnowError `provider_unavailable`; HostLost. */
@@ -65,7 +65,7 @@ export class HostClient {
   readonly loaded = new Set<number>();
   /** Handles of models this host is loading. */
   readonly loading = new Set<number>();
-  /** Resident memory as the host last said, in bytes. */
+  /** Resident memory as last reported by the host, in bytes. */
   rss = 0;
   readonly #options: HostClientOptions;
   readonly #child: ChildProcess;
@@ -88,7 +88,7 @@ export class HostClient {
       env: { ...process.env, ...env },
     });
     this.#pipe = this.#child.stdio[3] as Duplex;
-    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => this.#heard(text));
+    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => this.#logStderr(text));
     this.#pipe.on('data', (chunk: Uint8Array) => this.#received(chunk));
     this.#pipe.on('error', () => {});
     this.#child.once('error', (error) => this.kill(`the process could not be started: ${error.message}`));
@@ -105,11 +105,12 @@ export class HostClient {
     return this.#child.pid;
   }
 
-  /** Calls that are running or wait in the pipe. */
+  /** Calls that run or wait in the pipe. */
   get depth(): number {
     return this.#calls.length;
   }
 
+  /** Tokens of these calls. */
   get tokens(): number {
     return this.#tokens;
   }
@@ -119,8 +120,8 @@ export class HostClient {
   }
 
   /**
-   * Sends a frame and waits for its answer; its limit starts when the calls before it are answered.
-   * @throws HostLost when the process ends first; WinnowError when the host answers that it failed.
+   * Sends a frame and returns its answer. The time limit starts when the calls before it are answered.
+   * @throws HostLost when the process ends first; HostBroken or WinnowError when the host answers with a failure.
    */
   call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens = 0): Promise<Frame> {
     const id = this.#nextId++;
@@ -129,17 +130,17 @@ export class HostClient {
     return answer;
   }
 
-  /** Ends the process at once; calls in flight are lost. */
+  /** Kills the process; calls in flight are rejected. */
   kill(reason: string, cause: LossCause = 'crashed'): void {
     this.#end ??= { cause, reason };
     this.#child.kill('SIGKILL');
     if (this.#child.pid === undefined) this.#ended(this.#end);
   }
 
-  /** Lets the process answer what it has and leave; kills it after `graceMs`. */
+  /** Lets the process answer its calls and exit; kills it after `graceMs`. */
   async end(graceMs: number): Promise<void> {
     this.#pipe.end();
-    const cancel = this.#options.clock.after(graceMs, () => this.kill('it did not leave in time'));
+    const cancel = this.#options.clock.after(graceMs, () => this.kill('it did not exit in time'));
     await this.gone;
     cancel();
   }
@@ -178,7 +179,7 @@ export class HostClient {
     else call.reject(failureOf(decodeJson<FailedMessage>(frame.payload)));
   }
 
-  #heard(text: string): void {
+  #logStderr(text: string): void {
     this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL);
     for (const line of text.split('\n')) if (line.trim()) this.#options.onLog(stripVTControlCharacters(line));
   }
@@ -187,17 +188,17 @@ export class HostClient {
     this.#end ??= end;
     const { reason } = this.#end;
     this.#cancelLimit();
-    const said = stripVTControlCharacters(this.#stderr).trim().split('\n').at(-1);
+    const lastLine = stripVTControlCharacters(this.#stderr).trim().split('\n').at(-1);
     const lost = this.#calls.splice(0);
     this.#tokens = 0;
     lost.forEach((call, i) => {
-      call.reject(new HostLost(said ? `${reason}; it said: ${said}` : reason, i === 0));
+      call.reject(new HostLost(lastLine ? `${reason}; it said: ${lastLine}` : reason, i === 0));
     });
     this.#options.onExit(this.#end);
   }
 }
 
-/** The engine failed in a way that only a new process mends. */
+/** The device failed in a way that only a new process repairs. */
 export class HostBroken extends Error {
   override readonly name = 'HostBroken';
 }

@@ -1,20 +1,20 @@
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { candidates, graphicsFacts } from './adapters.ts';
 import { type BackOff, DEFAULT_BACK_OFF } from './backoff.ts';
-import { planLayout } from './host-layout.ts';
+import { chooseLayout } from './host-layout.ts';
 import type { HostPool, Provider, ProviderSetting } from './inference-types.ts';
 import type { PoolFacts, PoolObserver } from './pool-observer.ts';
 import { Supervisor } from './supervisor.ts';
 
 export interface PoolOptions {
   readonly provider?: ProviderSetting;
-  /** Inference processes; 0 derives them from the cores. */
+  /** Host processes; 0 (the default) derives them from the cores. */
   readonly hosts?: number;
-  /** Threads of each process; 0 divides the cores. */
+  /** Threads of each process; 0 (the default) divides the cores. */
   readonly threads?: number;
   /** GPU index. */
   readonly device?: number;
-  /** Memory above which a host is replaced between batches, in bytes; 0: never. */
+  /** Resident memory in bytes above which a host is replaced; 0: never. Default: 4 GiB. */
   readonly maxRssBytes?: number;
   readonly recycleEveryMs?: number;
   readonly batchTimeoutMs?: number;
@@ -23,11 +23,11 @@ export interface PoolOptions {
   readonly graceMs?: number;
   readonly backOff?: BackOff;
   readonly clock?: Clock;
-  /** Added to the environment of the hosts. */
+  /** Variables added to the environment of the hosts. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A pool of processes, with what metrics want to know of it. */
+/** A pool of host processes, with facts for metrics. */
 export interface SupervisedPool extends HostPool {
   readonly threads: number;
   facts(): PoolFacts;
@@ -47,8 +47,8 @@ const DEFAULTS = {
 };
 
 /**
- * Starts inference hosts and waits until every one has opened its device.
- * @throws WinnowError `provider_unavailable` naming the cure; `host_lost` when a host does not start.
+ * Starts inference hosts. Resolves when all of them have opened their device.
+ * @throws WinnowError `provider_unavailable` with the remedy; `host_lost` when a host does not start.
  */
 export async function createHostPool(
   options: PoolOptions = {},
@@ -57,7 +57,7 @@ export async function createHostPool(
   const { provider: setting = 'auto', hosts, threads, ...rest } = options;
   const common = { ...DEFAULTS, ...rest };
   const start = async (provider: ProviderSetting, on: Provider) => {
-    const pool = new Supervisor({ ...common, provider, ...planLayout(on, hosts, threads) }, observe);
+    const pool = new Supervisor({ ...common, provider, ...chooseLayout(on, hosts, threads) }, observe);
     await pool.start();
     return pool;
   };
@@ -65,7 +65,7 @@ export async function createHostPool(
   const [first = 'cpu'] = candidates(graphicsFacts());
   const pool = await start(first === 'cpu' ? 'cpu' : 'auto', first);
   if (pool.provider === first) return pool;
-  // A device was in sight and did not open: the layout must be that of what was found instead.
+  // A device exists but did not open, so the layout must fit the provider that was found instead.
   await pool.close();
   return start(pool.provider, pool.provider);
 }

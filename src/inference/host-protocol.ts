@@ -1,20 +1,19 @@
 import type { InferenceRow, LoadSpec, Provider, ProviderSetting } from './inference-types.ts';
 
 /*
- * What the front process and a host say to each other, over one duplex pipe. A frame is
+ * The protocol between the front process and a host, over one duplex pipe. A frame is
  *
  *   u32 length of what follows | u8 kind | 3 zero bytes | u32 id of the request | payload
  *
- * in the byte order of the machine (both ends are the same machine; x64 and arm64 are little-endian). Rows and scores travel as raw
- * words, control messages (load, ready, failed: a few a minute) as UTF-8 JSON. A host answers in the order it was asked, with the id of
- * the question.
+ * in the byte order of the machine (both ends run on the same machine; x64 and arm64 are little-endian). Rows and scores are raw words;
+ * control messages (load, ready, failed: a few a minute) are UTF-8 JSON. A host answers requests in order, with the id of the request.
  */
 
 const HEADER = 12;
-/** Larger than any batch or specification; a longer frame means that the two ends lost step. */
+/** Larger than any batch or message. A longer frame means that the two ends are out of step. */
 const MAX_FRAME = 1 << 30;
 
-export const KIND = {
+const KIND = {
   load: 1,
   unload: 2,
   run: 3,
@@ -24,7 +23,7 @@ export const KIND = {
   scores: 19,
   failed: 20,
 } as const;
-export type Kind = keyof typeof KIND;
+type Kind = keyof typeof KIND;
 const NAMES = new Map<number, Kind>(Object.entries(KIND).map(([name, code]) => [code, name as Kind]));
 
 export interface Frame {
@@ -34,7 +33,7 @@ export interface Frame {
   readonly payload: Uint8Array<ArrayBuffer>;
 }
 
-/** What a host is started with, as JSON in its first argument. */
+/** Settings of a host, passed as JSON in its first argument. */
 export interface HostSettings {
   readonly provider: ProviderSetting;
   readonly threads: number;
@@ -62,12 +61,12 @@ export interface LoadedMessage {
   readonly rss: number;
 }
 
-export interface RunMessage {
+interface RunMessage {
   readonly handle: number;
   readonly rows: readonly InferenceRow[];
 }
 
-export interface ScoresMessage {
+interface ScoresMessage {
   readonly scores: Float32Array;
   readonly inferMs: number;
   readonly rss: number;
@@ -76,7 +75,7 @@ export interface ScoresMessage {
 export interface FailedMessage {
   readonly code: 'inference_failed' | 'invalid_graph' | 'provider_unavailable';
   readonly params: Readonly<Record<string, string | number>>;
-  /** The engine is of no use after this (sticky device error): the host must be replaced. */
+  /** Whether the host must be replaced (sticky device error). */
   readonly fatal: boolean;
   readonly rss: number;
 }
@@ -101,7 +100,7 @@ export function decodeJson<T>(payload: Uint8Array): T {
   return JSON.parse(new TextDecoder().decode(payload)) as T;
 }
 
-/** A batch: handle, number of rows, lengths, second segments, then all ids without padding; int32 throughout. */
+/** Encodes a batch as int32 words: handle, number of rows, lengths, second segments, then all ids without padding. */
 export function encodeRun(id: number, { handle, rows }: RunMessage): Uint8Array {
   const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
   const bytes = frame('run', id, 4 * (2 + 2 * rows.length + tokens));
@@ -118,7 +117,7 @@ export function encodeRun(id: number, { handle, rows }: RunMessage): Uint8Array 
   return bytes;
 }
 
-/** The rows are views of the payload: nothing is copied. */
+/** Decodes a batch. The rows are views of the payload. */
 export function decodeRun(payload: Uint8Array<ArrayBuffer>): RunMessage {
   const words = new Int32Array(payload.buffer, 0, payload.byteLength >> 2);
   const [handle = 0, count = 0] = words;
@@ -131,7 +130,7 @@ export function decodeRun(payload: Uint8Array<ArrayBuffer>): RunMessage {
   return { handle, rows };
 }
 
-/** f64 milliseconds, f64 resident bytes, then one f32 a row. */
+/** Encodes scores: f64 milliseconds, f64 resident bytes, then one f32 for each row. */
 export function encodeScores(id: number, { scores, inferMs, rss }: ScoresMessage): Uint8Array {
   const bytes = frame('scores', id, 16 + 4 * scores.length);
   const view = new DataView(bytes.buffer, HEADER);
@@ -146,14 +145,14 @@ export function decodeScores(payload: Uint8Array<ArrayBuffer>): ScoresMessage {
   return { inferMs, rss, scores: new Float32Array(payload.buffer, 16, (payload.byteLength - 16) >> 2) };
 }
 
-/** Cuts a byte stream into frames, wherever its chunks break. Every payload is copied once, into a buffer of its own. */
+/** Cuts a byte stream into frames. A frame may span several chunks. Every payload is copied once, into its own buffer. */
 export class FrameReader {
   readonly #header = new Uint8Array(HEADER);
   #headerBytes = 0;
   #payload: Uint8Array<ArrayBuffer> | undefined;
   #payloadBytes = 0;
 
-  /** @throws Error when the stream is not one of frames. */
+  /** Yields the frames that are complete with this chunk. @throws Error when the stream does not consist of frames. */
   *push(chunk: Uint8Array): Generator<Frame> {
     let at = 0;
     while (at < chunk.byteLength || this.#complete()) {

@@ -14,23 +14,23 @@ import {
   type LoadMessage,
 } from './host-protocol.ts';
 import { chooseProvider } from './providers.ts';
-import { Engine } from './session-table.ts';
+import { SessionTable } from './session-table.ts';
 
 /*
- * The child process that owns ONNX sessions. It answers one frame after the other over file descriptor 3 and ends when that pipe closes,
- * whoever closed it: a host never outlives the process it works for. Signals of the terminal's process group are the front process's
- * business, which drains before it lets its hosts go.
+ * The child process that owns ONNX sessions. It answers one frame after another over file descriptor 3 and ends when that pipe closes, so
+ * it never outlives the front process. It ignores signals to the terminal's process group: the front process handles them, drains, and
+ * then closes the pipes of its hosts.
  */
 
 /**
- * A little below the front process, which must answer probes and refuse work at once while every core is busy with inference: at the same
- * priority its event loop lagged by 30 ms (p99) under full load, at this one by a few.
+ * A priority slightly below the front process, which must answer probes and refuse requests quickly while every core runs inference. At
+ * equal priority its event loop lagged by 30 ms (p99) under full load; at this priority it lags by a few milliseconds.
  */
 const NICENESS = 5;
 try {
   setPriority(NICENESS);
 } catch {
-  // Not allowed here; it is no condition.
+  // Not permitted on this system; the host works without it.
 }
 
 const { provider: setting, threads, device } = JSON.parse(process.argv[2] ?? '{}') as HostSettings;
@@ -49,23 +49,23 @@ function failure(error: unknown): FailedMessage {
   };
 }
 
-async function answer(engine: Engine, { kind, id, payload }: Frame): Promise<Uint8Array> {
+async function answer(sessions: SessionTable, { kind, id, payload }: Frame): Promise<Uint8Array> {
   if (kind === 'run') {
     const { handle, rows } = decodeRun(payload);
-    return encodeScores(id, { ...(await engine.run(handle, rows)), rss: rss() });
+    return encodeScores(id, { ...(await sessions.run(handle, rows)), rss: rss() });
   }
   const { handle, spec } = decodeJson<LoadMessage>(payload);
-  if (kind === 'load') return encodeJson('loaded', id, { ...(await engine.load(handle, spec)), rss: rss() });
-  await engine.unload(handle);
+  if (kind === 'load') return encodeJson('loaded', id, { ...(await sessions.load(handle, spec)), rss: rss() });
+  await sessions.unload(handle);
   return encodeJson('unloaded', id, { rss: rss() });
 }
 
-/** Takes frames in order; the next one is already in the pipe when one is answered. Behind the last one it leaves. */
-async function serve(engine: Engine): Promise<void> {
+/** Answers frames in order until the pipe ends. The next frame is already in the pipe when one is answered. */
+async function serve(sessions: SessionTable): Promise<void> {
   const reader = new FrameReader();
   for await (const chunk of pipe as AsyncIterable<Uint8Array>)
     for (const frame of reader.push(chunk)) {
-      const reply = await answer(engine, frame).catch((error) => encodeJson('failed', frame.id, failure(error)));
+      const reply = await answer(sessions, frame).catch((error) => encodeJson('failed', frame.id, failure(error)));
       pipe.write(reply);
     }
   pipe.end();
@@ -78,7 +78,7 @@ pipe.on('error', () => process.exit(0));
 try {
   const provider = await chooseProvider(setting, device);
   pipe.write(encodeJson('ready', 0, { provider, threads, rss: rss() }));
-  await serve(new Engine({ provider, threads, device }));
+  await serve(new SessionTable({ provider, threads, device }));
 } catch (error) {
   pipe.end(encodeJson('failed', 0, failure(error)));
 }

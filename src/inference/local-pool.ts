@@ -3,11 +3,11 @@ import { Mutex } from '../util/mutex.ts';
 import type { HostPool, InferenceRow, LoadSpec, Provider, ProviderSetting } from './inference-types.ts';
 import { chooseProvider } from './providers.ts';
 import { scoreBatch } from './score-batch.ts';
-import { Engine } from './session-table.ts';
+import { SessionTable } from './session-table.ts';
 
-export interface LocalPoolOptions {
+interface LocalPoolOptions {
   readonly provider?: ProviderSetting;
-  /** 0 or absent takes the whole CPU budget. */
+  /** 0 (the default) takes the whole CPU budget. */
   readonly threads?: number;
   readonly device?: number;
 }
@@ -18,45 +18,45 @@ interface Held {
 }
 
 /**
- * A pool of one without a process of its own, for commands and tests: it blocks its caller's thread while a batch runs, and a graph that
- * takes the process down takes the caller with it.
+ * Creates a pool of one that runs in the calling process, for commands and tests. It blocks the calling thread while a batch runs, and a
+ * graph that crashes the engine ends the calling process.
  * @throws WinnowError `provider_unavailable`.
  */
 export async function createLocalPool(options: LocalPoolOptions = {}): Promise<HostPool> {
   const { provider: setting = 'cpu', threads = 0, device = 0 } = options;
   const provider = await chooseProvider(setting, device);
-  return new LocalPool(new Engine({ provider, threads, device }), provider);
+  return new LocalPool(new SessionTable({ provider, threads, device }), provider);
 }
 
 class LocalPool implements HostPool {
   readonly size = 1;
   readonly provider: Provider;
-  readonly #engine: Engine;
+  readonly #sessions: SessionTable;
   readonly #models = new Map<string, Held>();
   #handles = 0;
   #closed = false;
-  /** The engine's tensors are reused from run to run, so runs follow one another. */
+  /** Input buffers are reused by the next run, so runs must not overlap. */
   readonly #mutex = new Mutex();
 
-  constructor(engine: Engine, provider: Provider) {
-    this.#engine = engine;
+  constructor(sessions: SessionTable, provider: Provider) {
+    this.#sessions = sessions;
     this.provider = provider;
   }
 
   async load(spec: LoadSpec) {
     this.#refuseWhenClosed();
     const handle = ++this.#handles;
-    const facts = await this.#mutex.run(() => this.#engine.load(handle, spec));
+    const facts = await this.#mutex.run(() => this.#sessions.load(handle, spec));
     const before = this.#models.get(spec.key);
     this.#models.set(spec.key, { handle, spec });
-    if (before) await this.#mutex.run(() => this.#engine.unload(before.handle));
+    if (before) await this.#mutex.run(() => this.#sessions.unload(before.handle));
     return { key: spec.key, provider: this.provider, ...facts };
   }
 
   async unload(key: string): Promise<void> {
     const held = this.#models.get(key);
     this.#models.delete(key);
-    if (held) await this.#mutex.run(() => this.#engine.unload(held.handle));
+    if (held) await this.#mutex.run(() => this.#sessions.unload(held.handle));
   }
 
   async run(key: string, rows: readonly InferenceRow[], signal?: AbortSignal) {
@@ -66,7 +66,7 @@ class LocalPool implements HostPool {
     return scoreBatch(rows, held.spec.maxLength, (part) =>
       this.#mutex.run(async () => {
         signal?.throwIfAborted();
-        return { ...(await this.#engineRun(held.handle, part)), host: 0 };
+        return { ...(await this.#runSession(held.handle, part)), host: 0 };
       }),
     );
   }
@@ -76,9 +76,9 @@ class LocalPool implements HostPool {
     for (const key of [...this.#models.keys()]) await this.unload(key);
   }
 
-  async #engineRun(handle: number, rows: readonly InferenceRow[]) {
+  async #runSession(handle: number, rows: readonly InferenceRow[]) {
     try {
-      return await this.#engine.run(handle, rows);
+      return await this.#sessions.run(handle, rows);
     } catch (error) {
       if (error instanceof WinnowError) throw error;
       throw new WinnowError('inference_failed', { reason: (error as Error).message.trim() }, { cause: error });

@@ -1,14 +1,14 @@
 import type { Tensor } from 'onnxruntime-common';
 import type { InferenceRow } from './inference-types.ts';
 
-/** What a graph may ask for; each value is written as a 32-bit word. */
+/** Writes one input of a row; each value is a 32-bit word. */
 type Filler = (out: Writer, row: InferenceRow, width: number, padId: number) => void;
 
 interface Writer {
   readonly words: Int32Array;
-  /** Words an element takes: 2 for int64 (the high word stays zero), 1 for int32. */
+  /** Words of an element: 2 for int64 (the high word stays zero), 1 for int32. */
   readonly stride: number;
-  /** Word the row starts at. */
+  /** Index of the row's first word. */
   at: number;
 }
 
@@ -17,7 +17,7 @@ function fill(out: Writer, from: number, to: number, value: number): void {
   for (let c = from; c < to; c++) words[at + c * stride] = value;
 }
 
-/** Every input of an encoder's graph that a host knows how to make. Padding is on the right. */
+/** The graph inputs that a host can provide. Padding is on the right. */
 export const INPUTS: Readonly<Record<string, Filler>> = {
   input_ids(out, { ids }, width, padId) {
     const { words, stride, at } = out;
@@ -39,7 +39,7 @@ export const INPUTS: Readonly<Record<string, Filler>> = {
   },
 };
 
-export type IntegerType = 'int64' | 'int32';
+type IntegerType = 'int64' | 'int32';
 
 export interface InputSpec {
   readonly name: string;
@@ -54,9 +54,8 @@ export interface PaddedInput {
 type Buffers = Record<IntegerType, Int32Array>;
 
 /**
- * Pads rows into integer tensors `[rows, longest row]`, in buffers that are used again for the next batch: what `pad` returns holds until
- * its next call. int64 elements are written as 32-bit words; token ids are never negative, so the high words stay zero and no BigInt is
- * made.
+ * Pads rows into integer tensors `[rows, longest row]`. The buffers are reused: a result is valid until the next call of `pad`. int64
+ * elements are written as two 32-bit words; token ids are never negative, so the high words stay zero and no BigInt is created.
  */
 export class Padder {
   readonly #buffers = new Map<string, Buffers>();
@@ -79,7 +78,7 @@ export class Padder {
     return padded;
   }
 
-  /** Grows by doubling, so that batches of mixed size settle on one buffer. */
+  /** Returns a buffer of at least `words` words. Buffers grow to powers of two, so that batches of mixed sizes soon share one. */
   #buffer(name: string, type: IntegerType, words: number): Int32Array {
     const own = this.#buffers.get(name) ?? { int64: new Int32Array(0), int32: new Int32Array(0) };
     if (own[type].length < words) own[type] = new Int32Array(2 ** Math.ceil(Math.log2(words)));
@@ -88,7 +87,7 @@ export class Padder {
   }
 }
 
-/** The tensor type of an input, where a host can make it. */
+/** Returns the tensor type of an input if a host can provide it. */
 export function integerType(type: Tensor.Type): IntegerType | undefined {
   return type === 'int64' || type === 'int32' ? type : undefined;
 }

@@ -1,34 +1,34 @@
 import type { Provider } from './inference-types.ts';
 
-/** `crashed`: it ended by itself; `killed`: its batch outlasted the limit; `faulty`: its device failed for good. */
+/** `crashed`: the process ended by itself; `killed`: a call exceeded its time limit; `faulty`: the device failed permanently. */
 export type LossCause = 'crashed' | 'killed' | 'faulty';
 
-/** What happened to hosts and batches, for log and metrics. */
+/** Events of hosts and batches, for log and metrics. */
 export type PoolEvent =
   | { readonly kind: 'ready'; readonly host: number; readonly pid: number; readonly provider: Provider }
-  /** A host ended without having been asked to, or did not start. */
+  /** A host ended unexpectedly, or did not start. */
   | { readonly kind: 'lost'; readonly host: number; readonly cause: LossCause; readonly reason: string }
   /** A lost host is about to be replaced, `delayMs` from now. */
   | { readonly kind: 'restart'; readonly host: number; readonly delayMs: number }
-  /** A host that grew over the memory limit has been replaced. */
+  /** A host above the memory limit has been replaced. */
   | { readonly kind: 'recycle'; readonly host: number; readonly rss: number }
-  /** A batch lost with its host goes to another. */
+  /** A batch whose host was lost is run on another. */
   | { readonly kind: 'retry'; readonly host: number; readonly model: string; readonly reason: string }
   /** A failed batch was cut in half. */
   | { readonly kind: 'split'; readonly model: string }
-  /** A host could not load a model the others hold (its file is gone); it serves the rest. */
+  /** A host could not load a model that others hold, for example because its file was removed; it serves the other models. */
   | { readonly kind: 'model_missing'; readonly host: number; readonly model: string; readonly reason: string }
-  /** A line the runtime wrote to standard error. */
+  /** A line that a host wrote to standard error. */
   | { readonly kind: 'output'; readonly host: number; readonly line: string };
 
-/** Told of every event as it happens; must not throw. */
+/** Receives every event as it happens. Must not throw. */
 export type PoolObserver = (event: PoolEvent) => void;
 
 export interface PoolFacts {
   readonly provider: Provider;
   readonly hosts: number;
   readonly threads: number;
-  /** Hosts that take work now. */
+  /** Hosts that take batches now. */
   readonly alive: number;
   readonly restarts: number;
   readonly recycles: number;
@@ -39,6 +39,6 @@ export interface PoolFacts {
   readonly inFlight: number;
   /** Batches that wait for a host. */
   readonly waiting: number;
-  /** Resident memory of each host as it last said, in bytes; 0 for one that is not there. */
+  /** Resident memory of each host as last reported, in bytes; 0 for a host that is not running. */
   readonly rss: readonly number[];
 }

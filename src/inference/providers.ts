@@ -6,15 +6,15 @@ import type { Provider, ProviderSetting } from './inference-types.ts';
 
 export interface SessionSettings {
   readonly provider?: Provider;
-  /** Threads inside an operator, the caller's included; 0 or absent takes the whole CPU budget. */
+  /** Threads of one operator, the calling thread included; 0 (the default) takes the whole CPU budget. */
   readonly threads?: number;
   /** GPU index. */
   readonly device?: number;
-  /** How far the graph is rewritten; training asks for less where fusions are in its way. */
+  /** How far the engine rewrites the graph. Training limits it where fusions prevent gradients. Default: `all`. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all';
-  /** Keeps freed memory for the next run. Off, a run gives everything back and costs more. */
+  /** Whether freed memory is kept for the next run. Without it, a run returns all memory and takes longer. Default: true. */
   readonly arena?: boolean;
-  /** Plans memory once for every shape seen; of use only where shapes repeat. */
+  /** Whether memory is planned once for each shape; useful only where shapes repeat. */
   readonly memoryPattern?: boolean;
 }
 
@@ -25,7 +25,7 @@ const CURES: Readonly<Record<Provider, string>> = {
   cpu: 'reinstall onnxruntime-node for this platform',
 };
 
-/** One `Identity` node, `y = x` of shape [1]: opset 13, IR version 8. Creating it makes a provider open its device. */
+/** A graph of one `Identity` node, `y = x` of shape [1] (opset 13, IR version 8). A session of it makes a provider open its device. */
 export const PROBE = Buffer.from(
   'CAg6OwoQCgF4EgF5IghJZGVudGl0eRIFcHJvYmVaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgIQDQ==',
   'base64',
@@ -36,12 +36,12 @@ function executionProvider(provider: Provider, device: number): InferenceSession
   return provider;
 }
 
-/** Threads of a session: 0 is all that the process may use. */
+/** Returns the threads of a session; 0 means the whole CPU budget. */
 export const threadsOf = (threads = 0): number => threads || cpuBudget();
 
 /**
- * Options of a session. One thread pool (inter-op 1, since the graphs are chains), no spinning: a waiting thread would burn the core the
- * neighboring host or the HTTP process needs.
+ * Returns the options of a session. It has one thread pool (inter-op 1, since the graphs are chains) and does not spin: a spinning thread
+ * would take a core from another host or the HTTP process.
  */
 export function sessionOptions(settings: SessionSettings = {}): InferenceSession.SessionOptions {
   const { provider = 'cpu', threads = 0, device = 0, optimization = 'all', arena = true, memoryPattern } = settings;
@@ -53,15 +53,15 @@ export function sessionOptions(settings: SessionSettings = {}): InferenceSession
     graphOptimizationLevel: optimization,
     enableCpuMemArena: arena,
     ...(memoryPattern === undefined ? {} : { enableMemPattern: memoryPattern }),
-    // Fatal only: what the engine logs as an error it also throws.
+    // Fatal only: the engine throws everything that it logs as an error.
     logSeverityLevel: 4,
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
   };
 }
 
 /**
- * Opens a session on exactly the provider asked for.
- * @throws WinnowError `provider_unavailable` with the cure when the provider cannot be had; whatever the runtime says of a bad graph.
+ * Opens a session on the given provider, never on another one.
+ * @throws WinnowError `provider_unavailable` with the remedy when the provider does not open its device; the engine's error for a bad graph.
  */
 export async function createSession(
   model: string | Uint8Array,
@@ -97,14 +97,14 @@ async function probe(provider: Provider, device: number): Promise<Error | undefi
   }
 }
 
-/** Whether a session can be opened on the provider here and now. */
+/** Whether a session opens on the provider now. */
 export async function providerWorks(provider: Provider, device = 0): Promise<boolean> {
   return (await probe(provider, device)) === undefined;
 }
 
 /**
- * The provider that a setting comes to on this machine. `auto` takes the first of `candidates` that opens its device.
- * @throws WinnowError `provider_unavailable` when a provider asked for by name cannot be had.
+ * Returns the provider for a setting on this machine. `auto` takes the first of `candidates` that opens its device.
+ * @throws WinnowError `provider_unavailable` when the named provider does not open its device.
  */
 export async function chooseProvider(
   setting: ProviderSetting,

@@ -1,6 +1,6 @@
 import type { Reduction } from './inference-types.ts';
 
-/** The numbers of a tensor as float32; float16 is what its bits mean, whichever array the runtime hands out. */
+/** Converts a tensor's data to float32. The engine returns float16 data as a Uint16Array or a Float16Array. */
 export function toFloat32(type: string, data: unknown): Float32Array {
   if (data instanceof Float32Array) return data;
   if (type === 'float16' && data instanceof Uint16Array)
@@ -19,7 +19,7 @@ function logSumExpWithout(values: Float32Array, from: number, to: number, left: 
 }
 
 /**
- * One score a row of logits `[N]`, `[N, 1]` or `[N, k]`.
+ * Returns one score for each row of logits `[N]`, `[N, 1]` or `[N, k]`.
  * `class`: z_c − log Σ_{i≠c} exp z_i, whose sigmoid is softmax(z)_c.
  * @throws Error when the shape does not fit the rows or the reduction.
  */
@@ -33,7 +33,7 @@ export function reduceLogits(
   const shape = `[${dims.join(', ')}]`;
   if (count !== rows || dims.length > 2 || width === 0) throw new Error(`expected logits [${rows}, k], got ${shape}`);
   if (reduction.kind === 'single') {
-    if (width !== 1) throw new Error(`expected logits [${rows}, 1], got ${shape}: name the class that counts`);
+    if (width !== 1) throw new Error(`expected logits [${rows}, 1], got ${shape}: name the class to score`);
     return logits.slice();
   }
   const { index } = reduction;
@@ -45,7 +45,7 @@ export function reduceLogits(
   });
 }
 
-/** Index of the first NaN, or -1. */
+/** Returns the index of the first NaN, or -1. */
 export function firstNaN(scores: Float32Array): number {
   return scores.findIndex(Number.isNaN);
 }

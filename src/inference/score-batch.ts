@@ -4,10 +4,10 @@ import { firstNaN } from './reduction.ts';
 
 type RunBatch = (rows: readonly InferenceRow[]) => Promise<BatchScores>;
 
-const splittable = (error: unknown): error is WinnowError =>
+const mayBeHalved = (error: unknown): error is WinnowError =>
   error instanceof WinnowError && error.code === 'inference_failed';
 
-function join(a: BatchScores, b: BatchScores): BatchScores {
+function concatenate(a: BatchScores, b: BatchScores): BatchScores {
   const scores = new Float32Array(a.scores.length + b.scores.length);
   scores.set(a.scores);
   scores.set(b.scores, a.scores.length);
@@ -15,12 +15,12 @@ function join(a: BatchScores, b: BatchScores): BatchScores {
 }
 
 /**
- * Runs a batch; where the engine fails on it (out of memory, an id beyond the embedding), runs its halves instead, one after the other,
- * down to one row. The first row that fails alone ends it: a fault of the whole model costs log₂ rows runs, not one a row.
- * @param onSplit told of every batch that had to be cut.
- * @throws WinnowError `inference_failed` with `row`, the index in the batch; any other error as it came.
+ * Runs a batch. If the engine fails on it (out of memory, an id beyond the embedding), runs its halves one after another, down to one row.
+ * Stops at the first row that fails alone, so that a model that always fails costs log₂ rows runs, not one for each row.
+ * @param onSplit Called for every batch that is halved.
+ * @throws WinnowError `inference_failed` with `row`, the index in the batch; any other error of `runBatch` unchanged.
  */
-export async function runSplitting(
+export async function scoreInHalves(
   rows: readonly InferenceRow[],
   runBatch: RunBatch,
   onSplit: () => void = () => {},
@@ -29,7 +29,7 @@ export async function runSplitting(
   try {
     return await runBatch(rows);
   } catch (error) {
-    if (!splittable(error)) throw error;
+    if (!mayBeHalved(error)) throw error;
     if (rows.length === 1) {
       const reason = `row ${offset} fails alone: ${error.params.reason}`;
       throw new WinnowError('inference_failed', { reason, row: offset }, { cause: error });
@@ -37,8 +37,8 @@ export async function runSplitting(
     onSplit();
   }
   const middle = rows.length >> 1;
-  const left = await runSplitting(rows.slice(0, middle), runBatch, onSplit, offset);
-  return join(left, await runSplitting(rows.slice(middle), runBatch, onSplit, offset + middle));
+  const left = await scoreInHalves(rows.slice(0, middle), runBatch, onSplit, offset);
+  return concatenate(left, await scoreInHalves(rows.slice(middle), runBatch, onSplit, offset + middle));
 }
 
 function checkLengths(rows: readonly InferenceRow[], maxLength: number): void {
@@ -49,8 +49,8 @@ function checkLengths(rows: readonly InferenceRow[], maxLength: number): void {
 }
 
 /**
- * What every pool does with a batch: refuses rows no model takes, splits where the engine fails, lets no NaN out.
- * @throws WinnowError `inference_failed`, `not_a_number`, both with `row`; any other error of `runBatch` as it came.
+ * Scores a batch for a pool: rejects empty and too long rows, halves a batch that fails, rejects NaN scores.
+ * @throws WinnowError `inference_failed`, `not_a_number`, both with `row`; any other error of `runBatch` unchanged.
  */
 export async function scoreBatch(
   rows: readonly InferenceRow[],
@@ -60,7 +60,7 @@ export async function scoreBatch(
 ): Promise<BatchScores> {
   if (rows.length === 0) return { scores: new Float32Array(0), inferMs: 0, host: 0 };
   checkLengths(rows, maxLength);
-  const result = await runSplitting(rows, runBatch, onSplit);
+  const result = await scoreInHalves(rows, runBatch, onSplit);
   const row = firstNaN(result.scores);
   if (row >= 0) throw new WinnowError('not_a_number', { row });
   return result;

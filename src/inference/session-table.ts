@@ -13,7 +13,7 @@ interface Loaded {
   readonly output: string;
 }
 
-export interface LoadFacts {
+interface LoadFacts {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly loadMs: number;
@@ -32,7 +32,7 @@ function inputSpec(metadata: InferenceSession.ValueMetadata, where: string): Inp
   return { name: metadata.name, type };
 }
 
-/** The output that holds the scores: `logits`, else the first. */
+/** Returns the name of the output with the scores: `logits`, else the first. */
 function scoreOutput(session: InferenceSession, where: string): string {
   const metadata = session.outputMetadata.find((m) => m.name === 'logits') ?? session.outputMetadata[0];
   if (!metadata?.isTensor || metadata.shape.length > 2)
@@ -47,18 +47,18 @@ function scoreOutput(session: InferenceSession, where: string): string {
 const tensorOf = ({ data, dims }: PaddedInput) =>
   data instanceof BigInt64Array ? new Tensor('int64', data, dims) : new Tensor('int32', data, dims);
 
-/** Sessions by handle and the arithmetic around them. Blocks its thread while it runs; lives in a host, or in a test. */
-export class Engine {
+/** Loaded sessions by handle. Pads rows, runs a session and reduces its logits to scores. Blocks its thread while a session runs. */
+export class SessionTable {
   readonly #settings: SessionSettings;
   readonly #models = new Map<number, Loaded>();
   readonly #padder = new Padder();
 
   constructor(settings: SessionSettings) {
-    // Batches differ in shape, and a memory plan for every shape seen would grow for ever.
+    // Batches differ in shape, so memory patterns would grow without limit.
     this.#settings = { memoryPattern: false, ...settings };
   }
 
-  /** @throws WinnowError `invalid_graph` naming the input or output that does not fit; the runtime's error for a broken file. */
+  /** Loads a model under a handle. @throws WinnowError `invalid_graph` naming the wrong input or output, or the engine's message. */
   async load(handle: number, spec: LoadSpec): Promise<LoadFacts> {
     const before = process.memoryUsage.rss();
     const start = performance.now();
@@ -94,7 +94,7 @@ export class Engine {
     this.#models.delete(handle);
   }
 
-  /** One fp32 logit a row; NaN is passed on as it came. */
+  /** Returns one fp32 logit for each row, NaN included. */
   async run(handle: number, rows: readonly InferenceRow[]): Promise<{ scores: Float32Array; inferMs: number }> {
     const model = this.#models.get(handle);
     if (!model) throw new Error(`expected a loaded model, got handle ${handle}`);

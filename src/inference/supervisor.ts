@@ -7,9 +7,9 @@ import type { BatchScores, HostPool, InferenceRow, LoadedModel, LoadSpec, Provid
 import type { PoolFacts, PoolObserver } from './pool-observer.ts';
 import { scoreBatch } from './score-batch.ts';
 
-export interface SupervisorOptions extends FleetOptions {
+interface SupervisorOptions extends FleetOptions {
   readonly batchTimeoutMs: number;
-  /** A host that does not load a model within this time is killed. */
+  /** Milliseconds after which a host that has not loaded a model is killed. */
   readonly loadTimeoutMs: number;
 }
 
@@ -18,10 +18,10 @@ interface Model {
   readonly spec: LoadSpec;
 }
 
-/** What a load or unload counts for when the least busy host is sought, in tokens: more than any batch. */
+/** Tokens that a load or unload counts as when the least busy host is chosen: more than any batch. */
 const LOAD_WEIGHT = 1e9;
 
-/** The pool of inference hosts: which models they hold, and every batch's way to one of them and back. */
+/** The pool of inference hosts: loads models on all of them and scores each batch on one of them. */
 export class Supervisor implements HostPool {
   readonly size: number;
   readonly threads: number;
@@ -44,8 +44,8 @@ export class Supervisor implements HostPool {
     this.threads = options.threads;
     this.#fleet = new Fleet(options, {
       prepare: (host) => this.#prepare(host),
-      ready: () => this.#cameIntoService(),
-      broken: (reason) => this.#gaveUp(new WinnowError('host_lost', { reason })),
+      ready: () => this.#hostReady(),
+      startsFailed: (reason) => this.#rejectWaiting(new WinnowError('host_lost', { reason })),
       observe,
     });
     this.#dispatcher = new Dispatcher({
@@ -71,7 +71,7 @@ export class Supervisor implements HostPool {
     return { ...this.#fleet.facts, ...counters, provider: this.#provider, inFlight, waiting: this.#dispatcher.waiting };
   }
 
-  /** @throws WinnowError `provider_unavailable`, `host_lost`. */
+  /** Starts the hosts. @throws WinnowError `provider_unavailable`, `host_lost`. */
   async start(): Promise<void> {
     try {
       this.#provider = await this.#fleet.start();
@@ -81,13 +81,13 @@ export class Supervisor implements HostPool {
     }
   }
 
-  /** Loads a key again from disk where it is loaded already: batches sent before still meet the old graph. */
+  /** Loads a model. A key that is already loaded is loaded again from disk; batches sent before still run on the old graph. */
   async load(spec: LoadSpec): Promise<LoadedModel> {
     this.#refuseWhenClosed();
     const model: Model = { handle: ++this.#handles, spec };
     const before = this.#models.get(spec.key);
     try {
-      const facts = await (this.#models.size === 0 ? this.#loadAtOnce(model) : this.#loadOnOne(model));
+      const facts = await (this.#models.size === 0 ? this.#loadOnAll(model) : this.#loadOnOne(model));
       this.#models.set(spec.key, model);
       await this.#loadMissing();
       if (before) await this.#unloadHandle(before.handle);
@@ -117,12 +117,12 @@ export class Supervisor implements HostPool {
     return scoreBatch(rows, model.spec.maxLength, (part) => this.#dispatcher.submit(key, part, signal), onSplit);
   }
 
-  /** Refuses new work and what no host has begun; returns when every process has left. */
+  /** Rejects new batches and those that no host has; resolves when every process has ended. */
   close(): Promise<void> {
     if (this.#closed) return this.#closed;
     const error = new WinnowError('shutting_down');
     this.#dispatcher.close(error);
-    this.#gaveUp(error);
+    this.#rejectWaiting(error);
     this.#closed = this.#fleet.close();
     return this.#closed;
   }
@@ -145,20 +145,20 @@ export class Supervisor implements HostPool {
     }
   }
 
-  /** An empty pool has no work to hold up: every host loads at the same time. */
-  async #loadAtOnce(model: Model): Promise<LoadedModel> {
+  /** Loads a model on all hosts at the same time. For an empty pool, which has no batches to delay. */
+  async #loadOnAll(model: Model): Promise<LoadedModel> {
     const results = await Promise.allSettled(this.#fleet.ready.map((host) => this.#loadOn(host, model)));
     const refused = results.find((result) => result.status === 'rejected' && !(result.reason instanceof HostLost));
     if (refused?.status === 'rejected') throw refused.reason;
     return results.find((result) => result.status === 'fulfilled')?.value ?? this.#loadOnOne(model);
   }
 
-  /** A graph that takes its host down at loading takes two at the most, while the others serve. */
+  /** Loads a model on one host, so that a graph that crashes its host at loading crashes at most two while the others serve. */
   async #loadOnOne(model: Model): Promise<LoadedModel> {
     let reason = '';
     for (let attempt = 0; attempt < 2; attempt++)
       try {
-        return await this.#loadOn(await this.#someHost(), model);
+        return await this.#loadOn(await this.#anyHost(), model);
       } catch (error) {
         if (!(error instanceof HostLost)) throw error;
         reason = error.message;
@@ -167,12 +167,12 @@ export class Supervisor implements HostPool {
     throw new WinnowError('invalid_graph', { where: model.spec.key, expected, got: reason });
   }
 
-  /** One host after the other, so that the others go on serving. A host that is lost meanwhile loads when it is back. */
+  /** Loads what is missing, on one host after another so that the others serve. A host lost meanwhile loads when it is restarted. */
   async #loadMissing(): Promise<void> {
     for (const model of [...this.#models.values()])
       for (const host of this.#fleet.ready) {
         if (host.loaded.has(model.handle) || host.loading.has(model.handle)) continue;
-        await this.#loadOn(host, model).catch((error) => this.#missing(error, host, model));
+        await this.#loadOn(host, model).catch((error) => this.#reportMissing(error, host, model));
         this.#dispatcher.pump();
       }
   }
@@ -181,11 +181,11 @@ export class Supervisor implements HostPool {
     for (const model of this.#models.values())
       await this.#loadOn(host, model).catch((error) => {
         if (error instanceof HostLost) throw error;
-        this.#missing(error, host, model);
+        this.#reportMissing(error, host, model);
       });
   }
 
-  #missing(error: Error, host: HostClient, { spec }: Model): void {
+  #reportMissing(error: Error, host: HostClient, { spec }: Model): void {
     if (!(error instanceof HostLost))
       this.#observe({ kind: 'model_missing', host: host.index, model: spec.key, reason: error.message });
   }
@@ -198,7 +198,7 @@ export class Supervisor implements HostPool {
     );
   }
 
-  async #someHost(): Promise<HostClient> {
+  async #anyHost(): Promise<HostClient> {
     for (;;) {
       const [host] = this.#fleet.ready.toSorted((a, b) => a.depth - b.depth);
       if (host) return host;
@@ -213,14 +213,14 @@ export class Supervisor implements HostPool {
     return promise;
   }
 
-  #cameIntoService(): void {
+  #hostReady(): void {
     for (const { resolve } of this.#waiters.splice(0)) resolve();
     this.#dispatcher.pump();
     void this.#loadMissing();
   }
 
-  #gaveUp(error: WinnowError): void {
+  #rejectWaiting(error: WinnowError): void {
     for (const { reject } of this.#waiters.splice(0)) reject(error);
-    this.#dispatcher.refuse(error);
+    this.#dispatcher.rejectWaiting(error);
   }
 }

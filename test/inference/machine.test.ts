@@ -4,7 +4,7 @@ import { candidates, type GraphicsFacts, hasHardwareAdapter } from '../../src/in
 import { restartDelay } from '../../src/inference/backoff.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
 import { isStickyFault } from '../../src/inference/device-faults.ts';
-import { layouts, planLayout } from '../../src/inference/host-layout.ts';
+import { chooseLayout, layouts } from '../../src/inference/host-layout.ts';
 
 const reader = (files: Readonly<Record<string, string>>) => (path: string) => files[path];
 
@@ -56,7 +56,7 @@ describe('hosts and threads', () => {
   it('never use more than the budget unless told to', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 256 }), fc.nat(16), (budget, threads) => {
-        const plan = planLayout('cpu', 0, threads, budget);
+        const plan = chooseLayout('cpu', 0, threads, budget);
         expect(plan.hosts).toBeGreaterThanOrEqual(1);
         expect(plan.threads).toBeGreaterThanOrEqual(1);
         if (threads <= budget) expect(plan.hosts * plan.threads).toBeLessThanOrEqual(budget);
@@ -65,11 +65,11 @@ describe('hosts and threads', () => {
   });
 
   it('are one a core on the CPU, one host on a GPU, and what is set', () => {
-    expect(planLayout('cpu', 0, 0, 4)).toEqual({ hosts: 4, threads: 1 });
-    expect(planLayout('cpu', 2, 0, 4)).toEqual({ hosts: 2, threads: 2 });
-    expect(planLayout('cpu', 0, 2, 4)).toEqual({ hosts: 2, threads: 2 });
-    expect(planLayout('cpu', 3, 5, 4)).toEqual({ hosts: 3, threads: 5 });
-    expect(planLayout('cuda', 0, 0, 4)).toEqual({ hosts: 1, threads: 4 });
+    expect(chooseLayout('cpu', 0, 0, 4)).toEqual({ hosts: 4, threads: 1 });
+    expect(chooseLayout('cpu', 2, 0, 4)).toEqual({ hosts: 2, threads: 2 });
+    expect(chooseLayout('cpu', 0, 2, 4)).toEqual({ hosts: 2, threads: 2 });
+    expect(chooseLayout('cpu', 3, 5, 4)).toEqual({ hosts: 3, threads: 5 });
+    expect(chooseLayout('cuda', 0, 0, 4)).toEqual({ hosts: 1, threads: 4 });
   });
 
   it('can be shared out in these ways', () => {

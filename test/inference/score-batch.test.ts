@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import type { BatchScores, InferenceRow } from '../../src/inference/inference-types.ts';
-import { runSplitting, scoreBatch } from '../../src/inference/score-batch.ts';
+import { scoreBatch, scoreInHalves } from '../../src/inference/score-batch.ts';
 import { row } from './graphs.ts';
 
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => row([i]));
@@ -29,7 +29,7 @@ describe('splitting', () => {
   it('gives every row its score, whatever size fits', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 70 }), async (count, most) => {
-        const { scores } = await runSplitting(numbered(count), engine(most).run);
+        const { scores } = await scoreInHalves(numbered(count), engine(most).run);
         expect([...scores]).toEqual(Array.from({ length: count }, (_, i) => i));
       }),
     );
@@ -39,7 +39,7 @@ describe('splitting', () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 70 }), fc.array(fc.nat(69), { minLength: 1 }), async (count, some) => {
         const bad = new Set(some.map((i) => i % count));
-        const run = runSplitting(numbered(count), engine(count, bad).run);
+        const run = scoreInHalves(numbered(count), engine(count, bad).run);
         await expect(run).rejects.toMatchObject({ code: 'inference_failed', params: { row: Math.min(...bad) } });
       }),
     );
@@ -47,13 +47,13 @@ describe('splitting', () => {
 
   it('a fault of every row costs no run for every row', async () => {
     const { run, runs } = engine(0);
-    await expect(runSplitting(numbered(64), run)).rejects.toThrow('row 0 fails alone: out of memory');
+    await expect(scoreInHalves(numbered(64), run)).rejects.toThrow('row 0 fails alone: out of memory');
     expect(runs).toEqual([64, 32, 16, 8, 4, 2, 1]);
   });
 
   it('leaves other errors alone', async () => {
     const lost = new WinnowError('host_lost', { reason: 'gone' });
-    await expect(runSplitting(numbered(8), () => Promise.reject(lost))).rejects.toBe(lost);
+    await expect(scoreInHalves(numbered(8), () => Promise.reject(lost))).rejects.toBe(lost);
   });
 
   it('says how often it split', async () => {
