@@ -4,7 +4,7 @@ import { exchangeOf } from './exchange.ts';
 import { requireScope } from './middleware/auth.ts';
 import { jsonBody } from './middleware/body.ts';
 import { cors } from './middleware/cors.ts';
-import { answerErrors, noSuchRoute, onlyMethods } from './middleware/errors.ts';
+import { answerErrors, refuseOtherMethods, refuseUnknownRoute } from './middleware/errors.ts';
 import { exchange } from './middleware/exchange.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import type { Extension, HttpDeps } from './ports.ts';
@@ -17,7 +17,7 @@ import { repositoryRoutes } from './routes/repository.ts';
 import type { Route } from './routes/route.ts';
 import { scoringRoutes } from './routes/scoring.ts';
 
-/** Every route of the service itself, without extensions. */
+/** Returns every route of the service itself, without extensions. */
 export function routesOf(deps: HttpDeps): readonly Route[] {
   return [
     ...scoringRoutes(deps),
@@ -37,8 +37,8 @@ function nameRoute(path: string): RequestHandler {
   };
 }
 
-/** Who may call, how often, and with what body: the same for routes and extensions. */
-function gates(deps: HttpDeps, limit: RequestHandler, access: Route['access'], body: Route['body']): RequestHandler[] {
+/** The checks of key, rate and body in front of a route or an extension. */
+function checks(deps: HttpDeps, limit: RequestHandler, access: Route['access'], body: Route['body']): RequestHandler[] {
   const bodyLimits = { limitBytes: deps.options.bodyLimitBytes, timeoutMs: deps.options.bodyTimeoutMs };
   return [
     ...(access === 'public' ? [] : [requireScope(deps.keys, access), limit]),
@@ -48,26 +48,26 @@ function gates(deps: HttpDeps, limit: RequestHandler, access: Route['access'], b
 
 function mountRoutes(app: Express, routes: readonly Route[], deps: HttpDeps, limit: RequestHandler): void {
   for (const { method, path, access, body, prepare, handler } of routes)
-    app[method](path, nameRoute(path), ...(prepare ? [prepare] : []), ...gates(deps, limit, access, body), handler);
+    app[method](path, nameRoute(path), ...(prepare ? [prepare] : []), ...checks(deps, limit, access, body), handler);
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map((route) => route.method);
-    app.all(path, nameRoute(path), onlyMethods(methods));
+    app.all(path, nameRoute(path), refuseOtherMethods(methods));
   }
 }
 
 function mountExtension(app: Express, extension: Extension, deps: HttpDeps, limit: RequestHandler): void {
   const { path, access, router, json = true } = extension;
-  app.use(path, nameRoute(path), ...gates(deps, limit, access, json ? 'optional-json' : undefined), router);
+  app.use(path, nameRoute(path), ...checks(deps, limit, access, json ? 'optional-json' : undefined), router);
 }
 
 /**
- * The service as an Express app. It never listens: hand it to `createServer` (src/http/server.ts) or to a test. Nothing is global: two apps
- * in one process share no state.
+ * Creates the service as an Express app. The app does not listen: pass it to `createServer` (src/http/server.ts) or to a test. Nothing is
+ * global: two apps in one process share no state.
  */
 export function createApp(deps: HttpDeps): Express {
   const app = express();
   app.disable('x-powered-by');
-  // An ETag would hash every answer, and nobody caches a POST.
+  // An ETag would hash every answer, and answers to POST are not cached.
   app.set('etag', false);
   app.set('query parser', 'simple');
   app.set('trust proxy', deps.options.trustedProxies ?? 0);
@@ -77,7 +77,7 @@ export function createApp(deps: HttpDeps): Express {
   const limit = limitRate(deps.options.requestsPerMinute);
   for (const extension of deps.extensions ?? []) mountExtension(app, extension, deps, limit);
   mountRoutes(app, routesOf(deps), deps, limit);
-  app.use(noSuchRoute);
+  app.use(refuseUnknownRoute);
   app.use(answerErrors(deps.telemetry));
   return app;
 }

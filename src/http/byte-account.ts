@@ -1,31 +1,31 @@
 import { WinnowError } from '../errors.ts';
 
 export interface ByteAccountLimits {
-  /** Bytes of unpacked bodies and of answers on their way that all requests may hold together. */
+  /** Bytes of unpacked bodies and of unsent answers that all requests together may hold. */
   readonly totalBytes: number;
-  /** Requests that hold at most this much are small. Default 65,536. */
+  /** Requests that hold at most this many bytes are small. Default 65,536. */
   readonly smallBytes?: number;
   /** Bytes of the total that only small requests may hold. Default an eighth. */
   readonly smallShareBytes?: number;
 }
 
-/** What one request holds of the account. */
+/** The bytes of one request. */
 export interface ByteHold {
   /**
-   * Sets what the request holds, in bytes.
-   * @throws WinnowError `too_many_bytes` where the account has no room for more. The request then holds what it held before.
+   * Sets the number of bytes the request holds.
+   * @throws WinnowError `too_many_bytes` if the total would be exceeded; the number then stays as it was.
    */
   resize(bytes: number): void;
-  /** Adds to what the request holds. @throws WinnowError `too_many_bytes`. */
+  /** Adds to the bytes the request holds. @throws WinnowError `too_many_bytes`. */
   add(bytes: number): void;
-  /** Gives everything back; later calls do nothing. */
+  /** Releases all bytes; later calls do nothing. */
   close(): void;
 }
 
 /**
- * Counts the bytes that requests keep in memory between the first byte of a body and the last byte of its answer, and refuses to let them grow
- * beyond a total: without one, clients that send much or read nothing fill the memory of the process. A share is kept for small requests, so
- * that large ones cannot shut them out.
+ * Counts the bytes that requests keep in memory from the first byte of a body to the last byte of its answer, and refuses growth beyond a
+ * total: otherwise clients that send much or read nothing could fill the memory of the process. A share is reserved for small requests, so
+ * that large ones cannot block them.
  */
 export class ByteAccount {
   readonly #total: number;
@@ -45,7 +45,7 @@ export class ByteAccount {
     return this.#held;
   }
 
-  /** A request's share of the account, empty at first. Close it when the answer has left or the client has gone. */
+  /** Opens the count of one request, 0 at first. Close it when the answer is sent or the client has disconnected. */
   open(): ByteHold {
     let own = 0;
     let closed = false;

@@ -6,7 +6,7 @@ import { fieldName } from '../util/spelling.ts';
 type Issue = z.core.$ZodIssue;
 
 /** Returns the place of a field of the request, such as `cascade[0].keep`; `body` for the body itself. */
-export const fieldPath = (path: readonly PropertyKey[]): string => fieldName(path) || 'body';
+const fieldPath = (path: readonly PropertyKey[]): string => fieldName(path) || 'body';
 
 /** Returns the parameters of `invalid_field` for one issue of the validator. */
 export const faultOf = (issue: Issue, root: unknown): { expected: string; got: string; field: string } => ({

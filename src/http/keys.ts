@@ -5,23 +5,24 @@ import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { faultOf } from './faults.ts';
 
-export const SCOPES = ['rerank', 'admin'] as const;
-/** `rerank` may score and look; `admin` may also load, unload, label and force arms. */
+const SCOPES = ['rerank', 'admin'] as const;
+/** `rerank` allows scoring and reading; `admin` also allows loading, unloading, labels and forced arms. */
 export type Scope = (typeof SCOPES)[number];
 
 export interface ApiKey {
   readonly name: string;
-  /** sha256 of the key, 32 bytes. The key itself is stored nowhere. */
+  /** sha256 of the key, 32 bytes. The key itself is not stored. */
   readonly hash: Buffer;
   readonly scopes: readonly Scope[];
 }
 
-/** Who makes a request. */
+/** The owner of a request's key. */
 export interface Caller {
   readonly name: string;
   readonly scopes: readonly Scope[];
 }
 
+/** The caller where no keys are configured: everything is allowed. */
 export const ANONYMOUS: Caller = { name: 'anonymous', scopes: SCOPES };
 
 const keyFileSchema = z.strictObject({
@@ -36,7 +37,7 @@ const keyFileSchema = z.strictObject({
     .min(1),
 });
 
-/** sha256 of a key, as it is kept and compared. */
+/** Returns the sha256 of a key. */
 export function hashKey(key: string): Buffer {
   return createHash('sha256').update(key, 'utf8').digest();
 }
@@ -62,7 +63,7 @@ function readYaml(file: string): unknown {
 
 /**
  * Reads the key file: `keys:` with `name`, `sha256` (of the key, hex) and `scopes`.
- * @throws WinnowError `invalid_config` naming every fault of the file at once.
+ * @throws WinnowError `invalid_config` with all faults of the file.
  */
 export function loadKeys(file: string): readonly ApiKey[] {
   const tree = readYaml(file);
@@ -86,15 +87,15 @@ export function loadKeys(file: string): readonly ApiKey[] {
   return keys.map(({ name, sha256, scopes }) => ({ name, hash: Buffer.from(sha256, 'hex'), scopes }));
 }
 
-/** The key whose hash is that of `presented`. Compares with all of them, each in constant time, so that time tells nothing. */
-export function findKey(keys: readonly ApiKey[], presented: string): ApiKey | undefined {
-  const hash = hashKey(presented);
+/** Finds the key with the given text. Compares with every key in constant time, so that the time reveals nothing. */
+export function findKey(keys: readonly ApiKey[], text: string): ApiKey | undefined {
+  const hash = hashKey(text);
   let found: ApiKey | undefined;
   for (const key of keys) if (timingSafeEqual(key.hash, hash)) found = key;
   return found;
 }
 
-/** `admin` may do whatever `rerank` may. */
+/** Whether a caller has a scope; `admin` includes `rerank`. */
 export function mayUse(caller: Caller, scope: Scope): boolean {
   return caller.scopes.includes(scope) || caller.scopes.includes('admin');
 }

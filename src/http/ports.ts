@@ -7,14 +7,14 @@ import type { Tracing } from '../telemetry/tracing.ts';
 import type { ByteAccount } from './byte-account.ts';
 import type { ApiKey } from './keys.ts';
 
-/** The little of a logger the HTTP layer needs; pino's has it. */
-export interface HttpLogger {
+/** What the HTTP layer needs of a logger; pino's fits. */
+interface HttpLogger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
 
-/** One finished request, for metrics. Never holds text of a query or a passage. */
+/** One finished request, for metrics. Never contains text of a query or a passage. */
 export interface RequestEvent {
   readonly requestId: string;
   readonly method: string;
@@ -25,7 +25,7 @@ export interface RequestEvent {
   readonly code?: ErrorCode;
   /** Name of the API key, or `anonymous`. */
   readonly caller?: string;
-  /** The rest is there for scoring requests only. */
+  /** This field and the following ones are set for scoring requests only. */
   readonly dialect?: string;
   readonly lane?: 'interactive' | 'batch' | 'shadow';
   readonly model?: string;
@@ -33,7 +33,7 @@ export interface RequestEvent {
   readonly experiment?: { readonly name: string; readonly arm: string };
   readonly passages?: number;
   readonly tokens?: number;
-  /** Passages of which text was left out. */
+  /** Passages that were truncated. */
   readonly truncated?: number;
   readonly timings?: Timings;
 }
@@ -41,18 +41,18 @@ export interface RequestEvent {
 export interface HttpTelemetry {
   readonly logger: HttpLogger;
   readonly tracing: Pick<Tracing, 'startRequest'>;
-  /** Told when a scoring request arrives; `onRequest` follows for each. */
+  /** Called when a scoring request arrives; `onRequest` follows for each. */
   onScoringStart?(): void;
   onRequest(event: RequestEvent): void;
-  /** The answer of `GET /metrics`. */
+  /** Returns the answer of `GET /metrics`. */
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
 /** Whether the service can answer. */
 export interface Readiness {
-  /** `reason` says what is missing while `ready` is false: no model yet, shutting down. */
+  /** `reason` is set while `ready` is false: no model yet, shutting down. */
   probe(): Promise<{ readonly ready: boolean; readonly reason?: string }>;
-  /** True from SIGTERM on: answers then close their connection. */
+  /** Returns true from SIGTERM on: answers then close their connection. */
   draining(): boolean;
 }
 
@@ -71,28 +71,28 @@ interface ServiceInfo {
 export interface HttpOptions {
   readonly bodyLimitBytes: number;
   readonly maxPassages: number;
-  /** Deadline of a request that names none, in milliseconds. */
+  /** Deadline of a request without one of its own, in milliseconds. */
   readonly requestTimeoutMs: number;
   /** How long a client may take to send its body, in milliseconds. */
   readonly bodyTimeoutMs: number;
-  /** How long a client may take no byte of its answer, in milliseconds. */
+  /** How long an answer may make no progress, in milliseconds. */
   readonly writeTimeoutMs: number;
   readonly corsOrigins: readonly string[];
-  /** Requests a minute a key (or address) may make; 0 means no limit. */
+  /** Requests per minute from one key (or address); 0 means no limit. */
   readonly requestsPerMinute: number;
-  /** What a request that says nothing about truncation gets; true unless set. */
+  /** Whether a request that does not mention truncation is truncated; default true. */
   readonly autoTruncate?: boolean;
-  /** Proxies in front whose `X-Forwarded-For` is believed; 0 unless set. */
+  /** Number of proxies in front whose `X-Forwarded-For` is trusted; default 0. */
   readonly trustedProxies?: number;
 }
 
-/** Routes of another part (console, experiments), mounted behind the same keys, limits and error shape. */
+/** Routes of another folder, such as the console, behind the same keys, limits and error form. */
 export interface Extension {
-  /** Where the router is mounted, such as `/v1/experiments`. */
+  /** Path the router is mounted at, such as `/console`. */
   readonly path: string;
   readonly access: 'public' | 'rerank' | 'admin';
   readonly router: Router | RequestHandler;
-  /** Parse JSON bodies before the router; true unless set. */
+  /** Whether JSON bodies are parsed before the router; default true. */
   readonly json?: boolean;
 }
 
@@ -100,14 +100,14 @@ export interface HttpDeps {
   readonly reranker: Reranker;
   readonly registry: ModelRegistry;
   readonly options: HttpOptions;
-  /** Without keys everybody may call everything. */
+  /** Without keys every caller may use every route. */
   readonly keys: readonly ApiKey[];
-  /** Bytes that requests hold between body and answer. */
+  /** Counts the bytes that requests hold between body and answer. */
   readonly bytes: ByteAccount;
   readonly telemetry: HttpTelemetry;
   readonly readiness: Readiness;
   info(): ServiceInfo;
-  /** Without it the routes of experiments answer `not_found`. */
+  /** If absent, the routes of experiments answer `not_found`. */
   readonly experiments?: ExperimentsApi;
   readonly extensions?: readonly Extension[];
 }

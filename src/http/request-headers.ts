@@ -6,10 +6,10 @@ import { type Caller, mayUse } from './keys.ts';
 
 const MAX_DEADLINE_MS = 3_600_000;
 
-/** Lanes a client may choose; `shadow` belongs to experiments. */
+/** Lanes that a client may choose; `shadow` is for experiments. */
 const CLIENT_LANES: Readonly<Record<string, RerankRequest['lane']>> = { interactive: 'interactive', batch: 'batch' };
 
-/** Milliseconds of `x-winnow-deadline-ms`. @throws WinnowError `invalid_field`. */
+/** Reads the deadline from `x-winnow-deadline-ms`, in milliseconds. @throws WinnowError `invalid_field`. */
 export function deadlineOf(req: Request): number | undefined {
   const text = header(req, 'x-winnow-deadline-ms')?.trim();
   if (text === undefined) return undefined;
@@ -22,7 +22,7 @@ export function deadlineOf(req: Request): number | undefined {
   });
 }
 
-/** Lane of `x-winnow-lane`; interactive if absent. @throws WinnowError `invalid_field`. */
+/** Reads the lane from `x-winnow-lane`; interactive if absent. @throws WinnowError `invalid_field`. */
 export function laneOf(req: Request): RerankRequest['lane'] {
   const text = header(req, 'x-winnow-lane')?.trim().toLowerCase() ?? 'interactive';
   const lane = Object.hasOwn(CLIENT_LANES, text) ? CLIENT_LANES[text] : undefined;
@@ -34,7 +34,7 @@ export function laneOf(req: Request): RerankRequest['lane'] {
   });
 }
 
-/** Headers that prove who somebody is; experiments never see them. */
+/** Headers with credentials; experiments never see them. */
 const CREDENTIALS = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'api-key']);
 
 function plainHeaders(req: Request): Readonly<Record<string, string>> {
@@ -44,7 +44,7 @@ function plainHeaders(req: Request): Readonly<Record<string, string>> {
   return plain;
 }
 
-/** Only an admin may force an arm, because such a request leaves the experiment. @throws WinnowError `forbidden`. */
+/** Reads the forced arm. Needs scope `admin`, because such a request leaves the experiment. @throws WinnowError `forbidden`. */
 function forcedArm(req: Request, caller: Caller | undefined): string | undefined {
   const arm = header(req, 'x-winnow-arm')?.trim();
   if (!arm) return undefined;
@@ -53,7 +53,7 @@ function forcedArm(req: Request, caller: Caller | undefined): string | undefined
   return arm;
 }
 
-/** What experiments may hash and target on. @throws WinnowError `forbidden` for an arm forced without the scope. */
+/** Returns what experiments may hash and target on. @throws WinnowError `forbidden` for an arm forced without the scope. */
 export function subjectOf(
   req: Request,
   caller: Caller | undefined,

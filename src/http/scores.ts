@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 
-/** JSON text of a value that round-trips through a double but has no decimal point may be read as an integer; this gives it one. */
+/** Adds a decimal point to a number without one, which typed clients would read as an integer. */
 function withPoint(text: string): string {
   if (text.includes('.')) return text;
   const exponent = text.indexOf('e');
@@ -11,26 +11,26 @@ function withPoint(text: string): string {
 const POWERS: readonly number[] = Object.freeze(Array.from({ length: 23 }, (_, k) => Number(`1e${k}`)));
 
 /**
- * The nearest decimal of so many significant digits, as a double. Dividing an integer by an exact power of ten rounds once, as reading the
- * decimal does, and is ten times as quick as going through text.
+ * Returns the nearest decimal with `digits` significant digits, as a double. Dividing an integer by an exact power of ten rounds once, as
+ * reading the decimal does, and is ten times as fast as a conversion through text.
  */
 function nearestDecimal(value: number, digits: number, exponent: number): number {
   const scale = POWERS[digits - 1 - exponent];
   return scale === undefined ? Number(value.toPrecision(digits)) : Math.round(value * scale) / scale;
 }
 
-/** A decimal of so many digits that reads back as `value`, if there is one. */
+/** Returns a decimal with `digits` digits that reads back as `value`, if there is one. */
 function withDigits(value: number, digits: number, exponent: number): number | undefined {
   const nearest = nearestDecimal(value, digits, exponent);
   if (Math.fround(nearest) === value) return nearest;
   if (!Number.isInteger(Math.log2(Math.abs(value)))) return undefined;
-  // Above a power of two the gap to the next float32 is twice that below: the farther neighbor may read back where the nearer does not.
+  // Above a power of two the gap to the next float32 is twice that below: the farther decimal may read back where the nearer one does not.
   const unit = 10 ** (exponent - digits + 1);
   const farther = Number((nearest + Math.sign(value) * unit).toPrecision(digits));
   return Math.fround(farther) === value ? farther : undefined;
 }
 
-/** The decimal with the fewest significant digits. Nine always do; most scores need seven to nine, so the search starts at eight. */
+/** Returns the decimal with the fewest significant digits. Nine always suffice; most scores need seven to nine, so the search starts at eight. */
 function shortest(value: number): number {
   const exponent = Math.floor(Math.log10(Math.abs(value)));
   let found = withDigits(value, 8, exponent);
@@ -44,15 +44,15 @@ function shortest(value: number): number {
 }
 
 /**
- * A score as it stands on the wire: the shortest decimal that reads back as the same float32, always with a decimal point (so that no
- * client takes `1.0` for an integer) and at most 18 characters (longer ones become BigDecimal in some Java parsers).
- * @throws WinnowError `not_a_number` for NaN and infinities, which JSON cannot say.
+ * Writes a score for the wire: the shortest decimal that reads back as the same float32, always with a decimal point (so that no client
+ * reads `1.0` as an integer) and at most 18 characters (some Java parsers read longer ones as BigDecimal).
+ * @throws WinnowError `not_a_number` for NaN and infinities, which JSON cannot express.
  */
 export function formatScore(score: number, row = 0): string {
   const value = Math.fround(score);
   if (!Number.isFinite(value)) throw new WinnowError('not_a_number', { row });
   if (value === 0) return '0.0';
   const decimal = shortest(value);
-  // From 1e9 on, plain notation would pad with zeros that mean nothing, up to 39 of them.
+  // From 1e9 on, plain notation would add up to 39 zeros that carry no information.
   return withPoint(Math.abs(decimal) >= 1e9 ? decimal.toExponential() : String(decimal));
 }

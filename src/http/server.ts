@@ -5,30 +5,30 @@ import type { Express } from 'express';
 import { WinnowError } from '../errors.ts';
 import { errorBody } from './dialects/errors.ts';
 
-// An import of `node:http` reads all its exports, `WebSocket` among them, and that loads the whole of undici: 50 ms of a start.
+// An import of `node:http` reads all its exports; `WebSocket` is one of them and loads undici, which takes 50 ms of a start.
 const { createServer: createHttpServer, STATUS_CODES } = process.getBuiltinModule('node:http');
 
-export interface ServerOptions {
-  /** How long a client may take for its headers, and again for its body, in milliseconds. */
+interface ServerOptions {
+  /** How long a client may take for its headers, and then for its body, in milliseconds. */
   readonly headerTimeoutMs: number;
   readonly bodyLimitBytes: number;
-  /** Connections open at once; further ones are closed. No limit where absent. */
+  /** Connections open at once; further ones are closed. No limit if absent. */
   readonly maxConnections?: number;
   /** Called for each connection that is closed because of the limit. */
   readonly onDrop?: () => void;
 }
 
-/** Longer than the idle time-outs of usual load balancers (60 s), so that the balancer closes first and no request meets a closed socket. */
+/** Longer than the usual idle timeout of load balancers (60 s): the balancer closes first, and no request is sent to a closed socket. */
 const KEEP_ALIVE_MS = 65_000;
 
-/** Faults of Node's HTTP parser that mean more than a broken request. */
+/** Faults of Node's HTTP parser with an error code of their own. */
 const FAULTS: Readonly<Record<string, (headerTimeoutMs: number) => WinnowError>> = {
   HPE_HEADER_OVERFLOW: () => new WinnowError('headers_too_large', { limit: 16_384 }),
   ERR_HTTP_REQUEST_TIMEOUT: (ms) => new WinnowError('request_timeout', { seconds: ms / 1000 }),
 };
 
-/** A whole HTTP response for a connection that never became a request. */
-export function rawErrorResponse(error: WinnowError, requestId: string): string {
+/** Returns a complete HTTP response for a connection without a valid request. */
+function rawErrorResponse(error: WinnowError, requestId: string): string {
   const body = JSON.stringify(errorBody(error, requestId));
   return [
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Error'}`,
@@ -56,15 +56,15 @@ function answerClientError(headerTimeoutMs: number) {
 const announcedBytes = (req: IncomingMessage) => Number(req.headers['content-length'] ?? 0);
 
 /**
- * An HTTP server around the app with time limits for slow clients; call `listen` on it. Requests that Node's parser refuses get a JSON error
- * too.
+ * Creates an HTTP server around the app, with time limits for slow clients; call `listen` on it. Requests that Node's parser refuses get a
+ * JSON error too.
  */
 export function createServer(app: Express, options: ServerOptions): Server {
   const { headerTimeoutMs, bodyLimitBytes, maxConnections, onDrop } = options;
   const server = createHttpServer(
     {
       headersTimeout: headerTimeoutMs,
-      // The app answers a slow body itself; this is for what gets past it.
+      // The app answers a slow body itself; this limit is the fallback.
       requestTimeout: 3 * headerTimeoutMs,
       connectionsCheckingInterval: Math.min(5000, headerTimeoutMs),
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -75,7 +75,7 @@ export function createServer(app: Express, options: ServerOptions): Server {
   if (onDrop) server.on('drop', onDrop);
   server.on('clientError', answerClientError(headerTimeoutMs));
   server.on('checkContinue', (req, res) => {
-    // A client that asks first need not send a body that would be refused.
+    // A client that asks first does not send a body that would be refused.
     if (announcedBytes(req) <= bodyLimitBytes) res.writeContinue();
     app(req, res);
   });

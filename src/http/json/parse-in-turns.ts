@@ -2,9 +2,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
 import { JSON_LIMITS, type JsonOutline } from './scanner.ts';
 
-/** Bytes parsed at once: a fraction of a millisecond of `JSON.parse`, some milliseconds where they are all keys or brackets. */
+/** Bytes parsed at once: a fraction of a millisecond of `JSON.parse`, a few milliseconds if they are all keys or brackets. */
 const PIECE = 32_768;
-/** How long the parser keeps the event loop in one turn, in milliseconds. */
+/** How long the parser may block the event loop, in milliseconds. */
 const TURN_MS = 4;
 
 const QUOTE = 0x22;
@@ -28,7 +28,7 @@ function parseText(text: string): unknown {
   }
 }
 
-/** One part of a container, from `start` to `end` in bytes; `from` and `to` are the outline's indices that lie inside. */
+/** One part of a container: bytes `start` to `end`; `from` and `to` bound the outline's indices inside. */
 interface Part {
   readonly start: number;
   readonly end: number;
@@ -59,7 +59,7 @@ class Parser {
     if (end - start <= this.#piece) return parseText(await this.#text(start, end));
     if (first === QUOTE) return this.#longString(start, end);
     if (first === OPEN_ARRAY || first === OPEN_OBJECT) return this.#container(trimmed, first);
-    // A number or a literal: the scanner has bounded its length, so that what is longer is none.
+    // A number or a literal. The scanner bounds their length, so anything longer is neither.
     if (end - start > JSON_LIMITS.gap) throw malformed(`byte ${start} begins no value`);
     return parseText(await this.#text(start, end));
   }
@@ -72,7 +72,7 @@ class Parser {
     return { start: first, end: last, ...inside };
   }
 
-  /** Gives way to other events when this turn has lasted long enough, then decodes. */
+  /** Decodes bytes; yields to other events first if this turn has lasted too long. */
   async #text(start: number, end: number): Promise<string> {
     if (performance.now() - this.#turn > TURN_MS) {
       await nextTurn();
@@ -88,7 +88,7 @@ class Parser {
       throw malformed(`text follows the value that ends at byte ${positions[close]}`);
     const isArray = opener === OPEN_ARRAY;
     const into: unknown[] | Record<string, unknown> = isArray ? [] : {};
-    // Small neighbours are parsed together, a large part alone.
+    // Adjacent small parts are parsed together, a large part alone.
     let group: Part | undefined;
     const flush = async () => {
       if (group)
@@ -114,7 +114,7 @@ class Parser {
     return into;
   }
 
-  /** The parts of a container between its commas. */
+  /** Yields the parts of a container between its commas. */
   *#parts(start: number, from: number, close: number): Generator<Part> {
     const { positions, closers } = this.#outline;
     let part = { start, from };
@@ -126,7 +126,7 @@ class Parser {
         part = { start: positions[i]! + 1, from: i + 1 };
       }
     }
-    // A container of more than a piece is not empty: a blank last part follows a comma.
+    // A container larger than a piece is not empty: a blank last part follows a comma.
     yield this.#notBlank({ ...part, end: positions[close]!, to: close });
   }
 
@@ -153,7 +153,7 @@ class Parser {
     else for (const [key, value] of Object.entries(parsed as object)) this.#define(into, key, value);
   }
 
-  /** As `JSON.parse` does: the last of equal keys counts, and `__proto__` is a key like any other. */
+  /** Sets a field as `JSON.parse` does: the last of equal keys counts, and `__proto__` is an ordinary key. */
   #define(into: Record<string, unknown>, key: string, value: unknown): void {
     if (key === '__proto__')
       Object.defineProperty(into, key, { value, enumerable: true, configurable: true, writable: true });
@@ -172,7 +172,7 @@ class Parser {
     return text;
   }
 
-  /** Where a piece of a string that starts at `from` may end: inside no escape and no character. */
+  /** Returns the end of the piece of a string that starts at `from`, outside of escapes and characters. */
   #cut(from: number, last: number): number {
     const wanted = from + this.#piece;
     if (wanted >= last) return last;
@@ -188,13 +188,13 @@ class Parser {
   }
 }
 
-/** Bytes of a byte-order mark at the start of a text. */
+/** Length of the byte-order mark at the start of a text, in bytes. */
 const markOf = (bytes: Buffer): number => (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0);
 
 /**
- * Parses UTF-8 JSON as `JSON.parse` does (a byte-order mark is left out), giving way to other events every few milliseconds, so that a body of
- * many megabytes does not hold the event loop. `outline` is what a `JsonScanner` noted of the same bytes; `piece` is how many bytes are parsed
- * at once.
+ * Parses UTF-8 JSON as `JSON.parse` does (without a byte-order mark), and yields to other events every few milliseconds, so that a body of
+ * many megabytes does not block the event loop. `outline` is that of a `JsonScanner` over the same bytes; `piece` is the number of bytes
+ * parsed at once.
  *
  * @throws WinnowError `malformed_json`.
  */

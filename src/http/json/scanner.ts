@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 
-/** What a JSON body may hold at most. The limits are far above any real request and far below what stops an event loop. */
+/** Limits of a JSON body: far above any real request and far below what blocks an event loop. */
 export interface JsonLimits {
   /** Brackets open at the same time. */
   readonly depth: number;
@@ -8,14 +8,14 @@ export interface JsonLimits {
   readonly values: number;
   /** Keys of all objects together. */
   readonly keys: number;
-  /** Bytes between two structural characters outside of strings: a longer number or run of white space is no request. */
+  /** Bytes between two structural characters outside of strings: no real request has a longer number or run of white space. */
   readonly gap: number;
 }
 
 export const JSON_LIMITS: JsonLimits = { depth: 64, values: 500_000, keys: 250_000, gap: 65_536 };
 
 /**
- * Where the brackets, commas and colons of a JSON text stand, strings left out. Index `i` of all arrays speaks of the same character.
+ * Positions of the brackets, commas and colons of a JSON text outside of strings. Index `i` of all arrays is the same character.
  */
 export interface JsonOutline {
   /** Byte offsets, ascending. */
@@ -44,8 +44,8 @@ KIND[QUOTE] = STRING;
 const malformed = (reason: string): WinnowError => new WinnowError('malformed_json', { reason });
 
 /**
- * Reads JSON text chunk by chunk as it arrives, counts what it holds and notes where its structure is, without making a value. It costs about
- * 1 ms a megabyte, is done a chunk at a time, and so refuses a hostile body before `JSON.parse` would spend seconds and gigabytes on it.
+ * Scans JSON text chunk by chunk as it arrives: counts values, keys and nesting and records the structure, without creating values. At about
+ * 1 ms per megabyte it refuses a hostile body before `JSON.parse` would spend seconds and gigabytes on it.
  *
  * It does not decide whether the text is JSON: `parseInTurns` does.
  */
@@ -59,9 +59,9 @@ export class JsonScanner {
   #inString = false;
   /** Whether the byte before this chunk is a backslash that escapes the next one. */
   #escaped = false;
-  /** Where the last structural character or string ended. */
+  /** End of the last structural character or string. */
   #lastMark = 0;
-  /** Indices of the brackets that are open, and whether each is an object's. */
+  /** Indices of the open brackets, and whether each is an object's. */
   readonly #open: number[] = [];
   readonly #objects: boolean[] = [];
   #values = 1;
@@ -78,7 +78,7 @@ export class JsonScanner {
     this.#offset += chunk.length;
   }
 
-  /** The outline of the whole text. @throws WinnowError `malformed_json` where a bracket or a string is still open. */
+  /** Returns the outline of the whole text. @throws WinnowError `malformed_json` if a bracket or a string is still open. */
   end(): JsonOutline {
     this.#checkGap(this.#offset);
     if (this.#inString) throw malformed('a string is not closed');
@@ -87,7 +87,7 @@ export class JsonScanner {
     return { positions: this.#positions, closers: this.#closers, count: this.#count };
   }
 
-  /** Moves from inside a string to behind its closing quote, or to the end of the chunk. */
+  /** Returns the position after the closing quote of the current string, or the end of the chunk. */
   #skipString(chunk: Uint8Array, from: number): number {
     let start = from;
     if (this.#escaped) {
@@ -105,7 +105,7 @@ export class JsonScanner {
         return chunk.length;
       }
       if (odd) {
-        // The quote is escaped, and belongs to no later run of backslashes.
+        // The quote is escaped: a later run of backslashes begins after it.
         start = quote + 1;
         scan = start;
         continue;
@@ -116,7 +116,7 @@ export class JsonScanner {
     }
   }
 
-  /** Moves over text outside of strings up to the next opening quote, or to the end of the chunk. */
+  /** Reads text outside of strings; returns the position after the next opening quote, or the end of the chunk. */
   #skipPlain(chunk: Uint8Array, from: number): number {
     for (let at = from; at < chunk.length; at++) {
       const kind = KIND[chunk[at]!];
@@ -161,7 +161,7 @@ export class JsonScanner {
     }
   }
 
-  /** A comma announces a value, and so does an opening bracket (its first one, or none). */
+  /** Counts a value for each comma and opening bracket; for an empty container that is one too many. */
   #countValue(): void {
     if (++this.#values > this.#limits.values)
       throw new WinnowError('body_too_complex', { limit: this.#limits.values, what: 'values' });

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /**
- * An answer with one long list, as JSON text in pieces: `head`, the items joined by commas, `tail`. Scores need a notation that
- * `JSON.stringify` cannot give them, and a list of 10,000 must not hold the event loop.
+ * An answer with one long list, as JSON text: `head`, the items joined by commas, `tail`. Scores need a notation that `JSON.stringify` does
+ * not have, and writing a list of 10,000 must not block the event loop.
  */
 export interface JsonText {
   readonly head: string;
@@ -12,13 +12,13 @@ export interface JsonText {
   readonly tail: string;
 }
 
-/** How long the writer keeps the event loop in one turn, in milliseconds; the clock is read every so many items. */
+/** How long the writer may block the event loop, in milliseconds. The clock is read once per `ITEMS_PER_CHECK` items. */
 const TURN_MS = 4;
-const ITEMS_A_LOOK = 64;
-/** Characters that are turned into bytes at once. */
+const ITEMS_PER_CHECK = 64;
+/** Characters encoded at once. */
 const PIECE = 65_536;
 
-/** Writes the text as UTF-8 in pieces, giving way to other events every few milliseconds. */
+/** Encodes the text as UTF-8 in pieces, and yields to other events every few milliseconds. */
 export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
   const pieces: Buffer[] = [];
   let out = text.head;
@@ -26,7 +26,7 @@ export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
   let items = 0;
   for (let i = 0; i < text.count; i++) {
     out += i === 0 ? text.item(i) : `,${text.item(i)}`;
-    if (++items < ITEMS_A_LOOK && out.length < PIECE) continue;
+    if (++items < ITEMS_PER_CHECK && out.length < PIECE) continue;
     items = 0;
     if (out.length >= PIECE) {
       pieces.push(Buffer.from(out));
@@ -41,12 +41,12 @@ export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
   return pieces;
 }
 
-/** `,"name":value`, or nothing where there is no value; for the inside of an object that has a field already. */
+/** Returns `,"name":value`, or nothing for an undefined value; for objects that already have a field. */
 export function field(name: string, value: unknown): string {
   return value === undefined ? '' : `,${JSON.stringify(name)}:${JSON.stringify(value)}`;
 }
 
-/** Several fields in a row. */
+/** Returns several such fields. */
 export function moreFields(fields: Readonly<Record<string, unknown>>): string {
   return Object.entries(fields)
     .map(([name, value]) => field(name, value))

@@ -21,7 +21,7 @@ const DECODERS: Readonly<Record<string, () => NodeJS.ReadWriteStream & Readable>
   br: createBrotliDecompress,
 };
 
-/** Whether the request announces a body at all (RFC 9112, section 6.3). */
+/** Whether the request announces a body (RFC 9112, section 6.3). */
 function hasBody(req: Request): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 }
@@ -51,7 +51,7 @@ function decoded(req: Request): Readable {
   return req.pipe(decoder());
 }
 
-/** A body as it came: its bytes, and where its structure is. */
+/** A body as received: its bytes and the outline of its JSON. */
 interface Collected {
   readonly bytes: Buffer;
   readonly outline: JsonOutline;
@@ -103,19 +103,19 @@ function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLim
   });
 }
 
-/** How long a client may go on sending a body that is refused already, in milliseconds. */
+/** How long a client may continue to send a body that has been refused, in milliseconds. */
 const DISCARD_MS = 5000;
 
 /**
- * Lets the rest of a refused body run into nothing, and waits for its end: many clients read no answer before they have sent everything. One
- * that goes on for too long gets its answer and loses its connection.
+ * Discards the rest of a refused body and waits for its end, because many clients read no answer before they have sent everything. After
+ * the time limit the client gets its answer and the connection closes.
  */
 async function discard(req: Request, res: Response, stream: Readable): Promise<void> {
   if (stream !== req) {
     req.unpipe();
     stream.destroy();
   }
-  // Who asks before sending (`Expect: 100-continue`) sends nothing now.
+  // A client that asked before sending (`Expect: 100-continue`) sends nothing now.
   if (req.complete || req.destroyed || req.headers.expect !== undefined) return;
   const finished = await new Promise<boolean>((resolve) => {
     const timer = setTimeout(() => resolve(false), DISCARD_MS);
@@ -143,10 +143,10 @@ async function readBody(req: Request, res: Response, limits: BodyLimits): Promis
   }
 }
 
-/** Characters of a body that may be nothing but white space. */
+/** Bodies up to this length, in bytes, are checked for being blank. */
 const BLANK_BYTES = 1024;
 
-/** The text of a body as a value. */
+/** Parses a body; a blank one is `undefined` if that is allowed. */
 function parse({ bytes, outline }: Collected, optional: boolean): unknown {
   if (!isUtf8(bytes)) throw new WinnowError('malformed_json', { reason: 'it is not UTF-8' });
   if (

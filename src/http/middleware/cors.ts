@@ -6,10 +6,10 @@ const REQUEST_HEADERS =
   'authorization, content-type, x-api-key, x-request-id, traceparent, tracestate, x-user-id, x-session-id, x-winnow-unit, x-winnow-arm, x-winnow-lane, x-winnow-deadline-ms';
 const ANSWER_HEADERS =
   'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-truncated, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
-/** How long a browser may remember a preflight, in seconds. */
+/** How long a browser may cache a preflight, in seconds. */
 const MAX_AGE = '600';
 
-/** Answers browsers from the listed origins (`*`: any); without a list no header is sent and browsers keep to their own origin. */
+/** Allows browsers to call from the listed origins (`*`: any). Without a list no header is sent, and browsers allow their own origin only. */
 export function cors(origins: readonly string[]): RequestHandler {
   const any = origins.includes('*');
   return function allowOrigin(req, res, next) {
@@ -19,7 +19,7 @@ export function cors(origins: readonly string[]): RequestHandler {
     if (!any && !origins.includes(origin)) return next();
     res.set('access-control-allow-origin', any ? '*' : origin);
     res.set('access-control-expose-headers', ANSWER_HEADERS);
-    // Helmet keeps other origins from reading answers; these may.
+    // Helmet forbids other origins to read answers; the listed ones may.
     res.set('cross-origin-resource-policy', 'cross-origin');
     if (req.method !== 'OPTIONS' || !header(req, 'access-control-request-method')) return next();
     res.set('access-control-allow-methods', METHODS);

@@ -4,11 +4,11 @@ import { stringErrors } from '../dialects/errors.ts';
 import { exchangeOf } from '../exchange.ts';
 import type { HttpTelemetry } from '../ports.ts';
 
-/** Seconds after which to try again, for failures that pass by themselves. */
+/** Seconds until a retry makes sense, by status: for failures that end without a change of the request. */
 const RETRY_AFTER: Readonly<Record<number, number>> = { 429: 1, 503: 1 };
 
-/** What was thrown, as an error of the catalog. */
-function cataloged(error: unknown, requestId: string): WinnowError {
+/** Returns what was thrown as an error of the catalog. */
+function asCatalogError(error: unknown, requestId: string): WinnowError {
   if (error instanceof WinnowError) return error;
   if (error instanceof URIError)
     return new WinnowError('invalid_field', { expected: 'a percent-encoded path', got: 'a broken one', field: 'path' });
@@ -22,11 +22,11 @@ function retryAfter(error: WinnowError): string | undefined {
   return error.status in RETRY_AFTER && seconds > 0 ? String(Math.ceil(seconds)) : undefined;
 }
 
-/** The one place where a code becomes a response, in the shape of the dialect that was spoken. */
+/** Turns everything thrown into a response, in the error form of the request's dialect. */
 export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
   return function answerError(thrown: unknown, _req, res, next) {
     const exchange = exchangeOf(res);
-    const error = cataloged(thrown, exchange.requestId);
+    const error = asCatalogError(thrown, exchange.requestId);
     exchange.code = error.code;
     if (error.status >= 500)
       telemetry.logger.error({ requestId: exchange.requestId, code: error.code, err: error }, 'request failed');
@@ -42,12 +42,13 @@ export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
   };
 }
 
-export const noSuchRoute: RequestHandler = function refuseUnknownRoute(req) {
+/** Refuses a path that has no route. */
+export const refuseUnknownRoute: RequestHandler = (req) => {
   throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200) });
 };
 
-/** For a known path with a method it does not have. */
-export function onlyMethods(methods: readonly string[]): RequestHandler {
+/** Refuses every method on a path except those of its routes. */
+export function refuseOtherMethods(methods: readonly string[]): RequestHandler {
   const allowed = methods.map((method) => method.toUpperCase()).join(', ');
   return function refuseMethod(req, res) {
     res.set('allow', allowed);

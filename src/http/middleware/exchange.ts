@@ -3,11 +3,11 @@ import type { RequestHandler, Response } from 'express';
 import { exchangeOf, header, openExchange } from '../exchange.ts';
 import type { HttpDeps, HttpTelemetry, RequestEvent } from '../ports.ts';
 
-/** Request ids a client may choose: printable, short, nothing that could break a log line or a header. */
+/** Request ids that a client may choose: short, printable, safe in log lines and headers. */
 const REQUEST_ID = /^[\w.:/+=@-]{1,128}$/;
 
-/** Routes polled every few seconds: their successes would drown the log. */
-const QUIET = /^\/($|ping$|metrics$|health|\.well-known|v2\/health)/;
+/** Routes that are polled every few seconds; their successes are not logged. */
+const POLLED = /^\/($|ping$|metrics$|health|\.well-known|v2\/health)/;
 
 function eventOf(req: { method: string }, res: Response): RequestEvent {
   const { requestId, route, started, dialect, caller, code, facts } = exchangeOf(res);
@@ -24,7 +24,7 @@ function eventOf(req: { method: string }, res: Response): RequestEvent {
   };
 }
 
-/** Our names, and those OpenTelemetry has for feature flags. */
+/** Winnow's attribute names, and OpenTelemetry's for feature flags. */
 const experimentAttributes = ({ name, arm }: NonNullable<RequestEvent['experiment']>) => ({
   'winnow.experiment': name,
   'winnow.arm': arm,
@@ -50,35 +50,35 @@ function report(telemetry: HttpTelemetry, req: { method: string }, res: Response
     },
     event.code ? { code: event.code, status: event.status } : undefined,
   );
-  if (event.status < 400 && QUIET.test(event.route)) return;
+  if (event.status < 400 && POLLED.test(event.route)) return;
   telemetry.logger.info(
     { ...line, durationMs: Math.round(durationMs * 10) / 10, traceId: span.context.traceId },
     'request',
   );
 }
 
-/** How many times the limit of a standstill a whole answer may take. */
-const STANDSTILLS = 10;
+/** A whole answer may take this many times the limit without progress. */
+const TOTAL_LIMITS = 10;
 
 /**
- * Closes the connection of a client that does not take its answer: after `limitMs` in which no byte left, and after ten times as long in any
- * case. The time of an answer that waits behind others of its connection counts from its own turn.
+ * Closes the connection of a client that does not read its answer: after `limitMs` without a byte sent, and after ten times `limitMs` in any
+ * case. For an answer queued behind others of its connection, time counts from its own turn.
  */
 function limitWriting(res: Response, limitMs: number): void {
   res.once('prefinish', () => {
     const { socket } = res;
     if (!socket || res.writableFinished) return;
-    // Node looks whether bytes have left since, and destroys the socket if none have; when the answer is through it sets the limit of kept connections.
+    // Node destroys the socket if no bytes were sent in this time; after the answer it restores the limit of idle connections.
     socket.setTimeout(limitMs);
-    const total = setTimeout(() => socket.destroy(), STANDSTILLS * limitMs);
+    const total = setTimeout(() => socket.destroy(), TOTAL_LIMITS * limitMs);
     total.unref();
     res.once('close', () => clearTimeout(total));
   });
 }
 
 /**
- * Opens the exchange: request id in and out, trace in and out, an abort signal for a client that leaves, and one log line and one event
- * at the end. Neither holds text of a query or a passage.
+ * Opens the exchange: reads request id and trace context, writes both to the answer, aborts a signal when the client disconnects, and at the
+ * end reports one log line and one event. Neither contains text of a query or a passage.
  */
 export function exchange({ telemetry, readiness, bytes: account, options }: HttpDeps): RequestHandler {
   const { writeTimeoutMs } = options;

@@ -6,7 +6,7 @@ import { ANONYMOUS } from '../keys.ts';
 
 const WINDOW_MS = 60_000;
 
-/** Refuses more than `limit` requests a minute of one key, or of one address where there are no keys; 0 lets all pass. */
+/** Refuses more than `limit` requests per minute from one key, or from one address where there are no keys; 0 means no limit. */
 export function limitRate(limit: number): RequestHandler {
   if (limit === 0) return (_req, _res, next) => next();
   return rateLimit({
@@ -15,7 +15,7 @@ export function limitRate(limit: number): RequestHandler {
     standardHeaders: 'draft-8',
     legacyHeaders: false,
     identifier: 'requests-per-minute',
-    // A forwarding header from an untrusted proxy is ignored on purpose, not a mistake worth a warning.
+    // Forwarding headers from untrusted proxies are ignored on purpose, so the library's warnings are off.
     validate: { xForwardedForHeader: false, forwardedHeader: false },
     keyGenerator(req, res) {
       const name = exchangeOf(res).caller?.name ?? ANONYMOUS.name;

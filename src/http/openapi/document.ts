@@ -66,8 +66,8 @@ function registerHeaders(registry: OpenAPIRegistry): void {
 function plainAnswers(answers: NonNullable<Operation['answers']>): RouteConfig['responses'] {
   return Object.fromEntries(
     Object.entries(answers).map(([status, answer]) => {
-      const description = status.startsWith('2') ? 'The answer.' : 'Not now.';
-      if (answer === null) return [status, { description: 'Yes.' }];
+      const description = status.startsWith('2') ? 'The answer.' : 'Not ready.';
+      if (answer === null) return [status, { description: 'No content.' }];
       if (answer instanceof z.ZodType) return [status, { description, content: json(answer) }];
       const schema = answer.contentType === 'application/json' ? z.looseObject({}) : z.string();
       return [status, { description, content: { [answer.contentType]: { schema } } }];

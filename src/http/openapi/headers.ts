@@ -12,31 +12,33 @@ export interface HeaderDoc {
 const text = (description: string): HeaderDoc => ({ description, schema: { type: 'string' } });
 const whole = (description: string): HeaderDoc => ({ description, schema: { type: 'integer', minimum: 0 } });
 
-/** Headers that any scoring request may carry. */
+/** Headers that any scoring request may have. */
 export const REQUEST_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-winnow-deadline-ms': {
-    description: 'The answer is of no use after so many milliseconds.',
+    description: 'Deadline of the answer, in milliseconds from now.',
     schema: { type: 'integer', minimum: 1, maximum: 3_600_000 },
   },
   'x-winnow-lane': {
     description: 'Lane; `interactive` if absent.',
     schema: { type: 'string', enum: ['interactive', 'batch'] },
   },
-  'x-winnow-unit': text('What experiments assign by.'),
+  'x-winnow-unit': text('Unit that experiments assign by.'),
   'x-user-id': text('User; experiments may assign by it.'),
   'x-session-id': text('Session; experiments may assign by it.'),
   'x-winnow-arm': text('Forces an arm; needs scope `admin`. The request leaves the experiment.'),
-  'x-request-id': text('Id of the request, up to 128 of `A-Z a-z 0-9 _ . : / + = @ -`; made up if absent or other.'),
+  'x-request-id': text(
+    'Id of the request, up to 128 of `A-Z a-z 0-9 _ . : / + = @ -`; generated if absent or different.',
+  ),
   traceparent: text('W3C trace context.'),
 };
 
-/** Headers of every scoring answer, the two of experiments only where one took part. */
+/** Headers of scoring answers; the two of experiments only for requests in one. */
 export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-request-id': text('Id of the request.'),
   traceparent: text('W3C trace context of the answer.'),
   'x-winnow-model': text('`model@version` that scored.'),
-  'x-winnow-truncated': whole('Passages of which text was left out.'),
-  'x-winnow-experiment': text('Experiment the request took part in.'),
+  'x-winnow-truncated': whole('Passages that were truncated.'),
+  'x-winnow-experiment': text('Experiment of the request.'),
   'x-winnow-arm': text('Arm that answered.'),
   'x-compute-type': text('Execution provider.'),
   'x-compute-time': whole('Milliseconds in the service.'),

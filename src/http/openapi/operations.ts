@@ -5,13 +5,13 @@ import { SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import * as experiments from '../routes/experiment-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
 
-/** What openapi.yaml says of one route, besides what its dialects say. */
+/** One route in openapi.yaml. */
 export interface Operation {
   readonly tag: 'Scoring' | 'Models' | 'Repository' | 'Experiments' | 'Service' | 'Health' | 'Description';
   readonly summary: string;
   readonly description?: string;
   readonly access: 'public' | 'rerank' | 'admin';
-  /** Dialects a scoring route speaks; request and answer follow from them. */
+  /** Dialects of a scoring route; request, answer and errors follow from them. */
   readonly dialects?: readonly AnyDialect[];
   readonly body?: { readonly schema: z.ZodType; readonly required: boolean };
   readonly query?: z.ZodObject;
@@ -70,7 +70,7 @@ const REGISTRY_ERRORS: readonly ErrorCode[] = [
   'shutting_down',
 ];
 
-const LOOK_ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'unknown_model', 'unknown_version'];
+const READ_ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'unknown_model', 'unknown_version'];
 
 /** `a, b or c`. */
 const alternatives = (names: readonly string[]) => names.join(', ').replace(/, ([^,]*)$/, ' or $1');
@@ -96,12 +96,12 @@ const probe = (summary: string): Operation => ({
   errors: ['internal'],
 });
 
-const look = (tag: Operation['tag'], summary: string, answer: z.ZodType): Operation => ({
+const read = (tag: Operation['tag'], summary: string, answer: z.ZodType): Operation => ({
   tag,
   summary,
   access: 'rerank',
   answers: { 200: answer },
-  errors: LOOK_ERRORS,
+  errors: READ_ERRORS,
 });
 
 const change = (
@@ -128,11 +128,11 @@ const page = (summary: string, contentType: string): Operation => ({
 });
 
 const modelReady = (summary: string): Operation => ({
-  ...look('Models', summary, schemas.kserveReady),
+  ...read('Models', summary, schemas.kserveReady),
   answers: { 200: schemas.kserveReady, 503: schemas.kserveReady },
 });
 
-/** Reads and changes of experiments, for admins. */
+/** An operation on experiments, for admins. */
 const experiment = (summary: string, answers: Operation['answers'], more: Partial<Operation> = {}): Operation => ({
   tag: 'Experiments',
   summary,
@@ -150,11 +150,11 @@ const EXPERIMENT_READ_ERRORS: readonly ErrorCode[] = [
   'shutting_down',
 ];
 
-/** Every route, keyed by method and Express pattern. A test holds it to the app's own table, both ways. */
+/** Every route, by method and Express pattern; test/drift/openapi.test.ts compares it with the app's routes. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...Object.fromEntries(SCORING_PATHS.map((at) => [`POST ${at.path}`, scoringOperation(at)])),
-  'GET /v1/models': look('Models', 'Models, their versions, states and reasons', schemas.modelList),
-  'GET /v1/models/:model': look('Models', 'One model, or one version of it', schemas.modelVersions),
+  'GET /v1/models': read('Models', 'Models, their versions, states and reasons', schemas.modelList),
+  'GET /v1/models/:model': read('Models', 'One model, or one version of it', schemas.modelVersions),
   'PUT /v1/models/:model/labels/:label': change(
     'Models',
     'Point a label to a version',
@@ -162,9 +162,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     true,
     schemas.labelAnswer,
   ),
-  'GET /v2/models/:model': look('Models', 'Metadata of a model (KServe)', schemas.kserveModel),
+  'GET /v2/models/:model': read('Models', 'Metadata of a model (KServe)', schemas.kserveModel),
   'GET /v2/models/:model/ready': modelReady('Whether a model is ready (KServe)'),
-  'GET /v2/models/:model/versions/:version': look('Models', 'Metadata of a version (KServe)', schemas.kserveModel),
+  'GET /v2/models/:model/versions/:version': read('Models', 'Metadata of a version (KServe)', schemas.kserveModel),
   'GET /v2/models/:model/versions/:version/ready': modelReady('Whether a version is ready (KServe)'),
   'POST /v2/repository/index': {
     ...change('Repository', 'All versions and their states (Triton)', schemas.indexRequest, false, schemas.indexAnswer),
@@ -185,7 +185,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     schemas.loadAnswer,
   ),
   'POST /v1/outcomes': {
-    ...experiment('Tell what came of an answer: clicks, orders, anything that counts', {
+    ...experiment('Report outcomes of answers, such as clicks and orders', {
       200: experiments.outcomesAnswer,
     }),
     access: 'rerank',
@@ -210,7 +210,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     },
   ),
   'DELETE /v1/experiments/:experiment': experiment(
-    'Remove an experiment; what was logged of it stays',
+    'Remove an experiment; its stored exposures stay',
     { 204: null },
     { errors: [...KEY_ERRORS, 'unknown_experiment', 'experiment_in_file', 'store_unavailable', 'shutting_down'] },
   ),
@@ -220,19 +220,19 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     { query: experiments.reportQuery, errors: EXPERIMENT_READ_ERRORS },
   ),
   'GET /v1/experiments/:experiment/series': experiment(
-    'How the differences to control developed',
+    'Differences to control over time',
     { 200: experiments.experimentSeries },
     { query: experiments.seriesQuery, errors: EXPERIMENT_READ_ERRORS },
   ),
   'GET /v1/experiments/:experiment/audits': experiment('Who changed what, and when', { 200: experiments.auditList }),
-  'GET /info': look('Service', 'The default model and the limits of the service (TEI)', schemas.info),
-  'GET /meta': look('Service', 'The default model (Weaviate)', schemas.meta),
-  'GET /v2': look('Service', 'Name, version and extensions (KServe)', schemas.kserveServer),
+  'GET /info': read('Service', 'The default model and the limits of the service (TEI)', schemas.info),
+  'GET /meta': read('Service', 'The default model (Weaviate)', schemas.meta),
+  'GET /v2': read('Service', 'Name, version and extensions (KServe)', schemas.kserveServer),
   'GET /': probe('Whether the service can answer'),
   'GET /health': probe('Whether the service can answer'),
   'GET /ping': probe('Whether the service can answer (SageMaker)'),
   'GET /health/live': { ...probe('Whether the process runs'), answers: { 200: schemas.live } },
-  'GET /health/ready': probe('Whether a real inference has been answered and no shutdown has begun'),
+  'GET /health/ready': probe('Whether an inference has succeeded and no shutdown has begun'),
   'GET /.well-known/live': { ...probe('Whether the process runs (Weaviate)'), answers: { 204: null } },
   'GET /.well-known/ready': probe('Whether the service can answer (Weaviate)'),
   'GET /v2/health/live': { ...probe('Whether the process runs (KServe)'), answers: { 200: schemas.kserveLive } },

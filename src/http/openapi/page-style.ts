@@ -1,4 +1,4 @@
-/** Style of the `/docs` page; its hash stands in the page's policy. */
+/** Style of the `/docs` page; the page's policy names its hash. */
 export const STYLE = `
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #0b6bcb; }
 @media (prefers-color-scheme: dark) { :root { --accent: #7ab8ff; } }

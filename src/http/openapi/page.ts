@@ -17,7 +17,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 const escapeHtml = (text: unknown) => String(text ?? '').replace(/[&<>"']/g, (c) => ENTITIES[c]!);
 
-/** Text with `code` in it. */
+/** Escapes text and marks up its `code`. */
 const prose = (text: unknown) => escapeHtml(text).replace(/`([^`]+)`/g, '<code>$1</code>');
 
 const refName = (schema: Json) =>
@@ -25,7 +25,7 @@ const refName = (schema: Json) =>
     .split('/')
     .at(-1) ?? '';
 
-/** A schema's type in one line: links for named ones. */
+/** A schema's type in one line, with links to named schemas. */
 function typeOf(value: unknown): string {
   const schema = asObject(value);
   if (schema.$ref) return `<a href="#schema-${refName(schema)}">${refName(schema)}</a>`;
@@ -76,7 +76,7 @@ function operationSection(method: string, path: string, operation: Json): string
   const scope = asList(operation.security).flatMap((entry) => asList(asObject(entry).key))[0];
   const sent = contentTypes(body);
   return `<details id="${escapeHtml(operation.operationId)}"><summary><b class="${method}">${method.toUpperCase()}</b> <code>${escapeHtml(path)}</code> <span>${prose(operation.summary)}</span></summary>
-<p>${scope ? `Needs a key with scope <code>${escapeHtml(scope)}</code>, where keys are configured.` : 'Open to all.'}${sent ? ` Body: ${sent}.` : ''}</p>
+<p>${scope ? `Needs a key with scope <code>${escapeHtml(scope)}</code>, where keys are configured.` : 'Needs no key.'}${sent ? ` Body: ${sent}.` : ''}</p>
 <div class="scroll"><table><tbody>${Object.entries(asObject(operation.responses)).map(answerRow).join('')}</tbody></table></div></details>`;
 }
 
@@ -99,7 +99,7 @@ function headerRows(headers: unknown): string {
     .join('');
 }
 
-/** The API's description as one page, and the policy under which a browser may show it: no scripts, nothing from elsewhere. */
+/** Renders the API's description as one page; the policy lets browsers load nothing else and run no scripts. */
 export function renderPage(document: OpenApiDocument): {
   readonly html: string;
   readonly contentSecurityPolicy: string;
@@ -110,7 +110,7 @@ export function renderPage(document: OpenApiDocument): {
   const schemas = Object.entries(asObject(document.components?.schemas)).map(schemaSection);
   const html = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escapeHtml(document.info.title)} API</title><style>${STYLE}</style></head><body><main>
 <h1>${escapeHtml(document.info.title)} API</h1><p>${prose(document.info.description)}</p>
-<p>The same as files: <a href="openapi.yaml">openapi.yaml</a>, <a href="openapi.json">openapi.json</a>.</p>
+<p>As files: <a href="openapi.yaml">openapi.yaml</a>, <a href="openapi.json">openapi.json</a>.</p>
 ${groups.join('\n')}
 <h2>Headers of scoring requests</h2><div class="scroll"><table><tbody>${headerRows(document.components?.parameters)}</tbody></table></div>
 <h2>Headers of their answers</h2><div class="scroll"><table><tbody>${headerRows(document.components?.headers)}</tbody></table></div>

@@ -4,7 +4,7 @@ import { buildDocument, documentText } from '../openapi/document.ts';
 import { renderPage } from '../openapi/page.ts';
 import type { Route } from './route.ts';
 
-/** The API's description, as files and as a page without scripts or foreign resources. */
+/** Returns the routes of the API's description: files, and a page without scripts or foreign resources. */
 export function docsRoutes(): readonly Route[] {
   const document = once(buildDocument);
   const yaml = once(() => documentText(document()));

@@ -2,14 +2,14 @@ import { z } from 'zod';
 import { experimentSchema } from '../../experiments/definitions/definition.ts';
 import { outcomesSchema } from '../../experiments/recording/outcomes.ts';
 
-/* Bodies, queries and answers of the routes of experiments; openapi.yaml is made from them. */
+/* Schemas of bodies, queries and answers of the experiment routes; openapi.yaml is generated from them. */
 
 export { outcomesSchema };
 
 const count = z.number().int().min(0);
 const time = z.number().meta({ description: 'Milliseconds since 1970.' });
 
-/** A definition as clients send it: the path has its name already. */
+/** A definition as clients send it; its name is optional because the path has it. */
 export const experimentRequest = z
   .strictObject({ ...experimentSchema.shape, name: experimentSchema.shape.name.optional() })
   .meta({ id: 'ExperimentRequest' });
@@ -23,9 +23,9 @@ export const experimentView = z
     status: z.enum(['running', 'scheduled', 'ended', 'disabled']),
     source: z
       .enum(['file', 'api'])
-      .meta({ description: '`file`: changed in experiments.yaml only; `api`: by PUT and DELETE.' }),
-    configHash: z.string().meta({ description: 'Names the content of the definition.' }),
-    tripped: z.array(z.string()).meta({ description: 'Arms that guardrails took out.' }),
+      .meta({ description: '`file`: defined in experiments.yaml; `api`: by PUT, removed by DELETE.' }),
+    configHash: z.string().meta({ description: 'Hash of the definition.' }),
+    tripped: z.array(z.string()).meta({ description: 'Arms that guardrails disabled.' }),
     definition,
   })
   .meta({ id: 'Experiment' });
@@ -44,7 +44,7 @@ export const outcomesAnswer = z
       results: z.array(z.object({ status: z.enum(['stored', 'duplicate', 'unknown']), key: z.string() })),
     }),
   ])
-  .meta({ id: 'OutcomesAnswer', description: 'Of an array, results come in its order; unknown ones were not stored.' });
+  .meta({ id: 'OutcomesAnswer', description: 'For an array: results in its order; unknown outcomes are not stored.' });
 
 export const auditList = z
   .object({
@@ -82,10 +82,10 @@ const metricSection = z
     numerator: z.string().optional(),
     denominator: z.string().optional(),
     primary: z.boolean(),
-    cuped: z
-      .object({ theta: z.number(), correlation: z.number(), varianceReduction: z.number() })
-      .optional()
-      .meta({ description: 'Variance reduction by what units did before; absent where that says nothing.' }),
+    cuped: z.object({ theta: z.number(), correlation: z.number(), varianceReduction: z.number() }).optional().meta({
+      description:
+        'Variance reduction by values of the units before the experiment; absent where these do not correlate.',
+    }),
     arms: z.array(
       z.object({
         arm: z.string(),
@@ -144,13 +144,13 @@ export const experimentReport = z
         units: count,
         requests: count,
         failed: count,
-        fallbacks: count.meta({ description: 'Requests that control answered in its place.' }),
+        fallbacks: count.meta({ description: 'Requests that control answered in place of the arm.' }),
         p50Ms: z.number().optional(),
         p95Ms: z.number().optional(),
         tripped: z.string().optional(),
       }),
     ),
-    crossed: count.meta({ description: 'Units that saw more than one arm; left out.' }),
+    crossed: count.meta({ description: 'Units with more than one arm; excluded.' }),
     sampleRatio: z
       .object({
         statistic: z.number(),
@@ -194,7 +194,7 @@ const until = z
 
 export const reportQuery = z.object({ until });
 
-export const MOST_POINTS = 200;
+const MAX_POINTS = 200;
 
 export const seriesQuery = z.object({
   until,
@@ -202,7 +202,7 @@ export const seriesQuery = z.object({
     .string()
     .regex(/^\d{1,3}$/)
     .transform(Number)
-    .pipe(z.number().min(1).max(MOST_POINTS))
+    .pipe(z.number().min(1).max(MAX_POINTS))
     .optional()
-    .meta({ description: `Points in time, 1 to ${MOST_POINTS}; 30 if absent.` }),
+    .meta({ description: `Points in time, 1 to ${MAX_POINTS}; 30 if absent.` }),
 });

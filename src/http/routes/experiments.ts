@@ -9,20 +9,20 @@ import { outcomesSchema, reportQuery, seriesQuery } from './experiment-schemas.t
 import { pathParam } from './models.ts';
 import type { Route } from './route.ts';
 
-type Answer = (api: ExperimentsApi, req: Request, res: Response) => void | Promise<void>;
+type Handler = (api: ExperimentsApi, req: Request, res: Response) => void | Promise<void>;
 
-const POINTS = 30;
+const DEFAULT_POINTS = 30;
 
 const nameOf = (req: Request): string => pathParam(req.params, 'experiment');
 
-const who = (res: Response): string => exchangeOf(res).caller?.name ?? ANONYMOUS.name;
+const callerName = (res: Response): string => exchangeOf(res).caller?.name ?? ANONYMOUS.name;
 
-/** A time of the query as milliseconds since 1970. */
+/** A time of the query, as milliseconds since 1970. */
 const timeOf = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : Date.parse(text);
 
-/** One outcome of an unknown request or unit is an error; in an array it is a line of the answer. */
-const postOutcomes: Answer = async (api, req, res) => {
+/** A single outcome of an unknown request or unit is an error; in an array it is an entry of the answer. */
+const postOutcomes: Handler = async (api, req, res) => {
   const sent = parseOrRefuse(outcomesSchema, req.body);
   const results = await api.addOutcomes(Array.isArray(sent) ? sent : [sent]);
   if (Array.isArray(sent)) {
@@ -36,41 +36,44 @@ const postOutcomes: Answer = async (api, req, res) => {
   res.json(result);
 };
 
-const putExperiment: Answer = async (api, req, res) => {
-  const { created, view } = await api.put(nameOf(req), req.body, who(res));
+const putExperiment: Handler = async (api, req, res) => {
+  const { created, view } = await api.put(nameOf(req), req.body, callerName(res));
   res.status(created ? 201 : 200).json(view);
 };
 
-const removeExperiment: Answer = async (api, req, res) => {
-  await api.remove(nameOf(req), who(res));
+const removeExperiment: Handler = async (api, req, res) => {
+  await api.remove(nameOf(req), callerName(res));
   res.status(204).end();
 };
 
-const showReport: Answer = async (api, req, res) => {
+const showReport: Handler = async (api, req, res) => {
   const { until } = parseOrRefuse(reportQuery, req.query);
   res.json(await api.report(nameOf(req), timeOf(until)));
 };
 
-const showSeries: Answer = async (api, req, res) => {
+const showSeries: Handler = async (api, req, res) => {
   const { until, points } = parseOrRefuse(seriesQuery, req.query);
-  res.json(await api.series(nameOf(req), points ?? POINTS, timeOf(until)));
+  res.json(await api.series(nameOf(req), points ?? DEFAULT_POINTS, timeOf(until)));
 };
 
-const showAudits: Answer = async (api, req, res) => {
+const showAudits: Handler = async (api, req, res) => {
   res.json({ audits: await api.audits(nameOf(req)) });
 };
 
-/** Outcomes, and definitions and results of experiments. */
+/** Returns the routes of outcomes and of experiments: definitions, reports, audits. */
 export function experimentRoutes(deps: Pick<HttpDeps, 'experiments'>): readonly Route[] {
   const answer =
-    (work: Answer): RequestHandler =>
+    (work: Handler): RequestHandler =>
     (req, res) => {
       if (!deps.experiments) throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200) });
       return work(deps.experiments, req, res);
     };
   const one = '/v1/experiments/:experiment';
-  const admin = (method: Route['method'], path: string, work: Answer): Route => ({
-    ...{ method, path, access: 'admin', handler: answer(work) },
+  const admin = (method: Route['method'], path: string, work: Handler): Route => ({
+    method,
+    path,
+    access: 'admin',
+    handler: answer(work),
     ...(method === 'put' ? { body: 'json' } : {}),
   });
   return [

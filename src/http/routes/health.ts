@@ -2,7 +2,7 @@ import type { RequestHandler } from 'express';
 import type { HttpDeps, Readiness } from '../ports.ts';
 import type { Route } from './route.ts';
 
-/** 200 while the service can answer, 503 and the reason while it cannot. */
+/** Answers 200 while the service can answer requests, else 503 with the reason. */
 function whenReady(readiness: Readiness): RequestHandler {
   return async function ready(_req, res) {
     const { ready, reason } = await readiness.probe();
@@ -27,7 +27,7 @@ function metrics(deps: HttpDeps): RequestHandler {
   };
 }
 
-/** Probes and metrics. None asks for a key: kubelets, load balancers and Prometheus have none. */
+/** Returns the routes of probes and metrics. None needs a key: kubelets, load balancers and Prometheus have none. */
 export function healthRoutes(deps: HttpDeps): readonly Route[] {
   const ready = whenReady(deps.readiness);
   const rows: readonly (readonly [string, RequestHandler])[] = [

@@ -1,14 +1,14 @@
 import type { Request, RequestHandler } from 'express';
 import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
 import type { HttpDeps } from '../ports.ts';
-import { meantBy, pathParam } from './models.ts';
+import { pathParam, versionsNamed } from './models.ts';
 import type { Route } from './route.ts';
 import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schemas.ts';
 
-/** How a variant is named where Text Embeddings Inference tells its `dtype`. */
+/** Text Embeddings Inference's names of variants (`dtype`). */
 const DTYPES: Readonly<Record<string, string>> = { fp32: 'float32', fp16: 'float16' };
 
-/** The version that answers requests naming none, if it is in memory; asking never loads it. */
+/** Returns the version that answers requests without `model`, if it is in memory; never loads it. */
 async function defaultVersion(registry: ModelRegistry): Promise<ServedVersion | undefined> {
   const name = registry.defaultModel;
   if (!name || !registry.list().some((status) => status.name === name && status.state === 'ready')) return undefined;
@@ -17,7 +17,7 @@ async function defaultVersion(registry: ModelRegistry): Promise<ServedVersion | 
     lease.release();
     return lease.version;
   } catch {
-    // It may have gone between the two looks; then there is nothing to tell of it.
+    // It may have been unloaded since `list`.
     return undefined;
   }
 }
@@ -76,15 +76,18 @@ function serverMetadata(deps: HttpDeps): RequestHandler {
   };
 }
 
-function named(deps: HttpDeps, req: Request): { readonly name: string; readonly versions: readonly VersionStatus[] } {
+function versionsAt(
+  deps: HttpDeps,
+  req: Request,
+): { readonly name: string; readonly versions: readonly VersionStatus[] } {
   const name = pathParam(req.params, 'model');
   const version = pathParam(req.params, 'version');
-  return { name, versions: meantBy(deps.registry, version ? `${name}@${version}` : name) };
+  return { name, versions: versionsNamed(deps.registry, version ? `${name}@${version}` : name) };
 }
 
 function modelMetadata(deps: HttpDeps): RequestHandler {
   return (req, res) => {
-    const { name, versions } = named(deps, req);
+    const { name, versions } = versionsAt(deps, req);
     const answer: KserveModel = {
       name,
       versions: versions.map((status) => status.version),
@@ -101,13 +104,13 @@ function modelMetadata(deps: HttpDeps): RequestHandler {
 
 function modelReady(deps: HttpDeps): RequestHandler {
   return (req, res) => {
-    const { name, versions } = named(deps, req);
+    const { name, versions } = versionsAt(deps, req);
     const ready = versions.some((status) => status.state === 'ready');
     res.status(ready ? 200 : 503).json({ name, ready } satisfies KserveReady);
   };
 }
 
-/** What the service and its models are: for Text Embeddings Inference's, Weaviate's and KServe's clients. */
+/** Returns the routes that describe the service and its models to clients of Text Embeddings Inference, Weaviate and KServe. */
 export function infoRoutes(deps: HttpDeps): readonly Route[] {
   const get = { method: 'get', access: 'rerank' } as const;
   return [

@@ -6,24 +6,24 @@ import type { HttpDeps } from '../ports.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
 
-type Card = Pick<HttpDeps, 'registry' | 'info'>;
+type Deps = Pick<HttpDeps, 'registry' | 'info'>;
 
-const startSeconds = ({ info }: Card) => Math.floor(info().startedAt / 1000);
+const startSeconds = ({ info }: Deps) => Math.floor(info().startedAt / 1000);
 
-/** A version's status in the words of the API. */
-export function entryOf(status: VersionStatus, card: Card): ModelEntry {
+/** Returns a version's status as the API shows it. */
+export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
   const { name, version, state, reason, labels, variant, provider, maxLength, objective, bytes, lastUsed } = status;
   return {
     id: `${name}@${version}`,
     object: 'model',
-    created: startSeconds(card),
+    created: startSeconds(deps),
     owned_by: 'winnow',
     name,
     version,
     state,
     ...(reason ? { reason } : {}),
     labels: [...labels],
-    default: name === card.registry.defaultModel,
+    default: name === deps.registry.defaultModel,
     ...(variant ? { variant } : {}),
     ...(provider ? { provider } : {}),
     ...(maxLength ? { max_length: maxLength } : {}),
@@ -33,7 +33,7 @@ export function entryOf(status: VersionStatus, card: Card): ModelEntry {
   };
 }
 
-/** Every version of a model. @throws WinnowError `unknown_model`. */
+/** Returns every version of a model. @throws WinnowError `unknown_model`. */
 export function versionsOf(registry: ModelRegistry, name: string): readonly VersionStatus[] {
   const all = registry.list();
   const versions = all.filter((status) => status.name === name);
@@ -42,14 +42,14 @@ export function versionsOf(registry: ModelRegistry, name: string): readonly Vers
   throw new WinnowError('unknown_model', { known: known || 'no model yet', got: name });
 }
 
-/** `model@version` in its two parts. */
+/** Splits `model@version` into its two parts. */
 export function splitReference(reference: string): { readonly name: string; readonly version?: string } {
   const at = reference.lastIndexOf('@');
   return at <= 0 ? { name: reference } : { name: reference.slice(0, at), version: reference.slice(at + 1) };
 }
 
-/** The versions a reference means: one, or all of a model. @throws WinnowError `unknown_model`, `unknown_version`. */
-export function meantBy(registry: ModelRegistry, reference: string): readonly VersionStatus[] {
+/** Returns the versions that a reference names: one, or all of a model. @throws WinnowError `unknown_model`, `unknown_version`. */
+export function versionsNamed(registry: ModelRegistry, reference: string): readonly VersionStatus[] {
   const { name, version } = splitReference(reference);
   const versions = versionsOf(registry, name);
   if (version === undefined) return versions;
@@ -59,7 +59,7 @@ export function meantBy(registry: ModelRegistry, reference: string): readonly Ve
   throw new WinnowError('unknown_version', { model: name, known, got: version });
 }
 
-/** A parameter of the path that is one segment. */
+/** Returns a parameter of the path. */
 export function pathParam(params: Readonly<Record<string, string | string[]>>, name: string): string {
   const value = params[name];
   return typeof value === 'string' ? value : '';
@@ -80,7 +80,7 @@ function showModel(deps: HttpDeps): RequestHandler {
       object: 'model',
       created: startSeconds(deps),
       owned_by: 'winnow',
-      versions: meantBy(deps.registry, reference).map((status) => entryOf(status, deps)),
+      versions: versionsNamed(deps.registry, reference).map((status) => entryOf(status, deps)),
     };
     res.json(answer);
   };
@@ -105,7 +105,7 @@ function setLabel(deps: HttpDeps): RequestHandler {
   };
 }
 
-/** `GET /v1/models` as OpenAI's clients read it, with states and reasons; labels are set here too. */
+/** Returns the routes of models: `GET /v1/models` in the form of OpenAI's clients, with states and reasons, and the change of labels. */
 export function modelRoutes(deps: HttpDeps): readonly Route[] {
   return [
     { method: 'get', path: '/v1/models', access: 'rerank', handler: listModels(deps) },

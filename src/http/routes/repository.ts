@@ -6,7 +6,7 @@ import { entryOf, pathParam, splitReference, versionsOf } from './models.ts';
 import type { Route } from './route.ts';
 import { type IndexAnswer, indexRequest, type LoadAnswer, loadRequest } from './schemas.ts';
 
-/** Our states in Triton's words. */
+/** Triton's names of the states. */
 const TRITON_STATES: Readonly<Record<VersionState, IndexAnswer[number]['state']>> = {
   ready: 'READY',
   loading: 'LOADING',
@@ -32,7 +32,7 @@ function index(deps: HttpDeps): RequestHandler {
   };
 }
 
-/** Model and version of a load or unload: `model@version` in the path, or `parameters.version`. */
+/** Model and version to load or unload: `model@version` in the path, or `parameters.version`. */
 function target(req: Request): { readonly name: string; readonly version: string | undefined } {
   const { name, version } = splitReference(pathParam(req.params, 'model'));
   const { parameters } = parseOrRefuse(loadRequest, req.body ?? {});
@@ -57,7 +57,7 @@ function unload(deps: HttpDeps): RequestHandler {
   };
 }
 
-/** Triton's model repository extension. */
+/** Returns the routes of Triton's model repository extension. */
 export function repositoryRoutes(deps: HttpDeps): readonly Route[] {
   const post = { method: 'post', body: 'optional-json' } as const;
   return [

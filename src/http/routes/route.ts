@@ -6,10 +6,10 @@ export interface Route {
   readonly method: 'get' | 'post' | 'put' | 'delete';
   /** Express pattern; the OpenAPI document spells `:name` as `{name}`. */
   readonly path: string;
-  /** `public` asks for no key. */
+  /** Scope that a key needs; `public` routes need no key. */
   readonly access: 'public' | Scope;
   readonly body?: 'json' | 'optional-json';
   readonly handler: RequestHandler;
-  /** Runs before keys and body, so that even their errors speak the route's dialect. */
+  /** Runs before key and body are checked, so that those errors too have the form of the route's dialect. */
   readonly prepare?: RequestHandler;
 }

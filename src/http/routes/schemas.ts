@@ -1,25 +1,25 @@
 import { z } from 'zod';
 
 /*
- * Bodies and answers of the routes that do not score. Handlers are typed by them, requests are parsed by them, and openapi.yaml is made from
+ * Schemas of bodies and answers of the routes that do not score. They parse requests, type the handlers, and openapi.yaml is generated from
  * them.
  */
 
 const count = z.number().int().min(0);
 
-/** One version of a model as the registry sees it. */
-export const modelEntry = z
+/** One version of a model in the registry. */
+const modelEntry = z
   .object({
-    id: z.string().meta({ description: '`model@version`: what a request may name.' }),
+    id: z.string().meta({ description: '`model@version`, as requests name it.' }),
     object: z.literal('model'),
     created: count.meta({ description: 'Start of the service, in seconds since the epoch.' }),
     owned_by: z.literal('winnow'),
     name: z.string(),
     version: z.string(),
     state: z.enum(['available', 'loading', 'ready', 'draining', 'refused', 'unloaded']),
-    reason: z.string().optional().meta({ description: 'Why it was refused, or what it waits for.' }),
+    reason: z.string().optional().meta({ description: 'Why it was refused, or why it is not ready.' }),
     labels: z.array(z.string()).meta({ description: 'Labels that point to it, such as `stable`.' }),
-    default: z.boolean().meta({ description: 'Whether requests without `model` go to this model.' }),
+    default: z.boolean().meta({ description: 'Whether requests without `model` are answered by this model.' }),
     variant: z.string().optional().meta({ description: '`fp32`, `fp16` or `int8`.' }),
     provider: z.string().optional(),
     max_length: count.optional().meta({ description: 'Tokens of a pair.' }),
@@ -118,7 +118,7 @@ export const info = z
     body_limit_bytes: count,
     score: z
       .literal('sigmoid(logit) unless raw_scores')
-      .meta({ description: 'How relevance scores come about: never relative to the other passages.' }),
+      .meta({ description: 'How relevance scores are computed: never relative to the other passages.' }),
   })
   .meta({ id: 'Info' });
 export type Info = z.infer<typeof info>;
@@ -157,7 +157,6 @@ export type KserveReady = z.infer<typeof kserveReady>;
 export const health = z
   .object({ status: z.enum(['ready', 'not ready']), reason: z.string().optional() })
   .meta({ id: 'Health' });
-export type Health = z.infer<typeof health>;
 
 export const kserveLive = z.object({ live: z.boolean() }).meta({ id: 'KserveLive' });
 export const kserveServerReady = z.object({ ready: z.boolean() }).meta({ id: 'KserveServerReady' });
