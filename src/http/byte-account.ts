@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 
-export interface ByteAccountLimits {
+interface ByteAccountLimits {
   /** Bytes of unpacked bodies and of unsent answers that all requests together may hold. */
   readonly totalBytes: number;
   /** Requests that hold at most this many bytes are small. Default 65,536. */

@@ -8,7 +8,7 @@ import { exchangeOf, header } from '../exchange.ts';
 import { parseInTurns } from '../json/parse-in-turns.ts';
 import { type JsonOutline, JsonScanner } from '../json/scanner.ts';
 
-export interface BodyLimits {
+interface BodyLimits {
   /** Bytes, after decompression too. */
   readonly limitBytes: number;
   readonly timeoutMs: number;

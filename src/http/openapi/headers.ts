@@ -1,5 +1,5 @@
 /** A header as OpenAPI describes it. */
-export interface HeaderDoc {
+interface HeaderDoc {
   readonly description: string;
   readonly schema: {
     readonly type: 'string' | 'integer';
