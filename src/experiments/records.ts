@@ -1,6 +1,6 @@
-/** One candidate of an exposed request: first those shown, in their order, then the rest by falling score. */
+/** One candidate of an exposed request. Candidates that were shown come first, in their order, then the others by falling score. */
 export interface ExposedItem {
-  /** First 16 hex digits of the passage's SHA-256: enough to join, nothing to read. */
+  /** First 16 hex digits of the passage's SHA-256: passages can be joined on it, not read from it. */
   readonly digest: string;
   /** Place in the request. */
   readonly index: number;
@@ -9,11 +9,11 @@ export interface ExposedItem {
   readonly team?: string;
   /** Interleaving: 0-based rank in each arm's own ranking, by arm name. */
   readonly ranks?: Readonly<Record<string, number>>;
-  /** `false`: a candidate that was scored but not in the answer (`top_n`); such ones follow those shown. */
+  /** `false`: the candidate was scored but is not in the answer (`top_n`). */
   readonly shown?: false;
 }
 
-/** What is written once a request that an experiment touched. */
+/** The stored record of one request in one experiment. Before it is stored it is a `PendingExposure` (recording/exposures.ts). */
 export interface Exposure {
   readonly requestId: string;
   /** Milliseconds since 1970. */
@@ -36,12 +36,12 @@ export interface Exposure {
   readonly latencyMs: number;
   readonly truncated: number;
   readonly items: readonly ExposedItem[];
-  /** Shadow mode: rank differences of each other arm. They come behind the answer, in rows that repeat the rest. */
+  /** Shadow mode: figures of each shadow arm. They are known after the answer, and stored by a second exposure that repeats the rest. */
   readonly shadow?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 export interface Outcome {
-  /** Idempotency key: a second outcome with it changes nothing. */
+  /** Idempotency key: a second outcome with the same key changes nothing. */
   readonly key: string;
   readonly at: number;
   readonly metric: string;
@@ -53,7 +53,7 @@ export interface Outcome {
   readonly item?: number;
 }
 
-/** What the analysis sees of a unit. Sums are over the unit's requests after its first exposure; `before` over a window before it. */
+/** A unit's data for the analysis. `sums` are over its requests after its first exposure, `before` over a window before it. */
 export interface UnitRow {
   readonly unit: string;
   readonly arm: string;
@@ -65,7 +65,7 @@ export interface UnitRow {
   readonly crossed: boolean;
 }
 
-/** What happened to a unit in a stretch of time. */
+/** A unit's data in a time range. */
 export interface UnitSlice {
   readonly unit: string;
   readonly exposures: number;
@@ -91,7 +91,7 @@ export interface AuditEntry {
   readonly diff: string;
 }
 
-/** A definition as it was last put, by whom and from where. */
+/** A definition as it was last put, with source and author. */
 export interface StoredDefinition {
   readonly name: string;
   readonly source: 'file' | 'api';
@@ -121,35 +121,35 @@ export interface ArmTraffic {
   readonly p95Ms: number;
 }
 
-/** Exposures and outcomes. Every method that returns after a write has it on disk: a kill -9 later loses nothing acknowledged. */
+/** Stores exposures and outcomes. Every write is on disk when its method returns: a later kill -9 loses nothing that was acknowledged. */
 export interface ExperimentStore {
   readonly kind: 'sqlite' | 'postgres';
-  /** A request's exposure to an experiment that is there already changes nothing, but its new shadow figures are kept. */
+  /** Adds exposures. A second one of the same request and experiment changes nothing, but its new shadow figures are kept. */
   addExposures(exposures: readonly Exposure[]): Promise<void>;
-  /** One transaction. `unknown`: neither the request nor the unit was seen; nothing is stored of it. */
+  /** Adds outcomes in one transaction. `unknown`: there is no exposure of the request or unit, and the outcome is not stored. */
   addOutcomes(outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]>;
   /**
-   * One row a unit, in no order, streamed. Forced exposures are left out; failed ones and those that control answered count for the arm
-   * they were assigned to, so that an arm cannot win by failing for those it serves badly.
+   * Streams one row for each unit, in no particular order. Forced exposures are left out. Failed ones, and those that control answered, count
+   * for the arm that was assigned, so that an arm cannot win by failing on the requests it serves badly.
    */
   units(experiment: string, range: { readonly until?: number; readonly beforeMs: number }): AsyncIterable<UnitRow>;
-  /** What units did after `after` and up to `until`; adding up slices gives what `units` gives. */
+  /** Streams what units did after `after` and up to `until`. All slices added up give the same as `units`. */
   slice(experiment: string, range: { readonly after: number; readonly until: number }): AsyncIterable<UnitSlice>;
-  /** Interleaved exposures that got outcomes of the metric. */
+  /** Streams interleaved exposures that have outcomes of the metric. */
   clicks(experiment: string, metric: string, until?: number): AsyncIterable<ClickedExposure>;
-  /** Mean of each shadow figure, by arm. */
+  /** Returns the mean of each shadow figure, by arm. */
   shadow(experiment: string): Promise<Readonly<Record<string, Readonly<Record<string, ShadowFigure>>>>>;
   traffic(experiment: string, until?: number): Promise<readonly ArmTraffic[]>;
-  /** A change that is the newest of its experiment already is not written again: several servers may report what they all see. */
+  /** Adds an audit entry. One that is the newest of its experiment already is not added again, because several servers may report the same. */
   audit(entry: AuditEntry): Promise<void>;
   audits(experiment?: string): Promise<readonly AuditEntry[]>;
   definitions(): Promise<readonly StoredDefinition[]>;
-  /** Keeps a definition and its audit entry in one transaction. */
+  /** Stores a definition and its audit entry in one transaction. */
   putDefinition(definition: StoredDefinition, entry: AuditEntry): Promise<void>;
   removeDefinition(name: string, entry: AuditEntry): Promise<void>;
-  /** The key of unit hashes, made at random when the store is new. */
+  /** Returns the key of unit hashes. It is made at random when the store is new. */
   secret(): Promise<string>;
-  /** Removes exposures and outcomes older than this; says how many. */
+  /** Removes exposures and outcomes older than `beforeAt`. @returns how many. */
   prune(beforeAt: number): Promise<number>;
   close(): Promise<void>;
 }

@@ -161,7 +161,8 @@ describe('a real server', () => {
     const audits = async () => (await json<{ audits: object[] }>(call('GET', '/v1/experiments/shorter/audits'))).audits;
     while ((await audits()).length < 2);
     expect((await audits()).at(-1)).toMatchObject({
-      ...{ action: 'changed', diff: '- enabled: true\n+ enabled: false' },
+      action: 'changed',
+      diff: '- enabled: true\n+ enabled: false',
       who: expect.stringMatching(/^experiments\.yaml/),
     });
     const refused = await call('PUT', '/v1/experiments/mixed', { ...TRIAL, name: 'mixed' });
@@ -247,7 +248,7 @@ describe('20,000 simulated users of a known effect', () => {
     }
     for (let i = 0; i < outcomes.length; i += 5000) await lab.api.addOutcomes(outcomes.slice(i, i + 5000));
     const report = await lab.api.report('known');
-    expect(lab.told.lost).toEqual([]);
+    expect(lab.reported.lost).toEqual([]);
     expect(report.arms.reduce((sum, arm) => sum + arm.requests, 0)).toBe(requests);
     expect(report.sampleRatio!.ok).toBe(true);
     expect(report.crossed).toBe(0);

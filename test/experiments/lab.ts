@@ -51,8 +51,8 @@ export class LabClock implements Clock {
   }
 }
 
-/** What the observer was told, by kind. */
-export interface Told {
+/** What the observer was reported, by kind. */
+export interface Reported {
   readonly changes: AuditEntry[];
   readonly problems: { readonly where: string; readonly reason: string }[];
   readonly exposures: Parameters<NonNullable<ExperimentObserver['onExposure']>>[0][];
@@ -66,7 +66,7 @@ export interface Told {
 export interface Lab {
   readonly service: ExperimentService;
   readonly api: ExperimentsApi;
-  readonly told: Told;
+  readonly reported: Reported;
   readonly clock: LabClock;
   readonly folder: string;
   /** Texts of every tokenization. */
@@ -94,7 +94,9 @@ const encodePassages = (passages: readonly string[]) => {
 function labTokenizers(encoded: string[][]): TokenizerSource {
   return {
     for: async (folder): Promise<PairTokenizer> => ({
-      ...{ folder, padId: 0, pairKey: 'grades' },
+      folder,
+      padId: 0,
+      pairKey: 'grades',
       async encode(query, passages) {
         encoded.push([query, ...passages]);
         return encodePassages(passages);
@@ -108,9 +110,17 @@ function leaseOf(reference: string): Lease {
   const [name = '', version = '1'] = reference.split('@');
   return {
     version: {
-      ...{ name, version, key: `${name}@${version}`, folder: `/models/${name}/${version}`, maxLength: 32 },
-      ...{ activation: 'sigmoid', reduction: { kind: 'single' }, objective: undefined },
-      ...{ variant: 'fp32', provider: 'cpu', sha256: name },
+      name,
+      version,
+      key: `${name}@${version}`,
+      folder: `/models/${name}/${version}`,
+      maxLength: 32,
+      activation: 'sigmoid',
+      reduction: { kind: 'single' },
+      objective: undefined,
+      variant: 'fp32',
+      provider: 'cpu',
+      sha256: name,
     },
     release() {},
   };
@@ -141,7 +151,9 @@ function labReranker(
     },
   };
   return createReranker<RequestDecision>({
-    ...{ registry, scheduler, tokenizers: labTokenizers(log.encoded) },
+    registry,
+    scheduler,
+    tokenizers: labTokenizers(log.encoded),
     experiments: service,
     observer: {
       onHookFailure(error) {
@@ -151,19 +163,19 @@ function labReranker(
   });
 }
 
-function observe(told: Told): ExperimentObserver {
+function observe(reported: Reported): ExperimentObserver {
   return {
     onDefinitions: ({ running }) => {
-      told.running = running;
+      reported.running = running;
     },
-    onChange: (entry) => void told.changes.push(entry),
-    onProblem: (problem) => void told.problems.push(problem),
-    onExposure: (exposure) => void told.exposures.push(exposure),
-    onShadow: (shadow) => void told.shadows.push(shadow),
+    onChange: (entry) => void reported.changes.push(entry),
+    onProblem: (problem) => void reported.problems.push(problem),
+    onExposure: (exposure) => void reported.exposures.push(exposure),
+    onShadow: (shadow) => void reported.shadows.push(shadow),
     onStored: (rows) => {
-      told.stored += rows;
+      reported.stored += rows;
     },
-    onLost: (rows, reason) => void told.lost.push({ rows, reason }),
+    onLost: (rows, reason) => void reported.lost.push({ rows, reason }),
   };
 }
 
@@ -174,11 +186,15 @@ export async function openLab(
 ): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-lab-'));
   const clock = options.clock ?? new LabClock();
-  const told: Told = { changes: [], problems: [], exposures: [], shadows: [], lost: [], stored: 0, running: 0 };
+  const reported: Reported = { changes: [], problems: [], exposures: [], shadows: [], lost: [], stored: 0, running: 0 };
   const service = new ExperimentService({
-    ...{ database: join(folder, 'experiments.sqlite'), unitSecret: 'key', pollMs: 20 },
+    database: join(folder, 'experiments.sqlite'),
+    unitSecret: 'key',
+    pollMs: 20,
     ...options,
-    ...{ clock, observer: observe(told), defaultModel: () => Object.keys(models)[0] },
+    clock,
+    observer: observe(reported),
+    defaultModel: () => Object.keys(models)[0],
   });
   const log = { encoded: [] as string[][], batches: [] as string[] };
   const reranker = labReranker(models, service, log);
@@ -186,11 +202,21 @@ export async function openLab(
   await service.settled();
   let serial = 0;
   return {
-    ...{ service, api: createExperimentsApi(service), told, clock, folder, ...log },
+    service,
+    api: createExperimentsApi(service),
+    reported,
+    clock,
+    folder,
+    ...log,
     ask: (user, grades, more = {}) =>
       reranker.rerank({
-        ...{ requestId: `r${++serial}`, query: 'q', passages: grades.map(String), truncate: true, lane: 'interactive' },
-        ...{ deadlineMs: 60_000, subject: user === undefined ? {} : { user } },
+        requestId: `r${++serial}`,
+        query: 'q',
+        passages: grades.map(String),
+        truncate: true,
+        lane: 'interactive',
+        deadlineMs: 60_000,
+        subject: user === undefined ? {} : { user },
         ...more,
       }),
     async close() {

@@ -79,7 +79,7 @@ describe('interleaving', () => {
     const alone = await lab.ask('u', GRADES);
     expect(alone.experiment?.arm).toBe('a');
     expect(alone.ranking.map(({ index }) => index)).toEqual(UP);
-    expect(lab.told.exposures.at(-1)).toMatchObject({ arm: 'interleaved', fallback: 'missing' });
+    expect(lab.reported.exposures.at(-1)).toMatchObject({ arm: 'interleaved', fallback: 'missing' });
   });
 
   it('keeps candidates that `top_n` cut off, marked, behind those shown', async () => {
@@ -114,7 +114,10 @@ describe('credit', () => {
       fc.property(fc.nat(), order, order, fc.subarray([0, 1, 2, 3, 4, 5]), (seed, a, b, clicked) => {
         const shown = balanced([a, b], createRandom(seed)).order;
         const items = shown.map((index) => ({
-          ...{ digest: '', index, score: 0, ranks: { a: a.indexOf(index), b: b.indexOf(index) } },
+          digest: '',
+          index,
+          score: 0,
+          ranks: { a: a.indexOf(index), b: b.indexOf(index) },
         }));
         const credit = rankCredit({ items, clicks: new Map(clicked.map((item) => [item, 1])) }, ['a', 'b']);
         expect([credit.a ?? 0, credit.b ?? 0]).toEqual(balancedCredit([a, b], shown, new Set(clicked)));
@@ -146,7 +149,7 @@ describe('credit', () => {
 describe('shadow', () => {
   /** Shadows are scored when the answer has left. */
   const shadowed = async (count: number) => {
-    while (lab.told.shadows.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (lab.reported.shadows.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
   };
 
   it('scores the other arms behind the answer in the lowest lane, and stores how they differ', async () => {
@@ -164,19 +167,19 @@ describe('shadow', () => {
     });
     expect(report.shadow.b!.rbo!.mean).toBeLessThan(0.9);
     expect(report.verdict.state).toBe('observed');
-    expect(lab.told.shadows).toEqual([{ experiment: 'trial', arm: 'b', figures: expect.any(Object) }]);
+    expect(lab.reported.shadows).toEqual([{ experiment: 'trial', arm: 'b', figures: expect.any(Object) }]);
   });
 
   it('takes outcomes of its answers at once', async () => {
     await open({ mode: 'shadow' });
     await lab.ask('u', GRADES);
-    expect(lab.told.shadows).toHaveLength(0);
+    expect(lab.reported.shadows).toHaveLength(0);
     expect(await lab.api.addOutcomes([{ request_id: 'r1', metric: 'clicks' }])).toMatchObject([{ status: 'stored' }]);
     await shadowed(1);
     const { arms, shadow } = await lab.api.report('trial');
     expect(arms[0]).toMatchObject({ units: 1, requests: 1 });
     expect(shadow.b!.rbo!.requests).toBe(1);
-    expect(lab.told.stored).toBe(1);
+    expect(lab.reported.stored).toBe(1);
   });
 
   it('goes on beside an experiment that answers', async () => {
@@ -184,17 +187,17 @@ describe('shadow', () => {
     await lab.api.put('live', SPLIT, 'ada');
     expect((await lab.ask('u', GRADES)).experiment?.name).toBe('live');
     await shadowed(1);
-    expect(lab.told.shadows).toHaveLength(1);
-    expect(lab.told.exposures).toMatchObject([{ experiment: 'live' }]);
+    expect(lab.reported.shadows).toHaveLength(1);
+    expect(lab.reported.exposures).toMatchObject([{ experiment: 'live' }]);
   });
 
-  it('a shadow that fails is told of and costs the answer nothing', async () => {
+  it('a shadow that fails is reported and costs the answer nothing', async () => {
     await open({ mode: 'shadow', arms: [...SPLIT.arms, { name: 'c', model: 'gone' }] });
     expect((await lab.ask('u', GRADES)).model).toBe('up');
     await shadowed(2);
     const { shadow } = await lab.api.report('trial');
     expect(Object.keys(shadow)).toEqual(['b']);
-    expect(lab.told.shadows).toContainEqual({ experiment: 'trial', arm: 'c', code: 'unknown_model' });
+    expect(lab.reported.shadows).toContainEqual({ experiment: 'trial', arm: 'c', code: 'unknown_model' });
   });
 
   it('inversions are those of comparing all pairs', () => {
@@ -224,7 +227,11 @@ describe('shadow', () => {
       { numRuns: 50 },
     );
     expect(compareRankings(ranked([0]), ranked([0]))).toEqual({
-      ...{ kendall_tau: 1, rbo: expect.closeTo(1, 12), overlap_at_10: 1, top_1_flip: 0, score_drift: 0 },
+      kendall_tau: 1,
+      rbo: expect.closeTo(1, 12),
+      overlap_at_10: 1,
+      top_1_flip: 0,
+      score_drift: 0,
     });
   });
 });
@@ -235,11 +242,11 @@ describe('guardrails', () => {
     const definition = { arms, guardrails: [{ metric: 'errors', max: 0.2, minRequests: 20 }] };
     await open(definition);
     for (let i = 0; i < 100; i++) await lab.ask(`u${i}`, [1, 2]);
-    const fallbacks = lab.told.exposures.filter(({ arm }) => arm === 'b').map(({ fallback }) => fallback);
+    const fallbacks = lab.reported.exposures.filter(({ arm }) => arm === 'b').map(({ fallback }) => fallback);
     expect(fallbacks.slice(0, 20)).toEqual(Array(20).fill('missing'));
     expect(new Set(fallbacks.slice(20))).toEqual(new Set(['guardrail']));
     expect(lab.api.get('trial').tripped).toEqual(['b']);
-    expect(lab.told.changes.at(-1)).toMatchObject({
+    expect(lab.reported.changes.at(-1)).toMatchObject({
       action: 'tripped',
       who: 'guardrail',
       diff: 'arm b: errors 1 > 0.2',
@@ -261,14 +268,14 @@ describe('guardrails', () => {
     await open({ guardrails: [{ metric: 'latency_p95_ms', max: 0, minRequests: 5 }] });
     for (let i = 0; i < 40; i++) await lab.ask(`u${i}`, [1, 2]);
     expect(lab.api.get('trial').tripped).toEqual(['b']);
-    expect(lab.told.changes.at(-1)!.diff).toMatch(/^arm b: latency_p95_ms [\d.]+ > 0$/);
+    expect(lab.reported.changes.at(-1)!.diff).toMatch(/^arm b: latency_p95_ms [\d.]+ > 0$/);
   });
 
   it('a tripped arm drafts no more', async () => {
     await open({ mode: 'interleave', guardrails: [{ metric: 'latency_p95_ms', max: 0, minRequests: 5 }] });
     for (let i = 0; i < 6; i++) await lab.ask('u', GRADES);
     expect((await lab.ask('u', GRADES)).experiment?.arm).toBe('a');
-    expect(lab.told.exposures.at(-1)).toMatchObject({ fallback: 'guardrail' });
+    expect(lab.reported.exposures.at(-1)).toMatchObject({ fallback: 'guardrail' });
   });
 
   it('what the client did wrong is not held against an arm', async () => {

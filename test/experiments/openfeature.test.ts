@@ -31,16 +31,16 @@ describe('a flag system decides', () => {
     expect((await lab.ask('stranger', [1, 2])).experiment?.arm).toBe('interleaved');
   });
 
-  it('a flag that fails leaves requests outside, and is told of', async () => {
+  it('a flag that fails leaves requests outside, and is reported', async () => {
     const decider = await providerDecider(flags(), 'failing');
-    const told: string[] = [];
+    const reported: string[] = [];
     const failing = await providerDecider(flags(), 'failing too', {
-      onProblem: ({ reason }) => void told.push(reason),
+      onProblem: ({ reason }) => void reported.push(reason),
     });
     lab = await openLab(MODELS, { decider: failing });
     await lab.api.put('unknown-flag', SPLIT, 'ada');
     expect((await lab.ask('user-1', [1, 2])).experiment).toBeUndefined();
-    expect(told).toEqual([expect.stringContaining('FLAG_NOT_FOUND')]);
+    expect(reported).toEqual([expect.stringContaining('FLAG_NOT_FOUND')]);
     expect(decider).toBeDefined();
   });
 
@@ -70,8 +70,8 @@ describe('Winnow as a provider', () => {
     }
     client.track('clicks', { targetingKey: 'user-1' }, { value: 3 });
     client.track('clicks', { targetingKey: 'nobody' }, { value: 3 });
-    while (lab.told.problems.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(lab.told.problems[0]!.reason).toContain('never exposed');
+    while (lab.reported.problems.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(lab.reported.problems[0]!.reason).toContain('never exposed');
     const { metrics } = await lab.api.report('trial');
     expect(metrics[0]!.arms.reduce((sum, { value, n }) => sum + value * n, 0)).toBeCloseTo(3, 9);
   });

@@ -36,7 +36,12 @@ async function open(experiments: readonly object[], flags: readonly string[] = [
 }
 
 const request = (user: string): RerankRequest => ({
-  ...{ requestId: `r-${user}`, query: 'q', passages: ['1'], truncate: true, lane: 'interactive', deadlineMs: 1000 },
+  requestId: `r-${user}`,
+  query: 'q',
+  passages: ['1'],
+  truncate: true,
+  lane: 'interactive',
+  deadlineMs: 1000,
   subject: { user },
 });
 const TRIAL = { name: 'trial', ...SPLIT };

@@ -30,7 +30,7 @@ function run(body: string): {
 }
 const exitOf = async (child: ChildProcess) => (await once(child, 'close'))[0] as number;
 
-describe('faults nobody caught', () => {
+describe('uncaught exceptions and rejections', () => {
   it.each([
     ['uncaughtException', "setTimeout(() => { throw new TypeError('oops'); });"],
     ['unhandledRejection', "Promise.reject(new TypeError('oops'));"],

@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import type { CascadeStage } from '../../src/rerank/types.ts';
-import { ask, openHouse, settle } from './fake-service.ts';
+import { ask, openFakeService, settle } from './fake-service.ts';
 
-const house = () => openHouse({ small: { factor: 1 }, large: { factor: -1, batchMs: 50 }, third: { factor: 0.5 } });
+const service = () =>
+  openFakeService({ small: { factor: 1 }, large: { factor: -1, batchMs: 50 }, third: { factor: 0.5 } });
 
 describe('cascade', () => {
   it('finishes what the first stage keeps, then lists what it pruned', async () => {
-    const h = house();
+    const h = service();
     const cascade = [{ model: 'small', keep: 2 }, { model: 'large' }];
     const { value } = await settle(h, createReranker({ ...h }).rerank(ask(['1', '4', '3', '2'], { cascade })));
     // The small model ranks 4 3 2 1; the large one, which likes little, turns the two best around.
@@ -30,7 +31,7 @@ describe('cascade', () => {
   });
 
   it('a last keep bounds the answer, topN too', async () => {
-    const h = house();
+    const h = service();
     const run = async (cascade: CascadeStage[], topN?: number) => {
       const request = ask(['1', '4', '3', '2'], { cascade, ...(topN ? { topN } : {}) });
       return (await settle(h, createReranker({ ...h }).rerank(request))).value!.ranking.map(({ index }) => index);
@@ -47,14 +48,14 @@ describe('cascade', () => {
   });
 
   it('flags what the model that saw it last had to cut', async () => {
-    const h = openHouse({ short: { factor: 1, maxLength: 5 }, long: { factor: 1, maxLength: 50 } });
+    const h = openFakeService({ short: { factor: 1, maxLength: 5 }, long: { factor: 1, maxLength: 50 } });
     const cascade = [{ model: 'short', keep: 1 }, { model: 'long' }];
     const { value } = await settle(h, createReranker({ ...h }).rerank(ask(['9 9 9', '1 1 1 1'], { cascade })));
     expect(value!.truncated).toEqual([false, true]);
   });
 
   it('refuses stages that make no sense', async () => {
-    const h = house();
+    const h = service();
     const refuse = async (cascade: CascadeStage[], field: string, model?: string) => {
       const request = ask(['1'], { cascade, ...(model ? { model } : {}) });
       const { error } = await settle(h, createReranker({ ...h }).rerank(request));
@@ -75,7 +76,7 @@ describe('cascade', () => {
   });
 
   it('one deadline holds for all stages', async () => {
-    const h = openHouse({ small: { factor: 1, batchMs: 60 }, large: { factor: 1, batchMs: 60 } });
+    const h = openFakeService({ small: { factor: 1, batchMs: 60 }, large: { factor: 1, batchMs: 60 } });
     const cascade = [{ model: 'small', keep: 1 }, { model: 'large' }];
     const { error } = await settle(h, createReranker({ ...h }).rerank(ask(['1', '2'], { cascade, deadlineMs: 100 })));
     expect(error?.params).toEqual({ deadlineMs: 100 });
@@ -86,7 +87,7 @@ describe('cascade', () => {
     const keeps = fc.tuple(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 12 }));
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(9), { minLength: 1, maxLength: 12 }), keeps, async (values, [one, two]) => {
-        const h = house();
+        const h = service();
         const cascade = [{ model: 'small', keep: one }, { model: 'large', keep: two }, { model: 'third' }];
         const passages = values.map(String);
         const { value } = await settle(h, createReranker({ ...h }).rerank(ask(passages, { cascade })));

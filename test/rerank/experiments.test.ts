@@ -9,7 +9,7 @@ import type {
 } from '../../src/experiments/ports.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import type { Ranked, RerankRequest } from '../../src/rerank/types.ts';
-import { ask, type House, openHouse, settle } from './fake-service.ts';
+import { ask, type FakeService, openFakeService, settle } from './fake-service.ts';
 
 interface Marked extends Decision {
   readonly unit: string;
@@ -44,7 +44,7 @@ const zip: ExperimentHook<Marked>['interleave'] = (_, __, arms) => {
 };
 
 function experiment(
-  house: House,
+  service: FakeService,
   decide: ExperimentHook<Marked>['decide'],
   hooks: Partial<ExperimentHook<Marked>> = {},
 ) {
@@ -59,8 +59,8 @@ function experiment(
     ...hooks,
   };
   const observer = { onHookFailure: (error: unknown) => failures.push(error) };
-  const reranker = createReranker<Marked>({ ...house, experiments: hook, observer });
-  const run = (more: Partial<RerankRequest> = {}) => settle(house, reranker.rerank(ask(['1', '2', '3'], more)));
+  const reranker = createReranker<Marked>({ ...service, experiments: hook, observer });
+  const run = (more: Partial<RerankRequest> = {}) => settle(service, reranker.rerank(ask(['1', '2', '3'], more)));
   return { run, requests, shadows, failures };
 }
 
@@ -68,9 +68,9 @@ const order = (ranking: readonly Ranked[] | undefined) => ranking?.map(({ index 
 
 describe('experiments in the use case', () => {
   it('a split request is answered by its arm, and exposed once', async () => {
-    const house = openHouse(models);
+    const service = openFakeService(models);
     const decided = decision([B]);
-    const e = experiment(house, async () => decided);
+    const e = experiment(service, async () => decided);
     const { value } = await e.run({ topN: 2 });
     expect(value).toMatchObject({ model: 'flipped', experiment: { name: 'test', arm: 'b' } });
     expect(order(value!.ranking)).toEqual([0, 1]);
@@ -81,13 +81,13 @@ describe('experiments in the use case', () => {
     expect(finished.latencyMs).toBe(10);
     expect(finished.arms.map(({ arm, ranking }) => [arm, order(ranking)])).toEqual([['b', [0, 1, 2]]]);
     expect(finished.fallback).toBeUndefined();
-    expect(house.log.held).toBe(0);
+    expect(service.log.held).toBe(0);
   });
 
-  it("a request outside all experiments, and a cascade, are nobody's exposure", async () => {
-    const house = openHouse(models);
+  it('a request outside all experiments, and a cascade, are not recorded', async () => {
+    const service = openFakeService(models);
     let asked = 0;
-    const e = experiment(house, () => {
+    const e = experiment(service, () => {
       asked++;
       return undefined;
     });
@@ -98,15 +98,15 @@ describe('experiments in the use case', () => {
   });
 
   it('interleaved arms are scored from one tokenization, merged, and never rise', async () => {
-    const house = openHouse(models);
-    const e = experiment(house, () => decision([A, B]));
+    const service = openFakeService(models);
+    const e = experiment(service, () => decision([A, B]));
     const { value } = await e.run();
     expect(order(value!.ranking)).toEqual([2, 0, 1]);
     expect(value!.ranking.map(({ team }) => team)).toEqual(['a', 'b', 'a']);
     const relevance = value!.ranking.map(({ relevanceScore }) => relevanceScore);
     expect(relevance).toEqual([...relevance].sort((x, y) => y - x));
     expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'interleaved' }, tokens: 24 });
-    expect(house.log.encoded).toHaveLength(1);
+    expect(service.log.encoded).toHaveLength(1);
     expect(e.requests[0]!.arms.map(({ arm, model }) => [arm, model])).toEqual([
       ['a', 'plain'],
       ['b', 'flipped'],
@@ -118,30 +118,30 @@ describe('experiments in the use case', () => {
     ['failing', BROKEN, 'inference_failed'],
     ['missing', MISSING, 'unknown_model'],
   ] as const)('control answers for an arm whose model is %s, and the exposure says so', async (_, arm, code) => {
-    const house = openHouse(models);
+    const service = openFakeService(models);
     for (const arms of [[arm], [A, arm]]) {
-      const e = experiment(house, () => decision(arms));
+      const e = experiment(service, () => decision(arms));
       const { value } = await e.run();
       expect(value).toMatchObject({ model: 'plain', experiment: { name: 'test', arm: 'a' } });
       expect(e.requests[0]).toMatchObject({ fallback: { arm: arm.arm, code } });
       expect(e.requests[0]!.arms.map((one) => one.arm)).toEqual(['a']);
     }
-    expect(house.log.held).toBe(0);
+    expect(service.log.held).toBe(0);
   });
 
   it('what is no fault of the arm fails the request, and is exposed as failed', async () => {
-    const house = openHouse({ ...models, plain: { factor: 1, maxLength: 4 } });
-    const e = experiment(house, () => decision([A]));
+    const service = openFakeService({ ...models, plain: { factor: 1, maxLength: 4 } });
+    const e = experiment(service, () => decision([A]));
     const { error } = await e.run({ query: 'long query', truncate: false });
     expect(error?.code).toBe('passage_too_long');
     expect(e.requests).toMatchObject([{ error: 'passage_too_long', arms: [] }]);
-    const control = experiment(openHouse({ plain: models.broken }), () => decision([A]));
+    const control = experiment(openFakeService({ plain: models.broken }), () => decision([A]));
     expect((await control.run()).error?.code).toBe('inference_failed');
   });
 
   it('a shadow is scored after the answer, in its lane, from the same tokenization, client or not', async () => {
-    const house = openHouse({ ...models, flipped: { factor: -0.1, batchMs: 500 } });
-    const e = experiment(house, () => decision([A], [B]));
+    const service = openFakeService({ ...models, flipped: { factor: -0.1, batchMs: 500 } });
+    const e = experiment(service, () => decision([A], [B]));
     const client = new AbortController();
     let answeredAt = -1;
     const { value } = await e.run({ signal: client.signal }).then((end) => {
@@ -154,13 +154,13 @@ describe('experiments in the use case', () => {
     expect(e.shadows[0]).toMatchObject({ arm: 'b', ranking: { model: 'flipped' } });
     expect(order(e.shadows[0]!.ranking!.ranking)).toEqual([0, 1, 2]);
     expect(e.shadows[0]!.answer).toBe(value);
-    expect(house.log.encoded).toHaveLength(1);
-    expect(house.log.held).toBe(0);
+    expect(service.log.encoded).toHaveLength(1);
+    expect(service.log.held).toBe(0);
   });
 
-  it('a shadow that fails is told as failed, and nobody else notices', async () => {
-    const house = openHouse(models);
-    const e = experiment(house, () => decision([A], [BROKEN, MISSING]));
+  it('a shadow that fails is reported as failed, and nothing else notices it', async () => {
+    const service = openFakeService(models);
+    const e = experiment(service, () => decision([A], [BROKEN, MISSING]));
     expect((await e.run()).value?.ranking).toHaveLength(3);
     expect(e.shadows.map(({ arm, error }) => [arm, error]).sort()).toEqual([
       ['c', 'inference_failed'],
@@ -169,8 +169,8 @@ describe('experiments in the use case', () => {
   });
 
   it('only so many shadows are under way at once', async () => {
-    const house = openHouse({ ...models, flipped: { factor: 1, batchMs: 5000 } });
-    const e = experiment(house, () => decision([A], Array(70).fill(B)));
+    const service = openFakeService({ ...models, flipped: { factor: 1, batchMs: 5000 } });
+    const e = experiment(service, () => decision([A], Array(70).fill(B)));
     await e.run();
     const refused = e.shadows.filter(({ error }) => error === 'overloaded').length;
     expect(refused).toBe(6);
@@ -187,7 +187,7 @@ describe('experiments in the use case', () => {
       [() => decision([A, B]), { interleave: bang }],
     ];
     for (const [decide, hooks] of cases) {
-      const e = experiment(openHouse(models), decide, hooks);
+      const e = experiment(openFakeService(models), decide, hooks);
       const { value } = await e.run();
       expect(order(value?.ranking)).toEqual([2, 1, 0]);
       expect(e.failures.length).toBeGreaterThan(0);
@@ -195,7 +195,7 @@ describe('experiments in the use case', () => {
   });
 
   it('a decision that does not come holds the request no longer than its deadline', async () => {
-    const e = experiment(openHouse(models), () => new Promise(() => {}));
+    const e = experiment(openFakeService(models), () => new Promise(() => {}));
     expect((await e.run({ deadlineMs: 50 })).error?.params).toEqual({ deadlineMs: 50 });
   });
 });

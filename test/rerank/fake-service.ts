@@ -8,7 +8,7 @@ import type { EncodedRow, PairOptions, PairTokenizer } from '../../src/tokenizat
 import { SimulatedClock } from '../scheduling/simulation.ts';
 
 /*
- * A house of stand-ins behind the real use case and the real scheduler, in simulated time. A word is a token whose id is its number
+ * Stand-ins for registry, tokenizers and models behind the real use case and the real scheduler, in simulated time. A word is a token whose id is its number
  * (`7`), or its length; a model scores a pair by the sum of the passage's ids times its factor.
  */
 
@@ -23,7 +23,7 @@ export interface FakeModel {
   readonly loadMs?: number;
 }
 
-export interface House {
+export interface FakeService {
   readonly clock: SimulatedClock;
   readonly registry: Pick<ModelRegistry, 'acquire'>;
   readonly tokenizers: TokenizerSource;
@@ -43,9 +43,17 @@ export interface House {
 function versionOf(reference: string, model: FakeModel): ServedVersion {
   const [name = '', version = '1'] = reference.split('@');
   return {
-    ...{ name, version, key: `${name}@${version}`, folder: `/models/${name}/${version}` },
-    ...{ maxLength: model.maxLength ?? 32, activation: model.activation ?? 'sigmoid', reduction: { kind: 'single' } },
-    ...{ objective: undefined, variant: 'fp32', provider: 'cpu', sha256: `sha of ${name}` },
+    name,
+    version,
+    key: `${name}@${version}`,
+    folder: `/models/${name}/${version}`,
+    maxLength: model.maxLength ?? 32,
+    activation: model.activation ?? 'sigmoid',
+    reduction: { kind: 'single' },
+    objective: undefined,
+    variant: 'fp32',
+    provider: 'cpu',
+    sha256: `sha of ${name}`,
   };
 }
 
@@ -60,9 +68,11 @@ function encodePair(query: string, passage: string, { maxLength }: PairOptions):
   };
 }
 
-function fakeTokenizer(folder: string, clock: SimulatedClock, log: House['log']): PairTokenizer {
+function fakeTokenizer(folder: string, clock: SimulatedClock, log: FakeService['log']): PairTokenizer {
   return {
-    ...{ folder, padId: 0, pairKey: 'words' },
+    folder,
+    padId: 0,
+    pairKey: 'words',
     async encode(query, passages, options, signal) {
       log.encoded.push([query, ...passages]);
       if (log.encodeMs > 0) await new Promise<void>((resolve) => clock.after(log.encodeMs, resolve));
@@ -85,9 +95,9 @@ function fakeTokenizer(folder: string, clock: SimulatedClock, log: House['log'])
 const score = ({ ids: all, secondSegment }: EncodedRow, factor: number) =>
   Math.fround(all.subarray(secondSegment).reduce((sum, id) => sum + id, 0) * factor);
 
-export function openHouse(models: Readonly<Record<string, FakeModel>>): House {
+export function openFakeService(models: Readonly<Record<string, FakeModel>>): FakeService {
   const clock = new SimulatedClock();
-  const log: House['log'] = { held: 0, encoded: [], batches: [], closed: [], encodeMs: 0 };
+  const log: FakeService['log'] = { held: 0, encoded: [], batches: [], closed: [], encodeMs: 0 };
   const modelOf = (name: string) => models[name.split('@')[0]!];
   const registry = {
     async acquire(reference = Object.keys(models)[0]!): Promise<Lease> {
@@ -119,7 +129,9 @@ export function openHouse(models: Readonly<Record<string, FakeModel>>): House {
   };
   const limits = { batchTokens: 4096, batchRows: 64, queueTokens: 100_000, maxWaitMs: 10_000, agingMs: 2000 };
   return {
-    ...{ clock, registry, log },
+    clock,
+    registry,
+    log,
     tokenizers: { for: async (folder) => fakeTokenizer(folder, clock, log) },
     scheduler: createScheduler<EncodedRow>({ executor, clock, limits }),
   };
@@ -138,11 +150,14 @@ export function ask(passages: readonly string[], more: Partial<RerankRequest> = 
 }
 
 /** Runs the clock until the promise has ended, and gives its value or its error. */
-export async function settle<T>(house: House, promise: Promise<T>): Promise<{ value?: T; error?: WinnowError }> {
+export async function settle<T>(
+  service: FakeService,
+  promise: Promise<T>,
+): Promise<{ value?: T; error?: WinnowError }> {
   const ended = promise.then(
     (value) => ({ value }),
     (error: unknown) => ({ error: error as WinnowError }),
   );
-  await house.clock.run();
+  await service.clock.run();
   return ended;
 }

@@ -61,7 +61,7 @@ function request(query: string, passages: readonly string[], more: Partial<Reran
 }
 
 const WORDS =
-  'flea cat dog egg larva pupa cycle adult days warm house carpet spray comb water year month blood host'.split(' ');
+  'flea cat dog egg larva pupa cycle adult days warm service carpet spray comb water year month blood host'.split(' ');
 
 /** Passages of 3 to 14 words, all different. */
 function chatter(count: number, seed: number): string[] {

@@ -5,35 +5,35 @@ import { createReranker } from '../../src/rerank/reranker.ts';
 import { createScoreCache } from '../../src/rerank/score-cache.ts';
 import { createScorer } from '../../src/rerank/scorer.ts';
 import { TokenizerShelf } from '../../src/rerank/tokenizer-shelf.ts';
-import { ask, type House, openHouse, settle } from './fake-service.ts';
+import { ask, type FakeService, openFakeService, settle } from './fake-service.ts';
 
 const indexes = (answer: { readonly ranking: readonly { readonly index: number }[] } | undefined) =>
   answer?.ranking.map(({ index }) => index);
 
-const make = (house: House) => createReranker({ ...house });
+const make = (service: FakeService) => createReranker({ ...service });
 
 describe('reranker', () => {
   it('asks for the model named, ranks, and gives the model back', async () => {
-    const house = openHouse({ plain: { factor: 0.1 }, flipped: { factor: -0.1, activation: 'none' } });
-    const { value } = await settle(house, make(house).rerank(ask(['1', '3', '2'], { model: 'flipped@7' })));
+    const service = openFakeService({ plain: { factor: 0.1 }, flipped: { factor: -0.1, activation: 'none' } });
+    const { value } = await settle(service, make(service).rerank(ask(['1', '3', '2'], { model: 'flipped@7' })));
     expect(value).toMatchObject({ model: 'flipped', version: '7', truncated: [false, false, false], tokens: 12 });
     expect(indexes(value)).toEqual([0, 2, 1]);
     expect(value!.ranking[0]).toEqual({ index: 0, score: Math.fround(-0.1), relevanceScore: Math.fround(-0.1) });
-    const fallback = await settle(house, make(house).rerank(ask(['1', '3', '2'], { topN: 1 })));
+    const fallback = await settle(service, make(service).rerank(ask(['1', '3', '2'], { topN: 1 })));
     expect(fallback.value?.model).toBe('plain');
     expect(indexes(fallback.value)).toEqual([1]);
-    expect(house.log.held).toBe(0);
+    expect(service.log.held).toBe(0);
   });
 
   it('measures every stage', async () => {
-    const house = openHouse({ m: { factor: 1, batchMs: 20, loadMs: 5 } });
-    house.log.encodeMs = 3;
-    const { value } = await settle(house, make(house).rerank(ask(['1', '2'])));
+    const service = openFakeService({ m: { factor: 1, batchMs: 20, loadMs: 5 } });
+    service.log.encodeMs = 3;
+    const { value } = await settle(service, make(service).rerank(ask(['1', '2'])));
     expect(value!.timings).toEqual({ tokenizeMs: 3, queueMs: 0, inferMs: 20, totalMs: 28 });
   });
 
   it('refuses what makes no sense', async () => {
-    const reranker = make(openHouse({ m: { factor: 1 } }));
+    const reranker = make(openFakeService({ m: { factor: 1 } }));
     await expect(reranker.rerank(ask([]))).rejects.toMatchObject({ code: 'empty_passages' });
     for (const bad of [{ topN: 0 }, { topN: 1.5 }, { deadlineMs: 0 }, { deadlineMs: Number.NaN }])
       await expect(reranker.rerank(ask(['1'], bad))).rejects.toMatchObject({ code: 'invalid_field' });
@@ -41,19 +41,19 @@ describe('reranker', () => {
   });
 
   it('names the passage that is too long and how long it is', async () => {
-    const house = openHouse({ m: { factor: 1, maxLength: 8 } });
+    const service = openFakeService({ m: { factor: 1, maxLength: 8 } });
     const long = ask(['1 2', '1 2 3 4 5 6 7'], { truncate: false });
-    const { error } = await settle(house, make(house).rerank(long));
+    const { error } = await settle(service, make(service).rerank(long));
     expect(error?.code).toBe('passage_too_long');
     expect(error?.params).toEqual({ limit: 8, got: 10, field: 'passages[1]' });
-    const { value } = await settle(house, make(house).rerank({ ...long, truncate: true }));
+    const { value } = await settle(service, make(service).rerank({ ...long, truncate: true }));
     expect(value?.truncated).toEqual([false, true]);
-    expect(house.log.held).toBe(0);
+    expect(service.log.held).toBe(0);
   });
 
   it('names the passage whose score is not a number', async () => {
-    const house = openHouse({ m: { factor: Number.NaN } });
-    const { error } = await settle(house, make(house).rerank(ask(['1', '2'])));
+    const service = openFakeService({ m: { factor: Number.NaN } });
+    const { error } = await settle(service, make(service).rerank(ask(['1', '2'])));
     expect(error?.code).toBe('not_a_number');
     expect(error?.params).toEqual({ row: 0 });
   });
@@ -65,95 +65,95 @@ describe('reranker', () => {
       ['while it is scored', { batchMs: 1000 }, 0],
     ];
     it.each(places)('%s: deadline', async (_, model, encodeMs) => {
-      const house = openHouse({ m: { factor: 1, ...model } });
-      house.log.encodeMs = encodeMs;
+      const service = openFakeService({ m: { factor: 1, ...model } });
+      service.log.encodeMs = encodeMs;
       let endedAt = -1;
-      const promise = make(house)
+      const promise = make(service)
         .rerank(ask(['1'], { deadlineMs: 200 }))
         .finally(() => {
-          endedAt = house.clock.now();
+          endedAt = service.clock.now();
         });
-      const { error } = await settle(house, promise);
+      const { error } = await settle(service, promise);
       expect(error?.code).toBe('deadline_exceeded');
       expect(error?.params).toEqual({ deadlineMs: 200 });
       expect(endedAt).toBe(200);
-      expect(house.log.held).toBe(0);
+      expect(service.log.held).toBe(0);
     });
 
     it.each(places)('%s: client', async (_, model, encodeMs) => {
-      const house = openHouse({ m: { factor: 1, ...model } });
-      house.log.encodeMs = encodeMs;
+      const service = openFakeService({ m: { factor: 1, ...model } });
+      service.log.encodeMs = encodeMs;
       const client = new AbortController();
-      house.clock.after(100, () => client.abort());
+      service.clock.after(100, () => client.abort());
       let endedAt = -1;
-      const promise = make(house)
+      const promise = make(service)
         .rerank(ask(['1'], { signal: client.signal }))
         .finally(() => {
-          endedAt = house.clock.now();
+          endedAt = service.clock.now();
         });
-      const { error } = await settle(house, promise);
+      const { error } = await settle(service, promise);
       expect(error?.code).toBe('client_closed');
       expect(endedAt).toBe(100);
-      expect(house.log.held).toBe(0);
+      expect(service.log.held).toBe(0);
     });
 
     it('a client that has gone already costs nothing', async () => {
-      const house = openHouse({ m: { factor: 1 } });
-      const { error } = await settle(house, make(house).rerank(ask(['1'], { signal: AbortSignal.abort() })));
+      const service = openFakeService({ m: { factor: 1 } });
+      const { error } = await settle(service, make(service).rerank(ask(['1'], { signal: AbortSignal.abort() })));
       expect(error?.code).toBe('client_closed');
-      expect(house.log.encoded).toHaveLength(0);
+      expect(service.log.encoded).toHaveLength(0);
     });
   });
 
   it('leaves no timer behind', async () => {
-    const house = openHouse({ m: { factor: 1 } });
-    const promise = make(house).rerank(ask(['1'], { deadlineMs: 60_000 }));
-    await settle(house, promise);
-    expect(house.clock.now()).toBe(10);
-    expect(house.clock.pending).toBe(0);
+    const service = openFakeService({ m: { factor: 1 } });
+    const promise = make(service).rerank(ask(['1'], { deadlineMs: 60_000 }));
+    await settle(service, promise);
+    expect(service.clock.now()).toBe(10);
+    expect(service.clock.pending).toBe(0);
   });
 
   it('closes tokenizers of models long unused, never one in use', async () => {
-    const house = openHouse({ m: { factor: 1 } });
-    const shelf = new TokenizerShelf(house.tokenizers);
+    const service = openFakeService({ m: { factor: 1 } });
+    const shelf = new TokenizerShelf(service.tokenizers);
     const version = (i: number) => ({ key: `m@${i}`, folder: `/models/m/${i}` }) as ServedVersion;
     const busy = Promise.withResolvers<void>();
     const held = shelf.use(version(0), () => busy.promise);
     for (let i = 1; i < 20; i++) await shelf.use(version(i), async () => {});
     await shelf.use(version(1), async () => {});
-    expect(house.log.closed).toEqual([1, 2, 3, 4, 5].map((i) => `/models/m/${i}`));
+    expect(service.log.closed).toEqual([1, 2, 3, 4, 5].map((i) => `/models/m/${i}`));
     busy.resolve();
     await held;
     await shelf.use(version(30), async () => {});
-    await house.clock.run();
-    expect(house.log.closed.slice(5)).toEqual(['/models/m/0']);
+    await service.clock.run();
+    expect(service.log.closed.slice(5)).toEqual(['/models/m/0']);
   });
 
   it('tries a tokenizer that failed to open again', async () => {
-    const house = openHouse({ m: { factor: 1 } });
+    const service = openFakeService({ m: { factor: 1 } });
     let tries = 0;
     const tokenizers = {
       for: async (folder: string) => {
         if (tries++ === 0)
           throw new WinnowError('invalid_input', { where: folder, expected: 'a file', got: 'nothing' });
-        return house.tokenizers.for(folder);
+        return service.tokenizers.for(folder);
       },
     };
-    const reranker = createReranker({ ...house, tokenizers });
-    expect((await settle(house, reranker.rerank(ask(['1'])))).error?.code).toBe('invalid_input');
-    expect((await settle(house, reranker.rerank(ask(['1'])))).value?.ranking).toHaveLength(1);
+    const reranker = createReranker({ ...service, tokenizers });
+    expect((await settle(service, reranker.rerank(ask(['1'])))).error?.code).toBe('invalid_input');
+    expect((await settle(service, reranker.rerank(ask(['1'])))).value?.ranking).toHaveLength(1);
   });
 });
 
 describe('score cache', () => {
   it('scores only what it does not know, per query, model and way of cutting', async () => {
-    const house = openHouse({ m: { factor: 1 }, other: { factor: 2 } });
+    const service = openFakeService({ m: { factor: 1 }, other: { factor: 2 } });
     const scoreCache = createScoreCache({ bytes: 1 << 16 });
-    const reranker = createReranker({ ...house, scoreCache });
+    const reranker = createReranker({ ...service, scoreCache });
     const run = async (more: Parameters<typeof ask>[1], passages = ['1', '2', '3']) => {
-      const before = house.log.encoded.length;
-      const { value } = await settle(house, reranker.rerank(ask(passages, more)));
-      return { value, texts: house.log.encoded.slice(before).flatMap((texts) => texts.slice(1)) };
+      const before = service.log.encoded.length;
+      const { value } = await settle(service, reranker.rerank(ask(passages, more)));
+      return { value, texts: service.log.encoded.slice(before).flatMap((texts) => texts.slice(1)) };
     };
     expect((await run({})).texts).toEqual(['1', '2', '3']);
     const second = await run({}, ['9', '3', '1']);
@@ -168,7 +168,7 @@ describe('score cache', () => {
   });
 
   it('does not hide that a pair is too long', async () => {
-    const house = openHouse({ m: { factor: 1, maxLength: 8 } });
+    const service = openFakeService({ m: { factor: 1, maxLength: 8 } });
     const scoreCache = createScoreCache({ bytes: 1 << 16 });
     // The same query cap with and without truncation, so that both requests have one key.
     const settings = {
@@ -177,21 +177,21 @@ describe('score cache', () => {
       longPassages: 'truncate',
       windowOverlap: 0,
     } as const;
-    const reranker = createReranker({ ...house, scoreCache, settings });
+    const reranker = createReranker({ ...service, scoreCache, settings });
     const long = ['1 2', '1 2 3 4 5 6 7'];
-    const warm = await settle(house, reranker.rerank(ask(long)));
-    const known = await settle(house, reranker.rerank(ask(long)));
+    const warm = await settle(service, reranker.rerank(ask(long)));
+    const known = await settle(service, reranker.rerank(ask(long)));
     expect([warm.value?.truncated, known.value?.truncated]).toEqual([
       [false, true],
       [false, true],
     ]);
-    const { error } = await settle(house, reranker.rerank(ask(long, { truncate: false })));
+    const { error } = await settle(service, reranker.rerank(ask(long, { truncate: false })));
     expect(error?.params).toEqual({ limit: 8, got: 10, field: 'passages[1]' });
   });
 
   it('names passages by their place in the request when only some are scored', async () => {
     let broken = false;
-    const house = openHouse({
+    const service = openFakeService({
       m: {
         factor: 1,
         get fail() {
@@ -202,10 +202,10 @@ describe('score cache', () => {
       },
     });
     const scoreCache = createScoreCache({ bytes: 1 << 16 });
-    const reranker = createReranker({ ...house, scoreCache });
-    await settle(house, reranker.rerank(ask(['1', '2'])));
+    const reranker = createReranker({ ...service, scoreCache });
+    await settle(service, reranker.rerank(ask(['1', '2'])));
     broken = true;
-    const { error } = await settle(house, reranker.rerank(ask(['1', '2', '3'])));
+    const { error } = await settle(service, reranker.rerank(ask(['1', '2', '3'])));
     expect(error?.params).toEqual({ reason: 'row 2 fails alone: bad', row: 2 });
   });
 
@@ -228,8 +228,8 @@ describe('scorer', () => {
   const inputs = [1, 2, 3, 4, 5, 6].map((id) => ({ id, query: 'q', passages: Array(20).fill(String(id)) as string[] }));
 
   it('yields every request in order under one lease, so many passages ahead and no more', async () => {
-    const house = openHouse({ m: { factor: 1, batchMs: 10 } });
-    const scorer = createScorer({ ...house });
+    const service = openFakeService({ m: { factor: 1, batchMs: 10 } });
+    const scorer = createScorer({ ...service });
     const taken: number[] = [];
     function* stream() {
       for (const input of inputs) {
@@ -240,47 +240,47 @@ describe('scorer', () => {
     const outputs: { id: number; scores: number[] }[] = [];
     const run = (async () => {
       for await (const { input, scores, version } of scorer.score(stream(), { passagesAhead: 40 })) {
-        expect([version.key, house.log.held]).toEqual(['m@1', 1]);
+        expect([version.key, service.log.held]).toEqual(['m@1', 1]);
         expect(Math.max(...taken)).toBeLessThanOrEqual(input.id + 2);
         outputs.push({ id: input.id, scores: [...scores] });
       }
     })();
-    await settle(house, run);
+    await settle(service, run);
     await run;
     expect(outputs).toEqual(inputs.map(({ id }) => ({ id, scores: Array(20).fill(id) })));
-    expect(house.log.held).toBe(0);
+    expect(service.log.held).toBe(0);
   });
 
   it('waits where the scheduler is full instead of failing', async () => {
-    const house = openHouse({ m: { factor: 1, batchMs: 400 } });
-    const interactive = createReranker({ ...house });
+    const service = openFakeService({ m: { factor: 1, batchMs: 400 } });
+    const interactive = createReranker({ ...service });
     // Fills the queue to its bound of 100,000 tokens.
     const crowd = interactive.rerank(ask(Array(3000).fill(Array(30).fill('1').join(' ')), { deadlineMs: 1e9 }));
     const outputs: number[] = [];
     const run = (async () => {
-      for await (const { scores } of createScorer({ ...house }).score(inputs)) outputs.push(scores.length);
+      for await (const { scores } of createScorer({ ...service }).score(inputs)) outputs.push(scores.length);
     })();
-    await settle(house, Promise.all([run, crowd]));
+    await settle(service, Promise.all([run, crowd]));
     expect(outputs).toEqual(Array(6).fill(20));
   });
 
   it('ending the loop early withdraws the rest and gives the model back', async () => {
-    const house = openHouse({ m: { factor: 1, batchMs: 10 } });
+    const service = openFakeService({ m: { factor: 1, batchMs: 10 } });
     const run = (async () => {
-      for await (const output of createScorer({ ...house }).score(inputs)) return output.input.id;
+      for await (const output of createScorer({ ...service }).score(inputs)) return output.input.id;
       return undefined;
     })();
-    expect((await settle(house, run)).value).toBe(1);
-    expect(house.scheduler.queued()).toEqual({ tokens: 0, rows: 0, jobs: 0 });
-    expect(house.log.held).toBe(0);
+    expect((await settle(service, run)).value).toBe(1);
+    expect(service.scheduler.queued()).toEqual({ tokens: 0, rows: 0, jobs: 0 });
+    expect(service.log.held).toBe(0);
   });
 
-  it('a failure comes in its turn, an unknown model at once', async () => {
-    const house = openHouse({ m: { factor: Number.NaN } });
-    const scorer = createScorer({ ...house });
-    const first = settle(house, scorer.score(inputs).next());
+  it('a failure is thrown in the order of its request, an unknown model at once', async () => {
+    const service = openFakeService({ m: { factor: Number.NaN } });
+    const scorer = createScorer({ ...service });
+    const first = settle(service, scorer.score(inputs).next());
     expect((await first).error?.code).toBe('not_a_number');
-    expect((await settle(house, scorer.score(inputs, { model: 'x' }).next())).error?.code).toBe('unknown_model');
-    expect(house.log.held).toBe(0);
+    expect((await settle(service, scorer.score(inputs, { model: 'x' }).next())).error?.code).toBe('unknown_model');
+    expect(service.log.held).toBe(0);
   });
 });

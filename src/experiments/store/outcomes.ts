@@ -1,13 +1,13 @@
 import type { Outcome, OutcomeStatus } from '../records.ts';
 import type { SqlConnection, SqlValue, Statement } from './sql.ts';
 
-/** Values looked up by one statement; a fixed number, so that the database prepares it once. */
-const AT_ONCE = 64;
+/** Values in one lookup: a fixed number, so that the database prepares the statement once. */
+const LOOKUP_SIZE = 64;
 
 async function* inGroups(values: readonly string[]): AsyncGenerator<readonly SqlValue[]> {
-  for (let i = 0; i < values.length; i += AT_ONCE) {
-    const group: SqlValue[] = values.slice(i, i + AT_ONCE);
-    yield values.length === 1 ? group : [...group, ...new Array<SqlValue>(AT_ONCE - group.length).fill(null)];
+  for (let i = 0; i < values.length; i += LOOKUP_SIZE) {
+    const group: SqlValue[] = values.slice(i, i + LOOKUP_SIZE);
+    yield values.length === 1 ? group : [...group, ...new Array<SqlValue>(LOOKUP_SIZE - group.length).fill(null)];
   }
 }
 
@@ -16,7 +16,7 @@ const marks = (count: number) => new Array(count).fill('?').join(', ');
 const known = <T>(values: readonly (T | undefined)[]): T[] =>
   [...new Set(values)].filter((v): v is T => v !== undefined);
 
-/** Request id → the unit it was exposed to. */
+/** Looks up the unit of each request id. */
 async function unitsOfRequests(db: SqlConnection, outcomes: readonly Outcome[]): Promise<Map<string, string>> {
   const units = new Map<string, string>();
   for await (const ids of inGroups(known(outcomes.map((o) => o.requestId))))
@@ -28,6 +28,7 @@ async function unitsOfRequests(db: SqlConnection, outcomes: readonly Outcome[]):
   return units;
 }
 
+/** Looks up which units of outcomes without a request were exposed. */
 async function exposedUnits(db: SqlConnection, outcomes: readonly Outcome[]): Promise<Set<string>> {
   const units = new Set<string>();
   const named = outcomes.filter((o) => o.requestId === undefined).map((o) => o.unit);
@@ -45,7 +46,7 @@ const insert = (o: Outcome, unit: string): Statement => ({
   values: [o.key, o.at, o.metric, o.value, o.requestId ?? null, unit, o.item ?? null],
 });
 
-/** Stores outcomes whose request or unit was exposed, all in one transaction; says of each what became of it. */
+/** Stores outcomes whose request or unit was exposed, in one transaction. @returns the status of each outcome. */
 export async function insertOutcomes(
   db: SqlConnection,
   outcomes: readonly Outcome[],

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { SCHEMA, type SqlConnection, type SqlRow, type Statement } from './sql.ts';
 
-/** `?` → `$1`, `$2`…; no statement here has a question mark in a literal. */
+/** Numbers the parameters: `?` → `$1`, `$2`…. No statement here has a question mark in a literal. */
 function numbered(sql: string): string {
   let n = 0;
   return sql.replaceAll('?', () => `$${++n}`);
@@ -9,7 +9,7 @@ function numbered(sql: string): string {
 
 const bound = (statement: Statement) => ({ text: numbered(statement.sql), values: [...statement.values] });
 
-// Two servers that start at once must not create the tables at once: PostgreSQL's IF NOT EXISTS races on its catalog.
+// Two servers that start together must not create the tables at the same time: PostgreSQL's IF NOT EXISTS races on its catalog.
 const SCHEMA_LOCK = 7_265_831;
 
 async function createTables(pool: pg.Pool): Promise<void> {
@@ -27,7 +27,7 @@ async function createTables(pool: pg.Pool): Promise<void> {
   }
 }
 
-/** Connects to a server by `postgres://` URL and makes the tables if missing. */
+/** Connects to a server by `postgres://` URL and creates missing tables. @throws the database's error. */
 export async function openPostgres(url: string): Promise<SqlConnection> {
   const pool = new pg.Pool({ connectionString: url, max: 4, connectionTimeoutMillis: 10_000 });
   // Without a listener an idle connection that breaks would end the process; the next query reports it.

@@ -1,12 +1,12 @@
 import type { ArmTraffic, ClickedExposure, ExposedItem, ShadowFigure, UnitRow, UnitSlice } from '../records.ts';
 import type { SqlConnection, SqlRow, Statement } from './sql.ts';
 
-/* What the analysis reads. Everything is read in pages, so that memory does not grow with the number of units. */
+/* Reads of the analysis. They are paged, so that memory does not grow with the number of units. */
 
 const PAGE = 5000;
 export const FOREVER = Number.MAX_SAFE_INTEGER;
 
-/** unit → metric → sum, from rows (unit, metric, total). */
+/** Adds rows (unit, metric, total) to sums by unit and metric. */
 function addSums(into: Map<string, Record<string, number>>, rows: readonly SqlRow[]): void {
   for (const row of rows) {
     const sums = into.get(String(row.unit)) ?? {};
@@ -26,7 +26,7 @@ interface Page {
 const FIRST = `SELECT unit, MIN(at) AS first_at, COUNT(*) AS n, MIN(arm) AS arm, MAX(arm) AS other FROM winnow_exposures
   WHERE experiment = ? AND forced = 0 AND at <= ? AND unit > ?`;
 
-/** Outcomes that name a request of the experiment, and outcomes of the unit alone from its first exposure on. */
+/** Sums outcomes that name a request of the experiment, and outcomes that name only the unit from its first exposure on. */
 function sumStatements(p: Page): readonly Statement[] {
   return [
     {
@@ -50,6 +50,7 @@ function beforeStatement(p: Page): Statement {
   };
 }
 
+/** Reads one row for each unit, ordered by unit. */
 export async function* readUnits(
   db: SqlConnection,
   experiment: string,
@@ -83,6 +84,7 @@ export async function* readUnits(
   }
 }
 
+/** Reads interleaved exposures with outcomes of a metric. */
 export async function* readClicks(
   db: SqlConnection,
   experiment: string,
@@ -117,6 +119,7 @@ export async function* readClicks(
   }
 }
 
+/** Reads requests, failures and latencies of each arm. */
 export async function readTraffic(
   db: SqlConnection,
   experiment: string,
@@ -144,6 +147,7 @@ export async function readTraffic(
   }));
 }
 
+/** Reads the mean of each shadow figure, by arm. */
 export async function readShadow(
   db: SqlConnection,
   experiment: string,
@@ -161,7 +165,7 @@ export async function readShadow(
   return byArm;
 }
 
-/** Exposures and outcomes of a stretch of time, by unit. */
+/** Sums exposures and outcomes of a time range, by unit. */
 function sliceStatements(experiment: string, after: number, until: number): readonly Statement[] {
   return [
     {
@@ -183,6 +187,7 @@ function sliceStatements(experiment: string, after: number, until: number): read
   ];
 }
 
+/** Reads what units did in a time range. */
 export async function* readSlice(
   db: SqlConnection,
   experiment: string,

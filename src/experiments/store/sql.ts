@@ -1,4 +1,4 @@
-/** A value both databases bind and return alike. Times are doubles: PostgreSQL's driver gives 64-bit integers as text. */
+/** A value that both databases bind and return alike. Times are doubles: PostgreSQL's driver returns 64-bit integers as text. */
 export type SqlValue = string | number | null;
 export type SqlRow = Readonly<Record<string, SqlValue>>;
 
@@ -8,14 +8,14 @@ export interface Statement {
   readonly values: readonly SqlValue[];
 }
 
-/** The little a database must do here. */
+/** What the store needs of a database. */
 export interface SqlConnection {
   readonly kind: 'sqlite' | 'postgres';
-  /** A read that may take its time; it never holds up `lookup` and `transaction`. */
+  /** Runs a long read; it never delays `lookup` and `transaction`. */
   query(statement: Statement): Promise<readonly SqlRow[]>;
-  /** A short read on the path of writes: it sees every transaction that has returned. */
+  /** Runs a short read on the connection of the writes: it sees every transaction that has returned. */
   lookup(statement: Statement): Promise<readonly SqlRow[]>;
-  /** All or nothing, on disk when it returns; says how many rows each statement changed. */
+  /** Runs all statements or none; they are on disk when it returns. @returns the number of rows that each statement changed. */
   transaction(statements: readonly Statement[]): Promise<readonly number[]>;
   close(): Promise<void>;
 }

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { workerEntry } from '../../util/worker-entry.ts';
 import type { SqlConnection, SqlRow, Statement } from './sql.ts';
 
-/** `node:sqlite` is synchronous, so the database lives in worker threads and never holds up an answer. */
+/** `node:sqlite` is synchronous, so it runs in worker threads and never delays an answer. */
 export type SqliteCall =
   | { readonly id: number; readonly query: Statement }
   | { readonly id: number; readonly transaction: readonly Statement[] };
@@ -28,7 +28,7 @@ class SqliteThread {
 
   constructor(file: string) {
     this.#worker = new Worker(workerEntry('./sqlite-worker', import.meta.url), { workerData: { file } });
-    // Whoever wants the process to stay has something else that keeps it; what is asked keeps it until it is answered.
+    // Only a pending question keeps the process alive.
     this.#worker.unref();
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', () => this.#end(new Error('the database thread has ended')));
@@ -64,16 +64,16 @@ class SqliteThread {
   }
 }
 
-/** A database in memory lives as long as its connection. */
+/** Names a database in memory, which ends with its connection. */
 const MEMORY = ':memory:';
 
 export interface SqliteOptions {
-  /** Long reads get a thread of their own beside that of the writes; true if absent. */
+  /** Long reads get a second thread beside that of the writes; true if absent. */
   readonly readApart?: boolean;
 }
 
 /**
- * Opens (and makes, if missing) a SQLite file; `:memory:` keeps it in memory.
+ * Opens a SQLite file, and creates it if missing; `:memory:` is a database in memory.
  * @throws the database's error if the file is no database.
  */
 export async function openSqlite(path: string, { readApart = true }: SqliteOptions = {}): Promise<SqlConnection> {

@@ -26,7 +26,7 @@ export class StoreKeeper {
     return this.#opened;
   }
 
-  /** The store; several callers share one opening. @throws WinnowError `store_unavailable`; the next call tries again. */
+  /** Returns the store; concurrent callers share one attempt to open it. @throws WinnowError `store_unavailable`; the next call tries again. */
   readonly get = (): Promise<ExperimentStore> => {
     if (this.#closed) return Promise.reject(new WinnowError('shutting_down'));
     this.#opening ??= this.#start().catch((error: unknown) => {
@@ -56,7 +56,7 @@ export class StoreKeeper {
   }
 }
 
-/** What the database threw, as the error clients get: its code, for the rest is nobody's business outside. */
+/** Turns the database's error into the one that clients get: with its code only, because its message may hold internals. */
 export function unavailable(error: unknown): WinnowError {
   if (error instanceof WinnowError) return error;
   const { code } = error as { code?: unknown };

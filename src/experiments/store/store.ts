@@ -46,7 +46,7 @@ async function readSecret(db: SqlConnection): Promise<string> {
   return String(row!.value);
 }
 
-/** Writes an entry unless it is the newest of its experiment already. Guardrails trip beside that order, once a definition. */
+/** Inserts an entry unless it is the newest of its experiment already. A trip of a guardrail is inserted once for each definition. */
 function insertAudit(e: AuditEntry): Statement {
   const newest =
     e.action === 'tripped'
@@ -109,8 +109,8 @@ async function prune(db: SqlConnection, beforeAt: number): Promise<number> {
   return changes[0]! + changes[2]!;
 }
 
-/** The store over any database that speaks the shared dialect. */
-export function createSqlStore(db: SqlConnection): ExperimentStore {
+/** Creates the store on a database that understands the shared SQL dialect. */
+function createSqlStore(db: SqlConnection): ExperimentStore {
   return {
     kind: db.kind,
     async addExposures(exposures) {
@@ -139,10 +139,10 @@ export function createSqlStore(db: SqlConnection): ExperimentStore {
 /** Whether a setting names a PostgreSQL server. */
 export const isPostgres = (target: string): boolean => /^postgres(ql)?:\/\//.test(target);
 
-/** Opens the store a setting names: `postgres://…` a server, anything else a SQLite file. */
+/** Opens the store that a setting names: `postgres://…` is a server, anything else a SQLite file. @throws the database's error. */
 export async function openStore(target: string, options: SqliteOptions = {}): Promise<ExperimentStore> {
   if (!isPostgres(target)) return createSqlStore(await openSqlite(target, options));
-  // The driver is loaded only where it is used: servers without it start sooner.
+  // Loaded only where it is used: servers without PostgreSQL start sooner.
   const { openPostgres } = await import('./postgres.ts');
   return createSqlStore(await openPostgres(target));
 }

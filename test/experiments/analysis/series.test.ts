@@ -45,7 +45,8 @@ describe('a series', () => {
     await lab.ask('u', [1]);
     await lab.service.log.flush();
     const { points } = await seriesOf(await lab.service.store(), lab.api.get('trial').definition, {
-      ...{ points: 2, now: start + 1000 * 24 * HOUR },
+      points: 2,
+      now: start + 1000 * 24 * HOUR,
     });
     expect(points.at(-1)!.at).toBe(start + 24 * HOUR);
   });

@@ -56,7 +56,7 @@ describe('the verdict', () => {
     expect(report.verdict.text).toMatch(/^No decision yet \(fewer than 100 units in an arm\)/);
   });
 
-  it('a ratio divides what it names; metrics that nobody sends are told of', async () => {
+  it('a ratio divides what it names; metrics without outcomes are reported', async () => {
     const metrics = [
       { name: 'clicks' },
       { name: 'ctr', kind: 'ratio', numerator: 'clicks', denominator: 'exposures' },
@@ -87,7 +87,7 @@ describe('the verdict', () => {
     expect(renderTerminal(reportModel(skewed))).toContain('MISMATCH');
   });
 
-  it('users that changed their arm are left out, and told of with the change', async () => {
+  it('users that changed their arm are left out, and reported with the change', async () => {
     await run(200, {}, (_arm, _metric, noise) => noise);
     lab.clock.advance(1000);
     await lab.api.put('trial', { ...SPLIT, hash: { seed: 'another' } }, 'ada');

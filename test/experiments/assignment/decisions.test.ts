@@ -40,7 +40,7 @@ describe('assignment', () => {
     );
   });
 
-  it('leaves out who is outside the coverage; raising it moves nobody', async () => {
+  it('leaves out units outside the coverage; raising it moves no unit', async () => {
     await open({ trial: { ...SPLIT, coverage: 0.4, hash: { seed: 'seed' } } });
     for (const user of users) expect((await lab.ask(user, [1, 2])).experiment?.arm).toBe(expected('seed', user, 0.4));
     await lab.api.put('trial', { ...SPLIT, coverage: 0.9, hash: { seed: 'seed' } }, 'ada');
@@ -128,7 +128,7 @@ describe('the unit', () => {
   });
 });
 
-describe('who is in', () => {
+describe('targeting', () => {
   const armOf = async (more: object) => (await lab.ask('user-1', [1, 2], more)).experiment?.arm;
 
   it('not a request that names an exact version', async () => {
@@ -156,7 +156,7 @@ describe('who is in', () => {
     expect(await armOf({ subject: { user: 'user-1', key: 'shop' } })).toBeUndefined();
   });
 
-  it('nobody before the start, after the end, or while it is disabled', async () => {
+  it('takes no request before the start, after the end, or while it is disabled', async () => {
     const clock = new LabClock(Date.parse('2026-11-01T00:00:00Z'));
     await open({ trial: { ...SPLIT, start: '2026-11-02T00:00:00Z', end: '2026-11-03T00:00:00Z' } }, clock);
     expect([lab.api.get('trial').status, await armOf({})]).toEqual(['scheduled', undefined]);
@@ -168,14 +168,14 @@ describe('who is in', () => {
     expect([lab.api.get('trial').status, await armOf({})]).toEqual(['disabled', undefined]);
   });
 
-  it('a forced arm answers whoever asks, is flagged and left out of the analysis', async () => {
+  it('a forced arm answers any unit, is flagged and left out of the analysis', async () => {
     await open({ other: { ...SPLIT, coverage: 0 }, trial: { ...SPLIT, enabled: false } });
     for (const forcedArm of ['b', 'trial/b'])
       expect((await lab.ask(undefined, [1, 2], { subject: { user: 'u', forcedArm } })).experiment).toEqual({
         name: forcedArm === 'b' ? 'other' : 'trial',
         arm: 'b',
       });
-    expect(lab.told.exposures.map(({ forced }) => forced)).toEqual([true, true]);
+    expect(lab.reported.exposures.map(({ forced }) => forced)).toEqual([true, true]);
     const { arms } = await lab.api.report('trial');
     expect(arms.map(({ units, requests }) => [units, requests])).toEqual([
       [0, 0],
@@ -197,7 +197,7 @@ describe('when an arm cannot answer', () => {
     const answer = await lab.ask(user, [1, 3, 2]);
     expect(answer).toMatchObject({ model: 'up', experiment: { name: 'trial', arm: 'a' } });
     expect(answer.ranking.map(({ index }) => index)).toEqual([1, 2, 0]);
-    expect(lab.told.exposures).toEqual([
+    expect(lab.reported.exposures).toEqual([
       { experiment: 'trial', arm: 'b', forced: false, fallback: 'missing', code: 'unknown_model' },
     ]);
     const { arms: seen } = await lab.api.report('trial');

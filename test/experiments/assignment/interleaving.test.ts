@@ -41,7 +41,7 @@ describe('teamDraft', () => {
     );
   });
 
-  it('identical rankings come back unchanged, whoever drafts', () => {
+  it('identical rankings are returned unchanged, whichever arm drafts first', () => {
     expect(
       teamDraft(
         [

@@ -31,7 +31,7 @@ async function until(is: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-const changed = (count: number) => until(() => lab.told.changes.length >= count);
+const changed = (count: number) => until(() => lab.reported.changes.length >= count);
 const names = () => lab.api.list().map(({ name }) => name);
 
 describe('experiments.yaml', () => {
@@ -60,19 +60,21 @@ describe('experiments.yaml', () => {
     const audits = await lab.api.audits('trial');
     expect(audits.map(({ action }) => action)).toEqual(['created', 'changed', 'removed']);
     expect(audits[1]).toMatchObject({
-      ...{ at: lab.clock.now(), experiment: 'trial', diff: '- coverage: 1\n+ coverage: 0.5' },
+      at: lab.clock.now(),
+      experiment: 'trial',
+      diff: '- coverage: 1\n+ coverage: 0.5',
       who: expect.stringMatching(/^experiments-\d+\.yaml \(uid \d+\)$/),
     });
   });
 
-  it('a broken file changes nothing and is told of once; mending it takes effect', async () => {
+  it('a broken file changes nothing and is reported once; mending it takes effect', async () => {
     const file = await follow(textOf(TRIAL));
     writeFileSync(file, 'experiments: [{name: trial, mode: [}]');
-    await until(() => lab.told.problems.length > 0);
+    await until(() => lab.reported.problems.length > 0);
     writeFileSync(file, textOf({ ...TRIAL, control: 'nobody' }));
-    await until(() => lab.told.problems.length > 1);
+    await until(() => lab.reported.problems.length > 1);
     expect(
-      lab.told.problems.map(({ where, reason }) => [where, reason.replace(/experiments-\d+/, 'experiments')]),
+      lab.reported.problems.map(({ where, reason }) => [where, reason.replace(/experiments-\d+/, 'experiments')]),
     ).toEqual([
       ['file', expect.stringMatching(/^experiments\.yaml: expected YAML, got .*\(line 1\)$/)],
       ['file', 'experiments.yaml: expected one of a, b, got "nobody" (string) (experiments.0.control)'],
@@ -80,7 +82,7 @@ describe('experiments.yaml', () => {
     expect(names()).toEqual(['trial']);
     expect((await lab.ask('u', [1, 2])).experiment?.name).toBe('trial');
     rmSync(file);
-    await until(() => lab.told.problems.length > 2);
+    await until(() => lab.reported.problems.length > 2);
     expect(names()).toEqual(['trial']);
     writeFileSync(file, textOf({ ...TRIAL, coverage: 0 }));
     await until(() => lab.api.get('trial').definition.coverage === 0);
@@ -92,7 +94,7 @@ describe('experiments.yaml', () => {
     for (const coverage of [1, 0.25]) {
       writeFileSync(file, textOf({ ...TRIAL, coverage }));
       const later = await openLab(MODELS, { file, database });
-      expect(later.told.changes.map(({ action, diff }) => [action, diff.includes('coverage')])).toEqual([
+      expect(later.reported.changes.map(({ action, diff }) => [action, diff.includes('coverage')])).toEqual([
         [coverage === 1 ? 'created' : 'changed', true],
       ]);
       await later.close();
@@ -102,7 +104,7 @@ describe('experiments.yaml', () => {
   it('a missing file at the start leaves the server without experiments, and is taken when it comes', async () => {
     const file = join(folder, `late-${++serial}.yaml`);
     lab = await openLab(MODELS, { file });
-    expect(lab.told.problems).toMatchObject([{ where: 'file', reason: expect.stringContaining('ENOENT') }]);
+    expect(lab.reported.problems).toMatchObject([{ where: 'file', reason: expect.stringContaining('ENOENT') }]);
     expect((await lab.ask('u', [1])).experiment).toBeUndefined();
     mkdirSync(folder, { recursive: true });
     writeFileSync(file, textOf(TRIAL));

@@ -31,7 +31,7 @@ const pending = (requestId: string, passages: readonly string[] = ['x']): Pendin
 /** A log over a store that fails while `down` is true. */
 function open(bufferRows = 1000) {
   const written: Exposure[][] = [];
-  const told = { lost: [] as [number, string][], problems: 0, buffer: 0, stored: 0 };
+  const reported = { lost: [] as [number, string][], problems: 0, buffer: 0, stored: 0 };
   const state = { down: false };
   const clock = new LabClock();
   const store = {
@@ -41,19 +41,22 @@ function open(bufferRows = 1000) {
     },
   } as unknown as ExperimentStore;
   const log = new ExposureLog({
-    ...{ store: async () => store, secret: async () => 'key', bufferRows, clock },
+    store: async () => store,
+    secret: async () => 'key',
+    bufferRows,
+    clock,
     observer: {
-      onLost: (rows, reason) => void told.lost.push([rows, reason]),
-      onProblem: () => void told.problems++,
+      onLost: (rows, reason) => void reported.lost.push([rows, reason]),
+      onProblem: () => void reported.problems++,
       onStored: (rows) => {
-        told.stored += rows;
+        reported.stored += rows;
       },
       onBuffer: (rows) => {
-        told.buffer = rows;
+        reported.buffer = rows;
       },
     },
   });
-  return { log, written, told, state, clock };
+  return { log, written, reported, state, clock };
 }
 
 describe('the exposure log', () => {
@@ -83,30 +86,30 @@ describe('the exposure log', () => {
   });
 
   it('waits while the database is down, with growing pauses, and loses nothing within its bound', async () => {
-    const { log, written, told, state, clock } = open();
+    const { log, written, reported, state, clock } = open();
     state.down = true;
     log.add(pending('r1'));
     await expect(log.flush()).rejects.toThrow('connection refused');
-    const problems = told.problems;
+    const problems = reported.problems;
     for (const pause of [100, 200, 400]) {
       clock.advance(pause - 1);
       await new Promise((resolve) => setImmediate(resolve));
       clock.advance(1);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    expect(told.problems - problems).toBe(3);
+    expect(reported.problems - problems).toBe(3);
     log.add(pending('r2'));
     state.down = false;
     await log.flush();
     expect(written.flat().map(({ requestId }) => requestId)).toEqual(['r1', 'r2']);
-    expect(told).toMatchObject({ lost: [], stored: 2, buffer: 0 });
+    expect(reported).toMatchObject({ lost: [], stored: 2, buffer: 0 });
   });
 
   it('beyond its bound it loses the newest, and counts them', async () => {
-    const { log, written, told, state } = open(3);
+    const { log, written, reported, state } = open(3);
     state.down = true;
     for (let i = 0; i < 5; i++) log.add(pending(`r${i}`));
-    expect(told.lost).toEqual([
+    expect(reported.lost).toEqual([
       [1, 'buffer_full'],
       [1, 'buffer_full'],
     ]);
@@ -121,12 +124,12 @@ describe('the exposure log', () => {
     await one.log.close(1000);
     expect(one.written.flat()).toHaveLength(1);
     one.log.add(pending('late'));
-    expect(one.told.lost).toEqual([[1, 'closed']]);
+    expect(one.reported.lost).toEqual([[1, 'closed']]);
     const other = open();
     other.state.down = true;
     other.log.add(pending('r1'));
     await other.log.close(1000);
-    expect(other.told.lost).toEqual([[1, 'closed']]);
+    expect(other.reported.lost).toEqual([[1, 'closed']]);
   });
 
   it('a flush waits for what was there when it began, not for what comes after', async () => {
@@ -208,7 +211,7 @@ describe('outcomes', () => {
     expect(await send({ ...click, at: '2026-10-31T10:00:00Z' }, { ...click, item: 1 })).toEqual(['stored', 'stored']);
   });
 
-  it('of requests and units nobody saw are told apart from the others', async () => {
+  it('of unknown requests and units are distinguished from the others', async () => {
     await open();
     await lab.ask('u', [1]);
     const results = await lab.api.addOutcomes([
@@ -249,7 +252,7 @@ describe('a database that is down', () => {
   it('costs no answer; outcomes are refused so that they are sent again; exposures wait for it', async () => {
     const nowhere = 'postgres://winnow@127.0.0.1:1/nowhere';
     const lab = await openLab(MODELS, { database: nowhere });
-    expect(lab.told.problems).toMatchObject([
+    expect(lab.reported.problems).toMatchObject([
       { where: 'database', reason: expect.stringContaining('ECONNREFUSED') },
       {},
     ]);
