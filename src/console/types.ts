@@ -1,4 +1,4 @@
-import type { Ranked, RerankAnswer } from '../rerank/types.ts';
+import type { Ranked, RerankAnswer } from '../rerank/rerank-types.ts';
 
 /* Requests and answers of the console's own endpoints (`/console/api`), and the port that fills them. The page in web/ uses the same types. */
 

@@ -9,13 +9,13 @@ import {
   StandardResolutionReasons,
   type TrackingEventDetails,
 } from '@openfeature/server-sdk';
-import type { ExperimentsApi } from './admin.ts';
 import type { ArmDecider } from './assignment/deciders.ts';
 import { assign, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import type { Arm } from './definitions/definition.ts';
+import type { ExperimentService } from './experiment-service.ts';
+import type { ExperimentsApi } from './experiments-api.ts';
 import type { ExperimentObserver } from './ports.ts';
 import { armKey } from './recording/guardrails.ts';
-import type { ExperimentService } from './service.ts';
 
 /*
  * OpenFeature in both directions: an existing flag system decides the arm of each unit, or other code of the same process reads Winnow's

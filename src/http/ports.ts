@@ -1,8 +1,8 @@
 import type { RequestHandler, Router } from 'express';
 import type { ErrorCode } from '../errors.ts';
-import type { ExperimentsApi } from '../experiments/admin.ts';
+import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import type { ModelRegistry } from '../registry/registry-types.ts';
-import type { Reranker, Timings } from '../rerank/types.ts';
+import type { Reranker, Timings } from '../rerank/rerank-types.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import type { ByteAccount } from './byte-account.ts';
 import type { ApiKey } from './keys.ts';

@@ -1,6 +1,6 @@
 import type { Request } from 'express';
 import { describe, WinnowError } from '../errors.ts';
-import type { RerankRequest } from '../rerank/types.ts';
+import type { RerankRequest } from '../rerank/rerank-types.ts';
 import { header } from './exchange.ts';
 import { type Caller, mayUse } from './keys.ts';
 

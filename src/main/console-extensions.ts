@@ -4,7 +4,7 @@ import { consoleApi, consolePage } from '../console/router.ts';
 import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '../console/types.ts';
 import { WinnowError } from '../errors.ts';
 import type { Extension } from '../http/ports.ts';
-import type { RerankAnswer } from '../rerank/types.ts';
+import type { RerankAnswer } from '../rerank/rerank-types.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Stack } from './stack.ts';
 

@@ -1,12 +1,12 @@
 import type { Config } from '../config/config.ts';
-import type { ExperimentsApi } from '../experiments/admin.ts';
+import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import { cpuBudget } from '../inference/cgroup.ts';
 import type { SupervisedPool } from '../inference/host-pool.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
+import type { Reranker } from '../rerank/rerank-types.ts';
 import { createReranker } from '../rerank/reranker.ts';
 import { createScoreCache } from '../rerank/score-cache.ts';
-import type { Reranker } from '../rerank/types.ts';
 import { createScheduler } from '../scheduling/scheduler.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import type { Logger } from '../telemetry/logger.ts';

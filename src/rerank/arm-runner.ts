@@ -3,9 +3,9 @@ import type { ArmChoice, Decision, ExperimentHook, FinishedRequest } from '../ex
 import { rankByModel } from './model-ranking.ts';
 import { neverRising } from './ranking.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
+import type { ModelRanking, Ranked, RerankAnswer, RerankObserver, RerankRequest } from './rerank-types.ts';
 import type { ScoringDeps, SharedEncodings } from './scoring.ts';
 import { combineTimings } from './timings.ts';
-import type { ModelRanking, Ranked, RerankAnswer, RerankObserver, RerankRequest } from './types.ts';
 
 /** Failures of an arm's model, after which control answers. Faults of the client or of the whole server fail the request. */
 const ARM_FAILURES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([

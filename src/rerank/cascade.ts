@@ -2,9 +2,9 @@ import { describe, WinnowError } from '../errors.ts';
 import { timingsOf } from './model-ranking.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
+import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './rerank-types.ts';
 import { type Scored, type ScoringDeps, scorePassages, withModel } from './scoring.ts';
 import { combineTimings } from './timings.ts';
-import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './types.ts';
 
 /** @throws WinnowError `invalid_field` for an empty cascade or a stage without a valid `keep`. */
 function checkStages({ cascade = [], model }: RerankRequest): void {

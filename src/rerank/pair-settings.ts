@@ -1,6 +1,6 @@
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { LongPassages, PairOptions, Truncation } from '../tokenization/tokenization-types.ts';
-import type { RerankRequest } from './types.ts';
+import type { RerankRequest } from './rerank-types.ts';
 
 /** How pairs are cut where a request does not say. */
 export interface PairSettings {

@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import type { Activation } from '../registry/registry-types.ts';
-import type { Ranked } from './types.ts';
+import type { Ranked } from './rerank-types.ts';
 
 /*
  * Scores are fp32 logits, relevance scores fp32 values after the activation. Passages are ordered by logits, because a sigmoid in fp32

@@ -9,10 +9,10 @@ import { rankByCascade } from './cascade.ts';
 import { rankByModel } from './model-ranking.ts';
 import { DEFAULT_SETTINGS, type PairSettings } from './pair-settings.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
+import type { ModelRanking, RerankAnswer, Reranker, RerankObserver, RerankRequest } from './rerank-types.ts';
 import type { ScoreCache } from './score-cache.ts';
 import type { ScoringDeps } from './scoring.ts';
 import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
-import type { ModelRanking, RerankAnswer, Reranker, RerankObserver, RerankRequest } from './types.ts';
 
 export interface RerankerOptions<D extends Decision = Decision> {
   readonly registry: Pick<ModelRegistry, 'acquire'>;

@@ -4,10 +4,10 @@ import { type Clock, monotonicClock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
 import { DEFAULT_SETTINGS } from './pair-settings.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
+import type { RerankRequest } from './rerank-types.ts';
 import type { RerankerOptions } from './reranker.ts';
 import { type ScoringDeps, scorePassages, withModel } from './scoring.ts';
 import { TokenizerShelf } from './tokenizer-shelf.ts';
-import type { RerankRequest } from './types.ts';
 
 /** One query with its passages. Other fields are returned with the scores. */
 interface ScorerInput {

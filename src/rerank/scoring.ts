@@ -8,9 +8,9 @@ import type { Clock } from '../util/clock.ts';
 import { type PairSettings, pairOptions } from './pair-settings.ts';
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
+import type { RerankRequest } from './rerank-types.ts';
 import type { CachedQuery, ScoreCache } from './score-cache.ts';
 import type { TokenizerShelf } from './tokenizer-shelf.ts';
-import type { RerankRequest } from './types.ts';
 
 /** The parts of the service that scoring uses. */
 export interface ScoringDeps {

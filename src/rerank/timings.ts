@@ -1,4 +1,4 @@
-import type { Timings } from './types.ts';
+import type { Timings } from './rerank-types.ts';
 
 /** Parts of one request: stages of a cascade run in turn; queries of one body and arms of an experiment run side by side. */
 type RequestParts = 'stages' | 'queries' | 'arms';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import type { ExperimentReport } from '../../src/experiments/analysis/model.ts';
+import type { ExperimentReport } from '../../src/experiments/analysis/report-data.ts';
 import type { Series } from '../../src/experiments/analysis/series.ts';
 import { createRandom } from '../../src/util/random.ts';
 import { type LabModel, openLab } from '../experiments/lab.ts';

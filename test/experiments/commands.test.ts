@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import type { ExperimentReport } from '../../src/experiments/analysis/model.ts';
+import type { ExperimentReport } from '../../src/experiments/analysis/report-data.ts';
 import { type Lab, MODELS, openLab, SPLIT } from './lab.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

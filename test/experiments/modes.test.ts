@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { rankCredit, teamCredit } from '../../src/experiments/analysis/credit.ts';
 import { balanced } from '../../src/experiments/assignment/interleaving.ts';
-import { compareRankings, inversions } from '../../src/experiments/recording/shadow.ts';
+import { compareRankings, inversions } from '../../src/experiments/recording/shadow-figures.ts';
 import { kendall } from '../../src/statistics/rank-correlation.ts';
 import { createRandom } from '../../src/util/random.ts';
 import { balancedCredit } from './balanced-credit.ts';

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { WinnowError } from '../../src/errors.ts';
-import { createExperimentsApi } from '../../src/experiments/admin.ts';
-import { ExperimentService } from '../../src/experiments/service.ts';
+import { ExperimentService } from '../../src/experiments/experiment-service.ts';
+import { createExperimentsApi } from '../../src/experiments/experiments-api.ts';
 import { ByteAccount } from '../../src/http/byte-account.ts';
 import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
 import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/registry-types.ts';
-import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/types.ts';
+import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { passThrough } from '../../src/telemetry/tracing.ts';
 
 /** A logit that depends on query and passage alone, between -8 and 8. */

@@ -6,7 +6,7 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/config.ts';
 import { type Experiments, openExperiments } from '../../src/main/open-experiments.ts';
-import type { RerankRequest } from '../../src/rerank/types.ts';
+import type { RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { SPLIT } from '../experiments/lab.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { CascadeStage } from '../../src/rerank/rerank-types.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
-import type { CascadeStage } from '../../src/rerank/types.ts';
 import { ask, openFakeService, settle } from './fake-service.ts';
 
 const service = () =>

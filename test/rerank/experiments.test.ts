@@ -7,8 +7,8 @@ import type {
   FinishedRequest,
   FinishedShadow,
 } from '../../src/experiments/ports.ts';
+import type { Ranked, RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
-import type { Ranked, RerankRequest } from '../../src/rerank/types.ts';
 import { ask, type FakeService, openFakeService, settle } from './fake-service.ts';
 
 interface Marked extends Decision {

@@ -1,7 +1,7 @@
 import { WinnowError } from '../../src/errors.ts';
 import type { Lease, ModelRegistry, ServedVersion } from '../../src/registry/registry-types.ts';
+import type { RerankRequest } from '../../src/rerank/rerank-types.ts';
 import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
-import type { RerankRequest } from '../../src/rerank/types.ts';
 import { createScheduler } from '../../src/scheduling/scheduler.ts';
 import type { BatchExecutor, Scheduler } from '../../src/scheduling/scheduling-types.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../src/tokenization/tokenization-types.ts';

@@ -49,7 +49,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'all'>> = {
   statistics: [],
   reports: ['statistics'],
   telemetry: [],
-  console: ['rerank/types'],
+  console: ['rerank/rerank-types'],
 };
 
 /** The rooms inside the two largest folders, lowest first: a room may import rooms that stand before it in the list, and no other. */

@@ -1,8 +1,8 @@
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, estimate } from './estimates.ts';
-import { BEFORE_MS } from './model.ts';
 import { type Plan, unitsFor } from './power.ts';
+import { BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
 
 /** What is known about a metric before an experiment. */

@@ -1,12 +1,12 @@
 import { fixed, percent, pStatement, pValue, signedPercent, withSign } from '../../reports/format.ts';
 import type { ImageSection, ReportModel, Section, TableSection } from '../../reports/model.ts';
 import { textTable } from '../../reports/tables.ts';
-import { SHADOW_FIGURES } from '../recording/shadow.ts';
+import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { CreditSection } from './credit.ts';
 import type { Interval } from './estimates.ts';
-import type { MetricSection } from './metrics.ts';
-import type { ArmSection, ExperimentReport } from './model.ts';
+import type { MetricSection } from './metric-sections.ts';
 import type { Baseline, PlanRow } from './planning.ts';
+import type { ArmSection, ExperimentReport } from './report-data.ts';
 import type { SelfCheck } from './self-check.ts';
 
 /*

@@ -2,8 +2,8 @@ import { createRandom } from '../../util/random.ts';
 import type { Experiment, Metric } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, compare, estimate } from './estimates.ts';
-import { BEFORE_MS } from './model.ts';
 import { Moments } from './moments.ts';
+import { BEFORE_MS } from './report-data.ts';
 import { valuesOf } from './tally.ts';
 
 export interface SelfCheck {

@@ -2,8 +2,8 @@ import type { LiftPoint } from '../../reports/charts/lift-chart.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
-import { metricSections } from './metrics.ts';
-import { ALPHA, BEFORE_MS } from './model.ts';
+import { metricSections } from './metric-sections.ts';
+import { ALPHA, BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
 
 /** The differences of all metrics to control at one time. */

@@ -1,8 +1,8 @@
 import { pStatement, signedPercent, withSign } from '../../reports/format.ts';
 import { holm } from '../../statistics/corrections.ts';
 import type { Experiment } from '../definitions/definition.ts';
-import { type ArmComparison, MIN_UNITS } from './metrics.ts';
-import type { ExperimentReport, Verdict } from './model.ts';
+import { type ArmComparison, MIN_UNITS } from './metric-sections.ts';
+import type { ExperimentReport, Verdict } from './report-data.ts';
 
 /** A report without its verdict. */
 type Findings = Omit<ExperimentReport, 'verdict'>;

@@ -3,7 +3,7 @@ import type { PreparedExperiment } from '../assignment/prepared-experiment.ts';
 import type { ExperimentObserver, FinishedRequest, FinishedShadow, RankedPassage } from '../ports.ts';
 import { answeredRanking, fallbackOf, type PendingExposure, pendingExposure } from './exposures.ts';
 import { type ArmEvent, countsAgainstArm, GuardrailWatch } from './guardrails.ts';
-import { compareRankings } from './shadow.ts';
+import { compareRankings } from './shadow-figures.ts';
 import type { Trips } from './trips.ts';
 
 interface RecorderOptions {

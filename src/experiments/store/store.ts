@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { AuditEntry, ExperimentStore, Exposure, StoredDefinition } from '../records.ts';
-import { insertOutcomes } from './outcomes.ts';
+import { insertOutcomes } from './insert-outcomes.ts';
 import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
 import { openSqlite, type SqliteOptions } from './sqlite.ts';

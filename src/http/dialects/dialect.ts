@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { RerankAnswer, RerankRequest } from '../../rerank/types.ts';
+import type { RerankAnswer, RerankRequest } from '../../rerank/rerank-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { JsonText } from '../json/text.ts';
 import type { ErrorForm } from './errors.ts';

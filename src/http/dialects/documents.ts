@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
-import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
+import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
 import { field, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { type AnswerContext, type DialectPath, defineDialect, type Limits, type QueryRequest } from './dialect.ts';

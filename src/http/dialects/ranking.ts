@@ -1,5 +1,5 @@
 import { WinnowError } from '../../errors.ts';
-import type { Ranked, RerankAnswer } from '../../rerank/types.ts';
+import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
 
 /**
  * Returns the ranking in the order of the request, one entry for each passage.

@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
-import type { ExperimentsApi } from '../../experiments/admin.ts';
+import type { ExperimentsApi } from '../../experiments/experiments-api.ts';
 import { exchangeOf } from '../exchange.ts';
 import { parseOrRefuse } from '../faults.ts';
 import { ANONYMOUS } from '../keys.ts';

@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
+import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/rerank-types.ts';
 import { combineTimings } from '../../rerank/timings.ts';
-import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/types.ts';
 import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';

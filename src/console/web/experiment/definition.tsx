@@ -1,4 +1,4 @@
-import type { ExperimentView } from '../../../experiments/admin.ts';
+import type { ExperimentView } from '../../../experiments/experiments-api.ts';
 import type { AuditEntry } from '../../../experiments/records.ts';
 import { moment, percent } from '../format.ts';
 import { useData } from '../hooks.ts';

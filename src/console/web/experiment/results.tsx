@@ -1,6 +1,6 @@
 import type { CreditSection } from '../../../experiments/analysis/credit.ts';
-import type { MetricSection } from '../../../experiments/analysis/metrics.ts';
-import type { ArmSection, ExperimentReport } from '../../../experiments/analysis/model.ts';
+import type { MetricSection } from '../../../experiments/analysis/metric-sections.ts';
+import type { ArmSection, ExperimentReport } from '../../../experiments/analysis/report-data.ts';
 import type { Series } from '../../../experiments/analysis/series.ts';
 import { count, duration, figure, fixed, percent, signed } from '../format.ts';
 import { Badge, Facts, Notice, Table, type Tone } from '../parts.tsx';

@@ -1,6 +1,6 @@
-import type { ExperimentView } from '../../../experiments/admin.ts';
-import type { ExperimentReport } from '../../../experiments/analysis/model.ts';
+import type { ExperimentReport } from '../../../experiments/analysis/report-data.ts';
 import type { Series } from '../../../experiments/analysis/series.ts';
+import type { ExperimentView } from '../../../experiments/experiments-api.ts';
 import { AuditTrail, DefinitionFacts, DefinitionText } from '../experiment/definition.tsx';
 import { ArmTable, Credit, MetricResult, SampleRatio, Shadow } from '../experiment/results.tsx';
 import { count, moment } from '../format.ts';

@@ -1,10 +1,10 @@
 import { configHash, type Experiment, summedBy } from '../definitions/definition.ts';
 import { trippedArm } from '../recording/guardrails.ts';
-import { SHADOW_FIGURES } from '../recording/shadow.ts';
+import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
 import { type CreditSection, creditOf } from './credit.ts';
-import { metricSections } from './metrics.ts';
-import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './model.ts';
+import { metricSections } from './metric-sections.ts';
+import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './report-data.ts';
 import { sampleRatio } from './sample-ratio.ts';
 import { Tally } from './tally.ts';
 import { verdictOf } from './verdict.ts';

@@ -1,7 +1,7 @@
 import type { Experiment } from '../definitions/definition.ts';
 import type { ShadowFigure } from '../records.ts';
 import type { CreditSection } from './credit.ts';
-import type { MetricSection } from './metrics.ts';
+import type { MetricSection } from './metric-sections.ts';
 import type { SampleRatio } from './sample-ratio.ts';
 
 export const ALPHA = 0.05;

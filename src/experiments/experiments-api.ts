@@ -1,14 +1,14 @@
 import { WinnowError } from '../errors.ts';
-import type { ExperimentReport } from './analysis/model.ts';
+import type { ExperimentReport } from './analysis/report-data.ts';
 import type { Series } from './analysis/series.ts';
 import { type ExperimentStatus, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import { unitHash } from './assignment/units.ts';
 import { configHash, type Experiment, readExperiment } from './definitions/definition.ts';
 import type { Defined } from './definitions/definition-book.ts';
+import type { ExperimentService } from './experiment-service.ts';
 import { armKey } from './recording/guardrails.ts';
 import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './recording/outcomes.ts';
 import type { AuditEntry, ExperimentStore, Outcome, OutcomeStatus } from './records.ts';
-import type { ExperimentService } from './service.ts';
 import { unavailable } from './store/store-keeper.ts';
 
 /** An experiment in the form the API returns. */

@@ -2,8 +2,8 @@ import { Worker } from 'node:worker_threads';
 import { workerEntry } from '../../util/worker-entry.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
-import { analyze, type ReportOptions } from './experiment-report.ts';
-import type { ExperimentReport } from './model.ts';
+import { analyze, type ReportOptions } from './analyze.ts';
+import type { ExperimentReport } from './report-data.ts';
 import { type Series, type SeriesOptions, seriesOf } from './series.ts';
 
 /** Makes reports. A hundred thousand units take a second of arithmetic, which must not delay answers. */
@@ -64,7 +64,7 @@ class ReportThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(workerEntry('./worker', import.meta.url), {
+    const worker = new Worker(workerEntry('./report-worker', import.meta.url), {
       workerData: { target: this.#target },
     });
     const end = (error: Error) => {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { checkExperiment, configHash, type Experiment, parseExperiments } from './definitions/definition.ts';
+import { DEFAULT_DATABASE } from './experiment-service.ts';
 import type { ExperimentStore, StoredDefinition } from './records.ts';
-import { DEFAULT_DATABASE } from './service.ts';
 import { openStore } from './store/store.ts';
 
 /** Experiments without a server, for commands: only file and database. */

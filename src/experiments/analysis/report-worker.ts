@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ExperimentStore } from '../records.ts';
 import { openStore } from '../store/store.ts';
-import { inThisThread, type ReportCall, type ReportReply } from './runner.ts';
+import { inThisThread, type ReportCall, type ReportReply } from './report-runner.ts';
 
 const { target } = workerData as { target: string };
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { type Clock, wallClock } from '../util/clock.ts';
 import { Mutex } from '../util/mutex.ts';
 import { createRandom, deriveSeed } from '../util/random.ts';
-import { inOwnThread, inThisThread, type ReportRunner } from './analysis/runner.ts';
+import { inOwnThread, inThisThread, type ReportRunner } from './analysis/report-runner.ts';
 import { fnv32a } from './assignment/buckets.ts';
 import { type ArmDecider, hashDecider } from './assignment/deciders.ts';
 import { type DecisionContext, decide, type RequestDecision } from './assignment/decisions.ts';
