@@ -1,39 +1,38 @@
-/*
- * Offline evaluation at the size of MS MARCO, on made-up passages whose words follow Zipf's law:
- *   1. a BM25 index of a million passages is built and queried (seconds, peak memory, bytes, queries a second);
- *   2. a run of 6,980 queries × 1,000 passages is measured in one pass, against ir_measures where a Python with it is at hand.
- *
- *   npm run bench:eval -- [--passages 1000000] [--queries 1000] [--depth 1000] [--quick] [--python venv/bin/python]
- *
- * A Python for it: python3 -m venv venv && venv/bin/pip install ir_measures==0.4.3
- */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Bm25Index } from '../src/evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../src/evaluation/first-stage/index/build-index.ts';
 import { startProgress } from '../src/util/progress.ts';
 import { createRandom, type Random } from '../src/util/random.ts';
+import { readFlags } from './load/flags.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    passages: { type: 'string' },
-    queries: { type: 'string' },
-    depth: { type: 'string', default: '1000' },
-    quick: { type: 'boolean', default: false },
-    python: { type: 'string', default: process.env.WINNOW_PYTHON ?? 'python3' },
-    child: { type: 'string' },
-    folder: { type: 'string' },
-  },
+const ABOUT = `
+Offline evaluation at the size of MS MARCO, on synthetic passages whose words follow Zipf's law. Each part runs in a process of its own.
+
+Prints three results: the time to build a BM25 index (seconds without the generation of texts, peak memory, bytes on disk, terms,
+passages a second); searching it (seconds, queries a second, median milliseconds, peak memory); and what bench:measures prints for one
+round, with ir_measures if the Python interpreter has it.
+
+A Python for it: python3 -m venv venv && venv/bin/pip install ir_measures==0.4.3
+`;
+
+const options = readFlags('eval', ABOUT, {
+  passages: { type: 'string', help: 'Passages to index (default: 1000000, with --quick 20000).' },
+  queries: { type: 'string', help: 'Queries to search (default: 1000, with --quick 50).' },
+  depth: { type: 'string', default: '1000', help: 'Passages to retrieve per query.' },
+  quick: { type: 'boolean', default: false, help: 'Use small sizes.' },
+  python: { type: 'string', default: process.env.WINNOW_PYTHON ?? 'python3', help: 'Python with ir_measures.' },
+  child: { type: 'string' },
+  folder: { type: 'string' },
 });
 
 const passages = Number(options.passages ?? (options.quick ? 20_000 : 1_000_000));
 const queries = Number(options.queries ?? (options.quick ? 50 : 1000));
 const depth = Number(options.depth);
 
-/** Distinct words, and words of a passage: MS MARCO has about 55 a passage. */
+/** Distinct words, and mean words of a passage: MS MARCO has about 55. */
 const VOCABULARY = 400_000;
 const LENGTH = 56;
 
@@ -56,7 +55,7 @@ const SYLLABLES = [
   'hyl',
 ];
 
-/** A word by its rank: short for frequent ones, distinct for all. */
+/** Returns the word of a rank: short for frequent ones, distinct for all. */
 function wordAt(rank: number): string {
   let word = '';
   for (let rest = rank + 1; rest > 0; rest = Math.floor(rest / SYLLABLES.length))
@@ -66,7 +65,7 @@ function wordAt(rank: number): string {
 
 const words = Array.from({ length: VOCABULARY }, (_, rank) => wordAt(rank));
 
-/** A rank under Zipf's law with exponent 1: ranks are evenly spread in their logarithm. */
+/** Draws a word by Zipf's law with exponent 1: the logarithm of its rank is uniform. */
 const zipf = (random: Random, from = 1): string => {
   const rank = from * (VOCABULARY / from) ** random.next();
   return words[Math.min(VOCABULARY - 1, Math.floor(rank) - 1)]!;
@@ -80,7 +79,7 @@ async function* corpus(count: number): AsyncGenerator<{ id: string; text: string
   }
 }
 
-/** Six words a query, none of the thirty most frequent: those would be stop words. */
+/** Generates queries of six words, without the thirty most frequent words, which would be stop words. */
 function queryTexts(count: number): string[] {
   const random = createRandom(11);
   return Array.from({ length: count }, () => Array.from({ length: 6 }, () => zipf(random, 31)).join(' '));
@@ -98,7 +97,7 @@ const report = (start: number, facts: Readonly<Record<string, number>>): Outcome
   facts,
 });
 
-/** Making up the texts takes as long as indexing them, so it is timed alone and taken off. */
+/** Times the generation of texts alone: it takes as long as indexing and is subtracted. */
 async function generate(): Promise<Outcome> {
   const start = performance.now();
   let characters = 0;
@@ -136,7 +135,7 @@ function query(folder: string): Outcome {
 const CHILDREN: Readonly<Record<string, (folder: string) => Outcome | Promise<Outcome>>> = { generate, build, query };
 
 /** Runs one part in a process of its own, so that its peak memory is its own. */
-function measured(part: string, folder: string): Outcome {
+function runPart(part: string, folder: string): Outcome {
   const args = ['--child', part, '--folder', folder, '--passages', String(passages), '--queries', String(queries)];
   const { stdout, status } = spawnSync(process.execPath, [import.meta.filename, ...args, '--depth', String(depth)], {
     encoding: 'utf8',
@@ -150,19 +149,19 @@ function main(): void {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-bench-'));
   try {
     const path = join(folder, 'index');
-    const made = measured('generate', path);
-    const built = measured('build', path);
-    const asked = measured('query', path);
-    const own = built.seconds - made.seconds;
-    const characters = made.facts.characters!;
+    const generated = runPart('generate', path);
+    const built = runPart('build', path);
+    const searched = runPart('query', path);
+    const own = built.seconds - generated.seconds;
+    const characters = generated.facts.characters!;
     console.log(`${passages} passages of ${(characters / passages).toFixed(0)} characters; ${cpus()[0]?.model}`);
     console.log(
-      `index   ${own.toFixed(1)} s (and ${made.seconds.toFixed(1)} s of making up texts), ${built.megabytes.toFixed(0)} MB at most, ` +
+      `index   ${own.toFixed(1)} s (and ${generated.seconds.toFixed(1)} s of text generation), ${built.megabytes.toFixed(0)} MB at most, ` +
         `${(built.facts.bytes! / 1e6).toFixed(0)} MB on disk, ${built.facts.terms} terms, ${(passages / own / 1000).toFixed(1)} thousand passages/s`,
     );
     console.log(
-      `query   ${queries} × top ${depth}: ${asked.seconds.toFixed(1)} s, ${(queries / asked.seconds).toFixed(0)} queries/s, ` +
-        `median ${asked.facts.median!.toFixed(2)} ms, ${asked.megabytes.toFixed(0)} MB at most`,
+      `query   ${queries} × top ${depth}: ${searched.seconds.toFixed(1)} s, ${(queries / searched.seconds).toFixed(0)} queries/s, ` +
+        `median ${searched.facts.median!.toFixed(2)} ms, ${searched.megabytes.toFixed(0)} MB at most`,
     );
   } finally {
     rmSync(folder, { recursive: true, force: true });

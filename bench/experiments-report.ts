@@ -1,5 +1,5 @@
-import { type Cost, costsOf, type Measured, mean, median } from './load/costs.ts';
-import { percentile, table } from './load/report.ts';
+import { type Cost, costsOf, type Measured } from './load/costs.ts';
+import { mean, median, percentile, table } from './load/figures.ts';
 
 /** A kind of load. */
 export interface Load {
@@ -16,29 +16,33 @@ const msText = (cost: Cost) => cells(cost, signed);
 
 type Subject = Measured & { readonly variant: Load };
 
-/** What a kind of load came to, and what it costs beside the one it names. */
+/** Summarizes a kind of load, with its costs compared to the one it names. */
 export function rowOf(subject: Subject, subjects: readonly Subject[]) {
   const { variant, throughput, cpu, own, refused } = subject;
   const latencies = subject.latencies.flat();
   const beside = subjects.find(({ variant: { name } }) => name === variant.beside);
   return {
     ...variant,
-    ...{ pairsPerSecond: median(throughput), cpuMsAPair: median(cpu), ownMsARequest: mean(own) },
-    ...{ requests: latencies.length, refused: refused.reduce((sum, n) => sum + n, 0) },
-    ...{ p50Ms: percentile(latencies, 50), p99Ms: percentile(latencies, 99) },
+    pairsPerSecond: median(throughput),
+    cpuMsAPair: median(cpu),
+    ownMsARequest: mean(own),
+    requests: latencies.length,
+    refused: refused.reduce((sum, n) => sum + n, 0),
+    p50Ms: percentile(latencies, 50),
+    p99Ms: percentile(latencies, 99),
     ...(beside ? { costs: costsOf(subject, beside) } : {}),
   };
 }
 export type Row = ReturnType<typeof rowOf>;
 
-/** `yes` and `NO` where the whole interval says so; else what the value alone says, marked. */
+/** Returns `yes` or `NO` by the value; marked if the interval holds values on both sides of the target. */
 function met(cost: Cost, holds: (value: number) => boolean): string {
   const sure = holds(cost.low) === holds(cost.high);
   return `${holds(cost.value) ? 'yes' : 'NO'}${sure ? '' : ', within noise'}`;
 }
 
-/** The two targets, for each load that stands beside another. */
-export function verdictsOf(rows: readonly Row[]) {
+/** Lists the two targets for each load that is compared with another. */
+export function targetsOf(rows: readonly Row[]) {
   return rows.flatMap(({ name, costs }) => {
     if (!costs) return [];
     const [kept, soon] = [(ratio: number) => ratio >= 0.98, (ms: number) => ms <= 1];
@@ -54,19 +58,20 @@ export function verdictsOf(rows: readonly Row[]) {
   });
 }
 
-export function print(rows: readonly Row[], verdicts: ReturnType<typeof verdictsOf>): void {
+/** Prints the loads, their costs and the targets as Markdown tables. */
+export function print(rows: readonly Row[], targets: ReturnType<typeof targetsOf>): void {
   console.log(
     table(
       ['load', 'pairs/s', 'refused', 'CPU ms a pair', 'HTTP process, CPU ms a request', 'p50 ms', 'p99 ms', 'requests'],
       rows.map((r) => [
-        ...[
-          r.name,
-          r.pairsPerSecond.toFixed(1),
-          String(r.refused),
-          r.cpuMsAPair.toFixed(2),
-          r.ownMsARequest.toFixed(2),
-        ],
-        ...[r.p50Ms.toFixed(1), r.p99Ms.toFixed(1), String(r.requests)],
+        r.name,
+        r.pairsPerSecond.toFixed(1),
+        String(r.refused),
+        r.cpuMsAPair.toFixed(2),
+        r.ownMsARequest.toFixed(2),
+        r.p50Ms.toFixed(1),
+        r.p99Ms.toFixed(1),
+        String(r.requests),
       ]),
     ),
   );
@@ -90,7 +95,7 @@ export function print(rows: readonly Row[], verdicts: ReturnType<typeof verdicts
   console.log(
     table(
       ['target', 'seen', 'asked', 'met'],
-      verdicts.map((v) => [v.what, v.seen, v.target, v.met]),
+      targets.map((t) => [t.what, t.seen, t.target, t.met]),
     ),
   );
 }

@@ -1,72 +1,71 @@
 /*
- * What an experiment costs: the same load on the same server, with and without.
- *
- * npm run bench:experiments -- [--quick] [--only split] [--rounds 24] [--requests 80] [--seconds 8] [--passages 20] [--short 5]
- * [--one-client] [--models FOLDER] [--json FILE] [--flags '…']
- *
- * `split` divides users between two arms that are the same version; `split, two versions` between two copies of the model, and beside it
- * stands the same load without an experiment: clients that name one or the other version (`by name`), for different versions share no batch
- * in any case. Before each round the experiment is put or removed by the API of the running server, since two processes differ by more than
- * what is measured here. Rounds alternate, so that what else the machine does falls on all; `other CPU` says how much that was.
- *
- * Throughput is noisy. The CPU time a pair costs is less so, and that of the HTTP process least: nothing else of the server knows of
- * experiments. Latencies are those of requests that arrive at random, at 40 % of the capacity; with `--one-client` those of a client that
- * waits for each answer, its requests inside and outside the experiment by turns, which tells milliseconds apart on a busy machine, too.
- * Intervals are of 95 %, from rounds drawn with replacement: a target is met for sure where the whole interval meets it.
+ * The experiment is put and removed by the API of the running server, since two server processes differ by more than what is measured.
+ * Clients that name a version (`by name`) stand beside the split between two versions, because rows of different versions share no batch
+ * with or without an experiment.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { createRandom } from '../src/util/random.ts';
-import { type Load, print, rowOf, verdictsOf } from './experiments-report.ts';
+import { type Load, print, rowOf, targetsOf } from './experiments-report.ts';
 import { createLoadClient, type LoadClient } from './load/client.ts';
-import { type Measured, median } from './load/costs.ts';
+import type { Measured } from './load/costs.ts';
+import { median, summarize } from './load/figures.ts';
+import { readFlags } from './load/flags.ts';
 import { closedLoop, openLoop } from './load/loops.ts';
 import { cpuSeconds, ownCpuSeconds, watchOthers } from './load/processes.ts';
-import { summarize } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string' },
-    rounds: { type: 'string' },
-    requests: { type: 'string' },
-    seconds: { type: 'string' },
-    passages: { type: 'string', default: '20' },
-    short: { type: 'string', default: '5' },
-    'one-client': { type: 'boolean', default: false },
-    models: { type: 'string', default: join(ROOT, 'models') },
-    flags: { type: 'string', default: '' },
-    json: { type: 'string' },
-  },
+const ABOUT = `
+What an experiment costs: the same load on the same server with and without one. "split" divides users between two arms of one version;
+"split, two versions" between two copies of the model. Rounds alternate; "other CPU" shows the load of other programs.
+
+Prints a table of every load (pairs a second, refusals, CPU milliseconds a pair and a request, latencies), a table of what each
+experiment adds to the load without one, and the targets. Intervals are 95 % bootstrap intervals over rounds; "within noise" marks a
+target whose interval holds values on both sides of it. CPU time is less noisy than throughput, that of the HTTP process least.
+
+Latencies are those of requests that arrive at random at 40 % of the capacity. With --one-client they are those of one client that sends
+each request inside and outside the experiment in turn, which resolves milliseconds on a busy machine.
+`;
+
+const options = readFlags('experiments', ABOUT, {
+  quick: { type: 'boolean', default: false, help: 'Use few, short rounds.' },
+  only: { type: 'string', help: 'Measure one experiment only: "split" or "split, two versions".' },
+  rounds: { type: 'string', help: 'Rounds (default: 24, with --quick 2).' },
+  requests: { type: 'string', help: 'Requests per round of the closed loop (default: 80, with --quick 32).' },
+  seconds: { type: 'string', help: 'Seconds per round of latencies (default: 8, with --quick 6).' },
+  passages: { type: 'string', default: '20', help: 'Passages per request of the closed loop.' },
+  short: { type: 'string', default: '5', help: 'Passages per request where latencies are measured.' },
+  'one-client': { type: 'boolean', default: false, help: 'Measure latencies with one client.' },
+  models: { type: 'string', default: join(ROOT, 'models'), help: 'Registry folder; its first model is copied twice.' },
+  flags: { type: 'string', default: '', help: 'More flags of `winnow serve`.' },
+  json: { type: 'string', help: 'File to write all results to.' },
 });
 const base = options.quick ? { rounds: 2, requests: 32, seconds: 6 } : { rounds: 24, requests: 80, seconds: 8 };
-const plan = {
+const settings = {
   rounds: Number(options.rounds ?? base.rounds),
   requests: Number(options.requests ?? base.requests),
   seconds: Number(options.seconds ?? base.seconds),
   passages: Number(options.passages),
-  /** Passages of a request of the open loop: few, so that a millisecond shows beside what they cost. */
+  /** Passages of a request whose latency is measured: few, so that a difference of a millisecond is visible. */
   short: Number(options.short),
 };
-/** The log of exposures waits for company; what a load costs includes its last ones. */
+/** The log of exposures writes in batches; the cost of a load includes its last batch. */
 const WRITTEN_MS = 300;
-/** Requests in flight in the closed loop: two a host, so that none waits for work, and no queue so long that requests are refused. */
+/** Requests in flight in the closed loop: two a host, enough to keep hosts busy without refusals. */
 const CONCURRENCY = 4;
 type Topics = ReturnType<typeof loadTopics>['topics'];
-/** Share of the capacity in the open loop: busy, but no queue that would hide everything else. */
+/** Share of the capacity in the open loop: busy, but without a queue that dominates latencies. */
 const LOAD = 0.4;
 const USERS = 5000;
 
 interface Variant extends Load {
   /** Models of the two arms; without them there is no experiment. */
   readonly arms?: readonly [string, string];
-  /** Clients name the versions themselves, which keeps them outside experiments. */
+  /** Clients name the versions, which keeps them outside experiments. */
   readonly byName?: true;
 }
 
@@ -79,7 +78,7 @@ const VARIANTS: readonly Variant[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-bench-experiments-'));
 
-/** Two copies of the first model of the registry. */
+/** Makes a registry with two copies of the first model. */
 function makeRegistry(): string {
   const folders = (path: string) =>
     readdirSync(path).filter((name) => !name.startsWith('.') && !name.endsWith('.json'));
@@ -92,8 +91,8 @@ function makeRegistry(): string {
   return registry;
 }
 
-/** Puts a variant's experiment into effect, or takes the one before out. */
-async function become({ arms }: Variant, url: string): Promise<void> {
+/** Puts a variant's experiment, or removes the one before. */
+async function applyExperiment({ arms }: Variant, url: string): Promise<void> {
   const target = `${url}/v1/experiments/bench`;
   const definition = {
     arms: arms?.map((model, i) => ({ name: i === 0 ? 'a' : 'b', model })),
@@ -120,8 +119,8 @@ interface Subject extends Measured {
   readonly latencies: number[][];
 }
 
-/** Every request comes from the next of many users, whose number says which version they would name. */
-function asUsers(client: LoadClient, { arms, byName }: Variant): LoadClient {
+/** Sends each request as the next of many users; a user's number decides the version it names. */
+function withUsers(client: LoadClient, { arms, byName }: Variant): LoadClient {
   let next = 0;
   const place = arms ? { 'x-bench': 'inside' } : {};
   return {
@@ -134,30 +133,34 @@ function asUsers(client: LoadClient, { arms, byName }: Variant): LoadClient {
   };
 }
 
-/** All hosts busy. */
+/** Runs all requests in the closed loop. @throws Error if one fails; refusals count. */
 async function saturate({ client }: Subject, requests: readonly LoadRequest[]) {
   const run = await closedLoop(client, requests[Symbol.iterator](), { concurrency: CONCURRENCY, until: () => false });
   const summary = summarize(run);
-  // A refusal under foreign load is no answer, and counted; a failure is a fault.
   if (summary.failed > 0) throw new Error(`requests failed: ${summary.firstError}`);
   return summary;
 }
 
 /**
- * One client that waits for each answer sends every request thrice: once so that its passages are known to the tokenizer, then inside and
- * outside the experiment, in an order drawn anew. What else happens on the machine falls on both alike.
+ * Sends every request three times with one client: once to fill the tokenizer's cache, then inside and outside the experiment in random
+ * order, so that other load affects both alike.
  */
-async function byTurns(url: string, subjects: readonly Subject[], topics: Topics, round: number): Promise<void> {
+async function measureOneClient(
+  url: string,
+  subjects: readonly Subject[],
+  topics: Topics,
+  round: number,
+): Promise<void> {
   for (const inside of subjects.filter(({ variant }) => variant.beside !== undefined)) {
     const outside = subjects.find(({ variant }) => variant.name === inside.variant.beside)!;
-    await become(inside.variant, url);
+    await applyExperiment(inside.variant, url);
     const random = createRandom(round);
-    const stream = requestStream(topics, plan.short, round);
+    const stream = requestStream(topics, settings.short, round);
     const latencies = new Map<Subject, number[]>([
       [inside, []],
       [outside, []],
     ]);
-    for (const end = performance.now() + 1000 * plan.seconds; performance.now() < end; ) {
+    for (const end = performance.now() + 1000 * settings.seconds; performance.now() < end; ) {
       const request = stream.next().value;
       await outside.client.rerank(request);
       for (const subject of random.shuffle([inside, outside])) {
@@ -172,24 +175,24 @@ async function byTurns(url: string, subjects: readonly Subject[], topics: Topics
 
 async function measure(server: ServerProcess, subjects: readonly Subject[]) {
   const { source, topics } = loadTopics();
-  const stream = requestStream(topics, plan.passages, 1);
-  const requests = Array.from({ length: plan.requests }, () => stream.next().value);
+  const stream = requestStream(topics, settings.passages, 1);
+  const requests = Array.from({ length: settings.requests }, () => stream.next().value);
   const inTurn = async (round: number, work: (subject: Subject) => Promise<void>) => {
-    // Every other round in the opposite order, so that being first is nobody's advantage.
+    // Every other round runs in the opposite order, so that the place in the order cancels out.
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
-      await become(subject.variant, server.url);
+      await applyExperiment(subject.variant, server.url);
       await work(subject);
     }
   };
   await inTurn(0, async (subject) => void (await saturate(subject, requests)));
   const others = watchOthers([server.pid]);
-  for (let round = 0; round < plan.rounds; round++) {
+  for (let round = 0; round < settings.rounds; round++) {
     await inTurn(round, async (subject) => {
       const before = { all: cpuSeconds(server.pid), own: ownCpuSeconds(server.pid) };
       const { pairsPerSecond, answered, refused } = await saturate(subject, requests);
       await delay(WRITTEN_MS);
       subject.throughput.push(pairsPerSecond);
-      subject.cpu.push((1000 * (cpuSeconds(server.pid) - before.all)) / (answered * plan.passages));
+      subject.cpu.push((1000 * (cpuSeconds(server.pid) - before.all)) / (answered * settings.passages));
       subject.own.push((1000 * (ownCpuSeconds(server.pid) - before.own)) / answered);
       subject.refused.push(refused);
     });
@@ -197,23 +200,23 @@ async function measure(server: ServerProcess, subjects: readonly Subject[]) {
       `round ${round + 1}: ${subjects.map((s) => `${s.variant.name} ${s.throughput.at(-1)!.toFixed(1)}`).join(', ')} pairs/s`,
     );
   }
-  const rate = options['one-client'] ? 0 : (LOAD * median(subjects[0]!.throughput)) / plan.short;
-  for (let round = 0; round < plan.rounds; round++) {
+  const rate = options['one-client'] ? 0 : (LOAD * median(subjects[0]!.throughput)) / settings.short;
+  for (let round = 0; round < settings.rounds; round++) {
     if (rate === 0) {
-      await byTurns(server.url, subjects, topics, round);
+      await measureOneClient(server.url, subjects, topics, round);
       continue;
     }
     await inTurn(round, async (subject) => {
-      const stream = requestStream(topics, plan.short, round);
-      const { samples } = await openLoop(subject.client, stream, { rate, seconds: plan.seconds, seed: round });
+      const stream = requestStream(topics, settings.short, round);
+      const { samples } = await openLoop(subject.client, stream, { rate, seconds: settings.seconds, seed: round });
       subject.latencies.push(samples.filter(({ status }) => status === 200).map(({ ms }) => ms));
     });
   }
   return { source, rate, otherCpu: others() };
 }
 
-/** The variant asked for with the one it stands beside; all, if none was. */
-function wanted(): readonly Variant[] {
+/** Returns the variant of `--only` with the one it is compared to; all without `--only`. */
+function chosenVariants(): readonly Variant[] {
   const { only } = options;
   if (only === undefined) return VARIANTS;
   const chosen = VARIANTS.find(({ name, beside }) => name === only && beside !== undefined);
@@ -225,29 +228,34 @@ function wanted(): readonly Variant[] {
 const more = options.flags.split(' ').filter(Boolean);
 const server = await startServerProcess({
   flags: [
-    ...['--models', makeRegistry(), '--experiments-database', join(folder, 'experiments.sqlite')],
-    ...['--telemetry-log-level', 'info', ...more],
+    '--models',
+    makeRegistry(),
+    '--experiments-database',
+    join(folder, 'experiments.sqlite'),
+    '--telemetry-log-level',
+    'info',
+    ...more,
   ],
 });
 try {
-  const subjects = wanted().map((variant): Subject => {
-    const client = asUsers(createLoadClient(server.url), variant);
+  const subjects = chosenVariants().map((variant): Subject => {
+    const client = withUsers(createLoadClient(server.url), variant);
     return { variant, client, throughput: [], cpu: [], own: [], refused: [], latencies: [] };
   });
   const { source, rate, otherCpu } = await measure(server, subjects);
   const rows = subjects.map((subject) => rowOf(subject, subjects));
-  const verdicts = verdictsOf(rows);
+  const verdicts = targetsOf(rows);
   const count = async (name: string) => (await server.metric(name)) || 0;
   const stored = await count('winnow_exposures_stored_total');
   const lost = await count('winnow_exposures_lost_total{reason="buffer_full"}');
   console.log(
-    `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${source}, ${plan.passages} passages a request, ${plan.rounds} rounds;`,
+    `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${source}, ${settings.passages} passages a request, ${settings.rounds} rounds;`,
   );
   const arrivals = rate === 0 ? 'one client' : `open loop at ${rate.toFixed(1)} requests/s`;
-  console.log(`latency: ${arrivals}, ${plan.short} passages a request; other CPU ${otherCpu} % of a core;`);
+  console.log(`latency: ${arrivals}, ${settings.short} passages a request; other CPU ${otherCpu} % of a core;`);
   console.log(`${stored} exposures stored, ${lost} lost\n`);
   print(rows, verdicts);
-  const result = { machine: cpus()[0]?.model, cores: cpus().length, source, plan, otherCpu, rows, verdicts };
+  const result = { machine: cpus()[0]?.model, cores: cpus().length, source, plan: settings, otherCpu, rows, verdicts };
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
   for (const { client } of subjects) client.close();
 } finally {

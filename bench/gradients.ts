@@ -1,16 +1,7 @@
-/*
- * What the backward pass costs: MiniLM-L6 (or another backbone) with a fresh head, forward alone against forward and all gradients, at the
- * engine's optimization levels, beside what the engine reaches in one large matrix product. Every contender is a process of its own with
- * its session open; rounds alternate between them, so that what else the machine does falls on all. Besides wall time it prints processor
- * time, which other programs disturb less, and the process's peak memory.
- *
- *   npm run bench:gradients -- [--model FOLDER] [--shapes 32x64,32x128] [--rounds 5] [--threads 2] [--dropout] [--words]
- */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { differentiate } from '../src/autodiff/differentiate.ts';
 import { insertDropout } from '../src/autodiff/dropout/insert.ts';
@@ -25,6 +16,8 @@ import { type Feeds, toOrt } from '../src/onnx/session.ts';
 import { sizeOf, tensor } from '../src/onnx/tensor.ts';
 import { unfrozen, weightsToInputs } from '../src/onnx/weights.ts';
 import { loadBackbone } from '../src/training/step/backbone.ts';
+import { median } from './load/figures.ts';
+import { readFlags } from './load/flags.ts';
 
 type Kind = 'product' | 'forward' | 'gradients';
 
@@ -49,21 +42,32 @@ interface Round {
   readonly peakMb: number;
 }
 
-const { values: options } = parseArgs({
-  options: {
-    model: { type: 'string', default: join(import.meta.dirname, '..', '..', 'shared/backbones/all-minilm-l6-v2') },
-    shapes: { type: 'string', default: '32x64,32x128' },
-    rounds: { type: 'string', default: '5' },
-    threads: { type: 'string', default: '2' },
-    dropout: { type: 'boolean', default: false },
-    words: { type: 'boolean', default: false },
-    child: { type: 'boolean', default: false },
+const ABOUT = `
+What the backward pass costs: MiniLM-L6 (or another backbone) with a fresh head, forward alone against forward and all gradients, at the
+engine's optimization levels, next to one large matrix product. Every contender is a process of its own with its session open; rounds
+alternate between them, so that other load affects all.
+
+Prints a table per shape: best and median milliseconds, processor milliseconds (which other programs disturb less), their ratio to the
+forward pass, GFLOP a second of the best round and a processor second, and peak memory.
+`;
+
+const options = readFlags('gradients', ABOUT, {
+  model: {
+    type: 'string',
+    default: join(import.meta.dirname, '..', '..', 'shared/backbones/all-minilm-l6-v2'),
+    help: 'Backbone folder.',
   },
+  shapes: { type: 'string', default: '32x64,32x128', help: 'Rows × tokens, comma-separated.' },
+  rounds: { type: 'string', default: '5', help: 'Timed rounds.' },
+  threads: { type: 'string', default: '2', help: 'Threads of each session.' },
+  dropout: { type: 'boolean', default: false, help: 'Insert dropout.' },
+  words: { type: 'boolean', default: false, help: 'Train the word embeddings too.' },
+  child: { type: 'boolean', default: false },
 });
 
 const PRODUCTS: ReadonlySet<string> = new Set(['MatMul', 'FusedMatMul', 'Gemm']);
 
-/** Multiplications and additions of the matrix products of one forward pass: those of one row, told by its shapes, times the rows. */
+/** Counts multiplications and additions of the matrix products of one forward pass: those of one row, by its shapes, times the rows. */
 async function forwardGflop(model: Model, rows: number, length: number): Promise<number> {
   const shapes = await probeShapes(model, probeFeeds(model.graph.inputs, 1, length));
   const products = model.graph.nodes.filter((n) => PRODUCTS.has(n.op));
@@ -88,7 +92,7 @@ const open = (model: ReturnType<typeof modelOf>, { level, threads }: Job): Promi
 const toEngine = (feeds: Feeds): Record<string, Tensor> =>
   Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, toOrt(t)]));
 
-/** One square product, as large as the engine can be expected to do well. */
+/** Prepares one square matrix product, large enough for the engine's peak rate. */
 async function productWork(job: Job): Promise<Work> {
   const n = 1536;
   const g = new GraphBuilder();
@@ -161,8 +165,6 @@ const CONTENDERS: readonly Contender[] = [
   { kind: 'gradients', level: 'extended' },
   { kind: 'gradients', level: 'all' },
 ];
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 async function measure(shape: string): Promise<void> {
   const [rows, length] = shape.split('x').map(Number) as [number, number];

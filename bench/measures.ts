@@ -1,30 +1,30 @@
-/*
- * A run the size of MS MARCO dev (6,980 queries × 1,000 passages) measured in one pass: seconds and peak memory, and the same in
- * ir_measures (the trec_eval code behind pytrec_eval) where a Python with it is at hand. Both start from the same files, each in a process
- * of its own, turn by turn, and their values are compared.
- *
- *   npm run bench:measures -- [--queries 6980] [--passages 1000] [--rounds 3] [--python venv/bin/python]
- *
- * A Python for it: python3 -m venv venv && venv/bin/pip install ir_measures==0.4.3
- */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { measureFiles } from '../src/evaluation/formats/measure-files.ts';
 import { writeLines } from '../src/evaluation/formats/write-lines.ts';
 import { parseMeasure } from '../src/evaluation/measures/measure.ts';
 import { createRandom, type Random } from '../src/util/random.ts';
+import { median } from './load/figures.ts';
+import { readFlags } from './load/flags.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    queries: { type: 'string', default: '6980' },
-    passages: { type: 'string', default: '1000' },
-    rounds: { type: 'string', default: '3' },
-    python: { type: 'string', default: process.env.WINNOW_PYTHON ?? 'python3' },
-    child: { type: 'string' },
-  },
+const ABOUT = `
+Measures a synthetic run of the size of MS MARCO dev (6,980 queries × 1,000 passages) in one pass, and the same files with ir_measures
+(the trec_eval code behind pytrec_eval) if the Python interpreter has it. Each side runs in a process of its own, in turn.
+
+Prints, per side, the median seconds, the peak memory and millions of lines a second; then the ratios of time and memory, and the
+greatest difference of a mean between the two.
+
+A Python for it: python3 -m venv venv && venv/bin/pip install ir_measures==0.4.3
+`;
+
+const options = readFlags('measures', ABOUT, {
+  queries: { type: 'string', default: '6980', help: 'Queries of the run.' },
+  passages: { type: 'string', default: '1000', help: 'Passages per query.' },
+  rounds: { type: 'string', default: '3', help: 'Measurements per side; the median counts.' },
+  python: { type: 'string', default: process.env.WINNOW_PYTHON ?? 'python3', help: 'Python with ir_measures.' },
+  child: { type: 'string' },
 });
 
 const MEASURES = ['nDCG@10', 'RR', 'AP', 'R@1000', 'Success@5'];
@@ -46,7 +46,7 @@ function* ids(random: Random, count: number): Generator<number> {
   }
 }
 
-/** Scores fall by random steps of whole thousandths, so that 32-bit and 64-bit readers order them alike; some are equal. */
+/** Generates a run whose scores fall by random whole thousandths, so that 32-bit and 64-bit readers order them alike; some are equal. */
 function* runLines(queries: number, passages: number): Generator<string> {
   const random = createRandom(1);
   for (let q = 0; q < queries; q++) {
@@ -59,7 +59,7 @@ function* runLines(queries: number, passages: number): Generator<string> {
   }
 }
 
-/** One or two relevant passages a query, mostly retrieved ones. */
+/** Generates one or two relevant passages a query, mostly retrieved ones. */
 function* qrelsLines(queries: number, passages: number): Generator<string> {
   const run = createRandom(1);
   const random = createRandom(2);
@@ -99,8 +99,6 @@ async function child(folder: string): Promise<void> {
   };
   process.stdout.write(JSON.stringify(outcome));
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 function show(name: string, outcomes: readonly Outcome[], lines: number): void {
   const seconds = median(outcomes.map((o) => o.seconds));

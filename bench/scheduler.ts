@@ -1,31 +1,33 @@
-/*
- * What forming batches costs and what it saves. 10,000 real query-passage pairs (TREC-DL 2019, BM25 candidates, as the shipped model
- * tokenizes them; a log-normal of the same spread where ../shared is not there) wait in the queue as requests of one size or another.
- * Prints the time the former takes for a batch, and the padding it leaves, beside two others on the same rows: first in first out up to
- * the token budget (what text-embeddings-inference does), and all rows sorted by length (the least padding there can be, at the price of
- * making everybody wait for everybody).
- *
- *   npm run bench:scheduler -- [--rows 10000] [--rounds 5]
- */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { type Batch, type Budget, formBatch } from '../src/scheduling/batch-former.ts';
 import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
 import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
 import { WaitingJobs } from '../src/scheduling/waiting-jobs.ts';
 import { createLocalTokenizer } from '../src/tokenization/local.ts';
 import { createRandom } from '../src/util/random.ts';
+import { readFlags } from './load/flags.ts';
 import { SHIPPED } from './load/shipped.ts';
 
 const root = join(import.meta.dirname, '..');
-const { values: options } = parseArgs({
-  options: {
-    model: { type: 'string', default: SHIPPED },
-    data: { type: 'string', default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json') },
-    rows: { type: 'string', default: '10000' },
-    rounds: { type: 'string', default: '5' },
+const ABOUT = `
+What forming batches costs and what it saves. Query-passage pairs with real lengths (TREC-DL 2019 with BM25 candidates; drawn from a
+log-normal distribution if the collection is missing) wait in the queue as requests of 1, 10, 100, 1000 or all passages.
+
+Prints a table per engine: microseconds to form a batch (p50, p99), milliseconds per row, the share of the engine's time, mean tokens of
+a batch, and the padding, next to the padding of two other orders of the same rows: first in first out up to the token budget, and all
+rows sorted by length (the least possible padding, with the longest waiting time). "vs FIFO" is the engine's time of FIFO over ours.
+`;
+
+const options = readFlags('scheduler', ABOUT, {
+  model: { type: 'string', default: SHIPPED, help: 'Model folder whose tokenizer is used.' },
+  data: {
+    type: 'string',
+    default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json'),
+    help: 'Candidate lists with texts (rank_llm JSON).',
   },
+  rows: { type: 'string', default: '10000', help: 'Rows in the queue.' },
+  rounds: { type: 'string', default: '5', help: 'Repetitions; the last one is printed.' },
 });
 
 interface Engine {
@@ -47,7 +49,7 @@ const ENGINES: readonly Engine[] = [
   },
 ];
 
-/** Lengths of real pairs, request by request; repeated until there are enough. */
+/** Returns the lengths of real pairs, request by request, repeated up to `count`. */
 async function realLengths(count: number): Promise<readonly number[]> {
   const tokenizer = await createLocalTokenizer(options.model);
   const topics = JSON.parse(readFileSync(options.data, 'utf8')) as { query: string; hits: { content: string }[] }[];
@@ -74,7 +76,7 @@ interface Shape {
   readonly tokens: number;
 }
 
-/** Cuts rows into batches in the order given: up to the budget, as far as the next row fits. */
+/** Cuts rows into batches in the order given, each as large as the budget allows. */
 function inOrder(lengths: readonly number[], budget: Budget): Shape[] {
   const shapes: Shape[] = [];
   let [rows, length, tokens] = [0, 0, 0];

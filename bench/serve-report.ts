@@ -1,5 +1,5 @@
 import { cpus } from 'node:os';
-import { percentile, type Summary, table } from './load/report.ts';
+import { median, type Summary, table } from './load/figures.ts';
 import type { Rounds, Served } from './serve-rounds.ts';
 
 /** The open loop at a multiple of the capacity. */
@@ -7,7 +7,7 @@ export interface Overload extends Summary {
   readonly multiple: number;
   /** Requests a second. */
   readonly rate: number;
-  /** Pairs a second of the closed loop right before and right after, mean. */
+  /** Mean pairs a second of the closed loop right before and right after. */
   readonly capacity: number;
 }
 
@@ -29,22 +29,20 @@ export interface ServeResult {
   readonly otherCpu: number;
 }
 
-interface Verdict {
+interface Target {
   readonly what: string;
   readonly seen: string;
   readonly asked: string;
   readonly met: boolean;
 }
 
-export const median = (values: readonly number[]): number => percentile(values, 50);
-
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const fixed = (value: number, digits = 1) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)}`;
 const spread = (values: readonly number[]) => `${fixed(Math.min(...values))}–${fixed(Math.max(...values))}`;
 
-/** What the service shall reach, with what was seen. */
-export function judge(result: ServeResult): readonly Verdict[] {
+/** Lists the service's targets with the values seen. */
+export function targetsOf(result: ServeResult): readonly Target[] {
   const { rounds, loads, padding, eventLoopP99, readyMs, deadlineMs } = result;
   const efficiency = median(rounds.server.map((rate, i) => rate / rounds.engine[i]!));
   const triple = loads.find(({ multiple }) => multiple === 3)!;
@@ -115,11 +113,11 @@ function openTable({ loads }: ServeResult): string {
   );
 }
 
-/** Everything as Markdown. */
+/** Formats all results as Markdown. */
 export function report(result: ServeResult): string {
   const { served, source, passages, otherCpu } = result;
   const model = `${served.folder.split('/').slice(-2).join('@')} (${served.variant})`;
-  const verdicts = judge(result).map((v) => [v.what, v.seen, v.asked, v.met ? 'yes' : 'no']);
+  const targets = targetsOf(result).map((t) => [t.what, t.seen, t.asked, t.met ? 'yes' : 'no']);
   return [
     `${cpus()[0]?.model}, ${cpus().length} cores, node ${process.version}; ${model}; ${source}, ${passages} passages a request;`,
     `other CPU ${otherCpu} % of a core.`,
@@ -128,6 +126,6 @@ export function report(result: ServeResult): string {
     '',
     openTable(result),
     '',
-    table(['target', 'seen', 'asked', 'met'], verdicts),
+    table(['target', 'seen', 'asked', 'met'], targets),
   ].join('\n');
 }

@@ -8,10 +8,10 @@ import type { LoadRequest } from './load/requests.ts';
 import type { ServerProcess } from './load/server.ts';
 import { startTransformers } from './load/transformers.ts';
 
-/** Requests in flight in the closed loop: enough that no host ever waits for work. */
+/** Requests in flight in the closed loop: enough to keep every host busy. */
 export const CONCURRENCY = 8;
 
-/** What a server says it serves, so that the others do the same. */
+/** The model and batch limits a server reports; engine and peer use the same. */
 export interface Served {
   readonly folder: string;
   readonly variant: 'int8' | 'fp32' | 'fp16';
@@ -29,6 +29,7 @@ interface Model {
   readonly max_length: number;
 }
 
+/** Reads what a server serves from its API. @throws Error if its default model is not in memory. */
 export async function servedBy(server: ServerProcess, registry: string): Promise<Served> {
   const get = async <T>(path: string) => (await (await fetch(server.url + path)).json()) as T;
   const models = await get<{ data: Model[] }>('/v1/models');
@@ -44,7 +45,7 @@ export async function servedBy(server: ServerProcess, registry: string): Promise
   };
 }
 
-/** Seconds for all requests, several in flight. @throws Error if one fails. */
+/** Sends all requests, several in flight. @returns seconds. @throws Error if one fails. */
 export async function serverRound(client: LoadClient, requests: readonly LoadRequest[]): Promise<number> {
   const run = await closedLoop(client, requests[Symbol.iterator](), { concurrency: CONCURRENCY, until: () => false });
   const failed = run.samples.filter(({ status }) => status !== 200);
@@ -53,7 +54,7 @@ export async function serverRound(client: LoadClient, requests: readonly LoadReq
   return run.seconds;
 }
 
-/** The rows of as many requests as are in flight, sorted by length: what a server can know at a time. */
+/** Batches the rows of as many requests as are in flight, sorted by length: the best a server could do. */
 async function bestBatches(served: Served, requests: readonly LoadRequest[]): Promise<BareRow[][]> {
   const budget = { tokens: served.batchTokens, rows: served.batchRows };
   const batches: BareRow[][] = [];
@@ -64,7 +65,7 @@ async function bestBatches(served: Served, requests: readonly LoadRequest[]): Pr
   return batches;
 }
 
-/** The bare engine in the fastest of the layouts that fit the cores. */
+/** Starts the bare engine in the fastest of the layouts that fit the cores. */
 async function fastestEngine(served: Served, batches: readonly BareRow[][]) {
   const file = join(served.folder, 'onnx', served.variant === 'fp32' ? 'model.onnx' : `model_${served.variant}.onnx`);
   const trials: { readonly name: string; readonly engine: BareEngine; readonly seconds: number }[] = [];
@@ -86,11 +87,11 @@ export interface Rounds {
   readonly peer: readonly number[];
   /** Memory of the peer, in bytes. */
   readonly peerRss: number;
-  /** What everything else used meanwhile, in percent of a core. */
+  /** CPU use of everything else in the same time, in percent of a core. */
   readonly otherCpu: readonly number[];
 }
 
-/** Engine, server and @huggingface/transformers on the same requests, in turn. */
+/** Measures engine, server and @huggingface/transformers on the same requests, in alternating rounds. */
 export async function alternate(
   client: LoadClient,
   pid: number,

@@ -1,45 +1,47 @@
-/*
- * The service under load, in one run with its own engine and with @huggingface/transformers on the same requests:
- *
- *   npm run bench:serve -- [--quick] [--passages 20] [--deadline 2000] [--seconds 30] [--rounds 5] [--pairs 1200] [--json FILE]
- *                          [--models FOLDER] [--flags '--inference-hosts 2 …']
- *
- * Rounds alternate engine, server and peer, so that what else the machine does falls on all of them; `other CPU` says how much that was.
- */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { createLoadClient, type LoadClient } from './load/client.ts';
+import { summarize } from './load/figures.ts';
+import { readFlags } from './load/flags.ts';
 import { openLoop } from './load/loops.ts';
 import { residentBytes, watchOthers } from './load/processes.ts';
-import { summarize } from './load/report.ts';
 import { type LoadRequest, loadTopics, requestStream } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
-import { judge, type Overload, report, type ServeResult } from './serve-report.ts';
+import { type Overload, report, type ServeResult, targetsOf } from './serve-report.ts';
 import { alternate, CONCURRENCY, servedBy, serverRound } from './serve-rounds.ts';
 
 const MULTIPLES = [0.5, 1, 2, 3] as const;
 const P99 = 'winnow_event_loop_delay_seconds{quantile="0.99"}';
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    models: { type: 'string', default: join(import.meta.dirname, '../models') },
-    passages: { type: 'string', default: '20' },
-    deadline: { type: 'string', default: '2000' },
-    seconds: { type: 'string' },
-    rounds: { type: 'string' },
-    pairs: { type: 'string' },
-    flags: { type: 'string', default: '' },
-    seed: { type: 'string', default: '1' },
-    json: { type: 'string' },
+const ABOUT = `
+Loads a running server, the bare engine (onnxruntime-node alone) and @huggingface/transformers with the same requests, model and file.
+Rounds alternate between the three, so that other load on the machine affects all of them; "other CPU" shows how much there was.
+
+Prints three Markdown tables: the closed loop (pairs a second and memory of each of the three), the open loop (arrivals at 0.5, 1, 2 and
+3 times the measured capacity: goodput, refusals, failures, latencies), and the targets with the values seen.
+`;
+
+const options = readFlags('serve', ABOUT, {
+  quick: { type: 'boolean', default: false, help: 'Use short rounds: about 2 minutes instead of 10.' },
+  models: {
+    type: 'string',
+    default: join(import.meta.dirname, '../models'),
+    help: 'Registry folder; its default model is served.',
   },
+  passages: { type: 'string', default: '20', help: 'Passages per request.' },
+  deadline: { type: 'string', default: '2000', help: 'Deadline of a request in the open loop, in milliseconds.' },
+  seconds: { type: 'string', help: 'Seconds of each open loop (default: 30, with --quick 6).' },
+  rounds: { type: 'string', help: 'Rounds of the closed loop (default: 5, with --quick 2).' },
+  pairs: { type: 'string', help: 'Pairs per round of the closed loop (default: 1200, with --quick 240).' },
+  flags: { type: 'string', default: '', help: "More flags of `winnow serve`, such as '--inference-hosts 2'." },
+  seed: { type: 'string', default: '1', help: 'Seed of requests and arrivals.' },
+  json: { type: 'string', help: 'File to write all results to.' },
 });
 const base = options.quick
   ? { seconds: 6, rounds: 2, pairs: 240, starts: 1 }
   : { seconds: 30, rounds: 5, pairs: 1200, starts: 5 };
-const plan = {
+const settings = {
   starts: base.starts,
   seconds: Number(options.seconds ?? base.seconds),
   rounds: Number(options.rounds ?? base.rounds),
@@ -53,7 +55,7 @@ const flags = ['--models', options.models, ...options.flags.split(' ').filter(Bo
 
 async function timeToReady(): Promise<number[]> {
   const times: number[] = [];
-  for (let i = 0; i < plan.starts; i++) {
+  for (let i = 0; i < settings.starts; i++) {
     const server = await startServerProcess({ flags });
     times.push(server.readyMs);
     await server.stop();
@@ -63,8 +65,8 @@ async function timeToReady(): Promise<number[]> {
 
 type OpenLoad = Omit<Overload, 'capacity'>;
 
-async function overload(client: LoadClient, capacity: number, multiple: number): Promise<OpenLoad> {
-  const { passages, seconds, seed, deadlineMs } = plan;
+async function openLoad(client: LoadClient, capacity: number, multiple: number): Promise<OpenLoad> {
+  const { passages, seconds, seed, deadlineMs } = settings;
   const rate = (capacity * multiple) / passages;
   const stream = requestStream(topics, passages, seed + Math.round(100 * multiple));
   const run = await openLoop(client, stream, { rate, seconds, seed, deadlineMs });
@@ -74,22 +76,22 @@ async function overload(client: LoadClient, capacity: number, multiple: number):
 }
 
 /**
- * All multiples of the capacity, and the delay of the event loop in the worst of them. The capacity is measured again before and after
- * each: a machine does not do the same all the time.
+ * Runs the open loop at all multiples of the capacity, and reads the greatest delay of the event loop. The capacity is measured before and
+ * after each, because a machine's speed drifts.
  */
-async function overloads(server: ServerProcess, client: LoadClient, requests: readonly LoadRequest[]) {
+async function openLoads(server: ServerProcess, client: LoadClient, requests: readonly LoadRequest[]) {
   const others = watchOthers([server.pid]);
   const delays: number[] = [];
   const loads: Overload[] = [];
   const pairs = requests.reduce((sum, { passages }) => sum + passages.length, 0);
-  const measured = async () => pairs / (await serverRound(client, requests));
-  let before = await measured();
+  const capacity = async () => pairs / (await serverRound(client, requests));
+  let before = await capacity();
   for (const multiple of MULTIPLES) {
-    // A reading of the delay begins a new one: this drops what the round did.
+    // Reading the delay starts a new measurement; this one drops what came before.
     await server.metric(P99);
-    const load = await overload(client, before, multiple);
+    const load = await openLoad(client, before, multiple);
     delays.push(await server.metric(P99));
-    const after = await measured();
+    const after = await capacity();
     loads.push({ ...load, capacity: (before + after) / 2 });
     before = after;
   }
@@ -101,16 +103,16 @@ async function measure(): Promise<ServeResult> {
   const server = await startServerProcess({ flags });
   const client = createLoadClient(server.url);
   try {
-    const stream = requestStream(topics, plan.passages, plan.seed);
-    const requests = Array.from({ length: Math.ceil(plan.pairs / plan.passages) }, () => stream.next().value);
+    const stream = requestStream(topics, settings.passages, settings.seed);
+    const requests = Array.from({ length: Math.ceil(settings.pairs / settings.passages) }, () => stream.next().value);
     const served = await servedBy(server, options.models);
     const idleRss = residentBytes(server.pid);
     await serverRound(client, requests.slice(0, CONCURRENCY));
-    const rounds = await alternate(client, server.pid, served, requests, plan.rounds);
-    const open = await overloads(server, client, requests);
+    const rounds = await alternate(client, server.pid, served, requests, settings.rounds);
+    const open = await openLoads(server, client, requests);
     const memory = { idleRss, loadedRss: residentBytes(server.pid) };
     const padding = await server.metric('winnow_padding_ratio');
-    const { passages, deadlineMs } = plan;
+    const { passages, deadlineMs } = settings;
     return { source, passages, deadlineMs, served, rounds, readyMs, padding, ...open, ...memory };
   } finally {
     client.close();
@@ -122,5 +124,8 @@ const result = await measure();
 console.log(report(result));
 if (options.json) {
   const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version };
-  writeFileSync(options.json, `${JSON.stringify({ machine, plan, ...result, verdicts: judge(result) }, null, 1)}\n`);
+  writeFileSync(
+    options.json,
+    `${JSON.stringify({ machine, plan: settings, ...result, verdicts: targetsOf(result) }, null, 1)}\n`,
+  );
 }

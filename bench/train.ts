@@ -1,38 +1,40 @@
-/*
- * One training step of MiniLM-L6: milliseconds and peak memory, against PyTorch's eager step on the same machine. Both are processes of
- * their own, so that peak memory is their own, and take turns step by step: what else the machine does falls on both.
- *
- * npm run bench:train -- --python /path/to/venv/bin/python     (or WINNOW_PYTHON; without it only Winnow is measured) npm run bench:train
- * -- --shapes 32x64 --rounds 1 --steps 5
- */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { cpuBudget } from '../src/inference/cgroup.ts';
 import { type Batch, formBatch } from '../src/training/data/batches.ts';
 import { parseRecipe } from '../src/training/recipe/recipe.ts';
 import { loadBackbone } from '../src/training/step/backbone.ts';
 import { openSessions } from '../src/training/step/sessions.ts';
 import { createRandom } from '../src/util/random.ts';
+import { median } from './load/figures.ts';
+import { readFlags } from './load/flags.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
-const { values: flags } = parseArgs({
-  options: {
-    backbone: { type: 'string', default: join(ROOT, '../shared/backbones/all-minilm-l6-v2') },
-    peers: { type: 'string', default: join(ROOT, '../shared/peers') },
-    python: { type: 'string', default: process.env.WINNOW_PYTHON ?? '' },
-    shapes: { type: 'string', default: '32x64,32x128' },
-    words: { type: 'string', default: 'frozen,trained' },
-    place: { type: 'string', default: 'auto' },
-    steps: { type: 'string', default: '12' },
-    rounds: { type: 'string', default: '2' },
-    threads: { type: 'string', default: String(cpuBudget()) },
-    one: { type: 'string' },
-  },
+const ABOUT = `
+One training step of a MiniLM-L6: milliseconds and peak memory, compared with PyTorch's eager step if --python is given. Each side is a
+process of its own, so that peak memory is its own, and the two alternate step by step, so that other load affects both.
+
+Prints a line per round (median milliseconds, peak memory and the machine's load average), and per case the ratio of times and memories.
+
+  npm run bench:train -- --python venv/bin/python
+  npm run bench:train -- --shapes 32x64 --rounds 1 --steps 5
+`;
+
+const flags = readFlags('train', ABOUT, {
+  backbone: { type: 'string', default: join(ROOT, '../shared/backbones/all-minilm-l6-v2'), help: 'Backbone folder.' },
+  peers: { type: 'string', default: join(ROOT, '../shared/peers'), help: 'Folder of the PyTorch step.' },
+  python: { type: 'string', default: process.env.WINNOW_PYTHON ?? '', help: 'Python with PyTorch and transformers.' },
+  shapes: { type: 'string', default: '32x64,32x128', help: 'Rows × tokens of a step, comma-separated.' },
+  words: { type: 'string', default: 'frozen,trained', help: 'Word embeddings: frozen, trained or both.' },
+  place: { type: 'string', default: 'auto', help: "The recipe's optimizer.place." },
+  steps: { type: 'string', default: '12', help: 'Timed steps per round.' },
+  rounds: { type: 'string', default: '2', help: 'Rounds per case.' },
+  threads: { type: 'string', default: String(cpuBudget()), help: 'Threads of each side.' },
+  one: { type: 'string' },
 });
 
 interface Case {
@@ -43,13 +45,7 @@ interface Case {
 const WARM_UP = 3;
 const LIST = 4;
 
-const median = (x: readonly number[]): number => {
-  const sorted = [...x].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-};
-
-/** Full rows: no padding, as in the peer's step. */
+/** Builds a batch of full rows, without padding, as in the peer's step. */
 function fullBatch(rows: number, length: number): Batch {
   const random = createRandom(1);
   const relevance = Array.from({ length: LIST }, (_, p) => +(p === 0));
@@ -62,10 +58,8 @@ function fullBatch(rows: number, length: number): Batch {
   return formBatch(Array.from({ length: rows / LIST }, () => ({ list, rows: relevance.map(row) })));
 }
 
-/**
- * One side of the comparison, in its own process: `ready`, then a step and its milliseconds for every line it reads, at the end its memory.
- */
-async function takeTurns({ shape, words }: Case): Promise<void> {
+/** Runs one side of the comparison: writes `ready`, then runs a step per input line and writes its milliseconds, at the end its memory. */
+async function stepOnDemand({ shape, words }: Case): Promise<void> {
   const [rows, length] = shape.split('x').map(Number) as [number, number];
   const recipe = parseRecipe(
     {
@@ -82,7 +76,7 @@ async function takeTurns({ shape, words }: Case): Promise<void> {
   );
   const sessions = await openSessions(await loadBackbone(flags.backbone, recipe), recipe, 0);
   const batch = fullBatch(rows, length);
-  const say = (line: string | number) => process.stdout.write(`${line}\n`);
+  const writeLine = (line: string | number) => process.stdout.write(`${line}\n`);
   let count = 0;
   const step = async (): Promise<number> => {
     const from = performance.now();
@@ -91,9 +85,9 @@ async function takeTurns({ shape, words }: Case): Promise<void> {
     return performance.now() - from;
   };
   while (count < WARM_UP) await step();
-  say('ready');
-  for await (const _turn of createInterface({ input: process.stdin })) say(await step());
-  say(process.resourceUsage().maxRSS / 1024);
+  writeLine('ready');
+  for await (const _turn of createInterface({ input: process.stdin })) writeLine(await step());
+  writeLine(process.resourceUsage().maxRSS / 1024);
   await sessions.close();
 }
 
@@ -102,13 +96,13 @@ function run(command: string, args: readonly string[]): void {
   if (done.status !== 0) throw new Error(`${command} failed: ${done.stderr.trim().split('\n').at(-1) ?? ''}`);
 }
 
-/** The same architecture with random weights: only the time of a step is asked for. */
+/** Saves the same architecture with random weights: only the time of a step matters. */
 const SAVE_MODEL = `
 import sys
 from transformers import BertConfig, BertForSequenceClassification
 BertForSequenceClassification(BertConfig.from_pretrained(sys.argv[1], num_labels=1)).save_pretrained(sys.argv[2])`;
 
-/** The peer's step, with its word embeddings frozen if asked. It takes its turns where it looks at the clock: before each timed step. */
+/** Runs the peer's step, with frozen word embeddings if requested. It waits for its turn where it reads the clock before a timed step. */
 const PEER_STEP = `
 import json, pathlib, sys, time, types
 peers, model, shape, words, threads, steps = sys.argv[1:]
@@ -141,7 +135,7 @@ train_step.time = types.SimpleNamespace(perf_counter=clock)
 rows, length = map(int, shape.split("x"))
 say(train_step.step_times(pathlib.Path(model), "eager", rows, length, int(threads), int(steps))["rss_mb"])`;
 
-/** A process that takes turns. */
+/** A process that runs one step per line written to it. */
 class Side {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -161,13 +155,13 @@ class Side {
     return value;
   }
 
-  /** Waits until it is warm; what it says before is none of ours. */
+  /** Waits for the line `ready` and drops the output before it. */
   async ready(): Promise<void> {
     while ((await this.#line()) !== 'ready');
   }
 
   async step(): Promise<void> {
-    // Threads of the other side still spin for some milliseconds after its step.
+    // Threads of the other side keep spinning for some milliseconds after its step.
     await pause(30);
     this.#process.stdin!.write('\n');
     this.#times.push(Number(await this.#line()));
@@ -233,5 +227,5 @@ async function main(): Promise<void> {
 
 if (flags.one) {
   const [shape, words] = flags.one.split(',') as [string, string];
-  await takeTurns({ shape, words });
+  await stepOnDemand({ shape, words });
 } else await main();

@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http';
 import type { LoadRequest } from './requests.ts';
 
 export interface Answer {
-  /** HTTP status; 0 where there was no answer, `error` says why. */
+  /** HTTP status; 0 if there was no answer (`error` says why). */
   readonly status: number;
   readonly error?: string;
   /** Raw scores in the order of the passages sent. */
@@ -15,7 +15,7 @@ export interface LoadClient {
   close(): void;
 }
 
-/** The code of an error as the service tells it, else the beginning of the text. */
+/** Returns the error code of an answer, else the beginning of its text. */
 function reasonOf(text: string): string {
   try {
     return String(JSON.parse(text).code ?? text.slice(0, 80));
@@ -28,11 +28,12 @@ function parse(status: number, text: string, headers: Answer['headers'], count: 
   if (status !== 200) return { status, headers, error: reasonOf(text) };
   const scores = new Float32Array(count).fill(Number.NaN);
   for (const { index, score } of JSON.parse(text) as { index: number; score: number }[]) scores[index] = score;
-  const whole = scores.every(Number.isFinite);
-  return whole ? { status, headers, scores } : { status: 0, headers, error: 'the answer lacks a score' };
+  return scores.every(Number.isFinite)
+    ? { status, headers, scores }
+    : { status: 0, headers, error: 'the answer lacks a score' };
 }
 
-/** A keep-alive client of `POST /rerank` in the dialect of Text Embeddings Inference, raw scores. Never throws. */
+/** Opens a keep-alive client of `POST /rerank` in the dialect of Text Embeddings Inference, with raw scores. It never throws. */
 export function createLoadClient(url: string): LoadClient {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   const target = new URL('/rerank', url);

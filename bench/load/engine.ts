@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import type { InferenceSession } from 'onnxruntime-node';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import type { LoadRequest } from './requests.ts';
 
@@ -9,10 +10,10 @@ export interface BareRow {
   readonly secondSegment: number;
 }
 
-/** What a bare process runs: batches of one session. */
+/** Work of one process: a session and its batches. */
 export interface BareJob {
   readonly file: string;
-  readonly threads: number;
+  readonly session: InferenceSession.SessionOptions;
   readonly batches: readonly (readonly BareRow[])[];
 }
 
@@ -21,7 +22,7 @@ export interface Budget {
   readonly rows: number;
 }
 
-/** The rows of requests as the service makes them of the model in `folder`. */
+/** Encodes requests to rows as the service does for the model in `folder`. */
 export async function encodeRequests(
   folder: string,
   requests: readonly LoadRequest[],
@@ -44,7 +45,7 @@ export async function encodeRequests(
   return rows;
 }
 
-/** Longest first, cut where one more row would take the padded batch over the budget: the best that is possible of a window of rows. */
+/** Cuts rows, longest first, into batches within the budget: the least padding possible for these rows. */
 export function sortedBatches(rows: readonly BareRow[], budget: Budget): BareRow[][] {
   const batches: BareRow[][] = [];
   for (const row of rows.toSorted((a, b) => b.ids.length - a.ids.length)) {
@@ -56,16 +57,26 @@ export function sortedBatches(rows: readonly BareRow[], budget: Budget): BareRow
 }
 
 export interface BareEngine {
+  readonly pids: readonly number[];
   /** Runs all batches once. @returns seconds. */
   round(): Promise<number>;
   close(): void;
 }
 
-/** onnxruntime-node alone: `hosts` processes, each with a session of `threads` threads and its share of the batches. */
+/**
+ * Starts onnxruntime-node alone: `hosts` processes, each with a session of `threads` threads and its share of the batches.
+ *
+ * @param session the session's options; by default none but threads.
+ */
 export async function startBareEngine(
   file: string,
   layout: { readonly hosts: number; readonly threads: number },
   batches: readonly (readonly BareRow[])[],
+  session: InferenceSession.SessionOptions = {
+    intraOpNumThreads: layout.threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+  },
 ): Promise<BareEngine> {
   const children: ChildProcess[] = Array.from({ length: layout.hosts }, () =>
     fork(join(import.meta.dirname, 'engine-host.ts')),
@@ -75,12 +86,13 @@ export async function startBareEngine(
   children.forEach((child, i) => {
     child.send({
       file,
-      threads: layout.threads,
+      session,
       batches: batches.filter((_, b) => b % layout.hosts === i),
     } satisfies BareJob);
   });
   await ready;
   return {
+    pids: children.map((child) => child.pid!),
     async round() {
       const begin = performance.now();
       const done = answers();

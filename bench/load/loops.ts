@@ -3,11 +3,11 @@ import { createRandom } from '../../src/util/random.ts';
 import type { Answer, LoadClient } from './client.ts';
 import type { LoadRequest } from './requests.ts';
 
-/** One request's fate. */
+/** Outcome of one request. */
 export interface Sample {
   readonly status: number;
   readonly error?: string;
-  /** From the planned arrival to the whole answer, in milliseconds. */
+  /** From the planned arrival to the end of the answer, in milliseconds. */
   readonly ms: number;
   readonly passages: number;
 }
@@ -16,12 +16,12 @@ export interface Run {
   readonly samples: readonly Sample[];
   /** Time in which requests arrived, in seconds. */
   readonly arrivalSeconds: number;
-  /** The tail included. */
+  /** Time until the last answer, in seconds. */
   readonly seconds: number;
 }
 
 export interface Deadline {
-  /** Told to the server with each request, in milliseconds. */
+  /** Sent to the server with each request, in milliseconds. */
   readonly deadlineMs?: number;
 }
 
@@ -35,7 +35,7 @@ const sample = ({ status, error }: Answer, from: number, passages: number): Samp
 const headersOf = ({ deadlineMs }: Deadline) =>
   deadlineMs === undefined ? {} : { 'x-winnow-deadline-ms': String(Math.round(deadlineMs)) };
 
-/** `concurrency` clients, each sends its next request as soon as it has its answer, until `until` says stop. */
+/** Runs `concurrency` clients, each sending its next request as soon as it has an answer, until `until` returns true. */
 export async function closedLoop(
   client: LoadClient,
   requests: Iterator<LoadRequest, unknown>,
@@ -58,8 +58,8 @@ export async function closedLoop(
 }
 
 /**
- * Poisson arrivals at `rate` requests a second for `seconds`. Latency counts from the planned arrival, so that a stalled server cannot hide
- * what it would have been sent.
+ * Sends requests at random times (Poisson arrivals) at `rate` a second for `seconds`. Latency counts from the planned arrival, so a stalled
+ * server does not hide waiting time.
  */
 export async function openLoop(
   client: LoadClient,

@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /*
- * Memory of a process and its descendants, and what the rest of the machine did meanwhile, from Linux' /proc.
+ * Memory and CPU time of a process and its descendants, and the CPU time of everything else, from Linux' /proc.
  */
 
+/** USER_HZ, 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
 interface Stat {
@@ -14,7 +15,7 @@ interface Stat {
 function statOf(pid: number | string): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command's name may hold spaces and brackets; the fields begin behind its last one.
+    // The command's name may hold spaces and brackets; the fields begin after its last bracket.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
   } catch {
@@ -22,7 +23,7 @@ function statOf(pid: number | string): Stat | undefined {
   }
 }
 
-/** A process and all below it. */
+/** Lists a process and its descendants. */
 export function processTree(pid: number): readonly number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
@@ -34,7 +35,7 @@ export function processTree(pid: number): readonly number[] {
   return tree;
 }
 
-/** Resident memory of a process tree in bytes; pages that processes share count in each. */
+/** Returns the resident memory of a process tree in bytes; shared pages count in each process. */
 export function residentBytes(pid: number): number {
   return processTree(pid).reduce((sum, id) => {
     try {
@@ -45,12 +46,12 @@ export function residentBytes(pid: number): number {
   }, 0);
 }
 
-/** CPU time that a process tree has used, in seconds: what work costs, however busy the machine is with other things. */
+/** Returns the CPU time a process tree has used, in seconds. Unlike elapsed time it hardly depends on other load. */
 export function cpuSeconds(pid: number): number {
   return processTree(pid).reduce((sum, id) => sum + (statOf(id)?.ticks ?? 0), 0) / TICKS_PER_SECOND;
 }
 
-/** The same of a process without those below it, all its threads together. */
+/** Returns the CPU time of a process without its descendants, all its threads together, in seconds. */
 export function ownCpuSeconds(pid: number): number {
   return (statOf(pid)?.ticks ?? 0) / TICKS_PER_SECOND;
 }
@@ -65,8 +66,8 @@ function busyTicks(): number {
 }
 
 /**
- * Measures until the returned function is called: CPU of everything but this process and the trees of `pids`, in percent of one core. Near
- * 0 means that the machine was quiet and the numbers count.
+ * Starts to measure the CPU use of everything but this process and the trees of `pids`. The function returned ends the measurement and
+ * returns percent of one core; numbers are comparable if it is near 0.
  */
 export function watchOthers(pids: readonly number[]): () => number {
   const known = () =>

@@ -23,7 +23,7 @@ const VERBS = 'carries lowers follows repairs divides measures replaces delays s
 const REST =
   'in the north, after a long winter, by a third, with little noise, for the first time, since the flood'.split(', ');
 
-/** Made-up passages whose lengths spread as those of MS MARCO do (about 20 to 260 tokens), for machines without the collection. */
+/** Generates passages with the length distribution of MS MARCO (about 20 to 260 tokens), for machines without the collection. */
 function syntheticTopics(seed: number, topics = 40, passages = 100): Topic[] {
   const random = createRandom(seed);
   const pick = (words: readonly string[]) => words[random.below(words.length)]!;
@@ -37,7 +37,7 @@ function syntheticTopics(seed: number, topics = 40, passages = 100): Topic[] {
   }));
 }
 
-/** TREC Deep Learning 2019 queries with their BM25 passages where the collection is at hand, else made-up ones. */
+/** Loads TREC Deep Learning 2019 queries with their BM25 passages if the collection exists, else generated ones. */
 export function loadTopics(file = TREC_DL): { readonly source: string; readonly topics: readonly Topic[] } {
   if (!existsSync(file)) return { source: 'synthetic passages', topics: syntheticTopics(7) };
   const lists: { query: string; hits: { content: string }[] }[] = JSON.parse(readFileSync(file, 'utf8'));
@@ -46,8 +46,8 @@ export function loadTopics(file = TREC_DL): { readonly source: string; readonly 
 }
 
 /**
- * An endless stream of requests of `passages` passages each: every topic's list is cut in rank order, the pieces come in a seeded random
- * order, and again when all have come.
+ * Yields an endless stream of requests of `passages` passages: every topic's list is cut in rank order, and the pieces come in a seeded
+ * random order, reshuffled after each full pass.
  */
 export function* requestStream(
   topics: readonly Topic[],
@@ -64,7 +64,7 @@ export function* requestStream(
   for (;;) yield* random.shuffle([...pieces]);
 }
 
-/** A request of any number of passages, for stress: topics' lists joined. */
+/** Builds a request of any number of passages from the lists of all topics. */
 export function wideRequest(topics: readonly Topic[], passages: number): LoadRequest {
   const all = topics.flatMap((topic) => topic.passages);
   return { query: topics[0]!.query, passages: Array.from({ length: passages }, (_, i) => all[i % all.length]!) };

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export interface ServerOptions {
-  /** Flags of `winnow serve` besides `--port 0`. */
+  /** Flags of `winnow serve`, in addition to `--port 0`. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /** Command to run instead of `winnow serve`, and where. */
   readonly command?: readonly [string, ...string[]];
   readonly cwd?: string;
-  /** Return as soon as it listens. */
+  /** Resolve as soon as the server listens. */
   readonly unready?: boolean;
 }
 
@@ -20,17 +20,17 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly msg?: strin
 export interface ServerProcess {
   readonly url: string;
   readonly pid: number;
-  /** From spawn to the first real inference done, in milliseconds. */
+  /** From spawn to the end of the first inference, in milliseconds. */
   readonly readyMs: number;
   readonly log: readonly LogLine[];
   /** Resolves with the first log line that fits. */
   logged(fits: (line: LogLine) => boolean): Promise<LogLine>;
-  /** The value of a sample of /metrics; NaN if there is none. `name` may carry labels. */
+  /** Reads a sample of /metrics; NaN if there is none. `name` may carry labels. */
   metric(name: string): Promise<number>;
   signal(name: NodeJS.Signals): void;
-  /** Exit code, when it has ended. */
+  /** Resolves with the exit code. */
   readonly ended: Promise<number | null>;
-  /** SIGTERM, and SIGKILL if that does not help. */
+  /** Sends SIGTERM, and SIGKILL after 20 s. */
   stop(): Promise<number | null>;
 }
 
@@ -63,10 +63,10 @@ function followLog(child: ChildProcess) {
   return { log, logged };
 }
 
-/** Waits for the process to have what it takes, and ends it where it has not. */
-async function stopUnless(fit: Promise<unknown>, child: ChildProcess): Promise<void> {
+/** Waits for a promise, and kills the process if it rejects. */
+async function killUnless(ready: Promise<unknown>, child: ChildProcess): Promise<void> {
   try {
-    await fit;
+    await ready;
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -74,8 +74,8 @@ async function stopUnless(fit: Promise<unknown>, child: ChildProcess): Promise<v
 }
 
 /**
- * Starts a real server on a free port and waits until it has done its first real inference.
- * @throws Error with what it wrote, if it ends before; with its reason, if it does not become ready.
+ * Starts a server process on a free port and waits for its first inference.
+ * @throws Error with its output if it ends before that; with its reason if it does not become ready.
  */
 export async function startServerProcess(options: ServerOptions = {}): Promise<ServerProcess> {
   const [program, ...rest] = options.command ?? [process.execPath, join(ROOT, 'bin/winnow.mjs'), 'serve'];
@@ -92,14 +92,14 @@ export async function startServerProcess(options: ServerOptions = {}): Promise<S
   const died = ended.then((code): never => {
     throw new Error(`the server ended with ${code}: ${errors.join('')}${log.slice(-5).map((l) => JSON.stringify(l))}`);
   });
-  // A check that failed is only repeated when somebody asks, so the first verdict is the only one.
+  // A failed check is repeated on the next request for readiness only, so the first result is the only one.
   const isReady = logged(({ msg }) => msg === 'readiness').then(({ ready, reason }) => {
-    if (ready !== true) throw new Error(`expected a server that becomes ready, got one that says: ${reason}`);
+    if (ready !== true) throw new Error(`expected a server that becomes ready, got: ${reason}`);
   });
   const { url } = (await Promise.race([logged(({ msg }) => msg === 'listening'), died])) as { url?: string };
   isReady.catch(() => {});
   died.catch(() => {});
-  if (!options.unready) await stopUnless(Promise.race([isReady, died]), child);
+  if (!options.unready) await killUnless(Promise.race([isReady, died]), child);
   const readyMs = performance.now() - begin;
   const address = String(url).replace('localhost', '127.0.0.1');
   return {
@@ -120,10 +120,10 @@ export async function startServerProcess(options: ServerOptions = {}): Promise<S
       );
     },
     async stop() {
-      const patience = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
       child.kill('SIGTERM');
       const code = await ended;
-      clearTimeout(patience);
+      clearTimeout(timer);
       return code;
     },
   };

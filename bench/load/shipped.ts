@@ -10,12 +10,12 @@ const folders = (path: string): string[] =>
     .map((entry) => entry.name)
     .toSorted();
 
-/** Every model that ships. */
+/** Names of all shipped models. */
 export const SHIPPED_NAMES: readonly string[] = folders(MODELS);
 
 const DEFAULT = join(MODELS, 'default.json');
 
-/** The model a server answers with that nobody told otherwise. */
+/** The model a server uses by default. */
 export const SHIPPED_NAME: string = existsSync(DEFAULT)
   ? (JSON.parse(readFileSync(DEFAULT, 'utf8')) as { readonly model: string }).model
   : SHIPPED_NAMES[0]!;

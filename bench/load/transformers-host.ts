@@ -9,12 +9,12 @@ import {
 import type { LoadRequest } from './requests.ts';
 
 /*
- * @huggingface/transformers in a process of its own, the way its documentation re-ranks: tokenize a padded batch of pairs, run, read the
- * logits. Same file, same maximum length, same requests.
+ * @huggingface/transformers in a process of its own, used as in its documentation: tokenize a padded batch of pairs, run, read the logits.
+ * Same file, same maximum length, same requests.
  */
 
 export interface TransformersJob {
-  /** A version's folder. */
+  /** Folder of a model's version. */
   readonly folder: string;
   /** Ending of the ONNX file: `int8`, `fp32`. */
   readonly dtype: 'int8' | 'fp32' | 'fp16';

@@ -9,7 +9,7 @@ export interface TransformersPeer {
   close(): void;
 }
 
-/** @huggingface/transformers with the same model and the same requests, in a process of its own. */
+/** Starts @huggingface/transformers with the same model and requests in a process of its own. */
 export async function startTransformers(job: TransformersJob): Promise<TransformersPeer> {
   const child = fork(join(import.meta.dirname, 'transformers-host.ts'));
   const failed = once(child, 'exit').then(([code]): never => {

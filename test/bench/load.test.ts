@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LoadClient } from '../../bench/load/client.ts';
 import { sortedBatches } from '../../bench/load/engine.ts';
+import { percentile, summarize, table } from '../../bench/load/figures.ts';
 import { closedLoop, openLoop, type Run } from '../../bench/load/loops.ts';
 import { residentBytes } from '../../bench/load/processes.ts';
-import { percentile, summarize, table } from '../../bench/load/report.ts';
 import { loadTopics, requestStream, wideRequest } from '../../bench/load/requests.ts';
 
 /*

@@ -1,6 +1,15 @@
 import type { Run } from './loops.ts';
 
-/** Nearest-rank percentile of a list; NaN of an empty one. */
+/** Returns the median: the mean of the middle two values if their number is even. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+}
+
+export const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** Returns the nearest-rank percentile of a list; NaN for an empty one. */
 export function percentile(values: readonly number[], p: number): number {
   if (values.length === 0) return Number.NaN;
   const sorted = values.toSorted((a, b) => a - b);
@@ -12,19 +21,19 @@ export interface Summary {
   readonly answered: number;
   /** Refused at once with 429. */
   readonly refused: number;
-  /** Everything else that is not 200. */
+  /** Answered with another status, or not at all. */
   readonly failed: number;
   readonly firstError?: string;
   /** Pairs answered a second. */
   readonly pairsPerSecond: number;
-  /** Pairs answered within the deadline, a second of arrivals. */
+  /** Pairs answered within the deadline, per second of arrivals. */
   readonly goodput: number;
   readonly p50: number;
   readonly p90: number;
   readonly p99: number;
 }
 
-/** What a run comes to. Percentiles are of answered requests, in milliseconds. */
+/** Summarizes a run. Percentiles are of answered requests, in milliseconds. */
 export function summarize(run: Run, deadlineMs = Number.POSITIVE_INFINITY): Summary {
   const answered = run.samples.filter(({ status }) => status === 200);
   const refused = run.samples.filter(({ status }) => status === 429);
@@ -46,7 +55,7 @@ export function summarize(run: Run, deadlineMs = Number.POSITIVE_INFINITY): Summ
   };
 }
 
-/** A Markdown table; the first column is set to the left, the others to the right. */
+/** Returns a Markdown table, aligned for a terminal; the first column is left-aligned, the others right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
   const line = (row: readonly string[]) =>
