@@ -1,5 +1,5 @@
 import { basename, join, resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import { runSuite, type SuiteObserver } from '../evaluation/suites/run-suite.ts';
@@ -11,14 +11,15 @@ import type { ReportModel } from '../reports/model.ts';
 import { renderTerminal } from '../reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { type Progress, startProgress } from '../util/progress.ts';
-import { parseShard } from '../util/shard.ts';
+import type { Shard } from '../util/shard.ts';
+import { reportFormatOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow eval bench/suites/shared.yaml --quick           # ten queries of each set, ten passages deep
-  $ winnow eval suite.yaml --models models --out runs/suite
-  $ winnow eval suite.yaml --shard 1/4                     # the second of four parts; any order, one shared --out
-  $ winnow eval suite.yaml --report-only --format json     # no scoring: report what is there
+  $ npx winnow eval bench/suites/shared.yaml --quick           # ten queries of each set, ten passages deep
+  $ npx winnow eval suite.yaml --models models --out runs/suite
+  $ npx winnow eval suite.yaml --shard 1/4                     # the second of four parts; any order, one shared --out
+  $ npx winnow eval suite.yaml --report-only --format json     # no scoring: report what is there
 
 Results are kept per set and model under --out: run.trec.gz, cell.json, values.json. A cell is scored again only
 where the model's file, the texts, the queries or the candidate lists have changed. report.html, report.md and
@@ -28,7 +29,7 @@ report.json are written beside them. A live search engine gets WINNOW_SEARCH_AUT
 interface Options {
   readonly models?: string;
   readonly out?: string;
-  readonly shard?: string;
+  readonly shard?: Shard;
   readonly quick?: true;
   readonly reportOnly?: true;
   readonly format: ReportFormat;
@@ -78,7 +79,7 @@ async function run(file: string, options: Options): Promise<void> {
   try {
     const outcome = await runSuite(loaded, models, {
       ...{ out, observer, reportOnly: options.reportOnly },
-      shard: options.shard === undefined ? undefined : parseShard(options.shard),
+      shard: options.shard,
       authorization: process.env.WINNOW_SEARCH_AUTHORIZATION,
     });
     observer.stop();
@@ -112,14 +113,12 @@ export function command(): Command {
     .description('Re-rank the sets of a suite with models of the registry, measure and compare them.')
     .argument('<suite>', 'suite.yaml: sets, first stages, models, measures, statistics')
     .option('--models <folder>', 'registry folder (default: the setting registry.folder)')
-    .option('--config <file>', 'settings file, as for `winnow serve`')
+    .option('--config <file>', 'settings file, as for `npx winnow serve`')
     .option('--out <folder>', 'folder of results; finished parts in it are not done again (default: runs/<suite>)')
-    .option('--shard <i/n>', 'score only part i (from 0) of n; the last to finish reports')
+    .addOption(shardOption('the cells; the last to finish reports'))
     .option('--quick', 'ten queries a set, ten passages deep, in a folder of its own')
     .option('--report-only', 'score nothing; report what is there')
-    .addOption(
-      new Option('--format <format>', 'what to print').choices(Object.keys(REPORT_FORMATS)).default('terminal'),
-    )
+    .addOption(reportFormatOption())
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import { analyze } from '../experiments/analysis/analyze.ts';
@@ -15,7 +15,9 @@ import { renderMarkdown } from '../reports/markdown.ts';
 import type { ImageSection } from '../reports/model.ts';
 import { textTable } from '../reports/tables.ts';
 import { renderTerminal, terminalSection } from '../reports/terminal.ts';
+import { parseNumber, parseTime } from '../util/cli-numbers.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { numberOption } from './options.ts';
 
 interface Common {
   readonly experiments?: string;
@@ -26,20 +28,7 @@ interface Common {
 const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 
-const number = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isFinite(value)) throw new InvalidArgumentError('expected a number');
-  return value;
-};
-
-const numbers = (text: string): number[] => text.split(',').map(number);
-
-/** Milliseconds since 1970 of a time as people write it. */
-const time = (text: string): number => {
-  const at = /^\d{10,}$/.test(text) ? Number(text) : Date.parse(text);
-  if (Number.isNaN(at)) throw new InvalidArgumentError('expected an ISO 8601 time');
-  return at;
-};
+const lifts = (text: string): number[] => text.split(',').map((part) => parseNumber(part, '--lift'));
 
 const reading = (name: string) =>
   new Command(name)
@@ -119,7 +108,7 @@ function reportCommand(): Command {
   return reading('report')
     .description('Sample ratio, intervals and verdict of an experiment.')
     .argument('<name>')
-    .option('--until <time>', 'state at an earlier time', time)
+    .option('--until <time>', 'state at an earlier time', (text) => parseTime(text, '--until'))
     .option('--out <folder>', 'write report.md, report.json and a picture of each metric there instead')
     .action((name: string, options: Common & { until?: number; out?: string }) =>
       withExperiments(options, async (offline) => {
@@ -162,12 +151,12 @@ function planCommand(): Command {
     .description('How many units and days an experiment needs.')
     .argument('[name]', 'an experiment whose control shows mean, deviation and traffic')
     .option('--metric <name>', 'its first metric if absent')
-    .option('--lift <shares>', 'effects relative to the mean, separated by commas', numbers, [0.01, 0.02, 0.05, 0.1])
-    .addOption(new Option('--power <share>', 'chance to find them').argParser(number).default(0.8))
-    .option('--mean <value>', 'mean of a unit', number)
-    .option('--deviation <value>', 'standard deviation over units', number)
-    .option('--correlation <value>', 'with what the unit did before (CUPED)', number)
-    .option('--daily <units>', 'new units a day', number)
+    .option('--lift <shares>', 'effects relative to the mean, separated by commas', lifts, [0.01, 0.02, 0.05, 0.1])
+    .addOption(numberOption('--power <share>', 'chance to find them', { min: 0, max: 1 }, 0.8))
+    .addOption(numberOption('--mean <value>', 'mean of a unit', {}))
+    .addOption(numberOption('--deviation <value>', 'standard deviation over units', { min: 0 }))
+    .addOption(numberOption('--correlation <value>', 'with what the unit did before (CUPED)', { min: -1, max: 1 }))
+    .addOption(numberOption('--daily <units>', 'new units a day', { min: 0 }))
     .action(async (name: string | undefined, flags: PlanFlags) => {
       const show = (seen: Baseline | undefined, weights?: readonly number[]) => {
         const baseline = withFlags(seen, flags);
@@ -194,7 +183,7 @@ function checkCommand(): Command {
   return reading('check')
     .description('A/A self-check: the analysis on control’s units halved at random, where no effect can be.')
     .argument('<name>')
-    .addOption(new Option('--runs <count>', 'fake experiments').argParser(number).default(1000))
+    .addOption(numberOption('--runs <count>', 'fake experiments', { integer: true, min: 1 }, 1000))
     .action((name: string, options: Common & { runs: number }) =>
       withExperiments(options, async (offline) => {
         const checks = await selfCheck(offline.store, offline.find(name), { runs: options.runs });
@@ -217,14 +206,14 @@ function validateCommand(): Command {
 
 const EXAMPLES = `
 Examples:
-  winnow experiments validate experiments.yaml
-  winnow experiments list --database runs/experiments.sqlite
-  winnow experiments report new-objective
-  winnow experiments report new-objective --out report/       # report.md, report.json, pictures
-  winnow experiments report new-objective --json | jq .verdict
-  winnow experiments plan new-objective --lift 0.01,0.03
-  winnow experiments plan --mean 0.31 --deviation 0.9 --daily 20000
-  winnow experiments check new-objective
+  $ npx winnow experiments validate experiments.yaml
+  $ npx winnow experiments list --database runs/experiments.sqlite
+  $ npx winnow experiments report new-objective
+  $ npx winnow experiments report new-objective --out report/       # report.md, report.json, pictures
+  $ npx winnow experiments report new-objective --json | jq .verdict
+  $ npx winnow experiments plan new-objective --lift 0.01,0.03
+  $ npx winnow experiments plan --mean 0.31 --deviation 0.9 --daily 20000
+  $ npx winnow experiments check new-objective
 `;
 
 /** `winnow experiments …`: what A/B tests have shown, and what they need. */

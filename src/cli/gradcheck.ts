@@ -4,12 +4,13 @@ import { unfrozen } from '../onnx/weights.ts';
 import { OBJECTIVE_ROWS, objectiveLoss } from '../training/objectives/check-objective.ts';
 import { loadBackbone } from '../training/step/backbone.ts';
 import { startProgress } from '../util/progress.ts';
+import { numberOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow gradcheck models/my-backbone
-  $ winnow gradcheck models/my-backbone --objective InfoNCE --freeze word_embeddings
-  $ winnow gradcheck models/my-backbone --all --json > check.json
+  $ npx winnow gradcheck models/my-backbone
+  $ npx winnow gradcheck models/my-backbone --objective InfoNCE --freeze word_embeddings
+  $ npx winnow gradcheck models/my-backbone --all --json > check.json
 
 A folder without a scoring head gets a fresh one, as training would give it. Every weight's float32 gradient is held against
 central differences of the same model in double precision. Exit code 1 if a weight fails.`;
@@ -17,7 +18,7 @@ central differences of the same model in double precision. Exit code 1 if a weig
 interface Flags {
   readonly objective?: string;
   readonly freeze: readonly string[];
-  readonly seed: string;
+  readonly seed: number;
   readonly all?: true;
   readonly json?: true;
 }
@@ -52,7 +53,7 @@ export function toText(report: CheckReport, shown: number): string {
 }
 
 async function run(folder: string, flags: Flags): Promise<void> {
-  const backbone = await loadBackbone(folder, { head: 'auto', seed: Number(flags.seed), freeze: [] });
+  const backbone = await loadBackbone(folder, { head: 'auto', seed: flags.seed, freeze: [] });
   const weights = backbone.weights.map((w) => ({
     tensor: w.name,
     name: w.parameter,
@@ -62,7 +63,7 @@ async function run(folder: string, flags: Flags): Promise<void> {
   const kept = unfrozen(weights, flags.freeze);
   const progress = startProgress('gradcheck', kept.length);
   const report = await checkGradients(backbone.model, kept, {
-    seed: Number(flags.seed),
+    seed: flags.seed,
     ...(flags.objective === undefined ? {} : { loss: objectiveLoss(flags.objective), rows: OBJECTIVE_ROWS }),
     onWeight: (done) => progress.update(done),
   }).finally(() => progress.stop());
@@ -79,7 +80,7 @@ export function command(): Command {
     .argument('<folder>', 'model folder in Hugging Face layout')
     .option('--objective <name>', 'through this objective (default: a random combination of the logits)')
     .addOption(new Option('--freeze <patterns...>', 'weights to leave out').default([]))
-    .option('--seed <n>', 'seed of batch, directions and head', '1')
+    .addOption(numberOption('--seed <n>', 'seed of batch, directions and head', { integer: true, min: 0 }, 1))
     .option('--all', 'list every weight')
     .option('--json', 'the whole report as JSON')
     .addHelpText('after', EXAMPLES)

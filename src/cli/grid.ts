@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { WinnowError } from '../errors.ts';
 import { writeReport } from '../reports/write-report.ts';
 import {
@@ -17,14 +17,15 @@ import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { startProgress } from '../util/progress.ts';
-import { parseShard, type Shard, WHOLE } from '../util/shard.ts';
+import { type Shard, WHOLE } from '../util/shard.ts';
+import { choiceOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow grid grid.yaml                               # search, full grid, report in runs/<name>/report
-  $ winnow grid grid.yaml --list                        # the cells, and which have a result
-  $ winnow grid grid.yaml --shard 2/4 --wait            # one of four machines over a shared folder
-  $ winnow grid grid.yaml --phase report                # the report of what is done
+  $ npx winnow grid grid.yaml                               # search, full grid, report in runs/<name>/report
+  $ npx winnow grid grid.yaml --list                        # the cells, and which have a result
+  $ npx winnow grid grid.yaml --shard 2/4 --wait            # one of four machines over a shared folder
+  $ npx winnow grid grid.yaml --phase report                # the report of what is done
 
 A grid that is stopped goes on where it stopped, inside a cell too.
 `;
@@ -32,7 +33,7 @@ A grid that is stopped goes on where it stopped, inside a cell too.
 interface Flags {
   readonly run?: string;
   readonly phase: 'all' | 'search' | 'full' | 'report';
-  readonly shard?: string;
+  readonly shard?: Shard;
   readonly wait?: boolean;
   readonly list?: true;
 }
@@ -112,7 +113,7 @@ async function runPhases(
 async function run(path: string, flags: Flags): Promise<void> {
   const loaded = readGrid(path);
   const folder = resolve(flags.run ?? join('runs', loaded.grid.name));
-  const shard: Shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
+  const { shard = WHOLE } = flags;
   if (flags.list) return list(loaded, folder);
   if (flags.phase === 'report') return report(loaded, folder);
   const stop = new AbortController();
@@ -132,8 +133,8 @@ export function command(): Command {
     .description('Train objectives × backbones × seeds, with hyper-parameters found on a part of the grid first.')
     .argument('<grid>', 'grid in YAML')
     .option('--run <folder>', 'cells, results and report (default runs/<name>)')
-    .addOption(new Option('--phase <phase>', 'what to run').choices(['all', 'search', 'full', 'report']).default('all'))
-    .option('--shard <i/n>', 'only this part of the cells, i from 0')
+    .addOption(choiceOption('--phase <phase>', 'what to run', ['all', 'search', 'full', 'report'], 'all'))
+    .addOption(shardOption('the cells'))
     .option('--wait', 'wait for the other shards at the end of the search')
     .option('--list', 'list the cells and end')
     .addHelpText('after', EXAMPLES)

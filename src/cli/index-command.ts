@@ -1,19 +1,19 @@
 import { existsSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Command } from 'commander';
-import { describe, WinnowError } from '../errors.ts';
 import { buildIndex } from '../evaluation/first-stage/index/build-index.ts';
 import { loadDataset } from '../evaluation/formats/load-dataset.ts';
 import type { PassageStore } from '../evaluation/formats/passage-store.ts';
 import { openPassages } from '../evaluation/formats/passages.ts';
 import { startProgress } from '../util/progress.ts';
+import { numberOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow index collection.tsv --out indexes/msmarco     # id <tab> text
-  $ winnow index scifact/corpus.jsonl.gz --out indexes/scifact
-  $ winnow index cranfield/ --out indexes/cranfield       # the passages of any data set folder
-  $ winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
+  $ npx winnow index collection.tsv --out indexes/msmarco     # id <tab> text
+  $ npx winnow index scifact/corpus.jsonl.gz --out indexes/scifact
+  $ npx winnow index cranfield/ --out indexes/cranfield       # the passages of any data set folder
+  $ npx winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
 
 Text is analyzed as by Lucene's EnglishAnalyzer. Memory is bounded by --batch, whatever the size of the
 collection; the folder appears whole or not at all.
@@ -21,7 +21,7 @@ collection; the folder appears whole or not at all.
 
 interface Options {
   readonly out: string;
-  readonly batch: string;
+  readonly batch: number;
   readonly force?: true;
 }
 
@@ -32,13 +32,7 @@ async function passagesAt(path: string): Promise<PassageStore> {
 }
 
 async function run(path: string, { out, batch, force }: Options): Promise<void> {
-  const batchPostings = Number(batch) * 1e6;
-  if (!(batchPostings >= 1000 && batchPostings <= 1e8))
-    throw new WinnowError('invalid_input', {
-      where: '--batch',
-      expected: 'millions of postings, at most 100',
-      got: describe(batch),
-    });
+  const batchPostings = batch * 1e6;
   if (force && existsSync(out)) await rm(out, { recursive: true });
   const passages = await passagesAt(path);
   const progress = startProgress('index', passages.size);
@@ -63,7 +57,14 @@ export function command(): Command {
     .description('Build a BM25 index on disk.')
     .argument('<corpus>', 'collection (.tsv or .jsonl, one passage a line; .gz too), or a data set')
     .requiredOption('--out <folder>', 'folder of the index')
-    .option('--batch <millions>', 'postings held in memory, in millions (16 MB each)', '4')
+    .addOption(
+      numberOption(
+        '--batch <millions>',
+        'postings held in memory, in millions (16 MB each)',
+        { min: 0.001, max: 100 },
+        4,
+      ),
+    )
     .option('--force', 'replace an index that is there')
     .addHelpText('after', EXAMPLES)
     .action(run);

@@ -1,9 +1,10 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { measureFiles } from '../evaluation/formats/measure-files.ts';
 import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
 import type { Evaluation } from '../evaluation/measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../evaluation/measures/measure.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { choiceOption } from './options.ts';
 
 const AT = { none: '', optional: '[@k]', required: '@k' } as const;
 
@@ -14,11 +15,11 @@ function parametersOf({ accepts }: MeasureRule): string {
 
 const EXAMPLES = `
 Examples:
-  $ winnow measure --qrels qrels.dl19-passage.txt --run bm25.run nDCG@10 'AP(rel=2)' 'RR(rel=2)@10'
-  $ winnow measure --qrels qrels/test.tsv --run run.trec.gz --json nDCG@10 R@100
-  $ zcat run.gz | winnow measure --qrels qrels.txt --run - nDCG@10
-  $ winnow measure --qrels qrels.dev.small.tsv --run run.dev.small.tsv MSMARCO_RR@10
-  $ winnow measure --qrels qrels.txt --run new.run --reference old.run 'RBO(p=0.9)'
+  $ npx winnow measure --qrels qrels.dl19-passage.txt --run bm25.run nDCG@10 'AP(rel=2)' 'RR(rel=2)@10'
+  $ npx winnow measure --qrels qrels/test.tsv --run run.trec.gz --json nDCG@10 R@100
+  $ zcat run.gz | npx winnow measure --qrels qrels.txt --run - nDCG@10
+  $ npx winnow measure --qrels qrels.dev.small.tsv --run run.dev.small.tsv MSMARCO_RR@10
+  $ npx winnow measure --qrels qrels.txt --run new.run --reference old.run 'RBO(p=0.9)'
 
 Semantics are those of trec_eval 10 -c: ties by docno descending, linear gain, judged queries that the run
 leaves out count 0, queries without judgements are ignored.
@@ -83,9 +84,12 @@ export function command(): Command {
     .option('--json', 'print {"mean": {measure: value}, "perQuery": {qid: {measure: value}}}')
     .option('--out <file>', 'write there instead of standard output')
     .addOption(
-      new Option('--precision <kind>', 'compare scores as 64-bit or, like trec_eval up to 9, as 32-bit numbers')
-        .choices(['double', 'single'])
-        .default('double'),
+      choiceOption(
+        '--precision <kind>',
+        'compare scores as 64-bit or, like trec_eval up to 9, as 32-bit numbers',
+        ['double', 'single'],
+        'double',
+      ),
     )
     .addHelpText('after', EXAMPLES)
     .action(run);

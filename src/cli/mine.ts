@@ -1,8 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command, Option } from 'commander';
-import { describe, WinnowError } from '../errors.ts';
+import { Command } from 'commander';
 import { Bm25Index } from '../evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../evaluation/first-stage/index/build-index.ts';
 import { bm25Stage, runFileStage } from '../evaluation/first-stage/stages.ts';
@@ -13,62 +12,44 @@ import { openRaw } from '../training/data/sources.ts';
 import { readTeacher } from '../training/data/teacher.ts';
 import { type RawSource, skipCount } from '../training/data/types.ts';
 import { type MineSettings, mine } from '../training/teachers/mine.ts';
+import { parseRanks } from '../util/cli-numbers.ts';
 import { startProgress } from '../util/progress.ts';
+import { choiceOption, numberOption } from './options.ts';
 import { type DataFlags, dataSource, withDataFlags } from './score.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow mine --format beir --data scifact --corpus scifact/corpus.jsonl --out train.jsonl
-  $ winnow mine --format beir --data nq --corpus nq/corpus.jsonl --index indexes/nq --ranks 10-100 --strategy random --out train.jsonl
-  $ winnow mine --format jsonl --data pairs.jsonl --out train.jsonl     # the corpus is the passages of the file itself
-  $ winnow mine --format beir --data scifact --corpus scifact/corpus.jsonl --teacher teacher.run --ratio 0.95 --out train.jsonl
+  $ npx winnow mine --format beir --data scifact --corpus scifact/corpus.jsonl --out train.jsonl
+  $ npx winnow mine --format beir --data nq --corpus nq/corpus.jsonl --index indexes/nq --ranks 10-100 --strategy random --out train.jsonl
+  $ npx winnow mine --format jsonl --data pairs.jsonl --out train.jsonl     # the corpus is the passages of the file itself
+  $ npx winnow mine --format beir --data scifact --corpus scifact/corpus.jsonl --teacher teacher.run --ratio 0.95 --out train.jsonl
 
 Writes JSON lines {query, pos, neg}, with pos_scores and neg_scores where the teacher knows them all. Passages judged relevant are
-never negatives. Give the same passages scores with \`winnow score\` first to filter false negatives.
+never negatives. Give the same passages scores with \`npx winnow score\` first to filter false negatives.
 `;
 
 interface Flags extends DataFlags {
   readonly corpus?: string;
   readonly index?: string;
   readonly run?: string;
-  readonly ranks: string;
-  readonly negatives: string;
+  readonly ranks: [number, number];
+  readonly negatives: number;
   readonly strategy: MineSettings['strategy'];
   readonly teacher?: string;
-  readonly margin?: string;
-  readonly ratio?: string;
-  readonly seed: string;
+  readonly margin?: number;
+  readonly ratio?: number;
+  readonly seed: number;
   readonly out: string;
 }
 
-function number(flag: string, text: string, least: number): number {
-  const value = Number(text);
-  if (text.trim() !== '' && value >= least) return value;
-  throw new WinnowError('invalid_input', {
-    where: flag,
-    expected: `a number of at least ${least}`,
-    got: describe(text),
-  });
-}
-
-function settingsOf(flags: Flags): MineSettings {
-  const [, from = '', to = ''] = /^(\d+)-(\d+)$/.exec(flags.ranks) ?? [];
-  const ranks: [number, number] = [Number(from), Number(to)];
-  if (!(ranks[0] >= 1 && ranks[1] >= ranks[0]))
-    throw new WinnowError('invalid_input', {
-      where: '--ranks',
-      expected: 'from-to, such as 10-100',
-      got: describe(flags.ranks),
-    });
-  return {
-    ranks,
-    negatives: number('--negatives', flags.negatives, 1),
-    strategy: flags.strategy,
-    seed: number('--seed', flags.seed, 0),
-    ...(flags.margin !== undefined && { teacherMargin: number('--margin', flags.margin, 0) }),
-    ...(flags.ratio !== undefined && { teacherRatio: number('--ratio', flags.ratio, 0) }),
-  };
-}
+const settingsOf = ({ ranks, negatives, strategy, seed, margin, ratio }: Flags): MineSettings => ({
+  ranks,
+  negatives,
+  strategy,
+  seed,
+  ...(margin !== undefined && { teacherMargin: margin }),
+  ...(ratio !== undefined && { teacherRatio: ratio }),
+});
 
 /** All passages of the lists themselves. */
 async function ownPassages(source: RawSource, name: string): Promise<PassageStore> {
@@ -127,15 +108,19 @@ export function command(): Command {
     new Command('mine').description('Find hard negatives with BM25 for queries with known positives.'),
   )
     .option('--corpus <file>', 'collection the negatives come from (default: all passages of the data itself)')
-    .option('--index <folder>', 'BM25 index of the corpus, from `winnow index` (default: one is built)')
+    .option('--index <folder>', 'BM25 index of the corpus, from `npx winnow index` (default: one is built)')
     .option('--run <file>', 'a run of another first stage in place of BM25')
-    .option('--ranks <from-to>', 'ranks negatives are taken from', '1-100')
-    .option('--negatives <n>', 'negatives a query', '7')
-    .addOption(new Option('--strategy <how>', 'which of them').choices(['top', 'random']).default('top'))
+    .option('--ranks <from-to>', 'ranks negatives are taken from', (text) => parseRanks(text, '--ranks'), [1, 100])
+    .addOption(numberOption('--negatives <n>', 'negatives a query', { integer: true, min: 1 }, 7))
+    .addOption(choiceOption('--strategy <how>', 'which of them', ['top', 'random'], 'top'))
     .option('--teacher <file>', 'run with teacher scores, for the filters')
-    .option('--margin <x>', 'drop negatives the teacher scores above a positive − x')
-    .option('--ratio <x>', 'drop negatives the teacher scores above this share of a positive (0.95)')
-    .option('--seed <n>', 'of strategy random', '42')
+    .addOption(numberOption('--margin <x>', 'drop negatives the teacher scores above a positive − x', { min: 0 }))
+    .addOption(
+      numberOption('--ratio <x>', 'drop negatives the teacher scores above this share of a positive (0.95)', {
+        min: 0,
+      }),
+    )
+    .addOption(numberOption('--seed <n>', 'of strategy random', { integer: true, min: 0 }, 42))
     .requiredOption('--out <file>', 'JSON lines; .gz is packed')
     .addHelpText('after', EXAMPLES)
     .action(run);

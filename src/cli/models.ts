@@ -10,6 +10,7 @@ import { relabel } from '../registry/relabel.ts';
 import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
 import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
+import { choiceOption, modelsOption, providerOption } from './options.ts';
 
 interface Common {
   readonly models: string;
@@ -116,10 +117,7 @@ function printPublished({ name, version, folder }: Published, { json }: Common, 
   print(json ? JSON.stringify({ name, version, folder, label }) : `${name}@${version} in ${folder}${shown}`);
 }
 
-const modelsOption = () => new Option('--models <folder>', 'registry folder').env('WINNOW_MODELS').default('models');
 const jsonOption = () => new Option('--json', 'print JSON');
-const providerOption = () =>
-  new Option('--provider <provider>', 'execution provider').choices(['auto', 'cpu', 'cuda', 'webgpu']).default('cpu');
 
 function listCommand(): Command {
   return new Command('list')
@@ -134,8 +132,8 @@ function verifyCommand(): Command {
     .description('Run versions through full admission: hashes, paths, graph, self-test on a real host.')
     .argument('[reference]', 'model, model@version or model:label; everything if absent')
     .addOption(modelsOption())
-    .addOption(providerOption())
-    .addOption(new Option('--variant <variant>', 'only this one').choices(['auto', 'fp32', 'fp16', 'int8']))
+    .addOption(providerOption('cpu'))
+    .addOption(choiceOption('--variant <variant>', 'only this one', ['auto', 'fp32', 'fp16', 'int8']))
     .addOption(jsonOption())
     .action(verify);
 }
@@ -159,7 +157,7 @@ function importCommand(): Command {
     .argument('<folder>')
     .argument('<model>', 'name in the registry')
     .addOption(modelsOption())
-    .addOption(providerOption())
+    .addOption(providerOption('cpu'))
     .option('--label <label>', 'label that points to it afterwards')
     .addOption(jsonOption())
     .action(async (folder: string, model: string, options: Engine & { label?: string }) => {
@@ -174,14 +172,12 @@ function pullCommand(): Command {
     .description('Download a model from the Hugging Face hub into the registry.')
     .argument('<repository>', 'ORGANIZATION/MODEL')
     .option('--revision <revision>', 'branch, tag or commit', 'main')
-    .addOption(
-      new Option('--variant <variant>', 'ONNX file').choices(['auto', 'all', 'fp32', 'fp16', 'int8']).default('auto'),
-    )
+    .addOption(choiceOption('--variant <variant>', 'ONNX file', ['auto', 'all', 'fp32', 'fp16', 'int8'], 'auto'))
     .option('--name <name>', 'name in the registry; the repository’s without its owner if absent')
     .option('--label <label>', 'label that points to it afterwards')
     .option('--endpoint <url>', 'another server laid out like the hub (or HF_ENDPOINT)')
     .addOption(modelsOption())
-    .addOption(providerOption())
+    .addOption(providerOption('cpu'))
     .addOption(jsonOption())
     .action(async (repository: string, { variant, ...options }: Omit<Engine, 'variant'> & PullOptions) => {
       const wanted = { ...options, ...(variant === undefined ? {} : { variant }) };
@@ -192,11 +188,11 @@ function pullCommand(): Command {
 
 const EXAMPLES = `
 Examples:
-  winnow models list
-  winnow models verify minilm-l6-infonce
-  winnow models import ./my-export my-model --label canary
-  winnow models label my-model stable 2
-  winnow models pull cross-encoder/ms-marco-MiniLM-L6-v2 --variant fp32
+  $ npx winnow models list
+  $ npx winnow models verify minilm-l6-infonce
+  $ npx winnow models import ./my-export my-model --label canary
+  $ npx winnow models label my-model stable 2
+  $ npx winnow models pull cross-encoder/ms-marco-MiniLM-L6-v2 --variant fp32
 `;
 
 /** `winnow models …`: look after a registry folder. */

@@ -1,23 +1,24 @@
 import { basename, resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { quantizeFolder } from '../training/quantization/folder.ts';
 import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/recipe/variant-names.ts';
 import { startProgress } from '../util/progress.ts';
+import { acceptOldFlag, choiceOption, modelsOption, numberOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  winnow quantize models/my-model/3 --data data/dev.json --qrels data/qrels.txt
-  winnow quantize ./export --data data/beir/scifact --name scifact-reranker
-  winnow quantize models/my-model/3 --data data/dev.json --to fp16`;
+  $ npx winnow quantize models/my-model/3 --data data/dev.json --qrels data/qrels.txt
+  $ npx winnow quantize ./export --data data/beir/scifact --name scifact-reranker
+  $ npx winnow quantize models/my-model/3 --data data/dev.json --to fp16`;
 
 interface Flags {
   readonly data: string;
   readonly qrels?: string;
   readonly to: Variant;
-  readonly registry: string;
+  readonly models: string;
   readonly name?: string;
   readonly label?: string;
-  readonly depth: string;
+  readonly depth: number;
   readonly tables: TablePlace;
   readonly only?: true;
 }
@@ -37,10 +38,10 @@ async function run(source: string, flags: Flags): Promise<void> {
     data: resolve(flags.data),
     ...(flags.qrels !== undefined && { qrels: resolve(flags.qrels) }),
     variant: flags.to,
-    registry: resolve(flags.registry),
+    registry: resolve(flags.models),
     name: flags.name ?? basename(resolve(source, '..')),
     ...(flags.label !== undefined && { label: flags.label }),
-    depth: Number(flags.depth),
+    depth: flags.depth,
     tables: flags.tables,
     keepsFloat: !flags.only,
     onProgress: progress(),
@@ -52,24 +53,30 @@ async function run(source: string, flags: Flags): Promise<void> {
 
 /** `winnow quantize`. */
 export function command(): Command {
-  return new Command('quantize')
+  const quantize = new Command('quantize')
     .description(
       'Add an int8 (or fp16) file to a model: scores that do not depend on batch mates, judged against float32.',
     )
     .argument('<folder>', 'model folder in Hugging Face layout with a float32 ONNX file')
-    .requiredOption('--data <path>', 'data set whose pairs calibrate and judge (anything `winnow eval` reads)')
+    .requiredOption('--data <path>', 'data set whose pairs calibrate and judge (anything `npx winnow eval` reads)')
     .option('--qrels <file>', 'judgements, to measure what the smaller file costs')
-    .addOption(new Option('--to <variant>', 'what to make').choices([...VARIANTS]).default('int8'))
-    .option('--registry <folder>', 'where the next version goes', 'models')
+    .addOption(choiceOption('--to <variant>', 'what to make', VARIANTS, 'int8'))
+    .addOption(modelsOption())
     .option('--name <name>', 'model name (default: name of the folder above)')
     .option('--label <label>', 'label to set on the new version')
-    .option('--depth <n>', 'passages a query that are re-ranked to measure', '100')
     .addOption(
-      new Option('--tables <place>', 'word embeddings in the model file, or in a file beside it')
-        .choices([...TABLE_PLACES])
-        .default('inside'),
+      numberOption('--depth <n>', 'passages a query that are re-ranked to measure', { integer: true, min: 1 }, 100),
+    )
+    .addOption(
+      choiceOption(
+        '--tables <place>',
+        'word embeddings in the model file, or in a file beside it',
+        TABLE_PLACES,
+        'inside',
+      ),
     )
     .option('--only', 'leave the float32 file out of the new version')
     .addHelpText('after', EXAMPLES)
     .action(run);
+  return acceptOldFlag(quantize, '--registry', '--models');
 }

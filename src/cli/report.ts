@@ -1,15 +1,16 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { gridComparison } from '../reports/grid-comparison.ts';
 import { PAPER_GRID, readGridData } from '../reports/grid-data.ts';
 import { renderTerminal } from '../reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
+import { reportFormatOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow report                          # the paper's 54 rows, on the terminal
-  $ winnow report --out report/            # report.html, report.md and report.json
-  $ winnow report --format json | jq .data.objectives.averageRanks
-  $ winnow report --data grid.json --out report/   # a grid of your own in the same shape
+  $ npx winnow report                          # the paper's 54 rows, on the terminal
+  $ npx winnow report --out report/            # report.html, report.md and report.json
+  $ npx winnow report --format json | jq .data.objectives.averageRanks
+  $ npx winnow report --data grid.json --out report/   # a grid of your own in the same shape
 
 The report has Friedman's χ², Nemenyi's critical difference, mean ranks and column means of a grid of
 backbones and objectives, recomputed from its rows.
@@ -36,9 +37,7 @@ export function command(): Command {
   return new Command()
     .description('Recompute and draw the statistics of a grid of backbones and objectives.')
     .option('--data <file>', 'a grid as JSON; the published 54 rows where not given')
-    .addOption(
-      new Option('--format <format>', 'what to print').choices(Object.keys(REPORT_FORMATS)).default('terminal'),
-    )
+    .addOption(reportFormatOption())
     .option('--out <folder>', 'write report.html, report.md and report.json there instead')
     .addHelpText('after', EXAMPLES)
     .action(run);

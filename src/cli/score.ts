@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { WinnowError } from '../errors.ts';
 import { openStack, type Stack } from '../main/stack.ts';
@@ -15,15 +15,16 @@ import { NORMALIZATIONS, type Normalization } from '../training/teachers/ensembl
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from '../training/teachers/score-job.ts';
 import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.ts';
 import { startProgress } from '../util/progress.ts';
-import { parseShard, shardFile, WHOLE } from '../util/shard.ts';
+import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
+import { acceptOldFlag, choiceOption, modelsOption, numberOption, providerOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow score --format rank_llm --data BM25.dl21.top100.json --model minilm-l6-infonce --out teacher.run
-  $ winnow score --format rank_llm --data dl22.json --bi-encoder backbones/all-minilm-l6-v2 --out cosine.run
-  $ winnow score --format triples --data triples.tsv --queries queries.tsv --collection collection.tsv \\
+  $ npx winnow score --format rank-llm --data BM25.dl21.top100.json --model minilm-l6-infonce --out teacher.run
+  $ npx winnow score --format rank-llm --data dl22.json --bi-encoder backbones/all-minilm-l6-v2 --out cosine.run
+  $ npx winnow score --format triples --data triples.tsv --queries queries.tsv --collection collection.tsv \\
       --model big --model bigger --out mean.run          # the mean of two models' logits
-  $ winnow score --format trec --data first.run --queries q.tsv --collection c.tsv --model big \\
+  $ npx winnow score --format trec --data first.run --queries q.tsv --collection c.tsv --model big \\
       --shard 0/4 --out teacher.run                      # writes teacher.0-of-4.run; cat the parts together
 
 The file goes into a recipe as \`teacher: teacher.run\`. Killed at any instant and started again with the same
@@ -44,7 +45,7 @@ export interface DataFlags {
 /** Adds the flags that name candidate lists to a command. */
 export const withDataFlags = (command: Command): Command =>
   command
-    .addOption(new Option('--format <format>', 'what the data is').choices([...DATA_FORMATS]).makeOptionMandatory())
+    .addOption(choiceOption('--format <format>', 'what the data is', DATA_FORMATS).makeOptionMandatory())
     .requiredOption('--data <path>', 'file or folder of the lists')
     .option('--queries <file>', 'texts of query ids')
     .option('--collection <file>', 'texts of passage ids')
@@ -63,10 +64,10 @@ interface Flags extends DataFlags {
   readonly biEncoder: readonly string[];
   readonly models: string;
   readonly provider?: string;
-  readonly normalise: Normalization;
-  readonly depth: string;
-  readonly maxLength: string;
-  readonly shard?: string;
+  readonly normalize: Normalization;
+  readonly depth: number;
+  readonly maxLength: number;
+  readonly shard?: Shard;
   readonly out: string;
 }
 
@@ -124,27 +125,25 @@ async function scoreAll(flags: Flags, job: ScoreJob, log: (place: number) => str
   for (const [i, folder] of flags.biEncoder.entries()) {
     const provider =
       flags.provider === undefined || flags.provider === 'auto' ? {} : { provider: flags.provider as 'cpu' };
-    const encoder = await openBiEncoder(folder, { maxLength: Number(flags.maxLength), ...provider });
+    const encoder = await openBiEncoder(folder, { maxLength: flags.maxLength, ...provider });
     await one(encoder, flags.model.length + i).finally(() => encoder.close());
   }
 }
 
 async function run(flags: Flags): Promise<void> {
   const teachers = [...flags.model, ...flags.biEncoder];
-  const depth = Number(flags.depth);
+  const { depth } = flags;
   if (teachers.length === 0)
     throw new WinnowError('invalid_input', { where: 'score', expected: '--model or --bi-encoder', got: 'neither' });
-  if (!(depth >= 1))
-    throw new WinnowError('invalid_input', { where: '--depth', expected: 'a number from 1', got: flags.depth });
   const source = await openRaw(dataSource(flags), process.cwd());
-  const shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
+  const { shard = WHOLE } = flags;
   const job: ScoreJob = { source, shard, depth };
   const out = resolve(shardFile(flags.out, shard));
   const log = (place: number): string => `${out}.${place}.progress`;
   try {
     await scoreAll(flags, job, log);
     const logs = teachers.map((_, place) => log(place));
-    const scores = meanOfLogs(logs, flags.normalise);
+    const scores = meanOfLogs(logs, flags.normalize);
     const written = await writeTeacherFile(out, scores, () => jobLists(job), 'winnow-score');
     for (const path of logs) await rm(path);
     process.stdout.write(`${out}: ${written.passages} scores of ${written.queries} queries\n`);
@@ -157,22 +156,21 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
 
 /** `winnow score`: teacher scores of candidate lists. */
 export function command(): Command {
-  return withDataFlags(
+  const score = withDataFlags(
     new Command('score').description('Score candidate lists with one teacher or the mean of several.'),
   )
     .option('--model <name>', 'model of the registry folder; may be given several times', collect, [])
     .option('--bi-encoder <folder>', 'sentence encoder whose cosine scores; may be given several times', collect, [])
     .addOption(
-      new Option('--normalise <how>', "each teacher's scores of a list, before the mean")
-        .choices([...NORMALIZATIONS])
-        .default('none'),
+      choiceOption('--normalize <how>', "each teacher's scores of a list, before the mean", NORMALIZATIONS, 'none'),
     )
-    .option('--models <folder>', 'registry folder', process.env.WINNOW_MODELS ?? 'models')
-    .option('--provider <name>', 'cpu, cuda, webgpu or auto')
-    .option('--depth <n>', 'passages of a list that are scored', '1000')
-    .option('--max-length <n>', 'tokens of a text a bi-encoder reads', '256')
-    .option('--shard <i/n>', 'only this part of the queries, i from 0')
+    .addOption(modelsOption())
+    .addOption(providerOption())
+    .addOption(numberOption('--depth <n>', 'passages of a list that are scored', { integer: true, min: 1 }, 1000))
+    .addOption(numberOption('--max-length <n>', 'tokens of a text a bi-encoder reads', { integer: true, min: 1 }, 256))
+    .addOption(shardOption('the queries'))
     .requiredOption('--out <file>', 'TREC run, or rank_llm JSON with texts where it ends in .json or .jsonl')
     .addHelpText('after', EXAMPLES)
     .action(run);
+  return acceptOldFlag(score, '--normalise', '--normalize');
 }

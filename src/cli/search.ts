@@ -1,5 +1,4 @@
-import { Command, Option } from 'commander';
-import { describe, WinnowError } from '../errors.ts';
+import { Command } from 'commander';
 import { ANSERINI, type Bm25Params } from '../evaluation/first-stage/bm25.ts';
 import type { FirstStage } from '../evaluation/first-stage/first-stage.ts';
 import { Bm25Index } from '../evaluation/first-stage/index/bm25-index.ts';
@@ -8,14 +7,15 @@ import { bm25Stage } from '../evaluation/first-stage/stages.ts';
 import { writeRun } from '../evaluation/formats/run.ts';
 import { readQueries, type TopicField } from '../evaluation/formats/topics.ts';
 import { startProgress } from '../util/progress.ts';
+import { choiceOption, numberOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
-  $ winnow search --index indexes/robust04 --queries topics.robust04.txt --field title+description --k1 0.9 --b 0.4 --out bm25.run.gz
-  $ WINNOW_SEARCH_AUTHORIZATION='ApiKey …' winnow search --url https://search.example.org:9200 --index passages \\
+  $ npx winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
+  $ npx winnow search --index indexes/robust04 --queries topics.robust04.txt --field title+description --k1 0.9 --b 0.4 --out bm25.run.gz
+  $ WINNOW_SEARCH_AUTHORIZATION='ApiKey …' npx winnow search --url https://search.example.org:9200 --index passages \\
       --match text,title --queries topics.tsv --out elastic.run
-  $ winnow measure --qrels qrels.txt --run bm25.run nDCG@10 R@1000
+  $ npx winnow measure --qrels qrels.txt --run bm25.run nDCG@10 R@1000
 
 With --url, --index names an index of that Elasticsearch or OpenSearch cluster, asked through _msearch.
 `;
@@ -24,25 +24,15 @@ interface Options {
   readonly index: string;
   readonly queries: string;
   readonly out: string;
-  readonly depth: string;
-  readonly k1: string;
-  readonly b: string;
+  readonly depth: number;
+  readonly k1: number;
+  readonly b: number;
   readonly lengths: Bm25Params['lengths'];
   readonly field: TopicField;
   readonly url?: string;
   readonly match: string;
   readonly idField?: string;
   readonly tag?: string;
-}
-
-function numberOf(name: string, text: string, low: number, high: number): number {
-  const value = text === '' ? Number.NaN : Number(text);
-  if (value >= low && value <= high) return value;
-  throw new WinnowError('invalid_input', {
-    where: `--${name}`,
-    expected: `a number from ${low} to ${high}`,
-    got: describe(text),
-  });
 }
 
 interface Opened {
@@ -56,22 +46,17 @@ function open(options: Options): Opened {
     const authorization = process.env.WINNOW_SEARCH_AUTHORIZATION;
     return { stage: searchStage({ url, index, fields: options.match.split(','), idField, authorization }), close() {} };
   }
-  const params = {
-    k1: numberOf('k1', options.k1, 0, 100),
-    b: numberOf('b', options.b, 0, 1),
-    lengths: options.lengths,
-  };
+  const { k1, b, lengths } = options;
   const index = new Bm25Index(options.index);
-  return { stage: bm25Stage(index, params), close: () => index.close() };
+  return { stage: bm25Stage(index, { k1, b, lengths }), close: () => index.close() };
 }
 
 async function run(options: Options): Promise<void> {
-  const depth = numberOf('depth', options.depth, 1, 1_000_000);
   const queries = await readQueries(options.queries, options.field);
   const { stage, close } = open(options);
   const progress = startProgress('search', queries.size);
   const start = performance.now();
-  const found = await stage.retrieve(queries, Math.floor(depth), (done) => progress.update(done, 'queries'));
+  const found = await stage.retrieve(queries, options.depth, (done) => progress.update(done, 'queries'));
   const seconds = (performance.now() - start) / 1000;
   progress.stop();
   close();
@@ -84,21 +69,27 @@ async function run(options: Options): Promise<void> {
 export function command(): Command {
   return new Command()
     .description('Retrieve candidate lists with BM25 or a live search engine.')
-    .requiredOption('--index <folder>', 'index folder (`winnow index`), or the name of an index at --url')
+    .requiredOption('--index <folder>', 'index folder (`npx winnow index`), or the name of an index at --url')
     .requiredOption('--queries <file>', 'queries: id <tab> text, BEIR JSON lines or TREC topics; .gz too')
     .requiredOption('--out <file>', 'TREC run to write; .gz is packed')
-    .option('--depth <n>', 'passages a query', '1000')
-    .option('--k1 <number>', 'saturation of term frequency', String(ANSERINI.k1))
-    .option('--b <number>', 'length normalization', String(ANSERINI.b))
+    .addOption(numberOption('--depth <n>', 'passages a query', { integer: true, min: 1, max: 1_000_000 }, 1000))
+    .addOption(numberOption('--k1 <number>', 'saturation of term frequency', { min: 0, max: 100 }, ANSERINI.k1))
+    .addOption(numberOption('--b <number>', 'length normalization', { min: 0, max: 1 }, ANSERINI.b))
     .addOption(
-      new Option('--lengths <kind>', 'passage lengths as Lucene keeps them in a byte, or exact')
-        .choices(['lucene', 'exact'])
-        .default('lucene'),
+      choiceOption(
+        '--lengths <kind>',
+        'passage lengths as Lucene keeps them in a byte, or exact',
+        ['lucene', 'exact'],
+        'lucene',
+      ),
     )
     .addOption(
-      new Option('--field <part>', 'part of a TREC topic that is asked')
-        .choices(['title', 'description', 'narrative', 'title+description'])
-        .default('title'),
+      choiceOption(
+        '--field <part>',
+        'part of a TREC topic that is asked',
+        ['title', 'description', 'narrative', 'title+description'],
+        'title',
+      ),
     )
     .option('--url <url>', 'a live Elasticsearch or OpenSearch cluster')
     .option('--match <fields>', 'with --url: fields to match, separated by commas', 'text')

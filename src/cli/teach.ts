@@ -9,13 +9,14 @@ import { llmRanker, type RankerFacts } from '../training/teachers/llm/ranker.ts'
 import { jobLists, runScoreJob, type ScoreJob } from '../training/teachers/score-job.ts';
 import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.ts';
 import { startProgress } from '../util/progress.ts';
-import { parseShard, shardFile, WHOLE } from '../util/shard.ts';
+import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
+import { numberOption, shardOption } from './options.ts';
 import { type DataFlags, dataSource, withDataFlags } from './score.ts';
 
 const EXAMPLES = `
 Examples:
-  $ winnow teach --format rank_llm --data BM25.dl21.top100.json --endpoint http://localhost:11434/v1 --model qwen3:30b --out llm.run
-  $ OPENAI_API_KEY=… winnow teach --format trec --data colbert.run --queries q.tsv --collection c.tsv --depth 50 \\
+  $ npx winnow teach --format rank-llm --data BM25.dl21.top100.json --endpoint http://localhost:11434/v1 --model qwen3:30b --out llm.run
+  $ OPENAI_API_KEY=… npx winnow teach --format trec --data colbert.run --queries q.tsv --collection c.tsv --depth 50 \\
       --endpoint https://api.example.org/v1 --model big-model --concurrency 8 --out llm.run
 
 Each list is ranked by a window that slides from its end to its start. Answers are kept under --cache, so a job that is killed, or
@@ -27,47 +28,40 @@ interface Flags extends DataFlags {
   readonly endpoint: string;
   readonly model: string;
   readonly apiKeyEnv: string;
-  readonly depth: string;
-  readonly window: string;
-  readonly stride: string;
-  readonly words: string;
-  readonly concurrency: string;
-  readonly attempts: string;
-  readonly timeout: string;
-  readonly maxTokens?: string;
+  readonly depth: number;
+  readonly window: number;
+  readonly stride: number;
+  readonly words: number;
+  readonly concurrency: number;
+  readonly attempts: number;
+  readonly timeout: number;
+  readonly maxTokens?: number;
   readonly cache: string;
-  readonly shard?: string;
+  readonly shard?: Shard;
   readonly out: string;
 }
 
-function whole(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new WinnowError('invalid_input', { where: flag, expected: 'a whole number from 1', got: describe(text) });
-}
-
 function rankerOptions(flags: Flags) {
-  const [size, stride] = [whole('--window', flags.window), whole('--stride', flags.stride)];
-  if (size < 2 || stride >= size)
+  const { window: size, stride, words, concurrency } = flags;
+  if (stride >= size)
     throw new WinnowError('invalid_input', {
       where: '--stride',
       expected: `less than the window, ${size}`,
       got: describe(flags.stride),
     });
-  const words = whole('--words', flags.words);
   const name = `llm ${flags.model} window ${size}/${stride}, ${words} words`;
-  return { name, size, stride, words, concurrency: whole('--concurrency', flags.concurrency) };
+  return { name, size, stride, words, concurrency };
 }
 
 async function run(flags: Flags): Promise<void> {
   const options = rankerOptions(flags);
-  const shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
+  const { shard = WHOLE } = flags;
   const usage = { answers: 0, prompt: 0, completion: 0 };
   const facts: RankerFacts = { windows: 0, repaired: 0, unusable: 0 };
   const client = chatClient({
     ...{ base: flags.endpoint, model: flags.model, temperature: 0, apiKey: process.env[flags.apiKeyEnv] },
-    ...{ attempts: whole('--attempts', flags.attempts), timeoutMs: 1000 * whole('--timeout', flags.timeout) },
-    ...(flags.maxTokens !== undefined && { maxTokens: whole('--max-tokens', flags.maxTokens) }),
+    ...{ attempts: flags.attempts, timeoutMs: 1000 * flags.timeout },
+    ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }),
   });
   const kept = cached(client, flags.cache, flags.model, (answer) => {
     usage.answers++;
@@ -75,7 +69,7 @@ async function run(flags: Flags): Promise<void> {
     usage.completion += answer.usage.completion;
   });
   const source = await openRaw(dataSource(flags), process.cwd());
-  const job: ScoreJob = { source, shard, depth: whole('--depth', flags.depth) };
+  const job: ScoreJob = { source, shard, depth: flags.depth };
   const out = resolve(shardFile(flags.out, shard));
   const log = `${out}.progress`;
   let total = 0;
@@ -105,16 +99,16 @@ export function command(): Command {
     .requiredOption('--endpoint <url>', 'base URL; /chat/completions is added')
     .requiredOption('--model <name>', 'model the endpoint knows')
     .option('--api-key-env <name>', 'environment variable with the key', 'OPENAI_API_KEY')
-    .option('--depth <n>', 'passages of a list that are ranked', '100')
-    .option('--window <n>', 'passages shown at once', '20')
-    .option('--stride <n>', 'how far the window moves', '10')
-    .option('--words <n>', 'words of a passage that are shown', '300')
-    .option('--concurrency <n>', 'queries under way at once', '4')
-    .option('--attempts <n>', 'tries of a request', '6')
-    .option('--timeout <s>', 'seconds a try may take', '300')
-    .option('--max-tokens <n>', 'limit of an answer')
+    .addOption(numberOption('--depth <n>', 'passages of a list that are ranked', { integer: true, min: 1 }, 100))
+    .addOption(numberOption('--window <n>', 'passages shown at once', { integer: true, min: 2 }, 20))
+    .addOption(numberOption('--stride <n>', 'how far the window moves', { integer: true, min: 1 }, 10))
+    .addOption(numberOption('--words <n>', 'words of a passage that are shown', { integer: true, min: 1 }, 300))
+    .addOption(numberOption('--concurrency <n>', 'queries under way at once', { integer: true, min: 1 }, 4))
+    .addOption(numberOption('--attempts <n>', 'tries of a request', { integer: true, min: 1 }, 6))
+    .addOption(numberOption('--timeout <s>', 'seconds a try may take', { integer: true, min: 1 }, 300))
+    .addOption(numberOption('--max-tokens <n>', 'limit of an answer', { integer: true, min: 1 }))
     .addOption(new Option('--cache <folder>', 'where answers are kept').default('runs/llm-cache'))
-    .option('--shard <i/n>', 'only this part of the queries, i from 0')
+    .addOption(shardOption('the queries'))
     .requiredOption('--out <file>', 'TREC run, or rank_llm JSON with texts where it ends in .json or .jsonl')
     .addHelpText('after', EXAMPLES)
     .action(run);

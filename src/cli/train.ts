@@ -7,23 +7,24 @@ import { explainRecipe } from '../training/run/explanation.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
 import { train } from '../training/run/trainer.ts';
 import { startProgress } from '../util/progress.ts';
+import { numberOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  winnow train recipe.yaml                     run it, or go on where it stopped
-  winnow train recipe.yaml --explain           what it comes to here: data, steps, weights, memory, time
-  winnow train recipe.yaml --steps 200         fewer steps than the recipe says
-  winnow train recipe.yaml --run runs/second   keep checkpoints and curve elsewhere`;
+  $ npx winnow train recipe.yaml                     run it, or go on where it stopped
+  $ npx winnow train recipe.yaml --explain           what it comes to here: data, steps, weights, memory, time
+  $ npx winnow train recipe.yaml --steps 200         fewer steps than the recipe says
+  $ npx winnow train recipe.yaml --run runs/second   keep checkpoints and curve elsewhere`;
 
 interface Flags {
   readonly run?: string;
-  readonly steps?: string;
-  readonly seed?: string;
+  readonly steps?: number;
+  readonly seed?: number;
   readonly explain?: true;
 }
 
 function overrides({ steps, seed }: Flags): Record<string, unknown> {
-  return { ...(steps !== undefined && { steps: Number(steps) }), ...(seed !== undefined && { seed: Number(seed) }) };
+  return { ...(steps !== undefined && { steps }), ...(seed !== undefined && { seed }) };
 }
 
 /** Shows a run on standard error. */
@@ -78,8 +79,8 @@ export function command(): Command {
     .description('Fine-tune a backbone by a recipe; goes on by itself where an earlier run stopped.')
     .argument('<recipe>', 'recipe in YAML')
     .option('--run <folder>', 'checkpoints, curve and best weights (default runs/<name>)')
-    .option('--steps <n>', 'steps, in place of the recipe’s')
-    .option('--seed <n>', 'seed, in place of the recipe’s')
+    .addOption(numberOption('--steps <n>', 'steps, in place of the recipe’s', { integer: true, min: 1 }))
+    .addOption(numberOption('--seed <n>', 'seed, in place of the recipe’s', { integer: true, min: 0 }))
     .option('--explain', 'print all settings, data, steps, weights, memory and time as YAML, and end')
     .addHelpText('after', EXAMPLES)
     .action(run);

@@ -1,49 +1,37 @@
 import { Command } from 'commander';
-import { WinnowError } from '../errors.ts';
+import { COMMANDS } from './commands.ts';
+import { EXIT_CODES, exitCodeOf, failureMessage } from './exit-codes.ts';
 
-interface Entry {
-  readonly summary: string;
-  /** Loaded only when the command runs, so that `--help` and small commands start at once. */
-  readonly load: () => Promise<{ command: () => Command }>;
+const AFTER_HELP = `
+\`npx winnow COMMAND --help\` shows a command with examples.
+
+Exit codes:
+${Object.entries(EXIT_CODES)
+  .map(([code, meaning]) => `  ${code}  ${meaning}`)
+  .join('\n')}`;
+
+/** Makes a command and those below it throw instead of ending the process, and name the program in their errors. */
+function throwErrors(command: Command): void {
+  command.exitOverride();
+  command.configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'winnow:')) });
+  command.commands.forEach(throwErrors);
 }
-
-/** One file a command. */
-const COMMANDS: Readonly<Record<string, Entry>> = {
-  serve: { summary: 'serve the models of a registry folder over HTTP', load: () => import('./serve.ts') },
-  models: { summary: 'list, verify, label, import and pull models', load: () => import('./models.ts') },
-  quantize: { summary: 'add an int8 or fp16 file to a model', load: () => import('./quantize.ts') },
-  train: { summary: 'fine-tune a backbone by a recipe', load: () => import('./train.ts') },
-  grid: { summary: 'train a grid of objectives, backbones and seeds', load: () => import('./grid.ts') },
-  score: { summary: 'score candidate lists with a teacher, for distillation', load: () => import('./score.ts') },
-  mine: { summary: 'find hard negatives with BM25', load: () => import('./mine.ts') },
-  teach: { summary: 'rank candidate lists with a language model', load: () => import('./teach.ts') },
-  gradcheck: {
-    summary: "hold a backbone's gradients against central differences",
-    load: () => import('./gradcheck.ts'),
-  },
-  index: { summary: 'build a BM25 index of a collection', load: () => import('./index-command.ts') },
-  search: { summary: 'retrieve candidates with BM25 or a live search engine', load: () => import('./search.ts') },
-  eval: { summary: 're-rank the sets of a suite and compare models', load: () => import('./eval.ts') },
-  measure: { summary: 'measure a run against judgements', load: () => import('./measure.ts') },
-  experiments: { summary: 'report, plan and check A/B tests of models', load: () => import('./experiments.ts') },
-  report: { summary: 'draw the statistics of a grid of results', load: () => import('./report.ts') },
-};
 
 async function main(argv: readonly string[]): Promise<void> {
   const name = argv[2];
   const entry = name === undefined ? undefined : COMMANDS[name];
-  const program = new Command('winnow').description('Serve, train and judge re-rankers with one engine.');
+  const program = new Command('npx winnow').description('Serve, train and judge re-rankers with one engine.');
   if (entry) program.addCommand((await entry.load()).command().name(name!));
   else for (const [other, { summary }] of Object.entries(COMMANDS)) program.command(other).description(summary);
-  program.addHelpText('after', '\n`winnow COMMAND --help` shows a command with examples.');
+  program.addHelpText('after', AFTER_HELP);
+  throwErrors(program);
   await program.parseAsync([...argv]);
 }
 
 try {
   await main(process.argv);
 } catch (error) {
-  process.stderr.write(
-    error instanceof WinnowError ? `winnow: ${error.message}\n` : `winnow: ${(error as Error).stack}\n`,
-  );
-  process.exitCode = error instanceof WinnowError ? 2 : 1;
+  const message = failureMessage(error);
+  if (message !== undefined) process.stderr.write(`winnow: ${message}\n`);
+  process.exitCode = exitCodeOf(error);
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { decimalIn } from '../util/cli-numbers.ts';
 import { kebabCase } from '../util/spelling.ts';
 import { Secret } from './secret.ts';
 
@@ -16,13 +17,12 @@ export interface FieldMeta {
   readonly onDisk?: 'file' | 'folder';
 }
 
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const SIZE = /^(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)$/;
 const UNIT: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 
 /** Text that is a number becomes one; anything else stays what it is, for the fault to show. */
 function toNumber(value: unknown): unknown {
-  return typeof value === 'string' && NUMBER.test(value.trim()) ? Number(value) : value;
+  return typeof value === 'string' ? (decimalIn(value) ?? value) : value;
 }
 
 function toBytes(value: unknown): unknown {

@@ -27,7 +27,7 @@ export function settingsHelp(): string {
   const groups = [...bySection()].map(
     ([section, members]) => `${TITLES[section] ?? section}\n${members.map(helpOf).join('\n')}`,
   );
-  return `Usage: winnow serve [flags]     (in a checkout also: npm start -- [flags])
+  return `Usage: npx winnow serve [flags]     (the same as: npm start -- [flags])
 
 Serves the models of a registry folder over HTTP. A setting is looked up as a flag, then in the environment, then in the
 YAML file of --config FILE (or WINNOW_CONFIG), under section.key.

@@ -75,8 +75,8 @@ describe('winnow measure', () => {
     [['--qrels', qrels, '--run', run, 'XYZ@3'], 2, 'winnow: measure XYZ@3: expected one of nDCG'],
     [['--qrels', qrels, '--run', 'nowhere', 'RR'], 2, 'winnow: nowhere: expected a readable file, got no such file'],
     [['--qrels', qrels, '--run', qrels, 'RR'], 2, ':1: expected 6 fields'],
-    [['--qrels', qrels, 'RR'], 1, "required option '--run <file>' not specified"],
-    [['--qrels', qrels, '--run', run], 1, "missing required argument 'measures'"],
+    [['--qrels', qrels, 'RR'], 2, "required option '--run <file>' not specified"],
+    [['--qrels', qrels, '--run', run], 2, "missing required argument 'measures'"],
   ])('%j fails with status %i', (args, status, message) => {
     const got = winnow(args);
     expect(got.status).toBe(status);
@@ -86,7 +86,7 @@ describe('winnow measure', () => {
 
   it('--help has examples and names every measure', () => {
     const help = execFileSync(process.execPath, [WINNOW, 'measure', '--help']).toString();
-    expect(help).toContain("$ winnow measure --qrels qrels.dl19-passage.txt --run bm25.run nDCG@10 'AP(rel=2)'");
+    expect(help).toContain("$ npx winnow measure --qrels qrels.dl19-passage.txt --run bm25.run nDCG@10 'AP(rel=2)'");
     expect(help).toMatch(/Success@k\s+1 where a relevant document/);
   });
 });

@@ -28,7 +28,7 @@ function readFacts(folder: string): IndexFacts {
   try {
     facts = JSON.parse(readFileSync(files.facts, 'utf8')) as IndexFacts;
   } catch (error) {
-    return fail(folder, 'a BM25 index (`winnow index`)', (error as Error).message);
+    return fail(folder, 'a BM25 index (`npx winnow index`)', (error as Error).message);
   }
   if (facts.format !== INDEX_FORMAT) fail(files.facts, `index format ${INDEX_FORMAT}`, describe(facts.format));
   for (const [name, bytes] of Object.entries(facts.bytes)) {

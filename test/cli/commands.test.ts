@@ -1,0 +1,113 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, CommanderError } from 'commander';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { EXIT_CODES, exitCodeOf, failureMessage } from '../../src/cli/exit-codes.ts';
+import { WinnowError } from '../../src/errors.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+/** Runs `winnow` and resolves to its exit code and what it printed on standard error. */
+const winnow = (...args: string[]): Promise<{ code: number; error: string }> =>
+  new Promise((resolve) => {
+    const child = execFile(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], (_failed, _out, error) =>
+      resolve({ code: child.exitCode ?? -1, error }),
+    );
+  });
+
+const withSubcommands = (command: Command): Command[] => [command, ...command.commands.flatMap(withSubcommands)];
+
+describe('every command', () => {
+  const loaded = new Map<string, Command>();
+  beforeAll(async () => {
+    for (const [name, { load }] of Object.entries(COMMANDS)) loaded.set(name, (await load()).command());
+  });
+
+  it.each(Object.keys(COMMANDS))('%s ends with 2 for a flag that it does not have', async (name) => {
+    const { code, error } = await winnow(name, '--no-such-flag', 'x');
+    expect([code, error]).toEqual([2, expect.stringMatching(/^winnow: /)]);
+  });
+
+  it.each(Object.keys(COMMANDS))('%s has flags in kebab-case, and the same name for the registry folder', (name) => {
+    for (const command of withSubcommands(loaded.get(name)!))
+      for (const { long, description, hidden } of command.options) {
+        if (hidden) continue;
+        expect(long).toMatch(/^--[a-z0-9]+(-[a-z0-9]+)*$/);
+        if (description.startsWith('registry folder')) expect(long).toBe('--models');
+        expect(description, `${name} ${long}`).not.toBe('');
+      }
+  });
+
+  it.each(Object.keys(COMMANDS).filter((name) => name !== 'serve'))('%s shows examples that can be copied', (name) => {
+    let help = '';
+    loaded
+      .get(name)!
+      .configureOutput({ writeOut: (text) => (help += text) })
+      .outputHelp();
+    const examples = help
+      .slice(help.indexOf('Examples:'))
+      .split('\n')
+      .filter((line) => line.startsWith('  $ '));
+    expect(examples.length).toBeGreaterThan(0);
+    for (const line of examples) expect(line).toMatch(/npx winnow [a-z]/);
+  });
+});
+
+describe('exit codes', () => {
+  it.each([
+    [2, []],
+    [2, ['no-such-command']],
+    [2, ['models', 'no-such-command']],
+    [2, ['models', 'label', 'only-a-model']],
+    [2, ['search', '--index', 'a', '--queries', 'b', '--out', 'c', '--depth', '0x10']],
+    [2, ['search', '--index', 'a', '--queries', '/nowhere/queries.tsv', '--out', 'c']],
+    [2, ['models', 'verify', 'nobody', '--models', '/nowhere']],
+    [2, ['quantize', '/nowhere', '--data', 'x']],
+    [2, ['quantize', 'a', '--data', 'x', '--registry', 'm', '--models', 'n']],
+    [0, ['--help']],
+    [0, ['models', 'pull', '--help']],
+    [0, ['serve', '--help']],
+  ] as const)('%i for winnow %j', async (code, args) => {
+    expect((await winnow(...args)).code).toBe(code);
+  });
+
+  it('are 2 for what the user can correct and 1 for what fails on the way', () => {
+    expect(exitCodeOf(new WinnowError('invalid_input', { where: 'x', expected: 'a', got: 'b' }))).toBe(2);
+    expect(exitCodeOf(new WinnowError('training_diverged', { step: 1, reason: 'NaN' }))).toBe(1);
+    expect(exitCodeOf(new WinnowError('host_lost', { reason: 'x' }))).toBe(1);
+    expect(exitCodeOf(Object.assign(new Error('gone'), { code: 'ENOENT', path: '/x' }))).toBe(2);
+    expect(exitCodeOf(new Error('a fault of the program'))).toBe(1);
+    expect(exitCodeOf(new CommanderError(0, 'commander.help', ''))).toBe(0);
+  });
+
+  it('come with the stack only for faults of the program', () => {
+    expect(failureMessage(Object.assign(new Error('gone'), { code: 'ENOENT', path: '/x' }))).toBe(
+      '/x: expected a file or folder, got none',
+    );
+    expect(failureMessage(new Error('a fault'))).toContain('commands.test.ts');
+    expect(failureMessage(new CommanderError(1, 'commander.unknownOption', ''))).toBeUndefined();
+  });
+
+  it('stand in the help and in docs/errors.md', async () => {
+    const page = readFileSync(join(ROOT, 'docs', 'errors.md'), 'utf8');
+    const rows = [...page.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, code, meaning]) => [code, meaning]);
+    expect(rows).toEqual(Object.entries(EXIT_CODES));
+  });
+});
+
+describe('flags with an old name', () => {
+  it.each([
+    ['--registry', '--models', ['quantize', '/nowhere', '--data', 'x', '--registry', 'm']],
+    ['--normalise', '--normalize', ['score', '--format', 'rank-llm', '--data', 'x', '--out', 'y', '--normalise', 'z']],
+  ])('%s still works, with a line on standard error', async (old, now, args) => {
+    const { error } = await winnow(...args);
+    expect(error.split('\n')[0]).toBe(`winnow: '${old}' is spelled '${now}' now; the old spelling still works`);
+  });
+
+  it('take the values of the new one', async () => {
+    const { code, error } = await winnow('score', '--format', 'trec', '--data', 'x', '--out', 'y', '--normalise', 'q');
+    expect([code, error]).toEqual([2, 'winnow: --normalize: expected one of none, z, min-max, got "q" (string)\n']);
+  });
+});
