@@ -2,19 +2,19 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { LoopDelay } from './types.ts';
 
 const RESOLUTION_MS = 10;
-/** Nobody has looked for this long: nobody is at the page. */
+/** After this time without a reading, monitoring stops. */
 const IDLE_MS = 30_000;
 
 /**
- * Delay of this process's event loop, watched only while somebody looks. Metrics have a monitor of their own: a look at the page must not
- * take away what the next scrape would have told.
+ * Monitors the delay of this process's event loop, only while readings are taken. Metrics have a monitor of their own: readings here must not
+ * reset the histogram of the next scrape.
  */
 export class LoopDelayWatch {
   #monitor: ReturnType<typeof monitorEventLoopDelay> | undefined;
   #idle: NodeJS.Timeout | undefined;
 
-  /** What happened since the last look; zeros at the first. */
-  look(): LoopDelay {
+  /** Returns the delay since the last reading; zeros at the first one. */
+  read(): LoopDelay {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.close(), IDLE_MS).unref();
     if (!this.#monitor) {

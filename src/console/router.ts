@@ -6,10 +6,10 @@ import { readPlayground } from './playground.ts';
 import type { ConsoleSources, LoadAnswer, VersionAbout } from './types.ts';
 import { readAbout } from './version-files.ts';
 
-/** What `npm run build:console` writes; the same place seen from src/console/ and from dist/console/. */
+/** Output of `npm run build:console`; the path is right from src/console/ and from dist/console/. */
 const PAGE = join(import.meta.dirname, '../../dist/console/page');
 
-/** Everything the page loads comes from this server, and nothing runs that is not in its files. */
+/** The page loads everything from this server, and runs no inline code. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -21,7 +21,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-const guard: RequestHandler = (_req, res, next) => {
+const setPolicy: RequestHandler = (_req, res, next) => {
   res.set({ 'content-security-policy': POLICY, 'referrer-policy': 'no-referrer', 'cache-control': 'no-cache' });
   next();
 };
@@ -30,31 +30,32 @@ const notBuilt: RequestHandler = (_req, res) => {
   res.status(503).type('text/plain').send('The console is not built. Run `npm run build:console` and reload.\n');
 };
 
-/** Vite names these by their content. */
-function keepForever(res: Response, path: string): void {
+/** Lets browsers cache assets, whose names contain a hash of their content. */
+function cacheAssets(res: Response, path: string): void {
   if (path.includes('/assets/')) res.set('cache-control', 'public, max-age=31536000, immutable');
 }
 
 /**
- * The page itself and whether it has to ask for a key. Public: there is no secret in it. Its policy replaces the one of the other routes.
- * @param page folder of the built page; where `npm run build:console` puts it unless given.
+ * Creates the router of the page and of `access.json`, which says whether the page has to ask for a key. Both are public and contain no
+ * secret. The page's policy replaces that of the other routes.
+ * @param page folder of the built page; default the output of `npm run build:console`.
  */
 export function consolePage(sources: Pick<ConsoleSources, 'keyed'>, page: string = PAGE): Router {
   const router = Router();
-  router.use(guard);
+  router.use(setPolicy);
   router.get('/access.json', (_req, res) => {
     res.json({ keyed: sources.keyed });
   });
-  router.use(express.static(page, { setHeaders: keepForever }));
-  // Looked at now and not at the start: the page may be built while the server runs.
+  router.use(express.static(page, { setHeaders: cacheAssets }));
+  // Checked per request, because the page may be built while the server runs.
   router.get('/', (req, res, next) => (existsSync(join(page, 'index.html')) ? next() : notBuilt(req, res, next)));
   return router;
 }
 
 const text = (value: string | string[] | undefined): string => (typeof value === 'string' ? value : '');
 
-/** Aborts when the client goes away before it has its answer. */
-function goneSignal(res: Response): AbortSignal {
+/** Returns a signal that aborts when the client disconnects before it has its answer. */
+function disconnectSignal(res: Response): AbortSignal {
   const gone = new AbortController();
   res.once('close', () => {
     if (!res.writableFinished) gone.abort();
@@ -62,16 +63,16 @@ function goneSignal(res: Response): AbortSignal {
   return gone.signal;
 }
 
-/** The console's own data. Mount it behind the admin key, with JSON bodies parsed. */
+/** Creates the router of the console's data. Mount it behind scope `admin`, with JSON bodies parsed. */
 export function consoleApi(sources: ConsoleSources): Router {
   const router = Router();
   const delay = new LoopDelayWatch();
-  router.use(guard);
+  router.use(setPolicy);
   router.get('/session', (_req, res) => {
     res.json(sources.session());
   });
   router.get('/load', async (_req, res) => {
-    const answer: LoadAnswer = { ...(await sources.load()), loop: delay.look() };
+    const answer: LoadAnswer = { ...(await sources.load()), loop: delay.read() };
     res.json(answer);
   });
   router.get('/models/:model/:version', async (req, res) => {
@@ -81,7 +82,7 @@ export function consoleApi(sources: ConsoleSources): Router {
   });
   router.post('/rerank', async (req, res) => {
     const requestId = String(res.getHeader('x-request-id') ?? 'console');
-    res.json(await sources.rerank({ ...readPlayground(req.body), requestId, signal: goneSignal(res) }));
+    res.json(await sources.rerank({ ...readPlayground(req.body), requestId, signal: disconnectSignal(res) }));
   });
   return router;
 }

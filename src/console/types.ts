@@ -2,7 +2,7 @@ import type { Ranked, RerankAnswer } from '../rerank/rerank-types.ts';
 
 /* Requests and answers of the console's own endpoints (`/console/api`), and the port that fills them. The page in web/ uses the same types. */
 
-/** `GET /console/api/session`: answered only to a key that may use the console. */
+/** `GET /console/api/session`, which needs scope `admin`. */
 export interface SessionFacts {
   readonly version: string;
   readonly provider: string;
@@ -28,7 +28,7 @@ export interface PlaygroundRequest {
   readonly model?: string;
 }
 
-/** `GET /console/api/models/NAME/VERSION`: what the version's folder holds for people. */
+/** `GET /console/api/models/NAME/VERSION`: documents in the version's folder. */
 export interface VersionAbout {
   /** Markdown. */
   readonly card?: string;
@@ -36,7 +36,7 @@ export interface VersionAbout {
   readonly curve?: string;
 }
 
-/** A histogram since the start of the process: counts of each bucket alone, the last one without an upper bound. */
+/** A histogram since the start of the process: the count of each bucket, the last of which has no upper bound. */
 export interface Distribution {
   /** Upper bounds, rising. */
   readonly bounds: readonly number[];
@@ -45,7 +45,7 @@ export interface Distribution {
   readonly sum: number;
 }
 
-/** `GET /console/api/load`. Totals since the start of the process; the page takes differences. */
+/** `GET /console/api/load`: totals since the start of the process. The page computes differences. */
 export interface LoadFacts {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -57,7 +57,7 @@ export interface LoadFacts {
   readonly shedRows: number;
   readonly batches: number;
   readonly batchRows: number;
-  /** Padding left out. */
+  /** Without padding. */
   readonly tokens: number;
   readonly paddingTokens: number;
   /** Seconds, from a request's arrival to the end of its answer. */
@@ -67,7 +67,7 @@ export interface LoadFacts {
   readonly hosts: {
     readonly provider: string;
     readonly alive: number;
-    /** Resident bytes, one a host. */
+    /** Resident bytes of each host. */
     readonly rss: readonly number[];
     readonly restarts: number;
     readonly recycles: number;
@@ -75,7 +75,7 @@ export interface LoadFacts {
   readonly process: { readonly rss: number; readonly heapUsed: number };
 }
 
-/** Delay of the event loop of the HTTP process since the last look, in milliseconds. */
+/** Delay of the event loop of the HTTP process since the last reading, in milliseconds. */
 export interface LoopDelay {
   readonly p50: number;
   readonly p99: number;
@@ -84,16 +84,16 @@ export interface LoopDelay {
 
 export type LoadAnswer = LoadFacts & { readonly loop: LoopDelay };
 
-/** Where the console's data comes from; the composition root fills it in. */
+/** The source of the console's data; `main/` provides it. */
 export interface ConsoleSources {
   session(): SessionFacts;
   load(): Promise<LoadFacts>;
-  /** Ranks outside all experiments. @throws WinnowError of the catalog. */
+  /** Ranks outside of experiments. @throws WinnowError of the catalog. */
   rerank(
     request: PlaygroundRequest & { readonly requestId: string; readonly signal: AbortSignal },
   ): Promise<PlaygroundAnswer>;
-  /** Folder of a version in the registry. @throws WinnowError `unknown_model`, `unknown_version`. */
+  /** Returns the folder of a version in the registry. @throws WinnowError `unknown_model`, `unknown_version`. */
   folderOf(model: string, version: string): string;
-  /** Whether a key is asked for. */
+  /** Whether the console needs a key. */
   readonly keyed: boolean;
 }

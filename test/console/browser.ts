@@ -8,7 +8,7 @@ export const hasChromium = existsSync(CHROMIUM);
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Writes the page the server serves, as `npm run build:console` does. */
+/** Builds the page that the server serves, as `npm run build:console` does. */
 export function buildPage(): void {
   execFileSync('npm', ['run', '--silent', 'build:console'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
 }
@@ -21,13 +21,13 @@ export function launch(): Promise<Browser> {
   });
 }
 
-/** A page, and every complaint of the browser about it: errors, warnings of the policy, uncaught exceptions. */
+/** A page, and the browser's messages about it: errors, policy warnings, uncaught exceptions. */
 export interface Visit {
   readonly page: Page;
   readonly complaints: string[];
 }
 
-/** Opens the console; with a key, goes in. */
+/** Opens the console and enters the key, if one is given. */
 export async function visit(
   browser: Browser,
   url: string,
@@ -51,7 +51,7 @@ export async function enter(page: Page, key: string): Promise<void> {
   await page.getByRole('button', { name: 'Open the console' }).click();
 }
 
-/** Goes to one of the four pages by its tab. */
+/** Opens one of the four pages by its tab. */
 export async function openTab(page: Page, name: string): Promise<void> {
   await page.getByRole('tab', { name }).click();
   await page.getByRole('heading', { level: 1, name }).waitFor();

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Distribution, LoadAnswer } from '../../src/console/types.ts';
 import { effectSeries, verticalRange } from '../../src/console/web/experiment/interval-points.ts';
 import { bytes, count, duration, figure, percent, signed } from '../../src/console/web/format.ts';
-import { quantile, stretch } from '../../src/console/web/load-window.ts';
+import { periodBetween, quantile } from '../../src/console/web/load-period.ts';
 import { blocksOf, spansOf } from '../../src/console/web/markdown-blocks.ts';
 import { kendall, rankMoves, readPassages } from '../../src/console/web/ranking.ts';
 import { linear, linePath, ticks } from '../../src/console/web/scale.ts';
@@ -73,9 +73,9 @@ describe('quantiles of a histogram', () => {
   });
 });
 
-describe('the stretch between two looks', () => {
+describe('the period between two samples', () => {
   const distribution = (counts: readonly number[]): Distribution => ({ bounds: [0.01, 0.1], counts, sum: 0 });
-  const look = (at: number, n: number, latency: readonly number[]): LoadAnswer => ({
+  const sample = (at: number, n: number, latency: readonly number[]): LoadAnswer => ({
     at,
     queue: { tokens: 7, rows: 3, jobs: 2 },
     inFlight: 1,
@@ -96,7 +96,7 @@ describe('the stretch between two looks', () => {
   });
 
   it('is a matter of differences', () => {
-    const found = stretch(look(1000, 5, []), look(3000, 9, [0, 4, 0]))!;
+    const found = periodBetween(sample(1000, 5, []), sample(3000, 9, [0, 4, 0]))!;
     expect(found).toMatchObject({
       requests: 2,
       pairs: 20,
@@ -110,8 +110,8 @@ describe('the stretch between two looks', () => {
     expect(found.waitP95Ms).toBeNaN();
   });
   it('is none where the server was started anew, or no time has passed', () => {
-    expect(stretch(look(1000, 5, []), look(3000, 1, []))).toBeUndefined();
-    expect(stretch(look(1000, 5, []), look(1000, 5, []))).toBeUndefined();
+    expect(periodBetween(sample(1000, 5, []), sample(3000, 1, []))).toBeUndefined();
+    expect(periodBetween(sample(1000, 5, []), sample(1000, 5, []))).toBeUndefined();
   });
 });
 

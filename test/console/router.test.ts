@@ -146,15 +146,15 @@ describe('playground requests', () => {
   });
 });
 
-it('the event loop’s delay is that of the time between two looks', async () => {
+it('the event loop’s delay is that of the time between two readings', async () => {
   const watch = new LoopDelayWatch();
-  expect(watch.look()).toEqual({ p50: 0, p99: 0, max: 0 });
+  expect(watch.read()).toEqual({ p50: 0, p99: 0, max: 0 });
   // A stall lands in the histogram at the next tick of its timer, so a crowded machine may need more than one.
   const stalled = async (): Promise<number> => {
     const until = performance.now() + 60;
     while (performance.now() < until);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    return watch.look().max;
+    return watch.read().max;
   };
   await expect.poll(stalled, { timeout: 20_000 }).toBeGreaterThan(10);
   watch.close();

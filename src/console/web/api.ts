@@ -1,4 +1,4 @@
-/** A request the server refused: its status and what it said. */
+/** An error answer of the server. */
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string;
@@ -10,16 +10,16 @@ export class ApiError extends Error {
   }
 }
 
-export interface CallOptions {
+interface CallOptions {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly body?: unknown;
   readonly signal?: AbortSignal;
 }
 
-/** Calls the server; paths are relative to its root, wherever a proxy has put that. */
+/** Calls the server; paths are relative to its root, which a proxy may have moved. */
 export type Call = <Answer>(path: string, options?: CallOptions) => Promise<Answer>;
 
-/** The server's root: the page lies at `ROOT/console/`. */
+/** The server's root: the page is at `ROOT/console/`. */
 const ROOT = new URL('..', document.baseURI);
 
 function failure(status: number, text: string): ApiError {
@@ -31,7 +31,7 @@ function failure(status: number, text: string): ApiError {
   }
 }
 
-/** Requests made with a key; `onRefused` is told when the server does not take it (any more). */
+/** Returns calls that send a key; `onRefused` is called when the server refuses the key. */
 export function callWith(key: string, onRefused?: (error: ApiError) => void): Call {
   return async function call<Answer>(
     path: string,
@@ -62,7 +62,7 @@ export function callWith(key: string, onRefused?: (error: ApiError) => void): Ca
 
 const KEY = 'winnow-console-key';
 
-/** The key lives as long as the tab; it is written to no disk. */
+/** Keeps the key as long as the tab is open; it is not written to disk. */
 export const keyStore = {
   read: (): string => sessionStorage.getItem(KEY) ?? '',
   write: (key: string): void => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY)),

@@ -1,8 +1,8 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import type { SessionFacts } from '../types.ts';
 import { type ApiError, callWith, keyStore } from './api.ts';
-import { Gate } from './gate.tsx';
 import { CallContext, goTo, type Theme, useRoute, useTheme } from './hooks.ts';
+import { KeyForm } from './key-form.tsx';
 import { ExperimentsPage } from './pages/experiments.tsx';
 import { LoadPage } from './pages/load.tsx';
 import { ModelsPage } from './pages/models.tsx';
@@ -37,7 +37,7 @@ const inField = (target: EventTarget | null): boolean =>
 
 const focusTab = (id: string) => document.getElementById(`tab-${id}`)?.focus();
 
-/** Digits choose a page wherever no text is being typed. */
+/** Selects a page by its digit, unless a text field has the focus. */
 function useDigits(): void {
   useEffect(() => {
     const choose = (event: KeyboardEvent) => {
@@ -91,38 +91,38 @@ function Tabs({ at }: { at: number }) {
   );
 }
 
-/** Who may come in: nobody knows yet, a key is asked for, or the server has told its facts. */
-interface Door {
+/** Access to the console: unknown, a key needed, or open with the server's facts. */
+interface Access {
   readonly key: string;
   readonly session?: SessionFacts;
-  readonly ask?: boolean;
+  readonly needsKey?: boolean;
   readonly error?: Error;
 }
 
-async function knock(key: string): Promise<Door> {
+async function openSession(key: string): Promise<Access> {
   try {
     const { keyed } = await callWith('')<{ keyed: boolean }>('console/access.json');
-    if (keyed && !key) return { key, ask: true };
+    if (keyed && !key) return { key, needsKey: true };
     return { key, session: await callWith(key)<SessionFacts>('console/api/session') };
   } catch (error) {
     const { status } = error as ApiError;
-    return { key, ask: status === 401 || status === 403, error: error as Error };
+    return { key, needsKey: status === 401 || status === 403, error: error as Error };
   }
 }
 
-function useDoor() {
-  const [door, setDoor] = useState<Door>(() => ({ key: keyStore.read() }));
+function useAccess() {
+  const [access, setAccess] = useState<Access>(() => ({ key: keyStore.read() }));
   const enter = useCallback(async (key: string) => {
-    const next = await knock(key);
+    const next = await openSession(key);
     keyStore.write(next.session ? key : '');
-    setDoor(next);
+    setAccess(next);
   }, []);
   const leave = useCallback((error?: Error) => {
     keyStore.write('');
-    setDoor({ key: '', ask: true, ...(error ? { error } : {}) });
+    setAccess({ key: '', needsKey: true, ...(error ? { error } : {}) });
   }, []);
   useEffect(() => void enter(keyStore.read()), [enter]);
-  return { door, enter, leave };
+  return { access, enter, leave };
 }
 
 function Header({ session, onLeave }: { session: SessionFacts | undefined; onLeave: (() => void) | undefined }) {
@@ -149,9 +149,9 @@ function Header({ session, onLeave }: { session: SessionFacts | undefined; onLea
 }
 
 export function App() {
-  const { door, enter, leave } = useDoor();
+  const { access, enter, leave } = useAccess();
   const [first] = useRoute();
-  const call = useMemo(() => callWith(door.key, leave), [door.key, leave]);
+  const call = useMemo(() => callWith(access.key, leave), [access.key, leave]);
   useDigits();
   const at = Math.max(
     0,
@@ -159,26 +159,26 @@ export function App() {
   );
   const { id, title, Page } = TABS[at]!;
   useEffect(() => {
-    document.title = door.session ? `${title} · Winnow console` : 'Winnow console';
-  }, [title, door.session]);
+    document.title = access.session ? `${title} · Winnow console` : 'Winnow console';
+  }, [title, access.session]);
   return (
     <CallContext.Provider value={call}>
       <a class="skip" href="#main">
         Skip to content
       </a>
-      <Header session={door.session} onLeave={door.session && door.key ? () => leave() : undefined} />
-      {door.session ? (
+      <Header session={access.session} onLeave={access.session && access.key ? () => leave() : undefined} />
+      {access.session ? (
         <>
           <Tabs at={at} />
           <main id="main" tabIndex={-1}>
             <div id="page" role="tabpanel" aria-labelledby={`tab-${id}`}>
-              <Page session={door.session} />
+              <Page session={access.session} />
             </div>
           </main>
         </>
       ) : (
         <main id="main" tabIndex={-1}>
-          {door.ask ? <Gate error={door.error} onKey={enter} /> : <Fault error={door.error} />}
+          {access.needsKey ? <KeyForm error={access.error} onKey={enter} /> : <Fault error={access.error} />}
         </main>
       )}
     </CallContext.Provider>

@@ -1,6 +1,6 @@
 import type { ModelEntry } from '../../http/routes/schemas.ts';
 
-/** What one may ask for: each model by its name, and every version that is not refused. */
+/** Returns the references offered in the playground: each model by its name, and every version that is not refused. */
 export function referencesOf(models: readonly ModelEntry[]): readonly string[] {
   const usable = models.filter(({ state }) => state !== 'refused');
   return [...new Set(usable.map(({ name }) => name))].flatMap((name) => [
@@ -9,7 +9,7 @@ export function referencesOf(models: readonly ModelEntry[]): readonly string[] {
   ]);
 }
 
-/** Versions of each model, in the order of the list. */
+/** Groups versions by model, in the order of the list. */
 export function byModel(
   models: readonly ModelEntry[],
 ): readonly (readonly [name: string, versions: readonly ModelEntry[]])[] {

@@ -60,11 +60,11 @@ interface RankingProps {
   readonly reference: string;
   readonly answer: PlaygroundAnswer;
   readonly passages: readonly string[];
-  /** The ranking that moves are counted from. */
+  /** The ranking that moves are relative to. */
   readonly base: PlaygroundAnswer | undefined;
 }
 
-/** One model's ranking with scores, moves and timings. */
+/** Shows one model's ranking with scores, moves and timings. */
 export function Ranking({ reference, answer, passages, base }: RankingProps) {
   const [shown, setShown] = useState(FIRST);
   const moves = base && rankMoves(base, answer);

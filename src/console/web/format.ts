@@ -1,10 +1,10 @@
-/** Numbers as people read them. All pure. */
+/* Numbers and times as text. All functions are pure. */
 
 const NBSP = '\u00a0';
 
 export const count = (value: number): string => Math.round(value).toLocaleString('en-GB').replaceAll(',', '\u202f');
 
-/** Three significant digits: `0.0123`, `4.56`, `789`. */
+/** Formats with three significant digits: `0.0123`, `4.56`, `789`. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return '–';
   if (value === 0) return '0';
@@ -35,7 +35,7 @@ export function bytes(value: number): string {
 export const percent = (share: number, digits = 1): string =>
   Number.isFinite(share) ? `${fixed(100 * share, digits)}${NBSP}%` : '–';
 
-/** With its sign, unless it is zero: `+1.2 %`. */
+/** Adds a plus sign to positive numbers: `+1.2 %`. */
 export const signed = (text: string): string => (/^[−–]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`);
 
 export function moment(ms: number): string {

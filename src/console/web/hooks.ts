@@ -2,7 +2,7 @@ import { createContext } from 'preact';
 import { useCallback, useContext, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type Call, callWith } from './api.ts';
 
-/** Calls with the key of this session. */
+/** Calls the server with the key of this session. */
 export const CallContext = createContext<Call>(callWith(''));
 export const useCall = (): Call => useContext(CallContext);
 
@@ -15,7 +15,7 @@ export interface Loaded<T> {
 }
 
 /**
- * Loads a path now and, with `everyMs`, again and again while the page is in view. A later failure keeps the value that was there.
+ * Loads a path now and, with `everyMs`, repeatedly while the page is visible. After a failure the last value remains.
  */
 export function useData<T>(path: string | undefined, everyMs = 0): Loaded<T> {
   const call = useCall();
@@ -23,28 +23,28 @@ export function useData<T>(path: string | undefined, everyMs = 0): Loaded<T> {
   const [round, setRound] = useState(0);
   useEffect(() => {
     if (path === undefined) return;
-    const gone = new AbortController();
+    const unmounted = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const again = (took: number) => {
-      // What is dear to answer is asked for less often.
+      // Slow answers are requested less often.
       const wait = Math.max(everyMs, 10 * took);
-      if (everyMs > 0 && !gone.signal.aborted)
-        timer = setTimeout(() => (document.hidden ? again(took) : void look()), wait);
+      if (everyMs > 0 && !unmounted.signal.aborted)
+        timer = setTimeout(() => (document.hidden ? again(took) : void load()), wait);
     };
-    const look = async () => {
+    const load = async () => {
       const began = performance.now();
       try {
-        const value = await call<T>(path, { signal: gone.signal });
-        if (!gone.signal.aborted) setState({ path, value });
+        const value = await call<T>(path, { signal: unmounted.signal });
+        if (!unmounted.signal.aborted) setState({ path, value });
       } catch (error) {
-        if (gone.signal.aborted) return;
+        if (unmounted.signal.aborted) return;
         setState((old) => ({ ...(old.path === path ? old : {}), path, error: error as Error }));
       }
       again(performance.now() - began);
     };
-    void look();
+    void load();
     return () => {
-      gone.abort();
+      unmounted.abort();
       clearTimeout(timer);
     };
   }, [call, path, everyMs, round]);
@@ -58,7 +58,7 @@ export function useData<T>(path: string | undefined, everyMs = 0): Loaded<T> {
   };
 }
 
-/** Work somebody starts by a button: whether it runs, and what went wrong the last time. */
+/** Runs work that a button starts: `busy` while it runs, `error` of the last run. */
 export function useTask() {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error>();
@@ -76,7 +76,7 @@ export function useTask() {
   return { busy, error, run };
 }
 
-/** A part of the address; as it stands if it is no percent-encoding. */
+/** Decodes a part of the address; returns it unchanged if it is no percent-encoding. */
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
@@ -85,9 +85,9 @@ function decoded(part: string): string {
   }
 }
 
-/** The part of the address after `#/`, split at slashes. */
+/** Returns the part of the address after `#/`, split at slashes. */
 export function useRoute(): readonly string[] {
-  // Other fragments lead to a place on the page that is shown.
+  // Other fragments name an element of the current page.
   const read = () => (location.hash.startsWith('#/') ? location.hash.slice(2).split('/').map(decoded) : undefined);
   const [route, setRoute] = useState<readonly string[]>(() => read() ?? []);
   useEffect(() => {
@@ -106,7 +106,7 @@ const THEME = 'winnow-console-theme';
 export type Theme = 'system' | 'light' | 'dark';
 const isTheme = (text: string | null): text is Theme => text === 'light' || text === 'dark' || text === 'system';
 
-/** Colors: as the system says, unless somebody chose. */
+/** The color scheme: that of the system unless another was chosen. */
 export function useTheme(): readonly [Theme, (theme: Theme) => void] {
   const [theme, setTheme] = useState<Theme>(() => {
     const kept = localStorage.getItem(THEME);
@@ -120,11 +120,11 @@ export function useTheme(): readonly [Theme, (theme: Theme) => void] {
   return [theme, setTheme];
 }
 
-/** Width of an element in pixels, followed as it changes. */
+/** Tracks the width of an element in pixels. */
 export function useWidth<E extends Element>(first: number) {
   const ref = useRef<E>(null);
   const [width, setWidth] = useState(first);
-  // Before the first painting, so that nothing is ever wider than its place.
+  // Before the browser paints, so that no frame is wider than its container.
   useLayoutEffect(() => {
     const element = ref.current;
     if (!element) return;

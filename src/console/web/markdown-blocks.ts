@@ -1,6 +1,6 @@
 /*
- * The part of Markdown that model cards use: headings, paragraphs, lists, tables, code. It becomes a tree, never HTML, so that nothing a card
- * says can run. Pure.
+ * Parses the Markdown that model cards use: headings, paragraphs, lists, tables, code. The result is a tree, never HTML, so that nothing in a
+ * card can run. All functions are pure.
  */
 
 export type Block =
@@ -17,7 +17,7 @@ export interface Span {
 
 const SPAN = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|!\[[^\]]*\]\([^)]*\)|\[([^\]]+)\]\([^)]*\)/g;
 
-/** Inline marks of a line. Links keep their text; pictures are left out (the curve is shown by itself). */
+/** Splits a line at its inline marks. Links keep their text; pictures are dropped (the page shows the curve itself). */
 export function spansOf(line: string): readonly Span[] {
   const spans: Span[] = [];
   let at = 0;
@@ -47,31 +47,31 @@ const isRule = (line: string | undefined): boolean =>
   line !== undefined && /^\s*\|?[\s:|-]*-[\s:|-]*$/.test(line) && line.includes('|');
 const isItem = (line: string): boolean => /^\s*([-*+]|\d+\.)\s+/.test(line);
 
-/** How many lines from `at` on fit. */
-function run(lines: readonly string[], at: number, fits: (line: string) => boolean): number {
+/** Counts the consecutive lines from `at` on that fit. */
+function countWhile(lines: readonly string[], at: number, fits: (line: string) => boolean): number {
   let end = at;
   while (end < lines.length && fits(lines[end]!)) end++;
   return end - at;
 }
 
-interface Taken {
+interface ReadBlock {
   readonly block?: Block;
   readonly lines: number;
 }
 
-function fence(lines: readonly string[], at: number): Taken {
-  const inside = run(lines, at + 1, (line) => !line.startsWith('```'));
+function readCode(lines: readonly string[], at: number): ReadBlock {
+  const inside = countWhile(lines, at + 1, (line) => !line.startsWith('```'));
   return { block: { kind: 'code', text: lines.slice(at + 1, at + 1 + inside).join('\n') }, lines: inside + 2 };
 }
 
-function table(lines: readonly string[], at: number): Taken {
-  const rows = run(lines, at + 2, (line) => line.includes('|'));
+function readTable(lines: readonly string[], at: number): ReadBlock {
+  const rows = countWhile(lines, at + 2, (line) => line.includes('|'));
   const body = lines.slice(at + 2, at + 2 + rows).map(cells);
   return { block: { kind: 'table', head: cells(lines[at]!), rows: body }, lines: rows + 2 };
 }
 
-function list(lines: readonly string[], at: number): Taken {
-  const length = run(lines, at, (line) => isItem(line) || /^\s+\S/.test(line));
+function readList(lines: readonly string[], at: number): ReadBlock {
+  const length = countWhile(lines, at, (line) => isItem(line) || /^\s+\S/.test(line));
   const items: string[] = [];
   for (const line of lines.slice(at, at + length))
     if (isItem(line)) items.push(line.replace(/^\s*([-*+]|\d+\.)\s+/, ''));
@@ -79,24 +79,28 @@ function list(lines: readonly string[], at: number): Taken {
   return { block: { kind: 'list', items }, lines: length };
 }
 
-function take(lines: readonly string[], at: number): Taken {
+function readBlock(lines: readonly string[], at: number): ReadBlock {
   const line = lines[at]!;
   if (line.trim() === '') return { lines: 1 };
-  if (line.startsWith('```')) return fence(lines, at);
+  if (line.startsWith('```')) return readCode(lines, at);
   const heading = /^(#{1,6})\s+(.*)$/.exec(line);
   if (heading) return { block: { kind: 'heading', level: heading[1]!.length, text: heading[2]! }, lines: 1 };
-  if (line.includes('|') && isRule(lines[at + 1])) return table(lines, at);
-  if (isItem(line)) return list(lines, at);
-  const more = run(lines, at + 1, (next) => next.trim() !== '' && !/^(#{1,6}\s|```)/.test(next) && !isItem(next));
+  if (line.includes('|') && isRule(lines[at + 1])) return readTable(lines, at);
+  if (isItem(line)) return readList(lines, at);
+  const more = countWhile(
+    lines,
+    at + 1,
+    (next) => next.trim() !== '' && !/^(#{1,6}\s|```)/.test(next) && !isItem(next),
+  );
   return { block: { kind: 'paragraph', text: lines.slice(at, at + 1 + more).join(' ') }, lines: more + 1 };
 }
 
-/** Blocks of a text; a front matter of YAML is left out. */
+/** Parses a text into blocks, without its YAML front matter. */
 export function blocksOf(text: string): readonly Block[] {
   const lines = text.replace(/^---\r?\n[\s\S]*?\n---\r?\n/, '').split(/\r?\n/);
   const blocks: Block[] = [];
   for (let at = 0; at < lines.length; ) {
-    const { block, lines: used } = take(lines, at);
+    const { block, lines: used } = readBlock(lines, at);
     if (block) blocks.push(block);
     at += used;
   }

@@ -69,7 +69,7 @@ function BlockView({ block }: { block: Block }) {
   );
 }
 
-/** A card's text as elements. */
+/** Renders a card's text. */
 export function Markdown({ text }: { text: string }) {
   const blocks = useMemo(() => blocksOf(text), [text]);
   return (

@@ -2,12 +2,12 @@ import type { ComponentChildren } from 'preact';
 
 export type Tone = 'plain' | 'good' | 'warn' | 'bad' | 'accent';
 
-/** A word with a tint; the word says what it means, the tint only repeats it. */
+/** A word with a tint; the word alone carries the meaning. */
 export function Badge({ tone = 'plain', children }: { tone?: Tone; children: ComponentChildren }) {
   return <span class={`badge badge-${tone}`}>{children}</span>;
 }
 
-/** Something that has to be read. Faults are announced. */
+/** A message; assistive technology announces `bad` ones at once. */
 export function Notice({
   tone,
   title,
@@ -55,7 +55,7 @@ export function Facts({ entries }: { entries: readonly (readonly [term: string, 
   );
 }
 
-/** A table that scrolls by itself where the window is narrow; browsers let the keyboard reach it then. */
+/** A table that scrolls horizontally in narrow windows, by keyboard too. */
 export function Table({
   caption,
   head,

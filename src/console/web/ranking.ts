@@ -1,9 +1,9 @@
 import type { PlaygroundAnswer } from '../types.ts';
 
-/** A passage's way from one ranking to another: places won (positive) or lost. */
+/** Places a passage gains (positive) or loses from one ranking to another. */
 export type Move = number;
 
-/** Places won or lost by each passage, by its index, from `before` to `after`. */
+/** Returns the move of each passage, by its index, from `before` to `after`. */
 export function rankMoves(
   before: Pick<PlaygroundAnswer, 'ranking'>,
   after: Pick<PlaygroundAnswer, 'ranking'>,
@@ -12,7 +12,7 @@ export function rankMoves(
   return new Map(after.ranking.map(({ index }, rank) => [index, (old.get(index) ?? rank) - rank]));
 }
 
-/** Kendall's τ of two rankings of the same passages: 1 the same order, −1 the reverse. */
+/** Computes Kendall's τ of two rankings of the same passages: 1 for the same order, −1 for the reverse. */
 export function kendall(a: Pick<PlaygroundAnswer, 'ranking'>, b: Pick<PlaygroundAnswer, 'ranking'>): number {
   const rank = new Map(b.ranking.map(({ index }, place) => [index, place]));
   const places = a.ranking.map(({ index }) => rank.get(index)!);
@@ -24,8 +24,8 @@ export function kendall(a: Pick<PlaygroundAnswer, 'ranking'>, b: Pick<Playground
 }
 
 /**
- * Passages as somebody typed them: one a line, or a JSON array of strings or of objects with `text`.
- * @throws Error that says what is wrong with the JSON.
+ * Parses typed passages: one per line, or a JSON array of strings or of objects with `text`.
+ * @throws Error for JSON of another form.
  */
 export function readPassages(text: string): readonly string[] {
   const trimmed = text.trim();

@@ -1,20 +1,20 @@
-/** Straight maps from data to pixels, and paths. Pure. */
+/* Linear scales and SVG paths. All functions are pure. */
 
-export type Scale = (value: number) => number;
+type Scale = (value: number) => number;
 
-/** Maps `[from, to]` to `[a, b]`; a stretch of no length to the middle. */
+/** Returns the linear map from `[from, to]` to `[a, b]`; an empty range maps to the middle. */
 export function linear([from, to]: readonly [number, number], [a, b]: readonly [number, number]): Scale {
   const width = to - from;
   return (value) => (width === 0 ? (a + b) / 2 : a + ((value - from) / width) * (b - a));
 }
 
-/** Least and greatest of the finite values. */
+/** Returns minimum and maximum of the finite values. */
 export function extent(values: readonly number[]): readonly [number, number] {
   const finite = values.filter(Number.isFinite);
   return finite.length === 0 ? [0, 1] : [Math.min(...finite), Math.max(...finite)];
 }
 
-/** Round values inside a range, about `wanted` of them. */
+/** Returns about `wanted` round values inside a range. */
 export function ticks([low, high]: readonly [number, number], wanted: number): readonly number[] {
   const raw = (high - low) / Math.max(1, wanted);
   if (!(raw > 0)) return [low];
@@ -27,7 +27,7 @@ export function ticks([low, high]: readonly [number, number], wanted: number): r
 
 const coordinate = (value: number) => Math.round(value * 10) / 10;
 
-/** A line through points; a NaN breaks it. */
+/** Returns the path of a line through points; a NaN interrupts it. */
 export function linePath(points: readonly (readonly [x: number, y: number])[]): string {
   let path = '';
   let pen = 'M';
@@ -42,7 +42,7 @@ export function linePath(points: readonly (readonly [x: number, y: number])[]): 
   return path;
 }
 
-/** The area between two lines with the same x. */
+/** Returns the path of the area between two lines with the same x. */
 export function bandPath(points: readonly (readonly [x: number, low: number, high: number])[]): string {
   const finite = points.filter(([, low, high]) => Number.isFinite(low) && Number.isFinite(high));
   if (finite.length < 2) return '';

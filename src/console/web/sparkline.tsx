@@ -2,8 +2,8 @@ import { useWidth } from './hooks.ts';
 import { bandPath, extent, linear, linePath } from './scale.ts';
 
 const HEIGHT = 44;
-/** Fewer looks than this fill a part of the width only, so that the line moves instead of being squeezed. */
-const LEAST = 45;
+/** Fewer values than this fill only a part of the width, so that the line moves instead of being rescaled. */
+const FULL_WIDTH_VALUES = 45;
 
 interface SparklineProps {
   readonly label: string;
@@ -11,11 +11,11 @@ interface SparklineProps {
   readonly text: (value: number) => string;
 }
 
-/** A value over the last minutes; its range is told in words. */
+/** A line of a value over the last minutes, with its maximum as text. */
 export function Sparkline({ label, values, text }: SparklineProps) {
   const [ref, width] = useWidth<HTMLDivElement>(240);
   const [, high] = extent(values);
-  const x = linear([Math.min(0, values.length - LEAST), Math.max(1, values.length - 1)], [1, width - 1]);
+  const x = linear([Math.min(0, values.length - FULL_WIDTH_VALUES), Math.max(1, values.length - 1)], [1, width - 1]);
   const y = linear([0, high > 0 ? high : 1], [HEIGHT - 1, 2]);
   const points = values.map((value, i) => [x(i), y(value)] as const);
   const area = bandPath(values.map((value, i) => [x(i), y(0), y(value)] as const));

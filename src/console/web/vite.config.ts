@@ -1,6 +1,6 @@
 import { defineConfig } from 'vite';
 
-/** The page: one script, one style sheet, nothing inline, addresses relative to the page. */
+/** Builds the page: one script, one style sheet, nothing inline, relative addresses. */
 export default defineConfig({
   root: import.meta.dirname,
   base: './',

@@ -1,5 +1,5 @@
-/** Runs in the page: texts whose contrast to what lies behind them is below 4.5 : 1 (WCAG 2.2, 1.4.3), buttons out of use left out. */
-export function faint(): string[] {
+/** Runs in the page: returns the texts whose contrast to their background is below 4.5 : 1 (WCAG 2.2, 1.4.3), except on disabled buttons. */
+export function lowContrastTexts(): string[] {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true })!;
   const over = (colors: readonly string[]): readonly number[] => {
     canvas.clearRect(0, 0, 1, 1);

@@ -1,27 +1,27 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPage, enter, hasChromium, launch, openTab, type Visit, visit } from '../browser.ts';
-import { ADMIN, CLERK, FLEAS, openWorld, type World } from '../world.ts';
-import { faint } from './contrast.ts';
+import { ADMIN, CLERK, type ConsoleServer, FLEAS, startConsoleServer } from '../console-server.ts';
+import { lowContrastTexts } from './contrast.ts';
 
 /*
  * The console in a real browser, against a real server with the shipped model and experiments whose effects are known.
  */
 
 describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package chromium)', () => {
-  let world: World;
+  let service: ConsoleServer;
   let browser: Browser;
 
   beforeAll(async () => {
     buildPage();
-    [world, browser] = await Promise.all([openWorld(4000), launch()]);
+    [service, browser] = await Promise.all([startConsoleServer(4000), launch()]);
   }, 180_000);
   afterAll(async () => {
     await browser?.close();
-    await world?.clear();
+    await service?.clear();
   });
 
-  const inside = (options = {}): Promise<Visit> => visit(browser, world.server.url, ADMIN, options);
+  const inside = (options = {}): Promise<Visit> => visit(browser, service.server.url, ADMIN, options);
   const leave = ({ page }: Visit) => page.context().close();
 
   async function ask(page: Page, models: readonly string[]): Promise<void> {
@@ -40,7 +40,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
 
   describe('keys', () => {
     it('a wrong key is refused with what the server says, a right one opens', async () => {
-      const at = await visit(browser, world.server.url);
+      const at = await visit(browser, service.server.url);
       await enter(at.page, 'wrong');
       await at.page.getByRole('alert').filter({ hasText: 'expected a valid API key' }).waitFor();
       await enter(at.page, CLERK);
@@ -183,7 +183,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await openTab(at.page, 'Experiments');
       await choose(at.page, 'lost-units');
       await at.page.getByRole('alert').filter({ hasText: 'Sample ratio mismatch' }).waitFor();
-      await at.page.getByText('Not to be trusted').waitFor();
+      await at.page.getByText('Not reliable').waitFor();
       await choose(at.page, 'drafted');
       const credit = at.page.getByRole('row', { name: /second \d+ \d+ \d+ \+\d/ });
       await credit.waitFor();
@@ -202,7 +202,8 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
     await panel('Requests').getByText('0 in flight').waitFor();
     const call = { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${CLERK}` } };
     const body = JSON.stringify({ query: FLEAS.query, texts: FLEAS.passages });
-    for (let i = 0; i < 3; i++) expect((await fetch(`${world.server.url}/rerank`, { ...call, body })).status).toBe(200);
+    for (let i = 0; i < 3; i++)
+      expect((await fetch(`${service.server.url}/rerank`, { ...call, body })).status).toBe(200);
     await at.page.locator('dl', { hasText: 'Requests so far' }).getByText('3', { exact: true }).waitFor();
     await panel('Pairs scored')
       .getByText(/^max [\d.]*[1-9][\d.]* \/s$/)
@@ -216,7 +217,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
   });
 
   it('can be walked by keyboard alone', async () => {
-    const at = await visit(browser, world.server.url);
+    const at = await visit(browser, service.server.url);
     const { page } = at;
     const { keyboard } = page;
     await page.getByRole('heading', { name: 'Admin key' }).waitFor();
@@ -270,7 +271,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
           await at.page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
           tab,
         ).toBeLessThanOrEqual(0);
-        expect(await at.page.evaluate(faint), tab).toEqual([]);
+        expect(await at.page.evaluate(lowContrastTexts), tab).toEqual([]);
       }
       expect(at.complaints).toEqual([]);
       await leave(at);

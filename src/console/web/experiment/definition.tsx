@@ -38,7 +38,7 @@ const ACTIONS: Readonly<Record<AuditEntry['action'], Tone>> = {
   tripped: 'bad',
 };
 
-/** Who changed what, and when; newest first. */
+/** Lists the changes of an experiment, newest first. */
 export function AuditTrail({ name }: { name: string }) {
   const audits = useData<{ readonly audits: readonly AuditEntry[] }>(
     `v1/experiments/${encodeURIComponent(name)}/audits`,
@@ -65,7 +65,7 @@ export function AuditTrail({ name }: { name: string }) {
             </li>
           ))}
       </ol>
-      {audits.value?.audits.length === 0 && <p class="muted">Nothing is recorded yet.</p>}
+      {audits.value?.audits.length === 0 && <p class="muted">No change is recorded yet.</p>}
     </section>
   );
 }

@@ -17,7 +17,7 @@ export const effectText = (value: number, relative: boolean): string =>
 export const intervalText = ([low, high]: Interval, relative: boolean): string =>
   `${effectText(low, relative)} to ${effectText(high, relative)}`;
 
-/** Times as short as their span allows. */
+/** A time as short as the span of the axis allows. */
 function timeText(at: number, span: number): string {
   const text = moment(at);
   return span > 2 * 86_400_000 ? text.slice(5, 10) : text.slice(11);
@@ -28,7 +28,7 @@ interface ChartProps {
   readonly series: EffectSeries;
 }
 
-/** Effect and its intervals over time; the same figures are in the table below it. */
+/** Shows an effect and its intervals over time, and the same figures as a table. */
 export function IntervalChart({ label, series: { relative, points } }: ChartProps) {
   const [ref, width] = useWidth<HTMLDivElement>(240);
   const range = verticalRange(points);

@@ -1,7 +1,7 @@
 import type { Interval } from '../../../experiments/analysis/estimates.ts';
 import type { Series } from '../../../experiments/analysis/series.ts';
 
-/** One point of a chart: the effect as it stood then. NaN where nothing could be said yet. */
+/** One point of a chart: the effect at that time. NaN before the first informative interval. */
 export interface Point {
   readonly at: number;
   readonly units: number;
@@ -16,16 +16,16 @@ export interface EffectSeries {
   readonly points: readonly Point[];
 }
 
-const NOTHING: Interval = [Number.NaN, Number.NaN];
+const NO_INTERVAL: Interval = [Number.NaN, Number.NaN];
 
-/** Where no unit differs from another, as before the first outcomes, an interval of no width promises what nobody knows. */
-const saysSomething = ({ alwaysValid: { interval } }: Series['points'][number]['comparisons'][number]): boolean =>
+/** Before the first outcomes all units are equal and the interval has no width: it is not an estimate. */
+const isInformative = ({ alwaysValid: { interval } }: Series['points'][number]['comparisons'][number]): boolean =>
   interval[0] < interval[1];
 
-/** The course of one arm's effect on one metric. Relative to control where that can be said at every point with an effect. */
+/** Returns one arm's effect on one metric over time, relative to control if every point with an effect allows that. */
 export function effectSeries(series: Pick<Series, 'points'>, metric: string, arm: string): EffectSeries {
   const found = series.points.map(({ comparisons }) =>
-    comparisons.find((c) => c.metric === metric && c.arm === arm && saysSomething(c)),
+    comparisons.find((c) => c.metric === metric && c.arm === arm && isInformative(c)),
   );
   const known = found.filter((comparison) => comparison !== undefined);
   const relative = known.every(
@@ -33,7 +33,7 @@ export function effectSeries(series: Pick<Series, 'points'>, metric: string, arm
   );
   const points = series.points.map(({ at, units }, i): Point => {
     const comparison = found[i];
-    if (!comparison) return { at, units, value: Number.NaN, fixed: NOTHING, alwaysValid: NOTHING };
+    if (!comparison) return { at, units, value: Number.NaN, fixed: NO_INTERVAL, alwaysValid: NO_INTERVAL };
     const { difference, lift, fixed, alwaysValid } = comparison;
     return relative
       ? { at, units, value: lift!, fixed: fixed.liftInterval!, alwaysValid: alwaysValid.liftInterval! }
@@ -43,8 +43,8 @@ export function effectSeries(series: Pick<Series, 'points'>, metric: string, arm
 }
 
 /**
- * What the vertical axis shows: zero, the latest interval, and the earlier ones as long as they are not wider than five times the latest.
- * Intervals of the first minutes would flatten all that follows.
+ * Returns the range of the vertical axis: zero, the latest interval, and earlier ones of at most five times its width. Intervals of the first
+ * minutes would flatten the rest of the chart.
  */
 export function verticalRange(points: readonly Point[]): Interval {
   const finite = points.filter(({ alwaysValid }) => alwaysValid.every(Number.isFinite));

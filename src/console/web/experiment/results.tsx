@@ -9,7 +9,7 @@ import { effectSeries } from './interval-points.ts';
 
 const pText = (p: number): string => (p < 0.0001 ? '< 0.0001' : fixed(p, 4));
 
-/** Units missing from an arm make every figure suspect; this stands before all of them. */
+/** Shows the sample ratio test. It precedes all figures, because missing units invalidate them. */
 export function SampleRatio({ ratio }: { ratio: ExperimentReport['sampleRatio'] }) {
   if (!ratio) return null;
   const seen = ratio.arms
@@ -24,7 +24,7 @@ export function SampleRatio({ ratio }: { ratio: ExperimentReport['sampleRatio'] 
     );
   return (
     <Notice tone="bad" title="Sample ratio mismatch.">
-      No figure below can be trusted until the cause is found.
+      Do not use the figures below until the cause is found.
     </Notice>
   );
 }
@@ -32,7 +32,7 @@ export function SampleRatio({ ratio }: { ratio: ExperimentReport['sampleRatio'] 
 function ArmName({ arm: { arm, control, tripped } }: { arm: ArmSection }) {
   return (
     <>
-      {arm} {control && <Badge>control</Badge>} {tripped !== undefined && <Badge tone="bad">taken out</Badge>}
+      {arm} {control && <Badge>control</Badge>} {tripped !== undefined && <Badge tone="bad">disabled</Badge>}
     </>
   );
 }
@@ -44,7 +44,7 @@ const trafficOf = ({ units, requests, failed, fallbacks, p50Ms, p95Ms }: ArmSect
   ...[p50Ms, p95Ms].map(latency),
 ];
 
-/** Traffic of each arm; an interleaved answer belongs to all of them, so there it is left out. Control answers all that is shadowed. */
+/** Shows the traffic of each arm. Interleaved answers belong to all arms, so counts are omitted; in shadow mode control answers everything. */
 export function ArmTable({ report: { arms, mode } }: { report: ExperimentReport }) {
   const counts = mode !== 'interleave';
   return (
@@ -87,15 +87,15 @@ function Effects({ section }: { section: MetricSection }) {
   );
 }
 
-/** One metric: the arms' values, the effects, and how those developed. */
+/** Shows one metric: values of the arms, effects, and effects over time. */
 export function MetricResult({ section, series }: { section: MetricSection; series: Series | undefined }) {
   const { name, kind, direction, numerator = name, denominator, primary, cuped, arms, comparisons } = section;
-  const silent = arms.every(({ value, variance }) => value === 0 && variance === 0);
+  const noOutcome = arms.every(({ value, variance }) => value === 0 && variance === 0);
   return (
     <section class="metric" aria-label={`Metric ${name}`}>
       <header class="version-head">
         <h3>{name}</h3>
-        {primary && <Badge tone="accent">decides</Badge>}
+        {primary && <Badge tone="accent">primary</Badge>}
         <span class="muted small">
           {kind === 'ratio' ? `${numerator} per ${denominator}` : kind}, {direction === 'up' ? 'more' : 'less'} is
           better
@@ -110,10 +110,10 @@ export function MetricResult({ section, series }: { section: MetricSection; seri
           `${figure(value)} ± ${figure(Math.sqrt(variance / n))}`,
         ])}
       />
-      {silent && <p class="muted">No outcome yet.</p>}
-      {!silent && comparisons.length > 0 && <Effects section={section} />}
+      {noOutcome && <p class="muted">No outcome yet.</p>}
+      {!noOutcome && comparisons.length > 0 && <Effects section={section} />}
       {series &&
-        !silent &&
+        !noOutcome &&
         comparisons.map(({ arm }) => {
           const effect = effectSeries(series, name, arm);
           const seen = effect.points.filter(({ value }) => Number.isFinite(value)).length;
@@ -125,7 +125,7 @@ export function MetricResult({ section, series }: { section: MetricSection; seri
   );
 }
 
-/** Interleaving: whose items were chosen. */
+/** Shows the credit of interleaved arms: whose items users chose. */
 export function Credit({ section: { metric, requests, preferences } }: { section: CreditSection }) {
   return (
     <section class="metric" aria-label={`Credit by ${metric}`}>
@@ -155,11 +155,11 @@ const FIGURES: Readonly<Record<string, string>> = {
   kendall_tau: 'Kendall’s τ',
   rbo: 'Rank-biased overlap',
   overlap_at_10: 'Overlap of the first 10',
-  top_1_flip: 'Another first',
+  top_1_flip: 'Different first',
   score_drift: 'Score drift',
 };
 
-/** Shadow: how rankings that nobody saw differ from the answers. */
+/** Shows how shadow rankings differ from the answers. */
 export function Shadow({ shadow }: { shadow: ExperimentReport['shadow'] }) {
   const arms = Object.entries(shadow);
   const figures = [...new Set(arms.flatMap(([, of]) => Object.keys(of)))];

@@ -17,7 +17,7 @@ const STATUS: Readonly<Record<ExperimentView['status'], Tone>> = {
 const VERDICTS: Readonly<Record<ExperimentReport['verdict']['state'], readonly [Tone, string]>> = {
   win: ['good', 'Decided'],
   loss: ['bad', 'Decided'],
-  sample_ratio: ['bad', 'Not to be trusted'],
+  sample_ratio: ['bad', 'Not reliable'],
   open: ['plain', 'Open'],
   empty: ['plain', 'No data'],
   observed: ['accent', 'Observed'],
@@ -51,7 +51,7 @@ function Results({ report, series }: { report: ExperimentReport; series: Series 
         tripped === undefined
           ? []
           : [
-              <Notice key={arm} tone="bad" title={`A guardrail took ${arm} out; control answers in its place.`}>
+              <Notice key={arm} tone="bad" title={`A guardrail disabled ${arm}; control answers in its place.`}>
                 {tripped}
               </Notice>,
             ],
@@ -69,7 +69,7 @@ function Results({ report, series }: { report: ExperimentReport; series: Series 
       ))}
       {Object.keys(report.shadow).length > 0 && (
         <section class="metric" aria-label="Shadow figures">
-          <h3>Shadow rankings beside the answers</h3>
+          <h3>Shadow rankings compared with the answers</h3>
           <Shadow shadow={report.shadow} />
         </section>
       )}
@@ -138,7 +138,7 @@ export function ExperimentsPage() {
         <Empty title="No experiment yet">
           <p>
             Define one in <code>experiments.yaml</code> (setting <code>experiments.file</code>) or with{' '}
-            <code>PUT /v1/experiments/NAME</code>; it appears here by itself.
+            <code>PUT /v1/experiments/NAME</code>; it appears here automatically.
           </p>
         </Empty>
       )}

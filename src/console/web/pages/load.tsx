@@ -2,19 +2,19 @@ import { useEffect, useState } from 'preact/hooks';
 import type { LoadAnswer } from '../../types.ts';
 import { bytes, count, duration, figure, percent } from '../format.ts';
 import { useData } from '../hooks.ts';
-import { type Stretch, stretch } from '../load-window.ts';
+import { type Period, periodBetween } from '../load-period.ts';
 import { Facts, Fault } from '../parts.tsx';
 import { Sparkline } from '../sparkline.tsx';
 
 const EVERY_MS = 2000;
-const KEPT = 150;
+const PERIODS = 150;
 
 interface Panel {
   readonly title: string;
-  readonly of: (s: Stretch) => number;
+  readonly of: (s: Period) => number;
   readonly text: (value: number) => string;
   /** A second line under the value. */
-  readonly note?: (s: Stretch) => string;
+  readonly note?: (s: Period) => string;
 }
 
 const ms = (value: number) => (Number.isNaN(value) ? 'idle' : duration(value));
@@ -44,20 +44,23 @@ const PANELS: readonly Panel[] = [
   { title: 'Memory of the HTTP process', of: (s) => s.processRss, text: bytes },
 ];
 
-/** The last minutes, one stretch a look. */
-function useHistory(look: LoadAnswer | undefined): readonly Stretch[] {
-  const [state, setState] = useState<{ last?: LoadAnswer; history: readonly Stretch[] }>({ history: [] });
+/** The periods of the last minutes. */
+function useHistory(sample: LoadAnswer | undefined): readonly Period[] {
+  const [state, setState] = useState<{ last?: LoadAnswer; history: readonly Period[] }>({ history: [] });
   useEffect(() => {
-    if (!look) return;
+    if (!sample) return;
     setState(({ last, history }) => {
-      const next = last && stretch(last, look);
-      return { last: look, history: next ? [...history, next].slice(-KEPT) : last && last.at < look.at ? [] : history };
+      const next = last && periodBetween(last, sample);
+      return {
+        last: sample,
+        history: next ? [...history, next].slice(-PERIODS) : last && last.at < sample.at ? [] : history,
+      };
     });
-  }, [look]);
+  }, [sample]);
   return state.history;
 }
 
-function PanelView({ panel, history }: { panel: Panel; history: readonly Stretch[] }) {
+function PanelView({ panel, history }: { panel: Panel; history: readonly Period[] }) {
   const latest = history.at(-1);
   const value = latest ? panel.of(latest) : Number.NaN;
   return (
@@ -71,13 +74,13 @@ function PanelView({ panel, history }: { panel: Panel; history: readonly Stretch
 }
 
 export function LoadPage() {
-  const look = useData<LoadAnswer>('console/api/load', EVERY_MS);
-  const history = useHistory(look.value);
-  const { hosts, requests, batches } = look.value ?? {};
+  const sample = useData<LoadAnswer>('console/api/load', EVERY_MS);
+  const history = useHistory(sample.value);
+  const { hosts, requests, batches } = sample.value ?? {};
   return (
     <>
       <h1>Load</h1>
-      <Fault error={look.error} />
+      <Fault error={sample.error} />
       {hosts && (
         <Facts
           entries={[
@@ -95,7 +98,7 @@ export function LoadPage() {
         ))}
       </div>
       <p class="muted">
-        One look every {EVERY_MS / 1000} s; the charts show the last {(KEPT * EVERY_MS) / 60_000} minutes.
+        Updated every {EVERY_MS / 1000} s; the charts show the last {(PERIODS * EVERY_MS) / 60_000} minutes.
       </p>
     </>
   );

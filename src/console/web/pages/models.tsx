@@ -18,7 +18,7 @@ const TONES: Readonly<Record<ModelEntry['state'], Tone>> = {
 
 const picture = (svg: string): string => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
 
-/** Card and training curve of a version, read when somebody opens them. */
+/** Card and training curve of a version, loaded when opened. */
 function About({ entry }: { entry: ModelEntry }) {
   const about = useData<VersionAbout>(
     `console/api/models/${encodeURIComponent(entry.name)}/${encodeURIComponent(entry.version)}`,
@@ -34,7 +34,7 @@ function About({ entry }: { entry: ModelEntry }) {
   );
 }
 
-/** Puts a label on a version. */
+/** Points a label to a version. */
 function LabelForm({ entry, onDone }: { entry: ModelEntry; onDone: () => void }) {
   const call = useCall();
   const [label, setLabel] = useState('');
@@ -66,13 +66,13 @@ function LabelForm({ entry, onDone }: { entry: ModelEntry; onDone: () => void })
   );
 }
 
-/** Loads or unloads a version. */
-function Residence({ entry, onDone }: { entry: ModelEntry; onDone: () => void }) {
+/** Buttons that load and unload a version. */
+function LoadButtons({ entry, onDone }: { entry: ModelEntry; onDone: () => void }) {
   const call = useCall();
   const { busy, error, run } = useTask();
   const act = (verb: 'load' | 'unload') =>
     void run(async () => {
-      // A refusal changes the version's state too.
+      // A refused load changes the version's state too.
       await call(`v2/repository/models/${encodeURIComponent(entry.id)}/${verb}`, { method: 'POST' }).finally(onDone);
     });
   const inMemory = entry.state === 'ready' || entry.state === 'draining';
@@ -127,7 +127,7 @@ function Version({ entry, now, onChange }: { entry: ModelEntry; now: number; onC
         ]}
       />
       <div class="version-actions">
-        <Residence entry={entry} onDone={onChange} />
+        <LoadButtons entry={entry} onDone={onChange} />
         {entry.state !== 'refused' && <LabelForm entry={entry} onDone={onChange} />}
       </div>
       <button type="button" class="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
@@ -145,8 +145,8 @@ function Cards({ models }: { models: Loaded<ModelList> }) {
     return (
       <Empty title="No model yet">
         <p>
-          Train one with <code>winnow train</code> or fetch one with <code>winnow models pull</code>; it appears here by
-          itself.
+          Train one with <code>winnow train</code> or fetch one with <code>winnow models pull</code>; it appears here
+          automatically.
         </p>
       </Empty>
     );

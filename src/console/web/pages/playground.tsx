@@ -19,7 +19,7 @@ const EXAMPLE = {
   ].join('\n'),
 };
 
-/** What is asked stays while somebody looks at another page. */
+/** Storage key of the form's content, which survives a change of page. */
 const DRAFT = 'winnow-console-playground';
 
 interface Draft {
@@ -53,7 +53,7 @@ interface ModelPickerProps {
   readonly onChange: (chosen: readonly string[]) => void;
 }
 
-/** Any number of references; the first one is what the others are compared with. */
+/** Selects any number of models; the others are compared with the first. */
 function ModelPicker({ models, chosen, onChange }: ModelPickerProps) {
   const [typed, setTyped] = useState('');
   const offered = referencesOf(models);
@@ -96,8 +96,8 @@ function ModelPicker({ models, chosen, onChange }: ModelPickerProps) {
   );
 }
 
-/** One model's part of a comparison. */
-export interface Outcome {
+/** The answer of one model in a comparison. */
+interface Outcome {
   readonly reference: string;
   readonly answer?: PlaygroundAnswer;
   readonly error?: Error;
@@ -142,7 +142,7 @@ export function PlaygroundPage({ session }: { session: SessionFacts }) {
   const ask = async () => {
     const passages = readPassages(draft.passages);
     const outcomes: Outcome[] = [];
-    // One after another, so that no model's timing pays for another's work.
+    // In turn, so that no model's timings include the work of another.
     for (const model of chosen) {
       try {
         const body = { query: draft.query, passages, model };
@@ -207,7 +207,7 @@ export function PlaygroundPage({ session }: { session: SessionFacts }) {
           <Comparison {...result} />
         ) : (
           <p class="hint">
-            Rankings of the models you choose appear here side by side, with the places each passage wins or loses.
+            Rankings of the models you choose appear here side by side, with the places each passage gains or loses.
           </p>
         )}
       </div>

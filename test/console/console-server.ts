@@ -10,7 +10,7 @@ import { DEFINITIONS, simulate } from './simulated.ts';
 export const ADMIN = 'admin-key-of-the-test';
 export const CLERK = 'rerank-key-of-the-test';
 
-/** The last passage tells its answer late: a model that reads 16 tokens a pair never gets there. */
+/** The answer is at the end of the last passage: a model that reads 16 tokens per pair does not see it. */
 export const FLEAS = {
   query: 'how long does a flea live',
   passages: [
@@ -34,7 +34,7 @@ function writeKeys(file: string): void {
   writeFileSync(file, stringify({ keys }));
 }
 
-/** Model `m`: 1 is the shipped one, 2 the same weights with 16 tokens a pair and a curve, 3 lacks its tokenizer and is refused. */
+/** Model `m`: version 1 is the shipped one, 2 has the same weights with 16 tokens per pair and a curve, 3 has no tokenizer and is refused. */
 function writeRegistry(folder: string): void {
   const shipped = SHIPPED;
   for (const version of ['1', '2']) cpSync(shipped, join(folder, 'm', version), { recursive: true });
@@ -46,13 +46,13 @@ function writeRegistry(folder: string): void {
   writeFileSync(join(folder, 'm/labels.json'), JSON.stringify({ stable: '1' }));
 }
 
-export interface World {
+export interface ConsoleServer {
   readonly server: ServerProcess;
   clear(): Promise<void>;
 }
 
-/** A real server with keys, models and experiments with ten days of clicks behind it. */
-export async function openWorld(users: number): Promise<World> {
+/** Starts a real server with keys, models, and experiments with ten days of clicks. */
+export async function startConsoleServer(users: number): Promise<ConsoleServer> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-console-'));
   const at = (name: string) => join(folder, name);
   writeKeys(at('keys.yaml'));

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { Fault } from './parts.tsx';
 
 /** Asks for the admin key. */
-export function Gate({ error, onKey }: { error: Error | undefined; onKey: (key: string) => Promise<void> }) {
+export function KeyForm({ error, onKey }: { error: Error | undefined; onKey: (key: string) => Promise<void> }) {
   const [key, setKey] = useState('');
   const [busy, setBusy] = useState(false);
   const submit = async (event: Event) => {

@@ -1,22 +1,22 @@
 import type { Distribution, LoadAnswer } from '../types.ts';
 
 /*
- * The server tells totals since its start; the page shows what happened between two looks. Pure.
+ * The server reports totals since its start; the page shows the difference of two samples. All functions are pure.
  */
 
-/** What one stretch between two looks came to. */
-export interface Stretch {
+/** Load in the period between two samples. */
+export interface Period {
   readonly at: number;
   readonly queueTokens: number;
   readonly queueJobs: number;
   readonly inFlight: number;
-  /** A second. */
+  /** Per second, as the next four. */
   readonly requests: number;
   readonly pairs: number;
   readonly errors: number;
   readonly shed: number;
   readonly batches: number;
-  /** NaN where there was no batch, or no request. */
+  /** This and the following: NaN in a period without batches or requests. */
   readonly rowsPerBatch: number;
   readonly padding: number;
   readonly p50Ms: number;
@@ -28,7 +28,7 @@ export interface Stretch {
   readonly processRss: number;
 }
 
-/** A quantile of a histogram, interpolated within its bucket; NaN for an empty one. The last bucket gives its lower bound. */
+/** Returns a quantile of a histogram, interpolated within its bucket; NaN if it is empty. In the last bucket it is the lower bound. */
 export function quantile(bounds: readonly number[], counts: readonly number[], q: number): number {
   const total = counts.reduce((sum, n) => sum + n, 0);
   if (total === 0) return Number.NaN;
@@ -44,20 +44,20 @@ export function quantile(bounds: readonly number[], counts: readonly number[], q
   return bounds.at(-1) ?? Number.NaN;
 }
 
-/** What was added to a histogram between two looks. Its buckets may come into being between them. */
-function added(before: Distribution, after: Distribution): readonly number[] {
+/** Increase of a histogram between two samples; the first may lack its buckets. */
+function increase(before: Distribution, after: Distribution): readonly number[] {
   return after.counts.map((n, i) => n - (before.counts[i] ?? 0));
 }
 
 const share = (part: number, whole: number): number => (whole > 0 ? part / whole : Number.NaN);
 
-/** Differences between two looks at the same process; nothing if it has been started anew between them. */
-export function stretch(before: LoadAnswer, after: LoadAnswer): Stretch | undefined {
+/** Returns the load between two samples of the same process; undefined if the process restarted between them. */
+export function periodBetween(before: LoadAnswer, after: LoadAnswer): Period | undefined {
   const seconds = (after.at - before.at) / 1000;
   if (seconds <= 0 || after.requests < before.requests || after.batches < before.batches) return undefined;
   const rate = (of: (facts: LoadAnswer) => number) => (of(after) - of(before)) / seconds;
-  const latency = added(before.latency, after.latency);
-  const wait = added(before.queueWait, after.queueWait);
+  const latency = increase(before.latency, after.latency);
+  const wait = increase(before.queueWait, after.queueWait);
   const ms = (q: number) => 1000 * quantile(after.latency.bounds, latency, q);
   const padding = after.paddingTokens - before.paddingTokens;
   return {
