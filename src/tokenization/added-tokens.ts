@@ -1,15 +1,15 @@
 import type { AddedToken } from './tokenizer-definition.ts';
 
 /**
- * Finds added tokens (`[MASK]`, `<s>` …) in text: leftmost, then longest. Those marked as normalized are looked for behind the normalizer,
- * the others before it. `single_word` is not looked at: the library ignores it too.
+ * Finds added tokens (`[MASK]`, `<s>` …) in text, leftmost first, then longest. Tokens marked as normalized are searched in normalized
+ * text, the others in raw text. `single_word` is ignored, as in the library.
  */
 export class AddedTokens {
   readonly #byText = new Map<string, AddedToken>();
   readonly #raw: RegExp | undefined;
   readonly #normalized: RegExp | undefined;
 
-  /** @param normalize null where the tokenizer has no normalizer: then all tokens are looked for in the raw text. */
+  /** @param normalize Null for a tokenizer without a normalizer; all tokens are then searched in raw text. */
   constructor(tokens: readonly AddedToken[], normalize: ((text: string) => string) | null) {
     const raw: string[] = [];
     const normalized: string[] = [];
@@ -21,15 +21,15 @@ export class AddedTokens {
         this.#byText.set(text, token);
       } else raw.push(token.content);
     }
-    this.#raw = anyOf(raw);
-    this.#normalized = anyOf(normalized);
+    this.#raw = alternation(raw);
+    this.#normalized = alternation(normalized);
   }
 
   get(text: string): AddedToken | undefined {
     return this.#byText.get(text);
   }
 
-  /** Whether raw text has to be split at all: the quick way out for nearly every text. */
+  /** Whether raw text contains an added token. Nearly no text does, so this check saves splitting. */
   occursIn(text: string): boolean {
     return this.#raw?.test(text) ?? false;
   }
@@ -44,11 +44,11 @@ export class AddedTokens {
 
   #split(text: string, pattern: RegExp | undefined): string[] {
     const sections = pattern === undefined ? [text] : text.split(pattern);
-    return this.#trimmed(sections.filter((s) => s.length > 0));
+    return this.#stripBlanks(sections.filter((s) => s.length > 0));
   }
 
-  /** `lstrip` and `rstrip` of a token eat the blanks beside it; a section may be empty afterwards. */
-  #trimmed(sections: string[]): string[] {
+  /** Removes the blanks next to tokens with `lstrip` or `rstrip`; a section may be empty afterwards. */
+  #stripBlanks(sections: string[]): string[] {
     for (let i = 0; i < sections.length; i++) {
       const token = this.#byText.get(sections[i]!);
       if (token?.lstrip && i > 0) sections[i - 1] = sections[i - 1]!.trimEnd();
@@ -58,8 +58,8 @@ export class AddedTokens {
   }
 }
 
-/** One capturing alternation, longest first; `split` then keeps what it matched. */
-function anyOf(texts: readonly string[]): RegExp | undefined {
+/** Returns a capturing alternation of the texts, longest first. `split` keeps what a capturing group matches. */
+function alternation(texts: readonly string[]): RegExp | undefined {
   const present = [...new Set(texts)].filter((t) => t.length > 0).sort((a, b) => b.length - a.length);
   return present.length === 0 ? undefined : new RegExp(`(${present.map((t) => escaped(t)).join('|')})`);
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { checked } from './refusal.ts';
 import type { Part } from './tokenizer-definition.ts';
 
-/** Options of a `BertNormalizer`. `stripAccents` null means: as `lowercase` says. */
+/** Options of a `BertNormalizer`. */
 export interface BertNormalizerOptions {
   readonly cleanText: boolean;
   readonly chineseChars: boolean;
@@ -17,6 +17,7 @@ const schema = z.looseObject({
   strip_accents: z.boolean().nullish(),
 });
 
+/** Reads the options of a normalizer; `strip_accents` defaults to `lowercase`. @throws WinnowError `invalid_manifest`. */
 export function bertNormalizerOptions(part: Part, file: string): BertNormalizerOptions {
   const options = checked(schema, part, file, 'normalizer');
   return {
@@ -29,16 +30,16 @@ export function bertNormalizerOptions(part: Part, file: string): BertNormalizerO
 
 /** Control, format, private-use and unpaired characters, NUL and U+FFFD, but not tab, line feed and carriage return. */
 const UNWANTED = /(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]/gu;
-/** The library looks at code units, so ideographs outside the BMP stay unspaced; models were served that way, and so are they here. */
+/** Ideographs inside the BMP only: the library looks at code units, and ids must be those of the library. */
 const IDEOGRAPH = /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]/g;
 const ACCENT = /\p{Mn}/gu;
 
-/** Cleans, spaces ideographs, lowers and strips accents: the library's steps in the library's order. */
+/** Removes unwanted characters, puts blanks around ideographs, lowercases and strips accents, in the library's order. */
 export function bertNormalize(text: string, options: BertNormalizerOptions): string {
   let result = text;
   if (options.cleanText) result = result.replace(UNWANTED, '').replace(/\s/g, ' ');
   if (options.chineseChars) result = result.replace(IDEOGRAPH, ' $& ');
-  // The whole text at once: a capital sigma lowers by what stands beside it.
+  // The whole text at once: how a capital sigma is lowercased depends on its neighbors.
   if (options.lowercase) result = result.toLowerCase();
   if (options.stripAccents) result = result.normalize('NFD').replace(ACCENT, '');
   return result;

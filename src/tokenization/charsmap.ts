@@ -1,16 +1,19 @@
 import { refusal } from './refusal.ts';
 
-/** Longest UTF-8 sequence of one character, and what the grapheme rule below looks at. */
+/** The longest grapheme, in UTF-8 bytes, that is looked up as a whole. */
 const MAX_KEY_BYTES = 5;
 
-/** Latin, Greek, Cyrillic, Armenian, punctuation, symbols, kana, ideographs: characters that are graphemes by themselves, found quicker so. */
-const UNJOINED =
+/**
+ * Text of characters that are graphemes by themselves (Latin, Greek, Cyrillic, Armenian, punctuation, symbols, kana, ideographs). Testing
+ * for it is faster than segmenting.
+ */
+const SINGLE_GRAPHEMES =
   /^[\t\n -~\u00a0-\u02ff\u0370-\u0482\u048a-\u058f\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u20cf\u2100-\u2bff\u3001-\u3029\u3041-\u3096\u30a1-\u30ff\u3400-\u9fff]*$/;
 
 /**
  * SentencePiece's compiled normalization map: a double-array trie (darts-clone layout) from UTF-8 keys to offsets into a block of
- * NUL-terminated replacements. Applied as Hugging Face's tokenizers apply it: a grapheme of at most 5 bytes is replaced as a whole by what
- * its shortest mapped prefix becomes, else each character is looked up by itself.
+ * NUL-terminated replacements. Applied as in Hugging Face's tokenizers: a grapheme of at most 5 bytes is replaced as a whole by the
+ * replacement of its shortest mapped prefix; otherwise each character is looked up alone.
  */
 export class CharsMap {
   readonly #units: Uint32Array;
@@ -19,18 +22,19 @@ export class CharsMap {
   readonly #utf8 = new TextEncoder();
   readonly #decoder = new TextDecoder();
   readonly #key = new Uint8Array(64);
-  /** Stretches that the map may change: what is not printable ASCII, with the character on either side, which may join it in a grapheme. */
+  /** Matches text that the map may change: all but printable ASCII, with one character on either side that may join it in a grapheme. */
   readonly #touched: RegExp;
 
   /**
-   * @param blob length of the trie in bytes (u32), trie, replacements; little endian.
+   * Reads a compiled map.
+   * @param blob Length of the trie in bytes (u32), trie, replacements; little-endian.
    * @throws WinnowError `invalid_manifest`.
    */
   constructor(blob: Uint8Array, file: string, field: string) {
     const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
     const size = blob.byteLength >= 4 ? view.getUint32(0, true) : -1;
     if (size < 4 || size % 4 !== 0 || size + 4 > blob.byteLength)
-      throw refusal(file, field, 'a compiled character map', `${blob.byteLength} bytes that are none`);
+      throw refusal(file, field, 'a compiled character map', `${blob.byteLength} other bytes`);
     this.#units = Uint32Array.from({ length: size / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
     this.#replacements = blob.slice(4 + size);
     const printable = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
@@ -42,7 +46,7 @@ export class CharsMap {
   apply(text: string): string {
     return text.replace(this.#touched, (stretch) => {
       let result = '';
-      if (UNJOINED.test(stretch)) {
+      if (SINGLE_GRAPHEMES.test(stretch)) {
         for (const character of stretch) result += this.#lookUp(character) ?? character;
         return result;
       }
@@ -59,7 +63,7 @@ export class CharsMap {
     return result;
   }
 
-  /** What the shortest mapped prefix of `text` becomes, or undefined where no prefix is mapped. */
+  /** Returns the replacement of the shortest mapped prefix of `text`; undefined if no prefix is mapped. */
   #lookUp(text: string): string | undefined {
     const { written } = this.#utf8.encodeInto(text, this.#key);
     let node = offsetOf(this.#units[0]!);
@@ -67,7 +71,7 @@ export class CharsMap {
       const byte = this.#key[i]!;
       node ^= byte;
       const unit = this.#units[node];
-      // A NUL is how the trie marks ends, so no key holds one.
+      // The trie marks ends by NUL, so no key contains it.
       if (byte === 0 || unit === undefined || labelOf(unit) !== byte) return undefined;
       node ^= offsetOf(unit);
       if (hasLeaf(unit)) return this.#replacementAt(this.#units[node]);

@@ -1,4 +1,7 @@
-/** Jobs of many groups (one a request), handed out in turns: a group of a thousand jobs does not hold up a group of one. */
+/**
+ * Jobs in groups, one group a request. Takes jobs from the groups in turn, so that a group of a thousand jobs does not delay a group of
+ * one.
+ */
 export class FairQueue<T> {
   readonly #groups = new Map<object, T[]>();
   #size = 0;
@@ -14,7 +17,7 @@ export class FairQueue<T> {
     this.#size++;
   }
 
-  /** The first job of the group whose turn it is; the group then goes to the end of the line. */
+  /** Removes and returns the first job of the next group; the group then moves to the end. */
   shift(): T | undefined {
     const next = this.#groups.entries().next();
     if (next.done) return undefined;
@@ -26,7 +29,7 @@ export class FairQueue<T> {
     return job;
   }
 
-  /** Takes all jobs of a group out. */
+  /** Removes and returns all jobs of a group. */
   drop(group: object): readonly T[] {
     const jobs = this.#groups.get(group) ?? [];
     this.#groups.delete(group);
@@ -34,7 +37,7 @@ export class FairQueue<T> {
     return jobs;
   }
 
-  /** Takes all jobs out. */
+  /** Removes and returns all jobs. */
   clear(): readonly T[] {
     const jobs = [...this.#groups.values()].flat();
     this.#groups.clear();

@@ -1,4 +1,4 @@
-/** A growing list of token ids without an array of boxed numbers behind it. */
+/** A growing list of token ids in a typed array. */
 export class IdBuffer {
   #ids = new Int32Array(1 << 10);
   #length = 0;
@@ -18,17 +18,17 @@ export class IdBuffer {
     this.#length += ids.length;
   }
 
-  /** Forgets everything from `length` on. */
+  /** Drops the ids from index `length` on. */
   truncate(length: number): void {
     this.#length = length;
   }
 
-  /** A copy of the ids from `start` on. */
+  /** Returns a copy of the ids from index `start` on. */
   since(start: number): Int32Array {
     return this.#ids.slice(start, this.#length);
   }
 
-  /** A copy of the ids, exactly as long as they are; the buffer is empty afterwards. */
+  /** Returns a copy of the ids and empties the buffer. */
   take(): Int32Array<ArrayBuffer> {
     const ids = this.#ids.slice(0, this.#length);
     this.#length = 0;

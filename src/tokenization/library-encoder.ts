@@ -14,9 +14,8 @@ interface LibraryPreTokenizer {
 type Normalizer = new (config: object) => LibraryNormalizer;
 
 /**
- * What is used of `@huggingface/tokenizers`, which is what `AutoTokenizer` of `@huggingface/transformers` runs, without that package's
- * engines and image library. Declared here because the package's own declarations import without file extensions, which Node's module
- * resolution does not follow.
+ * The used part of `@huggingface/tokenizers`, which `AutoTokenizer` of `@huggingface/transformers` runs, without that package's engines and
+ * image library. Declared here because the package's declarations import without file extensions, which Node's resolution does not follow.
  */
 interface Library {
   readonly Tokenizer: new (
@@ -39,11 +38,11 @@ interface Library {
 
 export const library = tokenizers as unknown as Library;
 
-/** The tokenizer of record, for definitions no own path covers. */
+/** Encodes by the library, for definitions that no encoder of this folder supports. */
 export class LibraryEncoder implements TextEncoder {
   readonly #tokenizer: InstanceType<Library['Tokenizer']>;
 
-  /** @throws WinnowError `invalid_manifest` where the library refuses the definition. */
+  /** @throws WinnowError `invalid_manifest` if the library rejects the definition. */
   constructor(definition: Definition, config: Readonly<Record<string, unknown>>) {
     try {
       this.#tokenizer = new library.Tokenizer(definition.raw, config);

@@ -16,20 +16,20 @@ import { padIdOf } from './tokenizer-settings.ts';
 import { UnigramModelEncoder } from './unigram.ts';
 import { wordPieceEncoder } from './wordpiece.ts';
 
-export type TokenizerFamily = 'wordpiece' | 'byte-level-bpe' | 'unigram';
+type TokenizerFamily = 'wordpiece' | 'byte-level-bpe' | 'unigram';
 
-/** What others need to know of a tokenizer; plain data that crosses threads. */
+/** Facts of a tokenizer, as plain data that can be sent between threads. */
 export interface TokenizerFacts {
   readonly folder: string;
   readonly family: TokenizerFamily;
   readonly template: PairTemplate;
   readonly padId: number;
-  /** Equal for tokenizers that give every text the same ids, whatever folder, framing, truncation or padding they come with. */
+  /** Equal for tokenizers that give every text the same ids, whatever their folder, template, truncation or padding. */
   readonly textKey: string;
 }
 
 export interface LoadedTokenizer extends TokenizerFacts {
-  /** Ids of a text without special tokens of the template. Lone surrogates count as U+FFFD. */
+  /** Returns the ids of a text, without the special tokens of the template. Lone surrogates count as U+FFFD. */
   encodeText(text: string): Int32Array<ArrayBuffer>;
 }
 
@@ -39,7 +39,7 @@ const FAMILIES: Readonly<Record<Model['type'], TokenizerFamily>> = {
   Unigram: 'unigram',
 };
 
-/** Reads a folder's tokenizer facts and gives a way to make the encoder, which is the expensive part. */
+/** Reads the facts of a folder's tokenizer. Creating the encoder is expensive and left to the caller. */
 export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): TextEncoder }> {
   const source = await readTokenizerFolder(folder);
   return {
@@ -48,7 +48,7 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
     template: pairTemplate(source.definition, source.settings),
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
-    createEncoder: () => inPieces(soundEncoder(source)),
+    createEncoder: () => inPieces(checkedEncoder(source)),
   };
 }
 
@@ -62,8 +62,8 @@ export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
   return { ...facts, encodeText: (text) => encoder.encode(text) };
 }
 
-/** What the checks let through and the library's parts still choke on (a regular expression, say) is refused like the rest. */
-function soundEncoder(source: TokenizerFolder): TextEncoder {
+/** Creates an encoder. Turns errors that only show here, such as a bad regular expression, into `invalid_manifest`. */
+function checkedEncoder(source: TokenizerFolder): TextEncoder {
   try {
     return createEncoder(source);
   } catch (error) {
@@ -72,7 +72,7 @@ function soundEncoder(source: TokenizerFolder): TextEncoder {
   }
 }
 
-/** Keeps the memory a text needs within bounds, however long it is. */
+/** Encodes long texts in pieces, so that their memory is limited. */
 function inPieces(encoder: TextEncoder): TextEncoder {
   const ids = new IdBuffer();
   return {
@@ -86,20 +86,20 @@ function inPieces(encoder: TextEncoder): TextEncoder {
   };
 }
 
-/** Switches of `tokenizer_config.json` that change the ids of a text in the library. */
+/** Settings of `tokenizer_config.json` that change the ids of a text in the library. */
 const TEXT_SWITCHES = ['remove_space', 'do_lowercase_and_remove_accent'] as const;
 
 function createEncoder({ definition, settings }: TokenizerFolder): TextEncoder {
-  const plain = TEXT_SWITCHES.every((name) => settings.config[name] !== true);
-  const own = plain
+  const isPlain = TEXT_SWITCHES.every((name) => settings.config[name] !== true);
+  const own = isPlain
     ? (wordPieceEncoder(definition) ?? byteLevelBpeEncoder(definition) ?? unigramEncoder(definition))
     : undefined;
   return own ?? new LibraryEncoder(definition, settings.config);
 }
 
 /**
- * Unigram models take an own path: the library has no compiled character map, and joins all pieces of a text by spreading them as
- * arguments, which fails on texts of some 100,000 tokens.
+ * Creates an encoder for Unigram models; undefined for others. The library does not apply compiled character maps, and joins the pieces of
+ * a text by spreading them as arguments, which fails on texts of about 100,000 tokens.
  */
 function unigramEncoder(definition: Definition): TextEncoder | undefined {
   const { model, normalizer, preTokenizer, file, addedTokens } = definition;

@@ -4,8 +4,8 @@ import { TokenCache } from './token-cache.ts';
 import type { PairTokenizer } from './tokenization-types.ts';
 
 /**
- * A pair tokenizer in the calling thread: for training, evaluation and tests, where nobody else needs the event loop.
- * @param options.cacheBytes memory for ids of texts seen before; 0 (the default) keeps none.
+ * Creates a pair tokenizer that runs in the calling thread, for training, evaluation and tests, where no other work needs the event loop.
+ * @param options.cacheBytes Memory for the ids of texts; 0 (the default) caches none.
  * @throws WinnowError `invalid_manifest` with file and field.
  */
 export async function createLocalTokenizer(

@@ -1,7 +1,7 @@
-/** Slots hold (left, right, rank, merged id). */
+/** Numbers of a slot: left, right, rank, merged id. */
 const STRIDE = 4;
 
-/** Which two neighboring symbols of byte-pair encoding join, how urgently, and into what: one open-addressed table. */
+/** The merges of byte-pair encoding: rank and result by pair of symbols, in one open-addressed table. */
 export class MergeTable {
   readonly #slots: Int32Array;
   readonly #mask: number;
@@ -12,12 +12,12 @@ export class MergeTable {
     this.#mask = capacity - 1;
   }
 
-  /** A pair that is set twice keeps its later rank, as in the library. */
+  /** Adds a merge. A pair that is added twice keeps its later rank, as in the library. */
   set(left: number, right: number, rank: number, merged: number): void {
     this.#slots.set([left, right, rank, merged], this.#slotOf(left, right));
   }
 
-  /** Where the pair stands, for `rank` and `merged`; -1 if it never joins. */
+  /** Returns the slot of a pair, for `rank` and `merged`; -1 if the pair is never merged. */
   find(left: number, right: number): number {
     const slot = this.#slotOf(left, right);
     return this.#slots[slot] === -1 ? -1 : slot;
@@ -31,7 +31,7 @@ export class MergeTable {
     return this.#slots[slot + 3]!;
   }
 
-  /** The slot of the pair, or the empty one where it would go. */
+  /** Returns the slot of a pair, or the empty slot where it would be added. */
   #slotOf(left: number, right: number): number {
     const x = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
     for (let i = (x ^ (x >>> 15)) & this.#mask; ; i = (i + 1) & this.#mask) {

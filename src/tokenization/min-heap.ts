@@ -20,7 +20,7 @@ export class MinHeap {
     items[at] = item;
   }
 
-  /** Takes the smallest out; -1 if there is none. */
+  /** Removes and returns the smallest number; -1 if the heap is empty. */
   pop(): number {
     if (this.#size === 0) return -1;
     const items = this.#items;

@@ -25,8 +25,8 @@ const stripSchema = z.looseObject({
 const byLibrary = (normalizer: { normalize(text: string): string }): Normalize => normalizer.normalize.bind(normalizer);
 
 /**
- * One rule a normalizer. All are the library's but `Precompiled`: the library replaces SentencePiece's map by NFKC, which gives other ids
- * for a few characters.
+ * One rule for each type of normalizer. All use the library except `Precompiled`: the library replaces SentencePiece's map by NFKC, which
+ * gives other ids for a few characters.
  */
 const RULES: Readonly<Record<string, Rule>> = {
   Sequence(part, file) {
@@ -51,7 +51,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   NFKD: () => byLibrary(new library.NFKDNormalizer({ type: 'NFKD' })),
 };
 
-/** @throws WinnowError `invalid_manifest` for a normalizer that is not known or lacks a setting. */
+/** Creates a normalizer. @throws WinnowError `invalid_manifest` for an unknown type or a missing setting. */
 export function normalizerFor(part: Part, file: string): Normalize {
   const rule = RULES[part.type];
   if (rule === undefined) throw refusal(file, 'normalizer.type', Object.keys(RULES).join(', '), part.type);

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 
-/** Splits long work on the event loop: after every `limit` units others get their turn, and a cancelled job ends. */
+/** Splits long work on the event loop: yields after every `limit` units, and ends work whose signal has aborted. */
 export class Pace {
   readonly #limit: number;
   readonly #signal: AbortSignal | undefined;
@@ -11,7 +11,7 @@ export class Pace {
     this.#signal = signal;
   }
 
-  /** Something to wait for where it is time, else undefined. Rejects with the signal's reason. */
+  /** Counts units of work. Returns a promise to await if it is time to yield, else undefined. Rejects with the signal's reason. */
   spend(units: number): Promise<void> | undefined {
     this.#spent += units;
     if (this.#spent <= this.#limit) return undefined;

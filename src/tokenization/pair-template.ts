@@ -3,12 +3,12 @@ import { checked, refusal } from './refusal.ts';
 import { type Definition, type Part, tokenId } from './tokenizer-definition.ts';
 import type { TokenizerSettings } from './tokenizer-settings.ts';
 
-/** How a model wants a pair framed: prefix, query, middle, passage, suffix. */
+/** The special tokens of a pair: prefix, query, middle, passage, suffix. */
 export interface PairTemplate {
   readonly prefix: readonly number[];
   readonly middle: readonly number[];
   readonly suffix: readonly number[];
-  /** Token type of the passage and of what follows it. */
+  /** Token type of the passage and the suffix. */
   readonly secondType: 0 | 1;
 }
 
@@ -29,14 +29,14 @@ const sequenceSchema = z.looseObject({ processors: z.array(z.looseObject({ type:
 
 type Rule = (part: Part, definition: Definition) => PairTemplate | undefined;
 
-/** One rule a post-processor of the tokenizers library; `undefined`: it adds no tokens. */
+/** One rule for each post-processor of the tokenizers library. A rule returns undefined if the post-processor adds no tokens. */
 const RULES: Readonly<Record<string, Rule>> = {
   TemplateProcessing: fromTemplate,
   BertProcessing(part, { file }) {
     const { cls, sep } = checked(clsSepSchema, part, file, 'post_processor');
     return { prefix: [cls[1]], middle: [sep[1]], suffix: [sep[1]], secondType: 1 };
   },
-  // All token types of RoBERTa are 0.
+  // RoBERTa has only token type 0.
   RobertaProcessing(part, { file }) {
     const { cls, sep } = checked(clsSepSchema, part, file, 'post_processor');
     return { prefix: [cls[1]], middle: [sep[1], sep[1]], suffix: [sep[1]], secondType: 0 };
@@ -80,9 +80,9 @@ function fromTemplate(part: Part, definition: Definition): PairTemplate {
 }
 
 /**
- * The pair template of a tokenizer, read from its post-processor; files without one get `cls A sep B sep` of the special tokens that
- * `tokenizer_config.json` names. A model with one token type (`type_vocab_size` below 2) has second type 0 whatever the template says.
- * @throws WinnowError `invalid_manifest` where neither tells how a pair is framed.
+ * Returns the pair template of a tokenizer from its post-processor. Without one it is `cls A sep B sep`, with the special tokens of
+ * `tokenizer_config.json`. A model with one token type (`type_vocab_size` below 2) has second type 0 in any case.
+ * @throws WinnowError `invalid_manifest` if neither gives a template.
  */
 export function pairTemplate(definition: Definition, settings: TokenizerSettings): PairTemplate {
   const { postProcessor: part } = definition;

@@ -5,26 +5,26 @@ import { assemblePairs, checkPairOptions, joinRequests } from './pairs.ts';
 import type { TokenCache } from './token-cache.ts';
 import type { EncodedRequest, PairOptions, PairTokenizer } from './tokenization-types.ts';
 
-/** Where ids come from: the same thread or a pool of them. */
+/** A source of token ids: the calling thread or a pool of threads. */
 export interface IdSource {
-  /** Ids of every text, in order. Rejects with the signal's reason when aborted. */
+  /** Returns the ids of every text, in order. Rejects with the signal's reason when aborted. */
   tokenize(texts: readonly string[], signal?: AbortSignal): Promise<readonly Int32Array[]>;
   close(): Promise<void>;
 }
 
-/** UTF-16 units hashed, texts kept and passages assembled before others get their turn on the event loop: about 1 ms of work each. */
-const HASHED_AT_ONCE = 1 << 18;
-const KEPT_AT_ONCE = 256;
-const ASSEMBLED_AT_ONCE = 256;
+/* Work between two turns of the event loop, about 1 ms each: UTF-16 units hashed, texts cached, passages assembled. */
+const HASHED_UNITS_A_TURN = 1 << 18;
+const CACHED_TEXTS_A_TURN = 256;
+const PASSAGES_A_TURN = 256;
 
-/** A text that has to be tokenized, and where its ids go. */
+/** A text without cached ids, and its indexes in the request. */
 interface Missing {
   readonly text: string;
   readonly key: string | undefined;
-  readonly places: number[];
+  readonly indexes: number[];
 }
 
-/** The one path from texts to rows, whatever the source of ids: look up, tokenize what is new, assemble. */
+/** Turns texts into rows with any source of ids: looks ids up in the cache, tokenizes the other texts, assembles the rows. */
 export class CachedPairTokenizer implements PairTokenizer {
   readonly folder: string;
   readonly padId: number;
@@ -64,7 +64,7 @@ export class CachedPairTokenizer implements PairTokenizer {
     }
   }
 
-  /** Refuses new requests at once; resolves when those under way are done. */
+  /** Refuses new requests; resolves when the running ones are finished. */
   close(): Promise<void> {
     this.#closed ??= Promise.withResolvers();
     this.#releaseIfDone();
@@ -85,27 +85,27 @@ export class CachedPairTokenizer implements PairTokenizer {
       missing.map(({ text }) => text),
       signal,
     );
-    const pace = new Pace(KEPT_AT_ONCE, signal);
-    for (const [i, { key, places }] of missing.entries()) {
+    const pace = new Pace(CACHED_TEXTS_A_TURN, signal);
+    for (const [i, { key, indexes }] of missing.entries()) {
       this.#cache.set(key, found[i]!);
-      for (const place of places) ids[place] = found[i]!;
+      for (const index of indexes) ids[index] = found[i]!;
       const pause = pace.spend(1);
       if (pause) await pause;
     }
     return ids;
   }
 
-  /** Fills in the ids that are known; returns the other texts, each once. */
+  /** Fills in the cached ids; returns the other texts, each once. */
   async #lookUp(texts: readonly string[], ids: Int32Array[], signal: AbortSignal | undefined): Promise<Missing[]> {
     const missing = new Map<string, Missing>();
-    const pace = new Pace(HASHED_AT_ONCE, signal);
+    const pace = new Pace(HASHED_UNITS_A_TURN, signal);
     for (const [i, text] of texts.entries()) {
       const key = this.#cache.keyOf(this.#facts.textKey, text);
       const known = this.#cache.get(key);
       const waiting = missing.get(key ?? text);
       if (known) ids[i] = known;
-      else if (waiting) waiting.places.push(i);
-      else missing.set(key ?? text, { text, key, places: [i] });
+      else if (waiting) waiting.indexes.push(i);
+      else missing.set(key ?? text, { text, key, indexes: [i] });
       const pause = pace.spend(text.length);
       if (pause) await pause;
     }
@@ -120,9 +120,9 @@ export class CachedPairTokenizer implements PairTokenizer {
   ): Promise<EncodedRequest> {
     const parts: EncodedRequest[] = [];
     const pace = new Pace(0, signal);
-    for (let i = 0; i === 0 || i < passages.length; i += ASSEMBLED_AT_ONCE) {
-      parts.push(assemblePairs(queryIds, passages.slice(i, i + ASSEMBLED_AT_ONCE), this.#facts.template, options));
-      if (i + ASSEMBLED_AT_ONCE < passages.length) await pace.spend(1);
+    for (let i = 0; i === 0 || i < passages.length; i += PASSAGES_A_TURN) {
+      parts.push(assemblePairs(queryIds, passages.slice(i, i + PASSAGES_A_TURN), this.#facts.template, options));
+      if (i + PASSAGES_A_TURN < passages.length) await pace.spend(1);
     }
     return joinRequests(parts, passages.length);
   }

@@ -3,19 +3,20 @@ import type { PairTemplate } from './pair-template.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from './tokenization-types.ts';
 import { fitPair, keptSpan, type Span, windows } from './truncation.ts';
 
-/** A row before its tokens are copied. */
-interface RowPlan {
+/** Which tokens of query and passage a row holds. */
+interface RowLayout {
   readonly passage: number;
   readonly query: Span;
   readonly span: Span;
 }
 
-export function specialTokenCount(template: PairTemplate): number {
+/** Returns the number of special tokens in a row. */
+function specialTokenCount(template: PairTemplate): number {
   return template.prefix.length + template.middle.length + template.suffix.length;
 }
 
 /**
- * Checks options against a template: there must be room for a token of the query and one of the passage.
+ * Checks options against a template: a row must have room for one token of the query and one of the passage.
  * @throws WinnowError `invalid_field`.
  */
 export function checkPairOptions(options: PairOptions, template: PairTemplate): void {
@@ -31,11 +32,12 @@ export function checkPairOptions(options: PairOptions, template: PairTemplate): 
       throw new WinnowError('invalid_field', { field, expected: `a whole number of at least ${minimum}`, got: value });
 }
 
-function planPassage(query: number, passage: number, room: number, index: number, options: PairOptions): RowPlan[] {
+/** Returns the rows of one passage, from the numbers of tokens of query and passage. */
+function layOutPassage(query: number, passage: number, room: number, index: number, options: PairOptions): RowLayout[] {
   const cappedQuery = Math.min(query, options.maxQueryTokens);
   const usable = Math.min(passage, options.maxPassageTokens ?? passage);
   const offset = keptSpan(passage, usable, options.side).start;
-  const row = (kept: number, span: Span): RowPlan => ({
+  const row = (kept: number, span: Span): RowLayout => ({
     passage: index,
     query: keptSpan(query, kept, options.side),
     span: { start: offset + span.start, length: span.length },
@@ -44,14 +46,13 @@ function planPassage(query: number, passage: number, room: number, index: number
     const kept = fitPair(cappedQuery, usable, room, options.truncation);
     return [row(kept.query, keptSpan(usable, kept.passage, options.side))];
   }
-  // Half of the room at least is the passage's, or a long query would make windows of one token.
+  // The passage gets at least half of the room; otherwise a long query would leave windows of one token.
   const kept = Math.min(cappedQuery, Math.floor(room / 2));
   return windows(usable, room - kept, options.windowOverlap).map((span) => row(kept, span));
 }
 
 /**
- * Assembles the rows of one query and its passages from their token ids. Special tokens are always whole, the last separator included.
- * All rows share one buffer.
+ * Assembles the rows of one query and its passages from their token ids. Special tokens are never cut. All rows share one buffer.
  */
 export function assemblePairs(
   queryIds: Int32Array,
@@ -61,48 +62,48 @@ export function assemblePairs(
 ): EncodedRequest {
   const special = specialTokenCount(template);
   const room = options.maxLength - special;
-  const plans = passages.flatMap((ids, i) => planPassage(queryIds.length, ids.length, room, i, options));
-  const tokens = plans.reduce((sum, plan) => sum + special + plan.query.length + plan.span.length, 0);
+  const layouts = passages.flatMap((ids, i) => layOutPassage(queryIds.length, ids.length, room, i, options));
+  const tokens = layouts.reduce((sum, layout) => sum + special + layout.query.length + layout.span.length, 0);
   const buffer = new Int32Array(tokens);
   let end = 0;
-  const rows = plans.map((plan): EncodedRow => {
+  const rows = layouts.map((layout): EncodedRow => {
     const start = end;
-    const ids = passages[plan.passage]!;
-    end = writeRow(buffer, start, queryIds, ids, plan, template);
-    const passageStart = template.prefix.length + plan.query.length + template.middle.length;
+    const ids = passages[layout.passage]!;
+    end = writeRow(buffer, start, queryIds, ids, layout, template);
+    const passageStart = template.prefix.length + layout.query.length + template.middle.length;
     return {
       ids: buffer.subarray(start, end),
       secondSegment: template.secondType === 1 ? passageStart : end - start,
-      truncated: plan.query.length < queryIds.length || plan.span.length < ids.length,
+      truncated: layout.query.length < queryIds.length || layout.span.length < ids.length,
     };
   });
   return {
     rows,
-    passageOf: Int32Array.from(plans, (plan) => plan.passage),
-    truncated: cutPassages(plans, passages),
+    passageOf: Int32Array.from(layouts, (layout) => layout.passage),
+    truncated: cutPassages(layouts, passages),
     fullLengths: Int32Array.from(passages, (ids) => special + queryIds.length + ids.length),
     tokens,
   };
 }
 
-/** Whether tokens of a passage are in none of its rows. Windows leave no gaps, so the outermost ends tell. */
-function cutPassages(plans: readonly RowPlan[], passages: readonly Int32Array[]): boolean[] {
+/** Returns for each passage whether some of its tokens are in no row. Windows leave no gaps, so only the outer ends matter. */
+function cutPassages(layouts: readonly RowLayout[], passages: readonly Int32Array[]): boolean[] {
   const from = passages.map((ids) => ids.length);
   const to = passages.map(() => 0);
-  for (const { passage, span } of plans) {
+  for (const { passage, span } of layouts) {
     from[passage] = Math.min(from[passage]!, span.start);
     to[passage] = Math.max(to[passage]!, span.start + span.length);
   }
   return passages.map((ids, i) => from[i]! > 0 || to[i]! < ids.length);
 }
 
-/** Copies one row to `buffer` from `at` on; returns where it ends. */
+/** Copies one row to `buffer` from index `at` on; returns the index after it. */
 function writeRow(
   buffer: Int32Array,
   at: number,
   queryIds: Int32Array,
   passageIds: Int32Array,
-  { query, span }: RowPlan,
+  { query, span }: RowLayout,
   { prefix, middle, suffix }: PairTemplate,
 ): number {
   let end = at;
@@ -118,7 +119,7 @@ function writeRow(
   return end;
 }
 
-/** Joins the parts of one request that was assembled piece by piece. */
+/** Joins the parts of a request that was assembled in pieces. */
 export function joinRequests(parts: readonly EncodedRequest[], passages: number): EncodedRequest {
   if (parts.length === 1) return parts[0]!;
   const passageOf = new Int32Array(parts.reduce((sum, part) => sum + part.rows.length, 0));

@@ -10,7 +10,7 @@ interface SpecialToken {
   readonly id: number;
 }
 
-/** Looks up the special tokens a family cannot do without; names from the settings, else the family's usual ones. */
+/** Finds the special tokens of a family by the names in the settings, else by the family's usual names. Only the mask may be missing. */
 function specialTokens(
   vocab: Vocab,
   usual: Readonly<Record<string, string>>,
@@ -35,7 +35,7 @@ function addedTokens(special: Readonly<Record<string, SpecialToken>>): object[] 
     content,
     special: true,
     normalized: false,
-    // RoBERTa's mask takes the blank before it along.
+    // RoBERTa's mask includes the blank before it.
     lstrip: name === 'mask_token' && content === '<mask>',
     rstrip: false,
   }));
@@ -49,7 +49,7 @@ const ROBERTA = {
   mask_token: '<mask>',
 } as const;
 
-/** Byte-level BPE in RoBERTa's framing, from `vocab.json` and `merges.txt`. */
+/** Builds byte-level BPE with RoBERTa's template from `vocab.json` and `merges.txt`. */
 export function fromMerges(vocab: unknown, merges: string, file: string, settings: TokenizerSettings): Definition {
   const lines = merges.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')));
   const model = { type: 'BPE', vocab, merges: lines, unk_token: null, continuing_subword_prefix: '', fuse_unk: false };
@@ -81,7 +81,7 @@ const BERT = {
   mask_token: '[MASK]',
 } as const;
 
-/** WordPiece in BERT's framing, from `vocab.txt` (the line is the id). */
+/** Builds WordPiece with BERT's template from `vocab.txt`, in which the line number is the id. */
 export function fromVocabText(text: string, file: string, settings: TokenizerSettings): Definition {
   const lines = text.split(/\r?\n/);
   if (lines.at(-1) === '') lines.pop();

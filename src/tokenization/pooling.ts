@@ -1,9 +1,9 @@
 /** How the scores of a passage's windows become one. */
-export type Pooling = 'max' | 'mean';
+type Pooling = 'max' | 'mean';
 
 /**
- * Pools row scores (fp32 logits) to one score a passage. `passageOf[r]` is the passage of row r; every passage must have a row. The mean is
- * summed in double precision.
+ * Returns one score for each passage from the scores of its rows (fp32 logits). `passageOf[r]` is the passage of row r; every passage must
+ * have a row. The mean is computed in double precision.
  */
 export function poolWindows(
   scores: ArrayLike<number>,
@@ -16,7 +16,7 @@ export function poolWindows(
 
 function maxima(scores: ArrayLike<number>, passageOf: Int32Array, passages: number): Float32Array {
   const pooled = new Float32Array(passages).fill(Number.NEGATIVE_INFINITY);
-  // Math.max hands NaN on, which the caller must see.
+  // Math.max returns NaN if a score is NaN; the caller reports it.
   for (let r = 0; r < passageOf.length; r++) {
     const p = passageOf[r]!;
     pooled[p] = Math.max(pooled[p]!, scores[r]!);

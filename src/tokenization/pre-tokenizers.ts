@@ -3,7 +3,7 @@ import { library } from './library-encoder.ts';
 import { checked, refusal } from './refusal.ts';
 import type { Part } from './tokenizer-definition.ts';
 
-/** Splits normalized text into what the model sees piece by piece. `section` counts the stretches between added tokens. */
+/** Splits normalized text into pre-tokens. `section` is the index of the text among the sections between added tokens. */
 export type PreTokenize = (text: string, section: number) => readonly string[];
 
 const metaspaceSchema = z.looseObject({
@@ -15,36 +15,36 @@ const metaspaceSchema = z.looseObject({
 });
 const sequenceSchema = z.looseObject({ pretokenizers: z.array(z.looseObject({ type: z.string() })) });
 
-/** Files from before `prepend_scheme` said the same by `add_prefix_space`. */
-function modern(part: Part, file: string): Part {
+/** Replaces `add_prefix_space`, which older files use, by `prepend_scheme`. */
+function withPrependScheme(part: Part, file: string): Part {
   if (part.type === 'Sequence') {
     const { pretokenizers } = checked(sequenceSchema, part, file, 'pre_tokenizer');
-    return { type: 'Sequence', pretokenizers: pretokenizers.map((p) => modern(p, file)) };
+    return { type: 'Sequence', pretokenizers: pretokenizers.map((p) => withPrependScheme(p, file)) };
   }
   if (part.type !== 'Metaspace') return part;
   const { add_prefix_space, prepend_scheme, ...rest } = checked(metaspaceSchema, part, file, 'pre_tokenizer');
   return { ...rest, prepend_scheme: prepend_scheme ?? (add_prefix_space === false ? 'never' : 'always') };
 }
 
-/** The blank of a Metaspace that cuts text into words; the library leaves the cutting out. */
-function wordStart(part: Part): string | undefined {
-  if (part.type === 'Sequence') return (part.pretokenizers as Part[]).map(wordStart).find((s) => s !== undefined);
+/** Returns the character at which a Metaspace splits text into words; the library does not split. */
+function splitCharacter(part: Part): string | undefined {
+  if (part.type === 'Sequence') return (part.pretokenizers as Part[]).map(splitCharacter).find((s) => s !== undefined);
   return part.type === 'Metaspace' && part.split === true ? (part.replacement as string) : undefined;
 }
 
 /**
- * The library's pre-tokenizer, with words cut apart where a Metaspace asks for it.
- * @throws WinnowError `invalid_manifest` where the library does not know it.
+ * Creates the library's pre-tokenizer, and splits words if a Metaspace says so.
+ * @throws WinnowError `invalid_manifest` for a pre-tokenizer that the library does not know.
  */
 export function preTokenizerFor(part: Part | null, file: string): PreTokenize {
   if (part === null) return (text) => [text];
-  const known = modern(part, file);
-  const cut = wordStart(known);
-  const splitter = libraryPreTokenizer(known, file);
-  const split = (text: string, section: number) => splitter.pre_tokenize(text, { section_index: section });
-  if (cut === undefined) return split;
-  const before = new RegExp(`(?=${cut.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')})`);
-  return (text, section) => split(text, section).flatMap((piece) => piece.split(before));
+  const known = withPrependScheme(part, file);
+  const character = splitCharacter(known);
+  const preTokenizer = libraryPreTokenizer(known, file);
+  const preTokenize = (text: string, section: number) => preTokenizer.pre_tokenize(text, { section_index: section });
+  if (character === undefined) return preTokenize;
+  const before = new RegExp(`(?=${character.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')})`);
+  return (text, section) => preTokenize(text, section).flatMap((piece) => piece.split(before));
 }
 
 function libraryPreTokenizer(part: Part, file: string) {

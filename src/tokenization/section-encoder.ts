@@ -5,19 +5,19 @@ import type { PreTokenize } from './pre-tokenizers.ts';
 import type { TextEncoder } from './text-encoder.ts';
 import type { Definition } from './tokenizer-definition.ts';
 
-/** Appends the ids of one pre-token. */
 export interface ModelEncoder {
+  /** Appends the ids of one pre-token. */
   encode(text: string, out: IdBuffer): void;
 }
 
 /**
- * Words that are remembered. Longer ones are rare, and V8 keeps the whole text alive behind substrings of 13 units and more. The first
- * words seen stay: text repeats its frequent words early, and a flood of made-up ones costs no more than a full table.
+ * Limits of the word cache: UTF-16 units of a word, and number of words. Longer words are rare, and V8 keeps a whole text alive for
+ * substrings of 13 units or more. Words are never evicted: texts repeat frequent words early, and made-up words can only fill the table.
  */
-const REMEMBERED_UNITS = 12;
-const REMEMBERED_WORDS = 1 << 15;
+const CACHED_WORD_UNITS = 12;
+const CACHED_WORDS = 1 << 15;
 
-/** The steps of a tokenizer in the library's order: added tokens, normalizer, added tokens again, pre-tokenizer, model. */
+/** Encodes by the library's steps: added tokens, normalizer, added tokens again, pre-tokenizer, model. */
 export class SectionEncoder implements TextEncoder {
   readonly #added: AddedTokens;
   readonly #normalize: Normalize | null;
@@ -61,7 +61,7 @@ export class SectionEncoder implements TextEncoder {
   #encodeWord(word: string): void {
     const before = this.#ids.length;
     this.#model.encode(word, this.#ids);
-    if (word.length <= REMEMBERED_UNITS && this.#words.size < REMEMBERED_WORDS)
+    if (word.length <= CACHED_WORD_UNITS && this.#words.size < CACHED_WORDS)
       this.#words.set(word, this.#ids.since(before));
   }
 }

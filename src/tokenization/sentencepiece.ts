@@ -4,12 +4,13 @@ import { type Definition, readDefinition, type UnigramModel } from './tokenizer-
 import { MAX_TOKENS } from './tokenizer-limits.ts';
 import type { TokenizerSettings } from './tokenizer-settings.ts';
 
-/** Kinds of pieces (sentencepiece_model.proto, `SentencePiece.Type`); those that text never becomes are listed by themselves. */
+/* `SentencePiece.Type` of sentencepiece_model.proto. */
 const NORMAL = 1;
 const UNKNOWN = 2;
 const CONTROL = 3;
 const UNUSED = 5;
 const BYTE = 6;
+/** Types that are never matched in text. */
 const UNMATCHED: ReadonlySet<number> = new Set([UNKNOWN, CONTROL, UNUSED, BYTE]);
 /** `TrainerSpec.ModelType`. */
 const UNIGRAM = 1;
@@ -23,7 +24,7 @@ interface Piece {
 /** The parts of a `ModelProto` that decide the ids of a text. */
 interface SentencePieceModel {
   readonly pieces: readonly Piece[];
-  /** Undefined where the file has no trainer's facts: it was cut off. */
+  /** Undefined if the file has no trainer specification, because it was truncated. */
   readonly modelType: number | undefined;
   readonly byteFallback: boolean;
   readonly charsmap: Uint8Array | undefined;
@@ -31,7 +32,7 @@ interface SentencePieceModel {
 
 type Fields = Readonly<Record<number, (reader: BinaryReader) => void>>;
 
-/** Reads one message: known fields by their readers, the rest skipped. Throws RangeError or Error on bytes that are none. */
+/** Reads one message: calls the readers of known fields and skips the others. @throws Error for bytes that are not a message. */
 function readMessage(bytes: Uint8Array, fields: Fields): void {
   const reader = new BinaryReader(bytes);
   while (reader.pos < reader.len) {
@@ -92,9 +93,8 @@ function readModel(bytes: Uint8Array): SentencePieceModel {
 }
 
 /**
- * DeBERTa-v3's tokenizer from its SentencePiece model (`spm.model`): the steps that Hugging Face's converter writes to `tokenizer.json`
- * (strip, compiled map, single blanks; `[CLS] A [SEP] B [SEP]`; `[MASK]` behind the last piece where the model has none), with the
- * model's own byte fallback.
+ * Builds DeBERTa-v3's tokenizer from its SentencePiece model (`spm.model`), as Hugging Face's converter does: strip, compiled map, single
+ * blanks; `[CLS] A [SEP] B [SEP]`; `[MASK]` after the last piece if the model has none. Byte fallback is as in the model.
  * @throws WinnowError `invalid_manifest`.
  */
 export function fromSentencePiece(bytes: Uint8Array, file: string, settings: TokenizerSettings): Definition {

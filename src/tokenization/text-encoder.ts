@@ -1,5 +1,5 @@
-/** Turns one text into token ids, without special tokens of the template. Not safe for use by several callers at once: it is synchronous. */
+/** Turns a text into token ids, without the special tokens of the template. Reuses its buffers, so calls must not overlap. */
 export interface TextEncoder {
-  /** @param text any string; lone surrogates count as U+FFFD. */
+  /** @param text Any string; lone surrogates count as U+FFFD. */
   encode(text: string): Int32Array<ArrayBuffer>;
 }

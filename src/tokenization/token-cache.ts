@@ -8,24 +8,24 @@ export interface CacheStats {
   readonly bytes: number;
 }
 
-/** What an entry costs besides its ids: key, typed array and the list around it, in bytes. */
+/** Bytes of an entry in addition to its ids: key, typed array and list links. */
 const OVERHEAD = 320;
-/** Longer texts (in UTF-16 units) are not kept: hashing them costs the event loop more than they are likely to give back. */
+/** Longer texts (in UTF-16 units) are not cached, because hashing them blocks the event loop and they rarely recur. */
 const LONGEST_TEXT = 1 << 16;
 
-/** Token ids of texts seen before, by SHA-256 of tokenizer and content; least recently used first out, bounded in bytes. */
+/** Token ids of texts by tokenizer and SHA-256 of the text. Evicts the least recently used; limited in bytes. */
 export class TokenCache {
   readonly #lru: LRUCache<string, Int32Array> | undefined;
   #hits = 0;
   #misses = 0;
 
-  /** @param maxBytes 0 turns the cache off. */
+  /** @param maxBytes 0 disables the cache. */
   constructor(maxBytes: number) {
     if (maxBytes > 0)
       this.#lru = new LRUCache({ maxSize: maxBytes, sizeCalculation: (ids) => ids.byteLength + OVERHEAD });
   }
 
-  /** The key of a text, or undefined where it is not to be cached. */
+  /** Returns the key of a text; undefined if the text is not cached. */
   keyOf(textKey: string, text: string): string | undefined {
     if (this.#lru === undefined || text.length > LONGEST_TEXT) return undefined;
     return textKey + hash('sha256', text, 'base64url');
@@ -38,7 +38,7 @@ export class TokenCache {
     return ids;
   }
 
-  /** Keeps a copy, so that an entry never holds on to a larger buffer. */
+  /** Stores a copy of the ids, so that an entry does not keep a larger buffer alive. */
   set(key: string | undefined, ids: Int32Array): void {
     if (key !== undefined) this.#lru?.set(key, ids.slice());
   }

@@ -1,59 +1,58 @@
-/** One query–passage pair as the model sees it. */
+/** One query–passage pair as token ids. */
 export interface EncodedRow {
-  /** Token ids, special tokens included, no padding. A view: rows of a request share one buffer, so copy before transferring. */
+  /** Token ids with special tokens, without padding. Rows of a request share one buffer, so copy before transferring. */
   readonly ids: Int32Array;
   /**
-   * Index where the second segment (token type 1) starts: right behind the first separator. `ids.length` for models that know one
-   * token type only (RoBERTa, ModernBERT), so that all their types are 0.
+   * Index at which the second segment (token type 1) starts: after the first separator. `ids.length` for models with one token type
+   * (RoBERTa, ModernBERT).
    */
   readonly secondSegment: number;
-  /** Whether tokens of the query or the passage were left out. */
+  /** Whether tokens of the query or the passage were cut. */
   readonly truncated: boolean;
 }
 
-/** Which side loses tokens when a pair is longer than the model takes. */
+/** Which side is cut when a pair is too long for the model. */
 export type Truncation = 'longest_first' | 'only_second';
 
-/** What to do with a passage longer than fits: cut it, or score overlapping windows and pool. */
+/** How a too long passage is scored: cut, or in overlapping windows whose scores are pooled. */
 export type LongPassages = 'truncate' | 'max' | 'mean';
 
 export interface PairOptions {
-  /** Tokens a pair may have, special tokens included. */
+  /** The largest length of a pair in tokens, special tokens included. */
   readonly maxLength: number;
   readonly maxQueryTokens: number;
   readonly truncation: Truncation;
-  /** Tokens of one passage that are used at the most; the rest counts as cut. No limit if absent. */
+  /** The largest number of tokens used of a passage; the rest is cut. Default: no limit. */
   readonly maxPassageTokens?: number | undefined;
-  /** `left` keeps the end of the passage (and, where the query is cut too, of the query). */
+  /** Where tokens are cut: `left` keeps the end of the passage, and of the query if it is cut. */
   readonly side: 'left' | 'right';
   readonly longPassages: LongPassages;
   readonly windowOverlap: number;
 }
 
 export interface EncodedRequest {
-  /** All windows of all passages; without windows exactly one row a passage, in order. */
+  /** The rows of all passages in order: one for each passage, or one for each of its windows. */
   readonly rows: readonly EncodedRow[];
-  /** `passageOf[r]` is the passage index row r belongs to. */
+  /** `passageOf[r]` is the index of the passage of row r. */
   readonly passageOf: Int32Array;
-  /** One flag a passage: whether text of it was left out of every row. */
+  /** For each passage, whether some of its tokens are in no row. */
   readonly truncated: readonly boolean[];
-  /** One number a passage: tokens the whole pair would have, uncut, special tokens included. */
+  /** For each passage, the tokens of the uncut pair, special tokens included. */
   readonly fullLengths: Int32Array;
-  /** Tokens over all rows. */
+  /** Tokens of all rows. */
   readonly tokens: number;
 }
 
-/** Tokenizes pairs for the model folder it was made for. Implementations: worker pool (serving), in-process (training, tests). */
+/** Tokenizes pairs for one model folder: in a pool of threads for serving, in the calling thread for training and tests. */
 export interface PairTokenizer {
   readonly folder: string;
-  /** Id that pads a row; never seen by a reader of EncodedRow. */
+  /** The padding id. An EncodedRow has no padding. */
   readonly padId: number;
-  /** Equal for tokenizers that make the same rows of the same texts and options, whatever folder they came from. */
+  /** Equal for tokenizers that make the same rows from the same texts and options, whatever their folder. */
   readonly pairKey?: string;
   /**
-   * Tokenizes the query and every passage and assembles the rows. Lone surrogates in a text count as U+FFFD.
-   * @throws WinnowError `invalid_field` where `maxLength` leaves no room, `shutting_down` after close; rejects with the signal's reason
-   * when aborted.
+   * Tokenizes the query and every passage and assembles the rows. Lone surrogates count as U+FFFD.
+   * @throws WinnowError `invalid_field` if `maxLength` leaves no room, `shutting_down` after close; the signal's reason when aborted.
    */
   encode(
     query: string,

@@ -2,16 +2,16 @@ import { z } from 'zod';
 import { checked, refusal } from './refusal.ts';
 import { checkExtent, MAX_TOKENS } from './tokenizer-limits.ts';
 
-/** What `tokenizer.json` says, checked as far as this program relies on it. Truncation and padding settings are dropped on purpose. */
+/** The content of `tokenizer.json`, checked as far as Winnow uses it. Truncation and padding settings are dropped: requests decide them. */
 export interface Definition {
-  /** File the definition came from, for error messages. */
+  /** The file of the definition, for error messages. */
   readonly file: string;
   readonly model: Model;
   readonly addedTokens: readonly AddedToken[];
   readonly normalizer: Part | null;
   readonly preTokenizer: Part | null;
   readonly postProcessor: Part | null;
-  /** The whole object without truncation and padding, as the library wants it. */
+  /** The whole object without truncation and padding, in the library's form. */
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
@@ -24,26 +24,26 @@ export interface WordPieceModel {
   readonly vocab: ReadonlyMap<string, number>;
   readonly unkToken: string;
   readonly prefix: string;
-  /** Longer words (in code points) become the unknown token. */
+  /** Longer words, in code points, become the unknown token. */
   readonly maxWordLength: number;
 }
 
 export interface BpeModel {
   readonly type: 'BPE';
   readonly vocab: ReadonlyMap<string, number>;
-  /** Pairs that join, the most urgent first. */
+  /** Pairs of symbols that are merged, in order of rank. */
   readonly merges: readonly (readonly [string, string])[];
-  /** No setting changes what plain byte-level BPE would do. */
+  /** Whether all settings are those of plain byte-level BPE. */
   readonly plain: boolean;
 }
 
 export interface UnigramModel {
   readonly type: 'Unigram';
-  /** Piece and log probability; the place is the id. */
+  /** Piece and log probability; the index is the id. */
   readonly vocab: readonly (readonly [string, number])[];
   readonly unkId: number;
   readonly byteFallback: boolean;
-  /** Ids of pieces that text never becomes (control and byte pieces of a SentencePiece model). */
+  /** Ids of pieces that are never matched in text (control and byte pieces of a SentencePiece model). */
   readonly unmatched?: ReadonlySet<number>;
 }
 
@@ -95,15 +95,15 @@ export function readDefinition(json: unknown, file: string): Definition {
 }
 
 function readModel(model: Readonly<Record<string, unknown>>, file: string): Model {
-  const kind = kindOf(model);
+  const kind = modelType(model);
   if (kind === 'WordPiece') return readWordPiece(model, file);
   if (kind === 'Unigram') return readUnigram(model, file);
   if (kind === 'BPE') return readBpe(model, file);
   throw refusal(file, 'model.type', 'WordPiece, BPE or Unigram', model.type);
 }
 
-/** Old files leave `model.type` out; the library tells them apart by what they hold. */
-function kindOf(model: Readonly<Record<string, unknown>>): unknown {
+/** Returns the type of a model. Old files omit `model.type`; it then follows from the other fields, as in the library. */
+function modelType(model: Readonly<Record<string, unknown>>): unknown {
   if (model.type !== undefined) return model.type;
   if (Array.isArray(model.vocab)) return 'Unigram';
   return 'merges' in model ? 'BPE' : 'WordPiece';
@@ -147,15 +147,15 @@ const BPE_SWITCHES = [
   'continuing_subword_suffix',
 ];
 
-/** A merge is `["a", "b"]`, or `"a b"` in older files. */
-function readMerge(merge: unknown, place: number, file: string): readonly [string, string] {
+/** Reads a merge: `["a", "b"]`, or `"a b"` in older files. */
+function readMerge(merge: unknown, index: number, file: string): readonly [string, string] {
   const parts: unknown = typeof merge === 'string' ? merge.split(' ', 2) : merge;
   if (Array.isArray(parts) && parts.length === 2 && parts.every((part) => typeof part === 'string' && part !== ''))
     return parts as [string, string];
-  throw refusal(file, `model.merges[${place}]`, 'two tokens', merge);
+  throw refusal(file, `model.merges[${index}]`, 'two tokens', merge);
 }
 
-/** Hand-written because vocabularies have up to a million entries. */
+/** Checks a vocabulary of up to a million entries, without a schema for speed. */
 function readVocab(vocab: unknown, file: string): ReadonlyMap<string, number> {
   if (typeof vocab !== 'object' || vocab === null || Array.isArray(vocab))
     throw refusal(file, 'model.vocab', 'an object from token to id', vocab);
@@ -194,7 +194,7 @@ function isId(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0x7fffffff;
 }
 
-/** Id of a token by its text: added tokens come first, as in the library. */
+/** Returns the id of a token by its text; added tokens take precedence, as in the library. */
 export function tokenId(definition: Definition, token: string): number | undefined {
   const added = definition.addedTokens.find((t) => t.content === token);
   if (added) return added.id;

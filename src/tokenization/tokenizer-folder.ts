@@ -15,13 +15,19 @@ export interface TokenizerFolder {
   readonly settings: TokenizerSettings;
 }
 
-/** Every file that a folder's tokenizer may be made of. */
+/** The files that a folder's tokenizer may be read from. */
 const FILES = [
-  ...['tokenizer_config.json', 'special_tokens_map.json', 'config.json', 'tokenizer.json'],
-  ...['vocab.json', 'merges.txt', 'spm.model', 'vocab.txt'],
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'config.json',
+  'tokenizer.json',
+  'vocab.json',
+  'merges.txt',
+  'spm.model',
+  'vocab.txt',
 ];
 
-/** Differs after one of the files that a folder's tokenizer is made of was changed, added or taken away. */
+/** Returns a text that changes when one of the tokenizer's files is changed, added or removed. */
 export async function tokenizerStamp(folder: string): Promise<string> {
   const stats = await Promise.all(
     FILES.map((name) => stat(join(folder, name), { bigint: true }).catch(() => undefined)),
@@ -29,7 +35,7 @@ export async function tokenizerStamp(folder: string): Promise<string> {
   return stats.map((s) => (s ? `${s.dev} ${s.ino} ${s.size} ${s.mtimeNs} ${s.ctimeNs}` : '')).join('\n');
 }
 
-/** Reads one file of the folder, or undefined where there is none. */
+/** Reads a file; undefined if it does not exist. @throws WinnowError `invalid_manifest` for a file that is unreadable or too large. */
 async function readOptional(path: string, limit: number): Promise<Buffer | undefined> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
@@ -58,8 +64,8 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
 }
 
 /**
- * Reads a model folder's tokenizer: `tokenizer.json`, else one built from `vocab.json` + `merges.txt` (byte-level BPE), `spm.model`
- * (Unigram) or `vocab.txt` (WordPiece); with `tokenizer_config.json`, `special_tokens_map.json` and `config.json` where present.
+ * Reads a model folder's tokenizer from `tokenizer.json`, else from `vocab.json` and `merges.txt` (byte-level BPE), `spm.model` (Unigram)
+ * or `vocab.txt` (WordPiece), with `tokenizer_config.json`, `special_tokens_map.json` and `config.json` if they exist.
  * @throws WinnowError `invalid_manifest` with file and field.
  */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {

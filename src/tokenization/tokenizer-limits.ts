@@ -1,8 +1,8 @@
 import { refusal } from './refusal.ts';
 
 /*
- * A thread that runs out of heap inside the engine takes the whole process down, and its limit does not always turn that into an error of
- * the thread alone. So nothing a model folder holds or a client sends may need more memory than is bounded here.
+ * A thread that runs out of heap inside V8 can end the whole process; its resource limit does not always turn that into an error of the
+ * thread alone. So the memory for everything in a model folder and in a request is limited here.
  */
 
 /** The largest configuration or special-token file, in bytes. */
@@ -12,7 +12,7 @@ const MAX_VALUES = 200_000;
 const MAX_DEPTH = 64;
 
 /**
- * Refuses JSON with more than some 100,000 values or nested deeper than any real file, `model.vocab` and `model.merges` aside.
+ * Refuses JSON with more than `MAX_VALUES` values or `MAX_DEPTH` levels; `model.vocab` and `model.merges` do not count.
  * @throws WinnowError `invalid_manifest`.
  */
 export function checkExtent(json: unknown, file: string): void {
@@ -28,14 +28,14 @@ export function checkExtent(json: unknown, file: string): void {
   }
 }
 
-/** Texts longer than this (in UTF-16 units) are tokenized piece by piece. */
+/** Longer texts, in UTF-16 units, are tokenized in pieces. */
 const PIECE_UNITS = 2 ** 20;
-/** How far back from there a blank is looked for. */
+/** UTF-16 units before the end of a piece in which a blank is searched. */
 const SEARCHED_UNITS = 2 ** 16;
 
 /**
- * Cuts a long text before a blank that stands alone, which changes no token of any family; where there is none within 64 Ki characters,
- * between two characters.
+ * Cuts a long text into pieces. A cut is before a single blank between two other ASCII characters, which changes no token in any family; if
+ * there is none in the last `SEARCHED_UNITS`, between two characters.
  */
 export function* textPieces(text: string): Generator<string> {
   let start = 0;
@@ -49,12 +49,17 @@ export function* textPieces(text: string): Generator<string> {
 
 function cutBefore(text: string, limit: number): number {
   for (let at = limit; at > limit - SEARCHED_UNITS; at--)
-    if (text.charCodeAt(at) === 32 && isSolid(text.charCodeAt(at - 1)) && isSolid(text.charCodeAt(at + 1))) return at;
+    if (
+      text.charCodeAt(at) === 32 &&
+      isPrintableAscii(text.charCodeAt(at - 1)) &&
+      isPrintableAscii(text.charCodeAt(at + 1))
+    )
+      return at;
   const isPair = (text.charCodeAt(limit) & 0xfc00) === 0xdc00;
   return isPair ? limit - 1 : limit;
 }
 
-/** ASCII beyond the blank: certain neither to be white space nor to join with what stands beside it. */
-function isSolid(unit: number): boolean {
+/** Whether a unit is printable ASCII, which is no white space and never joins its neighbors in a grapheme. */
+function isPrintableAscii(unit: number): boolean {
   return unit > 32 && unit < 127;
 }

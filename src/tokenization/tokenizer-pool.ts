@@ -9,49 +9,50 @@ import type { PairTokenizer } from './tokenization-types.ts';
 import { WorkerLost, WorkerThread } from './tokenizer-thread.ts';
 
 export interface TokenizerPoolOptions {
-  /** Threads that tokenize; at least one is started. */
+  /** Number of threads; at least one is started. */
   readonly threads: number;
-  /** Memory for ids of texts seen before, all models together; 0 keeps none. */
+  /** Memory for the ids of texts, of all models together; 0 caches none. */
   readonly cacheBytes: number;
   /**
-   * A chunk of texts (64 texts or 128 Ki characters, or one longer text) that takes longer than this many milliseconds loses its thread.
-   * Default 60,000.
+   * Milliseconds after which a thread is ended that has not finished a chunk of texts (64 texts or 128 Ki characters, or one longer text).
+   * Default: 60,000.
    */
   readonly limitMs?: number;
-  /** The same for loading a tokenizer. Default 60,000. */
+  /** The same limit for loading a tokenizer. Default: 60,000. */
   readonly loadLimitMs?: number;
-  /** Heap of one thread in MiB. What a thread does is bounded far below the default of 2048, which stands against the unforeseen. */
+  /** The largest heap of a thread in MiB. Other limits keep threads far below the default of 2,048. */
   readonly memoryMb?: number;
 }
 
-export interface TokenizerPoolStats {
+interface TokenizerPoolStats {
   readonly cache: CacheStats;
   readonly threads: number;
   /** Chunks of texts that wait for a thread. */
   readonly queued: number;
+  /** Threads that encode a chunk. */
   readonly busy: number;
   /** Threads that were lost and replaced. */
   readonly restarts: number;
-  /** Different vocabularies in memory. */
+  /** Vocabularies in memory. */
   readonly tokenizers: number;
 }
 
 export interface TokenizerPool {
   /**
-   * The tokenizer of a model folder, loaded on every thread. Folders with the same vocabulary share it and its cached ids. Close it when
-   * the model goes.
+   * Loads the tokenizer of a model folder on every thread. Folders with the same vocabulary share it and its cached ids. Close the
+   * tokenizer when the model is unloaded.
    * @throws WinnowError `invalid_manifest` with file and field, `tokenization_failed`, `shutting_down`.
    */
   for(folder: string): Promise<PairTokenizer>;
   stats(): TokenizerPoolStats;
-  /** Ends the threads; requests under way are rejected with `shutting_down`. */
+  /** Ends the threads; running requests are rejected with `shutting_down`. */
   close(): Promise<void>;
 }
 
-/** Texts one thread takes at a time: enough to make a message worth it, little enough that requests take turns. */
+/** Texts and UTF-16 units of a chunk: large enough to be worth a message, small enough that requests take turns. */
 const CHUNK_TEXTS = 64;
 const CHUNK_UNITS = 1 << 17;
-/** A chunk is tried on a second thread if its first was lost. */
+/** A chunk is run on a second thread if its first was lost. */
 const ATTEMPTS = 2;
 
 interface Job {
@@ -65,12 +66,13 @@ interface Job {
 interface Slot {
   thread: WorkerThread;
   state: 'starting' | 'idle' | 'busy';
-  /** Losses since the last chunk that came back. */
+  /** Threads lost since the last finished chunk. */
   losses: number;
 }
 
-/** Several folders may share a vocabulary; any of them will do to load it again. */
+/** A vocabulary in memory, which several folders may share. */
 interface Shared {
+  /** One of these folders, to load it on new threads. */
   readonly folder: string;
   users: number;
 }
@@ -134,7 +136,7 @@ class Pool implements TokenizerPool {
       known.users++;
       return facts;
     }
-    // Entered before the other threads have it, so that threads replaced meanwhile load it too.
+    // Added before the other threads load it, so that threads replaced meanwhile load it too.
     this.#shared.set(facts.textKey, { folder, users: 1 });
     try {
       await this.#loadOnAll(others, folder);
@@ -145,13 +147,15 @@ class Pool implements TokenizerPool {
     return facts;
   }
 
-  /** The first vocabulary on all threads at once; later ones on one thread after the other, so that the rest keep tokenizing. */
+  /**
+   * Loads the first vocabulary on all threads at the same time, later ones on one thread after another, so that the others keep tokenizing.
+   */
   async #loadOnAll(slots: readonly Slot[], folder: string): Promise<void> {
     if (this.#shared.size === 1) await Promise.all(slots.map((slot) => this.#loadOn(slot, folder)));
     else for (const slot of slots) await this.#loadOn(slot, folder);
   }
 
-  /** Loads on a slot's thread, and once more on its successor if it was lost. */
+  /** Loads on a slot's thread; if the thread is lost, once more on the thread that replaces it. */
   async #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
     for (let attempt = 1; ; attempt++) {
       if (this.#closed) throw new WinnowError('shutting_down');
@@ -199,7 +203,7 @@ class Pool implements TokenizerPool {
     }
   }
 
-  /** Gives idle threads work as long as there is some. */
+  /** Gives chunks to idle threads while there are any. */
   #pump(): void {
     for (const slot of this.#slots) {
       if (slot.state !== 'idle') continue;
@@ -219,7 +223,7 @@ class Pool implements TokenizerPool {
     } catch (error) {
       this.#failed(job, error as Error);
     }
-    // A thread lost meanwhile was replaced; its successor says itself when it is ready.
+    // A thread lost meanwhile is being replaced; `#replace` sets the state when the new one is ready.
     if (slot.thread === thread && slot.state === 'busy') {
       slot.state = 'idle';
       this.#pump();
@@ -245,16 +249,18 @@ class Pool implements TokenizerPool {
     });
   }
 
-  /** Starts a successor that knows every vocabulary in use; waits longer each time one is lost without having done anything. */
+  /**
+   * Replaces a lost thread and loads every vocabulary on the new one. Waits longer each time threads are lost without finishing a chunk.
+   */
   async #replace(slot: Slot): Promise<void> {
     slot.state = 'starting';
     this.#restarts++;
-    const pause = slot.losses++ < 2 ? 0 : Math.min(5000, 50 * 2 ** slot.losses);
-    if (pause > 0) await delay(pause, undefined, { ref: false });
+    const pauseMs = slot.losses++ < 2 ? 0 : Math.min(5000, 50 * 2 ** slot.losses);
+    if (pauseMs > 0) await delay(pauseMs, undefined, { ref: false });
     if (this.#closed) return;
     const thread = this.#openThread(() => slot);
     slot.thread = thread;
-    // A vocabulary whose folder is gone fails the chunks that ask for it, not the thread.
+    // If a vocabulary's folder has been removed, only chunks that need it fail.
     for (const { folder } of [...this.#shared.values()])
       await thread.load(folder, this.#loadLimitMs).catch(() => undefined);
     if (slot.thread !== thread || this.#closed) return;
@@ -267,7 +273,7 @@ function lostTwice(doing: string, error: WorkerLost): WinnowError {
   return new WinnowError('tokenization_failed', { reason: `thread lost twice while ${doing}: ${error.message}` });
 }
 
-/** Cuts a list of texts into chunks a thread takes at a time. */
+/** Cuts a list of texts into chunks. */
 function chunks(texts: readonly string[]): string[][] {
   const result: string[][] = [];
   let chunk: string[] = [];

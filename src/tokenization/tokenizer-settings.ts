@@ -2,13 +2,13 @@ import { z } from 'zod';
 import { checked, refusal } from './refusal.ts';
 import { type Definition, tokenId } from './tokenizer-definition.ts';
 
-/** What the small JSON files beside the vocabulary say, as far as it matters here. */
+/** Settings from the small JSON files next to the vocabulary. */
 export interface TokenizerSettings {
-  /** `tokenizer_config.json` as it is (an empty object if absent). */
+  /** The content of `tokenizer_config.json`; an empty object without the file. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Text of `cls_token`, `pad_token` … from tokenizer_config.json, else special_tokens_map.json. */
+  /** Returns the text of `cls_token`, `pad_token` … from tokenizer_config.json, else from special_tokens_map.json. */
   specialToken(name: string): string | undefined;
-  /** `type_vocab_size` of config.json; 2 if it does not say. */
+  /** `type_vocab_size` of config.json. Default: 2. */
   readonly tokenTypes: number;
   readonly padTokenId: number | undefined;
 }
@@ -36,7 +36,7 @@ const modelSchema = z.looseObject({
 
 type Files = Readonly<Record<'tokenizer_config.json' | 'special_tokens_map.json' | 'config.json', unknown>>;
 
-/** @throws WinnowError `invalid_manifest` with file and field. */
+/** Reads the parsed settings files. @throws WinnowError `invalid_manifest` with file and field. */
 export function readSettings(files: Files, pathOf: (name: string) => string): TokenizerSettings {
   const config = checked(configSchema, files['tokenizer_config.json'] ?? {}, pathOf('tokenizer_config.json'));
   const map = checked(tokensSchema, files['special_tokens_map.json'] ?? {}, pathOf('special_tokens_map.json'));
@@ -53,8 +53,8 @@ export function readSettings(files: Files, pathOf: (name: string) => string): To
 }
 
 /**
- * The id that pads: the pad token's, else what config.json says, else what usual names have.
- * @throws WinnowError `invalid_manifest` where none of them tells.
+ * Returns the padding id: that of the pad token, else `pad_token_id` of config.json, else that of `[PAD]` or `<pad>`.
+ * @throws WinnowError `invalid_manifest` if there is none.
  */
 export function padIdOf(definition: Definition, settings: TokenizerSettings): number {
   const named = settings.specialToken('pad_token');

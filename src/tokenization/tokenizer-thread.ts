@@ -3,7 +3,7 @@ import { workerEntry } from '../util/worker-entry.ts';
 import type { TokenizerFacts } from './load.ts';
 import { revivedError, unpackIds, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
-/** The thread ended with work under way; the work itself may be sound. */
+/** The thread ended before it answered. The request may succeed on another thread. */
 export class WorkerLost extends Error {
   override readonly name = 'WorkerLost';
 }
@@ -13,7 +13,7 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-/** One tokenizer thread and the answers it owes. Keeps the process alive only while it owes some. */
+/** One tokenizer thread and its pending requests. Keeps the process alive only while requests are pending. */
 export class WorkerThread {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
@@ -21,7 +21,7 @@ export class WorkerThread {
   #nextId = 0;
   #lost: string | undefined;
 
-  /** @param onLost called once when the thread ends for whatever reason, `terminate` included. */
+  /** @param onLost Called once when the thread ends for any reason, `terminate` included. */
   constructor(memoryMb: number, onLost: (reason: string) => void) {
     this.#onLost = onLost;
     this.#worker = new Worker(workerEntry('./tokenizer-worker', import.meta.url), {
@@ -36,7 +36,7 @@ export class WorkerThread {
     this.#worker.unref();
   }
 
-  /** @throws WinnowError of the loader; WorkerLost, also after `limitMs` without an answer. */
+  /** Loads a folder's tokenizer. @throws WinnowError of the loader; WorkerLost, also after `limitMs` without an answer. */
   async load(folder: string, limitMs: number): Promise<TokenizerFacts> {
     const reply = await this.#ask(limitMs, (id) => ({ type: 'load', id, folder }));
     if (reply.type !== 'loaded') throw unexpected(reply);
@@ -44,7 +44,7 @@ export class WorkerThread {
   }
 
   /**
-   * Ids of the texts, views on one buffer.
+   * Returns the ids of the texts, as views on one buffer.
    * @throws WinnowError `tokenization_failed`; WorkerLost, also after `limitMs` without an answer.
    */
   async encode(textKey: string, texts: readonly string[], limitMs: number): Promise<readonly Int32Array[]> {
@@ -87,7 +87,7 @@ export class WorkerThread {
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
-    // A thread inside a long loop ends only by force; nobody waits for it.
+    // Not awaited: a thread in a long loop may take long to end.
     void this.#worker.terminate();
     for (const pending of this.#pending.values()) pending.reject(new WorkerLost(reason));
     this.#pending.clear();
@@ -96,5 +96,5 @@ export class WorkerThread {
 }
 
 function unexpected(reply: WorkerReply): Error {
-  return new Error(`expected an answer of another type, got ${reply.type}`);
+  return new Error(`expected a reply of another type, got ${reply.type}`);
 }

@@ -6,11 +6,11 @@ import { tokenizerStamp } from './tokenizer-folder.ts';
 import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /*
- * A tokenizer thread: loads tokenizers and turns texts into ids. Everything it cannot do it says in a `failed` reply; what kills it (memory)
- * is the pool's to notice.
+ * A tokenizer thread: loads tokenizers and turns texts into ids. It reports every error in a `failed` reply. The pool notices when the
+ * thread itself ends, for example for lack of memory.
  */
 const encoders = new Map<string, TextEncoder>();
-/** What folders said when their tokenizers were loaded: a version is opened for its admission and again for its requests. */
+/** Facts of loaded folders. A version's tokenizer is opened for admission and again for requests. */
 const opened = new Map<string, { readonly stamp: string; readonly facts: TokenizerFacts }>();
 const results = new IdBuffer();
 

@@ -1,9 +1,9 @@
-/** Slots hold (node, unit, child): three numbers side by side share a cache line. */
+/** Numbers of a slot: node, unit, child. Three adjacent numbers share a cache line. */
 const STRIDE = 3;
 
 /**
- * A prefix tree over UTF-16 code units, held in one open-addressed table. Node 0 is the root. Texts are well-formed, so a walk over code
- * units ends where a walk over code points would.
+ * A prefix tree over UTF-16 code units in one open-addressed table. Node 0 is the root. Texts are well-formed, so matching code units gives
+ * the same result as matching code points.
  */
 export class UnitTrie {
   #slots: Int32Array;
@@ -18,7 +18,7 @@ export class UnitTrie {
     this.#values = new Int32Array(expectedEdges + 1).fill(-1);
   }
 
-  /** The node reached from `node` by `unit`, or -1. */
+  /** Returns the node reached from `node` by `unit`, or -1. */
   child(node: number, unit: number): number {
     const slots = this.#slots;
     for (let i = slotOf(node, unit) & this.#mask; ; i = (i + 1) & this.#mask) {
@@ -29,12 +29,12 @@ export class UnitTrie {
     }
   }
 
-  /** The value of the text that ends at `node`, or -1. */
+  /** Returns the value of the text that ends at `node`, or -1. */
   value(node: number): number {
     return this.#values[node]!;
   }
 
-  /** The node reached from the root by `text`, or -1. */
+  /** Returns the node reached from the root by `text`, or -1. */
   find(text: string): number {
     let node = 0;
     for (let i = 0; i < text.length && node >= 0; i++) node = this.child(node, text.charCodeAt(i));

@@ -1,17 +1,17 @@
 import type { Truncation } from './tokenization-types.ts';
 
 /** Tokens kept of query and passage. */
-export interface PairLengths {
+interface PairLengths {
   readonly query: number;
   readonly passage: number;
 }
 
 /**
- * How many tokens of each side a pair keeps, `room` being what special tokens leave (at least 2).
+ * Returns the tokens that a pair keeps of query and passage. `room` is the length without special tokens, at least 2.
  *
- * `longest_first` is what Hugging Face's fast tokenizers compute: tokens leave the longer side one at a time, and once both are equal each
- * side has half of the room; of an odd room the side that was longer has the larger half, the passage if both were equal.
- * `only_second` cuts the passage alone; where the query would leave nothing of it, the query is cut to leave one token.
+ * `longest_first` is as in Hugging Face's fast tokenizers: tokens are removed from the longer side until both are equal, then each side
+ * gets half of the room. If the room is odd, the side that was longer gets one more; the passage if both were equal. `only_second` cuts the
+ * passage only. If the query leaves no room for it, the query is cut so that one token of the passage remains.
  */
 export function fitPair(query: number, passage: number, room: number, truncation: Truncation): PairLengths {
   if (query + passage <= room) return { query, passage };
@@ -26,20 +26,20 @@ export function fitPair(query: number, passage: number, room: number, truncation
   return query > passage ? { query: room - small, passage: small } : { query: small, passage: room - small };
 }
 
-/** A stretch of a passage's tokens. */
+/** A range of tokens. */
 export interface Span {
   readonly start: number;
   readonly length: number;
 }
 
-/** The stretch of `kept` out of `length` tokens: the beginning, or the end for side `left`. */
+/** Returns the range of the first `kept` of `length` tokens; of the last for side `left`. */
 export function keptSpan(length: number, kept: number, side: 'left' | 'right'): Span {
   return { start: side === 'left' ? length - kept : 0, length: kept };
 }
 
 /**
- * Windows of at most `width` tokens over `length` tokens, neighbors sharing `overlap` (at most half of `width`, so that every window
- * moves on). No window is empty; an empty passage has one window of no tokens, because it still has a row.
+ * Returns windows of at most `width` tokens over `length` tokens. Neighbors share `overlap` tokens, limited to half of `width` so that
+ * every window advances. An empty passage has one empty window, because it needs a row.
  */
 export function windows(length: number, width: number, overlap: number): Span[] {
   const step = width - Math.min(overlap, Math.floor(width / 2));

@@ -2,13 +2,13 @@ import type { IdBuffer } from './id-buffer.ts';
 import type { Definition, UnigramModel } from './tokenizer-definition.ts';
 import { UnitTrie } from './trie.ts';
 
-/** What an unknown character costs more than the least likely piece (SentencePiece's constant). */
+/** How much less likely, in log probability, an unknown character is than the least likely piece (SentencePiece's constant). */
 const UNKNOWN_PENALTY = 10;
 
 /**
- * The unigram language model of Kudo (2018): of all ways to cut a word into pieces the one with the highest sum of log probabilities, found
- * by dynamic programming. Ties go to the piece that starts first. Neighboring unknown characters become one unknown token, or the
- * tokens of their bytes where the model falls back to bytes.
+ * The unigram language model of Kudo (2018): of all segmentations of a word, the one with the highest sum of log probabilities, found by
+ * dynamic programming. Of equal ones, the piece that starts first wins. Neighboring unknown characters become one unknown token, or the
+ * tokens of their bytes if the model has byte fallback.
  */
 export class UnigramModelEncoder {
   readonly #trie: UnitTrie;
@@ -16,7 +16,7 @@ export class UnigramModelEncoder {
   readonly #unkId: number;
   readonly #byteIds: Int32Array | undefined;
   readonly #utf8 = new TextEncoder();
-  /** Per end position: best sum, where the last piece starts, its id. */
+  /** For each end position: the best sum, the start of the last piece, and its id. */
   #best = new Float64Array(256);
   #start = new Int32Array(256);
   #id = new Int32Array(256);
@@ -43,14 +43,14 @@ export class UnigramModelEncoder {
     this.#best[0] = 0;
     for (let start = 0; start < text.length; ) {
       const width = text.codePointAt(start)! > 0xffff ? 2 : 1;
-      if (!this.#extend(text, start, width)) this.#offer(start, start + width, this.#unkId);
+      if (!this.#offerPieces(text, start, width)) this.#offer(start, start + width, this.#unkId);
       start += width;
     }
     this.#emit(text, out);
   }
 
-  /** Offers every piece that begins at `start`; tells whether one of them is a single character. */
-  #extend(text: string, start: number, width: number): boolean {
+  /** Offers every piece that begins at `start`. Returns whether one of them is a single character. */
+  #offerPieces(text: string, start: number, width: number): boolean {
     let single = false;
     let node = 0;
     for (let end = start; end < text.length; ) {
@@ -64,6 +64,7 @@ export class UnigramModelEncoder {
     return single;
   }
 
+  /** Records a piece if it gives a better sum for its end position. */
   #offer(start: number, end: number, id: number): void {
     const sum = this.#best[start]! + this.#scores[id]!;
     if (sum <= this.#best[end]!) return;
@@ -72,7 +73,7 @@ export class UnigramModelEncoder {
     this.#id[end] = id;
   }
 
-  /** Walks the best path back, turning it round in place, then forth. */
+  /** Appends the ids of the best path: follows it backward, reversing it in place, then forward. */
   #emit(text: string, out: IdBuffer): void {
     const next = this.#start;
     let end = text.length;

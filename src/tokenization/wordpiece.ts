@@ -10,7 +10,7 @@ const BLANK = 1;
 const PUNCTUATION = 2;
 const LETTER = 3;
 
-/** ASCII characters by what the normalizer and the pre-tokenizer make of them. */
+/** Returns for each ASCII character what normalizer and pre-tokenizer do with it. */
 function asciiClasses(cleanText: boolean): Uint8Array {
   return Uint8Array.from({ length: 128 }, (_, unit) => {
     if (unit === 9 || unit === 10 || unit === 13 || unit === 32) return BLANK;
@@ -23,13 +23,13 @@ function asciiFolding(lowercase: boolean): Uint8Array {
   return Uint8Array.from({ length: 128 }, (_, unit) => (lowercase && unit >= 65 && unit <= 90 ? unit + 32 : unit));
 }
 
-/** Words and single punctuation marks, as the library's BertPreTokenizer finds them. */
+/** Words and single punctuation marks, as in the library's BertPreTokenizer. */
 const WORD = /[^\s\p{P}\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|[\p{P}\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]/gu;
 
 /**
- * BERT's tokenizer (Devlin et al. 2019): normalize, split at blanks and punctuation, then the longest piece that matches, from the left.
- * Gives the ids of `@huggingface/tokenizers` for every text. ASCII text takes one pass without making strings; other text goes through
- * the same normalizer steps as in the library.
+ * BERT's tokenizer (Devlin et al. 2019): normalizes, splits at blanks and punctuation, then takes the longest matching piece from the left.
+ * Gives the ids of `@huggingface/tokenizers` for every text. ASCII text is encoded in one pass without creating strings; other text goes
+ * through the same normalizer steps as in the library.
  */
 export class WordPieceEncoder implements TextEncoder {
   readonly #options: BertNormalizerOptions;
@@ -37,7 +37,7 @@ export class WordPieceEncoder implements TextEncoder {
   readonly #classes: Uint8Array;
   readonly #folding: Uint8Array;
   readonly #trie: UnitTrie;
-  /** Node below which pieces that continue a word hang, or -1. */
+  /** The node of the prefix of pieces that continue a word, or -1. */
   readonly #continuation: number;
   readonly #unkId: number;
   readonly #maxUnits: number;
@@ -57,7 +57,7 @@ export class WordPieceEncoder implements TextEncoder {
     this.#unkId =
       definition.addedTokens.find((t) => t.content === model.unkToken)?.id ?? model.vocab.get(model.unkToken)!;
     this.#maxWordLength = model.maxWordLength;
-    // A code point takes two units at most; one more tells that a word is too long.
+    // A code point has at most two units; one unit more shows that a word is too long.
     this.#maxUnits = model.maxWordLength * 2 + 1;
     this.#word = new Uint16Array(this.#maxUnits);
   }
@@ -84,7 +84,7 @@ export class WordPieceEncoder implements TextEncoder {
     for (const word of bertNormalize(text.toWellFormed(), this.#options).match(WORD) ?? []) this.#encodeWord(word);
   }
 
-  /** @returns false as soon as a character beyond ASCII turns up; what was pushed by then is the caller's to take back. */
+  /** Encodes ASCII text. Returns false at the first other character; the caller then drops the ids pushed so far. */
   #encodeAscii(text: string): boolean {
     const [classes, folding, word, maxUnits] = [this.#classes, this.#folding, this.#word, this.#maxUnits];
     let length = 0;
@@ -113,7 +113,7 @@ export class WordPieceEncoder implements TextEncoder {
     for (let i = 0; i < units; i++) {
       const unit = word.charCodeAt(i);
       this.#word[i] = unit;
-      // The second half of a surrogate pair belongs to the point counted before.
+      // The second half of a surrogate pair belongs to the code point already counted.
       if ((unit & 0xfc00) !== 0xdc00) points++;
     }
     this.#match(units, points);
@@ -129,7 +129,7 @@ export class WordPieceEncoder implements TextEncoder {
     this.#ids.push(this.#unkId);
   }
 
-  /** Pushes the longest piece that starts at `start`; returns where it ends, or -1. */
+  /** Pushes the longest piece that starts at `start`. Returns its end, or -1 if no piece matches. */
   #matchPiece(start: number, length: number): number {
     const [trie, word] = [this.#trie, this.#word];
     let node = start === 0 ? 0 : this.#continuation;
@@ -148,8 +148,8 @@ export class WordPieceEncoder implements TextEncoder {
 }
 
 /**
- * An encoder for definitions this path covers in full: WordPiece with BERT's normalizer and pre-tokenizer, added tokens looked for in raw
- * text only. `undefined` for others.
+ * Creates an encoder for WordPiece with BERT's normalizer and pre-tokenizer and with added tokens in raw text only; undefined for other
+ * definitions.
  */
 export function wordPieceEncoder(definition: Definition): WordPieceEncoder | undefined {
   const { model, normalizer, preTokenizer, addedTokens } = definition;

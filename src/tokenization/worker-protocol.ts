@@ -1,26 +1,26 @@
 import { type ErrorCode, type ErrorParams, WinnowError } from '../errors.ts';
 import type { TokenizerFacts } from './load.ts';
 
-/** Main thread → worker. `id` comes back with the answer. */
+/** Messages to the worker. The reply has the same `id`. */
 export type WorkerRequest =
   | { readonly type: 'load'; readonly id: number; readonly folder: string }
   | { readonly type: 'encode'; readonly id: number; readonly textKey: string; readonly texts: readonly string[] }
   | { readonly type: 'unload'; readonly textKey: string };
 
-/** Worker → main thread. */
+/** Messages from the worker. */
 export type WorkerReply =
   | { readonly type: 'loaded'; readonly id: number; readonly facts: TokenizerFacts }
   | { readonly type: 'encoded'; readonly id: number; readonly packed: PackedIds }
   | { readonly type: 'failed'; readonly id: number; readonly error: PlainError };
 
-/** Ids of several texts in one transferable buffer: text i has `ids[offsets[i] .. offsets[i + 1])`. */
+/** Ids of several texts in one transferable buffer: those of text i are `ids[offsets[i] .. offsets[i + 1])`. */
 export interface PackedIds {
   readonly ids: Int32Array<ArrayBuffer>;
   readonly offsets: Int32Array<ArrayBuffer>;
 }
 
-/** A WinnowError without its class, which structured clones lose. */
-export interface PlainError {
+/** The fields of a WinnowError; a structured clone loses the class. */
+interface PlainError {
   readonly code: ErrorCode | undefined;
   readonly params: ErrorParams;
   readonly message: string;
