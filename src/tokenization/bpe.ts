@@ -6,7 +6,7 @@ import { normalizerFor } from './normalizers.ts';
 import type { PreTokenize } from './pre-tokenizers.ts';
 import { checked } from './refusal.ts';
 import { type ModelEncoder, SectionEncoder } from './section-encoder.ts';
-import type { TextEncoder } from './text-encoder.ts';
+import type { TokenEncoder } from './token-encoder.ts';
 import type { BpeModel, Definition } from './tokenizer-definition.ts';
 
 /** Returns the characters that stand for bytes in GPT-2's vocabularies: printable bytes are themselves, the others start at U+0100. */
@@ -141,7 +141,7 @@ function tablesOf({ vocab, merges }: BpeModel): { byteIds: Int32Array; table: Me
  * Creates an encoder for byte-level BPE whose vocabulary has every byte and every merge; undefined for other definitions. It gives the same
  * ids as the library, about 20 times as fast.
  */
-export function byteLevelBpeEncoder(definition: Definition): TextEncoder | undefined {
+export function byteLevelBpeEncoder(definition: Definition): TokenEncoder | undefined {
   const { model, preTokenizer, normalizer, file } = definition;
   if (model.type !== 'BPE' || !model.plain || preTokenizer?.type !== 'ByteLevel') return undefined;
   const tables = tablesOf(model);

@@ -1,6 +1,6 @@
 import * as tokenizers from '@huggingface/tokenizers';
 import { refusal } from './refusal.ts';
-import type { TextEncoder } from './text-encoder.ts';
+import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition } from './tokenizer-definition.ts';
 
 interface LibraryNormalizer {
@@ -39,7 +39,7 @@ interface Library {
 export const library = tokenizers as unknown as Library;
 
 /** Encodes by the library, for definitions that no encoder of this folder supports. */
-export class LibraryEncoder implements TextEncoder {
+export class LibraryEncoder implements TokenEncoder {
   readonly #tokenizer: InstanceType<Library['Tokenizer']>;
 
   /** @throws WinnowError `invalid_manifest` if the library rejects the definition. */

@@ -8,7 +8,7 @@ import { type PairTemplate, pairTemplate } from './pair-template.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
 import { SectionEncoder } from './section-encoder.ts';
-import type { TextEncoder } from './text-encoder.ts';
+import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, Model } from './tokenizer-definition.ts';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.ts';
 import { textPieces } from './tokenizer-limits.ts';
@@ -40,7 +40,7 @@ const FAMILIES: Readonly<Record<Model['type'], TokenizerFamily>> = {
 };
 
 /** Reads the facts of a folder's tokenizer. Creating the encoder is expensive and left to the caller. */
-export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): TextEncoder }> {
+export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): TokenEncoder }> {
   const source = await readTokenizerFolder(folder);
   return {
     folder,
@@ -63,7 +63,7 @@ export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
 }
 
 /** Creates an encoder. Turns errors that only show here, such as a bad regular expression, into `invalid_manifest`. */
-function checkedEncoder(source: TokenizerFolder): TextEncoder {
+function checkedEncoder(source: TokenizerFolder): TokenEncoder {
   try {
     return createEncoder(source);
   } catch (error) {
@@ -73,7 +73,7 @@ function checkedEncoder(source: TokenizerFolder): TextEncoder {
 }
 
 /** Encodes long texts in pieces, so that their memory is limited. */
-function inPieces(encoder: TextEncoder): TextEncoder {
+function inPieces(encoder: TokenEncoder): TokenEncoder {
   const ids = new IdBuffer();
   return {
     encode(text) {
@@ -89,7 +89,7 @@ function inPieces(encoder: TextEncoder): TextEncoder {
 /** Settings of `tokenizer_config.json` that change the ids of a text in the library. */
 const TEXT_SWITCHES = ['remove_space', 'do_lowercase_and_remove_accent'] as const;
 
-function createEncoder({ definition, settings }: TokenizerFolder): TextEncoder {
+function createEncoder({ definition, settings }: TokenizerFolder): TokenEncoder {
   const isPlain = TEXT_SWITCHES.every((name) => settings.config[name] !== true);
   const own = isPlain
     ? (wordPieceEncoder(definition) ?? byteLevelBpeEncoder(definition) ?? unigramEncoder(definition))
@@ -101,7 +101,7 @@ function createEncoder({ definition, settings }: TokenizerFolder): TextEncoder {
  * Creates an encoder for Unigram models; undefined for others. The library does not apply compiled character maps, and joins the pieces of
  * a text by spreading them as arguments, which fails on texts of about 100,000 tokens.
  */
-function unigramEncoder(definition: Definition): TextEncoder | undefined {
+function unigramEncoder(definition: Definition): TokenEncoder | undefined {
   const { model, normalizer, preTokenizer, file, addedTokens } = definition;
   if (model.type !== 'Unigram') return undefined;
   return new SectionEncoder(

@@ -2,7 +2,7 @@ import { AddedTokens } from './added-tokens.ts';
 import { IdBuffer } from './id-buffer.ts';
 import type { Normalize } from './normalizers.ts';
 import type { PreTokenize } from './pre-tokenizers.ts';
-import type { TextEncoder } from './text-encoder.ts';
+import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition } from './tokenizer-definition.ts';
 
 export interface ModelEncoder {
@@ -18,7 +18,7 @@ const CACHED_WORD_UNITS = 12;
 const CACHED_WORDS = 1 << 15;
 
 /** Encodes by the library's steps: added tokens, normalizer, added tokens again, pre-tokenizer, model. */
-export class SectionEncoder implements TextEncoder {
+export class SectionEncoder implements TokenEncoder {
   readonly #added: AddedTokens;
   readonly #normalize: Normalize | null;
   readonly #preTokenize: PreTokenize;

@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { IdBuffer } from './id-buffer.ts';
 import { openTokenizer, type TokenizerFacts } from './load.ts';
-import type { TextEncoder } from './text-encoder.ts';
+import type { TokenEncoder } from './token-encoder.ts';
 import { tokenizerStamp } from './tokenizer-folder.ts';
 import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
@@ -9,7 +9,7 @@ import { type PackedIds, plainError, type WorkerReply, type WorkerRequest } from
  * A tokenizer thread: loads tokenizers and turns texts into ids. It reports every error in a `failed` reply. The pool notices when the
  * thread itself ends, for example for lack of memory.
  */
-const encoders = new Map<string, TextEncoder>();
+const encoders = new Map<string, TokenEncoder>();
 /** Facts of loaded folders. A version's tokenizer is opened for admission and again for requests. */
 const opened = new Map<string, { readonly stamp: string; readonly facts: TokenizerFacts }>();
 const results = new IdBuffer();

@@ -1,7 +1,7 @@
 import { AddedTokens } from './added-tokens.ts';
 import { type BertNormalizerOptions, bertNormalize, bertNormalizerOptions } from './bert-normalizer.ts';
 import { IdBuffer } from './id-buffer.ts';
-import type { TextEncoder } from './text-encoder.ts';
+import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, WordPieceModel } from './tokenizer-definition.ts';
 import { UnitTrie } from './trie.ts';
 
@@ -31,7 +31,7 @@ const WORD = /[^\s\p{P}\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|[\p{P}\x21-\x2f\x3
  * Gives the ids of `@huggingface/tokenizers` for every text. ASCII text is encoded in one pass without creating strings; other text goes
  * through the same normalizer steps as in the library.
  */
-export class WordPieceEncoder implements TextEncoder {
+export class WordPieceEncoder implements TokenEncoder {
   readonly #options: BertNormalizerOptions;
   readonly #added: AddedTokens;
   readonly #classes: Uint8Array;
