@@ -1,6 +1,6 @@
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { loadConfig } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
 import { WinnowError } from '../errors.ts';
 import { runSuite, type SuiteObserver } from '../evaluation/suites/run-suite.ts';
 import type { SuiteModels } from '../evaluation/suites/suite-models.ts';

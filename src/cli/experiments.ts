@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { loadConfig } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
 import { WinnowError } from '../errors.ts';
 import { analyze } from '../experiments/analysis/analyze.ts';
 import { type Baseline, baselineOf, planFor } from '../experiments/analysis/planning.ts';

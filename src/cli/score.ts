@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { loadConfig } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
 import { WinnowError } from '../errors.ts';
 import { openStack, type Stack } from '../main/stack.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';

@@ -21,7 +21,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const name = argv[2];
   const entry = name === undefined ? undefined : COMMANDS[name];
   const program = new Command('npx winnow').description('Serve, train and judge re-rankers with one engine.');
-  if (entry) program.addCommand((await entry.load()).command().name(name!));
+  if (entry) program.addCommand((await entry.load()).name(name!));
   else for (const [other, { summary }] of Object.entries(COMMANDS)) program.command(other).description(summary);
   program.addHelpText('after', AFTER_HELP);
   throwErrors(program);

@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { candidates, graphicsFacts } from '../inference/adapters.ts';
 import type { ProviderSetting } from '../inference/inference-types.ts';
 import type { Logger } from '../telemetry/logger.ts';

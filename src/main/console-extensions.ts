@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { consoleApi, consolePage } from '../console/router.ts';
 import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '../console/types.ts';
 import { WinnowError } from '../errors.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import type { LoadSpec } from '../inference/inference-types.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { readDefaultVersion } from '../registry/registry-catalog.ts';

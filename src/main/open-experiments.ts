@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Provider } from '@openfeature/server-sdk';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { WinnowError } from '../errors.ts';
 import type { ArmDecider } from '../experiments/assignment/deciders.ts';
 import type { RequestDecision } from '../experiments/assignment/decisions.ts';

@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { createHostPool, type SupervisedPool } from '../inference/host-pool.ts';
 import type { PoolObserver } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';

@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { createApp } from '../http/app.ts';
 import { ByteAccount } from '../http/byte-account.ts';
 import { loadKeys } from '../http/keys.ts';

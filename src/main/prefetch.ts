@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { readDefaultVersion } from '../registry/registry-catalog.ts';
 import type { TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import { WinnowError } from '../errors.ts';
 import { loadKeys } from '../http/keys.ts';
 

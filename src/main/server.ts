@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { type Config, loadConfig, printConfig, settingsHelp } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
+import { loadConfig, printConfig } from '../config/load-config.ts';
+import { settingsHelp } from '../config/setting-help.ts';
 import { WinnowError } from '../errors.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';

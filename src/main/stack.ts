@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import { cpuBudget } from '../inference/cgroup.ts';
 import type { SupervisedPool } from '../inference/host-pool.ts';

@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import type { ScoreRequest, ScoreResult, SuiteModel, SuiteModels } from '../evaluation/suites/suite-models.ts';
 import { readManifest } from '../registry/manifest.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';

@@ -1,5 +1,5 @@
 import { flushCompileCache } from 'node:module';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/config-schema.ts';
 import type { Stack } from './stack.ts';
 
 /**

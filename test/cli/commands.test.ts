@@ -22,7 +22,7 @@ const withSubcommands = (command: Command): Command[] => [command, ...command.co
 describe('every command', () => {
   const loaded = new Map<string, Command>();
   beforeAll(async () => {
-    for (const [name, { load }] of Object.entries(COMMANDS)) loaded.set(name, (await load()).command());
+    for (const [name, { load }] of Object.entries(COMMANDS)) loaded.set(name, await load());
   });
 
   it.each(Object.keys(COMMANDS))('%s ends with 2 for a flag that it does not have', async (name) => {

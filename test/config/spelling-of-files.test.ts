@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { loadConfig, printConfig } from '../../src/config/config.ts';
+import { loadConfig, printConfig } from '../../src/config/load-config.ts';
 import { parseSuite } from '../../src/evaluation/suites/suite-schema.ts';
 import { configHash, parseExperiments, readExperiment } from '../../src/experiments/definitions/definition.ts';
 import { fullCells, searchCells } from '../../src/training/grid/grid.ts';

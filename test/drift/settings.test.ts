@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ALIASES, settings, settingsMarkdown } from '../../src/config/config.ts';
+import { settingsMarkdown } from '../../src/config/setting-help.ts';
+import { ALIASES, settings } from '../../src/config/setting-list.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 

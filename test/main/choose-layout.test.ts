@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { loadConfig } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/load-config.ts';
 import { cpuBudget } from '../../src/inference/cgroup.ts';
 import { chooseLayout } from '../../src/main/choose-layout.ts';
 import { defaultGraph } from '../../src/main/default-graph.ts';

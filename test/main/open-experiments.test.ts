@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { OpenFeature } from '@openfeature/server-sdk';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { loadConfig } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/load-config.ts';
 import { type Experiments, openExperiments } from '../../src/main/open-experiments.ts';
 import type { RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';

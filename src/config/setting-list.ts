@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { kebabCase, writeSpelling } from '../util/spelling.ts';
-import type { FieldMeta } from './fields.ts';
-import { configSchema } from './schema.ts';
+import { configSchema } from './config-schema.ts';
+import type { FieldMeta } from './setting-fields.ts';
 
 /** Names besides the derived ones: environment variable or flag → path. */
 export const ALIASES: Readonly<Record<string, string>> = {

@@ -1,4 +1,4 @@
-import { type Setting, settings, shownDefault } from './settings.ts';
+import { type Setting, settings, shownDefault } from './setting-list.ts';
 
 const TITLES: Readonly<Record<string, string>> = {
   server: 'HTTP server',

@@ -11,7 +11,7 @@ import {
   secret,
   text,
   toggle,
-} from './fields.ts';
+} from './setting-fields.ts';
 
 export const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
 

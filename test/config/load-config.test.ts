@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadConfig, printConfig, settings, settingsHelp } from '../../src/config/config.ts';
+import { loadConfig, printConfig } from '../../src/config/load-config.ts';
+import { settingsHelp } from '../../src/config/setting-help.ts';
+import { settings } from '../../src/config/setting-list.ts';
 import { WinnowError } from '../../src/errors.ts';
 
 let folder = '';

@@ -3,13 +3,8 @@ import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
 import { describe, WinnowError } from '../errors.ts';
 import { valueAt } from '../util/schema-issues.ts';
 import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
-import { type Config, configSchema } from './schema.ts';
-import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './settings.ts';
-
-export { settingsHelp, settingsMarkdown } from './help.ts';
-export { type Config, configSchema, PROVIDERS } from './schema.ts';
-export { Secret } from './secret.ts';
-export { ALIASES, type Setting, settings } from './settings.ts';
+import { type Config, configSchema } from './config-schema.ts';
+import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './setting-list.ts';
 
 /*
  * Flags win over the environment, the environment over the file. A setting's place in the file (`server.port`), its variable
