@@ -3,7 +3,7 @@ import { documentedKey, documentedValue } from '../util/spelling.ts';
 import { gridSchema } from './grid/grid-schema.ts';
 import { recipeSchema } from './recipe/recipe.ts';
 
-/** As much of JSON Schema as zod writes for recipes and grids. */
+/** The part of JSON Schema that zod writes for recipes and grids. */
 interface Node {
   readonly type?: string;
   readonly description?: string;
@@ -36,7 +36,7 @@ const TYPES: Readonly<Record<string, string>> = {
   object: 'mapping',
 };
 
-/** The values a field takes, in a few words. */
+/** Describes the values of a field. */
 function typeOf(node: Node): string {
   if (node.anyOf) return [...new Set(node.anyOf.map(typeOf))].join(', or ');
   if (node.enum) return node.enum.map(code).join(', ');
@@ -54,7 +54,7 @@ interface Row {
   readonly meaning: string;
 }
 
-/** Fields of mappings stand under their own names; sections are named where something is said of them. */
+/** Returns one row per field; mappings and lists have a row of their own where they have a description. */
 function rowsOf(node: Node, path: string): Row[] {
   return Object.entries(node.properties ?? {}).flatMap(([key, child]) => {
     const field = path === '' ? key : `${path}.${key}`;
@@ -80,7 +80,7 @@ interface Written {
   readonly jsonSchema: z.core.JSONSchema.BaseSchema;
 }
 
-/** Puts the documented spelling of keys and values into what zod has written of a schema. */
+/** Replaces keys and values in zod's JSON Schema by their documented spelling. */
 function document({ zodSchema, jsonSchema }: Written): void {
   const { shape = {} } = zodSchema._zod.def as { readonly shape?: Readonly<Record<string, z.core.$ZodType>> };
   const documentedOf = <T>(value: T) => (typeof value === 'string' ? documentedValue(zodSchema, value) : value);
@@ -93,8 +93,8 @@ function document({ zodSchema, jsonSchema }: Written): void {
   if (jsonSchema.default !== undefined) jsonSchema.default = documentedOf(jsonSchema.default);
 }
 
-/** A table of all fields of a schema: name, values, default, meaning. */
-export function fieldsTable(schema: z.ZodType, skip: (field: string) => boolean = () => false): string {
+/** Returns a Markdown table of all fields of a schema: name, values, default, meaning. */
+function fieldsTable(schema: z.ZodType, skip: (field: string) => boolean = () => false): string {
   const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', override: document }) as Node;
   const rows = rowsOf(root, '').filter(({ field }) => !skip(field));
   const lines = rows.map(
@@ -103,8 +103,9 @@ export function fieldsTable(schema: z.ZodType, skip: (field: string) => boolean 
   return ['| field | values | default | |', '|---|---|---|---|', ...lines].join('\n');
 }
 
-/** The validation's data is a source like those of training: its fields are listed once. */
+/** Returns the table of a recipe's fields; those of `validation.data` are the same as of `data.train` and left out. */
 export const recipeTable = (): string => fieldsTable(recipeSchema, (field) => field.startsWith('validation.data.'));
+/** Returns the table of a grid's fields. */
 export const gridTable = (): string => fieldsTable(gridSchema);
 
 if (import.meta.main) process.stdout.write(`${recipeTable()}\n\n${gridTable()}\n`);

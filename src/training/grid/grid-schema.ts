@@ -8,14 +8,14 @@ import { parseTyped, spelled } from '../../util/spelling.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { recipeSchema, validationSchema } from '../recipe/recipe.ts';
 
-/** Some settings of a recipe; they are checked when a cell has all of them. */
+/** Part of a recipe's settings; checked when a cell has all of them. */
 const settings = (description: string) =>
   spelled(z.record(z.string(), z.unknown()).describe(description), { shapeOf: () => recipeSchema });
 
 const backboneSchema = z.strictObject({
-  name: z.string().min(1),
+  name: z.string().min(1).describe('Name in reports and folders.'),
   path: z.string().describe('Model folder, relative to the grid file.'),
-  group: z.string().default('all').describe('Backbones of one group share the hyper-parameters found.'),
+  group: z.string().default('all').describe('Group of backbones that share the hyper-parameters found by the search.'),
   settings: settings('Recipe settings of this backbone.').default({}),
 });
 
@@ -23,22 +23,31 @@ const searchSchema = z.strictObject({
   parameters: spelled(
     z
       .record(z.string(), z.array(z.unknown()).min(1))
-      .describe('Recipe fields, dots between, and the values to try; all combinations are run.'),
+      .describe(
+        'Recipe fields with dots between (`optimizer.learningRate`), each with the values to try; all combinations are run.',
+      ),
     { pathsOf: recipeSchema },
   ),
-  objectives: z.array(z.string()).optional().describe('Names of the objectives searched with; all by default.'),
-  backbones: z.array(z.string()).optional().describe('Names of the backbones searched with; all by default.'),
-  seeds: z.array(z.number().int().min(0)).min(1).optional(),
+  objectives: z.array(z.string()).optional().describe('Names of the objectives to search with; all by default.'),
+  backbones: z.array(z.string()).optional().describe('Names of the backbones to search with; all by default.'),
+  seeds: z
+    .array(z.number().int().min(0))
+    .min(1)
+    .optional()
+    .describe('Seeds of the search; those of the grid by default.'),
   steps: z.number().int().min(1).optional().describe('Steps of a search run; the recipe’s by default.'),
-  by: z.enum(['group', 'all']).default('group').describe('Find one setting a group, or one for all.'),
+  by: z.enum(['group', 'all']).default('group').describe('Whether to choose one setting per group, or one for all.'),
 });
 
 export const gridSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,40}$/i),
-  recipe: settings('What every cell shares: a recipe without name, backbone, objective and seed.'),
-  objectives: z.array(objectiveSpecSchema).min(1),
-  backbones: z.array(backboneSchema).min(1),
-  seeds: z.array(z.number().int().min(0)).min(1).default([42]),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]{0,40}$/i)
+    .describe('Name of the grid.'),
+  recipe: settings('Settings of every cell: a recipe without name, backbone, objective and seed.'),
+  objectives: z.array(objectiveSpecSchema).min(1).describe('Objectives, written as in a recipe.'),
+  backbones: z.array(backboneSchema).min(1).describe('Backbones to train.'),
+  seeds: z.array(z.number().int().min(0)).min(1).default([42]).describe('Seeds to train each combination with.'),
   objectiveSettings: z
     .record(z.string(), settings('Recipe settings.'))
     .default({})
@@ -47,16 +56,17 @@ export const gridSchema = z.strictObject({
   benchmarks: z
     .record(z.string(), validationSchema)
     .default({})
-    .describe('What finished cells are measured on; the recipe’s validation if empty.'),
+    .describe('Sets that finished cells are measured on; the recipe’s validation if empty.'),
 });
 export type Grid = z.infer<typeof gridSchema>;
 
+/** A grid with its folder, which paths in it are relative to. */
 export interface LoadedGrid {
   readonly grid: Grid;
   readonly folder: string;
 }
 
-/** @throws WinnowError `invalid_input` naming every fault with its field. */
+/** Reads a grid file. @throws WinnowError `invalid_input` naming every fault with its field. */
 export function readGrid(path: string): LoadedGrid {
   let document: unknown;
   try {

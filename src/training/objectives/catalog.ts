@@ -13,7 +13,7 @@ import { listNet } from './list-net.ts';
 import { marginMse } from './margin-mse.ts';
 import type { Objective, ObjectiveKind } from './objective.ts';
 
-/** Every objective; adding one is its file and a line here. */
+/** Every objective; a further one is its file and a line here. */
 const KINDS: readonly ObjectiveKind[] = [
   bce,
   hinge,
@@ -26,23 +26,24 @@ const KINDS: readonly ObjectiveKind[] = [
   klDivergence,
 ] as unknown as readonly ObjectiveKind[];
 
+/** Objectives by name. */
 export const OBJECTIVES: ReadonlyMap<string, ObjectiveKind> = new Map(KINDS.map((kind) => [kind.name, kind]));
 
-/** The six of arXiv 2603.03010. */
+/** The six objectives of arXiv 2603.03010. */
 export const PAPER_OBJECTIVES = ['BCE', 'Hinge', 'MarginMSE', 'InfoNCE', 'DistillRankNET', 'ADR-MSE'] as const;
 
 const named = z.looseObject({ name: z.string() });
-/** An objective's options are spelled as its own schema says. */
-const one = spelled(z.looseObject({ name: z.string() }), {
+/** One objective with options, whose keys are spelled as its own schema says. */
+const withOptions = spelled(z.looseObject({ name: z.string() }), {
   shapeOf: (value) => OBJECTIVES.get(named.safeParse(value).data?.name ?? '')?.options,
 });
-const part = z.strictObject({ objective: z.union([z.string(), one]), weight: z.number().positive() });
+const part = z.strictObject({ objective: z.union([z.string(), withOptions]), weight: z.number().positive() });
 
-/** How a recipe writes an objective: its name, its name with options, or a weighted sum of several. */
-export const objectiveSpecSchema = z.union([z.string(), z.strictObject({ sum: z.array(part).min(1) }), one]);
+/** An objective in a recipe: its name, its name with options, or a weighted sum of several. */
+export const objectiveSpecSchema = z.union([z.string(), z.strictObject({ sum: z.array(part).min(1) }), withOptions]);
 export type ObjectiveSpec = z.infer<typeof objectiveSpecSchema>;
 
-function createOne(spec: string | z.infer<typeof one>): Objective {
+function createOne(spec: string | z.infer<typeof withOptions>): Objective {
   const { name, ...options } = typeof spec === 'string' ? { name: spec } : spec;
   const kind = OBJECTIVES.get(name);
   const where = 'objective';
@@ -62,7 +63,7 @@ function createOne(spec: string | z.infer<typeof one>): Objective {
   });
 }
 
-/** Σ weight · objective, each on the same lists. */
+/** Returns the objective Σ weight · objective. */
 function weightedSum(parts: readonly { readonly objective: Objective; readonly weight: number }[]): Objective {
   return {
     name: parts.map(({ objective, weight }) => `${weight}·${objective.name}`).join(' + '),
@@ -78,11 +79,11 @@ function weightedSum(parts: readonly { readonly objective: Objective; readonly w
   };
 }
 
-/** @throws WinnowError `invalid_input` for unknown names and options. */
+/** Creates the objective of a recipe. @throws WinnowError `invalid_input` for unknown names and options. */
 export function createObjective(spec: ObjectiveSpec): Objective {
   if (typeof spec === 'object' && 'sum' in spec && Array.isArray(spec.sum)) {
-    const parts = spec.sum as readonly { objective: string | z.infer<typeof one>; weight: number }[];
+    const parts = spec.sum as readonly { objective: string | z.infer<typeof withOptions>; weight: number }[];
     return weightedSum(parts.map(({ objective, weight }) => ({ objective: createOne(objective), weight })));
   }
-  return createOne(spec as string | z.infer<typeof one>);
+  return createOne(spec as string | z.infer<typeof withOptions>);
 }

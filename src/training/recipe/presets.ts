@@ -1,4 +1,4 @@
-/** Settings a recipe may take over by name; what it states itself wins. */
+/** Settings that replace the defaults of a recipe; the recipe's own settings win. */
 interface Preset {
   readonly summary: string;
   readonly settings: Record<string, unknown>;

@@ -12,8 +12,7 @@ import { PRESETS } from './presets.ts';
 import { TABLE_PLACES } from './variant-names.ts';
 
 /*
- * A recipe is all there is to know to repeat a training run. Every default is stated here and nowhere else; a preset fills what the
- * recipe leaves out.
+ * A recipe decides a training run. Every default is stated here and nowhere else; a preset replaces defaults for what the recipe leaves out.
  */
 
 const count = (min: number) => z.number().int().min(min);
@@ -21,7 +20,7 @@ const rate = z.number().min(0).max(1);
 
 const headSchema = z.strictObject({
   pooling: z.enum(['cls', 'mean', 'pair']).default('cls'),
-  hidden: z.boolean().default(true).describe('A dense layer with tanh before the last one (BERT: the pooler).'),
+  hidden: z.boolean().default(true).describe('Add a dense layer with tanh before the last one (the pooler of BERT).'),
 });
 
 const dropoutSchema = z.union([
@@ -33,108 +32,135 @@ const dropoutSchema = z.union([
 export const validationSchema = z.strictObject({
   data: dataSourceSchema,
   every: count(1).default(100).describe('Steps between validations.'),
-  measure: z.string().default('nDCG@10'),
-  depth: count(1).default(100).describe('Passages of the first stage that are re-ranked.'),
-  queries: count(1).optional().describe('Only the first so many queries.'),
-  patience: count(0).default(0).describe('Stop after so many validations without a better value; 0 never stops.'),
+  measure: z.string().default('nDCG@10').describe('Measure that decides which weights are the best.'),
+  depth: count(1).default(100).describe('Number of passages of the first stage to re-rank.'),
+  queries: count(1).optional().describe('Number of queries to use; all by default.'),
+  patience: count(0).default(0).describe('Stop after this many validations without a better value; 0: never.'),
 });
 
 const guardsSchema = z.strictObject({
-  collapseStd: z.number().min(0).default(1e-3).describe('Scores of a batch spread less than this: collapse.'),
+  collapseStd: z
+    .number()
+    .min(0)
+    .default(1e-3)
+    .describe('Collapse: the standard deviation of a batch’s scores is below this.'),
   stuckTolerance: z
     .number()
     .min(0)
     .default(1e-3)
-    .describe('Loss this close, relatively, to what equal scores give: stuck.'),
-  window: count(1).default(50).describe('Steps a guard waits before it stops the run.'),
-  action: z.enum(['stop', 'warn']).default('stop'),
+    .describe('Stuck: the relative difference of the loss to that of equal scores is at most this.'),
+  window: count(1).default(50).describe('Consecutive steps until a guard acts.'),
+  action: z.enum(['stop', 'warn']).default('stop').describe('Whether a guard stops the run or warns.'),
 });
 
 const publishSchema = z.strictObject({
-  registry: z.string().default('models'),
-  name: z.string().optional().describe("The recipe's name by default."),
-  label: z.string().optional().describe('Label set on the new version, such as `stable`.'),
-  int8: z.boolean().default(false).describe('Also publish an int8 file whose scores do not depend on batch mates.'),
-  fp16: z.boolean().default(false),
-  fp32: z.boolean().default(true),
-  maxLength: count(8).optional().describe('Tokens of a pair where the model is served; as in training by default.'),
+  registry: z.string().default('models').describe('Registry folder, relative to the recipe.'),
+  name: z.string().optional().describe('Name of the model; the recipe’s name by default.'),
+  label: z.string().optional().describe('Label to set on the new version, such as `stable`.'),
+  int8: z
+    .boolean()
+    .default(false)
+    .describe('Also publish an int8 file, whose scores do not depend on co-batched rows.'),
+  fp16: z.boolean().default(false).describe('Also publish a float16 file, for GPUs.'),
+  fp32: z.boolean().default(true).describe('Publish the float32 file.'),
+  maxLength: count(8).optional().describe('Most tokens of a pair when served; as in training by default.'),
   tables: z
     .enum(TABLE_PLACES)
     .default('inside')
     .describe(
-      'beside: word embeddings go into a file of their own, the same bytes for all models that froze them, so that what keeps files by content keeps them once.',
+      'Where word embeddings are stored. beside: in a file of their own, with the same bytes for all models that froze them, so that storage that deduplicates by content holds it once.',
     ),
-  licence: spelled(
-    z.string().optional().describe('License of the result; by default what backbone and data are said to have.'),
-    { key: 'license' },
-  ),
+  licence: spelled(z.string().optional().describe('License of the model; by default those of backbone and data.'), {
+    key: 'license',
+  }),
 });
 
 const settingsSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i),
-  preset: z.enum(Object.keys(PRESETS) as [string, ...string[]]).optional(),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i)
+    .describe('Name of the run folder and, by default, of the model.'),
+  preset: z
+    .enum(Object.keys(PRESETS) as [string, ...string[]])
+    .optional()
+    .describe('Settings that replace the defaults below.'),
   backbone: z.string().describe('Folder with an ONNX export or model.safetensors, config.json and tokenizer.'),
   head: z
     .union([z.literal('auto'), headSchema])
     .default('auto')
     .describe(
-      'auto: the export’s own head, else CLS with a dense layer. { pooling: cls, mean or pair, hidden }: pair compares the mean states of query and passage, which starts a sentence encoder as its cosine.',
+      'Head of the model. auto: the export’s own, else CLS with a dense layer. { pooling: cls, mean or pair, hidden }: pair compares the mean states of query and passage, so that a sentence encoder starts from its cosine.',
     ),
-  objective: objectiveSpecSchema,
+  objective: objectiveSpecSchema.describe('Name, name with options, or a weighted sum: see objectives.md.'),
   data: dataSchema,
   validation: validationSchema.optional(),
-  maxLength: count(8).default(192).describe('Tokens of a pair, special ones included; passages are cut first.'),
-  maxQueryTokens: count(1).default(64).describe('Tokens of a query.'),
+  maxLength: count(8).default(192).describe('Most tokens of a pair, special ones included; passages are cut first.'),
+  maxQueryTokens: count(1).default(64).describe('Most tokens of a query.'),
   batch: z
     .strictObject({
-      queries: count(1).default(4),
-      accumulate: count(1).default(1),
-      bucketBatches: count(1).default(16),
+      queries: count(1).default(4).describe('Lists of a micro-batch.'),
+      accumulate: count(1).default(1).describe('Micro-batches of a step, whose gradients are averaged.'),
+      bucketBatches: count(1)
+        .default(16)
+        .describe('Micro-batches formed together from lists of like length; 1 keeps the order of the data.'),
     })
-    .prefault({})
-    .describe(
-      'queries × accumulate lists a step; batches of like length are formed from bucketBatches × queries lists.',
-    ),
+    .prefault({}),
   steps: count(1).default(1000).describe('Optimizer steps.'),
   optimizer: z
     .strictObject({
-      learningRate: z.number().positive().default(2e-5),
+      learningRate: z.number().positive().default(2e-5).describe('Peak of the learning rate.'),
       headLearningRate: z
         .number()
         .positive()
         .optional()
-        .describe('For weights that are not the backbone’s; the same by default.'),
+        .describe('Peak for the weights of the head; the same by default.'),
       beta1: rate.default(0.9),
       beta2: rate.default(0.999),
       epsilon: z.number().positive().default(1e-8),
-      weightDecay: z.number().min(0).default(0.01),
-      clipNorm: z.number().positive().default(1),
+      weightDecay: z.number().min(0).default(0.01).describe('Weight decay of matrices and tables.'),
+      clipNorm: z.number().positive().default(1).describe('Largest global L2 norm of the gradients.'),
       place: z
         .enum(['auto', 'graph', 'host'])
         .default('auto')
-        .describe('Where the update runs: in the engine’s graph, or over arrays beside it, which is faster on a CPU.'),
+        .describe(
+          'Where the update runs: in the engine’s graph, or on the host, which is faster on a CPU. auto: host with provider cpu.',
+        ),
     })
     .prefault({}),
   schedule: z
     .strictObject({
-      name: z.enum(SCHEDULES).default('linear'),
-      warmup: z.number().min(0).default(0.1).describe('Steps, or a share of all steps below 1.'),
+      name: z.enum(SCHEDULES).default('linear').describe('Decay of the learning rate after the warm-up.'),
+      warmup: z
+        .number()
+        .min(0)
+        .default(0.1)
+        .describe('Steps of linear rise to the peak; below 1, a share of all steps.'),
     })
     .prefault({}),
-  ema: rate.default(0).describe('Decay of the moving average of weights that is published; 0: none.'),
-  dropout: dropoutSchema.default('config').describe('config: the rates of the backbone’s config.json.'),
+  ema: rate
+    .default(0)
+    .describe('Decay of a moving average of the weights, which is published in their place; 0: none.'),
+  dropout: dropoutSchema.default('config').describe('Dropout rates. config: those of the backbone’s config.json.'),
   freeze: z
     .array(z.string())
     .default([])
-    .describe('Weights whose name holds one of these are not trained (`*` matches anything).'),
-  seed: count(0).default(42).describe('Decides the order of data, draws, dropout and a fresh head.'),
-  precision: z.enum(['fp32', 'bf16', 'fp16']).default('fp32').describe('bf16 and fp16 with loss scaling need a GPU.'),
-  provider: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('Where the engine runs.'),
-  threads: count(0).default(0).describe('0: all that the process may use.'),
+    .describe('Parts of names of weights that are not trained; `*` stands for any text.'),
+  seed: count(0).default(42).describe('Seed of data order, sampling, dropout and a new head.'),
+  precision: z
+    .enum(['fp32', 'bf16', 'fp16'])
+    .default('fp32')
+    .describe('Precision of matrix products. bf16 and fp16 (with loss scaling) need a GPU.'),
+  provider: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('Execution provider of the engine.'),
+  threads: count(0).default(0).describe('Threads of the engine and the optimizer; 0: all that the process may use.'),
   stepsPerRun: count(1)
     .default(1)
-    .describe('Optimizer steps inside one run of the engine (Loop); more than 1 pays on a GPU.'),
-  checkpoint: z.strictObject({ every: count(1).default(100), keep: count(1).default(2) }).prefault({}),
+    .describe('Optimizer steps inside one run of the engine (Loop); more than 1 is faster on a GPU.'),
+  checkpoint: z
+    .strictObject({
+      every: count(1).default(100).describe('Steps between checkpoints.'),
+      keep: count(1).default(2).describe('Number of checkpoints to keep.'),
+    })
+    .prefault({}),
   guards: guardsSchema.prefault({}),
   publish: publishSchema.optional(),
 });
@@ -143,55 +169,55 @@ type Settings = z.infer<typeof settingsSchema>;
 
 interface Conflict {
   readonly field: readonly string[];
-  readonly clash: (recipe: Settings) => boolean;
+  readonly applies: (recipe: Settings) => boolean;
   readonly message: string;
 }
 
-/** Tokens of a pair where the published model is served. */
+/** Returns the most tokens of a pair when the published model is served. */
 export const servedLength = ({ publish, maxLength }: Pick<Recipe, 'publish' | 'maxLength'>): number =>
   publish?.maxLength ?? maxLength;
 
-/** Settings that cannot stand together, each with its cure. */
+/** Settings that exclude each other, each with what to change. */
 const CONFLICTS: readonly Conflict[] = [
   {
     field: ['precision'],
-    clash: ({ precision, provider }) => precision === 'fp16' && provider === 'cpu',
+    applies: ({ precision, provider }) => precision === 'fp16' && provider === 'cpu',
     message: 'fp16 on a CPU is slower than fp32: set provider to cuda or webgpu, or precision to fp32',
   },
   {
     field: ['precision'],
-    clash: ({ precision, provider }) => precision === 'bf16' && provider !== 'cuda',
+    applies: ({ precision, provider }) => precision === 'bf16' && provider !== 'cuda',
     message: 'only provider cuda has bf16: set provider to cuda, or precision to fp32 (on webgpu also fp16)',
   },
   {
     field: ['stepsPerRun'],
-    clash: ({ stepsPerRun, batch }) => stepsPerRun > 1 && batch.accumulate > 1,
+    applies: ({ stepsPerRun, batch }) => stepsPerRun > 1 && batch.accumulate > 1,
     message: 'several steps a run take one batch each: set batch.accumulate or stepsPerRun to 1',
   },
   {
     field: ['stepsPerRun'],
-    clash: ({ stepsPerRun, ema }) => stepsPerRun > 1 && ema > 0,
+    applies: ({ stepsPerRun, ema }) => stepsPerRun > 1 && ema > 0,
     message: 'the moving average needs the weights of every step: set ema to 0 or stepsPerRun to 1',
   },
   {
     field: ['optimizer', 'place'],
-    clash: ({ stepsPerRun, optimizer }) => stepsPerRun > 1 && optimizer.place === 'host',
+    applies: ({ stepsPerRun, optimizer }) => stepsPerRun > 1 && optimizer.place === 'host',
     message: 'several steps a run need the optimizer in the graph: set optimizer.place to graph or stepsPerRun to 1',
   },
 ];
 
 export const recipeSchema = settingsSchema.superRefine((recipe, context) => {
-  for (const { field, clash, message } of CONFLICTS)
-    if (clash(recipe)) context.addIssue({ code: 'custom', path: [...field], message });
+  for (const { field, applies, message } of CONFLICTS)
+    if (applies(recipe)) context.addIssue({ code: 'custom', path: [...field], message });
 });
 
 export type Recipe = z.infer<typeof recipeSchema>;
 
-/** Paths in a recipe are relative to the recipe's folder. */
+/** A recipe with its folder, which paths in it are relative to. */
 export interface LoadedRecipe {
   readonly recipe: Recipe;
   readonly folder: string;
-  /** The text, for the card. */
+  /** Text of the recipe, for the card. */
   readonly source: string;
 }
 
@@ -199,7 +225,7 @@ type Tree = Record<string, unknown>;
 
 const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** `over` wins; mappings are merged, all else is replaced. */
+/** Merges two documents: mappings are merged, other values of `under` are replaced by those of `over`. */
 export function merge(under: Tree, over: Tree): Tree {
   const merged: Tree = { ...under };
   for (const [key, value] of Object.entries(over)) {
@@ -210,7 +236,7 @@ export function merge(under: Tree, over: Tree): Tree {
 }
 
 /**
- * Reads a recipe as somebody wrote it.
+ * Parses a recipe in its documented spelling or an older one.
  * @throws WinnowError `invalid_input` naming every fault with its field.
  */
 export function parseRecipe(document: unknown, where: string): Recipe {
@@ -220,7 +246,8 @@ export function parseRecipe(document: unknown, where: string): Recipe {
 }
 
 /**
- * Checks a recipe in the schema's spelling and fills in its preset and defaults. `found` are faults that reading it has shown.
+ * Checks a recipe in the schema's spelling and fills in its preset and defaults.
+ * @param found faults that were found before.
  * @throws WinnowError `invalid_input` naming every fault with its field.
  */
 export function checkRecipe(document: unknown, where: string, found: readonly z.core.$ZodIssue[] = []): Recipe {
@@ -237,7 +264,7 @@ export function checkRecipe(document: unknown, where: string, found: readonly z.
   });
 }
 
-/** Reads a recipe; `overrides` are flags such as `steps` that win over the file. */
+/** Reads a recipe file. @param overrides flags such as `steps`, which replace settings of the file. */
 export function readRecipe(path: string, overrides: Tree = {}): LoadedRecipe {
   let source: string;
   let document: unknown;
@@ -255,6 +282,6 @@ export function readRecipe(path: string, overrides: Tree = {}): LoadedRecipe {
   return { recipe, folder: dirname(resolve(path)), source };
 }
 
-/** Steps of warm-up: a number of steps, or a share of all. */
+/** Returns the steps of warm-up. */
 export const warmupSteps = ({ schedule, steps }: Pick<Recipe, 'schedule' | 'steps'>): number =>
   schedule.warmup < 1 ? Math.round(schedule.warmup * steps) : Math.round(schedule.warmup);
