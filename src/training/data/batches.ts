@@ -3,24 +3,24 @@ import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { CandidateList, ListSource } from './types.ts';
 
-/** What one (micro-)step is fed. Rows are the real passages of `queries` lists, list after list. */
+/** The lists of one (micro-)batch. `rows` are their passages, list after list. */
 export interface Batch {
   readonly rows: readonly EncodedRow[];
   readonly queries: number;
   /** Length of the longest list. */
   readonly passages: number;
-  /** Place of each row in the flattened [queries, passages]. */
+  /** Index of each row in the flattened [queries, passages]. */
   readonly places: Int32Array;
-  /** [queries, passages], padding 0. */
+  /** [queries, passages], as are the next two; padding is 0. */
   readonly relevance: Float32Array;
   readonly teacher: Float32Array;
   readonly valid: Float32Array;
 }
 
 interface BatchOptions {
-  /** Lists a batch holds. */
+  /** Lists of a batch. */
   readonly queries: number;
-  /** Batches that are formed together from lists of like length; 1 keeps the order of the data. */
+  /** Batches formed together from lists of like length; 1 keeps the order of the data. */
   readonly bucketBatches: number;
   readonly seed: number;
   readonly pairs: PairOptions;
@@ -37,7 +37,7 @@ async function encodeList(list: CandidateList, tokenizer: PairTokenizer, pairs: 
   return { list, rows, longest: rows.reduce((most, row) => Math.max(most, row.ids.length), 0) };
 }
 
-/** Puts lists side by side; lists shorter than the longest leave places empty. */
+/** Forms a batch of lists; those shorter than the longest are padded. */
 export function formBatch(lists: readonly Pick<EncodedList, 'list' | 'rows'>[]): Batch {
   const queries = lists.length;
   const passages = lists.reduce((most, { rows }) => Math.max(most, rows.length), 0);
@@ -64,8 +64,8 @@ export function formBatch(lists: readonly Pick<EncodedList, 'list' | 'rows'>[]):
   return batch;
 }
 
-/** Groups lists of like length into batches, in an order of the generator's choice. */
-function bucket(pool: readonly EncodedList[], queries: number, seed: number): Batch[] {
+/** Forms batches of lists of like length, in random order. */
+function bucketBatches(pool: readonly EncodedList[], queries: number, seed: number): Batch[] {
   const byLength = pool.map((l, i) => [l, i] as const).sort(([a, i], [b, j]) => a.longest - b.longest || i - j);
   const batches: Batch[] = [];
   for (let at = 0; at + queries <= byLength.length; at += queries)
@@ -90,8 +90,8 @@ async function* endless(source: ListSource, seed: number): AsyncGenerator<Candid
 }
 
 /**
- * Endless batches, epoch after epoch. The sequence depends on seed and data alone; `skip` batches are passed over without tokenizing the
- * pools they lie in, which is how a run resumes.
+ * Yields batches without end, epoch after epoch. The sequence depends on seed and data alone.
+ * @param skip batches to leave out, for a resumed run; pools that hold no others are not tokenized.
  */
 export async function* batches(
   source: ListSource,
@@ -109,7 +109,7 @@ export async function* batches(
     if (skip < passed + options.bucketBatches) {
       const encoded: EncodedList[] = [];
       for (const each of pool) encoded.push(await encodeList(each, tokenizer, options.pairs));
-      yield* bucket(encoded, options.queries, deriveSeed(options.seed, 'bucket', index)).slice(
+      yield* bucketBatches(encoded, options.queries, deriveSeed(options.seed, 'bucket', index)).slice(
         Math.max(0, skip - passed),
       );
     }

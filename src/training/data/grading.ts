@@ -7,23 +7,25 @@ export interface Candidates {
   readonly qid: string;
   readonly query: string;
   readonly docids: readonly string[];
-  /** The first stage's own scores, which teach where no other teacher does. */
+  /** Scores of the source itself, used where there is no other teacher. */
   readonly own?: readonly number[];
 }
 
+/** A candidate list with grades and, where the teacher knows it, scores. */
 interface Graded {
   readonly docids: readonly string[];
   readonly relevance: readonly number[];
   readonly teacher?: readonly number[];
 }
 
+/** What candidate lists are graded by. */
 export interface Grading {
   readonly source: DataSource;
   readonly qrels: Qrels | undefined;
   readonly teacher: TeacherScores | undefined;
 }
 
-function grades(docids: readonly string[], scores: readonly number[] | undefined, qid: string, grading: Grading) {
+function gradesOf(docids: readonly string[], scores: readonly number[] | undefined, qid: string, grading: Grading) {
   const { minRelevance, teacherPositives } = grading.source;
   const judged = grading.qrels?.get(qid);
   if (!judged && scores && teacherPositives > 0) {
@@ -36,8 +38,8 @@ function grades(docids: readonly string[], scores: readonly number[] | undefined
   });
 }
 
-/** Teacher scores of a list; none where the teacher does not know the query, or a relevant passage that was added to the list. */
-function taught(
+/** Returns teacher scores; undefined where the teacher does not know the query, or a relevant passage that was added to the list. */
+function teacherScores(
   { qid, docids, own }: Candidates,
   added: readonly string[],
   { teacher }: Grading,
@@ -47,25 +49,28 @@ function taught(
   return scoresOf([...docids, ...added], known);
 }
 
-/** Relevant passages the candidates miss, if the recipe wants them. */
-function missed({ qid, docids }: Candidates, { source, qrels }: Grading): string[] {
+/** Returns the relevant passages that are not candidates, if the recipe adds them. */
+function missingRelevant({ qid, docids }: Candidates, { source, qrels }: Grading): string[] {
   if (!source.addRelevant) return [];
-  const there = new Set(docids);
+  const listed = new Set(docids);
   return [...(qrels?.get(qid) ?? [])].flatMap(([docid, grade]) =>
-    grade >= source.minRelevance && !there.has(docid) ? [docid] : [],
+    grade >= source.minRelevance && !listed.has(docid) ? [docid] : [],
   );
 }
 
-/** Puts grades from the judgements and scores from the teacher to a candidate list. @param behind passages put behind it. */
-export function grade(candidates: Candidates, grading: Grading, behind: readonly string[] = []): Graded {
-  const added = missed(candidates, grading);
-  const scores = taught(candidates, added, grading);
-  const there = new Set([...candidates.docids, ...added]);
-  const extra = behind.filter((docid) => !there.has(docid) && !grading.qrels?.get(candidates.qid)?.has(docid));
+/**
+ * Grades a candidate list by the judgements and adds the teacher's scores.
+ * @param negatives further passages to append; those that are judged or in the list already are left out.
+ */
+export function grade(candidates: Candidates, grading: Grading, negatives: readonly string[] = []): Graded {
+  const added = missingRelevant(candidates, grading);
+  const scores = teacherScores(candidates, added, grading);
+  const listed = new Set([...candidates.docids, ...added]);
+  const extra = negatives.filter((docid) => !listed.has(docid) && !grading.qrels?.get(candidates.qid)?.has(docid));
   const docids = [...candidates.docids, ...added, ...extra];
   const bottom = scores && extra.length > 0 ? scoresOf(['\u0000'], new Map(scores.map((s, i) => [`${i}`, s])))[0]! : 0;
   const all = scores && [...scores, ...extra.map(() => bottom)];
-  const relevance = grades(docids, all, candidates.qid, grading);
+  const relevance = gradesOf(docids, all, candidates.qid, grading);
   const { teacherScale } = grading.source;
   return { docids, relevance, ...(all && { teacher: all.map((score) => score * teacherScale) }) };
 }

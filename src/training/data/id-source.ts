@@ -19,30 +19,31 @@ import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
 
 type IdFormat = Exclude<DataFormat, 'triples' | 'teacher_tsv' | 'jsonl'>;
 
-/** A source whose lists are ids that judgements, teacher and collection know. */
-interface Opened {
+/** An open source whose lists are ids of judgements, teacher and collection. */
+interface OpenSource {
   readonly passages: PassageStore;
   readonly qrels: Qrels | undefined;
-  /** Candidate lists in file order or, with a seed, in another. */
+  /** Yields candidate lists in file order, with a seed shuffled. */
   candidates(counts: SkipCount, seed: number | undefined): AsyncIterable<Candidates>;
   readonly files: readonly string[];
 }
 
+/** Resolves a path of the recipe. */
 type At = (path: string) => string;
-type Open = (source: DataSource, at: At) => Promise<Opened>;
+type Open = (source: DataSource, at: At) => Promise<OpenSource>;
 
-/** Lists that wait to be drawn, each up to some hundred ids long. */
+/** Lists in the shuffle buffer, each up to some hundred ids long. */
 const SHUFFLE_LISTS = 2000;
-/** Ids that random negatives are drawn from, at the most. */
+/** Most ids in the pool of random negatives. */
 const RANDOM_POOL = 100_000;
 
 const optional = <T>(path: string | undefined, at: At, read: (path: string) => Promise<T>): Promise<T | undefined> =>
   path === undefined ? Promise.resolve(undefined) : read(at(path));
 
-const given = (at: At, ...paths: readonly (string | undefined)[]): string[] =>
+const pathsOf = (at: At, ...paths: readonly (string | undefined)[]): string[] =>
   paths.flatMap((path) => (path === undefined ? [] : [at(path)]));
 
-/** Candidates of queries in memory. @param list ids of one query, with their scores where they teach. */
+/** Yields candidates of queries in memory. @param list returns the ids of a query, with scores where they are the teacher's. */
 function fromQueries(queries: Queries, list: (qid: string) => Pick<Candidates, 'docids' | 'own'> | undefined) {
   return async function* (counts: SkipCount, seed: number | undefined): AsyncGenerator<Candidates> {
     const qids = [...queries.keys()];
@@ -54,12 +55,16 @@ function fromQueries(queries: Queries, list: (qid: string) => Pick<Candidates, '
   };
 }
 
-function listOf(run: Run | undefined, qid: string, teaches: boolean): Pick<Candidates, 'docids' | 'own'> | undefined {
+function listOf(
+  run: Run | undefined,
+  qid: string,
+  withScores: boolean,
+): Pick<Candidates, 'docids' | 'own'> | undefined {
   const docs = run?.get(qid);
-  return docs && { docids: docs.docids, ...(teaches && { own: Array.from(docs.scores) }) };
+  return docs && { docids: docs.docids, ...(withScores && { own: Array.from(docs.scores) }) };
 }
 
-/** The relevant passages of a query: what a list starts from where there is no first stage. */
+/** Returns the relevant passages of a query, from which a list starts where there is no first stage. */
 const relevantOf = (qrels: Qrels, qid: string, least: number): string[] =>
   [...(qrels.get(qid) ?? [])].flatMap(([docid, value]) => (value >= least ? [docid] : []));
 
@@ -74,21 +79,21 @@ const rankLlm: Open = async (source, at) => {
       const byRank = source.teacher === undefined && source.teacherValue === 'rank';
       return list && byRank ? { ...list, own: list.docids.map((_, i) => -(i + 1)) } : list;
     }),
-    files: given(at, source.path, source.qrels),
+    files: pathsOf(at, source.path, source.qrels),
   };
 };
 
-/** A run with its queries and collection, as Rank-DistiLLM has them: streamed, so that it may hold every training query. */
+/** A run with queries and collection, such as Rank-DistiLLM's; it is streamed, so that it may hold every training query. */
 const trecRun: Open = async (source, at) => {
   const { queries, collection } = source;
   if (queries === undefined || collection === undefined)
     throw new WinnowError('invalid_input', {
       where: source.path,
-      expected: '`queries` and `collection` beside a run, which holds ids only',
+      expected: '`queries` and `collection` in addition to a run, which holds ids only',
       got: queries === undefined ? 'no `queries`' : 'no `collection`',
     });
   const texts = await readQueries(at(queries));
-  // A teacher of its own leaves the run's scores to the order of the candidates.
+  // With another teacher, the run's scores only order the candidates.
   const value = source.teacher === undefined ? source.teacherValue : 'score';
   return {
     passages: await openPassages(at(collection)),
@@ -101,19 +106,21 @@ const trecRun: Open = async (source, at) => {
         else yield { qid, query, docids, own: values };
       }
     },
-    files: given(at, source.path, queries, collection, source.qrels),
+    files: pathsOf(at, source.path, queries, collection, source.qrels),
   };
 };
 
-/** Data sets without scores that teach: candidates from a run, from the set itself, or the relevant passages alone. */
+/** Data sets without teacher scores: candidates from a run, from the set itself, or the relevant passages alone. */
 const dataset =
   (
     format: 'beir' | 'wikiqa' | 'squad',
-    beside: (qid: string, qrels: Qrels, ids: ReadonlySet<string>) => string[],
+    others: (qid: string, qrels: Qrels, ids: ReadonlySet<string>) => string[],
   ): Open =>
   async (source, at) => {
     const { queries, qrels, passages, candidates, files } = await loadDataset({
-      ...{ path: at(source.path), format, split: source.split ?? 'train' },
+      path: at(source.path),
+      format,
+      split: source.split ?? 'train',
       ...(source.qrels !== undefined && { qrels: at(source.qrels) }),
       ...(source.queries !== undefined && { queries: at(source.queries) }),
       ...(source.collection !== undefined && { corpus: at(source.collection) }),
@@ -127,13 +134,13 @@ const dataset =
       candidates: fromQueries(queries, (qid) => {
         if (run) return listOf(run, qid, source.candidates !== undefined);
         const relevant = relevantOf(qrels, qid, source.minRelevance);
-        return { docids: [...relevant, ...beside(qid, qrels, ids).filter((id) => !relevant.includes(id))] };
+        return { docids: [...relevant, ...others(qid, qrels, ids).filter((id) => !relevant.includes(id))] };
       }),
-      files: [...files, ...given(at, source.candidates)],
+      files: [...files, ...pathsOf(at, source.candidates)],
     };
   };
 
-/** The other paragraphs of the article a question stands in: ids are `article-paragraph`. */
+/** Returns all paragraphs of a question's article; ids are `article-paragraph`. */
 function sameArticle(qid: string, qrels: Qrels, ids: ReadonlySet<string>): string[] {
   const [own] = [...(qrels.get(qid)?.keys() ?? [])];
   const article = own?.split('-')[0];
@@ -150,7 +157,7 @@ const OPEN: Readonly<Record<IdFormat, Open>> = {
   squad: dataset('squad', sameArticle),
 };
 
-/** Up to `count` different items, at a cost that does not grow with the pool. */
+/** Draws up to `count` different items, at a cost that does not depend on the size of the pool. */
 function drawDistinct(pool: readonly string[], count: number, random: Random): string[] {
   const places = new Set<number>();
   while (places.size < Math.min(count, pool.length)) places.add(random.below(pool.length));
@@ -161,7 +168,7 @@ async function* idsOf(passages: PassageStore): AsyncGenerator<string> {
   for await (const { id } of passages.entries()) yield id;
 }
 
-/** Texts of ids, or nothing where the collection misses one. */
+/** Returns the texts of ids, undefined where the collection lacks one. */
 export async function textsOf(passages: PassageStore, ids: readonly string[]): Promise<string[] | undefined> {
   try {
     return await passages.texts(ids);
@@ -172,7 +179,7 @@ export async function textsOf(passages: PassageStore, ids: readonly string[]): P
 }
 
 /**
- * Opens lists of ids: rank_llm JSON, TREC runs with queries and collection, BEIR folders, WikiQA, SQuAD and XQuAD.
+ * Opens a source of ids: rank_llm JSON, TREC runs with queries and collection, BEIR folders, WikiQA, SQuAD and XQuAD.
  * @throws WinnowError `invalid_input` with file and line.
  */
 export async function openIdSource(
@@ -185,7 +192,7 @@ export async function openIdSource(
   const heldOut = await optional(source.excludeJudged, at, readQrels);
   const grading: Grading = { source, qrels: opened.qrels, teacher };
   const pool = source.randomNegatives > 0 ? await reservoir(idsOf(opened.passages), RANDOM_POOL, 0) : [];
-  const behind = (qid: string, seed: number): string[] =>
+  const negatives = (qid: string, seed: number): string[] =>
     drawDistinct(pool, source.randomNegatives, createRandom(deriveSeed(seed, 'random negatives', qid)));
   async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
     for await (const candidates of opened.candidates(counts, seed)) {
@@ -194,14 +201,14 @@ export async function openIdSource(
         counts.skip('held out');
         continue;
       }
-      const graded = grade(candidates, grading, behind(qid, seed ?? 0));
+      const graded = grade(candidates, grading, negatives(qid, seed ?? 0));
       const passages = await textsOf(opened.passages, graded.docids);
       if (passages) yield { qid, query, passages, ...graded };
       else counts.skip('unknown passage');
     }
   }
   return {
-    files: [...opened.files, ...given(at, source.teacher, source.excludeJudged)],
+    files: [...opened.files, ...pathsOf(at, source.teacher, source.excludeJudged)],
     lists,
     close: () => opened.passages.close(),
   };

@@ -2,7 +2,7 @@ import { describe, WinnowError } from '../../errors.ts';
 import { textId } from './ids.ts';
 import type { IdentifiedList } from './types.ts';
 
-/** A list whose query and passages are still ids, or texts already. */
+/** A row of a file, with ids or texts. */
 export interface RawList {
   /** Text of the query, or its id where a file of queries is given. */
   readonly query: string;
@@ -12,10 +12,10 @@ export interface RawList {
   readonly teacher?: readonly number[];
 }
 
-/** Why a row gives no list. Rows that do not even parse are errors, not skips. */
+/** Why a row gives no list. Rows that do not parse are errors, not skips. */
 type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
 
-/** Reads one line. @param where file and line, for errors. */
+/** Parses one line. @param where file and line, for errors. */
 type RowReader = (text: string, where: string) => RawList | RowSkip;
 
 const bad = (where: string, expected: string, got: unknown): WinnowError =>
@@ -24,7 +24,7 @@ const bad = (where: string, expected: string, got: unknown): WinnowError =>
 function fields(text: string, count: number, where: string): string[] {
   const found = text.split('\t');
   if (found.length !== count)
-    throw bad(where, `${count} fields with tabs between`, `${found.length} in ${text.slice(0, 40)}`);
+    throw bad(where, `${count} fields separated by tabs`, `${found.length} in ${text.slice(0, 40)}`);
   return found;
 }
 
@@ -80,7 +80,7 @@ function flagEmbedding(row: Json, query: string, where: string): RawList | RowSk
   };
 }
 
-/** sentence-transformers: `{query|anchor, positive, negative|negative_1…, score?}`, an n-tuple with optional teacher scores. */
+/** sentence-transformers: `{query|anchor, positive, negative|negative_1…, scores?}`, an n-tuple with optional teacher scores. */
 function tuple(row: Json, query: string, where: string): RawList | RowSkip {
   const positive = texts(row.positive, where, 'positive')[0]!;
   const negatives = Object.keys(row)
@@ -98,8 +98,8 @@ function tuple(row: Json, query: string, where: string): RawList | RowSkip {
 }
 
 /**
- * A list with a grade each: `{query, docs|documents|passages: [], labels|scores: []}`, or a labeled pair `{query|sentence1,
- * passage|document|sentence2, label|score}`. Grades above 0 are relevant; they also teach.
+ * A list with one grade per passage: `{query, docs|documents|passages: [], labels|scores: []}`, or a labeled pair `{query|sentence1,
+ * passage|document|sentence2, label|score}`. Grades above 0 are relevant; they are also the teacher's scores.
  */
 function labeled(row: Json, query: string, passages: readonly string[], where: string): RawList {
   const grades = numbers(row.labels ?? row.scores ?? row.label ?? row.score, passages.length, where, 'labels');
@@ -122,6 +122,7 @@ const jsonRow: RowReader = (text, where) => {
   throw bad(where, '"pos", "positive", "docs" or "passage"', `fields ${Object.keys(row).join(', ')}`);
 };
 
+/** Parsers by format. */
 export const ROW_READERS = { triples: triple, teacher_tsv: teacherRow, jsonl: jsonRow } as const satisfies Record<
   string,
   RowReader
@@ -130,7 +131,7 @@ export type RowFormat = keyof typeof ROW_READERS;
 
 export const isRowFormat = (format: string): format is RowFormat => format in ROW_READERS;
 
-/** Joins pairs of one query that follow one another, as labeled pairs come, into one list. */
+/** Joins consecutive pairs of one query, as in files of labeled pairs, into one list. */
 export async function* joinPairs(rows: AsyncIterable<RawList>): AsyncGenerator<RawList> {
   let open: RawList | undefined;
   for await (const row of rows) {
@@ -151,16 +152,16 @@ export async function* joinPairs(rows: AsyncIterable<RawList>): AsyncGenerator<R
   if (open) yield open;
 }
 
-/** Ids that stand for texts are looked up; what is unknown makes the row a skip. */
-export interface Lookup {
-  /** Absent: rows hold the query's text. */
+/** Finds the texts of ids; a row with an unknown id is skipped. */
+export interface TextLookup {
+  /** Undefined if rows hold the query's text. */
   readonly query: ((id: string) => string | undefined) | undefined;
-  /** All texts, or nothing where one is unknown. Absent: rows hold texts. */
+  /** Returns all texts, or undefined where one is unknown. Undefined if rows hold texts. */
   readonly passages: ((ids: readonly string[]) => Promise<readonly string[] | undefined>) | undefined;
 }
 
-/** The list a row stands for; texts without ids get one made of their content. */
-export async function resolve(raw: RawList, lookup: Lookup): Promise<IdentifiedList | RowSkip> {
+/** Returns the list of a row; texts without ids get one from their content. */
+export async function resolve(raw: RawList, lookup: TextLookup): Promise<IdentifiedList | RowSkip> {
   const query = lookup.query ? lookup.query(raw.query) : raw.query;
   if (query === undefined) return 'unknown query';
   const passages = lookup.passages ? await lookup.passages(raw.passages) : raw.passages;

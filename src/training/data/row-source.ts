@@ -5,27 +5,27 @@ import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
 import { readLines } from '../../util/lines.ts';
 import { textsOf } from './id-source.ts';
-import { joinPairs, type Lookup, type RawList, ROW_READERS, type RowFormat, resolve } from './row-formats.ts';
+import { joinPairs, type RawList, ROW_READERS, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
 import type { DataSource } from './schema.ts';
 import { shuffled } from './shuffle.ts';
 import { readTeacher, scoresOf, type TeacherScores } from './teacher.ts';
 import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
 
-/** Rows that wait to be drawn: tens of millions of rows pass through in constant memory, mixed within windows of this size. */
+/** Rows in the shuffle buffer: files of tens of millions of rows are shuffled in constant memory. */
 const SHUFFLE_ROWS = 10_000;
 
 async function openLookup(source: DataSource, at: (path: string) => string) {
   const queries = source.queries === undefined ? undefined : await readQueries(at(source.queries));
   const store = source.collection === undefined ? undefined : await openPassages(at(source.collection));
-  const lookup: Lookup = {
+  const lookup: TextLookup = {
     query: queries && ((id) => queries.get(id)),
     passages: store && ((ids) => textsOf(store, ids)),
   };
   return { lookup, close: async () => store?.close() };
 }
 
-/** MS MARCO's files of ids look like texts to a reader who was given no texts: nobody wants to train on numbers. */
-function refuseIds(row: RawList, { query, passages }: Lookup, where: string): void {
+/** Refuses a row of bare numbers without `queries` or `collection`: MS MARCO's files of ids would be read as texts. */
+function refuseIds(row: RawList, { query, passages }: TextLookup, where: string): void {
   const bare = [...(query ? [] : [row.query]), ...(passages ? [] : row.passages)];
   if (bare.length > 0 && bare.every((text) => /^\d+$/.test(text)))
     throw new WinnowError('invalid_input', {
@@ -35,7 +35,8 @@ function refuseIds(row: RawList, { query, passages }: Lookup, where: string): vo
     });
 }
 
-function retaught(list: IdentifiedList, teacher: TeacherScores | undefined, scale: number): IdentifiedList {
+/** Replaces the list's own teacher scores by those of the teacher, if there is one, and scales them. */
+function withTeacher(list: IdentifiedList, teacher: TeacherScores | undefined, scale: number): IdentifiedList {
   const { teacher: own, ...rest } = list;
   const known = teacher?.get(list.qid);
   const scores = teacher ? known && scoresOf(list.docids, known) : own;
@@ -43,8 +44,8 @@ function retaught(list: IdentifiedList, teacher: TeacherScores | undefined, scal
 }
 
 /**
- * A file of one list a line, read as a stream: MS MARCO triples (ids or texts), Hofstätter's teacher scores, JSONL of sentence-transformers
- * and FlagEmbedding. `.gz` is unpacked on the way.
+ * Opens a file of one list per line, which is streamed: MS MARCO triples (ids or texts), Hofstätter's teacher scores, JSONL of
+ * sentence-transformers and FlagEmbedding, also with gzip.
  */
 export async function openRowSource(
   source: DataSource & { readonly format: RowFormat },
@@ -75,7 +76,7 @@ export async function openRowSource(
       const list = await resolve(raw, lookup);
       if (typeof list === 'string') counts.skip(list);
       else if (heldOut?.has(list.qid)) counts.skip('held out');
-      else yield retaught(list, teacher, source.teacherScale);
+      else yield withTeacher(list, teacher, source.teacherScale);
     }
   }
   const files = [source.path, source.queries, source.collection, source.teacher, source.excludeJudged];

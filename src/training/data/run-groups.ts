@@ -1,15 +1,15 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { readLines } from '../../util/lines.ts';
 
-/** One query's part of a run file, best first. */
+/** The lines of one query in a run file, best first. */
 export interface RunGroup {
   readonly qid: string;
   readonly docids: readonly string[];
-  /** What teaches: the score, or the rank with its sign turned. Higher is better. */
+  /** The teacher's values: scores, or negated ranks. Higher is better. */
   readonly values: readonly number[];
 }
 
-/** Which column teaches. */
+/** Column of a run file that holds the teacher's values. */
 export type RunValue = 'score' | 'rank';
 
 interface Hit {
@@ -21,7 +21,7 @@ interface Hit {
 const bad = (where: string, expected: string, got: string): WinnowError =>
   new WinnowError('invalid_input', { where, expected, got });
 
-/** `qid Q0 docid rank score tag`, or MS MARCO's `qid docid rank`; any white space between. */
+/** Parses `qid Q0 docid rank score tag`, or MS MARCO's `qid docid rank`, separated by white space. */
 function readHit(text: string, where: string): Hit & { readonly qid: string } {
   const fields = text.trim().split(/\s+/);
   if (fields.length !== 3 && fields.length < 5)
@@ -33,8 +33,8 @@ function readHit(text: string, where: string): Hit & { readonly qid: string } {
   return { qid: fields[0]!, docid: fields.length === 3 ? fields[1]! : fields[2]!, ...hit };
 }
 
-/** Scores that only ever rise as ranks get worse are ranks themselves, and would teach the ranking upside down. */
-function upsideDown(hits: readonly Hit[]): boolean {
+/** Whether scores rise with every worse rank: they are ranks then, and would teach the reverse order. */
+function isReversed(hits: readonly Hit[]): boolean {
   if (hits.length < 3) return false;
   const byRank = [...hits].sort((a, b) => a.rank - b.rank);
   return byRank.every((hit, i) => i === 0 || (hit.rank > byRank[i - 1]!.rank && hit.score > byRank[i - 1]!.score));
@@ -42,8 +42,8 @@ function upsideDown(hits: readonly Hit[]): boolean {
 
 function groupOf(qid: string, hits: readonly Hit[], value: RunValue, where: string): RunGroup {
   if (new Set(hits.map((hit) => hit.docid)).size < hits.length)
-    throw bad(where, `each passage once for query ${qid}`, 'one of them twice');
-  if (value === 'score' && upsideDown(hits))
+    throw bad(where, `each passage once for query ${qid}`, 'a passage twice');
+  if (value === 'score' && isReversed(hits))
     throw bad(where, 'scores that fall as ranks rise (or `teacherValue: rank`)', `rising ones for query ${qid}`);
   const values = hits.map((hit) => (value === 'rank' ? -hit.rank : hit.score));
   const order = [...hits.keys()].sort((a, b) => values[b]! - values[a]! || a - b);
@@ -51,8 +51,8 @@ function groupOf(qid: string, hits: readonly Hit[], value: RunValue, where: stri
 }
 
 /**
- * A run file query by query, in the memory of one query and the ids of those before it.
- * @throws WinnowError `invalid_input` with file and line: a line that does not parse, a query in two pieces, scores that are ranks.
+ * Reads a run file query by query, in the memory of one query and the ids of the earlier ones.
+ * @throws WinnowError `invalid_input` with file and line: a line that does not parse, a query in two places, scores that are ranks.
  */
 export async function* readRunGroups(path: string, value: RunValue): AsyncGenerator<RunGroup> {
   const finished = new Set<string>();

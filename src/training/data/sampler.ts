@@ -2,7 +2,7 @@ import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { Sampler } from './schema.ts';
 import type { CandidateList } from './types.ts';
 
-/** Why a list gives nothing to learn from. */
+/** Why a list is left out. */
 type SkipReason =
   | 'no relevant passage'
   | 'no other passage'
@@ -12,13 +12,13 @@ type SkipReason =
 
 type Sampled = CandidateList | SkipReason;
 
-/** What the objective cannot do without. */
+/** What the objective needs of a list. */
 export interface Needed {
   readonly relevance: boolean;
   readonly teacher: boolean;
 }
 
-/** The passages at these places of a list, in this order. */
+/** Returns the list with the passages at these places, in this order. */
 function pick(list: CandidateList, places: readonly number[]): CandidateList {
   const { teacher, docids } = list;
   return {
@@ -31,7 +31,7 @@ function pick(list: CandidateList, places: readonly number[]): CandidateList {
   };
 }
 
-/** `count` of the items without repetition where there are enough, else all of them and repeats. */
+/** Draws `count` items, each once while there are enough, then with repetition. */
 function draw(items: readonly number[], count: number, random: Random): number[] {
   const once = random.shuffle([...items]).slice(0, count);
   while (once.length < count) once.push(items[random.below(items.length)]!);
@@ -39,11 +39,11 @@ function draw(items: readonly number[], count: number, random: Random): number[]
 }
 
 /**
- * Is a passage with teacher score `low` too good to pass for a negative of a positive with `high`? Absolute margin: above high − margin.
- * Relative: above high − (1 − ratio)·|high|, which for positive scores is ratio·high (TopK-PercPos of NV-Retriever, arXiv 2407.15831)
- * and stays below the positive for negative ones.
+ * Whether a passage with teacher score `low` is too good to be a negative of a positive with score `high`. By margin: above high − margin.
+ * By ratio: above high − (1 − ratio)·|high|, which for positive scores is ratio·high (TopK-PercPos of NV-Retriever, arXiv 2407.15831)
+ * and for negative ones lies below the positive.
  */
-export function tooGood(
+export function isFalseNegative(
   high: number,
   low: number,
   { teacherMargin, teacherRatio }: Pick<Sampler, 'teacherMargin' | 'teacherRatio'>,
@@ -52,7 +52,7 @@ export function tooGood(
   return teacherRatio !== undefined && low > high - (1 - teacherRatio) * Math.abs(high);
 }
 
-/** Positives, then their negatives: the shape pairwise and contrastive objectives are defined on. */
+/** Samples positives, then negatives: the form of list that pairwise and contrastive objectives expect. */
 function withNegatives(list: CandidateList, sampler: Sampler, random: Random): Sampled {
   const { teacher } = list;
   const [from, to] = sampler.negativeRanks ?? [1, list.passages.length];
@@ -63,7 +63,7 @@ function withNegatives(list: CandidateList, sampler: Sampler, random: Random): S
   const others = places.filter((p) => !(list.relevance[p]! > 0) && p + 1 >= from && p + 1 <= to);
   if (others.length === 0) return 'no other passage';
   const kept = teacher
-    ? others.filter((p) => !positives.some((q) => tooGood(teacher[q]!, teacher[p]!, sampler)))
+    ? others.filter((p) => !positives.some((q) => isFalseNegative(teacher[q]!, teacher[p]!, sampler)))
     : others;
   if (kept.length === 0) return 'no negative left by the filters';
   return pick(list, [...positives, ...draw(kept, sampler.negatives, random)]);
@@ -82,19 +82,20 @@ const MODES: Readonly<Record<Sampler['mode'], (list: CandidateList, sampler: Sam
   'as-is': (list) => list,
 };
 
-/** What a list must carry: all an objective needs; with equal negatives, all that any objective needs. */
+/** Returns what the list lacks of the objective's needs; with equal negatives, of every objective's needs. */
 function missing(list: CandidateList, { equalNegatives }: Sampler, needed: Needed): SkipReason | undefined {
   if ((needed.relevance || equalNegatives) && !list.relevance.some((grade) => grade > 0)) return 'no relevant passage';
   if ((needed.teacher || equalNegatives) && !list.teacher) return 'no teacher score';
   return undefined;
 }
 
-/** An objective that needs nothing, for callers that only look at the data. */
+/** The needs of no objective, for callers that only read the data. */
 export const NOTHING: Needed = { relevance: false, teacher: false };
 
 /**
- * Draws what a step sees of a list. The draw depends on seed and query alone, so that runs of different objectives with one seed see the
- * same candidates in the same order; `equalNegatives` also leaves out for all what one of them could not use.
+ * Samples the passages of a list that a step sees, or returns why the list is left out. The draw depends on seed and query alone, so that
+ * runs of different objectives with one seed see the same candidates in the same order. With `equalNegatives`, lists that one objective
+ * could not use are left out for all.
  */
 export function sample(list: CandidateList, sampler: Sampler, seed: number, needed: Needed = NOTHING): Sampled {
   const fault = missing(list, sampler, needed);
@@ -102,6 +103,6 @@ export function sample(list: CandidateList, sampler: Sampler, seed: number, need
   const random = createRandom(deriveSeed(seed, 'sample', list.qid));
   const sampled = MODES[sampler.mode](list, sampler, random);
   if (typeof sampled === 'string') return sampled;
-  // A window may have lost what the list had.
+  // The sample may lack what the list had.
   return missing(sampled, sampler, needed) ?? (sampled.passages.length < 2 ? 'fewer than two passages' : sampled);
 }

@@ -1,6 +1,6 @@
 import { createRandom, deriveSeed } from '../../util/random.ts';
 
-/** Passes items on in an order the seed decides: a full buffer gives up a random one for each that comes. */
+/** Yields items shuffled within a buffer: once it is full, each new item replaces a random one, which is yielded. */
 export async function* shuffled<T>(items: AsyncIterable<T>, seed: number, size: number): AsyncGenerator<T> {
   const random = createRandom(deriveSeed(seed, 'shuffle'));
   const buffer: T[] = [];
@@ -15,7 +15,7 @@ export async function* shuffled<T>(items: AsyncIterable<T>, seed: number, size: 
   yield* random.shuffle(buffer);
 }
 
-/** `size` items of a stream, each as likely as any other (algorithm R, Vitter 1985). */
+/** Samples `size` items of a stream uniformly (algorithm R, Vitter 1985). */
 export async function reservoir<T>(items: AsyncIterable<T>, size: number, seed: number): Promise<T[]> {
   const random = createRandom(deriveSeed(seed, 'reservoir'));
   const kept: T[] = [];

@@ -32,7 +32,7 @@ const SETS: readonly Optional[] = [
   'teacherPositives',
 ];
 
-/** What may be said of a source of each format, besides what all of them take. */
+/** Fields that a source of each format may have, in addition to those of all formats. */
 export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
   triples: ROWS,
   teacher_tsv: ROWS,
@@ -44,34 +44,35 @@ export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
   squad: ['candidates', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives'],
 };
 
-function refuseIdle(source: DataSource): void {
-  const said = SETS.filter((field) => source[field] !== undefined && source[field] !== 0 && source[field] !== false);
-  const idle = said.find((field) => !FIELDS[source.format].includes(field));
-  if (idle !== undefined)
+/** Refuses a source with a field that its format does not read. @throws WinnowError `invalid_input`. */
+function refuseUnusedFields(source: DataSource): void {
+  const given = SETS.filter((field) => source[field] !== undefined && source[field] !== 0 && source[field] !== false);
+  const unused = given.find((field) => !FIELDS[source.format].includes(field));
+  if (unused !== undefined)
     throw new WinnowError('invalid_input', {
       where: `data ${source.path}`,
-      expected: `of ${FIELDS[source.format].join(', ')} with format ${source.format}`,
-      got: `\`${idle}\`, which nothing would read`,
+      expected: `only ${FIELDS[source.format].join(', ')} with format ${source.format}`,
+      got: `\`${unused}\`, which would have no effect`,
     });
 }
 
-/** Opens one source as it is, without sampling. @throws WinnowError `invalid_input` for settings that the format does not know. */
+/** Opens one source without sampling. @throws WinnowError `invalid_input` for fields that the format does not read. */
 export function openRaw(source: DataSource, folder: string): Promise<RawSource> {
-  refuseIdle(source);
+  refuseUnusedFields(source);
   const { format } = source;
   return isRowFormat(format)
     ? openRowSource({ ...source, format }, folder)
     : openIdSource({ ...source, format }, folder);
 }
 
-/** A file that data was made from. */
+/** Resolves a file that data was made from. @throws WinnowError `invalid_input` where there is no such file. */
 function originIn(folder: string, path: string): string {
   const file = resolve(folder, path);
   if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
   throw new WinnowError('invalid_input', { where: 'data madeFrom', expected: 'a file', got: path });
 }
 
-/** Sampled lists of one source. What is left out is counted over the first pass, since later ones leave out the same. */
+/** Opens the sampled lists of one source. Skips are counted in the first pass; later ones skip the same lists. */
 async function sampledSource(
   source: DataSource,
   sampler: Sampler,
@@ -97,7 +98,7 @@ async function sampledSource(
   };
 }
 
-/** Takes lists from several sources by their weights until the first one is through. */
+/** Draws lists from several sources by their weights until one of them ends. */
 function mixed(sources: readonly { readonly source: ListSource; readonly weight: number }[]): ListSource {
   const ends = sources.map((_, i) => sources.slice(0, i + 1).reduce((sum, s) => sum + s.weight, 0));
   const total = ends.at(-1)!;
@@ -130,8 +131,8 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
 }
 
 /**
- * Opens what a recipe's `data` names.
- * @param needed what the objective cannot do without: lists that lack it are left out and counted.
+ * Opens the sources of a recipe's `data`.
+ * @param needed what the objective needs: lists that lack it are left out and counted.
  */
 export async function openSources(data: Data, folder: string, needed: Needed = NOTHING): Promise<ListSource> {
   const opened = await Promise.all(

@@ -2,7 +2,7 @@ import { readRankLlm } from '../../evaluation/formats/read-rank-llm.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
 import { type RunGroup, type RunValue, readRunGroups } from './run-groups.ts';
 
-/** Query → passage → score, higher is better. */
+/** Scores by query and passage; higher is better. */
 export type TeacherScores = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 async function* rankLlmGroups(path: string, value: RunValue): AsyncGenerator<RunGroup> {
@@ -19,10 +19,10 @@ export async function readTeacher(path: string, value: RunValue): Promise<Teache
   return scores;
 }
 
-/** How far below its worst known passage a passage counts that the teacher left out, as a share of its range. */
+/** Distance of unknown passages below the teacher's worst one, as a share of the range of its scores. */
 const STEP_BELOW = 0.05;
 
-/** One score a passage: the teacher's, or a step below its worst one for passages it does not know. */
+/** Returns one score per passage: the teacher's, or one below its worst for passages it does not know. */
 export function scoresOf(docids: readonly string[], known: ReadonlyMap<string, number>): number[] {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const score of known.values()) [low, high] = [Math.min(low, score), Math.max(high, score)];

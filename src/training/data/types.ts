@@ -1,31 +1,32 @@
-/** A query with its candidate list: what every objective learns from. */
+/** A query with its candidate list. */
 export interface CandidateList {
   readonly qid: string;
   readonly query: string;
-  /** One id a passage, by which judgements and teacher runs name it; absent for lists that were never told apart. */
+  /** One id per passage, as in judgements and teacher runs; absent where the source has no ids. */
   readonly docids?: readonly string[];
   readonly passages: readonly string[];
-  /** One grade a passage; 0 is not relevant. */
+  /** One grade per passage; 0 is not relevant. */
   readonly relevance: readonly number[];
-  /** One teacher score a passage, any scale; absent where the source has none. */
+  /** One teacher score per passage, in any scale; absent where the source has none. */
   readonly teacher?: readonly number[];
 }
 
-/** A list as its source has it, before sampling. */
+/** A whole list of a source, before sampling. */
 export type IdentifiedList = CandidateList & { readonly docids: readonly string[] };
 
-/** A file training data came from, as the model card names it. */
+/** A file of training data. */
 interface DataFile {
   readonly path: string;
   readonly sha256: string;
 }
 
-/** Counts what is left out, by reason. */
+/** Counts skipped lists and rows by reason. */
 export interface SkipCount {
   skip(reason: string): void;
   skipped(): Readonly<Record<string, number>>;
 }
 
+/** Creates a count of skips. */
 export function skipCount(): SkipCount {
   const counts: Record<string, number> = {};
   return {
@@ -36,21 +37,21 @@ export function skipCount(): SkipCount {
   };
 }
 
-/** Whole lists of one source: what sampling, scoring, mining and teaching start from. */
+/** Whole lists of one source, for sampling, scoring, mining and teaching. */
 export interface RawSource {
-  /** Paths of every file it is read from. */
+  /** Paths of all files that are read. */
   readonly files: readonly string[];
-  /** One pass, in the order of the files, or shuffled as the seed says. @param counts takes what is left out. */
+  /** Yields one pass over the lists, in the order of the files or, with a seed, shuffled. @param counts receives skips. */
   lists(counts: SkipCount, seed?: number): AsyncIterable<IdentifiedList>;
   close(): Promise<void>;
 }
 
-/** Lists in an order that the seed alone decides, so that a resumed run sees what the uninterrupted one would have seen. */
+/** Sampled lists in an order that the seed alone decides, so that a resumed run sees the same lists as an uninterrupted one. */
 export interface ListSource {
-  /** One pass over the data. */
+  /** Yields one pass over the data. */
   lists(seed: number): AsyncIterable<CandidateList>;
   readonly files: readonly DataFile[];
-  /** Lists or rows left out so far, by reason. */
+  /** Returns the number of lists and rows skipped so far, by reason. */
   skipped(): Readonly<Record<string, number>>;
   close?(): Promise<void>;
 }

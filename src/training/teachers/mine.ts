@@ -1,6 +1,6 @@
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
-import { tooGood } from '../data/sampler.ts';
+import { isFalseNegative } from '../data/sampler.ts';
 import type { TeacherScores } from '../data/teacher.ts';
 import type { IdentifiedList, SkipCount } from '../data/types.ts';
 
@@ -15,7 +15,7 @@ export interface MineSettings {
   readonly seed: number;
 }
 
-/** A row as FlagEmbedding and sentence-transformers read it. */
+/** A row in the format of FlagEmbedding, which sentence-transformers also reads. */
 interface MinedRow {
   readonly query: string;
   readonly pos: readonly string[];
@@ -25,8 +25,8 @@ interface MinedRow {
 }
 
 /**
- * Hard negatives of one query: passages of the ranks asked for that are not relevant and, where the teacher knows them, not too close to
- * any positive. A passage that the teacher does not know passes its filters.
+ * Returns the hard negatives of one query: passages of the given ranks that are not relevant and, if the teacher knows them, do not score too
+ * close to a positive. Passages that the teacher does not know are kept.
  * @param ranked ids of the first stage, best first. @param known the teacher's scores for this query.
  */
 export function mineQuery(
@@ -41,13 +41,17 @@ export function mineQuery(
   const high = positives.flatMap((docid) => known?.get(docid) ?? []);
   const passes = (docid: string): boolean => {
     const low = known?.get(docid);
-    return low === undefined || !high.some((score) => tooGood(score, low, settings as Parameters<typeof tooGood>[2]));
+    return (
+      low === undefined ||
+      !high.some((score) => isFalseNegative(score, low, settings as Parameters<typeof isFalseNegative>[2]))
+    );
   };
   const kept = ranked.slice(from - 1, to).filter((docid) => !relevant.has(docid) && passes(docid));
   if (settings.strategy === 'random') createRandom(deriveSeed(settings.seed, 'mine', qid)).shuffle(kept);
   return kept.slice(0, settings.negatives);
 }
 
+/** Where negatives are mined from. */
 interface MineSource {
   readonly lists: AsyncIterable<IdentifiedList>;
   readonly firstStage: FirstStage;
@@ -56,13 +60,13 @@ interface MineSource {
   readonly counts: SkipCount;
 }
 
-/** Scores of ids if the teacher knows them all. */
+/** Returns the scores of ids, undefined unless the teacher knows them all. */
 function scoresOf(ids: readonly string[], known: ReadonlyMap<string, number> | undefined): number[] | undefined {
   const scores = ids.flatMap((docid) => known?.get(docid) ?? []);
   return scores.length === ids.length ? scores : undefined;
 }
 
-/** A row with negatives for every list that has a positive. What gives none is counted. */
+/** Yields a row with negatives for every list that has a positive and negatives; the others are counted. */
 export async function* mine(source: MineSource, settings: MineSettings): AsyncGenerator<MinedRow> {
   for await (const list of source.lists) {
     const positives = list.docids.filter((_, i) => list.relevance[i]! > 0);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { sample, tooGood } from '../../../src/training/data/sampler.ts';
+import { isFalseNegative, sample } from '../../../src/training/data/sampler.ts';
 import { samplerSchema } from '../../../src/training/data/schema.ts';
 import type { CandidateList } from '../../../src/training/data/types.ts';
 import { createObjective, PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
@@ -63,10 +63,10 @@ describe('sample', () => {
         },
       ),
     );
-    expect(tooGood(10, 9.6, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(true);
-    expect(tooGood(10, 9.4, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(false);
-    expect(tooGood(-10, -10.4, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(true);
-    expect(tooGood(-10, -10.6, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(false);
+    expect(isFalseNegative(10, 9.6, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(true);
+    expect(isFalseNegative(10, 9.4, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(false);
+    expect(isFalseNegative(-10, -10.4, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(true);
+    expect(isFalseNegative(-10, -10.6, { teacherMargin: undefined, teacherRatio: 0.95 })).toBe(false);
   });
 
   it('window and list keep the order of ranks and their depth', () => {

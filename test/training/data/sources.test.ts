@@ -170,7 +170,7 @@ describe('lists of ids', () => {
     await expect(raw({ ...run, path: 'word.run' })).rejects.toThrow(/word\.run:1: expected a number as score/);
     await expect(raw({ format: 'trec', path: 'first.run' })).rejects.toThrow(/`queries` and `collection`/);
     await expect(raw({ format: 'jsonl', path: 'rows.jsonl', qrels: 'qrels.txt' })).rejects.toThrow(
-      /`qrels`, which nothing would read/,
+      /`qrels`, which would have no effect/,
     );
   });
 
