@@ -55,7 +55,7 @@ async function run(source: string, flags: Flags): Promise<void> {
 export function command(): Command {
   const quantize = new Command('quantize')
     .description(
-      'Add an int8 (or fp16) file to a model: scores that do not depend on batch mates, judged against float32.',
+      'Add an int8 (or fp16) file to a model: scores that do not depend on co-batched rows, compared with float32.',
     )
     .argument('<folder>', 'model folder in Hugging Face layout with a float32 ONNX file')
     .requiredOption('--data <path>', 'data set whose pairs calibrate and judge (anything `npx winnow eval` reads)')

@@ -7,7 +7,7 @@ import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 
-/** Values of the weights a run would publish, on sets the run never saw: `{benchmark: value}`. */
+/** Measures the weights that a run would publish on benchmarks. Returns the value of each. */
 export async function measureCell(
   { recipe, folder }: LoadedRecipe,
   outcome: TrainingOutcome,

@@ -25,11 +25,11 @@ function measureOf(grid: Grid, benchmark: string): string {
 interface Row {
   readonly backbone: string;
   readonly objective: string;
-  /** One list of seeds' values a benchmark. */
+  /** For each benchmark, the values of the seeds. */
   readonly values: readonly (readonly number[])[];
 }
 
-/** A row a backbone and objective; seeds that failed are not among the values. */
+/** Returns one row per backbone and objective, without the seeds that failed. */
 function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
   const objectives = grid.objectives.map((spec) => createObjective(spec).name);
   return grid.backbones.flatMap(({ name: backbone }) =>
@@ -44,7 +44,7 @@ function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
   );
 }
 
-/** The grid in the shape `winnow report --data` reads: means over seeds. */
+/** Returns the means over seeds in the format that `winnow report --data` reads. */
 export function gridData(grid: Grid, results: readonly CellResult[]): GridData {
   const benchmarks = benchmarksOf(grid);
   const measures = [...new Set(benchmarks.map((id) => measureOf(grid, id)))];
@@ -106,8 +106,8 @@ function frozenTable(frozen: Frozen): TableSection {
 }
 
 /**
- * One report of a finished grid: the tests and charts of `winnow report` where there are at least two backbones, two objectives and a
- * value in every cell; the table of all values in any case.
+ * Makes the report of a finished grid: the tests and charts of `winnow report` where there are at least two backbones, two objectives and a
+ * value in every cell, and the table of all values.
  */
 export function trainedGridReport(grid: Grid, frozen: Frozen, results: readonly CellResult[]): ReportModel {
   const data = gridData(grid, results);

@@ -15,8 +15,8 @@ import { measureCell } from './grid-measure.ts';
 import type { Grid, LoadedGrid } from './grid-schema.ts';
 
 /*
- * A grid of runs: objectives × backbones × seeds, with hyper-parameters found on a part of it first. Every cell is a recipe in a folder of
- * its own, named by all that decides it, so that a grid can be stopped, shared between machines and changed without losing what is done.
+ * A grid of runs: objectives × backbones × seeds, with hyper-parameters found on a part of it first. Every cell is a recipe with a folder of
+ * its own, named by a hash of all that decides it, so that a grid can be stopped, shared between machines and changed without losing results.
  */
 
 type Phase = 'search' | 'full';
@@ -59,7 +59,7 @@ export interface CellResult {
   readonly failed?: string;
 }
 
-/** All combinations of one value a field. */
+/** Returns all combinations of one value per field. */
 export function combinations(parameters: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
   return Object.entries(parameters).reduce<Record<string, unknown>[]>(
     (all, [field, values]) => all.flatMap((one) => values.map((value) => ({ ...one, [field]: value }))),
@@ -114,7 +114,8 @@ function cellOf({ grid, folder }: LoadedGrid, axes: Axes): Cell {
   };
 }
 
-function product(
+/** Makes one cell per combination. */
+function cellsOf(
   loaded: LoadedGrid,
   phase: Phase,
   of: {
@@ -134,7 +135,8 @@ function product(
   );
 }
 
-function named<T>(
+/** Returns the items of the given names, all of them without names. @throws WinnowError `invalid_input` for unknown names. */
+function selectByName<T>(
   all: readonly T[],
   names: readonly string[] | undefined,
   nameOf: (item: T) => string,
@@ -150,41 +152,47 @@ function named<T>(
   return names === undefined ? [...all] : all.filter((item) => names.includes(nameOf(item)));
 }
 
-/** Runs of the proxy search; none where the grid has no search. */
+/** Returns the cells of the search; none where the grid has no search. */
 export function searchCells(loaded: LoadedGrid): Cell[] {
   const { grid } = loaded;
   const { search } = grid;
   if (!search) return [];
-  const objectives = named(grid.objectives, search.objectives, (spec) => createObjective(spec).name, 'objectives');
-  const backbones = named(grid.backbones, search.backbones, (backbone) => backbone.name, 'backbones');
+  const objectives = selectByName(
+    grid.objectives,
+    search.objectives,
+    (spec) => createObjective(spec).name,
+    'objectives',
+  );
+  const backbones = selectByName(grid.backbones, search.backbones, (backbone) => backbone.name, 'backbones');
   const tried = combinations(search.parameters);
-  const cells = product(
+  const cells = cellsOf(
     loaded,
     'search',
     { objectives, backbones, seeds: search.seeds ?? grid.seeds, steps: search.steps },
     () => tried,
   );
-  const blind = cells.find((cell) => !cell.recipe.validation);
-  if (blind)
+  const unmeasured = cells.find((cell) => !cell.recipe.validation);
+  if (unmeasured)
     throw new WinnowError('invalid_input', {
       where: `grid ${grid.name}`,
-      expected: '`recipe.validation`, by which the search chooses',
+      expected: '`recipe.validation`, by whose value the search chooses',
       got: 'none',
     });
   return cells;
 }
 
+/** Hyper-parameters found by the search, by group. */
 export type Frozen = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 
 const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** The hyper-parameters with the best mean validation, by group. A combination that failed anywhere is out. */
+/** Returns the hyper-parameters with the best mean validation, by group. Combinations with a failed run do not count. */
 export function freeze(grid: Grid, results: readonly CellResult[]): Frozen {
   const { search } = grid;
   const groups = [...new Set(grid.backbones.map((backbone) => backbone.group))];
   return new Map(
     groups.map((group) => {
-      // A group without a search run takes what is best over all.
+      // A group without a search run takes the best of all groups.
       const own = results.filter(({ cell }) => cell.group === group);
       const seen = search?.by === 'all' || own.length === 0 ? results : own;
       const byParameters = Map.groupBy(seen, ({ cell }) => JSON.stringify(cell.parameters));
@@ -203,14 +211,14 @@ export function freeze(grid: Grid, results: readonly CellResult[]): Frozen {
   );
 }
 
-/** Runs of the full grid with the hyper-parameters found. */
+/** Returns the cells of the full grid with the hyper-parameters found. */
 export const fullCells = (loaded: LoadedGrid, frozen: Frozen): Cell[] =>
-  product(loaded, 'full', loaded.grid, (group) => [frozen.get(group) ?? {}]);
+  cellsOf(loaded, 'full', loaded.grid, (group) => [frozen.get(group) ?? {}]);
 
 const folderOf = (runFolder: string, cell: Cell): string => join(runFolder, cell.phase, cell.id);
 const resultFile = (runFolder: string, cell: Cell): string => join(folderOf(runFolder, cell), 'result.json');
 
-/** The results there are, and the cells that have none yet. */
+/** Reads the results of finished cells. Returns them and the cells without one. */
 export async function collect(
   runFolder: string,
   cells: readonly Cell[],
@@ -223,7 +231,7 @@ export async function collect(
   };
 }
 
-/** What a caller may show, and how a run is stopped. */
+/** How a grid runs, what observes it, and how it is stopped. */
 export interface GridOptions {
   readonly shard: Shard;
   readonly signal?: AbortSignal | undefined;
@@ -248,7 +256,7 @@ async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise
   };
 }
 
-/** A run that diverges is a result of the grid, not the end of it. */
+/** Runs a cell. A run that diverges is a result; other errors end the grid. Returns undefined where the grid was stopped. */
 async function runCell(
   grid: Grid,
   cell: Cell,
@@ -265,7 +273,7 @@ async function runCell(
   }
 }
 
-/** Runs a shard's part of the cells that have no result yet. */
+/** Runs those of a shard's cells that have no result yet. */
 export async function runCells(
   grid: Grid,
   cells: readonly Cell[],

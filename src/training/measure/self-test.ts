@@ -4,7 +4,7 @@ import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 
-/** Pairs of our own whose scores a server repeats before it serves the version. Their texts are in no data set. */
+/** Pairs that a server scores before it serves the version. They were written for this test and are in no data set. */
 const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
   [
     'how to sharpen a kitchen knife',
@@ -18,10 +18,10 @@ const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
   ],
 ];
 
-/** int8 kernels differ a little between processors; fp32 ones hardly. */
+/** Allowed difference of scores: int8 kernels differ a little between processors, fp32 ones hardly. */
 const SELF_TEST_TOLERANCE = 0.1;
 
-/** Scores of the self-test pairs by the file that will be served. */
+/** Scores the self-test pairs one by one with a file to be served. */
 export async function selfTestScores(
   file: string,
   folder: string,
@@ -40,7 +40,7 @@ export async function selfTestScores(
   }
 }
 
-/** Self-test of a version from the scores of each of its variants. */
+/** Makes the self-test of a version from the scores of each of its files. */
 export function selfTest(byVariant: Readonly<Record<string, readonly number[]>>): SelfTest {
   return {
     tolerance: SELF_TEST_TOLERANCE,

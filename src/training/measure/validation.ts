@@ -7,7 +7,7 @@ import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 
-/** What of a recipe's `validation` is needed to measure. */
+/** The part of a recipe's `validation` that decides its value. */
 interface ValidationSettings {
   readonly data: { readonly path: string; readonly qrels?: string | undefined; readonly split?: string | undefined };
   readonly measure: string;
@@ -15,15 +15,15 @@ interface ValidationSettings {
   readonly queries?: number | undefined;
 }
 
-/** Re-ranks a first stage's candidates and measures the result by trec_eval's rules. */
+/** Re-ranks a first stage's candidates and measures the result as trec_eval does. */
 export interface Validation {
   readonly measure: string;
   readonly queries: number;
-  /** SHA-256 of the tokens that are scored, the judgements and the measure. */
+  /** SHA-256 of the scored tokens, the judgements and the measure. */
   readonly digest: string;
-  /** The first stage's own value. */
+  /** Value of the first stage. */
   readonly firstStage: number;
-  /** @param score gives one score a row. */
+  /** Returns the value of the given scores. @param score returns one score per row. */
   value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
 }
 
@@ -52,11 +52,11 @@ async function prepare(
   return prepared;
 }
 
-/** Only the queries prepared are judged, so that a subset is not punished for what it leaves out. */
-const restricted = (dataset: Dataset, prepared: readonly Prepared[]) =>
+/** Returns the judgements of the prepared queries only, so that queries left out do not count as zero. */
+const judgementsOf = (dataset: Dataset, prepared: readonly Prepared[]) =>
   new Map(prepared.map(({ qid }) => [qid, dataset.qrels.get(qid)!]));
 
-function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnType<typeof restricted>): string {
+function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnType<typeof judgementsOf>): string {
   const hash = createHash('sha256').update(measure);
   for (const { qid, docids, rows } of prepared) {
     hash.update(JSON.stringify([qid, docids, [...qrels.get(qid)!], rows.map((row) => row.secondSegment)]));
@@ -65,7 +65,7 @@ function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnT
   return hash.digest('hex');
 }
 
-/** @throws WinnowError `invalid_input` where the data set has no judged queries with candidates. */
+/** Opens a validation set and tokenizes it. @throws WinnowError `invalid_input` where no judged query has candidates. */
 export async function openValidation(
   settings: ValidationSettings,
   folder: string,
@@ -86,7 +86,7 @@ export async function openValidation(
       expected: 'judged queries with candidate lists',
       got: 'none',
     });
-  const qrels = restricted(dataset, prepared);
+  const qrels = judgementsOf(dataset, prepared);
   const measure = parseMeasure(settings.measure);
   const measured = (run: Run): number => evaluate(qrels, run, [measure]).mean.get(measure.name)!;
   return {

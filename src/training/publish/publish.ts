@@ -23,7 +23,7 @@ import { type Backbone, withWeights } from '../step/backbone.ts';
 import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
 import { withZeroPoint } from './zero-point.ts';
 
-/** What a tokenizer may be made of, in Hugging Face folders. */
+/** Files of a tokenizer in Hugging Face layout. */
 const TOKENIZER_FILES = [
   'tokenizer.json',
   'tokenizer_config.json',
@@ -35,12 +35,12 @@ const TOKENIZER_FILES = [
   'added_tokens.json',
 ];
 
-/** The trained model as it is served: weights in place, `logits` the only output. */
+/** Returns the model with its trained weights; `logits` is its only output. */
 export function trainedModel(backbone: Backbone, outcome: Pick<TrainingOutcome, 'weights'>): Model {
   return withWeights(backbone.model, outcome.weights);
 }
 
-/** The backbone's config.json as that of a cross-encoder with one label. */
+/** Returns the backbone's config.json as that of a cross-encoder with one label. */
 function servedConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return {
     ...config,
@@ -57,7 +57,7 @@ async function licenseIn(folder: string): Promise<string | undefined> {
   return /^licen[cs]e:\s*['"]?([^'"\n]+)/im.exec(await readFile(card, 'utf8'))?.[1]?.trim();
 }
 
-/** A version of a registry is named as one, and hands on what it was trained on. */
+/** Returns name, license and training files of a backbone; a registry version is named `name@version` and lists its files. */
 async function backboneFacts(folder: string): Promise<BackboneFacts> {
   const fileLicense = await licenseIn(folder);
   if (!existsSync(join(folder, MANIFEST_FILE))) return { name: basename(folder), license: fileLicense, data: [] };
@@ -81,7 +81,7 @@ async function copyTokenizer(from: string, to: string): Promise<void> {
     if (existsSync(join(from, file))) await copyFile(join(from, file), join(to, file));
 }
 
-/** Writes ONNX file, tokenizer, config, card and curve into a folder in Hugging Face layout; returns the manifest for it. */
+/** Writes ONNX file, tokenizer, config, card and curve into a folder in Hugging Face layout. Returns file and manifest. */
 async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
   const { recipe, source } = loaded;
   const { backbone } = outcome;
@@ -109,7 +109,7 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
   return { file, manifest: card.manifest };
 }
 
-/** The smaller files a recipe asks for, calibrated on training lists and judged on others and on the validation set. */
+/** Makes the smaller files of a recipe, calibrated on training lists and compared on others and on the validation set. */
 async function makeVariants(
   folder: string,
   { recipe, folder: base }: LoadedRecipe,
@@ -142,7 +142,7 @@ async function makeVariants(
   }
 }
 
-/** Self-test scores of every file that is published. */
+/** Scores the self-test pairs with every published file. */
 async function scoresOf(
   folder: string,
   float: string | undefined,
@@ -160,8 +160,8 @@ async function scoresOf(
 }
 
 /**
- * Publishes a finished run as the next version of its model, in one rename: a server that watches the registry picks it up.
- * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file is past its bounds.
+ * Publishes a finished run as the next version of its model, atomically: a server that watches the registry loads it.
+ * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file exceeds its bounds.
  */
 export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<Published> {
   const outcome = await withZeroPoint(loaded, trained);

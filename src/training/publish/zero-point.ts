@@ -13,22 +13,22 @@ import { withWeights } from '../step/backbone.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 
 /*
- * Most objectives compare passages of one list, so a model may add any number to all of its scores; through a sigmoid everything might come out
- * near 0, or near 1. Before such a model is published, its last bias is moved to where 0 means: as likely relevant as not.
+ * Most objectives compare passages of one list, so they do not determine a number added to all scores; after a sigmoid, all scores might be near
+ * 0 or near 1. Before such a model is published, its last bias is shifted so that 0 means: as likely relevant as not.
  */
 
-/** Lists looked at, and passages of each: one number is found, to a tenth or so. */
+/** Lists that are scored, and passages of each: enough for the one number. */
 const LISTS = 32;
 const PER_LIST = 8;
 
-/** The values a score passes through unchanged on its way out. */
-const SEE_THROUGH: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Identity']);
+/** Ops that return their input's numbers unchanged. */
+const UNCHANGED: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Identity']);
 
-/** The one number that is added last of all, if there is one; by initializer. */
+/** Returns the initializer of the single number that is added last, if there is one. */
 export function lastBias(graph: Graph, logits: string): string | undefined {
   const made = producers(graph);
   let node = made.get(logits);
-  while (node && SEE_THROUGH.has(node.op)) node = made.get(node.inputs[0]!);
+  while (node && UNCHANGED.has(node.op)) node = made.get(node.inputs[0]!);
   const scalars = (node?.inputs ?? []).filter((name) => graph.initializers.get(name)?.dims.join() === '1');
   return (node?.op === 'Add' || node?.op === 'Gemm') && scalars.length === 1 ? scalars[0] : undefined;
 }
@@ -36,8 +36,8 @@ export function lastBias(graph: Graph, logits: string): string | undefined {
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /**
- * The b that makes mean σ(−(s + b)) over relevant passages equal to mean σ(s + b) over others: either kind is taken for the other to the same
- * extent, however many there are of each. Bisection, since the difference falls in b.
+ * Returns the b for which mean σ(−(s + b)) over relevant passages equals mean σ(s + b) over others: both kinds are taken for the other to the
+ * same extent, whatever their numbers. The difference falls with b, so bisection finds it.
  */
 export function zeroPoint(relevant: readonly number[], others: readonly number[]): number {
   const all = [...relevant, ...others];
@@ -56,7 +56,7 @@ interface Scored {
   readonly others: readonly number[];
 }
 
-/** Scores of passages of training lists, by whether they are relevant. */
+/** Scores passages of training lists, separated by whether they are relevant. */
 async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights }: TrainingOutcome): Promise<Scored> {
   const source = await openSources(recipe.data, folder);
   const tokenizer = await createLocalTokenizer(backbone.folder);
@@ -87,8 +87,8 @@ async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights 
 }
 
 /**
- * The outcome with its last bias moved, where the objective left it free, the model has one, and the training data says what is relevant.
- * Orders of passages stay as they are.
+ * Shifts the last bias of an outcome, where the objective leaves it undetermined, the model has one, and the training data has relevant
+ * passages. The order of passages does not change.
  */
 export async function withZeroPoint(loaded: LoadedRecipe, outcome: TrainingOutcome): Promise<TrainingOutcome> {
   const { backbone, weights } = outcome;
@@ -97,6 +97,6 @@ export async function withZeroPoint(loaded: LoadedRecipe, outcome: TrainingOutco
   const { relevant, others } = await scoreLists(loaded, outcome);
   if (relevant.length === 0 || others.length === 0) return outcome;
   const [own] = weights.get(bias) ?? float32View(backbone.model.graph.initializers.get(bias)!);
-  const moved = Float32Array.of(own! + zeroPoint(relevant, others));
-  return { ...outcome, weights: new Map([...weights, [bias, moved]]) };
+  const shifted = Float32Array.of(own! + zeroPoint(relevant, others));
+  return { ...outcome, weights: new Map([...weights, [bias, shifted]]) };
 }

@@ -8,33 +8,33 @@ import { createRandom } from '../../util/random.ts';
 import { rowFeeds } from '../step/feeds.ts';
 import { lengthBatches } from '../step/row-scorer.ts';
 
-/** What was seen of the value a group of layers reads. */
+/** Statistics of the value that a group of layers reads. */
 export interface InputStatistics {
   /** Largest magnitude of each channel. */
   readonly channelMaxima: Float32Array;
-  /** A sample of tokens' states, [count, channels], for measuring what quantization does to the layers' outputs. */
+  /** Sample of states, [count, channels], on which the error of quantized outputs is measured. */
   readonly sample: Float32Array;
   readonly count: number;
-  /** One state a row, not one a token: the layers behind the pooling. */
+  /** Whether there is one state per row, not per token: after the pooling. */
   readonly pooled: boolean;
 }
 
 interface CalibrationOptions {
   readonly padId: number;
   readonly seed: number;
-  /** Token states kept a group. */
+  /** States to sample per group. */
   readonly sampleSize: number;
   readonly threads?: number;
   readonly onBatch?: (done: number, total: number) => void;
 }
 
+/** Collects the statistics of one group. */
 class Collector {
   readonly #maxima: Float32Array;
   readonly #sample: Float32Array;
   readonly #channels: number;
   readonly #size: number;
   readonly #random;
-  /** One state a row, not one a token. */
   pooled = false;
   #seen = 0;
 
@@ -46,7 +46,7 @@ class Collector {
     this.#random = createRandom(seed);
   }
 
-  /** Reservoir sampling (Vitter 1985): every state seen is as likely to be kept. */
+  /** Adds the state at an offset. The sample is uniform (reservoir sampling, Vitter 1985). */
   add(values: Float32Array, at: number): void {
     const channels = this.#channels;
     for (let c = 0; c < channels; c++) {
@@ -64,12 +64,12 @@ class Collector {
   }
 }
 
-/** The model with the groups' inputs as its outputs. */
-function watching(model: Model, groups: readonly LinearGroup[]): Model {
+/** Makes the groups' inputs the outputs of the model. */
+function withGroupInputs(model: Model, groups: readonly LinearGroup[]): Model {
   return { ...model, graph: freezeGraph({ ...model.graph, outputs: groups.map(({ input }) => ({ name: input })) }) };
 }
 
-/** States of real tokens only: what padding holds is never looked at. Values with one state a row (behind the pooling) count whole. */
+/** Adds the states of tokens, not of padding. A value with one state per row (after the pooling) is added whole. */
 function addStates(collector: Collector, value: Tensor, batch: readonly EncodedRow[]): void {
   const data = value.data as Float32Array;
   const channels = value.dims.at(-1)!;
@@ -80,16 +80,17 @@ function addStates(collector: Collector, value: Tensor, batch: readonly EncodedR
   });
 }
 
+/** Rows of a batch. */
 const BATCH = 8;
 
-/** Runs calibration rows through the float model and watches what every group of layers reads. */
+/** Runs calibration rows through the float32 model and collects the statistics of every group's input. */
 export async function calibrate(
   model: Model,
   groups: readonly LinearGroup[],
   rows: readonly EncodedRow[],
   options: CalibrationOptions,
 ): Promise<ReadonlyMap<string, InputStatistics>> {
-  const session: InferenceSession = await createSession(encodeModel(watching(model, groups)), {
+  const session: InferenceSession = await createSession(encodeModel(withGroupInputs(model, groups)), {
     threads: options.threads ?? 0,
     optimization: 'basic',
   });

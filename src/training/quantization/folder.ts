@@ -26,7 +26,7 @@ interface QuantizeFolderOptions {
   readonly name: string;
   readonly label?: string;
   readonly depth: number;
-  /** Whether the float32 file goes along; true by default. */
+  /** Whether the new version keeps the float32 file; true by default. */
   readonly keepsFloat?: boolean;
   readonly tables?: TablePlace;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
@@ -51,7 +51,7 @@ async function readFloat(folder: string): Promise<{ model: Model; file: string }
   return { model: await readModel(join(folder, file)), file };
 }
 
-/** Candidate lists of a data set, or of sets without, each query with the first passages of the collection. */
+/** Yields the first candidates of each query; in data sets without candidates, its judged passages. */
 async function* listsOf(path: string, qrels: string | undefined): AsyncGenerator<CandidateList> {
   const dataset = await loadDataset({ path, ...(qrels !== undefined && { qrels }) });
   for (const [qid, query] of dataset.queries) {
@@ -76,14 +76,15 @@ async function appendToCard(folder: string, section: string): Promise<void> {
   await writeFile(path, `${card.trimEnd()}\n\n${section}`);
 }
 
-/** Removes the float32 file and what it keeps beside itself. */
+/** Removes the float32 file and its external data. */
 async function dropFloat(work: string, file: string): Promise<void> {
   const version = await readVersionFolder(work);
   const { external } = await chooseGraph(version, 'fp32', 'cpu');
   for (const path of [file, ...external]) await rm(join(work, path));
 }
 
-async function fill(
+/** Adds the variant to a copied folder. */
+async function addVariant(
   work: string,
   options: QuantizeFolderOptions,
 ): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; float: string }> {
@@ -95,7 +96,7 @@ async function fill(
   try {
     const pairs = pairOptions(settings);
     const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs);
-    const judged =
+    const validationSettings =
       options.qrels === undefined
         ? undefined
         : {
@@ -103,7 +104,7 @@ async function fill(
             depth: options.depth,
             measure: 'nDCG@10',
           };
-    const validation = judged && (await openValidation(judged, '.', tokenizer, pairs));
+    const validation = validationSettings && (await openValidation(validationSettings, '.', tokenizer, pairs));
     const made = await makeVariant(
       options.variant,
       work,
@@ -125,17 +126,17 @@ async function fill(
 }
 
 /**
- * Publishes a copy of a model folder with one more file, int8 or fp16, as the next version.
- * @throws WinnowError `model_refused` where the smaller file is past the bounds; `invalid_input` for folder and data.
+ * Publishes a copy of a model folder with an int8 or fp16 file as the next version.
+ * @throws WinnowError `model_refused` where the smaller file exceeds the bounds; `invalid_input` for folder and data.
  */
 export async function quantizeFolder(source: string, options: QuantizeFolderOptions): Promise<QuantizedFolder> {
   const work = await mkdtemp(join(tmpdir(), 'winnow-quantize-'));
   try {
     await cp(source, work, { recursive: true });
-    const { manifest, made, float } = await fill(work, options);
+    const { manifest, made, float } = await addVariant(work, options);
     const card = parityCard([made]);
     await appendToCard(work, card);
-    // The copied manifest lists the hashes of before; publishing writes them anew.
+    // The copied manifest lists old hashes; publishing writes new ones.
     if (existsSync(join(work, MANIFEST_FILE))) {
       const { files: _, ...rest } = await readManifest(work);
       await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));

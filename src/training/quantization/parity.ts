@@ -2,23 +2,24 @@ import { kendall } from '../../statistics/rank-correlation.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { BatchLimit, RowScorer } from '../step/row-scorer.ts';
 
-/** How a smaller file's scores differ from those of the float32 one on the same rows. */
+/** How the scores of a smaller file differ from those of the float32 file on the same rows. */
 export interface Parity {
   readonly rows: number;
   /** Root mean square of the differences. */
   readonly rms: number;
   readonly largest: number;
-  /** Standard deviation of the float32 scores, to judge the two above by. */
+  /** Standard deviation of the float32 scores, the scale of `rms` and `largest`. */
   readonly spread: number;
   readonly kendall: number;
-  /** Largest difference of one row's score alone and among others, in the smaller file. */
+  /** Largest difference between a row's score alone and in a batch, by the smaller file. */
   readonly batchDrift: number;
-  /** Float32's time over the smaller file's, same rows, in alternation. */
+  /** Time of the float32 file divided by that of the smaller one, on the same rows in turn. */
   readonly speed: number;
 }
 
+/** Largest values with which a smaller file is published. */
 export interface ParityBounds {
-  /** Of rms over spread. */
+  /** Of `rms` / `spread`. */
   readonly relativeRms: number;
   readonly batchDrift: number;
 }
@@ -37,7 +38,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 
-/** Rounds of timing; the two files take turns, so that a drift of the machine's speed hits both. */
+/** Rounds of timing. The two files take turns, so that changes of the machine's speed affect both. */
 const ROUNDS = 5;
 
 async function speedRatio(float: RowScorer, small: RowScorer, rows: readonly EncodedRow[]): Promise<number> {
@@ -72,12 +73,12 @@ export async function compareScores(float: RowScorer, small: RowScorer, rows: re
   };
 }
 
-/** Why a file is not to be published, if it is not. */
+/** Returns why a file is refused, undefined if it is within the bounds. */
 export function refusal(parity: Parity, bounds: ParityBounds = DEFAULT_BOUNDS): string | undefined {
   const relative = parity.rms / Math.max(parity.spread, 1e-9);
   if (!(relative <= bounds.relativeRms))
     return `expected scores within ${bounds.relativeRms} of their spread (RMS), got ${relative.toFixed(3)}`;
   if (!(parity.batchDrift <= bounds.batchDrift))
-    return `expected scores that do not depend on batch mates (${bounds.batchDrift}), got a drift of ${parity.batchDrift}`;
+    return `expected scores that do not depend on co-batched rows (${bounds.batchDrift}), got a drift of ${parity.batchDrift}`;
   return undefined;
 }

@@ -15,29 +15,31 @@ import { chooseKept, measureSensitivity } from './sensitivity.ts';
 
 export interface QuantizeOptions {
   readonly padId: number;
-  /** Rows the ranges are taken from; none of them should be among `check`. */
+  /** Rows for calibration; none of them should be in `check`. */
   readonly calibration: readonly EncodedRow[];
-  /** Rows the result is judged on. */
+  /** Rows that the result is compared on. */
   readonly check: readonly EncodedRow[];
-  /** Groups whose outputs would be off by more than this share of their size stay in float32. */
+  /** Groups whose outputs have a larger relative error than this stay in float32. */
   readonly keepAbove?: number;
-  /** Standard deviation of what the integers do to scores that is put up with, as a share of the scores' own; 0 keeps all that `keepShare` allows. */
+  /** Allowed standard deviation of the change of scores, as a share of the scores' own; 0 keeps as many layers as `keepShare` allows. */
   readonly noise?: number;
-  /** Share of the layers' work that may stay in float32 to get there. */
+  /** Share of the layers' work that may stay in float32 for that. */
   readonly keepShare?: number;
   readonly bounds?: ParityBounds;
   readonly seed?: number;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
 }
 
+/** How a group of layers was quantized. */
 export interface LayerReport {
   readonly layers: readonly string[];
-  /** Share of the outputs' size that quantization changes on the calibration sample. */
+  /** Relative error of the outputs on the calibration sample. */
   readonly error: number;
   readonly alpha: number;
   readonly range: number;
-  /** Standard deviation of what this group alone does to scores, as a share of the scores' own; absent where it was not tried. */
+  /** Standard deviation of the change of scores by this group alone, as a share of the scores' own; absent where it was not tried. */
   readonly noise?: number;
+  /** Whether the group stays in float32. */
   readonly kept: boolean;
 }
 
@@ -47,13 +49,14 @@ export interface Quantized {
   readonly layers: readonly LayerReport[];
 }
 
+/** States to sample per group. */
 const SAMPLE = 64;
-/** Above this a layer's noise would drown small differences between passages. */
+/** Above this, a layer's noise would hide small differences between passages. */
 const KEEP_ABOVE = 0.2;
-/** Of scores; passages of a list differ by some hundredths of them. */
+/** Passages of a list differ by some hundredths of the scores' standard deviation. */
 const NOISE = 0.05;
 const KEEP_SHARE = 0.2;
-/** Pairs that show what a group does to the scores. */
+/** Rows on which each group is tried alone. */
 const TRIED = 48;
 
 const reportOf = (choice: GroupChoice, kept: boolean, noise?: number): LayerReport => ({
@@ -65,16 +68,16 @@ const reportOf = (choice: GroupChoice, kept: boolean, noise?: number): LayerRepo
   kept,
 });
 
-/** The form that is made smaller: canonical, without what the scores do not need. */
+/** Brings the model to canonical form, without the positions that scores do not depend on. */
 const canonical = async (source: Model, output: string): Promise<Model> =>
   narrowModel((await prepare(source, { output })).model);
 
 /**
- * Makes the int8 form of a cross-encoder: static calibrated scales with channel smoothing (scores do not depend on batch mates), α and range
- * chosen a layer by its output's error, bias correction, int8 word embeddings. In float32 stay layers that suffer most, those that move the
- * scores most for their work, and the few behind the pooling.
- * @param source float32 model whose only wanted output is `output`, [rows, 1].
- * @throws WinnowError `model_refused` where the result is past the bounds.
+ * Quantizes a cross-encoder to int8: static calibrated scales with channel smoothing (so that scores do not depend on co-batched rows), α and
+ * range per group by the error of its outputs, bias correction, int8 word embeddings. Three kinds of layers stay in float32: those with the
+ * largest error, those that change the scores most for their work, and those after the pooling.
+ * @param source float32 model; `output` is the name of its scores, [rows, 1].
+ * @throws WinnowError `model_refused` where the result exceeds the bounds.
  */
 export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
   const model = await canonical(source, output);
@@ -91,10 +94,10 @@ export async function quantize(source: Model, output: string, options: QuantizeO
     onProgress?.('choose', i + 1, groups.length);
     return choice;
   });
-  // Behind the pooling integers save nothing, and what pooling rounds differently in longer batches would be rounded to another integer.
-  const bad = ({ error, quantization }: GroupChoice) =>
+  // After the pooling int8 saves nothing, and different rounding of the pooling in longer batches could change an integer.
+  const staysFloat = ({ error, quantization }: GroupChoice) =>
     error > (options.keepAbove ?? KEEP_ABOVE) || seen.get(quantization.group.input)!.pooled;
-  const usable = choices.filter((c) => !bad(c));
+  const usable = choices.filter((c) => !staysFloat(c));
   const rows = calibration.slice(0, TRIED);
   const onGroup = (done: number) => onProgress?.('try', done, usable.length);
   const tried = await measureSensitivity(model, usable, rows, { padId, onGroup });
@@ -131,7 +134,10 @@ async function checkParity(
   }
 }
 
-/** The float16 form, judged like the int8 one. It is slower on CPUs, which widen it again; it is meant for GPUs. */
+/**
+ * Converts a cross-encoder to float16, for GPUs; CPUs convert it back to float32 and are slower.
+ * @throws WinnowError `model_refused` where the result exceeds the bounds.
+ */
 export async function halve(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
   const model = await canonical(source, output);
   const small = halveModel(model);

@@ -2,19 +2,19 @@ import { WinnowError } from '../../errors.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import type { CandidateList } from '../data/types.ts';
 
-/** Pairs the ranges are taken from, and others the result is judged on. */
+/** Rows for calibration, and others on which the result is compared. */
 interface ParityRows {
   readonly calibration: readonly EncodedRow[];
   readonly check: readonly EncodedRow[];
 }
 
-/** A hundred pairs show the ranges of every channel; more only cost time. */
+/** Rows for calibration: a hundred show the ranges of every channel. */
 const CALIBRATION = 112;
 const CHECK = 128;
 const PER_LIST = 8;
 
 /**
- * Takes pairs from lists in order: first for calibration, then, of other queries, for the check.
+ * Takes rows from lists in their order: first for calibration, then, of other queries, for the comparison.
  * @throws WinnowError `invalid_input` where there are fewer than 16 of either.
  */
 export async function parityRows(
@@ -30,7 +30,7 @@ export async function parityRows(
     else check.push(...rows);
     if (check.length >= CHECK) break;
   }
-  // Little data: every other pair.
+  // Little data: alternate rows.
   if (check.length < 16) {
     const all = [...calibration, ...check];
     calibration.splice(0, calibration.length, ...all.filter((_, i) => i % 2 === 0));

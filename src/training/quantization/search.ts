@@ -5,17 +5,18 @@ import { float32View } from '../../onnx/tensor.ts';
 import type { InputStatistics } from './calibration.ts';
 
 /*
- * For each group of layers: which share of the difficulty is moved from activations to weights (α), and how far the activation's range is
- * cut, so that the layers' outputs on the calibration sample change least.
+ * Chooses for each group of layers how much of the range of activations is moved to the weights (α), and how far the range is clipped, by the
+ * error of the layers' outputs on the calibration sample.
  */
 
 const ALPHAS = [0.5, 0.65, 0.8, 0.9] as const;
 const RANGES = [1, 0.9, 0.75] as const;
 /** Unsigned 8 bits around 128: 127 steps up, 128 down. */
 const LEVELS = 127;
-/** Smaller divisors would only blow rounding up. */
+/** Smallest divisor; smaller ones would amplify rounding. */
 const SMALLEST = 1e-5;
 
+/** The best quantization found for a group. */
 export interface GroupChoice {
   readonly quantization: GroupQuantization;
   /** Root mean square of the outputs' error over that of the outputs, over all layers of the group. */
@@ -39,7 +40,7 @@ export function smoothingOf(group: LinearGroup, channelMaxima: Float32Array, alp
 const stepOf = (channelMaxima: Float32Array, smoothing: Float32Array, range: number): number =>
   (range * channelMaxima.reduce((most, x, j) => Math.max(most, x / smoothing[j]!), 0)) / LEVELS || 1;
 
-/** What the engine computes in integers, in plain numbers: quantized states [count, channels] as step · q. */
+/** Returns the states as the engine sees them: step · q, [count, channels]. */
 function quantizedStates({ sample, count }: InputStatistics, smoothing: Float32Array, step: number): Float32Array {
   const channels = smoothing.length;
   const states = new Float32Array(count * channels);
@@ -51,7 +52,7 @@ function quantizedStates({ sample, count }: InputStatistics, smoothing: Float32A
   return states;
 }
 
-/** states [count, rows] · matrix [rows, columns], row by row so that the inner loop runs along memory. */
+/** Returns states [count, rows] · matrix [rows, columns]; the inner loop runs along memory. */
 export function multiply(
   states: Float32Array,
   matrix: ArrayLike<number>,
@@ -72,7 +73,7 @@ export function multiply(
 interface LayerResult {
   readonly squaredError: number;
   readonly squared: number;
-  /** Mean error a column; adding its negative centers the layer's output. */
+  /** Mean error of each column, which is added to the layer's output. */
   readonly correction: Float32Array;
 }
 
@@ -102,7 +103,7 @@ function layerError(
   return { squaredError, squared, correction };
 }
 
-function tryOne(
+function tryQuantization(
   group: LinearGroup,
   statistics: InputStatistics,
   exact: readonly Float32Array[],
@@ -129,12 +130,12 @@ function tryOne(
   };
 }
 
-/** The best α at full range, then the best range at that α. */
+/** Chooses the best α at full range, then the best range at that α. */
 export function chooseGroup(group: LinearGroup, statistics: InputStatistics): GroupChoice {
   const exact = group.layers.map(({ matrix }) =>
     multiply(statistics.sample, float32View(matrix), statistics.count, matrix.dims[0]!, matrix.dims[1]!),
   );
   const least = (choices: readonly GroupChoice[]) => choices.reduce((best, c) => (c.error < best.error ? c : best));
-  const { alpha } = least(ALPHAS.map((a) => tryOne(group, statistics, exact, a, 1)));
-  return least(RANGES.map((range) => tryOne(group, statistics, exact, alpha, range)));
+  const { alpha } = least(ALPHAS.map((a) => tryQuantization(group, statistics, exact, a, 1)));
+  return least(RANGES.map((range) => tryQuantization(group, statistics, exact, alpha, range)));
 }

@@ -7,21 +7,22 @@ import { openRowScorer } from '../step/row-scorer.ts';
 import type { GroupChoice } from './search.ts';
 
 /*
- * Which layers stay in float32: those whose integers move the scores most for what they save. A layer's own error says little of that: what
- * one layer gets wrong the next may forgive, or double.
+ * Chooses the layers that stay in float32: those that change the scores most for the work they save. The error of a layer's outputs does not
+ * show this, since later layers may reduce or amplify it.
  */
 
-/** What one group of layers does to the scores when it alone is in integers. */
+/** How the scores change when one group of layers alone is quantized. */
 interface Sensitivity {
-  /** Variance of the scores' differences: a number added to all scores changes no order. */
+  /** Variance of the differences of scores: a number added to all scores does not change the order. */
   readonly variance: number;
-  /** Multiplications a token. */
+  /** Multiplications per token. */
   readonly work: number;
 }
 
+/** Rows of a batch. */
 const BATCH = 16;
 
-/** Of the values themselves: over n, not n − 1. */
+/** Returns the population variance, Σ (x − mean)² / n. */
 export function varianceOf(x: ArrayLike<number>): number {
   const center = mean(x);
   return mean(Array.from(x, (one) => (one - center) ** 2));
@@ -37,13 +38,13 @@ async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number
 }
 
 interface Sensitivities {
-  /** Of the float32 scores on the same rows. */
+  /** Variance of the float32 scores on the same rows. */
   readonly variance: number;
   /** In the order of the choices. */
   readonly groups: readonly Sensitivity[];
 }
 
-/** Puts each group into integers alone and looks at the scores. */
+/** Quantizes each group alone and measures how the scores change. */
 export async function measureSensitivity(
   model: Model,
   choices: readonly GroupChoice[],
@@ -66,8 +67,8 @@ export async function measureSensitivity(
 }
 
 /**
- * Places of the groups that stay in float32: those with the most variance for their work, until what is left is below `noise` of the scores'
- * standard deviation, errors of layers taken as independent; at most `share` of all work.
+ * Returns the places of the groups that stay in float32: those with the most variance for their work, until the sum of the others' variances
+ * (errors of layers taken as independent) is below `noise`² of the scores'. Their work is at most `share` of all work.
  */
 export function chooseKept(
   { variance, groups }: Sensitivities,

@@ -13,10 +13,10 @@ const MAKERS: Readonly<
   Record<Variant, (model: Model, output: string, options: QuantizeOptions) => Promise<Quantized>>
 > = { int8: quantize, fp16: halve };
 
-/** Tables from this size on are worth a file of their own. */
+/** Bytes from which a table is stored in a file of its own. */
 const LARGE_TABLE = 4 * 2 ** 20;
 
-/** How a model file named `stem` is written, so that its large tables are where they are wanted. */
+/** Returns how a model file named `stem` is written so that its large tables are inside it or beside it. */
 export const tablesIn = (place: TablePlace | undefined, stem: string): WriteOptions =>
   place === 'beside'
     ? {
@@ -25,7 +25,7 @@ export const tablesIn = (place: TablePlace | undefined, stem: string): WriteOpti
       }
     : {};
 
-/** Effectiveness before and after, where a judged set was at hand. */
+/** Effectiveness of both files on a validation set. */
 interface Effectiveness {
   readonly measure: string;
   readonly queries: number;
@@ -44,7 +44,7 @@ export interface MadeVariant {
 /** Rows of a scoring batch. */
 const BATCH = 32;
 
-async function measured(model: Model, output: string, padId: number, validation: Validation): Promise<number> {
+async function validationValue(model: Model, output: string, padId: number, validation: Validation): Promise<number> {
   const scorer = await openRowScorer(encodeModel(model), { padId, output });
   try {
     return await validation.value((rows) => scorer.score(rows, { rows: BATCH }));
@@ -54,15 +54,15 @@ async function measured(model: Model, output: string, padId: number, validation:
 }
 
 interface VariantOptions {
-  /** Measures both, so that the card says what the smaller file costs. */
+  /** Measures both files, for the card. */
   readonly validation?: Validation;
-  /** Which initializers go into a file beside the model. */
+  /** Which initializers are stored beside the model file. */
   readonly write?: WriteOptions;
 }
 
 /**
- * Makes a variant of a float32 model and writes it beside it.
- * @throws WinnowError `model_refused` where parity is past the bounds.
+ * Makes a variant of a float32 model and writes it into the model's folder.
+ * @throws WinnowError `model_refused` where parity exceeds the bounds.
  */
 export async function makeVariant(
   variant: Variant,
@@ -78,8 +78,8 @@ export async function makeVariant(
   const { parity, layers } = made;
   if (!validation) return { variant, file, parity, layers };
   const [fp32, small] = [
-    await measured(model, output, options.padId, validation),
-    await measured(made.model, output, options.padId, validation),
+    await validationValue(model, output, options.padId, validation),
+    await validationValue(made.model, output, options.padId, validation),
   ];
   return {
     variant,

@@ -7,23 +7,23 @@ import type { LossScale } from '../optimizers/loss-scale.ts';
 import type { StateArrays } from '../step/stepper.ts';
 
 /*
- * A checkpoint is one file, put in place by one rename: weights, moments and, in its metadata, everything else a run needs to go on as if
- * it had never stopped. Data order and dropout masks follow from seed and step, so there is no generator to save.
+ * A checkpoint is one file, written atomically: weights, moments and, in its metadata, everything else a run needs to continue with the same
+ * numbers. Data order and dropout masks follow from seed and step, so there is no state of a random generator.
  */
 
-/** What the run knew besides its tensors. */
+/** The metadata of a checkpoint. */
 export interface CheckpointFacts {
   /** Steps done. */
   readonly step: number;
-  /** Names the recipe and data; a checkpoint of another run is not gone on from. */
+  /** Hash of recipe and data; a run continues from its own checkpoints only. */
   readonly runHash: string;
   /** Best validation so far. */
   readonly best?: { readonly step: number; readonly value: number };
   /** Validations since the best one. */
   readonly stale: number;
-  /** Steps in a row a guard has complained. */
+  /** Consecutive steps that failed each check of the guards. */
   readonly alarms: Readonly<Record<string, number>>;
-  /** Only in float16. */
+  /** In float16 only. */
   readonly lossScale?: LossScale;
 }
 
@@ -45,14 +45,14 @@ async function steps(folder: string): Promise<number[]> {
 const asTensors = (state: StateArrays) =>
   new Map([...state].map(([name, data]) => [name, tensorOf('float32', [data.length], data)] as const));
 
-/** Writes a checkpoint and forgets all but the newest `keep`. */
+/** Writes a checkpoint and removes all but the newest `keep`. */
 export async function writeCheckpoint(folder: string, { state, ...facts }: Checkpoint, keep: number): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeSafetensors(join(folder, fileOf(facts.step)), asTensors(state), { facts: JSON.stringify(facts) });
   for (const old of (await steps(folder)).slice(0, -keep)) await rm(join(folder, fileOf(old)), { force: true });
 }
 
-/** Weights alone, such as the best or the averaged ones. */
+/** Writes weights without moments, such as the best ones. */
 export async function writeWeights(
   path: string,
   state: StateArrays,
@@ -61,6 +61,7 @@ export async function writeWeights(
   await writeSafetensors(path, asTensors(state), { facts: JSON.stringify(facts) });
 }
 
+/** Reads the tensors of a checkpoint or of written weights. */
 export async function readWeights(path: string): Promise<{ readonly state: StateArrays; readonly facts: unknown }> {
   const { tensors, metadata } = await readSafetensors(path);
   return {
@@ -70,7 +71,7 @@ export async function readWeights(path: string): Promise<{ readonly state: State
 }
 
 /**
- * The newest checkpoint of the folder, or nothing where there is none.
+ * Reads the newest checkpoint of a folder; undefined where there is none.
  * @throws WinnowError `invalid_input` if it belongs to another recipe or other data.
  */
 export async function readCheckpoint(folder: string, runHash: string): Promise<Checkpoint | undefined> {

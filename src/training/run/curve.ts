@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../../util/files.ts';
 
+/** A step in `curve.jsonl`. */
 interface CurveStep {
   readonly step: number;
   readonly loss: number;
@@ -10,6 +11,7 @@ interface CurveStep {
   readonly ms: number;
 }
 
+/** A validation in `curve.jsonl`. */
 interface CurveValidation {
   readonly step: number;
   readonly measure: string;
@@ -20,7 +22,7 @@ export type CurvePoint = CurveStep | CurveValidation;
 
 export const isValidation = (point: CurvePoint): point is CurveValidation => 'measure' in point;
 
-/** The points of a curve file; a last line cut short by a kill is left out. */
+/** Reads the points of a curve file, without a last line that a kill cut short. */
 export async function readCurve(path: string): Promise<CurvePoint[]> {
   if (!existsSync(path)) return [];
   const points: CurvePoint[] = [];
@@ -34,7 +36,7 @@ export async function readCurve(path: string): Promise<CurvePoint[]> {
   return points;
 }
 
-/** Appends to `curve.jsonl`. When a run goes on from a step, what was written after it is dropped first: those steps are run again. */
+/** Opens `curve.jsonl` for appending. Points after `fromStep`, from which the run continues, are removed: those steps run again. */
 export async function openCurve(path: string, fromStep: number): Promise<(point: CurvePoint) => Promise<void>> {
   const kept = (await readCurve(path)).filter((point) => point.step <= fromStep);
   await writeFileAtomic(path, kept.map((point) => `${JSON.stringify(point)}\n`).join(''));

@@ -11,12 +11,13 @@ import { mapLengthBatches } from '../step/row-scorer.ts';
 import type { ListScorer } from './score-job.ts';
 
 interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
-  /** Tokens of a text, special ones included. */
+  /** Most tokens of a text, special ones included; 256 by default. */
   readonly maxLength?: number;
 }
 
+/** An open sentence encoder that scores lists by cosines. */
 interface BiEncoder extends ListScorer {
-  /** One unit vector a text. */
+  /** Returns one unit vector per text. */
   embed(texts: readonly string[]): Promise<Float32Array[]>;
   close(): Promise<void>;
 }
@@ -34,7 +35,7 @@ function normalize(vector: Float32Array): Float32Array {
   return vector.map((x) => x / norm);
 }
 
-/** Mean of the states of real tokens (`[rows, length, hidden]`), or the model's own sentence vectors (`[rows, hidden]`); unit length. */
+/** Returns unit vectors: the mean of the tokens' states ([rows, length, hidden]), or the model's own sentence vectors ([rows, hidden]). */
 function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
   const data = output.data as Float32Array;
   const hidden = output.dims.at(-1)!;
@@ -47,7 +48,7 @@ function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
   });
 }
 
-/** Of unit vectors, their cosine. */
+/** Returns the dot product: of unit vectors, their cosine. */
 export const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
 function modelFile(folder: string): string {
@@ -73,9 +74,9 @@ function outputOf(session: InferenceSession, folder: string): string {
 }
 
 /**
- * A sentence encoder as a teacher: the cosine of query and passage, each the mean of its tokens' states. Costs nothing but a pass over each
- * text, and gives a score for any text.
+ * Opens a sentence encoder as a teacher: the score is the cosine of query and passage, each the mean of its tokens' states.
  * @param folder feature-extraction export in Hugging Face layout.
+ * @throws WinnowError `invalid_input` for folders without a model, or models without states or sentence vectors.
  */
 export async function openBiEncoder(folder: string, options: BiEncoderOptions = {}): Promise<BiEncoder> {
   const { maxLength = 256, ...settings } = options;

@@ -1,7 +1,7 @@
 import { WinnowError } from '../../errors.ts';
 import type { ScoredList } from './score-log.ts';
 
-/** How the scores of several teachers are brought to one scale before their mean is taken. */
+/** How the scores of several teachers are scaled before their mean is taken, per list. */
 export const NORMALIZATIONS = ['none', 'z', 'min-max'] as const;
 export type Normalization = (typeof NORMALIZATIONS)[number];
 
@@ -19,8 +19,9 @@ const RULES: Readonly<Record<Normalization, (scores: readonly number[]) => reado
 };
 
 /**
- * Mean of several teachers' scores of one list. Without normalization it is the mean of raw logits, as in the teacher ensemble of
- * Hofstätter et al. 2020; teachers of different scales (a cosine beside a logit) want `z`, per list.
+ * Returns the mean of several teachers' scores of one list. Without normalization it is the mean of raw logits, as in the teacher ensemble
+ * of Hofstätter et al. 2020; use `z` for teachers of different scales, such as a cosine and a logit.
+ * @throws WinnowError `invalid_input` where the teachers scored different passages.
  */
 export function meanScores(parts: readonly ScoredList[], normalization: Normalization = 'none'): ScoredList {
   const [first] = parts;

@@ -4,11 +4,11 @@ import { hasQuery, type Shard } from '../../util/shard.ts';
 import { type IdentifiedList, type RawSource, skipCount } from '../data/types.ts';
 import { openScoreLog } from './score-log.ts';
 
-/** Anything that scores passages: a registry model behind the server's scheduler, a bi-encoder. */
+/** Scores lists of passages: a registry model behind the server's scheduler, a bi-encoder, a language model. */
 export interface ListScorer {
-  /** Names it in progress files; two that score differently are named differently. */
+  /** Name in progress files; scorers with different scores need different names. */
   readonly name: string;
-  /** Scores lists in the order they come. */
+  /** Scores lists in their order. */
   score(
     lists: AsyncIterable<IdentifiedList>,
   ): AsyncIterable<{ readonly input: IdentifiedList; readonly scores: ArrayLike<number> }>;
@@ -17,7 +17,7 @@ export interface ListScorer {
 export interface ScoreJob {
   readonly source: RawSource;
   readonly shard: Shard;
-  /** Passages of a list that are scored, by rank. */
+  /** Number of passages of a list to score, by rank. */
   readonly depth: number;
 }
 
@@ -31,17 +31,17 @@ const cut = (list: IdentifiedList, depth: number): IdentifiedList =>
         relevance: list.relevance.slice(0, depth),
       };
 
-/** The lists of a job: those of its shard, cut to its depth, in the order of the data. */
+/** Yields the lists of a job: those of its shard, cut to its depth, in the order of the data. */
 export async function* jobLists({ source, shard, depth }: ScoreJob): AsyncGenerator<IdentifiedList> {
   for await (const list of source.lists(skipCount())) if (hasQuery(shard, list.qid)) yield cut(list, depth);
 }
 
-async function* after<T>(items: AsyncIterable<T>, skip: number): AsyncGenerator<T> {
+async function* skipFirst<T>(items: AsyncIterable<T>, skip: number): AsyncGenerator<T> {
   let seen = 0;
   for await (const item of items) if (seen++ >= skip) yield item;
 }
 
-/** Names a job by all that decides its scores. */
+/** Returns everything that decides the scores of a job, for its log. */
 async function jobName({ source, shard, depth }: ScoreJob, scorer: string): Promise<Record<string, unknown>> {
   const data = await Promise.all(
     [...new Set(source.files)].map(async (path) => `${basename(path)} ${(await sha256File(path)).slice(0, 16)}`),
@@ -50,8 +50,8 @@ async function jobName({ source, shard, depth }: ScoreJob, scorer: string): Prom
 }
 
 /**
- * Scores all lists of a job into a log, going on where an earlier run stopped.
- * @param onList told how many lists are done.
+ * Scores all lists of a job into a log; continues where an earlier run stopped.
+ * @param onList receives the number of finished lists.
  */
 export async function runScoreJob(
   job: ScoreJob,
@@ -63,7 +63,7 @@ export async function runScoreJob(
   try {
     let done = log.done;
     onList(done);
-    for await (const { input, scores } of scorer.score(after(jobLists(job), log.done))) {
+    for await (const { input, scores } of scorer.score(skipFirst(jobLists(job), log.done))) {
       await log.append({ qid: input.qid, docids: input.docids, scores: Array.from(scores) });
       onList(++done);
     }

@@ -9,9 +9,9 @@ export interface ScoredList {
   readonly scores: readonly number[];
 }
 
-/*
- * What a long job has done so far: a first line that names the job, then a line a list, each on disk before the next one is begun. A
- * line cut short by a kill is dropped when the job goes on. Lists come in the order of the data, so their number says where to go on.
+/**
+ * Progress of a long job: a first line that names the job, then one line per list, each on disk before the next list starts. A line that a
+ * kill cut short is dropped when the job continues. Lists are in the order of the data, so their number says where to continue.
  */
 interface ScoreLog {
   /** Lists already in the log when it was opened. */
@@ -20,7 +20,7 @@ interface ScoreLog {
   close(): Promise<void>;
 }
 
-/** Bytes of the whole lines at the start of a file. */
+/** Returns the size of a file up to the end of its last whole line, in bytes. */
 async function wholeLines(handle: FileHandle): Promise<number> {
   const { size } = await handle.stat();
   const buffer = Buffer.alloc(Math.min(1 << 16, size));
@@ -34,7 +34,7 @@ async function wholeLines(handle: FileHandle): Promise<number> {
   return 0;
 }
 
-/** The lists of a log, in order. */
+/** Yields the lists of a log, in order. */
 export async function* readScoreLog(path: string): AsyncGenerator<ScoredList> {
   for await (const { line, text } of readLines(path)) if (line > 1) yield JSON.parse(text) as ScoredList;
 }
@@ -46,7 +46,7 @@ async function count(path: string, job: string): Promise<number> {
       throw new WinnowError('invalid_input', {
         where: path,
         expected: `the progress of this job, ${job}`,
-        got: `that of ${text}; remove the file to start anew`,
+        got: `that of ${text}; remove the file to start again`,
       });
     lines = line;
   }
@@ -54,8 +54,9 @@ async function count(path: string, job: string): Promise<number> {
 }
 
 /**
- * Opens a log to go on with, or starts one.
- * @param job all that decides the scores; the log of another job is refused.
+ * Opens a log to continue, or creates one.
+ * @param job everything that decides the scores.
+ * @throws WinnowError `invalid_input` for the log of another job.
  */
 export async function openScoreLog(path: string, job: Readonly<Record<string, unknown>>): Promise<ScoreLog> {
   const name = JSON.stringify(job);

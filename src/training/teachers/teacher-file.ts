@@ -6,7 +6,7 @@ import type { IdentifiedList } from '../data/types.ts';
 import { meanScores, type Normalization } from './ensemble.ts';
 import { readScoreLog, type ScoredList } from './score-log.ts';
 
-/** Reads logs of the same lists side by side and takes the mean of each list. */
+/** Reads logs of the same lists in parallel and yields the mean of each list. */
 export async function* meanOfLogs(paths: readonly string[], normalization: Normalization): AsyncGenerator<ScoredList> {
   const open = paths.map((path) => readScoreLog(path));
   for (;;) {
@@ -17,7 +17,7 @@ export async function* meanOfLogs(paths: readonly string[], normalization: Norma
   }
 }
 
-/** All scores of a query together: lists of one query (rows of triples) become one. */
+/** Collects all scores of a query: several lists of one query (rows of triples) become one. */
 async function byQuery(lists: AsyncIterable<ScoredList>): Promise<Map<string, Map<string, number>>> {
   const run = new Map<string, Map<string, number>>();
   for await (const { qid, docids, scores } of lists) {
@@ -33,7 +33,7 @@ async function byQuery(lists: AsyncIterable<ScoredList>): Promise<Map<string, Ma
 const bestFirst = (scores: ReadonlyMap<string, number>): [string, number][] =>
   [...scores].sort(([, a], [, b]) => b - a);
 
-/** rank_llm's shape: a query with its hits and their texts. */
+/** Returns queries with their hits and texts in the format of rank_llm. */
 async function rankLlmEntries(
   run: ReadonlyMap<string, ReadonlyMap<string, number>>,
   texts: AsyncIterable<IdentifiedList>,
@@ -49,15 +49,18 @@ async function rankLlmEntries(
   return [...run].map(([qid, scores]) => ({
     query: found.get(qid)!.query,
     hits: bestFirst(scores).map(([docid, score], i) => ({
-      ...{ qid, docid, rank: i + 1, score },
+      qid,
+      docid,
+      rank: i + 1,
+      score,
       content: found.get(qid)!.texts.get(docid)!,
     })),
   }));
 }
 
 /**
- * Writes teacher scores, the whole file or none of it: a TREC run, or rank_llm JSON with texts where the name ends in `.json` or `.jsonl`.
- * @param texts the lists again, asked for only where the file holds texts.
+ * Writes teacher scores atomically: a TREC run, or rank_llm JSON with texts where the name ends in `.json` or `.jsonl`.
+ * @param texts returns the lists again; called only where the file holds texts.
  */
 export async function writeTeacherFile(
   path: string,

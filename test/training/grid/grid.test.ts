@@ -143,7 +143,7 @@ describe('a grid', () => {
     ).toThrow(/expected one of InfoNCE, MarginMSE, got Nope/);
     const { validation: _, ...blind } = GRID.recipe;
     expect(() => searchCells(readGrid(put('bad.yaml', { ...GRID, recipe: blind })))).toThrow(
-      /by which the search chooses/,
+      /by whose value the search chooses/,
     );
   });
 

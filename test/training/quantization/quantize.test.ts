@@ -52,7 +52,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const options = () => ({ padId: 0, calibration: rows.slice(0, 60), check: rows.slice(60) });
 
 describe('quantize', () => {
-  it('gives scores near the float ones that do not depend on batch mates', async () => {
+  it('gives scores near the float ones that do not depend on co-batched rows', async () => {
     const { parity, layers } = await quantize(tiny, 'logits', options());
     // Sums of the pooling in float32 have another order in longer batches; a single integer more or less would be 1e-3.
     expect(parity.batchDrift).toBeLessThan(1e-6);
@@ -179,7 +179,7 @@ describe('refusal', () => {
   const good = { rows: 1, rms: 0.1, largest: 0.2, spread: 1, kendall: 1, batchDrift: 0, speed: 2 };
   it('says what is wrong', () => {
     expect(refusal(good)).toBeUndefined();
-    expect(refusal({ ...good, batchDrift: 0.5 })).toMatch(/batch mates/);
+    expect(refusal({ ...good, batchDrift: 0.5 })).toMatch(/co-batched rows/);
     expect(refusal({ ...good, rms: Number.NaN })).toMatch(/RMS/);
   });
 });

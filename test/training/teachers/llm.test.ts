@@ -166,8 +166,8 @@ describe('client', () => {
     await expect(client(base).complete([])).rejects.toThrow(/answered 401 .*bad key/);
     expect(seen.calls).toBe(1);
     const busy = await endpoint(() => ({ status: 500 }));
-    await expect(client(busy.base).complete([])).rejects.toThrow(/4 tries: 500/);
-    await expect(client('http://127.0.0.1:1/v1', [], 2).complete([])).rejects.toThrow(/2 tries: fetch failed/);
+    await expect(client(busy.base).complete([])).rejects.toThrow(/4 attempts: 500/);
+    await expect(client('http://127.0.0.1:1/v1', [], 2).complete([])).rejects.toThrow(/2 attempts: fetch failed/);
   });
 });
 

@@ -1,17 +1,18 @@
-/** What had to be mended in an answer. */
+/** What was repaired in an answer. */
 interface Repairs {
   readonly missing: number;
   readonly repeated: number;
   readonly outOfRange: number;
 }
 
+/** A ranking of the passages shown. */
 interface Ranking {
   /** Places from 0, each once, best first. */
   readonly order: readonly number[];
   readonly repairs: Repairs;
 }
 
-/** Models that think aloud name passages while they do; only what comes after it is the answer. */
+/** Removes the reasoning of models that print it; passages named there are not the answer. */
 const afterThinking = (answer: string): string => answer.replace(/^[\s\S]*<\/think>/i, '');
 
 function numbersIn(answer: string): number[] {
@@ -21,10 +22,10 @@ function numbersIn(answer: string): number[] {
 }
 
 /**
- * The ranking an answer such as `[2] > [1] > [3]` stands for. Numbers named twice count where they come first, unknown ones are dropped,
- * and those left out follow in the order they were shown in, so that every answer gives a whole ranking.
+ * Parses the ranking of an answer such as `[2] > [1] > [3]`. Repeated numbers count once, unknown ones are dropped, and missing passages
+ * follow in the order in which they were shown, so that the ranking is complete.
  * @param count passages shown, numbered from 1.
- * @returns nothing where the answer names not a single passage.
+ * @returns undefined where the answer names no passage.
  */
 export function readRanking(answer: string, count: number): Ranking | undefined {
   const named = numbersIn(afterThinking(answer));

@@ -4,10 +4,9 @@ import { readJson, writeFileAtomic } from '../../../util/files.ts';
 import type { ChatClient, Completion } from './client.ts';
 
 /**
- * Keeps answers on disk under the hash of all that was asked, so that nothing is paid for twice. A file that does not parse counts as
- * absent.
+ * Stores answers on disk under a hash of the messages, so that no request is paid for twice. A file that does not parse counts as absent.
  * @param salt what else decides the answer: model, temperature.
- * @param onFresh told of answers that came from the endpoint.
+ * @param onFresh receives answers that came from the endpoint.
  */
 export function cached(
   client: ChatClient,

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { describe, WinnowError } from '../../../errors.ts';
 import type { Message } from './prompt.ts';
 
+/** Tokens that were billed. */
 interface Usage {
   readonly prompt: number;
   readonly completion: number;
@@ -13,30 +14,31 @@ export interface Completion {
 }
 
 interface ClientOptions {
-  /** Where `/chat/completions` is, such as `http://localhost:11434/v1`. */
+  /** URL without `/chat/completions`, such as `http://localhost:11434/v1`. */
   readonly base: string;
   readonly model: string;
   readonly apiKey?: string | undefined;
   readonly temperature: number;
   readonly maxTokens?: number | undefined;
-  /** Tries of one request, the first included. */
+  /** Attempts per request, the first included. */
   readonly attempts: number;
   readonly timeoutMs: number;
-  /** Waits between tries; tests give one that does not. */
+  /** Waits between attempts; a timer by default. */
   readonly wait?: (ms: number) => Promise<void>;
 }
 
 export interface ChatClient {
-  /** @throws WinnowError `inference_failed` when all tries are used up, or at once for requests that no try can save. */
+  /** Completes a chat. @throws WinnowError `inference_failed` after the last attempt, or at once for errors that a retry cannot help. */
   complete(messages: readonly Message[]): Promise<Completion>;
 }
 
+/** Milliseconds before the first retry; doubled for each further one. */
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
-/** Worth another try: time-outs, too many requests, trouble on the other side. */
-const passing = (status: number): boolean => status === 408 || status === 409 || status === 429 || status >= 500;
+/** Whether a request with this status is retried: timeout, conflict, too many requests, server error. */
+const isRetriable = (status: number): boolean => status === 408 || status === 409 || status === 429 || status >= 500;
 
-/** Milliseconds that `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3). */
+/** Returns the milliseconds of `Retry-After`, given as seconds or as a date (RFC 9110, 10.2.3). */
 export function retryAfterMs(header: string | null, now: number): number | undefined {
   if (header === null) return undefined;
   const seconds = Number(header);
@@ -45,7 +47,8 @@ export function retryAfterMs(header: string | null, now: number): number | undef
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-class Passing extends Error {
+/** An error after which the request is sent again. */
+class RetriableError extends Error {
   readonly afterMs: number | undefined;
   constructor(message: string, afterMs?: number) {
     super(message);
@@ -60,11 +63,11 @@ interface Body {
 
 function read(body: Body): Completion {
   const text = body.choices?.[0]?.message?.content;
-  if (typeof text !== 'string') throw new Passing(`expected choices[0].message.content, got ${describe(text)}`);
+  if (typeof text !== 'string') throw new RetriableError(`expected choices[0].message.content, got ${describe(text)}`);
   return { text, usage: { prompt: body.usage?.prompt_tokens ?? 0, completion: body.usage?.completion_tokens ?? 0 } };
 }
 
-async function once(options: ClientOptions, messages: readonly Message[]): Promise<Completion> {
+async function request(options: ClientOptions, messages: readonly Message[]): Promise<Completion> {
   const { base, model, apiKey, temperature, maxTokens, timeoutMs } = options;
   let response: Response;
   try {
@@ -76,30 +79,31 @@ async function once(options: ClientOptions, messages: readonly Message[]): Promi
     });
     if (response.ok) return read((await response.json()) as Body);
   } catch (error) {
-    if (error instanceof Passing) throw error;
-    throw new Passing(
+    if (error instanceof RetriableError) throw error;
+    throw new RetriableError(
       `${(error as Error).message}${(error as Error).cause ? ` (${String((error as Error).cause)})` : ''}`,
     );
   }
-  const said = `${response.status} ${(await response.text().catch(() => '')).slice(0, 200)}`;
-  if (passing(response.status)) throw new Passing(said, retryAfterMs(response.headers.get('retry-after'), Date.now()));
-  throw new WinnowError('inference_failed', { reason: `${base} answered ${said}` });
+  const answer = `${response.status} ${(await response.text().catch(() => '')).slice(0, 200)}`;
+  if (isRetriable(response.status))
+    throw new RetriableError(answer, retryAfterMs(response.headers.get('retry-after'), Date.now()));
+  throw new WinnowError('inference_failed', { reason: `${base} answered ${answer}` });
 }
 
-/** A client of one model behind an OpenAI-compatible endpoint. Doubles its pauses, or waits as long as `Retry-After` says. */
+/** Creates a client of one model behind an OpenAI-compatible endpoint. Pauses between attempts double, unless `Retry-After` is given. */
 export function chatClient(options: ClientOptions): ChatClient {
   const wait = options.wait ?? ((ms: number) => pause(ms));
   return {
     async complete(messages) {
       for (let attempt = 1; ; attempt++)
         try {
-          return await once(options, messages);
+          return await request(options, messages);
         } catch (error) {
-          if (!(error instanceof Passing)) throw error;
+          if (!(error instanceof RetriableError)) throw error;
           if (attempt >= options.attempts)
             throw new WinnowError(
               'inference_failed',
-              { reason: `${options.base}, ${attempt} tries: ${error.message}` },
+              { reason: `${options.base}, ${attempt} attempts: ${error.message}` },
               { cause: error },
             );
           await wait(error.afterMs ?? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1)));

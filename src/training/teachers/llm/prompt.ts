@@ -1,4 +1,4 @@
-/** A turn of a chat, as OpenAI-compatible endpoints take it. */
+/** A message of a chat, in the format of OpenAI-compatible endpoints. */
 export interface Message {
   readonly role: 'system' | 'user';
   readonly content: string;
@@ -7,7 +7,7 @@ export interface Message {
 const SYSTEM =
   'You judge search results. You are shown a query and numbered passages, and you order the passages by how well each one answers the query.';
 
-/** A number in brackets inside a passage would be taken for a passage's number. */
+/** Cuts a text to `words` words and replaces [1] by (1), which would look like the number of a passage. */
 const plain = (text: string, words: number): string =>
   text
     .replace(/\[(\d+)\]/g, '($1)')
@@ -16,7 +16,7 @@ const plain = (text: string, words: number): string =>
     .slice(0, words)
     .join(' ');
 
-/** Asks for the order of passages. Texts are cut after `words` words. */
+/** Returns the messages that ask for the order of passages. Texts are cut after `words` words. */
 export function rankingPrompt(query: string, passages: readonly string[], words: number): Message[] {
   const shown = passages.map((passage, i) => `[${i + 1}] ${plain(passage, words)}`).join('\n\n');
   const task = [

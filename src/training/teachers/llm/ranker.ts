@@ -7,26 +7,26 @@ import { type Message, rankingPrompt } from './prompt.ts';
 import { slide } from './windows.ts';
 
 interface RankerOptions {
-  /** Names model, prompt and windows in progress files. */
+  /** Name in progress files: model, prompt and windows. */
   readonly name: string;
   readonly size: number;
   readonly stride: number;
-  /** Words of a passage that are shown. */
+  /** Words shown of a passage. */
   readonly words: number;
-  /** Queries under way at once. */
+  /** Queries ranked at the same time. */
   readonly concurrency: number;
 }
 
-/** What a job did and what it had to mend. */
+/** Counts of a job. */
 export interface RankerFacts {
   windows: number;
-  /** Answers with passages missing, named twice, or unknown. */
+  /** Answers with missing, repeated or unknown passages. */
   repaired: number;
-  /** Windows left as they were: no answer named a passage. */
+  /** Windows left in their order because no answer named a passage. */
   unusable: number;
 }
 
-/** Asked once more, in other words, where an answer names no passage; then the window stays as it was. */
+/** Sent once where an answer names no passage. */
 const REMINDER = 'Your last answer named no passage. Give only the line of bracketed numbers.';
 
 async function rankWindow(
@@ -37,9 +37,9 @@ async function rankWindow(
   facts: RankerFacts,
 ) {
   facts.windows++;
-  const asked = rankingPrompt(query, passages, words);
-  const reminded: Message[] = [...asked, { role: 'user', content: REMINDER }];
-  for (const messages of [asked, reminded]) {
+  const prompt = rankingPrompt(query, passages, words);
+  const reminded: Message[] = [...prompt, { role: 'user', content: REMINDER }];
+  for (const messages of [prompt, reminded]) {
     const ranking = readRanking((await client.complete(messages)).text, passages.length);
     if (!ranking) continue;
     const { missing, repeated, outOfRange } = ranking.repairs;
@@ -50,7 +50,7 @@ async function rankWindow(
   return passages.map((_, i) => i);
 }
 
-/** A language model as a list-wise teacher: scores are places counted from the end, so that the best passage has the highest. */
+/** Makes a language model a listwise teacher: scores are places counted from the end, so that the best passage has the highest. */
 export function llmRanker(client: ChatClient, options: RankerOptions, facts: RankerFacts): ListScorer {
   const { name, size, stride, words, concurrency } = options;
   const rank = async (input: IdentifiedList) => {

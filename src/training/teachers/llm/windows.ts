@@ -1,6 +1,6 @@
 /**
- * Windows over a list, from its end to its start, each overlapping the one before: what is good rises from window to window (sliding
- * window of RankGPT, arXiv 2304.09542). Both ends as array places, the second exclusive.
+ * Yields windows over a list, from its end to its start, as places in the list, the second exclusive. Windows overlap, so that good passages
+ * move up from window to window (RankGPT, arXiv 2304.09542).
  */
 export function* windows(count: number, size: number, stride: number): Generator<readonly [from: number, to: number]> {
   for (let to = count; ; to -= stride) {
@@ -12,7 +12,7 @@ export function* windows(count: number, size: number, stride: number): Generator
 
 /**
  * Ranks a whole list by ranking windows of it.
- * @param rank gives the order of the items it is shown, as places in what it was shown.
+ * @param rank returns the order of the items shown, as their places.
  */
 export async function slide<T>(
   items: readonly T[],
