@@ -14,7 +14,7 @@ const ranking = (order: readonly number[]) => ({
 });
 
 describe('comparing rankings', () => {
-  it('counts places won and lost', () => {
+  it('counts places gained and lost', () => {
     expect([...rankMoves(ranking([0, 1, 2, 3]), ranking([3, 0, 1, 2]))]).toEqual([
       [3, 3],
       [0, -1],
@@ -23,7 +23,7 @@ describe('comparing rankings', () => {
     ]);
   });
 
-  it('moves add up to nothing, and Kendall’s τ turns its sign with the order', () => {
+  it('moves add up to 0, and reversing the order changes the sign of Kendall’s τ', () => {
     const order = fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6], { minLength: 7 });
     fc.assert(
       fc.property(order, order, (a, b) => {
@@ -41,13 +41,13 @@ describe('comparing rankings', () => {
 });
 
 describe('passages as typed', () => {
-  it('one a line, blank lines left out', () => {
+  it('one per line, without blank lines', () => {
     expect(readPassages(' a \r\n\n b\n')).toEqual(['a', 'b']);
   });
   it('JSON of strings or objects', () => {
     expect(readPassages('["a\\nb", {"text": "c", "id": 1}]')).toEqual(['a\nb', 'c']);
   });
-  it('says what is wrong', () => {
+  it('are refused with the reason', () => {
     expect(() => readPassages('["a", 2]')).toThrow('got number (passage 1)');
     expect(() => readPassages('["a"')).toThrow(/JSON/);
   });
@@ -59,7 +59,7 @@ describe('quantiles of a histogram', () => {
     expect(quantile([1, 2, 4], [10, 10, 0, 0], 0.75)).toBe(1.5);
     expect(quantile([1, 2, 4], [0, 0, 10, 0], 0.5)).toBe(3);
   });
-  it('says nothing of nothing, and no more than it knows of the last bucket', () => {
+  it('is NaN without values, and the lower bound in the last bucket', () => {
     expect(quantile([1, 2], [0, 0, 0], 0.5)).toBeNaN();
     expect(quantile([1, 2], [0, 0, 5], 0.99)).toBe(2);
   });
@@ -79,23 +79,22 @@ describe('the period between two samples', () => {
     at,
     queue: { tokens: 7, rows: 3, jobs: 2 },
     inFlight: 1,
-    ...{
-      requests: n,
-      errors: n,
-      pairs: 10 * n,
-      shedRows: 0,
-      batches: 2 * n,
-      batchRows: 10 * n,
-      tokens: 90 * n,
-      paddingTokens: 10 * n,
-    },
-    ...{ latency: distribution(latency), queueWait: distribution([]) },
+    requests: n,
+    errors: n,
+    pairs: 10 * n,
+    shedRows: 0,
+    batches: 2 * n,
+    batchRows: 10 * n,
+    tokens: 90 * n,
+    paddingTokens: 10 * n,
+    latency: distribution(latency),
+    queueWait: distribution([]),
     hosts: { provider: 'cpu', alive: 2, rss: [1, 2], restarts: 0, recycles: 0 },
     process: { rss: 5, heapUsed: 4 },
     loop: { p50: 0, p99: 3, max: 4 },
   });
 
-  it('is a matter of differences', () => {
+  it('has the differences', () => {
     const found = periodBetween(sample(1000, 5, []), sample(3000, 9, [0, 4, 0]))!;
     expect(found).toMatchObject({
       requests: 2,
@@ -109,7 +108,7 @@ describe('the period between two samples', () => {
     expect(found.p50Ms).toBeCloseTo(55, 9);
     expect(found.waitP95Ms).toBeNaN();
   });
-  it('is none where the server was started anew, or no time has passed', () => {
+  it('is undefined if the server restarted or no time has passed', () => {
     expect(periodBetween(sample(1000, 5, []), sample(3000, 1, []))).toBeUndefined();
     expect(periodBetween(sample(1000, 5, []), sample(1000, 5, []))).toBeUndefined();
   });
@@ -130,7 +129,10 @@ describe('effects over time', () => {
         units: at,
         comparisons: [
           {
-            ...{ arm: 'b', metric: 'clicks', difference: 0.1, ...(relative ? { lift: 1 } : {}) },
+            arm: 'b',
+            metric: 'clicks',
+            difference: 0.1,
+            ...(relative ? { lift: 1 } : {}),
             fixed: inference(0, 0.2, relative),
             alwaysValid: inference(-0.1, 0.3, relative),
           },
@@ -139,14 +141,14 @@ describe('effects over time', () => {
     ],
   });
 
-  it('are relative to control where that can be said', () => {
+  it('are relative to control where possible', () => {
     expect(effectSeries(series(true), 'clicks', 'b').points[1]).toMatchObject({ value: 1, fixed: [0, 2] });
     expect(effectSeries(series(false), 'clicks', 'b')).toMatchObject({
       relative: false,
       points: [{ value: Number.NaN }, { value: 0.1 }, {}],
     });
   });
-  it('begin with the first outcomes: equal units promise nothing before', () => {
+  it('begin with the first outcomes: before them, equal units give no estimate', () => {
     const still = { fixed: inference(0, 0, false), alwaysValid: inference(0, 0, false), difference: 0 };
     const before = { at: 1, units: 1, comparisons: [{ arm: 'b', metric: 'clicks', ...still }] };
     const { relative, points } = effectSeries({ points: [before, ...series(true).points] }, 'clicks', 'b');
@@ -186,7 +188,7 @@ describe('cards', () => {
       { kind: 'text', text: ' ' },
     ]);
   });
-  it('ends for every text', () => {
+  it('parses every text', () => {
     fc.assert(
       fc.property(
         fc.array(fc.constantFrom('# h', '|a|', '|-|', '- x', '```', '', 'text', '  in'), { maxLength: 12 }),

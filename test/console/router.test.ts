@@ -33,7 +33,7 @@ const codeOf = async (work: () => unknown): Promise<string | undefined> => {
 describe('the page', () => {
   const app = (page: string, keyed = true) => express().use('/console', consolePage({ keyed }, page));
 
-  it('comes with a policy that lets nothing in from elsewhere, and nothing inline', async () => {
+  it('has a policy that allows no other servers and no inline code', async () => {
     const answer = await request(app(join(folder, 'page')))
       .get('/console/')
       .expect(200, '<p>page</p>');
@@ -45,7 +45,7 @@ describe('the page', () => {
     expect(answer.headers['cache-control']).not.toContain('immutable');
   });
 
-  it('is found without the slash, and its named assets are kept', async () => {
+  it('redirects to the slash, and its assets are cached', async () => {
     await request(app(join(folder, 'page')))
       .get('/console')
       .expect(301)
@@ -56,12 +56,12 @@ describe('the page', () => {
     expect(asset.headers['cache-control']).toContain('immutable');
   });
 
-  it('does not lead out of its folder', async () => {
+  it('serves only files of its folder', async () => {
     for (const path of ['/console/../secret', '/console/%2e%2e/secret', '/console/..%2fsecret'])
       expect((await request(app(join(folder, 'page'))).get(path)).text).not.toContain('secret\n');
   });
 
-  it('tells how to build it where it is not built, and whether a key is asked for', async () => {
+  it('says how to build it if it is not built, and whether a key is needed', async () => {
     const answer = await request(app(join(folder, 'nowhere'), false))
       .get('/console/')
       .expect(503);
@@ -72,7 +72,7 @@ describe('the page', () => {
   });
 });
 
-describe('what a version’s folder tells', () => {
+describe('a version’s folder', () => {
   const version = (name: string, files: Readonly<Record<string, string>>): string => {
     const path = join(folder, name);
     mkdirSync(path);
@@ -80,7 +80,7 @@ describe('what a version’s folder tells', () => {
     return path;
   };
 
-  it('card and curve where they are', async () => {
+  it('has card and curve, or not', async () => {
     expect(await readAbout(version('both', { 'README.md': '# m', 'curve.svg': '<svg/>', other: 'x' }))).toEqual({
       card: '# m',
       curve: '<svg/>',
@@ -89,7 +89,7 @@ describe('what a version’s folder tells', () => {
     expect(await readAbout(join(folder, 'gone'))).toEqual({});
   });
 
-  it('no link out of the folder, no folder, nothing huge', async () => {
+  it('is not read through links out of it, nor huge files', async () => {
     const linked = version('linked', {});
     symlinkSync(join(folder, 'secret'), join(linked, 'README.md'));
     expect(await codeOf(() => readAbout(linked))).toBe('unsafe_path');
@@ -103,7 +103,7 @@ describe('what a version’s folder tells', () => {
 });
 
 describe('playground requests', () => {
-  it('are read, or refused with the field', async () => {
+  it('are parsed, or refused with the field', async () => {
     expect(readPlayground({ query: 'q', passages: ['p'], model: 'm@1', more: 1 })).toEqual({
       query: 'q',
       passages: ['p'],
@@ -122,7 +122,7 @@ describe('playground requests', () => {
       expect(await codeOf(() => readPlayground(body)), JSON.stringify(body)?.slice(0, 60)).toBe(code);
   });
 
-  it('a client that goes away withdraws its request', async () => {
+  it('of a client that disconnects are aborted', async () => {
     let signal: AbortSignal | undefined;
     const sources = {
       rerank: (asked: { signal: AbortSignal }) => {

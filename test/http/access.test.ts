@@ -69,7 +69,7 @@ describe('the key file', () => {
     expect(() => loadKeys(keyFile(text))).toThrow(WinnowError);
   });
 
-  it('that is not there is refused by name', () => {
+  it('is refused with its name if it does not exist', () => {
     expect(() => loadKeys('/nowhere/keys.yaml')).toThrow('/nowhere/keys.yaml');
   });
 });
@@ -107,7 +107,7 @@ describe('keys', () => {
     expect(answer.status).toBe(401);
   });
 
-  it('without scope admin change nothing', async () => {
+  it('without scope admin cannot change anything', async () => {
     const from = deps();
     for (const [method, path] of [
       ['post', '/v2/repository/models/tiny/load'],
@@ -129,7 +129,7 @@ describe('keys', () => {
       .expect(200);
   });
 
-  it('are not asked for by probes, metrics and the description', async () => {
+  it('are not needed for probes, metrics and the description', async () => {
     const app = createApp(deps());
     for (const path of [
       '/',
@@ -167,7 +167,7 @@ describe('keys', () => {
 });
 
 describe('the rate limit', () => {
-  it('counts each key for itself and answers in the dialect spoken', async () => {
+  it('counts each key separately and answers in the dialect of the request', async () => {
     const app = createApp(fakeDeps({ keys: loadKeys(keyFile(FILE)), options: { requestsPerMinute: 3 } }));
     const post = (key: string, path = '/rerank') =>
       request(app).post(path).set('authorization', `Bearer ${key}`).send(BODY);

@@ -29,7 +29,7 @@ const LISTS = [
 const spelt = (path: string, text: unknown) => (path === '/v1/ranking' ? { text } : text);
 
 describe.each(LISTS)('a list of passages at %s (%s)', (path, field, body) => {
-  it('of none is 400', async () => {
+  it('without members is 400', async () => {
     const answer = await json(body([]), path);
     expect(answer.status).toBe(400);
     expect(answer.body).toMatchObject({ code: 'empty_passages', error_type: 'Empty' });
@@ -60,7 +60,7 @@ describe.each(LISTS)('a list of passages at %s (%s)', (path, field, body) => {
     expect(answer.body.message).toBe(`expected ${message} (${member})`);
   });
 
-  it('that is no list is 422', async () => {
+  it('of another type is 422', async () => {
     const answer = await json(body({ a: 1 }), path);
     expect(answer.status).toBe(422);
     expect(answer.body).toMatchObject({ code: 'invalid_field' });
@@ -171,12 +171,12 @@ describe('a body', () => {
     await json({ query: 'q', texts: ['a'] }).expect(200);
   });
 
-  it('nested a hundred thousand deep is no fault of the server', async () => {
+  it('nested a hundred thousand deep is a client error', async () => {
     const deep = `{"query":"q","texts":["a"],"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
     expect((await send(deep)).status).toBeLessThan(500);
   });
 
-  it('with hostile names is taken for what it is', async () => {
+  it('with hostile field names is read like any other', async () => {
     await send('{"query":"q","texts":["a"],"__proto__":{"admin":true},"constructor":{"prototype":1}}').expect(200);
     await send('{"query":"q","documents":[{"__proto__":{"text":"x"}}]}').expect(422);
     await send('{"query":"q","documents":[{"text":"x"}],"rank_fields":["__proto__","toString"]}').expect(422);
@@ -199,20 +199,20 @@ describe('headers', () => {
 });
 
 describe('routes', () => {
-  it('unknown ones are 404', async () => {
+  it('that are unknown are 404', async () => {
     const answer = await request(app).get('/nowhere');
     expect(answer.status).toBe(404);
     expect(answer.body).toMatchObject({ code: 'not_found', message: 'expected a known route, got GET /nowhere' });
   });
 
-  it('known ones with another method are 405 and say which', async () => {
+  it('with another method are 405 and name the allowed ones', async () => {
     const answer = await request(app).get('/rerank');
     expect(answer.status).toBe(405);
     expect(answer.headers.allow).toBe('POST');
     await request(app).delete('/v1/models').expect(405);
   });
 
-  it('broken escapes in a path are 422', async () => {
+  it('with broken escapes in the path are 422', async () => {
     const answer = await request(app).get('/v1/models/%E0%A4%A');
     expect(answer.status).toBe(422);
     expect(answer.body.message).toContain('(path)');

@@ -5,7 +5,7 @@ import { ByteAccount } from '../../src/http/byte-account.ts';
 const LIMITS = { totalBytes: 1000, smallBytes: 10, smallShareBytes: 200 };
 
 describe('account of bytes in flight', () => {
-  it('never holds more than its total, keeps the share of small requests and gives everything back', () => {
+  it('never holds more than its total, keeps the share of small requests and releases everything', () => {
     const steps = fc.array(fc.record({ request: fc.nat(9), bytes: fc.nat(700), close: fc.boolean() }), {
       maxLength: 60,
     });
@@ -37,7 +37,7 @@ describe('account of bytes in flight', () => {
     );
   });
 
-  it('lets small requests in when large ones hold all they may', () => {
+  it('accepts small requests when large ones have used up their share', () => {
     const account = new ByteAccount(LIMITS);
     account.open().resize(800);
     expect(() => account.open().resize(11)).toThrow('expected room');

@@ -55,7 +55,7 @@ describe('unmodified clients', () => {
     expect(answer.meta?.billedUnits?.searchUnits).toBe(1);
   });
 
-  it('cohere-ai reads our errors', async () => {
+  it('cohere-ai reads the errors', async () => {
     const client = new CohereClientV2({ environment: url, token: KEY, maxRetries: 0 });
     const failure = await client.rerank({ ...request, model: 'none' }).catch((error: unknown) => error as CohereError);
     expect(failure).toBeInstanceOf(CohereError);
@@ -72,7 +72,7 @@ describe('unmodified clients', () => {
     );
   });
 
-  it('@ai-sdk/cohere reads our errors', async () => {
+  it('@ai-sdk/cohere reads the errors', async () => {
     const cohere = createCohere({ baseURL: `${url}/v2`, apiKey: KEY });
     await expect(
       rerank({ model: cohere.reranking('none'), query: QUERY, documents: PASSAGES, maxRetries: 0 }),
@@ -100,7 +100,7 @@ describe('unmodified clients', () => {
     expect(usage?.totalTokens).toBe(40);
   });
 
-  it('cohere-ai comes again after Retry-After', async () => {
+  it('cohere-ai retries after Retry-After', async () => {
     let calls = 0;
     deps.reranker.before = () => {
       if (++calls === 1) throw new WinnowError('overloaded', { waitMs: 1, seconds: 1 });

@@ -37,8 +37,8 @@ const refuse: ErrorRequestHandler = (error: Error & { errors?: unknown }, _req, 
 };
 
 /**
- * The app behind a validator made from openapi.yaml: every answer passes through it, and so does every request unless `requests` is false. What
- * the file does not allow comes back as 599 with the reason.
+ * Starts the app behind a validator made from openapi.yaml, which checks every answer, and every request unless `requests` is false. What the
+ * file does not allow is answered with 599 and the reason.
  */
 async function validated(inner: Express, requests: boolean): Promise<Server> {
   const { port } = (await listen(inner)).address() as AddressInfo;
@@ -173,10 +173,10 @@ const GOOD: readonly Case[] = [
   { key: 'GET /.well-known/live', status: 204 },
 ];
 
-const split = (key: string) => key.split(' ') as ['GET' | 'POST' | 'PUT' | 'DELETE', string];
+const operationOf = (key: string) => key.split(' ') as ['GET' | 'POST' | 'PUT' | 'DELETE', string];
 
 function send(app: Server, { key, path, body }: Case) {
-  const [method, pattern] = split(key);
+  const [method, pattern] = operationOf(key);
   const sent = request(app)
     [method.toLowerCase() as 'get' | 'post' | 'put' | 'delete'](path ?? pattern)
     .buffer(true);
@@ -198,7 +198,7 @@ describe('openapi.yaml allows real requests and their real answers', () => {
     expect(answer.status, answer.text).toBe(one.status ?? 200);
   });
 
-  it('and every operation has been tried', () => {
+  it('for every operation', () => {
     expect(new Set(GOOD.map(({ key }) => key))).toEqual(new Set(Object.keys(OPERATIONS)));
   });
 
@@ -243,7 +243,7 @@ describe('openapi.yaml allows real errors', () => {
   it.each(scoring.map(([key, { errors }]) => [key, errors] as const))(
     '%s: every code it lists',
     async (key, errors) => {
-      const [, pattern] = split(key);
+      const [, pattern] = operationOf(key);
       for (const code of thrown(errors)) {
         deps.reranker.before = () => {
           throw new WinnowError(code, { seconds: 1 });

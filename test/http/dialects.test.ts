@@ -48,14 +48,14 @@ describe('Text Embeddings Inference', () => {
   });
 
   it.each(['/', '/invocations', '/v1/rerank', '/v2/rerank', '/reranking', '/v1/reranking'])(
-    'is spoken at %s',
+    'is read at %s',
     async (path) => {
       const { body } = await post(path, { query: QUERY, texts: PASSAGES });
       expect(body.map((item: { index: number }) => item.index)).toEqual(indices);
     },
   );
 
-  it('tells its timings in headers', async () => {
+  it('reports timings in headers', async () => {
     const { headers } = await post('/rerank', { query: QUERY, texts: PASSAGES });
     expect(headers).toMatchObject({
       'x-compute-type': 'cpu',
@@ -71,7 +71,7 @@ describe('Text Embeddings Inference', () => {
     expect(headers['x-compute-time']).toMatch(/^\d+$/);
   });
 
-  it('answers an empty list as it does', async () => {
+  it('answers an empty list as the original does', async () => {
     const { status, body } = await post('/rerank', { query: QUERY, texts: [] });
     expect(status).toBe(400);
     expect(body).toMatchObject({ error_type: 'Empty', code: 'empty_passages' });
@@ -87,17 +87,20 @@ describe('Voyage', () => {
     usage: { total_tokens: 40 },
   };
 
-  it.each([{ top_k: 4 }, { truncation: true }])('is told by %o', async (mark) => {
+  it.each([{ top_k: 4 }, { truncation: true }])('is recognized by %o', async (mark) => {
     const { body } = await post('/v1/rerank', { query: QUERY, documents: PASSAGES, model: 'tiny', ...mark });
     expect(body).toEqual(expected);
   });
 
-  it.each([{ 'x-fern-sdk-name': 'voyageai' }, { 'user-agent': 'voyageai/0.4.0' }])('is told by %o', async (mark) => {
-    const { body } = await post('/rerank', { query: QUERY, documents: PASSAGES, model: 'tiny' }, mark);
-    expect(body).toEqual(expected);
-  });
+  it.each([{ 'x-fern-sdk-name': 'voyageai' }, { 'user-agent': 'voyageai/0.4.0' }])(
+    'is recognized by %o',
+    async (mark) => {
+      const { body } = await post('/rerank', { query: QUERY, documents: PASSAGES, model: 'tiny' }, mark);
+      expect(body).toEqual(expected);
+    },
+  );
 
-  it('gives documents back as strings and keeps the best top_k', async () => {
+  it('returns documents as strings and the best top_k', async () => {
     const { body } = await post('/rerank', { query: QUERY, documents: PASSAGES, top_k: 1, return_documents: true });
     expect(body.data).toEqual([{ ...expected.data[0], document: ranked[0]!.text }]);
   });
@@ -166,7 +169,7 @@ describe('scores on the wire', () => {
     }
   });
 
-  it.each([Number.NaN, Number.POSITIVE_INFINITY])('%s never leaves', async (bad) => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('%s is never written', async (bad) => {
     deps.reranker.after = (answer) => ({
       ...answer,
       ranking: answer.ranking.map((item) => ({ ...item, score: bad, relevanceScore: bad })),

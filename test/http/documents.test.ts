@@ -51,7 +51,7 @@ describe.each([
 });
 
 describe('documents', () => {
-  it('ranks objects by text, and gives their fields back', async () => {
+  it('ranks objects by text, and returns their fields', async () => {
     const documents = PASSAGES.map((text, i) => ({ text, page: i }));
     const { body } = await post('/v1/rerank', { query: QUERY, documents, return_documents: true });
     expect(deps.reranker.requests[0]?.passages).toEqual(PASSAGES);
@@ -77,7 +77,7 @@ describe('documents', () => {
     expect(body.message).toBe('expected an object with one of `text`, got none of them (documents[1])');
   });
 
-  it('hands every option to the re-ranker', async () => {
+  it('passes every option to the re-ranker', async () => {
     await post('/v2/rerank', {
       query: QUERY,
       documents: PASSAGES,

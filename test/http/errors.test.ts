@@ -4,7 +4,7 @@ import { CATALOG, type ErrorCode, WinnowError } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { fakeDeps } from './fakes.ts';
 
-const SECRET = 'a text nobody else may read';
+const SECRET = 'a confidential text';
 
 const BODIES: Readonly<Record<string, object>> = {
   '/rerank': { query: SECRET, texts: [SECRET] },
@@ -69,13 +69,13 @@ describe('errors', () => {
       });
   });
 
-  it('speak the dialect of the path before the body is read', async () => {
+  it('have the form of the path before the body is read', async () => {
     const app = createApp(fakeDeps());
     const malformed = await request(app).post('/score').set('content-type', 'application/json').send('{');
     expect(malformed.body.error).toMatchObject({ code: 'malformed_json' });
   });
 
-  it('of load say when to come back', async () => {
+  it('because of load say when to retry', async () => {
     const { answer } = await failing(new WinnowError('overloaded', { waitMs: 6500, seconds: 6.5 }));
     expect(answer.status).toBe(429);
     expect(answer.headers['retry-after']).toBe('7');
@@ -83,7 +83,7 @@ describe('errors', () => {
     expect((await failing(new WinnowError('unknown_model'))).answer.headers).not.toHaveProperty('retry-after');
   });
 
-  it('nobody foresaw are 500 without a word of what happened', async () => {
+  it('that are unexpected are 500 without details', async () => {
     const { answer, deps } = await failing(new TypeError(`cannot read ${SECRET}`));
     expect(answer.status).toBe(500);
     expect(answer.body).toMatchObject({ code: 'internal', error_type: 'Internal' });
@@ -93,7 +93,7 @@ describe('errors', () => {
     expect((logged.fields.err as Error).cause).toBeInstanceOf(TypeError);
   });
 
-  it('and answers are told to metrics and log without text', async () => {
+  it('and answers are reported to metrics and log without text', async () => {
     const { deps } = await failing(new WinnowError('overloaded', { seconds: 1 }));
     expect(deps.telemetry.events).toEqual([
       expect.objectContaining({

@@ -15,7 +15,7 @@ const post = (deps = fakeDeps(), headers: Record<string, string> = {}) =>
   request(createApp(deps)).post('/rerank').set(headers).send(BODY);
 
 describe('request ids', () => {
-  it('come back as they came', async () => {
+  it('are returned unchanged', async () => {
     const deps = fakeDeps();
     const { headers } = await post(deps, { 'x-request-id': 'abc-123' });
     expect(headers['x-request-id']).toBe('abc-123');
@@ -23,7 +23,7 @@ describe('request ids', () => {
     expect(deps.telemetry.events[0]?.requestId).toBe('abc-123');
   });
 
-  it.each(['', 'a b', 'x'.repeat(129), '<script>', '"'])('that could break something are replaced: %j', async (id) => {
+  it.each(['', 'a b', 'x'.repeat(129), '<script>', '"'])('are replaced if unsafe: %j', async (id) => {
     const { headers } = await post(fakeDeps(), id ? { 'x-request-id': id } : {});
     expect(headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
   });
@@ -32,21 +32,21 @@ describe('request ids', () => {
 describe('traces', () => {
   const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
 
-  it('go on', async () => {
+  it('continue that of the caller', async () => {
     const { headers } = await post(fakeDeps(), { traceparent: `00-${trace}-00f067aa0ba902b7-01`, tracestate: 'a=1' });
     expect(headers.traceparent).toMatch(new RegExp(`^00-${trace}-[0-9a-f]{16}-01$`));
     expect(headers.traceparent).not.toContain('00f067aa0ba902b7');
     expect(headers.tracestate).toBe('a=1');
   });
 
-  it('begin where the caller has none, or a broken one', async () => {
+  it('begin if the caller has none, or a malformed one', async () => {
     for (const traceparent of ['', 'nonsense', `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`]) {
       const { headers } = await post(fakeDeps(), traceparent ? { traceparent } : {});
       expect(headers.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/);
     }
   });
 
-  /** A server whose spans are noted. */
+  /** A server whose spans are recorded. */
   function watched() {
     const deps = fakeDeps();
     const stages: string[] = [];
@@ -62,7 +62,7 @@ describe('traces', () => {
     return { deps: { ...deps, telemetry: { ...deps.telemetry, tracing } }, stages, ended };
   }
 
-  it('hold the stages of a request', async () => {
+  it('contain the stages of a request', async () => {
     const { deps, stages, ended } = watched();
     await post(deps);
     expect(stages).toEqual(['tokenize', 'queue', 'infer']);
@@ -76,8 +76,12 @@ describe('traces', () => {
     await post(deps);
     expect(ended).toMatchObject([
       {
-        ...{ 'winnow.model': 'tiny', 'winnow.version': '1', 'winnow.experiment': 'losses', 'winnow.arm': 'b' },
-        ...{ 'feature_flag.key': 'losses', 'feature_flag.result.variant': 'b' },
+        'winnow.model': 'tiny',
+        'winnow.version': '1',
+        'winnow.experiment': 'losses',
+        'winnow.arm': 'b',
+        'feature_flag.key': 'losses',
+        'feature_flag.result.variant': 'b',
       },
     ]);
     expect(deps.telemetry.lines.at(-1)!.fields).toMatchObject({ model: 'tiny', version: '1', experiment });
@@ -85,7 +89,7 @@ describe('traces', () => {
 });
 
 describe('telemetry', () => {
-  it('is told of every request, without text', async () => {
+  it('receives every request, without text', async () => {
     const deps = fakeDeps();
     const app = createApp(deps);
     await request(app)
@@ -112,13 +116,13 @@ describe('telemetry', () => {
       { route: '/health', status: 200 },
       { route: 'unmatched', status: 404, code: 'not_found' },
     ]);
-    // A probe that succeeds is no news.
+    // Successful probes are not logged.
     expect(deps.telemetry.lines.map(({ fields }) => fields.route)).toEqual(['/v2/rerank', 'unmatched']);
     expect(JSON.stringify([deps.telemetry.lines, deps.telemetry.events])).not.toMatch(/secret|hidden/);
   });
 });
 
-describe('a client that leaves', () => {
+describe('a client that disconnects', () => {
   it('aborts its request', async () => {
     const deps = fakeDeps();
     const asked = Promise.withResolvers<AbortSignal>();
@@ -152,7 +156,7 @@ describe('a client that leaves', () => {
 });
 
 describe('browsers', () => {
-  it('get no leave by default', async () => {
+  it('may not call from other origins by default', async () => {
     const { headers } = await post(fakeDeps(), { origin: 'https://a.example' });
     expect(headers).not.toHaveProperty('access-control-allow-origin');
   });
@@ -168,7 +172,7 @@ describe('browsers', () => {
     );
   });
 
-  it('may ask first', async () => {
+  it('get an answer to preflight requests', async () => {
     const deps = fakeDeps({ options: { corsOrigins: ['*'] } });
     const answer = await request(createApp(deps))
       .options('/rerank')
@@ -178,7 +182,7 @@ describe('browsers', () => {
     expect(answer.headers['access-control-allow-headers']).toContain('authorization');
   });
 
-  it('are told to trust nothing', async () => {
+  it('get restrictive policies', async () => {
     const { headers } = await post();
     expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'x-frame-options': 'SAMEORIGIN' });
     expect(headers['content-security-policy']).toContain("default-src 'self'");
@@ -187,7 +191,7 @@ describe('browsers', () => {
 });
 
 describe('lanes and deadlines', () => {
-  it('come from headers, which win over the body', async () => {
+  it('come from headers, which override the body', async () => {
     const deps = fakeDeps();
     const headers = { 'x-winnow-lane': 'batch', 'x-winnow-deadline-ms': '250' };
     await request(createApp(deps))
@@ -205,7 +209,7 @@ describe('lanes and deadlines', () => {
 });
 
 describe('what experiments see', () => {
-  it('is who asks', async () => {
+  it('is the subject of the request', async () => {
     const deps = fakeDeps();
     const headers = {
       'x-winnow-unit': 'u',
@@ -268,7 +272,7 @@ describe('a shutdown that begins while a request is answered', () => {
 });
 
 describe('extensions', () => {
-  it('stand behind the same keys and speak the same errors', async () => {
+  it('have the same keys and the same form of errors', async () => {
     const router = Router();
     router.post('/echo', (req, res) => void res.json(req.body));
     router.get('/broken', () => {

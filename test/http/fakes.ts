@@ -8,7 +8,7 @@ import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/reg
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { passThrough } from '../../src/telemetry/tracing.ts';
 
-/** A logit that depends on query and passage alone, between -8 and 8. */
+/** Returns a logit that depends on query and passage alone, between -8 and 8. */
 export function fakeLogit(query: string, passage: string): number {
   const hash = createHash('sha256').update(`${query}\u0000${passage}`).digest();
   return Math.fround((hash.readUInt32LE(0) / 2 ** 32) * 16 - 8);
@@ -24,7 +24,7 @@ export interface FakeReranker extends Reranker {
   after?: (answer: RerankAnswer) => RerankAnswer;
 }
 
-/** Implements the port over a hash instead of a model. Passages longer than 2,000 characters count as cut. */
+/** Implements the port with a hash instead of a model. Passages of more than 2,000 characters count as truncated. */
 export function fakeReranker(models: readonly string[] = ['tiny']): FakeReranker {
   const fake: FakeReranker = {
     requests: [],

@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { parse } from 'yaml';
 
 /*
- * Requests made from openapi.yaml: bodies that its schemas allow, the same with a part replaced, dropped or added, and their text with bytes
- * changed. Whatever comes of them, it must not be a fault of the server.
+ * Generates requests from openapi.yaml: bodies that its schemas allow, the same with a part replaced, dropped or added, and their text with
+ * bytes changed. None may cause a server error.
  */
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -37,7 +37,7 @@ export const OPERATIONS: readonly FuzzOperation[] = Object.entries(spec.paths).f
   })),
 );
 
-/** Strings that have broken services before. */
+/** Strings that are known to break services. */
 const nasty = fc.constantFrom(
   '',
   '\u0000',
@@ -95,7 +95,7 @@ const BY_TYPE: Readonly<Record<string, (schema: Schema) => fc.Arbitrary<unknown>
   object: objectOf,
 };
 
-/** Values a JSON schema allows, and near misses of its numbers and strings. */
+/** Values that a JSON schema allows, and numbers and strings just outside of it. */
 function allowedBy(reference: Schema): fc.Arbitrary<unknown> {
   const schema = resolve(reference);
   if (Array.isArray(schema.anyOf)) return fc.oneof(...(schema.anyOf as Schema[]).map(allowedBy));
@@ -186,6 +186,6 @@ export function requestsTo({ method, path, body }: FuzzOperation): fc.Arbitrary<
     });
 }
 
-/** A request as a failing test shows it. */
+/** Formats a request for the message of a failing test. */
 export const shown = ({ method, path, body, headers: sent }: FuzzRequest) =>
   `${method} ${path} ${JSON.stringify(sent)} ${body?.toString('latin1').slice(0, 2000) ?? ''}`;

@@ -9,7 +9,7 @@ import { createServer } from '../../src/http/server.ts';
 import { fakeDeps } from './fakes.ts';
 import { type FuzzRequest, OPERATIONS, requestsTo, shown } from './fuzz-api.ts';
 
-/** Requests to each operation with a body; FUZZ_RUNS and FUZZ_SEED ask for more or others. */
+/** Requests to each operation with a body; FUZZ_RUNS and FUZZ_SEED change their number and choice. */
 const RUNS = Number(process.env.FUZZ_RUNS ?? 60);
 const SEED = Number(process.env.FUZZ_SEED ?? 20_261_123);
 
@@ -40,7 +40,7 @@ async function send({ method, path, body, headers }: FuzzRequest): Promise<{ sta
   return await promise;
 }
 
-/** Errors have a code and are the client's. */
+/** Checks that an error has a code and is a client error. */
 function check({ status, text }: { status: number; text: string }, sent: FuzzRequest): void {
   if (sent.path.endsWith('/ready') && status === 503) return;
   expect(status, shown(sent)).toBeLessThan(500);
@@ -51,7 +51,7 @@ function check({ status, text }: { status: number; text: string }, sent: FuzzReq
   expect(body.request_id).toBeTypeOf('string');
 }
 
-describe('no request of any form is a fault of the server', () => {
+describe('no request causes a server error', () => {
   it.each(OPERATIONS.map((operation) => [operation.name, operation] as const))('%s', async (_name, operation) => {
     const seen = new Set<number>();
     await fc.assert(
@@ -62,11 +62,11 @@ describe('no request of any form is a fault of the server', () => {
       }),
       { numRuns: operation.body ? RUNS : Math.ceil(RUNS / 6), seed: SEED },
     );
-    // The requests are no good if they all fail, or never do.
+    // The generator is wrong if all requests fail, or none does.
     if (operation.body) expect(seen.size).toBeGreaterThan(1);
   });
 
-  it('and the log tells of none', () => {
+  it('and the log has none', () => {
     expect(deps.telemetry.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 });

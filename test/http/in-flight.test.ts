@@ -14,7 +14,7 @@ import { fakeDeps } from './fakes.ts';
 
 const MIB = 2 ** 20;
 const SMALL = { query: 'q', texts: ['a', 'b'] };
-/** Some megabytes of answer: the documents come back. */
+/** An answer of some megabytes: it contains the documents. */
 const LARGE = { query: 'q', documents: ['x'.repeat(6 * MIB)], return_documents: true };
 
 let server: Server;
@@ -69,7 +69,7 @@ function postAndNeverRead(path: string, body: object): Socket {
   return socket;
 }
 
-/** Turns of the event loop until the account holds this much or more. */
+/** Waits until the account holds at least this many bytes. */
 async function held(atLeast: number): Promise<void> {
   while (bytes.held < atLeast) await nextTurn();
 }
@@ -85,7 +85,7 @@ describe('bytes in flight', () => {
     expect(bytes.held).toBeLessThanOrEqual(16 * MIB);
   });
 
-  it('are given back when clients go', async () => {
+  it('are released when clients disconnect', async () => {
     await listen();
     postAndNeverRead('/v1/rerank', LARGE);
     postAndNeverRead('/v1/rerank', LARGE);
@@ -95,7 +95,7 @@ describe('bytes in flight', () => {
     expect(await post('/v1/rerank', LARGE)).toMatchObject({ status: 200 });
   });
 
-  it('are given back when a body is refused, in whatever way', async () => {
+  it('are released when a body is refused for any reason', async () => {
     await listen();
     const refused = await Promise.all([
       post('/rerank', gzipSync('['.repeat(20 * MIB))),
@@ -124,7 +124,7 @@ describe('bytes in flight', () => {
 });
 
 describe('connections', () => {
-  it('of clients that take no byte are closed', async () => {
+  it('of clients that read nothing are closed', async () => {
     await listen({ totalBytes: 64 * MIB, options: { writeTimeoutMs: 200 } });
     const socket = postAndNeverRead('/v1/rerank', { ...LARGE, documents: ['x'.repeat(20 * MIB)] });
     await held(20 * MIB);

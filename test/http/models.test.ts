@@ -96,8 +96,8 @@ describe("Triton's repository", () => {
   });
 });
 
-describe('what the service is', () => {
-  it("is told in TEI's words", async () => {
+describe('the description of the service', () => {
+  it("has the form of TEI's", async () => {
     const { body } = await request(app).get('/info');
     expect(body).toMatchObject({
       model_id: 'tiny',
@@ -116,6 +116,7 @@ describe('what the service is', () => {
       version: '0.1.0',
       provider: 'cpu',
       hosts: 2,
+      sha: null,
     });
     expect(deps.registry.calls).toEqual(['acquire tiny', 'release']);
   });
@@ -128,7 +129,7 @@ describe('what the service is', () => {
     expect(deps.registry.calls).toEqual([]);
   });
 
-  it("is told in KServe's and Weaviate's words", async () => {
+  it("has the forms of KServe's and Weaviate's", async () => {
     expect((await request(app).get('/v2')).body).toMatchObject({ name: 'winnow', version: '0.1.0' });
     expect((await request(app).get('/v2/models/tiny')).body).toMatchObject({ name: 'tiny', versions: ['1', '2'] });
     expect((await request(app).get('/v2/models/tiny/versions/2')).body.versions).toEqual(['2']);
@@ -164,15 +165,15 @@ describe('probes', () => {
 });
 
 describe('/metrics', () => {
-  it('hands on what telemetry renders', async () => {
+  it('answers what telemetry renders', async () => {
     const { text, headers } = await request(app).get('/metrics');
     expect(text).toBe('winnow_ready 1\n');
     expect(headers['content-type']).toContain('version=0.0.4');
   });
 });
 
-describe('the description', () => {
-  it('is there as YAML, JSON and a page', async () => {
+describe('the description of the API', () => {
+  it('is available as YAML, JSON and a page', async () => {
     const yaml = await request(app).get('/openapi.yaml').buffer(true);
     expect(yaml.headers['content-type']).toContain('application/yaml');
     const { body } = await request(app).get('/openapi.json');
@@ -181,7 +182,7 @@ describe('the description', () => {
     for (const path of Object.keys(body.paths)) expect(page.text).toContain(`<code>${path}</code>`);
   });
 
-  it('needs no script and nothing from elsewhere', async () => {
+  it('needs no scripts and no other servers', async () => {
     const { text, headers } = await request(app).get('/docs');
     expect(headers['content-security-policy']).toMatch(
       /^default-src 'none'; style-src 'sha256-[^']+'; base-uri 'none'/,

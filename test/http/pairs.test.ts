@@ -24,14 +24,14 @@ describe.each(['/score', '/v1/score'])('pairs at %s', (path) => {
     expect(scores(body)).toEqual(PASSAGES.map((text) => asFloat32(sigmoid(fakeLogit(QUERY, text)))));
   });
 
-  it('scores pair by pair, one request a distinct query', async () => {
+  it('scores pair by pair, with one request for each distinct query', async () => {
     const queries = ['a', 'b', 'a', 'c'];
     const { body } = await post(path, { queries, documents: PASSAGES, use_activation: false });
     expect(scores(body)).toEqual(PASSAGES.map((text, i) => asFloat32(fakeLogit(queries[i]!, text))));
     expect(deps.reranker.requests.map(({ query }) => query)).toEqual(['a', 'b', 'c']);
   });
 
-  it('withdraws the other queries when one fails', async () => {
+  it('aborts the other queries when one fails', async () => {
     const signals: AbortSignal[] = [];
     deps.reranker.before = ({ query, signal }) => {
       signals.push(signal!);

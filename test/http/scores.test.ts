@@ -9,7 +9,7 @@ const float32 = fc.float({ noNaN: true, noDefaultInfinity: true });
 const significant = (text: string) =>
   text.replace(/e.*$/, '').replace(/[-.]/g, '').replace(/^0+/, '').replace(/0+$/, '').length;
 
-/** Whether some decimal of `digits` significant digits reads back as `value`: the two neighbors of `value` are the only candidates. */
+/** Whether a decimal with `digits` significant digits reads back as `value`; the two next to `value` are the only candidates. */
 function hasDecimalOf(value: number, digits: number): boolean {
   const [mantissa, exponent] = Math.abs(value).toExponential(20).split('e') as [string, string];
   const scale = 10n ** BigInt(20 - (digits - 1));
@@ -18,7 +18,7 @@ function hasDecimalOf(value: number, digits: number): boolean {
 }
 
 describe('formatScore', () => {
-  it('writes what clients in typed languages take for a floating point number', () => {
+  it('writes what clients in typed languages read as a floating point number', () => {
     expect(formatScore(1)).toBe('1.0');
     expect(formatScore(0)).toBe('0.0');
     expect(formatScore(-0)).toBe('0.0');
@@ -54,7 +54,7 @@ describe('formatScore', () => {
     );
   });
 
-  it('is the shortest: no decimal with a digit less reads back', () => {
+  it('is the shortest: no decimal with one digit fewer reads back', () => {
     fc.assert(
       fc.property(float32, (x) => {
         fc.pre(x !== 0);

@@ -27,14 +27,14 @@ afterEach(async () => {
   if (server.listening) await new Promise((resolve) => server.close(resolve));
 });
 
-/** Everything the server says to these bytes until it closes the connection. */
+/** Sends bytes and returns everything the server answers until it closes the connection. */
 async function raw(...parts: readonly string[]): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   for (const part of parts) socket.write(part);
   return await readText(socket);
 }
 
-function split(answer: string): { readonly status: number; readonly body: Record<string, unknown> } {
+function parseAnswer(answer: string): { readonly status: number; readonly body: Record<string, unknown> } {
   const [head = '', body = ''] = answer.split('\r\n\r\n');
   return { status: Number(head.split(' ')[1]), body: JSON.parse(body) as Record<string, unknown> };
 }
@@ -48,19 +48,21 @@ async function answerOf(
   return { status: response.statusCode ?? 0, body: (await readJson(response)) as Record<string, unknown> };
 }
 
-describe('requests that are no HTTP', () => {
+describe('requests that are not HTTP', () => {
   it.each([
     'nonsense\r\n\r\n',
     'GET / HTTP/9.9\r\n\r\n',
     'POST /rerank HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n',
   ])('get a JSON error: %j', async (text) => {
-    const { status, body } = split(await raw(text));
+    const { status, body } = parseAnswer(await raw(text));
     expect(status).toBe(400);
     expect(body).toMatchObject({ code: 'malformed_http', error_type: 'Validation' });
   });
 
   it('with too long headers are 431', async () => {
-    const { status, body } = split(await raw(`GET / HTTP/1.1\r\nhost: a\r\nx-long: ${'a'.repeat(20_000)}\r\n\r\n`));
+    const { status, body } = parseAnswer(
+      await raw(`GET / HTTP/1.1\r\nhost: a\r\nx-long: ${'a'.repeat(20_000)}\r\n\r\n`),
+    );
     expect(status).toBe(431);
     expect(body.code).toBe('headers_too_large');
   });
@@ -89,7 +91,7 @@ describe('bodies', () => {
     agent.destroy();
   });
 
-  it('that would be refused are not asked for', async () => {
+  it('that would be refused are not requested', async () => {
     const client = request({
       port,
       ...POST,
@@ -105,7 +107,7 @@ describe('bodies', () => {
     client.destroy();
   });
 
-  it('that would be taken are asked for', async () => {
+  it('that would be accepted are requested', async () => {
     const client = request({
       port,
       ...POST,
@@ -127,7 +129,7 @@ describe('bodies', () => {
     expect(await answerOf(untyped)).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } });
   });
 
-  it('cut short by the client abort quietly', async () => {
+  it('cut short by the client are not an error of the server', async () => {
     const reported = Promise.withResolvers<void>();
     const { onRequest } = deps.telemetry;
     Object.assign(deps.telemetry, {
@@ -157,11 +159,11 @@ describe('slow clients', () => {
     const text = await raw(
       'POST /rerank HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"query"',
     );
-    expect(split(text)).toMatchObject({ status: 408, body: { code: 'request_timeout', error_type: 'Timeout' } });
+    expect(parseAnswer(text)).toMatchObject({ status: 408, body: { code: 'request_timeout', error_type: 'Timeout' } });
   });
 
   it('that do not finish their headers are 408', async () => {
     const text = await raw('POST /rerank HTTP/1.1\r\nhost: a\r\n');
-    expect(split(text)).toMatchObject({ status: 408, body: { code: 'request_timeout' } });
+    expect(parseAnswer(text)).toMatchObject({ status: 408, body: { code: 'request_timeout' } });
   });
 });

@@ -9,7 +9,7 @@ function capture(level: LogLevel = 'info') {
 }
 
 describe('logger', () => {
-  it('writes one JSON object a line with time, level as a word and message', () => {
+  it('writes one JSON object per line with time, level as a word and message', () => {
     const { logger, lines, last } = capture();
     logger.info({ requestId: 'r1', status: 200 }, 'answered');
     expect(lines).toHaveLength(1);
@@ -17,14 +17,14 @@ describe('logger', () => {
     expect(new Date(last().time).getTime()).toBeGreaterThan(Date.UTC(2020, 0));
   });
 
-  it('says nothing below its level', () => {
+  it('writes nothing below its level', () => {
     const { logger, lines } = capture('warn');
     logger.info('quiet');
     logger.warn('loud');
     expect(lines.map((l) => JSON.parse(l).msg)).toEqual(['loud']);
   });
 
-  it('never lets document text, keys or cookies through, however deep within a request they stand', () => {
+  it('redacts document text, keys and cookies at any depth of a request', () => {
     const { logger, lines } = capture();
     const text = 'PRIVATE TEXT';
     logger.info({ query: text, texts: [text], req: { body: { documents: [text] }, headers: { authorization: text } } });
@@ -34,20 +34,20 @@ describe('logger', () => {
     expect(lines.join('')).toContain('[redacted]');
   });
 
-  it('shows counts, which say nothing of what was written', () => {
+  it('shows counts, which contain no text', () => {
     const { logger, last } = capture();
     logger.info({ passages: 100, texts: ['PRIVATE'] });
     expect(last()).toMatchObject({ passages: 100, texts: '[redacted]' });
   });
 
-  it("shows a client's mistake without what the client wrote", () => {
+  it('shows a client error without text of the request', () => {
     const { logger, last } = capture();
     const err = new WinnowError('invalid_field', { expected: 'a string', got: '"PRIVATE" (string)', field: 'query' });
     logger.info({ err }, 'refused');
     expect(last().err).toEqual({ code: 'invalid_field', status: 422, field: 'query' });
   });
 
-  it('shows a fault of ours with stack and cause', () => {
+  it('shows a server error with stack and cause', () => {
     const { logger, last } = capture();
     const cause = new TypeError('deep');
     logger.error({ err: new WinnowError('inference_failed', { reason: 'row 3' }, { cause }) }, 'failed');

@@ -43,7 +43,7 @@ describe('metrics', () => {
     expect((await b.render()).text).toContain('\nwinnow_queue_jobs 0');
   });
 
-  it('give the padding ratio from the counted tokens', async () => {
+  it('compute the padding ratio from the counted tokens', async () => {
     const metrics = fresh();
     expect((await metrics.render()).text).toContain('\nwinnow_padding_ratio 0\n');
     metrics.tokens.inc({ model: 'm', version: '1' }, 700);
@@ -52,7 +52,7 @@ describe('metrics', () => {
     expect((await metrics.render()).text).toContain('\nwinnow_padding_ratio 0.1\n');
   });
 
-  it('see a blocked event loop, and only the time beyond the timer itself', async () => {
+  it('measure a blocked event loop, without the period of the timer', async () => {
     const metrics = fresh();
     const worst = async () =>
       Number(/delay_seconds\{quantile="1"\} (\S+)/.exec((await metrics.render()).text)?.[1] ?? Number.NaN);

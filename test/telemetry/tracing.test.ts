@@ -27,9 +27,9 @@ describe('traceparent', () => {
     ['a trace id of zeros', `00-${'0'.repeat(32)}-${SPAN}-01`],
     ['a span id of zeros', `00-${TRACE}-${'0'.repeat(16)}-01`],
     ['version ff', `ff-${TRACE}-${SPAN}-01`],
-    ['version 00 with more behind', `00-${TRACE}-${SPAN}-01-more`],
+    ['version 00 with more fields', `00-${TRACE}-${SPAN}-01-more`],
     ['a short trace id', `00-${TRACE.slice(1)}-${SPAN}-01`],
-  ])('takes %s for absent', (_name, header) => {
+  ])('treats %s as absent', (_name, header) => {
     expect(parseTraceparent(header)).toBeUndefined();
   });
 
@@ -47,7 +47,7 @@ describe('traceparent', () => {
     );
   });
 
-  it('keeps the trace and takes a place of its own below the parent', () => {
+  it('keeps the trace and has a span id of its own', () => {
     const parent = parseTraceparent(`00-${TRACE}-${SPAN}-01`);
     const child = childContext(parent);
     expect(child).toMatchObject({ traceId: TRACE, sampled: true });
@@ -58,7 +58,7 @@ describe('traceparent', () => {
 });
 
 describe('tracing without a collector', () => {
-  it('hands the trace on', async () => {
+  it('passes the trace on', async () => {
     const tracing = await createTracing();
     expect(tracing).toBe(passThrough);
     const span = tracing.startRequest('rerank', `00-${TRACE}-${SPAN}-01`, 'a=b');
@@ -121,7 +121,7 @@ describe('tracing to a collector', () => {
     expect(took).toBe(6_000_000n);
   });
 
-  it("marks a server's fault as an error and a client's mistake not", async () => {
+  it('marks server errors as errors, and client errors not', async () => {
     const tracing = await createTracing({ endpoint: `${endpoint}/v1/traces` });
     tracing.startRequest('ours').end({}, { code: 'inference_failed', status: 500 });
     tracing.startRequest('theirs').end({}, { code: 'invalid_field', status: 422 });
@@ -143,7 +143,7 @@ describe('tracing to a collector', () => {
     expect(received).toHaveLength(before);
   });
 
-  it('tells of a collector that is not there, and harms nobody', async () => {
+  it('reports an unavailable collector and goes on', async () => {
     const failures: Error[] = [];
     const refusing = createServer((_, response) => response.writeHead(400).end());
     await once(refusing.listen(0, '127.0.0.1'), 'listening');

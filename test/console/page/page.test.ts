@@ -39,7 +39,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       .evaluateAll((items) => items.map((item) => Number((item as HTMLElement).dataset.index)));
 
   describe('keys', () => {
-    it('a wrong key is refused with what the server says, a right one opens', async () => {
+    it('a wrong key is refused with the server’s message, a right one opens the console', async () => {
       const at = await visit(browser, service.server.url);
       await enter(at.page, 'wrong');
       await at.page.getByRole('alert').filter({ hasText: 'expected a valid API key' }).waitFor();
@@ -51,9 +51,9 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await leave(at);
     });
 
-    it('is kept for the tab alone, and forgotten on demand', async () => {
+    it('a key is kept for the tab only, and forgotten on demand', async () => {
       const at = await inside();
-      // The key is kept once the server has taken it.
+      // The key is kept once the server has accepted it.
       await at.page.getByRole('tab', { name: 'Models' }).waitFor();
       await at.page.reload();
       await at.page.getByRole('tab', { name: 'Models' }).waitFor();
@@ -91,7 +91,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await leave(at);
     });
 
-    it('takes passages as JSON and any reference; a model that cannot answer says so beside the others', async () => {
+    it('takes passages as JSON and any reference; a model that cannot answer shows its error beside the others', async () => {
       const at = await inside();
       await at.page.getByLabel('Another model').fill('m:stable');
       await at.page.getByLabel('Another model').press('Enter');
@@ -129,7 +129,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await curve.waitFor();
       expect(await curve.evaluate((img: HTMLImageElement) => img.decode().then(() => img.naturalWidth))).toBe(40);
       await second.getByRole('cell', { name: 'first stage', exact: true }).waitFor();
-      // The browser tells of the refused load as well.
+      // The browser reports the refused load too.
       expect(at.complaints.filter((text) => !text.includes('422'))).toEqual([]);
       await leave(at);
     });
@@ -195,7 +195,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
     });
   });
 
-  it('load follows what the server does', async () => {
+  it('load follows the server', async () => {
     const at = await inside();
     await openTab(at.page, 'Load');
     const panel = (name: string) => at.page.getByRole('region', { name, exact: true });
@@ -216,7 +216,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
     await leave(at);
   });
 
-  it('can be walked by keyboard alone', async () => {
+  it('works by keyboard alone', async () => {
     const at = await visit(browser, service.server.url);
     const { page } = at;
     const { keyboard } = page;
@@ -277,7 +277,7 @@ describe.skipIf(!hasChromium)('the console in Chromium (needs Debian’s package
       await leave(at);
     });
 
-  it('colors can be chosen against the system’s', async () => {
+  it('a color scheme other than the system’s can be chosen', async () => {
     const at = await inside({ colorScheme: 'light' });
     const paper = () => at.page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
     const light = await paper();

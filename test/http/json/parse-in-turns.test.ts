@@ -21,7 +21,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
   );
 
 const sizes = fc.record({ size: fc.integer({ min: 1, max: 40 }), piece: fc.integer({ min: 8, max: 60 }) });
-/** Text with what scanners get wrong: quotes, backslashes, brackets in strings, characters of two to four bytes. */
+/** Text that is hard for scanners: quotes, backslashes, brackets in strings, characters of two to four bytes. */
 const awkward = fc.string({
   unit: fc.constantFrom('"', '\\', '\\\\', '[', '{', ',', ':', '}', ']', 'a', 'ä', '漢', '😀', '\n', ' '),
 });
@@ -33,7 +33,7 @@ const json = fc.oneof(
 const spacing = fc.constantFrom<string | number>('', 1, '\t', ' \n');
 
 describe('parsing a body in turns', () => {
-  it('gives what JSON.parse gives, however the text is cut', async () => {
+  it('returns what JSON.parse returns, wherever the text is cut', async () => {
     await fc.assert(
       fc.asyncProperty(json, spacing, sizes, async (value, space, cut) => {
         const text = JSON.stringify(value, null, space);
@@ -43,7 +43,7 @@ describe('parsing a body in turns', () => {
     );
   });
 
-  it('gives escapes of every length back, however they are cut', async () => {
+  it('returns escapes of every length, wherever they are cut', async () => {
     const piece = fc.constantFrom('\\u0041', '\\ud83d\\ude00', '\\n', '\\\\', '\\"', 'x', 'é', '\\u005c', '\\/');
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { minLength: 20, maxLength: 200 }), sizes, async (parts, cut) => {

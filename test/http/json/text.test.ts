@@ -17,7 +17,7 @@ describe('writeJson', () => {
     );
   });
 
-  it('gives way to other events while it writes a long list', async () => {
+  it('yields to other events while it writes a long list', async () => {
     let written = 0;
     let between = 0;
     const slowItem = () => {
@@ -43,7 +43,7 @@ describe('writeJson', () => {
 });
 
 describe('fields', () => {
-  it('without a value are left out', () => {
+  it('without a value are omitted', () => {
     expect(field('a', undefined)).toBe('');
     expect(moreFields({ a: 1, b: undefined, 'c"': ['x'], d: null })).toBe(',"a":1,"c\\"":["x"],"d":null');
   });
