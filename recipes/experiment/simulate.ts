@@ -1,11 +1,11 @@
 /*
- * An experiment from end to end, with made-up users whose behavior is known:
+ * Runs an experiment from end to end, with simulated users whose behavior is known:
  *
  *   npm run simulate:experiment -- [--users 20000] [--lift 0.12] [--out runs/experiment]
  *
- * Starts a real server with the shipped models and experiments.yaml, lets users come once or twice, click and send things back, and prints
- * what the report makes of it. Users of `margin-mse` click more often by `lift`; they return as much as others. Nobody looks at the answers: what
- * is checked is the experiment, not the models.
+ * Starts a real server with the shipped models and experiments.yaml, simulates users who visit once or twice, click and return goods, and
+ * prints the report. Users of `margin-mse` click more often by `lift` and return as much as others. The answers are not read: the run checks
+ * the experiment, not the models.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -28,12 +28,12 @@ const [users, lift] = [Number(flags.users), Number(flags.lift)];
 const out = resolve(flags.out);
 const database = join(out, 'experiments.sqlite');
 
-/** What a user of control does on average. */
+/** Outcomes of a visit by a user of control, and share of users who visit twice. */
 const CLICKS = 0.3;
 const RETURNS = 0.05;
-const COMES_AGAIN = 0.25;
-const AT_ONCE = 16;
-const OUTCOMES_A_CALL = 500;
+const SECOND_VISIT = 0.25;
+const VISITS_AT_ONCE = 16;
+const OUTCOMES_PER_CALL = 500;
 
 const QUESTIONS = [
   ['how long does a flea live', 'A flea can live up to a year.', 'Bridges are inspected every five years.'],
@@ -49,9 +49,9 @@ interface Outcome {
 
 const random = createRandom(Number(flags.seed));
 
-/** Every user once, and some again: in one order, so that visits of a user never overtake each other. */
+/** Every user once, some twice, in one order: a user's second visit comes after the first. */
 const visits = Array.from({ length: users }, (_, i) => `user-${i}`).flatMap((user) =>
-  random.next() < COMES_AGAIN ? [user, user] : [user],
+  random.next() < SECOND_VISIT ? [user, user] : [user],
 );
 
 async function visit(url: string, user: string, draws: readonly [number, number, number]): Promise<Outcome[]> {
@@ -64,16 +64,16 @@ async function visit(url: string, user: string, draws: readonly [number, number,
   await answer.arrayBuffer();
   if (answer.status !== 200) throw new Error(`expected 200, got ${answer.status}`);
   const request_id = answer.headers.get('x-request-id')!;
-  const more = answer.headers.get('x-winnow-arm') === 'margin-mse' ? 1 + lift : 1;
+  const factor = answer.headers.get('x-winnow-arm') === 'margin-mse' ? 1 + lift : 1;
   const done: Outcome[] = [];
-  if (draws[1] < CLICKS * more) done.push({ request_id, metric: 'clicks', item: 0 });
+  if (draws[1] < CLICKS * factor) done.push({ request_id, metric: 'clicks', item: 0 });
   if (draws[2] < RETURNS) done.push({ request_id, metric: 'returns' });
   return done;
 }
 
-async function tell(url: string, outcomes: readonly Outcome[]): Promise<void> {
-  for (let at = 0; at < outcomes.length; at += OUTCOMES_A_CALL) {
-    const body = JSON.stringify(outcomes.slice(at, at + OUTCOMES_A_CALL));
+async function sendOutcomes(url: string, outcomes: readonly Outcome[]): Promise<void> {
+  for (let at = 0; at < outcomes.length; at += OUTCOMES_PER_CALL) {
+    const body = JSON.stringify(outcomes.slice(at, at + OUTCOMES_PER_CALL));
     const headers = { 'content-type': 'application/json' };
     const answer = await fetch(`${url}/v1/outcomes`, { method: 'POST', headers, body });
     if (answer.status !== 200) throw new Error(`outcomes: expected 200, got ${answer.status} ${await answer.text()}`);
@@ -83,17 +83,17 @@ async function tell(url: string, outcomes: readonly Outcome[]): Promise<void> {
 async function simulate(url: string): Promise<void> {
   const progress = startProgress('visits', visits.length);
   let waiting: Outcome[] = [];
-  for (let at = 0; at < visits.length; at += AT_ONCE) {
-    const group = visits.slice(at, at + AT_ONCE);
+  for (let at = 0; at < visits.length; at += VISITS_AT_ONCE) {
+    const group = visits.slice(at, at + VISITS_AT_ONCE);
     const draws = group.map(() => [random.next(), random.next(), random.next()] as const);
     waiting.push(...(await Promise.all(group.map((user, i) => visit(url, user, draws[i]!)))).flat());
-    if (waiting.length >= OUTCOMES_A_CALL) {
-      await tell(url, waiting);
+    if (waiting.length >= OUTCOMES_PER_CALL) {
+      await sendOutcomes(url, waiting);
       waiting = [];
     }
     progress.update(at + group.length, 'visits');
   }
-  await tell(url, waiting);
+  await sendOutcomes(url, waiting);
   progress.stop();
 }
 

@@ -63,13 +63,16 @@ function aligned(columns: readonly Column[], rows: readonly (readonly string[])[
 
 /** Returns the lines of a table of plain text: head, rule and rows, columns two spaces apart. */
 export const terminalTable = (columns: readonly Column[], rows: readonly (readonly string[])[]): string[] =>
-  aligned(columns, rows).map((row) => row.join('  '));
+  aligned(columns, rows).map((row) => row.join('  ').trimEnd());
 
 function table(section: TableSection, style: Style): string[] {
   const isBest = (i: number, j: number): boolean => section.rows[i]?.[j]?.marks?.includes('best') === true;
   const texts = section.rows.map((row) => row.map((c) => c.text + symbolsOf(c)));
   const lines = aligned(section.columns, texts).map((row, i) =>
-    row.map((text, j) => (isBest(i - 2, j) ? style.bold(text) : text)).join('  '),
+    row
+      .map((text, j) => (isBest(i - 2, j) ? style.bold(text) : text))
+      .join('  ')
+      .trimEnd(),
   );
   const caption = captionOf(section);
   return caption === '' ? lines : [...lines, style.dim(caption)];

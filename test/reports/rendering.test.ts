@@ -69,7 +69,7 @@ describe('tables of plain text', () => {
   it('align in a terminal, and end without blanks', () => {
     expect(terminalSection(section).split('\n')).toEqual([
       ...['Arms', '', 'arm         lift  effect', '───────  ───────  ──────'],
-      ...['control           ', 'a|b      +1.25 %  better', ''],
+      ...['control', 'a|b      +1.25 %  better', ''],
     ]);
   });
 
