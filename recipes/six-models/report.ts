@@ -7,7 +7,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type CellResult, collect, fullCells } from '../../src/training/grid/grid.ts';
 import { readGrid } from '../../src/training/grid/grid-schema.ts';
-import { readJson, writeFileAtomic } from '../../src/util/files.ts';
+import { writeFileAtomic } from '../../src/util/files.ts';
+import { readJsonFile } from '../../src/util/json-files.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const PAGE = join(ROOT, 'docs/objectives.md');
@@ -35,7 +36,7 @@ const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 /** Values by model, on dl19. */
 async function onDl19(report: string): Promise<ReadonlyMap<string, number>> {
   if (!existsSync(report)) return new Map();
-  const { data } = (await readJson(report)) as SuiteReport;
+  const { data } = (await readJsonFile(report)) as SuiteReport;
   const systems = data.sets.find(({ name }) => name === 'dl19')?.systems ?? [];
   return new Map(systems.map(({ system, mean: values }) => [system, values[MEASURE]!]));
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { readJson } from '../util/files.ts';
+import { readJsonFile } from '../util/json-files.ts';
 import { GraphBuilder, modelOf } from './builder.ts';
 import type { Model } from './graph.ts';
 import { readSafetensors } from './safetensors.ts';
@@ -58,7 +58,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
  * @throws WinnowError `invalid_input` for another family or an unsupported setting of config.json, or naming the first missing tensor.
  */
 export async function fromSafetensors(folder: string): Promise<Model> {
-  const config = (await readJson(join(folder, 'config.json'))) as Config;
+  const config = (await readJsonFile(join(folder, 'config.json'))) as Config;
   const encoder = new EncoderBuilder(folder, config, await readWeights(folder));
   return encoder.build();
 }
@@ -70,7 +70,7 @@ async function readWeights(folder: string): Promise<ReadonlyMap<string, Tensor>>
   if (existsSync(single)) return (await readSafetensors(single)).tensors;
   if (!existsSync(index))
     throw new WinnowError('invalid_input', { where: folder, expected: 'model.safetensors', got: 'no such file' });
-  const { weight_map: map } = (await readJson(index)) as { readonly weight_map: Readonly<Record<string, string>> };
+  const { weight_map: map } = (await readJsonFile(index)) as { readonly weight_map: Readonly<Record<string, string>> };
   const parts = [...new Set(Object.values(map))];
   const read = await Promise.all(parts.map((part) => readSafetensors(join(folder, part))));
   return new Map(read.flatMap(({ tensors }) => [...tensors]));

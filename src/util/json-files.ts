@@ -10,7 +10,7 @@ export const isObject = (value: unknown): value is JsonObject =>
 export const isJson = (path: string): boolean => /\.json(\.gz)?$/i.test(path);
 export const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.gz)?$/i.test(path);
 
-/** Parses a JSON file; a fault names the file. */
+/** Reads and parses a JSON file. @throws WinnowError `invalid_input` that names the file. */
 export async function readJsonFile(path: string): Promise<unknown> {
   const text = await readText(path);
   try {
@@ -34,7 +34,11 @@ function parseLine(path: string, line: number, text: string): JsonObject {
   }
 }
 
-/** Calls `visit` for the object on every line; blank lines are passed over. */
+/**
+ * Calls `visit` for the object on every line; skips blank lines.
+ *
+ * @throws WinnowError `invalid_input` with file and line for a line that is not a JSON object.
+ */
 export async function scanJsonLines(
   path: string,
   visit: (value: JsonObject, line: number, offset: number) => void,
@@ -45,7 +49,7 @@ export async function scanJsonLines(
   });
 }
 
-/** A field that must be text, or a number that stands for it (ids are often written as numbers). */
+/** Returns a field that is text, or a number as text, since ids are often numbers. @throws WinnowError `invalid_input`. */
 export function textField(value: JsonObject, field: string, where: string): string {
   const found = value[field];
   if (typeof found === 'string') return found;

@@ -1,15 +1,15 @@
 import { SingleBar } from 'cli-progress';
 
-/** What long work tells a person: a bar with ETA on a terminal, a log line every few seconds elsewhere. */
+/** A display of progress: a bar with ETA on a terminal, a log line every few seconds elsewhere. */
 export interface Progress {
-  /** `note` is shown behind the bar (a loss, a file name). */
+  /** @param note shown behind the bar, such as a loss or a file name. */
   update(done: number, note?: string): void;
   stop(): void;
 }
 
 interface ProgressOptions {
   readonly stream?: NodeJS.WriteStream;
-  /** Milliseconds between log lines off a terminal. */
+  /** Milliseconds between log lines without a terminal; default 5,000. */
   readonly everyMs?: number;
   readonly now?: () => number;
 }
@@ -34,7 +34,7 @@ function barOnTerminal(label: string, total: number, stream: NodeJS.WriteStream)
   return { update: (done, note = '') => bar.update(done, { note }), stop: () => bar.stop() };
 }
 
-function linesElsewhere(
+function logLines(
   label: string,
   total: number,
   stream: NodeJS.WriteStream,
@@ -57,9 +57,9 @@ function linesElsewhere(
   };
 }
 
-/** Starts a progress display of `total` units on standard error (so that standard output stays clean for data). */
+/** Starts a progress display of `total` units on standard error, so that standard output holds data only. */
 export function startProgress(label: string, total: number, options: ProgressOptions = {}): Progress {
   const stream = options.stream ?? process.stderr;
   if (stream.isTTY) return barOnTerminal(label, total, stream);
-  return linesElsewhere(label, total, stream, options.everyMs ?? 5000, options.now ?? Date.now);
+  return logLines(label, total, stream, options.everyMs ?? 5000, options.now ?? Date.now);
 }

@@ -1,12 +1,12 @@
 /** A seeded generator (xoshiro128**, Blackman and Vigna 2018): the same seed gives the same draws on every machine. */
 export interface Random {
-  /** Uniform in [0, 1), 32 bits. */
+  /** Draws uniformly from [0, 1) with 32 bits. */
   next(): number;
   /** Fills the array with draws of 32 bits, in the order of `next`; several times as fast as single draws. */
   fill(draws: Uint32Array): void;
-  /** Uniform whole number in [0, n). */
+  /** Draws a whole number uniformly from [0, n). */
   below(n: number): number;
-  /** Standard normal (polar method). */
+  /** Draws from the standard normal distribution (polar method). */
   normal(): number;
   /** Shuffles in place (Fisher–Yates) and returns the array. */
   shuffle<T>(items: T[]): T[];

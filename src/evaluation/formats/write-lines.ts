@@ -1,10 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { replaceAtomic } from '../../util/files.ts';
 
 const BATCH_CHARACTERS = 1 << 16;
 
@@ -21,28 +19,11 @@ function* batches(lines: Iterable<string>): Generator<string> {
   if (batch !== '') yield batch;
 }
 
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 /** Writes lines to `path` in constant memory, the whole file or none of it; packed if the name ends in `.gz`. */
 export async function writeLines(path: string, lines: Iterable<string>): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
-  const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
-  try {
+  await replaceAtomic(path, async (temporary) => {
     const source = Readable.from(batches(lines));
     const target = createWriteStream(temporary, { flags: 'wx' });
     await (path.endsWith('.gz') ? pipeline(source, createGzip(), target) : pipeline(source, target));
-    await sync(temporary);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  });
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJson, writeFileAtomic } from '../../util/files.ts';
+import { writeFileAtomic } from '../../util/files.ts';
+import { readJsonFile } from '../../util/json-files.ts';
 import { readRun, writeRun } from '../formats/run.ts';
 import type { Evaluation, Run } from '../measures/evaluation.ts';
 
@@ -36,7 +37,7 @@ export const cellFolder = (out: string, set: string, system: string): string => 
 
 export async function readFacts(out: string, set: string, system: string): Promise<CellFacts | undefined> {
   const path = join(cellFolder(out, set, system), 'cell.json');
-  return existsSync(path) ? ((await readJson(path)) as CellFacts) : undefined;
+  return existsSync(path) ? ((await readJsonFile(path)) as CellFacts) : undefined;
 }
 
 /** Reads a finished cell; `undefined` if there is none with this key. */

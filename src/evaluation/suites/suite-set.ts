@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { readJson, sha256File, writeFileAtomic } from '../../util/files.ts';
+import { sha256File, writeFileAtomic } from '../../util/files.ts';
+import { readJsonFile } from '../../util/json-files.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { Dataset, DatasetSpec } from '../formats/dataset.ts';
 import { loadDataset } from '../formats/load-dataset.ts';
@@ -48,7 +49,7 @@ interface FileEntry {
 
 /** Returns sha256 → name of each file. Hashes are kept in `cache` by size and time, so that a collection of gigabytes is read once. */
 async function hashesOf(files: readonly string[], cache: string): Promise<Map<string, string>> {
-  const known = (existsSync(cache) ? await readJson(cache) : {}) as Record<string, FileEntry>;
+  const known = (existsSync(cache) ? await readJsonFile(cache) : {}) as Record<string, FileEntry>;
   const hashes = new Map<string, string>();
   let changed = false;
   for (const file of files) {

@@ -4,7 +4,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { WinnowError } from '../../errors.ts';
-import { readJson, writeFileAtomic } from '../../util/files.ts';
+import { writeFileAtomic } from '../../util/files.ts';
+import { readJsonFile } from '../../util/json-files.ts';
 import { isPartOf, type Shard } from '../../util/shard.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { publishRun } from '../publish/publish.ts';
@@ -226,7 +227,7 @@ export async function collect(
   const missing = cells.filter((cell) => !existsSync(resultFile(runFolder, cell)));
   const there = cells.filter((cell) => !missing.includes(cell));
   return {
-    done: await Promise.all(there.map(async (cell) => (await readJson(resultFile(runFolder, cell))) as CellResult)),
+    done: await Promise.all(there.map(async (cell) => (await readJsonFile(resultFile(runFolder, cell))) as CellResult)),
     missing,
   };
 }

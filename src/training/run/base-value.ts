@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { readJson, writeFileAtomic } from '../../util/files.ts';
+import { writeFileAtomic } from '../../util/files.ts';
+import { readJsonFile } from '../../util/json-files.ts';
 import type { Validation } from '../measure/validation.ts';
 import type { Backbone } from '../step/backbone.ts';
 import type { TrainingSessions } from '../step/sessions.ts';
@@ -20,7 +21,7 @@ interface BaseFile {
 
 /** Reads a stored value; undefined where the file is absent or does not parse. */
 async function readBase(file: string): Promise<number | undefined> {
-  const known = (await readJson(file).catch(() => undefined)) as Partial<BaseFile> | undefined;
+  const known = (await readJsonFile(file).catch(() => undefined)) as Partial<BaseFile> | undefined;
   return typeof known?.value === 'number' ? known.value : undefined;
 }
 

@@ -9,7 +9,7 @@ import { prepare } from '../../onnx/prepare.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches } from '../../onnx/weights.ts';
-import { readJson } from '../../util/files.ts';
+import { readJsonFile } from '../../util/json-files.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import type { TrainableWeight } from './trainable.ts';
 
@@ -87,10 +87,9 @@ export async function loadBackbone(
   folder: string,
   recipe: Pick<Recipe, 'head' | 'seed' | 'freeze'>,
 ): Promise<Backbone> {
-  const config = (existsSync(join(folder, 'config.json')) ? await readJson(join(folder, 'config.json')) : {}) as Record<
-    string,
-    unknown
-  >;
+  const config = (
+    existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
+  ) as Record<string, unknown>;
   const { model: scored, fresh } = withHead(await readEncoder(folder), recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
   const { model: canonical, weights } = await prepare(scored, { output });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { readJson, writeFileAtomic } from '../../../util/files.ts';
+import { writeFileAtomic } from '../../../util/files.ts';
+import { readJsonFile } from '../../../util/json-files.ts';
 import type { ChatClient, Completion } from './client.ts';
 
 /**
@@ -20,7 +21,7 @@ export function cached(
         .update(JSON.stringify([salt, messages]))
         .digest('hex');
       const file = join(folder, hash.slice(0, 2), `${hash}.json`);
-      const known = (await readJson(file).catch(() => undefined)) as Completion | undefined;
+      const known = (await readJsonFile(file).catch(() => undefined)) as Completion | undefined;
       if (typeof known?.text === 'string') return known;
       const answer = await client.complete(messages);
       await writeFileAtomic(file, JSON.stringify(answer));
