@@ -1,3 +1,4 @@
+import { withSign } from '../src/reports/format.ts';
 import { type Cost, costsOf, type Measured } from './load/costs.ts';
 import { mean, median, percentile, table } from './load/figures.ts';
 
@@ -8,7 +9,7 @@ export interface Load {
   readonly beside?: string;
 }
 
-const signed = (ms: number) => `${ms < 0 ? '−' : '+'}${Math.abs(ms).toFixed(2)}`;
+const signed = (ms: number) => withSign(ms, Math.abs(ms).toFixed(2));
 const cells = ({ value, low, high }: Cost, text: (n: number) => string): string =>
   `${text(value)} (${text(low)} to ${text(high)})`;
 const ratioText = (cost: Cost) => cells(cost, (n) => n.toFixed(3));

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { percent } from '../src/reports/format.ts';
 import { type Batch, type Budget, formBatch } from '../src/scheduling/batch-former.ts';
 import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
 import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
@@ -132,7 +133,6 @@ function drain(lengths: readonly number[], size: number, engine: Engine): Formed
   return { batches, micros: micros.sort((a, b) => a - b), queueMs };
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const total = (shapes: readonly Shape[], of: (shape: Shape) => number) =>
   shapes.reduce((sum, shape) => sum + of(shape), 0);
 const padding = (shapes: readonly Shape[]) =>

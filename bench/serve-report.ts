@@ -1,4 +1,5 @@
 import { cpus } from 'node:os';
+import { percent } from '../src/reports/format.ts';
 import { median, type Summary, table } from './load/figures.ts';
 import type { Rounds, Served } from './serve-rounds.ts';
 
@@ -36,7 +37,6 @@ interface Target {
   readonly met: boolean;
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const fixed = (value: number, digits = 1) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)}`;
 const spread = (values: readonly number[]) => `${fixed(Math.min(...values))}–${fixed(Math.max(...values))}`;

@@ -7,7 +7,7 @@ import type { SuiteModels } from '../evaluation/suites/suite-models.ts';
 import { suiteReport } from '../evaluation/suites/suite-report.ts';
 import { quickened, readSuite } from '../evaluation/suites/suite-schema.ts';
 import { openSuiteModels } from '../main/suite-models.ts';
-import type { ReportModel } from '../reports/model.ts';
+import type { ReportModel } from '../reports/report-model.ts';
 import { renderTerminal } from '../reports/terminal.ts';
 import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { type Progress, startProgress } from '../util/progress.ts';

@@ -12,7 +12,7 @@ import type { Experiment } from '../experiments/definitions/definition.ts';
 import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline-experiments.ts';
 import { liftSvg } from '../reports/charts/lift-chart.ts';
 import { renderMarkdown } from '../reports/markdown.ts';
-import type { ImageSection } from '../reports/model.ts';
+import type { ImageSection } from '../reports/report-model.ts';
 import { textTable } from '../reports/tables.ts';
 import { renderTerminal, terminalSection } from '../reports/terminal.ts';
 import { parseNumber, parseTime } from '../util/cli-numbers.ts';

@@ -3,7 +3,7 @@ import { cliques, criticalDifference, type FriedmanResult, friedman } from '../s
 import { mean } from '../statistics/samples.ts';
 import { fixed, pValue, share } from './format.ts';
 import type { GridData } from './grid-data.ts';
-import type { Cell, HeatmapSection, RanksSection, ReportModel, Section, TableSection } from './model.ts';
+import type { Cell, HeatmapSection, RanksSection, ReportModel, Section, TableSection } from './report-model.ts';
 
 const ALPHA = 0.05;
 
@@ -17,7 +17,7 @@ interface RankAnalysis extends FriedmanResult {
 interface GridResults {
   readonly objectives: RankAnalysis;
   readonly backbones: RankAnalysis;
-  /** Objective → mean over backbones, in the order of the benchmarks. */
+  /** Objective → means over backbones, in the order of the benchmarks. */
   readonly columnMeans: Readonly<Record<string, readonly number[]>>;
 }
 
@@ -44,8 +44,8 @@ function analyze(names: readonly string[], blocks: readonly (readonly number[])[
 }
 
 /**
- * The statistics of a grid: objectives are ranked within each (backbone, benchmark) block, backbones within each (objective,
- * benchmark) block; Friedman's χ² without tie correction and Nemenyi's critical difference at α = .05 (Demšar 2006).
+ * Compares the objectives and the backbones of a grid: objectives are ranked within each (backbone, benchmark) block, backbones within each
+ * (objective, benchmark) block; Friedman's χ² without tie correction and Nemenyi's critical difference at α = .05 (Demšar 2006).
  */
 export function analyzeGrid(data: GridData): GridResults {
   const value = lookupOf(data);
@@ -108,7 +108,7 @@ function summaryTable({ objectives, backbones }: GridResults): TableSection {
   };
 }
 
-/** Rows of values with the best of each column marked. */
+/** Builds rows of values with the best of each column marked. */
 function markBest(rows: readonly { head: readonly string[]; values: readonly number[] }[]): Cell[][] {
   const columns = rows[0]?.values.length ?? 0;
   const best = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row.values[i]!)));
@@ -172,7 +172,7 @@ function cliquesNote(analysis: RankAnalysis): string {
     : `A bar joins those that do not differ significantly: ${groups.join('; ')}. The best stands left.`;
 }
 
-/** The report of a grid: tests, critical-difference diagrams, means, heat maps and every row. */
+/** Builds the report of a grid: tests, critical-difference diagrams, means, heat maps and every row. */
 export function gridComparison(data: GridData): ReportModel {
   const results = analyzeGrid(data);
   const order = byRank(results.objectives).map(({ name }) => name);

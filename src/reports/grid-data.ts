@@ -12,7 +12,7 @@ export interface GridData {
   readonly benchmarks: readonly string[];
   readonly benchmarkNames: Readonly<Record<string, string>>;
   readonly seeds: number;
-  /** What a reader of the numbers must know. */
+  /** Conditions and exceptions of the numbers, printed under the tables. */
   readonly notes: readonly string[];
   readonly backbones: readonly string[];
   readonly objectives: readonly string[];
@@ -40,7 +40,7 @@ const grid = z.object({
 });
 
 /**
- * Reads a grid in the shape of the published one.
+ * Reads a grid in the format of the published one.
  *
  * @throws WinnowError `invalid_input` that names the first field that is not as expected.
  */

@@ -3,6 +3,7 @@ import { heatmapSvg } from './charts/heatmap.ts';
 import { barsSvg, curveSvg, differencesSvg, scatterSvg } from './charts/marks.ts';
 import { CATEGORY, type ChartWidth, escapeAttribute, escapeHtml } from './charts/vega.ts';
 import { fixed, pValue, share, signed } from './format.ts';
+import { PAGE_STYLE } from './page-style.ts';
 import {
   type Cell,
   captionOf,
@@ -14,14 +15,13 @@ import {
   type SectionRenderers,
   symbolsOf,
   type TableSection,
-} from './model.ts';
-import { PAGE_STYLE } from './page-style.ts';
+} from './report-model.ts';
 
 type Html = Promise<string>;
 
 const note = (text: string | undefined): string => (text ? `<p class="note">${escapeHtml(text)}</p>` : '');
 
-/** Names of the colors, in the order of the categories; words that wrap, where a drawn legend would be cut. */
+/** Lists the names of the colors in the order of the categories. Unlike a drawn legend, a list wraps in a narrow window. */
 function legend(names: readonly string[]): string {
   const items = names.map(
     (name, i) => `<li><span style="background:${CATEGORY[i % CATEGORY.length]}"></span>${escapeHtml(name)}</li>`,
@@ -29,8 +29,8 @@ function legend(names: readonly string[]): string {
   return names.length > 1 ? `<ul class="legend">${items.join('')}</ul>` : '';
 }
 
-/** A chart drawn for both widths; the style shows one of them. */
-async function both(draw: (width: ChartWidth) => Html | string, caption?: string): Html {
+/** Draws a chart for both widths; the page's style shows one of them. */
+async function bothWidths(draw: (width: ChartWidth) => Html | string, caption?: string): Html {
   const [wide, narrow] = [await draw('wide'), await draw('narrow')];
   const text = caption ? `<figcaption class="note">${escapeHtml(caption)}</figcaption>` : '';
   return `<figure><div class="wide">${wide}</div><div class="narrow">${narrow}</div>${text}</figure>`;
@@ -50,11 +50,11 @@ function tableHtml(section: TableSection): string {
   return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeAttribute(section.title)}"><table class="wide-table"><thead><tr>${head.join('')}</tr></thead><tbody>${rows.join('')}</tbody></table></div>${note(captionOf(section))}`;
 }
 
-/** The first panel large, the others small beside each other. */
+/** Draws the first panel large and the others small, side by side. */
 async function heatmapHtml(section: HeatmapSection, id: string): Html {
   const [first, ...rest] = section.panels;
   if (first === undefined) return '';
-  const large = await both((width) => heatmapSvg(section, first, width, `${id}-${width}`));
+  const large = await bothWidths((width) => heatmapSvg(section, first, width, `${id}-${width}`));
   const small = await Promise.all(
     rest.map(
       async (panel, i) =>
@@ -84,7 +84,7 @@ async function differencesHtml(section: DifferencesSection, id: string): Html {
   const up = section.all.filter((d) => d > 0).length;
   const down = section.all.filter((d) => d < 0).length;
   const facts = `${section.measure} of ${section.system} against ${section.baseline}: better on ${up}, worse on ${down} of ${section.all.length} queries.`;
-  const chart = await both((width) => differencesSvg(section, width, `${id}-${width}`));
+  const chart = await bothWidths((width) => differencesSvg(section, width, `${id}-${width}`));
   return `<p class="facts">${escapeHtml(facts)}</p>${chart}${section.queries.map(queryHtml).join('')}${note(section.note)}`;
 }
 
@@ -94,17 +94,19 @@ const renderers = (id: string): SectionRenderers<Html | string> => ({
   heatmap: (s) => heatmapHtml(s, id),
   async ranks(s) {
     const facts = `Friedman χ² = ${fixed(s.statistic, 1)}, df = ${s.df}, p = ${pValue(s.p)}; ${s.blocks} blocks; critical difference at α = ${share(s.alpha, 2)}: ${fixed(s.criticalDifference, 3)}`;
-    return `<p class="facts">${escapeHtml(facts)}</p>${await both((width) => criticalDifferenceSvg(s, width), s.note)}`;
+    return `<p class="facts">${escapeHtml(facts)}</p>${await bothWidths((width) => criticalDifferenceSvg(s, width), s.note)}`;
   },
   async bars(s) {
     return (
-      legend(s.series.map(({ name }) => name)) + (await both((width) => barsSvg(s, width, `${id}-${width}`), s.note))
+      legend(s.series.map(({ name }) => name)) +
+      (await bothWidths((width) => barsSvg(s, width, `${id}-${width}`), s.note))
     );
   },
-  scatter: (s) => both((width) => scatterSvg(s, width, `${id}-${width}`), s.note),
+  scatter: (s) => bothWidths((width) => scatterSvg(s, width, `${id}-${width}`), s.note),
   async curve(s) {
     return (
-      legend(s.lines.map(({ name }) => name)) + (await both((width) => curveSvg(s, width, `${id}-${width}`), s.note))
+      legend(s.lines.map(({ name }) => name)) +
+      (await bothWidths((width) => curveSvg(s, width, `${id}-${width}`), s.note))
     );
   },
   differences: (s) => differencesHtml(s, id),
@@ -118,7 +120,7 @@ async function sectionHtml(section: Section, index: number): Html {
   return `<section id="${id}"><h2>${escapeHtml(section.title)}</h2>${body}</section>`;
 }
 
-/** The report as one page that needs nothing else: no script, no font, no picture from elsewhere. */
+/** Renders a report as one self-contained page, without scripts and without fonts or pictures from elsewhere. */
 export async function renderHtml(report: ReportModel): Html {
   const sections: string[] = [];
   for (const [index, section] of report.sections.entries()) sections.push(await sectionHtml(section, index));

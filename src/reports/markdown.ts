@@ -11,7 +11,7 @@ import {
   type SectionRenderers,
   symbolsOf,
   type TableSection,
-} from './model.ts';
+} from './report-model.ts';
 
 /** Escapes what Markdown would read as markup and joins lines. */
 const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');

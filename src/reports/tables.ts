@@ -1,12 +1,12 @@
 import type { Comparison } from '../statistics/comparison.ts';
 import { share } from './format.ts';
-import type { Cell, DifferencesSection, Mark, MovedPassage, TableSection } from './model.ts';
+import type { Cell, DifferencesSection, Mark, MovedPassage, TableSection } from './report-model.ts';
 
-/** One system's row: a value a data set, with what is known about it. */
+/** One system's row: one value per data set. */
 export interface SystemRow {
   readonly system: string;
   readonly values: readonly {
-    /** Absent where the system was not run on this set. */
+    /** Absent if the system was not run on this set. */
     readonly value?: number | undefined;
     /** Comparison with the baseline on this set; absent for the baseline itself. */
     readonly comparison?: Pick<Comparison, 'difference' | 'significant'> | undefined;
@@ -17,7 +17,7 @@ export interface SystemRow {
 
 interface EffectivenessTable {
   readonly title: string;
-  /** Heads of the columns: data sets, or data set and measure. */
+  /** Labels of the columns: data sets, or data set and measure. */
   readonly columns: readonly string[];
   readonly rows: readonly SystemRow[];
   readonly digits?: number;
@@ -56,8 +56,8 @@ function marksOf(entry: Entry, best: number): Mark[] {
 }
 
 /**
- * Systems down, data sets across: the best value of each column, significant differences to the baseline and sets a model has seen in
- * training are marked. A seen value is never the best: it does not compare.
+ * Builds a table of systems (rows) by data sets (columns). It marks the best value of each column, significant differences to the baseline,
+ * and sets a model has seen in training. A seen value is never the best.
  */
 export function effectivenessTable({ title, columns, rows, digits = 3, note }: EffectivenessTable): TableSection {
   const best = columns.map((_, i) =>
@@ -95,11 +95,11 @@ interface DifferencesInput {
   readonly queries: readonly QueryValues[];
   /** Queries shown in full at each end. */
   readonly shown?: number;
-  /** Passages to show for a query, the ones that explain its difference first. */
+  /** Returns the passages to show for a query, those that explain its difference first. */
   readonly passages: (qid: string) => Promise<readonly MovedPassage[]>;
 }
 
-/** Queries that gain and lose most, with the passages behind it, under an overview of all. */
+/** Builds a section of the queries that gain and lose most, with the passages that moved, under an overview of all queries. */
 export async function differencesSection(input: DifferencesInput): Promise<DifferencesSection> {
   const { queries, shown = 5 } = input;
   const changed = queries
@@ -119,26 +119,30 @@ export async function differencesSection(input: DifferencesInput): Promise<Diffe
   };
 }
 
-/** A list's passages that moved most between two rankings, judged ones first: what a reader of a difference wants to see. */
+/**
+ * Returns the passages whose discounted gain differs most between two rankings, weighted by their grade.
+ *
+ * @param limit passages to return.
+ */
 export function movedPassages(
   before: readonly string[],
   after: readonly string[],
   grades: ReadonlyMap<string, number>,
   limit = 4,
 ): Omit<MovedPassage, 'text'>[] {
-  const placeBefore = new Map(before.map((docid, i) => [docid, i + 1]));
-  const placeAfter = new Map(after.map((docid, i) => [docid, i + 1]));
+  const rankBefore = new Map(before.map((docid, i) => [docid, i + 1]));
+  const rankAfter = new Map(after.map((docid, i) => [docid, i + 1]));
   const gain = (rank: number | undefined): number => (rank === undefined ? 0 : 1 / Math.log2(rank + 1));
   const weight = (docid: string): number =>
-    Math.abs(gain(placeAfter.get(docid)) - gain(placeBefore.get(docid))) * (1 + Math.max(0, grades.get(docid) ?? 0));
+    Math.abs(gain(rankAfter.get(docid)) - gain(rankBefore.get(docid))) * (1 + Math.max(0, grades.get(docid) ?? 0));
   return [...new Set([...before, ...after])]
-    .filter((docid) => placeBefore.get(docid) !== placeAfter.get(docid))
+    .filter((docid) => rankBefore.get(docid) !== rankAfter.get(docid))
     .sort((a, b) => weight(b) - weight(a))
     .slice(0, limit)
     .map((docid) => ({
       docid,
       grade: grades.get(docid),
-      before: placeBefore.get(docid),
-      after: placeAfter.get(docid),
+      before: rankBefore.get(docid),
+      after: rankAfter.get(docid),
     }));
 }

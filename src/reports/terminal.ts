@@ -12,7 +12,7 @@ import {
   type SectionRenderers,
   symbolsOf,
   type TableSection,
-} from './model.ts';
+} from './report-model.ts';
 
 interface TerminalOptions {
   /** ANSI colors and bold. */
@@ -22,7 +22,7 @@ interface TerminalOptions {
 interface Style {
   readonly bold: (text: string) => string;
   readonly dim: (text: string) => string;
-  /** Puts text on a background, `level` from 0 (low) to 1 (high). */
+  /** Shades text by `level`, from 0 (low) to 1 (high). */
   readonly heat: (text: string, level: number) => string;
 }
 
@@ -42,6 +42,7 @@ const PLAIN: Style = {
   heat: (text, level) => `${text}${SHADES[Math.round(level * (SHADES.length - 1))]}`,
 };
 
+/** Characters of drawings: scales and bars. */
 const WIDTH = 60;
 
 /** Pads cells to the widths of their columns: head, rule, rows. Numbers stand right; a last column of words is not padded. */
@@ -101,7 +102,7 @@ function heatmap(section: HeatmapSection, style: Style): string[] {
   });
 }
 
-/** The critical-difference diagram in characters: a scale, one line a treatment, bars for those that do not differ. */
+/** Draws the critical-difference diagram in characters: a scale, one line per treatment, bars over those that do not differ. */
 function ranks(section: RanksSection, style: Style): string[] {
   const { treatments, criticalDifference: cd } = section;
   const k = treatments.length;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { writeFileAtomic } from '../util/files.ts';
 import { renderHtml } from './html.ts';
 import { renderJson, renderMarkdown } from './markdown.ts';
-import type { ReportModel } from './model.ts';
+import type { ReportModel } from './report-model.ts';
 import { renderTerminal } from './terminal.ts';
 
 export type ReportFormat = 'terminal' | 'markdown' | 'json' | 'html';
@@ -14,7 +14,7 @@ export const REPORT_FORMATS: Readonly<Record<ReportFormat, (report: ReportModel)
   html: renderHtml,
 };
 
-/** File names of a report in a folder. */
+/** Files of a report in a folder, with their formats. */
 const FILES = { 'report.html': 'html', 'report.md': 'markdown', 'report.json': 'json' } as const;
 
 /** Writes `report.html`, `report.md` and `report.json` into a folder and returns their paths. */

@@ -12,7 +12,7 @@ interface BootstrapOptions {
   readonly random?: Random;
 }
 
-/** Linear interpolation between order statistics of a sorted array (NumPy's default percentile). */
+/** Interpolates linearly between order statistics of a sorted array (NumPy's default percentile). */
 export function percentile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1);
   const low = Math.floor(at);
@@ -20,7 +20,7 @@ export function percentile(sorted: ArrayLike<number>, share: number): number {
   return sorted[low]! + (sorted[high]! - sorted[low]!) * (at - low);
 }
 
-/** The statistic of each resample with replacement. */
+/** Computes the statistic of each resample with replacement. */
 function resample(values: Float64Array, statistic: Statistic, resamples: number, random: Random): Float64Array {
   const draw = new Float64Array(values.length);
   return Float64Array.from({ length: resamples }, () => {
@@ -29,7 +29,7 @@ function resample(values: Float64Array, statistic: Statistic, resamples: number,
   });
 }
 
-/** Skewness of the jackknife: how fast the standard error changes with the value. */
+/** Computes the acceleration from the skewness of the jackknife: how fast the standard error changes with the value. */
 function acceleration(values: Float64Array, statistic: Statistic): number {
   const left = Float64Array.from(values, (_, i) => statistic(values.filter((_, j) => j !== i)));
   const center = mean(left);
@@ -38,7 +38,7 @@ function acceleration(values: Float64Array, statistic: Statistic): number {
   return cubes / (6 * squares ** 1.5);
 }
 
-/** Shares of the bootstrap distribution that BCa reads instead of (1 − level) / 2 and (1 + level) / 2. */
+/** Returns the shares of the bootstrap distribution that BCa uses in place of (1 − level) / 2 and (1 + level) / 2. */
 function bcaShares(distribution: Float64Array, values: Float64Array, statistic: Statistic, level: number): number[] {
   const seen = statistic(values);
   const below = distribution.reduce((n, x) => n + (x < seen ? 1 : x === seen ? 0.5 : 0), 0);
@@ -50,7 +50,7 @@ function bcaShares(distribution: Float64Array, values: Float64Array, statistic: 
   });
 }
 
-/** The interval that a given bootstrap distribution of `statistic(values)` implies. */
+/** Returns the interval that a bootstrap distribution of `statistic(values)` implies. */
 export function intervalOf(
   distribution: Float64Array,
   values: Float64Array,
@@ -65,8 +65,8 @@ export function intervalOf(
 }
 
 /**
- * Bootstrap confidence interval of a statistic (the mean where not said) of one sample: per-query values, or per-query differences of
- * two systems. A sample without spread gives its own value twice.
+ * Computes the bootstrap confidence interval of a statistic (default the mean) of one sample: per-query values, or per-query differences of
+ * two systems. For a sample without spread both bounds are its value.
  */
 export function bootstrapInterval(
   values: ArrayLike<number>,

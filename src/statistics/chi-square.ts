@@ -10,8 +10,10 @@ interface ChiSquareResult {
 const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
 /**
- * Pearson's χ² of counts against expected shares (equal where not given): the sample-ratio check of an experiment. Shares are scaled
- * to the number of observations.
+ * Computes Pearson's χ² test of counts against expected shares (equal by default), which are scaled to the number of observations. The
+ * sample-ratio check of an experiment uses it.
+ *
+ * @throws WinnowError `invalid_input` for fewer than two counts or another number of shares.
  */
 export function goodnessOfFit(observed: readonly number[], shares?: readonly number[]): ChiSquareResult {
   const expected = shares ?? observed.map(() => 1);

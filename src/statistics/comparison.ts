@@ -40,8 +40,8 @@ const TESTS: Readonly<Record<PairedTest, (a: Values, b: Values, seed: number) =>
 };
 
 /**
- * Compares every system with one baseline over per-query values (same queries, same order). The baseline is not compared with itself,
- * so it never enters its own correction; a system equal to it on every query counts with p = 1.
+ * Compares every system with one baseline over per-query values (same queries, same order). The baseline is not a member of the family that
+ * is corrected; a system equal to it on every query counts with p = 1.
  */
 export function compareWithBaseline(
   baseline: Values,

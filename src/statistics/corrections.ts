@@ -6,10 +6,10 @@ const cap = (p: number): number => Math.min(1, p);
 
 const orderOf = (p: readonly number[]): number[] => p.map((_, i) => i).sort((a, b) => p[a]! - p[b]!);
 
-/** p · m. Controls the chance of any false finding among m comparisons. */
+/** Bonferroni: p · m. Controls the probability of any false finding among m comparisons. */
 const bonferroni: Adjust = (p) => p.map((value) => cap(value * p.length));
 
-/** Holm 1979: the k-th smallest p times (m − k + 1), never below the one before. As safe as Bonferroni, never weaker. */
+/** Holm 1979: the k-th smallest p times (m − k + 1), never below the one before. Same guarantee as Bonferroni, at least its power. */
 export const holm: Adjust = (p) => {
   const adjusted = new Array<number>(p.length);
   let floor = 0;
@@ -20,7 +20,7 @@ export const holm: Adjust = (p) => {
   return adjusted;
 };
 
-/** Benjamini and Hochberg 1995: controls the expected share of false findings instead. */
+/** Benjamini and Hochberg 1995: controls the expected share of false findings. */
 const benjaminiHochberg: Adjust = (p) => {
   const adjusted = new Array<number>(p.length);
   let ceiling = 1;
@@ -41,8 +41,7 @@ const ADJUST: Readonly<Record<Correction, Adjust>> = {
 };
 
 /**
- * Adjusts a family of p-values. NaN stands for no comparison (a baseline against itself): it stays NaN and does not count as a member
- * of the family.
+ * Adjusts a family of p-values. NaN means no comparison (a baseline against itself): it stays NaN and is not a member of the family.
  */
 export function adjust(p: readonly number[], correction: Correction): number[] {
   const members = p.map((_, i) => i).filter((i) => !Number.isNaN(p[i]!));

@@ -8,7 +8,7 @@ export interface Distribution {
   readonly quantile: (p: number) => number;
 }
 
-/** Inverts a growing function on [low, high] by bisection down to neighboring doubles. */
+/** Inverts an increasing function on [low, high] by bisection down to neighboring doubles. */
 function invert(cdf: (x: number) => number, p: number, low: number, high: number): number {
   let [a, b] = [low, high];
   for (let i = 0; i < 200; i++) {
@@ -20,7 +20,7 @@ function invert(cdf: (x: number) => number, p: number, low: number, high: number
   return a + (b - a) / 2;
 }
 
-/** Doubles `x` until `cdf(x)` passes `p`. */
+/** Returns the first power of two at which `cdf` reaches `p`. */
 export function upperBound(cdf: (x: number) => number, p: number): number {
   let x = 1;
   while (cdf(x) < p && x < 1e300) x *= 2;
@@ -33,7 +33,7 @@ function quantileOfPositive(cdf: (x: number) => number, p: number): number {
   return p === 1 ? Number.POSITIVE_INFINITY : invert(cdf, p, 0, upperBound(cdf, p));
 }
 
-/** Symmetric around 0: the upper half is the mirror of the lower, so that both tails keep their digits. */
+/** Builds a distribution that is symmetric around 0 from its upper tail, so that both tails keep their precision. */
 function symmetric(upper: (x: number) => number): Distribution {
   const sf = (x: number): number => (x >= 0 ? upper(x) : 1 - upper(-x));
   const lower = (p: number): number => {
@@ -51,7 +51,7 @@ function symmetric(upper: (x: number) => number): Distribution {
 /** Standard normal. */
 export const normal: Distribution = symmetric((x) => gammaQ(0.5, (x * x) / 2) / 2);
 
-/** Student's t with `df` degrees of freedom (any positive number). */
+/** Returns Student's t with `df` degrees of freedom (any positive number). */
 export function studentT(df: number): Distribution {
   if (df === Number.POSITIVE_INFINITY) return normal;
   return symmetric((x) => {
@@ -60,12 +60,13 @@ export function studentT(df: number): Distribution {
   });
 }
 
+/** Returns χ² with `df` degrees of freedom. */
 export function chiSquared(df: number): Distribution {
   const cdf = (x: number): number => gammaP(df / 2, x / 2);
   return { cdf, sf: (x) => gammaQ(df / 2, x / 2), quantile: (p) => quantileOfPositive(cdf, p) };
 }
 
-/** Fisher's F with `d1` and `d2` degrees of freedom. */
+/** Returns Fisher's F with `d1` and `d2` degrees of freedom. */
 export function fisherF(d1: number, d2: number): Distribution {
   const cdf = (x: number): number => betaI(d1 / 2, d2 / 2, (d1 * x) / (d1 * x + d2), d2 / (d1 * x + d2));
   const sf = (x: number): number => betaI(d2 / 2, d1 / 2, d2 / (d1 * x + d2), (d1 * x) / (d1 * x + d2));

@@ -14,7 +14,7 @@ export interface FriedmanResult {
   readonly blocks: number;
   /** Mean rank of every treatment, 1 the best; equal values share the mean of their ranks. */
   readonly averageRanks: readonly number[];
-  /** Iman and Davenport's F, less timid than χ². */
+  /** Iman and Davenport's F, less conservative than χ². */
   readonly imanDavenport: { readonly statistic: number; readonly p: number };
 }
 
@@ -32,7 +32,7 @@ function check(blocks: Blocks): number {
 
 const ranksOf = (blocks: Blocks): Float64Array[] => blocks.map((row) => averageRanks(row.map((value) => -value)));
 
-/** Mean rank of each treatment over the blocks, 1 the best. */
+/** Returns the mean rank of each treatment over the blocks, 1 the best. */
 function meanRanks(blocks: Blocks): number[] {
   const k = check(blocks);
   const ranks = ranksOf(blocks);
@@ -40,7 +40,7 @@ function meanRanks(blocks: Blocks): number[] {
 }
 
 /**
- * Friedman's test that all treatments are alike. `tieCorrection` divides by 1 − Σ(t³ − t) / (N k (k² − 1)), as SciPy's
+ * Tests that all treatments are equal (Friedman). `tieCorrection` divides by 1 − Σ(t³ − t) / (N k (k² − 1)), as SciPy's
  * `friedmanchisquare` does; without it the statistic is that of Demšar (2006).
  */
 export function friedman(blocks: Blocks, { tieCorrection = true }: { tieCorrection?: boolean } = {}): FriedmanResult {
@@ -61,13 +61,13 @@ export function friedman(blocks: Blocks, { tieCorrection = true }: { tieCorrecti
   };
 }
 
-/** Nemenyi's critical difference of mean ranks: q_α(k, ∞) / √2 · √(k (k + 1) / 6N). */
+/** Returns Nemenyi's critical difference of mean ranks: q_α(k, ∞) / √2 · √(k (k + 1) / 6N). */
 export function criticalDifference(treatments: number, blocks: number, alpha = 0.05): number {
   const q = studentizedRange(treatments, Number.POSITIVE_INFINITY).quantile(1 - alpha) / Math.SQRT2;
   return q * Math.sqrt((treatments * (treatments + 1)) / (6 * blocks));
 }
 
-/** Maximal groups of treatments whose mean ranks lie within `cd` of each other, best first; groups of one are left out. */
+/** Returns the maximal groups of treatments whose mean ranks lie within `cd` of each other, best first, without groups of one. */
 export function cliques(ranks: readonly number[], cd: number): number[][] {
   const order = ranks.map((_, i) => i).sort((a, b) => ranks[a]! - ranks[b]!);
   const groups: number[][] = [];

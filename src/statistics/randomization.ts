@@ -3,7 +3,7 @@ import { differences, mean } from './samples.ts';
 import type { TestResult } from './t-tests.ts';
 
 interface RandomizationOptions {
-  /** Random sign assignments where all cannot be tried. */
+  /** Random sign assignments if there are too many to try all; default 100,000. */
   readonly resamples?: number;
   readonly random?: Random;
 }
@@ -11,10 +11,10 @@ interface RandomizationOptions {
 /** Up to this many pairs all 2^n assignments are tried. */
 const EXACT_PAIRS = 16;
 
-/** Two sums that differ by rounding alone count as equal. */
+/** Relative tolerance: sums that differ by rounding only count as equal. */
 const SLACK = 1e-14;
 
-/** Σ of all 2^n sign assignments in Gray-code order: one addition each. */
+/** Yields the sums of all 2^n sign assignments in Gray-code order: one addition each. */
 function* allSums(d: Float64Array): Generator<number> {
   const signs = new Int8Array(d.length).fill(1);
   let sum = d.reduce((a, b) => a + b, 0);
@@ -41,9 +41,9 @@ function* randomSums(d: Float64Array, resamples: number, random: Random): Genera
 }
 
 /**
- * Fisher's randomization test of paired samples: how often a random swap of the two systems' values, query by query, gives a mean
- * difference at least as far from 0 as the one seen (two-sided). Exact up to 16 pairs, else `resamples` seeded draws, where the
- * observed assignment is one of them: p = (hits + 1) / (resamples + 1) is never 0.
+ * Computes Fisher's randomization test of paired samples: how often a random swap of the two systems' values, query by query, gives a mean
+ * difference at least as far from 0 as the one observed (two-sided). Exact up to 16 pairs; otherwise `resamples` seeded draws plus the
+ * observed assignment, so p = (hits + 1) / (resamples + 1) is never 0.
  */
 export function randomizationTest(
   a: ArrayLike<number>,

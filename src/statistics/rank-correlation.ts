@@ -3,7 +3,7 @@ import { tieSizes } from './ranks.ts';
 import { sum } from './samples.ts';
 import type { TestResult } from './t-tests.ts';
 
-/** Concordant minus discordant pairs, and the discordant ones. */
+/** Counts concordant minus discordant pairs, and discordant pairs. */
 function countPairs(a: ArrayLike<number>, b: ArrayLike<number>): { balance: number; discordant: number } {
   let balance = 0;
   let discordant = 0;
@@ -16,7 +16,7 @@ function countPairs(a: ArrayLike<number>, b: ArrayLike<number>): { balance: numb
   return { balance, discordant };
 }
 
-/** Share of the n! orders with at most `inversions` inversions, or as many on the other side. */
+/** Returns the two-sided exact p-value: the share of the n! orders at least as extreme as `inversions`. */
 function exactKendallP(n: number, inversions: number): number {
   const pairs = (n * (n - 1)) / 2;
   const limit = Math.min(inversions, pairs - inversions);
@@ -47,7 +47,7 @@ function kendallVariance(n: number, tiesA: readonly number[], tiesB: readonly nu
   );
 }
 
-/** Kendall's τ-b; p is exact without ties up to 33 values, asymptotic otherwise (SciPy's default). */
+/** Computes Kendall's τ-b; p is exact without ties up to 33 values, asymptotic otherwise (SciPy's default). */
 export function kendall(a: ArrayLike<number>, b: ArrayLike<number>): TestResult {
   const n = a.length;
   const [tiesA, tiesB] = [tieSizes(a), tieSizes(b)];
@@ -63,8 +63,9 @@ export function kendall(a: ArrayLike<number>, b: ArrayLike<number>): TestResult 
 }
 
 /**
- * Extrapolated rank-biased overlap of two rankings without ties (Webber, Moffat and Zobel 2010, equation 32), 0 … 1. `p` close to 1
- * looks deep. The rankings may differ in length and content; two empty ones agree fully, an empty and a full one not at all.
+ * Computes the extrapolated rank-biased overlap of two rankings without ties (Webber, Moffat and Zobel 2010, equation 32), 0 … 1. The
+ * closer `p` is to 1, the more deep ranks count. Rankings may differ in length and content; two empty ones give 1, an empty and another one
+ * 0.
  */
 export function rankBiasedOverlap(a: readonly string[], b: readonly string[], p: number): number {
   const [short, long] = a.length <= b.length ? [a, b] : [b, a];

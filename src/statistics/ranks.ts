@@ -1,4 +1,4 @@
-/** Ranks from 1, smallest value first; equal values share the mean of their ranks. */
+/** Ranks values from 1, the smallest first; equal values share the mean of their ranks. */
 export function averageRanks(values: ArrayLike<number>): Float64Array {
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[a]! - values[b]!);
   const ranks = new Float64Array(values.length);
@@ -9,14 +9,14 @@ export function averageRanks(values: ArrayLike<number>): Float64Array {
   return ranks;
 }
 
-/** Sizes of the groups of equal values. */
+/** Returns the sizes of the groups of equal values. */
 export function tieSizes(values: ArrayLike<number>): number[] {
   const counts = new Map<number, number>();
   for (let i = 0; i < values.length; i++) counts.set(values[i]!, (counts.get(values[i]!) ?? 0) + 1);
   return [...counts.values()];
 }
 
-/** Σ (t³ − t) over groups of equal values, the term every tie correction is made of. */
+/** Returns Σ (t³ − t) over groups of equal values, the term of every tie correction. */
 export function tieTerm(values: ArrayLike<number>): number {
   return tieSizes(values).reduce((sum, t) => sum + t ** 3 - t, 0);
 }

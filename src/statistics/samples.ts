@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 
-/** Sum with Neumaier's compensation, so that thousands of per-query values lose nothing. */
+/** Sums with Neumaier's compensation, so that thousands of per-query values lose no precision. */
 export function sum(values: ArrayLike<number>): number {
   let total = 0;
   let lost = 0;
@@ -15,14 +15,14 @@ export function sum(values: ArrayLike<number>): number {
 
 export const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
 
-/** Unbiased sample variance (n − 1); NaN for fewer than two values. */
+/** Returns the unbiased sample variance (n − 1); NaN for fewer than two values. */
 export function variance(values: ArrayLike<number>): number {
   if (values.length < 2) return Number.NaN;
   const center = mean(values);
   return sum(Array.from(values, (v) => (v - center) ** 2)) / (values.length - 1);
 }
 
-/** a − b, element by element. */
+/** Returns a − b, element by element. @throws WinnowError `invalid_input` for different lengths. */
 export function differences(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
   if (a.length !== b.length)
     throw new WinnowError('invalid_input', {

@@ -7,7 +7,7 @@ const TINY = 1e-300;
 const EPSILON = 2 ** -53;
 const STEPS = 20_000;
 
-/** ln Γ(x) for x > 0: Stirling's series (DLMF 5.11.1) at x ≥ 15, reached by the recurrence. */
+/** Returns ln Γ(x) for x > 0: Stirling's series (DLMF 5.11.1) at x ≥ 15, reached by the recurrence. */
 export function lnGamma(x: number): number {
   let product = 1;
   let y = x;
@@ -17,7 +17,7 @@ export function lnGamma(x: number): number {
   return (y - 0.5) * Math.log(y) - y + 0.5 * Math.log(2 * Math.PI) + series - Math.log(product);
 }
 
-/** Lentz's method (modified by Thompson and Barnett) for b0 + a1/(b1 + a2/(b2 + …)); `term(i)` gives [a_i, b_i] from i = 1. */
+/** Evaluates by Lentz's method (modified by Thompson and Barnett) b0 + a1/(b1 + a2/(b2 + …)); `term(i)` gives [a_i, b_i] from i = 1. */
 function continuedFraction(b0: number, term: (i: number) => readonly [number, number]): number {
   let f = b0 === 0 ? TINY : b0;
   let c = f;
@@ -52,14 +52,14 @@ function gammaSeries(a: number, x: number): number {
 const gammaFraction = (a: number, x: number): number =>
   gammaFactor(a, x) / continuedFraction(x + 1 - a, (i) => [i * (a - i), x + 2 * i + 1 - a]);
 
-/** Regularized lower incomplete gamma function P(a, x). */
+/** Computes the regularized lower incomplete gamma function P(a, x). */
 export function gammaP(a: number, x: number): number {
   if (!(x > 0)) return 0;
   if (x === Number.POSITIVE_INFINITY) return 1;
   return x < a + 1 ? gammaSeries(a, x) : 1 - gammaFraction(a, x);
 }
 
-/** Regularized upper incomplete gamma function Q(a, x) = 1 − P(a, x), without cancellation in the tail. */
+/** Computes the regularized upper incomplete gamma function Q(a, x) = 1 − P(a, x), without cancellation in the tail. */
 export function gammaQ(a: number, x: number): number {
   if (!(x > 0)) return 1;
   if (x === Number.POSITIVE_INFINITY) return 0;
@@ -78,7 +78,9 @@ function betaFraction(a: number, b: number, x: number): number {
   return factor / continuedFraction(1, (i) => [coefficient(i), 1]);
 }
 
-/** Regularized incomplete beta function I_x(a, b); `y` is 1 − x, given apart so that neither end loses digits. */
+/**
+ * Computes the regularized incomplete beta function I_x(a, b); `y` is 1 − x, a parameter of its own so that neither end loses precision.
+ */
 export function betaI(a: number, b: number, x: number, y = 1 - x): number {
   if (!(x > 0)) return 0;
   if (!(y > 0)) return 1;

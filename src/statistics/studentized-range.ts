@@ -2,7 +2,7 @@ import { type Distribution, normal, upperBound } from './distributions.ts';
 import { lnGamma } from './special.ts';
 
 /**
- * Both integrals of the studentized range are taken by the trapezoidal rule, which converges geometrically for integrands that are
+ * Both integrals of the studentized range are computed by the trapezoidal rule, which converges geometrically for integrands that are
  * analytic and vanish at both ends (Trefethen and Weideman 2014): about 1e-12 with the steps below.
  */
 const STEP = 0.2;
@@ -55,8 +55,8 @@ function scaleNodes(df: number): ScaleNode[] {
 }
 
 /**
- * Distribution of the studentized range of `k` ≥ 2 means with `df` degrees of freedom (may be infinite), as Tukey's and Nemenyi's tests
- * use it. Absolute error below 1e-9.
+ * Returns the distribution of the studentized range of `k` ≥ 2 means with `df` degrees of freedom (may be infinite), the base of Nemenyi's
+ * test. Absolute error below 1e-9.
  */
 export function studentizedRange(k: number, df: number): Distribution {
   const nodes = df === Number.POSITIVE_INFINITY ? [{ scale: 1, weight: 1 }] : scaleNodes(df);
@@ -73,7 +73,7 @@ export function studentizedRange(k: number, df: number): Distribution {
   };
 }
 
-/** Secant steps inside a bracket (Illinois rule): a cdf here costs thousands of exponentials, so bisection alone is too slow. */
+/** Inverts a cdf by secant steps inside a bracket (Illinois rule): each value costs thousands of exponentials, too slow for bisection. */
 function quantile(cdf: (x: number) => number, p: number): number {
   let low = 0;
   let high = upperBound(cdf, p);

@@ -28,7 +28,7 @@ function result(difference: number, error: number, df: number, level: number): T
   };
 }
 
-/** Student's paired t-test over per-query values of two systems. Equal samples give NaN (0 / 0), as SciPy's `ttest_rel` does. */
+/** Computes Student's paired t-test over per-query values of two systems. Equal samples give NaN (0 / 0), as in SciPy's `ttest_rel`. */
 export function pairedT(a: ArrayLike<number>, b: ArrayLike<number>, level = 0.95): TResult {
   const d = differences(a, b);
   return result(mean(d), Math.sqrt(variance(d) / d.length), d.length - 1, level);

@@ -7,7 +7,7 @@ type WilcoxonMethod = 'auto' | 'exact' | 'normal';
 
 interface WilcoxonOptions {
   readonly method?: WilcoxonMethod;
-  /** Moves the statistic by one half towards its mean before the normal approximation. */
+  /** Moves the statistic by ½ towards its mean before the normal approximation. */
   readonly correction?: boolean;
 }
 
@@ -20,7 +20,7 @@ interface WilcoxonResult extends TestResult {
 const EXACT_PAIRS = 50;
 const EXACT_TIED_PAIRS = 13;
 
-/** Number of sign assignments that give each rank sum, over doubled ranks so that shared ranks are whole numbers too. */
+/** Counts the sign assignments per rank sum, over doubled ranks, so that shared ranks are whole numbers. */
 function rankSumCounts(ranks: ArrayLike<number>): Float64Array {
   const doubled = Array.from(ranks, (rank) => Math.round(2 * rank));
   const counts = new Float64Array(doubled.reduce((a, b) => a + b, 0) + 1);
@@ -59,9 +59,8 @@ function choose(method: WilcoxonMethod, pairs: number, clean: boolean): 'exact' 
 }
 
 /**
- * Wilcoxon's signed-rank test of paired samples, two-sided; zero differences are left out. The modes are SciPy's: exact for small
- * samples (with shared ranks it counts over those ranks), normal approximation with the tie correction otherwise. The statistic is
- * the smaller rank sum.
+ * Computes Wilcoxon's signed-rank test of paired samples, two-sided, without zero differences. The modes are SciPy's: exact for small
+ * samples (shared ranks included), normal approximation with tie correction otherwise. The statistic is the smaller rank sum.
  */
 export function wilcoxon(a: ArrayLike<number>, b: ArrayLike<number>, options: WilcoxonOptions = {}): WilcoxonResult {
   const all = differences(a, b);

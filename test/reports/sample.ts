@@ -1,4 +1,4 @@
-import type { ReportModel } from '../../src/reports/model.ts';
+import type { ReportModel } from '../../src/reports/report-model.ts';
 import { effectivenessTable } from '../../src/reports/tables.ts';
 
 const up = { difference: 0.1, significant: true };

@@ -1,4 +1,4 @@
-import type { CurveSection, ScatterSection } from '../../reports/model.ts';
+import type { CurveSection, ScatterSection } from '../../reports/report-model.ts';
 import { mean as average } from '../../statistics/samples.ts';
 import { evaluate } from '../measures/evaluation.ts';
 import { cascadeRun } from './cascade.ts';

@@ -1,5 +1,5 @@
 import { pValue, share, signed } from '../../reports/format.ts';
-import type { Cell, ReportModel, Section, TableSection } from '../../reports/model.ts';
+import type { Cell, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
 import { mean as average } from '../../statistics/samples.ts';
 import { curveSections, latencySection } from './cost-sections.ts';

@@ -1,5 +1,5 @@
 import { fixed, percent, pStatement, pValue, signedPercent, withSign } from '../../reports/format.ts';
-import type { ImageSection, ReportModel, Section, TableSection } from '../../reports/model.ts';
+import type { ImageSection, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { textTable } from '../../reports/tables.ts';
 import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { CreditSection } from './credit.ts';

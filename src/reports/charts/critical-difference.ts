@@ -1,6 +1,6 @@
 import { cliques } from '../../statistics/friedman.ts';
 import { fixed } from '../format.ts';
-import type { RanksSection } from '../model.ts';
+import type { RanksSection } from '../report-model.ts';
 import { type ChartWidth, escapeAttribute, escapeHtml, GRID, INK, MUTED, WIDTHS } from './vega.ts';
 
 type Treatment = RanksSection['treatments'][number];
@@ -39,7 +39,7 @@ function axis(section: RanksSection, layout: Layout): string {
   ].join('');
 }
 
-/** The critical difference as a length of the scale. */
+/** Draws the critical difference as a length of the scale. */
 function ruler(section: RanksSection, { x, axisY, font }: Layout): string {
   const [from, to] = [x(1), x(1 + section.criticalDifference)];
   const y = axisY - 36;
@@ -51,7 +51,7 @@ function ruler(section: RanksSection, { x, axisY, font }: Layout): string {
   ].join('');
 }
 
-/** An elbow from the rank on the scale to the name at the side: the better half left, the others right. */
+/** Draws an elbow from the rank on the scale to the name at the side: the better half left, the others right. */
 function elbow(treatment: Treatment, index: number, count: number, layout: Layout): string {
   const left = index < Math.ceil(count / 2);
   const row = left ? index : count - 1 - index;
@@ -70,7 +70,7 @@ function elbow(treatment: Treatment, index: number, count: number, layout: Layou
   ].join('');
 }
 
-/** Side by side, as Demšar draws it. */
+/** Draws names on both sides of the scale, as Demšar does. */
 function classic(section: RanksSection, width: number): { body: string; height: number } {
   const count = section.treatments.length;
   const groups = cliques(
@@ -98,7 +98,7 @@ function classic(section: RanksSection, width: number): { body: string; height: 
   return { body, height: firstY + Math.ceil(count / 2) * layout.step };
 }
 
-/** For a phone: one row a treatment under the scale; upright bars join the rows that do not differ. */
+/** Draws one row per treatment under the scale for narrow windows; vertical bars join rows that do not differ. */
 function stacked(section: RanksSection, width: number): { body: string; height: number } {
   const { treatments } = section;
   const groups = cliques(
@@ -134,7 +134,7 @@ function stacked(section: RanksSection, width: number): { body: string; height: 
   return { body, height: y(treatments.length - 1) + 14 };
 }
 
-/** The critical-difference diagram (Demšar 2006): mean ranks on a scale, bars over those that do not differ significantly. */
+/** Draws the critical-difference diagram (Demšar 2006): mean ranks on a scale, bars over those that do not differ significantly. */
 export function criticalDifferenceSvg(section: RanksSection, width: ChartWidth): string {
   const pixels = WIDTHS[width];
   const { body, height } = (width === 'wide' ? classic : stacked)(section, pixels);

@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { share } from '../format.ts';
-import type { HeatmapSection } from '../model.ts';
+import type { HeatmapSection } from '../report-model.ts';
 import { type ChartWidth, HEAT, HEAT_STEPS, vegaSvg, WIDTHS } from './vega.ts';
 
 type Panel = HeatmapSection['panels'][number];
@@ -27,7 +27,7 @@ function squares(section: HeatmapSection, panel: Panel): Square[] {
 }
 
 const FONT = 12;
-/** Mean width of a character at that size; a little generous, as no font is measured here. */
+/** Estimated width of a character at that size, rounded up: fonts are not measured here. */
 const CHARACTER = 6.7;
 const ANGLE = 40;
 

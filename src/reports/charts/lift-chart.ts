@@ -11,7 +11,9 @@ export interface LiftPoint {
   readonly high: number;
 }
 
-/** Returns the range of lifts that is drawn: the first quarter is left out, because early bounds are so wide that the rest would be flat. */
+/**
+ * Returns the range of lifts that is drawn: the first quarter is left out, because early bounds are so wide that the rest would be flat.
+ */
 function drawnRange(points: readonly LiftPoint[]): [number, number] {
   const late = points.slice(Math.floor(points.length / 4));
   const reach = Math.max(1, ...late.flatMap(({ low, high }) => [Math.abs(low), Math.abs(high)]));

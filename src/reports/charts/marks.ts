@@ -1,16 +1,16 @@
 import type { TopLevelSpec } from 'vega-lite';
-import type { Axis, BarsSection, CurveSection, DifferencesSection, ScatterSection } from '../model.ts';
+import type { Axis, BarsSection, CurveSection, DifferencesSection, ScatterSection } from '../report-model.ts';
 import { type ChartWidth, INK, MUTED, vegaSvg, WIDTHS } from './vega.ts';
 
 type Layer = Extract<TopLevelSpec, { layer: unknown[] }>['layer'][number];
 
 const PADDING = 4;
 
-/** Width of the plot itself when axes, titles and padding are to fit in too. */
+/** Fits axes, titles and padding into the width of the chart. */
 const AUTOSIZE = { type: 'fit', contains: 'padding' } as const;
 
-/** 1, 2, 5, 10, 20 … as far as the values reach: a logarithmic axis otherwise draws ten lines a decade. */
-function steps(values: readonly number[]): number[] {
+/** Returns ticks 1, 2, 5, 10, 20 … within the range of the values: by default a logarithmic axis has ten lines a decade. */
+function ticks(values: readonly number[]): number[] {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const decades = Array.from(
     { length: 2 + Math.ceil(Math.log10(high / low)) },
@@ -27,11 +27,11 @@ const quantitative = (field: 'x' | 'y', axis: Axis, values: readonly number[]) =
     type: 'quantitative',
     title: axis.label,
     scale: { type: logarithmic ? 'log' : 'linear', zero: false, nice: !logarithmic, padding: 30 },
-    axis: logarithmic ? { values: steps(values), format: '~s' } : { tickCount: 5 },
+    axis: logarithmic ? { values: ticks(values), format: '~s' } : { tickCount: 5 },
   } as const;
 };
 
-/** Grouped bars: on a phone the groups go down the page, on a desktop across. */
+/** Draws grouped bars: groups go down in the narrow width, across in the wide one. */
 export function barsSvg(section: BarsSection, width: ChartWidth, id: string): Promise<string> {
   const values = section.series.flatMap(({ name, values }) =>
     values.map((value, i) => ({ series: name, group: section.groups[i]!, value })),
@@ -70,7 +70,7 @@ export function barsSvg(section: BarsSection, width: ChartWidth, id: string): Pr
 
 type Point = ScatterSection['points'][number];
 
-/** What a point or a name covers: from left to right, on one line. */
+/** Area that a point or a name covers: an interval on one line. */
 interface Box {
   readonly from: number;
   readonly to: number;
@@ -85,10 +85,10 @@ interface Label {
 
 const LINE = 15;
 
-/** Where a name may move to, nearest first. */
+/** Vertical offsets to try for a name, nearest first. */
 const SHIFTS = [0, -LINE, LINE, -2 * LINE, 2 * LINE, -3 * LINE, 3 * LINE];
 
-/** Names beside their points, moved up or down until none covers another. Places are rough: no scale is at hand here. */
+/** Places names beside their points and moves them up or down until none overlaps. Positions are estimates: the scale is Vega's. */
 function placeLabels(points: ScatterSection['points'], x: Axis, width: number, height: number): Label[] {
   const along = (value: number): number => (x.logarithmic === true ? Math.log(value) : value);
   const place = (values: readonly number[], value: number, room: number): number => {
@@ -131,7 +131,7 @@ const labelLayer = ({ point, onRight, dy }: Label): Layer => ({
   },
 });
 
-/** Points with their names beside them. */
+/** Draws points with their names beside them. */
 export function scatterSvg(section: ScatterSection, width: ChartWidth, id: string): Promise<string> {
   const height = width === 'wide' ? 360 : 300;
   const labels = placeLabels(section.points, section.x, WIDTHS[width], height);
@@ -161,7 +161,7 @@ export function scatterSvg(section: ScatterSection, width: ChartWidth, id: strin
   return vegaSvg(spec, id, `${section.title}: ${section.y.label} against ${section.x.label}`);
 }
 
-/** Lines through points in their order. */
+/** Draws lines through points in their order. */
 export function curveSvg(section: CurveSection, width: ChartWidth, id: string): Promise<string> {
   const values = section.lines.flatMap(({ name, points }) => points.map((point, i) => ({ name, i, ...point })));
   const spec: TopLevelSpec = {
@@ -205,7 +205,7 @@ export function curveSvg(section: CurveSection, width: ChartWidth, id: string): 
   return vegaSvg(spec, id, `${section.title}: ${section.y.label} against ${section.x.label}`);
 }
 
-/** Every query's difference as one thin bar, sorted: how many gain, how many lose, how far. */
+/** Draws every query's difference as one thin bar, sorted. */
 export function differencesSvg(section: DifferencesSection, width: ChartWidth, id: string): Promise<string> {
   const values = [...section.all].sort((a, b) => b - a).map((difference, i) => ({ i, difference }));
   const spec: TopLevelSpec = {

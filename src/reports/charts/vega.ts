@@ -2,21 +2,21 @@ import * as vega from 'vega';
 import { type Config, compile, type TopLevelSpec } from 'vega-lite';
 import { LIGHT } from '../palette.ts';
 
-/** Widths in CSS pixels that every chart is drawn for: beside each other in the page, one shown at a time. */
+/** Every chart of a page is drawn in two widths, of which the page shows one. */
 export type ChartWidth = 'wide' | 'narrow';
 
-/** Drawing widths, margins included. */
+/** Widths in CSS pixels, margins included. */
 export const WIDTHS: Readonly<Record<ChartWidth, number>> = { wide: 860, narrow: 342 };
 
-/** Number of steps of the sequential scale; the page defines `--h0` … `--h8`. */
+/** Steps of the sequential scale, `--h0` … `--h8` of the palette. */
 export const HEAT_STEPS = 9;
 
-/** Colors are names that the page resolves, so that one drawing serves light and dark. */
+/** Colors are CSS variables that the page defines, so that one drawing serves light and dark. */
 export const INK = 'var(--ink)';
 export const MUTED = 'var(--muted)';
 export const GRID = 'var(--line)';
 
-/** Categories; the page defines `--c0` … `--c7`. */
+/** Colors of categories, `--c0` … `--c7` of the palette. */
 export const CATEGORY = Array.from({ length: 8 }, (_, i) => `var(--c${i})`);
 export const HEAT = Array.from({ length: HEAT_STEPS }, (_, i) => `var(--h${i})`);
 
@@ -42,8 +42,8 @@ const CONFIG: Config = {
   range: { category: CATEGORY },
 };
 
-/** Makes the ids of one drawing its own, so that several can stand in one page. */
-const ownIds = (svg: string, id: string): string =>
+/** Prefixes the ids of a drawing, so that several fit in one page. */
+const prefixIds = (svg: string, id: string): string =>
   svg.replace(/\bid="([^"]+)"/g, `id="${id}-$1"`).replace(/url\(#([^)]+)\)/g, `url(#${id}-$1)`);
 
 async function draw(spec: TopLevelSpec): Promise<string> {
@@ -63,7 +63,7 @@ export async function vegaSvg(spec: TopLevelSpec, id: string, label: string): Pr
   const svg = await draw(spec);
   const [, width = '0', height = '0'] = /^<svg[^>]*? width="([\d.]+)" height="([\d.]+)"/.exec(svg) ?? [];
   const head = `<svg role="img" aria-label="${escapeAttribute(label)}" viewBox="0 0 ${width} ${height}" style="max-width:${width}px" xmlns="http://www.w3.org/2000/svg">`;
-  return ownIds(svg.replace(/^<svg[^>]*>/, head), id);
+  return prefixIds(svg.replace(/^<svg[^>]*>/, head), id);
 }
 
 /** Draws a Vega-Lite chart for an SVG file of its own: light colors on white, size in pixels. */

@@ -1,6 +1,6 @@
 import { gridComparison } from '../../reports/grid-comparison.ts';
 import type { GridData } from '../../reports/grid-data.ts';
-import type { ReportModel, Section, TableSection } from '../../reports/model.ts';
+import type { ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { effectivenessTable } from '../../reports/tables.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { CellResult, Frozen } from './grid.ts';

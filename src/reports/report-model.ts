@@ -1,7 +1,4 @@
-/**
- * A report as plain values: what is said, apart from how it is drawn. Every section renders to a terminal, to Markdown and to HTML, and
- * the whole of it is valid JSON.
- */
+/** A report as plain values, independent of its output format: renderers exist for a terminal, Markdown, HTML and JSON. */
 export interface ReportModel {
   readonly title: string;
   /** One or two sentences under the title. */
@@ -11,7 +8,7 @@ export interface ReportModel {
   readonly data?: unknown;
 }
 
-/** What is special about a value. */
+/** A property of a value that renderers mark. */
 export type Mark = 'best' | 'better' | 'worse' | 'seen';
 
 export interface Cell {
@@ -21,7 +18,7 @@ export interface Cell {
 
 export interface Column {
   readonly label: string;
-  /** Numbers stand right, words left. */
+  /** Numeric columns are right-aligned, others left. */
   readonly numeric?: boolean | undefined;
 }
 
@@ -97,9 +94,9 @@ export interface CurveSection extends Titled {
 
 export interface MovedPassage {
   readonly docid: string;
-  /** Judged grade, absent where nobody judged it. */
+  /** Judged grade; absent for an unjudged passage. */
   readonly grade?: number | undefined;
-  /** Ranks from 1 in the baseline's and in the system's list; absent where it is not in the list. */
+  /** Ranks from 1 in the baseline's and in the system's list; absent if the passage is not in the list. */
   readonly before?: number | undefined;
   readonly after?: number | undefined;
   readonly text: string;
@@ -111,7 +108,7 @@ export interface DifferencesSection extends Titled {
   readonly measure: string;
   readonly baseline: string;
   readonly system: string;
-  /** Every query's difference, for the overview. */
+  /** The difference of every query, for the overview. */
   readonly all: readonly number[];
   /** The queries shown in full. */
   readonly queries: readonly {
@@ -128,7 +125,7 @@ export interface ImageSection extends Titled {
   readonly kind: 'image';
   /** Path relative to the report. */
   readonly file: string;
-  /** Says what the drawing shows, for readers who do not see it. */
+  /** Text in place of the drawing. */
   readonly alt: string;
 }
 
@@ -146,7 +143,7 @@ export type Section =
 type SectionKind = Section['kind'];
 type SectionOf<K extends SectionKind> = Extract<Section, { kind: K }>;
 
-/** One renderer for every kind of section: the compiler names the one that is missing. */
+/** One renderer for every kind of section; a missing one is a compile error. */
 export type SectionRenderers<T> = { readonly [K in SectionKind]: (section: SectionOf<K>) => T };
 
 /** Renders a section by its kind. */
@@ -161,9 +158,10 @@ const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly meaning: 
   seen: { symbol: '‡', meaning: 'the model was trained on texts of this set' },
 };
 
-/** The symbols a cell carries, and the explanation of all that occur in a table. */
+/** Returns the symbols of a cell's marks. */
 export const symbolsOf = (cell: Cell): string => (cell.marks ?? []).map((mark) => MARKS[mark].symbol).join('');
 
+/** Explains the marks that occur in a table. */
 function legendOf(table: TableSection): string {
   const used = new Set(table.rows.flat().flatMap((cell) => cell.marks ?? []));
   const entries = (Object.keys(MARKS) as Mark[]).filter((mark) => used.has(mark));
@@ -172,6 +170,6 @@ function legendOf(table: TableSection): string {
     .join(' ');
 }
 
-/** Note and legend of a table as one line. */
+/** Returns note and legend of a table as one line. */
 export const captionOf = (table: TableSection): string =>
   [table.note, legendOf(table)].filter((text) => text).join(' ');
