@@ -3,7 +3,7 @@ import type { Config } from '../config/config-schema.ts';
 import type { LoadSpec } from '../inference/inference-types.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { readDefaultVersion } from '../registry/registry-catalog.ts';
-import { inspect } from '../registry/version-admission.ts';
+import { inspectVersion } from '../registry/version-admission.ts';
 
 /**
  * Reads from its files which graph of the default model would be served.
@@ -14,7 +14,7 @@ export async function defaultGraph({ registry }: Config): Promise<LoadSpec | und
   const limits = { ...DEFAULT_LIMITS, maxBytes: registry.maxModelBytes };
   const chosen = await readDefaultVersion(registry.folder, registry.defaultModel, limits);
   if (!chosen) return undefined;
-  const { version, graph } = await inspect(chosen, { limits, variant: registry.variant, provider: 'cpu' });
+  const { version, graph } = await inspectVersion(chosen, { limits, variant: registry.variant, provider: 'cpu' });
   const key = `${chosen.name}@${chosen.version}`;
   const file = join(version.folder, graph.variant.file);
   // The id that pads rows does not change the speed, so the tokenizer's is not read.

@@ -4,7 +4,7 @@ import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';
 
 /*
- * What a Hugging Face export says about itself, for folders without `model.json`: pure functions of config.json and
+ * Settings of a version that are adopted from a Hugging Face export without `model.json`: functions of config.json and
  * tokenizer_config.json. Field names are those of transformers and sentence-transformers.
  */
 
@@ -12,7 +12,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const DEFAULT_LENGTH = 512;
 
-/** Families whose position ids start behind the padding id, so that two of `max_position_embeddings` cannot be used. */
+/** Families whose position ids start after the padding id, so that two of `max_position_embeddings` are unused. */
 const OFFSET_FAMILIES = new Set([
   'roberta',
   'xlm-roberta',
@@ -31,14 +31,14 @@ function refuse(field: string, expected: string, got: string): never {
   throw new WinnowError('invalid_manifest', { file: 'config.json', expected, got: excerpt(got), field });
 }
 
-/** Length in tokens beyond any real model: what `model_max_length` holds when nobody set it. */
+/** Lengths from here on mean that `model_max_length` was never set; no model has so many positions. */
 const NO_LIMIT = 10_000_000;
 
 function length(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isInteger(value) && value >= 8 && value < NO_LIMIT ? value : undefined;
 }
 
-/** Tokens a pair may have: the tokenizer's limit and the graph's positions, 512 where neither is stated. */
+/** Returns the largest length of a pair: the lower of the tokenizer's limit and the graph's positions; 512 without both. */
 export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject): number {
   const positions = length(config.max_position_embeddings);
   const offset = OFFSET_FAMILIES.has(String(config.model_type)) ? 2 : 0;
@@ -48,12 +48,12 @@ export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject):
   return limits.length > 0 ? Math.min(...limits) : DEFAULT_LENGTH;
 }
 
-/** The last part of a Python path: `torch.nn.modules.activation.Sigmoid` → `Sigmoid`. */
+/** Activations by the last part of a Python path: `torch.nn.modules.activation.Sigmoid` → `Sigmoid`. */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = { Sigmoid: 'sigmoid', Identity: 'none' };
 
 /**
- * Activation that sentence-transformers wrote down, else the sigmoid.
- * @throws WinnowError `invalid_manifest` for another activation: name one in model.json.
+ * Returns the activation in sentence-transformers' settings, else the sigmoid.
+ * @throws WinnowError `invalid_manifest` for an unknown activation.
  */
 export function adoptActivation(config: JsonObject): Activation {
   const field = 'sentence_transformers.activation_fn';
@@ -67,8 +67,8 @@ export function adoptActivation(config: JsonObject): Activation {
 
 const POSITIVE = /^(relevant|positive|entailment|yes|true|1|label_1)$/i;
 
-/** Number of labels config.json states, as transformers reads it. */
-export function statedLabels(config: JsonObject): number | undefined {
+/** Returns the number of labels in config.json, as transformers reads it. */
+function statedLabels(config: JsonObject): number | undefined {
   const names = Object.keys(asObject(config.id2label)).length;
   return names || count(config.num_labels);
 }
@@ -78,9 +78,9 @@ function count(value: unknown): number | undefined {
 }
 
 /**
- * How logits of `width` classes become one score.
- * @param width Second dimension of the graph's output where it is fixed.
- * @throws WinnowError `invalid_manifest` where several classes are there and none is called relevant, positive, entailment, yes or true.
+ * Returns how logits of `width` classes become one score.
+ * @param width Second dimension of the graph's output if it is fixed.
+ * @throws WinnowError `invalid_manifest` for more than two classes of which none is called relevant, positive, entailment, yes or true.
  */
 export function adoptReduction(config: JsonObject, width: number | undefined): Reduction {
   const labels = width ?? statedLabels(config) ?? 1;

@@ -4,22 +4,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import type { Progress } from '../util/progress.ts';
 
-export type Fetch = (url: string, init: { readonly headers: Record<string, string> }) => Promise<Response>;
+type Fetch = (url: string, init: { readonly headers: Record<string, string> }) => Promise<Response>;
 
 export interface DownloadOptions {
   readonly fetch: Fetch;
   readonly headers: Readonly<Record<string, string>>;
-  /** Bytes the file may have. */
+  /** The largest size of the file, in bytes. */
   readonly maxBytes: number;
   readonly startProgress: (label: string, total: number) => Progress;
-  /** Milliseconds before the second try; doubled each time. */
+  /** Milliseconds before the second attempt; doubles each time. Default: 500. */
   readonly retryMs?: number;
 }
 
 const ATTEMPTS = 4;
 
-/** Answers that mean "ask again", not "no". */
-const isPassing = (status: number) => status === 408 || status === 429 || status >= 500;
+/** Whether a status may change at a later attempt. */
+const isTransient = (status: number) => status === 408 || status === 429 || status >= 500;
 
 const EXPECTED: Readonly<Record<number, string>> = {
   401: 'a public repository that exists (or a token that may read it in HF_TOKEN)',
@@ -35,9 +35,10 @@ export function httpFault(url: string, status: number): WinnowError {
   });
 }
 
-/** A download that may succeed when it is tried again. */
+/** A download failed in a way that a later attempt may not. */
 export class Interrupted extends Error {}
 
+/** A partly downloaded file. */
 interface Part {
   readonly path: string;
   readonly tagPath: string;
@@ -55,7 +56,7 @@ async function readPart(target: string): Promise<Part> {
   return { path, tagPath, size: tag === undefined ? 0 : (facts?.size ?? 0), tag };
 }
 
-/** Writes a body chunk by chunk, each before the next is asked for, so that a connection that breaks loses nothing that came. */
+/** Writes a body chunk by chunk. Each chunk is written before the next is read, so that a broken connection loses no received bytes. */
 async function writeBody(
   response: Response,
   url: string,
@@ -88,7 +89,7 @@ const fileName = (url: string) => decodeURIComponent(url.split('/').pop() ?? url
 const tooLarge = (url: string, limit: number) =>
   new WinnowError('invalid_input', { where: url, expected: `at most ${limit} bytes`, got: 'more' });
 
-/** The whole file's size where the answer says it. */
+/** Returns the size of the whole file if the answer's headers have it. */
 function totalSize(response: Response, from: number): number | undefined {
   const length = response.headers.get('content-length');
   return length === null || response.headers.has('content-encoding') ? undefined : from + Number(length);
@@ -105,7 +106,7 @@ async function receive(response: Response, url: string, part: Part, options: Dow
   if (total !== undefined && size !== total) throw new Interrupted(`${total} bytes were announced, ${size} came`);
 }
 
-/** @returns The answer's headers; undefined where the server says that there is no such file. */
+/** Makes one attempt. Returns the answer's headers; undefined for a file that does not exist. @throws Interrupted, WinnowError. */
 async function attempt(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
   const part = await readPart(target);
   const resume = part.size > 0 && part.tag !== undefined;
@@ -125,30 +126,34 @@ async function attempt(url: string, target: string, options: DownloadOptions): P
   await response.body?.cancel();
   if (response.status === 404) return undefined;
   if (response.status === 416) await rm(part.path, { force: true });
-  else if (!isPassing(response.status)) throw httpFault(url, response.status);
+  else if (!isTransient(response.status)) throw httpFault(url, response.status);
   throw new Interrupted(`HTTP ${response.status}`);
 }
 
 /**
- * Downloads one file to `target`. What came before an interruption is kept in `target.part` and gone on with (by `Range` and the entity
- * tag), within this call and by a later one.
- * @returns The answer's headers; undefined where there is no such file (404).
- * @throws WinnowError `invalid_input` naming the URL and what came instead.
+ * Downloads one file to `target`. Bytes received before an interruption are kept in `target.part`; the next attempt continues there
+ * (`Range` with the entity tag), in this call or a later one.
+ * @returns The answer's headers; undefined for a file that does not exist (404).
+ * @throws WinnowError `invalid_input` with the URL and the answer.
  */
 export async function download(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
   await mkdir(dirname(target), { recursive: true });
-  for (let tries = 1; ; tries++) {
+  for (let number = 1; ; number++) {
     try {
       return await attempt(url, target, options);
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
-      if (tries === ATTEMPTS)
+      if (number === ATTEMPTS)
         throw new WinnowError(
           'invalid_input',
-          { where: url, expected: 'the whole file', got: `${error.message} (${ATTEMPTS} tries; run again to go on)` },
+          {
+            where: url,
+            expected: 'the whole file',
+            got: `${error.message} (${ATTEMPTS} tries; run again to continue)`,
+          },
           { cause: error },
         );
-      await sleep((options.retryMs ?? 500) * 2 ** (tries - 1));
+      await sleep((options.retryMs ?? 500) * 2 ** (number - 1));
     }
   }
 }

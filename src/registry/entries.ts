@@ -1,35 +1,35 @@
 import { WinnowError } from '../errors.ts';
 import { STABLE } from './labels.ts';
+import type { LoadedVersion } from './loaded-version.ts';
 import type { VersionOnDisk } from './registry-catalog.ts';
 import type { ServedVersion, UnloadCause, VersionState, VersionStatus } from './registry-types.ts';
-import type { Residency } from './residency.ts';
 import type { Routable } from './routing.ts';
 
-export interface Refusal {
+interface Refusal {
   readonly error: WinnowError;
-  /** The files it was said of; other files get another chance. */
+  /** The refused files; other files are tried again. */
   readonly fingerprint: string;
-  /** Point on the clock from which the same files get another chance. */
+  /** Time from which the same files are tried again. */
   readonly retryAt: number;
 }
 
-/** What the registry knows of one version. */
+/** The state of one version in the registry. */
 export class VersionEntry {
   readonly name: string;
   readonly version: string;
   disk: VersionOnDisk;
-  resident: Residency | undefined;
-  loading: Promise<Residency> | undefined;
+  loaded: LoadedVersion | undefined;
+  loading: Promise<LoadedVersion> | undefined;
   refusal: Refusal | undefined;
-  /** Unloaded by request: waits for a request to load it. */
+  /** Whether it was unloaded by request; it then stays so until a request loads it. */
   stopped = false;
-  /** The folder is gone. */
+  /** Whether its folder was removed. */
   removed = false;
-  /** Requests name it by `model@version`, so that a newer version does not push it out. */
+  /** Whether requests name it by `model@version`; a newer version then does not replace it. */
   namedExactly = false;
-  /** What it waits for. */
+  /** Why it is not loaded, for its status. */
   note: string | undefined;
-  readonly #draining = new Set<Residency>();
+  readonly #draining = new Set<LoadedVersion>();
   #generation = 0;
   #loadedFrom: string | undefined;
   #last: { readonly served: ServedVersion; readonly bytes: number } | undefined;
@@ -44,7 +44,7 @@ export class VersionEntry {
     return this.#loadedFrom !== this.disk.fingerprint;
   }
 
-  /** Memory it took when it was loaded last. */
+  /** Memory when it was last loaded, in bytes. */
   get lastBytes(): number | undefined {
     return this.#last?.bytes;
   }
@@ -54,52 +54,52 @@ export class VersionEntry {
   }
 
   routable(now: number): Routable {
-    const refused = this.resident === undefined && this.isRefused(now);
+    const refused = this.loaded === undefined && this.isRefused(now);
     return { version: this.version, refused, stopped: this.stopped };
   }
 
   /**
-   * Key for the hosts: `name@version`, with a number behind it when other files were loaded under that name before, or while they still
-   * are: caches must not mix them up.
+   * Returns the key for the hosts: `name@version`, with a number if other files were loaded under that key, or still are, so that caches do
+   * not mix them.
    */
   nextKey(fingerprint: string): string {
-    const isTaken = this.resident !== undefined || this.#draining.size > 0;
+    const isTaken = this.loaded !== undefined || this.#draining.size > 0;
     if (this.#loadedFrom !== undefined && (isTaken || this.#loadedFrom !== fingerprint)) this.#generation++;
     const base = `${this.name}@${this.version}`;
     return this.#generation === 0 ? base : `${base}#${this.#generation}`;
   }
 
-  /** Puts a loaded version in place; the one before it finishes its work and leaves. */
-  settle(residency: Residency, fingerprint: string): void {
-    const before = this.resident;
-    this.resident = residency;
+  /** Serves new requests by `loaded`. The version before it is unloaded when its requests are finished. */
+  serve(loaded: LoadedVersion, fingerprint: string): void {
+    const before = this.loaded;
+    this.loaded = loaded;
     this.refusal = undefined;
     this.note = undefined;
     this.#loadedFrom = fingerprint;
-    this.#last = { served: residency.served, bytes: residency.bytes };
+    this.#last = { served: loaded.served, bytes: loaded.bytes };
     if (before) void this.#drain(before, 'replaced');
   }
 
-  /** No new leases; resolves when the work on it is finished and the memory free. */
+  /** Ends new leases; resolves when running requests are finished and the memory is free. */
   async retire(cause: UnloadCause): Promise<void> {
-    const { resident } = this;
-    this.resident = undefined;
-    if (resident) await this.#drain(resident, cause);
+    const { loaded } = this;
+    this.loaded = undefined;
+    if (loaded) await this.#drain(loaded, cause);
   }
 
-  async #drain(residency: Residency, cause: UnloadCause): Promise<void> {
-    this.#draining.add(residency);
+  async #drain(loaded: LoadedVersion, cause: UnloadCause): Promise<void> {
+    this.#draining.add(loaded);
     try {
-      await residency.retire(cause);
+      await loaded.retire(cause);
     } finally {
-      this.#draining.delete(residency);
+      this.#draining.delete(loaded);
     }
   }
 
   #state(now: number): { readonly state: VersionState; readonly reason?: string | undefined } {
     const { refusal } = this;
     const refused = this.isRefused(now) ? String(refusal!.error.params.reason) : undefined;
-    if (this.resident) return { state: 'ready', reason: refused && `still serves what it loaded before: ${refused}` };
+    if (this.loaded) return { state: 'ready', reason: refused && `still serves what it loaded before: ${refused}` };
     if (this.loading) return { state: 'loading' };
     if (this.#draining.size > 0) return { state: 'draining', reason: 'in-flight requests finish on it' };
     if (this.stopped) return { state: 'unloaded', reason: 'unloaded by request' };
@@ -109,7 +109,7 @@ export class VersionEntry {
 
   status(labels: ReadonlyMap<string, string>, now: number): VersionStatus {
     const { state, reason } = this.#state(now);
-    const served = this.resident?.served ?? this.#last?.served;
+    const served = this.loaded?.served ?? this.#last?.served;
     return {
       name: this.name,
       version: this.version,
@@ -118,18 +118,18 @@ export class VersionEntry {
       labels: [...labels].filter(([, version]) => version === this.version).map(([label]) => label),
       ...(served ? { variant: served.variant, provider: served.provider, maxLength: served.maxLength } : {}),
       ...(served?.objective === undefined ? {} : { objective: served.objective }),
-      ...(this.resident ? { bytes: this.resident.bytes, lastUsed: this.resident.lastUsed } : {}),
+      ...(this.loaded ? { bytes: this.loaded.bytes, lastUsed: this.loaded.lastUsed } : {}),
     };
   }
 }
 
-/** What the registry knows of one model. */
+/** The state of one model in the registry. */
 export class ModelEntry {
   readonly name: string;
   folder: string;
   readonly versions = new Map<string, VersionEntry>();
   labels: ReadonlyMap<string, string> = new Map();
-  /** Where requests go now: by label, `stable` for those that name none. */
+  /** The versions that serve requests now: by label, with `stable` for requests without one. */
   readonly routes = new Map<string, VersionEntry>();
   stopped = false;
 
@@ -153,15 +153,15 @@ export class ModelEntry {
     return new WinnowError('unknown_version', { model: this.name, known, got });
   }
 
-  /** Versions that no request would reach without naming them exactly, and that nobody named. */
+  /** Returns loaded versions that neither a route, a label nor an exact reference uses, except `previous`. */
   superseded(previous: VersionEntry | undefined): readonly VersionEntry[] {
     const routed = new Set(this.routes.values());
     const labeled = new Set(this.labels.values());
     return [...this.versions.values()].filter(
-      (v) => v.resident && v !== previous && !v.namedExactly && !routed.has(v) && !labeled.has(v.version),
+      (v) => v.loaded && v !== previous && !v.namedExactly && !routed.has(v) && !labeled.has(v.version),
     );
   }
 }
 
-/** Requests without a label travel the route of `stable`, whether or not there is such a label. */
+/** Returns the route of a label. Requests without a label use the route `stable`, whether or not the label exists. */
 export const routeOf = (label: string | undefined): string => label ?? STABLE;

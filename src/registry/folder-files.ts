@@ -6,15 +6,15 @@ import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { excerpt } from './model-names.ts';
 
 export interface FolderLimits {
-  /** Bytes of all files of a version together. */
+  /** The largest size of all files of a version together, in bytes. */
   readonly maxBytes: number;
   readonly maxFiles: number;
   readonly maxDepth: number;
-  /** Bytes of `config.json`, `model.json` and their like. */
+  /** The largest size of `config.json`, `model.json` and similar files, in bytes. */
   readonly maxJsonBytes: number;
-  /** Bytes of `tokenizer.json` and vocabularies. */
+  /** The largest size of `tokenizer.json` and vocabularies, in bytes. */
   readonly maxTokenizerBytes: number;
-  /** How deep brackets may nest in any JSON file of a version. */
+  /** The deepest nesting of brackets in a JSON file. */
   readonly maxJsonDepth: number;
 }
 
@@ -80,9 +80,9 @@ async function visit(walk: Walk, folder: string, depth: number): Promise<void> {
 }
 
 /**
- * Every file of a version's folder, nothing opened. Names that start with a dot are left out, and never used.
- * @param skip Relative paths left out, folders included.
- * @throws WinnowError `unsafe_path` for links that lead out; `invalid_manifest` for what is no regular file, and beyond a limit.
+ * Lists every file of a version's folder without opening any. Names that start with a dot are left out and never used.
+ * @param skip Relative paths to leave out, folders included.
+ * @throws WinnowError `unsafe_path` for links that lead out of the folder; `invalid_manifest` for other than regular files and beyond a limit.
  */
 export async function listFiles(
   folder: string,
@@ -96,12 +96,12 @@ export async function listFiles(
   return walk.found;
 }
 
-/** Changes whenever a file of the list does (path, size, time of change or inode). */
+/** Returns a text that changes when path, size, modification time or inode of a file changes. */
 export function fingerprintOf(files: readonly FolderFile[]): string {
   return files.map((f) => `${f.path}\0${f.bytes}\0${f.modified}\0${f.inode}`).join('\n');
 }
 
-/** Opens what was a regular file a moment ago; does not hang if somebody put a FIFO in its place. */
+/** Opens a regular file. Does not block if the file was replaced by a FIFO after it was listed. */
 export async function openRegular(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const facts = await handle.stat();
@@ -113,8 +113,8 @@ export async function openRegular(path: string): Promise<FileHandle> {
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** Depth of brackets over chunks of JSON text, without parsing it. */
-export function depthMeter(): (chunk: Uint8Array) => number {
+/** Returns a function that takes chunks of JSON text and returns the deepest nesting so far. It does not parse the text. */
+function depthMeter(): (chunk: Uint8Array) => number {
   let depth = 0;
   let deepest = 0;
   let inString = false;
@@ -134,7 +134,7 @@ export function depthMeter(): (chunk: Uint8Array) => number {
 }
 
 /**
- * Checks a JSON file of a version chunk by chunk: not longer and not deeper than allowed. Does not hold it in memory.
+ * Checks the size and the nesting of a JSON file chunk by chunk, without keeping it in memory.
  * @throws WinnowError `invalid_manifest`.
  */
 export async function checkJson(path: string, name: string, maxBytes: number, maxDepth: number): Promise<void> {
@@ -156,7 +156,7 @@ export async function checkJson(path: string, name: string, maxBytes: number, ma
 }
 
 /**
- * A small JSON file as an object, checked for length and depth first.
+ * Reads a small JSON file that holds an object, after checking its size and nesting.
  * @throws WinnowError `invalid_manifest`.
  */
 export async function readJsonObject(

@@ -3,31 +3,31 @@ import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
 import { type FolderWatch, watchFolder } from './folder-watch.ts';
 import { Inventory } from './inventory.ts';
 import { putLabel } from './labels.ts';
+import type { LoadedVersion } from './loaded-version.ts';
 import { compareVersions, excerpt, isName, NAME_RULE, parseReference, type Reference } from './model-names.ts';
 import type { Lease, ModelRegistry, RegistryObserver, VersionStatus } from './registry-types.ts';
-import type { Residency } from './residency.ts';
 import { candidates } from './routing.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 import { Loader } from './version-loader.ts';
 
 export interface RegistryOptions extends AdmissionDeps {
   readonly folder: string;
-  /** `model`, `model@version` or `model:label` that answers requests naming none; if unset what `default.json` says, else the first by name. */
+  /** `model`, `model@version` or `model:label` for requests that name none. Default: that of `default.json`, else the first by name. */
   readonly defaultModel?: string | undefined;
-  /** Bytes all loaded models may take together over all hosts; 0 (the default): no limit. */
+  /** The largest memory of all loaded models together, over all hosts, in bytes; 0 (the default): no limit. */
   readonly memoryBytes?: number;
   readonly pinned?: readonly string[];
-  /** Follow changes of the folder. Off by default. */
+  /** Whether changes of the folder are followed. Default: false. */
   readonly watch?: boolean;
-  /** Milliseconds between looks at the folder without an event, when watching. */
+  /** Milliseconds between readings of the folder without an event, when changes are followed. Default: 30,000. */
   readonly pollMs?: number;
   readonly observer?: RegistryObserver;
   readonly now?: () => number;
 }
 
-/** The registry over a folder, with what tests and tools need beyond the port. */
+/** A registry over a folder. */
 export interface FolderRegistry extends ModelRegistry {
-  /** Reads the folder again; resolves when what follows from it is loaded or refused. */
+  /** Reads the folder again; resolves when new versions are loaded or refused. */
   rescan(): Promise<void>;
 }
 
@@ -99,14 +99,14 @@ class Registry implements FolderRegistry {
     const model = this.#inventory.model(name);
     if (version !== undefined) model.version(version);
     model.stopped = false;
-    const meant = version === undefined ? [...model.versions.values()] : [model.version(version)];
-    for (const entry of meant) {
+    const named = version === undefined ? [...model.versions.values()] : [model.version(version)];
+    for (const entry of named) {
       entry.stopped = false;
       entry.refusal = undefined;
     }
-    const entry = version === undefined ? this.#current(model) : model.version(version);
-    // Twice, because a load that was under way already may have begun before the files changed.
-    for (let i = 0; i < 2 && (!entry.resident || entry.changedOnDisk); i++) await this.#start(entry);
+    const entry = version === undefined ? this.#selected(model) : model.version(version);
+    // Twice, because a running load may have begun before the files changed.
+    for (let i = 0; i < 2 && (!entry.loaded || entry.changedOnDisk); i++) await this.#startLoading(entry);
     if (candidates(model.routables(this.#now()), model.labels, undefined)[0] === entry.version)
       this.#route(model, undefined, entry);
     return this.list().filter((status) => status.name === name);
@@ -126,7 +126,7 @@ class Registry implements FolderRegistry {
       throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(label), field: 'label' });
     const model = this.#inventory.model(name);
     const entry = model.version(version);
-    await this.#ensure(entry);
+    await this.#ensureLoaded(entry);
     await this.#inventory.exclusive(async () => {
       model.labels = await putLabel(model.folder, label, version);
       this.#route(model, label, entry);
@@ -136,7 +136,7 @@ class Registry implements FolderRegistry {
   async rescan(): Promise<void> {
     if (this.#closed) return;
     const fresh = await this.#inventory.read();
-    for (const model of this.#inventory.models()) await this.#follow(model, fresh.includes(model));
+    for (const model of this.#inventory.models()) await this.#updateModel(model, fresh.includes(model));
   }
 
   async close(): Promise<void> {
@@ -154,14 +154,14 @@ class Registry implements FolderRegistry {
     return parsed;
   }
 
-  /** The version a model's requests belong to by labels and numbers, whatever serves them now. */
-  #current(model: ModelEntry): VersionEntry {
+  /** Returns the version that labels and numbers select, whatever version serves now. */
+  #selected(model: ModelEntry): VersionEntry {
     const [first] = candidates(model.routables(this.#now()), model.labels, undefined);
     if (first !== undefined) return model.versions.get(first)!;
-    throw this.#nothingToServe(model, undefined);
+    throw this.#noVersionError(model, undefined);
   }
 
-  #nothingToServe(model: ModelEntry, label: string | undefined): WinnowError {
+  #noVersionError(model: ModelEntry, label: string | undefined): WinnowError {
     const pointed = model.labels.get(routeOf(label));
     if (pointed !== undefined) return model.unknownVersion(pointed);
     const refused = [...model.versions.values()]
@@ -174,7 +174,7 @@ class Registry implements FolderRegistry {
     if (label !== undefined && !model.labels.has(label)) throw model.unknownVersion(label);
     if (model.stopped) throw notReady(model.name, 'it was unloaded by request');
     const active = model.routes.get(routeOf(label));
-    if (active?.resident) return active.resident.lease(this.#now());
+    if (active?.loaded) return active.loaded.lease(this.#now());
     const names = candidates(model.routables(this.#now()), model.labels, label);
     const entries = new Set(names.map((name) => model.versions.get(name)!));
     if (active) entries.add(active);
@@ -189,25 +189,25 @@ class Registry implements FolderRegistry {
         refusal ??= error;
       }
     }
-    throw refusal ?? this.#nothingToServe(model, label);
+    throw refusal ?? this.#noVersionError(model, label);
   }
 
   async #lease(entry: VersionEntry): Promise<Lease> {
     for (;;) {
-      const residency = entry.resident ?? (await this.#ensure(entry));
-      if (!residency.retired) return residency.lease(this.#now());
+      const loaded = entry.loaded ?? (await this.#ensureLoaded(entry));
+      if (!loaded.retired) return loaded.lease(this.#now());
     }
   }
 
-  async #ensure(entry: VersionEntry): Promise<Residency> {
-    if (entry.resident) return entry.resident;
+  async #ensureLoaded(entry: VersionEntry): Promise<LoadedVersion> {
+    if (entry.loaded) return entry.loaded;
     if (entry.stopped) throw notReady(`${entry.name}@${entry.version}`, 'it was unloaded by request');
     if (!entry.loading && entry.isRefused(this.#now())) throw entry.refusal!.error;
-    return this.#start(entry);
+    return this.#startLoading(entry);
   }
 
-  /** One load of an entry at a time; whoever comes meanwhile waits for it. */
-  #start(entry: VersionEntry): Promise<Residency> {
+  /** Starts loading an entry, or returns the load that is running. */
+  #startLoading(entry: VersionEntry): Promise<LoadedVersion> {
     entry.loading ??= this.#loader.load(entry).finally(() => {
       entry.loading = undefined;
     });
@@ -219,31 +219,31 @@ class Registry implements FolderRegistry {
     if (before === entry || entry.removed) return;
     model.routes.set(routeOf(label), entry);
     this.#observer.onRouted?.({ name: model.name, label, from: before?.version, to: entry.version });
-    // The version before stays for a quick way back; older ones that nobody names any more leave.
+    // The previous version stays loaded for a quick rollback; older unused ones are unloaded.
     for (const old of model.superseded(before)) void old.retire('replaced');
   }
 
-  /** Brings what is loaded in line with what the folder says; failures are refusals, told by the observer, and change nothing. */
-  async #follow(model: ModelEntry, isFresh: boolean): Promise<void> {
+  /** Loads what the folder selects. Failed versions are reported as refused and change nothing. */
+  async #updateModel(model: ModelEntry, isFresh: boolean): Promise<void> {
     if (model.stopped) return;
     for (const entry of model.versions.values())
-      if (entry.resident && entry.changedOnDisk && !entry.isRefused(this.#now()))
-        await this.#start(entry).catch(() => undefined);
+      if (entry.loaded && entry.changedOnDisk && !entry.isRefused(this.#now()))
+        await this.#startLoading(entry).catch(() => undefined);
     for (const label of [undefined, ...model.labels.keys()])
-      if (isFresh || model.routes.has(routeOf(label))) await this.#followRoute(model, label);
+      if (isFresh || model.routes.has(routeOf(label))) await this.#updateRoute(model, label);
   }
 
-  async #followRoute(model: ModelEntry, label: string | undefined): Promise<void> {
+  async #updateRoute(model: ModelEntry, label: string | undefined): Promise<void> {
     const active = model.routes.get(routeOf(label));
     for (const name of candidates(model.routables(this.#now()), model.labels, label)) {
       const entry = model.versions.get(name);
       if (!entry || entry === active) return;
       try {
-        await this.#ensure(entry);
+        await this.#ensureLoaded(entry);
       } catch {
         continue;
       }
-      // While it was loading the label may have moved on; the reading that saw it follows after this one.
+      // The label may have moved while the version was loading; a later reading handles that.
       if (candidates(model.routables(this.#now()), model.labels, label).includes(name))
         this.#route(model, label, entry);
       return;
@@ -252,8 +252,8 @@ class Registry implements FolderRegistry {
 }
 
 /**
- * Opens a registry folder. Loads nothing yet: `acquire` and `load` do.
- * @throws WinnowError `invalid_input` where the folder is not there.
+ * Opens a registry folder. Models are loaded by `acquire` and `load`.
+ * @throws WinnowError `invalid_input` if the folder does not exist.
  */
 export async function createRegistry(options: RegistryOptions): Promise<FolderRegistry> {
   const registry = new Registry(options);

@@ -1,21 +1,21 @@
 import { watch } from 'chokidar';
 
 export interface FolderWatch {
-  /** Resolves when changes are seen from now on. */
+  /** Resolves when changes are noticed from then on. */
   readonly ready: Promise<void>;
   close(): Promise<void>;
 }
 
-export interface WatchOptions {
+interface WatchOptions {
   readonly onChange: () => void;
   readonly onProblem: (reason: string) => void;
-  /** Milliseconds between looks at the folder without an event (network file systems send none); 0: never. */
+  /** Milliseconds between calls of `onChange` without an event, because network file systems send none; 0: never. */
   readonly pollMs: number;
 }
 
 /**
- * Tells when something in a registry folder changed: model folders, version folders, `labels.json`. Names with a dot in front are what
- * writers have not finished yet, so that a folder counts from the rename that gives it its name.
+ * Watches a registry folder: model folders, version folders, `labels.json`. Names that start with a dot are unfinished and ignored, so a
+ * folder counts from the rename that gives it its name.
  */
 export function watchFolder(folder: string, options: WatchOptions): FolderWatch {
   const watcher = watch(folder, {

@@ -1,6 +1,6 @@
 import type { Manifest, SelfTest } from './manifest.ts';
 import { type Published, type PublishOptions, publish } from './publish-version.ts';
-import { type AdmissionDeps, type Inspected, inspect, prove } from './version-admission.ts';
+import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
 import { chooseGraph, sha256Of } from './version-folder.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
 
@@ -8,7 +8,7 @@ type Pair = Pick<SelfTest['pairs'][number], 'query' | 'passage'>;
 
 interface VariantScores {
   readonly variant: string;
-  /** One score a pair. */
+  /** One score for each pair. */
   readonly scores: Float32Array;
 }
 
@@ -21,11 +21,11 @@ async function inspectVariant(
   return { version, graph, sha256: await sha256Of(version, variant.file) };
 }
 
-async function proveVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {
+async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {
   const { folder, maxLength } = inspected.version;
   const variant = inspected.graph.variant.name;
   const key = `${folder}@${variant}`;
-  await prove({ name: folder, version: variant, key, folder }, inspected, deps);
+  await loadAndTest({ name: folder, version: variant, key, folder }, inspected, deps);
   try {
     const tokenizer = await deps.tokenizers.for(folder);
     try {
@@ -39,11 +39,10 @@ async function proveVariant(inspected: Inspected, deps: AdmissionDeps, pairs: re
 }
 
 /**
- * Runs a folder through full admission on the given hosts: every hash, and the model itself in every variant (or the one that
- * `deps.variant` names). Nothing stays loaded.
+ * Runs full admission of a folder on the given hosts: every hash, and every variant (or only `deps.variant`). Nothing stays loaded.
  * @param skip Relative paths that belong to other versions.
  * @returns The scores of the manifest's self-test pairs, or of the built-in ones.
- * @throws WinnowError whatever admission refuses it for.
+ * @throws WinnowError of admission.
  */
 export async function verifyFolder(
   folder: string,
@@ -54,20 +53,20 @@ export async function verifyFolder(
   readonly pairs: readonly Pair[];
   readonly results: readonly VariantScores[];
 }> {
-  const inspected = await inspect({ folder, skip }, { ...deps, provider: deps.pool.provider }, true);
+  const inspected = await inspectVersion({ folder, skip }, { ...deps, provider: deps.pool.provider }, true);
   const { manifest, variants } = inspected.version;
   const pairs = manifest?.selfTest?.pairs ?? PROBE_PAIRS;
   const isWanted = (name: string) => (deps.variant ?? 'auto') === 'auto' || deps.variant === name;
   const results: VariantScores[] = [];
   for (const variant of variants.filter((v) => isWanted(v.name)))
-    results.push(await proveVariant(await inspectVariant(inspected, variant, deps), deps, pairs));
+    results.push(await scoreVariant(await inspectVariant(inspected, variant, deps), deps, pairs));
   return { inspected, pairs, results };
 }
 
 /**
- * Runs every variant of a folder through admission and writes down what was found: how the model is to be served, and what it scores, so that
- * a later admission can compare. What a manifest says already is held to, and kept.
- * @throws WinnowError whatever admission refuses it for.
+ * Runs admission of every variant of a folder and returns the manifest fields found: how the model is served, and its scores, which later
+ * admissions are compared with. Fields of an existing manifest are checked and kept.
+ * @throws WinnowError of admission.
  */
 export async function describeExport(folder: string, deps: AdmissionDeps): Promise<Partial<Manifest>> {
   const { inspected, pairs, results } = await verifyFolder(folder, { ...deps, variant: 'auto' });
@@ -89,8 +88,9 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
 }
 
 /**
- * Takes a Hugging Face export into the registry: admission of every variant, self-test pairs written down, hashes, next version.
- * @throws WinnowError whatever admission refuses it for; nothing is left behind then.
+ * Imports a Hugging Face export as the next version of a model: runs admission of every variant and records self-test pairs and hashes.
+ * Leaves nothing behind when it throws.
+ * @throws WinnowError of admission.
  */
 export async function importFolder(
   source: string,

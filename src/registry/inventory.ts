@@ -6,7 +6,7 @@ import { excerpt } from './model-names.ts';
 import { type Catalog, defaultReference, type ModelOnDisk, type Problem, readCatalog } from './registry-catalog.ts';
 import type { RegistryObserver } from './registry-types.ts';
 
-/** The models of a registry folder as of its last reading. */
+/** The models of a registry folder at its last reading. */
 export class Inventory {
   readonly folder: string;
   readonly #limits: FolderLimits | undefined;
@@ -23,12 +23,12 @@ export class Inventory {
     this.#observer = observer;
   }
 
-  /** First reading. @throws WinnowError `invalid_input` where the folder is not there. */
+  /** Reads the folder for the first time. @throws WinnowError `invalid_input` if it does not exist. */
   async open(): Promise<void> {
     this.#apply(await readCatalog(this.folder, this.#limits));
   }
 
-  /** By name. */
+  /** Returns the models by name. */
   models(): readonly ModelEntry[] {
     return [...this.#models.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -38,7 +38,7 @@ export class Inventory {
     return defaultReference({ models: this.models(), defaultModel: this.#default }, configured);
   }
 
-  /** @throws WinnowError `unknown_model`. */
+  /** Returns a model. @throws WinnowError `unknown_model`. */
   model(name: string): ModelEntry {
     const model = this.#models.get(name);
     if (!model) throw this.unknownModel(name);
@@ -50,17 +50,17 @@ export class Inventory {
     return new WinnowError('unknown_model', { known, got: excerpt(got) });
   }
 
-  /** Resolves when no reading and no change of labels is under way. */
+  /** Resolves when no reading and no change of labels is running. */
   idle(): Promise<void> {
     return this.#mutex.idle();
   }
 
-  /** Runs changes of labels and readings of the folder one after the other: a reading must not undo a label set while it ran. */
+  /** Runs changes of labels and readings of the folder one after another, so that a reading does not undo a label set meanwhile. */
   exclusive<T>(action: () => Promise<T>): Promise<T> {
     return this.#mutex.run(action);
   }
 
-  /** Reads the folder; calls that come before the reading starts share it. @returns Models with a version that was not there before. */
+  /** Reads the folder; calls before the reading starts share it. Returns the models with new or changed versions. */
   read(): Promise<readonly ModelEntry[]> {
     this.#queued ??= this.exclusive(async () => {
       this.#queued = undefined;
@@ -91,7 +91,7 @@ export class Inventory {
     return fresh;
   }
 
-  /** @returns Whether a version is new, or other files stand where it was. */
+  /** Updates one model. Returns whether a version is new or its files have changed. */
   #applyModel(found: ModelOnDisk): boolean {
     const model = this.#models.get(found.name) ?? new ModelEntry(found.name, found.folder);
     this.#models.set(found.name, model);

@@ -7,7 +7,7 @@ import { excerpt, isName, NAME_RULE } from './model-names.ts';
 
 export const LABELS_FILE = 'labels.json';
 
-/** The label requests without a version go to. */
+/** The label for requests without a version or label. */
 export const STABLE = 'stable';
 
 const MAX_LABELS = 256;
@@ -17,7 +17,7 @@ function refuse(expected: string, got: string, field: string): never {
 }
 
 /**
- * Reads `labels.json` of a model: label → version; empty without the file. Numbers count as their digits.
+ * Reads `labels.json` of a model: version by label; empty without the file. A numeric version counts as its digits.
  * @throws WinnowError `invalid_manifest`.
  */
 export async function readLabels(
@@ -40,7 +40,7 @@ export async function readLabels(
   );
 }
 
-/** Beside the models: which of them answers requests that name none. */
+/** The file in the registry folder that names the model for requests which name none. */
 export const DEFAULT_FILE = 'default.json';
 
 /**
@@ -62,8 +62,8 @@ export async function readDefault(
   return model;
 }
 
-/** Replaces `labels.json` by one rename. @throws WinnowError `invalid_input` where the folder cannot be written. */
-export async function writeLabels(modelFolder: string, labels: ReadonlyMap<string, string>): Promise<void> {
+/** Replaces `labels.json` atomically. @throws WinnowError `invalid_input` if the folder cannot be written. */
+async function writeLabels(modelFolder: string, labels: ReadonlyMap<string, string>): Promise<void> {
   const path = join(modelFolder, LABELS_FILE);
   const sorted = [...labels].sort(([a], [b]) => (a < b ? -1 : 1));
   try {
@@ -78,7 +78,7 @@ export async function writeLabels(modelFolder: string, labels: ReadonlyMap<strin
   }
 }
 
-/** Points one label elsewhere on disk, the others as they are. @throws WinnowError `invalid_manifest`, `invalid_input`. */
+/** Sets one label on disk and keeps the others. Returns all labels. @throws WinnowError `invalid_manifest`, `invalid_input`. */
 export async function putLabel(
   modelFolder: string,
   label: string,

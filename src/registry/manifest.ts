@@ -9,8 +9,8 @@ import { excerpt, isSafePath } from './model-names.ts';
 export const MANIFEST_FILE = 'model.json';
 export const MANIFEST_FORMAT = 1;
 
-/** What training leaves behind for people and for tools: numbers, texts, flags, lists and groups of them. */
-export type Fact = string | number | boolean | null | readonly Fact[] | { readonly [key: string]: Fact };
+/** A fact of a training run: a JSON value. */
+type Fact = string | number | boolean | null | readonly Fact[] | { readonly [key: string]: Fact };
 
 const fact: z.ZodType<Fact> = z.lazy(() =>
   z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(fact), z.record(z.string(), fact)]),
@@ -33,12 +33,12 @@ const selfTestSchema = z.strictObject({
     .max(256),
 });
 
-/** `model.json`. Every field may be left out: what is absent follows from the Hugging Face files beside it. */
-export const manifestSchema = z.strictObject({
+/** `model.json`. Every field except `format` is optional; the Hugging Face files provide the defaults. */
+const manifestSchema = z.strictObject({
   format: z.literal(MANIFEST_FORMAT),
   description: z.string().max(10_000).optional(),
   license: z.string().max(1000).optional(),
-  /** Where it came from: a repository with its revision, a training run. */
+  /** Its origin: a repository with its revision, or a training run. */
   source: z.string().max(1000).optional(),
   created: z.iso.datetime().optional(),
   activation: z.enum(['sigmoid', 'none']).optional(),
@@ -61,8 +61,8 @@ export type Manifest = z.infer<typeof manifestSchema>;
 export type SelfTest = z.infer<typeof selfTestSchema>;
 
 /**
- * Checks what a `model.json` holds.
- * @param file Name for the error message.
+ * Checks the content of a `model.json`.
+ * @param file File name for error messages.
  * @throws WinnowError `invalid_manifest` naming the first wrong field; `unsafe_path` for a path that leaves the folder.
  */
 export function parseManifest(value: unknown, file: string = MANIFEST_FILE): Manifest {
@@ -86,7 +86,7 @@ export async function readManifest(folder: string, limits: FolderLimits = DEFAUL
   return parseManifest(await readJsonObject(join(folder, MANIFEST_FILE), MANIFEST_FILE, limits));
 }
 
-/** Writes `model.json` atomically, checked first. @throws WinnowError `invalid_manifest`. */
+/** Checks a manifest and writes it atomically as `model.json`. @throws WinnowError `invalid_manifest`. */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   const checked = parseManifest(manifest);
   await writeFileAtomic(join(folder, MANIFEST_FILE), `${JSON.stringify(checked, null, 2)}\n`);

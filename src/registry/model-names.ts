@@ -1,4 +1,4 @@
-/** Names of models, versions and labels: one path segment that no file system and no shell reads as anything else. */
+/** Names of models, versions and labels: one path segment without special characters of file systems and shells. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 export const NAME_RULE = 'letters, digits, ".", "_", "-" (128 at most, a letter or digit first, no "..")';
@@ -9,7 +9,7 @@ export function isName(text: string): boolean {
 
 const PATH_LIMIT = 512;
 
-/** Whether a path read from a manifest or an ONNX file stays inside the folder it is relative to. POSIX separators only. */
+/** Whether a relative path from a manifest or an ONNX file stays inside its folder. POSIX separators only. */
 export function isSafePath(path: string): boolean {
   if (path === '' || path.length > PATH_LIMIT || /[\\:]|\p{Cc}/u.test(path)) return false;
   return path.split('/').every((segment) => segment !== '' && segment !== '.' && segment !== '..');
@@ -21,7 +21,7 @@ export interface Reference {
   readonly label?: string;
 }
 
-/** Reads `model`, `model@version` or `model:label`; undefined if it is none of them. */
+/** Parses `model`, `model@version` or `model:label`; returns undefined for other text. */
 export function parseReference(text: string): Reference | undefined {
   const mark = /[@:]/.exec(text)?.[0];
   const [name = '', rest] = mark ? [text.slice(0, text.indexOf(mark)), text.slice(text.indexOf(mark) + 1)] : [text];
@@ -33,12 +33,12 @@ export function parseReference(text: string): Reference | undefined {
 
 const isNumber = (version: string) => /^\d+$/.test(version);
 
-/** Digits compare as numbers, the rest by code point. (An `Intl.Collator` would take a tenth of a second of every start.) */
+/** Compares digits as numbers and other text by code point. (Creating an `Intl.Collator` would add 0.1 s to every start.) */
 function compareNaturally(a: string, b: string): number {
   const [left, right] = [a.split(/(\d+)/), b.split(/(\d+)/)];
   for (let i = 0; i < Math.min(left.length, right.length); i++) {
     const [x, y] = [left[i]!, right[i]!];
-    // Every second piece is a run of digits.
+    // Every second part is a run of digits.
     const order = i % 2 === 1 ? Number(x) - Number(y) : 0;
     if (order !== 0) return order;
     if (x !== y) return x < y ? -1 : 1;
@@ -46,13 +46,13 @@ function compareNaturally(a: string, b: string): number {
   return left.length - right.length;
 }
 
-/** Newest first: numbers descending, before any other name; names in natural order, descending (`v10` before `v9`). */
+/** Compares versions, newest first: numbers descending, then names in descending natural order (`v10` before `v9`). */
 export function compareVersions(a: string, b: string): number {
   if (isNumber(a) !== isNumber(b)) return isNumber(a) ? -1 : 1;
   return compareNaturally(b, a);
 }
 
-/** Text of the outside in an error message: no control characters, not longer than a line. */
+/** Shortens foreign text for an error message: at most 80 characters, without control characters. */
 export function excerpt(text: string): string {
   const clean = text.replace(/\p{C}/gu, '\u{FFFD}');
   return clean.length > 80 ? `${clean.slice(0, 77)}…` : clean;

@@ -4,20 +4,20 @@ import { excerpt } from './model-names.ts';
 import { WireReader } from './wire-reader.ts';
 
 /*
- * Reads the few facts admission needs from an ONNX file of any size without loading it: the wire format (protobuf.dev/programming-guides/
- * encoding) is walked, weights are jumped over. Field numbers are those of onnx.proto3.
+ * Reads the facts that admission needs from an ONNX file of any size without loading it: walks the protobuf wire format
+ * (protobuf.dev/programming-guides/encoding) and skips the weights. Field numbers are those of onnx.proto3.
  */
 
-export interface GraphValue {
+interface GraphValue {
   readonly name: string;
-  /** Dimensions where the type says so: a number, or undefined for a symbol; the whole is undefined without a shape. */
+  /** The dimensions: a number, or undefined for a symbolic one. Undefined if the type has no shape. */
   readonly shape: readonly (number | undefined)[] | undefined;
 }
 
-export interface ExternalData {
-  /** As written: relative to the ONNX file's folder, not checked. */
+interface ExternalData {
+  /** The path as written: relative to the ONNX file's folder, not checked. */
   readonly location: string;
-  /** Bytes the file must have at least. */
+  /** The least size of the file in bytes. */
   readonly bytes: number;
 }
 
@@ -25,7 +25,7 @@ export interface GraphFacts {
   readonly inputs: readonly GraphValue[];
   readonly outputs: readonly GraphValue[];
   readonly external: readonly ExternalData[];
-  /** Op types that occur anywhere in the file. */
+  /** All op types in the file. */
   readonly ops: ReadonlySet<string>;
 }
 
@@ -36,7 +36,7 @@ interface Found {
   readonly external: Map<string, number>;
   readonly ops: Set<string>;
   graphs: number;
-  /** Characters kept so far: a file of nothing but names must not fill the memory. */
+  /** Characters kept so far, which are limited so that a file of names cannot fill the memory. */
   kept: number;
 }
 
@@ -46,7 +46,7 @@ const MAX_DEPTH = 32;
 const MAX_NAME = 4096;
 const MAX_KEPT = 33_554_432;
 
-/** A message is walked by a table from field number to what is done with a length-delimited field; others are jumped over. */
+/** Returns a visitor of messages. `fields` gives the visitors of length-delimited fields by number; other fields are skipped. */
 function message(fields: () => Readonly<Record<number, Visit>>): Visit {
   return async (reader, end, found, depth) => {
     if (depth > MAX_DEPTH) throw reader.fault(`messages nested at most ${MAX_DEPTH} deep`, 'deeper');
@@ -55,7 +55,7 @@ function message(fields: () => Readonly<Record<number, Visit>>): Visit {
       const { field, wire } = await reader.tag();
       const visit = wire === 2 ? table[field] : undefined;
       if (!visit) await reader.skip(wire, end);
-      else await visit(reader, await reader.span(end), found, depth + 1);
+      else await visit(reader, await reader.fieldEnd(end), found, depth + 1);
     }
   };
 }
@@ -72,24 +72,24 @@ async function readEntry(reader: WireReader, end: number, found: Found): Promise
   let value = '';
   while (reader.position < end) {
     const { field, wire } = await reader.tag();
-    if (wire === 2 && field === 1) key = await text(reader, await reader.span(end), found);
-    else if (wire === 2 && field === 2) value = await text(reader, await reader.span(end), found);
+    if (wire === 2 && field === 1) key = await text(reader, await reader.fieldEnd(end), found);
+    else if (wire === 2 && field === 2) value = await text(reader, await reader.fieldEnd(end), found);
     else await reader.skip(wire, end);
   }
   return [key, value];
 }
 
-/** TensorProto: name (8), external_data (13); raw_data and its like are jumped over. */
+/** TensorProto: name (8), external_data (13); raw_data and the other fields are skipped. */
 function tensor(isInitializer: boolean): Visit {
   return async (reader, end, found) => {
     const entries = new Map<string, string>();
     while (reader.position < end) {
       const { field, wire } = await reader.tag();
       if (wire === 2 && field === 13) {
-        const [key, value] = await readEntry(reader, await reader.span(end), found);
+        const [key, value] = await readEntry(reader, await reader.fieldEnd(end), found);
         entries.set(key, value);
       } else if (wire === 2 && field === 8 && isInitializer)
-        found.initializers.add(await text(reader, await reader.span(end), found));
+        found.initializers.add(await text(reader, await reader.fieldEnd(end), found));
       else await reader.skip(wire, end);
     }
     const location = entries.get('location');
@@ -111,7 +111,7 @@ async function readDimension(reader: WireReader, end: number): Promise<number | 
   return value;
 }
 
-/** Calls `inner` for every length-delimited field of that number, jumps over the rest. */
+/** Calls `inner` for every length-delimited field with number `wanted` and skips the others. */
 async function each(
   reader: WireReader,
   end: number,
@@ -120,7 +120,7 @@ async function each(
 ): Promise<void> {
   while (reader.position < end) {
     const { field, wire } = await reader.tag();
-    if (wire === 2 && field === wanted) await inner(await reader.span(end));
+    if (wire === 2 && field === wanted) await inner(await reader.fieldEnd(end));
     else await reader.skip(wire, end);
   }
 }
@@ -131,9 +131,9 @@ async function readValue(reader: WireReader, end: number, found: Found): Promise
   let shape: (number | undefined)[] | undefined;
   while (reader.position < end) {
     const { field, wire } = await reader.tag();
-    if (wire === 2 && field === 1) name = await text(reader, await reader.span(end), found);
+    if (wire === 2 && field === 1) name = await text(reader, await reader.fieldEnd(end), found);
     else if (wire === 2 && field === 2)
-      await each(reader, await reader.span(end), 1, (type) =>
+      await each(reader, await reader.fieldEnd(end), 1, (type) =>
         each(reader, type, 2, (dims) => {
           shape = [];
           return each(reader, dims, 1, async (dim) => {
@@ -149,7 +149,7 @@ async function readValue(reader: WireReader, end: number, found: Found): Promise
 function value(side: 'inputs' | 'outputs'): Visit {
   return async (reader, end, found, depth) => {
     const read = await readValue(reader, end, found);
-    // Sub-graphs (If, Loop) have inputs of their own; only the main graph's are the model's.
+    // Subgraphs (If, Loop) have their own inputs; only those of the main graph count.
     if (depth > 2) return;
     found[side].push(read);
   };
@@ -185,9 +185,9 @@ const mainGraph: Visit = async (reader, end, found, depth) => {
 const model: Visit = message(() => ({ 7: mainGraph, 20: training, 25: functions }));
 
 /**
- * Walks an ONNX file.
- * @param name Name for error messages.
- * @throws WinnowError `invalid_manifest` if it is no whole ONNX file.
+ * Scans an ONNX file.
+ * @param name File name for error messages.
+ * @throws WinnowError `invalid_manifest` if it is not a complete ONNX file.
  */
 export async function scanOnnx(path: string, name: string): Promise<GraphFacts> {
   const handle = await openRegular(path);
@@ -211,7 +211,7 @@ export async function scanOnnx(path: string, name: string): Promise<GraphFacts> 
         field: 'graph',
       });
     return {
-      // Old exporters list the weights among the inputs as well.
+      // Old exporters list the weights among the inputs too.
       inputs: found.inputs.filter((v) => !found.initializers.has(v.name)),
       outputs: found.outputs,
       external: [...found.external].map(([location, bytes]) => ({ location, bytes })),

@@ -10,9 +10,9 @@ import { readCatalog } from './registry-catalog.ts';
 import { chooseGraph, isHashed, readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
 
 export interface PublishOptions {
-  /** Label that points to the new version afterwards. */
+  /** A label to set on the new version. */
   readonly label?: string | undefined;
-  /** Replaces fields of the source's `model.json`, or stands in for it. `files` is always written anew. */
+  /** Fields that replace those of the source's `model.json`. `files` is always computed. */
   readonly manifest?: Partial<Manifest>;
   readonly limits?: FolderLimits;
   readonly now?: () => number;
@@ -28,16 +28,16 @@ function checkName(field: string, got: string): void {
   if (!isName(got)) throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(got), field });
 }
 
-/** Weights in other formats, which exports often carry along: large, and of no use to a registry. */
+/** Weights in formats that Winnow does not serve; they are large and are not copied. */
 const FOREIGN_WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|ot|gguf)$/;
 
 interface Source {
   readonly version: VersionFolder;
-  /** Relative paths that go into the registry. */
+  /** Relative paths to copy. */
   readonly paths: readonly string[];
 }
 
-/** Every variant must be a graph that could be served, and every hash that is there must hold. */
+/** Checks that every variant could be served and that all hashes match. */
 async function checkSource(folder: string, limits: FolderLimits): Promise<Source> {
   const version = await readVersionFolder(folder, limits);
   const external = new Set<string>();
@@ -62,7 +62,7 @@ async function nextNumber(registryFolder: string, name: string): Promise<number>
   );
 }
 
-/** Copies one file and flushes it, so that the rename of the folder never shows a file without its bytes. */
+/** Copies one file and flushes it, so that the renamed folder never has a file without its bytes. */
 async function copyDurably(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   await copyFile(from, to);
@@ -89,9 +89,9 @@ async function fill(target: string, { version, paths }: Source, options: Publish
 const isTaken = (error: unknown) => ['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 /**
- * Publishes a model folder as the next version of a model: copied with hashes and manifest into a folder with a dot in front, then renamed,
- * so that a server that watches the registry sees it whole or not at all.
- * @param source Folder in Hugging Face layout; a `model.json` in it is taken over.
+ * Publishes a model folder as the next version of a model. It is copied with hashes and manifest into a folder whose name starts with a
+ * dot, then renamed, so that a server that watches the registry sees it complete or not at all.
+ * @param source Folder in Hugging Face layout; fields of its `model.json` are kept.
  * @throws WinnowError `invalid_manifest`, `unsafe_path`, `hash_mismatch` for the source, `invalid_field` for names.
  */
 export async function publish(
@@ -110,7 +110,7 @@ export async function publish(
     try {
       await writeFolderAtomic(folder, (target) => fill(target, checked, options));
     } catch (error) {
-      // Somebody else published that number meanwhile.
+      // Another process published that number meanwhile.
       if (isTaken(error)) continue;
       throw error;
     }

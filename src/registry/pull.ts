@@ -13,14 +13,14 @@ import type { AdmissionDeps } from './version-admission.ts';
 import type { Variant } from './version-variants.ts';
 
 export interface PullOptions {
-  /** Branch, tag or commit; `main` by default. */
+  /** Branch, tag or commit. Default: `main`. */
   readonly revision?: string;
-  /** Which ONNX file: `auto` takes fp32, else what there is; `all` takes every variant. */
+  /** Which ONNX files: `auto` (the default) takes fp32, else the best other variant; `all` takes every variant. */
   readonly variant?: 'auto' | 'all' | Variant['name'];
-  /** Name in the registry; the repository's without its owner by default. */
+  /** Name in the registry. Default: that of the repository without its owner. */
   readonly name?: string;
   readonly label?: string | undefined;
-  /** Another server laid out like the hub. */
+  /** Another server with the paths of the hub. */
   readonly endpoint?: string;
   readonly maxBytes?: number;
   readonly startProgress?: DownloadOptions['startProgress'];
@@ -38,7 +38,7 @@ interface Repository {
 const HUB = 'https://huggingface.co';
 const HUB_HOSTS = new Set(['huggingface.co', 'hf.co']);
 
-/** What the hub client of transformers.js calls a file's number format → file and variant, better ones first. */
+/** ONNX files by the number format in the hub client of transformers.js, in order of preference. */
 const FORMATS: readonly (readonly [dtype: string, file: string, variant: Variant['name']])[] = [
   ['fp32', 'onnx/model.onnx', 'fp32'],
   ['fp16', 'onnx/model_fp16.onnx', 'fp16'],
@@ -65,7 +65,7 @@ function urlOf({ endpoint, id, revision }: Repository, file: string): string {
   return `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${path}`;
 }
 
-/** Fetches a file into the staging folder unless an earlier try left it there whole. @returns false where there is none. */
+/** Downloads a file into the staging folder unless it is already there. Returns false if it does not exist. */
 async function fetchFile(repository: Repository, file: string): Promise<boolean> {
   const target = join(repository.staging, file);
   if ((await stat(target).catch(() => undefined))?.isFile()) return true;
@@ -73,8 +73,8 @@ async function fetchFile(repository: Repository, file: string): Promise<boolean>
 }
 
 /**
- * Asks the hub client of transformers.js which number formats the repository has below `onnx/`; it also finds out whether the repository can
- * be read at all. (The client hands out configs, tokenizers and sessions, but no plain files: those are fetched beside it.)
+ * Returns the number formats that the repository has below `onnx/`, from the hub client of transformers.js. It also checks that the
+ * repository is readable. The client returns configs, tokenizers and sessions but no plain files, so those are downloaded separately.
  */
 async function availableFormats({ id, revision, endpoint, staging }: Repository): Promise<readonly string[]> {
   const { AutoConfig, env, ModelFileNotFoundError, ModelRegistry } = await import('@huggingface/transformers');
@@ -95,7 +95,7 @@ async function availableFormats({ id, revision, endpoint, staging }: Repository)
   }
 }
 
-/** The ONNX files to fetch. @throws WinnowError `invalid_input` where the repository has none that fits. */
+/** Returns the ONNX files to download. @throws WinnowError `invalid_input` if the repository has none of the variant. */
 function wantedFiles(
   formats: readonly string[],
   variant: NonNullable<PullOptions['variant']>,
@@ -131,9 +131,9 @@ async function fetchGraph(repository: Repository, file: string): Promise<void> {
 }
 
 /**
- * Fetches config.json anew, and with it learns which commit the revision means now. What an earlier try left of another commit is thrown
- * away: files of two commits do not make a model.
- * @returns The commit, where the server tells.
+ * Downloads config.json and learns from its headers which commit the revision means now. Deletes files that an earlier attempt left of
+ * another commit, because files of two commits do not make a model.
+ * @returns The commit if the server reports it.
  */
 async function pinCommit(repository: Repository): Promise<string | undefined> {
   const { staging } = repository;
@@ -162,13 +162,14 @@ async function fetchAll(
   return commit;
 }
 
-/** The token goes to the hub alone, as the hub client does it: a mirror must not learn it. */
+/** Returns the headers of requests. Only the hub gets the token, as in the hub client; a mirror must not learn it. */
 function headersFor(endpoint: string, env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const token = env.HF_TOKEN ?? env.HF_ACCESS_TOKEN;
   return token && HUB_HOSTS.has(new URL(endpoint).hostname) ? { authorization: `Bearer ${token}` } : {};
 }
 
-function open(id: string, registryFolder: string, options: PullOptions): Repository {
+/** Checks the options and returns the repository. @throws WinnowError `invalid_field`. */
+function openRepository(id: string, registryFolder: string, options: PullOptions): Repository {
   const parts = id.split('/');
   if (parts.length > 2 || !parts.every(isName) || id.includes('--'))
     throw new WinnowError('invalid_field', { expected: 'ORGANIZATION/MODEL', got: excerpt(id), field: 'repository' });
@@ -198,9 +199,9 @@ function open(id: string, registryFolder: string, options: PullOptions): Reposit
 }
 
 /**
- * Downloads a model from the Hugging Face hub (or a server laid out like it) into a hidden folder of the registry, then imports it: full
- * admission, self-test pairs, hashes, next version. A download that broke off is gone on with by the next call.
- * @throws WinnowError `invalid_input` naming the URL and what came instead; whatever admission refuses the model for.
+ * Downloads a model from the Hugging Face hub (or a server with its paths) into a hidden folder of the registry, then imports it: full
+ * admission, self-test pairs, hashes, next version. The next call continues an interrupted download.
+ * @throws WinnowError `invalid_input` with the URL and the answer; those of admission.
  */
 export async function pull(
   id: string,
@@ -208,7 +209,7 @@ export async function pull(
   deps: AdmissionDeps,
   options: PullOptions = {},
 ): Promise<Published> {
-  const repository = open(id, registryFolder, options);
+  const repository = openRepository(id, registryFolder, options);
   await mkdir(repository.staging, { recursive: true });
   let isInterrupted = false;
   try {

@@ -2,17 +2,17 @@ import { access, lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, listFiles } from './folder-files.ts';
-import { DEFAULT_FILE, readDefault, readLabels, STABLE } from './labels.ts';
+import { DEFAULT_FILE, LABELS_FILE, readDefault, readLabels, STABLE } from './labels.ts';
 import { MANIFEST_FILE } from './manifest.ts';
 import { compareVersions, excerpt, isName, NAME_RULE, parseReference } from './model-names.ts';
 
-/** What stands on disk for a version, nothing opened. */
+/** A version's folder on disk; none of its files is opened. */
 export interface VersionOnDisk {
   readonly version: string;
   readonly folder: string;
-  /** Relative paths that belong to other versions (an export dropped straight into the model's folder). */
+  /** Relative paths of other versions, for an export that is directly in the model's folder. */
   readonly skip: ReadonlySet<string>;
-  /** Changes when any file of the folder does; says why where the folder cannot be listed. */
+  /** Changes when a file of the folder changes. The error message if the folder cannot be listed. */
   readonly fingerprint: string;
 }
 
@@ -21,7 +21,7 @@ export interface ModelOnDisk {
   readonly folder: string;
   /** Newest first. */
   readonly versions: readonly VersionOnDisk[];
-  /** Undefined where labels.json cannot be read: the labels known before hold. */
+  /** Undefined if labels.json cannot be read; the labels read before then remain. */
   readonly labels: ReadonlyMap<string, string> | undefined;
 }
 
@@ -32,7 +32,7 @@ export interface Problem {
 
 export interface Catalog {
   readonly models: readonly ModelOnDisk[];
-  /** Name of the model the folder itself says answers requests that name none. */
+  /** The model of `default.json`, which answers requests that name none. */
   readonly defaultModel: string | undefined;
   readonly problems: readonly Problem[];
 }
@@ -50,7 +50,7 @@ const isFolder = async (path: string) => (await lstat(path).catch(() => undefine
 const isExport = async (folder: string) =>
   (await exists(join(folder, 'config.json'))) || (await exists(join(folder, MANIFEST_FILE)));
 
-/** Names of a folder that may be models or versions; a dot in front means "not finished" or "not ours". */
+/** Returns the sub-folders that may be models or versions. Names that start with a dot are ignored: they are unfinished or foreign. */
 async function namesIn(folder: string, problems: Problem[]): Promise<readonly string[]> {
   const names: string[] = [];
   const all = (await readdir(folder)).filter((name) => !name.startsWith('.'));
@@ -77,12 +77,12 @@ async function onDisk(
   return { version, folder, skip, fingerprint };
 }
 
-/** The version an export dropped straight into the model's folder counts as. */
-export const FLAT_VERSION = '1';
+/** The version number of an export that is directly in the model's folder. */
+const FLAT_VERSION = '1';
 
 /**
- * Versions of a model: its sub-folders. Where the model's folder itself is an export (`config.json` in it), it is version 1 – unless there
- * is a folder `1` – and only sub-folders that are exports too are versions besides.
+ * Returns the versions of a model, newest first: its sub-folders. If the model's folder is itself an export (it has a `config.json`), it is
+ * version 1 unless there is a folder `1`, and only sub-folders that are exports are versions too.
  */
 async function versionsOf(
   folder: string,
@@ -98,7 +98,7 @@ async function versionsOf(
   }
   if (isFlat && !versions.some((v) => v.version === FLAT_VERSION))
     versions.push(
-      await onDisk(FLAT_VERSION, folder, limits, new Set([...versions.map((v) => v.version), 'labels.json'])),
+      await onDisk(FLAT_VERSION, folder, limits, new Set([...versions.map((v) => v.version), LABELS_FILE])),
     );
   return versions.sort((a, b) => compareVersions(a.version, b.version));
 }
@@ -110,16 +110,15 @@ async function readModel(
   problems: Problem[],
 ): Promise<ModelOnDisk> {
   const labels = await readLabels(folder, limits).catch((error: Error) => {
-    problems.push({ where: `${name}/labels.json`, reason: error.message });
+    problems.push({ where: `${name}/${LABELS_FILE}`, reason: error.message });
     return undefined;
   });
   return { name, folder, versions: await versionsOf(folder, limits, problems), labels };
 }
 
 /**
- * Reads which models and versions a registry folder holds. Opens nothing but `labels.json` and `default.json`; what is wrong is reported,
- * never thrown.
- * @throws WinnowError `invalid_input` where the folder itself is not there.
+ * Reads the models and versions of a registry folder. Opens only `labels.json` and `default.json`. Reports faults as problems.
+ * @throws WinnowError `invalid_input` if the folder does not exist.
  */
 export async function readCatalog(registryFolder: string, limits: FolderLimits = DEFAULT_LIMITS): Promise<Catalog> {
   const root = await realpath(registryFolder).catch(() => registryFolder);
@@ -128,7 +127,7 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
   const problems: Problem[] = [];
   const models: ModelOnDisk[] = [];
   for (const name of await namesIn(root, problems)) {
-    // A folder that goes away while it is read is read again after the event of its going.
+    // A folder that is removed meanwhile is read again after the event of its removal.
     const model = await readModel(name, join(root, name), limits, problems).catch(() => undefined);
     if (model) models.push(model);
   }
@@ -157,11 +156,11 @@ export function defaultReference(
 }
 
 /**
- * Reads which version answers requests that name none: of the default reference's model the version or label it names, else `stable`,
- * else the newest. Nothing is opened, so admission may still refuse it.
- * @param configured `name`, `name@version` or `name:label`
- * @returns nothing where the folder holds no such model.
- * @throws WinnowError `invalid_input` where the folder itself is not there.
+ * Returns the version that answers requests which name none: of the default reference's model the version or label in the reference, else
+ * `stable`, else the newest. Opens no file of the version, so admission may still refuse it.
+ * @param configured `name`, `name@version` or `name:label`.
+ * @returns Undefined if the folder has no such model.
+ * @throws WinnowError `invalid_input` if the folder does not exist.
  */
 export async function readDefaultVersion(
   registryFolder: string,

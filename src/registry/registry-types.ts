@@ -1,21 +1,21 @@
 import type { InferenceRow, Provider, Reduction } from '../inference/inference-types.ts';
 
-/** Turns a score (fp32 logit) into a relevance score. `none` leaves the logit. */
+/** How a score (fp32 logit) becomes a relevance score; `none` keeps the logit. */
 export type Activation = 'sigmoid' | 'none';
 
 /** A version that passed admission and is loaded on every host. */
 export interface ServedVersion {
   readonly name: string;
   readonly version: string;
-  /** `name@version`, the key inference hosts and caches use. */
+  /** `name@version`, the key in inference hosts and caches. */
   readonly key: string;
   readonly folder: string;
   readonly maxLength: number;
   readonly activation: Activation;
   readonly reduction: Reduction;
-  /** Which side loses tokens, where the manifest says so. */
+  /** Which side is cut, if the manifest says so. */
   readonly truncation?: 'longest_first' | 'only_second' | undefined;
-  /** Objective it was trained with, where the manifest says so. */
+  /** The training objective, if the manifest says so. */
   readonly objective: string | undefined;
   /** `fp32`, `fp16`, `int8`: the ONNX file that is served. */
   readonly variant: string;
@@ -24,7 +24,7 @@ export interface ServedVersion {
   readonly sha256: string;
 }
 
-/** Holds a version in memory until released; in-flight work finishes on the version it started on. */
+/** Keeps a version in memory until it is released, so that a request finishes on the version it started on. */
 export interface Lease {
   readonly version: ServedVersion;
   release(): void;
@@ -36,7 +36,7 @@ export interface VersionStatus {
   readonly name: string;
   readonly version: string;
   readonly state: VersionState;
-  /** Why it was refused, or what it waits for. */
+  /** Why it has this state. */
   readonly reason?: string;
   readonly labels: readonly string[];
   readonly variant?: string;
@@ -49,22 +49,23 @@ export interface VersionStatus {
 
 export interface ModelRegistry {
   /**
-   * Leases what a request names: `model`, `model@version`, `model:label`; nothing means the default model. A model without an exact
-   * version resolves to its label `stable`, else its highest version that is not refused. Loads it if it is not in memory.
+   * Leases the version of a reference: `model`, `model@version` or `model:label`; the default model without one. A model without a version
+   * resolves to its label `stable`, else to its highest version that is not refused. Loads the version if it is not in memory.
    * @throws WinnowError `unknown_model`, `unknown_version`, `model_refused`, `model_not_ready`.
    */
   acquire(reference?: string): Promise<Lease>;
   list(): readonly VersionStatus[];
-  /** Loads (or reloads from disk) a model's current version, or the one named. */
+  /** Loads a model's current version, or the named one; reloads it if its files have changed. */
   load(name: string, version?: string): Promise<readonly VersionStatus[]>;
-  /** Drains and unloads every version of a model, or the one named. */
+  /** Unloads every version of a model, or the named one, when its requests are finished. */
   unload(name: string, version?: string): Promise<void>;
+  /** Loads a version and sets a label to it. */
   setLabel(name: string, label: string, version: string): Promise<void>;
   readonly defaultModel: string | undefined;
   close(): Promise<void>;
 }
 
-/** What admission needs of a tokenizer: the port `PairTokenizer` of tokenization seen structurally. */
+/** What admission uses of a tokenizer. `PairTokenizer` of tokenization fits by structure. */
 export interface SelfTestTokenizer {
   readonly padId: number;
   encode(
@@ -89,15 +90,15 @@ export interface Tokenizers {
 
 export type UnloadCause = 'replaced' | 'request' | 'memory' | 'removed';
 
-/** Told of everything worth a log line or a metric; must not throw. */
+/** Receives events for log and metrics. Must not throw. */
 export interface RegistryObserver {
   onLoaded?(event: { version: ServedVersion; loadMs: number; bytes: number }): void;
   onRefused?(event: { name: string; version: string; code: string; reason: string }): void;
   onUnloaded?(event: { version: ServedVersion; cause: UnloadCause }): void;
-  /** A model's requests (or those of one of its labels) go to another version from now on. */
+  /** Another version now serves requests of a model, or of one of its labels. */
   onRouted?(event: { name: string; label: string | undefined; from: string | undefined; to: string }): void;
-  /** The registry folder was read again. */
+  /** The registry folder was read. */
   onScanned?(event: { models: number; versions: number }): void;
-  /** Something in the folder is wrong beside a version: a name, a labels.json, the watcher. */
+  /** A fault that is not one of a version: a name, a labels.json, the watcher. */
   onProblem?(event: { where: string; reason: string }): void;
 }

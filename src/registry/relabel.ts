@@ -4,7 +4,7 @@ import { excerpt, isName, NAME_RULE } from './model-names.ts';
 import { readCatalog } from './registry-catalog.ts';
 
 /**
- * Points a label of a model in a registry folder to one of its versions, without a server.
+ * Sets a label of a model in a registry folder to one of its versions, without a server.
  * @throws WinnowError `unknown_model`, `unknown_version`, `invalid_field`.
  */
 export async function relabel(registryFolder: string, name: string, label: string, version: string): Promise<void> {

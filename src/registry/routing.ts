@@ -1,21 +1,19 @@
 import { STABLE } from './labels.ts';
 import { compareVersions } from './model-names.ts';
 
-/*
- * Pure decisions of the registry: which version a request belongs to, and which ones leave the memory.
- */
+/* Decisions of the registry without state: which version serves a request, and which versions are unloaded for memory. */
 
-/** A version as far as routing is concerned. */
+/** The facts of a version that routing uses. */
 export interface Routable {
   readonly version: string;
   readonly refused: boolean;
-  /** Unloaded by request: not served until it is loaded by request. */
+  /** Whether it was unloaded by request; it is not served until a request loads it. */
   readonly stopped: boolean;
 }
 
 /**
- * Versions a request may be answered by, best first. With a label exactly the one it points to; without one the label `stable`, else
- * every version that is neither refused nor stopped, newest first.
+ * Returns the versions that may answer a request, best first. With a label, only the version it points to. Without one, the version of the
+ * label `stable`; if there is no such label, every version that is neither refused nor stopped, newest first.
  */
 export function candidates(
   versions: readonly Routable[],
@@ -31,8 +29,8 @@ export function candidates(
     .sort(compareVersions);
 }
 
-/** A loaded version as far as memory is concerned. */
-export interface Resident {
+/** The facts of a loaded version that decide whether it is unloaded for memory. */
+export interface EvictionCandidate {
   readonly bytes: number;
   readonly lastUsed: number;
   readonly inUse: boolean;
@@ -40,21 +38,21 @@ export interface Resident {
 }
 
 /**
- * Which loaded versions leave so that `needed` more bytes fit into the budget: least recently used first, none that is pinned or in use.
- * Undefined where even all of them are not enough.
+ * Returns the versions to unload so that `needed` more bytes fit into the budget: the least recently used first, none that is pinned or in
+ * use. Undefined if unloading all of them is not enough.
  */
-export function evictions<R extends Resident>(
-  residents: readonly R[],
+export function evictions<Version extends EvictionCandidate>(
+  loaded: readonly Version[],
   needed: number,
   budget: number,
-): readonly R[] | undefined {
-  let over = residents.reduce((sum, r) => sum + r.bytes, needed) - budget;
-  const leaving: R[] = [];
-  const free = residents.filter((r) => !r.pinned && !r.inUse).sort((a, b) => a.lastUsed - b.lastUsed);
-  for (const resident of free) {
+): readonly Version[] | undefined {
+  let over = loaded.reduce((sum, r) => sum + r.bytes, needed) - budget;
+  const evicted: Version[] = [];
+  const free = loaded.filter((r) => !r.pinned && !r.inUse).sort((a, b) => a.lastUsed - b.lastUsed);
+  for (const version of free) {
     if (over <= 0) break;
-    over -= resident.bytes;
-    leaving.push(resident);
+    over -= version.bytes;
+    evicted.push(version);
   }
-  return over <= 0 ? leaving : undefined;
+  return over <= 0 ? evicted : undefined;
 }

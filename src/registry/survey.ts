@@ -3,20 +3,20 @@ import { readCatalog, type VersionOnDisk } from './registry-catalog.ts';
 import type { Activation } from './registry-types.ts';
 import { readVersionFolder } from './version-folder.ts';
 
-/** One version of a registry folder as its files tell, without an engine. */
+/** One version of a registry folder, read from its files without the engine. */
 export interface SurveyRow {
   readonly name: string;
   readonly version: string;
   readonly labels: readonly string[];
   readonly folder: string;
-  /** What a reading of its files found wrong; the fields below are absent then. */
+  /** Why its files could not be read; the fields below are then absent. */
   readonly fault?: string;
   readonly variants?: readonly string[];
   readonly maxLength?: number;
   readonly activation?: Activation;
   readonly objective?: string | undefined;
   readonly bytes?: number;
-  /** Whether a manifest with hashes is there. */
+  /** Whether the manifest has hashes. */
   readonly hashed?: boolean;
 }
 
@@ -36,7 +36,7 @@ async function facts(disk: VersionOnDisk, limits: FolderLimits) {
   }
 }
 
-/** Every version of a registry folder, newest first within a model. @throws WinnowError `invalid_input` without a folder. */
+/** Returns every version of a registry folder, newest first within a model. @throws WinnowError `invalid_input` without a folder. */
 export async function surveyRegistry(
   folder: string,
   limits: FolderLimits = DEFAULT_LIMITS,

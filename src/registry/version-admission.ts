@@ -22,24 +22,24 @@ export interface AdmissionDeps {
   readonly limits?: FolderLimits;
 }
 
-export interface Candidate {
+interface Candidate {
   readonly name: string;
   readonly version: string;
-  /** Key for the hosts: `name@version`, and something behind it where that one is still taken. */
+  /** Key for the hosts: `name@version`, with a suffix if that key is still in use. */
   readonly key: string;
   readonly folder: string;
   readonly skip?: ReadonlySet<string>;
 }
 
-/** A version that proved itself and is loaded on every host. */
+/** A version that passed admission and is loaded on every host. */
 export interface Admitted {
   readonly served: ServedVersion;
   readonly loadMs: number;
-  /** Memory over all hosts. */
+  /** Memory of all hosts together, in bytes. */
   readonly bytes: number;
 }
 
-/** A version whose files are in order; nothing was loaded yet. */
+/** A version whose files passed their checks. Nothing is loaded. */
 export interface Inspected {
   readonly version: VersionFolder;
   readonly graph: ChosenGraph;
@@ -47,11 +47,11 @@ export interface Inspected {
 }
 
 /**
- * The part of admission that reads files only: safe paths, sizes, manifest, graph, hashes.
- * @param everyFile Compares every hash of the manifest, not only those of the files that will be served.
+ * Checks the files of a version without loading the model: safe paths, sizes, manifest, graph, hashes.
+ * @param everyFile Whether all hashes of the manifest are compared, not only those of the files that are served.
  * @throws WinnowError `invalid_manifest`, `unsafe_path`, `hash_mismatch`.
  */
-export async function inspect(
+export async function inspectVersion(
   candidate: Pick<Candidate, 'folder' | 'skip'>,
   deps: Pick<AdmissionDeps, 'limits' | 'variant'> & { readonly provider: HostPool['provider'] },
   everyFile = false,
@@ -85,7 +85,7 @@ function checkLoadedInputs(loaded: LoadedModel, file: string): void {
   throw new WinnowError('invalid_graph', { where: file, expected: 'input input_ids', got: loaded.inputs.join(', ') });
 }
 
-async function loadAndProve(
+async function loadOnHosts(
   candidate: Candidate,
   inspected: Inspected,
   deps: AdmissionDeps,
@@ -107,7 +107,7 @@ async function loadAndProve(
   return loaded;
 }
 
-/** Says what a tokenizer that does not open means. */
+/** Opens a tokenizer; turns errors that are no WinnowError into `invalid_manifest`. */
 async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<SelfTestTokenizer> {
   try {
     return await tokenizers.for(folder);
@@ -122,13 +122,13 @@ async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<Se
 }
 
 /**
- * The part of admission that runs the model: load on every host, self-test, warm-up. Leaves nothing loaded when it throws.
- * @throws WinnowError `invalid_graph`, `not_a_number`, and what hosts and tokenizers throw.
+ * Loads an inspected version on every host and runs its self-test. Leaves nothing loaded when it throws.
+ * @throws WinnowError `invalid_graph`, `not_a_number`, and those of hosts and tokenizers.
  */
-export async function prove(candidate: Candidate, inspected: Inspected, deps: AdmissionDeps): Promise<Admitted> {
+export async function loadAndTest(candidate: Candidate, inspected: Inspected, deps: AdmissionDeps): Promise<Admitted> {
   const tokenizer = await openTokenizer(deps.tokenizers, inspected.version.folder);
   try {
-    const loaded = await loadAndProve(candidate, inspected, deps, tokenizer);
+    const loaded = await loadOnHosts(candidate, inspected, deps, tokenizer);
     const each = loaded.bytes > 0 ? loaded.bytes : inspected.graph.bytes;
     return {
       served: servedVersion(candidate, inspected, deps.pool),

@@ -15,9 +15,9 @@ import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
 import type { Activation } from './registry-types.ts';
-import { inOrder, type Variant, type VariantPreference, variantsOf } from './version-variants.ts';
+import { preferredVariants, type Variant, type VariantPreference, variantsOf } from './version-variants.ts';
 
-/** What the small files of a version say; no weights were read. */
+/** The settings of a version from its small files; no weights are read. */
 export interface VersionFolder {
   readonly folder: string;
   readonly files: readonly FolderFile[];
@@ -30,43 +30,44 @@ export interface VersionFolder {
   readonly objective: string | undefined;
 }
 
-/** The one ONNX file of a version that is to be served. */
+/** The ONNX file of a version that is served. */
 export interface ChosenGraph {
   readonly variant: Variant;
   /** External data files, relative to the version's folder. */
   readonly external: readonly string[];
   readonly reduction: Reduction;
-  /** Bytes of the file and its external data. */
+  /** Size of the file and its external data in bytes. */
   readonly bytes: number;
 }
 
 const KNOWN_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
 
-/** Files that are for people: not hashed, not needed. */
-const FOR_PEOPLE = /^(README|LICEN[CS]E|NOTICE|COPYING|CHANGELOG)[^/]*$/i;
+/** Documents: they are optional and not hashed. */
+const DOCUMENTS = /^(README|LICEN[CS]E|NOTICE|COPYING|CHANGELOG)[^/]*$/i;
 
-/** Files of which at least one must be there for a tokenizer to exist. */
+/** Files of which a version must have at least one. */
 const TOKENIZER_FILES = ['tokenizer.json', 'vocab.txt', 'vocab.json', 'spm.model'];
 
 function refuse(file: string, expected: string, got: string, field: string): never {
   throw new WinnowError('invalid_manifest', { file: excerpt(file), expected, got: excerpt(got), field });
 }
 
-export const isHashed = (path: string) => path !== MANIFEST_FILE && !FOR_PEOPLE.test(path);
+/** Whether the manifest has a hash of a file. */
+export const isHashed = (path: string) => path !== MANIFEST_FILE && !DOCUMENTS.test(path);
 
-/** Every JSON file is measured, because tokenizers and configs of a hostile folder are parsed by others later. */
-async function checkTexts(folder: string, files: readonly FolderFile[], limits: FolderLimits): Promise<void> {
+/** Checks size and nesting of all JSON and vocabulary files, before tokenizers and libraries parse those of a hostile folder. */
+async function checkTextFiles(folder: string, files: readonly FolderFile[], limits: FolderLimits): Promise<void> {
   for (const { path, bytes } of files) {
     const isTokenizer = TOKENIZER_FILES.includes(path) || path === 'merges.txt';
     if (isTokenizer && bytes > limits.maxTokenizerBytes)
       refuse(path, `at most ${limits.maxTokenizerBytes} bytes`, String(bytes), 'bytes');
     if (!path.endsWith('.json') || path.includes('/')) continue;
-    const most = isTokenizer ? limits.maxTokenizerBytes : limits.maxJsonBytes;
-    await checkJson(join(folder, path), path, most, limits.maxJsonDepth);
+    const maxBytes = isTokenizer ? limits.maxTokenizerBytes : limits.maxJsonBytes;
+    await checkJson(join(folder, path), path, maxBytes, limits.maxJsonDepth);
   }
 }
 
-/** Files of the manifest and files of the folder must be the same, sizes included. */
+/** Checks that folder and manifest have the same files with the same sizes. */
 function compareWithManifest(files: readonly FolderFile[], listed: NonNullable<Manifest['files']>): void {
   for (const [path, { bytes }] of Object.entries(listed)) {
     const file = files.find((f) => f.path === path);
@@ -78,9 +79,9 @@ function compareWithManifest(files: readonly FolderFile[], listed: NonNullable<M
 }
 
 /**
- * Reads a version's folder: lists it, checks the sizes and depths of what others will parse, reads `model.json` where there is one and
- * adopts the rest from the Hugging Face files.
- * @param skip Relative paths that belong to other versions.
+ * Reads a version's folder: lists it, checks text files, reads `model.json` if it exists, and adopts other settings from the Hugging Face
+ * files.
+ * @param skip Relative paths of other versions.
  * @throws WinnowError `invalid_manifest`, `unsafe_path`.
  */
 export async function readVersionFolder(
@@ -93,7 +94,7 @@ export async function readVersionFolder(
   const has = (path: string) => paths.includes(path);
   if (!has('config.json')) refuse('config.json', 'a Hugging Face export', 'a folder without it', 'files');
   if (!TOKENIZER_FILES.some(has)) refuse('tokenizer.json', 'a tokenizer (or vocabulary files)', 'none', 'files');
-  await checkTexts(folder, files, limits);
+  await checkTextFiles(folder, files, limits);
   const manifest = has(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
   if (manifest?.files) compareWithManifest(files, manifest.files);
   const config = await readJsonObject(join(folder, 'config.json'), 'config.json', limits);
@@ -127,7 +128,7 @@ function checkInputs(graph: GraphFacts, file: string): void {
     );
 }
 
-/** The output a host reads: `logits`, else the first. Its width where it is fixed. */
+/** Returns the width of the output that a host reads (`logits`, else the first) if it is fixed. */
 function outputWidth(graph: GraphFacts, file: string): number | undefined {
   const output = graph.outputs.find((v) => v.name === 'logits') ?? graph.outputs[0]!;
   const { shape } = output;
@@ -155,7 +156,7 @@ function reductionOf(version: VersionFolder, width: number | undefined, file: st
   return reduction;
 }
 
-/** External data must lie in the folder, inside the list of its files, and be long enough. */
+/** Checks that external data is in the folder, in the list of files, and long enough. Returns its paths. */
 function externalFiles(version: VersionFolder, graph: GraphFacts, file: string): readonly string[] {
   return graph.external.map(({ location, bytes }) => {
     if (!isSafePath(location))
@@ -168,7 +169,7 @@ function externalFiles(version: VersionFolder, graph: GraphFacts, file: string):
   });
 }
 
-/** Dynamic int8 takes its scales from the running batch, so that a score depends on its batch mates; it is a last choice. */
+/** Whether scores depend on co-batched rows: dynamic int8 computes its scales from the batch. Such a variant is the last choice. */
 const isBatchDependent = (graph: GraphFacts) => graph.ops.has('DynamicQuantizeLinear');
 
 async function scan(version: VersionFolder, variant: Variant): Promise<{ variant: Variant; graph: GraphFacts }> {
@@ -176,7 +177,7 @@ async function scan(version: VersionFolder, variant: Variant): Promise<{ variant
 }
 
 /**
- * Picks the ONNX file to serve and checks what can be known without loading it: protobuf, inputs, output, external data.
+ * Chooses the ONNX file to serve and checks protobuf, inputs, output and external data without loading it.
  * @throws WinnowError `invalid_manifest`, `unsafe_path`.
  */
 export async function chooseGraph(
@@ -184,7 +185,7 @@ export async function chooseGraph(
   preference: VariantPreference,
   provider: Provider,
 ): Promise<ChosenGraph> {
-  const [first, ...others] = inOrder(version.variants, preference, provider);
+  const [first, ...others] = preferredVariants(version.variants, preference, provider);
   if (!first) return refuse('onnx', `variant ${preference}`, version.variants.map((v) => v.name).join(', '), 'variant');
   let chosen = await scan(version, first);
   if (preference === 'auto' && isBatchDependent(chosen.graph) && others[0]) chosen = await scan(version, others[0]);
@@ -200,14 +201,14 @@ export async function chooseGraph(
   };
 }
 
-/** sha256 of a file of the version: what the manifest says (`verifyHashes` compared it), else computed. */
+/** Returns the sha256 of a file: that of the manifest, which `verifyHashes` checks, else computed. */
 export async function sha256Of(version: VersionFolder, path: string): Promise<string> {
   return version.manifest?.files?.[path]?.sha256 ?? (await sha256File(join(version.folder, path)));
 }
 
 /**
- * Compares files with the manifest's hashes; without hashes nothing is compared.
- * @param paths Which ones; all listed ones if absent.
+ * Compares files with the manifest's hashes, if it has any.
+ * @param paths Files to compare. Default: all in the manifest.
  * @throws WinnowError `hash_mismatch`.
  */
 export async function verifyHashes(version: VersionFolder, paths?: readonly string[]): Promise<void> {
@@ -218,7 +219,7 @@ export async function verifyHashes(version: VersionFolder, paths?: readonly stri
   }
 }
 
-/** Files a served version is made of: the graph, its external data, and all small files (config and tokenizer). */
+/** Returns the files that a served version uses: the graph, its external data, and the small files (config and tokenizer). */
 export function servedFiles(version: VersionFolder, graph: ChosenGraph): readonly string[] {
   const isWeights = (path: string) => path.includes('/') || path.includes('.onnx');
   const small = version.files.map((f) => f.path).filter((path) => !isWeights(path));

@@ -3,7 +3,7 @@ import type { HostPool } from '../inference/inference-types.ts';
 import type { SelfTest } from './manifest.ts';
 import type { SelfTestTokenizer } from './registry-types.ts';
 
-/** Two queries, each with its passage and the other's. A re-ranker that tells nothing apart here has no head, or no weights. */
+/** Two queries, each with its own passage and the other's. A re-ranker that scores both equally has no trained head or weights. */
 export const PROBE_PAIRS: readonly { readonly query: string; readonly passage: string }[] = (() => {
   const egg = 'Place the egg in boiling water for seven to ten minutes, then cool it under cold water before peeling.';
   const ferry = 'The ferry leaves the harbour every morning at eight and returns before sunset.';
@@ -12,16 +12,16 @@ export const PROBE_PAIRS: readonly { readonly query: string; readonly passage: s
   );
 })();
 
-/** Scores nearer than this are the same score. */
-const SAME = 1e-6;
+/** Scores that differ by less count as equal. */
+const EQUAL_WITHIN = 1e-6;
 
-/** Tokens of the longest row run at load: long enough to touch every position of common models, short enough not to take seconds. */
-const LONGEST_WARM_UP = 512;
+/** Tokens of the row run at load: enough to use every position of common models, few enough to run in less than a second. */
+const WARM_UP_TOKENS = 512;
 
-/** Largest difference allowed where a self-test is written by `winnow models import`: what other processors and providers may differ. */
+/** Tolerance of a self-test that `winnow models import` writes: how much scores differ between processors and providers. */
 export const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-3, fp16: 2e-2, int8: 1e-1 };
 
-export interface SelfTestDeps {
+interface SelfTestDeps {
   readonly pool: HostPool;
   readonly key: string;
   readonly tokenizer: SelfTestTokenizer;
@@ -47,7 +47,7 @@ function pairOptions(maxLength: number) {
   } as const;
 }
 
-/** One score a pair, each run as part of one batch. */
+/** Scores pairs in one batch. Returns one score for each. @throws WinnowError `not_a_number`, `invalid_graph`. */
 export async function scorePairs(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
   const encoded = await Promise.all(
     pairs.map(({ query, passage }) => deps.tokenizer.encode(query, [passage], pairOptions(deps.maxLength))),
@@ -60,10 +60,10 @@ export async function scorePairs(deps: SelfTestDeps, pairs: readonly Pair[]): Pr
   return scores;
 }
 
-/** Whether some query's passages got different scores. @throws WinnowError `invalid_graph`. */
+/** Checks that the passages of some query have different scores. @throws WinnowError `invalid_graph`. */
 function checkDifferent(pairs: readonly Pair[], scores: Float32Array): void {
   const differ = pairs.some(({ query }, i) =>
-    pairs.some((other, j) => j > i && other.query === query && Math.abs(scores[i]! - scores[j]!) > SAME),
+    pairs.some((other, j) => j > i && other.query === query && Math.abs(scores[i]! - scores[j]!) > EQUAL_WITHIN),
   );
   if (differ) return;
   throw new WinnowError('invalid_graph', {
@@ -85,20 +85,20 @@ function checkRecorded(selfTest: SelfTest, variant: string, scores: Float32Array
   });
 }
 
-/** Runs one row as long as the model takes, so that the first request finds everything warm and positions are known to suffice. */
+/** Runs one row of the model's length, to allocate memory and to check that the positions suffice. */
 async function warmUp(deps: SelfTestDeps): Promise<void> {
-  const maxLength = Math.min(deps.maxLength, LONGEST_WARM_UP);
+  const maxLength = Math.min(deps.maxLength, WARM_UP_TOKENS);
   await scorePairs({ ...deps, maxLength }, [{ query: 'a long passage', passage: 'word '.repeat(maxLength) }]);
 }
 
 /**
- * Proves a loaded model on pairs: finite scores, different ones for different passages, the recorded ones where the manifest has them.
- * @throws WinnowError `invalid_graph`, `not_a_number`, or what the engine threw.
+ * Tests a loaded model on pairs: scores must be finite, differ between passages, and equal the recorded ones of the manifest.
+ * @throws WinnowError `invalid_graph`, `not_a_number`, or those of the hosts.
  */
 export async function runSelfTest(deps: SelfTestDeps, variant: string, selfTest: SelfTest | undefined): Promise<void> {
-  // The first batch alone: a graph that takes its host down takes no more than it must.
+  // The first batch runs alone, so that a graph that crashes its host crashes only one.
   checkDifferent(PROBE_PAIRS, await scorePairs(deps, PROBE_PAIRS));
-  // The others side by side, so that every host has something to do.
+  // The others run at the same time, on several hosts.
   const warming = warmUp(deps);
   const repeating = selfTest ? scorePairs(deps, selfTest.pairs) : undefined;
   await Promise.allSettled([warming, repeating]);

@@ -8,7 +8,7 @@ export interface Variant {
   readonly file: string;
 }
 
-/** File names without `.onnx`, as optimum, transformers.js and sentence-transformers write them; earlier ones win. */
+/** File names without `.onnx`, as written by optimum, transformers.js and sentence-transformers, in order of preference. */
 const STEMS: readonly (readonly [RegExp, Variant['name']])[] = [
   [/^model$/, 'fp32'],
   [/^model_fp16$/, 'fp16'],
@@ -18,7 +18,7 @@ const STEMS: readonly (readonly [RegExp, Variant['name']])[] = [
   [/^model_qu?int8_[a-z0-9_]+$/, 'int8'],
 ];
 
-/** The ONNX files of a version: one a variant, `onnx/` before the top folder. */
+/** Returns the ONNX files of a version, one for each variant. A file in `onnx/` is preferred to one in the top folder. */
 export function variantsOf(paths: readonly string[]): readonly Variant[] {
   const found: Variant[] = [];
   for (const [stem, name] of STEMS)
@@ -37,8 +37,8 @@ const ORDER: Readonly<Record<Provider, readonly Variant['name'][]>> = {
   webgpu: ['fp16', 'fp32', 'int8'],
 };
 
-/** Variants in the order in which they are to be served: the one asked for, or by provider. Empty if the one asked for is absent. */
-export function inOrder(
+/** Returns the variants in order of preference: only the named one, or for `auto` those that suit the provider. May be empty. */
+export function preferredVariants(
   variants: readonly Variant[],
   preference: VariantPreference,
   provider: Provider,

@@ -3,7 +3,7 @@ import { WinnowError } from '../errors.ts';
 
 const WINDOW = 65_536;
 
-/** Walks a protobuf file through a window of 64 KiB, so that fields of gigabytes can be jumped over. */
+/** Reads a protobuf file through a window of 64 KiB, so that fields of gigabytes are skipped without being read. */
 export class WireReader {
   readonly #handle: FileHandle;
   readonly #size: number;
@@ -27,7 +27,7 @@ export class WireReader {
     return new WinnowError('invalid_manifest', { file: this.#name, expected, got, field: `byte ${this.#position}` });
   }
 
-  /** Makes sure that `count` bytes (10 at most are ever needed at once), or all that are left, lie in the window. */
+  /** Fills the window with at least `count` bytes, or with all that are left. */
   async #fill(count: number): Promise<void> {
     const offset = this.#position - this.#start;
     if (offset >= 0 && offset + count <= this.#filled) return;
@@ -36,7 +36,7 @@ export class WireReader {
     this.#filled = bytesRead;
   }
 
-  /** An unsigned number; beyond 2^53 it loses digits, beyond ten bytes it is a fault. */
+  /** Reads an unsigned number. Above 2^53 it is inexact. @throws WinnowError for more than ten bytes. */
   async varint(): Promise<number> {
     await this.#fill(10);
     let value = 0;
@@ -60,8 +60,8 @@ export class WireReader {
     return { field, wire: tag % 8 };
   }
 
-  /** Reads a length and answers where the field ends; it must not pass the end of the message around it. */
-  async span(outerEnd: number): Promise<number> {
+  /** Reads a length and returns where the field ends. @throws WinnowError if that is after the end of the enclosing message. */
+  async fieldEnd(outerEnd: number): Promise<number> {
     const end = (await this.varint()) + this.#position;
     if (end > outerEnd || end > this.#size) throw this.fault('a field inside its message', 'one that passes its end');
     return end;
@@ -70,13 +70,13 @@ export class WireReader {
   async skip(wire: number, outerEnd: number): Promise<void> {
     if (wire === 0) await this.varint();
     else if (wire === 1) this.#position += 8;
-    else if (wire === 2) this.#position = await this.span(outerEnd);
+    else if (wire === 2) this.#position = await this.fieldEnd(outerEnd);
     else if (wire === 5) this.#position += 4;
     else throw this.fault('wire type 0, 1, 2 or 5', String(wire));
     if (this.#position > outerEnd) throw this.fault('a field inside its message', 'one that passes its end');
   }
 
-  /** UTF-8 text up to `end`. */
+  /** Reads UTF-8 text up to `end`. */
   async text(end: number, limit: number): Promise<string> {
     const length = end - this.#position;
     if (length > limit) throw this.fault(`a name of at most ${limit} bytes`, String(length));

@@ -6,7 +6,7 @@ import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { describeExport } from '../../src/registry/import-version.ts';
 import { type Manifest, writeManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish-version.ts';
-import { type AdmissionDeps, inspect, prove } from '../../src/registry/version-admission.ts';
+import { type AdmissionDeps, inspectVersion, loadAndTest } from '../../src/registry/version-admission.ts';
 import { PROBE_PAIRS } from '../../src/registry/version-self-test.ts';
 import { type FolderShape, fakePool, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
 
@@ -18,8 +18,8 @@ afterAll(() => pool.close());
 
 async function admit(folder: string, over: Partial<AdmissionDeps> = {}) {
   const deps = { pool, tokenizers, ...over };
-  const inspected = await inspect({ folder }, { ...deps, provider: deps.pool.provider });
-  const admitted = await prove({ name: 'm', version: '1', key: 'm@1', folder }, inspected, deps);
+  const inspected = await inspectVersion({ folder }, { ...deps, provider: deps.pool.provider });
+  const admitted = await loadAndTest({ name: 'm', version: '1', key: 'm@1', folder }, inspected, deps);
   await deps.pool.unload('m@1');
   return admitted.served;
 }

@@ -11,11 +11,11 @@ import { float32 } from '../../src/onnx/tensor.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from '../../src/registry/folder-files.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { parseManifest } from '../../src/registry/manifest.ts';
-import { inspect } from '../../src/registry/version-admission.ts';
+import { inspectVersion } from '../../src/registry/version-admission.ts';
 import { dropVersion, fakePool, recorder, scratch, tokenizers, writeExport } from './support.ts';
 
 const look = (folder: string, limits: FolderLimits = DEFAULT_LIMITS) =>
-  inspect({ folder }, { limits, provider: 'cpu' });
+  inspectVersion({ folder }, { limits, provider: 'cpu' });
 
 /** A model whose weights lie in a file of the given name, of which at least `length` bytes are needed. */
 function graphWithData(location: string, length = 16): Uint8Array {

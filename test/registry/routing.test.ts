@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { candidates, evictions } from '../../src/registry/routing.ts';
-import { inOrder, variantsOf } from '../../src/registry/version-variants.ts';
+import { preferredVariants, variantsOf } from '../../src/registry/version-variants.ts';
 
 const good = (version: string) => ({ version, refused: false, stopped: false });
 
@@ -77,7 +77,7 @@ describe('variants', () => {
 
   it('are chosen by provider, or strictly as asked', () => {
     const all = variantsOf(['model.onnx', 'model_fp16.onnx', 'model_int8.onnx']);
-    const names = (...args: Parameters<typeof inOrder>) => inOrder(...args).map((v) => v.name);
+    const names = (...args: Parameters<typeof preferredVariants>) => preferredVariants(...args).map((v) => v.name);
     expect(names(all, 'auto', 'cpu')).toEqual(['int8', 'fp32', 'fp16']);
     expect(names(all, 'auto', 'cuda')).toEqual(['fp16', 'fp32', 'int8']);
     expect(names(all, 'fp32', 'webgpu')).toEqual(['fp32']);

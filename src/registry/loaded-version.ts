@@ -1,14 +1,14 @@
 import type { Lease, ServedVersion, UnloadCause } from './registry-types.ts';
-import type { Resident } from './routing.ts';
+import type { EvictionCandidate } from './routing.ts';
 import type { Admitted } from './version-admission.ts';
 
-/** A loaded version and who uses it. Leaves the hosts once it is retired and its last lease is released. */
-export class Residency implements Resident {
+/** A loaded version and its leases. Unloads from the hosts when it is retired and its last lease is released. */
+export class LoadedVersion implements EvictionCandidate {
   readonly served: ServedVersion;
   readonly bytes: number;
   readonly pinned: boolean;
-  readonly #unload: (residency: Residency, cause: UnloadCause) => Promise<void>;
-  readonly #gone = Promise.withResolvers<void>();
+  readonly #unload: (loaded: LoadedVersion, cause: UnloadCause) => Promise<void>;
+  readonly #unloaded = Promise.withResolvers<void>();
   #leases = 0;
   #lastUsed: number;
   #cause: UnloadCause | undefined;
@@ -18,7 +18,7 @@ export class Residency implements Resident {
     options: {
       readonly pinned: boolean;
       readonly now: number;
-      readonly unload: (residency: Residency, cause: UnloadCause) => Promise<void>;
+      readonly unload: (loaded: LoadedVersion, cause: UnloadCause) => Promise<void>;
     },
   ) {
     this.served = admitted.served;
@@ -40,33 +40,33 @@ export class Residency implements Resident {
     return this.#cause !== undefined;
   }
 
-  /** Must not be called once retired. */
+  /** Returns a lease. Must not be called after `retire`. */
   lease(now: number): Lease {
     this.#leases++;
     this.#lastUsed = now;
-    let held = true;
+    let isHeld = true;
     return {
       version: this.served,
       release: () => {
-        if (!held) return;
-        held = false;
+        if (!isHeld) return;
+        isHeld = false;
         this.#leases--;
-        this.#leaveIfIdle();
+        this.#unloadIfIdle();
       },
     };
   }
 
-  /** No new leases; resolves when the last one is released and the hosts have let go of it. */
+  /** Ends new leases; resolves when the last lease is released and the hosts have unloaded the version. */
   retire(cause: UnloadCause): Promise<void> {
     if (this.#cause === undefined) {
       this.#cause = cause;
-      this.#leaveIfIdle();
+      this.#unloadIfIdle();
     }
-    return this.#gone.promise;
+    return this.#unloaded.promise;
   }
 
-  #leaveIfIdle(): void {
+  #unloadIfIdle(): void {
     if (this.#cause === undefined || this.#leases > 0) return;
-    this.#gone.resolve(this.#unload(this, this.#cause));
+    this.#unloaded.resolve(this.#unload(this, this.#cause));
   }
 }
