@@ -57,22 +57,40 @@ export function settingsMarkdown(): string {
   });
   return `# Settings of \`winnow serve\`
 
-A setting is looked up as a flag, then in the environment, then in the YAML file that \`--config FILE\` or \`WINNOW_CONFIG\` names; what is found
-nowhere has its default. All faults are reported together before anything starts, each with the place it came from; an unknown flag, an unknown
-key in the file and an unknown variable of a section are faults too. Empty variables count as unset. Sizes may carry a unit (\`64MiB\`), lists
-in variables and flags are separated by commas, relative paths start at the working directory.
+\`\`\`sh
+WINNOW_SCHEDULING_MAX_WAIT_MS=2000 npm start --silent -- --port 9000 --print-config | grep -E ' (port|maxWaitMs):'
+\`\`\`
+
+\`\`\`
+  port: 9000
+  maxWaitMs: 2000
+\`\`\`
+
+The same in a file, for \`--config FILE\` or \`WINNOW_CONFIG\`:
 
 \`\`\`yaml
 server:
-  port: 8080
-registry:
-  folder: models
-  defaultModel: minilm
+  port: 9000
 scheduling:
   maxWaitMs: 2000
 \`\`\`
 
-\`npm start -- --help\` prints this list, \`npm start -- --print-config\` what is in effect (secrets stay hidden).
+A flag overrides a variable, a variable overrides the file, and the file overrides the default. \`npm start -- --help\` prints this list,
+\`npm start -- --print-config\` the settings in effect, without secrets.
+
+\`\`\`sh
+npm start --silent -- --prt 9000 --server-max-passages many
+\`\`\`
+
+\`\`\`
+winnow: the configuration has 2 fault(s):
+  - --prt: expected a known flag, got an unknown one; did you mean --port?
+  - --server-max-passages: expected an integer from 1 to 10 000, got "many" (string)
+\`\`\`
+
+An unknown flag, an unknown key in the file and an unknown variable of a section are errors. All errors are reported together before anything
+starts, each with its place. Empty variables count as unset. Sizes may have a unit (\`64MiB\`). Lists in variables and flags are separated by
+commas. Relative paths start at the working directory.
 
 ${sections.join('\n')}`;
 }

@@ -30,11 +30,22 @@ export function metricsMarkdown(processMetrics: readonly string[]): string {
   });
   return `# Metrics
 
-\`GET /metrics\` answers in Prometheus' text format, without a key. Durations are seconds, sizes bytes. \`version\` is the version that served, never a
-label such as \`stable\`; \`lane\` is \`interactive\`, \`batch\` or \`shadow\`; \`dialect\` is the wire format the request was written in. No label holds text of a
-client.
+\`\`\`sh
+curl -s localhost:8080/metrics | grep -E '^winnow_(requests_total|request_duration_seconds_(sum|count)|queue_jobs|ready)'
+\`\`\`
 
-What to look at first:
+\`\`\`
+winnow_requests_total{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive",status="200"} 1
+winnow_request_duration_seconds_sum{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive"} 0.025873069000000214
+winnow_request_duration_seconds_count{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive"} 1
+winnow_queue_jobs 0
+winnow_ready 1
+\`\`\`
+
+\`GET /metrics\` answers in Prometheus' text format and needs no key. Durations are seconds, sizes bytes. \`version\` is the version that served, never a
+label such as \`stable\`; \`lane\` is \`interactive\`, \`batch\` or \`shadow\`; \`dialect\` is the wire format of the request. No label contains a client's text.
+
+## Which queries answer which question?
 
 | question | query |
 |---|---|
@@ -48,7 +59,7 @@ What to look at first:
 | Are hosts in trouble? | \`sum by (event, cause) (increase(winnow_host_events_total{event=~"lost\\|model_missing"}[1h]))\` |
 ${lines.join('\n')}
 
-## Of Node itself
+## Metrics of the Node process
 
 ${processMetrics.map((name) => `\`${name}\``).join(', ')}
 `;
