@@ -5,6 +5,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { WinnowError } from '../errors.ts';
 import type { Clock } from '../util/clock.ts';
 import { workerEntry } from '../util/worker-entry.ts';
+import { hostEnvironment } from './host-environment.ts';
 import {
   decodeJson,
   type FailedMessage,
@@ -54,6 +55,18 @@ interface Call {
   readonly reject: (error: Error) => void;
 }
 
+/** @throws HostLost where there is no process; why comes a turn later, and is logged. */
+function startProcess({ provider, threads, device, env, onLog }: HostClientOptions): ChildProcess {
+  const settings: HostSettings = { provider, threads, device };
+  const child = spawn(process.execPath, [ENTRY, JSON.stringify(settings)], {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    env: hostEnvironment(process.env, env),
+  });
+  if (child.pid !== undefined) return child;
+  child.once('error', (error) => onLog(error.message));
+  throw new HostLost('the system started no process', false);
+}
+
 /** One host process: sends calls, matches answers in order, limits the time of each call, and reports how the process ended. */
 export class HostClient {
   readonly index: number;
@@ -78,20 +91,16 @@ export class HostClient {
   #end: HostEnd | undefined;
   #stderr = '';
 
+  /** @throws HostLost when the system starts no process: too many open files, processes or too little memory. */
   constructor(options: HostClientOptions) {
     this.#options = options;
     this.index = options.index;
-    const { provider, threads, device, env } = options;
-    const settings: HostSettings = { provider, threads, device };
-    this.#child = spawn(process.execPath, [ENTRY, JSON.stringify(settings)], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
-    });
+    this.#child = startProcess(options);
     this.#pipe = this.#child.stdio[3] as Duplex;
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => this.#logStderr(text));
     this.#pipe.on('data', (chunk: Uint8Array) => this.#received(chunk));
     this.#pipe.on('error', () => {});
-    this.#child.once('error', (error) => this.kill(`the process could not be started: ${error.message}`));
+    this.#child.once('error', (error) => this.kill(`the process failed: ${error.message}`));
     const { promise: gone, resolve } = Promise.withResolvers<void>();
     this.gone = gone;
     this.#child.once('close', (code, signal) => {
@@ -134,7 +143,6 @@ export class HostClient {
   kill(reason: string, cause: LossCause = 'crashed'): void {
     this.#end ??= { cause, reason };
     this.#child.kill('SIGKILL');
-    if (this.#child.pid === undefined) this.#ended(this.#end);
   }
 
   /** Lets the process answer its calls and exit; kills it after `graceMs`. */

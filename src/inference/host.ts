@@ -1,6 +1,8 @@
 import { Socket } from 'node:net';
 import { setPriority } from 'node:os';
+import { Worker } from 'node:worker_threads';
 import { WinnowError } from '../errors.ts';
+import { workerEntry } from '../util/worker-entry.ts';
 import { isStickyFault } from './device-faults.ts';
 import {
   decodeJson,
@@ -71,12 +73,26 @@ async function serve(sessions: SessionTable): Promise<void> {
   pipe.end();
 }
 
+/** Ends this process when its parent is gone, also inside a native call. */
+function watchParent(): void {
+  const worker = new Worker(workerEntry('./orphan-watch', import.meta.url), {
+    workerData: { parent: process.ppid },
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 },
+    name: 'orphan-watch',
+  });
+  // Without the watch the host still ends when its pipe closes.
+  worker.on('error', (error) => process.stderr.write(`no watch for a lost parent: ${error.message}\n`));
+  worker.unref();
+}
+
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 pipe.on('close', () => process.exit(0));
 pipe.on('error', () => process.exit(0));
 
 try {
   const provider = await chooseProvider(setting, device);
+  watchParent();
   pipe.write(encodeJson('ready', 0, { provider, threads, rss: rss() }));
   await serve(new SessionTable({ provider, threads, device }));
 } catch (error) {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createHostPool, type PoolOptions, type SupervisedPool } from '../../src/inference/host-pool.ts';
 import type { PoolEvent } from '../../src/inference/pool-observer.ts';
@@ -295,8 +296,32 @@ describe('leaving', () => {
     parent.kill('SIGKILL');
     await until(() => !pids.some(alive));
   });
+
+  it('hosts end with a parent that is killed -9 while they are inside a native call', async () => {
+    const spec = await folder.write('slow', slowGraph());
+    const parent = startParent(join(import.meta.dirname, 'orphans.ts'), JSON.stringify(spec), String(FOR_EVER));
+    const [text] = (await once(parent.stdout!, 'data')) as [Buffer];
+    const pids = JSON.parse(text.toString()) as number[];
+    await Promise.all(pids.map(untilAtWork));
+    parent.kill('SIGKILL');
+    await until(() => !pids.some(alive));
+  });
+
+  it('a system without free descriptors is a failed start, and passes', async () => {
+    const spec = await folder.write('sum', sumGraph());
+    const script = join(import.meta.dirname, 'descriptors.ts');
+    const child = spawn(
+      '/bin/sh',
+      ['-c', `ulimit -n 256; exec "${process.execPath}" "${script}" '${JSON.stringify(spec)}'`],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const text = await readText(child.stdout);
+    expect(JSON.parse(text)).toMatchObject({ failedStarts: true, scores: [3006] });
+  });
 });
 
-function startParent(file: string, argument: string): ChildProcess {
-  return spawn(process.execPath, [file, argument], { stdio: ['ignore', 'pipe', 'inherit'] });
+function startParent(file: string, ...args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
 }
