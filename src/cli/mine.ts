@@ -1,21 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Command } from 'commander';
-import { Bm25Index } from '../evaluation/first-stage/index/bm25-index.ts';
-import { buildIndex } from '../evaluation/first-stage/index/build-index.ts';
-import { bm25Stage, runFileStage } from '../evaluation/first-stage/stages.ts';
-import type { PassageStore } from '../evaluation/formats/passage-store.ts';
-import { memoryPassages, openPassages } from '../evaluation/formats/passages.ts';
-import { writeLines } from '../evaluation/formats/write-lines.ts';
-import { openRaw } from '../training/data/sources.ts';
-import { readTeacher } from '../training/data/teacher.ts';
-import { type RawSource, skipCount } from '../training/data/types.ts';
-import { type MineSettings, mine } from '../training/teachers/mine.ts';
+import type { MineSettings } from '../training/teachers/mine.ts';
+import { mineToFile } from '../training/teachers/mine-to-file.ts';
 import { parseRanks } from '../util/cli-numbers.ts';
 import { startProgress } from '../util/progress.ts';
+import { type DataFlags, dataSource, withDataFlags } from './data-flags.ts';
 import { choiceOption, numberOption } from './options.ts';
-import { type DataFlags, dataSource, withDataFlags } from './score.ts';
 
 const EXAMPLES = `
 Examples:
@@ -42,63 +31,23 @@ interface Flags extends DataFlags {
   readonly out: string;
 }
 
-const settingsOf = ({ ranks, negatives, strategy, seed, margin, ratio }: Flags): MineSettings => ({
-  ranks,
-  negatives,
-  strategy,
-  seed,
-  ...(margin !== undefined && { teacherMargin: margin }),
-  ...(ratio !== undefined && { teacherRatio: ratio }),
-});
-
-/** All passages of the lists themselves. */
-async function ownPassages(source: RawSource, name: string): Promise<PassageStore> {
-  const texts = new Map<string, string>();
-  for await (const { docids, passages } of source.lists(skipCount()))
-    docids.forEach((docid, i) => {
-      texts.set(docid, passages[i]!);
-    });
-  return memoryPassages(texts, name);
-}
-
-async function openStage(flags: Flags, passages: PassageStore, folder: string) {
-  if (flags.run !== undefined) return { stage: await runFileStage(flags.run), close: () => undefined };
-  const path = flags.index ?? join(folder, 'index');
-  if (flags.index === undefined) {
-    const progress = startProgress('index', passages.size);
-    await buildIndex(path, passages.entries(), { onPassage: (n) => n % 1000 === 0 && progress.update(n, 'passages') });
-    progress.stop();
-  }
-  const index = new Bm25Index(path);
-  return { stage: bm25Stage(index), close: () => index.close() };
-}
-
 async function run(flags: Flags): Promise<void> {
-  const settings = settingsOf(flags);
-  const teacher = flags.teacher === undefined ? undefined : await readTeacher(flags.teacher, 'score');
-  const source = await openRaw(dataSource(flags), process.cwd());
-  const folder = await mkdtemp(join(tmpdir(), 'winnow-mine-'));
-  const corpus = flags.corpus === undefined ? await ownPassages(source, flags.data) : await openPassages(flags.corpus);
-  const { stage, close } = await openStage(flags, corpus, folder);
-  const counts = skipCount();
-  const rows: string[] = [];
-  try {
-    const lists = source.lists(counts);
-    for await (const row of mine(
-      { lists, firstStage: stage, texts: (ids) => corpus.texts(ids), teacher, counts },
-      settings,
-    ))
-      rows.push(JSON.stringify(row));
-    await writeLines(flags.out, rows);
-  } finally {
-    close();
-    await corpus.close();
-    await source.close();
-    await rm(folder, { recursive: true, force: true });
-  }
-  const left = Object.entries(counts.skipped()).map(([reason, n]) => `${n} ${reason}`);
+  const { corpus, index, teacher, out, ranks, negatives, strategy, seed } = flags;
+  const { queries, firstStage, leftOut } = await mineToFile(
+    {
+      data: dataSource(flags),
+      corpus,
+      index,
+      run: flags.run,
+      teacher,
+      settings: { ranks, negatives, strategy, seed, teacherMargin: flags.margin, teacherRatio: flags.ratio },
+      out,
+    },
+    startProgress,
+  );
+  const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${reason}`);
   process.stdout.write(
-    `${flags.out}: ${rows.length} queries from ${stage.name}${left.length > 0 ? `; left out: ${left.join(', ')}` : ''}\n`,
+    `${out}: ${queries} queries from ${firstStage}${reasons.length > 0 ? `; left out: ${reasons.join(', ')}` : ''}\n`,
   );
 }
 

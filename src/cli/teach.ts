@@ -1,17 +1,11 @@
-import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { Command, Option } from 'commander';
-import { describe, WinnowError } from '../errors.ts';
+import { Command } from 'commander';
 import { openRaw } from '../training/data/sources.ts';
-import { cached } from '../training/teachers/llm/cache.ts';
-import { chatClient } from '../training/teachers/llm/client.ts';
-import { llmRanker, type RankerFacts } from '../training/teachers/llm/ranker.ts';
-import { jobLists, runScoreJob, type ScoreJob } from '../training/teachers/score-job.ts';
-import { meanOfLogs, writeTeacherFile } from '../training/teachers/teacher-file.ts';
-import { startProgress } from '../util/progress.ts';
+import { teachLists } from '../training/teachers/llm/teach-lists.ts';
+import { type Progress, startProgress } from '../util/progress.ts';
 import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
+import { type DataFlags, dataSource, withDataFlags } from './data-flags.ts';
 import { numberOption, shardOption } from './options.ts';
-import { type DataFlags, dataSource, withDataFlags } from './score.ts';
 
 const EXAMPLES = `
 Examples:
@@ -41,48 +35,46 @@ interface Flags extends DataFlags {
   readonly out: string;
 }
 
-function rankerOptions(flags: Flags) {
-  const { window: size, stride, words, concurrency } = flags;
-  if (stride >= size)
-    throw new WinnowError('invalid_input', {
-      where: '--stride',
-      expected: `less than the window, ${size}`,
-      got: describe(flags.stride),
-    });
-  const name = `llm ${flags.model} window ${size}/${stride}, ${words} words`;
-  return { name, size, stride, words, concurrency };
+/** Shows the lists that are done, with the tokens that were paid for in place of a note. */
+function display(): { readonly start: (label: string, total: number) => Progress; onUsage(tokens: number): void } {
+  let tokens = 0;
+  return {
+    start(_label, total) {
+      const bar = startProgress('teach', total);
+      return { update: (done) => bar.update(done, `${tokens} tokens`), stop: () => bar.stop() };
+    },
+    onUsage(total) {
+      tokens = total;
+    },
+  };
 }
 
 async function run(flags: Flags): Promise<void> {
-  const options = rankerOptions(flags);
-  const { shard = WHOLE } = flags;
-  const usage = { answers: 0, prompt: 0, completion: 0 };
-  const facts: RankerFacts = { windows: 0, repaired: 0, unusable: 0 };
-  const client = chatClient({
-    ...{ base: flags.endpoint, model: flags.model, temperature: 0, apiKey: process.env[flags.apiKeyEnv] },
-    ...{ attempts: flags.attempts, timeoutMs: 1000 * flags.timeout },
-    ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }),
-  });
-  const kept = cached(client, flags.cache, flags.model, (answer) => {
-    usage.answers++;
-    usage.prompt += answer.usage.prompt;
-    usage.completion += answer.usage.completion;
-  });
+  const { shard = WHOLE, depth, endpoint: base, model, attempts, maxTokens, window: size, stride, words } = flags;
   const source = await openRaw(dataSource(flags), process.cwd());
-  const job: ScoreJob = { source, shard, depth: flags.depth };
-  const out = resolve(shardFile(flags.out, shard));
-  const log = `${out}.progress`;
-  let total = 0;
-  for await (const _ of jobLists(job)) total++;
-  const progress = startProgress('teach', total);
-  const onList = (done: number) => progress.update(done, `${usage.prompt + usage.completion} tokens`);
+  const path = resolve(shardFile(flags.out, shard));
+  const shown = display();
   try {
-    await runScoreJob(job, llmRanker(kept, options, facts), log, onList).finally(() => progress.stop());
-    const written = await writeTeacherFile(out, meanOfLogs([log], 'none'), () => jobLists(job), 'winnow-teach');
-    await rm(log);
+    const taught = await teachLists(
+      { source, shard, depth },
+      {
+        client: {
+          base,
+          model,
+          apiKey: process.env[flags.apiKeyEnv],
+          attempts,
+          timeoutMs: 1000 * flags.timeout,
+          maxTokens,
+        },
+        ranker: { size, stride, words, concurrency: flags.concurrency },
+        cache: flags.cache,
+      },
+      { path, normalization: 'none', tag: 'winnow-teach', logOf: () => `${path}.progress`, progress: shown.start },
+      shown.onUsage,
+    );
     process.stdout.write(
-      `${out}: ${written.queries} queries, ${facts.windows} windows (${facts.repaired} answers repaired, ${facts.unusable} unusable), ` +
-        `${usage.answers} answers paid for: ${usage.prompt} + ${usage.completion} tokens\n`,
+      `${path}: ${taught.queries} queries, ${taught.windows} windows (${taught.repaired} answers repaired, ${taught.unusable} unusable), ` +
+        `${taught.answers} answers paid for: ${taught.prompt} + ${taught.completion} tokens\n`,
     );
   } finally {
     await source.close();
@@ -107,7 +99,7 @@ export function command(): Command {
     .addOption(numberOption('--attempts <n>', 'tries of a request', { integer: true, min: 1 }, 6))
     .addOption(numberOption('--timeout <s>', 'seconds a try may take', { integer: true, min: 1 }, 300))
     .addOption(numberOption('--max-tokens <n>', 'limit of an answer', { integer: true, min: 1 }))
-    .addOption(new Option('--cache <folder>', 'where answers are kept').default('runs/llm-cache'))
+    .option('--cache <folder>', 'folder of the answers', 'runs/llm-cache')
     .addOption(shardOption('the queries'))
     .requiredOption('--out <file>', 'TREC run, or rank_llm JSON with texts where it ends in .json or .jsonl')
     .addHelpText('after', EXAMPLES)

@@ -13,7 +13,7 @@ export interface Completion {
   readonly usage: Usage;
 }
 
-interface ClientOptions {
+export interface ClientOptions {
   /** URL without `/chat/completions`, such as `http://localhost:11434/v1`. */
   readonly base: string;
   readonly model: string;

@@ -6,7 +6,7 @@ import type { ChatClient } from './client.ts';
 import { type Message, rankingPrompt } from './prompt.ts';
 import { slide } from './windows.ts';
 
-interface RankerOptions {
+export interface RankerOptions {
   /** Name in progress files: model, prompt and windows. */
   readonly name: string;
   readonly size: number;

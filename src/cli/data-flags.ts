@@ -1,0 +1,32 @@
+import type { Command } from 'commander';
+import { DATA_FORMATS, type DataSource, dataSourceSchema } from '../training/data/schema.ts';
+import { choiceOption } from './options.ts';
+
+/** Flags that name candidate lists; the same words as in a recipe. */
+export interface DataFlags {
+  readonly format: DataSource['format'];
+  readonly data: string;
+  readonly qrels?: string;
+  readonly queries?: string;
+  readonly collection?: string;
+  readonly candidates?: string;
+  readonly split?: string;
+}
+
+/** Adds the flags that name candidate lists to a command. */
+export const withDataFlags = (command: Command): Command =>
+  command
+    .addOption(choiceOption('--format <format>', 'format of the lists', DATA_FORMATS).makeOptionMandatory())
+    .requiredOption('--data <path>', 'file or folder of the lists')
+    .option('--queries <file>', 'texts of query ids')
+    .option('--collection <file>', 'texts of passage ids')
+    .option('--qrels <file>', 'judgements')
+    .option('--candidates <file>', 'run file with the lists of a BEIR, WikiQA or SQuAD set')
+    .option('--split <name>', 'part of a BEIR or WikiQA set (default: train)');
+
+/** Returns the data source that the flags name, as a recipe would. */
+export function dataSource(flags: DataFlags): DataSource {
+  const { format, data, qrels, queries, collection, candidates, split } = flags;
+  const given = Object.entries({ qrels, queries, collection, candidates, split }).filter(([, v]) => v !== undefined);
+  return dataSourceSchema.parse({ format, path: data, ...Object.fromEntries(given) });
+}

@@ -1,0 +1,64 @@
+import type { Config } from '../config/config-schema.ts';
+import { createScorer, type Scorer } from '../rerank/scorer.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import type { IdentifiedList } from '../training/data/types.ts';
+import { openBiEncoder } from '../training/teachers/bi-encoder.ts';
+import type { ListScorer } from '../training/teachers/score-job.ts';
+import { openStack, type Stack } from './stack.ts';
+
+type Provider = Config['inference']['provider'];
+
+interface Teachers {
+  /** Models of the registry folder. */
+  readonly models: readonly string[];
+  /** Folders of sentence encoders. */
+  readonly biEncoders: readonly string[];
+  /** Tokens of a text that a bi-encoder reads. */
+  readonly maxLength: number;
+  /** Provider of bi-encoders; `auto` leaves it to their default. */
+  readonly provider?: Provider | undefined;
+}
+
+/** Names the version that a reference means now, so that a job never goes on with another one. */
+async function modelScorer({ registry }: Stack, scorer: Scorer, reference: string): Promise<ListScorer> {
+  const lease = await registry.acquire(reference);
+  const { name, version, variant } = lease.version;
+  lease.release();
+  const model = `${name}@${version}`;
+  return {
+    name: `model ${model} ${variant}`,
+    score: (lists: AsyncIterable<IdentifiedList>) => scorer.score(lists, { model }),
+  };
+}
+
+/** Scorers of registry models: tokenizer threads, scheduler and hosts as behind a server's batch lane. */
+async function* modelScorers(config: Config, models: readonly string[]): AsyncGenerator<ListScorer> {
+  if (models.length === 0) return;
+  const metrics = createMetrics();
+  const stack = await openStack(config, { metrics, logger: createLogger(config.telemetry.logLevel) });
+  try {
+    const { registry, tokenizers, scheduler } = stack;
+    const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
+    for (const model of models) yield await modelScorer(stack, scorer, model);
+  } finally {
+    await stack.closePrefetched();
+    await stack.close();
+    metrics.close();
+  }
+}
+
+/** Opens the teachers of a score job one after another; each is closed before the next kind is opened. `config` is read for models only. */
+export async function* openTeachers(config: () => Config, teachers: Teachers): AsyncGenerator<ListScorer> {
+  const { models, biEncoders, maxLength, provider } = teachers;
+  if (models.length > 0) yield* modelScorers(config(), models);
+  for (const folder of biEncoders) {
+    const named = provider === undefined || provider === 'auto' ? {} : { provider };
+    const encoder = await openBiEncoder(folder, { maxLength, ...named });
+    try {
+      yield encoder;
+    } finally {
+      await encoder.close();
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
+import { Bm25Index } from '../../evaluation/first-stage/index/bm25-index.ts';
+import { buildIndex } from '../../evaluation/first-stage/index/build-index.ts';
+import { bm25Stage, runFileStage } from '../../evaluation/first-stage/stages.ts';
+import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
+import { memoryPassages, openPassages } from '../../evaluation/formats/passages.ts';
+import { writeLines } from '../../evaluation/formats/write-lines.ts';
+import type { Progress } from '../../util/progress.ts';
+import type { DataSource } from '../data/schema.ts';
+import { openRaw } from '../data/sources.ts';
+import { readTeacher } from '../data/teacher.ts';
+import { type RawSource, skipCount } from '../data/types.ts';
+import { type MineSettings, mine } from './mine.ts';
+
+export interface MineJob {
+  readonly data: DataSource;
+  /** Collection the negatives come from; the passages of the data itself where absent. */
+  readonly corpus?: string | undefined;
+  /** BM25 index of the corpus; one is built for the job where absent. */
+  readonly index?: string | undefined;
+  /** Run file of another first stage. */
+  readonly run?: string | undefined;
+  /** Run file with the teacher's scores. */
+  readonly teacher?: string | undefined;
+  readonly settings: MineSettings;
+  readonly out: string;
+}
+
+/** All passages of the lists themselves. */
+async function ownPassages(source: RawSource, name: string): Promise<PassageStore> {
+  const texts = new Map<string, string>();
+  for await (const { docids, passages } of source.lists(skipCount()))
+    docids.forEach((docid, i) => {
+      texts.set(docid, passages[i]!);
+    });
+  return memoryPassages(texts, name);
+}
+
+interface OpenedStage {
+  readonly stage: FirstStage;
+  close(): void;
+}
+
+type StartProgress = (label: string, total: number) => Progress;
+
+async function openStage(
+  { run, index: known }: MineJob,
+  passages: PassageStore,
+  folder: string,
+  start: StartProgress,
+): Promise<OpenedStage> {
+  if (run !== undefined) return { stage: await runFileStage(run), close: () => undefined };
+  const path = known ?? join(folder, 'index');
+  if (known === undefined) {
+    const progress = start('index', passages.size);
+    await buildIndex(path, passages.entries(), { onPassage: (n) => n % 1000 === 0 && progress.update(n, 'passages') });
+    progress.stop();
+  }
+  const index = new Bm25Index(path);
+  return { stage: bm25Stage(index), close: () => index.close() };
+}
+
+/** What a job wrote, and the queries it left out by reason. */
+export interface MineResult {
+  readonly queries: number;
+  readonly firstStage: string;
+  readonly leftOut: Readonly<Record<string, number>>;
+}
+
+/** Mines hard negatives and writes them as JSON lines, the whole file or none of it. */
+export async function mineToFile(job: MineJob, start: StartProgress): Promise<MineResult> {
+  const teacher = job.teacher === undefined ? undefined : await readTeacher(job.teacher, 'score');
+  await using cleanup = new AsyncDisposableStack();
+  const source = await openRaw(job.data, process.cwd());
+  cleanup.defer(() => source.close());
+  const folder = await mkdtemp(join(tmpdir(), 'winnow-mine-'));
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  const corpus = job.corpus === undefined ? await ownPassages(source, job.data.path) : await openPassages(job.corpus);
+  cleanup.defer(() => corpus.close());
+  const { stage, close } = await openStage(job, corpus, folder, start);
+  cleanup.defer(close);
+  const counts = skipCount();
+  const from = { lists: source.lists(counts), firstStage: stage, texts: (ids: readonly string[]) => corpus.texts(ids) };
+  const rows: string[] = [];
+  for await (const row of mine({ ...from, teacher, counts }, job.settings)) rows.push(JSON.stringify(row));
+  await writeLines(job.out, rows);
+  return { queries: rows.length, firstStage: stage.name, leftOut: counts.skipped() };
+}
