@@ -122,31 +122,40 @@ function checkNamed(name: string, definition: unknown): Experiment {
   return readExperiment({ ...fields, name }, 'definition');
 }
 
+function viewOf(
+  { clock, trips }: ExperimentService,
+  prepared: PreparedExperiment,
+  source: Defined['source'],
+): ExperimentView {
+  const { definition, hash } = prepared;
+  return {
+    name: definition.name,
+    mode: definition.mode,
+    status: statusOf(prepared, clock.now()),
+    source,
+    configHash: hash,
+    tripped: definition.arms.map(({ name }) => name).filter((arm) => trips.has(armKey(prepared, arm))),
+    definition,
+  };
+}
+
+/** Runs a call of the database. @throws WinnowError `store_unavailable` for errors of the database. */
+async function withStore<T>(service: ExperimentService, work: (store: ExperimentStore) => Promise<T>): Promise<T> {
+  try {
+    return await work(await service.store());
+  } catch (error) {
+    throw unavailable(error);
+  }
+}
+
 /** Creates the API over a service. */
 export function createExperimentsApi(service: ExperimentService): ExperimentsApi {
   const shared = new SharedCalls();
-  const viewOf = (prepared: PreparedExperiment, source: Defined['source']): ExperimentView => ({
-    name: prepared.definition.name,
-    mode: prepared.definition.mode,
-    status: statusOf(prepared, service.clock.now()),
-    source,
-    configHash: prepared.hash,
-    tripped: prepared.definition.arms.map(({ name }) => name).filter((arm) => service.trips.has(armKey(prepared, arm))),
-    definition: prepared.definition,
-  });
-  const views = () => service.book.defined.map(({ source }, i) => viewOf(service.experiments[i]!, source));
+  const views = () => service.book.defined.map(({ source }, i) => viewOf(service, service.experiments[i]!, source));
   const get = (name: string): ExperimentView => {
     const view = views().find((one) => one.name === name);
     if (!view) throw service.book.unknown(name);
     return view;
-  };
-  /** Runs a call of the database. @throws WinnowError `store_unavailable` for errors of the database. */
-  const withStore = async <T>(work: (store: ExperimentStore) => Promise<T>): Promise<T> => {
-    try {
-      return await work(await service.store());
-    } catch (error) {
-      throw unavailable(error);
-    }
   };
   /** Writes waiting exposures, so that a read includes them; those that cannot be written yet are left out. */
   const flushLog = () => service.log.flush().catch(() => {});
@@ -155,26 +164,26 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
     get,
     async put(name, definition, who) {
       const experiment = checkNamed(name, definition);
-      const created = await withStore(() => service.book.put(experiment, who));
+      const created = await withStore(service, () => service.book.put(experiment, who));
       return { created, view: get(experiment.name) };
     },
-    remove: (name, who) => withStore(() => service.book.remove(name, who)),
+    remove: (name, who) => withStore(service, () => service.book.remove(name, who)),
     async report(name, until) {
       const { definition } = get(name);
       await flushLog();
       return shared.run(`report ${configHash(definition)} ${until}`, () =>
-        withStore(() => service.reports.report(definition, until === undefined ? {} : { until })),
+        withStore(service, () => service.reports.report(definition, until === undefined ? {} : { until })),
       );
     },
     async series(name, points, until) {
       const { definition } = get(name);
       await flushLog();
       return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
-        withStore(() => service.reports.series(definition, { until, points, now: service.clock.now() })),
+        withStore(service, () => service.reports.series(definition, { until, points, now: service.clock.now() })),
       );
     },
     async audits(name) {
-      const audits = service.wantsStore() ? await withStore((opened) => opened.audits(name)) : [];
+      const audits = service.wantsStore() ? await withStore(service, (opened) => opened.audits(name)) : [];
       if (audits.length === 0) get(name);
       return audits;
     },

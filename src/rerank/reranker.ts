@@ -1,29 +1,13 @@
 import { WinnowError } from '../errors.ts';
 import type { Decision, ExperimentHook } from '../experiments/ports.ts';
-import type { ModelRegistry } from '../registry/registry-types.ts';
-import type { Scheduler } from '../scheduling/scheduling-types.ts';
-import type { EncodedRow } from '../tokenization/tokenization-types.ts';
-import { type Clock, monotonicClock } from '../util/clock.ts';
 import { ArmRunner, type ExperimentRanking } from './arm-runner.ts';
 import { rankByCascade } from './cascade.ts';
 import { rankByModel } from './model-ranking.ts';
-import { DEFAULT_SETTINGS, type PairSettings } from './pair-settings.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
 import type { ModelRanking, RerankAnswer, Reranker, RerankObserver, RerankRequest } from './rerank-types.ts';
-import type { ScoreCache } from './score-cache.ts';
-import type { ScoringDeps } from './scoring.ts';
-import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
+import { type ScoringOptions, scoringDeps } from './scoring.ts';
 
-export interface RerankerOptions<D extends Decision = Decision> {
-  readonly registry: Pick<ModelRegistry, 'acquire'>;
-  /** The pool of tokenizer threads, or loading in this thread. */
-  readonly tokenizers: TokenizerSource;
-  readonly scheduler: Scheduler<EncodedRow>;
-  /** The scheduler's clock. */
-  readonly clock?: Clock;
-  /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
-  readonly settings?: PairSettings;
-  readonly scoreCache?: ScoreCache;
+export interface RerankerOptions<D extends Decision = Decision> extends ScoringOptions {
   readonly observer?: RerankObserver;
   readonly experiments?: ExperimentHook<D>;
 }
@@ -42,17 +26,9 @@ function checkRequest({ passages, topN, deadlineMs }: RerankRequest): void {
  * apply. Deadline and signal hold for every step; a model is leased only while it is used.
  */
 export function createReranker<D extends Decision = Decision>(options: RerankerOptions<D>): Reranker {
-  const { registry, scheduler, observer = {} } = options;
-  const clock = options.clock ?? monotonicClock;
-  const deps: ScoringDeps = {
-    registry,
-    scheduler,
-    clock,
-    scoreCache: options.scoreCache,
-    settings: options.settings ?? DEFAULT_SETTINGS,
-    tokenizers: new TokenizerShelf(options.tokenizers),
-  };
-  const arms = options.experiments && new ArmRunner(deps, options.experiments, observer);
+  const deps = scoringDeps(options);
+  const { clock } = deps;
+  const arms = options.experiments && new ArmRunner(deps, options.experiments, options.observer ?? {});
 
   const answerOf = (
     request: RerankRequest,

@@ -1,13 +1,10 @@
 import { WinnowError } from '../errors.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
-import { type Clock, monotonicClock } from '../util/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
-import { DEFAULT_SETTINGS } from './pair-settings.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
 import type { RerankRequest } from './rerank-types.ts';
-import type { RerankerOptions } from './reranker.ts';
-import { type ScoringDeps, scorePassages, withModel } from './scoring.ts';
-import { TokenizerShelf } from './tokenizer-shelf.ts';
+import { leaseModel, type ScoringOptions, scorePassages, scoringDeps } from './scoring.ts';
 
 /** One query with its passages. Other fields are returned with the scores. */
 interface ScorerInput {
@@ -70,47 +67,35 @@ async function retryOverloaded<T>(clock: Clock, scope: RequestScope, work: () =>
 }
 
 /** Creates the scorer behind `winnow score` and `winnow eval`. It uses the same tokenizers, scheduler and hosts as requests to the server. */
-export function createScorer(options: Omit<RerankerOptions, 'observer' | 'experiments'>): Scorer {
-  const clock = options.clock ?? monotonicClock;
-  const deps: ScoringDeps = {
-    registry: options.registry,
-    scheduler: options.scheduler,
-    clock,
-    scoreCache: options.scoreCache,
-    settings: options.settings ?? DEFAULT_SETTINGS,
-    tokenizers: new TokenizerShelf(options.tokenizers),
-  };
+export function createScorer(options: ScoringOptions): Scorer {
+  const deps = scoringDeps(options);
+  const { clock } = deps;
   return {
     async *score(requests, { model, passagesAhead = PASSAGES_AHEAD, signal, ...cutOptions } = {}) {
       const stop = new AbortController();
       const ended = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
       const scope = openScope(clock, Number.POSITIVE_INFINITY, ended);
-      const held = Promise.withResolvers<void>();
-      const leased = Promise.withResolvers<ServedVersion>();
-      const lease = withModel(deps, model, scope, async (version) => {
-        leased.resolve(version);
-        await held.promise;
-      });
-      lease.catch(leased.reject);
       try {
-        const version = await leased.promise;
-        yield* mapAhead(
-          requests,
-          { limit: passagesAhead, weight: ({ passages }) => passages.length },
-          async (input) => {
-            const { query, passages } = input;
-            const request = { ...cutOptions, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
-            const { scores, truncated, tokens } = await retryOverloaded(clock, scope, () =>
-              scorePassages(deps, { version, request, scope }),
-            );
-            return { input, version, scores, truncated, tokens };
-          },
-        );
+        const lease = await leaseModel(deps, model, scope);
+        const { version } = lease;
+        const scoreOne = async <Input extends ScorerInput>(input: Input): Promise<ScorerOutput<Input>> => {
+          const { query, passages } = input;
+          const request = { ...cutOptions, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
+          const { scores, truncated, tokens } = await retryOverloaded(clock, scope, () =>
+            scorePassages(deps, { version, request, scope }),
+          );
+          return { input, version, scores, truncated, tokens };
+        };
+        try {
+          const weight = ({ passages }: ScorerInput) => passages.length;
+          yield* mapAhead(requests, { limit: passagesAhead, weight }, scoreOne);
+        } finally {
+          // In this order: requests in progress end before the version may be unloaded.
+          stop.abort();
+          lease.release();
+        }
       } finally {
-        held.resolve();
-        stop.abort();
         scope.close();
-        await lease.catch(() => undefined);
       }
     },
   };

@@ -1,18 +1,31 @@
 import { WinnowError } from '../errors.ts';
-import type { ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
+import type { Lease, ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
 import { renumberRow } from '../scheduling/row-errors.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
-import type { Clock } from '../util/clock.ts';
-import { type PairSettings, pairOptions } from './pair-settings.ts';
+import { type Clock, monotonicClock } from '../util/clock.ts';
+import { DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-settings.ts';
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { RerankRequest } from './rerank-types.ts';
 import type { CachedQuery, ScoreCache } from './score-cache.ts';
-import type { TokenizerShelf } from './tokenizer-shelf.ts';
+import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
 
-/** The parts of the service that scoring uses. */
+/** The parts of the service that scoring uses, as a caller gives them. */
+export interface ScoringOptions {
+  readonly registry: Pick<ModelRegistry, 'acquire'>;
+  /** The pool of tokenizer threads, or a loader in this thread. */
+  readonly tokenizers: TokenizerSource;
+  readonly scheduler: Scheduler<EncodedRow>;
+  /** The scheduler's clock. */
+  readonly clock?: Clock;
+  /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
+  readonly settings?: PairSettings;
+  readonly scoreCache?: ScoreCache;
+}
+
+/** The same with defaults filled in. */
 export interface ScoringDeps {
   readonly registry: Pick<ModelRegistry, 'acquire'>;
   readonly tokenizers: TokenizerShelf;
@@ -20,6 +33,18 @@ export interface ScoringDeps {
   readonly clock: Clock;
   readonly settings: PairSettings;
   readonly scoreCache: ScoreCache | undefined;
+}
+
+/** Fills in defaults and opens a shelf of tokenizers. */
+export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: ScoringOptions): ScoringDeps {
+  return {
+    registry,
+    tokenizers: new TokenizerShelf(tokenizers),
+    scheduler,
+    clock: optional.clock ?? monotonicClock,
+    settings: optional.settings ?? DEFAULT_SETTINGS,
+    scoreCache: optional.scoreCache,
+  };
 }
 
 /** The fields of a request that decide its scores and how they are computed. */
@@ -61,14 +86,26 @@ export interface Scored {
   readonly inferMs: number;
 }
 
-/** Leases the version that a reference names for as long as `work` takes. */
+/**
+ * Leases the version that a reference names; the caller releases it.
+ * @throws WinnowError of the registry, or the scope's if the request ends first.
+ */
+export function leaseModel(
+  { registry }: Pick<ScoringDeps, 'registry'>,
+  reference: string | undefined,
+  scope: RequestScope,
+): Promise<Lease> {
+  return scope.guard(registry.acquire(reference), (late) => late.release());
+}
+
+/** Runs `work` with a lease on the version that a reference names. */
 export async function withModel<T>(
   deps: Pick<ScoringDeps, 'registry'>,
   reference: string | undefined,
   scope: RequestScope,
   work: (version: ServedVersion) => Promise<T>,
 ): Promise<T> {
-  const lease = await scope.guard(deps.registry.acquire(reference), (late) => late.release());
+  const lease = await leaseModel(deps, reference, scope);
   try {
     return await work(lease.version);
   } finally {

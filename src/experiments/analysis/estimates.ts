@@ -16,7 +16,7 @@ export interface Estimate {
 }
 
 /** The adjustment by a covariate, after CUPED (Deng, Xu, Kohavi and Walker, WSDM 2013). */
-interface Adjustment {
+export interface Adjustment {
   /** Coefficient of the covariate, from within the arms, so that no effect leaks into it. */
   readonly theta: number;
   /** Correlation of metric and covariate within the arms. */

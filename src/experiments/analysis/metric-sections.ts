@@ -1,6 +1,6 @@
 import { holm } from '../../statistics/corrections.ts';
 import type { Experiment, Metric } from '../definitions/definition.ts';
-import { adjustmentOf, type Comparison, compare, type Estimate, estimate } from './estimates.ts';
+import { type Adjustment, adjustmentOf, type Comparison, compare, type Estimate, estimate } from './estimates.ts';
 import type { Tally } from './tally.ts';
 
 /** Units an arm needs before an effect is concluded: the intervals hold for many units. */
@@ -35,6 +35,25 @@ interface UncorrectedSection extends Omit<MetricSection, 'comparisons'> {
   readonly comparisons: readonly (Comparison & { readonly arm: string })[];
 }
 
+/** Estimates a metric in every arm. One unit has no variance, and a ratio whose denominator is 0 has no value: such arms are left out. */
+function estimateArms(experiment: Experiment, metric: Metric, i: number, tally: Tally) {
+  const ratio = metric.kind === 'ratio';
+  const names = experiment.arms.map(({ name }) => name).filter((name) => tally.units(name) > 0);
+  const adjustment = adjustmentOf(
+    names.map((name) => tally.moments(name, i)),
+    ratio,
+  );
+  const arms = names
+    .map((arm) => ({ arm, ...estimate(tally.moments(arm, i), ratio, adjustment) }))
+    .filter(({ value, variance }) => Number.isFinite(value) && Number.isFinite(variance));
+  return { arms, adjustment };
+}
+
+function cupedOf({ theta, correlation }: Adjustment): NonNullable<MetricSection['cuped']> {
+  return { theta, correlation, varianceReduction: correlation ** 2 };
+}
+
+/** @param i place of the metric in the experiment. */
 function uncorrectedSection(
   experiment: Experiment,
   metric: Metric,
@@ -42,16 +61,7 @@ function uncorrectedSection(
   tally: Tally,
   alpha: number,
 ): UncorrectedSection {
-  const ratio = metric.kind === 'ratio';
-  const names = experiment.arms.map(({ name }) => name).filter((name) => tally.units(name) > 0);
-  const adjustment = adjustmentOf(
-    names.map((name) => tally.moments(name, i)),
-    ratio,
-  );
-  // One unit has no variance, and a ratio whose denominator is 0 has no value.
-  const arms = names
-    .map((arm) => ({ arm, ...estimate(tally.moments(arm, i), ratio, adjustment) }))
-    .filter(({ value, variance }) => Number.isFinite(value) && Number.isFinite(variance));
+  const { arms, adjustment } = estimateArms(experiment, metric, i, tally);
   const control = arms.find(({ arm }) => arm === experiment.control);
   const comparisons = arms.flatMap((treatment) => {
     if (!control || treatment === control) return [];
@@ -68,15 +78,7 @@ function uncorrectedSection(
     comparisons,
     ...(numerator === undefined ? {} : { numerator }),
     ...(denominator === undefined ? {} : { denominator }),
-    ...(adjustment === undefined
-      ? {}
-      : {
-          cuped: {
-            theta: adjustment.theta,
-            correlation: adjustment.correlation,
-            varianceReduction: adjustment.correlation ** 2,
-          },
-        }),
+    ...(adjustment === undefined ? {} : { cuped: cupedOf(adjustment) }),
   };
 }
 
