@@ -145,7 +145,7 @@ describe('dispatching', () => {
     expect(hosts[1]!.depth).toBe(0);
   });
 
-  it('forgets a batch nobody waits for', async () => {
+  it('drops a waiting batch whose caller aborted', async () => {
     const host = new PaperHost(0);
     const { dispatcher } = dispatching([host]);
     const gone = new AbortController();

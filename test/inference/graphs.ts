@@ -9,7 +9,7 @@ import { type WriteOptions, writeModel } from '../../src/onnx/model-file.ts';
 import { tensor } from '../../src/onnx/tensor.ts';
 
 /*
- * Small graphs whose scores are known by hand, each made to bring out one behavior of a host. They read token ids as numbers.
+ * Small graphs whose scores are known by hand, each for one behavior of a host. They read token ids as numbers.
  */
 
 export interface GraphFolder {

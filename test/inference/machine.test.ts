@@ -53,7 +53,7 @@ describe('the CPU budget', () => {
 });
 
 describe('hosts and threads', () => {
-  it('never use more than the budget unless told to', () => {
+  it('never use more than the budget unless set', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 256 }), fc.nat(16), (budget, threads) => {
         const plan = chooseLayout('cpu', 0, threads, budget);

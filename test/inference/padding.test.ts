@@ -44,7 +44,7 @@ describe.each(['int64', 'int32'] as const)('padding into %s', (type) => {
     expect(padder.pad(of(30), inputs, PAD).input_ids!.data.buffer).toBe(large);
   });
 
-  it('makes only what is asked for', () => {
+  it('provides only the inputs of the graph', () => {
     const padded = new Padder().pad([{ ids: Int32Array.of(1), secondSegment: 1 }], [{ name: 'input_ids', type }], PAD);
     expect(Object.keys(padded)).toEqual(['input_ids']);
   });

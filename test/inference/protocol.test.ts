@@ -32,7 +32,7 @@ const read = (chunks: readonly Uint8Array[]): Frame[] => {
   return chunks.flatMap((chunk) => [...reader.push(chunk)]);
 };
 
-const only = (bytes: Uint8Array): Frame => {
+const soleFrame = (bytes: Uint8Array): Frame => {
   const [frame, ...more] = read([bytes]);
   expect(more).toEqual([]);
   return frame!;
@@ -42,7 +42,7 @@ describe('protocol', () => {
   it('batches come back as they went', () => {
     fc.assert(
       fc.property(id, handle, rows, (id, handle, rows) => {
-        const frame = only(encodeRun(id, { handle, rows }));
+        const frame = soleFrame(encodeRun(id, { handle, rows }));
         expect(frame).toMatchObject({ kind: 'run', id });
         expect(decodeRun(frame.payload)).toEqual({ handle, rows });
       }),
@@ -53,7 +53,7 @@ describe('protocol', () => {
     const float = fc.float32Array();
     fc.assert(
       fc.property(id, float, fc.double(), fc.nat(), (id, scores, inferMs, rss) => {
-        const frame = only(encodeScores(id, { scores, inferMs, rss }));
+        const frame = soleFrame(encodeScores(id, { scores, inferMs, rss }));
         expect(frame).toMatchObject({ kind: 'scores', id });
         const back = decodeScores(frame.payload);
         expect(new Uint32Array(back.scores.slice().buffer)).toEqual(new Uint32Array(scores.slice().buffer));
@@ -65,7 +65,7 @@ describe('protocol', () => {
   it('control messages come back as they went, whatever text they hold', () => {
     fc.assert(
       fc.property(id, fc.string({ unit: 'grapheme' }), (id, key) => {
-        const frame = only(encodeJson('load', id, { handle: 1, key }));
+        const frame = soleFrame(encodeJson('load', id, { handle: 1, key }));
         expect(decodeJson(frame.payload)).toEqual({ handle: 1, key });
       }),
     );
@@ -88,7 +88,7 @@ describe('protocol', () => {
   });
 
   it('rows are views of the payload', () => {
-    const { payload } = only(encodeRun(1, { handle: 1, rows: [{ ids: Int32Array.of(1, 2), secondSegment: 1 }] }));
+    const { payload } = soleFrame(encodeRun(1, { handle: 1, rows: [{ ids: Int32Array.of(1, 2), secondSegment: 1 }] }));
     expect(decodeRun(payload).rows[0]!.ids.buffer).toBe(payload.buffer);
   });
 

@@ -11,7 +11,7 @@ import { FIXTURES, NO_FIXTURES } from '../support/training-fixtures.ts';
 import { type GraphFolder, graphFolder, row, specOf } from './graphs.ts';
 
 /*
- * The WebGPU provider on the software Vulkan driver (SwiftShader) that Debian's `chromium` brings, with the loader beside it. It computes
+ * The WebGPU provider on the software Vulkan driver (SwiftShader) of Debian's `chromium`, with the loader beside it. It computes
  * what a GPU would, at a crawl, so batches here are small.
  */
 

@@ -61,7 +61,7 @@ describe('a plain Hugging Face export', () => {
     ['with NaN', { bias: Number.NaN }, /NaN/],
     ['with infinite scores', { bias: Number.POSITIVE_INFINITY }, /NaN/],
     ['with an unknown input', { input: 'pixel_values' }, /inputs input_ids/],
-    ['with five classes nobody explains', { width: 5 }, /reduction/],
+    ['with five classes without names', { width: 5 }, /reduction/],
     ['without config.json', { files: { 'config.json': null } }, /Hugging Face export/],
     ['without a tokenizer', { files: { 'vocab.txt': null } }, /tokenizer/],
     ['without ONNX', { files: { 'onnx/model.onnx': null } }, /ONNX file/],
@@ -162,7 +162,7 @@ describe('a version with a manifest', () => {
     });
     expect((await admit(await published({ selfTest: shifted(5e-4) }))).variant).toBe('fp32');
     await expect(admit(await published({ selfTest: shifted(5e-3) }))).rejects.toThrow(/self-test pair 1 .*± 0.001/);
-    // Scores of a variant that nobody recorded are not compared.
+    // A variant without recorded scores is not compared.
     const other = { ...shifted(5), pairs: shifted(5).pairs.map((p) => ({ ...p, scores: { int8: 1 } })) };
     expect((await admit(await published({ selfTest: other }))).variant).toBe('fp32');
   });

@@ -13,7 +13,7 @@ describe('maximum length of an export', () => {
       8192,
     ],
     ['modernbert', { model_type: 'modernbert', max_position_embeddings: 8192 }, { model_max_length: 8192 }, 8192],
-    ['a tokenizer nobody limited', { max_position_embeddings: 512 }, { model_max_length: 1e30 }, 512],
+    ['a tokenizer without a limit', { max_position_embeddings: 512 }, { model_max_length: 1e30 }, 512],
     ['nothing stated', {}, {}, 512],
     ['relative positions', { model_type: 'deberta-v2', max_position_embeddings: -1 }, {}, 512],
     ['wrong types', { max_position_embeddings: '9' }, { model_max_length: [1] }, 512],

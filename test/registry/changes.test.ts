@@ -85,7 +85,7 @@ describe('a new version', () => {
     await expect((await openRegistry(folder)).acquire('m')).rejects.toMatchObject({ code: 'model_refused' });
   });
 
-  it('that only passes while the surroundings fail gets another chance later', async () => {
+  it('that failed for another reason than its files is tried again later', async () => {
     const folder = await scratch();
     await dropVersion(folder, 'm', '1');
     const pool = fakePool();
@@ -165,7 +165,7 @@ describe('changes of the folder', () => {
     expect(seen.filter((s) => s.kind === 'onProblem')).toHaveLength(1);
   });
 
-  it('a label moved by somebody else is followed when its version is admitted', async () => {
+  it('a label moved by another process is followed when its version is admitted', async () => {
     const folder = await scratch();
     for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
     await dropVersion(folder, 'm', '3', broken);
@@ -215,7 +215,7 @@ describe('watching', () => {
     await until('onUnloaded', (e) => e.version.key === 'm@2' && e.cause === 'removed');
   });
 
-  it('finds by polling what no event told', async () => {
+  it('finds by polling changes without an event', async () => {
     const folder = await scratch();
     const { observer, until } = recorder();
     await dropVersion(folder, 'm', '1');

@@ -138,7 +138,7 @@ describe('memory', () => {
 });
 
 describe('load and unload', () => {
-  it('many loads at once are one, and a load that fails tells everybody', async () => {
+  it('concurrent loads of a version are one load, and its failure rejects all of them', async () => {
     const folder = await scratch();
     await dropVersion(folder, 'm', '1');
     const pool = fakePool();

@@ -203,7 +203,7 @@ describe('importing', () => {
 });
 
 describe('the survey', () => {
-  it('lists what is there and what is wrong with it', async () => {
+  it('lists every version and its fault', async () => {
     const registry = await scratch();
     const source = await writeExport(await scratch(), {});
     await publish(source, registry, 'm', { label: 'stable' });

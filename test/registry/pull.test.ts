@@ -213,7 +213,7 @@ describe('pull', () => {
     expect(fourth).toBe(third);
   });
 
-  it('gives up in the end, and a later call goes on where it stopped', async () => {
+  it('fails after the last attempt, and a later call continues where it stopped', async () => {
     const [hub, registry] = [await openHub({ 'README.md': LONG }), await scratch()];
     hub.intercept = (path) => (path.endsWith('README.md') ? 'drop' : undefined);
     await expect(pullFrom(hub, registry)).rejects.toThrow(/README.md: expected the whole file.*4 tries; run again/);

@@ -88,7 +88,7 @@ describe.each(SHIPPED_NAMES)('the shipped model %s', (name) => {
 });
 
 describe('the default among the shipped models', () => {
-  it('is what a registry over models/ serves to who names none', async () => {
+  it('is what a registry over models/ serves to requests without a model', async () => {
     const registry = await open(MODELS);
     expect(registry.defaultModel).toBe(SHIPPED_NAME);
     const { version, release } = await registry.acquire();

@@ -22,7 +22,7 @@ const LETTERS = [...'abcdefghijklmnopqrstuvwxyz0123456789.,!?-'];
 export const VOCABULARY = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...LETTERS, ...LETTERS.map((l) => `##${l}`)];
 
 export interface GraphShape {
-  /** Added to every score, so that versions can be told apart by what they answer. */
+  /** Added to every score, so that versions differ in their answers. */
   readonly bias?: number;
   /** Columns of the output. */
   readonly width?: number;
@@ -151,7 +151,7 @@ export interface Recorder {
   until<K extends keyof Events>(kind: K, fits?: (event: Events[K]) => boolean): Promise<Events[K]>;
 }
 
-/** Keeps what an observer is told, and lets a test wait for it instead of sleeping. */
+/** Records the events of an observer, and lets a test wait for one instead of sleeping. */
 export function recorder(): Recorder {
   const seen: Recorder['seen'] = [];
   const waiting = new Set<() => void>();

@@ -150,7 +150,7 @@ describe('batch former: properties', () => {
   });
 });
 
-describe('batch former: who goes first', () => {
+describe('batch former: order', () => {
   const ten = { lengths: Array(10).fill(100) as number[] };
   const thousand = { lengths: Array(1000).fill(100) as number[] };
 

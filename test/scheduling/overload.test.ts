@@ -30,7 +30,7 @@ interface Load {
   readonly concurrency: number;
   /** Passages of a request, with its share of the requests. */
   readonly sizes: readonly (readonly [passages: number, share: number])[];
-  /** Arrivals as a multiple of what the engine can do at the most; 0 puts everything there at the start, without deadlines. */
+  /** Arrivals as a multiple of the engine's capacity; 0 submits everything at the start, without deadlines. */
   readonly load: number;
   readonly deadlineMs: number;
   readonly durationMs: number;
@@ -161,7 +161,7 @@ describe('scheduler on real lengths, in simulated time', () => {
       const capacity = (await simulate({ ...setting, disturbance, load: 0 })).goodput;
       const over = await simulate({ ...setting, disturbance, load: 3 });
       expect(over.goodput / capacity).toBeGreaterThan(0.95);
-      // Nobody can foresee what holds a batch up; those who are late for it are few.
+      // Disturbances cannot be predicted; few jobs are late because of them.
       expect(over.late / (over.answered.length + over.late)).toBeLessThan(0.08);
       expect(quantile([...over.answered.map(({ ms }) => ms)], 0.99)).toBeLessThan(setting.deadlineMs);
     });

@@ -254,7 +254,7 @@ describe('scheduler: leaving early', () => {
     expect(b.shed.map((s) => s.reason)).toEqual(['cancelled', 'expired']);
   });
 
-  it('a job whose deadline passes while it waits is told at that moment', async () => {
+  it('a waiting job is rejected when its deadline passes', async () => {
     const b = bench({ cost: { fixed: 1000, perToken: 0, perSquare: 0 } });
     const running = b.submit({ rows: rows(1, 100) });
     let toldAt = 0;
@@ -339,7 +339,7 @@ describe('scheduler: failures', () => {
     if (bad >= 0) throw new WinnowError('inference_failed', { reason: `row ${bad} fails alone: bad id`, row: bad });
   };
 
-  it('a row that fails takes only its own job down, and is named by its place in that job', async () => {
+  it('a failing row rejects only its own job, and the error has its index in that job', async () => {
     const b = bench({ fail: poison });
     const busy = b.submit({ rows: rows(1, 500) });
     const good = b.submit({ rows: rows(2, 50, 7) });

@@ -64,7 +64,7 @@ describe('service order', () => {
     expect(place([{ work: 1000, deadline: 2000 }], { work: 850 }).index).toBe(1);
   });
 
-  it('a pressing deadline passes those who are due later and can wait, not the others', () => {
+  it('a tight deadline passes jobs that are due later and can wait, not the others', () => {
     const calm = { work: 50, finish: 1, deadline: 10_000 };
     const press = { work: 50, finish: 1000, deadline: 120 };
     expect(place([calm, calm, calm], press)).toEqual({ index: 1, workAhead: 50 });

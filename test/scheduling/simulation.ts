@@ -9,10 +9,10 @@ interface Event {
   readonly call: () => void;
 }
 
-/** Lets everything that promises have set off come to rest. */
+/** Waits until all pending promise callbacks have run. */
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** Time that only moves when told to: events fire in order, and promises settle between them. */
+/** A clock that `run` advances: events fire in order, and promises settle between them. */
 export class SimulatedClock implements Clock {
   #now = 0;
   #sequence = 0;

@@ -147,7 +147,7 @@ describe('hostile folders', () => {
       'post_processor.pair',
     ],
     [
-      'a template with a token nobody knows',
+      'a template with an unknown token',
       (j) => {
         const pair = ['A', 'B'].map((id) => ({ Sequence: { id, type_id: 0 } }));
         const unknown = { SpecialToken: { id: '<?>', type_id: 0 } };
@@ -166,7 +166,7 @@ describe('hostile folders', () => {
       (j) => Object.assign(j.model, { type: 'Unigram', vocab: [['a', -1]], unk_id: 1 }),
       'model.unk_id',
     ],
-    ['a pre-tokenizer nobody knows', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), '(whole file)'],
+    ['an unknown pre-tokenizer', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), '(whole file)'],
   ])('%s: names file and field', async (_name, spoil, field) => {
     const json = minimal();
     spoil(json);

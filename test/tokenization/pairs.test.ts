@@ -107,7 +107,7 @@ describe('windows', () => {
     ]);
   });
 
-  it('cover only what maxPassageTokens leaves, and say so', () => {
+  it('cover at most maxPassageTokens, and mark the passage as cut', () => {
     const request = assemble(3, [20], { ...windowed, maxPassageTokens: 8 });
     expect(rowsOf(request).map((ids) => ids.slice(5, -1))).toEqual([
       [11, 12, 13, 14, 15, 16],

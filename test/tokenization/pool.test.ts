@@ -128,7 +128,7 @@ describe('threads that are lost', () => {
     expect(started).toHaveLength(2);
   });
 
-  it('a chunk that outlasts its limit twice is given up with a clear error; the pool goes on', async () => {
+  it('a chunk that exceeds its limit twice is rejected with a clear error; the pool continues', async () => {
     const pool = newPool({ limitMs: 300 });
     const tokenizer = await pool.for(SHIPPED);
     const endless = 'é'.repeat(12_000_000);

@@ -62,7 +62,7 @@ function small(normalizer: object = {}, added: object[] = []) {
 const encode = (text: string, ...args: Parameters<typeof small>) => [...wordPieceEncoder(small(...args))!.encode(text)];
 
 describe('WordPiece by hand', () => {
-  it('takes the longest piece from the left and gives up on the whole word', () => {
+  it('takes the longest piece from the left, or the unknown token for the whole word', () => {
     expect(encode('ab abc a b abb')).toEqual([14, 1, 4, 1, 14, 5]);
     expect(encode('abbc')).toEqual([14, 6]);
   });
