@@ -54,7 +54,7 @@ export const CATALOG = {
   unknown_dialect: {
     status: 422,
     type: 'Validation',
-    message: 'expected a body with `query` and `texts`, `documents` or `passages`, got {got}',
+    message: 'expected a body with `query` and {fields}, got {got}',
   },
   unauthorized: {
     status: 401,

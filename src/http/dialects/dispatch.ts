@@ -13,6 +13,9 @@ import { weaviate } from './weaviate.ts';
 /** Every wire format. Marks are tried in this order: a body that has those of several dialects is read in the first. */
 export const DIALECTS: readonly AnyDialect[] = [jina, cohereV1, cohereV2, tei, weaviate, nim, voyage, score, kserve];
 
+/** Joins names as `a, b or c`. */
+export const alternatives = (names: readonly string[]): string => names.join(', ').replace(/, ([^,]*)$/, ' or $1');
+
 /** A path that scores. */
 export interface ScoringPath extends DialectPath {
   /** Reads bodies without marks, and writes the errors that occur before the body is read. */
@@ -30,13 +33,17 @@ export const SCORING_PATHS: readonly ScoringPath[] = DIALECTS.flatMap((dialect) 
   })),
 );
 
-const LIST_FIELDS = [...new Set(DIALECTS.flatMap(({ listField }) => listField ?? []))];
+/** Fields that hold passages at shared paths; those of marked dialects first. */
+const LIST_FIELDS = [
+  ...new Set([...DIALECTS.filter(({ marks }) => marks), ...DIALECTS].flatMap(({ listField }) => listField ?? [])),
+];
 
 function unknownDialect(body: object): WinnowError {
-  const fields = Object.keys(body).slice(0, 5);
-  const got =
-    fields.length > 0 ? `one with ${fields.map((name) => `\`${name.slice(0, 40)}\``).join(', ')}` : 'an empty one';
-  return new WinnowError('unknown_dialect', { got });
+  const sent = Object.keys(body).slice(0, 5);
+  return new WinnowError('unknown_dialect', {
+    fields: alternatives(LIST_FIELDS.map((name) => `\`${name}\``)),
+    got: sent.length > 0 ? `one with ${sent.map((name) => `\`${name.slice(0, 40)}\``).join(', ')}` : 'an empty one',
+  });
 }
 
 /**

@@ -46,7 +46,7 @@ export const resultItem = z.object({
 export const truncatedField = z
   .array(count)
   .optional()
-  .meta({ description: 'Winnow: indices of passages of which text was left out; absent if none was.' });
+  .meta({ description: 'Winnow: indices of truncated passages; absent if there is none.' });
 
 const documentsAnswer = z
   .object({
@@ -107,7 +107,7 @@ function toRequests(body: DocumentsBody, limits: Limits): readonly QueryRequest[
   ];
 }
 
-/** Returns the indices of passages that were cut; undefined if none was, so that the field is left out. */
+/** Returns the indices of truncated passages; undefined if there is none, so that the field is absent. */
 export function cutPassages(answer: RerankAnswer): number[] | undefined {
   const cut = answer.truncated.flatMap((flag, i) => (flag ? [i] : []));
   return cut.length > 0 ? cut : undefined;

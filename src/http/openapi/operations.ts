@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { ErrorCode } from '../../errors.ts';
 import type { AnyDialect } from '../dialects/dialect.ts';
-import { SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import { alternatives, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import * as experiments from '../routes/experiment-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
 
@@ -71,9 +71,6 @@ const REGISTRY_ERRORS: readonly ErrorCode[] = [
 ];
 
 const READ_ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'unknown_model', 'unknown_version'];
-
-/** `a, b or c`. */
-const alternatives = (names: readonly string[]) => names.join(', ').replace(/, ([^,]*)$/, ' or $1');
 
 function scoringOperation({ dialect, marked, note }: ScoringPath): Operation {
   const dialects = [...marked, dialect];
