@@ -6,10 +6,8 @@ import { type BareRow, encodeRequests, sortedBatches, startBareEngine } from './
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { ownCpuSeconds } from './load/processes.ts';
-import { loadTopics } from './load/requests.ts';
-import { SHIPPED } from './load/shipped.ts';
+import { loadTopics, PAIR_FLAGS } from './load/requests.ts';
 
-const root = join(import.meta.dirname, '..');
 const ABOUT = `
 What the pool of inference hosts costs compared with the bare engine: the same tokenized, length-sorted batches of TREC-DL pairs, once by
 onnxruntime-node alone (one process per host, tensors made in advance), once through the pool (rows over pipes, padding, supervision).
@@ -20,12 +18,7 @@ together, which other programs disturb less; then the pool's share of the bare e
 `;
 
 const options = readFlags('engine', ABOUT, {
-  model: { type: 'string', default: SHIPPED, help: 'Model folder.' },
-  data: {
-    type: 'string',
-    default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json'),
-    help: 'Candidate lists with texts (rank_llm JSON).',
-  },
+  ...PAIR_FLAGS,
   layouts: { type: 'string', default: '1x2,2x1', help: 'Hosts × threads, comma-separated.' },
   queries: { type: 'string', default: '1', help: 'Queries whose candidates are scored.' },
   tokens: { type: 'string', default: '1024', help: 'Tokens of a padded batch, at most.' },

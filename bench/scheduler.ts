@@ -1,16 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { percent } from '../src/reports/format.ts';
 import { type Batch, type Budget, formBatch } from '../src/scheduling/batch-former.ts';
 import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
 import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
 import { WaitingJobs } from '../src/scheduling/waiting-jobs.ts';
-import { createLocalTokenizer } from '../src/tokenization/local.ts';
 import { createRandom } from '../src/util/random.ts';
+import { encodeRequests } from './load/engine.ts';
 import { readFlags } from './load/flags.ts';
-import { SHIPPED } from './load/shipped.ts';
+import { loadTopics, PAIR_FLAGS } from './load/requests.ts';
 
-const root = join(import.meta.dirname, '..');
 const ABOUT = `
 What forming batches costs and what it saves. Query-passage pairs with real lengths (TREC-DL 2019 with BM25 candidates; drawn from a
 log-normal distribution if the collection is missing) wait in the queue as requests of 1, 10, 100, 1000 or all passages.
@@ -21,12 +19,7 @@ rows sorted by length (the least possible padding, with the longest waiting time
 `;
 
 const options = readFlags('scheduler', ABOUT, {
-  model: { type: 'string', default: SHIPPED, help: 'Model folder whose tokenizer is used.' },
-  data: {
-    type: 'string',
-    default: join(root, '../shared/data/trec-dl/BM25.dl19.top100.json'),
-    help: 'Candidate lists with texts (rank_llm JSON).',
-  },
+  ...PAIR_FLAGS,
   rows: { type: 'string', default: '10000', help: 'Rows in the queue.' },
   rounds: { type: 'string', default: '5', help: 'Repetitions; the last one is printed.' },
 });
@@ -52,17 +45,8 @@ const ENGINES: readonly Engine[] = [
 
 /** Returns the lengths of real pairs, request by request, repeated up to `count`. */
 async function realLengths(count: number): Promise<readonly number[]> {
-  const tokenizer = await createLocalTokenizer(options.model);
-  const topics = JSON.parse(readFileSync(options.data, 'utf8')) as { query: string; hits: { content: string }[] }[];
-  const pairs = { maxLength: 512, maxQueryTokens: 64, truncation: 'longest_first', side: 'right' } as const;
-  const lengths: number[] = [];
-  for (const { query, hits } of topics) {
-    const passages = hits.map(({ content }) => content);
-    const { rows } = await tokenizer.encode(query, passages, { ...pairs, longPassages: 'truncate', windowOverlap: 0 });
-    for (const { ids } of rows) lengths.push(ids.length);
-  }
-  await tokenizer.close();
-  return Array.from({ length: count }, (_, i) => lengths[i % lengths.length]!);
+  const rows = await encodeRequests(options.model, loadTopics(options.data).topics, 512);
+  return Array.from({ length: count }, (_, i) => rows[i % rows.length]!.ids.length);
 }
 
 function drawnLengths(count: number): readonly number[] {

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRandom } from '../../src/util/random.ts';
+import { SHIPPED } from './shipped.ts';
 
 /** A query with its candidate list. */
 export interface Topic {
@@ -16,12 +17,19 @@ export interface LoadRequest {
   readonly model?: string;
 }
 
+/** Candidate lists of TREC Deep Learning 2019 with their texts. */
 const TREC_DL = join(import.meta.dirname, '../../../shared/data/trec-dl/BM25.dl19.top100.json');
 
 const SUBJECTS = 'river copper harvest tariff glacier printer orchard senate enzyme harbour violin turbine'.split(' ');
 const VERBS = 'carries lowers follows repairs divides measures replaces delays supports describes'.split(' ');
 const REST =
   'in the north, after a long winter, by a third, with little noise, for the first time, since the flood'.split(', ');
+
+/** Flags of benchmarks that encode real pairs. */
+export const PAIR_FLAGS = {
+  model: { type: 'string', default: SHIPPED, help: 'Model folder.' },
+  data: { type: 'string', default: TREC_DL, help: 'Candidate lists with texts (rank_llm JSON).' },
+} as const;
 
 /** Generates passages with the length distribution of MS MARCO (about 20 to 260 tokens), for machines without the collection. */
 function syntheticTopics(seed: number, topics = 40, passages = 100): Topic[] {

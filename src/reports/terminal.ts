@@ -63,7 +63,7 @@ function aligned(columns: readonly Column[], rows: readonly (readonly string[])[
 }
 
 /** Returns the lines of a table of plain text: head, rule and rows, columns two spaces apart. */
-export const terminalTable = (columns: readonly Column[], rows: readonly (readonly string[])[]): string[] =>
+const terminalTable = (columns: readonly Column[], rows: readonly (readonly string[])[]): string[] =>
   aligned(columns, rows).map((row) => row.join('  ').trimEnd());
 
 function table(section: TableSection, style: Style): string[] {

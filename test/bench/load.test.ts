@@ -8,7 +8,7 @@ import { residentBytes } from '../../bench/load/processes.ts';
 import { loadTopics, requestStream, wideRequest } from '../../bench/load/requests.ts';
 
 /*
- * What the benchmarks count with: a wrong percentile would flatter as well as a fast server.
+ * The arithmetic of the benchmarks: a wrong percentile would make a slow server look fast.
  */
 
 const answering = (status: number): LoadClient & { readonly sent: number[] } => {
@@ -79,7 +79,7 @@ describe('loops', () => {
     expect(samples).toHaveLength(5);
   });
 
-  it('the open loop brings about rate × seconds arrivals, the same ones for the same seed', async () => {
+  it('the open loop sends about rate × seconds requests, the same ones for the same seed', async () => {
     const send = async (seed: number) => {
       const client = answering(200);
       const stream = requestStream([{ query: 'q', passages: ['a', 'b'] }], 1, 1);
@@ -95,7 +95,7 @@ describe('loops', () => {
 });
 
 describe('requests', () => {
-  it('a stream brings every piece of every list before it repeats one', () => {
+  it('a stream yields every piece of every list before it repeats one', () => {
     const topics = [
       { query: 'a', passages: ['a1', 'a2', 'a3', 'a4'] },
       { query: 'b', passages: ['b1', 'b2', 'b3', 'b4'] },

@@ -11,7 +11,7 @@ import { markdownSection, markdownTable, renderJson, renderMarkdown } from '../.
 import { LIGHT } from '../../src/reports/palette.ts';
 import { differencesSection, effectivenessTable, movedPassages, textTable } from '../../src/reports/tables.ts';
 import { renderTerminal, terminalSection } from '../../src/reports/terminal.ts';
-import { temporaryFolder } from '../evaluation/formats/folder.ts';
+import { temporaryFolder } from '../evaluation/formats/temporary-folder.ts';
 import { SAMPLE } from './sample.ts';
 
 describe('terminal', () => {
@@ -151,7 +151,7 @@ describe('the page', async () => {
           for (const colorScheme of ['light', 'dark'] as const) {
             const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
             await page.goto(`file://${join(folder.path, `${name}.html`)}`);
-            // evaluated in the browser, whose types this project does not load: hence text
+            // Evaluated in the browser, whose types this project does not load: hence text.
             const seen = (await page.evaluate(`({
               scroll: document.documentElement.scrollWidth,
               ground: getComputedStyle(document.body).backgroundColor,

@@ -19,7 +19,7 @@ const vectors = JSON.parse(readFileSync(join(import.meta.dirname, 'vectors', 'sc
   Grid[]
 >;
 
-/** Relative where the value is not tiny, so that far tails are held too. */
+/** Compares by relative error, so that far tails are checked too. */
 function expectClose(got: number, wanted: number, tolerance: number): void {
   const error = Math.abs(got - wanted) / Math.max(Math.abs(wanted), 1e-200);
   expect(error, `${got} against ${wanted}`).toBeLessThan(tolerance);
@@ -56,7 +56,7 @@ describe('studentized range', () => {
 });
 
 describe('special functions', () => {
-  it('know factorials', () => {
+  it('equal factorials', () => {
     let factorial = 1;
     for (let n = 1; n <= 60; n++) {
       factorial *= n;

@@ -60,7 +60,7 @@ describe('corrections', () => {
     });
   });
 
-  it('Holm and Bonferroni by hand', () => {
+  it('Holm and Bonferroni equal hand-computed values', () => {
     expect(adjust([0.01, 0.04, 0.03, 0.005], 'holm')).toEqual([0.03, 0.06, 0.06, 0.02]);
     expect(adjust([0.01, 0.4], 'bonferroni')).toEqual([0.02, 0.8]);
     expect(adjust([0.7, 0.9], 'bonferroni')).toEqual([1, 1]);

@@ -80,7 +80,7 @@ describe('randomisation', () => {
     expect(Math.abs(drawn() - exact)).toBeLessThan(0.015);
   });
 
-  it('never answers 0 and knows equal samples', () => {
+  it('is never 0, and 1 for equal samples', () => {
     const a = Array.from({ length: 60 }, (_, i) => i / 60);
     expect(
       randomizationTest(

@@ -80,9 +80,9 @@ describe('gunzipped', () => {
   it.each([
     ['a line', '{"a":1}\n'],
     ['many chunks', Array.from({ length: 100_000 }, (_, i) => `${Math.sin(i)}`).join('\n')],
-  ])('%s: may be left at any moment; both ends close and nothing goes unheard', async (_, text) => {
+  ])('%s: may be left at any moment; both ends close and no error is unhandled', async (_, text) => {
     writeFileSync(path, gzipSync(text));
-    // The runner fails a test file that leaves an error unheard, and so would a process end.
+    // An unhandled error fails the test file, as it would end a process.
     for (let turns = 0; turns < 30; turns++)
       for (let again = 0; again < 5; again++) {
         const raw = createReadStream(path);

@@ -7,7 +7,7 @@ import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseTyped, spelled } from '../../util/spelling.ts';
 import { parseMeasure } from '../measures/measure.ts';
 
-/** How the first stage is called where systems are named. */
+/** Name of the first stage among systems. */
 export const FIRST_STAGE = 'first-stage';
 
 const name = z.string().regex(/^[\w.+@ :→-]{1,80}$/u, 'expected a short name of letters, digits, dots and dashes');
@@ -28,9 +28,9 @@ const bm25 = z.strictObject({
   k1: z.number().min(0).max(100).default(0.9),
   b: z.number().min(0).max(1).default(0.4),
   lengths: z.enum(['lucene', 'exact']).default('lucene'),
-  /** An index that is there already; one is built in the folder of results otherwise. */
+  /** Folder of an existing index; by default one is built in the folder of results. */
   index: path.optional(),
-  /** Rank only the candidate lists that come with the set. */
+  /** Ranks only the candidate lists that come with the set. */
   within: z.literal('candidates').optional(),
 });
 
@@ -60,16 +60,16 @@ const set = z.strictObject({
   corpus: path.optional(),
   relevanceLevel: z.int().min(1).optional(),
   dropSelfHits: z.boolean().optional(),
-  /** Columns of one group get a mean behind them. */
+  /** Sets of one group get a column with their mean. */
   group: name.optional(),
   firstStage: firstStage.optional(),
   depth: depth.optional(),
-  /** Judged queries drawn, by the seed of the suite; all where absent. */
+  /** Number of judged queries to draw, by the seed of the suite; default all. */
   queries: z.int().min(1).optional(),
   measures: measures.optional(),
-  /** Cross-validation folds; their means are told apart. */
+  /** Cross-validation folds; the report has a table of means by fold. */
   folds: path.optional(),
-  /** Names under which manifests list these texts as training data; the set's own name where absent. */
+  /** Names under which manifests list these texts as training data; default the set's own name. */
   trainedAs: z.array(z.string().min(3)).optional(),
   /** Models known to have seen these texts, whatever their manifests say; `true` means all. */
   seen: z.union([z.boolean(), z.array(z.string())]).optional(),
@@ -112,7 +112,7 @@ const suiteSchema = z.strictObject({
   description: z.string().max(2000).optional(),
   seed: z.int().min(0).default(1),
   depth: depth.default(100),
-  /** Measures of every set; each set's usual ones where absent. The first is the main one. */
+  /** Measures of every set, the main one first; default each set's usual ones. */
   measures: measures.optional(),
   baseline: name.default(FIRST_STAGE),
   test: pairedTest.default('t'),
@@ -139,7 +139,7 @@ export interface LoadedSuite {
 
 const repeated = (names: readonly string[]): string | undefined => names.find((n, i) => names.indexOf(n) !== i);
 
-/** Name a model of the suite goes by in tables. */
+/** Returns the name of a model in tables. */
 export const systemName = (spec: ModelSpec): string =>
   'cascade' in spec
     ? spec.name
@@ -192,7 +192,7 @@ export function readSuite(file: string): LoadedSuite {
   }
 }
 
-/** The suite cut down for a quick look: few queries, short lists. */
+/** Cuts a suite down for a quick run: few queries, short lists. */
 export const quickened = (suite: Suite, queries = 10, most = 10): Suite => ({
   ...suite,
   depth: Math.min(suite.depth, most),

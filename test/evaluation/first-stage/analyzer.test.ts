@@ -18,7 +18,7 @@ describe('analyze', () => {
     },
   );
 
-  it('gives an ASCII text the same words whether or not other signs follow', () => {
+  it('splits ASCII text the same whether or not other characters follow', () => {
     const text = "The U.S.A.'s 1,000.5 items: foo_bar's a.b 1.a 10:30 _x_ v2.0";
     expect(tokenize(`${text} é`).slice(0, -1)).toEqual(tokenize(text));
   });

@@ -7,7 +7,7 @@ import { bm25Stage } from '../../../src/evaluation/first-stage/stages.ts';
 import { TopK } from '../../../src/evaluation/first-stage/top-k.ts';
 import { withIndex } from './support.ts';
 
-/** Length, its byte and what the byte stands for, by Lucene 9.12.1's `SmallFloat`. */
+/** Length, its byte and the length decoded from it, by Lucene 9.12.1's `SmallFloat`. */
 const BYTES = [
   [0, 0, 0],
   [23, 23, 23],
@@ -29,7 +29,7 @@ const BYTES = [
   [1_000_000, 167, 983_064],
 ] as const;
 
-/** The formula read off the textbook, over every passage, with nothing shared but the analyzer. */
+/** Scores every passage by the textbook formula; only the analyzer is shared with the code under test. */
 function naive(texts: readonly string[], query: string, { k1, b, lengths }: Bm25Params): [string, number][] {
   const docs = texts.map(analyze);
   const filled = docs.filter((doc) => doc.length > 0).length;
@@ -95,7 +95,7 @@ describe('BM25', () => {
     });
   });
 
-  it('gives nothing for a query of unknown or stop words, and again the right thing afterwards', async () => {
+  it('returns an empty list for unknown or stop words, and correct lists afterwards', async () => {
     await withIndex(['one flea', 'two wings'], 1000, (index) => {
       expect(index.search('the of zebra', 10).docids).toEqual([]);
       expect(index.search('wing', 10).docids).toEqual(['d1']);
@@ -113,7 +113,7 @@ describe('BM25', () => {
     });
   });
 
-  it('ranks candidate lists alone where told, those without a term last', async () => {
+  it('ranks within candidate lists only, those without a term last', async () => {
     await withIndex(['flow', 'flow heat', 'wing', 'heat'], 1000, async (index) => {
       const within = new Map([['q', { docids: ['d2', 'd0', 'd3'], scores: [3, 2, 1] }]]);
       const run = await bm25Stage(index, ANSERINI, within).retrieve(new Map([['q', 'flow']]), 10);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Bm25Index } from '../../../src/evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../../../src/evaluation/first-stage/index/build-index.ts';
-import { temporaryFolder } from '../formats/folder.ts';
+import { temporaryFolder } from '../formats/temporary-folder.ts';
 import { passagesOf } from './support.ts';
 
 const WINNOW = join(import.meta.dirname, '..', '..', '..', 'bin', 'winnow.mjs');

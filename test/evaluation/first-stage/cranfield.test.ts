@@ -7,7 +7,7 @@ import { bm25Stage } from '../../../src/evaluation/first-stage/stages.ts';
 import { loadDataset } from '../../../src/evaluation/formats/load-dataset.ts';
 import { evaluate } from '../../../src/evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
-import { SHARED, temporaryFolder } from '../formats/folder.ts';
+import { SHARED, temporaryFolder } from '../formats/temporary-folder.ts';
 
 interface Reference {
   readonly mean: Readonly<Record<string, number>>;
@@ -22,7 +22,7 @@ const reference = JSON.parse(
 const folder = temporaryFolder();
 
 describe.skipIf(!existsSync(CRANFIELD))('BM25 on Cranfield (needs ../shared)', () => {
-  it('gives the measures and scores of Lucene', async () => {
+  it('has the measures and scores of Lucene', async () => {
     const data = await loadDataset(CRANFIELD);
     const path = join(folder.path, 'cranfield');
     const facts = await buildIndex(path, data.passages.entries(), { batchPostings: 30_000 });

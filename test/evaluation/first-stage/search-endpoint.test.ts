@@ -82,7 +82,7 @@ async function standIn(index: Bm25Index, intercept: Intercept = () => false): Pr
 const endpoint = (url: string) => ({ url, index: 'passages', fields: ['text'], batch: 2 });
 
 describe('a live search engine', () => {
-  it('gives the lists it ranks, in batches and in order', async () => {
+  it('returns the endpoint’s lists, in batches and in order', async () => {
     await withIndex(TEXTS, 1000, async (index) => {
       const { url, calls } = await standIn(index);
       const done: number[] = [];

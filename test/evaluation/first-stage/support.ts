@@ -9,7 +9,7 @@ export async function* passagesOf(texts: readonly string[]): AsyncGenerator<Pass
   for (const [i, text] of texts.entries()) yield { id: `d${i}`, text };
 }
 
-/** Builds an index of texts in a temporary folder, hands it over, and removes it. */
+/** Builds an index of texts in a temporary folder, passes it to the callback, and removes it. */
 export async function withIndex<T>(
   texts: readonly string[],
   batchPostings: number,

@@ -9,7 +9,7 @@ import { openPassages } from '../../../src/evaluation/formats/passages.ts';
 import { readQueries, writeQueries } from '../../../src/evaluation/formats/topics.ts';
 import { writeBeir } from '../../../src/evaluation/formats/write-beir.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
-import { temporaryFolder } from './folder.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const folder = temporaryFolder();
 const at = (...parts: string[]) => join(folder.path, ...parts);

@@ -7,7 +7,7 @@ import { parseNumber, splitFields } from '../../../src/evaluation/formats/fields
 import { readQrels, writeQrels } from '../../../src/evaluation/formats/qrels.ts';
 import { readRun, scanRun, writeRun } from '../../../src/evaluation/formats/run.ts';
 import { scanLines } from '../../../src/util/lines.ts';
-import { temporaryFolder } from './folder.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const folder = temporaryFolder();
 let serial = 0;

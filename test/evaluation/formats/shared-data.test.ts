@@ -5,7 +5,7 @@ import { measureFor } from '../../../src/evaluation/formats/dataset.ts';
 import { loadDataset } from '../../../src/evaluation/formats/load-dataset.ts';
 import { evaluate } from '../../../src/evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../../src/evaluation/measures/measure.ts';
-import { SHARED, temporaryFolder } from './folder.ts';
+import { SHARED, temporaryFolder } from './temporary-folder.ts';
 
 const folder = temporaryFolder();
 const DATA = join(SHARED, 'data');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { temporaryFolder } from '../formats/folder.ts';
+import { temporaryFolder } from '../formats/temporary-folder.ts';
 
 const WINNOW = join(import.meta.dirname, '..', '..', '..', 'bin', 'winnow.mjs');
 const folder = temporaryFolder();
@@ -15,7 +15,7 @@ const RUN =
 const qrels = await folder.put({ 'qrels.txt': QRELS });
 const run = await folder.put({ 'run.txt': RUN });
 
-/** Runs the command line; gives what it printed and its exit status. */
+/** Runs the command line; returns its output and exit status. */
 function winnow(
   args: readonly string[],
   input?: string | Buffer,
@@ -41,7 +41,7 @@ describe('winnow measure', () => {
     expect(out).toBe('RR       \tall\t0.2222\nAP(rel=2)\tall\t0.1528\nnDCG@10  \tall\t0.3067\nNumRet   \tall\t9\n');
   });
 
-  it('prints every judged query when asked', () => {
+  it('prints every judged query with --per-query', () => {
     const { out } = winnow(['--qrels', qrels, '--run', run, '--per-query', 'RR']);
     expect(out).toBe('RR\tq1\t0.3333\nRR\tq2\t0.3333\nRR\tq3\t0.0000\nRR\tall\t0.2222\n');
   });

@@ -140,7 +140,7 @@ describe.skipIf(!existsSync(DL))('a run with 499 ties (needs ../shared)', () => 
   });
 });
 
-/** Formulas written anew, on strings and plain sorts: nothing shared with the code under test but the names. */
+/** Independent formulas on strings and plain sorts: only the names are shared with the code under test. */
 const naive: Record<string, (grades: number[], all: number[]) => number> = {
   'nDCG@5': (grades, all) => {
     const dcg = (list: number[]) => list.slice(0, 5).reduce((s, g, i) => s + Math.max(g, 0) / Math.log2(i + 2), 0);
@@ -224,7 +224,7 @@ describe('scores are 64-bit numbers', () => {
 });
 
 describe('edges', () => {
-  it('an empty run, and queries that nobody judged', () => {
+  it('an empty run, and queries without judgements', () => {
     expect(mean({ q: { a: 1 } }, {}, 'nDCG@10')).toBe(0);
     expect(mean({ q: { a: 1 } }, { q: { a: 1 }, other: { b: 1 } }, 'AP')).toBe(1);
   });

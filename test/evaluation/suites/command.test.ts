@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { SHIPPED_NAME } from '../../support/shipped.ts';
-import { temporaryFolder } from '../formats/folder.ts';
+import { temporaryFolder } from '../formats/temporary-folder.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const WINNOW = join(ROOT, 'bin', 'winnow.mjs');

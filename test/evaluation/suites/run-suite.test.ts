@@ -14,11 +14,11 @@ import { renderHtml } from '../../../src/reports/html.ts';
 import { renderMarkdown } from '../../../src/reports/markdown.ts';
 import { sha256File } from '../../../src/util/files.ts';
 import { parseShard } from '../../../src/util/shard.ts';
-import { temporaryFolder } from '../formats/folder.ts';
+import { temporaryFolder } from '../formats/temporary-folder.ts';
 
 const TOPICS = ['flea', 'wing', 'shock', 'heat', 'cheese', 'mouse', 'river', 'planet'];
 
-/** A BEIR folder: of each topic one passage that says it once with an exclamation, and others that say it more often. */
+/** A BEIR folder: per topic one passage that names it once, with an exclamation mark, and others that repeat it. */
 const beir = (extra = '') => {
   const passages = TOPICS.flatMap((topic, i) => [
     { _id: `${topic}-right`, title: '', text: `the ${topic} explained in full ! and at length, number ${i}${extra}` },
@@ -47,7 +47,7 @@ interface Fake extends SuiteModels {
   readonly scored: string[];
 }
 
-/** Models that are rules, with what they were asked kept. */
+/** Makes models that score by rules and record their requests. */
 function fakeModels(models: Readonly<Record<string, { rule: Rule; sha?: string; data?: unknown[] }>>): Fake {
   const scored: string[] = [];
   return {

@@ -92,7 +92,7 @@ describe('suite.yaml', () => {
     expect(suite.models.map(systemName)).toEqual(['minilm-l6-infonce', 'my-model fp32', 'my-model int8', 'cascade']);
   });
 
-  it('names a model by its variant where one is asked for', () => {
+  it('names a model by its variant if the suite sets one', () => {
     const yaml =
       'name: s\nsets: [{name: a, path: a}]\nmodels: [m, {model: m, variant: fp32}, {model: m, name: mine, variant: int8}]';
     expect(parseSuite(parse(yaml), 'x').models.map(systemName)).toEqual(['m', 'm fp32', 'mine']);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll } from 'vitest';
 
-/** A temporary folder that goes away with the test file; `put` writes files into it and returns the path of the first. */
+/** Makes a temporary folder, removed after the test file; `put` writes files into it and returns the path of the first. */
 export function temporaryFolder(): {
   path: string;
   put: (files: Readonly<Record<string, string | Uint8Array>>) => Promise<string>;

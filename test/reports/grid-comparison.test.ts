@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { fixed, pValue, share, signed } from '../../src/reports/format.ts';
 import { analyzeGrid, gridComparison } from '../../src/reports/grid-comparison.ts';
 import { PAPER_GRID, readGridData } from '../../src/reports/grid-data.ts';
-import { SHARED, temporaryFolder } from '../evaluation/formats/folder.ts';
+import { SHARED, temporaryFolder } from '../evaluation/formats/temporary-folder.ts';
 
 const folder = temporaryFolder();
 const WINNOW = join(import.meta.dirname, '..', '..', 'bin', 'winnow.mjs');
