@@ -8,21 +8,21 @@ import { readQrels } from '../../src/evaluation/formats/qrels.ts';
 import { type DataSource, dataSourceSchema } from '../../src/training/data/schema.ts';
 import { openRaw } from '../../src/training/data/sources.ts';
 import { type IdentifiedList, skipCount } from '../../src/training/data/types.ts';
-import { findAsked, findDefined } from './asked.ts';
+import { findDefinitions, findQuestions } from './asked.ts';
 
-/** A query with passages to be scored by a teacher. */
+/** A query with passages for the teacher to score. */
 export interface List {
   readonly set: 'trec-dl' | 'asked' | 'xquad' | 'wikiqa';
   readonly qid: string;
   readonly query: string;
   readonly passages: readonly string[];
-  /** Grade of each passage where somebody judged it. */
+  /** Grade of each passage; undefined where it was not judged. */
   readonly grades: readonly (number | undefined)[];
-  /** Score of the learned sparse first stage, for passages among its best. */
+  /** Score of each passage by the learned sparse first stage; undefined where it is not among its best. */
   readonly sparse: readonly (number | undefined)[];
 }
 
-/** Passages that BM25 finds for a question somebody asked inside a passage. */
+/** Passages from BM25 for a question found inside a passage. */
 const ASKED_DEPTH = 16;
 const XQUAD_DEPTH = 12;
 
@@ -34,7 +34,7 @@ async function lists(folder: string, source: Partial<DataSource>): Promise<Ident
   return found;
 }
 
-/** Candidates of both first stages of one year, each query once. */
+/** Returns the candidates of both first stages for the queries of one year. */
 async function trecDl(folder: string, year: 'dl21' | 'dl22', pool: Map<string, string>): Promise<List[]> {
   const path = (system: string): string => `trec-dl/${system}.${year}.top100.json`;
   const sparse = await lists(folder, { format: 'rank_llm', path: path('SPLADE_P_P_ENSEMBLE_DISTIL') });
@@ -52,7 +52,10 @@ async function trecDl(folder: string, year: 'dl21' | 'dl22', pool: Map<string, s
     const judged = qrels?.get(qid);
     const ids = [...texts.keys()];
     return {
-      ...({ set: 'trec-dl', qid, query, passages: [...texts.values()] } as const),
+      set: 'trec-dl' as const,
+      qid,
+      query,
+      passages: [...texts.values()],
       grades: ids.map((docid) => judged?.get(docid)),
       sparse: ids.map((docid) => scores.get(docid)),
     };
@@ -79,19 +82,23 @@ async function withSearch<T>(passages: ReadonlyMap<string, string>, work: (searc
 
 const unknown = (texts: readonly unknown[]): undefined[] => texts.map(() => undefined);
 
-/** Questions out of the passages, against what BM25 finds for them; a question is cut out of the passage that asks it. */
-function asked(pool: ReadonlyMap<string, string>, search: Search): List[] {
-  return [...findAsked(pool), ...findDefined(pool)].map(({ question, docid, rest }, i) => {
+/** Returns the questions found in passages, each with its own passage without the question and those from BM25. */
+function passageQueries(pool: ReadonlyMap<string, string>, search: Search): List[] {
+  return [...findQuestions(pool), ...findDefinitions(pool)].map(({ question, docid, rest }, i) => {
     const others = search(question, ASKED_DEPTH).filter((id) => id !== docid && !pool.get(id)!.includes(question));
     const passages = [rest, ...others.map((id) => pool.get(id)!)];
     return {
-      ...({ set: 'asked', qid: `asked-${i}`, query: question, passages } as const),
-      ...{ grades: unknown(passages), sparse: unknown(passages) },
+      set: 'asked' as const,
+      qid: `asked-${i}`,
+      query: question,
+      passages,
+      grades: unknown(passages),
+      sparse: unknown(passages),
     };
   });
 }
 
-/** Questions against their paragraph and what BM25 finds among all others. */
+/** Returns the questions of XQuAD, each with its paragraph and those from BM25. */
 async function xquad(folder: string): Promise<List[]> {
   const raw = await lists(folder, { format: 'squad', path: 'xquad-en/xquad.en.json' });
   const pool = new Map(raw.flatMap(({ docids, passages }) => docids.map((docid, i) => [docid, passages[i]!] as const)));
@@ -106,21 +113,25 @@ async function xquad(folder: string): Promise<List[]> {
   );
 }
 
-/** Questions with a sentence that answers them. */
+/** Returns the questions of WikiQA that have an answer. */
 async function wikiqa(folder: string): Promise<List[]> {
   const raw = await lists(folder, { format: 'wikiqa', path: 'wikiqa', split: 'train' });
   return raw
     .filter(({ relevance }) => relevance.some((grade) => grade > 0))
     .map(({ qid, query, passages, relevance }) => ({
-      ...({ set: 'wikiqa', qid: `wikiqa-${qid}`, query, passages } as const),
-      ...{ grades: relevance, sparse: unknown(passages) },
+      set: 'wikiqa' as const,
+      qid: `wikiqa-${qid}`,
+      query,
+      passages,
+      grades: relevance,
+      sparse: unknown(passages),
     }));
 }
 
-/** All lists of the training data under a folder, in an order of their own. */
+/** Reads all lists of the training data under a folder, always in the same order. */
 export async function readLists(folder: string): Promise<List[]> {
   const pool = new Map<string, string>();
   const dl = [...(await trecDl(folder, 'dl21', pool)), ...(await trecDl(folder, 'dl22', pool))];
-  const own = await withSearch(pool, (search) => asked(pool, search));
+  const own = await withSearch(pool, (search) => passageQueries(pool, search));
   return [...dl, ...own, ...(await xquad(folder)), ...(await wikiqa(folder))];
 }

@@ -9,9 +9,9 @@ import { createRandom } from '../../src/util/random.ts';
 import { type List, readLists } from './lists.ts';
 import { rowOf } from './teacher.ts';
 
-/** Texts embedded between two updates of the progress bar. */
+/** Texts embedded between updates of the progress bar. */
 const SLICE = 512;
-/** Judged queries that are never trained on: the best checkpoint and the best seed are chosen by them. */
+/** Judged queries that are not trained on; the best checkpoint and the best seed are chosen by them. */
 const HELD_OUT = 14;
 const MAX_LENGTH = 128;
 
@@ -22,7 +22,7 @@ async function embedAll(lists: readonly List[], backbone: string): Promise<Vecto
   const encoder = await openBiEncoder(backbone, { maxLength: MAX_LENGTH });
   const progress = startProgress('sentence encoder', texts.length);
   const vectors = new Map<string, Float32Array>();
-  // Texts of like length side by side, so that little is padded.
+  // Texts of like length form batches with little padding.
   const ordered = texts.toSorted((a, b) => a.length - b.length);
   for (let at = 0; at < ordered.length; at += SLICE) {
     const slice = ordered.slice(at, at + SLICE);
@@ -36,8 +36,8 @@ async function embedAll(lists: readonly List[], backbone: string): Promise<Vecto
   return vectors;
 }
 
-/** The queries of dl21 that are held out, as judgements of their own, which the recipes validate by. */
-async function splitJudgements(data: string, out: string): Promise<Set<string>> {
+/** Writes the judgements of held-out queries of dl21, by which the recipes validate. Returns their ids. */
+async function holdOut(data: string, out: string): Promise<Set<string>> {
   const lines = (await readFile(join(data, 'trec-dl/qrels.dl21-passage.txt'), 'utf8')).trim().split('\n');
   const judged = [...new Set(lines.map((line) => line.split(/\s+/)[0]!))].toSorted();
   const held = new Set(createRandom(1).shuffle(judged).slice(0, HELD_OUT));
@@ -47,14 +47,14 @@ async function splitJudgements(data: string, out: string): Promise<Set<string>> 
 }
 
 /**
- * Makes the training files of the six models, unless they are there: one a set, with positives, negatives and the teacher's scores.
+ * Makes the training files of the six models unless they exist: one per set, with positives, negatives and the teacher's scores.
  * @param data folder of the collections (TREC-DL 2021 and 2022, XQuAD, WikiQA). @param out folder the files go to.
  */
 export async function prepare(data: string, backbone: string, out: string): Promise<void> {
   const done = join(out, 'prepared.json');
   if (existsSync(done)) return;
   await mkdir(out, { recursive: true });
-  const held = await splitJudgements(data, out);
+  const held = await holdOut(data, out);
   const lists = (await readLists(data)).filter((list) => !held.has(list.qid));
   const vectors = await embedAll(lists, backbone);
   const facts: Record<string, unknown> = { heldOut: [...held].toSorted() };

@@ -1,5 +1,5 @@
 /*
- * Writes what the six models came to into docs/objectives.md, between its markers: `node recipes/six-models/report.ts`, after
+ * Writes the results of the six models into docs/objectives.md, between its markers: `node recipes/six-models/report.ts`, after
  * `npm run train:models` and `winnow eval bench/suites/shared.yaml`, once `--out runs/shared`, once `--out runs/shared-fp32` with
  * `WINNOW_MODELS=runs/six-models/fp32`.
  */
@@ -19,7 +19,7 @@ const SUITES = {
 } as const;
 const MEASURE = 'nDCG@10';
 
-/** What of the suite's report is read. */
+/** The part of the suite's report that is read. */
 interface SuiteReport {
   readonly data: {
     readonly sets: readonly {
@@ -33,7 +33,7 @@ const figure = (value: number | undefined): string => (value === undefined ? 'â€
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
-/** Values by model, on dl19. */
+/** Returns the value of each model on dl19. */
 async function onDl19(report: string): Promise<ReadonlyMap<string, number>> {
   if (!existsSync(report)) return new Map();
   const { data } = (await readJsonFile(report)) as SuiteReport;

@@ -37,9 +37,11 @@ export function findWeights(graph: Graph, options: FindOptions = {}): readonly W
     const value = graph.initializers.get(tensor)!;
     if (!isFloat(value.dtype) || !reaching.has(tensor)) continue;
     const name = names.get(tensor) ?? tensor;
-    const forced = matches(options.include ?? [], tensor, name);
-    const looks = isParameter(tensor, value, options.constants ?? new Set(), (v) => isBias(v, read.get(v) ?? [], made));
-    if (forced || (looks && !matches(options.exclude ?? [], tensor, name)))
+    const included = matches(options.include ?? [], tensor, name);
+    const looksTrained = isParameter(tensor, value, options.constants ?? new Set(), (v) =>
+      isBias(v, read.get(v) ?? [], made),
+    );
+    if (included || (looksTrained && !matches(options.exclude ?? [], tensor, name)))
       found.push({ tensor, name, dims: value.dims, decay: value.dims.length >= 2 });
   }
   return found;

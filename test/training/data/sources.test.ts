@@ -43,12 +43,13 @@ describe('rows', () => {
   it('triples of ids are looked up, unknown ones counted', async () => {
     put('triples.tsv', ['1\t10\t11', '2\t12\t99', '7\t10\t11', '1\t10\t10']);
     const { lists, skipped } = await raw({
-      ...{ format: 'triples', path: 'triples.tsv', queries: 'queries.tsv', collection: 'collection.tsv' },
+      format: 'triples',
+      path: 'triples.tsv',
+      queries: 'queries.tsv',
+      collection: 'collection.tsv',
     });
     expect(lists).toEqual([
-      {
-        ...{ qid: '1', query: 'short query', docids: ['10', '11'], passages: ['ten', 'eleven'], relevance: [1, 0] },
-      },
+      { qid: '1', query: 'short query', docids: ['10', '11'], passages: ['ten', 'eleven'], relevance: [1, 0] },
     ]);
     expect(skipped).toEqual({ 'positive equals negative': 1, 'unknown passage': 1, 'unknown query': 1 });
   });
@@ -65,7 +66,10 @@ describe('rows', () => {
   it('teacher scores: five columns, scores first', async () => {
     put('teacher.tsv', ['9.5\t-1.25\t1\t10\t11']);
     const { lists } = await raw({
-      ...{ format: 'teacher_tsv', path: 'teacher.tsv', queries: 'queries.tsv', collection: 'collection.tsv' },
+      format: 'teacher_tsv',
+      path: 'teacher.tsv',
+      queries: 'queries.tsv',
+      collection: 'collection.tsv',
       teacherScale: 2,
     });
     expect(lists[0]).toMatchObject({ teacher: [19, -2.5], relevance: [1, 0] });

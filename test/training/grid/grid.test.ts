@@ -29,7 +29,11 @@ const GRID = {
     data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5, equalNegatives: true } },
     validation: { data: { format: 'rank-llm', path: 'valid.json', qrels: 'valid.qrels' }, every: 100 },
     batch: { queries: 4, bucketBatches: 2 },
-    ...{ steps: 20, maxLength: 16, dropout: 'off', threads: 1, guards: { action: 'warn' } },
+    steps: 20,
+    maxLength: 16,
+    dropout: 'off',
+    threads: 1,
+    guards: { action: 'warn' },
   },
   objectives: ['InfoNCE', 'MarginMSE'],
   backbones: [
@@ -120,7 +124,8 @@ describe('a grid', () => {
     const { grid } = readGrid(put('grid.yaml', GRID));
     const result = (group: string, lr: number, validation?: number): CellResult => ({
       cell: { phase: 'search', backbone: 'b', group, objective: 'o', seed: 1, parameters: { lr }, id: 'x' },
-      ...{ step: 1, benchmarks: {} },
+      step: 1,
+      benchmarks: {},
       ...(validation === undefined ? { failed: 'diverged' } : { validation }),
     });
     const results = [
@@ -160,7 +165,8 @@ describe('a grid', () => {
     // Stopped in the middle of the second cell, and begun again.
     const stop = new AbortController();
     await runCells(loaded.grid, full, runs, {
-      ...{ shard: { index: 0, of: 1 }, signal: stop.signal },
+      shard: { index: 0, of: 1 },
+      signal: stop.signal,
       onCell: (_, place) => ({ onStep: ({ step }) => place === 2 && step === 5 && stop.abort() }),
     });
     expect((await collect(runs, full)).done.length).toBe(1);

@@ -28,7 +28,11 @@ function weights() {
 }
 
 const MOVES = SIZES.map((_, i) => ({
-  ...{ factor: 0.5 + i, learningRate: 1e-3, stepSize: 2e-3, secondScale: 3, decays: i % 2 === 0 },
+  factor: 0.5 + i,
+  learningRate: 1e-3,
+  stepSize: 2e-3,
+  secondScale: 3,
+  decays: i % 2 === 0,
 }));
 
 async function stepped(threads: number, rounds: number) {

@@ -21,7 +21,10 @@ function writeLists(path: string): void {
   const lists = Array.from({ length: 40 }, (_, q) => ({
     query: text(),
     hits: Array.from({ length: 8 }, (_, d) => ({
-      ...{ qid: `q${q}`, docid: `d${q}-${d}`, rank: d + 1, score: 8 - d },
+      qid: `q${q}`,
+      docid: `d${q}-${d}`,
+      rank: d + 1,
+      score: 8 - d,
       content: text(),
     })),
   }));
