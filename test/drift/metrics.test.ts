@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const metrics = createMetrics();
 afterAll(() => metrics.close());
 
-const ours = Object.values(METRICS).map(({ name }) => name as string);
+const names = Object.values(METRICS).map(({ name }) => name as string);
 
 /** The row of each name under which a metric can be queried. */
 const ROW_OF: Readonly<Record<string, { readonly labels: readonly string[] }>> = Object.fromEntries(
@@ -41,12 +41,12 @@ describe('metrics and their page', () => {
     await expect(metricsMarkdown(ofNode)).toMatchFileSnapshot(join(ROOT, 'docs', 'metrics.md'));
   });
 
-  it('the registry holds the table and nothing else under our prefix', () => {
+  it('the registry has the metrics of the table and no others with the prefix', () => {
     const held = metrics.registry.getMetricsAsArray().map(({ name }) => name);
-    expect(held.filter((name) => name.startsWith('winnow_')).toSorted()).toEqual(ours.toSorted());
+    expect(held.filter((name) => name.startsWith('winnow_')).toSorted()).toEqual(names.toSorted());
   });
 
-  it('no page, manifest or dashboard names a metric that is none', () => {
+  it('no page, manifest or dashboard names a metric that does not exist', () => {
     const strangers: string[] = [];
     for (const [path, text] of PAGES)
       for (const [name] of text.matchAll(
