@@ -5,6 +5,7 @@ import { OBJECTIVE_ROWS, objectiveLoss } from '../training/objectives/check-obje
 import { loadBackbone } from '../training/step/backbone.ts';
 import { startProgress } from '../util/progress.ts';
 import { numberOption } from './options.ts';
+import { plainTable } from './plain-table.ts';
 
 const EXAMPLES = `
 Examples:
@@ -35,13 +36,6 @@ const ROW = (w: WeightCheck): string[] => [
 /** The report as lines for a person: worst weights first, `shown` of them. */
 export function toText(report: CheckReport, shown: number): string {
   const rows = [['', 'relative', 'gradient', 'weight', 'shape', 'read by'], ...report.weights.slice(0, shown).map(ROW)];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const table = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join('  ')
-      .trimEnd(),
-  );
   const wrong = report.weights.filter((w) => w.ratio > 1).length;
   const rest = report.weights.length - shown;
   const notes = [
@@ -49,7 +43,7 @@ export function toText(report: CheckReport, shown: number): string {
     ...(report.unreached.length > 0 ? [`not reached by the loss: ${report.unreached.join(', ')}`] : []),
     `${report.weights.length} weights, ${wrong} wrong, norm of all gradients ${report.globalNorm.toExponential(3)}`,
   ];
-  return `${[...table, ...notes].join('\n')}\n`;
+  return `${[plainTable(rows), ...notes].join('\n')}\n`;
 }
 
 async function run(folder: string, flags: Flags): Promise<void> {

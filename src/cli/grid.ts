@@ -1,21 +1,9 @@
 import { join, resolve } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
-import { WinnowError } from '../errors.ts';
-import { writeReport } from '../reports/write-report.ts';
-import {
-  type Cell,
-  collect,
-  freeze,
-  fullCells,
-  type GridOptions,
-  runCells,
-  searchCells,
-} from '../training/grid/grid.ts';
-import { gridData, trainedGridReport } from '../training/grid/grid-report.ts';
-import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
+import type { Cell } from '../training/grid/grid.ts';
+import { readGrid } from '../training/grid/grid-schema.ts';
+import { type GridFiles, type ListedCells, listCells, runGrid, writeGridReport } from '../training/grid/run-grid.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
-import { writeFileAtomic } from '../util/files.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, WHOLE } from '../util/shard.ts';
 import { choiceOption, shardOption } from './options.ts';
@@ -52,79 +40,36 @@ function observed(cell: Cell, place: number, of: number): TrainingObserver {
   };
 }
 
-/** Seconds between looks at what the other shards have done. */
-const LOOK_SECONDS = 10;
-
-/** Results of all cells of a phase: those of other shards too, waited for if asked. */
-async function resultsOf(cells: readonly Cell[], folder: string, wait: boolean, signal: AbortSignal) {
-  for (;;) {
-    const { done, missing } = await collect(folder, cells);
-    if (missing.length === 0) return done;
-    if (!wait || signal.aborted)
-      throw new WinnowError('invalid_input', {
-        where: folder,
-        expected: `results of all ${cells.length} cells of phase ${cells[0]!.phase}`,
-        got: `${done.length}; run the other shards, or give --wait`,
-      });
-    await pause(LOOK_SECONDS * 1000, undefined, { signal }).catch(() => undefined);
+function printCells({ cells, searchOpen }: ListedCells): void {
+  for (const { cell, result } of cells) {
+    const state = result ? JSON.stringify(result.failed ?? result.benchmarks) : 'to do';
+    process.stdout.write(`${cell.phase}\t${cell.id}\t${JSON.stringify(cell.parameters)}\t${state}\n`);
   }
+  if (searchOpen) process.stdout.write('full\tthe cells follow from the search\n');
 }
 
-async function report(loaded: LoadedGrid, folder: string): Promise<void> {
-  const search = searchCells(loaded);
-  const frozen = freeze(loaded.grid, (await collect(folder, search)).done);
-  const { done, missing } = await collect(folder, fullCells(loaded, frozen));
-  if (missing.length > 0) say(`${missing.length} of ${missing.length + done.length} cells have no result yet`);
-  if (done.length === 0) return;
-  await writeFileAtomic(join(folder, 'grid.json'), `${JSON.stringify(gridData(loaded.grid, done), null, 2)}\n`);
-  for (const path of await writeReport(join(folder, 'report'), trainedGridReport(loaded.grid, frozen, done)))
-    process.stdout.write(`${path}\n`);
+function printFiles({ paths, done, missing }: GridFiles): void {
+  if (missing > 0) say(`${missing} of ${missing + done} cells have no result yet`);
+  for (const path of paths) process.stdout.write(`${path}\n`);
 }
 
-async function list(loaded: LoadedGrid, folder: string): Promise<void> {
-  const search = searchCells(loaded);
-  const found = await collect(folder, search);
-  const full = found.missing.length === 0 ? fullCells(loaded, freeze(loaded.grid, found.done)) : [];
-  for (const cell of [...search, ...full]) {
-    const { done } = await collect(folder, [cell]);
-    process.stdout.write(
-      `${cell.phase}\t${cell.id}\t${JSON.stringify(cell.parameters)}\t${done[0] ? JSON.stringify(done[0].failed ?? done[0].benchmarks) : 'to do'}\n`,
-    );
-  }
-  if (found.missing.length > 0) process.stdout.write('full\tthe cells follow from the search\n');
-}
-
-async function runPhases(
-  loaded: LoadedGrid,
-  folder: string,
-  { phase, wait = false }: Flags,
-  options: GridOptions & { signal: AbortSignal },
-): Promise<void> {
-  const search = searchCells(loaded);
-  if (phase === 'all' || phase === 'search') await runCells(loaded.grid, search, folder, options);
-  if (phase === 'search' || options.signal.aborted) return;
-  const found = search.length > 0 ? await resultsOf(search, folder, wait, options.signal) : [];
-  const full = fullCells(loaded, freeze(loaded.grid, found));
-  await runCells(loaded.grid, full, folder, options);
-  // Whoever finishes last writes the report.
-  if ((await collect(folder, full)).missing.length === 0) await report(loaded, folder);
-}
-
-async function run(path: string, flags: Flags): Promise<void> {
+async function run(path: string, { run: runFolder, list, phase, shard = WHOLE, wait = false }: Flags): Promise<void> {
   const loaded = readGrid(path);
-  const folder = resolve(flags.run ?? join('runs', loaded.grid.name));
-  const { shard = WHOLE } = flags;
-  if (flags.list) return list(loaded, folder);
-  if (flags.phase === 'report') return report(loaded, folder);
+  const folder = resolve(runFolder ?? join('runs', loaded.grid.name));
+  if (list) return printCells(await listCells(loaded, folder));
+  if (phase === 'report') return printFiles(await writeGridReport(loaded, folder));
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
   process.once('SIGTERM', () => stop.abort());
-  await runPhases(loaded, folder, flags, {
+  const files = await runGrid(loaded, folder, {
+    phase,
+    wait,
     shard,
     signal: stop.signal,
     onCell: observed,
     onResult: ({ cell, benchmarks, failed }) => say(`${cell.id}: ${failed ?? JSON.stringify(benchmarks)}`),
   });
+  if (files) printFiles(files);
 }
 
 /** `winnow grid`. */

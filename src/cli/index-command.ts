@@ -1,10 +1,5 @@
-import { existsSync, statSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { Command } from 'commander';
-import { buildIndex } from '../evaluation/first-stage/index/build-index.ts';
-import { loadDataset } from '../evaluation/formats/load-dataset.ts';
-import type { PassageStore } from '../evaluation/formats/passage-store.ts';
-import { openPassages } from '../evaluation/formats/passages.ts';
+import { indexCollection } from '../evaluation/first-stage/index/index-collection.ts';
 import { startProgress } from '../util/progress.ts';
 import { numberOption } from './options.ts';
 
@@ -25,26 +20,12 @@ interface Options {
   readonly force?: true;
 }
 
-/** A collection of one passage a line, or the passages of a data set. */
-async function passagesAt(path: string): Promise<PassageStore> {
-  const single = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  return single && /\.(tsv|jsonl|txt)(\.gz)?$/i.test(path) ? openPassages(path) : (await loadDataset(path)).passages;
-}
-
 async function run(path: string, { out, batch, force }: Options): Promise<void> {
-  const batchPostings = batch * 1e6;
-  if (force && existsSync(out)) await rm(out, { recursive: true });
-  const passages = await passagesAt(path);
-  const progress = startProgress('index', passages.size);
-  const facts = await buildIndex(out, passages.entries(), {
-    batchPostings,
-    onPassage: (count) => {
-      if (count % 1000 === 0) progress.update(count, 'passages');
-    },
+  const facts = await indexCollection(path, out, {
+    batchPostings: batch * 1e6,
+    replace: force === true,
+    progress: startProgress,
   });
-  progress.update(facts.passages, 'passages');
-  progress.stop();
-  await passages.close();
   const bytes = Object.values(facts.bytes).reduce((sum, size) => sum + size, 0);
   process.stdout.write(
     `${out}: ${facts.passages} passages, ${facts.terms} terms, ${facts.postings} postings, ${(bytes / 1e6).toFixed(1)} MB\n`,

@@ -1,38 +1,27 @@
 import { Command, Option } from 'commander';
-import { WinnowError } from '../errors.ts';
 import type { ProviderSetting } from '../inference/inference-types.ts';
-import { importFolder, verifyFolder } from '../registry/import-version.ts';
-import { parseReference } from '../registry/model-names.ts';
+import { withAdmissionTools } from '../main/admission-tools.ts';
+import { importFolder } from '../registry/import-version.ts';
 import type { Published } from '../registry/publish-version.ts';
 import { type PullOptions, pull } from '../registry/pull.ts';
-import { readCatalog } from '../registry/registry-catalog.ts';
 import { relabel } from '../registry/relabel.ts';
 import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
-import type { AdmissionDeps } from '../registry/version-admission.ts';
+import { type VerifiedVersion, verifyVersions, versionsNamed } from '../registry/verify-versions.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
 import { choiceOption, modelsOption, providerOption } from './options.ts';
+import { plainTable } from './plain-table.ts';
 
 interface Common {
   readonly models: string;
   readonly json?: boolean;
 }
 
-interface Engine extends Common {
+interface AdmissionFlags extends Common {
   readonly provider: ProviderSetting;
   readonly variant?: VariantPreference;
 }
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((h, c) => Math.max(h.length, ...rows.map((row) => row[c]!.length)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, c) => cell.padEnd(widths[c]!))
-      .join('  ')
-      .trimEnd();
-  return [head, ...rows].map(line).join('\n');
-}
 
 const mebibytes = (bytes: number | undefined) => (bytes === undefined ? '' : (bytes / 1_048_576).toFixed(1));
 
@@ -52,64 +41,26 @@ function row(version: SurveyRow): readonly string[] {
 async function list({ models, json }: Common): Promise<void> {
   const rows = await surveyRegistry(models);
   const head = ['MODEL', 'VERSION', 'LABELS', 'VARIANTS', 'LENGTH', 'ACTIVATION', 'MiB', 'STATE'];
-  print(json ? JSON.stringify(rows, null, 2) : table(head, rows.map(row)));
+  print(json ? JSON.stringify(rows, null, 2) : plainTable([head, ...rows.map(row)]));
 }
 
-/** Runs `work` with real hosts and tokenizers, loaded only by the commands that need them, and closes them. */
-async function withEngine<T>(options: Engine, work: (deps: AdmissionDeps) => Promise<T>): Promise<T> {
-  const { createHostPool } = await import('../inference/host-pool.ts');
-  const { createLocalTokenizer } = await import('../tokenization/local.ts');
-  const pool = await createHostPool({ provider: options.provider, hosts: 1 });
-  try {
-    const tokenizers = { for: (folder: string) => createLocalTokenizer(folder) };
-    return await work({ pool, tokenizers, variant: options.variant ?? 'auto' });
-  } finally {
-    await pool.close();
-  }
-}
+const describeVersion = (found: VerifiedVersion): string =>
+  found.admitted
+    ? `${found.name}@${found.version}: admitted (${found.variants.join(', ')}${found.hashed ? '' : '; no hashes'})`
+    : `${found.name}@${found.version}: refused: ${found.reason}`;
 
-async function versionsNamed(folder: string, reference: string | undefined) {
-  const { models } = await readCatalog(folder);
-  const all = models.flatMap((m) => m.versions.map((disk) => ({ name: m.name, disk, labels: m.labels })));
-  if (reference === undefined) return all;
-  const wanted = parseReference(reference);
-  const found = all.filter(
-    ({ name, disk, labels }) =>
-      name === wanted?.name &&
-      (wanted.version === undefined || disk.version === wanted.version) &&
-      (wanted.label === undefined || labels?.get(wanted.label) === disk.version),
-  );
-  if (found.length > 0) return found;
-  const known = models.map((m) => m.name).join(', ') || 'no model';
-  throw new WinnowError('unknown_model', { known, got: reference });
-}
-
-async function verify(reference: string | undefined, options: Engine): Promise<void> {
-  const versions = await versionsNamed(options.models, reference);
-  const results = await withEngine(options, async (deps) => {
-    const seen = [];
-    for (const { name, disk } of versions) {
-      const version = disk.version;
-      const outcome = await verifyFolder(disk.folder, deps, disk.skip).then(
-        ({ inspected, results: proved }) => ({
-          admitted: true,
-          variants: proved.map((p) => p.variant),
-          hashed: inspected.version.manifest?.files !== undefined,
-        }),
-        (error: Error) => ({ admitted: false, reason: error.message }),
-      );
-      seen.push({ name, version, ...outcome });
-      if (!options.json)
-        print(
-          'reason' in outcome
-            ? `${name}@${version}: refused: ${outcome.reason}`
-            : `${name}@${version}: admitted (${outcome.variants.join(', ')}${outcome.hashed ? '' : '; no hashes'})`,
-        );
+async function verify(reference: string | undefined, options: AdmissionFlags): Promise<void> {
+  const { models, json } = options;
+  const versions = await versionsNamed(models, reference);
+  const results: VerifiedVersion[] = [];
+  await withAdmissionTools(options, async (deps) => {
+    for await (const found of verifyVersions(versions, deps)) {
+      results.push(found);
+      if (!json) print(describeVersion(found));
     }
-    return seen;
   });
-  if (options.json) print(JSON.stringify(results, null, 2));
-  if (results.some((r) => !r.admitted)) process.exitCode = 1;
+  if (json) print(JSON.stringify(results, null, 2));
+  if (results.some(({ admitted }) => !admitted)) process.exitCode = 1;
 }
 
 function printPublished({ name, version, folder }: Published, { json }: Common, label: string | undefined): void {
@@ -160,9 +111,11 @@ function importCommand(): Command {
     .addOption(providerOption('cpu'))
     .option('--label <label>', 'label that points to it afterwards')
     .addOption(jsonOption())
-    .action(async (folder: string, model: string, options: Engine & { label?: string }) => {
+    .action(async (folder: string, model: string, options: AdmissionFlags & { label?: string }) => {
       const { label } = options;
-      const done = await withEngine(options, (deps) => importFolder(folder, options.models, model, deps, { label }));
+      const done = await withAdmissionTools(options, (deps) =>
+        importFolder(folder, options.models, model, deps, { label }),
+      );
       printPublished(done, options, label);
     });
 }
@@ -179,9 +132,9 @@ function pullCommand(): Command {
     .addOption(modelsOption())
     .addOption(providerOption('cpu'))
     .addOption(jsonOption())
-    .action(async (repository: string, { variant, ...options }: Omit<Engine, 'variant'> & PullOptions) => {
+    .action(async (repository: string, { variant, ...options }: Omit<AdmissionFlags, 'variant'> & PullOptions) => {
       const wanted = { ...options, ...(variant === undefined ? {} : { variant }) };
-      const done = await withEngine(options, (deps) => pull(repository, options.models, deps, wanted));
+      const done = await withAdmissionTools(options, (deps) => pull(repository, options.models, deps, wanted));
       printPublished(done, options, options.label);
     });
 }

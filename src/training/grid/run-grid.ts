@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { WinnowError } from '../../errors.ts';
+import { writeReport } from '../../reports/write-report.ts';
+import { writeFileAtomic } from '../../util/files.ts';
+import {
+  type Cell,
+  type CellResult,
+  collect,
+  freeze,
+  fullCells,
+  type GridOptions,
+  runCells,
+  searchCells,
+} from './grid.ts';
+import { gridData, trainedGridReport } from './grid-report.ts';
+import type { LoadedGrid } from './grid-schema.ts';
+
+/** Seconds between two looks at the results of the other shards. */
+const LOOK_SECONDS = 10;
+
+/** Returns the results of all cells of a phase, those of other shards too. */
+async function allResults(cells: readonly Cell[], folder: string, wait: boolean, signal: AbortSignal) {
+  for (;;) {
+    const { done, missing } = await collect(folder, cells);
+    if (missing.length === 0) return done;
+    if (!wait || signal.aborted)
+      throw new WinnowError('invalid_input', {
+        where: folder,
+        expected: `results of all ${cells.length} cells of phase ${cells[0]!.phase}`,
+        got: `${done.length}; run the other shards, or give --wait`,
+      });
+    await pause(LOOK_SECONDS * 1000, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+export interface GridFiles {
+  readonly paths: readonly string[];
+  readonly done: number;
+  readonly missing: number;
+}
+
+/** Writes `grid.json` and the report of the full cells that have a result; writes nothing where none has. */
+export async function writeGridReport(loaded: LoadedGrid, folder: string): Promise<GridFiles> {
+  const { grid } = loaded;
+  const frozen = freeze(grid, (await collect(folder, searchCells(loaded))).done);
+  const { done, missing } = await collect(folder, fullCells(loaded, frozen));
+  const counts = { done: done.length, missing: missing.length };
+  if (done.length === 0) return { ...counts, paths: [] };
+  await writeFileAtomic(join(folder, 'grid.json'), `${JSON.stringify(gridData(grid, done), null, 2)}\n`);
+  return { ...counts, paths: await writeReport(join(folder, 'report'), trainedGridReport(grid, frozen, done)) };
+}
+
+export interface ListedCells {
+  readonly cells: readonly { readonly cell: Cell; readonly result: CellResult | undefined }[];
+  /** The cells of the full grid follow from search results that are missing. */
+  readonly searchOpen: boolean;
+}
+
+/** Lists the cells that are known, each with its result. */
+export async function listCells(loaded: LoadedGrid, folder: string): Promise<ListedCells> {
+  const search = searchCells(loaded);
+  const found = await collect(folder, search);
+  const searchOpen = found.missing.length > 0;
+  const full = searchOpen ? [] : fullCells(loaded, freeze(loaded.grid, found.done));
+  const cells = [];
+  for (const cell of [...search, ...full]) cells.push({ cell, result: (await collect(folder, [cell])).done[0] });
+  return { cells, searchOpen };
+}
+
+interface GridRun extends GridOptions {
+  readonly phase: 'all' | 'search' | 'full';
+  /** Wait for the other shards at the end of the search. */
+  readonly wait: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the cells of a shard, phase by phase. The shard that finishes last writes the report.
+ * @returns the report's files, or nothing where cells are missing.
+ */
+export async function runGrid(loaded: LoadedGrid, folder: string, run: GridRun): Promise<GridFiles | undefined> {
+  const { phase, wait, signal } = run;
+  const search = searchCells(loaded);
+  if (phase !== 'full') await runCells(loaded.grid, search, folder, run);
+  if (phase === 'search' || signal.aborted) return undefined;
+  const found = search.length > 0 ? await allResults(search, folder, wait, signal) : [];
+  const full = fullCells(loaded, freeze(loaded.grid, found));
+  await runCells(loaded.grid, full, folder, run);
+  const { missing } = await collect(folder, full);
+  return missing.length === 0 ? writeGridReport(loaded, folder) : undefined;
+}
