@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { ModelEntry, ModelList } from '../../../http/routes/schemas.ts';
 import type { PlaygroundAnswer, SessionFacts } from '../../types.ts';
+import type { Call } from '../api.ts';
 import { referencesOf } from '../catalog.ts';
 import { Ranking } from '../column.tsx';
 import { figure } from '../format.ts';
@@ -132,6 +133,26 @@ function Comparison({ passages, outcomes }: Comparison) {
   );
 }
 
+/** Ranks with one model after the other, so that no model's timings include the work of another. */
+async function rankInTurn(
+  call: Call,
+  query: string,
+  passages: readonly string[],
+  models: readonly string[],
+): Promise<readonly Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const reference of models) {
+    try {
+      const body = { query, passages, model: reference };
+      const answer = await call<PlaygroundAnswer>('console/api/rerank', { method: 'POST', body });
+      outcomes.push({ reference, answer });
+    } catch (error) {
+      outcomes.push({ reference, error: error as Error });
+    }
+  }
+  return outcomes;
+}
+
 export function PlaygroundPage({ session }: { session: SessionFacts }) {
   const call = useCall();
   const models = useData<ModelList>('v1/models');
@@ -141,20 +162,7 @@ export function PlaygroundPage({ session }: { session: SessionFacts }) {
   const chosen = draft.models.length > 0 ? draft.models : session.defaultModel ? [session.defaultModel] : [];
   const ask = async () => {
     const passages = readPassages(draft.passages);
-    const outcomes: Outcome[] = [];
-    // In turn, so that no model's timings include the work of another.
-    for (const model of chosen) {
-      try {
-        const body = { query: draft.query, passages, model };
-        outcomes.push({
-          reference: model,
-          answer: await call<PlaygroundAnswer>('console/api/rerank', { method: 'POST', body }),
-        });
-      } catch (thrown) {
-        outcomes.push({ reference: model, error: thrown as Error });
-      }
-    }
-    setResult({ passages, outcomes });
+    setResult({ passages, outcomes: await rankInTurn(call, draft.query, passages, chosen) });
   };
   const submit = (event: Event) => {
     event.preventDefault();
