@@ -14,7 +14,7 @@ import { OBJECTIVE_ROWS, objectiveLoss } from '../../src/training/objectives/che
 import { tinyEncoder } from '../support/tiny-encoder.ts';
 
 describe('checkGradients', () => {
-  it('passes every weight of an encoder, far below what it allows', async () => {
+  it('passes every weight of an encoder, with errors far below the allowed ones', async () => {
     const { model, weights } = await prepare(tinyEncoder());
     const report = await checkGradients(model, weights);
     expect(report.passed).toBe(true);
@@ -31,7 +31,7 @@ describe('checkGradients', () => {
   });
 
   it('finds the weight whose gradient is wrong, and names the node that reads it', async () => {
-    // Floor is flat to the rules, but behind a factor of a million it climbs: the derivative of `wrong` is twice its gradient.
+    // Floor has gradient 0 by its rule, but after a factor of a million it follows x: the derivative of `wrong` is twice its gradient.
     const g = new GraphBuilder();
     g.input('x', 'float32', ['batch', 3]);
     const steep = 1e6;
@@ -56,7 +56,7 @@ describe('checkGradients', () => {
   });
 });
 
-/** The model with x replaced by x + a fixed row, so that a batch of zeros says something. */
+/** Replaces x by x + a fixed row, so that a batch of zeros is not trivial. */
 function shift(model: Awaited<ReturnType<typeof prepare>>['model']) {
   const g = new GraphBuilder();
   g.input('x', 'float32', ['batch', 3]);

@@ -50,7 +50,7 @@ describe('differentiate', () => {
     expect(all.values.size).toBe(2);
   });
 
-  it('takes the gradient that arrives at a value instead of a scalar loss', async () => {
+  it('takes the gradient of a value instead of a scalar loss', async () => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [2, 2]);
     g.input('dy', 'float32', [2, 2]);
@@ -124,7 +124,7 @@ describe('differentiate', () => {
     });
   });
 
-  it('refuses a loss that is no scalar, naming it', async () => {
+  it('refuses a loss that is not a scalar, naming it', async () => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [2, 2]);
     const y = g.output(g.mul('x', g.initializer('w', x)), 'float32', [2, 2], 'scores');
@@ -136,7 +136,7 @@ describe('differentiate', () => {
 });
 
 describe('softmax of a row in which everything is masked', () => {
-  /** Two rows of scores, the second with a mask of −∞ everywhere; what its NaN is replaced by decides what flows on. */
+  /** Two rows of scores, the second fully masked by −∞; its NaN is replaced. */
   const build = (guarded: boolean): { graph: Graph; loss: string } => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [2, 2]);
@@ -150,7 +150,7 @@ describe('softmax of a row in which everything is masked', () => {
     return { graph: g.build(), loss };
   };
 
-  it.each([true, false])('gets no gradient and spoils none (guarded by IsNaN: %s)', async (guarded) => {
+  it.each([true, false])('gets no gradient and leaves others intact (guarded by IsNaN: %s)', async (guarded) => {
     const { graph, loss } = build(guarded);
     const { values } = await gradients(graph, { x }, loss, ['w']);
     // Row 1 alone: p = softmax(1, 4), dL/dz = p ∘ ((1, 3) − p·(1, 3)), dw = x ∘ dz.

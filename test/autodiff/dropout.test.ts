@@ -38,7 +38,7 @@ describe('fillDropoutMask', () => {
     expect(values(two)).not.toEqual(values(two, 'q'));
   });
 
-  it.each(['float32', 'uint8'] as const)('drops at the rate asked for, independently of neighbors: %s', (form) => {
+  it.each(['float32', 'uint8'] as const)('drops at the given rate, independently of neighbors: %s', (form) => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e6 }), fc.constantFrom(0.05, 0.1, 0.3, 0.5, 0.9), (seed, rate) => {
         const n = 200_000;
@@ -77,7 +77,7 @@ describe('fillDropoutMask', () => {
     expect(values(fillDropoutMask([part(1, 100, 'p', 'uint8')], 1, 1, 1, 1)).every((x) => x === 0)).toBe(true);
   });
 
-  it('writes over the masks of the step before if asked to, whatever their sizes were', () => {
+  it('overwrites the masks of the step before with `reuse`, for any sizes', () => {
     const parts = [part(0.1, 5), part(0.5, 3, 'q', 'uint8'), part(0.3, 7, 'r')];
     const wide = parts.map((p) => ({ ...p, count: (rows: number) => p.count(1, 1) * rows }));
     const masks = createDropoutMasks(wide, true);
@@ -104,7 +104,7 @@ describe('fillDropoutMask', () => {
 });
 
 describe('ratesOf', () => {
-  it('reads what the families mean', () => {
+  it('reads config.json as each family does', () => {
     const bert = {
       model_type: 'bert',
       hidden_dropout_prob: 0.1,
@@ -180,14 +180,14 @@ describe('insertDropout', () => {
     ]);
   });
 
-  it('leaves the model alone where nothing is dropped', async () => {
+  it('returns the model unchanged where nothing is dropped', async () => {
     const { model, weights } = await prepare(tinyEncoder());
     const result = await insertDropout(model, weights, NO_DROPOUT);
     expect(result.model).toBe(model);
     expect(result.parts).toEqual([]);
   });
 
-  it('drops what the mask says and scales the rest: each place alone, against the arithmetic', async () => {
+  it('drops by the mask and scales the rest: each site alone, against the arithmetic', async () => {
     const { model, weights } = await prepare(tinyEncoder());
     const { model: dropping, parts } = await insertDropout(model, weights, { ...NO_DROPOUT, classifier: 0.25 });
     const feeds = probeFeeds(model.graph.inputs);

@@ -7,8 +7,8 @@ import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts'
 import { createRandom } from '../../src/util/random.ts';
 
 /*
- * Gradients of look-ups under heavy repetition and two threads, fifty runs, compared exactly. Gradients that arrive are small whole
- * numbers, so that every order of additions gives the same float32 sum, and a lost addition shows.
+ * Gradients of lookups with many repetitions on two threads, fifty runs, compared exactly. Upstream gradients are small integers, so that every
+ * order of additions gives the same float32 sum, and a lost addition changes it.
  */
 
 const RUNS = 50;
@@ -50,7 +50,7 @@ const wholeNumbers = (count: number, seed: number): Float32Array => {
   return Float32Array.from({ length: count }, () => random.below(9) - 4);
 };
 
-/** Row i of the table gets the sum of the rows of dy whose index is i: in JavaScript. */
+/** Sums the rows of dy by index, in JavaScript. */
 function summed(rows: number, width: number, indices: readonly number[], dy: Float32Array): Float32Array {
   const sums = new Float32Array(rows * width);
   for (const [token, index] of indices.entries()) {

@@ -29,7 +29,7 @@ interface Case {
 const q = wave([2, 3, 5, 4]);
 const k = wave([2, 3, 5, 4], 1);
 const v = wave([2, 3, 5, 4], 2);
-/** The last query of the first row may look at nothing. */
+/** The last query of the first row is fully masked. */
 const open = tensor(
   'bool',
   [2, 1, 5, 5],

@@ -4,7 +4,7 @@ import { attachHead, freshHead, type Head } from '../../src/onnx/rewrites/head.t
 import { runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
-/** States are the rows of a table of width 3; the model also hands its ids through, as some do. */
+/** States are the rows of a table of width 3; the ids are an output too, as in some exports. */
 function encoder(outputs: readonly string[] = ['last_hidden_state'], mask = true, types = false) {
   const g = new GraphBuilder();
   g.input('input_ids', 'int64', ['batch', 'sequence']);
@@ -25,7 +25,7 @@ const logits = async (head: Head, model = encoder()) =>
   numbers((await runOnce(attachHead(model, head), feeds)).logits!);
 
 describe('attachHead', () => {
-  it('takes the first state, or the mean of those the mask lets through', async () => {
+  it('takes the first state, or the mean of the unmasked ones', async () => {
     expect(await logits({ pooling: 'cls', out })).toEqual([321.5, 99.5]);
     expect(await logits({ pooling: 'mean', out })).toEqual(
       [0 + 10 + 200 + 0.5, 7 / 3 + 10 * (8 / 3) + 100 * 3 + 0.5].map(Math.fround),

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** y = x·w + b, with weights large enough to go out. */
+/** y = x·w + b, with weights large enough to be external. */
 function linear(): Model {
   const g = new GraphBuilder();
   g.input('x', 'float32', ['rows', 40]);
@@ -46,7 +46,7 @@ const x = float32(
 );
 
 describe('protobuf', () => {
-  it('keeps everything a model says', () => {
+  it('keeps everything of a model', () => {
     const inner = new GraphBuilder('branch');
     inner.output(inner.op('Identity', ['x']), 'float32', ['rows', null]);
     const g = new GraphBuilder('all kinds');
@@ -96,11 +96,11 @@ describe('protobuf', () => {
       ['b', [1, 0, 1]],
       ['h', [1]],
     ]);
-    // An initializer listed among the inputs, as old files do, is no input.
+    // An initializer that is listed among the inputs, as in old files, is not an input.
     expect(graph.inputs.map((i) => i.name)).toEqual(['x']);
   });
 
-  it('says what is wrong, and with which tensor', () => {
+  it('names fault and tensor', () => {
     expect(() => decodeModel(Buffer.from('this is no model'), 'a.onnx')).toThrow(/^a\.onnx: expected an ONNX model/);
     expect(() => decodeModel(new Uint8Array(), 'empty.onnx')).toThrow('empty.onnx: expected a graph, got none');
     const broken = (dataType: number, bytes: number) =>
@@ -134,7 +134,7 @@ describe('model files', () => {
     expect(await readModel(path)).toEqual(model);
   });
 
-  it('put big initializers into a file beside them, aligned, which the engine maps too', async () => {
+  it('put large initializers into an aligned file beside them, which the engine reads too', async () => {
     const path = join(folder, 'external.onnx');
     const model = linear();
     const written = await writeModel(path, model, { insideLimit: 1000 });
@@ -148,14 +148,14 @@ describe('model files', () => {
     await session.release();
   });
 
-  it('put out what is asked for', async () => {
+  it('make the chosen initializers external', async () => {
     const path = join(folder, 'chosen.onnx');
     await writeModel(path, linear(), { outside: (name) => name === 'b', dataFile: 'shared.bin' });
     expect((await stat(join(folder, 'shared.bin'))).size).toBe(120);
     expect(await readModel(path)).toEqual(linear());
   });
 
-  it('read data past 4 GB without reading what lies before', async () => {
+  it('read data beyond 4 GB without reading what is before it', async () => {
     const path = join(folder, 'far.onnx');
     const offset = 5 * 2 ** 30;
     const data = await open(join(folder, 'far.bin'), 'w');
@@ -185,7 +185,7 @@ describe('model files', () => {
     await expect(readModel(path)).rejects.toMatchObject({ code });
   });
 
-  it('refuse external data that is cut short', async () => {
+  it('refuse truncated external data', async () => {
     const path = join(folder, 'short.onnx');
     await writeFile(join(folder, 'short.bin'), new Uint8Array(100));
     await writeFile(

@@ -35,7 +35,7 @@ async function narrowed(graph: Graph): Promise<Graph> {
   return narrow(graph, await probeShapes(modelOf(graph), PROBE));
 }
 
-/** What both graphs give for batches of other sizes than the probing one, and in one row. */
+/** Runs both graphs on batches of other sizes than the probing one, and of one row. */
 async function expectSame(before: Graph, after: Graph): Promise<void> {
   for (const feeds of [feedsOf(2, 5), feedsOf(1, 9), feedsOf(4, 2)]) {
     const [whole, part] = [await runOnce(modelOf(before), feeds), await runOnce(modelOf(after), feeds)];
@@ -52,7 +52,7 @@ const heads = (g: G, x: string) => g.reshape(x, [0, 0, 2, 2]);
 
 type Step = [name: string, build: (g: G, x: string, square: string) => string, axis?: number];
 
-/** By name: a value behind the op in question, and the axis its length lies along. */
+/** By name: a value made by the op, and the axis of its length. */
 const STEPS: readonly Step[] = [
   ['a unary op', (g, x) => g.op('Tanh', [x])],
   ['the sum with a vector', (g, x) => g.add(x, weight(g, [WIDTH]))],
@@ -66,9 +66,9 @@ const STEPS: readonly Step[] = [
   ['a mean', (g, x) => g.reduceMean(x, [-1])],
   ['a sum without its axis', (g, x) => g.reduceSum(g.transpose(x, [2, 0, 1]), [0], false)],
   ['another order of axes', (g, x) => g.transpose(heads(g, x), [0, 2, 1, 3]), 2],
-  ['heads, told by a constant', (g, x) => heads(g, x)],
+  ['heads, shape from a constant', (g, x) => heads(g, x)],
   [
-    'heads, told by the shape',
+    'heads, shape from Shape',
     (g, x) => g.reshape(x, g.concat([g.slice(g.shape(x), [0], [2], [0]), g.ints([2, -1])], 0)),
   ],
   [
@@ -124,7 +124,7 @@ describe('narrow', () => {
     }
   });
 
-  it('shapes that are read stay what they were', async () => {
+  it('shapes that are read keep their values', async () => {
     const graph = graphOf((g, x) => {
       const value = g.op('Erf', [g.neg(x)]);
       return [g.gather(value, g.scalar(0, 'int64'), 1), g.shape(value)];

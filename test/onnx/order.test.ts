@@ -56,7 +56,7 @@ describe('orders', () => {
     expect((await runOnce(modelOf(late), { x })).y).toEqual((await runOnce(modelOf(graph), { x })).y);
   });
 
-  it('lateOrder puts what nothing waits for last, the first-made at the very end', () => {
+  it('lateOrder puts nodes without readers last, the first of them at the very end', () => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [1]);
     const a = g.op('Neg', ['x'], {}, { name: 'a' });
@@ -115,7 +115,7 @@ function withBranch(): Graph {
 }
 
 describe('subgraphs', () => {
-  it('count what they take from outside as read', async () => {
+  it('count what they capture as read', async () => {
     const graph = withBranch();
     expect(captures(graph.nodes[0]!.attrs.then_branch!.value as Graph)).toEqual(['x', 'late']);
     expect(isSorted(graph)).toBe(false);

@@ -32,7 +32,7 @@ describe('raiseOpset', () => {
 
   const floats = (value: number): AttributeLike => ({ kind: 'float', value });
 
-  /** Forms as they were, run by the engine at their own opset, against the raised model. */
+  /** Compares models at their own opset with the raised ones, both run by the engine. */
   const cases: readonly Old[] = [
     { op: 'Unsqueeze', opset: 11, attrs: { axes: [0, 2] } },
     { op: 'Squeeze', opset: 11, attrs: {} },
@@ -84,7 +84,7 @@ describe('raiseOpset', () => {
     }
   });
 
-  it('knows that a Softmax over the last axis needs no detour', async () => {
+  it('adds no nodes around a Softmax over the last axis', async () => {
     const old = model({ op: 'Softmax', opset: 11, attrs: { axis: 2 } });
     expect(ops(raiseOpset(old, await probeShapes(old, feeds)).graph)).toEqual(['Softmax', 'Identity']);
     expect(ops(raiseOpset(old).graph)).toContain('Flatten');
@@ -130,7 +130,7 @@ describe('inlining', () => {
   const node = (op: string, inputs: string[], outputs: string[], attrs = {}, domain = ''): Node =>
     freezeNode({ op, domain, name: `${op} of ${outputs[0]}`, inputs, outputs, attrs });
 
-  it('functions: bodies with their own names, attributes handed in, calls within calls', async () => {
+  it('functions: bodies with their own names, attributes of the call, calls within calls', async () => {
     const scaled: ModelFunction = {
       domain: 'mine',
       name: 'Scaled',
@@ -187,7 +187,7 @@ describe('inlining', () => {
     ]);
   });
 
-  it('identities and resting dropout, but not the names of outputs', () => {
+  it('identities and dropout outside training, but not outputs', () => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [2]);
     g.initializer('w', wave([2]));
@@ -267,7 +267,7 @@ describe('fusions', () => {
     '(½·(1 + erf))·x': (g, erf) => g.mul(g.mul(erf(g.mul('x', g.scalar(Math.SQRT1_2))), g.scalar(0.5)), 'x'),
   };
 
-  it.each(Object.keys(gelus))('a GELU spelt %s', async (form) => {
+  it.each(Object.keys(gelus))('a GELU written %s', async (form) => {
     const g = new GraphBuilder();
     g.input('x', 'float32', x.dims);
     g.output(

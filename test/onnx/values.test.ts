@@ -14,13 +14,13 @@ import {
 } from '../../src/onnx/tensor.ts';
 
 describe('tensors', () => {
-  it('rounds to the type asked for', () => {
+  it('rounds to the given type', () => {
     expect(numbers(tensor('float16', [2], [1 / 3, 65504]))).toEqual([0.333251953125, 65504]);
     expect(numbers(tensor('bfloat16', [3], [1 / 3, -1.00390625, Number.NaN]))).toEqual([0.333984375, -1, Number.NaN]);
     expect(numbers(castTensor(float32([2], [0.1, 2]), 'float64'))).toEqual([Math.fround(0.1), 2]);
   });
 
-  it('clamps whole numbers past 64 bits instead of wrapping them', () => {
+  it('saturates at 64 bits instead of wrapping', () => {
     const data = view(tensor('int64', [3], [2 ** 63, -(2 ** 63), Number.MAX_SAFE_INTEGER])) as BigInt64Array;
     expect([...data]).toEqual([9223372036854775807n, -9223372036854775808n, 9007199254740991n]);
   });
@@ -44,7 +44,7 @@ describe('tensors', () => {
 });
 
 describe('GraphBuilder', () => {
-  it('gives every value and node a name of its own', () => {
+  it('gives every value and node a unique name', () => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [2]);
     const names = [
@@ -59,7 +59,7 @@ describe('GraphBuilder', () => {
     expect(() => g.input('x', 'float32', [2])).toThrow('expected a new value name, got x');
   });
 
-  it('goes on from a graph without clashing with its names', async () => {
+  it('continues a graph without reusing its names', async () => {
     const first = new GraphBuilder();
     first.input('x', 'float32', [2]);
     first.output(first.neg(first.neg('x')), 'float32', [2], 'y');
@@ -88,7 +88,7 @@ describe('GraphBuilder', () => {
     );
   });
 
-  it('knows float attributes by name, whole numbers though they be', async () => {
+  it('makes attributes float by name, also for integers', async () => {
     const g = new GraphBuilder();
     g.input('x', 'float32', [1]);
     g.output(g.op('LeakyRelu', ['x'], { alpha: 1 }), 'float32', [1], 'y');

@@ -13,7 +13,7 @@ const ramp = (dims: readonly number[]) =>
     Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i + 1)),
   );
 
-/** A model with everything that is a float initializer and not all of it a parameter. */
+/** A model with all kinds of float initializers, parameters and others. */
 function zoo() {
   const g = new GraphBuilder();
   g.input('x', 'float32', ['rows', 3]);
@@ -59,7 +59,7 @@ describe('findWeights', () => {
     ]);
   });
 
-  it('names weights the exporter did not: by their bias, else by the path of their node', () => {
+  it('names weights with generated names by their bias, else by the path of their node', () => {
     expect(found.map((w) => w.name).slice(0, 3)).toEqual([
       'layer.dense.weight',
       'layer.dense.bias',
@@ -75,12 +75,12 @@ describe('findWeights', () => {
     ]);
   });
 
-  it('can be told otherwise', () => {
-    const told = findWeights(zoo(), { include: ['scale', 'phase'], exclude: ['norm.*'] }).map((w) => w.tensor);
-    expect(told).toContain('scale');
-    expect(told).not.toContain('norm.weight');
-    // No gradient passes Cos here: what cannot be reached stays out whatever is asked.
-    expect(told).not.toContain('phase');
+  it('includes and excludes by name', () => {
+    const found = findWeights(zoo(), { include: ['scale', 'phase'], exclude: ['norm.*'] }).map((w) => w.tensor);
+    expect(found).toContain('scale');
+    expect(found).not.toContain('norm.weight');
+    // Weights stop at Cos: what does not reach the output is never included.
+    expect(found).not.toContain('phase');
   });
 
   it('freezes by part of a name or by pattern', () => {
@@ -93,7 +93,7 @@ describe('findWeights', () => {
     expect(matches(['onnx::MatMul_7'], 'onnx::MatMul_7')).toBe(true);
   });
 
-  it('takes no number written as a Constant node for a weight, but a matrix', async () => {
+  it('takes Constant nodes for weights only if they are matrices', async () => {
     const g = new Builder();
     g.input('x', 'float32', ['rows', 2]);
     const constant = (name: string, value: ReturnType<typeof ramp>): string => {
@@ -113,7 +113,7 @@ describe('findWeights', () => {
   });
 });
 
-describe('weights behind other nodes', () => {
+describe('weights read through other nodes', () => {
   it.each([
     ['Transpose', (g: GraphBuilder) => g.transpose('w', [1, 0])],
     ['Cast', (g: GraphBuilder) => g.transpose(g.cast('w', 'float32'), [1, 0])],

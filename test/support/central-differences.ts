@@ -8,7 +8,7 @@ import { openRunner, runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, sizeOf, type Tensor, tensor, tensorOf, view } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 
-/** Float32 numbers, so that double precision starts from the very same ones. */
+/** Float32 numbers, so that double precision starts from the same ones. */
 export function randomTensor(dims: readonly number[], seed: number, low = -1.5, high = 1.5): Tensor {
   const random = createRandom(seed);
   return float32(
@@ -28,7 +28,7 @@ export interface RuleCheck {
   readonly double: number;
   /** The same for float32, optimized, two threads. */
   readonly single: number;
-  /** What float32 gave, by input. */
+  /** Gradients in float32, by input. */
   readonly gradients: ReadonlyMap<string, readonly number[]>;
 }
 
@@ -36,7 +36,7 @@ const LOSS = 'loss';
 const OUTPUT = 'output';
 const STEP = 1e-5;
 
-/** y ↦ Σ c·y with fixed random c, so that every element of the output pulls differently. */
+/** y ↦ Σ c·y with fixed random c, so that every element of the output has another weight. */
 function scalarOf(g: GraphBuilder, y: string, dims: readonly number[]): void {
   const c = g.constant(randomTensor(dims, 99, 0.5, 2), 'pull');
   g.output(g.reduceSum(g.mul(y, c), undefined, false), 'float32', [], LOSS);
@@ -44,7 +44,7 @@ function scalarOf(g: GraphBuilder, y: string, dims: readonly number[]): void {
 
 /**
  * Builds `forward` on `inputs`, differentiates it with respect to `wrt` and compares with (L(x + h) − L(x − h)) / 2h for every element of
- * every one of them, all in double precision; and once more in float32 as training runs it.
+ * every one of them, in double precision, and again in float32 as in training.
  */
 export async function checkRule(
   inputs: Readonly<Record<string, Tensor>>,

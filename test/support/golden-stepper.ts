@@ -12,7 +12,7 @@ import { buildStep } from '../../src/training/step/step.ts';
 import { createStepper, type Stepper, type StepperOptions } from '../../src/training/step/stepper.ts';
 import type { Family, Golden } from './training-fixtures.ts';
 
-/** The golden batch as the trainer sees it: lists of passages with passage 0 the positive. */
+/** The golden batch as lists of passages, the first of each relevant. */
 export function goldenBatch(g: Golden): Batch {
   const lists = Array.from({ length: g.queries }, (_, q) => ({
     list: {
@@ -38,7 +38,7 @@ function goldenRow(g: Golden, row: number) {
 
 export type Way = 'graph' | 'host' | 'loop';
 
-/** A stepper with PyTorch's settings over an export. */
+/** Opens a stepper of an export with PyTorch's settings. */
 export async function goldenStepper(
   way: Way,
   file: string,
@@ -85,7 +85,7 @@ export async function goldenStepper(
 
 export const relative = (got: number, expected: number): number => Math.abs(got - expected) / Math.abs(expected);
 
-/** Parameters whose final norm is off by more than 1e-4, zero-gradient ones left out. */
+/** Returns the parameters whose final norm differs by more than 1e-4, without those of zero gradient. */
 export function wrongNorms(
   family: Family,
   file: string,

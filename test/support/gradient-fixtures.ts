@@ -10,7 +10,7 @@ import { type Feeds, openRunner, type Results } from '../../src/onnx/session.ts'
 import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 import { FIXTURES } from './training-fixtures.ts';
 
-/** What golden.json says of one parameter's gradient, in PyTorch's layout. */
+/** One parameter's gradient in golden.json, in PyTorch's layout. */
 export interface ParameterGradient {
   readonly norm: number;
   readonly first8: readonly number[];
@@ -20,7 +20,7 @@ export interface ParameterGradient {
 export interface ObjectiveNumbers {
   readonly loss: number;
   readonly dlogits: readonly number[];
-  /** L2 over all parameters; sections without it are summed up from the parameters. */
+  /** L2 over all parameters; computed from the parameters where it is absent. */
   readonly gradient_norm?: number;
   readonly parameters: Readonly<Record<string, ParameterGradient>>;
 }
@@ -69,7 +69,7 @@ export interface GradientRunner {
   close(): Promise<void>;
 }
 
-/** The vector–Jacobian product of the logits for every weight, optimized and on two threads as in training. */
+/** Computes the vector–Jacobian product of the logits for every weight, optimized and on two threads as in training. */
 export async function gradientRunner({ model, weights }: Prepared): Promise<GradientRunner> {
   const output = model.graph.outputs[0]!.name;
   const forward = GraphBuilder.from(model.graph);
@@ -90,7 +90,7 @@ export async function gradientRunner({ model, weights }: Prepared): Promise<Grad
   };
 }
 
-/** A gradient in PyTorch's layout: the file may hold the weight's transpose. */
+/** Returns a gradient in PyTorch's layout; the file may hold the weight's transpose. */
 export function inTorchLayout(gradient: Tensor, transposed: boolean): number[] {
   const values = numbers(gradient);
   if (!transposed) return values;
@@ -109,7 +109,7 @@ export function distanceRatio(got: readonly number[], expected: ArrayLike<number
   return Math.sqrt(difference) / (1e-4 * Math.sqrt(reference) + 1e-6 * globalNorm);
 }
 
-/** The parameters whose gradient does not fit what golden.json keeps of it: norm, first eight values, peak. */
+/** Returns the parameters whose gradient differs from golden.json in norm, first eight values or peak. */
 export function misfits(gradients: ReadonlyMap<string, Tensor>, mapping: Mapping, golden: ObjectiveNumbers): string[] {
   const all = globalNorm(golden);
   const near = (got: number, expected: number, norm: number): boolean =>

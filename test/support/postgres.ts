@@ -20,7 +20,7 @@ export interface PostgresServer {
   stop(): Promise<void>;
 }
 
-/** A server of one's own on a socket in a temporary folder. The programs refuse to run as root, so root becomes `postgres` first. */
+/** Starts a server on a socket in a temporary folder. Its programs refuse to run as root, so root runs them as `postgres`. */
 export async function startPostgres(bin: string): Promise<PostgresServer> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-pg-'));
   const data = join(folder, 'data');

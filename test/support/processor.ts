@@ -2,7 +2,7 @@ import { GraphBuilder, MICROSOFT, modelOf } from '../../src/onnx/builder.ts';
 import { runOnce } from '../../src/onnx/session.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
-/** Products of u8 rows and an s8 matrix by the engine, as int8 models have them; scales are 1, zero points 0. */
+/** Multiplies u8 rows and an s8 matrix by the engine, as int8 models do; scales are 1, zero points 0. */
 export async function integerProducts(
   rows: readonly (readonly number[])[],
   weights: readonly (readonly number[])[],
@@ -19,7 +19,7 @@ export async function integerProducts(
   return numbers((await runOnce(modelOf(g.build(), 17), { x })).y!);
 }
 
-/** Does this processor lose what two neighboring products come to past 16 bits (AVX2 and AVX-512 without VNNI)? */
+/** Whether this processor saturates sums of two neighboring products at 16 bits (AVX2, and AVX-512 without VNNI). */
 export const SATURATES: boolean =
   (
     await integerProducts(

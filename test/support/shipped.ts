@@ -5,17 +5,17 @@ import { SATURATES } from './processor.ts';
 
 export { MODELS, SHIPPED, SHIPPED_NAME, SHIPPED_NAMES, shippedFolder } from '../../bench/load/shipped.ts';
 
-/** A model with scores from another binding of the engine; not part of the checkout. */
+/** Folder of a model with scores from another binding of the engine; not part of the checkout. */
 export const REFERENCE_MODEL = join(
   process.env.WINNOW_SHARED ?? join(import.meta.dirname, '../../../shared'),
   'models/minilm-l6-reference',
 );
 export const REFERENCE_SCORES = join(REFERENCE_MODEL, 'reference-scores.json');
-/** Its scores come from a processor that does not saturate, and its weights are not made for one that does. */
+/** Its scores come from a processor that does not saturate, and its weights allow saturation. */
 export const hasReference: boolean = existsSync(REFERENCE_SCORES) && !SATURATES;
 export const REFERENCE_NEEDS = '(needs ../shared/models and a processor with VNNI)';
 
-/** A registry folder of its own with that model as `reference@1`; whoever asks for it removes it. */
+/** Makes a registry folder with that model as `reference@1`. The caller removes it. */
 export function referenceRegistry(): string {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-reference-'));
   const version = join(folder, 'reference', '1');

@@ -5,7 +5,7 @@ import { writeModel } from '../../src/onnx/model-file.ts';
 import { float32 } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 
-/** Words of the toy language: the first half are queries' words, each with one that answers it in the second half. */
+/** Words of a synthetic language: the first half are queries, each answered by one word of the second half. */
 export const WORDS: readonly string[] = Array.from(
   { length: 40 },
   (_, i) => `w${String.fromCharCode(97 + (i % 20))}${i < 20 ? 'q' : 'a'}`,
@@ -115,7 +115,7 @@ export async function writeTinyModel(folder: string): Promise<string> {
   return folder;
 }
 
-/** Lists of the toy language as FlagEmbedding JSONL: the answer to a word is its partner. */
+/** Writes lists of the synthetic language as FlagEmbedding JSONL; the answer to a word is its partner. */
 export function tinyData(path: string, lists: number, seed = 1): string {
   const random = createRandom(seed);
   const lines = Array.from({ length: lists }, () => {

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-/** Where PyTorch's numbers lie; the same folder for every test that reads them. */
+/** Folder of PyTorch's numbers. */
 export const FIXTURES = resolve(import.meta.dirname, '..', '..', process.env.WINNOW_FIXTURES ?? '../shared/fixtures');
 
-/** Why tests that need the fixtures are skipped; empty where the folder is there. */
+/** Why tests that need the fixtures are skipped; empty if the folder exists. */
 export const NO_FIXTURES = existsSync(FIXTURES)
   ? ''
   : `no folder ${process.env.WINNOW_FIXTURES ?? '../shared/fixtures'}`;
@@ -53,7 +53,7 @@ export interface Family {
   /** Exports with a head. */
   readonly exports: readonly string[];
   path(file: string): string;
-  /** Parameter → initializer of an export. */
+  /** Maps parameters to initializers of an export. */
   mapping(file: string): readonly (readonly [string, string])[];
 }
 
@@ -61,7 +61,7 @@ const readJson = (...parts: readonly string[]): unknown => JSON.parse(readFileSy
 
 export const golden = (family: Family): Golden => readJson(family.name, 'golden.json') as Golden;
 
-/** Families the folder holds, with whatever exports are in them. */
+/** Families of the folder, with their exports. */
 export function fixtureFamilies(): readonly Family[] {
   const folders = readdirSync(FIXTURES, { withFileTypes: true }).filter((e) => e.isDirectory());
   return folders

@@ -1,10 +1,10 @@
 import type { Tensor } from '../../../src/onnx/tensor.ts';
 import { type Forward, randomTensor } from '../../support/central-differences.ts';
 
-/** A rule at work, to be compared with central differences. */
+/** A graph whose gradients are compared with central differences. */
 export interface Case {
   readonly name: string;
-  /** Ops of the table the case is there for. */
+  /** Ops of the table that the case covers. */
   readonly covers: readonly string[];
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly forward: Forward;

@@ -11,7 +11,7 @@ const row = (length: number): EncodedRow => ({
   truncated: false,
 });
 
-/** Rows as long as their passage text; counts what it is asked for. */
+/** Makes rows as long as their passages, and counts calls. */
 function textLengthTokenizer(): PairTokenizer & { calls: number } {
   return {
     folder: '',
@@ -93,7 +93,7 @@ describe('batches', () => {
     expect(padding(formed)).toBeLessThan(padding(plain));
   });
 
-  it('says when there is nothing to learn from', async () => {
+  it('refuses data without a usable list', async () => {
     await expect(take(batches(source(0), textLengthTokenizer(), OPTIONS), 1)).rejects.toThrow(
       /expected at least one list/,
     );
@@ -101,7 +101,7 @@ describe('batches', () => {
 });
 
 describe('formBatch', () => {
-  it('leaves places of shorter lists empty', () => {
+  it('pads shorter lists', () => {
     const lists = [
       {
         list: { qid: 'a', query: '', passages: ['1', '2'], relevance: [1, 0], teacher: [5, 4] },

@@ -30,7 +30,7 @@ const lists = fc
 const place = (passage: string): number => Number(passage.slice(1));
 
 describe('sample', () => {
-  it('negatives: positives first, then as many as asked from the ranks asked', () => {
+  it('negatives: positives first, then the number of others from the given ranks', () => {
     fc.assert(
       fc.property(lists, fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 4 }), (list, negatives, from) => {
         const result = sample(list, sampler({ negatives, negativeRanks: [from, from + 10] }), 3);
@@ -96,7 +96,7 @@ describe('sample', () => {
 });
 
 describe('equal negatives', () => {
-  it('every objective of the paper is shown the same lists and candidates', () => {
+  it('every objective of the paper sees the same lists and candidates', () => {
     const without = ({ teacher: _, ...rest }: CandidateList): CandidateList => rest;
     fc.assert(
       fc.property(

@@ -79,7 +79,7 @@ describe('rows', () => {
     ).rejects.toThrow(/broken\.tsv:2: expected two scores first/);
   });
 
-  it('JSONL in every shape in use', async () => {
+  it('JSONL in every known form', async () => {
     put('all.jsonl', [
       '{"query":"a","pos":["p"],"neg":["n1","n2"],"pos_scores":[3],"neg_scores":[1,2]}',
       '{"anchor":"b","positive":"p","negative_1":"n1","negative_2":"n2","scores":[1,0.5,0.25]}',
@@ -95,7 +95,7 @@ describe('rows', () => {
       { query: 'b', relevance: [1, 0, 0], teacher: [1, 0.5, 0.25] },
       { query: 'c', relevance: [0, 2], teacher: [0, 2] },
       { query: 'd', relevance: [1, 0], teacher: [1, 0] },
-      // A pair has no negative yet: something to mine for.
+      // A pair without negatives, for mining.
       { query: 'f', relevance: [1], teacher: undefined },
     ]);
     expect(skipped).toEqual({ 'positive equals negative': 1 });
@@ -127,7 +127,7 @@ describe('rows', () => {
       let lists = 0;
       for await (const list of source.lists(1)) lists += list.passages.length > 1 ? 1 : 0;
       console.log(lists);`;
-    // 50 MB of text, 900,000 strings: kept, they would not fit.
+    // 50 MB of text in 900,000 strings: they would not fit if they were kept.
     const flags = ['--max-old-space-size=64', '--input-type=module', '-e', script];
     expect(execFileSync(process.execPath, flags, { encoding: 'utf8' }).trim()).toBe('300000');
   }, 60_000);
@@ -156,12 +156,12 @@ describe('lists of ids', () => {
     await expect(raw({ ...run, teacher: 'teacher.run' })).rejects.toThrow(/teacher\.run:3: .*teacherValue: rank/);
   });
 
-  it('its own scores teach where there is no other teacher; relevant passages may be added', async () => {
+  it('its own scores are the teacher’s where there is no other; relevant passages may be added', async () => {
     const { lists } = await raw({ ...run, qrels: 'qrels.txt' });
     expect(lists[0]!.teacher).toEqual([9.5, 9, 1.5]);
     const { lists: added } = await raw({ ...run, qrels: 'qrels.txt', addRelevant: true });
     expect(added[0]).toMatchObject({ docids: ['11', '10', '12', '14'], relevance: [0, 1, 0, 2] });
-    // Nobody knows what the teacher thinks of the passage that was added.
+    // The teacher has no score for the passage that was added.
     expect(added[0]).not.toHaveProperty('teacher');
   });
 
@@ -178,7 +178,7 @@ describe('lists of ids', () => {
     );
   });
 
-  it('held-out queries are left out, passages drawn at random never judged ones', async () => {
+  it('held-out queries are left out, random negatives are never judged passages', async () => {
     const { lists, skipped } = await raw({ ...run, qrels: 'qrels.txt', excludeJudged: 'qrels.txt' });
     expect([lists.length, skipped]).toEqual([0, { 'held out': 2 }]);
     const { lists: wide } = await raw({ ...run, qrels: 'qrels.txt', randomNegatives: 40 });
@@ -197,7 +197,7 @@ describe('lists of ids', () => {
 });
 
 describe('openSources', () => {
-  it('leaves out what the objective cannot use, counted once however many passes', async () => {
+  it('leaves out what the objective cannot use, counted in the first pass only', async () => {
     put('mixed.jsonl', [
       '{"query":"a","pos":["p"],"neg":["n"],"pos_scores":[3],"neg_scores":[1]}',
       '{"query":"b","pos":["p"],"neg":["n"]}',
@@ -228,7 +228,7 @@ describe.skipIf(!existsSync(SHARED))('real files (needs ../shared/data)', () => 
     expect([lists.length, skipped]).toEqual([10, {}]);
   });
 
-  it('TREC-DL 2022 without judgements: SPLADE’s scores teach, its best count as relevant', async () => {
+  it('TREC-DL 2022 without judgements: SPLADE is the teacher, its best passages count as relevant', async () => {
     const path = 'trec-dl/SPLADE_P_P_ENSEMBLE_DISTIL.dl22.top100.json';
     const { lists } = await raw({ format: 'rank_llm', path, teacherPositives: 1 }, SHARED);
     expect(lists.length).toBe(76);
@@ -237,7 +237,7 @@ describe.skipIf(!existsSync(SHARED))('real files (needs ../shared/data)', () => 
     expect(falls).toBe(true);
   });
 
-  it('WikiQA: sentences of a question, nothing that teaches', async () => {
+  it('WikiQA: sentences of a question, without a teacher', async () => {
     const { lists } = await raw({ format: 'wikiqa', path: 'wikiqa' }, SHARED);
     expect(lists.length).toBe(873);
     expect(lists.flatMap((l) => l.relevance).reduce((a, b) => a + b, 0)).toBe(1040);

@@ -78,7 +78,7 @@ beforeAll(async () => {
 });
 
 describe('a grid', () => {
-  it('has a cell a combination, in folders that all that decides it names', () => {
+  it('has one cell per combination, in folders named by a hash of all that decides it', () => {
     expect(combinations({ a: [1, 2], b: ['x', 'y'] })).toEqual([
       { a: 1, b: 'x' },
       { a: 1, b: 'y' },
@@ -120,7 +120,7 @@ describe('a grid', () => {
     expect(fullCells(changed, new Map())[0]!.id).not.toBe(fullCells(loaded, new Map())[0]!.id);
   });
 
-  it('freezes the best mean, a group each or one for all, and drops combinations that fail', () => {
+  it('freezes the best mean, one per group or one for all, without combinations that fail', () => {
     const { grid } = readGrid(put('grid.yaml', GRID));
     const result = (group: string, lr: number, validation?: number): CellResult => ({
       cell: { phase: 'search', backbone: 'b', group, objective: 'o', seed: 1, parameters: { lr }, id: 'x' },
@@ -162,7 +162,7 @@ describe('a grid', () => {
     const frozen = freeze(loaded.grid, done);
     expect([...frozen.values()]).toEqual([{ 'optimizer.learningRate': 0.03 }, { 'optimizer.learningRate': 0.03 }]);
     const full = fullCells(loaded, frozen);
-    // Stopped in the middle of the second cell, and begun again.
+    // Stopped in the middle of the second cell, and started again.
     const stop = new AbortController();
     await runCells(loaded.grid, full, runs, {
       shard: { index: 0, of: 1 },
@@ -192,17 +192,17 @@ describe('a grid', () => {
     expect(report.sections.map((section) => section.title)).toEqual(
       expect.arrayContaining(['Objectives by mean rank', 'Over seeds', 'Hyper-parameters found']),
     );
-    const said = execFileSync(
+    const output = execFileSync(
       process.execPath,
       [join(ROOT, 'bin', 'winnow.mjs'), 'grid', join(folder, 'grid.yaml'), '--run', runs],
       { encoding: 'utf8', cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] },
     );
-    expect(said).toContain(join(runs, 'report', 'report.html'));
+    expect(output).toContain(join(runs, 'report', 'report.html'));
     expect(readFileSync(join(runs, 'report', 'report.md'), 'utf8')).toContain('Grid tiny');
     expect((await readGridData(join(runs, 'grid.json'))).rows.length).toBe(4);
   }, 120_000);
 
-  it('a run that diverges is told, not the end of the grid', async () => {
+  it('a run that diverges is reported and does not end the grid', async () => {
     const wild = {
       ...GRID.recipe,
       optimizer: { learningRate: 1e30, clipNorm: 1e30 },
@@ -230,7 +230,7 @@ describe('a grid', () => {
 });
 
 describe('k8s/jobs/train-grid.yaml', () => {
-  it('is a Job Kubernetes takes, with as many shards as completions', () => {
+  it('is a valid Job with as many shards as completions', () => {
     const job = parse(readFileSync(join(ROOT, 'k8s', 'jobs', 'train-grid.yaml'), 'utf8'));
     expect(() => new Job(job).validate()).not.toThrow();
     const { completions, parallelism, template } = job.spec;

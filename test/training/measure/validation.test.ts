@@ -13,7 +13,7 @@ const folder = mkdtempSync(join(tmpdir(), 'winnow-validation-'));
 const QUERIES = 6;
 const DEPTH = 8;
 
-/** A list a query, its one relevant passage last. */
+/** Lists with one relevant passage each, which is the last. */
 function candidates(): object[] {
   return Array.from({ length: QUERIES }, (_, q) => ({
     query: WORDS[q],
@@ -72,12 +72,12 @@ describe('validation', () => {
   it('re-ranks no deeper than `depth`, for no more than `queries`', async () => {
     const validation = await opened({ depth: DEPTH - 1, queries: 2, measure: 'RR@10' });
     expect(validation.queries).toBe(2);
-    let asked = 0;
+    let scored = 0;
     const value = await validation.value(async (rows) => {
-      asked = rows.length;
+      scored = rows.length;
       return new Float32Array(rows.length);
     });
-    expect(asked).toBe(2 * (DEPTH - 1));
+    expect(scored).toBe(2 * (DEPTH - 1));
     // The relevant passage lies below the depth.
     expect(value).toBe(0);
   });
@@ -92,7 +92,7 @@ describe('a run with validation', () => {
   };
 
   it('stops after `patience` validations without a better value, and gives the best weights', async () => {
-    // A learning rate of next to nothing: no validation after the first is better.
+    // A tiny learning rate: no validation after the first is better.
     const { outcome, seen } = await run(
       { optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' } },
       { every: 2, patience: 3 },
@@ -102,7 +102,7 @@ describe('a run with validation', () => {
     expect(outcome.step).toBe(2);
   });
 
-  it('has one curve line a step and validation, also when it goes on from a checkpoint', async () => {
+  it('has one line of the curve per step and validation, also when it continues from a checkpoint', async () => {
     const stop = new AbortController();
     const settings = { recipe: recipe({ checkpoint: { every: 5 } }, { every: 10 }), folder, source: '' };
     await train(settings, join(folder, 'curve'), { onStep: (s) => s.step === 7 && stop.abort() }, stop.signal);
@@ -115,7 +115,7 @@ describe('a run with validation', () => {
     expect(points.filter((p) => p.measure).map((p) => p.step)).toEqual([10, 20]);
   });
 
-  it('moves the head by its own learning rate alone', async () => {
+  it('trains the head at its own learning rate', async () => {
     const before = (
       await run(
         { steps: 1, objective: 'BCE', optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' } },
@@ -141,7 +141,7 @@ describe('a run with validation', () => {
     expect(moved.sort()).toEqual(['classifier.bias', 'classifier.weight']);
   });
 
-  it('publishes the moving average of weights where there is one', async () => {
+  it('publishes the moving average of weights', async () => {
     const plain = recipe({ steps: 6 });
     const averaged = recipe({ steps: 6, ema: 0.999 });
     const weightsOf = async (settings: Recipe, name: string) => {

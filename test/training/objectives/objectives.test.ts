@@ -17,7 +17,7 @@ interface Lists {
   readonly valid?: readonly number[][];
 }
 
-/** The loss of an objective as the engine computes it. */
+/** Computes the loss of an objective by the engine. */
 async function evaluator(spec: ObjectiveSpec) {
   const g = new GraphBuilder('loss');
   const values = Object.fromEntries(
@@ -52,7 +52,7 @@ const VECTORS: readonly (readonly [string, number])[] = [
 ];
 
 describe('every objective', () => {
-  it.each([...OBJECTIVES.keys()])('%s says whether it minds where 0 is', async (name) => {
+  it.each([...OBJECTIVES.keys()])('%s says whether it determines where 0 lies', async (name) => {
     const loss = await evaluator(name);
     const moved = LIST.scores.map((list) => list.map((s) => s + 3));
     const change = Math.abs((await loss({ ...LIST, scores: moved })) - (await loss(LIST)));
@@ -167,7 +167,7 @@ describe.each(Object.keys(FORMULAS))('%s', (name) => {
 });
 
 describe('a weighted sum', () => {
-  it('adds what its parts give', async () => {
+  it('is the weighted sum of its parts', async () => {
     const sum = await evaluator({
       sum: [
         { objective: 'BCE', weight: 0.5 },
@@ -180,8 +180,8 @@ describe('a weighted sum', () => {
 });
 
 describe('bad recipes', () => {
-  it('names the objectives there are', () =>
+  it('are refused with the names of the objectives', () =>
     expect(() => createObjective('Triplet')).toThrow(/expected one of BCE, Hinge.*got "Triplet"/));
-  it('names the option', () =>
+  it('are refused with the name of the option', () =>
     expect(() => createObjective({ name: 'Hinge', margin: -1 })).toThrow(/objective Hinge\.margin/));
 });

@@ -29,7 +29,7 @@ describe('the kernel of AdamW', () => {
     expect(readFileSync(BYTES, 'utf8')).toBe(await kernelBytesText());
   });
 
-  it('follows the formula at every place and touches nothing beside', () => {
+  it('follows the formula at every place and changes nothing else', () => {
     fc.assert(
       fc.property(sizes, fc.integer(), fc.boolean(), (size, seed, decays) => {
         const random = createRandom(seed);
@@ -53,7 +53,7 @@ describe('the kernel of AdamW', () => {
           const v = 0.999 * before[2]![i]! + 0.001 * g * g;
           const deviation = 3 * Math.sqrt(v) + 1e-8;
           const w = before[0]![i]! * (decays ? 1 - 1e-5 : 1) - (2e-3 * m) / deviation;
-          // A few roundings to float32 each; those of the moment go on into the weight.
+          // A few roundings to float32 each; those of the moment also affect the weight.
           const ofFirst = Math.abs(m) + Math.abs(g);
           const moved = Math.abs(w - before[0]![i]!) + (2e-3 * ofFirst) / deviation;
           const far = Math.max(
@@ -83,7 +83,7 @@ describe('the kernel of AdamW', () => {
     expect(squareSum(new Float32Array(0))).toBe(0);
   });
 
-  it('passes on what is no number', () => {
+  it('propagates NaN and infinity', () => {
     expect(squareSum(Float32Array.of(1, Number.NaN, 2))).toBeNaN();
     expect(squareSum(Float32Array.of(1, Number.POSITIVE_INFINITY))).toBe(Number.POSITIVE_INFINITY);
   });

@@ -20,7 +20,7 @@ describe('zeroPoint', () => {
     expect(b).toBeLessThan(12);
   });
 
-  it('takes either kind for the other to the same extent', () => {
+  it('confuses both kinds to the same extent', () => {
     fc.assert(
       fc.property(scores, scores, (relevant, others) => {
         const b = zeroPoint(relevant, others);
@@ -32,7 +32,7 @@ describe('zeroPoint', () => {
     );
   });
 
-  it('moves against the scores', () => {
+  it('falls as scores rise', () => {
     fc.assert(
       fc.property(scores, scores, fc.double({ min: -10, max: 10, noNaN: true }), (relevant, others, by) => {
         const moved = zeroPoint(

@@ -61,7 +61,7 @@ describe('quantizeFolder', () => {
 });
 
 describe('tables beside the model', () => {
-  /** Looks a word up in a table of 5 MiB and weighs it. */
+  /** A lookup in a table of 5 MiB and a product. */
   function model(weight: number) {
     const g = new GraphBuilder();
     g.input('ids', 'int64', ['n']);
@@ -88,7 +88,7 @@ describe('tables beside the model', () => {
     expect(b.map((x, i) => x / a[i]!)).toEqual([2, 2]);
   });
 
-  it('stay inside where nothing else is asked for', async () => {
+  it('are inside by default', async () => {
     const path = join(folder, 'whole.onnx');
     expect(await writeModel(path, model(1), tablesIn('inside', 'whole'))).toEqual([path]);
   });

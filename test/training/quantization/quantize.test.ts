@@ -61,25 +61,25 @@ describe('quantize', () => {
     expect(layers.length).toBeGreaterThan(0);
   });
 
-  it('keeps layers in float32 that suffer too much', async () => {
+  it('keeps layers with a large error in float32', async () => {
     const all = await quantize(tiny, 'logits', { ...options(), keepAbove: 0 });
     expect(all.layers.every((l) => l.kept)).toBe(true);
     expect(all.parity.largest).toBeLessThan(1e-5);
   });
 
-  it('keeps layers in float32 that move the scores most, as far as it may', async () => {
+  it('keeps layers in float32 that change the scores most, up to the share', async () => {
     const [none, one] = [
       await quantize(tiny, 'logits', { ...options(), noise: 1e9 }),
       await quantize(tiny, 'logits', { ...options(), noise: 0, keepShare: 1 }),
     ];
-    // One group reads states of tokens; the others stand behind the pooling.
+    // One group reads states of tokens; the others follow the pooling.
     expect(none.layers.filter((l) => l.noise !== undefined)).toMatchObject([{ kept: false }]);
     expect(one.layers.filter((l) => l.noise !== undefined)).toMatchObject([{ kept: true }]);
     expect(none.layers[0]!.noise).toBeGreaterThan(0);
     expect(one.parity.rms).toBeLessThan(none.parity.rms);
   });
 
-  it('refuses what is past its bounds', async () => {
+  it('refuses what exceeds its bounds', async () => {
     await expect(quantize(tiny, 'logits', { ...options(), bounds: { relativeRms: 0, batchDrift: 1 } })).rejects.toThrow(
       /expected scores within 0 of their spread/,
     );
@@ -87,14 +87,14 @@ describe('quantize', () => {
 });
 
 describe('halve', () => {
-  it('gives scores within the grain of half precision, as float32', async () => {
+  it('gives scores with the error of half precision, as float32', async () => {
     const { parity, model } = await halve(tiny, 'logits', options());
     expect(parity.largest).toBeLessThan(0.01);
     expect(model.graph.outputs).toMatchObject([{ name: 'logits', dtype: 'float32' }]);
     expect([...model.graph.initializers.values()].some((t) => t.dtype === 'float32')).toBe(false);
   });
 
-  it('puts what is too large at the end of the range', () => {
+  it('saturates at the ends of the range', () => {
     expect(numbers(toHalf(float32([4], [-3.4e38, 1e6, 0.5, Number.NEGATIVE_INFINITY])))).toEqual([
       -65504,
       65504,
@@ -114,7 +114,7 @@ const matrices = fc
   );
 
 describe('quantizeMatrix', () => {
-  it('keeps pairs of rows within what 16 bits hold, whatever the matrix', () => {
+  it('keeps pairs of rows within 16 bits for any matrix', () => {
     const cell = fc.double({ min: -3, max: 3, noNaN: true });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 9 }), fc.array(cell, { minLength: 18, maxLength: 18 }), (m, values) => {
@@ -130,10 +130,10 @@ describe('quantizeMatrix', () => {
     );
   });
 
-  it('gives products that every processor gets right, those that saturate too', async () => {
+  it('gives products that are exact on every processor, also on those that saturate', async () => {
     const random = createRandom(5);
     const [m, n] = [64, 48];
-    // Weights of one sign, and activations at their end: the worst case.
+    // Weights of one sign and the largest activations: the worst case.
     const matrix = Float32Array.from({ length: m * n }, () => 0.5 + random.next());
     const { values } = quantizeMatrix(matrix, m, n, new Float32Array(m).fill(1));
     const weights = Array.from({ length: m }, (_, i) => Array.from(values.subarray(i * n, (i + 1) * n)));
@@ -165,7 +165,7 @@ describe('multiply', () => {
 });
 
 describe('smoothingOf', () => {
-  it('moves nothing at α with equal maxima, and everything difficult at α = 1', () => {
+  it('is 1 for equal maxima, and the maxima at α = 1', () => {
     const group = {
       input: 'x',
       layers: [{ node: {} as never, weight: 'w', matrix: float32([2, 1], [4, 4]), bias: undefined }],
@@ -224,11 +224,11 @@ describe.skipIf(!existsSync(L3))('a real backbone (needs ../shared)', () => {
       calibration: await encode(0, 3),
       check: await encode(5, 8),
     });
-    // Four a layer; in the last one the query reads the first token alone, keys and values all; two of the head.
+    // Four per layer; in the last one the query reads the first token, keys and values all of them; two of the head.
     expect(result.layers).toHaveLength(15);
     expect(result.parity.batchDrift).toBeLessThan(1e-6);
     expect(result.parity.rms / result.parity.spread).toBeLessThan(0.25);
-    // Behind the last layer's keys and values one state a row is read; others are kept because they move the scores too much.
+    // After the last layer's keys and values there is one state per row; other layers are kept because they change the scores too much.
     const kept = result.layers.filter((l) => l.kept);
     expect(findLinears(result.model.graph)).toHaveLength(kept.length);
     const pooled = kept.filter((l) => l.noise === undefined);

@@ -12,18 +12,18 @@ describe('chooseKept', () => {
     { variance: 0.09, work: 4 },
   ];
 
-  it('takes the most variance for the work, until the rest is quiet enough', () => {
-    // Of .5, .1² · 36 = .36 is put up with.
+  it('takes the most variance for the work, until the rest is below the noise', () => {
+    // Of 0.5, 0.1² · 36 = 0.36 is allowed.
     expect(chooseKept({ variance: 36, groups }, { noise: 0.1, share: 1 })).toEqual(new Set([1]));
     expect(chooseKept({ variance: 10, groups }, { noise: 0.1, share: 1 })).toEqual(new Set([1, 2]));
     expect(chooseKept({ variance: 50, groups }, { noise: 0.1, share: 1 })).toEqual(new Set());
   });
 
-  it('passes over what does not fit into the share of work', () => {
+  it('skips groups that exceed the share of work', () => {
     expect(chooseKept({ variance: 0, groups }, { noise: 0.1, share: 0.3 })).toEqual(new Set([2, 0]));
   });
 
-  it('never keeps more than the share, and stops only there or where it is quiet', () => {
+  it('keeps at most the share, and stops there or when the rest is below the noise', () => {
     fc.assert(
       fc.property(fc.array(group, { maxLength: 12 }), fc.double({ min: 0, max: 1, noNaN: true }), (all, share) => {
         const kept = chooseKept({ variance: 4, groups: all }, { noise: 0.2, share });
@@ -40,7 +40,7 @@ describe('chooseKept', () => {
 });
 
 describe('varianceOf', () => {
-  it('does not mind a constant', () => {
+  it('does not change with a constant', () => {
     expect(varianceOf([1, 3])).toBe(1);
     expect(varianceOf([101, 103])).toBe(1);
   });

@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const HIDDEN = 16;
 
-/** A BERT of one layer without a head, as it is published without an ONNX file. */
+/** Writes a BERT of one layer without a head, published without an ONNX file. */
 async function writeBert(): Promise<void> {
   const source = await writeTinyModel(join(folder, 'tiny'));
   const target = join(folder, 'bert');

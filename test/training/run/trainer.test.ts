@@ -37,7 +37,7 @@ function recipe(over: Record<string, unknown> = {}): LoadedRecipe {
   return { recipe: parseRecipe(document, 'test'), folder, source: JSON.stringify(document) };
 }
 
-/** Trains and gives the losses of all steps. */
+/** Trains and returns the losses of all steps. */
 async function losses(
   loaded: LoadedRecipe,
   run: string,
@@ -71,7 +71,7 @@ describe('train', () => {
     expect(mean(found.slice(-15))).toBeLessThan(0.9 * mean(found.slice(0, 15)));
   });
 
-  it('repeats bit by bit, and with accumulation of as many lists nearly so', async () => {
+  it('repeats bit by bit; with accumulation of the same lists nearly so', async () => {
     const first = await losses(recipe({ steps: 12 }), 'repeat-1');
     expect(await losses(recipe({ steps: 12 }), 'repeat-2')).toEqual(first);
     const split = await losses(
@@ -81,7 +81,7 @@ describe('train', () => {
     expect(mean(split)).toBeCloseTo(mean(first), 0);
   });
 
-  it('goes on from a checkpoint with the same bits, wherever it stopped', async () => {
+  it('continues from a checkpoint with the same bits, wherever it stopped', async () => {
     const whole = await losses(recipe({ ema: 0.9 }), 'whole');
     for (const stopAt of [1, 7, 23, 59]) {
       const stop = new AbortController();
@@ -103,7 +103,7 @@ describe('train', () => {
     );
   });
 
-  it('measures an untrained model once, where runs that start from it share what it gets', async () => {
+  it('measures an untrained model once for all runs that start from it', async () => {
     const dev = Array.from({ length: 3 }, (_, qid) => {
       const hits = Array.from({ length: 4 }, (_, i) => ({
         qid,
@@ -134,7 +134,7 @@ describe('train', () => {
     const first = await baseOf('base-1');
     const [file, ...others] = readdirSync(join(folder, 'bases'));
     expect(others).toEqual([]);
-    // What stands in the file is what the next run takes, so nothing was measured again.
+    // The next run takes the value of the file, so nothing is measured again.
     writeFileSync(join(folder, 'bases', file!), JSON.stringify({ measure: 'nDCG@10', value: 0.125 }));
     expect(await baseOf('base-2', { objective: 'MarginMSE' })).toBe(0.125);
     // Another depth is another measurement.
@@ -143,7 +143,7 @@ describe('train', () => {
     expect(first).toBeGreaterThan(0);
   });
 
-  it('stops when the numbers are none', async () => {
+  it('stops at NaN or infinity', async () => {
     await expect(
       losses(
         recipe({ optimizer: { learningRate: 1e30, clipNorm: 1e30 }, schedule: { name: 'constant', warmup: 0 } }),
@@ -152,7 +152,7 @@ describe('train', () => {
     ).rejects.toThrow(/training stopped at step \d+.*NaN or infinite/);
   });
 
-  it('stops when the loss stays where equal scores have it', async () => {
+  it('stops when the loss stays at that of equal scores', async () => {
     const stuck = recipe({
       optimizer: { learningRate: 1e-12 },
       guards: { window: 5, stuckTolerance: 0.5, collapseStd: 0 },
@@ -160,7 +160,7 @@ describe('train', () => {
     await expect(losses(stuck, 'stuck')).rejects.toThrow(/what equal scores give for 5 steps/);
   });
 
-  it('publishes a version that admission takes', async () => {
+  it('publishes a version that the registry admits', async () => {
     const loaded = recipe({ steps: 20, publish: { registry: 'registry', label: 'stable' } });
     const outcome = await train(loaded, join(folder, 'published'));
     const published = await publishRun(loaded, outcome);
@@ -176,7 +176,7 @@ describe('train', () => {
     expect(readFileSync(join(published.folder, 'curve.svg'), 'utf8')).toMatch(/^<svg/);
   });
 
-  it('publishes scores whose 0 lies between relevant and other passages, where the objective does not say', async () => {
+  it('publishes scores whose 0 lies between relevant and other passages, where the objective does not determine it', async () => {
     for (const objective of ['InfoNCE', 'BCE']) {
       const loaded = recipe({ objective, steps: 30, publish: { registry: 'zero' }, dropout: 'off' });
       const trained = await train(loaded, join(folder, `zero-${objective}`));
@@ -187,14 +187,14 @@ describe('train', () => {
       }
       const changed = [...moved.weights].filter(([name, value]) => trained.weights.get(name)?.[0] !== value[0]);
       expect(changed.map(([name, value]) => [name, value.length])).toEqual([['classifier.bias', 1]]);
-      // Found again from there, 0 is where it is.
+      // A second search finds the same 0.
       const again = await withZeroPoint(loaded, moved);
       const bias = (o: typeof trained) => o.weights.get('classifier.bias')![0]!;
       expect(Math.abs(bias(again) - bias(moved))).toBeLessThan(1e-3);
     }
   });
 
-  it('hands on what a version was trained on to what is trained from it; serves other lengths than it was trained with', async () => {
+  it('lists the training files of its backbone; serves other lengths than it was trained with', async () => {
     tinyData(join(folder, 'more.jsonl'), 40);
     const first = recipe({ name: 'first', steps: 2, publish: { registry: 'handed' } });
     await publishRun(first, await train(first, join(folder, 'handed-first')));
@@ -242,7 +242,7 @@ describe('killed with -9', () => {
     expect((await once(whole, 'exit'))[0]).toBe(0);
     for (let round = 0; round < 3; round++) {
       const child = start('killed');
-      // Killed when a checkpoint of this round shows up, which is in the middle of steps and writes.
+      // Killed when a checkpoint of this round appears, in the middle of steps and writes.
       await new Promise<void>((resolve) => {
         child.once('exit', () => resolve());
         const before = saved('killed').join();

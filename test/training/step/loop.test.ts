@@ -11,7 +11,7 @@ import { openSessions } from '../../../src/training/step/sessions.ts';
 import { createRandom } from '../../../src/util/random.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
-// A GPU drawn in software, where a browser brought one along: slow, but the same provider and the same shaders.
+// A software Vulkan driver, as browsers include: slow, but the same provider and shaders as on a GPU.
 const SOFTWARE_VULKAN = '/usr/lib/chromium/vk_swiftshader_icd.json';
 if (existsSync(SOFTWARE_VULKAN)) process.env.VK_ICD_FILENAMES ??= SOFTWARE_VULKAN;
 const webgpu = await providerWorks('webgpu');
@@ -38,7 +38,7 @@ const document = (over: Record<string, unknown> = {}) => ({
 });
 
 const recipe = (over: Record<string, unknown> = {}): Recipe => parseRecipe(document(over), 'test');
-// List-wise objectives do not see a shift of all scores: the last bias would drift on rounding errors alone.
+// Listwise objectives do not depend on a number added to all scores: the last bias would drift with rounding errors.
 const pointwise = (over: Record<string, unknown> = {}): Recipe => recipe({ objective: 'BCE', ...over });
 
 /** Batches of different numbers of rows, lengths and passages. */

@@ -113,7 +113,7 @@ describe('loss scale', () => {
       }),
     );
   });
-  it('at 1 an overflow is a fault, not a step to leave out', () => {
+  it('at 1 an overflow is a fault, not a skipped step', () => {
     expect(skips({ scale: 2, good: 0, skipped: 0 }, false)).toBe(true);
     expect(skips({ scale: 1, good: 0, skipped: 0 }, false)).toBe(false);
     expect(skips(FIRST_SCALE, true)).toBe(false);
@@ -121,7 +121,7 @@ describe('loss scale', () => {
 });
 
 describe('row sums', () => {
-  it('are the sums by id, whatever the order and repetition of ids, and forget when cleared', () => {
+  it('are the sums by id for any order and repetition of ids, and are zero after clear', () => {
     const sums = createRowSums([50, 3]);
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.integer({ min: -50, max: 49 }), fc.integer({ min: -9, max: 9 }))), (tokens) => {

@@ -26,7 +26,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 type Reply = { status?: number; headers?: Record<string, string>; text?: string; body?: unknown };
 
-/** An endpoint that answers with what `reply` makes of the last message; counts what it is asked. */
+/** Starts an endpoint that answers by `reply` to the last message, and counts calls. */
 async function endpoint(reply: (prompt: string, call: number, request: IncomingMessage) => Reply) {
   const seen = { calls: 0, most: 0, now: 0, auth: new Set<string | undefined>() };
   const server = createServer(async (request, response) => {
@@ -53,8 +53,8 @@ async function endpoint(reply: (prompt: string, call: number, request: IncomingM
   return { base: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, seen };
 }
 
-/** Ranks the shown passages, which say `worth N`, as a perfect judge would. */
-function judge(prompt: string): string {
+/** Ranks the shown passages correctly, by the `worth N` in their texts. */
+function rankByWorth(prompt: string): string {
   const shown = [...prompt.matchAll(/^\[(\d+)\] worth (\d+)/gm)].map((m) => ({ id: m[1]!, worth: Number(m[2]) }));
   return shown
     .sort((a, b) => b.worth - a.worth)
@@ -77,7 +77,7 @@ describe('windows', () => {
     expect([...windows(3, 20, 10)]).toEqual([[0, 3]]);
   });
 
-  it('a perfect judge brings the best `stride` to the top, and nothing is lost', async () => {
+  it('with correct rankings the best `stride` rise to the top, and nothing is lost', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.shuffledSubarray(
@@ -98,7 +98,7 @@ describe('windows', () => {
 });
 
 describe('answers', () => {
-  it('are mended: every answer gives each place once', () => {
+  it('are repaired: every ranking has each place once', () => {
     expect(readRanking('[2] > [3] > [1]', 3)).toEqual({
       order: [1, 2, 0],
       repairs: { missing: 0, repeated: 0, outOfRange: 0 },
@@ -143,7 +143,7 @@ describe('client', () => {
       wait: async (ms) => void waits.push(ms),
     });
 
-  it('waits as Retry-After says, else twice as long each time', async () => {
+  it('waits for Retry-After, else twice as long each time', async () => {
     const replies: Reply[] = [
       { status: 429, headers: { 'retry-after': '7' } },
       { status: 503 },
@@ -161,7 +161,7 @@ describe('client', () => {
     expect(retryAfterMs('soon', 0)).toBeUndefined();
   });
 
-  it('gives up at once on what no try can save, and at last on what does not pass', async () => {
+  it('fails at once on errors that a retry cannot help, and after the last attempt on others', async () => {
     const { base, seen } = await endpoint(() => ({ status: 401, body: { error: 'bad key' } }));
     await expect(client(base).complete([])).rejects.toThrow(/answered 401 .*bad key/);
     expect(seen.calls).toBe(1);
@@ -193,7 +193,7 @@ describe('winnow teach', () => {
       .stdout;
   };
 
-  it('ranks through busy moments and bad answers, pays once, and goes on where it failed', async () => {
+  it('ranks in spite of server errors and bad answers, pays once, and continues where it failed', async () => {
     const worth = (q: number, i: number) => (i * 7 + q * 3) % 30;
     const lines = Array.from({ length: 5 }, (_, q) =>
       JSON.stringify({
@@ -208,18 +208,18 @@ describe('winnow teach', () => {
       if (broken && call > 6) return { status: 400, body: { error: 'down for good' } };
       if (call === 2) return { status: 429, headers: { 'retry-after': '0' } };
       if (call === 3) return { text: 'Sorry, I have no idea.' };
-      return { text: `Sure: ${judge(prompt)} > [99]` };
+      return { text: `Sure: ${rankByWorth(prompt)} > [99]` };
     });
     await expect(teach(base, 'llm.run', 'cache', '--concurrency', '2')).rejects.toThrow(/down for good/);
     broken = false;
-    const said = await teach(base, 'llm.run', 'cache', '--concurrency', '2');
-    expect(said).toMatch(
+    const output = await teach(base, 'llm.run', 'cache', '--concurrency', '2');
+    expect(output).toMatch(
       /5 queries, \d+ windows \(\d+ answers repaired, 0 unusable\), \d+ answers paid for: \d+00 \+ \d+0 tokens/,
     );
     expect(seen.most).toBeLessThanOrEqual(2);
     const run = await readTeacher(join(folder, 'llm.run'), 'score');
     expect(run.size).toBe(5);
-    // 30 passages, window 20, stride 10: the ten best are in order, whatever had to be repaired.
+    // 30 passages, window 20, stride 10: the ten best are in order after all repairs.
     const lists = lines.map((line) => JSON.parse(line) as { docs: string[] });
     const { textId } = await import('../../../src/training/data/ids.ts');
     lists.forEach(({ docs }, q) => {

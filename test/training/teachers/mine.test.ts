@@ -12,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const settings = { ranks: [1, 100], negatives: 3, strategy: 'top', seed: 1 } as const;
 
 describe('mineQuery', () => {
-  it('takes the best of the ranks asked for, never a positive', () => {
+  it('takes the best of the given ranks, never a positive', () => {
     const ranked = ['a', 'b', 'c', 'd', 'e', 'f'];
     expect(mineQuery('q', ['b'], ranked, undefined, settings)).toEqual(['a', 'c', 'd']);
     expect(mineQuery('q', ['b'], ranked, undefined, { ...settings, ranks: [2, 4] })).toEqual(['c', 'd']);
@@ -21,7 +21,7 @@ describe('mineQuery', () => {
     expect(new Set(random).size).toBe(3);
   });
 
-  it('keeps off what the teacher finds as good as a positive', () => {
+  it('leaves out what the teacher scores as high as a positive', () => {
     const scores = fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd', 'e'), fc.double({ min: -5, max: 5, noNaN: true }));
     fc.assert(
       fc.property(scores, fc.double({ min: 0, max: 3, noNaN: true }), (known, teacherMargin) => {
@@ -52,7 +52,7 @@ describe('winnow mine', () => {
       '{"_id":"q1","text":"red apples"}\n{"_id":"q2","text":"blue sky"}\n',
     );
     writeFileSync(join(folder, 'set', 'qrels', 'train.tsv'), 'query-id\tcorpus-id\tscore\nq1\td0\t1\nq2\td3\t1\n');
-    // d1 says the same as the positive: a false negative by the teacher.
+    // d1 has the text of the positive: a false negative by the teacher.
     writeFileSync(join(folder, 't.run'), 'q1 Q0 d0 1 9 t\nq1 Q0 d1 2 8.9 t\nq1 Q0 d4 3 2 t\nq1 Q0 d2 4 1 t\n');
     const args = [
       'mine',
@@ -69,12 +69,12 @@ describe('winnow mine', () => {
       '--out',
       'out.jsonl',
     ];
-    const said = execFileSync(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], {
+    const output = execFileSync(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], {
       cwd: folder,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    expect(said).toMatch(/out\.jsonl: 1 queries from BM25 \(k1 \.9, b \.4\); left out: 1 no negative in these ranks/);
+    expect(output).toMatch(/out\.jsonl: 1 queries from BM25 \(k1 \.9, b \.4\); left out: 1 no negative in these ranks/);
     const [row, ...rest] = readFileSync(join(folder, 'out.jsonl'), 'utf8')
       .trim()
       .split('\n')

@@ -36,7 +36,7 @@ describe('the log of a job', () => {
     return lists;
   };
 
-  it('goes on behind the last whole line', async () => {
+  it('continues after the last whole line', async () => {
     const log = await openScoreLog(path, { scorer: 'x' });
     expect(log.done).toBe(0);
     await log.append(list('1'));
@@ -76,7 +76,7 @@ describe('mean of teachers', () => {
 });
 
 describe.skipIf(!existsSync(ENCODER))('bi-encoder (needs ../shared/backbones)', () => {
-  it('gives the cosines its card names, alone and beside others', async () => {
+  it('gives the cosines of its card, alone and in a batch', async () => {
     const encoder = await openBiEncoder(ENCODER, { threads: 1 });
     try {
       const texts = [
@@ -131,19 +131,19 @@ describe('winnow score', () => {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    let said = '';
+    let output = '';
     child.stdout.on('data', (chunk) => {
-      said += chunk;
+      output += chunk;
     });
     child.stderr.on('data', (chunk) => {
-      said += chunk;
+      output += chunk;
     });
-    return { child, said: () => said };
+    return { child, output: () => output };
   };
 
   it('killed with -9 and started again, its scores are those of an undisturbed run; shards add up to it', async () => {
     const whole = start('whole.run');
-    expect([(await once(whole.child, 'exit'))[0], whole.said()]).toEqual([0, expect.stringContaining('queries')]);
+    expect([(await once(whole.child, 'exit'))[0], whole.output()]).toEqual([0, expect.stringContaining('queries')]);
     const killed = start('killed.run');
     const progress = join(folder, 'killed.run.0.progress');
     await new Promise<void>((resolve) => {
@@ -177,7 +177,7 @@ describe('winnow score', () => {
   }, 120_000);
 });
 
-/** Batches are formed by what waits, and their shape moves the last bit of a float: 1e-6 is what is promised. */
+/** The shape of batches depends on timing and changes the last bits of scores: 1e-6 is guaranteed. */
 function expectSameScores(
   got: Awaited<ReturnType<typeof readTeacher>>,
   expected: Awaited<ReturnType<typeof readTeacher>>,
