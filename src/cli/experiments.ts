@@ -1,22 +1,15 @@
-import { join } from 'node:path';
 import { Command } from 'commander';
 import { loadConfig } from '../config/load-config.ts';
-import { WinnowError } from '../errors.ts';
 import { analyze } from '../experiments/analysis/analyze.ts';
-import { type Baseline, baselineOf, planFor } from '../experiments/analysis/planning.ts';
+import { type ExperimentPlan, planExperiment, planUnits } from '../experiments/analysis/planning.ts';
+import { writeReportFiles } from '../experiments/analysis/report-files.ts';
 import { planTable, reportModel, selfCheckTable } from '../experiments/analysis/report-tables.ts';
 import { selfCheck } from '../experiments/analysis/self-check.ts';
-import { liftPoints, seriesOf } from '../experiments/analysis/series.ts';
 import { prepareExperiment, statusOf } from '../experiments/assignment/prepared-experiment.ts';
-import type { Experiment } from '../experiments/definitions/definition.ts';
 import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline-experiments.ts';
-import { liftSvg } from '../reports/charts/lift-chart.ts';
-import { renderMarkdown } from '../reports/markdown.ts';
-import type { ImageSection } from '../reports/report-model.ts';
 import { textTable } from '../reports/tables.ts';
 import { renderTerminal, terminalSection } from '../reports/terminal.ts';
 import { parseNumber, parseTime } from '../util/cli-numbers.ts';
-import { writeFileAtomic } from '../util/files.ts';
 import { numberOption } from './options.ts';
 
 interface Common {
@@ -87,23 +80,6 @@ function listCommand(): Command {
     );
 }
 
-/** Writes the report as JSON, Markdown and a drawing of each metric. */
-async function writeReport(offline: OfflineExperiments, experiment: Experiment, folder: string, until?: number) {
-  const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
-  const series = await seriesOf(offline.store, experiment, { until, points: 60, now: Date.now() });
-  const drawings: ImageSection[] = [];
-  for (const { name } of experiment.metrics) {
-    const points = liftPoints(series, name);
-    if (points.length === 0) continue;
-    const file = `${name}.svg`;
-    await writeFileAtomic(join(folder, file), await liftSvg(name, points));
-    drawings.push({ kind: 'image', title: `Lift of ${name}`, file, alt: `${name} over time` });
-  }
-  await writeFileAtomic(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  await writeFileAtomic(join(folder, 'report.md'), renderMarkdown(reportModel(report, drawings)));
-  for (const file of ['report.json', 'report.md', ...drawings.map(({ file }) => file)]) print(join(folder, file));
-}
-
 function reportCommand(): Command {
   return reading('report')
     .description('Sample ratio, intervals and verdict of an experiment.')
@@ -114,7 +90,7 @@ function reportCommand(): Command {
       withExperiments(options, async (offline) => {
         const experiment = offline.find(name);
         const { until, out, json } = options;
-        if (out !== undefined) return writeReport(offline, experiment, out, until);
+        if (out !== undefined) return print((await writeReportFiles(offline.store, experiment, out, until)).join('\n'));
         const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
         if (json) printJson(report);
         else print(renderTerminal(reportModel(report)));
@@ -132,18 +108,9 @@ interface PlanFlags extends Common {
   readonly daily?: number;
 }
 
-/** What is said by flags wins over what the experiment has shown. */
-function withFlags(seen: Baseline | undefined, flags: PlanFlags): Baseline {
-  const { mean = seen?.mean, deviation = seen?.deviation, correlation = seen?.correlation ?? 0 } = flags;
-  const unitsADay = flags.daily ?? seen?.unitsADay;
-  if (mean === undefined || deviation === undefined)
-    throw new WinnowError('invalid_input', {
-      where: 'plan',
-      expected: 'an experiment with outcomes, or --mean and --deviation',
-      got: seen ? 'neither' : 'no outcomes of control',
-    });
-  const metric = flags.metric ?? seen?.metric ?? 'metric';
-  return { metric, mean, deviation, correlation, ...(unitsADay === undefined ? {} : { unitsADay }) };
+function printPlan({ json, power }: PlanFlags, { baseline, rows }: ExperimentPlan): void {
+  if (json) printJson({ baseline, power, rows });
+  else print(terminalSection(planTable(baseline, rows, power)));
 }
 
 function planCommand(): Command {
@@ -158,24 +125,12 @@ function planCommand(): Command {
     .addOption(numberOption('--correlation <value>', 'with what the unit did before (CUPED)', { min: -1, max: 1 }))
     .addOption(numberOption('--daily <units>', 'new units a day', { min: 0 }))
     .action(async (name: string | undefined, flags: PlanFlags) => {
-      const show = (seen: Baseline | undefined, weights?: readonly number[]) => {
-        const baseline = withFlags(seen, flags);
-        const rows = planFor(baseline, flags.lift, {
-          power: flags.power,
-          ...(weights ? { weights: weights as [number, number] } : {}),
-        });
-        if (flags.json) printJson({ baseline, power: flags.power, rows });
-        else print(terminalSection(planTable(baseline, rows, flags.power)));
-      };
-      if (name === undefined) return show(undefined);
-      await withExperiments(flags, async (offline) => {
-        const experiment = offline.find(name);
-        const { arms, control, metrics } = experiment;
-        const weightOf = (wanted: boolean) =>
-          arms.filter((arm) => (arm.name === control) === wanted).map((a) => a.weight);
-        const seen = await baselineOf(offline.store, experiment, flags.metric ?? metrics[0]!.name);
-        show(seen, [...weightOf(true), ...weightOf(false)]);
-      });
+      const { lift, power, daily: unitsADay, metric, mean, deviation, correlation } = flags;
+      const known = { metric, mean, deviation, correlation, unitsADay };
+      if (name === undefined) return printPlan(flags, planUnits(known, lift, { power }));
+      await withExperiments(flags, async (offline) =>
+        printPlan(flags, await planExperiment(offline.store, offline.find(name), known, lift, { power })),
+      );
     });
 }
 

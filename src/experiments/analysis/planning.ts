@@ -1,3 +1,4 @@
+import { WinnowError } from '../../errors.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, estimate } from './estimates.ts';
@@ -95,4 +96,49 @@ export function planFor(
       ...(unitsADay === undefined ? {} : { fixedDays: days(fixed), alwaysValidDays: days(alwaysValid) }),
     };
   });
+}
+
+/** A baseline as far as somebody knows it. */
+type KnownBaseline = { readonly [K in keyof Baseline]?: Baseline[K] | undefined };
+
+export interface ExperimentPlan {
+  readonly baseline: Baseline;
+  readonly rows: readonly PlanRow[];
+}
+
+/** Joins what is given with what an experiment has shown; what is given wins. @throws WinnowError `invalid_input` without mean or deviation. */
+function joined(given: KnownBaseline, seen: Baseline | undefined): Baseline {
+  const { mean = seen?.mean, deviation = seen?.deviation, correlation = seen?.correlation ?? 0 } = given;
+  if (mean === undefined || deviation === undefined)
+    throw new WinnowError('invalid_input', {
+      where: 'plan',
+      expected: 'an experiment with outcomes, or --mean and --deviation',
+      got: seen ? 'neither' : 'no outcomes of control',
+    });
+  const metric = given.metric ?? seen?.metric ?? 'metric';
+  const unitsADay = given.unitsADay ?? seen?.unitsADay;
+  return { metric, mean, deviation, correlation, ...(unitsADay === undefined ? {} : { unitsADay }) };
+}
+
+/** Plans from a baseline alone. @throws WinnowError `invalid_input` without mean or deviation. */
+export function planUnits(given: KnownBaseline, lifts: readonly number[], options: PlanningOptions): ExperimentPlan {
+  const baseline = joined(given, undefined);
+  return { baseline, rows: planFor(baseline, lifts, options) };
+}
+
+/** Plans with the arms of an experiment and what its control has shown. @throws WinnowError `invalid_input` without mean or deviation. */
+export async function planExperiment(
+  store: ExperimentStore,
+  experiment: Experiment,
+  given: KnownBaseline,
+  lifts: readonly number[],
+  options: PlanningOptions,
+): Promise<ExperimentPlan> {
+  const { arms, control, metrics } = experiment;
+  const seen = await baselineOf(store, experiment, given.metric ?? metrics[0]!.name);
+  const baseline = joined(given, seen);
+  const ofControl = arms.filter((arm) => arm.name === control).map(({ weight }) => weight);
+  const ofOthers = arms.filter((arm) => arm.name !== control).map(({ weight }) => weight);
+  const weights = [...ofControl, ...ofOthers] as [number, number, ...number[]];
+  return { baseline, rows: planFor(baseline, lifts, { ...options, weights }) };
 }
