@@ -2,20 +2,19 @@ import { criticalDifferenceSvg } from './charts/critical-difference.ts';
 import { heatmapSvg } from './charts/heatmap.ts';
 import { barsSvg, curveSvg, differencesSvg, scatterSvg } from './charts/marks.ts';
 import { CATEGORY, type ChartWidth, escapeAttribute, escapeHtml } from './charts/vega.ts';
-import { fixed, pValue, share, signed } from './format.ts';
+import { share, signed } from './format.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import {
   type Cell,
-  captionOf,
   type DifferencesSection,
   type HeatmapSection,
   type ReportModel,
   renderSection,
   type Section,
   type SectionRenderers,
-  symbolsOf,
   type TableSection,
 } from './report-model.ts';
+import { captionOf, differencesFacts, gradeOf, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
 
 type Html = Promise<string>;
 
@@ -68,9 +67,7 @@ async function heatmapHtml(section: HeatmapSection, id: string): Html {
 type Difference = DifferencesSection['queries'][number];
 
 function movedHtml(passage: Difference['passages'][number]): string {
-  const place = `${passage.before ?? '–'} → ${passage.after ?? '–'}`;
-  const grade = passage.grade === undefined ? 'unjudged' : `grade ${passage.grade}`;
-  return `<li><span class="place">rank ${place}<br>${grade}</span><p>${escapeHtml(passage.text)} <span class="place">${escapeHtml(passage.docid)}</span></p></li>`;
+  return `<li><span class="place">rank ${moveOf(passage)}<br>${gradeOf(passage)}</span><p>${escapeHtml(passage.text)} <span class="place">${escapeHtml(passage.docid)}</span></p></li>`;
 }
 
 function queryHtml({ qid, text, before, after, passages }: Difference): string {
@@ -81,11 +78,8 @@ function queryHtml({ qid, text, before, after, passages }: Difference): string {
 }
 
 async function differencesHtml(section: DifferencesSection, id: string): Html {
-  const up = section.all.filter((d) => d > 0).length;
-  const down = section.all.filter((d) => d < 0).length;
-  const facts = `${section.measure} of ${section.system} against ${section.baseline}: better on ${up}, worse on ${down} of ${section.all.length} queries.`;
   const chart = await bothWidths((width) => differencesSvg(section, width, `${id}-${width}`));
-  return `<p class="facts">${escapeHtml(facts)}</p>${chart}${section.queries.map(queryHtml).join('')}${note(section.note)}`;
+  return `<p class="facts">${escapeHtml(differencesFacts(section))}</p>${chart}${section.queries.map(queryHtml).join('')}${note(section.note)}`;
 }
 
 const renderers = (id: string): SectionRenderers<Html | string> => ({
@@ -93,8 +87,7 @@ const renderers = (id: string): SectionRenderers<Html | string> => ({
   table: tableHtml,
   heatmap: (s) => heatmapHtml(s, id),
   async ranks(s) {
-    const facts = `Friedman χ² = ${fixed(s.statistic, 1)}, df = ${s.df}, p = ${pValue(s.p)}; ${s.blocks} blocks; critical difference at α = ${share(s.alpha, 2)}: ${fixed(s.criticalDifference, 3)}`;
-    return `<p class="facts">${escapeHtml(facts)}</p>${await bothWidths((width) => criticalDifferenceSvg(s, width), s.note)}`;
+    return `<p class="facts">${escapeHtml(ranksFacts(s))}</p>${await bothWidths((width) => criticalDifferenceSvg(s, width), s.note)}`;
   },
   async bars(s) {
     return (

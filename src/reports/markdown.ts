@@ -1,17 +1,16 @@
 import { cliques } from '../statistics/friedman.ts';
-import { fixed, pValue, share, signed } from './format.ts';
+import { fixed, share, signed } from './format.ts';
 import {
   type Column,
-  captionOf,
   type DifferencesSection,
   type RanksSection,
   type ReportModel,
   renderSection,
   type Section,
   type SectionRenderers,
-  symbolsOf,
   type TableSection,
 } from './report-model.ts';
+import { captionOf, differencesFacts, gradeOf, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
 
 /** Escapes what Markdown would read as markup and joins lines. */
 const escapeMarkdown = (text: string): string => text.replace(/[\\|<>`*_[\]]/g, '\\$&').replace(/\s+/g, ' ');
@@ -64,7 +63,7 @@ function ranks(section: RanksSection): string {
     groups.flatMap((group, g) => (group.includes(i) ? [String.fromCharCode(97 + g)] : [])).join(''),
   );
   const rows = treatments.map(({ name, rank }, i) => [escapeMarkdown(name), fixed(rank, 2), letters[i]!]);
-  return `Friedman χ² = ${fixed(section.statistic, 1)} (df ${section.df}, p = ${pValue(section.p)}, ${section.blocks} blocks); critical difference at α = ${share(section.alpha, 2)}: ${fixed(cd, 3)}.
+  return `${ranksFacts(section)}
 
 ${grid(['', 'mean rank', 'group'], [false, true, false], rows)}
 
@@ -74,15 +73,14 @@ Those that share a letter do not differ significantly.${paragraph(section.note)}
 function differences(section: DifferencesSection): string {
   const rows = section.queries.map(({ qid, text, before, after, passages }) => {
     const moved = passages.map(
-      (p) =>
-        `  - ${p.before ?? '–'} → ${p.after ?? '–'}, ${p.grade === undefined ? 'unjudged' : `grade ${p.grade}`}: ${escapeMarkdown(p.text)} (${escapeMarkdown(p.docid)})`,
+      (p) => `  - ${moveOf(p)}, ${gradeOf(p)}: ${escapeMarkdown(p.text)} (${escapeMarkdown(p.docid)})`,
     );
     return [
       `- **${signed(after - before)}** (${share(before)} → ${share(after)}) ${escapeMarkdown(qid)}: ${escapeMarkdown(text)}`,
       ...moved,
     ].join('\n');
   });
-  return `${section.measure} of ${escapeMarkdown(section.system)} against ${escapeMarkdown(section.baseline)}, ${section.all.length} queries.\n\n${rows.join('\n')}${paragraph(section.note)}`;
+  return `${escapeMarkdown(differencesFacts(section))}\n\n${rows.join('\n')}${paragraph(section.note)}`;
 }
 
 const RENDERERS: SectionRenderers<string> = {

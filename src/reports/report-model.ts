@@ -150,26 +150,3 @@ export type SectionRenderers<T> = { readonly [K in SectionKind]: (section: Secti
 export function renderSection<T>(renderers: SectionRenderers<T>, section: Section): T {
   return (renderers[section.kind] as (section: Section) => T)(section);
 }
-
-const MARKS: Readonly<Record<Mark, { readonly symbol: string; readonly meaning: string }>> = {
-  best: { symbol: '', meaning: 'best of its column' },
-  better: { symbol: '▲', meaning: 'significantly better than the baseline' },
-  worse: { symbol: '▼', meaning: 'significantly worse than the baseline' },
-  seen: { symbol: '‡', meaning: 'the model was trained on texts of this set' },
-};
-
-/** Returns the symbols of a cell's marks. */
-export const symbolsOf = (cell: Cell): string => (cell.marks ?? []).map((mark) => MARKS[mark].symbol).join('');
-
-/** Explains the marks that occur in a table. */
-function legendOf(table: TableSection): string {
-  const used = new Set(table.rows.flat().flatMap((cell) => cell.marks ?? []));
-  const entries = (Object.keys(MARKS) as Mark[]).filter((mark) => used.has(mark));
-  return entries
-    .map((mark) => (mark === 'best' ? `Bold: ${MARKS.best.meaning}.` : `${MARKS[mark].symbol} ${MARKS[mark].meaning}.`))
-    .join(' ');
-}
-
-/** Returns note and legend of a table as one line. */
-export const captionOf = (table: TableSection): string =>
-  [table.note, legendOf(table)].filter((text) => text).join(' ');

@@ -1,8 +1,7 @@
 import { cliques } from '../statistics/friedman.ts';
-import { fixed, pad, pValue, share, signed } from './format.ts';
+import { fixed, pad, share, signed } from './format.ts';
 import {
   type Column,
-  captionOf,
   type DifferencesSection,
   type HeatmapSection,
   type RanksSection,
@@ -10,9 +9,9 @@ import {
   renderSection,
   type Section,
   type SectionRenderers,
-  symbolsOf,
   type TableSection,
 } from './report-model.ts';
+import { captionOf, differencesFacts, gradeOf, moveOf, ranksFacts, symbolsOf } from './section-text.ts';
 
 interface TerminalOptions {
   /** ANSI colors and bold. */
@@ -122,7 +121,7 @@ function ranks(section: RanksSection, style: Style): string[] {
     return at(Array.from({ length: to - from + 1 }, (_, i) => [from + i, '━']));
   });
   return [
-    `χ² = ${fixed(section.statistic, 1)}, df = ${section.df}, p = ${pValue(section.p)}; ${section.blocks} blocks; CD(${share(section.alpha, 2)}) = ${fixed(cd, 3)}`,
+    ranksFacts(section),
     scale,
     ...treatments.map(({ name, rank }) => `${at([[column(rank), '●']])}  ${fixed(rank, 2)}  ${name}`),
     ...bars,
@@ -131,16 +130,11 @@ function ranks(section: RanksSection, style: Style): string[] {
 }
 
 function differences(section: DifferencesSection, style: Style): string[] {
-  const up = section.all.filter((d) => d > 0).length;
-  const down = section.all.filter((d) => d < 0).length;
   return [
-    `${section.measure}, ${section.system} against ${section.baseline}: better on ${up}, worse on ${down} of ${section.all.length} queries`,
+    differencesFacts(section),
     ...section.queries.flatMap(({ qid, text, before, after, passages }) => [
       `${style.bold(signed(after - before))}  ${qid}  ${text}`,
-      ...passages.map(
-        (p) =>
-          `    ${p.before ?? '–'} → ${p.after ?? '–'}  ${p.grade === undefined ? 'unjudged' : `grade ${p.grade}`}  ${p.docid}  ${p.text.slice(0, 80)}`,
-      ),
+      ...passages.map((p) => `    ${moveOf(p)}  ${gradeOf(p)}  ${p.docid}  ${p.text.slice(0, 80)}`),
     ]),
   ];
 }
