@@ -20,7 +20,7 @@ interface Teachers {
   readonly provider?: Provider | undefined;
 }
 
-/** Names the version that a reference means now, so that a job never goes on with another one. */
+/** Makes the scorer of a registry model. It names the version, so that a job is not resumed with another one. */
 async function modelScorer({ registry }: Stack, scorer: Scorer, reference: string): Promise<ListScorer> {
   const lease = await registry.acquire(reference);
   const { name, version, variant } = lease.version;
@@ -32,7 +32,7 @@ async function modelScorer({ registry }: Stack, scorer: Scorer, reference: strin
   };
 }
 
-/** Scorers of registry models: tokenizer threads, scheduler and hosts as behind a server's batch lane. */
+/** Opens scorers of registry models on one stack: they use the server's batch lane. */
 async function* modelScorers(config: Config, models: readonly string[]): AsyncGenerator<ListScorer> {
   if (models.length === 0) return;
   const metrics = createMetrics();
@@ -48,7 +48,10 @@ async function* modelScorers(config: Config, models: readonly string[]): AsyncGe
   }
 }
 
-/** Opens the teachers of a score job one after another; each is closed before the next kind is opened. `config` is read for models only. */
+/**
+ * Opens the teachers of a score job one after another; the models' stack is closed before the first sentence encoder is opened.
+ * @param config is called only if there are models.
+ */
 export async function* openTeachers(config: () => Config, teachers: Teachers): AsyncGenerator<ListScorer> {
   const { models, biEncoders, maxLength, provider } = teachers;
   if (models.length > 0) yield* modelScorers(config(), models);
