@@ -8,7 +8,7 @@ import { openHostPool } from './open-host-pool.ts';
 import type { Stack } from './stack.ts';
 
 /** What a server is made of, apart from HTTP. */
-export interface ServerParts {
+interface ServerParts {
   readonly metrics: Metrics;
   readonly tracing: Tracing;
   readonly stack: Stack;

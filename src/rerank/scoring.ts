@@ -66,7 +66,7 @@ type ScoringRequest = Pick<
 export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
 
 /** One request to be scored by one version. */
-export interface ScoringTask {
+interface ScoringTask {
   readonly version: ServedVersion;
   readonly request: ScoringRequest;
   readonly scope: RequestScope;
