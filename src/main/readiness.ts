@@ -1,3 +1,5 @@
+import { monotonicClock } from '../util/clock.ts';
+
 interface ReadinessState {
   readonly ready: boolean;
   readonly reason?: string;
@@ -25,7 +27,7 @@ export class ReadinessLatch {
   #checking: Promise<void> | undefined;
 
   constructor(options: ReadinessOptions) {
-    this.#options = { onChange: () => {}, retryMs: 1000, now: () => performance.now(), ...options };
+    this.#options = { onChange: () => {}, retryMs: 1000, now: monotonicClock.now, ...options };
   }
 
   get ready(): boolean {

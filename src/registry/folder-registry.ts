@@ -1,4 +1,5 @@
 import { WinnowError } from '../errors.ts';
+import { wallClock } from '../util/clock.ts';
 import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
 import { type FolderWatch, watchFolder } from './folder-watch.ts';
 import { Inventory } from './inventory.ts';
@@ -45,7 +46,7 @@ class Registry implements FolderRegistry {
   constructor(options: RegistryOptions) {
     this.#options = options;
     this.#observer = options.observer ?? {};
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? wallClock.now;
     this.#inventory = new Inventory(options.folder, options.limits, this.#observer);
     this.#loader = new Loader({
       ...options,

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import { wallClock } from '../util/clock.ts';
 import { sha256File, writeFolderAtomic } from '../util/files.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { putLabel } from './labels.ts';
@@ -82,7 +83,7 @@ async function fill(target: string, { version, paths }: Source, options: Publish
     if (isHashed(path)) files[path] = { sha256: await sha256File(to), bytes: (await stat(to)).size };
   }
   const { format: _, ...given } = { ...version.manifest, ...options.manifest };
-  const created = given.created ?? new Date((options.now ?? Date.now)()).toISOString();
+  const created = given.created ?? new Date((options.now ?? wallClock.now)()).toISOString();
   await writeManifest(target, { format: MANIFEST_FORMAT, ...given, created, files });
 }
 

@@ -41,7 +41,8 @@ function addedTokens(special: Readonly<Record<string, SpecialToken>>): object[] 
   }));
 }
 
-const ROBERTA = {
+/** The usual names of special tokens in RoBERTa's family. */
+const ROBERTA_TOKENS = {
   cls_token: '<s>',
   sep_token: '</s>',
   unk_token: '<unk>',
@@ -57,7 +58,7 @@ export function fromMerges(vocab: unknown, merges: string, file: string, setting
   const byteLevel = { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: true };
   if (typeof vocab !== 'object' || vocab === null)
     throw refusal(file, '(whole file)', 'an object from token to id', vocab);
-  const special = specialTokens(vocab as Vocab, ROBERTA, settings, file);
+  const special = specialTokens(vocab as Vocab, ROBERTA_TOKENS, settings, file);
   const pair = ({ content, id }: SpecialToken) => [content, id];
   const post = { type: 'RobertaProcessing', cls: pair(special.cls_token!), sep: pair(special.sep_token!) };
   return readDefinition(
@@ -73,7 +74,8 @@ export function fromMerges(vocab: unknown, merges: string, file: string, setting
   );
 }
 
-const BERT = {
+/** The usual names of special tokens in BERT's family. */
+export const BERT_TOKENS = {
   cls_token: '[CLS]',
   sep_token: '[SEP]',
   unk_token: '[UNK]',
@@ -87,7 +89,7 @@ export function fromVocabText(text: string, file: string, settings: TokenizerSet
   if (lines.at(-1) === '') lines.pop();
   if (lines.length > MAX_TOKENS) throw refusal(file, '(whole file)', `at most ${MAX_TOKENS} lines`, lines.length);
   const vocab = Object.fromEntries(lines.map((token, id) => [token, id]));
-  const special = specialTokens(vocab, BERT, settings, file);
+  const special = specialTokens(vocab, BERT_TOKENS, settings, file);
   const { config } = settings;
   const pair = ({ content, id }: SpecialToken) => [content, id];
   return readDefinition(

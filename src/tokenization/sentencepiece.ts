@@ -1,4 +1,5 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { BERT_TOKENS } from './plain-vocabulary.ts';
 import { refusal } from './refusal.ts';
 import { type Definition, readDefinition, type UnigramModel } from './tokenizer-definition.ts';
 import { MAX_TOKENS } from './tokenizer-limits.ts';
@@ -145,18 +146,10 @@ function parse(bytes: Uint8Array, file: string): SentencePieceModel {
   return model;
 }
 
-const USUAL = {
-  cls_token: '[CLS]',
-  sep_token: '[SEP]',
-  unk_token: '[UNK]',
-  pad_token: '[PAD]',
-  mask_token: '[MASK]',
-} as const;
-
-type Special = Readonly<Record<keyof typeof USUAL, { readonly content: string; readonly id: number }>>;
+type Special = Readonly<Record<keyof typeof BERT_TOKENS, { readonly content: string; readonly id: number }>>;
 
 function specialTokens(pieces: readonly Piece[], file: string, settings: TokenizerSettings): Special {
-  const entries = Object.entries(USUAL).map(([name, usual]) => {
+  const entries = Object.entries(BERT_TOKENS).map(([name, usual]) => {
     const content = settings.specialToken(name) ?? usual;
     const id = pieces.findIndex((piece) => piece.text === content);
     if (id >= 0) return [name, { content, id }];
