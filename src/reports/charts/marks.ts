@@ -31,6 +31,22 @@ const quantitative = (field: 'x' | 'y', axis: Axis, values: readonly number[]) =
   } as const;
 };
 
+const axesOf = (
+  { x, y }: { readonly x: Axis; readonly y: Axis },
+  points: readonly { readonly x: number; readonly y: number }[],
+) => ({
+  x: quantitative(
+    'x',
+    x,
+    points.map((point) => point.x),
+  ),
+  y: quantitative(
+    'y',
+    y,
+    points.map((point) => point.y),
+  ),
+});
+
 /** Draws grouped bars: groups go down in the narrow width, across in the wide one. */
 export function barsSvg(section: BarsSection, width: ChartWidth, id: string): Promise<string> {
   const values = section.series.flatMap(({ name, values }) =>
@@ -141,18 +157,7 @@ export function scatterSvg(section: ScatterSection, width: ChartWidth, id: strin
     height,
     padding: PADDING,
     autosize: AUTOSIZE,
-    encoding: {
-      x: quantitative(
-        'x',
-        section.x,
-        section.points.map(({ x }) => x),
-      ),
-      y: quantitative(
-        'y',
-        section.y,
-        section.points.map(({ y }) => y),
-      ),
-    },
+    encoding: axesOf(section, section.points),
     layer: [
       { mark: { type: 'point', filled: true, size: 90, opacity: 1, color: 'var(--c0)' } },
       ...labels.map(labelLayer),
@@ -170,18 +175,7 @@ export function curveSvg(section: CurveSection, width: ChartWidth, id: string): 
     height: width === 'wide' ? 340 : 280,
     padding: PADDING,
     autosize: AUTOSIZE,
-    encoding: {
-      x: quantitative(
-        'x',
-        section.x,
-        values.map(({ x }) => x),
-      ),
-      y: quantitative(
-        'y',
-        section.y,
-        values.map(({ y }) => y),
-      ),
-    },
+    encoding: axesOf(section, values),
     layer: [
       {
         mark: { type: 'line', point: { filled: true, size: 60, opacity: 1 }, strokeWidth: 2 },
