@@ -17,142 +17,234 @@ export const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
 
 const names = () => z.string('expected a name').min(1, 'expected a name');
 
-/** Every setting of `winnow serve`: type, default, limits and help text stand together. */
+/** Every setting of `winnow serve`. Type, limits, default and help text of a setting stand together. */
 export const configSchema = z.strictObject({
   server: z.strictObject({
-    host: text('0.0.0.0', 'Address to listen on.'),
-    port: integer(0, 65_535, 8080, 'Port to listen on; 0 takes a free one.'),
-    bodyLimitBytes: bytes(1024, 2 ** 30, 33_554_432, 'Largest request body.'),
-    maxPassages: integer(1, 10_000, 10_000, 'Most passages one request may carry.'),
-    requestTimeoutMs: integer(100, 3_600_000, 60_000, 'Deadline of a request that names none, in milliseconds.'),
+    host: text('0.0.0.0', 'Sets the address to listen on.'),
+    port: integer(0, 65_535, 8080, 'Sets the port to listen on; 0 takes a free one.'),
+    bodyLimitBytes: bytes(
+      1024,
+      2 ** 30,
+      33_554_432,
+      'Limits a request body, unpacked. Raising it lets one request take more memory.',
+    ),
+    maxPassages: integer(
+      1,
+      10_000,
+      10_000,
+      'Limits the passages of a request. Lowering it bounds the work that one request can cause.',
+    ),
+    requestTimeoutMs: integer(
+      100,
+      3_600_000,
+      60_000,
+      'Sets the deadline, in milliseconds, of a request that names none. Raising it lets slow requests finish that would get 504.',
+    ),
     headerTimeoutMs: integer(
       100,
       600_000,
       15_000,
-      'How long a client may take to send headers and body, in milliseconds.',
+      'Limits the milliseconds a client may take to send headers and body. Raising it helps slow links, and slow attacks.',
     ),
     writeTimeoutMs: integer(
       100,
       3_600_000,
       30_000,
-      'How long a client may take no byte of its answer before its connection is closed, in milliseconds; ten times as long for the whole answer.',
+      'Limits the milliseconds in which a client takes no byte of its answer; the connection is then closed. The whole answer may take ten times as long.',
     ),
     inFlightBytes: bytes(
       1_048_576,
       2 ** 40,
       134_217_728,
-      'Unpacked request bodies and answers held at once by all requests; more are refused with 429. An eighth is kept for bodies up to 64 KiB.',
+      'Limits the memory for unpacked request bodies and answers of all requests together; beyond it requests get 429. An eighth is kept for bodies up to 64 KiB.',
     ),
     maxConnections: integer(
       0,
       1_000_000,
       0,
-      'Connections open at once; further ones are closed. 0 derives it from the limit of open files, less a reserve.',
+      'Limits the open connections; further ones are closed. 0 derives the number from the limit of open files, less a reserve.',
     ),
-    drainMs: integer(0, 600_000, 30_000, 'How long in-flight requests may finish after SIGTERM, in milliseconds.'),
-    autoTruncate: toggle(true, 'Cut pairs that are too long where a request says nothing; false refuses them.'),
-    trustedProxies: integer(0, 16, 0, 'Proxies in front whose X-Forwarded-For is believed (rate limit by address).'),
-    corsOrigins: list(origin, 'origins, separated by commas', 'Origins that browsers may call from; none by default.'),
+    drainMs: integer(
+      0,
+      600_000,
+      30_000,
+      'Sets the milliseconds that requests in flight may take after SIGTERM; the rest is cut off.',
+    ),
+    autoTruncate: toggle(
+      true,
+      'Cuts pairs that are too long where a request does not say whether to; `false` refuses them.',
+    ),
+    trustedProxies: integer(
+      0,
+      16,
+      0,
+      'Sets how many proxies stand in front: their X-Forwarded-For names the client address, for the rate limit. Too high a number lets clients choose their address.',
+    ),
+    corsOrigins: list(origin, 'origins, separated by commas', 'Lists the origins that browsers may call from.'),
   }),
   auth: z.strictObject({
     keysFile: optionalText(
-      'YAML file of API keys: name, sha256 of the key, scopes. Without keys everybody may call.',
+      'Names the YAML file of API keys (name, sha256 of the key, scopes). Without it every request is accepted.',
       'file',
     ),
-    requestsPerMinute: integer(0, 10_000_000, 0, 'Requests a minute a key (or address) may make; 0 means no limit.'),
+    requestsPerMinute: integer(
+      0,
+      10_000_000,
+      0,
+      'Limits the requests a minute of a key, or of an address without keys; 0 sets no limit.',
+    ),
   }),
   registry: z.strictObject({
-    folder: text('models', 'Registry folder: <name>/<version>/ in Hugging Face layout.', 'folder'),
+    folder: text('models', 'Names the registry folder: <name>/<version>/ in Hugging Face layout.', 'folder'),
     defaultModel: optionalText(
-      'Model that answers requests naming none; if unset the one in default.json of the registry folder, else the first by name.',
+      'Names the model of requests that name none. Unset: the one in default.json of the registry folder, else the first by name.',
     ),
-    preload: list(names(), 'names, separated by commas', 'Models to load at start besides the default one.'),
-    watch: toggle(true, 'Follow completed renames in the registry folder.'),
-    memoryBytes: bytes(0, 2 ** 42, 0, 'Budget for loaded models; least recently used ones unload. 0: no limit.'),
-    pinned: list(names(), 'names, separated by commas', 'Models never unloaded for memory.'),
+    preload: list(
+      names(),
+      'names, separated by commas',
+      'Lists models to load at start in addition to the default one. Each takes memory and delays readiness.',
+    ),
+    watch: toggle(
+      true,
+      'Follows completed renames in the registry folder, so that new versions are served without a restart.',
+    ),
+    memoryBytes: bytes(
+      0,
+      2 ** 42,
+      0,
+      'Limits the memory of loaded models; beyond it the least recently used ones are unloaded. 0 sets no limit.',
+    ),
+    pinned: list(names(), 'names, separated by commas', 'Lists models that are never unloaded for memory.'),
     variant: choice(
       ['auto', 'fp32', 'fp16', 'int8'],
       'auto',
-      'Which ONNX file of a version to serve; auto: int8 on CPU, fp16 on a GPU, else what is there.',
+      'Chooses the ONNX file of a version. `auto` takes int8 on a CPU and fp16 on a GPU where the version has them.',
     ),
-    maxModelBytes: bytes(1024, 2 ** 42, 8_589_934_592, 'Largest model folder admitted.'),
+    maxModelBytes: bytes(1024, 2 ** 42, 8_589_934_592, 'Limits the size of a model folder that is admitted.'),
   }),
   inference: z.strictObject({
     provider: choice(
       ['auto', ...PROVIDERS],
       'auto',
-      'Execution provider; auto takes the first that works of cuda, webgpu (hardware), cpu.',
+      'Chooses the execution provider. `auto` takes the first that works of cuda, webgpu on hardware, and cpu.',
     ),
-    hosts: integer(0, 256, 0, 'Inference processes; 0 derives them from the cores.'),
-    threads: integer(0, 256, 0, "Threads of each process; 0 divides the cgroup's quota."),
+    hosts: integer(
+      0,
+      256,
+      0,
+      'Sets the number of inference processes; 0 derives it from the cores. Each holds its own copy of every loaded model.',
+    ),
+    threads: integer(0, 256, 0, "Sets the threads of each process; 0 divides the cgroup's quota among the processes."),
     calibrate: toggle(
       false,
-      'Measure at start which hosts and threads score the default model fastest (CPU, and neither of them set).',
+      'Measures at start which number of hosts and threads scores the default model fastest (CPU only, with both of them 0). The start takes longer.',
     ),
-    maxRssBytes: bytes(0, 2 ** 42, 4_294_967_296, 'A process above this memory is recycled between batches; 0: never.'),
+    maxRssBytes: bytes(
+      0,
+      2 ** 42,
+      4_294_967_296,
+      'Limits the memory of an inference process; above it the process is replaced between two batches. 0 sets no limit.',
+    ),
     batchTimeoutMs: integer(
       100,
       3_600_000,
       30_000,
-      'A process whose batch lasts longer is killed and replaced, in milliseconds.',
+      'Limits the milliseconds of a batch; a process that takes longer is killed and replaced.',
     ),
-    device: integer(0, 64, 0, 'GPU index.'),
+    device: integer(0, 64, 0, 'Sets the index of the GPU.'),
   }),
   tokenization: z.strictObject({
-    threads: integer(0, 64, 0, 'Worker threads; 0 derives them from the cores.'),
-    cacheBytes: bytes(0, 2 ** 40, 67_108_864, 'Memory for token ids of passages seen before; 0 turns it off.'),
-    maxQueryTokens: integer(1, 8192, 64, 'Query tokens kept at the most.'),
+    threads: integer(0, 64, 0, 'Sets the number of tokenizer threads; 0 derives it from the cores.'),
+    cacheBytes: bytes(
+      0,
+      2 ** 40,
+      67_108_864,
+      'Limits the memory for token ids of passages seen before; 0 turns the cache off. Raising it helps where passages repeat.',
+    ),
+    maxQueryTokens: integer(
+      1,
+      8192,
+      64,
+      'Limits the tokens of a query; the rest is cut. Raising it leaves less room for the passage.',
+    ),
     truncation: choice(
       ['longest_first', 'only_second'],
       'longest_first',
-      'Which side loses tokens when a pair is too long.',
+      'Chooses the side that loses tokens when a pair is too long: the longer one, or always the passage.',
     ),
     longPassages: choice(
       ['truncate', 'max', 'mean'],
       'truncate',
-      'Long passages: truncate, or score windows and take max or mean.',
+      'Chooses what happens to passages that do not fit: cut them, or score overlapping windows and take the maximum or mean. Windows cost a row each.',
     ),
-    windowOverlap: integer(0, 4096, 32, 'Tokens that neighboring windows share.'),
+    windowOverlap: integer(
+      0,
+      4096,
+      32,
+      'Sets the tokens that neighboring windows share. Raising it makes more windows of a passage.',
+    ),
   }),
   scheduling: z.strictObject({
-    batchTokens: integer(16, 2 ** 22, 4096, 'Padded tokens a batch may hold.'),
-    batchRows: integer(1, 4096, 64, 'Rows a batch may hold.'),
-    queueTokens: integer(16, 2 ** 30, 4_000_000, 'Tokens that may wait; beyond it requests get 429 at once.'),
+    batchTokens: integer(
+      16,
+      2 ** 22,
+      4096,
+      'Limits the padded tokens of a batch. Raising it can raise throughput on a GPU and makes other requests wait longer.',
+    ),
+    batchRows: integer(1, 4096, 64, 'Limits the rows (query–passage pairs) of a batch.'),
+    queueTokens: integer(
+      16,
+      2 ** 30,
+      4_000_000,
+      'Limits the tokens that wait; beyond it requests get 429 at once. Raising it takes memory.',
+    ),
     maxWaitMs: integer(
       1,
       3_600_000,
       10_000,
-      'Predicted wait beyond which a request gets 429 at once, in milliseconds.',
+      'Limits the predicted wait in milliseconds; a request that would wait longer gets 429 at once. Raising it trades refusals for latency.',
     ),
     agingMs: integer(
       1,
       3_600_000,
       2000,
-      'Wait after which a lower lane counts as the next higher one, in milliseconds.',
+      'Sets the milliseconds after which waiting work of the batch lane counts as interactive. Lowering it helps batch work at the cost of interactive requests.',
     ),
   }),
   scoreCache: z.strictObject({
-    bytes: bytes(0, 2 ** 40, 0, 'Memory for scores of pairs seen before; 0 turns it off.'),
+    bytes: bytes(0, 2 ** 40, 0, 'Limits the memory for scores of pairs seen before; 0 turns the cache off.'),
   }),
   experiments: z.strictObject({
-    file: optionalText('experiments.yaml; watched.', 'file'),
-    database: secret(
-      'Where exposures and outcomes go: a SQLite file or a postgres:// URL; empty: runs/experiments.sqlite once an experiment is defined.',
-    ),
-    retentionDays: integer(1, 3650, 90, 'Days exposures and outcomes are kept.'),
-    unitSecret: secret(
-      'Key of the hash under which unit ids are stored; a random one, kept in the database, if empty.',
-    ),
-    flagProvider: optionalText(
-      'Module whose default export is an OpenFeature provider; its flags then decide the arms of split experiments.',
+    file: optionalText(
+      'Names the file of experiments, experiments.yaml; changes take effect without a restart.',
       'file',
     ),
-    bufferRows: integer(1, 10_000_000, 100_000, 'Exposures that may wait for the database; more are lost and counted.'),
+    database: secret(
+      'Names the database of exposures and outcomes: a SQLite file or a postgres:// URL. Empty: runs/experiments.sqlite once an experiment is defined.',
+    ),
+    retentionDays: integer(1, 3650, 90, 'Sets the days that exposures and outcomes are kept.'),
+    unitSecret: secret(
+      'Sets the key of the hash under which unit ids are stored. Empty: a random key, kept in the database. A new key makes new units.',
+    ),
+    flagProvider: optionalText(
+      'Names a module whose default export is an OpenFeature provider. Its flags then decide the arms of split experiments.',
+      'file',
+    ),
+    bufferRows: integer(
+      1,
+      10_000_000,
+      100_000,
+      'Limits the exposures that wait for the database; more are lost and counted. Raising it takes memory while the database is down.',
+    ),
   }),
   telemetry: z.strictObject({
-    logLevel: choice(['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'info', 'Least level that is logged.'),
-    otlpEndpoint: optionalUrl('OpenTelemetry collector (OTLP over HTTP); no export if unset.'),
-    traceRatio: real(0, 1, 1, 'Share of requests without a sampled parent that are traced.'),
+    logLevel: choice(
+      ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+      'info',
+      'Sets the lowest level of log lines that are written.',
+    ),
+    otlpEndpoint: optionalUrl('Names the OpenTelemetry collector (OTLP over HTTP) that gets traces. Unset: no export.'),
+    traceRatio: real(0, 1, 1, 'Sets the share of requests that are traced, among those without a sampled parent.'),
   }),
 });
 

@@ -7,23 +7,22 @@ import { type Config, configSchema } from './config-schema.ts';
 import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './setting-list.ts';
 
 /*
- * Flags win over the environment, the environment over the file. A setting's place in the file (`server.port`), its variable
- * (`WINNOW_SERVER_PORT`) and its flag (`--server-port`) follow from its path; the few names users expect besides (`PORT`, `--models`) stand
- * in ALIASES.
+ * A flag overrides a variable, and a variable overrides the file. The place of a setting in the file (`server.port`), its variable
+ * (`WINNOW_SERVER_PORT`) and its flag (`--server-port`) follow from its path. The other names (`PORT`, `--models`) are in ALIASES.
  */
 
 type Tree = Record<string, Record<string, unknown>>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What has been gathered so far: values, the place each came from, and what was wrong with them. */
+/** Values gathered so far, the place of each, and what is wrong with them. */
 interface Gathering {
   readonly tree: Tree;
-  /** path of a setting → file, variable or flag. */
+  /** Path of a setting → file, variable or flag it came from. */
   readonly origins: Map<string, string>;
   readonly faults: string[];
 }
 
-/** Takes the text of a flag or variable. */
+/** Stores the text of a flag or variable; either spelling of a value is accepted. */
 function putText(gathering: Gathering, { path, schema }: Setting, text: string, name: string): void {
   const { document: value, old } = readSpelling(schema, text, [name]);
   warnOfOld(old);
@@ -48,7 +47,7 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** A name without the marks in which its spellings differ. */
+/** Returns a name without the characters in which its spellings differ. */
 const plain = (name: string) => name.replaceAll(/[-_]/g, '').toLowerCase();
 
 function unknown(what: string, name: string, known: readonly string[]): string {
@@ -106,7 +105,7 @@ interface Flag {
   readonly value: string | undefined;
 }
 
-/** `--a b` and `--a=b`; a flag never swallows the next flag as its value. */
+/** Reads `--a b` and `--a=b`. Text that begins with `--` is never the value of the flag before it. */
 function readFlags(argv: readonly string[]): Flag[] {
   const flags: Flag[] = [];
   for (let i = 0; i < argv.length; i++) {
@@ -132,7 +131,7 @@ function gatherFlags(flags: readonly Flag[], gathering: Gathering, known: readon
   }
 }
 
-/** Settings that name a file or folder which is not there, or is something else. */
+/** Adds a fault for each setting whose file or folder is missing or of the wrong kind. */
 function checkDisk({ tree, origins, faults }: Gathering, known: readonly Setting[]): void {
   for (const { path, section, onDisk, default: initial } of known) {
     const value = tree[section]?.[path.split('.')[1]!] ?? initial;
@@ -140,7 +139,7 @@ function checkDisk({ tree, origins, faults }: Gathering, known: readonly Setting
     const found = statSync(value, { throwIfNoEntry: false });
     if (!(onDisk === 'folder' ? found?.isDirectory() : found?.isFile()))
       faults.push(
-        `${origins.get(path) ?? path}: expected a ${onDisk}, got ${value}, which is ${found ? 'none' : 'missing'}`,
+        `${origins.get(path) ?? path}: expected a ${onDisk}, got ${value}, which is ${found ? `a ${found.isDirectory() ? 'folder' : 'file'}` : 'missing'}`,
       );
   }
 }
@@ -159,8 +158,8 @@ function freezeDeep<T extends object>(value: T): T {
 }
 
 /**
- * Builds the configuration from flags, environment and file, frozen to the bottom.
- * @throws WinnowError `invalid_config` naming every fault at once, each with the flag, variable or place in the file it came from.
+ * Builds the configuration from flags, variables and file, and freezes it with all that is in it.
+ * @throws WinnowError `invalid_config` with every fault and the flag, variable or place in the file of each.
  */
 export function loadConfig(argv: readonly string[], env: Environment): Config {
   const known = settings();
@@ -186,7 +185,7 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
   return freezeDeep(result.data);
 }
 
-/** The settings in effect as YAML that `--config` reads again; secrets show as `[secret]`. */
+/** Returns the settings in effect as YAML that `--config` can read. Secrets appear as `[secret]`. */
 export function printConfig(config: Config): string {
   return stringifyYaml(writeSpelling(configSchema, JSON.parse(JSON.stringify(config))));
 }

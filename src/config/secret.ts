@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 
-/** A value that prints as `[secret]` however it is printed; only `reveal` gives it away. */
+/** A value that prints as `[secret]` in text, JSON and inspection; only `reveal` returns it. */
 export class Secret {
   readonly #value: string;
 
@@ -9,7 +9,7 @@ export class Secret {
     Object.freeze(this);
   }
 
-  /** The value itself, for the one place that needs it. */
+  /** Returns the value. */
   reveal(): string {
     return this.#value;
   }

@@ -4,23 +4,23 @@ import { kebabCase } from '../util/spelling.ts';
 import { Secret } from './secret.ts';
 
 /*
- * The kinds of setting. Each takes its limits, default and help text and accepts what a file gives (typed YAML) and what the environment or a
- * flag gives (text). `kind` says in words what is accepted; the same words stand in the help, in the docs and in the fault.
+ * The kinds of setting. Each takes its limits, default and help text, and accepts typed YAML from the file and text from variables and flags.
+ * `kind` says in words what is accepted; help, docs and errors use the same words.
  */
 
-/** What the help and the docs tell of a setting besides its names. */
+/** What help and docs say about a setting, in addition to its names. */
 export interface FieldMeta {
   readonly description: string;
   readonly kind: string;
   readonly secret?: true;
-  /** The value names something on disk that has to be there at start. */
+  /** The value names a file or folder that must exist at start. */
   readonly onDisk?: 'file' | 'folder';
 }
 
 const SIZE = /^(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)$/;
 const UNIT: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 
-/** Text that is a number becomes one; anything else stays what it is, for the fault to show. */
+/** Converts text that is a number. Other values stay as they are, so that the error can show them. */
 function toNumber(value: unknown): unknown {
   return typeof value === 'string' ? (decimalIn(value) ?? value) : value;
 }
@@ -42,7 +42,7 @@ function toList(value: unknown): unknown {
     .filter(Boolean);
 }
 
-/** Groups of three digits. By hand: loading a locale would take a tenth of a second of every start. */
+/** Groups digits by three. Not by `toLocaleString`: loading a locale takes a tenth of a second of every start. */
 const words = (n: number) => String(n).replaceAll(/\B(?=(\d{3})+$)/g, ' ');
 
 function number(schema: z.ZodNumber, read: (value: unknown) => unknown, kind: string, min: number, max: number) {
@@ -63,7 +63,7 @@ export function real(min: number, max: number, initial: number, description: str
     .meta({ description, kind } satisfies FieldMeta);
 }
 
-/** A number of bytes; text may carry a unit (`64MiB`). */
+/** Makes a number of bytes; text may have a unit (`64MiB`). */
 export function bytes(min: number, max: number, initial: number, description: string) {
   const kind = `bytes from ${words(min)} to ${words(max)}, or a size such as 64MiB`;
   return number(z.int(`expected ${kind}`), toBytes, kind, min, max)
@@ -132,7 +132,7 @@ export function list(item: z.ZodString | z.ZodURL, kind: string, description: st
     .meta({ description, kind } satisfies FieldMeta);
 }
 
-/** Origins as browsers send them: scheme and host, no path. */
+/** An origin as browsers send it: scheme and host, without a path. */
 export const origin = z
   .string()
   .regex(/^(\*|https?:\/\/[^/\s]+)$/, 'expected an origin such as https://app.example.org, or *');

@@ -22,7 +22,7 @@ function helpOf(setting: Setting): string {
   return `  ${flags}\n      ${setting.description}\n      ${variables}; ${setting.kind}; default ${shownDefault(setting)}`;
 }
 
-/** Everything `winnow serve` can be told, grouped, with flags, variables, kinds and defaults. */
+/** Returns the text of `winnow serve --help`: every setting by section, with flags, variables, values and default. */
 export function settingsHelp(): string {
   const groups = [...bySection()].map(
     ([section, members]) => `${TITLES[section] ?? section}\n${members.map(helpOf).join('\n')}`,
@@ -45,7 +45,7 @@ ${groups.join('\n\n')}
 
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
 
-/** The page docs/configuration.md. */
+/** Returns the page docs/configuration.md. */
 export function settingsMarkdown(): string {
   const sections = [...bySection()].map(([section, members]) => {
     const rows = members.map((setting) => {
@@ -91,6 +91,9 @@ winnow: the configuration has 2 fault(s):
 An unknown flag, an unknown key in the file and an unknown variable of a section are errors. All errors are reported together before anything
 starts, each with its place. Empty variables count as unset. Sizes may have a unit (\`64MiB\`). Lists in variables and flags are separated by
 commas. Relative paths start at the working directory.
+
+Keys of the file may also be written in kebab-case (\`max-wait-ms\`); a key in both spellings is an error. Values are in kebab-case. Old
+spellings of values, such as \`longest_first\`, still work and print a line on standard error.
 
 ${sections.join('\n')}`;
 }

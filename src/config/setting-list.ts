@@ -3,7 +3,7 @@ import { kebabCase, writeSpelling } from '../util/spelling.ts';
 import { configSchema } from './config-schema.ts';
 import type { FieldMeta } from './setting-fields.ts';
 
-/** Names besides the derived ones: environment variable or flag → path. */
+/** Names in addition to the derived ones: variable or flag → path of the setting. */
 export const ALIASES: Readonly<Record<string, string>> = {
   PORT: 'server.port',
   WINNOW_MODELS: 'registry.folder',
@@ -16,30 +16,30 @@ export const ALIASES: Readonly<Record<string, string>> = {
   '--experiments': 'experiments.file',
 };
 
-/** One setting under all its names. */
+/** A setting with all its names. */
 export interface Setting extends FieldMeta {
   /** `section.key`, its place in the file. */
   readonly path: string;
   readonly section: string;
   readonly env: string;
   readonly flag: string;
-  /** Other variables and flags for it. */
+  /** Other variables and flags. */
   readonly aliases: readonly string[];
   readonly schema: z.ZodType;
-  /** undefined: unset. */
+  /** `undefined` where the setting has no default. */
   readonly default: unknown;
 }
 
 const screaming = (name: string) => kebabCase(name).replaceAll('-', '_').toUpperCase();
 
-/** What the variables of a section start with. */
+/** Returns the prefix of the variables of a section. */
 export const variablePrefix = (section: string): string => `WINNOW_${screaming(section)}_`;
 
-/** The sections of the schema as a file with none of them gives them. */
+/** Returns all sections without a setting, as the schema needs them. */
 export const emptyTree = (): Record<string, Record<string, unknown>> =>
   Object.fromEntries(Object.keys(configSchema.shape).map((section) => [section, {}]));
 
-/** Every setting with its names, in the schema's order. The help, the docs and the parser are all made from this list. */
+/** Returns every setting with its names, in the order of the schema. Help, docs and parser use this list. */
 export function settings(): readonly Setting[] {
   const defaults = configSchema.parse(emptyTree()) as Record<string, Record<string, unknown>>;
   return Object.entries(configSchema.shape).flatMap(([section, object]) =>
@@ -59,7 +59,7 @@ export function settings(): readonly Setting[] {
   );
 }
 
-/** A default as the help and the docs show it. */
+/** Returns a default as help and docs show it. */
 export function shownDefault({ default: value, schema }: Setting): string {
   if (value === undefined || (Array.isArray(value) && value.length === 0) || String(value) === '') return 'unset';
   return String(writeSpelling(schema, value));
