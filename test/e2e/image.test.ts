@@ -94,7 +94,7 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
     expect(run('1')).toBe(1);
   });
 
-  it('runs as nobody special, and ends with 0 on its stop signal', async () => {
+  it('runs as an unprivileged user, and ends with 0 on its stop signal', async () => {
     expect(value('USER')).toBe('1000:1000');
     expect(value('STOPSIGNAL')).toBe('SIGTERM');
     expect(await server.stop()).toBe(0);

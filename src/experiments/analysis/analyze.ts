@@ -44,7 +44,7 @@ function armSections(
   });
 }
 
-function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tally: Tally, split: boolean): string[] {
+function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tally: Tally, isSplit: boolean): string[] {
   const { crossed } = tally;
   const changes = audits.filter(({ action, at }) => action === 'changed' && from !== undefined && at > from);
   return [
@@ -52,7 +52,7 @@ function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tal
       ? [`the definition was changed ${changes.length} time(s) since the first exposure; see its audits`]
       : []),
     ...(crossed > 0 ? [`${crossed} unit(s) saw more than one arm and are left out`] : []),
-    ...(split ? [...new Set(tally.withoutOutcomes())].map((metric) => `no outcome of ${metric} has come yet`) : []),
+    ...(isSplit ? [...new Set(tally.withoutOutcomes())].map((metric) => `no outcome of ${metric} has come yet`) : []),
   ];
 }
 
@@ -97,12 +97,12 @@ export async function analyze(
   const { name, mode } = experiment;
   const hash = configHash(experiment);
   const [audits, traffic] = await Promise.all([store.audits(name), store.traffic(name, until)]);
-  const split = mode === 'split';
+  const isSplit = mode === 'split';
   const tally = await tallyUnits(store, experiment, until);
   const trips = tripsOf(audits, hash);
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
   const armsSeen = experiment.arms.map((arm) => ({ ...arm, units: tally.units(arm.name) }));
-  const ratio = split ? sampleRatio(armsSeen) : undefined;
+  const ratio = isSplit ? sampleRatio(armsSeen) : undefined;
   const findings = {
     experiment: name,
     mode,
@@ -112,10 +112,10 @@ export async function analyze(
     arms: armSections(experiment, tally, traffic, trips),
     crossed: tally.crossed,
     ...(ratio ? { sampleRatio: ratio } : {}),
-    metrics: split ? metricSections(experiment, tally, ALPHA) : [],
+    metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, until) : [],
     shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name)) : {},
-    warnings: warningsOf(audits, from, tally, split),
+    warnings: warningsOf(audits, from, tally, isSplit),
   };
   return { ...findings, verdict: verdictOf(experiment, findings) };
 }

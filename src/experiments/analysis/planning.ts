@@ -98,7 +98,7 @@ export function planFor(
   });
 }
 
-/** A baseline as far as somebody knows it. */
+/** The parts of a baseline that the caller knows. */
 type KnownBaseline = { readonly [K in keyof Baseline]?: Baseline[K] | undefined };
 
 export interface ExperimentPlan {
@@ -106,8 +106,8 @@ export interface ExperimentPlan {
   readonly rows: readonly PlanRow[];
 }
 
-/** Joins what is given with what an experiment has shown; what is given wins. @throws WinnowError `invalid_input` without mean or deviation. */
-function joined(given: KnownBaseline, seen: Baseline | undefined): Baseline {
+/** Completes a given baseline by the one an experiment has shown. @throws WinnowError `invalid_input` without mean or deviation. */
+function completeBaseline(given: KnownBaseline, seen: Baseline | undefined): Baseline {
   const { mean = seen?.mean, deviation = seen?.deviation, correlation = seen?.correlation ?? 0 } = given;
   if (mean === undefined || deviation === undefined)
     throw new WinnowError('invalid_input', {
@@ -120,13 +120,13 @@ function joined(given: KnownBaseline, seen: Baseline | undefined): Baseline {
   return { metric, mean, deviation, correlation, ...(unitsADay === undefined ? {} : { unitsADay }) };
 }
 
-/** Plans from a baseline alone. @throws WinnowError `invalid_input` without mean or deviation. */
+/** Plans an experiment from a baseline alone. @throws WinnowError `invalid_input` without mean or deviation. */
 export function planUnits(given: KnownBaseline, lifts: readonly number[], options: PlanningOptions): ExperimentPlan {
-  const baseline = joined(given, undefined);
+  const baseline = completeBaseline(given, undefined);
   return { baseline, rows: planFor(baseline, lifts, options) };
 }
 
-/** Plans with the arms of an experiment and what its control has shown. @throws WinnowError `invalid_input` without mean or deviation. */
+/** Plans an experiment with its arms and the baseline that its control has shown. @throws WinnowError `invalid_input` without mean or deviation. */
 export async function planExperiment(
   store: ExperimentStore,
   experiment: Experiment,
@@ -136,7 +136,7 @@ export async function planExperiment(
 ): Promise<ExperimentPlan> {
   const { arms, control, metrics } = experiment;
   const seen = await baselineOf(store, experiment, given.metric ?? metrics[0]!.name);
-  const baseline = joined(given, seen);
+  const baseline = completeBaseline(given, seen);
   const ofControl = arms.filter((arm) => arm.name === control).map(({ weight }) => weight);
   const ofOthers = arms.filter((arm) => arm.name !== control).map(({ weight }) => weight);
   const weights = [...ofControl, ...ofOthers] as [number, number, ...number[]];

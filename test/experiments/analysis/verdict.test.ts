@@ -62,7 +62,7 @@ describe('the verdict', () => {
       { name: 'ctr', kind: 'ratio', numerator: 'clicks', denominator: 'exposures' },
       { name: 'basket', kind: 'ratio', numerator: 'money', denominator: 'orders' },
     ];
-    // Outcomes carry the metrics' names: one called `ctr` is nobody's numerator.
+    // Outcomes carry the metrics' names: one called `ctr` is no numerator.
     const report = await run(20, { metrics }, (_arm, metric) => (metric === 'clicks' ? 0.5 : 100));
     expect(report.metrics[1]!.arms.map(({ value }) => value)).toEqual([0.5, 0.5]);
     expect(report.metrics[2]!.arms).toEqual([]);

@@ -181,7 +181,7 @@ describe('targeting', () => {
       [0, 0],
       [0, 0],
     ]);
-    // An arm nobody has is no arm.
+    // A name that no arm has forces nothing.
     expect((await lab.ask('u', [1], { subject: { user: 'u', forcedArm: 'z' } })).experiment).toBeUndefined();
   });
 });
