@@ -9,7 +9,12 @@ import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/
 
 /** The part of a recipe's `validation` that decides its value. */
 interface ValidationSettings {
-  readonly data: { readonly path: string; readonly qrels?: string | undefined; readonly split?: string | undefined };
+  readonly data: {
+    readonly path: string;
+    readonly qrels?: string | undefined;
+    readonly split?: string | undefined;
+    readonly candidates?: string | undefined;
+  };
   readonly measure: string;
   readonly depth: number;
   readonly queries?: number | undefined;
@@ -77,6 +82,7 @@ export async function openValidation(
   const dataset = await loadDataset({
     path: at(data.path),
     ...(data.qrels !== undefined && { qrels: at(data.qrels) }),
+    ...(data.candidates !== undefined && { candidates: at(data.candidates) }),
     ...(data.split !== undefined && { split: data.split }),
   });
   const prepared = dataset.candidates ? await prepare(dataset, dataset.candidates, settings, tokenizer, pairs) : [];

@@ -81,6 +81,20 @@ describe('validation', () => {
     // The relevant passage lies below the depth.
     expect(value).toBe(0);
   });
+  it('takes the lists of a set that has none from the run named by `candidates`', async () => {
+    const set = join(folder, 'beir');
+    const line = (value: object): string => `${JSON.stringify(value)}\n`;
+    const ids = Array.from({ length: 20 }, (_, i) => i);
+    mkdirSync(join(set, 'qrels'), { recursive: true });
+    writeFileSync(join(set, 'corpus.jsonl'), ids.map((i) => line({ _id: `d${i}`, text: WORDS[20 + i] })).join(''));
+    writeFileSync(join(set, 'queries.jsonl'), line({ _id: 'q', text: WORDS[3] }));
+    writeFileSync(join(set, 'qrels', 'test.tsv'), 'query-id\tcorpus-id\tscore\nq\td3\t1\n');
+    writeFileSync(join(folder, 'bm25.run'), ids.map((i) => `q Q0 d${i} ${i + 1} ${-i} bm25\n`).join(''));
+    const data = { format: 'beir', path: 'beir', split: 'test' };
+    await expect(opened({ data })).rejects.toThrow('candidate lists');
+    const { queries, firstStage } = await opened({ data: { ...data, candidates: 'bm25.run' }, measure: 'RR@10' });
+    expect({ queries, firstStage }).toEqual({ queries: 1, firstStage: 1 / 4 });
+  });
 });
 
 describe('a run with validation', () => {
