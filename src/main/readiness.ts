@@ -1,33 +1,53 @@
-import { monotonicClock } from '../util/clock.ts';
+import { WinnowError } from '../errors.ts';
+import { type Clock, monotonicClock } from '../util/clock.ts';
+
+interface ReadinessOptions {
+  /**
+   * A real inference by the default model through everything that a request uses; throws if that is impossible. `signal` aborts when the check
+   * is given up.
+   */
+  readonly check: (signal: AbortSignal) => Promise<void>;
+  /** Whether the files of the default model are still there; throws if not. It runs also while traffic shows that inference works. */
+  readonly checkFiles?: () => Promise<void>;
+  /** Called when readiness changes, and for a first or different reason for not being ready. */
+  readonly onChange?: (state: ReadinessState) => void;
+  /** Milliseconds between two checks, and the age up to which a successful request counts as one. */
+  readonly everyMs?: number;
+  /** Milliseconds after which a check counts as failed; the first one has no limit of its own. */
+  readonly deadlineMs?: number;
+  readonly clock?: Clock;
+}
 
 interface ReadinessState {
   readonly ready: boolean;
   readonly reason?: string;
 }
 
-interface ReadinessOptions {
-  /** Runs a real inference through everything that a request uses; throws while that fails. */
-  readonly check: () => Promise<void>;
-  /** Called when readiness changes, and for a first or different reason for not being ready. */
-  readonly onChange?: (state: ReadinessState) => void;
-  /** Least time between two checks, in milliseconds. */
-  readonly retryMs?: number;
-  readonly now?: () => number;
-}
+/** A refusal for load leaves the state as it is for so long: a busy server answers, and then answers count. */
+const BUSY_MS = 8000;
 
 /**
- * Ready means that a real inference has succeeded once and the process is not shutting down. A failed check is repeated by a later probe,
- * so that a server whose first model is published later becomes ready by itself.
+ * Whether the service can answer: an inference of the default model has succeeded lately, in a request or in a check of its own, and the files it
+ * would be loaded from again are there. Checks follow one another for as long as the process lives, so that a fault shows within
+ * `everyMs` + `deadlineMs` and passes without a restart.
  */
-export class ReadinessLatch {
+export class ReadinessWatch {
   readonly #options: Required<ReadinessOptions>;
   #state: ReadinessState = { ready: false, reason: 'starting' };
   #draining = false;
-  #checkedAt = Number.NEGATIVE_INFINITY;
+  #succeededAt = Number.NEGATIVE_INFINITY;
   #checking: Promise<void> | undefined;
+  #cancelTimer = () => {};
 
   constructor(options: ReadinessOptions) {
-    this.#options = { onChange: () => {}, retryMs: 1000, now: monotonicClock.now, ...options };
+    this.#options = {
+      checkFiles: async () => {},
+      onChange: () => {},
+      everyMs: 3000,
+      deadlineMs: 5000,
+      clock: monotonicClock,
+      ...options,
+    };
   }
 
   get ready(): boolean {
@@ -38,39 +58,83 @@ export class ReadinessLatch {
     return this.#draining;
   }
 
-  /** Returns the known state at once; starts a check where one is due. */
+  /** Returns at once what is known. */
   async probe(): Promise<ReadinessState> {
-    if (!this.#state.ready && !this.#draining && this.#options.now() - this.#checkedAt >= this.#options.retryMs)
-      void this.check();
     return this.#state;
   }
 
-  /** Checks now, or waits for the check in progress. Never rejects. */
-  async check(): Promise<ReadinessState> {
-    this.#checking ??= this.#run().finally(() => {
+  /** Notes that the default model has answered a request. */
+  answered(): void {
+    this.#succeededAt = this.#options.clock.now();
+  }
+
+  /** Runs the first check, however long it takes, and starts the checks that follow. Never rejects. */
+  async start(): Promise<ReadinessState> {
+    await this.check(Number.POSITIVE_INFINITY);
+    this.#schedule();
+    return this.#state;
+  }
+
+  /** Checks now, or waits for the check that is running. Never rejects. */
+  async check(deadlineMs = this.#options.deadlineMs): Promise<ReadinessState> {
+    this.#checking ??= this.#run(deadlineMs).finally(() => {
       this.#checking = undefined;
     });
     await this.#checking;
     return this.#state;
   }
 
-  /** Makes the server not ready from now on. */
+  /** Reports not ready from now on and ends the checks. */
   drain(): void {
     this.#draining = true;
-    this.#setState({ ready: false, reason: 'shutting down' });
+    this.#cancelTimer();
+    this.#become({ ready: false, reason: 'shutting down' });
   }
 
-  async #run(): Promise<void> {
+  #schedule(): void {
+    if (this.#draining) return;
+    this.#cancelTimer = this.#options.clock.after(this.#options.everyMs, () => {
+      void this.check().then(() => this.#schedule());
+    });
+  }
+
+  async #run(deadlineMs: number): Promise<void> {
+    const { check, checkFiles, everyMs, clock } = this.#options;
+    const start = clock.now();
+    const isFresh = start - this.#succeededAt < everyMs;
     try {
-      await this.#options.check();
-      this.#setState({ ready: true });
+      await this.#limited(deadlineMs, async (signal) => {
+        await checkFiles();
+        if (!isFresh || !this.#state.ready) await check(signal);
+      });
+      this.#succeededAt = clock.now();
+      this.#become({ ready: true });
     } catch (error) {
-      this.#setState({ ready: false, reason: (error as Error).message });
+      const isBusy = error instanceof WinnowError && error.code === 'overloaded';
+      if (isBusy && this.#state.ready && clock.now() - this.#succeededAt < BUSY_MS) return;
+      this.#become({ ready: false, reason: (error as Error).message });
     }
-    this.#checkedAt = this.#options.now();
   }
 
-  #setState(state: ReadinessState): void {
+  /** Rejects when the work is not done in time; the work is told to stop and its end is not waited for. */
+  async #limited(limitMs: number, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const given = new AbortController();
+    const done = work(given.signal);
+    if (limitMs === Number.POSITIVE_INFINITY) return done;
+    done.catch(() => {});
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = this.#options.clock.after(limitMs, () => {
+      given.abort();
+      reject(new Error(`no inference was done within ${limitMs} ms`));
+    });
+    try {
+      await Promise.race([done, late]);
+    } finally {
+      cancel();
+    }
+  }
+
+  #become(state: ReadinessState): void {
     if (this.#draining && this.#state.reason === 'shutting down') return;
     const isNew = state.ready !== this.#state.ready || state.reason !== this.#state.reason;
     this.#state = state;

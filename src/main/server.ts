@@ -3,20 +3,23 @@ import type { Config } from '../config/config-schema.ts';
 import { loadConfig, printConfig } from '../config/load-config.ts';
 import { settingsHelp } from '../config/setting-help.ts';
 import { WinnowError } from '../errors.ts';
+import type { RequestEvent } from '../http/ports.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';
-import { closeAll } from './close-all.ts';
+import { closeAll, closeWithin } from './close-all.ts';
 import { observeRequests, watchProcess } from './observe.ts';
+import { isInference, openReadiness } from './open-readiness.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
-import { ReadinessLatch } from './readiness.ts';
 import { openServerParts } from './server-parts.ts';
-import { warmUp } from './warm-up.ts';
 
 /*
  * The composition root of `winnow serve`: parse, build, listen, handle signals. Which class implements which port is chosen in src/main/
  * and nowhere else.
  */
+
+/** How long hosts, threads, database and traces may take to close, together, before the process ends without them. */
+const CLOSE_MS = 15_000;
 
 const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 
@@ -40,25 +43,31 @@ export async function startServer(
   const cleanup = new AsyncDisposableStack();
   try {
     const { metrics, tracing, stack, openHttp } = await openServerParts(config, logger, VERSION, cleanup);
-    const readiness = new ReadinessLatch({
-      check: () => warmUp(config, stack),
-      onChange: (state) =>
-        logger[state.ready || state.reason === 'shutting down' ? 'info' : 'error'](state, 'readiness'),
-    });
+    const readiness = openReadiness(config, stack, logger);
     const build = { version: VERSION, provider: stack.pool.provider };
     watchProcess(metrics, build, () => readiness.ready);
-    const telemetry = { logger, tracing, ...observeRequests(metrics), metrics: () => metrics.render() };
+    const observer = observeRequests(metrics);
+    const telemetry = {
+      logger,
+      tracing,
+      ...observer,
+      onRequest(event: RequestEvent) {
+        observer.onRequest(event);
+        if (isInference(event, stack.registry.defaultModel)) readiness.answered();
+      },
+      metrics: () => metrics.render(),
+    };
     const { url, drain } = await openHttp(config, stack, { version: VERSION, readiness, telemetry, metrics });
     logger.info({ url, ...build, hosts: stack.pool.size, models: config.registry.folder }, 'listening');
     const close = async (): Promise<number> => {
       readiness.drain();
       logger.info({ inFlight: drain.inFlight() }, 'draining');
       const lost = await drain.run(config.server.drainMs);
-      await closeAll(cleanup);
+      await closeWithin(CLOSE_MS, cleanup, logger);
       logger.info({ lost }, 'closed');
       return lost;
     };
-    const warm = readiness.check().then(({ ready }) => ready);
+    const warm = readiness.start().then(({ ready }) => ready);
     return { url, warm, close: once(close) };
   } catch (error) {
     await closeAll(cleanup);

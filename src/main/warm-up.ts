@@ -2,26 +2,41 @@ import { flushCompileCache } from 'node:module';
 import type { Config } from '../config/config-schema.ts';
 import type { Stack } from './stack.ts';
 
+let checks = 0;
+
 /**
- * Scores one pair through everything that a request uses, loads the models of `registry.preload`, and releases what was opened ahead.
+ * Scores one pair by the default model through everything that a request uses.
  * @throws WinnowError of registry and re-ranker: the server is not ready then.
  */
-export async function warmUp(config: Config, { registry, reranker, closePrefetched }: Stack): Promise<void> {
+export async function checkInference(
+  { registry, reranker }: Stack,
+  deadlineMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
   const lease = await registry.acquire();
   lease.release();
-  // The exact version: a request that names one is outside every experiment.
-  const model = `${lease.version.name}@${lease.version.version}`;
+  signal?.throwIfAborted();
+  // The exact version: a request that names one is outside every experiment. Another text each time: no cache may answer it.
   await reranker.rerank({
-    requestId: 'warm-up',
-    model,
+    requestId: 'readiness',
+    model: `${lease.version.name}@${lease.version.version}`,
     query: 'ready',
-    passages: ['yes'],
+    passages: [`yes ${++checks}`],
     truncate: true,
     lane: 'interactive',
-    deadlineMs: config.server.requestTimeoutMs,
+    deadlineMs,
+    ...(signal ? { signal } : {}),
   });
-  for (const name of config.registry.preload) (await registry.acquire(name)).release();
-  await closePrefetched();
+}
+
+/**
+ * Does the first inference, loads the models of `registry.preload`, and releases what was opened ahead.
+ * @throws WinnowError of registry and re-ranker.
+ */
+export async function warmUp(config: Config, stack: Stack): Promise<void> {
+  await checkInference(stack, config.server.requestTimeoutMs);
+  for (const name of config.registry.preload) (await stack.registry.acquire(name)).release();
+  await stack.closePrefetched();
   // All code is compiled by now: the next start reads it from the cache, however this process ends. Without a cache this does nothing.
   flushCompileCache();
 }

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { wallClock } from '../util/clock.ts';
 import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
@@ -30,6 +31,11 @@ export interface RegistryOptions extends AdmissionDeps {
 export interface FolderRegistry extends ModelRegistry {
   /** Reads the folder again; resolves when new versions are loaded or refused. */
   rescan(): Promise<void>;
+  /**
+   * Checks that the version which answers requests without a model could be loaded again: its ONNX file is in the registry folder.
+   * @throws WinnowError `model_not_ready` with what is missing.
+   */
+  checkFiles(): Promise<void>;
 }
 
 const notReady = (model: string, reason: string) => new WinnowError('model_not_ready', { model, reason });
@@ -138,6 +144,17 @@ class Registry implements FolderRegistry {
     if (this.#closed) return;
     const fresh = await this.#inventory.read();
     for (const model of this.#inventory.models()) await this.#updateModel(model, fresh.includes(model));
+  }
+
+  async checkFiles(): Promise<void> {
+    const { name, version, label } = this.#parse(undefined);
+    const model = this.#inventory.model(name);
+    const entry = version === undefined ? model.routes.get(routeOf(label)) : model.version(version);
+    const loaded = entry?.loaded;
+    if (!loaded) return;
+    const facts = await stat(loaded.file).catch((error: NodeJS.ErrnoException) => error);
+    if (facts instanceof Error) throw notReady(loaded.served.key, `${loaded.file} cannot be read: ${facts.code}`);
+    if (!facts.isFile() || facts.size === 0) throw notReady(loaded.served.key, `${loaded.file} is empty or no file`);
   }
 
   async close(): Promise<void> {

@@ -65,13 +65,24 @@ export class Inventory {
     this.#queued ??= this.exclusive(async () => {
       this.#queued = undefined;
       try {
-        return this.#apply(await readCatalog(this.folder, this.#limits));
+        const catalog = await readCatalog(this.folder, this.#limits);
+        if (catalog.models.length > 0 || !this.#serves()) return this.#apply(catalog);
+        // A mount that is lost shows an empty folder. What serves from memory goes on until models are there again.
+        this.#report([
+          { where: this.folder, reason: 'expected the models that serve, got an empty folder; they go on serving' },
+        ]);
+        return [];
       } catch (error) {
         this.#report([{ where: this.folder, reason: (error as Error).message }]);
         return [];
       }
     });
     return this.#queued;
+  }
+
+  /** Whether a model is in memory. */
+  #serves(): boolean {
+    return this.models().some((model) => [...model.versions.values()].some((version) => version.loaded));
   }
 
   #apply(catalog: Catalog): readonly ModelEntry[] {

@@ -5,6 +5,8 @@ import type { Admitted } from './version-admission.ts';
 /** A loaded version and its leases. Unloads from the hosts when it is retired and its last lease is released. */
 export class LoadedVersion implements EvictionCandidate {
   readonly served: ServedVersion;
+  /** Path of the ONNX file that is served. */
+  readonly file: string;
   readonly bytes: number;
   readonly pinned: boolean;
   readonly #unload: (loaded: LoadedVersion, cause: UnloadCause) => Promise<void>;
@@ -22,6 +24,7 @@ export class LoadedVersion implements EvictionCandidate {
     },
   ) {
     this.served = admitted.served;
+    this.file = admitted.file;
     this.bytes = admitted.bytes;
     this.pinned = options.pinned;
     this.#lastUsed = options.now;

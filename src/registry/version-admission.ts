@@ -34,6 +34,8 @@ interface Candidate {
 /** A version that passed admission and is loaded on every host. */
 export interface Admitted {
   readonly served: ServedVersion;
+  /** Path of the ONNX file that is served. */
+  readonly file: string;
   readonly loadMs: number;
   /** Memory of all hosts together, in bytes. */
   readonly bytes: number;
@@ -132,6 +134,7 @@ export async function loadAndTest(candidate: Candidate, inspected: Inspected, de
     const each = loaded.bytes > 0 ? loaded.bytes : inspected.graph.bytes;
     return {
       served: servedVersion(candidate, inspected, deps.pool),
+      file: join(inspected.version.folder, inspected.graph.variant.file),
       loadMs: loaded.loadMs,
       bytes: each * deps.pool.size,
     };

@@ -1,59 +1,145 @@
 import { describe, expect, it } from 'vitest';
-import { ReadinessLatch } from '../../src/main/readiness.ts';
+import { WinnowError } from '../../src/errors.ts';
+import { isInference } from '../../src/main/open-readiness.ts';
+import { ReadinessWatch } from '../../src/main/readiness.ts';
+import { SimulatedClock } from '../scheduling/simulation.ts';
 
-function latch(results: readonly (Error | undefined)[]) {
-  let checks = 0;
-  let now = 0;
+type Result = Error | 'hang' | undefined;
+
+/** A watch whose checks give what `results` say, the last one again and again. */
+function watch(...results: Result[]) {
+  const clock = new SimulatedClock();
   const changes: unknown[] = [];
-  const readiness = new ReadinessLatch({
-    check: async () => {
+  const aborted: boolean[] = [];
+  let checks = 0;
+  let files: Error | undefined;
+  const readiness = new ReadinessWatch({
+    check: async (signal) => {
       const result = results[Math.min(checks++, results.length - 1)];
-      if (result) throw result;
+      if (result === 'hang') {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        aborted.push(true);
+      }
+      if (result instanceof Error) throw result;
+    },
+    checkFiles: async () => {
+      if (files) throw files;
     },
     onChange: (state) => changes.push(state),
-    retryMs: 1000,
-    now: () => now,
+    everyMs: 3000,
+    deadlineMs: 5000,
+    clock,
   });
-  return { readiness, changes, checks: () => checks, advance: (ms: number) => (now += ms) };
+  return {
+    readiness,
+    changes,
+    aborted,
+    clock,
+    checks: () => checks,
+    lose: (error: Error | undefined) => {
+      files = error;
+    },
+  };
 }
 
+const READY = { ready: true };
+
 describe('readiness', () => {
-  it('is false until an inference has succeeded, and stays true without another one', async () => {
-    const { readiness, checks } = latch([undefined]);
+  it('is false until an inference has succeeded', async () => {
+    const { readiness } = watch(undefined);
     expect(await readiness.probe()).toEqual({ ready: false, reason: 'starting' });
-    await readiness.check();
-    expect(await readiness.probe()).toEqual({ ready: true });
-    expect(await readiness.probe()).toEqual({ ready: true });
-    expect(checks()).toBe(1);
+    await readiness.start();
+    expect(await readiness.probe()).toEqual(READY);
   });
 
-  it('tells why not, and checks again when asked later', async () => {
-    const { readiness, changes, checks, advance } = latch([new Error('no model'), new Error('no model'), undefined]);
-    await readiness.check();
-    expect(await readiness.probe()).toEqual({ ready: false, reason: 'no model' });
+  it('is checked again without being asked, and follows what the checks find', async () => {
+    const { readiness, changes, clock } = watch(
+      new Error('no model'),
+      new Error('no model'),
+      undefined,
+      new Error('lost'),
+      undefined,
+    );
+    await readiness.start();
+    await clock.run(12_000);
+    expect(changes).toEqual([{ ready: false, reason: 'no model' }, READY, { ready: false, reason: 'lost' }, READY]);
+  });
+
+  it('is false within interval and deadline when inference hangs, and the check is told to stop', async () => {
+    const { readiness, aborted, clock } = watch(undefined, 'hang', undefined);
+    await readiness.start();
+    await clock.run(8000);
+    expect(await readiness.probe()).toEqual({ ready: false, reason: 'no inference was done within 5000 ms' });
+    expect(aborted).toEqual([true]);
+    await clock.run(11_000);
+    expect(await readiness.probe()).toEqual(READY);
+  });
+
+  it('takes answered requests for checks', async () => {
+    const { readiness, checks, clock } = watch(undefined);
+    await readiness.start();
+    for (let at = 1000; at <= 30_000; at += 1000) {
+      readiness.answered();
+      await clock.run(at);
+    }
     expect(checks()).toBe(1);
-    advance(1000);
-    await readiness.probe();
-    await readiness.check();
-    expect(readiness.ready).toBe(false);
-    await readiness.check();
+    await clock.run(40_000);
+    expect(checks()).toBeGreaterThan(1);
+  });
+
+  it('looks at the files though requests are answered', async () => {
+    const { readiness, clock, lose } = watch(undefined);
+    await readiness.start();
+    lose(new Error('gone'));
+    readiness.answered();
+    await clock.run(3000);
+    expect(await readiness.probe()).toEqual({ ready: false, reason: 'gone' });
+    lose(undefined);
+    await clock.run(6000);
+    expect(await readiness.probe()).toEqual(READY);
+  });
+
+  it('stays true while a check is refused for load, as long as answers come', async () => {
+    const busy = new WinnowError('overloaded', { waitMs: 9, seconds: 1 });
+    const { readiness, clock } = watch(undefined, busy);
+    await readiness.start();
+    await clock.run(6000);
     expect(readiness.ready).toBe(true);
-    expect(changes).toEqual([{ ready: false, reason: 'no model' }, { ready: true }]);
+    await clock.run(12_000);
+    expect(readiness.ready).toBe(false);
   });
 
   it('runs one check at a time', async () => {
-    const { readiness, checks } = latch([undefined]);
+    const { readiness, checks } = watch(undefined);
     await Promise.all([readiness.check(), readiness.check(), readiness.check()]);
     expect(checks()).toBe(1);
   });
 
   it('is false for good once the process is to leave, even if a check succeeds afterwards', async () => {
-    const { readiness, changes } = latch([undefined]);
-    const checking = readiness.check();
+    const { readiness, changes, clock } = watch(undefined);
+    const checking = readiness.start();
     readiness.drain();
     await checking;
+    await clock.run(60_000);
     expect(await readiness.probe()).toEqual({ ready: false, reason: 'shutting down' });
     expect(readiness.draining()).toBe(true);
     expect(changes).toEqual([{ ready: false, reason: 'shutting down' }]);
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('a request that shows that the default model computes', () => {
+  const event = { requestId: 'r', method: 'POST', route: '/rerank', durationMs: 1, status: 200, model: 'm' };
+  const timings = { tokenizeMs: 1, queueMs: 1, inferMs: 5, totalMs: 7 };
+  it.each([
+    ['answered by it', { ...event, timings }, 'm', true],
+    ['whose reference has a version', { ...event, timings }, 'm@1', true],
+    ['answered by another model', { ...event, timings }, 'other', false],
+    ['that failed', { ...event, status: 503, timings }, 'm', false],
+    ['answered from the cache', { ...event, timings: { ...timings, inferMs: 0 } }, 'm', false],
+    ['that scores nothing', event, 'm', false],
+    ['without a default model', { ...event, timings }, undefined, false],
+  ])('%s', (_, given, defaultModel, expected) => {
+    expect(isInference(given, defaultModel)).toBe(expected);
   });
 });

@@ -138,6 +138,7 @@ describe('changes of the folder', () => {
     const pool = fakePool();
     const { observer, until } = recorder();
     for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
+    await dropVersion(folder, 'other', '1');
     const registry = await openRegistry(folder, { pool, observer });
     const lease = await registry.acquire('m');
     await rm(join(folder, 'm', '2'), { recursive: true });
@@ -149,7 +150,40 @@ describe('changes of the folder', () => {
     await rm(join(folder, 'm'), { recursive: true });
     await registry.rescan();
     await expect(registry.acquire('m')).rejects.toMatchObject({ code: 'unknown_model' });
-    expect(registry.list()).toEqual([]);
+    expect(registry.list().filter(({ name }) => name === 'm')).toEqual([]);
+  });
+
+  it('an empty folder is a problem: what is loaded goes on serving, and follows the folder again when models are back', async () => {
+    const folder = await scratch();
+    const { observer, until } = recorder();
+    await dropVersion(folder, 'm', '1');
+    const registry = await openRegistry(folder, { observer });
+    (await registry.acquire()).release();
+    await expect(registry.checkFiles()).resolves.toBeUndefined();
+    await rename(join(folder, 'm'), join(folder, '.m'));
+    await registry.rescan();
+    expect(await until('onProblem')).toMatchObject({ reason: expect.stringContaining('got an empty folder') });
+    expect((await registry.acquire('m')).version.key).toBe('m@1');
+    await expect(registry.checkFiles()).rejects.toMatchObject({ code: 'model_not_ready' });
+    await rename(join(folder, '.m'), join(folder, 'm'));
+    await registry.rescan();
+    await expect(registry.checkFiles()).resolves.toBeUndefined();
+    expect((await registry.acquire('m')).version.key).toBe('m@1');
+  });
+
+  it('the files of the default model are missed when they are gone or empty', async () => {
+    const folder = await scratch();
+    await dropVersion(folder, 'm', '1');
+    await dropVersion(folder, 'other', '1');
+    const registry = await openRegistry(folder, { defaultModel: 'm:stable' });
+    await label(folder, 'm', { stable: '1' });
+    await registry.rescan();
+    (await registry.acquire()).release();
+    const file = join(folder, 'm', '1', 'onnx', 'model.onnx');
+    await writeFile(file, '');
+    await expect(registry.checkFiles()).rejects.toThrow('is empty or no file');
+    await rm(file);
+    await expect(registry.checkFiles()).rejects.toThrow('cannot be read: ENOENT');
   });
 
   it('labels that cannot be read leave the ones known before', async () => {
