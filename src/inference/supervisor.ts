@@ -18,6 +18,9 @@ interface Model {
   readonly spec: LoadSpec;
 }
 
+/** Wait before a model that a host could not load is tried there again, in milliseconds; doubles with each failure up to the second number. */
+const MISSING_RETRY_MS = [1000, 8000] as const;
+
 /** Tokens that a load or unload counts as when the least busy host is chosen: more than any batch. */
 const LOAD_WEIGHT = 1e9;
 
@@ -36,6 +39,8 @@ export class Supervisor implements HostPool {
   #retries = 0;
   #splits = 0;
   #closed: Promise<void> | undefined;
+  #missingFailures = 0;
+  #cancelRetry: (() => void) | undefined;
 
   constructor(options: SupervisorOptions, observe: PoolObserver) {
     this.#options = options;
@@ -121,6 +126,7 @@ export class Supervisor implements HostPool {
   close(): Promise<void> {
     if (this.#closed) return this.#closed;
     const error = new WinnowError('shutting_down');
+    this.#cancelRetry?.();
     this.#dispatcher.close(error);
     this.#rejectWaiting(error);
     this.#closed = this.#fleet.close();
@@ -186,8 +192,22 @@ export class Supervisor implements HostPool {
   }
 
   #reportMissing(error: Error, host: HostClient, { spec }: Model): void {
-    if (!(error instanceof HostLost))
-      this.#observe({ kind: 'model_missing', host: host.index, model: spec.key, reason: error.message });
+    if (error instanceof HostLost) return;
+    this.#observe({ kind: 'model_missing', host: host.index, model: spec.key, reason: error.message });
+    this.#retryMissing();
+  }
+
+  /** Tries again later what a host could not load: its files may come back. */
+  #retryMissing(): void {
+    if (this.#cancelRetry || this.#closed) return;
+    const [first, longest] = MISSING_RETRY_MS;
+    const delayMs = Math.min(longest, first * 2 ** this.#missingFailures++);
+    this.#cancelRetry = this.#options.clock.after(delayMs, () => {
+      this.#cancelRetry = undefined;
+      void this.#loadMissing().then(() => {
+        if (!this.#cancelRetry) this.#missingFailures = 0;
+      });
+    });
   }
 
   async #unloadHandle(handle: number): Promise<void> {

@@ -35,6 +35,7 @@ export class ReadinessWatch {
   readonly #options: Required<ReadinessOptions>;
   #state: ReadinessState = { ready: false, reason: 'starting' };
   #draining = false;
+  #answeredAt = Number.NEGATIVE_INFINITY;
   #succeededAt = Number.NEGATIVE_INFINITY;
   #checking: Promise<void> | undefined;
   #cancelTimer = () => {};
@@ -65,7 +66,8 @@ export class ReadinessWatch {
 
   /** Notes that the default model has answered a request. */
   answered(): void {
-    this.#succeededAt = this.#options.clock.now();
+    this.#answeredAt = this.#options.clock.now();
+    this.#succeededAt = this.#answeredAt;
   }
 
   /** Runs the first check, however long it takes, and starts the checks that follow. Never rejects. */
@@ -100,14 +102,14 @@ export class ReadinessWatch {
 
   async #run(deadlineMs: number): Promise<void> {
     const { check, checkFiles, everyMs, clock } = this.#options;
-    const start = clock.now();
-    const isFresh = start - this.#succeededAt < everyMs;
+    const isProven = this.#state.ready && clock.now() - this.#answeredAt < everyMs;
     try {
       await this.#limited(deadlineMs, async (signal) => {
         await checkFiles();
-        if (!isFresh || !this.#state.ready) await check(signal);
+        if (isProven) return;
+        await check(signal);
+        this.#succeededAt = clock.now();
       });
-      this.#succeededAt = clock.now();
       this.#become({ ready: true });
     } catch (error) {
       const isBusy = error instanceof WinnowError && error.code === 'overloaded';

@@ -1,7 +1,8 @@
 import { jsonBombs } from './drills/json-bombs.ts';
 import { readers } from './drills/readers.ts';
+import { readiness } from './drills/readiness.ts';
 import { uploads } from './drills/uploads.ts';
 import type { Drill } from './harness/drill.ts';
 
 /** Every drill, in the order they run. A new one is a file in drills/ and a line here. */
-export const DRILLS: readonly Drill[] = [jsonBombs, readers, uploads];
+export const DRILLS: readonly Drill[] = [jsonBombs, readers, uploads, readiness];
