@@ -38,7 +38,7 @@ describe('README', () => {
 
   it('and the pages name only scripts and commands that exist', () => {
     expect(COMMAND_NAMES).toContain('serve');
-    for (const page of PAGES) {
+    for (const page of [...PAGES, 'CONTRIBUTING.md', 'CHANGELOG.md']) {
       const text = readFileSync(join(ROOT, page), 'utf8');
       for (const [, script] of text.matchAll(/npm run ([\w:-]+)/g))
         expect(scripts, `${page}: ${script}`).toHaveProperty(script!);
