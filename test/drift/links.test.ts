@@ -49,4 +49,14 @@ describe('links in Markdown', () => {
     });
     expect(broken).toEqual([]);
   });
+
+  it.each(pages.filter((page) => !page.startsWith('models/')))(
+    '%s: every path of the repository that it names exists',
+    (page) => {
+      const named = [...proseOf(page).matchAll(/`((?:src|test|bench|recipes|docs|k8s|models|bin)\/[\w./-]*)`/g)]
+        .map((match) => match[1]!)
+        .filter((path) => !/\b[A-Z]{2,}\b|\bmy-/.test(path));
+      expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+    },
+  );
 });
