@@ -51,6 +51,9 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   camembert: ROBERTA,
 };
 
+/** The `model_type`s whose graph can be built. */
+export const ENCODER_FAMILIES: readonly string[] = Object.keys(FAMILIES);
+
 /**
  * Builds the model of a folder with `model.safetensors` and `config.json`: BERT, RoBERTa (XLM-RoBERTa, CamemBERT) or ELECTRA.
  * Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
@@ -99,7 +102,7 @@ class EncoderBuilder {
     this.#config = config;
     this.#weights = weights;
     const family = FAMILIES[String(config.model_type)];
-    if (!family) throw this.#fault('model_type', Object.keys(FAMILIES).join(', '), String(config.model_type));
+    if (!family) throw this.#fault('model_type', ENCODER_FAMILIES.join(', '), String(config.model_type));
     this.#family = family;
     const position = config.position_embedding_type ?? 'absolute';
     if (position !== 'absolute') throw this.#fault('position_embedding_type', 'absolute', String(position));

@@ -5,13 +5,13 @@ import { checkRule } from '../support/central-differences.ts';
 import { elementwise } from './cases/elementwise.ts';
 import { products } from './cases/products.ts';
 import { normalizations, reductions } from './cases/reductions.ts';
-import { lookUps, shapes } from './cases/shapes.ts';
+import { lookups, shapes } from './cases/shapes.ts';
 
 /*
  * Every rule of the table against central differences in double precision, element by element.
  */
 
-const CASES = [...elementwise, ...products, ...normalizations, ...reductions, ...shapes, ...lookUps];
+const CASES = [...elementwise, ...products, ...normalizations, ...reductions, ...shapes, ...lookups];
 
 describe('gradient rules', () => {
   it.each(CASES)('$name', async ({ inputs, forward, wrt }) => {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { ENCODER_FAMILIES } from '../../src/onnx/encoder.ts';
 import { FIELDS } from '../../src/training/data/sources.ts';
 import { gridSchema } from '../../src/training/grid/grid-schema.ts';
 import { createObjective, OBJECTIVES } from '../../src/training/objectives/catalog.ts';
@@ -49,6 +50,13 @@ describe('docs/training.md', () => {
       'InfoNCE',
       true,
     ]);
+  });
+});
+
+describe('docs/gradients.md', () => {
+  it('names every family of encoders that is read from safetensors', () => {
+    const [, names = ''] = /model\.safetensors` and no ONNX file \(([^:]+):/.exec(page('gradients.md')) ?? [];
+    expect(names.toLowerCase().split(', ').toSorted()).toEqual(ENCODER_FAMILIES.toSorted());
   });
 });
 

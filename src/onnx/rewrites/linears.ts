@@ -44,7 +44,7 @@ export function findLinears(graph: Graph): readonly LinearGroup[] {
   return [...groups].map(([input, layers]) => ({ input, layers }));
 }
 
-/** An embedding table that only look-ups read. */
+/** An embedding table that only lookups read. */
 export interface EmbeddingTable {
   readonly name: string;
   readonly value: Tensor;

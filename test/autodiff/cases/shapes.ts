@@ -57,7 +57,7 @@ const lookUp = (name: string, x: Tensor, indices: Tensor, axis: number): Case =>
   wrt: ['x'],
 });
 
-export const lookUps: readonly Case[] = [
+export const lookups: readonly Case[] = [
   lookUp('Gather rows', randomTensor([5, 3], 61), ints([2, 4], [0, 3, 3, 1, 3, 0, 4, 3]), 0),
   lookUp('Gather rows, counted from the end', randomTensor([5, 3], 62), ints([3], [-1, 4, -5]), 0),
   lookUp('Gather one position', cube, ints([], [0]), 1),

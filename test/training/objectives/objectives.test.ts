@@ -52,6 +52,15 @@ const VECTORS: readonly (readonly [string, number])[] = [
 ];
 
 describe('every objective', () => {
+  it('has a published loss or a formula below', () => {
+    const covered = [...VECTORS.map(([name]) => name), 'MarginMSE', ...Object.keys(FORMULAS)];
+    expect([...OBJECTIVES.keys()].filter((name) => !covered.includes(name))).toEqual([]);
+  });
+
+  it.each([...OBJECTIVES.keys()])('%s has the name of its kind', (name) =>
+    expect(createObjective(name).name).toBe(name),
+  );
+
   it.each([...OBJECTIVES.keys()])('%s says whether it determines where 0 lies', async (name) => {
     const loss = await evaluator(name);
     const moved = LIST.scores.map((list) => list.map((s) => s + 3));
