@@ -1,12 +1,13 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../../onnx/tensor.ts';
+import type { Batch } from '../data/batches.ts';
 import { stepScalars } from '../optimizers/adamw.ts';
 import type { Move, WeightArrays } from '../optimizers/adamw-kernel.ts';
 import { createAdamWTeam, sharedFloats } from '../optimizers/adamw-team.ts';
 import type { WeightWork } from '../optimizers/adamw-work.ts';
 import { movedRows, updateTableInPlace } from '../optimizers/host-adamw.ts';
 import { type LossScale, NO_SCALE } from '../optimizers/loss-scale.ts';
-import { batchFeeds } from './feeds.ts';
+import { batchFeeds, type SessionFeeds } from './feeds.ts';
 import { NAMES } from './names.ts';
 import type { TableLookups } from './step.ts';
 import {
@@ -88,13 +89,22 @@ interface HostStepperOptions extends StepperOptions {
   readonly threads?: number;
 }
 
-/**
- * Takes steps with the optimizer on the host: the graph gives gradients, and AdamW updates typed arrays in place. On a CPU this takes a
- * fraction of the time and memory of the same arithmetic as nodes, above all for embedding tables.
- * @param session of a graph of kind `gradients`.
- */
-export function createHostStepper(session: InferenceSession, options: HostStepperOptions): Stepper {
-  const tensors = initialTensors(options, sharedFloats);
+/** Gradients of all weights in a step, and AdamW over them. */
+interface HostOptimizer {
+  /** Buffers for the engine to write gradients into, by output name. */
+  readonly fetches: Readonly<Record<string, Tensor>>;
+  /** Forgets the gradients of the step before. */
+  clear(): void;
+  /** Adds a micro-batch's gradients. @param index of the micro-batch. @param count micro-batches of the step. */
+  add(results: Results, index: number, count: number): void;
+  /** Returns the global L2 norm of the summed gradients. */
+  norm(): number;
+  /** Updates all weights. */
+  update(moveOf: (weight: TrainableWeight) => Move): void;
+  close(): Promise<void>;
+}
+
+function openOptimizer(options: HostStepperOptions, tensors: ReadonlyMap<string, Tensor>): HostOptimizer {
   const data = (state: string): Float32Array => tensors.get(state)!.data as Float32Array;
   const arraysOf = ({ name }: TrainableWeight): WeightArrays => ({
     weight: data(name),
@@ -113,44 +123,63 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
     options.optimizer,
     options.threads ?? 1,
   );
+  return {
+    fetches: Object.assign({}, ...updates.map(({ fetches }) => fetches)),
+    clear() {
+      for (const { update } of tables) update.clear();
+    },
+    add(results, index, count) {
+      for (const update of updates) update.add(results, index, count);
+    },
+    norm: () => Math.sqrt(tables.reduce((sum, { update }) => sum + update.squares(), team.squares())),
+    update(moveOf) {
+      team.update(dense.map(({ w }) => moveOf(w)));
+      for (const { w, update } of tables) update.apply(moveOf(w));
+    },
+    close: team.close,
+  };
+}
+
+/**
+ * Takes steps with the optimizer on the host: the graph gives gradients, and AdamW updates typed arrays in place. On a CPU this takes a
+ * fraction of the time and memory of the same arithmetic as nodes, above all for embedding tables.
+ * @param session of a graph of kind `gradients`.
+ */
+export function createHostStepper(session: InferenceSession, options: HostStepperOptions): Stepper {
+  const tensors = initialTensors(options, sharedFloats);
+  const optimizer = openOptimizer(options, tensors);
   const weights = Object.fromEntries(options.weights.map(({ name }) => [name, tensors.get(name)!]));
-  const buffers: Record<string, Tensor> = Object.assign({}, ...updates.map(({ fetches }) => fetches));
-  const fetches = Object.fromEntries(session.outputNames.map((name) => [name, buffers[name] ?? null]));
+  const fetches = Object.fromEntries(session.outputNames.map((name) => [name, optimizer.fetches[name] ?? null]));
   const scaled = options.lossScale !== undefined;
   let scale: LossScale = options.lossScale ?? NO_SCALE;
 
-  const apply = (rates: LearningRates, step: number, norm: number, mean: number): void => {
-    const { clipNorm } = options.optimizer;
-    const factor = Math.min(1, clipNorm / (norm + 1e-6)) * mean;
-    const moveOf = ({ group, decays }: TrainableWeight): Move => {
+  const run = (batch: Batch, extra: SessionFeeds): Promise<Results> => {
+    const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...extra, ...weights };
+    const inputs = Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]!]));
+    return session.run(inputs, fetches as InferenceSession.FetchesType);
+  };
+  const update = (rates: LearningRates, step: number, norm: number, mean: number): void => {
+    const factor = Math.min(1, options.optimizer.clipNorm / (norm + 1e-6)) * mean;
+    optimizer.update(({ group, decays }) => {
       const scalars = stepScalars(rates[group], step - scale.skipped, options.optimizer);
       return { ...scalars, factor, decays };
-    };
-    team.update(dense.map(({ w }) => moveOf(w)));
-    for (const { w, update } of tables) update.apply(moveOf(w));
+    });
   };
   const step: Stepper['step'] = async (batches, number, rates, extra = () => ({})) => {
     const losses: number[] = [];
     let scores = new Float32Array();
     const scalars = scalarFeeds(rates, number, options.optimizer, scale);
-    for (const { update } of tables) update.clear();
+    optimizer.clear();
     for (const [i, batch] of batches.entries()) {
-      const feeds = {
-        ...batchFeeds(batch, session.inputNames, options.padId),
-        ...scalars,
-        ...extra(batch, i),
-        ...weights,
-      };
-      const inputs = Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]!]));
-      const results = await session.run(inputs, fetches as InferenceSession.FetchesType);
+      const results = await run(batch, { ...scalars, ...extra(batch, i) });
       losses.push((results[NAMES.loss] as Tensor).data[0] as number);
       scores = (results[NAMES.scores] as Tensor).data as Float32Array<ArrayBuffer>;
-      for (const update of updates) update.add(results, i, batches.length);
+      optimizer.add(results, i, batches.length);
     }
     const mean = 1 / (batches.length * scale.scale);
-    const norm = mean * Math.sqrt(tables.reduce((sum, { update }) => sum + update.squares(), team.squares()));
+    const norm = mean * optimizer.norm();
     // An update by NaN or infinity would destroy the weights.
-    if (Number.isFinite(norm)) apply(rates, number, norm, mean);
+    if (Number.isFinite(norm)) update(rates, number, norm, mean);
     const after = lossScaleAfter(scale, scaled, norm);
     scale = after.scale;
     return { loss: losses.reduce((a, b) => a + b, 0) / losses.length, norm, scores, skipped: after.skipped };
@@ -161,6 +190,6 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
     tensors: () => weights,
     state: () => new Map([...tensors].map(([name, tensor]) => [name, tensor.data as Float32Array])),
     lossScale: () => scale,
-    close: team.close,
+    close: optimizer.close,
   };
 }
