@@ -5,9 +5,9 @@ import { Bm25Index } from '../../src/evaluation/first-stage/index/bm25-index.ts'
 import { buildIndex } from '../../src/evaluation/first-stage/index/build-index.ts';
 import { memoryPassages } from '../../src/evaluation/formats/passages.ts';
 import { readQrels } from '../../src/evaluation/formats/qrels.ts';
-import { type DataSource, dataSourceSchema } from '../../src/training/data/schema.ts';
+import { type DataSource, dataSourceSchema } from '../../src/training/data/data-schema.ts';
+import { type IdentifiedList, skipCount } from '../../src/training/data/list-types.ts';
 import { openRaw } from '../../src/training/data/sources.ts';
-import { type IdentifiedList, skipCount } from '../../src/training/data/types.ts';
 import { findDefinitions, findQuestions } from './asked.ts';
 
 /** A query with passages for the teacher to score. */

@@ -5,7 +5,7 @@ import { consumers, freezeNode, type Graph, type Node, nodeLabel, opKey, subgrap
 import { lateOrder, upstream } from '../onnx/order.ts';
 import type { Shapes } from '../onnx/probe.ts';
 import { sizeOf, tensor } from '../onnx/tensor.ts';
-import { contextOf, infinityTest, probedOf, type Shared } from './context.ts';
+import { contextOf, infinityTest, probedOf, type Shared } from './rule-context.ts';
 import { RULES } from './rules/index.ts';
 
 interface DifferentiateOptions {

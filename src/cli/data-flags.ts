@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { DATA_FORMATS, type DataSource, dataSourceSchema } from '../training/data/schema.ts';
+import { DATA_FORMATS, type DataSource, dataSourceSchema } from '../training/data/data-schema.ts';
 import { choiceOption } from './options.ts';
 
 /** Flags that name candidate lists; the same words as in a recipe. */

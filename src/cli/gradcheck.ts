@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { type CheckReport, checkGradients, type WeightCheck } from '../autodiff/check.ts';
+import { type CheckReport, checkGradients, type WeightCheck } from '../autodiff/check-gradients.ts';
 import { unfrozen } from '../onnx/weights.ts';
 import { OBJECTIVE_ROWS, objectiveLoss } from '../training/objectives/check-objective.ts';
 import { loadBackbone } from '../training/step/backbone.ts';

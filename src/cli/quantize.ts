@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
-import { quantizeFolder } from '../training/quantization/folder.ts';
+import { quantizeFolder } from '../training/quantization/quantize-folder.ts';
 import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/recipe/variant-names.ts';
 import { startProgress } from '../util/progress.ts';
 import { acceptOldFlag, choiceOption, modelsOption, numberOption } from './options.ts';

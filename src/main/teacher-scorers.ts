@@ -2,7 +2,7 @@ import type { Config } from '../config/config-schema.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
-import type { IdentifiedList } from '../training/data/types.ts';
+import type { IdentifiedList } from '../training/data/list-types.ts';
 import { openBiEncoder } from '../training/teachers/bi-encoder.ts';
 import type { ListScorer } from '../training/teachers/score-job.ts';
 import { openStack, type Stack } from './stack.ts';

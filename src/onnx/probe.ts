@@ -1,6 +1,6 @@
 import type { DataType } from './dtypes.ts';
 import { freezeGraph, type Graph, type Model, type ValueInfo } from './graph.ts';
-import { type Feeds, type RunOptions, runOnce } from './session.ts';
+import { type Feeds, type RunOptions, runOnce } from './runner.ts';
 import { numbers, sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** What the probing batch shows of a value. */

@@ -3,7 +3,7 @@ import { differentiate } from '../../src/autodiff/differentiate.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { Graph } from '../../src/onnx/graph.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
-import { type Feeds, runOnce } from '../../src/onnx/session.ts';
+import { type Feeds, runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 import { weightsToInputs } from '../../src/onnx/weights.ts';
 

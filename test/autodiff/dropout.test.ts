@@ -7,7 +7,7 @@ import { NO_DROPOUT, overrideRates, ratesOf } from '../../src/autodiff/dropout/r
 import { GraphBuilder } from '../../src/onnx/builder.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
 import { probeFeeds, probeShapes } from '../../src/onnx/probe.ts';
-import { type Feeds, openRunner } from '../../src/onnx/session.ts';
+import { type Feeds, openRunner } from '../../src/onnx/runner.ts';
 import { float32, numbers } from '../../src/onnx/tensor.ts';
 import { createRandom, deriveSeed } from '../../src/util/random.ts';
 import { tinyEncoder } from '../support/tiny-encoder.ts';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { differentiate } from '../../src/autodiff/differentiate.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
-import { openRunner } from '../../src/onnx/session.ts';
+import { openRunner } from '../../src/onnx/runner.ts';
 import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 

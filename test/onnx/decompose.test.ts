@@ -3,7 +3,7 @@ import { type AttributeLike, GraphBuilder, MICROSOFT, modelOf } from '../../src/
 import type { Model } from '../../src/onnx/graph.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
 import { decompose } from '../../src/onnx/rewrites/decompose.ts';
-import { type Feeds, runOnce } from '../../src/onnx/session.ts';
+import { type Feeds, runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 
 /*

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { attachHead, freshHead, type Head } from '../../src/onnx/rewrites/head.ts';
-import { runOnce } from '../../src/onnx/session.ts';
+import { runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
 /** States are the rows of a table of width 3; the ids are an output too, as in some exports. */

@@ -9,7 +9,7 @@ import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { Model } from '../../src/onnx/graph.ts';
 import { readModel, writeModel } from '../../src/onnx/model-file.ts';
 import { decodeModel, encodeModel } from '../../src/onnx/protobuf.ts';
-import { fromOrt, openRunner, runOnce, toOrt } from '../../src/onnx/session.ts';
+import { fromOrt, openRunner, runOnce, toOrt } from '../../src/onnx/runner.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
 let folder: string;

@@ -3,7 +3,7 @@ import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { Graph } from '../../src/onnx/graph.ts';
 import { probeFeeds, probeShapes } from '../../src/onnx/probe.ts';
 import { narrow, narrowModel } from '../../src/onnx/rewrites/narrow.ts';
-import { type Feeds, runOnce } from '../../src/onnx/session.ts';
+import { type Feeds, runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers } from '../../src/onnx/tensor.ts';
 import { tinyEncoder } from '../support/tiny-encoder.ts';
 

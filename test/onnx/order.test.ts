@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { captures, freezeGraph, type Graph, reads } from '../../src/onnx/graph.ts';
 import { downstream, lateOrder, prune, topologicalSort, upstream } from '../../src/onnx/order.ts';
-import { runOnce } from '../../src/onnx/session.ts';
+import { runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 

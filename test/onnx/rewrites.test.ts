@@ -8,7 +8,7 @@ import { foldConstants } from '../../src/onnx/rewrites/fold.ts';
 import { fuseGelu, fuseLayerNorm, fuseScale } from '../../src/onnx/rewrites/fuse.ts';
 import { dropIdentities, inlineConstants, inlineFunctions } from '../../src/onnx/rewrites/inline.ts';
 import { raiseOpset } from '../../src/onnx/rewrites/opset.ts';
-import { type Feeds, runOnce } from '../../src/onnx/session.ts';
+import { type Feeds, runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 
 const wave = (dims: readonly number[], phase = 0): Tensor =>

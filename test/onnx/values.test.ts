@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
-import { runOnce } from '../../src/onnx/session.ts';
+import { runOnce } from '../../src/onnx/runner.ts';
 import {
   castTensor,
   float32,

@@ -3,7 +3,7 @@ import { differentiate } from '../../src/autodiff/differentiate.ts';
 import { GraphBuilder as Builder, GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
-import { runOnce } from '../../src/onnx/session.ts';
+import { runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 import { findWeights, matches, unfrozen } from '../../src/onnx/weights.ts';
 

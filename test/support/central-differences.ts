@@ -4,7 +4,7 @@ import type { DataType } from '../../src/onnx/dtypes.ts';
 import type { Graph } from '../../src/onnx/graph.ts';
 import { probeShapes, type Shapes } from '../../src/onnx/probe.ts';
 import { toFloat64, widenTensor } from '../../src/onnx/rewrites/double.ts';
-import { openRunner, runOnce } from '../../src/onnx/session.ts';
+import { openRunner, runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, sizeOf, type Tensor, tensor, tensorOf, view } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 

@@ -5,8 +5,8 @@ import { GraphBuilder } from '../../src/onnx/builder.ts';
 import type { Model } from '../../src/onnx/graph.ts';
 import type { Prepared } from '../../src/onnx/prepare.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
+import { type Feeds, openRunner, type Results } from '../../src/onnx/runner.ts';
 import { readSafetensors } from '../../src/onnx/safetensors.ts';
-import { type Feeds, openRunner, type Results } from '../../src/onnx/session.ts';
 import { float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 import { FIXTURES } from './training-fixtures.ts';
 

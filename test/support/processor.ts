@@ -1,5 +1,5 @@
 import { GraphBuilder, MICROSOFT, modelOf } from '../../src/onnx/builder.ts';
-import { runOnce } from '../../src/onnx/session.ts';
+import { runOnce } from '../../src/onnx/runner.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
 /** Multiplies u8 rows and an s8 matrix by the engine, as int8 models do; scales are 1, zero points 0. */

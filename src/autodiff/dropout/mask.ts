@@ -1,4 +1,4 @@
-import type { Feeds } from '../../onnx/session.ts';
+import type { Feeds } from '../../onnx/runner.ts';
 import { type Tensor, tensorOf } from '../../onnx/tensor.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import { keptScale, type MaskPart } from './insert.ts';

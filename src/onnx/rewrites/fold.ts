@@ -1,6 +1,6 @@
 import { freezeGraph, type Graph, type Model, type Node, reads } from '../graph.ts';
 import { prune } from '../order.ts';
-import { runOnce } from '../session.ts';
+import { runOnce } from '../runner.ts';
 
 const RANDOM: ReadonlySet<string> = new Set([
   'RandomNormal',

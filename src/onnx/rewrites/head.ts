@@ -154,6 +154,7 @@ const activate = (g: GraphBuilder, x: string, activation: Activation): string =>
     relu: () => g.relu(x),
   })[activation]();
 
+/** A head with random weights. */
 interface FreshHead {
   readonly pooling: Head['pooling'];
   readonly hidden: number;
@@ -167,20 +168,20 @@ interface FreshHead {
 const PAIR_SCALE = 10;
 
 /**
- * A head to be trained: weights N(0, 0.02) as PyTorch's encoders start theirs, biases 0. The products of a `pair` head start with one weight
- * for all, so that the score of a sentence encoder starts as a cosine, around .5.
+ * Makes a head with random weights: N(0, 0.02) as in PyTorch's encoders, biases 0. The products of a `pair` head start with equal weights, so that
+ * the score of a sentence encoder starts as a cosine; 0 is a cosine of 0.5.
  */
 export function freshHead({ pooling, hidden, dense, labels = 1, seed }: FreshHead): Head {
   const random = createRandom(seed);
   const plain = dense === undefined && pooling === 'pair' ? undefined : freshLinear(random, labels, hidden);
-  const out = pooling === 'pair' ? behindProducts(plain, labels, hidden) : plain!;
+  const out = pooling === 'pair' ? afterProducts(plain, labels, hidden) : plain!;
   return dense === undefined
     ? { pooling, out }
     : { pooling, dense: freshLinear(random, hidden, hidden), activation: dense, out };
 }
 
-/** A last layer that reads products first, then what `plain` reads. */
-function behindProducts(plain: Linear | undefined, labels: number, hidden: number): Linear {
+/** Makes a last layer that reads the products of a `pair` head, then what `plain` reads. */
+function afterProducts(plain: Linear | undefined, labels: number, hidden: number): Linear {
   const rest = plain ? [...float32View(plain.weight)] : [];
   const rows = Array.from({ length: labels }, (_, i) => [
     ...new Array<number>(hidden).fill(PAIR_SCALE),

@@ -1,7 +1,7 @@
 import { WinnowError } from '../../errors.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
-import type { CandidateList, ListSource } from './types.ts';
+import type { CandidateList, ListSource } from './list-types.ts';
 
 /** The lists of one (micro-)batch. `rows` are their passages, list after list. */
 export interface Batch {

@@ -1,5 +1,5 @@
 import type { Qrels } from '../../evaluation/measures/ranked.ts';
-import type { DataSource } from './schema.ts';
+import type { DataSource } from './data-schema.ts';
 import { scoresOf, type TeacherScores } from './teacher.ts';
 
 /** A query with the ids of its candidates, best first. */

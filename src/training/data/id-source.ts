@@ -10,12 +10,12 @@ import { type Queries, readQueries } from '../../evaluation/formats/topics.ts';
 import type { Run } from '../../evaluation/measures/evaluation.ts';
 import type { Qrels } from '../../evaluation/measures/ranked.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
+import type { DataFormat, DataSource } from './data-schema.ts';
 import { type Candidates, type Grading, grade } from './grading.ts';
+import type { IdentifiedList, RawSource, SkipCount } from './list-types.ts';
 import { readRunGroups } from './run-groups.ts';
-import type { DataFormat, DataSource } from './schema.ts';
 import { reservoir, shuffled } from './shuffle.ts';
 import { readTeacher } from './teacher.ts';
-import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
 
 type IdFormat = Exclude<DataFormat, 'triples' | 'teacher_tsv' | 'jsonl'>;
 

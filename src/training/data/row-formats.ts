@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { textId } from './ids.ts';
-import type { IdentifiedList } from './types.ts';
+import type { IdentifiedList } from './list-types.ts';
 
 /** A row of a file, with ids or texts. */
 export interface RawList {

@@ -4,12 +4,12 @@ import { openPassages } from '../../evaluation/formats/passages.ts';
 import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
 import { readLines } from '../../util/lines.ts';
+import type { DataSource } from './data-schema.ts';
 import { textsOf } from './id-source.ts';
+import type { IdentifiedList, RawSource, SkipCount } from './list-types.ts';
 import { joinPairs, type RawList, ROW_READERS, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
-import type { DataSource } from './schema.ts';
 import { shuffled } from './shuffle.ts';
 import { readTeacher, scoresOf, type TeacherScores } from './teacher.ts';
-import type { IdentifiedList, RawSource, SkipCount } from './types.ts';
 
 /** Rows in the shuffle buffer: files of tens of millions of rows are shuffled in constant memory. */
 const SHUFFLE_ROWS = 10_000;

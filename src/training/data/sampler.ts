@@ -1,6 +1,6 @@
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
-import type { Sampler } from './schema.ts';
-import type { CandidateList } from './types.ts';
+import type { Sampler } from './data-schema.ts';
+import type { CandidateList } from './list-types.ts';
 
 /** Why a list is left out. */
 type SkipReason =

@@ -3,12 +3,12 @@ import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { sha256File } from '../../util/files.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
+import type { Data, DataFormat, DataSource, Sampler } from './data-schema.ts';
 import { openIdSource } from './id-source.ts';
+import { type CandidateList, type ListSource, type RawSource, skipCount } from './list-types.ts';
 import { isRowFormat } from './row-formats.ts';
 import { openRowSource } from './row-source.ts';
 import { type Needed, NOTHING, sample } from './sampler.ts';
-import type { Data, DataFormat, DataSource, Sampler } from './schema.ts';
-import { type CandidateList, type ListSource, type RawSource, skipCount } from './types.ts';
 
 type Optional =
   | 'qrels'

@@ -16,8 +16,8 @@ import {
 import { gridData, trainedGridReport } from './grid-report.ts';
 import type { LoadedGrid } from './grid-schema.ts';
 
-/** Seconds between two looks at the results of the other shards. */
-const LOOK_SECONDS = 10;
+/** Seconds between checks for the results of other shards. */
+const CHECK_SECONDS = 10;
 
 /** Returns the results of all cells of a phase, those of other shards too. */
 async function allResults(cells: readonly Cell[], folder: string, wait: boolean, signal: AbortSignal) {
@@ -30,7 +30,7 @@ async function allResults(cells: readonly Cell[], folder: string, wait: boolean,
         expected: `results of all ${cells.length} cells of phase ${cells[0]!.phase}`,
         got: `${done.length}; run the other shards, or give --wait`,
       });
-    await pause(LOOK_SECONDS * 1000, undefined, { signal }).catch(() => undefined);
+    await pause(CHECK_SECONDS * 1000, undefined, { signal }).catch(() => undefined);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { LossBuilder } from '../../autodiff/check.ts';
+import type { LossBuilder } from '../../autodiff/check-gradients.ts';
 import { float32 } from '../../onnx/tensor.ts';
 import { createObjective } from './catalog.ts';
 

@@ -12,7 +12,7 @@ import { openSources } from '../data/sources.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
-import { parityRows } from '../quantization/rows.ts';
+import { parityRows } from '../quantization/parity-rows.ts';
 import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from '../quantization/variants.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import { type LoadedRecipe, servedLength } from '../recipe/recipe.ts';

@@ -9,8 +9,8 @@ import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate } from './calibration.ts';
+import { chooseGroup, type GroupChoice } from './group-search.ts';
 import { compareScores, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
-import { chooseGroup, type GroupChoice } from './search.ts';
 import { chooseKept, measureSensitivity } from './sensitivity.ts';
 
 export interface QuantizeOptions {

@@ -4,7 +4,7 @@ import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
-import type { GroupChoice } from './search.ts';
+import type { GroupChoice } from './group-search.ts';
 
 /*
  * Chooses the layers that stay in float32: those that change the scores most for the work they save. The error of a layer's outputs does not

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { readSpelling, spelled, warnOfOld } from '../../util/spelling.ts';
-import { dataSchema, dataSourceSchema } from '../data/schema.ts';
+import { dataSchema, dataSourceSchema } from '../data/data-schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { SCHEDULES } from '../optimizers/schedules.ts';
 import { PRESETS } from './presets.ts';

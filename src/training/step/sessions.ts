@@ -10,7 +10,7 @@ import { createSession, threadsOf } from '../../inference/providers.ts';
 import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
-import { toOrt } from '../../onnx/session.ts';
+import { toOrt } from '../../onnx/runner.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';

@@ -13,7 +13,7 @@ import {
 import { probeFeeds, probeShapes, type Shapes } from '../../onnx/probe.ts';
 import { fuseBias } from '../../onnx/rewrites/bias.ts';
 import { fuseScale } from '../../onnx/rewrites/fuse.ts';
-import type { Feeds } from '../../onnx/session.ts';
+import type { Feeds } from '../../onnx/runner.ts';
 import { float32 } from '../../onnx/tensor.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { Objective } from '../objectives/objective.ts';

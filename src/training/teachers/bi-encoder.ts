@@ -5,7 +5,7 @@ import { WinnowError } from '../../errors.ts';
 import { createSession, type SessionSettings } from '../../inference/providers.ts';
 import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/load.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
-import type { IdentifiedList } from '../data/types.ts';
+import type { IdentifiedList } from '../data/list-types.ts';
 import { rowFeeds } from '../step/feeds.ts';
 import { mapLengthBatches } from '../step/row-scorer.ts';
 import type { ListScorer } from './score-job.ts';

@@ -9,13 +9,13 @@ import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
 import { memoryPassages, openPassages } from '../../evaluation/formats/passages.ts';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import type { Progress } from '../../util/progress.ts';
-import type { DataSource } from '../data/schema.ts';
+import type { DataSource } from '../data/data-schema.ts';
+import { type RawSource, skipCount } from '../data/list-types.ts';
 import { openRaw } from '../data/sources.ts';
 import { readTeacher } from '../data/teacher.ts';
-import { type RawSource, skipCount } from '../data/types.ts';
 import { type MineSettings, mine } from './mine.ts';
 
-export interface MineJob {
+interface MineJob {
   readonly data: DataSource;
   /** Collection the negatives come from; the passages of the data itself where absent. */
   readonly corpus?: string | undefined;
@@ -64,7 +64,7 @@ async function openStage(
 }
 
 /** What a job wrote, and the queries it left out by reason. */
-export interface MineResult {
+interface MineResult {
   readonly queries: number;
   readonly firstStage: string;
   readonly leftOut: Readonly<Record<string, number>>;

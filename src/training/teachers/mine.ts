@@ -1,8 +1,8 @@
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
+import type { IdentifiedList, SkipCount } from '../data/list-types.ts';
 import { isFalseNegative } from '../data/sampler.ts';
 import type { TeacherScores } from '../data/teacher.ts';
-import type { IdentifiedList, SkipCount } from '../data/types.ts';
 
 export interface MineSettings {
   /** Ranks negatives are taken from, both ends included. */

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { sha256File } from '../../util/files.ts';
 import { hasQuery, type Shard } from '../../util/shard.ts';
-import { type IdentifiedList, type RawSource, skipCount } from '../data/types.ts';
+import { type IdentifiedList, type RawSource, skipCount } from '../data/list-types.ts';
 import { openScoreLog } from './score-log.ts';
 
 /** Scores lists of passages: a registry model behind the server's scheduler, a bi-encoder, a language model. */

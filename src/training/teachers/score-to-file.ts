@@ -22,8 +22,8 @@ async function countLists(job: ScoreJob): Promise<number> {
 }
 
 /**
- * Scores the lists of a job with each scorer in turn and writes the mean of their scores. A job that was stopped goes on after the last list
- * that was scored.
+ * Scores the lists of a job with each scorer in turn and writes the mean of their scores. A job that was stopped continues after the last
+ * scored list.
  */
 export async function scoreToFile(
   job: ScoreJob,

@@ -2,7 +2,7 @@ import { writeRun } from '../../evaluation/formats/run.ts';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import type { ScoredDocs } from '../../evaluation/measures/evaluation.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
-import type { IdentifiedList } from '../data/types.ts';
+import type { IdentifiedList } from '../data/list-types.ts';
 import { meanScores, type Normalization } from './ensemble.ts';
 import { readScoreLog, type ScoredList } from './score-log.ts';
 

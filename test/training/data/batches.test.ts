@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { EncodedRow, PairTokenizer } from '../../../src/tokenization/tokenization-types.ts';
 import { batches, formBatch } from '../../../src/training/data/batches.ts';
-import type { CandidateList, ListSource } from '../../../src/training/data/types.ts';
+import type { CandidateList, ListSource } from '../../../src/training/data/list-types.ts';
 import { createRandom } from '../../../src/util/random.ts';
 
 const row = (length: number): EncodedRow => ({

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { samplerSchema } from '../../../src/training/data/data-schema.ts';
+import type { CandidateList } from '../../../src/training/data/list-types.ts';
 import { isFalseNegative, sample } from '../../../src/training/data/sampler.ts';
-import { samplerSchema } from '../../../src/training/data/schema.ts';
-import type { CandidateList } from '../../../src/training/data/types.ts';
 import { createObjective, PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
 
 const sampler = (over: Record<string, unknown> = {}) => samplerSchema.parse(over);

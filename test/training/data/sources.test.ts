@@ -6,10 +6,10 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dataSourceSchema, samplerSchema } from '../../../src/training/data/data-schema.ts';
 import { textId } from '../../../src/training/data/ids.ts';
-import { dataSourceSchema, samplerSchema } from '../../../src/training/data/schema.ts';
+import { type IdentifiedList, skipCount } from '../../../src/training/data/list-types.ts';
 import { openRaw, openSources } from '../../../src/training/data/sources.ts';
-import { type IdentifiedList, skipCount } from '../../../src/training/data/types.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const SHARED = join(ROOT, '..', 'shared', 'data');

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
-import { openRunner } from '../../../src/onnx/session.ts';
+import { openRunner } from '../../../src/onnx/runner.ts';
 import { float32, numbers } from '../../../src/onnx/tensor.ts';
 import {
   createObjective,

@@ -1,5 +1,5 @@
 import { mapAhead } from '../../../util/look-ahead.ts';
-import type { IdentifiedList } from '../../data/types.ts';
+import type { IdentifiedList } from '../../data/list-types.ts';
 import type { ListScorer } from '../score-job.ts';
 import { readRanking } from './answer.ts';
 import type { ChatClient } from './client.ts';

@@ -5,7 +5,7 @@ import { cached } from './cache.ts';
 import { type ClientOptions, chatClient } from './client.ts';
 import { llmRanker, type RankerFacts, type RankerOptions } from './ranker.ts';
 
-export interface TeachOptions {
+interface TeachOptions {
   readonly client: Omit<ClientOptions, 'temperature'>;
   readonly ranker: Omit<RankerOptions, 'name'>;
   /** Folder of the answers. */
@@ -19,7 +19,7 @@ interface Usage {
   completion: number;
 }
 
-export interface TaughtLists extends RankerFacts, Usage {
+interface TaughtLists extends RankerFacts, Usage {
   readonly queries: number;
 }
 

@@ -10,12 +10,12 @@ import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manif
 import { type Published, publish } from '../../registry/publish-version.ts';
 import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
-import type { CandidateList } from '../data/types.ts';
+import type { CandidateList } from '../data/list-types.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
 import { pairOptions } from '../recipe/pair-options.ts';
 import type { TablePlace, Variant } from '../recipe/variant-names.ts';
-import { parityRows } from './rows.ts';
+import { parityRows } from './parity-rows.ts';
 import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from './variants.ts';
 
 interface QuantizeFolderOptions {

@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
-import type { CandidateList } from '../data/types.ts';
+import type { CandidateList } from '../data/list-types.ts';
 
 /** Rows for calibration, and others on which the result is compared. */
 interface ParityRows {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type CheckReport, checkGradients } from '../../src/autodiff/check.ts';
+import { type CheckReport, checkGradients } from '../../src/autodiff/check-gradients.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { writeModel } from '../../src/onnx/model-file.ts';
 import { prepare } from '../../src/onnx/prepare.ts';

@@ -2,7 +2,7 @@ import { GraphBuilder } from '../onnx/builder.ts';
 import { consumers, type Graph, type Model, nodeLabel } from '../onnx/graph.ts';
 import { probeFeeds, probeShapes, type Shapes } from '../onnx/probe.ts';
 import { toFloat64, widenTensor } from '../onnx/rewrites/double.ts';
-import { type Feeds, openRunner, type Runner } from '../onnx/session.ts';
+import { type Feeds, openRunner, type Runner } from '../onnx/runner.ts';
 import { float32, float32View, sizeOf, type Tensor, tensorOf, view } from '../onnx/tensor.ts';
 import { type Weight, weightsToInputs } from '../onnx/weights.ts';
 import { createRandom, type Random } from '../util/random.ts';
