@@ -1,8 +1,8 @@
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import type { Progress } from '../util/progress.ts';
+import { RetriableError, retry } from '../util/retry.ts';
 
 type Fetch = (url: string, init: { readonly headers: Record<string, string> }) => Promise<Response>;
 
@@ -34,9 +34,6 @@ export function httpFault(url: string, status: number): WinnowError {
     got: `HTTP ${status}`,
   });
 }
-
-/** A download failed in a way that a later attempt may not. */
-export class Interrupted extends Error {}
 
 /** A partly downloaded file. */
 interface Part {
@@ -76,7 +73,7 @@ async function writeBody(
     }
     await handle.sync();
   } catch (error) {
-    throw error instanceof WinnowError ? error : new Interrupted((error as Error).message, { cause: error });
+    throw error instanceof WinnowError ? error : new RetriableError((error as Error).message, { cause: error });
   } finally {
     progress.stop();
     await handle.close();
@@ -103,10 +100,10 @@ async function receive(response: Response, url: string, part: Part, options: Dow
   if (tag === null) await rm(part.tagPath, { force: true });
   else await writeFile(part.tagPath, tag);
   const size = await writeBody(response, url, part, from, options);
-  if (total !== undefined && size !== total) throw new Interrupted(`${total} bytes were announced, ${size} came`);
+  if (total !== undefined && size !== total) throw new RetriableError(`${total} bytes were announced, ${size} came`);
 }
 
-/** Makes one attempt. Returns the answer's headers; undefined for a file that does not exist. @throws Interrupted, WinnowError. */
+/** Makes one attempt. Returns the answer's headers; undefined for a file that does not exist. @throws RetriableError, WinnowError. */
 async function attempt(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
   const part = await readPart(target);
   const resume = part.size > 0 && part.tag !== undefined;
@@ -115,7 +112,7 @@ async function attempt(url: string, target: string, options: DownloadOptions): P
   try {
     response = await options.fetch(url, { headers: { ...options.headers, ...range } });
   } catch (error) {
-    throw new Interrupted(String((error as Error).cause ?? error), { cause: error });
+    throw new RetriableError(String((error as Error).cause ?? error), { cause: error });
   }
   if (response.status === 200 || response.status === 206) {
     await receive(response, url, part, options);
@@ -127,7 +124,7 @@ async function attempt(url: string, target: string, options: DownloadOptions): P
   if (response.status === 404) return undefined;
   if (response.status === 416) await rm(part.path, { force: true });
   else if (!isTransient(response.status)) throw httpFault(url, response.status);
-  throw new Interrupted(`HTTP ${response.status}`);
+  throw new RetriableError(`HTTP ${response.status}`);
 }
 
 /**
@@ -138,22 +135,12 @@ async function attempt(url: string, target: string, options: DownloadOptions): P
  */
 export async function download(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
   await mkdir(dirname(target), { recursive: true });
-  for (let number = 1; ; number++) {
-    try {
-      return await attempt(url, target, options);
-    } catch (error) {
-      if (!(error instanceof Interrupted)) throw error;
-      if (number === ATTEMPTS)
-        throw new WinnowError(
-          'invalid_input',
-          {
-            where: url,
-            expected: 'the whole file',
-            got: `${error.message} (${ATTEMPTS} tries; run again to continue)`,
-          },
-          { cause: error },
-        );
-      await sleep((options.retryMs ?? 500) * 2 ** (number - 1));
-    }
+  const firstPauseMs = options.retryMs ?? 500;
+  try {
+    return await retry(() => attempt(url, target, options), { attempts: ATTEMPTS, firstPauseMs });
+  } catch (error) {
+    if (!(error instanceof RetriableError)) throw error;
+    const got = `${error.message} (${ATTEMPTS} tries; run again to continue)`;
+    throw new WinnowError('invalid_input', { where: url, expected: 'the whole file', got }, { cause: error });
   }
 }

@@ -3,7 +3,8 @@ import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import '../util/engine-telemetry.ts';
 import { startProgress } from '../util/progress.ts';
-import { type DownloadOptions, download, httpFault, Interrupted } from './download.ts';
+import { RetriableError } from '../util/retry.ts';
+import { type DownloadOptions, download, httpFault } from './download.ts';
 import { DEFAULT_LIMITS } from './folder-files.ts';
 import { importFolder } from './import-version.ts';
 import { excerpt, isName, isSafePath } from './model-names.ts';
@@ -218,7 +219,7 @@ export async function pull(
     const manifest = { source: `${repository.endpoint}/${id}@${commit ?? repository.revision}` };
     return await importFolder(repository.staging, registryFolder, name, deps, { label: options.label, manifest });
   } catch (error) {
-    isInterrupted = (error as Error).cause instanceof Interrupted;
+    isInterrupted = (error as Error).cause instanceof RetriableError;
     throw error;
   } finally {
     if (!isInterrupted) await rm(repository.staging, { recursive: true, force: true });

@@ -1,4 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
+import { RetriableError, retry, retryAfterMs } from '../../util/retry.ts';
 import type { Run, ScoredDocs } from '../measures/evaluation.ts';
 import type { FirstStage } from './first-stage.ts';
 
@@ -20,7 +21,10 @@ interface SearchEndpoint {
 /** Shortens a server's answer to 200 characters for an error message. */
 const excerpt = (text: string): string => text.replace(/\s+/g, ' ').slice(0, 200);
 
-const RETRIES = 4;
+const ATTEMPTS = 5;
+const FIRST_PAUSE_MS = 200;
+/** The longest wait that a server may ask for. */
+const LONGEST_PAUSE_MS = 30_000;
 const BUSY_STATUS: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 interface Hit {
@@ -70,42 +74,38 @@ function listOf(answer: Answer, endpoint: SearchEndpoint, qid: string): ScoredDo
   return { docids: hits.map((hit) => idOf(hit, endpoint)), scores: hits.map(({ _score }) => _score ?? 0) };
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Returns milliseconds until the next attempt: the server's `Retry-After` (at most 30 s), else 200 ms doubled each time. */
-function delayOf(response: Response, attempt: number): number {
-  const seconds = Number(response.headers.get('retry-after'));
-  return seconds > 0 ? Math.min(30, seconds) * 1000 : 200 * 2 ** attempt;
+async function send(endpoint: SearchEndpoint, where: string, lines: string): Promise<Answer[]> {
+  const response = await fetch(`${endpoint.url.replace(/\/$/, '')}/_msearch`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/x-ndjson',
+      ...(endpoint.authorization === undefined ? {} : { authorization: endpoint.authorization }),
+    },
+    body: lines,
+  }).catch((error: Error) => {
+    const cause = error.cause instanceof Error ? error.cause.message : error.message;
+    throw new WinnowError('invalid_input', { where, expected: 'a reachable server', got: excerpt(cause) });
+  });
+  const text = await response.text();
+  if (!response.ok) {
+    const got = `${response.status} ${excerpt(text)}`;
+    const afterMs = retryAfterMs(response.headers.get('retry-after'), Date.now());
+    if (BUSY_STATUS.has(response.status))
+      throw new RetriableError(got, { afterMs: afterMs ? Math.min(LONGEST_PAUSE_MS, afterMs) : undefined });
+    throw new WinnowError('invalid_input', { where, expected: 'status 200', got });
+  }
+  const { responses } = JSON.parse(text) as { responses?: Answer[] };
+  return responses ?? [];
 }
 
 async function post(endpoint: SearchEndpoint, lines: string): Promise<Answer[]> {
   const where = `${endpoint.url}/_msearch`;
-  for (let attempt = 0; ; attempt++) {
-    const response = await fetch(`${endpoint.url.replace(/\/$/, '')}/_msearch`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/x-ndjson',
-        ...(endpoint.authorization === undefined ? {} : { authorization: endpoint.authorization }),
-      },
-      body: lines,
-    }).catch((error: Error) => {
-      const cause = error.cause instanceof Error ? error.cause.message : error.message;
-      throw new WinnowError('invalid_input', { where, expected: 'a reachable server', got: excerpt(cause) });
-    });
-    if (BUSY_STATUS.has(response.status) && attempt < RETRIES) {
-      await response.body?.cancel();
-      await pause(delayOf(response, attempt));
-      continue;
-    }
-    const text = await response.text();
-    if (!response.ok)
-      throw new WinnowError('invalid_input', {
-        where,
-        expected: 'status 200',
-        got: `${response.status} ${excerpt(text)}`,
-      });
-    const { responses } = JSON.parse(text) as { responses?: Answer[] };
-    return responses ?? [];
+  try {
+    const pauses = { attempts: ATTEMPTS, firstPauseMs: FIRST_PAUSE_MS };
+    return await retry(() => send(endpoint, where, lines), pauses);
+  } catch (error) {
+    if (!(error instanceof RetriableError)) throw error;
+    throw new WinnowError('invalid_input', { where, expected: 'status 200', got: error.message }, { cause: error });
   }
 }
 

@@ -9,9 +9,10 @@ import fc from 'fast-check';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { readTeacher } from '../../../src/training/data/teacher.ts';
 import { readRanking } from '../../../src/training/teachers/llm/answer.ts';
-import { chatClient, retryAfterMs } from '../../../src/training/teachers/llm/client.ts';
+import { chatClient } from '../../../src/training/teachers/llm/client.ts';
 import { rankingPrompt } from '../../../src/training/teachers/llm/prompt.ts';
 import { slide, windows } from '../../../src/training/teachers/llm/windows.ts';
+import { retryAfterMs } from '../../../src/util/retry.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const folder = mkdtempSync(join(tmpdir(), 'winnow-teach-'));

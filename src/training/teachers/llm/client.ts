@@ -1,5 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { describe, WinnowError } from '../../../errors.ts';
+import { RetriableError, retry, retryAfterMs } from '../../../util/retry.ts';
 import type { Message } from './prompt.ts';
 
 /** Tokens that were billed. */
@@ -38,24 +38,6 @@ const LONGEST_PAUSE_MS = 60_000;
 /** Whether a request with this status is retried: timeout, conflict, too many requests, server error. */
 const isRetriable = (status: number): boolean => status === 408 || status === 409 || status === 429 || status >= 500;
 
-/** Returns the milliseconds of `Retry-After`, given as seconds or as a date (RFC 9110, 10.2.3). */
-export function retryAfterMs(header: string | null, now: number): number | undefined {
-  if (header === null) return undefined;
-  const seconds = Number(header);
-  if (header.trim() !== '' && Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
-}
-
-/** An error after which the request is sent again. */
-class RetriableError extends Error {
-  readonly afterMs: number | undefined;
-  constructor(message: string, afterMs?: number) {
-    super(message);
-    this.afterMs = afterMs;
-  }
-}
-
 interface Body {
   readonly choices?: readonly { readonly message?: { readonly content?: unknown } }[];
   readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number };
@@ -86,28 +68,23 @@ async function request(options: ClientOptions, messages: readonly Message[]): Pr
   }
   const answer = `${response.status} ${(await response.text().catch(() => '')).slice(0, 200)}`;
   if (isRetriable(response.status))
-    throw new RetriableError(answer, retryAfterMs(response.headers.get('retry-after'), Date.now()));
+    throw new RetriableError(answer, { afterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()) });
   throw new WinnowError('inference_failed', { reason: `${base} answered ${answer}` });
 }
 
 /** Creates a client of one model behind an OpenAI-compatible endpoint. Pauses between attempts double, unless `Retry-After` is given. */
 export function chatClient(options: ClientOptions): ChatClient {
-  const wait = options.wait ?? ((ms: number) => pause(ms));
+  const { base, attempts, wait } = options;
+  const pauses = { attempts, firstPauseMs: FIRST_PAUSE_MS, longestPauseMs: LONGEST_PAUSE_MS, wait };
   return {
     async complete(messages) {
-      for (let attempt = 1; ; attempt++)
-        try {
-          return await request(options, messages);
-        } catch (error) {
-          if (!(error instanceof RetriableError)) throw error;
-          if (attempt >= options.attempts)
-            throw new WinnowError(
-              'inference_failed',
-              { reason: `${options.base}, ${attempt} attempts: ${error.message}` },
-              { cause: error },
-            );
-          await wait(error.afterMs ?? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1)));
-        }
+      try {
+        return await retry(() => request(options, messages), pauses);
+      } catch (error) {
+        if (!(error instanceof RetriableError)) throw error;
+        const reason = `${base}, ${attempts} attempts: ${error.message}`;
+        throw new WinnowError('inference_failed', { reason }, { cause: error });
+      }
     },
   };
 }
