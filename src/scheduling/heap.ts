@@ -15,11 +15,6 @@ export class Heap<Item> {
     return this.#items.length;
   }
 
-  /** The items in heap order (not sorted); the smallest comes first. */
-  get items(): readonly Item[] {
-    return this.#items;
-  }
-
   peek(): Item | undefined {
     return this.#items[0];
   }
