@@ -35,7 +35,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./teach.ts').then((m) => m.command()),
   },
   gradcheck: {
-    summary: "hold a backbone's gradients against central differences",
+    summary: 'compare the gradients of a backbone with central differences',
     load: () => import('./gradcheck.ts').then((m) => m.command()),
   },
   index: {

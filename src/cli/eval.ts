@@ -16,14 +16,14 @@ import { reportFormatOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ npx winnow eval bench/suites/shared.yaml --quick           # ten queries of each set, ten passages deep
+  $ npx winnow eval bench/suites/shared.yaml --quick           # ten queries a set, ten passages a query
   $ npx winnow eval suite.yaml --models models --out runs/suite
-  $ npx winnow eval suite.yaml --shard 1/4                     # the second of four parts; any order, one shared --out
-  $ npx winnow eval suite.yaml --report-only --format json     # no scoring: report what is there
+  $ npx winnow eval suite.yaml --shard 1/4                     # the second of four parts; all write to one --out
+  $ npx winnow eval suite.yaml --report-only --format json     # no scoring: the report of finished cells
 
-Results are kept per set and model under --out: run.trec.gz, cell.json, values.json. A cell is scored again only
-where the model's file, the texts, the queries or the candidate lists have changed. report.html, report.md and
-report.json are written beside them. A live search engine gets WINNOW_SEARCH_AUTHORIZATION as its header.
+Each set and model has a folder under --out with run.trec.gz, cell.json and values.json. A cell is scored again only
+if the model's file, the texts, the queries or the candidate lists have changed. report.html, report.md and report.json
+are written to --out. Requests to a live search engine carry WINNOW_SEARCH_AUTHORIZATION as Authorization header.
 `;
 
 interface Options {
@@ -36,13 +36,13 @@ interface Options {
   readonly config?: string;
 }
 
-/** Bar and notes on standard error. */
+/** Shows a progress bar and notes on standard error. */
 function display(): SuiteObserver & { stop(): void } {
   let bar: Progress | undefined;
   const say = (line: string): boolean => process.stderr.write(`${line}\n`);
   return {
     onWork({ pending, done, pairs }) {
-      say(`${done} of ${done + pending} cells are there; ${pairs} pairs to score`);
+      say(`${done} of ${done + pending} cells are finished; ${pairs} pairs to score`);
       if (pairs > 0) bar = startProgress('eval', pairs);
     },
     onPairs: ({ pairs, set, system }) => bar?.update(pairs, `${system} on ${set}`),
@@ -63,7 +63,7 @@ function openModels(options: Options): SuiteModels & { close(): Promise<void> } 
   );
 }
 
-/** Queries with their passages are for the page: on a terminal they would push the tables away. */
+/** Leaves out the passages of single queries: they are longer than the tables. */
 const forTerminal = (report: ReportModel): ReportModel => ({
   ...report,
   sections: report.sections.filter(({ kind }) => kind !== 'differences'),
@@ -78,7 +78,9 @@ async function run(file: string, options: Options): Promise<void> {
   const observer = display();
   try {
     const outcome = await runSuite(loaded, models, {
-      ...{ out, observer, reportOnly: options.reportOnly },
+      out,
+      observer,
+      reportOnly: options.reportOnly,
       shard: options.shard,
       authorization: process.env.WINNOW_SEARCH_AUTHORIZATION,
     });
@@ -87,10 +89,10 @@ async function run(file: string, options: Options): Promise<void> {
       if (options.reportOnly)
         throw new WinnowError('invalid_input', {
           where: out,
-          expected: 'every cell to be finished',
-          got: `${outcome.missing.length} missing: ${outcome.missing.join(', ')}`,
+          expected: 'results of every cell',
+          got: `none of ${outcome.missing.join(', ')}; run the suite without --report-only first`,
         });
-      process.stdout.write(`this part is done; ${outcome.missing.length} cells of other parts are missing\n`);
+      process.stdout.write(`this part is finished; ${outcome.missing.length} cells of other parts are missing\n`);
       return;
     }
     const report = await suiteReport(outcome.result);
@@ -107,17 +109,17 @@ async function run(file: string, options: Options): Promise<void> {
   }
 }
 
-/** `winnow eval`: models against each other on the sets of a suite. */
+/** Makes `winnow eval`: compares models on the sets of a suite. */
 export function command(): Command {
   return new Command()
     .description('Re-rank the sets of a suite with models of the registry, measure and compare them.')
     .argument('<suite>', 'suite.yaml: sets, first stages, models, measures, statistics')
     .option('--models <folder>', 'registry folder (default: the setting registry.folder)')
-    .option('--config <file>', 'settings file, as for `npx winnow serve`')
-    .option('--out <folder>', 'folder of results; finished parts in it are not done again (default: runs/<suite>)')
-    .addOption(shardOption('the cells; the last to finish reports'))
-    .option('--quick', 'ten queries a set, ten passages deep, in a folder of its own')
-    .option('--report-only', 'score nothing; report what is there')
+    .option('--config <file>', 'settings file of `npx winnow serve`')
+    .option('--out <folder>', 'folder of results; finished cells in it are not scored again (default: runs/<suite>)')
+    .addOption(shardOption('the cells; the part that finishes last writes the report'))
+    .option('--quick', 'score ten queries a set and ten passages a query, in <out>/quick')
+    .option('--report-only', 'score nothing; report the finished cells')
     .addOption(reportFormatOption())
     .addHelpText('after', EXAMPLES)
     .action(run);

@@ -25,11 +25,14 @@ const lifts = (text: string): number[] => text.split(',').map((part) => parseNum
 
 const reading = (name: string) =>
   new Command(name)
-    .option('--experiments <file>', 'experiments.yaml; WINNOW_EXPERIMENTS, or what the database knows, if absent')
-    .option('--database <target>', 'SQLite file or postgres:// URL; WINNOW_EXPERIMENTS_DATABASE if absent')
-    .option('--json', 'machine-readable output');
+    .option(
+      '--experiments <file>',
+      'experiments.yaml (default: WINNOW_EXPERIMENTS, else the definitions in the database)',
+    )
+    .option('--database <target>', 'SQLite file or postgres:// URL (default: WINNOW_EXPERIMENTS_DATABASE)')
+    .option('--json', 'print JSON');
 
-/** Runs a command on the database that options or environment name. */
+/** Runs `work` on the experiments and the database that flags or environment name. */
 async function withExperiments(options: Common, work: (offline: OfflineExperiments) => Promise<void>): Promise<void> {
   const { experiments } = loadConfig([], process.env);
   const offline = await openOffline({
@@ -45,7 +48,7 @@ async function withExperiments(options: Common, work: (offline: OfflineExperimen
 
 function listCommand(): Command {
   return reading('list')
-    .description('Experiments, their states and models.')
+    .description('List experiments with state and models.')
     .action((options: Common) =>
       withExperiments(options, async (offline) => {
         const now = Date.now();
@@ -82,10 +85,10 @@ function listCommand(): Command {
 
 function reportCommand(): Command {
   return reading('report')
-    .description('Sample ratio, intervals and verdict of an experiment.')
+    .description('Print sample ratio, intervals and verdict of an experiment.')
     .argument('<name>')
-    .option('--until <time>', 'state at an earlier time', (text) => parseTime(text, '--until'))
-    .option('--out <folder>', 'write report.md, report.json and a picture of each metric there instead')
+    .option('--until <time>', 'report of the state at an earlier time', (text) => parseTime(text, '--until'))
+    .option('--out <folder>', 'folder for report.md, report.json and a drawing of each metric, instead of printing')
     .action((name: string, options: Common & { until?: number; out?: string }) =>
       withExperiments(options, async (offline) => {
         const experiment = offline.find(name);
@@ -115,14 +118,24 @@ function printPlan({ json, power }: PlanFlags, { baseline, rows }: ExperimentPla
 
 function planCommand(): Command {
   return reading('plan')
-    .description('How many units and days an experiment needs.')
-    .argument('[name]', 'an experiment whose control shows mean, deviation and traffic')
-    .option('--metric <name>', 'its first metric if absent')
-    .option('--lift <shares>', 'effects relative to the mean, separated by commas', lifts, [0.01, 0.02, 0.05, 0.1])
-    .addOption(numberOption('--power <share>', 'chance to find them', { min: 0, max: 1 }, 0.8))
-    .addOption(numberOption('--mean <value>', 'mean of a unit', {}))
-    .addOption(numberOption('--deviation <value>', 'standard deviation over units', { min: 0 }))
-    .addOption(numberOption('--correlation <value>', 'with what the unit did before (CUPED)', { min: -1, max: 1 }))
+    .description('Compute how many units and days an experiment needs.')
+    .argument('[name]', 'experiment whose control gives mean, deviation and traffic')
+    .option('--metric <name>', 'metric to plan for (default: the first of the experiment)')
+    .option(
+      '--lift <shares>',
+      'effects to find, relative to the mean, separated by commas',
+      lifts,
+      [0.01, 0.02, 0.05, 0.1],
+    )
+    .addOption(numberOption('--power <share>', 'probability to find an effect that is there', { min: 0, max: 1 }, 0.8))
+    .addOption(numberOption('--mean <value>', 'mean of the metric over units', {}))
+    .addOption(numberOption('--deviation <value>', 'standard deviation of the metric over units', { min: 0 }))
+    .addOption(
+      numberOption('--correlation <value>', 'correlation with the unit before the experiment (CUPED)', {
+        min: -1,
+        max: 1,
+      }),
+    )
     .addOption(numberOption('--daily <units>', 'new units a day', { min: 0 }))
     .action(async (name: string | undefined, flags: PlanFlags) => {
       const { lift, power, daily: unitsADay, metric, mean, deviation, correlation } = flags;
@@ -136,9 +149,11 @@ function planCommand(): Command {
 
 function checkCommand(): Command {
   return reading('check')
-    .description('A/A self-check: the analysis on control’s units halved at random, where no effect can be.')
+    .description(
+      'Check the analysis by A/A tests: it splits the units of control at random, so that there is no effect to find.',
+    )
     .argument('<name>')
-    .addOption(numberOption('--runs <count>', 'fake experiments', { integer: true, min: 1 }, 1000))
+    .addOption(numberOption('--runs <count>', 'number of A/A tests', { integer: true, min: 1 }, 1000))
     .action((name: string, options: Common & { runs: number }) =>
       withExperiments(options, async (offline) => {
         const checks = await selfCheck(offline.store, offline.find(name), { runs: options.runs });
@@ -151,7 +166,7 @@ function checkCommand(): Command {
 
 function validateCommand(): Command {
   return new Command('validate')
-    .description('Check a file of definitions without using it.')
+    .description('Check a file of definitions.')
     .argument('<file>')
     .action(async (file: string) => {
       const experiments = await readExperiments(file);
@@ -164,14 +179,14 @@ Examples:
   $ npx winnow experiments validate experiments.yaml
   $ npx winnow experiments list --database runs/experiments.sqlite
   $ npx winnow experiments report new-objective
-  $ npx winnow experiments report new-objective --out report/       # report.md, report.json, pictures
+  $ npx winnow experiments report new-objective --out report/       # report.md, report.json, drawings
   $ npx winnow experiments report new-objective --json | jq .verdict
   $ npx winnow experiments plan new-objective --lift 0.01,0.03
   $ npx winnow experiments plan --mean 0.31 --deviation 0.9 --daily 20000
   $ npx winnow experiments check new-objective
 `;
 
-/** `winnow experiments …`: what A/B tests have shown, and what they need. */
+/** Makes `winnow experiments`: reports, plans and checks A/B tests. */
 export function command(): Command {
   return new Command('experiments')
     .description('Report, plan and check A/B tests of models.')

@@ -13,8 +13,8 @@ Examples:
   $ npx winnow gradcheck models/my-backbone --objective InfoNCE --freeze word_embeddings
   $ npx winnow gradcheck models/my-backbone --all --json > check.json
 
-A folder without a scoring head gets a fresh one, as training would give it. Every weight's float32 gradient is held against
-central differences of the same model in double precision. Exit code 1 if a weight fails.`;
+A model without a scoring head gets a new one, as in training. The float32 gradient of every weight is compared with
+central differences of the same model in double precision. The exit code is 1 if a weight fails.`;
 
 interface Flags {
   readonly objective?: string;
@@ -33,7 +33,7 @@ const ROW = (w: WeightCheck): string[] => [
   w.node,
 ];
 
-/** The report as lines for a person: worst weights first, `shown` of them. */
+/** Returns the report as a table of the `shown` worst weights, with a summary. */
 export function toText(report: CheckReport, shown: number): string {
   const rows = [['', 'relative', 'gradient', 'weight', 'shape', 'read by'], ...report.weights.slice(0, shown).map(ROW)];
   const wrong = report.weights.filter((w) => w.ratio > 1).length;
@@ -67,16 +67,16 @@ async function run(folder: string, flags: Flags): Promise<void> {
   if (!report.passed) process.exitCode = 1;
 }
 
-/** `winnow gradcheck`. */
+/** Makes `winnow gradcheck`: compares gradients with central differences. */
 export function command(): Command {
   return new Command('gradcheck')
-    .description("Hold every weight's gradient against central differences, worst first.")
+    .description('Compare the gradient of every weight with central differences; the worst come first.')
     .argument('<folder>', 'model folder in Hugging Face layout')
-    .option('--objective <name>', 'through this objective (default: a random combination of the logits)')
-    .addOption(new Option('--freeze <patterns...>', 'weights to leave out').default([]))
-    .addOption(numberOption('--seed <n>', 'seed of batch, directions and head', { integer: true, min: 0 }, 1))
-    .option('--all', 'list every weight')
-    .option('--json', 'the whole report as JSON')
+    .option('--objective <name>', 'objective that is differentiated (default: a random combination of the logits)')
+    .addOption(new Option('--freeze <patterns...>', 'parts of names of weights to leave out').default([]))
+    .addOption(numberOption('--seed <n>', 'random seed of batch, directions and head', { integer: true, min: 0 }, 1))
+    .option('--all', 'print every weight')
+    .option('--json', 'print the whole report as JSON')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

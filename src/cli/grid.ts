@@ -11,11 +11,11 @@ import { choiceOption, shardOption } from './options.ts';
 const EXAMPLES = `
 Examples:
   $ npx winnow grid grid.yaml                               # search, full grid, report in runs/<name>/report
-  $ npx winnow grid grid.yaml --list                        # the cells, and which have a result
-  $ npx winnow grid grid.yaml --shard 2/4 --wait            # one of four machines over a shared folder
-  $ npx winnow grid grid.yaml --phase report                # the report of what is done
+  $ npx winnow grid grid.yaml --list                        # the cells and their results
+  $ npx winnow grid grid.yaml --shard 2/4 --wait            # one of four machines with a shared folder
+  $ npx winnow grid grid.yaml --phase report                # the report of finished cells
 
-A grid that is stopped goes on where it stopped, inside a cell too.
+A grid that was stopped goes on where it stopped, also inside a cell.
 `;
 
 interface Flags {
@@ -72,16 +72,18 @@ async function run(path: string, { run: runFolder, list, phase, shard = WHOLE, w
   if (files) printFiles(files);
 }
 
-/** `winnow grid`. */
+/** Makes `winnow grid`: trains the cells of a grid. */
 export function command(): Command {
   return new Command('grid')
-    .description('Train objectives × backbones × seeds, with hyper-parameters found on a part of the grid first.')
+    .description(
+      'Train every combination of objectives, backbones and seeds; an optional search finds hyper-parameters first.',
+    )
     .argument('<grid>', 'grid in YAML')
-    .option('--run <folder>', 'cells, results and report (default runs/<name>)')
-    .addOption(choiceOption('--phase <phase>', 'what to run', ['all', 'search', 'full', 'report'], 'all'))
+    .option('--run <folder>', 'folder of cells, results and report (default: runs/<name>)')
+    .addOption(choiceOption('--phase <phase>', 'part of the work to run', ['all', 'search', 'full', 'report'], 'all'))
     .addOption(shardOption('the cells'))
-    .option('--wait', 'wait for the other shards at the end of the search')
-    .option('--list', 'list the cells and end')
+    .option('--wait', 'wait for the results of other shards at the end of the search')
+    .option('--list', 'list the cells and run none')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

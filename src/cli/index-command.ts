@@ -7,11 +7,11 @@ const EXAMPLES = `
 Examples:
   $ npx winnow index collection.tsv --out indexes/msmarco     # id <tab> text
   $ npx winnow index scifact/corpus.jsonl.gz --out indexes/scifact
-  $ npx winnow index cranfield/ --out indexes/cranfield       # the passages of any data set folder
+  $ npx winnow index cranfield/ --out indexes/cranfield       # the passages of a data set
   $ npx winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
 
-Text is analyzed as by Lucene's EnglishAnalyzer. Memory is bounded by --batch, whatever the size of the
-collection; the folder appears whole or not at all.
+Text is analyzed as by Lucene's EnglishAnalyzer. --batch limits the memory, whatever the size of the collection. The
+folder is written as a whole or not at all.
 `;
 
 interface Options {
@@ -32,7 +32,7 @@ async function run(path: string, { out, batch, force }: Options): Promise<void> 
   );
 }
 
-/** `winnow index`: a BM25 index of a collection. */
+/** Makes `winnow index`: builds a BM25 index of a collection. */
 export function command(): Command {
   return new Command()
     .description('Build a BM25 index on disk.')
@@ -46,7 +46,7 @@ export function command(): Command {
         4,
       ),
     )
-    .option('--force', 'replace an index that is there')
+    .option('--force', 'replace an existing index')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -21,8 +21,8 @@ Examples:
   $ npx winnow measure --qrels qrels.dev.small.tsv --run run.dev.small.tsv MSMARCO_RR@10
   $ npx winnow measure --qrels qrels.txt --run new.run --reference old.run 'RBO(p=0.9)'
 
-Semantics are those of trec_eval 10 -c: ties by docno descending, linear gain, judged queries that the run
-leaves out count 0, queries without judgements are ignored.
+Measures are computed as by trec_eval 10 -c: ties by docno descending, linear gain. A judged query that is missing in the
+run counts 0; a query without judgements is ignored.
 
 Measures:
 ${Object.entries(MEASURES)
@@ -40,7 +40,7 @@ interface Options {
   readonly precision: 'double' | 'single';
 }
 
-/** `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
+/** Returns the JSON `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
 export function toJson(evaluation: Evaluation): string {
   const names = evaluation.measures.map((measure) => measure.name);
   const row = (i: number) => Object.fromEntries(names.map((name) => [name, evaluation.perQuery.get(name)![i]!]));
@@ -49,7 +49,7 @@ export function toJson(evaluation: Evaluation): string {
   return `${JSON.stringify({ mean, perQuery }, null, 2)}\n`;
 }
 
-/** Lines as trec_eval prints them: measure, query or `all`, value. */
+/** Returns lines as trec_eval prints them: measure, query or `all`, value. */
 export function toText(evaluation: Evaluation, withQueries: boolean): string {
   const { measures, queries, perQuery, mean } = evaluation;
   const width = Math.max(...measures.map(({ name }) => name.length));
@@ -69,24 +69,24 @@ async function run(names: readonly string[], options: Options): Promise<void> {
   else await writeFileAtomic(options.out, text);
 }
 
-/** `winnow measure`: values of a run against judgements. */
+/** Makes `winnow measure`: measures a run against judgements. */
 export function command(): Command {
   return new Command()
-    .description('Measure a run against judgements with trec_eval’s numbers.')
+    .description('Measure a run against judgements, with the numbers of trec_eval.')
     .argument('<measures...>', 'names such as nDCG@10, RR@10, AP(rel=2), Success@5, R@1000')
     .requiredOption('--qrels <file>', 'judgements: TREC, MS MARCO, BEIR or JSON; .gz too')
     .requiredOption(
       '--run <file>',
       'run: TREC, MS MARCO (qid pid rank), rank_llm or JSON; .gz too; - is standard input',
     )
-    .option('--reference <file>', 'another run, for RBO')
-    .option('--per-query', 'print the value of every judged query as well')
+    .option('--reference <file>', 'run to compare with, for RBO')
+    .option('--per-query', 'print the value of every judged query too')
     .option('--json', 'print {"mean": {measure: value}, "perQuery": {qid: {measure: value}}}')
-    .option('--out <file>', 'write there instead of standard output')
+    .option('--out <file>', 'file to write instead of standard output')
     .addOption(
       choiceOption(
         '--precision <kind>',
-        'compare scores as 64-bit or, like trec_eval up to 9, as 32-bit numbers',
+        'compare scores as 64-bit numbers or, like trec_eval up to version 9, as 32-bit numbers',
         ['double', 'single'],
         'double',
       ),

@@ -10,11 +10,11 @@ const EXAMPLES = `
 Examples:
   $ npx winnow mine --format beir --data scifact --corpus scifact/corpus.jsonl --out train.jsonl
   $ npx winnow mine --format beir --data nq --corpus nq/corpus.jsonl --index indexes/nq --ranks 10-100 --strategy random --out train.jsonl
-  $ npx winnow mine --format jsonl --data pairs.jsonl --out train.jsonl     # the corpus is the passages of the file itself
+  $ npx winnow mine --format jsonl --data pairs.jsonl --out train.jsonl     # negatives come from the passages of the file
   $ npx winnow mine --format beir --data scifact --corpus scifact/corpus.jsonl --teacher teacher.run --ratio 0.95 --out train.jsonl
 
-Writes JSON lines {query, pos, neg}, with pos_scores and neg_scores where the teacher knows them all. Passages judged relevant are
-never negatives. Give the same passages scores with \`npx winnow score\` first to filter false negatives.
+Writes JSON lines {query, pos, neg}, with pos_scores and neg_scores where the teacher has a score for every passage. Passages judged
+relevant are never negatives. To filter false negatives, score the passages with \`npx winnow score\` first.
 `;
 
 interface Flags extends DataFlags {
@@ -51,26 +51,39 @@ async function run(flags: Flags): Promise<void> {
   );
 }
 
-/** `winnow mine`: hard negatives. */
+/** Makes `winnow mine`: finds hard negatives. */
 export function command(): Command {
-  return withDataFlags(
-    new Command('mine').description('Find hard negatives with BM25 for queries with known positives.'),
-  )
-    .option('--corpus <file>', 'collection the negatives come from (default: all passages of the data itself)')
+  return withDataFlags(new Command('mine').description('Find hard negatives by BM25 for queries with known positives.'))
+    .option('--corpus <file>', 'collection of the negatives (default: the passages of the data)')
     .option('--index <folder>', 'BM25 index of the corpus, from `npx winnow index` (default: one is built)')
-    .option('--run <file>', 'a run of another first stage in place of BM25')
-    .option('--ranks <from-to>', 'ranks negatives are taken from', (text) => parseRanks(text, '--ranks'), [1, 100])
-    .addOption(numberOption('--negatives <n>', 'negatives a query', { integer: true, min: 1 }, 7))
-    .addOption(choiceOption('--strategy <how>', 'which of them', ['top', 'random'], 'top'))
-    .option('--teacher <file>', 'run with teacher scores, for the filters')
-    .addOption(numberOption('--margin <x>', 'drop negatives the teacher scores above a positive − x', { min: 0 }))
+    .option('--run <file>', 'run of another first stage, in place of BM25')
+    .option('--ranks <from-to>', 'ranks of the negatives', (text) => parseRanks(text, '--ranks'), [1, 100])
+    .addOption(numberOption('--negatives <n>', 'number of negatives for a query', { integer: true, min: 1 }, 7))
     .addOption(
-      numberOption('--ratio <x>', 'drop negatives the teacher scores above this share of a positive (0.95)', {
+      choiceOption(
+        '--strategy <how>',
+        'take the top negatives of these ranks, or random ones',
+        ['top', 'random'],
+        'top',
+      ),
+    )
+    .option('--teacher <file>', 'run with teacher scores, for --margin and --ratio')
+    .addOption(
+      numberOption('--margin <x>', 'drop negatives whose teacher score is above that of a positive minus x', {
         min: 0,
       }),
     )
-    .addOption(numberOption('--seed <n>', 'of strategy random', { integer: true, min: 0 }, 42))
-    .requiredOption('--out <file>', 'JSON lines; .gz is packed')
+    .addOption(
+      numberOption(
+        '--ratio <x>',
+        'drop negatives whose teacher score is above x times that of a positive, such as 0.95',
+        {
+          min: 0,
+        },
+      ),
+    )
+    .addOption(numberOption('--seed <n>', 'random seed of strategy random', { integer: true, min: 0 }, 42))
+    .requiredOption('--out <file>', 'JSON lines to write; .gz is compressed')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

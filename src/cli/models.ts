@@ -72,7 +72,7 @@ const jsonOption = () => new Option('--json', 'print JSON');
 
 function listCommand(): Command {
   return new Command('list')
-    .description('List the versions of a registry folder, without loading any.')
+    .description('List the versions of a registry folder without loading them.')
     .addOption(modelsOption())
     .addOption(jsonOption())
     .action(list);
@@ -80,20 +80,20 @@ function listCommand(): Command {
 
 function verifyCommand(): Command {
   return new Command('verify')
-    .description('Run versions through full admission: hashes, paths, graph, self-test on a real host.')
-    .argument('[reference]', 'model, model@version or model:label; everything if absent')
+    .description('Check versions as admission does: hashes, paths, graph, and self-test on an inference host.')
+    .argument('[reference]', 'model, model@version or model:label (default: all versions)')
     .addOption(modelsOption())
     .addOption(providerOption('cpu'))
-    .addOption(choiceOption('--variant <variant>', 'only this one', ['auto', 'fp32', 'fp16', 'int8']))
+    .addOption(choiceOption('--variant <variant>', 'variant to check', ['auto', 'fp32', 'fp16', 'int8']))
     .addOption(jsonOption())
     .action(verify);
 }
 
 function labelCommand(): Command {
   return new Command('label')
-    .description('Point a label of a model to a version; a running server follows.')
+    .description('Set a label of a model to a version. A running server follows.')
     .argument('<model>')
-    .argument('<label>', 'stable serves requests without a version')
+    .argument('<label>', 'label; requests without a version get stable')
     .argument('<version>')
     .addOption(modelsOption())
     .action(async (model: string, label: string, version: string, { models }: Common) => {
@@ -104,12 +104,12 @@ function labelCommand(): Command {
 
 function importCommand(): Command {
   return new Command('import')
-    .description('Copy a Hugging Face export (ONNX) into the registry as the next version of a model.')
+    .description('Copy an ONNX export in Hugging Face layout into the registry, as the next version of a model.')
     .argument('<folder>')
     .argument('<model>', 'name in the registry')
     .addOption(modelsOption())
     .addOption(providerOption('cpu'))
-    .option('--label <label>', 'label that points to it afterwards')
+    .option('--label <label>', 'label to set on the new version')
     .addOption(jsonOption())
     .action(async (folder: string, model: string, options: AdmissionFlags & { label?: string }) => {
       const { label } = options;
@@ -125,10 +125,12 @@ function pullCommand(): Command {
     .description('Download a model from the Hugging Face hub into the registry.')
     .argument('<repository>', 'ORGANIZATION/MODEL')
     .option('--revision <revision>', 'branch, tag or commit', 'main')
-    .addOption(choiceOption('--variant <variant>', 'ONNX file', ['auto', 'all', 'fp32', 'fp16', 'int8'], 'auto'))
-    .option('--name <name>', 'name in the registry; the repository’s without its owner if absent')
-    .option('--label <label>', 'label that points to it afterwards')
-    .option('--endpoint <url>', 'another server laid out like the hub (or HF_ENDPOINT)')
+    .addOption(
+      choiceOption('--variant <variant>', 'ONNX file to download', ['auto', 'all', 'fp32', 'fp16', 'int8'], 'auto'),
+    )
+    .option('--name <name>', 'name in the registry (default: the name of the repository without its owner)')
+    .option('--label <label>', 'label to set on the new version')
+    .option('--endpoint <url>', 'another server with the routes of the hub; also HF_ENDPOINT')
     .addOption(modelsOption())
     .addOption(providerOption('cpu'))
     .addOption(jsonOption())
@@ -148,7 +150,7 @@ Examples:
   $ npx winnow models pull cross-encoder/ms-marco-MiniLM-L6-v2 --variant fp32
 `;
 
-/** `winnow models …`: look after a registry folder. */
+/** Makes `winnow models`: lists and changes the models of a registry folder. */
 export function command(): Command {
   return new Command('models')
     .description('List, verify, label, import and pull the models of a registry folder.')

@@ -51,21 +51,21 @@ async function run(source: string, flags: Flags): Promise<void> {
   );
 }
 
-/** `winnow quantize`. */
+/** Makes `winnow quantize`: adds a smaller file to a model. */
 export function command(): Command {
   const quantize = new Command('quantize')
     .description(
       'Add an int8 (or fp16) file to a model: scores that do not depend on co-batched rows, compared with float32.',
     )
     .argument('<folder>', 'model folder in Hugging Face layout with a float32 ONNX file')
-    .requiredOption('--data <path>', 'data set whose pairs calibrate and judge (anything `npx winnow eval` reads)')
-    .option('--qrels <file>', 'judgements, to measure what the smaller file costs')
-    .addOption(choiceOption('--to <variant>', 'what to make', VARIANTS, 'int8'))
+    .requiredOption('--data <path>', 'data set whose pairs calibrate and compare, in any format of `npx winnow eval`')
+    .option('--qrels <file>', 'judgements, to measure what the smaller file loses')
+    .addOption(choiceOption('--to <variant>', 'variant to make', VARIANTS, 'int8'))
     .addOption(modelsOption())
-    .option('--name <name>', 'model name (default: name of the folder above)')
+    .option('--name <name>', 'name of the model (default: the name of the parent folder)')
     .option('--label <label>', 'label to set on the new version')
     .addOption(
-      numberOption('--depth <n>', 'passages a query that are re-ranked to measure', { integer: true, min: 1 }, 100),
+      numberOption('--depth <n>', 'passages of a query that are re-ranked to measure', { integer: true, min: 1 }, 100),
     )
     .addOption(
       choiceOption(
@@ -75,7 +75,7 @@ export function command(): Command {
         'inside',
       ),
     )
-    .option('--only', 'leave the float32 file out of the new version')
+    .option('--only', 'leave out the float32 file of the new version')
     .addHelpText('after', EXAMPLES)
     .action(run);
   return acceptOldFlag(quantize, '--registry', '--models');

@@ -7,13 +7,13 @@ import { reportFormatOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ npx winnow report                          # the paper's 54 rows, on the terminal
+  $ npx winnow report                          # the 54 rows of the paper
   $ npx winnow report --out report/            # report.html, report.md and report.json
   $ npx winnow report --format json | jq .data.objectives.averageRanks
-  $ npx winnow report --data grid.json --out report/   # a grid of your own in the same shape
+  $ npx winnow report --data grid.json --out report/   # another grid in the same format
 
-The report has Friedman's χ², Nemenyi's critical difference, mean ranks and column means of a grid of
-backbones and objectives, recomputed from its rows.
+The report has Friedman's χ², Nemenyi's critical difference, mean ranks and column means of a grid of backbones and
+objectives, computed from its rows.
 `;
 
 interface Options {
@@ -32,13 +32,13 @@ async function run({ data, format, out }: Options): Promise<void> {
   else for (const path of await writeReport(out, report)) process.stdout.write(`${path}\n`);
 }
 
-/** `winnow report`: the statistics and charts of a grid of results. */
+/** Makes `winnow report`: statistics and charts of a grid of results. */
 export function command(): Command {
   return new Command()
-    .description('Recompute and draw the statistics of a grid of backbones and objectives.')
-    .option('--data <file>', 'a grid as JSON; the published 54 rows where not given')
+    .description('Compute and draw the statistics of a grid of backbones and objectives.')
+    .option('--data <file>', 'grid as JSON (default: the 54 rows of arXiv 2603.03010)')
     .addOption(reportFormatOption())
-    .option('--out <folder>', 'write report.html, report.md and report.json there instead')
+    .option('--out <folder>', 'folder for report.html, report.md and report.json, instead of printing')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

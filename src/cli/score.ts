@@ -16,12 +16,12 @@ Examples:
   $ npx winnow score --format rank-llm --data BM25.dl21.top100.json --model minilm-l6-infonce --out teacher.run
   $ npx winnow score --format rank-llm --data dl22.json --bi-encoder backbones/all-minilm-l6-v2 --out cosine.run
   $ npx winnow score --format triples --data triples.tsv --queries queries.tsv --collection collection.tsv \\
-      --model big --model bigger --out mean.run          # the mean of two models' logits
+      --model big --model bigger --out mean.run          # the mean of the logits of two models
   $ npx winnow score --format trec --data first.run --queries q.tsv --collection c.tsv --model big \\
-      --shard 0/4 --out teacher.run                      # writes teacher.0-of-4.run; cat the parts together
+      --shard 0/4 --out teacher.run                      # writes teacher.0-of-4.run; concatenate the parts
 
-The file goes into a recipe as \`teacher: teacher.run\`. Killed at any instant and started again with the same
-arguments, the command goes on after the last list that was scored.
+The file goes into a recipe as \`teacher: teacher.run\`. A command that was stopped and is started again with the same
+arguments goes on after the last list that was scored.
 `;
 
 interface Flags extends DataFlags {
@@ -73,22 +73,31 @@ async function run(flags: Flags): Promise<void> {
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
-/** `winnow score`: teacher scores of candidate lists. */
+/** Makes `winnow score`: scores candidate lists with teachers. */
 export function command(): Command {
   const score = withDataFlags(
     new Command('score').description('Score candidate lists with one teacher or the mean of several.'),
   )
-    .option('--model <name>', 'model of the registry folder; may be given several times', collect, [])
-    .option('--bi-encoder <folder>', 'sentence encoder whose cosine scores; may be given several times', collect, [])
+    .option('--model <name>', 'model of the registry folder; repeat the flag for several', collect, [])
+    .option('--bi-encoder <folder>', 'sentence encoder that scores by cosine; repeat the flag for several', collect, [])
     .addOption(
-      choiceOption('--normalize <how>', "each teacher's scores of a list, before the mean", NORMALIZATIONS, 'none'),
+      choiceOption(
+        '--normalize <how>',
+        'normalization of the scores of a list, for each teacher, before their mean',
+        NORMALIZATIONS,
+        'none',
+      ),
     )
     .addOption(modelsOption())
     .addOption(providerOption())
-    .addOption(numberOption('--depth <n>', 'passages of a list that are scored', { integer: true, min: 1 }, 1000))
-    .addOption(numberOption('--max-length <n>', 'tokens of a text a bi-encoder reads', { integer: true, min: 1 }, 256))
+    .addOption(
+      numberOption('--depth <n>', 'passages of a list that are scored, from rank 1', { integer: true, min: 1 }, 1000),
+    )
+    .addOption(
+      numberOption('--max-length <n>', 'tokens of a text that a bi-encoder reads', { integer: true, min: 1 }, 256),
+    )
     .addOption(shardOption('the queries'))
-    .requiredOption('--out <file>', 'TREC run, or rank_llm JSON with texts where it ends in .json or .jsonl')
+    .requiredOption('--out <file>', 'TREC run to write; .json and .jsonl are written as rank_llm JSON with texts')
     .addHelpText('after', EXAMPLES)
     .action(run);
   return acceptOldFlag(score, '--normalise', '--normalize');

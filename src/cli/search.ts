@@ -17,7 +17,7 @@ Examples:
       --match text,title --queries topics.tsv --out elastic.run
   $ npx winnow measure --qrels qrels.txt --run bm25.run nDCG@10 R@1000
 
-With --url, --index names an index of that Elasticsearch or OpenSearch cluster, asked through _msearch.
+With --url, --index names an index of that Elasticsearch or OpenSearch cluster, which is searched by _msearch.
 `;
 
 interface Options {
@@ -65,36 +65,33 @@ async function run(options: Options): Promise<void> {
   process.stdout.write(`${options.out}: ${queries.size} queries, ${hits} passages, ${seconds.toFixed(1)} s\n`);
 }
 
-/** `winnow search`: a run of BM25 or of a live search engine. */
+/** Makes `winnow search`: retrieves a run by BM25 or from a live search engine. */
 export function command(): Command {
   return new Command()
-    .description('Retrieve candidate lists with BM25 or a live search engine.')
+    .description('Retrieve candidate lists by BM25 or from a live search engine.')
     .requiredOption('--index <folder>', 'index folder (`npx winnow index`), or the name of an index at --url')
     .requiredOption('--queries <file>', 'queries: id <tab> text, BEIR JSON lines or TREC topics; .gz too')
-    .requiredOption('--out <file>', 'TREC run to write; .gz is packed')
-    .addOption(numberOption('--depth <n>', 'passages a query', { integer: true, min: 1, max: 1_000_000 }, 1000))
-    .addOption(numberOption('--k1 <number>', 'saturation of term frequency', { min: 0, max: 100 }, ANSERINI.k1))
-    .addOption(numberOption('--b <number>', 'length normalization', { min: 0, max: 1 }, ANSERINI.b))
+    .requiredOption('--out <file>', 'TREC run to write; .gz is compressed')
     .addOption(
-      choiceOption(
-        '--lengths <kind>',
-        'passage lengths as Lucene keeps them in a byte, or exact',
-        ['lucene', 'exact'],
-        'lucene',
-      ),
+      numberOption('--depth <n>', 'passages retrieved for a query', { integer: true, min: 1, max: 1_000_000 }, 1000),
+    )
+    .addOption(numberOption('--k1 <number>', 'saturation of term frequency in BM25', { min: 0, max: 100 }, ANSERINI.k1))
+    .addOption(numberOption('--b <number>', 'length normalization in BM25', { min: 0, max: 1 }, ANSERINI.b))
+    .addOption(
+      choiceOption('--lengths <kind>', 'passage lengths rounded as by Lucene, or exact', ['lucene', 'exact'], 'lucene'),
     )
     .addOption(
       choiceOption(
         '--field <part>',
-        'part of a TREC topic that is asked',
+        'part of a TREC topic used as query',
         ['title', 'description', 'narrative', 'title+description'],
         'title',
       ),
     )
-    .option('--url <url>', 'a live Elasticsearch or OpenSearch cluster')
+    .option('--url <url>', 'URL of a live Elasticsearch or OpenSearch cluster')
     .option('--match <fields>', 'with --url: fields to match, separated by commas', 'text')
-    .option('--id-field <field>', 'with --url: field with the passage id, where it is not _id')
-    .option('--tag <name>', 'last column of the run')
+    .option('--id-field <field>', 'with --url: field with the passage id (default: _id)')
+    .option('--tag <name>', 'last column of the run (default: the name of the first stage)')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

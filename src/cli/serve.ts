@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { serve } from '../main/server.ts';
 
-/** `winnow serve`: flags, variables and files are read by src/config/load-config.ts, which knows them all; `--help` prints them. */
+/** Makes `winnow serve`. src/config/load-config.ts reads its flags and prints its help, from one list of settings. */
 export function command(): Command {
   return new Command('serve')
     .description('Serve re-rankers over HTTP.')

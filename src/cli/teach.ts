@@ -13,9 +13,9 @@ Examples:
   $ OPENAI_API_KEY=… npx winnow teach --format trec --data colbert.run --queries q.tsv --collection c.tsv --depth 50 \\
       --endpoint https://api.example.org/v1 --model big-model --concurrency 8 --out llm.run
 
-Each list is ranked by a window that slides from its end to its start. Answers are kept under --cache, so a job that is killed, or
-started again with another depth, pays for nothing twice. Use the file in a recipe as \`teacher: llm.run\` with an objective that
-learns from ranks (DistillRankNET, ADR-MSE).
+A window slides over each list from its end to its start. Answers are kept under --cache: a job that was stopped, or is started again
+with another depth, sends no request twice. Use the file in a recipe as \`teacher: llm.run\`, with an objective that learns from ranks
+(DistillRankNET, ADR-MSE).
 `;
 
 interface Flags extends DataFlags {
@@ -35,7 +35,7 @@ interface Flags extends DataFlags {
   readonly out: string;
 }
 
-/** Shows the lists that are done, with the tokens that were paid for in place of a note. */
+/** Shows the lists that are done and the tokens of new answers. */
 function display(): { readonly start: (label: string, total: number) => Progress; onUsage(tokens: number): void } {
   let tokens = 0;
   return {
@@ -81,27 +81,38 @@ async function run(flags: Flags): Promise<void> {
   }
 }
 
-/** `winnow teach`: list-wise rankings by a language model. */
+/** Makes `winnow teach`: ranks candidate lists with a language model. */
 export function command(): Command {
   return withDataFlags(
     new Command('teach').description(
       'Rank candidate lists with a language model behind an OpenAI-compatible endpoint.',
     ),
   )
-    .requiredOption('--endpoint <url>', 'base URL; /chat/completions is added')
-    .requiredOption('--model <name>', 'model the endpoint knows')
-    .option('--api-key-env <name>', 'environment variable with the key', 'OPENAI_API_KEY')
-    .addOption(numberOption('--depth <n>', 'passages of a list that are ranked', { integer: true, min: 1 }, 100))
-    .addOption(numberOption('--window <n>', 'passages shown at once', { integer: true, min: 2 }, 20))
-    .addOption(numberOption('--stride <n>', 'how far the window moves', { integer: true, min: 1 }, 10))
-    .addOption(numberOption('--words <n>', 'words of a passage that are shown', { integer: true, min: 1 }, 300))
-    .addOption(numberOption('--concurrency <n>', 'queries under way at once', { integer: true, min: 1 }, 4))
-    .addOption(numberOption('--attempts <n>', 'tries of a request', { integer: true, min: 1 }, 6))
-    .addOption(numberOption('--timeout <s>', 'seconds a try may take', { integer: true, min: 1 }, 300))
-    .addOption(numberOption('--max-tokens <n>', 'limit of an answer', { integer: true, min: 1 }))
+    .requiredOption('--endpoint <url>', 'base URL of the endpoint, without /chat/completions')
+    .requiredOption('--model <name>', 'name of the model at the endpoint')
+    .option('--api-key-env <name>', 'environment variable with the API key', 'OPENAI_API_KEY')
+    .addOption(
+      numberOption('--depth <n>', 'passages of a list that are ranked, from rank 1', { integer: true, min: 1 }, 100),
+    )
+    .addOption(numberOption('--window <n>', 'passages in one prompt', { integer: true, min: 2 }, 20))
+    .addOption(
+      numberOption(
+        '--stride <n>',
+        'passages by which the window moves; less than --window',
+        { integer: true, min: 1 },
+        10,
+      ),
+    )
+    .addOption(numberOption('--words <n>', 'words of a passage in the prompt', { integer: true, min: 1 }, 300))
+    .addOption(numberOption('--concurrency <n>', 'queries in flight at once', { integer: true, min: 1 }, 4))
+    .addOption(
+      numberOption('--attempts <n>', 'attempts at a request, the first included', { integer: true, min: 1 }, 6),
+    )
+    .addOption(numberOption('--timeout <s>', 'seconds that an attempt may take', { integer: true, min: 1 }, 300))
+    .addOption(numberOption('--max-tokens <n>', 'limit of the tokens of an answer', { integer: true, min: 1 }))
     .option('--cache <folder>', 'folder of the answers', 'runs/llm-cache')
     .addOption(shardOption('the queries'))
-    .requiredOption('--out <file>', 'TREC run, or rank_llm JSON with texts where it ends in .json or .jsonl')
+    .requiredOption('--out <file>', 'TREC run to write; .json and .jsonl are written as rank_llm JSON with texts')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -11,10 +11,10 @@ import { numberOption } from './options.ts';
 
 const EXAMPLES = `
 Examples:
-  $ npx winnow train recipe.yaml                     run it, or go on where it stopped
-  $ npx winnow train recipe.yaml --explain           what it comes to here: data, steps, weights, memory, time
-  $ npx winnow train recipe.yaml --steps 200         fewer steps than the recipe says
-  $ npx winnow train recipe.yaml --run runs/second   keep checkpoints and curve elsewhere`;
+  $ npx winnow train recipe.yaml                     # train, or go on where the run stopped
+  $ npx winnow train recipe.yaml --explain           # data, steps, weights, memory and time on this machine
+  $ npx winnow train recipe.yaml --steps 200         # fewer steps than in the recipe
+  $ npx winnow train recipe.yaml --run runs/second   # checkpoints and curve in another folder`;
 
 interface Flags {
   readonly run?: string;
@@ -73,15 +73,15 @@ async function run(path: string, flags: Flags): Promise<void> {
     );
 }
 
-/** `winnow train`. */
+/** Makes `winnow train`: fine-tunes a backbone. */
 export function command(): Command {
   return new Command('train')
-    .description('Fine-tune a backbone by a recipe; goes on by itself where an earlier run stopped.')
+    .description('Fine-tune a backbone by a recipe. A run that was stopped goes on from its last checkpoint.')
     .argument('<recipe>', 'recipe in YAML')
-    .option('--run <folder>', 'checkpoints, curve and best weights (default runs/<name>)')
-    .addOption(numberOption('--steps <n>', 'steps, in place of the recipe’s', { integer: true, min: 1 }))
-    .addOption(numberOption('--seed <n>', 'seed, in place of the recipe’s', { integer: true, min: 0 }))
-    .option('--explain', 'print all settings, data, steps, weights, memory and time as YAML, and end')
+    .option('--run <folder>', 'folder of checkpoints, curve and best weights (default: runs/<name>)')
+    .addOption(numberOption('--steps <n>', 'optimizer steps; overrides the recipe', { integer: true, min: 1 }))
+    .addOption(numberOption('--seed <n>', 'random seed; overrides the recipe', { integer: true, min: 0 }))
+    .option('--explain', 'print settings, data, steps, weights, memory and time as YAML, and do not train')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -57,7 +57,7 @@ describe('winnow eval', () => {
     for (const name of ['report.html', 'report.md', 'report.json', `set/${SHIPPED_NAME}/values.json`])
       expect(existsSync(join(folder.path, 'results', name))).toBe(true);
     const second = winnow('--out', 'results', '--format', 'markdown');
-    expect(second.error).toContain('1 of 1 cells are there; 0 pairs to score');
+    expect(second.error).toContain('1 of 1 cells are finished; 0 pairs to score');
     expect(second.out).toBe(readFileSync(join(folder.path, 'results', 'report.md'), 'utf8'));
   }, 120_000);
 
