@@ -1,18 +1,18 @@
 /**
- * Every failure Winnow can answer with: a stable code, the HTTP status it maps to, the `error_type` peers' clients know, and a message
- * template. Handlers throw; nothing but the HTTP error middleware turns a code into a response.
- *
- * `{name}` in a template is replaced by the parameter of that name.
+ * An entry of the error catalog: the HTTP status, the `error_type` that clients of Text Embeddings Inference know, and a message template.
+ * `{name}` in a template stands for the parameter of that name. Code throws a WinnowError; only the HTTP error middleware and the command
+ * line turn it into an answer.
  */
-export interface ErrorEntry {
+interface ErrorEntry {
   readonly status: number;
-  /** CamelCase, as Text Embeddings Inference spells it on the wire. */
+  /** In CamelCase, as Text Embeddings Inference spells it. */
   readonly type: string;
   readonly message: string;
 }
 
+/** Every failure by its code, which stays the same from release to release. */
 export const CATALOG = {
-  // What the client sent
+  // Requests
   malformed_json: {
     status: 400,
     type: 'Validation',
@@ -91,7 +91,7 @@ export const CATALOG = {
     message: '{file}: expected a path inside the model folder, got {got}',
   },
   hash_mismatch: { status: 422, type: 'ModelRefused', message: '{file}: expected sha256 {expected}, got {got}' },
-  // Load and time
+  // Load and deadlines
   overloaded: {
     status: 429,
     type: 'Overloaded',
@@ -105,7 +105,7 @@ export const CATALOG = {
   },
   deadline_exceeded: { status: 504, type: 'Timeout', message: 'expected an answer within {deadlineMs} ms, got none' },
   shutting_down: { status: 503, type: 'Unhealthy', message: 'the server is shutting down' },
-  // The engine
+  // Inference
   inference_failed: { status: 500, type: 'Backend', message: 'Backend error: {reason}' },
   host_lost: { status: 503, type: 'Backend', message: 'the inference host was lost twice with this batch: {reason}' },
   tokenization_failed: { status: 500, type: 'Tokenizer', message: 'the tokenizer failed: {reason}' },
@@ -132,13 +132,17 @@ export const CATALOG = {
   // Commands
   invalid_config: { status: 500, type: 'Config', message: 'the configuration has {count} fault(s):\n{faults}' },
   invalid_input: { status: 422, type: 'Validation', message: '{where}: expected {expected}, got {got}' },
-  unsupported_op: { status: 422, type: 'Unsupported', message: 'no gradient rule for op {op} (node {node})' },
+  unsupported_op: {
+    status: 422,
+    type: 'Unsupported',
+    message: 'expected an op with a gradient rule, got {op} (node {node}); freeze that part or use another backbone',
+  },
   invalid_graph: { status: 422, type: 'ModelRefused', message: '{where}: expected {expected}, got {got}' },
   training_diverged: { status: 500, type: 'Training', message: 'training stopped at step {step}: {reason}' },
   internal: {
     status: 500,
     type: 'Internal',
-    message: 'an unexpected failure; the log has it under request id {requestId}',
+    message: 'internal fault; the log has its cause under request id {requestId}',
   },
 } as const satisfies Record<string, ErrorEntry>;
 
@@ -150,7 +154,7 @@ function render(template: string, params: ErrorParams): string {
   return template.replace(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
 }
 
-/** A failure with a code of the catalog. Throw it anywhere; the edge (HTTP middleware or CLI) renders it. */
+/** A failure with a code of the catalog; `params` fill in the message template of the code. */
 export class WinnowError extends Error {
   override readonly name = 'WinnowError';
   readonly code: ErrorCode;
@@ -171,7 +175,7 @@ export class WinnowError extends Error {
   }
 }
 
-/** Names a value for *expected X, got Y*: its type, and a short excerpt where that helps. */
+/** Describes a value for a message *expected X, got Y*: type, and the value or its first 57 characters. */
 export function describe(value: unknown): string {
   if (value === null) return 'null';
   if (value === undefined) return 'nothing';

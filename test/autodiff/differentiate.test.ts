@@ -110,7 +110,8 @@ describe('differentiate', () => {
     const graph = g.build();
     await expect(gradients(graph, { x }, y, ['w'])).rejects.toMatchObject({
       code: 'unsupported_op',
-      message: 'no gradient rule for op Det (node encoder/determinant)',
+      message:
+        'expected an op with a gradient rule, got Det (node encoder/determinant); freeze that part or use another backbone',
     });
   });
 
