@@ -62,6 +62,22 @@ export const CATALOG = {
     message: 'expected a valid API key in `Authorization: Bearer`, got {got}',
   },
   forbidden: { status: 403, type: 'Forbidden', message: 'expected a key with scope {scope}, got one with {got}' },
+  not_local: {
+    status: 403,
+    type: 'Forbidden',
+    message:
+      'expected a client on the machine of the service for scope {scope}, because no keys are configured, got {got}; set auth.keysFile (WINNOW_AUTH_KEYS_FILE) to a file of keys',
+  },
+  cross_site: {
+    status: 403,
+    type: 'Forbidden',
+    message: 'expected a request of this origin or of one in server.corsOrigins, got one of {got}',
+  },
+  unknown_host: {
+    status: 403,
+    type: 'Forbidden',
+    message: 'expected an IP address, localhost or a name in server.hosts as Host, got {got}',
+  },
   rate_limited: {
     status: 429,
     type: 'Overloaded',

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   bytes,
   choice,
+  hostName,
   integer,
   list,
   optionalText,
@@ -78,13 +79,18 @@ export const configSchema = z.strictObject({
       0,
       16,
       0,
-      'Sets how many proxies stand in front: their X-Forwarded-For names the client address, for the rate limit. Too high a number lets clients choose their address.',
+      'Sets how many proxies stand in front: their X-Forwarded-For names the client address, for the rate limit and for admin routes without keys. Too high a number lets clients choose their address.',
     ),
     corsOrigins: list(origin, 'origins, separated by commas', 'Lists the origins that browsers may call from.'),
+    hosts: list(
+      hostName,
+      'host names, separated by commas',
+      'Lists the names that requests from loopback may have in Host, in addition to IP addresses and localhost (DNS rebinding). Needed behind a proxy or sidecar on the same machine.',
+    ),
   }),
   auth: z.strictObject({
     keysFile: optionalText(
-      'Names the YAML file of API keys (name, sha256 of the key, scopes). Without it every request is accepted.',
+      'Names the YAML file of API keys (name, sha256 of the key, scopes). Without it every client may score, and scope admin is for clients on the same machine.',
       'file',
     ),
     requestsPerMinute: integer(

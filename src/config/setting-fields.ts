@@ -136,3 +136,8 @@ export function list(item: z.ZodString | z.ZodURL, kind: string, description: st
 export const origin = z
   .string()
   .regex(/^(\*|https?:\/\/[^/\s]+)$/, 'expected an origin such as https://app.example.org, or *');
+
+/** Host names without port. */
+export const hostName = z
+  .string()
+  .regex(/^[\w-]+(\.[\w-]+)*$/, 'expected a host name without port, such as winnow.example.org');

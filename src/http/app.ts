@@ -7,6 +7,7 @@ import { cors } from './middleware/cors.ts';
 import { answerErrors, refuseOtherMethods, refuseUnknownRoute } from './middleware/errors.ts';
 import { exchange } from './middleware/exchange.ts';
 import { limitRate } from './middleware/rate-limit.ts';
+import { refuseCrossSite } from './middleware/same-site.ts';
 import type { Extension, HttpDeps } from './ports.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { experimentRoutes } from './routes/experiments.ts';
@@ -37,11 +38,12 @@ function nameRoute(path: string): RequestHandler {
   };
 }
 
-/** The checks of key, rate and body in front of a route or an extension. */
+/** The checks of site, key, rate and body in front of a route or an extension. */
 function checks(deps: HttpDeps, limit: RequestHandler, access: Route['access'], body: Route['body']): RequestHandler[] {
+  const site = refuseCrossSite(deps.options.corsOrigins, deps.options.hosts ?? []);
   const bodyLimits = { limitBytes: deps.options.bodyLimitBytes, timeoutMs: deps.options.bodyTimeoutMs };
   return [
-    ...(access === 'public' ? [] : [requireScope(deps.keys, access), limit]),
+    ...(access === 'public' ? [] : [site, requireScope(deps.keys, access), limit]),
     ...(body ? [jsonBody(bodyLimits, body === 'optional-json')] : []),
   ];
 }

@@ -22,8 +22,11 @@ export interface Caller {
   readonly scopes: readonly Scope[];
 }
 
-/** The caller where no keys are configured: everything is allowed. */
+/** The caller where no keys are configured, on the machine of the service: everything is allowed. */
 export const ANONYMOUS: Caller = { name: 'anonymous', scopes: SCOPES };
+
+/** The caller where no keys are configured, on another machine. */
+export const REMOTE: Caller = { name: ANONYMOUS.name, scopes: ['rerank'] };
 
 const keyFileSchema = z.strictObject({
   keys: z
@@ -93,6 +96,12 @@ export function findKey(keys: readonly ApiKey[], text: string): ApiKey | undefin
   let found: ApiKey | undefined;
   for (const key of keys) if (timingSafeEqual(key.hash, hash)) found = key;
   return found;
+}
+
+/** Returns the refusal of a caller without a scope. */
+export function scopeRefusal(caller: Caller | undefined, scope: string): WinnowError {
+  if (caller === REMOTE) return new WinnowError('not_local', { scope, got: 'another address' });
+  return new WinnowError('forbidden', { scope, got: caller?.scopes.join(', ') ?? 'none' });
 }
 
 /** Whether a caller has a scope; `admin` includes `rerank`. */

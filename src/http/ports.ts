@@ -78,6 +78,8 @@ export interface HttpOptions {
   /** How long an answer may make no progress, in milliseconds. */
   readonly writeTimeoutMs: number;
   readonly corsOrigins: readonly string[];
+  /** Names that requests on loopback may have in `Host`, besides IP addresses and `localhost`; default none. */
+  readonly hosts?: readonly string[];
   /** Requests per minute from one key (or address); 0 means no limit. */
   readonly requestsPerMinute: number;
   /** Whether a request that does not mention truncation is truncated; default true. */
@@ -100,7 +102,7 @@ export interface HttpDeps {
   readonly reranker: Reranker;
   readonly registry: ModelRegistry;
   readonly options: HttpOptions;
-  /** Without keys every caller may use every route. */
+  /** Without keys, scope `admin` is for clients on this machine and every other route for all. */
   readonly keys: readonly ApiKey[];
   /** Counts the bytes that requests hold between body and answer. */
   readonly bytes: ByteAccount;

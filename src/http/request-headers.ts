@@ -2,7 +2,7 @@ import type { Request } from 'express';
 import { describe, WinnowError } from '../errors.ts';
 import type { RerankRequest } from '../rerank/rerank-types.ts';
 import { header } from './exchange.ts';
-import { type Caller, mayUse } from './keys.ts';
+import { type Caller, mayUse, scopeRefusal } from './keys.ts';
 
 const MAX_DEADLINE_MS = 3_600_000;
 
@@ -44,12 +44,11 @@ function plainHeaders(req: Request): Readonly<Record<string, string>> {
   return plain;
 }
 
-/** Reads the forced arm. Needs scope `admin`, because such a request leaves the experiment. @throws WinnowError `forbidden`. */
+/** Reads the forced arm. Needs scope `admin`, because such a request leaves the experiment. @throws WinnowError `forbidden`, `not_local`. */
 function forcedArm(req: Request, caller: Caller | undefined): string | undefined {
   const arm = header(req, 'x-winnow-arm')?.trim();
   if (!arm) return undefined;
-  if (!caller || !mayUse(caller, 'admin'))
-    throw new WinnowError('forbidden', { scope: 'admin (to force an arm)', got: caller?.scopes.join(', ') ?? 'none' });
+  if (!caller || !mayUse(caller, 'admin')) throw scopeRefusal(caller, 'admin (to force an arm)');
   return arm;
 }
 

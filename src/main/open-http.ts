@@ -29,7 +29,7 @@ function watchedBytes(totalBytes: number, metrics: Metrics): ByteAccount {
 /** Collects the settings and parts of the HTTP layer. */
 function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry, metrics }: HttpParts): HttpDeps {
   const { server, auth, scheduling } = config;
-  const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, autoTruncate, trustedProxies } = server;
+  const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, hosts, autoTruncate, trustedProxies } = server;
   const startedAt = Date.now();
   const keyed = auth.keysFile !== undefined;
   return {
@@ -41,6 +41,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
       maxPassages,
       requestTimeoutMs,
       corsOrigins,
+      hosts,
       autoTruncate,
       trustedProxies,
       bodyTimeoutMs: server.headerTimeoutMs,
@@ -77,6 +78,15 @@ function listen(server: Server, { host, port }: Config['server']): Promise<strin
   });
 }
 
+/** Warns of what a start without keys allows. */
+function warnOfAccess(config: Config, { telemetry }: HttpParts): void {
+  if (config.auth.keysFile === undefined)
+    telemetry.logger.warn(
+      { setting: 'auth.keysFile' },
+      'no keys: every client may score and send outcomes; admin routes answer this machine only',
+    );
+}
+
 /** Puts HTTP in front of a stack and listens. */
 export async function openHttp(
   config: Config,
@@ -84,6 +94,7 @@ export async function openHttp(
   parts: HttpParts,
 ): Promise<{ readonly url: string; readonly drain: Drain }> {
   const { headerTimeoutMs, bodyLimitBytes, maxConnections } = config.server;
+  warnOfAccess(config, parts);
   const server = createServer(createApp(httpDeps(config, stack, parts)), {
     headerTimeoutMs,
     bodyLimitBytes,

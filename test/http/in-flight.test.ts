@@ -62,7 +62,7 @@ function postAndNeverRead(path: string, body: object): Socket {
   socket.on('error', () => {});
   socket.pause();
   socket.write(
-    `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: ${packed.length}\r\n\r\n`,
+    `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: ${packed.length}\r\n\r\n`,
   );
   socket.write(packed);
   sockets.push(socket);

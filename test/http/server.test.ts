@@ -140,7 +140,7 @@ describe('bodies', () => {
     });
     const socket = connect(port, '127.0.0.1');
     socket.write(
-      'POST /rerank HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"query"',
+      'POST /rerank HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"query"',
     );
     server.once('request', () => socket.destroy());
     await reported.promise;
@@ -157,7 +157,7 @@ describe('slow clients', () => {
 
   it('that do not finish their body are 408, and lose the connection', async () => {
     const text = await raw(
-      'POST /rerank HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"query"',
+      'POST /rerank HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"query"',
     );
     expect(parseAnswer(text)).toMatchObject({ status: 408, body: { code: 'request_timeout', error_type: 'Timeout' } });
   });

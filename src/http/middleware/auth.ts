@@ -1,7 +1,8 @@
 import type { Request, RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
 import { exchangeOf, header } from '../exchange.ts';
-import { ANONYMOUS, type ApiKey, type Caller, findKey, mayUse, type Scope } from '../keys.ts';
+import { ANONYMOUS, type ApiKey, type Caller, findKey, mayUse, REMOTE, type Scope, scopeRefusal } from '../keys.ts';
+import { isLocal } from '../peer.ts';
 
 /** The key in the request: `Authorization: Bearer KEY` or `Authorization: KEY`, else `X-API-Key` or `API-Key`. */
 function keyOf(req: Request): string | undefined {
@@ -11,7 +12,7 @@ function keyOf(req: Request): string | undefined {
 }
 
 function callerOf(req: Request, keys: readonly ApiKey[]): Caller {
-  if (keys.length === 0) return ANONYMOUS;
+  if (keys.length === 0) return isLocal(req) ? ANONYMOUS : REMOTE;
   const key = keyOf(req);
   if (!key) throw new WinnowError('unauthorized', { got: 'none' });
   const found = findKey(keys, key);
@@ -19,12 +20,15 @@ function callerOf(req: Request, keys: readonly ApiKey[]): Caller {
   return { name: found.name, scopes: found.scopes };
 }
 
-/** Refuses callers without a scope. @throws WinnowError `unauthorized`, `forbidden`. */
+/**
+ * Refuses callers without a scope. Without keys, scope `admin` is for clients on this machine only.
+ * @throws WinnowError `unauthorized`, `forbidden`, `not_local`.
+ */
 export function requireScope(keys: readonly ApiKey[], scope: Scope): RequestHandler {
   return function checkCaller(req, res, next) {
     const caller = callerOf(req, keys);
     exchangeOf(res).caller = caller;
-    if (!mayUse(caller, scope)) throw new WinnowError('forbidden', { scope, got: caller.scopes.join(', ') });
+    if (!mayUse(caller, scope)) throw scopeRefusal(caller, scope);
     next();
   };
 }

@@ -7,6 +7,7 @@ import type { ByteHold } from '../byte-account.ts';
 import { exchangeOf, header } from '../exchange.ts';
 import { parseInTurns } from '../json/parse-in-turns.ts';
 import { type JsonOutline, JsonScanner } from '../json/scanner.ts';
+import { isFromBrowser } from './same-site.ts';
 
 interface BodyLimits {
   /** Bytes, after decompression too. */
@@ -26,17 +27,19 @@ function hasBody(req: Request): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 }
 
+/** `application/json`, or another type written as JSON. */
+const JSON_TYPE = /^\s*(?:application\/json|[\w.-]+\/[\w.+-]+\+json)\s*(?:;|$)/i;
+
 function checkType(req: Request, optional: boolean): void {
   const type = header(req, 'content-type');
-  // Triton's clients send the small bodies of repository requests without a type.
-  if (type === undefined && optional) return;
+  // Triton's clients send the small bodies of repository requests without a type. A page can make a browser do so too.
+  if (type === undefined && optional && !isFromBrowser(req)) return;
   const charset = /;\s*charset="?([^";]+)"?/i
     .exec(type ?? '')?.[1]
     ?.trim()
     .toLowerCase();
   const known = charset === undefined || charset === 'utf-8' || charset === 'utf8' || charset === 'us-ascii';
-  if (!req.is(['application/json', '+json']) || !known)
-    throw new WinnowError('unsupported_media_type', { got: type ?? 'none' });
+  if (!JSON_TYPE.test(type ?? '') || !known) throw new WinnowError('unsupported_media_type', { got: type ?? 'none' });
 }
 
 /** The body's bytes as a stream, decompressed if the client compressed them. */
@@ -170,6 +173,8 @@ function parse({ bytes, outline }: Collected, optional: boolean): unknown {
 export function jsonBody(limits: BodyLimits, optional = false): RequestHandler {
   return async function readJson(req, res, next) {
     if (!hasBody(req)) {
+      // Forms without fields have a type and no body.
+      if (optional && req.method === 'POST' && header(req, 'content-type') !== undefined) checkType(req, optional);
       if (!optional) throw new WinnowError('malformed_json', { reason: 'it is empty' });
       req.body = undefined;
       return next();

@@ -20,7 +20,15 @@ export interface Operation {
   readonly errors: readonly ErrorCode[];
 }
 
-const KEY_ERRORS = ['unauthorized', 'forbidden', 'rate_limited', 'internal'] as const satisfies readonly ErrorCode[];
+const KEY_ERRORS = [
+  'unauthorized',
+  'forbidden',
+  'not_local',
+  'cross_site',
+  'unknown_host',
+  'rate_limited',
+  'internal',
+] as const satisfies readonly ErrorCode[];
 
 const BODY_ERRORS = [
   'malformed_json',

@@ -4,7 +4,7 @@ import { text as readText } from 'node:stream/consumers';
 /** Head of a POST with a JSON body of this many bytes. */
 export function head(path: string, length: number, headers: Readonly<Record<string, string>> = {}): string {
   const lines = Object.entries({
-    host: 'attack',
+    host: 'localhost',
     'content-type': 'application/json',
     'content-length': String(length),
     ...headers,
