@@ -5,8 +5,11 @@ import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { faultOf } from './faults.ts';
 
-const SCOPES = ['rerank', 'admin'] as const;
-/** `rerank` allows scoring and reading; `admin` also allows loading, unloading, labels and forced arms. */
+const SCOPES = ['rerank', 'outcomes', 'admin'] as const;
+/**
+ * `rerank` allows scoring and reading, `outcomes` reporting outcomes; `admin` allows both, and loading, unloading, labels, experiments, forced
+ * arms and negative priorities.
+ */
 export type Scope = (typeof SCOPES)[number];
 
 export interface ApiKey {
@@ -26,7 +29,7 @@ export interface Caller {
 export const ANONYMOUS: Caller = { name: 'anonymous', scopes: SCOPES };
 
 /** The caller where no keys are configured, on another machine. */
-export const REMOTE: Caller = { name: ANONYMOUS.name, scopes: ['rerank'] };
+export const REMOTE: Caller = { name: ANONYMOUS.name, scopes: ['rerank', 'outcomes'] };
 
 const keyFileSchema = z.strictObject({
   keys: z
@@ -104,7 +107,12 @@ export function scopeRefusal(caller: Caller | undefined, scope: string): WinnowE
   return new WinnowError('forbidden', { scope, got: caller?.scopes.join(', ') ?? 'none' });
 }
 
-/** Whether a caller has a scope; `admin` includes `rerank`. */
+/** Whether outcomes need scope `outcomes`: some key has it. Files from before the scope let keys with `rerank` report outcomes. */
+export function separatesOutcomes(keys: readonly ApiKey[]): boolean {
+  return keys.some(({ scopes }) => scopes.includes('outcomes'));
+}
+
+/** Whether a caller has a scope; `admin` includes all. */
 export function mayUse(caller: Caller, scope: Scope): boolean {
   return caller.scopes.includes(scope) || caller.scopes.includes('admin');
 }

@@ -34,6 +34,14 @@ export function laneOf(req: Request): RerankRequest['lane'] {
   });
 }
 
+/**
+ * Returns the priority that counts. A negative one needs scope `admin`, because its request is served before all others of its lane; without
+ * the scope it is 0.
+ */
+export function priorityOf(priority: number, caller: Caller | undefined): number {
+  return priority < 0 && !(caller && mayUse(caller, 'admin')) ? 0 : priority;
+}
+
 /** Headers with credentials; experiments never see them. */
 const CREDENTIALS = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'api-key']);
 

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config-schema.ts';
 import { createApp } from '../http/app.ts';
 import { ByteAccount } from '../http/byte-account.ts';
-import { loadKeys } from '../http/keys.ts';
+import { type ApiKey, loadKeys, separatesOutcomes } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import { createServer } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -78,12 +78,17 @@ function listen(server: Server, { host, port }: Config['server']): Promise<strin
   });
 }
 
-/** Warns of what a start without keys allows. */
-function warnOfAccess(config: Config, { telemetry }: HttpParts): void {
-  if (config.auth.keysFile === undefined)
+/** Warns of what is allowed without keys, or by a file of keys from before scope `outcomes`. */
+function warnOfAccess(keys: readonly ApiKey[], { telemetry }: HttpParts): void {
+  if (keys.length === 0)
     telemetry.logger.warn(
       { setting: 'auth.keysFile' },
       'no keys: every client may score and send outcomes; admin routes answer this machine only',
+    );
+  else if (!separatesOutcomes(keys))
+    telemetry.logger.warn(
+      { setting: 'auth.keysFile' },
+      'no key has scope outcomes: every key with scope rerank may send outcomes; give the scope to one key to end this',
     );
 }
 
@@ -94,8 +99,9 @@ export async function openHttp(
   parts: HttpParts,
 ): Promise<{ readonly url: string; readonly drain: Drain }> {
   const { headerTimeoutMs, bodyLimitBytes, maxConnections } = config.server;
-  warnOfAccess(config, parts);
-  const server = createServer(createApp(httpDeps(config, stack, parts)), {
+  const deps = httpDeps(config, stack, parts);
+  warnOfAccess(deps.keys, parts);
+  const server = createServer(createApp(deps), {
     headerTimeoutMs,
     bodyLimitBytes,
     maxConnections: connectionLimit(maxConnections),

@@ -166,6 +166,66 @@ describe('keys', () => {
   });
 });
 
+describe('scope outcomes', () => {
+  const OUTCOME = { request_id: 'nobody', metric: 'clicks' };
+  const key = (name: string, scopes: string) =>
+    `  - {name: ${name}, sha256: ${sha256(`${name}-key`)}, scopes: [${scopes}]}\n`;
+
+  async function statuses(file: string, name: string): Promise<readonly number[]> {
+    const app = createApp(fakeDeps({ keys: loadKeys(keyFile(`keys:\n${file}`)) }));
+    const send = (path: string, body: object) =>
+      request(app).post(path).set('authorization', `Bearer ${name}-key`).send(body);
+    return [(await send('/rerank', BODY)).status, (await send('/v1/outcomes', OUTCOME)).status];
+  }
+
+  it('stands apart from rerank once a key has it', async () => {
+    const file =
+      key('shop', 'outcomes') + key('search', 'rerank') + key('both', 'rerank, outcomes') + key('ops', 'admin');
+    expect(await statuses(file, 'shop')).toEqual([403, 404]);
+    expect(await statuses(file, 'search')).toEqual([200, 403]);
+    expect(await statuses(file, 'both')).toEqual([200, 404]);
+    expect(await statuses(file, 'ops')).toEqual([200, 404]);
+  });
+
+  it('is part of rerank in files that do not name it', async () => {
+    expect(await statuses(key('search', 'rerank'), 'search')).toEqual([200, 404]);
+  });
+});
+
+describe('a negative priority', () => {
+  const keys = () => loadKeys(keyFile(FILE));
+  const priorities = async (headers: Record<string, string>, from = fakeDeps()) => {
+    const body = { query: 'q', documents: ['a', 'b'], priority: -1_000_000 };
+    const answer = await request(createApp(from)).post('/v2/rerank').set(headers).send(body).expect(200);
+    return [from.reranker.requests[0]?.priority, answer.headers['x-winnow-priority']];
+  };
+
+  it('counts as 0 without scope admin, and the answer says so', async () => {
+    const search = { authorization: 'Bearer search-key' };
+    expect(await priorities(search, fakeDeps({ keys: keys() }))).toEqual([0, '0']);
+    expect(await priorities({ 'x-forwarded-for': '10.0.0.9' })).toEqual([0, '0']);
+  });
+
+  it('counts with scope admin', async () => {
+    const ops = { authorization: 'Bearer ops-key' };
+    expect(await priorities(ops, fakeDeps({ keys: keys() }))).toEqual([-1_000_000, undefined]);
+    expect(await priorities({})).toEqual([-1_000_000, undefined]);
+  });
+
+  it('leaves other priorities as they are', async () => {
+    const from = fakeDeps({ keys: keys() });
+    const app = createApp(from);
+    for (const priority of [0, 7, undefined])
+      await request(app)
+        .post('/v2/rerank')
+        .set('authorization', 'Bearer search-key')
+        .send({ query: 'q', documents: ['a'], priority })
+        .expect(200)
+        .expect(({ headers }) => expect(headers).not.toHaveProperty('x-winnow-priority'));
+    expect(from.reranker.requests.map(({ priority }) => priority)).toEqual([0, 7, undefined]);
+  });
+});
+
 describe('the rate limit', () => {
   it('counts each key separately and answers in the dialect of the request', async () => {
     const app = createApp(fakeDeps({ keys: loadKeys(keyFile(FILE)), options: { requestsPerMinute: 3 } }));

@@ -1,7 +1,17 @@
 import type { Request, RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
 import { exchangeOf, header } from '../exchange.ts';
-import { ANONYMOUS, type ApiKey, type Caller, findKey, mayUse, REMOTE, type Scope, scopeRefusal } from '../keys.ts';
+import {
+  ANONYMOUS,
+  type ApiKey,
+  type Caller,
+  findKey,
+  mayUse,
+  REMOTE,
+  type Scope,
+  scopeRefusal,
+  separatesOutcomes,
+} from '../keys.ts';
 import { isLocal } from '../peer.ts';
 
 /** The key in the request: `Authorization: Bearer KEY` or `Authorization: KEY`, else `X-API-Key` or `API-Key`. */
@@ -24,7 +34,8 @@ function callerOf(req: Request, keys: readonly ApiKey[]): Caller {
  * Refuses callers without a scope. Without keys, scope `admin` is for clients on this machine only.
  * @throws WinnowError `unauthorized`, `forbidden`, `not_local`.
  */
-export function requireScope(keys: readonly ApiKey[], scope: Scope): RequestHandler {
+export function requireScope(keys: readonly ApiKey[], wanted: Scope): RequestHandler {
+  const scope = wanted === 'outcomes' && !separatesOutcomes(keys) ? 'rerank' : wanted;
   return function checkCaller(req, res, next) {
     const caller = callerOf(req, keys);
     exchangeOf(res).caller = caller;

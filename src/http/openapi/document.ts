@@ -124,7 +124,7 @@ export function buildDocument(): OpenApiDocument {
     type: 'http',
     scheme: 'bearer',
     description:
-      'An API key with the scope named (rerank, admin); `X-API-Key` works too. Needed only where keys are configured.',
+      'An API key with the scope named (rerank, outcomes, admin); `X-API-Key` works too. Needed only where keys are configured.',
   });
   registerHeaders(registry);
   for (const [key, operation] of Object.entries(OPERATIONS)) registry.registerPath(routeConfig(key, operation));

@@ -10,7 +10,7 @@ export interface Operation {
   readonly tag: 'Scoring' | 'Models' | 'Repository' | 'Experiments' | 'Service' | 'Health' | 'Description';
   readonly summary: string;
   readonly description?: string;
-  readonly access: 'public' | 'rerank' | 'admin';
+  readonly access: 'public' | 'rerank' | 'outcomes' | 'admin';
   /** Dialects of a scoring route; request, answer and errors follow from them. */
   readonly dialects?: readonly AnyDialect[];
   readonly body?: { readonly schema: z.ZodType; readonly required: boolean };
@@ -193,7 +193,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     ...experiment('Report outcomes of answers, such as clicks and orders', {
       200: experiments.outcomesAnswer,
     }),
-    access: 'rerank',
+    access: 'outcomes',
     body: { schema: experiments.outcomesSchema, required: true },
     errors: [...KEY_ERRORS, ...BODY_ERRORS, 'unknown_request', 'store_unavailable', 'shutting_down'],
   },

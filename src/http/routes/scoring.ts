@@ -6,7 +6,7 @@ import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
 import type { HttpDeps } from '../ports.ts';
-import { deadlineOf, laneOf, subjectOf } from '../request-headers.ts';
+import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import type { Route } from './route.ts';
 
 const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
@@ -72,9 +72,10 @@ function pathModel(req: Request): { readonly model?: string } {
 /** Completes a query of the body with what headers, path and options say. */
 function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
   const exchange = exchangeOf(res);
-  const { timeoutMs, user, truncate, ...rest } = query;
+  const { timeoutMs, user, truncate, priority, ...rest } = query;
   return {
     ...rest,
+    ...(priority === undefined ? {} : { priority: priorityOf(priority, exchange.caller) }),
     requestId: exchange.requestId,
     truncate: truncate ?? deps.options.autoTruncate ?? true,
     lane: laneOf(req),
@@ -122,6 +123,7 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps): RequestHandler {
     const passages = sumOf(body.requests, (request) => request.passages.length);
     exchange.facts = { lane: laneOf(req), passages };
     const requests = body.requests.map((query) => completeRequest(req, res, deps, query));
+    if (requests.some(({ priority }, i) => priority !== body.requests[i]!.priority)) res.set('x-winnow-priority', '0');
     const answers = await rerankAll(deps.reranker, requests, signal);
     const totals = totalsOf(answers);
     const first = answers[0]!;
