@@ -81,7 +81,7 @@ export const CATALOG = {
   rate_limited: {
     status: 429,
     type: 'Overloaded',
-    message: 'expected at most {limit} requests a minute for this key, got more; retry after {seconds} s',
+    message: 'expected at most {limit} {what} a minute for this {who}, got more; retry after {seconds} s',
   },
   not_found: { status: 404, type: 'NotFound', message: 'expected a known route, got {method} {path}' },
   method_not_allowed: { status: 405, type: 'Validation', message: 'expected {allowed}, got {method}' },

@@ -97,7 +97,13 @@ export const configSchema = z.strictObject({
       0,
       10_000_000,
       0,
-      'Limits the requests a minute of a key, or of an address without keys; 0 sets no limit.',
+      'Limits the requests a minute of a key, or of an address without keys; 0 sets no limit. With keys it also limits the requests without a valid key of an address; a wrong key counts as 10.',
+    ),
+    passagesPerMinute: integer(
+      0,
+      1_000_000_000,
+      0,
+      'Limits the passages a minute of a key, or of an address without keys; 0 sets no limit. A request with more passages than the limit is always refused.',
     ),
   }),
   registry: z.strictObject({

@@ -1,13 +1,14 @@
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import { exchangeOf } from './exchange.ts';
-import { requireScope } from './middleware/auth.ts';
+import { type Access, requireScope } from './middleware/auth.ts';
 import { jsonBody } from './middleware/body.ts';
 import { cors } from './middleware/cors.ts';
 import { answerErrors, refuseOtherMethods, refuseUnknownRoute } from './middleware/errors.ts';
 import { exchange } from './middleware/exchange.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import { refuseCrossSite } from './middleware/same-site.ts';
+import { MinuteBudget } from './minute-budget.ts';
 import type { Extension, HttpDeps } from './ports.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { experimentRoutes } from './routes/experiments.ts';
@@ -38,28 +39,43 @@ function nameRoute(path: string): RequestHandler {
   };
 }
 
+/** The checks that all routes share. */
+interface Gate {
+  readonly site: RequestHandler;
+  readonly access: Access;
+  readonly rate: RequestHandler;
+}
+
+function gateOf({ keys, options }: HttpDeps): Gate {
+  const { corsOrigins, hosts = [], requestsPerMinute } = options;
+  return {
+    site: refuseCrossSite(corsOrigins, hosts),
+    access: { keys, failures: new MinuteBudget(requestsPerMinute) },
+    rate: limitRate(requestsPerMinute),
+  };
+}
+
 /** The checks of site, key, rate and body in front of a route or an extension. */
-function checks(deps: HttpDeps, limit: RequestHandler, access: Route['access'], body: Route['body']): RequestHandler[] {
-  const site = refuseCrossSite(deps.options.corsOrigins, deps.options.hosts ?? []);
+function checks(deps: HttpDeps, gate: Gate, access: Route['access'], body: Route['body']): RequestHandler[] {
   const bodyLimits = { limitBytes: deps.options.bodyLimitBytes, timeoutMs: deps.options.bodyTimeoutMs };
   return [
-    ...(access === 'public' ? [] : [site, requireScope(deps.keys, access), limit]),
+    ...(access === 'public' ? [] : [gate.site, requireScope(gate.access, access), gate.rate]),
     ...(body ? [jsonBody(bodyLimits, body === 'optional-json')] : []),
   ];
 }
 
-function mountRoutes(app: Express, routes: readonly Route[], deps: HttpDeps, limit: RequestHandler): void {
+function mountRoutes(app: Express, routes: readonly Route[], deps: HttpDeps, gate: Gate): void {
   for (const { method, path, access, body, prepare, handler } of routes)
-    app[method](path, nameRoute(path), ...(prepare ? [prepare] : []), ...checks(deps, limit, access, body), handler);
+    app[method](path, nameRoute(path), ...(prepare ? [prepare] : []), ...checks(deps, gate, access, body), handler);
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map((route) => route.method);
     app.all(path, nameRoute(path), refuseOtherMethods(methods));
   }
 }
 
-function mountExtension(app: Express, extension: Extension, deps: HttpDeps, limit: RequestHandler): void {
+function mountExtension(app: Express, extension: Extension, deps: HttpDeps, gate: Gate): void {
   const { path, access, router, json = true } = extension;
-  app.use(path, nameRoute(path), ...checks(deps, limit, access, json ? 'optional-json' : undefined), router);
+  app.use(path, nameRoute(path), ...checks(deps, gate, access, json ? 'optional-json' : undefined), router);
 }
 
 /**
@@ -76,9 +92,9 @@ export function createApp(deps: HttpDeps): Express {
   app.use(exchange(deps));
   app.use(helmet());
   app.use(cors(deps.options.corsOrigins));
-  const limit = limitRate(deps.options.requestsPerMinute);
-  for (const extension of deps.extensions ?? []) mountExtension(app, extension, deps, limit);
-  mountRoutes(app, routesOf(deps), deps, limit);
+  const gate = gateOf(deps);
+  for (const extension of deps.extensions ?? []) mountExtension(app, extension, deps, gate);
+  mountRoutes(app, routesOf(deps), deps, gate);
   app.use(refuseUnknownRoute);
   app.use(answerErrors(deps.telemetry));
   return app;

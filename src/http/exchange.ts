@@ -18,6 +18,8 @@ export interface Exchange {
   readonly started: number;
   /** Milliseconds since the epoch at arrival. */
   readonly startedAt: number;
+  /** The client's address; that of a trusted proxy's `X-Forwarded-For` where there is one. */
+  readonly address: string;
   readonly span: RequestSpan;
   /** Aborts when the client disconnects before it has its answer. */
   readonly signal: AbortSignal;

@@ -82,6 +82,8 @@ export interface HttpOptions {
   readonly hosts?: readonly string[];
   /** Requests per minute from one key (or address); 0 means no limit. */
   readonly requestsPerMinute: number;
+  /** Passages per minute from one key (or address); 0, the default, means no limit. */
+  readonly passagesPerMinute?: number;
   /** Whether a request that does not mention truncation is truncated; default true. */
   readonly autoTruncate?: boolean;
   /** Number of proxies in front whose `X-Forwarded-For` is trusted; default 0. */

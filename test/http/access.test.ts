@@ -249,4 +249,48 @@ describe('the rate limit', () => {
     await request(trusting).post('/rerank').send(BODY).expect(200);
     await request(trusting).post('/rerank').set('x-forwarded-for', '10.0.0.9').send(BODY).expect(200);
   });
+
+  it('counts requests without a valid key by address before the key is looked at', async () => {
+    const from = fakeDeps({ keys: loadKeys(keyFile(FILE)), options: { requestsPerMinute: 25, trustedProxies: 1 } });
+    const app = createApp(from);
+    const post = (address: string, key?: string) =>
+      request(app)
+        .post('/rerank')
+        .set({ 'x-forwarded-for': address, ...(key ? { authorization: `Bearer ${key}` } : {}) })
+        .send(BODY);
+    await post('10.0.0.9', 'wrong').expect(401);
+    await post('10.0.0.9', 'wrong').expect(401);
+    for (let i = 0; i < 5; i++) await post('10.0.0.9').expect(401);
+    const refused = await post('10.0.0.9', 'search-key');
+    expect(refused.status).toBe(429);
+    expect(refused.body.message).toMatch(/^expected at most 25 requests .* a minute for this address/);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    await post('10.0.0.8', 'search-key').expect(200);
+    await post('10.0.0.8', 'search-key').set('x-winnow-arm', 'b').expect(403);
+    const lines = from.telemetry.lines.map(({ fields }) => [fields.status, fields.address]);
+    expect(lines.slice(0, 2)).toEqual([
+      [401, '10.0.0.9'],
+      [401, '10.0.0.9'],
+    ]);
+    expect(lines.slice(-3)).toEqual([
+      [429, '10.0.0.9'],
+      [200, undefined],
+      [403, '10.0.0.8'],
+    ]);
+  });
+
+  it('counts passages by key, over all routes that score', async () => {
+    const app = createApp(fakeDeps({ keys: loadKeys(keyFile(FILE)), options: { passagesPerMinute: 5 } }));
+    const post = (key: string, path = '/rerank', body: object = BODY) =>
+      request(app).post(path).set('authorization', `Bearer ${key}`).send(body);
+    await post('search-key').expect(200);
+    await post('search-key', '/v2/rerank', { query: 'q', documents: ['a', 'b'] }).expect(200);
+    const refused = await post('search-key');
+    expect(refused.status).toBe(429);
+    expect(refused.body).toMatchObject({ code: 'rate_limited', error_type: 'Overloaded' });
+    expect(refused.body.message).toContain('at most 5 passages a minute for this key');
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    await post('search-key', '/rerank', { query: 'q', texts: ['a'] }).expect(200);
+    await post('ops-key').expect(200);
+  });
 });

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
 import { exchangeOf, header } from '../exchange.ts';
 import {
@@ -12,7 +12,9 @@ import {
   scopeRefusal,
   separatesOutcomes,
 } from '../keys.ts';
+import type { MinuteBudget } from '../minute-budget.ts';
 import { isLocal } from '../peer.ts';
+import { checkFailures, countFailure } from './rate-limit.ts';
 
 /** The key in the request: `Authorization: Bearer KEY` or `Authorization: KEY`, else `X-API-Key` or `API-Key`. */
 function keyOf(req: Request): string | undefined {
@@ -21,23 +23,30 @@ function keyOf(req: Request): string | undefined {
   return header(req, 'x-api-key')?.trim() || header(req, 'api-key')?.trim() || undefined;
 }
 
-function callerOf(req: Request, keys: readonly ApiKey[]): Caller {
+/** Who may call, and what requests without a valid key have used up of their minute. */
+export interface Access {
+  readonly keys: readonly ApiKey[];
+  readonly failures: MinuteBudget;
+}
+
+function callerOf(req: Request, res: Response, { keys, failures }: Access): Caller {
   if (keys.length === 0) return isLocal(req) ? ANONYMOUS : REMOTE;
+  checkFailures(failures, res);
   const key = keyOf(req);
-  if (!key) throw new WinnowError('unauthorized', { got: 'none' });
-  const found = findKey(keys, key);
-  if (!found) throw new WinnowError('unauthorized', { got: 'an unknown one' });
-  return { name: found.name, scopes: found.scopes };
+  const found = key === undefined ? undefined : findKey(keys, key);
+  if (found) return { name: found.name, scopes: found.scopes };
+  countFailure(failures, res, key === undefined ? 'none' : 'wrong');
+  throw new WinnowError('unauthorized', { got: key === undefined ? 'none' : 'an unknown one' });
 }
 
 /**
  * Refuses callers without a scope. Without keys, scope `admin` is for clients on this machine only.
- * @throws WinnowError `unauthorized`, `forbidden`, `not_local`.
+ * @throws WinnowError `rate_limited`, `unauthorized`, `forbidden`, `not_local`.
  */
-export function requireScope(keys: readonly ApiKey[], wanted: Scope): RequestHandler {
-  const scope = wanted === 'outcomes' && !separatesOutcomes(keys) ? 'rerank' : wanted;
+export function requireScope(access: Access, wanted: Scope): RequestHandler {
+  const scope = wanted === 'outcomes' && !separatesOutcomes(access.keys) ? 'rerank' : wanted;
   return function checkCaller(req, res, next) {
-    const caller = callerOf(req, keys);
+    const caller = callerOf(req, res, access);
     exchangeOf(res).caller = caller;
     if (!mayUse(caller, scope)) throw scopeRefusal(caller, scope);
     next();

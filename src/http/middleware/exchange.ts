@@ -6,6 +6,9 @@ import type { HttpDeps, HttpTelemetry, RequestEvent } from '../ports.ts';
 /** Request ids that a client may choose: short, printable, safe in log lines and headers. */
 const REQUEST_ID = /^[\w.:/+=@-]{1,128}$/;
 
+/** Statuses whose log lines have the client's address. */
+const REFUSALS = new Set([401, 403, 429]);
+
 /** Routes that are polled every few seconds; their successes are not logged. */
 const POLLED = /^\/($|ping$|metrics$|health|\.well-known|v2\/health)/;
 
@@ -51,8 +54,9 @@ function report(telemetry: HttpTelemetry, req: { method: string }, res: Response
     event.code ? { code: event.code, status: event.status } : undefined,
   );
   if (event.status < 400 && POLLED.test(event.route)) return;
+  const refused = REFUSALS.has(event.status) ? { address: exchangeOf(res).address } : {};
   telemetry.logger.info(
-    { ...line, durationMs: Math.round(durationMs * 10) / 10, traceId: span.context.traceId },
+    { ...line, ...refused, durationMs: Math.round(durationMs * 10) / 10, traceId: span.context.traceId },
     'request',
   );
 }
@@ -97,6 +101,7 @@ export function exchange({ telemetry, readiness, bytes: account, options }: Http
       requestId,
       started,
       startedAt: Date.now(),
+      address: req.ip ?? '',
       span,
       signal: gone.signal,
       bytes,

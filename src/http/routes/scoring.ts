@@ -5,6 +5,8 @@ import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
+import { spendPassages } from '../middleware/rate-limit.ts';
+import { MinuteBudget } from '../minute-budget.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import type { Route } from './route.ts';
@@ -115,13 +117,14 @@ async function rerankAll(
   }
 }
 
-function scoringHandler(at: ScoringPath, deps: HttpDeps): RequestHandler {
+function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): RequestHandler {
   return async function score(req, res) {
     const exchange = exchangeOf(res);
     const { startedAt, signal, requestId } = exchange;
     const body = readDialect(at, req, exchange).read(req.body, { maxPassages: deps.options.maxPassages });
     const passages = sumOf(body.requests, (request) => request.passages.length);
     exchange.facts = { lane: laneOf(req), passages };
+    spendPassages(budget, res, passages);
     const requests = body.requests.map((query) => completeRequest(req, res, deps, query));
     if (requests.some(({ priority }, i) => priority !== body.requests[i]!.priority)) res.set('x-winnow-priority', '0');
     const answers = await rerankAll(deps.reranker, requests, signal);
@@ -157,12 +160,13 @@ function prepareErrors({ dialect }: ScoringPath, deps: HttpDeps): RequestHandler
 
 /** Returns a route for every path that scores. */
 export function scoringRoutes(deps: HttpDeps): readonly Route[] {
+  const budget = new MinuteBudget(deps.options.passagesPerMinute ?? 0);
   return SCORING_PATHS.map((at) => ({
     method: 'post',
     path: at.path,
     access: 'rerank',
     body: 'json',
     prepare: prepareErrors(at, deps),
-    handler: scoringHandler(at, deps),
+    handler: scoringHandler(at, deps, budget),
   }));
 }
