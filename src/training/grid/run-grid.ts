@@ -3,18 +3,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
 import { writeReport } from '../../reports/write-report.ts';
 import { writeFileAtomic } from '../../util/files.ts';
-import {
-  type Cell,
-  type CellResult,
-  collect,
-  freeze,
-  fullCells,
-  type GridOptions,
-  runCells,
-  searchCells,
-} from './grid.ts';
+import { type Cell, type CellResult, collect, freeze, fullCells, searchCells } from './grid.ts';
 import { gridData, trainedGridReport } from './grid-report.ts';
 import type { LoadedGrid } from './grid-schema.ts';
+import { type GridOptions, runCells } from './run-cells.ts';
 
 /** Seconds between checks for the results of other shards. */
 const CHECK_SECONDS = 10;

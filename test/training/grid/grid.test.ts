@@ -12,11 +12,11 @@ import {
   combinations,
   freeze,
   fullCells,
-  runCells,
   searchCells,
 } from '../../../src/training/grid/grid.ts';
 import { trainedGridReport } from '../../../src/training/grid/grid-report.ts';
 import { readGrid } from '../../../src/training/grid/grid-schema.ts';
+import { runCells } from '../../../src/training/grid/run-cells.ts';
 import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');

@@ -1,0 +1,75 @@
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { writeFileAtomic } from '../../util/files.ts';
+import { isPartOf, type Shard } from '../../util/shard.ts';
+import { publishRun } from '../publish/publish.ts';
+import type { TrainingObserver } from '../run/run-state.ts';
+import { type TrainingOutcome, train } from '../run/trainer.ts';
+import { type Cell, type CellResult, folderOf, keyOf, resultFile } from './grid.ts';
+import { measureCell } from './grid-measure.ts';
+import type { Grid } from './grid-schema.ts';
+
+/** How a grid runs, what observes it, and how it is stopped. */
+export interface GridOptions {
+  readonly shard: Shard;
+  readonly signal?: AbortSignal | undefined;
+  onCell?(cell: Cell, place: number, of: number): TrainingObserver;
+  onResult?(result: CellResult): void;
+}
+
+async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise<CellResult> {
+  const { validation, step } = outcome;
+  const benchmarks =
+    Object.keys(grid.benchmarks).length > 0
+      ? await measureCell(cell, outcome, grid.benchmarks)
+      : validation
+        ? { validation: validation.tuned }
+        : {};
+  if (cell.phase === 'full' && cell.recipe.publish) await publishRun(cell, outcome);
+  return {
+    cell: keyOf(cell),
+    step,
+    ...(validation && { base: validation.base, validation: validation.tuned }),
+    benchmarks,
+  };
+}
+
+/** Runs a cell. A run that diverges is a result; other errors end the grid. Returns undefined where the grid was stopped. */
+async function runCell(
+  grid: Grid,
+  cell: Cell,
+  { folder, bases }: { readonly folder: string; readonly bases: string },
+  options: GridOptions,
+  observer: TrainingObserver,
+): Promise<CellResult | undefined> {
+  try {
+    const outcome = await train(cell, folder, observer, options.signal, bases);
+    return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);
+  } catch (error) {
+    if (!(error instanceof WinnowError && error.code === 'training_diverged')) throw error;
+    return { cell: keyOf(cell), step: Number(error.params.step), benchmarks: {}, failed: error.message };
+  }
+}
+
+/** Runs those of a shard's cells that have no result yet. */
+export async function runCells(
+  grid: Grid,
+  cells: readonly Cell[],
+  runFolder: string,
+  options: GridOptions,
+): Promise<void> {
+  const mine = cells.filter((_, i) => isPartOf(options.shard, i));
+  for (const [i, cell] of mine.entries()) {
+    if (options.signal?.aborted) return;
+    if (existsSync(resultFile(runFolder, cell))) continue;
+    const folder = folderOf(runFolder, cell);
+    const observer = options.onCell?.(cell, i + 1, mine.length) ?? {};
+    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases') }, options, observer);
+    if (!result) return;
+    await writeFileAtomic(resultFile(runFolder, cell), `${JSON.stringify(result, null, 2)}\n`);
+    await rm(join(folder, 'checkpoints'), { recursive: true, force: true });
+    options.onResult?.(result);
+  }
+}
