@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// In a checkout the sources run as they are (Node strips the types); an installed package or image has dist/ only.
+// A checkout runs its sources, from which Node strips the types. An installed package or image has dist/ only.
 import { existsSync, readFileSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -9,12 +9,12 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 const [needed, atLeast] = engines.node.replace('>=', '').split('.').map(Number);
 if (major < needed || (major === needed && minor < atLeast)) {
   process.stderr.write(
-    `winnow: expected Node ${engines.node}, got ${process.version}; \`npx winnow …\` and \`npm start\` use the one that npm ci installs\n`,
+    `winnow: expected Node ${engines.node}, got ${process.version}; run \`npx winnow …\` or \`npm start\`, which use the Node that npm ci installs\n`,
   );
   process.exit(2);
 }
 
-// Compiled code is kept from start to start, also that of the processes begun from here: it halves the time until a server is ready.
+// Keeps compiled code for the next start and for child processes: it halves the time until a server is ready.
 nodeModule.enableCompileCache();
 const cache = nodeModule.getCompileCacheDir();
 if (cache && !process.env.NODE_COMPILE_CACHE) process.env.NODE_COMPILE_CACHE = cache;

@@ -1,11 +1,11 @@
-// Leaves in node_modules what the service runs on linux x64: other platforms' engines and the browser's engine are two thirds of it.
+// Removes from node_modules what the service does not need on linux x64: engines of other platforms and of browsers are two thirds of it.
 // node docker/prune.mjs [folder with node_modules]
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const modules = join(resolve(process.argv[2] ?? '.'), 'node_modules');
 
-/** Folders nothing loads: engines for other platforms, and the browser engine, which the tokenizer library names but bundles itself. */
+/** Folders that are never loaded: engines of other platforms, and the browser engine, which the tokenizer library has in its own bundle. */
 const UNUSED = [
   'onnxruntime-node/bin/napi-v6/darwin',
   'onnxruntime-node/bin/napi-v6/win32',
@@ -15,7 +15,7 @@ const UNUSED = [
   '.vite-temp',
 ];
 
-/** Files for people and compilers. */
+/** Files that are not loaded at run time. */
 const UNREAD = /\.(d\.[cm]?ts|map|md|markdown|flow)$/i;
 
 function* filesBelow(folder) {

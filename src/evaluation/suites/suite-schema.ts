@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseTyped, spelled } from '../../util/spelling.ts';
+import { readYamlFile } from '../../util/yaml-file.ts';
 import { parseMeasure } from '../measures/measure.ts';
 
 /** Name of the first stage among systems. */
@@ -181,16 +180,11 @@ export function parseSuite(document: unknown, where: string): Suite {
   });
 }
 
-/** Reads a `suite.yaml`. */
-export function readSuite(file: string): LoadedSuite {
-  try {
-    return { suite: parseSuite(parseYaml(readFileSync(file, 'utf8')), file), folder: dirname(resolve(file)) };
-  } catch (error) {
-    if (error instanceof WinnowError) throw error;
-    const got = (error as Error).message.split('\n')[0]!;
-    throw new WinnowError('invalid_input', { where: file, expected: 'a readable YAML file', got });
-  }
-}
+/** Reads a `suite.yaml`. @throws WinnowError `invalid_input` naming every fault with its field. */
+export const readSuite = (file: string): LoadedSuite => ({
+  suite: parseSuite(readYamlFile(file).document, file),
+  folder: dirname(resolve(file)),
+});
 
 /** Cuts a suite down for a quick run: few queries, short lists. */
 export const quickened = (suite: Suite, queries = 10, most = 10): Suite => ({

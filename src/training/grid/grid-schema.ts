@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseTyped, spelled } from '../../util/spelling.ts';
+import { readYamlFile } from '../../util/yaml-file.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { recipeSchema, validationSchema } from '../recipe/recipe.ts';
 
@@ -68,13 +67,7 @@ export interface LoadedGrid {
 
 /** Reads a grid file. @throws WinnowError `invalid_input` naming every fault with its field. */
 export function readGrid(path: string): LoadedGrid {
-  let document: unknown;
-  try {
-    document = parseYaml(readFileSync(path, 'utf8'));
-  } catch (error) {
-    const got = (error as Error).message.split('\n')[0]!;
-    throw new WinnowError('invalid_input', { where: path, expected: 'a readable YAML file', got });
-  }
+  const { document } = readYamlFile(path);
   const parsed = parseTyped(gridSchema, document);
   if (parsed.issues)
     throw new WinnowError('invalid_input', {

@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { readSpelling, spelled, warnOfOld } from '../../util/spelling.ts';
+import { readYamlFile } from '../../util/yaml-file.ts';
 import { dataSchema, dataSourceSchema } from '../data/data-schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { SCHEDULES } from '../optimizers/schedules.ts';
@@ -266,18 +265,7 @@ export function checkRecipe(document: unknown, where: string, found: readonly z.
 
 /** Reads a recipe file. @param overrides flags such as `steps`, which replace settings of the file. */
 export function readRecipe(path: string, overrides: Tree = {}): LoadedRecipe {
-  let source: string;
-  let document: unknown;
-  try {
-    source = readFileSync(path, 'utf8');
-    document = parseYaml(source);
-  } catch (error) {
-    throw new WinnowError('invalid_input', {
-      where: path,
-      expected: 'a readable YAML file',
-      got: (error as Error).message.split('\n')[0]!,
-    });
-  }
+  const { text: source, document } = readYamlFile(path);
   const recipe = parseRecipe(isTree(document) ? merge(document, overrides) : document, path);
   return { recipe, folder: dirname(resolve(path)), source };
 }

@@ -81,7 +81,11 @@ export async function buildIndex(
   options: BuildOptions = {},
 ): Promise<IndexFacts> {
   if (existsSync(folder))
-    throw new WinnowError('invalid_input', { where: folder, expected: 'a folder that does not exist yet', got: 'one' });
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected: 'a new folder',
+      got: 'an existing one; remove it, or give --force',
+    });
   let facts: IndexFacts | undefined;
   await writeFolderAtomic(folder, async (temporary) => {
     const files = filesOf(temporary);
