@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { checked } from './refusal.ts';
+import { streamSafe } from './stream-safe.ts';
 import type { Part } from './tokenizer-definition.ts';
 
 /** Options of a `BertNormalizer`. */
@@ -41,6 +42,6 @@ export function bertNormalize(text: string, options: BertNormalizerOptions): str
   if (options.chineseChars) result = result.replace(IDEOGRAPH, ' $& ');
   // The whole text at once: how a capital sigma is lowercased depends on its neighbors.
   if (options.lowercase) result = result.toLowerCase();
-  if (options.stripAccents) result = result.normalize('NFD').replace(ACCENT, '');
+  if (options.stripAccents) result = streamSafe(result).normalize('NFD').replace(ACCENT, '');
   return result;
 }

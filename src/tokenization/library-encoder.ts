@@ -1,5 +1,6 @@
 import * as tokenizers from '@huggingface/tokenizers';
 import { refusal } from './refusal.ts';
+import { streamSafe } from './stream-safe.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition } from './tokenizer-definition.ts';
 
@@ -26,10 +27,6 @@ interface Library {
   };
   readonly SequencePreTokenizer: new (config: object) => LibraryPreTokenizer;
   readonly LowercaseNormalizer: Normalizer;
-  readonly NFCNormalizer: Normalizer;
-  readonly NFDNormalizer: Normalizer;
-  readonly NFKCNormalizer: Normalizer;
-  readonly NFKDNormalizer: Normalizer;
   readonly PrependNormalizer: Normalizer;
   readonly ReplaceNormalizer: Normalizer;
   readonly StripAccentsNormalizer: Normalizer;
@@ -41,9 +38,11 @@ export const library = tokenizers as unknown as Library;
 /** Encodes by the library, for definitions that no encoder of this folder supports. */
 export class LibraryEncoder implements TokenEncoder {
   readonly #tokenizer: InstanceType<Library['Tokenizer']>;
+  readonly #prepare: (text: string) => string;
 
   /** @throws WinnowError `invalid_manifest` if the library rejects the definition. */
   constructor(definition: Definition, config: Readonly<Record<string, unknown>>) {
+    this.#prepare = definition.normalizer === null ? (text) => text : streamSafe;
     try {
       this.#tokenizer = new library.Tokenizer(definition.raw, config);
     } catch (error) {
@@ -52,7 +51,7 @@ export class LibraryEncoder implements TokenEncoder {
   }
 
   encode(text: string): Int32Array<ArrayBuffer> {
-    const { ids } = this.#tokenizer.encode(text.toWellFormed(), { add_special_tokens: false });
+    const { ids } = this.#tokenizer.encode(this.#prepare(text.toWellFormed()), { add_special_tokens: false });
     return Int32Array.from(ids);
   }
 }

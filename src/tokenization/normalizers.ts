@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CharsMap } from './charsmap.ts';
 import { library } from './library-encoder.ts';
 import { checked, refusal } from './refusal.ts';
+import { streamSafe } from './stream-safe.ts';
 import type { Part } from './tokenizer-definition.ts';
 
 export type Normalize = (text: string) => string;
@@ -23,10 +24,14 @@ const stripSchema = z.looseObject({
 });
 
 const byLibrary = (normalizer: { normalize(text: string): string }): Normalize => normalizer.normalize.bind(normalizer);
+const inForm =
+  (form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalize =>
+  (text) =>
+    streamSafe(text).normalize(form);
 
 /**
- * One rule for each type of normalizer. All use the library except `Precompiled`: the library replaces SentencePiece's map by NFKC, which
- * gives other ids for a few characters.
+ * One rule for each type of normalizer. `Precompiled` is our own, because the library replaces SentencePiece's map by NFKC, which gives other
+ * ids for a few characters. The Unicode forms take stream-safe text. All others use the library.
  */
 const RULES: Readonly<Record<string, Rule>> = {
   Sequence(part, file) {
@@ -45,10 +50,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   Strip: (part, file) => byLibrary(new library.StripNormalizer(checked(stripSchema, part, file, 'normalizer'))),
   StripAccents: () => byLibrary(new library.StripAccentsNormalizer({ type: 'StripAccents' })),
   Lowercase: () => byLibrary(new library.LowercaseNormalizer({ type: 'Lowercase' })),
-  NFC: () => byLibrary(new library.NFCNormalizer({ type: 'NFC' })),
-  NFD: () => byLibrary(new library.NFDNormalizer({ type: 'NFD' })),
-  NFKC: () => byLibrary(new library.NFKCNormalizer({ type: 'NFKC' })),
-  NFKD: () => byLibrary(new library.NFKDNormalizer({ type: 'NFKD' })),
+  NFC: () => inForm('NFC'),
+  NFD: () => inForm('NFD'),
+  NFKC: () => inForm('NFKC'),
+  NFKD: () => inForm('NFKD'),
 };
 
 /** Creates a normalizer. @throws WinnowError `invalid_manifest` for an unknown type or a missing setting. */
