@@ -128,11 +128,13 @@ async function encode(
   const isWhole = missing.length === passages.length;
   const texts = isWhole ? passages : missing.map((i) => passages[i]!);
   const startedAt = deps.clock.now();
+  // A refusal names the exact length; where passages may be cut, only what is kept is read.
+  const read = { ...options, exactLengths: !request.truncate };
   const encoded = await deps.tokenizers.use(version, (tokenizer) => {
-    const run = () => scope.guard(tokenizer.encode(query, texts, options, scope.signal));
+    const run = () => scope.guard(tokenizer.encode(query, texts, read, scope.signal));
     // The passages that a cache leaves differ between models, so only whole requests are shared.
     if (!shared || !isWhole || !tokenizer.pairKey) return run();
-    const key = JSON.stringify([tokenizer.pairKey, options, texts.length]);
+    const key = JSON.stringify([tokenizer.pairKey, read, texts.length]);
     const pending = shared.get(key) ?? run();
     shared.set(key, pending);
     return pending;

@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto';
 import { WinnowError } from '../errors.ts';
 import { byteLevelBpeEncoder } from './bpe.ts';
-import { IdBuffer } from './id-buffer.ts';
 import { LibraryEncoder } from './library-encoder.ts';
 import { normalizerFor } from './normalizers.ts';
 import { type PairTemplate, pairTemplate } from './pair-template.ts';
+import { type Enough, PiecewiseEncoder } from './piecewise-encoder.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
 import { SectionEncoder } from './section-encoder.ts';
+import { LARGEST_PIECE, type PieceSizes, USUAL_PIECE } from './text-pieces.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, Model } from './tokenizer-definition.ts';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.ts';
-import { textPieces } from './tokenizer-limits.ts';
 import { padIdOf } from './tokenizer-settings.ts';
 import { UnigramModelEncoder } from './unigram.ts';
 import { wordPieceEncoder } from './wordpiece.ts';
@@ -29,8 +29,11 @@ export interface TokenizerFacts {
 }
 
 export interface LoadedTokenizer extends TokenizerFacts {
-  /** Returns the ids of a text, without the special tokens of the template. Lone surrogates count as U+FFFD. */
-  encodeText(text: string): Int32Array<ArrayBuffer>;
+  /**
+   * Returns the ids of a text, without the special tokens of the template. Lone surrogates count as U+FFFD.
+   * @param enough Of a long text, reads only as much as these tokens need. Default: all of it.
+   */
+  encodeText(text: string, enough?: Enough): Int32Array<ArrayBuffer>;
 }
 
 const FAMILIES: Readonly<Record<Model['type'], TokenizerFamily>> = {
@@ -40,7 +43,7 @@ const FAMILIES: Readonly<Record<Model['type'], TokenizerFamily>> = {
 };
 
 /** Reads the facts of a folder's tokenizer. Creating the encoder is expensive and left to the caller. */
-export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): TokenEncoder }> {
+export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): PiecewiseEncoder }> {
   const source = await readTokenizerFolder(folder);
   return {
     folder,
@@ -48,7 +51,10 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
     template: pairTemplate(source.definition, source.settings),
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
-    createEncoder: () => inPieces(checkedEncoder(source)),
+    createEncoder() {
+      const encoder = checkedEncoder(source);
+      return new PiecewiseEncoder(encoder, sizesFor(encoder));
+    },
   };
 }
 
@@ -59,7 +65,7 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
 export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
   const { createEncoder, ...facts } = await openTokenizer(folder);
   const encoder = createEncoder();
-  return { ...facts, encodeText: (text) => encoder.encode(text) };
+  return { ...facts, encodeText: (text, enough) => encoder.encode(text, enough) };
 }
 
 /** Creates an encoder. Turns errors that only show here, such as a bad regular expression, into `invalid_manifest`. */
@@ -72,18 +78,9 @@ function checkedEncoder(source: TokenizerFolder): TokenEncoder {
   }
 }
 
-/** Encodes long texts in pieces, so that their memory is limited. */
-function inPieces(encoder: TokenEncoder): TokenEncoder {
-  const ids = new IdBuffer();
-  return {
-    encode(text) {
-      const [first, ...more] = textPieces(text);
-      if (more.length === 0) return encoder.encode(first!);
-      ids.truncate(0);
-      for (const piece of [first!, ...more]) ids.append(encoder.encode(piece));
-      return ids.take();
-    },
-  };
+/** The library prepends to each piece what a definition prepends to a text, so its pieces are as few as memory allows. */
+function sizesFor(encoder: TokenEncoder): PieceSizes {
+  return { usual: encoder instanceof LibraryEncoder ? LARGEST_PIECE : USUAL_PIECE, most: LARGEST_PIECE };
 }
 
 /** Settings of `tokenizer_config.json` that change the ids of a text in the library. */

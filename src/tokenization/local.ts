@@ -14,10 +14,10 @@ export async function createLocalTokenizer(
 ): Promise<PairTokenizer> {
   const { encodeText, ...facts } = await loadTokenizer(folder);
   const source: IdSource = {
-    async tokenize(texts, signal) {
+    async tokenize(texts, enough, signal) {
       return texts.map((text) => {
         signal?.throwIfAborted();
-        return encodeText(text);
+        return encodeText(text, enough);
       });
     },
     async close() {},

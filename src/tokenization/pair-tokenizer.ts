@@ -1,14 +1,21 @@
 import { WinnowError } from '../errors.ts';
 import type { TokenizerFacts } from './load.ts';
 import { Pace } from './pace.ts';
-import { assemblePairs, checkPairOptions, joinRequests } from './pairs.ts';
+import { assemblePairs, checkPairOptions, enoughFor, joinRequests } from './pairs.ts';
+import type { Enough } from './piecewise-encoder.ts';
 import type { TokenCache } from './token-cache.ts';
 import type { EncodedRequest, PairOptions, PairTokenizer } from './tokenization-types.ts';
 
 /** A source of token ids: the calling thread or a pool of threads. */
 export interface IdSource {
-  /** Returns the ids of every text, in order. Rejects with the signal's reason when aborted. */
-  tokenize(texts: readonly string[], signal?: AbortSignal): Promise<readonly Int32Array[]>;
+  /**
+   * Returns the ids of every text, in order; of long texts, `enough` of them. Rejects with the signal's reason when aborted.
+   */
+  tokenize(
+    texts: readonly string[],
+    enough: Enough | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Int32Array[]>;
   close(): Promise<void>;
 }
 
@@ -56,7 +63,7 @@ export class CachedPairTokenizer implements PairTokenizer {
     signal?.throwIfAborted();
     this.#active++;
     try {
-      const [queryIds, ...passageIds] = await this.#idsOf([query, ...passages], signal);
+      const [queryIds, ...passageIds] = await this.#idsOf([query, ...passages], enoughFor(options), signal);
       return await this.#assemble(queryIds!, passageIds, options, signal);
     } finally {
       this.#active--;
@@ -77,12 +84,17 @@ export class CachedPairTokenizer implements PairTokenizer {
     this.#source.close().then(this.#closed.resolve, this.#closed.reject);
   }
 
-  async #idsOf(texts: readonly string[], signal: AbortSignal | undefined): Promise<Int32Array[]> {
+  async #idsOf(
+    texts: readonly string[],
+    enough: Enough | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Int32Array[]> {
     const ids: Int32Array[] = new Array(texts.length);
     const missing = await this.#lookUp(texts, ids, signal);
     if (missing.length === 0) return ids;
     const found = await this.#source.tokenize(
       missing.map(({ text }) => text),
+      enough,
       signal,
     );
     const pace = new Pace(CACHED_TEXTS_A_TURN, signal);

@@ -1,5 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import type { PairTemplate } from './pair-template.ts';
+import type { Enough } from './piecewise-encoder.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from './tokenization-types.ts';
 import { fitPair, keptSpan, type Span, windows } from './truncation.ts';
 
@@ -30,6 +31,17 @@ export function checkPairOptions(options: PairOptions, template: PairTemplate): 
   for (const [field, value, minimum] of limits)
     if (!Number.isInteger(value) || value < minimum)
       throw new WinnowError('invalid_field', { field, expected: `a whole number of at least ${minimum}`, got: value });
+}
+
+/**
+ * Returns how many tokens of each text decide the rows; undefined if all do. One more than any row can hold shows that a text was cut, and
+ * that it is the longer side of its pair.
+ */
+export function enoughFor(options: PairOptions): Enough | undefined {
+  const { maxLength, maxQueryTokens, maxPassageTokens, longPassages, side, exactLengths = true } = options;
+  if (exactLengths || (longPassages !== 'truncate' && maxPassageTokens === undefined)) return undefined;
+  const most = Math.max(maxLength, maxQueryTokens, longPassages === 'truncate' ? 0 : maxPassageTokens!);
+  return { tokens: most + 1, from: side === 'left' ? 'end' : 'start' };
 }
 
 /** Returns the rows of one passage, from the numbers of tokens of query and passage. */

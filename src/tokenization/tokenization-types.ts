@@ -28,6 +28,11 @@ export interface PairOptions {
   readonly side: 'left' | 'right';
   readonly longPassages: LongPassages;
   readonly windowOverlap: number;
+  /**
+   * Whether every text is read to its end. False: texts of more than 65,536 characters are read until the kept tokens suffice, and
+   * `fullLengths` is then a lower bound. Rows and `truncated` are the same. Default: true.
+   */
+  readonly exactLengths?: boolean;
 }
 
 export interface EncodedRequest {
@@ -37,7 +42,7 @@ export interface EncodedRequest {
   readonly passageOf: Int32Array;
   /** For each passage, whether some of its tokens are in no row. */
   readonly truncated: readonly boolean[];
-  /** For each passage, the tokens of the uncut pair, special tokens included. */
+  /** For each passage, the tokens of the uncut pair, special tokens included; at least these without `exactLengths`. */
   readonly fullLengths: Int32Array;
   /** Tokens of all rows. */
   readonly tokens: number;

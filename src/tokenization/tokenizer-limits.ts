@@ -27,39 +27,3 @@ export function checkExtent(json: unknown, file: string): void {
     level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
   }
 }
-
-/** Longer texts, in UTF-16 units, are tokenized in pieces. */
-const PIECE_UNITS = 2 ** 20;
-/** UTF-16 units before the end of a piece in which a blank is searched. */
-const SEARCHED_UNITS = 2 ** 16;
-
-/**
- * Cuts a long text into pieces. A cut is before a single blank between two other ASCII characters, which changes no token in any family; if
- * there is none in the last `SEARCHED_UNITS`, between two characters.
- */
-export function* textPieces(text: string): Generator<string> {
-  let start = 0;
-  while (text.length - start > PIECE_UNITS) {
-    const end = cutBefore(text, start + PIECE_UNITS);
-    yield text.slice(start, end);
-    start = end;
-  }
-  yield start === 0 ? text : text.slice(start);
-}
-
-function cutBefore(text: string, limit: number): number {
-  for (let at = limit; at > limit - SEARCHED_UNITS; at--)
-    if (
-      text.charCodeAt(at) === 32 &&
-      isPrintableAscii(text.charCodeAt(at - 1)) &&
-      isPrintableAscii(text.charCodeAt(at + 1))
-    )
-      return at;
-  const isPair = (text.charCodeAt(limit) & 0xfc00) === 0xdc00;
-  return isPair ? limit - 1 : limit;
-}
-
-/** Whether a unit is printable ASCII, which is no white space and never joins its neighbors in a grapheme. */
-function isPrintableAscii(unit: number): boolean {
-  return unit > 32 && unit < 127;
-}

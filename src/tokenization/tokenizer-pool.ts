@@ -4,9 +4,13 @@ import { Mutex } from '../util/mutex.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { TokenizerFacts } from './load.ts';
 import { CachedPairTokenizer } from './pair-tokenizer.ts';
+import type { Enough } from './piecewise-encoder.ts';
+import { textChunks } from './text-chunks.ts';
 import { type CacheStats, TokenCache } from './token-cache.ts';
 import type { PairTokenizer } from './tokenization-types.ts';
-import { WorkerLost, WorkerThread } from './tokenizer-thread.ts';
+import { TokenizerBreaker } from './tokenizer-breaker.ts';
+import { type EncodeLimits, Tries, WorkerLost, WorkerThread } from './tokenizer-thread.ts';
+import type { EncodeTask } from './worker-protocol.ts';
 
 export interface TokenizerPoolOptions {
   /** Number of threads; at least one is started. */
@@ -18,6 +22,10 @@ export interface TokenizerPoolOptions {
    * Default: 60,000.
    */
   readonly limitMs?: number;
+  /** The same limit for a piece of a text, which is at most 2^20 UTF-16 units long. Default: 2,000. */
+  readonly stallMs?: number;
+  /** The same limit for a chunk whose request has ended. Default: 1,000. */
+  readonly graceMs?: number;
   /** The same limit for loading a tokenizer. Default: 60,000. */
   readonly loadLimitMs?: number;
   /** The largest heap of a thread in MiB. Other limits keep threads far below the default of 2,048. */
@@ -49,18 +57,15 @@ export interface TokenizerPool {
   close(): Promise<void>;
 }
 
-/** Texts and UTF-16 units of a chunk: large enough to be worth a message, small enough that requests take turns. */
-const CHUNK_TEXTS = 64;
-const CHUNK_UNITS = 1 << 17;
 /** A chunk is run on a second thread if its first was lost. */
 const ATTEMPTS = 2;
 
-interface Job {
-  readonly textKey: string;
-  readonly texts: readonly string[];
+interface Job extends EncodeTask {
+  /** Aborts when the request ends. */
+  readonly signal: AbortSignal | undefined;
   readonly resolve: (ids: readonly Int32Array[]) => void;
   readonly reject: (error: Error) => void;
-  attempts: number;
+  readonly tries: Tries;
 }
 
 interface Slot {
@@ -83,20 +88,22 @@ export function createTokenizerPool(options: TokenizerPoolOptions): TokenizerPoo
 
 class Pool implements TokenizerPool {
   readonly #cache: TokenCache;
-  readonly #limitMs: number;
+  readonly #limits: EncodeLimits;
   readonly #loadLimitMs: number;
   readonly #memoryMb: number;
   readonly #slots: Slot[];
   readonly #queue = new FairQueue<Job>();
+  readonly #breaker = new TokenizerBreaker();
   readonly #shared = new Map<string, Shared>();
   /** Admits one change of the loaded vocabularies at a time: none is unloaded while another folder is about to use it. */
   readonly #changes = new Mutex();
   #restarts = 0;
   #closed = false;
 
-  constructor({ threads, cacheBytes, limitMs = 60_000, loadLimitMs = 60_000, memoryMb = 2048 }: TokenizerPoolOptions) {
+  constructor({ threads, cacheBytes, ...rest }: TokenizerPoolOptions) {
+    const { limitMs = 60_000, stallMs = 2000, graceMs = 1000, loadLimitMs = 60_000, memoryMb = 2048 } = rest;
     this.#cache = new TokenCache(cacheBytes);
-    this.#limitMs = limitMs;
+    this.#limits = { limitMs, stallMs, graceMs };
     this.#loadLimitMs = loadLimitMs;
     this.#memoryMb = memoryMb;
     this.#slots = Array.from({ length: Math.max(1, threads) }, () => this.#openSlot());
@@ -105,7 +112,8 @@ class Pool implements TokenizerPool {
   async for(folder: string): Promise<PairTokenizer> {
     const facts = await this.#changes.run(() => this.#share(folder));
     const source = {
-      tokenize: (texts: readonly string[], signal?: AbortSignal) => this.#tokenize(facts.textKey, texts, signal),
+      tokenize: (texts: readonly string[], enough: Enough | undefined, signal: AbortSignal | undefined) =>
+        this.#tokenize({ textKey: facts.textKey, enough }, texts, signal),
       close: () => this.#changes.run(async () => this.#release(facts.textKey)),
     };
     return new CachedPairTokenizer(facts, source, this.#cache);
@@ -155,15 +163,16 @@ class Pool implements TokenizerPool {
     else for (const slot of slots) await this.#loadOn(slot, folder);
   }
 
-  /** Loads on a slot's thread; if the thread is lost, once more on the thread that replaces it. */
+  /** Loads on a slot's thread; if the thread is lost meanwhile, once more on the thread that replaces it. */
   async #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
-    for (let attempt = 1; ; attempt++) {
+    const tries = new Tries();
+    for (;;) {
       if (this.#closed) throw new WinnowError('shutting_down');
       try {
         return await slot.thread.load(folder, this.#loadLimitMs);
       } catch (error) {
         if (!(error instanceof WorkerLost)) throw error;
-        if (attempt === ATTEMPTS && !this.#closed) throw lostTwice(`loading ${folder}`, error);
+        if (!tries.mayRepeat(error, ATTEMPTS) && !this.#closed) throw tries.failure(`loading ${folder}`, error);
       }
     }
   }
@@ -176,16 +185,17 @@ class Pool implements TokenizerPool {
   }
 
   async #tokenize(
-    textKey: string,
+    task: Omit<EncodeTask, 'texts'>,
     texts: readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<readonly Int32Array[]> {
     if (this.#closed) throw new WinnowError('shutting_down');
+    this.#checkInUse(task.textKey);
     const group = {};
-    const parts = chunks(texts).map(
+    const parts = textChunks(texts).map(
       (chunk) =>
         new Promise<readonly Int32Array[]>((resolve, reject) => {
-          this.#queue.push(group, { textKey, texts: chunk, resolve, reject, attempts: 0 });
+          this.#queue.push(group, { ...task, texts: chunk, signal, resolve, reject, tries: new Tries() });
         }),
     );
     const abort = () => {
@@ -213,12 +223,23 @@ class Pool implements TokenizerPool {
     }
   }
 
+  /** @throws WinnowError `tokenization_failed` for a tokenizer that is taken out. */
+  #checkInUse(textKey: string): void {
+    const remainingMs = this.#breaker.remainingMs(textKey);
+    if (remainingMs === 0) return;
+    const failures = this.#breaker.failures(textKey);
+    const seconds = Math.ceil(remainingMs / 1000);
+    const reason = `${failures} chunks of texts ended their threads; the model's tokenizer is used again in ${seconds} s`;
+    throw new WinnowError('tokenization_failed', { reason });
+  }
+
   async #serve(slot: Slot, job: Job): Promise<void> {
     slot.state = 'busy';
     const { thread } = slot;
+    const { textKey, texts, enough, signal } = job;
     try {
-      job.attempts++;
-      job.resolve(await thread.encode(job.textKey, job.texts, this.#limitMs));
+      this.#checkInUse(textKey);
+      job.resolve(await thread.encode({ textKey, texts, enough }, this.#limits, signal));
       slot.losses = 0;
     } catch (error) {
       this.#failed(job, error as Error);
@@ -231,10 +252,16 @@ class Pool implements TokenizerPool {
   }
 
   #failed(job: Job, error: Error): void {
-    if (!(error instanceof WorkerLost)) job.reject(error);
-    else if (this.#closed) job.reject(new WinnowError('shutting_down'));
-    else if (job.attempts < ATTEMPTS) this.#queue.push({}, job);
-    else job.reject(lostTwice('tokenizing', error));
+    const { textKey, signal, tries } = job;
+    const isLost = error instanceof WorkerLost && !this.#closed;
+    if (isLost && !signal?.aborted && tries.mayRepeat(error, this.#breaker.failures(textKey) > 0 ? 1 : ATTEMPTS)) {
+      this.#queue.push({}, job);
+      return;
+    }
+    if (isLost && error.working) this.#breaker.fail(textKey);
+    if (this.#closed) job.reject(new WinnowError('shutting_down'));
+    else if (signal?.aborted) job.reject(signal.reason);
+    else job.reject(isLost ? tries.failure('tokenizing', error) : error);
   }
 
   #openSlot(): Slot {
@@ -244,18 +271,19 @@ class Pool implements TokenizerPool {
   }
 
   #openThread(slotOf: () => Slot): WorkerThread {
-    return new WorkerThread(this.#memoryMb, () => {
-      if (!this.#closed) void this.#replace(slotOf());
+    return new WorkerThread(this.#memoryMb, (working) => {
+      if (!this.#closed) void this.#replace(slotOf(), working);
     });
   }
 
   /**
-   * Replaces a lost thread and loads every vocabulary on the new one. Waits longer each time threads are lost without finishing a chunk.
+   * Replaces a lost thread and loads every vocabulary on the new one. Waits longer each time idle threads are lost without finishing a
+   * chunk; where one was at work, `#breaker` takes the tokenizer out, and other models get their thread at once.
    */
-  async #replace(slot: Slot): Promise<void> {
+  async #replace(slot: Slot, wasWorking: boolean): Promise<void> {
     slot.state = 'starting';
     this.#restarts++;
-    const pauseMs = slot.losses++ < 2 ? 0 : Math.min(5000, 50 * 2 ** slot.losses);
+    const pauseMs = wasWorking || slot.losses++ < 2 ? 0 : Math.min(5000, 50 * 2 ** slot.losses);
     if (pauseMs > 0) await delay(pauseMs, undefined, { ref: false });
     if (this.#closed) return;
     const thread = this.#openThread(() => slot);
@@ -267,26 +295,4 @@ class Pool implements TokenizerPool {
     slot.state = 'idle';
     this.#pump();
   }
-}
-
-function lostTwice(doing: string, error: WorkerLost): WinnowError {
-  return new WinnowError('tokenization_failed', { reason: `thread lost twice while ${doing}: ${error.message}` });
-}
-
-/** Cuts a list of texts into chunks. */
-function chunks(texts: readonly string[]): string[][] {
-  const result: string[][] = [];
-  let chunk: string[] = [];
-  let units = 0;
-  for (const text of texts) {
-    if (chunk.length === CHUNK_TEXTS || (chunk.length > 0 && units + text.length > CHUNK_UNITS)) {
-      result.push(chunk);
-      chunk = [];
-      units = 0;
-    }
-    chunk.push(text);
-    units += text.length;
-  }
-  if (chunk.length > 0) result.push(chunk);
-  return result;
 }

@@ -1,11 +1,29 @@
 import { type ErrorCode, type ErrorParams, WinnowError } from '../errors.ts';
 import type { TokenizerFacts } from './load.ts';
+import type { Enough } from './piecewise-encoder.ts';
 
 /** Messages to the worker. The reply has the same `id`. */
 export type WorkerRequest =
   | { readonly type: 'load'; readonly id: number; readonly folder: string }
-  | { readonly type: 'encode'; readonly id: number; readonly textKey: string; readonly texts: readonly string[] }
+  | ({ readonly type: 'encode'; readonly id: number } & EncodeTask)
   | { readonly type: 'unload'; readonly textKey: string };
+
+/** Texts for one tokenizer. */
+export interface EncodeTask {
+  readonly textKey: string;
+  readonly texts: readonly string[];
+  readonly enough: Enough | undefined;
+}
+
+/** Numbers that a thread and its owner share, by index. Ids of requests are stored plus one; 0 is none. */
+export const SHARED_STATE = {
+  /** The request that the thread works on. */
+  current: 0,
+  /** Grows with every piece of a text that is begun. */
+  progress: 1,
+  /** The request that is no longer wanted. */
+  canceled: 2,
+} as const;
 
 /** Messages from the worker. */
 export type WorkerReply =
