@@ -24,7 +24,7 @@ interface Flags {
   readonly json?: true;
 }
 
-const ROW = (w: WeightCheck): string[] => [
+const cellsOf = (w: WeightCheck): string[] => [
   w.ratio <= 1 ? 'ok' : 'WRONG',
   (w.norm > 0 ? w.error / w.norm : 0).toExponential(1),
   w.norm.toExponential(3),
@@ -34,8 +34,8 @@ const ROW = (w: WeightCheck): string[] => [
 ];
 
 /** Returns the report as a table of the `shown` worst weights, with a summary. */
-export function toText(report: CheckReport, shown: number): string {
-  const rows = [['', 'relative', 'gradient', 'weight', 'shape', 'read by'], ...report.weights.slice(0, shown).map(ROW)];
+function toText(report: CheckReport, shown: number): string {
+  const rows = [['', 'relative', 'gradient', 'weight', 'shape', 'read by'], ...report.weights.slice(0, shown).map(cellsOf)];
   const wrong = report.weights.filter((w) => w.ratio > 1).length;
   const rest = report.weights.length - shown;
   const notes = [

@@ -41,7 +41,7 @@ interface Options {
 }
 
 /** Returns the JSON `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
-export function toJson(evaluation: Evaluation): string {
+function toJson(evaluation: Evaluation): string {
   const names = evaluation.measures.map((measure) => measure.name);
   const row = (i: number) => Object.fromEntries(names.map((name) => [name, evaluation.perQuery.get(name)![i]!]));
   const mean = Object.fromEntries(evaluation.mean);
@@ -50,7 +50,7 @@ export function toJson(evaluation: Evaluation): string {
 }
 
 /** Returns lines as trec_eval prints them: measure, query or `all`, value. */
-export function toText(evaluation: Evaluation, withQueries: boolean): string {
+function toText(evaluation: Evaluation, withQueries: boolean): string {
   const { measures, queries, perQuery, mean } = evaluation;
   const width = Math.max(...measures.map(({ name }) => name.length));
   const line = (measure: Measure, qid: string, value: number): string =>

@@ -14,7 +14,7 @@ import {
   toggle,
 } from './setting-fields.ts';
 
-export const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
+const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
 
 const names = () => z.string('expected a name').min(1, 'expected a name');
 

@@ -73,7 +73,7 @@ export function issueFinding(issue: Issue, document: unknown): string {
   return describe(valueAt(document, issue.path));
 }
 
-/** Returns one line for each issue of a document that somebody wrote: field, expectation, and what was found. */
+/** Returns one line for each issue of a typed document: field, expectation, and what was found. */
 export function describeIssues(issues: readonly Issue[], document: unknown, root: string): readonly string[] {
   return issues.map(
     (issue) =>

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 /*
  * What people type is spelled in kebab-case (`rank-llm`, `max-length`); what is stored, hashed, logged or sent over HTTP keeps the spelling
- * the schemas have. The two meet here: a document that somebody wrote is rewritten into the schema's spelling before it is parsed.
+ * the schemas have. The two meet here: a typed document is rewritten into the schema's spelling before it is parsed.
  */
 
 type Schema = z.core.$ZodType;
@@ -27,7 +27,7 @@ export function spelled<S extends Schema>(schema: S, spelling: Spelling): S {
 }
 
 /** An old spelling that was accepted. */
-export interface OldSpelling {
+interface OldSpelling {
   /** Field, flag or variable it was found at. */
   readonly at: string;
   readonly old: string;
@@ -35,7 +35,7 @@ export interface OldSpelling {
 }
 
 /** A document in the schema's spelling, with what was found on the way. */
-export interface Respelled {
+interface Respelled {
   readonly document: unknown;
   readonly old: readonly OldSpelling[];
   /** Keys that were given in two spellings. */
@@ -220,7 +220,7 @@ function respell(schema: Schema, value: unknown, path: Path, walk: Walk): unknow
   return inner ? respell(inner, value, path, walk) : value;
 }
 
-/** Returns a document that somebody wrote in the spelling of its schema. Says nothing yet of old spellings; `warnOfOld` does. */
+/** Returns a typed document in the spelling of its schema, with the old spellings in it; `warnOfOld` prints them. */
 export function readSpelling(schema: Schema, document: unknown, path: Path = []): Respelled {
   const walk: Walk = { direction: 'read', old: [], issues: [] };
   return { document: respell(schema, document, path, walk), old: walk.old, issues: walk.issues };

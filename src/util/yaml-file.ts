@@ -3,7 +3,7 @@ import { parse } from 'yaml';
 import { WinnowError } from '../errors.ts';
 
 /**
- * Reads a YAML file that somebody wrote.
+ * Reads and parses a YAML file.
  * @throws WinnowError `invalid_input` where the file cannot be read or is no YAML, with the line.
  */
 export function readYamlFile(path: string): { readonly text: string; readonly document: unknown } {

@@ -40,7 +40,7 @@ interface PlanningOptions {
 const DAY_MS = 86_400_000;
 
 /** Reads a metric's baseline from control's units in an experiment. @returns nothing below two units. */
-export async function baselineOf(
+async function baselineOf(
   store: ExperimentStore,
   experiment: Experiment,
   metric: string,
@@ -66,7 +66,7 @@ export async function baselineOf(
 }
 
 /** Computes the units and days that effects of several sizes need. The smallest arm other than control decides. */
-export function planFor(
+function planFor(
   baseline: Baseline,
   lifts: readonly number[],
   options: PlanningOptions = {},
