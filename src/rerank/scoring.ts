@@ -59,6 +59,7 @@ type ScoringRequest = Pick<
   | 'maxPassageTokens'
   | 'lane'
   | 'priority'
+  | 'subject'
   | 'signal'
 >;
 
@@ -157,13 +158,14 @@ function checkLengths(
 }
 
 async function schedule(deps: ScoringDeps, { version, request, scope }: MissingTask, encoded: EncodedRequest) {
-  const { lane, priority, signal } = request;
+  const { lane, priority, signal, subject } = request;
   try {
     return await deps.scheduler.submit({
       key: version.key,
       rows: encoded.rows,
       lane,
       deadline: scope.deadline,
+      ...(subject?.key === undefined ? {} : { share: subject.key }),
       ...(priority === undefined ? {} : { priority }),
       ...(signal === undefined ? {} : { signal }),
     });

@@ -1,5 +1,3 @@
-import { Heap } from './heap.ts';
-
 /** A job in the simulated server that shares itself equally among all jobs. */
 export interface FairTicket {
   /** Virtual time at which the job would finish if all jobs shared the executor equally. */
@@ -16,12 +14,21 @@ export interface FairTicket {
  */
 export class FairClock {
   #virtual = 0;
-  readonly #active = new Heap<FairTicket>((a, b) => a.finish < b.finish);
+  /** The jobs that equal sharing has not finished, by their finish. */
+  readonly #active: FairTicket[] = [];
+  /** Sums of the finishes of the first jobs of `#active`; made when they are needed. */
+  #sums: Float64Array | undefined;
+
+  /** Jobs that equal sharing has not finished. */
+  get size(): number {
+    return this.#active.length;
+  }
 
   /** Adds a job of `work` units. */
   arrive(work: number): FairTicket {
     const ticket = { finish: this.#virtual + work };
-    this.#active.push(ticket);
+    this.#active.splice(this.#countUntil(ticket.finish), 0, ticket);
+    this.#sums = undefined;
     return ticket;
   }
 
@@ -30,28 +37,70 @@ export class FairClock {
     return this.#virtual + work;
   }
 
-  /** Advances virtual time by `work` units served, of any job. */
-  serve(work: number): void {
+  /** Advances virtual time by `work` units served, of any job. Returns the units left when all jobs are finished. */
+  serve(work: number): number {
     let left = work;
-    for (let first = this.#active.peek(); first !== undefined; first = this.#active.peek()) {
-      const untilFirst = (first.finish - this.#virtual) * this.#active.size;
-      if (untilFirst > left) {
-        this.#virtual += left / this.#active.size;
-        return;
+    let done = 0;
+    for (; done < this.#active.length; done++) {
+      const sharing = this.#active.length - done;
+      const { finish } = this.#active[done]!;
+      const untilFinish = (finish - this.#virtual) * sharing;
+      if (untilFinish > left) {
+        this.#virtual += left / sharing;
+        left = 0;
+        break;
       }
-      left -= untilFirst;
-      this.#virtual = first.finish;
-      this.#active.pop();
+      left -= untilFinish;
+      this.#virtual = finish;
     }
+    if (done > 0) {
+      this.#active.splice(0, done);
+      this.#sums = undefined;
+    }
+    return left;
+  }
+
+  /** Returns the units that all jobs together get until one with this virtual finish is done; those of a job not added are extra. */
+  workUntil(finish: number): number {
+    const left = finish - this.#virtual;
+    if (left <= 0) return 0;
+    const before = this.#countUntil(finish);
+    const sums = this.#finishSums();
+    return sums[before]! - before * this.#virtual + (this.#active.length - before) * left;
   }
 
   /** Removes a job that was not finished. */
   leave(ticket: FairTicket): void {
-    this.#active.remove(ticket);
+    let index = this.#countUntil(ticket.finish) - 1;
+    while (index >= 0 && this.#active[index] !== ticket && this.#active[index]!.finish === ticket.finish) index--;
+    if (this.#active[index] !== ticket) return;
+    this.#active.splice(index, 1);
+    this.#sums = undefined;
   }
 
   /** Removes all jobs. Call it when none is left, to clear rounding errors. */
   reset(): void {
-    this.#active.clear();
+    this.#active.length = 0;
+    this.#sums = undefined;
+  }
+
+  /** Counts the jobs with at most this finish, by bisection. */
+  #countUntil(finish: number): number {
+    let low = 0;
+    let high = this.#active.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#active[middle]!.finish <= finish) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #finishSums(): Float64Array {
+    if (this.#sums) return this.#sums;
+    const sums = new Float64Array(this.#active.length + 1);
+    for (let i = 0; i < this.#active.length; i++) sums[i + 1] = sums[i]! + this.#active[i]!.finish;
+    this.#sums = sums;
+    return sums;
   }
 }

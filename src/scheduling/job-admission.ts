@@ -27,7 +27,7 @@ const ADMITTED_SHARE = 0.7;
 /** Returns the predicted milliseconds until a job submitted now would start. */
 export function predictedWait<Owner>(
   waiting: WaitingJobs<Owner>,
-  job: Pick<QueuedJob<Owner>, 'lane' | 'priority' | 'work' | 'deadline'>,
+  job: Pick<QueuedJob<Owner>, 'lane' | 'share' | 'priority' | 'work' | 'deadline'>,
   load: ExecutorLoad,
 ): number {
   const { workAhead } = waiting.place(job, load);

@@ -1,7 +1,7 @@
-import { FairClock } from './fair-clock.ts';
 import { Heap } from './heap.ts';
 import { type QueuedJob, type QueuedRow, rowWork } from './queued-job.ts';
 import { isLate, type LaneLoad, type Place, placeIn } from './service-order.ts';
+import { ShareClock } from './share-clock.ts';
 
 /**
  * One batch of so many is led by the oldest job, once it has waited for `agingMs`, whatever its place in the order. Under overload, equal
@@ -17,7 +17,7 @@ export class LaneQueue<Owner> {
   readonly #byAge = new Heap<QueuedJob<Owner>>(
     (a, b) => a.entered < b.entered || (a.entered === b.entered && a.sequence < b.sequence),
   );
-  readonly #clock = new FairClock();
+  readonly #clock = new ShareClock();
   #batchesFormed = 0;
   /** The job that leads the present batch by age. What it gets does not count in the fair clock. */
   #ageLed: QueuedJob<Owner> | undefined;
@@ -35,16 +35,16 @@ export class LaneQueue<Owner> {
     return this.#currentOrder();
   }
 
-  /** Returns where a job of this priority, work and deadline would go. */
-  place(job: Pick<QueuedJob<Owner>, 'priority' | 'work' | 'deadline'>, load: LaneLoad): Place {
-    const { priority, work, deadline } = job;
-    const finish = this.#clock.preview(work);
-    return placeIn(this.#currentOrder(), this.work, { priority, work, deadline, finish }, load);
+  /** Returns where a job of this share, priority, work and deadline would go. */
+  place(job: Pick<QueuedJob<Owner>, 'share' | 'priority' | 'work' | 'deadline'>, load: LaneLoad): Place {
+    const { share, priority, work, deadline } = job;
+    const { finish, finishesBefore } = this.#clock.preview(share, work);
+    return placeIn(this.#currentOrder(), this.work, { priority, work, deadline, finish, finishesBefore }, load);
   }
 
   add(job: QueuedJob<Owner>, load: LaneLoad): void {
     const { index } = this.place(job, load);
-    job.ticket = this.#clock.arrive(job.work);
+    job.ticket = this.#clock.arrive(job.share, job.work);
     job.finish = job.ticket.finish;
     this.#currentOrder().splice(index, 0, job);
     this.#byAge.push(job);
@@ -53,7 +53,7 @@ export class LaneQueue<Owner> {
 
   /** Removes a job with all its waiting rows. */
   remove(job: QueuedJob<Owner>): void {
-    if (job.ticket) this.#clock.leave(job.ticket);
+    if (job.ticket) this.#clock.leave(job.share, job.ticket);
     this.#order.splice(this.#order.indexOf(job), 1);
     this.#byAge.remove(job);
     this.#count(-job.waitingRows, -job.waitingTokens, -job.work);
@@ -69,7 +69,7 @@ export class LaneQueue<Owner> {
     job.work = job.waitingRows === 0 ? 0 : job.work - work;
     this.#count(-1, -row.length, -work);
     if (!this.#ageLed) this.#clock.serve(work);
-    else if (job.waitingRows === 0 && job.ticket) this.#clock.leave(job.ticket);
+    else if (job.waitingRows === 0 && job.ticket) this.#clock.leave(job.share, job.ticket);
     if (job.waitingRows > 0) return;
     this.#hasServedJobs = true;
     this.#byAge.remove(job);

@@ -24,6 +24,8 @@ export interface QueuedJob<Owner> {
   /** Order of submission; decides ties. */
   readonly sequence: number;
   readonly key: string;
+  /** Whose job it is: shares divide a lane equally. */
+  readonly share: string;
   readonly priority: number;
   readonly arrived: number;
   readonly deadline: number;
@@ -41,16 +43,21 @@ export interface QueuedJob<Owner> {
   /** Predicted milliseconds of one runner for the waiting rows. */
   work: number;
   ticket: FairTicket | undefined;
-  /** Virtual finish (FairClock). */
+  /** Virtual finish among the jobs of its share (ShareClock). */
   finish: number;
   /** Whether it can no longer meet its deadline and was moved to the end of the order. */
   late: boolean;
 }
 
+/** The share of jobs without one. */
+export const NO_SHARE = '';
+
 interface JobFacts<Owner> {
   readonly owner: Owner;
   readonly sequence: number;
   readonly key: string;
+  /** Default: the share of all jobs without one. */
+  readonly share?: string;
   readonly lane: Lane;
   readonly priority: number;
   readonly arrived: number;
@@ -86,6 +93,7 @@ export function createQueuedJob<Owner>(facts: JobFacts<Owner>): QueuedJob<Owner>
     owner: facts.owner,
     sequence: facts.sequence,
     key: facts.key,
+    share: facts.share ?? NO_SHARE,
     priority: facts.priority,
     arrived: facts.arrived,
     deadline: facts.deadline,

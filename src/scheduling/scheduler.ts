@@ -6,7 +6,7 @@ import { Deadlines } from './deadlines.ts';
 import { Forecast } from './forecast.ts';
 import { type InFlightBatch, InFlightBatches } from './in-flight-batches.ts';
 import { type AdmissionLimits, admit, predictedWait, type Refusal } from './job-admission.ts';
-import { createQueuedJob, rowWork } from './queued-job.ts';
+import { createQueuedJob, NO_SHARE, rowWork } from './queued-job.ts';
 import { renumberRow } from './row-errors.ts';
 import {
   type BatchAnswer,
@@ -115,7 +115,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   #predictedWait(lane: Lane, work: number): number {
-    const job = { lane, priority: 0, work, deadline: Number.POSITIVE_INFINITY };
+    const job = { lane, share: NO_SHARE, priority: 0, work, deadline: Number.POSITIVE_INFINITY };
     return predictedWait(this.#waiting, job, this.#load(this.#clock.now()));
   }
 
@@ -131,12 +131,12 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   #enqueue(ticket: Ticket<Row>, now: number): void {
-    const { key, lane, rows, priority = 0, deadline } = ticket.job;
+    const { key, lane, share = NO_SHARE, rows, priority = 0, deadline } = ticket.job;
     const lengths = new Float64Array(rows.length);
     for (let i = 0; i < rows.length; i++) lengths[i] = rows[i]!.ids.length;
     const rate = this.#forecast.rate(key);
     const sequence = this.#sequence++;
-    const facts = { owner: ticket, sequence, key, lane, priority, arrived: now, deadline, lengths, rate };
+    const facts = { owner: ticket, sequence, key, share, lane, priority, arrived: now, deadline, lengths, rate };
     ticket.queued = createQueuedJob(facts);
     this.#admit(ticket, now);
     this.#open.add(ticket);

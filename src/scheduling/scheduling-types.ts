@@ -12,6 +12,8 @@ export interface Job<Row extends SchedulableRow> {
   readonly key: string;
   readonly rows: readonly Row[];
   readonly lane: Lane;
+  /** Whose job it is, such as the name of an API key. Shares divide a lane equally; jobs without one are one share. */
+  readonly share?: string;
   /** Jobs with smaller numbers are served first within a lane (Cohere's `priority`). Default: 0. */
   readonly priority?: number;
   /** Time on the scheduler's clock after which the job is rejected, in milliseconds. */

@@ -1,4 +1,5 @@
 import type { QueuedJob } from './queued-job.ts';
+import type { NewShare } from './share-clock.ts';
 
 /** How busy the executor is from the point of view of one lane. Work is in milliseconds of one runner. */
 export interface LaneLoad {
@@ -13,8 +14,10 @@ export interface LaneLoad {
 export interface NewJob {
   readonly priority: number;
   readonly work: number;
-  /** Virtual time at which equal sharing would finish it. */
+  /** Virtual time at which equal sharing would finish it among the jobs of its share. */
   readonly finish: number;
+  /** Whether equal sharing finishes it before a waiting job. Without it all jobs are of one share. */
+  readonly finishesBefore?: NewShare['finishesBefore'];
   readonly deadline: number;
 }
 
@@ -58,7 +61,7 @@ function canWait<Owner>(job: QueuedJob<Owner>, done: number, work: number, load:
 function precedes<Owner>(added: NewJob, job: QueuedJob<Owner>): boolean {
   if (job.late) return true;
   if (added.priority !== job.priority) return added.priority < job.priority;
-  return added.finish < job.finish;
+  return added.finishesBefore ? added.finishesBefore(job) : added.finish < job.finish;
 }
 
 /**

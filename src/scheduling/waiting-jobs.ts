@@ -48,7 +48,7 @@ export class WaitingJobs<Owner> {
   }
 
   /** Returns where a job would go in its lane, and the work in front of it. */
-  place(job: Pick<QueuedJob<Owner>, 'lane' | 'priority' | 'work' | 'deadline'>, load: ExecutorLoad): Place {
+  place(job: Pick<QueuedJob<Owner>, 'lane' | 'share' | 'priority' | 'work' | 'deadline'>, load: ExecutorLoad): Place {
     return this.#lanes[job.lane].place(job, this.#laneLoad(job.lane, load));
   }
 
