@@ -35,7 +35,10 @@ const cellsOf = (w: WeightCheck): string[] => [
 
 /** Returns the report as a table of the `shown` worst weights, with a summary. */
 function toText(report: CheckReport, shown: number): string {
-  const rows = [['', 'relative', 'gradient', 'weight', 'shape', 'read by'], ...report.weights.slice(0, shown).map(cellsOf)];
+  const rows = [
+    ['', 'relative', 'gradient', 'weight', 'shape', 'read by'],
+    ...report.weights.slice(0, shown).map(cellsOf),
+  ];
   const wrong = report.weights.filter((w) => w.ratio > 1).length;
   const rest = report.weights.length - shown;
   const notes = [

@@ -66,11 +66,7 @@ async function baselineOf(
 }
 
 /** Computes the units and days that effects of several sizes need. The smallest arm other than control decides. */
-function planFor(
-  baseline: Baseline,
-  lifts: readonly number[],
-  options: PlanningOptions = {},
-): readonly PlanRow[] {
+function planFor(baseline: Baseline, lifts: readonly number[], options: PlanningOptions = {}): readonly PlanRow[] {
   const { power = 0.8, alpha = 0.05, weights = [1, 1] } = options;
   const [control, ...others] = weights;
   const smallest = Math.min(...others);
