@@ -1,4 +1,6 @@
 import { WinnowError } from '../errors.ts';
+import type { Clock } from '../util/clock.ts';
+import { Breaker } from './breaker.ts';
 import { HostBroken, HostLost } from './host-client.ts';
 import { decodeScores, encodeRun, type Frame } from './host-protocol.ts';
 import type { BatchScores, InferenceRow } from './inference-types.ts';
@@ -13,6 +15,8 @@ export interface Worker {
   readonly tokens: number;
   /** Handles of the models that the host holds. */
   readonly loaded: ReadonlySet<number>;
+  /** Handles of the models that it is loading: it takes no batch meanwhile, which would wait behind the load. */
+  readonly loading: ReadonlySet<number>;
   call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens?: number): Promise<Frame>;
   kill(reason: string, cause?: LossCause): void;
 }
@@ -23,6 +27,7 @@ interface DispatcherHooks<Host extends Worker> {
   readonly recovering: () => boolean;
   readonly handleOf: (key: string) => number | undefined;
   readonly batchTimeoutMs: number;
+  readonly clock: Pick<Clock, 'now'>;
   readonly answered: (host: Host, rss: number) => void;
   readonly retried: (host: Host, key: string, reason: string) => void;
 }
@@ -48,7 +53,7 @@ const MAX_LOSSES = 2;
 export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: number): Host | undefined {
   let best: Host | undefined;
   for (const host of hosts) {
-    if (host.depth >= DEPTH || !host.loaded.has(handle)) continue;
+    if (host.depth >= DEPTH || host.loading.size > 0 || !host.loaded.has(handle)) continue;
     if (!best || host.depth < best.depth || (host.depth === best.depth && host.tokens < best.tokens)) best = host;
   }
   return best;
@@ -57,20 +62,28 @@ export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: n
 /** Sends batches to hosts in the order of submission. Sends a batch whose host was lost to another one. */
 export class Dispatcher<Host extends Worker> {
   readonly #hooks: DispatcherHooks<Host>;
+  readonly #breaker: Breaker;
   #waiting: Task[] = [];
   #closed: WinnowError | undefined;
 
   constructor(hooks: DispatcherHooks<Host>) {
     this.#hooks = hooks;
+    this.#breaker = new Breaker(hooks.clock);
   }
 
   get waiting(): number {
     return this.#waiting.length;
   }
 
+  /** Forgets what a model has cost: it is loaded anew. */
+  loaded(key: string): void {
+    this.#breaker.succeeded(key);
+  }
+
   /** Scores a batch on the least busy host. @throws WinnowError `host_lost`, `inference_failed`, `model_not_ready`; the signal's reason. */
   submit(key: string, rows: readonly InferenceRow[], signal?: AbortSignal): Promise<BatchScores> {
     signal?.throwIfAborted();
+    this.#breaker.check(key);
     const { promise, resolve, reject } = Promise.withResolvers<BatchScores>();
     const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
     const task: Task = { key, rows, tokens, resolve, reject, losses: 0, aborted: false };
@@ -125,6 +138,7 @@ export class Dispatcher<Host extends Worker> {
       .then(
         ({ payload }) => {
           const { scores, inferMs, rss } = decodeScores(payload);
+          this.#breaker.succeeded(task.key);
           task.resolve({ scores, inferMs, host: host.index });
           this.#hooks.answered(host, rss);
         },
@@ -140,10 +154,20 @@ export class Dispatcher<Host extends Worker> {
     else task.reject(error);
   }
 
+  /** Rejects the task, and takes its model out for a while: it has cost as many hosts as a batch may. */
+  #lostTwice(task: Task, reason: string): void {
+    task.reject(new WinnowError('host_lost', { reason }));
+    this.#breaker.open(task.key);
+    for (const other of this.#waiting.filter(({ key }) => key === task.key)) {
+      this.#waiting.splice(this.#waiting.indexOf(other), 1);
+      other.reject(this.#breaker.refusal(task.key));
+    }
+  }
+
   /** Runs a task again or rejects it. A loss counts only for the batch that ran, not for those that waited behind it. */
   #lost(task: Task, host: Host, reason: string, running: boolean): void {
     if (this.#closed) task.reject(this.#closed);
-    else if (running && ++task.losses >= MAX_LOSSES) task.reject(new WinnowError('host_lost', { reason }));
+    else if (running && ++task.losses >= MAX_LOSSES) this.#lostTwice(task, reason);
     else if (!task.aborted) {
       if (running) this.#hooks.retried(host, task.key, reason);
       this.#waiting.unshift(task);

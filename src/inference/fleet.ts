@@ -46,6 +46,9 @@ const MAX_FAILED_STARTS = 5;
 /** Least growth of a host since its models were loaded; replacing one that has grown less frees no memory. */
 const MIN_GROWTH = 1.25;
 
+/** Above the niceness of hosts in service, so that a trial takes only the time that they leave. */
+const SPARE_NICENESS = 15;
+
 /** Keeps a number of hosts in service: starts them, restarts lost ones with back-off, replaces those that grew too large. */
 export class Fleet {
   readonly #options: FleetOptions;
@@ -107,8 +110,8 @@ export class Fleet {
   /** Records a host's memory after a load, which later memory is compared with. */
   noteLoad(host: HostClient, rss: number): void {
     host.rss = rss;
-    const slot = this.#slots[host.index]!;
-    if (slot.host === host) Object.assign(slot, { rss, readyRss: Math.max(slot.readyRss, rss) });
+    const slot = this.#slots[host.index];
+    if (slot?.host === host) Object.assign(slot, { rss, readyRss: Math.max(slot.readyRss, rss) });
   }
 
   /** Records a host's memory and replaces the host if it exceeds the limit. */
@@ -119,6 +122,37 @@ export class Fleet {
     const { maxRssBytes, recycleEveryMs, clock } = this.#options;
     if (maxRssBytes === 0 || slot.recycling || rss <= Math.max(maxRssBytes, MIN_GROWTH * slot.readyRss)) return;
     if (clock.now() - slot.readyAt >= recycleEveryMs) void this.#recycle(slot, rss);
+  }
+
+  /** Starts a host that is never in service, at a lower priority than those that are. The caller ends it. */
+  async startSpare(): Promise<HostClient> {
+    const { threads, device, env, clock, startTimeoutMs, hosts } = this.#options;
+    const host: HostClient = new HostClient({
+      provider: this.#provider,
+      threads,
+      device,
+      niceness: SPARE_NICENESS,
+      env,
+      clock,
+      startTimeoutMs,
+      index: hosts,
+      onLog: (line) => this.#emit({ kind: 'output', host: hosts, line }),
+      onExit: () => this.#outOfService.delete(host),
+    });
+    this.#outOfService.add(host);
+    try {
+      await host.ready;
+      if (this.#closing.signal.aborted) throw new Error('the pool was closed');
+      return host;
+    } catch (error) {
+      host.kill((error as Error).message);
+      throw error;
+    }
+  }
+
+  /** Replaces every host in service by one that loads all models before it serves, one after another. */
+  async replaceAll(): Promise<void> {
+    for (const slot of this.#slots) if (slot.host && !slot.recycling) await this.#recycle(slot, slot.rss);
   }
 
   /** Ends every process. Those in service finish their batches first. */

@@ -56,8 +56,8 @@ interface Call {
 }
 
 /** @throws HostLost where there is no process; why comes a turn later, and is logged. */
-function startProcess({ provider, threads, device, env, onLog }: HostClientOptions): ChildProcess {
-  const settings: HostSettings = { provider, threads, device };
+function startProcess({ provider, threads, device, niceness, env, onLog }: HostClientOptions): ChildProcess {
+  const settings: HostSettings = { provider, threads, device, ...(niceness === undefined ? {} : { niceness }) };
   const child = spawn(process.execPath, [ENTRY, JSON.stringify(settings)], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     env: hostEnvironment(process.env, env),

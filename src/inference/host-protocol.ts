@@ -35,6 +35,8 @@ export interface Frame {
 
 /** Settings of a host, passed as JSON in its first argument. */
 export interface HostSettings {
+  /** Priority of the process as `nice` counts it; a host's own default if absent. */
+  readonly niceness?: number;
   readonly provider: ProviderSetting;
   readonly threads: number;
   /** GPU index. */

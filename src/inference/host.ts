@@ -29,13 +29,14 @@ import { SessionTable } from './session-table.ts';
  * equal priority its event loop lagged by 30 ms (p99) under full load; at this priority it lags by a few milliseconds.
  */
 const NICENESS = 5;
+
+const { provider: setting, threads, device, niceness = NICENESS } = JSON.parse(process.argv[2] ?? '{}') as HostSettings;
 try {
-  setPriority(NICENESS);
+  setPriority(niceness);
 } catch {
   // Not permitted on this system; the host works without it.
 }
 
-const { provider: setting, threads, device } = JSON.parse(process.argv[2] ?? '{}') as HostSettings;
 const pipe = new Socket({ fd: 3, readable: true, writable: true, allowHalfOpen: true });
 const rss = () => process.memoryUsage.rss();
 

@@ -47,6 +47,9 @@ export interface BatchScores {
   readonly host: number;
 }
 
+/** Scores rows on the spare host of a trial. @throws as `HostPool.run`. */
+export type TrialRun = (rows: readonly InferenceRow[]) => Promise<BatchScores>;
+
 /** Runs batches in supervised child processes. */
 export interface HostPool {
   /** Number of hosts, which run batches at the same time. */
@@ -55,6 +58,13 @@ export interface HostPool {
   /** Loads a model on every host, and on every host started later. Returns the facts of the first answer. */
   load(spec: LoadSpec): Promise<LoadedModel>;
   unload(key: string): Promise<void>;
+  /**
+   * Loads a model on a spare host that serves nothing and is ended afterwards, and hands it to `test`. Does nothing while no model is loaded: there is
+   * nothing to protect then. `load` uses what the trial found. Absent in pools whose graphs run in the calling process.
+   * @returns Whether `test` was run.
+   * @throws WinnowError `invalid_graph` when the model does not load in time, or ends or blocks its host; whatever `test` throws.
+   */
+  trial?(spec: LoadSpec, test: (run: TrialRun) => Promise<void>): Promise<boolean>;
   /**
    * Scores a batch on the least busy host. A batch whose host is lost is run once more on another; a batch that fails is halved down to the
    * failing row.

@@ -3,9 +3,18 @@ import { Dispatcher } from './dispatcher.ts';
 import { Fleet, type FleetOptions } from './fleet.ts';
 import { type HostClient, HostLost } from './host-client.ts';
 import { decodeJson, encodeJson, type LoadedMessage } from './host-protocol.ts';
-import type { BatchScores, HostPool, InferenceRow, LoadedModel, LoadSpec, Provider } from './inference-types.ts';
+import type {
+  BatchScores,
+  HostPool,
+  InferenceRow,
+  LoadedModel,
+  LoadSpec,
+  Provider,
+  TrialRun,
+} from './inference-types.ts';
 import type { PoolFacts, PoolObserver } from './pool-observer.ts';
 import { scoreBatch } from './score-batch.ts';
+import { endsHost, tryOnHost } from './trial.ts';
 
 interface SupervisorOptions extends FleetOptions {
   readonly batchTimeoutMs: number;
@@ -24,6 +33,8 @@ const MISSING_RETRY_MS = [1000, 8000] as const;
 /** Tokens that a load or unload counts as when the least busy host is chosen: more than any batch. */
 const LOAD_WEIGHT = 1e9;
 
+/** A model that took longer to load in its trial is not loaded on hosts that serve, in milliseconds. */
+const SLOW_LOAD_MS = 1000;
 /** The pool of inference hosts: loads models on all of them and scores each batch on one of them. */
 export class Supervisor implements HostPool {
   readonly size: number;
@@ -39,6 +50,8 @@ export class Supervisor implements HostPool {
   #retries = 0;
   #splits = 0;
   #closed: Promise<void> | undefined;
+  /** What trials found, until the model is loaded. */
+  readonly #trials = new Map<string, LoadedModel>();
   #missingFailures = 0;
   #cancelRetry: (() => void) | undefined;
 
@@ -58,6 +71,7 @@ export class Supervisor implements HostPool {
       recovering: () => this.#fleet.recovering,
       handleOf: (key) => this.#models.get(key)?.handle,
       batchTimeoutMs: options.batchTimeoutMs,
+      clock: options.clock,
       answered: (host, rss) => this.#fleet.noteMemory(host, rss),
       retried: (host, model, reason) => {
         this.#retries++;
@@ -91,7 +105,11 @@ export class Supervisor implements HostPool {
     this.#refuseWhenClosed();
     const model: Model = { handle: ++this.#handles, spec };
     const before = this.#models.get(spec.key);
+    this.#dispatcher.loaded(spec.key);
     try {
+      const tried = this.#trials.get(spec.key);
+      this.#trials.delete(spec.key);
+      if (tried && tried.loadMs > SLOW_LOAD_MS) return await this.#loadBySwap(model, tried);
       const facts = await (this.#models.size === 0 ? this.#loadOnAll(model) : this.#loadOnOne(model));
       this.#models.set(spec.key, model);
       await this.#loadMissing();
@@ -101,6 +119,16 @@ export class Supervisor implements HostPool {
       await this.#unloadHandle(model.handle);
       throw error;
     }
+  }
+
+  async trial(spec: LoadSpec, test: (run: TrialRun) => Promise<void>): Promise<boolean> {
+    this.#refuseWhenClosed();
+    if (this.#models.size === 0) return false;
+    const host = await this.#fleet.startSpare();
+    const model: Model = { handle: ++this.#handles, spec };
+    const facts = await tryOnHost(host, model, () => this.#loadOn(host, model), test, this.#options.batchTimeoutMs);
+    this.#trials.set(spec.key, facts);
+    return true;
   }
 
   async unload(key: string): Promise<void> {
@@ -148,6 +176,7 @@ export class Supervisor implements HostPool {
       return { key: spec.key, provider: this.#provider, ...facts };
     } finally {
       host.loading.delete(handle);
+      this.#dispatcher.pump();
     }
   }
 
@@ -169,8 +198,24 @@ export class Supervisor implements HostPool {
         if (!(error instanceof HostLost)) throw error;
         reason = error.message;
       }
-    const expected = 'a graph that leaves its inference host alive';
-    throw new WinnowError('invalid_graph', { where: model.spec.key, expected, got: reason });
+    throw endsHost(model.spec, reason);
+  }
+
+  /**
+   * Puts a model that takes long to load into service by hosts that load it, with all others, before they replace those that serve: a host that
+   * loads runs no batch meanwhile.
+   */
+  async #loadBySwap(model: Model, facts: LoadedModel): Promise<LoadedModel> {
+    const { key } = model.spec;
+    const before = this.#models.get(key);
+    this.#models.set(key, model);
+    await this.#fleet.replaceAll();
+    if (!this.#fleet.ready.some((host) => host.loaded.has(model.handle))) {
+      if (before) this.#models.set(key, before);
+      else this.#models.delete(key);
+      throw endsHost(model.spec, 'no host has loaded it in time');
+    }
+    return facts;
   }
 
   /** Loads what is missing, on one host after another so that the others serve. A host lost meanwhile loads when it is restarted. */

@@ -98,10 +98,15 @@ async function loadOnHosts(
   const { key } = candidate;
   const { maxLength, manifest } = version;
   const spec = { key, file: join(version.folder, graph.variant.file), padId: tokenizer.padId, maxLength };
-  const loaded = await pool.load({ ...spec, reduction: graph.reduction });
+  const whole = { ...spec, reduction: graph.reduction };
+  const test = (on: Pick<HostPool, 'run'>) =>
+    runSelfTest({ pool: on, key, tokenizer, maxLength }, graph.variant.name, manifest?.selfTest);
+  // What serves is not touched before the version has shown that it loads and computes.
+  const tried = (await pool.trial?.(whole, (run) => test({ run: (_key, rows) => run(rows) }))) ?? false;
+  const loaded = await pool.load(whole);
   try {
     checkLoadedInputs(loaded, graph.variant.file);
-    await runSelfTest({ pool, key, tokenizer, maxLength }, graph.variant.name, manifest?.selfTest);
+    if (!tried) await test(pool);
   } catch (error) {
     await pool.unload(key).catch(() => undefined);
     throw error;

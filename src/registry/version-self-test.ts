@@ -22,7 +22,7 @@ const WARM_UP_TOKENS = 512;
 export const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-3, fp16: 2e-2, int8: 1e-1 };
 
 interface SelfTestDeps {
-  readonly pool: HostPool;
+  readonly pool: Pick<HostPool, 'run'>;
   readonly key: string;
   readonly tokenizer: SelfTestTokenizer;
   readonly maxLength: number;

@@ -4,6 +4,7 @@ import { WinnowError } from '../../src/errors.ts';
 import { Dispatcher, leastBusy, type Worker } from '../../src/inference/dispatcher.ts';
 import { HostBroken, HostLost } from '../../src/inference/host-client.ts';
 import { decodeRun, encodeScores, type Frame, FrameReader } from '../../src/inference/host-protocol.ts';
+import type { Clock } from '../../src/util/clock.ts';
 import { row } from './graphs.ts';
 
 const frameOf = (bytes: Uint8Array): Frame => [...new FrameReader().push(bytes)][0]!;
@@ -18,6 +19,7 @@ interface Call {
 class PaperHost implements Worker {
   readonly index: number;
   readonly loaded = new Set([1]);
+  readonly loading = new Set<number>();
   readonly calls: Call[] = [];
   tokens = 0;
   dead = '';
@@ -57,13 +59,14 @@ class PaperHost implements Worker {
   }
 }
 
-function dispatching(hosts: PaperHost[]) {
+function dispatching(hosts: PaperHost[], clock: Pick<Clock, 'now'> = { now: () => 0 }) {
   const retried: string[] = [];
   const dispatcher = new Dispatcher<PaperHost>({
     hosts: () => hosts.filter(({ dead }) => dead === ''),
     recovering: () => false,
     handleOf: (key) => (key === 'm' ? 1 : undefined),
     batchTimeoutMs: 1,
+    clock,
     answered: () => {},
     retried: (_, __, reason) => retried.push(reason),
   });
@@ -73,6 +76,43 @@ function dispatching(hosts: PaperHost[]) {
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe('dispatching', () => {
+  it('sends no batch to a host that loads a model, also where there is no other', () => {
+    const [host] = [new PaperHost(0)];
+    const { dispatcher, submit } = dispatching([host]);
+    host.loading.add(2);
+    void submit(1);
+    expect(host.depth).toBe(0);
+    host.loading.clear();
+    dispatcher.pump();
+    expect(host.depth).toBe(1);
+  });
+
+  it('takes a model out for a growing pause when a batch of it has cost two hosts', async () => {
+    let now = 0;
+    const hosts = Array.from({ length: 6 }, (_, i) => new PaperHost(i));
+    const { submit } = dispatching(hosts, { now: () => now });
+    const loseTwice = async () => {
+      const lost = submit(1).catch((error: WinnowError) => error.code);
+      for (let i = 0; i < 2; i++) {
+        await settle();
+        hosts.find(({ depth }) => depth > 0)!.lose('gone');
+      }
+      return lost;
+    };
+    expect(await loseTwice()).toBe('host_lost');
+    expect(() => submit(2)).toThrow('it is tried again in 1 s');
+    now = 1000;
+    expect(await loseTwice()).toBe('host_lost');
+    expect(() => submit(3)).toThrow('it is tried again in 2 s');
+    now = 3000;
+    const works = submit(4);
+    await settle();
+    hosts.find(({ depth }) => depth > 0)!.answer();
+    await works;
+    expect(await loseTwice()).toBe('host_lost');
+    expect(() => submit(5)).toThrow('it is tried again in 1 s');
+  });
+
   it('keeps two batches at each host and the others waiting', () => {
     const hosts = [new PaperHost(0), new PaperHost(1)];
     const { dispatcher, submit } = dispatching(hosts);

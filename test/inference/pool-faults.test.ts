@@ -265,6 +265,43 @@ describe('memory', () => {
   });
 });
 
+describe('a trial', () => {
+  it('needs no spare host while nothing serves, and runs the test on one otherwise', async () => {
+    const { pool, pids } = await watched({ hosts: 1 });
+    const sum = await folder.write('sum', sumGraph());
+    expect(await pool.trial!(sum, async () => expect.unreachable())).toBe(false);
+    await pool.load(sum);
+    const before = pids();
+    let scores: Float32Array | undefined;
+    const tried = await pool.trial!({ ...sum, key: 'tried' }, async (run) => {
+      ({ scores } = await run([row([1, 2, 3])]));
+    });
+    expect(tried).toBe(true);
+    expect([...scores!]).toEqual([3006]);
+    await expect(pool.run('tried', [row([1])])).rejects.toMatchObject({ code: 'model_not_ready' });
+    expect(await pool.load({ ...sum, key: 'tried' })).toMatchObject({ key: 'tried' });
+    expect([...(await pool.run('tried', [row([1, 2, 3])])).scores]).toEqual([3006]);
+    expect(pids()).toEqual(before);
+  });
+
+  it('of a graph that never ends costs a spare host and no batch of other models', async () => {
+    const { pool, events, pids } = await watched({ hosts: 1, batchTimeoutMs: 1000 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    const before = pids();
+    const slow = await folder.write('slow', slowGraph());
+    const trial = expect(
+      pool.trial!(slow, async (run) => {
+        await run([row([FOR_EVER])]);
+      }),
+    ).rejects.toMatchObject({ code: 'invalid_graph' });
+    const scores = await Promise.all(Array.from({ length: 20 }, (_, i) => pool.run('sum', [row([i])])));
+    expect(scores.map((answer) => answer.scores[0])).toEqual(Array.from({ length: 20 }, (_, i) => i + 1000));
+    await trial;
+    expect(events.filter(({ kind }) => kind === 'lost')).toEqual([]);
+    expect(pids()).toEqual(before);
+  });
+});
+
 describe('leaving', () => {
   it('finishes what runs, refuses what waits, leaves no process', async () => {
     const { pool, pids } = await watched({ hosts: 2 });
