@@ -121,7 +121,7 @@ describe('rows', () => {
     const url = (path: string) => JSON.stringify(pathToFileURL(join(ROOT, 'src', 'training', 'data', path)).href);
     const script = `
       const { openSources } = await import(${url('sources.ts')});
-      const { dataSourceSchema, samplerSchema } = await import(${url('schema.ts')});
+      const { dataSourceSchema, samplerSchema } = await import(${url('data-schema.ts')});
       const train = [dataSourceSchema.parse({ format: 'triples', path: 'many.tsv' })];
       const source = await openSources({ train, sampler: samplerSchema.parse({}) }, ${JSON.stringify(folder)});
       let lists = 0;
