@@ -1,6 +1,6 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -17,36 +17,67 @@ export function postgresPrograms(): string | undefined {
 
 export interface PostgresServer {
   readonly url: string;
+  /** Ends the server as a crash would: no session hears a goodbye. */
+  kill(): Promise<void>;
+  /** Starts it again on the same data. */
+  start(): Promise<void>;
+  /** Stops or continues the processes of all sessions, and that which accepts new ones. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void;
   stop(): Promise<void>;
 }
 
-/** Starts a server on a socket in a temporary folder. Its programs refuse to run as root, so root runs them as `postgres`. */
-export async function startPostgres(bin: string): Promise<PostgresServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'winnow-pg-'));
-  const data = join(folder, 'data');
-  const root = process.getuid?.() === 0;
-  const uid = root ? Number(execFileSync('id', ['-u', 'postgres'], { encoding: 'utf8' })) : undefined;
-  const gid = root ? Number(execFileSync('id', ['-g', 'postgres'], { encoding: 'utf8' })) : undefined;
-  if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid);
-  const who = { ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }), cwd: folder };
-  execFileSync(join(bin, 'initdb'), ['-D', data, '-A', 'trust', '-U', 'winnow', '--no-sync'], {
-    ...who,
-    stdio: 'ignore',
-  });
-  const server = spawn(join(bin, 'postgres'), ['-D', data, '-k', folder, '-c', 'listen_addresses='], {
-    ...who,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+interface Who {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly cwd: string;
+}
+
+/** Its programs refuse to run as root, so root runs them as `postgres`. */
+function ownerOf(folder: string): Who {
+  if (process.getuid?.() !== 0) return { cwd: folder };
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
+  const [uid, gid] = [id('-u'), id('-g')];
+  chownSync(folder, uid, gid);
+  return { uid, gid, cwd: folder };
+}
+
+async function run(bin: string, folder: string, who: Who): Promise<ChildProcess> {
+  const flags = ['-D', join(folder, 'data'), '-k', folder, '-c', 'listen_addresses=', '-c', 'fsync=off'];
+  const server = spawn(join(bin, 'postgres'), flags, { ...who, stdio: ['ignore', 'ignore', 'pipe'] });
   await new Promise<void>((resolve, reject) => {
     server.stderr.on('data', (text: Buffer) => text.includes('ready to accept connections') && resolve());
     server.once('exit', (code) => reject(new Error(`postgres ended with ${code}`)));
   });
+  return server;
+}
+
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+
+/** Starts a server on a socket in a temporary folder. */
+export async function startPostgres(bin: string): Promise<PostgresServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'winnow-pg-'));
+  const who = ownerOf(folder);
+  const init = ['-D', join(folder, 'data'), '-A', 'trust', '-U', 'winnow', '--no-sync'];
+  execFileSync(join(bin, 'initdb'), init, { ...who, stdio: 'ignore' });
+  let server = await run(bin, folder, who);
+  const end = async (signal: NodeJS.Signals) => {
+    if (server.exitCode !== null || server.signalCode !== null) return;
+    const exited = once(server, 'exit');
+    server.kill(signal);
+    await exited;
+  };
   return {
     url: `postgres://winnow@/postgres?host=${encodeURIComponent(folder)}`,
+    kill: () => end('SIGQUIT'),
+    async start() {
+      server = await run(bin, folder, who);
+    },
+    signal(signal) {
+      for (const pid of [server.pid!, ...childrenOf(server.pid!)]) process.kill(pid, signal);
+    },
     async stop() {
-      const exited = once(server, 'exit');
-      server.kill('SIGINT');
-      await exited;
+      await end('SIGINT');
       rmSync(folder, { recursive: true, force: true });
     },
   };

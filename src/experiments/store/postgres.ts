@@ -1,5 +1,13 @@
 import pg from 'pg';
+import { within } from '../../util/within.ts';
 import { SCHEMA, type SqlConnection, type SqlRow, type Statement } from './sql.ts';
+
+/** The time for a long statement (reads of reports, removal of old rows), in times of that for any other. */
+const LONG = 60;
+/** The same for a statement that creates a table or waits for another server to do so. */
+const SCHEMA_FACTOR = 12;
+/** How long closing waits for the server's goodbye, in milliseconds. */
+const CLOSE_MS = 2000;
 
 /** Numbers the parameters: `?` → `$1`, `$2`…. No statement here has a question mark in a literal. */
 function numbered(sql: string): string {
@@ -7,57 +15,95 @@ function numbered(sql: string): string {
   return sql.replaceAll('?', () => `$${++n}`);
 }
 
-const bound = (statement: Statement) => ({ text: numbered(statement.sql), values: [...statement.values] });
-
 // Two servers that start together must not create the tables at the same time: PostgreSQL's IF NOT EXISTS races on its catalog.
 const SCHEMA_LOCK = 7_265_831;
 
-async function createTables(pool: pg.Pool): Promise<void> {
+type Ask = (statement: Statement) => Promise<pg.QueryResult<SqlRow>>;
+
+/** The client's own time limit stands in for a server that no longer keeps its own. */
+function timedQuery(client: pg.PoolClient, limitMs: number): Ask {
+  return async ({ sql, values }) => {
+    const query = { text: numbered(sql), values: [...values], query_timeout: limitMs + 500 };
+    try {
+      return await client.query<SqlRow>(query);
+    } catch (error) {
+      if ((error as Error).message !== 'Query read timeout') throw error;
+      throw timedOut(`the database did not answer within ${limitMs} ms`, error);
+    }
+  };
+}
+
+const timedOut = (message: string, cause?: unknown): Error =>
+  Object.assign(new Error(message, { cause }), { code: 'ETIMEDOUT' });
+
+/**
+ * Runs `work` in a transaction on a connection of its own, with time limits that hold for this transaction only: pools of connections
+ * between here and the server may share sessions. A connection on which anything failed is closed, never used again.
+ */
+async function inTransaction<T>(pool: pg.Pool, limitMs: number, work: (ask: Ask) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  let failure: unknown = new Error('not finished');
   try {
-    await client.query('BEGIN');
-    await client.query('SELECT pg_advisory_xact_lock($1)', [SCHEMA_LOCK]);
-    for (const statement of SCHEMA) await client.query(statement);
-    await client.query('COMMIT');
+    const ask = timedQuery(client, limitMs);
+    const begin = `BEGIN; SET LOCAL statement_timeout = ${limitMs}; SET LOCAL idle_in_transaction_session_timeout = ${2 * limitMs}`;
+    await ask({ sql: begin, values: [] });
+    const result = await work(ask);
+    await ask({ sql: 'COMMIT', values: [] });
+    failure = undefined;
+    return result;
   } catch (error) {
-    await client.query('ROLLBACK');
+    failure = error;
     throw error;
   } finally {
-    client.release();
+    client.release(failure !== undefined);
   }
 }
 
-/** Connects to a server by `postgres://` URL and creates missing tables. @throws the database's error. */
-export async function openPostgres(url: string): Promise<SqlConnection> {
-  const pool = new pg.Pool({ connectionString: url, max: 4, connectionTimeoutMillis: 10_000 });
-  // Without a listener an idle connection that breaks would end the process; the next query reports it.
+async function createTables(pool: pg.Pool, limitMs: number): Promise<void> {
+  await inTransaction(pool, limitMs, async (ask) => {
+    await ask({ sql: 'SELECT pg_advisory_xact_lock(?)', values: [SCHEMA_LOCK] });
+    for (const sql of SCHEMA) await ask({ sql, values: [] });
+  });
+}
+
+/** Creates a pool whose connections may break at any time without ending the process: what was asked on them fails, and nothing else. */
+function createPool(url: string, connectMs: number): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max: 4, connectionTimeoutMillis: connectMs });
   pool.on('error', () => {});
+  // The pool listens only while a connection is idle. A session that is ended between two statements is reported here.
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
+}
+
+async function closePool(pool: pg.Pool): Promise<void> {
+  await within(CLOSE_MS, pool.end(), () => timedOut('the database did not end its sessions in time')).catch(() => {});
+}
+
+/**
+ * Connects to a server by `postgres://` URL and creates missing tables.
+ * @param limitMs how long connecting and a statement may take, in milliseconds.
+ * @throws the database's error.
+ */
+export async function openPostgres(url: string, limitMs: number): Promise<SqlConnection> {
+  const pool = createPool(url, limitMs);
   try {
-    await createTables(pool);
+    await createTables(pool, SCHEMA_FACTOR * limitMs);
   } catch (error) {
-    await pool.end();
+    await closePool(pool);
     throw error;
   }
-  const read = async (statement: Statement) => (await pool.query(bound(statement))).rows as readonly SqlRow[];
+  const read = (limit: number) => (statement: Statement) =>
+    inTransaction(pool, limit, async (ask) => (await ask(statement)).rows as readonly SqlRow[]);
   return {
     kind: 'postgres',
-    query: read,
-    lookup: read,
-    async transaction(statements) {
-      const client = await pool.connect();
-      try {
-        await client.query('BEGIN');
+    query: read(LONG * limitMs),
+    lookup: read(limitMs),
+    transaction: (statements, { long = false } = {}) =>
+      inTransaction(pool, long ? LONG * limitMs : limitMs, async (ask) => {
         const changes: number[] = [];
-        for (const statement of statements) changes.push((await client.query(bound(statement))).rowCount ?? 0);
-        await client.query('COMMIT');
+        for (const statement of statements) changes.push((await ask(statement)).rowCount ?? 0);
         return changes;
-      } catch (error) {
-        await client.query('ROLLBACK');
-        throw error;
-      } finally {
-        client.release();
-      }
-    },
-    close: () => pool.end(),
+      }),
+    close: () => closePool(pool),
   };
 }

@@ -8,6 +8,11 @@ export interface Statement {
   readonly values: readonly SqlValue[];
 }
 
+interface TransactionOptions {
+  /** It may change many rows, and take as long as a long read. */
+  readonly long?: boolean;
+}
+
 /** What the store needs of a database. */
 export interface SqlConnection {
   readonly kind: 'sqlite' | 'postgres';
@@ -16,7 +21,7 @@ export interface SqlConnection {
   /** Runs a short read on the connection of the writes: it sees every transaction that has returned. */
   lookup(statement: Statement): Promise<readonly SqlRow[]>;
   /** Runs all statements or none; they are on disk when it returns. @returns the number of rows that each statement changed. */
-  transaction(statements: readonly Statement[]): Promise<readonly number[]>;
+  transaction(statements: readonly Statement[], options?: TransactionOptions): Promise<readonly number[]>;
   close(): Promise<void>;
 }
 

@@ -5,6 +5,14 @@ import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } fr
 import type { SqlConnection, Statement } from './sql.ts';
 import { openSqlite, type SqliteOptions } from './sqlite.ts';
 
+/** How long connecting to a server and one statement may take, in milliseconds, where nothing is set. */
+export const DATABASE_TIMEOUT_MS = 5000;
+
+export interface StoreOptions extends SqliteOptions {
+  /** How long connecting to a server, and a statement on it, may take, in milliseconds; reads of reports 60 times that. */
+  readonly timeoutMs?: number | undefined;
+}
+
 function insertExposure(e: Exposure): readonly Statement[] {
   const main: Statement = {
     sql: `INSERT INTO winnow_exposures (request_id, experiment, at, config_hash, mode, unit_kind, unit, hash_version, arm, models, forced,
@@ -105,6 +113,7 @@ async function prune(db: SqlConnection, beforeAt: number): Promise<number> {
       sql: `DELETE FROM ${table} WHERE at < ?`,
       values: [beforeAt],
     })),
+    { long: true },
   );
   return changes[0]! + changes[2]!;
 }
@@ -140,9 +149,9 @@ function createSqlStore(db: SqlConnection): ExperimentStore {
 export const isPostgres = (target: string): boolean => /^postgres(ql)?:\/\//.test(target);
 
 /** Opens the store that a setting names: `postgres://…` is a server, anything else a SQLite file. @throws the database's error. */
-export async function openStore(target: string, options: SqliteOptions = {}): Promise<ExperimentStore> {
+export async function openStore(target: string, options: StoreOptions = {}): Promise<ExperimentStore> {
   if (!isPostgres(target)) return createSqlStore(await openSqlite(target, options));
   // Loaded only where it is used: servers without PostgreSQL start sooner.
   const { openPostgres } = await import('./postgres.ts');
-  return createSqlStore(await openPostgres(target));
+  return createSqlStore(await openPostgres(target, options.timeoutMs ?? DATABASE_TIMEOUT_MS));
 }
