@@ -234,6 +234,12 @@ export const configSchema = z.strictObject({
     database: secret(
       'Names the database of exposures and outcomes: a SQLite file or a postgres:// URL. Empty: runs/experiments.sqlite once an experiment is defined.',
     ),
+    databaseTimeoutMs: integer(
+      100,
+      600_000,
+      5000,
+      'Sets the milliseconds in which a PostgreSQL server must accept a connection and answer a statement; reads of reports get 60 times that.',
+    ),
     retentionDays: integer(1, 3650, 90, 'Sets the days that exposures and outcomes are kept.'),
     unitSecret: secret(
       'Sets the key of the hash under which unit ids are stored. Empty: a random key, kept in the database. A new key makes new units.',

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { type Clock, wallClock } from '../util/clock.ts';
 import { Mutex } from '../util/mutex.ts';
 import { createRandom, deriveSeed } from '../util/random.ts';
+import { within } from '../util/within.ts';
 import { inOwnThread, inThisThread, type ReportRunner } from './analysis/report-runner.ts';
 import { fnv32a } from './assignment/buckets.ts';
 import { type ArmDecider, hashDecider } from './assignment/deciders.ts';
@@ -25,11 +26,13 @@ import { OutcomeWriter } from './recording/outcomes.ts';
 import { Recorder } from './recording/recorder.ts';
 import { Trips } from './recording/trips.ts';
 import type { ExperimentStore } from './records.ts';
-import { isPostgres, openStore } from './store/store.ts';
-import { StoreKeeper } from './store/store-keeper.ts';
+import { DATABASE_TIMEOUT_MS, isPostgres, openStore } from './store/store.ts';
+import { StoreKeeper, timedOut } from './store/store-keeper.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
+/** How long closing waits for a sync in progress, for the thread of reports and for the database, in milliseconds each. */
+const CLOSE_STEP_MS = 2500;
 
 /** The database where none is configured. */
 export const DEFAULT_DATABASE = 'runs/experiments.sqlite';
@@ -41,6 +44,8 @@ export interface ExperimentsOptions {
   readonly database?: string | undefined;
   /** Key of unit hashes; if absent a random one that the database keeps. */
   readonly unitSecret?: string | undefined;
+  /** How long a PostgreSQL server may take to accept a connection or answer a statement; 5000 if absent. */
+  readonly databaseTimeoutMs?: number;
   readonly retentionDays?: number;
   readonly bufferRows?: number;
   /** Returns the model that answers requests which name none. */
@@ -60,6 +65,7 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   readonly observer: ExperimentObserver;
   readonly clock: Clock;
   readonly retentionDays: number;
+  readonly databaseTimeoutMs: number;
   readonly book: DefinitionBook;
   readonly log: ExposureLog;
   readonly outcomes: OutcomeWriter;
@@ -83,9 +89,11 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.observer = options.observer ?? {};
     this.clock = options.clock ?? wallClock;
     this.retentionDays = options.retentionDays ?? 90;
+    this.databaseTimeoutMs = options.databaseTimeoutMs ?? DATABASE_TIMEOUT_MS;
+    const timeoutMs = this.databaseTimeoutMs;
     const { observer, clock } = this;
     this.#keeper = new StoreKeeper(
-      () => openStore(this.#database),
+      () => openStore(this.#database, { timeoutMs }),
       observer,
       (store) => this.#prepareStore(store),
     );
@@ -97,7 +105,7 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.outcomes = new OutcomeWriter(store);
     this.trips = new Trips({ observer, now });
     // A database in memory can be read by its own thread only.
-    this.reports = this.#database === ':memory:' ? inThisThread(store) : inOwnThread(this.#database);
+    this.reports = this.#database === ':memory:' ? inThisThread(store) : inOwnThread(this.#database, { timeoutMs });
     this.#recorder = new Recorder({ log: this.log, trips: this.trips, observer, now });
     this.#file = options.file === undefined ? undefined : this.#definitionFile(options.file);
   }
@@ -158,15 +166,23 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.#recorder.recordShadow(finished);
   }
 
-  /** Writes waiting exposures within `limitMs` milliseconds, then closes the database. */
+  /** Writes waiting exposures within `limitMs` milliseconds, then closes the database. It ends also where the database hangs. */
   async close(limitMs = 5000): Promise<void> {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
     this.#file?.stop();
-    await this.#syncs.idle();
+    await this.#closeStep('the sync', this.#syncs.idle());
     await this.log.close(limitMs);
-    await this.reports.close();
-    await this.#keeper.close();
+    await this.#closeStep('the thread of reports', this.reports.close());
+    await this.#closeStep('the database', this.#keeper.close());
+  }
+
+  /** Waits for a step of closing; one that is late ends with the process. */
+  async #closeStep(what: string, step: Promise<void>): Promise<void> {
+    const late = () => timedOut(`${what} did not end within ${CLOSE_STEP_MS} ms`);
+    await within(CLOSE_STEP_MS, step, late).catch((error: Error) =>
+      this.observer.onProblem?.({ where: 'database', reason: error.message }),
+    );
   }
 
   #definitionFile(path: string): DefinitionFile {

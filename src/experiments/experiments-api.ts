@@ -1,4 +1,5 @@
 import { WinnowError } from '../errors.ts';
+import { within } from '../util/within.ts';
 import type { ExperimentReport } from './analysis/report-data.ts';
 import type { Series } from './analysis/series.ts';
 import { type ExperimentStatus, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
@@ -9,7 +10,22 @@ import type { ExperimentService } from './experiment-service.ts';
 import { armKey } from './recording/guardrails.ts';
 import { CLOCK_SKEW_MS, outcomeOf, type SentOutcome } from './recording/outcomes.ts';
 import type { AuditEntry, ExperimentStore, Outcome, OutcomeStatus } from './records.ts';
-import { unavailable } from './store/store-keeper.ts';
+import { timedOut, unavailable } from './store/store-keeper.ts';
+
+/** How long an operation on the database may take, and one that reads all of an experiment, in times of one statement. */
+const WRITE_FACTOR = 6;
+const READ_FACTOR = 60;
+
+/** Bounds an operation that may need many statements. @throws WinnowError `store_unavailable` for errors of the database. */
+async function inTime<T>(service: ExperimentService, factor: number, work: Promise<T>): Promise<T> {
+  const limitMs = factor * service.databaseTimeoutMs;
+  const late = () => timedOut(`the experiment database took longer than ${limitMs} ms`);
+  try {
+    return await within(limitMs, work, late);
+  } catch (error) {
+    throw unavailable(error);
+  }
+}
 
 /** An experiment in the form the API returns. */
 export interface ExperimentView {
@@ -140,13 +156,11 @@ function viewOf(
 }
 
 /** Runs a call of the database. @throws WinnowError `store_unavailable` for errors of the database. */
-async function withStore<T>(service: ExperimentService, work: (store: ExperimentStore) => Promise<T>): Promise<T> {
-  try {
-    return await work(await service.store());
-  } catch (error) {
-    throw unavailable(error);
-  }
-}
+const withStore = <T>(
+  service: ExperimentService,
+  work: (store: ExperimentStore) => Promise<T>,
+  factor = WRITE_FACTOR,
+): Promise<T> => inTime(service, factor, service.store().then(work));
 
 /** Creates the API over a service. */
 export function createExperimentsApi(service: ExperimentService): ExperimentsApi {
@@ -158,7 +172,7 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
     return view;
   };
   /** Writes waiting exposures, so that a read includes them; those that cannot be written yet are left out. */
-  const flushLog = () => service.log.flush().catch(() => {});
+  const flushLog = () => inTime(service, WRITE_FACTOR, service.log.flush()).catch(() => {});
   return {
     list: views,
     get,
@@ -172,14 +186,18 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
       const { definition } = get(name);
       await flushLog();
       return shared.run(`report ${configHash(definition)} ${until}`, () =>
-        withStore(service, () => service.reports.report(definition, until === undefined ? {} : { until })),
+        withStore(service, () => service.reports.report(definition, until === undefined ? {} : { until }), READ_FACTOR),
       );
     },
     async series(name, points, until) {
       const { definition } = get(name);
       await flushLog();
       return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
-        withStore(service, () => service.reports.series(definition, { until, points, now: service.clock.now() })),
+        withStore(
+          service,
+          () => service.reports.series(definition, { until, points, now: service.clock.now() }),
+          READ_FACTOR,
+        ),
       );
     },
     async audits(name) {
@@ -187,7 +205,7 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
       if (audits.length === 0) get(name);
       return audits;
     },
-    addOutcomes: (sent) => addOutcomes(service, sent).catch((error: unknown) => Promise.reject(unavailable(error))),
+    addOutcomes: (sent) => inTime(service, WRITE_FACTOR, addOutcomes(service, sent)),
     retentionDays: service.retentionDays,
   };
 }

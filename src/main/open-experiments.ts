@@ -54,10 +54,11 @@ export async function openExperiments(
   { metrics, logger }: { readonly metrics: Metrics; readonly logger: Logger },
   defaultModel: () => string | undefined,
 ): Promise<Experiments> {
-  const { file, database, retentionDays, unitSecret, bufferRows, flagProvider } = config;
+  const { file, database, databaseTimeoutMs, retentionDays, unitSecret, bufferRows, flagProvider } = config;
   const observer = observeExperiments(metrics, logger);
   const service = new ExperimentService({
     file,
+    databaseTimeoutMs,
     retentionDays,
     bufferRows,
     defaultModel,

@@ -67,16 +67,18 @@ export async function startPostgres(bin: string): Promise<PostgresServer> {
     server.kill(signal);
     await exited;
   };
+  const signalAll = (signal: NodeJS.Signals) => {
+    for (const pid of [server.pid!, ...childrenOf(server.pid!)]) process.kill(pid, signal);
+  };
   return {
     url: `postgres://winnow@/postgres?host=${encodeURIComponent(folder)}`,
     kill: () => end('SIGQUIT'),
     async start() {
       server = await run(bin, folder, who);
     },
-    signal(signal) {
-      for (const pid of [server.pid!, ...childrenOf(server.pid!)]) process.kill(pid, signal);
-    },
+    signal: signalAll,
     async stop() {
+      if (server.exitCode === null && server.signalCode === null) signalAll('SIGCONT');
       await end('SIGINT');
       rmSync(folder, { recursive: true, force: true });
     },

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { workerEntry } from '../../util/worker-entry.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
+import type { StoreOptions } from '../store/store.ts';
 import { analyze, type ReportOptions } from './analyze.ts';
 import type { ExperimentReport } from './report-data.ts';
 import { type Series, type SeriesOptions, seriesOf } from './series.ts';
@@ -30,6 +31,12 @@ export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunne
   };
 }
 
+/** What the thread is told at its start. */
+export interface ReportThreadData {
+  readonly target: string;
+  readonly options: StoreOptions;
+}
+
 interface Waiting {
   readonly resolve: (value: ExperimentReport | Series) => void;
   readonly reject: (error: Error) => void;
@@ -39,13 +46,13 @@ type Question = Pick<ReportCall, 'kind' | 'options' | 'experiment'>;
 
 /** A thread that makes reports. One that has ended is started again by the next report. */
 class ReportThread {
-  readonly #target: string;
+  readonly #data: ReportThreadData;
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | undefined;
   #next = 0;
 
-  constructor(target: string) {
-    this.#target = target;
+  constructor(data: ReportThreadData) {
+    this.#data = data;
   }
 
   ask<T extends ExperimentReport | Series>(question: Question): Promise<T> {
@@ -65,7 +72,7 @@ class ReportThread {
 
   #start(): Worker {
     const worker = new Worker(workerEntry('./report-worker', import.meta.url), {
-      workerData: { target: this.#target },
+      workerData: this.#data,
     });
     const end = (error: Error) => {
       if (this.#worker === worker) this.#worker = undefined;
@@ -88,8 +95,8 @@ class ReportThread {
 }
 
 /** Makes reports in a thread of its own with its own connection, for servers. The first report starts it. */
-export function inOwnThread(target: string): ReportRunner {
-  const thread = new ReportThread(target);
+export function inOwnThread(target: string, options: StoreOptions): ReportRunner {
+  const thread = new ReportThread({ target, options });
   return {
     report: (experiment, options) => thread.ask({ kind: 'report', experiment, options }),
     series: (experiment, options) => thread.ask({ kind: 'series', experiment, options }),

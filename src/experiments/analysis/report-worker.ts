@@ -1,15 +1,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ExperimentStore } from '../records.ts';
 import { openStore } from '../store/store.ts';
-import { inThisThread, type ReportCall, type ReportReply } from './report-runner.ts';
+import { inThisThread, type ReportCall, type ReportReply, type ReportThreadData } from './report-runner.ts';
 
-const { target } = workerData as { target: string };
+const { target, options } = workerData as ReportThreadData;
 
 let opening: Promise<ExperimentStore> | undefined;
 
 /** The thread's own connection; a failed opening is tried again. */
 function store(): Promise<ExperimentStore> {
-  opening ??= openStore(target, { readApart: false }).catch((error: unknown) => {
+  opening ??= openStore(target, { ...options, readApart: false }).catch((error: unknown) => {
     opening = undefined;
     throw error;
   });

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { within } from '../../util/within.ts';
 import { SCHEMA, type SqlConnection, type SqlRow, type Statement } from './sql.ts';
+import { timedOut } from './store-keeper.ts';
 
 /** The time for a long statement (reads of reports, removal of old rows), in times of that for any other. */
 const LONG = 60;
@@ -32,9 +33,6 @@ function timedQuery(client: pg.PoolClient, limitMs: number): Ask {
     }
   };
 }
-
-const timedOut = (message: string, cause?: unknown): Error =>
-  Object.assign(new Error(message, { cause }), { code: 'ETIMEDOUT' });
 
 /**
  * Runs `work` in a transaction on a connection of its own, with time limits that hold for this transaction only: pools of connections

@@ -56,6 +56,10 @@ export class StoreKeeper {
   }
 }
 
+/** Makes the error of a database that took too long. */
+export const timedOut = (message: string, cause?: unknown): Error =>
+  Object.assign(new Error(message, { cause }), { code: 'ETIMEDOUT' });
+
 /** Turns the database's error into the one that clients get: with its code only, because its message may hold internals. */
 export function unavailable(error: unknown): WinnowError {
   if (error instanceof WinnowError) return error;
