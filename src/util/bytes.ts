@@ -51,12 +51,3 @@ export async function* readBytes(path: string, chunkBytes = CHUNK_BYTES): AsyncG
     throw error instanceof WinnowError ? error : unreadable(path, error);
   }
 }
-
-/** Reads a whole text file or standard input (`-`), unpacked, without its byte-order mark. @throws WinnowError `invalid_input`. */
-export async function readText(path: string): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of readBytes(path)) chunks.push(chunk);
-  return Buffer.concat(chunks)
-    .toString('utf8')
-    .replace(/^\ufeff/, '');
-}

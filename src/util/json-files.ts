@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../errors.ts';
-import { readText } from './bytes.ts';
-import { badLine, scanLines } from './lines.ts';
+import { scanLines } from './lines.ts';
+import { badLine, readText } from './text.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 

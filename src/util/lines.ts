@@ -1,11 +1,15 @@
-import { WinnowError } from '../errors.ts';
-import { readBytes, STDIN } from './bytes.ts';
+import { isUtf8 } from 'node:buffer';
+import { readBytes } from './bytes.ts';
+import { badLine, firstBadLine, notUtf8 } from './text.ts';
 
 const NEWLINE = 10;
 const CARRIAGE_RETURN = 13;
 
 /** Bytes read at once where lines become strings: short, because a slice of a line keeps the whole decoded chunk in memory. */
 const CHUNK_BYTES = 1 << 16;
+
+/** Most bytes of one line. A packed file of a few kilobytes can hold a line of any length. */
+const LINE_MIB = 64;
 
 interface NumberedLine {
   /** Counted from 1, for error messages. */
@@ -14,23 +18,55 @@ interface NumberedLine {
 }
 
 /**
+ * Yields the bytes of a file in blocks of whole lines, valid UTF-8; only the last block may lack its line break. A line that lies in many
+ * chunks is searched and copied once.
+ *
+ * @param linesBefore how many lines the caller has taken from earlier blocks, for messages.
+ * @throws WinnowError `invalid_input` after the block before a line that is too long or not UTF-8.
+ */
+async function* readBlocks(
+  path: string,
+  chunkBytes: number | undefined,
+  linesBefore: () => number,
+): AsyncGenerator<Buffer> {
+  let rest: Buffer[] = [];
+  let restBytes = 0;
+  async function* checked(block: Buffer): AsyncGenerator<Buffer> {
+    if (isUtf8(block)) return yield block;
+    const { start } = firstBadLine(block);
+    if (start > 0) yield block.subarray(0, start);
+    throw notUtf8(path, linesBefore() + 1);
+  }
+  for await (const chunk of readBytes(path, chunkBytes)) {
+    const first = chunk.indexOf(NEWLINE);
+    if (restBytes + (first < 0 ? chunk.length : first) > LINE_MIB * 2 ** 20)
+      throw badLine(path, linesBefore() + 1, `a line of at most ${LINE_MIB} MiB`, 'more');
+    const end = first < 0 ? 0 : chunk.lastIndexOf(NEWLINE) + 1;
+    if (end > 0) {
+      const whole = chunk.subarray(0, end);
+      yield* checked(rest.length > 0 ? Buffer.concat([...rest, whole]) : whole);
+      [rest, restBytes] = [[], 0];
+    }
+    if (end < chunk.length) rest.push(chunk.subarray(end));
+    restBytes += chunk.length - end;
+  }
+  if (restBytes > 0) yield* checked(Buffer.concat(rest));
+}
+
+/**
  * Yields the lines of a file one by one in constant memory, empty ones included; `-` is standard input. Gzip is unpacked and a byte-order
  * mark removed. Only `\n` or `\r\n` ends a line: node:readline also splits at U+2028, which JSON may hold.
  *
- * @throws WinnowError `invalid_input` if the file cannot be read.
+ * @throws WinnowError `invalid_input` if the file cannot be read, or for a line of more than 64 MiB or that is not UTF-8.
  */
 export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
-  // A TextDecoder removes the byte-order mark.
-  const decoder = new TextDecoder();
   let line = 0;
-  let rest = '';
-  for await (const chunk of readBytes(path, CHUNK_BYTES)) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = parts.pop()!;
+  for await (const block of readBlocks(path, CHUNK_BYTES, () => line)) {
+    const text = block.toString('utf8');
+    const parts = (line === 0 ? text.replace(/^\ufeff/, '') : text).split('\n');
+    if (parts.at(-1) === '') parts.pop();
     for (const part of parts) yield { line: ++line, text: part.endsWith('\r') ? part.slice(0, -1) : part };
   }
-  rest += decoder.decode();
-  if (rest !== '') yield { line: ++line, text: rest.replace(/\r$/, '') };
 }
 
 /**
@@ -42,10 +78,9 @@ type LineVisitor = (buffer: Buffer, start: number, end: number, line: number, of
 /**
  * Calls `visit` for every line of a file without allocating per line, under the rules of `readLines`.
  *
- * @throws WinnowError `invalid_input` if the file cannot be read.
+ * @throws WinnowError `invalid_input` as `readLines`.
  */
 export async function scanLines(path: string, visit: LineVisitor): Promise<void> {
-  let rest: Buffer | undefined;
   let line = 0;
   let offset = 0;
   const emit = (buffer: Buffer, start: number, end: number): void => {
@@ -54,22 +89,12 @@ export async function scanLines(path: string, visit: LineVisitor): Promise<void>
     visit(buffer, bom ? start + 3 : start, stop, ++line, offset);
     offset += end - start + 1;
   };
-  for await (const chunk of readBytes(path)) {
-    const buffer: Buffer = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
+  for await (const block of readBlocks(path, undefined, () => line)) {
     let start = 0;
-    for (let end = buffer.indexOf(NEWLINE); end >= 0; end = buffer.indexOf(NEWLINE, start)) {
-      emit(buffer, start, end);
+    for (let end = block.indexOf(NEWLINE); end >= 0; end = block.indexOf(NEWLINE, start)) {
+      emit(block, start, end);
       start = end + 1;
     }
-    rest = start < buffer.length ? buffer.subarray(start) : undefined;
+    if (start < block.length) emit(block, start, block.length);
   }
-  if (rest !== undefined) emit(rest, 0, rest.length);
-}
-
-/** Formats a place in a file for messages: `path:line`. */
-export const placeOf = (path: string, line: number): string => `${path === STDIN ? 'standard input' : path}:${line}`;
-
-/** Returns an `invalid_input` error for one line of a file. */
-export function badLine(path: string, line: number, expected: string, got: string): WinnowError {
-  return new WinnowError('invalid_input', { where: placeOf(path, line), expected, got });
 }

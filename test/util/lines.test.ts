@@ -5,9 +5,11 @@ import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { gunzipped } from '../../src/util/bytes.ts';
 import { readLines, scanLines } from '../../src/util/lines.ts';
+import { readText, readTextSync } from '../../src/util/text.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-lines-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -100,5 +102,82 @@ describe('gunzipped', () => {
     const cut = join(folder, 'cut.txt.gz');
     writeFileSync(cut, gzipSync('x'.repeat(100)).subarray(0, 20));
     await expect(linesOf(cut)).rejects.toThrow('unexpected end of file');
+  });
+});
+
+describe('hostile files', () => {
+  const write = (name: string, bytes: string | Uint8Array): string => {
+    const path = join(folder, name);
+    writeFileSync(path, bytes);
+    return path;
+  };
+  const scanned = async (path: string): Promise<string[]> => {
+    const lines: string[] = [];
+    await scanLines(path, (buffer, start, end) => lines.push(buffer.toString('utf8', start, end)));
+    return lines;
+  };
+  const readers = [
+    ['readLines', linesOf],
+    ['scanLines', scanned],
+  ] as const;
+
+  it.each(readers)('%s reads a line of many chunks, searched once', async (_, read) => {
+    const path = write('long-line.txt', `first\n${'x'.repeat(60_000_000)}\nlast`);
+    expect((await read(path)).map((line) => line.length)).toEqual([5, 60_000_000, 4]);
+  });
+
+  it.each(readers)('%s refuses a line of 80 MB with its number, packed or not', async (_, read) => {
+    const text = `first\n${'x'.repeat(80_000_000)}\nlast`;
+    for (const path of [write('too-long.txt', text), write('too-long.txt.gz', gzipSync(text, { level: 1 }))])
+      await expect(read(path)).rejects.toThrow(`${path}:2: expected a line of at most 64 MiB, got more`);
+  });
+
+  it.each(readers)('%s refuses bytes that are not UTF-8, and gives the lines before them', async (_, read) => {
+    const many = 'line\n'.repeat(50_000);
+    const bytes = Buffer.concat([Buffer.from(`${many}caf`), Buffer.from([0xe9]), Buffer.from('\nlast')]);
+    const path = write('latin1.txt', bytes);
+    await expect(read(path)).rejects.toThrow(`${path}:50001: expected UTF-8, got bytes of another encoding`);
+    await expect(read(write('utf16.txt', Buffer.from('\ufeffid\tx\n', 'utf16le')))).rejects.toThrow(
+      'utf16.txt:1: expected UTF-8',
+    );
+    await expect(read(write('cut.txt', Buffer.from('one\ntwo é').subarray(0, -1)))).rejects.toThrow(
+      'cut.txt:2: expected UTF-8',
+    );
+    // U+FFFD itself is valid.
+    expect(await read(write('replacement.txt', 'a\ufffd'))).toEqual(['a\ufffd']);
+  });
+
+  it('any split of lines over chunks reads the same', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.string({ unit: 'grapheme', maxLength: 9 })), fc.nat(300_000), async (lines, pad) => {
+        const expected = [...lines.map((line) => line.replaceAll(/[\r\n\ufeff]/g, '')), 'ü'.repeat(pad), 'end'];
+        const path = write('property.txt', expected.join('\n'));
+        expect(await linesOf(path)).toEqual(expected);
+        expect(await scanned(path)).toEqual(expected);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('readText', () => {
+  const write = (name: string, bytes: string | Uint8Array): string => {
+    const path = join(folder, name);
+    writeFileSync(path, bytes);
+    return path;
+  };
+
+  it('refuses a file that unpacks to more than the limit', async () => {
+    const bomb = write('bomb.json.gz', gzipSync('x'.repeat(9_000_000)));
+    await expect(readText(bomb, 8 * 2 ** 20)).rejects.toThrow(`${bomb}: expected at most 8 MiB, got more`);
+    const plain = write('large.txt', 'x'.repeat(2 ** 20 + 1));
+    expect(() => readTextSync(plain, 2 ** 20)).toThrow(`${plain}: expected at most 1 MiB, got more`);
+    expect(readTextSync(plain, 2 * 2 ** 20)).toHaveLength(2 ** 20 + 1);
+  });
+
+  it('names the line that is not UTF-8', async () => {
+    const path = write('not.txt', Buffer.from([0x61, 10, 10, 0xff, 10]));
+    await expect(readText(path)).rejects.toThrow(`${path}:3: expected UTF-8`);
+    expect(() => readTextSync(path, 2 ** 20)).toThrow(`${path}:3: expected UTF-8`);
   });
 });

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { badLine, placeOf, readLines, scanLines } from '../../util/lines.ts';
+import { readLines, scanLines } from '../../util/lines.ts';
+import { badLine, placeOf } from '../../util/text.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 
 const NEWLINE = 10;

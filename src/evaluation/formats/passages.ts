@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { WinnowError } from '../../errors.ts';
 import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
-import { badLine, placeOf, scanLines } from '../../util/lines.ts';
+import { scanLines } from '../../util/lines.ts';
+import { badLine, placeOf } from '../../util/text.ts';
 import { indexPassages } from './passage-index.ts';
 import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
 

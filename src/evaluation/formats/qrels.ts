@@ -1,6 +1,7 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
-import { badLine, placeOf, scanLines } from '../../util/lines.ts';
+import { scanLines } from '../../util/lines.ts';
+import { badLine, placeOf } from '../../util/text.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import { parseNumber, splitFields } from './fields.ts';
 import { writeLines } from './write-lines.ts';

@@ -7,7 +7,7 @@ import {
   scanJsonLines,
   textField,
 } from '../../util/json-files.ts';
-import { placeOf } from '../../util/lines.ts';
+import { placeOf } from '../../util/text.ts';
 import type { Run } from '../measures/evaluation.ts';
 
 interface RankLlmContent {

@@ -1,5 +1,6 @@
 import { STDIN } from '../../util/bytes.ts';
-import { badLine, scanLines } from '../../util/lines.ts';
+import { scanLines } from '../../util/lines.ts';
+import { badLine } from '../../util/text.ts';
 import { HitList } from '../measures/hits.ts';
 import { parseNumber, sameBytes, splitFields } from './fields.ts';
 

@@ -1,6 +1,7 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
-import { badLine, placeOf, readLines } from '../../util/lines.ts';
+import { readLines } from '../../util/lines.ts';
+import { badLine, placeOf } from '../../util/text.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
 import { readRankLlm } from './read-rank-llm.ts';

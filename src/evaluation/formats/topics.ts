@@ -1,7 +1,7 @@
 import { WinnowError } from '../../errors.ts';
-import { readText } from '../../util/bytes.ts';
 import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
-import { badLine, placeOf, scanLines } from '../../util/lines.ts';
+import { scanLines } from '../../util/lines.ts';
+import { badLine, placeOf, readText } from '../../util/text.ts';
 import { writeLines } from './write-lines.ts';
 
 /** Query id → text. */

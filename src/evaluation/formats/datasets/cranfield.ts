@@ -1,6 +1,6 @@
 import { WinnowError } from '../../../errors.ts';
-import { readText } from '../../../util/bytes.ts';
-import { badLine, scanLines } from '../../../util/lines.ts';
+import { scanLines } from '../../../util/lines.ts';
+import { badLine, readText } from '../../../util/text.ts';
 import { splitFields } from '../fields.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';

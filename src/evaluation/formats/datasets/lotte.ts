@@ -1,5 +1,5 @@
 import { scanJsonLines, textField } from '../../../util/json-files.ts';
-import { badLine, placeOf } from '../../../util/lines.ts';
+import { badLine, placeOf } from '../../../util/text.ts';
 import { openPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { readTsv } from '../topics.ts';

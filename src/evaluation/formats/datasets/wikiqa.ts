@@ -1,6 +1,5 @@
 import { WinnowError } from '../../../errors.ts';
-import { readText } from '../../../util/bytes.ts';
-import { badLine } from '../../../util/lines.ts';
+import { badLine, readText } from '../../../util/text.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { findFile, needFile } from './dataset-folder.ts';
