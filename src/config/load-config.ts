@@ -1,8 +1,9 @@
-import { readFileSync, statSync } from 'node:fs';
-import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
+import { statSync } from 'node:fs';
+import { stringify as stringifyYaml } from 'yaml';
 import { describe, WinnowError } from '../errors.ts';
 import { valueAt } from '../util/schema-issues.ts';
 import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
+import { readYamlFile } from '../util/yaml-file.ts';
 import { type Config, configSchema } from './config-schema.ts';
 import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './setting-list.ts';
 
@@ -61,9 +62,9 @@ function gatherFile(path: string, gathering: Gathering, known: readonly Setting[
   const { faults } = gathering;
   let parsed: unknown;
   try {
-    parsed = parseYaml(readFileSync(path, 'utf8')) ?? {};
+    parsed = readYamlFile(path).document ?? {};
   } catch (error) {
-    faults.push(`${path}: expected a readable YAML file, got ${(error as Error).message.split('\n')[0]}`);
+    faults.push((error as Error).message);
     return;
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {

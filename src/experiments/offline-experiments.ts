@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
+import { readText } from '../util/text.ts';
+import { YAML_BYTES } from '../util/yaml-file.ts';
 import { checkExperiment, configHash, type Experiment, parseExperiments } from './definitions/definition.ts';
 import { DEFAULT_DATABASE } from './experiment-service.ts';
 import type { ExperimentStore, StoredDefinition } from './records.ts';
@@ -16,14 +17,7 @@ export interface OfflineExperiments {
 
 /** Reads a file of definitions. @throws WinnowError `invalid_experiments`, `invalid_input` where it cannot be read. */
 export async function readExperiments(file: string): Promise<readonly Experiment[]> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    const got = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-    throw new WinnowError('invalid_input', { where: file, expected: 'a readable file', got });
-  }
-  return parseExperiments(text, file);
+  return parseExperiments(await readText(file, YAML_BYTES), file);
 }
 
 /**

@@ -1,8 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
+import { readYamlFile } from '../util/yaml-file.ts';
 import { faultOf } from './faults.ts';
 
 const SCOPES = ['rerank', 'outcomes', 'admin'] as const;
@@ -61,9 +60,9 @@ function refuse(file: string, faults: readonly string[]): never {
 
 function readYaml(file: string): unknown {
   try {
-    return parseYaml(readFileSync(file, 'utf8'));
+    return readYamlFile(file).document;
   } catch (error) {
-    return refuse(file, [`expected a readable YAML file, got ${(error as Error).message.split('\n')[0]}`]);
+    throw new WinnowError('invalid_config', { count: 1, faults: `  - ${(error as Error).message}` });
   }
 }
 

@@ -1,7 +1,9 @@
 import { unwatchFile, watchFile } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Mutex } from '../../util/mutex.ts';
+import { readTextFile } from '../../util/text.ts';
+import { YAML_BYTES } from '../../util/yaml-file.ts';
 import { type Experiment, parseExperiments } from './definition.ts';
 
 export interface FileState {
@@ -52,7 +54,7 @@ export class DefinitionFile {
   async #read(): Promise<void> {
     const { path, onChange, onProblem } = this.#options;
     try {
-      const text = await readFile(path, 'utf8');
+      const text = await readTextFile(path, YAML_BYTES);
       if (text === this.#text && this.#problem === undefined) return;
       const experiments = parseExperiments(text, basename(path));
       const { uid } = await stat(path);

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import { issueExpectation, issueField, issueFinding } from '../../util/schema-issues.ts';
 import { kebabCase, readSpelling, warnOfOld } from '../../util/spelling.ts';
+import { parseYaml } from '../../util/yaml-file.ts';
 
 /*
  * The definition of an experiment. One schema serves experiments.yaml, the admin API and the console. `configHash` names a definition by
