@@ -36,6 +36,8 @@ interface Task {
   readonly key: string;
   readonly rows: readonly InferenceRow[];
   readonly tokens: number;
+  /** Milliseconds it may run. */
+  readonly limitMs: number;
   readonly resolve: (scores: BatchScores) => void;
   readonly reject: (error: unknown) => void;
   /** Number of hosts that were lost while they ran it. */
@@ -48,6 +50,16 @@ interface Task {
 const DEPTH = 2;
 /** A batch is run on a second host after its first was lost, and then rejected. */
 const MAX_LOSSES = 2;
+
+/** A batch may take so many times its predicted time, and at least so many milliseconds, before its host counts as stuck. */
+const PATIENCE = 20;
+const LEAST_LIMIT_MS = 2000;
+
+/** Returns the milliseconds that a batch may run. */
+export function limitOf(predictedMs: number | undefined, batchTimeoutMs: number): number {
+  if (predictedMs === undefined) return batchTimeoutMs;
+  return Math.min(batchTimeoutMs, Math.max(LEAST_LIMIT_MS, PATIENCE * predictedMs));
+}
 
 /** Returns the host with the fewest calls, then tokens, that holds the model and has room. */
 export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: number): Host | undefined {
@@ -81,12 +93,13 @@ export class Dispatcher<Host extends Worker> {
   }
 
   /** Scores a batch on the least busy host. @throws WinnowError `host_lost`, `inference_failed`, `model_not_ready`; the signal's reason. */
-  submit(key: string, rows: readonly InferenceRow[], signal?: AbortSignal): Promise<BatchScores> {
+  submit(key: string, rows: readonly InferenceRow[], signal?: AbortSignal, predictedMs?: number): Promise<BatchScores> {
     signal?.throwIfAborted();
     this.#breaker.check(key);
     const { promise, resolve, reject } = Promise.withResolvers<BatchScores>();
     const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
-    const task: Task = { key, rows, tokens, resolve, reject, losses: 0, aborted: false };
+    const limitMs = limitOf(predictedMs, this.#hooks.batchTimeoutMs);
+    const task: Task = { key, rows, tokens, limitMs, resolve, reject, losses: 0, aborted: false };
     this.#waiting.push(task);
     this.pump();
     if (!signal) return promise;
@@ -132,9 +145,9 @@ export class Dispatcher<Host extends Worker> {
   }
 
   #send(task: Task, host: Host, handle: number): void {
-    const { rows, tokens } = task;
+    const { rows, tokens, limitMs } = task;
     host
-      .call((id) => encodeRun(id, { handle, rows }), this.#hooks.batchTimeoutMs, tokens)
+      .call((id) => encodeRun(id, { handle, rows }), limitMs, tokens)
       .then(
         ({ payload }) => {
           const { scores, inferMs, rss } = decodeScores(payload);

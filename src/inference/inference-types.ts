@@ -68,8 +68,9 @@ export interface HostPool {
   /**
    * Scores a batch on the least busy host. A batch whose host is lost is run once more on another; a batch that fails is halved down to the
    * failing row.
+   * @param predictedMs How long the batch should take; a host that needs very much longer is killed before the general limit.
    * @throws WinnowError `host_lost`, `inference_failed` (names the row), `not_a_number`.
    */
-  run(key: string, rows: readonly InferenceRow[], signal?: AbortSignal): Promise<BatchScores>;
+  run(key: string, rows: readonly InferenceRow[], signal?: AbortSignal, predictedMs?: number): Promise<BatchScores>;
   close(): Promise<void>;
 }

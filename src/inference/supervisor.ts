@@ -139,7 +139,12 @@ export class Supervisor implements HostPool {
     await this.#unloadHandle(model.handle);
   }
 
-  async run(key: string, rows: readonly InferenceRow[], signal?: AbortSignal): Promise<BatchScores> {
+  async run(
+    key: string,
+    rows: readonly InferenceRow[],
+    signal?: AbortSignal,
+    predictedMs?: number,
+  ): Promise<BatchScores> {
     this.#refuseWhenClosed();
     const model = this.#models.get(key);
     if (!model) throw new WinnowError('model_not_ready', { model: key, reason: 'it is not loaded' });
@@ -147,7 +152,12 @@ export class Supervisor implements HostPool {
       this.#splits++;
       this.#observe({ kind: 'split', model: key });
     };
-    return scoreBatch(rows, model.spec.maxLength, (part) => this.#dispatcher.submit(key, part, signal), onSplit);
+    return scoreBatch(
+      rows,
+      model.spec.maxLength,
+      (part) => this.#dispatcher.submit(key, part, signal, predictedMs),
+      onSplit,
+    );
   }
 
   /** Rejects new batches and those that no host has; resolves when every process has ended. */

@@ -48,7 +48,11 @@ interface StackDeps {
 function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<EncodedRow> {
   return createScheduler<EncodedRow>({
     // Two batches per host: the next one waits in its pipe while one runs.
-    executor: { concurrency: pool.size, depth: 2, execute: (key, rows) => pool.run(key, rows) },
+    executor: {
+      concurrency: pool.size,
+      depth: 2,
+      execute: (key, rows, predictedMs) => pool.run(key, rows, undefined, predictedMs),
+    },
     limits: config.scheduling,
     observer: observeScheduler(metrics, () => pool.provider),
   });

@@ -245,7 +245,8 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
 
   async #execute(batch: TicketBatch<Row>): Promise<BatchAnswer> {
     const rows = batch.rows.map((row) => row.job.owner.job.rows[row.index]!);
-    const answer = await this.#executor.execute(batch.key, rows);
+    const predictedMs = this.#forecast.isTrusted(batch.key) ? this.#forecast.batchMs(batch) : undefined;
+    const answer = await this.#executor.execute(batch.key, rows, predictedMs);
     const got = answer.scores.length;
     if (got === rows.length) return answer;
     throw new WinnowError('inference_failed', { reason: `expected ${rows.length} scores, got ${got}` });

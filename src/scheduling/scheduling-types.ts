@@ -47,7 +47,8 @@ export interface BatchExecutor<Row extends SchedulableRow> {
   readonly concurrency: number;
   /** Batches that each runner takes, the running one included, so that it never idles between two. It runs them in order. Default: 1. */
   readonly depth?: number;
-  execute(key: string, rows: readonly Row[]): Promise<BatchAnswer>;
+  /** @param predictedMs How long the batch should take by what was learned of the model; undefined before enough batches of it have run. */
+  execute(key: string, rows: readonly Row[], predictedMs?: number): Promise<BatchAnswer>;
 }
 
 /** Receives events for metrics. Must not throw. */

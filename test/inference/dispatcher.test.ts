@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
-import { Dispatcher, leastBusy, type Worker } from '../../src/inference/dispatcher.ts';
+import { Dispatcher, leastBusy, limitOf, type Worker } from '../../src/inference/dispatcher.ts';
 import { HostBroken, HostLost } from '../../src/inference/host-client.ts';
 import { decodeRun, encodeScores, type Frame, FrameReader } from '../../src/inference/host-protocol.ts';
 import type { Clock } from '../../src/util/clock.ts';
@@ -74,6 +74,17 @@ function dispatching(hosts: PaperHost[], clock: Pick<Clock, 'now'> = { now: () =
 }
 
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+describe('the time a batch may run', () => {
+  it.each([
+    ['the general limit before anything was learned', undefined, 30_000],
+    ['twenty times its prediction', 300, 6000],
+    ['at least two seconds', 5, 2000],
+    ['at most the general limit', 5000, 30_000],
+  ])('is %s', (_, predictedMs, expected) => {
+    expect(limitOf(predictedMs, 30_000)).toBe(expected);
+  });
+});
 
 describe('dispatching', () => {
   it('sends no batch to a host that loads a model, also where there is no other', () => {
