@@ -242,7 +242,7 @@ export const configSchema = z.strictObject({
     ),
     retentionDays: integer(1, 3650, 90, 'Sets the days that exposures and outcomes are kept.'),
     unitSecret: secret(
-      'Sets the key of the hash under which unit ids are stored. Empty: a random key, kept in the database. A new key makes new units.',
+      'Sets the key of the hash under which unit ids and passage digests are stored. Empty: a random key, in a file beside a SQLite database (name + .key), in the database with PostgreSQL. A new key makes new units.',
     ),
     flagProvider: optionalText(
       'Names a module whose default export is an OpenFeature provider. Its flags then decide the arms of split experiments.',

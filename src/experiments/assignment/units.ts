@@ -45,3 +45,11 @@ export function unitOf({ subject = {}, query }: Pick<HookRequest, 'subject' | 'q
 export function unitHash(secret: string, id: string): string {
   return createHmac('sha256', secret).update(id, 'utf8').digest('hex').slice(0, 32);
 }
+
+/**
+ * Returns what is stored of a passage: 64 bits of an HMAC-SHA-256 of its plain digest, so that a guessed text cannot be confirmed without
+ * the key. Plain digests, which older rows have, become the same value by this function.
+ */
+export function keyedDigest(secret: string, digest: string): string {
+  return createHmac('sha256', secret).update(digest, 'utf8').digest('hex').slice(0, 16);
+}

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../util/clock.ts';
-import { unitHash } from '../assignment/units.ts';
+import { keyedDigest, unitHash } from '../assignment/units.ts';
 import type { ExperimentObserver } from '../ports.ts';
 import type { ExperimentStore, ExposedItem, Exposure } from '../records.ts';
 import type { PendingExposure } from './exposures.ts';
@@ -17,7 +17,7 @@ interface ExposureLogOptions {
   readonly observer: ExperimentObserver;
 }
 
-/** An exposure whose texts are digested and whose unit is not hashed yet. */
+/** An exposure whose texts are digested without the key, and whose unit is not hashed yet: the key comes with the database. */
 interface DigestedExposure {
   readonly record: Omit<Exposure, 'unit'>;
   readonly unitId: string;
@@ -189,6 +189,16 @@ export class ExposureLog {
   async #writeGroup(group: readonly DigestedExposure[]): Promise<void> {
     const { store, secret } = this.#options;
     const [opened, key] = await Promise.all([store(), secret()]);
-    await opened.addExposures(group.map(({ record, unitId }) => ({ ...record, unit: unitHash(key, unitId) })));
+    const exposures: Exposure[] = [];
+    let digests = 0;
+    for (const { record, unitId } of group) {
+      const items: ExposedItem[] = [];
+      for (const item of record.items) {
+        if (++digests % PASSAGES_PER_TURN === 0) await nextTurn();
+        items.push({ ...item, digest: keyedDigest(key, item.digest) });
+      }
+      exposures.push({ ...record, items, unit: unitHash(key, unitId) });
+    }
+    await opened.addExposures(exposures);
   }
 }

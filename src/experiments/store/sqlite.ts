@@ -65,7 +65,7 @@ class SqliteThread {
 }
 
 /** Names a database in memory, which ends with its connection. */
-const MEMORY = ':memory:';
+export const MEMORY = ':memory:';
 
 export interface SqliteOptions {
   /** Long reads get a second thread beside that of the writes; true if absent. */

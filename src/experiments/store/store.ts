@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import type { AuditEntry, ExperimentStore, Exposure, StoredDefinition } from '../records.ts';
 import { insertOutcomes } from './insert-outcomes.ts';
 import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
 import { openSqlite, type SqliteOptions } from './sqlite.ts';
+import { unitKey } from './unit-key.ts';
 
 /** How long connecting to a server and one statement may take, in milliseconds, where nothing is set. */
 export const DATABASE_TIMEOUT_MS = 5000;
@@ -43,15 +43,6 @@ function insertExposure(e: Exposure): readonly Statement[] {
     })),
   );
   return [main, ...figures];
-}
-
-async function readSecret(db: SqlConnection): Promise<string> {
-  const fresh = randomBytes(32).toString('hex');
-  await db.transaction([
-    { sql: "INSERT INTO winnow_secrets (name, value) VALUES ('unit', ?) ON CONFLICT DO NOTHING", values: [fresh] },
-  ]);
-  const [row] = await db.lookup({ sql: "SELECT value FROM winnow_secrets WHERE name = 'unit'", values: [] });
-  return String(row!.value);
 }
 
 /** Inserts an entry unless it is the newest of its experiment already. A trip of a guardrail is inserted once for each definition. */
@@ -119,7 +110,7 @@ async function prune(db: SqlConnection, beforeAt: number): Promise<number> {
 }
 
 /** Creates the store on a database that understands the shared SQL dialect. */
-function createSqlStore(db: SqlConnection): ExperimentStore {
+function createSqlStore(db: SqlConnection, target: string): ExperimentStore {
   return {
     kind: db.kind,
     async addExposures(exposures) {
@@ -139,7 +130,7 @@ function createSqlStore(db: SqlConnection): ExperimentStore {
       const remove = { sql: 'DELETE FROM winnow_definitions WHERE name = ?', values: [name] };
       await db.transaction([remove, insertAudit(entry)]);
     },
-    secret: () => readSecret(db),
+    secret: () => unitKey(db, target),
     prune: (beforeAt) => prune(db, beforeAt),
     close: () => db.close(),
   };
@@ -150,8 +141,8 @@ export const isPostgres = (target: string): boolean => /^postgres(ql)?:\/\//.tes
 
 /** Opens the store that a setting names: `postgres://…` is a server, anything else a SQLite file. @throws the database's error. */
 export async function openStore(target: string, options: StoreOptions = {}): Promise<ExperimentStore> {
-  if (!isPostgres(target)) return createSqlStore(await openSqlite(target, options));
+  if (!isPostgres(target)) return createSqlStore(await openSqlite(target, options), target);
   // Loaded only where it is used: servers without PostgreSQL start sooner.
   const { openPostgres } = await import('./postgres.ts');
-  return createSqlStore(await openPostgres(target, options.timeoutMs ?? DATABASE_TIMEOUT_MS));
+  return createSqlStore(await openPostgres(target, options.timeoutMs ?? DATABASE_TIMEOUT_MS), target);
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { unitHash } from '../../../src/experiments/assignment/units.ts';
+import { keyedDigest, unitHash } from '../../../src/experiments/assignment/units.ts';
 import { ExposureLog } from '../../../src/experiments/recording/exposure-log.ts';
 import type { PendingExposure } from '../../../src/experiments/recording/exposures.ts';
 import { OutcomeWriter } from '../../../src/experiments/recording/outcomes.ts';
@@ -68,7 +68,7 @@ describe('the exposure log', () => {
     expect(Math.max(...written.map((group) => group.length))).toBeLessThanOrEqual(500);
     expect(written[0]![0]).toMatchObject({
       unit: unitHash('key', 'unit of r0'),
-      items: [{ digest: '2d711642b726b044', index: 0, score: 0 }],
+      items: [{ digest: keyedDigest('key', '2d711642b726b044'), index: 0, score: 0 }],
     });
   });
 
