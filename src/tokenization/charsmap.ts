@@ -1,5 +1,7 @@
 import { refusal } from './refusal.ts';
 
+/** The longest replacement, in UTF-8 bytes. That of U+FDFA, the longest of Unicode's, has 33. */
+const MAX_REPLACEMENT_BYTES = 64;
 /** The longest grapheme, in UTF-8 bytes, that is looked up as a whole. */
 const MAX_KEY_BYTES = 5;
 
@@ -37,6 +39,12 @@ export class CharsMap {
       throw refusal(file, field, 'a compiled character map', `${blob.byteLength} other bytes`);
     this.#units = Uint32Array.from({ length: size / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
     this.#replacements = blob.slice(4 + size);
+    for (let start = 0, end = 0; start < this.#replacements.length; start = end + 1) {
+      end = this.#replacements.indexOf(0, start);
+      if (end < 0) end = this.#replacements.length;
+      if (end - start > MAX_REPLACEMENT_BYTES)
+        throw refusal(file, field, `replacements of at most ${MAX_REPLACEMENT_BYTES} bytes`, `${end - start} bytes`);
+    }
     const printable = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
     const inert = printable.every((c) => this.#lookUp(c) === undefined);
     this.#touched = inert ? /(?:[ -~]?[^ -~]+)+[ -~]?/g : /.+/gs;

@@ -8,7 +8,7 @@ import { type Enough, PiecewiseEncoder } from './piecewise-encoder.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
 import { SectionEncoder } from './section-encoder.ts';
-import { LARGEST_PIECE, type PieceSizes, USUAL_PIECE } from './text-pieces.ts';
+import { LARGEST_PIECE, type PieceSizes, SEARCHED_UNITS, USUAL_PIECE } from './text-pieces.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, Model } from './tokenizer-definition.ts';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.ts';
@@ -53,7 +53,7 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
     textKey: textKeyOf(source),
     createEncoder() {
       const encoder = checkedEncoder(source);
-      return new PiecewiseEncoder(encoder, sizesFor(encoder));
+      return new PiecewiseEncoder(encoder, sizesFor(encoder, source.definition));
     },
   };
 }
@@ -79,8 +79,9 @@ function checkedEncoder(source: TokenizerFolder): TokenEncoder {
 }
 
 /** The library prepends to each piece what a definition prepends to a text, so its pieces are as few as memory allows. */
-function sizesFor(encoder: TokenEncoder): PieceSizes {
-  return { usual: encoder instanceof LibraryEncoder ? LARGEST_PIECE : USUAL_PIECE, most: LARGEST_PIECE };
+function sizesFor(encoder: TokenEncoder, { largestPiece }: Definition): PieceSizes {
+  const usual = encoder instanceof LibraryEncoder ? LARGEST_PIECE : USUAL_PIECE;
+  return { usual: Math.min(usual, largestPiece - SEARCHED_UNITS), most: largestPiece };
 }
 
 /** Settings of `tokenizer_config.json` that change the ids of a text in the library. */

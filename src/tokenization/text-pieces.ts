@@ -8,6 +8,8 @@ export interface PieceSizes {
 
 /** Pieces are as small as is worth the cost of joining them: between two of them a request may be given up. */
 export const USUAL_PIECE = 2 ** 16;
+/** At least so many units before the end of a piece are searched for a good place. */
+export const SEARCHED_UNITS = 2 ** 12;
 /** One word of a million units is still tokenized as a whole. */
 export const LARGEST_PIECE = 2 ** 20;
 

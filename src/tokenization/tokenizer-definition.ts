@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkedPiece } from './definition-bounds.ts';
 import { checked, refusal } from './refusal.ts';
 import { checkExtent, MAX_TOKENS } from './tokenizer-limits.ts';
 
@@ -11,6 +12,8 @@ export interface Definition {
   readonly normalizer: Part | null;
   readonly preTokenizer: Part | null;
   readonly postProcessor: Part | null;
+  /** The largest piece of a text that normalizer and pre-tokenizer may get at once, in UTF-16 units. */
+  readonly largestPiece: number;
   /** The whole object without truncation and padding, in the library's form. */
   readonly raw: Readonly<Record<string, unknown>>;
 }
@@ -67,10 +70,13 @@ const outlineSchema = z.looseObject({
   model: z.looseObject({ type: z.string().optional(), vocab: z.unknown() }),
 });
 
+/** Words of more code points become the unknown token at the latest; known models set 100. */
+const MAX_WORD_LENGTH = 1000;
+
 const wordPieceSchema = z.looseObject({
   unk_token: z.string(),
   continuing_subword_prefix: z.string().default('##'),
-  max_input_chars_per_word: z.int().min(1).default(100),
+  max_input_chars_per_word: z.int().min(1).max(MAX_WORD_LENGTH).default(100),
 });
 
 const unigramSchema = z.looseObject({ unk_id: z.int().min(0), byte_fallback: z.boolean().nullish() });
@@ -90,6 +96,7 @@ export function readDefinition(json: unknown, file: string): Definition {
     normalizer: outline.normalizer,
     preTokenizer: outline.pre_tokenizer,
     postProcessor: outline.post_processor,
+    largestPiece: checkedPiece(outline, file),
     raw,
   };
 }
