@@ -69,6 +69,13 @@ const forTerminal = (report: ReportModel): ReportModel => ({
   sections: report.sections.filter(({ kind }) => kind !== 'differences'),
 });
 
+async function print(report: ReportModel, format: ReportFormat): Promise<void> {
+  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
+  process.stdout.write(
+    format === 'terminal' ? renderTerminal(forTerminal(report), { color }) : await REPORT_FORMATS[format](report),
+  );
+}
+
 async function run(file: string, options: Options): Promise<void> {
   const read = readSuite(file);
   const loaded = options.quick ? { ...read, suite: quickened(read.suite) } : read;
@@ -97,11 +104,7 @@ async function run(file: string, options: Options): Promise<void> {
     }
     const report = await suiteReport(outcome.result);
     await outcome.close();
-    const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
-    const { format } = options;
-    process.stdout.write(
-      format === 'terminal' ? renderTerminal(forTerminal(report), { color }) : await REPORT_FORMATS[format](report),
-    );
+    await print(report, options.format);
     for (const path of await writeReport(out, report)) process.stderr.write(`${path}\n`);
   } finally {
     observer.stop();

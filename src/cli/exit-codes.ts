@@ -8,6 +8,8 @@ export const EXIT_CODES = {
   2: 'flags, settings or input are wrong; correct what the message names and run the command again',
 } as const;
 
+export type ExitCode = keyof typeof EXIT_CODES;
+
 /** Failures that correct flags, settings and input do not prevent. All other codes name something that the user can correct. */
 const WHILE_RUNNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'training_diverged',
@@ -40,7 +42,7 @@ function pathFault(error: unknown): string | undefined {
 }
 
 /** Returns the exit code of a command that ends with `error`. */
-export function exitCodeOf(error: unknown): keyof typeof EXIT_CODES {
+export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof WinnowError) return WHILE_RUNNING.has(error.code) ? 1 : 2;
   return pathFault(error) === undefined ? 1 : 2;

@@ -2,11 +2,12 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { publishRun } from '../training/publish/publish.ts';
-import { readRecipe } from '../training/recipe/recipe.ts';
+import { readRecipe, recipeSchema } from '../training/recipe/recipe.ts';
 import { explainRecipe } from '../training/run/explanation.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
 import { train } from '../training/run/trainer.ts';
 import { startProgress } from '../util/progress.ts';
+import { writeSpelling } from '../util/spelling.ts';
 import { numberOption } from './options.ts';
 
 const EXAMPLES = `
@@ -52,7 +53,8 @@ function display(): TrainingObserver & { stop(): void } {
 async function run(path: string, flags: Flags): Promise<void> {
   const loaded = readRecipe(path, overrides(flags));
   if (flags.explain) {
-    process.stdout.write(stringify(await explainRecipe(loaded)));
+    const { recipe, ...explained } = await explainRecipe(loaded);
+    process.stdout.write(stringify({ recipe: writeSpelling(recipeSchema, recipe), ...explained }));
     return;
   }
   const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));

@@ -1,37 +1,5 @@
-import { Command } from 'commander';
-import { COMMANDS } from './commands.ts';
-import { EXIT_CODES, exitCodeOf, failureMessage } from './exit-codes.ts';
+import { runWinnow } from './run-winnow.ts';
 
-const AFTER_HELP = `
-\`npx winnow COMMAND --help\` shows a command with examples.
-
-Exit codes:
-${Object.entries(EXIT_CODES)
-  .map(([code, meaning]) => `  ${code}  ${meaning}`)
-  .join('\n')}`;
-
-/** Makes a command and those below it throw instead of ending the process, and name the program in their errors. */
-function throwErrors(command: Command): void {
-  command.exitOverride();
-  command.configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'winnow:')) });
-  command.commands.forEach(throwErrors);
-}
-
-async function main(argv: readonly string[]): Promise<void> {
-  const name = argv[2];
-  const entry = name === undefined ? undefined : COMMANDS[name];
-  const program = new Command('npx winnow').description('Serve, train and judge re-rankers with one engine.');
-  if (entry) program.addCommand((await entry.load()).name(name!));
-  else for (const [other, { summary }] of Object.entries(COMMANDS)) program.command(other).description(summary);
-  program.addHelpText('after', AFTER_HELP);
-  throwErrors(program);
-  await program.parseAsync([...argv]);
-}
-
-try {
-  await main(process.argv);
-} catch (error) {
-  const message = failureMessage(error);
-  if (message !== undefined) process.stderr.write(`winnow: ${message}\n`);
-  process.exitCode = exitCodeOf(error);
-}
+// A command that ran may have set its own exit code: a check that failed ends with 1.
+const code = await runWinnow(process.argv);
+if (code !== 0) process.exitCode = code;

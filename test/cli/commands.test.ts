@@ -1,21 +1,33 @@
-import { execFile } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, CommanderError } from 'commander';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { EXIT_CODES, exitCodeOf, failureMessage } from '../../src/cli/exit-codes.ts';
+import { runWinnow } from '../../src/cli/run-winnow.ts';
 import { WinnowError } from '../../src/errors.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** Runs `winnow` and resolves to its exit code and what it printed on standard error. */
-const winnow = (...args: string[]): Promise<{ code: number; error: string }> =>
-  new Promise((resolve) => {
-    const child = execFile(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], (_failed, _out, error) =>
-      resolve({ code: child.exitCode ?? -1, error }),
-    );
-  });
+/** Runs a command in this process; resolves to its exit code and what it printed. */
+async function winnow(...args: string[]): Promise<{ code: number; error: string; output: string }> {
+  let error = '';
+  let output = '';
+  const streams = [
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      error += String(text);
+      return true;
+    }),
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      output += String(text);
+      return true;
+    }),
+  ];
+  const code = await runWinnow(['node', 'winnow', ...args]);
+  for (const stream of streams) stream.mockRestore();
+  return { code, error, output };
+}
 
 const withSubcommands = (command: Command): Command[] => [command, ...command.commands.flatMap(withSubcommands)];
 
@@ -73,6 +85,12 @@ describe('exit codes', () => {
     expect((await winnow(...args)).code).toBe(code);
   });
 
+  it('reach the shell', () => {
+    const ended = (...args: string[]) =>
+      spawnSync(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], { encoding: 'utf8' }).status;
+    expect([ended('search', '--depth', 'many'), ended('--help')]).toEqual([2, 0]);
+  });
+
   it('are 2 for what the user can correct and 1 for what fails on the way', () => {
     expect(exitCodeOf(new WinnowError('invalid_input', { where: 'x', expected: 'a', got: 'b' }))).toBe(2);
     expect(exitCodeOf(new WinnowError('training_diverged', { step: 1, reason: 'NaN' }))).toBe(1);
@@ -94,6 +112,8 @@ describe('exit codes', () => {
     const page = readFileSync(join(ROOT, 'docs', 'errors.md'), 'utf8');
     const rows = [...page.matchAll(/^\| (\d) \| (.+) \|$/gm)].map(([, code, meaning]) => [code, meaning]);
     expect(rows).toEqual(Object.entries(EXIT_CODES));
+    const { output } = await winnow('--help');
+    for (const [code, meaning] of rows) expect(output).toContain(`  ${code}  ${meaning}`);
   });
 });
 

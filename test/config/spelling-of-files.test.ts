@@ -5,7 +5,12 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig, printConfig } from '../../src/config/load-config.ts';
 import { parseSuite } from '../../src/evaluation/suites/suite-schema.ts';
-import { configHash, parseExperiments, readExperiment } from '../../src/experiments/definitions/definition.ts';
+import {
+  checkExperiment,
+  configHash,
+  parseExperiments,
+  readExperiment,
+} from '../../src/experiments/definitions/definition.ts';
 import { fullCells, searchCells } from '../../src/training/grid/grid.ts';
 import { readGrid } from '../../src/training/grid/grid-schema.ts';
 import { parseRecipe } from '../../src/training/recipe/recipe.ts';
@@ -267,6 +272,15 @@ describe('settings', () => {
 
   it('are printed in the documented spelling', () => {
     expect(printConfig(load(settings))).toContain('truncation: only-second');
+  });
+});
+
+describe('a stored definition', () => {
+  it('keeps its spelling, without a line', () => {
+    printed.length = 0;
+    expect(checkExperiment(readExperiment(experiment, 'd'), 'd')).toEqual(readExperiment(kebabExperiment, 'd'));
+    expect(() => checkExperiment(kebabExperiment, 'd')).toThrow();
+    expect(printed).toEqual([]);
   });
 });
 

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { WinnowError } from '../../errors.ts';
 import { readJsonFile } from '../../util/json-files.ts';
+import { writeSpelling } from '../../util/spelling.ts';
 import { createObjective } from '../objectives/catalog.ts';
-import { checkRecipe, type LoadedRecipe, merge } from '../recipe/recipe.ts';
+import { checkRecipe, type LoadedRecipe, merge, recipeSchema } from '../recipe/recipe.ts';
 import type { Grid, LoadedGrid } from './grid-schema.ts';
 
 /*
@@ -105,7 +106,7 @@ function cellOf({ grid, folder }: LoadedGrid, axes: Axes): Cell {
     id: `${stem}-${hash}`,
     recipe,
     folder,
-    source: stringify(document),
+    source: stringify(writeSpelling(recipeSchema, document)),
   };
 }
 
