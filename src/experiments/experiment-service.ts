@@ -93,7 +93,7 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     const timeoutMs = this.databaseTimeoutMs;
     const { observer, clock } = this;
     this.#keeper = new StoreKeeper(
-      () => openStore(this.#database, { timeoutMs }),
+      (onLost) => openStore(this.#database, { timeoutMs, onLost }),
       observer,
       (store) => this.#prepareStore(store),
     );

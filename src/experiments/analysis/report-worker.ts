@@ -9,8 +9,11 @@ let opening: Promise<ExperimentStore> | undefined;
 
 /** The thread's own connection; a failed opening is tried again. */
 function store(): Promise<ExperimentStore> {
-  opening ??= openStore(target, { ...options, readApart: false }).catch((error: unknown) => {
+  const forget = () => {
     opening = undefined;
+  };
+  opening ??= openStore(target, { ...options, readApart: false, onLost: forget }).catch((error: unknown) => {
+    forget();
     throw error;
   });
   return opening;

@@ -1,3 +1,4 @@
+import { rmSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { SCHEMA, type SqlRow, type Statement } from './sql.ts';
@@ -7,6 +8,31 @@ const { file } = workerData as { file: string };
 const database = new DatabaseSync(file, { timeout: 10_000 });
 database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
 for (const statement of SCHEMA) database.exec(statement);
+
+/** Identifies the file at a path. A deleted file that is still open keeps its number, so no other file gets it. */
+function identityOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev} ${ino}`;
+  } catch {
+    return undefined;
+  }
+}
+
+const opened = { file: identityOf(file), log: identityOf(`${file}-wal`) };
+
+class FileLost extends Error {}
+
+/** Ends the connection where its file is no longer at its path: what is written there would be lost. @throws FileLost. */
+function checkFile(): void {
+  const now = identityOf(file);
+  if (opened.file === undefined || (database.isOpen && now === opened.file)) return;
+  if (database.isOpen) database.close();
+  // The log of the old file must not be replayed into the new one.
+  if (now !== undefined && identityOf(`${file}-wal`) === opened.log)
+    for (const suffix of ['-wal', '-shm']) rmSync(file + suffix, { force: true });
+  throw new FileLost(`${file} was ${now === undefined ? 'deleted' : 'replaced'} while in use; it is opened anew`);
+}
 
 const prepared = new Map<string, StatementSync>();
 function prepare(sql: string): StatementSync {
@@ -25,21 +51,45 @@ function transaction(statements: readonly Statement[]): number[] {
     database.exec('COMMIT');
     return changes;
   } catch (error) {
-    database.exec('ROLLBACK');
+    // A full disk has ended the transaction already.
+    if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
+}
+
+function answer(call: SqliteCall): readonly SqlRow[] | readonly number[] {
+  checkFile();
+  if ('query' in call) return prepare(call.query.sql).all(...call.query.values) as readonly SqlRow[];
+  const changes = transaction(call.transaction);
+  // Rows that went into a file which is gone are not acknowledged.
+  checkFile();
+  return changes;
+}
+
+/** Primary result codes of SQLite that an operator can act on. */
+const CODES: Readonly<Record<number, string>> = {
+  5: 'SQLITE_BUSY',
+  8: 'SQLITE_READONLY',
+  10: 'SQLITE_IOERR',
+  11: 'SQLITE_CORRUPT',
+  13: 'SQLITE_FULL',
+  14: 'SQLITE_CANTOPEN',
+  26: 'SQLITE_NOTADB',
+};
+
+function failure(error: unknown): Omit<Extract<SqliteReply, { error: string }>, 'id'> {
+  const { message, errcode = 0 } = error as Error & { errcode?: number };
+  if (error instanceof FileLost) return { error: message, code: 'file_lost', isLost: true };
+  const code = CODES[errcode & 0xff];
+  return { error: message, ...(code === undefined ? {} : { code }) };
 }
 
 parentPort!.on('message', (call: SqliteCall) => {
   let reply: SqliteReply;
   try {
-    const value =
-      'query' in call
-        ? (prepare(call.query.sql).all(...call.query.values) as readonly SqlRow[])
-        : transaction(call.transaction);
-    reply = { id: call.id, value };
+    reply = { id: call.id, value: answer(call) };
   } catch (error) {
-    reply = { id: call.id, error: (error as Error).message };
+    reply = { id: call.id, ...failure(error) };
   }
   parentPort!.postMessage(reply);
 });

@@ -10,7 +10,7 @@ export type SqliteCall =
   | { readonly id: number; readonly transaction: readonly Statement[] };
 export type SqliteReply =
   | { readonly id: number; readonly value: readonly SqlRow[] | readonly number[] }
-  | { readonly id: number; readonly error: string };
+  | { readonly id: number; readonly error: string; readonly code?: string; readonly isLost?: true };
 
 interface Waiting {
   readonly resolve: (value: readonly SqlRow[] | readonly number[]) => void;
@@ -24,9 +24,13 @@ class SqliteThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #next = 0;
+  readonly #onLost: (reason: string) => void;
   #ended: Error | undefined;
+  #closed = false;
 
-  constructor(file: string) {
+  /** @param onLost is called once, where the thread has ended by itself or its file is no longer at its path. */
+  constructor(file: string, onLost: (reason: string) => void) {
+    this.#onLost = onLost;
     this.#worker = new Worker(workerEntry('./sqlite-worker', import.meta.url), { workerData: { file } });
     // Only a pending question keeps the process alive.
     this.#worker.unref();
@@ -46,6 +50,7 @@ class SqliteThread {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#worker.terminate();
   }
 
@@ -53,11 +58,17 @@ class SqliteThread {
     const call = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker.unref();
-    if ('error' in reply) call?.reject(new Error(reply.error));
-    else call?.resolve(reply.value);
+    if (!('error' in reply)) return void call?.resolve(reply.value);
+    const { error: message, code, isLost } = reply;
+    const error = Object.assign(new Error(message), code === undefined ? {} : { code });
+    call?.reject(error);
+    if (!isLost) return;
+    this.#end(error);
+    void this.#worker.terminate();
   }
 
   #end(error: Error): void {
+    if (!this.#ended && !this.#closed) this.#onLost(error.message);
     this.#ended ??= error;
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
@@ -70,29 +81,45 @@ export const MEMORY = ':memory:';
 export interface SqliteOptions {
   /** Long reads get a second thread beside that of the writes; true if absent. */
   readonly readApart?: boolean;
+  /** Called once, where the connection is of no more use because its file was deleted or replaced or its thread has ended. */
+  readonly onLost?: (reason: string) => void;
 }
+
+/** Interval of the checks whether the file is still at its path, in milliseconds. */
+const CHECK_MS = 500;
+const NOTHING: Statement = { sql: 'SELECT 1 AS one', values: [] };
 
 /**
  * Opens a SQLite file, and creates it if missing; `:memory:` is a database in memory.
  * @throws the database's error if the file is no database.
  */
-export async function openSqlite(path: string, { readApart = true }: SqliteOptions = {}): Promise<SqlConnection> {
+export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<SqlConnection> {
+  const { readApart = true, onLost = () => {} } = options;
   const file = path === MEMORY ? path : resolve(path);
   if (file !== MEMORY) mkdirSync(dirname(file), { recursive: true });
-  const writer = new SqliteThread(file);
+  let isOpen = false;
+  const writer = new SqliteThread(file, (reason) => isOpen && onLost(reason));
   let reader: SqliteThread | undefined;
   const readers = () => {
-    reader ??= file === MEMORY || !readApart ? writer : new SqliteThread(file);
+    reader ??=
+      file === MEMORY || !readApart
+        ? writer
+        : new SqliteThread(file, () => {
+            reader = undefined;
+          });
     return reader;
   };
   // The first call waits for the thread and its schema, so that a file that is no database fails here.
-  await writer.ask({ query: { sql: 'SELECT 1 AS one', values: [] } });
+  await writer.ask({ query: NOTHING });
+  isOpen = true;
+  const timer = setInterval(() => void writer.ask({ query: NOTHING }).catch(() => {}), CHECK_MS).unref();
   return {
     kind: 'sqlite',
     query: (statement) => readers().ask({ query: statement }),
     lookup: (statement) => writer.ask({ query: statement }),
     transaction: (statements) => writer.ask({ transaction: statements }),
     async close() {
+      clearInterval(timer);
       await Promise.all([writer.close(), reader?.close()]);
     },
   };

@@ -2,20 +2,21 @@ import { WinnowError } from '../../errors.ts';
 import type { ExperimentObserver } from '../ports.ts';
 import type { ExperimentStore } from '../records.ts';
 
-/** Opens a store when it is first needed, again after a failure, and closes what was opened. */
+/** Opens a store with a call for the case that it is of no more use. */
+type OpenStore = (onLost: (reason: string) => void) => Promise<ExperimentStore>;
+
+/** Opens a store when it is first needed, again after a failure or a loss, and closes what was opened. */
 export class StoreKeeper {
-  readonly #open: () => Promise<ExperimentStore>;
+  readonly #open: OpenStore;
   readonly #onOpen: (store: ExperimentStore) => Promise<void>;
   readonly #observer: ExperimentObserver;
   #opening: Promise<ExperimentStore> | undefined;
   #opened: ExperimentStore | undefined;
   #closed = false;
+  /** Number of the last attempt to open. */
+  #turn = 0;
 
-  constructor(
-    open: () => Promise<ExperimentStore>,
-    observer: ExperimentObserver,
-    onOpen: (store: ExperimentStore) => Promise<void>,
-  ) {
+  constructor(open: OpenStore, observer: ExperimentObserver, onOpen: (store: ExperimentStore) => Promise<void>) {
     this.#open = open;
     this.#observer = observer;
     this.#onOpen = onOpen;
@@ -29,8 +30,10 @@ export class StoreKeeper {
   /** Returns the store; concurrent callers share one attempt to open it. @throws WinnowError `store_unavailable`; the next call tries again. */
   readonly get = (): Promise<ExperimentStore> => {
     if (this.#closed) return Promise.reject(new WinnowError('shutting_down'));
-    this.#opening ??= this.#start().catch((error: unknown) => {
-      this.#opening = undefined;
+    if (this.#opening) return this.#opening;
+    const turn = ++this.#turn;
+    this.#opening = this.#start(turn).catch((error: unknown) => {
+      if (turn === this.#turn) this.#opening = undefined;
       this.#observer.onProblem?.({ where: 'database', reason: (error as Error).message });
       throw unavailable(error);
     });
@@ -43,15 +46,26 @@ export class StoreKeeper {
     await store?.close();
   }
 
-  async #start(): Promise<ExperimentStore> {
-    const store = await this.#open();
+  /** Gives a store up and opens it again. */
+  #lose(turn: number, reason: string): void {
+    if (turn !== this.#turn || this.#closed) return;
+    this.#observer.onProblem?.({ where: 'database', reason });
+    const lost = this.#opening;
+    this.#opening = undefined;
+    this.#opened = undefined;
+    lost?.then((store) => store.close()).catch(() => {});
+    this.get().catch(() => {});
+  }
+
+  async #start(turn: number): Promise<ExperimentStore> {
+    const store = await this.#open((reason) => this.#lose(turn, reason));
     try {
       await this.#onOpen(store);
     } catch (error) {
       await store.close();
       throw error;
     }
-    this.#opened = store;
+    if (turn === this.#turn) this.#opened = store;
     return store;
   }
 }
