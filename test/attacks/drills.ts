@@ -1,3 +1,4 @@
+import { browser } from './drills/browser.ts';
 import { jsonBombs } from './drills/json-bombs.ts';
 import { readers } from './drills/readers.ts';
 import { readiness } from './drills/readiness.ts';
@@ -5,4 +6,4 @@ import { uploads } from './drills/uploads.ts';
 import type { Drill } from './harness/drill.ts';
 
 /** Every drill, in the order they run. A new one is a file in drills/ and a line here. */
-export const DRILLS: readonly Drill[] = [jsonBombs, readers, uploads, readiness];
+export const DRILLS: readonly Drill[] = [browser, jsonBombs, readers, uploads, readiness];
