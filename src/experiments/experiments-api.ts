@@ -4,7 +4,7 @@ import type { ExperimentReport } from './analysis/report-data.ts';
 import type { Series } from './analysis/series.ts';
 import { type ExperimentStatus, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import { unitHash } from './assignment/units.ts';
-import { configHash, type Experiment, readExperiment } from './definitions/definition.ts';
+import { configHash, type Experiment, type Metric, readExperiment, summedBy } from './definitions/definition.ts';
 import type { Defined } from './definitions/definition-book.ts';
 import type { ExperimentService } from './experiment-service.ts';
 import { armKey } from './recording/guardrails.ts';
@@ -109,6 +109,24 @@ function checkTimes(outcomes: readonly Outcome[], now: number): void {
   throw new WinnowError('invalid_field', { expected: 'a time that is not in the future', got, field: 'at' });
 }
 
+/** Says which values a metric takes. */
+const boundsOf = ({ min, max }: Pick<Metric, 'min' | 'max'>): string =>
+  [...(min === undefined ? [] : [`at least ${min}`]), ...(max === undefined ? [] : [`at most ${max}`])].join(' and ');
+
+const isWithin = (value: number, { min = value, max = value }: Pick<Metric, 'min' | 'max'>): boolean =>
+  value >= min && value <= max;
+
+/** @throws WinnowError `invalid_field` for a value outside the bounds that an experiment gives its metric. */
+function checkBounds(service: ExperimentService, outcomes: readonly Outcome[]): void {
+  const metrics = service.experiments.flatMap(({ definition }) => definition.metrics);
+  for (const [i, { metric, value }] of outcomes.entries()) {
+    const broken = metrics.find((one) => summedBy(one) === metric && !isWithin(value, one));
+    if (!broken) continue;
+    const field = outcomes.length === 1 ? 'value' : `[${i}].value`;
+    throw new WinnowError('invalid_field', { expected: `${metric} of ${boundsOf(broken)}`, got: String(value), field });
+  }
+}
+
 async function addOutcomes(
   service: ExperimentService,
   sent: readonly SentOutcome[],
@@ -117,6 +135,7 @@ async function addOutcomes(
   const secret = service.wantsStore() ? await service.secret() : '';
   const outcomes = sent.map((one) => outcomeOf(one, now, (id) => unitHash(secret, id)));
   checkTimes(outcomes, now);
+  checkBounds(service, outcomes);
   const statuses = await storeOutcomes(service, outcomes);
   for (const status of ['stored', 'duplicate', 'unknown'] as const) {
     const count = statuses.filter((one) => one === status).length;

@@ -28,6 +28,8 @@ const metricSchema = z
       .describe(
         'Metric recorded before the first exposure, for variance reduction (CUPED); the metric itself by default.',
       ),
+    min: z.number().optional().describe('Least value of an outcome; smaller ones are refused.'),
+    max: z.number().optional().describe('Largest value of an outcome; larger ones are refused.'),
   })
   .refine((m) => m.kind === 'ratio' || m.numerator === undefined, {
     message: 'expected no `numerator` for a mean',
@@ -36,6 +38,10 @@ const metricSchema = z
   .refine((m) => m.kind === 'mean' || m.denominator !== undefined, {
     message: 'expected `denominator` for a ratio metric',
     path: ['denominator'],
+  })
+  .refine((m) => (m.min ?? Number.NEGATIVE_INFINITY) <= (m.max ?? Number.POSITIVE_INFINITY), {
+    message: 'expected at least `min`',
+    path: ['max'],
   });
 
 const armSchema = z.strictObject({
