@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../util/files.ts';
+import { openJobLog, readJobLog } from '../../util/job-log.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { readRun, writeRun } from '../formats/run.ts';
 import type { Evaluation, Run } from '../measures/evaluation.ts';
 
 /*
  * Results on disk, one folder per set and system: `run.trec.gz`, `cell.json` (written last, so its presence means that the run is complete)
- * and `values.json`.
+ * and `values.json`. While a model scores there is `progress.jsonl`, one line per query.
  */
 
 export interface CellFacts {
@@ -52,6 +54,33 @@ export async function writeCell(out: string, set: string, system: string, run: R
   await writeRun(join(folder, 'run.trec.gz'), run, slug(system));
   await writeFileAtomic(join(folder, 'cell.json'), `${JSON.stringify(facts, null, 2)}\n`);
 }
+
+/** One query of a cell that is not finished. */
+export interface ScoredQuery {
+  readonly qid: string;
+  readonly scores: readonly number[];
+  readonly tokens: number;
+  readonly truncated: number;
+  /** Seconds of work on the cell up to this query. */
+  readonly seconds: number;
+}
+
+const progressOf = (out: string, set: string, system: string): string =>
+  join(cellFolder(out, set, system), 'progress.jsonl');
+
+/** Opens the progress of a cell: what an interrupted run with this key has scored, and a log for the rest. */
+export async function openProgress(out: string, set: string, system: string, key: string) {
+  const path = progressOf(out, set, system);
+  await mkdir(cellFolder(out, set, system), { recursive: true });
+  const log = await openJobLog<ScoredQuery>(path, { key }, 'replace');
+  const scored: ScoredQuery[] = [];
+  for await (const query of readJobLog<ScoredQuery>(path)) scored.push(query);
+  return { log, scored };
+}
+
+/** Removes the progress of a finished cell. */
+export const dropProgress = (out: string, set: string, system: string): Promise<void> =>
+  rm(progressOf(out, set, system), { force: true });
 
 /** Writes what a system measured: `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
 export async function writeValues(out: string, set: string, system: string, evaluation: Evaluation): Promise<void> {

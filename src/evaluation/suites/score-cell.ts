@@ -1,38 +1,75 @@
 import type { ScoredDocs } from '../measures/evaluation.ts';
-import { writeCell } from './cells.ts';
+import { dropProgress, openProgress, type ScoredQuery, writeCell } from './cells.ts';
 import type { ScoreRequest, SuiteModels } from './suite-models.ts';
 import type { PreparedSet, WorkCell } from './suite-work.ts';
 
-async function* requestsOf({ queries, candidates, data }: PreparedSet): AsyncGenerator<ScoreRequest> {
+async function* requestsOf(
+  { queries, candidates, data }: PreparedSet,
+  scored: ReadonlyMap<string, ScoredQuery>,
+): AsyncGenerator<ScoreRequest> {
   for (const [qid, query] of queries) {
     const docids = candidates.run.get(qid)?.docids ?? [];
-    if (docids.length > 0) yield { qid, query, passages: await data.passages.texts(docids) };
+    if (docids.length > 0 && !scored.has(qid)) yield { qid, query, passages: await data.passages.texts(docids) };
   }
 }
 
 /**
- * Scores all candidates of a set with a model and writes run and facts to disk.
+ * Scores the queries that an interrupted run has not scored, and returns all of them.
+ *
+ * @param onPairs called with the number of pairs of each query.
+ */
+async function scoreQueries(
+  { set, system, key }: WorkCell,
+  models: SuiteModels,
+  out: string,
+  onPairs: (pairs: number) => void,
+): Promise<ReadonlyMap<string, ScoredQuery>> {
+  const { log, scored: before } = await openProgress(out, set.name, system.name, key);
+  try {
+    const scored = new Map(before.map((query) => [query.qid, query]));
+    for (const { scores } of before) onPairs(scores.length);
+    const [start, earlier] = [performance.now(), before.at(-1)?.seconds ?? 0];
+    for await (const result of models.score(system.reference, system.variant, requestsOf(set, scored))) {
+      const { qid, scores, tokens, truncated } = result;
+      const seconds = earlier + (performance.now() - start) / 1000;
+      const query = { qid, scores: Array.from(scores), tokens, truncated, seconds };
+      // JSON has no word for NaN: such a query is scored again.
+      if (query.scores.every(Number.isFinite)) await log.append(query);
+      scored.set(qid, query);
+      onPairs(query.scores.length);
+    }
+    return scored;
+  } finally {
+    await log.close();
+  }
+}
+
+/**
+ * Scores all candidates of a set with a model and writes run and facts to disk. An interrupted run goes on at the query where it was.
  *
  * @param onPairs called with the number of pairs of each finished query.
  */
 export async function scoreCell(
-  { set, system, key, pairs }: WorkCell,
+  cell: WorkCell,
   models: SuiteModels,
   out: string,
   onPairs: (pairs: number) => void,
 ): Promise<void> {
+  const { set, system, key, pairs } = cell;
+  const scored = await scoreQueries(cell, models, out, onPairs);
   const run = new Map<string, ScoredDocs>();
-  const start = performance.now();
-  let [tokens, truncated] = [0, 0];
-  for await (const result of models.score(system.reference, system.variant, requestsOf(set))) {
-    const { docids } = set.candidates.run.get(result.qid)!;
-    run.set(result.qid, { docids, scores: result.scores });
-    tokens += result.tokens;
-    truncated += result.truncated;
-    onPairs(docids.length);
+  let [tokens, truncated, seconds] = [0, 0, 0];
+  // In the order of the set, which the file keeps.
+  for (const qid of set.queries.keys()) {
+    const query = scored.get(qid);
+    if (query === undefined) continue;
+    run.set(qid, { docids: set.candidates.run.get(qid)!.docids, scores: query.scores });
+    tokens += query.tokens;
+    truncated += query.truncated;
+    seconds = Math.max(seconds, query.seconds);
   }
-  const seconds = (performance.now() - start) / 1000;
   const { sha256, variant, provider, key: label } = system.model;
   const facts = { key, label, seconds, pairs, tokens, truncated, sha256, variant, provider };
   await writeCell(out, set.name, system.name, run, facts);
+  await dropProgress(out, set.name, system.name);
 }

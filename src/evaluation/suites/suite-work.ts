@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import { type Candidates, candidatesOf, type StageContext } from './candidates.ts';
-import { type CellFacts, readFacts } from './cells.ts';
+import { type CellFacts, dropProgress, readFacts } from './cells.ts';
 import type { SuiteModel, SuiteModels } from './suite-models.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
 import { fingerprint, isLeftOut, type LeftOut, type OpenSet, openSet } from './suite-set.ts';
@@ -72,7 +72,10 @@ async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem)
   const key = fingerprint([1, set.candidates.fingerprint, system.model.key, system.model.sha256]);
   const facts = await readFacts(out, set.name, system.name);
   const pairs = [...set.candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0);
-  return { set, system, key, pairs, done: facts?.key === key ? facts : undefined };
+  const done = facts?.key === key ? facts : undefined;
+  // A kill between the last file of a cell and its end.
+  if (done) await dropProgress(out, set.name, system.name);
+  return { set, system, key, pairs, done };
 }
 
 /**

@@ -1,5 +1,11 @@
 import { WinnowError } from '../../errors.ts';
-import type { ScoredList } from './score-log.ts';
+
+/** Teacher scores of one list. */
+export interface ScoredList {
+  readonly qid: string;
+  readonly docids: readonly string[];
+  readonly scores: readonly number[];
+}
 
 /** How the scores of several teachers are scaled before their mean is taken, per list. */
 export const NORMALIZATIONS = ['none', 'z', 'min-max'] as const;

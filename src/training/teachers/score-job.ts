@@ -1,8 +1,9 @@
 import { basename } from 'node:path';
 import { sha256File } from '../../util/files.ts';
+import { openJobLog } from '../../util/job-log.ts';
 import { hasQuery, type Shard } from '../../util/shard.ts';
 import { type IdentifiedList, type RawSource, skipCount } from '../data/list-types.ts';
-import { openScoreLog } from './score-log.ts';
+import type { ScoredList } from './ensemble.ts';
 
 /** Scores lists of passages: a registry model behind the server's scheduler, a bi-encoder, a language model. */
 export interface ListScorer {
@@ -59,7 +60,7 @@ export async function runScoreJob(
   logPath: string,
   onList: (done: number) => void = () => undefined,
 ): Promise<void> {
-  const log = await openScoreLog(logPath, await jobName(job, scorer.name));
+  const log = await openJobLog<ScoredList>(logPath, await jobName(job, scorer.name));
   try {
     let done = log.done;
     onList(done);

@@ -1,14 +1,14 @@
 import { writeRun } from '../../evaluation/formats/run.ts';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import type { ScoredDocs } from '../../evaluation/measures/evaluation.ts';
+import { readJobLog } from '../../util/job-log.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
 import type { IdentifiedList } from '../data/list-types.ts';
-import { meanScores, type Normalization } from './ensemble.ts';
-import { readScoreLog, type ScoredList } from './score-log.ts';
+import { meanScores, type Normalization, type ScoredList } from './ensemble.ts';
 
 /** Reads logs of the same lists in parallel and yields the mean of each list. */
 export async function* meanOfLogs(paths: readonly string[], normalization: Normalization): AsyncGenerator<ScoredList> {
-  const open = paths.map((path) => readScoreLog(path));
+  const open = paths.map((path) => readJobLog<ScoredList>(path));
   for (;;) {
     const next = await Promise.all(open.map((log) => log.next()));
     const lists = next.flatMap(({ value }) => (value ? [value] : []));

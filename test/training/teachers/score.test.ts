@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTeacher } from '../../../src/training/data/teacher.ts';
 import { lengthBatches } from '../../../src/training/step/row-scorer.ts';
 import { openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
-import { meanScores } from '../../../src/training/teachers/ensemble.ts';
-import { openScoreLog, readScoreLog } from '../../../src/training/teachers/score-log.ts';
+import { meanScores, type ScoredList } from '../../../src/training/teachers/ensemble.ts';
+import { openJobLog, readJobLog } from '../../../src/util/job-log.ts';
 import { hasQuery, parseShard, shardFile } from '../../../src/util/shard.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
@@ -32,18 +32,18 @@ describe('the log of a job', () => {
   const list = (qid: string) => ({ qid, docids: ['a', 'b'], scores: [1.5, -2] });
   const all = async () => {
     const lists = [];
-    for await (const each of readScoreLog(path)) lists.push(each);
+    for await (const each of readJobLog<ScoredList>(path)) lists.push(each);
     return lists;
   };
 
   it('continues after the last whole line', async () => {
-    const log = await openScoreLog(path, { scorer: 'x' });
+    const log = await openJobLog<ScoredList>(path, { scorer: 'x' });
     expect(log.done).toBe(0);
     await log.append(list('1'));
     await log.append(list('2'));
     await log.close();
     appendFileSync(path, '{"qid":"3","doc');
-    const again = await openScoreLog(path, { scorer: 'x' });
+    const again = await openJobLog<ScoredList>(path, { scorer: 'x' });
     expect(again.done).toBe(2);
     await again.append(list('3'));
     await again.close();
@@ -51,11 +51,11 @@ describe('the log of a job', () => {
   });
 
   it('refuses the progress of another job, and survives a kill within its first line', async () => {
-    await expect(openScoreLog(path, { scorer: 'y' })).rejects.toThrow(
+    await expect(openJobLog<ScoredList>(path, { scorer: 'y' })).rejects.toThrow(
       /the progress of this job, .*"y".*remove the file/,
     );
     writeFileSync(path, '{"scor');
-    const log = await openScoreLog(path, { scorer: 'y' });
+    const log = await openJobLog<ScoredList>(path, { scorer: 'y' });
     expect(log.done).toBe(0);
     await log.close();
     expect(readFileSync(path, 'utf8')).toBe('{"scorer":"y"}\n');
