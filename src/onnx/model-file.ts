@@ -1,8 +1,8 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize, resolve, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { writeFileAtomic } from '../util/files.ts';
+import { replaceAtomic, writeFileAtomic } from '../util/files.ts';
 import type { Model } from './graph.ts';
 import { decodeModel, type External, encodeModel, type Placement } from './protobuf.ts';
 import type { Tensor } from './tensor.ts';
@@ -97,16 +97,15 @@ export async function writeModel(path: string, model: Model, options: WriteOptio
 
 /** Writes slice after slice, so that no buffer holds them all. */
 async function writeSlices(file: string, slices: readonly { offset: number; bytes: Uint8Array }[]): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
-  const handle = await open(temporary, 'w');
-  try {
-    for (const { offset, bytes } of slices)
-      for (let done = 0; done < bytes.byteLength; )
-        done += (await handle.write(bytes, done, Math.min(bytes.byteLength - done, 1 << 30), offset + done))
-          .bytesWritten;
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
+  await replaceAtomic(file, async (temporary) => {
+    const handle = await open(temporary, 'wx');
+    try {
+      for (const { offset, bytes } of slices)
+        for (let done = 0; done < bytes.byteLength; )
+          done += (await handle.write(bytes, done, Math.min(bytes.byteLength - done, 1 << 30), offset + done))
+            .bytesWritten;
+    } finally {
+      await handle.close();
+    }
+  });
 }

@@ -1,7 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import { temporaryFolder } from '../util/files.ts';
 import type { DataType } from './dtypes.ts';
 import { InferenceSession, Tensor as OrtTensor } from './engine.ts';
 import type { Model } from './graph.ts';
@@ -64,7 +64,7 @@ async function load(model: Model | Uint8Array, options: InferenceSession.Session
   if (model instanceof Uint8Array) return InferenceSession.create(model, options);
   if (initializerBytes(model) <= INSIDE_LIMIT) return InferenceSession.create(encodeModel(model), options);
   // Larger than protobuf allows: the engine reads the weights from a file.
-  const folder = await mkdtemp(join(tmpdir(), 'winnow-'));
+  const folder = await temporaryFolder('graph');
   try {
     const path = join(folder, 'model.onnx');
     await writeModel(path, model);

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
+import { replaceAtomic } from '../util/files.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
 import { sizeOf, type Tensor } from './tensor.ts';
 
@@ -140,17 +139,13 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
-  const file = await open(temporary, 'wx');
-  try {
-    await writeAll(file, headerOf(tensors, metadata));
-    for (const { bytes } of tensors.values()) await writeAll(file, bytes);
-    await file.sync();
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
+  await replaceAtomic(path, async (temporary) => {
+    const file = await open(temporary, 'wx');
+    try {
+      await writeAll(file, headerOf(tensors, metadata));
+      for (const { bytes } of tensors.values()) await writeAll(file, bytes);
+    } finally {
+      await file.close();
+    }
+  });
 }

@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { sweepLeftovers } from './leftovers.ts';
 
 /** Flushes a file, or a folder's entries so that a rename inside it survives a power cut. */
 async function sync(path: string): Promise<void> {
@@ -16,11 +18,12 @@ async function sync(path: string): Promise<void> {
 
 /**
  * Lets `fill` write a temporary sibling of `path`, flushes it and renames it into place, so that readers see the old bytes or the new ones,
- * never a part. Makes missing folders. If anything fails, nothing is left.
+ * never a part. Makes missing folders. If anything fails, nothing is left; what a kill leaves is removed by a later writer.
  */
 export async function replaceAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   const parent = dirname(path);
   await mkdir(parent, { recursive: true });
+  await sweepLeftovers(parent);
   const temporary = join(parent, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
   try {
     await fill(temporary);
@@ -43,6 +46,16 @@ export const writeFolderAtomic = (path: string, fill: (temporary: string) => Pro
     await mkdir(temporary);
     await fill(temporary);
   });
+
+/**
+ * Makes an empty folder among the system's temporary files, which the caller removes. What a kill leaves is removed by a later process.
+ *
+ * @param purpose a word of lower-case letters, part of its name.
+ */
+export async function temporaryFolder(purpose: string): Promise<string> {
+  await sweepLeftovers(tmpdir());
+  return mkdtemp(join(tmpdir(), `winnow-${purpose}-${process.pid}-`));
+}
 
 /** Bytes read at once for hashing: models are hashed at start, and every read waits for a turn of a busy event loop. */
 const CHUNK_BYTES = 1 << 20;

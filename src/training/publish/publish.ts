@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
-import { appendFile, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { appendFile, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { Model } from '../../onnx/graph.ts';
 import { writeModel } from '../../onnx/model-file.ts';
@@ -8,6 +7,7 @@ import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
 import { type Published, publish } from '../../registry/publish-version.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
+import { temporaryFolder } from '../../util/files.ts';
 import { openSources } from '../data/sources.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
@@ -166,7 +166,7 @@ async function scoresOf(
 export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<Published> {
   const outcome = await withZeroPoint(loaded, trained);
   const settings = loaded.recipe.publish!;
-  const folder = await mkdtemp(join(tmpdir(), 'winnow-publish-'));
+  const folder = await temporaryFolder('publish');
   try {
     const { file, manifest } = await writeVersionFolder(folder, loaded, outcome);
     const variants = await makeVariants(folder, loaded, outcome);

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
@@ -10,6 +9,7 @@ import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manif
 import { type Published, publish } from '../../registry/publish-version.ts';
 import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
+import { temporaryFolder } from '../../util/files.ts';
 import type { CandidateList } from '../data/list-types.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
@@ -130,7 +130,7 @@ async function addVariant(
  * @throws WinnowError `model_refused` where the smaller file exceeds the bounds; `invalid_input` for folder and data.
  */
 export async function quantizeFolder(source: string, options: QuantizeFolderOptions): Promise<QuantizedFolder> {
-  const work = await mkdtemp(join(tmpdir(), 'winnow-quantize-'));
+  const work = await temporaryFolder('quantize');
   try {
     await cp(source, work, { recursive: true });
     const { manifest, made, float } = await addVariant(work, options);

@@ -1,6 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, relative, resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { relative, resolve } from 'node:path';
+import { temporaryFolder } from '../../util/files.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
@@ -99,7 +99,7 @@ async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ st
   const { validation: _v, publish: _p, ...rest } = recipe;
   const steps = Math.min(recipe.steps, Math.max(3, 2 * recipe.stepsPerRun));
   const short = { ...rest, steps, checkpoint: { every: steps, keep: 1 } };
-  const runFolder = await mkdtemp(join(tmpdir(), 'winnow-explain-'));
+  const runFolder = await temporaryFolder('explain');
   const times: number[] = [];
   try {
     await train({ recipe: short, folder, source }, runFolder, { onStep: ({ ms }) => void times.push(ms) });

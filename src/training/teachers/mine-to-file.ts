@@ -1,5 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
 import { Bm25Index } from '../../evaluation/first-stage/index/bm25-index.ts';
@@ -8,6 +7,7 @@ import { bm25Stage, runFileStage } from '../../evaluation/first-stage/stages.ts'
 import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
 import { memoryPassages, openPassages } from '../../evaluation/formats/passages.ts';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
+import { temporaryFolder } from '../../util/files.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { DataSource } from '../data/data-schema.ts';
 import { type RawSource, skipCount } from '../data/list-types.ts';
@@ -76,7 +76,7 @@ export async function mineToFile(job: MineJob, start: StartProgress): Promise<Mi
   await using cleanup = new AsyncDisposableStack();
   const source = await openRaw(job.data, process.cwd());
   cleanup.defer(() => source.close());
-  const folder = await mkdtemp(join(tmpdir(), 'winnow-mine-'));
+  const folder = await temporaryFolder('mine');
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const corpus = job.corpus === undefined ? await ownPassages(source, job.data.path) : await openPassages(job.corpus);
   cleanup.defer(() => corpus.close());
