@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { type Clock, wallClock } from '../util/clock.ts';
+import { type Clock, monotonicClock, wallClock } from '../util/clock.ts';
 import { Mutex } from '../util/mutex.ts';
 import { createRandom, deriveSeed } from '../util/random.ts';
 import { within } from '../util/within.ts';
@@ -24,13 +24,12 @@ import { ExposureLog } from './recording/exposure-log.ts';
 import { armKey } from './recording/guardrails.ts';
 import { OutcomeWriter } from './recording/outcomes.ts';
 import { Recorder } from './recording/recorder.ts';
+import { Retention } from './recording/retention.ts';
 import { Trips } from './recording/trips.ts';
 import type { ExperimentStore } from './records.ts';
 import { DATABASE_TIMEOUT_MS, isPostgres, openStore } from './store/store.ts';
 import { StoreKeeper, timedOut } from './store/store-keeper.ts';
 
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
 /** How long closing waits for a sync in progress, for the thread of reports and for the database, in milliseconds each. */
 const CLOSE_STEP_MS = 2500;
 
@@ -54,6 +53,8 @@ export interface ExperimentsOptions {
   readonly decider?: ArmDecider;
   readonly observer?: ExperimentObserver;
   readonly clock?: Clock;
+  /** Returns milliseconds since some moment; it never jumps. The system's if absent. */
+  readonly monotonic?: () => number;
   /** Interval of the checks whether experiments.yaml has changed, in milliseconds. */
   readonly pollMs?: number;
   /** Interval of the reads of what other servers changed in the database, in milliseconds. */
@@ -79,7 +80,7 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   #experiments: readonly PreparedExperiment[] = [];
   #cancelTick: (() => void) | undefined;
   readonly #syncs = new Mutex();
-  #prunedAt = Number.NEGATIVE_INFINITY;
+  readonly #retention: Retention;
   #secret: string | undefined;
 
   constructor(options: ExperimentsOptions) {
@@ -102,6 +103,12 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.book = new DefinitionBook({ store, observer, now, onChange: (defined) => this.#apply(defined) });
     const bufferRows = options.bufferRows ?? 100_000;
     this.log = new ExposureLog({ store, secret: () => this.secret(), bufferRows, clock, observer });
+    this.#retention = new Retention({
+      days: this.retentionDays,
+      wall: now,
+      monotonic: options.monotonic ?? monotonicClock.now,
+      onProblem: (reason) => observer.onProblem?.({ where: 'clock', reason }),
+    });
     this.outcomes = new OutcomeWriter(store);
     this.trips = new Trips({ observer, now });
     // A database in memory can be read by its own thread only.
@@ -248,9 +255,9 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   }
 
   async #prune(store: ExperimentStore): Promise<void> {
-    const now = this.clock.now();
-    if (now - this.#prunedAt < HOUR_MS) return;
-    await store.prune(now - this.retentionDays * DAY_MS);
-    this.#prunedAt = now;
+    const beforeAt = this.#retention.check();
+    if (beforeAt === undefined) return;
+    await store.prune(beforeAt);
+    this.#retention.pruned();
   }
 }

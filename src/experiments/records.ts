@@ -149,7 +149,10 @@ export interface ExperimentStore {
   removeDefinition(name: string, entry: AuditEntry): Promise<void>;
   /** Returns the key of unit hashes. It is made at random when the store is new. */
   secret(): Promise<string>;
-  /** Removes exposures and outcomes older than `beforeAt`. @returns how many. */
+  /**
+   * Removes exposures and outcomes older than `beforeAt`, at most a day's worth of each: what is later than a day after the oldest stays for
+   * the next call. @returns how many.
+   */
   prune(beforeAt: number): Promise<number>;
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
-import { wallClock } from '../util/clock.ts';
+import { steadyNow } from '../util/clock.ts';
 import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
 import { type FolderWatch, watchFolder } from './folder-watch.ts';
 import { Inventory } from './inventory.ts';
@@ -52,7 +52,7 @@ class Registry implements FolderRegistry {
   constructor(options: RegistryOptions) {
     this.#options = options;
     this.#observer = options.observer ?? {};
-    this.#now = options.now ?? wallClock.now;
+    this.#now = options.now ?? steadyNow;
     this.#inventory = new Inventory(options.folder, options.limits, this.#observer);
     this.#loader = new Loader({
       ...options,

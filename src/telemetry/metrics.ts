@@ -120,7 +120,7 @@ export const METRICS = {
   guardrailTrips: counter('winnow_guardrail_trips_total', 'Arms that guardrails disabled.', ['experiment']),
   experimentProblems: counter(
     'winnow_experiment_problems_total',
-    'Problems while requests were answered: file (invalid, last valid one kept), database, provider (flag system).',
+    'Problems while requests were answered: file (invalid, last valid one kept), database, provider (flag system), clock (it jumped).',
     ['where'],
   ),
   // Stages of a request

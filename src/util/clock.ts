@@ -22,6 +22,12 @@ export const monotonicClock: Clock = {
   },
 };
 
+/**
+ * Returns milliseconds since 1970 as the process has counted them since its start. A system clock that is set anew does not change it, so it
+ * orders events and measures pauses, and can be shown.
+ */
+export const steadyNow = (): number => performance.timeOrigin + performance.now();
+
 /** A clock in milliseconds since 1970, for times that are stored or shown. Its timers do not keep the process alive. */
 export const wallClock: Clock = {
   now: () => Date.now(),

@@ -343,5 +343,23 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
         expect(Object.keys(await unitsOf(store, 'old'))).toEqual(['x2']);
       }),
     );
+
+    it(
+      "forgets a day's worth at once, of exposures and of outcomes, whatever the clock says",
+      withStore(async (store) => {
+        const day = 86_400_000;
+        const days = [-40, -39.5, -38.9, -20, -1].map((n, i) =>
+          exposure({ experiment: 'days', unit: `d${i}`, arm: 'a', at: n * day }),
+        );
+        await store.addExposures(days);
+        await store.addOutcomes(days.map(({ requestId, at }) => outcome({ requestId, at: at + day })));
+        const left = async () => Object.entries(await unitsOf(store, 'days')).map(([unit, { sums }]) => [unit, sums]);
+        const clicked = { clicks: 1 };
+        expect(await store.prune(100 * day)).toBe(4);
+        expect(await left()).toEqual([2, 3, 4].map((i) => [`d${i}`, clicked]));
+        expect(await store.prune(-38 * day)).toBe(1);
+        expect(await left()).toEqual([3, 4].map((i) => [`d${i}`, clicked]));
+      }),
+    );
   });
 }

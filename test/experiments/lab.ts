@@ -25,6 +25,7 @@ export type LabModel = (grade: number) => number;
 /** Time that stands still until a test moves it; timers fire while it moves. */
 export class LabClock implements Clock {
   #now: number;
+  #elapsed = 0;
   #timers: { readonly at: number; readonly call: () => void }[] = [];
 
   constructor(now = Date.parse('2026-11-01T00:00:00Z')) {
@@ -36,17 +37,28 @@ export class LabClock implements Clock {
   }
 
   after(ms: number, call: () => void): () => void {
-    const timer = { at: this.#now + ms, call };
+    const timer = { at: this.#elapsed + ms, call };
     this.#timers.push(timer);
     return () => {
       this.#timers = this.#timers.filter((one) => one !== timer);
     };
   }
 
+  /** Milliseconds that the test has moved; jumps are not counted. */
+  elapsed(): number {
+    return this.#elapsed;
+  }
+
+  /** Sets the wall clock to another time, as an operator or a time server does. */
+  jump(ms: number): void {
+    this.#now += ms;
+  }
+
   advance(ms: number): void {
     this.#now += ms;
-    const due = this.#timers.filter(({ at }) => at <= this.#now);
-    this.#timers = this.#timers.filter(({ at }) => at > this.#now);
+    this.#elapsed += ms;
+    const due = this.#timers.filter(({ at }) => at <= this.#elapsed);
+    this.#timers = this.#timers.filter(({ at }) => at > this.#elapsed);
     for (const { call } of due) call();
   }
 }
@@ -193,6 +205,7 @@ export async function openLab(
     pollMs: 20,
     ...options,
     clock,
+    monotonic: () => clock.elapsed(),
     observer: observe(reported),
     defaultModel: () => Object.keys(models)[0],
   });

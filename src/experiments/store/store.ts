@@ -98,12 +98,21 @@ function putDefinition(d: StoredDefinition): Statement {
   };
 }
 
+const DAY_MS = 86_400_000;
+
+/** Returns the end of the day that begins with a table's oldest row, or `beforeAt` where that is earlier. */
+async function dayOf(db: SqlConnection, table: string, beforeAt: number): Promise<number> {
+  const [row] = await db.lookup({ sql: `SELECT MIN(at) AS oldest FROM ${table}`, values: [] });
+  const oldest = row?.oldest ?? undefined;
+  return oldest === undefined ? beforeAt : Math.min(beforeAt, Number(oldest) + DAY_MS);
+}
+
 async function prune(db: SqlConnection, beforeAt: number): Promise<number> {
+  const exposures = await dayOf(db, 'winnow_exposures', beforeAt);
+  const outcomes = await dayOf(db, 'winnow_outcomes', beforeAt);
+  const remove = (table: string, until: number) => ({ sql: `DELETE FROM ${table} WHERE at < ?`, values: [until] });
   const changes = await db.transaction(
-    ['winnow_exposures', 'winnow_shadow', 'winnow_outcomes'].map((table) => ({
-      sql: `DELETE FROM ${table} WHERE at < ?`,
-      values: [beforeAt],
-    })),
+    [remove('winnow_exposures', exposures), remove('winnow_shadow', exposures), remove('winnow_outcomes', outcomes)],
     { long: true },
   );
   return changes[0]! + changes[2]!;
