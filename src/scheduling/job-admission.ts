@@ -24,6 +24,17 @@ export interface Refusal extends Admission {
  */
 const ADMITTED_SHARE = 0.7;
 
+/** Part of the queue's tokens that shares with little in it may have in addition, all together, when others have filled it. */
+const RESERVE = 1 / 8;
+
+/** Whether the queue has no room for a job: its share is as large as the reserve, or the reserve is used up too. */
+function isFull<Owner>(waiting: WaitingJobs<Owner>, job: QueuedJob<Owner>, queueTokens: number): boolean {
+  const tokens = waiting.tokens + job.waitingTokens;
+  if (tokens <= queueTokens) return false;
+  const reserve = RESERVE * queueTokens;
+  return waiting.tokensOf(job.share) + job.waitingTokens > reserve || tokens > queueTokens + reserve;
+}
+
 /** Returns the predicted milliseconds until a job submitted now would start. */
 export function predictedWait<Owner>(
   waiting: WaitingJobs<Owner>,
@@ -46,7 +57,7 @@ export function admit<Owner>(
   limits: AdmissionLimits,
 ): Admission | Refusal {
   const waitMs = predictedWait(waiting, job, load);
-  if (waiting.tokens + job.waitingTokens > limits.queueTokens) return { waitMs, retryMs: waitMs };
+  if (isFull(waiting, job, limits.queueTokens)) return { waitMs, retryMs: waitMs };
   if (waitMs > limits.maxWaitMs) return { waitMs, retryMs: waitMs - limits.maxWaitMs };
   const lateMs = load.now + (waitMs + job.work / load.speed) / ADMITTED_SHARE - job.deadline;
   return waitMs > 0 && lateMs > 0 ? { waitMs, retryMs: lateMs } : { waitMs };

@@ -21,6 +21,8 @@ export class LaneQueue<Owner> {
   #batchesFormed = 0;
   /** The job that leads the present batch by age. What it gets does not count in the fair clock. */
   #ageLed: QueuedJob<Owner> | undefined;
+  /** Waiting tokens of each share that has some. */
+  readonly #tokensOf = new Map<string, number>();
   rows = 0;
   tokens = 0;
   /** Milliseconds of one runner. */
@@ -28,6 +30,11 @@ export class LaneQueue<Owner> {
 
   get jobs(): number {
     return this.#byAge.size;
+  }
+
+  /** Returns the waiting tokens of a share. */
+  tokensOf(share: string): number {
+    return this.#tokensOf.get(share) ?? 0;
   }
 
   /** The jobs in the order of service. */
@@ -48,7 +55,7 @@ export class LaneQueue<Owner> {
     job.finish = job.ticket.finish;
     this.#currentOrder().splice(index, 0, job);
     this.#byAge.push(job);
-    this.#count(job.waitingRows, job.waitingTokens, job.work);
+    this.#count(job.share, job.waitingRows, job.waitingTokens, job.work);
   }
 
   /** Removes a job with all its waiting rows. */
@@ -56,7 +63,7 @@ export class LaneQueue<Owner> {
     if (job.ticket) this.#clock.leave(job.share, job.ticket);
     this.#order.splice(this.#order.indexOf(job), 1);
     this.#byAge.remove(job);
-    this.#count(-job.waitingRows, -job.waitingTokens, -job.work);
+    this.#count(job.share, -job.waitingRows, -job.waitingTokens, -job.work);
   }
 
   /** Removes a row that goes into a batch. */
@@ -67,7 +74,7 @@ export class LaneQueue<Owner> {
     job.waitingRows--;
     job.waitingTokens -= row.length;
     job.work = job.waitingRows === 0 ? 0 : job.work - work;
-    this.#count(-1, -row.length, -work);
+    this.#count(job.share, -1, -row.length, -work);
     if (!this.#ageLed) this.#clock.serve(work);
     else if (job.waitingRows === 0 && job.ticket) this.#clock.leave(job.share, job.ticket);
     if (job.waitingRows > 0) return;
@@ -115,10 +122,13 @@ export class LaneQueue<Owner> {
     return this.#order;
   }
 
-  #count(rows: number, tokens: number, work: number): void {
+  #count(share: string, rows: number, tokens: number, work: number): void {
     this.rows += rows;
     this.tokens += tokens;
     this.work = this.rows === 0 ? 0 : this.work + work;
-    if (this.rows === 0) this.#clock.reset();
+    this.#tokensOf.set(share, this.tokensOf(share) + tokens);
+    if (this.rows > 0) return;
+    this.#clock.reset();
+    this.#tokensOf.clear();
   }
 }

@@ -43,6 +43,11 @@ export class WaitingJobs<Owner> {
     return LANES.reduce((sum, lane) => sum + this.#lanes[lane].tokens, 0);
   }
 
+  /** Returns the waiting tokens of a share, over all lanes. */
+  tokensOf(share: string): number {
+    return LANES.reduce((sum, lane) => sum + this.#lanes[lane].tokensOf(share), 0);
+  }
+
   get jobs(): number {
     return LANES.reduce((sum, lane) => sum + this.#lanes[lane].jobs, 0);
   }

@@ -25,6 +25,23 @@ describe('reranker', () => {
     expect(service.log.held).toBe(0);
   });
 
+  it('schedules the rows of a request in the share of its key', async () => {
+    const service = openFakeService({ m: { factor: 1 } });
+    const { submit } = service.scheduler;
+    const shares: (string | undefined)[] = [];
+    const scheduler: FakeService['scheduler'] = {
+      ...service.scheduler,
+      submit(job) {
+        shares.push(job.share);
+        return submit.call(service.scheduler, job);
+      },
+    };
+    const reranker = make({ ...service, scheduler });
+    await settle(service, reranker.rerank(ask(['1'], { subject: { key: 'search', headers: {} } })));
+    await settle(service, reranker.rerank(ask(['1'])));
+    expect(shares).toEqual(['search', undefined]);
+  });
+
   it('measures every stage', async () => {
     const service = openFakeService({ m: { factor: 1, batchMs: 20, loadMs: 5 } });
     service.log.encodeMs = 3;

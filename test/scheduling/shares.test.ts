@@ -43,6 +43,25 @@ async function run(sent: readonly Sent[], agingMs = Number.MAX_SAFE_INTEGER): Pr
   return ms;
 }
 
+/** Submits jobs at once to a scheduler whose queue holds 800 tokens; which of them it accepts. */
+async function accepted(
+  jobs: readonly { readonly share: string; readonly tokens: number }[],
+): Promise<readonly boolean[]> {
+  const clock = new SimulatedClock();
+  const executor = simulatedEngine(clock, { cost: COST });
+  const limits = { batchTokens: 16, batchRows: 1, queueTokens: 800, maxWaitMs: 1e12, agingMs: 1e12 };
+  const scheduler = createScheduler<FakeRow>({ executor, clock, limits, prior: COST });
+  const answers = jobs.map(({ share, tokens }) => {
+    const job = { key: 'm@1', lane: 'interactive', share, deadline: Number.POSITIVE_INFINITY } as const;
+    return scheduler.submit({ ...job, rows: [row(tokens)] }).then(
+      () => true,
+      () => false,
+    );
+  });
+  await clock.run();
+  return Promise.all(answers);
+}
+
 /** A batch that runs when the job comes, and one that its last rows share with others. */
 const SLACK_MS = 2 * BATCH_ROWS * MS_A_ROW;
 
@@ -90,6 +109,21 @@ describe('shares', () => {
     const single = { share: 'b', rows: 100, at: 100 };
     const ms = await run([...flood, single], 20);
     expect(ms.at(-1)).toBeLessThanOrEqual((4 / 3) * 2 * single.rows * MS_A_ROW + SLACK_MS);
+  });
+
+  it('a key that fills the queue leaves room for small jobs of others', async () => {
+    const flood = Array.from({ length: 20 }, () => ({ share: 'a', tokens: 100 }));
+    const others = [
+      { share: 'b', tokens: 60 },
+      { share: 'b', tokens: 60 },
+      { share: 'c', tokens: 101 },
+      { share: 'c', tokens: 40 },
+      { share: 'd', tokens: 40 },
+    ];
+    const all = await accepted([...flood, ...others]);
+    // The first job runs at once; 800 tokens wait, and 100 more of shares that have at most 100 in the queue.
+    expect(all.slice(0, 20).filter(Boolean)).toHaveLength(9);
+    expect(all.slice(20)).toEqual([true, false, false, true, false]);
   });
 
   it('within a key, small requests still pass a large one', async () => {
