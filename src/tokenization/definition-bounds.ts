@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { KNOWN_PATTERNS } from './known-patterns.ts';
 import { type PatternCost, patternCost } from './pattern-cost.ts';
 import { checked, refusal } from './refusal.ts';
-import { LARGEST_PIECE } from './text-pieces.ts';
+import { LARGE_PIECES } from './text-pieces.ts';
 
 type Part = { readonly type: string } & Readonly<Record<string, unknown>>;
 
@@ -46,7 +46,7 @@ class Bounds {
   }
 
   largestPiece(): number {
-    return this.#degree > 1 ? SQUARED_PIECE : Math.max(SQUARED_PIECE, Math.floor(LARGEST_PIECE / this.#growth));
+    return this.#degree > 1 ? SQUARED_PIECE : Math.max(SQUARED_PIECE, Math.floor(LARGE_PIECES.most / this.#growth));
   }
 
   add(part: Part, place: keyof typeof sequenceKeys, field: string): void {

@@ -8,7 +8,7 @@ import { type Enough, PiecewiseEncoder } from './piecewise-encoder.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
 import { SectionEncoder } from './section-encoder.ts';
-import { LARGEST_PIECE, type PieceSizes, SEARCHED_UNITS, USUAL_PIECE } from './text-pieces.ts';
+import { LARGE_PIECES, type PieceSizes } from './text-pieces.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, Model } from './tokenizer-definition.ts';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.ts';
@@ -43,7 +43,9 @@ const FAMILIES: Readonly<Record<Model['type'], TokenizerFamily>> = {
 };
 
 /** Reads the facts of a folder's tokenizer. Creating the encoder is expensive and left to the caller. */
-export async function openTokenizer(folder: string): Promise<TokenizerFacts & { createEncoder(): PiecewiseEncoder }> {
+export async function openTokenizer(
+  folder: string,
+): Promise<TokenizerFacts & { createEncoder(sizes: PieceSizes): PiecewiseEncoder }> {
   const source = await readTokenizerFolder(folder);
   return {
     folder,
@@ -51,9 +53,9 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
     template: pairTemplate(source.definition, source.settings),
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
-    createEncoder() {
+    createEncoder(sizes) {
       const encoder = checkedEncoder(source);
-      return new PiecewiseEncoder(encoder, sizesFor(encoder, source.definition));
+      return new PiecewiseEncoder(encoder, sizesFor(encoder, source.definition, sizes));
     },
   };
 }
@@ -64,7 +66,7 @@ export async function openTokenizer(folder: string): Promise<TokenizerFacts & { 
  */
 export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
   const { createEncoder, ...facts } = await openTokenizer(folder);
-  const encoder = createEncoder();
+  const encoder = createEncoder(LARGE_PIECES);
   return { ...facts, encodeText: (text, enough) => encoder.encode(text, enough) };
 }
 
@@ -78,10 +80,17 @@ function checkedEncoder(source: TokenizerFolder): TokenEncoder {
   }
 }
 
-/** The library prepends to each piece what a definition prepends to a text, so its pieces are as few as memory allows. */
-function sizesFor(encoder: TokenEncoder, { largestPiece }: Definition): PieceSizes {
-  const usual = encoder instanceof LibraryEncoder ? LARGEST_PIECE : USUAL_PIECE;
-  return { usual: Math.min(usual, largestPiece - SEARCHED_UNITS), most: largestPiece };
+/** The library takes about 25 us for each character of a long word. */
+const QUICK_IN_LIBRARY = 2 ** 15;
+
+/**
+ * Returns the sizes of pieces for an encoder. In threads that are not shared, the library gets as few as memory allows, because it prepends to
+ * each piece what a definition prepends to a text.
+ */
+function sizesFor(encoder: TokenEncoder, { largestPiece }: Definition, sizes: PieceSizes): PieceSizes {
+  const isLibrary = encoder instanceof LibraryEncoder;
+  const most = Math.min(sizes.most, largestPiece, isLibrary && sizes !== LARGE_PIECES ? QUICK_IN_LIBRARY : sizes.most);
+  return { usual: isLibrary ? most / 2 : Math.min(sizes.usual, most / 2), most };
 }
 
 /** Settings of `tokenizer_config.json` that change the ids of a text in the library. */

@@ -1,4 +1,3 @@
-import { IdBuffer } from './id-buffer.ts';
 import { type PieceSizes, textPieces } from './text-pieces.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 
@@ -9,11 +8,13 @@ export interface Enough {
   readonly from: 'start' | 'end';
 }
 
+/** Ids of shorter texts are always complete, so that they can be cached. */
+export const LONGEST_WHOLE = 2 ** 16;
+
 /** Encodes texts of any length in pieces, so that memory is limited and work can be given up in between. */
 export class PiecewiseEncoder {
   readonly #encoder: TokenEncoder;
   readonly #sizes: PieceSizes;
-  readonly #ids = new IdBuffer();
 
   constructor(encoder: TokenEncoder, sizes: PieceSizes) {
     this.#encoder = encoder;
@@ -22,26 +23,36 @@ export class PiecewiseEncoder {
 
   /**
    * Returns the ids of a text, without the special tokens of the template.
-   * @param enough Ends after the piece that completes so many tokens; default: the whole text.
-   * @param between Called before each piece; may throw to give up.
+   * @param enough Of a text of more than 65,536 characters, ends after the piece that completes so many tokens. Default: the whole text.
    */
-  encode(text: string, enough?: Enough, between?: () => void): Int32Array<ArrayBuffer> {
-    if (text.length <= this.#sizes.usual) {
-      between?.();
-      return this.#encoder.encode(text);
+  encode(text: string, enough?: Enough): Int32Array<ArrayBuffer> {
+    const steps = this.steps(text, enough);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
     }
+  }
+
+  /** The same in steps: yields after each piece but the last. */
+  *steps(text: string, enough?: Enough): Generator<undefined, Int32Array<ArrayBuffer>, undefined> {
+    if (text.length <= this.#sizes.usual) return this.#encoder.encode(text);
+    const needed = text.length > LONGEST_WHOLE ? enough : undefined;
     const parts: Int32Array[] = [];
     let tokens = 0;
-    for (const piece of textPieces(text, this.#sizes, enough?.from)) {
-      between?.();
+    for (const piece of textPieces(text, this.#sizes, needed?.from)) {
+      if (parts.length > 0) yield;
       const ids = this.#encoder.encode(piece);
       parts.push(ids);
       tokens += ids.length;
-      if (enough && tokens >= enough.tokens) break;
+      if (needed && tokens >= needed.tokens) break;
     }
-    if (enough?.from === 'end') parts.reverse();
-    this.#ids.truncate(0);
-    for (const ids of parts) this.#ids.append(ids);
-    return this.#ids.take();
+    if (needed?.from === 'end') parts.reverse();
+    const whole = new Int32Array(tokens);
+    let end = 0;
+    for (const ids of parts) {
+      whole.set(ids, end);
+      end += ids.length;
+    }
+    return whole;
   }
 }

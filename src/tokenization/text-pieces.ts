@@ -6,12 +6,10 @@ export interface PieceSizes {
   readonly most: number;
 }
 
-/** Pieces are as small as is worth the cost of joining them: between two of them a request may be given up. */
-export const USUAL_PIECE = 2 ** 16;
-/** At least so many units before the end of a piece are searched for a good place. */
-export const SEARCHED_UNITS = 2 ** 12;
-/** One word of a million units is still tokenized as a whole. */
-export const LARGEST_PIECE = 2 ** 20;
+/** Sizes where nothing else waits: one word of a million units is still tokenized as a whole. */
+export const LARGE_PIECES: PieceSizes = { usual: 2 ** 16, most: 2 ** 20 };
+/** Sizes in a thread that requests share: any text of this size takes well below a second. */
+export const QUICK_PIECES: PieceSizes = { usual: 2 ** 16, most: 2 ** 17 };
 
 /**
  * Cuts a long text into pieces, from its beginning or from its end. A cut is before a single blank between two other ASCII characters, which

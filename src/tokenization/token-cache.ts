@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { LONGEST_WHOLE } from './piecewise-encoder.ts';
 
 export interface CacheStats {
   readonly hits: number;
@@ -10,8 +11,6 @@ export interface CacheStats {
 
 /** Bytes of an entry in addition to its ids: key, typed array and list links. */
 const OVERHEAD = 320;
-/** Longer texts (in UTF-16 units) are not cached, because hashing them blocks the event loop and they rarely recur. */
-const LONGEST_TEXT = 1 << 16;
 
 /** Token ids of texts by tokenizer and SHA-256 of the text. Evicts the least recently used; limited in bytes. */
 export class TokenCache {
@@ -25,9 +24,9 @@ export class TokenCache {
       this.#lru = new LRUCache({ maxSize: maxBytes, sizeCalculation: (ids) => ids.byteLength + OVERHEAD });
   }
 
-  /** Returns the key of a text; undefined if the text is not cached. */
+  /** Returns the key of a text; undefined for long ones, because hashing them blocks the event loop and they rarely recur. */
   keyOf(textKey: string, text: string): string | undefined {
-    if (this.#lru === undefined || text.length > LONGEST_TEXT) return undefined;
+    if (this.#lru === undefined || text.length > LONGEST_WHOLE) return undefined;
     return textKey + hash('sha256', text, 'base64url');
   }
 

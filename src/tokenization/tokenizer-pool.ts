@@ -1,16 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
-import { FairQueue } from './fair-queue.ts';
+import { type Job, JobQueue } from './job-queue.ts';
 import type { TokenizerFacts } from './load.ts';
 import { CachedPairTokenizer } from './pair-tokenizer.ts';
 import type { Enough } from './piecewise-encoder.ts';
-import { textChunks } from './text-chunks.ts';
+import { laneOf, textChunks } from './text-chunks.ts';
 import { type CacheStats, TokenCache } from './token-cache.ts';
 import type { PairTokenizer } from './tokenization-types.ts';
 import { TokenizerBreaker } from './tokenizer-breaker.ts';
 import { type EncodeLimits, Tries, WorkerLost, WorkerThread } from './tokenizer-thread.ts';
-import type { EncodeTask } from './worker-protocol.ts';
+import { type EncodeTask, LANES, type Lane } from './worker-protocol.ts';
 
 export interface TokenizerPoolOptions {
   /** Number of threads; at least one is started. */
@@ -60,17 +60,12 @@ export interface TokenizerPool {
 /** A chunk is run on a second thread if its first was lost. */
 const ATTEMPTS = 2;
 
-interface Job extends EncodeTask {
-  /** Aborts when the request ends. */
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (ids: readonly Int32Array[]) => void;
-  readonly reject: (error: Error) => void;
-  readonly tries: Tries;
-}
-
 interface Slot {
   thread: WorkerThread;
-  state: 'starting' | 'idle' | 'busy';
+  /** Whether the thread has loaded every vocabulary. */
+  ready: boolean;
+  /** Lanes in which the thread has a chunk. */
+  readonly busy: Set<Lane>;
   /** Threads lost since the last finished chunk. */
   losses: number;
 }
@@ -92,7 +87,7 @@ class Pool implements TokenizerPool {
   readonly #loadLimitMs: number;
   readonly #memoryMb: number;
   readonly #slots: Slot[];
-  readonly #queue = new FairQueue<Job>();
+  readonly #queue = new JobQueue();
   readonly #breaker = new TokenizerBreaker();
   readonly #shared = new Map<string, Shared>();
   /** Admits one change of the loaded vocabularies at a time: none is unloaded while another folder is about to use it. */
@@ -124,7 +119,7 @@ class Pool implements TokenizerPool {
       cache: this.#cache.stats(),
       threads: this.#slots.length,
       queued: this.#queue.size,
-      busy: this.#slots.filter((slot) => slot.state === 'busy').length,
+      busy: this.#slots.filter((slot) => slot.busy.size > 0).length,
       restarts: this.#restarts,
       tokenizers: this.#shared.size,
     };
@@ -185,7 +180,7 @@ class Pool implements TokenizerPool {
   }
 
   async #tokenize(
-    task: Omit<EncodeTask, 'texts'>,
+    task: Omit<EncodeTask, 'texts' | 'lane'>,
     texts: readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<readonly Int32Array[]> {
@@ -195,7 +190,8 @@ class Pool implements TokenizerPool {
     const parts = textChunks(texts).map(
       (chunk) =>
         new Promise<readonly Int32Array[]>((resolve, reject) => {
-          this.#queue.push(group, { ...task, texts: chunk, signal, resolve, reject, tries: new Tries() });
+          const lane = laneOf(chunk);
+          this.#queue.push(group, { ...task, texts: chunk, lane, signal, resolve, reject, tries: new Tries() });
         }),
     );
     const abort = () => {
@@ -213,14 +209,15 @@ class Pool implements TokenizerPool {
     }
   }
 
-  /** Gives chunks to idle threads while there are any. */
+  /** Gives chunks to threads while there are any. */
   #pump(): void {
-    for (const slot of this.#slots) {
-      if (slot.state !== 'idle') continue;
-      const job = this.#queue.shift();
-      if (job === undefined) return;
-      void this.#serve(slot, job);
-    }
+    for (const lane of LANES)
+      for (const slot of this.#slots) {
+        if (!slot.ready || slot.busy.has(lane)) continue;
+        const job = this.#queue.shift(lane);
+        if (job === undefined) break;
+        void this.#serve(slot, job);
+      }
   }
 
   /** @throws WinnowError `tokenization_failed` for a tokenizer that is taken out. */
@@ -234,19 +231,19 @@ class Pool implements TokenizerPool {
   }
 
   async #serve(slot: Slot, job: Job): Promise<void> {
-    slot.state = 'busy';
+    slot.busy.add(job.lane);
     const { thread } = slot;
-    const { textKey, texts, enough, signal } = job;
+    const { textKey, texts, enough, lane, signal } = job;
     try {
       this.#checkInUse(textKey);
-      job.resolve(await thread.encode({ textKey, texts, enough }, this.#limits, signal));
+      job.resolve(await thread.encode({ textKey, texts, enough, lane }, this.#limits, signal));
       slot.losses = 0;
     } catch (error) {
       this.#failed(job, error as Error);
     }
-    // A thread lost meanwhile is being replaced; `#replace` sets the state when the new one is ready.
-    if (slot.thread === thread && slot.state === 'busy') {
-      slot.state = 'idle';
+    // A thread lost meanwhile has been replaced by another one, whose lanes are empty.
+    if (slot.thread === thread && slot.ready) {
+      slot.busy.delete(lane);
       this.#pump();
     }
   }
@@ -258,15 +255,14 @@ class Pool implements TokenizerPool {
       this.#queue.push({}, job);
       return;
     }
-    if (isLost && error.working) this.#breaker.fail(textKey);
+    if (isLost && error.working && error.hung) this.#breaker.fail(textKey);
     if (this.#closed) job.reject(new WinnowError('shutting_down'));
     else if (signal?.aborted) job.reject(signal.reason);
     else job.reject(isLost ? tries.failure('tokenizing', error) : error);
   }
 
   #openSlot(): Slot {
-    const slot: Slot = { thread: this.#openThread(() => slot), state: 'starting', losses: 0 };
-    slot.state = 'idle';
+    const slot: Slot = { thread: this.#openThread(() => slot), ready: true, busy: new Set(), losses: 0 };
     return slot;
   }
 
@@ -281,7 +277,8 @@ class Pool implements TokenizerPool {
    * chunk; where one was at work, `#breaker` takes the tokenizer out, and other models get their thread at once.
    */
   async #replace(slot: Slot, wasWorking: boolean): Promise<void> {
-    slot.state = 'starting';
+    slot.ready = false;
+    slot.busy.clear();
     this.#restarts++;
     const pauseMs = wasWorking || slot.losses++ < 2 ? 0 : Math.min(5000, 50 * 2 ** slot.losses);
     if (pauseMs > 0) await delay(pauseMs, undefined, { ref: false });
@@ -292,7 +289,7 @@ class Pool implements TokenizerPool {
     for (const { folder } of [...this.#shared.values()])
       await thread.load(folder, this.#loadLimitMs).catch(() => undefined);
     if (slot.thread !== thread || this.#closed) return;
-    slot.state = 'idle';
+    slot.ready = true;
     this.#pump();
   }
 }

@@ -4,6 +4,7 @@ import { workerEntry } from '../util/worker-entry.ts';
 import type { TokenizerFacts } from './load.ts';
 import {
   type EncodeTask,
+  type Lane,
   revivedError,
   SHARED_STATE,
   unpackIds,
@@ -16,10 +17,13 @@ export class WorkerLost extends Error {
   override readonly name = 'WorkerLost';
   /** Whether the thread worked on this request, not on another one before it. */
   readonly working: boolean;
+  /** Whether it ended by itself or made no progress, not because there was much to do. */
+  readonly hung: boolean;
 
-  constructor(reason: string, working: boolean) {
+  constructor(reason: string, { working, hung }: { readonly working: boolean; readonly hung: boolean }) {
     super(reason);
     this.working = working;
+    this.hung = hung;
   }
 }
 
@@ -99,7 +103,7 @@ export class WorkerThread {
     const release: (() => void)[] = [];
     try {
       const reply = await this.#ask((id) => {
-        release.push(this.#watch(id, limits.stallMs), this.#cancelOn(signal, id, limits.graceMs));
+        release.push(this.#watch(id, limits.stallMs), this.#cancelOn(signal, id, task.lane, limits.graceMs));
         return { type: 'encode', id, ...task };
       }, limits.limitMs);
       if (reply.type !== 'encoded') throw unexpected(reply);
@@ -131,10 +135,10 @@ export class WorkerThread {
   }
 
   /** Tells the thread when the request has ended, and ends the thread if it goes on; returns how to stop that. */
-  #cancelOn(signal: AbortSignal | undefined, id: number, graceMs: number): () => void {
+  #cancelOn(signal: AbortSignal | undefined, id: number, lane: Lane, graceMs: number): () => void {
     let timer: NodeJS.Timeout | undefined;
     const cancel = () => {
-      Atomics.store(this.#state, SHARED_STATE.canceled, id + 1);
+      Atomics.store(this.#state, SHARED_STATE[lane], id + 1);
       timer = setTimeout(() => this.terminate(`no end within ${graceMs} ms of the request's end`), graceMs);
     };
     if (signal?.aborted) cancel();
@@ -150,13 +154,13 @@ export class WorkerThread {
   }
 
   async #ask(make: (id: number) => WorkerRequest, limitMs: number): Promise<WorkerReply> {
-    if (this.#lost !== undefined) throw new WorkerLost(this.#lost, false);
+    if (this.#lost !== undefined) throw new WorkerLost(this.#lost, { working: false, hung: false });
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<WorkerReply>();
     this.#pending.set(id, { resolve, reject });
     this.#worker.ref();
     this.#worker.postMessage(make(id));
-    const timer = setTimeout(() => this.terminate(`no answer within ${limitMs} ms`), limitMs);
+    const timer = setTimeout(() => this.#lose(`no answer within ${limitMs} ms`, false), limitMs);
     try {
       return await promise;
     } finally {
@@ -172,12 +176,13 @@ export class WorkerThread {
     else pending?.resolve(reply);
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, hung = true): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
     // Not awaited: a thread in a long loop may take long to end.
     void this.#worker.terminate();
-    for (const [id, pending] of this.#pending) pending.reject(new WorkerLost(reason, this.#worksOn(id)));
+    for (const [id, pending] of this.#pending)
+      pending.reject(new WorkerLost(reason, { working: this.#worksOn(id), hung }));
     this.#pending.clear();
     this.#onLost(Atomics.load(this.#state, SHARED_STATE.current) !== 0);
   }

@@ -1,10 +1,13 @@
+import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { IdBuffer } from './id-buffer.ts';
 import { openTokenizer, type TokenizerFacts } from './load.ts';
 import type { PiecewiseEncoder } from './piecewise-encoder.ts';
+import { QUICK_PIECES } from './text-pieces.ts';
 import { tokenizerStamp } from './tokenizer-folder.ts';
 import {
   type EncodeTask,
+  type Lane,
   type PackedIds,
   plainError,
   SHARED_STATE,
@@ -19,7 +22,6 @@ import {
 const encoders = new Map<string, PiecewiseEncoder>();
 /** Facts of loaded folders. A version's tokenizer is opened for admission and again for requests. */
 const opened = new Map<string, { readonly stamp: string; readonly facts: TokenizerFacts }>();
-const results = new IdBuffer();
 const state = workerData as Int32Array;
 
 async function load(id: number, folder: string): Promise<WorkerReply> {
@@ -28,23 +30,33 @@ async function load(id: number, folder: string): Promise<WorkerReply> {
   if (known?.stamp === stamp) return { type: 'loaded', id, facts: known.facts };
   const { createEncoder, ...facts } = await openTokenizer(folder);
   opened.set(folder, { stamp, facts });
-  if (!encoders.has(facts.textKey)) encoders.set(facts.textKey, createEncoder());
+  if (!encoders.has(facts.textKey)) encoders.set(facts.textKey, createEncoder(QUICK_PIECES));
   return { type: 'loaded', id, facts };
 }
 
-function encode(id: number, { textKey, texts, enough }: EncodeTask): PackedIds {
+/** Encodes texts. Other requests may be answered between the pieces of a long one. */
+async function encode(id: number, { textKey, texts, enough, lane }: EncodeTask): Promise<PackedIds> {
   const encoder = encoders.get(textKey);
   if (encoder === undefined) throw new Error(`expected a loaded tokenizer, got ${textKey}`);
-  const begin = () => {
-    Atomics.add(state, SHARED_STATE.progress, 1);
-    if (Atomics.load(state, SHARED_STATE.canceled) === id + 1) throw new Error('the request has ended');
-  };
   const offsets = new Int32Array(texts.length + 1);
+  const results = new IdBuffer();
   for (const [i, text] of texts.entries()) {
-    results.append(encoder.encode(text, enough, begin));
+    results.append(await encodeText(id, lane, encoder.steps(text, enough)));
     offsets[i + 1] = results.length;
   }
   return { ids: results.take(), offsets };
+}
+
+async function encodeText(id: number, lane: Lane, steps: ReturnType<PiecewiseEncoder['steps']>): Promise<Int32Array> {
+  for (;;) {
+    Atomics.store(state, SHARED_STATE.current, id + 1);
+    Atomics.add(state, SHARED_STATE.progress, 1);
+    if (Atomics.load(state, SHARED_STATE[lane]) === id + 1) throw new Error('the request has ended');
+    const { done, value } = steps.next();
+    if (done) return value;
+    Atomics.compareExchange(state, SHARED_STATE.current, id + 1, 0);
+    await setImmediate();
+  }
 }
 
 function unload(textKey: string): void {
@@ -57,9 +69,8 @@ async function answer(request: Exclude<WorkerRequest, { type: 'unload' }>): Prom
   try {
     Atomics.store(state, SHARED_STATE.current, id + 1);
     if (request.type === 'load') return await load(id, request.folder);
-    return { type: 'encoded', id, packed: encode(id, request) };
+    return { type: 'encoded', id, packed: await encode(id, request) };
   } catch (error) {
-    results.truncate(0);
     return { type: 'failed', id, error: plainError(error) };
   } finally {
     Atomics.compareExchange(state, SHARED_STATE.current, id + 1, 0);

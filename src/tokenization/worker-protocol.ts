@@ -13,7 +13,12 @@ export interface EncodeTask {
   readonly textKey: string;
   readonly texts: readonly string[];
   readonly enough: Enough | undefined;
+  readonly lane: Lane;
 }
+
+/** A thread works on at most one chunk of each lane: quick ones are encoded between the pieces of a long text. */
+export const LANES = ['quick', 'long'] as const;
+export type Lane = (typeof LANES)[number];
 
 /** Numbers that a thread and its owner share, by index. Ids of requests are stored plus one; 0 is none. */
 export const SHARED_STATE = {
@@ -21,8 +26,9 @@ export const SHARED_STATE = {
   current: 0,
   /** Grows with every piece of a text that is begun. */
   progress: 1,
-  /** The request that is no longer wanted. */
-  canceled: 2,
+  /** The requests that are no longer wanted, by lane. */
+  quick: 2,
+  long: 3,
 } as const;
 
 /** Messages from the worker. */

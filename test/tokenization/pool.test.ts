@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Worker } from 'node:worker_threads';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import type { PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
 import {
@@ -192,6 +192,21 @@ it('a large request does not hold up a small one', async () => {
   const small = tokenizer.encode('q', texts(10), PAIR_OPTIONS).then(() => finished.push('small'));
   await Promise.all([large, small]);
   expect(finished).toEqual(['small', 'large']);
+});
+
+it('a text of millions of characters does not hold up a small one, at the same thread', async () => {
+  const pool = newPool({ cacheBytes: 0 });
+  const tokenizer = await pool.for(SHIPPED);
+  const finished: string[] = [];
+  const large = tokenizer.encode('q', ['naïve words '.repeat(700_000)], PAIR_OPTIONS).then((made) => {
+    finished.push('large');
+    return made;
+  });
+  await vi.waitFor(() => expect(pool.stats().busy).toBe(1), { timeout: 10_000, interval: 1 });
+  for (const text of ['one', 'two', 'three'])
+    await tokenizer.encode('q', [text], PAIR_OPTIONS).then(() => finished.push(text));
+  expect((await large).fullLengths[0]).toBe(4 + 1_400_000);
+  expect(finished).toEqual(['one', 'two', 'three', 'large']);
 });
 
 describe('loading', () => {
