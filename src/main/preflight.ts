@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Config } from '../config/config-schema.ts';
 import { WinnowError } from '../errors.ts';
+import { checkDefinitionFile } from '../experiments/definitions/definition-file.ts';
 import { loadKeys } from '../http/keys.ts';
+import { unreadableReleases } from '../registry/labels.ts';
 
 /** Binds the address for a moment. @throws the system's error where it is not free. */
 async function checkAddress({ host, port }: Config['server']): Promise<void> {
@@ -11,6 +13,25 @@ async function checkAddress({ host, port }: Config['server']): Promise<void> {
   await once(server, 'listening');
   server.close();
   await once(server, 'close');
+}
+
+/** Checks the files that say which versions of models are released. @throws WinnowError `invalid_config` naming each that cannot be read. */
+async function checkReleases({ folder }: Config['registry']): Promise<void> {
+  const found = await unreadableReleases(folder);
+  if (found.length === 0) return;
+  const faults = found.map(
+    ({ path, reason }) => `  - ${path}: ${reason}; correct or remove it, for without it other versions would serve`,
+  );
+  throw new WinnowError('invalid_config', { count: found.length, faults: faults.join('\n') });
+}
+
+/** Checks the file of experiments. @throws WinnowError `invalid_config` where it is there and cannot be used. */
+async function checkExperiments({ file }: Config['experiments']): Promise<void> {
+  if (file === undefined) return;
+  await checkDefinitionFile(file).catch((error: Error) => {
+    const faults = `  - ${file}: ${error.message}; correct it, for without it requests would get other models`;
+    throw new WinnowError('invalid_config', { count: 1, faults });
+  });
 }
 
 /** Formats a failed check; the faults of a settings file stay one line each. */
@@ -28,6 +49,8 @@ export async function checkStart(config: Config): Promise<void> {
   const checks: readonly (readonly [string, () => unknown])[] = [
     [`${config.server.host}:${config.server.port}`, () => checkAddress(config.server)],
     ['auth.keysFile', () => keysFile !== undefined && loadKeys(keysFile)],
+    ['registry.folder', () => checkReleases(config.registry)],
+    ['experiments.file', () => checkExperiments(config.experiments)],
   ];
   const results = await Promise.allSettled(checks.map(async ([, check]) => check()));
   const faults = results.flatMap((result, i) =>

@@ -2,6 +2,7 @@ import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
 import { ModelEntry, VersionEntry } from './entries.ts';
 import type { FolderLimits } from './folder-files.ts';
+import { DEFAULT_FILE } from './labels.ts';
 import { excerpt } from './model-names.ts';
 import { type Catalog, defaultReference, type ModelOnDisk, type Problem, readCatalog } from './registry-catalog.ts';
 import type { RegistryObserver } from './registry-types.ts';
@@ -14,6 +15,7 @@ export class Inventory {
   readonly #models = new Map<string, ModelEntry>();
   #problems: ReadonlySet<string> = new Set();
   #default: string | undefined;
+  #isOpen = false;
   readonly #mutex = new Mutex();
   #queued: Promise<readonly ModelEntry[]> | undefined;
 
@@ -26,6 +28,7 @@ export class Inventory {
   /** Reads the folder for the first time. @throws WinnowError `invalid_input` if it does not exist. */
   async open(): Promise<void> {
     this.#apply(await readCatalog(this.folder, this.#limits));
+    this.#isOpen = true;
   }
 
   /** Returns the models by name. */
@@ -87,14 +90,16 @@ export class Inventory {
 
   #apply(catalog: Catalog): readonly ModelEntry[] {
     this.#report(catalog.problems);
-    this.#default = catalog.defaultModel;
+    if (!catalog.isUnreadable(DEFAULT_FILE)) this.#default = catalog.defaultModel;
     const names = new Set(catalog.models.map((m) => m.name));
     for (const [name, model] of this.#models) {
-      if (names.has(name)) continue;
+      if (names.has(name) || catalog.isUnreadable(name)) continue;
       for (const version of [...model.versions.keys()]) this.#remove(model, version);
       this.#models.delete(name);
     }
     const fresh = catalog.models
+      // Of a model that comes with labels which cannot be read nobody knows which version is released.
+      .filter(({ name, labels }) => labels || this.#models.has(name) || !this.#isOpen)
       .filter((found) => this.#applyModel(found))
       .map((found) => this.#models.get(found.name)!);
     const versions = catalog.models.reduce((sum, m) => sum + m.versions.length, 0);

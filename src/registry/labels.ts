@@ -1,4 +1,5 @@
-import { lstat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -16,6 +17,20 @@ function refuse(expected: string, got: string, field: string): never {
   throw new WinnowError('invalid_manifest', { file: LABELS_FILE, expected, got: excerpt(got), field: excerpt(field) });
 }
 
+/** Returns the facts of a file; undefined only where there is none. A file that cannot be looked at is not an absent one. */
+async function factsOf(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Whether an error of the file system says that there is no such file. */
+export const isMissing = (error: unknown): boolean =>
+  ['ENOENT', 'ENOTDIR'].includes(String((error as NodeJS.ErrnoException).code));
+
 /**
  * Reads `labels.json` of a model: version by label; empty without the file. A numeric version counts as its digits.
  * @throws WinnowError `invalid_manifest`.
@@ -25,7 +40,7 @@ export async function readLabels(
   limits: FolderLimits = DEFAULT_LIMITS,
 ): Promise<ReadonlyMap<string, string>> {
   const path = join(modelFolder, LABELS_FILE);
-  const facts = await lstat(path).catch(() => undefined);
+  const facts = await factsOf(path);
   if (!facts) return new Map();
   if (!facts.isFile()) refuse('a regular file', 'something else', 'type');
   const entries = Object.entries(await readJsonObject(path, LABELS_FILE, limits));
@@ -52,7 +67,7 @@ export async function readDefault(
   limits: FolderLimits = DEFAULT_LIMITS,
 ): Promise<string | undefined> {
   const path = join(registryFolder, DEFAULT_FILE);
-  const facts = await lstat(path).catch(() => undefined);
+  const facts = await factsOf(path);
   if (!facts) return undefined;
   const refused = (expected: string, got: string, field: string) =>
     new WinnowError('invalid_manifest', { file: DEFAULT_FILE, expected, got: excerpt(got), field });
@@ -60,6 +75,25 @@ export async function readDefault(
   const { model } = await readJsonObject(path, DEFAULT_FILE, limits);
   if (typeof model !== 'string' || !isName(model)) throw refused('the name of a model', describe(model), 'model');
   return model;
+}
+
+/** Returns the files of a registry folder that say which versions are released, as far as they are there and cannot be read. */
+export async function unreadableReleases(
+  registryFolder: string,
+): Promise<readonly { readonly path: string; readonly reason: string }[]> {
+  const folders = await readdir(registryFolder, { withFileTypes: true }).catch(() => []);
+  const models = folders.filter((entry) => entry.isDirectory() && isName(entry.name)).map(({ name }) => name);
+  const files = [
+    { path: join(registryFolder, DEFAULT_FILE), read: () => readDefault(registryFolder) },
+    ...models.map((name) => ({
+      path: join(registryFolder, name, LABELS_FILE),
+      read: () => readLabels(join(registryFolder, name)),
+    })),
+  ];
+  const results = await Promise.allSettled(files.map(({ read }) => read()));
+  return results.flatMap((result, i) =>
+    result.status === 'rejected' ? [{ path: files[i]!.path, reason: (result.reason as Error).message }] : [],
+  );
 }
 
 /** Replaces `labels.json` atomically. @throws WinnowError `invalid_input` if the folder cannot be written. */

@@ -2,7 +2,7 @@ import { access, lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, listFiles } from './folder-files.ts';
-import { DEFAULT_FILE, LABELS_FILE, readDefault, readLabels, STABLE } from './labels.ts';
+import { DEFAULT_FILE, isMissing, LABELS_FILE, readDefault, readLabels, STABLE } from './labels.ts';
 import { MANIFEST_FILE } from './manifest.ts';
 import { compareVersions, excerpt, isName, NAME_RULE, parseReference } from './model-names.ts';
 
@@ -35,6 +35,8 @@ export interface Catalog {
   /** The model of `default.json`, which answers requests that name none. */
   readonly defaultModel: string | undefined;
   readonly problems: readonly Problem[];
+  /** Whether the folder of a model, or `default.json`, is there and could not be read: then what was known before stays in effect. */
+  readonly isUnreadable: (name: string) => boolean;
 }
 
 const MAX_ENTRIES = 10_000;
@@ -125,20 +127,25 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
   if (!(await isFolder(root)))
     throw new WinnowError('invalid_input', { where: registryFolder, expected: 'a registry folder', got: 'none' });
   const problems: Problem[] = [];
+  const unreadable: Problem[] = [];
   const models: ModelOnDisk[] = [];
   for (const name of await namesIn(root, problems)) {
     // A folder that is removed meanwhile is read again after the event of its removal.
-    const model = await readModel(name, join(root, name), limits, problems).catch(() => undefined);
+    const model = await readModel(name, join(root, name), limits, problems).catch((error: Error) => {
+      if (!isMissing(error)) unreadable.push({ where: name, reason: error.message });
+      return undefined;
+    });
     if (model) models.push(model);
   }
   const named = await readDefault(root, limits).catch((error: Error) => {
-    problems.push({ where: DEFAULT_FILE, reason: error.message });
+    unreadable.push({ where: DEFAULT_FILE, reason: error.message });
     return undefined;
   });
   const defaultModel = models.some(({ name }) => name === named) ? named : undefined;
   if (named !== undefined && defaultModel === undefined)
     problems.push({ where: DEFAULT_FILE, reason: `expected one of the models, got ${named}` });
-  return { models, defaultModel, problems };
+  const isUnreadable = (name: string) => unreadable.some(({ where }) => where === name);
+  return { models, defaultModel, problems: [...problems, ...unreadable], isUnreadable };
 }
 
 /**

@@ -73,6 +73,28 @@ describe('the command line', () => {
     expect(stderr).toContain('EADDRINUSE');
     expect(stderr).toContain('64 hex digits');
   });
+
+  it('a file that says what is released or tried, and cannot be read, ends the start: nothing else is served instead', async () => {
+    const models = scratch.registry('1', '2');
+    const [labels, standard] = [join(models, 'm', 'labels.json'), join(models, 'default.json')];
+    const experiments = join(scratch.make(), 'experiments.yaml');
+    const start = () =>
+      run(process.execPath, ['src/main/server.ts', '--port', '0', '--models', models, '--experiments', experiments]);
+    for (const text of ['', 'experiments: [{name: x']) {
+      writeFileSync(experiments, text);
+      const { code, stderr } = await start();
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`${experiments}: experiments.yaml: expected `)]);
+      expect(stderr).toContain('correct it');
+    }
+    for (const text of ['', '{"stable": ', '[]']) {
+      for (const file of [labels, standard]) writeFileSync(file, text);
+      const { code, stderr } = await start();
+      expect(code).toBe(2);
+      expect(stderr).toContain('3 fault(s)');
+      for (const file of [labels, standard]) expect(stderr).toContain(`${file}: `);
+      expect(stderr).toContain('correct or remove it');
+    }
+  });
 });
 
 describe('npm start', () => {

@@ -199,6 +199,39 @@ describe('changes of the folder', () => {
     expect(seen.filter((s) => s.kind === 'onProblem')).toHaveLength(1);
   });
 
+  it('a default that cannot be read leaves the one known before', async () => {
+    const folder = await scratch();
+    const { observer, seen } = recorder();
+    for (const name of ['a', 'b']) await dropVersion(folder, name, '1');
+    await writeFile(join(folder, 'default.json'), '{"model": "b"}');
+    const registry = await openRegistry(folder, { observer });
+    for (const text of ['', '{"model": ', '{"model": 1}']) {
+      await writeFile(join(folder, 'default.json'), text);
+      await registry.rescan();
+      expect(registry.defaultModel).toBe('b');
+    }
+    // Two faults: text that is no JSON is told once.
+    expect(seen.filter((s) => s.kind === 'onProblem')).toHaveLength(2);
+    await rm(join(folder, 'default.json'));
+    await registry.rescan();
+    expect(registry.defaultModel).toBe('a');
+  });
+
+  it('a model that comes with labels which cannot be read is not served until they can be', async () => {
+    const folder = await scratch();
+    const { observer, seen } = recorder();
+    await dropVersion(folder, 'a', '1');
+    const registry = await openRegistry(folder, { observer });
+    for (const version of ['1', '2']) await dropVersion(folder, 'm', version);
+    await writeFile(join(folder, 'm', 'labels.json'), '{"stable": ');
+    await registry.rescan();
+    await expect(registry.acquire('m')).rejects.toMatchObject({ code: 'unknown_model' });
+    expect(JSON.stringify(seen)).toContain('m/labels.json');
+    await label(folder, 'm', { stable: '1' });
+    await registry.rescan();
+    expect((await registry.acquire('m')).version.key).toBe('m@1');
+  });
+
   it('a label moved by another process is followed when its version is admitted', async () => {
     const folder = await scratch();
     for (const version of ['1', '2']) await dropVersion(folder, 'm', version);

@@ -1,6 +1,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { WinnowError } from '../../errors.ts';
 import { Mutex } from '../../util/mutex.ts';
 import { readTextFile } from '../../util/text.ts';
 import { YAML_BYTES } from '../../util/yaml-file.ts';
@@ -10,6 +11,27 @@ export interface FileState {
   readonly experiments: readonly Experiment[];
   /** For the audit: the file and its owner. */
   readonly who: string;
+}
+
+/**
+ * Parses the text of a file of definitions. An empty file is no list of no experiments: it is what an interrupted copy leaves.
+ * @throws WinnowError `invalid_experiments`.
+ */
+function parseFile(text: string, path: string): readonly Experiment[] {
+  const file = basename(path);
+  const expected = '`experiments: []` where none is to run';
+  if (text.trim() === '')
+    throw new WinnowError('invalid_experiments', { file, expected, got: 'an empty file', field: 'document' });
+  return parseExperiments(text, file);
+}
+
+/** Checks a file of definitions before a start; a file that is not there yet is no fault. @throws what reading and parsing it throw. */
+export async function checkDefinitionFile(path: string): Promise<void> {
+  const isAbsent = await stat(path).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
+  );
+  if (!isAbsent) parseFile(await readTextFile(path, YAML_BYTES), path);
 }
 
 interface DefinitionFileOptions {
@@ -56,7 +78,7 @@ export class DefinitionFile {
     try {
       const text = await readTextFile(path, YAML_BYTES);
       if (text === this.#text && this.#problem === undefined) return;
-      const experiments = parseExperiments(text, basename(path));
+      const experiments = parseFile(text, path);
       const { uid } = await stat(path);
       this.#problem = undefined;
       if (text === this.#text) return;

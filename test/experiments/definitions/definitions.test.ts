@@ -84,6 +84,13 @@ describe('experiments.yaml', () => {
     rmSync(file);
     await until(() => lab.reported.problems.length > 2);
     expect(names()).toEqual(['trial']);
+    for (const [i, text] of ['', ' \n'].entries()) {
+      writeFileSync(file, text);
+      await until(() => lab.reported.problems.length > 3);
+      expect(lab.reported.problems).toHaveLength(4);
+      expect(lab.reported.problems[3]!.reason).toMatch(/expected `experiments: \[\]` .*, got an empty file/);
+      expect([i, names()]).toEqual([i, ['trial']]);
+    }
     writeFileSync(file, textOf({ ...TRIAL, coverage: 0 }));
     await until(() => lab.api.get('trial').definition.coverage === 0);
   });
