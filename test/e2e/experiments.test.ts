@@ -146,6 +146,12 @@ describe('a real server', () => {
     expect((await call('GET', '/v1/experiments/shorter/report', undefined, {}, KEYS.shop)).status).toBe(403);
   });
 
+  it('warns of keys with rerank that may send outcomes, because no key has the scope', () => {
+    expect(server.log.filter(({ setting }) => setting === 'auth.keysFile')).toMatchObject([
+      { level: 'warn', msg: expect.stringContaining('scope outcomes') },
+    ]);
+  });
+
   it('a changed file takes effect: interleaved answers tell their teams; the audit says who and what', async () => {
     write({ ...TRIAL, enabled: false }, { ...TRIAL, name: 'mixed', mode: 'interleave' });
     let answer = await rerank('user-1');

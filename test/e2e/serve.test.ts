@@ -190,6 +190,12 @@ describe('a running server', () => {
     expect(await server.metric('winnow_cache_misses_total{cache="tokens"}')).toBeGreaterThan(0);
   });
 
+  it('warns that it has no keys', () => {
+    expect(server.log.filter(({ setting }) => setting === 'auth.keysFile')).toMatchObject([
+      { level: 'warn', msg: expect.stringContaining('admin routes answer this machine only') },
+    ]);
+  });
+
   it('never logs text of a query or a passage', async () => {
     await (await rerank(server.url)).text();
     const bad = { method: 'POST', headers: { 'content-type': 'application/json' } };
