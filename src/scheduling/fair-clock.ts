@@ -69,6 +69,23 @@ export class FairClock {
     return sums[before]! - before * this.#virtual + (this.#active.length - before) * left;
   }
 
+  /** Returns the virtual finish of a job that would be done when all jobs together have got this work; the inverse of `workUntil`. */
+  finishAfter(work: number): number {
+    const sums = this.#finishSums();
+    const count = this.#active.length;
+    const workOf = (i: number) =>
+      sums[i]! - i * this.#virtual + (count - i) * (this.#active[i]!.finish - this.#virtual);
+    let low = 0;
+    let high = count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (workOf(middle) <= work) low = middle + 1;
+      else high = middle;
+    }
+    if (low === count) return Number.POSITIVE_INFINITY;
+    return this.#virtual + (work - (sums[low]! - low * this.#virtual)) / (count - low);
+  }
+
   /** Removes a job that was not finished. */
   leave(ticket: FairTicket): void {
     let index = this.#countUntil(ticket.finish) - 1;

@@ -31,12 +31,15 @@ export class ShareClock {
   preview(share: string, work: number): NewShare {
     const own = this.#of(share);
     const finish = own.preview(work);
-    const needed = own.workUntil(finish) + work;
-    return {
-      finish,
-      finishesBefore: (job) =>
-        job.share === share ? finish < job.finish : needed < (this.#shares.get(job.share)?.workUntil(job.finish) ?? 0),
+    // By share: jobs that finish later than this are done when the share has got more work than the new job's share needs.
+    const limits = new Map([[share, finish]]);
+    const limitOf = (other: string) => {
+      const needed = own.workUntil(finish) + work;
+      const limit = this.#shares.get(other)?.finishAfter(needed) ?? Number.POSITIVE_INFINITY;
+      limits.set(other, limit);
+      return limit;
     };
+    return { finish, finishesBefore: (job) => job.finish > (limits.get(job.share) ?? limitOf(job.share)) };
   }
 
   /** Advances virtual time by `work` units served, of any job. */
