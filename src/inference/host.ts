@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setPriority } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -37,6 +38,8 @@ try {
   // Not permitted on this system; the host works without it.
 }
 
+volunteerForOutOfMemory(niceness > NICENESS);
+
 const pipe = new Socket({ fd: 3, readable: true, writable: true, allowHalfOpen: true });
 const rss = () => process.memoryUsage.rss();
 
@@ -72,6 +75,17 @@ async function serve(sessions: SessionTable): Promise<void> {
       pipe.write(reply);
     }
   pipe.end();
+}
+
+/**
+ * Where memory runs out, the kernel should end the host of a trial first, then one that serves, and the front process, which starts new ones, last.
+ */
+function volunteerForOutOfMemory(isSpare: boolean): void {
+  try {
+    writeFileSync('/proc/self/oom_score_adj', isSpare ? '1000' : '500');
+  } catch {
+    // Not Linux, or not permitted: the kernel chooses by size alone.
+  }
 }
 
 /** Ends this process when its parent is gone, also inside a native call. */

@@ -14,7 +14,7 @@ import type {
 } from './inference-types.ts';
 import type { PoolFacts, PoolObserver } from './pool-observer.ts';
 import { scoreBatch } from './score-batch.ts';
-import { endsHost, tryOnHost } from './trial.ts';
+import { endsHost, Trials, tryOnHost } from './trial.ts';
 
 interface SupervisorOptions extends FleetOptions {
   readonly batchTimeoutMs: number;
@@ -50,8 +50,7 @@ export class Supervisor implements HostPool {
   #retries = 0;
   #splits = 0;
   #closed: Promise<void> | undefined;
-  /** What trials found, until the model is loaded. */
-  readonly #trials = new Map<string, LoadedModel>();
+  readonly #trials = new Trials();
   #missingFailures = 0;
   #cancelRetry: (() => void) | undefined;
 
@@ -107,8 +106,7 @@ export class Supervisor implements HostPool {
     const before = this.#models.get(spec.key);
     this.#dispatcher.loaded(spec.key);
     try {
-      const tried = this.#trials.get(spec.key);
-      this.#trials.delete(spec.key);
+      const tried = this.#trials.takeFacts(spec.key);
       if (tried && tried.loadMs > SLOW_LOAD_MS) return await this.#loadBySwap(model, tried);
       const facts = await (this.#models.size === 0 ? this.#loadOnAll(model) : this.#loadOnOne(model));
       this.#models.set(spec.key, model);
@@ -126,8 +124,8 @@ export class Supervisor implements HostPool {
     if (this.#models.size === 0) return false;
     const host = await this.#fleet.startSpare();
     const model: Model = { handle: ++this.#handles, spec };
-    const facts = await tryOnHost(host, model, () => this.#loadOn(host, model), test, this.#options.batchTimeoutMs);
-    this.#trials.set(spec.key, facts);
+    const load = () => this.#loadOn(host, model);
+    this.#trials.add(spec.key, await tryOnHost(host, model, load, test, this.#options.batchTimeoutMs));
     return true;
   }
 
@@ -135,6 +133,7 @@ export class Supervisor implements HostPool {
     const model = this.#models.get(key);
     if (!model) return;
     this.#models.delete(key);
+    this.#trials.forget(key);
     this.#dispatcher.pump();
     await this.#unloadHandle(model.handle);
   }
@@ -155,7 +154,7 @@ export class Supervisor implements HostPool {
     return scoreBatch(
       rows,
       model.spec.maxLength,
-      (part) => this.#dispatcher.submit(key, part, signal, predictedMs),
+      (part) => this.#dispatcher.submit(key, part, signal, predictedMs ?? this.#trials.predictMs(key, part)),
       onSplit,
     );
   }
