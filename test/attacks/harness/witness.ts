@@ -8,10 +8,14 @@ export interface Testimony {
   readonly slowestMs: number;
 }
 
-const BODY = JSON.stringify({
-  query: 'how long does a flea live',
-  texts: ['Bridges are inspected every five years.', 'A flea can live up to a year.'],
-});
+let sent = 0;
+
+/** A request whose texts no cache knows. */
+function body(): string {
+  const number = sent++;
+  const texts = [`Bridge ${number} is inspected every five years.`, `A flea can live up to a year (${number}).`];
+  return JSON.stringify({ query: 'how long does a flea live', texts });
+}
 
 /** Sends one ordinary request; returns its milliseconds, or what went wrong. */
 export async function ordinary(url: string, patienceMs: number): Promise<number | string> {
@@ -20,7 +24,7 @@ export async function ordinary(url: string, patienceMs: number): Promise<number 
     const answer = await fetch(`${url}/rerank`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: BODY,
+      body: body(),
       signal: AbortSignal.timeout(patienceMs),
     });
     const text = await answer.text();
