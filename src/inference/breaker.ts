@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { Clock } from '../util/clock.ts';
 
-/** How long a model is out after its first loss, in milliseconds; doubles each time up to the second number. */
+/** How long a model is out after its second loss in a row, in milliseconds; doubles each time up to the second number. */
 const PAUSE_MS = [1000, 60_000] as const;
 
 interface State {
@@ -10,8 +10,8 @@ interface State {
 }
 
 /**
- * Takes models out that cost inference hosts. A model is out for a pause that grows each time; a batch that comes back in between makes the next
- * pause short again.
+ * Takes models out that cost inference hosts. The first batch that costs two of them may have met a machine in trouble, and has no consequence for
+ * others; from the second in a row on, the model is out for a pause that grows each time. A batch that comes back in between ends the row.
  */
 export class Breaker {
   readonly #clock: Pick<Clock, 'now'>;
@@ -23,23 +23,27 @@ export class Breaker {
 
   /** @throws WinnowError `model_not_ready` while the model is out. */
   check(key: string): void {
+    if (this.isOut(key)) throw this.refusal(key);
+  }
+
+  isOut(key: string): boolean {
     const state = this.#states.get(key);
-    if (state && this.#clock.now() < state.until) throw this.refusal(key);
+    return state !== undefined && this.#clock.now() < state.until;
   }
 
   /** Returns the error for batches of a model that is out. */
   refusal(model: string): WinnowError {
     const leftMs = (this.#states.get(model)?.until ?? 0) - this.#clock.now();
     const seconds = Math.max(1, Math.ceil(leftMs / 1000));
-    const reason = `a batch of it ended two inference hosts; it is tried again in ${seconds} s`;
+    const reason = `batches of it ended inference hosts again and again; it is tried again in ${seconds} s`;
     return new WinnowError('model_not_ready', { model, reason, seconds });
   }
 
-  /** Takes a model out. */
-  open(key: string): void {
+  /** Notes that a batch of a model has cost as many hosts as it may. */
+  lost(key: string): void {
     const [first, longest] = PAUSE_MS;
     const before = this.#states.get(key);
-    const pauseMs = before ? Math.min(longest, 2 * before.pauseMs) : first;
+    const pauseMs = before ? Math.max(first, Math.min(longest, 2 * before.pauseMs)) : 0;
     this.#states.set(key, { until: this.#clock.now() + pauseMs, pauseMs });
   }
 

@@ -167,10 +167,11 @@ export class Dispatcher<Host extends Worker> {
     else task.reject(error);
   }
 
-  /** Rejects the task, and takes its model out for a while: it has cost as many hosts as a batch may. */
+  /** Rejects the task, which has cost as many hosts as a batch may; again and again, that takes its model out for a while. */
   #lostTwice(task: Task, reason: string): void {
     task.reject(new WinnowError('host_lost', { reason }));
-    this.#breaker.open(task.key);
+    this.#breaker.lost(task.key);
+    if (!this.#breaker.isOut(task.key)) return;
     for (const other of this.#waiting.filter(({ key }) => key === task.key)) {
       this.#waiting.splice(this.#waiting.indexOf(other), 1);
       other.reject(this.#breaker.refusal(task.key));

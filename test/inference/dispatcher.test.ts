@@ -98,9 +98,9 @@ describe('dispatching', () => {
     expect(host.depth).toBe(1);
   });
 
-  it('takes a model out for a growing pause when a batch of it has cost two hosts', async () => {
+  it('takes a model out for a growing pause when batch after batch of it costs two hosts', async () => {
     let now = 0;
-    const hosts = Array.from({ length: 6 }, (_, i) => new PaperHost(i));
+    const hosts = Array.from({ length: 12 }, (_, i) => new PaperHost(i));
     const { submit } = dispatching(hosts, { now: () => now });
     const loseTwice = async () => {
       const lost = submit(1).catch((error: WinnowError) => error.code);
@@ -111,6 +111,7 @@ describe('dispatching', () => {
       return lost;
     };
     expect(await loseTwice()).toBe('host_lost');
+    expect(await loseTwice()).toBe('host_lost');
     expect(() => submit(2)).toThrow('it is tried again in 1 s');
     now = 1000;
     expect(await loseTwice()).toBe('host_lost');
@@ -120,6 +121,7 @@ describe('dispatching', () => {
     await settle();
     hosts.find(({ depth }) => depth > 0)!.answer();
     await works;
+    expect(await loseTwice()).toBe('host_lost');
     expect(await loseTwice()).toBe('host_lost');
     expect(() => submit(5)).toThrow('it is tried again in 1 s');
   });
