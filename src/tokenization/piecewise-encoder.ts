@@ -26,6 +26,7 @@ export class PiecewiseEncoder {
    * @param enough Of a text of more than 65,536 characters, ends after the piece that completes so many tokens. Default: the whole text.
    */
   encode(text: string, enough?: Enough): Int32Array<ArrayBuffer> {
+    if (text.length <= this.#sizes.usual) return this.#encoder.encode(text);
     const steps = this.steps(text, enough);
     for (;;) {
       const { done, value } = steps.next();

@@ -3,6 +3,8 @@
  * them; U+034F ends a run.
  */
 const LONG_RUN = /[\p{M}--[\u034f]]{31}/v;
+/** What a long run is made of, which is quicker to look for: all marks are beyond Latin. */
+const BEYOND_LATIN = /[\u0300-\uffff]{31}/;
 const FULL_RUN = /[\p{M}--[\u034f]]{30}(?=[\p{M}--[\u034f]])/gv;
 
 /**
@@ -10,5 +12,5 @@ const FULL_RUN = /[\p{M}--[\u034f]]{30}(?=[\p{M}--[\u034f]])/gv;
  * marks of a run, in the square of its length.
  */
 export function streamSafe(text: string): string {
-  return LONG_RUN.test(text) ? text.replace(FULL_RUN, '$&\u034f') : text;
+  return BEYOND_LATIN.test(text) && LONG_RUN.test(text) ? text.replace(FULL_RUN, '$&\u034f') : text;
 }
