@@ -1,4 +1,5 @@
 import { browser } from './drills/browser.ts';
+import { dns } from './drills/dns.ts';
 import { hostileFolders } from './drills/hostile-folders.ts';
 import { jsonBombs } from './drills/json-bombs.ts';
 import { marks } from './drills/marks.ts';
@@ -18,4 +19,5 @@ export const DRILLS: readonly Drill[] = [
   uploads,
   readiness,
   hostileFolders,
+  dns,
 ];
