@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
-import { field, type JsonText, moreFields } from '../json/text.ts';
+import { aroundField, field, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { type AnswerContext, type DialectPath, defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
@@ -124,9 +124,10 @@ export const wantsRaw = (body: Pick<DocumentsBody, 'raw_scores' | 'use_activatio
   body.raw_scores ?? body.use_activation === false;
 
 /** Writes one result: `{"index":…,"relevance_score":…}`, then document and team where they are given. */
-export function resultText(ranked: Ranked, raw: boolean, document?: unknown): string {
+export function resultText(ranked: Ranked, raw: boolean, document?: unknown): string | Iterable<string> {
   const score = formatScore(raw ? ranked.score : ranked.relevanceScore, ranked.index);
-  return `{"index":${ranked.index},"relevance_score":${score}${field('document', document)}${field('team', ranked.team)}}`;
+  const start = `{"index":${ranked.index},"relevance_score":${score}`;
+  return aroundField(start, 'document', document, `${field('team', ranked.team)}}`);
 }
 
 function warnings(answer: RerankAnswer): readonly string[] | undefined {

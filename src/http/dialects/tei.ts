@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { field } from '../json/text.ts';
+import { aroundField, field } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';
@@ -85,7 +85,8 @@ export const tei = defineDialect({
       item(i) {
         const { index, score, relevanceScore, team } = ranking[i]!;
         const value = formatScore(body.raw_scores ? score : relevanceScore, index);
-        return `{"index":${index},"score":${value}${field('text', body.return_text ? body.texts[index] : undefined)}${field('team', team)}}`;
+        const text = body.return_text ? body.texts[index] : undefined;
+        return aroundField(`{"index":${index},"score":${value}`, 'text', text, `${field('team', team)}}`);
       },
       tail: ']',
     };

@@ -59,6 +59,8 @@ export class JsonScanner {
   #inString = false;
   /** Whether the byte before this chunk is a backslash that escapes the next one. */
   #escaped = false;
+  /** Whether a string ended since the last structural character: another one would be malformed, and millions of them slow. */
+  #afterString = false;
   /** End of the last structural character or string. */
   #lastMark = 0;
   /** Indices of the open brackets, and whether each is an object's. */
@@ -111,6 +113,7 @@ export class JsonScanner {
         continue;
       }
       this.#inString = false;
+      this.#afterString = true;
       this.#lastMark = this.#offset + quote;
       return quote + 1;
     }
@@ -124,6 +127,7 @@ export class JsonScanner {
       this.#checkGap(this.#offset + at);
       this.#lastMark = this.#offset + at;
       if (kind === STRING) {
+        if (this.#afterString) throw malformed(`a string follows another at byte ${this.#offset + at}`);
         this.#inString = true;
         return at + 1;
       }
@@ -141,6 +145,7 @@ export class JsonScanner {
   }
 
   #mark(byte: number, position: number): void {
+    this.#afterString = false;
     const index = this.#count++;
     if (index === this.#positions.length) this.#grow();
     this.#positions[index] = position;

@@ -7,8 +7,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 export interface JsonText {
   readonly head: string;
   readonly count: number;
-  /** JSON text of item `i`. */
-  item(i: number): string;
+  /** JSON text of item `i`; a long one in pieces. */
+  item(i: number): string | Iterable<string>;
   readonly tail: string;
 }
 
@@ -18,14 +18,27 @@ const ITEMS_PER_CHECK = 64;
 /** Characters encoded at once. */
 const PIECE = 65_536;
 
+function* textPieces({ head, count, item, tail }: JsonText): Generator<string> {
+  yield head;
+  for (let i = 0; i < count; i++) {
+    const text = item(i);
+    if (typeof text === 'string') yield i === 0 ? text : `,${text}`;
+    else {
+      if (i > 0) yield ',';
+      yield* text;
+    }
+  }
+  yield tail;
+}
+
 /** Encodes the text as UTF-8 in pieces, and yields to other events every few milliseconds. */
 export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
   const pieces: Buffer[] = [];
-  let out = text.head;
+  let out = '';
   let turn = performance.now();
   let items = 0;
-  for (let i = 0; i < text.count; i++) {
-    out += i === 0 ? text.item(i) : `,${text.item(i)}`;
+  for (const more of textPieces(text)) {
+    out += more;
     if (++items < ITEMS_PER_CHECK && out.length < PIECE) continue;
     items = 0;
     if (out.length >= PIECE) {
@@ -37,8 +50,65 @@ export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
       turn = performance.now();
     }
   }
-  pieces.push(Buffer.from(out + text.tail));
+  pieces.push(Buffer.from(out));
   return pieces;
+}
+
+/** Returns what is left of `characters` after the strings and keys of a JSON value; it counts no further than 0. */
+function roomAfter(value: unknown, characters: number): number {
+  if (typeof value === 'string') return characters - value.length;
+  if (typeof value !== 'object' || value === null) return characters - 1;
+  let left = characters;
+  for (const [key, inside] of Object.entries(value)) {
+    if (left <= 0) return left;
+    left = roomAfter(inside, left - key.length);
+  }
+  return left;
+}
+
+/** Returns the JSON text of a long string in pieces; surrogate pairs stay together, because a half is written as an escape. */
+function* longString(text: string): Generator<string> {
+  yield '"';
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(text.length, start + PIECE);
+    if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end--;
+    yield JSON.stringify(text.slice(start, end)).slice(1, -1);
+    start = end;
+  }
+  yield '"';
+}
+
+function* valuePieces(value: unknown): Generator<string> {
+  if (roomAfter(value, PIECE) > 0) yield JSON.stringify(value);
+  else if (typeof value === 'string') yield* longString(value);
+  else if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      yield i === 0 ? '[' : ',';
+      yield* valuePieces(value[i]);
+    }
+    yield ']';
+  } else {
+    let before = '{';
+    for (const [key, inside] of Object.entries(value as object)) {
+      if (inside === undefined) continue;
+      yield before;
+      yield* valuePieces(key);
+      yield ':';
+      yield* valuePieces(inside);
+      before = ',';
+    }
+    yield before === '{' ? '{}' : '}';
+  }
+}
+
+/** Returns `before`, the field of a value out of a request, `after`; in pieces where the value is long. */
+export function aroundField(before: string, name: string, value: unknown, after: string): string | Iterable<string> {
+  if (value === undefined || roomAfter(value, PIECE) > 0) return before + field(name, value) + after;
+  return (function* () {
+    yield `${before},${JSON.stringify(name)}:`;
+    yield* valuePieces(value);
+    yield after;
+  })();
 }
 
 /** Returns `,"name":value`, or nothing for an undefined value; for objects that already have a field. */

@@ -1,10 +1,10 @@
-import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
 import type { ByteHold } from '../byte-account.ts';
 import { exchangeOf, header } from '../exchange.ts';
+import { isUtf8InTurns, joinInTurns } from '../json/join-in-turns.ts';
 import { parseInTurns } from '../json/parse-in-turns.ts';
 import { type JsonOutline, JsonScanner } from '../json/scanner.ts';
 import { isFromBrowser } from './same-site.ts';
@@ -54,9 +54,10 @@ function decoded(req: Request): Readable {
   return req.pipe(decoder());
 }
 
-/** A body as received: its bytes and the outline of its JSON. */
+/** A body as received: its bytes, which are joined once, and the outline of its JSON. */
 interface Collected {
-  readonly bytes: Buffer;
+  readonly chunks: Buffer[];
+  readonly size: number;
   readonly outline: JsonOutline;
 }
 
@@ -92,7 +93,7 @@ function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLim
     stream.once('end', () => {
       clearTimeout(timer);
       try {
-        resolve({ bytes: Buffer.concat(chunks.splice(0), size), outline: scanner.end() });
+        resolve({ chunks: chunks.splice(0), size, outline: scanner.end() });
       } catch (error) {
         fail(error);
       }
@@ -150,8 +151,9 @@ async function readBody(req: Request, res: Response, limits: BodyLimits): Promis
 const BLANK_BYTES = 1024;
 
 /** Parses a body; a blank one is `undefined` if that is allowed. */
-function parse({ bytes, outline }: Collected, optional: boolean): unknown {
-  if (!isUtf8(bytes)) throw new WinnowError('malformed_json', { reason: 'it is not UTF-8' });
+async function parse({ chunks, size, outline }: Collected, optional: boolean): Promise<unknown> {
+  const bytes = await joinInTurns(chunks, size);
+  if (!(await isUtf8InTurns(bytes))) throw new WinnowError('malformed_json', { reason: 'it is not UTF-8' });
   if (
     bytes.length <= BLANK_BYTES &&
     bytes
