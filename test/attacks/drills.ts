@@ -2,6 +2,7 @@ import { browser } from './drills/browser.ts';
 import { dns } from './drills/dns.ts';
 import { hostileFolders } from './drills/hostile-folders.ts';
 import { jsonBombs } from './drills/json-bombs.ts';
+import { loop } from './drills/loop.ts';
 import { marks } from './drills/marks.ts';
 import { readers } from './drills/readers.ts';
 import { readiness } from './drills/readiness.ts';
@@ -20,4 +21,5 @@ export const DRILLS: readonly Drill[] = [
   readiness,
   hostileFolders,
   dns,
+  loop,
 ];

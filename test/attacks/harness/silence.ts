@@ -34,6 +34,14 @@ export function noSilence(): string | undefined {
   return status === 0 ? undefined : `no network and mount namespace can be made: ${error?.message ?? stderr.trim()}`;
 }
 
+/** Node's cache of compiled modules, which `bin/winnow.mjs` turns on: the one thing that is kept between runs. */
+const COMPILE_CACHE = 'tmp/node-compile-cache';
+
+function filesIn(own: string): string[] {
+  const all = readdirSync(own, { recursive: true, encoding: 'utf8' });
+  return all.filter((name) => name.includes('/') && !name.startsWith(COMPILE_CACHE)).toSorted();
+}
+
 /** Runs a command for some seconds, without `CI` and other variables, and returns what it asked for and left behind. */
 export async function tracesOf(folder: string, seconds: number, command: readonly string[]): Promise<Traces> {
   const own = join(folder, 'own');
@@ -51,8 +59,5 @@ export async function tracesOf(folder: string, seconds: number, command: readonl
   const [said, errors] = await Promise.all([readText(child.stdout), readText(child.stderr)]);
   const line = said.trim();
   if (line === '') throw new Error(`expected a report of names, got none: ${errors}`);
-  return {
-    ...JSON.parse(line),
-    files: readdirSync(own, { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('/')),
-  };
+  return { ...JSON.parse(line), files: filesIn(own) };
 }
