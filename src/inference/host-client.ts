@@ -97,10 +97,11 @@ export class HostClient {
     this.index = options.index;
     this.#child = startProcess(options);
     this.#pipe = this.#child.stdio[3] as Duplex;
+    this.#child.stderr!.on('error', () => {});
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => this.#logStderr(text));
     this.#pipe.on('data', (chunk: Uint8Array) => this.#received(chunk));
     this.#pipe.on('error', () => {});
-    this.#child.once('error', (error) => this.kill(`the process failed: ${error.message}`));
+    this.#child.on('error', (error) => this.kill(`the process failed: ${error.message}`));
     const { promise: gone, resolve } = Promise.withResolvers<void>();
     this.gone = gone;
     this.#child.once('close', (code, signal) => {

@@ -109,5 +109,8 @@ export async function openHttp(
     onDrop: () => parts.metrics.connectionsDropped.inc(),
   });
   const drain = trackRequests(server);
-  return { url: await listen(server, config.server), drain };
+  const url = await listen(server, config.server);
+  // A connection that the system could not hand over costs that connection, not the service.
+  server.on('error', (error) => parts.telemetry.logger.error({ err: error }, 'connection not accepted'));
+  return { url, drain };
 }

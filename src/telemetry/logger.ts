@@ -44,6 +44,16 @@ function serializeError(error: unknown): unknown {
   };
 }
 
+/** Most characters that wait where standard output cannot be written, such as on a full disk; newer lines are dropped. */
+const MAX_WAITING = 2 ** 20;
+
+/** Returns standard output as a destination whose failures cost log lines, not the process. */
+function standardOutput(): DestinationStream {
+  const stream = pino.destination({ fd: 1, sync: true, maxLength: MAX_WAITING });
+  stream.on('error', () => {});
+  return stream;
+}
+
 /**
  * Returns a logger that writes one JSON object per line to standard output (or `destination`): `time` in ISO 8601, `level` as a word, `msg`.
  * Document text, keys and cookies are redacted by field name; client errors appear without text of the request.
@@ -59,5 +69,5 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
     redact: { paths: redactedPaths, censor: (value: unknown) => (typeof value === 'number' ? value : '[redacted]') },
     serializers: { err: serializeError, error: serializeError },
   };
-  return destination ? pino(options, destination) : pino(options);
+  return pino(options, destination ?? standardOutput());
 }
