@@ -1,5 +1,6 @@
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
+import { Discards } from './discards.ts';
 import { exchangeOf } from './exchange.ts';
 import { type Access, requireScope } from './middleware/auth.ts';
 import { jsonBody } from './middleware/body.ts';
@@ -44,6 +45,7 @@ interface Gate {
   readonly site: RequestHandler;
   readonly access: Access;
   readonly rate: RequestHandler;
+  readonly discards: Discards;
 }
 
 function gateOf({ keys, options }: HttpDeps): Gate {
@@ -52,12 +54,14 @@ function gateOf({ keys, options }: HttpDeps): Gate {
     site: refuseCrossSite(corsOrigins, hosts),
     access: { keys, failures: new MinuteBudget(requestsPerMinute) },
     rate: limitRate(requestsPerMinute),
+    discards: new Discards(),
   };
 }
 
 /** The checks of site, key, rate and body in front of a route or an extension. */
 function checks(deps: HttpDeps, gate: Gate, access: Route['access'], body: Route['body']): RequestHandler[] {
-  const bodyLimits = { limitBytes: deps.options.bodyLimitBytes, timeoutMs: deps.options.bodyTimeoutMs };
+  const { bodyLimitBytes, bodyTimeoutMs } = deps.options;
+  const bodyLimits = { limitBytes: bodyLimitBytes, timeoutMs: bodyTimeoutMs, discards: gate.discards };
   return [
     ...(access === 'public' ? [] : [gate.site, requireScope(gate.access, access), gate.rate]),
     ...(body ? [jsonBody(bodyLimits, body === 'optional-json')] : []),

@@ -3,6 +3,7 @@ import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
 import type { ByteHold } from '../byte-account.ts';
+import type { Discards } from '../discards.ts';
 import { exchangeOf, header } from '../exchange.ts';
 import { isUtf8InTurns, joinInTurns } from '../json/join-in-turns.ts';
 import { parseInTurns } from '../json/parse-in-turns.ts';
@@ -13,6 +14,7 @@ interface BodyLimits {
   /** Bytes, after decompression too. */
   readonly limitBytes: number;
   readonly timeoutMs: number;
+  readonly discards: Discards;
 }
 
 const DECODERS: Readonly<Record<string, () => NodeJS.ReadWriteStream & Readable>> = {
@@ -107,29 +109,18 @@ function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLim
   });
 }
 
-/** How long a client may continue to send a body that has been refused, in milliseconds. */
-const DISCARD_MS = 5000;
-
 /**
  * Discards the rest of a refused body and waits for its end, because many clients read no answer before they have sent everything. After
  * the time limit the client gets its answer and the connection closes.
  */
-async function discard(req: Request, res: Response, stream: Readable): Promise<void> {
+async function discard(req: Request, res: Response, stream: Readable, discards: Discards): Promise<void> {
   if (stream !== req) {
     req.unpipe();
     stream.destroy();
   }
   // A client that asked before sending (`Expect: 100-continue`) sends nothing now.
   if (req.complete || req.destroyed || req.headers.expect !== undefined) return;
-  const finished = await new Promise<boolean>((resolve) => {
-    const timer = setTimeout(() => resolve(false), DISCARD_MS);
-    req.once('close', () => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-    req.resume();
-  });
-  if (!finished) res.set('connection', 'close');
+  if (!(await discards.run(req))) res.set('connection', 'close');
 }
 
 async function readBody(req: Request, res: Response, limits: BodyLimits): Promise<Collected> {
@@ -142,7 +133,7 @@ async function readBody(req: Request, res: Response, limits: BodyLimits): Promis
     return await collect(req, stream, exchangeOf(res).bytes, limits);
   } catch (error) {
     if (error instanceof WinnowError && error.code === 'request_timeout') res.set('connection', 'close');
-    else await discard(req, res, stream);
+    else await discard(req, res, stream, limits.discards);
     throw error;
   }
 }
@@ -184,7 +175,7 @@ export function jsonBody(limits: BodyLimits, optional = false): RequestHandler {
     try {
       checkType(req, optional);
     } catch (error) {
-      await discard(req, res, req);
+      await discard(req, res, req, limits.discards);
       throw error;
     }
     req.body = await parse(await readBody(req, res, limits), optional);
