@@ -1,4 +1,5 @@
 import { browser } from './drills/browser.ts';
+import { file, postgres } from './drills/databases.ts';
 import { dns } from './drills/dns.ts';
 import { hostileFolders } from './drills/hostile-folders.ts';
 import { jsonBombs } from './drills/json-bombs.ts';
@@ -22,4 +23,6 @@ export const DRILLS: readonly Drill[] = [
   hostileFolders,
   dns,
   loop,
+  postgres,
+  file,
 ];
