@@ -10,13 +10,13 @@ import { rowFeeds } from '../step/feeds.ts';
 import { mapLengthBatches } from '../step/row-scorer.ts';
 import type { ListScorer } from './score-job.ts';
 
-interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
+export interface BiEncoderOptions extends Pick<SessionSettings, 'provider' | 'threads'> {
   /** Most tokens of a text, special ones included; 256 by default. */
   readonly maxLength?: number;
 }
 
 /** An open sentence encoder that scores lists by cosines. */
-interface BiEncoder extends ListScorer {
+export interface BiEncoder extends ListScorer {
   /** Returns one unit vector per text. */
   embed(texts: readonly string[]): Promise<Float32Array[]>;
   close(): Promise<void>;
