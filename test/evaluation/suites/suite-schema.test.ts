@@ -85,11 +85,12 @@ describe('suite.yaml', () => {
     });
   });
 
-  it('takes the example of the documentation', () => {
+  it('takes the examples of the documentation', () => {
     const page = readFileSync(join(SHARED_SUITE, '..', '..', '..', 'docs', 'evaluation.md'), 'utf8');
-    const example = /```yaml\n(.*?)```/s.exec(page)?.[1];
-    const suite = parseSuite(parse(example ?? ''), 'docs/evaluation.md');
-    expect(suite.models.map(systemName)).toEqual(['minilm-l6-infonce', 'my-model fp32', 'my-model int8', 'cascade']);
+    const examples = [...page.matchAll(/```yaml\n(.*?)```/gs)].map((match) => match[1]!);
+    const [first, whole] = examples.map((example) => parseSuite(parse(example), 'docs/evaluation.md'));
+    expect(first!.models.map(systemName)).toEqual(['minilm-l6-bce', 'minilm-l6-infonce']);
+    expect(whole!.models.map(systemName)).toEqual(['minilm-l6-infonce', 'my-model fp32', 'my-model int8', 'cascade']);
   });
 
   it('names a model by its variant if the suite sets one', () => {
