@@ -26,9 +26,10 @@ export class Discards {
     else this.#waiting.push(start);
     const isWhole = await promise;
     clearTimeout(timer);
-    if (isReading) this.#running--;
-    else this.#waiting.splice(this.#waiting.indexOf(start), 1);
-    this.#waiting.shift()?.();
+    if (isReading) {
+      this.#running--;
+      this.#waiting.shift()?.();
+    } else this.#waiting.splice(this.#waiting.indexOf(start), 1);
     return isWhole;
   }
 }
