@@ -126,19 +126,8 @@ export class Fleet {
 
   /** Starts a host that is never in service, at a lower priority than those that are. The caller ends it. */
   async startSpare(): Promise<HostClient> {
-    const { threads, device, env, clock, startTimeoutMs, hosts } = this.#options;
-    const host: HostClient = new HostClient({
-      provider: this.#provider,
-      threads,
-      device,
-      niceness: SPARE_NICENESS,
-      env,
-      clock,
-      startTimeoutMs,
-      index: hosts,
-      onLog: (line) => this.#emit({ kind: 'output', host: hosts, line }),
-      onExit: () => this.#outOfService.delete(host),
-    });
+    const { hosts } = this.#options;
+    const host: HostClient = this.#newHost(hosts, () => this.#outOfService.delete(host), SPARE_NICENESS);
     this.#outOfService.add(host);
     try {
       await host.ready;
@@ -170,20 +159,25 @@ export class Fleet {
     this.#hooks.observe(event);
   }
 
-  /** Starts a process and loads the models on it. It is not in service yet. */
-  async #startHost(slot: Slot): Promise<HostClient> {
+  #newHost(index: number, onExit: (end: HostEnd) => void, niceness?: number): HostClient {
     const { threads, device, env, clock, startTimeoutMs } = this.#options;
-    const host: HostClient = new HostClient({
+    return new HostClient({
       provider: this.#provider,
       threads,
       device,
+      ...(niceness === undefined ? {} : { niceness }),
       env,
       clock,
       startTimeoutMs,
-      index: slot.index,
-      onLog: (line) => this.#emit({ kind: 'output', host: slot.index, line }),
-      onExit: (end) => this.#exited(slot, host, end),
+      index,
+      onLog: (line) => this.#emit({ kind: 'output', host: index, line }),
+      onExit,
     });
+  }
+
+  /** Starts a process and loads the models on it. It is not in service yet. */
+  async #startHost(slot: Slot): Promise<HostClient> {
+    const host: HostClient = this.#newHost(slot.index, (end) => this.#exited(slot, host, end));
     this.#outOfService.add(host);
     try {
       const { provider, rss } = await host.ready;

@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../telemetry/logger.ts';
+import { within } from '../util/within.ts';
 
 /**
  * Calls what was deferred to a stack of disposables: in the opposite order, once, and all of it, whatever fails.
@@ -17,9 +17,8 @@ export async function closeAll(cleanup: AsyncDisposableStack): Promise<void> {
 
 /** Calls what was deferred, and stops waiting after so many milliseconds: what hangs then ends with the process. A failure is logged. */
 export async function closeWithin(limitMs: number, cleanup: AsyncDisposableStack, logger: Logger): Promise<void> {
-  const timer = new AbortController();
-  const closed = closeAll(cleanup).catch((error: unknown) => logger.error({ err: error }, 'close failed'));
-  const late = delay(limitMs, 'late' as const, { signal: timer.signal }).catch(() => undefined);
-  if ((await Promise.race([closed, late])) === 'late') logger.error({ limitMs }, 'closing was given up');
-  timer.abort();
+  const late = () => new Error(`closing was given up after ${limitMs} ms`);
+  await within(limitMs, closeAll(cleanup), late).catch((error: unknown) =>
+    logger.error({ err: error }, 'close failed'),
+  );
 }

@@ -118,7 +118,7 @@ export class ReadinessWatch {
     }
   }
 
-  /** Rejects when the work is not done in time; the work is told to stop and its end is not waited for. */
+  /** Rejects when the work is not done in time; the work gets the signal to stop, and its end is not awaited. */
   async #limited(limitMs: number, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const given = new AbortController();
     const done = work(given.signal);

@@ -98,7 +98,7 @@ export class Inventory {
       this.#models.delete(name);
     }
     const fresh = catalog.models
-      // Of a model that comes with labels which cannot be read nobody knows which version is released.
+      // Without readable labels it is unknown which version of a model is released.
       .filter(({ name, labels }) => labels || this.#models.has(name) || !this.#isOpen)
       .filter((found) => this.#applyModel(found))
       .map((found) => this.#models.get(found.name)!);

@@ -31,7 +31,7 @@ export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunne
   };
 }
 
-/** What the thread is told at its start. */
+/** What the thread gets at its start. */
 export interface ReportThreadData {
   readonly target: string;
   readonly options: StoreOptions;
