@@ -46,7 +46,7 @@ function faultOf({ status, text }: { status: number; text: string }, sent: FuzzR
     const { code, message, request_id } = JSON.parse(text) as Record<string, unknown>;
     if ([code, message, request_id].every((field) => typeof field === 'string')) return undefined;
   } catch {
-    // Told below.
+    // Reported below.
   }
   return `an error without code, message or request id: ${status} ${text.slice(0, 300)} for ${shown(sent)}`;
 }

@@ -6,7 +6,7 @@ import { encodeModel } from '../../src/onnx/protobuf.ts';
 import { float32, tensor } from '../../src/onnx/tensor.ts';
 
 /*
- * Model folders that nobody should be able to hurt a server with. Each is a small export of which one thing is wrong.
+ * Model folders that must not hurt a server. Each is a small export of which one thing is wrong.
  */
 
 const LETTERS = [...'abcdefghijklmnopqrstuvwxyz'];

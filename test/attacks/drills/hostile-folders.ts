@@ -52,8 +52,6 @@ export const hostileFolders: Drill = {
       // The registry notices a folder a moment after the rename.
       do answers[name] = await ask(server.url, name);
       while (answers[name].status === 404 && performance.now() < seenBy);
-      if (process.env.DRILL_VERBOSE)
-        process.stdout.write(`${name}: ${answers[name].status} ${answers[name].text.slice(0, 200)}\n`);
       const now = await lostHosts(server);
       if (now > lost) failures.push(`${name}: ${now - lost} serving hosts lost (answer ${answers[name].status})`);
     }

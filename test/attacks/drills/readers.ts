@@ -1,9 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import type { Drill } from '../harness/drill.ts';
-import { residentBytes } from '../harness/memory.ts';
+import { residentBytes, sampleBeside } from '../harness/memory.ts';
 import { head, open } from '../harness/raw.ts';
-import { ordinary } from '../harness/witness.ts';
 
 const MIB = 2 ** 20;
 const READERS = 60;
@@ -19,7 +17,6 @@ export const readers: Drill = {
     const failures: string[] = [];
     const packed = body();
     const before = residentBytes(server.pid);
-    let most = before;
     const sockets = Array.from({ length: READERS }, () => {
       const socket = open(server.url);
       socket.pause();
@@ -27,21 +24,15 @@ export const readers: Drill = {
       socket.write(packed);
       return socket;
     });
-    let slowest = 0;
-    for (let i = 0; i < 10 * scale; i++) {
-      const seen = await ordinary(server.url, 5000);
-      if (typeof seen === 'string') failures.push(seen);
-      else slowest = Math.max(slowest, seen);
-      most = Math.max(most, residentBytes(server.pid));
-      await delay(500);
-    }
+    const beside = await sampleBeside(server, 10 * scale);
+    failures.push(...beside.failures);
     for (const socket of sockets) socket.destroy();
-    const cost = (most - before) / MIB;
+    const cost = (beside.mostBytes - before) / MIB;
     if (cost > 600) failures.push(`expected at most 600 MiB for all readers, got ${cost.toFixed(0)}`);
     return {
       tries: READERS,
       failures,
-      seen: `${cost.toFixed(0)} MiB for all of them; slowest ordinary request ${slowest.toFixed(0)} ms`,
+      seen: `${cost.toFixed(0)} MiB for all of them; slowest ordinary request ${beside.slowestMs.toFixed(0)} ms`,
     };
   },
 };

@@ -1,8 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Drill } from '../harness/drill.ts';
-import { residentBytes } from '../harness/memory.ts';
+import { residentBytes, sampleBeside } from '../harness/memory.ts';
 import { exchange, head, open } from '../harness/raw.ts';
-import { ordinary } from '../harness/witness.ts';
 
 const MIB = 2 ** 20;
 const UPLOADS = 100;
@@ -14,7 +12,6 @@ export const uploads: Drill = {
     const failures: string[] = [];
     const text = Buffer.from(JSON.stringify({ query: 'q', texts: ['x'.repeat(30_000_000)] }));
     const before = residentBytes(server.pid);
-    let most = before;
     const sockets = Array.from({ length: UPLOADS }, () => {
       const socket = open(server.url);
       socket.resume();
@@ -22,24 +19,18 @@ export const uploads: Drill = {
       socket.write(text.subarray(0, text.length - 4));
       return socket;
     });
-    let slowest = 0;
-    for (let i = 0; i < 8 * scale; i++) {
-      const seen = await ordinary(server.url, 5000);
-      if (typeof seen === 'string') failures.push(seen);
-      else slowest = Math.max(slowest, seen);
-      most = Math.max(most, residentBytes(server.pid));
-      await delay(500);
-    }
+    const beside = await sampleBeside(server, 8 * scale);
+    failures.push(...beside.failures);
     for (const socket of sockets) socket.destroy();
     // A refused upload gets its status before the connection closes.
     const refused = await exchange(server.url, head('/rerank', 100 * MIB, { connection: 'close' }), text);
     if (refused.status !== 413) failures.push(`expected 413 for a body of 100 MiB, got ${refused.status}`);
-    const cost = (most - before) / MIB;
+    const cost = (beside.mostBytes - before) / MIB;
     if (cost > 600) failures.push(`expected at most 600 MiB for all uploads, got ${cost.toFixed(0)}`);
     return {
       tries: UPLOADS + 1,
       failures,
-      seen: `${cost.toFixed(0)} MiB for all of them; slowest ordinary request ${slowest.toFixed(0)} ms`,
+      seen: `${cost.toFixed(0)} MiB for all of them; slowest ordinary request ${beside.slowestMs.toFixed(0)} ms`,
     };
   },
 };
