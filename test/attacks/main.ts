@@ -12,6 +12,8 @@ import { soak } from './soak.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MEMORY = 3 * 2 ** 30;
+/** What one drill may make a server grow by. */
+const GROWTH_MIB = 600;
 
 const HELP = `Attacks a server of our own on this machine and says what held.
 
@@ -48,6 +50,7 @@ async function run(drill: Drill, server: ServerProcess, scale: number, start: Ta
       {
         server,
         folder,
+        growthMiB: GROWTH_MIB,
         async start(options) {
           const another = await start(options);
           started.push(another);
@@ -123,8 +126,10 @@ async function runSoak(start: Target['start']): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-soak-'));
   const server = await start();
   const drills = DRILLS.filter(({ name, skip }) => TOGETHER.includes(name) && skip?.() === undefined);
+  // Two of them fill memory: readers and uploads.
+  const target: Target = { server, folder, start, growthMiB: 2 * GROWTH_MIB };
   try {
-    const { rounds, failures, seen } = await soak(server, drills, { server, folder, start }, Number(values.soak));
+    const { rounds, failures, seen } = await soak(server, drills, target, Number(values.soak));
     print({ name: 'soak', tries: rounds, failures, seen });
     return failures.length + (await stopped(server));
   } finally {

@@ -55,13 +55,24 @@ export async function soak(
   })();
   let rounds = 0;
   while (performance.now() < endsAt) {
-    const outcomes = await Promise.all(drills.map((drill) => drill.run(target, 1)));
+    const started: ServerProcess[] = [];
+    const round: Target = {
+      ...target,
+      async start(options) {
+        const another = await target.start(options);
+        started.push(another);
+        return another;
+      },
+    };
+    const outcomes = await Promise.all(drills.map((drill) => drill.run(round, 1)));
+    await Promise.all(started.map((one) => one.stop()));
     rounds++;
-    for (const [i, { failures: found }] of outcomes.entries())
-      failures.push(...found.map((failure) => `${drills[i]!.name}: ${failure}`));
+    const found = outcomes.flatMap((one, i) => one.failures.map((failure) => `${drills[i]!.name}: ${failure}`));
+    failures.push(...found);
     process.stdout.write(
       `round ${rounds}: ${((performance.now() - startedAt) / 60_000).toFixed(1)} min, ${failures.length} failures\n`,
     );
+    for (const failure of found) process.stdout.write(`             - ${failure}\n`);
   }
   running = false;
   await sampling;

@@ -13,7 +13,7 @@ const body = () =>
 export const readers: Drill = {
   name: 'reader',
   attack: `${READERS} clients that ask for 30 MB each and read nothing`,
-  async run({ server }, scale) {
+  async run({ server, growthMiB }, scale) {
     const failures: string[] = [];
     const packed = body();
     const before = residentBytes(server.pid);
@@ -28,7 +28,7 @@ export const readers: Drill = {
     failures.push(...beside.failures);
     for (const socket of sockets) socket.destroy();
     const cost = (beside.mostBytes - before) / MIB;
-    if (cost > 600) failures.push(`expected at most 600 MiB for all readers, got ${cost.toFixed(0)}`);
+    if (cost > growthMiB) failures.push(`expected at most ${growthMiB} MiB for all readers, got ${cost.toFixed(0)}`);
     return {
       tries: READERS,
       failures,

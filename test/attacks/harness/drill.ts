@@ -6,6 +6,8 @@ export interface Target {
   readonly server: ServerProcess;
   /** A folder of the drill's own, removed afterwards. */
   readonly folder: string;
+  /** What the server's own process may grow by meanwhile, in MiB: more where drills run together. */
+  readonly growthMiB: number;
   /** Starts another server like the first, with more flags or variables; it is stopped after the drill. */
   start(options?: {
     readonly flags?: readonly string[];
