@@ -1,4 +1,4 @@
-import { stemmer } from 'stemmer';
+import { porterStem } from './porter.ts';
 
 /** The 33 English stop words of Lucene's `EnglishAnalyzer`. */
 const STOP_WORDS: ReadonlySet<string> = new Set(
@@ -50,11 +50,11 @@ const lowerCase = (word: string): string =>
     ? word.replace(/./gsu, (sign) => String.fromCodePoint(sign.toLowerCase().codePointAt(0)!))
     : word.toLowerCase();
 
-/** Returns a word's term: without a possessive ending, lower-case, stemmed after Porter (1980); `undefined` for a stop word. */
+/** Returns a word's term: without a possessive ending, lower-case, stemmed as by Lucene (Porter 1980); `undefined` for a stop word. */
 export function termOf(word: string): string | undefined {
   const lower = lowerCase(word.replace(POSSESSIVE, ''));
   if (lower === '' || STOP_WORDS.has(lower)) return undefined;
-  return stemmer(lower);
+  return porterStem(lower);
 }
 
 /**

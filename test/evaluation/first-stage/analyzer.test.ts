@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { analyze, termOf, tokenize } from '../../../src/evaluation/first-stage/analyzer.ts';
+import { porterStem } from '../../../src/evaluation/first-stage/porter.ts';
 
 interface Vector {
   readonly lines: readonly { readonly text: string; readonly terms: readonly string[] }[];
@@ -28,5 +29,18 @@ describe('analyze', () => {
     expect(termOf("It's")).toBeUndefined();
     expect(termOf("dog's")).toBe('dog');
     expect(termOf('to-day')).toBe('to-dai');
+  });
+});
+
+describe('porterStem', () => {
+  const lines = readFileSync(join(import.meta.dirname, 'vectors', 'lucene-stems.txt'), 'utf8')
+    .trim()
+    .split('\n')
+    .slice(1);
+
+  it('gives the stems of Lucene', () => {
+    const words = lines.map((line) => line.split(' ')[0]!);
+    expect(words.length).toBeGreaterThan(2500);
+    expect(words.map((word) => `${word} ${porterStem(word)}`)).toEqual(lines);
   });
 });
