@@ -52,3 +52,35 @@ export function header(req: Request, name: string): string | undefined {
   const value = req.headers[name];
   return Array.isArray(value) ? value[0] : value;
 }
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Whether a header's value has bytes outside ASCII. Node gives each byte as the character of that number. */
+const hasHighBytes = (value: string): boolean => /[\x80-\xff]/.test(value);
+
+/** Decodes a value as UTF-8; one that is not UTF-8 stays Latin-1, as Node gives it. */
+function decode(value: string): string {
+  if (!hasHighBytes(value)) return value;
+  try {
+    return UTF8.decode(Buffer.from(value, 'latin1'));
+  } catch {
+    return value;
+  }
+}
+
+/**
+ * Returns a header's only or first value as text: its bytes are UTF-8, or Latin-1 where they are not valid UTF-8. Everything else stays to the
+ * byte, percent-encoding included. An id therefore equals the same id in a JSON body. The text may hold characters that a response header
+ * cannot.
+ */
+export function textHeader(req: Request, name: string): string | undefined {
+  const value = header(req, name);
+  return value === undefined ? undefined : decode(value);
+}
+
+/** Returns all headers with a single value, decoded like `textHeader`, by lower-case name. */
+export function textHeaders(req: Request): Readonly<Record<string, string>> {
+  const texts: Record<string, string> = {};
+  for (const [name, value] of Object.entries(req.headers)) if (typeof value === 'string') texts[name] = decode(value);
+  return texts;
+}

@@ -1,7 +1,7 @@
 import type { Request } from 'express';
 import { describe, WinnowError } from '../errors.ts';
 import type { RerankRequest } from '../rerank/rerank-types.ts';
-import { header } from './exchange.ts';
+import { header, textHeader, textHeaders } from './exchange.ts';
 import { type Caller, mayUse, scopeRefusal } from './keys.ts';
 
 const MAX_DEADLINE_MS = 3_600_000;
@@ -46,10 +46,7 @@ export function priorityOf(priority: number, caller: Caller | undefined): number
 const CREDENTIALS = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'api-key']);
 
 function plainHeaders(req: Request): Readonly<Record<string, string>> {
-  const plain: Record<string, string> = {};
-  for (const [name, value] of Object.entries(req.headers))
-    if (typeof value === 'string' && !CREDENTIALS.has(name)) plain[name] = value;
-  return plain;
+  return Object.fromEntries(Object.entries(textHeaders(req)).filter(([name]) => !CREDENTIALS.has(name)));
 }
 
 /** Reads the forced arm. Needs scope `admin`, because such a request leaves the experiment. @throws WinnowError `forbidden`, `not_local`. */
@@ -60,16 +57,20 @@ function forcedArm(req: Request, caller: Caller | undefined): string | undefined
   return arm;
 }
 
-/** Returns what experiments may hash and target on. @throws WinnowError `forbidden` for an arm forced without the scope. */
+/**
+ * Returns what experiments may hash and target on. Ids are not trimmed: HTTP has removed spaces and tabs around a value, and an id in a body is
+ * not trimmed either.
+ * @throws WinnowError `forbidden` for an arm forced without the scope.
+ */
 export function subjectOf(
   req: Request,
   caller: Caller | undefined,
   user: string | undefined,
 ): RerankRequest['subject'] & {} {
   const subject = {
-    unit: header(req, 'x-winnow-unit')?.trim(),
-    user: header(req, 'x-user-id')?.trim() || user,
-    session: header(req, 'x-session-id')?.trim(),
+    unit: textHeader(req, 'x-winnow-unit'),
+    user: textHeader(req, 'x-user-id') || user,
+    session: textHeader(req, 'x-session-id'),
     key: caller?.name,
     forcedArm: forcedArm(req, caller),
   };

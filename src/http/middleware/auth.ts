@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
-import { exchangeOf, header } from '../exchange.ts';
+import { exchangeOf, textHeader } from '../exchange.ts';
 import {
   ANONYMOUS,
   type ApiKey,
@@ -18,9 +18,9 @@ import { checkFailures, countFailure } from './rate-limit.ts';
 
 /** The key in the request: `Authorization: Bearer KEY` or `Authorization: KEY`, else `X-API-Key` or `API-Key`. */
 function keyOf(req: Request): string | undefined {
-  const authorization = header(req, 'authorization')?.trim();
+  const authorization = textHeader(req, 'authorization')?.trim();
   if (authorization) return authorization.replace(/^bearer\s+/i, '');
-  return header(req, 'x-api-key')?.trim() || header(req, 'api-key')?.trim() || undefined;
+  return textHeader(req, 'x-api-key')?.trim() || textHeader(req, 'api-key')?.trim() || undefined;
 }
 
 /** Who may call, and what requests without a valid key have used up of their minute. */

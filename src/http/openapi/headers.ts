@@ -22,9 +22,9 @@ export const REQUEST_HEADERS: Readonly<Record<string, HeaderDoc>> = {
     description: 'Lane; `interactive` if absent.',
     schema: { type: 'string', enum: ['interactive', 'batch'] },
   },
-  'x-winnow-unit': text('Unit that experiments assign by.'),
-  'x-user-id': text('User; experiments may assign by it.'),
-  'x-session-id': text('Session; experiments may assign by it.'),
+  'x-winnow-unit': text('Unit that experiments assign by, as UTF-8 bytes.'),
+  'x-user-id': text('User; experiments may assign by it. UTF-8 bytes.'),
+  'x-session-id': text('Session; experiments may assign by it. UTF-8 bytes.'),
   'x-winnow-arm': text('Forces an arm; needs scope `admin`. The request leaves the experiment.'),
   'x-request-id': text(
     'Id of the request, up to 128 of `A-Z a-z 0-9 _ . : / + = @ -`; generated if absent or different.',
