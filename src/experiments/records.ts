@@ -58,6 +58,8 @@ export interface UnitRow {
   readonly unit: string;
   readonly arm: string;
   readonly firstAt: number;
+  /** The definition in force at its first exposure. */
+  readonly configHash: string;
   readonly exposures: number;
   readonly sums: Readonly<Record<string, number>>;
   readonly before: Readonly<Record<string, number>>;

@@ -1,9 +1,11 @@
 import { configHash, type Experiment, summedBy } from '../definitions/definition.ts';
+import { definitionHistory } from '../definitions/history.ts';
 import { trippedArm } from '../recording/guardrails.ts';
 import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
 import { type CreditSection, creditOf } from './credit.ts';
 import { metricSections } from './metric-sections.ts';
+import { expectedUnits, phasesOf } from './phases.ts';
 import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './report-data.ts';
 import { sampleRatio } from './sample-ratio.ts';
 import { Tally } from './tally.ts';
@@ -101,8 +103,12 @@ export async function analyze(
   const tally = await tallyUnits(store, experiment, until);
   const trips = tripsOf(audits, hash);
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
-  const armsSeen = experiment.arms.map((arm) => ({ ...arm, units: tally.units(arm.name) }));
-  const ratio = isSplit ? sampleRatio(armsSeen) : undefined;
+  // Weights may have changed: each unit is expected by those of its first exposure.
+  const phases = phasesOf(experiment, tally.firsts, definitionHistory(audits, experiment));
+  const armsSeen = experiment.arms
+    .map(({ name: arm }) => ({ name: arm, weight: expectedUnits(phases, arm), units: tally.units(arm) }))
+    .filter(({ weight }) => weight > 0);
+  const ratio = isSplit && armsSeen.length > 1 ? sampleRatio(armsSeen) : undefined;
   const findings = {
     experiment: name,
     mode,

@@ -23,6 +23,8 @@ export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before'
 export class Tally {
   readonly #metrics: readonly Metric[];
   readonly #arms: ReadonlyMap<string, readonly Moments[]>;
+  /** Units by the definition of their first exposure, then by arm. */
+  readonly #firsts = new Map<string, Map<string, number>>();
   /** Units that saw more than one arm: they are left out of every arm. */
   crossed = 0;
 
@@ -31,11 +33,14 @@ export class Tally {
     this.#arms = new Map(arms.map(({ name }) => [name, metrics.map(() => new Moments())]));
   }
 
-  add(row: Pick<UnitRow, 'arm' | 'exposures' | 'sums' | 'before' | 'crossed'>): void {
+  add(row: Omit<UnitRow, 'unit' | 'firstAt'>): void {
     if (row.crossed) {
       this.crossed++;
       return;
     }
+    const firsts = this.#firsts.get(row.configHash) ?? new Map<string, number>();
+    firsts.set(row.arm, (firsts.get(row.arm) ?? 0) + 1);
+    this.#firsts.set(row.configHash, firsts);
     this.change(row.arm, row.before, undefined, row);
   }
 
@@ -52,6 +57,11 @@ export class Tally {
 
   units(arm: string): number {
     return this.#arms.get(arm)?.[0]?.n ?? 0;
+  }
+
+  /** Returns how many units of each arm were first exposed under each definition, by `configHash`. */
+  get firsts(): ReadonlyMap<string, ReadonlyMap<string, number>> {
+    return this.#firsts;
   }
 
   moments(arm: string, metric: number): Moments {

@@ -178,7 +178,7 @@ export const summedBy = ({ name: own, numerator }: Pick<Metric, 'name' | 'numera
 export type Guardrail = Experiment['guardrails'][number];
 
 /** Returns the name of a definition's content: 12 hex digits of the SHA-256 of its canonical JSON. */
-export function configHash(experiment: Experiment): string {
+export function configHash(experiment: unknown): string {
   const canonical = (value: unknown): unknown =>
     Array.isArray(value)
       ? value.map(canonical)

@@ -59,8 +59,10 @@ export async function* readUnits(
 ): AsyncGenerator<UnitRow> {
   for (let after = ''; ; ) {
     const units = await db.query({
-      sql: `${FIRST} GROUP BY unit ORDER BY unit LIMIT ${PAGE}`,
-      values: [experiment, until, after],
+      sql: `SELECT f.unit AS unit, f.first_at AS first_at, f.n AS n, f.arm AS arm, f.other AS other, (SELECT MIN(e.config_hash)
+          FROM winnow_exposures e WHERE e.experiment = ? AND e.unit = f.unit AND e.at = f.first_at AND e.forced = 0) AS config_hash
+        FROM (${FIRST} GROUP BY unit ORDER BY unit LIMIT ${PAGE}) f ORDER BY f.unit`,
+      values: [experiment, experiment, until, after],
     });
     if (units.length === 0) return;
     const page: Page = { experiment, after, last: String(units.at(-1)!.unit), until, beforeMs };
@@ -74,6 +76,7 @@ export async function* readUnits(
         unit,
         arm: String(row.arm),
         firstAt: Number(row.first_at),
+        configHash: String(row.config_hash),
         exposures: Number(row.n),
         sums: sums.get(unit) ?? {},
         before: before.get(unit) ?? {},

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { reportModel } from '../../../src/experiments/analysis/report-tables.ts';
+import { type ArmDecider, hashDecider } from '../../../src/experiments/assignment/deciders.ts';
 import { renderTerminal } from '../../../src/reports/terminal.ts';
 import { createRandom } from '../../../src/util/random.ts';
 import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
@@ -71,20 +72,42 @@ describe('the verdict', () => {
   });
 
   it('units that went missing block it', async () => {
-    const report = await run(400, { arms: [{ ...SPLIT.arms[0], weight: 2 }, SPLIT.arms[1]] }, (arm) =>
-      arm === 'b' ? 9 : 1,
-    );
-    expect(report.sampleRatio!.ok).toBe(true);
-    // Had the arms been meant to share alike, half of b's users would be missing.
+    // Half of the users of b are lost between assignment and log.
+    const lossy: ArmDecider = {
+      decide(question) {
+        const arm = hashDecider.decide(question);
+        return arm === 'b' && Number(question.unit.id.split(' ')[1]) % 2 ? undefined : arm;
+      },
+    };
+    lab = await openLab(MODELS, { decider: lossy });
     await lab.api.put('trial', SPLIT, 'ada');
+    for (let i = 0; i < 400; i++) await lab.ask(`user ${i}`, [1, 2]);
     const skewed = await lab.api.report('trial');
     expect(skewed.sampleRatio!.p).toBeLessThan(0.001);
     expect(skewed.verdict).toMatchObject({
       state: 'sample_ratio',
       text: expect.stringContaining('Sample ratio mismatch'),
     });
-    expect(skewed.warnings).toEqual([]);
     expect(renderTerminal(reportModel(skewed))).toContain('MISMATCH');
+  });
+
+  it('changed weights are no loss: each unit is expected by the weights of its first exposure', async () => {
+    const weights = (a: number, b: number) => SPLIT.arms.map((arm, i) => ({ ...arm, weight: i === 0 ? a : b }));
+    lab = await openLab(MODELS);
+    let asked = 0;
+    for (const [a, b] of [
+      [19, 1],
+      [9, 1],
+      [1, 1],
+    ] as const) {
+      await lab.api.put('trial', { ...SPLIT, arms: weights(a, b) }, 'ada');
+      for (let i = 0; i < 300; i++) await lab.ask(`user ${asked++}`, [1, 2]);
+      lab.clock.advance(1000);
+    }
+    const { sampleRatio, verdict } = await lab.api.report('trial');
+    expect(sampleRatio!.ok).toBe(true);
+    expect(sampleRatio!.arms.map(({ expected }) => Math.round(expected))).toEqual([705, 195]);
+    expect(verdict.state).not.toBe('sample_ratio');
   });
 
   it('users that changed their arm are left out, and reported with the change', async () => {
