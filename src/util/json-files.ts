@@ -1,4 +1,5 @@
 import { describe, WinnowError } from '../errors.ts';
+import { parseExact, repeatedKey, sourceOf } from './exact-json.ts';
 import { scanLines } from './lines.ts';
 import { badLine, readText } from './text.ts';
 
@@ -10,11 +11,9 @@ export const isObject = (value: unknown): value is JsonObject =>
 export const isJson = (path: string): boolean => /\.json(\.gz)?$/i.test(path);
 export const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.gz)?$/i.test(path);
 
-/** Reads and parses a JSON file. @throws WinnowError `invalid_input` that names the file. */
-export async function readJsonFile(path: string): Promise<unknown> {
-  const text = await readText(path);
+function parseFile(path: string, text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseExact(text);
   } catch (error) {
     throw new WinnowError(
       'invalid_input',
@@ -24,9 +23,25 @@ export async function readJsonFile(path: string): Promise<unknown> {
   }
 }
 
+/** Reads and parses a JSON file; `readId` finds its ids as they are written. @throws WinnowError `invalid_input` that names the file. */
+export const readJsonFile = async (path: string): Promise<unknown> => parseFile(path, await readText(path));
+
+/**
+ * Reads a JSON file whose keys are data, such as `{qid: {docid: score}}`.
+ *
+ * @throws WinnowError `invalid_input` as `readJsonFile`, and for a key that an object has twice: one of the two would be lost.
+ */
+export async function readUniqueJson(path: string): Promise<unknown> {
+  const text = await readText(path);
+  const value = parseFile(path, text);
+  const key = repeatedKey(text, value);
+  if (key === undefined) return value;
+  throw new WinnowError('invalid_input', { where: path, expected: 'each key once', got: `${describe(key)} twice` });
+}
+
 function parseLine(path: string, line: number, text: string): JsonObject {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parseExact(text);
     if (isObject(value)) return value;
     throw badLine(path, line, 'a JSON object', describe(value));
   } catch (error) {
@@ -49,10 +64,41 @@ export async function scanJsonLines(
   });
 }
 
-/** Returns a field that is text, or a number as text, since ids are often numbers. @throws WinnowError `invalid_input`. */
+/** Returns a field that is text, or a number as it is written. @throws WinnowError `invalid_input`. */
 export function textField(value: JsonObject, field: string, where: string): string {
   const found = value[field];
   if (typeof found === 'string') return found;
-  if (typeof found === 'number') return String(found);
+  if (typeof found === 'number') return sourceOf(value, field, found);
   throw new WinnowError('invalid_input', { where, expected: `"${field}" to be text`, got: describe(found) });
+}
+
+/**
+ * Returns an id as it is written.
+ *
+ * @throws WinnowError `invalid_input` for text with half a surrogate pair, which UTF-8 cannot hold: two ids would become one.
+ */
+export function checkId(id: string, name: string, where: string): string {
+  if (id.isWellFormed()) return id;
+  const got = `${JSON.stringify(id)}, half a surrogate pair`;
+  throw new WinnowError('invalid_input', { where, expected: `${name} to be Unicode text`, got });
+}
+
+const WHOLE = /^-?\d+$/;
+
+/**
+ * Returns an item of an object or array that is an id: text, or a whole number, digit by digit as it is written.
+ *
+ * @param holder the object or array, from a reader of this file.
+ * @throws WinnowError `invalid_input` for another type and for a number with a point or an exponent.
+ */
+export function readId(holder: object, field: string | number, where: string): string {
+  const name = typeof field === 'number' ? `item ${field + 1}` : `"${field}"`;
+  const found: unknown = Reflect.get(holder, field);
+  if (typeof found === 'string') return checkId(found, name, where);
+  const fail = (expected: string, got: string): never => {
+    throw new WinnowError('invalid_input', { where, expected: `${name} to be ${expected}`, got });
+  };
+  if (typeof found !== 'number') return fail('text', describe(found));
+  const source = sourceOf(holder, `${field}`, found);
+  return WHOLE.test(source) ? source : fail('text or a whole number', `${source}; put the id in quotes`);
 }

@@ -1,4 +1,6 @@
-import { describe, WinnowError } from '../../errors.ts';
+import { WinnowError } from '../../errors.ts';
+import { parseExact } from '../../util/exact-json.ts';
+import { readId } from '../../util/json-files.ts';
 import { RetriableError, retry, retryAfterMs } from '../../util/retry.ts';
 import type { Run, ScoredDocs } from '../measures/evaluation.ts';
 import type { FirstStage } from './first-stage.ts';
@@ -53,13 +55,7 @@ function body({ fields, idField }: SearchEndpoint, query: string, size: number):
 
 function idOf(hit: Hit, { idField, index }: SearchEndpoint): string {
   if (idField === undefined) return hit._id;
-  const id = hit._source?.[idField];
-  if (typeof id === 'string' || typeof id === 'number') return String(id);
-  throw new WinnowError('invalid_input', {
-    where: `${index}, document ${hit._id}`,
-    expected: `an id in the field ${idField}`,
-    got: describe(id),
-  });
+  return readId(hit._source ?? {}, idField, `${index}, document ${hit._id}`);
 }
 
 function listOf(answer: Answer, endpoint: SearchEndpoint, qid: string): ScoredDocs {
@@ -94,7 +90,7 @@ async function send(endpoint: SearchEndpoint, where: string, lines: string): Pro
       throw new RetriableError(got, { afterMs: afterMs ? Math.min(LONGEST_PAUSE_MS, afterMs) : undefined });
     throw new WinnowError('invalid_input', { where, expected: 'status 200', got });
   }
-  const { responses } = JSON.parse(text) as { responses?: Answer[] };
+  const { responses } = parseExact(text) as { responses?: Answer[] };
   return responses ?? [];
 }
 

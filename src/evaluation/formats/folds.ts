@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { isObject, readJsonFile } from '../../util/json-files.ts';
+import { isObject, readId, readJsonFile } from '../../util/json-files.ts';
 
 /** One fold of a cross-validation: query ids of its train, dev and test parts. */
 export interface Fold {
@@ -9,11 +9,8 @@ export interface Fold {
   readonly test: readonly string[];
 }
 
-const isIds = (value: unknown): value is (string | number)[] =>
-  Array.isArray(value) && value.every((id) => typeof id === 'string' || typeof id === 'number');
-
 function ids(value: unknown, where: string): string[] {
-  if (isIds(value)) return value.map(String);
+  if (Array.isArray(value)) return value.map((_, i) => readId(value, i, where));
   throw new WinnowError('invalid_input', { where, expected: 'a list of query ids', got: describe(value) });
 }
 

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { WinnowError } from '../../errors.ts';
-import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
+import { describe, WinnowError } from '../../errors.ts';
+import { parseExact } from '../../util/exact-json.ts';
+import { isJsonLines, isObject, type JsonObject, readId, scanJsonLines, textField } from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
 import { badLine, placeOf } from '../../util/text.ts';
 import { indexPassages } from './passage-index.ts';
@@ -41,18 +42,20 @@ const parseTsv: PassageParser = (line, where) => {
   return { id: match[1]!, text: match[2]! };
 };
 
-const idField = (value: object): string => ['_id', 'id', 'docid', 'pid'].find((field) => field in value) ?? '_id';
+const idName = (value: object): string => ['_id', 'id', 'docid', 'pid'].find((field) => field in value) ?? '_id';
 
 /** Parses BEIR's `{_id, title, text}` and similar objects; title and text are joined by a space. */
-function passageOf(value: Readonly<Record<string, unknown>>, where: string): Passage {
+function passageOf(value: JsonObject, where: string): Passage {
   const text = textField(value, 'text' in value ? 'text' : 'contents' in value ? 'contents' : 'text', where);
   const title = typeof value.title === 'string' ? value.title.trim() : '';
-  return { id: textField(value, idField(value), where), text: title === '' ? text : `${title} ${text}` };
+  return { id: readId(value, idName(value), where), text: title === '' ? text : `${title} ${text}` };
 }
 
 const parseJsonLine: PassageParser = (line, where) => {
   try {
-    return passageOf(JSON.parse(line), where);
+    const value = parseExact(line);
+    if (isObject(value)) return passageOf(value, where);
+    throw new WinnowError('invalid_input', { where, expected: 'a JSON object', got: describe(value) });
   } catch (error) {
     if (error instanceof WinnowError) throw error;
     throw new WinnowError('invalid_input', { where, expected: 'a JSON object', got: (error as Error).message });

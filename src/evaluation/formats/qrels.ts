@@ -1,10 +1,18 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
+import {
+  checkId,
+  isJson,
+  isJsonLines,
+  isObject,
+  readId,
+  readUniqueJson,
+  scanJsonLines,
+} from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
 import { badLine, placeOf } from '../../util/text.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import { parseNumber, splitFields } from './fields.ts';
-import { writeLines } from './write-lines.ts';
+import { fieldOf, writeLines } from './write-lines.ts';
 
 export type MutableQrels = Map<string, Map<string, number>>;
 
@@ -68,20 +76,24 @@ class QrelsReader {
   }
 }
 
+/** Reads `{qid: {docid: grade}}`. A query whose map is empty stays: consumers report that it has no judgement. */
 function fromJson(path: string, value: unknown): MutableQrels {
-  if (!isObject(value))
-    throw new WinnowError('invalid_input', { where: path, expected: '{qid: {docid: grade}}', got: describe(value) });
+  const fail = (where: string, expected: string, got: string): never => {
+    throw new WinnowError('invalid_input', { where, expected, got });
+  };
+  if (!isObject(value)) return fail(path, '{qid: {docid: grade}}', describe(value));
   const qrels: MutableQrels = new Map();
-  for (const [qid, docs] of Object.entries(value))
-    for (const [docid, grade] of Object.entries(isObject(docs) ? docs : { '?': docs })) {
-      if (!Number.isSafeInteger(grade))
-        throw new WinnowError('invalid_input', {
-          where: `${path}, query ${qid}`,
-          expected: 'a whole number as grade',
-          got: describe(grade),
-        });
-      addJudgement(qrels, qid, docid, grade as number);
+  for (const [qid, docs] of Object.entries(value)) {
+    const where = `${path}, query ${qid}`;
+    if (!isObject(docs)) return fail(where, '{docid: grade}', describe(docs));
+    const judgements = new Map<string, number>();
+    qrels.set(checkId(qid, 'a query id', path), judgements);
+    for (const [docid, grade] of Object.entries(docs)) {
+      if (typeof grade !== 'number' || !Number.isSafeInteger(grade))
+        return fail(where, 'a whole number as grade', describe(grade));
+      judgements.set(checkId(docid, 'an id', where), grade);
     }
+  }
   return qrels;
 }
 
@@ -89,7 +101,7 @@ function fromJson(path: string, value: unknown): MutableQrels {
 async function readJsonLines(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
-    const [qid, docid] = [textField(value, 'qid', placeOf(path, line)), textField(value, 'docid', placeOf(path, line))];
+    const [qid, docid] = [readId(value, 'qid', placeOf(path, line)), readId(value, 'docid', placeOf(path, line))];
     const grade = value.rel ?? value.score;
     if (!Number.isSafeInteger(grade)) throw badLine(path, line, 'a whole number as "rel"', describe(grade));
     if (!addJudgement(qrels, qid, docid, grade as number))
@@ -106,7 +118,7 @@ async function readJsonLines(path: string): Promise<MutableQrels> {
  */
 export async function readQrels(path: string): Promise<Qrels> {
   if (isJsonLines(path)) return readJsonLines(path);
-  if (isJson(path)) return fromJson(path, await readJsonFile(path));
+  if (isJson(path)) return fromJson(path, await readUniqueJson(path));
   const reader = new QrelsReader(path);
   await scanLines(path, (buffer, start, end, line) => reader.line(buffer, start, end, line));
   return reader.qrels;
@@ -114,14 +126,16 @@ export async function readQrels(path: string): Promise<Qrels> {
 
 type QrelsFormat = 'trec' | 'beir';
 
-function* qrelsLines(qrels: Qrels, format: QrelsFormat): Generator<string> {
+function* qrelsLines(path: string, qrels: Qrels, format: QrelsFormat): Generator<string> {
   if (format === 'beir') yield 'query-id\tcorpus-id\tscore';
-  for (const [qid, judgements] of qrels)
-    for (const [docid, grade] of judgements)
+  for (const [query, judgements] of qrels)
+    for (const [doc, grade] of judgements) {
+      const [qid, docid] = [fieldOf(query, 'first', path), fieldOf(doc, 'later', path)];
       yield format === 'beir' ? `${qid}\t${docid}\t${grade}` : `${qid} 0 ${docid} ${grade}`;
+    }
 }
 
 /** Writes qrels, the whole file or none of it; `.gz` is packed. */
 export async function writeQrels(path: string, qrels: Qrels, format: QrelsFormat = 'trec'): Promise<void> {
-  await writeLines(path, qrelsLines(qrels, format));
+  await writeLines(path, qrelsLines(path, qrels, format));
 }

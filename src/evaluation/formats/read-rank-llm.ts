@@ -3,6 +3,7 @@ import {
   isJsonLines,
   isObject,
   type JsonObject,
+  readId,
   readJsonFile,
   scanJsonLines,
   textField,
@@ -43,7 +44,7 @@ function readHit(value: unknown, where: string): Hit {
   if (!isObject(value)) return fail(where, 'a candidate object', value);
   const score = value.score;
   if (typeof score !== 'number') return fail(where, '"score" to be a number', score);
-  return { docid: textField(value, 'docid', where), score, text: textOf(value, where) };
+  return { docid: readId(value, 'docid', where), score, text: textOf(value, where) };
 }
 
 /**
@@ -56,10 +57,10 @@ function readRequest(value: unknown, where: string): { qid: string; text: string
   if (!Array.isArray(list)) return fail(where, '"hits" or "candidates" to be a list', list);
   const hits = list.map((hit, i) => readHit(hit, `${where}, candidate ${i + 1}`));
   if (isObject(value.query))
-    return { qid: textField(value.query, 'qid', where), text: textField(value.query, 'text', where), hits };
+    return { qid: readId(value.query, 'qid', where), text: textField(value.query, 'text', where), hits };
   const first: unknown = list[0];
   if (!isObject(first)) return fail(where, 'at least 1 hit, which carries the qid', `${list.length} hits`);
-  return { qid: textField(first, 'qid', where), text: textField(value, 'query', where), hits };
+  return { qid: readId(first, 'qid', where), text: textField(value, 'query', where), hits };
 }
 
 /**

@@ -1,12 +1,20 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { isJson, isJsonLines, isObject, readJsonFile, scanJsonLines, textField } from '../../util/json-files.ts';
+import {
+  checkId,
+  isJson,
+  isJsonLines,
+  isObject,
+  readId,
+  readUniqueJson,
+  scanJsonLines,
+} from '../../util/json-files.ts';
 import { readLines } from '../../util/lines.ts';
 import { badLine, placeOf } from '../../util/text.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
 import { readRankLlm } from './read-rank-llm.ts';
 import { type RunVisitor, type ScanOptions, scanRunLines } from './run-scanner.ts';
-import { writeLines } from './write-lines.ts';
+import { fieldOf, writeLines } from './write-lines.ts';
 
 /** Reads `{qid: {docid: score}}`, the format of pytrec_eval and ranx. */
 function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>): Run {
@@ -20,8 +28,8 @@ function fromNestedJson(path: string, value: Readonly<Record<string, unknown>>):
         expected: '{docid: score}',
         got: String(wrong ?? typeof docs),
       });
-    run.set(qid, {
-      docids: entries.map(([id]) => id),
+    run.set(checkId(qid, 'a query id', path), {
+      docids: entries.map(([id]) => checkId(id, 'an id', `${path}, query ${qid}`)),
       scores: Float64Array.from(entries, ([, score]) => score as number),
     });
   }
@@ -33,7 +41,7 @@ async function readFlatLines(path: string): Promise<Run> {
   const lists = new Map<string, Map<string, number>>();
   await scanJsonLines(path, (value, line) => {
     const where = placeOf(path, line);
-    const [qid, docid] = [textField(value, 'qid', where), textField(value, 'docid', where)];
+    const [qid, docid] = [readId(value, 'qid', where), readId(value, 'docid', where)];
     const { score } = value;
     if (typeof score !== 'number') throw badLine(path, line, '"score" to be a number', describe(score));
     const list = lists.get(qid) ?? new Map<string, number>();
@@ -53,7 +61,7 @@ async function isFlat(path: string): Promise<boolean> {
 
 async function readJsonRun(path: string): Promise<Run> {
   if (isJsonLines(path)) return (await isFlat(path)) ? readFlatLines(path) : (await readRankLlm(path)).run;
-  const value = await readJsonFile(path);
+  const value = await readUniqueJson(path);
   return isObject(value) ? fromNestedJson(path, value) : (await readRankLlm(path)).run;
 }
 
@@ -85,16 +93,18 @@ export async function readRun(path: string, options: ScanOptions & { readonly to
   return run;
 }
 
-function* runLines(run: Run, tag: string): Generator<string> {
+function* runLines(path: string, run: Run, tag: string): Generator<string> {
   const hits = new HitList();
-  for (const [qid, docs] of run) {
+  for (const [id, docs] of run) {
+    const qid = fieldOf(id, 'first', path);
     fillHits(hits, qid, docs);
     let rank = 0;
-    for (const index of hits.order()) yield `${qid} Q0 ${hits.docid(index)} ${++rank} ${hits.score(index)} ${tag}`;
+    for (const index of hits.order())
+      yield `${qid} Q0 ${fieldOf(hits.docid(index), 'later', path)} ${++rank} ${hits.score(index)} ${tag}`;
   }
 }
 
 /** Writes a TREC run, best first; scores keep all their digits, so that reading gives the same order. `.gz` is packed. */
 export async function writeRun(path: string, run: Run, tag: string): Promise<void> {
-  await writeLines(path, runLines(run, tag.replace(/\s+/g, '-')));
+  await writeLines(path, runLines(path, run, tag.replace(/\s+/g, '-')));
 }

@@ -1,5 +1,5 @@
 import { WinnowError } from '../../errors.ts';
-import { isJsonLines, scanJsonLines, textField } from '../../util/json-files.ts';
+import { isJsonLines, readId, scanJsonLines, textField } from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
 import { badLine, placeOf, readText } from '../../util/text.ts';
 import { writeLines } from './write-lines.ts';
@@ -42,7 +42,7 @@ async function readJsonQueries(path: string): Promise<Map<string, string>> {
   const queries = new Map<string, string>();
   await scanJsonLines(path, (value, line) => {
     const where = placeOf(path, line);
-    const id = textField(value, '_id' in value ? '_id' : 'qid' in value ? 'qid' : 'id', where);
+    const id = readId(value, '_id' in value ? '_id' : 'qid' in value ? 'qid' : 'id', where);
     addOnce(queries, id, textField(value, 'query' in value ? 'query' : 'text', where), (got) =>
       badLine(path, line, 'each id once', got),
     );
@@ -92,8 +92,11 @@ export async function readQueries(path: string, field: TopicField = 'title'): Pr
 export async function writeQueries(path: string, queries: Queries): Promise<void> {
   const json = isJsonLines(path);
   const oneLine = (text: string): string => text.replace(/[\t\r\n]+/g, ' ');
-  const lines = Array.from(queries, ([id, text]) =>
-    json ? JSON.stringify({ _id: id, text, metadata: {} }) : `${id}\t${oneLine(text)}`,
-  );
+  const lines = Array.from(queries, ([id, text]) => {
+    if (json) return JSON.stringify({ _id: id, text, metadata: {} });
+    if (id === '' || /[\t\r\n]/.test(id))
+      throw new WinnowError('invalid_input', { where: path, expected: 'ids without tabs', got: JSON.stringify(id) });
+    return `${id}\t${oneLine(text)}`;
+  });
   await writeLines(path, lines);
 }

@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { WinnowError } from '../../errors.ts';
 import { replaceAtomic } from '../../util/files.ts';
 
 const BATCH_CHARACTERS = 1 << 16;
@@ -26,4 +27,16 @@ export async function writeLines(path: string, lines: Iterable<string>): Promise
     const target = createWriteStream(temporary, { flags: 'wx' });
     await (path.endsWith('.gz') ? pipeline(source, createGzip(), target) : pipeline(source, target));
   });
+}
+
+/**
+ * Returns an id as a field of a line whose fields are separated by white space.
+ *
+ * @throws WinnowError `invalid_input` for an id that would be read back as another one: empty, with white space, or a first field that starts
+ * a comment.
+ */
+export function fieldOf(id: string, place: 'first' | 'later', file: string): string {
+  if (id !== '' && !/[ \t-\r]/.test(id) && !(place === 'first' && id.startsWith('#'))) return id;
+  const expected = `ids without white space${place === 'first' ? ' or a leading #' : ''}, which lines of this format cannot hold`;
+  throw new WinnowError('invalid_input', { where: file, expected, got: JSON.stringify(id) });
 }

@@ -21,9 +21,12 @@ interface Hit {
 const bad = (where: string, expected: string, got: string): WinnowError =>
   new WinnowError('invalid_input', { where, expected, got });
 
+/** White space of C, which separates the fields of a run; ids may hold other spaces of Unicode. */
+const SPACE = /[ \t-\r]+/;
+
 /** Parses `qid Q0 docid rank score tag`, or MS MARCO's `qid docid rank`, separated by white space. */
 function readHit(text: string, where: string): Hit & { readonly qid: string } {
-  const fields = text.trim().split(/\s+/);
+  const fields = text.split(SPACE).filter((field) => field !== '');
   if (fields.length !== 3 && fields.length < 5)
     throw bad(where, 'a line of a run (qid Q0 docid rank score tag, or qid docid rank)', describe(text));
   const [rank, score] = fields.length === 3 ? [fields[2]!, undefined] : [fields[3]!, fields[4]!];
@@ -60,7 +63,7 @@ export async function* readRunGroups(path: string, value: RunValue): AsyncGenera
   let hits: Hit[] = [];
   let last = 0;
   for await (const { line, text } of readLines(path)) {
-    if (text.trim() === '' || text.startsWith('#')) continue;
+    if (/^[ \t-\r]*(?:#|$)/.test(text)) continue;
     const where = `${path}:${line}`;
     const hit = readHit(text, where);
     if (hit.qid !== qid) {

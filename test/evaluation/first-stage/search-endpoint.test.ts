@@ -113,6 +113,18 @@ describe('a live search engine', () => {
     });
   });
 
+  it('keeps ids that are numbers in the source digit by digit', async () => {
+    await withIndex(TEXTS, 1000, async (index) => {
+      const { url } = await standIn(index, (_, response) => {
+        const hit = '{"_id": "x", "_score": 1.5, "_source": {"pid": 645990474109599745}}';
+        response.writeHead(200).end(`{"responses": [{"hits": {"hits": [${hit}]}}]}`);
+        return true;
+      });
+      const run = await searchStage({ ...endpoint(url), idField: 'pid' }).retrieve(new Map([['1', 'shock']]), 5);
+      expect(run.get('1')?.docids).toEqual(['645990474109599745']);
+    });
+  });
+
   it('tries again when the engine is busy', async () => {
     await withIndex(TEXTS, 1000, async (index) => {
       const { url, calls } = await standIn(index, (call, response) => {

@@ -1,4 +1,4 @@
-import { scanJsonLines, textField } from '../../../util/json-files.ts';
+import { readId, scanJsonLines } from '../../../util/json-files.ts';
 import { badLine, placeOf } from '../../../util/text.ts';
 import { openPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
@@ -10,12 +10,13 @@ import type { Loader } from './loader.ts';
 async function readAnswers(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
-    const qid = textField(value, 'qid', placeOf(path, line));
+    const qid = readId(value, 'qid', placeOf(path, line));
     const answers = value.answer_pids;
     if (!Array.isArray(answers) || answers.length === 0)
       throw badLine(path, line, '"answer_pids" to list passages', 'none');
     if (qrels.has(qid)) throw badLine(path, line, 'each query once', `${qid} again`);
-    for (const pid of new Set(answers.map(String))) addJudgement(qrels, qid, pid, 1);
+    const pids = answers.map((_, i) => readId(answers, i, `${placeOf(path, line)}, answer_pids`));
+    for (const pid of new Set(pids)) addJudgement(qrels, qid, pid, 1);
   });
   return qrels;
 }

@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../../errors.ts';
-import { isObject, type JsonObject, readJsonFile, textField } from '../../../util/json-files.ts';
+import { isObject, type JsonObject, readId, readJsonFile, textField } from '../../../util/json-files.ts';
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { addOnce } from '../topics.ts';
@@ -43,7 +43,7 @@ export const squad: Loader = {
         const docid = `${a}-${p}`;
         texts.set(docid, textField(paragraph, 'context', where));
         for (const qa of listOf(paragraph, 'qas', where)) {
-          const qid = textField(qa, 'id', where);
+          const qid = readId(qa, 'id', where);
           addOnce(queries, qid, textField(qa, 'question', where), twice);
           addJudgement(qrels, qid, docid, 1);
         }

@@ -1,0 +1,65 @@
+/** Holder of a number → key → the number as it is written, where `String(number)` is something else. */
+const SOURCES = new WeakMap<object, Map<string, string>>();
+
+/** What JavaScript may print otherwise than it is written: many digits, zeros at the end or after the point, an exponent, −0. */
+const CHANGED = /[[:,]\s*-?(?:[\d.]{16}|\d+\.\d*0(?!\d)|0\.00000|\d+(?:\.\d+)?[eE]|(?<=-)0)/;
+
+function keepSource(this: object, key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  const source = context?.source;
+  if (typeof value !== 'number' || source === undefined || source === String(value)) return value;
+  const sources = SOURCES.get(this) ?? new Map<string, string>();
+  SOURCES.set(this, sources.set(key, source));
+  return value;
+}
+
+/**
+ * Parses JSON and remembers how its numbers are written, for `sourceOf`. Numbers above 2^53 are ids as a rule (tweets, snowflakes), and
+ * doubles round them to those of other documents.
+ */
+export function parseExact(text: string): unknown {
+  return CHANGED.test(text) ? JSON.parse(text, keepSource) : JSON.parse(text);
+}
+
+/** Returns the number at `key` of an object or array from `parseExact` as it is written. */
+export const sourceOf = (holder: object, key: string, value: number): string =>
+  SOURCES.get(holder)?.get(key) ?? String(value);
+
+/** Tokens of JSON that matter for keys; everything else lies between them. */
+const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\]:]/g;
+
+function keysIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const own = Array.isArray(value) ? 0 : Object.keys(value).length;
+  return Object.values(value).reduce<number>((sum, item) => sum + keysIn(item), own);
+}
+
+/** Counts the colons outside strings. */
+function keysWritten(text: string): number {
+  let count = 0;
+  let inside = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 34) inside = !inside;
+    else if (code === 92) i++;
+    else if (code === 58 && !inside) count++;
+  }
+  return count;
+}
+
+/** Returns a key that an object of valid JSON has twice; `JSON.parse` keeps the last of them and drops the others. */
+export function repeatedKey(text: string, value: unknown): string | undefined {
+  if (keysWritten(text) === keysIn(value)) return undefined;
+  const open: Set<string>[] = [];
+  let last = '';
+  for (const [token] of text.matchAll(TOKENS)) {
+    if (token === '{' || token === '[') open.push(new Set());
+    else if (token === '}' || token === ']') open.pop();
+    else if (token !== ':') last = token;
+    else {
+      const key = JSON.parse(last) as string;
+      if (open.at(-1)?.has(key)) return key;
+      open.at(-1)?.add(key);
+    }
+  }
+  return undefined;
+}
