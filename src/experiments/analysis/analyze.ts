@@ -6,6 +6,7 @@ import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
 import { type CreditSection, creditOf } from './credit.ts';
 import { metricSections } from './metric-sections.ts';
 import { expectedUnits, phasesOf } from './phases.ts';
+import { RatioPath } from './ratio-path.ts';
 import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './report-data.ts';
 import { sampleRatio } from './sample-ratio.ts';
 import { Tally } from './tally.ts';
@@ -104,11 +105,14 @@ export async function analyze(
   const trips = tripsOf(audits, hash);
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
   // Weights may have changed: each unit is expected by those of its first exposure.
-  const phases = phasesOf(experiment, tally.firsts, definitionHistory(audits, experiment));
+  const history = definitionHistory(audits, experiment);
+  const phases = phasesOf(experiment, tally.firsts, history);
   const armsSeen = experiment.arms
     .map(({ name: arm }) => ({ name: arm, weight: expectedUnits(phases, arm), units: tally.units(arm) }))
     .filter(({ weight }) => weight > 0);
-  const ratio = isSplit && armsSeen.length > 1 ? sampleRatio(armsSeen) : undefined;
+  const path = new RatioPath(experiment, history);
+  path.add(tally.firstExposures);
+  const ratio = isSplit && armsSeen.length > 1 ? sampleRatio(armsSeen, path.p) : undefined;
   const findings = {
     experiment: name,
     mode,

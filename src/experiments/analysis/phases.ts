@@ -12,7 +12,7 @@ export interface Phase {
 }
 
 /** Returns the shares that a definition gives to the arms that are still there; nothing where none is. */
-function sharesOf(
+export function sharesOf(
   { arms }: Pick<Experiment, 'arms'>,
   names: readonly string[],
 ): ReadonlyMap<string, number> | undefined {

@@ -91,12 +91,23 @@ function shadowTable(arm: string, figures: ExperimentReport['shadow'][string]): 
   });
 }
 
-function ratioTable({ statistic, p, ok, arms }: NonNullable<ExperimentReport['sampleRatio']>): TableSection {
+/** Says what a single look finds. */
+function oneLook({ test, statistic, p }: NonNullable<ExperimentReport['sampleRatio']>): string {
+  if (test === 'chi_square') return `χ² = ${statistic.toFixed(2)}${p === undefined ? '' : `, ${pStatement(p)}`}`;
+  return p === undefined ? 'too few units for χ²' : `exact ${pStatement(p)}`;
+}
+
+function ratioTable(ratio: NonNullable<ExperimentReport['sampleRatio']>): TableSection {
+  const { alwaysValidP, ok, arms } = ratio;
   return textTable({
     title: 'Sample ratio',
     head: ['arm', 'units', 'expected'],
-    rows: arms.map(({ arm, units, expected }) => [arm, `${units}`, expected.toFixed(0)]),
-    note: `χ² = ${statistic.toFixed(2)}, ${pStatement(p)}: ${ok ? 'as assigned.' : 'MISMATCH, nothing below can be trusted.'}`,
+    rows: arms.map(({ arm, units, expected }) => [
+      arm,
+      `${units}`,
+      expected < 10 ? expected.toFixed(1) : expected.toFixed(0),
+    ]),
+    note: `Always-valid ${pStatement(alwaysValidP)} (one look: ${oneLook(ratio)}): ${ok ? 'as assigned.' : 'MISMATCH, nothing below can be trusted.'}`,
   });
 }
 

@@ -1,6 +1,7 @@
 import { type Experiment, type Metric, summedBy } from '../definitions/definition.ts';
 import type { UnitRow } from '../records.ts';
 import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
+import type { FirstExposure } from './ratio-path.ts';
 
 /** The metric that counts an experiment's requests. */
 const EXPOSURES = 'exposures';
@@ -25,6 +26,8 @@ export class Tally {
   readonly #arms: ReadonlyMap<string, readonly Moments[]>;
   /** Units by the definition of their first exposure, then by arm. */
   readonly #firsts = new Map<string, Map<string, number>>();
+  /** The first exposure of each unit, in the order of `add`. */
+  readonly firstExposures: FirstExposure[] = [];
   /** Units that saw more than one arm: they are left out of every arm. */
   crossed = 0;
 
@@ -33,7 +36,7 @@ export class Tally {
     this.#arms = new Map(arms.map(({ name }) => [name, metrics.map(() => new Moments())]));
   }
 
-  add(row: Omit<UnitRow, 'unit' | 'firstAt'>): void {
+  add(row: UnitRow): void {
     if (row.crossed) {
       this.crossed++;
       return;
@@ -41,6 +44,7 @@ export class Tally {
     const firsts = this.#firsts.get(row.configHash) ?? new Map<string, number>();
     firsts.set(row.arm, (firsts.get(row.arm) ?? 0) + 1);
     this.#firsts.set(row.configHash, firsts);
+    this.firstExposures.push({ unit: row.unit, at: row.firstAt, arm: row.arm, configHash: row.configHash });
     this.change(row.arm, row.before, undefined, row);
   }
 

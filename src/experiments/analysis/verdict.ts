@@ -107,11 +107,11 @@ function shadowVerdict(arms: readonly string[]): Verdict {
   };
 }
 
-function mismatchVerdict({ arms, statistic, p }: NonNullable<Findings['sampleRatio']>): Verdict {
+function mismatchVerdict({ arms, alwaysValidP }: NonNullable<Findings['sampleRatio']>): Verdict {
   const seen = arms.map(({ arm, units, expected }) => `${arm} ${units} of ${expected.toFixed(0)} expected`).join(', ');
   return {
     state: 'sample_ratio',
-    text: `Sample ratio mismatch (χ² = ${statistic.toFixed(1)}, ${pStatement(p)}): ${seen}. Units went missing, so no figure can be trusted; find out why first.`,
+    text: `Sample ratio mismatch (always-valid ${pStatement(alwaysValidP)}): ${seen}. Units went missing, so no figure can be trusted; find out why first.`,
   };
 }
 

@@ -155,7 +155,11 @@ export const experimentReport = z
       .object({
         statistic: z.number(),
         df: count,
-        p: z.number(),
+        test: z.enum(['chi_square', 'exact']).meta({
+          description: 'What `p` is computed by: `exact` (multinomial) where an arm expects fewer than 5 units.',
+        }),
+        p: z.number().optional().meta({ description: 'Of one look at the end.' }),
+        alwaysValidP: z.number().meta({ description: 'Of looks at any time; below 0.01 units are missing.' }),
         ok: z.boolean(),
         arms: z.array(z.object({ arm: z.string(), units: count, expected: z.number() })),
       })

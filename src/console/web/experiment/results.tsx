@@ -15,7 +15,7 @@ export function SampleRatio({ ratio }: { ratio: ExperimentReport['sampleRatio'] 
   const seen = ratio.arms
     .map(({ arm, units, expected }) => `${arm} ${count(units)} of ${count(expected)} expected`)
     .join(', ');
-  const test = `χ² = ${figure(ratio.statistic)}, p ${pText(ratio.p).replace(/^(?!<)/, '= ')}`;
+  const test = `always-valid p ${pText(ratio.alwaysValidP).replace(/^(?!<)/, '= ')}`;
   if (ratio.ok)
     return (
       <p class="muted tabular">
