@@ -1,7 +1,7 @@
-import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { PairOptions } from '../tokenization/tokenization-types.ts';
+import { digestsInTurns } from '../util/digests.ts';
 
 /** The score of one pair by one model. */
 interface CachedScore {
@@ -17,21 +17,36 @@ interface ScoreCacheStats {
   readonly bytes: number;
 }
 
-/** The cached pairs of one query, for one model and one set of pair options. */
-export interface CachedQuery {
-  get(passage: string): CachedScore | undefined;
-  set(passage: string, score: CachedScore): void;
+/** The pairs of one request, for one model and one set of pair options. */
+interface PairsToScore {
+  readonly version: ServedVersion;
+  readonly options: PairOptions;
+  readonly query: string;
+  readonly passages: readonly string[];
+}
+
+/** The cached pairs of one request, by place of the passage. */
+export interface CachedPairs {
+  get(index: number): CachedScore | undefined;
+  set(index: number, score: CachedScore): void;
 }
 
 export interface ScoreCache {
-  query(version: ServedVersion, options: PairOptions, query: string): CachedQuery;
+  /** Hashes the texts of a request, with turns of the event loop for other work in between. */
+  pairs(request: PairsToScore): Promise<CachedPairs>;
   stats(): ScoreCacheStats;
 }
 
 /** Memory of an entry: key (44 characters), value, map and list. A high estimate. */
 const ENTRY_BYTES = 320;
 
-const digest = (text: string) => hash('sha256', text, 'base64');
+/** Returns the key of each pair. */
+async function keysOf({ version, options, query, passages }: PairsToScore): Promise<string[]> {
+  const { name, version: number, sha256, variant, provider } = version;
+  const how = JSON.stringify([name, number, sha256, variant, provider, options]);
+  const [prefix] = await digestsInTurns([query], { encoding: 'base64', prefix: how });
+  return digestsInTurns(passages, { encoding: 'base64', prefix: prefix! });
+}
 
 /**
  * Creates a cache of scores, bounded in bytes; the least recently used entries are dropped first. A pair's score depends on model, options
@@ -43,17 +58,16 @@ export function createScoreCache({ bytes }: { readonly bytes: number }): ScoreCa
   let hits = 0;
   let misses = 0;
   return {
-    query(version, options, query) {
-      const { name, version: number, sha256, variant, provider } = version;
-      const prefix = digest(JSON.stringify([name, number, sha256, variant, provider, options, query]));
+    async pairs(request) {
+      const keys = await keysOf(request);
       return {
-        get(passage) {
-          const found = entries.get(digest(prefix + passage));
+        get(index) {
+          const found = entries.get(keys[index]!);
           found ? hits++ : misses++;
           return found;
         },
-        set(passage, score) {
-          entries.set(digest(prefix + passage), score);
+        set(index, score) {
+          entries.set(keys[index]!, score);
         },
       };
     },

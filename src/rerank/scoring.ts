@@ -9,7 +9,7 @@ import { DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-setting
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { RerankRequest } from './rerank-types.ts';
-import type { CachedQuery, ScoreCache } from './score-cache.ts';
+import type { CachedPairs, ScoreCache } from './score-cache.ts';
 import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
 
 /** The parts of the service that scoring uses, as a caller gives them. */
@@ -196,12 +196,12 @@ interface CacheResult {
 }
 
 /** Reads the cached scores of a request. A pair known to be too long counts as missing, so that `checkLengths` refuses it. */
-function readCache(cached: CachedQuery | undefined, { passages, truncate }: ScoringRequest): CacheResult {
+function readCache(cached: CachedPairs | undefined, { passages, truncate }: ScoringRequest): CacheResult {
   const scores = new Float32Array(passages.length);
   const truncated: boolean[] = new Array(passages.length).fill(false);
   const missing: number[] = [];
-  passages.forEach((passage, i) => {
-    const known = cached?.get(passage);
+  passages.forEach((_, i) => {
+    const known = cached?.get(i);
     if (!known || (known.truncated && !truncate)) missing.push(i);
     else {
       scores[i] = known.score;
@@ -219,7 +219,8 @@ function readCache(cached: CachedQuery | undefined, { passages, truncate }: Scor
 export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promise<Scored> {
   const { version, request, scope } = task;
   const options = pairOptions(request, version, deps.settings);
-  const cached = deps.scoreCache?.query(version, options, request.query);
+  const { query, passages } = request;
+  const cached = deps.scoreCache && (await scope.guard(deps.scoreCache.pairs({ version, options, query, passages })));
   const { scores, truncated, missing } = readCache(cached, request);
   if (missing.length === 0) return { version, scores, truncated, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
   try {
@@ -228,7 +229,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
       const score = fresh.scores[at]!;
       scores[i] = score;
       truncated[i] = fresh.truncated[at]!;
-      cached?.set(request.passages[i]!, { score, truncated: truncated[i] });
+      cached?.set(i, { score, truncated: truncated[i] });
     });
     return { ...fresh, scores, truncated };
   } catch (error) {

@@ -226,18 +226,38 @@ describe('score cache', () => {
     expect(error?.params).toEqual({ reason: 'row 2 fails alone: bad', row: 2 });
   });
 
-  it('stays within its bytes, least recently used first out', () => {
+  const version = { name: 'm', version: '1', sha256: 's', variant: 'fp32', provider: 'cpu' } as never;
+
+  it('stays within its bytes, least recently used first out', async () => {
     const cache = createScoreCache({ bytes: 10 * 320 });
-    const version = { name: 'm', version: '1', sha256: 's', variant: 'fp32', provider: 'cpu' } as never;
-    const query = cache.query(version, {} as never, 'q');
+    const passages = Array.from({ length: 25 }, (_, i) => String(i));
+    const pairs = await cache.pairs({ version, options: {} as never, query: 'q', passages });
     for (let i = 0; i < 25; i++) {
-      query.set(String(i), { score: i, truncated: false });
-      query.get('0');
+      pairs.set(i, { score: i, truncated: false });
+      pairs.get(0);
     }
     expect(cache.stats()).toMatchObject({ entries: 10, bytes: 3200 });
-    expect(query.get('0')?.score).toBe(0);
-    expect(query.get('24')?.score).toBe(24);
-    expect(query.get('5')).toBeUndefined();
+    expect(pairs.get(0)?.score).toBe(0);
+    expect(pairs.get(24)?.score).toBe(24);
+    expect(pairs.get(5)).toBeUndefined();
+  });
+
+  it('leaves turns of the event loop to others while it hashes', async () => {
+    const cache = createScoreCache({ bytes: 320 });
+    const texts = {
+      query: 'x'.repeat(4 << 20),
+      passages: [...Array(50).fill('é'.repeat(1 << 17)), 'y'.repeat(4 << 20)],
+    };
+    let turns = 0;
+    const count = () => {
+      turns++;
+      timer = setImmediate(count);
+    };
+    let timer = setImmediate(count);
+    await cache.pairs({ version, options: {} as never, ...texts });
+    clearImmediate(timer);
+    // 14 M units of text, at most 1 M a turn.
+    expect(turns).toBeGreaterThanOrEqual(13);
   });
 });
 

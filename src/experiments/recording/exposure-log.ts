@@ -1,6 +1,6 @@
-import { hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../util/clock.ts';
+import { digestsInTurns } from '../../util/digests.ts';
 import { keyedDigest, unitHash } from '../assignment/units.ts';
 import type { ExperimentObserver } from '../ports.ts';
 import type { ExperimentStore, ExposedItem, Exposure } from '../records.ts';
@@ -34,14 +34,12 @@ interface Flush {
 const MAX_GROUP = 500;
 /** The most candidates over all waiting exposures: it bounds memory where lists are long. */
 const MAX_ITEMS = 2_000_000;
-/** Passages digested in one turn of the event loop: about a millisecond. */
-const PASSAGES_PER_TURN = 500;
+/** Digests keyed in one turn of the event loop: about a millisecond. */
+const DIGESTS_PER_TURN = 500;
 /** How long exposures wait for others to share their transaction. */
 const LINGER_MS = 100;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
-
-const digest = (text: string): string => hash('sha256', text, 'hex').slice(0, 16);
 
 /**
  * Writes exposures without delaying an answer: `add` only queues. Texts are digested a few at a time between other work, and exposures are
@@ -115,11 +113,9 @@ export class ExposureLog {
     await nextTurn();
     while (this.#pending.length > 0) {
       const { record, unitId, passages, candidates } = this.#pending[0]!;
-      const items: ExposedItem[] = [];
-      for (const candidate of candidates) {
-        if (items.length > 0 && items.length % PASSAGES_PER_TURN === 0) await nextTurn();
-        items.push({ digest: digest(passages[candidate.index] ?? ''), ...candidate });
-      }
+      const texts = candidates.map(({ index }) => passages[index] ?? '');
+      const digests = await digestsInTurns(texts, { encoding: 'hex' });
+      const items = candidates.map((candidate, i) => ({ digest: digests[i]!.slice(0, 16), ...candidate }));
       this.#pending.shift();
       this.#digested.push({ record: { ...record, items }, unitId });
       if (this.#digested.length % 8 !== 0) continue;
@@ -194,7 +190,7 @@ export class ExposureLog {
     for (const { record, unitId } of group) {
       const items: ExposedItem[] = [];
       for (const item of record.items) {
-        if (++digests % PASSAGES_PER_TURN === 0) await nextTurn();
+        if (++digests % DIGESTS_PER_TURN === 0) await nextTurn();
         items.push({ ...item, digest: keyedDigest(key, item.digest) });
       }
       exposures.push({ ...record, items, unit: unitHash(key, unitId) });
