@@ -155,6 +155,11 @@ export const CATALOG = {
   },
   invalid_graph: { status: 422, type: 'ModelRefused', message: '{where}: expected {expected}, got {got}' },
   training_diverged: { status: 500, type: 'Training', message: 'training stopped at step {step}: {reason}' },
+  optimizer_failed: {
+    status: 500,
+    type: 'Training',
+    message: 'the optimizer failed: {reason}; resume from the last checkpoint',
+  },
   internal: {
     status: 500,
     type: 'Internal',

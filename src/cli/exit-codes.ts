@@ -13,6 +13,7 @@ export type ExitCode = keyof typeof EXIT_CODES;
 /** Failures that correct flags, settings and input do not prevent. All other codes name something that the user can correct. */
 const WHILE_RUNNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'training_diverged',
+  'optimizer_failed',
   'inference_failed',
   'host_lost',
   'tokenization_failed',

@@ -18,7 +18,7 @@ export interface SharedWork {
   readonly options: AdamWOptions;
   /** Three numbers per chunk: weight, from, to. */
   readonly chunks: Int32Array;
-  /** `TICKET` and `DONE`. */
+  /** `TICKET`, `DONE` and `FAILED`. */
   readonly control: Int32Array;
   /** Σ g² of each chunk. */
   readonly squares: Float64Array;
@@ -30,6 +30,8 @@ export interface SharedWork {
 export const TICKET = 0;
 /** Index in `control` of the number of finished chunks. */
 export const DONE = 1;
+/** Index in `control` of the number of threads that failed in a round. */
+export const FAILED = 2;
 /** Task of a round, the lowest bit of its number. */
 export const SQUARES = 0;
 export const UPDATE = 1;

@@ -1,10 +1,12 @@
+import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { createAdamWTeam, sharedFloats } from '../../../src/training/optimizers/adamw-team.ts';
-import { CHUNK } from '../../../src/training/optimizers/adamw-work.ts';
+import { CHUNK, type SharedWork } from '../../../src/training/optimizers/adamw-work.ts';
 import { createRandom } from '../../../src/util/random.ts';
 
 const OPTIONS = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 const SIZES = [7, CHUNK, CHUNK + 1, 3 * CHUNK - 5];
+const CHUNKS = 7;
 
 function weights() {
   const random = createRandom(5);
@@ -34,6 +36,27 @@ const MOVES = SIZES.map((_, i) => ({
   secondScale: 3,
   decays: i % 2 === 0,
 }));
+
+/** Starts a thread that takes a chunk and then runs `end`. Tickets and chunks are as in adamw-work.ts. */
+const startsAndEnds = (end: string) => (workerData: SharedWork) =>
+  new Worker(
+    `const { control } = require('node:worker_threads').workerData;
+     for (;;) {
+       const ticket = Atomics.load(control, 0);
+       const isLeft = ticket !== 0 && (ticket & 0xffff) < ${CHUNKS};
+       if (isLeft && Atomics.compareExchange(control, 0, ticket, ticket + 1) === ticket) break;
+     }
+     ${end}`,
+    { eval: true, workerData },
+  );
+
+/** Takes sums until one fails. */
+async function untilItFails(team: { squares(): number }): Promise<void> {
+  for (;;) {
+    team.squares();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
 
 async function stepped(threads: number, rounds: number) {
   const all = weights();
@@ -83,6 +106,26 @@ describe('AdamW on several threads', () => {
     const team = createAdamWTeam([], OPTIONS, 2);
     expect(team.squares()).toBe(0);
     team.update([]);
+    await team.close();
+  });
+
+  it.each([
+    ['ends', 'process.exit(1)', /no thread finished work for 300 ms/],
+    ['never ends', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', /no thread finished work/],
+    ['says that it failed', 'Atomics.add(control, 2, 1); Atomics.notify(control, 1)', /a thread failed/],
+  ])('ends a step with an error where a thread with a chunk %s', async (_, end, message) => {
+    const team = createAdamWTeam(weights(), OPTIONS, 2, { start: startsAndEnds(end), stallMs: 300 });
+    await expect(untilItFails(team)).rejects.toThrow(message);
+    await team.close();
+  });
+
+  it.each([
+    ['throws', 'throw new Error("out of luck")', /the optimizer failed: out of luck; resume/],
+    ['ends', 'process.exit(3)', /a thread ended with code 3/],
+  ])('takes no step after a thread that %s at its start', async (_, end, message) => {
+    const start = (workerData: SharedWork) => new Worker(end, { eval: true, workerData });
+    const team = createAdamWTeam(weights(), OPTIONS, 2, { start });
+    await expect(untilItFails(team)).rejects.toThrow(message);
     await team.close();
   });
 });
