@@ -131,3 +131,23 @@ describe('flags with an old name', () => {
     expect([code, error]).toEqual([2, 'winnow: --normalize: expected one of none, z, min-max, got "q" (string)\n']);
   });
 });
+
+describe('a command whose output cannot be written', () => {
+  const HELP = `"${process.execPath}" bin/winnow.mjs train --help`;
+  const bash = (script: string) => {
+    const { status, stderr } = spawnSync('bash', ['-c', script], { cwd: ROOT, encoding: 'utf8' });
+    return { status, stderr };
+  };
+
+  it('ends as usual where the reader has left', () => {
+    // The reader has ended once the second descriptor of the pipe is the only one.
+    const script = `exec 3> >(true); wait $!; ${HELP} >&3`;
+    expect(bash(script)).toEqual({ status: 0, stderr: '' });
+  });
+
+  it('says so and ends with 1 where the disk is full', () => {
+    const { status, stderr } = bash(`${HELP} > /dev/full`);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^winnow: standard output: .*ENOSPC[^\n]*\n$/);
+  });
+});
