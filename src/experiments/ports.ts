@@ -135,6 +135,6 @@ export interface ExperimentObserver {
   /** Exposures that wait for the database. */
   onBuffer?(rows: number): void;
   onStored?(rows: number): void;
-  onLost?(rows: number, reason: 'buffer_full' | 'closed'): void;
+  onLost?(rows: number, reason: 'buffer_full' | 'closed' | 'file_lost'): void;
   onOutcome?(status: OutcomeStatus, count: number): void;
 }

@@ -97,7 +97,7 @@ export const METRICS = {
   exposuresStored: counter('winnow_exposures_stored_total', 'Exposures written to the experiment database.', []),
   exposuresLost: counter(
     'winnow_exposures_lost_total',
-    'Exposures that were never written, by reason: buffer_full, closed.',
+    'Exposures that were never written (buffer_full, closed) or were in a SQLite file that was deleted or replaced (file_lost).',
     ['reason'],
   ),
   exposuresWaiting: gauge(

@@ -21,17 +21,41 @@ function identityOf(path: string): string | undefined {
 
 const opened = { file: identityOf(file), log: identityOf(`${file}-wal`) };
 
-class FileLost extends Error {}
+/** The file is no longer at its path. */
+class FileLost extends Error {
+  /** Exposures that the file held. */
+  readonly exposures: number;
 
-/** Ends the connection where its file is no longer at its path: what is written there would be lost. @throws FileLost. */
-function checkFile(): void {
+  constructor(message: string, exposures: number) {
+    super(message);
+    this.exposures = exposures;
+  }
+}
+
+/** Counts the exposures of a file without a name: the connection still reads it. */
+function countExposures(): number {
+  try {
+    return Number(database.prepare('SELECT COUNT(*) AS rows FROM winnow_exposures').get()!.rows);
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * Ends the connection where its file is no longer at its path: what is written there would be lost.
+ * @param unacknowledged exposures among those of the file that are kept elsewhere, and will be written again.
+ * @throws FileLost.
+ */
+function checkFile(unacknowledged = 0): void {
   const now = identityOf(file);
   if (opened.file === undefined || (database.isOpen && now === opened.file)) return;
+  const exposures = database.isOpen ? Math.max(0, countExposures() - unacknowledged) : 0;
   if (database.isOpen) database.close();
   // The log of the old file must not be replayed into the new one.
   if (now !== undefined && identityOf(`${file}-wal`) === opened.log)
     for (const suffix of ['-wal', '-shm']) rmSync(file + suffix, { force: true });
-  throw new FileLost(`${file} was ${now === undefined ? 'deleted' : 'replaced'} while in use; it is opened anew`);
+  const what = now === undefined ? 'deleted' : 'replaced';
+  throw new FileLost(`${file} was ${what} while in use, with ${exposures} exposures; it is opened anew`, exposures);
 }
 
 const prepared = new Map<string, StatementSync>();
@@ -57,12 +81,14 @@ function transaction(statements: readonly Statement[]): number[] {
   }
 }
 
+const addsExposures = ({ sql }: Statement) => sql.startsWith('INSERT INTO winnow_exposures');
+
 function answer(call: SqliteCall): readonly SqlRow[] | readonly number[] {
   checkFile();
   if ('query' in call) return prepare(call.query.sql).all(...call.query.values) as readonly SqlRow[];
   const changes = transaction(call.transaction);
   // Rows that went into a file which is gone are not acknowledged.
-  checkFile();
+  checkFile(changes.reduce((sum, count, i) => sum + (addsExposures(call.transaction[i]!) ? count : 0), 0));
   return changes;
 }
 
@@ -79,7 +105,7 @@ const CODES: Readonly<Record<number, string>> = {
 
 function failure(error: unknown): Omit<Extract<SqliteReply, { error: string }>, 'id'> {
   const { message, errcode = 0 } = error as Error & { errcode?: number };
-  if (error instanceof FileLost) return { error: message, code: 'file_lost', isLost: true };
+  if (error instanceof FileLost) return { error: message, code: 'file_lost', lost: { exposures: error.exposures } };
   const code = CODES[errcode & 0xff];
   return { error: message, ...(code === undefined ? {} : { code }) };
 }

@@ -8,9 +8,15 @@ import type { SqlConnection, SqlRow, Statement } from './sql.ts';
 export type SqliteCall =
   | { readonly id: number; readonly query: Statement }
   | { readonly id: number; readonly transaction: readonly Statement[] };
+
+/** What was in a file that is no longer at its path. */
+interface LostFile {
+  readonly exposures: number;
+}
+
 export type SqliteReply =
   | { readonly id: number; readonly value: readonly SqlRow[] | readonly number[] }
-  | { readonly id: number; readonly error: string; readonly code?: string; readonly isLost?: true };
+  | { readonly id: number; readonly error: string; readonly code?: string; readonly lost?: LostFile };
 
 interface Waiting {
   readonly resolve: (value: readonly SqlRow[] | readonly number[]) => void;
@@ -19,17 +25,20 @@ interface Waiting {
 
 type Question = { readonly query: Statement } | { readonly transaction: readonly Statement[] };
 
+/** Receives why a connection is of no more use, and how many exposures went with its file. */
+type OnLost = (reason: string, exposures: number) => void;
+
 /** A thread with a connection of its own. */
 class SqliteThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #next = 0;
-  readonly #onLost: (reason: string) => void;
+  readonly #onLost: OnLost;
   #ended: Error | undefined;
   #closed = false;
 
   /** @param onLost is called once, where the thread has ended by itself or its file is no longer at its path. */
-  constructor(file: string, onLost: (reason: string) => void) {
+  constructor(file: string, onLost: OnLost) {
     this.#onLost = onLost;
     this.#worker = new Worker(workerEntry('./sqlite-worker', import.meta.url), { workerData: { file } });
     // Only a pending question keeps the process alive.
@@ -59,16 +68,16 @@ class SqliteThread {
     this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker.unref();
     if (!('error' in reply)) return void call?.resolve(reply.value);
-    const { error: message, code, isLost } = reply;
+    const { error: message, code, lost } = reply;
     const error = Object.assign(new Error(message), code === undefined ? {} : { code });
     call?.reject(error);
-    if (!isLost) return;
-    this.#end(error);
+    if (!lost) return;
+    this.#end(error, lost.exposures);
     void this.#worker.terminate();
   }
 
-  #end(error: Error): void {
-    if (!this.#ended && !this.#closed) this.#onLost(error.message);
+  #end(error: Error, exposures = 0): void {
+    if (!this.#ended && !this.#closed) this.#onLost(error.message, exposures);
     this.#ended ??= error;
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
@@ -82,7 +91,7 @@ export interface SqliteOptions {
   /** Long reads get a second thread beside that of the writes; true if absent. */
   readonly readApart?: boolean;
   /** Called once, where the connection is of no more use because its file was deleted or replaced or its thread has ended. */
-  readonly onLost?: (reason: string) => void;
+  readonly onLost?: OnLost;
 }
 
 /** Interval of the checks whether the file is still at its path, in milliseconds. */
@@ -98,7 +107,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   const file = path === MEMORY ? path : resolve(path);
   if (file !== MEMORY) mkdirSync(dirname(file), { recursive: true });
   let isOpen = false;
-  const writer = new SqliteThread(file, (reason) => isOpen && onLost(reason));
+  const writer = new SqliteThread(file, (...lost) => isOpen && onLost(...lost));
   let reader: SqliteThread | undefined;
   const readers = () => {
     reader ??=

@@ -3,7 +3,7 @@ import type { ExperimentObserver } from '../ports.ts';
 import type { ExperimentStore } from '../records.ts';
 
 /** Opens a store with a call for the case that it is of no more use. */
-type OpenStore = (onLost: (reason: string) => void) => Promise<ExperimentStore>;
+type OpenStore = (onLost: (reason: string, exposures: number) => void) => Promise<ExperimentStore>;
 
 /** Opens a store when it is first needed, again after a failure or a loss, and closes what was opened. */
 export class StoreKeeper {
@@ -47,9 +47,10 @@ export class StoreKeeper {
   }
 
   /** Gives a store up and opens it again. */
-  #lose(turn: number, reason: string): void {
+  #lose(turn: number, reason: string, exposures: number): void {
     if (turn !== this.#turn || this.#closed) return;
     this.#observer.onProblem?.({ where: 'database', reason });
+    if (exposures > 0) this.#observer.onLost?.(exposures, 'file_lost');
     const lost = this.#opening;
     this.#opening = undefined;
     this.#opened = undefined;
@@ -58,7 +59,7 @@ export class StoreKeeper {
   }
 
   async #start(turn: number): Promise<ExperimentStore> {
-    const store = await this.#open((reason) => this.#lose(turn, reason));
+    const store = await this.#open((reason, exposures) => this.#lose(turn, reason, exposures));
     try {
       await this.#onOpen(store);
     } catch (error) {

@@ -38,7 +38,8 @@ describe('a SQLite file that is taken away', () => {
 
   it('is noticed without traffic, told, and opened anew', async () => {
     unlinkSync(await open());
-    await told(/database .*experiments\.sqlite was deleted while in use/);
+    await told(/database .*experiments\.sqlite was deleted while in use, with 1 exposures/);
+    expect(lab.reported.lost).toEqual([{ rows: 1, reason: 'file_lost' }]);
     await lab.ask('u2', [1]);
     await lab.service.log.flush();
     expect(await click('r2')).toBe('stored');
@@ -53,6 +54,26 @@ describe('a SQLite file that is taken away', () => {
     expect(await click('r1')).toBe('unknown');
     await lab.ask('u2', [1]);
     expect(await click('r2')).toBe('stored');
+    expect(await unitsOf(await lab.service.store(), 'trial')).toHaveLength(1);
+    expect(lab.reported.lost).toEqual([{ rows: 1, reason: 'file_lost' }]);
+  });
+
+  it('counts only exposures that are not written again', async () => {
+    const file = await open();
+    for (let i = 2; i < 5; i++) await lab.ask(`u${i}`, [1]);
+    await lab.service.log.flush();
+    unlinkSync(file);
+    await lab.ask('u9', [1]);
+    await told(/with 4 exposures/);
+    await expect
+      .poll(() =>
+        lab.service.log.flush().then(
+          () => 'written',
+          () => 'failed',
+        ),
+      )
+      .toBe('written');
+    expect(lab.reported.lost).toEqual([{ rows: 4, reason: 'file_lost' }]);
     expect(await unitsOf(await lab.service.store(), 'trial')).toHaveLength(1);
   });
 
@@ -72,7 +93,7 @@ describe('a SQLite file that is taken away', () => {
     await store.close();
     copyFileSync(other, `${file}.new`);
     renameSync(`${file}.new`, file);
-    await told(/was replaced while in use/);
+    await told(/was replaced while in use, with 1 exposures/);
     expect(await click('other1')).toBe('stored');
     expect(await click('r1')).toBe('unknown');
     expect(await unitsOf(await lab.service.store(), 'other')).toEqual(['o']);
