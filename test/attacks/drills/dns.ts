@@ -16,36 +16,48 @@ const BARE_ENGINE = `
 const ENGINE = import.meta.resolve('onnxruntime-node');
 const MODEL = join(SHIPPED, 'onnx/model_int8.onnx');
 
-function faultsOf(service: Traces, control: Traces): string[] {
+/** Commands of Winnow, and what they print where all went well. */
+const COMMANDS = {
+  service: { answered: true, verified: 0, ended: 0 },
+  jobs: { trained: 0, published: true, evaluated: 0, running: 2 },
+} as const;
+type Command = keyof typeof COMMANDS;
+
+function faultsOf(who: Command, { names, files, output }: Traces): string[] {
   const faults: string[] = [];
-  if (control.names.length === 0) faults.push('the bare engine looked no name up: this drill hears nothing');
-  if (control.files.length === 0) faults.push('the bare engine wrote no file: this drill sees nothing');
-  if (service.names.length > 0) faults.push(`the service looked up ${service.names.join(', ')}`);
-  if (service.files.length > 0) faults.push(`the service left ${service.files.join(', ')}`);
-  const expected = JSON.stringify({ answered: true, verified: 0, ended: 0 });
-  if (service.output.trim() !== expected) faults.push(`expected ${expected}, got ${service.output.trim()}`);
+  if (names.length > 0) faults.push(`${who}: looked up ${names.join(', ')}`);
+  if (files.length > 0) faults.push(`${who}: left ${files.join(', ')}`);
+  const expected = JSON.stringify(COMMANDS[who]);
+  if (output.trim() !== expected) faults.push(`${who}: expected ${expected}, got ${output.trim()}`);
   return faults;
 }
 
+function faultsOfControl({ names, files }: Traces): string[] {
+  const faults: string[] = [];
+  if (names.length === 0) faults.push('the bare engine looked no name up: this drill hears nothing');
+  if (files.length === 0) faults.push('the bare engine wrote no file: this drill sees nothing');
+  return faults;
+}
+
+const harness = (name: string) => join(import.meta.dirname, '../harness', name);
+
 export const dns: Drill = {
   name: 'dns',
-  attack: 'serve, one request, models verify in a network whose only name server listens, beside the bare engine',
+  attack:
+    'serve, one request, models verify, train and eval in networks whose only name server listens, beside the bare engine',
   skip: noSilence,
   async run({ folder }, scale) {
     const seconds = SECONDS * scale;
-    const quiet = join(import.meta.dirname, '../harness/quiet-service.ts');
-    const [service, control] = await Promise.all([
-      tracesOf(join(folder, 'service'), seconds, [process.execPath, quiet]),
-      tracesOf(join(folder, 'engine'), seconds, [
-        process.execPath,
-        '--input-type=module',
-        '-e',
-        BARE_ENGINE,
-        ENGINE,
-        MODEL,
-      ]),
+    const bare = ['--input-type=module', '-e', BARE_ENGINE, ENGINE, MODEL];
+    const traces = (name: string, ...args: readonly string[]) =>
+      tracesOf(join(folder, name), seconds, [process.execPath, ...args]);
+    const [service, jobs, control] = await Promise.all([
+      traces('service', harness('quiet-service.ts')),
+      traces('jobs', harness('quiet-jobs.ts'), join(folder, 'results')),
+      traces('engine', ...bare),
     ]);
+    const failures = [...faultsOfControl(control), ...faultsOf('service', service), ...faultsOf('jobs', jobs)];
     const heard = `${control.names.join(', ') || 'nothing'}; ${control.files.length} files`;
-    return { tries: 2, failures: faultsOf(service, control), seen: `the bare engine in ${seconds} s: ${heard}` };
+    return { tries: 3, failures, seen: `the bare engine in ${seconds} s: ${heard}` };
   },
 };
