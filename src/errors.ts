@@ -138,6 +138,12 @@ export const CATALOG = {
     type: 'NotFound',
     message: 'expected a request id or unit seen in the last {days} days, got {got}',
   },
+  outcome_conflict: {
+    status: 409,
+    type: 'Conflict',
+    message:
+      'expected the outcome of {metric} that key {key} was first sent with, got another value, request, unit or item',
+  },
   experiment_in_file: {
     status: 409,
     type: 'Conflict',

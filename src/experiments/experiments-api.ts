@@ -127,6 +127,27 @@ function checkBounds(service: ExperimentService, outcomes: readonly Outcome[]): 
   }
 }
 
+/** @throws WinnowError `invalid_field` for an item that its request does not have. Requests that are still to be stored are waited for. */
+async function checkItems(service: ExperimentService, outcomes: readonly Outcome[]): Promise<void> {
+  const ids = outcomes.flatMap(({ requestId, item }) =>
+    requestId === undefined || item === undefined ? [] : [requestId],
+  );
+  if (ids.length === 0 || !service.wantsStore()) return;
+  const store = await service.store();
+  let passages = await store.passages(ids);
+  if (ids.some((id) => !passages.has(id)) && service.log.waiting > 0) {
+    await service.log.flush();
+    passages = await store.passages(ids);
+  }
+  for (const [i, { requestId = '', item = 0 }] of outcomes.entries()) {
+    const count = passages.get(requestId);
+    if (count === undefined || item < count) continue;
+    const expected = `a place below ${count}, the passages of request ${requestId}`;
+    const field = outcomes.length === 1 ? 'item' : `[${i}].item`;
+    throw new WinnowError('invalid_field', { expected, got: String(item), field });
+  }
+}
+
 async function addOutcomes(
   service: ExperimentService,
   sent: readonly SentOutcome[],
@@ -136,8 +157,9 @@ async function addOutcomes(
   const outcomes = sent.map((one) => outcomeOf(one, now, (id) => unitHash(secret, id)));
   checkTimes(outcomes, now);
   checkBounds(service, outcomes);
+  await checkItems(service, outcomes);
   const statuses = await storeOutcomes(service, outcomes);
-  for (const status of ['stored', 'duplicate', 'unknown'] as const) {
+  for (const status of ['stored', 'duplicate', 'conflict', 'unknown'] as const) {
     const count = statuses.filter((one) => one === status).length;
     if (count > 0) service.observer.onOutcome?.(status, count);
   }

@@ -35,15 +35,19 @@ export interface Exposure {
   readonly failed: boolean;
   readonly latencyMs: number;
   readonly truncated: number;
+  /** Passages of the request; absent in rows of older releases. */
+  readonly passages?: number;
   readonly items: readonly ExposedItem[];
   /** Shadow mode: figures of each shadow arm. They are known after the answer, and stored by a second exposure that repeats the rest. */
   readonly shadow?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 export interface Outcome {
-  /** Idempotency key: a second outcome with the same key changes nothing. */
+  /** Idempotency key: a second outcome with the same key and metric changes nothing. */
   readonly key: string;
   readonly at: number;
+  /** How far the clock that `at` was read from may be behind that of exposures, in milliseconds; 0 if absent. */
+  readonly behindMs?: number;
   readonly metric: string;
   readonly value: number;
   readonly requestId?: string;
@@ -104,7 +108,8 @@ export interface StoredDefinition {
   readonly definition: string;
 }
 
-export type OutcomeStatus = 'stored' | 'duplicate' | 'unknown';
+/** `conflict`: the key and metric are stored with another value, request, unit or item, and stay so. */
+export type OutcomeStatus = 'stored' | 'duplicate' | 'conflict' | 'unknown';
 
 export interface ShadowFigure {
   readonly mean: number;
@@ -128,8 +133,13 @@ export interface ExperimentStore {
   readonly kind: 'sqlite' | 'postgres';
   /** Adds exposures. A second one of the same request and experiment changes nothing, but its new shadow figures are kept. */
   addExposures(exposures: readonly Exposure[]): Promise<void>;
-  /** Adds outcomes in one transaction. `unknown`: there is no exposure of the request or unit, and the outcome is not stored. */
+  /**
+   * Adds outcomes in one transaction. `unknown`: there is no exposure of the request or unit, and the outcome is not stored. An outcome
+   * earlier than the exposure it names gets that exposure's time; one that names only its unit, that of an exposure up to `behindMs` later.
+   */
   addOutcomes(outcomes: readonly Outcome[]): Promise<readonly OutcomeStatus[]>;
+  /** Returns the number of passages of those requests of which it is known. */
+  passages(requestIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /**
    * Streams one row for each unit, in no particular order. Forced exposures are left out. Failed ones, and those that control answered, count
    * for the arm that was assigned, so that an arm cannot win by failing on the requests it serves badly.

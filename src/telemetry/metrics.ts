@@ -105,7 +105,9 @@ export const METRICS = {
     'Exposures waiting to be written to the experiment database.',
     [],
   ),
-  outcomes: counter('winnow_outcomes_total', 'Outcomes received, by status: stored, duplicate, unknown.', ['status']),
+  outcomes: counter('winnow_outcomes_total', 'Outcomes received, by status: stored, duplicate, conflict, unknown.', [
+    'status',
+  ]),
   shadowFigures: histogram(
     'winnow_shadow_figure_ratio',
     'Difference of a shadow ranking from the answer: kendall_tau, rbo, overlap_at_10, top_1_flip, score_drift.',

@@ -96,8 +96,63 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
         const e = exposure({ experiment: 'once', unit: 'o1', arm: 'a' });
         await store.addExposures([e, e]);
         expect(await add(store, outcome({ key: 'same', requestId: e.requestId }))).toBe('stored');
-        expect(await add(store, outcome({ key: 'same', requestId: e.requestId, value: 99 }))).toBe('duplicate');
+        expect(await add(store, outcome({ key: 'same', requestId: e.requestId, at: 2500 }))).toBe('duplicate');
         expect((await unitsOf(store, 'once')).o1).toMatchObject({ exposures: 1, sums: { clicks: 1 } });
+      }),
+    );
+
+    it(
+      'a key is one of its metric, and says so where it comes again with other content',
+      withStore(async (store) => {
+        const [e, f] = ['v1', 'v2'].map((unit) => exposure({ experiment: 'keyed', unit, arm: 'a' })) as [
+          Exposure,
+          Exposure,
+        ];
+        await store.addExposures([e, f]);
+        const sent = { key: 'order 7', requestId: e.requestId, item: 2 };
+        expect(await add(store, outcome(sent))).toBe('stored');
+        expect(await add(store, outcome({ ...sent, metric: 'revenue', value: 12.5 }))).toBe('stored');
+        const { item: _, ...without } = sent;
+        const others = [{ ...sent, value: 99 }, { ...sent, requestId: f.requestId }, { ...sent, item: 1 }, without];
+        for (const other of others) expect(await add(store, outcome(other))).toBe('conflict');
+        expect(await add(store, outcome({ key: 'order 7', unit: 'v1' }))).toBe('conflict');
+        const ofUnit = { key: 'visit', unit: 'v1' };
+        const group = [ofUnit, ofUnit, { ...ofUnit, unit: 'v2' }].map(outcome);
+        expect(await store.addOutcomes(group)).toEqual(['stored', 'duplicate', 'conflict']);
+        const units = await unitsOf(store, 'keyed');
+        expect(units.v1?.sums).toEqual({ clicks: 2, revenue: 12.5 });
+        expect(units.v2?.sums).toEqual({});
+      }),
+    );
+
+    it(
+      'outcomes of its own requests are no covariates, whatever their time',
+      withStore(async (store) => {
+        const own = exposure({ experiment: 'own', unit: 'w1', arm: 'a', at: 10_000 });
+        const second = exposure({ experiment: 'own', unit: 'w1', arm: 'a', at: 12_000 });
+        const forced = exposure({ experiment: 'own', unit: 'w1', arm: 'b', at: 9_700, forced: true });
+        const earlier = exposure({ experiment: 'earlier', unit: 'w1', arm: 'a', at: 9_600 });
+        const beside = { ...own, experiment: 'beside', at: 9_999 };
+        await store.addExposures([own, second, forced, earlier, beside]);
+        for (const { requestId } of [own, second, forced]) await add(store, outcome({ requestId, at: 9_800 }));
+        await add(store, outcome({ requestId: earlier.requestId, at: 9_650, value: 4 }));
+        const { w1 } = await unitsOf(store, 'own');
+        expect(w1).toMatchObject({ sums: { clicks: 2 }, before: { clicks: 4 } });
+      }),
+    );
+
+    it(
+      'an outcome is never earlier than the answer it names, nor its unit’s exposure within what a clock may be behind',
+      withStore(async (store) => {
+        const e = exposure({ experiment: 'clock', unit: 'x1', arm: 'a', at: 10_000 });
+        await store.addExposures([e]);
+        await add(store, outcome({ requestId: e.requestId, at: -86_400_000 }));
+        await add(store, outcome({ unit: 'x1', at: 9_900, behindMs: 100, value: 10 }));
+        await add(store, outcome({ unit: 'x1', at: 9_899, behindMs: 100, value: 100 }));
+        expect((await unitsOf(store, 'clock')).x1).toMatchObject({ sums: { clicks: 11 }, before: { clicks: 100 } });
+        expect((await unitsOf(store, 'clock', 10_000)).x1?.sums).toEqual({ clicks: 11 });
+        const slices = await collect(store.slice('clock', { after: 9_999, until: 10_000 }));
+        expect(slices).toEqual([{ unit: 'x1', exposures: 1, sums: { clicks: 11 } }]);
       }),
     );
 

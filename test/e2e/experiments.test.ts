@@ -207,6 +207,11 @@ describe('a real server', () => {
     const again = acknowledged.map((request_id) => ({ request_id, metric: 'orders', key: request_id }));
     const { duplicates } = await json<{ duplicates: number }>(call('POST', '/v1/outcomes', again));
     expect(duplicates).toBe(acknowledged.length);
+    const changed = { ...again[0]!, value: 77 };
+    const { conflicts } = await json<{ conflicts: number }>(call('POST', '/v1/outcomes', [changed]));
+    expect(conflicts).toBe(1);
+    const alone = await call('POST', '/v1/outcomes', changed);
+    expect([alone.status, ((await alone.json()) as { code: string }).code]).toEqual([409, 'outcome_conflict']);
   });
 });
 

@@ -4,7 +4,7 @@ import type { ExperimentStore, Outcome, OutcomeStatus } from '../records.ts';
 
 /** The most outcomes in one request. */
 const MAX_OUTCOMES = 10_000;
-/** How far the clocks of clients may be ahead, in milliseconds. */
+/** How far the clocks of clients may be ahead or behind, in milliseconds. */
 export const CLOCK_SKEW_MS = 300_000;
 
 /** One outcome as clients send it. */
@@ -68,15 +68,18 @@ function derivedKey({ request_id, unit, metric, value = 1, item, at }: SentOutco
 
 /**
  * Turns an outcome as it was sent into one to store.
+ * A time that is a little in the future comes from a clock that is ahead, and counts as now.
  * @param now milliseconds since 1970, for outcomes without a time.
  * @param hashUnit returns what is stored in place of a unit's id.
  */
 export function outcomeOf(sent: SentOutcome, now: number, hashUnit: (id: string) => string): Outcome {
-  const { request_id, unit, metric, value = 1, item, key, at } = sent;
+  const { request_id, unit, metric, value = 1, item, key } = sent;
+  const at = typeof sent.at === 'string' ? Date.parse(sent.at) : (sent.at ?? now);
   return {
     // A derived key hashes the unit's id; keyed, so that ids cannot be guessed.
     key: key ?? hashUnit(derivedKey(sent)),
-    at: typeof at === 'string' ? Date.parse(at) : (at ?? now),
+    at: at > now && at <= now + CLOCK_SKEW_MS ? now : at,
+    behindMs: CLOCK_SKEW_MS,
     metric,
     value,
     ...(request_id == null ? {} : { requestId: request_id }),

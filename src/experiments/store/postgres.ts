@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { within } from '../../util/within.ts';
+import { migrations } from './migrations.ts';
 import { SCHEMA, type SqlConnection, type SqlRow, type Statement } from './sql.ts';
 import { timedOut } from './store-keeper.ts';
 
@@ -57,10 +58,21 @@ async function inTransaction<T>(pool: pg.Pool, limitMs: number, work: (ask: Ask)
   }
 }
 
+/** What `migrations` must know, about the tables that the search path finds. */
+const FACTS = `SELECT
+  (SELECT COUNT(*) FROM pg_attribute WHERE attrelid = 'winnow_exposures'::regclass AND attname = 'passages' AND NOT attisdropped) AS passages,
+  (SELECT array_length(conkey, 1) FROM pg_constraint WHERE conrelid = 'winnow_outcomes'::regclass AND contype = 'p') AS key_columns`;
+
 async function createTables(pool: pg.Pool, limitMs: number): Promise<void> {
   await inTransaction(pool, limitMs, async (ask) => {
     await ask({ sql: 'SELECT pg_advisory_xact_lock(?)', values: [SCHEMA_LOCK] });
     for (const sql of SCHEMA) await ask({ sql, values: [] });
+    const [facts] = (await ask({ sql: FACTS, values: [] })).rows;
+    const changes = migrations('postgres', {
+      hasPassages: Number(facts?.passages) > 0,
+      outcomeKeyColumns: Number(facts?.key_columns),
+    });
+    for (const sql of changes) await ask({ sql, values: [] });
   });
 }
 

@@ -42,11 +42,18 @@ function sumStatements(p: Page): readonly Statement[] {
   ];
 }
 
+/**
+ * Sums outcomes from before a unit's first exposure. One that names a request counts only where that request was exposed before, in another
+ * experiment: outcomes of the experiment's own requests never do, whatever their time.
+ */
 function beforeStatement(p: Page): Statement {
   return {
     sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${FIRST} AND unit <= ? GROUP BY unit) f
-      JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.at < f.first_at AND o.at >= f.first_at - ? GROUP BY f.unit, o.metric`,
-    values: [p.experiment, p.until, p.after, p.last, p.beforeMs],
+      JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.at < f.first_at AND o.at >= f.first_at - ?
+        AND (o.request_id IS NULL OR (EXISTS (SELECT 1 FROM winnow_exposures x WHERE x.request_id = o.request_id AND x.at < f.first_at)
+          AND NOT EXISTS (SELECT 1 FROM winnow_exposures y WHERE y.request_id = o.request_id AND y.experiment = ?)))
+      GROUP BY f.unit, o.metric`,
+    values: [p.experiment, p.until, p.after, p.last, p.beforeMs, p.experiment],
   };
 }
 

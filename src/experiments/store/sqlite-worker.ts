@@ -1,13 +1,28 @@
 import { rmSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
+import { migrations } from './migrations.ts';
 import { SCHEMA, type SqlRow, type Statement } from './sql.ts';
 import type { SqliteCall, SqliteReply } from './sqlite.ts';
 
 const { file } = workerData as { file: string };
 const database = new DatabaseSync(file, { timeout: 10_000 });
 database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
-for (const statement of SCHEMA) database.exec(statement);
+createTables();
+
+/** Creates missing tables, and changes those of older releases: by one thread at a time. */
+function createTables(): void {
+  database.exec('BEGIN IMMEDIATE');
+  for (const statement of SCHEMA) database.exec(statement);
+  const count = (sql: string) => Number(database.prepare(sql).get()!.n);
+  const changes = migrations('sqlite', {
+    hasPassages: count("SELECT COUNT(*) AS n FROM pragma_table_info('winnow_exposures') WHERE name = 'passages'") > 0,
+    outcomeKeyColumns: count("SELECT COUNT(*) AS n FROM pragma_table_info('winnow_outcomes') WHERE pk > 0"),
+  });
+  for (const statement of changes) database.exec(statement);
+  if (changes.length > 0) for (const statement of SCHEMA) database.exec(statement);
+  database.exec('COMMIT');
+}
 
 /** Identifies the file at a path. A deleted file that is still open keeps its number, so no other file gets it. */
 function identityOf(path: string): string | undefined {

@@ -1,5 +1,5 @@
 import type { AuditEntry, ExperimentStore, Exposure, StoredDefinition } from '../records.ts';
-import { insertOutcomes } from './insert-outcomes.ts';
+import { insertOutcomes, passagesOf } from './insert-outcomes.ts';
 import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
 import { openSqlite, type SqliteOptions } from './sqlite.ts';
@@ -16,7 +16,7 @@ export interface StoreOptions extends SqliteOptions {
 function insertExposure(e: Exposure): readonly Statement[] {
   const main: Statement = {
     sql: `INSERT INTO winnow_exposures (request_id, experiment, at, config_hash, mode, unit_kind, unit, hash_version, arm, models, forced,
-      fallback, failed, latency_ms, truncated, items) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      fallback, failed, latency_ms, truncated, items, passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     values: [
       e.requestId,
       e.experiment,
@@ -34,6 +34,7 @@ function insertExposure(e: Exposure): readonly Statement[] {
       e.latencyMs,
       e.truncated,
       JSON.stringify(e.items),
+      e.passages ?? null,
     ],
   };
   const figures = Object.entries(e.shadow ?? {}).flatMap(([arm, values]) =>
@@ -126,6 +127,7 @@ function createSqlStore(db: SqlConnection, target: string): ExperimentStore {
       if (exposures.length > 0) await db.transaction(exposures.flatMap(insertExposure));
     },
     addOutcomes: (outcomes) => insertOutcomes(db, outcomes),
+    passages: (requestIds) => passagesOf(db, requestIds),
     units: (experiment, { until = FOREVER, beforeMs }) => readUnits(db, experiment, until, beforeMs),
     slice: (experiment, { after, until }) => readSlice(db, experiment, after, until),
     clicks: (experiment, metric, until = FOREVER) => readClicks(db, experiment, metric, until),

@@ -40,11 +40,15 @@ export const outcomesAnswer = z
     z.object({
       stored: count,
       duplicates: count,
+      conflicts: count.meta({ description: 'Key and metric are stored with other content, which stays.' }),
       unknown: count,
-      results: z.array(z.object({ status: z.enum(['stored', 'duplicate', 'unknown']), key: z.string() })),
+      results: z.array(z.object({ status: z.enum(['stored', 'duplicate', 'conflict', 'unknown']), key: z.string() })),
     }),
   ])
-  .meta({ id: 'OutcomesAnswer', description: 'For an array: results in its order; unknown outcomes are not stored.' });
+  .meta({
+    id: 'OutcomesAnswer',
+    description: 'For an array: results in its order; unknown and conflicting outcomes are not stored.',
+  });
 
 export const auditList = z
   .object({

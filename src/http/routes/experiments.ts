@@ -21,18 +21,26 @@ const callerName = (res: Response): string => exchangeOf(res).caller?.name ?? AN
 const timeOf = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : Date.parse(text);
 
-/** A single outcome of an unknown request or unit is an error; in an array it is an entry of the answer. */
+/** A single outcome of an unknown request or unit, or whose key is taken, is an error; in an array it is an entry of the answer. */
 const postOutcomes: Handler = async (api, req, res) => {
   const sent = parseOrRefuse(outcomesSchema, req.body);
   const results = await api.addOutcomes(Array.isArray(sent) ? sent : [sent]);
   if (Array.isArray(sent)) {
     const count = (status: string) => results.filter((result) => result.status === status).length;
-    res.json({ stored: count('stored'), duplicates: count('duplicate'), unknown: count('unknown'), results });
+    res.json({
+      stored: count('stored'),
+      duplicates: count('duplicate'),
+      conflicts: count('conflict'),
+      unknown: count('unknown'),
+      results,
+    });
     return;
   }
   const [result] = results;
   if (result!.status === 'unknown')
     throw new WinnowError('unknown_request', { days: api.retentionDays, got: sent.request_id ?? 'an unknown unit' });
+  if (result!.status === 'conflict')
+    throw new WinnowError('outcome_conflict', { metric: sent.metric, key: result!.key });
   res.json(result);
 };
 

@@ -201,7 +201,7 @@ describe('outcomes', () => {
 
   it('sent twice count once; an own key tells two of the same kind apart', async () => {
     await open();
-    await lab.ask('u', [1]);
+    await lab.ask('u', [1, 2]);
     const click = { request_id: 'r1', metric: 'clicks', item: 0 };
     const send = async (...sent: Parameters<Lab['api']['addOutcomes']>[0]) =>
       (await lab.api.addOutcomes(sent)).map(({ status }) => status);
@@ -209,6 +209,48 @@ describe('outcomes', () => {
     expect(await send(click)).toEqual(['duplicate']);
     expect(await send({ ...click, key: 'second' })).toEqual(['stored']);
     expect(await send({ ...click, at: '2026-10-31T10:00:00Z' }, { ...click, item: 1 })).toEqual(['stored', 'stored']);
+  });
+
+  it('the same key for two metrics are two; for other content it is a conflict, also in one array', async () => {
+    await open();
+    await lab.ask('u', [1, 2]);
+    const order = { request_id: 'r1', metric: 'orders', key: 'order 7' };
+    const revenue = { ...order, metric: 'revenue', value: 12.5 };
+    const statuses = async (...sent: Parameters<Lab['api']['addOutcomes']>[0]) =>
+      (await lab.api.addOutcomes(sent)).map(({ status }) => status);
+    expect(await statuses(order, revenue)).toEqual(['stored', 'stored']);
+    expect(await statuses(order, { ...revenue, value: 13 })).toEqual(['duplicate', 'conflict']);
+  });
+
+  it('a place that the request does not have is refused with all that was sent beside it', async () => {
+    await open();
+    await lab.ask('u', [1, 2, 3]);
+    const click = (item: number, request_id = 'r1') => ({ request_id, metric: 'clicks', item });
+    await expect(lab.api.addOutcomes([click(99)])).rejects.toMatchObject({
+      code: 'invalid_field',
+      message: 'expected a place below 3, the passages of request r1, got 99 (item)',
+    });
+    await expect(lab.api.addOutcomes([click(2), click(3)])).rejects.toThrow('([1].item)');
+    const results = await lab.api.addOutcomes([click(2), click(7, 'nobody')]);
+    expect(results.map(({ status }) => status)).toEqual(['stored', 'unknown']);
+  });
+
+  it.each([2, -2, 240, -240])('of a client whose clock is %i s ahead are outcomes, not covariates', async (ahead) => {
+    await open();
+    const units = Array.from({ length: 3 }, (_, i) => `u${i}`);
+    for (const [i, unit] of units.entries()) {
+      await lab.ask(unit, [1]);
+      lab.clock.advance(1000);
+      const at = lab.clock.now() + 1000 * ahead;
+      await lab.api.addOutcomes([
+        { request_id: `r${i + 1}`, metric: 'clicks', at },
+        { unit, metric: 'orders', at },
+      ]);
+    }
+    const rows = [];
+    const range = { until: lab.clock.now(), beforeMs: 28 * 86_400_000 };
+    for await (const { sums, before } of (await lab.service.store()).units('trial', range)) rows.push({ sums, before });
+    expect(rows).toEqual(units.map(() => ({ sums: { clicks: 1, orders: 1 }, before: {} })));
   });
 
   it('of unknown requests and units are distinguished from the others', async () => {

@@ -1,0 +1,35 @@
+/*
+ * Changes of tables that databases of older releases have. Each connection checks first what is missing: a statement that alters a table
+ * waits for every reader.
+ */
+
+/** What a database says about its tables. */
+export interface TableFacts {
+  readonly hasPassages: boolean;
+  /** Columns of the primary key of winnow_outcomes. */
+  readonly outcomeKeyColumns: number;
+}
+
+const ADD_PASSAGES = 'ALTER TABLE winnow_exposures ADD COLUMN passages INTEGER';
+
+/** SQLite cannot change a primary key: the table is written anew. Its indexes go with the old one. */
+const OUTCOME_KEY_SQLITE = [
+  'ALTER TABLE winnow_outcomes RENAME TO winnow_outcomes_by_key',
+  `CREATE TABLE winnow_outcomes (
+    key TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, metric TEXT NOT NULL, value DOUBLE PRECISION NOT NULL, request_id TEXT, unit TEXT,
+    item INTEGER, PRIMARY KEY (key, metric))`,
+  'INSERT INTO winnow_outcomes SELECT key, at, metric, value, request_id, unit, item FROM winnow_outcomes_by_key',
+  'DROP TABLE winnow_outcomes_by_key',
+];
+
+const OUTCOME_KEY_POSTGRES =
+  'ALTER TABLE winnow_outcomes DROP CONSTRAINT winnow_outcomes_pkey, ADD PRIMARY KEY (key, metric)';
+
+/** Returns the statements that bring tables up to date, to be run in one transaction before those of SCHEMA are run again. */
+export function migrations(
+  kind: 'sqlite' | 'postgres',
+  { hasPassages, outcomeKeyColumns }: TableFacts,
+): readonly string[] {
+  const outcomeKey = kind === 'sqlite' ? OUTCOME_KEY_SQLITE : [OUTCOME_KEY_POSTGRES];
+  return [...(hasPassages ? [] : [ADD_PASSAGES]), ...(outcomeKeyColumns > 1 ? [] : outcomeKey)];
+}
