@@ -91,11 +91,12 @@ function spawn(command: string, args: readonly string[]): Outcome {
 
 async function child(folder: string): Promise<void> {
   const start = performance.now();
-  const evaluation = await measureFiles(join(folder, 'qrels.txt'), join(folder, 'run.txt'), MEASURES.map(parseMeasure));
+  const measures = MEASURES.map(parseMeasure);
+  const [measured] = await measureFiles(join(folder, 'qrels.txt'), [join(folder, 'run.txt')], measures);
   const outcome: Outcome = {
     seconds: (performance.now() - start) / 1000,
     megabytes: process.resourceUsage().maxRSS / 1024,
-    values: Object.fromEntries(evaluation.mean),
+    values: Object.fromEntries(measured!.mean),
   };
   process.stdout.write(JSON.stringify(outcome));
 }

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { measureFiles } from '../evaluation/formats/measure-files.ts';
+import { type MeasuredRun, measureFiles } from '../evaluation/formats/measure-files.ts';
 import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
 import type { Evaluation } from '../evaluation/measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../evaluation/measures/measure.ts';
@@ -17,12 +17,14 @@ const EXAMPLES = `
 Examples:
   $ npx winnow measure --qrels qrels.dl19-passage.txt --run bm25.run nDCG@10 'AP(rel=2)' 'RR(rel=2)@10'
   $ npx winnow measure --qrels qrels/test.tsv --run run.trec.gz --json nDCG@10 R@100
+  $ npx winnow measure --qrels qrels.txt --run bm25.run --run new.run nDCG@10 R@100
   $ zcat run.gz | npx winnow measure --qrels qrels.txt --run - nDCG@10
   $ npx winnow measure --qrels qrels.dev.small.tsv --run run.dev.small.tsv MSMARCO_RR@10
   $ npx winnow measure --qrels qrels.txt --run new.run --reference old.run 'RBO(p=0.9)'
 
 Measures are computed as by trec_eval 10 -c: ties by docno descending, linear gain. A judged query that is missing in the
-run counts 0; a query without judgements is ignored.
+run counts 0; a query without judgements is ignored; standard error names both. A run without any judged query has the
+value nan.
 
 Measures:
 ${Object.entries(MEASURES)
@@ -32,7 +34,7 @@ ${Object.entries(MEASURES)
 
 interface Options {
   readonly qrels: string;
-  readonly run: string;
+  readonly run: readonly string[];
   readonly reference?: string;
   readonly perQuery?: true;
   readonly json?: true;
@@ -40,21 +42,30 @@ interface Options {
   readonly precision: 'double' | 'single';
 }
 
-/** Returns the JSON `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
-function toJson(evaluation: Evaluation): string {
+/** Returns `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
+function valuesOf(evaluation: Evaluation): object {
   const names = evaluation.measures.map((measure) => measure.name);
   const row = (i: number) => Object.fromEntries(names.map((name) => [name, evaluation.perQuery.get(name)![i]!]));
   const mean = Object.fromEntries(evaluation.mean);
   const perQuery = Object.fromEntries(evaluation.queries.map((qid, i) => [qid, row(i)]));
-  return `${JSON.stringify({ mean, perQuery }, null, 2)}\n`;
+  return { mean, perQuery };
 }
 
-/** Returns lines as trec_eval prints them: measure, query or `all`, value. */
-function toText(evaluation: Evaluation, withQueries: boolean): string {
+/** Returns the values of one run, or `{runs: [{run, mean, perQuery}]}` of several. A value that is none is null. */
+function toJson(runs: readonly MeasuredRun[]): string {
+  const document =
+    runs.length === 1 ? valuesOf(runs[0]!) : { runs: runs.map((one) => ({ run: one.run, ...valuesOf(one) })) };
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+/** Returns lines as trec_eval prints them: measure, query or `all`, value. @param start first column. */
+function toText(evaluation: Evaluation, withQueries: boolean, start: string): string {
   const { measures, queries, perQuery, mean } = evaluation;
   const width = Math.max(...measures.map(({ name }) => name.length));
+  const shown = (measure: Measure, value: number): string =>
+    Number.isNaN(value) ? 'nan' : measure.aggregate === 'sum' ? String(value) : value.toFixed(4);
   const line = (measure: Measure, qid: string, value: number): string =>
-    `${measure.name.padEnd(width)}\t${qid}\t${measure.aggregate === 'sum' ? value : value.toFixed(4)}\n`;
+    `${start}${measure.name.padEnd(width)}\t${qid}\t${shown(measure, value)}\n`;
   const rows = withQueries
     ? queries.flatMap((qid, i) => measures.map((measure) => line(measure, qid, perQuery.get(measure.name)![i]!)))
     : [];
@@ -63,8 +74,13 @@ function toText(evaluation: Evaluation, withQueries: boolean): string {
 
 async function run(names: readonly string[], options: Options): Promise<void> {
   const measures = [...new Map(names.map(parseMeasure).map((measure) => [measure.name, measure])).values()];
-  const evaluation = await measureFiles(options.qrels, options.run, measures, options);
-  const text = options.json ? toJson(evaluation) : toText(evaluation, options.perQuery === true);
+  const runs = await measureFiles(options.qrels, options.run, measures, options);
+  const width = Math.max(...options.run.map((path) => path.length));
+  const start = (path: string): string => (runs.length === 1 ? '' : `${path.padEnd(width)}\t`);
+  const text = options.json
+    ? toJson(runs)
+    : runs.map((one) => toText(one, options.perQuery === true, start(one.run))).join('');
+  for (const note of new Set(runs.flatMap(({ notes }) => notes))) process.stderr.write(`winnow: ${note}\n`);
   if (options.out === undefined) process.stdout.write(text);
   else await writeFileAtomic(options.out, text);
 }
@@ -77,7 +93,8 @@ export function command(): Command {
     .requiredOption('--qrels <file>', 'judgements: TREC, MS MARCO, BEIR or JSON; .gz too')
     .requiredOption(
       '--run <file>',
-      'run: TREC, MS MARCO (qid pid rank), rank_llm or JSON; .gz too; - is standard input',
+      'run: TREC, MS MARCO (qid pid rank), rank_llm or JSON; .gz too; - is standard input; repeat the flag for several',
+      (path: string, before: readonly string[] = []) => [...before, path],
     )
     .option('--reference <file>', 'run to compare with, for RBO')
     .option('--per-query', 'print the value of every judged query too')

@@ -124,6 +124,13 @@ export async function readQrels(path: string): Promise<Qrels> {
   return reader.qrels;
 }
 
+/** Splits off the queries that JSON qrels name with an empty map. TREC qrels cannot, so no mean counts them. */
+export function splitEmpty(qrels: Qrels): { readonly qrels: Qrels; readonly empty: readonly string[] } {
+  const judged = [...qrels].filter(([, judgements]) => judgements.size > 0);
+  const empty = [...qrels].flatMap(([qid, judgements]) => (judgements.size > 0 ? [] : [qid]));
+  return { qrels: new Map(judged), empty };
+}
+
 type QrelsFormat = 'trec' | 'beir';
 
 function* qrelsLines(path: string, qrels: Qrels, format: QrelsFormat): Generator<string> {

@@ -1,4 +1,5 @@
 import { WinnowError } from '../../errors.ts';
+import type { Coverage } from './coverage.ts';
 import { HitList } from './hits.ts';
 import type { Measure } from './measure.ts';
 import { type Order, type Qrels, type RankedQuery, rank } from './ranked.ts';
@@ -12,17 +13,18 @@ export interface Evaluation {
   readonly perQuery: ReadonlyMap<string, Float64Array>;
   /** Measure name → mean over all judged queries (a sum for counts such as NumRet). */
   readonly mean: ReadonlyMap<string, number>;
+  readonly coverage: Coverage;
 }
 
 /** Receives a run query by query. */
 interface Evaluator {
-  /** Measures one query's documents; ignores queries without judgements. If a query comes twice, its last values count. */
+  /** Measures one query's documents; only counts queries without judgements. If a query comes twice, its last values count. */
   query(qid: string, hits: HitList): void;
   finish(): Evaluation;
 }
 
 interface EvaluatorOptions {
-  /** Query → ranking of another run, for `RBO`. */
+  /** Query → ranking of another run, for `RBO`. A query that it leaves out has an empty ranking there. */
   readonly reference?: ReadonlyMap<string, readonly string[]> | undefined;
 }
 
@@ -47,6 +49,16 @@ function withoutRun(qrels: Qrels, queries: readonly string[], measures: readonly
   return perQuery;
 }
 
+function coverageOf(qrels: Qrels, judged: readonly string[], inRun: ReadonlySet<string>): Coverage {
+  const hasRelevant = (qid: string): boolean => [...qrels.get(qid)!.values()].some((grade) => grade > 0);
+  return {
+    judged,
+    missing: judged.filter((qid) => !inRun.has(qid)),
+    unjudged: [...inRun].filter((qid) => !qrels.has(qid)),
+    withoutRelevant: judged.filter((qid) => !hasRelevant(qid)),
+  };
+}
+
 /**
  * Starts an evaluation of `measures` against `qrels` with trec_eval's semantics (`-c`: the mean is over all queries of the qrels).
  *
@@ -58,14 +70,17 @@ export function createEvaluator(qrels: Qrels, measures: readonly Measure[], opti
   const queries = [...qrels.keys()];
   const rows = new Map(queries.map((qid, row) => [qid, row]));
   const perQuery = withoutRun(qrels, queries, measures);
+  const inRun = new Set<string>();
   return {
     query(qid, hits) {
+      inRun.add(qid);
       const row = rows.get(qid);
       if (row === undefined) return;
       const views = new Map<string, RankedQuery>();
+      const reference = options.reference && (options.reference.get(qid) ?? []);
       for (const measure of measures) {
         const key = orderKey(measure.params);
-        const view = views.get(key) ?? rank(hits, qrels.get(qid)!, measure.params, options.reference?.get(qid));
+        const view = views.get(key) ?? rank(hits, qrels.get(qid)!, measure.params, reference);
         views.set(key, view);
         perQuery.get(measure.name)![row] = measure.compute(view, measure.params);
       }
@@ -76,7 +91,7 @@ export function createEvaluator(qrels: Qrels, measures: readonly Measure[], opti
         const sum = total(perQuery.get(name)!);
         mean.set(name, aggregate === 'sum' ? sum : sum / queries.length);
       }
-      return { measures, queries, perQuery, mean };
+      return { measures, queries, perQuery, mean, coverage: coverageOf(qrels, queries, inRun) };
     },
   };
 }
@@ -109,8 +124,8 @@ export function evaluate(qrels: Qrels, run: Run, measures: readonly Measure[], o
   const evaluator = createEvaluator(qrels, measures, options);
   const hits = new HitList();
   for (const [qid, docs] of run) {
-    if (!qrels.has(qid)) continue;
-    fillHits(hits, qid, docs);
+    if (qrels.has(qid)) fillHits(hits, qid, docs);
+    else hits.clear();
     evaluator.query(qid, hits);
   }
   return evaluator.finish();

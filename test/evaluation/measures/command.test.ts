@@ -71,7 +71,62 @@ describe('winnow measure', () => {
     expect(winnow(['--qrels', qrels, '--run', run, '--reference', run, 'RBO']).out).toBe('RBO\tall\t0.6667\n');
   });
 
+  it('says which queries were not simply measured', async () => {
+    const judged = await folder.put({ 'with-empty.json': '{"q1":{"a":1},"q2":{},"q3":{"b":0},"q4":{"c":-1}}' });
+    const { out, error } = winnow(['--qrels', judged, '--run', run, 'RR', 'NumQ']);
+    expect(out).toBe('RR  \tall\t0.1111\nNumQ\tall\t3\n');
+    expect(error.split('\n')).toEqual([
+      `winnow: ${judged}: 1 query without a judgement, ignored: q2`,
+      `winnow: ${run}: 2 queries of 3 judged not in the run, counted as 0: q3, q4`,
+      `winnow: ${run}: 2 queries of the run not judged, ignored: q2, q9`,
+      `winnow: ${judged}: 2 queries without a document of grade 1 or above, counted: q3, q4`,
+      '',
+    ]);
+  });
+
+  it('warns of a run without any judged query, and has no number for it', async () => {
+    const other = await folder.put({ 'other.run': 'Q1 Q0 a 1 1 t\n' });
+    const empty = await folder.put({ 'empty.run': '' });
+    const { out, error, status } = winnow(['--qrels', qrels, '--run', other, 'RR', 'NumRet', 'NumQ']);
+    expect([out, status]).toEqual(['RR    \tall\tnan\nNumRet\tall\t0\nNumQ  \tall\t3\n', 0]);
+    expect(error).toBe(
+      `winnow: warning: ${other} has no query of ${qrels}, so nothing was measured: the run has Q1; judged are q1, q2, q3\n`,
+    );
+    expect(winnow(['--qrels', qrels, '--run', empty, 'RR']).error).toContain('the run has no queries; judged are q1');
+    expect(JSON.parse(winnow(['--qrels', qrels, '--run', other, '--json', 'RR']).out)).toEqual({
+      mean: { RR: null },
+      perQuery: { q1: { RR: null }, q2: { RR: null }, q3: { RR: null } },
+    });
+  });
+
+  it('measures several runs', async () => {
+    const other = await folder.put({ 'b.run': 'q1 Q0 d 1 1 t\n' });
+    const { out } = winnow(['--qrels', qrels, '--run', run, '--run', other, 'RR', 'AP']);
+    const width = Math.max(run.length, other.length);
+    const lines = (
+      [
+        [run, '0.2222', '0.2315'],
+        [other, '0.3333', '0.1111'],
+      ] as const
+    ).map(([path, rr, ap]) => `${path.padEnd(width)}\tRR\tall\t${rr}\n${path.padEnd(width)}\tAP\tall\t${ap}\n`);
+    expect(out).toBe(lines.join(''));
+    const { runs } = JSON.parse(winnow(['--qrels', qrels, '--run', run, '--run', other, '--json', 'RR']).out);
+    expect(runs.map((one: { run: string; mean: object }) => [one.run, one.mean])).toEqual([
+      [run, { RR: 2 / 9 }],
+      [other, { RR: 1 / 3 }],
+    ]);
+  });
+
+  it('a query that the reference lacks has no overlap', async () => {
+    const partial = await folder.put({ 'partial.run': RUN.replaceAll(/^q2 .*\n/gm, '') });
+    const { out, error } = winnow(['--qrels', qrels, '--run', run, '--reference', partial, 'RBO']);
+    expect(out).toBe('RBO\tall\t0.3333\n');
+    expect(error).toContain(`${partial}: without 2 of the judged queries: q2, q3\n`);
+  });
+
   it.each([
+    [['--qrels', qrels, '--run', run, '--reference', run, 'RR'], 2, '--reference: expected RBO among the measures'],
+    [['--qrels', qrels, '--run', '-', '--run', '-', 'RR'], 2, '--run: expected standard input (-) once, got twice'],
     [['--qrels', qrels, '--run', run, 'XYZ@3'], 2, 'winnow: measure XYZ@3: expected one of nDCG'],
     [['--qrels', qrels, '--run', 'nowhere', 'RR'], 2, 'winnow: nowhere: expected a readable file, got no such file'],
     [['--qrels', qrels, '--run', qrels, 'RR'], 2, ':1: expected 6 fields'],
