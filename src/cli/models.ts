@@ -1,8 +1,7 @@
 import { Command, Option } from 'commander';
 import type { ProviderSetting } from '../inference/inference-types.ts';
 import { withAdmissionTools } from '../main/admission-tools.ts';
-import { importFolder } from '../registry/import-version.ts';
-import type { Published } from '../registry/publish-version.ts';
+import { type Imported, importFolder } from '../registry/import-version.ts';
 import { type PullOptions, pull } from '../registry/pull.ts';
 import { relabel } from '../registry/relabel.ts';
 import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
@@ -44,10 +43,15 @@ async function list({ models, json }: Common): Promise<void> {
   print(json ? JSON.stringify(rows, null, 2) : plainTable([head, ...rows.map(row)]));
 }
 
-const describeVersion = (found: VerifiedVersion): string =>
-  found.admitted
-    ? `${found.name}@${found.version}: admitted (${found.variants.join(', ')}${found.hashed ? '' : '; no hashes'})`
-    : `${found.name}@${found.version}: refused: ${found.reason}`;
+const warningLines = (name: string, version: string, warnings: readonly string[]): readonly string[] =>
+  warnings.map((warning) => `${name}@${version}: warning: ${warning}`);
+
+function describeVersion(found: VerifiedVersion): string {
+  const { name, version } = found;
+  if (!found.admitted) return `${name}@${version}: refused: ${found.reason}`;
+  const admitted = `admitted (${found.variants.join(', ')}${found.hashed ? '' : '; no hashes'})`;
+  return [`${name}@${version}: ${admitted}`, ...warningLines(name, version, found.warnings)].join('\n');
+}
 
 async function verify(reference: string | undefined, options: AdmissionFlags): Promise<void> {
   const { models, json } = options;
@@ -63,9 +67,14 @@ async function verify(reference: string | undefined, options: AdmissionFlags): P
   if (results.some(({ admitted }) => !admitted)) process.exitCode = 1;
 }
 
-function printPublished({ name, version, folder }: Published, { json }: Common, label: string | undefined): void {
+function printImported(
+  { name, version, folder, warnings }: Imported,
+  { json }: Common,
+  label: string | undefined,
+): void {
   const shown = label === undefined ? '' : `, ${label} → ${version}`;
-  print(json ? JSON.stringify({ name, version, folder, label }) : `${name}@${version} in ${folder}${shown}`);
+  const lines = [`${name}@${version} in ${folder}${shown}`, ...warningLines(name, version, warnings)];
+  print(json ? JSON.stringify({ name, version, folder, label, warnings }) : lines.join('\n'));
 }
 
 const jsonOption = () => new Option('--json', 'print JSON');
@@ -116,7 +125,7 @@ function importCommand(): Command {
       const done = await withAdmissionTools(options, (deps) =>
         importFolder(folder, options.models, model, deps, { label }),
       );
-      printPublished(done, options, label);
+      printImported(done, options, label);
     });
 }
 
@@ -137,7 +146,7 @@ function pullCommand(): Command {
     .action(async (repository: string, { variant, ...options }: Omit<AdmissionFlags, 'variant'> & PullOptions) => {
       const wanted = { ...options, ...(variant === undefined ? {} : { variant }) };
       const done = await withAdmissionTools(options, (deps) => pull(repository, options.models, deps, wanted));
-      printPublished(done, options, options.label);
+      printImported(done, options, options.label);
     });
 }
 

@@ -123,6 +123,7 @@ export function observeRegistry(metrics: Metrics, logger: Logger): Required<Omit
       metrics.modelInfo.set(facts(version), 1);
       metrics.modelBytes.set(labels(version), bytes);
       logger.info({ ...facts(version), loadMs: Math.round(loadMs), bytes }, 'model loaded');
+      for (const warning of version.warnings) logger.warn({ ...labels(version), warning }, 'model warning');
     },
     onRefused(refusal) {
       metrics.admissionsRefused.inc(labels(refusal));

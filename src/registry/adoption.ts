@@ -12,7 +12,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const DEFAULT_LENGTH = 512;
 
-/** Families whose position ids start after the padding id, so that two of `max_position_embeddings` are unused. */
+/** Families whose position ids start after the padding id, so that the first of `max_position_embeddings` are unused. */
 const OFFSET_FAMILIES = new Set([
   'roberta',
   'xlm-roberta',
@@ -21,14 +21,31 @@ const OFFSET_FAMILIES = new Set([
   'mpnet',
   'longformer',
   'data2vec-text',
+  'roberta-prelayernorm',
+  'xmod',
+  'ibert',
+  'luke',
+  'lilt',
 ]);
 
-function asObject(value: unknown): JsonObject {
+/** Returns a JSON object; an empty one for another value. */
+export function asObject(value: unknown): JsonObject {
   return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as JsonObject) : {};
 }
 
-function refuse(field: string, expected: string, got: string): never {
-  throw new WinnowError('invalid_manifest', { file: 'config.json', expected, got: excerpt(got), field });
+function refuse(field: string, expected: string, got: string, file = 'config.json'): never {
+  throw new WinnowError('invalid_manifest', { file, expected, got: excerpt(got), field });
+}
+
+/**
+ * Returns the position of a row's first token: 0, or in RoBERTa's family the one after that of padding. MPNet's is fixed.
+ * Source: `create_position_ids_from_input_ids` of transformers.
+ */
+export function adoptFirstPosition(config: JsonObject): number {
+  const family = String(config.model_type);
+  if (!OFFSET_FAMILIES.has(family)) return 0;
+  const { pad_token_id: pad } = config;
+  return family !== 'mpnet' && typeof pad === 'number' && Number.isInteger(pad) && pad >= 0 ? pad + 1 : 2;
 }
 
 /** Lengths from here on mean that `model_max_length` was never set; no model has so many positions. */
@@ -38,13 +55,16 @@ function length(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isInteger(value) && value >= 8 && value < NO_LIMIT ? value : undefined;
 }
 
-/** Returns the largest length of a pair: the lower of the tokenizer's limit and the graph's positions; 512 without both. */
-export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject): number {
+/**
+ * Returns the largest length of a pair: the lower of the stated limit and the graph's positions; 512 without both.
+ * @param stated `max_seq_length` of sentence-transformers, which counts before the tokenizer's `model_max_length`.
+ */
+export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject, stated?: number): number {
   const positions = length(config.max_position_embeddings);
-  const offset = OFFSET_FAMILIES.has(String(config.model_type)) ? 2 : 0;
-  const limits = [length(tokenizerConfig.model_max_length), positions && positions - offset].filter(
-    (n) => n !== undefined,
-  );
+  const limits = [
+    stated ?? length(tokenizerConfig.model_max_length),
+    positions && positions - adoptFirstPosition(config),
+  ].filter((n) => n !== undefined);
   return limits.length > 0 ? Math.min(...limits) : DEFAULT_LENGTH;
 }
 
@@ -52,17 +72,24 @@ export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject):
 const ACTIVATIONS: Readonly<Record<string, Activation>> = { Sigmoid: 'sigmoid', Identity: 'none' };
 
 /**
- * Returns the activation in sentence-transformers' settings, else the sigmoid.
+ * Returns the activation that a Python path names; undefined where none is stated.
+ * @throws WinnowError `invalid_manifest` for an unknown activation.
+ */
+export function activationOf(stated: unknown, file: string, field: string): Activation | undefined {
+  if (stated === undefined || stated === null) return undefined;
+  if (typeof stated !== 'string') return refuse(field, 'a string', describe(stated), file);
+  const name = stated.slice(stated.lastIndexOf('.') + 1);
+  if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
+  return refuse(field, 'Sigmoid or Identity (or `activation` in model.json)', stated, file);
+}
+
+/**
+ * Returns the activation in config.json, else the sigmoid.
  * @throws WinnowError `invalid_manifest` for an unknown activation.
  */
 export function adoptActivation(config: JsonObject): Activation {
-  const field = 'sentence_transformers.activation_fn';
   const stated = asObject(config.sentence_transformers).activation_fn ?? config.sbert_ce_default_activation_function;
-  if (stated === undefined || stated === null) return 'sigmoid';
-  if (typeof stated !== 'string') return refuse(field, 'a string', describe(stated));
-  const name = stated.slice(stated.lastIndexOf('.') + 1);
-  if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
-  return refuse(field, 'Sigmoid or Identity (or `activation` in model.json)', stated);
+  return activationOf(stated, 'config.json', 'sentence_transformers.activation_fn') ?? 'sigmoid';
 }
 
 const POSITIVE = /^(relevant|positive|entailment|yes|true|1|label_1)$/i;

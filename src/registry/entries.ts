@@ -13,6 +13,15 @@ interface Refusal {
   readonly retryAt: number;
 }
 
+/** What a status says about a version that is or was loaded. */
+const factsOf = ({ variant, provider, maxLength, activation, warnings }: ServedVersion) => ({
+  variant,
+  provider,
+  maxLength,
+  activation,
+  ...(warnings.length > 0 ? { warnings } : {}),
+});
+
 /** The state of one version in the registry. */
 export class VersionEntry {
   readonly name: string;
@@ -116,7 +125,7 @@ export class VersionEntry {
       state,
       ...(reason === undefined ? {} : { reason }),
       labels: [...labels].filter(([, version]) => version === this.version).map(([label]) => label),
-      ...(served ? { variant: served.variant, provider: served.provider, maxLength: served.maxLength } : {}),
+      ...(served ? factsOf(served) : {}),
       ...(served?.objective === undefined ? {} : { objective: served.objective }),
       ...(this.loaded ? { bytes: this.loaded.bytes, lastUsed: this.loaded.lastUsed } : {}),
     };

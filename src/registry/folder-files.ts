@@ -156,24 +156,29 @@ export async function checkJson(path: string, name: string, maxBytes: number, ma
 }
 
 /**
- * Reads a small JSON file that holds an object, after checking its size and nesting.
+ * Reads a small JSON file after checking its size and nesting.
  * @throws WinnowError `invalid_manifest`.
  */
+export async function readJson(path: string, name: string, limits: FolderLimits = DEFAULT_LIMITS): Promise<unknown> {
+  await checkJson(path, name, limits.maxJsonBytes, limits.maxJsonDepth);
+  const handle = await openRegular(path);
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await handle.readFile());
+    return JSON.parse(text);
+  } catch (error) {
+    return refuse(name, 'JSON text in UTF-8', excerpt((error as Error).message), 'syntax');
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Reads a small JSON file that holds an object. @throws WinnowError `invalid_manifest`. */
 export async function readJsonObject(
   path: string,
   name: string,
   limits: FolderLimits = DEFAULT_LIMITS,
 ): Promise<Readonly<Record<string, unknown>>> {
-  await checkJson(path, name, limits.maxJsonBytes, limits.maxJsonDepth);
-  const handle = await openRegular(path);
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(await handle.readFile());
-    const value: unknown = JSON.parse(text);
-    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch (error) {
-    refuse(name, 'JSON text in UTF-8', excerpt((error as Error).message), 'syntax');
-  } finally {
-    await handle.close();
-  }
+  const value = await readJson(path, name, limits);
+  if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
   return refuse(name, 'a JSON object', 'another JSON value', 'type');
 }

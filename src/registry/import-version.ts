@@ -10,6 +10,8 @@ interface VariantScores {
   readonly variant: string;
   /** One score for each pair. */
   readonly scores: Float32Array;
+  /** Those of `ServedVersion`. */
+  readonly warnings: readonly string[];
 }
 
 async function inspectVariant(
@@ -25,11 +27,12 @@ async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: re
   const { folder, maxLength } = inspected.version;
   const variant = inspected.graph.variant.name;
   const key = `${folder}@${variant}`;
-  await loadAndTest({ name: folder, version: variant, key, folder }, inspected, deps);
+  const { served } = await loadAndTest({ name: folder, version: variant, key, folder }, inspected, deps);
   try {
     const tokenizer = await deps.tokenizers.for(folder);
     try {
-      return { variant, scores: await scorePairs({ pool: deps.pool, key, tokenizer, maxLength }, pairs) };
+      const scores = await scorePairs({ pool: deps.pool, key, tokenizer, maxLength }, pairs);
+      return { variant, scores, warnings: served.warnings };
     } finally {
       await tokenizer.close();
     }
@@ -63,12 +66,23 @@ export async function verifyFolder(
   return { inspected, pairs, results };
 }
 
+/** Returns the warnings about the variants of a folder, each once. */
+export const warningsOf = (results: readonly Pick<VariantScores, 'warnings'>[]): readonly string[] => [
+  ...new Set(results.flatMap(({ warnings }) => warnings)),
+];
+
+/** The manifest fields of an export, and what admission found that may surprise. */
+interface Description {
+  readonly manifest: Partial<Manifest>;
+  readonly warnings: readonly string[];
+}
+
 /**
  * Runs admission of every variant of a folder and returns the manifest fields found: how the model is served, and its scores, which later
  * admissions are compared with. Fields of an existing manifest are checked and kept.
  * @throws WinnowError of admission.
  */
-export async function describeExport(folder: string, deps: AdmissionDeps): Promise<Partial<Manifest>> {
+export async function describeExport(folder: string, deps: AdmissionDeps): Promise<Description> {
   const { inspected, pairs, results } = await verifyFolder(folder, { ...deps, variant: 'auto' });
   const { version, graph } = inspected;
   const measured = {
@@ -79,12 +93,18 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
       scores: Object.fromEntries(results.map(({ variant, scores }) => [variant, scores[i]!])),
     })),
   };
-  return {
+  const manifest = {
     activation: version.activation,
     maxLength: version.maxLength,
     reduction: graph.reduction,
     selfTest: version.manifest?.selfTest ?? measured,
   };
+  return { manifest, warnings: warningsOf(results) };
+}
+
+/** A version that was imported. */
+export interface Imported extends Published {
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -98,7 +118,11 @@ export async function importFolder(
   name: string,
   deps: AdmissionDeps,
   options: PublishOptions = {},
-): Promise<Published> {
-  const described = await describeExport(source, deps);
-  return publish(source, registryFolder, name, { ...options, manifest: { ...options.manifest, ...described } });
+): Promise<Imported> {
+  const { manifest, warnings } = await describeExport(source, deps);
+  const done = await publish(source, registryFolder, name, {
+    ...options,
+    manifest: { ...options.manifest, ...manifest },
+  });
+  return { ...done, warnings };
 }

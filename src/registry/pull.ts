@@ -6,10 +6,10 @@ import { startProgress } from '../util/progress.ts';
 import { RetriableError } from '../util/retry.ts';
 import { type DownloadOptions, download, httpFault } from './download.ts';
 import { DEFAULT_LIMITS } from './folder-files.ts';
-import { importFolder } from './import-version.ts';
+import { type Imported, importFolder } from './import-version.ts';
 import { excerpt, isName, isSafePath } from './model-names.ts';
 import { scanOnnx } from './onnx-scan.ts';
-import type { Published } from './publish-version.ts';
+import { ADAPTER_SETTINGS, MODEL_SETTINGS, MODULE_SETTINGS, MODULES } from './sentence-transformers.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 import type { Variant } from './version-variants.ts';
 
@@ -53,6 +53,11 @@ const SMALL_FILES = [
   'tokenizer_config.json',
   'special_tokens_map.json',
   'added_tokens.json',
+  MODEL_SETTINGS,
+  MODULE_SETTINGS,
+  MODULES,
+  ADAPTER_SETTINGS,
+  'chat_template.jinja',
   'vocab.txt',
   'vocab.json',
   'merges.txt',
@@ -209,7 +214,7 @@ export async function pull(
   registryFolder: string,
   deps: AdmissionDeps,
   options: PullOptions = {},
-): Promise<Published> {
+): Promise<Imported> {
   const repository = openRepository(id, registryFolder, options);
   await mkdir(repository.staging, { recursive: true });
   let isInterrupted = false;

@@ -22,6 +22,8 @@ export interface ServedVersion {
   readonly provider: Provider;
   /** sha256 of the served ONNX file. */
   readonly sha256: string;
+  /** What admission found that may surprise: files that are not applied, scores that depend on the batch. One sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /** Keeps a version in memory until it is released, so that a request finishes on the version it started on. */
@@ -42,7 +44,10 @@ export interface VersionStatus {
   readonly variant?: string;
   readonly provider?: Provider;
   readonly maxLength?: number;
+  readonly activation?: Activation;
   readonly objective?: string;
+  /** Those of `ServedVersion`; absent without any. */
+  readonly warnings?: readonly string[];
   readonly bytes?: number;
   readonly lastUsed?: number;
 }

@@ -1,12 +1,17 @@
 import { WinnowError } from '../errors.ts';
-import { verifyFolder } from './import-version.ts';
+import { verifyFolder, warningsOf } from './import-version.ts';
 import { parseReference } from './model-names.ts';
 import { readCatalog } from './registry-catalog.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 
 /** What admission found about one version. */
 export type VerifiedVersion = { readonly name: string; readonly version: string } & (
-  | { readonly admitted: true; readonly variants: readonly string[]; readonly hashed: boolean }
+  | {
+      readonly admitted: true;
+      readonly variants: readonly string[];
+      readonly hashed: boolean;
+      readonly warnings: readonly string[];
+    }
   | { readonly admitted: false; readonly reason: string }
 );
 
@@ -45,7 +50,8 @@ export async function* verifyVersions(
     try {
       const { inspected, results } = await verifyFolder(disk.folder, deps, disk.skip);
       const hashed = inspected.version.manifest?.files !== undefined;
-      yield { name, version, admitted: true, variants: results.map(({ variant }) => variant), hashed };
+      const variants = results.map(({ variant }) => variant);
+      yield { name, version, admitted: true, variants, hashed, warnings: warningsOf(results) };
     } catch (error) {
       yield { name, version, admitted: false, reason: (error as Error).message };
     }

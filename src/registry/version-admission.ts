@@ -12,7 +12,7 @@ import {
   type VersionFolder,
   verifyHashes,
 } from './version-folder.ts';
-import { runSelfTest } from './version-self-test.ts';
+import { runSelfTest, TOLERANCE } from './version-self-test.ts';
 import type { VariantPreference } from './version-variants.ts';
 
 export interface AdmissionDeps {
@@ -64,7 +64,27 @@ export async function inspectVersion(
   return { version, graph, sha256: await sha256Of(version, graph.variant.file) };
 }
 
-function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPool): ServedVersion {
+/** How far the scores of a pair may lie apart in different batches by rounding alone, by variant. GPUs multiply with fewer digits. */
+function roundingOf(variant: string, provider: HostPool['provider']): number {
+  return Math.max(TOLERANCE[variant]!, provider === 'cpu' ? 0 : TOLERANCE.fp16!);
+}
+
+/** Returns a warning if scores depend on the rows of a batch: `moved` is how much that of a probe did. */
+function batchWarning(graph: ChosenGraph, moved: number, provider: HostPool['provider']): readonly string[] {
+  const { variant, batchOps, isMasked } = graph;
+  const isMoved = moved > roundingOf(variant.name, provider);
+  if (batchOps.length === 0 && !isMoved) return [];
+  const cause =
+    batchOps.length > 0
+      ? `${batchOps.join(' and ')} computes its scale over all rows of a batch (dynamic int8)`
+      : isMasked
+        ? 'an operator of the graph computes over the rows or the padding of a batch'
+        : 'the graph has no input attention_mask, so that padding is read as text';
+  const effect = `a score depends on the co-batched rows; that of a self-test pair differed by ${moved.toPrecision(2)}`;
+  return [`${variant.file}: ${cause}: ${effect}. Serve another variant, or an int8 file of \`winnow quantize\``];
+}
+
+function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPool, moved: number): ServedVersion {
   const { version, graph, sha256 } = inspected;
   return Object.freeze({
     name: candidate.name,
@@ -79,6 +99,7 @@ function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPoo
     variant: graph.variant.name,
     provider: pool.provider,
     sha256,
+    warnings: [...version.warnings, ...batchWarning(graph, moved, pool.provider)],
   });
 }
 
@@ -92,15 +113,17 @@ async function loadOnHosts(
   inspected: Inspected,
   deps: AdmissionDeps,
   tokenizer: SelfTestTokenizer,
-): Promise<LoadedModel> {
+): Promise<{ readonly loaded: LoadedModel; readonly moved: number }> {
   const { version, graph } = inspected;
   const { pool } = deps;
   const { key } = candidate;
   const { maxLength, manifest } = version;
   const spec = { key, file: join(version.folder, graph.variant.file), padId: tokenizer.padId, maxLength };
   const whole = { ...spec, reduction: graph.reduction };
-  const test = (on: Pick<HostPool, 'run'>) =>
-    runSelfTest({ pool: on, key, tokenizer, maxLength }, graph.variant.name, manifest?.selfTest);
+  let moved = 0;
+  const test = async (on: Pick<HostPool, 'run'>) => {
+    moved = await runSelfTest({ pool: on, key, tokenizer, maxLength }, graph.variant.name, manifest?.selfTest);
+  };
   // What serves is not touched before the version has shown that it loads and computes.
   const tried = (await pool.trial?.(whole, (run) => test({ run: (_key, rows) => run(rows) }))) ?? false;
   const loaded = await pool.load(whole);
@@ -111,7 +134,7 @@ async function loadOnHosts(
     await pool.unload(key).catch(() => undefined);
     throw error;
   }
-  return loaded;
+  return { loaded, moved };
 }
 
 /** Opens a tokenizer; turns errors that are no WinnowError into `invalid_manifest`. */
@@ -135,10 +158,10 @@ async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<Se
 export async function loadAndTest(candidate: Candidate, inspected: Inspected, deps: AdmissionDeps): Promise<Admitted> {
   const tokenizer = await openTokenizer(deps.tokenizers, inspected.version.folder);
   try {
-    const loaded = await loadOnHosts(candidate, inspected, deps, tokenizer);
+    const { loaded, moved } = await loadOnHosts(candidate, inspected, deps, tokenizer);
     const each = loaded.bytes > 0 ? loaded.bytes : inspected.graph.bytes;
     return {
-      served: servedVersion(candidate, inspected, deps.pool),
+      served: servedVersion(candidate, inspected, deps.pool, moved),
       file: join(inspected.version.folder, inspected.graph.variant.file),
       loadMs: loaded.loadMs,
       bytes: each * deps.pool.size,

@@ -15,6 +15,7 @@ import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
 import type { Activation } from './registry-types.ts';
+import { readSentenceTransformers } from './sentence-transformers.ts';
 import { preferredVariants, type Variant, type VariantPreference, variantsOf } from './version-variants.ts';
 
 /** The settings of a version from its small files; no weights are read. */
@@ -28,6 +29,8 @@ export interface VersionFolder {
   readonly maxLength: number;
   readonly activation: Activation;
   readonly objective: string | undefined;
+  /** What the files say and Winnow does not apply, one sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /** The ONNX file of a version that is served. */
@@ -38,6 +41,10 @@ export interface ChosenGraph {
   readonly reduction: Reduction;
   /** Size of the file and its external data in bytes. */
   readonly bytes: number;
+  /** Operators that compute over the rows of a batch together, so that a score may depend on co-batched rows. */
+  readonly batchOps: readonly string[];
+  /** Whether the graph can tell padding from text. */
+  readonly isMasked: boolean;
 }
 
 const KNOWN_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
@@ -101,6 +108,11 @@ export async function readVersionFolder(
   const tokenizerConfig = has('tokenizer_config.json')
     ? await readJsonObject(join(folder, 'tokenizer_config.json'), 'tokenizer_config.json', limits)
     : {};
+  const stated = await readSentenceTransformers(folder, files, limits, {
+    activation: manifest?.activation,
+    config,
+    tokenizerConfig,
+  });
   const variants = variantsOf(paths);
   if (variants.length === 0)
     refuse('onnx/model.onnx', 'an ONNX file (model.onnx, model_int8.onnx, …)', 'none', 'files');
@@ -111,9 +123,10 @@ export async function readVersionFolder(
     manifest,
     config,
     variants,
-    maxLength: manifest?.maxLength ?? adoptMaxLength(config, tokenizerConfig),
-    activation: manifest?.activation ?? adoptActivation(config),
+    maxLength: manifest?.maxLength ?? adoptMaxLength(config, tokenizerConfig, stated.maxLength),
+    activation: stated.activation ?? adoptActivation(config),
     objective: manifest?.objective,
+    warnings: stated.warnings,
   };
 }
 
@@ -169,8 +182,10 @@ function externalFiles(version: VersionFolder, graph: GraphFacts, file: string):
   });
 }
 
-/** Whether scores depend on co-batched rows: dynamic int8 computes its scales from the batch. Such a variant is the last choice. */
-const isBatchDependent = (graph: GraphFacts) => graph.ops.has('DynamicQuantizeLinear');
+/** Operators that compute the scale of a quantized tensor from all rows of a batch: dynamic int8. */
+const BATCH_OPS = ['DynamicQuantizeLinear', 'DynamicQuantizeMatMul', 'DynamicQuantizeLSTM'];
+
+const batchOpsOf = (graph: GraphFacts): readonly string[] => BATCH_OPS.filter((op) => graph.ops.has(op));
 
 async function scan(version: VersionFolder, variant: Variant): Promise<{ variant: Variant; graph: GraphFacts }> {
   return { variant, graph: await scanOnnx(join(version.folder, variant.file), variant.file) };
@@ -188,7 +203,9 @@ export async function chooseGraph(
   const [first, ...others] = preferredVariants(version.variants, preference, provider);
   if (!first) return refuse('onnx', `variant ${preference}`, version.variants.map((v) => v.name).join(', '), 'variant');
   let chosen = await scan(version, first);
-  if (preference === 'auto' && isBatchDependent(chosen.graph) && others[0]) chosen = await scan(version, others[0]);
+  // A variant whose scores depend on co-batched rows is the last choice.
+  if (preference === 'auto' && batchOpsOf(chosen.graph).length > 0 && others[0])
+    chosen = await scan(version, others[0]);
   const { variant, graph } = chosen;
   checkInputs(graph, variant.file);
   const external = externalFiles(version, graph, variant.file);
@@ -198,6 +215,8 @@ export async function chooseGraph(
     external,
     reduction: reductionOf(version, outputWidth(graph, variant.file), variant.file),
     bytes: [variant.file, ...external].reduce((sum, path) => sum + size(path), 0),
+    batchOps: batchOpsOf(graph),
+    isMasked: graph.inputs.some((input) => input.name === 'attention_mask'),
   };
 }
 

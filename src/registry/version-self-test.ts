@@ -85,6 +85,19 @@ function checkRecorded(selfTest: SelfTest, variant: string, scores: Float32Array
   });
 }
 
+/** A pair that is padded next to the others. */
+const SHORT_PAIR = { query: 'egg', passage: 'Boil it.' };
+
+/** A passage that is longer than those of the probes. */
+const LONG_PAIR = { query: 'egg', passage: '7 words and more, '.repeat(20) };
+
+/** Scores a pair alone and in a batch with others. Returns the difference: 0 where a score depends on its pair alone. */
+async function measureMovement(deps: SelfTestDeps): Promise<number> {
+  const [alone] = await scorePairs(deps, [SHORT_PAIR]);
+  const [beside] = await scorePairs(deps, [SHORT_PAIR, ...PROBE_PAIRS, LONG_PAIR]);
+  return Math.abs(alone! - beside!);
+}
+
 /** Runs one row of the model's length, to allocate memory and to check that the positions suffice. */
 async function warmUp(deps: SelfTestDeps): Promise<void> {
   const maxLength = Math.min(deps.maxLength, WARM_UP_TOKENS);
@@ -93,15 +106,22 @@ async function warmUp(deps: SelfTestDeps): Promise<void> {
 
 /**
  * Tests a loaded model on pairs: scores must be finite, differ between passages, and equal the recorded ones of the manifest.
+ * @returns How much the score of a pair differed between batches, as a logit.
  * @throws WinnowError `invalid_graph`, `not_a_number`, or those of the hosts.
  */
-export async function runSelfTest(deps: SelfTestDeps, variant: string, selfTest: SelfTest | undefined): Promise<void> {
+export async function runSelfTest(
+  deps: SelfTestDeps,
+  variant: string,
+  selfTest: SelfTest | undefined,
+): Promise<number> {
   // The first batch runs alone, so that a graph that crashes its host crashes only one.
   checkDifferent(PROBE_PAIRS, await scorePairs(deps, PROBE_PAIRS));
   // The others run at the same time, on several hosts.
   const warming = warmUp(deps);
   const repeating = selfTest ? scorePairs(deps, selfTest.pairs) : undefined;
-  await Promise.allSettled([warming, repeating]);
+  const moving = measureMovement(deps);
+  await Promise.allSettled([warming, repeating, moving]);
   if (selfTest && repeating) checkRecorded(selfTest, variant, await repeating);
   await warming;
+  return moving;
 }

@@ -1,11 +1,12 @@
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
-import { refusal } from './refusal.ts';
+import { checked, refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
-import { type Definition, readDefinition } from './tokenizer-definition.ts';
+import { type Definition, type Part, readDefinition } from './tokenizer-definition.ts';
 import { MAX_SETTINGS_BYTES } from './tokenizer-limits.ts';
 import { readSettings, type TokenizerSettings } from './tokenizer-settings.ts';
 
@@ -20,6 +21,7 @@ const FILES = [
   'tokenizer_config.json',
   'special_tokens_map.json',
   'config.json',
+  'sentence_bert_config.json',
   'tokenizer.json',
   'vocab.json',
   'merges.txt',
@@ -81,8 +83,31 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
     pathOf,
   );
   const whole = await json('tokenizer.json', MAX_TOKENIZER_BYTES);
-  if (whole !== undefined) return { folder, settings, definition: readDefinition(whole, pathOf('tokenizer.json')) };
-  return { folder, settings, definition: await buildDefinition(read, pathOf, settings) };
+  const definition =
+    whole === undefined
+      ? await buildDefinition(read, pathOf, settings)
+      : readDefinition(whole, pathOf('tokenizer.json'));
+  const file = 'sentence_bert_config.json';
+  const { do_lower_case: isLower } = checked(moduleSchema, (await json(file, MAX_SETTINGS_BYTES)) ?? {}, pathOf(file));
+  return { folder, settings, definition: isLower ? inLowercase(definition) : definition };
+}
+
+const moduleSchema = z.looseObject({ do_lower_case: z.boolean().nullish() });
+
+/** Whether a normalizer turns text into lower case: itself, or a step of a sequence. */
+function isLowercase(part: Part | null): boolean {
+  if (part === null) return false;
+  if (part.type === 'Sequence') return Array.isArray(part.normalizers) && part.normalizers.some(isLowercase);
+  return part.type === 'Lowercase' || (part.type === 'BertNormalizer' && part.lowercase === true);
+}
+
+/** Puts lower case before a tokenizer's normalizer unless it has that step. Source: `Transformer` of sentence-transformers. */
+function inLowercase(definition: Definition): Definition {
+  const { normalizer } = definition;
+  if (isLowercase(normalizer)) return definition;
+  const lower = { type: 'Lowercase' };
+  const both = normalizer ? { type: 'Sequence', normalizers: [lower, normalizer] } : lower;
+  return { ...definition, normalizer: both, raw: { ...definition.raw, normalizer: both } };
 }
 
 async function buildDefinition(

@@ -133,6 +133,7 @@ function leaseOf(reference: string): Lease {
       variant: 'fp32',
       provider: 'cpu',
       sha256: name,
+      warnings: [],
     },
     release() {},
   };

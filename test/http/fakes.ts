@@ -73,7 +73,9 @@ export function fakeRegistry(): FakeRegistry {
       variant: 'int8',
       provider: 'cpu',
       maxLength: 512,
+      activation: 'sigmoid',
       objective: 'binary-cross-entropy',
+      warnings: ['a file is not applied'],
       bytes: 24_000_000,
       lastUsed: 1_700_000_000_000,
     },
@@ -105,6 +107,7 @@ export function fakeRegistry(): FakeRegistry {
           variant: 'int8',
           provider: 'cpu',
           sha256: 'ab'.repeat(32),
+          warnings: [],
         },
         release: () => void calls.push('release'),
       };

@@ -28,7 +28,9 @@ describe('GET /v1/models', () => {
         variant: 'int8',
         provider: 'cpu',
         max_length: 512,
+        activation: 'sigmoid',
         objective: 'binary-cross-entropy',
+        warnings: ['a file is not applied'],
         bytes: 24_000_000,
         last_used: 1_700_000_000_000,
       },
@@ -117,15 +119,34 @@ describe('the description of the service', () => {
       provider: 'cpu',
       hosts: 2,
       sha: null,
+      score: 'sigmoid(logit) unless raw_scores',
     });
     expect(deps.registry.calls).toEqual(['acquire tiny', 'release']);
+  });
+
+  it('tells how the served version makes relevance scores, also where the default names a version or a label', async () => {
+    const { registry } = deps;
+    const logits = {
+      ...registry,
+      acquire: async (reference?: string) => {
+        const lease = await registry.acquire(reference);
+        return { ...lease, version: { ...lease.version, activation: 'none' as const } };
+      },
+    };
+    const score = async (defaultModel: string) =>
+      (await request(createApp({ ...deps, registry: { ...logits, defaultModel } })).get('/info')).body.score;
+    for (const reference of ['tiny', 'tiny@1', 'tiny:stable']) expect(await score(reference)).toBe('logit');
+    registry.calls.length = 0;
+    // A version that is not in memory is not loaded to answer.
+    for (const reference of ['tiny@2', 'tiny:canary', 'other']) expect(await score(reference)).toBeNull();
+    expect(registry.calls).toEqual([]);
   });
 
   it('does not load a model to answer', async () => {
     await request(app).post('/v2/repository/models/tiny/unload');
     deps.registry.calls.length = 0;
     const { body } = await request(app).get('/info');
-    expect(body).toMatchObject({ model_id: 'tiny', model_sha: null, max_input_length: null });
+    expect(body).toMatchObject({ model_id: 'tiny', model_sha: null, max_input_length: null, score: null });
     expect(deps.registry.calls).toEqual([]);
   });
 

@@ -159,6 +159,7 @@ describe('registry', () => {
     variant: 'int8',
     provider: 'cpu',
     sha256: 'sha of m',
+    warnings: [],
   };
   const info = 'winnow_model_info{model="m",version="3",variant="int8",provider="cpu"}';
 
@@ -174,6 +175,15 @@ describe('registry', () => {
     expect(await sample(info)).toBeUndefined();
     expect(await sample('winnow_model_loads_total{model="m",version="3"}')).toBe('2');
     expect(await sample('winnow_model_unloads_total{model="m",version="3",cause="memory"}')).toBe('1');
+  });
+
+  it('tells the warnings of a version at every load', () => {
+    const warned = { ...version, warnings: ['a file is not applied', 'scores depend on the batch'] };
+    observeRegistry(metrics, logger).onLoaded({ version: warned, loadMs: 1, bytes: 1 });
+    expect(lines.map((l) => JSON.parse(l)).slice(1)).toMatchObject([
+      { level: 'warn', msg: 'model warning', model: 'm', version: '3', warning: 'a file is not applied' },
+      { level: 'warn', msg: 'model warning', warning: 'scores depend on the batch' },
+    ]);
   });
 
   it('tells why a version was refused, and where requests go', async () => {

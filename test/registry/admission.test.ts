@@ -8,7 +8,17 @@ import { type Manifest, writeManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish-version.ts';
 import { type AdmissionDeps, inspectVersion, loadAndTest } from '../../src/registry/version-admission.ts';
 import { PROBE_PAIRS } from '../../src/registry/version-self-test.ts';
-import { type FolderShape, fakePool, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
+import {
+  dropVersion,
+  type FolderShape,
+  fakePool,
+  openRegistry,
+  scratch,
+  serving,
+  tinyGraph,
+  tokenizers,
+  writeExport,
+} from './support.ts';
 
 let pool: HostPool;
 beforeAll(async () => {
@@ -110,6 +120,47 @@ describe('variants', () => {
   });
 });
 
+describe('scores that depend on the batch', () => {
+  const warningsOf = async (shape: FolderShape, over?: Partial<AdmissionDeps>) =>
+    (await admitExport(shape, over)).warnings;
+
+  it('are a warning that names the operator and the file', async () => {
+    expect(
+      await warningsOf({ dynamic: true, file: 'onnx/model_int8.onnx', files: { 'onnx/model.onnx': null } }),
+    ).toEqual([
+      expect.stringMatching(/^onnx\/model_int8\.onnx: DynamicQuantizeLinear .*self-test pair differed by 0\.0*[1-9]/),
+    ]);
+  });
+
+  it('are a warning where padding counts', async () => {
+    expect(await warningsOf({ unmasked: true })).toEqual([expect.stringMatching(/no input attention_mask/)]);
+  });
+
+  it('are none where a score depends on its pair alone', async () => {
+    expect(await warningsOf({})).toEqual([]);
+    expect(await warningsOf({ width: 2 })).toEqual([]);
+  });
+
+  it('are shown by the status of the version', async () => {
+    const folder = await scratch();
+    await dropVersion(folder, 'm', '1', { dynamic: true });
+    const registry = await openRegistry(folder, { pool });
+    await serving(registry);
+    expect(registry.list()[0]).toMatchObject({
+      activation: 'sigmoid',
+      warnings: [expect.stringMatching(/DynamicQuantizeLinear/)],
+    });
+  });
+
+  it('are told by import for every variant', async () => {
+    const source = await writeExport(await scratch(), {
+      files: { 'onnx/model_quantized.onnx': tinyGraph({ dynamic: true }) },
+    });
+    const { warnings } = await describeExport(source, { pool, tokenizers });
+    expect(warnings).toEqual([expect.stringMatching(/model_quantized\.onnx: DynamicQuantizeLinear/)]);
+  });
+});
+
 describe('a version with a manifest', () => {
   it('is served as the manifest says', async () => {
     const folder = await published(
@@ -154,7 +205,7 @@ describe('a version with a manifest', () => {
 
   it('keeps to its self-test within the tolerance', async () => {
     const source = await writeExport(await scratch(), {});
-    const { selfTest } = await describeExport(source, { pool, tokenizers });
+    const { selfTest } = (await describeExport(source, { pool, tokenizers })).manifest;
     expect(selfTest?.pairs.map(({ query, passage }) => ({ query, passage }))).toEqual(PROBE_PAIRS);
     const shifted = (by: number) => ({
       tolerance: 1e-3,

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import type { HostPool, LoadedModel, LoadSpec } from '../../src/inference/inference-types.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import { encodeModel } from '../../src/onnx/protobuf.ts';
-import { float32 } from '../../src/onnx/tensor.ts';
+import { float32, int64s } from '../../src/onnx/tensor.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/folder-registry.ts';
 import type { ModelRegistry, RegistryObserver, Tokenizers } from '../../src/registry/registry-types.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
@@ -31,6 +31,10 @@ export interface GraphShape {
   readonly constant?: boolean;
   /** Adds this op to the graph, out of the way of the score. */
   readonly extraOp?: string;
+  /** Rounds the scores to 8 bits with a scale of the whole batch, as dynamic int8 does with activations. */
+  readonly dynamic?: boolean;
+  /** Leaves the input attention_mask out, so that padding counts. */
+  readonly unmasked?: boolean;
   readonly input?: string;
 }
 
@@ -40,13 +44,16 @@ export function tinyGraph(shape: GraphShape = {}): Uint8Array {
   const random = createRandom(7);
   const g = new GraphBuilder('tiny');
   const ids = g.input(input, 'int64', ['batch', 'sequence']);
-  const mask = g.input('attention_mask', 'int64', ['batch', 'sequence']);
+  const mask = shape.unmasked
+    ? g.op('ConstantOfShape', [g.op('Shape', [ids])], { value: int64s([1]) })
+    : g.input('attention_mask', 'int64', ['batch', 'sequence']);
   const values = Array.from({ length: VOCABULARY.length * width }, () => (constant ? 0 : random.next() * 8 - 4));
   const table = g.initializer('table', float32([VOCABULARY.length, width], values));
   const embedded = g.op('Gather', [table, ids], { axis: 0 });
   const weight = g.op('Unsqueeze', [g.cast(mask, 'float32'), g.ints([2])]);
   const sum = g.reduceSum(g.op('Mul', [embedded, weight]), [1], false);
-  const mean = g.op('Div', [sum, g.reduceSum(weight, [1], false)]);
+  const exact = g.op('Div', [sum, g.reduceSum(weight, [1], false)]);
+  const mean = shape.dynamic ? g.op('DequantizeLinear', g.ops('DynamicQuantizeLinear', [exact], {}, 3)) : exact;
   if (shape.extraOp !== undefined) g.ops(shape.extraOp, [mean], {}, 3);
   if (output === 'logits') g.output(g.op('Add', [mean, g.scalar(bias)]), 'float32', ['batch', width], 'logits');
   else g.output(embedded, 'float32', ['batch', 'sequence', width], output);

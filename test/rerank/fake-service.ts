@@ -54,6 +54,7 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
     variant: 'fp32',
     provider: 'cpu',
     sha256: `sha of ${name}`,
+    warnings: [],
   };
 }
 

@@ -395,3 +395,34 @@ describe.skipIf(!hasShared)('texts beyond a million characters are tokenized in 
 it('the shipped model loads', async () => {
   expect(await loadTokenizer(SHIPPED)).toMatchObject({ family: 'wordpiece', padId: 0 });
 });
+
+describe('do_lower_case of sentence_bert_config.json', () => {
+  const vocabulary = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'oil', 'é', 'e'].join('\n');
+  const idsOf = async (text: string, files: Readonly<Record<string, unknown>>) => {
+    const pairs = await createLocalTokenizer(await folderOf({ 'vocab.txt': vocabulary, ...files }));
+    const { rows } = await pairs.encode(text, ['oil'], LONG);
+    return [...rows[0]!.ids];
+  };
+  const cased = { 'tokenizer_config.json': { tokenizer_class: 'BertTokenizer', do_lower_case: false } };
+  const lower = { 'sentence_bert_config.json': { max_seq_length: 32, do_lower_case: true } };
+
+  it('puts lower case before the normalizer of a cased tokenizer', async () => {
+    expect(await idsOf('OIL É', cased)).toEqual([2, 1, 1, 3, 5, 3]);
+    // Accents stay, as the normalizer of a cased tokenizer leaves them.
+    expect(await idsOf('OIL É', { ...cased, ...lower })).toEqual([2, 5, 6, 3, 5, 3]);
+  });
+
+  it('has no effect on an uncased tokenizer, and none where it is false', async () => {
+    const uncased = { 'tokenizer_config.json': { tokenizer_class: 'BertTokenizer', do_lower_case: true } };
+    expect(await idsOf('OIL É', { ...uncased, ...lower })).toEqual(await idsOf('OIL É', uncased));
+    const no = { 'sentence_bert_config.json': { do_lower_case: false } };
+    expect(await idsOf('OIL', { ...cased, ...no })).toEqual([2, 1, 3, 5, 3]);
+  });
+
+  it('of another type is refused', async () => {
+    await expect(idsOf('oil', { 'sentence_bert_config.json': { do_lower_case: 'yes' } })).rejects.toMatchObject({
+      code: 'invalid_manifest',
+      params: { field: 'do_lower_case' },
+    });
+  });
+});

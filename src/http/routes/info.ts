@@ -8,12 +8,21 @@ import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schem
 /** Text Embeddings Inference's names of variants (`dtype`). */
 const DTYPES: Readonly<Record<string, string>> = { fp32: 'float32', fp16: 'float16' };
 
+/** How a relevance score is computed, by activation. */
+const SCORES = { sigmoid: 'sigmoid(logit) unless raw_scores', none: 'logit' } as const;
+
+/** Whether a loaded version may answer a reference: `model`, `model@version` or `model:label`. */
+function isReadyFor(reference: string, { name, version, labels, state }: VersionStatus): boolean {
+  const references = [name, `${name}@${version}`, ...labels.map((label) => `${name}:${label}`)];
+  return state === 'ready' && references.includes(reference);
+}
+
 /** Returns the version that answers requests without `model`, if it is in memory; never loads it. */
 async function defaultVersion(registry: ModelRegistry): Promise<ServedVersion | undefined> {
-  const name = registry.defaultModel;
-  if (!name || !registry.list().some((status) => status.name === name && status.state === 'ready')) return undefined;
+  const reference = registry.defaultModel;
+  if (!reference || !registry.list().some((status) => isReadyFor(reference, status))) return undefined;
   try {
-    const lease = await registry.acquire(name);
+    const lease = await registry.acquire(reference);
     lease.release();
     return lease.version;
   } catch {
@@ -46,7 +55,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       provider: served?.provider ?? service.provider,
       hosts: service.hosts,
       body_limit_bytes: deps.options.bodyLimitBytes,
-      score: 'sigmoid(logit) unless raw_scores',
+      score: served ? SCORES[served.activation] : null,
     };
     res.json(answer);
   };

@@ -12,7 +12,8 @@ const startSeconds = ({ info }: Deps) => Math.floor(info().startedAt / 1000);
 
 /** Returns a version's status as the API shows it. */
 export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
-  const { name, version, state, reason, labels, variant, provider, maxLength, objective, bytes, lastUsed } = status;
+  const { name, version, state, reason, labels, variant, provider, maxLength, activation, objective } = status;
+  const { warnings, bytes, lastUsed } = status;
   return {
     id: `${name}@${version}`,
     object: 'model',
@@ -27,7 +28,9 @@ export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
     ...(variant ? { variant } : {}),
     ...(provider ? { provider } : {}),
     ...(maxLength ? { max_length: maxLength } : {}),
+    ...(activation ? { activation } : {}),
     ...(objective ? { objective } : {}),
+    ...(warnings ? { warnings: [...warnings] } : {}),
     ...(bytes === undefined ? {} : { bytes: Math.round(bytes) }),
     ...(lastUsed === undefined ? {} : { last_used: Math.round(lastUsed) }),
   };

@@ -23,7 +23,15 @@ const modelEntry = z
     variant: z.string().optional().meta({ description: '`fp32`, `fp16` or `int8`.' }),
     provider: z.string().optional(),
     max_length: count.optional().meta({ description: 'Tokens of a pair.' }),
+    activation: z
+      .enum(['sigmoid', 'none'])
+      .optional()
+      .meta({ description: 'How a logit becomes a relevance score; `none` returns the logit.' }),
     objective: z.string().optional().meta({ description: 'Training objective.' }),
+    warnings: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'What admission found: files that are not applied, scores that depend on the batch.' }),
     bytes: count.optional().meta({ description: 'Memory it takes.' }),
     last_used: count.optional().meta({ description: 'Milliseconds since the epoch.' }),
   })
@@ -116,9 +124,10 @@ export const info = z
     provider: z.string(),
     hosts: count.meta({ description: 'Inference processes.' }),
     body_limit_bytes: count,
-    score: z
-      .literal('sigmoid(logit) unless raw_scores')
-      .meta({ description: 'How relevance scores are computed: never relative to the other passages.' }),
+    score: z.enum(['sigmoid(logit) unless raw_scores', 'logit']).nullable().meta({
+      description:
+        'How the default model computes relevance scores: never relative to the other passages. null: it is not in memory.',
+    }),
   })
   .meta({ id: 'Info' });
 export type Info = z.infer<typeof info>;

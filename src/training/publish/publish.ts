@@ -3,8 +3,10 @@ import { appendFile, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/pr
 import { basename, join, resolve } from 'node:path';
 import type { Model } from '../../onnx/graph.ts';
 import { writeModel } from '../../onnx/model-file.ts';
+import { readJsonObject } from '../../registry/folder-files.ts';
 import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
 import { type Published, publish } from '../../registry/publish-version.ts';
+import { MODULE_SETTINGS } from '../../registry/sentence-transformers.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
@@ -79,6 +81,14 @@ const isFile = (entry: unknown): entry is CardFile =>
 async function copyTokenizer(from: string, to: string): Promise<void> {
   for (const file of TOKENIZER_FILES)
     if (existsSync(join(from, file))) await copyFile(join(from, file), join(to, file));
+  if (await isLowercase(from))
+    await writeFile(join(to, MODULE_SETTINGS), `${JSON.stringify({ do_lower_case: true }, null, 2)}\n`);
+}
+
+/** Whether sentence-transformers' settings turn text into lower case; the other settings are those of the backbone, not of the new model. */
+async function isLowercase(folder: string): Promise<boolean> {
+  const path = join(folder, MODULE_SETTINGS);
+  return existsSync(path) && (await readJsonObject(path, MODULE_SETTINGS)).do_lower_case === true;
 }
 
 /** Writes ONNX file, tokenizer, config, card and curve into a folder in Hugging Face layout. Returns file and manifest. */
