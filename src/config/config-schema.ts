@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PLACEHOLDER_IDS } from '../util/placeholder-ids.ts';
 import {
   bytes,
   choice,
@@ -243,6 +244,12 @@ export const configSchema = z.strictObject({
     retentionDays: integer(1, 3650, 90, 'Sets the days that exposures and outcomes are kept.'),
     unitSecret: secret(
       'Sets the key of the hash under which unit ids and passage digests are stored. Empty: a random key, in a file beside a SQLite database (name + .key), in the database with PostgreSQL. A new key makes new units.',
+    ),
+    placeholderIds: list(
+      z.string(),
+      'ids, separated by commas',
+      'Lists the user, session and unit ids that count as none, without regard to case. A request with one is treated as a request without that id, counted and reported.',
+      PLACEHOLDER_IDS,
     ),
     flagProvider: optionalText(
       'Names a module whose default export is an OpenFeature provider. Its flags then decide the arms of split experiments.',

@@ -125,10 +125,10 @@ export function secret(description: string) {
     .meta({ description, kind, secret: true } satisfies FieldMeta);
 }
 
-export function list(item: z.ZodString | z.ZodURL, kind: string, description: string) {
+export function list(item: z.ZodString | z.ZodURL, kind: string, description: string, initial: readonly string[] = []) {
   return z
     .preprocess(toList, z.array(item, `expected ${kind}`))
-    .default([])
+    .default([...initial])
     .meta({ description, kind } satisfies FieldMeta);
 }
 

@@ -8,6 +8,7 @@ import { fnv32a } from './assignment/buckets.ts';
 import { type ArmDecider, hashDecider } from './assignment/deciders.ts';
 import { type DecisionContext, decide, type RequestDecision } from './assignment/decisions.ts';
 import { balanced, teamDraft } from './assignment/interleaving.ts';
+import { Placeholders } from './assignment/placeholders.ts';
 import { type PreparedExperiment, prepareExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import { type Defined, DefinitionBook } from './definitions/definition-book.ts';
 import { DefinitionFile } from './definitions/definition-file.ts';
@@ -49,6 +50,8 @@ export interface ExperimentsOptions {
   readonly bufferRows?: number;
   /** Returns the model that answers requests which name none. */
   readonly defaultModel?: () => string | undefined;
+  /** Ids that count as none; those of util/placeholder-ids.ts if absent. */
+  readonly placeholderIds?: readonly string[] | undefined;
   /** Assigns units to the arms of split experiments; Winnow's hash if absent. */
   readonly decider?: ArmDecider;
   readonly observer?: ExperimentObserver;
@@ -71,6 +74,8 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   readonly log: ExposureLog;
   readonly outcomes: OutcomeWriter;
   readonly trips: Trips;
+  /** Ids that count as none. */
+  readonly placeholders: Placeholders;
   readonly reports: ReportRunner;
   readonly #options: ExperimentsOptions;
   readonly #database: string;
@@ -89,6 +94,7 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.#database = options.database || DEFAULT_DATABASE;
     this.observer = options.observer ?? {};
     this.clock = options.clock ?? wallClock;
+    this.placeholders = new Placeholders(options.placeholderIds);
     this.retentionDays = options.retentionDays ?? 90;
     this.databaseTimeoutMs = options.databaseTimeoutMs ?? DATABASE_TIMEOUT_MS;
     const timeoutMs = this.databaseTimeoutMs;
@@ -151,7 +157,11 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   }
 
   decide(request: HookRequest): RequestDecision | undefined | Promise<RequestDecision | undefined> {
-    return this.#experiments.length === 0 ? undefined : decide(request, this.#context());
+    if (this.#experiments.length === 0) return undefined;
+    const { request: named, placeholder } = this.placeholders.without(request);
+    const decision = decide(named, this.#context());
+    if (placeholder !== undefined) void this.#reportPlaceholder(placeholder, decision);
+    return decision;
   }
 
   /** Merges the arms' rankings of one request; each item keeps the score of the arm that placed it. */
@@ -190,6 +200,18 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     await within(CLOSE_STEP_MS, step, late).catch((error: Error) =>
       this.observer.onProblem?.({ where: 'database', reason: error.message }),
     );
+  }
+
+  async #reportPlaceholder(
+    id: string,
+    decision: RequestDecision | undefined | Promise<RequestDecision | undefined>,
+  ): Promise<void> {
+    // A decision that fails is reported by the re-ranker.
+    const made = await Promise.resolve(decision).catch(() => undefined);
+    const inside = [made?.answering?.prepared, ...(made?.shadowing ?? []).map(({ prepared }) => prepared)];
+    for (const prepared of inside)
+      if (prepared && prepared.definition.unit !== 'query')
+        this.observer.onPlaceholder?.({ experiment: prepared.definition.name, id });
   }
 
   #definitionFile(path: string): DefinitionFile {

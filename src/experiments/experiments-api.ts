@@ -155,10 +155,15 @@ async function addOutcomes(
   const now = service.clock.now();
   const secret = service.wantsStore() ? await service.secret() : '';
   const outcomes = sent.map((one) => outcomeOf(one, now, (id) => unitHash(secret, id)));
+  const nameless = sent.map(({ unit }) => unit != null && service.placeholders.has(unit));
   checkTimes(outcomes, now);
   checkBounds(service, outcomes);
   await checkItems(service, outcomes);
-  const statuses = await storeOutcomes(service, outcomes);
+  // An id that counts as none names no unit, also where requests with it were once exposed.
+  const known = outcomes.filter((_, i) => !nameless[i]);
+  const stored = await storeOutcomes(service, known);
+  let next = 0;
+  const statuses = nameless.map((isNameless): OutcomeStatus => (isNameless ? 'unknown' : stored[next++]!));
   for (const status of ['stored', 'duplicate', 'conflict', 'unknown'] as const) {
     const count = statuses.filter((one) => one === status).length;
     if (count > 0) service.observer.onOutcome?.(status, count);

@@ -98,6 +98,10 @@ export class WinnowProvider implements Provider {
   /** Adds an outcome of the unit `targetingKey`; the event's name is the metric. One of a unit without exposures is dropped and reported. */
   track(metric: string, { targetingKey }: EvaluationContext, { value }: TrackingEventDetails): void {
     if (!targetingKey) return;
+    if (this.#service.placeholders.has(targetingKey)) {
+      this.#report(`outcome ${metric} of the unit ${targetingKey}, which counts as none`);
+      return;
+    }
     const at = this.#service.clock.now();
     this.#api.addOutcomes([{ unit: targetingKey, metric, at, ...(value === undefined ? {} : { value }) }]).then(
       ([result]) => {
@@ -132,7 +136,8 @@ export class WinnowProvider implements Provider {
   #assigned(prepared: PreparedExperiment, unit: string | undefined): Resolved | Unresolved {
     const { DISABLED, ERROR, DEFAULT, SPLIT } = StandardResolutionReasons;
     if (statusOf(prepared, this.#service.clock.now()) !== 'running') return { details: { reason: DISABLED } };
-    if (!unit) return { details: { reason: ERROR, errorCode: ErrorCode.TARGETING_KEY_MISSING } };
+    if (!unit || this.#service.placeholders.has(unit))
+      return { details: { reason: ERROR, errorCode: ErrorCode.TARGETING_KEY_MISSING } };
     const assigned = prepared.definition.arms[assign(prepared, unit)];
     if (!assigned) return { details: { reason: DEFAULT } };
     const tripped = this.#service.trips.has(armKey(prepared, assigned.name));

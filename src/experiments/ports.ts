@@ -132,6 +132,8 @@ export interface ExperimentObserver {
     readonly figures?: Readonly<Record<string, number>>;
     readonly code?: ErrorCode;
   }): void;
+  /** A request inside an experiment had an id that counts as none, such as `undefined`; the id is one of the list. */
+  onPlaceholder?(request: { readonly experiment: string; readonly id: string }): void;
   /** Exposures that wait for the database. */
   onBuffer?(rows: number): void;
   onStored?(rows: number): void;

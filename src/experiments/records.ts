@@ -122,6 +122,8 @@ export interface ArmTraffic {
   readonly failed: number;
   /** Requests that control answered in the arm's place. */
   readonly fallbacks: number;
+  /** Requests whose unit is their query. */
+  readonly byQuery: number;
   readonly firstAt: number;
   readonly lastAt: number;
   readonly p50Ms: number;

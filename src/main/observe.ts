@@ -147,7 +147,15 @@ export function observeRegistry(metrics: Metrics, logger: Logger): Required<Omit
 
 /** Counts and logs what experiments report. */
 export function observeExperiments(metrics: Metrics, logger: Logger): Required<ExperimentObserver> {
+  const seen = new Set<string>();
   return {
+    onPlaceholder({ experiment, id }) {
+      metrics.placeholderIds.inc({ experiment });
+      const key = `${experiment} ${id}`;
+      if (seen.has(key)) return;
+      seen.add(key);
+      logger.warn({ experiment, id }, 'requests have an id that counts as none');
+    },
     onDefinitions({ defined, running }) {
       metrics.experimentsDefined.set({ state: 'running' }, running);
       metrics.experimentsDefined.set({ state: 'idle' }, defined - running);

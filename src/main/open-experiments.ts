@@ -54,13 +54,15 @@ export async function openExperiments(
   { metrics, logger }: { readonly metrics: Metrics; readonly logger: Logger },
   defaultModel: () => string | undefined,
 ): Promise<Experiments> {
-  const { file, database, databaseTimeoutMs, retentionDays, unitSecret, bufferRows, flagProvider } = config;
+  const { file, database, databaseTimeoutMs, retentionDays, unitSecret, bufferRows, flagProvider, placeholderIds } =
+    config;
   const observer = observeExperiments(metrics, logger);
   const service = new ExperimentService({
     file,
     databaseTimeoutMs,
     retentionDays,
     bufferRows,
+    placeholderIds,
     defaultModel,
     observer,
     ...(flagProvider === undefined ? {} : { decider: await loadDecider(flagProvider, observer) }),

@@ -94,6 +94,11 @@ export const METRICS = {
     'Requests whose arm could not answer, by code: control answered (fallback: missing, failed, guardrail) or the request failed (none).',
     ['experiment', 'arm', 'fallback', 'code'],
   ),
+  placeholderIds: counter(
+    'winnow_placeholder_ids_total',
+    'Requests inside an experiment whose user, session or unit id counts as none (experiments.placeholderIds).',
+    ['experiment'],
+  ),
   exposuresStored: counter('winnow_exposures_stored_total', 'Exposures written to the experiment database.', []),
   exposuresLost: counter(
     'winnow_exposures_lost_total',

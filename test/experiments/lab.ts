@@ -69,6 +69,7 @@ export interface Reported {
   readonly problems: { readonly where: string; readonly reason: string }[];
   readonly exposures: Parameters<NonNullable<ExperimentObserver['onExposure']>>[0][];
   readonly shadows: Parameters<NonNullable<ExperimentObserver['onShadow']>>[0][];
+  readonly placeholders: { readonly experiment: string; readonly id: string }[];
   readonly lost: { readonly rows: number; readonly reason: string }[];
   /** Exposures counted as written. */
   stored: number;
@@ -183,6 +184,7 @@ function observe(reported: Reported): ExperimentObserver {
     },
     onChange: (entry) => void reported.changes.push(entry),
     onProblem: (problem) => void reported.problems.push(problem),
+    onPlaceholder: (request) => void reported.placeholders.push(request),
     onExposure: (exposure) => void reported.exposures.push(exposure),
     onShadow: (shadow) => void reported.shadows.push(shadow),
     onStored: (rows) => {
@@ -199,7 +201,16 @@ export async function openLab(
 ): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-lab-'));
   const clock = options.clock ?? new LabClock();
-  const reported: Reported = { changes: [], problems: [], exposures: [], shadows: [], lost: [], stored: 0, running: 0 };
+  const reported: Reported = {
+    changes: [],
+    problems: [],
+    exposures: [],
+    shadows: [],
+    placeholders: [],
+    lost: [],
+    stored: 0,
+    running: 0,
+  };
   const service = new ExperimentService({
     database: join(folder, 'experiments.sqlite'),
     unitSecret: 'key',

@@ -10,6 +10,7 @@ import { RatioPath } from './ratio-path.ts';
 import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './report-data.ts';
 import { sampleRatio } from './sample-ratio.ts';
 import { Tally } from './tally.ts';
+import { busyUnit, namelessRequests } from './unit-warnings.ts';
 import { verdictOf } from './verdict.ts';
 
 /** Returns the arms that guardrails took out under the definition of `hash`, with the reasons. */
@@ -47,15 +48,25 @@ function armSections(
   });
 }
 
-function warningsOf(audits: readonly AuditEntry[], from: number | undefined, tally: Tally, isSplit: boolean): string[] {
+function warningsOf(
+  experiment: Experiment,
+  audits: readonly AuditEntry[],
+  traffic: readonly ArmTraffic[],
+  from: number | undefined,
+  tally: Tally,
+): string[] {
   const { crossed } = tally;
   const changes = audits.filter(({ action, at }) => action === 'changed' && from !== undefined && at > from);
   return [
     ...(changes.length > 0
       ? [`the definition was changed ${changes.length} time(s) since the first exposure; see its audits`]
       : []),
+    ...busyUnit(experiment, tally.load),
+    ...namelessRequests(experiment, traffic),
     ...(crossed > 0 ? [`${crossed} unit(s) saw more than one arm and are left out`] : []),
-    ...(isSplit ? [...new Set(tally.withoutOutcomes())].map((metric) => `no outcome of ${metric} has come yet`) : []),
+    ...(experiment.mode === 'split'
+      ? [...new Set(tally.withoutOutcomes())].map((metric) => `no outcome of ${metric} has come yet`)
+      : []),
   ];
 }
 
@@ -125,7 +136,7 @@ export async function analyze(
     metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, until) : [],
     shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name)) : {},
-    warnings: warningsOf(audits, from, tally, isSplit),
+    warnings: warningsOf(experiment, audits, traffic, from, tally),
   };
   return { ...findings, verdict: verdictOf(experiment, findings) };
 }

@@ -2,6 +2,7 @@ import { type Experiment, type Metric, summedBy } from '../definitions/definitio
 import type { UnitRow } from '../records.ts';
 import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
 import type { FirstExposure } from './ratio-path.ts';
+import { type UnitLoad, withUnit } from './unit-warnings.ts';
 
 /** The metric that counts an experiment's requests. */
 const EXPOSURES = 'exposures';
@@ -28,6 +29,7 @@ export class Tally {
   readonly #firsts = new Map<string, Map<string, number>>();
   /** The first exposure of each unit, in the order of `add`. */
   readonly firstExposures: FirstExposure[] = [];
+  #load: UnitLoad = { units: 0, requests: 0, busiest: { requests: 0, arm: '' } };
   /** Units that saw more than one arm: they are left out of every arm. */
   crossed = 0;
 
@@ -37,6 +39,7 @@ export class Tally {
   }
 
   add(row: UnitRow): void {
+    this.#load = withUnit(this.#load, row);
     if (row.crossed) {
       this.crossed++;
       return;
@@ -57,6 +60,11 @@ export class Tally {
       if (from) moments[i]!.remove(...valuesOf(metric, from, before));
       moments[i]!.add(...valuesOf(metric, to, before));
     });
+  }
+
+  /** Requests of all units, those that saw two arms included. */
+  get load(): UnitLoad {
+    return this.#load;
   }
 
   units(arm: string): number {

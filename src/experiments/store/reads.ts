@@ -138,9 +138,10 @@ export async function readTraffic(
   // Nearest-rank percentiles by a window function, which both databases know.
   const rows = await db.query({
     sql: `SELECT arm, COUNT(*) AS requests, SUM(failed) AS failed, SUM(CASE WHEN fallback IS NULL THEN 0 ELSE 1 END) AS fallbacks,
+        SUM(CASE WHEN unit_kind = 'query' THEN 1 ELSE 0 END) AS by_query,
         MIN(at) AS first_at, MAX(at) AS last_at,
         MIN(CASE WHEN place >= 0.5 * n THEN latency_ms END) AS p50, MIN(CASE WHEN place >= 0.95 * n THEN latency_ms END) AS p95
-      FROM (SELECT arm, failed, fallback, at, latency_ms, ROW_NUMBER() OVER (PARTITION BY arm ORDER BY latency_ms) AS place,
+      FROM (SELECT arm, failed, fallback, unit_kind, at, latency_ms, ROW_NUMBER() OVER (PARTITION BY arm ORDER BY latency_ms) AS place,
           COUNT(*) OVER (PARTITION BY arm) AS n
         FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at <= ?) ranked GROUP BY arm ORDER BY arm`,
     values: [experiment, until],
@@ -150,6 +151,7 @@ export async function readTraffic(
     requests: Number(r.requests),
     failed: Number(r.failed),
     fallbacks: Number(r.fallbacks),
+    byQuery: Number(r.by_query),
     firstAt: Number(r.first_at),
     lastAt: Number(r.last_at),
     p50Ms: Number(r.p50),
