@@ -89,6 +89,10 @@ describe('Winnow as a provider', () => {
       value: 'x',
       errorCode: 'TARGETING_KEY_MISSING',
     });
+    expect(await client.getStringDetails('live', 'x', { targetingKey: 'undefined' })).toMatchObject({
+      value: 'x',
+      errorCode: 'TARGETING_KEY_MISSING',
+    });
     expect(await client.getNumberDetails('live', 7, unit)).toMatchObject({ value: 7, errorCode: 'TYPE_MISMATCH' });
   });
 });
