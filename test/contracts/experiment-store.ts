@@ -230,7 +230,17 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
           ),
         );
         expect(await store.traffic('traffic')).toEqual([
-          { arm: 'a', requests: 100, failed: 3, fallbacks: 0, byQuery: 0, firstAt: 1000, lastAt: 1000, p50Ms: 50, p95Ms: 95 },
+          {
+            arm: 'a',
+            requests: 100,
+            failed: 3,
+            fallbacks: 0,
+            byQuery: 0,
+            firstAt: 1000,
+            lastAt: 1000,
+            p50Ms: 50,
+            p95Ms: 95,
+          },
         ]);
         expect(await store.traffic('traffic', 999)).toEqual([]);
       }),
