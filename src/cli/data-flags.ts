@@ -30,3 +30,9 @@ export function dataSource(flags: DataFlags): DataSource {
   const given = Object.entries({ qrels, queries, collection, candidates, split }).filter(([, v]) => v !== undefined);
   return dataSourceSchema.parse({ format, path: data, ...Object.fromEntries(given) });
 }
+
+/** Returns `; left out: 3 unknown query`, or nothing where nothing was left out. */
+export function leftOutText(leftOut: Readonly<Record<string, number>>): string {
+  const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${reason}`);
+  return reasons.length > 0 ? `; left out: ${reasons.join(', ')}` : '';
+}

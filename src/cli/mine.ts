@@ -3,7 +3,7 @@ import type { MineSettings } from '../training/teachers/mine.ts';
 import { mineToFile } from '../training/teachers/mine-to-file.ts';
 import { parseRanks } from '../util/cli-numbers.ts';
 import { startProgress } from '../util/progress.ts';
-import { type DataFlags, dataSource, withDataFlags } from './data-flags.ts';
+import { type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
 import { choiceOption, numberOption } from './options.ts';
 
 const EXAMPLES = `
@@ -45,10 +45,7 @@ async function run(flags: Flags): Promise<void> {
     },
     startProgress,
   );
-  const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${reason}`);
-  process.stdout.write(
-    `${out}: ${queries} queries from ${firstStage}${reasons.length > 0 ? `; left out: ${reasons.join(', ')}` : ''}\n`,
-  );
+  process.stdout.write(`${out}: ${queries} queries from ${firstStage}${leftOutText(leftOut)}\n`);
 }
 
 /** Makes `winnow mine`: finds hard negatives. */

@@ -8,7 +8,7 @@ import { NORMALIZATIONS, type Normalization } from '../training/teachers/ensembl
 import { scoreToFile } from '../training/teachers/score-to-file.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
-import { type DataFlags, dataSource, withDataFlags } from './data-flags.ts';
+import { type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
 import { acceptOldFlag, choiceOption, modelsOption, numberOption, providerOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
@@ -65,7 +65,8 @@ async function run(flags: Flags): Promise<void> {
       logOf: (place) => `${path}.${place}.progress`,
       progress: startProgress,
     });
-    process.stdout.write(`${path}: ${written.passages} scores of ${written.queries} queries\n`);
+    const { passages, queries, leftOut } = written;
+    process.stdout.write(`${path}: ${passages} scores of ${queries} queries${leftOutText(leftOut)}\n`);
   } finally {
     await source.close();
   }

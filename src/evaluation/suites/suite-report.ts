@@ -183,9 +183,11 @@ function remarks({ sets, leftOut }: SuiteResult): Section[] {
         reasons.set(about, [...(reasons.get(about) ?? []), system]);
       }
   const seen = Array.from(reasons, ([about, systems]) => `${about} (${systems.join(', ')}).`);
+  const queries = sets.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}.`));
   const left = leftOut.map(({ what, reason }) => `${what}: ${reason}.`);
   return [
     ...(seen.length > 0 ? [{ kind: 'text' as const, title: 'Seen in training', paragraphs: seen }] : []),
+    ...(queries.length > 0 ? [{ kind: 'text' as const, title: 'Queries', paragraphs: queries }] : []),
     ...(left.length > 0 ? [{ kind: 'text' as const, title: 'Left out', paragraphs: left }] : []),
   ];
 }
@@ -200,6 +202,7 @@ function dataOf({ suite, sets, leftOut }: SuiteResult): unknown {
       firstStage: set.prepared.candidates.name,
       depth: set.prepared.depth,
       queries: set.qids.length,
+      notes: set.notes,
       systems: set.systems.map(({ system, mean, ms, seen, facts }) => ({
         system,
         mean: Object.fromEntries(mean),

@@ -3,6 +3,7 @@ import { adjust } from '../../statistics/corrections.ts';
 import { mean } from '../../statistics/samples.ts';
 import { measureFor } from '../formats/dataset.ts';
 import { type Fold, readFolds } from '../formats/folds.ts';
+import { someIds } from '../measures/coverage.ts';
 import { evaluate, type Run } from '../measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../measures/measure.ts';
 import { cascadeRun, stagePairs } from './cascade.ts';
@@ -44,6 +45,8 @@ export interface SetResult {
   /** Results by system and by model reference, including systems that only cascades name. */
   readonly tables: ReadonlyMap<string, SystemResult>;
   readonly folds: readonly Fold[];
+  /** Queries that are not measured, count 0 or are in no fold, a line for each reason. */
+  readonly notes: readonly string[];
   /** Measure → comparisons with the baseline. */
   readonly comparisons: ReadonlyMap<string, readonly Comparison[]>;
 }
@@ -171,6 +174,15 @@ function compare(suite: Suite, systems: readonly SystemResult[], label: string):
   return compareWithBaseline(baseline, others, { test, alpha, seed, correction: 'none' });
 }
 
+/** Notes the measured queries that no fold tests: no mean of a fold counts them. */
+function foldNotes(folds: readonly Fold[], qids: readonly string[]): string[] {
+  const tested = new Set(folds.flatMap(({ test }) => test));
+  const untested = folds.length === 0 ? [] : qids.filter((qid) => !tested.has(qid));
+  return untested.length === 0
+    ? []
+    : [`${untested.length} of ${qids.length} queries are in the test part of no fold: ${someIds(untested)}`];
+}
+
 async function setResult(context: Context): Promise<SetResult> {
   const { loaded, prepared, measures } = context;
   const { suite, folder } = loaded;
@@ -180,15 +192,17 @@ async function setResult(context: Context): Promise<SetResult> {
     const result = 'cascade' in spec ? await cascadeResult(context, spec, tables) : tables.get(systemName(spec));
     if (result !== undefined) systems.push(result);
   }
-  const { folds } = prepared.spec;
+  const folds = prepared.spec.folds === undefined ? [] : await readFolds(pathIn(folder, prepared.spec.folds));
+  const qids = [...prepared.qrels.keys()];
   return {
     name: prepared.name,
     prepared,
     measures,
-    qids: [...prepared.qrels.keys()],
+    qids,
     systems,
     tables,
-    folds: folds === undefined ? [] : await readFolds(pathIn(folder, folds)),
+    folds,
+    notes: [...prepared.notes, ...foldNotes(folds, qids)],
     comparisons: new Map(measures.map(({ label }) => [label, compare(suite, systems, label)])),
   };
 }

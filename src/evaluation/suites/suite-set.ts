@@ -7,7 +7,9 @@ import { readJsonFile } from '../../util/json-files.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { Dataset, DatasetSpec } from '../formats/dataset.ts';
 import { loadDataset } from '../formats/load-dataset.ts';
+import { splitEmpty } from '../formats/qrels.ts';
 import type { Queries } from '../formats/topics.ts';
+import { someIds } from '../measures/coverage.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import type { SetSpec } from './suite-schema.ts';
 
@@ -21,6 +23,8 @@ export interface OpenSet {
   readonly depth: number;
   /** sha256 → name of each file of the set. */
   readonly hashes: ReadonlyMap<string, string>;
+  /** Judged queries that are not measured or count 0, a line for each reason. */
+  readonly notes: readonly string[];
 }
 
 /** A part of a suite that was left out, and why. */
@@ -66,14 +70,30 @@ async function hashesOf(files: readonly string[], cache: string): Promise<Map<st
   return hashes;
 }
 
-/** Chooses the judged queries to score: all, or `count` drawn by the seed, in the order of the set. */
-function chooseQueries(data: Dataset, count: number | undefined, seed: number): string[] {
-  const judged = [...data.qrels.keys()].filter((qid) => data.queries.has(qid));
-  if (count === undefined || count >= judged.length) return judged;
-  const random = createRandom(deriveSeed(seed, data.name, 'queries'));
+/** Draws `count` of the queries by the seed, in their order; all if there are not more. */
+function drawQueries(judged: readonly string[], count: number | undefined, seed: number, name: string): string[] {
+  if (count === undefined || count >= judged.length) return [...judged];
+  const random = createRandom(deriveSeed(seed, name, 'queries'));
   const drawn = new Set<number>();
   while (drawn.size < count) drawn.add(random.below(judged.length));
   return judged.filter((_, i) => drawn.has(i));
+}
+
+/** Returns the judged queries that have a text, and a note on those that have none. */
+function judgedQueries({ qrels, queries }: Dataset): { readonly qids: readonly string[]; readonly notes: string[] } {
+  const { qrels: judged, empty } = splitEmpty(qrels);
+  const [qids, textless] = [
+    [...judged.keys()].filter((q) => queries.has(q)),
+    [...judged.keys()].filter((q) => !queries.has(q)),
+  ];
+  const notes: string[] = [];
+  if (textless.length > 0)
+    notes.push(
+      `${textless.length} of ${judged.size} judged queries have no text and are not measured: ${someIds(textless)}`,
+    );
+  if (empty.length > 0)
+    notes.push(`${empty.length} queries of the qrels have no judgement and are ignored: ${someIds(empty)}`);
+  return { qids, notes };
 }
 
 interface OpenOptions {
@@ -96,9 +116,14 @@ export async function openSet(spec: SetSpec, options: OpenOptions): Promise<Open
   if (absent !== undefined) return { what: spec.name, reason: `nothing at ${absent}` };
   const data = await loadDataset(datasetSpec(spec, options.folder));
   if (data.passages.size === 0) return { what: spec.name, reason: `no texts at ${spec.path}` };
-  const qids = chooseQueries(data, spec.queries, options.seed);
-  if (qids.length === 0)
-    throw new WinnowError('invalid_input', { where: spec.path, expected: 'at least 1 judged query', got: '0' });
+  const { qids: judged, notes } = judgedQueries(data);
+  if (judged.length === 0)
+    throw new WinnowError('invalid_input', {
+      where: spec.path,
+      expected: 'at least 1 judged query',
+      got: ['0', ...notes].join('; '),
+    });
+  const qids = drawQueries(judged, spec.queries, options.seed, data.name);
   return {
     name: spec.name,
     spec,
@@ -107,6 +132,7 @@ export async function openSet(spec: SetSpec, options: OpenOptions): Promise<Open
     qrels: new Map(qids.map((qid) => [qid, data.qrels.get(qid)!])),
     depth: spec.depth ?? options.depth,
     hashes: await hashesOf(data.files, join(options.out, 'hashes.json')),
+    notes,
   };
 }
 

@@ -1,4 +1,5 @@
 import { WinnowError } from '../../errors.ts';
+import { someIds } from '../measures/coverage.ts';
 import { type Candidates, candidatesOf, type StageContext } from './candidates.ts';
 import { type CellFacts, dropProgress, readFacts } from './cells.ts';
 import type { SuiteModel, SuiteModels } from './suite-models.ts';
@@ -78,10 +79,23 @@ async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem)
   return { set, system, key, pairs, done };
 }
 
+/** Retrieves the candidates of a set. A set of which no query has any is left out: ids that differ would read as a measure of 0. */
+async function withCandidates(set: OpenSet, context: StageContext): Promise<PreparedSet | LeftOut> {
+  const candidates = await candidatesOf(set, context);
+  const qids = [...set.queries.keys()];
+  const without = qids.filter((qid) => (candidates.run.get(qid)?.docids.length ?? 0) === 0);
+  if (without.length === qids.length) {
+    await set.data.passages.close();
+    return { what: set.name, reason: `${candidates.name} has candidates for none of its queries (${someIds(qids)})` };
+  }
+  const note = `${without.length} of ${qids.length} queries have no candidates and count 0: ${someIds(without)}`;
+  return { ...set, candidates, notes: without.length > 0 ? [...set.notes, note] : set.notes };
+}
+
 /**
  * Opens sets and models, retrieves candidates and looks up which cells are finished.
  *
- * @param onNote called with a line for each set or model that is left out.
+ * @param onNote called with a line for each set or model that is left out, and for queries that are not measured or count 0.
  */
 export async function prepareSuite(
   { suite, folder }: LoadedSuite,
@@ -97,8 +111,12 @@ export async function prepareSuite(
   const sets: PreparedSet[] = [];
   for (const spec of suite.sets) {
     const set = await openSet(spec, { folder, out: context.out, seed: suite.seed, depth: suite.depth });
-    if (isLeftOut(set)) leaveOut(set);
-    else sets.push({ ...set, candidates: await candidatesOf(set, { ...context, folder }) });
+    const prepared = isLeftOut(set) ? set : await withCandidates(set, { ...context, folder });
+    if (isLeftOut(prepared)) leaveOut(prepared);
+    else {
+      sets.push(prepared);
+      for (const note of prepared.notes) onNote(`${prepared.name}: ${note}`);
+    }
   }
   const systems: ScoringSystem[] = [];
   for (const requested of requestedModels(suite)) {

@@ -43,9 +43,19 @@ const optional = <T>(path: string | undefined, at: At, read: (path: string) => P
 const pathsOf = (at: At, ...paths: readonly (string | undefined)[]): string[] =>
   paths.flatMap((path) => (path === undefined ? [] : [at(path)]));
 
+/** Counts the judged queries that a source has no list for. */
+function skipJudged(qrels: Qrels | undefined, isThere: (qid: string) => boolean, counts: SkipCount): void {
+  for (const qid of qrels?.keys() ?? []) if (!isThere(qid)) counts.skip('judged query without a list');
+}
+
 /** Yields candidates of queries in memory. @param list returns the ids of a query, with scores where they are the teacher's. */
-function fromQueries(queries: Queries, list: (qid: string) => Pick<Candidates, 'docids' | 'own'> | undefined) {
+function fromQueries(
+  queries: Queries,
+  qrels: Qrels | undefined,
+  list: (qid: string) => Pick<Candidates, 'docids' | 'own'> | undefined,
+) {
   return async function* (counts: SkipCount, seed: number | undefined): AsyncGenerator<Candidates> {
+    skipJudged(qrels, (qid) => queries.has(qid), counts);
     const qids = [...queries.keys()];
     for (const qid of seed === undefined ? qids : createRandom(deriveSeed(seed, 'shuffle')).shuffle(qids)) {
       const found = list(qid);
@@ -71,10 +81,11 @@ const relevantOf = (qrels: Qrels, qid: string, least: number): string[] =>
 const rankLlm: Open = async (source, at) => {
   const path = at(source.path);
   const { queries, run, texts } = await readRankLlm(path);
+  const qrels = await optional(source.qrels, at, readQrels);
   return {
     passages: memoryPassages(texts, path),
-    qrels: await optional(source.qrels, at, readQrels),
-    candidates: fromQueries(queries, (qid) => {
+    qrels,
+    candidates: fromQueries(queries, qrels, (qid) => {
       const list = listOf(run, qid, true);
       const byRank = source.teacher === undefined && source.teacherValue === 'rank';
       return list && byRank ? { ...list, own: list.docids.map((_, i) => -(i + 1)) } : list;
@@ -95,16 +106,20 @@ const trecRun: Open = async (source, at) => {
   const texts = await readQueries(at(queries));
   // With another teacher, the run's scores only order the candidates.
   const value = source.teacher === undefined ? source.teacherValue : 'score';
+  const qrels = await optional(source.qrels, at, readQrels);
   return {
     passages: await openPassages(at(collection)),
-    qrels: await optional(source.qrels, at, readQrels),
+    qrels,
     async *candidates(counts, seed) {
+      const seen = new Set<string>();
       const groups = readRunGroups(at(source.path), value);
       for await (const { qid, docids, values } of seed === undefined ? groups : shuffled(groups, seed, SHUFFLE_LISTS)) {
         const query = texts.get(qid);
+        if (qrels?.has(qid)) seen.add(qid);
         if (query === undefined) counts.skip('unknown query');
         else yield { qid, query, docids, own: values };
       }
+      skipJudged(qrels, (qid) => seen.has(qid), counts);
     },
     files: pathsOf(at, source.path, queries, collection, source.qrels),
   };
@@ -131,7 +146,7 @@ const dataset =
     return {
       passages,
       qrels,
-      candidates: fromQueries(queries, (qid) => {
+      candidates: fromQueries(queries, qrels, (qid) => {
         if (run) return listOf(run, qid, source.candidates !== undefined);
         const relevant = relevantOf(qrels, qid, source.minRelevance);
         return { docids: [...relevant, ...others(qid, qrels, ids).filter((id) => !relevant.includes(id))] };

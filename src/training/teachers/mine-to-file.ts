@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
 import { Bm25Index } from '../../evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../../evaluation/first-stage/index/build-index.ts';
@@ -10,7 +11,7 @@ import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { DataSource } from '../data/data-schema.ts';
-import { type RawSource, skipCount } from '../data/list-types.ts';
+import { type IdentifiedList, type RawSource, skipCount } from '../data/list-types.ts';
 import { openRaw } from '../data/sources.ts';
 import { readTeacher } from '../data/teacher.ts';
 import { type MineSettings, mine } from './mine.ts';
@@ -83,9 +84,26 @@ export async function mineToFile(job: MineJob, start: StartProgress): Promise<Mi
   const { stage, close } = await openStage(job, corpus, folder, start);
   cleanup.defer(close);
   const counts = skipCount();
-  const from = { lists: source.lists(counts), firstStage: stage, texts: (ids: readonly string[]) => corpus.texts(ids) };
+  let known = 0;
+  async function* lists(): AsyncGenerator<IdentifiedList> {
+    for await (const list of source.lists(counts)) {
+      if (teacher?.has(list.qid)) known++;
+      yield list;
+    }
+  }
+  const from = { lists: lists(), firstStage: stage, texts: (ids: readonly string[]) => corpus.texts(ids) };
   const rows: string[] = [];
   for await (const row of mine({ ...from, teacher, counts }, job.settings)) rows.push(JSON.stringify(row));
+  if (rows.length === 0) {
+    const got = `none (left out: ${JSON.stringify(counts.skipped())})`;
+    throw new WinnowError('invalid_input', { where: job.data.path, expected: 'at least 1 query to mine for', got });
+  }
+  if (teacher !== undefined && known === 0)
+    throw new WinnowError('invalid_input', {
+      where: job.teacher ?? '--teacher',
+      expected: 'scores of queries of the data',
+      got: `those of ${teacher.size} others`,
+    });
   await writeLines(job.out, rows);
   return { queries: rows.length, firstStage: stage.name, leftOut: counts.skipped() };
 }

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { sha256File } from '../../util/files.ts';
 import { openJobLog } from '../../util/job-log.ts';
 import { hasQuery, type Shard } from '../../util/shard.ts';
-import { type IdentifiedList, type RawSource, skipCount } from '../data/list-types.ts';
+import { type IdentifiedList, type RawSource, type SkipCount, skipCount } from '../data/list-types.ts';
 import type { ScoredList } from './ensemble.ts';
 
 /** Scores lists of passages: a registry model behind the server's scheduler, a bi-encoder, a language model. */
@@ -32,9 +32,12 @@ const cut = (list: IdentifiedList, depth: number): IdentifiedList =>
         relevance: list.relevance.slice(0, depth),
       };
 
-/** Yields the lists of a job: those of its shard, cut to its depth, in the order of the data. */
-export async function* jobLists({ source, shard, depth }: ScoreJob): AsyncGenerator<IdentifiedList> {
-  for await (const list of source.lists(skipCount())) if (hasQuery(shard, list.qid)) yield cut(list, depth);
+/** Yields the lists of a job: those of its shard, cut to its depth, in the order of the data. @param counts receives skips. */
+export async function* jobLists(
+  { source, shard, depth }: ScoreJob,
+  counts: SkipCount = skipCount(),
+): AsyncGenerator<IdentifiedList> {
+  for await (const list of source.lists(counts)) if (hasQuery(shard, list.qid)) yield cut(list, depth);
 }
 
 async function* skipFirst<T>(items: AsyncIterable<T>, skip: number): AsyncGenerator<T> {

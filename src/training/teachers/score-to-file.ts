@@ -1,5 +1,7 @@
 import { rm } from 'node:fs/promises';
+import { WinnowError } from '../../errors.ts';
 import type { Progress } from '../../util/progress.ts';
+import { skipCount } from '../data/list-types.ts';
 import type { Normalization } from './ensemble.ts';
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from './score-job.ts';
 import { meanOfLogs, writeTeacherFile } from './teacher-file.ts';
@@ -15,10 +17,17 @@ export interface TeacherOutput {
   readonly progress: (scorer: string, total: number) => Progress;
 }
 
-async function countLists(job: ScoreJob): Promise<number> {
-  let lists = 0;
-  for await (const _ of jobLists(job)) lists++;
-  return lists;
+type LeftOut = Readonly<Record<string, number>>;
+
+/** Counts the lists of a job, and the queries and rows that are left out by reason. @throws WinnowError `invalid_input` for none at all. */
+async function countLists(job: ScoreJob): Promise<{ readonly total: number; readonly leftOut: LeftOut }> {
+  const counts = skipCount();
+  let total = 0;
+  for await (const _ of jobLists(job, counts)) total++;
+  const leftOut = counts.skipped();
+  if (total > 0 || job.shard.of > 1) return { total, leftOut };
+  const got = `none (left out: ${JSON.stringify(leftOut)})`;
+  throw new WinnowError('invalid_input', { where: job.source.files[0] ?? 'lists', expected: 'at least 1 list', got });
 }
 
 /**
@@ -29,8 +38,8 @@ export async function scoreToFile(
   job: ScoreJob,
   scorers: AsyncIterable<ListScorer>,
   output: TeacherOutput,
-): Promise<{ readonly queries: number; readonly passages: number }> {
-  const total = await countLists(job);
+): Promise<{ readonly queries: number; readonly passages: number; readonly leftOut: LeftOut }> {
+  const { total, leftOut } = await countLists(job);
   const logs: string[] = [];
   for await (const scorer of scorers) {
     const log = output.logOf(logs.length);
@@ -41,5 +50,5 @@ export async function scoreToFile(
   const scores = meanOfLogs(logs, output.normalization);
   const written = await writeTeacherFile(output.path, scores, () => jobLists(job), output.tag);
   for (const log of logs) await rm(log);
-  return written;
+  return { ...written, leftOut };
 }

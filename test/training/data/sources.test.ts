@@ -165,6 +165,22 @@ describe('lists of ids', () => {
     expect(added[0]).not.toHaveProperty('teacher');
   });
 
+  it('judged queries that have no list are counted', async () => {
+    put('more.txt', ['1 0 10 1', '3 0 10 1', '4 0 11 0']);
+    const { lists, skipped } = await raw({ ...run, qrels: 'more.txt' });
+    expect([lists.length, skipped]).toEqual([2, { 'judged query without a list': 2 }]);
+    put('lists.jsonl', [
+      '{"query":{"qid":645990474109599745,"text":"x"},"candidates":[{"docid":645990474109599744,"score":1,"doc":"t"}]}',
+    ]);
+    put('long.jsonl', [
+      '{"qid":645990474109599745,"docid":645990474109599744,"rel":1}',
+      '{"qid":645990474109599744,"docid":1,"rel":1}',
+    ]);
+    const exact = await raw({ format: 'rank_llm', path: 'lists.jsonl', qrels: 'long.jsonl' });
+    expect(exact.lists).toMatchObject([{ qid: '645990474109599745', docids: ['645990474109599744'], relevance: [1] }]);
+    expect(exact.skipped).toEqual({ 'judged query without a list': 1 });
+  });
+
   it('faults have file and line', async () => {
     put('torn.run', ['1 Q0 10 1 9 x', '2 Q0 12 1 9 x', '1 Q0 11 2 8 x']);
     await expect(raw({ ...run, path: 'torn.run' })).rejects.toThrow(
@@ -189,9 +205,10 @@ describe('lists of ids', () => {
   it('a BEIR folder with a run of candidates', async () => {
     put('beir/corpus.jsonl', ['{"_id":"d1","title":"T","text":"one"}', '{"_id":"d2","title":"","text":"two"}']);
     put('beir/queries.jsonl', ['{"_id":"q1","text":"what"}', '{"_id":"q2","text":"unjudged"}']);
-    put('beir/qrels/train.tsv', ['query-id\tcorpus-id\tscore', 'q1\td2\t1']);
+    put('beir/qrels/train.tsv', ['query-id\tcorpus-id\tscore', 'q1\td2\t1', 'q3\td2\t1']);
     put('beir.run', ['q1 Q0 d1 1 2.5 bm25', 'q1 Q0 d2 2 1.5 bm25']);
-    const { lists } = await raw({ format: 'beir', path: 'beir', candidates: join(folder, 'beir.run') });
+    const { lists, skipped } = await raw({ format: 'beir', path: 'beir', candidates: join(folder, 'beir.run') });
+    expect(skipped).toEqual({ 'judged query without a list': 1 });
     expect(lists).toMatchObject([{ qid: 'q1', passages: ['T one', 'two'], relevance: [0, 1], teacher: [2.5, 1.5] }]);
   });
 });

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -83,5 +83,30 @@ describe('winnow mine', () => {
     expect(row).toMatchObject({ query: 'red apples', pos: ['red apples fall'], pos_scores: [9] });
     expect([...row.neg].sort()).toEqual(['apples apples apples', 'red pears']);
     expect([...row.neg_scores].sort()).toEqual([1, 2]);
+  }, 60_000);
+
+  it('refuses a teacher that knows none of the queries, and data without a query to mine for', () => {
+    const mine = (...more: readonly string[]): string => {
+      const args = [
+        'mine',
+        '--format',
+        'beir',
+        '--data',
+        'set',
+        '--corpus',
+        'set/corpus.jsonl',
+        '--out',
+        'no.jsonl',
+        ...more,
+      ];
+      return spawnSync(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], { cwd: folder, encoding: 'utf8' })
+        .stderr;
+    };
+    writeFileSync(join(folder, 'other.run'), 'Q1 Q0 d0 1 9 t\n');
+    expect(mine('--teacher', 'other.run', '--ratio', '0.95')).toContain(
+      'other.run: expected scores of queries of the data, got those of 1 others',
+    );
+    expect(mine('--ranks', '90-100')).toContain('set: expected at least 1 query to mine for, got none (left out: {');
+    expect(existsSync(join(folder, 'no.jsonl'))).toBe(false);
   }, 60_000);
 });

@@ -21,6 +21,8 @@ interface Usage {
 
 interface TaughtLists extends RankerFacts, Usage {
   readonly queries: number;
+  /** Queries and rows that are left out, by reason. */
+  readonly leftOut: Readonly<Record<string, number>>;
 }
 
 /**
@@ -54,6 +56,6 @@ export async function teachLists(
   async function* teachers() {
     yield teacher;
   }
-  const { queries } = await scoreToFile(job, teachers(), output);
-  return { ...facts, ...usage, queries };
+  const { queries, leftOut } = await scoreToFile(job, teachers(), output);
+  return { ...facts, ...usage, queries, leftOut };
 }
