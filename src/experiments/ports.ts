@@ -25,6 +25,8 @@ export interface HookRequest {
   readonly query: string;
   readonly passages: readonly string[];
   readonly subject?: Subject;
+  /** The client chose the deadline: an answer that misses it says nothing about an arm. */
+  readonly clientDeadline?: boolean;
 }
 
 export interface RankedPassage {

@@ -126,8 +126,9 @@ export interface ArmTraffic {
   readonly byQuery: number;
   readonly firstAt: number;
   readonly lastAt: number;
-  readonly p50Ms: number;
-  readonly p95Ms: number;
+  /** Of requests that the arm itself answered; absent where there is none. */
+  readonly p50Ms?: number;
+  readonly p95Ms?: number;
 }
 
 /** Stores exposures and outcomes. Every write is on disk when its method returns: a later kill -9 loses nothing that was acknowledged. */

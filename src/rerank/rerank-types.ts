@@ -30,6 +30,8 @@ export interface RerankRequest {
   readonly priority?: number;
   /** Milliseconds from now after which the answer is of no use. */
   readonly deadlineMs: number;
+  /** The client chose `deadlineMs`; else the server's setting did. */
+  readonly clientDeadline?: boolean;
   readonly signal?: AbortSignal;
   /** What experiments hash and target on. */
   readonly subject?: Subject;

@@ -230,6 +230,7 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
           ),
         );
         expect(await store.traffic('traffic')).toEqual([
+          // Of the 97 that were answered, 4 to 100 ms, the 49th and the 93rd.
           {
             arm: 'a',
             requests: 100,
@@ -238,11 +239,30 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
             byQuery: 0,
             firstAt: 1000,
             lastAt: 1000,
-            p50Ms: 50,
-            p95Ms: 95,
+            p50Ms: 52,
+            p95Ms: 96,
           },
         ]);
         expect(await store.traffic('traffic', 999)).toEqual([]);
+      }),
+    );
+
+    it(
+      'an arm’s latencies are those of what it answered itself',
+      withStore(async (store) => {
+        const seen = (arm: string, latencyMs: number, over: Partial<Exposure>) =>
+          exposure({ experiment: 'latencies', unit: `l${++serial}`, arm, latencyMs, ...over });
+        await store.addExposures([
+          seen('a', 10, {}),
+          seen('a', 900, { fallback: 'failed' }),
+          seen('a', 1, { failed: true }),
+          seen('b', 5, { fallback: 'guardrail' }),
+        ]);
+        const counts = { failed: 0, fallbacks: 1, byQuery: 0, firstAt: 1000, lastAt: 1000 };
+        expect(await store.traffic('latencies')).toEqual([
+          { ...counts, arm: 'a', requests: 3, failed: 1, p50Ms: 10, p95Ms: 10 },
+          { ...counts, arm: 'b', requests: 1 },
+        ]);
       }),
     );
 

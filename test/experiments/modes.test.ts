@@ -249,13 +249,13 @@ describe('guardrails', () => {
     expect(lab.reported.changes.at(-1)).toMatchObject({
       action: 'tripped',
       who: 'guardrail',
-      diff: 'arm b: errors 1 > 0.2',
+      diff: 'arm b: errors 1 > 0.2 (control 0)',
     });
     // Restarted servers and others of the same database know it too.
     lab.clock.advance(10_000);
     await lab.service.settled();
     const { arms: sections, verdict } = await lab.api.report('trial');
-    expect(sections[1]!.tripped).toBe('arm b: errors 1 > 0.2');
+    expect(sections[1]!.tripped).toBe('arm b: errors 1 > 0.2 (control 0)');
     expect(verdict.state).not.toBe('win');
     const other = await openLab(MODELS, { database: `${lab.folder}/experiments.sqlite` });
     expect(other.api.get('trial').tripped).toEqual(['b']);
@@ -264,18 +264,56 @@ describe('guardrails', () => {
     expect(lab.api.get('trial').tripped).toEqual([]);
   });
 
-  it('one that is too slow as well; control never', async () => {
-    await open({ guardrails: [{ metric: 'latency_p95_ms', max: 0, minRequests: 5 }] });
-    for (let i = 0; i < 40; i++) await lab.ask(`u${i}`, [1, 2]);
+  /** Records answers of a request to each arm, without scoring them. */
+  async function answered(users: readonly string[], latencyOf: (arm: string) => number) {
+    for (const [i, user] of users.entries()) {
+      const request = { requestId: `${user} ${i}`, query: 'q', passages: ['1'], subject: { user } };
+      const decision = (await lab.service.decide(request))!;
+      const arms = decision.arms.map(({ arm, model }) => {
+        const timings = { totalMs: latencyOf(arm) };
+        return { arm, model, version: '1', ranking: [], truncated: [], timings };
+      });
+      const latencyMs = Math.max(...arms.map(({ timings }) => timings.totalMs));
+      const answer = { model: 'up', version: '1', ranking: [], truncated: [] };
+      lab.service.recordRequest({ decision, request, latencyMs, answer, arms });
+    }
+  }
+  const USERS = Array.from({ length: 60 }, (_, i) => `u${i}`);
+
+  it('one that is slower than control as well; control never, nor both alike', async () => {
+    await open({ guardrails: [{ metric: 'latency_p95_ms', max: 50, minRequests: 5 }] });
+    await answered(USERS, () => 90);
+    expect(lab.api.get('trial').tripped).toEqual([]);
+    await answered(USERS, (arm) => (arm === 'a' ? 90 : 30));
+    expect(lab.api.get('trial').tripped).toEqual([]);
+    await answered(USERS, (arm) => (arm === 'a' ? 30 : 95));
     expect(lab.api.get('trial').tripped).toEqual(['b']);
-    expect(lab.reported.changes.at(-1)!.diff).toMatch(/^arm b: latency_p95_ms [\d.]+ > 0$/);
+    expect(lab.reported.changes.at(-1)!.diff).toBe('arm b: latency_p95_ms 95 > 50 (control 90)');
   });
 
   it('a tripped arm drafts no more', async () => {
-    await open({ mode: 'interleave', guardrails: [{ metric: 'latency_p95_ms', max: 0, minRequests: 5 }] });
-    for (let i = 0; i < 6; i++) await lab.ask('u', GRADES);
+    await open({ mode: 'interleave', guardrails: [{ metric: 'latency_p95_ms', max: 50, minRequests: 20 }] });
+    await answered(USERS.slice(0, 20), (arm) => (arm === 'a' ? 30 : 90));
     expect((await lab.ask('u', GRADES)).experiment?.arm).toBe('a');
     expect(lab.reported.exposures.at(-1)).toMatchObject({ fallback: 'guardrail' });
+  });
+
+  it('deadlines that clients choose take no arm out, those of the server do', async () => {
+    await open({ guardrails: [{ metric: 'errors', max: 0.02 }] });
+    const late = async (clientDeadline: boolean) => {
+      for (let i = 0; i < 600; i++) {
+        const request = { requestId: `${i}`, query: 'q', passages: ['1'], subject: { user: `u${i}` }, clientDeadline };
+        const decision = (await lab.service.decide(request))!;
+        const isLate = clientDeadline || decision.arms[0].arm === 'b';
+        const answer = { model: 'up', version: '1', ranking: [], truncated: [] };
+        const outcome = isLate ? ({ error: 'deadline_exceeded' } as const) : { answer };
+        lab.service.recordRequest({ decision, request, latencyMs: 1, arms: [], ...outcome });
+      }
+    };
+    await late(true);
+    expect(lab.api.get('trial').tripped).toEqual([]);
+    await late(false);
+    expect(lab.api.get('trial').tripped).toEqual(['b']);
   });
 
   it('what the client did wrong is not held against an arm', async () => {

@@ -198,13 +198,13 @@ describe('lanes and deadlines', () => {
       .post('/rerank')
       .set(headers)
       .send({ ...BODY, timeout_ms: 9000 });
-    expect(deps.reranker.requests[0]).toMatchObject({ lane: 'batch', deadlineMs: 250 });
+    expect(deps.reranker.requests[0]).toMatchObject({ lane: 'batch', deadlineMs: 250, clientDeadline: true });
   });
 
   it('have defaults', async () => {
     const deps = fakeDeps({ options: { requestTimeoutMs: 4321 } });
     await post(deps);
-    expect(deps.reranker.requests[0]).toMatchObject({ lane: 'interactive', deadlineMs: 4321 });
+    expect(deps.reranker.requests[0]).toMatchObject({ lane: 'interactive', deadlineMs: 4321, clientDeadline: false });
   });
 });
 

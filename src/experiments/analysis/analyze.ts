@@ -42,7 +42,7 @@ function armSections(
       requests: seen?.requests ?? 0,
       failed: seen?.failed ?? 0,
       fallbacks: seen?.fallbacks ?? 0,
-      ...(seen ? { p50Ms: seen.p50Ms, p95Ms: seen.p95Ms } : {}),
+      ...(seen?.p50Ms === undefined || seen.p95Ms === undefined ? {} : { p50Ms: seen.p50Ms, p95Ms: seen.p95Ms }),
       ...(tripped === undefined ? {} : { tripped }),
     };
   });

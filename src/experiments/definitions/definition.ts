@@ -52,7 +52,12 @@ const armSchema = z.strictObject({
 
 const guardrailSchema = z.strictObject({
   metric: z.enum(['errors', 'latency_p95_ms']),
-  max: z.number().nonnegative().describe('errors: share of requests that failed; latency_p95_ms: milliseconds.'),
+  max: z
+    .number()
+    .nonnegative()
+    .describe(
+      'errors: share of requests that failed; latency_p95_ms: milliseconds. An arm above it is taken out if it is worse than control.',
+    ),
   minRequests: z.number().int().min(1).default(200).describe('Requests of an arm before the guardrail may act.'),
 });
 

@@ -1,56 +1,119 @@
 import { CATALOG, type ErrorCode } from '../../errors.ts';
+import { fisherExactGreater, type Share } from '../../statistics/fisher-exact.ts';
 import type { PreparedExperiment } from '../assignment/prepared-experiment.ts';
 import type { Guardrail } from '../definitions/definition.ts';
 
 /** One request of an arm, as guardrails see it. */
 export interface ArmEvent {
   readonly failed: boolean;
+  /** Absent where the arm did not answer. */
   readonly latencyMs: number | undefined;
 }
 
 /** A window holds at least this many of an arm's newest requests; `minRequests` where that is more. */
 const WINDOW = 500;
-/** Requests of an arm between two checks of its window. */
+/** Requests of an arm between two checks of its window, and in one part of it. */
 const CHECK_EVERY = 20;
+/** The most latencies of control in one part: control may have many times the arm's traffic. */
+const CONTROL_LATENCIES = 100;
+/** An arm is worse than control where chance explains it with a smaller p. Windows are checked again and again, hence far below 5 %. */
+const ALPHA = 1e-4;
 
-/** Whether a failure is the arm's or the server's fault. An invalid request says nothing about the arm. */
-export const countsAgainstArm = (code: ErrorCode | undefined): boolean =>
-  code !== undefined && (CATALOG[code].status >= 500 || code === 'not_a_number');
+/**
+ * Whether a failure is the arm's or the server's fault. An invalid request says nothing about the arm, nor does a deadline that the client
+ * chose.
+ */
+export function countsAgainstArm(code: ErrorCode | undefined, clientDeadline = false): boolean {
+  if (code === undefined || (code === 'deadline_exceeded' && clientDeadline)) return false;
+  return CATALOG[code].status >= 500 || code === 'not_a_number';
+}
 
-/** The newest values, up to `size` of them. */
-class NewestValues {
-  readonly #values: Float64Array;
-  #seen = 0;
+/** What happened to the arm and to control while the arm had CHECK_EVERY requests. */
+interface Part {
+  readonly arm: { failed: number; requests: number; readonly latencies: number[] };
+  readonly control: { failed: number; requests: number; readonly latencies: number[] };
+}
 
+const emptyPart = (): Part => ({
+  arm: { failed: 0, requests: 0, latencies: [] },
+  control: { failed: 0, requests: 0, latencies: [] },
+});
+
+function addEvent(side: Part['arm'], { failed, latencyMs }: ArmEvent): void {
+  side.requests++;
+  if (failed) side.failed++;
+  if (latencyMs === undefined) return;
+  // Beyond the limit the newest ones are kept.
+  if (side.latencies.length < CONTROL_LATENCIES) side.latencies.push(latencyMs);
+  else side.latencies[side.requests % CONTROL_LATENCIES] = latencyMs;
+}
+
+/** An arm's newest requests, and those of control in the same time. */
+class ComparedWindow {
+  readonly #parts: Part[] = [emptyPart()];
+  readonly #most: number;
+  requests = 0;
+
+  /** @param size requests of the arm. */
   constructor(size: number) {
-    this.#values = new Float64Array(size);
+    this.#most = Math.ceil(size / CHECK_EVERY);
   }
 
-  push(value: number): void {
-    this.#values[this.#seen++ % this.#values.length] = value;
+  add(side: keyof Part, event: ArmEvent): void {
+    const newest = this.#parts.at(-1)!;
+    if (side === 'arm' && newest.arm.requests >= CHECK_EVERY) {
+      this.#parts.push(emptyPart());
+      if (this.#parts.length > this.#most) this.#parts.shift();
+    }
+    addEvent(this.#parts.at(-1)![side], event);
+    if (side === 'arm') this.requests++;
   }
 
-  values(): Float64Array {
-    return this.#values.slice(0, Math.min(this.#seen, this.#values.length));
+  failures(side: keyof Part): Share {
+    const total = (of: 'failed' | 'requests') => this.#parts.reduce((sum, part) => sum + part[side][of], 0);
+    return { hits: total('failed'), trials: total('requests') };
+  }
+
+  /** Returns the latencies of answers, ascending. */
+  latencies(side: keyof Part): Float64Array {
+    return Float64Array.from(this.#parts.flatMap((part) => part[side].latencies)).sort();
   }
 }
 
-interface Window {
-  readonly failures: NewestValues;
-  readonly latencies: NewestValues;
-  requests: number;
+/** Returns the 95th percentile by nearest rank, 0 without values. */
+const percentile95 = (sorted: Float64Array): number => sorted[Math.max(0, Math.ceil(0.95 * sorted.length) - 1)] ?? 0;
+
+/** The value of a guardrail's metric in an arm and in control, and how well chance explains that the arm's is larger. */
+interface Reading {
+  readonly arm: number;
+  readonly control: number;
+  readonly p: number;
 }
 
-const share = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-
-/** Returns the 95th percentile by nearest rank. Sorts `values`. */
-function percentile95(values: Float64Array): number {
-  return values.sort()[Math.max(0, Math.ceil(0.95 * values.length) - 1)] ?? 0;
+function readErrors(window: ComparedWindow): Reading {
+  const [arm, control] = [window.failures('arm'), window.failures('control')];
+  const share = ({ hits, trials }: Share) => hits / Math.max(1, trials);
+  return { arm: share(arm), control: share(control), p: fisherExactGreater(arm, control) };
 }
 
-const READINGS: Readonly<Record<Guardrail['metric'], (window: Window) => number>> = {
-  errors: ({ failures }) => share(failures.values()),
-  latency_p95_ms: ({ latencies }) => percentile95(latencies.values()),
+/** Compares how many answers took longer than the limit, or than 95 % of control's where control is above the limit itself. */
+function readLatency(window: ComparedWindow, max: number): Reading {
+  const [arm, control] = [window.latencies('arm'), window.latencies('control')];
+  const limit = Math.max(max, percentile95(control));
+  const slow = (sorted: Float64Array): Share => ({
+    hits: sorted.filter((ms) => ms > limit).length,
+    trials: sorted.length,
+  });
+  return {
+    arm: percentile95(arm),
+    control: percentile95(control),
+    p: fisherExactGreater(slow(arm), slow(control)),
+  };
+}
+
+const READINGS: Readonly<Record<Guardrail['metric'], (window: ComparedWindow, max: number) => Reading>> = {
+  errors: readErrors,
+  latency_p95_ms: readLatency,
 };
 
 /** An arm that broke a guardrail. */
@@ -65,24 +128,31 @@ export interface Trip {
 /** Returns the arm that the reason of a stored trip names. */
 export const trippedArm = (reason: string): string | undefined => /^arm (\S+): /.exec(reason)?.[1];
 
-/** Watches the newest requests of each arm for breaches of guardrails. Control is exempt: arms fall back to it. */
+/**
+ * Watches the newest requests of each arm, and those of control in the same time, for breaches of guardrails: a value above the limit that
+ * is also larger than control's by more than chance. What hits both alike, such as an outage, takes no arm out.
+ */
 export class GuardrailWatch {
-  readonly #windows = new Map<string, Window>();
+  readonly #windows = new Map<string, ComparedWindow>();
 
   /** Adds a request of an arm. @returns the trip where the arm now breaks a guardrail. */
-  record(prepared: PreparedExperiment, arm: string, { failed, latencyMs }: ArmEvent): Trip | undefined {
-    const { guardrails } = prepared.definition;
-    if (guardrails.length === 0 || arm === prepared.control.name) return undefined;
+  record(prepared: PreparedExperiment, arm: string, event: ArmEvent): Trip | undefined {
+    const { guardrails, arms } = prepared.definition;
+    if (guardrails.length === 0) return undefined;
+    if (arm === prepared.control.name) {
+      for (const { name } of arms) if (name !== arm) this.#window(prepared, name).add('control', event);
+      return undefined;
+    }
     const window = this.#window(prepared, arm);
-    window.failures.push(failed ? 1 : 0);
-    if (latencyMs !== undefined) window.latencies.push(latencyMs);
-    window.requests++;
+    window.add('arm', event);
     if (window.requests % CHECK_EVERY !== 0 && !guardrails.some(({ minRequests }) => minRequests === window.requests))
       return undefined;
     for (const { metric, max, minRequests } of guardrails) {
       if (window.requests < minRequests) continue;
-      const value = READINGS[metric](window);
-      if (value > max) return { prepared, arm, metric, reason: `arm ${arm}: ${metric} ${round(value)} > ${max}` };
+      const { arm: value, control, p } = READINGS[metric](window, max);
+      if (value <= max || p >= ALPHA) continue;
+      const reason = `arm ${arm}: ${metric} ${round(value)} > ${max} (control ${round(control)})`;
+      return { prepared, arm, metric, reason };
     }
     return undefined;
   }
@@ -93,12 +163,12 @@ export class GuardrailWatch {
     for (const key of this.#windows.keys()) if (!kept.has(key)) this.#windows.delete(key);
   }
 
-  #window(prepared: PreparedExperiment, arm: string): Window {
+  #window(prepared: PreparedExperiment, arm: string): ComparedWindow {
     const key = armKey(prepared, arm);
     let window = this.#windows.get(key);
     if (!window) {
       const size = Math.max(WINDOW, ...prepared.definition.guardrails.map(({ minRequests }) => minRequests));
-      window = { failures: new NewestValues(size), latencies: new NewestValues(size), requests: 0 };
+      window = new ComparedWindow(size);
       this.#windows.set(key, window);
     }
     return window;

@@ -41,11 +41,14 @@ export class Recorder {
     const at = this.#options.now();
     if (decision.answering) this.#recordAnswering(decision.answering, finished, at);
     if (decision.shadowing.length === 0) return;
+    const controlFailed = countsAgainstArm(finished.error, finished.request.clientDeadline);
     const exposures = new Map<PreparedExperiment, PendingExposure>();
     for (const { prepared, unit } of decision.shadowing) {
       const exposure = pendingExposure({ prepared, unit, arm: prepared.control.name, forced: false, at }, finished);
       // Logged at once, so that outcomes of the answer are known; figures follow.
       this.#options.log.add(exposure);
+      if (finished.answer || controlFailed)
+        this.#guard(prepared, prepared.control.name, { failed: controlFailed, latencyMs: undefined });
       exposures.set(prepared, { ...exposure, passages: [], candidates: [] });
     }
     this.#shadowed.set(decision, { answered: answeredRanking(finished), exposures });
@@ -84,11 +87,17 @@ export class Recorder {
     });
     if (forced || tripped) return;
     if (prepared.definition.mode === 'interleave') this.#guardInterleaved(prepared, finished);
-    else
-      this.#guard(prepared, arm, {
-        failed: finished.fallback !== undefined || countsAgainstArm(finished.error),
-        latencyMs: finished.answer && !finished.fallback ? finished.latencyMs : undefined,
-      });
+    else this.#guardSplit(prepared, arm, finished);
+  }
+
+  /** Reads the arm that was assigned. Where control answered in its place, control is known to have been able to. */
+  #guardSplit(prepared: PreparedExperiment, arm: string, finished: FinishedRequest<RequestDecision>): void {
+    const { answer, fallback, error, request, latencyMs } = finished;
+    const failed = fallback !== undefined || countsAgainstArm(error, request.clientDeadline);
+    // What the client caused is no request of the arm.
+    if (!failed && !answer) return;
+    if (fallback) this.#guard(prepared, prepared.control.name, { failed: false, latencyMs: undefined });
+    this.#guard(prepared, arm, { failed, latencyMs: answer && !fallback ? latencyMs : undefined });
   }
 
   /** Reads each arm by its own ranking. A request that failed as a whole counts against no single arm. */

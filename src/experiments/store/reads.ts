@@ -135,15 +135,16 @@ export async function readTraffic(
   experiment: string,
   until: number,
 ): Promise<readonly ArmTraffic[]> {
-  // Nearest-rank percentiles by a window function, which both databases know.
+  // Nearest-rank percentiles by a window function, which both databases know. Latencies are those of the arm's own answers.
   const rows = await db.query({
     sql: `SELECT arm, COUNT(*) AS requests, SUM(failed) AS failed, SUM(CASE WHEN fallback IS NULL THEN 0 ELSE 1 END) AS fallbacks,
         SUM(CASE WHEN unit_kind = 'query' THEN 1 ELSE 0 END) AS by_query,
         MIN(at) AS first_at, MAX(at) AS last_at,
         MIN(CASE WHEN place >= 0.5 * n THEN latency_ms END) AS p50, MIN(CASE WHEN place >= 0.95 * n THEN latency_ms END) AS p95
-      FROM (SELECT arm, failed, fallback, unit_kind, at, latency_ms, ROW_NUMBER() OVER (PARTITION BY arm ORDER BY latency_ms) AS place,
-          COUNT(*) OVER (PARTITION BY arm) AS n
-        FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at <= ?) ranked GROUP BY arm ORDER BY arm`,
+      FROM (SELECT arm, failed, fallback, unit_kind, at, CASE WHEN answered = 1 THEN latency_ms END AS latency_ms,
+          ROW_NUMBER() OVER (PARTITION BY arm, answered ORDER BY latency_ms) AS place, COUNT(*) OVER (PARTITION BY arm, answered) AS n
+        FROM (SELECT arm, failed, fallback, unit_kind, at, latency_ms, CASE WHEN failed = 0 AND fallback IS NULL THEN 1 ELSE 0 END AS answered
+          FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at <= ?) seen) ranked GROUP BY arm ORDER BY arm`,
     values: [experiment, until],
   });
   return rows.map((r) => ({
@@ -154,8 +155,7 @@ export async function readTraffic(
     byQuery: Number(r.by_query),
     firstAt: Number(r.first_at),
     lastAt: Number(r.last_at),
-    p50Ms: Number(r.p50),
-    p95Ms: Number(r.p95),
+    ...(r.p50 === null || r.p95 === null ? {} : { p50Ms: Number(r.p50), p95Ms: Number(r.p95) }),
   }));
 }
 

@@ -75,13 +75,15 @@ function pathModel(req: Request): { readonly model?: string } {
 function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
   const exchange = exchangeOf(res);
   const { timeoutMs, user, truncate, priority, ...rest } = query;
+  const deadlineMs = deadlineOf(req) ?? timeoutMs;
   return {
     ...rest,
     ...(priority === undefined ? {} : { priority: priorityOf(priority, exchange.caller) }),
     requestId: exchange.requestId,
     truncate: truncate ?? deps.options.autoTruncate ?? true,
     lane: laneOf(req),
-    deadlineMs: deadlineOf(req) ?? timeoutMs ?? deps.options.requestTimeoutMs,
+    deadlineMs: deadlineMs ?? deps.options.requestTimeoutMs,
+    clientDeadline: deadlineMs !== undefined,
     signal: exchange.signal,
     subject: subjectOf(req, exchange.caller, user),
     ...pathModel(req),
