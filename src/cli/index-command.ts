@@ -7,6 +7,7 @@ const EXAMPLES = `
 Examples:
   $ npx winnow index collection.tsv --out indexes/msmarco     # id <tab> text
   $ npx winnow index scifact/corpus.jsonl.gz --out indexes/scifact
+  $ npx winnow index disk4/ft disk4/fr94 disk5/fbis disk5/latimes --out indexes/robust04     # <DOC> files
   $ npx winnow index cranfield/ --out indexes/cranfield       # the passages of a data set
   $ npx winnow search --index indexes/msmarco --queries queries.dev.small.tsv --out bm25.run
 
@@ -20,8 +21,8 @@ interface Options {
   readonly force?: true;
 }
 
-async function run(path: string, { out, batch, force }: Options): Promise<void> {
-  const facts = await indexCollection(path, out, {
+async function run(paths: readonly string[], { out, batch, force }: Options): Promise<void> {
+  const facts = await indexCollection(paths, out, {
     batchPostings: batch * 1e6,
     replace: force === true,
     progress: startProgress,
@@ -36,7 +37,10 @@ async function run(path: string, { out, batch, force }: Options): Promise<void> 
 export function command(): Command {
   return new Command()
     .description('Build a BM25 index on disk.')
-    .argument('<corpus>', 'collection (.tsv or .jsonl, one passage a line; .gz too), or a data set')
+    .argument(
+      '<corpus...>',
+      'collection: .tsv or .jsonl (one passage a line), TREC <DOC> files, SMART; folders of them; .gz too; or a data set',
+    )
     .requiredOption('--out <folder>', 'folder of the index')
     .addOption(
       numberOption(

@@ -5,7 +5,8 @@ import { Bm25Index } from '../evaluation/first-stage/index/bm25-index.ts';
 import { searchStage } from '../evaluation/first-stage/search-endpoint.ts';
 import { bm25Stage } from '../evaluation/first-stage/stages.ts';
 import { writeRun } from '../evaluation/formats/run.ts';
-import { readQueries, type TopicField } from '../evaluation/formats/topics.ts';
+import type { TopicField } from '../evaluation/formats/topic-fields.ts';
+import { readQueries } from '../evaluation/formats/topics.ts';
 import { startProgress } from '../util/progress.ts';
 import { choiceOption, numberOption } from './options.ts';
 
@@ -70,7 +71,7 @@ export function command(): Command {
   return new Command()
     .description('Retrieve candidate lists by BM25 or from a live search engine.')
     .requiredOption('--index <folder>', 'index folder (`npx winnow index`), or the name of an index at --url')
-    .requiredOption('--queries <file>', 'queries: id <tab> text, BEIR JSON lines or TREC topics; .gz too')
+    .requiredOption('--queries <file>', 'queries: id <tab> text, JSON lines, TREC topics (XML, SGML) or SMART; .gz too')
     .requiredOption('--out <file>', 'TREC run to write; .gz is compressed')
     .addOption(
       numberOption('--depth <n>', 'passages retrieved for a query', { integer: true, min: 1, max: 1_000_000 }, 1000),
@@ -83,7 +84,7 @@ export function command(): Command {
     .addOption(
       choiceOption(
         '--field <part>',
-        'part of a TREC topic used as query',
+        'part of a TREC topic used as query; topics in XML: query, question and such',
         ['title', 'description', 'narrative', 'title+description'],
         'title',
       ),

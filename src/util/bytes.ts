@@ -29,12 +29,58 @@ export function gunzipped(raw: Readable, chunkSize = CHUNK_BYTES): Readable {
   return raw.pipe(unpacked);
 }
 
-/** Tells whether a stream starts with gzip's magic bytes. Peeks, so pipes work as files do. */
-async function isPacked(raw: Readable): Promise<boolean> {
+/** Binary formats by their first bytes, and what to do with such a file. */
+const BINARY: readonly (readonly [magic: string, got: string])[] = [
+  ['PAR1', "Parquet; write it as JSON lines, such as with duckdb -c \"COPY (FROM 'x.parquet') TO 'x.jsonl'\""],
+  ['ARROW1', 'Arrow; write it as JSON lines, such as by the `to_json` of Hugging Face datasets'],
+  ['\xff\xff\xff\xff', 'Arrow; write it as JSON lines, such as by the `to_json` of Hugging Face datasets'],
+  ['\x1f\x9d', 'a file of `compress`; unpack it with gzip -d'],
+  ['\x1f\xa0', 'a file of `compress -H`; unpack it with gzip -d'],
+  ['BZh', 'bzip2; unpack it with bzip2 -d'],
+  ['\xfd7zXZ', 'xz; unpack it with xz -d'],
+  ['\x28\xb5\x2f\xfd', 'Zstandard; unpack it with zstd -d'],
+  ['PK\x03\x04', 'zip; unpack it with unzip'],
+];
+
+/** @throws WinnowError `invalid_input` for a file of a binary format. */
+function refuseBinary(path: string, head: Buffer | null): void {
+  const start = head?.toString('latin1', 0, 8) ?? '';
+  const got = BINARY.find(([magic]) => start.startsWith(magic))?.[1];
+  if (got !== undefined)
+    throw new WinnowError('invalid_input', { where: path, expected: 'text, or text in gzip', got });
+}
+
+/**
+ * Tells whether a stream starts with gzip's magic bytes. Peeks, so pipes work as files do.
+ *
+ * @throws WinnowError `invalid_input` if it starts as a binary format does.
+ */
+async function isPacked(path: string, raw: Readable): Promise<boolean> {
   await once(raw, 'readable');
   const head = raw.read() as Buffer | null;
   if (head !== null) raw.unshift(head);
+  refuseBinary(path, head);
   return head?.[0] === 0x1f && head[1] === 0x8b;
+}
+
+/**
+ * Reads the first bytes of a file, unpacked.
+ *
+ * @throws WinnowError `invalid_input` if the file cannot be read, or is of a binary format.
+ */
+export async function readHead(
+  path: string,
+  bytes: number,
+): Promise<{ readonly head: Buffer; readonly packed: boolean }> {
+  try {
+    const raw = createReadStream(path, { highWaterMark: bytes });
+    const packed = await isPacked(path, raw);
+    for await (const chunk of (packed ? gunzipped(raw, bytes) : raw) as AsyncIterable<Buffer>)
+      return { head: chunk.subarray(0, bytes), packed };
+    return { head: Buffer.alloc(0), packed };
+  } catch (error) {
+    throw error instanceof WinnowError ? error : unreadable(path, error);
+  }
 }
 
 /**
@@ -46,7 +92,7 @@ async function isPacked(raw: Readable): Promise<boolean> {
 export async function* readBytes(path: string, chunkBytes = CHUNK_BYTES): AsyncGenerator<Buffer> {
   try {
     const raw = path === STDIN ? process.stdin : createReadStream(path, { highWaterMark: chunkBytes });
-    yield* ((await isPacked(raw)) ? gunzipped(raw, chunkBytes) : raw) as AsyncIterable<Buffer>;
+    yield* ((await isPacked(path, raw)) ? gunzipped(raw, chunkBytes) : raw) as AsyncIterable<Buffer>;
   } catch (error) {
     throw error instanceof WinnowError ? error : unreadable(path, error);
   }

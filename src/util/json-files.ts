@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../errors.ts';
 import { parseExact, repeatedKey, sourceOf } from './exact-json.ts';
-import { scanLines } from './lines.ts';
+import { readLines, scanLines } from './lines.ts';
 import { badLine, readText } from './text.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -101,4 +101,20 @@ export function readId(holder: object, field: string | number, where: string): s
   if (typeof found !== 'number') return fail('text', describe(found));
   const source = sourceOf(holder, `${field}`, found);
   return WHOLE.test(source) ? source : fail('text or a whole number', `${source}; put the id in quotes`);
+}
+
+/** Tells whether a file has a JSON object on its first line and something behind it, as JSON lines named `.json` have. */
+export async function hasJsonLines(path: string): Promise<boolean> {
+  let first = true;
+  for await (const { text } of readLines(path)) {
+    if (text.trim() === '') continue;
+    if (!first) return true;
+    first = false;
+    try {
+      if (!isObject(JSON.parse(text))) return false;
+    } catch {
+      return false;
+    }
+  }
+  return false;
 }

@@ -5,7 +5,16 @@ import type { Qrels } from '../measures/ranked.ts';
 import type { PassageStore } from './passage-store.ts';
 import type { Queries } from './topics.ts';
 
-export type DatasetFormat = 'beir' | 'lotte' | 'msmarco' | 'rank-llm' | 'cranfield' | 'wikiqa' | 'squad' | 'trec';
+export type DatasetFormat =
+  | 'beir'
+  | 'lotte'
+  | 'msmarco'
+  | 'rank-llm'
+  | 'cranfield'
+  | 'wikiqa'
+  | 'squad'
+  | 'smart'
+  | 'trec';
 
 /** Properties of a data set that follow from its name unless the specification sets them. */
 interface DatasetRules {
@@ -43,7 +52,8 @@ export interface DatasetSpec extends Partial<DatasetRules> {
   /** Files in place of those the layout names, relative to the folder. */
   readonly queries?: string;
   readonly qrels?: string;
-  readonly corpus?: string;
+  /** Files or folders of the collection. */
+  readonly corpus?: string | readonly string[];
   /** A run that holds the candidate lists. */
   readonly candidates?: string;
 }

@@ -1,15 +1,20 @@
 import { describe, WinnowError } from '../../errors.ts';
+import { STDIN } from '../../util/bytes.ts';
+import { hasJsonLines, isJson } from '../../util/json-files.ts';
 import { type Dataset, type DatasetFormat, type DatasetSpec, rulesOf } from './dataset.ts';
 import { beir } from './datasets/beir.ts';
 import { cranfield } from './datasets/cranfield.ts';
-import { datasetName, lookAt, type Place, pathInside } from './datasets/dataset-folder.ts';
+import { contentOf, datasetName, lookAt, type Place, pathInside } from './datasets/dataset-folder.ts';
 import type { Loader } from './datasets/loader.ts';
 import { lotte } from './datasets/lotte.ts';
 import { msmarco } from './datasets/msmarco.ts';
 import { rankLlm } from './datasets/rank-llm.ts';
+import { smart } from './datasets/smart.ts';
 import { squad } from './datasets/squad.ts';
 import { trec } from './datasets/trec.ts';
 import { wikiqa } from './datasets/wikiqa.ts';
+import type { PassageStore } from './passage-store.ts';
+import { openPassages } from './passages.ts';
 import { readRun } from './run.ts';
 
 /** Layouts in the order of detection: the most specific first. */
@@ -20,23 +25,31 @@ const LOADERS: Readonly<Record<DatasetFormat, Loader>> = {
   cranfield,
   wikiqa,
   squad,
+  smart,
   'rank-llm': rankLlm,
   trec,
 };
 
+const FORMATS = Object.keys(LOADERS).filter((name): name is DatasetFormat => name in LOADERS);
+
+const formatAt = (place: Place): DatasetFormat | undefined => FORMATS.find((format) => LOADERS[format].detect(place));
+
 function detect(place: Place): DatasetFormat {
-  for (const [format, loader] of Object.entries(LOADERS)) if (loader.detect(place)) return format as DatasetFormat;
+  const found = formatAt(place);
+  if (found !== undefined) return found;
   const shapes = Object.values(LOADERS).map((loader) => `\n  ${loader.shape}`);
   throw new WinnowError('invalid_input', {
     where: place.path,
     expected: `one of these layouts:${shapes.join('')}\n`,
-    got: place.isFile ? 'another file' : `a folder with ${place.files.slice(0, 12).join(', ') || 'nothing'}`,
+    got: place.isFile ? 'another file' : contentOf(place),
   });
 }
 
+const isFormat = (name: string): name is DatasetFormat => Object.hasOwn(LOADERS, name);
+
 function formatOf(place: Place, given: string | undefined): DatasetFormat {
   if (given === undefined) return detect(place);
-  if (Object.hasOwn(LOADERS, given)) return given as DatasetFormat;
+  if (isFormat(given)) return given;
   throw new WinnowError('invalid_input', {
     where: place.path,
     expected: `format to be one of ${Object.keys(LOADERS).join(', ')}`,
@@ -60,4 +73,17 @@ export async function loadDataset(spec: string | DatasetSpec): Promise<Dataset> 
   const candidates =
     file === undefined || loaded.candidates !== undefined ? loaded.candidates : await readRun(pathInside(place, file));
   return { ...loaded, ...rulesOf(name, given), name, format, candidates };
+}
+
+/**
+ * Opens a collection: files and folders of passages, or the passages of a data set.
+ *
+ * @throws WinnowError `invalid_input` as `openPassages` and `loadDataset`.
+ */
+export async function openCollection(path: string | readonly string[]): Promise<PassageStore> {
+  const [first, second] = [path].flat();
+  if (first === undefined || second !== undefined || first === STDIN) return openPassages(path);
+  const place = await lookAt(first);
+  const isDataset = place.isFile ? isJson(first) && !(await hasJsonLines(first)) : formatAt(place) !== undefined;
+  return isDataset ? (await loadDataset(first)).passages : openPassages(first);
 }

@@ -1,11 +1,10 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { readLines, scanLines } from '../../util/lines.ts';
-import { badLine, placeOf } from '../../util/text.ts';
-import { missingPassage, type Passage, type PassageParser, type PassageStore } from './passage-store.ts';
+import { badLine } from '../../util/text.ts';
+import type { PassageFormat } from './passage-formats.ts';
+import { missingPassage, type Passage, type PassageStore } from './passage-store.ts';
 
-const NEWLINE = 10;
-const LINE_GUESS = 4096;
+const RECORD_GUESS = 4096;
 
 /** FNV-1a with a final mix. Two seeds give two independent halves of a fingerprint. */
 function hashOf(id: string, seed: number): number {
@@ -18,8 +17,8 @@ const SLOT_SEED = 0x811c9dc5;
 const PRINT_SEED = 0x5bd1e995;
 
 /**
- * Maps passage ids to the offsets of their lines: open addressing over typed arrays, 16 bytes a slot, at most ¾ full. Ids themselves are
- * not kept: a fingerprint finds the few candidate lines, and reading the line decides.
+ * Maps passage ids to the offsets of their records: open addressing over typed arrays, 16 bytes a slot, at most ¾ full. Ids themselves are
+ * not kept: a fingerprint finds the few candidate records, and reading the record decides.
  */
 class OffsetTable {
   #places = new Uint32Array(1 << 12);
@@ -37,7 +36,7 @@ class OffsetTable {
     this.#size++;
   }
 
-  /** Returns the offsets of the lines that may hold `id`. */
+  /** Returns the offsets of the records that may hold `id`. */
   candidates(id: string): number[] {
     const [place, print] = [hashOf(id, SLOT_SEED), hashOf(id, PRINT_SEED)];
     const mask = this.#offsets.length - 1;
@@ -66,72 +65,124 @@ class OffsetTable {
   }
 }
 
-const endOfLine = (buffer: Buffer, length: number): number => {
-  const end = buffer.subarray(0, length).indexOf(NEWLINE);
-  return end > 0 && buffer[end - 1] === 13 ? end - 1 : end;
-};
-
-/** Assembles a line from reads at its start: yields a buffer to fill, receives the number of bytes read, and grows until the line fits. */
-function* lineReads(): Generator<Buffer, string, number> {
-  for (let room = LINE_GUESS; ; room *= 4) {
+/** Assembles a record from reads at its start: yields a buffer to fill, receives the number of bytes read, and grows until it fits. */
+function* recordReads({ endOf }: PassageFormat): Generator<Buffer, Buffer, number> {
+  for (let room = RECORD_GUESS; ; room *= 4) {
     const buffer = Buffer.allocUnsafe(room);
     const got = yield buffer;
-    const end = endOfLine(buffer, got);
-    if (end >= 0 || got < room) return buffer.toString('utf8', 0, end >= 0 ? end : got);
+    const end = endOf(buffer.subarray(0, got));
+    if (end >= 0 || got < room) return buffer.subarray(0, end >= 0 ? end : got);
   }
 }
 
-function readLineSync(file: number, offset: number): string {
-  const steps = lineReads();
+/** Files as one row of bytes: an offset names a file and a place in it. */
+class FileRow {
+  readonly #starts: readonly number[];
+  readonly paths: readonly string[];
+
+  constructor(paths: readonly string[]) {
+    this.paths = paths;
+    let start = 0;
+    // A place between two files is left out, so that the end of an empty file is not the start of the next.
+    this.#starts = paths.map((path) => {
+      const own = start;
+      start += statSync(path).size + 1;
+      return own;
+    });
+  }
+
+  startOf(file: number): number {
+    return this.#starts[file]!;
+  }
+
+  /** Returns the file of an offset and the offset in it. */
+  locate(offset: number): readonly [file: number, inside: number] {
+    let [low, high] = [0, this.#starts.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#starts[middle]! <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return [low, offset - this.#starts[low]!];
+  }
+}
+
+/** Reads records where they are, in the calling turn. */
+function readSyncAt(file: number, offset: number, format: PassageFormat): Buffer {
+  const steps = recordReads(format);
   let step = steps.next(0);
   while (!step.done) step = steps.next(readSync(file, step.value, 0, step.value.length, offset));
   return step.value;
 }
 
-async function readLine(file: FileHandle, offset: number): Promise<string> {
-  const steps = lineReads();
+async function readAt(file: FileHandle, offset: number, format: PassageFormat): Promise<Buffer> {
+  const steps = recordReads(format);
   let step = steps.next(0);
   while (!step.done) step = steps.next((await file.read(step.value, 0, step.value.length, offset)).bytesRead);
   return step.value;
 }
 
-async function buildTable(path: string, parse: PassageParser): Promise<OffsetTable> {
+async function buildTable(row: FileRow, format: PassageFormat): Promise<OffsetTable> {
   const table = new OffsetTable();
-  const file = openSync(path, 'r');
-  try {
-    await scanLines(path, (buffer, start, end, line, offset) => {
-      if (start === end) return;
-      const { id } = parse(buffer.toString('utf8', start, end), placeOf(path, line));
+  const idAt = (offset: number): string => {
+    const [other, inside] = row.locate(offset);
+    const path = row.paths[other]!;
+    const file = openSync(path, 'r');
+    try {
+      return format.parse(readSyncAt(file, inside, format), path).id;
+    } finally {
+      closeSync(file);
+    }
+  };
+  for (const [i, path] of row.paths.entries())
+    await format.scan(path, ({ id }, line, offset) => {
       for (const other of table.candidates(id))
-        if (parse(readLineSync(file, other), path).id === id)
-          throw badLine(path, line, 'each passage once', `${id} again`);
-      table.add(id, offset);
+        if (idAt(other) === id) throw badLine(path, line, 'each passage once', `${id} again`);
+      table.add(id, row.startOf(i) + offset);
     });
-  } finally {
-    closeSync(file);
-  }
   return table;
 }
 
-async function* scanPassages(path: string, parse: PassageParser): AsyncGenerator<Passage> {
-  for await (const { line, text } of readLines(path)) if (text !== '') yield parse(text, placeOf(path, line));
+async function* scanAll(paths: readonly string[], format: PassageFormat): AsyncGenerator<Passage> {
+  for (const path of paths) yield* format.entries(path);
 }
 
-/** Opens a store that keeps only offsets in memory and reads texts from the file on demand. One pass over the file builds it. */
-export async function indexPassages(path: string, parse: PassageParser): Promise<PassageStore> {
-  const table = await buildTable(path, parse);
-  const file = await open(path, 'r');
+/**
+ * Opens a store that keeps only offsets in memory and reads texts from the files on demand. One pass over the files builds it.
+ *
+ * @param paths files that are not packed.
+ */
+export async function indexPassages(paths: readonly string[], format: PassageFormat): Promise<PassageStore> {
+  const row = new FileRow(paths);
+  const table = await buildTable(row, format);
+  // One file stays open; of many, a process may not have as many open as a collection has.
+  const single = paths.length === 1 ? await open(paths[0]!, 'r') : undefined;
+  const read = async (place: number): Promise<Passage> => {
+    const [at, inside] = row.locate(place);
+    const path = paths[at]!;
+    const file = single ?? (await open(path, 'r'));
+    try {
+      return format.parse(await readAt(file, inside, format), path);
+    } finally {
+      if (file !== single) await file.close();
+    }
+  };
   const find = async (id: string): Promise<string> => {
     for (const offset of table.candidates(id)) {
-      const passage = parse(await readLine(file, offset), path);
+      const passage = await read(offset);
       if (passage.id === id) return passage.text;
     }
-    throw missingPassage(path, id);
+    throw missingPassage(paths.join(', '), id);
   };
   return {
     size: table.size,
-    texts: (ids) => Promise.all(ids.map(find)),
-    entries: () => scanPassages(path, parse),
-    close: () => file.close(),
+    async texts(ids) {
+      if (single) return Promise.all(ids.map(find));
+      const texts: string[] = [];
+      for (const id of ids) texts.push(await find(id));
+      return texts;
+    },
+    entries: () => scanAll(paths, format),
+    close: async () => single?.close(),
   };
 }

@@ -1,7 +1,7 @@
 import { describe, WinnowError } from '../../errors.ts';
 import {
   checkId,
-  isJson,
+  hasJsonLines,
   isJsonLines,
   isObject,
   readId,
@@ -12,6 +12,9 @@ import { scanLines } from '../../util/lines.ts';
 import { badLine, placeOf } from '../../util/text.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import { parseNumber, splitFields } from './fields.ts';
+import { kindOfFile } from './file-kind.ts';
+import { documentIdName, gradeName, queryIdName } from './json-rows.ts';
+import { smartId } from './smart.ts';
 import { fieldOf, writeLines } from './write-lines.ts';
 
 export type MutableQrels = Map<string, Map<string, number>>;
@@ -38,20 +41,60 @@ interface Layout {
 
 const TREC: Layout = { fields: '4 fields (qid iter docno rel)', count: 4, docid: 2, grade: 3 };
 const BEIR: Layout = { fields: '3 fields (query-id corpus-id score)', count: 3, docid: 1, grade: 2 };
+/** NanoBEIR's: all pairs are relevant. */
+const PAIRS: Layout = { fields: '2 fields (query-id corpus-id)', count: 2, docid: 1, grade: -1 };
+const CRANFIELD: Layout = { fields: '3 fields (query, document, code)', count: 3, docid: 1, grade: 2 };
 
-const isBeirHeader = (fields: readonly string[]): boolean =>
-  fields.length === 3 && /^(query[-_]id|qid)$/i.test(fields[0]!) && !/^-?\d+$/.test(fields[2]!);
+/** Returns the layout that a header names. */
+function layoutUnder(fields: readonly string[]): Layout | undefined {
+  if (!/^(query[-_]id|qid)$/i.test(fields[0]!) || /^-?\d+$/.test(fields.at(-1)!)) return undefined;
+  return fields.length === 3 ? BEIR : fields.length === 2 ? PAIRS : undefined;
+}
+
+const CRANFIELD_NAME = /(?:^|[/\\])cranqrel[^/\\]*$/i;
+
+/** Cleverdon's codes run from 1 (complete answer) to 4 (minimum interest), so grade = 5 − code; −1 is judged and not relevant. */
+const CODES = new Map([-1, 1, 2, 3, 4, 5].map((code) => [code, code === -1 ? 0 : 5 - code]));
+
+/** Judgements of SMART collections: `query document 0 0`, every pair relevant. Ids are numbers, some with zeros in front. */
+class SmartPairs {
+  readonly qrels: MutableQrels = new Map();
+  #possible = true;
+  #named = false;
+
+  add(qid: string, docid: string, zeros: readonly string[]): void {
+    this.#possible &&= zeros.every((text) => /^0(\.0+)?$/.test(text));
+    if (!this.#possible) return;
+    this.#named ||= docid !== '0';
+    addJudgement(this.qrels, smartId(qid), smartId(docid), 1);
+  }
+
+  /** Whether all lines have this form; in TREC's they would judge the document `0` alone. */
+  get found(): boolean {
+    return this.#possible && this.#named;
+  }
+}
 
 /** Parses lines into `qrels`. */
 class QrelsReader {
   readonly qrels: MutableQrels = new Map();
   readonly #spans = new Int32Array(8);
   readonly #path: string;
+  readonly #pairs = new SmartPairs();
+  /** A fault of TREC's form, which the form of SMART may not have: a document twice. */
+  #twice: Error | undefined;
   #layout: Layout = TREC;
   #first = true;
 
-  constructor(path: string) {
+  constructor(path: string, isCranfield: boolean) {
     this.#path = path;
+    if (isCranfield) this.#layout = CRANFIELD;
+  }
+
+  finish(): MutableQrels {
+    if (this.#layout === TREC && this.#pairs.found) return this.#pairs.qrels;
+    if (this.#twice) throw this.#twice;
+    return this.qrels;
   }
 
   line(buffer: Buffer, start: number, end: number, line: number): void {
@@ -61,18 +104,37 @@ class QrelsReader {
     const field = (i: number): string => buffer.toString('utf8', spans[2 * i]!, spans[2 * i + 1]!);
     if (this.#first) {
       this.#first = false;
-      if (isBeirHeader(Array.from({ length: Math.min(count, 4) }, (_, i) => field(i)))) {
-        this.#layout = BEIR;
+      const under = layoutUnder(Array.from({ length: Math.min(count, 4) }, (_, i) => field(i)));
+      if (under) {
+        this.#layout = under;
         return;
       }
     }
     const layout = this.#layout;
     if (count !== layout.count) throw badLine(this.#path, line, layout.fields, count > 4 ? 'more' : `${count}`);
-    const grade = parseNumber(buffer, spans[2 * layout.grade]!, spans[2 * layout.grade + 1]!);
-    if (!Number.isSafeInteger(grade))
-      throw badLine(this.#path, line, 'a whole number as grade', `"${field(layout.grade)}"`);
-    if (!addJudgement(this.qrels, field(0), field(layout.docid), grade))
-      throw badLine(this.#path, line, `each document once for query ${field(0)}`, `${field(layout.docid)} again`);
+    if (layout === TREC) this.#pairs.add(field(0), field(1), [field(2), field(3)]);
+    const grade = this.#grade(buffer, line);
+    if (addJudgement(this.qrels, field(0), field(layout.docid), grade)) return;
+    const twice = badLine(this.#path, line, `each document once for query ${field(0)}`, `${field(layout.docid)} again`);
+    if (layout !== TREC || !this.#pairs.found) throw this.#twice ?? twice;
+    this.#twice ??= twice;
+  }
+
+  #grade(buffer: Buffer, line: number): number {
+    const layout = this.#layout;
+    if (layout === PAIRS) return 1;
+    const [from, to] = [this.#spans[2 * layout.grade]!, this.#spans[2 * layout.grade + 1]!];
+    const value = parseNumber(buffer, from, to);
+    const got = `"${buffer.toString('utf8', from, to)}"`;
+    if (layout !== CRANFIELD) {
+      if (Number.isSafeInteger(value)) return value;
+      throw badLine(this.#path, line, 'a whole number as grade', got);
+    }
+    return CODES.get(value) ?? this.#badCode(line, got);
+  }
+
+  #badCode(line: number, got: string): never {
+    throw badLine(this.#path, line, 'query, document and a code of -1 or 1 … 5', got);
   }
 }
 
@@ -97,14 +159,20 @@ function fromJson(path: string, value: unknown): MutableQrels {
   return qrels;
 }
 
-/** Reads one judgement a line: `{"qid": …, "docid": …, "rel": …}` (or `score`, as BEIR names it). */
+/**
+ * Reads one judgement a line: `{"qid": …, "docid": …, "rel": …}`, or the names of MTEB and ir_datasets. Lines of query and document alone
+ * (NanoBEIR) are relevant.
+ */
 async function readJsonLines(path: string): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
   await scanJsonLines(path, (value, line) => {
-    const [qid, docid] = [readId(value, 'qid', placeOf(path, line)), readId(value, 'docid', placeOf(path, line))];
-    const grade = value.rel ?? value.score;
-    if (!Number.isSafeInteger(grade)) throw badLine(path, line, 'a whole number as "rel"', describe(grade));
-    if (!addJudgement(qrels, qid, docid, grade as number))
+    const where = placeOf(path, line);
+    const [qid, docid] = [readId(value, queryIdName(value), where), readId(value, documentIdName(value), where)];
+    const name = gradeName(value);
+    const grade = name in value ? value[name] : Object.keys(value).length === 2 ? 1 : undefined;
+    if (typeof grade !== 'number' || !Number.isSafeInteger(grade))
+      throw badLine(path, line, `a whole number as "${name}"`, describe(grade));
+    if (!addJudgement(qrels, qid, docid, grade))
       throw badLine(path, line, `each document once for query ${qid}`, `${docid} again`);
   });
   return qrels;
@@ -112,16 +180,20 @@ async function readJsonLines(path: string): Promise<MutableQrels> {
 
 /**
  * Reads judgements: TREC or MS MARCO (`qid iter docno rel`, any white space, `#` comments), BEIR (`query-id corpus-id score` under that
- * header), JSON lines `{qid, docid, rel}`, or JSON `{qid: {docid: grade}}`; packed or not.
+ * header), JSON lines (`{qid, docid, rel}`, or the names of MTEB and ir_datasets), JSON `{qid: {docid: grade}}`, SMART (`query document 0
+ * 0`; `cranqrel` by its name); packed or not.
  *
+ * @param isCranfield reads Cranfield's codes, from 1 (best) to 5.
  * @throws WinnowError `invalid_input` with file and line: a wrong number of fields, a grade that is no whole number, a pair twice.
  */
-export async function readQrels(path: string): Promise<Qrels> {
-  if (isJsonLines(path)) return readJsonLines(path);
-  if (isJson(path)) return fromJson(path, await readUniqueJson(path));
-  const reader = new QrelsReader(path);
+export async function readQrels(path: string, isCranfield = CRANFIELD_NAME.test(path)): Promise<Qrels> {
+  if ((await kindOfFile(path)).kind === 'json')
+    return isJsonLines(path) || (await hasJsonLines(path))
+      ? readJsonLines(path)
+      : fromJson(path, await readUniqueJson(path));
+  const reader = new QrelsReader(path, isCranfield);
   await scanLines(path, (buffer, start, end, line) => reader.line(buffer, start, end, line));
-  return reader.qrels;
+  return reader.finish();
 }
 
 /** Splits off the queries that JSON qrels name with an empty map. TREC qrels cannot, so no mean counts them. */

@@ -1,5 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
 import {
+  hasJsonLines,
   isJsonLines,
   isObject,
   type JsonObject,
@@ -81,7 +82,8 @@ export async function readRankLlm(path: string): Promise<RankLlmContent> {
     run.set(qid, { docids, scores: Float64Array.from(hits, (hit) => hit.score) });
     for (const hit of hits) texts.set(hit.docid, hit.text);
   };
-  if (isJsonLines(path)) await scanJsonLines(path, (value, line) => add(value, placeOf(path, line)));
+  if (isJsonLines(path) || (await hasJsonLines(path)))
+    await scanJsonLines(path, (value, line) => add(value, placeOf(path, line)));
   else {
     const list = await readJsonFile(path);
     if (!Array.isArray(list)) return fail(path, 'a list of {query, hits}', list);

@@ -1,7 +1,7 @@
 import { describe, WinnowError } from '../../errors.ts';
 import {
   checkId,
-  isJson,
+  hasJsonLines,
   isJsonLines,
   isObject,
   readId,
@@ -12,6 +12,8 @@ import { readLines } from '../../util/lines.ts';
 import { badLine, placeOf } from '../../util/text.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
 import { HitList } from '../measures/hits.ts';
+import { kindOfFile } from './file-kind.ts';
+import { DOCUMENT_IDS, documentIdName, queryIdName } from './json-rows.ts';
 import { readRankLlm } from './read-rank-llm.ts';
 import { type RunVisitor, type ScanOptions, scanRunLines } from './run-scanner.ts';
 import { fieldOf, writeLines } from './write-lines.ts';
@@ -41,7 +43,7 @@ async function readFlatLines(path: string): Promise<Run> {
   const lists = new Map<string, Map<string, number>>();
   await scanJsonLines(path, (value, line) => {
     const where = placeOf(path, line);
-    const [qid, docid] = [readId(value, 'qid', where), readId(value, 'docid', where)];
+    const [qid, docid] = [readId(value, queryIdName(value), where), readId(value, documentIdName(value), where)];
     const { score } = value;
     if (typeof score !== 'number') throw badLine(path, line, '"score" to be a number', describe(score));
     const list = lists.get(qid) ?? new Map<string, number>();
@@ -55,22 +57,24 @@ async function readFlatLines(path: string): Promise<Run> {
 /** Tells whether the first line is one document rather than a query with its candidates. */
 async function isFlat(path: string): Promise<boolean> {
   for await (const { text } of readLines(path))
-    if (text.trim() !== '') return /"docid"/.test(text) && !/"(hits|candidates)"/.test(text);
+    if (text.trim() !== '')
+      return DOCUMENT_IDS.some((name) => text.includes(`"${name}"`)) && !/"(hits|candidates)"/.test(text);
   return false;
 }
 
 async function readJsonRun(path: string): Promise<Run> {
-  if (isJsonLines(path)) return (await isFlat(path)) ? readFlatLines(path) : (await readRankLlm(path)).run;
+  if (isJsonLines(path) || (await hasJsonLines(path)))
+    return (await isFlat(path)) ? readFlatLines(path) : (await readRankLlm(path)).run;
   const value = await readUniqueJson(path);
   return isObject(value) ? fromNestedJson(path, value) : (await readRankLlm(path)).run;
 }
 
 /**
  * Reads a run query by query, whatever its format: TREC, MS MARCO (`qid pid rank`), rank_llm JSON or JSON lines, JSON lines of
- * `{qid, docid, score}`, `{qid: {docid: score}}`; packed or not; `-` is standard input (lines only).
+ * `{qid, docid, score}` (or ir_datasets' names), `{qid: {docid: score}}`; packed or not; `-` is standard input (lines only).
  */
 export async function scanRun(path: string, visit: RunVisitor, options: ScanOptions = {}): Promise<void> {
-  if (!isJson(path) && !isJsonLines(path)) return scanRunLines(path, visit, options);
+  if ((await kindOfFile(path)).kind !== 'json') return scanRunLines(path, visit, options);
   const hits = new HitList();
   const round = options.precision === 'single' ? Math.fround : (score: number): number => score;
   for (const [qid, { docids, scores }] of await readJsonRun(path)) {

@@ -1,14 +1,29 @@
-import { WinnowError } from '../../errors.ts';
-import { isJsonLines, readId, scanJsonLines, textField } from '../../util/json-files.ts';
+import { describe, WinnowError } from '../../errors.ts';
+import {
+  checkId,
+  hasJsonLines,
+  isJson,
+  isJsonLines,
+  isObject,
+  type JsonObject,
+  readId,
+  readUniqueJson,
+  scanJsonLines,
+  textField,
+} from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
 import { badLine, placeOf, readText } from '../../util/text.ts';
+import { isRegular, kindOfFile, kindOfText } from './file-kind.ts';
+import { ownQueryIdName } from './json-rows.ts';
+import { readSmartQueries } from './smart.ts';
+import { parseTaggedTopics } from './tagged-topics.ts';
+import { queryOf, type TopicField } from './topic-fields.ts';
 import { writeLines } from './write-lines.ts';
+
+const TSV = /\.tsv(\.gz)?$/i;
 
 /** Query id → text. */
 export type Queries = ReadonlyMap<string, string>;
-
-/** The part of a TREC topic that is the query. */
-export type TopicField = 'title' | 'description' | 'narrative' | 'title+description';
 
 /** Adds an entry to a map. @throws the error that `fault` returns if the id is there already. */
 export function addOnce(map: Map<string, string>, id: string, text: string, fault: (got: string) => Error): void {
@@ -37,55 +52,86 @@ export async function readTsv(path: string): Promise<Map<string, string>> {
   return texts;
 }
 
-/** Reads queries from JSON lines: `_id` (BEIR), `id` or `qid` with `text` or `query`. */
-async function readJsonQueries(path: string): Promise<Map<string, string>> {
+function fail(where: string, expected: string, got: unknown): never {
+  throw new WinnowError('invalid_input', { where, expected, got: describe(got) });
+}
+
+/** Returns the query of a row: `query` or `text`, or the parts of a topic as ir_datasets and Pyserini write them. */
+function rowQuery(row: JsonObject, field: TopicField, where: string): string {
+  const own = field === 'title' ? ['query', 'text'].find((name) => name in row) : undefined;
+  if (own !== undefined) return textField(row, own, where);
+  const part = (name: string): string => (row[name] === undefined ? '' : textField(row, name, where).trim());
+  const name = field === 'title' ? 'text' : field;
+  return queryOf({ part, whole: part('question') }, field) || fail(where, `"${name}" to be text`, row[name]);
+}
+
+/** Reads queries from JSON lines: BEIR, MTEB, ir_datasets, or any with `id` and `text`. */
+async function readJsonQueries(path: string, field: TopicField): Promise<Map<string, string>> {
   const queries = new Map<string, string>();
-  await scanJsonLines(path, (value, line) => {
+  await scanJsonLines(path, (row, line) => {
     const where = placeOf(path, line);
-    const id = readId(value, '_id' in value ? '_id' : 'qid' in value ? 'qid' : 'id', where);
-    addOnce(queries, id, textField(value, 'query' in value ? 'query' : 'text', where), (got) =>
-      badLine(path, line, 'each id once', got),
-    );
+    const query = rowQuery(row, field, where);
+    addOnce(queries, readId(row, ownQueryIdName(row), where), query, (got) => badLine(path, line, 'each id once', got));
   });
   return queries;
 }
 
-const LABELS = /^(?:Number|Topic|Description|Narrative)\s*:/i;
+const isRow = (value: JsonObject): boolean =>
+  ownQueryIdName(value) in value && ['query', 'text', 'title'].some((name) => name in value);
 
-/** Returns the text after `<tag>` up to the next tag, without the label TREC writes there and with single spaces. */
-function section(topic: string, tag: string): string {
-  const match = new RegExp(`<${tag}>([^<]*)`, 'i').exec(topic);
-  return (match?.[1] ?? '').trim().replace(LABELS, '').replace(/\s+/g, ' ').trim();
-}
-
-const FIELDS: Readonly<Record<TopicField, (topic: string) => string>> = {
-  title: (topic) => section(topic, 'title'),
-  description: (topic) => section(topic, 'desc'),
-  narrative: (topic) => section(topic, 'narr'),
-  'title+description': (topic) => `${section(topic, 'title')} ${section(topic, 'desc')}`,
-};
-
-/** Parses TREC topics in SGML (`<top> <num> Number: 301 <title> …`), as Robust04 has them. */
-function parseTopics(text: string, path: string, field: TopicField = 'title'): Map<string, string> {
+/** Reads a list of rows, one row, `{id: text}`, or `{id: {title, description, narrative}}` as Pyserini writes topics. */
+async function readJsonDocument(path: string, field: TopicField): Promise<Map<string, string>> {
+  const value = await readUniqueJson(path);
   const queries = new Map<string, string>();
-  for (const match of text.matchAll(/<top>([\s\S]*?)<\/top>/gi)) {
-    const line = text.slice(0, match.index).split('\n').length;
-    const id = section(match[1]!, 'num');
-    const query = FIELDS[field](match[1]!);
-    if (id === '' || query === '') throw badLine(path, line, `a topic with <num> and ${field}`, 'one without');
-    addOnce(queries, id, query, (got) => badLine(path, line, 'each topic once', got));
-  }
-  if (queries.size === 0)
-    throw new WinnowError('invalid_input', { where: path, expected: 'at least 1 <top> … </top>', got: '0' });
+  const add = (row: unknown, where: string, given?: string): void => {
+    if (!isObject(row)) fail(where, 'text, or an object with "text" or "title"', row);
+    const id = given === undefined ? readId(row, ownQueryIdName(row), where) : checkId(given, 'a query id', path);
+    const twice = (got: string): Error => new WinnowError('invalid_input', { where, expected: 'each query once', got });
+    addOnce(queries, id, rowQuery(row, field, where), twice);
+  };
+  if (Array.isArray(value)) for (const [i, row] of value.entries()) add(row, `${path}, entry ${i + 1}`);
+  else if (!isObject(value)) fail(path, '{id: text} or a list of queries', value);
+  else if (isRow(value)) add(value, path);
+  else
+    for (const [id, row] of Object.entries(value))
+      add(typeof row === 'string' ? { text: row } : row, `${path}, query ${id}`, id);
   return queries;
 }
 
-/** Reads queries from tab-separated lines, JSON lines or SGML topics (recognized by the first character). */
-export async function readQueries(path: string, field: TopicField = 'title'): Promise<Map<string, string>> {
-  if (isJsonLines(path)) return readJsonQueries(path);
-  if (/\.tsv(\.gz)?$/i.test(path)) return readTsv(path);
+function refuseField(path: string, field: TopicField, kind: 'smart' | 'lines'): void {
+  if (field !== 'title')
+    throw new WinnowError('invalid_input', {
+      where: path,
+      expected: `topics that have a ${field}`,
+      got: kind === 'smart' ? 'a SMART file' : 'lines of id and text; leave the field out',
+    });
+}
+
+/** Reads queries whose format only the text tells: of a file, or of a pipe, which is read once. */
+async function readWhole(path: string, field: TopicField): Promise<Map<string, string>> {
   const text = await readText(path);
-  return text.trimStart().startsWith('<') ? parseTopics(text, path, field) : readTsv(path);
+  const kind = kindOfText(path, text);
+  if (kind === 'tags') return parseTaggedTopics(text, path, field);
+  if (kind !== 'smart') fail(path, 'topics with tags, a SMART file, or a file in place of a pipe', text.slice(0, 40));
+  refuseField(path, field, kind);
+  return readSmartQueries(text, path);
+}
+
+/**
+ * Reads queries: `id <tab> text`, JSON lines (BEIR, MTEB, ir_datasets), JSON (a list, `{id: text}`), topics in XML or SGML, SMART. The name
+ * decides if it is `.tsv`, `.jsonl` or `.json`, else the first bytes do.
+ *
+ * @param field part of a topic that is the query.
+ * @throws WinnowError `invalid_input` with file and line, also for a field that the file does not have.
+ */
+export async function readQueries(path: string, field: TopicField = 'title'): Promise<Map<string, string>> {
+  const { kind } = await kindOfFile(path);
+  if (kind === 'tags' || kind === 'smart' || (kind === 'lines' && !TSV.test(path) && !(await isRegular(path))))
+    return readWhole(path, field);
+  if (kind === 'json')
+    return isJson(path) && !(await hasJsonLines(path)) ? readJsonDocument(path, field) : readJsonQueries(path, field);
+  refuseField(path, field, kind);
+  return readTsv(path);
 }
 
 /** Writes queries as `id <tab> text`, or as BEIR's JSON lines if the name ends in `.jsonl`. */

@@ -51,12 +51,13 @@ const firstStage = z.union([
 const set = z.strictObject({
   name,
   path,
-  format: z.enum(['beir', 'lotte', 'msmarco', 'rank-llm', 'cranfield', 'wikiqa', 'squad', 'trec']).optional(),
+  format: z.enum(['beir', 'lotte', 'msmarco', 'rank-llm', 'cranfield', 'wikiqa', 'squad', 'smart', 'trec']).optional(),
   split: z.string().optional(),
   field: z.enum(['title', 'description', 'narrative', 'title+description']).optional(),
   topics: path.optional(),
   qrels: path.optional(),
-  corpus: path.optional(),
+  /** Files or folders of the collection. */
+  corpus: z.union([path, z.array(path).min(1)]).optional(),
   relevanceLevel: z.int().min(1).optional(),
   dropSelfHits: z.boolean().optional(),
   /** Sets of one group get a column with their mean. */

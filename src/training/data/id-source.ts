@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
+import { loadDataset, openCollection } from '../../evaluation/formats/load-dataset.ts';
 import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
-import { memoryPassages, openPassages } from '../../evaluation/formats/passages.ts';
+import { memoryPassages } from '../../evaluation/formats/passages.ts';
 import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readRankLlm } from '../../evaluation/formats/read-rank-llm.ts';
 import { readRun } from '../../evaluation/formats/run.ts';
@@ -108,7 +108,7 @@ const trecRun: Open = async (source, at) => {
   const value = source.teacher === undefined ? source.teacherValue : 'score';
   const qrels = await optional(source.qrels, at, readQrels);
   return {
-    passages: await openPassages(at(collection)),
+    passages: await openCollection(at(collection)),
     qrels,
     async *candidates(counts, seed) {
       const seen = new Set<string>();

@@ -1,6 +1,6 @@
 import { resolve as resolvePath } from 'node:path';
 import { describe, WinnowError } from '../../errors.ts';
-import { openPassages } from '../../evaluation/formats/passages.ts';
+import { openCollection } from '../../evaluation/formats/load-dataset.ts';
 import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
 import { readLines } from '../../util/lines.ts';
@@ -16,7 +16,7 @@ const SHUFFLE_ROWS = 10_000;
 
 async function openLookup(source: DataSource, at: (path: string) => string) {
   const queries = source.queries === undefined ? undefined : await readQueries(at(source.queries));
-  const store = source.collection === undefined ? undefined : await openPassages(at(source.collection));
+  const store = source.collection === undefined ? undefined : await openCollection(at(source.collection));
   const lookup: TextLookup = {
     query: queries && ((id) => queries.get(id)),
     passages: store && ((ids) => textsOf(store, ids)),

@@ -3,7 +3,7 @@ import { badLine, placeOf } from '../../../util/text.ts';
 import { openPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { readTsv } from '../topics.ts';
-import { findFile, needFile } from './dataset-folder.ts';
+import { findFile, needCollection, needFile } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
 /** Reads `qas.*.jsonl`: every answer passage is relevant with grade 1. */
@@ -27,7 +27,7 @@ export const lotte: Loader = {
   detect: (place) => !place.isFile && findFile(place, /^qas\.(search|forum)\.jsonl$/) !== undefined,
   async load(place, spec) {
     const split = spec.split ?? 'search';
-    const corpus = needFile(place, spec.corpus, 'collection.tsv', /^collection\.tsv$/);
+    const corpus = await needCollection(place, spec.corpus, 'collection.tsv', /^collection\.tsv$/);
     const questions = needFile(
       place,
       spec.queries,
@@ -39,7 +39,7 @@ export const lotte: Loader = {
       qrels: await readAnswers(answers),
       queries: await readTsv(questions),
       passages: await openPassages(corpus),
-      files: [corpus, questions, answers],
+      files: [...corpus, questions, answers],
     };
   },
 };

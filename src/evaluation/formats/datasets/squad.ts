@@ -3,7 +3,7 @@ import { isObject, type JsonObject, readId, readJsonFile, textField } from '../.
 import { memoryPassages } from '../passages.ts';
 import { addJudgement, type MutableQrels } from '../qrels.ts';
 import { addOnce } from '../topics.ts';
-import { findFile, needFile, type Place } from './dataset-folder.ts';
+import { findFile, needFile, onlyPath, type Place } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
 function listOf(value: JsonObject, field: string, where: string): JsonObject[] {
@@ -28,7 +28,7 @@ export const squad: Loader = {
       ? /quad[^/]*\.json(\.gz)?$/i.test(place.path)
       : findFile(place, /^(xquad|squad).*\.json$/) !== undefined,
   async load(place, spec) {
-    const path = fileOf(place, spec.corpus);
+    const path = fileOf(place, onlyPath(spec.corpus));
     const root = await readJsonFile(path);
     if (!isObject(root))
       throw new WinnowError('invalid_input', { where: path, expected: 'an object with "data"', got: describe(root) });

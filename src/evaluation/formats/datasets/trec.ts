@@ -1,33 +1,62 @@
-import { memoryPassages, openPassages } from '../passages.ts';
+import { join } from 'node:path';
+import { collectionFiles, holdsDocuments, memoryPassages, openPassages } from '../passages.ts';
 import { readQrels } from '../qrels.ts';
 import { readQueries } from '../topics.ts';
-import { findFile, needFile } from './dataset-folder.ts';
+import { findFile, findFiles, needCollection, needOneFile, type Place } from './dataset-folder.ts';
 import type { Loader } from './loader.ts';
 
-const CORPUS = [/^(corpus|collection|documents|passages)\.(jsonl|tsv)$/, /\.(corpus|collection)\.(jsonl|tsv)$/];
+const CORPUS = [
+  /^(corpus|collection|documents|docs|passages)\.(jsonl|ndjson|tsv|sgml|xml|trec|txt)$/,
+  /\.(corpus|collection|documents|docs|passages)\.(jsonl|ndjson|tsv)$/,
+];
+const CORPUS_FOLDER = /^(corpus|collection|documents|docs|passages)$/;
+
+const topicsOf = (split: string): RegExp[] => [
+  new RegExp(`^(topics|queries)${split}[^/]*$`),
+  new RegExp(`^[^/]*${split}[^/]*\\.(topics|queries)(\\.\\w+)?$`),
+];
+
+const qrelsOf = (split: string): RegExp[] => [
+  new RegExp(`^qrels?${split}[^/]*$`),
+  new RegExp(`^[^/]*${split}[^/]*\\.qrels?(\\.\\w+)?$`),
+  new RegExp(`^qrels/[^/]*${split}[^/]*$`),
+];
+
+/** Finds a collection without a name of its own: a folder of passages, or files and folders of `<DOC>` documents. */
+async function unnamedCollection(place: Place, taken: readonly string[]): Promise<string[]> {
+  const folder = place.folders.find((name) => CORPUS_FOLDER.test(name));
+  if (folder !== undefined) return collectionFiles([join(place.folder, folder)]);
+  const found: string[] = [];
+  for (const name of [...place.files.filter((file) => !file.includes('/')), ...place.folders]) {
+    const path = join(place.folder, name);
+    if (!taken.includes(path) && (await holdsDocuments(path))) found.push(path);
+  }
+  return collectionFiles(found);
+}
 
 /**
- * Loads plain files: topics (SGML, tab-separated or JSON lines), TREC qrels, and a collection of one passage a line (`id <tab> text` or
- * JSON lines). Robust04's documents are licensed: without a collection the set can be measured but not re-ranked.
+ * Loads plain files: topics (XML, SGML, tab-separated or JSON lines), judgements, and a collection: one passage a line, JSON lines, or files
+ * and folders of `<DOC>` documents. Robust04's documents are licensed: without a collection the set can be measured but not re-ranked.
  */
 export const trec: Loader = {
-  shape: 'folder with topics*, qrels* and corpus.jsonl or collection.tsv (TREC, Robust04)',
+  shape: 'folder with topics*, qrels* and corpus.jsonl, collection.tsv or <DOC> files (TREC, Robust04, ir_datasets)',
   detect: (place) =>
-    !place.isFile &&
-    findFile(place, /^qrels[^/]*$/) !== undefined &&
-    findFile(place, /^(topics|queries)/) !== undefined,
+    !place.isFile && findFile(place, ...qrelsOf('')) !== undefined && findFile(place, ...topicsOf('')) !== undefined,
   async load(place, spec) {
     const split = spec.split === undefined ? '' : `.*${spec.split}`;
-    const queriesFile = needFile(place, spec.queries, 'topics*.txt', new RegExp(`^(topics|queries)${split}`));
-    const qrelsFile = needFile(place, spec.qrels, 'qrels*.txt', new RegExp(`^qrels${split}[^/]*$`));
-    const corpus =
-      spec.corpus === undefined ? findFile(place, ...CORPUS) : needFile(place, spec.corpus, 'a collection');
+    const queriesFile = needOneFile(place, spec.queries, 'topics*.txt', ...topicsOf(split));
+    const qrelsFile = needOneFile(place, spec.qrels, 'qrels*.txt', ...qrelsOf(split));
+    const named =
+      spec.corpus === undefined
+        ? findFiles(place, ...CORPUS)
+        : await needCollection(place, spec.corpus, 'a collection');
+    const corpus = named.length > 0 ? named : await unnamedCollection(place, [queriesFile, qrelsFile]);
     return {
       queries: await readQueries(queriesFile, spec.field),
       qrels: await readQrels(qrelsFile),
       passages:
-        corpus === undefined ? memoryPassages(new Map(), `${place.path} (no collection)`) : await openPassages(corpus),
-      files: corpus === undefined ? [queriesFile, qrelsFile] : [corpus, queriesFile, qrelsFile],
+        corpus.length === 0 ? memoryPassages(new Map(), `${place.path} (no collection)`) : await openPassages(corpus),
+      files: [...corpus, queriesFile, qrelsFile],
     };
   },
 };

@@ -1,0 +1,84 @@
+import { describe, WinnowError } from '../../errors.ts';
+import { parseExact } from '../../util/exact-json.ts';
+import { isObject, type JsonObject, readId, textField } from '../../util/json-files.ts';
+import { readLines, scanLines } from '../../util/lines.ts';
+import { placeOf } from '../../util/text.ts';
+import { passageIdName, passageTextName } from './json-rows.ts';
+import type { Passage, PassageParser } from './passage-store.ts';
+import { documentBytes, endOfDocument, parseDocument } from './trec-documents.ts';
+
+/** Receives a passage, the line where its record begins, and the offset of the record in the (unpacked) file. */
+type PassageVisitor = (passage: Passage, line: number, offset: number) => void;
+
+/** How a collection's file holds its passages: one record after the other. */
+export interface PassageFormat {
+  scan(path: string, visit: PassageVisitor): Promise<void>;
+  entries(path: string): AsyncGenerator<Passage>;
+  /** Returns the length of the record that the bytes begin with; -1 if it goes on behind them. */
+  endOf(bytes: Buffer): number;
+  /** Parses one record. */
+  parse(bytes: Buffer, where: string): Passage;
+}
+
+const NEWLINE = 10;
+
+const endOfLine = (bytes: Buffer): number => {
+  const end = bytes.indexOf(NEWLINE);
+  return end > 0 && bytes[end - 1] === 13 ? end - 1 : end;
+};
+
+const ofLines = (parse: PassageParser): PassageFormat => ({
+  scan: (path, visit) =>
+    scanLines(path, (buffer, start, end, line, offset) => {
+      const text = buffer.toString('utf8', start, end);
+      if (text.trim() !== '') visit(parse(text, placeOf(path, line)), line, offset);
+    }),
+  async *entries(path) {
+    for await (const { line, text } of readLines(path)) if (text.trim() !== '') yield parse(text, placeOf(path, line));
+  },
+  endOf: endOfLine,
+  parse: (bytes, where) => parse(bytes.toString('utf8'), where),
+});
+
+const FIRST_TAB = /^([^\t]+)\t(.*)$/s;
+
+/** `id <tab> text`, or `id <tab> url <tab> title <tab> body` (MS MARCO documents). */
+const TSV = ofLines((line, where) => {
+  const match = FIRST_TAB.exec(line);
+  if (match !== null) return { id: match[1]!, text: match[2]! };
+  const got = `"${line.slice(0, 40)}"`;
+  throw new WinnowError('invalid_input', { where, expected: 'id and text with a tab between', got });
+});
+
+/** BEIR's `{_id, title, text}` and similar objects; title and text are joined by a space. */
+function passageOf(value: JsonObject, where: string): Passage {
+  const text = textField(value, passageTextName(value), where);
+  const title = typeof value.title === 'string' ? value.title.trim() : '';
+  return { id: readId(value, passageIdName(value), where), text: title === '' ? text : `${title} ${text}` };
+}
+
+const JSON_LINES = ofLines((line, where) => {
+  try {
+    const value = parseExact(line);
+    if (isObject(value)) return passageOf(value, where);
+    throw new WinnowError('invalid_input', { where, expected: 'a JSON object', got: describe(value) });
+  } catch (error) {
+    if (error instanceof WinnowError) throw error;
+    throw new WinnowError('invalid_input', { where, expected: 'a JSON object', got: (error as Error).message });
+  }
+});
+
+const DOCUMENTS: PassageFormat = {
+  async scan(path, visit) {
+    for await (const { bytes, linesBefore, offset } of documentBytes(path))
+      visit(parseDocument(bytes, path, linesBefore), linesBefore + 1, offset);
+  },
+  async *entries(path) {
+    for await (const { bytes, linesBefore } of documentBytes(path)) yield parseDocument(bytes, path, linesBefore);
+  },
+  endOf: endOfDocument,
+  parse: parseDocument,
+};
+
+/** Formats of collections by what `kindOfFile` finds. */
+export const PASSAGE_FORMATS = { lines: TSV, json: JSON_LINES, tags: DOCUMENTS } as const;
