@@ -19,6 +19,8 @@ export interface Limits {
 
 /** What an answer needs in addition to scores. */
 export interface AnswerContext {
+  /** The requests of the body, with the texts that were scored. */
+  readonly requests: readonly QueryRequest[];
   readonly requestId: string;
   /** Seconds since the epoch. */
   readonly created: number;

@@ -5,7 +5,17 @@ import { aroundField, field, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { type AnswerContext, type DialectPath, defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, query, returnDocuments, textAt, topN, topNOption } from './fields.ts';
+import {
+  checkCount,
+  commonFields,
+  commonOptions,
+  countFields,
+  query,
+  returnDocuments,
+  textAt,
+  topNOption,
+} from './fields.ts';
+import { flag } from './scalars.ts';
 
 /*
  * What Cohere's two versions and Jina have in common. Their answers differ only in fields that the other clients ignore, so all three get
@@ -21,14 +31,14 @@ export const documentsBody = z.object({
     items: { anyOf: [{ type: 'string' }, { type: 'object' }] },
     minItems: 1,
   }),
-  top_n: topN,
+  ...countFields,
   return_documents: returnDocuments,
   rank_fields: z
     .array(z.string().min(1))
     .max(64)
     .nullish()
     .meta({ description: 'Fields of object documents that are ranked, in this order; `text` if absent.' }),
-  use_activation: z.boolean().nullish().meta({ description: 'vLLM: false asks for raw scores.' }),
+  use_activation: flag('vLLM: false asks for raw scores.'),
   ...commonFields,
 });
 
@@ -100,7 +110,7 @@ function toRequests(body: DocumentsBody, limits: Limits): readonly QueryRequest[
   return [
     {
       ...commonOptions(body),
-      ...topNOption(body.top_n),
+      ...topNOption(body),
       query: textAt(body.query, 'query'),
       passages: body.documents.map((document, i) => documentText(document, fields, `documents[${i}]`)),
     },
@@ -113,10 +123,11 @@ export function cutPassages(answer: RerankAnswer): number[] | undefined {
   return cut.length > 0 ? cut : undefined;
 }
 
-/** A document as results return it: objects keep their fields, and always have a `text`. */
-function returnedDocument(document: unknown, fields: readonly string[]): JsonObject {
-  if (!isObject(document)) return { text: document };
-  return { ...document, text: typeof document.text === 'string' ? document.text : documentText(document, fields, '') };
+/** A document as results return it: objects keep their fields, and always have a `text`: by default what was scored. */
+function returnedDocument(document: unknown, passage: string, fields: readonly string[]): JsonObject {
+  if (!isObject(document)) return { text: passage };
+  const keepsText = typeof document.text === 'string' && fields.join() !== 'text';
+  return { ...document, text: keepsText ? document.text : passage };
 }
 
 /** Whether a body asks for scores before the activation. */
@@ -144,6 +155,7 @@ function answerWriter(apiVersion: string) {
     const answer = answers[0]!;
     const raw = wantsRaw(body);
     const fields = fieldsOf(body);
+    const { passages } = context.requests[0]!;
     const head = { id: context.requestId, model: `${answer.model}@${answer.version}`, object: 'list' };
     const meta = {
       api_version: { version: apiVersion },
@@ -157,7 +169,9 @@ function answerWriter(apiVersion: string) {
       count: answer.ranking.length,
       item(i) {
         const ranked = answer.ranking[i]!;
-        const document = body.return_documents ? returnedDocument(body.documents[ranked.index], fields) : undefined;
+        const document = body.return_documents
+          ? returnedDocument(body.documents[ranked.index], passages[ranked.index]!, fields)
+          : undefined;
         return resultText(ranked, raw, document);
       },
       tail: `]${moreFields({ meta, usage, truncated: cutPassages(answer) })}}`,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Limits, QueryRequest } from './dialect.ts';
+import { flag, flagOrWord, integer } from './scalars.ts';
 
 /** Returns the properties that are neither undefined nor null, so that optional ones are absent rather than empty. */
 export function withoutEmpty<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
@@ -9,18 +10,15 @@ export function withoutEmpty<T extends object>(fields: T): { [K in keyof T]?: No
   };
 }
 
-const integer = (min: number, max: number) => z.number().int().min(min).max(max);
-const flag = z.boolean().nullish();
-
-const TRUNCATION_RULES = ['longest_first', 'only_second'] as const;
-
 export const query = z.string().meta({ description: 'What the passages are ranked for.' });
 
-export const topN = integer(0, 1_000_000)
-  .nullish()
-  .meta({ description: 'How many results the answer holds; 0 or absent: all.' });
+/** How many results an answer holds, under the names of both Cohere and Voyage. */
+export const countFields = {
+  top_n: integer(0, 1_000_000, 'How many results the answer holds; 0 or absent: all.'),
+  top_k: integer(0, 1_000_000, 'Another name for `top_n`, which it overrides.'),
+};
 
-export const returnDocuments = flag.meta({ description: 'Put the text of each passage into its result.' });
+export const returnDocuments = flag('Put the text of each passage into its result.');
 
 /** Fields every dialect accepts in addition to its own; none is required. */
 export const commonFields = {
@@ -30,7 +28,7 @@ export const commonFields = {
     .nullish()
     .meta({ description: '`model`, `model@version` or `model:label`; the default model if absent or empty.' }),
   cascade: z
-    .array(z.object({ model: z.string().min(1).max(256), keep: integer(1, 1_000_000).nullish() }))
+    .array(z.object({ model: z.string().min(1).max(256), keep: integer(1, 1_000_000) }))
     .min(1)
     .max(8)
     .nullish()
@@ -38,30 +36,21 @@ export const commonFields = {
       description:
         'Winnow: a chain of models instead of `model`; each passes its best `keep` passages to the next. All but the last need `keep`.',
     }),
-  raw_scores: flag.meta({ description: 'Scores before the activation (logits) instead of relevance scores in 0–1.' }),
+  raw_scores: flag('Scores before the activation (logits) instead of relevance scores in 0–1.'),
   long_passages: z.enum(['truncate', 'max', 'mean']).nullish().meta({
     description: 'Winnow: cut long passages, or score overlapping windows and take the maximum or the mean.',
   }),
-  truncation: z
-    .union([z.boolean(), z.enum(TRUNCATION_RULES)], { error: 'a boolean, "longest_first" or "only_second"' })
-    .nullish()
-    .meta({
-      description:
-        'false: a pair that does not fit is an error. A word chooses which side of the pair loses tokens (Winnow).',
-    }),
+  truncation: flagOrWord(
+    ['longest_first', 'only_second'],
+    'false: a pair that does not fit is an error. A word chooses which side of the pair loses tokens (Winnow).',
+  ),
   truncation_side: z
     .enum(['left', 'right'])
     .nullish()
     .meta({ description: 'Which end of a long passage is cut; `left` keeps the end.' }),
-  max_tokens_per_doc: integer(1, 1_000_000)
-    .nullish()
-    .meta({ description: 'Tokens of a passage that are used, at most.' }),
-  priority: integer(-1_000_000, 1_000_000)
-    .nullish()
-    .meta({ description: 'Smaller is served first within a lane; 0 if absent.' }),
-  timeout_ms: integer(1, 3_600_000)
-    .nullish()
-    .meta({ description: 'Winnow: deadline of the answer, in milliseconds from now.' }),
+  max_tokens_per_doc: integer(1, 1_000_000, 'Tokens of a passage that are used, at most.'),
+  priority: integer(-1_000_000, 1_000_000, 'Smaller is served first within a lane; 0 if absent.'),
+  timeout_ms: integer(1, 3_600_000, 'Winnow: deadline of the answer, in milliseconds from now.'),
   user: z.string().max(512).nullish().meta({ description: 'End user the answer is for; experiments assign by it.' }),
 };
 
@@ -101,28 +90,18 @@ export function commonOptions(body: Common): Omit<QueryRequest, 'query' | 'passa
   });
 }
 
+type Counts = { readonly [K in keyof typeof countFields]?: z.infer<(typeof countFields)[K]> };
+
 /** Returns `topN` for a body whose 0 means all. */
-export function topNOption(count: number | null | undefined): { readonly topN?: number } {
+export function topNOption({ top_k, top_n }: Counts): { readonly topN?: number } {
+  const count = top_k ?? top_n;
   return count ? { topN: count } : {};
 }
 
-/** What keeps a string from being text that a tokenizer can read, if anything. */
-function faultIn(text: string): string | undefined {
-  if (text.includes('\0')) return `a NUL character at ${text.indexOf('\0')}`;
-  if (!text.isWellFormed()) return 'a lone surrogate';
-  return undefined;
-}
-
-/**
- * Returns a string of the body, checked to be well-formed text.
- * @throws WinnowError `invalid_field` for another type, NUL characters and lone surrogates.
- */
+/** Returns a string of the body. @throws WinnowError `invalid_field` for another type. */
 export function textAt(value: unknown, field: string): string {
-  if (typeof value !== 'string')
-    throw new WinnowError('invalid_field', { expected: 'a string', got: describe(value), field });
-  const fault = faultIn(value);
-  if (fault) throw new WinnowError('invalid_field', { expected: 'well-formed text', got: fault, field });
-  return value;
+  if (typeof value === 'string') return value;
+  throw new WinnowError('invalid_field', { expected: 'a string', got: describe(value), field });
 }
 
 /**

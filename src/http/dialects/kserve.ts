@@ -5,12 +5,13 @@ import { defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { commonFields, commonOptions, textAt, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
+import { count } from './scalars.ts';
 
 const { cascade: _cascade, model: _model, ...fields } = commonFields;
 
 const tensor = z.object({
   name: z.string(),
-  shape: z.array(z.number().int().min(0)),
+  shape: z.array(count(0)),
   datatype: z.literal('BYTES'),
   data: z.array(z.unknown()).meta({ items: { type: 'string' } }),
 });

@@ -4,7 +4,7 @@ import { field, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { objectErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, textAt, topN, topNOption, withoutEmpty } from './fields.ts';
+import { checkCount, commonFields, commonOptions, countFields, textAt, topNOption, withoutEmpty } from './fields.ts';
 
 const schema = z
   .object({
@@ -18,7 +18,7 @@ const schema = z
       .enum(['NONE', 'END'])
       .nullish()
       .meta({ description: '`NONE`: a pair that does not fit is an error; cut if absent.' }),
-    top_n: topN,
+    ...countFields,
     ...commonFields,
   })
   .meta({ id: 'NimRequest' });
@@ -71,7 +71,7 @@ export const nim = defineDialect({
     return [
       {
         ...commonOptions(body),
-        ...topNOption(body.top_n),
+        ...topNOption(body),
         ...withoutEmpty({ truncate: body.truncate ? body.truncate === 'END' : undefined }),
         query: textAt(body.query.text, 'query.text'),
         passages: body.passages.map(passageText),

@@ -8,6 +8,7 @@ import { wantsRaw } from './documents.ts';
 import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, textAt } from './fields.ts';
 import { byIndex } from './ranking.ts';
+import { flag } from './scalars.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
 
@@ -25,7 +26,7 @@ const schema = z
     documents: side('Another name for `text_2`.'),
     data_1: side('Another name for `text_1`.'),
     data_2: side('Another name for `text_2`.'),
-    use_activation: z.boolean().nullish().meta({ description: 'false asks for raw scores.' }),
+    use_activation: flag('false asks for raw scores.'),
     ...fields,
   })
   .meta({ id: 'ScoreRequest' });

@@ -6,29 +6,27 @@ import { stringErrors } from './errors.ts';
 import {
   commonFields,
   commonOptions,
+  countFields,
   query,
   textAt,
   textList,
   textsOf,
-  topN,
   topNOption,
   withoutEmpty,
 } from './fields.ts';
+import { flag } from './scalars.ts';
 
 const schema = z
   .object({
     query,
     texts: textList('Passages.'),
-    truncate: z
-      .boolean()
-      .nullish()
-      .meta({ description: 'false: a pair that does not fit is an error; cut if absent.' }),
+    truncate: flag('false: a pair that does not fit is an error; cut if absent.'),
     truncation_direction: z
       .enum(['right', 'left', 'Right', 'Left'])
       .nullish()
       .meta({ description: 'Which end of a long passage is cut.' }),
-    return_text: z.boolean().nullish().meta({ description: 'Put the text of each passage into its result.' }),
-    top_n: topN,
+    return_text: flag('Put the text of each passage into its result.'),
+    ...countFields,
     ...commonFields,
   })
   .meta({ id: 'TeiRequest' });
@@ -66,7 +64,7 @@ export const tei = defineDialect({
   toRequests: (body, limits) => [
     {
       ...commonOptions(body),
-      ...topNOption(body.top_n),
+      ...topNOption(body),
       ...withoutEmpty({
         truncate: body.truncate ?? (typeof body.truncation === 'boolean' ? body.truncation : undefined),
         side: body.truncation_direction
@@ -77,15 +75,16 @@ export const tei = defineDialect({
       passages: textsOf(body.texts, 'texts', limits),
     },
   ],
-  toAnswer(body, answers) {
+  toAnswer(body, answers, { requests }) {
     const { ranking } = answers[0]!;
+    const { passages } = requests[0]!;
     return {
       head: '[',
       count: ranking.length,
       item(i) {
         const { index, score, relevanceScore, team } = ranking[i]!;
         const value = formatScore(body.raw_scores ? score : relevanceScore, index);
-        const text = body.return_text ? body.texts[index] : undefined;
+        const text = body.return_text ? passages[index] : undefined;
         return aroundField(`{"index":${index},"score":${value}`, 'text', text, `${field('team', team)}}`);
       },
       tail: ']',

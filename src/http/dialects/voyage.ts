@@ -6,21 +6,21 @@ import { stringErrors } from './errors.ts';
 import {
   commonFields,
   commonOptions,
+  countFields,
   query,
   returnDocuments,
   textAt,
   textList,
   textsOf,
-  topN,
   topNOption,
 } from './fields.ts';
+import { isFlag } from './scalars.ts';
 
 const schema = z
   .object({
     query,
     documents: textList('Passages.'),
-    top_k: topN,
-    top_n: topN,
+    ...countFields,
     return_documents: returnDocuments,
     ...commonFields,
   })
@@ -51,7 +51,7 @@ export const voyage = defineDialect({
     paths: ['/rerank', '/v1/rerank', '/', '/invocations'],
     text: '`documents` and `top_k`, or `documents` and a boolean `truncation`, or `documents` sent by a Voyage SDK',
     matches: (body, { sdk }) =>
-      'documents' in body && ('top_k' in body || typeof body.truncation === 'boolean' || /voyage/i.test(sdk)),
+      'documents' in body && ('top_k' in body || isFlag(body.truncation) || /voyage/i.test(sdk)),
   },
   listField: 'documents',
   errors: stringErrors,
@@ -60,20 +60,21 @@ export const voyage = defineDialect({
   toRequests: (body, limits) => [
     {
       ...commonOptions(body),
-      ...topNOption(body.top_k ?? body.top_n),
+      ...topNOption(body),
       query: textAt(body.query, 'query'),
       passages: textsOf(body.documents, 'documents', limits),
     },
   ],
-  toAnswer(body, answers) {
+  toAnswer(body, answers, { requests }) {
     const answer = answers[0]!;
+    const { passages } = requests[0]!;
     const raw = wantsRaw(body);
     return {
       head: `{"object":"list","model":${JSON.stringify(`${answer.model}@${answer.version}`)},"data":[`,
       count: answer.ranking.length,
       item(i) {
         const ranked = answer.ranking[i]!;
-        return resultText(ranked, raw, body.return_documents ? body.documents[ranked.index] : undefined);
+        return resultText(ranked, raw, body.return_documents ? passages[ranked.index] : undefined);
       },
       tail: `]${moreFields({ usage: { total_tokens: answer.tokens }, truncated: cutPassages(answer) })}}`,
     };

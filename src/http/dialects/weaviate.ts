@@ -50,14 +50,15 @@ export const weaviate = defineDialect({
       passages: textsOf(body.documents, 'documents', limits),
     },
   ],
-  toAnswer(body, answers) {
-    const ranked = byIndex(answers[0]!, body.documents.length);
+  toAnswer(body, answers, { requests }) {
+    const { query: asked, passages } = requests[0]!;
+    const ranked = byIndex(answers[0]!, passages.length);
     return {
-      head: `{"query":${JSON.stringify(body.query)},"scores":[`,
+      head: `{"query":${JSON.stringify(asked)},"scores":[`,
       count: ranked.length,
       item(i) {
         const { score, relevanceScore } = ranked[i]!;
-        return `{"document":${JSON.stringify(body.documents[i])},"score":${formatScore(body.raw_scores ? score : relevanceScore, i)}}`;
+        return `{"document":${JSON.stringify(passages[i])},"score":${formatScore(body.raw_scores ? score : relevanceScore, i)}}`;
       },
       tail: `]${moreFields({ property: body.property })}}`,
     };

@@ -38,6 +38,9 @@ export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   traceparent: text('W3C trace context of the answer.'),
   'x-winnow-model': text('`model@version` that scored.'),
   'x-winnow-truncated': whole('Passages that were truncated.'),
+  'x-winnow-repaired': whole(
+    'Texts in which NUL was dropped or halves of surrogate pairs were replaced, if there are any.',
+  ),
   'x-winnow-priority': text('The priority that counted, if a negative one was sent without scope `admin`: 0.'),
   'x-winnow-experiment': text('Experiment of the request.'),
   'x-winnow-arm': text('Arm that answered.'),

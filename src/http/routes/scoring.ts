@@ -9,6 +9,7 @@ import { spendPassages } from '../middleware/rate-limit.ts';
 import { MinuteBudget } from '../minute-budget.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
+import { repairTexts } from '../text-repair.ts';
 import type { Route } from './route.ts';
 
 const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
@@ -127,7 +128,9 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const passages = sumOf(body.requests, (request) => request.passages.length);
     exchange.facts = { lane: laneOf(req), passages };
     spendPassages(budget, res, passages);
-    const requests = body.requests.map((query) => completeRequest(req, res, deps, query));
+    const texts = await repairTexts(body.requests);
+    if (texts.changed > 0) res.set('x-winnow-repaired', String(texts.changed));
+    const requests = texts.requests.map((query) => completeRequest(req, res, deps, query));
     if (requests.some(({ priority }, i) => priority !== body.requests[i]!.priority)) res.set('x-winnow-priority', '0');
     const answers = await rerankAll(deps.reranker, requests, signal);
     const totals = totalsOf(answers);
@@ -135,12 +138,14 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
     traceStages(exchange, totals.timings);
-    const pieces = await writeJson(body.answer(answers, { requestId, created: Math.floor(startedAt / 1000) }));
+    const pieces = await writeJson(
+      body.answer(answers, { requests: texts.requests, requestId, created: Math.floor(startedAt / 1000) }),
+    );
     if (signal.aborted) return;
     const length = sumOf(pieces, (piece) => piece.length);
     // From here on the answer is what the request holds.
     exchange.bytes.resize(length);
-    const characters = sumOf(body.requests, charactersIn);
+    const characters = sumOf(texts.requests, charactersIn);
     const elapsedMs = performance.now() - exchange.started;
     res.set(answerHeaders(first, totals, { characters, elapsedMs, provider: deps.info().provider }));
     // The connection was to be kept when the request came, but a shutdown may have begun since.
