@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { type MeasuredRun, measureFiles } from '../evaluation/formats/measure-files.ts';
 import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
 import type { Evaluation } from '../evaluation/measures/evaluation.ts';
-import { type Measure, parseMeasure } from '../evaluation/measures/measure.ts';
+import { type Measure, parseMeasures } from '../evaluation/measures/measure.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { choiceOption } from './options.ts';
 
@@ -19,12 +19,14 @@ Examples:
   $ npx winnow measure --qrels qrels/test.tsv --run run.trec.gz --json nDCG@10 R@100
   $ npx winnow measure --qrels qrels.txt --run bm25.run --run new.run nDCG@10 R@100
   $ zcat run.gz | npx winnow measure --qrels qrels.txt --run - nDCG@10
+  $ npx winnow measure --qrels qrels.txt --run run.txt official              # trec_eval's default set
+  $ npx winnow measure --qrels qrels.txt --run run.txt ndcg_cut.5,10 P 'ERR@20'
   $ npx winnow measure --qrels qrels.dev.small.tsv --run run.dev.small.tsv MSMARCO_RR@10
   $ npx winnow measure --qrels qrels.txt --run new.run --reference old.run 'RBO(p=0.9)'
 
 Measures are computed as by trec_eval 10 -c: ties by docno descending, linear gain. A judged query that is missing in the
 run counts 0; a query without judgements is ignored; standard error names both. A run without any judged query has the
-value nan.
+value nan. Names of trec_eval mean what they mean there: ndcg_cut is nDCG@5 … nDCG@1000.
 
 Measures:
 ${Object.entries(MEASURES)
@@ -73,7 +75,7 @@ function toText(evaluation: Evaluation, withQueries: boolean, start: string): st
 }
 
 async function run(names: readonly string[], options: Options): Promise<void> {
-  const measures = [...new Map(names.map(parseMeasure).map((measure) => [measure.name, measure])).values()];
+  const measures = [...new Map(names.flatMap(parseMeasures).map((measure) => [measure.name, measure])).values()];
   const runs = await measureFiles(options.qrels, options.run, measures, options);
   const width = Math.max(...options.run.map((path) => path.length));
   const start = (path: string): string => (runs.length === 1 ? '' : `${path.padEnd(width)}\t`);
@@ -89,7 +91,7 @@ async function run(names: readonly string[], options: Options): Promise<void> {
 export function command(): Command {
   return new Command()
     .description('Measure a run against judgements, with the numbers of trec_eval.')
-    .argument('<measures...>', 'names such as nDCG@10, RR@10, AP(rel=2), Success@5, R@1000')
+    .argument('<measures...>', 'names such as nDCG@10, RR@10, AP(rel=2), R@1000, or those of trec_eval')
     .requiredOption('--qrels <file>', 'judgements: TREC, MS MARCO, BEIR or JSON; .gz too')
     .requiredOption(
       '--run <file>',

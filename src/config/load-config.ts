@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { stringify as stringifyYaml } from 'yaml';
 import { describe, WinnowError } from '../errors.ts';
+import { nearestName } from '../util/nearest.ts';
 import { valueAt } from '../util/schema-issues.ts';
 import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
 import { readYamlFile } from '../util/yaml-file.ts';
@@ -36,25 +37,9 @@ function put({ tree, origins }: Gathering, path: string, value: unknown, origin:
   origins.set(path, origin);
 }
 
-/** Edit distance (Levenshtein 1966), for `did you mean`. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
-}
-
-/** Returns a name without the characters in which its spellings differ. */
-const plain = (name: string) => name.replaceAll(/[-_]/g, '').toLowerCase();
-
 function unknown(what: string, name: string, known: readonly string[]): string {
-  const distanceTo = (other: string) => distance(plain(other), plain(name));
-  const nearest = known.toSorted((a, b) => distanceTo(a) - distanceTo(b))[0];
-  const hint = nearest && distanceTo(nearest) <= 3 ? `; did you mean ${nearest}?` : '';
+  const nearest = nearestName(name, known, 3);
+  const hint = nearest === undefined ? '' : `; did you mean ${nearest}?`;
   return `${name}: expected a known ${what}, got an unknown one${hint}`;
 }
 

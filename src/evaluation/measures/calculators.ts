@@ -1,6 +1,7 @@
+import { WinnowError } from '../../errors.ts';
 import { rankBiasedOverlap } from '../../statistics/rank-correlation.ts';
 import type { MeasureParams } from './params.ts';
-import { type RankedQuery, relevantCount, relevantRetrieved, UNJUDGED } from './ranked.ts';
+import { POOLED, type RankedQuery, relevantCount, relevantRetrieved } from './ranked.ts';
 
 /** Computes one measure of one query. A ratio whose denominator is 0 is 0. */
 export type Calculator = (query: RankedQuery, params: MeasureParams) => number;
@@ -14,7 +15,7 @@ const depth = (query: RankedQuery, cutoff: number | undefined): number =>
  * missing grades stay linear (trec_eval's `ndcg.1=3.5`). Unjudged documents have gain 0.
  */
 function gainOf(grade: number, gains: MeasureParams['gains']): number {
-  if (grade === UNJUDGED) return 0;
+  if (grade < 0) return 0;
   if (gains === 'exp') return 2 ** grade - 1;
   return gains === 'linear' ? grade : (gains.get(grade) ?? grade);
 }
@@ -105,6 +106,65 @@ export const rankBiasedPrecision: Calculator = (query, { cutoff, rel, p }) => {
   const stop = depth(query, cutoff);
   for (let i = 0; i < stop; i++, weight *= p!) if (query.grades[i]! >= rel) sum += weight;
   return sum;
+};
+
+/** Harmonic mean of precision and recall at k. */
+export const f1: Calculator = (query, params) => {
+  const [p, r] = [precision(query, params), recall(query, params)];
+  return ratio(2 * p * r, p + r);
+};
+
+/**
+ * Expected reciprocal rank (Chapelle et al. 2009) as TREC's gdeval computes it: a document of grade g satisfies with the probability
+ * (2^g − 1) / 2^maxRel.
+ *
+ * @throws WinnowError `invalid_input` for a judgement above `maxRel`, as gdeval.
+ */
+export const expectedReciprocalRank: Calculator = (query, { cutoff, maxRel }) => {
+  const top = query.levels.length - 1;
+  if (top > maxRel!)
+    throw new WinnowError('invalid_input', {
+      where: 'measure ERR',
+      expected: `grades of at most ${maxRel}, or the greatest grade of the scale, as in ERR(max_rel=${top})@20`,
+      got: `${top}`,
+    });
+  let sum = 0;
+  let goesOn = 1;
+  const stop = depth(query, cutoff);
+  for (let i = 0; i < stop; i++) {
+    const satisfied = (2 ** Math.max(query.grades[i]!, 0) - 1) / 2 ** maxRel!;
+    sum += (goesOn * satisfied) / (i + 1);
+    goesOn *= 1 - satisfied;
+  }
+  return sum;
+};
+
+/** Averages interpolated precision at recall 0, 0.1 … 1 (trec_eval's 11pt_avg). */
+export const interpolatedAverage: Calculator = (query, params) => {
+  let sum = 0;
+  for (let tenth = 0; tenth <= 10; tenth++) sum += interpolatedPrecision(query, { ...params, recall: tenth / 10 });
+  return sum / 11;
+};
+
+/** Keeps the shares of judged documents from 0, as in trec_eval. */
+const INFAP_EPSILON = 0.00001;
+
+/**
+ * Inferred average precision (Yilmaz and Aslam 2006) for pools that were judged in part: negative grades mark pooled documents that were
+ * not drawn.
+ */
+export const inferredAveragePrecision: Calculator = (query, { rel }) => {
+  let [relevant, nonRelevant, pooled, sum] = [0, 0, 0, 0];
+  query.grades.forEach((grade, above) => {
+    if (grade === POOLED) pooled++;
+    else if (grade >= 0 && grade < rel) nonRelevant++;
+    else if (grade >= rel) {
+      const share = (relevant + INFAP_EPSILON) / (relevant + nonRelevant + 2 * INFAP_EPSILON);
+      sum += above === 0 ? 1 : (1 + (relevant + nonRelevant + pooled) * share) / (above + 1);
+      relevant++;
+    }
+  });
+  return ratio(sum, relevantCount(query, rel));
 };
 
 export const setPrecision: Calculator = (query, { rel }) => ratio(relevantRetrieved(query, rel), query.grades.length);

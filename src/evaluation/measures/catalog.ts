@@ -1,6 +1,9 @@
 import * as calculate from './calculators.ts';
 import type { MeasureParams } from './params.ts';
 
+/** How the values of queries are combined: mean, sum, or the geometric mean, in which values below 0.00001 count as that (trec_eval). */
+export type Aggregate = 'mean' | 'sum' | 'geometric';
+
 /** A kind of measure: its spellings, its parameters, its formula and how the values of queries are combined. */
 export interface MeasureRule {
   readonly summary: string;
@@ -14,10 +17,16 @@ export interface MeasureRule {
   /** Parameter that `@` sets; default `cutoff`. */
   readonly atParam?: 'cutoff' | 'recall';
   readonly accepts: readonly string[];
+  /** Value of `@` (or of an argument of a trec_eval name) if trec_eval's bare name stands for a list. */
+  readonly trecEvalList?: readonly number[];
   readonly defaults?: Partial<MeasureParams>;
-  readonly aggregate: 'mean' | 'sum';
+  readonly aggregate: Aggregate;
   readonly compute: calculate.Calculator;
 }
+
+/** Cutoffs and levels of recall that trec_eval takes for a bare name such as `ndcg_cut`. */
+const CUTOFFS = [5, 10, 15, 20, 30, 100, 200, 500, 1000] as const;
+const RECALLS = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1] as const;
 
 const RANKED = ['rel', 'cutoff', 'ties', 'judged_only'] as const;
 const SET = ['rel', 'judged_only'] as const;
@@ -46,7 +55,7 @@ export const MEASURES = {
     calculate.nDCG,
     'optional',
     ['cutoff', 'gains', 'dcg', 'ties', 'judged_only'],
-    { aliases: ['ndcg_cut'], trecEvalName: 'ndcg_cut' },
+    { aliases: ['ndcg_cut'], trecEvalName: 'ndcg_cut', trecEvalList: CUTOFFS },
   ),
   RR: mean('1 / rank of the first relevant document', calculate.reciprocalRank, 'optional', RANKED, {
     aliases: ['MRR', 'recip_rank', 'MSMARCO_RR'],
@@ -55,17 +64,21 @@ export const MEASURES = {
   AP: mean('mean precision at the relevant documents', calculate.averagePrecision, 'optional', RANKED, {
     aliases: ['MAP', 'map_cut'],
     trecEvalName: 'map_cut',
+    trecEvalList: CUTOFFS,
   }),
   Success: mean('1 where a relevant document is in the first k', calculate.success, 'required', RANKED, {
     trecEvalName: 'success',
+    trecEvalList: [1, 5, 10],
   }),
   P: mean('share of relevant documents in the first k', calculate.precision, 'required', RANKED, {
     aliases: ['Precision'],
     trecEvalName: 'P',
+    trecEvalList: CUTOFFS,
   }),
   R: mean('share of the relevant documents that the first k hold', calculate.recall, 'required', RANKED, {
     aliases: ['Recall'],
     trecEvalName: 'recall',
+    trecEvalList: CUTOFFS,
   }),
   Rprec: mean('precision at the number of relevant documents', calculate.rPrecision, 'none', [
     'rel',
@@ -89,8 +102,30 @@ export const MEASURES = {
     calculate.interpolatedPrecision,
     'required',
     ['rel', 'ties', 'judged_only', 'recall'],
-    { atParam: 'recall', aliases: ['iprec_at_recall'], trecEvalName: 'iprec_at_recall' },
+    { atParam: 'recall', aliases: ['iprec_at_recall'], trecEvalName: 'iprec_at_recall', trecEvalList: RECALLS },
   ),
+  IPrecAvg: mean(
+    'mean of IPrec at recall 0, 0.1 … 1',
+    calculate.interpolatedAverage,
+    'none',
+    ['rel', 'ties', 'judged_only'],
+    {
+      aliases: ['11pt_avg'],
+    },
+  ),
+  ERR: mean(
+    'expected reciprocal rank, as by gdeval',
+    calculate.expectedReciprocalRank,
+    'optional',
+    ['cutoff', 'ties', 'judged_only', 'max_rel'],
+    { defaults: { maxRel: 4 } },
+  ),
+  F1: mean('harmonic mean of P and R in the first k', calculate.f1, 'required', RANKED),
+  GMAP: mean('geometric mean of AP over queries', calculate.averagePrecision, 'none', ['rel', 'ties', 'judged_only'], {
+    aliases: ['gm_map'],
+    aggregate: 'geometric',
+  }),
+  infAP: mean('AP inferred from a sample of judgements', calculate.inferredAveragePrecision, 'none', ['rel', 'ties']),
   SetP: mean('share of relevant documents in all retrieved', calculate.setPrecision, 'none', SET, {
     aliases: ['set_P'],
   }),

@@ -11,7 +11,7 @@ export interface Evaluation {
   readonly queries: readonly string[];
   /** Measure name → one value per query, in the order of `queries`. */
   readonly perQuery: ReadonlyMap<string, Float64Array>;
-  /** Measure name → mean over all judged queries (a sum for counts such as NumRet). */
+  /** Measure name → mean over all judged queries (a sum for counts such as NumRet, a geometric mean for GMAP). */
   readonly mean: ReadonlyMap<string, number>;
   readonly coverage: Coverage;
 }
@@ -29,6 +29,16 @@ interface EvaluatorOptions {
 }
 
 const orderKey = ({ ties, judgedOnly }: Order): string => `${ties} ${judgedOnly}`;
+
+/** Least value of a query in a geometric mean, as in trec_eval. */
+const LEAST = 0.00001;
+
+/** Combines the values of all queries. */
+function combine(values: Float64Array, aggregate: Measure['aggregate']): number {
+  if (aggregate === 'sum') return total(values);
+  if (aggregate === 'mean') return total(values) / values.length;
+  return Math.exp(total(values.map((value) => Math.log(Math.max(value, LEAST)))) / values.length);
+}
 
 function total(values: Float64Array): number {
   let sum = 0;
@@ -87,10 +97,7 @@ export function createEvaluator(qrels: Qrels, measures: readonly Measure[], opti
     },
     finish() {
       const mean = new Map<string, number>();
-      for (const { name, aggregate } of measures) {
-        const sum = total(perQuery.get(name)!);
-        mean.set(name, aggregate === 'sum' ? sum : sum / queries.length);
-      }
+      for (const { name, aggregate } of measures) mean.set(name, combine(perQuery.get(name)!, aggregate));
       return { measures, queries, perQuery, mean, coverage: coverageOf(qrels, queries, inRun) };
     },
   };

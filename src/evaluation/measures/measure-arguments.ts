@@ -57,6 +57,9 @@ const READERS: Readonly<Record<string, Reader>> = {
   p: (text, v) => ({ p: number(text, 'p', v, (n) => n > 0 && n < 1, 'between 0 and 1') }),
   beta: (text, v) => ({ beta: number(text, 'beta', v, (n) => n > 0 && Number.isFinite(n), 'above 0') }),
   recall: (text, v) => ({ recall: number(text, 'recall', v, (n) => n >= 0 && n <= 1, 'between 0 and 1') }),
+  max_rel: (text, v) => ({
+    maxRel: number(text, 'max_rel', v, (n) => Number.isInteger(n) && n >= 1 && n <= 30, 'a whole number from 1 to 30'),
+  }),
   ties: (text, v) => ({ ties: choose(text, TIES, v, 'ties') }),
   judged_only: (text, v) => ({ judgedOnly: choose(text, SWITCH, v, 'judged_only') }),
 };

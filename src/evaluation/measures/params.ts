@@ -16,4 +16,6 @@ export interface MeasureParams {
   readonly p?: number | undefined;
   readonly beta?: number | undefined;
   readonly recall?: number | undefined;
+  /** Greatest grade of the judgements' scale. */
+  readonly maxRel?: number | undefined;
 }

@@ -1,15 +1,18 @@
 import type { HitList, Ties } from './hits.ts';
 
-/** Grades of the judged documents of one query. Negative grades count as unjudged, as trec_eval counts them. */
+/** Grades of the judged documents of one query. Negative grades count as unjudged but pooled, as trec_eval counts them. */
 type Judgements = ReadonlyMap<string, number>;
 /** Query → document → grade. */
 export type Qrels = ReadonlyMap<string, Judgements>;
 
-export const UNJUDGED = -1;
+/** Grade of documents outside the pool. */
+const UNJUDGED = -1;
+/** Grade of documents in the pool that were not judged: those with a negative grade in the qrels (infAP). */
+export const POOLED = -2;
 
 /** Input of every calculator: one query's ranking as a list of grades, and how many documents carry each grade. */
 export interface RankedQuery {
-  /** Grade by rank; `UNJUDGED` for documents without a judgement. */
+  /** Grade by rank; below 0 for documents without a judgement, `POOLED` for those that were in the pool. */
   readonly grades: Int32Array;
   /** Number of judged documents of grade 0, 1, 2 …, retrieved or not. */
   readonly levels: Int32Array;
@@ -37,9 +40,8 @@ function countLevels(judgements: Judgements): Int32Array {
 function gradesOf(hits: HitList, judgements: Judgements): Int32Array {
   const grades = new Int32Array(hits.size).fill(UNJUDGED);
   for (const [docid, grade] of judgements) {
-    if (grade < 0) continue;
     const index = hits.find(docid);
-    if (index >= 0) grades[index] = grade;
+    if (index >= 0) grades[index] = grade < 0 ? POOLED : grade;
   }
   return grades;
 }
@@ -48,7 +50,7 @@ function gradesOf(hits: HitList, judgements: Judgements): Int32Array {
 export function rank(hits: HitList, judgements: Judgements, order: Order, reference?: readonly string[]): RankedQuery {
   const arrived = gradesOf(hits, judgements);
   let positions = hits.order(order.ties);
-  if (order.judgedOnly) positions = positions.filter((index) => arrived[index] !== UNJUDGED);
+  if (order.judgedOnly) positions = positions.filter((index) => arrived[index]! >= 0);
   const grades = new Int32Array(positions.length);
   for (let i = 0; i < grades.length; i++) grades[i] = arrived[positions[i]!]!;
   const docids = () => Array.from(positions, (index) => hits.docid(index));

@@ -4,7 +4,7 @@ import { WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseTyped, spelled } from '../../util/spelling.ts';
 import { readYamlFile } from '../../util/yaml-file.ts';
-import { parseMeasure } from '../measures/measure.ts';
+import { parseMeasures } from '../measures/measure.ts';
 
 /** Name of the first stage among systems. */
 export const FIRST_STAGE = 'first-stage';
@@ -13,15 +13,21 @@ const name = z.string().regex(/^[\w.+@ :→-]{1,80}$/u, 'expected a short name o
 const path = z.string().min(1);
 const depth = z.int().min(1).max(100_000);
 
+/** One name, which may stand for several measures (`ndcg_cut.5,10`). Comparisons are of means, so GMAP has none. */
 const measure = z.string().transform((text, context) => {
   try {
-    return parseMeasure(text).name;
+    const measures = parseMeasures(text);
+    if (measures.every(({ aggregate }) => aggregate !== 'geometric')) return measures.map(({ name }) => name);
+    context.addIssue({ code: 'custom', message: 'expected measures that are means or sums over queries, got GMAP' });
   } catch (error) {
     context.addIssue({ code: 'custom', message: (error as Error).message });
-    return z.NEVER;
   }
+  return z.NEVER;
 });
-const measures = z.array(measure).min(1);
+const measures = z
+  .array(measure)
+  .min(1)
+  .transform((names) => [...new Set(names.flat())]);
 
 const bm25 = z.strictObject({
   k1: z.number().min(0).max(100).default(0.9),

@@ -59,6 +59,42 @@ describe.each(cases.map((c) => [c.share, c] as const))('values of trec_eval and 
   });
 });
 
+interface MoreCase {
+  qrels: Nested;
+  run: Nested;
+  values: Record<string, Record<string, number>>;
+}
+
+const more = JSON.parse(readFileSync(join(import.meta.dirname, 'vectors', 'more.json'), 'utf8')) as {
+  cases: MoreCase[];
+};
+const moreValues = more.cases.flatMap((c, i) =>
+  Object.entries(c.values).map(([name, wanted]) => [name, i, wanted, c] as const),
+);
+
+describe('values of trec_eval and gdeval', () => {
+  it.each(moreValues)('%s of case %i', (name, _, wanted, { qrels, run }) => {
+    // gdeval prints five decimals.
+    const tolerance = name.startsWith('ERR') ? 5.1e-6 : 1e-12;
+    if (wanted.mean !== undefined)
+      return expect(Math.abs(mean(qrels, run, name) - wanted.mean)).toBeLessThan(tolerance);
+    const got = values(qrels, run, [name])[name]!;
+    for (const qid of Object.keys(qrels))
+      expect(Math.abs(got[qid]! - (wanted[qid] ?? 0)), `${qid}: ${got[qid]}`).toBeLessThan(tolerance);
+  });
+
+  it('ERR refuses a grade above the scale, and takes another scale', () => {
+    expect(() => mean({ q: { a: 5 } }, { q: { a: 1 } }, 'ERR@20')).toThrow(
+      'measure ERR: expected grades of at most 4, or the greatest grade of the scale, as in ERR(max_rel=5)@20, got 5',
+    );
+    expect(mean({ q: { a: 1, b: 1 } }, { q: { a: 2, b: 1 } }, 'ERR(max_rel=1)@20')).toBe(0.5 + 0.25 / 2);
+  });
+
+  it('GMAP counts a query that the run lacks as 0.00001', () => {
+    expect(mean({ q: { a: 1 }, r: { a: 1 } }, { q: { a: 1 } }, 'GMAP')).toBeCloseTo(Math.sqrt(1e-5), 12);
+  });
+});
+
 describe('the vector of trec_eval 10 with ties, grades and a missing query', () => {
   const qrels = { q1: { a: 1, b: 0, c: 0, d: 3, e: 2 }, q2: { a: 1, z: 2 }, q3: { m: 2 } };
   const run = { q1: { a: 5, b: 5, c: 5, d: 4, x: 3 }, q2: { '9': 1, '10': 1, z: 0.5, a: 0.25 } };
@@ -160,6 +196,10 @@ const naive: Record<string, (grades: number[], all: number[]) => number> = {
     const relevant = all.filter((g) => g >= 1).length;
     return relevant === 0 ? 0 : grades.slice(0, 3).filter((g) => g >= 1).length / relevant;
   },
+  'F1@3': (grades, all) => {
+    const [hits, relevant] = [grades.slice(0, 3).filter((g) => g >= 1).length, all.filter((g) => g >= 1).length];
+    return hits === 0 ? 0 : (2 * hits) / (3 + relevant);
+  },
   'P@3': (grades) => grades.slice(0, 3).filter((g) => g >= 1).length / 3,
   'Success@2': (grades) => (grades.slice(0, 2).some((g) => g >= 1) ? 1 : 0),
   Rprec: (grades, all) => {
@@ -209,7 +249,7 @@ describe('random runs against formulas written anew', () => {
 const BY_HAND = ['RBO', 'NumRet', 'NumRel', 'NumQ'];
 
 it('every measure has values of trec_eval, ir_measures or a formula written anew', () => {
-  const checked = [...cases.flatMap((c) => Object.keys(c.values)), ...Object.keys(naive)];
+  const checked = [...cases, ...more.cases].flatMap((c) => Object.keys(c.values)).concat(Object.keys(naive));
   const kinds = new Set([...BY_HAND, ...checked.map((name) => parseMeasure(name).kind)]);
   expect(Object.keys(MEASURES).filter((kind) => !kinds.has(kind))).toEqual([]);
 });

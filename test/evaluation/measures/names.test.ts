@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MEASURES, type MeasureKind } from '../../../src/evaluation/measures/catalog.ts';
-import { createMeasure, parseMeasure } from '../../../src/evaluation/measures/measure.ts';
+import { createMeasure, parseMeasure, parseMeasures } from '../../../src/evaluation/measures/measure.ts';
 
 describe('names round-trip', () => {
   it.each([
@@ -35,6 +37,13 @@ describe('names round-trip', () => {
     'SetR',
     'SetF(beta=2)',
     'SetAP',
+    'ERR@20',
+    'ERR(max_rel=3)',
+    'F1@10',
+    'F1(rel=2)@10',
+    'GMAP',
+    'IPrecAvg(rel=2)',
+    'infAP',
     'NumRet',
     'NumRet(rel=1)',
     'NumRel',
@@ -107,6 +116,65 @@ describe('other spellings', () => {
     ['RBO(p=0.9)', 'RBO'],
   ])('%s is %s', (text, name) => {
     expect(parseMeasure(text).name).toBe(name);
+  });
+});
+
+describe('names of trec_eval', () => {
+  const { names } = JSON.parse(readFileSync(join(import.meta.dirname, 'vectors', 'more.json'), 'utf8')) as {
+    names: Record<string, string[]>;
+  };
+  const known = (list: readonly string[]) => list.map((name) => parseMeasure(name).name);
+
+  it.each(Object.entries(names))('%s stands for what ir_measures reads in it', (text, theirs) => {
+    // ir_measures leaves gm_map out of the official measures, trec_eval prints it.
+    const wanted = text === 'official' ? [...theirs, 'GMAP'] : theirs;
+    expect(
+      parseMeasures(text)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(known(wanted).sort());
+  });
+
+  it.each([
+    ['11pt_avg', ['IPrecAvg']],
+    ['gm_map', ['GMAP']],
+    ['ndcg.1=3.5,2=9', ['nDCG(gains={1:3.5,2:9})']],
+    ['iprec_at_recall.0.25,0.5', ['IPrec@0.25', 'IPrec@0.5']],
+    ['ndcg_cut@10', ['nDCG@10']],
+    ['nDCG@10', ['nDCG@10']],
+  ])('%s is %j', (text, wanted) => {
+    expect(parseMeasures(text).map(({ name }) => name)).toEqual(wanted);
+  });
+
+  it.each([
+    ['ndcg_cut', 'expected a cutoff, as in nDCG@10, got none, which stands for nDCG@5, nDCG@10, nDCG@15'],
+    ['map_cut', 'expected a cutoff, as in AP@10'],
+    ['P.5,10', 'expected a cutoff, as in P@10, got none, which stands for P@5, P@10'],
+    ['official', 'expected one measure, got none, which stands for NumQ, NumRet'],
+  ])('%s is no single measure', (text, message) => {
+    expect(() => parseMeasure(text)).toThrow(message);
+  });
+
+  it.each([
+    ['all_trec', 'expected single measures, or official, got all_trec'],
+    ['set', 'expected single measures, or official, got set'],
+    ['P.5,x', 'expected NAME, NAME@k'],
+    ['P.5,', 'expected NAME, NAME@k'],
+    ['P.0.5', 'expected a whole cutoff of at least 1, got 0.5'],
+    ['set_F.0.5,2', 'expected NAME, NAME@k'],
+    ['ndcg_cut.5=1', 'expected NAME, NAME@k'],
+    ['utility.1,-1,0,0', 'expected NAME, NAME@k'],
+    ['nDCG@5,10', 'expected NAME, NAME@k'],
+    ['SDCG@10', '"SDCG" (string); nearest is nDCG'],
+    ['Rprec_mult', 'nearest is Rprec'],
+    ['SetRelP', 'nearest is SetP'],
+    ['HitRate@5', 'nearest is Success'],
+    ['nDGC@10', 'nearest is nDCG'],
+    ['ERR(rel=2)@10', 'expected parameters among cutoff, ties, judged_only, max_rel'],
+    ['ERR(max_rel=0)@10', 'expected max_rel to be a whole number from 1 to 30'],
+    ['SetP(relative=True)', 'expected parameters among rel'],
+  ])('%s is refused', (text, message) => {
+    expect(() => parseMeasures(text)).toThrow(message);
   });
 });
 
