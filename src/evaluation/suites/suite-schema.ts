@@ -18,7 +18,10 @@ const measure = z.string().transform((text, context) => {
   try {
     const measures = parseMeasures(text);
     if (measures.every(({ aggregate }) => aggregate !== 'geometric')) return measures.map(({ name }) => name);
-    context.addIssue({ code: 'custom', message: 'expected measures that are means or sums over queries, got GMAP' });
+    context.addIssue({
+      code: 'custom',
+      message: 'expected a measure that is a mean or a sum over queries, which GMAP is not',
+    });
   } catch (error) {
     context.addIssue({ code: 'custom', message: (error as Error).message });
   }

@@ -25,9 +25,9 @@ describe('suite.yaml', () => {
     const { measures } = parseSuite({ ...MINIMAL, measures: ['ndcg_cut.10,20', 'nDCG@10', 'success'] }, 'suite.yaml');
     expect(measures).toEqual(['nDCG@10', 'nDCG@20', 'Success@1', 'Success@5', 'Success@10']);
     expect(() => parseSuite({ ...MINIMAL, measures: ['gm_map'] }, 'suite.yaml')).toThrow(
-      'expected measures that are means or sums over queries, got GMAP',
+      'a mean or a sum over queries, which GMAP is not',
     );
-    expect(() => parseSuite({ ...MINIMAL, measures: ['official'] }, 'suite.yaml')).toThrow('got GMAP');
+    expect(() => parseSuite({ ...MINIMAL, measures: ['official'] }, 'suite.yaml')).toThrow('which GMAP is not');
   });
 
   it('takes every kind of first stage, and measures by any of their names', () => {
