@@ -3,9 +3,11 @@ import type { ProviderSetting } from '../inference/inference-types.ts';
 import { withAdmissionTools } from '../main/admission-tools.ts';
 import { type Imported, importFolder } from '../registry/import-version.ts';
 import { type PullOptions, pull } from '../registry/pull.ts';
+import type { Problem } from '../registry/registry-catalog.ts';
 import { relabel } from '../registry/relabel.ts';
 import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
 import { type VerifiedVersion, verifyVersions, versionsNamed } from '../registry/verify-versions.ts';
+import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
 import { choiceOption, modelsOption, providerOption } from './options.ts';
 import { plainTable } from './plain-table.ts';
@@ -21,6 +23,11 @@ interface AdmissionFlags extends Common {
 }
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
+
+/** Prints faults of a registry folder to standard error, where they do not mix with tables and JSON. */
+const warn = (problems: readonly Problem[]) => {
+  for (const { where, reason } of problems) process.stderr.write(`${where}: problem: ${reason}\n`);
+};
 
 const mebibytes = (bytes: number | undefined) => (bytes === undefined ? '' : (bytes / 1_048_576).toFixed(1));
 
@@ -38,9 +45,10 @@ function row(version: SurveyRow): readonly string[] {
 }
 
 async function list({ models, json }: Common): Promise<void> {
-  const rows = await surveyRegistry(models);
+  const { rows, problems } = await surveyRegistry(models);
   const head = ['MODEL', 'VERSION', 'LABELS', 'VARIANTS', 'LENGTH', 'ACTIVATION', 'MiB', 'STATE'];
   print(json ? JSON.stringify(rows, null, 2) : plainTable([head, ...rows.map(row)]));
+  warn(problems);
 }
 
 const warningLines = (name: string, version: string, warnings: readonly string[]): readonly string[] =>
@@ -55,16 +63,20 @@ function describeVersion(found: VerifiedVersion): string {
 
 async function verify(reference: string | undefined, options: AdmissionFlags): Promise<void> {
   const { models, json } = options;
-  const versions = await versionsNamed(models, reference);
+  const { versions, problems } = await versionsNamed(models, reference);
   const results: VerifiedVersion[] = [];
-  await withAdmissionTools(options, async (deps) => {
+  const verifyAll = async (deps: AdmissionDeps) => {
     for await (const found of verifyVersions(versions, deps)) {
       results.push(found);
       if (!json) print(describeVersion(found));
     }
-  });
+  };
+  if (versions.length > 0) await withAdmissionTools(options, verifyAll);
   if (json) print(JSON.stringify(results, null, 2));
-  if (results.some(({ admitted }) => !admitted)) process.exitCode = 1;
+  const nothing = { where: models, reason: 'expected versions of models, got none' };
+  const faults = results.length === 0 ? [...problems, nothing] : problems;
+  warn(faults);
+  if (faults.length > 0 || results.some(({ admitted }) => !admitted)) process.exitCode = 1;
 }
 
 function printImported(

@@ -39,6 +39,10 @@ function refuse(file: string, expected: string, got: string, field: string): nev
   throw new WinnowError('invalid_manifest', { file: excerpt(file), expected, got, field });
 }
 
+/** What to do about a link; for messages. */
+export const LINK_CURE =
+  'copy the folder with its links followed (`cp -rL FOLDER COPY`), or run `winnow models import`';
+
 interface Walk {
   readonly root: string;
   readonly limits: FolderLimits;
@@ -50,7 +54,10 @@ interface Walk {
 async function visitLink(walk: Walk, path: string, full: string): Promise<void> {
   const target = await realpath(full).catch(() => undefined);
   if (!target?.startsWith(walk.root + sep))
-    throw new WinnowError('unsafe_path', { file: excerpt(path), got: `a symbolic link to ${excerpt(target ?? '?')}` });
+    throw new WinnowError('unsafe_path', {
+      file: excerpt(path),
+      got: `a symbolic link to ${excerpt(target ?? 'nothing')}; ${LINK_CURE}`,
+    });
   const facts = await stat(target);
   if (!facts.isFile()) refuse(path, 'a link to a regular file', 'a link to something else', 'type');
   add(walk, path, facts);
@@ -90,7 +97,8 @@ export async function listFiles(
   skip: ReadonlySet<string> = new Set(),
 ): Promise<readonly FolderFile[]> {
   const facts = await lstat(folder);
-  if (!facts.isDirectory()) refuse(folder, 'a folder', facts.isSymbolicLink() ? 'a symbolic link' : 'a file', 'type');
+  if (!facts.isDirectory())
+    refuse(folder, 'a folder', facts.isSymbolicLink() ? `a symbolic link; ${LINK_CURE}` : 'a file', 'type');
   const walk: Walk = { root: await realpath(folder), limits, skip, found: [], bytes: 0 };
   await visit(walk, '', 0);
   return walk.found;

@@ -1,3 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import { realpath, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import { copySnapshot, findSnapshot } from './hub-cache.ts';
 import type { Manifest, SelfTest } from './manifest.ts';
 import { type Published, type PublishOptions, publish } from './publish-version.ts';
 import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
@@ -107,9 +112,29 @@ export interface Imported extends Published {
   readonly warnings: readonly string[];
 }
 
+/** Runs `work` on the plain files that a path means; a snapshot of the hub's cache is written to a hidden folder of the registry first. */
+async function withPlainFolder<T>(
+  source: string,
+  registryFolder: string,
+  work: (folder: string, origin: string | undefined) => Promise<T>,
+  limits: FolderLimits,
+): Promise<T> {
+  const resolved = await realpath(source).catch(() => source);
+  const snapshot = await findSnapshot(resolved);
+  if (!snapshot) return work(resolved, undefined);
+  const staging = join(registryFolder, `.import-${randomUUID()}`);
+  try {
+    await copySnapshot(snapshot, staging, limits);
+    return await work(staging, snapshot.origin);
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
 /**
  * Imports a Hugging Face export as the next version of a model: runs admission of every variant and records self-test pairs and hashes.
  * Leaves nothing behind when it throws.
+ * @param source A folder with plain files, a snapshot of the hub's cache, or a model's part of that cache.
  * @throws WinnowError of admission.
  */
 export async function importFolder(
@@ -119,10 +144,14 @@ export async function importFolder(
   deps: AdmissionDeps,
   options: PublishOptions = {},
 ): Promise<Imported> {
-  const { manifest, warnings } = await describeExport(source, deps);
-  const done = await publish(source, registryFolder, name, {
-    ...options,
-    manifest: { ...options.manifest, ...manifest },
-  });
-  return { ...done, warnings };
+  const work = async (folder: string, origin: string | undefined) => {
+    const { manifest, warnings } = await describeExport(folder, deps);
+    const from = origin === undefined ? {} : { source: origin };
+    const done = await publish(folder, registryFolder, name, {
+      ...options,
+      manifest: { ...from, ...options.manifest, ...manifest },
+    });
+    return { ...done, warnings };
+  };
+  return withPlainFolder(source, registryFolder, work, deps.limits ?? DEFAULT_LIMITS);
 }

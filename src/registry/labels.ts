@@ -27,6 +27,10 @@ async function factsOf(path: string): Promise<Stats | undefined> {
   }
 }
 
+/** Names what stands where a file should; a link is copied with what it points to (`cp -L`). */
+const kindOf = (facts: Stats) =>
+  facts.isSymbolicLink() ? 'a symbolic link; replace it by a copy of its file (`cp -L`)' : 'something else';
+
 /** Whether an error of the file system says that there is no such file. */
 export const isMissing = (error: unknown): boolean =>
   ['ENOENT', 'ENOTDIR'].includes(String((error as NodeJS.ErrnoException).code));
@@ -42,7 +46,7 @@ export async function readLabels(
   const path = join(modelFolder, LABELS_FILE);
   const facts = await factsOf(path);
   if (!facts) return new Map();
-  if (!facts.isFile()) refuse('a regular file', 'something else', 'type');
+  if (!facts.isFile()) refuse('a regular file', kindOf(facts), 'type');
   const entries = Object.entries(await readJsonObject(path, LABELS_FILE, limits));
   if (entries.length > MAX_LABELS) refuse(`at most ${MAX_LABELS} labels`, String(entries.length), 'labels');
   return new Map(
@@ -71,7 +75,7 @@ export async function readDefault(
   if (!facts) return undefined;
   const refused = (expected: string, got: string, field: string) =>
     new WinnowError('invalid_manifest', { file: DEFAULT_FILE, expected, got: excerpt(got), field });
-  if (!facts.isFile()) throw refused('a regular file', 'something else', 'type');
+  if (!facts.isFile()) throw refused('a regular file', kindOf(facts), 'type');
   const { model } = await readJsonObject(path, DEFAULT_FILE, limits);
   if (typeof model !== 'string' || !isName(model)) throw refused('the name of a model', describe(model), 'model');
   return model;

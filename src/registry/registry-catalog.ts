@@ -1,7 +1,8 @@
 import { access, lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, listFiles } from './folder-files.ts';
+import { DEFAULT_LIMITS, type FolderLimits, fingerprintOf, LINK_CURE, listFiles } from './folder-files.ts';
+import { isHubCache } from './hub-cache.ts';
 import { DEFAULT_FILE, isMissing, LABELS_FILE, readDefault, readLabels, STABLE } from './labels.ts';
 import { MANIFEST_FILE } from './manifest.ts';
 import { compareVersions, excerpt, isName, NAME_RULE, parseReference } from './model-names.ts';
@@ -53,7 +54,7 @@ const isExport = async (folder: string) =>
   (await exists(join(folder, 'config.json'))) || (await exists(join(folder, MANIFEST_FILE)));
 
 /** Returns the sub-folders that may be models or versions. Names that start with a dot are ignored: they are unfinished or foreign. */
-async function namesIn(folder: string, problems: Problem[]): Promise<readonly string[]> {
+async function namesIn(folder: string, problems: Problem[], prefix = ''): Promise<readonly string[]> {
   const names: string[] = [];
   const all = (await readdir(folder)).filter((name) => !name.startsWith('.'));
   if (all.length > MAX_ENTRIES)
@@ -61,10 +62,10 @@ async function namesIn(folder: string, problems: Problem[]): Promise<readonly st
   for (const name of all.slice(0, MAX_ENTRIES).sort()) {
     const facts = await lstat(join(folder, name)).catch(() => undefined);
     if (facts?.isSymbolicLink())
-      problems.push({ where: excerpt(name), reason: 'expected a folder, got a symbolic link' });
+      problems.push({ where: excerpt(prefix + name), reason: `expected a folder, got a symbolic link; ${LINK_CURE}` });
     if (!facts?.isDirectory()) continue;
     if (isName(name)) names.push(name);
-    else problems.push({ where: excerpt(name), reason: `expected a name of ${NAME_RULE}` });
+    else problems.push({ where: excerpt(prefix + name), reason: `expected a name of ${NAME_RULE}` });
   }
   return names;
 }
@@ -75,7 +76,11 @@ async function onDisk(
   limits: FolderLimits,
   skip: ReadonlySet<string> = new Set(),
 ): Promise<VersionOnDisk> {
-  const fingerprint = await listFiles(folder, limits, skip).then(fingerprintOf, (error: Error) => error.message);
+  // The same files in another folder are loaded again, because the old folder may go.
+  const fingerprint = await listFiles(folder, limits, skip).then(
+    (files) => `${folder}\n${fingerprintOf(files)}`,
+    (error: Error) => error.message,
+  );
   return { version, folder, skip, fingerprint };
 }
 
@@ -87,11 +92,12 @@ const FLAT_VERSION = '1';
  * version 1 unless there is a folder `1`, and only sub-folders that are exports are versions too.
  */
 async function versionsOf(
+  model: string,
   folder: string,
   limits: FolderLimits,
   problems: Problem[],
 ): Promise<readonly VersionOnDisk[]> {
-  const names = await namesIn(folder, problems);
+  const names = await namesIn(folder, problems, `${model}/`);
   const isFlat = await exists(join(folder, 'config.json'));
   const versions = [];
   for (const name of names) {
@@ -115,7 +121,34 @@ async function readModel(
     problems.push({ where: `${name}/${LABELS_FILE}`, reason: error.message });
     return undefined;
   });
-  return { name, folder, versions: await versionsOf(folder, limits, problems), labels };
+  const versions = await versionsOf(name, folder, limits, problems);
+  for (const [label, version] of labels ?? [])
+    if (!versions.some((one) => one.version === version))
+      problems.push({
+        where: `${name}/${LABELS_FILE}`,
+        reason: `expected one of the versions (${excerpt(versions.map((one) => one.version).join(', ')) || 'none'}), got ${version} (${label})`,
+      });
+  return { name, folder, versions, labels };
+}
+
+/** Returns the folders of models. Reports caches of the hub, whose links are not followed here. */
+async function modelsIn(root: string, problems: Problem[]): Promise<readonly string[]> {
+  const report = (where: string, got: string, folder: string) =>
+    problems.push({
+      where,
+      reason: `expected folders of models, got ${got}; run \`winnow models import ${folder} NAME\``,
+    });
+  if (await exists(join(root, 'config.json'))) report(root, 'the files of one model', root);
+  const cache = 'a cache of the Hugging Face hub, which is made of links';
+  if (await isHubCache(root)) {
+    report(root, cache, root);
+    return [];
+  }
+  const models: string[] = [];
+  for (const name of await namesIn(root, problems))
+    if (await isHubCache(join(root, name))) report(name, cache, join(root, name));
+    else models.push(name);
+  return models;
 }
 
 /**
@@ -129,7 +162,7 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
   const problems: Problem[] = [];
   const unreadable: Problem[] = [];
   const models: ModelOnDisk[] = [];
-  for (const name of await namesIn(root, problems)) {
+  for (const name of await modelsIn(root, problems)) {
     // A folder that is removed meanwhile is read again after the event of its removal.
     const model = await readModel(name, join(root, name), limits, problems).catch((error: Error) => {
       if (!isMissing(error)) unreadable.push({ where: name, reason: error.message });
@@ -143,7 +176,10 @@ export async function readCatalog(registryFolder: string, limits: FolderLimits =
   });
   const defaultModel = models.some(({ name }) => name === named) ? named : undefined;
   if (named !== undefined && defaultModel === undefined)
-    problems.push({ where: DEFAULT_FILE, reason: `expected one of the models, got ${named}` });
+    problems.push({
+      where: DEFAULT_FILE,
+      reason: `expected one of the models, got ${named} (there are: ${excerpt(models.map(({ name }) => name).join(', ')) || 'none'}); unless registry.defaultModel names one, ${models[0]?.name ?? 'no model'} answers requests that name none`,
+    });
   const isUnreadable = (name: string) => unreadable.some(({ where }) => where === name);
   return { models, defaultModel, problems: [...problems, ...unreadable], isUnreadable };
 }

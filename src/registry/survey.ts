@@ -1,5 +1,5 @@
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
-import { readCatalog, type VersionOnDisk } from './registry-catalog.ts';
+import { type Problem, readCatalog, type VersionOnDisk } from './registry-catalog.ts';
 import type { Activation } from './registry-types.ts';
 import { readVersionFolder } from './version-folder.ts';
 
@@ -36,17 +36,20 @@ async function facts(disk: VersionOnDisk, limits: FolderLimits) {
   }
 }
 
+interface Survey {
+  readonly rows: readonly SurveyRow[];
+  /** Faults of the folder that are not those of a version. */
+  readonly problems: readonly Problem[];
+}
+
 /** Returns every version of a registry folder, newest first within a model. @throws WinnowError `invalid_input` without a folder. */
-export async function surveyRegistry(
-  folder: string,
-  limits: FolderLimits = DEFAULT_LIMITS,
-): Promise<readonly SurveyRow[]> {
-  const { models } = await readCatalog(folder, limits);
+export async function surveyRegistry(folder: string, limits: FolderLimits = DEFAULT_LIMITS): Promise<Survey> {
+  const { models, problems } = await readCatalog(folder, limits);
   const rows: SurveyRow[] = [];
   for (const { name, versions, labels } of models)
     for (const disk of versions) {
       const pointing = [...(labels ?? [])].filter(([, version]) => version === disk.version).map(([label]) => label);
       rows.push({ name, version: disk.version, labels: pointing, folder: disk.folder, ...(await facts(disk, limits)) });
     }
-  return rows;
+  return { rows, problems };
 }

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import { verifyFolder, warningsOf } from './import-version.ts';
 import { parseReference } from './model-names.ts';
-import { readCatalog } from './registry-catalog.ts';
+import { type Problem, readCatalog } from './registry-catalog.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 
 /** What admission found about one version. */
@@ -20,14 +20,20 @@ interface NamedVersion {
   readonly disk: { readonly version: string; readonly folder: string; readonly skip: ReadonlySet<string> };
 }
 
+interface Named {
+  readonly versions: readonly NamedVersion[];
+  /** Faults of the folder that are not those of a version; with a reference, only those of its model. */
+  readonly problems: readonly Problem[];
+}
+
 /**
  * Returns the versions of a registry folder that a reference names: model, model@version or model:label; all where it is absent.
- * @throws WinnowError `unknown_model` for a reference that names none.
+ * @throws WinnowError `unknown_model` for a reference that names neither a version nor something with a fault.
  */
-export async function versionsNamed(folder: string, reference: string | undefined): Promise<readonly NamedVersion[]> {
-  const { models } = await readCatalog(folder);
+export async function versionsNamed(folder: string, reference: string | undefined): Promise<Named> {
+  const { models, problems } = await readCatalog(folder);
   const all = models.flatMap((m) => m.versions.map((disk) => ({ name: m.name, disk, labels: m.labels })));
-  if (reference === undefined) return all;
+  if (reference === undefined) return { versions: all, problems };
   const wanted = parseReference(reference);
   const found = all.filter(
     ({ name, disk, labels }) =>
@@ -35,7 +41,8 @@ export async function versionsNamed(folder: string, reference: string | undefine
       (wanted.version === undefined || disk.version === wanted.version) &&
       (wanted.label === undefined || labels?.get(wanted.label) === disk.version),
   );
-  if (found.length > 0) return found;
+  const own = problems.filter(({ where }) => where.split('/')[0] === wanted?.name);
+  if (found.length > 0 || own.length > 0) return { versions: found, problems: own };
   const known = models.map((m) => m.name).join(', ') || 'no model';
   throw new WinnowError('unknown_model', { known, got: reference });
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, readFile, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -65,6 +65,42 @@ describe('winnow models', () => {
     expect(out).toMatch(/^good@1: admitted \(fp32; no hashes\)$/m);
     const json = JSON.parse((await winnow(registry, 'verify', '--json')).out) as { admitted: boolean }[];
     expect(json.map((r) => r.admitted)).toEqual([false, true]);
+  });
+
+  it('verify fails where it finds nothing or a problem, and list tells problems too', async () => {
+    const registry = await scratch();
+    const empty = await winnow(registry, 'verify');
+    expect(empty).toMatchObject({
+      code: 1,
+      out: '',
+      err: `${registry}: problem: expected versions of models, got none\n`,
+    });
+    await dropVersion(registry, 'm', '1');
+    expect((await winnow(registry, 'verify')).code).toBe(0);
+    await symlink('1', join(registry, 'm', '2'));
+    await writeFile(join(registry, 'default.json'), '{"model":"ghost"}');
+    const [all, one, json, list] = await Promise.all([
+      winnow(registry, 'verify'),
+      winnow(registry, 'verify', 'm@2'),
+      winnow(registry, 'verify', '--json'),
+      winnow(registry, 'list'),
+    ]);
+    expect(all).toMatchObject({ code: 1, out: 'm@1: admitted (fp32; no hashes)\n' });
+    expect(one).toMatchObject({ code: 1, err: expect.stringMatching(/^m\/2: problem: .*symbolic link; .*cp -rL/) });
+    expect(JSON.parse(json.out)).toHaveLength(1);
+    expect(json.code).toBe(1);
+    for (const { err } of [all, json, list])
+      expect(err).toMatch(/^m\/2: .*symbolic link[\s\S]*^default\.json: .*got ghost/m);
+    expect(list).toMatchObject({ code: 0, out: expect.stringContaining('adopted') });
+  });
+
+  it('import and verify print the warnings of admission', async () => {
+    const [registry, source] = [await scratch(), await writeExport(await scratch(), { dynamic: true })];
+    const warning = /^m@1: warning: onnx\/model\.onnx: DynamicQuantizeLinear /m;
+    expect((await winnow(registry, 'import', source, 'm')).out).toMatch(warning);
+    const { code, out } = await winnow(registry, 'verify');
+    expect(out).toMatch(warning);
+    expect(code).toBe(0);
   });
 
   it('names what it does not know', async () => {

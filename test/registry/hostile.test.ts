@@ -212,7 +212,7 @@ describe('a registry folder with all of it', () => {
     ]);
     expect((await registry.acquire('good')).version.key).toBe('good@1');
     const problems = seen.filter((s) => s.kind === 'onProblem').map((s) => (s.event as { where: string }).where);
-    expect(problems.sort()).toEqual(['3', 'a..b', 'bad name', 'deep/labels.json', 'etc', 'zip/labels.json']);
+    expect(problems.sort()).toEqual(['a..b', 'bad name', 'deep/labels.json', 'etc', 'good/3', 'zip/labels.json']);
     await expect(registry.acquire('empty')).rejects.toMatchObject({ code: 'model_not_ready' });
   });
 

@@ -94,7 +94,7 @@ describe('publishing', () => {
     const source = await writeExport(await scratch(), {});
     const all = await Promise.all(Array.from({ length: 8 }, () => publish(source, registry, 'm')));
     expect(all.map((p) => Number(p.version)).sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
-    expect((await surveyRegistry(registry)).every((row) => row.hashed)).toBe(true);
+    expect((await surveyRegistry(registry)).rows.every((row) => row.hashed)).toBe(true);
   });
 
   it('leaves weights of other formats behind, but not those a graph points to', async () => {
@@ -209,7 +209,7 @@ describe('the survey', () => {
     await publish(source, registry, 'm', { label: 'stable' });
     await writeExport(join(registry, 'm', '2'));
     await writeFile(join(registry, 'm', '2', 'config.json'), '[]');
-    expect(await surveyRegistry(registry)).toEqual([
+    expect((await surveyRegistry(registry)).rows).toEqual([
       expect.objectContaining({ name: 'm', version: '2', labels: [], fault: expect.stringContaining('config.json') }),
       expect.objectContaining({
         name: 'm',
