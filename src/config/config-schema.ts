@@ -6,6 +6,7 @@ import {
   hostName,
   integer,
   list,
+  optionalInteger,
   optionalText,
   optionalUrl,
   origin,
@@ -174,11 +175,10 @@ export const configSchema = z.strictObject({
       67_108_864,
       'Limits the memory for token ids of passages seen before; 0 turns the cache off. Raising it helps where passages repeat.',
     ),
-    maxQueryTokens: integer(
+    maxQueryTokens: optionalInteger(
       1,
-      8192,
-      64,
-      'Limits the tokens of a query; the rest is cut. Raising it leaves less room for the passage.',
+      1_048_576,
+      'Limits the tokens of a query for every model, in addition to what `model.json` states; the rest is cut, and the answer says so.',
     ),
     truncation: choice(
       ['longest_first', 'only_second'],

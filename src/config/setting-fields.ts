@@ -56,6 +56,14 @@ export function integer(min: number, max: number, initial: number, description: 
     .meta({ description, kind } satisfies FieldMeta);
 }
 
+/** Makes an integer that has no default: where it is not set, there is no such limit. */
+export function optionalInteger(min: number, max: number, description: string) {
+  const kind = `an integer from ${words(min)} to ${words(max)}`;
+  return number(z.int(`expected ${kind}`), toNumber, kind, min, max)
+    .optional()
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
 export function real(min: number, max: number, initial: number, description: string) {
   const kind = `a number from ${words(min)} to ${words(max)}`;
   return number(z.number(`expected ${kind}`), toNumber, kind, min, max)

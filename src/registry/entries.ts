@@ -14,10 +14,11 @@ interface Refusal {
 }
 
 /** What a status says about a version that is or was loaded. */
-const factsOf = ({ variant, provider, maxLength, activation, warnings }: ServedVersion) => ({
+const factsOf = ({ variant, provider, maxLength, maxQueryTokens, activation, warnings }: ServedVersion) => ({
   variant,
   provider,
   maxLength,
+  ...(maxQueryTokens === undefined ? {} : { maxQueryTokens }),
   activation,
   ...(warnings.length > 0 ? { warnings } : {}),
 });

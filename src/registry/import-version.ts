@@ -29,14 +29,15 @@ async function inspectVariant(
 }
 
 async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {
-  const { folder, maxLength } = inspected.version;
+  const { folder, manifest, maxLength } = inspected.version;
   const variant = inspected.graph.variant.name;
   const key = `${folder}@${variant}`;
   const { served } = await loadAndTest({ name: folder, version: variant, key, folder }, inspected, deps);
   try {
     const tokenizer = await deps.tokenizers.for(folder);
     try {
-      const scores = await scorePairs({ pool: deps.pool, key, tokenizer, maxLength }, pairs);
+      const limits = { ...manifest, maxLength };
+      const scores = await scorePairs({ pool: deps.pool, key, tokenizer, limits }, pairs);
       return { variant, scores, warnings: served.warnings };
     } finally {
       await tokenizer.close();

@@ -43,6 +43,8 @@ const manifestSchema = z.strictObject({
   created: z.iso.datetime().optional(),
   activation: z.enum(['sigmoid', 'none']).optional(),
   maxLength: z.int().min(8).max(1_048_576).optional(),
+  /** The most tokens of a query; absent: as many as the pair has room for. */
+  maxQueryTokens: z.int().min(1).max(1_048_576).optional(),
   truncation: z.enum(['longest_first', 'only_second']).optional(),
   reduction: z
     .discriminatedUnion('kind', [

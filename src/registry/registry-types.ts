@@ -13,6 +13,8 @@ export interface ServedVersion {
   readonly maxLength: number;
   readonly activation: Activation;
   readonly reduction: Reduction;
+  /** The most tokens of a query, if the manifest says so. */
+  readonly maxQueryTokens?: number | undefined;
   /** Which side is cut, if the manifest says so. */
   readonly truncation?: 'longest_first' | 'only_second' | undefined;
   /** The training objective, if the manifest says so. */
@@ -44,6 +46,7 @@ export interface VersionStatus {
   readonly variant?: string;
   readonly provider?: Provider;
   readonly maxLength?: number;
+  readonly maxQueryTokens?: number;
   readonly activation?: Activation;
   readonly objective?: string;
   /** Those of `ServedVersion`; absent without any. */
@@ -78,7 +81,7 @@ export interface SelfTestTokenizer {
     passages: readonly string[],
     options: {
       readonly maxLength: number;
-      readonly maxQueryTokens: number;
+      readonly maxQueryTokens: number | undefined;
       readonly truncation: 'longest_first' | 'only_second';
       readonly side: 'left' | 'right';
       readonly longPassages: 'truncate';

@@ -13,6 +13,7 @@ export interface SurveyRow {
   readonly fault?: string;
   readonly variants?: readonly string[];
   readonly maxLength?: number;
+  readonly maxQueryTokens?: number | undefined;
   readonly activation?: Activation;
   readonly objective?: string | undefined;
   readonly bytes?: number;
@@ -26,6 +27,7 @@ async function facts(disk: VersionOnDisk, limits: FolderLimits) {
     return {
       variants: version.variants.map((v) => v.name),
       maxLength: version.maxLength,
+      maxQueryTokens: version.manifest?.maxQueryTokens,
       activation: version.activation,
       objective: version.objective,
       bytes: version.bytes,

@@ -94,6 +94,7 @@ function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPoo
     maxLength: version.maxLength,
     activation: version.activation,
     reduction: graph.reduction,
+    maxQueryTokens: version.manifest?.maxQueryTokens,
     truncation: version.manifest?.truncation,
     objective: version.objective,
     variant: graph.variant.name,
@@ -120,9 +121,10 @@ async function loadOnHosts(
   const { maxLength, manifest } = version;
   const spec = { key, file: join(version.folder, graph.variant.file), padId: tokenizer.padId, maxLength };
   const whole = { ...spec, reduction: graph.reduction };
+  const limits = { ...manifest, maxLength };
   let moved = 0;
   const test = async (on: Pick<HostPool, 'run'>) => {
-    moved = await runSelfTest({ pool: on, key, tokenizer, maxLength }, graph.variant.name, manifest?.selfTest);
+    moved = await runSelfTest({ pool: on, key, tokenizer, limits }, graph.variant.name, manifest?.selfTest);
   };
   // What serves is not touched before the version has shown that it loads and computes.
   const tried = (await pool.trial?.(whole, (run) => test({ run: (_key, rows) => run(rows) }))) ?? false;

@@ -1,6 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { HostPool } from '../inference/inference-types.ts';
 import type { SelfTest } from './manifest.ts';
+import { type PairLimits, pairsWithin } from './pair-limits.ts';
 import type { SelfTestTokenizer } from './registry-types.ts';
 
 /** Two queries, each with its own passage and the other's. A re-ranker that scores both equally has no trained head or weights. */
@@ -25,7 +26,7 @@ interface SelfTestDeps {
   readonly pool: Pick<HostPool, 'run'>;
   readonly key: string;
   readonly tokenizer: SelfTestTokenizer;
-  readonly maxLength: number;
+  readonly limits: PairLimits;
 }
 
 interface Pair {
@@ -36,21 +37,10 @@ interface Pair {
 const fail = (reason: string) =>
   new WinnowError('invalid_graph', { where: 'self-test', expected: reason, got: 'another outcome' });
 
-function pairOptions(maxLength: number) {
-  return {
-    maxLength,
-    maxQueryTokens: Math.min(64, maxLength),
-    truncation: 'longest_first',
-    side: 'right',
-    longPassages: 'truncate',
-    windowOverlap: 0,
-  } as const;
-}
-
 /** Scores pairs in one batch. Returns one score for each. @throws WinnowError `not_a_number`, `invalid_graph`. */
 export async function scorePairs(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
   const encoded = await Promise.all(
-    pairs.map(({ query, passage }) => deps.tokenizer.encode(query, [passage], pairOptions(deps.maxLength))),
+    pairs.map(({ query, passage }) => deps.tokenizer.encode(query, [passage], pairsWithin(deps.limits))),
   );
   const rows = encoded.flatMap((e) => e.rows);
   if (rows.length !== pairs.length) throw fail('one row a pair');
@@ -100,8 +90,10 @@ async function measureMovement(deps: SelfTestDeps): Promise<number> {
 
 /** Runs one row of the model's length, to allocate memory and to check that the positions suffice. */
 async function warmUp(deps: SelfTestDeps): Promise<void> {
-  const maxLength = Math.min(deps.maxLength, WARM_UP_TOKENS);
-  await scorePairs({ ...deps, maxLength }, [{ query: 'a long passage', passage: 'word '.repeat(maxLength) }]);
+  const maxLength = Math.min(deps.limits.maxLength, WARM_UP_TOKENS);
+  await scorePairs({ ...deps, limits: { ...deps.limits, maxLength } }, [
+    { query: 'a long passage', passage: 'word '.repeat(maxLength) },
+  ]);
 }
 
 /**

@@ -183,10 +183,11 @@ export class ArmRunner<D extends Decision> {
 }
 
 /** Adds up what interleaved arms took. A passage counts as truncated if any arm's model saw less than its whole text. */
-function combinedCost(arms: readonly ScoredArm[]): Pick<ModelRanking, 'tokens' | 'truncated' | 'timings'> {
+function combinedCost(arms: readonly ScoredArm[]): Pick<ModelRanking, 'tokens' | 'truncated' | 'queryCut' | 'timings'> {
   return {
     tokens: arms.reduce((sum, arm) => sum + arm.tokens, 0),
     truncated: arms[0]!.truncated.map((_, i) => arms.some((arm) => arm.truncated[i])),
+    queryCut: Math.max(...arms.map(({ queryCut }) => queryCut)),
     timings: combineTimings(
       'arms',
       arms.map((arm) => arm.timings),

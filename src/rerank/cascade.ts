@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../errors.ts';
-import { timingsOf } from './model-ranking.ts';
+import { mostCut, timingsOf } from './model-ranking.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './rerank-types.ts';
@@ -100,6 +100,7 @@ export async function rankByCascade(
     ranking: neverRising(whole).slice(0, cascade[last]!.keep),
     tokens: stages.reduce((total, { scored }) => total + scored.tokens, 0),
     truncated: truncations(request, stages),
+    queryCut: Math.max(...stages.map(({ scored }) => mostCut(scored.queryCut))),
     timings: combineTimings(
       'stages',
       stages.map(({ timings }) => timings),

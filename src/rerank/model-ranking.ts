@@ -12,6 +12,9 @@ export function timingsOf(
   return { tokenizeMs, queueMs, inferMs, totalMs: deps.clock.now() - scope.startedAt };
 }
 
+/** Returns the most tokens of the query that any pair left out. */
+export const mostCut = (queryCut: Int32Array): number => queryCut.reduce((most, cut) => Math.max(most, cut), 0);
+
 /** A request to be ranked by one model. */
 interface RankingTask {
   readonly request: RerankRequest;
@@ -34,6 +37,7 @@ export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }
       ranking: rank(scored.scores, version.activation),
       tokens: scored.tokens,
       truncated: scored.truncated,
+      queryCut: mostCut(scored.queryCut),
       timings: timingsOf(deps, scored, scope),
     };
   });

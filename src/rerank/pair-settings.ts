@@ -1,11 +1,12 @@
+import { pairsWithin, smallestLimit } from '../registry/pair-limits.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { LongPassages, PairOptions, Truncation } from '../tokenization/tokenization-types.ts';
 import type { RerankRequest } from './rerank-types.ts';
 
 /** How pairs are cut where a request does not say. */
 export interface PairSettings {
-  /** The most tokens of a query that are kept. */
-  readonly maxQueryTokens: number;
+  /** The most tokens of a query that are kept, whatever the model; undefined: what the model says. */
+  readonly maxQueryTokens?: number | undefined;
   readonly truncation: Truncation;
   readonly longPassages: LongPassages;
   /** Tokens that neighboring windows share. */
@@ -13,27 +14,48 @@ export interface PairSettings {
 }
 
 export const DEFAULT_SETTINGS: PairSettings = {
-  maxQueryTokens: 64,
   truncation: 'longest_first',
   longPassages: 'truncate',
   windowOverlap: 32,
 };
 
-type RequestOptions = Pick<RerankRequest, 'truncate' | 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
+type RequestOptions = Pick<
+  RerankRequest,
+  | 'truncate'
+  | 'truncation'
+  | 'side'
+  | 'longPassages'
+  | 'maxPairTokens'
+  | 'maxQueryTokens'
+  | 'maxPassageTokens'
+  | 'maxWindows'
+>;
+
+/** Returns how long passages are scored. A request that only limits windows asks for windows; one window is a cut passage. */
+function longPassagesOf({ longPassages, maxWindows }: RequestOptions, settings: PairSettings): LongPassages {
+  if (longPassages !== undefined || maxWindows === undefined) return longPassages ?? settings.longPassages;
+  if (maxWindows === 1) return 'truncate';
+  return settings.longPassages === 'truncate' ? 'max' : settings.longPassages;
+}
 
 /**
- * Returns how the pairs of a request are built. The request overrides the model's manifest, the manifest overrides the settings. Without
- * truncation the query is not capped either: a pair that is too long is refused, not cut.
+ * Returns how the pairs of a request are built. The request overrides the model's manifest, the manifest overrides the settings; of several
+ * limits the smallest counts. Without truncation only the request's own limit caps the query: a pair that is too long is refused, not cut.
  */
 export function pairOptions(request: RequestOptions, version: ServedVersion, settings: PairSettings): PairOptions {
-  const { maxLength } = version;
+  const { maxPairTokens, maxQueryTokens, maxPassageTokens, maxWindows } = request;
+  const caps = request.truncate ? [version.maxQueryTokens, settings.maxQueryTokens] : [];
+  const longPassages = longPassagesOf(request, settings);
   return {
-    maxLength,
-    maxQueryTokens: request.truncate ? settings.maxQueryTokens : maxLength,
-    truncation: request.truncation ?? version.truncation ?? settings.truncation,
-    maxPassageTokens: request.maxPassageTokens,
+    ...pairsWithin({
+      maxLength: Math.min(version.maxLength, maxPairTokens ?? version.maxLength),
+      maxQueryTokens: smallestLimit(maxQueryTokens, ...caps),
+      truncation: request.truncation ?? version.truncation ?? settings.truncation,
+    }),
+    maxPassageTokens,
     side: request.side ?? 'right',
-    longPassages: request.longPassages ?? settings.longPassages,
+    longPassages,
     windowOverlap: settings.windowOverlap,
+    ...(longPassages !== 'truncate' && maxWindows !== undefined ? { maxWindows } : {}),
   };
 }

@@ -24,8 +24,14 @@ export interface RerankRequest {
   readonly truncation?: Truncation;
   readonly side?: 'left' | 'right';
   readonly longPassages?: LongPassages;
+  /** The most tokens of a pair, if fewer than the model takes; special ones included. */
+  readonly maxPairTokens?: number;
+  /** The most tokens of the query that are used, if fewer than the model uses. */
+  readonly maxQueryTokens?: number;
   /** The most tokens of a passage that are used. */
   readonly maxPassageTokens?: number;
+  /** The most windows of a passage that are scored. Where nothing says how long passages are scored, they are scored in windows. */
+  readonly maxWindows?: number;
   readonly lane: Lane;
   readonly priority?: number;
   /** Milliseconds from now after which the answer is of no use. */
@@ -59,6 +65,8 @@ export interface ModelRanking {
   readonly tokens: number;
   /** One flag for each passage: text was left out. */
   readonly truncated: readonly boolean[];
+  /** Tokens of the query that some pair left out: the most of any pair. */
+  readonly queryCut: number;
   /** `totalMs` is from the request's start to this model's end. */
   readonly timings: Timings;
 }

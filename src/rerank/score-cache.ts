@@ -8,6 +8,8 @@ interface CachedScore {
   readonly score: number;
   /** Text was left out. */
   readonly truncated: boolean;
+  /** Tokens of the query that the pair left out. */
+  readonly queryCut: number;
 }
 
 interface ScoreCacheStats {

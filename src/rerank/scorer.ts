@@ -2,6 +2,7 @@ import { WinnowError } from '../errors.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { Clock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
+import { mostCut } from './model-ranking.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
 import type { RerankRequest } from './rerank-types.ts';
 import { leaseModel, type ScoringOptions, scorePassages, scoringDeps } from './scoring.ts';
@@ -18,11 +19,16 @@ interface ScorerOutput<Input extends ScorerInput> {
   /** fp32 logit of each passage, in the input's order. */
   readonly scores: Float32Array;
   readonly truncated: readonly boolean[];
+  /** Tokens of the query that some pair left out. */
+  readonly queryCut: number;
   /** Tokens scored. */
   readonly tokens: number;
 }
 
-type CutOptions = Pick<RerankRequest, 'truncation' | 'side' | 'longPassages' | 'maxPassageTokens'>;
+type CutOptions = Pick<
+  RerankRequest,
+  'truncation' | 'side' | 'longPassages' | 'maxQueryTokens' | 'maxPassageTokens' | 'maxWindows'
+>;
 
 interface ScoreOptions extends CutOptions {
   /** `model`, `model@version`, `model:label`; the default model if absent. One version scores the whole stream. */
@@ -81,10 +87,10 @@ export function createScorer(options: ScoringOptions): Scorer {
         const scoreOne = async <Input extends ScorerInput>(input: Input): Promise<ScorerOutput<Input>> => {
           const { query, passages } = input;
           const request = { ...cutOptions, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
-          const { scores, truncated, tokens } = await retryOverloaded(clock, scope, () =>
+          const { scores, truncated, queryCut, tokens } = await retryOverloaded(clock, scope, () =>
             scorePassages(deps, { version, request, scope }),
           );
-          return { input, version, scores, truncated, tokens };
+          return { input, version, scores, truncated, queryCut: mostCut(queryCut), tokens };
         };
         try {
           const weight = ({ passages }: ScorerInput) => passages.length;

@@ -56,7 +56,10 @@ type ScoringRequest = Pick<
   | 'truncation'
   | 'side'
   | 'longPassages'
+  | 'maxPairTokens'
+  | 'maxQueryTokens'
   | 'maxPassageTokens'
+  | 'maxWindows'
   | 'lane'
   | 'priority'
   | 'subject'
@@ -80,6 +83,8 @@ export interface Scored {
   /** fp32 logit of each passage. */
   readonly scores: Float32Array;
   readonly truncated: readonly boolean[];
+  /** For each passage, the tokens of the query that its pair left out. */
+  readonly queryCut: Int32Array;
   /** Tokens of the pairs that were scored now; those of cached ones are not counted. */
   readonly tokens: number;
   readonly tokenizeMs: number;
@@ -143,18 +148,15 @@ async function encode(
   return { encoded, tokenizeMs: deps.clock.now() - startedAt };
 }
 
-/** @throws WinnowError `passage_too_long` where a pair was cut to the model's length. */
+/** @throws WinnowError `passage_too_long` where the model's length cut a pair. What the request's own limits cut is what was asked for. */
 function checkLengths(
-  { rows, passageOf, truncated, fullLengths }: EncodedRequest,
-  { options, missing }: Pick<MissingTask, 'options' | 'missing'>,
+  { overLength, fullLengths }: EncodedRequest,
+  { version, options, missing }: Pick<MissingTask, 'version' | 'options' | 'missing'>,
 ): void {
-  const limit = options.maxLength;
-  for (let r = 0; r < rows.length; r++) {
-    const i = passageOf[r]!;
-    // A passage cut at the request's own `maxPassageTokens` is shorter than the limit, and is what was asked for.
-    if (!truncated[i] || rows[r]!.ids.length < limit) continue;
-    throw new WinnowError('passage_too_long', { limit, got: fullLengths[i]!, field: `passages[${missing[i]}]` });
-  }
+  const limit = version.maxLength;
+  const i = overLength.indexOf(true);
+  if (i < 0 || options.maxLength < limit) return;
+  throw new WinnowError('passage_too_long', { limit, got: fullLengths[i]!, field: `passages[${missing[i]}]` });
 }
 
 async function schedule(deps: ScoringDeps, { version, request, scope }: MissingTask, encoded: EncodedRequest) {
@@ -180,18 +182,19 @@ async function scoreMissing(deps: ScoringDeps, task: MissingTask): Promise<Score
   const { encoded, tokenizeMs } = await encode(deps, task);
   if (!request.truncate) checkLengths(encoded, task);
   const { scores: rowScores, queueMs, inferMs } = await schedule(deps, task, encoded);
-  const { passageOf, truncated, tokens } = encoded;
+  const { passageOf, truncated, queryCut, tokens } = encoded;
   const scores =
     options.longPassages === 'truncate'
       ? rowScores
       : poolWindows(rowScores, passageOf, missing.length, options.longPassages);
   checkScores(scores);
-  return { version, scores, truncated, tokens, tokenizeMs, queueMs, inferMs };
+  return { version, scores, truncated, queryCut, tokens, tokenizeMs, queueMs, inferMs };
 }
 
 interface CacheResult {
   readonly scores: Float32Array;
   readonly truncated: boolean[];
+  readonly queryCut: Int32Array;
   readonly missing: readonly number[];
 }
 
@@ -199,16 +202,18 @@ interface CacheResult {
 function readCache(cached: CachedPairs | undefined, { passages, truncate }: ScoringRequest): CacheResult {
   const scores = new Float32Array(passages.length);
   const truncated: boolean[] = new Array(passages.length).fill(false);
+  const queryCut = new Int32Array(passages.length);
   const missing: number[] = [];
   passages.forEach((_, i) => {
     const known = cached?.get(i);
-    if (!known || (known.truncated && !truncate)) missing.push(i);
+    if (!known || ((known.truncated || known.queryCut > 0) && !truncate)) missing.push(i);
     else {
       scores[i] = known.score;
       truncated[i] = known.truncated;
+      queryCut[i] = known.queryCut;
     }
   });
-  return { scores, truncated, missing };
+  return { scores, truncated, queryCut, missing };
 }
 
 /**
@@ -221,17 +226,19 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const options = pairOptions(request, version, deps.settings);
   const { query, passages } = request;
   const cached = deps.scoreCache && (await scope.guard(deps.scoreCache.pairs({ version, options, query, passages })));
-  const { scores, truncated, missing } = readCache(cached, request);
-  if (missing.length === 0) return { version, scores, truncated, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
+  const { scores, truncated, queryCut, missing } = readCache(cached, request);
+  const known = { version, scores, truncated, queryCut };
+  if (missing.length === 0) return { ...known, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
   try {
     const fresh = await scoreMissing(deps, { ...task, options, missing });
     missing.forEach((i, at) => {
       const score = fresh.scores[at]!;
       scores[i] = score;
       truncated[i] = fresh.truncated[at]!;
-      cached?.set(i, { score, truncated: truncated[i] });
+      queryCut[i] = fresh.queryCut[at]!;
+      cached?.set(i, { score, truncated: truncated[i], queryCut: queryCut[i] });
     });
-    return { ...fresh, scores, truncated };
+    return { ...fresh, ...known };
   } catch (error) {
     // The scope's reason names the deadline of the request, or says that the client left.
     if (scope.signal.aborted) throw scope.signal.reason;

@@ -2,7 +2,7 @@ import { WinnowError } from '../errors.ts';
 import type { TokenizerFacts } from './load.ts';
 import { Pace } from './pace.ts';
 import { assemblePairs, checkPairOptions, enoughFor, joinRequests } from './pairs.ts';
-import type { Enough } from './piecewise-encoder.ts';
+import { type Enough, LONGEST_WHOLE } from './piecewise-encoder.ts';
 import type { TokenCache } from './token-cache.ts';
 import type { EncodedRequest, PairOptions, PairTokenizer } from './tokenization-types.ts';
 
@@ -63,8 +63,8 @@ export class CachedPairTokenizer implements PairTokenizer {
     signal?.throwIfAborted();
     this.#active++;
     try {
-      const [queryIds, ...passageIds] = await this.#idsOf([query, ...passages], enoughFor(options), signal);
-      return await this.#assemble(queryIds!, passageIds, options, signal);
+      const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), signal);
+      return await this.#assemble(queryIds, passageIds, options, signal);
     } finally {
       this.#active--;
       this.#releaseIfDone();
@@ -82,6 +82,24 @@ export class CachedPairTokenizer implements PairTokenizer {
     if (!this.#closed || this.#active > 0 || this.#released) return;
     this.#released = true;
     this.#source.close().then(this.#closed.resolve, this.#closed.reject);
+  }
+
+  /** Returns the ids of both sides. The query is read to its end, because the answer says how many of its tokens are left out. */
+  async #pairIds(
+    query: string,
+    passages: readonly string[],
+    enough: Enough | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly queryIds: Int32Array; readonly passageIds: readonly Int32Array[] }> {
+    if (enough && query.length > LONGEST_WHOLE) {
+      const [[queryIds], passageIds] = await Promise.all([
+        this.#idsOf([query], undefined, signal),
+        this.#idsOf(passages, enough, signal),
+      ]);
+      return { queryIds: queryIds!, passageIds };
+    }
+    const [queryIds, ...passageIds] = await this.#idsOf([query, ...passages], enough, signal);
+    return { queryIds: queryIds!, passageIds };
   }
 
   async #idsOf(

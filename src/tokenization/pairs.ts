@@ -9,6 +9,8 @@ interface RowLayout {
   readonly passage: number;
   readonly query: Span;
   readonly span: Span;
+  /** Whether `maxLength` cut the pair, rather than a limit on query, passage or windows. */
+  readonly overLength: boolean;
 }
 
 /** Returns the number of special tokens in a row. */
@@ -24,9 +26,10 @@ export function checkPairOptions(options: PairOptions, template: PairTemplate): 
   const least = specialTokenCount(template) + 2;
   const limits: readonly (readonly [string, number, number])[] = [
     ['maxLength', options.maxLength, least],
-    ['maxQueryTokens', options.maxQueryTokens, 1],
+    ['maxQueryTokens', options.maxQueryTokens ?? 1, 1],
     ['maxPassageTokens', options.maxPassageTokens ?? 1, 1],
     ['windowOverlap', options.windowOverlap, 0],
+    ['maxWindows', options.maxWindows ?? 1, 1],
   ];
   for (const [field, value, minimum] of limits)
     if (!Number.isInteger(value) || value < minimum)
@@ -34,33 +37,45 @@ export function checkPairOptions(options: PairOptions, template: PairTemplate): 
 }
 
 /**
- * Returns how many tokens of each text decide the rows; undefined if all do. One more than any row can hold shows that a text was cut, and
+ * Returns how many tokens of each passage decide the rows; undefined if all do. One more than any row can hold shows that a text was cut, and
  * that it is the longer side of its pair.
  */
 export function enoughFor(options: PairOptions): Enough | undefined {
-  const { maxLength, maxQueryTokens, maxPassageTokens, longPassages, side, exactLengths = true } = options;
+  const { maxLength, maxPassageTokens, longPassages, side, exactLengths = true } = options;
   if (exactLengths || (longPassages !== 'truncate' && maxPassageTokens === undefined)) return undefined;
-  const most = Math.max(maxLength, maxQueryTokens, longPassages === 'truncate' ? 0 : maxPassageTokens!);
+  const most = Math.max(maxLength, longPassages === 'truncate' ? 0 : maxPassageTokens!);
   return { tokens: most + 1, from: side === 'left' ? 'end' : 'start' };
 }
 
 /** Returns the rows of one passage, from the numbers of tokens of query and passage. */
 function layOutPassage(query: number, passage: number, room: number, index: number, options: PairOptions): RowLayout[] {
-  const cappedQuery = Math.min(query, options.maxQueryTokens);
+  const cappedQuery = Math.min(query, options.maxQueryTokens ?? query);
   const usable = Math.min(passage, options.maxPassageTokens ?? passage);
   const offset = keptSpan(passage, usable, options.side).start;
-  const row = (kept: number, span: Span): RowLayout => ({
+  const row = (kept: number, span: Span, overLength: boolean): RowLayout => ({
     passage: index,
     query: keptSpan(query, kept, options.side),
     span: { start: offset + span.start, length: span.length },
+    overLength,
   });
   if (options.longPassages === 'truncate' || cappedQuery + usable <= room) {
     const kept = fitPair(cappedQuery, usable, room, options.truncation);
-    return [row(kept.query, keptSpan(usable, kept.passage, options.side))];
+    return [row(kept.query, keptSpan(usable, kept.passage, options.side), cappedQuery + usable > room)];
   }
-  // The passage gets at least half of the room; otherwise a long query would leave windows of one token.
-  const kept = Math.min(cappedQuery, Math.floor(room / 2));
-  return windows(usable, room - kept, options.windowOverlap).map((span) => row(kept, span));
+  // The passage gets half of the room, or what it needs of that; otherwise a long query would leave windows of one token.
+  const kept = Math.min(cappedQuery, Math.max(Math.floor(room / 2), room - usable));
+  const spans = windows(usable, Math.max(1, room - kept), options.windowOverlap);
+  return keptWindows(spans, usable, options).map((span) => row(kept, span, kept < cappedQuery));
+}
+
+/** Returns the first windows that may be used; on side `left` as many from the passage's end. */
+function keptWindows(spans: readonly Span[], usable: number, { maxWindows, side }: PairOptions): readonly Span[] {
+  if (maxWindows === undefined || spans.length <= maxWindows) return spans;
+  if (side === 'right') return spans.slice(0, maxWindows);
+  return spans
+    .slice(0, maxWindows)
+    .map(({ start, length }) => ({ start: usable - start - length, length }))
+    .reverse();
 }
 
 /**
@@ -93,6 +108,8 @@ export function assemblePairs(
     rows,
     passageOf: Int32Array.from(layouts, (layout) => layout.passage),
     truncated: cutPassages(layouts, passages),
+    queryCut: cutQuery(layouts, queryIds.length, passages.length),
+    overLength: overLength(layouts, passages.length),
     fullLengths: Int32Array.from(passages, (ids) => special + queryIds.length + ids.length),
     tokens,
   };
@@ -107,6 +124,19 @@ function cutPassages(layouts: readonly RowLayout[], passages: readonly Int32Arra
     to[passage] = Math.max(to[passage]!, span.start + span.length);
   }
   return passages.map((ids, i) => from[i]! > 0 || to[i]! < ids.length);
+}
+
+/** Returns for each passage the tokens of the query that are left out. All rows of a passage have the same ones. */
+function cutQuery(layouts: readonly RowLayout[], query: number, passages: number): Int32Array {
+  const cut = new Int32Array(passages);
+  for (const { passage, query: kept } of layouts) cut[passage] = query - kept.length;
+  return cut;
+}
+
+function overLength(layouts: readonly RowLayout[], passages: number): boolean[] {
+  const over: boolean[] = new Array(passages).fill(false);
+  for (const layout of layouts) if (layout.overLength) over[layout.passage] = true;
+  return over;
 }
 
 /** Copies one row to `buffer` from index `at` on; returns the index after it. */
@@ -136,6 +166,7 @@ export function joinRequests(parts: readonly EncodedRequest[], passages: number)
   if (parts.length === 1) return parts[0]!;
   const passageOf = new Int32Array(parts.reduce((sum, part) => sum + part.rows.length, 0));
   const fullLengths = new Int32Array(passages);
+  const queryCut = new Int32Array(passages);
   let [row, passage] = [0, 0];
   for (const part of parts) {
     passageOf.set(
@@ -143,6 +174,7 @@ export function joinRequests(parts: readonly EncodedRequest[], passages: number)
       row,
     );
     fullLengths.set(part.fullLengths, passage);
+    queryCut.set(part.queryCut, passage);
     row += part.rows.length;
     passage += part.truncated.length;
   }
@@ -150,6 +182,8 @@ export function joinRequests(parts: readonly EncodedRequest[], passages: number)
     rows: parts.flatMap((part) => part.rows),
     passageOf,
     truncated: parts.flatMap((part) => part.truncated),
+    queryCut,
+    overLength: parts.flatMap((part) => part.overLength),
     fullLengths,
     tokens: parts.reduce((sum, part) => sum + part.tokens, 0),
   };

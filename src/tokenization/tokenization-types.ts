@@ -20,7 +20,8 @@ export type LongPassages = 'truncate' | 'max' | 'mean';
 export interface PairOptions {
   /** The largest length of a pair in tokens, special tokens included. */
   readonly maxLength: number;
-  readonly maxQueryTokens: number;
+  /** The most tokens used of the query; the rest is cut. Default: no limit. */
+  readonly maxQueryTokens?: number | undefined;
   readonly truncation: Truncation;
   /** The largest number of tokens used of a passage; the rest is cut. Default: no limit. */
   readonly maxPassageTokens?: number | undefined;
@@ -28,9 +29,11 @@ export interface PairOptions {
   readonly side: 'left' | 'right';
   readonly longPassages: LongPassages;
   readonly windowOverlap: number;
+  /** The most windows of a passage; text behind them is in no row. Default: no limit. */
+  readonly maxWindows?: number | undefined;
   /**
-   * Whether every text is read to its end. False: texts of more than 65,536 characters are read until the kept tokens suffice, and
-   * `fullLengths` is then a lower bound. Rows and `truncated` are the same. Default: true.
+   * Whether every passage is read to its end. False: passages of more than 65,536 characters are read until the kept tokens suffice, and
+   * `fullLengths` is then a lower bound. Rows, `truncated` and `queryCut` are the same. Default: true.
    */
   readonly exactLengths?: boolean;
 }
@@ -42,6 +45,10 @@ export interface EncodedRequest {
   readonly passageOf: Int32Array;
   /** For each passage, whether some of its tokens are in no row. */
   readonly truncated: readonly boolean[];
+  /** For each passage, the tokens of the query that are in none of its rows. */
+  readonly queryCut: Int32Array;
+  /** For each passage, whether `maxLength` cut its pair, rather than a limit on query, passage or windows. */
+  readonly overLength: readonly boolean[];
   /** For each passage, the tokens of the uncut pair, special tokens included; at least these without `exactLengths`. */
   readonly fullLengths: Int32Array;
   /** Tokens of all rows. */

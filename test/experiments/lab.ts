@@ -99,6 +99,8 @@ const encodePassages = (passages: readonly string[]) => {
     rows,
     passageOf: Int32Array.from(rows, (_, i) => i),
     truncated: rows.map(() => false),
+    queryCut: Int32Array.from(rows, () => 0),
+    overLength: rows.map(() => false),
     fullLengths: Int32Array.from(rows, () => 1),
     tokens: rows.length,
   };

@@ -83,6 +83,8 @@ function fakeTokenizer(folder: string, clock: SimulatedClock, log: FakeService['
         rows,
         passageOf: Int32Array.from(rows, (_, i) => i),
         truncated: rows.map((row) => row.truncated),
+        queryCut: Int32Array.from(rows, () => 0),
+        overLength: rows.map((row) => row.truncated),
         fullLengths: Int32Array.from(passages, (passage) => ids(query).length + ids(passage).length + 2),
         tokens: rows.reduce((sum, row) => sum + row.ids.length, 0),
       };

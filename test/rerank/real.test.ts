@@ -159,6 +159,69 @@ describe('reranker on the shipped model', () => {
     expect((await reranker.rerank(capped)).truncated).toEqual([true]);
   });
 
+  it('scores a long query whole where its pair fits', async () => {
+    const query = `${'i read old threads all evening and none of them matches what i see here '.repeat(7)}so: ${QUERY}`;
+    const passages = [ANSWER, 'Dogs bark at night.'];
+    const usual = await make().rerank(request(query, passages));
+    const whole = await make().rerank(request(query, passages, { truncate: false }));
+    expect(usual.tokens).toBeGreaterThan(2 * 110);
+    expect([usual.queryCut, usual.tokens]).toEqual([0, whole.tokens]);
+    expect(usual.ranking).toEqual(whole.ranking);
+    expect(usual.ranking[0]!.index).toBe(0);
+  });
+
+  it('says how much of a query was left out, whatever cut it, also from the cache and in cascades', async () => {
+    const query = 'flea '.repeat(100);
+    const scoreCache = createScoreCache({ bytes: 1 << 20 });
+    const capped = {
+      truncation: 'longest_first',
+      longPassages: 'truncate',
+      windowOverlap: 32,
+      maxQueryTokens: 64,
+    } as const;
+    const reranker = make({ scoreCache, settings: capped });
+    const of = async (more: Partial<RerankRequest> = {}) =>
+      (await reranker.rerank(request(query, [ANSWER, 'Dogs bark.'], more))).queryCut;
+    const first = await of();
+    expect(first).toBeGreaterThan(30);
+    expect([await of(), await of({ maxQueryTokens: 500 })]).toEqual([first, first]);
+    expect(await of({ maxQueryTokens: 10 })).toBe(first + 54);
+    // Without truncation only the limit of the request itself cuts.
+    expect(await of({ truncate: false })).toBe(0);
+    expect(await of({ truncate: false, maxQueryTokens: 10 })).toBe(first + 54);
+    expect(await of({ cascade: [{ model: SHIPPED_NAME, keep: 1 }, { model: SHIPPED_NAME }] })).toBe(first);
+    // The pair's length cuts the query too, and a limit on it is a limit of the request.
+    expect(await of({ maxPairTokens: 24 })).toBeGreaterThan(first);
+    expect(await of({ maxPairTokens: 24, truncate: false })).toBeGreaterThan(first);
+  });
+
+  it('refuses a query that does not fit, where nothing may be cut', async () => {
+    const scoreCache = createScoreCache({ bytes: 1 << 20 });
+    const long = request('flea '.repeat(400), ['Dogs bark.']);
+    for (const longPassages of ['truncate', 'max'] as const) {
+      const cut = await make({ scoreCache }).rerank({ ...long, longPassages });
+      expect([cut.truncated, cut.queryCut > 200]).toEqual([[false], true]);
+      await expect(make({ scoreCache }).rerank({ ...long, longPassages, truncate: false })).rejects.toMatchObject({
+        code: 'passage_too_long',
+        params: { limit: 192, field: 'passages[0]' },
+      });
+    }
+  });
+
+  it('scores at most so many windows of a passage', async () => {
+    const long = `${'cat '.repeat(900)}${ANSWER}`;
+    const of = async (more: Partial<RerankRequest>) => {
+      const { ranking, truncated } = await make().rerank(request(QUERY, [long], more));
+      return { score: ranking[0]!.score, cut: truncated[0] };
+    };
+    const all = await of({ longPassages: 'max' });
+    expect(await of({ maxWindows: 1000 })).toEqual(all);
+    expect(await of({ maxWindows: 1 })).toEqual(await of({}));
+    const two = await of({ maxWindows: 2 });
+    expect([two.cut, all.cut, two.score < all.score]).toEqual([true, false, true]);
+    expect((await of({ maxWindows: 2, side: 'left' })).score).toBeGreaterThan(two.score);
+  });
+
   it('a cached pair keeps its score and costs nothing', async () => {
     const scoreCache = createScoreCache({ bytes: 1 << 20 });
     const reranker = make({ scoreCache });

@@ -187,14 +187,7 @@ describe('score cache', () => {
   it('does not hide that a pair is too long', async () => {
     const service = openFakeService({ m: { factor: 1, maxLength: 8 } });
     const scoreCache = createScoreCache({ bytes: 1 << 16 });
-    // The same query cap with and without truncation, so that both requests have one key.
-    const settings = {
-      maxQueryTokens: 8,
-      truncation: 'longest_first',
-      longPassages: 'truncate',
-      windowOverlap: 0,
-    } as const;
-    const reranker = createReranker({ ...service, scoreCache, settings });
+    const reranker = createReranker({ ...service, scoreCache });
     const long = ['1 2', '1 2 3 4 5 6 7'];
     const warm = await settle(service, reranker.rerank(ask(long)));
     const known = await settle(service, reranker.rerank(ask(long)));
@@ -233,7 +226,7 @@ describe('score cache', () => {
     const passages = Array.from({ length: 25 }, (_, i) => String(i));
     const pairs = await cache.pairs({ version, options: {} as never, query: 'q', passages });
     for (let i = 0; i < 25; i++) {
-      pairs.set(i, { score: i, truncated: false });
+      pairs.set(i, { score: i, truncated: false, queryCut: 0 });
       pairs.get(0);
     }
     expect(cache.stats()).toMatchObject({ entries: 10, bytes: 3200 });

@@ -83,6 +83,26 @@ describe('rows', () => {
   });
 });
 
+describe('what is left out', () => {
+  it('of the query is counted for each pair, whatever cut it', () => {
+    expect([...assemble(9, [3], { maxQueryTokens: 2 }).queryCut]).toEqual([7]);
+    // Without a limit the pair's length cuts the longer side.
+    expect([...assemble(9, [0, 3, 9], { maxQueryTokens: undefined }).queryCut]).toEqual([0, 3, 5]);
+    expect([...assemble(8, [3], { truncation: 'only_second' }).queryCut]).toEqual([0]);
+    expect([...assemble(20, [3], { truncation: 'only_second' }).queryCut]).toEqual([12]);
+    expect([...assemble(20, [3, 9], { longPassages: 'max' }).queryCut]).toEqual([14, 16]);
+  });
+
+  it('because of the length is told from what a limit of its own leaves out', () => {
+    expect(assemble(9, [0, 1, 9], { maxQueryTokens: undefined }).overLength).toEqual([false, true, true]);
+    expect(assemble(9, [3], { maxQueryTokens: 2 }).overLength).toEqual([false]);
+    expect(assemble(3, [60], { maxPassageTokens: 6 }).overLength).toEqual([false]);
+    expect(assemble(3, [60], { maxPassageTokens: 7 }).overLength).toEqual([true]);
+    expect(assemble(3, [60], { longPassages: 'max' }).overLength).toEqual([false]);
+    expect(assemble(9, [2], { longPassages: 'max' }).overLength).toEqual([true]);
+  });
+});
+
 describe('windows', () => {
   const windowed = { longPassages: 'max', windowOverlap: 2 } as const;
 
@@ -107,6 +127,31 @@ describe('windows', () => {
     ]);
   });
 
+  it('give a long query the room that a short passage leaves', () => {
+    expect(rowsOf(assemble(30, [2], { ...windowed, windowOverlap: 0 }))).toEqual([
+      [101, 1, 2, 3, 4, 5, 6, 7, 102, 11, 12, 102],
+    ]);
+  });
+
+  it('are at most maxWindows, from the side that is kept, and mark the passage as cut', () => {
+    const limited = { ...windowed, windowOverlap: 0, maxWindows: 2 };
+    const spans = (request: EncodedRequest) => rowsOf(request).map((ids) => ids.slice(5, -1));
+    const right = assemble(3, [15, 9], limited);
+    expect(spans(right)).toEqual([
+      [11, 12, 13, 14, 15, 16],
+      [17, 18, 19, 20, 21, 22],
+      [11, 12, 13, 14, 15, 16],
+      [17, 18, 19],
+    ]);
+    expect(right.truncated).toEqual([true, false]);
+    const left = assemble(3, [15], { ...limited, side: 'left' });
+    expect(spans(left)).toEqual([
+      [14, 15, 16, 17, 18, 19],
+      [20, 21, 22, 23, 24, 25],
+    ]);
+    expect(left.truncated).toEqual([true]);
+  });
+
   it('cover at most maxPassageTokens, and mark the passage as cut', () => {
     const request = assemble(3, [20], { ...windowed, maxPassageTokens: 8 });
     expect(rowsOf(request).map((ids) => ids.slice(5, -1))).toEqual([
@@ -120,7 +165,8 @@ describe('windows', () => {
 describe('properties', () => {
   const options = fc.record({
     maxLength: fc.integer({ min: 6, max: 40 }),
-    maxQueryTokens: fc.integer({ min: 1, max: 30 }),
+    maxQueryTokens: fc.option(fc.integer({ min: 1, max: 30 }), { nil: undefined }),
+    maxWindows: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
     maxPassageTokens: fc.option(fc.integer({ min: 1, max: 50 }), { nil: undefined }),
     truncation: fc.constantFrom('longest_first', 'only_second'),
     side: fc.constantFrom('left', 'right'),
@@ -171,6 +217,20 @@ describe('properties', () => {
     );
   });
 
+  it('every pair keeps the tokens of the query that are not counted as left out', () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 60 }), lengths, options, (q, ps, o) => {
+        const { rows, passageOf, queryCut, overLength } = assemble(q, ps, o);
+        for (const [r, { secondSegment }] of rows.entries()) {
+          const p = passageOf[r]!;
+          expect(secondSegment - 2).toBe(q - queryCut[p]!);
+          if (!overLength[p]) expect(queryCut[p]).toBe(Math.max(0, q - (o.maxQueryTokens ?? q)));
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('parts assembled one by one join to the same request', () => {
     fc.assert(
       fc.property(fc.nat({ max: 20 }), fc.array(fc.nat({ max: 50 }), { minLength: 2 }), options, (q, ps, o) => {
@@ -187,6 +247,7 @@ describe('options', () => {
     ['maxLength', 12.5],
     ['maxQueryTokens', 0],
     ['maxPassageTokens', 0],
+    ['maxWindows', 0],
     ['windowOverlap', -1],
   ])('%s %d is refused by name', (field, value) => {
     expect(() => checkPairOptions({ ...OPTIONS, [field]: value }, BERT)).toThrow(

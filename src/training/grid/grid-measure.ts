@@ -1,8 +1,8 @@
 import { encodeModel } from '../../onnx/protobuf.ts';
+import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { openValidation } from '../measure/validation.ts';
 import { trainedModel } from '../publish/publish.ts';
-import { pairOptions } from '../recipe/pair-options.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
@@ -23,7 +23,7 @@ export async function measureCell(
   try {
     const values: Record<string, number> = {};
     for (const [name, settings] of Object.entries(benchmarks))
-      values[name] = await (await openValidation(settings, folder, tokenizer, pairOptions(recipe))).value(scorer.score);
+      values[name] = await (await openValidation(settings, folder, tokenizer, pairsWithin(recipe))).value(scorer.score);
     return values;
   } finally {
     await scorer.close();

@@ -1,7 +1,7 @@
 import type { SelfTest } from '../../registry/manifest.ts';
+import { type PairLimits, pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
-import { pairOptions } from '../recipe/pair-options.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 
 /** Pairs that a server scores before it serves the version. They were written for this test and are in no data set. */
@@ -22,17 +22,13 @@ const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
 const SELF_TEST_TOLERANCE = 0.1;
 
 /** Scores the self-test pairs one by one with a file to be served. */
-export async function selfTestScores(
-  file: string,
-  folder: string,
-  recipe: { readonly maxLength: number; readonly maxQueryTokens: number },
-): Promise<number[]> {
+export async function selfTestScores(file: string, folder: string, limits: PairLimits): Promise<number[]> {
   const tokenizer = await createLocalTokenizer(folder);
   const scorer = await openRowScorer(file, { padId: tokenizer.padId }, { threads: 1 });
   try {
     const rows: EncodedRow[] = [];
     for (const [query, passage] of SELF_TEST)
-      rows.push(...(await tokenizer.encode(query, [passage], pairOptions(recipe))).rows);
+      rows.push(...(await tokenizer.encode(query, [passage], pairsWithin(limits))).rows);
     return Array.from(await scorer.score(rows, { rows: 1 }));
   } finally {
     await scorer.close();

@@ -94,6 +94,7 @@ export function writeCard(facts: CardFacts): Card {
       license: licenseOf(facts),
       activation: 'sigmoid',
       maxLength: servedLength(recipe),
+      ...(recipe.maxQueryTokens !== undefined && { maxQueryTokens: recipe.maxQueryTokens }),
       truncation: 'longest_first',
       reduction: { kind: 'single' },
       objective,

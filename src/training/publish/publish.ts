@@ -5,6 +5,7 @@ import type { Model } from '../../onnx/graph.ts';
 import { writeModel } from '../../onnx/model-file.ts';
 import { readJsonObject } from '../../registry/folder-files.ts';
 import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
+import { pairsWithin } from '../../registry/pair-limits.ts';
 import { type Published, publish } from '../../registry/publish-version.ts';
 import { MODULE_SETTINGS } from '../../registry/sentence-transformers.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
@@ -16,7 +17,6 @@ import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { parityRows } from '../quantization/parity-rows.ts';
 import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from '../quantization/variants.ts';
-import { pairOptions } from '../recipe/pair-options.ts';
 import { type LoadedRecipe, servedLength } from '../recipe/recipe.ts';
 import { VARIANTS } from '../recipe/variant-names.ts';
 import { isValidation, readCurve } from '../run/curve.ts';
@@ -129,7 +129,7 @@ async function makeVariants(
   if (wanted.length === 0) return [];
   const tokenizer = await createLocalTokenizer(folder);
   try {
-    const pairs = pairOptions(recipe);
+    const pairs = pairsWithin(recipe);
     const source = await openSources(recipe.data, base);
     const rows = await parityRows(source.lists(recipe.seed), tokenizer, pairs);
     const validation = recipe.validation && (await openValidation(recipe.validation, base, tokenizer, pairs));

@@ -1,12 +1,12 @@
 import { type Graph, producers } from '../../onnx/graph.ts';
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { float32View } from '../../onnx/tensor.ts';
+import { pairsWithin } from '../../registry/pair-limits.ts';
 import { mean } from '../../statistics/samples.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
-import { pairOptions } from '../recipe/pair-options.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { withWeights } from '../step/backbone.ts';
@@ -70,7 +70,7 @@ async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights 
   try {
     let lists = 0;
     for await (const { query, passages, relevance } of source.lists(recipe.seed)) {
-      rows.push(...(await tokenizer.encode(query, passages.slice(0, PER_LIST), pairOptions(recipe))).rows);
+      rows.push(...(await tokenizer.encode(query, passages.slice(0, PER_LIST), pairsWithin(recipe))).rows);
       grades.push(...relevance.slice(0, PER_LIST));
       if (++lists === LISTS) break;
     }

@@ -6,6 +6,7 @@ import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';
+import { pairsWithin } from '../../registry/pair-limits.ts';
 import { type Published, publish } from '../../registry/publish-version.ts';
 import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
@@ -13,7 +14,6 @@ import { temporaryFolder } from '../../util/files.ts';
 import type { CandidateList } from '../data/list-types.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
-import { pairOptions } from '../recipe/pair-options.ts';
 import type { TablePlace, Variant } from '../recipe/variant-names.ts';
 import { parityRows } from './parity-rows.ts';
 import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from './variants.ts';
@@ -92,9 +92,9 @@ async function addVariant(
   const { model, file } = await readFloat(work);
   const output = model.graph.outputs[0]!.name;
   const tokenizer = await createLocalTokenizer(work);
-  const settings = { maxLength: await maxLengthOf(work, manifest), maxQueryTokens: 64 };
+  const limits = { ...manifest, maxLength: await maxLengthOf(work, manifest) };
   try {
-    const pairs = pairOptions(settings);
+    const pairs = pairsWithin(limits);
     const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs);
     const validationSettings =
       options.qrels === undefined
@@ -115,8 +115,8 @@ async function addVariant(
     );
     const keepsFloat = options.keepsFloat ?? true;
     const scores = {
-      ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, settings) }),
-      [options.variant]: await selfTestScores(made.file, work, settings),
+      ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, limits) }),
+      [options.variant]: await selfTestScores(made.file, work, limits),
     };
     const training = { ...manifest?.training, quantization: parityFacts([made]) };
     return { manifest: { training, selfTest: selfTest(scores) }, made, float: file };

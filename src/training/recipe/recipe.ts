@@ -94,7 +94,9 @@ const settingsSchema = z.strictObject({
   data: dataSchema,
   validation: validationSchema.optional(),
   maxLength: count(8).default(192).describe('Most tokens of a pair, special ones included; passages are cut first.'),
-  maxQueryTokens: count(1).default(64).describe('Most tokens of a query.'),
+  maxQueryTokens: count(1)
+    .optional()
+    .describe('Most tokens of a query, also when served; by default as many as the pair has room for.'),
   batch: z
     .strictObject({
       queries: count(1).default(4).describe('Lists of a micro-batch.'),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { batches } from '../data/batches.ts';
@@ -8,7 +9,6 @@ import type { ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
-import { pairOptions } from '../recipe/pair-options.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import { type Backbone, loadBackbone } from '../step/backbone.ts';
 import { openSessions } from '../step/sessions.ts';
@@ -115,7 +115,7 @@ async function openRun(
   const checkpoint = await readCheckpoint(join(runFolder, 'checkpoints'), hash);
   const { state, ...facts } = checkpoint ?? { state: undefined, step: 0, runHash: hash, stale: 0, alarms: {} };
   const sessions = await openSessions(backbone, recipe, tokenizer.padId, checkpoint);
-  const pairs = pairOptions(recipe);
+  const pairs = pairsWithin(recipe);
   const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
   const base =
     validation &&

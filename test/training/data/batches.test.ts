@@ -24,6 +24,8 @@ function textLengthTokenizer(): PairTokenizer & { calls: number } {
         rows,
         passageOf: Int32Array.from(passages.keys()),
         truncated: passages.map(() => false),
+        queryCut: new Int32Array(passages.length),
+        overLength: passages.map(() => false),
         fullLengths: new Int32Array(passages.length),
         tokens: 0,
       };

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pairsWithin } from '../../../src/registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
 import { openValidation } from '../../../src/training/measure/validation.ts';
-import { pairOptions } from '../../../src/training/recipe/pair-options.ts';
 import { parseRecipe, type Recipe } from '../../../src/training/recipe/recipe.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
@@ -59,7 +59,7 @@ function recipe(over: Record<string, unknown> = {}, validation: Record<string, u
 async function opened(settings: Record<string, unknown> = {}) {
   const whole = recipe({}, settings);
   const tokenizer = await createLocalTokenizer(join(folder, 'tiny'));
-  return openValidation(whole.validation!, folder, tokenizer, pairOptions(whole));
+  return openValidation(whole.validation!, folder, tokenizer, pairsWithin(whole));
 }
 
 describe('validation', () => {
