@@ -17,7 +17,7 @@ export interface PlaygroundItem extends Pick<Ranked, 'index' | 'score' | 'releva
 }
 
 /** `POST /console/api/rerank`: one model's ranking, best first. */
-export interface PlaygroundAnswer extends Pick<RerankAnswer, 'model' | 'version' | 'tokens' | 'timings'> {
+export interface PlaygroundAnswer extends Pick<RerankAnswer, 'model' | 'version' | 'tokens' | 'queryCut' | 'timings'> {
   readonly ranking: readonly PlaygroundItem[];
 }
 

@@ -55,6 +55,8 @@ interface HookAnswer {
   readonly version: string;
   readonly ranking: readonly RankedPassage[];
   readonly truncated: readonly boolean[];
+  /** Tokens of the query that some pair left out. */
+  readonly queryCut: number;
 }
 
 export interface ArmChoice {

@@ -34,7 +34,10 @@ export interface Exposure {
   readonly fallback?: string;
   readonly failed: boolean;
   readonly latencyMs: number;
+  /** Passages that were truncated. */
   readonly truncated: number;
+  /** Tokens of the query that were left out; absent if there are none. */
+  readonly queryTruncated?: number;
   /** Passages of the request; absent in rows of older releases. */
   readonly passages?: number;
   readonly items: readonly ExposedItem[];

@@ -8,7 +8,10 @@ import type { RequestEvent } from './ports.ts';
 
 /** What a scoring request adds to its log line and metrics. */
 type ScoringFacts = Partial<
-  Pick<RequestEvent, 'lane' | 'model' | 'version' | 'experiment' | 'passages' | 'tokens' | 'truncated' | 'timings'>
+  Pick<
+    RequestEvent,
+    'lane' | 'model' | 'version' | 'experiment' | 'passages' | 'tokens' | 'truncated' | 'queryTruncated' | 'timings'
+  >
 >;
 
 /** The state of one request, filled in by the middleware and the handler. */

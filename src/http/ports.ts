@@ -35,6 +35,8 @@ export interface RequestEvent {
   readonly tokens?: number;
   /** Passages that were truncated. */
   readonly truncated?: number;
+  /** Tokens of queries that were left out. */
+  readonly queryTruncated?: number;
   readonly timings?: Timings;
 }
 
@@ -86,6 +88,8 @@ export interface HttpOptions {
   readonly passagesPerMinute?: number;
   /** Whether a request that does not mention truncation is truncated; default true. */
   readonly autoTruncate?: boolean;
+  /** The most tokens of a query for every model; default: what each model says. */
+  readonly maxQueryTokens?: number | undefined;
   /** Number of proxies in front whose `X-Forwarded-For` is trusted; default 0. */
   readonly trustedProxies?: number;
 }

@@ -62,14 +62,15 @@ async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<
   };
 }
 
-function playgroundAnswer({ model, version, ranking, truncated, tokens, timings }: RerankAnswer): PlaygroundAnswer {
+function playgroundAnswer(answer: RerankAnswer): PlaygroundAnswer {
+  const { model, version, ranking, truncated, queryCut, tokens, timings } = answer;
   const items = ranking.map(({ index, score, relevanceScore }) => ({
     index,
     score,
     relevanceScore,
     truncated: truncated[index] ?? false,
   }));
-  return { model, version, ranking: items, tokens, timings };
+  return { model, version, ranking: items, tokens, queryCut, timings };
 }
 
 function folderOf({ registry }: Stack, root: string, model: string, version: string): string {

@@ -27,7 +27,17 @@ function observeArm(
 }
 
 function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string): void {
-  const { model = '', version = '', lane = '', status, durationMs, passages, truncated, timings } = event;
+  const {
+    model = '',
+    version = '',
+    lane = '',
+    status,
+    durationMs,
+    passages,
+    truncated,
+    queryTruncated,
+    timings,
+  } = event;
   const served = { model, version };
   metrics.requestsInFlight.dec();
   metrics.requests.inc({ ...served, dialect, lane, status: String(status) });
@@ -40,6 +50,7 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
   metrics.inferSeconds.observe(served, timings.inferMs / 1000);
   metrics.pairs.inc(served, passages ?? 0);
   metrics.truncatedPassages.inc(served, truncated ?? 0);
+  metrics.truncatedQueries.inc(served, queryTruncated ? 1 : 0);
 }
 
 /** Counts every HTTP request, and scoring requests with the durations of their stages. */

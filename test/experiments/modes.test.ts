@@ -274,7 +274,7 @@ describe('guardrails', () => {
         return { arm, model, version: '1', ranking: [], truncated: [], timings };
       });
       const latencyMs = Math.max(...arms.map(({ timings }) => timings.totalMs));
-      const answer = { model: 'up', version: '1', ranking: [], truncated: [] };
+      const answer = { model: 'up', version: '1', ranking: [], truncated: [], queryCut: 0 };
       lab.service.recordRequest({ decision, request, latencyMs, answer, arms });
     }
   }
@@ -305,7 +305,7 @@ describe('guardrails', () => {
         const request = { requestId: `${i}`, query: 'q', passages: ['1'], subject: { user: `u${i}` }, clientDeadline };
         const decision = (await lab.service.decide(request))!;
         const isLate = clientDeadline || decision.arms[0].arm === 'b';
-        const answer = { model: 'up', version: '1', ranking: [], truncated: [] };
+        const answer = { model: 'up', version: '1', ranking: [], truncated: [], queryCut: 0 };
         const outcome = isLate ? ({ error: 'deadline_exceeded' } as const) : { answer };
         lab.service.recordRequest({ decision, request, latencyMs: 1, arms: [], ...outcome });
       }

@@ -42,6 +42,7 @@ const answered: RequestEvent = {
   version: '3',
   passages: 100,
   truncated: 4,
+  queryTruncated: 60,
   timings: { tokenizeMs: 2, queueMs: 8, inferMs: 30, totalMs: 40 },
 };
 
@@ -60,6 +61,7 @@ describe('requests', () => {
     expect(await sample('winnow_infer_duration_seconds_sum{model="m",version="3"}')).toBe('0.03');
     expect(await sample('winnow_pairs_scored_total{model="m",version="3"}')).toBe('100');
     expect(await sample('winnow_truncated_passages_total{model="m",version="3"}')).toBe('4');
+    expect(await sample('winnow_truncated_queries_total{model="m",version="3"}')).toBe('1');
     expect(await sample('winnow_request_passages_sum{dialect="cohere-v2"}')).toBe('100');
   });
 

@@ -68,7 +68,7 @@ interface RankingProps {
 export function Ranking({ reference, answer, passages, base }: RankingProps) {
   const [shown, setShown] = useState(FIRST);
   const moves = base && rankMoves(base, answer);
-  const { timings, tokens, ranking } = answer;
+  const { timings, tokens, queryCut, ranking } = answer;
   const cut = ranking.filter(({ truncated }) => truncated).length;
   return (
     <>
@@ -86,6 +86,14 @@ export function Ranking({ reference, answer, passages, base }: RankingProps) {
           ['Cut', count(cut)],
         ]}
       />
+      {queryCut > 0 && (
+        <p class="item-figures">
+          <Badge tone="warn">query cut</Badge>
+          <span>
+            {count(queryCut)} {queryCut === 1 ? 'token' : 'tokens'} of the query left out
+          </span>
+        </p>
+      )}
       <ol class="ranking">
         {ranking.slice(0, shown).map((item, i) => (
           <Item

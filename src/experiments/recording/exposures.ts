@@ -88,6 +88,7 @@ function recordOf(
     failed: finished.answer === undefined,
     latencyMs: finished.latencyMs,
     truncated: finished.answer?.truncated.filter(Boolean).length ?? 0,
+    ...(finished.answer?.queryCut ? { queryTruncated: finished.answer.queryCut } : {}),
     passages: finished.request.passages.length,
   };
 }

@@ -5,12 +5,14 @@
 
 /** What a database says about its tables. */
 export interface TableFacts {
-  readonly hasPassages: boolean;
+  /** Names of the columns of winnow_exposures. */
+  readonly exposureColumns: readonly string[];
   /** Columns of the primary key of winnow_outcomes. */
   readonly outcomeKeyColumns: number;
 }
 
-const ADD_PASSAGES = 'ALTER TABLE winnow_exposures ADD COLUMN passages INTEGER';
+/** Columns that winnow_exposures got later. A server of an older release that still runs writes rows without them. */
+const ADDED_COLUMNS = { passages: 'INTEGER', query_truncated: 'INTEGER NOT NULL DEFAULT 0' };
 
 /** SQLite cannot change a primary key: the table is written anew. Its indexes go with the old one. */
 const OUTCOME_KEY_SQLITE = [
@@ -28,8 +30,10 @@ const OUTCOME_KEY_POSTGRES =
 /** Returns the statements that bring tables up to date, to be run in one transaction before those of SCHEMA are run again. */
 export function migrations(
   kind: 'sqlite' | 'postgres',
-  { hasPassages, outcomeKeyColumns }: TableFacts,
+  { exposureColumns, outcomeKeyColumns }: TableFacts,
 ): readonly string[] {
   const outcomeKey = kind === 'sqlite' ? OUTCOME_KEY_SQLITE : [OUTCOME_KEY_POSTGRES];
-  return [...(hasPassages ? [] : [ADD_PASSAGES]), ...(outcomeKeyColumns > 1 ? [] : outcomeKey)];
+  const missing = Object.entries(ADDED_COLUMNS).filter(([column]) => !exposureColumns.includes(column));
+  const added = missing.map(([column, type]) => `ALTER TABLE winnow_exposures ADD COLUMN ${column} ${type}`);
+  return [...added, ...(outcomeKeyColumns > 1 ? [] : outcomeKey)];
 }

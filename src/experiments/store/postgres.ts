@@ -60,7 +60,8 @@ async function inTransaction<T>(pool: pg.Pool, limitMs: number, work: (ask: Ask)
 
 /** What `migrations` must know, about the tables that the search path finds. */
 const FACTS = `SELECT
-  (SELECT COUNT(*) FROM pg_attribute WHERE attrelid = 'winnow_exposures'::regclass AND attname = 'passages' AND NOT attisdropped) AS passages,
+  (SELECT string_agg(attname, ',') FROM pg_attribute
+    WHERE attrelid = 'winnow_exposures'::regclass AND attnum > 0 AND NOT attisdropped) AS exposure_columns,
   (SELECT array_length(conkey, 1) FROM pg_constraint WHERE conrelid = 'winnow_outcomes'::regclass AND contype = 'p') AS key_columns`;
 
 async function createTables(pool: pg.Pool, limitMs: number): Promise<void> {
@@ -69,7 +70,7 @@ async function createTables(pool: pg.Pool, limitMs: number): Promise<void> {
     for (const sql of SCHEMA) await ask({ sql, values: [] });
     const [facts] = (await ask({ sql: FACTS, values: [] })).rows;
     const changes = migrations('postgres', {
-      hasPassages: Number(facts?.passages) > 0,
+      exposureColumns: String(facts?.exposure_columns).split(','),
       outcomeKeyColumns: Number(facts?.key_columns),
     });
     for (const sql of changes) await ask({ sql, values: [] });
@@ -90,7 +91,7 @@ async function closePool(pool: pg.Pool): Promise<void> {
 }
 
 /**
- * Connects to a server by `postgres://` URL and creates missing tables.
+ * Connects to a server by `postgres://` URL and creates missing tables and columns.
  * @param limitMs how long connecting and a statement may take, in milliseconds.
  * @throws the database's error.
  */

@@ -31,7 +31,7 @@ export const SCHEMA: readonly string[] = [
     request_id TEXT NOT NULL, experiment TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, config_hash TEXT NOT NULL, mode TEXT NOT NULL,
     unit_kind TEXT NOT NULL, unit TEXT NOT NULL, hash_version INTEGER NOT NULL, arm TEXT NOT NULL, models TEXT NOT NULL,
     forced INTEGER NOT NULL, fallback TEXT, failed INTEGER NOT NULL, latency_ms DOUBLE PRECISION NOT NULL, truncated INTEGER NOT NULL,
-    items TEXT NOT NULL, passages INTEGER, PRIMARY KEY (request_id, experiment))`,
+    items TEXT NOT NULL, passages INTEGER, query_truncated INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (request_id, experiment))`,
   'CREATE INDEX IF NOT EXISTS winnow_exposures_unit ON winnow_exposures (experiment, unit, at)',
   'CREATE INDEX IF NOT EXISTS winnow_exposures_any ON winnow_exposures (unit)',
   'CREATE INDEX IF NOT EXISTS winnow_exposures_at ON winnow_exposures (at)',

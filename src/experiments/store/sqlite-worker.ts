@@ -16,7 +16,10 @@ function createTables(): void {
   for (const statement of SCHEMA) database.exec(statement);
   const count = (sql: string) => Number(database.prepare(sql).get()!.n);
   const changes = migrations('sqlite', {
-    hasPassages: count("SELECT COUNT(*) AS n FROM pragma_table_info('winnow_exposures') WHERE name = 'passages'") > 0,
+    exposureColumns: database
+      .prepare("SELECT name FROM pragma_table_info('winnow_exposures')")
+      .all()
+      .map(({ name }) => String(name)),
     outcomeKeyColumns: count("SELECT COUNT(*) AS n FROM pragma_table_info('winnow_outcomes') WHERE pk > 0"),
   });
   for (const statement of changes) database.exec(statement);

@@ -16,7 +16,8 @@ export interface StoreOptions extends SqliteOptions {
 function insertExposure(e: Exposure): readonly Statement[] {
   const main: Statement = {
     sql: `INSERT INTO winnow_exposures (request_id, experiment, at, config_hash, mode, unit_kind, unit, hash_version, arm, models, forced,
-      fallback, failed, latency_ms, truncated, items, passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      fallback, failed, latency_ms, truncated, query_truncated, items, passages)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     values: [
       e.requestId,
       e.experiment,
@@ -33,6 +34,7 @@ function insertExposure(e: Exposure): readonly Statement[] {
       e.failed ? 1 : 0,
       e.latencyMs,
       e.truncated,
+      e.queryTruncated ?? 0,
       JSON.stringify(e.items),
       e.passages ?? null,
     ],

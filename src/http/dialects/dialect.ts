@@ -3,6 +3,7 @@ import type { RerankAnswer, RerankRequest } from '../../rerank/rerank-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { JsonText } from '../json/text.ts';
 import type { ErrorForm } from './errors.ts';
+import { ignoredFields } from './ignored.ts';
 
 /** One query of a body with its passages and options. The route adds request id, lane, deadline and subject from the headers. */
 export interface QueryRequest
@@ -24,6 +25,8 @@ export interface AnswerContext {
   readonly requestId: string;
   /** Seconds since the epoch. */
   readonly created: number;
+  /** What the client should know of the answer; see `warningsOf`. */
+  readonly warnings: readonly string[];
 }
 
 /** What a client's headers say of its SDK. Bodies of Voyage's and Cohere's SDKs may be equal; their headers differ. */
@@ -77,6 +80,8 @@ interface Dialect<Body> {
    * @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field`.
    */
   toRequests(body: Body, limits: Limits): readonly QueryRequest[];
+  /** Names of fields that the schema knows and that have no effect in this body. */
+  idleFields?(body: Body): readonly string[];
   /** Writes the answer; `answers` stand in the order of the requests. `formatScore` writes the scores in it. */
   toAnswer(body: Body, answers: readonly RerankAnswer[], context: AnswerContext): JsonText;
 }
@@ -84,24 +89,27 @@ interface Dialect<Body> {
 /** A body that a dialect has read. */
 interface ParsedBody {
   readonly requests: readonly QueryRequest[];
+  /** Names of fields of the body without effect. */
+  readonly ignored: readonly string[];
   answer(answers: readonly RerankAnswer[], context: AnswerContext): JsonText;
 }
 
 /** A dialect without the type of its body. */
-export interface AnyDialect extends Omit<Dialect<unknown>, 'toRequests' | 'toAnswer'> {
+export interface AnyDialect extends Omit<Dialect<unknown>, 'toRequests' | 'toAnswer' | 'idleFields'> {
   /** @throws WinnowError `invalid_field` and what `toRequests` throws. */
   read(body: unknown, limits: Limits): ParsedBody;
 }
 
 /** Hides the type of a dialect's body behind `read`. */
 export function defineDialect<Body>(dialect: Dialect<Body>): AnyDialect {
-  const { toRequests, toAnswer, ...declared } = dialect;
+  const { toRequests, toAnswer, idleFields, ...declared } = dialect;
   return {
     ...declared,
     read(raw, limits) {
       const body = parseOrRefuse(dialect.schema, raw);
       return {
         requests: toRequests(body, limits),
+        ignored: [...ignoredFields(dialect.schema, raw), ...(idleFields?.(body) ?? [])],
         answer: (answers, context) => toAnswer(body, answers, context),
       };
     },

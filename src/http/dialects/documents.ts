@@ -16,6 +16,7 @@ import {
   topNOption,
 } from './fields.ts';
 import { flag } from './scalars.ts';
+import { metaOf } from './warnings.ts';
 
 /*
  * What Cohere's two versions and Jina have in common. Their answers differ only in fields that the other clients ignore, so all three get
@@ -141,11 +142,6 @@ export function resultText(ranked: Ranked, raw: boolean, document?: unknown): st
   return aroundField(start, 'document', document, `${field('team', ranked.team)}}`);
 }
 
-function warnings(answer: RerankAnswer): readonly string[] | undefined {
-  const cut = answer.truncated.filter(Boolean).length;
-  return cut > 0 ? [`${cut} of ${answer.truncated.length} passages were truncated`] : undefined;
-}
-
 /** A search unit is a query with up to a hundred passages. */
 const searchUnits = (passages: number) => Math.ceil(passages / 100);
 
@@ -161,7 +157,7 @@ function answerWriter(apiVersion: string) {
       api_version: { version: apiVersion },
       billed_units: { search_units: searchUnits(body.documents.length) },
       tokens: { input_tokens: answer.tokens },
-      warnings: warnings(answer),
+      ...metaOf(context),
     };
     const usage = { prompt_tokens: answer.tokens, total_tokens: answer.tokens };
     return {

@@ -10,6 +10,9 @@ export function withoutEmpty<T extends object>(fields: T): { [K in keyof T]?: No
   };
 }
 
+/** The shortest pair that any model takes. */
+const LEAST_PAIR = 8;
+
 export const query = z.string().meta({ description: 'What the passages are ranked for.' });
 
 /** How many results an answer holds, under the names of both Cohere and Voyage. */
@@ -48,7 +51,26 @@ export const commonFields = {
     .enum(['left', 'right'])
     .nullish()
     .meta({ description: 'Which end of a long passage is cut; `left` keeps the end.' }),
-  max_tokens_per_doc: integer(1, 1_000_000, 'Tokens of a passage that are used, at most.'),
+  max_tokens_per_query: integer(
+    0,
+    1_000_000,
+    'Tokens of the query that are used, at most; 0 or absent: what the model uses.',
+  ),
+  max_tokens_per_doc: integer(
+    0,
+    1_000_000,
+    'Tokens of a passage that are used, at most; 0 or absent: no limit of its own.',
+  ),
+  truncate_prompt_tokens: integer(
+    -1,
+    1_000_000,
+    `vLLM: pairs are cut to so many tokens (at least ${LEAST_PAIR}), special ones included; -1: to the model’s length.`,
+  ),
+  max_chunks_per_doc: integer(
+    0,
+    1_000_000,
+    'Cohere: a long passage is scored in so many windows at most, the best of which counts unless `long_passages` says `mean`; 0 or absent: as `long_passages` says.',
+  ),
   priority: integer(-1_000_000, 1_000_000, 'Smaller is served first within a lane; 0 if absent.'),
   timeout_ms: integer(1, 3_600_000, 'Winnow: deadline of the answer, in milliseconds from now.'),
   user: z.string().max(512).nullish().meta({ description: 'End user the answer is for; experiments assign by it.' }),
@@ -68,22 +90,37 @@ function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<Query
   });
 }
 
+/** Returns the length that a body sets for pairs; -1 for that of the model. */
+function pairTokensOf({ truncate_prompt_tokens: count }: Common): number | undefined {
+  if (count === undefined || count === null || count === -1 || count >= LEAST_PAIR) return count ?? undefined;
+  throw new WinnowError('invalid_field', {
+    expected: `-1 or a whole number of at least ${LEAST_PAIR}`,
+    got: count,
+    field: 'truncate_prompt_tokens',
+  });
+}
+
 /**
  * Returns the options that the common fields set.
  * @throws WinnowError `invalid_field` for fields that exclude each other.
  */
 export function commonOptions(body: Common): Omit<QueryRequest, 'query' | 'passages'> {
   const { truncation, model, cascade } = body;
+  const pairTokens = pairTokensOf(body);
   if (cascade && model)
     throw new WinnowError('invalid_field', { expected: 'either `model` or `cascade`', got: 'both', field: 'cascade' });
   return withoutEmpty({
     model: model || undefined,
     cascade: cascade ? checkCascade(cascade) : undefined,
-    truncate: typeof truncation === 'boolean' ? truncation : undefined,
+    // A length for pairs asks for longer ones to be cut, whatever the server does by default.
+    truncate: typeof truncation === 'boolean' ? truncation : pairTokens ? true : undefined,
     truncation: typeof truncation === 'string' ? truncation : undefined,
     side: body.truncation_side,
     longPassages: body.long_passages,
-    maxPassageTokens: body.max_tokens_per_doc,
+    maxPairTokens: pairTokens === -1 ? undefined : pairTokens,
+    maxQueryTokens: body.max_tokens_per_query || undefined,
+    maxPassageTokens: body.max_tokens_per_doc || undefined,
+    maxWindows: body.max_chunks_per_doc || undefined,
     priority: body.priority,
     timeoutMs: body.timeout_ms,
     user: body.user || undefined,

@@ -31,6 +31,10 @@ const answerSchema = z
     id: z.string(),
     model_name: z.string(),
     model_version: z.string(),
+    parameters: z
+      .object({ warnings: z.string() })
+      .optional()
+      .meta({ description: 'Winnow: what was left out or had no effect; absent if there is nothing to say.' }),
     outputs: z.array(
       z.object({
         name: z.literal('scores'),
@@ -98,6 +102,8 @@ export const kserve = defineDialect({
       id: body.id ?? context.requestId,
       model_name: answer.model,
       model_version: answer.version,
+      // The protocol's parameters are strings, numbers and booleans.
+      ...(context.warnings.length > 0 && { parameters: { warnings: context.warnings.join('; ') } }),
     };
     const raw = body.parameters?.raw_scores ?? false;
     return {

@@ -5,6 +5,7 @@ import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, countFields, textAt, topNOption, withoutEmpty } from './fields.ts';
+import { metaOf, warningsMeta } from './warnings.ts';
 
 const schema = z
   .object({
@@ -31,6 +32,7 @@ const answerSchema = z
       .array(z.object({ index: count, logit: z.number(), team: z.string().optional() }))
       .meta({ description: 'Best first.' }),
     usage: z.object({ prompt_tokens: count, total_tokens: count }),
+    meta: warningsMeta,
   })
   .meta({ id: 'NimAnswer' });
 
@@ -78,8 +80,11 @@ export const nim = defineDialect({
       },
     ];
   },
-  toAnswer(_body, answers) {
+  // Its scores are logits whatever is asked for.
+  idleFields: ({ raw_scores: raw }) => (raw === false ? ['raw_scores'] : []),
+  toAnswer(_body, answers, context) {
     const answer = answers[0]!;
+    const usage = { prompt_tokens: answer.tokens, total_tokens: answer.tokens };
     return {
       head: '{"rankings":[',
       count: answer.ranking.length,
@@ -87,7 +92,7 @@ export const nim = defineDialect({
         const { index, score, team } = answer.ranking[i]!;
         return `{"index":${index},"logit":${formatScore(score, index)}${field('team', team)}}`;
       },
-      tail: `]${moreFields({ usage: { prompt_tokens: answer.tokens, total_tokens: answer.tokens } })}}`,
+      tail: `]${moreFields({ usage, meta: metaOf(context) })}}`,
     };
   },
 });

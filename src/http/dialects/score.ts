@@ -9,6 +9,7 @@ import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, textAt } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { flag } from './scalars.ts';
+import { metaOf, warningsMeta } from './warnings.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
 
@@ -45,6 +46,7 @@ const answerSchema = z
       .array(z.object({ index: count, object: z.literal('score'), score: z.number() }))
       .meta({ description: 'In the order sent.' }),
     usage: z.object({ prompt_tokens: count, total_tokens: count }),
+    meta: warningsMeta,
   })
   .meta({ id: 'ScoreAnswer' });
 
@@ -137,7 +139,7 @@ export const score = defineDialect({
         const value = formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, i);
         return `{"index":${i},"object":"score","score":${value}}`;
       },
-      tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens } })}}`,
+      tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens }, meta: metaOf(context) })}}`,
     };
   },
 });

@@ -15,6 +15,7 @@ import {
   topNOption,
 } from './fields.ts';
 import { isFlag } from './scalars.ts';
+import { metaOf, warningsMeta } from './warnings.ts';
 
 const schema = z
   .object({
@@ -35,6 +36,7 @@ const answerSchema = z
     data: z.array(resultItem.extend({ document: z.string().optional() })).meta({ description: 'Best first.' }),
     usage: z.object({ total_tokens: count }),
     truncated: truncatedField,
+    meta: warningsMeta,
   })
   .meta({ id: 'VoyageAnswer' });
 
@@ -65,9 +67,9 @@ export const voyage = defineDialect({
       passages: textsOf(body.documents, 'documents', limits),
     },
   ],
-  toAnswer(body, answers, { requests }) {
+  toAnswer(body, answers, context) {
     const answer = answers[0]!;
-    const { passages } = requests[0]!;
+    const { passages } = context.requests[0]!;
     const raw = wantsRaw(body);
     return {
       head: `{"object":"list","model":${JSON.stringify(`${answer.model}@${answer.version}`)},"data":[`,
@@ -76,7 +78,7 @@ export const voyage = defineDialect({
         const ranked = answer.ranking[i]!;
         return resultText(ranked, raw, body.return_documents ? passages[ranked.index] : undefined);
       },
-      tail: `]${moreFields({ usage: { total_tokens: answer.tokens }, truncated: cutPassages(answer) })}}`,
+      tail: `]${moreFields({ usage: { total_tokens: answer.tokens }, truncated: cutPassages(answer), meta: metaOf(context) })}}`,
     };
   },
 });

@@ -5,6 +5,7 @@ import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { commonFields, commonOptions, query, textAt, textList, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
+import { metaOf, warningsMeta } from './warnings.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
 
@@ -22,6 +23,7 @@ const answerSchema = z
     query: z.string(),
     scores: z.array(z.object({ document: z.string(), score: z.number() })).meta({ description: 'In the order sent.' }),
     property: z.string(),
+    meta: warningsMeta,
   })
   .meta({ id: 'WeaviateAnswer' });
 
@@ -50,8 +52,8 @@ export const weaviate = defineDialect({
       passages: textsOf(body.documents, 'documents', limits),
     },
   ],
-  toAnswer(body, answers, { requests }) {
-    const { query: asked, passages } = requests[0]!;
+  toAnswer(body, answers, context) {
+    const { query: asked, passages } = context.requests[0]!;
     const ranked = byIndex(answers[0]!, passages.length);
     return {
       head: `{"query":${JSON.stringify(asked)},"scores":[`,
@@ -60,7 +62,7 @@ export const weaviate = defineDialect({
         const { score, relevanceScore } = ranked[i]!;
         return `{"document":${JSON.stringify(passages[i])},"score":${formatScore(body.raw_scores ? score : relevanceScore, i)}}`;
       },
-      tail: `]${moreFields({ property: body.property })}}`,
+      tail: `]${moreFields({ property: body.property, meta: metaOf(context) })}}`,
     };
   },
 });

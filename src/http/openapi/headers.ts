@@ -38,6 +38,8 @@ export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   traceparent: text('W3C trace context of the answer.'),
   'x-winnow-model': text('`model@version` that scored.'),
   'x-winnow-truncated': whole('Passages that were truncated.'),
+  'x-winnow-query-truncated': whole('Tokens of the query that were left out; absent if there are none.'),
+  'x-winnow-ignored': text('Fields of the body without effect, separated by commas; absent if there are none.'),
   'x-winnow-repaired': whole(
     'Texts in which NUL was dropped or halves of surrogate pairs were replaced, if there are any.',
   ),

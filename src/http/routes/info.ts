@@ -1,4 +1,5 @@
 import type { Request, RequestHandler } from 'express';
+import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
 import type { HttpDeps } from '../ports.ts';
 import { pathParam, versionsNamed } from './models.ts';
@@ -44,6 +45,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       model_type: { reranker: { id2label: { '0': 'LABEL_0' }, label2id: { LABEL_0: 0 } } },
       max_concurrent_requests: null,
       max_input_length: served?.maxLength ?? null,
+      max_query_tokens: (served && smallestLimit(served.maxQueryTokens, deps.options.maxQueryTokens)) ?? null,
       max_batch_tokens: service.maxBatchTokens,
       max_batch_requests: service.maxBatchRows,
       max_client_batch_size: deps.options.maxPassages,

@@ -1,12 +1,13 @@
 import type { RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
+import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
 
-type Deps = Pick<HttpDeps, 'registry' | 'info'>;
+type Deps = Pick<HttpDeps, 'registry' | 'info' | 'options'>;
 
 const startSeconds = ({ info }: Deps) => Math.floor(info().startedAt / 1000);
 
@@ -14,6 +15,8 @@ const startSeconds = ({ info }: Deps) => Math.floor(info().startedAt / 1000);
 export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
   const { name, version, state, reason, labels, variant, provider, maxLength, activation, objective } = status;
   const { warnings, bytes, lastUsed } = status;
+  // Of a version that was never loaded nothing is known yet.
+  const queryLimit = maxLength ? smallestLimit(status.maxQueryTokens, deps.options.maxQueryTokens) : undefined;
   return {
     id: `${name}@${version}`,
     object: 'model',
@@ -28,6 +31,7 @@ export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
     ...(variant ? { variant } : {}),
     ...(provider ? { provider } : {}),
     ...(maxLength ? { max_length: maxLength } : {}),
+    ...(queryLimit ? { max_query_tokens: queryLimit } : {}),
     ...(activation ? { activation } : {}),
     ...(objective ? { objective } : {}),
     ...(warnings ? { warnings: [...warnings] } : {}),

@@ -23,6 +23,9 @@ const modelEntry = z
     variant: z.string().optional().meta({ description: '`fp32`, `fp16` or `int8`.' }),
     provider: z.string().optional(),
     max_length: count.optional().meta({ description: 'Tokens of a pair.' }),
+    max_query_tokens: count
+      .optional()
+      .meta({ description: 'Tokens of a query; absent: as many as the pair has room for.' }),
     activation: z
       .enum(['sigmoid', 'none'])
       .optional()
@@ -113,6 +116,9 @@ export const info = z
     }),
     max_concurrent_requests: count.nullable().meta({ description: 'null: bounded by queued tokens instead.' }),
     max_input_length: count.nullable().meta({ description: 'Tokens of a pair.' }),
+    max_query_tokens: count
+      .nullable()
+      .meta({ description: 'Tokens of a query; null: as many as the pair has room for.' }),
     max_batch_tokens: count,
     max_batch_requests: count.meta({ description: 'Rows of a batch.' }),
     max_client_batch_size: count.meta({ description: 'Passages of a request.' }),

@@ -3,6 +3,7 @@ import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../reran
 import { combineTimings } from '../../rerank/timings.ts';
 import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import { warningsOf } from '../dialects/warnings.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
 import { spendPassages } from '../middleware/rate-limit.ts';
@@ -16,10 +17,12 @@ const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((to
 
 const charactersIn = ({ query, passages }: QueryRequest) => query.length + sumOf(passages, ({ length }) => length);
 
-/** Tokens, truncated passages and timings of all answers of one body. */
+/** Tokens, what was left out, and timings of all answers of one body. */
 interface Totals {
   readonly tokens: number;
   readonly truncated: number;
+  /** Tokens of queries that were left out. */
+  readonly queryTruncated: number;
   readonly timings: Timings;
 }
 
@@ -27,6 +30,7 @@ function totalsOf(answers: readonly RerankAnswer[]): Totals {
   return {
     tokens: sumOf(answers, ({ tokens }) => tokens),
     truncated: sumOf(answers, ({ truncated }) => truncated.filter(Boolean).length),
+    queryTruncated: sumOf(answers, ({ queryCut }) => queryCut),
     timings: combineTimings(
       'queries',
       answers.map(({ timings }) => timings),
@@ -37,8 +41,13 @@ function totalsOf(answers: readonly RerankAnswer[]): Totals {
 /** Headers with the names of Text Embeddings Inference (milliseconds and counts as whole numbers), then those of Winnow. */
 function answerHeaders(
   { model, version, experiment }: RerankAnswer,
-  { tokens, truncated, timings }: Totals,
-  facts: { readonly characters: number; readonly elapsedMs: number; readonly provider: string },
+  { tokens, truncated, queryTruncated, timings }: Totals,
+  facts: {
+    readonly characters: number;
+    readonly elapsedMs: number;
+    readonly provider: string;
+    readonly ignored: readonly string[];
+  },
 ) {
   const whole = (ms: number) => String(Math.round(ms));
   return {
@@ -52,6 +61,8 @@ function answerHeaders(
     'x-inference-time': whole(timings.inferMs),
     'x-winnow-model': `${model}@${version}`,
     'x-winnow-truncated': String(truncated),
+    ...(queryTruncated > 0 ? { 'x-winnow-query-truncated': String(queryTruncated) } : {}),
+    ...(facts.ignored.length > 0 ? { 'x-winnow-ignored': facts.ignored.join(', ') } : {}),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
 }
@@ -138,16 +149,18 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
     traceStages(exchange, totals.timings);
-    const pieces = await writeJson(
-      body.answer(answers, { requests: texts.requests, requestId, created: Math.floor(startedAt / 1000) }),
-    );
+    const warnings = warningsOf(answers, body.ignored);
+    const created = Math.floor(startedAt / 1000);
+    const { requests: asked } = texts;
+    const pieces = await writeJson(body.answer(answers, { requests: asked, requestId, created, warnings }));
     if (signal.aborted) return;
     const length = sumOf(pieces, (piece) => piece.length);
     // From here on the answer is what the request holds.
     exchange.bytes.resize(length);
     const characters = sumOf(texts.requests, charactersIn);
     const elapsedMs = performance.now() - exchange.started;
-    res.set(answerHeaders(first, totals, { characters, elapsedMs, provider: deps.info().provider }));
+    const { provider } = deps.info();
+    res.set(answerHeaders(first, totals, { characters, elapsedMs, provider, ignored: body.ignored }));
     // The connection was to be kept when the request came, but a shutdown may have begun since.
     if (deps.readiness.draining()) res.set('connection', 'close');
     res.type('application/json').set('content-length', String(length));

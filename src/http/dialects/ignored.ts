@@ -1,0 +1,54 @@
+import { z } from 'zod';
+
+/** Fields that clients send and that change neither scores nor what an answer holds. */
+const IDLE: ReadonlySet<string> = new Set([
+  'api_version',
+  'cache_salt',
+  'client_name',
+  'encoding_format',
+  'id',
+  'metadata',
+  'outputs',
+  'request_id',
+  'stream',
+]);
+
+/** The most names that are returned; a body may have thousands of fields. */
+const MOST = 16;
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Whether a value asks for nothing. */
+const isEmpty = (value: unknown) => value === null || value === undefined || value === '';
+
+/** Returns a schema without `nullish` around it. */
+function unwrapped(schema: unknown): unknown {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodNullable ? unwrapped(schema.unwrap()) : schema;
+}
+
+/** A name that a header may hold, as it is; any other one in quotes, without what is not printable ASCII. */
+function shown(name: string): string {
+  if (/^[\w.[\]-]{1,64}$/.test(name)) return name;
+  return JSON.stringify(name.slice(0, 64)).replaceAll(/[^ -~]/g, '?');
+}
+
+function* unread(schema: z.ZodObject, body: Readonly<Record<string, unknown>>, at: string): Generator<string> {
+  for (const [name, value] of Object.entries(body)) {
+    if (isEmpty(value)) continue;
+    const known = Object.hasOwn(schema.shape, name) ? unwrapped(schema.shape[name]) : undefined;
+    if (known instanceof z.ZodObject && isObject(value)) yield* unread(known, value, `${at}${name}.`);
+    else if (known === undefined && !IDLE.has(name)) yield shown(at + name);
+  }
+}
+
+/**
+ * Returns the names of a body's fields that its dialect does not read, such as `instruction`: at most 16, each as ASCII text. Fields that
+ * are null or empty ask for nothing and do not count, nor do those that can have no effect anywhere.
+ */
+export function ignoredFields(schema: z.ZodType, body: unknown): readonly string[] {
+  if (!(schema instanceof z.ZodObject) || !isObject(body)) return [];
+  const names: string[] = [];
+  for (const name of unread(schema, body, '')) if (names.push(name) === MOST) break;
+  return names;
+}
