@@ -51,6 +51,7 @@ async function run(drill: Drill, server: ServerProcess, scale: number, start: Ta
         server,
         folder,
         growthMiB: GROWTH_MIB,
+        patienceMs: 2000,
         async start(options) {
           const another = await start(options);
           started.push(another);
@@ -127,7 +128,7 @@ async function runSoak(start: Target['start']): Promise<number> {
   const server = await start();
   const drills = DRILLS.filter(({ name, skip }) => TOGETHER.includes(name) && skip?.() === undefined);
   // Two of them fill memory: readers and uploads.
-  const target: Target = { server, folder, start, growthMiB: 2 * GROWTH_MIB };
+  const target: Target = { server, folder, start, growthMiB: 2 * GROWTH_MIB, patienceMs: 5000 };
   try {
     const { rounds, failures, seen } = await soak(server, drills, target, Number(values.soak));
     print({ name: 'soak', tries: rounds, failures, seen });

@@ -8,6 +8,8 @@ export interface Target {
   readonly folder: string;
   /** What the server's own process may grow by meanwhile, in MiB: more where drills run together. */
   readonly growthMiB: number;
+  /** How long an ordinary request may take meanwhile, in ms: longer where drills run together. */
+  readonly patienceMs: number;
   /** Starts another server like the first, with more flags or variables; it is stopped after the drill. */
   start(options?: {
     readonly flags?: readonly string[];
