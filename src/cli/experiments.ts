@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { loadConfig } from '../config/load-config.ts';
 import { analyze } from '../experiments/analysis/analyze.ts';
+import { DEFINITION_HASH, type Since } from '../experiments/analysis/period.ts';
 import { type ExperimentPlan, planExperiment, planUnits } from '../experiments/analysis/planning.ts';
 import { writeReportFiles } from '../experiments/analysis/report-files.ts';
 import { planTable, reportModel, selfCheckTable } from '../experiments/analysis/report-tables.ts';
@@ -20,6 +21,10 @@ interface Common {
 
 const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
+
+/** Parses when figures begin: a definition by its hash, or a time. */
+const parseSince = (text: string): Since =>
+  DEFINITION_HASH.test(text) ? text : /^\d+$/.test(text) ? Number(text) : parseTime(text, '--since');
 
 const lifts = (text: string): number[] => text.split(',').map((part) => parseNumber(part, '--lift'));
 
@@ -88,13 +93,15 @@ function reportCommand(): Command {
     .description('Print sample ratio, intervals and verdict of an experiment.')
     .argument('<name>')
     .option('--until <time>', 'report of the state at an earlier time', (text) => parseTime(text, '--until'))
+    .option('--since <time|definition>', 'when figures begin (default: when an arm was last another model)', parseSince)
     .option('--out <folder>', 'folder for report.md, report.json and a drawing of each metric, instead of printing')
-    .action((name: string, options: Common & { until?: number; out?: string }) =>
+    .action((name: string, options: Common & { until?: number; since?: Since; out?: string }) =>
       withExperiments(options, async (offline) => {
         const experiment = offline.find(name);
-        const { until, out, json } = options;
-        if (out !== undefined) return print((await writeReportFiles(offline.store, experiment, out, until)).join('\n'));
-        const report = await analyze(offline.store, experiment, until === undefined ? {} : { until });
+        const { until, since, out, json } = options;
+        const range = { ...(until === undefined ? {} : { until }), ...(since === undefined ? {} : { since }) };
+        if (out !== undefined) return print((await writeReportFiles(offline.store, experiment, out, range)).join('\n'));
+        const report = await analyze(offline.store, experiment, range);
         if (json) printJson(report);
         else print(renderTerminal(reportModel(report)));
       }),
@@ -181,6 +188,7 @@ Examples:
   $ npx winnow experiments report new-objective
   $ npx winnow experiments report new-objective --out report/       # report.md, report.json, drawings
   $ npx winnow experiments report new-objective --json | jq .verdict
+  $ npx winnow experiments report new-objective --since 2026-11-01T00:00:00Z
   $ npx winnow experiments plan new-objective --lift 0.01,0.03
   $ npx winnow experiments plan --mean 0.31 --deviation 0.9 --daily 20000
   $ npx winnow experiments check new-objective

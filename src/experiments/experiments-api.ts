@@ -1,5 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import { within } from '../util/within.ts';
+import type { Since } from './analysis/period.ts';
 import type { ExperimentReport } from './analysis/report-data.ts';
 import type { Series } from './analysis/series.ts';
 import { type ExperimentStatus, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
@@ -57,9 +58,9 @@ export interface ExperimentsApi {
     who: string,
   ): Promise<{ readonly created: boolean; readonly view: ExperimentView }>;
   remove(name: string, who: string): Promise<void>;
-  /** @param until milliseconds since 1970; the state at an earlier time. */
-  report(name: string, until?: number): Promise<ExperimentReport>;
-  series(name: string, points: number, until?: number): Promise<Series>;
+  /** @param until milliseconds since 1970; the state at an earlier time. @param since when the figures begin. */
+  report(name: string, until?: number, since?: Since): Promise<ExperimentReport>;
+  series(name: string, points: number, until?: number, since?: Since): Promise<Series>;
   audits(name: string): Promise<readonly AuditEntry[]>;
   /** Resolves when every known outcome is on disk. */
   addOutcomes(sent: readonly SentOutcome[]): Promise<readonly OutcomeResult[]>;
@@ -228,20 +229,21 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
       return { created, view: get(experiment.name) };
     },
     remove: (name, who) => withStore(service, () => service.book.remove(name, who)),
-    async report(name, until) {
+    async report(name, until, since) {
       const { definition } = get(name);
       await flushLog();
-      return shared.run(`report ${configHash(definition)} ${until}`, () =>
-        withStore(service, () => service.reports.report(definition, until === undefined ? {} : { until }), READ_FACTOR),
+      const options = { ...(until === undefined ? {} : { until }), ...(since === undefined ? {} : { since }) };
+      return shared.run(`report ${configHash(definition)} ${until} ${since}`, () =>
+        withStore(service, () => service.reports.report(definition, options), READ_FACTOR),
       );
     },
-    async series(name, points, until) {
+    async series(name, points, until, since) {
       const { definition } = get(name);
       await flushLog();
-      return shared.run(`series ${configHash(definition)} ${points} ${until}`, () =>
+      return shared.run(`series ${configHash(definition)} ${points} ${until} ${since}`, () =>
         withStore(
           service,
-          () => service.reports.series(definition, { until, points, now: service.clock.now() }),
+          () => service.reports.series(definition, { until, since, points, now: service.clock.now() }),
           READ_FACTOR,
         ),
       );

@@ -119,6 +119,18 @@ export interface ShadowFigure {
   readonly requests: number;
 }
 
+/** Requests of an arm that the same versions answered under the same definition. */
+export interface ArmContent {
+  readonly arm: string;
+  readonly mode: string;
+  readonly configHash: string;
+  /** Arm → `model@version` that answered. */
+  readonly models: Readonly<Record<string, string>>;
+  readonly requests: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
 export interface ArmTraffic {
   readonly arm: string;
   readonly requests: number;
@@ -148,16 +160,29 @@ export interface ExperimentStore {
   passages(requestIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /**
    * Streams one row for each unit, in no particular order. Forced exposures are left out. Failed ones, and those that control answered, count
-   * for the arm that was assigned, so that an arm cannot win by failing on the requests it serves badly.
+   * for the arm that was assigned, so that an arm cannot win by failing on the requests it serves badly. Exposures before `since` count only
+   * in that what came after them is no covariate.
    */
-  units(experiment: string, range: { readonly until?: number; readonly beforeMs: number }): AsyncIterable<UnitRow>;
+  units(
+    experiment: string,
+    range: { readonly since?: number; readonly until?: number; readonly beforeMs: number },
+  ): AsyncIterable<UnitRow>;
   /** Streams what units did after `after` and up to `until`. All slices added up give the same as `units`. */
-  slice(experiment: string, range: { readonly after: number; readonly until: number }): AsyncIterable<UnitSlice>;
+  slice(
+    experiment: string,
+    range: { readonly since?: number; readonly after: number; readonly until: number },
+  ): AsyncIterable<UnitSlice>;
   /** Streams interleaved exposures that have outcomes of the metric. */
-  clicks(experiment: string, metric: string, until?: number): AsyncIterable<ClickedExposure>;
+  clicks(experiment: string, metric: string, until?: number, since?: number): AsyncIterable<ClickedExposure>;
   /** Returns the mean of each shadow figure, by arm. */
-  shadow(experiment: string): Promise<Readonly<Record<string, Readonly<Record<string, ShadowFigure>>>>>;
-  traffic(experiment: string, until?: number): Promise<readonly ArmTraffic[]>;
+  shadow(
+    experiment: string,
+    until?: number,
+    since?: number,
+  ): Promise<Readonly<Record<string, Readonly<Record<string, ShadowFigure>>>>>;
+  traffic(experiment: string, until?: number, since?: number): Promise<readonly ArmTraffic[]>;
+  /** Returns which versions answered for each arm, under which definitions, oldest first. */
+  contents(experiment: string, until?: number): Promise<readonly ArmContent[]>;
   /** Adds an audit entry. One that is the newest of its experiment already is not added again, because several servers may report the same. */
   audit(entry: AuditEntry): Promise<void>;
   audits(experiment?: string): Promise<readonly AuditEntry[]>;

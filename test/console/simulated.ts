@@ -60,6 +60,13 @@ interface Log {
 
 type Details = Pick<Exposure, 'experiment' | 'mode' | 'arm'> & Partial<Exposure>;
 
+/** Returns which versions the definition lets answer: those of all arms where rankings are interleaved. */
+function modelsOf({ experiment, arm, mode }: Details): Exposure['models'] {
+  const arms = DEFINITIONS.experiments.find(({ name }) => name === experiment)?.arms ?? [];
+  const answering = arms.filter(({ name }) => mode === 'interleave' || name === arm);
+  return Object.fromEntries(answering.map(({ name, model }) => [name, model]));
+}
+
 function expose({ exposures, now, random }: Log, unit: string, details: Details): Exposure {
   const exposure: Exposure = {
     requestId: `${details.experiment}-${exposures.length}`,
@@ -71,7 +78,7 @@ function expose({ exposures, now, random }: Log, unit: string, details: Details)
     failed: false,
     truncated: 0,
     unit,
-    models: { [details.arm]: 'm@1' },
+    models: modelsOf(details),
     latencyMs: 20 + 30 * random.next(),
     items: [],
     ...details,

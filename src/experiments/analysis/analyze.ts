@@ -5,6 +5,7 @@ import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
 import { type CreditSection, creditOf } from './credit.ts';
 import { metricSections } from './metric-sections.ts';
+import { periodOf, type Since } from './period.ts';
 import { expectedUnits, phasesOf } from './phases.ts';
 import { RatioPath } from './ratio-path.ts';
 import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './report-data.ts';
@@ -70,17 +71,23 @@ function warningsOf(
   ];
 }
 
-async function tallyUnits(store: ExperimentStore, experiment: Experiment, until: number | undefined): Promise<Tally> {
+/** The exposures of a report. */
+interface Counted {
+  readonly since?: number;
+  readonly until?: number;
+}
+
+async function tallyUnits(store: ExperimentStore, experiment: Experiment, counted: Counted): Promise<Tally> {
   const tally = new Tally(experiment);
-  const range = { beforeMs: BEFORE_MS, ...(until === undefined ? {} : { until }) };
+  const range = { beforeMs: BEFORE_MS, ...counted };
   for await (const row of store.units(experiment.name, range)) tally.add(row);
   return tally;
 }
 
-async function creditSections(store: ExperimentStore, experiment: Experiment, until: number | undefined) {
+async function creditSections(store: ExperimentStore, experiment: Experiment, { since, until }: Counted) {
   const sections: CreditSection[] = [];
   for (const metric of experiment.metrics) {
-    const clicks = store.clicks(experiment.name, summedBy(metric), until);
+    const clicks = store.clicks(experiment.name, summedBy(metric), until, since);
     sections.push(await creditOf(experiment, metric.name, clicks, ALPHA));
   }
   return sections;
@@ -89,6 +96,8 @@ async function creditSections(store: ExperimentStore, experiment: Experiment, un
 export interface ReportOptions {
   /** Milliseconds since 1970, for the state at an earlier time. */
   readonly until?: number;
+  /** When the figures begin; if absent, when an arm was last another model. */
+  readonly since?: Since;
 }
 
 /** Returns the figures in the order of SHADOW_FIGURES. */
@@ -106,13 +115,15 @@ function orderedFigures(figures: ExperimentReport['shadow']): ExperimentReport['
 export async function analyze(
   store: ExperimentStore,
   experiment: Experiment,
-  { until }: ReportOptions = {},
+  { until, since: wanted }: ReportOptions = {},
 ): Promise<ExperimentReport> {
   const { name, mode } = experiment;
   const hash = configHash(experiment);
-  const [audits, traffic] = await Promise.all([store.audits(name), store.traffic(name, until)]);
+  const { since, definitions, versions, warnings } = await periodOf(store, experiment, { since: wanted, until });
+  const counted = { ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) };
+  const [audits, traffic] = await Promise.all([store.audits(name), store.traffic(name, until, since)]);
   const isSplit = mode === 'split';
-  const tally = await tallyUnits(store, experiment, until);
+  const tally = await tallyUnits(store, experiment, counted);
   const trips = tripsOf(audits, hash);
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
   // Weights may have changed: each unit is expected by those of its first exposure.
@@ -130,13 +141,16 @@ export async function analyze(
     configHash: hash,
     alpha: ALPHA,
     ...(from === undefined ? {} : { from, to: Math.max(...traffic.map(({ lastAt }) => lastAt)) }),
+    ...(since === undefined ? {} : { since }),
+    definitions,
+    versions,
     arms: armSections(experiment, tally, traffic, trips),
     crossed: tally.crossed,
     ...(ratio ? { sampleRatio: ratio } : {}),
     metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
-    credit: mode === 'interleave' ? await creditSections(store, experiment, until) : [],
-    shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name)) : {},
-    warnings: warningsOf(experiment, audits, traffic, from, tally),
+    credit: mode === 'interleave' ? await creditSections(store, experiment, counted) : [],
+    shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name, until, since)) : {},
+    warnings: [...warnings, ...warningsOf(experiment, audits, traffic, from, tally)],
   };
   return { ...findings, verdict: verdictOf(experiment, findings) };
 }

@@ -2,6 +2,7 @@ import type { Experiment } from '../definitions/definition.ts';
 import type { ShadowFigure } from '../records.ts';
 import type { CreditSection } from './credit.ts';
 import type { MetricSection } from './metric-sections.ts';
+import type { DefinitionSpan, VersionSpan } from './period.ts';
 import type { SampleRatio } from './sample-ratio.ts';
 
 export const ALPHA = 0.05;
@@ -44,6 +45,12 @@ export interface ExperimentReport {
   /** First and last exposure, milliseconds since 1970; absent where there is none. */
   readonly from?: number;
   readonly to?: number;
+  /** Exposures before are left out, milliseconds since 1970; absent where all count. */
+  readonly since?: number;
+  /** Every definition with exposures, oldest first, counted or not. */
+  readonly definitions: readonly DefinitionSpan[];
+  /** Every version that answered for an arm, counted or not. */
+  readonly versions: readonly VersionSpan[];
   readonly arms: readonly ArmSection[];
   /** Units that saw more than one arm. */
   readonly crossed: number;

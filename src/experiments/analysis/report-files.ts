@@ -5,7 +5,7 @@ import type { ImageSection } from '../../reports/report-model.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
-import { analyze } from './analyze.ts';
+import { analyze, type ReportOptions } from './analyze.ts';
 import { reportModel } from './report-tables.ts';
 import { liftPoints, seriesOf } from './series.ts';
 
@@ -14,17 +14,16 @@ const POINTS = 60;
 
 /**
  * Writes the report of an experiment as `report.json`, `report.md` and a drawing of each metric that has outcomes.
- * @param until milliseconds since 1970; the report is of the state then.
  * @returns the paths of the files.
  */
 export async function writeReportFiles(
   store: ExperimentStore,
   experiment: Experiment,
   folder: string,
-  until?: number,
+  options: ReportOptions = {},
 ): Promise<readonly string[]> {
-  const report = await analyze(store, experiment, until === undefined ? {} : { until });
-  const series = await seriesOf(store, experiment, { until, points: POINTS, now: Date.now() });
+  const report = await analyze(store, experiment, options);
+  const series = await seriesOf(store, experiment, { ...options, points: POINTS, now: Date.now() });
   const drawings: ImageSection[] = [];
   for (const { name } of experiment.metrics) {
     const points = liftPoints(series, name);

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { WinnowError } from '../../errors.ts';
 import { workerEntry } from '../../util/worker-entry.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
@@ -20,7 +21,13 @@ export type ReportCall = { readonly id: number; readonly experiment: Experiment 
 );
 export type ReportReply =
   | { readonly id: number; readonly value: ExperimentReport | Series }
-  | { readonly id: number; readonly error: string; readonly code?: string };
+  | {
+      readonly id: number;
+      readonly error: string;
+      readonly code?: string;
+      /** What a WinnowError is made of. */
+      readonly fault?: Pick<WinnowError, 'code' | 'params'>;
+    };
 
 /** Makes reports in this thread: for commands, and for databases that only one thread can read. */
 export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunner {
@@ -90,6 +97,7 @@ class ReportThread {
     this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker?.unref();
     if ('value' in reply) call?.resolve(reply.value);
+    else if (reply.fault) call?.reject(new WinnowError(reply.fault.code, reply.fault.params));
     else call?.reject(Object.assign(new Error(reply.error), reply.code === undefined ? {} : { code: reply.code }));
   }
 }

@@ -97,6 +97,24 @@ function oneLook({ test, statistic, p }: NonNullable<ExperimentReport['sampleRat
   return p === undefined ? 'too few units for χ²' : `exact ${pStatement(p)}`;
 }
 
+/** Lists which versions answered, where an arm had more than one. */
+function versionTable({ versions, since }: ExperimentReport): TableSection | undefined {
+  const isPlain = new Set(versions.map(({ arm }) => arm)).size === versions.length;
+  if (isPlain) return undefined;
+  return textTable({
+    title: 'Versions that answered',
+    head: ['arm', 'version', 'requests', 'from (UTC)', 'to (UTC)'],
+    rows: versions.map(({ arm, version, requests, firstAt, lastAt }) => [
+      arm,
+      version,
+      `${requests}`,
+      minute(firstAt),
+      minute(lastAt),
+    ]),
+    note: since === undefined ? undefined : `Figures are of exposures from ${minute(since)} UTC on.`,
+  });
+}
+
 function ratioTable(ratio: NonNullable<ExperimentReport['sampleRatio']>): TableSection {
   const { alwaysValidP, ok, arms } = ratio;
   return textTable({
@@ -121,11 +139,13 @@ function titleOf({ experiment, mode, configHash, from, to }: ExperimentReport): 
 /** Builds the printed report of an experiment: the verdict, then warnings, drawings and tables. */
 export function reportModel(report: ExperimentReport, drawings: readonly ImageSection[] = []): ReportModel {
   const { alpha, warnings } = report;
+  const versions = versionTable(report);
   const sections: readonly Section[] = [
     ...(warnings.length > 0 ? [{ kind: 'text', title: 'Warnings', paragraphs: warnings } as const] : []),
     ...drawings,
     ...(report.sampleRatio ? [ratioTable(report.sampleRatio)] : []),
     armsTable(report.arms),
+    ...(versions ? [versions] : []),
     ...report.metrics.map((metric) => metricTable(metric, alpha)),
     ...report.credit.map((credit) => creditTable(credit, alpha)),
     ...Object.entries(report.shadow).map(([arm, figures]) => shadowTable(arm, figures)),

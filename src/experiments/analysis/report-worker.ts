@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { WinnowError } from '../../errors.ts';
 import type { ExperimentStore } from '../records.ts';
 import { openStore } from '../store/store.ts';
 import { inThisThread, type ReportCall, type ReportReply, type ReportThreadData } from './report-runner.ts';
@@ -30,6 +31,8 @@ async function answer(call: ReportCall): Promise<ReportReply> {
       value: await (kind === 'report' ? runner.report(experiment, options) : runner.series(experiment, options)),
     };
   } catch (error) {
+    if (error instanceof WinnowError)
+      return { id, error: error.message, fault: { code: error.code, params: error.params } };
     const { message, code } = error as { message: string; code?: unknown };
     return { id, error: message, ...(typeof code === 'string' ? { code } : {}) };
   }

@@ -3,6 +3,7 @@ import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
 import { metricSections } from './metric-sections.ts';
+import { periodOf, type Since } from './period.ts';
 import { ALPHA, BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
 
@@ -29,9 +30,13 @@ interface UnitState {
 }
 
 /** Reads arm and covariates of every unit; units that saw more than one arm are left out. */
-async function unitStates(store: ExperimentStore, name: string, until: number): Promise<Map<string, UnitState>> {
+async function unitStates(
+  store: ExperimentStore,
+  name: string,
+  range: { readonly since?: number; readonly until: number },
+): Promise<Map<string, UnitState>> {
   const states = new Map<string, UnitState>();
-  for await (const { unit, arm, before, crossed } of store.units(name, { until, beforeMs: BEFORE_MS }))
+  for await (const { unit, arm, before, crossed } of store.units(name, { ...range, beforeMs: BEFORE_MS }))
     if (!crossed) states.set(unit, { arm, before, exposures: 0, sums: {} });
   return states;
 }
@@ -62,6 +67,8 @@ export interface SeriesOptions {
   /** Milliseconds since 1970, as is `until`. */
   readonly now: number;
   readonly until?: number | undefined;
+  /** When the figures begin, as in a report. */
+  readonly since?: Since | undefined;
 }
 
 /**
@@ -75,25 +82,27 @@ export async function seriesOf(
   { points, now, ...options }: SeriesOptions,
 ): Promise<Series> {
   const { name } = experiment;
-  const traffic = await store.traffic(name, options.until ?? now);
+  const { since } = await periodOf(store, experiment, { since: options.since, until: options.until ?? now });
+  const traffic = await store.traffic(name, options.until ?? now, since);
   if (traffic.length === 0 || experiment.mode !== 'split') return { experiment: name, points: [] };
   const first = Math.min(...traffic.map(({ firstAt }) => firstAt));
   const last = Math.max(...traffic.map(({ lastAt }) => lastAt));
   const until = options.until ?? endOf(first, last, now);
-  const states = await unitStates(store, name, until);
+  const from = since === undefined ? {} : { since };
+  const states = await unitStates(store, name, { ...from, until });
   const tally = new Tally(experiment);
   const series: SeriesPoint[] = [];
   let after = first - 1;
   for (let k = 1; k <= points; k++) {
     const at = k === points ? until : first + ((until - first) * k) / points;
-    for await (const slice of store.slice(name, { after, until: at })) {
+    for await (const slice of store.slice(name, { ...from, after, until: at })) {
       const state = states.get(slice.unit);
       if (!state) continue;
       const known = state.exposures > 0;
-      const from = known ? { exposures: state.exposures, sums: { ...state.sums } } : undefined;
+      const former = known ? { exposures: state.exposures, sums: { ...state.sums } } : undefined;
       state.exposures += slice.exposures;
       for (const [metric, sum] of Object.entries(slice.sums)) state.sums[metric] = (state.sums[metric] ?? 0) + sum;
-      if (state.exposures > 0) tally.change(state.arm, state.before, from, state);
+      if (state.exposures > 0) tally.change(state.arm, state.before, former, state);
     }
     series.push(pointOf(experiment, tally, at));
     after = at;

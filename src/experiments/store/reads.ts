@@ -1,10 +1,20 @@
-import type { ArmTraffic, ClickedExposure, ExposedItem, ShadowFigure, UnitRow, UnitSlice } from '../records.ts';
+import type {
+  ArmContent,
+  ArmTraffic,
+  ClickedExposure,
+  ExposedItem,
+  ShadowFigure,
+  UnitRow,
+  UnitSlice,
+} from '../records.ts';
 import type { SqlConnection, SqlRow, Statement } from './sql.ts';
 
 /* Reads of the analysis. They are paged, so that memory does not grow with the number of units. */
 
 const PAGE = 5000;
 export const FOREVER = Number.MAX_SAFE_INTEGER;
+/** Before every exposure. */
+export const ALWAYS = Number.MIN_SAFE_INTEGER;
 
 /** Adds rows (unit, metric, total) to sums by unit and metric. */
 function addSums(into: Map<string, Record<string, number>>, rows: readonly SqlRow[]): void {
@@ -19,31 +29,43 @@ interface Page {
   readonly experiment: string;
   readonly after: string;
   readonly last: string;
+  readonly since: number;
   readonly until: number;
   readonly beforeMs: number;
 }
 
+/** Exposures are read from `since` to `until`, both included, in milliseconds since 1970. */
+interface TimeRange {
+  readonly since: number;
+  readonly until: number;
+}
+
+interface SliceRange extends TimeRange {
+  /** Not included. */
+  readonly after: number;
+}
+
 const FIRST = `SELECT unit, MIN(at) AS first_at, COUNT(*) AS n, MIN(arm) AS arm, MAX(arm) AS other FROM winnow_exposures
-  WHERE experiment = ? AND forced = 0 AND at <= ? AND unit > ?`;
+  WHERE experiment = ? AND forced = 0 AND at >= ? AND at <= ? AND unit > ?`;
 
 /** Sums outcomes that name a request of the experiment, and outcomes that name only the unit from its first exposure on. */
 function sumStatements(p: Page): readonly Statement[] {
   return [
     {
       sql: `SELECT e.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_exposures e JOIN winnow_outcomes o ON o.request_id = e.request_id
-        WHERE e.experiment = ? AND e.forced = 0 AND e.at <= ? AND e.unit > ? AND e.unit <= ? AND o.at <= ? GROUP BY e.unit, o.metric`,
-      values: [p.experiment, p.until, p.after, p.last, p.until],
+        WHERE e.experiment = ? AND e.forced = 0 AND e.at >= ? AND e.at <= ? AND e.unit > ? AND e.unit <= ? AND o.at <= ? GROUP BY e.unit, o.metric`,
+      values: [p.experiment, p.since, p.until, p.after, p.last, p.until],
     },
     {
       sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${FIRST} AND unit <= ? GROUP BY unit) f
         JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.request_id IS NULL AND o.at >= f.first_at AND o.at <= ? GROUP BY f.unit, o.metric`,
-      values: [p.experiment, p.until, p.after, p.last, p.until],
+      values: [p.experiment, p.since, p.until, p.after, p.last, p.until],
     },
   ];
 }
 
 /**
- * Sums outcomes from before a unit's first exposure. One that names a request counts only where that request was exposed before, in another
+ * Sums outcomes from before a unit's first exposure, at whatever time that was. One that names a request counts only where that request was exposed before, in another
  * experiment: outcomes of the experiment's own requests never do, whatever their time.
  */
 function beforeStatement(p: Page): Statement {
@@ -53,7 +75,7 @@ function beforeStatement(p: Page): Statement {
         AND (o.request_id IS NULL OR (EXISTS (SELECT 1 FROM winnow_exposures x WHERE x.request_id = o.request_id AND x.at < f.first_at)
           AND NOT EXISTS (SELECT 1 FROM winnow_exposures y WHERE y.request_id = o.request_id AND y.experiment = ?)))
       GROUP BY f.unit, o.metric`,
-    values: [p.experiment, p.until, p.after, p.last, p.beforeMs, p.experiment],
+    values: [p.experiment, ALWAYS, p.until, p.after, p.last, p.beforeMs, p.experiment],
   };
 }
 
@@ -61,18 +83,17 @@ function beforeStatement(p: Page): Statement {
 export async function* readUnits(
   db: SqlConnection,
   experiment: string,
-  until: number,
-  beforeMs: number,
+  { since, until, beforeMs }: Pick<Page, 'since' | 'until' | 'beforeMs'>,
 ): AsyncGenerator<UnitRow> {
   for (let after = ''; ; ) {
     const units = await db.query({
       sql: `SELECT f.unit AS unit, f.first_at AS first_at, f.n AS n, f.arm AS arm, f.other AS other, (SELECT MIN(e.config_hash)
           FROM winnow_exposures e WHERE e.experiment = ? AND e.unit = f.unit AND e.at = f.first_at AND e.forced = 0) AS config_hash
         FROM (${FIRST} GROUP BY unit ORDER BY unit LIMIT ${PAGE}) f ORDER BY f.unit`,
-      values: [experiment, experiment, until, after],
+      values: [experiment, experiment, since, until, after],
     });
     if (units.length === 0) return;
-    const page: Page = { experiment, after, last: String(units.at(-1)!.unit), until, beforeMs };
+    const page: Page = { experiment, after, last: String(units.at(-1)!.unit), since, until, beforeMs };
     const sums = new Map<string, Record<string, number>>();
     const before = new Map<string, Record<string, number>>();
     for (const statement of sumStatements(page)) addSums(sums, await db.query(statement));
@@ -99,15 +120,15 @@ export async function* readClicks(
   db: SqlConnection,
   experiment: string,
   metric: string,
-  until: number,
+  { since, until }: TimeRange,
 ): AsyncGenerator<ClickedExposure> {
   for (let after = ''; ; ) {
     const rows = await db.query({
       sql: `SELECT e.request_id AS request_id, e.unit AS unit, e.at AS at, e.items AS items FROM winnow_exposures e WHERE e.experiment = ? AND e.forced = 0
-        AND e.mode = 'interleave' AND e.fallback IS NULL AND e.at <= ? AND e.request_id > ?
+        AND e.mode = 'interleave' AND e.fallback IS NULL AND e.at >= ? AND e.at <= ? AND e.request_id > ?
         AND EXISTS (SELECT 1 FROM winnow_outcomes o WHERE o.request_id = e.request_id AND o.metric = ? AND o.item IS NOT NULL)
         ORDER BY e.request_id LIMIT ${PAGE}`,
-      values: [experiment, until, after, metric],
+      values: [experiment, since, until, after, metric],
     });
     if (rows.length === 0) return;
     const last = String(rows.at(-1)!.request_id);
@@ -133,7 +154,7 @@ export async function* readClicks(
 export async function readTraffic(
   db: SqlConnection,
   experiment: string,
-  until: number,
+  { since, until }: TimeRange,
 ): Promise<readonly ArmTraffic[]> {
   // Nearest-rank percentiles by a window function, which both databases know. Latencies are those of the arm's own answers.
   const rows = await db.query({
@@ -144,8 +165,8 @@ export async function readTraffic(
       FROM (SELECT arm, failed, fallback, unit_kind, at, CASE WHEN answered = 1 THEN latency_ms END AS latency_ms,
           ROW_NUMBER() OVER (PARTITION BY arm, answered ORDER BY latency_ms) AS place, COUNT(*) OVER (PARTITION BY arm, answered) AS n
         FROM (SELECT arm, failed, fallback, unit_kind, at, latency_ms, CASE WHEN failed = 0 AND fallback IS NULL THEN 1 ELSE 0 END AS answered
-          FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at <= ?) seen) ranked GROUP BY arm ORDER BY arm`,
-    values: [experiment, until],
+          FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at >= ? AND at <= ?) seen) ranked GROUP BY arm ORDER BY arm`,
+    values: [experiment, since, until],
   });
   return rows.map((r) => ({
     arm: String(r.arm),
@@ -159,14 +180,38 @@ export async function readTraffic(
   }));
 }
 
+/** Reads which versions answered for each arm, under which definitions, and when. */
+export async function readContents(
+  db: SqlConnection,
+  experiment: string,
+  until: number,
+): Promise<readonly ArmContent[]> {
+  const rows = await db.query({
+    sql: `SELECT arm, mode, config_hash, models, COUNT(*) AS requests, MIN(at) AS first_at, MAX(at) AS last_at FROM winnow_exposures
+      WHERE experiment = ? AND forced = 0 AND at <= ? GROUP BY arm, mode, config_hash, models ORDER BY MIN(at), arm, models`,
+    values: [experiment, until],
+  });
+  return rows.map((row) => ({
+    arm: String(row.arm),
+    mode: String(row.mode),
+    configHash: String(row.config_hash),
+    models: JSON.parse(String(row.models)) as Readonly<Record<string, string>>,
+    requests: Number(row.requests),
+    firstAt: Number(row.first_at),
+    lastAt: Number(row.last_at),
+  }));
+}
+
 /** Reads the mean of each shadow figure, by arm. */
 export async function readShadow(
   db: SqlConnection,
   experiment: string,
+  { since, until }: TimeRange,
 ): Promise<Record<string, Record<string, ShadowFigure>>> {
   const rows = await db.query({
-    sql: 'SELECT arm, figure, AVG(value) AS mean, COUNT(*) AS n FROM winnow_shadow WHERE experiment = ? GROUP BY arm, figure ORDER BY arm, figure',
-    values: [experiment],
+    sql: `SELECT arm, figure, AVG(value) AS mean, COUNT(*) AS n FROM winnow_shadow WHERE experiment = ? AND at >= ? AND at <= ?
+      GROUP BY arm, figure ORDER BY arm, figure`,
+    values: [experiment, since, until],
   });
   const byArm: Record<string, Record<string, ShadowFigure>> = {};
   for (const row of rows) {
@@ -178,37 +223,32 @@ export async function readShadow(
 }
 
 /** Sums exposures and outcomes of a time range, by unit. */
-function sliceStatements(experiment: string, after: number, until: number): readonly Statement[] {
+function sliceStatements(experiment: string, { since, after, until }: SliceRange): readonly Statement[] {
   return [
     {
-      sql: `SELECT unit, NULL AS metric, COUNT(*) AS total FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at > ? AND at <= ?
+      sql: `SELECT unit, NULL AS metric, COUNT(*) AS total FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at >= ? AND at > ? AND at <= ?
         GROUP BY unit`,
-      values: [experiment, after, until],
+      values: [experiment, since, after, until],
     },
     {
       sql: `SELECT e.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_outcomes o JOIN winnow_exposures e ON e.request_id = o.request_id
-        WHERE e.experiment = ? AND e.forced = 0 AND o.at > ? AND o.at <= ? GROUP BY e.unit, o.metric`,
-      values: [experiment, after, until],
+        WHERE e.experiment = ? AND e.forced = 0 AND e.at >= ? AND o.at > ? AND o.at <= ? GROUP BY e.unit, o.metric`,
+      values: [experiment, since, after, until],
     },
     {
       sql: `SELECT o.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_outcomes o
-        JOIN (SELECT unit, MIN(at) AS first_at FROM winnow_exposures WHERE experiment = ? AND forced = 0 GROUP BY unit) f ON f.unit = o.unit
+        JOIN (SELECT unit, MIN(at) AS first_at FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at >= ? GROUP BY unit) f ON f.unit = o.unit
         WHERE o.request_id IS NULL AND o.at > ? AND o.at <= ? AND o.at >= f.first_at GROUP BY o.unit, o.metric`,
-      values: [experiment, after, until],
+      values: [experiment, since, after, until],
     },
   ];
 }
 
 /** Reads what units did in a time range. */
-export async function* readSlice(
-  db: SqlConnection,
-  experiment: string,
-  after: number,
-  until: number,
-): AsyncGenerator<UnitSlice> {
+export async function* readSlice(db: SqlConnection, experiment: string, range: SliceRange): AsyncGenerator<UnitSlice> {
   const exposures = new Map<string, number>();
   const sums = new Map<string, Record<string, number>>();
-  for (const statement of sliceStatements(experiment, after, until)) {
+  for (const statement of sliceStatements(experiment, range)) {
     const rows = await db.query(statement);
     for (const row of rows) if (row.metric === null) exposures.set(String(row.unit), Number(row.total));
     addSums(

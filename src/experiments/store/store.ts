@@ -1,6 +1,6 @@
 import type { AuditEntry, ExperimentStore, Exposure, StoredDefinition } from '../records.ts';
 import { insertOutcomes, passagesOf } from './insert-outcomes.ts';
-import { FOREVER, readClicks, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
+import { ALWAYS, FOREVER, readClicks, readContents, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
 import { openSqlite, type SqliteOptions } from './sqlite.ts';
 import { unitKey } from './unit-key.ts';
@@ -130,11 +130,14 @@ function createSqlStore(db: SqlConnection, target: string): ExperimentStore {
     },
     addOutcomes: (outcomes) => insertOutcomes(db, outcomes),
     passages: (requestIds) => passagesOf(db, requestIds),
-    units: (experiment, { until = FOREVER, beforeMs }) => readUnits(db, experiment, until, beforeMs),
-    slice: (experiment, { after, until }) => readSlice(db, experiment, after, until),
-    clicks: (experiment, metric, until = FOREVER) => readClicks(db, experiment, metric, until),
-    shadow: (experiment) => readShadow(db, experiment),
-    traffic: (experiment, until = FOREVER) => readTraffic(db, experiment, until),
+    units: (experiment, { since = ALWAYS, until = FOREVER, beforeMs }) =>
+      readUnits(db, experiment, { since, until, beforeMs }),
+    slice: (experiment, { since = ALWAYS, after, until }) => readSlice(db, experiment, { since, after, until }),
+    clicks: (experiment, metric, until = FOREVER, since = ALWAYS) =>
+      readClicks(db, experiment, metric, { since, until }),
+    shadow: (experiment, until = FOREVER, since = ALWAYS) => readShadow(db, experiment, { since, until }),
+    traffic: (experiment, until = FOREVER, since = ALWAYS) => readTraffic(db, experiment, { since, until }),
+    contents: (experiment, until = FOREVER) => readContents(db, experiment, until),
     audit: async (entry) => void (await db.transaction([insertAudit(entry)])),
     audits: (experiment) => readAudits(db, experiment),
     definitions: () => readDefinitions(db),

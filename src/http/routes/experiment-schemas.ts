@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFINITION_HASH } from '../../experiments/analysis/period.ts';
 import { experimentSchema } from '../../experiments/definitions/definition.ts';
 import { outcomesSchema } from '../../experiments/recording/outcomes.ts';
 
@@ -140,6 +141,13 @@ export const experimentReport = z
     alpha: z.number(),
     from: time.optional(),
     to: time.optional(),
+    since: time.optional().meta({ description: 'Exposures before are left out; absent where all count.' }),
+    definitions: z
+      .array(z.object({ configHash: z.string(), requests: count, firstAt: time, lastAt: time }))
+      .meta({ description: 'Every definition with exposures, oldest first.' }),
+    versions: z
+      .array(z.object({ arm: z.string(), version: z.string(), requests: count, firstAt: time, lastAt: time }))
+      .meta({ description: 'Every version that answered for an arm, as `model@version`.' }),
     arms: z.array(
       z.object({
         arm: z.string(),
@@ -200,12 +208,23 @@ const until = z
   .optional()
   .meta({ description: 'State at an earlier time: milliseconds since 1970 or ISO 8601.' });
 
-export const reportQuery = z.object({ until });
+const since = z
+  .union([z.iso.datetime({ offset: true }), z.string().regex(/^\d{1,15}$/), z.string().regex(DEFINITION_HASH)], {
+    error: 'milliseconds since 1970, an ISO 8601 time, or the hash of a definition',
+  })
+  .optional()
+  .meta({
+    description:
+      'When figures begin: milliseconds since 1970, ISO 8601, or the hash of a definition for its first exposure. If absent, when an arm was last another model or version.',
+  });
+
+export const reportQuery = z.object({ until, since });
 
 const MAX_POINTS = 200;
 
 export const seriesQuery = z.object({
   until,
+  since,
   points: z
     .string()
     .regex(/^\d{1,3}$/)

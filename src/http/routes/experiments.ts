@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { WinnowError } from '../../errors.ts';
+import { DEFINITION_HASH, type Since } from '../../experiments/analysis/period.ts';
 import type { ExperimentsApi } from '../../experiments/experiments-api.ts';
 import { exchangeOf } from '../exchange.ts';
 import { parseOrRefuse } from '../faults.ts';
@@ -20,6 +21,10 @@ const callerName = (res: Response): string => exchangeOf(res).caller?.name ?? AN
 /** A time of the query, as milliseconds since 1970. */
 const timeOf = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : Date.parse(text);
+
+/** When figures begin: a definition, by its hash, or a time. */
+const sinceOf = (text: string | undefined): Since | undefined =>
+  text !== undefined && DEFINITION_HASH.test(text) ? text : timeOf(text);
 
 /** A single outcome of an unknown request or unit, or whose key is taken, is an error; in an array it is an entry of the answer. */
 const postOutcomes: Handler = async (api, req, res) => {
@@ -55,13 +60,13 @@ const removeExperiment: Handler = async (api, req, res) => {
 };
 
 const showReport: Handler = async (api, req, res) => {
-  const { until } = parseOrRefuse(reportQuery, req.query);
-  res.json(await api.report(nameOf(req), timeOf(until)));
+  const { until, since } = parseOrRefuse(reportQuery, req.query);
+  res.json(await api.report(nameOf(req), timeOf(until), sinceOf(since)));
 };
 
 const showSeries: Handler = async (api, req, res) => {
-  const { until, points } = parseOrRefuse(seriesQuery, req.query);
-  res.json(await api.series(nameOf(req), points ?? DEFAULT_POINTS, timeOf(until)));
+  const { until, since, points } = parseOrRefuse(seriesQuery, req.query);
+  res.json(await api.series(nameOf(req), points ?? DEFAULT_POINTS, timeOf(until), sinceOf(since)));
 };
 
 const showAudits: Handler = async (api, req, res) => {

@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks';
 import type { ExperimentReport } from '../../../experiments/analysis/report-data.ts';
 import type { Series } from '../../../experiments/analysis/series.ts';
 import type { ExperimentView } from '../../../experiments/experiments-api.ts';
@@ -81,11 +82,44 @@ function Results({ report, series }: { report: ExperimentReport; series: Series 
   );
 }
 
+/** Chooses when figures begin: with the arms as they are now, with a definition, or with the first exposure. */
+function SinceChoice({
+  report,
+  since,
+  onChange,
+}: {
+  report: ExperimentReport;
+  since: string;
+  onChange: (since: string) => void;
+}) {
+  const { definitions, since: begins } = report;
+  if (definitions.length < 2 && begins === undefined && since === '') return null;
+  return (
+    <label class="since">
+      Figures since{' '}
+      <select value={since} onChange={(event) => onChange(event.currentTarget.value)}>
+        <option value="">arms are what they are now</option>
+        {definitions.toReversed().map(({ configHash, firstAt, requests }) => (
+          <option key={configHash} value={configHash}>
+            {moment(firstAt)}: definition {configHash} ({count(requests)} requests)
+          </option>
+        ))}
+        <option value="0">the first exposure, all versions mixed</option>
+      </select>
+    </label>
+  );
+}
+
 function Detail({ view }: { view: ExperimentView }) {
   const path = `v1/experiments/${encodeURIComponent(view.name)}`;
   const live = view.status === 'running';
-  const report = useData<ExperimentReport>(`${path}/report`, live ? 5000 : 0);
-  const series = useData<Series>(view.mode === 'split' ? `${path}/series?points=40` : undefined, live ? 15_000 : 0);
+  const [since, setSince] = useState('');
+  const query = since === '' ? '' : `since=${since}`;
+  const report = useData<ExperimentReport>(`${path}/report${query && `?${query}`}`, live ? 5000 : 0);
+  const series = useData<Series>(
+    view.mode === 'split' ? `${path}/series?points=40${query && `&${query}`}` : undefined,
+    live ? 15_000 : 0,
+  );
   return (
     <article class="experiment" aria-label={view.name}>
       <header class="version-head">
@@ -94,6 +128,7 @@ function Detail({ view }: { view: ExperimentView }) {
         <Badge>{view.mode}</Badge>
       </header>
       <DefinitionFacts view={view} />
+      {report.value && <SinceChoice report={report.value} since={since} onChange={setSince} />}
       <Fault error={report.error ?? series.error} />
       {report.value ? (
         <Results report={report.value} series={series.value} />
