@@ -101,4 +101,21 @@ for n in (12, 54):
         entry[method.lower()] = list(r.confidence_interval)
     out["bootstrap"].append(entry)
 
+# Queries (rows) x systems: SciPy's own test for independent samples, and the same range for queries as blocks.
+out["tukey"] = []
+for n, k, digits in ((8, 2, 12), (25, 3, 12), (43, 6, 3), (200, 4, 12)):
+    m = np.round(rng.random((n, 1)) * 0.5 + rng.random((n, k)) * 0.5 + np.arange(k) * 0.04, digits)
+    groups = stats.tukey_hsd(*m.T)
+    low, high = groups.confidence_interval(0.95)
+    residuals = m - m.mean(axis=1, keepdims=True) - m.mean(axis=0) + m.mean()
+    df = (n - 1) * (k - 1)
+    error = math.sqrt((residuals**2).sum() / df / n)
+    q = stats.studentized_range(k, df)
+    d = m.mean(axis=0)[:, None] - m.mean(axis=0)[None, :]
+    out["tukey"].append({
+        "values": m,
+        "oneWay": {"p": groups.pvalue, "low": low, "high": high},
+        "twoWay": {"df": df, "p": q.sf(np.abs(d) / error), "reach": q.ppf(0.95) * error},
+    })
+
 print(json.dumps(plain(out)))
