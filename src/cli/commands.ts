@@ -51,6 +51,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./eval.ts').then((m) => m.command()),
   },
   measure: { summary: 'measure a run against judgements', load: () => import('./measure.ts').then((m) => m.command()) },
+  compare: {
+    summary: 'compare runs of any systems, with tests',
+    load: () => import('./compare.ts').then((m) => m.command()),
+  },
   experiments: {
     summary: 'report, plan and check A/B tests of models',
     load: () => import('./experiments.ts').then((m) => m.command()),

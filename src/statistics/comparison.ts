@@ -6,7 +6,8 @@ import { differences, mean } from './samples.ts';
 import { pairedT } from './t-tests.ts';
 import { wilcoxon } from './wilcoxon.ts';
 
-type PairedTest = 't' | 'randomisation' | 'wilcoxon';
+/** Tests of two systems over the same queries. */
+export type PairedTest = 't' | 'randomisation' | 'wilcoxon';
 
 export interface Comparison {
   readonly system: string;

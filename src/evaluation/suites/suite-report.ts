@@ -2,21 +2,9 @@ import { pValue, share, signed } from '../../reports/format.ts';
 import type { Cell, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
 import { mean as average } from '../../statistics/samples.ts';
+import { CORRECTION_NAMES, TEST_NAMES } from '../test-names.ts';
 import { curveSections, latencySection } from './cost-sections.ts';
 import { foldMean, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './suite-results.ts';
-import type { Suite } from './suite-schema.ts';
-
-const TESTS: Readonly<Record<Suite['test'], string>> = {
-  t: 'Paired t-test',
-  randomisation: 'Fisher’s randomization test',
-  wilcoxon: 'Wilcoxon’s signed-rank test',
-};
-const CORRECTIONS: Readonly<Record<Suite['correction'], string>> = {
-  holm: 'Holm',
-  bonferroni: 'Bonferroni',
-  'benjamini-hochberg': 'Benjamini–Hochberg',
-  none: 'no correction',
-};
 
 const labelsOf = (sets: readonly SetResult[]): string[] => [
   ...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label))),
@@ -55,7 +43,7 @@ function measureTable({ suite, sets }: SuiteResult, label: string): TableSection
     return name === label ? [] : [`${set.name}: ${name}.`];
   });
   const family = suite.family === 'set' ? 'the systems of a set' : 'all systems and sets';
-  const against = `${TESTS[suite.test]} against ${suite.baseline}, ${CORRECTIONS[suite.correction]} over ${family}, α ${share(suite.alpha, 2)}.`;
+  const against = `${TEST_NAMES[suite.test]} against ${suite.baseline}, ${CORRECTION_NAMES[suite.correction]} over ${family}, α ${share(suite.alpha, 2)}.`;
   return effectivenessTable({
     title: label,
     columns: [...measured.map(({ name }) => name), ...groups.map(([group, of]) => `${group} (mean of ${of.length})`)],
