@@ -24,6 +24,8 @@ export interface LoadSpec {
   /** Absolute path of the ONNX file, checked by the registry. */
   readonly file: string;
   readonly padId: number;
+  /** `position_ids` of a row's first token, for graphs with that input. Default: 0. */
+  readonly firstPosition?: number | undefined;
   readonly maxLength: number;
   readonly reduction: Reduction;
 }

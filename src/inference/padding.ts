@@ -1,8 +1,15 @@
 import type { Tensor } from 'onnxruntime-common';
 import type { InferenceRow } from './inference-types.ts';
 
+/** How the rows of a model are padded. */
+export interface Padding {
+  readonly padId: number;
+  /** Position of a row's first token. Default: 0. In RoBERTa's family the position after that of padding. */
+  readonly firstPosition?: number | undefined;
+}
+
 /** Writes one input of a row; each value is a 32-bit word. */
-type Filler = (out: Writer, row: InferenceRow, width: number, padId: number) => void;
+type Filler = (out: Writer, row: InferenceRow, width: number, padding: Padding) => void;
 
 interface Writer {
   readonly words: Int32Array;
@@ -19,7 +26,7 @@ function fill(out: Writer, from: number, to: number, value: number): void {
 
 /** The graph inputs that a host can provide. Padding is on the right. */
 export const INPUTS: Readonly<Record<string, Filler>> = {
-  input_ids(out, { ids }, width, padId) {
+  input_ids(out, { ids }, width, { padId }) {
     const { words, stride, at } = out;
     for (let c = 0; c < ids.length; c++) words[at + c * stride] = ids[c]!;
     fill(out, ids.length, width, padId);
@@ -32,10 +39,10 @@ export const INPUTS: Readonly<Record<string, Filler>> = {
     fill(out, 0, width, 0);
     fill(out, secondSegment, ids.length, 1);
   },
-  position_ids(out, { ids }, width) {
+  position_ids(out, { ids }, width, { firstPosition = 0 }) {
     const { words, stride, at } = out;
-    for (let c = 0; c < ids.length; c++) words[at + c * stride] = c;
-    fill(out, ids.length, width, 0);
+    for (let c = 0; c < ids.length; c++) words[at + c * stride] = firstPosition + c;
+    fill(out, ids.length, width, Math.max(0, firstPosition - 1));
   },
 };
 
@@ -60,7 +67,7 @@ type Buffers = Record<IntegerType, Int32Array>;
 export class Padder {
   readonly #buffers = new Map<string, Buffers>();
 
-  pad(rows: readonly InferenceRow[], inputs: readonly InputSpec[], padId: number): Record<string, PaddedInput> {
+  pad(rows: readonly InferenceRow[], inputs: readonly InputSpec[], padding: Padding): Record<string, PaddedInput> {
     const width = rows.reduce((longest, row) => Math.max(longest, row.ids.length), 0);
     const padded: Record<string, PaddedInput> = {};
     for (const { name, type } of inputs) {
@@ -68,7 +75,7 @@ export class Padder {
       const words = this.#buffer(name, type, rows.length * width * stride);
       const out: Writer = { words, stride, at: 0 };
       for (const row of rows) {
-        INPUTS[name]!(out, row, width, padId);
+        INPUTS[name]!(out, row, width, padding);
         out.at += width * stride;
       }
       const length = rows.length * width;

@@ -98,7 +98,7 @@ export class SessionTable {
   async run(handle: number, rows: readonly InferenceRow[]): Promise<{ scores: Float32Array; inferMs: number }> {
     const model = this.#models.get(handle);
     if (!model) throw new Error(`expected a loaded model, got handle ${handle}`);
-    const padded = this.#padder.pad(rows, model.inputs, model.spec.padId);
+    const padded = this.#padder.pad(rows, model.inputs, model.spec);
     const feeds = Object.fromEntries(Object.entries(padded).map(([name, input]) => [name, tensorOf(input)]));
     const start = performance.now();
     const logits = (await model.session.run(feeds, [model.output]))[model.output]!;

@@ -18,5 +18,6 @@ export async function defaultGraph({ registry }: Config): Promise<LoadSpec | und
   const key = `${chosen.name}@${chosen.version}`;
   const file = join(version.folder, graph.variant.file);
   // The id that pads rows does not change the speed, so the tokenizer's is not read.
-  return { key, file, padId: 0, maxLength: version.maxLength, reduction: graph.reduction };
+  const { maxLength, firstPosition } = version;
+  return { key, file, padId: 0, firstPosition, maxLength, reduction: graph.reduction };
 }

@@ -118,8 +118,14 @@ async function loadOnHosts(
   const { version, graph } = inspected;
   const { pool } = deps;
   const { key } = candidate;
-  const { maxLength, manifest } = version;
-  const spec = { key, file: join(version.folder, graph.variant.file), padId: tokenizer.padId, maxLength };
+  const { maxLength, firstPosition, manifest } = version;
+  const spec = {
+    key,
+    file: join(version.folder, graph.variant.file),
+    padId: tokenizer.padId,
+    firstPosition,
+    maxLength,
+  };
   const whole = { ...spec, reduction: graph.reduction };
   const limits = { ...manifest, maxLength };
   let moved = 0;

@@ -1,8 +1,9 @@
 import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { Provider, Reduction } from '../inference/inference-types.ts';
+import { INPUTS } from '../inference/padding.ts';
 import { sha256File } from '../util/files.ts';
-import { adoptActivation, adoptMaxLength, adoptReduction, type JsonObject } from './adoption.ts';
+import { adoptActivation, adoptFirstPosition, adoptMaxLength, adoptReduction, type JsonObject } from './adoption.ts';
 import {
   checkJson,
   DEFAULT_LIMITS,
@@ -27,6 +28,8 @@ export interface VersionFolder {
   readonly config: JsonObject;
   readonly variants: readonly Variant[];
   readonly maxLength: number;
+  /** `position_ids` of a row's first token. */
+  readonly firstPosition: number;
   readonly activation: Activation;
   readonly objective: string | undefined;
   /** What the files say and Winnow does not apply, one sentence each. */
@@ -47,7 +50,7 @@ export interface ChosenGraph {
   readonly isMasked: boolean;
 }
 
-const KNOWN_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
+const KNOWN_INPUTS = Object.keys(INPUTS);
 
 /** Documents: they are optional and not hashed. */
 const DOCUMENTS = /^(README|LICEN[CS]E|NOTICE|COPYING|CHANGELOG)[^/]*$/i;
@@ -124,6 +127,7 @@ export async function readVersionFolder(
     config,
     variants,
     maxLength: manifest?.maxLength ?? adoptMaxLength(config, tokenizerConfig, stated.maxLength),
+    firstPosition: adoptFirstPosition(config),
     activation: stated.activation ?? adoptActivation(config),
     objective: manifest?.objective,
     warnings: stated.warnings,
@@ -135,7 +139,7 @@ function checkInputs(graph: GraphFacts, file: string): void {
   if (!names.includes('input_ids') || names.some((name) => !KNOWN_INPUTS.includes(name)))
     refuse(
       file,
-      `inputs input_ids and any of ${KNOWN_INPUTS.slice(1).join(', ')}`,
+      `inputs input_ids and any of ${KNOWN_INPUTS.filter((name) => name !== 'input_ids').join(', ')}`,
       names.join(', ') || 'none',
       'inputs',
     );

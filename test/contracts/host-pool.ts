@@ -53,6 +53,12 @@ export function hostPoolContract(name: string, create: () => Promise<HostPool>):
       expect([...(await pool.run('positions', [row([1, 1, 1]), row([1, 1])])).scores]).toEqual([3003, 1002]);
     });
 
+    it('counts positions from the one the model begins at; padding has the one before', async () => {
+      const spec = await folder.write('late-positions', positionGraph());
+      await pool.load({ ...spec, firstPosition: 2 });
+      expect([...(await pool.run('late-positions', [row([1, 1, 1]), row([1, 1])])).scores]).toEqual([9003, 6002]);
+    });
+
     it('reports what it loaded', async () => {
       const facts = await pool.load(await folder.write('facts', sumGraph()));
       expect(facts).toMatchObject({ key: 'facts', provider: pool.provider, outputs: ['logits'] });

@@ -26,7 +26,7 @@ describe.each(['int64', 'int32'] as const)('padding into %s', (type) => {
     fc.assert(
       fc.property(batch, (rows) => {
         const width = Math.max(...rows.map(({ ids }) => ids.length));
-        const padded = padder.pad(rows, inputs, PAD);
+        const padded = padder.pad(rows, inputs, { padId: PAD });
         for (const name of NAMES) {
           const expected = rows.flatMap((row) => Array.from({ length: width }, (_, c) => MEANING[name](row, c)));
           expect(padded[name]!.dims).toEqual([rows.length, width]);
@@ -36,16 +36,29 @@ describe.each(['int64', 'int32'] as const)('padding into %s', (type) => {
     );
   });
 
+  it('counts positions from the one after padding where the family does', () => {
+    const rows = [3, 1].map((length) => ({ ids: new Int32Array(length).fill(9), secondSegment: length }));
+    const positions = (firstPosition: number) =>
+      Array.from(
+        new Padder().pad(rows, [{ name: 'position_ids', type }], { padId: PAD, firstPosition }).position_ids!.data,
+        Number,
+      );
+    expect(positions(0)).toEqual([0, 1, 2, 0, 0, 0]);
+    expect(positions(2)).toEqual([2, 3, 4, 2, 1, 1]);
+  });
+
   it('uses its memory again', () => {
     const padder = new Padder();
     const inputs: InputSpec[] = [{ name: 'input_ids', type }];
     const of = (length: number) => [{ ids: new Int32Array(length).fill(1), secondSegment: 0 }];
-    const large = padder.pad(of(100), inputs, PAD).input_ids!.data.buffer;
-    expect(padder.pad(of(30), inputs, PAD).input_ids!.data.buffer).toBe(large);
+    const large = padder.pad(of(100), inputs, { padId: PAD }).input_ids!.data.buffer;
+    expect(padder.pad(of(30), inputs, { padId: PAD }).input_ids!.data.buffer).toBe(large);
   });
 
   it('provides only the inputs of the graph', () => {
-    const padded = new Padder().pad([{ ids: Int32Array.of(1), secondSegment: 1 }], [{ name: 'input_ids', type }], PAD);
+    const padded = new Padder().pad([{ ids: Int32Array.of(1), secondSegment: 1 }], [{ name: 'input_ids', type }], {
+      padId: PAD,
+    });
     expect(Object.keys(padded)).toEqual(['input_ids']);
   });
 });

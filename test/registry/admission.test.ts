@@ -61,6 +61,16 @@ describe('a plain Hugging Face export', () => {
     expect(served.sha256).toMatch(/^[0-9a-f]{64}$/);
   });
 
+  it('with position ids is fed them as its family counts, up to the last position', async () => {
+    const { warnings, maxLength } = await admitExport({ positions: true });
+    expect([warnings, maxLength]).toEqual([[], 64]);
+    // Two positions less: row 62 of 64 is the last.
+    const family = { model_type: 'roberta', pad_token_id: 1 };
+    expect((await admitExport({ positions: true, config: family })).maxLength).toBe(62);
+    const beyond = await published({ maxLength: 64 }, { positions: true, config: family });
+    await expect(admit(beyond)).rejects.toMatchObject({ code: 'inference_failed' });
+  });
+
   it('with two classes is reduced to the second', async () => {
     expect((await admitExport({ width: 2 })).reduction).toEqual({ kind: 'class', index: 1 });
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adoptActivation, adoptMaxLength, adoptReduction } from '../../src/registry/adoption.ts';
+import { adoptActivation, adoptFirstPosition, adoptMaxLength, adoptReduction } from '../../src/registry/adoption.ts';
 
 describe('maximum length of an export', () => {
   it.each([
@@ -18,6 +18,21 @@ describe('maximum length of an export', () => {
     ['relative positions', { model_type: 'deberta-v2', max_position_embeddings: -1 }, {}, 512],
     ['wrong types', { max_position_embeddings: '9' }, { model_max_length: [1] }, 512],
   ])('%s', (_, config, tokenizer, length) => expect(adoptMaxLength(config, tokenizer)).toBe(length));
+});
+
+describe('first position of a row', () => {
+  it.each([
+    [{ model_type: 'bert', pad_token_id: 1 }, 0],
+    [{ model_type: 'modernbert', pad_token_id: 50_283 }, 0],
+    [{ model_type: 'roberta', pad_token_id: 1 }, 2],
+    [{ model_type: 'xlm-roberta' }, 2],
+    [{ model_type: 'camembert', pad_token_id: 0 }, 1],
+    [{ model_type: 'mpnet', pad_token_id: 0 }, 2],
+    [{ model_type: 'roberta', pad_token_id: 'x' }, 2],
+  ])('%j → %i', (config, first) => {
+    expect(adoptFirstPosition(config)).toBe(first);
+    expect(adoptMaxLength({ ...config, max_position_embeddings: 100 }, {})).toBe(100 - first);
+  });
 });
 
 describe('activation of an export', () => {

@@ -33,9 +33,18 @@ export interface GraphShape {
   readonly extraOp?: string;
   /** Rounds the scores to 8 bits with a scale of the whole batch, as dynamic int8 does with activations. */
   readonly dynamic?: boolean;
+  /** Adds a number by position, from a table of 64. */
+  readonly positions?: boolean;
   /** Leaves the input attention_mask out, so that padding counts. */
   readonly unmasked?: boolean;
   readonly input?: string;
+}
+
+/** Looks up a number a position; the engine refuses positions beyond the table. */
+function byPosition(g: GraphBuilder, width: number): string {
+  const values = Array.from({ length: 64 * width }, (_, i) => Math.sin(i));
+  const table = g.initializer('positions', float32([64, width], values));
+  return g.op('Gather', [table, g.input('position_ids', 'int64', ['batch', 'sequence'])], { axis: 0 });
 }
 
 /** A graph that scores a row by the masked mean of one number a token, plus `bias`: small, and real to the engine. */
@@ -49,7 +58,8 @@ export function tinyGraph(shape: GraphShape = {}): Uint8Array {
     : g.input('attention_mask', 'int64', ['batch', 'sequence']);
   const values = Array.from({ length: VOCABULARY.length * width }, () => (constant ? 0 : random.next() * 8 - 4));
   const table = g.initializer('table', float32([VOCABULARY.length, width], values));
-  const embedded = g.op('Gather', [table, ids], { axis: 0 });
+  const words = g.op('Gather', [table, ids], { axis: 0 });
+  const embedded = shape.positions ? g.op('Add', [words, byPosition(g, width)]) : words;
   const weight = g.op('Unsqueeze', [g.cast(mask, 'float32'), g.ints([2])]);
   const sum = g.reduceSum(g.op('Mul', [embedded, weight]), [1], false);
   const exact = g.op('Div', [sum, g.reduceSum(weight, [1], false)]);

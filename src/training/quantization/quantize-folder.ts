@@ -15,6 +15,7 @@ import type { CandidateList } from '../data/list-types.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
 import type { TablePlace, Variant } from '../recipe/variant-names.ts';
+import { checkPositions } from '../step/feeds.ts';
 import { parityRows } from './parity-rows.ts';
 import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from './variants.ts';
 
@@ -62,13 +63,8 @@ async function* listsOf(path: string, qrels: string | undefined): AsyncGenerator
   }
 }
 
-async function maxLengthOf(folder: string, manifest: Manifest | undefined): Promise<number> {
-  if (manifest?.maxLength !== undefined) return manifest.maxLength;
-  const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as {
-    max_position_embeddings?: number;
-  };
-  return Math.min(512, config.max_position_embeddings ?? 512);
-}
+/** Tokens of calibration pairs at most, where the manifest states no length. */
+const CALIBRATION_LENGTH = 512;
 
 async function appendToCard(folder: string, section: string): Promise<void> {
   const path = join(folder, 'README.md');
@@ -89,10 +85,13 @@ async function addVariant(
   options: QuantizeFolderOptions,
 ): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; float: string }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
+  const version = await readVersionFolder(work);
   const { model, file } = await readFloat(work);
+  checkPositions(model, version.config, file);
   const output = model.graph.outputs[0]!.name;
   const tokenizer = await createLocalTokenizer(work);
-  const limits = { ...manifest, maxLength: await maxLengthOf(work, manifest) };
+  const maxLength = manifest?.maxLength ?? Math.min(CALIBRATION_LENGTH, version.maxLength);
+  const limits = { ...manifest, maxLength };
   try {
     const pairs = pairsWithin(limits);
     const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs);

@@ -11,6 +11,7 @@ import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches } from '../../onnx/weights.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import type { Recipe } from '../recipe/recipe.ts';
+import { checkPositions } from './feeds.ts';
 import type { TrainableWeight } from './trainable.ts';
 
 /** A model ready to be trained: its graph in canonical form, its weights and its config.json. */
@@ -90,7 +91,9 @@ export async function loadBackbone(
   const config = (
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;
-  const { model: scored, fresh } = withHead(await readEncoder(folder), recipe.head, config, recipe.seed);
+  const encoder = await readEncoder(folder);
+  checkPositions(encoder, config, folder);
+  const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
   const { model: canonical, weights } = await prepare(scored, { output });
   const model = await narrowModel(canonical);

@@ -1,4 +1,7 @@
+import { WinnowError } from '../../errors.ts';
 import { Tensor } from '../../onnx/engine.ts';
+import type { Model } from '../../onnx/graph.ts';
+import { adoptFirstPosition } from '../../registry/adoption.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
 import { NAMES } from './names.ts';
@@ -22,6 +25,19 @@ const INPUT_WRITERS: Readonly<Record<string, (row: EncodedRow, words: Int32Array
     for (let i = 0; i < row.ids.length; i++) words[2 * (start + i)] = i;
   },
 };
+
+/**
+ * Checks that the position ids which training feeds, from 0 on, are those of the model.
+ * @throws WinnowError `invalid_input` for a graph of RoBERTa's family that expects positions as an input.
+ */
+export function checkPositions(model: Model, config: Readonly<Record<string, unknown>>, where: string): void {
+  if (!model.graph.inputs.some(({ name }) => name === 'position_ids') || adoptFirstPosition(config) === 0) return;
+  throw new WinnowError('invalid_input', {
+    where,
+    expected: `a graph that computes the positions of ${String(config.model_type)} itself; export it without the input position_ids`,
+    got: 'the input position_ids',
+  });
+}
 
 /** Sizes a batch is padded to. */
 export interface BatchSize {

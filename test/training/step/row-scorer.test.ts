@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
 import type { EncodedRow } from '../../../src/tokenization/tokenization-types.ts';
+import { checkPositions } from '../../../src/training/step/feeds.ts';
 import { lengthBatches, openRowScorer } from '../../../src/training/step/row-scorer.ts';
 import { writeTinyModel } from '../../support/tiny-model.ts';
 
@@ -39,5 +41,25 @@ describe('a row scorer', () => {
     } finally {
       await scorer.close();
     }
+  });
+});
+
+describe('position ids', () => {
+  const graph = (name: string) => {
+    const g = new GraphBuilder('positions');
+    g.output(
+      g.cast(g.input(name, 'int64', ['batch', 'sequence']), 'float32'),
+      'float32',
+      ['batch', 'sequence'],
+      'logits',
+    );
+    return modelOf(g.build());
+  };
+
+  it('are refused where the model counts them otherwise than training does', () => {
+    const roberta = { model_type: 'roberta', pad_token_id: 1 };
+    expect(() => checkPositions(graph('position_ids'), roberta, 'm.onnx')).toThrow(/without the input position_ids/);
+    expect(() => checkPositions(graph('position_ids'), { model_type: 'bert' }, 'm.onnx')).not.toThrow();
+    expect(() => checkPositions(graph('input_ids'), roberta, 'm.onnx')).not.toThrow();
   });
 });
