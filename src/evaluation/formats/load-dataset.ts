@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { describe, WinnowError } from '../../errors.ts';
 import { STDIN } from '../../util/bytes.ts';
 import { hasJsonLines, isJson } from '../../util/json-files.ts';
@@ -34,9 +35,43 @@ const FORMATS = Object.keys(LOADERS).filter((name): name is DatasetFormat => nam
 
 const formatAt = (place: Place): DatasetFormat | undefined => FORMATS.find((format) => LOADERS[format].detect(place));
 
-function detect(place: Place): DatasetFormat {
+/** Sub-folders that are looked at on each level. */
+const FOLDERS = 200;
+
+async function nestedSets(place: Place, levels: number): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of place.folders.slice(0, FOLDERS)) {
+    const inner = await lookAt(join(place.folder, name)).catch(() => undefined);
+    if (inner === undefined) continue;
+    if (formatAt(inner) !== undefined) found.push(name);
+    else if (levels > 1) found.push(...(await nestedSets(inner, levels - 1)).map((sub) => `${name}/${sub}`));
+  }
+  return found;
+}
+
+/**
+ * Returns the data sets in the folders below one that is no set itself, as CQADupStack's twelve forums or LoTTE's `writing/test`; paths are
+ * relative to it.
+ */
+export async function setsInside(path: string): Promise<string[]> {
+  const place = await lookAt(path);
+  return place.isFile || formatAt(place) !== undefined ? [] : nestedSets(place, 2);
+}
+
+async function refuseSeveral(place: Place): Promise<void> {
+  const sets = await setsInside(place.path);
+  if (sets.length === 0) return;
+  throw new WinnowError('invalid_input', {
+    where: place.path,
+    expected: 'one data set (a suite also takes a folder of several, and measures them as a group)',
+    got: `a folder that holds ${sets.length === 1 ? '1 set' : `${sets.length} sets`}: ${sets.join(', ')}; give one of them`,
+  });
+}
+
+async function detect(place: Place): Promise<DatasetFormat> {
   const found = formatAt(place);
   if (found !== undefined) return found;
+  await refuseSeveral(place);
   const shapes = Object.values(LOADERS).map((loader) => `\n  ${loader.shape}`);
   throw new WinnowError('invalid_input', {
     where: place.path,
@@ -47,9 +82,12 @@ function detect(place: Place): DatasetFormat {
 
 const isFormat = (name: string): name is DatasetFormat => Object.hasOwn(LOADERS, name);
 
-function formatOf(place: Place, given: string | undefined): DatasetFormat {
+async function formatOf(place: Place, { format: given, corpus }: DatasetSpec): Promise<DatasetFormat> {
   if (given === undefined) return detect(place);
-  if (isFormat(given)) return given;
+  if (isFormat(given)) {
+    if (corpus === undefined && !LOADERS[given].detect(place)) await refuseSeveral(place);
+    return given;
+  }
   throw new WinnowError('invalid_input', {
     where: place.path,
     expected: `format to be one of ${Object.keys(LOADERS).join(', ')}`,
@@ -66,7 +104,7 @@ function formatOf(place: Place, given: string | undefined): DatasetFormat {
 export async function loadDataset(spec: string | DatasetSpec): Promise<Dataset> {
   const given: DatasetSpec = typeof spec === 'string' ? { path: spec } : spec;
   const place = await lookAt(given.path);
-  const format = formatOf(place, given.format);
+  const format = await formatOf(place, given);
   const loaded = await LOADERS[format].load(place, given);
   const name = given.name ?? datasetName(place);
   const file = given.candidates;

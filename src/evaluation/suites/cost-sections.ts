@@ -1,8 +1,8 @@
 import type { CurveSection, ScatterSection } from '../../reports/report-model.ts';
-import { mean as average } from '../../statistics/samples.ts';
 import { evaluate } from '../measures/evaluation.ts';
 import { cascadeRun } from './cascade.ts';
-import { cascadeMs, type SetResult, type SuiteResult, systemsOf } from './suite-results.ts';
+import { unitMean, unitsOf } from './set-groups.ts';
+import { cascadeMs, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './suite-results.ts';
 import { type CurveSpec, FIRST_STAGE } from './suite-schema.ts';
 
 /** Returns the sets that no system has seen, or all sets if there is none. */
@@ -14,17 +14,18 @@ function unseenSets(sets: readonly SetResult[]): readonly SetResult[] {
 /** Plots every system's main measure against its time, over the sets that no system has seen. */
 export function latencySection({ sets }: SuiteResult): ScatterSection {
   const counted = unseenSets(sets);
+  const units = unitsOf(counted, ({ prepared }) => prepared.spec);
   const label = counted[0]!.measures[0]!.label;
   const complete = (system: string): boolean => counted.every((set) => set.systems.some((s) => s.system === system));
   const points = systemsOf(counted)
     .filter(complete)
     .map((system) => {
-      const results = counted.map((set) => set.systems.find((s) => s.system === system)!);
-      const x = system === FIRST_STAGE ? 0 : average(results.map(({ ms }) => ms));
+      const resultOn = (set: SetResult): SystemResult => set.systems.find((s) => s.system === system)!;
+      const x = system === FIRST_STAGE ? 0 : unitMean(units, (set) => resultOn(set).ms);
       return {
         name: system,
         x: Number(x.toPrecision(3)),
-        y: average(results.map(({ mean }) => [...mean.values()][0]!)),
+        y: unitMean(units, (set) => [...resultOn(set).mean.values()][0]!),
       };
     });
   return {
@@ -32,7 +33,7 @@ export function latencySection({ sets }: SuiteResult): ScatterSection {
     title: 'Effectiveness against cost',
     x: { label: 'ms of re-ranking a query' },
     y: {
-      label: counted.length === 1 ? `${label} on ${counted[0]!.name}` : `mean main measure of ${counted.length} sets`,
+      label: counted.length === 1 ? `${label} on ${counted[0]!.name}` : `mean main measure of ${units.length} sets`,
     },
     points,
     note: `Time of a whole set divided by its queries, with as many queries in flight as keep the engine busy. Sets: ${counted.map(({ name }) => name).join(', ')}.`,
@@ -64,7 +65,10 @@ const labeled = (at: number, count: number): boolean => [0, count >> 1, count - 
 export function curveSections({ suite, sets }: SuiteResult): CurveSection[] {
   return sets.flatMap((set) => {
     const lines = suite.curves
-      .filter(({ sets: wanted }) => wanted === undefined || wanted.includes(set.name))
+      .filter(
+        ({ sets: wanted = [set.name] }) =>
+          wanted.includes(set.name) || wanted.includes(set.prepared.spec.partOf ?? set.name),
+      )
       .flatMap((spec) => {
         const points = curvePoints(set, spec);
         return points === undefined ? [] : [{ name: spec.name ?? spec.stages.join(' → '), points }];

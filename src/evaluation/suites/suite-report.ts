@@ -1,10 +1,11 @@
 import { pValue, share, signed } from '../../reports/format.ts';
 import type { Cell, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
-import { mean as average } from '../../statistics/samples.ts';
 import { CORRECTION_NAMES, TEST_NAMES } from '../test-names.ts';
 import { curveSections, latencySection } from './cost-sections.ts';
+import { groupsOf, type Unit, unitMean } from './set-groups.ts';
 import { foldMean, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './suite-results.ts';
+import type { SetSpec } from './suite-schema.ts';
 
 const labelsOf = (sets: readonly SetResult[]): string[] => [
   ...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label))),
@@ -18,26 +19,21 @@ function entryOf(set: SetResult, system: string, label: string): Entry {
   return { value: result?.mean.get(label), comparison, seen: result?.seen !== undefined };
 }
 
-/** Averages over a group's sets; no value if the system is missing on one of them. */
-function groupEntry(sets: readonly SetResult[], system: string, label: string): Entry {
-  const entries = sets.map((set) => entryOf(set, system, label));
-  const values = entries.map(({ value }) => value);
-  if (values.some((value) => value === undefined)) return {};
-  return { value: average(values as number[]), seen: entries.some(({ seen }) => seen === true) };
-}
+const specOf = ({ prepared }: SetResult): SetSpec => prepared.spec;
 
-function groupsOf(sets: readonly SetResult[]): Map<string, SetResult[]> {
-  const groups = new Map<string, SetResult[]>();
-  for (const set of sets) {
-    const { group } = set.prepared.spec;
-    if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), set]);
-  }
-  return groups;
+/** Averages over a group's units; no value if the system is missing on one of their sets. */
+function groupEntry(units: readonly Unit<SetResult>[], system: string, label: string): Entry {
+  const entries = new Map(units.flat().map((set) => [set, entryOf(set, system, label)]));
+  if ([...entries.values()].some(({ value }) => value === undefined)) return {};
+  return {
+    value: unitMean(units, (set) => entries.get(set)!.value!),
+    seen: [...entries.values()].some(({ seen }) => seen === true),
+  };
 }
 
 function measureTable({ suite, sets }: SuiteResult, label: string): TableSection {
   const measured = sets.filter(({ measures }) => measures.some((m) => m.label === label));
-  const groups = [...groupsOf(measured)];
+  const groups = [...groupsOf(measured, specOf)];
   const renamed = measured.flatMap((set) => {
     const name = set.measures.find((m) => m.label === label)!.measure.name;
     return name === label ? [] : [`${set.name}: ${name}.`];
@@ -180,11 +176,29 @@ function remarks({ sets, leftOut }: SuiteResult): Section[] {
   ];
 }
 
+/** Means of every group by measure and system. */
+function groupData({ sets }: SuiteResult): object[] {
+  return Array.from(groupsOf(sets, specOf), ([group, units]) => ({
+    group,
+    sets: units.flat().map(({ name }) => name),
+    mean: Object.fromEntries(
+      labelsOf(units.flat()).map((label) => [
+        label,
+        Object.fromEntries(
+          systemsOf(units.flat()).map((system) => [system, groupEntry(units, system, label).value ?? null]),
+        ),
+      ]),
+    ),
+  }));
+}
+
 /** Results for programs: every mean, comparison and cost. */
-function dataOf({ suite, sets, leftOut }: SuiteResult): unknown {
+function dataOf(result: SuiteResult): unknown {
+  const { suite, sets, leftOut } = result;
   return {
     suite: suite.name,
     leftOut,
+    groups: groupData(result),
     sets: sets.map((set) => ({
       name: set.name,
       firstStage: set.prepared.candidates.name,

@@ -135,7 +135,10 @@ const suiteSchema = z.strictObject({
 });
 
 export type Suite = z.infer<typeof suiteSchema>;
-export type SetSpec = Suite['sets'][number];
+export type SetSpec = Suite['sets'][number] & {
+  /** Name of the set that this one is a part of, where its path is a folder of several sets. */
+  readonly partOf?: string;
+};
 type ModelSpec = Suite['models'][number];
 export type CurveSpec = Suite['curves'][number];
 export type FirstStageSpec = NonNullable<SetSpec['firstStage']>;

@@ -2,6 +2,7 @@ import { WinnowError } from '../../errors.ts';
 import { someIds } from '../measures/coverage.ts';
 import { type Candidates, candidatesOf, type StageContext } from './candidates.ts';
 import { type CellFacts, dropProgress, readFacts } from './cells.ts';
+import { expandSets } from './set-groups.ts';
 import type { SuiteModel, SuiteModels } from './suite-models.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
 import { fingerprint, isLeftOut, type LeftOut, type OpenSet, openSet } from './suite-set.ts';
@@ -109,7 +110,7 @@ export async function prepareSuite(
     onNote(`left out: ${part.what}, ${part.reason}`);
   };
   const sets: PreparedSet[] = [];
-  for (const spec of suite.sets) {
+  for (const spec of await expandSets(suite.sets, folder, onNote)) {
     const set = await openSet(spec, { folder, out: context.out, seed: suite.seed, depth: suite.depth });
     const prepared = isLeftOut(set) ? set : await withCandidates(set, { ...context, folder });
     if (isLeftOut(prepared)) leaveOut(prepared);
