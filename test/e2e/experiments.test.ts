@@ -157,9 +157,9 @@ describe('a real server', () => {
     let answer = await rerank('user-1');
     while (answer.headers.get('x-winnow-experiment') !== 'mixed') answer = await rerank('user-1');
     expect(armOf(answer)).toBe('interleaved');
-    const items = (await answer.json()) as { index: number; team: string }[];
+    const items = (await answer.json()) as { index: number }[];
     expect(items.map(({ index }) => index).toSorted()).toEqual([0, 1, 2, 3, 4]);
-    expect(new Set(items.map(({ team }) => team))).toEqual(new Set(['long', 'short']));
+    expect(new Set(answer.headers.get('x-winnow-teams')?.split(', '))).toEqual(new Set(['long', 'short']));
     const sent = { request_id: answer.headers.get('x-request-id'), metric: 'clicks', item: items[0]!.index };
     expect((await call('POST', '/v1/outcomes', sent)).status).toBe(200);
     const credit = (await report('mixed')).credit[0]!;

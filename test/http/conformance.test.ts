@@ -97,6 +97,11 @@ const rich = {
   truncation: 'only_second',
   user: null,
 };
+const infinity = { ...documents, raw_scores: false, return_documents: true };
+const mixedbread = { query: QUERY, input: ['a', { text: 'b' }], top_k: 2, return_input: true };
+const words = { ...documents, return_documents: 'True', top_n: '2', truncation: 'true', use_activation: 'FALSE' };
+const parts = [{ type: 'text', text: 'a' }];
+const content = { query: parts, documents: [{ content: parts }, parts, { content: 'b' }], return_documents: true };
 const pairs = { text_1: QUERY, text_2: PASSAGES };
 const tensors = {
   inputs: [
@@ -120,6 +125,12 @@ const GOOD: readonly Case[] = [
     [tei, documents, rich, voyage, weaviate, nim].map((body) => ({ key: `POST ${path}`, body })),
   ),
   ...[tei, documents, rich, weaviate].map((body) => ({ key: 'POST /v2/rerank', body })),
+  ...['/infinity/rerank', '/infinity/v1/rerank'].flatMap((path) =>
+    [documents, rich, content].map((body) => ({ key: `POST ${path}`, body })),
+  ),
+  ...['/rerank', '/v1/rerank', '/v2/rerank', '/reranking', '/v1/reranking', '/', '/invocations'].flatMap((path) =>
+    [infinity, mixedbread, words, content].map((body) => ({ key: `POST ${path}`, body })),
+  ),
   ...['/reranking', '/v1/reranking'].flatMap((path) => [tei, rich].map((body) => ({ key: `POST ${path}`, body }))),
   { key: 'POST /rerank', body: { ...tei, return_text: true, truncation_direction: 'Left', raw_scores: true } },
   { key: 'POST /rerank', body: { ...documents, cascade: [{ model: 'tiny', keep: 2 }, { model: 'tiny' }] } },
@@ -229,6 +240,8 @@ describe('openapi.yaml allows real errors', () => {
     '/v1/reranking': documents,
     '/': tei,
     '/invocations': tei,
+    '/infinity/rerank': documents,
+    '/infinity/v1/rerank': documents,
     '/v1/ranking': nim,
     '/score': pairs,
     '/v1/score': pairs,

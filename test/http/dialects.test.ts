@@ -80,11 +80,19 @@ describe('Text Embeddings Inference', () => {
 });
 
 describe('Voyage', () => {
+  const data = ranked.map(({ index, logit }) => ({ index, relevance_score: asFloat32(sigmoid(logit)) }));
   const expected = {
+    id: expect.any(String),
     object: 'list',
     model: 'tiny@1',
-    data: ranked.map(({ index, logit }) => ({ index, relevance_score: asFloat32(sigmoid(logit)) })),
-    usage: { total_tokens: 40 },
+    results: data,
+    data,
+    meta: {
+      api_version: { version: '1' },
+      billed_units: { search_units: 1 },
+      tokens: { input_tokens: 40, output_tokens: 0 },
+    },
+    usage: { prompt_tokens: 40, total_tokens: 40 },
   };
 
   it.each([{ top_k: 4 }, { truncation: true }])('is recognized by %o', async (mark) => {
@@ -103,6 +111,7 @@ describe('Voyage', () => {
   it('returns documents as strings and the best top_k', async () => {
     const { body } = await post('/rerank', { query: QUERY, documents: PASSAGES, top_k: 1, return_documents: true });
     expect(body.data).toEqual([{ ...expected.data[0], document: ranked[0]!.text }]);
+    expect(body.results).toEqual([{ ...expected.data[0], document: { text: ranked[0]!.text } }]);
   });
 
   it('truncation false refuses to cut', async () => {

@@ -29,10 +29,14 @@ describe.each([
       model: 'tiny@1',
       object: 'list',
       results: ranked.map(({ index, logit }) => ({ index, relevance_score: asFloat32(sigmoid(logit)) })),
+      data: ranked.map(({ index, logit }) => {
+        const score = asFloat32(sigmoid(logit));
+        return { index, relevance_score: score, score };
+      }),
       meta: {
         api_version: { version: apiVersion },
         billed_units: { search_units: 1 },
-        tokens: { input_tokens: 40 },
+        tokens: { input_tokens: 40, output_tokens: 0 },
       },
       usage: { prompt_tokens: 40, total_tokens: 40 },
     });
@@ -151,17 +155,24 @@ describe('documents', () => {
     expect(headers['x-winnow-truncated']).toBe('2');
   });
 
-  it('shows the team of an interleaved item, and the experiment', async () => {
+  it('shows the teams of interleaved items beside them, and the experiment', async () => {
     deps.reranker.after = (answer) => ({
       ...answer,
       ranking: answer.ranking.map((item, i) => ({ ...item, team: i % 2 ? 'a' : 'b' })),
       experiment: { name: 'losses', arm: 'interleaved' },
     });
     const { body, headers } = await post('/rerank', { query: QUERY, documents: PASSAGES });
-    expect(body.results.map((item: { team: string }) => item.team)).toEqual(['b', 'a', 'b', 'a']);
+    expect(body.teams).toEqual(['b', 'a', 'b', 'a']);
+    // Elasticsearch refuses results with a field that it does not know.
+    expect(Object.keys(body.results[0])).toEqual(['index', 'relevance_score']);
     expect(headers).toMatchObject({ 'x-winnow-experiment': 'losses', 'x-winnow-arm': 'interleaved' });
     const tei = await post('/rerank', { query: QUERY, texts: PASSAGES });
-    expect(tei.body[0].team).toBe('b');
+    expect(Object.keys(tei.body[0])).toEqual(['index', 'score']);
+    expect(tei.headers['x-winnow-teams']).toBe('b, a, b, a');
+    const passages = PASSAGES.map((text) => ({ text }));
+    const nim = await post('/v1/ranking', { query: { text: QUERY }, passages });
+    expect(nim.body.teams).toEqual(['b', 'a', 'b', 'a']);
+    expect(Object.keys(nim.body.rankings[0])).toEqual(['index', 'logit']);
   });
 
   it('gives logits for raw_scores, and for vLLM when use_activation is false', async () => {

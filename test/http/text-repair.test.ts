@@ -40,6 +40,9 @@ describe('a bad character in a text', () => {
     expect(answer.status, answer.text).toBe(200);
     expect(deps.reranker.requests[0]).toMatchObject({ query: 'who \ufffd', passages: GOOD });
     expect(answer.headers['x-winnow-repaired']).toBe('4');
+    const told = answer.body.meta?.warnings ?? answer.body.parameters?.warnings.split('; ');
+    if (!Array.isArray(answer.body))
+      expect(told).toEqual(['NUL or halves of characters were dropped or replaced in 4 texts']);
     // An answer with halves of characters does not parse everywhere.
     expect(answer.text).not.toMatch(/\\u(0000|d)/i);
   });

@@ -1,11 +1,10 @@
-import { defineDocumentsDialect, documentsBody } from './documents.ts';
+import { defineDocumentsDialect } from './documents.ts';
 
 /** Cohere's `POST /v1/rerank` (docs.cohere.com/v1/reference/rerank). */
 export const cohereV1 = defineDocumentsDialect({
   name: 'cohere-v1',
   title: 'Cohere v1',
   clients: 'OpenSearch',
-  apiVersion: '1',
   paths: [{ path: '/v1/rerank' }],
-  schema: documentsBody.meta({ id: 'CohereV1Request' }),
+  id: 'CohereV1',
 });

@@ -42,7 +42,7 @@ export interface DialectPath {
 }
 
 /** How a body is recognized at the paths of other dialects. */
-interface Marks {
+export interface Marks {
   /** Paths of other dialects where the marks are looked for. */
   readonly paths: readonly string[];
   /** The marks as Markdown, for the API's description. */

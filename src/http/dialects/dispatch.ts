@@ -2,8 +2,10 @@ import { describe, WinnowError } from '../../errors.ts';
 import { cohereV1 } from './cohere-v1.ts';
 import { cohereV2 } from './cohere-v2.ts';
 import type { AnyDialect, ClientHeaders, DialectPath } from './dialect.ts';
+import { infinity } from './infinity.ts';
 import { jina } from './jina.ts';
 import { kserve } from './kserve.ts';
+import { mixedbread } from './mixedbread.ts';
 import { nim } from './nim.ts';
 import { score } from './score.ts';
 import { tei } from './tei.ts';
@@ -11,7 +13,19 @@ import { voyage } from './voyage.ts';
 import { weaviate } from './weaviate.ts';
 
 /** Every wire format. Marks are tried in this order: a body that has those of several dialects is read in the first. */
-export const DIALECTS: readonly AnyDialect[] = [jina, cohereV1, cohereV2, tei, weaviate, nim, voyage, score, kserve];
+export const DIALECTS: readonly AnyDialect[] = [
+  mixedbread,
+  jina,
+  cohereV1,
+  cohereV2,
+  tei,
+  weaviate,
+  nim,
+  voyage,
+  infinity,
+  score,
+  kserve,
+];
 
 /** Joins names as `a, b or c`. */
 export const alternatives = (names: readonly string[]): string => names.join(', ').replace(/, ([^,]*)$/, ' or $1');
@@ -33,28 +47,45 @@ export const SCORING_PATHS: readonly ScoringPath[] = DIALECTS.flatMap((dialect) 
   })),
 );
 
-/** Fields that hold passages at shared paths; those of marked dialects first. */
-const LIST_FIELDS = [
-  ...new Set([...DIALECTS.filter(({ marks }) => marks), ...DIALECTS].flatMap(({ listField }) => listField ?? [])),
-];
+/** Names that clients of other services give their passages, and what they are called here. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  docs: 'documents',
+  document: 'documents',
+  candidates: 'documents',
+  items: 'documents',
+  inputs: 'documents',
+  sentences: 'texts',
+  text: 'texts',
+  passage: 'passages',
+};
 
-function unknownDialect(body: object): WinnowError {
+const named = (field: string) => `\`${field}\``;
+
+/** Returns the fields of a body for a message, with the known name beside another one. */
+function sentFields(body: object): string {
   const sent = Object.keys(body).slice(0, 5);
-  return new WinnowError('unknown_dialect', {
-    fields: alternatives(LIST_FIELDS.map((name) => `\`${name}\``)),
-    got: sent.length > 0 ? `one with ${sent.map((name) => `\`${name.slice(0, 40)}\``).join(', ')}` : 'an empty one',
-  });
+  if (sent.length === 0) return 'an empty one';
+  const hints = Object.entries(OTHER_NAMES).filter(([other]) => Object.hasOwn(body, other));
+  const hint = hints.map(([other, name]) => `; did you mean ${named(name)} by ${named(other)}?`)[0] ?? '';
+  return `one with ${sent.map((name) => named(name.slice(0, 40))).join(', ')}${hint}`;
+}
+
+function unknownDialect({ dialect, marked }: ScoringPath, body: object): WinnowError {
+  const fields = [...new Set([...marked, dialect].flatMap(({ listField }) => listField ?? []))];
+  return new WinnowError('unknown_dialect', { fields: alternatives(fields.map(named)), got: sentFields(body) });
 }
 
 /**
  * Returns the dialect a body is written in.
  * @throws WinnowError `unknown_dialect` for a body without any list of passages, `invalid_field` for one that is no object.
  */
-export function dialectOf({ dialect, marked }: ScoringPath, body: unknown, client: ClientHeaders): AnyDialect {
+export function dialectOf(at: ScoringPath, body: unknown, client: ClientHeaders): AnyDialect {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new WinnowError('invalid_field', { expected: 'an object', got: describe(body), field: 'body' });
+  const { dialect, marked } = at;
   if (marked.length === 0) return dialect;
-  if (!LIST_FIELDS.some((name) => name in body)) throw unknownDialect(body);
   const fields = body as Readonly<Record<string, unknown>>;
-  return marked.find(({ marks }) => marks?.matches(fields, client)) ?? dialect;
+  const found = marked.find(({ marks }) => marks?.matches(fields, client)) ?? dialect;
+  if (found.listField !== undefined && !(found.listField in body)) throw unknownDialect(at, body);
+  return found;
 }

@@ -1,4 +1,4 @@
-import { defineDocumentsDialect, documentsBody } from './documents.ts';
+import { defineDocumentsDialect } from './documents.ts';
 
 /**
  * Jina's re-rank API, which vLLM, llama.cpp, LocalAI, Xinference and others share. Unlike Jina's own service, it returns texts only when
@@ -7,8 +7,7 @@ import { defineDocumentsDialect, documentsBody } from './documents.ts';
 export const jina = defineDocumentsDialect({
   name: 'jina',
   title: 'Jina',
-  clients: 'vLLM, llama.cpp, LocalAI, Xinference, LiteLLM, Dify, Open WebUI',
-  apiVersion: '1',
+  clients: 'vLLM, llama.cpp, LocalAI, Xinference, LiteLLM, Dify, Open WebUI, Pinecone',
   paths: [
     { path: '/rerank' },
     { path: '/reranking', note: 'llama.cpp' },
@@ -16,5 +15,5 @@ export const jina = defineDocumentsDialect({
     { path: '/', note: 'SageMaker form of TEI' },
     { path: '/invocations', note: 'SageMaker' },
   ],
-  schema: documentsBody.meta({ id: 'JinaRequest' }),
+  id: 'Jina',
 });

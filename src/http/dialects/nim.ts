@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
-import { field, moreFields } from '../json/text.ts';
+import { moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
+import { teamsField, teamsOf } from './documents-answer.ts';
 import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, countFields, textAt, topNOption, withoutEmpty } from './fields.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
@@ -28,11 +29,10 @@ const count = z.number().int().min(0);
 
 const answerSchema = z
   .object({
-    rankings: z
-      .array(z.object({ index: count, logit: z.number(), team: z.string().optional() }))
-      .meta({ description: 'Best first.' }),
+    rankings: z.array(z.object({ index: count, logit: z.number() })).meta({ description: 'Best first.' }),
     usage: z.object({ prompt_tokens: count, total_tokens: count }),
     meta: warningsMeta,
+    teams: teamsField,
   })
   .meta({ id: 'NimAnswer' });
 
@@ -89,10 +89,10 @@ export const nim = defineDialect({
       head: '{"rankings":[',
       count: answer.ranking.length,
       item(i) {
-        const { index, score, team } = answer.ranking[i]!;
-        return `{"index":${index},"logit":${formatScore(score, index)}${field('team', team)}}`;
+        const { index, score } = answer.ranking[i]!;
+        return `{"index":${index},"logit":${formatScore(score, index)}}`;
       },
-      tail: `]${moreFields({ usage, meta: metaOf(context) })}}`,
+      tail: `]${moreFields({ usage, meta: metaOf(context), teams: teamsOf(answer) })}}`,
     };
   },
 });

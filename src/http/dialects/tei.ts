@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { aroundField, field } from '../json/text.ts';
+import { aroundField } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';
@@ -37,7 +37,6 @@ const answerSchema = z
       index: z.number().int().min(0),
       score: z.number(),
       text: z.string().optional(),
-      team: z.string().optional(),
     }),
   )
   .meta({ id: 'TeiAnswer', description: 'Best first.' });
@@ -82,10 +81,10 @@ export const tei = defineDialect({
       head: '[',
       count: ranking.length,
       item(i) {
-        const { index, score, relevanceScore, team } = ranking[i]!;
+        const { index, score, relevanceScore } = ranking[i]!;
         const value = formatScore(body.raw_scores ? score : relevanceScore, index);
         const text = body.return_text ? passages[index] : undefined;
-        return aroundField(`{"index":${index},"score":${value}`, 'text', text, `${field('team', team)}}`);
+        return aroundField(`{"index":${index},"score":${value}`, 'text', text, '}');
       },
       tail: ']',
     };

@@ -1,15 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /**
- * An answer with one long list, as JSON text: `head`, the items joined by commas, `tail`. Scores need a notation that `JSON.stringify` does
- * not have, and writing a list of 10,000 must not block the event loop.
+ * An answer with long lists, as JSON text: `head`, the items joined by commas, `tail`, which may go on with another list. Scores need a
+ * notation that `JSON.stringify` does not have, and writing a list of 10,000 must not block the event loop.
  */
 export interface JsonText {
   readonly head: string;
   readonly count: number;
   /** JSON text of item `i`; a long one in pieces. */
   item(i: number): string | Iterable<string>;
-  readonly tail: string;
+  readonly tail: string | JsonText;
 }
 
 /** How long the writer may block the event loop, in milliseconds. The clock is read once per `ITEMS_PER_CHECK` items. */
@@ -28,7 +28,8 @@ function* textPieces({ head, count, item, tail }: JsonText): Generator<string> {
       yield* text;
     }
   }
-  yield tail;
+  if (typeof tail === 'string') yield tail;
+  else yield* textPieces(tail);
 }
 
 /** Encodes the text as UTF-8 in pieces, and yields to other events every few milliseconds. */

@@ -38,9 +38,18 @@ function totalsOf(answers: readonly RerankAnswer[]): Totals {
   };
 }
 
+/** Results whose arms a header names. */
+const TEAMS_SHOWN = 20;
+
+/** The arms of interleaved results: items of an answer have no field for them, because some clients refuse fields they do not know. */
+function teamHeader(ranking: RerankAnswer['ranking']): { readonly 'x-winnow-teams'?: string } {
+  const teams = ranking.slice(0, TEAMS_SHOWN).flatMap(({ team }) => team ?? []);
+  return teams.length > 0 ? { 'x-winnow-teams': teams.join(', ') } : {};
+}
+
 /** Headers with the names of Text Embeddings Inference (milliseconds and counts as whole numbers), then those of Winnow. */
 function answerHeaders(
-  { model, version, experiment }: RerankAnswer,
+  { model, version, ranking, experiment }: RerankAnswer,
   { tokens, truncated, queryTruncated, timings }: Totals,
   facts: {
     readonly characters: number;
@@ -63,6 +72,7 @@ function answerHeaders(
     'x-winnow-truncated': String(truncated),
     ...(queryTruncated > 0 ? { 'x-winnow-query-truncated': String(queryTruncated) } : {}),
     ...(facts.ignored.length > 0 ? { 'x-winnow-ignored': facts.ignored.join(', ') } : {}),
+    ...teamHeader(ranking),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
 }
@@ -149,7 +159,7 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
     traceStages(exchange, totals.timings);
-    const warnings = warningsOf(answers, body.ignored);
+    const warnings = warningsOf(answers, body.ignored, texts.changed);
     const created = Math.floor(startedAt / 1000);
     const { requests: asked } = texts;
     const pieces = await writeJson(body.answer(answers, { requests: asked, requestId, created, warnings }));
