@@ -5,7 +5,7 @@ const METHODS = 'GET, POST, PUT, DELETE';
 const REQUEST_HEADERS =
   'authorization, content-type, x-api-key, x-request-id, traceparent, tracestate, x-user-id, x-session-id, x-winnow-unit, x-winnow-arm, x-winnow-lane, x-winnow-deadline-ms';
 const ANSWER_HEADERS =
-  'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
+  'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-winnow-repaired, x-winnow-teams, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
 /** How long a browser may cache a preflight, in seconds. */
 const MAX_AGE = '600';
 
