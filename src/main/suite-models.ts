@@ -1,15 +1,19 @@
 import type { Config } from '../config/config-schema.ts';
 import type { ScoreRequest, ScoreResult, SuiteModel, SuiteModels } from '../evaluation/suites/suite-models.ts';
 import { readManifest } from '../registry/manifest.ts';
+import type { ServedVersion } from '../registry/registry-types.ts';
+import { pairOptions } from '../rerank/pair-settings.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import type { PairOptions } from '../tokenization/tokenization-types.ts';
 import { closeAll } from './close-all.ts';
 import { openStack, type Stack } from './stack.ts';
 
 interface OpenVariant {
   readonly stack: Stack;
   readonly scorer: Scorer;
+  readonly pairsOf: (version: ServedVersion) => PairOptions;
 }
 
 /** Opens a stack for a suite: tokenizers, scheduler and hosts as the server has them, without score cache and folder watch. */
@@ -20,15 +24,20 @@ async function openVariant(config: Config, cleanup: AsyncDisposableStack): Promi
   const stack = await openStack(unwatched, { metrics, logger: createLogger('warn') });
   cleanup.defer(() => stack.close());
   const { registry, tokenizers, scheduler } = stack;
-  return { stack, scorer: createScorer({ registry, tokenizers, scheduler, settings: config.tokenization }) };
+  const { tokenization: settings } = config;
+  return {
+    stack,
+    scorer: createScorer({ registry, tokenizers, scheduler, settings }),
+    pairsOf: (version) => pairOptions({ truncate: true }, version, settings),
+  };
 }
 
-async function factsOf({ stack }: OpenVariant, reference: string): Promise<SuiteModel> {
+async function factsOf({ stack, pairsOf }: OpenVariant, reference: string): Promise<SuiteModel> {
   const lease = await stack.registry.acquire(reference);
   try {
     const { key, sha256, variant, provider, folder } = lease.version;
     const { training } = await readManifest(folder).catch(() => ({ training: undefined }));
-    return { key, sha256, variant, provider, training };
+    return { key, sha256, variant, provider, pairs: pairsOf(lease.version), training };
   } finally {
     lease.release();
   }
@@ -39,8 +48,10 @@ async function* scores(
   reference: string,
   requests: AsyncIterable<ScoreRequest>,
 ): AsyncGenerator<ScoreResult> {
-  for await (const { input, scores: values, tokens, truncated } of scorer.score(requests, { model: reference }))
-    yield { qid: input.qid, scores: values, tokens, truncated: truncated.filter(Boolean).length };
+  for await (const scored of scorer.score(requests, { model: reference })) {
+    const { input, scores: values, tokens, truncated, queryCut } = scored;
+    yield { qid: input.qid, scores: values, tokens, truncated: truncated.filter(Boolean).length, queryCut };
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config-schema.ts';
+import { type PairSettings, pairOptions } from '../rerank/pair-settings.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -21,13 +22,20 @@ interface Teachers {
 }
 
 /** Makes the scorer of a registry model. It names the version, so that a job is not resumed with another one. */
-async function modelScorer({ registry }: Stack, scorer: Scorer, reference: string): Promise<ListScorer> {
+async function modelScorer(
+  { registry }: Stack,
+  scorer: Scorer,
+  reference: string,
+  settings: PairSettings,
+): Promise<ListScorer> {
   const lease = await registry.acquire(reference);
   const { name, version, variant } = lease.version;
+  const pairs = pairOptions({ truncate: true }, lease.version, settings);
   lease.release();
   const model = `${name}@${version}`;
   return {
     name: `model ${model} ${variant}`,
+    pairs,
     score: (lists: AsyncIterable<IdentifiedList>) => scorer.score(lists, { model }),
   };
 }
@@ -40,7 +48,7 @@ async function* modelScorers(config: Config, models: readonly string[]): AsyncGe
   try {
     const { registry, tokenizers, scheduler } = stack;
     const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
-    for (const model of models) yield await modelScorer(stack, scorer, model);
+    for (const model of models) yield await modelScorer(stack, scorer, model, config.tokenization);
   } finally {
     await stack.closePrefetched();
     await stack.close();

@@ -22,6 +22,8 @@ export interface CellFacts {
   readonly pairs?: number;
   readonly tokens?: number;
   readonly truncated?: number;
+  /** Queries of which tokens were left out; absent if there are none. */
+  readonly truncatedQueries?: number;
   readonly sha256?: string;
   readonly variant?: string;
   readonly provider?: string;
@@ -61,6 +63,8 @@ export interface ScoredQuery {
   readonly scores: readonly number[];
   readonly tokens: number;
   readonly truncated: number;
+  /** Tokens of the query that were left out; absent if there are none. */
+  readonly queryCut?: number;
   /** Seconds of work on the cell up to this query. */
   readonly seconds: number;
 }

@@ -45,10 +45,13 @@ async function scoreAll(pending: readonly WorkCell[], models: SuiteModels, optio
   let pairs = 0;
   for (const cell of pending) {
     const names = { set: cell.set.name, system: cell.system.name };
-    await scoreCell(cell, models, options.out, (more) => {
+    const facts = await scoreCell(cell, models, options.out, (more) => {
       pairs += more;
       options.observer?.onPairs?.({ pairs, ...names });
     });
+    const { truncatedQueries: cut = 0 } = facts;
+    const all = cell.set.queries.size;
+    if (cut > 0) options.observer?.onNote?.(`${names.set}: ${names.system} left out text of ${cut} of ${all} queries`);
   }
 }
 

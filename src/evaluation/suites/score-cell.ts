@@ -1,5 +1,5 @@
 import type { ScoredDocs } from '../measures/evaluation.ts';
-import { dropProgress, openProgress, type ScoredQuery, writeCell } from './cells.ts';
+import { type CellFacts, dropProgress, openProgress, type ScoredQuery, writeCell } from './cells.ts';
 import type { ScoreRequest, SuiteModels } from './suite-models.ts';
 import type { PreparedSet, WorkCell } from './suite-work.ts';
 
@@ -30,9 +30,10 @@ async function scoreQueries(
     for (const { scores } of before) onPairs(scores.length);
     const [start, earlier] = [performance.now(), before.at(-1)?.seconds ?? 0];
     for await (const result of models.score(system.reference, system.variant, requestsOf(set, scored))) {
-      const { qid, scores, tokens, truncated } = result;
+      const { qid, scores, tokens, truncated, queryCut } = result;
       const seconds = earlier + (performance.now() - start) / 1000;
-      const query = { qid, scores: Array.from(scores), tokens, truncated, seconds };
+      const cut = queryCut ? { queryCut } : {};
+      const query = { qid, scores: Array.from(scores), tokens, truncated, ...cut, seconds };
       // JSON has no word for NaN: such a query is scored again.
       if (query.scores.every(Number.isFinite)) await log.append(query);
       scored.set(qid, query);
@@ -45,7 +46,7 @@ async function scoreQueries(
 }
 
 /**
- * Scores all candidates of a set with a model and writes run and facts to disk. An interrupted run goes on at the query where it was.
+ * Scores all candidates of a set with a model, and writes run and facts to disk. An interrupted run goes on at the query where it was.
  *
  * @param onPairs called with the number of pairs of each finished query.
  */
@@ -54,11 +55,11 @@ export async function scoreCell(
   models: SuiteModels,
   out: string,
   onPairs: (pairs: number) => void,
-): Promise<void> {
+): Promise<CellFacts> {
   const { set, system, key, pairs } = cell;
   const scored = await scoreQueries(cell, models, out, onPairs);
   const run = new Map<string, ScoredDocs>();
-  let [tokens, truncated, seconds] = [0, 0, 0];
+  let [tokens, truncated, truncatedQueries, seconds] = [0, 0, 0, 0];
   // In the order of the set, which the file keeps.
   for (const qid of set.queries.keys()) {
     const query = scored.get(qid);
@@ -66,10 +67,13 @@ export async function scoreCell(
     run.set(qid, { docids: set.candidates.run.get(qid)!.docids, scores: query.scores });
     tokens += query.tokens;
     truncated += query.truncated;
+    if (query.queryCut) truncatedQueries++;
     seconds = Math.max(seconds, query.seconds);
   }
   const { sha256, variant, provider, key: label } = system.model;
-  const facts = { key, label, seconds, pairs, tokens, truncated, sha256, variant, provider };
+  const cut = truncatedQueries > 0 ? { truncatedQueries } : {};
+  const facts = { key, label, seconds, pairs, tokens, truncated, ...cut, sha256, variant, provider };
   await writeCell(out, set.name, system.name, run, facts);
   await dropProgress(out, set.name, system.name);
+  return facts;
 }

@@ -6,6 +6,8 @@ export interface SuiteModel {
   readonly sha256: string;
   readonly variant: string;
   readonly provider: string;
+  /** How its pairs are cut, as JSON: lengths and rules of the model and of the settings. */
+  readonly pairs?: object;
   /** `training` of the manifest, as it stands there. */
   readonly training: Readonly<Record<string, unknown>> | undefined;
 }
@@ -24,6 +26,8 @@ export interface ScoreResult {
   readonly tokens: number;
   /** Number of passages whose text was truncated. */
   readonly truncated: number;
+  /** Tokens of the query that some pair left out. */
+  readonly queryCut?: number;
 }
 
 /** Models by reference. How they run is the caller's choice: `src/main/suite-models.ts` opens them as the server does. */

@@ -71,7 +71,8 @@ async function openModel(models: SuiteModels, requested: RequestedModel): Promis
 }
 
 async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem): Promise<WorkCell> {
-  const key = fingerprint([1, set.candidates.fingerprint, system.model.key, system.model.sha256]);
+  const { model } = system;
+  const key = fingerprint([2, set.candidates.fingerprint, model.key, model.sha256, model.pairs ?? {}]);
   const facts = await readFacts(out, set.name, system.name);
   const pairs = [...set.candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0);
   const done = facts?.key === key ? facts : undefined;

@@ -9,6 +9,8 @@ import type { ScoredList } from './ensemble.ts';
 export interface ListScorer {
   /** Name in progress files; scorers with different scores need different names. */
   readonly name: string;
+  /** How it cuts pairs, as JSON. A job is not continued with another one. */
+  readonly pairs?: object;
   /** Scores lists in their order. */
   score(
     lists: AsyncIterable<IdentifiedList>,
@@ -46,11 +48,14 @@ async function* skipFirst<T>(items: AsyncIterable<T>, skip: number): AsyncGenera
 }
 
 /** Returns everything that decides the scores of a job, for its log. */
-async function jobName({ source, shard, depth }: ScoreJob, scorer: string): Promise<Record<string, unknown>> {
+async function jobName(
+  { source, shard, depth }: ScoreJob,
+  { name, pairs }: ListScorer,
+): Promise<Record<string, unknown>> {
   const data = await Promise.all(
     [...new Set(source.files)].map(async (path) => `${basename(path)} ${(await sha256File(path)).slice(0, 16)}`),
   );
-  return { scorer, data, depth, shard: `${shard.index}/${shard.of}` };
+  return { scorer: name, ...(pairs && { pairs }), data, depth, shard: `${shard.index}/${shard.of}` };
 }
 
 /**
@@ -63,7 +68,7 @@ export async function runScoreJob(
   logPath: string,
   onList: (done: number) => void = () => undefined,
 ): Promise<void> {
-  const log = await openJobLog<ScoredList>(logPath, await jobName(job, scorer.name));
+  const log = await openJobLog<ScoredList>(logPath, await jobName(job, scorer));
   try {
     let done = log.done;
     onList(done);

@@ -48,20 +48,31 @@ interface Fake extends SuiteModels {
 }
 
 /** Makes models that score by rules and record their requests. */
-function fakeModels(models: Readonly<Record<string, { rule: Rule; sha?: string; data?: unknown[] }>>): Fake {
+function fakeModels(
+  models: Readonly<Record<string, { rule: Rule; sha?: string; data?: unknown[]; limit?: number }>>,
+): Fake {
   const scored: string[] = [];
   return {
     scored,
     async open(reference) {
       const model = models[reference];
       if (model === undefined) throw new WinnowError('unknown_model', { got: reference, known: 'others' });
-      const { sha = reference, data = [] } = model;
-      return { key: `${reference}@1`, sha256: sha, variant: 'fp32', provider: 'cpu', training: { data } };
+      const { sha = reference, data = [], limit } = model;
+      return {
+        key: `${reference}@1`,
+        sha256: sha,
+        variant: 'fp32',
+        provider: 'cpu',
+        pairs: { limit },
+        training: { data },
+      };
     },
     async *score(reference, _, requests: AsyncIterable<ScoreRequest>) {
       for await (const { qid, query, passages } of requests) {
         scored.push(`${reference} ${qid}`);
-        yield { qid, scores: passages.map((p) => models[reference]!.rule(query, p)), tokens: 10, truncated: 0 };
+        const { rule, limit = query.length } = models[reference]!;
+        const queryCut = Math.max(0, query.length - limit);
+        yield { qid, scores: passages.map((p) => rule(query, p)), tokens: 10, truncated: 0, queryCut };
       }
     },
   };
@@ -122,6 +133,19 @@ describe('runSuite', () => {
     expect(values.mean['nDCG@10']).toBe(evaluation.mean.get('nDCG@10'));
     expect(Object.keys(values.perQuery)).toEqual(evaluation.queries);
     expect(existsSync(join(out, 'one', 'pruned', 'values.json'))).toBe(true);
+  });
+
+  it('scores again where pairs are cut otherwise, and says of how many queries text was left out', async () => {
+    const out = fresh('cut');
+    await complete(suite(), fakeModels(BOTH), { out });
+    const limited = fakeModels({ ...BOTH, bad: { rule: BAD, limit: 12 } });
+    const notes: string[] = [];
+    await complete(suite(), limited, { out, observer: { onNote: (text) => void notes.push(text) } });
+    expect(new Set(limited.scored.map((line) => line.split(' ')[0]))).toEqual(new Set(['bad']));
+    expect(notes).toContain('one: bad left out text of 5 of 8 queries');
+    const facts = (system: string) => JSON.parse(readFileSync(join(out, 'one', system, 'cell.json'), 'utf8'));
+    expect(facts('bad').truncatedQueries).toBe(5);
+    expect(facts('good')).not.toHaveProperty('truncatedQueries');
   });
 
   it('does nothing twice, and again what changed', async () => {
