@@ -91,7 +91,11 @@ export interface Lab {
   close(): Promise<void>;
 }
 
-const encodePassages = (passages: readonly string[]) => {
+/** Words of a query that are used. */
+const MOST_WORDS = 8;
+
+const encodePassages = (query: string, passages: readonly string[]) => {
+  const cut = Math.max(0, query.split(' ').length - MOST_WORDS);
   const rows = passages.map(
     (passage): EncodedRow => ({ ids: Int32Array.of(Number(passage)), secondSegment: 1, truncated: false }),
   );
@@ -99,7 +103,7 @@ const encodePassages = (passages: readonly string[]) => {
     rows,
     passageOf: Int32Array.from(rows, (_, i) => i),
     truncated: rows.map(() => false),
-    queryCut: Int32Array.from(rows, () => 0),
+    queryCut: Int32Array.from(rows, () => cut),
     overLength: rows.map(() => false),
     fullLengths: Int32Array.from(rows, () => 1),
     tokens: rows.length,
@@ -114,7 +118,7 @@ function labTokenizers(encoded: string[][]): TokenizerSource {
       pairKey: 'grades',
       async encode(query, passages) {
         encoded.push([query, ...passages]);
-        return encodePassages(passages);
+        return encodePassages(query, passages);
       },
       close: async () => {},
     }),

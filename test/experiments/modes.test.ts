@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { rankCredit, teamCredit } from '../../src/experiments/analysis/credit.ts';
@@ -47,6 +48,20 @@ describe('interleaving', () => {
       }
     },
   );
+
+  it('the exposure tells how much of the query the arms left out', async () => {
+    await open({ mode: 'interleave' });
+    for (const query of ['q '.repeat(30).trim(), 'a short one'])
+      await lab.ask('u', GRADES, { query, requestId: `cut ${query.length}` });
+    await lab.service.close();
+    const database = new DatabaseSync(`${lab.folder}/experiments.sqlite`);
+    const rows = database.prepare('SELECT request_id, query_truncated FROM winnow_exposures ORDER BY request_id').all();
+    database.close();
+    expect(rows.map(Object.values)).toEqual([
+      ['cut 11', 0],
+      ['cut 59', 22],
+    ]);
+  });
 
   it('both arms are scored from one tokenization', async () => {
     await open({ mode: 'interleave' });

@@ -56,6 +56,31 @@ describe('a plain Hugging Face export', () => {
     });
   });
 
+  it('is tested on pairs that are cut as those of requests will be', async () => {
+    const seen: unknown[] = [];
+    const watched: AdmissionDeps['tokenizers'] = {
+      async for(folder) {
+        const tokenizer = await tokenizers.for(folder);
+        return {
+          padId: tokenizer.padId,
+          close: () => tokenizer.close(),
+          encode(query, passages, options) {
+            seen.push([options.maxQueryTokens, options.truncation]);
+            return tokenizer.encode(query, passages, options);
+          },
+        };
+      },
+    };
+    const limits = { maxQueryTokens: 7, truncation: 'only_second' } as const;
+    const folder = await published(limits);
+    expect(await admit(folder, { tokenizers: watched })).toMatchObject(limits);
+    expect((await admit(await published(), { tokenizers: watched })).maxQueryTokens).toBeUndefined();
+    expect(new Set(seen.map((one) => JSON.stringify(one)))).toEqual(
+      new Set(['[7,"only_second"]', '[null,"longest_first"]']),
+    );
+    await expect(published({ maxQueryTokens: 0 })).rejects.toThrow(/maxQueryTokens/);
+  });
+
   it('is served from its top folder too', async () => {
     const served = await admitExport({ file: 'model.onnx' });
     expect(served.sha256).toMatch(/^[0-9a-f]{64}$/);

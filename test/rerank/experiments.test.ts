@@ -97,6 +97,18 @@ describe('experiments in the use case', () => {
     expect([asked, e.requests.length]).toEqual([1, 0]);
   });
 
+  it('arms cut the query as their own models do, and share a tokenization where they cut alike', async () => {
+    const limited = { ...models, flipped: { factor: -0.1, maxQueryTokens: 2 } };
+    const service = openFakeService(limited);
+    const query = 'five words are asked here';
+    const both = experiment(service, () => decision([A, B]));
+    const { value } = await both.run({ query });
+    expect(service.log.encoded).toHaveLength(2);
+    // What one of the arms left out was left out of the answer.
+    expect(value?.queryCut).toBe(3);
+    expect((await experiment(service, () => decision([A])).run({ query })).value?.queryCut).toBe(0);
+  });
+
   it('interleaved arms are scored from one tokenization, merged, and never rise', async () => {
     const service = openFakeService(models);
     const e = experiment(service, () => decision([A, B]));

@@ -15,6 +15,7 @@ import { SimulatedClock } from '../scheduling/simulation.ts';
 export interface FakeModel {
   readonly factor: number;
   readonly maxLength?: number;
+  readonly maxQueryTokens?: number;
   readonly activation?: ServedVersion['activation'];
   /** Milliseconds a batch takes. */
   readonly batchMs?: number;
@@ -48,6 +49,7 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
     key: `${name}@${version}`,
     folder: `/models/${name}/${version}`,
     maxLength: model.maxLength ?? 32,
+    maxQueryTokens: model.maxQueryTokens,
     activation: model.activation ?? 'sigmoid',
     reduction: { kind: 'single' },
     objective: undefined,
@@ -60,11 +62,16 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
 
 const ids = (text: string) => text.split(' ').map((word) => (/^-?\d+$/.test(word) ? Number(word) : word.length));
 
-function encodePair(query: string, passage: string, { maxLength }: PairOptions): EncodedRow {
-  const whole = [0, ...ids(query), 0, ...ids(passage)];
+/** Ids of the query that a limit leaves. */
+const asked = (query: string, { maxQueryTokens }: PairOptions) => ids(query).slice(0, maxQueryTokens);
+
+function encodePair(query: string, passage: string, options: PairOptions): EncodedRow {
+  const { maxLength } = options;
+  const kept = asked(query, options);
+  const whole = [0, ...kept, 0, ...ids(passage)];
   return {
     ids: Int32Array.from(whole.slice(0, maxLength)),
-    secondSegment: ids(query).length + 2,
+    secondSegment: kept.length + 2,
     truncated: whole.length > maxLength,
   };
 }
@@ -83,7 +90,7 @@ function fakeTokenizer(folder: string, clock: SimulatedClock, log: FakeService['
         rows,
         passageOf: Int32Array.from(rows, (_, i) => i),
         truncated: rows.map((row) => row.truncated),
-        queryCut: Int32Array.from(rows, () => 0),
+        queryCut: Int32Array.from(rows, () => ids(query).length - asked(query, options).length),
         overLength: rows.map((row) => row.truncated),
         fullLengths: Int32Array.from(passages, (passage) => ids(query).length + ids(passage).length + 2),
         tokens: rows.reduce((sum, row) => sum + row.ids.length, 0),

@@ -184,6 +184,19 @@ describe('score cache', () => {
     expect(scoreCache.stats()).toMatchObject({ hits: 5, misses: 13 });
   });
 
+  it('knows what a pair left out, and another limit as another pair', async () => {
+    const service = openFakeService({ m: { factor: 1, maxQueryTokens: 2 }, whole: { factor: 1 } });
+    const reranker = createReranker({ ...service, scoreCache: createScoreCache({ bytes: 1 << 16 }) });
+    const cutOf = async (more: Parameters<typeof ask>[1]) =>
+      (await settle(service, reranker.rerank(ask(['1', '2'], { query: 'four words are here', ...more })))).value
+        ?.queryCut;
+    for (const expected of [2, 2]) expect(await cutOf({})).toBe(expected);
+    expect(service.log.encoded).toHaveLength(1);
+    expect(await cutOf({ maxQueryTokens: 1 })).toBe(3);
+    expect(await cutOf({ model: 'whole' })).toBe(0);
+    expect(await cutOf({ cascade: [{ model: 'm', keep: 1 }, { model: 'whole' }] })).toBe(2);
+  });
+
   it('does not hide that a pair is too long', async () => {
     const service = openFakeService({ m: { factor: 1, maxLength: 8 } });
     const scoreCache = createScoreCache({ bytes: 1 << 16 });

@@ -37,6 +37,18 @@ it('a card names what was measured, the data once by content, the license and th
   expect(readme.endsWith('## Recipe\n\n```yaml\nname: tiny\n```\n')).toBe(true);
 });
 
+it('the manifest states the limit of a query where the recipe does, a preset included', () => {
+  const limitOf = (more: object) => {
+    const { preset, ...rest } = { preset: undefined, ...more };
+    const document = { name: 'tiny', backbone: 'b', objective: 'BCE', data: recipe.data, ...rest };
+    const stated = parseRecipe(preset === undefined ? document : { ...document, preset }, 'test');
+    return writeCard({ recipe: stated, source: '', outcome, backbone, objective: 'BCE' }).manifest;
+  };
+  expect(limitOf({})).not.toHaveProperty('maxQueryTokens');
+  expect(limitOf({ maxQueryTokens: 24 })).toHaveProperty('maxQueryTokens', 24);
+  expect(limitOf({ preset: 'rank-distillm' })).toHaveProperty('maxQueryTokens', 32);
+});
+
 it('a card says where nothing was measured', () => {
   const { validation: _, ...blind } = outcome;
   const { readme } = writeCard({ recipe, source: '', outcome: blind, backbone, objective: 'BCE' });

@@ -36,6 +36,7 @@ describe('quantizeFolder', () => {
   it('publishes the int8 file beside the float32 one, or alone', async () => {
     const source = join(folder, 'source');
     await writeTinyModel(source);
+    writeFileSync(join(source, 'model.json'), JSON.stringify({ format: 1, maxLength: 48, maxQueryTokens: 5 }));
     writeLists(join(folder, 'lists'));
     const options = {
       data: join(folder, 'lists.json'),
@@ -57,6 +58,8 @@ describe('quantizeFolder', () => {
     };
     expect(variants(both.published.folder)).toEqual(['fp32', 'int8']);
     expect(variants(alone.published.folder)).toEqual(['int8']);
+    const limits = JSON.parse(readFileSync(join(both.published.folder, 'model.json'), 'utf8'));
+    expect(limits).toMatchObject({ maxLength: 48, maxQueryTokens: 5 });
   });
 });
 
