@@ -83,7 +83,7 @@ export const CATALOG = {
     type: 'Overloaded',
     message: 'expected at most {limit} {what} a minute for this {who}, got more; retry after {seconds} s',
   },
-  not_found: { status: 404, type: 'NotFound', message: 'expected a known route, got {method} {path}' },
+  not_found: { status: 404, type: 'NotFound', message: 'expected a known route, got {method} {path}; {known}' },
   method_not_allowed: { status: 405, type: 'Validation', message: 'expected {allowed}, got {method}' },
   client_closed: { status: 499, type: 'Cancelled', message: 'the client closed the connection' },
   request_timeout: {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { PLACEHOLDER_IDS } from '../util/placeholder-ids.ts';
 import {
+  basePath,
   bytes,
   choice,
   hostName,
@@ -14,6 +15,7 @@ import {
   secret,
   text,
   toggle,
+  toggleOr,
 } from './setting-fields.ts';
 
 const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
@@ -23,7 +25,10 @@ const names = () => z.string('expected a name').min(1, 'expected a name');
 /** Every setting of `winnow serve`. Type, limits, default and help text of a setting stand together. */
 export const configSchema = z.strictObject({
   server: z.strictObject({
-    host: text('0.0.0.0', 'Sets the address to listen on.'),
+    host: text(
+      '::',
+      'Sets the address to listen on. `::` is every IPv6 and IPv4 address; without IPv6 on the machine, every IPv4 one.',
+    ),
     port: integer(0, 65_535, 8080, 'Sets the port to listen on; 0 takes a free one.'),
     bodyLimitBytes: bytes(
       1024,
@@ -73,9 +78,19 @@ export const configSchema = z.strictObject({
       30_000,
       'Sets the milliseconds that requests in flight may take after SIGTERM; the rest is cut off.',
     ),
-    autoTruncate: toggle(
+    autoTruncate: toggleOr(
+      'always',
       true,
-      'Cuts pairs that are too long where a request does not say whether to; `false` refuses them.',
+      'Cuts pairs that are too long where a request does not say whether to; `false` refuses them, `always` cuts them also where a request forbids it (Weaviate sends `truncation: false` on its own).',
+    ),
+    keepAliveMs: integer(
+      1000,
+      86_400_000,
+      65_000,
+      'Sets the milliseconds for which a connection rests between two requests. It has to be longer than the idle time of the load balancer in front, which may otherwise send a request to a closed connection.',
+    ),
+    basePath: basePath(
+      'Sets the prefix of paths under which a proxy publishes the service. Paths without it are served too, for probes.',
     ),
     trustedProxies: integer(
       0,

@@ -87,6 +87,26 @@ export function toggle(initial: boolean, description: string) {
     .meta({ description, kind } satisfies FieldMeta);
 }
 
+/** Makes a toggle with a third word. */
+export function toggleOr<const T extends string>(word: T, initial: boolean, description: string) {
+  const kind = `true, false or ${word}`;
+  return z
+    .preprocess(toBoolean, z.union([z.boolean(), z.literal(word)], `expected ${kind}`))
+    .default(initial)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+/** Makes a prefix of paths, empty or such as `/winnow`; a slash at its end is left out. */
+export function basePath(description: string) {
+  const kind = 'a path that starts with a slash, such as /winnow';
+  return z
+    .string(`expected ${kind}`)
+    .regex(/^(\/[\w.~-]+)*\/?$/, `expected ${kind}`)
+    .transform((path) => path.replace(/\/$/, ''))
+    .default('')
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
 export function choice<const T extends readonly [string, ...string[]]>(
   values: T,
   initial: T[number],

@@ -7,6 +7,7 @@ import { jsonBody } from './middleware/body.ts';
 import { cors } from './middleware/cors.ts';
 import { answerErrors, refuseOtherMethods, refuseUnknownRoute } from './middleware/errors.ts';
 import { exchange } from './middleware/exchange.ts';
+import { plainPath } from './middleware/path.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import { refuseCrossSite } from './middleware/same-site.ts';
 import { MinuteBudget } from './minute-budget.ts';
@@ -93,6 +94,7 @@ export function createApp(deps: HttpDeps): Express {
   app.set('etag', false);
   app.set('query parser', 'simple');
   app.set('trust proxy', deps.options.trustedProxies ?? 0);
+  app.use(plainPath(deps.options.basePath ?? ''));
   app.use(exchange(deps));
   app.use(helmet());
   app.use(cors(deps.options.corsOrigins));

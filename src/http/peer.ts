@@ -12,6 +12,12 @@ export function isLoopback(address: string | undefined): boolean {
   return family !== 0 && LOOPBACK.check(address!, family === 4 ? 'ipv4' : 'ipv6');
 }
 
+/** Returns an address as IPv4 where it is one: a socket for both families gives IPv4 clients as `::ffff:10.0.0.1`. */
+export const plainAddress = (address: string): string => {
+  const rest = address.replace(/^::ffff:/i, '');
+  return isIP(rest) === 4 ? rest : address;
+};
+
 /** Headers that proxies add. */
 const FORWARDING = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'] as const;
 

@@ -86,8 +86,10 @@ export interface HttpOptions {
   readonly requestsPerMinute: number;
   /** Passages per minute from one key (or address); 0, the default, means no limit. */
   readonly passagesPerMinute?: number;
-  /** Whether a request that does not mention truncation is truncated; default true. */
-  readonly autoTruncate?: boolean;
+  /** Whether a request that does not mention truncation is truncated; `always`: one that forbids it too. Default true. */
+  readonly autoTruncate?: boolean | 'always';
+  /** Prefix under which a proxy publishes the service, such as `/winnow`; default none. */
+  readonly basePath?: string;
   /** The most tokens of a query for every model; default: what each model says. */
   readonly maxQueryTokens?: number | undefined;
   /** Number of proxies in front whose `X-Forwarded-For` is trusted; default 0. */

@@ -7,6 +7,7 @@ import { type ApiKey, loadKeys, separatesOutcomes } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import { createServer } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { boundTo } from './bound-to.ts';
 import { connectionLimit } from './connection-limit.ts';
 import { consoleExtensions } from './console-extensions.ts';
 import { type Drain, trackRequests } from './drain.ts';
@@ -29,7 +30,8 @@ function watchedBytes(totalBytes: number, metrics: Metrics): ByteAccount {
 /** Collects the settings and parts of the HTTP layer. */
 function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry, metrics }: HttpParts): HttpDeps {
   const { server, auth, scheduling } = config;
-  const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, hosts, autoTruncate, trustedProxies } = server;
+  const { bodyLimitBytes, maxPassages, requestTimeoutMs, corsOrigins, hosts, autoTruncate, basePath, trustedProxies } =
+    server;
   const startedAt = Date.now();
   const keyed = auth.keysFile !== undefined;
   return {
@@ -43,6 +45,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
       corsOrigins,
       hosts,
       autoTruncate,
+      basePath,
       trustedProxies,
       maxQueryTokens: config.tokenization.maxQueryTokens,
       bodyTimeoutMs: server.headerTimeoutMs,
@@ -71,7 +74,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
 function listen(server: Server, { host, port }: Config['server']): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    server.listen({ port, ...boundTo(host) }, () => {
       server.off('error', reject);
       const { address, port: bound } = server.address() as AddressInfo;
       const reachable = address === '0.0.0.0' || address === '::' ? 'localhost' : address;
@@ -100,12 +103,13 @@ export async function openHttp(
   stack: Stack,
   parts: HttpParts,
 ): Promise<{ readonly url: string; readonly drain: Drain }> {
-  const { headerTimeoutMs, bodyLimitBytes, maxConnections } = config.server;
+  const { headerTimeoutMs, bodyLimitBytes, keepAliveMs, maxConnections } = config.server;
   const deps = httpDeps(config, stack, parts);
   warnOfAccess(deps.keys, parts);
   const server = createServer(createApp(deps), {
     headerTimeoutMs,
     bodyLimitBytes,
+    keepAliveMs,
     maxConnections: connectionLimit(maxConnections),
     onDrop: () => parts.metrics.connectionsDropped.inc(),
   });

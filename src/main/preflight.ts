@@ -5,11 +5,12 @@ import { WinnowError } from '../errors.ts';
 import { checkDefinitionFile } from '../experiments/definitions/definition-file.ts';
 import { loadKeys } from '../http/keys.ts';
 import { unreadableReleases } from '../registry/labels.ts';
+import { boundTo } from './bound-to.ts';
 
 /** Binds the address for a moment. @throws the system's error where it is not free. */
 async function checkAddress({ host, port }: Config['server']): Promise<void> {
   const server = createServer();
-  server.listen(port, host);
+  server.listen({ port, ...boundTo(host) });
   await once(server, 'listening');
   server.close();
   await once(server, 'close');

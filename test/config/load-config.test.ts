@@ -35,7 +35,7 @@ const faults = (argv: readonly string[], env: Record<string, string> = {}): stri
 describe('where a setting comes from', () => {
   it('has a default for everything', () => {
     const config = load();
-    expect(config.server).toMatchObject({ host: '0.0.0.0', port: 8080, maxPassages: 10_000, corsOrigins: [] });
+    expect(config.server).toMatchObject({ host: '::', port: 8080, maxPassages: 10_000, corsOrigins: [] });
     expect(config.registry.defaultModel).toBeUndefined();
     expect(config.telemetry.traceRatio).toBe(1);
   });

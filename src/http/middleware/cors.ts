@@ -4,10 +4,17 @@ import { header } from '../exchange.ts';
 const METHODS = 'GET, POST, PUT, DELETE';
 const REQUEST_HEADERS =
   'authorization, content-type, x-api-key, x-request-id, traceparent, tracestate, x-user-id, x-session-id, x-winnow-unit, x-winnow-arm, x-winnow-lane, x-winnow-deadline-ms';
+/** Names of headers, separated by commas (RFC 9110, section 5.6.2). */
+const NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
 const ANSWER_HEADERS =
   'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-winnow-repaired, x-winnow-teams, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
 /** How long a browser may cache a preflight, in seconds. */
 const MAX_AGE = '600';
+
+/** Returns the headers a page may send: those it asks for, since SDKs add names of their own and none of them gives rights. */
+function allowedHeaders(asked: string | undefined): string {
+  return asked !== undefined && asked.length <= 4096 && NAMES.test(asked) ? asked : REQUEST_HEADERS;
+}
 
 /** Allows browsers to call from the listed origins (`*`: any). Without a list no header is sent, and browsers allow their own origin only. */
 export function cors(origins: readonly string[]): RequestHandler {
@@ -23,7 +30,8 @@ export function cors(origins: readonly string[]): RequestHandler {
     res.set('cross-origin-resource-policy', 'cross-origin');
     if (req.method !== 'OPTIONS' || !header(req, 'access-control-request-method')) return next();
     res.set('access-control-allow-methods', METHODS);
-    res.set('access-control-allow-headers', REQUEST_HEADERS);
+    res.vary('access-control-request-headers');
+    res.set('access-control-allow-headers', allowedHeaders(header(req, 'access-control-request-headers')));
     res.set('access-control-max-age', MAX_AGE);
     res.status(204).end();
   };

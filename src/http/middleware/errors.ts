@@ -1,5 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
+import { alternatives, SCORING_PATHS } from '../dialects/dispatch.ts';
 import { stringErrors } from '../dialects/errors.ts';
 import { exchangeOf } from '../exchange.ts';
 import type { HttpTelemetry } from '../ports.ts';
@@ -42,9 +43,13 @@ export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
   };
 }
 
+/** Where clients that look for another service's path find this one's. */
+const SCORING = SCORING_PATHS.map(({ path }) => path).filter((path) => !path.includes('/v2/models/'));
+const KNOWN = `passages are scored by POST ${alternatives(SCORING)}; GET /docs lists all routes`;
+
 /** Refuses a path that has no route. */
 export const refuseUnknownRoute: RequestHandler = (req) => {
-  throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200) });
+  throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200), known: KNOWN });
 };
 
 /** Refuses every method on a path except those of its routes. */

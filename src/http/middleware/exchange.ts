@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
 import { exchangeOf, header, openExchange } from '../exchange.ts';
+import { plainAddress } from '../peer.ts';
 import type { HttpDeps, HttpTelemetry, RequestEvent } from '../ports.ts';
 
 /** Request ids that a client may choose: short, printable, safe in log lines and headers. */
@@ -101,7 +102,7 @@ export function exchange({ telemetry, readiness, bytes: account, options }: Http
       requestId,
       started,
       startedAt: Date.now(),
-      address: req.ip ?? '',
+      address: plainAddress(req.ip ?? ''),
       span,
       signal: gone.signal,
       bytes,

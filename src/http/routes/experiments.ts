@@ -78,7 +78,10 @@ export function experimentRoutes(deps: Pick<HttpDeps, 'experiments'>): readonly 
   const answer =
     (work: Handler): RequestHandler =>
     (req, res) => {
-      if (!deps.experiments) throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200) });
+      if (!deps.experiments) {
+        const known = 'this service keeps no experiments';
+        throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200), known });
+      }
       return work(deps.experiments, req, res);
     };
   const one = '/v1/experiments/:experiment';

@@ -49,7 +49,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       max_batch_tokens: service.maxBatchTokens,
       max_batch_requests: service.maxBatchRows,
       max_client_batch_size: deps.options.maxPassages,
-      auto_truncate: deps.options.autoTruncate ?? true,
+      auto_truncate: Boolean(deps.options.autoTruncate ?? true),
       tokenization_workers: service.tokenizationWorkers,
       version: service.version,
       sha: null,

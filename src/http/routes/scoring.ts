@@ -93,6 +93,11 @@ function pathModel(req: Request): { readonly model?: string } {
   return { model: version ? `${model}@${version}` : model };
 }
 
+/** Whether pairs that are too long are cut; an operator's `always` overrules clients that cannot be told to allow it. */
+function truncates({ autoTruncate = true }: HttpDeps['options'], asked: boolean | undefined): boolean {
+  return autoTruncate === 'always' || (asked ?? autoTruncate);
+}
+
 /** Completes a query of the body with what headers, path and options say. */
 function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
   const exchange = exchangeOf(res);
@@ -102,7 +107,7 @@ function completeRequest(req: Request, res: Response, deps: HttpDeps, query: Que
     ...rest,
     ...(priority === undefined ? {} : { priority: priorityOf(priority, exchange.caller) }),
     requestId: exchange.requestId,
-    truncate: truncate ?? deps.options.autoTruncate ?? true,
+    truncate: truncates(deps.options, truncate),
     lane: laneOf(req),
     deadlineMs: deadlineMs ?? deps.options.requestTimeoutMs,
     clientDeadline: deadlineMs !== undefined,
