@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
-import { parseMeasure } from '../evaluation/measures/measure.ts';
+import { parseMeasures } from '../evaluation/measures/measure.ts';
 import { compareRuns, type NamedRun, nameRuns } from '../evaluation/runs/compare-runs.ts';
 import { comparisonReport } from '../evaluation/runs/comparison-report.ts';
 import { renderTerminal } from '../reports/terminal.ts';
@@ -36,9 +36,19 @@ interface Options {
   readonly out?: string;
 }
 
-/** Splits a list of measures at commas outside parentheses. */
-const splitMeasures = (text: string): string[] =>
-  (text.match(/(?:\([^)]*\)|[^,(])+/g) ?? []).map((name) => name.trim()).filter((name) => name !== '');
+/** A part of trec_eval's lists, such as `ndcg_cut.5,10` and `ndcg.1=3,2=7`. */
+const LIST_PART = /^\d[\d.]*(?:=[-\d.]+)?$/;
+
+/** Splits a list of measures at commas outside parentheses and outside trec_eval's lists. */
+function splitMeasures(text: string): string[] {
+  const names: string[] = [];
+  for (const part of (text.match(/(?:\([^)]*\)|[^,(])+/g) ?? []).map((name) => name.trim())) {
+    const last = names.at(-1);
+    if (last !== undefined && LIST_PART.test(part)) names[names.length - 1] = `${last},${part}`;
+    else if (part !== '') names.push(part);
+  }
+  return names;
+}
 
 /** Reads `NAME=FILE`; a file that is there may have such a name itself. */
 function namedRuns(given: readonly string[]): NamedRun[] {
@@ -49,7 +59,7 @@ function namedRuns(given: readonly string[]): NamedRun[] {
 
 async function run(given: readonly string[], options: Options): Promise<void> {
   const names = options.measure.length > 0 ? options.measure : ['nDCG@10'];
-  const measures = [...new Map(names.map(parseMeasure).map((measure) => [measure.name, measure])).values()];
+  const measures = [...new Map(names.flatMap(parseMeasures).map((measure) => [measure.name, measure])).values()];
   const { test, correction, tukey, alpha, seed, precision, baseline, queries } = options;
   const comparison = await compareRuns(options.qrels, namedRuns(given), {
     measures,

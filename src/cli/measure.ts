@@ -96,7 +96,7 @@ export function command(): Command {
     .requiredOption(
       '--run <file>',
       'run: TREC, MS MARCO (qid pid rank), rank_llm or JSON; .gz too; - is standard input; repeat the flag for several',
-      (path: string, before: readonly string[] = []) => [...before, path],
+      (path: string, before: readonly string[] | undefined) => [...(before ?? []), path],
     )
     .option('--reference <file>', 'run to compare with, for RBO')
     .option('--per-query', 'print the value of every judged query too')

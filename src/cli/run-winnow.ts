@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { WinnowError } from '../errors.ts';
 import { COMMANDS } from './commands.ts';
 import { EXIT_CODES, type ExitCode, exitCodeOf, failureMessage } from './exit-codes.ts';
 
@@ -17,6 +18,25 @@ function throwErrors(command: Command): void {
   command.commands.forEach(throwErrors);
 }
 
+/**
+ * Makes a command refuse a flag with two values: the first would have no effect. Flags that collect values, whose parser takes those before as
+ * its second argument, may be repeated.
+ */
+function refuseRepeats(command: Command): void {
+  for (const option of command.options) {
+    if (option.isBoolean() || option.variadic || option.parseArg?.length === 2) continue;
+    let first: string | undefined;
+    command.on(`option:${option.name()}`, (value: string) => {
+      if (first !== undefined && first !== value) {
+        const where = option.long ?? option.flags;
+        throw new WinnowError('invalid_input', { where, expected: 'the flag once', got: `${first} and ${value}` });
+      }
+      first = value;
+    });
+  }
+  command.commands.forEach(refuseRepeats);
+}
+
 /** Runs the command that `argv` names, as in `process.argv`. Prints failures on standard error. @returns the exit code of a failure. */
 export async function runWinnow(argv: readonly string[]): Promise<ExitCode> {
   const name = argv[2];
@@ -27,6 +47,7 @@ export async function runWinnow(argv: readonly string[]): Promise<ExitCode> {
     else for (const [other, { summary }] of Object.entries(COMMANDS)) program.command(other).description(summary);
     program.addHelpText('after', AFTER_HELP);
     throwErrors(program);
+    refuseRepeats(program);
     await program.parseAsync([...argv]);
     return 0;
   } catch (error) {

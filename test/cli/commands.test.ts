@@ -42,6 +42,19 @@ describe('every command', () => {
     expect([code, error]).toEqual([2, expect.stringMatching(/^winnow: /)]);
   });
 
+  it('refuses a flag with two values, of which one would have no effect', async () => {
+    const args = ['measure', '--qrels', 'a.txt', '--qrels', 'b.txt', '--run', 'c', 'RR'];
+    expect(await winnow(...args)).toMatchObject({
+      code: 2,
+      error: 'winnow: --qrels: expected the flag once, got a.txt and b.txt\n',
+    });
+    const nested = ['models', 'list', '--models', 'a', '--models', 'b'];
+    expect((await winnow(...nested)).error).toContain('--models: expected the flag once, got a and b');
+    // Flags that collect values go on to what they name.
+    const several = ['measure', '--qrels', 'nowhere.txt', '--run', 'a', '--run', 'b', '--json', '--json', 'RR'];
+    expect((await winnow(...several)).error).toContain('nowhere.txt: expected a readable file');
+  });
+
   it.each(Object.keys(COMMANDS))('%s has flags in kebab-case, and the same name for the registry folder', (name) => {
     for (const command of withSubcommands(loaded.get(name)!))
       for (const { long, description, hidden } of command.options) {

@@ -70,6 +70,22 @@ const json = (args: readonly string[]): Report['data'] => {
   return (JSON.parse(out) as Report).data;
 };
 
+it('winnow compare takes the lists of trec_eval', () => {
+  const names = ['--measure', 'P.5,10,nDCG(gains={1:2,2:3})@10,ndcg.1=3,2=7', '--measure', 'success'];
+  const { out } = compare(['--qrels', 'qrels', ...names, '--json', 'bm25.run', 'part.run']);
+  expect(JSON.parse(out).data.measures.map(({ measure }: { measure: string }) => measure)).toEqual([
+    'P@5',
+    'P@10',
+    'nDCG(gains={1:2,2:3})@10',
+    'nDCG(gains={1:3,2:7})',
+    'Success@1',
+    'Success@5',
+    'Success@10',
+  ]);
+  const geometric = compare(['--qrels', 'qrels', '--measure', 'gm_map', 'bm25.run', 'part.run']);
+  expect([geometric.code, geometric.error]).toEqual([2, expect.stringContaining('with a mean over queries, got GMAP')]);
+});
+
 describe('winnow compare', () => {
   it('gives means with intervals, paired tests, Tukey’s test and every query', () => {
     const data = json(['--qrels', 'qrels', '--measure', 'RR,nDCG@10', ...RUNS]);
