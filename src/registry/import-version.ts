@@ -8,11 +8,14 @@ import { type Published, type PublishOptions, publish } from './publish-version.
 import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
 import { chooseGraph, sha256Of } from './version-folder.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
+import { recordName } from './version-variants.ts';
 
 type Pair = Pick<SelfTest['pairs'][number], 'query' | 'passage'>;
 
 interface VariantScores {
   readonly variant: string;
+  /** The name of the scores in a self-test. */
+  readonly recorded: string;
   /** One score for each pair. */
   readonly scores: Float32Array;
   /** Those of `ServedVersion`. */
@@ -38,7 +41,8 @@ async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: re
     try {
       const limits = { ...manifest, maxLength };
       const scores = await scorePairs({ pool: deps.pool, key, tokenizer, limits }, pairs);
-      return { variant, scores, warnings: served.warnings };
+      const recorded = recordName(inspected.graph.variant);
+      return { variant, recorded, scores, warnings: served.warnings };
     } finally {
       await tokenizer.close();
     }
@@ -96,7 +100,7 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
     pairs: pairs.map(({ query, passage }, i) => ({
       query,
       passage,
-      scores: Object.fromEntries(results.map(({ variant, scores }) => [variant, scores[i]!])),
+      scores: Object.fromEntries(results.map(({ recorded, scores }) => [recorded, scores[i]!])),
     })),
   };
   const manifest = {

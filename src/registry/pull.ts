@@ -9,6 +9,7 @@ import { DEFAULT_LIMITS } from './folder-files.ts';
 import { type Imported, importFolder } from './import-version.ts';
 import { excerpt, isName, isSafePath } from './model-names.ts';
 import { scanOnnx } from './onnx-scan.ts';
+import { ownTargets, type Target } from './processor.ts';
 import { ADAPTER_SETTINGS, MODEL_SETTINGS, MODULE_SETTINGS, MODULES } from './sentence-transformers.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 import type { Variant } from './version-variants.ts';
@@ -102,11 +103,7 @@ async function availableFormats({ id, revision, endpoint, staging }: Repository)
 }
 
 /** Returns the ONNX files to download. @throws WinnowError `invalid_input` if the repository has none of the variant. */
-function wantedFiles(
-  formats: readonly string[],
-  variant: NonNullable<PullOptions['variant']>,
-  id: string,
-): readonly string[] {
+function wantedFiles(formats: readonly string[], variant: NonNullable<PullOptions['variant']>, id: string): string[] {
   const there = FORMATS.filter(([dtype]) => formats.includes(dtype));
   const unique = there.filter(([, , name], i) => there.findIndex((other) => other[2] === name) === i);
   const wanted =
@@ -157,12 +154,27 @@ async function pinCommit(repository: Repository): Promise<string | undefined> {
   return commit;
 }
 
+const hasInt8 = (formats: readonly string[]) =>
+  FORMATS.some(([dtype, , variant]) => variant === 'int8' && formats.includes(dtype));
+
+/** Names of int8 files for a processor, as sentence-transformers writes them. */
+const targetedFiles = (target: Target) => ['qint8', 'quint8'].map((type) => `onnx/model_${type}_${target}.onnx`);
+
+/** Downloads the int8 file that suits this processor best, of those that the hub client does not list. Returns its path, if there is one. */
+async function fetchTargeted(repository: Repository): Promise<string | undefined> {
+  for (const file of ownTargets().flatMap(targetedFiles)) if (await fetchFile(repository, file)) return file;
+  return undefined;
+}
+
 async function fetchAll(
   repository: Repository,
   variant: NonNullable<PullOptions['variant']>,
 ): Promise<string | undefined> {
-  const files = wantedFiles(await availableFormats(repository), variant, repository.id);
+  const formats = await availableFormats(repository);
   const commit = await pinCommit(repository);
+  const targeted = hasInt8(formats) || !['int8', 'all'].includes(variant) ? undefined : await fetchTargeted(repository);
+  const files = targeted && variant === 'int8' ? [] : wantedFiles(formats, variant, repository.id);
+  if (targeted) files.push(targeted);
   for (const file of SMALL_FILES) await fetchFile(repository, file);
   for (const file of files) await fetchGraph(repository, file);
   return commit;

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { HostPool, LoadedModel } from '../inference/inference-types.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import { ownTargets, targetOf } from './processor.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
 import {
   type ChosenGraph,
@@ -13,7 +14,7 @@ import {
   verifyHashes,
 } from './version-folder.ts';
 import { runSelfTest, TOLERANCE } from './version-self-test.ts';
-import type { VariantPreference } from './version-variants.ts';
+import { isForeign, recordName, type VariantPreference } from './version-variants.ts';
 
 export interface AdmissionDeps {
   readonly pool: HostPool;
@@ -84,6 +85,13 @@ function batchWarning(graph: ChosenGraph, moved: number, provider: HostPool['pro
   return [`${variant.file}: ${cause}: ${effect}. Serve another variant, or an int8 file of \`winnow quantize\``];
 }
 
+/** Returns a warning if a file is made for another processor. */
+function processorWarning({ variant }: ChosenGraph): readonly string[] {
+  if (!isForeign(variant.file)) return [];
+  const own = ownTargets().join(', ') || 'none of the known ones';
+  return [`${variant.file} is made for ${targetOf(variant.file)}, this processor is ${own}: its scores may differ`];
+}
+
 function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPool, moved: number): ServedVersion {
   const { version, graph, sha256 } = inspected;
   return Object.freeze({
@@ -100,7 +108,7 @@ function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPoo
     variant: graph.variant.name,
     provider: pool.provider,
     sha256,
-    warnings: [...version.warnings, ...batchWarning(graph, moved, pool.provider)],
+    warnings: [...version.warnings, ...batchWarning(graph, moved, pool.provider), ...processorWarning(graph)],
   });
 }
 
@@ -130,7 +138,7 @@ async function loadOnHosts(
   const limits = { ...manifest, maxLength };
   let moved = 0;
   const test = async (on: Pick<HostPool, 'run'>) => {
-    moved = await runSelfTest({ pool: on, key, tokenizer, limits }, graph.variant.name, manifest?.selfTest);
+    moved = await runSelfTest({ pool: on, key, tokenizer, limits }, recordName(graph.variant), manifest?.selfTest);
   };
   // What serves is not touched before the version has shown that it loads and computes.
   const tried = (await pool.trial?.(whole, (run) => test({ run: (_key, rows) => run(rows) }))) ?? false;

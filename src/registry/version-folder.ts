@@ -17,7 +17,14 @@ import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
 import type { Activation } from './registry-types.ts';
 import { readSentenceTransformers } from './sentence-transformers.ts';
-import { preferredVariants, type Variant, type VariantPreference, variantsOf } from './version-variants.ts';
+import {
+  isForeign,
+  preferredVariants,
+  unservedFiles,
+  type Variant,
+  type VariantPreference,
+  variantsOf,
+} from './version-variants.ts';
 
 /** The settings of a version from its small files; no weights are read. */
 export interface VersionFolder {
@@ -117,8 +124,14 @@ export async function readVersionFolder(
     tokenizerConfig,
   });
   const variants = variantsOf(paths);
+  const unserved = unservedFiles(paths);
   if (variants.length === 0)
-    refuse('onnx/model.onnx', 'an ONNX file (model.onnx, model_int8.onnx, …)', 'none', 'files');
+    refuse(
+      'onnx/model.onnx',
+      'an ONNX file of fp32, fp16 or 8 bits by its name (model.onnx, model_fp16.onnx, model_int8.onnx, …)',
+      unserved.join(', ') || 'none',
+      'files',
+    );
   return {
     folder,
     files,
@@ -130,9 +143,14 @@ export async function readVersionFolder(
     firstPosition: adoptFirstPosition(config),
     activation: stated.activation ?? adoptActivation(config),
     objective: manifest?.objective,
-    warnings: stated.warnings,
+    warnings: [...stated.warnings, ...unservedWarning(unserved)],
   };
 }
+
+const unservedWarning = (files: readonly string[]) =>
+  files.length === 0
+    ? []
+    : [`${excerpt(files.join(', '))}: not served; files of fp32, fp16 and 8 bits with known names are`];
 
 function checkInputs(graph: GraphFacts, file: string): void {
   const names = graph.inputs.map((v) => v.name);
@@ -207,9 +225,9 @@ export async function chooseGraph(
   const [first, ...others] = preferredVariants(version.variants, preference, provider);
   if (!first) return refuse('onnx', `variant ${preference}`, version.variants.map((v) => v.name).join(', '), 'variant');
   let chosen = await scan(version, first);
-  // A variant whose scores depend on co-batched rows is the last choice.
-  if (preference === 'auto' && batchOpsOf(chosen.graph).length > 0 && others[0])
-    chosen = await scan(version, others[0]);
+  // A variant whose scores depend on co-batched rows or on the processor is the last choice.
+  const isLast = batchOpsOf(chosen.graph).length > 0 || isForeign(first.file);
+  if (preference === 'auto' && isLast && others[0]) chosen = await scan(version, others[0]);
   const { variant, graph } = chosen;
   checkInputs(graph, variant.file);
   const external = externalFiles(version, graph, variant.file);

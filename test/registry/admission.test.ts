@@ -5,6 +5,7 @@ import type { HostPool } from '../../src/inference/inference-types.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { describeExport } from '../../src/registry/import-version.ts';
 import { type Manifest, writeManifest } from '../../src/registry/manifest.ts';
+import { ownTargets } from '../../src/registry/processor.ts';
 import { publish } from '../../src/registry/publish-version.ts';
 import { type AdmissionDeps, inspectVersion, loadAndTest } from '../../src/registry/version-admission.ts';
 import { PROBE_PAIRS } from '../../src/registry/version-self-test.ts';
@@ -145,6 +146,24 @@ describe('variants', () => {
     expect((await admitExport({ files: both })).variant).toBe('int8');
     expect((await admitExport({ files: both }, { variant: 'fp32' })).variant).toBe('fp32');
     await expect(admitExport({ files: both }, { variant: 'fp16' })).rejects.toThrow(/variant fp16.*got fp32, int8/);
+  });
+
+  it('made for another processor yield to fp32, and are told where they are served', async () => {
+    const foreign = ownTargets().includes('arm64') ? 'model_quint8_avx2' : 'model_qint8_arm64';
+    const files = { [`onnx/${foreign}.onnx`]: tinyGraph({}) };
+    expect((await admitExport({ files })).variant).toBe('fp32');
+    const { variant, warnings } = await admitExport({ files: { ...files, 'onnx/model.onnx': null } });
+    expect([variant, warnings]).toEqual(['int8', [expect.stringMatching(`${foreign}.onnx is made for `)]]);
+  });
+
+  it('of 4 bits are told beside another, and refused by name alone', async () => {
+    const files = { 'onnx/model_q4.onnx': tinyGraph({}) };
+    expect((await admitExport({ files })).warnings).toEqual([
+      expect.stringMatching(/^onnx\/model_q4\.onnx: not served/),
+    ]);
+    await expect(admitExport({ files: { ...files, 'onnx/model.onnx': null } })).rejects.toThrow(
+      /8 bits.*model_q4\.onnx/,
+    );
   });
 
   it('int8 whose scales depend on the batch yields to fp32, unless it is asked for or alone', async () => {

@@ -8,6 +8,7 @@ import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { decodeModel, encodeModel } from '../../src/onnx/protobuf.ts';
 import { readManifest } from '../../src/registry/manifest.ts';
 import { type PullOptions, pull } from '../../src/registry/pull.ts';
+import { variantsOf } from '../../src/registry/version-variants.ts';
 import { scratch, tinyGraph, tokenizers, VOCABULARY } from './support.ts';
 
 type Files = Record<string, string | Uint8Array>;
@@ -145,6 +146,32 @@ describe('pull', () => {
     const hub = await openHub({ ...files, 'onnx/model_quantized.onnx': 'not asked for' });
     const { folder } = await pullFrom(hub, await scratch(), { variant: variant! });
     expect((await readdir(join(folder, 'onnx'))).sort()).toEqual(expected);
+  });
+
+  it('variant int8 fetches the file for this processor where there is no other', async () => {
+    const names = ['qint8_arm64', 'qint8_avx512_vnni', 'quint8_avx2'].map((name) => `model_${name}.onnx`);
+    const hub = await openHub(Object.fromEntries(names.map((name) => [`onnx/${name}`, tinyGraph({ bias: 1 })])));
+    const own = variantsOf(names)[0]!.file;
+    for (const [variant, expected] of [
+      ['int8', [own]],
+      ['all', ['model.onnx', own]],
+      ['auto', ['model.onnx']],
+    ] as const) {
+      const { folder } = await pullFrom(hub, await scratch(), { variant });
+      expect((await readdir(join(folder, 'onnx'))).sort()).toEqual(expected);
+    }
+  });
+
+  it('fetches the settings of sentence-transformers, and refuses what they need and the graph has not', async () => {
+    const settings = { 'config_sentence_transformers.json': '{"activation_fn":"torch.nn.modules.linear.Identity"}' };
+    const read = await pullFrom(
+      await openHub({ ...settings, 'sentence_bert_config.json': '{"max_seq_length":40}' }),
+      await scratch(),
+    );
+    expect(await readManifest(read.folder)).toMatchObject({ activation: 'none', maxLength: 40 });
+    const modules = JSON.stringify(['Transformer', 'Dense'].map((name, idx) => ({ idx, path: '', type: `x.${name}` })));
+    await expect(pullFrom(await openHub({ 'modules.json': modules }), await scratch())).rejects.toThrow(/got Dense/);
+    await expect(pullFrom(await openHub({ 'adapter_config.json': '{}' }), await scratch())).rejects.toThrow(/adapter/);
   });
 
   it('says which variants there are when the one asked for is not', async () => {

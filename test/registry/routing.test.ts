@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type Target, targetsOf } from '../../src/registry/processor.ts';
 import { candidates, evictions } from '../../src/registry/routing.ts';
-import { preferredVariants, variantsOf } from '../../src/registry/version-variants.ts';
+import {
+  isForeign,
+  preferredVariants,
+  recordName,
+  unservedFiles,
+  variantsOf,
+} from '../../src/registry/version-variants.ts';
 
 const good = (version: string) => ({ version, refused: false, stopped: false });
 
@@ -73,6 +80,57 @@ describe('variants', () => {
     expect(variantsOf(['model_qint8_avx512_vnni.onnx', 'decoder.onnx', 'model_q4.onnx'])).toEqual([
       { name: 'int8', file: 'model_qint8_avx512_vnni.onnx' },
     ]);
+  });
+
+  it('have the names that optimum and sentence-transformers write, the graph as exported first', () => {
+    const fileOf = (...names: readonly string[]) =>
+      variantsOf(names.map((name) => `onnx/${name}.onnx`)).map(({ name, file }) => [name, file.slice(5, -5)]);
+    expect(fileOf('model_O3', 'model_O4', 'model_O2', 'model_O1')).toEqual([
+      ['fp32', 'model_O1'],
+      ['fp16', 'model_O4'],
+    ]);
+    expect(fileOf('model_optimized', 'model_O3', 'model_fp32')).toEqual([['fp32', 'model_fp32']]);
+    expect(fileOf('model', 'model_O1', 'model_O4', 'model_fp16')).toEqual([
+      ['fp32', 'model'],
+      ['fp16', 'model_fp16'],
+    ]);
+    for (const name of ['model_uint8', 'model_qint8_quantized', 'model_optimized_quantized', 'model_O3_quint8_avx2'])
+      expect(fileOf(name)).toEqual([['int8', name]]);
+  });
+
+  it('of int8 are those for this processor', () => {
+    const made = ['qint8_arm64', 'qint8_avx512', 'qint8_avx512_vnni', 'quint8_avx2'];
+    const files = made.map((name) => `onnx/model_${name}.onnx`);
+    const chosen = (targets: readonly Target[], more: readonly string[] = []) =>
+      variantsOf([...files, ...more], targets)[0]!.file;
+    expect(chosen(['arm64'])).toBe('onnx/model_qint8_arm64.onnx');
+    expect(chosen(['avx2'])).toBe('onnx/model_quint8_avx2.onnx');
+    expect(chosen(['avx512', 'avx2'])).toBe('onnx/model_qint8_avx512.onnx');
+    expect(chosen(['avx512_vnni', 'avx512', 'avx2'])).toBe('onnx/model_qint8_avx512_vnni.onnx');
+    expect(chosen(['arm64'], ['onnx/model_int8.onnx'])).toBe('onnx/model_int8.onnx');
+    expect(files.map((file) => isForeign(file, ['avx512', 'avx2']))).toEqual([true, false, true, false]);
+    expect(isForeign('onnx/model_int8.onnx', [])).toBe(false);
+    // A self-test holds the scores of each.
+    expect(recordName({ name: 'int8', file: files[0]! })).toBe('int8_arm64');
+    expect(recordName({ name: 'int8', file: 'onnx/model_quantized.onnx' })).toBe('int8');
+  });
+
+  it('of a processor follow from its architecture and flags', () => {
+    const of = (architecture: string, ...flags: readonly string[]) => targetsOf(architecture, new Set(flags));
+    expect(of('x64')).toEqual(['avx2']);
+    expect(of('x64', 'avx2', 'avx512f')).toEqual(['avx512', 'avx2']);
+    expect(of('x64', 'avx2', 'avx_vnni')).toEqual(['avx512_vnni', 'avx512', 'avx2']);
+    expect(of('x64', 'avx512f', 'avx512_vnni')).toEqual(['avx512_vnni', 'avx512', 'avx2']);
+    expect(of('arm64')).toEqual(['arm64']);
+    expect(of('riscv64')).toEqual([]);
+  });
+
+  it('leave ONNX files of other formats and names aside, by name', () => {
+    const files = ['onnx/model_q4.onnx', 'onnx/model_q4f16.onnx', 'model_bnb4.onnx', 'onnx/decoder_model.onnx'];
+    expect(variantsOf(files)).toEqual([]);
+    expect(unservedFiles([...files, 'onnx/model.onnx', 'model_O2.onnx', 'x/model_q4.onnx', 'config.json'])).toEqual(
+      files,
+    );
   });
 
   it('are chosen by provider, or strictly as asked', () => {
