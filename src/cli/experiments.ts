@@ -7,7 +7,12 @@ import { writeReportFiles } from '../experiments/analysis/report-files.ts';
 import { planTable, reportModel, selfCheckTable } from '../experiments/analysis/report-tables.ts';
 import { selfCheck } from '../experiments/analysis/self-check.ts';
 import { prepareExperiment, statusOf } from '../experiments/assignment/prepared-experiment.ts';
-import { type OfflineExperiments, openOffline, readExperiments } from '../experiments/offline-experiments.ts';
+import {
+  effectsOnDatabase,
+  type OfflineExperiments,
+  openOffline,
+  readExperiments,
+} from '../experiments/offline-experiments.ts';
 import { textTable } from '../reports/tables.ts';
 import { renderTerminal, terminalSection } from '../reports/terminal.ts';
 import { parseNumber, parseTime } from '../util/cli-numbers.ts';
@@ -173,17 +178,20 @@ function checkCommand(): Command {
 
 function validateCommand(): Command {
   return new Command('validate')
-    .description('Check a file of definitions.')
+    .description('Check a file of definitions, and what its changes do to units that a database knows.')
     .argument('<file>')
-    .action(async (file: string) => {
+    .option('--database <target>', 'SQLite file or postgres:// URL (default: WINNOW_EXPERIMENTS_DATABASE)')
+    .action(async (file: string, { database }: Pick<Common, 'database'>) => {
       const experiments = await readExperiments(file);
       print(`${file}: ${experiments.length} experiment(s) in order: ${experiments.map(({ name }) => name).join(', ')}`);
+      const target = database ?? loadConfig([], process.env).experiments.database.reveal();
+      for (const effect of target ? await effectsOnDatabase(experiments, target) : []) print(`warning: ${effect}`);
     });
 }
 
 const EXAMPLES = `
 Examples:
-  $ npx winnow experiments validate experiments.yaml
+  $ npx winnow experiments validate experiments.yaml --database runs/experiments.sqlite
   $ npx winnow experiments list --database runs/experiments.sqlite
   $ npx winnow experiments report new-objective
   $ npx winnow experiments report new-objective --out report/       # report.md, report.json, drawings

@@ -5,11 +5,13 @@ import { createRandom, deriveSeed } from '../util/random.ts';
 import { within } from '../util/within.ts';
 import { inOwnThread, inThisThread, type ReportRunner } from './analysis/report-runner.ts';
 import { fnv32a } from './assignment/buckets.ts';
+import { changeEffects } from './assignment/change-effects.ts';
 import { type ArmDecider, hashDecider } from './assignment/deciders.ts';
 import { type DecisionContext, decide, type RequestDecision } from './assignment/decisions.ts';
 import { balanced, teamDraft } from './assignment/interleaving.ts';
 import { Placeholders } from './assignment/placeholders.ts';
 import { type PreparedExperiment, prepareExperiment, statusOf } from './assignment/prepared-experiment.ts';
+import { StickyDecider } from './assignment/sticky.ts';
 import { type Defined, DefinitionBook } from './definitions/definition-book.ts';
 import { DefinitionFile } from './definitions/definition-file.ts';
 import type {
@@ -26,6 +28,7 @@ import { armKey } from './recording/guardrails.ts';
 import { OutcomeWriter } from './recording/outcomes.ts';
 import { Recorder } from './recording/recorder.ts';
 import { Retention } from './recording/retention.ts';
+import { storedAssignments } from './recording/stored-assignments.ts';
 import { Trips } from './recording/trips.ts';
 import type { ExperimentStore } from './records.ts';
 import { DATABASE_TIMEOUT_MS, isPostgres, openStore } from './store/store.ts';
@@ -74,6 +77,8 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   readonly log: ExposureLog;
   readonly outcomes: OutcomeWriter;
   readonly trips: Trips;
+  /** Assigns units to the arms of split experiments. */
+  readonly decider: ArmDecider;
   /** Ids that count as none. */
   readonly placeholders: Placeholders;
   readonly reports: ReportRunner;
@@ -117,6 +122,8 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     });
     this.outcomes = new OutcomeWriter(store);
     this.trips = new Trips({ observer, now });
+    const inner = options.decider ?? hashDecider;
+    this.decider = new StickyDecider({ inner, clock, observer, ...storedAssignments(store, () => this.secret()) });
     // A database in memory can be read by its own thread only.
     this.reports = this.#database === ':memory:' ? inThisThread(store) : inOwnThread(this.#database, { timeoutMs });
     this.#recorder = new Recorder({ log: this.log, trips: this.trips, observer, now });
@@ -231,17 +238,23 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
       experiments: this.#experiments,
       now: this.clock.now(),
       defaultModel: this.#options.defaultModel?.(),
-      decider: this.#options.decider ?? hashDecider,
+      decider: this.decider,
       tripped: (prepared, arm) => this.trips.has(armKey(prepared, arm)),
     };
   }
 
   #apply(defined: readonly Defined[]): void {
-    const known = new Map(this.#experiments.map((prepared) => [prepared.hash, prepared]));
+    const former = this.#experiments;
+    const known = new Map(former.map((prepared) => [prepared.hash, prepared]));
     this.#experiments = defined.map(({ experiment }) => {
       const prepared = prepareExperiment(experiment);
       return known.get(prepared.hash) ?? prepared;
     });
+    for (const { definition } of this.#experiments) {
+      const before = former.find((one) => one.definition.name === definition.name);
+      for (const effect of before ? changeEffects(before.definition, definition) : [])
+        this.observer.onEffect?.({ experiment: definition.name, effect });
+    }
     this.trips.keepOnly(this.#experiments);
     this.#recorder.keepOnly(this.#experiments);
     const now = this.clock.now();

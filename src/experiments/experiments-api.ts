@@ -3,6 +3,7 @@ import { within } from '../util/within.ts';
 import type { Since } from './analysis/period.ts';
 import type { ExperimentReport } from './analysis/report-data.ts';
 import type { Series } from './analysis/series.ts';
+import { changeEffects } from './assignment/change-effects.ts';
 import { type ExperimentStatus, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import { unitHash } from './assignment/units.ts';
 import { configHash, type Experiment, type Metric, readExperiment, summedBy } from './definitions/definition.ts';
@@ -39,6 +40,8 @@ export interface ExperimentView {
   /** Arms that guardrails took out. */
   readonly tripped: readonly string[];
   readonly definition: Experiment;
+  /** Answer to a change: what it does to units and figures. */
+  readonly warnings?: readonly string[];
 }
 
 interface OutcomeResult {
@@ -225,8 +228,10 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
     get,
     async put(name, definition, who) {
       const experiment = checkNamed(name, definition);
+      const before = service.experiments.find((one) => one.definition.name === experiment.name)?.definition;
       const created = await withStore(service, () => service.book.put(experiment, who));
-      return { created, view: get(experiment.name) };
+      const warnings = before ? changeEffects(before, experiment) : [];
+      return { created, view: { ...get(experiment.name), ...(warnings.length > 0 ? { warnings } : {}) } };
     },
     remove: (name, who) => withStore(service, () => service.book.remove(name, who)),
     async report(name, until, since) {

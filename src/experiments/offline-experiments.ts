@@ -1,10 +1,12 @@
+import { existsSync } from 'node:fs';
 import { WinnowError } from '../errors.ts';
 import { readText } from '../util/text.ts';
 import { YAML_BYTES } from '../util/yaml-file.ts';
+import { changeEffects } from './assignment/change-effects.ts';
 import { checkExperiment, configHash, type Experiment, parseExperiments } from './definitions/definition.ts';
 import { DEFAULT_DATABASE } from './experiment-service.ts';
 import type { ExperimentStore, StoredDefinition } from './records.ts';
-import { openStore } from './store/store.ts';
+import { isPostgres, openStore } from './store/store.ts';
 
 /** Experiments without a server, for commands: only file and database. */
 export interface OfflineExperiments {
@@ -13,6 +15,27 @@ export interface OfflineExperiments {
   /** @throws WinnowError `unknown_experiment`. */
   find(name: string): Experiment;
   close(): Promise<void>;
+}
+
+/**
+ * Says what definitions of a file would do to the units that a database knows, one line an effect. A SQLite file that is not there has none.
+ * @throws WinnowError `store_unavailable`.
+ */
+export async function effectsOnDatabase(
+  experiments: readonly Experiment[],
+  database: string,
+): Promise<readonly string[]> {
+  if (!isPostgres(database) && !existsSync(database)) return [];
+  const offline = await openOffline({ database });
+  try {
+    const known = new Map(offline.list().map(({ experiment }) => [experiment.name, experiment]));
+    return experiments.flatMap((after) => {
+      const before = known.get(after.name);
+      return before ? changeEffects(before, after).map((effect) => `${after.name}: ${effect}`) : [];
+    });
+  } finally {
+    await offline.close();
+  }
 }
 
 /** Reads a file of definitions. @throws WinnowError `invalid_experiments`, `invalid_input` where it cannot be read. */

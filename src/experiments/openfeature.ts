@@ -9,7 +9,7 @@ import {
   StandardResolutionReasons,
   type TrackingEventDetails,
 } from '@openfeature/server-sdk';
-import type { ArmDecider } from './assignment/deciders.ts';
+import { type ArmDecider, armNamed } from './assignment/deciders.ts';
 import { assign, type PreparedExperiment, statusOf } from './assignment/prepared-experiment.ts';
 import type { Arm } from './definitions/definition.ts';
 import type { ExperimentService } from './experiment-service.ts';
@@ -115,12 +115,12 @@ export class WinnowProvider implements Provider {
     this.#service.observer.onProblem?.({ where: 'provider', reason });
   }
 
-  #resolve<T>(
+  async #resolve<T>(
     flag: string,
     fallback: T,
     context: EvaluationContext,
     toValue: (arm: Arm, prepared: PreparedExperiment) => T,
-  ): ResolutionDetails<T> {
+  ): Promise<ResolutionDetails<T>> {
     const prepared = this.#service.experiments.find(
       ({ definition }) => definition.name === flag && definition.mode === 'split',
     );
@@ -129,16 +129,28 @@ export class WinnowProvider implements Provider {
       const reason = StandardResolutionReasons.ERROR;
       return { value: fallback, reason, errorCode: ErrorCode.FLAG_NOT_FOUND, errorMessage: message };
     }
-    const { arm, details } = this.#assigned(prepared, context.targetingKey);
+    const { arm, details } = await this.#assigned(prepared, context.targetingKey);
     return { ...details, value: arm ? toValue(arm, prepared) : fallback };
   }
 
-  #assigned(prepared: PreparedExperiment, unit: string | undefined): Resolved | Unresolved {
+  /** Returns the arm by Winnow's hash, or the one a unit of a sticky experiment keeps. */
+  async #armOf(prepared: PreparedExperiment, id: string): Promise<Arm | undefined> {
+    const { definition } = prepared;
+    if (!definition.sticky) return definition.arms[assign(prepared, id)];
+    const request = { requestId: '', query: '', passages: [] };
+    const unit = { kind: definition.unit, id };
+    return armNamed(
+      definition,
+      await this.#service.decider.decide({ prepared, experiment: definition, unit, request }),
+    );
+  }
+
+  async #assigned(prepared: PreparedExperiment, unit: string | undefined): Promise<Resolved | Unresolved> {
     const { DISABLED, ERROR, DEFAULT, SPLIT } = StandardResolutionReasons;
     if (statusOf(prepared, this.#service.clock.now()) !== 'running') return { details: { reason: DISABLED } };
     if (!unit || this.#service.placeholders.has(unit))
       return { details: { reason: ERROR, errorCode: ErrorCode.TARGETING_KEY_MISSING } };
-    const assigned = prepared.definition.arms[assign(prepared, unit)];
+    const assigned = await this.#armOf(prepared, unit);
     if (!assigned) return { details: { reason: DEFAULT } };
     const tripped = this.#service.trips.has(armKey(prepared, assigned.name));
     const arm = tripped ? prepared.control : assigned;

@@ -121,6 +121,8 @@ export interface ExperimentObserver {
   /** Definitions in effect, after each change. */
   onDefinitions?(counts: { readonly defined: number; readonly running: number }): void;
   onChange?(entry: AuditEntry): void;
+  /** A change of a running experiment moves units or begins figures anew; one line to read. */
+  onEffect?(effect: { readonly experiment: string; readonly effect: string }): void;
   /** Something is wrong though requests are answered: a broken file, a database that is down, a flag system that fails, a clock that jumps. */
   onProblem?(problem: { readonly where: 'file' | 'database' | 'provider' | 'clock'; readonly reason: string }): void;
   onExposure?(exposure: {

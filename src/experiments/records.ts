@@ -131,6 +131,12 @@ export interface ArmContent {
   readonly lastAt: number;
 }
 
+/** An arm that a unit was assigned to under a definition. */
+export interface StoredAssignment {
+  readonly arm: string;
+  readonly configHash: string;
+}
+
 export interface ArmTraffic {
   readonly arm: string;
   readonly requests: number;
@@ -181,6 +187,8 @@ export interface ExperimentStore {
     since?: number,
   ): Promise<Readonly<Record<string, Readonly<Record<string, ShadowFigure>>>>>;
   traffic(experiment: string, until?: number, since?: number): Promise<readonly ArmTraffic[]>;
+  /** Returns the arms a unit was assigned to in split requests, oldest first; forced ones are left out. */
+  assignments(experiment: string, unit: string): Promise<readonly StoredAssignment[]>;
   /** Returns which versions answered for each arm, under which definitions, oldest first. */
   contents(experiment: string, until?: number): Promise<readonly ArmContent[]>;
   /** Adds an audit entry. One that is the newest of its experiment already is not added again, because several servers may report the same. */

@@ -179,6 +179,7 @@ export function observeExperiments(metrics: Metrics, logger: Logger): Required<E
         'experiment changed',
       );
     },
+    onEffect: (effect) => logger.warn(effect, 'the change of an experiment has effects'),
     onProblem(problem) {
       metrics.experimentProblems.inc({ where: problem.where });
       logger.error(problem, 'experiment problem');

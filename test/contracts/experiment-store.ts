@@ -267,6 +267,31 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
     );
 
     it(
+      'tells which versions answered for each arm, and which arms a unit was assigned to',
+      withStore(async (store) => {
+        const seen = (at: number, arm: string, configHash: string, over: Partial<Exposure> = {}) =>
+          exposure({ experiment: 'told', unit: 'z1', at, arm, configHash, models: { [arm]: 'm@1' }, ...over });
+        await store.addExposures([
+          seen(300, 'b', 'two', { models: { b: 'm@2' } }),
+          seen(200, 'a', 'one'),
+          seen(100, 'a', 'one'),
+          seen(50, 'b', 'none', { forced: true }),
+          seen(60, 'interleaved', 'none', { mode: 'interleave', unit: 'z2' }),
+        ]);
+        expect(await store.assignments('told', 'z1')).toEqual([
+          { arm: 'a', configHash: 'one' },
+          { arm: 'b', configHash: 'two' },
+        ]);
+        expect(await store.assignments('told', 'z2')).toEqual([]);
+        const contents = await store.contents('told', 250);
+        expect(contents.filter(({ mode }) => mode === 'split')).toEqual([
+          { arm: 'a', mode: 'split', configHash: 'one', models: { a: 'm@1' }, requests: 2, firstAt: 100, lastAt: 200 },
+        ]);
+        expect((await store.contents('told')).at(-1)).toMatchObject({ models: { b: 'm@2' }, requests: 1 });
+      }),
+    );
+
+    it(
       'averages shadow figures',
       withStore(async (store) => {
         await store.addExposures(

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -104,6 +104,14 @@ describe('winnow experiments', () => {
     const file = join(folder, 'experiments.yaml');
     writeFileSync(file, stringify({ experiments: [{ name: 'trial', ...SPLIT }] }));
     expect((await run('validate', file)).stdout).toBe(`${file}: 1 experiment(s) in order: trial\n`);
+    const arms = SPLIT.arms.map((arm, i) => ({ ...arm, weight: 1 + i }));
+    writeFileSync(file, stringify({ experiments: [{ name: 'trial', ...SPLIT, arms }] }));
+    expect((await run('validate', file, '--database', database)).stdout).toMatch(
+      /\nwarning: trial: 16\.7 % of the units seen so far get another arm or none, .*; `sticky: true` keeps them in their arm\n$/,
+    );
+    const absent = join(folder, 'absent.sqlite');
+    expect((await run('validate', file, '--database', absent)).stdout).not.toContain('warning');
+    expect(existsSync(absent)).toBe(false);
     writeFileSync(file, stringify({ experiments: [{ name: 'trial', ...SPLIT, control: 'z' }] }));
     const { code, stderr } = await run('validate', file);
     expect(code).toBe(2);

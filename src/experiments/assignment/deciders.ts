@@ -12,7 +12,7 @@ export interface ArmDecider {
   decide(question: ArmQuestion): string | undefined | Promise<string | undefined>;
 }
 
-interface ArmQuestion {
+export interface ArmQuestion {
   readonly prepared: PreparedExperiment;
   readonly experiment: Experiment;
   readonly unit: Unit;

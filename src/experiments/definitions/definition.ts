@@ -71,7 +71,7 @@ const whenSchema = z.strictObject({
 });
 
 function checkArms(
-  e: { arms: { name: string }[]; control: string; mode: string; method: string },
+  e: { arms: { name: string }[]; control: string; mode: string; method: string; sticky?: boolean | undefined },
   context: z.RefinementCtx,
 ): void {
   const names = e.arms.map((arm) => arm.name);
@@ -88,6 +88,12 @@ function checkArms(
       code: 'custom',
       message: `expected one of ${names.join(', ')}, got ${e.control}`,
       path: ['control'],
+    });
+  if (e.sticky && e.mode !== 'split')
+    context.addIssue({
+      code: 'custom',
+      message: `expected no \`sticky\` for mode ${e.mode}, in which units have no arm of their own`,
+      path: ['sticky'],
     });
   if (e.mode === 'interleave' && e.method === 'balanced' && names.length !== 2)
     context.addIssue({
@@ -154,6 +160,11 @@ export const experimentSchema = z
     guardrails: z.array(guardrailSchema).default([]),
     start: z.iso.datetime({ offset: true }).optional(),
     end: z.iso.datetime({ offset: true }).optional(),
+    // Without a default: definitions of older releases keep their hash.
+    sticky: z
+      .boolean()
+      .optional()
+      .describe('true: a unit keeps the arm of its first stored exposure when weights or coverage change.'),
     enabled: z.boolean().default(true),
   })
   .superRefine((e, context) => {

@@ -1,4 +1,4 @@
-import type { AuditEntry, ExperimentStore, Exposure, StoredDefinition } from '../records.ts';
+import type { AuditEntry, ExperimentStore, Exposure, StoredAssignment, StoredDefinition } from '../records.ts';
 import { insertOutcomes, passagesOf } from './insert-outcomes.ts';
 import { ALWAYS, FOREVER, readClicks, readContents, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
@@ -101,6 +101,19 @@ function putDefinition(d: StoredDefinition): Statement {
   };
 }
 
+async function readAssignments(
+  db: SqlConnection,
+  experiment: string,
+  unit: string,
+): Promise<readonly StoredAssignment[]> {
+  const rows = await db.lookup({
+    sql: `SELECT arm, config_hash FROM winnow_exposures WHERE experiment = ? AND unit = ? AND forced = 0 AND mode = 'split'
+      GROUP BY arm, config_hash ORDER BY MIN(at)`,
+    values: [experiment, unit],
+  });
+  return rows.map((row) => ({ arm: String(row.arm), configHash: String(row.config_hash) }));
+}
+
 const DAY_MS = 86_400_000;
 
 /** Returns the end of the day that begins with a table's oldest row, or `beforeAt` where that is earlier. */
@@ -137,6 +150,7 @@ function createSqlStore(db: SqlConnection, target: string): ExperimentStore {
       readClicks(db, experiment, metric, { since, until }),
     shadow: (experiment, until = FOREVER, since = ALWAYS) => readShadow(db, experiment, { since, until }),
     traffic: (experiment, until = FOREVER, since = ALWAYS) => readTraffic(db, experiment, { since, until }),
+    assignments: (experiment, unit) => readAssignments(db, experiment, unit),
     contents: (experiment, until = FOREVER) => readContents(db, experiment, until),
     audit: async (entry) => void (await db.transaction([insertAudit(entry)])),
     audits: (experiment) => readAudits(db, experiment),

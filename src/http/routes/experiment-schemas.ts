@@ -28,6 +28,10 @@ export const experimentView = z
     configHash: z.string().meta({ description: 'Hash of the definition.' }),
     tripped: z.array(z.string()).meta({ description: 'Arms that guardrails disabled.' }),
     definition,
+    warnings: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Answer to PUT: what the change does to units that were seen, and to figures.' }),
   })
   .meta({ id: 'Experiment' });
 
