@@ -16,12 +16,13 @@ export function latencySection({ sets }: SuiteResult): ScatterSection {
   const counted = unseenSets(sets);
   const units = unitsOf(counted, ({ prepared }) => prepared.spec);
   const label = counted[0]!.measures[0]!.label;
-  const complete = (system: string): boolean => counted.every((set) => set.systems.some((s) => s.system === system));
+  const complete = (system: string): boolean =>
+    counted.every((set) => set.systems.some((s) => s.system === system && s.ms !== undefined));
   const points = systemsOf(counted)
     .filter(complete)
     .map((system) => {
       const resultOn = (set: SetResult): SystemResult => set.systems.find((s) => s.system === system)!;
-      const x = system === FIRST_STAGE ? 0 : unitMean(units, (set) => resultOn(set).ms);
+      const x = system === FIRST_STAGE ? 0 : unitMean(units, (set) => resultOn(set).ms ?? Number.NaN);
       return {
         name: system,
         x: Number(x.toPrecision(3)),

@@ -59,9 +59,10 @@ const closeSets = async ({ sets }: SuiteWork): Promise<void> => {
   await Promise.all(sets.map(({ data }) => data.passages.close()));
 };
 
-/** @throws WinnowError `invalid_input` if no set or no model is left. */
+/** @throws WinnowError `invalid_input` if no set is left, or neither a model nor a run file. */
 function refuseEmpty(work: SuiteWork, suite: string): void {
-  const empty = work.sets.length === 0 ? 'set' : work.systems.length === 0 ? 'model' : undefined;
+  const empty =
+    work.sets.length === 0 ? 'set' : work.systems.length + work.foreign.length === 0 ? 'model or run file' : undefined;
   if (empty === undefined) return;
   throw new WinnowError('invalid_input', {
     where: `suite ${suite}`,

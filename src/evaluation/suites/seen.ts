@@ -27,6 +27,10 @@ const words = (text: string): string =>
     .replace(/[^\p{L}\p{N}]+/gu, ' ')
     .trim()} `;
 
+/** Why a set does not count as unseen for a system by what the suite says. */
+export const saidSeen = ({ seen }: Pick<SetSpec, 'seen'>, ...names: readonly string[]): string | undefined =>
+  seen === true || (Array.isArray(seen) && names.some((name) => seen.includes(name))) ? 'the suite says so' : undefined;
+
 /**
  * Why a set does not count as unseen for a model, or nothing: a file of the set was training data by its hash, the manifest names it among
  * its training data, or the suite says so.
@@ -39,8 +43,8 @@ export function whySeen(
   system: string,
   model: SuiteModel,
 ): string | undefined {
-  if (set.seen === true || (Array.isArray(set.seen) && (set.seen.includes(system) || set.seen.includes(model.key))))
-    return 'the suite says so';
+  const said = saidSeen(set, system, model.key);
+  if (said !== undefined) return said;
   const aliases = (set.trainedAs ?? [set.name]).map(words);
   for (const { names, sha256 } of sourcesOf(model)) {
     const file = sha256 === undefined ? undefined : hashes.get(sha256);

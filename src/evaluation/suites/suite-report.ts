@@ -1,6 +1,8 @@
+import { WinnowError } from '../../errors.ts';
 import { pValue, share, signed } from '../../reports/format.ts';
 import type { Cell, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
+import type { PassageStore } from '../formats/passage-store.ts';
 import { CORRECTION_NAMES, TEST_NAMES } from '../test-names.ts';
 import { curveSections, latencySection } from './cost-sections.ts';
 import { groupsOf, type Unit, unitMean } from './set-groups.ts';
@@ -110,6 +112,17 @@ const EXCERPT = 320;
 
 const excerpt = (passage: string): string => (passage.length > EXCERPT ? `${passage.slice(0, EXCERPT)}…` : passage);
 
+/** Returns a text; a run file of another system may have passages that the collection does not. */
+async function textOf(passages: PassageStore, docid: string): Promise<string> {
+  try {
+    const [text = ''] = await passages.texts([docid]);
+    return text;
+  } catch (error) {
+    if (error instanceof WinnowError && error.code === 'invalid_input') return '(not in the collection)';
+    throw error;
+  }
+}
+
 async function differences(set: SetResult, baseline: string): Promise<Section[]> {
   const before = set.systems.find(({ system }) => system === baseline);
   const after = bestOf(set, baseline);
@@ -131,7 +144,7 @@ async function differences(set: SetResult, baseline: string): Promise<Section[]>
     async passages(qid) {
       const list = (of: SystemResult): readonly string[] => of.run.get(qid)?.docids ?? [];
       const moved = movedPassages(list(before), list(after), qrels.get(qid)!);
-      const texts = await data.passages.texts(moved.map(({ docid }) => docid));
+      const texts = await Promise.all(moved.map(({ docid }) => textOf(data.passages, docid)));
       return moved.map((passage, i) => ({ ...passage, text: excerpt(texts[i]!) }));
     },
   });
@@ -205,8 +218,9 @@ function dataOf(result: SuiteResult): unknown {
       depth: set.prepared.depth,
       queries: set.qids.length,
       notes: set.notes,
-      systems: set.systems.map(({ system, mean, ms, seen, facts }) => ({
+      systems: set.systems.map(({ system, mean, ms, seen, facts, file }) => ({
         system,
+        run: file,
         mean: Object.fromEntries(mean),
         msPerQuery: ms,
         seen: seen ?? null,

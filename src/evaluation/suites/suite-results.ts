@@ -1,14 +1,15 @@
 import { type Comparison, compareWithBaseline } from '../../statistics/comparison.ts';
 import { adjust } from '../../statistics/corrections.ts';
 import { mean } from '../../statistics/samples.ts';
-import { measureFor } from '../formats/dataset.ts';
+import { measureFor, prepareRun } from '../formats/dataset.ts';
 import { type Fold, readFolds } from '../formats/folds.ts';
 import { someIds } from '../measures/coverage.ts';
 import { evaluate, type Run } from '../measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../measures/measure.ts';
 import { cascadeRun, stagePairs } from './cascade.ts';
 import { type CellFacts, readCell, writeValues } from './cells.ts';
-import { whySeen } from './seen.ts';
+import { readForeign, refuseShared } from './foreign-runs.ts';
+import { saidSeen, whySeen } from './seen.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
 import { type LeftOut, pathIn } from './suite-set.ts';
 import type { PreparedSet, ScoringSystem, SuiteWork } from './suite-work.ts';
@@ -20,11 +21,13 @@ export interface SystemResult {
   /** Measure as the suite names it → one value per query. */
   readonly perQuery: ReadonlyMap<string, Float64Array>;
   readonly mean: ReadonlyMap<string, number>;
-  /** Milliseconds of re-ranking a query, with as many queries in flight as keep the engine busy. */
-  readonly ms: number;
+  /** Milliseconds of re-ranking a query, with as many queries in flight as keep the engine busy; absent for a run file. */
+  readonly ms: number | undefined;
   /** Why the set does not count as unseen for the system. */
   readonly seen: string | undefined;
   readonly facts: CellFacts | undefined;
+  /** The run file of a system that does not run here. */
+  readonly file?: string;
 }
 
 /** A measure by the name the suite gives it, with the set's relevance level and cutoffs applied. */
@@ -124,7 +127,7 @@ export function cascadeMs(
     stages.map(({ keep }) => keep),
   );
   return stages.reduce(
-    (sum, { table }, i) => sum + (table.system === FIRST_STAGE ? 0 : (table.ms * pairs[i]!) / Math.max(1, all)),
+    (sum, { table }, i) => sum + (table.system === FIRST_STAGE ? 0 : ((table.ms ?? 0) * pairs[i]!) / Math.max(1, all)),
     0,
   );
 }
@@ -151,6 +154,36 @@ async function cascadeResult(
     seen: whole.map(({ table }) => table.seen).find((reason) => reason !== undefined),
     facts: undefined,
   };
+}
+
+interface ForeignResults {
+  readonly systems: readonly SystemResult[];
+  /** Queries that the run files do not have. */
+  readonly notes: readonly string[];
+}
+
+/** Measures the run files of a set. A run without a query of the set has no row there, since its values would all be 0. */
+async function foreignResults(context: Context): Promise<ForeignResults> {
+  const { prepared, work } = context;
+  const systems: SystemResult[] = [];
+  const notes: string[] = [];
+  for (const foreign of work.foreign.filter(({ set }) => set === undefined || set === prepared.name)) {
+    const { system, file } = foreign;
+    const whole = await readForeign(foreign);
+    refuseShared(foreign, whole, work.sets);
+    const run = prepareRun(prepared.data, new Map([...whole].filter(([qid]) => prepared.qrels.has(qid))));
+    const missing = [...prepared.qrels.keys()].filter((qid) => !run.has(qid));
+    if (run.size === 0) notes.push(`${system} has no row: ${file} has none of the queries (${someIds(missing)})`);
+    else {
+      if (missing.length > 0)
+        notes.push(
+          `${system}: ${missing.length} of ${prepared.qrels.size} queries are not in ${file} and count 0: ${someIds(missing)}`,
+        );
+      const values = await measureRun(context, system, run);
+      systems.push({ system, ...values, ms: undefined, seen: saidSeen(prepared.spec, system), facts: undefined, file });
+    }
+  }
+  return { systems, notes };
 }
 
 /** Returns results by the names stages may use: the system's own and the model's reference. */
@@ -192,6 +225,8 @@ async function setResult(context: Context): Promise<SetResult> {
     const result = 'cascade' in spec ? await cascadeResult(context, spec, tables) : tables.get(systemName(spec));
     if (result !== undefined) systems.push(result);
   }
+  const foreign = await foreignResults(context);
+  systems.push(...foreign.systems);
   const folds = prepared.spec.folds === undefined ? [] : await readFolds(pathIn(folder, prepared.spec.folds));
   const qids = [...prepared.qrels.keys()];
   return {
@@ -202,7 +237,7 @@ async function setResult(context: Context): Promise<SetResult> {
     systems,
     tables,
     folds,
-    notes: [...prepared.notes, ...foldNotes(folds, qids)],
+    notes: [...prepared.notes, ...foreign.notes, ...foldNotes(folds, qids)],
     comparisons: new Map(measures.map(({ label }) => [label, compare(suite, systems, label)])),
   };
 }

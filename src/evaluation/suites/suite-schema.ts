@@ -103,6 +103,9 @@ const model = z.union([
   cascade,
 ]);
 
+/** A run file of any system: one for all sets, or one a set. */
+const foreign = z.strictObject({ name, run: z.union([path, z.record(name, path)]) });
+
 const curve = z.strictObject({
   name: name.optional(),
   /** The system that prunes (or `first-stage`) and the one that finishes. */
@@ -130,7 +133,9 @@ const suiteSchema = z.strictObject({
   family: z.enum(['set', 'suite']).default('set'),
   alpha: z.number().min(0.0001).max(0.5).default(0.05),
   sets: z.array(set).min(1),
-  models: z.array(model).min(1),
+  models: z.array(model).default([]),
+  /** Run files of systems that do not run here. */
+  systems: z.array(foreign).default([]),
   curves: z.array(curve).default([]),
 });
 
@@ -140,6 +145,7 @@ export type SetSpec = Suite['sets'][number] & {
   readonly partOf?: string;
 };
 type ModelSpec = Suite['models'][number];
+export type ForeignSpec = Suite['systems'][number];
 export type CurveSpec = Suite['curves'][number];
 export type FirstStageSpec = NonNullable<SetSpec['firstStage']>;
 
@@ -159,8 +165,9 @@ export const systemName = (spec: ModelSpec): string =>
 
 function checkTogether(suite: Suite): string[] {
   const faults: string[] = [];
-  const systems = [FIRST_STAGE, ...suite.models.map(systemName)];
+  const systems = [FIRST_STAGE, ...suite.models.map(systemName), ...suite.systems.map((system) => system.name)];
   const sets = suite.sets.map((s) => s.name);
+  if (systems.length === 1) faults.push('models: expected at least 1 model, or a run file in systems, got none');
   const twice = [
     ['models', repeated(systems)],
     ['sets', repeated(sets)],

@@ -2,6 +2,7 @@ import { WinnowError } from '../../errors.ts';
 import { someIds } from '../measures/coverage.ts';
 import { type Candidates, candidatesOf, type StageContext } from './candidates.ts';
 import { type CellFacts, dropProgress, readFacts } from './cells.ts';
+import { type ForeignRun, foreignRuns } from './foreign-runs.ts';
 import { expandSets } from './set-groups.ts';
 import type { SuiteModel, SuiteModels } from './suite-models.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
@@ -37,6 +38,8 @@ export interface SuiteWork {
   readonly sets: readonly PreparedSet[];
   readonly systems: readonly ScoringSystem[];
   readonly cells: readonly WorkCell[];
+  /** Run files of systems that do not run here. */
+  readonly foreign: readonly ForeignRun[];
   readonly leftOut: readonly LeftOut[];
 }
 
@@ -100,18 +103,20 @@ async function withCandidates(set: OpenSet, context: StageContext): Promise<Prep
  * @param onNote called with a line for each set or model that is left out, and for queries that are not measured or count 0.
  */
 export async function prepareSuite(
-  { suite, folder }: LoadedSuite,
+  loaded: LoadedSuite,
   models: SuiteModels,
   context: Omit<StageContext, 'folder'>,
   onNote: (text: string) => void,
 ): Promise<SuiteWork> {
+  const { suite, folder } = loaded;
   const leftOut: LeftOut[] = [];
   const leaveOut = (part: LeftOut): void => {
     leftOut.push(part);
     onNote(`left out: ${part.what}, ${part.reason}`);
   };
   const sets: PreparedSet[] = [];
-  for (const spec of await expandSets(suite.sets, folder, onNote)) {
+  const specs = await expandSets(suite.sets, folder, onNote);
+  for (const spec of specs) {
     const set = await openSet(spec, { folder, out: context.out, seed: suite.seed, depth: suite.depth });
     const prepared = isLeftOut(set) ? set : await withCandidates(set, { ...context, folder });
     if (isLeftOut(prepared)) leaveOut(prepared);
@@ -126,7 +131,13 @@ export async function prepareSuite(
     if (isLeftOut(system)) leaveOut(system);
     else systems.push(system);
   }
+  const foreign: ForeignRun[] = [];
+  const names = specs.map(({ name }) => name);
+  for (const run of foreignRuns(loaded, names)) {
+    if (isLeftOut(run)) leaveOut(run);
+    else foreign.push(run);
+  }
   const cells: WorkCell[] = [];
   for (const set of sets) for (const system of systems) cells.push(await prepareCell(context.out, set, system));
-  return { sets, systems, cells, leftOut };
+  return { sets, systems, cells, foreign, leftOut };
 }

@@ -119,6 +119,13 @@ describe('winnow compare', () => {
     ]);
   });
 
+  it('takes lists of measures in every spelling', () => {
+    const measures = 'ndcg_cut.5,10,RR, nDCG(gains={0:0,1:2})@10,P(rel=1)@5';
+    const data = json(['--qrels', 'qrels', '--measure', measures, '--measure', 'AP', ...RUNS]);
+    const names = ['nDCG@5', 'nDCG@10', 'RR', 'nDCG(gains={1:2})@10', 'P@5', 'AP'];
+    expect(data.measures.map(({ measure }) => measure)).toEqual(names);
+  });
+
   it('tests against another baseline, by other tests', () => {
     const data = json([
       '--qrels',
