@@ -1,67 +1,80 @@
 import type { AddedToken } from './tokenizer-definition.ts';
 
+/** A part of a text: text between added tokens, or the id of one. */
+type Part = string | number;
+
+interface Matcher {
+  readonly pattern: RegExp;
+  readonly tokens: ReadonlyMap<string, AddedToken>;
+}
+
+/** A letter, digit, mark or connector, as `\w` of the Rust library. */
+const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+const ENDS_WITH_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+const BLANK = /\p{White_Space}/u;
+
 /**
- * Finds added tokens (`[MASK]`, `<s>` …) in text, leftmost first, then longest. Tokens marked as normalized are searched in normalized
- * text, the others in raw text. `single_word` is ignored, as in the library.
+ * Finds added tokens (`[MASK]`, `<s>` …) in text, leftmost first, then longest, as the Rust library does. Tokens marked as normalized are
+ * searched in normalized text by their normalized form, the others in raw text.
  */
 export class AddedTokens {
-  readonly #byText = new Map<string, AddedToken>();
-  readonly #raw: RegExp | undefined;
-  readonly #normalized: RegExp | undefined;
+  readonly #raw: Matcher | undefined;
+  readonly #normalized: Matcher | undefined;
 
-  /** @param normalize Null for a tokenizer without a normalizer; all tokens are then searched in raw text. */
+  /** @param normalize Null for a tokenizer without a normalizer. */
   constructor(tokens: readonly AddedToken[], normalize: ((text: string) => string) | null) {
-    const raw: string[] = [];
-    const normalized: string[] = [];
-    for (const token of tokens) {
-      this.#byText.set(token.content, token);
-      if (normalize !== null && (token.normalized ?? !token.special)) {
-        const text = normalize(token.content);
-        normalized.push(text);
-        this.#byText.set(text, token);
-      } else raw.push(token.content);
-    }
-    this.#raw = alternation(raw);
-    this.#normalized = alternation(normalized);
-  }
-
-  get(text: string): AddedToken | undefined {
-    return this.#byText.get(text);
+    const isNormalized = (token: AddedToken) => token.normalized ?? !token.special;
+    this.#raw = matcher(tokens.filter((t) => !isNormalized(t)).map((t) => [t.content, t]));
+    this.#normalized = matcher(
+      tokens.filter(isNormalized).map((t) => [normalize === null ? t.content : normalize(t.content), t]),
+    );
   }
 
   /** Whether raw text contains an added token. Nearly no text does, so this check saves splitting. */
   occursIn(text: string): boolean {
-    return this.#raw?.test(text) ?? false;
+    return this.#raw?.pattern.test(text) ?? false;
   }
 
-  splitRaw(text: string): string[] {
-    return this.#split(text, this.#raw);
+  splitRaw(text: string): Part[] {
+    return split(text, this.#raw);
   }
 
-  splitNormalized(text: string): string[] {
-    return this.#split(text, this.#normalized);
-  }
-
-  #split(text: string, pattern: RegExp | undefined): string[] {
-    const sections = pattern === undefined ? [text] : text.split(pattern);
-    return this.#stripBlanks(sections.filter((s) => s.length > 0));
-  }
-
-  /** Removes the blanks next to tokens with `lstrip` or `rstrip`; a section may be empty afterwards. */
-  #stripBlanks(sections: string[]): string[] {
-    for (let i = 0; i < sections.length; i++) {
-      const token = this.#byText.get(sections[i]!);
-      if (token?.lstrip && i > 0) sections[i - 1] = sections[i - 1]!.trimEnd();
-      if (token?.rstrip && i < sections.length - 1) sections[i + 1] = sections[i + 1]!.trimStart();
-    }
-    return sections;
+  splitNormalized(text: string): Part[] {
+    return split(text, this.#normalized);
   }
 }
 
-/** Returns a capturing alternation of the texts, longest first. `split` keeps what a capturing group matches. */
-function alternation(texts: readonly string[]): RegExp | undefined {
-  const present = [...new Set(texts)].filter((t) => t.length > 0).sort((a, b) => b.length - a.length);
-  return present.length === 0 ? undefined : new RegExp(`(${present.map((t) => escaped(t)).join('|')})`);
+/** Splits text at a matcher's tokens; no part is an empty text. */
+function split(text: string, found: Matcher | undefined): Part[] {
+  if (found === undefined || !found.pattern.test(text)) return text === '' ? [] : [text];
+  const parts: Part[] = [];
+  let done = 0;
+  for (const match of text.matchAll(new RegExp(found.pattern, 'g'))) {
+    const token = found.tokens.get(match[0])!;
+    let [start, end] = [match.index, match.index + match[0].length];
+    if (token.single_word && !isSingleWord(text, start, end)) continue;
+    // Blanks that the token before took are not taken again.
+    if (token.lstrip) while (start > done && BLANK.test(text[start - 1]!)) start--;
+    if (token.rstrip) while (end < text.length && BLANK.test(text[end]!)) end++;
+    if (done < start) parts.push(text.slice(done, start));
+    parts.push(token.id);
+    done = end;
+  }
+  if (done < text.length) parts.push(text.slice(done));
+  return parts;
+}
+
+function isSingleWord(text: string, start: number, end: number): boolean {
+  return (
+    !ENDS_WITH_WORD.test(text.slice(Math.max(0, start - 2), start)) && !STARTS_WITH_WORD.test(text.slice(end, end + 2))
+  );
+}
+
+function matcher(forms: readonly (readonly [string, AddedToken])[]): Matcher | undefined {
+  const tokens = new Map(forms.filter(([form]) => form !== ''));
+  if (tokens.size === 0) return undefined;
+  const longestFirst = [...tokens.keys()].sort((a, b) => b.length - a.length);
+  return { tokens, pattern: new RegExp(longestFirst.map(escaped).join('|')) };
 }
 
 function escaped(text: string): string {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { NONSPACING_MARKS, UNWANTED } from './character-classes.ts';
 import { checked } from './refusal.ts';
-import { streamSafe } from './stream-safe.ts';
 import type { Part } from './tokenizer-definition.ts';
+import { inForm, lowercase } from './unicode-text.ts';
 
 /** Options of a `BertNormalizer`. */
 export interface BertNormalizerOptions {
@@ -29,19 +30,18 @@ export function bertNormalizerOptions(part: Part, file: string): BertNormalizerO
   };
 }
 
-/** Control, format, private-use and unpaired characters, NUL and U+FFFD, but not tab, line feed and carriage return. */
-const UNWANTED = /(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]/gu;
-/** Ideographs inside the BMP only: the library looks at code units, and ids must be those of the library. */
-const IDEOGRAPH = /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]/g;
-const ACCENT = /\p{Mn}/gu;
+const UNWANTED_CHARACTER = new RegExp(`[${UNWANTED}]`, 'gu');
+const BLANK = /\p{White_Space}/gu;
+/** The blocks that the library takes for ideographs: extension B ends before the characters that Unicode 13 added, C and D have a gap of their own. */
+const IDEOGRAPH =
+  /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;
+const ACCENT = new RegExp(`[${NONSPACING_MARKS}]`, 'gu');
 
-/** Removes unwanted characters, puts blanks around ideographs, lowercases and strips accents, in the library's order. */
+/** Removes unwanted characters, puts blanks around ideographs, strips accents and lowercases, in the library's order. */
 export function bertNormalize(text: string, options: BertNormalizerOptions): string {
   let result = text;
-  if (options.cleanText) result = result.replace(UNWANTED, '').replace(/\s/g, ' ');
+  if (options.cleanText) result = result.replace(UNWANTED_CHARACTER, '').replace(BLANK, ' ');
   if (options.chineseChars) result = result.replace(IDEOGRAPH, ' $& ');
-  // The whole text at once: how a capital sigma is lowercased depends on its neighbors.
-  if (options.lowercase) result = result.toLowerCase();
-  if (options.stripAccents) result = streamSafe(result).normalize('NFD').replace(ACCENT, '');
-  return result;
+  if (options.stripAccents) result = inForm(result, 'NFD').replace(ACCENT, '');
+  return options.lowercase ? lowercase(result) : result;
 }

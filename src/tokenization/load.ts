@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 import { WinnowError } from '../errors.ts';
-import { byteLevelBpeEncoder } from './bpe.ts';
-import { LibraryEncoder } from './library-encoder.ts';
+import { BpeModelEncoder, byteLevelBpeEncoder } from './bpe.ts';
 import { normalizerFor } from './normalizers.ts';
 import { type PairTemplate, pairTemplate } from './pair-template.ts';
 import { type Enough, PiecewiseEncoder } from './piecewise-encoder.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
-import { SectionEncoder } from './section-encoder.ts';
+import { type ModelEncoder, SectionEncoder } from './section-encoder.ts';
 import { LARGE_PIECES, type PieceSizes } from './text-pieces.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, Model } from './tokenizer-definition.ts';
@@ -15,6 +14,7 @@ import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.ts
 import { padIdOf } from './tokenizer-settings.ts';
 import { UnigramModelEncoder } from './unigram.ts';
 import { wordPieceEncoder } from './wordpiece.ts';
+import { WordPieceModelEncoder } from './wordpiece-model.ts';
 
 type TokenizerFamily = 'wordpiece' | 'byte-level-bpe' | 'unigram';
 
@@ -54,8 +54,7 @@ export async function openTokenizer(
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
     createEncoder(sizes) {
-      const encoder = checkedEncoder(source);
-      return new PiecewiseEncoder(encoder, sizesFor(encoder, source.definition, sizes));
+      return new PiecewiseEncoder(checkedEncoder(source.definition), sizesFor(source.definition, sizes));
     },
   };
 }
@@ -71,58 +70,42 @@ export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
 }
 
 /** Creates an encoder. Turns errors that only show here, such as a bad regular expression, into `invalid_manifest`. */
-function checkedEncoder(source: TokenizerFolder): TokenEncoder {
+function checkedEncoder(definition: Definition): TokenEncoder {
   try {
-    return createEncoder(source);
+    return createEncoder(definition);
   } catch (error) {
     if (error instanceof WinnowError) throw error;
-    throw refusal(source.definition.file, '(whole file)', 'a usable definition', String(error));
+    throw refusal(definition.file, '(whole file)', 'a usable definition', String(error));
   }
 }
 
-/** The library takes about 25 us for each character of a long word. */
-const QUICK_IN_LIBRARY = 2 ** 15;
-
-/**
- * Returns the sizes of pieces for an encoder. In threads that are not shared, the library gets as few as memory allows, because it prepends to
- * each piece what a definition prepends to a text.
- */
-function sizesFor(encoder: TokenEncoder, { largestPiece }: Definition, sizes: PieceSizes): PieceSizes {
-  const isLibrary = encoder instanceof LibraryEncoder;
-  const most = Math.min(sizes.most, largestPiece, isLibrary && sizes !== LARGE_PIECES ? QUICK_IN_LIBRARY : sizes.most);
-  return { usual: isLibrary ? most / 2 : Math.min(sizes.usual, most / 2), most };
+/** Returns the sizes of pieces for a definition. */
+function sizesFor({ largestPiece }: Definition, sizes: PieceSizes): PieceSizes {
+  const most = Math.min(sizes.most, largestPiece);
+  return { usual: Math.min(sizes.usual, most / 2), most };
 }
 
-/** Settings of `tokenizer_config.json` that change the ids of a text in the library. */
-const TEXT_SWITCHES = ['remove_space', 'do_lowercase_and_remove_accent'] as const;
-
-function createEncoder({ definition, settings }: TokenizerFolder): TokenEncoder {
-  const isPlain = TEXT_SWITCHES.every((name) => settings.config[name] !== true);
-  const own = isPlain
-    ? (wordPieceEncoder(definition) ?? byteLevelBpeEncoder(definition) ?? unigramEncoder(definition))
-    : undefined;
-  return own ?? new LibraryEncoder(definition, settings.config);
+function createEncoder(definition: Definition): TokenEncoder {
+  return wordPieceEncoder(definition) ?? byteLevelBpeEncoder(definition) ?? sectionEncoder(definition);
 }
 
-/**
- * Creates an encoder for Unigram models; undefined for others. The library does not apply compiled character maps, and joins the pieces of
- * a text by spreading them as arguments, which fails on texts of about 100,000 tokens.
- */
-function unigramEncoder(definition: Definition): TokenEncoder | undefined {
-  const { model, normalizer, preTokenizer, file, addedTokens } = definition;
-  if (model.type !== 'Unigram') return undefined;
+/** Creates an encoder for any definition, which takes the Rust library's steps one by one. */
+function sectionEncoder(definition: Definition): TokenEncoder {
+  const { model, normalizer, preTokenizer, file } = definition;
   return new SectionEncoder(
     definition,
     normalizer === null ? null : normalizerFor(normalizer, file),
     preTokenizerFor(preTokenizer, file),
-    new UnigramModelEncoder(model, addedTokens),
+    modelEncoder(model, file),
   );
 }
 
-function textKeyOf({ definition, settings }: TokenizerFolder): string {
+function modelEncoder(model: Model, file: string): ModelEncoder {
+  if (model.type === 'WordPiece') return new WordPieceModelEncoder(model);
+  return model.type === 'BPE' ? new BpeModelEncoder(model, file) : new UnigramModelEncoder(model);
+}
+
+function textKeyOf({ definition }: TokenizerFolder): string {
   const { post_processor: _post, decoder: _decoder, version: _version, ...textual } = definition.raw;
-  const switches = TEXT_SWITCHES.map((name) => settings.config[name] === true);
-  return createHash('sha256')
-    .update(JSON.stringify([textual, switches]))
-    .digest('base64url');
+  return createHash('sha256').update(JSON.stringify(textual)).digest('base64url');
 }

@@ -1,9 +1,12 @@
 import { z } from 'zod';
+import { bertNormalize, bertNormalizerOptions } from './bert-normalizer.ts';
+import { inByteCharacters } from './byte-characters.ts';
+import { COMBINING_MARKS, DROPPED_BY_NMT } from './character-classes.ts';
 import { CharsMap } from './charsmap.ts';
-import { library } from './library-encoder.ts';
+import { finderOf } from './matches.ts';
 import { checked, refusal } from './refusal.ts';
-import { streamSafe } from './stream-safe.ts';
 import type { Part } from './tokenizer-definition.ts';
+import { inForm, lowercase } from './unicode-text.ts';
 
 export type Normalize = (text: string) => string;
 
@@ -11,33 +14,26 @@ type Rule = (part: Part, file: string) => Normalize;
 
 const sequenceSchema = z.looseObject({ normalizers: z.array(z.looseObject({ type: z.string() })) });
 const precompiledSchema = z.looseObject({ precompiled_charsmap: z.string().nullish() });
-const replaceSchema = z.looseObject({
-  type: z.literal('Replace'),
-  pattern: z.union([z.object({ String: z.string() }), z.object({ Regex: z.string() })]),
-  content: z.string(),
-});
-const prependSchema = z.looseObject({ type: z.literal('Prepend'), prepend: z.string() });
-const stripSchema = z.looseObject({
-  type: z.literal('Strip'),
-  strip_left: z.boolean().default(true),
-  strip_right: z.boolean().default(true),
-});
+const replaceSchema = z.looseObject({ pattern: z.unknown(), content: z.string() });
+const prependSchema = z.looseObject({ prepend: z.string() });
+const stripSchema = z.looseObject({ strip_left: z.boolean().default(true), strip_right: z.boolean().default(true) });
 
-const byLibrary = (normalizer: { normalize(text: string): string }): Normalize => normalizer.normalize.bind(normalizer);
-const inForm =
-  (form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalize =>
-  (text) =>
-    streamSafe(text).normalize(form);
+const COMBINING_MARK = new RegExp(`[${COMBINING_MARKS}]`, 'gu');
+const LEADING = /^\p{White_Space}+/u;
+/** What Nmt removes, and what it turns into a blank. */
+const NMT_DROPS = new RegExp(`[${DROPPED_BY_NMT}]`, 'gu');
+const NMT_BLANKS = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
 
-/**
- * One rule for each type of normalizer. `Precompiled` is our own, because the library replaces SentencePiece's map by NFKC, which gives other
- * ids for a few characters. The Unicode forms take stream-safe text. All others use the library.
- */
+/** One rule for each normalizer of the Rust library, whose results they give. */
 const RULES: Readonly<Record<string, Rule>> = {
   Sequence(part, file) {
     const { normalizers } = checked(sequenceSchema, part, file, 'normalizer');
     const steps = normalizers.map((p) => normalizerFor(p, file));
     return (text) => steps.reduce((t, step) => step(t), text);
+  },
+  BertNormalizer(part, file) {
+    const options = bertNormalizerOptions(part, file);
+    return (text) => bertNormalize(text, options);
   },
   Precompiled(part, file) {
     const { precompiled_charsmap: map } = checked(precompiledSchema, part, file, 'normalizer');
@@ -45,15 +41,38 @@ const RULES: Readonly<Record<string, Rule>> = {
     const chars = new CharsMap(Buffer.from(map, 'base64'), file, 'normalizer.precompiled_charsmap');
     return (text) => chars.apply(text);
   },
-  Replace: (part, file) => byLibrary(new library.ReplaceNormalizer(checked(replaceSchema, part, file, 'normalizer'))),
-  Prepend: (part, file) => byLibrary(new library.PrependNormalizer(checked(prependSchema, part, file, 'normalizer'))),
-  Strip: (part, file) => byLibrary(new library.StripNormalizer(checked(stripSchema, part, file, 'normalizer'))),
-  StripAccents: () => byLibrary(new library.StripAccentsNormalizer({ type: 'StripAccents' })),
-  Lowercase: () => byLibrary(new library.LowercaseNormalizer({ type: 'Lowercase' })),
-  NFC: () => inForm('NFC'),
-  NFD: () => inForm('NFD'),
-  NFKC: () => inForm('NFKC'),
-  NFKD: () => inForm('NFKD'),
+  Replace(part, file) {
+    const { pattern, content } = checked(replaceSchema, part, file, 'normalizer');
+    const find = finderOf(pattern, file, 'normalizer.pattern');
+    return (text) => {
+      let result = '';
+      let done = 0;
+      for (const [start, end] of find(text)) {
+        result += text.slice(done, start) + content;
+        done = end;
+      }
+      return done === 0 && result === '' ? text : result + text.slice(done);
+    };
+  },
+  Prepend(part, file) {
+    const { prepend } = checked(prependSchema, part, file, 'normalizer');
+    return (text) => (text === '' ? text : prepend + text);
+  },
+  Strip(part, file) {
+    const { strip_left, strip_right } = checked(stripSchema, part, file, 'normalizer');
+    return (text) => {
+      const left = strip_left ? text.replace(LEADING, '') : text;
+      return strip_right ? withoutTrailingBlanks(left) : left;
+    };
+  },
+  StripAccents: () => (text) => text.replace(COMBINING_MARK, ''),
+  Lowercase: () => lowercase,
+  NFC: () => (text) => inForm(text, 'NFC'),
+  NFD: () => (text) => inForm(text, 'NFD'),
+  NFKC: () => (text) => inForm(text, 'NFKC'),
+  NFKD: () => (text) => inForm(text, 'NFKD'),
+  Nmt: () => (text) => text.replace(NMT_DROPS, '').replace(NMT_BLANKS, ' '),
+  ByteLevel: () => inByteCharacters,
 };
 
 /** Creates a normalizer. @throws WinnowError `invalid_manifest` for an unknown type or a missing setting. */
@@ -61,4 +80,13 @@ export function normalizerFor(part: Part, file: string): Normalize {
   const rule = RULES[part.type];
   if (rule === undefined) throw refusal(file, 'normalizer.type', Object.keys(RULES).join(', '), part.type);
   return rule(part, file);
+}
+
+const BLANK = /\p{White_Space}/u;
+
+/** Returns a text without the blanks at its end; a pattern for them would try each run of blanks inside. */
+function withoutTrailingBlanks(text: string): string {
+  let end = text.length;
+  while (end > 0 && BLANK.test(text[end - 1]!)) end--;
+  return text.slice(0, end);
 }

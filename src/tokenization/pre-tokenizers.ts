@@ -1,13 +1,33 @@
 import { z } from 'zod';
-import { library } from './library-encoder.ts';
+import { BYTE_LEVEL_WORDS, inByteCharacters } from './byte-characters.ts';
+import { PUNCTUATION } from './character-classes.ts';
+import { byRegExp, type Find, finderOf } from './matches.ts';
 import { checked, refusal } from './refusal.ts';
 import type { Part } from './tokenizer-definition.ts';
 
-/** Splits normalized text into pre-tokens. `section` is the index of the text among the sections between added tokens. */
-export type PreTokenize = (text: string, section: number) => readonly string[];
+/** Splits normalized text into pre-tokens. `isFirst`: whether the text is at the beginning of the whole text. */
+export type PreTokenize = (text: string, isFirst: boolean) => readonly string[];
 
+type Rule = (part: Part, file: string) => PreTokenize;
+
+const BEHAVIORS = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const;
+type Behavior = (typeof BEHAVIORS)[number];
+
+const behaviorSchema = z.enum(BEHAVIORS);
+const punctuationSchema = z.looseObject({ behavior: behaviorSchema.default('Isolated') });
+const splitSchema = z.looseObject({
+  pattern: z.unknown(),
+  behavior: behaviorSchema,
+  invert: z.boolean().default(false),
+});
+const digitsSchema = z.looseObject({ individual_digits: z.boolean().default(false) });
+const delimiterSchema = z.looseObject({ delimiter: z.string().refine((s) => [...s].length === 1, 'one character') });
+const fixedLengthSchema = z.looseObject({ length: z.int().min(1).default(5) });
+const byteLevelSchema = z.looseObject({
+  add_prefix_space: z.boolean().default(false),
+  use_regex: z.boolean().default(true),
+});
 const metaspaceSchema = z.looseObject({
-  type: z.literal('Metaspace'),
   replacement: z.string().length(1).default('\u2581'),
   add_prefix_space: z.boolean().nullish(),
   prepend_scheme: z.enum(['always', 'never', 'first']).nullish(),
@@ -15,42 +35,130 @@ const metaspaceSchema = z.looseObject({
 });
 const sequenceSchema = z.looseObject({ pretokenizers: z.array(z.looseObject({ type: z.string() })) });
 
-/** Replaces `add_prefix_space`, which older files use, by `prepend_scheme`. */
-function withPrependScheme(part: Part, file: string): Part {
-  if (part.type === 'Sequence') {
+const MARK = String.raw`\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e${PUNCTUATION}`;
+const WORD = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}`;
+const finders = {
+  blank: byRegExp(/\p{White_Space}/gu),
+  mark: byRegExp(new RegExp(`[${MARK}]`, 'gu')),
+  digit: byRegExp(/\p{N}/gu),
+  bert: byRegExp(new RegExp(String.raw`[^\p{White_Space}${MARK}]+|[${MARK}]`, 'gu')),
+  word: byRegExp(new RegExp(String.raw`[${WORD}]+|[^${WORD}\p{White_Space}]+`, 'gu')),
+  byteLevel: byRegExp(BYTE_LEVEL_WORDS),
+};
+
+const splitter =
+  (find: Find, behavior: Behavior, invert = false): PreTokenize =>
+  (text) =>
+    splitAt(text, find, behavior, invert);
+
+/** One rule for each pre-tokenizer of the Rust library but UnicodeScripts. */
+const RULES: Readonly<Record<string, Rule>> = {
+  Sequence(part, file) {
     const { pretokenizers } = checked(sequenceSchema, part, file, 'pre_tokenizer');
-    return { type: 'Sequence', pretokenizers: pretokenizers.map((p) => withPrependScheme(p, file)) };
+    return inSequence(pretokenizers.map((p) => ruleFor(p, file)(p, file)));
+  },
+  BertPreTokenizer: () => splitter(finders.bert, 'Removed', true),
+  Whitespace: () => splitter(finders.word, 'Removed', true),
+  WhitespaceSplit: () => splitter(finders.blank, 'Removed'),
+  Punctuation: (part, file) => splitter(finders.mark, checked(punctuationSchema, part, file, 'pre_tokenizer').behavior),
+  Digits(part, file) {
+    const { individual_digits } = checked(digitsSchema, part, file, 'pre_tokenizer');
+    return splitter(finders.digit, individual_digits ? 'Isolated' : 'Contiguous');
+  },
+  Split(part, file) {
+    const { pattern, behavior, invert } = checked(splitSchema, part, file, 'pre_tokenizer');
+    return splitter(finderOf(pattern, file, 'pre_tokenizer.pattern'), behavior, invert);
+  },
+  CharDelimiterSplit(part, file) {
+    const { delimiter } = checked(delimiterSchema, part, file, 'pre_tokenizer');
+    return splitter(finderOf({ String: delimiter }, file, 'pre_tokenizer.delimiter'), 'Removed');
+  },
+  FixedLength(part, file) {
+    const { length } = checked(fixedLengthSchema, part, file, 'pre_tokenizer');
+    return splitter(byRegExp(new RegExp(`[^]{1,${length}}`, 'gu')), 'Isolated');
+  },
+  ByteLevel(part, file) {
+    const { add_prefix_space, use_regex } = checked(byteLevelSchema, part, file, 'pre_tokenizer');
+    const words = splitter(finders.byteLevel, 'Isolated');
+    return (text, isFirst) => {
+      const spaced = add_prefix_space && !text.startsWith(' ') ? ` ${text}` : text;
+      return (use_regex ? words(spaced, isFirst) : [spaced]).map(inByteCharacters);
+    };
+  },
+  Metaspace,
+};
+
+function Metaspace(part: Part, file: string): PreTokenize {
+  const { replacement, add_prefix_space, prepend_scheme, split } = checked(
+    metaspaceSchema,
+    part,
+    file,
+    'pre_tokenizer',
+  );
+  const scheme = prepend_scheme ?? (add_prefix_space === false ? 'never' : 'always');
+  const words = splitter(finderOf({ String: replacement }, file, 'pre_tokenizer.replacement'), 'MergedWithNext');
+  return (text, isFirst) => {
+    let marked = text.replaceAll(' ', replacement);
+    if (!marked.startsWith(replacement) && (scheme === 'always' || (scheme === 'first' && isFirst)))
+      marked = replacement + marked;
+    return split ? words(marked, isFirst) : [marked];
+  };
+}
+
+function inSequence(steps: readonly PreTokenize[]): PreTokenize {
+  return (text, isFirst) =>
+    steps.reduce<readonly string[]>(
+      (pieces, step) => pieces.flatMap((piece, i) => step(piece, isFirst && i === 0 && text.startsWith(piece))),
+      [text],
+    );
+}
+
+/** Splits a text at matches as the Rust library's behaviors say; pieces are never empty. */
+function splitAt(text: string, find: Find, behavior: Behavior, invert: boolean): string[] {
+  const pieces: string[] = [];
+  let wasMatch = false;
+  for (const [start, end, isMatch] of cover(text, find, invert)) {
+    const piece = text.slice(start, end);
+    const joins =
+      behavior === 'Contiguous' ? isMatch === wasMatch : behavior === 'MergedWithPrevious' && isMatch && !wasMatch;
+    if (behavior === 'Removed' && isMatch) {
+      // Left out.
+    } else if (joins && pieces.length > 0) pieces.push(pieces.pop()! + piece);
+    else pieces.push(piece);
+    wasMatch = isMatch;
   }
-  if (part.type !== 'Metaspace') return part;
-  const { add_prefix_space, prepend_scheme, ...rest } = checked(metaspaceSchema, part, file, 'pre_tokenizer');
-  return { ...rest, prepend_scheme: prepend_scheme ?? (add_prefix_space === false ? 'never' : 'always') };
+  return behavior === 'MergedWithNext' ? mergedWithNext(text, find, invert) : pieces.filter((piece) => piece !== '');
 }
 
-/** Returns the character at which a Metaspace splits text into words; the library does not split. */
-function splitCharacter(part: Part): string | undefined {
-  if (part.type === 'Sequence') return (part.pretokenizers as Part[]).map(splitCharacter).find((s) => s !== undefined);
-  return part.type === 'Metaspace' && part.split === true ? (part.replacement as string) : undefined;
+/** Joins the last of several matches in a row with the text behind it. */
+function mergedWithNext(text: string, find: Find, invert: boolean): string[] {
+  const parts = [...cover(text, find, invert)];
+  const starts: number[] = [];
+  for (const [i, [start, , isMatch]] of parts.entries()) {
+    const before = parts[i - 1];
+    if (isMatch || before === undefined || !before[2]) starts.push(start);
+  }
+  return starts.map((start, i) => text.slice(start, starts[i + 1])).filter((piece) => piece !== '');
 }
 
-/**
- * Creates the library's pre-tokenizer, and splits words if a Metaspace says so.
- * @throws WinnowError `invalid_manifest` for a pre-tokenizer that the library does not know.
- */
+/** Yields matches and what is between them, in order: start, end, and whether it counts as a match. */
+function* cover(text: string, find: Find, invert: boolean): Generator<readonly [number, number, boolean]> {
+  let done = 0;
+  for (const [start, end] of find(text)) {
+    if (done < start) yield [done, start, invert];
+    yield [start, end, !invert];
+    done = end;
+  }
+  if (done < text.length) yield [done, text.length, invert];
+}
+
+function ruleFor(part: Part, file: string): Rule {
+  const rule = RULES[part.type];
+  if (rule === undefined) throw refusal(file, 'pre_tokenizer.type', Object.keys(RULES).join(', '), part.type);
+  return rule;
+}
+
+/** Creates a pre-tokenizer. @throws WinnowError `invalid_manifest` for an unknown type or a missing setting. */
 export function preTokenizerFor(part: Part | null, file: string): PreTokenize {
-  if (part === null) return (text) => [text];
-  const known = withPrependScheme(part, file);
-  const character = splitCharacter(known);
-  const preTokenizer = libraryPreTokenizer(known, file);
-  const preTokenize = (text: string, section: number) => preTokenizer.pre_tokenize(text, { section_index: section });
-  if (character === undefined) return preTokenize;
-  const before = new RegExp(`(?=${character.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')})`);
-  return (text, section) => preTokenize(text, section).flatMap((piece) => piece.split(before));
-}
-
-function libraryPreTokenizer(part: Part, file: string) {
-  try {
-    return new library.SequencePreTokenizer({ type: 'Sequence', pretokenizers: [part] });
-  } catch (error) {
-    throw refusal(file, 'pre_tokenizer', 'one that the tokenizer library knows', String(error));
-  }
+  return part === null ? (text) => [text] : ruleFor(part, file)(part, file);
 }

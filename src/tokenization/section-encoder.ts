@@ -17,7 +17,7 @@ export interface ModelEncoder {
 const CACHED_WORD_UNITS = 12;
 const CACHED_WORDS = 1 << 15;
 
-/** Encodes by the library's steps: added tokens, normalizer, added tokens again, pre-tokenizer, model. */
+/** Encodes by the Rust library's steps: added tokens, normalizer, added tokens again, pre-tokenizer, model. */
 export class SectionEncoder implements TokenEncoder {
   readonly #added: AddedTokens;
   readonly #normalize: Normalize | null;
@@ -35,23 +35,21 @@ export class SectionEncoder implements TokenEncoder {
 
   encode(text: string): Int32Array<ArrayBuffer> {
     this.#ids.truncate(0);
-    for (const [section, raw] of this.#added.splitRaw(text.toWellFormed()).entries()) {
-      if (raw.length === 0 || this.#pushAdded(raw)) continue;
-      const normalized = this.#normalize === null ? raw : this.#normalize(raw);
-      for (const part of this.#added.splitNormalized(normalized))
-        if (part.length > 0 && !this.#pushAdded(part)) this.#encodePlain(part, section);
-    }
+    for (const [i, raw] of this.#added.splitRaw(text.toWellFormed()).entries())
+      if (typeof raw === 'number') this.#ids.push(raw);
+      else this.#encodeRaw(raw, i === 0);
     return this.#ids.take();
   }
 
-  #pushAdded(text: string): boolean {
-    const token = this.#added.get(text);
-    if (token) this.#ids.push(token.id);
-    return token !== undefined;
+  #encodeRaw(raw: string, isFirst: boolean): void {
+    const normalized = this.#normalize === null ? raw : this.#normalize(raw);
+    for (const [i, part] of this.#added.splitNormalized(normalized).entries())
+      if (typeof part === 'number') this.#ids.push(part);
+      else this.#encodePlain(part, isFirst && i === 0);
   }
 
-  #encodePlain(text: string, section: number): void {
-    for (const word of this.#preTokenize(text, section)) {
+  #encodePlain(text: string, isFirst: boolean): void {
+    for (const word of this.#preTokenize(text, isFirst)) {
       const known = this.#words.get(word);
       if (known) this.#ids.append(known);
       else if (word.length > 0) this.#encodeWord(word);

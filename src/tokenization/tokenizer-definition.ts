@@ -36,8 +36,17 @@ export interface BpeModel {
   readonly vocab: ReadonlyMap<string, number>;
   /** Pairs of symbols that are merged, in order of rank. */
   readonly merges: readonly (readonly [string, string])[];
-  /** Whether all settings are those of plain byte-level BPE. */
+  /** Whether all settings below have the values of plain byte-level BPE. */
   readonly plain: boolean;
+  readonly unkToken: string | undefined;
+  /** Whether neighboring unknown characters become one unknown token. */
+  readonly fuseUnk: boolean;
+  readonly byteFallback: boolean;
+  /** Whether a word that is a token is taken as it is. */
+  readonly ignoreMerges: boolean;
+  /** What the vocabulary puts before characters that continue a word, and behind the last one. */
+  readonly prefix: string;
+  readonly suffix: string;
 }
 
 export interface UnigramModel {
@@ -53,6 +62,7 @@ export interface UnigramModel {
 const addedTokenSchema = z.object({
   id: z.int().min(0).max(0x7fffffff),
   content: z.string(),
+  single_word: z.boolean().default(false),
   lstrip: z.boolean().default(false),
   rstrip: z.boolean().default(false),
   special: z.boolean().default(false),
@@ -79,6 +89,15 @@ const wordPieceSchema = z.looseObject({
   max_input_chars_per_word: z.int().min(1).max(MAX_WORD_LENGTH).default(100),
 });
 
+const bpeSchema = z.looseObject({
+  unk_token: z.string().nullish(),
+  fuse_unk: z.boolean().default(false),
+  byte_fallback: z.boolean().default(false),
+  ignore_merges: z.boolean().default(false),
+  continuing_subword_prefix: z.string().nullish(),
+  end_of_word_suffix: z.string().nullish(),
+});
+
 const unigramSchema = z.looseObject({ unk_id: z.int().min(0), byte_fallback: z.boolean().nullish() });
 
 /**
@@ -89,16 +108,56 @@ export function readDefinition(json: unknown, file: string): Definition {
   checkExtent(json, file);
   const outline = checked(outlineSchema, json, file);
   const { truncation: _truncation, padding: _padding, ...raw } = outline;
+  const model = readModel(outline.model, file);
+  const addedTokens = withIds(outline.added_tokens, model);
   return {
     file,
-    model: readModel(outline.model, file),
-    addedTokens: outline.added_tokens,
+    model,
+    addedTokens,
     normalizer: outline.normalizer,
     preTokenizer: outline.pre_tokenizer,
     postProcessor: outline.post_processor,
     largestPiece: checkedPiece(outline, file),
-    raw,
+    raw: { ...raw, added_tokens: addedTokens },
   };
+}
+
+/**
+ * Returns added tokens with the ids that the Rust library gives them, whatever the file says: that of the vocabulary, else the next one
+ * behind it.
+ */
+function withIds(tokens: readonly AddedToken[], model: Model): AddedToken[] {
+  const known = model.type === 'Unigram' ? new Map(model.vocab.map(([piece], id) => [piece, id])) : model.vocab;
+  const size = model.type === 'Unigram' ? model.vocab.length : model.vocab.size;
+  const added = new Map<string, number>();
+  let next = size;
+  return tokens.map((token) => {
+    const id = token.content === '' ? token.id : (added.get(token.content) ?? known.get(token.content) ?? next++);
+    added.set(token.content, id);
+    return { ...token, id };
+  });
+}
+
+/**
+ * Returns a definition with further tokens that are never split, as settings files beside it name them: those in the vocabulary, and those
+ * whose id has an embedding. Others stay text.
+ * @param embeddings How many the model has; undefined where nothing says so.
+ */
+export function withNamedTokens(
+  definition: Definition,
+  named: readonly Omit<AddedToken, 'id'>[],
+  embeddings: number | undefined,
+): Definition {
+  const missing = new Map(named.map((token) => [token.content, token]));
+  for (const { content } of [...definition.addedTokens, { content: '' }]) missing.delete(content);
+  if (missing.size === 0) return definition;
+  const { model } = definition;
+  const isKnown = ({ content }: { content: string }) => tokenId(definition, content) !== undefined;
+  const candidates = [...missing.values()].map((token) => ({ ...token, id: 0 }));
+  const addedTokens = withIds([...definition.addedTokens, ...candidates], model).filter(
+    (token, i) => i < definition.addedTokens.length || isKnown(token) || token.id < (embeddings ?? 0),
+  );
+  return { ...definition, addedTokens, raw: { ...definition.raw, added_tokens: addedTokens } };
 }
 
 function readModel(model: Readonly<Record<string, unknown>>, file: string): Model {
@@ -135,24 +194,26 @@ function readBpe(model: Readonly<Record<string, unknown>>, file: string): BpeMod
   const merges = model.merges;
   if (!Array.isArray(merges)) throw refusal(file, 'model.merges', 'an array of merges', merges);
   checkCount(merges.length + 1, 'model.merges', file);
-  if (model.unk_token != null && (typeof model.unk_token !== 'string' || !vocab.has(model.unk_token)))
-    throw refusal(file, 'model.unk_token', 'a token of the vocabulary', model.unk_token);
+  const settings = checked(bpeSchema, model, file, 'model');
+  const unkToken = settings.unk_token ?? undefined;
+  if (unkToken !== undefined && !vocab.has(unkToken))
+    throw refusal(file, 'model.unk_token', 'a token of the vocabulary', unkToken);
+  const switches = {
+    fuseUnk: settings.fuse_unk,
+    byteFallback: settings.byte_fallback,
+    ignoreMerges: settings.ignore_merges,
+    prefix: settings.continuing_subword_prefix ?? '',
+    suffix: settings.end_of_word_suffix ?? '',
+  };
   return {
     type: 'BPE',
     vocab,
     merges: merges.map((merge, i) => readMerge(merge, i, file)),
-    plain: BPE_SWITCHES.every((name) => !model[name]),
+    plain: Object.values(switches).every((value) => !value),
+    unkToken,
+    ...switches,
   };
 }
-
-const BPE_SWITCHES = [
-  'dropout',
-  'fuse_unk',
-  'byte_fallback',
-  'ignore_merges',
-  'end_of_word_suffix',
-  'continuing_subword_suffix',
-];
 
 /** Reads a merge: `["a", "b"]`, or `"a b"` in older files. */
 function readMerge(merge: unknown, index: number, file: string): readonly [string, string] {

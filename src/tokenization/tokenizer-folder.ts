@@ -6,7 +6,7 @@ import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
 import { checked, refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
-import { type Definition, type Part, readDefinition } from './tokenizer-definition.ts';
+import { type Definition, type Part, readDefinition, withNamedTokens } from './tokenizer-definition.ts';
 import { MAX_SETTINGS_BYTES } from './tokenizer-limits.ts';
 import { readSettings, type TokenizerSettings } from './tokenizer-settings.ts';
 
@@ -83,10 +83,11 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
     pathOf,
   );
   const whole = await json('tokenizer.json', MAX_TOKENIZER_BYTES);
-  const definition =
+  const stated =
     whole === undefined
       ? await buildDefinition(read, pathOf, settings)
       : readDefinition(whole, pathOf('tokenizer.json'));
+  const definition = withNamedTokens(stated, settings.namedTokens, settings.embeddings);
   const file = 'sentence_bert_config.json';
   const { do_lower_case: isLower } = checked(moduleSchema, (await json(file, MAX_SETTINGS_BYTES)) ?? {}, pathOf(file));
   return { folder, settings, definition: isLower ? inLowercase(definition) : definition };

@@ -10,10 +10,39 @@ export interface TokenizerSettings {
   specialToken(name: string): string | undefined;
   /** `type_vocab_size` of config.json. Default: 2. */
   readonly tokenTypes: number;
+  /** All tokens that the files name as special or added, which are never split. */
+  readonly namedTokens: readonly NamedToken[];
+  /** Tokens that the model has an embedding for: `vocab_size` of config.json. */
+  readonly embeddings: number | undefined;
   readonly padTokenId: number | undefined;
 }
 
-const tokenSchema = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+export type NamedToken = z.infer<typeof namedSchema>;
+
+const flag = z.boolean().default(false);
+const namedSchema = z.union([
+  z.string().transform((content) => ({
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  })),
+  z.looseObject({
+    content: z.string(),
+    single_word: flag,
+    lstrip: flag,
+    rstrip: flag,
+    normalized: flag,
+    special: z.boolean().default(true),
+  }),
+]);
+const tokenSchema = namedSchema.nullish();
+/** A list of tokens, or a map from names to tokens, as newer files have it. */
+const moreSchema = z
+  .union([z.array(namedSchema), z.record(z.string(), namedSchema).transform((named) => Object.values(named))])
+  .nullish();
 const tokensSchema = z.looseObject({
   cls_token: tokenSchema,
   sep_token: tokenSchema,
@@ -22,7 +51,12 @@ const tokensSchema = z.looseObject({
   mask_token: tokenSchema,
   bos_token: tokenSchema,
   eos_token: tokenSchema,
+  additional_special_tokens: moreSchema,
+  extra_special_tokens: moreSchema,
+  added_tokens_decoder: moreSchema,
 });
+const SINGLE = ['cls_token', 'sep_token', 'pad_token', 'unk_token', 'mask_token', 'bos_token', 'eos_token'] as const;
+const LISTS = ['added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens'] as const;
 const configSchema = tokensSchema.extend({
   do_lower_case: z.boolean().nullish(),
   strip_accents: z.boolean().nullish(),
@@ -32,6 +66,7 @@ const configSchema = tokensSchema.extend({
 const modelSchema = z.looseObject({
   type_vocab_size: z.int().min(0).nullish(),
   pad_token_id: z.int().min(0).nullish(),
+  vocab_size: z.int().min(0).nullish(),
 });
 
 type Files = Readonly<Record<'tokenizer_config.json' | 'special_tokens_map.json' | 'config.json', unknown>>;
@@ -43,13 +78,17 @@ export function readSettings(files: Files, pathOf: (name: string) => string): To
   const model = checked(modelSchema, files['config.json'] ?? {}, pathOf('config.json'));
   return {
     config,
-    specialToken(name) {
-      const token = (config[name] ?? map[name]) as z.infer<typeof tokenSchema>;
-      return typeof token === 'string' ? token : token?.content;
-    },
+    specialToken: (name) =>
+      SINGLE.flatMap((known) => (known === name ? [config[known] ?? map[known]] : []))[0]?.content,
+    namedTokens: [...tokensOf(config), ...tokensOf(map)],
+    embeddings: model.vocab_size ?? undefined,
     tokenTypes: model.type_vocab_size ?? 2,
     padTokenId: model.pad_token_id ?? undefined,
   };
+}
+
+function tokensOf(tokens: z.infer<typeof tokensSchema>): NamedToken[] {
+  return [...LISTS.flatMap((name) => tokens[name] ?? []), ...SINGLE.flatMap((name) => tokens[name] ?? [])];
 }
 
 /**

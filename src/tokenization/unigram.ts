@@ -1,5 +1,7 @@
+import { byteToken } from './bpe.ts';
 import type { IdBuffer } from './id-buffer.ts';
-import type { Definition, UnigramModel } from './tokenizer-definition.ts';
+import type { ModelEncoder } from './section-encoder.ts';
+import type { UnigramModel } from './tokenizer-definition.ts';
 import { UnitTrie } from './trie.ts';
 
 /** How much less likely, in log probability, an unknown character is than the least likely piece (SentencePiece's constant). */
@@ -10,10 +12,11 @@ const UNKNOWN_PENALTY = 10;
  * dynamic programming. Of equal ones, the piece that starts first wins. Neighboring unknown characters become one unknown token, or the
  * tokens of their bytes if the model has byte fallback.
  */
-export class UnigramModelEncoder {
+export class UnigramModelEncoder implements ModelEncoder {
   readonly #trie: UnitTrie;
   readonly #scores: Float64Array;
   readonly #unkId: number;
+  readonly #unkScore: number;
   readonly #byteIds: Int32Array | undefined;
   readonly #utf8 = new TextEncoder();
   /** For each end position: the best sum, the start of the last piece, and its id. */
@@ -21,18 +24,17 @@ export class UnigramModelEncoder {
   #start = new Int32Array(256);
   #id = new Int32Array(256);
 
-  constructor(model: UnigramModel, added: Definition['addedTokens']) {
+  constructor(model: UnigramModel) {
     const { vocab, unkId, unmatched } = model;
     this.#scores = Float64Array.from(vocab, ([, score]) => score);
     this.#unkId = unkId;
-    this.#scores[unkId] = this.#scores.reduce((least, s) => Math.min(least, s)) - UNKNOWN_PENALTY;
+    this.#unkScore = this.#scores.reduce((least, s) => Math.min(least, s)) - UNKNOWN_PENALTY;
     this.#trie = new UnitTrie(vocab.length * 4);
     const ids = new Map<string, number>();
     for (const [id, [piece]] of vocab.entries()) {
       ids.set(piece, id);
       if (piece.length > 0 && !unmatched?.has(id)) this.#trie.insert(piece, id);
     }
-    for (const { content, id } of added) ids.set(content, id);
     if (model.byteFallback) this.#byteIds = Int32Array.from({ length: 256 }, (_, b) => ids.get(byteToken(b)) ?? -1);
   }
 
@@ -43,7 +45,7 @@ export class UnigramModelEncoder {
     this.#best[0] = 0;
     for (let start = 0; start < text.length; ) {
       const width = text.codePointAt(start)! > 0xffff ? 2 : 1;
-      if (!this.#offerPieces(text, start, width)) this.#offer(start, start + width, this.#unkId);
+      if (!this.#offerPieces(text, start, width)) this.#offer(start, start + width, this.#unkId, this.#unkScore);
       start += width;
     }
     this.#emit(text, out);
@@ -58,15 +60,15 @@ export class UnigramModelEncoder {
       if (node < 0) break;
       const id = this.#trie.value(node);
       if (id < 0) continue;
-      this.#offer(start, end, id);
+      this.#offer(start, end, id, this.#scores[id]!);
       if (end - start === width) single = true;
     }
     return single;
   }
 
   /** Records a piece if it gives a better sum for its end position. */
-  #offer(start: number, end: number, id: number): void {
-    const sum = this.#best[start]! + this.#scores[id]!;
+  #offer(start: number, end: number, id: number, score: number): void {
+    const sum = this.#best[start]! + score;
     if (sum <= this.#best[end]!) return;
     this.#best[end] = sum;
     this.#start[end] = start;
@@ -94,8 +96,14 @@ export class UnigramModelEncoder {
     }
   }
 
+  /** Appends the ids of unknown text. Joined unknown pieces may be a token, as in the library. */
   #emitUnknown(text: string, out: IdBuffer): void {
     const before = out.length;
+    const node = this.#trie.find(text);
+    if (node >= 0 && this.#trie.value(node) >= 0) {
+      out.push(this.#trie.value(node));
+      return;
+    }
     for (const byte of this.#byteIds ? this.#utf8.encode(text) : []) {
       const id = this.#byteIds![byte]!;
       if (id < 0) {
@@ -114,8 +122,4 @@ export class UnigramModelEncoder {
     this.#start = new Int32Array(size);
     this.#id = new Int32Array(size);
   }
-}
-
-function byteToken(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
 }

@@ -1,7 +1,14 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LibraryEncoder } from '../../src/tokenization/library-encoder.ts';
+import { BpeModelEncoder } from '../../src/tokenization/bpe.ts';
+import { normalizerFor } from '../../src/tokenization/normalizers.ts';
+import { preTokenizerFor } from '../../src/tokenization/pre-tokenizers.ts';
+import { SectionEncoder } from '../../src/tokenization/section-encoder.ts';
+import type { Definition } from '../../src/tokenization/tokenizer-definition.ts';
 import { readTokenizerFolder } from '../../src/tokenization/tokenizer-folder.ts';
+import { UnigramModelEncoder } from '../../src/tokenization/unigram.ts';
+import { WordPieceModelEncoder } from '../../src/tokenization/wordpiece-model.ts';
+import { LibraryEncoder } from './library-encoder.ts';
 
 /** Folder of real data, models and vocabularies beside the project. */
 export const SHARED = join(import.meta.dirname, '..', '..', '..', 'shared');
@@ -53,7 +60,20 @@ export function goldTexts(model: string): GoldText[] {
   return (JSON.parse(readFileSync(file, 'utf8')) as { datasets: GoldText[] }).datasets;
 }
 
-/** The library on the same folder: what the own paths are held to. */
+/** Encodes by the steps of normalizer, pre-tokenizer and model, which quicker paths are held to. */
+export function stepEncoder(definition: Definition): SectionEncoder {
+  const { model, normalizer, preTokenizer, file } = definition;
+  const normalize = normalizer === null ? null : normalizerFor(normalizer, file);
+  const encoder =
+    model.type === 'WordPiece'
+      ? new WordPieceModelEncoder(model)
+      : model.type === 'BPE'
+        ? new BpeModelEncoder(model, file)
+        : new UnigramModelEncoder(model);
+  return new SectionEncoder(definition, normalize, preTokenizerFor(preTokenizer, file), encoder);
+}
+
+/** The JavaScript library on the same folder, another implementation of the same tokenizers. */
 export async function libraryEncoder(folder: string): Promise<LibraryEncoder> {
   const { definition, settings } = await readTokenizerFolder(folder);
   return new LibraryEncoder(definition, settings.config);

@@ -166,7 +166,7 @@ describe('hostile folders', () => {
       (j) => Object.assign(j.model, { type: 'Unigram', vocab: [['a', -1]], unk_id: 1 }),
       'model.unk_id',
     ],
-    ['an unknown pre-tokenizer', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), '(whole file)'],
+    ['an unknown pre-tokenizer', (j) => Object.assign(j, { pre_tokenizer: { type: 'Odd' } }), 'pre_tokenizer.type'],
   ])('%s: names file and field', async (_name, spoil, field) => {
     const json = minimal();
     spoil(json);
@@ -259,11 +259,75 @@ describe('hostile folders', () => {
     const { encodeText } = await loadTokenizer(await folderOf({ 'tokenizer.json': json }));
     expect([...encodeText('constructor toString')]).toEqual([5, 1]);
   });
+});
 
-  it('switches of tokenizer_config.json that change ids hand the text to the library', async () => {
-    const config = { do_lowercase_and_remove_accent: true };
-    const folder = await folderOf({ 'tokenizer.json': minimal(), 'tokenizer_config.json': config });
-    expect([...(await loadTokenizer(folder)).encodeText('Ä')]).toEqual([4]);
+describe('tokens that settings files name', () => {
+  const config = {
+    tokenizer_class: 'TokenizersBackend',
+    backend: 'tokenizers',
+    model_max_length: 1e30,
+    cls_token: '[CLS]',
+    sep_token: '[SEP]',
+  };
+  const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'x', 'a', '<|a|>', '<|b|>', '<|c|>'];
+
+  it.each<[string, object]>([
+    ['a list', { extra_special_tokens: ['<|a|>', '<|b|>'] }],
+    ['a map', { extra_special_tokens: { image_token: '<|a|>', other: { content: '<|b|>' } } }],
+    ['the older list', { additional_special_tokens: ['<|a|>', { content: '<|b|>', lstrip: false }] }],
+    ['the decoder', { added_tokens_decoder: { 6: { content: '<|a|>', special: true }, 7: { content: '<|b|>' } } }],
+    ['a name of its own', { mask_token: '<|a|>', bos_token: { content: '<|b|>' } }],
+  ])('%s: are never split, with a vocabulary alone and with a tokenizer.json', async (_name, named) => {
+    const json = minimal();
+    json.model.vocab = Object.fromEntries(words.map((word, id) => [word, id]));
+    for (const files of [{ 'vocab.txt': words.join('\n') }, { 'tokenizer.json': json }]) {
+      const folder = await folderOf({ ...files, 'tokenizer_config.json': { ...config, ...named } });
+      const { encodeText } = await loadTokenizer(folder);
+      expect([...encodeText('x<|a|>a<|b|> <|c|>')].slice(0, 4)).toEqual([4, 6, 5, 7]);
+      expect([...encodeText('<|c|>')]).not.toContain(8);
+      const map = await folderOf({ ...files, 'special_tokens_map.json': named });
+      expect([...(await loadTokenizer(map)).encodeText('x<|a|>')]).toEqual([4, 6]);
+    }
+  });
+
+  it('get the next id if the model has an embedding for it, and stay text otherwise', async () => {
+    const named = { extra_special_tokens: ['a a', 'new'] };
+    const files = { 'tokenizer.json': minimal(), 'tokenizer_config.json': named };
+    const text = 'a a new';
+    const ids = async (config: object) => [
+      ...(await loadTokenizer(await folderOf({ ...files, ...config }))).encodeText(text),
+    ];
+    expect(await ids({ 'config.json': { vocab_size: 7 } })).toEqual([5, 6]);
+    expect(await ids({ 'config.json': { vocab_size: 6 } })).toEqual([5, 1]);
+    expect(await ids({})).toEqual([4, 4, 1]);
+  });
+
+  it('keep what the file says about blanks and words', async () => {
+    const named = {
+      extra_special_tokens: [
+        { content: 'new', single_word: true },
+        { content: '[A]', lstrip: true },
+      ],
+    };
+    const folder = await folderOf({
+      'tokenizer.json': minimal(),
+      'tokenizer_config.json': named,
+      'config.json': { vocab_size: 9 },
+    });
+    const { encodeText } = await loadTokenizer(folder);
+    expect([...encodeText('a new renew a  [A]a')]).toEqual([4, 5, 1, 4, 6, 4]);
+  });
+
+  it.each([[3], [[3]], ['<|a|>'], [{ a: 3 }], [[{ lstrip: true }]]])('%j is refused', async (extra_special_tokens) => {
+    const error = await failure({ 'tokenizer.json': minimal(), 'tokenizer_config.json': { extra_special_tokens } });
+    expect(error.params.file).toMatch(/tokenizer_config\.json$/);
+    expect(error.params.field).toMatch(/^extra_special_tokens/);
+  });
+
+  it('added tokens have the id of the vocabulary, else the next one, whatever the file says', async () => {
+    const added = ['a', '[NEW]', '[OTHER]'].map((content) => ({ id: 99, content, special: true, normalized: false }));
+    const folder = await folderOf({ 'tokenizer.json': { ...minimal(), added_tokens: added } });
+    expect([...(await loadTokenizer(folder)).encodeText('a[OTHER][NEW]')]).toEqual([4, 6, 5]);
   });
 });
 

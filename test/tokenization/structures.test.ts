@@ -59,6 +59,7 @@ describe('added tokens', () => {
   const token = (content: string, settings: object = {}) => ({
     id: 1,
     content,
+    single_word: false,
     lstrip: false,
     rstrip: false,
     special: true,
@@ -67,20 +68,27 @@ describe('added tokens', () => {
   });
 
   it('takes the leftmost, then the longest, pattern characters and all', () => {
-    const added = new AddedTokens([token('[A]'), token('[A][B]'), token('.*'), token('')], null);
-    expect(added.splitRaw('x[A][B][A]y.*z')).toEqual(['x', '[A][B]', '[A]', 'y', '.*', 'z']);
+    const tokens = [token('[A]'), token('[A][B]', { id: 2 }), token('.*', { id: 3 }), token('')];
+    const added = new AddedTokens(tokens, null);
+    expect(added.splitRaw('x[A][B][A]y.*z')).toEqual(['x', 2, 1, 'y', 3, 'z']);
     expect(added.occursIn('[a] *.')).toBe(false);
   });
 
   it('lets tokens eat the blanks beside them', () => {
     const added = new AddedTokens([token('<m>', { lstrip: true, rstrip: true })], null);
-    expect(added.splitRaw('a  <m> b')).toEqual(['a', '<m>', 'b']);
+    expect(added.splitRaw('a  <m> b')).toEqual(['a', 1, 'b']);
+  });
+
+  it('takes a single_word token only between blanks, marks and the ends of a text', () => {
+    const added = new AddedTokens([token('new', { single_word: true })], null);
+    expect(added.splitRaw('new renew news (new)')).toEqual([1, ' renew news (', 1, ')']);
+    expect(added.splitRaw('\u{10400}new né-new\u0301')).toEqual(['\u{10400}new né-new\u0301']);
   });
 
   it('looks for normalized tokens behind the normalizer', () => {
     const added = new AddedTokens([token('Foo', { normalized: true })], (text) => text.toLowerCase());
     expect(added.splitRaw('a Foo')).toEqual(['a Foo']);
-    expect(added.splitNormalized('a foo')).toEqual(['a ', 'foo']);
+    expect(added.splitNormalized('a foo')).toEqual(['a ', 1]);
   });
 });
 

@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CharsMap } from '../../src/tokenization/charsmap.ts';
 import { IdBuffer } from '../../src/tokenization/id-buffer.ts';
-import { LibraryEncoder } from '../../src/tokenization/library-encoder.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
 import { normalizerFor } from '../../src/tokenization/normalizers.ts';
 import { preTokenizerFor } from '../../src/tokenization/pre-tokenizers.ts';
@@ -12,13 +11,14 @@ import { readTokenizerFolder } from '../../src/tokenization/tokenizer-folder.ts'
 import { UnigramModelEncoder } from '../../src/tokenization/unigram.ts';
 import { corpusNames, corpusTexts, goldTexts, hasShared, libraryEncoder, sampled, TOKENIZERS } from './corpora.ts';
 import { hostileText } from './hostile-text.ts';
+import { LibraryEncoder } from './library-encoder.ts';
 
 type Vocab = readonly (readonly [string, number])[];
 
 function segment(vocab: Vocab, text: string, byteFallback = false): number[] {
   const model = { type: 'Unigram', vocab, unkId: 0, byteFallback } as const;
   const ids = new IdBuffer();
-  new UnigramModelEncoder(model, []).encode(text, ids);
+  new UnigramModelEncoder(model).encode(text, ids);
   return [...ids.take()];
 }
 
@@ -85,18 +85,18 @@ describe('the unigram model', () => {
 describe('pre-tokenizers', () => {
   const metaspace = { type: 'Metaspace', replacement: '▁' };
   it.each([
-    [{ ...metaspace, prepend_scheme: 'always' }, 'a  b', 0, ['▁a', '▁', '▁b']],
-    [{ ...metaspace, add_prefix_space: false }, 'a b', 0, ['a', '▁b']],
-    [{ ...metaspace, prepend_scheme: 'first' }, 'a', 1, ['a']],
-    [{ ...metaspace, split: false }, 'a b', 0, ['▁a▁b']],
-    [{ type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, metaspace] }, ' a  b ', 0, ['▁a', '▁b']],
-  ])('%j', (part, text, section, pieces) => {
-    expect(preTokenizerFor(part, 'f')(text, section)).toEqual(pieces);
+    [{ ...metaspace, prepend_scheme: 'always' }, 'a  b', true, ['▁a', '▁', '▁b']],
+    [{ ...metaspace, add_prefix_space: false }, 'a b', true, ['a', '▁b']],
+    [{ ...metaspace, prepend_scheme: 'first' }, 'a', false, ['a']],
+    [{ ...metaspace, split: false }, 'a b', true, ['▁a▁b']],
+    [{ type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, metaspace] }, ' a  b ', true, ['▁a', '▁b']],
+  ])('%j', (part, text, isFirst, pieces) => {
+    expect(preTokenizerFor(part, 'f')(text, isFirst)).toEqual(pieces);
   });
 
-  it('refuses one the library does not know', () => {
+  it('refuses one it does not know, and names those it knows', () => {
     expect(() => preTokenizerFor({ type: 'Nonsense' }, 'f')).toThrow(
-      /f: expected one that the tokenizer library knows/,
+      /f: expected Sequence, BertPreTokenizer, .*Metaspace, got "Nonsense" \(string\) \(pre_tokenizer\.type\)/,
     );
   });
 });

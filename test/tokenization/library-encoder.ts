@@ -1,8 +1,8 @@
 import * as tokenizers from '@huggingface/tokenizers';
-import { refusal } from './refusal.ts';
-import { streamSafe } from './stream-safe.ts';
-import type { TokenEncoder } from './token-encoder.ts';
-import type { Definition } from './tokenizer-definition.ts';
+import { refusal } from '../../src/tokenization/refusal.ts';
+import { streamSafe } from '../../src/tokenization/stream-safe.ts';
+import type { TokenEncoder } from '../../src/tokenization/token-encoder.ts';
+import type { Definition } from '../../src/tokenization/tokenizer-definition.ts';
 
 interface LibraryNormalizer {
   normalize(text: string): string;
