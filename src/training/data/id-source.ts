@@ -3,7 +3,7 @@ import { WinnowError } from '../../errors.ts';
 import { loadDataset, openCollection } from '../../evaluation/formats/load-dataset.ts';
 import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
 import { memoryPassages } from '../../evaluation/formats/passages.ts';
-import { readQrels } from '../../evaluation/formats/qrels.ts';
+import { readQrels, splitEmpty } from '../../evaluation/formats/qrels.ts';
 import { readRankLlm } from '../../evaluation/formats/read-rank-llm.ts';
 import { readRun } from '../../evaluation/formats/run.ts';
 import { type Queries, readQueries } from '../../evaluation/formats/topics.ts';
@@ -39,6 +39,8 @@ const RANDOM_POOL = 100_000;
 
 const optional = <T>(path: string | undefined, at: At, read: (path: string) => Promise<T>): Promise<T | undefined> =>
   path === undefined ? Promise.resolve(undefined) : read(at(path));
+
+const readJudged = async (path: string): Promise<Qrels> => splitEmpty(await readQrels(path)).qrels;
 
 const pathsOf = (at: At, ...paths: readonly (string | undefined)[]): string[] =>
   paths.flatMap((path) => (path === undefined ? [] : [at(path)]));
@@ -81,7 +83,7 @@ const relevantOf = (qrels: Qrels, qid: string, least: number): string[] =>
 const rankLlm: Open = async (source, at) => {
   const path = at(source.path);
   const { queries, run, texts } = await readRankLlm(path);
-  const qrels = await optional(source.qrels, at, readQrels);
+  const qrels = await optional(source.qrels, at, readJudged);
   return {
     passages: memoryPassages(texts, path),
     qrels,
@@ -106,7 +108,7 @@ const trecRun: Open = async (source, at) => {
   const texts = await readQueries(at(queries));
   // With another teacher, the run's scores only order the candidates.
   const value = source.teacher === undefined ? source.teacherValue : 'score';
-  const qrels = await optional(source.qrels, at, readQrels);
+  const qrels = await optional(source.qrels, at, readJudged);
   return {
     passages: await openCollection(at(collection)),
     qrels,

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import type { Dataset } from '../../evaluation/formats/dataset.ts';
 import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
+import { splitEmpty } from '../../evaluation/formats/qrels.ts';
+import { someIds } from '../../evaluation/measures/coverage.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
@@ -28,6 +30,8 @@ export interface Validation {
   readonly digest: string;
   /** Value of the first stage. */
   readonly firstStage: number;
+  /** Judged queries that are not measured, a line for each reason. */
+  readonly notes: readonly string[];
   /** Returns the value of the given scores. @param score returns one score per row. */
   value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
 }
@@ -44,17 +48,21 @@ async function prepare(
   settings: ValidationSettings,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
-): Promise<Prepared[]> {
+): Promise<{ readonly prepared: readonly Prepared[]; readonly leftOut: readonly string[] }> {
   const prepared: Prepared[] = [];
-  for (const qid of dataset.qrels.keys()) {
+  const leftOut: string[] = [];
+  for (const qid of splitEmpty(dataset.qrels).qrels.keys()) {
     const docids = candidates.get(qid)?.docids.slice(0, settings.depth);
     const query = dataset.queries.get(qid);
-    if (!docids || query === undefined) continue;
+    if (!docids || query === undefined) {
+      leftOut.push(qid);
+      continue;
+    }
     if (settings.queries !== undefined && prepared.length >= settings.queries) break;
     const { rows } = await tokenizer.encode(query, await dataset.passages.texts(docids), pairs);
     prepared.push({ qid, docids, rows });
   }
-  return prepared;
+  return { prepared, leftOut };
 }
 
 /** Returns the judgements of the prepared queries only, so that queries left out do not count as zero. */
@@ -85,7 +93,7 @@ export async function openValidation(
     ...(data.candidates !== undefined && { candidates: at(data.candidates) }),
     ...(data.split !== undefined && { split: data.split }),
   });
-  const prepared = dataset.candidates ? await prepare(dataset, dataset.candidates, settings, tokenizer, pairs) : [];
+  const { prepared, leftOut } = await prepare(dataset, dataset.candidates ?? new Map(), settings, tokenizer, pairs);
   if (prepared.length === 0)
     throw new WinnowError('invalid_input', {
       where: `validation ${data.path}`,
@@ -98,6 +106,12 @@ export async function openValidation(
   return {
     measure: measure.name,
     queries: prepared.length,
+    notes:
+      leftOut.length === 0
+        ? []
+        : [
+            `validation ${data.path}: ${leftOut.length} judged queries without text or candidates, not measured: ${someIds(leftOut)}`,
+          ],
     digest: digestOf(measure.name, prepared, qrels),
     firstStage: measured(
       new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }])),

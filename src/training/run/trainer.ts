@@ -163,6 +163,7 @@ export async function train(
     parameters: parameterCount(sessions.trained),
     ...(validation && { validation: { measure: validation.measure, firstStage: validation.firstStage, base: base! } }),
   });
+  for (const note of validation?.notes ?? []) observer.onWarning?.(note);
   try {
     await loop(run, signal);
     const { best, step } = run.facts;

@@ -69,6 +69,17 @@ describe('validation', () => {
     expect(validation.firstStage).toBeCloseTo(1 / DEPTH, 6);
     expect(await validation.value(async (rows) => Float32Array.from(rows, (_, i) => i % DEPTH))).toBe(1);
   });
+  it('names judged queries without candidates, and skips an empty map in JSON qrels', async () => {
+    const grades = Object.fromEntries(Array.from({ length: QUERIES }, (_, q) => [q, q === 1 ? {} : { [`d${q}`]: 1 }]));
+    writeFileSync(join(folder, 'dev', 'more.json'), JSON.stringify({ ...grades, 98: { d1: 1 }, 99: { d1: 1 } }));
+    const data = { format: 'rank-llm', path: 'dev/run.json', qrels: 'dev/more.json' };
+    const validation = await opened({ data, measure: 'RR@10' });
+    expect([validation.queries, validation.notes]).toEqual([
+      QUERIES - 1,
+      ['validation dev/run.json: 2 judged queries without text or candidates, not measured: 98, 99'],
+    ]);
+    expect((await opened()).notes).toEqual([]);
+  });
   it('re-ranks no deeper than `depth`, for no more than `queries`', async () => {
     const validation = await opened({ depth: DEPTH - 1, queries: 2, measure: 'RR@10' });
     expect(validation.queries).toBe(2);
@@ -101,9 +112,22 @@ describe('a run with validation', () => {
   const run = async (over: Record<string, unknown>, validation: Record<string, unknown>, name: string) => {
     const seen: { step: number; value: number; best: boolean }[] = [];
     const settings = { recipe: recipe(over, validation), folder, source: '' };
-    const outcome = await train(settings, join(folder, name), { onValidation: (v) => seen.push(v) });
-    return { outcome, seen };
+    const warnings: string[] = [];
+    const outcome = await train(settings, join(folder, name), {
+      onValidation: (v) => seen.push(v),
+      onWarning: (text) => warnings.push(text),
+    });
+    return { outcome, seen, warnings };
   };
+
+  it('warns of judged queries that it does not measure', async () => {
+    writeFileSync(join(folder, 'dev', 'two.txt'), '0 0 d0 1\n77 0 d1 1\n');
+    const data = { format: 'rank-llm', path: 'dev/run.json', qrels: 'dev/two.txt' };
+    const { warnings } = await run({ steps: 1 }, { data, every: 1 }, 'warns');
+    expect(warnings).toContain(
+      'validation dev/run.json: 1 judged queries without text or candidates, not measured: 77',
+    );
+  });
 
   it('stops after `patience` validations without a better value, and gives the best weights', async () => {
     // A tiny learning rate: no validation after the first is better.
