@@ -162,6 +162,39 @@ describe('fields without effect', () => {
   });
 });
 
+describe('fields that other fields overrule', () => {
+  const [jina, tei, nim, pairs, kserve] = ['jina', 'tei', 'nim', 'score', 'kserve'].map(
+    (wanted) => FORMATS.find(({ name }) => name === wanted)!,
+  );
+
+  it.each([
+    [jina, { top_k: 2, top_n: 3 }, 'top_n'],
+    [jina, { top_k: 2, top_n: 2 }, undefined],
+    [jina, { raw_scores: true, use_activation: true }, 'use_activation'],
+    [jina, { raw_scores: true, use_activation: false }, undefined],
+    [jina, { long_passages: 'truncate', max_chunks_per_doc: 4 }, 'max_chunks_per_doc'],
+    [jina, { long_passages: 'mean', max_chunks_per_doc: 4 }, undefined],
+    [jina, { cascade: [{ model: 'tiny', keep: 2, depth: 9 }, { model: 'tiny' }] }, 'cascade[0].depth'],
+    [tei, { truncate: false, truncation: true }, 'truncation'],
+    [tei, { truncation_direction: 'Right', truncation_side: 'left' }, 'truncation_side'],
+    [tei, { truncation_direction: 'Left', truncation_side: 'left' }, undefined],
+    [nim, { raw_scores: false }, 'raw_scores'],
+    [pairs, { queries: ['other'], data_2: 'c' }, 'queries, data_2'],
+    [kserve, { long_passages: 'truncate', max_chunks_per_doc: 4 }, 'parameters.max_chunks_per_doc'],
+  ])('$0.name with %j: %s', async (format, more: Body, expected) => {
+    expect((await send(format!, format!.body(QUERY, more))).headers['x-winnow-ignored']).toBe(expected);
+  });
+});
+
+describe('a body of many fields', () => {
+  it('is answered without a list of their names', async () => {
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`field${i}`, 1]));
+    const { headers, body } = await send(FORMATS[0]!, FORMATS[0]!.body(QUERY, many));
+    expect(headers['x-winnow-ignored']).toBe('*');
+    expect(body.results).toHaveLength(PASSAGES.length);
+  });
+});
+
 describe('pairs with several queries', () => {
   it('add up what was left out', async () => {
     const { headers, body } = await request(createApp(deps))

@@ -80,7 +80,7 @@ interface Dialect<Body> {
    * @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field`.
    */
   toRequests(body: Body, limits: Limits): readonly QueryRequest[];
-  /** Names of fields that the schema knows and that have no effect in this body. */
+  /** Names of fields that the schema knows and that have no effect in this body; default none. */
   idleFields?(body: Body): readonly string[];
   /** Writes the answer; `answers` stand in the order of the requests. `formatScore` writes the scores in it. */
   toAnswer(body: Body, answers: readonly RerankAnswer[], context: AnswerContext): JsonText;

@@ -3,7 +3,15 @@ import { documentsOf, documentText, isObject, queryText } from './content.ts';
 import { type DialectPath, defineDialect, type Limits, type Marks, type QueryRequest } from './dialect.ts';
 import { type AnswerForm, answerSchema, answerText, PLAIN_FORM, writeAnswer } from './documents-answer.ts';
 import { stringErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, countFields, returnDocuments, topNOption } from './fields.ts';
+import {
+  checkCount,
+  commonFields,
+  commonOptions,
+  countFields,
+  overruledFields,
+  returnDocuments,
+  topNOption,
+} from './fields.ts';
 import { flag } from './scalars.ts';
 
 /*
@@ -124,6 +132,7 @@ export function defineDocumentsDialect({ title, clients, id, form: own, ...decla
       const { list, field } = documentsOf(body.documents);
       return documentsRequest(body, list, field, limits);
     },
+    idleFields: (body) => overruledFields(body),
     toAnswer: (body, answers, context) =>
       writeAnswer(form, answers[0]!, context, {
         raw: wantsRaw(body),

@@ -127,6 +127,22 @@ export function commonOptions(body: Common): Omit<QueryRequest, 'query' | 'passa
   });
 }
 
+/** Two names of one setting, of which the body has both with different values. */
+export const differ = (first: unknown, second: unknown): boolean =>
+  first !== undefined && first !== null && second !== undefined && second !== null && first !== second;
+
+type Rivals = Common & Counts & { readonly use_activation?: boolean | null | undefined };
+
+/** Returns the names of fields of a body that other fields of it overrule. */
+export function overruledFields(body: Rivals): readonly string[] {
+  const { raw_scores: raw, use_activation: activated } = body;
+  return [
+    ...(differ(body.top_k, body.top_n) ? ['top_n'] : []),
+    ...(differ(raw, activated === undefined || activated === null ? activated : !activated) ? ['use_activation'] : []),
+    ...(body.long_passages === 'truncate' && (body.max_chunks_per_doc ?? 0) > 1 ? ['max_chunks_per_doc'] : []),
+  ];
+}
+
 type Counts = { readonly [K in keyof typeof countFields]?: z.infer<(typeof countFields)[K]> };
 
 /** Returns `topN` for a body whose 0 means all. */

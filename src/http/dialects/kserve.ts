@@ -3,7 +3,7 @@ import { describe, WinnowError } from '../../errors.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import { commonFields, commonOptions, textAt, textsOf } from './fields.ts';
+import { commonFields, commonOptions, overruledFields, textAt, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { count } from './scalars.ts';
 
@@ -95,6 +95,7 @@ export const kserve = defineDialect({
   schema,
   answer: answerSchema,
   toRequests,
+  idleFields: ({ parameters }) => overruledFields(parameters ?? {}).map((name) => `parameters.${name}`),
   toAnswer(body, answers, context) {
     const answer = answers[0]!;
     const ranked = byIndex(answer, input(body, 'passages').data.length);

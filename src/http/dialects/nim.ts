@@ -5,7 +5,16 @@ import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { teamsField, teamsOf } from './documents-answer.ts';
 import { objectErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, countFields, textAt, topNOption, withoutEmpty } from './fields.ts';
+import {
+  checkCount,
+  commonFields,
+  commonOptions,
+  countFields,
+  overruledFields,
+  textAt,
+  topNOption,
+  withoutEmpty,
+} from './fields.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
 
 const schema = z
@@ -81,7 +90,7 @@ export const nim = defineDialect({
     ];
   },
   // Its scores are logits whatever is asked for.
-  idleFields: ({ raw_scores: raw }) => (raw === false ? ['raw_scores'] : []),
+  idleFields: (body) => [...overruledFields(body), ...(body.raw_scores === false ? ['raw_scores'] : [])],
   toAnswer(_body, answers, context) {
     const answer = answers[0]!;
     const usage = { prompt_tokens: answer.tokens, total_tokens: answer.tokens };

@@ -6,7 +6,7 @@ import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { wantsRaw } from './documents.ts';
 import { objectErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, textAt } from './fields.ts';
+import { checkCount, commonFields, commonOptions, overruledFields, textAt } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { flag } from './scalars.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
@@ -50,8 +50,18 @@ const answerSchema = z
   })
   .meta({ id: 'ScoreAnswer' });
 
+/** Names of the two sides of pairs, in the order in which they are looked for. */
+const FIRST = ['text_1', 'queries', 'data_1'] as const;
+const SECOND = ['text_2', 'documents', 'data_2'] as const;
+
+type SideName = (typeof FIRST | typeof SECOND)[number];
+
+/** Returns the names of a side that the body has in addition to the one that is read. */
+const otherNames = (body: Body, names: readonly SideName[]): readonly string[] =>
+  names.filter((name) => body[name] !== undefined && body[name] !== null).slice(1);
+
 /** The texts of one side of the pairs, under the first of its names that the body has. */
-function sideOf(body: Body, names: readonly ('text_1' | 'queries' | 'data_1' | 'text_2' | 'documents' | 'data_2')[]) {
+function sideOf(body: Body, names: readonly SideName[]) {
   const field = names.find((name) => body[name] !== undefined && body[name] !== null);
   if (!field)
     throw new WinnowError('invalid_field', {
@@ -83,10 +93,7 @@ function group(queries: readonly string[], passages: readonly string[]): readonl
 }
 
 function pairsOf(body: Body, limits: Limits): readonly Group[] {
-  const [first, second] = [
-    sideOf(body, ['text_1', 'queries', 'data_1']),
-    sideOf(body, ['text_2', 'documents', 'data_2']),
-  ];
+  const [first, second] = [sideOf(body, FIRST), sideOf(body, SECOND)];
   const read = ({ field, value }: typeof first) => {
     if (typeof value === 'string') return [textAt(value, field)];
     checkCount(value.length, field, limits);
@@ -126,6 +133,7 @@ export const score = defineDialect({
   answer: answerSchema,
   toRequests: (body, limits) =>
     pairsOf(body, limits).map(({ query, passages }) => ({ ...commonOptions(body), query, passages })),
+  idleFields: (body) => [...overruledFields(body), ...otherNames(body, FIRST), ...otherNames(body, SECOND)],
   toAnswer(body, answers, context) {
     const ranked = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);

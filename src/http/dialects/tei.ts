@@ -7,6 +7,8 @@ import {
   commonFields,
   commonOptions,
   countFields,
+  differ,
+  overruledFields,
   query,
   textAt,
   textList,
@@ -73,6 +75,11 @@ export const tei = defineDialect({
       query: textAt(body.query, 'query'),
       passages: textsOf(body.texts, 'texts', limits),
     },
+  ],
+  idleFields: (body) => [
+    ...overruledFields(body),
+    ...(typeof body.truncation === 'boolean' && differ(body.truncate, body.truncation) ? ['truncation'] : []),
+    ...(differ(body.truncation_direction?.toLowerCase(), body.truncation_side) ? ['truncation_side'] : []),
   ],
   toAnswer(body, answers, { requests }) {
     const { ranking } = answers[0]!;

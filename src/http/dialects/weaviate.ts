@@ -3,7 +3,7 @@ import { moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import { commonFields, commonOptions, query, textAt, textList, textsOf } from './fields.ts';
+import { commonFields, commonOptions, overruledFields, query, textAt, textList, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
 
@@ -52,6 +52,7 @@ export const weaviate = defineDialect({
       passages: textsOf(body.documents, 'documents', limits),
     },
   ],
+  idleFields: (body) => overruledFields(body),
   toAnswer(body, answers, context) {
     const { query: asked, passages } = context.requests[0]!;
     const ranked = byIndex(answers[0]!, passages.length);

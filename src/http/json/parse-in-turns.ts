@@ -7,6 +7,14 @@ const PIECE = 32_768;
 /** How long the parser may block the event loop, in milliseconds. */
 const TURN_MS = 4;
 
+/** Fields from which on listing the names of an object takes milliseconds, and cannot be interrupted. */
+const WIDE = 8192;
+
+const wide = new WeakSet<object>();
+
+/** Whether a parsed object has so many fields (more than 8,192) that its names must not be listed at once. */
+export const isWide = (parsed: object): boolean => wide.has(parsed);
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
@@ -90,6 +98,7 @@ class Parser {
     const into: unknown[] | Record<string, unknown> = isArray ? [] : {};
     // Adjacent small parts are parsed together, a large part alone.
     let group: Part | undefined;
+    let parts = 0;
     const flush = async () => {
       if (group)
         this.#add(
@@ -101,6 +110,7 @@ class Parser {
       group = undefined;
     };
     for (const part of this.#parts(start + 1, from + 1, close)) {
+      parts++;
       if (part.end - part.start > this.#piece) {
         await flush();
         await this.#addLarge(into, part);
@@ -111,6 +121,7 @@ class Parser {
       }
     }
     await flush();
+    if (!isArray && parts > WIDE) wide.add(into);
     return into;
   }
 
