@@ -123,5 +123,6 @@ export async function openCollection(path: string | readonly string[]): Promise<
   if (first === undefined || second !== undefined || first === STDIN) return openPassages(path);
   const place = await lookAt(first);
   const isDataset = place.isFile ? isJson(first) && !(await hasJsonLines(first)) : formatAt(place) !== undefined;
+  if (!isDataset && !place.isFile) await refuseSeveral(place);
   return isDataset ? (await loadDataset(first)).passages : openPassages(first);
 }

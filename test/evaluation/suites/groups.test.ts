@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loadDataset } from '../../../src/evaluation/formats/load-dataset.ts';
+import { loadDataset, openCollection } from '../../../src/evaluation/formats/load-dataset.ts';
 import { runSuite } from '../../../src/evaluation/suites/run-suite.ts';
 import type { SuiteModels } from '../../../src/evaluation/suites/suite-models.ts';
 import { suiteReport } from '../../../src/evaluation/suites/suite-report.ts';
@@ -124,5 +124,6 @@ describe('a folder of sets', () => {
   ])('%s is no single data set', async (name, message) => {
     await expect(loadDataset(join(folder.path, name))).rejects.toThrow(message);
     await expect(loadDataset({ path: join(folder.path, name), format: 'beir' })).rejects.toThrow(message);
+    await expect(openCollection(join(folder.path, name))).rejects.toThrow(message);
   });
 });

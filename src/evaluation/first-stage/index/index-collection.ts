@@ -17,8 +17,8 @@ export async function indexCollection(
   out: string,
   options: IndexOptions,
 ): Promise<Awaited<ReturnType<typeof buildIndex>>> {
-  if (options.replace && existsSync(out)) await rm(out, { recursive: true });
   const passages = await openCollection(paths);
+  if (options.replace && existsSync(out)) await rm(out, { recursive: true });
   const progress = options.progress('index', passages.size);
   const facts = await buildIndex(out, passages.entries(), {
     batchPostings: options.batchPostings,
