@@ -64,6 +64,8 @@ export interface Outcome {
 export interface UnitRow {
   readonly unit: string;
   readonly arm: string;
+  /** The arm of its first exposure; another than `arm` only where the unit saw several. */
+  readonly firstArm: string;
   readonly firstAt: number;
   /** The definition in force at its first exposure. */
   readonly configHash: string;
@@ -152,6 +154,33 @@ export interface ArmTraffic {
   readonly p95Ms?: number;
 }
 
+/** What a report counts of one exposure. */
+export interface ExposureFact {
+  readonly unit: string;
+  readonly arm: string;
+  readonly at: number;
+  readonly failed: boolean;
+  /** Control answered in the arm's place. */
+  readonly fallback: boolean;
+  /** The unit is the query. */
+  readonly byQuery: boolean;
+  readonly latencyMs: number;
+  readonly mode: string;
+  readonly configHash: string;
+  /** JSON of the versions that answered, by arm. */
+  readonly models: string;
+}
+
+/** What was added to an experiment since an earlier read. */
+export interface Changes {
+  /** For the next read of the same store. */
+  readonly cursor: unknown;
+  /** Units whose row is another than at the earlier read. */
+  readonly units: readonly string[];
+  /** Rows were removed since the earlier read: what was read is of no use, and nothing was read now. */
+  readonly isReset: boolean;
+}
+
 /** Stores exposures and outcomes. Every write is on disk when its method returns: a later kill -9 loses nothing that was acknowledged. */
 export interface ExperimentStore {
   readonly kind: 'sqlite' | 'postgres';
@@ -165,14 +194,25 @@ export interface ExperimentStore {
   /** Returns the number of passages of those requests of which it is known. */
   passages(requestIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /**
-   * Streams one row for each unit, in no particular order. Forced exposures are left out. Failed ones, and those that control answered, count
-   * for the arm that was assigned, so that an arm cannot win by failing on the requests it serves badly. Exposures before `since` count only
-   * in that what came after them is no covariate.
+   * Streams one row for each unit, or each of `among`, in no particular order. Forced exposures are left out. Failed ones, and those that control
+   * answered, count for the arm that was assigned, so that an arm cannot win by failing on the requests it serves badly. Exposures before
+   * `since` count only in that what came after them is no covariate.
    */
   units(
     experiment: string,
-    range: { readonly since?: number; readonly until?: number; readonly beforeMs: number },
+    range: {
+      readonly since?: number;
+      readonly until?: number;
+      readonly beforeMs: number;
+      readonly among?: readonly string[];
+    },
   ): AsyncIterable<UnitRow>;
+  /**
+   * Reads what was added to an experiment since an earlier read; everything if `earlier` is absent. Forced exposures are left out. Rows that are
+   * committed meanwhile, by any server, belong to the next read: each exposure is read once.
+   * @param visit gets the exposures, in pages and in no particular order.
+   */
+  changes(experiment: string, earlier: unknown, visit: (exposures: readonly ExposureFact[]) => void): Promise<Changes>;
   /** Streams what units did after `after` and up to `until`. All slices added up give the same as `units`. */
   slice(
     experiment: string,

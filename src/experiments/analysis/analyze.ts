@@ -1,16 +1,15 @@
 import { configHash, type Experiment, summedBy } from '../definitions/definition.ts';
-import { definitionHistory } from '../definitions/history.ts';
 import { trippedArm } from '../recording/guardrails.ts';
 import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
 import { type CreditSection, creditOf } from './credit.ts';
+import { type Figures, readFigures } from './figures.ts';
 import { metricSections } from './metric-sections.ts';
-import { periodOf, type Since } from './period.ts';
+import type { Since } from './period.ts';
 import { expectedUnits, phasesOf } from './phases.ts';
-import { RatioPath } from './ratio-path.ts';
-import { ALPHA, type ArmSection, BEFORE_MS, type ExperimentReport } from './report-data.ts';
-import { sampleRatio } from './sample-ratio.ts';
-import { Tally } from './tally.ts';
+import { ALPHA, type ArmSection, type ExperimentReport } from './report-data.ts';
+import { type SampleRatio, sampleRatio } from './sample-ratio.ts';
+import type { Tally } from './tally.ts';
 import { busyUnit, namelessRequests } from './unit-warnings.ts';
 import { verdictOf } from './verdict.ts';
 
@@ -51,10 +50,8 @@ function armSections(
 
 function warningsOf(
   experiment: Experiment,
-  audits: readonly AuditEntry[],
-  traffic: readonly ArmTraffic[],
+  { audits, traffic, tally, load }: Figures,
   from: number | undefined,
-  tally: Tally,
 ): string[] {
   const { crossed } = tally;
   const changes = audits.filter(({ action, at }) => action === 'changed' && from !== undefined && at > from);
@@ -62,7 +59,7 @@ function warningsOf(
     ...(changes.length > 0
       ? [`the definition was changed ${changes.length} time(s) since the first exposure; see its audits`]
       : []),
-    ...busyUnit(experiment, tally.load),
+    ...busyUnit(experiment, load),
     ...namelessRequests(experiment, traffic),
     ...(crossed > 0 ? [`${crossed} unit(s) saw more than one arm and are left out`] : []),
     ...(experiment.mode === 'split'
@@ -71,20 +68,12 @@ function warningsOf(
   ];
 }
 
-/** The exposures of a report. */
-interface Counted {
-  readonly since?: number;
-  readonly until?: number;
-}
-
-async function tallyUnits(store: ExperimentStore, experiment: Experiment, counted: Counted): Promise<Tally> {
-  const tally = new Tally(experiment);
-  const range = { beforeMs: BEFORE_MS, ...counted };
-  for await (const row of store.units(experiment.name, range)) tally.add(row);
-  return tally;
-}
-
-async function creditSections(store: ExperimentStore, experiment: Experiment, { since, until }: Counted) {
+async function creditSections(
+  store: ExperimentStore,
+  experiment: Experiment,
+  since: number | undefined,
+  until: number | undefined,
+) {
   const sections: CreditSection[] = [];
   for (const metric of experiment.metrics) {
     const clicks = store.clicks(experiment.name, summedBy(metric), until, since);
@@ -108,33 +97,40 @@ function orderedFigures(figures: ExperimentReport['shadow']): ExperimentReport['
   return Object.fromEntries(Object.entries(figures).map(([arm, of]) => [arm, sorted(of)]));
 }
 
+/** Tests the units by the arm and the weights of their first exposure; also those that saw another arm later. */
+function ratioOf(experiment: Experiment, { tally, history, ratioP }: Figures): SampleRatio | undefined {
+  const phases = phasesOf(experiment, tally.firsts, history);
+  const arms = experiment.arms
+    .map(({ name }) => ({
+      name,
+      weight: expectedUnits(phases, name),
+      units: phases.reduce((sum, { units }) => sum + (units.get(name) ?? 0), 0),
+    }))
+    .filter(({ weight }) => weight > 0);
+  return arms.length > 1 ? sampleRatio(arms, ratioP) : undefined;
+}
+
 /**
  * Reads an experiment's data and makes its report. Where the sample ratio is off, figures are given but no winner.
+ * @param figures those of units and requests, where they are known already.
  * @throws the database's error.
  */
 export async function analyze(
   store: ExperimentStore,
   experiment: Experiment,
-  { until, since: wanted }: ReportOptions = {},
+  options: ReportOptions = {},
+  figures?: Figures,
 ): Promise<ExperimentReport> {
   const { name, mode } = experiment;
+  const { until } = options;
   const hash = configHash(experiment);
-  const { since, definitions, versions, warnings } = await periodOf(store, experiment, { since: wanted, until });
-  const counted = { ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) };
-  const [audits, traffic] = await Promise.all([store.audits(name), store.traffic(name, until, since)]);
+  const known = figures ?? (await readFigures(store, experiment, options));
+  const { audits, traffic, tally } = known;
+  const { since, definitions, versions, warnings } = known.period;
   const isSplit = mode === 'split';
-  const tally = await tallyUnits(store, experiment, counted);
   const trips = tripsOf(audits, hash);
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
-  // Weights may have changed: each unit is expected by those of its first exposure.
-  const history = definitionHistory(audits, experiment);
-  const phases = phasesOf(experiment, tally.firsts, history);
-  const armsSeen = experiment.arms
-    .map(({ name: arm }) => ({ name: arm, weight: expectedUnits(phases, arm), units: tally.units(arm) }))
-    .filter(({ weight }) => weight > 0);
-  const path = new RatioPath(experiment, history);
-  path.add(tally.firstExposures);
-  const ratio = isSplit && armsSeen.length > 1 ? sampleRatio(armsSeen, path.p) : undefined;
+  const ratio = isSplit ? ratioOf(experiment, known) : undefined;
   const findings = {
     experiment: name,
     mode,
@@ -148,9 +144,9 @@ export async function analyze(
     crossed: tally.crossed,
     ...(ratio ? { sampleRatio: ratio } : {}),
     metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
-    credit: mode === 'interleave' ? await creditSections(store, experiment, counted) : [],
+    credit: mode === 'interleave' ? await creditSections(store, experiment, since, until) : [],
     shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name, until, since)) : {},
-    warnings: [...warnings, ...warningsOf(experiment, audits, traffic, from, tally)],
+    warnings: [...warnings, ...warningsOf(experiment, known, from)],
   };
   return { ...findings, verdict: verdictOf(experiment, findings) };
 }

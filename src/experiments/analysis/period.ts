@@ -146,18 +146,24 @@ function mixtures(spans: readonly VersionSpan[]): readonly string[] {
     });
 }
 
+/** What `since` and `until` of a report ask for. */
+interface PeriodOptions {
+  readonly since?: Since | undefined;
+  readonly until?: number | undefined;
+}
+
 /**
  * Finds the exposures that belong together. Without `since` these are the ones after the last time that an arm was another model or
  * version, or the experiment had another mode. Changed weights, metrics, or coverage keep them.
- * @throws the database's error; WinnowError `invalid_field` for a definition without exposures.
+ * @param contents oldest first.
+ * @throws WinnowError `invalid_field` for a definition without exposures.
  */
-export async function periodOf(
-  store: ExperimentStore,
+export function periodFrom(
   experiment: Experiment,
-  { since, until }: { readonly since?: Since | undefined; readonly until?: number | undefined } = {},
-): Promise<Period> {
-  const { name } = experiment;
-  const [contents, audits] = await Promise.all([store.contents(name, until), store.audits(name)]);
+  contents: readonly ArmContent[],
+  history: ReadonlyMap<string, Experiment>,
+  { since, until }: PeriodOptions = {},
+): Period {
   const byHash = Map.groupBy(contents, (row) => row.configHash);
   const definitions = [...byHash].map(([hash, of]) => ({ configHash: hash, ...spanOf(of) }));
   const versions = versionSpans(experiment, contents);
@@ -169,7 +175,6 @@ export async function periodOf(
     );
     return { since: start, definitions, versions, warnings: mixtures(counted) };
   }
-  const history = definitionHistory(audits, experiment);
   // The state at an earlier time is that of the definition which was in force then.
   const newest = contents.toSorted((a, b) => a.lastAt - b.lastAt).at(-1);
   const then = until === undefined ? undefined : history.get(newest?.configHash ?? '');
@@ -178,4 +183,15 @@ export async function periodOf(
   const warning = `figures begin after ${isoTime(change.at)}: until then ${change.text}. See all with since = 0`;
   // Times are whole milliseconds.
   return { since: change.at + 1, definitions, versions, warnings: [warning] };
+}
+
+/** Reads what `periodFrom` needs. @throws the database's error; WinnowError `invalid_field` for a definition without exposures. */
+export async function periodOf(
+  store: ExperimentStore,
+  experiment: Experiment,
+  options: PeriodOptions = {},
+): Promise<Period> {
+  const { name } = experiment;
+  const [contents, audits] = await Promise.all([store.contents(name, options.until), store.audits(name)]);
+  return periodFrom(experiment, contents, definitionHistory(audits, experiment), options);
 }

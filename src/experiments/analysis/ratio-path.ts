@@ -15,16 +15,32 @@ export interface FirstExposure {
 /** Orders first exposures by time; those of one millisecond by unit, so that the order does not depend on how they were read. */
 const inOrder = (a: FirstExposure, b: FirstExposure): number => a.at - b.at || (a.unit < b.unit ? -1 : 1);
 
+/** Units between two stored states of the test. */
+const STRIDE = 1000;
+
+/** Returns the place in an ordered list before which `one` belongs. */
+function placeOf(ordered: readonly FirstExposure[], one: FirstExposure): number {
+  let [low, high] = [0, ordered.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (inOrder(ordered[middle]!, one) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /**
- * Follows the units of an experiment in the order in which they were first exposed, each compared with the shares in force then. Later units
- * cost no second pass over the earlier ones.
+ * Follows the units of an experiment in the order in which they were first exposed, each compared with the shares in force then. Units that are
+ * added later cost no second pass over all earlier ones, also where they take a place among them: other servers write a little later.
  */
 export class RatioPath {
   readonly #experiment: Pick<Experiment, 'arms'>;
   readonly #history: ReadonlyMap<string, Experiment>;
   readonly #armIndex: ReadonlyMap<string, number>;
   readonly #shares = new Map<string, readonly number[] | undefined>();
-  #ordered: FirstExposure[] = [];
+  readonly #ordered: FirstExposure[] = [];
+  /** The test before each STRIDE-th unit. */
+  readonly #states: SequentialRatio[] = [];
   #ratio: SequentialRatio;
 
   /** @param history definitions by `configHash`; one that is not known counts as the present one. */
@@ -35,21 +51,22 @@ export class RatioPath {
     this.#ratio = new SequentialRatio(experiment.arms.length);
   }
 
-  /** Adds units. Those that were first exposed before units added earlier take their place among them. */
+  /** Adds units that were not added before. */
   add(firsts: readonly FirstExposure[]): void {
-    const sorted = firsts.toSorted(inOrder);
-    const [first] = sorted;
+    const [first, ...others] = firsts.toSorted(inOrder);
     if (!first) return;
-    const last = this.#ordered.at(-1);
-    if (last && inOrder(first, last) < 0) this.replace([...this.#ordered, ...sorted]);
-    else this.#follow(sorted);
-  }
-
-  /** Starts again with these units. */
-  replace(firsts: readonly FirstExposure[]): void {
-    this.#ordered = [];
-    this.#ratio = new SequentialRatio(this.#experiment.arms.length);
-    this.#follow(firsts.toSorted(inOrder));
+    const place = placeOf(this.#ordered, first);
+    const state = Math.floor(place / STRIDE);
+    const moved = this.#ordered.splice(place);
+    const again = this.#ordered.splice(state * STRIDE);
+    const restored = this.#states[state];
+    if (restored) {
+      this.#ratio = restored;
+      this.#states.length = state;
+    }
+    for (const one of again) this.#follow(one);
+    this.#follow(first);
+    for (const one of moved.length > 0 ? [...moved, ...others].sort(inOrder) : others) this.#follow(one);
   }
 
   /** The always-valid p-value: small where units are missing from an arm. */
@@ -57,14 +74,13 @@ export class RatioPath {
     return this.#ratio.p;
   }
 
-  #follow(sorted: readonly FirstExposure[]): void {
-    for (const first of sorted) {
-      this.#ordered.push(first);
-      const arm = this.#armIndex.get(first.arm);
-      const shares = this.#sharesUnder(first.configHash);
-      // A unit of an arm that is gone, or was not there by the definition, says nothing about the shares of the others.
-      if (arm !== undefined && shares && shares[arm]! > 0) this.#ratio.add(arm, shares);
-    }
+  #follow(first: FirstExposure): void {
+    if (this.#ordered.length % STRIDE === 0) this.#states.push(this.#ratio.copy());
+    this.#ordered.push(first);
+    const arm = this.#armIndex.get(first.arm);
+    const shares = this.#sharesUnder(first.configHash);
+    // A unit of an arm that is gone, or was not there by the definition, says nothing about the shares of the others.
+    if (arm !== undefined && shares && shares[arm]! > 0) this.#ratio.add(arm, shares);
   }
 
   #sharesUnder(hash: string): readonly number[] | undefined {

@@ -4,9 +4,10 @@ import { workerEntry } from '../../util/worker-entry.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import type { StoreOptions } from '../store/store.ts';
-import { analyze, type ReportOptions } from './analyze.ts';
+import type { ReportOptions } from './analyze.ts';
 import type { ExperimentReport } from './report-data.ts';
-import { type Series, type SeriesOptions, seriesOf } from './series.ts';
+import { ReportDesk } from './report-desk.ts';
+import type { Series, SeriesOptions } from './series.ts';
 
 /** Makes reports. A hundred thousand units take a second of arithmetic, which must not delay answers. */
 export interface ReportRunner {
@@ -31,9 +32,15 @@ export type ReportReply =
 
 /** Makes reports in this thread: for commands, and for databases that only one thread can read. */
 export function inThisThread(store: () => Promise<ExperimentStore>): ReportRunner {
+  let desk: { readonly of: ExperimentStore; readonly at: ReportDesk } | undefined;
+  /** A store that was opened anew may be another database. */
+  const deskOf = (opened: ExperimentStore): ReportDesk => {
+    if (desk?.of !== opened) desk = { of: opened, at: new ReportDesk(opened) };
+    return desk.at;
+  };
   return {
-    report: async (experiment, options) => analyze(await store(), experiment, options),
-    series: async (experiment, options) => seriesOf(await store(), experiment, options),
+    report: async (experiment, options) => deskOf(await store()).report(experiment, options),
+    series: async (experiment, options) => deskOf(await store()).series(experiment, options),
     close: async () => {},
   };
 }

@@ -49,6 +49,16 @@ export class SequentialRatio {
     this.#raisePeak();
   }
 
+  /** Returns a copy that goes on by itself. */
+  copy(): SequentialRatio {
+    const copy = new SequentialRatio(this.#seen.length);
+    copy.#seen.set(this.#seen);
+    copy.#expected.set(this.#expected);
+    copy.#logs.set(this.#logs);
+    copy.#peak = this.#peak;
+    return copy;
+  }
+
   /** The always-valid p-value: the least 1 ÷ Bayes factor of all times so far. */
   get p(): number {
     return Math.exp(-this.#peak);

@@ -1,6 +1,6 @@
 import type { LiftPoint } from '../../reports/charts/lift-chart.ts';
 import type { Experiment } from '../definitions/definition.ts';
-import type { ExperimentStore, UnitRow } from '../records.ts';
+import type { ArmTraffic, ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
 import { metricSections } from './metric-sections.ts';
 import { periodOf, type Since } from './period.ts';
@@ -20,6 +20,8 @@ interface SeriesPoint {
 export interface Series {
   readonly experiment: string;
   readonly points: readonly SeriesPoint[];
+  /** When it was read, milliseconds since 1970, where that was before this request. */
+  readonly asOf?: number;
 }
 
 interface UnitState {
@@ -29,14 +31,10 @@ interface UnitState {
   readonly sums: Record<string, number>;
 }
 
-/** Reads arm and covariates of every unit; units that saw more than one arm are left out. */
-async function unitStates(
-  store: ExperimentStore,
-  name: string,
-  range: { readonly since?: number; readonly until: number },
-): Promise<Map<string, UnitState>> {
+/** Takes arm and covariates of every unit; units that saw more than one arm are left out. */
+async function unitStates(rows: AsyncIterable<UnitRow> | Iterable<UnitRow>): Promise<Map<string, UnitState>> {
   const states = new Map<string, UnitState>();
-  for await (const { unit, arm, before, crossed } of store.units(name, { ...range, beforeMs: BEFORE_MS }))
+  for await (const { unit, arm, before, crossed } of rows)
     if (!crossed) states.set(unit, { arm, before, exposures: 0, sums: {} });
   return states;
 }
@@ -71,25 +69,35 @@ export interface SeriesOptions {
   readonly since?: Since | undefined;
 }
 
+/** Traffic and units from `since` on. */
+interface SeriesFigures {
+  readonly since?: number | undefined;
+  readonly traffic: readonly ArmTraffic[];
+  readonly units: Iterable<UnitRow>;
+}
+
 /**
  * Computes the differences of a split experiment at `points` equal steps from its first exposure to `until`. Every exposure and outcome is
  * read once.
+ * @param known what is read first, where that is known already; without `until`.
  * @throws the database's error.
  */
 export async function seriesOf(
   store: ExperimentStore,
   experiment: Experiment,
   { points, now, ...options }: SeriesOptions,
+  known?: SeriesFigures,
 ): Promise<Series> {
   const { name } = experiment;
-  const { since } = await periodOf(store, experiment, { since: options.since, until: options.until ?? now });
-  const traffic = await store.traffic(name, options.until ?? now, since);
+  const { since } = known ?? (await periodOf(store, experiment, { since: options.since, until: options.until ?? now }));
+  const traffic = known?.traffic ?? (await store.traffic(name, options.until ?? now, since));
   if (traffic.length === 0 || experiment.mode !== 'split') return { experiment: name, points: [] };
   const first = Math.min(...traffic.map(({ firstAt }) => firstAt));
   const last = Math.max(...traffic.map(({ lastAt }) => lastAt));
   const until = options.until ?? endOf(first, last, now);
   const from = since === undefined ? {} : { since };
-  const states = await unitStates(store, name, { ...from, until });
+  const units = known?.units ?? store.units(name, { ...from, until, beforeMs: BEFORE_MS });
+  const states = await unitStates(units);
   const tally = new Tally(experiment);
   const series: SeriesPoint[] = [];
   let after = first - 1;

@@ -1,8 +1,6 @@
 import { type Experiment, type Metric, summedBy } from '../definitions/definition.ts';
 import type { UnitRow } from '../records.ts';
 import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
-import type { FirstExposure } from './ratio-path.ts';
-import { type UnitLoad, withUnit } from './unit-warnings.ts';
 
 /** The metric that counts an experiment's requests. */
 const EXPOSURES = 'exposures';
@@ -25,11 +23,8 @@ export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before'
 export class Tally {
   readonly #metrics: readonly Metric[];
   readonly #arms: ReadonlyMap<string, readonly Moments[]>;
-  /** Units by the definition of their first exposure, then by arm. */
+  /** Units by the definition of their first exposure, then by its arm; also those that saw another arm later. */
   readonly #firsts = new Map<string, Map<string, number>>();
-  /** The first exposure of each unit, in the order of `add`. */
-  readonly firstExposures: FirstExposure[] = [];
-  #load: UnitLoad = { units: 0, requests: 0, busiest: { requests: 0, arm: '' } };
   /** Units that saw more than one arm: they are left out of every arm. */
   crossed = 0;
 
@@ -39,16 +34,25 @@ export class Tally {
   }
 
   add(row: UnitRow): void {
-    this.#load = withUnit(this.#load, row);
-    if (row.crossed) {
-      this.crossed++;
-      return;
-    }
-    const firsts = this.#firsts.get(row.configHash) ?? new Map<string, number>();
-    firsts.set(row.arm, (firsts.get(row.arm) ?? 0) + 1);
-    this.#firsts.set(row.configHash, firsts);
-    this.firstExposures.push({ unit: row.unit, at: row.firstAt, arm: row.arm, configHash: row.configHash });
-    this.change(row.arm, row.before, undefined, row);
+    this.#count(row, 1);
+    if (!row.crossed) this.change(row.arm, row.before, undefined, row);
+  }
+
+  /** Takes out a unit that was added with this row. */
+  remove(row: UnitRow): void {
+    this.#count(row, -1);
+    const moments = row.crossed ? undefined : this.#arms.get(row.arm);
+    if (!moments) return;
+    this.#metrics.forEach((metric, i) => {
+      moments[i]!.remove(...valuesOf(metric, row, row.before));
+    });
+  }
+
+  #count({ crossed, configHash, firstArm }: UnitRow, by: 1 | -1): void {
+    if (crossed) this.crossed += by;
+    const firsts = this.#firsts.get(configHash) ?? new Map<string, number>();
+    firsts.set(firstArm, (firsts.get(firstArm) ?? 0) + by);
+    this.#firsts.set(configHash, firsts);
   }
 
   /** Replaces a unit's former counts, where it had any, by its present ones. */
@@ -60,11 +64,6 @@ export class Tally {
       if (from) moments[i]!.remove(...valuesOf(metric, from, before));
       moments[i]!.add(...valuesOf(metric, to, before));
     });
-  }
-
-  /** Requests of all units, those that saw two arms included. */
-  get load(): UnitLoad {
-    return this.#load;
   }
 
   units(arm: string): number {

@@ -12,20 +12,28 @@ const BUSY_TIMES = 10;
 /** Share of requests without an id from which they are reported. */
 const NAMELESS_SHARE = 0.01;
 
-/** The units of an experiment, and the one that made most requests. */
+/** The units of an experiment, and the one that made most requests; of several, the first by name. */
 export interface UnitLoad {
   readonly units: number;
   readonly requests: number;
-  readonly busiest: { readonly requests: number; readonly arm: string };
+  readonly busiest: { readonly unit: string; readonly requests: number; readonly arm: string };
 }
 
-/** Returns the load with one more unit. */
-export function withUnit(load: UnitLoad, { exposures, arm }: Pick<UnitRow, 'exposures' | 'arm'>): UnitLoad {
-  const isBusiest = exposures > load.busiest.requests;
+/** The load of no units. */
+export const NO_LOAD: UnitLoad = { units: 0, requests: 0, busiest: { unit: '', requests: 0, arm: '' } };
+
+/** Returns the load with one more unit, or with more requests of a unit. @param before the unit as it was counted. */
+export function withUnit(
+  load: UnitLoad,
+  { unit, exposures, arm }: Pick<UnitRow, 'unit' | 'exposures' | 'arm'>,
+  before?: Pick<UnitRow, 'exposures'>,
+): UnitLoad {
+  const { busiest } = load;
+  const isBusiest = exposures > busiest.requests || (exposures === busiest.requests && unit <= busiest.unit);
   return {
-    units: load.units + 1,
-    requests: load.requests + exposures,
-    busiest: isBusiest ? { requests: exposures, arm } : load.busiest,
+    units: load.units + (before ? 0 : 1),
+    requests: load.requests + exposures - (before?.exposures ?? 0),
+    busiest: isBusiest ? { unit, requests: exposures, arm } : busiest,
   };
 }
 

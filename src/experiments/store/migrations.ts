@@ -27,6 +27,24 @@ const OUTCOME_KEY_SQLITE = [
 const OUTCOME_KEY_POSTGRES =
   'ALTER TABLE winnow_outcomes DROP CONSTRAINT winnow_outcomes_pkey, ADD PRIMARY KEY (key, metric)';
 
+/**
+ * Rows of before get 0, and later ones the number of their transaction, also from servers of an older release. A copy of another server's
+ * database has numbers that do not exist here yet; they become 0.
+ */
+const ADD_TRANSACTIONS = ['winnow_exposures', 'winnow_outcomes'].flatMap((table) => [
+  `ALTER TABLE ${table} ADD COLUMN tx xid8 NOT NULL DEFAULT '0'`,
+  `ALTER TABLE ${table} ALTER COLUMN tx SET DEFAULT pg_current_xact_id()`,
+]);
+
+/** Statements for PostgreSQL at every start, after the others. */
+export const TRANSACTION_INDEXES = [
+  'CREATE INDEX IF NOT EXISTS winnow_exposures_tx ON winnow_exposures (tx, request_id)',
+  'CREATE INDEX IF NOT EXISTS winnow_outcomes_tx ON winnow_outcomes (tx, key, metric)',
+  ...['winnow_exposures', 'winnow_outcomes'].map(
+    (table) => `UPDATE ${table} SET tx = '0' WHERE tx > pg_snapshot_xmax(pg_current_snapshot())`,
+  ),
+];
+
 /** Returns the statements that bring tables up to date, to be run in one transaction before those of SCHEMA are run again. */
 export function migrations(
   kind: 'sqlite' | 'postgres',
@@ -35,5 +53,6 @@ export function migrations(
   const outcomeKey = kind === 'sqlite' ? OUTCOME_KEY_SQLITE : [OUTCOME_KEY_POSTGRES];
   const missing = Object.entries(ADDED_COLUMNS).filter(([column]) => !exposureColumns.includes(column));
   const added = missing.map(([column, type]) => `ALTER TABLE winnow_exposures ADD COLUMN ${column} ${type}`);
-  return [...added, ...(outcomeKeyColumns > 1 ? [] : outcomeKey)];
+  const transactions = kind === 'postgres' && !exposureColumns.includes('tx') ? ADD_TRANSACTIONS : [];
+  return [...added, ...(outcomeKeyColumns > 1 ? [] : outcomeKey), ...transactions];
 }

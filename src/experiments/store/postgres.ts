@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { within } from '../../util/within.ts';
-import { migrations } from './migrations.ts';
+import { migrations, TRANSACTION_INDEXES } from './migrations.ts';
 import { SCHEMA, type SqlConnection, type SqlRow, type Statement } from './sql.ts';
 import { timedOut } from './store-keeper.ts';
 
@@ -73,7 +73,7 @@ async function createTables(pool: pg.Pool, limitMs: number): Promise<void> {
       exposureColumns: String(facts?.exposure_columns).split(','),
       outcomeKeyColumns: Number(facts?.key_columns),
     });
-    for (const sql of changes) await ask({ sql, values: [] });
+    for (const sql of [...changes, ...TRANSACTION_INDEXES]) await ask({ sql, values: [] });
   });
 }
 

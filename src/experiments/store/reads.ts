@@ -7,7 +7,7 @@ import type {
   UnitRow,
   UnitSlice,
 } from '../records.ts';
-import type { SqlConnection, SqlRow, Statement } from './sql.ts';
+import type { SqlConnection, SqlRow, SqlValue, Statement } from './sql.ts';
 
 /* Reads of the analysis. They are paged, so that memory does not grow with the number of units. */
 
@@ -32,6 +32,8 @@ interface Page {
   readonly since: number;
   readonly until: number;
   readonly beforeMs: number;
+  /** Reads these units only. */
+  readonly among: readonly SqlValue[];
 }
 
 /** Exposures are read from `since` to `until`, both included, in milliseconds since 1970. */
@@ -45,21 +47,30 @@ interface SliceRange extends TimeRange {
   readonly after: number;
 }
 
-const FIRST = `SELECT unit, MIN(at) AS first_at, COUNT(*) AS n, MIN(arm) AS arm, MAX(arm) AS other FROM winnow_exposures
-  WHERE experiment = ? AND forced = 0 AND at >= ? AND at <= ? AND unit > ?`;
+/** Units in one statement: a fixed number, so that the database prepares it once. */
+const GROUP = 256;
+
+/** Returns the condition that a unit is one of a group. */
+const isAmong = (column: string, { among }: Pick<Page, 'among'>): string =>
+  among.length === 0 ? '' : `AND ${column} IN (${among.map(() => '?').join(', ')})`;
+
+const first = (p: Pick<Page, 'among'>): string =>
+  `SELECT unit, MIN(at) AS first_at, COUNT(*) AS n, MIN(arm) AS arm, MAX(arm) AS other FROM winnow_exposures
+    WHERE experiment = ? AND forced = 0 AND at >= ? AND at <= ? AND unit > ? ${isAmong('unit', p)}`;
 
 /** Sums outcomes that name a request of the experiment, and outcomes that name only the unit from its first exposure on. */
 function sumStatements(p: Page): readonly Statement[] {
   return [
     {
       sql: `SELECT e.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_exposures e JOIN winnow_outcomes o ON o.request_id = e.request_id
-        WHERE e.experiment = ? AND e.forced = 0 AND e.at >= ? AND e.at <= ? AND e.unit > ? AND e.unit <= ? AND o.at <= ? GROUP BY e.unit, o.metric`,
-      values: [p.experiment, p.since, p.until, p.after, p.last, p.until],
+        WHERE e.experiment = ? AND e.forced = 0 AND e.at >= ? AND e.at <= ? AND e.unit > ? AND e.unit <= ? AND o.at <= ? ${isAmong('e.unit', p)}
+        GROUP BY e.unit, o.metric`,
+      values: [p.experiment, p.since, p.until, p.after, p.last, p.until, ...p.among],
     },
     {
-      sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${FIRST} AND unit <= ? GROUP BY unit) f
+      sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${first(p)} AND unit <= ? GROUP BY unit) f
         JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.request_id IS NULL AND o.at >= f.first_at AND o.at <= ? GROUP BY f.unit, o.metric`,
-      values: [p.experiment, p.since, p.until, p.after, p.last, p.until],
+      values: [p.experiment, p.since, p.until, p.after, ...p.among, p.last, p.until],
     },
   ];
 }
@@ -70,30 +81,46 @@ function sumStatements(p: Page): readonly Statement[] {
  */
 function beforeStatement(p: Page): Statement {
   return {
-    sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${FIRST} AND unit <= ? GROUP BY unit) f
+    sql: `SELECT f.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM (${first(p)} AND unit <= ? GROUP BY unit) f
       JOIN winnow_outcomes o ON o.unit = f.unit WHERE o.at < f.first_at AND o.at >= f.first_at - ?
         AND (o.request_id IS NULL OR (EXISTS (SELECT 1 FROM winnow_exposures x WHERE x.request_id = o.request_id AND x.at < f.first_at)
           AND NOT EXISTS (SELECT 1 FROM winnow_exposures y WHERE y.request_id = o.request_id AND y.experiment = ?)))
       GROUP BY f.unit, o.metric`,
-    values: [p.experiment, ALWAYS, p.until, p.after, p.last, p.beforeMs, p.experiment],
+    values: [p.experiment, ALWAYS, p.until, p.after, ...p.among, p.last, p.beforeMs, p.experiment],
   };
 }
 
-/** Reads one row for each unit, ordered by unit. */
+/** Reads one row for each unit. @param among reads these units only. */
 export async function* readUnits(
   db: SqlConnection,
   experiment: string,
+  range: Pick<Page, 'since' | 'until' | 'beforeMs'>,
+  among?: readonly string[],
+): AsyncGenerator<UnitRow> {
+  if (!among) return yield* readPages(db, experiment, range, []);
+  for (let i = 0; i < among.length; i += GROUP) {
+    const group: SqlValue[] = among.slice(i, i + GROUP);
+    yield* readPages(db, experiment, range, [...group, ...new Array<null>(GROUP - group.length).fill(null)]);
+  }
+}
+
+/** Reads one row for each unit, ordered by unit. */
+async function* readPages(
+  db: SqlConnection,
+  experiment: string,
   { since, until, beforeMs }: Pick<Page, 'since' | 'until' | 'beforeMs'>,
+  among: readonly SqlValue[],
 ): AsyncGenerator<UnitRow> {
   for (let after = ''; ; ) {
     const units = await db.query({
       sql: `SELECT f.unit AS unit, f.first_at AS first_at, f.n AS n, f.arm AS arm, f.other AS other, (SELECT MIN(e.config_hash)
-          FROM winnow_exposures e WHERE e.experiment = ? AND e.unit = f.unit AND e.at = f.first_at AND e.forced = 0) AS config_hash
-        FROM (${FIRST} GROUP BY unit ORDER BY unit LIMIT ${PAGE}) f ORDER BY f.unit`,
-      values: [experiment, experiment, since, until, after],
+          FROM winnow_exposures e WHERE e.experiment = ? AND e.unit = f.unit AND e.at = f.first_at AND e.forced = 0) AS config_hash,
+          (SELECT MIN(e.arm) FROM winnow_exposures e WHERE e.experiment = ? AND e.unit = f.unit AND e.at = f.first_at AND e.forced = 0) AS first_arm
+        FROM (${first({ among })} GROUP BY unit ORDER BY unit LIMIT ${PAGE}) f ORDER BY f.unit`,
+      values: [experiment, experiment, experiment, since, until, after, ...among],
     });
     if (units.length === 0) return;
-    const page: Page = { experiment, after, last: String(units.at(-1)!.unit), since, until, beforeMs };
+    const page: Page = { experiment, after, last: String(units.at(-1)!.unit), since, until, beforeMs, among };
     const sums = new Map<string, Record<string, number>>();
     const before = new Map<string, Record<string, number>>();
     for (const statement of sumStatements(page)) addSums(sums, await db.query(statement));
@@ -103,6 +130,7 @@ export async function* readUnits(
       yield {
         unit,
         arm: String(row.arm),
+        firstArm: String(row.first_arm),
         firstAt: Number(row.first_at),
         configHash: String(row.config_hash),
         exposures: Number(row.n),
@@ -111,6 +139,7 @@ export async function* readUnits(
         crossed: row.arm !== row.other,
       };
     }
+    if (units.length < PAGE) return;
     after = page.last;
   }
 }
@@ -180,6 +209,12 @@ export async function readTraffic(
   }));
 }
 
+/** Orders contents by their first exposure; the rest makes the order complete. */
+export function inContentOrder(a: ArmContent, b: ArmContent): number {
+  const nameOf = (one: ArmContent) => JSON.stringify([one.arm, one.models, one.configHash, one.mode]);
+  return a.firstAt - b.firstAt || (nameOf(a) < nameOf(b) ? -1 : 1);
+}
+
 /** Reads which versions answered for each arm, under which definitions, and when. */
 export async function readContents(
   db: SqlConnection,
@@ -188,10 +223,10 @@ export async function readContents(
 ): Promise<readonly ArmContent[]> {
   const rows = await db.query({
     sql: `SELECT arm, mode, config_hash, models, COUNT(*) AS requests, MIN(at) AS first_at, MAX(at) AS last_at FROM winnow_exposures
-      WHERE experiment = ? AND forced = 0 AND at <= ? GROUP BY arm, mode, config_hash, models ORDER BY MIN(at), arm, models`,
+      WHERE experiment = ? AND forced = 0 AND at <= ? GROUP BY arm, mode, config_hash, models`,
     values: [experiment, until],
   });
-  return rows.map((row) => ({
+  const contents = rows.map((row) => ({
     arm: String(row.arm),
     mode: String(row.mode),
     configHash: String(row.config_hash),
@@ -200,6 +235,7 @@ export async function readContents(
     firstAt: Number(row.first_at),
     lastAt: Number(row.last_at),
   }));
+  return contents.sort(inContentOrder);
 }
 
 /** Reads the mean of each shadow figure, by arm. */
@@ -222,24 +258,28 @@ export async function readShadow(
   return byArm;
 }
 
-/** Sums exposures and outcomes of a time range, by unit. */
+/**
+ * Sums exposures and outcomes of a time range, by unit. The experiment is compared as an expression, and the first exposure looked up for each
+ * outcome, so that a database begins with the rows of the range: those of all slices together are then read once.
+ */
 function sliceStatements(experiment: string, { since, after, until }: SliceRange): readonly Statement[] {
   return [
     {
-      sql: `SELECT unit, NULL AS metric, COUNT(*) AS total FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at >= ? AND at > ? AND at <= ?
+      sql: `SELECT unit, NULL AS metric, COUNT(*) AS total FROM winnow_exposures WHERE experiment || '' = ? AND forced = 0 AND at >= ? AND at > ? AND at <= ?
         GROUP BY unit`,
       values: [experiment, since, after, until],
     },
     {
       sql: `SELECT e.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_outcomes o JOIN winnow_exposures e ON e.request_id = o.request_id
-        WHERE e.experiment = ? AND e.forced = 0 AND e.at >= ? AND o.at > ? AND o.at <= ? GROUP BY e.unit, o.metric`,
+        WHERE e.experiment || '' = ? AND e.forced = 0 AND e.at + 0 >= ? AND o.at > ? AND o.at <= ? GROUP BY e.unit, o.metric`,
       values: [experiment, since, after, until],
     },
     {
       sql: `SELECT o.unit AS unit, o.metric AS metric, SUM(o.value) AS total FROM winnow_outcomes o
-        JOIN (SELECT unit, MIN(at) AS first_at FROM winnow_exposures WHERE experiment = ? AND forced = 0 AND at >= ? GROUP BY unit) f ON f.unit = o.unit
-        WHERE o.request_id IS NULL AND o.at > ? AND o.at <= ? AND o.at >= f.first_at GROUP BY o.unit, o.metric`,
-      values: [experiment, since, after, until],
+        WHERE o.request_id IS NULL AND o.at > ? AND o.at <= ? AND o.at >=
+          (SELECT MIN(e.at) FROM winnow_exposures e WHERE e.experiment = ? AND e.unit = o.unit AND e.forced = 0 AND e.at >= ?)
+        GROUP BY o.unit, o.metric`,
+      values: [after, until, experiment, since],
     },
   ];
 }

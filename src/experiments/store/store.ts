@@ -1,4 +1,5 @@
 import type { AuditEntry, ExperimentStore, Exposure, StoredAssignment, StoredDefinition } from '../records.ts';
+import { readChanges } from './changes.ts';
 import { insertOutcomes, passagesOf } from './insert-outcomes.ts';
 import { ALWAYS, FOREVER, readClicks, readContents, readShadow, readSlice, readTraffic, readUnits } from './reads.ts';
 import type { SqlConnection, Statement } from './sql.ts';
@@ -143,8 +144,9 @@ function createSqlStore(db: SqlConnection, target: string): ExperimentStore {
     },
     addOutcomes: (outcomes) => insertOutcomes(db, outcomes),
     passages: (requestIds) => passagesOf(db, requestIds),
-    units: (experiment, { since = ALWAYS, until = FOREVER, beforeMs }) =>
-      readUnits(db, experiment, { since, until, beforeMs }),
+    units: (experiment, { since = ALWAYS, until = FOREVER, beforeMs, among }) =>
+      readUnits(db, experiment, { since, until, beforeMs }, among),
+    changes: (experiment, since, visit) => readChanges(db, experiment, since, visit),
     slice: (experiment, { since = ALWAYS, after, until }) => readSlice(db, experiment, { since, after, until }),
     clicks: (experiment, metric, until = FOREVER, since = ALWAYS) =>
       readClicks(db, experiment, metric, { since, until }),

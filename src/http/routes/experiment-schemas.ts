@@ -202,6 +202,7 @@ export const experimentSeries = z
         comparisons: z.array(z.object({ ...comparison, metric: z.string() })),
       }),
     ),
+    asOf: time.optional().meta({ description: 'When it was read, if that was before this request.' }),
   })
   .meta({ id: 'ExperimentSeries' });
 

@@ -1,13 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { busyUnit, namelessRequests, withUnit } from '../../../src/experiments/analysis/unit-warnings.ts';
+import { busyUnit, NO_LOAD, namelessRequests, withUnit } from '../../../src/experiments/analysis/unit-warnings.ts';
 import { type Lab, MODELS, openLab, SPLIT } from '../lab.ts';
 
 const loadOf = (exposures: readonly number[]) =>
-  exposures.reduce((load, count) => withUnit(load, { exposures: count, arm: 'b' }), {
-    units: 0,
-    requests: 0,
-    busiest: { requests: 0, arm: '' },
-  });
+  exposures.reduce((load, count, i) => withUnit(load, { unit: `u${i}`, exposures: count, arm: 'b' }), NO_LOAD);
 
 const ones = (count: number) => new Array<number>(count).fill(1);
 

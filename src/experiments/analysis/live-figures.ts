@@ -1,0 +1,177 @@
+import type { Experiment } from '../definitions/definition.ts';
+import { definitionHistory } from '../definitions/history.ts';
+import type { AuditEntry, ExperimentStore, ExposureFact, UnitRow } from '../records.ts';
+import { ContentsCount } from './contents-count.ts';
+import { type Figures, firstOf } from './figures.ts';
+import { periodFrom } from './period.ts';
+import { RatioPath } from './ratio-path.ts';
+import { BEFORE_MS } from './report-data.ts';
+import { Tally } from './tally.ts';
+import { TrafficCount } from './traffic-count.ts';
+import { NO_LOAD, withUnit } from './unit-warnings.ts';
+
+/** The moments of fewer units are made anew at each read: it takes a millisecond. */
+const FEW_UNITS = 2000;
+
+/** What was counted of an experiment so far. */
+interface Counted {
+  cursor: unknown;
+  readonly contents: ContentsCount;
+  /** The period's begin: exposures before are not in what follows. */
+  readonly since: number | undefined;
+  readonly rows: Map<string, UnitRow>;
+  tally: Tally;
+  /** Units taken out of `tally` and added again since it was made. */
+  replaced: number;
+  readonly traffic: TrafficCount;
+  load: typeof NO_LOAD;
+  path: RatioPath;
+  /** Definitions that `path` knows; 0 where it is out of date. */
+  definitions: number;
+}
+
+/** Why figures are read as a whole. */
+class ReadAnew extends Error {}
+
+/** There are more exposures than may be kept. */
+export class TooLarge extends Error {}
+
+/** The figures, and all units as they were read last. */
+export interface LiveRead {
+  readonly figures: Figures;
+  readonly units: Iterable<UnitRow>;
+}
+
+/**
+ * The figures of a split experiment, kept in memory: each read takes in only what was added since the last one. What a unit counts for is read
+ * anew from the database whenever the unit has a new exposure or outcome, so that there is one definition of it. Everything is read again
+ * where rows were removed or the period begins at another time.
+ */
+export class LiveFigures {
+  readonly #store: ExperimentStore;
+  readonly #experiment: Experiment;
+  readonly #maxExposures: number;
+  #counted: Counted | undefined;
+
+  constructor(store: ExperimentStore, experiment: Experiment, maxExposures: number) {
+    this.#store = store;
+    this.#experiment = experiment;
+    this.#maxExposures = maxExposures;
+  }
+
+  /** Units and latencies in memory. */
+  get size(): number {
+    return this.#counted ? this.#counted.rows.size + this.#counted.traffic.size : 0;
+  }
+
+  /**
+   * Takes in what was added. Calls must follow one another.
+   * @returns nothing where everything must be read again: `readAll` does that.
+   * @throws the database's error; then everything must be read again, too.
+   */
+  async readNew(): Promise<LiveRead | undefined> {
+    const counted = this.#counted;
+    this.#counted = undefined;
+    if (!counted) return undefined;
+    const audits = await this.#store.audits(this.#experiment.name);
+    try {
+      await this.#update(counted, audits);
+    } catch (error) {
+      if (error instanceof ReadAnew) return undefined;
+      throw error;
+    }
+    return this.#settle(counted, audits);
+  }
+
+  /** Reads everything. @throws TooLarge; the database's error. */
+  async readAll(): Promise<LiveRead> {
+    this.#counted = undefined;
+    const audits = await this.#store.audits(this.#experiment.name);
+    return this.#settle(await this.#start(audits), audits);
+  }
+
+  #settle(counted: Counted, audits: readonly AuditEntry[]): LiveRead {
+    const history = definitionHistory(audits, this.#experiment);
+    if (counted.definitions !== history.size) {
+      counted.path = new RatioPath(this.#experiment, history);
+      counted.path.add([...counted.rows.values()].map(firstOf));
+      counted.definitions = history.size;
+    }
+    this.#counted = counted;
+    const { contents, tally, load, path, traffic, rows } = counted;
+    const period = periodFrom(this.#experiment, contents.contents(), history);
+    const figures = { audits, history, period, tally, load, traffic: traffic.traffic(), ratioP: path.p };
+    return { figures, units: rows.values() };
+  }
+
+  /** The period's begin after these exposures. */
+  #since(contents: ContentsCount, audits: readonly AuditEntry[]): number | undefined {
+    const history = definitionHistory(audits, this.#experiment);
+    return periodFrom(this.#experiment, contents.contents(), history).since;
+  }
+
+  async #start(audits: readonly AuditEntry[]): Promise<Counted> {
+    const { name } = this.#experiment;
+    const contents = new ContentsCount();
+    const exposures: (readonly ExposureFact[])[] = [];
+    let count = 0;
+    const { cursor } = await this.#store.changes(name, undefined, (page) => {
+      contents.add(page);
+      exposures.push(page);
+      count += page.length;
+      if (count > this.#maxExposures) throw new TooLarge();
+    });
+    const since = this.#since(contents, audits);
+    const traffic = new TrafficCount(since);
+    for (const page of exposures.splice(0)) traffic.add(page);
+    const [rows, tally] = [new Map<string, UnitRow>(), new Tally(this.#experiment)];
+    let load = NO_LOAD;
+    for await (const row of this.#store.units(name, { ...from(since), beforeMs: BEFORE_MS })) {
+      rows.set(row.unit, row);
+      tally.add(row);
+      load = withUnit(load, row);
+    }
+    const path = new RatioPath(this.#experiment, new Map());
+    return { cursor, contents, since, rows, tally, replaced: 0, traffic, load, path, definitions: 0 };
+  }
+
+  /** @throws ReadAnew. */
+  async #update(counted: Counted, audits: readonly AuditEntry[]): Promise<void> {
+    const { name } = this.#experiment;
+    const { rows, since, contents, traffic } = counted;
+    const changes = await this.#store.changes(name, counted.cursor, (page) => {
+      contents.add(page);
+      traffic.add(page);
+    });
+    if (changes.isReset || this.#since(contents, audits) !== since) throw new ReadAnew();
+    const added: UnitRow[] = [];
+    const range = { ...from(since), beforeMs: BEFORE_MS, among: changes.units };
+    for await (const row of this.#store.units(name, range)) {
+      const before = rows.get(row.unit);
+      if (before) {
+        counted.tally.remove(before);
+        counted.replaced++;
+      } else added.push(row);
+      counted.tally.add(row);
+      rows.set(row.unit, row);
+      counted.load = withUnit(counted.load, row, before);
+      // An exposure that another server wrote late was before the first one known.
+      if (before && (before.firstAt !== row.firstAt || before.firstArm !== row.firstArm)) counted.definitions = 0;
+    }
+    counted.cursor = changes.cursor;
+    this.#addAnew(counted);
+    if (counted.definitions > 0) counted.path.add(added.map(firstOf));
+  }
+
+  /** Makes the moments anew from the rows, before what removals leave of rounding errors can be seen. */
+  #addAnew(counted: Counted): void {
+    const { rows, replaced } = counted;
+    if (replaced === 0 || (rows.size > FEW_UNITS && replaced < rows.size)) return;
+    counted.tally = new Tally(this.#experiment);
+    counted.replaced = 0;
+    // In the order of the database, so that few units give the same digits as reading them all.
+    for (const row of [...rows.values()].sort((a, b) => (a.unit < b.unit ? -1 : 1))) counted.tally.add(row);
+  }
+}
+
+const from = (since: number | undefined): { readonly since?: number } => (since === undefined ? {} : { since });

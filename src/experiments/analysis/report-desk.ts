@@ -1,0 +1,157 @@
+import { Mutex } from '../../util/mutex.ts';
+import { configHash, type Experiment } from '../definitions/definition.ts';
+import type { ExperimentStore } from '../records.ts';
+import { analyze, type ReportOptions } from './analyze.ts';
+import { type Figures, readFigures } from './figures.ts';
+import { LiveFigures, type LiveRead, TooLarge } from './live-figures.ts';
+import type { ExperimentReport } from './report-data.ts';
+import { type Series, type SeriesOptions, seriesOf } from './series.ts';
+
+/** Units and latencies that are kept in memory, of all experiments; a unit takes some 300 bytes, a latency 8. */
+const MAX_KEPT = 4_000_000;
+
+/** Share of the time that reading everything again may take. */
+const SHARE = 0.005;
+/** Milliseconds that reading may take before that share counts. */
+const BURST_MS = 10_000;
+/** Experiments with fewer requests are always read again: it takes some milliseconds. */
+const SMALL_REQUESTS = 5000;
+const SMALL_UNITS = 2500;
+
+/** Results that are kept, of each kind. */
+const MAX_RESULTS = 100;
+
+/** Limits the time that repeated work takes to a share of all time. */
+class Allowance {
+  #left = BURST_MS;
+  #at = performance.now();
+
+  get isSpent(): boolean {
+    const now = performance.now();
+    this.#left = Math.min(BURST_MS, this.#left + SHARE * (now - this.#at));
+    this.#at = now;
+    return this.#left < 0;
+  }
+
+  async spend<T>(work: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await work();
+    } finally {
+      this.#left -= performance.now() - began;
+    }
+  }
+}
+
+interface Kept<T> {
+  readonly value: T;
+  /** Milliseconds since 1970 at which it was begun. */
+  readonly at: number;
+  readonly isSmall: boolean;
+}
+
+/** A split experiment whose figures are kept. */
+interface Live {
+  readonly figures: LiveFigures;
+  readonly turns: Mutex;
+}
+
+/** Runs one read at a time and shares what was read among all viewers. It belongs to one connection of a store. */
+export class ReportDesk {
+  readonly #store: ExperimentStore;
+  /** By `configHash`, the one read last at the end. */
+  readonly #live = new Map<string, Live>();
+  /** Too large to be kept. */
+  readonly #tooLarge = new Set<string>();
+  readonly #reports = new Map<string, Kept<ExperimentReport>>();
+  readonly #series = new Map<string, Kept<Series>>();
+  readonly #allowance = new Allowance();
+
+  constructor(store: ExperimentStore) {
+    this.#store = store;
+  }
+
+  /**
+   * Makes a report. The present state of a split experiment takes in only what is new. Other reports, and what changes all figures, are read as a
+   * whole; where that takes too much time, the last report is given again, with a warning that says so.
+   */
+  async report(experiment: Experiment, options: ReportOptions): Promise<ExperimentReport> {
+    if (Object.values(options).some((value) => value !== undefined)) return analyze(this.#store, experiment, options);
+    const hash = configHash(experiment);
+    const live = await this.#readNew(hash);
+    if (live) return analyze(this.#store, experiment, {}, live.figures);
+    const { value, at } = await this.#within(this.#reports, hash, async () => {
+      const figures = await this.#readAll(experiment, hash);
+      const report = await analyze(this.#store, experiment, {}, figures);
+      return { value: report, isSmall: figures.load.requests < SMALL_REQUESTS };
+    });
+    if (at === undefined) return value;
+    const told = `figures as of ${new Date(at).toISOString().slice(0, 19)}Z: reading all of them again may take ${100 * SHARE} % of the time`;
+    return { ...value, warnings: [told, ...value.warnings] };
+  }
+
+  /** Computes a series; one that takes too much time is given again, with `asOf`. */
+  async series(experiment: Experiment, options: SeriesOptions): Promise<Series> {
+    if (options.until !== undefined || options.since !== undefined) return seriesOf(this.#store, experiment, options);
+    const hash = configHash(experiment);
+    const { value, at } = await this.#within(this.#series, `${hash} ${options.points}`, async () => {
+      const live = await this.#readNew(hash);
+      const known = live && { since: live.figures.period.since, traffic: live.figures.traffic, units: live.units };
+      const series = await seriesOf(this.#store, experiment, options, known);
+      return { value: series, isSmall: (series.points.at(-1)?.units ?? 0) < SMALL_UNITS };
+    });
+    return at === undefined ? value : { ...value, asOf: at };
+  }
+
+  /** @returns nothing where all must be read. */
+  async #readNew(hash: string): Promise<LiveRead | undefined> {
+    const live = this.#live.get(hash);
+    if (!live) return undefined;
+    this.#live.delete(hash);
+    this.#live.set(hash, live);
+    return live.turns.run(() => live.figures.readNew());
+  }
+
+  async #readAll(experiment: Experiment, hash: string): Promise<Figures> {
+    if (experiment.mode !== 'split' || this.#tooLarge.has(hash)) return readFigures(this.#store, experiment, {});
+    const fresh = () => ({ figures: new LiveFigures(this.#store, experiment, MAX_KEPT), turns: new Mutex() });
+    const live = this.#live.get(hash) ?? fresh();
+    this.#live.set(hash, live);
+    try {
+      const { figures } = await live.turns.run(() => live.figures.readAll());
+      this.#forget(hash);
+      return figures;
+    } catch (error) {
+      if (!(error instanceof TooLarge)) throw error;
+      this.#live.delete(hash);
+      this.#tooLarge.add(hash);
+      return readFigures(this.#store, experiment, {});
+    }
+  }
+
+  /** Keeps the total in bounds: experiments that were read longest ago go first. */
+  #forget(present: string): void {
+    const total = () => [...this.#live.values()].reduce((sum, { figures }) => sum + figures.size, 0);
+    for (const hash of [...this.#live.keys()]) {
+      if (total() <= MAX_KEPT) return;
+      this.#live.delete(hash);
+      if (hash === present) this.#tooLarge.add(hash);
+    }
+  }
+
+  /** @returns what `work` makes, or what it made last where the allowance is spent: then with the time of that. */
+  async #within<T>(
+    kept: Map<string, Kept<T>>,
+    key: string,
+    work: () => Promise<{ readonly value: T; readonly isSmall: boolean }>,
+  ): Promise<{ readonly value: T; readonly at?: number }> {
+    const last = kept.get(key);
+    if (last && !last.isSmall && this.#allowance.isSpent) return last;
+    const at = Date.now();
+    const made = await this.#allowance.spend(work);
+    kept.delete(key);
+    kept.set(key, { ...made, at });
+    if (kept.size > MAX_RESULTS) kept.delete(kept.keys().next().value ?? key);
+    return made;
+  }
+}
