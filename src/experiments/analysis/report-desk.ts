@@ -14,21 +14,32 @@ const MAX_KEPT = 4_000_000;
 const SHARE = 0.005;
 /** Milliseconds that reading may take before that share counts. */
 const BURST_MS = 10_000;
-/** Experiments with fewer requests are always read again: it takes some milliseconds. */
+/** Experiments with fewer requests, or half as many units, are always read again: it takes some milliseconds. */
 const SMALL_REQUESTS = 5000;
-const SMALL_UNITS = 2500;
+
+/** What may be read without limit. */
+interface DeskLimits {
+  readonly burstMs?: number;
+  readonly smallRequests?: number;
+}
 
 /** Results that are kept, of each kind. */
 const MAX_RESULTS = 100;
 
 /** Limits the time that repeated work takes to a share of all time. */
 class Allowance {
-  #left = BURST_MS;
+  readonly #burstMs: number;
+  #left: number;
   #at = performance.now();
+
+  constructor(burstMs: number) {
+    this.#burstMs = burstMs;
+    this.#left = burstMs;
+  }
 
   get isSpent(): boolean {
     const now = performance.now();
-    this.#left = Math.min(BURST_MS, this.#left + SHARE * (now - this.#at));
+    this.#left = Math.min(this.#burstMs, this.#left + SHARE * (now - this.#at));
     this.#at = now;
     return this.#left < 0;
   }
@@ -65,10 +76,13 @@ export class ReportDesk {
   readonly #tooLarge = new Set<string>();
   readonly #reports = new Map<string, Kept<ExperimentReport>>();
   readonly #series = new Map<string, Kept<Series>>();
-  readonly #allowance = new Allowance();
+  readonly #allowance: Allowance;
+  readonly #smallRequests: number;
 
-  constructor(store: ExperimentStore) {
+  constructor(store: ExperimentStore, { burstMs = BURST_MS, smallRequests = SMALL_REQUESTS }: DeskLimits = {}) {
     this.#store = store;
+    this.#allowance = new Allowance(burstMs);
+    this.#smallRequests = smallRequests;
   }
 
   /**
@@ -83,7 +97,7 @@ export class ReportDesk {
     const { value, at } = await this.#within(this.#reports, hash, async () => {
       const figures = await this.#readAll(experiment, hash);
       const report = await analyze(this.#store, experiment, {}, figures);
-      return { value: report, isSmall: figures.load.requests < SMALL_REQUESTS };
+      return { value: report, isSmall: figures.load.requests < this.#smallRequests };
     });
     if (at === undefined) return value;
     const told = `figures as of ${new Date(at).toISOString().slice(0, 19)}Z: reading all of them again may take ${100 * SHARE} % of the time`;
@@ -98,7 +112,7 @@ export class ReportDesk {
       const live = await this.#readNew(hash);
       const known = live && { since: live.figures.period.since, traffic: live.figures.traffic, units: live.units };
       const series = await seriesOf(this.#store, experiment, options, known);
-      return { value: series, isSmall: (series.points.at(-1)?.units ?? 0) < SMALL_UNITS };
+      return { value: series, isSmall: (series.points.at(-1)?.units ?? 0) < this.#smallRequests / 2 };
     });
     return at === undefined ? value : { ...value, asOf: at };
   }

@@ -194,6 +194,59 @@ describe('kept figures equal those read as a whole', () => {
   });
 });
 
+describe('whole readings', () => {
+  const interleaved = checkExperiment({ ...definition('shown'), mode: 'interleave', when: undefined }, 'test');
+  const limits = { burstMs: 0, smallRequests: 0 };
+  const add = (store: ExperimentStore, unit: string, mode: Exposure['mode'] = 'interleave') =>
+    store.addExposures([
+      exposure({ experiment: 'shown', unit, arm: 'a', at: serial, mode }),
+      exposure({ experiment: 'shown', unit: `${unit}b`, arm: 'b', at: ++serial, mode }),
+    ]);
+
+  it('are limited: then the last one is given again, and says so', async () => {
+    const store = await openStore(':memory:');
+    await add(store, 'u1');
+    const desk = new ReportDesk(store, limits);
+    const first = await desk.report(interleaved, {});
+    await add(store, 'u2');
+    const second = await desk.report(interleaved, {});
+    expect(second.warnings[0]).toMatch(
+      /^figures as of 20\d\d-.*Z: reading all of them again may take 0\.5 % of the time$/,
+    );
+    expect(second).toEqual({ ...first, warnings: [second.warnings[0], ...first.warnings] });
+    // Those that are asked for by a time are read.
+    const asked = await desk.report(interleaved, { since: 0 });
+    expect(asked.to).toBeGreaterThan(second.to!);
+    await store.close();
+  });
+
+  it('do not hold up what is kept; a series says how old it is', async () => {
+    const store = await openStore(':memory:');
+    const split = definition('shown');
+    await add(store, 'u1', 'split');
+    const desk = new ReportDesk(store, limits);
+    await desk.report(split, {});
+    const options = { points: 3, now: serial + 1000 };
+    const series = await desk.series(split, options);
+    expect(series.asOf).toBeUndefined();
+    await add(store, 'u2', 'split');
+    expect(await desk.series(split, options)).toEqual({ ...series, asOf: expect.any(Number) });
+    expectClose(await desk.report(split, {}), await analyze(store, split));
+    await store.close();
+  });
+
+  it('of small experiments are not limited', async () => {
+    const store = await openStore(':memory:');
+    await add(store, 'u1');
+    const desk = new ReportDesk(store, { burstMs: 0 });
+    for (let i = 2; i < 5; i++) {
+      await add(store, `u${i}`);
+      expectClose(await desk.report(interleaved, {}), await analyze(store, interleaved));
+    }
+    await store.close();
+  });
+});
+
 const programs = postgresPrograms();
 describe.skipIf(!programs)("kept figures with PostgreSQL (needs Debian's package postgresql)", () => {
   let server: PostgresServer;
