@@ -29,26 +29,22 @@ export function gunzipped(raw: Readable, chunkSize = CHUNK_BYTES): Readable {
   return raw.pipe(unpacked);
 }
 
-/** Binary formats by their first bytes, and what to do with such a file. */
-const BINARY: readonly (readonly [magic: string, got: string])[] = [
-  ['PAR1', "Parquet; write it as JSON lines, such as with duckdb -c \"COPY (FROM 'x.parquet') TO 'x.jsonl'\""],
-  ['ARROW1', 'Arrow; write it as JSON lines, such as by the `to_json` of Hugging Face datasets'],
-  ['\xff\xff\xff\xff', 'Arrow; write it as JSON lines, such as by the `to_json` of Hugging Face datasets'],
+const ARROW = 'Arrow; write it as JSON lines, such as by the `to_json` of Hugging Face datasets';
+
+/** Binary formats by their first bytes (as Latin-1), and what to do with such a file. Text that begins with the same letters is none. */
+const BINARY: readonly (readonly [start: string, got: string])[] = [
+  // The byte after the letters is the first field of a page's header.
+  ['PAR1\x15', "Parquet; write it as JSON lines, such as with duckdb -c \"COPY (FROM 'x.parquet') TO 'x.jsonl'\""],
+  ['ARROW1\0\0', ARROW],
+  // A stream begins with a length of -1.
+  ['\xff\xff\xff\xff', ARROW],
   ['\x1f\x9d', 'a file of `compress`; unpack it with gzip -d'],
   ['\x1f\xa0', 'a file of `compress -H`; unpack it with gzip -d'],
-  ['BZh', 'bzip2; unpack it with bzip2 -d'],
-  ['\xfd7zXZ', 'xz; unpack it with xz -d'],
+  ...Array.from({ length: 9 }, (_, i) => [`BZh${i + 1}1AY&SY`, 'bzip2; unpack it with bzip2 -d'] as const),
+  ['\xfd7zXZ\0', 'xz; unpack it with xz -d'],
   ['\x28\xb5\x2f\xfd', 'Zstandard; unpack it with zstd -d'],
   ['PK\x03\x04', 'zip; unpack it with unzip'],
 ];
-
-/** @throws WinnowError `invalid_input` for a file of a binary format. */
-function refuseBinary(path: string, head: Buffer | null): void {
-  const start = head?.toString('latin1', 0, 8) ?? '';
-  const got = BINARY.find(([magic]) => start.startsWith(magic))?.[1];
-  if (got !== undefined)
-    throw new WinnowError('invalid_input', { where: path, expected: 'text, or text in gzip', got });
-}
 
 /**
  * Tells whether a stream starts with gzip's magic bytes. Peeks, so pipes work as files do.
@@ -58,13 +54,19 @@ function refuseBinary(path: string, head: Buffer | null): void {
 async function isPacked(path: string, raw: Readable): Promise<boolean> {
   await once(raw, 'readable');
   const head = raw.read() as Buffer | null;
-  if (head !== null) raw.unshift(head);
-  refuseBinary(path, head);
-  return head?.[0] === 0x1f && head[1] === 0x8b;
+  if (head === null) return false;
+  const start = head.toString('latin1', 0, 16);
+  const got = BINARY.find(([magic]) => start.startsWith(magic))?.[1];
+  if (got !== undefined) {
+    raw.destroy();
+    throw new WinnowError('invalid_input', { where: path, expected: 'text, or text in gzip', got });
+  }
+  raw.unshift(head);
+  return head[0] === 0x1f && head[1] === 0x8b;
 }
 
 /**
- * Reads the first bytes of a file, unpacked.
+ * Reads the first bytes of a file, unpacked: fewer than `bytes` only if the file has no more.
  *
  * @throws WinnowError `invalid_input` if the file cannot be read, or is of a binary format.
  */
@@ -73,11 +75,16 @@ export async function readHead(
   bytes: number,
 ): Promise<{ readonly head: Buffer; readonly packed: boolean }> {
   try {
-    const raw = createReadStream(path, { highWaterMark: bytes });
+    const raw = createReadStream(path, { highWaterMark: Math.min(bytes, CHUNK_BYTES) });
     const packed = await isPacked(path, raw);
-    for await (const chunk of (packed ? gunzipped(raw, bytes) : raw) as AsyncIterable<Buffer>)
-      return { head: chunk.subarray(0, bytes), packed };
-    return { head: Buffer.alloc(0), packed };
+    const chunks: Buffer[] = [];
+    let length = 0;
+    for await (const chunk of (packed ? gunzipped(raw) : raw) as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length >= bytes) break;
+    }
+    return { head: Buffer.concat(chunks).subarray(0, bytes), packed };
   } catch (error) {
     throw error instanceof WinnowError ? error : unreadable(path, error);
   }

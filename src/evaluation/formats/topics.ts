@@ -31,24 +31,19 @@ export function addOnce(map: Map<string, string>, id: string, text: string, faul
   map.set(id, text);
 }
 
+function addTsvLine(texts: Map<string, string>, text: string, path: string, line: number): void {
+  if (text === '') return;
+  const tab = text.indexOf('\t');
+  if (tab <= 0) throw badLine(path, line, 'id and text with a tab between', `"${text.slice(0, 40)}"`);
+  addOnce(texts, text.slice(0, tab), text.slice(tab + 1), (got) => badLine(path, line, 'each id once', got));
+}
+
 /** Reads `id <tab> text` lines: MS MARCO and LoTTE queries and collections, TREC-DL topics. */
 export async function readTsv(path: string): Promise<Map<string, string>> {
   const texts = new Map<string, string>();
-  await scanLines(path, (buffer, start, end, line) => {
-    if (start === end) return;
-    const tab = buffer.subarray(start, end).indexOf(9);
-    if (tab <= 0)
-      throw badLine(
-        path,
-        line,
-        'id and text with a tab between',
-        `"${buffer.toString('utf8', start, Math.min(end, start + 40))}"`,
-      );
-    const id = buffer.toString('utf8', start, start + tab);
-    addOnce(texts, id, buffer.toString('utf8', start + tab + 1, end), (got) =>
-      badLine(path, line, 'each id once', got),
-    );
-  });
+  await scanLines(path, (buffer, start, end, line) =>
+    addTsvLine(texts, buffer.toString('utf8', start, end), path, line),
+  );
   return texts;
 }
 
@@ -112,9 +107,12 @@ async function readWhole(path: string, field: TopicField): Promise<Map<string, s
   const text = await readText(path);
   const kind = kindOfText(path, text);
   if (kind === 'tags') return parseTaggedTopics(text, path, field);
-  if (kind !== 'smart') fail(path, 'topics with tags, a SMART file, or a file in place of a pipe', text.slice(0, 40));
+  if (kind === 'json') return fail(path, 'JSON from a file', 'a pipe');
   refuseField(path, field, kind);
-  return readSmartQueries(text, path);
+  if (kind === 'smart') return readSmartQueries(text, path);
+  const texts = new Map<string, string>();
+  for (const [i, line] of text.split(/\r?\n/).entries()) addTsvLine(texts, line, path, i + 1);
+  return texts;
 }
 
 /**

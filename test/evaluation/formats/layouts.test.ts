@@ -392,10 +392,28 @@ describe('judgements and runs', () => {
     }
   });
 
-  it('a pipe is read once', async () => {
-    const path = await put({ 'run.txt': '1 Q0 a 1 2 x\n' });
-    const script = `import('${new URL('../../../src/evaluation/formats/run.ts', import.meta.url)}').then(async ({ readRun }) => console.log((await readRun(process.argv[1])).get('1').docids[0]))`;
-    const command = `"${process.execPath}" -e "${script}" <(cat "${join(path, 'run.txt')}")`;
-    expect(execFileSync('bash', ['-c', command], { encoding: 'utf8' }).trim()).toBe('a');
+  it.each([
+    ['run.ts', 'readRun', '1 Q0 a 1 2 x\n', '[["1",{"docids":["a"],"scores":{"0":2}}]]'],
+    ['topics.ts', 'readQueries', '1\ta\n2\tb\n', '[["1","a"],["2","b"]]'],
+    ['topics.ts', 'readQueries', '<top><num>1<title>a</top>', '[["1","a"]]'],
+    ['qrels.ts', 'readQrels', '1 0 a 1\n', '[["1",{}]]'],
+  ])('%s reads a pipe once: %j', async (module, name, text, result) => {
+    const path = await put({ file: text });
+    const source = new URL(`../../../src/evaluation/formats/${module}`, import.meta.url);
+    const script = `import('${source}').then(async (m) => console.log(JSON.stringify([...(await m.${name}(process.argv[1]))])))`;
+    const command = `"${process.execPath}" -e "${script}" <(cat "${join(path, 'file')}")`;
+    expect(execFileSync('bash', ['-c', command], { encoding: 'utf8' }).trim()).toBe(result);
+  });
+
+  it('text that begins as a binary format does is text', async () => {
+    const path = await put({ 'q.txt': 'PAR1 0 a 1\nBZh9 0 a 1\n', 'd.txt': 'PAR1\ttext\nARROW1\tb\n' });
+    expect([...(await readQrels(join(path, 'q.txt'))).keys()]).toEqual(['PAR1', 'BZh9']);
+    expect(await all(await openPassages(join(path, 'd.txt')))).toEqual({ PAR1: 'text', ARROW1: 'b' });
+  });
+
+  it('a JSON document on one line that is longer than what is looked at is one document', async () => {
+    const docs = Array.from({ length: 9 }, (_, i) => `"${'x'.repeat(2 ** 20)}${i}":1`);
+    const path = await put({ 'run.json': `{"1":{${docs.join(',')}}}` });
+    expect((await readRun(join(path, 'run.json'))).get('1')!.docids).toHaveLength(9);
   });
 });

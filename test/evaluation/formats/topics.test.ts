@@ -220,7 +220,7 @@ describe('other forms of queries', () => {
     ['queries.parquet', 'PAR1\x15\x04', 'got Parquet; write it as JSON lines, such as with duckdb'],
     ['data-00000-of-00001.arrow', 'ARROW1\0\0', 'got Arrow; write it as JSON lines'],
     ['topics.Z', '\x1f\x9d\x90', 'got a file of `compress`; unpack it with gzip -d'],
-    ['topics.bz2', 'BZh91AY', 'got bzip2; unpack it with bzip2 -d'],
+    ['topics.bz2', 'BZh91AY&SY', 'got bzip2; unpack it with bzip2 -d'],
     ['topics.zst', '\x28\xb5\x2f\xfd\x00', 'got Zstandard; unpack it with zstd -d'],
     ['topics.xz', '\xfd7zXZ\0', 'got xz; unpack it with xz -d'],
     ['topics.zip', 'PK\x03\x04', 'got zip; unpack it with unzip'],
