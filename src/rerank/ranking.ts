@@ -32,6 +32,15 @@ export function rankOrder(scores: Float32Array): Int32Array {
   });
 }
 
+/**
+ * Returns the items of a ranking whose relevance score is at least `least`, rounded to float32 as scores are: a score that a client has read
+ * and sends back keeps its passage.
+ */
+export function atLeast(ranking: readonly Ranked[], least: number): readonly Ranked[] {
+  const limit = Math.fround(least);
+  return ranking.filter(({ relevanceScore: score }) => score >= limit);
+}
+
 /** Ranks passages that were all scored by one model. */
 export function rank(scores: Float32Array, activation: Activation): Ranked[] {
   return Array.from(rankOrder(scores), (index) => {

@@ -19,6 +19,8 @@ export interface RerankRequest {
   readonly passages: readonly string[];
   /** How many results the answer holds; all if absent. */
   readonly topN?: number;
+  /** Passages whose relevance score is below it are left out of the answer; compared as float32, as scores are written. */
+  readonly minScore?: number;
   /** false: a pair that does not fit is an error (`passage_too_long`) instead of being cut. */
   readonly truncate: boolean;
   readonly truncation?: Truncation;
@@ -72,8 +74,10 @@ export interface ModelRanking {
 }
 
 export interface RerankAnswer extends ModelRanking {
-  /** Best first, ties by index; at most `topN`. Neither scores nor relevance scores ever rise along it. */
+  /** Best first, ties by index; at most `topN`, none below `minScore`. Neither scores nor relevance scores ever rise along it. */
   readonly ranking: readonly Ranked[];
+  /** Passages left out because of `minScore`; undefined where the request has none. */
+  readonly belowMinScore?: number;
   readonly experiment?: { readonly name: string; readonly arm: string };
 }
 

@@ -3,6 +3,7 @@ import type { Decision, ExperimentHook } from '../experiments/ports.ts';
 import { ArmRunner, type ExperimentRanking } from './arm-runner.ts';
 import { rankByCascade } from './cascade.ts';
 import { rankByModel } from './model-ranking.ts';
+import { atLeast } from './ranking.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
 import type { ModelRanking, RerankAnswer, Reranker, RerankObserver, RerankRequest } from './rerank-types.ts';
 import { type ScoringOptions, scoringDeps } from './scoring.ts';
@@ -13,10 +14,12 @@ export interface RerankerOptions<D extends Decision = Decision> extends ScoringO
 }
 
 /** @throws WinnowError `empty_passages`, `invalid_field`. */
-function checkRequest({ passages, topN, deadlineMs }: RerankRequest): void {
+function checkRequest({ passages, topN, minScore, deadlineMs }: RerankRequest): void {
   if (passages.length === 0) throw new WinnowError('empty_passages', { field: 'passages' });
   if (topN !== undefined && !(Number.isInteger(topN) && topN > 0))
     throw new WinnowError('invalid_field', { expected: 'a whole number of at least 1', got: topN, field: 'topN' });
+  if (minScore !== undefined && !Number.isFinite(minScore))
+    throw new WinnowError('invalid_field', { expected: 'a finite number', got: minScore, field: 'minScore' });
   if (!(deadlineMs > 0))
     throw new WinnowError('invalid_field', { expected: 'a number above 0', got: deadlineMs, field: 'deadlineMs' });
 }
@@ -34,11 +37,16 @@ export function createReranker<D extends Decision = Decision>(options: RerankerO
     request: RerankRequest,
     scope: RequestScope,
     ranked: ModelRanking | ExperimentRanking,
-  ): RerankAnswer => ({
-    ...ranked,
-    ranking: ranked.ranking.slice(0, request.topN),
-    timings: { ...ranked.timings, totalMs: clock.now() - scope.startedAt },
-  });
+  ): RerankAnswer => {
+    const { minScore, topN } = request;
+    const kept = minScore === undefined ? ranked.ranking : atLeast(ranked.ranking, minScore);
+    return {
+      ...ranked,
+      ranking: kept.slice(0, topN),
+      ...(minScore === undefined ? {} : { belowMinScore: ranked.ranking.length - kept.length }),
+      timings: { ...ranked.timings, totalMs: clock.now() - scope.startedAt },
+    };
+  };
 
   const rerank = async (request: RerankRequest, scope: RequestScope): Promise<RerankAnswer> => {
     if (request.cascade) return answerOf(request, scope, await rankByCascade(deps, request, scope));

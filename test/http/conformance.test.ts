@@ -132,6 +132,16 @@ const GOOD: readonly Case[] = [
     [infinity, mixedbread, words, content].map((body) => ({ key: `POST ${path}`, body })),
   ),
   ...['/reranking', '/v1/reranking'].flatMap((path) => [tei, rich].map((body) => ({ key: `POST ${path}`, body }))),
+  ...[documents, voyage, infinity, mixedbread, weaviate, nim, tei].map((body) => ({
+    key: 'POST /rerank',
+    body: { ...body, min_score: 0.5 },
+  })),
+  { key: 'POST /score', body: { ...pairs, min_score: '0.5' } },
+  {
+    key: 'POST /v2/models/:model/infer',
+    path: '/v2/models/tiny/infer',
+    body: { ...tensors, parameters: { min_score: 0.5 } },
+  },
   { key: 'POST /rerank', body: { ...tei, return_text: true, truncation_direction: 'Left', raw_scores: true } },
   { key: 'POST /rerank', body: { ...documents, cascade: [{ model: 'tiny', keep: 2 }, { model: 'tiny' }] } },
   { key: 'POST /v1/ranking', body: nim },

@@ -43,12 +43,14 @@ export function fakeReranker(models: readonly string[] = ['tiny']): FakeReranker
       const ranking: Ranked[] = request.passages
         .map((passage, index) => ({ index, score: fakeLogit(request.query, passage) }))
         .sort((a, b) => b.score - a.score || a.index - b.index)
-        .slice(0, request.topN ?? request.passages.length)
         .map(({ index, score }) => ({ index, score, relevanceScore: sigmoid(score) }));
+      const { minScore, topN } = request;
+      const kept = ranking.filter(({ relevanceScore }) => relevanceScore >= Math.fround(minScore ?? 0));
       const answer: RerankAnswer = {
         model: name,
         version: '1',
-        ranking,
+        ranking: kept.slice(0, topN),
+        ...(minScore === undefined ? {} : { belowMinScore: ranking.length - kept.length }),
         tokens: request.passages.length * 10,
         truncated,
         queryCut: Math.max(0, request.query.length - 1000),

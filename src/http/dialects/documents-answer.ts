@@ -4,7 +4,7 @@ import { aroundField, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { isObject, type JsonObject } from './content.ts';
 import type { AnswerContext } from './dialect.ts';
-import { metaOf } from './warnings.ts';
+import { metaFields, metaOf } from './warnings.ts';
 
 /**
  * How an answer to a body with documents differs from the others. All have `results` (Cohere, Jina, vLLM) and `data` (Voyage, mixedbread,
@@ -85,7 +85,7 @@ function makeSchema(form: AnswerForm): z.ZodType {
       api_version: z.object({ version: z.string() }),
       billed_units: z.object({ search_units: count }),
       tokens: z.object({ input_tokens: count, output_tokens: z.literal(0) }),
-      warnings: z.array(z.string()).optional(),
+      ...metaFields,
     }),
     usage: z.object({ prompt_tokens: count, total_tokens: count }),
     truncated: z
@@ -159,7 +159,7 @@ export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: Ans
       api_version: { version: form.apiVersion },
       billed_units: { search_units: searchUnits(passages.length) },
       tokens: { input_tokens: tokens, output_tokens: 0 },
-      ...metaOf(context),
+      ...metaOf(context, [answer]),
     },
     usage: { prompt_tokens: tokens, total_tokens: tokens },
     truncated: cutPassages(answer),

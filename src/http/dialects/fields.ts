@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Limits, QueryRequest } from './dialect.ts';
-import { flag, flagOrWord, integer } from './scalars.ts';
+import { decimal, flag, flagOrWord, integer } from './scalars.ts';
 
 /** Returns the properties that are neither undefined nor null, so that optional ones are absent rather than empty. */
 export function withoutEmpty<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
@@ -40,6 +40,11 @@ export const commonFields = {
         'Winnow: a chain of models instead of `model`; each passes its best `keep` passages to the next. All but the last need `keep`.',
     }),
   raw_scores: flag('Scores before the activation (logits) instead of relevance scores in 0–1.'),
+  min_score: decimal(
+    -1_000_000,
+    1_000_000,
+    'Winnow: passages whose relevance score (after the activation) is below it are left out and counted.',
+  ),
   long_passages: z.enum(['truncate', 'max', 'mean']).nullish().meta({
     description: 'Winnow: cut long passages, or score overlapping windows and take the maximum or the mean.',
   }),
@@ -117,6 +122,7 @@ export function commonOptions(body: Common): Omit<QueryRequest, 'query' | 'passa
     truncation: typeof truncation === 'string' ? truncation : undefined,
     side: body.truncation_side,
     longPassages: body.long_passages,
+    minScore: body.min_score,
     maxPairTokens: pairTokens === -1 ? undefined : pairTokens,
     maxQueryTokens: body.max_tokens_per_query || undefined,
     maxPassageTokens: body.max_tokens_per_doc || undefined,

@@ -3,7 +3,7 @@ import { describe, WinnowError } from '../../errors.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import { commonFields, commonOptions, overruledFields, textAt, textsOf } from './fields.ts';
+import { commonFields, commonOptions, overruledFields, textAt, textsOf, withoutEmpty } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { count } from './scalars.ts';
 
@@ -32,14 +32,14 @@ const answerSchema = z
     model_name: z.string(),
     model_version: z.string(),
     parameters: z
-      .object({ warnings: z.string() })
+      .object({ warnings: z.string().optional(), below_min_score: z.number().int().min(0).optional() })
       .optional()
       .meta({ description: 'Winnow: what was left out or had no effect; absent if there is nothing to say.' }),
     outputs: z.array(
       z.object({
-        name: z.literal('scores'),
+        name: z.enum(['scores', 'indices']),
         shape: z.array(z.number().int()),
-        datatype: z.literal('FP32'),
+        datatype: z.enum(['FP32', 'INT64']),
         data: z.array(z.number()).meta({ description: 'In the order sent.' }),
       }),
     ),
@@ -99,19 +99,24 @@ export const kserve = defineDialect({
   toAnswer(body, answers, context) {
     const answer = answers[0]!;
     const ranked = byIndex(answer, input(body, 'passages').data.length);
+    const { belowMinScore: below } = answer;
+    // The protocol's parameters are strings, numbers and booleans.
+    const parameters = withoutEmpty({ warnings: context.warnings.join('; ') || undefined, below_min_score: below });
     const head = {
       id: body.id ?? context.requestId,
       model_name: answer.model,
       model_version: answer.version,
-      // The protocol's parameters are strings, numbers and booleans.
-      ...(context.warnings.length > 0 && { parameters: { warnings: context.warnings.join('; ') } }),
+      ...(Object.keys(parameters).length > 0 && { parameters }),
     };
+    const [count, places] = [ranked.length, ranked.map(({ index }) => index)];
+    // A list with gaps needs the places of its scores.
+    const indices = `,{"name":"indices","datatype":"INT64","shape":[${count}],"data":[${places.join(',')}]}`;
     const raw = body.parameters?.raw_scores ?? false;
     return {
-      head: `${JSON.stringify(head).slice(0, -1)},"outputs":[{"name":"scores","datatype":"FP32","shape":[${ranked.length}],"data":[`,
-      count: ranked.length,
-      item: (i) => formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, i),
-      tail: ']}]}',
+      head: `${JSON.stringify(head).slice(0, -1)},"outputs":[{"name":"scores","datatype":"FP32","shape":[${count}],"data":[`,
+      count,
+      item: (i) => formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, places[i]),
+      tail: `]}${below === undefined ? '' : indices}]}`,
     };
   },
 });

@@ -3,7 +3,7 @@ import { defineDialect } from './dialect.ts';
 import { documentFields, documentsRequest, wantsRaw } from './documents.ts';
 import { type AnswerForm, answerSchema, answerText, PLAIN_FORM, writeAnswer } from './documents-answer.ts';
 import { stringErrors } from './errors.ts';
-import { overruledFields, returnDocuments } from './fields.ts';
+import { differ, overruledFields, returnDocuments } from './fields.ts';
 import { flag } from './scalars.ts';
 
 const FORM: AnswerForm = {
@@ -45,7 +45,10 @@ export const mixedbread = defineDialect({
   schema,
   answer: answerSchema(FORM),
   toRequests: (body, limits) => documentsRequest(body, body.input, 'input', limits),
-  idleFields: (body) => overruledFields(body),
+  idleFields: (body) => [
+    ...overruledFields(body),
+    ...(differ(body.return_input, body.return_documents) ? ['return_documents'] : []),
+  ],
   toAnswer: (body, answers, context) =>
     writeAnswer(FORM, answers[0]!, context, {
       raw: wantsRaw(body),

@@ -101,7 +101,7 @@ export const nim = defineDialect({
         const { index, score } = answer.ranking[i]!;
         return `{"index":${index},"logit":${formatScore(score, index)}}`;
       },
-      tail: `]${moreFields({ usage, meta: metaOf(context), teams: teamsOf(answer) })}}`,
+      tail: `]${moreFields({ usage, meta: metaOf(context, answers), teams: teamsOf(answer) })}}`,
     };
   },
 });

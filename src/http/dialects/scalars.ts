@@ -6,6 +6,7 @@ import { z } from 'zod';
  */
 
 const WHOLE = '^-?[0-9]{1,15}$';
+const DECIMAL = '^-?[0-9]{1,15}([.][0-9]{1,30})?([eE][-+]?[0-9]{1,3})?$';
 const WORDS = ['true', 'True', 'TRUE', 'false', 'False', 'FALSE'];
 const WORD = `^(${WORDS.join('|')})$`;
 
@@ -17,10 +18,11 @@ function flagOf(value: unknown): unknown {
 /** Whether a value is a flag, or a word for one. */
 export const isFlag = (value: unknown): boolean => typeof flagOf(value) === 'boolean';
 
-/** Returns the number that a text stands for, or the value as it is. */
-function numberOf(value: unknown): unknown {
-  return typeof value === 'string' && new RegExp(WHOLE).test(value) ? Number(value) : value;
-}
+/** Makes a reader that returns the number a text of this form stands for, or the value as it is. */
+const numberBy = (pattern: string) => {
+  const written = new RegExp(pattern);
+  return (value: unknown): unknown => (typeof value === 'string' && written.test(value) ? Number(value) : value);
+};
 
 /** An optional flag. */
 export const flag = (description: string) =>
@@ -28,7 +30,7 @@ export const flag = (description: string) =>
 
 /** An optional whole number. */
 export const integer = (min: number, max: number, description?: string) =>
-  z.preprocess(numberOf, z.number().int().min(min).max(max).nullish()).meta({
+  z.preprocess(numberBy(WHOLE), z.number().int().min(min).max(max).nullish()).meta({
     ...(description ? { description } : {}),
     type: ['integer', 'string', 'null'],
     minimum: min,
@@ -38,7 +40,19 @@ export const integer = (min: number, max: number, description?: string) =>
 
 /** A whole number that has to be there. */
 export const count = (min: number) =>
-  z.preprocess(numberOf, z.number().int().min(min)).meta({ type: ['integer', 'string'], minimum: min, pattern: WHOLE });
+  z
+    .preprocess(numberBy(WHOLE), z.number().int().min(min))
+    .meta({ type: ['integer', 'string'], minimum: min, pattern: WHOLE });
+
+/** An optional number. */
+export const decimal = (min: number, max: number, description: string) =>
+  z.preprocess(numberBy(DECIMAL), z.number().min(min).max(max).nullish()).meta({
+    description,
+    type: ['number', 'string', 'null'],
+    minimum: min,
+    maximum: max,
+    pattern: DECIMAL,
+  });
 
 /** An optional flag or one of some words. */
 export const flagOrWord = <const Words extends readonly [string, ...string[]]>(words: Words, description: string) => {

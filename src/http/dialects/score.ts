@@ -72,6 +72,12 @@ function sideOf(body: Body, names: readonly SideName[]) {
   return { field, value: body[field]! };
 }
 
+interface Scored {
+  /** Place among all pairs. */
+  readonly place: number;
+  readonly ranked: Ranked;
+}
+
 interface Group {
   readonly query: string;
   /** Position of each passage among all pairs. */
@@ -109,14 +115,11 @@ function pairsOf(body: Body, limits: Limits): readonly Group[] {
   return group(queries, passages);
 }
 
-function inOrder(groups: readonly Group[], answers: readonly RerankAnswer[]): readonly Ranked[] {
-  const ordered: Ranked[] = [];
-  groups.forEach(({ places, passages }, g) => {
-    byIndex(answers[g]!, passages.length).forEach((ranked, i) => {
-      ordered[places[i]!] = ranked;
-    });
-  });
-  return ordered;
+function inOrder(groups: readonly Group[], answers: readonly RerankAnswer[]): readonly Scored[] {
+  const scored = groups.flatMap(({ places, passages }, g) =>
+    byIndex(answers[g]!, passages.length).map((ranked) => ({ place: places[ranked.index]!, ranked })),
+  );
+  return scored.sort((a, b) => a.place - b.place);
 }
 
 /** vLLM's `POST /score`: takes pairs and answers with one score for each, in the order sent. */
@@ -135,19 +138,20 @@ export const score = defineDialect({
     pairsOf(body, limits).map(({ query, passages }) => ({ ...commonOptions(body), query, passages })),
   idleFields: (body) => [...overruledFields(body), ...otherNames(body, FIRST), ...otherNames(body, SECOND)],
   toAnswer(body, answers, context) {
-    const ranked = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
+    const scored = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
     const { model, version } = answers[0]!;
     const raw = wantsRaw(body);
     const head = { id: context.requestId, object: 'list', created: context.created, model: `${model}@${version}` };
     return {
       head: `${JSON.stringify(head).slice(0, -1)},"data":[`,
-      count: ranked.length,
+      count: scored.length,
       item(i) {
-        const value = formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, i);
-        return `{"index":${i},"object":"score","score":${value}}`;
+        const { place, ranked } = scored[i]!;
+        const value = formatScore(raw ? ranked.score : ranked.relevanceScore, place);
+        return `{"index":${place},"object":"score","score":${value}}`;
       },
-      tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens }, meta: metaOf(context) })}}`,
+      tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens }, meta: metaOf(context, answers) })}}`,
     };
   },
 });

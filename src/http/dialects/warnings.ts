@@ -29,11 +29,29 @@ export function warningsOf(
   ];
 }
 
-/** `meta` of answers that otherwise have none. */
-export const warningsMeta = z
-  .object({ warnings: z.array(z.string()) })
-  .optional()
-  .meta({ description: 'Winnow: what was left out or had no effect; absent if there is nothing to say.' });
+/** Returns how many passages answers leave out because of `min_score`; undefined where the body has none. */
+export function belowMinScore(answers: readonly RerankAnswer[]): number | undefined {
+  const counts = answers.flatMap(({ belowMinScore: count }) => count ?? []);
+  return counts.length > 0 ? counts.reduce((sum, count) => sum + count, 0) : undefined;
+}
 
-/** Returns that `meta`. */
-export const metaOf = ({ warnings }: AnswerContext) => (warnings.length > 0 ? { warnings } : undefined);
+/** What `meta` says of an answer, in addition to what its format has there. */
+export const metaFields = {
+  warnings: z
+    .array(z.string())
+    .optional()
+    .meta({ description: 'Winnow: what was left out or had no effect; absent if there is nothing to say.' }),
+  below_min_score: z.number().int().min(0).optional().meta({
+    description: 'Winnow: passages left out because of `min_score`; absent without it.',
+  }),
+};
+
+/** `meta` of answers that otherwise have none. */
+export const warningsMeta = z.object(metaFields).optional();
+
+/** Returns that `meta`; undefined where there is nothing to say. */
+export function metaOf({ warnings }: AnswerContext, answers: readonly RerankAnswer[]) {
+  const below = belowMinScore(answers);
+  if (warnings.length === 0 && below === undefined) return undefined;
+  return { ...(warnings.length > 0 && { warnings }), ...(below !== undefined && { below_min_score: below }) };
+}

@@ -60,10 +60,11 @@ export const weaviate = defineDialect({
       head: `{"query":${JSON.stringify(asked)},"scores":[`,
       count: ranked.length,
       item(i) {
-        const { score, relevanceScore } = ranked[i]!;
-        return `{"document":${JSON.stringify(passages[i])},"score":${formatScore(body.raw_scores ? score : relevanceScore, i)}}`;
+        const { index, score, relevanceScore } = ranked[i]!;
+        const value = formatScore(body.raw_scores ? score : relevanceScore, index);
+        return `{"document":${JSON.stringify(passages[index])},"score":${value}}`;
       },
-      tail: `]${moreFields({ property: body.property, meta: metaOf(context) })}}`,
+      tail: `]${moreFields({ property: body.property, meta: metaOf(context, answers) })}}`,
     };
   },
 });

@@ -7,7 +7,7 @@ const REQUEST_HEADERS =
 /** Names of headers, separated by commas (RFC 9110, section 5.6.2). */
 const NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
 const ANSWER_HEADERS =
-  'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-winnow-repaired, x-winnow-teams, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
+  'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-winnow-repaired, x-winnow-teams, x-winnow-below-min-score, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
 /** How long a browser may cache a preflight, in seconds. */
 const MAX_AGE = '600';
 

@@ -3,7 +3,7 @@ import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../reran
 import { combineTimings } from '../../rerank/timings.ts';
 import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
-import { warningsOf } from '../dialects/warnings.ts';
+import { belowMinScore, warningsOf } from '../dialects/warnings.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
 import { spendPassages } from '../middleware/rate-limit.ts';
@@ -56,6 +56,8 @@ function answerHeaders(
     readonly elapsedMs: number;
     readonly provider: string;
     readonly ignored: readonly string[];
+    /** Passages left out because of `min_score`. */
+    readonly below: number | undefined;
   },
 ) {
   const whole = (ms: number) => String(Math.round(ms));
@@ -72,6 +74,7 @@ function answerHeaders(
     'x-winnow-truncated': String(truncated),
     ...(queryTruncated > 0 ? { 'x-winnow-query-truncated': String(queryTruncated) } : {}),
     ...(facts.ignored.length > 0 ? { 'x-winnow-ignored': facts.ignored.join(', ') } : {}),
+    ...(facts.below === undefined ? {} : { 'x-winnow-below-min-score': String(facts.below) }),
     ...teamHeader(ranking),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
@@ -175,7 +178,15 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const characters = sumOf(texts.requests, charactersIn);
     const elapsedMs = performance.now() - exchange.started;
     const { provider } = deps.info();
-    res.set(answerHeaders(first, totals, { characters, elapsedMs, provider, ignored: body.ignored }));
+    res.set(
+      answerHeaders(first, totals, {
+        characters,
+        elapsedMs,
+        provider,
+        ignored: body.ignored,
+        below: belowMinScore(answers),
+      }),
+    );
     // The connection was to be kept when the request came, but a shutdown may have begun since.
     if (deps.readiness.draining()) res.set('connection', 'close');
     res.type('application/json').set('content-length', String(length));
