@@ -20,6 +20,11 @@ interface NamedVersion {
   readonly disk: { readonly version: string; readonly folder: string; readonly skip: ReadonlySet<string> };
 }
 
+const ofModel =
+  (name: string | undefined) =>
+  ({ where }: Problem) =>
+    where.split('/')[0] === name;
+
 interface Named {
   readonly versions: readonly NamedVersion[];
   /** Faults of the folder that are not those of a version; with a reference, only those of its model. */
@@ -33,7 +38,9 @@ interface Named {
 export async function versionsNamed(folder: string, reference: string | undefined): Promise<Named> {
   const { models, problems } = await readCatalog(folder);
   const all = models.flatMap((m) => m.versions.map((disk) => ({ name: m.name, disk, labels: m.labels })));
-  if (reference === undefined) return { versions: all, problems };
+  const empty = models.filter(({ name, versions }) => versions.length === 0 && !problems.some(ofModel(name)));
+  const nothing = empty.map(({ name }) => ({ where: name, reason: 'expected folders of versions, got none' }));
+  if (reference === undefined) return { versions: all, problems: [...problems, ...nothing] };
   const wanted = parseReference(reference);
   const found = all.filter(
     ({ name, disk, labels }) =>
@@ -41,7 +48,7 @@ export async function versionsNamed(folder: string, reference: string | undefine
       (wanted.version === undefined || disk.version === wanted.version) &&
       (wanted.label === undefined || labels?.get(wanted.label) === disk.version),
   );
-  const own = problems.filter(({ where }) => where.split('/')[0] === wanted?.name);
+  const own = [...problems, ...nothing].filter(ofModel(wanted?.name));
   if (found.length > 0 || own.length > 0) return { versions: found, problems: own };
   const known = models.map((m) => m.name).join(', ') || 'no model';
   throw new WinnowError('unknown_model', { known, got: reference });

@@ -6,7 +6,7 @@ import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
 import { checked, refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
-import { type Definition, type Part, readDefinition, withNamedTokens } from './tokenizer-definition.ts';
+import { type Definition, type Part, readDefinition, tokenId, withNamedTokens } from './tokenizer-definition.ts';
 import { MAX_SETTINGS_BYTES } from './tokenizer-limits.ts';
 import { readSettings, type TokenizerSettings } from './tokenizer-settings.ts';
 
@@ -22,6 +22,7 @@ const FILES = [
   'special_tokens_map.json',
   'config.json',
   'sentence_bert_config.json',
+  'added_tokens.json',
   'tokenizer.json',
   'vocab.json',
   'merges.txt',
@@ -88,9 +89,28 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
       ? await buildDefinition(read, pathOf, settings)
       : readDefinition(whole, pathOf('tokenizer.json'));
   const definition = withNamedTokens(stated, settings.namedTokens, settings.embeddings);
+  if (whole === undefined)
+    checkAddedTokens(definition, await json('added_tokens.json', MAX_SETTINGS_BYTES), pathOf('added_tokens.json'));
   const file = 'sentence_bert_config.json';
   const { do_lower_case: isLower } = checked(moduleSchema, (await json(file, MAX_SETTINGS_BYTES)) ?? {}, pathOf(file));
   return { folder, settings, definition: isLower ? inLowercase(definition) : definition };
+}
+
+const MAX_ADDED = 1000;
+const addedSchema = z.record(z.string(), z.int().min(0)).refine((added) => Object.keys(added).length <= MAX_ADDED, {
+  error: `at most ${MAX_ADDED} tokens`,
+});
+
+/** Checks that a definition without `tokenizer.json` has the tokens of `added_tokens.json`, which only `tokenizer.json` can add. */
+function checkAddedTokens(definition: Definition, value: unknown, file: string): void {
+  for (const [token, id] of Object.entries(checked(addedSchema, value ?? {}, file)))
+    if (tokenId(definition, token) !== id)
+      throw refusal(
+        file,
+        token,
+        'tokens of the vocabulary, or a tokenizer.json with these tokens (`AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes it)',
+        id,
+      );
 }
 
 const moduleSchema = z.looseObject({ do_lower_case: z.boolean().nullish() });

@@ -39,6 +39,17 @@ describe('GET /v1/models', () => {
     ]);
   });
 
+  it('marks what the default means, also where it names a version or a label', async () => {
+    const marked = async (defaultModel: string) => {
+      const registry = { ...deps.registry, defaultModel };
+      const { body } = await request(createApp({ ...deps, registry })).get('/v1/models');
+      return (body.data as { id: string; default: boolean }[]).filter((one) => one.default).map(({ id }) => id);
+    };
+    expect(await marked('tiny')).toEqual(['tiny@1', 'tiny@2']);
+    expect(await marked('tiny@2')).toEqual(['tiny@2']);
+    expect(await marked('tiny:stable')).toEqual(['tiny@1']);
+  });
+
   it('shows one model or version', async () => {
     const model = await request(app).get('/v1/models/tiny');
     expect(model.body.versions.map(({ id }: { id: string }) => id)).toEqual(['tiny@1', 'tiny@2']);

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { importFolder } from '../../src/registry/import-version.ts';
@@ -210,6 +210,9 @@ describe('releases that name what is not there', () => {
     ]);
     expect((await versionsNamed(folder, 'm@1')).problems.map(({ where }) => where)).toEqual(['m/labels.json']);
     expect((await versionsNamed(folder, 'm:canary')).versions).toEqual([]);
-    expect(await readFile(join(folder, 'default.json'), 'utf8')).toContain('ghost');
+    await mkdir(join(folder, 'empty'));
+    expect((await versionsNamed(folder, 'empty')).problems).toEqual([
+      { where: 'empty', reason: 'expected folders of versions, got none' },
+    ]);
   });
 });

@@ -490,3 +490,27 @@ describe('do_lower_case of sentence_bert_config.json', () => {
     });
   });
 });
+
+describe('added_tokens.json without tokenizer.json', () => {
+  const vocab = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'oil'].join('\n');
+  const load = async (added: unknown) =>
+    createLocalTokenizer(await folderOf({ 'vocab.txt': vocab, 'added_tokens.json': added }));
+
+  it('is fine where the vocabulary has its tokens', async () => {
+    expect((await load({ '[MASK]': 4, oil: 5 })).padId).toBe(0);
+    expect((await load({})).padId).toBe(0);
+  });
+
+  it.each([
+    [{ '<gear>': 6 }, '<gear>'],
+    [{ oil: 7 }, 'oil'],
+    [{ oil: 'five' }, 'oil'],
+    [[], '(whole file)'],
+    [Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [`t${i}`, i])), '(whole file)'],
+  ])('%j is refused with the way out', async (added, field) => {
+    await expect(load(added)).rejects.toMatchObject({
+      code: 'invalid_manifest',
+      params: { field, file: expect.stringContaining('added_tokens.json') },
+    });
+  });
+});

@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
 import type { HttpDeps } from '../ports.ts';
-import { pathParam, versionsNamed } from './models.ts';
+import { mayAnswer, pathParam, versionsNamed } from './models.ts';
 import type { Route } from './route.ts';
 import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schemas.ts';
 
@@ -12,16 +12,10 @@ const DTYPES: Readonly<Record<string, string>> = { fp32: 'float32', fp16: 'float
 /** How a relevance score is computed, by activation. */
 const SCORES = { sigmoid: 'sigmoid(logit) unless raw_scores', none: 'logit' } as const;
 
-/** Whether a loaded version may answer a reference: `model`, `model@version` or `model:label`. */
-function isReadyFor(reference: string, { name, version, labels, state }: VersionStatus): boolean {
-  const references = [name, `${name}@${version}`, ...labels.map((label) => `${name}:${label}`)];
-  return state === 'ready' && references.includes(reference);
-}
-
 /** Returns the version that answers requests without `model`, if it is in memory; never loads it. */
 async function defaultVersion(registry: ModelRegistry): Promise<ServedVersion | undefined> {
   const reference = registry.defaultModel;
-  if (!reference || !registry.list().some((status) => isReadyFor(reference, status))) return undefined;
+  if (!registry.list().some((status) => status.state === 'ready' && mayAnswer(reference, status))) return undefined;
   try {
     const lease = await registry.acquire(reference);
     lease.release();

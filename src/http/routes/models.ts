@@ -11,6 +11,12 @@ type Deps = Pick<HttpDeps, 'registry' | 'info' | 'options'>;
 
 const startSeconds = ({ info }: Deps) => Math.floor(info().startedAt / 1000);
 
+/** Whether a reference may mean a version: `model`, `model@version` or `model:label`. */
+export function mayAnswer(reference: string | undefined, { name, version, labels }: VersionStatus): boolean {
+  const references = [name, `${name}@${version}`, ...labels.map((label) => `${name}:${label}`)];
+  return reference !== undefined && references.includes(reference);
+}
+
 /** Returns a version's status as the API shows it. */
 export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
   const { name, version, state, reason, labels, variant, provider, maxLength, activation, objective } = status;
@@ -27,7 +33,7 @@ export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
     state,
     ...(reason ? { reason } : {}),
     labels: [...labels],
-    default: name === deps.registry.defaultModel,
+    default: mayAnswer(deps.registry.defaultModel, status),
     ...(variant ? { variant } : {}),
     ...(provider ? { provider } : {}),
     ...(maxLength ? { max_length: maxLength } : {}),
