@@ -173,6 +173,13 @@ describe('layouts of one set', () => {
     );
   });
 
+  it('a data set of `save_to_disk` is refused by name, with what to do', async () => {
+    const path = await put({ 'dataset_dict.json': '{}', 'test/data-00000-of-00001.arrow': 'ARROW1' });
+    await expect(loadDataset(path)).rejects.toThrow(
+      'a data set of `save_to_disk` is not read: write its parts by `to_json`',
+    );
+  });
+
   it('two files of topics are refused, not taken by name', async () => {
     const path = await put({ 'topics.a.txt': 'q1\tx\n', 'topics.b.txt': 'q1\ty\n', 'qrels.txt': TREC_QRELS });
     await expect(loadDataset(path)).rejects.toThrow(

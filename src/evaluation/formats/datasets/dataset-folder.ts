@@ -45,8 +45,10 @@ export function contentOf({ files, folders }: Place): string {
     [...files, ...folders.filter((name) => !SUB_FOLDERS.includes(name)).map((name) => `${name}/`)]
       .slice(0, 12)
       .join(', ') || 'nothing';
-  const binary = files.find((file) => /\.(parquet|arrow)$/i.test(file));
-  const cure = `; ${binary} is not read: write it as JSON lines, such as with duckdb -c "COPY (FROM 'x.parquet') TO 'x.jsonl'"`;
+  const binary = files.find((file) => /\.(parquet|arrow)$/i.test(file) || /^(dataset_dict|state)\.json$/.test(file));
+  const cure = /json$/.test(binary ?? '')
+    ? '; a data set of `save_to_disk` is not read: write its parts by `to_json`'
+    : `; ${binary} is not read: write it as JSON lines, such as with duckdb -c "COPY (FROM 'x.parquet') TO 'x.jsonl'"`;
   return `a folder with ${shown}${binary === undefined ? '' : cure}`;
 }
 
