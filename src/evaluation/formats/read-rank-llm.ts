@@ -67,7 +67,8 @@ function readRequest(value: unknown, where: string): { qid: string; text: string
 /**
  * Reads rank_llm's retrieval results, a JSON list or JSON lines: queries, candidate lists and the passages' texts in one file.
  *
- * @throws WinnowError `invalid_input` that names file and entry: a query twice, a document twice in a list, a missing field.
+ * @throws WinnowError `invalid_input` that names file and entry: a query twice, a document twice in a list or with two texts, a
+ * missing field.
  */
 export async function readRankLlm(path: string): Promise<RankLlmContent> {
   const queries = new Map<string, string>();
@@ -80,7 +81,10 @@ export async function readRankLlm(path: string): Promise<RankLlmContent> {
     if (new Set(docids).size < docids.length) fail(where, `each document once for query ${qid}`, 'one of them twice');
     queries.set(qid, text);
     run.set(qid, { docids, scores: Float64Array.from(hits, (hit) => hit.score) });
-    for (const hit of hits) texts.set(hit.docid, hit.text);
+    for (const { docid, text: passage } of hits) {
+      if ((texts.get(docid) ?? passage) !== passage) fail(where, `document ${docid} with its earlier text`, passage);
+      texts.set(docid, passage);
+    }
   };
   if (isJsonLines(path) || (await hasJsonLines(path)))
     await scanJsonLines(path, (value, line) => add(value, placeOf(path, line)));

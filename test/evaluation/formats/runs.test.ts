@@ -213,6 +213,10 @@ describe('other runs', () => {
       '[{"query": "x", "hits": [{"qid": 1, "docid": "a", "score": 1, "content": "t"}, {"qid": 1, "docid": "a", "score": 0, "content": "t"}]}]',
       'entry 1: expected each document once for query 1',
     ],
+    [
+      '[{"query": "x", "hits": [{"qid": 1, "docid": "a", "score": 1, "content": "t"}]}, {"query": "y", "hits": [{"qid": 2, "docid": "a", "score": 1, "content": "u"}]}]',
+      'entry 2: expected document a with its earlier text, got "u" (string)',
+    ],
     ['[{"query": "x", "hits": []}]', 'expected at least 1 hit'],
     ['[{"query": "x"}]', 'expected "hits" or "candidates" to be a list'],
     [
