@@ -19,7 +19,8 @@ export const DEFAULT_SETTINGS: PairSettings = {
   windowOverlap: 32,
 };
 
-type RequestOptions = Pick<
+/** The fields of a request that decide how its pairs are cut. */
+export type CutOptions = Pick<
   RerankRequest,
   | 'truncate'
   | 'truncation'
@@ -32,7 +33,7 @@ type RequestOptions = Pick<
 >;
 
 /** Returns how long passages are scored. A request that only limits windows asks for windows; one window is a cut passage. */
-function longPassagesOf({ longPassages, maxWindows }: RequestOptions, settings: PairSettings): LongPassages {
+function longPassagesOf({ longPassages, maxWindows }: CutOptions, settings: PairSettings): LongPassages {
   if (longPassages !== undefined || maxWindows === undefined) return longPassages ?? settings.longPassages;
   if (maxWindows === 1) return 'truncate';
   return settings.longPassages === 'truncate' ? 'max' : settings.longPassages;
@@ -42,7 +43,7 @@ function longPassagesOf({ longPassages, maxWindows }: RequestOptions, settings: 
  * Returns how the pairs of a request are built. The request overrides the model's manifest, the manifest overrides the settings; of several
  * limits the smallest counts. Without truncation only the request's own limit caps the query: a pair that is too long is refused, not cut.
  */
-export function pairOptions(request: RequestOptions, version: ServedVersion, settings: PairSettings): PairOptions {
+export function pairOptions(request: CutOptions, version: ServedVersion, settings: PairSettings): PairOptions {
   const { maxPairTokens, maxQueryTokens, maxPassageTokens, maxWindows } = request;
   const caps = request.truncate ? [version.maxQueryTokens, settings.maxQueryTokens] : [];
   const longPassages = longPassagesOf(request, settings);

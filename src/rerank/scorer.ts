@@ -3,8 +3,8 @@ import type { ServedVersion } from '../registry/registry-types.ts';
 import type { Clock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
 import { mostCut } from './model-ranking.ts';
+import type { CutOptions } from './pair-settings.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
-import type { RerankRequest } from './rerank-types.ts';
 import { leaseModel, type ScoringOptions, scorePassages, scoringDeps } from './scoring.ts';
 
 /** One query with its passages. Other fields are returned with the scores. */
@@ -25,12 +25,7 @@ interface ScorerOutput<Input extends ScorerInput> {
   readonly tokens: number;
 }
 
-type CutOptions = Pick<
-  RerankRequest,
-  'truncation' | 'side' | 'longPassages' | 'maxQueryTokens' | 'maxPassageTokens' | 'maxWindows'
->;
-
-interface ScoreOptions extends CutOptions {
+interface ScoreOptions extends Omit<CutOptions, 'truncate'> {
   /** `model`, `model@version`, `model:label`; the default model if absent. One version scores the whole stream. */
   readonly model?: string;
   /** The most passages in progress at once, over all requests; one request always is in progress. Default 2,048. */

@@ -5,7 +5,7 @@ import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
-import { DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-settings.ts';
+import { type CutOptions, DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-settings.ts';
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { RerankRequest } from './rerank-types.ts';
@@ -48,23 +48,8 @@ export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: Sc
 }
 
 /** The fields of a request that decide its scores and how they are computed. */
-type ScoringRequest = Pick<
-  RerankRequest,
-  | 'query'
-  | 'passages'
-  | 'truncate'
-  | 'truncation'
-  | 'side'
-  | 'longPassages'
-  | 'maxPairTokens'
-  | 'maxQueryTokens'
-  | 'maxPassageTokens'
-  | 'maxWindows'
-  | 'lane'
-  | 'priority'
-  | 'subject'
-  | 'signal'
->;
+type ScoringRequest = CutOptions &
+  Pick<RerankRequest, 'query' | 'passages' | 'lane' | 'priority' | 'subject' | 'signal'>;
 
 /** Encodings of one request's texts that several models may share, by tokenizer and options. */
 export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
