@@ -92,11 +92,15 @@ export const CATALOG = {
     message: 'expected the whole request within {seconds} s, got a slower client',
   },
   // Models
-  unknown_model: { status: 404, type: 'NotFound', message: 'expected one of {known}, got model {got}' },
+  unknown_model: {
+    status: 404,
+    type: 'NotFound',
+    message: 'expected one of {known}, got model {got}; registry.aliases gives a model further names',
+  },
   unknown_version: {
     status: 404,
     type: 'NotFound',
-    message: 'expected a version or label of {model} ({known}), got {got}',
+    message: 'expected a version or label of {model} ({known}), got {got}; registry.aliases gives it further names',
   },
   model_refused: { status: 422, type: 'ModelRefused', message: '{model}@{version} was refused: {reason}' },
   model_not_ready: { status: 503, type: 'Unhealthy', message: '{model} is not ready: {reason}' },

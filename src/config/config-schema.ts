@@ -12,6 +12,7 @@ import {
   optionalUrl,
   origin,
   real,
+  references,
   secret,
   text,
   toggle,
@@ -127,6 +128,9 @@ export const configSchema = z.strictObject({
     folder: text('models', 'Names the registry folder: <name>/<version>/ in Hugging Face layout.', 'folder'),
     defaultModel: optionalText(
       'Names the model of requests that name none. Unset: the one in default.json of the registry folder, else the first by name.',
+    ),
+    aliases: references(
+      'Gives models further names, as clients write them: the name a client sends, and the `model`, `model@version` or `model:label` it means. `*` stands for all other names. A model of the registry keeps its own name.',
     ),
     preload: list(
       names(),

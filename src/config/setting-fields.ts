@@ -160,6 +160,32 @@ export function list(item: z.ZodString | z.ZodURL, kind: string, description: st
     .meta({ description, kind } satisfies FieldMeta);
 }
 
+/** Reads `name=reference, name=reference`. */
+function toReferences(value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  return Object.fromEntries(
+    value
+      .split(',')
+      .filter((pair) => pair.trim() !== '')
+      .map((pair) => {
+        const mark = pair.lastIndexOf('=');
+        return mark === -1 ? [pair.trim(), ''] : [pair.slice(0, mark).trim(), pair.slice(mark + 1).trim()];
+      }),
+  );
+}
+
+const REFERENCE = /^[A-Za-z0-9][\w.-]{0,127}([@:][A-Za-z0-9][\w.-]{0,127})?$/;
+
+/** Makes a map from names, as clients write them, to references of models. Text reads `name=reference`, separated by commas. */
+export function references(description: string) {
+  const kind = 'names and references, such as rerank-v3.5=minilm:stable, separated by commas';
+  const reference = z.string(`expected ${kind}`).regex(REFERENCE, 'expected model, model@version or model:label');
+  return z
+    .preprocess(toReferences, z.record(z.string().min(1).max(512), reference, `expected ${kind}`))
+    .default({})
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
 /** An origin as browsers send it: scheme and host, without a path. */
 export const origin = z
   .string()

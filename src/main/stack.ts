@@ -64,9 +64,10 @@ function openRegistry(
   pool: SupervisedPool,
   tokenizers: TokenizerPool,
 ): Promise<FolderRegistry> {
-  const { folder, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
+  const { folder, aliases, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
   return createRegistry({
     folder,
+    aliases,
     defaultModel,
     memoryBytes,
     pinned,

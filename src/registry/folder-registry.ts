@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { steadyNow } from '../util/clock.ts';
+import { Aliases } from './aliases.ts';
 import { type ModelEntry, routeOf, type VersionEntry } from './entries.ts';
 import { type FolderWatch, watchFolder } from './folder-watch.ts';
 import { Inventory } from './inventory.ts';
@@ -19,6 +20,8 @@ export interface RegistryOptions extends AdmissionDeps {
   /** The largest memory of all loaded models together, over all hosts, in bytes; 0 (the default): no limit. */
   readonly memoryBytes?: number;
   readonly pinned?: readonly string[];
+  /** Further names of models: name of a client → `model`, `model@version` or `model:label`; `*` for all others. */
+  readonly aliases?: Readonly<Record<string, string>>;
   /** Whether changes of the folder are followed. Default: false. */
   readonly watch?: boolean;
   /** Milliseconds between readings of the folder without an event, when changes are followed. Default: 30,000. */
@@ -46,6 +49,7 @@ class Registry implements FolderRegistry {
   readonly #now: () => number;
   readonly #loader: Loader;
   readonly #inventory: Inventory;
+  readonly #aliases: Aliases;
   #watch: FolderWatch | undefined;
   #closed = false;
 
@@ -54,6 +58,7 @@ class Registry implements FolderRegistry {
     this.#observer = options.observer ?? {};
     this.#now = options.now ?? steadyNow;
     this.#inventory = new Inventory(options.folder, options.limits, this.#observer);
+    this.#aliases = new Aliases(options.aliases);
     this.#loader = new Loader({
       ...options,
       memoryBytes: options.memoryBytes ?? 0,
@@ -65,6 +70,8 @@ class Registry implements FolderRegistry {
 
   async start(): Promise<void> {
     await this.#inventory.open();
+    for (const { alias, reason } of this.#aliases.problems((name) => this.#inventory.has(name)))
+      this.#observer.onProblem?.({ where: `registry.aliases.${alias}`, reason });
     if (!this.#options.watch) return;
     this.#watch = watchFolder(this.#options.folder, {
       onChange: () => void this.rescan(),
@@ -87,6 +94,14 @@ class Registry implements FolderRegistry {
     const entry = model.version(version);
     entry.namedExactly = true;
     return this.#lease(entry);
+  }
+
+  canonical(reference: string): string {
+    return this.#aliases.canonical(reference, (name) => this.#inventory.has(name));
+  }
+
+  aliases(): readonly (readonly [alias: string, reference: string])[] {
+    return this.#aliases.named();
   }
 
   list(): readonly VersionStatus[] {
@@ -167,7 +182,7 @@ class Registry implements FolderRegistry {
   #parse(reference: string | undefined): Reference {
     const text = reference ?? this.defaultModel;
     if (text === undefined) throw notReady('the default model', 'the registry holds no model');
-    const parsed = parseReference(text);
+    const parsed = parseReference(this.canonical(text));
     if (!parsed) throw this.#inventory.unknownModel(text);
     return parsed;
   }

@@ -48,6 +48,10 @@ export class Inventory {
     return model;
   }
 
+  has(name: string): boolean {
+    return this.#models.has(name);
+  }
+
   unknownModel(got: string): WinnowError {
     const known = [...this.#models.keys()].sort().slice(0, 20).join(', ') || 'no model';
     return new WinnowError('unknown_model', { known, got: excerpt(got) });

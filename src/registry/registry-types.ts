@@ -63,6 +63,10 @@ export interface ModelRegistry {
    */
   acquire(reference?: string): Promise<Lease>;
   list(): readonly VersionStatus[];
+  /** Returns the reference that a client's name means: an alias's target; the name itself where it is none. */
+  canonical(reference: string): string;
+  /** Returns the aliases that have a name of their own, and what each means. */
+  aliases(): readonly (readonly [alias: string, reference: string])[];
   /** Loads a model's current version, or the named one; reloads it if its files have changed. */
   load(name: string, version?: string): Promise<readonly VersionStatus[]>;
   /** Unloads every version of a model, or the named one, when its requests are finished. */

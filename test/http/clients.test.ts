@@ -59,7 +59,10 @@ describe('unmodified clients', () => {
     const client = new CohereClientV2({ environment: url, token: KEY, maxRetries: 0 });
     const failure = await client.rerank({ ...request, model: 'none' }).catch((error: unknown) => error as CohereError);
     expect(failure).toBeInstanceOf(CohereError);
-    expect(failure).toMatchObject({ statusCode: 404, body: { message: 'expected one of tiny, got model none' } });
+    expect(failure).toMatchObject({
+      statusCode: 404,
+      body: { message: 'expected one of tiny, got model none; registry.aliases gives a model further names' },
+    });
     const unknown = new CohereClientV2({ environment: url, token: 'wrong', maxRetries: 0 });
     await expect(unknown.rerank(request)).rejects.toMatchObject({ statusCode: 401 });
   });
@@ -76,7 +79,7 @@ describe('unmodified clients', () => {
     const cohere = createCohere({ baseURL: `${url}/v2`, apiKey: KEY });
     await expect(
       rerank({ model: cohere.reranking('none'), query: QUERY, documents: PASSAGES, maxRetries: 0 }),
-    ).rejects.toThrow('expected one of tiny, got model none');
+    ).rejects.toThrow('expected one of tiny, got model none; registry.aliases gives a model further names');
   });
 
   it('@langchain/cohere', async () => {

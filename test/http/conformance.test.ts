@@ -150,7 +150,7 @@ const GOOD: readonly Case[] = [
   { key: 'POST /v2/models/:model/infer', path: '/v2/models/tiny/infer', body: tensors },
   { key: 'POST /v2/models/:model/versions/:version/infer', path: '/v2/models/tiny/versions/1/infer', body: tensors },
   { key: 'GET /v1/models' },
-  { key: 'GET /v1/models/:model', path: '/v1/models/tiny' },
+  { key: 'GET /v1/models/*model', path: '/v1/models/tiny' },
   { key: 'PUT /v1/models/:model/labels/:label', path: '/v1/models/tiny/labels/canary', body: { version: '2' } },
   { key: 'GET /v2/models/:model', path: '/v2/models/tiny' },
   { key: 'GET /v2/models/:model/ready', path: '/v2/models/tiny/ready' },
@@ -271,7 +271,7 @@ describe('openapi.yaml allows real errors', () => {
         deps.reranker.before = () => {
           throw new WinnowError(code, { seconds: 1 });
         };
-        const path = pattern.replace(':model', 'tiny').replace(':version', '1');
+        const path = pattern.replace(/[:*]model/, 'tiny').replace(':version', '1');
         const answer = await send(app, { key, path, body: SAMPLES[pattern]! });
         expect(answer.body.code, answer.text).toBe(code);
       }
@@ -282,7 +282,7 @@ describe('openapi.yaml allows real errors', () => {
     { key: 'POST /rerank', body: {} },
     { key: 'POST /rerank', body: { query: QUERY, texts: [] } },
     { key: 'POST /score', body: { text_1: 'a' } },
-    { key: 'GET /v1/models/:model', path: '/v1/models/none' },
+    { key: 'GET /v1/models/*model', path: '/v1/models/none' },
     { key: 'PUT /v1/models/:model/labels/:label', path: '/v1/models/tiny/labels/x', body: {} },
     { key: 'POST /v2/repository/models/:model/load', path: '/v2/repository/models/none/load' },
     { key: 'GET /v2/models/:model/versions/:version', path: '/v2/models/tiny/versions/9' },

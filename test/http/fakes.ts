@@ -4,6 +4,7 @@ import { ExperimentService } from '../../src/experiments/experiment-service.ts';
 import { createExperimentsApi } from '../../src/experiments/experiments-api.ts';
 import { ByteAccount } from '../../src/http/byte-account.ts';
 import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
+import { Aliases } from '../../src/registry/aliases.ts';
 import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/registry-types.ts';
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { passThrough } from '../../src/telemetry/tracing.ts';
@@ -86,6 +87,7 @@ export function fakeRegistry(): FakeRegistry {
     { name: 'other', version: '1', state: 'available', labels: [] },
   ];
   const calls: string[] = [];
+  const aliases = new Aliases({ 'org/tiny': 'tiny', 'other:latest': 'other@1' });
   const known = (name: string) => {
     if (!versions.some((v) => v.name === name))
       throw new WinnowError('unknown_model', { known: 'tiny, other', got: name });
@@ -95,6 +97,8 @@ export function fakeRegistry(): FakeRegistry {
     calls,
     defaultModel: 'tiny',
     list: () => versions,
+    canonical: (reference) => aliases.canonical(reference, (name) => versions.some((v) => v.name === name)),
+    aliases: () => aliases.named(),
     async acquire(reference): Promise<Lease> {
       calls.push(`acquire ${reference ?? ''}`);
       return {

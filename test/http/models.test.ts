@@ -11,12 +11,33 @@ beforeEach(() => {
 });
 
 describe('GET /v1/models', () => {
+  it('lists every name, in the order in which clients should choose', async () => {
+    const { body } = await request(app).get('/v1/models');
+    const names = body.data.map(({ id, kind, state }: Record<string, string>) => [id, kind, state]);
+    expect(names).toEqual([
+      ['tiny', 'model', 'ready'],
+      ['other', 'model', 'available'],
+      ['org/tiny', 'alias', 'ready'],
+      ['other:latest', 'alias', 'available'],
+      ['tiny:stable', 'label', 'ready'],
+      ['tiny@1', 'version', 'ready'],
+      ['other@1', 'version', 'available'],
+      ['tiny@2', 'version', 'refused'],
+    ]);
+    // Cohere's form.
+    expect(body.models.map(({ name }: { name: string }) => name)).toEqual(
+      names.slice(0, 7).map(([id]: string[]) => id),
+    );
+    expect(body.models[0]).toEqual({ name: 'tiny', endpoints: ['rerank'], finetuned: false, context_length: 512 });
+  });
+
   it('lists versions with states and reasons', async () => {
     const { body } = await request(app).get('/v1/models');
     expect(body.object).toBe('list');
-    expect(body.data).toEqual([
+    expect(body.data.filter(({ kind }: { kind: string }) => kind === 'version')).toEqual([
       {
         id: 'tiny@1',
+        kind: 'version',
         object: 'model',
         created: 1_700_000_000,
         owned_by: 'winnow',
@@ -34,8 +55,8 @@ describe('GET /v1/models', () => {
         bytes: 24_000_000,
         last_used: 1_700_000_000_000,
       },
-      expect.objectContaining({ id: 'tiny@2', state: 'refused', reason: 'all scores are equal' }),
       expect.objectContaining({ id: 'other@1', state: 'available', default: false }),
+      expect.objectContaining({ id: 'tiny@2', state: 'refused', reason: 'all scores are equal' }),
     ]);
   });
 
@@ -57,8 +78,69 @@ describe('GET /v1/models', () => {
     expect(version.body.versions).toHaveLength(1);
     const none = await request(app).get('/v1/models/none');
     expect(none.status).toBe(404);
-    expect(none.body.message).toBe('expected one of tiny, other, got model none');
+    expect(none.body.message).toBe(
+      'expected one of tiny, other, got model none; registry.aliases gives a model further names',
+    );
     expect((await request(app).get('/v1/models/tiny@9')).body.code).toBe('unknown_version');
+  });
+});
+
+describe('names of clients', () => {
+  const BODY = { query: 'q', documents: ['a', 'b'] };
+
+  it.each([
+    ['org/tiny', 'tiny'],
+    ['other:latest', 'other@1'],
+    ['tiny', 'tiny'],
+    ['tiny@1', 'tiny@1'],
+    ['tiny:stable', 'tiny:stable'],
+    ['nobody', 'nobody'],
+  ])('in a body: %s is %s', async (model, own) => {
+    await request(app)
+      .post('/v1/rerank')
+      .send({ ...BODY, model });
+    expect(deps.reranker.requests.at(-1)?.model).toBe(own);
+  });
+
+  it.each([
+    ['/v2/models/org%2Ftiny/infer', 'tiny'],
+    ['/v2/models/org%2Ftiny/versions/2/infer', 'tiny@2'],
+    ['/v2/models/other:latest/versions/1/infer', 'other@1'],
+  ])('in a path: %s is %s', async (path, own) => {
+    const inputs = [
+      { name: 'query', shape: [1], datatype: 'BYTES', data: ['q'] },
+      { name: 'passages', shape: [1], datatype: 'BYTES', data: ['a'] },
+    ];
+    await request(app).post(path).send({ inputs });
+    expect(deps.reranker.requests.at(-1)?.model).toBe(own);
+  });
+
+  it.each([
+    ['/v1/models/org%2Ftiny', ['tiny@1', 'tiny@2']],
+    ['/v1/models/org/tiny', ['tiny@1', 'tiny@2']],
+    ['/v1/models/tiny:stable', ['tiny@1']],
+    ['/v1/models/other:latest', ['other@1']],
+  ])('at %s', async (path, ids) => {
+    const { body } = await request(app).get(path);
+    expect(body.versions.map(({ id }: { id: string }) => id)).toEqual(ids);
+  });
+
+  it.each(['/v1/models/BAAI/bge-reranker-v2-m3', '/v1/models/BAAI%2Fbge-reranker-v2-m3'])(
+    '%s is 404 with the way to give a name',
+    async (path) => {
+      const answer = await request(app).get(path);
+      expect(answer.status).toBe(404);
+      expect(answer.body.message).toContain(
+        'expected one of tiny, other, got model BAAI/bge-reranker-v2-m3; registry.aliases',
+      );
+    },
+  );
+
+  it('at the routes of KServe and the repository', async () => {
+    expect((await request(app).get('/v2/models/org%2Ftiny/ready')).body).toEqual({ name: 'org/tiny', ready: true });
+    await request(app).post('/v2/repository/models/org%2Ftiny/load').send({});
+    await request(app).put('/v1/models/org%2Ftiny/labels/canary').send({ version: '1' });
+    expect(deps.registry.calls.slice(-2)).toEqual([expect.stringContaining('load tiny'), 'label tiny canary 1']);
   });
 });
 

@@ -34,9 +34,9 @@ const oneOf = (members: readonly z.ZodType[]): z.ZodType =>
   members.length === 1 ? members[0]! : z.union(members as [z.ZodType, z.ZodType, ...z.ZodType[]]);
 
 /** Spells an Express path as OpenAPI does: `/v2/models/:model` → `/v2/models/{model}`. */
-export const openApiPath = (path: string) => path.replace(/:(\w+)/g, '{$1}');
+export const openApiPath = (path: string) => path.replace(/[:*](\w+)/g, '{$1}');
 
-const parametersIn = (path: string) => [...path.matchAll(/:(\w+)/g)].map((match) => match[1]!);
+const parametersIn = (path: string) => [...path.matchAll(/[:*](\w+)/g)].map((match) => match[1]!);
 
 function errorAnswers(operation: Operation): RouteConfig['responses'] {
   const forms = operation.dialects?.map(({ errors }) => errors.schema) ?? [stringErrors.schema];

@@ -159,7 +159,7 @@ const EXPERIMENT_READ_ERRORS: readonly ErrorCode[] = [
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...Object.fromEntries(SCORING_PATHS.map((at) => [`POST ${at.path}`, scoringOperation(at)])),
   'GET /v1/models': read('Models', 'Models, their versions, states and reasons', schemas.modelList),
-  'GET /v1/models/:model': read('Models', 'One model, or one version of it', schemas.modelVersions),
+  'GET /v1/models/*model': read('Models', 'One model, or one version of it', schemas.modelVersions),
   'PUT /v1/models/:model/labels/:label': change(
     'Models',
     'Point a label to a version',

@@ -4,6 +4,7 @@ import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
+import { type ListedName, listedNames } from './listed-models.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
 
@@ -17,14 +18,19 @@ export function mayAnswer(reference: string | undefined, { name, version, labels
   return reference !== undefined && references.includes(reference);
 }
 
-/** Returns a version's status as the API shows it. */
-export function entryOf(status: VersionStatus, deps: Deps): ModelEntry {
+/** Returns a version's status as the API shows it, under a name that means it: its own by default. */
+export function entryOf(
+  status: VersionStatus,
+  deps: Deps,
+  { id, kind }: Pick<ListedName, 'id' | 'kind'> = { id: `${status.name}@${status.version}`, kind: 'version' },
+): ModelEntry {
   const { name, version, state, reason, labels, variant, provider, maxLength, activation, objective } = status;
   const { warnings, bytes, lastUsed } = status;
   // Of a version that was never loaded nothing is known yet.
   const queryLimit = maxLength ? smallestLimit(status.maxQueryTokens, deps.options.maxQueryTokens) : undefined;
   return {
-    id: `${name}@${version}`,
+    id,
+    kind,
     object: 'model',
     created: startSeconds(deps),
     owned_by: 'winnow',
@@ -61,26 +67,49 @@ export function splitReference(reference: string): { readonly name: string; read
   return at <= 0 ? { name: reference } : { name: reference.slice(0, at), version: reference.slice(at + 1) };
 }
 
-/** Returns the versions that a reference names: one, or all of a model. @throws WinnowError `unknown_model`, `unknown_version`. */
-export function versionsNamed(registry: ModelRegistry, reference: string): readonly VersionStatus[] {
-  const { name, version } = splitReference(reference);
+/** Splits `model:label` into its two parts. */
+function splitLabel(reference: string): { readonly name: string; readonly label?: string } {
+  const at = reference.lastIndexOf(':');
+  return at <= 0 ? { name: reference } : { name: reference.slice(0, at), label: reference.slice(at + 1) };
+}
+
+/**
+ * Returns the versions that a client's name means: one for a version or label, or all of a model.
+ * @throws WinnowError `unknown_model`, `unknown_version`.
+ */
+export function versionsNamed(registry: ModelRegistry, asked: string): readonly VersionStatus[] {
+  const { name: rest, version } = splitReference(registry.canonical(asked));
+  const { name, label } = version === undefined ? splitLabel(rest) : { name: rest, label: undefined };
   const versions = versionsOf(registry, name);
-  if (version === undefined) return versions;
-  const found = versions.filter((status) => status.version === version);
+  const part = version ?? label;
+  if (part === undefined) return versions;
+  const found = versions.filter((status) => (label ? status.labels.includes(label) : status.version === version));
   if (found.length > 0) return found;
-  const known = versions.map((status) => status.version).join(', ');
-  throw new WinnowError('unknown_version', { model: name, known, got: version });
+  const known = [...versions.map((status) => status.version), ...new Set(versions.flatMap(({ labels }) => labels))];
+  throw new WinnowError('unknown_version', { model: name, known: known.join(', '), got: part });
 }
 
 /** Returns a parameter of the path. */
 export function pathParam(params: Readonly<Record<string, string | string[]>>, name: string): string {
   const value = params[name];
-  return typeof value === 'string' ? value : '';
+  return typeof value === 'string' ? value : (value ?? []).join('/');
 }
+
+const cohereEntryOf = ({ id, status }: ListedName): ModelList['models'][number] => ({
+  name: id,
+  endpoints: ['rerank'],
+  finetuned: false,
+  ...(status.maxLength ? { context_length: status.maxLength } : {}),
+});
 
 function listModels(deps: HttpDeps): RequestHandler {
   return (_req, res) => {
-    const answer: ModelList = { object: 'list', data: deps.registry.list().map((status) => entryOf(status, deps)) };
+    const names = listedNames(deps.registry);
+    const answer: ModelList = {
+      object: 'list',
+      data: names.map((one) => entryOf(one.status, deps, one)),
+      models: names.filter(({ status }) => status.state !== 'refused').map(cohereEntryOf),
+    };
     res.json(answer);
   };
 }
@@ -103,7 +132,7 @@ const LABEL = /^[A-Za-z][\w.-]{0,63}$/;
 
 function setLabel(deps: HttpDeps): RequestHandler {
   return async (req, res) => {
-    const name = pathParam(req.params, 'model');
+    const { name } = splitReference(deps.registry.canonical(pathParam(req.params, 'model')));
     const label = pathParam(req.params, 'label');
     const version = String(parseOrRefuse(labelRequest, req.body).version);
     if (!LABEL.test(label))
@@ -122,7 +151,8 @@ function setLabel(deps: HttpDeps): RequestHandler {
 export function modelRoutes(deps: HttpDeps): readonly Route[] {
   return [
     { method: 'get', path: '/v1/models', access: 'rerank', handler: listModels(deps) },
-    { method: 'get', path: '/v1/models/:model', access: 'rerank', handler: showModel(deps) },
+    // Every rest of the path, because names may have a slash that the client does not encode.
+    { method: 'get', path: '/v1/models/*model', access: 'rerank', handler: showModel(deps) },
     { method: 'put', path: '/v1/models/:model/labels/:label', access: 'admin', body: 'json', handler: setLabel(deps) },
   ];
 }

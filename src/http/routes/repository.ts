@@ -1,5 +1,5 @@
 import type { Request, RequestHandler } from 'express';
-import type { VersionState } from '../../registry/registry-types.ts';
+import type { ModelRegistry, VersionState } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import { entryOf, pathParam, splitReference, versionsOf } from './models.ts';
@@ -33,15 +33,18 @@ function index(deps: HttpDeps): RequestHandler {
 }
 
 /** Model and version to load or unload: `model@version` in the path, or `parameters.version`. */
-function target(req: Request): { readonly name: string; readonly version: string | undefined } {
-  const { name, version } = splitReference(pathParam(req.params, 'model'));
+function target(
+  registry: ModelRegistry,
+  req: Request,
+): { readonly name: string; readonly version: string | undefined } {
+  const { name, version } = splitReference(registry.canonical(pathParam(req.params, 'model')));
   const { parameters } = parseOrRefuse(loadRequest, req.body ?? {});
   return { name, version: parameters?.version ?? version };
 }
 
 function load(deps: HttpDeps): RequestHandler {
   return async (req, res) => {
-    const { name, version } = target(req);
+    const { name, version } = target(deps.registry, req);
     const versions = await deps.registry.load(name, version);
     const answer: LoadAnswer = { name, versions: versions.map((status) => entryOf(status, deps)) };
     res.json(answer);
@@ -50,7 +53,7 @@ function load(deps: HttpDeps): RequestHandler {
 
 function unload(deps: HttpDeps): RequestHandler {
   return async (req, res) => {
-    const { name, version } = target(req);
+    const { name, version } = target(deps.registry, req);
     await deps.registry.unload(name, version);
     const versions = versionsOf(deps.registry, name).map((status) => entryOf(status, deps));
     res.json({ name, versions } satisfies LoadAnswer);

@@ -10,7 +10,8 @@ const count = z.number().int().min(0);
 /** One version of a model in the registry. */
 const modelEntry = z
   .object({
-    id: z.string().meta({ description: '`model@version`, as requests name it.' }),
+    id: z.string().meta({ description: 'A name for requests: `model`, `model:label`, `model@version` or an alias.' }),
+    kind: z.enum(['model', 'label', 'alias', 'version']).meta({ description: 'What kind of name `id` is.' }),
     object: z.literal('model'),
     created: count.meta({ description: 'Start of the service, in seconds since the epoch.' }),
     owned_by: z.literal('winnow'),
@@ -41,7 +42,22 @@ const modelEntry = z
   .meta({ id: 'ModelEntry' });
 export type ModelEntry = z.infer<typeof modelEntry>;
 
-export const modelList = z.object({ object: z.literal('list'), data: z.array(modelEntry) }).meta({ id: 'ModelList' });
+const cohereModel = z.object({
+  name: z.string(),
+  endpoints: z.array(z.literal('rerank')),
+  finetuned: z.literal(false),
+  context_length: count.optional().meta({ description: 'Tokens of a pair.' }),
+});
+
+export const modelList = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(modelEntry).meta({
+      description: 'The default model first, then plain names, aliases, labels, exact versions; what is refused last.',
+    }),
+    models: z.array(cohereModel).meta({ description: 'The same names as Cohere lists them, without what is refused.' }),
+  })
+  .meta({ id: 'ModelList' });
 export type ModelList = z.infer<typeof modelList>;
 
 export const modelVersions = z

@@ -11,6 +11,7 @@ import { MinuteBudget } from '../minute-budget.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import { repairTexts } from '../text-repair.ts';
+import { splitReference } from './models.ts';
 import type { Route } from './route.ts';
 
 const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
@@ -89,11 +90,12 @@ function traceStages({ span, startedAt }: Exchange, { tokenizeMs, queueMs, infer
   span.stage('infer', inferredAt, inferredAt + inferMs);
 }
 
-/** The model a KServe path names. */
-function pathModel(req: Request): { readonly model?: string } {
-  const { model, version } = req.params as { model?: string; version?: string };
-  if (!model) return {};
-  return { model: version ? `${model}@${version}` : model };
+/** Returns the model that path and body name, by its own name: experiments do not know aliases. A path that names one decides. */
+function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined): { readonly model?: string } {
+  const { model = named, version } = req.params as { model?: string; version?: string };
+  if (model === undefined) return {};
+  const own = registry.canonical(model);
+  return { model: version ? `${splitReference(own).name}@${version}` : own };
 }
 
 /** Whether pairs that are too long are cut; an operator's `always` overrules clients that cannot be told to allow it. */
@@ -116,7 +118,7 @@ function completeRequest(req: Request, res: Response, deps: HttpDeps, query: Que
     clientDeadline: deadlineMs !== undefined,
     signal: exchange.signal,
     subject: subjectOf(req, exchange.caller, user),
-    ...pathModel(req),
+    ...modelOf(req, deps, query.model),
   };
 }
 

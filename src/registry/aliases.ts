@@ -1,0 +1,44 @@
+import { parseReference } from './model-names.ts';
+
+/** Alias for every name that is neither a model nor an alias of its own. */
+const OTHERS = '*';
+
+/** What an alias map has no effect on, or points to nothing; for the log. */
+export interface AliasProblem {
+  readonly alias: string;
+  readonly reason: string;
+}
+
+/** Further names of models, as clients write them: with slashes, tags, or fixed in a client's code. A model's own name is never an alias. */
+export class Aliases {
+  readonly #targets: ReadonlyMap<string, string>;
+
+  /** @param targets name of a client → `model`, `model@version` or `model:label` */
+  constructor(targets: Readonly<Record<string, string>> = {}) {
+    this.#targets = new Map(Object.entries(targets));
+  }
+
+  /** Returns the reference that a client's name means; the name itself where it is no alias. */
+  canonical(reference: string, isModel: (name: string) => boolean): string {
+    if (isModel(reference)) return reference;
+    const target = this.#targets.get(reference);
+    if (target !== undefined) return target;
+    const name = parseReference(reference)?.name;
+    return name !== undefined && isModel(name) ? reference : (this.#targets.get(OTHERS) ?? reference);
+  }
+
+  /** Returns every alias with a name, and its reference. */
+  named(): readonly (readonly [alias: string, reference: string])[] {
+    return [...this.#targets].filter(([alias]) => alias !== OTHERS);
+  }
+
+  problems(isModel: (name: string) => boolean): readonly AliasProblem[] {
+    return [...this.#targets].flatMap(([alias, reference]) => {
+      const target = parseReference(reference)!.name;
+      if (!isModel(target)) return [{ alias, reason: `expected a model of the registry, got ${reference}` }];
+      if (isModel(alias))
+        return [{ alias, reason: 'expected a name that no model has, got that of a model, which has no effect' }];
+      return [];
+    });
+  }
+}

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { Aliases } from '../../src/registry/aliases.ts';
+
+const MODELS = ['minilm', 'other'];
+const isModel = (name: string) => MODELS.includes(name);
+
+describe('aliases', () => {
+  const aliases = new Aliases({
+    'rerank-v3.5': 'minilm:stable',
+    '/models/bge': 'minilm@2',
+    'bge:latest': 'other',
+    'minilm:latest': 'minilm:stable',
+  });
+
+  it.each([
+    ['rerank-v3.5', 'minilm:stable'],
+    ['/models/bge', 'minilm@2'],
+    ['bge:latest', 'other'],
+    ['minilm', 'minilm'],
+    ['minilm:none', 'minilm:none'],
+    ['bge', 'bge'],
+    // A tag of an own model may be an alias; all its other labels and versions stay its own.
+    ['minilm:latest', 'minilm:stable'],
+    ['minilm:canary', 'minilm:canary'],
+    ['Rerank-v3.5', 'Rerank-v3.5'],
+    ['__proto__', '__proto__'],
+    ['', ''],
+  ])('%j means %j', (name, reference) => {
+    expect(aliases.canonical(name, isModel)).toBe(reference);
+  });
+
+  it('give all other names to one model, and never those of models', () => {
+    const all = new Aliases({ '*': 'other', 'rerank-v3.5': 'minilm' });
+    expect(['a/b', 'rerank-v3.5', 'minilm@9', 'minilm', '*'].map((name) => all.canonical(name, isModel))).toEqual([
+      'other',
+      'minilm',
+      'minilm@9',
+      'minilm',
+      'other',
+    ]);
+    expect(all.named()).toEqual([['rerank-v3.5', 'minilm']]);
+  });
+
+  it('that have no effect are told', () => {
+    const told = new Aliases({ minilm: 'other', x: 'absent', y: 'other' }).problems(isModel);
+    expect(told).toEqual([
+      { alias: 'minilm', reason: expect.stringContaining('no effect') },
+      { alias: 'x', reason: 'expected a model of the registry, got absent' },
+    ]);
+  });
+});
