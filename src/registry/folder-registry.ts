@@ -83,7 +83,8 @@ class Registry implements FolderRegistry {
   }
 
   get defaultModel(): string | undefined {
-    return this.#inventory.defaultReference(this.#options.defaultModel);
+    const reference = this.#inventory.defaultReference(this.#options.defaultModel);
+    return reference === undefined ? undefined : this.canonical(reference);
   }
 
   async acquire(reference?: string): Promise<Lease> {

@@ -64,7 +64,8 @@ describe('GET /v1/models', () => {
     const marked = async (defaultModel: string) => {
       const registry = { ...deps.registry, defaultModel };
       const { body } = await request(createApp({ ...deps, registry })).get('/v1/models');
-      return (body.data as { id: string; default: boolean }[]).filter((one) => one.default).map(({ id }) => id);
+      const all = body.data as { id: string; kind: string; default: boolean }[];
+      return all.filter((one) => one.default && one.kind === 'version').map(({ id }) => id);
     };
     expect(await marked('tiny')).toEqual(['tiny@1', 'tiny@2']);
     expect(await marked('tiny@2')).toEqual(['tiny@2']);
