@@ -198,6 +198,33 @@ describe('a registry folder that is a link', () => {
   });
 });
 
+describe('a version mounted from a ConfigMap', () => {
+  it('is served through links inside it, and a swap of its files is noticed', async () => {
+    const folder = await scratch();
+    const version = await dropVersion(folder, 'm', '1', { file: 'model.onnx' });
+    await rm(join(version, 'onnx'), { recursive: true });
+    const names = await readdir(version);
+    for (const [revision, bias] of [
+      ['..1', 1],
+      ['..2', 2],
+    ] as const) {
+      await writeExport(join(version, revision), { file: 'model.onnx', bias });
+      await rm(join(version, revision, 'onnx'), { recursive: true });
+    }
+    for (const name of names) {
+      await rm(join(version, name));
+      await symlink(join('..data', name), join(version, name));
+    }
+    await symlink('..1', join(version, '..data'));
+    const registry = await openRegistry(folder);
+    expect(await serving(registry)).toBe('m@1');
+    await symlink('..2', join(version, '..next'));
+    await rename(join(version, '..next'), join(version, '..data'));
+    await registry.rescan();
+    expect(await serving(registry)).toBe('m@1#1');
+  });
+});
+
 describe('releases that name what is not there', () => {
   it('are problems: a label, and the default', async () => {
     const folder = await scratch();
