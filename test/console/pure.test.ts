@@ -2,15 +2,23 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Distribution, LoadAnswer } from '../../src/console/types.ts';
 import { effectSeries, verticalRange } from '../../src/console/web/experiment/interval-points.ts';
-import { bytes, count, duration, figure, percent, signed } from '../../src/console/web/format.ts';
+import { bytes, count, duration, figure, percent, pText, signed } from '../../src/console/web/format.ts';
 import { periodBetween, quantile } from '../../src/console/web/load-period.ts';
 import { blocksOf, spansOf } from '../../src/console/web/markdown-blocks.ts';
 import { kendall, rankMoves, readPassages } from '../../src/console/web/ranking.ts';
 import { linear, linePath, ticks } from '../../src/console/web/scale.ts';
 import type { Series } from '../../src/experiments/analysis/series.ts';
+import { pValue } from '../../src/reports/format.ts';
 
 const ranking = (order: readonly number[]) => ({
   ranking: order.map((index) => ({ index, score: 0, relevanceScore: 0, truncated: false })),
+});
+
+describe('p-values', () => {
+  it('read as on the command line', () => {
+    const p = fc.oneof(fc.constantFrom(0, 1, 0.001, 0.05), fc.double({ min: 1e-300, max: 1, noNaN: true }));
+    fc.assert(fc.property(p, (value) => void expect(pText(value)).toBe(pValue(value))));
+  });
 });
 
 describe('comparing rankings', () => {

@@ -179,12 +179,12 @@ export function experimentStoreContract(name: string, open: () => Promise<Experi
       'leaves forced exposures out and marks units that saw two arms',
       withStore(async (store) => {
         await store.addExposures([
-          exposure({ experiment: 'crossed', unit: 'c1', arm: 'a' }),
+          exposure({ experiment: 'crossed', unit: 'c1', arm: 'a', at: 1200 }),
           exposure({ experiment: 'crossed', unit: 'c1', arm: 'b' }),
           exposure({ experiment: 'crossed', unit: 'c2', arm: 'a', forced: true }),
         ]);
         const units = await unitsOf(store, 'crossed');
-        expect(units.c1?.crossed).toBe(true);
+        expect(units.c1).toMatchObject({ crossed: true, firstArm: 'b' });
         expect(units.c2).toBeUndefined();
       }),
     );

@@ -1,9 +1,13 @@
 import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { pText } from '../../src/console/web/format.ts';
 import { rankCredit, teamCredit } from '../../src/experiments/analysis/credit.ts';
+import { reportModel } from '../../src/experiments/analysis/report-tables.ts';
 import { balanced } from '../../src/experiments/assignment/interleaving.ts';
 import { compareRankings, inversions } from '../../src/experiments/recording/shadow-figures.ts';
+import { pStatement, pValue } from '../../src/reports/format.ts';
+import { renderTerminal } from '../../src/reports/terminal.ts';
 import { kendall } from '../../src/statistics/rank-correlation.ts';
 import { createRandom } from '../../src/util/random.ts';
 import { balancedCredit } from './balanced-credit.ts';
@@ -157,6 +161,11 @@ describe('credit', () => {
     expect(preference!.preference).toBeLessThan(-0.9);
     expect(preference!.bootstrap[1]).toBeLessThan(0);
     expect(report.verdict).toMatchObject({ state: 'loss', winner: 'a' });
+    // One comparison has one p, wherever it is told.
+    const stated = pValue(preference!.adjustedP);
+    expect(report.verdict.text).toContain(`corrected ${pStatement(preference!.adjustedP)})`);
+    expect(renderTerminal(reportModel(report))).toMatch(new RegExp(`corrected p\\n.*\\nb .* ${stated}\\n`));
+    expect(pText(preference!.adjustedP)).toBe(stated);
     expect(report.sampleRatio).toBeUndefined();
   });
 });

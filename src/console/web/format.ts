@@ -16,6 +16,13 @@ export function figure(value: number): string {
 export const fixed = (value: number, digits: number): string =>
   Number.isFinite(value) ? value.toFixed(digits).replace('-', '−') : '–';
 
+/** Formats a p-value as the command line does: three decimals, or two significant digits and a power of ten below .001. */
+export function pText(p: number): string {
+  if (!Number.isFinite(p)) return '–';
+  if (p === 0) return '< 1e-300';
+  return p >= 0.001 ? p.toFixed(3).replace(/^0/, '') : p.toExponential(1);
+}
+
 export function duration(ms: number): string {
   if (!Number.isFinite(ms)) return '–';
   return ms < 1000 ? `${ms < 10 ? ms.toFixed(1) : Math.round(ms)}${NBSP}ms` : `${figure(ms / 1000)}${NBSP}s`;

@@ -2,11 +2,11 @@ import { configHash, type Experiment, summedBy } from '../definitions/definition
 import { trippedArm } from '../recording/guardrails.ts';
 import { SHADOW_FIGURES } from '../recording/shadow-figures.ts';
 import type { ArmTraffic, AuditEntry, ExperimentStore } from '../records.ts';
-import { type CreditSection, creditOf } from './credit.ts';
+import { correctedCredit, creditOf, type UncorrectedCredit } from './credit.ts';
 import { type Figures, readFigures } from './figures.ts';
 import { metricSections } from './metric-sections.ts';
 import type { Since } from './period.ts';
-import { expectedUnits, phasesOf } from './phases.ts';
+import { expectedUnits, haveSameWeights, phasesOf } from './phases.ts';
 import { ALPHA, type ArmSection, type ExperimentReport } from './report-data.ts';
 import { type SampleRatio, sampleRatio } from './sample-ratio.ts';
 import type { Tally } from './tally.ts';
@@ -68,18 +68,39 @@ function warningsOf(
   ];
 }
 
+/** A smaller share of units that changed arm is left out without consequence. */
+const FEW_CROSSED = 0.01;
+
+/**
+ * Says whether units that changed arm with the weights are too many. They are those that came back: leaving them out takes more of the
+ * faithful units from the arm that shrank than from the other.
+ */
+function reshuffledBy(
+  experiment: Experiment,
+  { tally, load, period: { since, definitions }, history }: Figures,
+): Pick<ExperimentReport, 'reshuffled'> {
+  const hashes = definitions
+    .filter(({ lastAt }) => since === undefined || lastAt >= since)
+    .toSorted((a, b) => a.lastAt - b.lastAt)
+    .map(({ configHash: hash }) => hash);
+  const newest = hashes.at(-1);
+  const share = tally.crossed / Math.max(1, load.units);
+  if (newest === undefined || share <= FEW_CROSSED || haveSameWeights(experiment, hashes, history)) return {};
+  return { reshuffled: { share, configHash: newest } };
+}
+
 async function creditSections(
   store: ExperimentStore,
   experiment: Experiment,
   since: number | undefined,
   until: number | undefined,
 ) {
-  const sections: CreditSection[] = [];
+  const sections: UncorrectedCredit[] = [];
   for (const metric of experiment.metrics) {
     const clicks = store.clicks(experiment.name, summedBy(metric), until, since);
     sections.push(await creditOf(experiment, metric.name, clicks, ALPHA));
   }
-  return sections;
+  return correctedCredit(sections);
 }
 
 export interface ReportOptions {
@@ -142,6 +163,7 @@ export async function analyze(
     versions,
     arms: armSections(experiment, tally, traffic, trips),
     crossed: tally.crossed,
+    ...reshuffledBy(experiment, known),
     ...(ratio ? { sampleRatio: ratio } : {}),
     metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, since, until) : [],

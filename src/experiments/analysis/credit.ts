@@ -1,4 +1,5 @@
 import { percentile } from '../../statistics/bootstrap.ts';
+import { holm } from '../../statistics/corrections.ts';
 import { createRandom } from '../../util/random.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ClickedExposure } from '../records.ts';
@@ -45,6 +46,8 @@ interface Preference extends Pick<Comparison, 'standardError' | 'fixed' | 'alway
   readonly preference: number;
   /** Percentile interval of resampled units. */
   readonly bootstrap: Interval;
+  /** Always-valid p-value, corrected by Holm over all metrics and all arms other than control. */
+  readonly adjustedP: number;
 }
 
 interface UnitScore {
@@ -88,7 +91,7 @@ class Duel {
     this.#units.set(unit, held);
   }
 
-  preference(arm: string, alpha: number): Preference | undefined {
+  preference(arm: string, alpha: number): Omit<Preference, 'adjustedP'> | undefined {
     const moments = new Moments();
     for (const { score, requests } of this.#units.values()) moments.add(score, requests, 0);
     const share = estimate(moments, true);
@@ -108,13 +111,28 @@ export interface CreditSection {
   readonly preferences: readonly Preference[];
 }
 
+/** A section whose p-values are not corrected yet. */
+export interface UncorrectedCredit extends Omit<CreditSection, 'preferences'> {
+  readonly preferences: readonly Omit<Preference, 'adjustedP'>[];
+}
+
+/** Corrects the p-values of all comparisons as one family, as those of split experiments are. */
+export function correctedCredit(sections: readonly UncorrectedCredit[]): readonly CreditSection[] {
+  const adjusted = holm(sections.flatMap(({ preferences }) => preferences.map(({ alwaysValid }) => alwaysValid.p)));
+  let at = 0;
+  return sections.map((section) => ({
+    ...section,
+    preferences: section.preferences.map((one) => ({ ...one, adjustedP: adjusted[at++]! })),
+  }));
+}
+
 /** Compares the outcomes credited to each arm with those of control, answer by answer, with units as clusters. */
 export async function creditOf(
   experiment: Experiment,
   metric: string,
   clicked: AsyncIterable<ClickedExposure>,
   alpha = 0.05,
-): Promise<CreditSection> {
+): Promise<UncorrectedCredit> {
   const names = experiment.arms.map(({ name }) => name);
   const duels = new Map(names.filter((name) => name !== experiment.control).map((name) => [name, new Duel()]));
   let requests = 0;

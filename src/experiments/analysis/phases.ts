@@ -6,7 +6,7 @@ export interface Phase {
   readonly configHashes: readonly string[];
   /** Share of units that each arm of the present definition should have got; 0 for one that was not there yet. They sum to 1. */
   readonly shares: ReadonlyMap<string, number>;
-  /** Distinct units by arm, those that saw two arms left out. */
+  /** Distinct units by the arm of their first exposure. */
   readonly units: ReadonlyMap<string, number>;
   readonly total: number;
 }
@@ -53,6 +53,17 @@ export function phasesOf(
     const total = [...units.values()].reduce((sum, count) => sum + count, 0);
     return total === 0 ? [] : [{ configHashes: hashes, shares, units, total }];
   });
+}
+
+/** Whether some definitions give the arms that are still there the same relative weights. */
+export function haveSameWeights(
+  experiment: Experiment,
+  configHashes: readonly string[],
+  history: ReadonlyMap<string, Experiment>,
+): boolean {
+  const names = experiment.arms.map(({ name }) => name);
+  const keys = configHashes.map((hash) => keyOf(sharesOf(history.get(hash) ?? experiment, names) ?? new Map()));
+  return new Set(keys).size <= 1;
 }
 
 /** Returns how many units each arm should have, over all phases. */

@@ -54,6 +54,8 @@ export interface ExperimentReport {
   readonly arms: readonly ArmSection[];
   /** Units that saw more than one arm. */
   readonly crossed: number;
+  /** Weights changed in the period, and so many units changed arm with them that those left are no random sample. */
+  readonly reshuffled?: { readonly share: number; readonly configHash: string };
   /** Split only. */
   readonly sampleRatio?: SampleRatio;
   readonly metrics: readonly MetricSection[];

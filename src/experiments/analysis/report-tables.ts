@@ -66,8 +66,8 @@ function metricTable(metric: MetricSection, alpha: number): TableSection {
 function creditTable({ metric, requests, preferences }: CreditSection, alpha: number): TableSection {
   return textTable({
     title: `${metric} (credit of ${requests} interleaved answers)`,
-    head: ['arm', 'wins', 'losses', 'ties', 'preference', alwaysValidHead(alpha), 'bootstrap', 'p'],
-    rows: preferences.map(({ arm, wins, losses, ties, preference, alwaysValid, bootstrap }) => [
+    head: ['arm', 'wins', 'losses', 'ties', 'preference', alwaysValidHead(alpha), 'bootstrap', 'corrected p'],
+    rows: preferences.map(({ arm, wins, losses, ties, preference, alwaysValid, bootstrap, adjustedP }) => [
       arm,
       `${wins}`,
       `${losses}`,
@@ -75,7 +75,7 @@ function creditTable({ metric, requests, preferences }: CreditSection, alpha: nu
       signedPercent(preference),
       intervalText(alwaysValid.interval, signedPercent),
       intervalText(bootstrap, signedPercent),
-      pValue(alwaysValid.p),
+      pValue(adjustedP),
     ]),
   });
 }

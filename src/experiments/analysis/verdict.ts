@@ -1,5 +1,4 @@
 import { pStatement, signedPercent, withSign } from '../../reports/format.ts';
-import { holm } from '../../statistics/corrections.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import { type ArmComparison, MIN_UNITS } from './metric-sections.ts';
 import type { ExperimentReport, Verdict } from './report-data.ts';
@@ -57,13 +56,11 @@ function splitFindings(findings: Findings, arm: string): ArmFindings | undefined
 /** Collects what an interleaving experiment found about one arm. */
 function creditFindings(experiment: Experiment, findings: Findings, arm: string): ArmFindings | undefined {
   const [section] = findings.credit;
-  const i = section?.preferences.findIndex((one) => one.arm === arm) ?? -1;
-  const found = section?.preferences[i];
+  const found = section?.preferences.find((one) => one.arm === arm);
   if (!section || !found) return undefined;
   const { alpha } = findings;
-  const { preference, alwaysValid } = found;
+  const { preference, alwaysValid, adjustedP: p } = found;
   const sign = experiment.metrics[0]!.direction === 'up' ? 1 : -1;
-  const p = holm(section.preferences.map((one) => one.alwaysValid.p))[i]!;
   const [low, high] = alwaysValid.interval;
   const interval = `${level(alpha)} ${signedPercent(low)} to ${signedPercent(high)}`;
   const isSignificant = p < alpha && section.requests >= MIN_UNITS;
@@ -115,11 +112,19 @@ function mismatchVerdict({ arms, alwaysValidP }: NonNullable<Findings['sampleRat
   };
 }
 
+function reshuffledVerdict(crossed: number, { share, configHash }: NonNullable<Findings['reshuffled']>): Verdict {
+  return {
+    state: 'open',
+    text: `No decision: ${crossed} units (${(100 * share).toFixed(1)} %) changed arm with the weights and are left out. They are units that came back, so those that are left cannot be compared. Begin with the present weights (since = ${configHash}), and set \`sticky: true\` before the next change.`,
+  };
+}
+
 /** Returns the conclusion of a report, in one word and one sentence. */
 export function verdictOf(experiment: Experiment, findings: Findings): Verdict {
   const { mode, sampleRatio, shadow } = findings;
   if (mode === 'shadow') return shadowVerdict(Object.keys(shadow));
   if (sampleRatio && !sampleRatio.ok) return mismatchVerdict(sampleRatio);
+  if (findings.reshuffled) return reshuffledVerdict(findings.crossed, findings.reshuffled);
   const names = experiment.arms.map(({ name }) => name).filter((name) => name !== experiment.control);
   const arms = names.flatMap(
     (arm) => (mode === 'interleave' ? creditFindings(experiment, findings, arm) : splitFindings(findings, arm)) ?? [],

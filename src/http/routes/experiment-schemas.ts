@@ -129,6 +129,7 @@ const creditSection = z
         ties: count,
         preference: z.number().meta({ description: '(Wins − losses) ÷ answers with an outcome.' }),
         bootstrap: interval,
+        adjustedP: z.number().meta({ description: 'Always-valid p-value after Holm over arms and metrics.' }),
         standardError: z.number(),
         fixed: inference,
         alwaysValid: inference,
@@ -167,6 +168,10 @@ export const experimentReport = z
       }),
     ),
     crossed: count.meta({ description: 'Units with more than one arm; excluded.' }),
+    reshuffled: z
+      .object({ share: z.number(), configHash: z.string() })
+      .optional()
+      .meta({ description: 'Too many units changed arm with the weights: figures of the period decide nothing.' }),
     sampleRatio: z
       .object({
         statistic: z.number(),

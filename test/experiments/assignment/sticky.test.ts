@@ -41,7 +41,16 @@ describe('a ramp by weights', () => {
     const after = await armsOf(lab);
     const moved = changed(before, after);
     expect(Math.abs(moved / USERS.length - 0.4)).toBeLessThan(0.1);
-    expect((await lab.api.report('trial')).crossed).toBe(moved);
+    const report = await lab.api.report('trial');
+    expect(report.crossed).toBe(moved);
+    expect(report.sampleRatio!.ok).toBe(true);
+    expect(report.verdict).toMatchObject({
+      state: 'open',
+      text: expect.stringContaining(`since = ${view.configHash}`),
+    });
+    const since = await lab.api.report('trial', undefined, view.configHash);
+    expect([since.crossed, since.reshuffled]).toEqual([0, undefined]);
+    expect(since.arms.reduce((sum, { units }) => sum + units, 0)).toBe(USERS.length);
   });
 
   it('sticky: returning units keep their arm, new ones follow the weights; also in another server', async () => {

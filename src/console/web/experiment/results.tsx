@@ -2,12 +2,10 @@ import type { CreditSection } from '../../../experiments/analysis/credit.ts';
 import type { MetricSection } from '../../../experiments/analysis/metric-sections.ts';
 import type { ArmSection, ExperimentReport } from '../../../experiments/analysis/report-data.ts';
 import type { Series } from '../../../experiments/analysis/series.ts';
-import { count, duration, figure, fixed, percent, signed } from '../format.ts';
+import { count, duration, figure, percent, pText, signed } from '../format.ts';
 import { Badge, Facts, Notice, Table, type Tone } from '../parts.tsx';
 import { effectText, IntervalChart, intervalText } from './interval-chart.tsx';
 import { effectSeries } from './interval-points.ts';
-
-const pText = (p: number): string => (p < 0.0001 ? '< 0.0001' : fixed(p, 4));
 
 /** Shows the sample ratio test. It precedes all figures, because missing units invalidate them. */
 export function SampleRatio({ ratio }: { ratio: ExperimentReport['sampleRatio'] }) {
@@ -135,8 +133,17 @@ export function Credit({ section: { metric, requests, preferences } }: { section
       </header>
       <Table
         caption={`Credit by ${metric}`}
-        head={['Arm', 'Wins', 'Losses', 'Ties', 'Preferred by', 'Bootstrap interval', 'Always-valid interval', 'p']}
-        rows={preferences.map(({ arm, wins, losses, ties, preference, bootstrap, alwaysValid }) => [
+        head={[
+          'Arm',
+          'Wins',
+          'Losses',
+          'Ties',
+          'Preferred by',
+          'Bootstrap interval',
+          'Always-valid interval',
+          'Corrected p',
+        ]}
+        rows={preferences.map(({ arm, wins, losses, ties, preference, bootstrap, alwaysValid, adjustedP }) => [
           arm,
           count(wins),
           count(losses),
@@ -144,7 +151,7 @@ export function Credit({ section: { metric, requests, preferences } }: { section
           signed(percent(preference)),
           intervalText(bootstrap, true),
           intervalText(alwaysValid.interval, true),
-          pText(alwaysValid.p),
+          pText(adjustedP),
         ])}
       />
     </section>
