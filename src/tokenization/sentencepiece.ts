@@ -103,11 +103,12 @@ export function fromSentencePiece(bytes: Uint8Array, file: string, settings: Tok
   const special = specialTokens(pieces, file, settings);
   const unmatched = pieces.flatMap((piece, id) => (UNMATCHED.has(piece.type) ? [id] : []));
   const pair = ({ content, id }: Special[keyof Special]) => [content, id];
+  const vocab = pieces.map(({ text, score }) => [text, score] as const);
   const definition = readDefinition(
     {
       model: {
         type: 'Unigram',
-        vocab: pieces.map((piece) => [piece.text, piece.score]),
+        vocab,
         unk_id: pieces.findIndex((piece) => piece.type === UNKNOWN),
         byte_fallback: byteFallback,
       },
@@ -118,7 +119,8 @@ export function fromSentencePiece(bytes: Uint8Array, file: string, settings: Tok
     },
     file,
   );
-  const model = { ...(definition.model as UnigramModel), unmatched: new Set(unmatched) };
+  // The scores are those of the file, not such as read from JSON.
+  const model = { ...(definition.model as UnigramModel), vocab, unmatched: new Set(unmatched) };
   return { ...definition, model, raw: { ...definition.raw, unmatched } };
 }
 

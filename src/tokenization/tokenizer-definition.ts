@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { checkedPiece } from './definition-bounds.ts';
+import { asReadByRust } from './json-number.ts';
 import { checked, refusal } from './refusal.ts';
 import { checkExtent, MAX_TOKENS } from './tokenizer-limits.ts';
 
@@ -248,7 +249,7 @@ function readUnigram(model: Readonly<Record<string, unknown>>, file: string): Un
     throw refusal(file, 'model.unk_id', `an id below ${vocab.length}`, settings.unk_id);
   return {
     type: 'Unigram',
-    vocab: vocab as [string, number][],
+    vocab: (vocab as [string, number][]).map(([piece, score]) => [piece, asReadByRust(score)]),
     unkId: settings.unk_id,
     byteFallback: settings.byte_fallback ?? false,
   };

@@ -16,6 +16,8 @@ export interface Gold {
   readonly parts: Readonly<Record<string, string>>;
   readonly texts: readonly string[];
   readonly definitions: readonly GoldDefinition[];
+  /** Real vocabularies, by their folder in or beside the project. */
+  readonly folders: readonly { readonly name: string; readonly ids: string; readonly sweep: Sweep }[];
 }
 
 export interface GoldDefinition {

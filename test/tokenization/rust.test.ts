@@ -1,8 +1,13 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { asReadByRust } from '../../src/tokenization/json-number.ts';
 import { type LoadedTokenizer, loadTokenizer } from '../../src/tokenization/load.ts';
+import { readTokenizerFolder } from '../../src/tokenization/tokenizer-folder.ts';
+import { hasShared } from './corpora.ts';
 import { blockTexts, checksum, gold, members, tokenizerJson } from './rust-gold.ts';
 
 let scratch: string;
@@ -43,4 +48,38 @@ describe.each(gold.definitions)('$name', (definition) => {
     const still = listed.filter(([b, crc]) => checksum(encode, blockTexts(Number(b), new Set())) !== crc);
     expect(still.length > 0).toBe(listed.length > 0);
   });
+});
+
+/** Returns a folder of the project or beside it; for a SentencePiece model one with its tokenizer.json. */
+async function folderOf(name: string): Promise<string> {
+  const folder = join(import.meta.dirname, '../..', name.startsWith('shared/') ? '..' : '', name);
+  if (!existsSync(join(folder, 'spm.model'))) return folder;
+  const { unmatched: _unmatched, ...raw } = (await readTokenizerFolder(folder)).definition.raw;
+  await writeFile(join(scratch, 'tokenizer.json'), JSON.stringify(raw));
+  return scratch;
+}
+
+describe.each(gold.folders)('$name', ({ name, ids, sweep }) => {
+  it.skipIf(name.startsWith('shared/') && !hasShared)(
+    'gives random texts and every code point the ids of the Rust library (needs ../shared, but for our own)',
+    async () => {
+      const { encodeText } = await loadTokenizer(await folderOf(name));
+      const groups = checksums(ids).map((_, i) => gold.texts.slice(i * gold.group).slice(0, gold.group));
+      expect(groups.map((texts) => checksum(encodeText, texts)).join('')).toBe(ids);
+      const blocks = checksums(sweep.blocks);
+      expect(blocks.map((_, b) => checksum(encodeText, blockTexts(b, new Set())))).toEqual(blocks);
+    },
+  );
+});
+
+it('scores are read from JSON as the Rust library reads them', () => {
+  expect(asReadByRust(-3.5)).toBe(-3.5);
+  expect(asReadByRust(0)).toBe(0);
+  // 9.180752754211426 is 9180752754211426 / 10^15; longer numbers are rounded twice.
+  fc.assert(
+    fc.property(fc.double({ min: -50, max: 0, noNaN: true }), (score) => {
+      const read = asReadByRust(score);
+      expect(Math.abs(read - score)).toBeLessThanOrEqual(Math.abs(score) * 2 ** -51);
+    }),
+  );
 });

@@ -1,10 +1,10 @@
 """Makes test/fixtures/tokenizers/gold.json: the ids of Hugging Face's tokenizers (Rust).
 
-    python3 -m venv /tmp/gold && /tmp/gold/bin/pip install tokenizers==0.23.3 sentencepiece==0.2.3
+    python3 -m venv /tmp/gold && /tmp/gold/bin/pip install tokenizers==0.23.3 sentencepiece==0.2.3 protobuf
     /tmp/gold/bin/python test/clients/tokenizers/make_gold.py
 
 Its definitions cover the normalizers, pre-tokenizers and models of the library. Each code point is seen alone, inside a word and before
-marks; the ids of a block of code points are kept as a CRC-32.
+marks; the ids of a block of code points are kept as a CRC-32. Real vocabularies are read from models and ../shared/tokenizers.
 """
 
 import base64
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import sentencepiece
 import tokenizers
-from definitions import definitions, expanded, texts
+from definitions import definitions, expanded, metaspace, part, replace, steps, texts, token
+from sentencepiece import sentencepiece_model_pb2
 
 ROOT = Path(__file__).resolve().parents[3]
 TARGET = ROOT / "test/fixtures/tokenizers/gold.json"
@@ -36,10 +37,39 @@ def charsmap():
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["a b c d e f g h i j k l m n o p"] * 10), model_writer=model, vocab_size=24, hard_vocab_limit=False,
         normalization_rule_tsv="/tmp/rules.tsv", minloglevel=2)
-    from sentencepiece import sentencepiece_model_pb2 as pb
-    proto = pb.ModelProto()
+    proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(model.getvalue())
     return base64.b64encode(proto.normalizer_spec.precompiled_charsmap).decode()
+
+
+def from_pieces(folder):
+    """A tokenizer.json of a SentencePiece model, as transformers converts that of DeBERTa-v3."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString((folder / "spm.model").read_bytes())
+    pieces = [[piece.piece, piece.score] for piece in proto.pieces]
+    charsmap = base64.b64encode(proto.normalizer_spec.precompiled_charsmap).decode()
+    names = ["[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]"]
+    ids = {piece: i for i, (piece, _) in enumerate(pieces)}
+    return expanded({
+        "normalizer": steps(part("Strip", strip_left=True, strip_right=True), part("Precompiled", precompiled_charsmap=charsmap),
+                            replace(" ", Regex=" {2,}")),
+        "pre_tokenizer": metaspace(),
+        "added_tokens": [{**token(name), "id": ids.get(name, len(pieces))} for name in names],
+        "model": part("Unigram", vocab=pieces, unk_id=ids["[UNK]"], byte_fallback=proto.trainer_spec.byte_fallback),
+    }, {})
+
+
+def folders():
+    """Real vocabularies, by their folder: beside or in the project."""
+    shared = ROOT.parent / "shared/tokenizers"
+    for folder in [ROOT / "models/minilm-l6-bce/1", shared / "modernbert"]:
+        yield folder, tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    roberta = shared / "roberta"
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(roberta / "vocab.json"), str(roberta / "merges.txt")))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>", "<pad>", tokenizers.AddedToken("<mask>", lstrip=True)])
+    yield roberta, tokenizer
+    yield shared / "deberta-v3", tokenizers.Tokenizer.from_str(json.dumps(from_pieces(shared / "deberta-v3")))
 
 
 def code_points(block):
@@ -62,6 +92,10 @@ def text_checksum(tokenizer, texts):
     for text in texts:
         crc = zlib.crc32(array("I", tokenizer.encode(text, add_special_tokens=False).ids).tobytes(), crc)
     return f"{crc:08x}"
+
+
+def grouped(tokenizer, texts):
+    return "".join(text_checksum(tokenizer, texts[i : i + GROUP]) for i in range(0, len(texts), GROUP))
 
 
 def checksum(tokenizer, block, without):
@@ -101,9 +135,14 @@ def main():
         entry = dict(definition)
         if entry.pop("sweep"):
             entry["sweep"] = remembered(definition, tokenizer, pins.get(pins["definitions"].get(definition["name"]), ""))
-        entry["ids"] = "".join(
-            text_checksum(tokenizer, gold["texts"][i : i + GROUP]) for i in range(0, len(gold["texts"]), GROUP))
+        entry["ids"] = grouped(tokenizer, gold["texts"])
         gold["definitions"].append(entry)
+    gold["folders"] = []
+    for folder, tokenizer in folders():
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        gold["folders"].append({"name": str(folder.relative_to(ROOT.parent if "shared" in folder.parts else ROOT)),
+                                "ids": grouped(tokenizer, gold["texts"]), "sweep": swept(tokenizer, "")})
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(json.dumps(gold, ensure_ascii=False, separators=(",", ":")) + "\n")
     print(f"{TARGET}: {TARGET.stat().st_size} bytes")
