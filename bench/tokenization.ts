@@ -90,7 +90,6 @@ async function checkIdentity(): Promise<void> {
 
 const OPTIONS: PairOptions = {
   maxLength: 512,
-  maxQueryTokens: 64,
   truncation: 'longest_first',
   side: 'right',
   longPassages: 'truncate',

@@ -31,7 +31,6 @@ export async function encodeRequests(
   const tokenizer = await createLocalTokenizer(folder);
   const options = {
     maxLength,
-    maxQueryTokens: 64,
     truncation: 'longest_first',
     side: 'right',
     longPassages: 'truncate',
