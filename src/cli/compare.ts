@@ -3,11 +3,11 @@ import { Command } from 'commander';
 import { parseMeasures } from '../evaluation/measures/measure.ts';
 import { compareRuns, type NamedRun, nameRuns } from '../evaluation/runs/compare-runs.ts';
 import { comparisonReport } from '../evaluation/runs/comparison-report.ts';
-import { renderTerminal } from '../reports/terminal.ts';
-import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
+import { type ReportFormat, writeReport } from '../reports/write-report.ts';
 import type { Correction } from '../statistics/corrections.ts';
 import type { TukeyModel } from '../statistics/tukey.ts';
-import { choiceOption, numberOption, reportFormatOption } from './options.ts';
+import { choiceOption, numberOption, precisionOption, reportFormatOption } from './options.ts';
+import { printReport } from './print-report.ts';
 
 const EXAMPLES = `
 Examples:
@@ -78,11 +78,7 @@ async function run(given: readonly string[], options: Options): Promise<void> {
     for (const path of await writeReport(options.out, report)) process.stdout.write(`${path}\n`);
     return;
   }
-  const format = options.json ? 'json' : options.format;
-  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
-  process.stdout.write(
-    format === 'terminal' ? renderTerminal(report, { color }) : await REPORT_FORMATS[format](report),
-  );
+  await printReport(report, options.json ? 'json' : options.format);
 }
 
 /** Makes `winnow compare`: compares run files of any systems. */
@@ -122,14 +118,7 @@ export function command(): Command {
     )
     .addOption(numberOption('--alpha <x>', 'level of significance', { min: 0.0001, max: 0.5 }, 0.05))
     .addOption(numberOption('--seed <n>', 'seed of intervals and randomization', { integer: true, min: 0 }, 1))
-    .addOption(
-      choiceOption(
-        '--precision <kind>',
-        'compare scores as 64-bit numbers or, like trec_eval up to version 9, as 32-bit numbers',
-        ['double', 'single'],
-        'double',
-      ),
-    )
+    .addOption(precisionOption())
     .addOption(reportFormatOption())
     .option('--json', 'print JSON, as --format json does')
     .option('--out <folder>', 'folder for report.html, report.md and report.json, instead of printing')

@@ -8,11 +8,11 @@ import { suiteReport } from '../evaluation/suites/suite-report.ts';
 import { quickened, readSuite } from '../evaluation/suites/suite-schema.ts';
 import { openSuiteModels } from '../main/suite-models.ts';
 import type { ReportModel } from '../reports/report-model.ts';
-import { renderTerminal } from '../reports/terminal.ts';
-import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
+import { type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { type Progress, startProgress } from '../util/progress.ts';
 import type { Shard } from '../util/shard.ts';
 import { reportFormatOption, shardOption } from './options.ts';
+import { printReport } from './print-report.ts';
 
 const EXAMPLES = `
 Examples:
@@ -69,13 +69,6 @@ const forTerminal = (report: ReportModel): ReportModel => ({
   sections: report.sections.filter(({ kind }) => kind !== 'differences'),
 });
 
-async function print(report: ReportModel, format: ReportFormat): Promise<void> {
-  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
-  process.stdout.write(
-    format === 'terminal' ? renderTerminal(forTerminal(report), { color }) : await REPORT_FORMATS[format](report),
-  );
-}
-
 async function run(file: string, options: Options): Promise<void> {
   const read = readSuite(file);
   const loaded = options.quick ? { ...read, suite: quickened(read.suite) } : read;
@@ -104,7 +97,7 @@ async function run(file: string, options: Options): Promise<void> {
     }
     const report = await suiteReport(outcome.result);
     await outcome.close();
-    await print(report, options.format);
+    await printReport(options.format === 'terminal' ? forTerminal(report) : report, options.format);
     for (const path of await writeReport(out, report)) process.stderr.write(`${path}\n`);
   } finally {
     observer.stop();

@@ -4,7 +4,7 @@ import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
 import type { Evaluation } from '../evaluation/measures/evaluation.ts';
 import { type Measure, parseMeasures } from '../evaluation/measures/measure.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { choiceOption } from './options.ts';
+import { precisionOption } from './options.ts';
 
 const AT = { none: '', optional: '[@k]', required: '@k' } as const;
 
@@ -102,14 +102,7 @@ export function command(): Command {
     .option('--per-query', 'print the value of every judged query too')
     .option('--json', 'print {"mean": {measure: value}, "perQuery": {qid: {measure: value}}}')
     .option('--out <file>', 'file to write instead of standard output')
-    .addOption(
-      choiceOption(
-        '--precision <kind>',
-        'compare scores as 64-bit numbers or, like trec_eval up to version 9, as 32-bit numbers',
-        ['double', 'single'],
-        'double',
-      ),
-    )
+    .addOption(precisionOption())
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -64,6 +64,15 @@ export function acceptOldFlag(command: Command, old: string, now: string): Comma
 export const reportFormatOption = (): Option =>
   choiceOption('--format <format>', 'what to print', Object.keys(REPORT_FORMATS) as ReportFormat[], 'terminal');
 
+/** The precision in which the scores of runs are compared. */
+export const precisionOption = (): Option =>
+  choiceOption(
+    '--precision <kind>',
+    'compare scores as 64-bit numbers or, like trec_eval up to version 9, as 32-bit numbers',
+    ['double', 'single'],
+    'double',
+  );
+
 /** The registry folder, the same for every command that takes it. */
 export const modelsOption = (): Option =>
   new Option('--models <folder>', 'registry folder').env('WINNOW_MODELS').default('models');

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { gridComparison } from '../reports/grid-comparison.ts';
 import { PAPER_GRID, readGridData } from '../reports/grid-data.ts';
-import { renderTerminal } from '../reports/terminal.ts';
-import { REPORT_FORMATS, type ReportFormat, writeReport } from '../reports/write-report.ts';
+import { type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { reportFormatOption } from './options.ts';
+import { printReport } from './print-report.ts';
 
 const EXAMPLES = `
 Examples:
@@ -24,11 +24,7 @@ interface Options {
 
 async function run({ data, format, out }: Options): Promise<void> {
   const report = gridComparison(data === undefined ? PAPER_GRID : await readGridData(data));
-  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
-  if (out === undefined)
-    process.stdout.write(
-      format === 'terminal' ? renderTerminal(report, { color }) : await REPORT_FORMATS[format](report),
-    );
+  if (out === undefined) await printReport(report, format);
   else for (const path of await writeReport(out, report)) process.stdout.write(`${path}\n`);
 }
 

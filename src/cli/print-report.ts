@@ -1,0 +1,11 @@
+import type { ReportModel } from '../reports/report-model.ts';
+import { renderTerminal } from '../reports/terminal.ts';
+import { REPORT_FORMATS, type ReportFormat } from '../reports/write-report.ts';
+
+/** Writes a report to standard output, in color if it is a terminal and `NO_COLOR` is not set. */
+export async function printReport(report: ReportModel, format: ReportFormat): Promise<void> {
+  const color = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
+  process.stdout.write(
+    format === 'terminal' ? renderTerminal(report, { color }) : await REPORT_FORMATS[format](report),
+  );
+}
