@@ -13,6 +13,10 @@ import { NO_LOAD, withUnit } from './unit-warnings.ts';
 /** The moments of fewer units are made anew at each read: it takes a millisecond. */
 const FEW_UNITS = 2000;
 
+/** Memory of a unit (measured with two metrics) and of a request's latency. */
+const UNIT_BYTES = 400;
+const LATENCY_BYTES = 8;
+
 /** What was counted of an experiment so far. */
 interface Counted {
   cursor: unknown;
@@ -59,9 +63,10 @@ export class LiveFigures {
     this.#maxExposures = maxExposures;
   }
 
-  /** Units and latencies in memory. */
-  get size(): number {
-    return this.#counted ? this.#counted.rows.size + this.#counted.traffic.size : 0;
+  /** Bytes in memory, about. */
+  get bytes(): number {
+    if (!this.#counted) return 0;
+    return UNIT_BYTES * this.#counted.rows.size + LATENCY_BYTES * this.#counted.traffic.size;
   }
 
   /**

@@ -7,8 +7,10 @@ import { LiveFigures, type LiveRead, TooLarge } from './live-figures.ts';
 import type { ExperimentReport } from './report-data.ts';
 import { type Series, type SeriesOptions, seriesOf } from './series.ts';
 
-/** Units and latencies that are kept in memory, of all experiments; a unit takes some 300 bytes, a latency 8. */
-const MAX_KEPT = 4_000_000;
+/** Bytes of figures that are kept in memory, of all experiments. */
+const MAX_KEPT_BYTES = 256 * 1024 * 1024;
+/** Exposures of an experiment whose figures are kept: while they are read, they are all in memory. */
+const MAX_EXPOSURES = 4_000_000;
 
 /** Share of the time that reading everything again may take. */
 const SHARE = 0.005;
@@ -128,7 +130,7 @@ export class ReportDesk {
 
   async #readAll(experiment: Experiment, hash: string): Promise<Figures> {
     if (experiment.mode !== 'split' || this.#tooLarge.has(hash)) return readFigures(this.#store, experiment, {});
-    const fresh = () => ({ figures: new LiveFigures(this.#store, experiment, MAX_KEPT), turns: new Mutex() });
+    const fresh = () => ({ figures: new LiveFigures(this.#store, experiment, MAX_EXPOSURES), turns: new Mutex() });
     const live = this.#live.get(hash) ?? fresh();
     this.#live.set(hash, live);
     try {
@@ -145,9 +147,9 @@ export class ReportDesk {
 
   /** Keeps the total in bounds: experiments that were read longest ago go first. */
   #forget(present: string): void {
-    const total = () => [...this.#live.values()].reduce((sum, { figures }) => sum + figures.size, 0);
+    const total = () => [...this.#live.values()].reduce((sum, { figures }) => sum + figures.bytes, 0);
     for (const hash of [...this.#live.keys()]) {
-      if (total() <= MAX_KEPT) return;
+      if (total() <= MAX_KEPT_BYTES) return;
       this.#live.delete(hash);
       if (hash === present) this.#tooLarge.add(hash);
     }

@@ -41,7 +41,7 @@ const atRank = (sorted: Float64Array, share: number): number =>
 export class TrafficCount {
   readonly #arms = new Map<string, Counts>();
   readonly #since: number;
-  /** Latencies held: 8 bytes each. */
+  /** Latencies held. */
   size = 0;
 
   /** @param since milliseconds since 1970; exposures before are left out. */

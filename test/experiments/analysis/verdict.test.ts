@@ -123,6 +123,19 @@ describe('the verdict', () => {
     ]);
   });
 
+  it('users that changed their arm are no loss: each counts in the sample ratio by its first arm', async () => {
+    const arms = SPLIT.arms.map((arm, i) => ({ ...arm, weight: i === 0 ? 9 : 1 }));
+    await run(500, { arms }, (_arm, _metric, noise) => noise);
+    lab.clock.advance(1000);
+    // Nearly all users of the small arm, and a tenth of the others, are in the other arm now.
+    await lab.api.put('trial', { ...SPLIT, arms, hash: { seed: 'another' } }, 'ada');
+    for (let i = 0; i < 500; i++) await lab.ask(`user ${i}`, [1, 2]);
+    const { sampleRatio, crossed } = await lab.api.report('trial');
+    expect(crossed).toBeGreaterThan(50);
+    expect(sampleRatio!.arms.reduce((sum, { units }) => sum + units, 0)).toBe(500);
+    expect(sampleRatio!.ok).toBe(true);
+  });
+
   it('before anything happened there is none', async () => {
     const report = await run(0, {}, () => 0);
     expect(report.verdict.state).toBe('empty');
