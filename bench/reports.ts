@@ -98,16 +98,16 @@ async function fill(store: ExperimentStore, exposures: number, from: number, ste
   }
 }
 
-/** Clock ticks of the processor, at a hundredth of a second, that the processes of a PostgreSQL server on this machine have used. */
-function serverTicks(): number {
-  let ticks = 0;
+/** Clock ticks of the processor, at a hundredth of a second, that each process of PostgreSQL servers on this machine has used. */
+function serverTicks(): ReadonlyMap<string, number> {
+  const ticks = new Map<string, number>();
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
     try {
       const [name = '', rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8')
         .split(/[()]\s*/)
         .slice(1);
       const fields = rest.split(' ');
-      if (name.startsWith('postgres')) ticks += Number(fields[11]) + Number(fields[12]);
+      if (name.startsWith('postgres')) ticks.set(pid, Number(fields[11]) + Number(fields[12]));
     } catch {
       // The process has ended.
     }
@@ -116,10 +116,12 @@ function serverTicks(): number {
 
 /** Runs work. @returns the processor time of all threads, and of the server, in milliseconds. */
 async function cost(work: () => Promise<unknown>): Promise<number> {
-  const [before, ticks] = [process.cpuUsage(), flags.postgres ? serverTicks() : 0];
+  const [before, ticks] = [process.cpuUsage(), flags.postgres ? serverTicks() : new Map<string, number>()];
   await work();
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000 + 10 * ((flags.postgres ? serverTicks() : 0) - ticks);
+  let used = 0;
+  for (const [pid, now] of flags.postgres ? serverTicks() : ticks) used += now - (ticks.get(pid) ?? 0);
+  return (user + system) / 1000 + 10 * used;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-reports-'));
@@ -149,7 +151,7 @@ try {
   console.log(line('series', first[1]!, drawn));
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   // Reading anew everything that a series or an interleaved report needs is limited to this share (report-desk.ts).
-  const limited = 0.005;
+  const limited = 0.003;
   const share = limited + (mode === 'split' ? mean(reports) / 5000 : 0);
   console.log(
     `one tab: at most ${(100 * share).toFixed(2)} % of a core, of which ${100 * limited} % for series and whole reads`,

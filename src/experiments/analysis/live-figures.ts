@@ -3,7 +3,7 @@ import { definitionHistory } from '../definitions/history.ts';
 import type { AuditEntry, ExperimentStore, ExposureFact, UnitRow } from '../records.ts';
 import { ContentsCount } from './contents-count.ts';
 import { type Figures, firstOf } from './figures.ts';
-import { periodFrom } from './period.ts';
+import { type Period, periodFrom, type Since } from './period.ts';
 import { RatioPath } from './ratio-path.ts';
 import { BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
@@ -54,12 +54,15 @@ export interface LiveRead {
 export class LiveFigures {
   readonly #store: ExperimentStore;
   readonly #experiment: Experiment;
+  readonly #since: Since | undefined;
   readonly #maxExposures: number;
   #counted: Counted | undefined;
 
-  constructor(store: ExperimentStore, experiment: Experiment, maxExposures: number) {
+  /** @param since as in a report. */
+  constructor(store: ExperimentStore, experiment: Experiment, since: Since | undefined, maxExposures: number) {
     this.#store = store;
     this.#experiment = experiment;
+    this.#since = since;
     this.#maxExposures = maxExposures;
   }
 
@@ -88,7 +91,7 @@ export class LiveFigures {
     return this.#settle(counted, audits);
   }
 
-  /** Reads everything. @throws TooLarge; the database's error. */
+  /** Reads everything. @throws TooLarge; the database's error; WinnowError `invalid_field` for a definition without exposures. */
   async readAll(): Promise<LiveRead> {
     this.#counted = undefined;
     const audits = await this.#store.audits(this.#experiment.name);
@@ -104,15 +107,18 @@ export class LiveFigures {
     }
     this.#counted = counted;
     const { contents, tally, load, path, traffic, rows } = counted;
-    const period = periodFrom(this.#experiment, contents.contents(), history);
+    const period = this.#period(contents, history);
     const figures = { audits, history, period, tally, load, traffic: traffic.traffic(), ratioP: path.p };
     return { figures, units: rows.values() };
   }
 
-  /** The period's begin after these exposures. */
-  #since(contents: ContentsCount, audits: readonly AuditEntry[]): number | undefined {
-    const history = definitionHistory(audits, this.#experiment);
-    return periodFrom(this.#experiment, contents.contents(), history).since;
+  #period(contents: ContentsCount, history: ReadonlyMap<string, Experiment>): Period {
+    return periodFrom(this.#experiment, contents.contents(), history, { since: this.#since });
+  }
+
+  /** When the period begins, after these exposures. */
+  #begin(contents: ContentsCount, audits: readonly AuditEntry[]): number | undefined {
+    return this.#period(contents, definitionHistory(audits, this.#experiment)).since;
   }
 
   async #start(audits: readonly AuditEntry[]): Promise<Counted> {
@@ -126,7 +132,7 @@ export class LiveFigures {
       count += page.length;
       if (count > this.#maxExposures) throw new TooLarge();
     });
-    const since = this.#since(contents, audits);
+    const since = this.#begin(contents, audits);
     const traffic = new TrafficCount(since);
     for (const page of exposures.splice(0)) traffic.add(page);
     const [rows, tally] = [new Map<string, UnitRow>(), new Tally(this.#experiment)];
@@ -148,7 +154,7 @@ export class LiveFigures {
       contents.add(page);
       traffic.add(page);
     });
-    if (changes.isReset || this.#since(contents, audits) !== since) throw new ReadAnew();
+    if (changes.isReset || this.#begin(contents, audits) !== since) throw new ReadAnew();
     const added: UnitRow[] = [];
     const range = { ...from(since), beforeMs: BEFORE_MS, among: changes.units };
     for await (const row of this.#store.units(name, range)) {

@@ -13,7 +13,7 @@ const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 const MAX_EXPOSURES = 4_000_000;
 
 /** Share of the time that reading everything again may take. */
-const SHARE = 0.005;
+const SHARE = 0.003;
 /** Milliseconds that reading may take before that share counts. */
 const BURST_MS = 10_000;
 /** Experiments with fewer requests, or half as many units, are always read again: it takes some milliseconds. */
@@ -72,7 +72,7 @@ interface Live {
 /** Runs one read at a time and shares what was read among all viewers. It belongs to one connection of a store. */
 export class ReportDesk {
   readonly #store: ExperimentStore;
-  /** By `configHash`, the one read last at the end. */
+  /** By definition and options, the one read last at the end. */
   readonly #live = new Map<string, Live>();
   /** Too large to be kept. */
   readonly #tooLarge = new Set<string>();
@@ -92,13 +92,12 @@ export class ReportDesk {
    * whole; where that takes too much time, the last report is given again, with a warning that says so.
    */
   async report(experiment: Experiment, options: ReportOptions): Promise<ExperimentReport> {
-    if (Object.values(options).some((value) => value !== undefined)) return analyze(this.#store, experiment, options);
-    const hash = configHash(experiment);
-    const live = await this.#readNew(hash);
-    if (live) return analyze(this.#store, experiment, {}, live.figures);
-    const { value, at } = await this.#within(this.#reports, hash, async () => {
-      const figures = await this.#readAll(experiment, hash);
-      const report = await analyze(this.#store, experiment, {}, figures);
+    const key = JSON.stringify([configHash(experiment), options.since, options.until]);
+    const live = await this.#readNew(key);
+    if (live) return analyze(this.#store, experiment, options, live.figures);
+    const { value, at } = await this.#within(this.#reports, key, async () => {
+      const figures = await this.#readAll(experiment, key, options);
+      const report = await analyze(this.#store, experiment, options, figures);
       return { value: report, isSmall: figures.load.requests < this.#smallRequests };
     });
     if (at === undefined) return value;
@@ -108,10 +107,9 @@ export class ReportDesk {
 
   /** Computes a series; one that takes too much time is given again, with `asOf`. */
   async series(experiment: Experiment, options: SeriesOptions): Promise<Series> {
-    if (options.until !== undefined || options.since !== undefined) return seriesOf(this.#store, experiment, options);
-    const hash = configHash(experiment);
-    const { value, at } = await this.#within(this.#series, `${hash} ${options.points}`, async () => {
-      const live = await this.#readNew(hash);
+    const key = JSON.stringify([configHash(experiment), options.since, options.until]);
+    const { value, at } = await this.#within(this.#series, `${options.points} ${key}`, async () => {
+      const live = await this.#readNew(key);
       const known = live && { since: live.figures.period.since, traffic: live.figures.traffic, units: live.units };
       const series = await seriesOf(this.#store, experiment, options, known);
       return { value: series, isSmall: (series.points.at(-1)?.units ?? 0) < this.#smallRequests / 2 };
@@ -120,38 +118,43 @@ export class ReportDesk {
   }
 
   /** @returns nothing where all must be read. */
-  async #readNew(hash: string): Promise<LiveRead | undefined> {
-    const live = this.#live.get(hash);
+  async #readNew(key: string): Promise<LiveRead | undefined> {
+    const live = this.#live.get(key);
     if (!live) return undefined;
-    this.#live.delete(hash);
-    this.#live.set(hash, live);
-    return live.turns.run(() => live.figures.readNew());
+    this.#live.delete(key);
+    this.#live.set(key, live);
+    const read = await live.turns.run(() => live.figures.readNew());
+    this.#forget(key);
+    return read;
   }
 
-  async #readAll(experiment: Experiment, hash: string): Promise<Figures> {
-    if (experiment.mode !== 'split' || this.#tooLarge.has(hash)) return readFigures(this.#store, experiment, {});
-    const fresh = () => ({ figures: new LiveFigures(this.#store, experiment, MAX_EXPOSURES), turns: new Mutex() });
-    const live = this.#live.get(hash) ?? fresh();
-    this.#live.set(hash, live);
+  async #readAll(experiment: Experiment, key: string, options: ReportOptions): Promise<Figures> {
+    const isKept = experiment.mode === 'split' && options.until === undefined && !this.#tooLarge.has(key);
+    if (!isKept) return readFigures(this.#store, experiment, options);
+    const live = this.#live.get(key) ?? {
+      figures: new LiveFigures(this.#store, experiment, options.since, MAX_EXPOSURES),
+      turns: new Mutex(),
+    };
+    this.#live.set(key, live);
     try {
       const { figures } = await live.turns.run(() => live.figures.readAll());
-      this.#forget(hash);
+      this.#forget(key);
       return figures;
     } catch (error) {
+      this.#live.delete(key);
       if (!(error instanceof TooLarge)) throw error;
-      this.#live.delete(hash);
-      this.#tooLarge.add(hash);
-      return readFigures(this.#store, experiment, {});
+      this.#tooLarge.add(key);
+      return readFigures(this.#store, experiment, options);
     }
   }
 
   /** Keeps the total in bounds: experiments that were read longest ago go first. */
   #forget(present: string): void {
     const total = () => [...this.#live.values()].reduce((sum, { figures }) => sum + figures.bytes, 0);
-    for (const hash of [...this.#live.keys()]) {
+    for (const key of [...this.#live.keys()]) {
       if (total() <= MAX_KEPT_BYTES) return;
-      this.#live.delete(hash);
-      if (hash === present) this.#tooLarge.add(hash);
+      this.#live.delete(key);
+      if (key === present) this.#tooLarge.add(key);
     }
   }
 

@@ -62,6 +62,7 @@ function Results({ report, series }: { report: ExperimentReport; series: Series 
           {warning}
         </Notice>
       ))}
+      {series?.asOf !== undefined && <p class="muted">Effects over time as of {moment(series.asOf)}.</p>}
       {report.metrics.map((section) => (
         <MetricResult key={section.name} section={section} series={series} />
       ))}
