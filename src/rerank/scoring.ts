@@ -115,12 +115,13 @@ async function encode(
   deps: ScoringDeps,
   { version, request, options, missing, scope, shared }: MissingTask,
 ): Promise<{ readonly encoded: EncodedRequest; readonly tokenizeMs: number }> {
-  const { query, passages } = request;
+  const { query, passages, subject } = request;
   const isWhole = missing.length === passages.length;
   const texts = isWhole ? passages : missing.map((i) => passages[i]!);
   const startedAt = deps.clock.now();
   // A refusal names the exact length; where passages may be cut, only what is kept is read.
-  const read = { ...options, exactLengths: !request.truncate };
+  const share = subject?.key === undefined ? {} : { share: subject.key };
+  const read = { ...options, exactLengths: !request.truncate, ...share };
   const encoded = await deps.tokenizers.use(version, (tokenizer) => {
     const run = () => scope.guard(tokenizer.encode(query, texts, read, scope.signal));
     // The passages that a cache leaves differ between models, so only whole requests are shared.

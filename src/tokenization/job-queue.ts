@@ -11,7 +11,7 @@ export interface Job extends EncodeTask {
   readonly tries: Tries;
 }
 
-/** The waiting chunks of each lane, in groups by request. */
+/** The waiting chunks of each lane, in groups by request and shares by key. */
 export class JobQueue {
   readonly #lanes: Readonly<Record<Lane, FairQueue<Job>>> = { quick: new FairQueue(), long: new FairQueue() };
 
@@ -19,8 +19,9 @@ export class JobQueue {
     return this.#lanes.quick.size + this.#lanes.long.size;
   }
 
-  push(group: object, job: Job): void {
-    this.#lanes[job.lane].push(group, job);
+  /** @param share The key of the caller. Default: the group is a share of its own. */
+  push(group: object, job: Job, share?: string): void {
+    this.#lanes[job.lane].push(group, job, share);
   }
 
   shift(lane: Lane): Job | undefined {

@@ -14,7 +14,7 @@ export async function createLocalTokenizer(
 ): Promise<PairTokenizer> {
   const { encodeText, ...facts } = await loadTokenizer(folder);
   const source: IdSource = {
-    async tokenize(texts, enough, signal) {
+    async tokenize(texts, enough, { signal }) {
       return texts.map((text) => {
         signal?.throwIfAborted();
         return encodeText(text, enough);

@@ -6,16 +6,18 @@ import { type Enough, LONGEST_WHOLE } from './piecewise-encoder.ts';
 import type { TokenCache } from './token-cache.ts';
 import type { EncodedRequest, PairOptions, PairTokenizer } from './tokenization-types.ts';
 
+/** When texts are tokenized: until the signal aborts, in the turn of a share. */
+export interface Turn {
+  readonly signal: AbortSignal | undefined;
+  readonly share: string | undefined;
+}
+
 /** A source of token ids: the calling thread or a pool of threads. */
 export interface IdSource {
   /**
    * Returns the ids of every text, in order; of long texts, `enough` of them. Rejects with the signal's reason when aborted.
    */
-  tokenize(
-    texts: readonly string[],
-    enough: Enough | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<readonly Int32Array[]>;
+  tokenize(texts: readonly string[], enough: Enough | undefined, turn: Turn): Promise<readonly Int32Array[]>;
   close(): Promise<void>;
 }
 
@@ -63,7 +65,8 @@ export class CachedPairTokenizer implements PairTokenizer {
     signal?.throwIfAborted();
     this.#active++;
     try {
-      const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), signal);
+      const turn = { signal, share: options.share };
+      const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), turn);
       return await this.#assemble(queryIds, passageIds, options, signal);
     } finally {
       this.#active--;
@@ -89,33 +92,29 @@ export class CachedPairTokenizer implements PairTokenizer {
     query: string,
     passages: readonly string[],
     enough: Enough | undefined,
-    signal: AbortSignal | undefined,
+    turn: Turn,
   ): Promise<{ readonly queryIds: Int32Array; readonly passageIds: readonly Int32Array[] }> {
     if (enough && query.length > LONGEST_WHOLE) {
       const [[queryIds], passageIds] = await Promise.all([
-        this.#idsOf([query], undefined, signal),
-        this.#idsOf(passages, enough, signal),
+        this.#idsOf([query], undefined, turn),
+        this.#idsOf(passages, enough, turn),
       ]);
       return { queryIds: queryIds!, passageIds };
     }
-    const [queryIds, ...passageIds] = await this.#idsOf([query, ...passages], enough, signal);
+    const [queryIds, ...passageIds] = await this.#idsOf([query, ...passages], enough, turn);
     return { queryIds: queryIds!, passageIds };
   }
 
-  async #idsOf(
-    texts: readonly string[],
-    enough: Enough | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Int32Array[]> {
+  async #idsOf(texts: readonly string[], enough: Enough | undefined, turn: Turn): Promise<Int32Array[]> {
     const ids: Int32Array[] = new Array(texts.length);
-    const missing = await this.#lookUp(texts, ids, signal);
+    const missing = await this.#lookUp(texts, ids, turn.signal);
     if (missing.length === 0) return ids;
     const found = await this.#source.tokenize(
       missing.map(({ text }) => text),
       enough,
-      signal,
+      turn,
     );
-    const pace = new Pace(CACHED_TEXTS_A_TURN, signal);
+    const pace = new Pace(CACHED_TEXTS_A_TURN, turn.signal);
     for (const [i, { key, indexes }] of missing.entries()) {
       this.#cache.set(key, found[i]!);
       for (const index of indexes) ids[index] = found[i]!;

@@ -3,7 +3,7 @@ import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
 import { type Job, JobQueue } from './job-queue.ts';
 import type { TokenizerFacts } from './load.ts';
-import { CachedPairTokenizer } from './pair-tokenizer.ts';
+import { CachedPairTokenizer, type Turn } from './pair-tokenizer.ts';
 import type { Enough } from './piecewise-encoder.ts';
 import { laneOf, textChunks } from './text-chunks.ts';
 import { type CacheStats, TokenCache } from './token-cache.ts';
@@ -107,8 +107,8 @@ class Pool implements TokenizerPool {
   async for(folder: string): Promise<PairTokenizer> {
     const facts = await this.#changes.run(() => this.#share(folder));
     const source = {
-      tokenize: (texts: readonly string[], enough: Enough | undefined, signal: AbortSignal | undefined) =>
-        this.#tokenize({ textKey: facts.textKey, enough }, texts, signal),
+      tokenize: (texts: readonly string[], enough: Enough | undefined, turn: Turn) =>
+        this.#tokenize({ textKey: facts.textKey, enough }, texts, turn),
       close: () => this.#changes.run(async () => this.#release(facts.textKey)),
     };
     return new CachedPairTokenizer(facts, source, this.#cache);
@@ -182,7 +182,7 @@ class Pool implements TokenizerPool {
   async #tokenize(
     task: Omit<EncodeTask, 'texts' | 'lane'>,
     texts: readonly string[],
-    signal: AbortSignal | undefined,
+    { signal, share }: Turn,
   ): Promise<readonly Int32Array[]> {
     if (this.#closed) throw new WinnowError('shutting_down');
     this.#checkInUse(task.textKey);
@@ -191,7 +191,7 @@ class Pool implements TokenizerPool {
       (chunk) =>
         new Promise<readonly Int32Array[]>((resolve, reject) => {
           const lane = laneOf(chunk);
-          this.#queue.push(group, { ...task, texts: chunk, lane, signal, resolve, reject, tries: new Tries() });
+          this.#queue.push(group, { ...task, texts: chunk, lane, signal, resolve, reject, tries: new Tries() }, share);
         }),
     );
     const abort = () => {

@@ -102,6 +102,19 @@ describe('the fair queue', () => {
     expect(Array.from({ length: 6 }, () => queue.shift())).toEqual(['a1', 'b1', 'a2', 'b2', 'a3', undefined]);
   });
 
+  it('gives each share its turn, whatever the number of its groups', () => {
+    const queue = new FairQueue<string>();
+    const group = {};
+    for (const job of ['a1', 'a2']) queue.push(group, job, 'a');
+    for (const job of ['a3', 'a4']) queue.push({}, job, 'a');
+    queue.push({}, 'b1', 'b');
+    queue.push({}, 'b2', 'b');
+    queue.push({}, 'c1');
+    expect(Array.from({ length: 5 }, () => queue.shift())).toEqual(['a1', 'b1', 'c1', 'a3', 'b2']);
+    expect(queue.drop(group)).toEqual(['a2']);
+    expect([queue.shift(), queue.shift(), queue.size]).toEqual(['a4', undefined, 0]);
+  });
+
   it('drops a group, or everything', () => {
     const queue = new FairQueue<number>();
     const group = {};
