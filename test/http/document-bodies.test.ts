@@ -155,6 +155,14 @@ describe("Infinity's clients", () => {
     expect(body).toMatchObject({ object: 'rerank', results: [{ index: indices[0], document: ranked[0]!.text }] });
   });
 
+  it('may leave the model to the server, as their client does by default', async () => {
+    // Sent by infinity_client 0.0.78.
+    const sent = `{"query": "q", "documents": ["a"], "return_documents": false, "raw_scores": false, "model": "default/not-specified"}`;
+    await request(server).post('/rerank').set('content-type', 'application/json').send(sent).expect(200);
+    expect(deps.reranker.requests[0]).not.toHaveProperty('model');
+    await post('/rerank', { query: 'q', documents: ['a'], model: 'default/not-specified' }).expect(404);
+  });
+
   it('are not known by raw_scores without a value, nor Voyage by theirs', async () => {
     const plain = await post('/rerank', { query: QUERY, documents: PASSAGES, raw_scores: null });
     expect(plain.body.object).toBe('list');
@@ -170,6 +178,7 @@ describe("mixedbread's clients", () => {
   it.each(PATHS)('send their passages as input at %s', async (path) => {
     const { body } = await post(path, { model: 'tiny', query: QUERY, input: PASSAGES, top_k: 4, return_input: false });
     expect(body).toMatchObject({ object: 'list', model: 'tiny@1', usage: { total_tokens: 40 } });
+    expect(body).toMatchObject({ top_k: 4, return_input: false });
     expect(body.data).toEqual(expected);
     expect(body.results.map(({ index }: { index: number }) => index)).toEqual(indices);
   });
@@ -193,6 +202,17 @@ describe("mixedbread's clients", () => {
 });
 
 describe("Pinecone's clients", () => {
+  it('of its SDK read rerank_units', async () => {
+    // Sent by pinecone 10.2.0.
+    const headers = { 'x-pinecone-api-version': '2026-07', 'user-agent': 'python-client-10.2.0', 'api-key': 'k' };
+    const documents = PASSAGES.map((text, i) => ({ id: `x${i}`, text }));
+    const sent = { model: 'tiny', query: QUERY, documents, rank_fields: ['text'], return_documents: true, top_n: 1 };
+    const { body } = await post('/rerank', sent, headers);
+    const [index] = indices;
+    expect(body.data).toEqual([{ index, score: scores[0], document: { id: `x${index}`, text: ranked[0]!.text } }]);
+    expect(body.usage).toEqual({ prompt_tokens: 40, total_tokens: 40, rerank_units: 1 });
+  });
+
   it('read score and their objects from data', async () => {
     const documents = PASSAGES.map((text, i) => ({ id: `x${i}`, text }));
     const { body } = await post('/rerank', { query: QUERY, documents, top_n: 1, return_documents: true });

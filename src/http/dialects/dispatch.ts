@@ -7,6 +7,7 @@ import { jina } from './jina.ts';
 import { kserve } from './kserve.ts';
 import { mixedbread } from './mixedbread.ts';
 import { nim } from './nim.ts';
+import { pinecone } from './pinecone.ts';
 import { score } from './score.ts';
 import { tei } from './tei.ts';
 import { voyage } from './voyage.ts';
@@ -21,6 +22,7 @@ export const DIALECTS: readonly AnyDialect[] = [
   tei,
   weaviate,
   nim,
+  pinecone,
   voyage,
   infinity,
   score,

@@ -29,6 +29,8 @@ export interface AnswerForm {
     /** Value of the item's `object`, if it has one. */
     readonly object?: 'rank_result';
   };
+  /** `usage.rerank_units`: search units by another name. */
+  readonly hasRerankUnits?: true;
 }
 
 /** The answer to a body that does not tell whose it is. */
@@ -87,7 +89,12 @@ function makeSchema(form: AnswerForm): z.ZodType {
       tokens: z.object({ input_tokens: count, output_tokens: z.literal(0) }),
       ...metaFields,
     }),
-    usage: z.object({ prompt_tokens: count, total_tokens: count }),
+    usage: z.object({
+      prompt_tokens: count,
+      total_tokens: count,
+      ...(form.hasRerankUnits ? { rerank_units: count } : {}),
+    }),
+    ...(data.object ? { top_k: count, return_input: z.boolean() } : {}),
     truncated: z
       .array(count)
       .optional()
@@ -154,14 +161,16 @@ export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: Ans
     object: form.object,
     ...(form.object === 'rerank' ? { created: context.created } : {}),
   };
+  const units = searchUnits(passages.length);
   const rest = {
     meta: {
       api_version: { version: form.apiVersion },
-      billed_units: { search_units: searchUnits(passages.length) },
+      billed_units: { search_units: units },
       tokens: { input_tokens: tokens, output_tokens: 0 },
       ...metaOf(context, [answer]),
     },
-    usage: { prompt_tokens: tokens, total_tokens: tokens },
+    usage: { prompt_tokens: tokens, total_tokens: tokens, ...(form.hasRerankUnits && { rerank_units: units }) },
+    ...(form.data.object && { top_k: ranking.length, return_input: asked.documents !== undefined }),
     truncated: cutPassages(answer),
     teams: teamsOf(answer),
   };

@@ -111,10 +111,13 @@ interface DocumentsDialect {
   /** Name of the schema of its bodies in the API's description; answers are `…Answer`. */
   readonly id: string;
   readonly form?: Partial<AnswerForm>;
+  /** Name that clients send for the default model. */
+  readonly defaultModel?: string;
 }
 
 /** Defines a dialect that ranks `documents` and answers with `results`, and with `data` in the same order. */
-export function defineDocumentsDialect({ title, clients, id, form: own, ...declared }: DocumentsDialect) {
+export function defineDocumentsDialect(dialect: DocumentsDialect) {
+  const { title, clients, id, form: own, defaultModel, ...declared } = dialect;
   const form: AnswerForm = { ...PLAIN_FORM, ...own };
   return defineDialect({
     ...declared,
@@ -130,7 +133,8 @@ export function defineDocumentsDialect({ title, clients, id, form: own, ...decla
     answer: answerSchema(form),
     toRequests(body, limits) {
       const { list, field } = documentsOf(body.documents);
-      return documentsRequest(body, list, field, limits);
+      const model = body.model === defaultModel ? undefined : body.model;
+      return documentsRequest({ ...body, model }, list, field, limits);
     },
     idleFields: (body) => overruledFields(body),
     toAnswer: (body, answers, context) =>

@@ -12,6 +12,7 @@ export const infinity = defineDocumentsDialect({
     matches: (body) => 'documents' in body && body.raw_scores !== undefined && body.raw_scores !== null,
   },
   id: 'Infinity',
+  defaultModel: 'default/not-specified',
   form: {
     id: 'InfinityAnswer',
     object: 'rerank',

@@ -7,7 +7,7 @@ import { defineDocumentsDialect } from './documents.ts';
 export const jina = defineDocumentsDialect({
   name: 'jina',
   title: 'Jina',
-  clients: 'vLLM, llama.cpp, LocalAI, Xinference, LiteLLM, Dify, Open WebUI, Pinecone',
+  clients: 'vLLM, llama.cpp, LocalAI, Xinference, LiteLLM, Dify, Open WebUI',
   paths: [
     { path: '/rerank' },
     { path: '/reranking', note: 'llama.cpp' },

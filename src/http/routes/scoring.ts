@@ -128,7 +128,8 @@ function noteDialect(exchange: Exchange, { name, errors }: AnyDialect): void {
 }
 
 function readDialect(at: ScoringPath, req: Request, exchange: Exchange): AnyDialect {
-  const sdk = [header(req, 'x-fern-sdk-name'), header(req, 'x-voyage-user-agent'), header(req, 'user-agent')];
+  const pinecone = header(req, 'x-pinecone-api-version') === undefined ? undefined : 'pinecone';
+  const sdk = [pinecone, header(req, 'x-fern-sdk-name'), header(req, 'x-voyage-user-agent'), header(req, 'user-agent')];
   const dialect = dialectOf(at, req.body, { sdk: sdk.filter(Boolean).join(' ') });
   noteDialect(exchange, dialect);
   return dialect;
