@@ -23,9 +23,9 @@ export interface AnswerForm {
     /** Names of the score. */
     readonly scores: readonly ('relevance_score' | 'score')[];
     /** Name of the document. */
-    readonly field: 'document' | 'input';
-    /** `sent`: as in the request. */
-    readonly document: 'object' | 'text' | 'sent';
+    readonly field?: 'document' | 'input';
+    /** What it is; `sent`: as in the request. Absent where no client reads it there: texts twice would double an answer. */
+    readonly document?: 'object' | 'text' | 'sent';
     /** Value of the item's `object`, if it has one. */
     readonly object?: 'rank_result';
   };
@@ -39,7 +39,7 @@ export const PLAIN_FORM: AnswerForm = {
   apiVersion: '1',
   object: 'list',
   document: 'object',
-  data: { scores: ['relevance_score', 'score'], field: 'document', document: 'object' },
+  data: { scores: ['relevance_score', 'score'] },
 };
 
 const DOCUMENT_TEXTS = { object: '{text}', text: 'text', sent: 'as sent' };
@@ -47,7 +47,8 @@ const DOCUMENT_TEXTS = { object: '{text}', text: 'text', sent: 'as sent' };
 /** Describes a form as Markdown. */
 export function answerText({ object, document, data }: AnswerForm): string {
   const results = `results: [{index, relevance_score, document?: ${DOCUMENT_TEXTS[document]}}]`;
-  const items = `data: [{index, ${data.scores.join(', ')}, ${data.field}?: ${DOCUMENT_TEXTS[data.document]}}]`;
+  const inData = data.document ? `, ${data.field}?: ${DOCUMENT_TEXTS[data.document]}` : '';
+  const items = `data: [{index, ${data.scores.join(', ')}${inData}}]`;
   return `\`{id, model, object: "${object}", ${results}, ${items}, meta, usage}\`, best first`;
 }
 
@@ -71,7 +72,7 @@ function makeSchema(form: AnswerForm): z.ZodType {
   const item = z.object({
     index,
     ...Object.fromEntries(data.scores.map((name) => [name, score])),
-    [data.field]: DOCUMENT_SCHEMAS[data.document],
+    ...(data.field && data.document ? { [data.field]: DOCUMENT_SCHEMAS[data.document] } : {}),
     ...(data.object ? { object: z.literal(data.object) } : {}),
   });
   const answer = z.object({
@@ -148,8 +149,8 @@ export function teamsOf({ ranking }: RerankAnswer): string[] | undefined {
 export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: AnswerContext, asked: Asked): JsonText {
   const { ranking, tokens } = answer;
   const { passages } = context.requests[0]!;
-  const documentOf = (how: AnswerForm['document'] | 'sent', at: number): unknown => {
-    if (!asked.documents) return undefined;
+  const documentOf = (how: AnswerForm['data']['document'], at: number): unknown => {
+    if (!asked.documents || !how) return undefined;
     const passage = passages[at]!;
     if (how === 'text') return passage;
     return how === 'sent' ? asked.documents[at] : returnedObject(asked.documents[at], passage, asked.fields);
@@ -192,7 +193,7 @@ export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: Ans
         const scores = form.data.scores.map((name) => `"${name}":${text}`).join(',');
         const end = form.data.object ? `,"object":"${form.data.object}"}` : '}';
         const document = documentOf(form.data.document, ranked.index);
-        return aroundField(`{"index":${ranked.index},${scores}`, form.data.field, document, end);
+        return aroundField(`{"index":${ranked.index},${scores}`, form.data.field ?? 'document', document, end);
       },
       tail: `]${moreFields(rest)}}`,
     },

@@ -17,6 +17,5 @@ export const infinity = defineDocumentsDialect({
     id: 'InfinityAnswer',
     object: 'rerank',
     document: 'text',
-    data: { scores: ['relevance_score', 'score'], field: 'document', document: 'text' },
   },
 });

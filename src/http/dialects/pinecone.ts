@@ -1,5 +1,4 @@
 import { defineDocumentsDialect } from './documents.ts';
-import { PLAIN_FORM } from './documents-answer.ts';
 
 /** Pinecone's `POST /rerank`: its SDK requires `usage.rerank_units`, and names itself in a header. */
 export const pinecone = defineDocumentsDialect({
@@ -14,7 +13,7 @@ export const pinecone = defineDocumentsDialect({
   id: 'Pinecone',
   form: {
     id: 'PineconeAnswer',
-    data: { ...PLAIN_FORM.data, scores: ['score'] },
+    data: { scores: ['score'], field: 'document', document: 'object' },
     hasRerankUnits: true,
   },
 });
