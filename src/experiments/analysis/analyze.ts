@@ -68,6 +68,26 @@ function warningsOf(
   ];
 }
 
+/** Returns the newest definition with exposures in the period, where weights changed in it. */
+function weightsSinceOf(
+  experiment: Experiment,
+  { period: { since, definitions }, history }: Figures,
+): string | undefined {
+  const hashes = definitions
+    .filter(({ lastAt }) => since === undefined || lastAt >= since)
+    .toSorted((a, b) => a.lastAt - b.lastAt)
+    .map(({ configHash: hash }) => hash);
+  return haveSameWeights(experiment, hashes, history) ? undefined : hashes.at(-1);
+}
+
+/** Warns of arms whose units are of other times than control's. */
+const unevenTimes = (weightsSince: string | undefined): readonly string[] =>
+  weightsSince === undefined
+    ? []
+    : [
+        `weights changed: arms differ in how many of their units are early ones, so a metric that moves over time reads as an effect; since = ${weightsSince} compares units of the same time`,
+      ];
+
 /** A smaller share of units that changed arm is left out without consequence. */
 const FEW_CROSSED = 0.01;
 
@@ -76,17 +96,11 @@ const FEW_CROSSED = 0.01;
  * faithful units from the arm that shrank than from the other.
  */
 function reshuffledBy(
-  experiment: Experiment,
-  { tally, load, period: { since, definitions }, history }: Figures,
+  { tally, load }: Figures,
+  weightsSince: string | undefined,
 ): Pick<ExperimentReport, 'reshuffled'> {
-  const hashes = definitions
-    .filter(({ lastAt }) => since === undefined || lastAt >= since)
-    .toSorted((a, b) => a.lastAt - b.lastAt)
-    .map(({ configHash: hash }) => hash);
-  const newest = hashes.at(-1);
   const share = tally.crossed / Math.max(1, load.units);
-  if (newest === undefined || share <= FEW_CROSSED || haveSameWeights(experiment, hashes, history)) return {};
-  return { reshuffled: { share, configHash: newest } };
+  return weightsSince === undefined || share <= FEW_CROSSED ? {} : { reshuffled: { share, configHash: weightsSince } };
 }
 
 async function creditSections(
@@ -152,6 +166,7 @@ export async function analyze(
   const trips = tripsOf(audits, hash);
   const from = traffic.length > 0 ? Math.min(...traffic.map(({ firstAt }) => firstAt)) : undefined;
   const ratio = isSplit ? ratioOf(experiment, known) : undefined;
+  const weightsSince = isSplit ? weightsSinceOf(experiment, known) : undefined;
   const findings = {
     experiment: name,
     mode,
@@ -163,12 +178,12 @@ export async function analyze(
     versions,
     arms: armSections(experiment, tally, traffic, trips),
     crossed: tally.crossed,
-    ...reshuffledBy(experiment, known),
+    ...reshuffledBy(known, weightsSince),
     ...(ratio ? { sampleRatio: ratio } : {}),
     metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, since, until) : [],
     shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name, until, since)) : {},
-    warnings: [...warnings, ...warningsOf(experiment, known, from)],
+    warnings: [...warnings, ...unevenTimes(weightsSince), ...warningsOf(experiment, known, from)],
   };
   return { ...findings, verdict: verdictOf(experiment, findings) };
 }
