@@ -68,7 +68,13 @@ export async function startPostgres(bin: string): Promise<PostgresServer> {
     await exited;
   };
   const signalAll = (signal: NodeJS.Signals) => {
-    for (const pid of [server.pid!, ...childrenOf(server.pid!)]) process.kill(pid, signal);
+    for (const pid of [server.pid!, ...childrenOf(server.pid!)])
+      try {
+        process.kill(pid, signal);
+      } catch (error) {
+        // A worker of the server may have ended meanwhile.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
   };
   return {
     url: `postgres://winnow@/postgres?host=${encodeURIComponent(folder)}`,
