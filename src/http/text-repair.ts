@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { QueryRequest } from './dialects/dialect.ts';
 
+type Texts = Pick<QueryRequest, 'query' | 'passages'>;
+
 /** UTF-16 units looked at or repaired at once, and how long a turn of the event loop may take, in milliseconds. */
 const PIECE = 65_536;
 const TURN_MS = 4;
@@ -59,11 +61,11 @@ class TextRepair {
  * the request. Halves of surrogate pairs become U+FFFD, NUL is dropped; both is what tokenizers make of them.
  * @returns the requests with texts to score, and the number of texts that were changed.
  */
-export async function repairTexts(
-  requests: readonly QueryRequest[],
-): Promise<{ readonly requests: readonly QueryRequest[]; readonly changed: number }> {
+export async function repairTexts<R extends Texts>(
+  requests: readonly R[],
+): Promise<{ readonly requests: readonly R[]; readonly changed: number }> {
   const repair = new TextRepair();
-  const repaired: QueryRequest[] = [];
+  const repaired: R[] = [];
   for (const request of requests) {
     const query = await repair.text(request.query);
     repaired.push({ ...request, query, passages: await repair.texts(request.passages) });

@@ -1,10 +1,10 @@
 import { WinnowError } from '../errors.ts';
 import type { Lease, ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
-import { renumberRow } from '../scheduling/row-errors.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
+import { renumberRow } from '../util/row-errors.ts';
 import { type CutOptions, DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-settings.ts';
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';

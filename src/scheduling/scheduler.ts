@@ -1,5 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
+import { renumberRow } from '../util/row-errors.ts';
 import { type Budget, formBatch } from './batch-former.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
@@ -7,7 +8,6 @@ import { Forecast } from './forecast.ts';
 import { type InFlightBatch, InFlightBatches } from './in-flight-batches.ts';
 import { type AdmissionLimits, admit, predictedWait, type Refusal } from './job-admission.ts';
 import { createQueuedJob, NO_SHARE, rowWork } from './queued-job.ts';
-import { renumberRow } from './row-errors.ts';
 import {
   type BatchAnswer,
   type BatchExecutor,

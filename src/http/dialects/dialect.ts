@@ -4,6 +4,7 @@ import { parseOrRefuse } from '../faults.ts';
 import type { JsonText } from '../json/text.ts';
 import type { ErrorForm } from './errors.ts';
 import { ignoredFields } from './ignored.ts';
+import type { SentNames } from './sent-names.ts';
 
 /** One query of a body with its passages and options. The route adds request id, lane, deadline and subject from the headers. */
 export interface QueryRequest
@@ -12,6 +13,8 @@ export interface QueryRequest
   readonly timeoutMs?: number;
   /** End user the answer is for (body field `user`); experiments hash it. */
   readonly user?: string;
+  /** What the client calls the parts of the request, for refusals. */
+  readonly names: SentNames;
 }
 
 export interface Limits {

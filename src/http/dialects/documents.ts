@@ -13,6 +13,7 @@ import {
   topNOption,
 } from './fields.ts';
 import { flag } from './scalars.ts';
+import { listNames } from './sent-names.ts';
 
 /*
  * Bodies with `documents`, as Cohere's two versions, Jina, Voyage and Infinity have them: one reader takes what any of their clients sends, and
@@ -98,6 +99,7 @@ export function documentsRequest(
       ...topNOption(body),
       query: queryText(body.query),
       passages: list.map((document, i) => documentText(document, fields, `${field}[${i}]`)),
+      names: listNames(field),
     },
   ];
 }

@@ -96,22 +96,23 @@ function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<Query
 }
 
 /** Returns the length that a body sets for pairs; -1 for that of the model. */
-function pairTokensOf({ truncate_prompt_tokens: count }: Common): number | undefined {
+function pairTokensOf({ truncate_prompt_tokens: count }: Common, before: string): number | undefined {
   if (count === undefined || count === null || count === -1 || count >= LEAST_PAIR) return count ?? undefined;
   throw new WinnowError('invalid_field', {
     expected: `-1 or a whole number of at least ${LEAST_PAIR}`,
     got: count,
-    field: 'truncate_prompt_tokens',
+    field: `${before}truncate_prompt_tokens`,
   });
 }
 
 /**
  * Returns the options that the common fields set.
+ * @param before what stands before their names in the body, such as `parameters.`.
  * @throws WinnowError `invalid_field` for fields that exclude each other.
  */
-export function commonOptions(body: Common): Omit<QueryRequest, 'query' | 'passages'> {
+export function commonOptions(body: Common, before = ''): Omit<QueryRequest, 'query' | 'passages' | 'names'> {
   const { truncation, model, cascade } = body;
-  const pairTokens = pairTokensOf(body);
+  const pairTokens = pairTokensOf(body, before);
   if (cascade && model)
     throw new WinnowError('invalid_field', { expected: 'either `model` or `cascade`', got: 'both', field: 'cascade' });
   return withoutEmpty({

@@ -6,6 +6,7 @@ import { stringErrors } from './errors.ts';
 import { commonFields, commonOptions, overruledFields, textAt, textsOf, withoutEmpty } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { count } from './scalars.ts';
+import { listNames } from './sent-names.ts';
 
 const { cascade: _cascade, model: _model, ...fields } = commonFields;
 
@@ -72,9 +73,10 @@ function toRequests(body: Body, limits: Limits): readonly QueryRequest[] {
     });
   return [
     {
-      ...commonOptions(body.parameters ?? {}),
+      ...commonOptions(body.parameters ?? {}, 'parameters.'),
       query: textAt(query.data[0], `${query.field}[0]`),
       passages: textsOf(passages.data, passages.field, limits),
+      names: { ...listNames(passages.field, `${query.field}[0]`), options: 'parameters.' },
     },
   ];
 }

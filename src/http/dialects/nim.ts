@@ -86,6 +86,7 @@ export const nim = defineDialect({
         ...withoutEmpty({ truncate: body.truncate ? body.truncate === 'END' : undefined }),
         query: textAt(body.query.text, 'query.text'),
         passages: body.passages.map(passageText),
+        names: { query: 'query.text', passage: (i) => `passages[${i}].text` },
       },
     ];
   },

@@ -9,6 +9,7 @@ import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, overruledFields, textAt } from './fields.ts';
 import { byIndex } from './ranking.ts';
 import { flag } from './scalars.ts';
+import type { SentNames } from './sent-names.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
@@ -80,6 +81,8 @@ interface Scored {
 
 interface Group {
   readonly query: string;
+  /** Place of the query among all queries, where it stands first. */
+  readonly queryAt: number;
   /** Position of each passage among all pairs. */
   readonly places: number[];
   readonly passages: string[];
@@ -90,7 +93,7 @@ function group(queries: readonly string[], passages: readonly string[]): readonl
   const groups = new Map<string, Group>();
   passages.forEach((passage, i) => {
     const query = queries.length === 1 ? queries[0]! : queries[i]!;
-    const found = groups.get(query) ?? { query, places: [], passages: [] };
+    const found = groups.get(query) ?? { query, queryAt: queries.length === 1 ? 0 : i, places: [], passages: [] };
     groups.set(query, found);
     found.places.push(i);
     found.passages.push(passage);
@@ -115,6 +118,15 @@ function pairsOf(body: Body, limits: Limits): readonly Group[] {
   return group(queries, passages);
 }
 
+/** What the body calls the texts of a group; a side with a single text has no index. */
+function namesOf(body: Body, { queryAt, places }: Group): SentNames {
+  const nameAt = ({ field, value }: ReturnType<typeof sideOf>, at: number) =>
+    typeof value === 'string' ? field : `${field}[${at}]`;
+  const [first, second] = [sideOf(body, FIRST), sideOf(body, SECOND)];
+  const place = (i: number) => places[i] ?? i;
+  return { query: nameAt(first, queryAt), passage: (i) => nameAt(second, place(i)), place };
+}
+
 function inOrder(groups: readonly Group[], answers: readonly RerankAnswer[]): readonly Scored[] {
   const scored = groups.flatMap(({ places, passages }, g) =>
     byIndex(answers[g]!, passages.length).map((ranked) => ({ place: places[ranked.index]!, ranked })),
@@ -135,7 +147,12 @@ export const score = defineDialect({
   schema,
   answer: answerSchema,
   toRequests: (body, limits) =>
-    pairsOf(body, limits).map(({ query, passages }) => ({ ...commonOptions(body), query, passages })),
+    pairsOf(body, limits).map((group) => ({
+      ...commonOptions(body),
+      query: group.query,
+      passages: group.passages,
+      names: namesOf(body, group),
+    })),
   idleFields: (body) => [...overruledFields(body), ...otherNames(body, FIRST), ...otherNames(body, SECOND)],
   toAnswer(body, answers, context) {
     const scored = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);

@@ -17,6 +17,7 @@ import {
   withoutEmpty,
 } from './fields.ts';
 import { flag } from './scalars.ts';
+import { listNames } from './sent-names.ts';
 
 const schema = z
   .object({
@@ -74,6 +75,7 @@ export const tei = defineDialect({
       }),
       query: textAt(body.query, 'query'),
       passages: textsOf(body.texts, 'texts', limits),
+      names: listNames('texts'),
     },
   ],
   idleFields: (body) => [

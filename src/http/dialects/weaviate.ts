@@ -5,6 +5,7 @@ import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { commonFields, commonOptions, overruledFields, query, textAt, textList, textsOf } from './fields.ts';
 import { byIndex } from './ranking.ts';
+import { listNames } from './sent-names.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
@@ -50,6 +51,7 @@ export const weaviate = defineDialect({
       ...commonOptions(body),
       query: textAt(body.query, 'query'),
       passages: textsOf(body.documents, 'documents', limits),
+      names: listNames('documents'),
     },
   ],
   idleFields: (body) => overruledFields(body),

@@ -3,6 +3,7 @@ import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../reran
 import { combineTimings } from '../../rerank/timings.ts';
 import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import { inSentNames, type SentNames } from '../dialects/sent-names.ts';
 import { belowMinScore, warningsOf } from '../dialects/warnings.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
@@ -106,7 +107,7 @@ function truncates({ autoTruncate = true }: HttpDeps['options'], asked: boolean 
 /** Completes a query of the body with what headers, path and options say. */
 function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
   const exchange = exchangeOf(res);
-  const { timeoutMs, user, truncate, priority, ...rest } = query;
+  const { timeoutMs, user, truncate, priority, names: _names, ...rest } = query;
   const deadlineMs = deadlineOf(req) ?? timeoutMs;
   return {
     ...rest,
@@ -135,17 +136,31 @@ function readDialect(at: ScoringPath, req: Request, exchange: Exchange): AnyDial
   return dialect;
 }
 
+interface NamedRequest {
+  readonly request: RerankRequest;
+  readonly names: SentNames;
+}
+
+/** Scores one request. A refusal uses the names of its body. */
+async function rerankOne(reranker: Reranker, { request, names }: NamedRequest, signal = request.signal) {
+  try {
+    return await reranker.rerank(signal === undefined ? request : { ...request, signal });
+  } catch (error) {
+    throw inSentNames(error, names);
+  }
+}
+
 /** Scores all requests side by side; the first failure aborts the others. */
 async function rerankAll(
   reranker: Reranker,
-  requests: readonly RerankRequest[],
+  requests: readonly NamedRequest[],
   gone: AbortSignal,
 ): Promise<readonly RerankAnswer[]> {
-  if (requests.length === 1) return [await reranker.rerank(requests[0]!)];
+  if (requests.length === 1) return [await rerankOne(reranker, requests[0]!)];
   const failed = new AbortController();
   const signal = AbortSignal.any([gone, failed.signal]);
   try {
-    return await Promise.all(requests.map((request) => reranker.rerank({ ...request, signal })));
+    return await Promise.all(requests.map((one) => rerankOne(reranker, one, signal)));
   } catch (error) {
     failed.abort();
     throw error;
@@ -162,8 +177,12 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     spendPassages(budget, res, passages);
     const texts = await repairTexts(body.requests);
     if (texts.changed > 0) res.set('x-winnow-repaired', String(texts.changed));
-    const requests = texts.requests.map((query) => completeRequest(req, res, deps, query));
-    if (requests.some(({ priority }, i) => priority !== body.requests[i]!.priority)) res.set('x-winnow-priority', '0');
+    const requests = texts.requests.map((query) => ({
+      request: completeRequest(req, res, deps, query),
+      names: query.names,
+    }));
+    if (requests.some(({ request: { priority } }, i) => priority !== body.requests[i]!.priority))
+      res.set('x-winnow-priority', '0');
     const answers = await rerankAll(deps.reranker, requests, signal);
     const totals = totalsOf(answers);
     const first = answers[0]!;
