@@ -129,6 +129,15 @@ const EVENTS: readonly Event[] = [
   },
   {
     name: 'the same, sticky',
+    truth: 'no effect',
+    isNull: true,
+    stages: [
+      { definition: { ...weights(9, 1), sticky: true }, factor: 1, share: 0.4 },
+      { definition: { ...EVEN, sticky: true }, factor: 1, share: 0.6, returning: 0.5 },
+    ],
+  },
+  {
+    name: 'the same, sticky',
     truth: 'b +108 %',
     isNull: false,
     stages: [

@@ -80,14 +80,6 @@ function weightsSinceOf(
   return haveSameWeights(experiment, hashes, history) ? undefined : hashes.at(-1);
 }
 
-/** Warns of arms whose units are of other times than control's. */
-const unevenTimes = (weightsSince: string | undefined): readonly string[] =>
-  weightsSince === undefined
-    ? []
-    : [
-        `weights changed: arms differ in how many of their units are early ones, so a metric that moves over time reads as an effect; since = ${weightsSince} compares units of the same time`,
-      ];
-
 /** A smaller share of units that changed arm is left out without consequence. */
 const FEW_CROSSED = 0.01;
 
@@ -180,10 +172,10 @@ export async function analyze(
     crossed: tally.crossed,
     ...reshuffledBy(known, weightsSince),
     ...(ratio ? { sampleRatio: ratio } : {}),
-    metrics: isSplit ? metricSections(experiment, tally, ALPHA) : [],
+    metrics: isSplit ? metricSections(experiment, tally, ALPHA, known.history) : [],
     credit: mode === 'interleave' ? await creditSections(store, experiment, since, until) : [],
     shadow: mode === 'shadow' ? orderedFigures(await store.shadow(name, until, since)) : {},
-    warnings: [...warnings, ...unevenTimes(weightsSince), ...warningsOf(experiment, known, from)],
+    warnings: [...warnings, ...warningsOf(experiment, known, from)],
   };
   return { ...findings, verdict: verdictOf(experiment, findings) };
 }

@@ -1,6 +1,7 @@
 import { normal, studentT } from '../../statistics/distributions.ts';
-import { COVARIATE, DENOMINATOR, type Moments, NUMERATOR } from './moments.ts';
+import { COVARIATE, DENOMINATOR, NUMERATOR } from './moments.ts';
 import { mixture, sequentialP, sequentialReach } from './sequential.ts';
+import type { MomentsView } from './strata.ts';
 
 export type Interval = readonly [low: number, high: number];
 
@@ -26,7 +27,7 @@ export interface Adjustment {
 }
 
 /** Returns value and variance of a mean or ratio; the ratio's by the delta method, unit by unit: (y − R x) / mean(x). */
-function unadjusted(m: Moments, ratio: boolean) {
+function unadjusted(m: MomentsView, ratio: boolean) {
   const y = m.mean(NUMERATOR);
   if (!ratio)
     return {
@@ -47,7 +48,7 @@ function unadjusted(m: Moments, ratio: boolean) {
 }
 
 /** Computes the adjustment that arms share; nothing where the covariate explains nothing. */
-export function adjustmentOf(arms: readonly Moments[], ratio: boolean): Adjustment | undefined {
+export function adjustmentOf(arms: readonly MomentsView[], ratio: boolean): Adjustment | undefined {
   let [cross, spread, own, sum, units] = [0, 0, 0, 0, 0];
   for (const m of arms) {
     if (m.n < 2) continue;
@@ -63,7 +64,7 @@ export function adjustmentOf(arms: readonly Moments[], ratio: boolean): Adjustme
 }
 
 /** Estimates a metric of one arm. @param ratio the metric is a ratio, else a mean. */
-export function estimate(m: Moments, ratio: boolean, adjustment?: Adjustment): Estimate {
+export function estimate(m: MomentsView, ratio: boolean, adjustment?: Adjustment): Estimate {
   const { value, variance, withCovariate } = unadjusted(m, ratio);
   const bare = { n: m.n, unadjusted: value, unadjustedVariance: variance };
   if (!adjustment) return { ...bare, value, variance };

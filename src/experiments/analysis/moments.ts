@@ -26,6 +26,19 @@ export class Moments {
     } else this.#update(y, x, c, -1);
   }
 
+  /** Adds all units of other moments (Chan, Golub and LeVeque 1979). */
+  absorb(other: Moments): void {
+    if (other.n === 0) return;
+    const n = this.n + other.n;
+    const distance = this.#mean.map((mean, i) => other.#mean[i]! - mean);
+    const weight = (this.n * other.n) / n;
+    for (let i = 0; i < D; i++)
+      for (let j = 0; j < D; j++)
+        this.#cross[i * D + j]! += other.#cross[i * D + j]! + weight * distance[i]! * distance[j]!;
+    for (let i = 0; i < D; i++) this.#mean[i]! += (other.n / n) * distance[i]!;
+    this.n = n;
+  }
+
   mean(i: number): number {
     return this.#mean[i]!;
   }

@@ -55,15 +55,30 @@ export function phasesOf(
   });
 }
 
+/**
+ * Groups definitions by the relative weights that they give the arms that are still there. Units of one group may be compared with each
+ * other: their arms had the same shares at the same time.
+ */
+export function weightGroups(
+  experiment: Experiment,
+  configHashes: readonly string[],
+  history: ReadonlyMap<string, Experiment>,
+): readonly (readonly string[])[] {
+  const names = experiment.arms.map(({ name }) => name);
+  return [
+    ...Map.groupBy(configHashes, (hash) =>
+      keyOf(sharesOf(history.get(hash) ?? experiment, names) ?? new Map()),
+    ).values(),
+  ];
+}
+
 /** Whether some definitions give the arms that are still there the same relative weights. */
 export function haveSameWeights(
   experiment: Experiment,
   configHashes: readonly string[],
   history: ReadonlyMap<string, Experiment>,
 ): boolean {
-  const names = experiment.arms.map(({ name }) => name);
-  const keys = configHashes.map((hash) => keyOf(sharesOf(history.get(hash) ?? experiment, names) ?? new Map()));
-  return new Set(keys).size <= 1;
+  return weightGroups(experiment, configHashes, history).length <= 1;
 }
 
 /** Returns how many units each arm should have, over all phases. */

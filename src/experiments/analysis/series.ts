@@ -1,5 +1,6 @@
 import type { LiftPoint } from '../../reports/charts/lift-chart.ts';
 import type { Experiment } from '../definitions/definition.ts';
+import { definitionHistory } from '../definitions/history.ts';
 import type { ArmTraffic, ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
 import { metricSections } from './metric-sections.ts';
@@ -26,6 +27,7 @@ export interface Series {
 
 interface UnitState {
   readonly arm: string;
+  readonly configHash: string;
   readonly before: UnitRow['before'];
   exposures: number;
   readonly sums: Record<string, number>;
@@ -34,13 +36,18 @@ interface UnitState {
 /** Takes arm and covariates of every unit; units that saw more than one arm are left out. */
 async function unitStates(rows: AsyncIterable<UnitRow> | Iterable<UnitRow>): Promise<Map<string, UnitState>> {
   const states = new Map<string, UnitState>();
-  for await (const { unit, arm, before, crossed } of rows)
-    if (!crossed) states.set(unit, { arm, before, exposures: 0, sums: {} });
+  for await (const { unit, arm, configHash, before, crossed } of rows)
+    if (!crossed) states.set(unit, { arm, configHash, before, exposures: 0, sums: {} });
   return states;
 }
 
-function pointOf(experiment: Experiment, tally: Tally, at: number): SeriesPoint {
-  const comparisons = metricSections(experiment, tally, ALPHA).flatMap((section) =>
+function pointOf(
+  experiment: Experiment,
+  history: ReadonlyMap<string, Experiment>,
+  tally: Tally,
+  at: number,
+): SeriesPoint {
+  const comparisons = metricSections(experiment, tally, ALPHA, history).flatMap((section) =>
     section.comparisons.map(({ arm, difference, lift, fixed, alwaysValid }) => ({
       arm,
       metric: section.name,
@@ -98,6 +105,7 @@ export async function seriesOf(
   const from = since === undefined ? {} : { since };
   const units = known?.units ?? store.units(name, { ...from, until, beforeMs: BEFORE_MS });
   const states = await unitStates(units);
+  const history = definitionHistory(await store.audits(name), experiment);
   const tally = new Tally(experiment);
   const series: SeriesPoint[] = [];
   let after = first - 1;
@@ -110,9 +118,9 @@ export async function seriesOf(
       const former = known ? { exposures: state.exposures, sums: { ...state.sums } } : undefined;
       state.exposures += slice.exposures;
       for (const [metric, sum] of Object.entries(slice.sums)) state.sums[metric] = (state.sums[metric] ?? 0) + sum;
-      if (state.exposures > 0) tally.change(state.arm, state.before, former, state);
+      if (state.exposures > 0) tally.change(state, former, state);
     }
-    series.push(pointOf(experiment, tally, at));
+    series.push(pointOf(experiment, history, tally, at));
     after = at;
   }
   return { experiment: name, points: series };

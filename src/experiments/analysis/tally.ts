@@ -5,6 +5,8 @@ import { DENOMINATOR, Moments, NUMERATOR } from './moments.ts';
 /** The metric that counts an experiment's requests. */
 const EXPOSURES = 'exposures';
 
+/** What does not change about a unit. */
+type CountedUnit = Pick<UnitRow, 'arm' | 'configHash' | 'before'>;
 type Counted = Pick<UnitRow, 'exposures' | 'sums'>;
 
 const total = ({ exposures, sums }: Counted, metric: string): number =>
@@ -22,7 +24,8 @@ export function valuesOf(metric: Metric, unit: Counted, before: UnitRow['before'
 /** The moments of every metric in every arm, and how many units each has. */
 export class Tally {
   readonly #metrics: readonly Metric[];
-  readonly #arms: ReadonlyMap<string, readonly Moments[]>;
+  /** By arm, then by the definition of the first exposure (`configHash`), one for each metric. */
+  readonly #arms: ReadonlyMap<string, Map<string, readonly Moments[]>>;
   /** Units by the definition of their first exposure, then by its arm; also those that saw another arm later. */
   readonly #firsts = new Map<string, Map<string, number>>();
   /** Units that saw more than one arm: they are left out of every arm. */
@@ -30,18 +33,18 @@ export class Tally {
 
   constructor({ arms, metrics }: Pick<Experiment, 'arms' | 'metrics'>) {
     this.#metrics = metrics;
-    this.#arms = new Map(arms.map(({ name }) => [name, metrics.map(() => new Moments())]));
+    this.#arms = new Map(arms.map(({ name }) => [name, new Map()]));
   }
 
   add(row: UnitRow): void {
     this.#count(row, 1);
-    if (!row.crossed) this.change(row.arm, row.before, undefined, row);
+    if (!row.crossed) this.change(row, undefined, row);
   }
 
   /** Takes out a unit that was added with this row. */
   remove(row: UnitRow): void {
     this.#count(row, -1);
-    const moments = row.crossed ? undefined : this.#arms.get(row.arm);
+    const moments = row.crossed ? undefined : this.#of(row);
     if (!moments) return;
     this.#metrics.forEach((metric, i) => {
       moments[i]!.remove(...valuesOf(metric, row, row.before));
@@ -56,8 +59,9 @@ export class Tally {
   }
 
   /** Replaces a unit's former counts, where it had any, by its present ones. */
-  change(arm: string, before: UnitRow['before'], from: Counted | undefined, to: Counted): void {
-    const moments = this.#arms.get(arm);
+  change(unit: CountedUnit, from: Counted | undefined, to: Counted): void {
+    const { before } = unit;
+    const moments = this.#of(unit);
     // An arm that is no longer in the definition is not counted.
     if (!moments) return;
     this.#metrics.forEach((metric, i) => {
@@ -66,8 +70,15 @@ export class Tally {
     });
   }
 
+  #of({ arm, configHash }: Pick<UnitRow, 'arm' | 'configHash'>): readonly Moments[] | undefined {
+    const byHash = this.#arms.get(arm);
+    const moments = byHash?.get(configHash) ?? this.#metrics.map(() => new Moments());
+    byHash?.set(configHash, moments);
+    return byHash && moments;
+  }
+
   units(arm: string): number {
-    return this.#arms.get(arm)?.[0]?.n ?? 0;
+    return [...(this.#arms.get(arm)?.values() ?? [])].reduce((sum, [first]) => sum + first!.n, 0);
   }
 
   /** Returns how many units of each arm were first exposed under each definition, by `configHash`. */
@@ -75,8 +86,13 @@ export class Tally {
     return this.#firsts;
   }
 
-  moments(arm: string, metric: number): Moments {
-    return this.#arms.get(arm)![metric]!;
+  /** @param configHashes only units that were first exposed under these definitions. */
+  moments(arm: string, metric: number, configHashes?: readonly string[]): Moments {
+    const found = [...this.#arms.get(arm)!].filter(([hash]) => configHashes?.includes(hash) ?? true);
+    if (found.length === 1) return found[0]![1][metric]!;
+    const all = new Moments();
+    for (const [, moments] of found) all.absorb(moments[metric]!);
+    return all;
   }
 
   /**
@@ -84,7 +100,7 @@ export class Tally {
    * no units.
    */
   withoutOutcomes(): readonly string[] {
-    const seen = [...this.#arms.values()].filter(([first]) => (first?.n ?? 0) > 0);
+    const seen = [...this.#arms.values()].flatMap((byHash) => [...byHash.values()]).filter(([first]) => first!.n > 0);
     if (seen.length === 0) return [];
     const isZero = (metric: number, value: typeof NUMERATOR | typeof DENOMINATOR) =>
       seen.every((moments) => moments[metric]!.mean(value) === 0);
