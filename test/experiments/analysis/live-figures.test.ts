@@ -175,6 +175,25 @@ describe('kept figures equal those read as a whole', () => {
     await store.close();
   });
 
+  it('where a first exposure is written late: the sample ratio follows it', async () => {
+    const store = await openStore(':memory:');
+    const experiment = definition('late-first');
+    const desk = new ReportDesk(store);
+    const write = (count: number, arm: string, at: number) =>
+      store.addExposures(
+        Array.from({ length: count }, (_, i) => exposure({ experiment: 'late-first', unit: `u${i}`, arm, at: at + i })),
+      );
+    await write(40, 'a', 1000);
+    const before = await desk.report(experiment, {});
+    expect(before.sampleRatio!.alwaysValidP).toBeLessThan(0.01);
+    // Another server had exposed most of them to the other arm before.
+    await write(30, 'b', 500);
+    const after = await desk.report(experiment, {});
+    expect(after.sampleRatio!.arms.map(({ units }) => units)).toEqual([10, 30]);
+    expectClose(after, await analyze(store, experiment));
+    await store.close();
+  });
+
   it('an unchanged experiment is not read again', async () => {
     const store = await openStore(':memory:');
     await store.addExposures(['u1', 'u2', 'u3'].map((unit) => exposure({ experiment: 'still', unit, arm: 'a' })));
