@@ -102,10 +102,10 @@ function SinceChoice({
         <option value="">arms are what they are now</option>
         {definitions.toReversed().map(({ configHash, firstAt, requests }) => (
           <option key={configHash} value={configHash}>
-            {moment(firstAt)}: definition {configHash} ({count(requests)} requests)
+            {moment(firstAt)}: {configHash} ({count(requests)} requests)
           </option>
         ))}
-        <option value="0">the first exposure, all versions mixed</option>
+        <option value="0">the first exposure, versions mixed</option>
       </select>
     </label>
   );
