@@ -20,7 +20,7 @@ const LARGE = 30 * MIB;
 const DEADLINE = { 'x-winnow-deadline-ms': '4000' };
 
 const many = (count: number, text: (i: number) => string) => Array.from({ length: count }, (_, i) => text(i));
-const rerank = (texts: readonly string[], more: object = {}) => ({ query: QUERY, documents: texts, ...more });
+const rerank = (texts: object, more: object = {}) => ({ query: QUERY, documents: texts, ...more });
 
 /** Requests that make a loop over bytes, items or fields long. */
 const INPUTS: Readonly<Record<string, Input>> = {
@@ -59,6 +59,15 @@ const INPUTS: Readonly<Record<string, Input>> = {
       documents: many(10_000, (i) => `${i}`).map((text) => ({ text, id: 'i'.repeat(2000) })),
     }),
   },
+  'NUL in every second character': { body: () => rerank(['a\0'.repeat(LARGE / 7)]) },
+  'halves of characters': { body: () => rerank(many(1000, () => '\ud83da'.repeat(LARGE / 7000))) },
+  'a document of many parts': {
+    body: () => rerank([{ content: many(100_000, () => 'a').map((text) => ({ type: 'text', text })) }]),
+  },
+  'many documents as parts': {
+    body: () => rerank({ content: many(10_000, () => 'x'.repeat(2900)).map((text) => ({ type: 'text', text })) }),
+  },
+  'a least score of many texts': { body: () => ({ ...rerank(many(10_000, (i) => `${i}`)), min_score: 2 }) },
   'huge ids of an outcome': {
     path: '/v1/outcomes',
     body: () => ({ request_id: 'r'.repeat(LARGE), metric: 'm'.repeat(1000), value: 1 }),
