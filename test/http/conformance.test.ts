@@ -103,6 +103,7 @@ const words = { ...documents, return_documents: 'True', top_n: '2', truncation: 
 const parts = [{ type: 'text', text: 'a' }];
 const content = { query: parts, documents: [{ content: parts }, parts, { content: 'b' }], return_documents: true };
 const pairs = { text_1: QUERY, text_2: PASSAGES };
+const predictions = { inputs: [[QUERY, 'a'], { text: QUERY, text_pair: 'b' }], raw_scores: true };
 const tensors = {
   inputs: [
     { name: 'query', shape: [1], datatype: 'BYTES', data: [QUERY] },
@@ -130,6 +131,12 @@ const GOOD: readonly Case[] = [
   ),
   ...['/rerank', '/v1/rerank', '/v2/rerank', '/reranking', '/v1/reranking', '/', '/invocations'].flatMap((path) =>
     [infinity, mixedbread, words, content].map((body) => ({ key: `POST ${path}`, body })),
+  ),
+  ...['/v1/reranks', '/compatible-api/v1/reranks'].map((path) => ({ key: `POST ${path}`, body: documents })),
+  ...['/ranking', '/v1', '/v1/retrieval/nvidia/reranking'].map((path) => ({ key: `POST ${path}`, body: nim })),
+  { key: 'POST /v1/retrieval/*hosted/reranking', path: '/v1/retrieval/nvidia/tiny/reranking', body: nim },
+  ...['/predict', '/', '/invocations', '/rerank'].flatMap((path) =>
+    [predictions, { inputs: [QUERY, 'a'] }].map((body) => ({ key: `POST ${path}`, body })),
   ),
   ...['/reranking', '/v1/reranking'].flatMap((path) => [tei, rich].map((body) => ({ key: `POST ${path}`, body }))),
   ...[documents, voyage, infinity, mixedbread, weaviate, nim, tei].map((body) => ({
@@ -253,6 +260,13 @@ describe('openapi.yaml allows real errors', () => {
     '/infinity/rerank': documents,
     '/infinity/v1/rerank': documents,
     '/v1/ranking': nim,
+    '/ranking': nim,
+    '/v1': nim,
+    '/v1/retrieval/nvidia/reranking': nim,
+    '/v1/retrieval/*hosted/reranking': nim,
+    '/v1/reranks': documents,
+    '/compatible-api/v1/reranks': documents,
+    '/predict': predictions,
     '/score': pairs,
     '/v1/score': pairs,
     '/v2/models/:model/infer': tensors,
@@ -271,7 +285,7 @@ describe('openapi.yaml allows real errors', () => {
         deps.reranker.before = () => {
           throw new WinnowError(code, { seconds: 1 });
         };
-        const path = pattern.replace(/[:*]model/, 'tiny').replace(':version', '1');
+        const path = pattern.replace(/[:*](model|hosted)/, 'tiny').replace(':version', '1');
         const answer = await send(app, { key, path, body: SAMPLES[pattern]! });
         expect(answer.body.code, answer.text).toBe(code);
       }

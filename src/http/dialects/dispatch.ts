@@ -8,6 +8,7 @@ import { kserve } from './kserve.ts';
 import { mixedbread } from './mixedbread.ts';
 import { nim } from './nim.ts';
 import { pinecone } from './pinecone.ts';
+import { predict } from './predict.ts';
 import { score } from './score.ts';
 import { tei } from './tei.ts';
 import { voyage } from './voyage.ts';
@@ -26,6 +27,7 @@ export const DIALECTS: readonly AnyDialect[] = [
   voyage,
   infinity,
   score,
+  predict,
   kserve,
 ];
 
@@ -55,7 +57,6 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   document: 'documents',
   candidates: 'documents',
   items: 'documents',
-  inputs: 'documents',
   sentences: 'texts',
   text: 'texts',
   passage: 'passages',

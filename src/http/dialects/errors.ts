@@ -27,7 +27,16 @@ const objectSchema = z
   })
   .meta({ id: 'ObjectError', description: "As vLLM's and NIM's clients read it." });
 
-type ErrorBody = z.infer<typeof stringSchema> | z.infer<typeof objectSchema>;
+const listSchema = objectSchema
+  .extend({
+    detail: z.union([
+      z.string(),
+      z.array(z.object({ type: z.string(), loc: z.array(z.union([z.string(), z.number()])), msg: z.string() })),
+    ]),
+  })
+  .meta({ id: 'ListError', description: 'As FastAPI writes it: the `detail` of 400 and 422 is a list.' });
+
+type ErrorBody = z.infer<typeof stringSchema> | z.infer<typeof objectSchema> | z.infer<typeof listSchema>;
 
 /**
  * Returns the body every error has, whatever the dialect: `error` and `error_type` for clients of Text Embeddings Inference, Weaviate and
@@ -47,13 +56,30 @@ export function errorBody(error: WinnowError, requestId: string): z.infer<typeof
 /** `error` is a string. */
 export const stringErrors: ErrorForm = { schema: stringSchema, body: errorBody };
 
-/** As vLLM and OpenAI write it: `error` is an object. */
-export const objectErrors: ErrorForm = {
-  schema: objectSchema,
-  body: (error, requestId) => ({
+function objectBody(error: WinnowError, requestId: string): z.infer<typeof objectSchema> {
+  return {
     ...errorBody(error, requestId),
     object: 'error',
     type: error.type,
     error: { message: error.message, type: error.type, code: error.code },
-  }),
+  };
+}
+
+/** As vLLM and OpenAI write it: `error` is an object. */
+export const objectErrors: ErrorForm = { schema: objectSchema, body: objectBody };
+
+/** Splits `passages[1].text` into the steps that lead there. */
+const stepsOf = (field: string): (string | number)[] =>
+  [...field.matchAll(/[^.[\]]+/g)].map(([step]) => (/^\d+$/.test(step) ? Number(step) : step));
+
+/** As NIM's clients read it: `detail` of a refused body is a list, as FastAPI writes it. Weaviate decodes no other form. */
+export const listErrors: ErrorForm = {
+  schema: listSchema,
+  body(error, requestId) {
+    const body = objectBody(error, requestId);
+    if (error.status !== 400 && error.status !== 422) return body;
+    const { field } = error.params;
+    const loc = ['body', ...(field === undefined || field === 'body' ? [] : stepsOf(String(field)))];
+    return { ...body, detail: [{ type: error.code, loc, msg: error.message }] };
+  },
 };

@@ -4,7 +4,7 @@ import { moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { teamsField, teamsOf } from './documents-answer.ts';
-import { objectErrors } from './errors.ts';
+import { listErrors } from './errors.ts';
 import {
   checkCount,
   commonFields,
@@ -59,7 +59,7 @@ function passageText(passage: unknown, i: number): string {
   return textAt(text, `passages[${i}].text`);
 }
 
-/** `POST /v1/ranking` of NVIDIA NIM. Its scores are logits. */
+/** `POST /v1/ranking` of NVIDIA NIM, and the paths of its hosted service. Its scores are logits. */
 export const nim = defineDialect({
   name: 'nim',
   docs: {
@@ -67,14 +67,20 @@ export const nim = defineDialect({
     summary: 'Rank passages',
     answer: '`{rankings: [{index, logit}], usage}`, best first, logits',
   },
-  paths: [{ path: '/v1/ranking' }],
+  paths: [
+    { path: '/v1/ranking' },
+    { path: '/ranking', note: 'a base URL without /v1' },
+    { path: '/v1', note: 'Haystack, the base URL alone' },
+    { path: '/v1/retrieval/nvidia/reranking', note: 'the hosted service, Weaviate' },
+    { path: '/v1/retrieval/*hosted/reranking', note: 'the hosted service with the model in the path, LiteLLM' },
+  ],
   marks: {
     paths: ['/rerank', '/v1/rerank', '/', '/invocations'],
     text: '`passages` (and `query.text`)',
     matches: (body) => 'passages' in body,
   },
   listField: 'passages',
-  errors: objectErrors,
+  errors: listErrors,
   schema,
   answer: answerSchema,
   toRequests(body, limits) {

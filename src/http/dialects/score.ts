@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
-import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
 import { moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { wantsRaw } from './documents.ts';
 import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, overruledFields, textAt } from './fields.ts';
-import { byIndex } from './ranking.ts';
+import { groupByQuery, inSentOrder, type PairGroup } from './pairs.ts';
 import { flag } from './scalars.ts';
 import type { SentNames } from './sent-names.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
@@ -73,35 +72,7 @@ function sideOf(body: Body, names: readonly SideName[]) {
   return { field, value: body[field]! };
 }
 
-interface Scored {
-  /** Place among all pairs. */
-  readonly place: number;
-  readonly ranked: Ranked;
-}
-
-interface Group {
-  readonly query: string;
-  /** Place of the query among all queries, where it stands first. */
-  readonly queryAt: number;
-  /** Position of each passage among all pairs. */
-  readonly places: number[];
-  readonly passages: string[];
-}
-
-/** Groups pairs by query: each group becomes one request, so that its query is tokenized once. */
-function group(queries: readonly string[], passages: readonly string[]): readonly Group[] {
-  const groups = new Map<string, Group>();
-  passages.forEach((passage, i) => {
-    const query = queries.length === 1 ? queries[0]! : queries[i]!;
-    const found = groups.get(query) ?? { query, queryAt: queries.length === 1 ? 0 : i, places: [], passages: [] };
-    groups.set(query, found);
-    found.places.push(i);
-    found.passages.push(passage);
-  });
-  return [...groups.values()];
-}
-
-function pairsOf(body: Body, limits: Limits): readonly Group[] {
+function pairsOf(body: Body, limits: Limits): readonly PairGroup[] {
   const [first, second] = [sideOf(body, FIRST), sideOf(body, SECOND)];
   const read = ({ field, value }: typeof first) => {
     if (typeof value === 'string') return [textAt(value, field)];
@@ -115,23 +86,16 @@ function pairsOf(body: Body, limits: Limits): readonly Group[] {
       got: queries.length,
       field: first.field,
     });
-  return group(queries, passages);
+  return groupByQuery(queries, passages);
 }
 
 /** What the body calls the texts of a group; a side with a single text has no index. */
-function namesOf(body: Body, { queryAt, places }: Group): SentNames {
+function namesOf(body: Body, { queryAt, places }: PairGroup): SentNames {
   const nameAt = ({ field, value }: ReturnType<typeof sideOf>, at: number) =>
     typeof value === 'string' ? field : `${field}[${at}]`;
   const [first, second] = [sideOf(body, FIRST), sideOf(body, SECOND)];
   const place = (i: number) => places[i] ?? i;
   return { query: nameAt(first, queryAt), passage: (i) => nameAt(second, place(i)), place };
-}
-
-function inOrder(groups: readonly Group[], answers: readonly RerankAnswer[]): readonly Scored[] {
-  const scored = groups.flatMap(({ places, passages }, g) =>
-    byIndex(answers[g]!, passages.length).map((ranked) => ({ place: places[ranked.index]!, ranked })),
-  );
-  return scored.sort((a, b) => a.place - b.place);
 }
 
 /** vLLM's `POST /score`: takes pairs and answers with one score for each, in the order sent. */
@@ -155,7 +119,7 @@ export const score = defineDialect({
     })),
   idleFields: (body) => [...overruledFields(body), ...otherNames(body, FIRST), ...otherNames(body, SECOND)],
   toAnswer(body, answers, context) {
-    const scored = inOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
+    const scored = inSentOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
     const { model, version } = answers[0]!;
     const raw = wantsRaw(body);

@@ -91,9 +91,19 @@ function traceStages({ span, startedAt }: Exchange, { tokenizeMs, queueMs, infer
   span.stage('infer', inferredAt, inferredAt + inferMs);
 }
 
-/** Returns the model that path and body name, by its own name: experiments do not know aliases. A path that names one decides. */
+/** Returns the model in a path of NVIDIA's hosted service: what follows the vendor's name. */
+function hostedModel(steps: string[] | undefined): string | undefined {
+  const own = steps?.[0] === 'nvidia' ? steps.slice(1) : steps;
+  return own?.length ? own.join('/') : undefined;
+}
+
+/**
+ * Returns the model that path and body name, by its own name: experiments do not know aliases. A path that names one decides, except those
+ * of NVIDIA's hosted service, which spell it otherwise than its clients' bodies (`3_2` for `3.2`).
+ */
 function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined): { readonly model?: string } {
-  const { model = named, version } = req.params as { model?: string; version?: string };
+  const { hosted, version, ...at } = req.params as { model?: string; version?: string; hosted?: string[] };
+  const model = at.model ?? named ?? hostedModel(hosted);
   if (model === undefined) return {};
   const own = registry.canonical(model);
   return { model: version ? `${splitReference(own).name}@${version}` : own };

@@ -1,0 +1,42 @@
+import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
+import { byIndex } from './ranking.ts';
+
+interface Scored {
+  /** Place among all pairs. */
+  readonly place: number;
+  readonly ranked: Ranked;
+}
+
+/** Pairs of one query. */
+export interface PairGroup {
+  readonly query: string;
+  /** Place of the query among all queries, where it stands first. */
+  readonly queryAt: number;
+  /** Position of each passage among all pairs. */
+  readonly places: number[];
+  readonly passages: string[];
+}
+
+/**
+ * Groups pairs by query: each group becomes one request, so that its query is tokenized once.
+ * @param queries one for all passages, or one for each.
+ */
+export function groupByQuery(queries: readonly string[], passages: readonly string[]): readonly PairGroup[] {
+  const groups = new Map<string, PairGroup>();
+  passages.forEach((passage, i) => {
+    const query = queries.length === 1 ? queries[0]! : queries[i]!;
+    const found = groups.get(query) ?? { query, queryAt: queries.length === 1 ? 0 : i, places: [], passages: [] };
+    groups.set(query, found);
+    found.places.push(i);
+    found.passages.push(passage);
+  });
+  return [...groups.values()];
+}
+
+/** Returns the scores of all pairs in the order sent. @param answers one for each group. */
+export function inSentOrder(groups: readonly PairGroup[], answers: readonly RerankAnswer[]): readonly Scored[] {
+  const scored = groups.flatMap(({ places, passages }, g) =>
+    byIndex(answers[g]!, passages.length).map((ranked) => ({ place: places[ranked.index]!, ranked })),
+  );
+  return scored.sort((a, b) => a.place - b.place);
+}
