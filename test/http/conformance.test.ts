@@ -134,7 +134,8 @@ const GOOD: readonly Case[] = [
   ),
   ...['/v1/reranks', '/compatible-api/v1/reranks'].map((path) => ({ key: `POST ${path}`, body: documents })),
   ...['/ranking', '/v1', '/v1/retrieval/nvidia/reranking'].map((path) => ({ key: `POST ${path}`, body: nim })),
-  { key: 'POST /v1/retrieval/*hosted/reranking', path: '/v1/retrieval/nvidia/tiny/reranking', body: nim },
+  { key: 'POST /v1/retrieval/nvidia/:hosted/reranking', path: '/v1/retrieval/nvidia/tiny/reranking', body: nim },
+  { key: 'POST /v1/retrieval/*hosted/reranking', path: '/v1/retrieval/tiny/reranking', body: nim },
   ...['/predict', '/', '/invocations', '/rerank'].flatMap((path) =>
     [predictions, { inputs: [QUERY, 'a'] }].map((body) => ({ key: `POST ${path}`, body })),
   ),
@@ -264,6 +265,7 @@ describe('openapi.yaml allows real errors', () => {
     '/v1': nim,
     '/v1/retrieval/nvidia/reranking': nim,
     '/v1/retrieval/*hosted/reranking': nim,
+    '/v1/retrieval/nvidia/:hosted/reranking': nim,
     '/v1/reranks': documents,
     '/compatible-api/v1/reranks': documents,
     '/predict': predictions,

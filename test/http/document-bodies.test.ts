@@ -236,7 +236,7 @@ describe('a body without a known list', () => {
     expect(status).toBe(422);
     expect(body).toMatchObject({ code: 'unknown_dialect' });
     expect(body.message).toBe(
-      `expected a body with \`query\` and \`input\`, \`texts\`, \`documents\`, \`passages\` or \`inputs\`, got one with ${got}`,
+      `expected a body with \`query\` and \`input\`, ${path === '/rerank' ? '`inputs`, ' : ''}\`texts\`, \`documents\` or \`passages\`, got one with ${got}`,
     );
   });
 

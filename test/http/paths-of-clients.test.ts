@@ -66,7 +66,10 @@ describe('DashScope’s paths', () => {
 
 describe('pairs in `inputs`', () => {
   const PATHS = ['/predict', '/', '/rerank', '/invocations'];
-  const of = (query: string, passage: string) => ({ label: 'LABEL_0', score: shown(sigmoid(fakeLogit(query, passage))) });
+  const of = (query: string, passage: string) => ({
+    label: 'LABEL_0',
+    score: shown(sigmoid(fakeLogit(query, passage))),
+  });
 
   it.each(PATHS)('%s answers in the order sent, a list for each pair', async (path) => {
     const lists = await post(path, {

@@ -17,6 +17,7 @@ import { weaviate } from './weaviate.ts';
 /** Every wire format. Marks are tried in this order: a body that has those of several dialects is read in the first. */
 export const DIALECTS: readonly AnyDialect[] = [
   mixedbread,
+  predict,
   jina,
   cohereV1,
   cohereV2,
@@ -27,7 +28,6 @@ export const DIALECTS: readonly AnyDialect[] = [
   voyage,
   infinity,
   score,
-  predict,
   kserve,
 ];
 

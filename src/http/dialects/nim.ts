@@ -72,7 +72,8 @@ export const nim = defineDialect({
     { path: '/ranking', note: 'a base URL without /v1' },
     { path: '/v1', note: 'Haystack, the base URL alone' },
     { path: '/v1/retrieval/nvidia/reranking', note: 'the hosted service, Weaviate' },
-    { path: '/v1/retrieval/*hosted/reranking', note: 'the hosted service with the model in the path, LiteLLM' },
+    { path: '/v1/retrieval/nvidia/:hosted/reranking', note: 'the hosted service with the model in the path' },
+    { path: '/v1/retrieval/*hosted/reranking', note: 'LiteLLM' },
   ],
   marks: {
     paths: ['/rerank', '/v1/rerank', '/', '/invocations'],

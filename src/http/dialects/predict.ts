@@ -92,8 +92,8 @@ function namesOf(body: Body, { queryAt, places }: PairGroup): SentNames {
 export const predict = defineDialect({
   name: 'predict',
   docs: {
-    title: 'TEI and Hugging Face, text classification',
-    clients: 'RAGFlow',
+    title: 'Hugging Face text classification',
+    clients: '/predict of Text Embeddings Inference, RAGFlow',
     summary: 'Classify pairs of texts in the order sent',
     answer: '`[[{label, score}]]`, in the order sent; `[{label, score}]` for a pair alone',
   },

@@ -92,7 +92,8 @@ function traceStages({ span, startedAt }: Exchange, { tokenizeMs, queueMs, infer
 }
 
 /** Returns the model in a path of NVIDIA's hosted service: what follows the vendor's name. */
-function hostedModel(steps: string[] | undefined): string | undefined {
+function hostedModel(hosted: string | string[] | undefined): string | undefined {
+  const steps = hosted === undefined ? undefined : [hosted].flat();
   const own = steps?.[0] === 'nvidia' ? steps.slice(1) : steps;
   return own?.length ? own.join('/') : undefined;
 }
@@ -102,7 +103,7 @@ function hostedModel(steps: string[] | undefined): string | undefined {
  * of NVIDIA's hosted service, which spell it otherwise than its clients' bodies (`3_2` for `3.2`).
  */
 function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined): { readonly model?: string } {
-  const { hosted, version, ...at } = req.params as { model?: string; version?: string; hosted?: string[] };
+  const { hosted, version, ...at } = req.params as { model?: string; version?: string; hosted?: string | string[] };
   const model = at.model ?? named ?? hostedModel(hosted);
   if (model === undefined) return {};
   const own = registry.canonical(model);
