@@ -106,6 +106,20 @@ const CASES: readonly Case[] = [
     passage: 'documents',
   },
   {
+    dialect: 'predict',
+    path: '/predict',
+    body: { inputs: TEXTS.map((text) => ['q', text]), truncate: false },
+    query: 'inputs[0][0]',
+    passage: 'inputs[1][1]',
+  },
+  {
+    dialect: 'predict',
+    path: '/',
+    body: { inputs: { text: 'q', text_pair: LONG }, truncate: false },
+    query: 'inputs.text',
+    passage: 'inputs.text_pair',
+  },
+  {
     dialect: 'kserve',
     path: INFER,
     body: tensors(TEXTS, { truncation: false }),
