@@ -6,8 +6,8 @@ import type { Exposure, Outcome, UnitRow } from '../../src/experiments/records.t
 import { goodnessOfFit } from '../../src/statistics/chi-square.ts';
 
 /*
- * How reports read the log before they followed order, keys, definitions and weights, for comparison: outcomes are placed by their time, keys count over all metrics, all definitions
- * are mixed, and units are expected by the present weights.
+ * How reports read the log before they followed order, keys, definitions and weights, for comparison: outcomes are placed by their time, keys
+ * count over all metrics, all definitions are mixed, and units are expected by the present weights.
  */
 
 const add = (sums: Record<string, number>, metric: string, value: number): void => {

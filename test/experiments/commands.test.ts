@@ -49,6 +49,13 @@ describe('winnow experiments', () => {
     ) as ExperimentReport;
     expect(report).toEqual(JSON.parse(JSON.stringify(await lab.api.report('trial'))));
     expect(report.verdict).toMatchObject({ state: 'win', winner: 'b' });
+    const requests = async (since: string) => {
+      const { stdout: json } = await run('report', 'trial', '--database', database, '--json', '--since', since);
+      const { arms } = JSON.parse(json) as ExperimentReport;
+      return arms.reduce((sum, arm) => sum + arm.requests, 0);
+    };
+    expect(await requests('2026-11-02T00:00:00Z')).toBe(112);
+    expect(await requests(report.configHash)).toBe(400);
   });
 
   it('report --out: Markdown, JSON and a picture of each metric that has a lift', async () => {
