@@ -24,6 +24,44 @@ export function parseExact(text: string): unknown {
 export const sourceOf = (holder: object, key: string, value: number): string =>
   SOURCES.get(holder)?.get(key) ?? String(value);
 
+/** Remembers how the number at `key` of an object or array is written, or forgets it where `source` is undefined. */
+export function setSource(holder: object, key: string, source: string | undefined): void {
+  const sources = SOURCES.get(holder);
+  if (source === undefined) sources?.delete(key);
+  else SOURCES.set(holder, (sources ?? new Map<string, string>()).set(key, source));
+}
+
+/**
+ * Lets a copy of an object remember the numbers of the original, which is used no more; or a list those of one that was appended to it from
+ * `offset` on.
+ */
+export function moveSources(original: object, copy: object, offset = 0): void {
+  const sources = SOURCES.get(original);
+  if (!sources) return;
+  if (offset === 0 && !SOURCES.has(copy)) SOURCES.set(copy, sources);
+  else for (const [key, source] of sources) setSource(copy, offset > 0 ? String(Number(key) + offset) : key, source);
+}
+
+/** Whether a value from `parseExact` holds a number that JavaScript would print otherwise than it is written. */
+function hasSources(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return (SOURCES.get(value)?.size ?? 0) > 0 || Object.values(value).some(hasSources);
+}
+
+/** Returns a value from `parseExact` as JSON, with its numbers as they are written. */
+export function stringifyExact(value: unknown): string {
+  return hasSources(value) ? exactText(value) : JSON.stringify(value);
+}
+
+function exactText(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const text = (key: string, item: unknown) =>
+    typeof item === 'number' ? sourceOf(value, key, item) : exactText(item);
+  if (Array.isArray(value)) return `[${value.map((item, i) => text(String(i), item)).join(',')}]`;
+  const fields = Object.entries(value).filter(([, item]) => item !== undefined);
+  return `{${fields.map(([key, item]) => `${JSON.stringify(key)}:${text(key, item)}`).join(',')}}`;
+}
+
 /** Tokens of JSON that matter for keys; everything else lies between them. */
 const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\]:]/g;
 

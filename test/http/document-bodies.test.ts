@@ -222,6 +222,29 @@ describe("Pinecone's clients", () => {
   });
 });
 
+describe('returned documents', () => {
+  const numbers = '"id":1234567890123456789,"price":1.50,"tags":[{"n":-0,"size":1e3}],"big":0.1000000000000000055';
+  const send = async (path: string, body: string) => (await request(server).post(path).type('json').send(body)).text;
+
+  it.each([
+    ['Cohere', '/v1/rerank', '"documents"', '"return_documents":true'],
+    ['Infinity', '/v1/rerank', '"documents"', '"return_documents":true,"raw_scores":"false","rank_fields":["text"]'],
+    ['mixedbread', '/v1/reranking', '"input"', '"return_input":true'],
+  ])('hold numbers as they came: %s', async (name, path, list, options) => {
+    const answer = await send(path, `{"query":"q",${list}:[{${numbers},"text":"a"}],${options}}`);
+    // Infinity's clients read texts.
+    if (name === 'Infinity') expect(answer).toContain('"document":"a"');
+    else expect(answer).toContain(`{${numbers},"text":"a"}`);
+  });
+
+  it('hold them also where the text is added', async () => {
+    const body = `{"query":"q","documents":[{${numbers},"content":"a"}],"return_documents":true}`;
+    expect(await send('/v1/rerank', body)).toContain(`"document":{${numbers},"content":"a","text":"a"}`);
+    const fields = `{"query":"q","documents":[{${numbers},"name":"a"}],"return_documents":true,"rank_fields":["name"]}`;
+    expect(await send('/v1/rerank', fields)).toContain(`"document":{${numbers},"name":"a","text":"a"}`);
+  });
+});
+
 describe('a body without a known list', () => {
   it.each([
     [

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
+import { moveSources } from '../../util/exact-json.ts';
 import { aroundField, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { isObject, type JsonObject } from './content.ts';
@@ -127,7 +128,11 @@ interface Asked {
 /** A document as results return it: objects keep their fields, and always have a `text`: by default what was scored. */
 function returnedObject(document: unknown, passage: string, fields: readonly string[] | undefined): JsonObject {
   if (!isObject(document)) return { text: passage };
-  return { ...document, text: fields && typeof document.text === 'string' ? document.text : passage };
+  const text = fields && typeof document.text === 'string' ? document.text : passage;
+  if (document.text === text) return document;
+  const returned = { ...document, text };
+  moveSources(document, returned);
+  return returned;
 }
 
 /** A search unit is a query with up to a hundred passages. */

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
+import { moveSources, parseExact, setSource } from '../../util/exact-json.ts';
 import { JSON_LIMITS, type JsonOutline } from './scanner.ts';
 
 /** Bytes parsed at once: a fraction of a millisecond of `JSON.parse`, a few milliseconds if they are all keys or brackets. */
@@ -30,7 +31,7 @@ const malformed = (reason: string, cause?: unknown): WinnowError =>
 
 function parseText(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return parseExact(text);
   } catch (error) {
     throw malformed((error as Error).message, error);
   }
@@ -148,20 +149,38 @@ class Parser {
 
   async #addLarge(into: unknown[] | Record<string, unknown>, part: Part): Promise<void> {
     if (Array.isArray(into)) {
-      into.push(await this.#value(part));
+      const value = await this.#value(part);
+      if (typeof value === 'number') setSource(into, String(into.length), this.#source(part));
+      into.push(value);
       return;
     }
     const colon = part.from < part.to ? this.#outline.positions[part.from]! : -1;
     if (colon < 0 || this.#bytes[colon] !== COLON) throw malformed(`the key at byte ${part.start} has no value`);
     const key = await this.#value({ ...part, end: colon, to: part.from });
     if (typeof key !== 'string') throw malformed(`the key at byte ${part.start} is no string`);
-    const value = await this.#value({ ...part, start: colon + 1, from: part.from + 1 });
+    const valuePart = { ...part, start: colon + 1, from: part.from + 1 };
+    const value = await this.#value(valuePart);
     this.#define(into, key, value);
+    setSource(into, key, typeof value === 'number' ? this.#source(valuePart) : undefined);
   }
 
   #add(into: unknown[] | Record<string, unknown>, parsed: unknown): void {
-    if (Array.isArray(into)) for (const value of parsed as unknown[]) into.push(value);
-    else for (const [key, value] of Object.entries(parsed as object)) this.#define(into, key, value);
+    if (Array.isArray(into)) {
+      moveSources(parsed as unknown[], into, into.length);
+      for (const value of parsed as unknown[]) into.push(value);
+      return;
+    }
+    for (const [key, value] of Object.entries(parsed as object)) {
+      this.#define(into, key, value);
+      setSource(into, key, undefined);
+    }
+    moveSources(parsed as object, into);
+  }
+
+  /** Returns a number as it is written. */
+  #source(part: Part): string {
+    const { start, end } = this.#trim(part);
+    return this.#bytes.toString('latin1', start, end);
   }
 
   /** Sets a field as `JSON.parse` does: the last of equal keys counts, and `__proto__` is an ordinary key. */
@@ -205,7 +224,7 @@ const markOf = (bytes: Buffer): number => (bytes[0] === 0xef && bytes[1] === 0xb
 /**
  * Parses UTF-8 JSON as `JSON.parse` does (without a byte-order mark), and yields to other events every few milliseconds, so that a body of
  * many megabytes does not block the event loop. `outline` is that of a `JsonScanner` over the same bytes; `piece` is the number of bytes
- * parsed at once.
+ * parsed at once. `stringifyExact` writes what this returns with numbers as they came.
  *
  * @throws WinnowError `malformed_json`.
  */

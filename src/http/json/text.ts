@@ -1,4 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { sourceOf, stringifyExact } from '../../util/exact-json.ts';
+import { isWide } from './parse-in-turns.ts';
 
 /**
  * An answer with long lists, as JSON text: `head`, the items joined by commas, `tail`, which may go on with another list. Scores need a
@@ -17,6 +19,8 @@ const TURN_MS = 4;
 const ITEMS_PER_CHECK = 64;
 /** Characters encoded at once. */
 const PIECE = 65_536;
+/** Characters that a number or a literal counts as. */
+const SCALAR = 8;
 
 function* textPieces({ head, count, item, tail }: JsonText): Generator<string> {
   yield head;
@@ -58,8 +62,14 @@ export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
 /** Returns what is left of `characters` after the strings and keys of a JSON value; it counts no further than 0. */
 function roomAfter(value: unknown, characters: number): number {
   if (typeof value === 'string') return characters - value.length;
-  if (typeof value !== 'object' || value === null) return characters - 1;
+  if (typeof value !== 'object' || value === null) return characters - SCALAR;
   let left = characters;
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length && left > 0; i++) left = roomAfter(value[i], left);
+    return left;
+  }
+  // Listing the fields of a wide object takes milliseconds.
+  if (isWide(value)) return 0;
   for (const [key, inside] of Object.entries(value)) {
     if (left <= 0) return left;
     left = roomAfter(inside, left - key.length);
@@ -79,13 +89,19 @@ function* longString(text: string): Generator<string> {
   yield '"';
 }
 
+/** The value at `key` of a long object or array. */
+function* partPieces(holder: object, key: string, value: unknown): Generator<string> {
+  if (typeof value === 'number') yield sourceOf(holder, key, value);
+  else yield* valuePieces(value);
+}
+
 function* valuePieces(value: unknown): Generator<string> {
-  if (roomAfter(value, PIECE) > 0) yield JSON.stringify(value);
+  if (roomAfter(value, PIECE) > 0) yield stringifyExact(value);
   else if (typeof value === 'string') yield* longString(value);
   else if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       yield i === 0 ? '[' : ',';
-      yield* valuePieces(value[i]);
+      yield* partPieces(value, String(i), value[i]);
     }
     yield ']';
   } else {
@@ -95,14 +111,14 @@ function* valuePieces(value: unknown): Generator<string> {
       yield before;
       yield* valuePieces(key);
       yield ':';
-      yield* valuePieces(inside);
+      yield* partPieces(value as object, key, inside);
       before = ',';
     }
     yield before === '{' ? '{}' : '}';
   }
 }
 
-/** Returns `before`, the field of a value out of a request, `after`; in pieces where the value is long. */
+/** Returns `before`, the field of a value out of a request with its numbers as they came, `after`; in pieces where the value is long. */
 export function aroundField(before: string, name: string, value: unknown, after: string): string | Iterable<string> {
   if (value === undefined || roomAfter(value, PIECE) > 0) return before + field(name, value) + after;
   return (function* () {
@@ -114,7 +130,7 @@ export function aroundField(before: string, name: string, value: unknown, after:
 
 /** Returns `,"name":value`, or nothing for an undefined value; for objects that already have a field. */
 export function field(name: string, value: unknown): string {
-  return value === undefined ? '' : `,${JSON.stringify(name)}:${JSON.stringify(value)}`;
+  return value === undefined ? '' : `,${JSON.stringify(name)}:${stringifyExact(value)}`;
 }
 
 /** Returns several such fields. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { WinnowError } from '../../../src/errors.ts';
 import { parseInTurns } from '../../../src/http/json/parse-in-turns.ts';
 import { JSON_LIMITS, type JsonLimits, JsonScanner } from '../../../src/http/json/scanner.ts';
+import { aroundField, writeJson } from '../../../src/http/json/text.ts';
 
 const WIDE: JsonLimits = { depth: 64, values: 1e6, keys: 1e6, gap: 1e6 };
 
@@ -99,6 +100,70 @@ describe('parsing a body in turns', () => {
     const scanner = new JsonScanner();
     for (let at = 0; at < bytes.length; at += 65_536) scanner.push(bytes.subarray(at, at + 65_536));
     expect(await parseInTurns(bytes, scanner.end())).toEqual(body);
+  });
+});
+
+/** What an answer writes of a value. */
+async function written(value: unknown): Promise<string> {
+  const pieces = await writeJson({ head: '', count: 1, item: () => aroundField('{"a":1', 'b', value, '}'), tail: '' });
+  return Buffer.concat(pieces).toString().slice('{"a":1,"b":'.length, -1);
+}
+
+describe('numbers of a body', () => {
+  const literal = fc.stringMatching(/^-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,2})?$/);
+  const member = fc.oneof(
+    literal,
+    fc.constantFrom('true', 'null', '[]', '{}'),
+    awkward.map((text) => JSON.stringify(text)),
+  );
+  const { tree } = fc.letrec<{ tree: string }>((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 4 },
+      member,
+      fc.array(tie('tree'), { maxLength: 6 }).map((items) => `[${items.join(',')}]`),
+      fc
+        .array(tie('tree'), { maxLength: 6 })
+        .map((items) => `{${items.map((item, i) => `"k${i}":${item}`).join(',')}}`),
+    ),
+  }));
+
+  it('are written as they came, wherever the text is cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(tree, { minLength: 1 }), sizes, async (trees, cut) => {
+        const text = `[${trees.join(',')}]`;
+        expect(await written(await parse(text, cut))).toBe(text);
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  it('are written as they came in long lists and objects, and beside long strings', async () => {
+    const numbers = Array.from({ length: 20_000 }, (_, i) => `${i}.0`);
+    const texts = [
+      `[${numbers.join(',')}]`,
+      `{${numbers.map((number, i) => `"k${i}":${number}`).join(',')}}`,
+      `{"id":12345678901234567890,"text":"${'x'.repeat(200_000)}","price":1.50,"list":[1e3]}`,
+      `["${'x'.repeat(200_000)}",-0]`,
+      `[${'1'.repeat(40_000)},2.0]`,
+      `{"${'k'.repeat(40_000)}":1.0}`,
+    ];
+    for (const text of texts) {
+      const bytes = Buffer.from(text);
+      const scanner = new JsonScanner();
+      scanner.push(bytes);
+      expect((await written(await parseInTurns(bytes, scanner.end()))) === text).toBe(true);
+    }
+  });
+
+  it('are those of the last of equal keys', async () => {
+    for (const [first, last] of [
+      ['1.0', '1'],
+      ['1', '1.0'],
+      ['1.0', '"1"'],
+    ])
+      expect(await written(await parse(`{"a":${first},"b":"${'x'.repeat(40)}","a":${last}}`))).toBe(
+        `{"a":${last},"b":"${'x'.repeat(40)}"}`,
+      );
   });
 });
 
