@@ -65,7 +65,7 @@ function checks(deps: HttpDeps, gate: Gate, access: Route['access'], body: Route
   const bodyLimits = { limitBytes: bodyLimitBytes, timeoutMs: bodyTimeoutMs, discards: gate.discards };
   return [
     ...(access === 'public' ? [] : [gate.site, requireScope(gate.access, access), gate.rate]),
-    ...(body ? [jsonBody(bodyLimits, body === 'optional-json')] : []),
+    ...(body ? [jsonBody(bodyLimits, body)] : []),
   ];
 }
 

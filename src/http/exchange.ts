@@ -36,6 +36,8 @@ export interface Exchange {
   errors?: ErrorForm;
   code?: ErrorCode;
   facts?: ScoringFacts;
+  /** What follows the JSON of the body: the bytes of its tensors. */
+  tensorBytes?: Buffer | undefined;
 }
 
 const KEY = 'exchange';

@@ -189,3 +189,46 @@ export function requestsTo({ method, path, body }: FuzzOperation): fc.Arbitrary<
 /** Formats a request for the message of a failing test. */
 export const shown = ({ method, path, body, headers: sent }: FuzzRequest) =>
   `${method} ${path} ${JSON.stringify(sent)} ${body?.toString('latin1').slice(0, 2000) ?? ''}`;
+
+/** Texts with their lengths, some of which lie. */
+const packedTexts = fc
+  .array(
+    fc.tuple(fc.string({ maxLength: 8 }), fc.oneof(fc.constant(0), fc.constant(0), fc.integer({ min: -4, max: 4 }))),
+  )
+  .map((texts) =>
+    Buffer.concat(
+      texts.flatMap(([one, lie]) => {
+        const bytes = Buffer.from(one);
+        return [Buffer.from(Uint32Array.of(bytes.length + lie).buffer), bytes];
+      }),
+    ),
+  );
+
+/** Usually right, sometimes another number or no number. */
+const about = (right: number): fc.Arbitrary<unknown> => {
+  const near = fc.integer({ min: -2, max: 2 }).map((by) => right + by);
+  return fc.oneof({ weight: 6, arbitrary: fc.constant(right) }, near, fc.maxSafeInteger(), anything);
+};
+
+/** Requests to KServe's infer with texts as bytes; sizes, shapes and the length of the JSON are right or not. */
+export const binaryTensors: fc.Arbitrary<FuzzRequest> = fc
+  .tuple(packedTexts, packedTexts, fc.nat(5), fc.boolean(), fc.boolean())
+  .chain(([first, passages, count, asBytes, one]) => {
+    const query = one ? Buffer.concat([Buffer.from(Uint32Array.of(1).buffer), Buffer.from('q')]) : first;
+    return fc
+      .tuple(about(query.length), about(passages.length), about(count), fc.integer({ min: -3, max: 3 }))
+      .map(([querySize, size, shape, shift]) => {
+        const inputs = [
+          { name: 'query', shape: [1], datatype: 'BYTES', parameters: { binary_data_size: querySize } },
+          { name: 'passages', shape: [shape], datatype: 'BYTES', parameters: { binary_data_size: size } },
+        ];
+        const json = Buffer.from(JSON.stringify({ inputs, parameters: { binary_data_output: asBytes } }));
+        const length = json.length + (one ? 0 : shift);
+        return {
+          method: 'POST',
+          path: '/v2/models/tiny/infer',
+          body: Buffer.concat([json, query, passages]),
+          headers: { 'inference-header-content-length': String(length) },
+        };
+      });
+  });

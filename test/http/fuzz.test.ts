@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApp } from '../../src/http/app.ts';
 import { createServer } from '../../src/http/server.ts';
 import { fakeDeps } from './fakes.ts';
-import { type FuzzRequest, OPERATIONS, requestsTo, shown } from './fuzz-api.ts';
+import { binaryTensors, type FuzzRequest, OPERATIONS, requestsTo, shown } from './fuzz-api.ts';
 
 /** Requests to each operation with a body; FUZZ_RUNS and FUZZ_SEED change their number and choice. */
 const RUNS = Number(process.env.FUZZ_RUNS ?? 60);
@@ -64,6 +64,19 @@ describe('no request causes a server error', () => {
     );
     // The generator is wrong if all requests fail, or none does.
     if (operation.body) expect(seen.size).toBeGreaterThan(1);
+  });
+
+  it('POST /v2/models/{model}/infer with binary tensors', async () => {
+    const seen = new Set<number>();
+    await fc.assert(
+      fc.asyncProperty(binaryTensors, async (sent) => {
+        const answer = await send(sent);
+        seen.add(answer.status);
+        if (answer.status >= 400) check(answer, sent);
+      }),
+      { numRuns: 4 * RUNS, seed: SEED },
+    );
+    expect(seen.size).toBeGreaterThan(1);
   });
 
   it('and the log has none', () => {

@@ -65,6 +65,17 @@ interface DialectDocs {
   readonly answer: string;
 }
 
+/** An answer as JSON text, and the bytes of tensors that follow it, if any. */
+export interface AnswerText extends JsonText {
+  readonly binary?: Buffer;
+}
+
+/** A body whose texts are all in it, and the number of those in which bytes that are not UTF-8 were replaced. */
+interface Unpacked<Body> {
+  readonly body: Body;
+  readonly repaired: number;
+}
+
 /** One wire format: where it is used, how its body is recognized and read, and what its answers and errors look like. */
 interface Dialect<Body> {
   /** Value of the label `dialect` in metrics and logs. */
@@ -83,10 +94,15 @@ interface Dialect<Body> {
    * @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field`.
    */
   toRequests(body: Body, limits: Limits): readonly QueryRequest[];
+  /**
+   * Puts texts into a body that stand as bytes behind its JSON. Formats without it have none.
+   * @throws WinnowError `invalid_field`, `too_many_passages`.
+   */
+  unpack?(body: Body, bytes: Buffer, limits: Limits): Promise<Unpacked<Body>>;
   /** Names of fields that the schema knows and that have no effect in this body; default none. */
   idleFields?(body: Body): readonly string[];
   /** Writes the answer; `answers` stand in the order of the requests. `formatScore` writes the scores in it. */
-  toAnswer(body: Body, answers: readonly RerankAnswer[], context: AnswerContext): JsonText;
+  toAnswer(body: Body, answers: readonly RerankAnswer[], context: AnswerContext): AnswerText;
 }
 
 /** A body that a dialect has read. */
@@ -94,25 +110,37 @@ interface ParsedBody {
   readonly requests: readonly QueryRequest[];
   /** Names of fields of the body without effect. */
   readonly ignored: readonly string[];
-  answer(answers: readonly RerankAnswer[], context: AnswerContext): JsonText;
+  /** Texts in which bytes that are not UTF-8 were replaced. */
+  readonly repaired: number;
+  answer(answers: readonly RerankAnswer[], context: AnswerContext): AnswerText;
 }
 
 /** A dialect without the type of its body. */
-export interface AnyDialect extends Omit<Dialect<unknown>, 'toRequests' | 'toAnswer' | 'idleFields'> {
-  /** @throws WinnowError `invalid_field` and what `toRequests` throws. */
-  read(body: unknown, limits: Limits): ParsedBody;
+export interface AnyDialect extends Omit<Dialect<unknown>, 'toRequests' | 'toAnswer' | 'idleFields' | 'unpack'> {
+  /** Whether bytes of tensors may follow the JSON of a body. */
+  readonly takesBytes: boolean;
+  /**
+   * @param bytes what follows the JSON of the body.
+   * @throws WinnowError `invalid_field` and what `toRequests` throws.
+   */
+  read(body: unknown, limits: Limits, bytes?: Buffer): Promise<ParsedBody>;
 }
 
 /** Hides the type of a dialect's body behind `read`. */
 export function defineDialect<Body>(dialect: Dialect<Body>): AnyDialect {
-  const { toRequests, toAnswer, idleFields, ...declared } = dialect;
+  const { toRequests, toAnswer, idleFields, unpack, ...declared } = dialect;
   return {
     ...declared,
-    read(raw, limits) {
-      const body = parseOrRefuse(dialect.schema, raw);
+    takesBytes: unpack !== undefined,
+    async read(raw, limits, bytes) {
+      const parsed = parseOrRefuse(dialect.schema, raw);
+      const { body, repaired } = unpack
+        ? await unpack(parsed, bytes ?? Buffer.alloc(0), limits)
+        : { body: parsed, repaired: 0 };
       return {
         requests: toRequests(body, limits),
         ignored: [...ignoredFields(dialect.schema, raw), ...(idleFields?.(body) ?? [])],
+        repaired,
         answer: (answers, context) => toAnswer(body, answers, context),
       };
     },

@@ -29,8 +29,9 @@ function isBare(value: object): boolean {
   return true;
 }
 
-/** Returns a schema without `nullish` around it. */
+/** Returns a schema without `nullish` and `preprocess` around it. */
 function unwrapped(schema: unknown): unknown {
+  if (schema instanceof z.ZodPipe) return unwrapped(schema.out);
   return schema instanceof z.ZodOptional || schema instanceof z.ZodNullable ? unwrapped(schema.unwrap()) : schema;
 }
 

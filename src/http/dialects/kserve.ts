@@ -4,24 +4,31 @@ import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { commonFields, commonOptions, overruledFields, textAt, textsOf, withoutEmpty } from './fields.ts';
+import { chooseOutputs, inputTensors, outputText, textsAt, unpackInputs, wantedOutputs } from './kserve-tensors.ts';
 import { byIndex } from './ranking.ts';
-import { count } from './scalars.ts';
+import { flag, integer } from './scalars.ts';
 import { listNames } from './sent-names.ts';
 
 const { cascade: _cascade, model: _model, ...fields } = commonFields;
 
-const tensor = z.object({
-  name: z.string(),
-  shape: z.array(count(0)),
-  datatype: z.literal('BYTES'),
-  data: z.array(z.unknown()).meta({ items: { type: 'string' } }),
+const parameters = z.object({
+  ...fields,
+  binary_data_output: flag('Triton: all outputs as bytes behind the JSON, unless an output says otherwise.'),
+  timeout: integer(
+    0,
+    3_600_000_000,
+    'Triton: deadline of the answer in microseconds; 0: none. `timeout_ms` overrules it.',
+  ),
 });
 
 const schema = z
   .object({
     id: z.string().max(128).nullish().meta({ description: 'Given back in the answer.' }),
-    inputs: z.array(tensor).meta({ description: '`query` with one string, `passages` with the passages.' }),
-    parameters: z.object(fields).nullish().meta({ description: 'Fields that other dialects have next to the query.' }),
+    inputs: inputTensors.meta({ description: '`query` with one string, `passages` with the passages.' }),
+    outputs: wantedOutputs
+      .nullish()
+      .meta({ description: 'The outputs wanted; `scores`, with `indices` if some are left out, if absent.' }),
+    parameters: parameters.nullish().meta({ description: 'Fields that other dialects have next to the query.' }),
   })
   .meta({ id: 'KserveRequest' });
 
@@ -41,30 +48,29 @@ const answerSchema = z
         name: z.enum(['scores', 'indices']),
         shape: z.array(z.number().int()),
         datatype: z.enum(['FP32', 'INT64']),
-        data: z.array(z.number()).meta({ description: 'In the order sent.' }),
+        data: z.array(z.number()).optional().meta({ description: 'In the order sent.' }),
+        parameters: z
+          .object({ binary_data_size: z.number().int().min(0) })
+          .optional()
+          .meta({ description: 'Bytes of this output behind the JSON, in place of `data`.' }),
       }),
     ),
   })
   .meta({ id: 'KserveAnswer' });
 
-function input(body: Body, name: 'query' | 'passages') {
-  const at = body.inputs.findIndex((tensor) => tensor.name === name);
-  const found = body.inputs[at];
-  if (!found)
-    throw new WinnowError('invalid_field', { expected: `an input named \`${name}\``, got: 'none', field: 'inputs' });
-  const size = found.shape.reduce((product, n) => product * n, 1);
-  if (size !== found.data.length)
-    throw new WinnowError('invalid_field', {
-      expected: `${size} strings, as the shape says`,
-      got: found.data.length,
-      field: `inputs[${at}].data`,
-    });
-  return { data: found.data, field: `inputs[${at}].data` };
+function timeoutOf(sent: Body['parameters']): { readonly timeoutMs?: number } {
+  const { timeout, timeout_ms: milliseconds } = sent ?? {};
+  return timeout && !milliseconds ? { timeoutMs: Math.ceil(timeout / 1000) } : {};
 }
 
+/** The outputs a request wants. Those that are unknown are refused before anything is scored. */
+const outputsOf = ({ outputs, parameters: sent }: Body, hasGaps: boolean) =>
+  chooseOutputs(outputs, sent?.binary_data_output ?? false, hasGaps);
+
 function toRequests(body: Body, limits: Limits): readonly QueryRequest[] {
-  const query = input(body, 'query');
-  const passages = input(body, 'passages');
+  const query = textsAt(body.inputs, 'query');
+  const passages = textsAt(body.inputs, 'passages');
+  outputsOf(body, false);
   if (query.data.length !== 1)
     throw new WinnowError('invalid_field', {
       expected: 'one query',
@@ -74,11 +80,17 @@ function toRequests(body: Body, limits: Limits): readonly QueryRequest[] {
   return [
     {
       ...commonOptions(body.parameters ?? {}, 'parameters.'),
+      ...timeoutOf(body.parameters),
       query: textAt(query.data[0], `${query.field}[0]`),
       passages: textsOf(passages.data, passages.field, limits),
       names: { ...listNames(passages.field, `${query.field}[0]`), options: 'parameters.' },
     },
   ];
+}
+
+function finite(score: number, row: number): number {
+  if (Number.isFinite(Math.fround(score))) return score;
+  throw new WinnowError('not_a_number', { row });
 }
 
 /** KServe's Open Inference Protocol (version 2) over text: the path names the model, scores stand in the order sent. */
@@ -97,28 +109,48 @@ export const kserve = defineDialect({
   schema,
   answer: answerSchema,
   toRequests,
-  idleFields: ({ parameters }) => overruledFields(parameters ?? {}).map((name) => `parameters.${name}`),
+  async unpack(body, bytes, limits) {
+    const { inputs, repaired } = await unpackInputs(body.inputs, bytes, limits);
+    return { body: { ...body, inputs }, repaired };
+  },
+  idleFields: ({ parameters: sent }) => {
+    const overruled = overruledFields(sent ?? {});
+    const idle = sent?.timeout && sent.timeout_ms ? [...overruled, 'timeout'] : overruled;
+    return idle.map((name) => `parameters.${name}`);
+  },
   toAnswer(body, answers, context) {
     const answer = answers[0]!;
-    const ranked = byIndex(answer, input(body, 'passages').data.length);
+    const ranked = byIndex(answer, textsAt(body.inputs, 'passages').data.length);
     const { belowMinScore: below } = answer;
     // The protocol's parameters are strings, numbers and booleans.
-    const parameters = withoutEmpty({ warnings: context.warnings.join('; ') || undefined, below_min_score: below });
+    const told = withoutEmpty({ warnings: context.warnings.join('; ') || undefined, below_min_score: below });
     const head = {
       id: body.id ?? context.requestId,
       model_name: answer.model,
       model_version: answer.version,
-      ...(Object.keys(parameters).length > 0 && { parameters }),
+      ...(Object.keys(told).length > 0 && { parameters: told }),
     };
-    const [count, places] = [ranked.length, ranked.map(({ index }) => index)];
-    // A list with gaps needs the places of its scores.
-    const indices = `,{"name":"indices","datatype":"INT64","shape":[${count}],"data":[${places.join(',')}]}`;
     const raw = body.parameters?.raw_scores ?? false;
-    return {
-      head: `${JSON.stringify(head).slice(0, -1)},"outputs":[{"name":"scores","datatype":"FP32","shape":[${count}],"data":[`,
-      count,
-      item: (i) => formatScore(raw ? ranked[i]!.score : ranked[i]!.relevanceScore, places[i]),
-      tail: `]}${below === undefined ? '' : indices}]}`,
-    };
+    const scoreOf = (i: number) => (raw ? ranked[i]!.score : ranked[i]!.relevanceScore);
+    const placeOf = (i: number) => ranked[i]!.index;
+    const count = ranked.length;
+    // A list with gaps needs the places of its scores.
+    const outputs = outputText(outputsOf(body, below !== undefined), {
+      scores: {
+        datatype: 'FP32',
+        count,
+        bytesPerValue: 4,
+        text: (i) => formatScore(scoreOf(i), placeOf(i)),
+        write: (i, into) => into.writeFloatLE(finite(scoreOf(i), placeOf(i)), 4 * i),
+      },
+      indices: {
+        datatype: 'INT64',
+        count,
+        bytesPerValue: 8,
+        text: (i) => String(placeOf(i)),
+        write: (i, into) => into.writeBigInt64LE(BigInt(placeOf(i)), 8 * i),
+      },
+    });
+    return { ...outputs, head: `${JSON.stringify(head).slice(0, -1)},${outputs.head}` };
   },
 });

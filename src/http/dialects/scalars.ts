@@ -63,3 +63,11 @@ export const flagOrWord = <const Words extends readonly [string, ...string[]]>(w
     anyOf: [{ type: 'boolean' }, { type: 'string', enum: [...words, ...WORDS] }, { type: 'null' }],
   });
 };
+
+/** A list whose length is checked before its members are: a validator's walk over many of them would block the event loop. */
+export const shortList = <T extends z.ZodType>(member: T, most: number) =>
+  z.preprocess((list, context) => {
+    if (!Array.isArray(list) || list.length <= most) return list;
+    context.addIssue({ code: 'too_big', origin: 'array', maximum: most, inclusive: true, input: list });
+    return z.NEVER;
+  }, z.array(member));

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import type { Request, RequestHandler, Response } from 'express';
-import { WinnowError } from '../../errors.ts';
+import { describe, WinnowError } from '../../errors.ts';
 import type { ByteHold } from '../byte-account.ts';
 import type { Discards } from '../discards.ts';
 import { exchangeOf, header } from '../exchange.ts';
@@ -29,19 +29,55 @@ function hasBody(req: Request): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 }
 
+/**
+ * What a route reads: a JSON body, one that may be absent, one that may be absent and that Triton's clients send, or JSON that the bytes of
+ * tensors may follow.
+ */
+export type BodyKind = 'json' | 'optional-json' | 'repository' | 'tensors';
+
+const isOptional = (kind: BodyKind): boolean => kind === 'optional-json' || kind === 'repository';
+
 /** `application/json`, or another type written as JSON. */
 const JSON_TYPE = /^\s*(?:application\/json|[\w.-]+\/[\w.+-]+\+json)\s*(?:;|$)/i;
+/** What Triton's clients call JSON. Pages cannot make a browser send it to other sites. */
+const BYTES_TYPE = /^\s*application\/octet-stream\s*(?:;|$)/i;
+/** What curl and `fetch` call a body whose type nobody sets. Pages can make a browser send it. */
+const DEFAULT_TYPE = /^\s*(?:application\/x-www-form-urlencoded|text\/plain)\s*(?:;|$)/i;
 
-function checkType(req: Request, optional: boolean): void {
+/** Whether a kind of body may have a type that is not JSON's; servers of Triton's protocol read no types. */
+function isOtherwiseTyped(req: Request, type: string | undefined, kind: BodyKind): boolean {
+  if (kind === 'json') return false;
+  // Triton's clients send no type, or that of bytes. A page can make a browser send none too.
+  if (type === undefined) return !isFromBrowser(req);
+  if (kind === 'optional-json') return false;
+  return BYTES_TYPE.test(type) || (kind === 'tensors' && DEFAULT_TYPE.test(type) && !isFromBrowser(req));
+}
+
+function checkType(req: Request, kind: BodyKind): void {
   const type = header(req, 'content-type');
-  // Triton's clients send the small bodies of repository requests without a type. A page can make a browser do so too.
-  if (type === undefined && optional && !isFromBrowser(req)) return;
+  if (type === undefined && isOtherwiseTyped(req, type, kind)) return;
   const charset = /;\s*charset="?([^";]+)"?/i
     .exec(type ?? '')?.[1]
     ?.trim()
     .toLowerCase();
   const known = charset === undefined || charset === 'utf-8' || charset === 'utf8' || charset === 'us-ascii';
-  if (!JSON_TYPE.test(type ?? '') || !known) throw new WinnowError('unsupported_media_type', { got: type ?? 'none' });
+  if (!known || !(JSON_TYPE.test(type ?? '') || isOtherwiseTyped(req, type, kind)))
+    throw new WinnowError('unsupported_media_type', { got: type ?? 'none' });
+}
+
+/** Header with the length of the JSON in front of the bytes of tensors. */
+const JSON_LENGTH = 'inference-header-content-length';
+
+/** Returns how many bytes of the body, unpacked, are JSON; undefined: all. @throws WinnowError `invalid_field`. */
+function jsonLengthOf(req: Request, kind: BodyKind): number | undefined {
+  const text = kind === 'tensors' ? header(req, JSON_LENGTH)?.trim() : undefined;
+  if (text === undefined) return undefined;
+  if (/^\d{1,15}$/.test(text) && Number(text) > 0) return Number(text);
+  throw new WinnowError('invalid_field', {
+    expected: 'the length of the JSON in bytes, at least 1',
+    got: describe(text),
+    field: `header ${JSON_LENGTH}`,
+  });
 }
 
 /** The body's bytes as a stream, decompressed if the client compressed them. */
@@ -60,14 +96,31 @@ function decoded(req: Request): Readable {
 interface Collected {
   readonly chunks: Buffer[];
   readonly size: number;
+  /** The bytes that are JSON; those of tensors follow. */
+  readonly jsonBytes: number;
   readonly outline: JsonOutline;
 }
 
+const shortBody = (jsonBytes: number, size: number): WinnowError =>
+  new WinnowError('invalid_field', {
+    expected: `a body with ${jsonBytes} bytes of JSON`,
+    got: `${size} bytes`,
+    field: `header ${JSON_LENGTH}`,
+  });
+
 /**
- * Collects a stream. Each chunk is counted against the limit and the account of bytes in flight, and scanned, before the next one is read.
- * @throws WinnowError `body_too_large`, `too_many_bytes`, `body_too_complex`, `request_timeout`, `client_closed`, `malformed_json`.
+ * Collects a stream. Each chunk is counted against the limit and the account of bytes in flight, and its JSON scanned, before the next one is
+ * read.
+ * @param jsonLength bytes that are JSON; undefined: all.
+ * @throws WinnowError `invalid_field` for fewer bytes than that, `body_too_large`, `too_many_bytes`, `body_too_complex`, `request_timeout`, `client_closed`, `malformed_json`.
  */
-function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLimits): Promise<Collected> {
+function collect(
+  req: Request,
+  stream: Readable,
+  hold: ByteHold,
+  limits: BodyLimits,
+  jsonLength: number | undefined,
+): Promise<Collected> {
   const { limitBytes, timeoutMs } = limits;
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -86,7 +139,7 @@ function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLim
         size += chunk.length;
         if (size > limitBytes) throw new WinnowError('body_too_large', { limit: limitBytes, got: `at least ${size}` });
         hold.add(chunk.length);
-        scanner.push(chunk);
+        scanner.push(chunk.subarray(0, Math.max(0, (jsonLength ?? size) - size + chunk.length)));
         chunks.push(chunk);
       } catch (error) {
         fail(error);
@@ -95,7 +148,9 @@ function collect(req: Request, stream: Readable, hold: ByteHold, limits: BodyLim
     stream.once('end', () => {
       clearTimeout(timer);
       try {
-        resolve({ chunks: chunks.splice(0), size, outline: scanner.end() });
+        const jsonBytes = jsonLength ?? size;
+        if (jsonBytes > size) throw shortBody(jsonBytes, size);
+        resolve({ chunks: chunks.splice(0), size, jsonBytes, outline: scanner.end() });
       } catch (error) {
         fail(error);
       }
@@ -123,14 +178,15 @@ async function discard(req: Request, res: Response, stream: Readable, discards: 
   if (!(await discards.run(req))) res.set('connection', 'close');
 }
 
-async function readBody(req: Request, res: Response, limits: BodyLimits): Promise<Collected> {
+async function readBody(req: Request, res: Response, limits: BodyLimits, kind: BodyKind): Promise<Collected> {
   const announced = Number(header(req, 'content-length') ?? 0);
   let stream: Readable = req;
   try {
     if (announced > limits.limitBytes)
       throw new WinnowError('body_too_large', { limit: limits.limitBytes, got: announced });
+    const jsonLength = jsonLengthOf(req, kind);
     stream = decoded(req);
-    return await collect(req, stream, exchangeOf(res).bytes, limits);
+    return await collect(req, stream, exchangeOf(res).bytes, limits, jsonLength);
   } catch (error) {
     if (error instanceof WinnowError && error.code === 'request_timeout') res.set('connection', 'close');
     else await discard(req, res, stream, limits.discards);
@@ -141,13 +197,12 @@ async function readBody(req: Request, res: Response, limits: BodyLimits): Promis
 /** Bodies up to this length, in bytes, are checked for being blank. */
 const BLANK_BYTES = 1024;
 
-/** Parses a body; a blank one is `undefined` if that is allowed. */
-async function parse({ chunks, size, outline }: Collected, optional: boolean): Promise<unknown> {
-  const bytes = await joinInTurns(chunks, size);
-  if (!(await isUtf8InTurns(bytes))) throw new WinnowError('malformed_json', { reason: 'it is not UTF-8' });
+/** Parses the JSON of a body; a blank one is `undefined` if that is allowed. */
+async function parse(json: Buffer, outline: JsonOutline, optional: boolean): Promise<unknown> {
+  if (!(await isUtf8InTurns(json))) throw new WinnowError('malformed_json', { reason: 'it is not UTF-8' });
   if (
-    bytes.length <= BLANK_BYTES &&
-    bytes
+    json.length <= BLANK_BYTES &&
+    json
       .toString('utf8')
       .replace(/^\uFEFF/, '')
       .trim() === ''
@@ -155,30 +210,35 @@ async function parse({ chunks, size, outline }: Collected, optional: boolean): P
     if (optional) return undefined;
     throw new WinnowError('malformed_json', { reason: 'it is empty' });
   }
-  return parseInTurns(bytes, outline);
+  return parseInTurns(json, outline);
 }
 
 /**
- * Reads a JSON body into `req.body`. With `optional`, a request without a body passes with `undefined`.
+ * Reads a JSON body into `req.body`; the bytes of tensors that follow it go to the exchange. A request without a body passes with `undefined`
+ * where the body is optional.
  * @throws WinnowError `unsupported_media_type`, `body_too_large`, `request_timeout`, `client_closed`, `malformed_json`,
- * `body_too_complex`, `too_many_bytes`.
+ * `body_too_complex`, `too_many_bytes`, `invalid_field` for a wrong length of the JSON.
  */
-export function jsonBody(limits: BodyLimits, optional = false): RequestHandler {
+export function jsonBody(limits: BodyLimits, kind: BodyKind = 'json'): RequestHandler {
+  const optional = isOptional(kind);
   return async function readJson(req, res, next) {
     if (!hasBody(req)) {
       // Forms without fields have a type and no body.
-      if (optional && req.method === 'POST' && header(req, 'content-type') !== undefined) checkType(req, optional);
+      if (optional && req.method === 'POST' && header(req, 'content-type') !== undefined) checkType(req, kind);
       if (!optional) throw new WinnowError('malformed_json', { reason: 'it is empty' });
       req.body = undefined;
       return next();
     }
     try {
-      checkType(req, optional);
+      checkType(req, kind);
     } catch (error) {
       await discard(req, res, req, limits.discards);
       throw error;
     }
-    req.body = await parse(await readBody(req, res, limits), optional);
+    const { chunks, size, jsonBytes, outline } = await readBody(req, res, limits, kind);
+    const bytes = await joinInTurns(chunks, size);
+    if (jsonBytes < size) exchangeOf(res).tensorBytes = bytes.subarray(jsonBytes);
+    req.body = await parse(bytes.subarray(0, jsonBytes), outline, optional);
     next();
   };
 }

@@ -3,11 +3,11 @@ import { header } from '../exchange.ts';
 
 const METHODS = 'GET, POST, PUT, DELETE';
 const REQUEST_HEADERS =
-  'authorization, content-type, x-api-key, x-request-id, traceparent, tracestate, x-user-id, x-session-id, x-winnow-unit, x-winnow-arm, x-winnow-lane, x-winnow-deadline-ms';
+  'authorization, content-type, x-api-key, x-request-id, traceparent, tracestate, x-user-id, x-session-id, x-winnow-unit, x-winnow-arm, x-winnow-lane, x-winnow-deadline-ms, inference-header-content-length';
 /** Names of headers, separated by commas (RFC 9110, section 5.6.2). */
 const NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
 const ANSWER_HEADERS =
-  'x-request-id, traceparent, retry-after, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-winnow-repaired, x-winnow-teams, x-winnow-below-min-score, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
+  'x-request-id, traceparent, retry-after, inference-header-content-length, x-winnow-model, x-winnow-experiment, x-winnow-arm, x-winnow-priority, x-winnow-truncated, x-winnow-query-truncated, x-winnow-ignored, x-winnow-repaired, x-winnow-teams, x-winnow-below-min-score, x-total-time, x-tokenization-time, x-queue-time, x-inference-time';
 /** How long a browser may cache a preflight, in seconds. */
 const MAX_AGE = '600';
 

@@ -5,7 +5,7 @@ import { CATALOG } from '../../errors.ts';
 import type { AnyDialect } from '../dialects/dialect.ts';
 import { DIALECTS, SCORING_PATHS } from '../dialects/dispatch.ts';
 import { stringErrors } from '../dialects/errors.ts';
-import { ANSWER_HEADERS, REQUEST_HEADERS } from './headers.ts';
+import { ANSWER_HEADERS, REQUEST_HEADERS, TENSOR_HEADERS } from './headers.ts';
 import { OPERATIONS, type Operation } from './operations.ts';
 
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
@@ -50,16 +50,32 @@ function errorAnswers(operation: Operation): RouteConfig['responses'] {
   );
 }
 
-const requestHeaders = Object.keys(REQUEST_HEADERS).map((name) => ({ $ref: `#/components/parameters/${name}` }));
+/** JSON, with the bytes of tensors behind it where a dialect takes them. */
+const jsonAndBytes = (
+  schema: z.ZodType,
+  dialects: readonly AnyDialect[],
+): Readonly<Record<string, { readonly schema: z.ZodType }>> =>
+  dialects.some(({ takesBytes }) => takesBytes)
+    ? { ...json(schema), 'application/octet-stream': { schema: z.string().meta({ format: 'binary' }) } }
+    : json(schema);
 
-const answerHeaders = Object.fromEntries(
-  Object.keys(ANSWER_HEADERS).map((name) => [name, { $ref: `#/components/headers/${name}` }]),
-);
+const namesFor = (dialects: readonly AnyDialect[], headers: object) => [
+  ...Object.keys(headers),
+  ...(dialects.some(({ takesBytes }) => takesBytes) ? Object.keys(TENSOR_HEADERS) : []),
+];
+
+const requestHeaders = (dialects: readonly AnyDialect[]) =>
+  namesFor(dialects, REQUEST_HEADERS).map((name) => ({ $ref: `#/components/parameters/${name}` }));
+
+const answerHeaders = (dialects: readonly AnyDialect[]) =>
+  Object.fromEntries(
+    namesFor(dialects, ANSWER_HEADERS).map((name) => [name, { $ref: `#/components/headers/${name}` }]),
+  );
 
 function registerHeaders(registry: OpenAPIRegistry): void {
-  for (const [name, { description, schema }] of Object.entries(REQUEST_HEADERS))
+  for (const [name, { description, schema }] of Object.entries({ ...REQUEST_HEADERS, ...TENSOR_HEADERS }))
     registry.registerComponent('parameters', name, { name, in: 'header', required: false, description, schema });
-  for (const [name, { description, schema }] of Object.entries(ANSWER_HEADERS))
+  for (const [name, { description, schema }] of Object.entries({ ...ANSWER_HEADERS, ...TENSOR_HEADERS }))
     registry.registerComponent('headers', name, { description, schema });
 }
 
@@ -85,13 +101,17 @@ function requestOf(path: string, operation: Operation): NonNullable<RouteConfig[
       ? { params: z.object(Object.fromEntries(parameters.map((name) => [name, z.string()]))) }
       : {}),
     ...(operation.query ? { query: operation.query } : {}),
-    ...(body ? { body: { required: body.required, content: json(body.schema) } } : {}),
+    ...(body
+      ? { body: { required: body.required, content: jsonAndBytes(body.schema, operation.dialects ?? []) } }
+      : {}),
   };
 }
 
 function scoringAnswer(dialects: readonly AnyDialect[]): RouteConfig['responses'] {
   const schema = oneOf([...new Set(dialects.map(({ answer }) => answer))]);
-  return { 200: { description: 'The scores.', headers: answerHeaders, content: json(schema) } };
+  return {
+    200: { description: 'The scores.', headers: answerHeaders(dialects), content: jsonAndBytes(schema, dialects) },
+  };
 }
 
 function answersOf(operation: Operation): RouteConfig['responses'] {
@@ -111,7 +131,7 @@ function routeConfig(key: string, operation: Operation): RouteConfig {
     tags: [operation.tag],
     summary: operation.summary,
     security: operation.access === 'public' ? [] : [{ key: [operation.access] }],
-    ...(operation.dialects ? { parameters: requestHeaders } : {}),
+    ...(operation.dialects ? { parameters: requestHeaders(operation.dialects) } : {}),
     request: requestOf(path, operation),
     responses: answersOf(operation),
   };

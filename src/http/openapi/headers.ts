@@ -32,6 +32,11 @@ export const REQUEST_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   traceparent: text('W3C trace context.'),
 };
 
+/** Headers of requests and answers with bytes of tensors. */
+export const TENSOR_HEADERS: Readonly<Record<string, HeaderDoc>> = {
+  'inference-header-content-length': whole('Length of the JSON in bytes, where bytes of tensors follow it.'),
+};
+
 /** Headers of scoring answers; the two of experiments only for requests in one. */
 export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-request-id': text('Id of the request.'),
@@ -41,7 +46,7 @@ export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-winnow-query-truncated': whole('Tokens of the query that were left out; absent if there are none.'),
   'x-winnow-ignored': text('Fields of the body without effect, separated by commas; absent if there are none.'),
   'x-winnow-repaired': whole(
-    'Texts in which NUL was dropped or halves of surrogate pairs were replaced, if there are any.',
+    'Texts in which NUL was dropped or halves of characters were replaced, if there are any.',
   ),
   'x-winnow-priority': text('The priority that counted, if a negative one was sent without scope `admin`: 0.'),
   'x-winnow-experiment': text('Experiment of the request.'),

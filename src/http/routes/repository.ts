@@ -62,7 +62,7 @@ function unload(deps: HttpDeps): RequestHandler {
 
 /** Returns the routes of Triton's model repository extension. */
 export function repositoryRoutes(deps: HttpDeps): readonly Route[] {
-  const post = { method: 'post', body: 'optional-json' } as const;
+  const post = { method: 'post', body: 'repository' } as const;
   return [
     { ...post, path: '/v2/repository/index', access: 'rerank', handler: index(deps) },
     { ...post, path: '/v2/repository/models/:model/load', access: 'admin', handler: load(deps) },

@@ -1,7 +1,7 @@
 import type { Request, RequestHandler, Response } from 'express';
 import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/rerank-types.ts';
 import { combineTimings } from '../../rerank/timings.ts';
-import type { AnyDialect, QueryRequest } from '../dialects/dialect.ts';
+import type { AnswerText, AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import { inSentNames, type SentNames } from '../dialects/sent-names.ts';
 import { belowMinScore, warningsOf } from '../dialects/warnings.ts';
@@ -178,16 +178,30 @@ async function rerankAll(
   }
 }
 
+const lengthOf = (pieces: readonly Buffer[]) => sumOf(pieces, (piece) => piece.length);
+
+/** Writes an answer, and its type into the headers. Where bytes of tensors follow the JSON, a header has the length of the JSON. */
+async function writeAnswer(res: Response, answer: AnswerText): Promise<readonly Buffer[]> {
+  const json = await writeJson(answer);
+  res.type(answer.binary ? 'application/octet-stream' : 'application/json');
+  if (!answer.binary) return json;
+  res.set('inference-header-content-length', String(lengthOf(json)));
+  return [...json, answer.binary];
+}
+
 function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): RequestHandler {
   return async function score(req, res) {
     const exchange = exchangeOf(res);
     const { startedAt, signal, requestId } = exchange;
-    const body = readDialect(at, req, exchange).read(req.body, { maxPassages: deps.options.maxPassages });
+    const dialect = readDialect(at, req, exchange);
+    const body = await dialect.read(req.body, { maxPassages: deps.options.maxPassages }, exchange.tensorBytes);
+    exchange.tensorBytes = undefined;
     const passages = sumOf(body.requests, (request) => request.passages.length);
     exchange.facts = { lane: laneOf(req), passages };
     spendPassages(budget, res, passages);
     const texts = await repairTexts(body.requests);
-    if (texts.changed > 0) res.set('x-winnow-repaired', String(texts.changed));
+    const repaired = body.repaired + texts.changed;
+    if (repaired > 0) res.set('x-winnow-repaired', String(repaired));
     const requests = texts.requests.map((query) => ({
       request: completeRequest(req, res, deps, query),
       names: query.names,
@@ -200,12 +214,12 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
     traceStages(exchange, totals.timings);
-    const warnings = warningsOf(answers, body.ignored, texts.changed);
+    const warnings = warningsOf(answers, body.ignored, repaired);
     const created = Math.floor(startedAt / 1000);
     const { requests: asked } = texts;
-    const pieces = await writeJson(body.answer(answers, { requests: asked, requestId, created, warnings }));
+    const pieces = await writeAnswer(res, body.answer(answers, { requests: asked, requestId, created, warnings }));
     if (signal.aborted) return;
-    const length = sumOf(pieces, (piece) => piece.length);
+    const length = lengthOf(pieces);
     // From here on the answer is what the request holds.
     exchange.bytes.resize(length);
     const characters = sumOf(texts.requests, charactersIn);
@@ -222,7 +236,7 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     );
     // The connection was to be kept when the request came, but a shutdown may have begun since.
     if (deps.readiness.draining()) res.set('connection', 'close');
-    res.type('application/json').set('content-length', String(length));
+    res.set('content-length', String(length));
     for (const piece of pieces) res.write(piece);
     res.end();
   };
@@ -244,7 +258,7 @@ export function scoringRoutes(deps: HttpDeps): readonly Route[] {
     method: 'post',
     path: at.path,
     access: 'rerank',
-    body: 'json',
+    body: at.dialect.takesBytes ? 'tensors' : 'json',
     prepare: prepareErrors(at, deps),
     handler: scoringHandler(at, deps, budget),
   }));
