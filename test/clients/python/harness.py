@@ -32,7 +32,7 @@ def driver(package):
 
     def call(name, want=None):
         def decorate(function):
-            line = {"version": version, "call": name}
+            line = {"version": f"{package} {version}", "call": name}
             try:
                 result = function()
                 if isinstance(result, str):
