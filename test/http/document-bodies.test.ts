@@ -163,6 +163,16 @@ describe("Infinity's clients", () => {
     await post('/rerank', { query: 'q', documents: ['a'], model: 'default/not-specified' }).expect(404);
   });
 
+  it('may leave raw_scores out where they want no documents, as Agno does', async () => {
+    const body = { query: QUERY, documents: PASSAGES, return_documents: false, model: 'tiny' };
+    const httpx = { 'user-agent': 'python-httpx/0.28.1' };
+    expect((await post('/rerank', body, httpx)).body).toMatchObject({ object: 'rerank' });
+    expect((await post('/rerank', { ...body, return_documents: true }, httpx)).body.object).toBe('list');
+    expect((await post('/v1/rerank', body, httpx)).body.object).toBe('list');
+    expect((await post('/rerank', body, { ...httpx, 'x-fern-sdk-name': 'cohere' })).body.object).toBe('list');
+    expect((await post('/rerank', body)).body.object).toBe('list');
+  });
+
   it('are not known by raw_scores without a value, nor Voyage by theirs', async () => {
     const plain = await post('/rerank', { query: QUERY, documents: PASSAGES, raw_scores: null });
     expect(plain.body.object).toBe('list');
@@ -173,7 +183,7 @@ describe("Infinity's clients", () => {
 });
 
 describe("mixedbread's clients", () => {
-  const expected = ranked.map(({ index }, i) => ({ index, score: scores[i], object: 'rank_result' }));
+  const expected = ranked.map(({ index }, i) => ({ index, score: scores[i] }));
 
   it.each(PATHS)('send their passages as input at %s', async (path) => {
     const { body } = await post(path, { model: 'tiny', query: QUERY, input: PASSAGES, top_k: 4, return_input: false });

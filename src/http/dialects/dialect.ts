@@ -50,7 +50,7 @@ export interface Marks {
   readonly paths: readonly string[];
   /** The marks as Markdown, for the API's description. */
   readonly text: string;
-  matches(body: Readonly<Record<string, unknown>>, client: ClientHeaders): boolean;
+  matches(body: Readonly<Record<string, unknown>>, client: ClientHeaders, path: string): boolean;
 }
 
 /** How the API's description and docs/api.md present a dialect. */

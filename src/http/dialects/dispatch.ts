@@ -88,7 +88,7 @@ export function dialectOf(at: ScoringPath, body: unknown, client: ClientHeaders)
   const { dialect, marked } = at;
   if (marked.length === 0) return dialect;
   const fields = body as Readonly<Record<string, unknown>>;
-  const found = marked.find(({ marks }) => marks?.matches(fields, client)) ?? dialect;
+  const found = marked.find(({ marks }) => marks?.matches(fields, client, at.path)) ?? dialect;
   if (found.listField !== undefined && !(found.listField in body)) throw unknownDialect(at, body);
   return found;
 }

@@ -27,8 +27,6 @@ export interface AnswerForm {
     readonly field?: 'document' | 'input';
     /** What it is; `sent`: as in the request. Absent where no client reads it there: texts twice would double an answer. */
     readonly document?: 'object' | 'text' | 'sent';
-    /** Value of the item's `object`, if it has one. */
-    readonly object?: 'rank_result';
   };
   /** `usage.rerank_units`: search units by another name. */
   readonly hasRerankUnits?: true;
@@ -74,7 +72,6 @@ function makeSchema(form: AnswerForm): z.ZodType {
     index,
     ...Object.fromEntries(data.scores.map((name) => [name, score])),
     ...(data.field && data.document ? { [data.field]: DOCUMENT_SCHEMAS[data.document] } : {}),
-    ...(data.object ? { object: z.literal(data.object) } : {}),
   });
   const answer = z.object({
     id: z.string(),
@@ -96,7 +93,7 @@ function makeSchema(form: AnswerForm): z.ZodType {
       total_tokens: count,
       ...(form.hasRerankUnits ? { rerank_units: count } : {}),
     }),
-    ...(data.object ? { top_k: count, return_input: z.boolean() } : {}),
+    ...(data.field === 'input' ? { top_k: count, return_input: z.boolean() } : {}),
     truncated: z
       .array(count)
       .optional()
@@ -176,7 +173,7 @@ export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: Ans
       ...metaOf(context, [answer]),
     },
     usage: { prompt_tokens: tokens, total_tokens: tokens, ...(form.hasRerankUnits && { rerank_units: units }) },
-    ...(form.data.object && { top_k: ranking.length, return_input: asked.documents !== undefined }),
+    ...(form.data.field === 'input' && { top_k: ranking.length, return_input: asked.documents !== undefined }),
     truncated: cutPassages(answer),
     teams: teamsOf(answer),
   };
@@ -196,9 +193,8 @@ export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: Ans
         const ranked = ranking[i]!;
         const text = scoreText(ranked);
         const scores = form.data.scores.map((name) => `"${name}":${text}`).join(',');
-        const end = form.data.object ? `,"object":"${form.data.object}"}` : '}';
         const document = documentOf(form.data.document, ranked.index);
-        return aroundField(`{"index":${ranked.index},${scores}`, form.data.field ?? 'document', document, end);
+        return aroundField(`{"index":${ranked.index},${scores}`, form.data.field ?? 'document', document, '}');
       },
       tail: `]${moreFields(rest)}}`,
     },

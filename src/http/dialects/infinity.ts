@@ -1,6 +1,12 @@
 import { defineDocumentsDialect } from './documents.ts';
 
-/** Infinity's `POST /rerank`. Its client always sends `raw_scores`; LiteLLM does not, and has a prefix of its own. */
+/** Infinity's own path, to which its client posts whatever the address. */
+const OWN_PATH = '/rerank';
+
+/**
+ * Infinity's `POST /rerank`. Its client sends `raw_scores` unless it is told not to, as Agno does, which never wants documents. LiteLLM sends none
+ * either and has a prefix of its own.
+ */
 export const infinity = defineDocumentsDialect({
   name: 'infinity',
   title: 'Infinity',
@@ -8,8 +14,12 @@ export const infinity = defineDocumentsDialect({
   paths: [{ path: '/infinity/rerank', note: 'LiteLLM' }, { path: '/infinity/v1/rerank' }],
   marks: {
     paths: ['/rerank', '/v1/rerank', '/v2/rerank', '/reranking', '/v1/reranking', '/', '/invocations'],
-    text: '`documents` and `raw_scores`',
-    matches: (body) => 'documents' in body && body.raw_scores !== undefined && body.raw_scores !== null,
+    text: '`documents` and `raw_scores`; at `/rerank` also `documents` and `return_documents: false` sent by httpx (Agno)',
+    matches(body, { sdk }, path) {
+      if (!('documents' in body)) return false;
+      if (body.raw_scores !== undefined && body.raw_scores !== null) return true;
+      return path === OWN_PATH && body.return_documents === false && /^python-httpx\/\S+$/.test(sdk);
+    },
   },
   id: 'Infinity',
   defaultModel: 'default/not-specified',

@@ -9,7 +9,7 @@ import { flag } from './scalars.ts';
 const FORM: AnswerForm = {
   ...PLAIN_FORM,
   id: 'MixedbreadAnswer',
-  data: { scores: ['score'], field: 'input', document: 'sent', object: 'rank_result' },
+  data: { scores: ['score'], field: 'input', document: 'sent' },
 };
 
 const schema = z
