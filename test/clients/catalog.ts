@@ -6,13 +6,17 @@ export type Packages =
 
 export type Client = Packages & {
   readonly name: string;
-  /** File of `test/clients/LANGUAGE/`. */
-  readonly driver: string;
+  /** File of `test/clients/LANGUAGE/`; none for a client that no registry served when the drivers were written. */
+  readonly driver: string | undefined;
 };
 
 const python = (name: string, driver: string, ...packages: readonly [string, ...string[]]): Client => {
   return { name, driver: `${driver}.py`, language: 'python', packages };
 };
+const java = (name: string, driver: string, artifact: string): Client => {
+  return { name, driver: `${driver}.java`, language: 'java', packages: [artifact] };
+};
+
 /** Every client that the driver runs, with the versions it was tried with. */
 export const CLIENTS: readonly Client[] = [
   python('cohere', 'drive_cohere', 'cohere==7.3.1'),
@@ -56,4 +60,9 @@ export const CLIENTS: readonly Client[] = [
   python('tei-client', 'drive_tei_client', 'tei-client==0.2.4'),
   python('tritonclient', 'drive_triton', 'tritonclient[http]==2.73.0'),
   python('KServe', 'drive_kserve', 'kserve==0.21.0'),
+  java('LangChain4j Cohere', 'DriveCohere', 'dev.langchain4j:langchain4j-cohere:1.11.0-beta19'),
+  java('LangChain4j Jina', 'DriveJina', 'dev.langchain4j:langchain4j-jina:1.10.0-beta18'),
+  java('LangChain4j Voyage', 'DriveVoyage', 'dev.langchain4j:langchain4j-voyage-ai:1.15.0-beta25'),
+  { name: 'cohere-go', driver: 'cohere.go', language: 'go', packages: ['github.com/cohere-ai/cohere-go/v2@v2.15.3'] },
+  { name: 'tei-go', driver: undefined, language: 'go', packages: ['github.com/gage-technologies/tei-go@latest'] },
 ];

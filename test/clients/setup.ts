@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Client } from './catalog.ts';
 
@@ -21,12 +21,17 @@ function folderOf({ name, packages }: Client): string {
   return `${name.replaceAll(/\W+/g, '-').toLowerCase()}-${hash.slice(0, 8)}`;
 }
 
-/** The last lines of a failed command, in one. */
+/** The lines of a failed command that tell why, in one and without addresses. */
 function reasonOf(error: unknown): string {
   const { stderr, stdout, message } = error as { stderr?: string; stdout?: string; message: string };
   const text = (stderr || stdout || message).trim().split('\n');
   const errors = text.filter((line) => /error|not found|no solution|forbidden/i.test(line));
-  return (errors.length > 0 ? errors : text).slice(0, 2).join(' ').replaceAll(/\s+/g, ' ').slice(0, 300);
+  return (errors.length > 0 ? errors : text)
+    .slice(0, 2)
+    .join(' ')
+    .replaceAll(/https?:\/\/\S+/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .slice(0, 300);
 }
 
 async function tool(program: string, args: readonly string[], cwd?: string): Promise<void> {
@@ -69,24 +74,31 @@ async function installGo(client: Client, place: string): Promise<void> {
   mkdirSync(place, { recursive: true });
   writeFileSync(join(place, 'go.mod'), 'module winnow/clients\n\ngo 1.24\n');
   await tool('go', ['get', client.packages[0]], place);
-  await tool('go', ['build', '-mod=mod', '-o', 'driver', join(HERE, 'go', client.driver)], place);
 }
 
-function commandOf(client: Client, place: string): Command {
+/** Compiles the driver, where its language asks for that, and returns how to run it. */
+async function build(client: Client, place: string): Promise<Command> {
+  if (client.driver === undefined) throw new Error('there is none');
   const driver = join(HERE, client.language, client.driver);
   switch (client.language) {
     case 'python':
       return { program: join(place, 'bin/python'), args: ['-u', driver] };
-    case 'java':
-      return { program: 'java', args: ['-cp', [join(place, 'lib/*'), ''].join(delimiter), driver] };
+    case 'java': {
+      const [classes, jars] = [join(place, 'classes'), join(place, 'lib/*')];
+      await tool('javac', ['-d', classes, '-cp', jars, join(HERE, 'java/Harness.java'), driver]);
+      const [, artifact, version] = client.packages[0].split(':');
+      const main = basename(client.driver, '.java');
+      return { program: 'java', args: ['-cp', [classes, jars].join(delimiter), main, `${artifact} ${version}`] };
+    }
     case 'go':
+      await tool('go', ['build', '-mod=mod', '-o', join(place, 'driver'), driver], place);
       return { program: join(place, 'driver'), args: [] };
   }
 }
 
 /**
  * Installs a client into a folder of its own below `folder`, unless it is there, and returns how to run its driver.
- * @throws Error with the reason, in one line, if it cannot be installed.
+ * @throws Error with the reason, in one line, if it cannot be installed, or its driver cannot be compiled.
  */
 export async function install(client: Client, folder: string): Promise<Command> {
   const place = join(folder, folderOf(client));
@@ -102,5 +114,9 @@ export async function install(client: Client, folder: string): Promise<Command> 
     }
     writeFileSync(done, '');
   }
-  return commandOf(client, place);
+  try {
+    return await build(client, place);
+  } catch (error) {
+    throw new Error(`no driver: ${reasonOf(error)}`, { cause: error });
+  }
 }
