@@ -45,9 +45,7 @@ export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-winnow-truncated': whole('Passages that were truncated.'),
   'x-winnow-query-truncated': whole('Tokens of the query that were left out; absent if there are none.'),
   'x-winnow-ignored': text('Fields of the body without effect, separated by commas; absent if there are none.'),
-  'x-winnow-repaired': whole(
-    'Texts in which NUL was dropped or halves of characters were replaced, if there are any.',
-  ),
+  'x-winnow-repaired': whole('Texts in which NUL was dropped or halves of characters were replaced, if there are any.'),
   'x-winnow-priority': text('The priority that counted, if a negative one was sent without scope `admin`: 0.'),
   'x-winnow-experiment': text('Experiment of the request.'),
   'x-winnow-below-min-score': whole('Passages left out because of `min_score`; absent without it.'),
