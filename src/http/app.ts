@@ -11,6 +11,7 @@ import { plainPath } from './middleware/path.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import { refuseCrossSite } from './middleware/same-site.ts';
 import { MinuteBudget } from './minute-budget.ts';
+import { ModelStatistics } from './model-statistics.ts';
 import type { Extension, HttpDeps } from './ports.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { experimentRoutes } from './routes/experiments.ts';
@@ -20,11 +21,14 @@ import { modelRoutes } from './routes/models.ts';
 import { repositoryRoutes } from './routes/repository.ts';
 import type { Route } from './routes/route.ts';
 import { scoringRoutes } from './routes/scoring.ts';
+import { tritonRoutes } from './routes/triton.ts';
 
 /** Returns every route of the service itself, without extensions. */
 export function routesOf(deps: HttpDeps): readonly Route[] {
+  const statistics = new ModelStatistics();
   return [
-    ...scoringRoutes(deps),
+    ...scoringRoutes(deps, statistics),
+    ...tritonRoutes(deps, statistics),
     ...modelRoutes(deps),
     ...repositoryRoutes(deps),
     ...experimentRoutes(deps),

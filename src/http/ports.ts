@@ -48,6 +48,14 @@ export interface HttpTelemetry {
   onRequest(event: RequestEvent): void;
   /** Returns the answer of `GET /metrics`. */
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Returns what the engine has run since the start, by `model@version`. */
+  batches(): Promise<ReadonlyMap<string, BatchCounts>>;
+}
+
+/** Batches of one version, and their rows together. */
+export interface BatchCounts {
+  readonly batches: number;
+  readonly rows: number;
 }
 
 /** Whether the service can answer. */

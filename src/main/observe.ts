@@ -1,5 +1,5 @@
 import type { ExperimentObserver } from '../experiments/ports.ts';
-import type { HttpTelemetry, RequestEvent } from '../http/ports.ts';
+import type { BatchCounts, HttpTelemetry, RequestEvent } from '../http/ports.ts';
 import type { PoolEvent, PoolFacts, PoolObserver } from '../inference/pool-observer.ts';
 import type { RegistryObserver, ServedVersion } from '../registry/registry-types.ts';
 import type { SchedulerObserver } from '../scheduling/scheduling-types.ts';
@@ -85,6 +85,18 @@ export function observeScheduler(metrics: Metrics, provider: () => string): Requ
       metrics.queueJobs.set(jobs);
     },
   };
+}
+
+/** Returns how many batches and rows the engine has run, by `model@version`. */
+export async function countBatches(metrics: Metrics): Promise<ReadonlyMap<string, BatchCounts>> {
+  const counts = new Map<string, BatchCounts>();
+  for (const { labels, metricName, value } of (await metrics.batchRows.get()).values) {
+    const id = `${labels.model}@${labels.version}`;
+    const { batches, rows } = counts.get(id) ?? { batches: 0, rows: 0 };
+    if (metricName?.endsWith('_sum')) counts.set(id, { batches, rows: rows + value });
+    if (metricName?.endsWith('_count')) counts.set(id, { batches: batches + value, rows });
+  }
+  return counts;
 }
 
 /** Events of normal operation, which are logged as information. */

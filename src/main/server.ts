@@ -7,7 +7,7 @@ import type { RequestEvent } from '../http/ports.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';
 import { closeAll, closeWithin } from './close-all.ts';
-import { observeRequests, watchProcess } from './observe.ts';
+import { countBatches, observeRequests, watchProcess } from './observe.ts';
 import { isInference, openReadiness } from './open-readiness.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
@@ -56,6 +56,7 @@ export async function startServer(
         if (isInference(event, stack.registry.defaultModel)) readiness.answered();
       },
       metrics: () => metrics.render(),
+      batches: () => countBatches(metrics),
     };
     const { url, drain } = await openHttp(config, stack, { version: VERSION, readiness, telemetry, metrics });
     logger.info({ url, ...build, hosts: stack.pool.size, models: config.registry.folder }, 'listening');

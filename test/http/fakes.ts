@@ -172,6 +172,7 @@ export function fakeTelemetry(): FakeTelemetry {
     tracing: passThrough,
     onRequest: (event) => void events.push(event),
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', text: 'winnow_ready 1\n' }),
+    batches: async () => new Map([['tiny@1', { batches: 3, rows: 12 }]]),
   };
 }
 

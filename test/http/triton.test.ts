@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import request from 'supertest';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { WinnowError } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { createServer } from '../../src/http/server.ts';
 import { type FakeDeps, fakeDeps, fakeLogit, sigmoid } from './fakes.ts';
@@ -143,6 +144,108 @@ describe('other calls of tritonclient', () => {
       expect(jsonOf(answer)).toBeTypeOf('object');
     },
   );
+});
+
+describe('what tritonclient reads about models', () => {
+  it('the configuration', async () => {
+    expect(jsonOf(await replay('config'))).toEqual({
+      name: 'tiny',
+      platform: 'onnxruntime_onnx',
+      backend: 'onnxruntime',
+      version_policy: { all: {} },
+      max_batch_size: 0,
+      input: [
+        { name: 'query', data_type: 'TYPE_STRING', dims: [1] },
+        { name: 'passages', data_type: 'TYPE_STRING', dims: [-1] },
+      ],
+      output: [{ name: 'scores', data_type: 'TYPE_FP32', dims: [-1] }],
+      instance_group: [{ kind: 'KIND_CPU', count: 2 }],
+      parameters: {
+        version: { string_value: '1' },
+        state: { string_value: 'ready' },
+        variant: { string_value: 'int8' },
+        provider: { string_value: 'cpu' },
+        max_length: { string_value: '512' },
+        activation: { string_value: 'sigmoid' },
+      },
+    });
+    const refused = await request(server).get('/v2/models/tiny/versions/2/config');
+    expect(refused.body.parameters).toEqual({ version: { string_value: '2' }, state: { string_value: 'refused' } });
+    expect((await request(server).get('/v2/models/none/config')).status).toBe(404);
+    expect((await request(server).get('/v2/models/org%2Ftiny/config')).body.parameters.version).toEqual({
+      string_value: '1',
+    });
+  });
+
+  it('the statistics, which count answers, failures and their times by version', async () => {
+    await replay('infer-binary');
+    await request(server)
+      .post('/rerank')
+      .send({ query: 'q', texts: ['a', 'b'] })
+      .expect(200);
+    deps.reranker.before = () => {
+      throw new WinnowError('inference_failed', { reason: 'no' });
+    };
+    await request(server)
+      .post('/v2/rerank')
+      .send({ query: 'q', documents: ['a'] })
+      .expect(500);
+    await request(server)
+      .post('/v2/rerank')
+      .send({ query: 7, documents: ['a'] })
+      .expect(422);
+    const { model_stats: all } = jsonOf(await replay('stats-all'));
+    expect(all.map((one: { name: string; version: string }) => `${one.name}@${one.version}`)).toEqual([
+      'tiny@1',
+      'tiny@2',
+      'other@1',
+    ]);
+    const [counted, refused] = jsonOf(await replay('stats')).model_stats;
+    expect(counted).toEqual(all[0]);
+    const times = (count: number, ns: unknown = expect.any(Number)) => ({ count, ns });
+    expect(counted).toEqual({
+      name: 'tiny',
+      version: '1',
+      last_inference: expect.any(Number),
+      inference_count: 12,
+      execution_count: 3,
+      inference_stats: {
+        success: times(2),
+        fail: times(1),
+        queue: times(2, 5_200_000),
+        compute_input: times(2, 2_800_000),
+        compute_infer: times(2, 20_000_000),
+        compute_output: times(2),
+      },
+    });
+    expect(counted.last_inference).toBeGreaterThan(1_700_000_000_000);
+    expect(refused).toMatchObject({ last_inference: 0, execution_count: 0, inference_stats: { success: times(0, 0) } });
+    const version = await request(server).get('/v2/models/tiny/versions/1/stats');
+    expect(version.body.model_stats).toEqual([counted]);
+  });
+
+  it('the extensions that are served, and no others', async () => {
+    const { extensions } = jsonOf(await replay('server'));
+    expect(extensions).toEqual([
+      'binary_tensor_data',
+      'model_configuration',
+      'model_repository',
+      'model_repository(unload_dependents)',
+      'parameters',
+      'schedule_policy',
+      'statistics',
+      'metrics',
+    ]);
+    for (const path of ['systemsharedmemory/status', 'cudasharedmemory/status', 'trace/setting', 'logging'])
+      expect((await request(server).get(`/v2/${path}`)).body.error).toContain('expected a known route');
+  });
+
+  it('a load with a configuration or files is refused', async () => {
+    const answer = await replay('load-config');
+    expect(answer.status).toBe(422);
+    expect(jsonOf(answer).error).toBe('expected only the documented fields, got `config` (parameters)');
+    expect(deps.registry.calls).toEqual([]);
+  });
 });
 
 /** Texts in the protocol's form: four bytes of length in little-endian order, then UTF-8. */

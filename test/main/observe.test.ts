@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RequestEvent } from '../../src/http/ports.ts';
 import {
+  countBatches,
   observePool,
   observeRegistry,
   observeRequests,
@@ -117,6 +118,20 @@ describe('scheduler', () => {
     expect(await sample('winnow_queue_jobs')).toBe('2');
     expect(await sample('winnow_queue_tokens')).toBe('5000');
     expect(await sample('winnow_queue_rows')).toBe('50');
+  });
+
+  it('counts batches and rows by version', async () => {
+    const scheduler = observeScheduler(metrics, () => 'cpu');
+    const batch = { lane: 'batch', tokens: 10, paddedTokens: 10, inferMs: 20, waitMs: 1 } as const;
+    scheduler.onBatch({ ...batch, key: 'm@3', rows: 8 });
+    scheduler.onBatch({ ...batch, key: 'm@3#2', rows: 3 });
+    scheduler.onBatch({ ...batch, key: 'm@4', rows: 1 });
+    expect(await countBatches(metrics)).toEqual(
+      new Map([
+        ['m@3', { batches: 2, rows: 11 }],
+        ['m@4', { batches: 1, rows: 1 }],
+      ]),
+    );
   });
 
   it('splits a key at its last @', () => {

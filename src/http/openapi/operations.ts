@@ -167,6 +167,27 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     true,
     schemas.labelAnswer,
   ),
+  'GET /v2/models/stats': read(
+    'Models',
+    'Requests, batches and times of all versions (Triton)',
+    schemas.tritonStatistics,
+  ),
+  'GET /v2/models/:model/stats': read(
+    'Models',
+    'Requests, batches and times of a model (Triton)',
+    schemas.tritonStatistics,
+  ),
+  'GET /v2/models/:model/versions/:version/stats': read(
+    'Models',
+    'Requests, batches and times of a version (Triton)',
+    schemas.tritonStatistics,
+  ),
+  'GET /v2/models/:model/config': read('Models', 'Configuration of a model (Triton)', schemas.tritonConfig),
+  'GET /v2/models/:model/versions/:version/config': read(
+    'Models',
+    'Configuration of a version (Triton)',
+    schemas.tritonConfig,
+  ),
   'GET /v2/models/:model': read('Models', 'Metadata of a model (KServe)', schemas.kserveModel),
   'GET /v2/models/:model/ready': modelReady('Whether a model is ready (KServe)'),
   'GET /v2/models/:model/versions/:version': read('Models', 'Metadata of a version (KServe)', schemas.kserveModel),

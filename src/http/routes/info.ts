@@ -9,6 +9,18 @@ import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schem
 /** Text Embeddings Inference's names of variants (`dtype`). */
 const DTYPES: Readonly<Record<string, string>> = { fp32: 'float32', fp16: 'float16' };
 
+/** Triton's names of the extensions of the protocol that are served, and `metrics`. */
+const EXTENSIONS = [
+  'binary_tensor_data',
+  'model_configuration',
+  'model_repository',
+  'model_repository(unload_dependents)',
+  'parameters',
+  'schedule_policy',
+  'statistics',
+  'metrics',
+] as const;
+
 /** How a relevance score is computed, by activation. */
 const SCORES = { sigmoid: 'sigmoid(logit) unless raw_scores', none: 'logit' } as const;
 
@@ -75,20 +87,38 @@ function serverMetadata(deps: HttpDeps): RequestHandler {
     const answer: KserveServer = {
       name: 'winnow',
       version: deps.info().version,
-      extensions: ['model_repository', 'metrics'],
+      extensions: [...EXTENSIONS],
     };
     res.json(answer);
   };
 }
 
-function versionsAt(
-  deps: HttpDeps,
+/** Returns the versions that the path names. @throws WinnowError `unknown_model`, `unknown_version`. */
+export function versionsAt(
+  deps: Pick<HttpDeps, 'registry'>,
   req: Request,
 ): { readonly name: string; readonly versions: readonly VersionStatus[] } {
   const name = pathParam(req.params, 'model');
   const version = pathParam(req.params, 'version');
   return { name, versions: versionsNamed(deps.registry, version ? `${name}@${version}` : name) };
 }
+
+interface TensorFacts {
+  readonly name: string;
+  readonly datatype: 'BYTES' | 'FP32';
+  readonly shape: readonly number[];
+}
+
+/** Tensors of every model, as KServe and Triton describe them. */
+export const TENSORS: Readonly<Record<'inputs' | 'outputs', readonly TensorFacts[]>> = {
+  inputs: [
+    { name: 'query', datatype: 'BYTES', shape: [1] },
+    { name: 'passages', datatype: 'BYTES', shape: [-1] },
+  ],
+  outputs: [{ name: 'scores', datatype: 'FP32', shape: [-1] }],
+};
+
+const shown = (tensors: readonly TensorFacts[]) => tensors.map((one) => ({ ...one, shape: [...one.shape] }));
 
 function modelMetadata(deps: HttpDeps): RequestHandler {
   return (req, res) => {
@@ -97,11 +127,8 @@ function modelMetadata(deps: HttpDeps): RequestHandler {
       name,
       versions: versions.map((status) => status.version),
       platform: 'onnxruntime_onnx',
-      inputs: [
-        { name: 'query', datatype: 'BYTES', shape: [1] },
-        { name: 'passages', datatype: 'BYTES', shape: [-1] },
-      ],
-      outputs: [{ name: 'scores', datatype: 'FP32', shape: [-1] }],
+      inputs: shown(TENSORS.inputs),
+      outputs: shown(TENSORS.outputs),
     };
     res.json(answer);
   };

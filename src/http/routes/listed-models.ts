@@ -8,7 +8,7 @@ export interface ListedName {
   readonly status: VersionStatus;
 }
 
-const idOf = ({ name, version }: VersionStatus) => `${name}@${version}`;
+export const idOf = ({ name, version }: VersionStatus) => `${name}@${version}`;
 
 /** Returns the version that answers requests which name the model, or its label; the first refused one if none may. */
 function answering(versions: readonly VersionStatus[], label: string | undefined): VersionStatus | undefined {
@@ -43,6 +43,18 @@ function statusAt(
   const versions = byModel.get(name) ?? [];
   if (!reference.includes('@')) return versions.length > 0 ? answering(versions, rest) : undefined;
   return versions.find(({ version }) => version === rest);
+}
+
+/** Returns the version that answers a reference, or requests without one; undefined for one that nothing answers. */
+export function statusOf(
+  registry: Pick<ModelRegistry, 'list' | 'canonical' | 'defaultModel'>,
+  reference = registry.defaultModel,
+): VersionStatus | undefined {
+  if (reference === undefined) return undefined;
+  return statusAt(
+    registry.canonical(reference),
+    Map.groupBy(registry.list(), ({ name }) => name),
+  );
 }
 
 const RANKS = { model: 0, alias: 1, label: 2, version: 3 } as const;

@@ -103,13 +103,17 @@ export type IndexAnswer = z.infer<typeof indexAnswer>;
 export const loadRequest = z
   .object({
     parameters: z
-      .object({
+      .strictObject({
         version: z
           .string()
           .min(1)
           .max(128)
           .nullish()
           .meta({ description: "The version meant; the model's current one (load) or all (unload) if absent." }),
+        unload_dependents: z
+          .boolean()
+          .nullish()
+          .meta({ description: 'Triton: no model here depends on another, so there is nothing more to unload.' }),
       })
       .nullish(),
   })
@@ -181,6 +185,61 @@ export const kserveModel = z
   })
   .meta({ id: 'KserveModel' });
 export type KserveModel = z.infer<typeof kserveModel>;
+
+const tritonTensor = z.object({
+  name: z.string(),
+  data_type: z.enum(['TYPE_STRING', 'TYPE_FP32']),
+  dims: z.array(z.number().int()),
+});
+
+export const tritonConfig = z
+  .object({
+    name: z.string(),
+    platform: z.literal('onnxruntime_onnx'),
+    backend: z.literal('onnxruntime'),
+    version_policy: z
+      .object({ all: z.object({}) })
+      .meta({ description: 'Every version that is not refused may be asked for.' }),
+    max_batch_size: z
+      .literal(0)
+      .meta({ description: 'Tensors have no batch dimension; batches are formed of rows of all requests.' }),
+    input: z.array(tritonTensor),
+    output: z.array(tritonTensor),
+    instance_group: z
+      .array(z.object({ kind: z.enum(['KIND_CPU', 'KIND_GPU']), count }))
+      .meta({ description: 'Inference processes, which all models share.' }),
+    parameters: z.record(z.string(), z.object({ string_value: z.string() })).meta({
+      description:
+        'Facts of the version: `version`, `state`, and once it was loaded `variant`, `provider`, `max_length`, `activation`.',
+    }),
+  })
+  .meta({ id: 'TritonConfig' });
+export type TritonConfig = z.infer<typeof tritonConfig>;
+
+const times = z.object({ count, ns: count.meta({ description: 'Nanoseconds together.' }) });
+
+export const tritonStatistics = z
+  .object({
+    model_stats: z.array(
+      z.object({
+        name: z.string(),
+        version: z.string(),
+        last_inference: count.meta({ description: 'Last answer, in milliseconds since the epoch; 0: none.' }),
+        inference_count: count.meta({ description: 'Rows (pairs, windows of long ones) that the engine has scored.' }),
+        execution_count: count.meta({ description: 'Batches that the engine has run.' }),
+        inference_stats: z.object({
+          success: times.meta({ description: 'Requests answered, from arrival to answer.' }),
+          fail: times.meta({ description: 'Requests whose scoring failed.' }),
+          queue: times.meta({ description: 'Waiting for a batch.' }),
+          compute_input: times.meta({ description: 'Tokenization.' }),
+          compute_infer: times.meta({ description: "The requests' shares of the engine's time." }),
+          compute_output: times.meta({ description: 'Writing the answer.' }),
+        }),
+      }),
+    ),
+  })
+  .meta({ id: 'TritonStatistics' });
+export type TritonStatistics = z.infer<typeof tritonStatistics>;
 
 export const kserveReady = z.object({ name: z.string(), ready: z.boolean() }).meta({ id: 'KserveReady' });
 export type KserveReady = z.infer<typeof kserveReady>;

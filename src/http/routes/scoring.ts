@@ -9,9 +9,11 @@ import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
 import { spendPassages } from '../middleware/rate-limit.ts';
 import { MinuteBudget } from '../minute-budget.ts';
+import type { ModelStatistics } from '../model-statistics.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import { repairTexts } from '../text-repair.ts';
+import { idOf, statusOf } from './listed-models.ts';
 import { splitReference } from './models.ts';
 import type { Route } from './route.ts';
 
@@ -189,7 +191,29 @@ async function writeAnswer(res: Response, answer: AnswerText): Promise<readonly 
   return [...json, answer.binary];
 }
 
-function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): RequestHandler {
+/** Scores, and counts a failure with the version that would have answered. */
+async function counted<T>(
+  statistics: ModelStatistics,
+  { registry }: HttpDeps,
+  [first]: readonly NamedRequest[],
+  { started }: Exchange,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const status = statusOf(registry, first?.request.cascade?.at(-1)?.model ?? first?.request.model);
+    if (status) statistics.failed(idOf(status), performance.now() - started);
+    throw error;
+  }
+}
+
+function scoringHandler(
+  at: ScoringPath,
+  deps: HttpDeps,
+  budget: MinuteBudget,
+  statistics: ModelStatistics,
+): RequestHandler {
   return async function score(req, res) {
     const exchange = exchangeOf(res);
     const { startedAt, signal, requestId } = exchange;
@@ -208,7 +232,9 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     }));
     if (requests.some(({ request: { priority } }, i) => priority !== body.requests[i]!.priority))
       res.set('x-winnow-priority', '0');
-    const answers = await rerankAll(deps.reranker, requests, signal);
+    const answers = await counted(statistics, deps, requests, exchange, () =>
+      rerankAll(deps.reranker, requests, signal),
+    );
     const totals = totalsOf(answers);
     const first = answers[0]!;
     const { model, version, experiment } = first;
@@ -217,13 +243,17 @@ function scoringHandler(at: ScoringPath, deps: HttpDeps, budget: MinuteBudget): 
     const warnings = warningsOf(answers, body.ignored, repaired);
     const created = Math.floor(startedAt / 1000);
     const { requests: asked } = texts;
+    const writing = performance.now();
     const pieces = await writeAnswer(res, body.answer(answers, { requests: asked, requestId, created, warnings }));
     if (signal.aborted) return;
     const length = lengthOf(pieces);
     // From here on the answer is what the request holds.
     exchange.bytes.resize(length);
     const characters = sumOf(texts.requests, charactersIn);
-    const elapsedMs = performance.now() - exchange.started;
+    const done = performance.now();
+    const elapsedMs = done - exchange.started;
+    const stages = { ...totals.timings, totalMs: elapsedMs, writeMs: done - writing };
+    statistics.answered(`${model}@${version}`, startedAt, stages);
     const { provider } = deps.info();
     res.set(
       answerHeaders(first, totals, {
@@ -252,7 +282,7 @@ function prepareErrors({ dialect }: ScoringPath, deps: HttpDeps): RequestHandler
 }
 
 /** Returns a route for every path that scores. */
-export function scoringRoutes(deps: HttpDeps): readonly Route[] {
+export function scoringRoutes(deps: HttpDeps, statistics: ModelStatistics): readonly Route[] {
   const budget = new MinuteBudget(deps.options.passagesPerMinute ?? 0);
   return SCORING_PATHS.map((at) => ({
     method: 'post',
@@ -260,6 +290,6 @@ export function scoringRoutes(deps: HttpDeps): readonly Route[] {
     access: 'rerank',
     body: at.dialect.takesBytes ? 'tensors' : 'json',
     prepare: prepareErrors(at, deps),
-    handler: scoringHandler(at, deps, budget),
+    handler: scoringHandler(at, deps, budget, statistics),
   }));
 }
