@@ -23,6 +23,8 @@ export interface Grading {
   readonly source: DataSource;
   readonly qrels: Qrels | undefined;
   readonly teacher: TeacherScores | undefined;
+  /** Passages that the collection lacks, which leave the list. */
+  readonly missing?: ReadonlySet<string>;
 }
 
 function gradesOf(docids: readonly string[], scores: readonly number[] | undefined, qid: string, grading: Grading) {
@@ -50,27 +52,39 @@ function teacherScores(
 }
 
 /** Returns the relevant passages that are not candidates, if the recipe adds them. */
-function missingRelevant({ qid, docids }: Candidates, { source, qrels }: Grading): string[] {
+function missingRelevant({ qid, docids }: Candidates, { source, qrels, missing }: Grading): string[] {
   if (!source.addRelevant) return [];
   const listed = new Set(docids);
   return [...(qrels?.get(qid) ?? [])].flatMap(([docid, grade]) =>
-    grade >= source.minRelevance && !listed.has(docid) ? [docid] : [],
+    grade >= source.minRelevance && !listed.has(docid) && !missing?.has(docid) ? [docid] : [],
   );
+}
+
+function without(candidates: Candidates, missing: ReadonlySet<string> | undefined): Candidates {
+  if (!missing) return candidates;
+  const places = [...candidates.docids.keys()].filter((p) => !missing.has(candidates.docids[p]!));
+  const { own } = candidates;
+  return {
+    ...candidates,
+    docids: places.map((p) => candidates.docids[p]!),
+    ...(own && { own: places.map((p) => own[p]!) }),
+  };
 }
 
 /**
  * Grades a candidate list by the judgements and adds the teacher's scores.
  * @param negatives further passages to append; those that are judged or in the list already are left out.
  */
-export function grade(candidates: Candidates, grading: Grading, negatives: readonly string[] = []): Graded {
+export function grade(all: Candidates, grading: Grading, negatives: readonly string[] = []): Graded {
+  const candidates = without(all, grading.missing);
   const added = missingRelevant(candidates, grading);
   const scores = teacherScores(candidates, added, grading);
   const listed = new Set([...candidates.docids, ...added]);
   const extra = negatives.filter((docid) => !listed.has(docid) && !grading.qrels?.get(candidates.qid)?.has(docid));
   const docids = [...candidates.docids, ...added, ...extra];
   const bottom = scores && extra.length > 0 ? scoresOf(['\u0000'], new Map(scores.map((s, i) => [`${i}`, s])))[0]! : 0;
-  const all = scores && [...scores, ...extra.map(() => bottom)];
-  const relevance = gradesOf(docids, all, candidates.qid, grading);
+  const taught = scores && [...scores, ...extra.map(() => bottom)];
+  const relevance = gradesOf(docids, taught, candidates.qid, grading);
   const { teacherScale } = grading.source;
-  return { docids, relevance, ...(all && { teacher: all.map((score) => score * teacherScale) }) };
+  return { docids, relevance, ...(taught && { teacher: taught.map((score) => score * teacherScale) }) };
 }

@@ -12,7 +12,8 @@ import type { Qrels } from '../../evaluation/measures/ranked.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { DataFormat, DataSource } from './data-schema.ts';
 import { type Candidates, type Grading, grade } from './grading.ts';
-import type { IdentifiedList, RawSource, SkipCount } from './list-types.ts';
+import { knownTexts } from './known-texts.ts';
+import { type IdentifiedList, type RawSource, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
 import { readRunGroups } from './run-groups.ts';
 import { reservoir, shuffled } from './shuffle.ts';
 import { readTeacher } from './teacher.ts';
@@ -185,14 +186,23 @@ async function* idsOf(passages: PassageStore): AsyncGenerator<string> {
   for await (const { id } of passages.entries()) yield id;
 }
 
-/** Returns the texts of ids, undefined where the collection lacks one. */
-export async function textsOf(passages: PassageStore, ids: readonly string[]): Promise<string[] | undefined> {
-  try {
-    return await passages.texts(ids);
-  } catch (error) {
-    if (error instanceof WinnowError && error.code === 'invalid_input') return undefined;
-    throw error;
-  }
+/** Grades candidates and finds their texts. Passages that the collection lacks leave the list; undefined where none is left. */
+async function listWith(
+  passages: PassageStore,
+  candidates: Candidates,
+  grading: Grading,
+  negatives: readonly string[],
+  counts: SkipCount,
+): Promise<IdentifiedList | undefined> {
+  const { qid, query } = candidates;
+  const all = grade(candidates, grading, negatives);
+  const known = await knownTexts(passages, all.docids);
+  const missing = new Set(all.docids.filter((docid) => !known.has(docid)));
+  if (missing.size === all.docids.length) return undefined;
+  counts.drop(UNKNOWN_PASSAGE, missing.size);
+  // Graded once more: a missing relevant passage has no say in whether the teacher knows the list.
+  const graded = missing.size === 0 ? all : grade(candidates, { ...grading, missing }, negatives);
+  return { qid, query, passages: graded.docids.map((docid) => known.get(docid)!), ...graded };
 }
 
 /**
@@ -213,14 +223,13 @@ export async function openIdSource(
     drawDistinct(pool, source.randomNegatives, createRandom(deriveSeed(seed, 'random negatives', qid)));
   async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
     for await (const candidates of opened.candidates(counts, seed)) {
-      const { qid, query } = candidates;
+      const { qid } = candidates;
       if (heldOut?.has(qid)) {
         counts.skip('held out');
         continue;
       }
-      const graded = grade(candidates, grading, negatives(qid, seed ?? 0));
-      const passages = await textsOf(opened.passages, graded.docids);
-      if (passages) yield { qid, query, passages, ...graded };
+      const list = await listWith(opened.passages, candidates, grading, negatives(qid, seed ?? 0), counts);
+      if (list) yield list;
       else counts.skip('unknown passage');
     }
   }

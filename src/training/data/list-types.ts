@@ -20,11 +20,17 @@ interface DataFile {
   readonly sha256: string;
 }
 
-/** Counts skipped lists and rows by reason. */
+/** Counts skipped lists and rows, and passages that leave a list, by reason. */
 export interface SkipCount {
+  /** Counts a list or row of which nothing is left. */
   skip(reason: string): void;
+  /** Counts passages that leave a list, which itself stays. */
+  drop(reason: string, passages: number): void;
   skipped(): Readonly<Record<string, number>>;
 }
+
+/** Reason for passages that leave a list because the collection lacks them. */
+export const UNKNOWN_PASSAGE = 'passage of a list that the collection lacks';
 
 /** Creates a count of skips. */
 export function skipCount(): SkipCount {
@@ -32,6 +38,9 @@ export function skipCount(): SkipCount {
   return {
     skip(reason) {
       counts[reason] = (counts[reason] ?? 0) + 1;
+    },
+    drop(reason, passages) {
+      if (passages > 0) counts[reason] = (counts[reason] ?? 0) + passages;
     },
     skipped: () => counts,
   };

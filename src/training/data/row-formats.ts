@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { textId } from './ids.ts';
-import type { IdentifiedList } from './list-types.ts';
+import { type IdentifiedList, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
 
 /** A row of a file, with ids or texts. */
 export interface RawList {
@@ -10,6 +10,8 @@ export interface RawList {
   readonly passages: readonly string[];
   readonly relevance: readonly number[];
   readonly teacher?: readonly number[];
+  /** Number of negatives that were left out because they equal a positive. */
+  readonly overlapping?: number;
 }
 
 /** Why a row gives no list. Rows that do not parse are errors, not skips. */
@@ -59,12 +61,36 @@ function numbers(value: unknown, count: number, where: string, field: string): n
   throw bad(where, `"${field}" to be ${count} number(s)`, value);
 }
 
+/**
+ * Returns the list of positives and negatives. A negative that equals a positive leaves the list with its score; the others stay.
+ * @param teacher one score per positive, then per negative.
+ */
+function judged(
+  query: string,
+  positives: readonly string[],
+  negatives: readonly string[],
+  teacher: readonly number[] | undefined,
+): RawList | RowSkip {
+  const relevant = new Set(positives);
+  const kept = [...negatives.keys()].filter((i) => !relevant.has(negatives[i]!));
+  const overlapping = negatives.length - kept.length;
+  if (overlapping > 0 && kept.length === 0) return 'positive equals negative';
+  return {
+    query,
+    passages: [...positives, ...kept.map((i) => negatives[i]!)],
+    relevance: [...positives.map(() => 1), ...kept.map(() => 0)],
+    ...(teacher && {
+      teacher: [...teacher.slice(0, positives.length), ...kept.map((i) => teacher[positives.length + i]!)],
+    }),
+    ...(overlapping > 0 && { overlapping }),
+  };
+}
+
 /** FlagEmbedding: `{query, pos: [], neg: [], pos_scores?, neg_scores?}`. */
 function flagEmbedding(row: Json, query: string, where: string): RawList | RowSkip {
   const positives = texts(row.pos, where, 'pos');
   const negatives = texts(row.neg ?? [], where, 'neg');
   if (positives.length === 0) return 'no positive';
-  if (negatives.some((text) => positives.includes(text))) return 'positive equals negative';
   const scored = row.pos_scores != null && row.neg_scores != null;
   const teacher = scored
     ? [
@@ -72,12 +98,7 @@ function flagEmbedding(row: Json, query: string, where: string): RawList | RowSk
         ...numbers(row.neg_scores, negatives.length, where, 'neg_scores'),
       ]
     : undefined;
-  return {
-    query,
-    passages: [...positives, ...negatives],
-    relevance: [...positives.map(() => 1), ...negatives.map(() => 0)],
-    ...(teacher && { teacher }),
-  };
+  return judged(query, positives, negatives, teacher);
 }
 
 /** sentence-transformers: `{query|anchor, positive, negative|negative_1…, scores?}`, an n-tuple with optional teacher scores. */
@@ -86,15 +107,9 @@ function tuple(row: Json, query: string, where: string): RawList | RowSkip {
   const negatives = Object.keys(row)
     .filter((k) => /^negative(_\d+)?$/.test(k))
     .flatMap((k) => texts(row[k], where, k));
-  if (negatives.includes(positive)) return 'positive equals negative';
   const given = row.scores ?? row.score ?? row.labels ?? row.label;
   const teacher = given === undefined ? undefined : numbers(given, 1 + negatives.length, where, 'scores');
-  return {
-    query,
-    passages: [positive, ...negatives],
-    relevance: [1, ...negatives.map(() => 0)],
-    ...(teacher && { teacher }),
-  };
+  return judged(query, [positive], negatives, teacher);
 }
 
 /**
@@ -152,25 +167,42 @@ export async function* joinPairs(rows: AsyncIterable<RawList>): AsyncGenerator<R
   if (open) yield open;
 }
 
-/** Finds the texts of ids; a row with an unknown id is skipped. */
+/** Finds the texts of ids. */
 export interface TextLookup {
   /** Undefined if rows hold the query's text. */
   readonly query: ((id: string) => string | undefined) | undefined;
-  /** Returns all texts, or undefined where one is unknown. Undefined if rows hold texts. */
-  readonly passages: ((ids: readonly string[]) => Promise<readonly string[] | undefined>) | undefined;
+  /** Returns the texts by id; unknown ids are missing. Undefined if rows hold texts. */
+  readonly passages: ((ids: readonly string[]) => Promise<ReadonlyMap<string, string>>) | undefined;
 }
 
-/** Returns the list of a row; texts without ids get one from their content. */
-export async function resolve(raw: RawList, lookup: TextLookup): Promise<IdentifiedList | RowSkip> {
+/** Returns the row without the passages at other places. */
+function only(raw: RawList, places: readonly number[]): RawList {
+  const { teacher, ...rest } = raw;
+  return {
+    ...rest,
+    passages: places.map((p) => raw.passages[p]!),
+    relevance: places.map((p) => raw.relevance[p]!),
+    ...(teacher && { teacher: places.map((p) => teacher[p]!) }),
+  };
+}
+
+/**
+ * Returns the list of a row; texts without ids get one from their content. Passages of unknown id leave the list; a row that has nothing to
+ * compare any more is skipped.
+ */
+export async function resolve(raw: RawList, lookup: TextLookup, counts: SkipCount): Promise<IdentifiedList | RowSkip> {
   const query = lookup.query ? lookup.query(raw.query) : raw.query;
   if (query === undefined) return 'unknown query';
-  const passages = lookup.passages ? await lookup.passages(raw.passages) : raw.passages;
-  if (passages === undefined) return 'unknown passage';
+  const known = await lookup.passages?.(raw.passages);
+  const places = [...raw.passages.keys()].filter((p) => !known || known.has(raw.passages[p]!));
+  if (places.length < Math.min(2, raw.passages.length)) return 'unknown passage';
+  counts.drop(UNKNOWN_PASSAGE, raw.passages.length - places.length);
+  const { overlapping: _o, ...row } = only(raw, places);
   return {
-    ...raw,
+    ...row,
     qid: lookup.query ? raw.query : textId(query),
     query,
-    docids: lookup.passages ? raw.passages : passages.map(textId),
-    passages,
+    docids: known ? row.passages : row.passages.map(textId),
+    passages: known ? row.passages.map((id) => known.get(id)!) : row.passages,
   };
 }

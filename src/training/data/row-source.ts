@@ -5,7 +5,7 @@ import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
 import { readLines } from '../../util/lines.ts';
 import type { DataSource } from './data-schema.ts';
-import { textsOf } from './id-source.ts';
+import { knownTexts } from './known-texts.ts';
 import type { IdentifiedList, RawSource, SkipCount } from './list-types.ts';
 import { joinPairs, type RawList, ROW_READERS, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
 import { shuffled } from './shuffle.ts';
@@ -19,7 +19,7 @@ async function openLookup(source: DataSource, at: (path: string) => string) {
   const store = source.collection === undefined ? undefined : await openCollection(at(source.collection));
   const lookup: TextLookup = {
     query: queries && ((id) => queries.get(id)),
-    passages: store && ((ids) => textsOf(store, ids)),
+    passages: store && ((ids) => knownTexts(store, ids)),
   };
   return { lookup, close: async () => store?.close() };
 }
@@ -66,6 +66,7 @@ export async function openRowSource(
       else {
         if (first) refuseIds(row, lookup, `${path}:${line}`);
         first = false;
+        counts.drop('negative that equals a positive', row.overlapping ?? 0);
         yield row;
       }
     }
@@ -73,7 +74,7 @@ export async function openRowSource(
   async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
     const joined = joinPairs(rows(counts));
     for await (const raw of seed === undefined ? joined : shuffled(joined, seed, SHUFFLE_ROWS)) {
-      const list = await resolve(raw, lookup);
+      const list = await resolve(raw, lookup, counts);
       if (typeof list === 'string') counts.skip(list);
       else if (heldOut?.has(list.qid)) counts.skip('held out');
       else yield withTeacher(list, teacher, source.teacherScale);

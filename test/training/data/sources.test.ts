@@ -101,6 +101,34 @@ describe('rows', () => {
     expect(skipped).toEqual({ 'positive equals negative': 1 });
   });
 
+  it('a negative that equals a positive leaves its list with its score, counted', async () => {
+    put('overlap.jsonl', [
+      '{"query":"a","pos":["A","B"],"neg":["A","C","B","D"],"pos_scores":[5,6],"neg_scores":[5,2,6,1]}',
+      '{"query":"b","positive":"A","negative_1":"A","negative_2":"C","scores":[3,3,1]}',
+      '{"query":"c","pos":["A"],"neg":["A","A"]}',
+    ]);
+    const { lists, skipped } = await raw({ format: 'jsonl', path: 'overlap.jsonl' });
+    expect(lists).toMatchObject([
+      { passages: ['A', 'B', 'C', 'D'], relevance: [1, 1, 0, 0], teacher: [5, 6, 2, 1] },
+      { passages: ['A', 'C'], relevance: [1, 0], teacher: [3, 1] },
+    ]);
+    expect(lists.every((list) => !('overlapping' in list))).toBe(true);
+    expect(skipped).toEqual({ 'negative that equals a positive': 3, 'positive equals negative': 1 });
+  });
+
+  it('ids that the collection lacks leave their list, counted', async () => {
+    put('ids.jsonl', [
+      '{"query":"a","pos":["10"],"neg":["gone","11","12"],"pos_scores":[4],"neg_scores":[3,2,1]}',
+      '{"query":"b","pos":["10"],"neg":["gone"]}',
+    ]);
+    const { lists, skipped } = await raw({ format: 'jsonl', path: 'ids.jsonl', collection: 'collection.tsv' });
+    expect(lists).toMatchObject([
+      { docids: ['10', '11', '12'], passages: ['ten', 'eleven', 'twelve'], relevance: [1, 0, 0], teacher: [4, 2, 1] },
+    ]);
+    expect(lists).toHaveLength(1);
+    expect(skipped).toEqual({ 'passage of a list that the collection lacks': 1, 'unknown passage': 1 });
+  });
+
   it('a teacher’s run, by ids made of the texts, wins over scores in the rows', async () => {
     put('rows.jsonl', ['{"query":"a","pos":["p"],"neg":["n"]}', '{"query":"z","pos":["p"],"neg":["n"]}']);
     put('t.run', [`${textId('a')} Q0 ${textId('p')} 1 7 t`, `${textId('a')} Q0 ${textId('n')} 2 5 t`]);
@@ -179,6 +207,24 @@ describe('lists of ids', () => {
     const exact = await raw({ format: 'rank_llm', path: 'lists.jsonl', qrels: 'long.jsonl' });
     expect(exact.lists).toMatchObject([{ qid: '645990474109599745', docids: ['645990474109599744'], relevance: [1] }]);
     expect(exact.skipped).toEqual({ 'judged query without a list': 1 });
+  });
+
+  it('passages that the collection lacks leave their list, relevant ones too', async () => {
+    put('gone.txt', ['1 0 10 1', '1 0 gone 1', '2 0 gone 1']);
+    put('gone.run', ['1 Q0 lost 1 9 x', '1 Q0 10 2 8 x', '1 Q0 11 3 7 x', '2 Q0 lost 1 9 x']);
+    const source = { ...run, path: 'gone.run', qrels: 'gone.txt', addRelevant: true };
+    const { lists, skipped } = await raw(source);
+    expect(lists).toEqual([
+      {
+        qid: '1',
+        query: 'short query',
+        docids: ['10', '11'],
+        passages: ['ten', 'eleven'],
+        relevance: [1, 0],
+        teacher: [8, 7],
+      },
+    ]);
+    expect(skipped).toEqual({ 'passage of a list that the collection lacks': 2, 'unknown passage': 1 });
   });
 
   it('faults have file and line', async () => {
