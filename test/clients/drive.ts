@@ -20,7 +20,8 @@ export interface Call {
   readonly version: string;
   /** What was called, in the client's words. */
   readonly call: string;
-  readonly requests: readonly string[];
+  /** Method, path as the client wrote it, and status of each request, joined by commas. */
+  readonly requests: string;
   /** What was wrong; absent if the call did what its user expects. */
   readonly fault?: string;
   /** What the client made of the answer. */
@@ -70,8 +71,14 @@ function parse(text: string): Line | undefined {
   }
 }
 
+const requestsOf = (tap: Tap) =>
+  tap
+    .take()
+    .map(({ method, path, status }) => `${method} ${path} ${status ?? 'without answer'}`)
+    .join(', ');
+
 function toCall(client: Client, line: Line, question: Question, tap: Tap): Call {
-  const requests = tap.take().map(({ method, path, status }) => `${method} ${path} ${status ?? 'without answer'}`);
+  const requests = requestsOf(tap);
   const head = { client: client.name, version: line.version, call: line.call, requests };
   if ('error' in line) return { ...head, seen: '', fault: line.error };
   if ('seen' in line) return { ...head, seen: line.seen };
@@ -80,11 +87,18 @@ function toCall(client: Client, line: Line, question: Question, tap: Tap): Call 
 
 /**
  * Runs a client's driver and returns its calls. The driver waits for a line on its standard input after each, so that requests are told apart.
- * A driver that ends badly or makes no call counts as one failed call.
+ * `record` gets the bytes that each call sent. A driver that ends badly or makes no call counts as one failed call.
  */
-export async function drive(client: Client, command: Command, tap: Tap, question: Question): Promise<Call[]> {
+export async function drive(
+  client: Client,
+  command: Command,
+  tap: Tap,
+  question: Question,
+  record: (call: string, bytes: Buffer) => void,
+): Promise<Call[]> {
   const calls: Call[] = [];
   tap.take();
+  tap.takeBytes();
   const { model, query, documents } = question;
   const child = spawn(command.program, command.args, {
     env: { ...process.env, WINNOW_URL: tap.url, WINNOW_QUESTION: JSON.stringify({ model, query, documents }) },
@@ -101,6 +115,7 @@ export async function drive(client: Client, command: Command, tap: Tap, question
     const line = parse(text);
     if (!line) return;
     calls.push(toCall(client, line, question, tap));
+    record(line.call, tap.takeBytes());
     child.stdin.write('\n');
   });
   const ended = await new Promise<string | undefined>((resolve) => {
@@ -111,7 +126,7 @@ export async function drive(client: Client, command: Command, tap: Tap, question
   });
   clearTimeout(timer);
   if (ended !== undefined || calls.length === 0) {
-    const requests = tap.take().map(({ method, path, status }) => `${method} ${path} ${status ?? 'without answer'}`);
+    const requests = requestsOf(tap);
     calls.push({
       client: client.name,
       version: '',

@@ -14,6 +14,8 @@ const HELP = `Runs clients of other makers, unmodified, against a server with de
 
   npm run test:clients                        every client, about 2 minutes, the first time with downloads
   npm run test:clients -- --only cohere,go    clients whose name or language fits
+  npm run test:clients -- --only infinity_client --record FILE
+                                              writes the bytes of its requests to FILE, for tests that replay them
   npm run test:clients -- --write             also renews test/clients/results.json, which docs/compatibility.md shows
 
 Python clients come from PyPI, Java clients from Maven Central, Go clients from the module proxy, into tmp/clients, each into a folder of its
@@ -24,7 +26,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string' },
     write: { type: 'boolean', default: false },
-    verbose: { type: 'boolean', default: false },
+    record: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
@@ -58,7 +60,11 @@ async function questionFor(url: string): Promise<Question> {
 
 function print({ client, version, call, requests, seen, fault }: Call): void {
   const mark = fault === undefined ? 'ok    ' : 'FAILED';
-  process.stdout.write(`${mark} ${client} ${version}  ${call}\n         ${requests.join(', ')}  →  ${fault ?? seen}\n`);
+  process.stdout.write(`${mark} ${client} ${version}  ${call}\n         ${requests}  →  ${fault ?? seen}\n`);
+}
+
+function writeJson(file: string, content: object): void {
+  writeFileSync(file, `${JSON.stringify(content, undefined, 2)}\n`);
 }
 
 interface Missing {
@@ -70,10 +76,13 @@ interface Missing {
 async function runAll(clients: readonly Client[], tap: Tap, question: Question) {
   const calls: Call[] = [];
   const missing: Missing[] = [];
+  const recorded = new Map<string, string>();
   for (const client of clients) {
     try {
       const command = await install(client, join(ROOT, 'tmp/clients'));
-      const made = await drive(client, command, tap, question);
+      const made = await drive(client, command, tap, question, (call, bytes) => {
+        recorded.set(call, bytes.toString('latin1'));
+      });
       made.forEach(print);
       calls.push(...made);
     } catch (error) {
@@ -81,6 +90,10 @@ async function runAll(clients: readonly Client[], tap: Tap, question: Question) 
       missing.push({ client: client.name, packages: client.packages.join(' '), reason });
       process.stdout.write(`ABSENT ${client.name} (${client.packages.join(' ')}) was not installed: ${reason}\n`);
     }
+  }
+  if (values.record !== undefined) {
+    const client = [...new Set(calls.map(({ version }) => version))].join(', ');
+    writeJson(values.record, { client, encoding: 'latin1', requests: Object.fromEntries(recorded) });
   }
   return { calls, missing };
 }
@@ -99,7 +112,7 @@ async function main(): Promise<number> {
   try {
     const { calls, missing } = await runAll(clients, tap, await questionFor(server.url));
     const failed = calls.filter(({ fault }) => fault !== undefined).length;
-    if (values.write && !wanted) writeFileSync(RESULTS, `${JSON.stringify({ calls, missing }, undefined, 2)}\n`);
+    if (values.write && !wanted) writeJson(RESULTS, { calls, missing });
     const absent = missing.length > 0 ? `, ${missing.length} clients could not be installed` : '';
     process.stdout.write(
       `${calls.length} calls of ${clients.length - missing.length} clients, ${failed} failed${absent}\n`,

@@ -1,8 +1,5 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
-import { join } from 'node:path';
 import request from 'supertest';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -10,11 +7,10 @@ import { WinnowError } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { createServer } from '../../src/http/server.ts';
 import { type FakeDeps, fakeDeps, fakeLogit, sigmoid } from './fakes.ts';
+import { type RawAnswer, recordedRequests, sendBytes } from './recorded-bytes.ts';
 
-/** Bytes of requests as tritonclient sent them; test/clients/record-tritonclient.py records them. */
-const recording = z
-  .object({ requests: z.record(z.string(), z.string()) })
-  .parse(JSON.parse(readFileSync(join(import.meta.dirname, 'recorded', 'tritonclient.json'), 'utf8')));
+/** Requests as tritonclient sent them; test/clients/record-tritonclient.py records them. */
+const recording = recordedRequests('tritonclient.json');
 
 const QUERY = 'how do magnets work';
 const PASSAGES = ['magnets attract iron', 'Käse ist rund 🧀', ''];
@@ -31,34 +27,10 @@ beforeEach(async () => {
 });
 afterEach(() => void server.close());
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-}
+const send = (bytes: Buffer) => sendBytes(server, bytes);
+const replay = (name: string) => send(recording.get(name)!);
 
-/** Sends bytes as they are and returns the answer. */
-async function send(bytes: Buffer): Promise<Answer> {
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  socket.write(bytes);
-  let answer = Buffer.alloc(0);
-  for await (const chunk of socket) {
-    answer = Buffer.concat([answer, chunk as Buffer]);
-    const end = answer.indexOf('\r\n\r\n');
-    if (end < 0) continue;
-    const [line = '', ...lines] = answer.toString('latin1', 0, end).split('\r\n');
-    const headers = Object.fromEntries(
-      lines.map((one) => [one.slice(0, one.indexOf(':')).toLowerCase(), one.slice(one.indexOf(':') + 1).trim()]),
-    );
-    const body = answer.subarray(end + 4);
-    if (body.length === Number(headers['content-length'])) return { status: Number(line.split(' ')[1]), headers, body };
-  }
-  throw new Error('the connection ended before the answer');
-}
-
-const replay = (name: string) => send(Buffer.from(recording.requests[name]!, 'latin1'));
-
-const jsonOf = ({ body }: Answer) => JSON.parse(body.toString('utf8'));
+const jsonOf = ({ body }: RawAnswer) => JSON.parse(body.toString('utf8'));
 
 const outputSchema = z.object({
   name: z.string(),
@@ -69,7 +41,7 @@ const outputSchema = z.object({
 });
 
 /** Reads tensors as tritonclient does: JSON of the header's length, then the bytes of each output that has a size. */
-function tensorsOf({ headers, body }: Answer): Readonly<Record<string, readonly number[]>> {
+function tensorsOf({ headers, body }: RawAnswer): Readonly<Record<string, readonly number[]>> {
   const length = Number(headers['inference-header-content-length'] ?? body.length);
   const { outputs } = z.object({ outputs: z.array(outputSchema) }).parse(JSON.parse(body.toString('utf8', 0, length)));
   let at = length;
@@ -270,7 +242,7 @@ interface Sent {
 }
 
 /** Posts binary tensors with faults. */
-async function infer(sent: Sent): Promise<Answer> {
+async function infer(sent: Sent): Promise<RawAnswer> {
   const { query = packed([QUERY]), passages = packed(PASSAGES), shape = [PASSAGES.length], size, more, headers } = sent;
   const inputs = [
     { name: 'query', shape: [1], datatype: 'BYTES', parameters: { binary_data_size: query.length } },
