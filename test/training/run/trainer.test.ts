@@ -107,7 +107,7 @@ describe('train', () => {
     const dev = Array.from({ length: 3 }, (_, qid) => {
       const hits = Array.from({ length: 4 }, (_, i) => ({
         qid,
-        docid: `d${i}`,
+        docid: `d${qid}-${i}`,
         content: `w${qid} w${i}`,
         rank: i + 1,
         score: -i,
@@ -115,7 +115,7 @@ describe('train', () => {
       return { query: `w${qid}`, hits };
     });
     writeFileSync(join(folder, 'dev.json'), JSON.stringify(dev));
-    writeFileSync(join(folder, 'dev.qrels'), dev.map((_, qid) => `${qid} 0 d${qid + 1} 1\n`).join(''));
+    writeFileSync(join(folder, 'dev.qrels'), dev.map((_, qid) => `${qid} 0 d${qid}-${qid + 1} 1\n`).join(''));
     const validation = { data: { format: 'rank-llm', path: 'dev.json', qrels: 'dev.qrels' }, every: 4 };
     const baseOf = async (run: string, over = {}) => {
       let base: number | undefined;
