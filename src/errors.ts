@@ -76,7 +76,7 @@ export const CATALOG = {
   unknown_host: {
     status: 403,
     type: 'Forbidden',
-    message: 'expected an IP address, localhost or a name in server.hosts as Host, got {got}',
+    message: 'expected an IP address, a name without a dot or a name in server.hosts as Host, got {got}',
   },
   rate_limited: {
     status: 429,

@@ -103,7 +103,7 @@ export const configSchema = z.strictObject({
     hosts: list(
       hostName,
       'host names, separated by commas',
-      'Lists the names that requests from loopback may have in Host, in addition to IP addresses and localhost (DNS rebinding). Needed behind a proxy or sidecar on the same machine.',
+      'Lists the names with a dot that requests from loopback may have in Host (DNS rebinding). IP addresses and names without a dot need no entry. Needed behind a proxy or sidecar on the same machine that passes on such names.',
     ),
   }),
   auth: z.strictObject({

@@ -7,10 +7,15 @@ import { isLoopback } from '../peer.ts';
 /** Splits a `Host` header into name and port; an IPv6 address stands in brackets. */
 const HOST = /^(?:\[(?<six>[^\]]+)\]|(?<name>[^:@/[\]]+))(?::\d*)?$/;
 
-/** Returns the name of a `Host` header in lower case, without port and final dot; undefined if it is not one. */
-function hostName(host: string): string | undefined {
+/**
+ * Whether a `Host` header may come from loopback: an IP address, a name of one label, or a listed name. The zone that an attacker owns in public
+ * DNS has names with a dot only, so that it cannot point `localhost` or the service `winnow` of a docker-compose file to loopback.
+ */
+function isKnown(host: string, hosts: ReadonlySet<string>): boolean {
   const { six, name } = HOST.exec(host.trim())?.groups ?? {};
-  return (six ?? name)?.toLowerCase().replace(/\.$/, '');
+  if (six !== undefined) return isIP(six) !== 0;
+  const plain = name?.toLowerCase().replace(/\.$/, '');
+  return plain !== undefined && (/^[a-z0-9_-]+$/.test(plain) || isIP(plain) !== 0 || hosts.has(plain));
 }
 
 /**
@@ -21,9 +26,7 @@ function hostName(host: string): string | undefined {
 function checkHost(req: Request, hosts: ReadonlySet<string>): void {
   const host = header(req, 'host');
   if (host === undefined || !isLoopback(req.socket.remoteAddress)) return;
-  const name = hostName(host);
-  if (name !== undefined && (name === 'localhost' || isIP(name) !== 0 || hosts.has(name))) return;
-  throw new WinnowError('unknown_host', { got: describe(host) });
+  if (!isKnown(host, hosts)) throw new WinnowError('unknown_host', { got: describe(host) });
 }
 
 /** Whether an origin is the one the request was sent to: scheme, name and port of its `Host` header. */
@@ -48,8 +51,8 @@ function checkOrigin(req: Request, origins: readonly string[]): void {
 
 /**
  * Refuses what pages of other sites make a browser send: an `Origin` that is neither the service's own nor in `origins`, `Sec-Fetch-Site:
- * cross-site`, and on loopback a `Host` that is neither an IP address nor `localhost` nor in `hosts`. Clients other than browsers send
- * none of these headers but `Host`.
+ * cross-site`, and on loopback a `Host` with a dot that is neither an IP address nor in `hosts`. Clients other than browsers send none of
+ * these headers but `Host`.
  */
 export function refuseCrossSite(origins: readonly string[], hosts: readonly string[]): RequestHandler {
   const known = new Set(hosts.map((host) => host.toLowerCase()));

@@ -38,11 +38,15 @@ const CROSS_SITE: readonly Headers[] = [
 /** Names that a page points to loopback. */
 const REBOUND = [
   'evil.example',
+  'evil.example.',
   'evil.example:80',
   'localhost.evil.example',
   '127.0.0.1.evil.example',
   'localhost@evil',
 ];
+
+/** Names of one label, as sidecars and docker-compose services have them. */
+const ONE_LABEL = ['localhost', 'x', 'winnow:8080', 'winnow.'];
 
 const FORMS = ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'];
 
@@ -144,6 +148,10 @@ export const browser: Drill = {
         if (!refusals.includes(status)) failures.push(`${wire.method} ${wire.path} with ${what}: ${status}`);
       }
     if ((await versionsAt(server.url)) !== before) failures.push('the models changed');
+    for (const host of ONE_LABEL) {
+      const status = await send(server.url, { method: 'POST', path: '/rerank', body: RERANK, headers: { host } });
+      if (status !== 200) failures.push(`a client that calls ${host} got ${status}`);
+    }
     const guesses = 200 * scale;
     failures.push(...(await guessKeys(target, guesses)));
     return { tries: tries + guesses, failures, seen: `${tries} requests of other sites, ${guesses} wrong keys` };
