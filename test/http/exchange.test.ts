@@ -6,6 +6,7 @@ import request from 'supertest';
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
+import { ANSWER_HEADERS, REQUEST_HEADERS } from '../../src/http/openapi/headers.ts';
 import { createServer } from '../../src/http/server.ts';
 import { fakeDeps } from './fakes.ts';
 
@@ -169,6 +170,50 @@ describe('browsers', () => {
     expect(headers['access-control-expose-headers']).toContain('x-winnow-model');
     expect((await post(deps, { origin: 'https://b.example' })).headers).not.toHaveProperty(
       'access-control-allow-origin',
+    );
+  });
+
+  /** The names of a header that lists names. */
+  const namesOf = (value: unknown) => String(value).split(/, */);
+  /** Headers of answers that every browser lets a page read (the CORS-safelisted ones), and those of the transport and of its rules. */
+  const UNLISTED =
+    /^(cache-control|content-(language|length|type)|expires|last-modified|pragma|access-control-.*|vary|connection|date|keep-alive|transfer-encoding|strict-transport-security|content-security-policy|cross-origin-.*|origin-agent-cluster|referrer-policy|x-(content-type-options|dns-prefetch-control|download-options|frame-options|permitted-cross-domain-policies|xss-protection))$/;
+
+  it('may read every header that an answer carries, and every one that is described', async () => {
+    const deps = fakeDeps({ options: { corsOrigins: ['*'] } });
+    deps.reranker.after = (answer) => ({ ...answer, queryCut: 3, experiment: { name: 'e', arm: 'a' } });
+    const origin = 'https://a.example';
+    const send = () => request(createApp(deps)).post('/rerank').set({ origin, tracestate: 'v=1' });
+    const answers = await Promise.all([
+      send()
+        .set('traceparent', `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`)
+        .send({ ...BODY, texts: ['a\u0000', 'b'], priority: -1, min_score: 0.1, unknown: 1 }),
+      send().send({}),
+      request(createApp(deps)).get('/rerank').set({ origin }),
+    ]);
+    const carried = answers.flatMap(({ headers }) => Object.keys(headers)).filter((name) => !UNLISTED.test(name));
+    expect(carried).toEqual(
+      expect.arrayContaining([
+        'x-winnow-query-truncated',
+        'x-winnow-repaired',
+        'x-winnow-experiment',
+        'x-compute-time',
+        'allow',
+      ]),
+    );
+    for (const { headers } of answers) {
+      const exposed = namesOf(headers['access-control-expose-headers']);
+      expect(exposed).toEqual(expect.arrayContaining([...carried, ...Object.keys(ANSWER_HEADERS)]));
+      expect(new Set(exposed).size).toBe(exposed.length);
+    }
+  });
+
+  it('may send every described header where a preflight names none', async () => {
+    const { headers } = await request(createApp(fakeDeps({ options: { corsOrigins: ['*'] } })))
+      .options('/rerank')
+      .set({ origin: 'https://a.example', 'access-control-request-method': 'POST' });
+    expect(namesOf(headers['access-control-allow-headers'])).toEqual(
+      expect.arrayContaining(Object.keys(REQUEST_HEADERS)),
     );
   });
 
