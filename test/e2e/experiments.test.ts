@@ -85,16 +85,17 @@ describe('a real server', () => {
 
   it('splits users between two versions, takes their outcomes, and reports the effect', async () => {
     const random = createRandom(1);
-    const users = Array.from({ length: 240 }, (_, i) => `user-${i}`);
+    // Each user's luck is drawn before the first request: answers that arrive in another order change nothing.
+    const users = Array.from({ length: 240 }, (_, i) => ({ user: `user-${i}`, luck: random.next() }));
     const outcomes: object[] = [];
-    const visit = async (user: string) => {
+    const visit = async ({ user, luck }: { user: string; luck: number }) => {
       const answer = await rerank(user);
       expect(answer.status).toBe(200);
       expect(answer.headers.get('x-winnow-experiment')).toBe('shorter');
       const arm = armOf(answer);
       expect(answer.headers.get('x-winnow-model')).toBe(arm === 'long' ? 'm@1' : 'm@2');
       const request_id = answer.headers.get('x-request-id');
-      if (random.next() < (arm === 'short' ? 0.8 : 0.2)) outcomes.push({ request_id, metric: 'clicks', item: 1 });
+      if (luck < (arm === 'short' ? 0.8 : 0.2)) outcomes.push({ request_id, metric: 'clicks', item: 1 });
       await answer.arrayBuffer();
       return arm;
     };
@@ -103,7 +104,7 @@ describe('a real server', () => {
     const taken = await json<{ stored: number }>(call('POST', '/v1/outcomes', outcomes, {}, KEYS.shop));
     expect(taken.stored).toBe(outcomes.length);
     // Everybody who comes back gets the same arm.
-    for (const i of [0, 7, 100]) expect(armOf(await rerank(users[i]!))).toBe(arms[i]);
+    for (const i of [0, 7, 100]) expect(armOf(await rerank(users[i]!.user))).toBe(arms[i]);
 
     const seen = await report();
     expect(seen.sampleRatio!.ok).toBe(true);
