@@ -180,7 +180,7 @@ describe('browsers', () => {
     /^(cache-control|content-(language|length|type)|expires|last-modified|pragma|access-control-.*|vary|connection|date|keep-alive|transfer-encoding|strict-transport-security|content-security-policy|cross-origin-.*|origin-agent-cluster|referrer-policy|x-(content-type-options|dns-prefetch-control|download-options|frame-options|permitted-cross-domain-policies|xss-protection))$/;
 
   it('may read every header that an answer carries, and every one that is described', async () => {
-    const deps = fakeDeps({ options: { corsOrigins: ['*'] } });
+    const deps = fakeDeps({ options: { corsOrigins: ['*'], requestsPerMinute: 100 } });
     deps.reranker.after = (answer) => ({ ...answer, queryCut: 3, experiment: { name: 'e', arm: 'a' } });
     const origin = 'https://a.example';
     const send = () => request(createApp(deps)).post('/rerank').set({ origin, tracestate: 'v=1' });
@@ -199,6 +199,7 @@ describe('browsers', () => {
         'x-winnow-experiment',
         'x-compute-time',
         'allow',
+        'ratelimit',
       ]),
     );
     for (const { headers } of answers) {

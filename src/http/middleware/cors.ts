@@ -12,7 +12,7 @@ const SENT = [
 const NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
 /** What a page may read: every described header of answers, and those of errors. */
 const EXPOSED = [
-  ...['retry-after', 'allow', 'www-authenticate', 'tracestate'],
+  ...['retry-after', 'ratelimit', 'ratelimit-policy', 'allow', 'www-authenticate', 'tracestate'],
   ...Object.keys({ ...ANSWER_HEADERS, ...TENSOR_HEADERS }),
 ].join(', ');
 /** How long a browser may cache a preflight, in seconds. */
