@@ -81,6 +81,21 @@ describe.each(SHIPPED_NAMES)('the shipped model %s', (name) => {
     release();
   });
 
+  it('gives a pair the same score alone, twice, and next to longer and shorter ones, but for rounding of float32', async () => {
+    const registry = await open(MODELS);
+    const { version, release } = await registry.acquire(name);
+    const of = (passages: readonly string[]) =>
+      score(version.key, version.folder, version.maxLength, 'what do bees make', passages);
+    const passages = [1, 2, 5, 9, 17, 33].map((n) => 'Bees make honey from the nectar of flowers. '.repeat(n));
+    const together = await of(passages);
+    for (const [i, passage] of passages.entries()) {
+      const [alone] = await of([passage]);
+      expect(Math.abs(alone! - together[i]!)).toBeLessThan(2e-6);
+      for (const other of await of([passage, passage, passage])) expect(Math.abs(alone! - other)).toBeLessThan(2e-6);
+    }
+    release();
+  });
+
   it('has no texts of its training data in its self-test', async () => {
     const { selfTest } = await readManifest(shippedFolder(name));
     expect(selfTest!.pairs.every((p) => p.passage.length < 200)).toBe(true);
