@@ -106,6 +106,8 @@ describe('names of clients', () => {
   it.each([
     ['/v2/models/org%2Ftiny/infer', 'tiny'],
     ['/v2/models/org%2Ftiny/versions/2/infer', 'tiny@2'],
+    ['/v2/models/org/tiny/infer', 'tiny'],
+    ['/v2/models/org/tiny/versions/2/infer', 'tiny@2'],
     ['/v2/models/other:latest/versions/1/infer', 'other@1'],
   ])('in a path: %s is %s', async (path, own) => {
     const inputs = [
@@ -139,6 +141,11 @@ describe('names of clients', () => {
 
   it('at the routes of KServe and the repository', async () => {
     expect((await request(app).get('/v2/models/org%2Ftiny/ready')).body).toEqual({ name: 'org/tiny', ready: true });
+    for (const part of ['', '/versions/1', '/ready', '/versions/1/ready', '/config', '/versions/1/config', '/stats'])
+      expect((await request(app).get(`/v2/models/org/tiny${part}`)).status).toBe(200);
+    const wrong = await request(app).post('/v2/models/org/tiny/infers').send({});
+    expect([wrong.status, wrong.body.code]).toEqual([404, 'not_found']);
+    await request(app).post('/v2/repository/models/org/tiny/load').send({}).expect(200);
     await request(app).post('/v2/repository/models/org%2Ftiny/load').send({});
     await request(app).put('/v1/models/org%2Ftiny/labels/canary').send({ version: '1' });
     expect(deps.registry.calls.slice(-2)).toEqual([expect.stringContaining('load tiny'), 'label tiny canary 1']);
