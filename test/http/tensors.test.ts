@@ -38,11 +38,27 @@ describe('readTexts', () => {
         const bytes = Buffer.concat(parts);
         const whole = Buffer.concat([Buffer.from(Uint32Array.of(bytes.length).buffer), bytes]);
         const { texts, repaired } = await readTexts(whole, [{ field: 'f', count: 1, size: whole.length }]);
-        const expected = bytes.toString('utf8');
-        expect(texts).toEqual([[repaired > 0 ? expected.replaceAll('\0', '') : expected]]);
-        expect(repaired).toBe(Buffer.from(expected).equals(bytes) ? 0 : 1);
+        const isText = Buffer.from(bytes.toString('utf8')).equals(bytes);
+        const kept = isText ? bytes : Buffer.from(bytes.filter((byte) => byte !== 0));
+        expect(texts).toEqual([[kept.toString('utf8')]]);
+        expect(repaired).toBe(isText ? 0 : 1);
       }),
     );
+  });
+
+  it('refuses a long text that is not UTF-8', async () => {
+    const bytes = Buffer.concat([Buffer.from(Uint32Array.of(2 ** 20 + 1).buffer), Buffer.alloc(2 ** 20 + 1, 0xff)]);
+    await expect(readTexts(bytes, [{ field: 'f', count: 1, size: bytes.length }])).rejects.toThrow(
+      'expected UTF-8 in a text of more than 1048576 bytes, got bytes that are not UTF-8 (f[0])',
+    );
+  });
+
+  it('reads a long text in pieces, between characters', async () => {
+    const long = `${'xü€🧀'.repeat(150_000)}end`;
+    const bytes = packed([long, 'short']);
+    const { texts } = await readTexts(bytes, [{ field: 'f', count: 2, size: bytes.length }]);
+    expect(texts[0]?.[0] === long).toBe(true);
+    expect(texts[0]?.[1]).toBe('short');
   });
 
   it('returns texts or refuses, whatever sizes, counts and bytes are', async () => {

@@ -28,11 +28,23 @@ interface ReadTexts {
 /** Bytes decoded at once, and how long a turn of the event loop may take, in milliseconds. */
 const PIECE = 65_536;
 const TURN_MS = 4;
+/** Texts up to here are decoded at once; longer ones that are not UTF-8 are refused, because they are no texts cut in a character. */
+const LONG = 1 << 20;
+/** Texts up to here take no time worth a look at the clock. */
+const SHORT = 1024;
 /** Bytes of a text's length. */
 const LENGTH = 4;
 
 const fault = (expected: string, got: string, field: string): WinnowError =>
   new WinnowError('invalid_field', { expected, got, field });
+
+/** Drops NUL, so that a text is not counted as repaired a second time because of it. Over bytes: millions of characters take long. */
+function withoutNul(bytes: Buffer): Buffer {
+  const kept = Buffer.allocUnsafe(bytes.length);
+  let length = 0;
+  for (const byte of bytes) if (byte !== 0) kept[length++] = byte;
+  return kept.subarray(0, length);
+}
 
 class TextReader {
   repaired = 0;
@@ -49,31 +61,30 @@ class TextReader {
       const length = bytes.readUInt32LE(at);
       if (length > left) throw fault(`${length} bytes of text, as its length says`, `${left}`, place);
       at += LENGTH + length;
-      texts.push(await this.#text(bytes.subarray(at - length, at)));
-      if (texts.length % 64 === 0) await this.#rest();
+      const own = bytes.subarray(at - length, at);
+      texts.push(length > LONG ? await this.#longText(own, place) : this.#text(own));
+      if (length > SHORT || texts.length % 64 === 0) await this.#rest();
     }
     if (at < bytes.length)
       throw fault(`${count} texts, as the shape says`, `${bytes.length - at} bytes more after them`, field);
     return texts;
   }
 
-  async #text(bytes: Buffer): Promise<string> {
-    if (bytes.length > PIECE) return await this.#longText(bytes);
+  #text(bytes: Buffer): string {
     if (isUtf8(bytes)) return bytes.toString('utf8');
     this.repaired++;
-    // NUL is dropped here, so that the text is not counted a second time because of it.
-    return bytes.toString('utf8').replaceAll('\0', '');
+    return withoutNul(bytes).toString('utf8');
   }
 
-  async #longText(bytes: Buffer): Promise<string> {
-    const valid = await isUtf8InTurns(bytes);
-    if (!valid) this.repaired++;
-    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  async #longText(bytes: Buffer, place: string): Promise<string> {
+    if (!(await isUtf8InTurns(bytes)))
+      throw fault(`UTF-8 in a text of more than ${LONG} bytes`, 'bytes that are not UTF-8', place);
     let text = '';
-    for (let start = 0; start < bytes.length; start += PIECE) {
-      const end = Math.min(bytes.length, start + PIECE);
-      const piece = decoder.decode(bytes.subarray(start, end), { stream: end < bytes.length });
-      text += valid ? piece : piece.replaceAll('\0', '');
+    for (let start = 0; start < bytes.length; ) {
+      let end = Math.min(bytes.length, start + PIECE);
+      while (end < bytes.length && (bytes[end]! & 0xc0) === 0x80) end--;
+      text += bytes.toString('utf8', start, end);
+      start = end;
       await this.#rest();
     }
     return text;
