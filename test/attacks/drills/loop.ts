@@ -10,7 +10,7 @@ const REPEATS = 3;
 interface Input {
   readonly path?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body: () => object | string;
+  readonly body: () => object | string | Buffer;
 }
 
 const QUERY = 'how long does a flea live';
@@ -21,6 +21,31 @@ const DEADLINE = { 'x-winnow-deadline-ms': '4000' };
 
 const many = (count: number, text: (i: number) => string) => Array.from({ length: count }, (_, i) => text(i));
 const rerank = (texts: object, more: object = {}) => ({ query: QUERY, documents: texts, ...more });
+
+const INFER = '/v2/models/base/infer';
+
+/** A request of KServe's protocol with `count` passages as bytes, all of the same text; `shape` is that of the passages. */
+function tensors(passage: Buffer, count: number, shape: readonly number[] = [count], more: object = {}): Input {
+  const size = count * (passage.length + 4);
+  const query = packed(Buffer.from(QUERY));
+  const inputs = [
+    { name: 'query', shape: [1], datatype: 'BYTES', parameters: { binary_data_size: query.length } },
+    { name: 'passages', shape, datatype: 'BYTES', parameters: { binary_data_size: size } },
+  ];
+  const json = Buffer.from(JSON.stringify({ inputs, parameters: { binary_data_output: true }, ...more }));
+  return {
+    path: INFER,
+    headers: { 'inference-header-content-length': String(json.length) },
+    body: () => Buffer.concat([json, query, Buffer.alloc(size, packed(passage))]),
+  };
+}
+
+function packed(text: Buffer): Buffer {
+  const bytes = Buffer.alloc(4 + text.length);
+  bytes.writeUInt32LE(text.length);
+  text.copy(bytes, 4);
+  return bytes;
+}
 
 /** Requests that make a loop over bytes, items or fields long. */
 const INPUTS: Readonly<Record<string, Input>> = {
@@ -87,10 +112,40 @@ const INPUTS: Readonly<Record<string, Input>> = {
     body: () => ({
       inputs: [
         { name: 'query', shape: [1], datatype: 'BYTES', data: [QUERY] },
-        { name: 'texts', shape: [10_000], datatype: 'BYTES', data: many(10_000, () => 'x'.repeat(2900)) },
+        { name: 'passages', shape: [10_000], datatype: 'BYTES', data: many(10_000, () => 'x'.repeat(2900)) },
       ],
     }),
   },
+  'KServe format, nested': {
+    path: INFER,
+    body: () => ({
+      inputs: [
+        { name: 'query', shape: [1], datatype: 'BYTES', data: [QUERY] },
+        { name: 'passages', shape: [1, 400_000], datatype: 'BYTES', data: [many(400_000, () => '')] },
+      ],
+    }),
+  },
+  'many tensors': {
+    path: INFER,
+    body: () => ({
+      inputs: many(60_000, (i) => `${i}`).map((name) => ({ name, shape: [1], datatype: 'BYTES', data: [] })),
+    }),
+  },
+  'a tensor of many dimensions': {
+    path: INFER,
+    body: () => ({ inputs: [{ name: 'query', shape: many(400_000, () => '').map(() => 1), datatype: 'BYTES' }] }),
+  },
+  'binary: a long word': tensors(Buffer.alloc(LARGE, 'x'), 1),
+  'binary: a long word of four bytes a character': tensors(Buffer.alloc(LARGE, '🧀'), 1),
+  'binary: bytes that are not UTF-8': tensors(Buffer.alloc(LARGE, 0xff), 1),
+  'binary: texts that are not UTF-8': tensors(Buffer.alloc(MIB, 0xff), 30),
+  'binary: NUL and bytes that are not UTF-8': tensors(Buffer.alloc(MIB, Buffer.from([0, 0xff])), 30),
+  'binary: 10,000 passages': tensors(Buffer.alloc(2900, 'x'), 10_000),
+  'binary: 10,000 passages that are not UTF-8': tensors(Buffer.alloc(2900, 0xff), 10_000),
+  'binary: 7,000,000 empty texts': tensors(Buffer.alloc(0), 7_000_000, [10_000]),
+  'binary: many outputs': tensors(Buffer.alloc(1, 'x'), 1, [1], {
+    outputs: many(200_000, () => '').map(() => ({ name: 'scores' })),
+  }),
   'no JSON': { body: () => '"'.repeat(LARGE) },
   'white space': { body: () => `{"query":"q",${' '.repeat(LARGE)}"documents":["a"]}` },
 };
@@ -109,7 +164,7 @@ function turnReader(server: ServerProcess, file: string): () => Promise<number> 
   };
 }
 
-async function send(url: string, { path = '/v1/rerank', headers = {} }: Input, body: string): Promise<number> {
+async function send(url: string, { path = '/v1/rerank', headers = {} }: Input, body: string | Buffer): Promise<number> {
   const answer = await fetch(`${url}${path}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...DEADLINE, ...headers },
@@ -145,7 +200,7 @@ export const loop: Drill = {
     const seen: string[] = [];
     const cases: (readonly [string, () => Promise<number>])[] = Object.entries(INPUTS).map(([name, input]) => {
       const made = input.body();
-      const body = typeof made === 'string' ? made : JSON.stringify(made);
+      const body = typeof made === 'string' || made instanceof Buffer ? made : JSON.stringify(made);
       return [name, () => send(url, input, body)];
     });
     for (const [name, attack] of [...cases, ['10,000 small requests', () => small(url)] as const]) {
