@@ -125,7 +125,9 @@ function labelCommand(): Command {
 
 function importCommand(): Command {
   return new Command('import')
-    .description('Copy an ONNX export in Hugging Face layout into the registry, as the next version of a model.')
+    .description(
+      'Copy a model folder in Hugging Face layout (ONNX files or model.safetensors) into the registry, as the next version.',
+    )
     .argument('<folder>')
     .argument('<model>', 'name in the registry')
     .addOption(modelsOption())

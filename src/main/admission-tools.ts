@@ -1,3 +1,4 @@
+import { WinnowError } from '../errors.ts';
 import type { ProviderSetting } from '../inference/inference-types.ts';
 import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
@@ -16,8 +17,31 @@ export async function withAdmissionTools<T>(
   const { createLocalTokenizer } = await import('../tokenization/local.ts');
   const pool = await createHostPool({ provider, hosts: 1 });
   try {
-    return await work({ pool, tokenizers: { for: (folder: string) => createLocalTokenizer(folder) }, variant });
+    return await work({
+      pool,
+      tokenizers: { for: (folder: string) => createLocalTokenizer(folder) },
+      variant,
+      writeGraph,
+    });
   } finally {
     await pool.close();
   }
+}
+
+/**
+ * Writes the ONNX file of a folder that has weights only.
+ * @throws WinnowError `invalid_input`, `invalid_graph` for a folder whose graph cannot be built, and for one without a classification head.
+ */
+export async function writeGraph(folder: string, file: string): Promise<void> {
+  const { fromSafetensors } = await import('../onnx/architectures/architectures.ts');
+  const { writeModel } = await import('../onnx/model-file.ts');
+  const model = await fromSafetensors(folder);
+  const [output] = model.graph.outputs;
+  if (output?.name !== 'logits')
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected: 'weights of a classification head, which gives scores (train one: `backbone` of a recipe)',
+      got: 'an encoder without it',
+    });
+  await writeModel(file, model);
 }

@@ -57,33 +57,64 @@ async function readExactly(
   return bytes;
 }
 
-function checkEntry(path: string, name: string, value: unknown): { readonly dtype: DataType; readonly entry: Entry } {
+const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
+
+/** @param room Bytes of the file behind the header. */
+function checkEntry(
+  path: string,
+  name: string,
+  value: unknown,
+  room: number,
+): { readonly dtype: DataType; readonly entry: Entry } {
   const entry = value as Entry;
   const dtype = BY_SPELLING.get(entry?.dtype);
   const [from, to] = Array.isArray(entry?.data_offsets) ? entry.data_offsets : [Number.NaN, Number.NaN];
-  const whole = Array.isArray(entry?.shape) && entry.shape.every((d) => Number.isSafeInteger(d) && d >= 0);
+  const whole = Array.isArray(entry?.shape) && entry.shape.every(isWhole) && isWhole(from) && isWhole(to);
   if (!dtype || !whole || to - from !== sizeOf(entry.shape) * DATA_TYPES[dtype].bytes)
     throw new WinnowError('invalid_graph', {
       where: `${path}: tensor ${name}`,
       expected: 'dtype, shape and offsets that fit',
-      got: JSON.stringify(value).slice(0, 120),
+      got: (JSON.stringify(value) ?? 'nothing').slice(0, 120),
+    });
+  if (to > room)
+    throw new WinnowError('invalid_graph', {
+      where: `${path}: tensor ${name}`,
+      expected: `${to} bytes behind the header`,
+      got: `a file with ${room}`,
     });
   return { dtype, entry };
 }
 
-async function readHeader(file: FileHandle, path: string): Promise<{ header: Record<string, unknown>; start: number }> {
+interface Header {
+  readonly entries: Readonly<Record<string, unknown>>;
+  /** Where the tensors begin. */
+  readonly start: number;
+  /** Bytes of the file from there on. */
+  readonly room: number;
+}
+
+async function readHeader(file: FileHandle, path: string): Promise<Header> {
+  const { size } = await file.stat();
   const length = Number(new DataView((await readExactly(file, path, 0, 8)).buffer).getBigUint64(0, true));
-  if (length > HEADER_LIMIT)
+  if (length > HEADER_LIMIT || 8 + length > size)
     throw new WinnowError('invalid_graph', {
       where: path,
       expected: 'a safetensors header',
-      got: `a length of ${length}`,
+      got: `a length of ${length} in a file of ${size} bytes`,
     });
   const text = new TextDecoder().decode(await readExactly(file, path, 8, length));
+  const entries = jsonObject(text);
+  if (entries) return { entries, start: 8 + length, room: size - 8 - length };
+  throw new WinnowError('invalid_graph', { where: path, expected: 'a JSON header', got: `"${text.slice(0, 40)}"` });
+}
+
+function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    return { header: JSON.parse(text) as Record<string, unknown>, start: 8 + length };
+    const value: unknown = JSON.parse(text);
+    const isObject = value !== null && typeof value === 'object' && !Array.isArray(value);
+    return isObject ? (value as Record<string, unknown>) : undefined;
   } catch {
-    throw new WinnowError('invalid_graph', { where: path, expected: 'a JSON header', got: `"${text.slice(0, 40)}"` });
+    return undefined;
   }
 }
 
@@ -94,11 +125,11 @@ export async function readSafetensors(
 ): Promise<Safetensors> {
   const file = await open(path, 'r');
   try {
-    const { header, start } = await readHeader(file, path);
+    const { entries, start, room } = await readHeader(file, path);
     const tensors = new Map<string, Tensor>();
-    for (const [name, value] of Object.entries(header)) {
+    for (const [name, value] of Object.entries(entries)) {
       if (name === '__metadata__' || !wanted(name)) continue;
-      const { dtype, entry } = checkEntry(path, name, value);
+      const { dtype, entry } = checkEntry(path, name, value, room);
       const [from, to] = entry.data_offsets;
       tensors.set(name, {
         dtype,
@@ -106,7 +137,7 @@ export async function readSafetensors(
         bytes: await readExactly(file, path, start + from, to - from),
       });
     }
-    return { tensors, metadata: (header.__metadata__ ?? {}) as Record<string, string> };
+    return { tensors, metadata: (entries.__metadata__ ?? {}) as Record<string, string> };
   } finally {
     await file.close();
   }

@@ -9,6 +9,7 @@ import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from 
 import { chooseGraph, sha256Of } from './version-folder.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
 import { recordName } from './version-variants.ts';
+import { withGraph } from './weights-folder.ts';
 
 type Pair = Pick<SelfTest['pairs'][number], 'query' | 'passage'>;
 
@@ -137,10 +138,10 @@ async function withPlainFolder<T>(
 }
 
 /**
- * Imports a Hugging Face export as the next version of a model: runs admission of every variant and records self-test pairs and hashes.
- * Leaves nothing behind when it throws.
+ * Imports a model folder as the next version of a model: runs admission of every variant and records self-test pairs and hashes. Where there
+ * are weights and no ONNX file, `deps.writeGraph` writes it. Leaves nothing behind when it throws.
  * @param source A folder with plain files, a snapshot of the hub's cache, or a model's part of that cache.
- * @throws WinnowError of admission.
+ * @throws WinnowError of admission, and of `deps.writeGraph`.
  */
 export async function importFolder(
   source: string,
@@ -158,5 +159,10 @@ export async function importFolder(
     });
     return { ...done, warnings };
   };
-  return withPlainFolder(source, registryFolder, work, deps.limits ?? DEFAULT_LIMITS);
+  return withPlainFolder(
+    source,
+    registryFolder,
+    (folder, origin) => withGraph(folder, registryFolder, deps, (complete) => work(complete, origin)),
+    deps.limits ?? DEFAULT_LIMITS,
+  );
 }

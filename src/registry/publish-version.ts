@@ -30,7 +30,7 @@ function checkName(field: string, got: string): void {
 }
 
 /** Weights in formats that Winnow does not serve; they are large and are not copied. */
-const FOREIGN_WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|ot|gguf)$/;
+export const FOREIGN_WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|ot|gguf)$/;
 
 interface Source {
   readonly version: VersionFolder;

@@ -21,6 +21,8 @@ export interface AdmissionDeps {
   readonly tokenizers: Tokenizers;
   readonly variant?: VariantPreference;
   readonly limits?: FolderLimits;
+  /** Writes the ONNX file of a folder with weights only. Without it, imports need an ONNX file. */
+  readonly writeGraph?: (folder: string, file: string) => Promise<void>;
 }
 
 interface Candidate {

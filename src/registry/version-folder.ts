@@ -73,7 +73,11 @@ function refuse(file: string, expected: string, got: string, field: string): nev
 export const isHashed = (path: string) => path !== MANIFEST_FILE && !DOCUMENTS.test(path);
 
 /** Checks size and nesting of all JSON and vocabulary files, before tokenizers and libraries parse those of a hostile folder. */
-async function checkTextFiles(folder: string, files: readonly FolderFile[], limits: FolderLimits): Promise<void> {
+export async function checkTextFiles(
+  folder: string,
+  files: readonly FolderFile[],
+  limits: FolderLimits,
+): Promise<void> {
   for (const { path, bytes } of files) {
     const isTokenizer = TOKENIZER_FILES.includes(path) || path === 'merges.txt';
     if (isTokenizer && bytes > limits.maxTokenizerBytes)

@@ -132,6 +132,14 @@ describe('ratesOf', () => {
       dense: 0.4,
       classifier: 0.5,
     });
+    const distilbert = { model_type: 'distilbert', dropout: 0.1, attention_dropout: 0.2, seq_classif_dropout: 0.3 };
+    expect(ratesOf(distilbert)).toEqual({
+      ...NO_DROPOUT,
+      embeddings: 0.1,
+      attention: 0.2,
+      mlp: 0.1,
+      classifier: 0.3,
+    });
     expect(
       ratesOf({
         model_type: 'modernbert',

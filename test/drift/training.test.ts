@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { ENCODER_FAMILIES } from '../../src/onnx/encoder.ts';
+import { ENCODER_FAMILIES } from '../../src/onnx/architectures/architectures.ts';
 import { FIELDS } from '../../src/training/data/sources.ts';
 import { gridSchema } from '../../src/training/grid/grid-schema.ts';
 import { createObjective, OBJECTIVES } from '../../src/training/objectives/catalog.ts';

@@ -2,6 +2,7 @@ import { readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
+import { writeGraph } from '../../src/main/admission-tools.ts';
 import { decodeModel, encodeModel } from '../../src/onnx/protobuf.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { importFolder, verifyFolder } from '../../src/registry/import-version.ts';
@@ -9,7 +10,8 @@ import { type Manifest, parseManifest, readManifest, writeManifest } from '../..
 import { publish } from '../../src/registry/publish-version.ts';
 import { surveyRegistry } from '../../src/registry/survey.ts';
 import { sha256File } from '../../src/util/files.ts';
-import { fakePool, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
+import { MODERNBERT, modernbertWeights, writeCheckpoint } from '../support/tiny-checkpoint.ts';
+import { fakePool, scratch, tinyGraph, tokenizers, VOCABULARY, writeExport } from './support.ts';
 
 const training = { steps: 10, loss: [0.5, 0.25], best: { measure: 'nDCG@10', value: 0.7 }, resumed: false, note: null };
 
@@ -179,6 +181,40 @@ describe('importing', () => {
     const { results } = await verifyFolder(folder, await deps());
     expect(results.map((r) => r.variant)).toEqual(['fp32', 'int8']);
     expect([...results[0]!.scores]).toEqual(manifest.selfTest!.pairs.map((p) => p.scores.fp32));
+  });
+
+  it('writes the graph of a folder that has weights only, and leaves the weights behind', async () => {
+    const registry = await scratch();
+    const config = { ...MODERNBERT, vocab_size: VOCABULARY.length };
+    const source = await writeExport(await scratch(), { config, files: { 'onnx/model.onnx': null } });
+    await writeCheckpoint(source, config, modernbertWeights('float16', VOCABULARY.length), 2);
+    const engine = { ...(await deps()), writeGraph };
+    const { folder, warnings } = await importFolder(source, registry, 'm', engine, { label: 'stable' });
+    expect(warnings).toEqual([]);
+    expect((await readdir(folder, { recursive: true })).toSorted()).toEqual(
+      ['config.json', 'model.json', 'onnx', 'onnx/model.onnx', 'tokenizer_config.json', 'vocab.txt'].toSorted(),
+    );
+    const again = await importFolder(folder, registry, 'm', engine);
+    expect(again.version).toBe('2');
+    expect((await readdir(registry)).toSorted()).toEqual(['m']);
+  });
+
+  it.each<[string, string, RegExp]>([
+    ['weights that are torn', 'model.safetensors', /model\.safetensors: expected 8 bytes/],
+    ['an index that is no JSON', 'model.safetensors.index.json', /model\.safetensors\.index\.json/],
+    [
+      'weights of another format',
+      'pytorch_model.bin',
+      /expected an ONNX file, model\.safetensors or .*pytorch_model\.bin/,
+    ],
+  ])('refuses a folder with %s, and leaves nothing', async (_, file, message) => {
+    const registry = await scratch();
+    const source = await writeExport(await scratch(), {
+      config: MODERNBERT,
+      files: { 'onnx/model.onnx': null, [file]: '{' },
+    });
+    await expect(importFolder(source, registry, 'm', { ...(await deps()), writeGraph })).rejects.toThrow(message);
+    expect(await readdir(registry)).toEqual([]);
   });
 
   it('holds a published folder to its self-test and keeps it', async () => {

@@ -58,6 +58,13 @@ const FAMILIES: Readonly<Record<string, (read: Read) => DropoutRates>> = {
       classifier: read('cls_dropout', 'hidden_dropout_prob'),
     };
   },
+  distilbert: (read) => ({
+    ...NO_DROPOUT,
+    embeddings: read('dropout'),
+    attention: read('attention_dropout'),
+    mlp: read('dropout'),
+    classifier: read('seq_classif_dropout'),
+  }),
   modernbert: (read) => ({
     ...NO_DROPOUT,
     embeddings: read('embedding_dropout'),

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { fromSafetensors } from '../../onnx/encoder.ts';
+import { fromSafetensors } from '../../onnx/architectures/architectures.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { prepare } from '../../onnx/prepare.ts';
@@ -69,7 +69,8 @@ function withHead(
 ): { model: Model; fresh: boolean } {
   if (head === 'auto' && scoreOutput(model) !== undefined) return { model, fresh: false };
   const { pooling, hidden } = head === 'auto' ? { pooling: 'cls' as const, hidden: true } : head;
-  const width = config.hidden_size;
+  // DistilBERT calls it `dim`.
+  const width = config.hidden_size ?? config.dim;
   if (typeof width !== 'number')
     throw new WinnowError('invalid_input', {
       where: 'config.json',

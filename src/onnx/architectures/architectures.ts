@@ -1,0 +1,49 @@
+import { modelOf } from '../builder.ts';
+import type { Model } from '../graph.ts';
+import { bert } from './bert.ts';
+import { Checkpoint, readSettings, readWeights } from './checkpoint.ts';
+import { distilbert } from './distilbert.ts';
+import { electra } from './electra.ts';
+import { modernbert } from './modernbert.ts';
+import type { Parts } from './parts.ts';
+import { roberta } from './roberta.ts';
+
+/*
+ * Graphs from the weights and the config.json of a folder in Hugging Face layout, for models published without an ONNX file. A further
+ * family is a file and a line of the table.
+ */
+
+/** `model_type` of config.json → what writes the graph. */
+const BUILDERS: ReadonlyMap<string, (checkpoint: Checkpoint) => Parts> = new Map([
+  ['bert', bert],
+  ['camembert', roberta],
+  ['distilbert', distilbert],
+  ['electra', electra],
+  ['modernbert', modernbert],
+  ['roberta', roberta],
+  ['xlm-roberta', roberta],
+]);
+
+/** The `model_type`s whose graph can be built. */
+export const ENCODER_FAMILIES: readonly string[] = [...BUILDERS.keys()];
+
+/**
+ * Builds the model of a folder with config.json and `model.safetensors`, whole or in shards, in float32, float16 or bfloat16. Its output is
+ * `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state` [batch, sequence, hidden]. Linear
+ * weights are transposed to [in, out] and keep their names; all are float32.
+ * @throws WinnowError `invalid_input` with file and field or tensor: another family, a setting that is not supported, weights that are
+ * missing or do not fit config.json; `invalid_graph` for files that are not safetensors.
+ */
+export async function fromSafetensors(folder: string): Promise<Model> {
+  const settings = await readSettings(folder);
+  const type = settings.get('model_type');
+  const build = BUILDERS.get(String(type));
+  if (!build)
+    throw settings.fault(
+      'model_type',
+      `one of ${ENCODER_FAMILIES.join(', ')}`,
+      `model_type ${String(type).slice(0, 80)}`,
+    );
+  const { g } = build(new Checkpoint(folder, settings, await readWeights(folder)));
+  return modelOf(g.build());
+}

@@ -1,0 +1,143 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { readJsonFile } from '../../util/json-files.ts';
+import { isFloat } from '../dtypes.ts';
+import { readSafetensors } from '../safetensors.ts';
+import { float32, float32View, type Tensor } from '../tensor.ts';
+import { Settings } from './settings.ts';
+
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+/** The files that hold weights, or name the files that do. */
+export const WEIGHT_FILES: readonly string[] = [SINGLE, INDEX];
+
+type Weights = ReadonlyMap<string, Tensor>;
+
+/** Config and weights of a folder in Hugging Face layout. Every tensor is checked against the shape that config.json implies. */
+export class Checkpoint {
+  readonly folder: string;
+  readonly settings: Settings;
+  readonly #weights: Weights;
+  readonly #used = new Set<string>();
+
+  constructor(folder: string, settings: Settings, weights: Weights) {
+    this.folder = folder;
+    this.settings = settings;
+    this.#weights = weights;
+  }
+
+  has(name: string): boolean {
+    return this.#weights.has(name);
+  }
+
+  /**
+   * Returns a tensor as float32.
+   * @param dims Sizes that follow from config.json; `undefined` where any size will do.
+   * @throws WinnowError `invalid_input` for a tensor that is missing, of another shape or not of floats.
+   */
+  take(name: string, dims: readonly (number | undefined)[]): Tensor {
+    const found = this.#weights.get(name);
+    if (!found) throw this.#fault(`a tensor ${name}`, `${this.#weights.size} tensors without it`);
+    const fits = found.dims.length === dims.length && dims.every((d, i) => d === undefined || d === found.dims[i]);
+    if (!fits || !isFloat(found.dtype)) {
+      const shape = dims.map((d) => d ?? 'any').join(', ');
+      throw this.#fault(
+        `floats of shape [${shape}] as config.json says in tensor ${name}`,
+        `${found.dtype} of [${found.dims.join(', ')}]`,
+      );
+    }
+    this.#used.add(name);
+    return found.dtype === 'float32' ? found : float32(found.dims, float32View(found));
+  }
+
+  /**
+   * Refuses tensors of the encoder that the graph does not use: layers beyond those of config.json, biases it says are not there.
+   * Others, such as the head of a language model, are left out.
+   * @param body Beginnings of names that belong to the encoder.
+   */
+  checkUnused(body: readonly string[]): void {
+    const isOurs = (name: string) => body.some((start) => name.startsWith(start)) && !BUFFERS.test(name);
+    const [first, ...more] = [...this.#weights.keys()].filter((name) => isOurs(name) && !this.#used.has(name));
+    if (first !== undefined)
+      throw this.#fault('only tensors of the model that config.json describes', `${first} and ${more.length} more`);
+  }
+
+  #fault(expected: string, got: string): WinnowError {
+    return new WinnowError('invalid_input', { where: this.folder, expected, got });
+  }
+}
+
+/** Numbers that follow from the configuration; older checkpoints hold them. */
+const BUFFERS = /(^|\.)(position_ids|token_type_ids|inv_freq)$/;
+
+/**
+ * Reads the config.json of a folder.
+ * @throws WinnowError `invalid_input`.
+ */
+export async function readSettings(folder: string): Promise<Settings> {
+  const file = join(folder, 'config.json');
+  return new Settings(file, await readJsonFile(file));
+}
+
+/**
+ * Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+ * @throws WinnowError `invalid_input` for files that are missing or an index that lies; `invalid_graph` for files that are not safetensors.
+ */
+export async function readWeights(folder: string): Promise<Weights> {
+  if (existsSync(join(folder, SINGLE))) return (await readSafetensors(join(folder, SINGLE))).tensors;
+  if (!existsSync(join(folder, INDEX))) {
+    const inside = (await readdir(folder)).join(', ').slice(0, 200) || 'an empty folder';
+    throw new WinnowError('invalid_input', { where: folder, expected: `${SINGLE} or ${INDEX}`, got: inside });
+  }
+  return readShards(folder, indexOf(join(folder, INDEX), await readJsonFile(join(folder, INDEX))));
+}
+
+/** A file beside the index: no folder, no way up. */
+const SHARD = /^\w[\w.-]*\.safetensors$/;
+
+/** Returns tensor name → shard. */
+function indexOf(file: string, value: unknown): ReadonlyMap<string, string> {
+  const index = new Settings(file, value);
+  const listed = new Settings(`${file}: weight_map`, index.get('weight_map'));
+  const map = new Map<string, string>();
+  for (const name of listed.fields()) {
+    const shard = listed.get(name);
+    if (typeof shard !== 'string' || !SHARD.test(shard))
+      throw listed.fault(name, 'a .safetensors file beside the index', JSON.stringify(shard ?? null).slice(0, 120));
+    map.set(name, shard);
+  }
+  return map;
+}
+
+async function readShards(folder: string, index: ReadonlyMap<string, string>): Promise<Weights> {
+  const all = new Map<string, Tensor>();
+  for (const shard of new Set(index.values())) {
+    const path = join(folder, shard);
+    if (!existsSync(path))
+      throw new WinnowError('invalid_input', {
+        where: path,
+        expected: `a shard that ${INDEX} lists`,
+        got: 'no such file',
+      });
+    for (const [name, value] of (await readSafetensors(path)).tensors) {
+      if (index.get(name) !== shard)
+        throw new WinnowError('invalid_input', {
+          where: path,
+          expected: `only tensors that ${INDEX} places there`,
+          got: name,
+        });
+      all.set(name, value);
+    }
+  }
+  for (const [name, shard] of index)
+    if (!all.has(name))
+      throw new WinnowError('invalid_input', {
+        where: join(folder, shard),
+        expected: `a tensor ${name}, which ${INDEX} places there`,
+        got: 'none',
+      });
+  return all;
+}

@@ -1,0 +1,11 @@
+import { BERT_FIELDS, BERT_NAMES, postNorm } from './post-norm.ts';
+
+/** ELECTRA's discriminator (Clark et al. 2020): embeddings may be narrower than the layers and are projected then. */
+export const electra = postNorm({
+  prefix: 'electra.',
+  tokenTypes: 'input',
+  positions: 'row',
+  head: { dense: 'classifier.dense', activation: 'gelu', out: 'classifier.out_proj' },
+  fields: BERT_FIELDS,
+  names: BERT_NAMES,
+});

@@ -1,0 +1,126 @@
+import { GraphBuilder } from '../builder.ts';
+import { transposeTensor } from '../tensor.ts';
+import type { Checkpoint } from './checkpoint.ts';
+
+/** What writes a graph and where its weights come from. */
+export interface Parts {
+  readonly g: GraphBuilder;
+  readonly checkpoint: Checkpoint;
+}
+
+const ACTIVATIONS = {
+  gelu: (g: GraphBuilder, x: string) => g.op('Gelu', [x], { approximate: 'none' }),
+  gelu_new: (g: GraphBuilder, x: string) => g.op('Gelu', [x], { approximate: 'tanh' }),
+  gelu_pytorch_tanh: (g: GraphBuilder, x: string) => g.op('Gelu', [x], { approximate: 'tanh' }),
+  relu: (g: GraphBuilder, x: string) => g.relu(x),
+  tanh: (g: GraphBuilder, x: string) => g.op('Tanh', [x]),
+};
+
+export type Activation = keyof typeof ACTIVATIONS;
+
+const isActivation = (word: string): word is Activation => Object.hasOwn(ACTIVATIONS, word);
+
+export const activate = ({ g }: Parts, x: string, activation: Activation): string => ACTIVATIONS[activation](g, x);
+
+/** Reads the name of an activation from a field of config.json; without it, it is `gelu`. */
+export const activationIn = ({ checkpoint }: Parts, field: string): Activation =>
+  checkpoint.settings.choice(field, Object.keys(ACTIVATIONS).filter(isActivation), 'gelu');
+
+/** Starts a graph with its inputs, [batch, sequence]. */
+export function start(checkpoint: Checkpoint, inputs: readonly string[]): Parts {
+  const g = new GraphBuilder('encoder');
+  for (const name of inputs) g.input(name, 'int64', ['batch', 'sequence']);
+  return { g, checkpoint };
+}
+
+/** Stands for −∞ in a mask: finite, so that the softmax of a fully masked row is not NaN. */
+const LOWEST = -3.4028234663852886e38;
+
+/** Whether a token is no padding, [batch, 1, 1, sequence]. */
+export const isText = ({ g }: Parts): string => g.cast(g.unsqueeze('attention_mask', [1, 2]), 'bool');
+
+/** Bias of attention scores: 0 where `open`, the lowest float32 elsewhere. */
+export const biasOf = ({ g }: Parts, open: string): string => g.where(open, g.scalar(0), g.scalar(LOWEST));
+
+/** 0, 1, … up to the length of a row, as int64. */
+export function rowPositions({ g }: Parts): string {
+  const length = g.squeeze(g.slice(g.shape('input_ids'), [1], [2], [0]), [0]);
+  return g.op('Range', [g.scalar(0, 'int64'), length, g.scalar(1, 'int64')]);
+}
+
+export interface LinearShape {
+  readonly from: number;
+  readonly to: number | undefined;
+  readonly bias?: boolean;
+}
+
+/** x · weightᵀ + bias. The weight is stored as [in, out] under its own name. */
+export function linear(
+  { g, checkpoint }: Parts,
+  x: string,
+  name: string,
+  { from, to, bias = true }: LinearShape,
+): string {
+  const stored = checkpoint.take(`${name}.weight`, [to, from]);
+  const product = g.matmul(x, g.initializer(`${name}.weight`, transposeTensor(stored)));
+  if (!bias) return product;
+  return g.add(product, g.initializer(`${name}.bias`, checkpoint.take(`${name}.bias`, [stored.dims[0]])));
+}
+
+export interface NormShape {
+  readonly size: number;
+  readonly epsilon: number;
+  readonly bias?: boolean;
+}
+
+/** Layer normalization; older checkpoints call weight and bias gamma and beta. */
+export function norm(
+  { g, checkpoint }: Parts,
+  x: string,
+  name: string,
+  { size, epsilon, bias = true }: NormShape,
+): string {
+  const parameter = (wanted: string, old: string): string => {
+    const found = checkpoint.has(`${name}.${old}`) && !checkpoint.has(`${name}.${wanted}`) ? old : wanted;
+    return g.initializer(`${name}.${wanted}`, checkpoint.take(`${name}.${found}`, [size]));
+  };
+  const inputs = [x, parameter('weight', 'gamma'), ...(bias ? [parameter('bias', 'beta')] : [])];
+  return g.op('LayerNormalization', inputs, { axis: -1, epsilon });
+}
+
+/** Gathers rows of a table of weights, [rows, width]. */
+export function lookUp(
+  { g, checkpoint }: Parts,
+  name: string,
+  dims: readonly (number | undefined)[],
+  ids: string,
+): string {
+  return g.gather(g.initializer(name, checkpoint.take(name, dims)), ids);
+}
+
+/** Splits [batch, sequence, heads · size] into heads; `perm` orders [batch, sequence, heads, size]. */
+export const splitHeads = ({ g }: Parts, x: string, heads: number, size: number, perm: readonly number[]): string =>
+  g.transpose(g.reshape(x, [0, 0, heads, size]), perm);
+
+/** The opposite, from [batch, heads, sequence, size]. */
+export const joinHeads = ({ g }: Parts, x: string, width: number): string =>
+  g.reshape(g.transpose(x, [0, 2, 1, 3]), [0, 0, width]);
+
+/** Returns the size of a head. @throws WinnowError `invalid_input` where the heads do not divide the hidden size. */
+export function headSize({ settings }: Checkpoint, hidden: number, field: string): number {
+  const heads = settings.count(field);
+  if (hidden % heads !== 0) throw settings.fault(field, `a divisor of the hidden size ${hidden}`, String(heads));
+  return hidden / heads;
+}
+
+/** The last linear layer, with as many outputs as config.json has labels; makes it the graph's output `logits`. */
+export function classify(parts: Parts, x: string, name: string, hidden: number): void {
+  const { g, checkpoint } = parts;
+  const labels = checkpoint.take(`${name}.weight`, [checkpoint.settings.labels(), hidden]).dims[0]!;
+  g.output(linear(parts, x, name, { from: hidden, to: labels }), 'float32', ['batch', labels], 'logits');
+}
+
+/** Makes hidden states the graph's output, for a checkpoint without a classification head. */
+export function outputStates({ g }: Parts, x: string, hidden: number): void {
+  g.output(x, 'float32', ['batch', 'sequence', hidden], 'last_hidden_state');
+}

@@ -1,0 +1,157 @@
+import type { Checkpoint } from './checkpoint.ts';
+import {
+  type Activation,
+  activate,
+  activationIn,
+  biasOf,
+  classify,
+  headSize,
+  isText,
+  joinHeads,
+  linear,
+  lookUp,
+  norm,
+  outputStates,
+  type Parts,
+  rowPositions,
+  splitHeads,
+  start,
+} from './parts.ts';
+
+/*
+ * Encoders laid out as BERT's: learned positions, attention over the whole row, a layer normalization after each half of a layer. Families
+ * differ in names and a few choices, which are data.
+ */
+
+/** What tells one family of such encoders from another. */
+export interface PostNormFamily {
+  /** Prefix of the encoder's weights in a checkpoint with a head. */
+  readonly prefix: string;
+  /** `input`: the token's type is an input. `zero`: there is a table, and every token is of type 0. `none`: there is no table. */
+  readonly tokenTypes: 'input' | 'zero' | 'none';
+  /** `row`: positions count from 0. `tokens`: from padding id + 1, over the tokens that are not padding. */
+  readonly positions: 'row' | 'tokens';
+  /** Weights of the classification head, in the order dense, activation, output. */
+  readonly head: { readonly dense: string; readonly activation: Activation; readonly out: string };
+  /** Fields of config.json. */
+  readonly fields: Readonly<Record<'hidden' | 'heads' | 'layers' | 'wide' | 'activation', string>>;
+  /** Names of a layer's weights, after `layers` and the layer's number. */
+  readonly names: Readonly<Record<LayerPart, string>> & { readonly layers: string };
+}
+
+type LayerPart = 'query' | 'key' | 'value' | 'attended' | 'middleNorm' | 'up' | 'down' | 'lastNorm';
+
+export const BERT_FIELDS: PostNormFamily['fields'] = {
+  hidden: 'hidden_size',
+  heads: 'num_attention_heads',
+  layers: 'num_hidden_layers',
+  wide: 'intermediate_size',
+  activation: 'hidden_act',
+};
+
+export const BERT_NAMES: PostNormFamily['names'] = {
+  layers: 'encoder.layer.',
+  query: 'attention.self.query',
+  key: 'attention.self.key',
+  value: 'attention.self.value',
+  attended: 'attention.output.dense',
+  middleNorm: 'attention.output.LayerNorm',
+  up: 'intermediate.dense',
+  down: 'output.dense',
+  lastNorm: 'output.LayerNorm',
+};
+
+interface Sizes {
+  readonly hidden: number;
+  readonly heads: number;
+  readonly size: number;
+  readonly epsilon: number;
+}
+
+/** Returns the builder of a family's graphs: output `logits` if the checkpoint has the head's weights, else `last_hidden_state`. */
+export const postNorm =
+  (family: PostNormFamily) =>
+  (checkpoint: Checkpoint): Parts => {
+    const { settings } = checkpoint;
+    settings.choice('position_embedding_type', ['absolute'], 'absolute');
+    const types = family.tokenTypes === 'input' ? ['token_type_ids'] : [];
+    const parts = start(checkpoint, ['input_ids', 'attention_mask', ...types]);
+    // A bare encoder's checkpoint names its weights without the prefix.
+    const prefix = checkpoint.has(`${family.prefix}embeddings.word_embeddings.weight`) ? family.prefix : '';
+    const hidden = settings.count(family.fields.hidden);
+    const size = headSize(checkpoint, hidden, family.fields.heads);
+    const epsilon = settings.positive('layer_norm_eps', 1e-12);
+    const sizes = { hidden, heads: hidden / size, size, epsilon };
+    let x = embeddings(parts, family, prefix, sizes);
+    const mask = biasOf(parts, isText(parts));
+    for (let i = 0; i < settings.count(family.fields.layers); i++)
+      x = layer(parts, family, `${prefix}${family.names.layers}${i}.`, { x, mask }, sizes);
+    finish(parts, family, x, hidden);
+    checkpoint.checkUnused([`${prefix}embeddings`, `${prefix}${family.names.layers}`]);
+    return parts;
+  };
+
+function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidden, epsilon }: Sizes): string {
+  const { g, checkpoint } = parts;
+  const { settings } = checkpoint;
+  const at = `${prefix}embeddings.`;
+  const width = settings.stated('embedding_size') ?? hidden;
+  const table = (name: string, field: string, ids: string): string =>
+    lookUp(parts, `${at}${name}_embeddings.weight`, [settings.stated(field), width], ids);
+  const words = table('word', 'vocab_size', 'input_ids');
+  const typed =
+    family.tokenTypes === 'none'
+      ? words
+      : g.add(
+          words,
+          table('token_type', 'type_vocab_size', family.tokenTypes === 'input' ? 'token_type_ids' : g.ints([0])),
+        );
+  const placed = g.add(typed, table('position', 'max_position_embeddings', positions(parts, family)));
+  const normed = norm(parts, placed, `${at}LayerNorm`, { size: width, epsilon });
+  return width === hidden ? normed : linear(parts, normed, `${prefix}embeddings_project`, { from: width, to: hidden });
+}
+
+function positions(parts: Parts, family: PostNormFamily): string {
+  const { g, checkpoint } = parts;
+  if (family.positions === 'row') return g.unsqueeze(rowPositions(parts), [0]);
+  const padding = g.scalar(checkpoint.settings.count('pad_token_id'), 'int64');
+  const real = g.cast(g.op('Not', [g.equal('input_ids', padding)]), 'int64');
+  return g.add(g.mul(g.op('CumSum', [real, g.scalar(1, 'int64')]), real), padding);
+}
+
+function layer(
+  parts: Parts,
+  { fields, names }: PostNormFamily,
+  at: string,
+  { x, mask }: { readonly x: string; readonly mask: string },
+  { hidden, heads, size, epsilon }: Sizes,
+): string {
+  const { g, checkpoint } = parts;
+  const square = { from: hidden, to: hidden };
+  const wide = checkpoint.settings.count(fields.wide);
+  const headsOf = (name: string, perm: readonly number[]): string =>
+    splitHeads(parts, linear(parts, x, `${at}${name}`, square), heads, size, perm);
+  const query = headsOf(names.query, [0, 2, 1, 3]);
+  const key = headsOf(names.key, [0, 2, 3, 1]);
+  const value = headsOf(names.value, [0, 2, 1, 3]);
+  const scores = g.mul(g.matmul(query, key), g.scalar(1 / Math.sqrt(size)));
+  const mixed = joinHeads(parts, g.matmul(g.softmax(g.add(scores, mask)), value), hidden);
+  const attended = linear(parts, mixed, `${at}${names.attended}`, square);
+  const middle = norm(parts, g.add(attended, x), `${at}${names.middleNorm}`, { size: hidden, epsilon });
+  const up = linear(parts, middle, `${at}${names.up}`, { from: hidden, to: wide });
+  const active = activate(parts, up, activationIn(parts, fields.activation));
+  const down = linear(parts, active, `${at}${names.down}`, { from: wide, to: hidden });
+  return norm(parts, g.add(down, middle), `${at}${names.lastNorm}`, { size: hidden, epsilon });
+}
+
+function finish(parts: Parts, { head }: PostNormFamily, x: string, hidden: number): void {
+  const { g, checkpoint } = parts;
+  const found = [head.out, head.dense].filter((name) => checkpoint.has(`${name}.weight`));
+  // BERT's pooler alone is no head: its language model has one. Half a head is one that misses a tensor, where config.json says classifier.
+  if (found.length < (checkpoint.settings.saysClassifier() ? 1 : 2)) {
+    outputStates(parts, x, hidden);
+    return;
+  }
+  const first = linear(parts, g.gather(x, g.scalar(0, 'int64'), 1), head.dense, { from: hidden, to: hidden });
+  classify(parts, activate(parts, first, head.activation), head.out, hidden);
+}

@@ -1,0 +1,11 @@
+import { BERT_FIELDS, BERT_NAMES, postNorm } from './post-norm.ts';
+
+/** RoBERTa (Liu et al. 2019), and XLM-RoBERTa and CamemBERT, which differ in tokenizer and training only. */
+export const roberta = postNorm({
+  prefix: 'roberta.',
+  tokenTypes: 'zero',
+  positions: 'tokens',
+  head: { dense: 'classifier.dense', activation: 'tanh', out: 'classifier.out_proj' },
+  fields: BERT_FIELDS,
+  names: BERT_NAMES,
+});
