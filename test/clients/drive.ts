@@ -17,6 +17,8 @@ export interface Question {
 
 export interface Call {
   readonly client: string;
+  readonly language: Client['language'];
+  /** Package and version. */
   readonly version: string;
   /** What was called, in the client's words. */
   readonly call: string;
@@ -28,7 +30,7 @@ export interface Call {
   readonly seen: string;
 }
 
-/** A line of a driver: entries in the client's order, or what was seen of a call that ranks nothing, or what it threw. */
+/** A line of a driver, with package and version: entries in the client's order, or what was seen of a call that ranks nothing, or what it threw. */
 type Line = { readonly version: string; readonly call: string } & (
   | { readonly ranked: readonly (readonly [index: number, score: number | null])[]; readonly want: number }
   | { readonly seen: string }
@@ -79,7 +81,8 @@ const requestsOf = (tap: Tap) =>
 
 function toCall(client: Client, line: Line, question: Question, tap: Tap): Call {
   const requests = requestsOf(tap);
-  const head = { client: client.name, version: line.version, call: line.call, requests };
+  const { name, language } = client;
+  const head = { client: name, language, version: line.version, call: line.call, requests };
   if ('error' in line) return { ...head, seen: '', fault: line.error };
   if ('seen' in line) return { ...head, seen: line.seen };
   return { ...head, ...judge(line.ranked, line.want, question) };
@@ -129,6 +132,7 @@ export async function drive(
     const requests = requestsOf(tap);
     calls.push({
       client: client.name,
+      language: client.language,
       version: '',
       call: 'the driver',
       requests,

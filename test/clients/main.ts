@@ -60,7 +60,7 @@ async function questionFor(url: string): Promise<Question> {
 
 function print({ client, version, call, requests, seen, fault }: Call): void {
   const mark = fault === undefined ? 'ok    ' : 'FAILED';
-  process.stdout.write(`${mark} ${client} ${version}  ${call}\n         ${requests}  →  ${fault ?? seen}\n`);
+  process.stdout.write(`${mark} ${version || client}  ${call}\n         ${requests}  →  ${fault ?? seen}\n`);
 }
 
 function writeJson(file: string, content: object): void {
@@ -111,12 +111,11 @@ async function main(): Promise<number> {
   const tap = await startTap(new URL(server.url));
   try {
     const { calls, missing } = await runAll(clients, tap, await questionFor(server.url));
+    const packages = new Set(calls.map(({ client, version }) => version || client));
     const failed = calls.filter(({ fault }) => fault !== undefined).length;
     if (values.write && !wanted) writeJson(RESULTS, { calls, missing });
-    const absent = missing.length > 0 ? `, ${missing.length} clients could not be installed` : '';
-    process.stdout.write(
-      `${calls.length} calls of ${clients.length - missing.length} clients, ${failed} failed${absent}\n`,
-    );
+    const absent = missing.length > 0 ? `, ${missing.length} more could not be installed` : '';
+    process.stdout.write(`${calls.length} calls of ${packages.size} clients, ${failed} failed${absent}\n`);
     return failed > 0 || calls.length === 0 ? 1 : 0;
   } finally {
     await tap.close();
