@@ -3,6 +3,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import type { ModelRegistry } from '../registry/registry-types.ts';
 import type { Reranker, Timings } from '../rerank/rerank-types.ts';
+import type { TokenReader } from '../rerank/text-tokens.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import type { ByteAccount } from './byte-account.ts';
 import type { ApiKey } from './keys.ts';
@@ -116,6 +117,7 @@ export interface Extension {
 
 export interface HttpDeps {
   readonly reranker: Reranker;
+  readonly tokenReader: TokenReader;
   readonly registry: ModelRegistry;
   readonly options: HttpOptions;
   /** Without keys, scope `admin` is for clients on this machine and every other route for all. */

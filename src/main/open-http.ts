@@ -36,6 +36,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
   const keyed = auth.keysFile !== undefined;
   return {
     reranker: stack.reranker,
+    tokenReader: stack.tokenReader,
     registry: stack.registry,
     experiments: stack.experiments,
     options: {

@@ -7,6 +7,7 @@ import { createRegistry, type FolderRegistry } from '../registry/folder-registry
 import type { Reranker } from '../rerank/rerank-types.ts';
 import { createReranker } from '../rerank/reranker.ts';
 import { createScoreCache } from '../rerank/score-cache.ts';
+import { createTokenReader, type TokenReader } from '../rerank/text-tokens.ts';
 import { createScheduler } from '../scheduling/scheduler.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -28,6 +29,7 @@ export interface Stack {
   readonly registry: FolderRegistry;
   readonly scheduler: Scheduler<EncodedRow>;
   readonly reranker: Reranker;
+  readonly tokenReader: TokenReader;
   readonly experiments: ExperimentsApi;
   /** Closes what was opened ahead for a quick start; call it after the first answer. */
   closePrefetched(): Promise<void>;
@@ -117,8 +119,9 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
     watchPool(metrics, () => pool.facts());
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
-    const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, experiments: experiments.api };
-    return { ...parts, closePrefetched, close: () => closeAll(cleanup) };
+    const tokenReader = createTokenReader({ registry, tokenizers });
+    const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, tokenReader };
+    return { ...parts, experiments: experiments.api, closePrefetched, close: () => closeAll(cleanup) };
   } catch (error) {
     await closeAll(cleanup);
     throw error;

@@ -1,7 +1,8 @@
 import { loadTokenizer } from './load.ts';
 import { CachedPairTokenizer, type IdSource } from './pair-tokenizer.ts';
 import { TokenCache } from './token-cache.ts';
-import type { PairTokenizer } from './tokenization-types.ts';
+import { readTokenTexts } from './token-texts.ts';
+import type { TextTokenizer } from './tokenization-types.ts';
 
 /**
  * Creates a pair tokenizer that runs in the calling thread, for training, evaluation and tests, where no other work needs the event loop.
@@ -11,7 +12,7 @@ import type { PairTokenizer } from './tokenization-types.ts';
 export async function createLocalTokenizer(
   folder: string,
   options: { readonly cacheBytes?: number } = {},
-): Promise<PairTokenizer> {
+): Promise<TextTokenizer> {
   const { encodeText, ...facts } = await loadTokenizer(folder);
   const source: IdSource = {
     async tokenize(texts, enough, { signal }) {
@@ -20,6 +21,7 @@ export async function createLocalTokenizer(
         return encodeText(text, enough);
       });
     },
+    spell: async (ids) => Array.from(ids, await readTokenTexts(folder)),
     async close() {},
   };
   return new CachedPairTokenizer(facts, source, new TokenCache(options.cacheBytes ?? 0));

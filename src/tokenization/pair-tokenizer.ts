@@ -4,7 +4,14 @@ import { Pace } from './pace.ts';
 import { assemblePairs, checkPairOptions, enoughFor, joinRequests } from './pairs.ts';
 import { type Enough, LONGEST_WHOLE } from './piecewise-encoder.ts';
 import type { TokenCache } from './token-cache.ts';
-import type { EncodedRequest, PairOptions, PairTokenizer } from './tokenization-types.ts';
+import type {
+  EncodedRequest,
+  PairOptions,
+  TextTokenizer,
+  TextTokens,
+  TokenizedTexts,
+  TokenOptions,
+} from './tokenization-types.ts';
 
 /** When texts are tokenized: until the signal aborts, in the turn of a share. */
 export interface Turn {
@@ -18,6 +25,8 @@ export interface IdSource {
    * Returns the ids of every text, in order; of long texts, `enough` of them. Rejects with the signal's reason when aborted.
    */
   tokenize(texts: readonly string[], enough: Enough | undefined, turn: Turn): Promise<readonly Int32Array[]>;
+  /** Returns the texts of tokens. */
+  spell(ids: Int32Array): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -34,7 +43,7 @@ interface Missing {
 }
 
 /** Turns texts into rows with any source of ids: looks ids up in the cache, tokenizes the other texts, assembles the rows. */
-export class CachedPairTokenizer implements PairTokenizer {
+export class CachedPairTokenizer implements TextTokenizer {
   readonly folder: string;
   readonly padId: number;
   readonly pairKey: string;
@@ -68,6 +77,33 @@ export class CachedPairTokenizer implements PairTokenizer {
       const turn = { signal, share: options.share };
       const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), turn);
       return await this.#assemble(queryIds, passageIds, options, signal);
+    } finally {
+      this.#active--;
+      this.#releaseIfDone();
+    }
+  }
+
+  async tokens(texts: readonly string[], options: TokenOptions, signal?: AbortSignal): Promise<TokenizedTexts> {
+    if (this.#closed) throw new WinnowError('shutting_down');
+    signal?.throwIfAborted();
+    this.#active++;
+    try {
+      const { atMost, special } = options;
+      const found = await this.#idsOf(texts, { tokens: atMost + 1, from: 'start' }, { signal, share: undefined });
+      const count = found.reduce((sum, { length }) => sum + length, 0);
+      if (count > atMost)
+        throw new WinnowError('invalid_field', {
+          expected: `at most ${atMost} tokens in all texts together`,
+          got: 'more',
+          field: 'texts',
+        });
+      const { prefix, suffix } = special ? this.#facts.template : { prefix: [], suffix: [] };
+      const distinct = Int32Array.from(new Set(found.flatMap((ids) => [...ids]).concat(prefix, suffix)));
+      const spelled = await this.#source.spell(distinct);
+      return {
+        texts: found.map((ids) => textTokens(prefix, ids, suffix)),
+        spelling: new Map(Array.from(distinct, (id, i) => [id, spelled[i]!])),
+      };
     } finally {
       this.#active--;
       this.#releaseIfDone();
@@ -155,4 +191,13 @@ export class CachedPairTokenizer implements PairTokenizer {
     }
     return joinRequests(parts, passages.length);
   }
+}
+
+/** Puts special tokens around the ids of a text. */
+function textTokens(prefix: readonly number[], ids: Int32Array, suffix: readonly number[]): TextTokens {
+  const whole = new Int32Array(prefix.length + ids.length + suffix.length);
+  whole.set(prefix);
+  whole.set(ids, prefix.length);
+  whole.set(suffix, prefix.length + ids.length);
+  return { ids: whole, before: prefix.length, after: suffix.length };
 }

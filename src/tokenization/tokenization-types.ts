@@ -57,6 +57,28 @@ export interface EncodedRequest {
   readonly tokens: number;
 }
 
+export interface TokenOptions {
+  /** Whether the special tokens of the template stand around each text. */
+  readonly special: boolean;
+  /** The most tokens of all texts together, special ones not counted. */
+  readonly atMost: number;
+}
+
+/** The tokens of one text. */
+export interface TextTokens {
+  readonly ids: Int32Array;
+  /** How many of them the template has put before the text, and after it. */
+  readonly before: number;
+  readonly after: number;
+}
+
+/** The tokens of several texts. */
+export interface TokenizedTexts {
+  readonly texts: readonly TextTokens[];
+  /** The text of every token that occurs, by id. */
+  readonly spelling: ReadonlyMap<number, string>;
+}
+
 /** Tokenizes pairs for one model folder: in a pool of threads for serving, in the calling thread for training and tests. */
 export interface PairTokenizer {
   readonly folder: string;
@@ -75,4 +97,13 @@ export interface PairTokenizer {
     signal?: AbortSignal,
   ): Promise<EncodedRequest>;
   close(): Promise<void>;
+}
+
+/** A tokenizer that also says what single texts are made of. */
+export interface TextTokenizer extends PairTokenizer {
+  /**
+   * Tokenizes texts by themselves, uncut, each as the first of a pair without a second one.
+   * @throws WinnowError `invalid_field` (`texts`) for more tokens than `atMost`, `shutting_down` after close; the signal's reason when aborted.
+   */
+  tokens(texts: readonly string[], options: TokenOptions, signal?: AbortSignal): Promise<TokenizedTexts>;
 }

@@ -3,11 +3,10 @@ import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
 import { type Job, JobQueue } from './job-queue.ts';
 import type { TokenizerFacts } from './load.ts';
-import { CachedPairTokenizer, type Turn } from './pair-tokenizer.ts';
-import type { Enough } from './piecewise-encoder.ts';
+import { CachedPairTokenizer, type IdSource, type Turn } from './pair-tokenizer.ts';
 import { laneOf, textChunks } from './text-chunks.ts';
 import { type CacheStats, TokenCache } from './token-cache.ts';
-import type { PairTokenizer } from './tokenization-types.ts';
+import type { TextTokenizer } from './tokenization-types.ts';
 import { TokenizerBreaker } from './tokenizer-breaker.ts';
 import { type EncodeLimits, Tries, WorkerLost, WorkerThread } from './tokenizer-thread.ts';
 import { type EncodeTask, LANES, type Lane } from './worker-protocol.ts';
@@ -51,7 +50,7 @@ export interface TokenizerPool {
    * tokenizer when the model is unloaded.
    * @throws WinnowError `invalid_manifest` with file and field, `tokenization_failed`, `shutting_down`.
    */
-  for(folder: string): Promise<PairTokenizer>;
+  for(folder: string): Promise<TextTokenizer>;
   stats(): TokenizerPoolStats;
   /** Ends the threads; running requests are rejected with `shutting_down`. */
   close(): Promise<void>;
@@ -104,11 +103,12 @@ class Pool implements TokenizerPool {
     this.#slots = Array.from({ length: Math.max(1, threads) }, () => this.#openSlot());
   }
 
-  async for(folder: string): Promise<PairTokenizer> {
+  async for(folder: string): Promise<TextTokenizer> {
     const facts = await this.#changes.run(() => this.#share(folder));
-    const source = {
-      tokenize: (texts: readonly string[], enough: Enough | undefined, turn: Turn) =>
-        this.#tokenize({ textKey: facts.textKey, enough }, texts, turn),
+    const source: IdSource = {
+      tokenize: (texts, enough, turn) => this.#tokenize({ textKey: facts.textKey, enough }, texts, turn),
+      spell: (ids) =>
+        this.#retried(this.#slots[0]!, 'spelling', (thread) => thread.spell(facts, ids, this.#loadLimitMs)),
       close: () => this.#changes.run(async () => this.#release(facts.textKey)),
     };
     return new CachedPairTokenizer(facts, source, this.#cache);
@@ -158,16 +158,20 @@ class Pool implements TokenizerPool {
     else for (const slot of slots) await this.#loadOn(slot, folder);
   }
 
-  /** Loads on a slot's thread; if the thread is lost meanwhile, once more on the thread that replaces it. */
-  async #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
+  #loadOn(slot: Slot, folder: string): Promise<TokenizerFacts> {
+    return this.#retried(slot, `loading ${folder}`, (thread) => thread.load(folder, this.#loadLimitMs));
+  }
+
+  /** Works on a slot's thread; if the thread is lost meanwhile, once more on the thread that replaces it. */
+  async #retried<T>(slot: Slot, doing: string, work: (thread: WorkerThread) => Promise<T>): Promise<T> {
     const tries = new Tries();
     for (;;) {
       if (this.#closed) throw new WinnowError('shutting_down');
       try {
-        return await slot.thread.load(folder, this.#loadLimitMs);
+        return await work(slot.thread);
       } catch (error) {
         if (!(error instanceof WorkerLost)) throw error;
-        if (!tries.mayRepeat(error, ATTEMPTS) && !this.#closed) throw tries.failure(`loading ${folder}`, error);
+        if (!tries.mayRepeat(error, ATTEMPTS) && !this.#closed) throw tries.failure(doing, error);
       }
     }
   }

@@ -113,6 +113,13 @@ export class WorkerThread {
     }
   }
 
+  /** Returns the texts of tokens. @throws WinnowError of the loader; WorkerLost, also after `limitMs` without an answer. */
+  async spell({ folder, textKey }: TokenizerFacts, ids: Int32Array, limitMs: number): Promise<readonly string[]> {
+    const reply = await this.#ask((id) => ({ type: 'spell', id, folder, textKey, ids }), limitMs);
+    if (reply.type !== 'spelled') throw unexpected(reply);
+    return reply.texts;
+  }
+
   unload(textKey: string): void {
     if (this.#lost === undefined) this.#worker.postMessage({ type: 'unload', textKey } satisfies WorkerRequest);
   }

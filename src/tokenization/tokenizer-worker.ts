@@ -4,6 +4,7 @@ import { IdBuffer } from './id-buffer.ts';
 import { openTokenizer, type TokenizerFacts } from './load.ts';
 import type { PiecewiseEncoder } from './piecewise-encoder.ts';
 import { QUICK_PIECES } from './text-pieces.ts';
+import { readTokenTexts, type TokenTexts } from './token-texts.ts';
 import { tokenizerStamp } from './tokenizer-folder.ts';
 import {
   type EncodeTask,
@@ -22,6 +23,8 @@ import {
 const encoders = new Map<string, PiecewiseEncoder>();
 /** Facts of loaded folders. A version's tokenizer is opened for admission and again for requests. */
 const opened = new Map<string, { readonly stamp: string; readonly facts: TokenizerFacts }>();
+/** Texts of tokens by vocabulary, from the first time that a client asks for them. */
+const spellings = new Map<string, Promise<TokenTexts>>();
 const state = workerData as Int32Array;
 
 async function load(id: number, folder: string): Promise<WorkerReply> {
@@ -59,8 +62,20 @@ async function encodeText(id: number, lane: Lane, steps: ReturnType<PiecewiseEnc
   }
 }
 
+async function spell(textKey: string, folder: string, ids: Int32Array): Promise<readonly string[]> {
+  const known = spellings.get(textKey) ?? readTokenTexts(folder);
+  if (encoders.has(textKey)) spellings.set(textKey, known);
+  try {
+    return Array.from(ids, await known);
+  } catch (error) {
+    spellings.delete(textKey);
+    throw error;
+  }
+}
+
 function unload(textKey: string): void {
   encoders.delete(textKey);
+  spellings.delete(textKey);
   for (const [folder, { facts }] of opened) if (facts.textKey === textKey) opened.delete(folder);
 }
 
@@ -69,6 +84,8 @@ async function answer(request: Exclude<WorkerRequest, { type: 'unload' }>): Prom
   try {
     Atomics.store(state, SHARED_STATE.current, id + 1);
     if (request.type === 'load') return await load(id, request.folder);
+    if (request.type === 'spell')
+      return { type: 'spelled', id, texts: await spell(request.textKey, request.folder, request.ids) };
     return { type: 'encoded', id, packed: await encode(id, request) };
   } catch (error) {
     return { type: 'failed', id, error: plainError(error) };

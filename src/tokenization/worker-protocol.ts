@@ -6,6 +6,13 @@ import type { Enough } from './piecewise-encoder.ts';
 export type WorkerRequest =
   | { readonly type: 'load'; readonly id: number; readonly folder: string }
   | ({ readonly type: 'encode'; readonly id: number } & EncodeTask)
+  | {
+      readonly type: 'spell';
+      readonly id: number;
+      readonly folder: string;
+      readonly textKey: string;
+      readonly ids: Int32Array;
+    }
   | { readonly type: 'unload'; readonly textKey: string };
 
 /** Texts for one tokenizer. */
@@ -35,6 +42,7 @@ export const SHARED_STATE = {
 export type WorkerReply =
   | { readonly type: 'loaded'; readonly id: number; readonly facts: TokenizerFacts }
   | { readonly type: 'encoded'; readonly id: number; readonly packed: PackedIds }
+  | { readonly type: 'spelled'; readonly id: number; readonly texts: readonly string[] }
   | { readonly type: 'failed'; readonly id: number; readonly error: PlainError };
 
 /** Ids of several texts in one transferable buffer: those of text i are `ids[offsets[i] .. offsets[i + 1])`. */

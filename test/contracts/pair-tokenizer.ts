@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
-import type { PairOptions, PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
+import type { PairOptions, TextTokenizer } from '../../src/tokenization/tokenization-types.ts';
 
 export const PAIR_OPTIONS: PairOptions = {
   maxLength: 64,
@@ -18,10 +18,10 @@ export const PAIR_OPTIONS: PairOptions = {
 export function pairTokenizerContract(
   name: string,
   folder: string,
-  open: () => Promise<{ readonly tokenizer: PairTokenizer; close(): Promise<void> }>,
+  open: () => Promise<{ readonly tokenizer: TextTokenizer; close(): Promise<void> }>,
 ): void {
   describe(`${name} keeps the contract of a pair tokenizer`, () => {
-    let tokenizer: PairTokenizer;
+    let tokenizer: TextTokenizer;
     let close: () => Promise<void>;
     const passages = ['Rivers flow to the sea.', '', 'x '.repeat(300), 'Rivers flow to the sea.', '中文 and naïve 🦙'];
 
@@ -29,6 +29,36 @@ export function pairTokenizerContract(
       ({ tokenizer, close } = await open());
     });
     afterAll(() => close());
+
+    it('tells the tokens of single texts, with and without the special ones around them', async () => {
+      const { encodeText, template } = await loadTokenizer(folder);
+      const { prefix, suffix } = template;
+      const { texts, spelling } = await tokenizer.tokens(passages, { special: true, atMost: 10_000 });
+      const bare = await tokenizer.tokens(passages, { special: false, atMost: 10_000 });
+      for (const [i, passage] of passages.entries()) {
+        const ids = [...encodeText(passage)];
+        expect([...texts[i]!.ids]).toEqual([...prefix, ...ids, ...suffix]);
+        expect([texts[i]!.before, texts[i]!.after]).toEqual([prefix.length, suffix.length]);
+        expect([[...bare.texts[i]!.ids], bare.texts[i]!.before, bare.texts[i]!.after]).toEqual([ids, 0, 0]);
+        for (const id of texts[i]!.ids) expect(spelling.get(id)).toEqual(expect.any(String));
+      }
+      const first = [...bare.texts[0]!.ids].map((id) => spelling.get(id)).join('');
+      expect(first.replaceAll(' ', '').toLowerCase()).toBe('riversflowtothesea.');
+    });
+
+    it('refuses more tokens than may be answered, and ended requests', async () => {
+      const options = { special: true, atMost: 300 };
+      await expect(tokenizer.tokens(passages, options)).rejects.toMatchObject({
+        code: 'invalid_field',
+        params: { field: 'texts' },
+      });
+      await expect(tokenizer.tokens(['x '.repeat(2_000_000)], options)).rejects.toMatchObject({
+        code: 'invalid_field',
+      });
+      const { texts } = await tokenizer.tokens(['x '.repeat(300)], options);
+      expect(texts[0]!.ids.length).toBeGreaterThan(300);
+      await expect(tokenizer.tokens(['a'], options, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+    });
 
     it('assembles query and passages from the ids of each, in order', async () => {
       const { encodeText, template, padId } = await loadTokenizer(folder);

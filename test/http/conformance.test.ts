@@ -157,6 +157,8 @@ const GOOD: readonly Case[] = [
   { key: 'POST /v1/score', body: { queries: [QUERY], documents: PASSAGES, use_activation: false } },
   { key: 'POST /v2/models/:model/infer', path: '/v2/models/tiny/infer', body: tensors },
   { key: 'POST /v2/models/:model/versions/:version/infer', path: '/v2/models/tiny/versions/1/infer', body: tensors },
+  { key: 'POST /tokenize', body: { inputs: QUERY } },
+  { key: 'POST /tokenize', body: { inputs: PASSAGES, add_special_tokens: false, prompt_name: null, model: 'tiny' } },
   { key: 'GET /v1/models' },
   { key: 'GET /v1/models/*model', path: '/v1/models/tiny' },
   { key: 'PUT /v1/models/:model/labels/:label', path: '/v1/models/tiny/labels/canary', body: { version: '2' } },

@@ -7,6 +7,7 @@ import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../s
 import { Aliases } from '../../src/registry/aliases.ts';
 import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/registry-types.ts';
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/rerank-types.ts';
+import type { TokenReader } from '../../src/rerank/text-tokens.ts';
 import { passThrough } from '../../src/telemetry/tracing.ts';
 
 /** Returns a logit that depends on query and passage alone, between -8 and 8. */
@@ -62,6 +63,28 @@ export function fakeReranker(models: readonly string[] = ['tiny']): FakeReranker
   };
   return fake;
 }
+
+/** Implements the port with one token for each word, whose id is its length. */
+export const fakeTokenReader: TokenReader = {
+  async tokens({ texts, special, atMost, model = 'tiny' }) {
+    if (model !== 'tiny') throw new WinnowError('unknown_model', { known: 'tiny', got: model });
+    const words = texts.map((text) => text.split(' ').filter(Boolean));
+    if (words.flat().length > atMost)
+      throw new WinnowError('invalid_field', { expected: `at most ${atMost} tokens`, got: 'more', field: 'texts' });
+    const [before, after] = special ? [1, 1] : [0, 0];
+    const around = special ? [0] : [];
+    return {
+      model,
+      version: '1',
+      texts: words.map((list) => ({
+        ids: Int32Array.from([...around, ...list.map(({ length }) => length), ...around]),
+        before,
+        after,
+      })),
+      spelling: new Map([[0, '[S]'], ...words.flat().map((word) => [word.length, word] as const)]),
+    };
+  },
+};
 
 export interface FakeRegistry extends ModelRegistry {
   readonly calls: string[];
@@ -198,6 +221,7 @@ export function fakeDeps(
   const { options, ...rest } = changes;
   return {
     reranker: fakeReranker(),
+    tokenReader: fakeTokenReader,
     registry: fakeRegistry(),
     telemetry: fakeTelemetry(),
     // A real service over a database in memory, opened when a test first asks for it.

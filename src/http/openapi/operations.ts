@@ -4,6 +4,7 @@ import type { AnyDialect } from '../dialects/dialect.ts';
 import { alternatives, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import * as experiments from '../routes/experiment-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
+import { tokenizeAnswer, tokenizeRequest } from '../routes/tokenize.ts';
 
 /** One route in openapi.yaml. */
 export interface Operation {
@@ -40,6 +41,8 @@ const BODY_ERRORS = [
   'invalid_field',
 ] as const satisfies readonly ErrorCode[];
 
+const MODEL_ERRORS = ['unknown_model', 'unknown_version', 'model_refused', 'model_not_ready'] as const;
+
 const SCORING_ERRORS: readonly ErrorCode[] = [
   ...KEY_ERRORS,
   ...BODY_ERRORS,
@@ -47,10 +50,7 @@ const SCORING_ERRORS: readonly ErrorCode[] = [
   'empty_passages',
   'too_many_passages',
   'passage_too_long',
-  'unknown_model',
-  'unknown_version',
-  'model_refused',
-  'model_not_ready',
+  ...MODEL_ERRORS,
   'overloaded',
   'deadline_exceeded',
   'shutting_down',
@@ -63,10 +63,7 @@ const SCORING_ERRORS: readonly ErrorCode[] = [
 const REGISTRY_ERRORS: readonly ErrorCode[] = [
   ...KEY_ERRORS,
   ...BODY_ERRORS,
-  'unknown_model',
-  'unknown_version',
-  'model_refused',
-  'model_not_ready',
+  ...MODEL_ERRORS,
   'invalid_manifest',
   'unsafe_path',
   'hash_mismatch',
@@ -158,6 +155,23 @@ const EXPERIMENT_READ_ERRORS: readonly ErrorCode[] = [
 /** Every route, by method and Express pattern; test/drift/openapi.test.ts compares it with the app's routes. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...Object.fromEntries(SCORING_PATHS.map((at) => [`POST ${at.path}`, scoringOperation(at)])),
+  'POST /tokenize': {
+    tag: 'Scoring',
+    summary: 'Tokens of texts as the model reads them (TEI)',
+    access: 'rerank',
+    body: { schema: tokenizeRequest, required: true },
+    answers: { 200: tokenizeAnswer },
+    errors: [
+      ...KEY_ERRORS,
+      ...BODY_ERRORS,
+      'empty_passages',
+      'too_many_passages',
+      ...MODEL_ERRORS,
+      'deadline_exceeded',
+      'shutting_down',
+      'tokenization_failed',
+    ],
+  },
   'GET /v1/models': read('Models', 'Models, their versions, states and reasons', schemas.modelList),
   'GET /v1/models/*model': read('Models', 'One model, or one version of it', schemas.modelVersions),
   'PUT /v1/models/:model/labels/:label': change(

@@ -16,6 +16,8 @@ import { repairTexts } from '../text-repair.ts';
 import { idOf, statusOf } from './listed-models.ts';
 import { splitReference } from './models.ts';
 import type { Route } from './route.ts';
+import { sendPieces } from './send-pieces.ts';
+import { tokenizeRoute } from './tokenize.ts';
 
 const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
 
@@ -246,9 +248,6 @@ function scoringHandler(
     const writing = performance.now();
     const pieces = await writeAnswer(res, body.answer(answers, { requests: asked, requestId, created, warnings }));
     if (signal.aborted) return;
-    const length = lengthOf(pieces);
-    // From here on the answer is what the request holds.
-    exchange.bytes.resize(length);
     const characters = sumOf(texts.requests, charactersIn);
     const done = performance.now();
     const elapsedMs = done - exchange.started;
@@ -264,11 +263,7 @@ function scoringHandler(
         below: belowMinScore(answers),
       }),
     );
-    // The connection was to be kept when the request came, but a shutdown may have begun since.
-    if (deps.readiness.draining()) res.set('connection', 'close');
-    res.set('content-length', String(length));
-    for (const piece of pieces) res.write(piece);
-    res.end();
+    sendPieces(res, deps, pieces);
   };
 }
 
@@ -281,15 +276,18 @@ function prepareErrors({ dialect }: ScoringPath, deps: HttpDeps): RequestHandler
   };
 }
 
-/** Returns a route for every path that scores. */
+/** Returns a route for every path that scores, and that of tokens, which has the same budget of texts. */
 export function scoringRoutes(deps: HttpDeps, statistics: ModelStatistics): readonly Route[] {
   const budget = new MinuteBudget(deps.options.passagesPerMinute ?? 0);
-  return SCORING_PATHS.map((at) => ({
-    method: 'post',
-    path: at.path,
-    access: 'rerank',
-    body: at.dialect.takesBytes ? 'tensors' : 'json',
-    prepare: prepareErrors(at, deps),
-    handler: scoringHandler(at, deps, budget, statistics),
-  }));
+  const scoring = SCORING_PATHS.map(
+    (at): Route => ({
+      method: 'post',
+      path: at.path,
+      access: 'rerank',
+      body: at.dialect.takesBytes ? 'tensors' : 'json',
+      prepare: prepareErrors(at, deps),
+      handler: scoringHandler(at, deps, budget, statistics),
+    }),
+  );
+  return [...scoring, tokenizeRoute(deps, budget)];
 }
