@@ -39,7 +39,7 @@ export function command(): Command {
     .description('Build a BM25 index on disk.')
     .argument(
       '<corpus...>',
-      'collection: .tsv or .jsonl (one passage a line), TREC <DOC> files, SMART; folders of them; .gz too; or a data set',
+      'collection: .tsv, .jsonl or .parquet (one passage a line or row), TREC <DOC> files, SMART; folders of them; .gz too; or a data set',
     )
     .requiredOption('--out <folder>', 'folder of the index')
     .addOption(

@@ -71,7 +71,10 @@ export function command(): Command {
   return new Command()
     .description('Retrieve candidate lists by BM25 or from a live search engine.')
     .requiredOption('--index <folder>', 'index folder (`npx winnow index`), or the name of an index at --url')
-    .requiredOption('--queries <file>', 'queries: id <tab> text, JSON lines, TREC topics (XML, SGML) or SMART; .gz too')
+    .requiredOption(
+      '--queries <file>',
+      'queries: id <tab> text, JSON lines, Parquet, TREC topics (XML, SGML) or SMART; .gz too',
+    )
     .requiredOption('--out <file>', 'TREC run to write; .gz is compressed')
     .addOption(
       numberOption('--depth <n>', 'passages retrieved for a query', { integer: true, min: 1, max: 1_000_000 }, 1000),

@@ -1,12 +1,14 @@
 import { stat } from 'node:fs/promises';
+import { WinnowError } from '../../errors.ts';
 import { readHead, STDIN } from '../../util/bytes.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
+import { isParquet } from './parquet.ts';
 
 /** What a text file holds: JSON, text with tags (XML, SGML), a SMART collection, or lines. */
-type FileKind = 'json' | 'tags' | 'smart' | 'lines';
+type TextKind = 'json' | 'tags' | 'smart' | 'lines';
 
 interface KnownFile {
-  readonly kind: FileKind;
+  readonly kind: TextKind | 'parquet';
   /** Whether the file is packed, or a pipe: no place in it can be found again. */
   readonly packed: boolean;
 }
@@ -14,18 +16,18 @@ interface KnownFile {
 const HEAD_BYTES = 4096;
 const TSV = /\.tsv(\.gz)?$/i;
 
-function kindOf(head: string): FileKind {
+function kindOf(head: string): TextKind {
   const start = head.trimStart();
   if (/^[{[]/.test(start)) return 'json';
   if (/^<[!?/A-Za-z]/.test(start)) return 'tags';
   return /^\.I\s+\S/.test(start) ? 'smart' : 'lines';
 }
 
-const byName = (path: string): FileKind | undefined =>
+const byName = (path: string): TextKind | undefined =>
   isJsonLines(path) || isJson(path) ? 'json' : TSV.test(path) ? 'lines' : undefined;
 
 /** Tells what a text holds that was read from `path`: by the name if that is `.jsonl`, `.json` or `.tsv`, else by how it begins. */
-export const kindOfText = (path: string, text: string): FileKind => byName(path) ?? kindOf(text.slice(0, HEAD_BYTES));
+export const kindOfText = (path: string, text: string): TextKind => byName(path) ?? kindOf(text.slice(0, HEAD_BYTES));
 
 /** Tells whether a path can be read more than once, which a pipe cannot. */
 export const isRegular = async (path: string): Promise<boolean> =>
@@ -36,13 +38,20 @@ export const isRegular = async (path: string): Promise<boolean> =>
   ));
 
 /**
- * Tells what a file holds: by its name if that is `.jsonl`, `.json` or `.tsv`, else by its first bytes. A pipe holds lines unless its name
+ * Tells what a file holds: Parquet by its first and last bytes, else by its name if that is `.jsonl`, `.json` or `.tsv`, else by its first bytes. A pipe holds lines unless its name
  * says otherwise.
  *
  * @throws WinnowError `invalid_input` if the file cannot be read, or is of a binary format.
  */
 export async function kindOfFile(path: string): Promise<KnownFile> {
   if (!(await isRegular(path))) return { kind: byName(path) ?? 'lines', packed: true };
+  if (await isParquet(path)) return { kind: 'parquet', packed: true };
   const { head, packed } = await readHead(path, HEAD_BYTES);
+  if (packed && head.toString('latin1', 0, 5) === 'PAR1\x15')
+    throw new WinnowError('invalid_input', {
+      where: path,
+      expected: 'Parquet as it is',
+      got: 'Parquet in gzip; unpack it',
+    });
   return { kind: kindOfText(path, head.toString('utf8').replace(/^\ufeff/, '')), packed };
 }

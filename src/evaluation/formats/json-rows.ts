@@ -1,7 +1,8 @@
 import type { JsonObject } from '../../util/json-files.ts';
+import { TOPIC_PARTS } from './topic-fields.ts';
 
 /*
- * Names under which rows of JSON lines have their fields: BEIR and MTEB (`_id`, `query-id`, `corpus-id`), ir_datasets (`query_id`, `doc_id`,
+ * Names under which rows of JSON lines and of Parquet files have their fields: BEIR and MTEB (`_id`, `query-id`, `corpus-id`), ir_datasets (`query_id`, `doc_id`,
  * `relevance`), Anserini (`id`, `contents`), MS MARCO v2 (`pid`, `passage`). The first name that a row has is taken.
  */
 
@@ -10,6 +11,16 @@ const QUERY_IDS = ['qid', 'query_id', 'query-id', 'queryid', 'topic_id'] as cons
 export const DOCUMENT_IDS = ['docid', 'doc_id', 'corpus-id', 'corpus_id', 'pid', 'passage_id', 'docno'] as const;
 const GRADES = ['rel', 'relevance', 'score', 'label', 'grade'] as const;
 const TEXTS = ['text', 'contents', 'content', 'passage', 'segment', 'body', 'abstract'] as const;
+
+/** Every name that a reader of rows looks for. */
+export const ROW_FIELDS: ReadonlySet<string> = new Set([
+  ...['_id', 'id'],
+  ...QUERY_IDS,
+  ...DOCUMENT_IDS,
+  ...GRADES,
+  ...TEXTS,
+  ...TOPIC_PARTS,
+]);
 
 const nameIn = (row: JsonObject, names: readonly [string, ...string[]]): string =>
   names.find((name) => name in row) ?? names[0];

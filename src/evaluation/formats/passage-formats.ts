@@ -4,16 +4,23 @@ import { isObject, type JsonObject, readId, textField } from '../../util/json-fi
 import { readLines, scanLines } from '../../util/lines.ts';
 import { placeOf } from '../../util/text.ts';
 import { passageIdName, passageTextName } from './json-rows.ts';
+import { parquetRows, rowPlace } from './parquet.ts';
 import type { Passage, PassageParser } from './passage-store.ts';
 import { documentBytes, endOfDocument, parseDocument } from './trec-documents.ts';
 
-/** Receives a passage, the line where its record begins, and the offset of the record in the (unpacked) file. */
+/** Receives a passage, the line (of Parquet, the row) where its record begins, and the offset of the record in the (unpacked) file. */
 type PassageVisitor = (passage: Passage, line: number, offset: number) => void;
 
-/** How a collection's file holds its passages: one record after the other. */
-export interface PassageFormat {
+/** Reads the passages of a collection's file from its start. */
+export interface PassageReader {
   scan(path: string, visit: PassageVisitor): Promise<void>;
   entries(path: string): AsyncGenerator<Passage>;
+  /** Formats the place of a record for messages. */
+  place(path: string, line: number): string;
+}
+
+/** How a collection's file holds its passages: one record after the other, each of which can be read where it is. */
+export interface PassageFormat extends PassageReader {
   /** Returns the length of the record that the bytes begin with; -1 if it goes on behind them. */
   endOf(bytes: Buffer): number;
   /** Parses one record. */
@@ -36,6 +43,7 @@ const ofLines = (parse: PassageParser): PassageFormat => ({
   async *entries(path) {
     for await (const { line, text } of readLines(path)) if (text.trim() !== '') yield parse(text, placeOf(path, line));
   },
+  place: placeOf,
   endOf: endOfLine,
   parse: (bytes, where) => parse(bytes.toString('utf8'), where),
 });
@@ -76,8 +84,20 @@ const DOCUMENTS: PassageFormat = {
   async *entries(path) {
     for await (const { bytes, linesBefore } of documentBytes(path)) yield parseDocument(bytes, path, linesBefore);
   },
+  place: placeOf,
   endOf: endOfDocument,
   parse: parseDocument,
+};
+
+/** Rows of Parquet: only all rows of a group can be read at once. */
+export const PARQUET: PassageReader = {
+  async scan(path, visit) {
+    for await (const [row, number] of parquetRows(path)) visit(passageOf(row, rowPlace(path, number)), number, 0);
+  },
+  async *entries(path) {
+    for await (const [row, number] of parquetRows(path)) yield passageOf(row, rowPlace(path, number));
+  },
+  place: rowPlace,
 };
 
 /** Formats of collections by what `kindOfFile` finds. */

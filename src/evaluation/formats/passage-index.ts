@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { badLine } from '../../util/text.ts';
+import { WinnowError } from '../../errors.ts';
 import type { PassageFormat } from './passage-formats.ts';
 import { missingPassage, type Passage, type PassageStore } from './passage-store.ts';
 
@@ -122,7 +122,7 @@ async function readAt(file: FileHandle, offset: number, format: PassageFormat): 
   return step.value;
 }
 
-async function buildTable(row: FileRow, format: PassageFormat): Promise<OffsetTable> {
+async function buildTable(row: FileRow, format: PassageFormat, place = format.place): Promise<OffsetTable> {
   const table = new OffsetTable();
   const idAt = (offset: number): string => {
     const [other, inside] = row.locate(offset);
@@ -137,7 +137,10 @@ async function buildTable(row: FileRow, format: PassageFormat): Promise<OffsetTa
   for (const [i, path] of row.paths.entries())
     await format.scan(path, ({ id }, line, offset) => {
       for (const other of table.candidates(id))
-        if (idAt(other) === id) throw badLine(path, line, 'each passage once', `${id} again`);
+        if (idAt(other) === id) {
+          const where = place(path, line);
+          throw new WinnowError('invalid_input', { where, expected: 'each passage once', got: `${id} again` });
+        }
       table.add(id, row.startOf(i) + offset);
     });
   return table;
@@ -151,10 +154,15 @@ async function* scanAll(paths: readonly string[], format: PassageFormat): AsyncG
  * Opens a store that keeps only offsets in memory and reads texts from the files on demand. One pass over the files builds it.
  *
  * @param paths files that are not packed.
+ * @param names how messages name the collection and a record of it, if not by `paths`.
  */
-export async function indexPassages(paths: readonly string[], format: PassageFormat): Promise<PassageStore> {
+export async function indexPassages(
+  paths: readonly string[],
+  format: PassageFormat,
+  names?: { readonly source: string; readonly place: (path: string, line: number) => string },
+): Promise<PassageStore> {
   const row = new FileRow(paths);
-  const table = await buildTable(row, format);
+  const table = await buildTable(row, format, names?.place);
   // One file stays open; of many, a process may not have as many open as a collection has.
   const single = paths.length === 1 ? await open(paths[0]!, 'r') : undefined;
   const read = async (place: number): Promise<Passage> => {
@@ -172,7 +180,7 @@ export async function indexPassages(paths: readonly string[], format: PassageFor
       const passage = await read(offset);
       if (passage.id === id) return passage.text;
     }
-    throw missingPassage(paths.join(', '), id);
+    throw missingPassage(names?.source ?? paths.join(', '), id);
   };
   return {
     size: table.size,

@@ -2,12 +2,13 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { readHead, STDIN, unreadable } from '../../util/bytes.ts';
-import { badLine, readText } from '../../util/text.ts';
+import { readText } from '../../util/text.ts';
 import { kindOfFile } from './file-kind.ts';
-import { PASSAGE_FORMATS, type PassageFormat } from './passage-formats.ts';
+import { PARQUET, PASSAGE_FORMATS, type PassageReader } from './passage-formats.ts';
 import { indexPassages } from './passage-index.ts';
 import { missingPassage, type PassageStore } from './passage-store.ts';
 import { readSmartDocuments } from './smart.ts';
+import { unpackPassages } from './unpack-passages.ts';
 
 /** Collections larger than this (64 MiB) stay on disk behind an index. */
 const IN_MEMORY_BYTES = 64 * 2 ** 20;
@@ -30,11 +31,14 @@ export function memoryPassages(texts: ReadonlyMap<string, string>, source: strin
   };
 }
 
-async function readToMemory(paths: readonly string[], format: PassageFormat): Promise<PassageStore> {
+async function readToMemory(paths: readonly string[], format: PassageReader): Promise<PassageStore> {
   const texts = new Map<string, string>();
   for (const path of paths)
     await format.scan(path, ({ id, text }, line) => {
-      if (texts.has(id)) throw badLine(path, line, 'each passage once', `${id} again`);
+      if (texts.has(id)) {
+        const where = format.place(path, line);
+        throw new WinnowError('invalid_input', { where, expected: 'each passage once', got: `${id} again` });
+      }
       texts.set(id, text);
     });
   return memoryPassages(texts, paths.length === 1 ? paths[0]! : `${paths[0]} and ${paths.length - 1} more`);
@@ -102,16 +106,23 @@ async function openFiles(files: readonly string[], inMemory: number): Promise<Pa
   }
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
   const small = sizes.reduce((sum, size) => sum + size, 0) <= inMemory;
+  if (kind === 'parquet') return small ? readToMemory(files, PARQUET) : unpackPassages(files);
   const format = PASSAGE_FORMATS[kind];
   return small || known.some(({ packed }) => packed) ? readToMemory(files, format) : indexPassages(files, format);
 }
 
-const KINDS = { json: 'JSON lines', tags: '<DOC> documents', smart: 'SMART', lines: 'id <tab> text' } as const;
+const KINDS = {
+  json: 'JSON lines',
+  parquet: 'Parquet',
+  tags: '<DOC> documents',
+  smart: 'SMART',
+  lines: 'id <tab> text',
+} as const;
 
 /**
- * Opens a collection: files of one passage a line (`id <tab> text`, or JSON lines of BEIR, MTEB, ir_datasets, Anserini), of TREC's `<DOC>`
- * documents, or a SMART file. Of a folder it takes all files below it. Up to 64 MiB, and packed files, are read into memory; more stays on
- * disk behind an index of about 30 bytes a passage.
+ * Opens a collection: files of one passage a line (`id <tab> text`, or JSON lines of BEIR, MTEB, ir_datasets, Anserini), Parquet files, files
+ * of TREC's `<DOC>` documents, or a SMART file. Of a folder it takes all files below it. Up to 64 MiB, and packed files, are read into
+ * memory; more stays on disk behind an index of about 30 bytes a passage.
  *
  * @throws WinnowError `invalid_input` with file and line: a record that does not parse, an id that comes twice, files of two formats.
  */

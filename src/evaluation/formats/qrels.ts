@@ -1,19 +1,12 @@
 import { describe, WinnowError } from '../../errors.ts';
-import {
-  checkId,
-  hasJsonLines,
-  isJsonLines,
-  isObject,
-  readId,
-  readUniqueJson,
-  scanJsonLines,
-} from '../../util/json-files.ts';
+import { checkId, hasJsonLines, isJsonLines, isObject, readId, readUniqueJson } from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
-import { badLine, placeOf } from '../../util/text.ts';
+import { badLine } from '../../util/text.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import { parseNumber, splitFields } from './fields.ts';
 import { kindOfFile } from './file-kind.ts';
 import { documentIdName, gradeName, queryIdName } from './json-rows.ts';
+import { scanRows } from './scan-rows.ts';
 import { smartId } from './smart.ts';
 import { fieldOf, writeLines } from './write-lines.ts';
 
@@ -160,36 +153,39 @@ function fromJson(path: string, value: unknown): MutableQrels {
 }
 
 /**
- * Reads one judgement a line: `{"qid": …, "docid": …, "rel": …}`, or the names of MTEB and ir_datasets. Lines of query and document alone
+ * Reads one judgement a row: `{"qid": …, "docid": …, "rel": …}`, or the names of MTEB and ir_datasets. Rows of query and document alone
  * (NanoBEIR) are relevant.
  */
-async function readJsonLines(path: string): Promise<MutableQrels> {
+async function readRows(path: string, kind: 'json' | 'parquet'): Promise<MutableQrels> {
   const qrels: MutableQrels = new Map();
-  await scanJsonLines(path, (value, line) => {
-    const where = placeOf(path, line);
+  await scanRows(path, kind, (value, where) => {
+    const fail = (expected: string, got: string): never => {
+      throw new WinnowError('invalid_input', { where, expected, got });
+    };
     const [qid, docid] = [readId(value, queryIdName(value), where), readId(value, documentIdName(value), where)];
     const name = gradeName(value);
     const grade = name in value ? value[name] : Object.keys(value).length === 2 ? 1 : undefined;
     if (typeof grade !== 'number' || !Number.isSafeInteger(grade))
-      throw badLine(path, line, `a whole number as "${name}"`, describe(grade));
-    if (!addJudgement(qrels, qid, docid, grade))
-      throw badLine(path, line, `each document once for query ${qid}`, `${docid} again`);
+      return fail(`a whole number as "${name}"`, describe(grade));
+    if (!addJudgement(qrels, qid, docid, grade)) fail(`each document once for query ${qid}`, `${docid} again`);
   });
   return qrels;
 }
 
 /**
  * Reads judgements: TREC or MS MARCO (`qid iter docno rel`, any white space, `#` comments), BEIR (`query-id corpus-id score` under that
- * header), JSON lines (`{qid, docid, rel}`, or the names of MTEB and ir_datasets), JSON `{qid: {docid: grade}}`, SMART (`query document 0
+ * header), JSON lines or Parquet (`{qid, docid, rel}`, or the names of MTEB and ir_datasets), JSON `{qid: {docid: grade}}`, SMART (`query document 0
  * 0`; `cranqrel` by its name); packed or not.
  *
  * @param isCranfield reads Cranfield's codes, from 1 (best) to 5.
  * @throws WinnowError `invalid_input` with file and line: a wrong number of fields, a grade that is no whole number, a pair twice.
  */
 export async function readQrels(path: string, isCranfield = CRANFIELD_NAME.test(path)): Promise<Qrels> {
-  if ((await kindOfFile(path)).kind === 'json')
+  const { kind } = await kindOfFile(path);
+  if (kind === 'parquet') return readRows(path, kind);
+  if (kind === 'json')
     return isJsonLines(path) || (await hasJsonLines(path))
-      ? readJsonLines(path)
+      ? readRows(path, kind)
       : fromJson(path, await readUniqueJson(path));
   const reader = new QrelsReader(path, isCranfield);
   await scanLines(path, (buffer, start, end, line) => reader.line(buffer, start, end, line));

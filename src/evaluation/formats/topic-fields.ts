@@ -11,6 +11,9 @@ export const FIELD_NAMES = {
 /** Parts of a Precision Medicine topic, which together are its query. */
 const PATIENT = ['disease', 'gene', 'variant', 'demographic', 'treatment', 'other'];
 
+/** Every name of a part. */
+export const TOPIC_PARTS: readonly string[] = [...Object.values(FIELD_NAMES).flat(), ...PATIENT];
+
 /** A topic: its parts by name, with single spaces. */
 interface Topic {
   readonly part: (name: string) => string;

@@ -8,13 +8,13 @@ import {
   type JsonObject,
   readId,
   readUniqueJson,
-  scanJsonLines,
   textField,
 } from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
-import { badLine, placeOf, readText } from '../../util/text.ts';
+import { badLine, readText } from '../../util/text.ts';
 import { isRegular, kindOfFile, kindOfText } from './file-kind.ts';
 import { ownQueryIdName } from './json-rows.ts';
+import { scanRows } from './scan-rows.ts';
 import { readSmartQueries } from './smart.ts';
 import { parseTaggedTopics } from './tagged-topics.ts';
 import { queryOf, type TopicField } from './topic-fields.ts';
@@ -55,18 +55,18 @@ function fail(where: string, expected: string, got: unknown): never {
 function rowQuery(row: JsonObject, field: TopicField, where: string): string {
   const own = field === 'title' ? ['query', 'text'].find((name) => name in row) : undefined;
   if (own !== undefined) return textField(row, own, where);
-  const part = (name: string): string => (row[name] === undefined ? '' : textField(row, name, where).trim());
+  const part = (name: string): string =>
+    (row[name] ?? undefined) === undefined ? '' : textField(row, name, where).trim();
   const name = field === 'title' ? 'text' : field;
   return queryOf({ part, whole: part('question') }, field) || fail(where, `"${name}" to be text`, row[name]);
 }
 
-/** Reads queries from JSON lines: BEIR, MTEB, ir_datasets, or any with `id` and `text`. */
-async function readJsonQueries(path: string, field: TopicField): Promise<Map<string, string>> {
+/** Reads queries from rows of JSON lines or Parquet: BEIR, MTEB, ir_datasets, or any with `id` and `text`. */
+async function readRowQueries(path: string, kind: 'json' | 'parquet', field: TopicField): Promise<Map<string, string>> {
   const queries = new Map<string, string>();
-  await scanJsonLines(path, (row, line) => {
-    const where = placeOf(path, line);
-    const query = rowQuery(row, field, where);
-    addOnce(queries, readId(row, ownQueryIdName(row), where), query, (got) => badLine(path, line, 'each id once', got));
+  await scanRows(path, kind, (row, where) => {
+    const twice = (got: string): Error => new WinnowError('invalid_input', { where, expected: 'each id once', got });
+    addOnce(queries, readId(row, ownQueryIdName(row), where), rowQuery(row, field, where), twice);
   });
   return queries;
 }
@@ -116,7 +116,7 @@ async function readWhole(path: string, field: TopicField): Promise<Map<string, s
 }
 
 /**
- * Reads queries: `id <tab> text`, JSON lines (BEIR, MTEB, ir_datasets), JSON (a list, `{id: text}`), topics in XML or SGML, SMART. The name
+ * Reads queries: `id <tab> text`, JSON lines or Parquet (BEIR, MTEB, ir_datasets), JSON (a list, `{id: text}`), topics in XML or SGML, SMART. The name
  * decides if it is `.tsv`, `.jsonl` or `.json`, else the first bytes do.
  *
  * @param field part of a topic that is the query.
@@ -126,8 +126,8 @@ export async function readQueries(path: string, field: TopicField = 'title'): Pr
   const { kind } = await kindOfFile(path);
   if (kind === 'tags' || kind === 'smart' || (kind === 'lines' && !TSV.test(path) && !(await isRegular(path))))
     return readWhole(path, field);
-  if (kind === 'json')
-    return isJson(path) && !(await hasJsonLines(path)) ? readJsonDocument(path, field) : readJsonQueries(path, field);
+  if (kind === 'json' && isJson(path) && !(await hasJsonLines(path))) return readJsonDocument(path, field);
+  if (kind === 'json' || kind === 'parquet') return readRowQueries(path, kind, field);
   refuseField(path, field, kind);
   return readTsv(path);
 }

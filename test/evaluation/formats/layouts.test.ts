@@ -162,14 +162,10 @@ describe('layouts of one set', () => {
     await expect(loadDataset(path)).rejects.toThrow('expected qrels/test.tsv, got a folder with corpus.jsonl');
   });
 
-  it('Parquet files are refused by name, with what to do', async () => {
-    const path = await put({
-      'corpus/corpus-00000-of-00001.parquet': 'PAR1',
-      'queries/q.parquet': 'PAR1',
-      'data/test.parquet': 'PAR1',
-    });
+  it('Arrow files are refused by name, with what to do', async () => {
+    const path = await put({ 'corpus/data-00000-of-00001.arrow': 'ARROW1', 'queries/q.arrow': 'ARROW1' });
     await expect(loadDataset(path)).rejects.toThrow(
-      /corpus-00000-of-00001\.parquet is not read: write it as JSON lines/,
+      /data-00000-of-00001\.arrow is not read: write its parts by `to_json` or `to_parquet`/,
     );
   });
 

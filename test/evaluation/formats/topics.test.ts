@@ -217,7 +217,7 @@ describe('other forms of queries', () => {
   });
 
   it.each([
-    ['queries.parquet', 'PAR1\x15\x04', 'got Parquet; write it as JSON lines, such as with duckdb'],
+    ['queries.parquet', 'PAR1\x15\x04', 'expected a Parquet file, got'],
     ['data-00000-of-00001.arrow', 'ARROW1\0\0', 'got Arrow; write it as JSON lines'],
     ['topics.Z', '\x1f\x9d\x90', 'got a file of `compress`; unpack it with gzip -d'],
     ['topics.bz2', 'BZh91AY&SY', 'got bzip2; unpack it with bzip2 -d'],

@@ -45,10 +45,9 @@ export function contentOf({ files, folders }: Place): string {
     [...files, ...folders.filter((name) => !SUB_FOLDERS.includes(name)).map((name) => `${name}/`)]
       .slice(0, 12)
       .join(', ') || 'nothing';
-  const binary = files.find((file) => /\.(parquet|arrow)$/i.test(file) || /^(dataset_dict|state)\.json$/.test(file));
-  const cure = /json$/.test(binary ?? '')
-    ? '; a data set of `save_to_disk` is not read: write its parts by `to_json`'
-    : `; ${binary} is not read: write it as JSON lines, such as with duckdb -c "COPY (FROM 'x.parquet') TO 'x.jsonl'"`;
+  const binary = files.find((file) => /\.arrow$/i.test(file) || /^(dataset_dict|state)\.json$/.test(file));
+  const what = /json$/.test(binary ?? '') ? 'a data set of `save_to_disk`' : binary;
+  const cure = `; ${what} is not read: write its parts by \`to_json\` or \`to_parquet\``;
   return `a folder with ${shown}${binary === undefined ? '' : cure}`;
 }
 
@@ -76,15 +75,22 @@ const missing = (place: Place, expected: string): WinnowError =>
  *
  * @throws WinnowError `invalid_input` if no file matches.
  */
-export function needFile(
+export const needFile = (
   place: Place,
   given: string | undefined,
   expected: string,
   ...patterns: readonly RegExp[]
-): string {
-  if (given !== undefined) return pathInside(place, given);
-  const found = findFile(place, ...patterns);
-  if (found !== undefined) return found;
+): string => needFiles(place, given, expected, ...patterns)[0]!;
+
+/** Finds all files of the first pattern with any, as `needFile` finds the first: parts of one table. */
+export function needFiles(
+  place: Place,
+  given: string | undefined,
+  expected: string,
+  ...patterns: readonly RegExp[]
+): string[] {
+  const found = given === undefined ? findFiles(place, ...patterns) : [pathInside(place, given)];
+  if (found.length > 0) return found;
   throw missing(place, expected);
 }
 

@@ -6,8 +6,8 @@ import { findFile, findFiles, needCollection, needOneFile, type Place } from './
 import type { Loader } from './loader.ts';
 
 const CORPUS = [
-  /^(corpus|collection|documents|docs|passages)\.(jsonl|ndjson|tsv|sgml|xml|trec|txt)$/,
-  /\.(corpus|collection|documents|docs|passages)\.(jsonl|ndjson|tsv)$/,
+  /^(corpus|collection|documents|docs|passages)\.(jsonl|ndjson|parquet|tsv|sgml|xml|trec|txt)$/,
+  /\.(corpus|collection|documents|docs|passages)\.(jsonl|ndjson|parquet|tsv)$/,
 ];
 const CORPUS_FOLDER = /^(corpus|collection|documents|docs|passages)$/;
 
