@@ -20,27 +20,34 @@ type Weights = ReadonlyMap<string, Tensor>;
 export class Checkpoint {
   readonly folder: string;
   readonly settings: Settings;
-  readonly #weights: Weights;
-  readonly #used = new Set<string>();
+  readonly #names: ReadonlySet<string>;
+  /** Those that were not taken yet. */
+  readonly #left: Map<string, Tensor>;
 
   constructor(folder: string, settings: Settings, weights: Weights) {
     this.folder = folder;
     this.settings = settings;
-    this.#weights = weights;
+    this.#names = new Set(weights.keys());
+    this.#left = new Map(weights);
   }
 
   has(name: string): boolean {
-    return this.#weights.has(name);
+    return this.#names.has(name);
+  }
+
+  /** Returns the first size of a tensor that was not taken yet; undefined without it. */
+  rows(name: string): number | undefined {
+    return this.#left.get(name)?.dims[0];
   }
 
   /**
-   * Returns a tensor as float32.
+   * Returns a tensor as float32 and lets go of it, so that a transposed copy takes its place in memory: each is taken once.
    * @param dims Sizes that follow from config.json; `undefined` where any size will do.
    * @throws WinnowError `invalid_input` for a tensor that is missing, of another shape or not of floats.
    */
   take(name: string, dims: readonly (number | undefined)[]): Tensor {
-    const found = this.#weights.get(name);
-    if (!found) throw this.#fault(`a tensor ${name}`, `${this.#weights.size} tensors without it`);
+    const found = this.#left.get(name);
+    if (!found) throw this.#fault(`a tensor ${name}`, `${this.#names.size} tensors without it`);
     const fits = found.dims.length === dims.length && dims.every((d, i) => d === undefined || d === found.dims[i]);
     if (!fits || !isFloat(found.dtype)) {
       const shape = dims.map((d) => d ?? 'any').join(', ');
@@ -49,7 +56,7 @@ export class Checkpoint {
         `${found.dtype} of [${found.dims.join(', ')}]`,
       );
     }
-    this.#used.add(name);
+    this.#left.delete(name);
     return found.dtype === 'float32' ? found : float32(found.dims, float32View(found));
   }
 
@@ -60,7 +67,7 @@ export class Checkpoint {
    */
   checkUnused(body: readonly string[]): void {
     const isOurs = (name: string) => body.some((start) => name.startsWith(start)) && !BUFFERS.test(name);
-    const [first, ...more] = [...this.#weights.keys()].filter((name) => isOurs(name) && !this.#used.has(name));
+    const [first, ...more] = [...this.#left.keys()].filter(isOurs);
     if (first !== undefined)
       throw this.#fault('only tensors of the model that config.json describes', `${first} and ${more.length} more`);
   }

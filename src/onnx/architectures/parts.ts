@@ -116,8 +116,8 @@ export function headSize({ settings }: Checkpoint, hidden: number, field: string
 /** The last linear layer, with as many outputs as config.json has labels; makes it the graph's output `logits`. */
 export function classify(parts: Parts, x: string, name: string, hidden: number): void {
   const { g, checkpoint } = parts;
-  const labels = checkpoint.take(`${name}.weight`, [checkpoint.settings.labels(), hidden]).dims[0]!;
-  g.output(linear(parts, x, name, { from: hidden, to: labels }), 'float32', ['batch', labels], 'logits');
+  const labels = checkpoint.settings.labels() ?? checkpoint.rows(`${name}.weight`);
+  g.output(linear(parts, x, name, { from: hidden, to: labels }), 'float32', ['batch', labels ?? null], 'logits');
 }
 
 /** Makes hidden states the graph's output, for a checkpoint without a classification head. */
