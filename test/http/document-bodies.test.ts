@@ -163,6 +163,17 @@ describe("Infinity's clients", () => {
     await post('/rerank', { query: 'q', documents: ['a'], model: 'default/not-specified' }).expect(404);
   });
 
+  it('read refusals as a list, as FastAPI writes it', async () => {
+    const mistakes = [{ documents: [] }, { documents: ['a', 7] }, { documents: ['a'], top_n: -3 }];
+    for (const mistake of mistakes) {
+      const answer = await post('/rerank', { query: 'q', raw_scores: false, ...mistake });
+      expect([400, 422]).toContain(answer.status);
+      expect(answer.body.detail).toEqual([{ type: expect.any(String), loc: expect.any(Array), msg: expect.any(String) }]);
+      expect(answer.body.detail[0].msg).toBe(answer.body.message);
+    }
+    expect((await post('/rerank', { query: 'q', documents: [] })).body.detail).toEqual(expect.any(String));
+  });
+
   it('may leave raw_scores out where they want no documents, as Agno does', async () => {
     const body = { query: QUERY, documents: PASSAGES, return_documents: false, model: 'tiny' };
     const httpx = { 'user-agent': 'python-httpx/0.28.1' };

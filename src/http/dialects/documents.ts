@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { documentsOf, documentText, isObject, queryText } from './content.ts';
 import { type DialectPath, defineDialect, type Limits, type Marks, type QueryRequest } from './dialect.ts';
 import { type AnswerForm, answerSchema, answerText, PLAIN_FORM, writeAnswer } from './documents-answer.ts';
-import { stringErrors } from './errors.ts';
+import { type ErrorForm, stringErrors } from './errors.ts';
 import {
   checkCount,
   commonFields,
@@ -113,13 +113,15 @@ interface DocumentsDialect {
   /** Name of the schema of its bodies in the API's description; answers are `…Answer`. */
   readonly id: string;
   readonly form?: Partial<AnswerForm>;
+  /** Absent: errors whose `error` is a string. */
+  readonly errors?: ErrorForm;
   /** Name that clients send for the default model. */
   readonly defaultModel?: string;
 }
 
 /** Defines a dialect that ranks `documents` and answers with `results`, and with `data` in the same order. */
 export function defineDocumentsDialect(dialect: DocumentsDialect) {
-  const { title, clients, id, form: own, defaultModel, ...declared } = dialect;
+  const { title, clients, id, form: own, defaultModel, errors, ...declared } = dialect;
   const form: AnswerForm = { ...PLAIN_FORM, ...own };
   return defineDialect({
     ...declared,
@@ -130,7 +132,7 @@ export function defineDocumentsDialect(dialect: DocumentsDialect) {
       ...(clients ? { clients } : {}),
     },
     listField: 'documents',
-    errors: stringErrors,
+    errors: errors ?? stringErrors,
     schema: documentsBody.meta({ id: `${id}Request` }),
     answer: answerSchema(form),
     toRequests(body, limits) {

@@ -72,7 +72,7 @@ export const objectErrors: ErrorForm = { schema: objectSchema, body: objectBody 
 const stepsOf = (field: string): (string | number)[] =>
   [...field.matchAll(/[^.[\]]+/g)].map(([step]) => (/^\d+$/.test(step) ? Number(step) : step));
 
-/** As NIM's clients read it: `detail` of a refused body is a list, as FastAPI writes it. Weaviate decodes no other form. */
+/** As NIM's and Infinity's clients read it: `detail` of a refused body is a list, as FastAPI writes it. They decode no other form. */
 export const listErrors: ErrorForm = {
   schema: listSchema,
   body(error, requestId) {

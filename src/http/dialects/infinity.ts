@@ -1,4 +1,5 @@
 import { defineDocumentsDialect } from './documents.ts';
+import { listErrors } from './errors.ts';
 
 /** Infinity's own path, to which its client posts whatever the address. */
 const OWN_PATH = '/rerank';
@@ -22,6 +23,7 @@ export const infinity = defineDocumentsDialect({
     },
   },
   id: 'Infinity',
+  errors: listErrors,
   defaultModel: 'default/not-specified',
   form: {
     id: 'InfinityAnswer',

@@ -3,7 +3,7 @@ import asyncio
 from harness import DOCUMENTS, MODEL, QUERY, URL, driver, expect
 from infinity_client import Client
 from infinity_client.api.default import health, rerank
-from infinity_client.models import RerankInput
+from infinity_client.models import HTTPValidationError, RerankInput
 
 call = driver("infinity-client")
 client = Client(base_url=URL, raise_on_unexpected_status=True)
@@ -41,3 +41,11 @@ def _():
     status = health.sync(client=client).additional_properties["status"]
     expect(status == "ready", f"got {status}")
     return status
+
+
+@call("rerank.sync, a refusal is a HTTPValidationError")
+def _():
+    body = RerankInput(query=QUERY, documents=DOCUMENTS, model=MODEL, top_n=-3)
+    answer = rerank.sync(client=client, body=body)
+    expect(isinstance(answer, HTTPValidationError), f"got {answer}")
+    return "; ".join(item.msg for item in answer.detail)
