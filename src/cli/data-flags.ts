@@ -31,6 +31,10 @@ export function dataSource(flags: DataFlags): DataSource {
   return dataSourceSchema.parse({ format, path: data, ...Object.fromEntries(given) });
 }
 
+/** Returns `; cut: 2 queries, 31 passages`, or nothing where no text was cut. */
+export const cutText = ({ queries, passages }: { readonly queries: number; readonly passages: number }): string =>
+  queries + passages > 0 ? `; cut: ${queries} queries, ${passages} passages` : '';
+
 /** Returns `; left out: 3 unknown query`, or nothing where nothing was left out. */
 export function leftOutText(leftOut: Readonly<Record<string, number>>): string {
   const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${reason}`);

@@ -8,7 +8,7 @@ import { NORMALIZATIONS, type Normalization } from '../training/teachers/ensembl
 import { scoreToFile } from '../training/teachers/score-to-file.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
-import { type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
+import { cutText, type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
 import { acceptOldFlag, choiceOption, modelsOption, numberOption, providerOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
@@ -65,8 +65,8 @@ async function run(flags: Flags): Promise<void> {
       logOf: (place) => `${path}.${place}.progress`,
       progress: startProgress,
     });
-    const { passages, queries, leftOut } = written;
-    process.stdout.write(`${path}: ${passages} scores of ${queries} queries${leftOutText(leftOut)}\n`);
+    const { passages, queries, leftOut, cut } = written;
+    process.stdout.write(`${path}: ${passages} scores of ${queries} queries${cutText(cut)}${leftOutText(leftOut)}\n`);
   } finally {
     await source.close();
   }

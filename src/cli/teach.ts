@@ -4,7 +4,7 @@ import { openRaw } from '../training/data/sources.ts';
 import { teachLists } from '../training/teachers/llm/teach-lists.ts';
 import { type Progress, startProgress } from '../util/progress.ts';
 import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
-import { type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
+import { cutText, type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
 import { numberOption, shardOption } from './options.ts';
 
 const EXAMPLES = `
@@ -74,7 +74,7 @@ async function run(flags: Flags): Promise<void> {
     );
     process.stdout.write(
       `${path}: ${taught.queries} queries, ${taught.windows} windows (${taught.repaired} answers repaired, ${taught.unusable} unusable), ` +
-        `${taught.answers} answers paid for: ${taught.prompt} + ${taught.completion} tokens${leftOutText(taught.leftOut)}\n`,
+        `${taught.answers} answers paid for: ${taught.prompt} + ${taught.completion} tokens${cutText(taught.cut)}${leftOutText(taught.leftOut)}\n`,
     );
   } finally {
     await source.close();

@@ -83,17 +83,19 @@ export async function openBiEncoder(folder: string, options: BiEncoderOptions = 
   const tokenizer = await loadTokenizer(folder);
   const session = await createSession(modelFile(folder), settings);
   const output = outputOf(session, folder);
-  const embed = async (texts: readonly string[]): Promise<Float32Array[]> => {
-    const rows = texts.map((text) => rowOf(text, tokenizer, maxLength));
-    return mapLengthBatches(rows, async (batch) => {
+  const rowsOf = (texts: readonly string[]): EncodedRow[] => texts.map((text) => rowOf(text, tokenizer, maxLength));
+  const embedRows = async (rows: readonly EncodedRow[]): Promise<Float32Array[]> =>
+    mapLengthBatches(rows, async (batch) => {
       const results = await session.run(rowFeeds(batch, session.inputNames, tokenizer.padId), [output]);
       return pool(results[output] as Tensor, batch);
     });
-  };
+  const embed = (texts: readonly string[]): Promise<Float32Array[]> => embedRows(rowsOf(texts));
   async function* score(lists: AsyncIterable<IdentifiedList>) {
     for await (const input of lists) {
-      const [query, ...passages] = await embed([input.query, ...input.passages]);
-      yield { input, scores: passages.map((passage) => dot(query!, passage)) };
+      const rows = rowsOf([input.query, ...input.passages]);
+      const [query, ...passages] = await embedRows(rows);
+      const [queryCut, ...truncated] = rows.map((row) => row.truncated);
+      yield { input, scores: passages.map((passage) => dot(query!, passage)), truncated, queryCut: queryCut ? 1 : 0 };
     }
   }
   return { name: `bi-encoder ${resolve(folder)} ${maxLength}`, embed, score, close: () => session.release() };

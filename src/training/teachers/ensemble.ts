@@ -5,6 +5,9 @@ export interface ScoredList {
   readonly qid: string;
   readonly docids: readonly string[];
   readonly scores: readonly number[];
+  /** Passages whose text was cut, and whether the query's was; absent for 0 and no. */
+  readonly cut?: number;
+  readonly queryCut?: true;
 }
 
 /** How the scores of several teachers are scaled before their mean is taken, per list. */

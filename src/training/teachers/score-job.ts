@@ -12,9 +12,13 @@ export interface ListScorer {
   /** How it cuts pairs, as JSON. A job is not continued with another one. */
   readonly pairs?: object;
   /** Scores lists in their order. */
-  score(
-    lists: AsyncIterable<IdentifiedList>,
-  ): AsyncIterable<{ readonly input: IdentifiedList; readonly scores: ArrayLike<number> }>;
+  score(lists: AsyncIterable<IdentifiedList>): AsyncIterable<{
+    readonly input: IdentifiedList;
+    readonly scores: ArrayLike<number>;
+    /** Whether the text of each passage was cut, and how many tokens of the query; absent where the scorer cannot tell. */
+    readonly truncated?: readonly boolean[];
+    readonly queryCut?: number;
+  }>;
 }
 
 export interface ScoreJob {
@@ -72,8 +76,15 @@ export async function runScoreJob(
   try {
     let done = log.done;
     onList(done);
-    for await (const { input, scores } of scorer.score(skipFirst(jobLists(job), log.done))) {
-      await log.append({ qid: input.qid, docids: input.docids, scores: Array.from(scores) });
+    for await (const { input, scores, ...facts } of scorer.score(skipFirst(jobLists(job), log.done))) {
+      const cut = facts.truncated?.filter(Boolean).length ?? 0;
+      await log.append({
+        qid: input.qid,
+        docids: input.docids,
+        scores: Array.from(scores),
+        ...(cut > 0 && { cut }),
+        ...((facts.queryCut ?? 0) > 0 && { queryCut: true as const }),
+      });
       onList(++done);
     }
   } finally {

@@ -4,7 +4,7 @@ import type { Progress } from '../../util/progress.ts';
 import { skipCount } from '../data/list-types.ts';
 import type { Normalization } from './ensemble.ts';
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from './score-job.ts';
-import { meanOfLogs, writeTeacherFile } from './teacher-file.ts';
+import { type CutTexts, cutTexts, meanOfLogs, writeTeacherFile } from './teacher-file.ts';
 
 export interface TeacherOutput {
   readonly path: string;
@@ -38,7 +38,7 @@ export async function scoreToFile(
   job: ScoreJob,
   scorers: AsyncIterable<ListScorer>,
   output: TeacherOutput,
-): Promise<{ readonly queries: number; readonly passages: number; readonly leftOut: LeftOut }> {
+): Promise<{ readonly queries: number; readonly passages: number; readonly leftOut: LeftOut; readonly cut: CutTexts }> {
   const { total, leftOut } = await countLists(job);
   const logs: string[] = [];
   for await (const scorer of scorers) {
@@ -49,6 +49,7 @@ export async function scoreToFile(
   }
   const scores = meanOfLogs(logs, output.normalization);
   const written = await writeTeacherFile(output.path, scores, () => jobLists(job), output.tag);
+  const cut = await cutTexts(logs);
   for (const log of logs) await rm(log);
-  return { ...written, leftOut };
+  return { ...written, leftOut, cut };
 }

@@ -17,6 +17,26 @@ export async function* meanOfLogs(paths: readonly string[], normalization: Norma
   }
 }
 
+/** Lists and passages whose text some teacher left out in part. */
+export interface CutTexts {
+  readonly queries: number;
+  readonly passages: number;
+}
+
+/** Counts in the logs what was cut: of several teachers, the most that one cut. */
+export async function cutTexts(paths: readonly string[]): Promise<CutTexts> {
+  let most: CutTexts = { queries: 0, passages: 0 };
+  for (const path of paths) {
+    let [queries, passages] = [0, 0];
+    for await (const { cut = 0, queryCut } of readJobLog<ScoredList>(path)) {
+      passages += cut;
+      if (queryCut) queries++;
+    }
+    most = { queries: Math.max(most.queries, queries), passages: Math.max(most.passages, passages) };
+  }
+  return most;
+}
+
 /** Collects all scores of a query: several lists of one query (rows of triples) become one. */
 async function byQuery(lists: AsyncIterable<ScoredList>): Promise<Map<string, Map<string, number>>> {
   const run = new Map<string, Map<string, number>>();

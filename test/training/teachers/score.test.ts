@@ -8,6 +8,9 @@ import { readTeacher } from '../../../src/training/data/teacher.ts';
 import { lengthBatches } from '../../../src/training/step/row-scorer.ts';
 import { openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
 import { meanScores, type ScoredList } from '../../../src/training/teachers/ensemble.ts';
+import { llmRanker } from '../../../src/training/teachers/llm/ranker.ts';
+import { runScoreJob } from '../../../src/training/teachers/score-job.ts';
+import { cutTexts } from '../../../src/training/teachers/teacher-file.ts';
 import { openJobLog, readJobLog } from '../../../src/util/job-log.ts';
 import { hasQuery, parseShard, shardFile } from '../../../src/util/shard.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
@@ -59,6 +62,43 @@ describe('the log of a job', () => {
     expect(log.done).toBe(0);
     await log.close();
     expect(readFileSync(path, 'utf8')).toBe('{"scorer":"y"}\n');
+  });
+});
+
+describe('what teachers cut', () => {
+  it('is counted over a job that was stopped: of several teachers, the most that one cut', async () => {
+    const lists = ['1', '2', '3'].map((qid) => ({
+      qid,
+      query: 'one two three',
+      docids: ['a', 'b'],
+      passages: ['x', 'x y z w'],
+      relevance: [0, 1],
+    }));
+    const source = {
+      files: [],
+      lists: async function* () {
+        yield* lists;
+      },
+      close: async () => {},
+    };
+    const job = { source, shard: parseShard('0/1'), depth: 10 };
+    const client = { complete: async () => ({ text: '[1] > [2]', usage: { prompt: 1, completion: 1 } }) };
+    const logs = [2, 3, 9].map((words) => join(folder, `cut-${words}`));
+    for (const [i, words] of [2, 3, 9].entries()) {
+      const options = { name: `w${words}`, size: 4, stride: 2, words, concurrency: 1 };
+      const scorer = llmRanker(client, options, { windows: 0, repaired: 0, unusable: 0 });
+      const stop = () => {
+        throw new Error('stopped');
+      };
+      if (i === 0)
+        await expect(runScoreJob(job, scorer, logs[i]!, (done) => (done === 2 ? stop() : undefined))).rejects.toThrow(
+          'stopped',
+        );
+      await runScoreJob(job, scorer, logs[i]!);
+    }
+    expect(await cutTexts(logs.slice(2))).toEqual({ queries: 0, passages: 0 });
+    expect(await cutTexts(logs.slice(1))).toEqual({ queries: 0, passages: 3 });
+    expect(await cutTexts(logs)).toEqual({ queries: 3, passages: 3 });
   });
 });
 

@@ -3,7 +3,7 @@ import type { IdentifiedList } from '../../data/list-types.ts';
 import type { ListScorer } from '../score-job.ts';
 import { readRanking } from './answer.ts';
 import type { ChatClient } from './client.ts';
-import { type Message, rankingPrompt } from './prompt.ts';
+import { isCut, type Message, rankingPrompt } from './prompt.ts';
 import { slide } from './windows.ts';
 
 export interface RankerOptions {
@@ -67,7 +67,8 @@ export function llmRanker(client: ChatClient, options: RankerOptions, facts: Ran
     places.forEach((place, rank) => {
       scores[place] = places.length - rank;
     });
-    return { input, scores };
+    const truncated = input.passages.map((passage) => isCut(passage, words));
+    return { input, scores, truncated, queryCut: isCut(input.query, words) ? 1 : 0 };
   };
   return { name, score: (lists) => mapAhead(lists, { limit: concurrency }, rank) };
 }

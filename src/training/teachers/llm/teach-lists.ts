@@ -1,6 +1,7 @@
 import { describe, WinnowError } from '../../../errors.ts';
 import type { ScoreJob } from '../score-job.ts';
 import { scoreToFile, type TeacherOutput } from '../score-to-file.ts';
+import type { CutTexts } from '../teacher-file.ts';
 import { cached } from './cache.ts';
 import { type ClientOptions, chatClient } from './client.ts';
 import { llmRanker, type RankerFacts, type RankerOptions } from './ranker.ts';
@@ -23,6 +24,7 @@ interface TaughtLists extends RankerFacts, Usage {
   readonly queries: number;
   /** Queries and rows that are left out, by reason. */
   readonly leftOut: Readonly<Record<string, number>>;
+  readonly cut: CutTexts;
 }
 
 /**
@@ -56,6 +58,6 @@ export async function teachLists(
   async function* teachers() {
     yield teacher;
   }
-  const { queries, leftOut } = await scoreToFile(job, teachers(), output);
-  return { ...facts, ...usage, queries, leftOut };
+  const { queries, leftOut, cut } = await scoreToFile(job, teachers(), output);
+  return { ...facts, ...usage, queries, leftOut, cut };
 }
