@@ -168,7 +168,9 @@ describe("Infinity's clients", () => {
     for (const mistake of mistakes) {
       const answer = await post('/rerank', { query: 'q', raw_scores: false, ...mistake });
       expect([400, 422]).toContain(answer.status);
-      expect(answer.body.detail).toEqual([{ type: expect.any(String), loc: expect.any(Array), msg: expect.any(String) }]);
+      expect(answer.body.detail).toEqual([
+        { type: expect.any(String), loc: expect.any(Array), msg: expect.any(String) },
+      ]);
       expect(answer.body.detail[0].msg).toBe(answer.body.message);
     }
     expect((await post('/rerank', { query: 'q', documents: [] })).body.detail).toEqual(expect.any(String));
