@@ -38,7 +38,16 @@ export const dataSourceSchema = z.strictObject({
     .describe('Number of the teacher’s best passages that count as relevant, for queries without judgements.'),
   excludeJudged: z.string().optional().describe('Judgements of held-out queries, which are left out.'),
   teacherScale: z.number().positive().default(1).describe('Factor on the teacher’s scores.'),
-  minRelevance: z.number().default(1).describe('Lowest grade of a relevant passage.'),
+  minRelevance: z
+    .number()
+    .optional()
+    .describe(
+      'Lowest grade of a relevant passage; 1 by default. For labels of rows there is no default: a label from 0 to 1 is a target.',
+    ),
+  labelScale: z
+    .tuple([z.number(), z.number()])
+    .optional()
+    .describe('Labels of rows that stand for 0 and 1, such as [1, 5]; those between become targets between.'),
   weight: z.number().positive().default(1).describe('Share of this source among several.'),
   licence: spelled(z.string().optional().describe('License of the data, for the card.'), { key: 'license' }),
   madeFrom: z

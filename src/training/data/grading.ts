@@ -28,7 +28,7 @@ export interface Grading {
 }
 
 function gradesOf(docids: readonly string[], scores: readonly number[] | undefined, qid: string, grading: Grading) {
-  const { minRelevance, teacherPositives } = grading.source;
+  const { minRelevance = 1, teacherPositives } = grading.source;
   const judged = grading.qrels?.get(qid);
   if (!judged && scores && teacherPositives > 0) {
     const best = new Set([...docids.keys()].sort((a, b) => scores[b]! - scores[a]!).slice(0, teacherPositives));
@@ -56,7 +56,7 @@ function missingRelevant({ qid, docids }: Candidates, { source, qrels, missing }
   if (!source.addRelevant) return [];
   const listed = new Set(docids);
   return [...(qrels?.get(qid) ?? [])].flatMap(([docid, grade]) =>
-    grade >= source.minRelevance && !listed.has(docid) && !missing?.has(docid) ? [docid] : [],
+    grade >= (source.minRelevance ?? 1) && !listed.has(docid) && !missing?.has(docid) ? [docid] : [],
   );
 }
 

@@ -151,7 +151,7 @@ const dataset =
       qrels,
       candidates: fromQueries(queries, qrels, (qid) => {
         if (run) return listOf(run, qid, source.candidates !== undefined);
-        const relevant = relevantOf(qrels, qid, source.minRelevance);
+        const relevant = relevantOf(qrels, qid, source.minRelevance ?? 1);
         return { docids: [...relevant, ...others(qid, qrels, ids).filter((id) => !relevant.includes(id))] };
       }),
       files: [...files, ...pathsOf(at, source.candidates)],

@@ -1,3 +1,6 @@
+/** Whether the grades of a list are labels as the file has them, or were judged by `minRelevance`. */
+export type Labeling = 'as given' | 'judged';
+
 /** A query with its candidate list. */
 export interface CandidateList {
   readonly qid: string;
@@ -9,6 +12,8 @@ export interface CandidateList {
   readonly relevance: readonly number[];
   /** One teacher score per passage, in any scale; absent where the source has none. */
   readonly teacher?: readonly number[];
+  /** Present where the source states a label for each passage, so that grade 0 is a statement. */
+  readonly labeled?: Labeling;
 }
 
 /** A whole list of a source, before sampling. */

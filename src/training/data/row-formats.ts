@@ -1,24 +1,8 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { textId } from './ids.ts';
+import { jsonRow } from './json-rows.ts';
 import { type IdentifiedList, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
-
-/** A row of a file, with ids or texts. */
-export interface RawList {
-  /** Text of the query, or its id where a file of queries is given. */
-  readonly query: string;
-  /** Texts, or ids where a collection is given. */
-  readonly passages: readonly string[];
-  readonly relevance: readonly number[];
-  readonly teacher?: readonly number[];
-  /** Number of negatives that were left out because they equal a positive. */
-  readonly overlapping?: number;
-}
-
-/** Why a row gives no list. Rows that do not parse are errors, not skips. */
-type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
-
-/** Parses one line. @param where file and line, for errors. */
-type RowReader = (text: string, where: string) => RawList | RowSkip;
+import type { RawList, RowReader, RowSkip } from './raw-list.ts';
 
 const bad = (where: string, expected: string, got: unknown): WinnowError =>
   new WinnowError('invalid_input', { where, expected, got: describe(got) });
@@ -47,96 +31,6 @@ const teacherRow: RowReader = (text, where) => {
   return { query, passages: [positive, negative], relevance: [1, 0], teacher };
 };
 
-type Json = Readonly<Record<string, unknown>>;
-
-function texts(value: unknown, where: string, field: string): string[] {
-  const list = typeof value === 'string' ? [value] : value;
-  if (Array.isArray(list) && list.every((x): x is string => typeof x === 'string')) return list;
-  throw bad(where, `"${field}" to be text or a list of texts`, value);
-}
-
-function numbers(value: unknown, count: number, where: string, field: string): number[] {
-  const list = typeof value === 'number' ? [value] : value;
-  if (Array.isArray(list) && list.length === count && list.every((x): x is number => Number.isFinite(x))) return list;
-  throw bad(where, `"${field}" to be ${count} number(s)`, value);
-}
-
-/**
- * Returns the list of positives and negatives. A negative that equals a positive leaves the list with its score; the others stay.
- * @param teacher one score per positive, then per negative.
- */
-function judged(
-  query: string,
-  positives: readonly string[],
-  negatives: readonly string[],
-  teacher: readonly number[] | undefined,
-): RawList | RowSkip {
-  const relevant = new Set(positives);
-  const kept = [...negatives.keys()].filter((i) => !relevant.has(negatives[i]!));
-  const overlapping = negatives.length - kept.length;
-  if (overlapping > 0 && kept.length === 0) return 'positive equals negative';
-  return {
-    query,
-    passages: [...positives, ...kept.map((i) => negatives[i]!)],
-    relevance: [...positives.map(() => 1), ...kept.map(() => 0)],
-    ...(teacher && {
-      teacher: [...teacher.slice(0, positives.length), ...kept.map((i) => teacher[positives.length + i]!)],
-    }),
-    ...(overlapping > 0 && { overlapping }),
-  };
-}
-
-/** FlagEmbedding: `{query, pos: [], neg: [], pos_scores?, neg_scores?}`. */
-function flagEmbedding(row: Json, query: string, where: string): RawList | RowSkip {
-  const positives = texts(row.pos, where, 'pos');
-  const negatives = texts(row.neg ?? [], where, 'neg');
-  if (positives.length === 0) return 'no positive';
-  const scored = row.pos_scores != null && row.neg_scores != null;
-  const teacher = scored
-    ? [
-        ...numbers(row.pos_scores, positives.length, where, 'pos_scores'),
-        ...numbers(row.neg_scores, negatives.length, where, 'neg_scores'),
-      ]
-    : undefined;
-  return judged(query, positives, negatives, teacher);
-}
-
-/** sentence-transformers: `{query|anchor, positive, negative|negative_1…, scores?}`, an n-tuple with optional teacher scores. */
-function tuple(row: Json, query: string, where: string): RawList | RowSkip {
-  const positive = texts(row.positive, where, 'positive')[0]!;
-  const negatives = Object.keys(row)
-    .filter((k) => /^negative(_\d+)?$/.test(k))
-    .flatMap((k) => texts(row[k], where, k));
-  const given = row.scores ?? row.score ?? row.labels ?? row.label;
-  const teacher = given === undefined ? undefined : numbers(given, 1 + negatives.length, where, 'scores');
-  return judged(query, [positive], negatives, teacher);
-}
-
-/**
- * A list with one grade per passage: `{query, docs|documents|passages: [], labels|scores: []}`, or a labeled pair `{query|sentence1,
- * passage|document|sentence2, label|score}`. Grades above 0 are relevant; they are also the teacher's scores.
- */
-function labeled(row: Json, query: string, passages: readonly string[], where: string): RawList {
-  const grades = numbers(row.labels ?? row.scores ?? row.label ?? row.score, passages.length, where, 'labels');
-  return { query, passages, relevance: grades.map((x) => Math.max(0, x)), teacher: grades };
-}
-
-const jsonRow: RowReader = (text, where) => {
-  let row: Json;
-  try {
-    row = JSON.parse(text) as Json;
-  } catch (error) {
-    throw bad(where, 'a JSON object', (error as Error).message);
-  }
-  if (typeof row !== 'object' || row === null || Array.isArray(row)) throw bad(where, 'a JSON object', row);
-  const query = texts(row.query ?? row.anchor ?? row.question ?? row.sentence1, where, 'query')[0]!;
-  if ('pos' in row) return flagEmbedding(row, query, where);
-  if ('positive' in row) return tuple(row, query, where);
-  const list = row.docs ?? row.documents ?? row.passages ?? row.passage ?? row.document ?? row.sentence2;
-  if (list !== undefined) return labeled(row, query, texts(list, where, 'docs'), where);
-  throw bad(where, '"pos", "positive", "docs" or "passage"', `fields ${Object.keys(row).join(', ')}`);
-};
-
 /** Parsers by format. */
 export const ROW_READERS = { triples: triple, teacher_tsv: teacherRow, jsonl: jsonRow } as const satisfies Record<
   string,
@@ -145,27 +39,6 @@ export const ROW_READERS = { triples: triple, teacher_tsv: teacherRow, jsonl: js
 export type RowFormat = keyof typeof ROW_READERS;
 
 export const isRowFormat = (format: string): format is RowFormat => format in ROW_READERS;
-
-/** Joins consecutive pairs of one query, as in files of labeled pairs, into one list. */
-export async function* joinPairs(rows: AsyncIterable<RawList>): AsyncGenerator<RawList> {
-  let open: RawList | undefined;
-  for await (const row of rows) {
-    const pair = row.passages.length === 1;
-    if (open && pair && row.query === open.query && (open.teacher === undefined) === (row.teacher === undefined)) {
-      open = {
-        query: open.query,
-        passages: [...open.passages, ...row.passages],
-        relevance: [...open.relevance, ...row.relevance],
-        ...(open.teacher && { teacher: [...open.teacher, ...row.teacher!] }),
-      };
-      continue;
-    }
-    if (open) yield open;
-    open = pair ? row : undefined;
-    if (!pair) yield row;
-  }
-  if (open) yield open;
-}
 
 /** Finds the texts of ids. */
 export interface TextLookup {

@@ -7,7 +7,9 @@ import { readLines } from '../../util/lines.ts';
 import type { DataSource } from './data-schema.ts';
 import { knownTexts } from './known-texts.ts';
 import type { IdentifiedList, RawSource, SkipCount } from './list-types.ts';
-import { joinPairs, type RawList, ROW_READERS, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
+import { groupPairs } from './pair-groups.ts';
+import type { RawList } from './raw-list.ts';
+import { ROW_READERS, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
 import { shuffled } from './shuffle.ts';
 import { readTeacher, scoresOf, type TeacherScores } from './teacher.ts';
 
@@ -43,6 +45,15 @@ function withTeacher(list: IdentifiedList, teacher: TeacherScores | undefined, s
   return scores ? { ...rest, teacher: scores.map((score) => score * scale) } : rest;
 }
 
+/** Refuses settings on labels that contradict each other or say nothing. */
+function refuseReadings({ path, minRelevance, labelScale }: DataSource): void {
+  const where = `data ${path}`;
+  if (minRelevance !== undefined && labelScale !== undefined)
+    throw new WinnowError('invalid_input', { where, expected: '`minRelevance` or `labelScale`', got: 'both' });
+  if (labelScale && labelScale[0] >= labelScale[1])
+    throw new WinnowError('invalid_input', { where, expected: '`labelScale` to rise', got: labelScale.join(', ') });
+}
+
 /**
  * Opens a file of one list per line, which is streamed: MS MARCO triples (ids or texts), Hofstätter's teacher scores, JSONL of
  * sentence-transformers and FlagEmbedding, also with gzip.
@@ -53,6 +64,7 @@ export async function openRowSource(
 ): Promise<RawSource> {
   const at = (path: string) => resolvePath(folder, path);
   const path = at(source.path);
+  refuseReadings(source);
   const read = ROW_READERS[source.format];
   const { lookup, close } = await openLookup(source, at);
   const teacher = source.teacher === undefined ? undefined : await readTeacher(at(source.teacher), source.teacherValue);
@@ -61,7 +73,7 @@ export async function openRowSource(
     let first = true;
     for await (const { line, text } of readLines(path)) {
       if (text.trim() === '') continue;
-      const row = read(text, `${path}:${line}`);
+      const row = read(text, `${path}:${line}`, source);
       if (typeof row === 'string') counts.skip(row);
       else {
         if (first) refuseIds(row, lookup, `${path}:${line}`);
@@ -72,7 +84,7 @@ export async function openRowSource(
     }
   }
   async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
-    const joined = joinPairs(rows(counts));
+    const joined = groupPairs(rows(counts));
     for await (const raw of seed === undefined ? joined : shuffled(joined, seed, SHUFFLE_ROWS)) {
       const list = await resolve(raw, lookup, counts);
       if (typeof list === 'string') counts.skip(list);

@@ -1,4 +1,6 @@
+import { WinnowError } from '../../errors.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
+import type { LabelNeed } from '../objectives/label-need.ts';
 import type { Sampler } from './data-schema.ts';
 import type { CandidateList } from './list-types.ts';
 
@@ -16,11 +18,12 @@ type Sampled = CandidateList | SkipReason;
 export interface Needed {
   readonly relevance: boolean;
   readonly teacher: boolean;
+  readonly labels?: LabelNeed;
 }
 
 /** Returns the list with the passages at these places, in this order. */
 function pick(list: CandidateList, places: readonly number[]): CandidateList {
-  const { teacher, docids } = list;
+  const { teacher, docids, labeled } = list;
   return {
     qid: list.qid,
     query: list.query,
@@ -28,6 +31,7 @@ function pick(list: CandidateList, places: readonly number[]): CandidateList {
     passages: places.map((p) => list.passages[p]!),
     relevance: places.map((p) => list.relevance[p]!),
     ...(teacher && { teacher: places.map((p) => teacher[p]!) }),
+    ...(labeled && { labeled }),
   };
 }
 
@@ -105,4 +109,52 @@ export function sample(list: CandidateList, sampler: Sampler, seed: number, need
   if (typeof sampled === 'string') return sampled;
   // The sample may lack what the list had.
   return missing(sampled, sampler, needed) ?? (sampled.passages.length < 2 ? 'fewer than two passages' : sampled);
+}
+
+/** Refuses labels that the objective would read as something else. @throws WinnowError `invalid_input` that names the cure. */
+function checkLabels({ query, relevance }: CandidateList, labels: LabelNeed | undefined): void {
+  const wrong = (label: number): boolean =>
+    labels === 'target' ? label > 1 : labels === 'binary' && label > 0 && label < 1;
+  const label = relevance.find(wrong);
+  if (label === undefined) return;
+  const expected =
+    labels === 'target'
+      ? 'labels from 0 to 1 for this objective: set `minRelevance`, or `labelScale` for targets between 0 and 1'
+      : 'labels of 0 or at least 1 for this objective: set `minRelevance`';
+  throw new WinnowError('invalid_input', {
+    where: `training data, query "${query.slice(0, 60)}"`,
+    expected,
+    got: label,
+  });
+}
+
+/** Returns every passage of a labeled list, in lists of the sampler's size. */
+function everyPassage(list: CandidateList, sampler: Sampler, seed: number): CandidateList[] {
+  const size = sampler.positives + sampler.negatives;
+  const places = createRandom(deriveSeed(seed, 'sample', list.qid)).shuffle([...list.passages.keys()]);
+  const parts = Array.from({ length: Math.ceil(places.length / size) }, (_, i) =>
+    places.slice(i * size, (i + 1) * size),
+  );
+  return parts.map((part) => pick(list, ascending(part)));
+}
+
+/**
+ * Samples the lists that steps see of one list, or returns why it is left out. Where the objective learns from single labels, all passages of
+ * a labeled list are seen in each pass: a list needs no relevant and no other passage. `equalNegatives` samples for it as for the others.
+ */
+export function samples(
+  list: CandidateList,
+  sampler: Sampler,
+  seed: number,
+  needed: Needed = NOTHING,
+): readonly CandidateList[] | SkipReason {
+  if (list.labeled === 'as given') checkLabels(list, needed.labels);
+  if (list.labeled && needed.labels === 'target' && !sampler.equalNegatives) {
+    if (sampler.mode === 'negatives') return everyPassage(list, sampler, seed);
+    const random = createRandom(deriveSeed(seed, 'sample', list.qid));
+    const sampled = MODES[sampler.mode](list, sampler, random);
+    return typeof sampled === 'string' ? sampled : [sampled];
+  }
+  const sampled = sample(list, sampler, seed, needed);
+  return typeof sampled === 'string' ? sampled : [sampled];
 }

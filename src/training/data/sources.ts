@@ -8,7 +8,7 @@ import { openIdSource } from './id-source.ts';
 import { type CandidateList, type ListSource, type RawSource, skipCount } from './list-types.ts';
 import { isRowFormat } from './row-formats.ts';
 import { openRowSource } from './row-source.ts';
-import { type Needed, NOTHING, sample } from './sampler.ts';
+import { type Needed, NOTHING, samples } from './sampler.ts';
 
 type Optional =
   | 'qrels'
@@ -18,7 +18,9 @@ type Optional =
   | 'collection'
   | 'randomNegatives'
   | 'addRelevant'
-  | 'teacherPositives';
+  | 'teacherPositives'
+  | 'minRelevance'
+  | 'labelScale';
 
 const ROWS: readonly Optional[] = ['queries', 'collection'];
 const SETS: readonly Optional[] = [
@@ -30,23 +32,27 @@ const SETS: readonly Optional[] = [
   'randomNegatives',
   'addRelevant',
   'teacherPositives',
+  'minRelevance',
 ];
+const OPTIONAL: readonly Optional[] = [...SETS, 'labelScale'];
 
 /** Fields that a source of each format may have, in addition to those of all formats. */
 export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
   triples: ROWS,
   teacher_tsv: ROWS,
-  jsonl: ROWS,
-  rank_llm: ['qrels', 'randomNegatives', 'teacherPositives'],
-  trec: ['qrels', 'queries', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives'],
+  jsonl: [...ROWS, 'minRelevance', 'labelScale'],
+  rank_llm: ['qrels', 'randomNegatives', 'teacherPositives', 'minRelevance'],
+  trec: ['qrels', 'queries', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives', 'minRelevance'],
   beir: SETS,
-  wikiqa: ['candidates', 'split', 'randomNegatives', 'addRelevant', 'teacherPositives'],
-  squad: ['candidates', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives'],
+  wikiqa: ['candidates', 'split', 'randomNegatives', 'addRelevant', 'teacherPositives', 'minRelevance'],
+  squad: ['candidates', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives', 'minRelevance'],
 };
 
 /** Refuses a source with a field that its format does not read. @throws WinnowError `invalid_input`. */
 function refuseUnusedFields(source: DataSource): void {
-  const given = SETS.filter((field) => source[field] !== undefined && source[field] !== 0 && source[field] !== false);
+  const given = OPTIONAL.filter(
+    (field) => source[field] !== undefined && source[field] !== 0 && source[field] !== false,
+  );
   const unused = given.find((field) => !FIELDS[source.format].includes(field));
   if (unused !== undefined)
     throw new WinnowError('invalid_input', {
@@ -89,9 +95,9 @@ async function sampledSource(
     async *lists(seed) {
       const counts = passes++ === 0 ? first : skipCount();
       for await (const list of raw.lists(counts, seed)) {
-        const sampled = sample(list, sampler, seed, needed);
+        const sampled = samples(list, sampler, seed, needed);
         if (typeof sampled === 'string') counts.skip(sampled);
-        else yield sampled;
+        else yield* sampled;
       }
     },
     close: () => raw.close(),
@@ -118,10 +124,14 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
     async *lists(seed): AsyncGenerator<CandidateList> {
       const random = createRandom(deriveSeed(seed, 'mix'));
       const open = sources.map(({ source }, i) => source.lists(deriveSeed(seed, 'source', i))[Symbol.asyncIterator]());
-      for (;;) {
-        const { value, done } = await open[chooseAt(random.next() * total)]!.next();
-        if (done) return;
-        yield value;
+      try {
+        for (;;) {
+          const { value, done } = await open[chooseAt(random.next() * total)]!.next();
+          if (done) return;
+          yield value;
+        }
+      } finally {
+        for (const each of open) await each.return?.();
       }
     },
     async close() {

@@ -65,11 +65,14 @@ function createOne(spec: string | z.infer<typeof withOptions>): Objective {
 
 /** Returns the objective Σ weight · objective. */
 function weightedSum(parts: readonly { readonly objective: Objective; readonly weight: number }[]): Objective {
+  const labels = parts.map((p) => p.objective.needs.labels);
+  const joint = labels.includes('binary') ? 'binary' : labels.every((each) => each === 'target') ? 'target' : undefined;
   return {
     name: parts.map(({ objective, weight }) => `${weight}·${objective.name}`).join(' + '),
     needs: {
       relevance: parts.some((p) => p.objective.needs.relevance),
       teacher: parts.some((p) => p.objective.needs.teacher),
+      ...(joint && { labels: joint }),
     },
     anchored: parts.some((p) => p.objective.anchored),
     build(g, values) {

@@ -9,7 +9,7 @@ export const hinge = objectiveKind({
   options: z.strictObject({ margin: z.number().positive().default(1) }),
   create: ({ margin }) => ({
     name: 'Hinge',
-    needs: { relevance: true, teacher: false },
+    needs: { relevance: true, teacher: false, labels: 'binary' },
     anchored: false,
     build(g, values) {
       const slack = g.relu(g.sub(g.scalar(margin), differences(g, values.scores)));

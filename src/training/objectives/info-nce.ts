@@ -12,7 +12,7 @@ export const infoNce = objectiveKind({
   options: z.strictObject({ temperature: z.number().positive().default(1) }),
   create: ({ temperature }) => ({
     name: 'InfoNCE',
-    needs: { relevance: true, teacher: false },
+    needs: { relevance: true, teacher: false, labels: 'binary' },
     anchored: false,
     build(g, { scores, relevance, valid }) {
       const y = g.mul(positive(g, relevance), valid);

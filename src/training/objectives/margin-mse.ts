@@ -9,7 +9,7 @@ export const marginMse = objectiveKind({
   options: z.strictObject({}),
   create: () => ({
     name: 'MarginMSE',
-    needs: { relevance: true, teacher: true },
+    needs: { relevance: true, teacher: true, labels: 'binary' },
     anchored: false,
     build(g, values) {
       const miss = g.sub(differences(g, values.scores), differences(g, values.teacher));

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { GraphBuilder } from '../../onnx/builder.ts';
+import type { LabelNeed } from './label-need.ts';
 
 /*
  * An objective appends the loss of a batch of candidate lists to an ONNX graph. All tensors are float32 of shape [queries, passages]; shorter
@@ -22,6 +23,7 @@ export interface LossValues {
 interface Needs {
   readonly relevance: boolean;
   readonly teacher: boolean;
+  readonly labels?: LabelNeed;
 }
 
 export interface Objective {

@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataSourceSchema, samplerSchema } from '../../../src/training/data/data-schema.ts';
 import { textId } from '../../../src/training/data/ids.ts';
-import { type IdentifiedList, skipCount } from '../../../src/training/data/list-types.ts';
+import { type CandidateList, type IdentifiedList, skipCount } from '../../../src/training/data/list-types.ts';
 import { openRaw, openSources } from '../../../src/training/data/sources.ts';
+import { createObjective } from '../../../src/training/objectives/catalog.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const SHARED = join(ROOT, '..', 'shared', 'data');
@@ -159,6 +161,148 @@ describe('rows', () => {
     const flags = ['--max-old-space-size=64', '--input-type=module', '-e', script];
     expect(execFileSync(process.execPath, flags, { encoding: 'utf8' }).trim()).toBe('300000');
   }, 60_000);
+});
+
+describe('labeled pairs', () => {
+  const trained = async (
+    lines: readonly Record<string, unknown>[],
+    objective = 'BCE',
+    over: Record<string, unknown> = {},
+    sampler: Record<string, unknown> = {},
+  ) => {
+    const path = put(
+      'pairs.jsonl',
+      lines.map((line) => JSON.stringify(line)),
+    );
+    const train = [dataSourceSchema.parse({ format: 'jsonl', path, ...over })];
+    const source = await openSources(
+      { train, sampler: samplerSchema.parse(sampler) },
+      folder,
+      createObjective(objective).needs,
+    );
+    const lists: CandidateList[] = [];
+    for await (const list of source.lists(1)) lists.push(list);
+    return { lists, skipped: source.skipped() };
+  };
+  const rowsOf = (lists: readonly CandidateList[]) =>
+    lists.flatMap(({ query, passages, relevance }) => passages.map((p, i) => `${query} ${p} ${relevance[i]}`)).sort();
+
+  it('shuffled over the file become one list a query', async () => {
+    put('shuffled.jsonl', [
+      '{"query":"a","passage":"1","label":1}',
+      '{"query":"b","passage":"2","label":"0"}',
+      '{"query":"c","pos":["x"],"neg":["y"]}',
+      '{"query":"a","passage":"3","label":false}',
+      '{"query":"b","passage":"4","label":true}',
+      '{"query":"a","passage":"5","label":0.5}',
+    ]);
+    const { lists } = await raw({ format: 'jsonl', path: 'shuffled.jsonl' });
+    expect(lists.map(({ query, passages, relevance }) => [query, passages, relevance])).toEqual([
+      ['c', ['x', 'y'], [1, 0]],
+      ['a', ['1', '3', '5'], [1, 0, 0.5]],
+      ['b', ['2', '4'], [0, 1]],
+    ]);
+  });
+
+  it('BCE sees every row in each pass, whatever the labels of its query are', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.record({ q: fc.integer({ min: 0, max: 5 }), label: fc.constantFrom(0, 0.1, 0.9, 1) }), {
+          minLength: 1,
+          maxLength: 60,
+        }),
+        fc.constantFrom('negatives', 'as-is'),
+        async (all, mode) => {
+          const lines = all.map(({ q, label }, i) => ({ query: `q${q}`, passage: `p${i}`, label }));
+          const { lists, skipped } = await trained(lines, 'BCE', {}, { mode });
+          expect(rowsOf(lists)).toEqual(lines.map((l) => `${l.query} ${l.passage} ${l.label}`).sort());
+          expect(skipped).toEqual({});
+          if (mode === 'negatives') expect(Math.max(...lists.map((l) => l.passages.length))).toBeLessThanOrEqual(8);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  it('minRelevance and labelScale say what labels mean; without them, others than 0 to 1 are refused', async () => {
+    const lines = [1, 5, 3].map((label, i) => ({ query: 'q', passage: `p${i}`, label }));
+    expect(rowsOf((await trained(lines, 'BCE', { minRelevance: 4 })).lists)).toEqual(['q p0 0', 'q p1 5', 'q p2 0']);
+    expect(rowsOf((await trained(lines, 'BCE', { labelScale: [1, 5] })).lists)).toEqual([
+      'q p0 0',
+      'q p1 1',
+      'q p2 0.5',
+    ]);
+    await expect(trained(lines)).rejects.toThrow(/labels from 0 to 1.*`minRelevance`.*`labelScale`.*got 5/);
+    await expect(trained(lines, 'BCE', { labelScale: [0, 4] })).rejects.toThrow(/pairs\.jsonl:2: .*of 0 to 4.*got 5/);
+    await expect(trained(lines, 'BCE', { labelScale: [1, 5], minRelevance: 3 })).rejects.toThrow(/got both/);
+    const soft = [0.1, 0.9].map((label, i) => ({ query: 'q', passage: `p${i}`, label }));
+    await expect(trained(soft, 'InfoNCE')).rejects.toThrow(/labels of 0 or at least 1.*`minRelevance`.*got 0\.[19]/);
+    const { lists } = await trained(soft, 'InfoNCE', { minRelevance: 0.5 }, { negatives: 1 });
+    expect(lists).toMatchObject([{ passages: ['p1', 'p0'], relevance: [1, 0] }]);
+  });
+
+  it('settings on labels are refused for rows without labels, logits as labels by both readings', async () => {
+    const lists = [{ query: 'q', pos: ['a'], neg: ['b'] }];
+    await expect(trained(lists, 'InfoNCE', { minRelevance: 2 })).rejects.toThrow(/labels, which `minRelevance` is for/);
+    await expect(raw({ format: 'triples', path: 'texts.tsv', minRelevance: 2 })).rejects.toThrow(/`minRelevance`/);
+    const logits = [{ query: 'q', docs: ['a', 'b'], labels: [1.3, -4] }];
+    await expect(trained(logits)).rejects.toThrow(/say what is relevant .*belong in `scores`.*got -4/);
+    const { lists: taught } = await trained(
+      [{ query: 'q', docs: ['a', 'b'], scores: [1.3, -4] }],
+      'DistillRankNET',
+      {},
+      { mode: 'as-is' },
+    );
+    expect(taught).toMatchObject([{ relevance: [0, 0], teacher: [1.3, -4] }]);
+  });
+
+  it('300,000 shuffled pairs are grouped in a heap of 64 MiB', async () => {
+    const filler = 'word '.repeat(20);
+    // 100,003 is prime, so that the three pairs of a query are far apart.
+    const pair = (i: number) =>
+      `${JSON.stringify({ query: `query ${i % 100_003}`, passage: `${i} ${filler}`, label: i % 2 })}\n`;
+    const rows = function* () {
+      for (let at = 0; at < 300_009; at += 1001)
+        yield Array.from({ length: Math.min(1001, 300_009 - at) }, (_, i) => pair(at + i)).join('');
+    };
+    await pipeline(Readable.from(rows()), createWriteStream(join(folder, 'shuffled-many.jsonl')));
+    const url = JSON.stringify(pathToFileURL(join(ROOT, 'src', 'training', 'data', 'sources.ts')).href);
+    const script = `
+      const { openRaw } = await import(${url});
+      const source = { format: 'jsonl', path: 'shuffled-many.jsonl', teacherScale: 1 };
+      const raw = await openRaw(source, ${JSON.stringify(folder)});
+      const sizes = {};
+      for await (const { passages } of raw.lists({ skip() {}, drop() {} })) sizes[passages.length] = (sizes[passages.length] ?? 0) + 1;
+      console.log(JSON.stringify(sizes));`;
+    const flags = ['--max-old-space-size=64', '--input-type=module', '-e', script];
+    expect(execFileSync(process.execPath, flags, { encoding: 'utf8' }).trim()).toBe('{"3":100003}');
+  }, 60_000);
+
+  it('columns as sentence-transformers’ losses take them', async () => {
+    put('columns.jsonl', [
+      '{"query":"a","answer":"p","negative":"n","scores":[0.9,0.2]}',
+      '{"question":"b","answer":"p","negative_1":"n","negative_2":null,"negative_3":"m","scores":[3,2,0,1]}',
+      '{"query":"c","answer":["p","n"],"labels":[1,0]}',
+      '{"query":"d","positive":["p","r"],"negatives":["n","m"]}',
+      '{"query":"e","answer":"p"}',
+      '{"query":"f","positive":"p","negative":"n","score":2.5}',
+      '{"query":"g","positive":"p","negative_1":"n","negative_2":"m","label":[2.5,3]}',
+      '{"query":"h","answer":"p","label":1}',
+    ]);
+    const { lists } = await raw({ format: 'jsonl', path: 'columns.jsonl' });
+    expect(
+      lists.map(({ query, passages, relevance, teacher }) => [query, passages.join(''), relevance, teacher]),
+    ).toEqual([
+      ['a', 'pn', [1, 0], [0.9, 0.2]],
+      ['b', 'pnm', [1, 0, 0], [3, 2, 1]],
+      ['c', 'pn', [1, 0], [1, 0]],
+      ['d', 'prnm', [1, 1, 0, 0], undefined],
+      ['f', 'pn', [1, 0], [0, -2.5]],
+      ['g', 'pnm', [1, 0, 0], [0, -2.5, -3]],
+      ['e', 'p', [1], undefined],
+      ['h', 'p', [1], [1]],
+    ]);
+  });
 });
 
 describe('lists of ids', () => {

@@ -175,6 +175,18 @@ describe.each(Object.keys(FORMULAS))('%s', (name) => {
   });
 });
 
+describe('BCE with soft labels', () => {
+  it('has the label as its target, grades above 1 count as 1', async () => {
+    const loss = await evaluator('BCE');
+    const scores = [0.7, -1.2, 2];
+    const expected = (y: readonly number[]) =>
+      scores.reduce((sum, s, i) => sum + Math.log(1 + Math.exp(s)) - y[i]! * s, 0) / 3;
+    const of = (y: number[]) => loss({ scores: [scores], relevance: [y], teacher: [[0, 0, 0]] });
+    expect(await of([0.1, 0.9, 0.5])).toBeCloseTo(expected([0.1, 0.9, 0.5]), 5);
+    expect(await of([0, 4, 0.25])).toBeCloseTo(expected([0, 1, 0.25]), 5);
+  });
+});
+
 describe('a weighted sum', () => {
   it('is the weighted sum of its parts', async () => {
     const sum = await evaluator({
