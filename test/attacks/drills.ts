@@ -1,5 +1,7 @@
 import { browser } from './drills/browser.ts';
+import { clock } from './drills/clock.ts';
 import { file, postgres } from './drills/databases.ts';
+import { descriptors } from './drills/descriptors.ts';
 import { dns } from './drills/dns.ts';
 import { hostileFolders } from './drills/hostile-folders.ts';
 import { jsonBombs } from './drills/json-bombs.ts';
@@ -20,6 +22,8 @@ export const DRILLS: readonly Drill[] = [
   readers,
   uploads,
   readiness,
+  descriptors,
+  clock,
   hostileFolders,
   dns,
   loop,

@@ -104,7 +104,7 @@ describe('npm start', () => {
       env: { WINNOW_MODELS: scratch.registry('7') },
     });
     const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as { data: { id: string }[] };
-    expect(data.map(({ id }) => id)).toEqual(['m@7']);
+    expect(data.map(({ id }) => id)).toEqual(['m', 'm:stable', 'm@7']);
     // The signal goes to npm: it must reach the server, and the server's exit code must come back.
     expect(await server.stop()).toBe(0);
     expect(server.log.find(({ msg }) => msg === 'closed')).toMatchObject({ lost: 0 });
