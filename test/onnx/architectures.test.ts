@@ -133,9 +133,13 @@ describe('folders that lie', () => {
     [
       'another family',
       { model_type: 'gpt2' },
-      /config\.json: model_type: expected one of bert, .*, got model_type gpt2/,
+      /config\.json: model_type: expected one of albert, bert, .*, got model_type gpt2/,
     ],
-    ['a family of Object', { model_type: 'constructor' }, /expected one of bert, .*, got model_type constructor/],
+    [
+      'a family of Object',
+      { model_type: 'constructor' },
+      /expected one of albert, bert, .*, got model_type constructor/,
+    ],
     ['no family', { model_type: undefined }, /got model_type undefined/],
     [
       'fewer layers',

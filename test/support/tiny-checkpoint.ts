@@ -52,13 +52,108 @@ function shapesOf(layers: number, vocabulary: number): Readonly<Record<string, r
 
 /** Random weights of `MODERNBERT`, under the names transformers gives them. */
 export function modernbertWeights(dtype: DataType = 'float32', vocabulary = 24): Weights {
+  return randomWeights(shapesOf(2, vocabulary), dtype);
+}
+
+/** Random weights of the given shapes, normal with deviation 0.5. */
+export function randomWeights(shapes: Readonly<Record<string, readonly number[]>>, dtype: DataType = 'float32') {
   const random = createRandom(11);
   return new Map(
-    Object.entries(shapesOf(2, vocabulary)).map(([name, dims]) => {
+    Object.entries(shapes).map(([name, dims]) => {
       const values = Float32Array.from({ length: sizeOf(dims) }, () => 0.5 * random.normal());
       return [name, castTensor(float32(dims, values), dtype)];
     }),
   );
+}
+
+type Shapes = Readonly<Record<string, readonly number[]>>;
+
+/** Weight and bias of linear layers, by name: [to, from]. */
+const linears = (sizes: Readonly<Record<string, readonly [number, number]>>): Shapes =>
+  Object.fromEntries(
+    Object.entries(sizes).flatMap(([name, [to, from]]) => [
+      [`${name}.weight`, [to, from]],
+      [`${name}.bias`, [to]],
+    ]),
+  );
+
+/** Weight and bias of layer normalizations. */
+const norms = (size: number, ...names: readonly string[]): Shapes =>
+  Object.fromEntries(names.flatMap((name) => [`${name}.weight`, `${name}.bias`].map((full) => [full, [size]])));
+
+const COMMON: Config = {
+  vocab_size: 24,
+  hidden_size: HIDDEN,
+  intermediate_size: WIDE,
+  num_attention_heads: 2,
+  num_hidden_layers: 2,
+  max_position_embeddings: 64,
+  id2label: { 0: 'LABEL_0' },
+};
+
+/** Config of an MPNet with two layers. */
+export const MPNET: Config = {
+  ...COMMON,
+  model_type: 'mpnet',
+  architectures: ['MPNetForSequenceClassification'],
+  pad_token_id: 1,
+};
+
+/** Shapes of the weights of `MPNET`. */
+export function mpnetShapes(): Shapes {
+  const layer = (at: string): Shapes => ({
+    ...linears(
+      Object.fromEntries(['q', 'k', 'v', 'o'].map((name) => [`${at}attention.attn.${name}`, [HIDDEN, HIDDEN]])),
+    ),
+    ...linears({ [`${at}intermediate.dense`]: [WIDE, HIDDEN], [`${at}output.dense`]: [HIDDEN, WIDE] }),
+    ...norms(HIDDEN, `${at}attention.LayerNorm`, `${at}output.LayerNorm`),
+  });
+  return {
+    'mpnet.embeddings.word_embeddings.weight': [24, HIDDEN],
+    'mpnet.embeddings.position_embeddings.weight': [64, HIDDEN],
+    ...norms(HIDDEN, 'mpnet.embeddings.LayerNorm'),
+    ...layer('mpnet.encoder.layer.0.'),
+    ...layer('mpnet.encoder.layer.1.'),
+    'mpnet.encoder.relative_attention_bias.weight': [32, 2],
+    ...linears({ 'classifier.dense': [HIDDEN, HIDDEN], 'classifier.out_proj': [LABELS, HIDDEN] }),
+  };
+}
+
+const NARROW = 4;
+
+/** Config of an ALBERT with two layers of one set of weights. */
+export const ALBERT: Config = {
+  ...COMMON,
+  model_type: 'albert',
+  architectures: ['AlbertForSequenceClassification'],
+  embedding_size: NARROW,
+  type_vocab_size: 2,
+  pad_token_id: 0,
+};
+
+/** Shapes of the weights of `ALBERT`, with that many sets of a layer's weights. */
+export function albertShapes(groups = 1, inner = 1): Shapes {
+  const layer = (at: string): Shapes => ({
+    ...linears(
+      Object.fromEntries(
+        ['query', 'key', 'value', 'dense'].map((name) => [`${at}attention.${name}`, [HIDDEN, HIDDEN]]),
+      ),
+    ),
+    ...linears({ [`${at}ffn`]: [WIDE, HIDDEN], [`${at}ffn_output`]: [HIDDEN, WIDE] }),
+    ...norms(HIDDEN, `${at}attention.LayerNorm`, `${at}full_layer_layer_norm`),
+  });
+  const names = Array.from({ length: groups }, (_, g) =>
+    Array.from({ length: inner }, (_, k) => `albert.encoder.albert_layer_groups.${g}.albert_layers.${k}.`),
+  ).flat();
+  return {
+    'albert.embeddings.word_embeddings.weight': [24, NARROW],
+    'albert.embeddings.token_type_embeddings.weight': [2, NARROW],
+    'albert.embeddings.position_embeddings.weight': [64, NARROW],
+    ...norms(NARROW, 'albert.embeddings.LayerNorm'),
+    ...linears({ 'albert.encoder.embedding_hidden_mapping_in': [HIDDEN, NARROW], 'albert.pooler': [HIDDEN, HIDDEN] }),
+    ...Object.assign({}, ...names.map(layer)),
+    ...linears({ classifier: [LABELS, HIDDEN] }),
+  };
 }
 
 /** Writes config.json and weights: `model.safetensors`, or that many shards with an index. */

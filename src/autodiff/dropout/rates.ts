@@ -49,6 +49,8 @@ const FAMILIES: Readonly<Record<string, (read: Read) => DropoutRates>> = {
   camembert: withDense,
   electra: withDense,
   mpnet: withDense,
+  // Nothing is dropped after the feed-forward part.
+  albert: (read) => ({ ...bertRates(read), mlp: 0, classifier: read('classifier_dropout_prob') }),
   'deberta-v2': (read) => {
     const hidden = read('hidden_dropout_prob');
     return {

@@ -85,8 +85,8 @@ function tokenStates(graph: Graph, shapes: Shapes, weighted: ReadonlySet<string>
 }
 
 /**
- * Finds the dropout sites of an encoder with head by structure: those of PyTorch's modules of the BERT, RoBERTa, ELECTRA, DeBERTa-v2 and
- * ModernBERT families, in the order of the forward pass.
+ * Finds the dropout sites of an encoder with head by structure: those of PyTorch's modules of the BERT, RoBERTa, ELECTRA, ALBERT, MPNet,
+ * DeBERTa-v2 and ModernBERT families, in the order of the forward pass.
  * @param graph canonical (`prepare`).
  */
 export function findDropoutSites(

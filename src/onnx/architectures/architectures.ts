@@ -1,10 +1,12 @@
 import { modelOf } from '../builder.ts';
 import type { Model } from '../graph.ts';
+import { albert } from './albert.ts';
 import { bert } from './bert.ts';
 import { Checkpoint, readSettings, readWeights } from './checkpoint.ts';
 import { distilbert } from './distilbert.ts';
 import { electra } from './electra.ts';
 import { modernbert } from './modernbert.ts';
+import { mpnet } from './mpnet.ts';
 import type { Parts } from './parts.ts';
 import { roberta } from './roberta.ts';
 
@@ -15,11 +17,13 @@ import { roberta } from './roberta.ts';
 
 /** `model_type` of config.json → what writes the graph. */
 const BUILDERS: ReadonlyMap<string, (checkpoint: Checkpoint) => Parts> = new Map([
+  ['albert', albert],
   ['bert', bert],
   ['camembert', roberta],
   ['distilbert', distilbert],
   ['electra', electra],
   ['modernbert', modernbert],
+  ['mpnet', mpnet],
   ['roberta', roberta],
   ['xlm-roberta', roberta],
 ]);

@@ -1,11 +1,13 @@
 import { GraphBuilder } from '../builder.ts';
-import { transposeTensor } from '../tensor.ts';
+import { type Tensor, transposeTensor } from '../tensor.ts';
 import type { Checkpoint } from './checkpoint.ts';
 
 /** What writes a graph and where its weights come from. */
 export interface Parts {
   readonly g: GraphBuilder;
   readonly checkpoint: Checkpoint;
+  /** Names of the weights that the graph has. */
+  readonly written: Set<string>;
 }
 
 const ACTIVATIONS = {
@@ -22,15 +24,15 @@ const isActivation = (word: string): word is Activation => Object.hasOwn(ACTIVAT
 
 export const activate = ({ g }: Parts, x: string, activation: Activation): string => ACTIVATIONS[activation](g, x);
 
-/** Reads the name of an activation from a field of config.json; without it, it is `gelu`. */
-export const activationIn = ({ checkpoint }: Parts, field: string): Activation =>
-  checkpoint.settings.choice(field, Object.keys(ACTIVATIONS).filter(isActivation), 'gelu');
+/** Reads the name of an activation from a field of config.json. */
+export const activationIn = ({ checkpoint }: Parts, field: string, otherwise: Activation = 'gelu'): Activation =>
+  checkpoint.settings.choice(field, Object.keys(ACTIVATIONS).filter(isActivation), otherwise);
 
 /** Starts a graph with its inputs, [batch, sequence]. */
 export function start(checkpoint: Checkpoint, inputs: readonly string[]): Parts {
   const g = new GraphBuilder('encoder');
   for (const name of inputs) g.input(name, 'int64', ['batch', 'sequence']);
-  return { g, checkpoint };
+  return { g, checkpoint, written: new Set() };
 }
 
 /** Stands for −∞ in a mask: finite, so that the softmax of a fully masked row is not NaN. */
@@ -48,6 +50,13 @@ export function rowPositions({ g }: Parts): string {
   return g.op('Range', [g.scalar(0, 'int64'), length, g.scalar(1, 'int64')]);
 }
 
+/** Adds a weight under its name; layers that share weights find it there. */
+function parameter({ g, written }: Parts, name: string, read: () => Tensor): string {
+  if (written.has(name)) return name;
+  written.add(name);
+  return g.initializer(name, read());
+}
+
 export interface LinearShape {
   readonly from: number;
   readonly to: number | undefined;
@@ -55,16 +64,16 @@ export interface LinearShape {
 }
 
 /** x · weightᵀ + bias. The weight is stored as [in, out] under its own name. */
-export function linear(
-  { g, checkpoint }: Parts,
-  x: string,
-  name: string,
-  { from, to, bias = true }: LinearShape,
-): string {
-  const stored = checkpoint.take(`${name}.weight`, [to, from]);
-  const product = g.matmul(x, g.initializer(`${name}.weight`, transposeTensor(stored)));
+export function linear(parts: Parts, x: string, name: string, { from, to, bias = true }: LinearShape): string {
+  const { g, checkpoint } = parts;
+  const read = (kind: string, dims: readonly (number | undefined)[]) => checkpoint.take(`${name}.${kind}`, dims);
+  const weight = parameter(parts, `${name}.weight`, () => transposeTensor(read('weight', [to, from])));
+  const product = g.matmul(x, weight);
   if (!bias) return product;
-  return g.add(product, g.initializer(`${name}.bias`, checkpoint.take(`${name}.bias`, [stored.dims[0]])));
+  return g.add(
+    product,
+    parameter(parts, `${name}.bias`, () => read('bias', [to])),
+  );
 }
 
 export interface NormShape {
@@ -74,17 +83,13 @@ export interface NormShape {
 }
 
 /** Layer normalization; older checkpoints call weight and bias gamma and beta. */
-export function norm(
-  { g, checkpoint }: Parts,
-  x: string,
-  name: string,
-  { size, epsilon, bias = true }: NormShape,
-): string {
-  const parameter = (wanted: string, old: string): string => {
+export function norm(parts: Parts, x: string, name: string, { size, epsilon, bias = true }: NormShape): string {
+  const { g, checkpoint } = parts;
+  const read = (wanted: string, old: string): string => {
     const found = checkpoint.has(`${name}.${old}`) && !checkpoint.has(`${name}.${wanted}`) ? old : wanted;
-    return g.initializer(`${name}.${wanted}`, checkpoint.take(`${name}.${found}`, [size]));
+    return parameter(parts, `${name}.${wanted}`, () => checkpoint.take(`${name}.${found}`, [size]));
   };
-  const inputs = [x, parameter('weight', 'gamma'), ...(bias ? [parameter('bias', 'beta')] : [])];
+  const inputs = [x, read('weight', 'gamma'), ...(bias ? [read('bias', 'beta')] : [])];
   return g.op('LayerNormalization', inputs, { axis: -1, epsilon });
 }
 

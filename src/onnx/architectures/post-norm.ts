@@ -17,6 +17,7 @@ import {
   splitHeads,
   start,
 } from './parts.ts';
+import type { Settings } from './settings.ts';
 
 /*
  * Encoders laid out as BERT's: learned positions, attention over the whole row, a layer normalization after each half of a layer. Families
@@ -31,12 +32,25 @@ export interface PostNormFamily {
   readonly tokenTypes: 'input' | 'zero' | 'none';
   /** `row`: positions count from 0. `tokens`: from padding id + 1, over the tokens that are not padding. */
   readonly positions: 'row' | 'tokens';
+  /** Padding id that positions follow, where the family does not read `pad_token_id`. */
+  readonly padding?: number;
   /** Weights of the classification head, in the order dense, activation, output. */
   readonly head: { readonly dense: string; readonly activation: Activation; readonly out: string };
   /** Fields of config.json. */
   readonly fields: Readonly<Record<'hidden' | 'heads' | 'layers' | 'wide' | 'activation', string>>;
   /** Names of a layer's weights, after `layers` and the layer's number. */
   readonly names: Readonly<Record<LayerPart, string>> & { readonly layers: string };
+  /** Returns each layer's name in its place, where names are no mere numbers; layers of one name share weights. */
+  readonly layersOf?: (settings: Settings) => readonly string[];
+  /** What config.json means where it names no activation; `gelu` if absent. */
+  readonly activation?: Activation;
+  /** The projection of the embeddings, where there always is one, and their width where config.json does not state it. */
+  readonly projection?: { readonly name: string; readonly width: number };
+  /**
+   * Writes what is added to attention scores beside the mask, [heads, sequence, sequence], once for all layers.
+   * @param at Prefix of the encoder's weights.
+   */
+  readonly scoreBias?: (parts: Parts, at: string, heads: number) => string;
 }
 
 type LayerPart = 'query' | 'key' | 'value' | 'attended' | 'middleNorm' | 'up' | 'down' | 'lastNorm';
@@ -83,19 +97,23 @@ export const postNorm =
     const epsilon = settings.positive('layer_norm_eps', 1e-12);
     const sizes = { hidden, heads: hidden / size, size, epsilon };
     let x = embeddings(parts, family, prefix, sizes);
-    const mask = biasOf(parts, isText(parts));
-    for (let i = 0; i < settings.count(family.fields.layers); i++)
-      x = layer(parts, family, `${prefix}${family.names.layers}${i}.`, { x, mask }, sizes);
+    const open = biasOf(parts, isText(parts));
+    const mask = family.scoreBias ? parts.g.add(open, family.scoreBias(parts, prefix, sizes.heads)) : open;
+    for (const name of family.layersOf?.(settings) ?? numbered(settings.count(family.fields.layers)))
+      x = layer(parts, family, `${prefix}${family.names.layers}${name}.`, { x, mask }, sizes);
     finish(parts, family, x, hidden);
     checkpoint.checkUnused([`${prefix}embeddings`, `${prefix}${family.names.layers}`]);
     return parts;
   };
 
+const numbered = (count: number): readonly string[] => Array.from({ length: count }, (_, i) => String(i));
+
 function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidden, epsilon }: Sizes): string {
   const { g, checkpoint } = parts;
   const { settings } = checkpoint;
   const at = `${prefix}embeddings.`;
-  const width = settings.stated('embedding_size') ?? hidden;
+  const { projection } = family;
+  const width = settings.stated('embedding_size') ?? projection?.width ?? hidden;
   const table = (name: string, field: string, ids: string): string =>
     lookUp(parts, `${at}${name}_embeddings.weight`, [settings.stated(field), width], ids);
   const words = table('word', 'vocab_size', 'input_ids');
@@ -108,20 +126,21 @@ function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidd
         );
   const placed = g.add(typed, table('position', 'max_position_embeddings', positions(parts, family)));
   const normed = norm(parts, placed, `${at}LayerNorm`, { size: width, epsilon });
-  return width === hidden ? normed : linear(parts, normed, `${prefix}embeddings_project`, { from: width, to: hidden });
+  if (!projection && width === hidden) return normed;
+  return linear(parts, normed, `${prefix}${projection?.name ?? 'embeddings_project'}`, { from: width, to: hidden });
 }
 
 function positions(parts: Parts, family: PostNormFamily): string {
   const { g, checkpoint } = parts;
   if (family.positions === 'row') return g.unsqueeze(rowPositions(parts), [0]);
-  const padding = g.scalar(checkpoint.settings.count('pad_token_id'), 'int64');
+  const padding = g.scalar(family.padding ?? checkpoint.settings.count('pad_token_id'), 'int64');
   const real = g.cast(g.op('Not', [g.equal('input_ids', padding)]), 'int64');
   return g.add(g.mul(g.op('CumSum', [real, g.scalar(1, 'int64')]), real), padding);
 }
 
 function layer(
   parts: Parts,
-  { fields, names }: PostNormFamily,
+  { fields, names, activation }: PostNormFamily,
   at: string,
   { x, mask }: { readonly x: string; readonly mask: string },
   { hidden, heads, size, epsilon }: Sizes,
@@ -139,7 +158,7 @@ function layer(
   const attended = linear(parts, mixed, `${at}${names.attended}`, square);
   const middle = norm(parts, g.add(attended, x), `${at}${names.middleNorm}`, { size: hidden, epsilon });
   const up = linear(parts, middle, `${at}${names.up}`, { from: hidden, to: wide });
-  const active = activate(parts, up, activationIn(parts, fields.activation));
+  const active = activate(parts, up, activationIn(parts, fields.activation, activation));
   const down = linear(parts, active, `${at}${names.down}`, { from: wide, to: hidden });
   return norm(parts, g.add(down, middle), `${at}${names.lastNorm}`, { size: hidden, epsilon });
 }
