@@ -126,7 +126,7 @@ function labelCommand(): Command {
 function importCommand(): Command {
   return new Command('import')
     .description(
-      'Copy a model folder in Hugging Face layout (ONNX files or model.safetensors) into the registry, as the next version.',
+      'Copy a model folder in Hugging Face layout (ONNX files, model.safetensors or pytorch_model.bin) into the registry, as the next version.',
     )
     .argument('<folder>')
     .argument('<model>', 'name in the registry')

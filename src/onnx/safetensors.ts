@@ -41,7 +41,8 @@ interface Entry {
   readonly data_offsets: readonly [number, number];
 }
 
-async function readExactly(
+/** Reads bytes of a file. @throws WinnowError `invalid_graph` where it ends before. */
+export async function readExactly(
   file: FileHandle,
   path: string,
   at: number,

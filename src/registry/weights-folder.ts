@@ -10,7 +10,12 @@ import type { AdmissionDeps } from './version-admission.ts';
 import { checkTextFiles } from './version-folder.ts';
 
 const BUILT = 'onnx/model.onnx';
-const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json'];
+const WEIGHTS = [
+  'model.safetensors',
+  'model.safetensors.index.json',
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
+];
 
 /** Checks, before weights are read, that the files are safe to parse and ask for nothing that a graph of the weights lacks. */
 async function check(folder: string, limits: FolderLimits): Promise<readonly string[]> {
@@ -34,7 +39,7 @@ function needsGraph(paths: readonly string[]): boolean {
   if (others.length === 0) return false;
   throw new WinnowError('invalid_manifest', {
     file: WEIGHTS[0]!,
-    expected: `an ONNX file, ${WEIGHTS.join(' or ')}`,
+    expected: `an ONNX file or one of ${WEIGHTS.join(', ')}`,
     got: excerpt(others.join(', ')),
     field: 'files',
   });

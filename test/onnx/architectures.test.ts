@@ -232,8 +232,8 @@ describe('folders that lie', () => {
   it('no weights, with what is there instead', async () => {
     const at = await write();
     await rm(join(at, 'model.safetensors'));
-    await writeFile(join(at, 'pytorch_model.bin'), '');
-    await expect(fromSafetensors(at)).rejects.toThrow(/model\.safetensors or .*index\.json, got .*pytorch_model\.bin/);
+    await writeFile(join(at, 'tf_model.h5'), '');
+    await expect(fromSafetensors(at)).rejects.toThrow(/one of model\.safetensors, .*index\.json, got .*tf_model\.h5/);
   });
 
   it.each<[string, string, RegExp]>([

@@ -201,11 +201,12 @@ describe('importing', () => {
 
   it.each<[string, string, RegExp]>([
     ['weights that are torn', 'model.safetensors', /model\.safetensors: expected 8 bytes/],
+    ['a pickle that is torn', 'pytorch_model.bin', /pytorch_model\.bin: expected a zip archive/],
     ['an index that is no JSON', 'model.safetensors.index.json', /model\.safetensors\.index\.json/],
     [
       'weights of another format',
-      'pytorch_model.bin',
-      /expected an ONNX file, model\.safetensors or .*pytorch_model\.bin/,
+      'tf_model.h5',
+      /expected an ONNX file or one of model\.safetensors, .*pytorch_model\.bin\.index\.json, got tf_model\.h5/,
     ],
   ])('refuses a folder with %s, and leaves nothing', async (_, file, message) => {
     const registry = await scratch();

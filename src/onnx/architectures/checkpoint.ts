@@ -6,13 +6,8 @@ import { readJsonFile } from '../../util/json-files.ts';
 import { isFloat } from '../dtypes.ts';
 import { readSafetensors } from '../safetensors.ts';
 import { float32, float32View, type Tensor } from '../tensor.ts';
+import { readTorchFile } from '../torch-file.ts';
 import { Settings } from './settings.ts';
-
-const SINGLE = 'model.safetensors';
-const INDEX = 'model.safetensors.index.json';
-
-/** The files that hold weights, or name the files that do. */
-export const WEIGHT_FILES: readonly string[] = [SINGLE, INDEX];
 
 type Weights = ReadonlyMap<string, Tensor>;
 
@@ -89,51 +84,94 @@ export async function readSettings(folder: string): Promise<Settings> {
   return new Settings(file, await readJsonFile(file));
 }
 
-/**
- * Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
- * @throws WinnowError `invalid_input` for files that are missing or an index that lies; `invalid_graph` for files that are not safetensors.
- */
-export async function readWeights(folder: string): Promise<Weights> {
-  if (existsSync(join(folder, SINGLE))) return (await readSafetensors(join(folder, SINGLE))).tensors;
-  if (!existsSync(join(folder, INDEX))) {
-    const inside = (await readdir(folder)).join(', ').slice(0, 200) || 'an empty folder';
-    throw new WinnowError('invalid_input', { where: folder, expected: `${SINGLE} or ${INDEX}`, got: inside });
-  }
-  return readShards(folder, indexOf(join(folder, INDEX), await readJsonFile(join(folder, INDEX))));
+/** A way of holding weights: one file, or shards that an index lists. */
+interface Layout {
+  readonly single: string;
+  readonly index: string;
+  /** A file beside the index: no folder, no way up. */
+  readonly shard: RegExp;
+  readonly ending: string;
+  readonly read: (path: string) => Promise<Weights>;
 }
 
-/** A file beside the index: no folder, no way up. */
-const SHARD = /^\w[\w.-]*\.safetensors$/;
+/** The first that is there is read. */
+const LAYOUTS: readonly Layout[] = [
+  {
+    single: 'model.safetensors',
+    index: 'model.safetensors.index.json',
+    shard: /^\w[\w.-]*\.safetensors$/,
+    ending: '.safetensors',
+    read: async (path) => (await readSafetensors(path)).tensors,
+  },
+  {
+    single: 'pytorch_model.bin',
+    index: 'pytorch_model.bin.index.json',
+    shard: /^\w[\w.-]*\.bin$/,
+    ending: '.bin',
+    read: readTorchFile,
+  },
+];
+
+/** The files that hold weights, or name the files that do. */
+export const WEIGHT_FILES: readonly string[] = LAYOUTS.flatMap(({ single, index }) => [single, index]);
+
+/**
+ * Reads `model.safetensors`, else the shards of its index, else `pytorch_model.bin`, else the shards of its index.
+ * @throws WinnowError `invalid_input` for files that are missing or an index that lies; `invalid_graph` for files that are not safetensors,
+ * or hold more than tensors.
+ */
+export async function readWeights(folder: string): Promise<Weights> {
+  const has = (file: string) => existsSync(join(folder, file));
+  const layout = LAYOUTS.find(({ single, index }) => has(single) || has(index));
+  if (!layout) {
+    const inside = (await readdir(folder)).join(', ').slice(0, 200) || 'an empty folder';
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected: `one of ${WEIGHT_FILES.join(', ')}`,
+      got: inside,
+    });
+  }
+  if (has(layout.single)) return layout.read(join(folder, layout.single));
+  return readShards(
+    folder,
+    layout,
+    indexOf(join(folder, layout.index), layout, await readJsonFile(join(folder, layout.index))),
+  );
+}
 
 /** Returns tensor name → shard. */
-function indexOf(file: string, value: unknown): ReadonlyMap<string, string> {
+function indexOf(file: string, { shard: pattern, ending }: Layout, value: unknown): ReadonlyMap<string, string> {
   const index = new Settings(file, value);
   const listed = new Settings(`${file}: weight_map`, index.get('weight_map'));
   const map = new Map<string, string>();
   for (const name of listed.fields()) {
     const shard = listed.get(name);
-    if (typeof shard !== 'string' || !SHARD.test(shard))
-      throw listed.fault(name, 'a .safetensors file beside the index', JSON.stringify(shard ?? null).slice(0, 120));
+    if (typeof shard !== 'string' || !pattern.test(shard))
+      throw listed.fault(name, `a ${ending} file beside the index`, JSON.stringify(shard ?? null).slice(0, 120));
     map.set(name, shard);
   }
   return map;
 }
 
-async function readShards(folder: string, index: ReadonlyMap<string, string>): Promise<Weights> {
+async function readShards(
+  folder: string,
+  { index: file, read }: Layout,
+  index: ReadonlyMap<string, string>,
+): Promise<Weights> {
   const all = new Map<string, Tensor>();
   for (const shard of new Set(index.values())) {
     const path = join(folder, shard);
     if (!existsSync(path))
       throw new WinnowError('invalid_input', {
         where: path,
-        expected: `a shard that ${INDEX} lists`,
+        expected: `a shard that ${file} lists`,
         got: 'no such file',
       });
-    for (const [name, value] of (await readSafetensors(path)).tensors) {
+    for (const [name, value] of await read(path)) {
       if (index.get(name) !== shard)
         throw new WinnowError('invalid_input', {
           where: path,
-          expected: `only tensors that ${INDEX} places there`,
+          expected: `only tensors that ${file} places there`,
           got: name,
         });
       all.set(name, value);
@@ -143,7 +181,7 @@ async function readShards(folder: string, index: ReadonlyMap<string, string>): P
     if (!all.has(name))
       throw new WinnowError('invalid_input', {
         where: join(folder, shard),
-        expected: `a tensor ${name}, which ${INDEX} places there`,
+        expected: `a tensor ${name}, which ${file} places there`,
         got: 'none',
       });
   return all;

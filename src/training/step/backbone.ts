@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { fromSafetensors } from '../../onnx/architectures/architectures.ts';
+import { WEIGHT_FILES } from '../../onnx/architectures/checkpoint.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { prepare } from '../../onnx/prepare.ts';
@@ -40,15 +41,15 @@ async function modelFile(folder: string): Promise<string> {
   const inside = existsSync(folder) ? (await readdir(folder)).join(', ') || 'an empty folder' : 'no such folder';
   throw new WinnowError('invalid_input', {
     where: folder,
-    expected: `one of ${MODEL_FILES.join(', ')} or model.safetensors`,
+    expected: `one of ${MODEL_FILES.join(', ')} or ${WEIGHT_FILES.join(', ')}`,
     got: inside,
   });
 }
 
-/** Reads the folder's ONNX file; without one, builds the graph from its safetensors. */
+/** Reads the folder's ONNX file; without one, builds the graph from its weights. */
 async function readEncoder(folder: string): Promise<Model> {
   const exported = MODEL_FILES.some((file) => existsSync(join(folder, file)));
-  const weights = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(folder, file)));
+  const weights = WEIGHT_FILES.some((file) => existsSync(join(folder, file)));
   return !exported && weights ? fromSafetensors(folder) : readModel(await modelFile(folder));
 }
 
