@@ -55,7 +55,7 @@ describe('docs/training.md', () => {
 
 describe('docs/gradients.md', () => {
   it('names every family of encoders that is read from safetensors', () => {
-    const [, names = ''] = /pytorch_model\.bin` and no ONNX file \(([^:]+):/.exec(page('gradients.md')) ?? [];
+    const [, names = ''] = /pytorch_model\.bin` and no ONNX file\s+\(([^:]+):/.exec(page('gradients.md')) ?? [];
     expect(names.toLowerCase().split(', ').toSorted()).toEqual(ENCODER_FAMILIES.toSorted());
   });
 });

@@ -83,7 +83,9 @@ const settingsSchema = z.strictObject({
     .enum(Object.keys(PRESETS) as [string, ...string[]])
     .optional()
     .describe('Settings that replace the defaults below.'),
-  backbone: z.string().describe('Folder with an ONNX export, model.safetensors or pytorch_model.bin, config.json and tokenizer.'),
+  backbone: z
+    .string()
+    .describe('Folder with an ONNX export, model.safetensors or pytorch_model.bin, config.json and tokenizer.'),
   head: z
     .union([z.literal('auto'), headSchema])
     .default('auto')
