@@ -2,7 +2,7 @@ import { WinnowError } from '../errors.ts';
 
 /*
  * Python's pickle, as far as a dictionary of tensors needs it. A pickle is a program: this reader knows the opcodes below and the names in
- * `torch-file.ts`, calls nothing, and refuses the rest. Source: opcodes of CPython's `pickletools`.
+ * `torch-state.ts`, calls nothing, and refuses the rest. Source: opcodes of CPython's `pickletools`.
  */
 
 /** A name that a pickle refers to: module and attribute. */
@@ -50,19 +50,20 @@ class Machine {
   readonly #meaning: Meaning;
   readonly #stack: (Pickled | typeof MARK)[] = [];
   readonly #memo = new Map<number, Pickled>();
-  #at = 0;
+  #at: number;
 
-  constructor(bytes: Uint8Array<ArrayBuffer>, meaning: Meaning) {
+  constructor(bytes: Uint8Array<ArrayBuffer>, meaning: Meaning, from: number) {
+    this.#at = from;
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#meaning = meaning;
   }
 
-  run(): Pickled {
+  run(): { readonly value: Pickled; readonly end: number } {
     for (;;) {
       const at = this.#at;
       const op = this.#view.getUint8(this.#skip(1));
-      if (op === code('.')) return this.#pop();
+      if (op === code('.')) return { value: this.#pop(), end: this.#at };
       const step = STEPS.get(op);
       if (!step)
         throw this.fault('an opcode of tensors', `0x${op.toString(16).padStart(2, '0')} at byte ${at} of the pickle`);
@@ -221,6 +222,12 @@ function checkProtocol(machine: Machine): void {
   if (version !== 2) throw machine.fault('pickle protocol 2, that of torch.save', `protocol ${version}`);
 }
 
-/** Reads a pickle. @throws WinnowError `invalid_graph` for an opcode it does not know, a pickle that is cut, and what `meaning` refuses. */
-export const unpickle = (bytes: Uint8Array<ArrayBuffer>, meaning: Meaning): Pickled =>
-  new Machine(bytes, meaning).run();
+/**
+ * Reads a pickle that begins at `from`, and returns where it ends.
+ * @throws WinnowError `invalid_graph` for an opcode it does not know, a pickle that is cut, and what `meaning` refuses.
+ */
+export const unpickle = (
+  bytes: Uint8Array<ArrayBuffer>,
+  meaning: Meaning,
+  from = 0,
+): { readonly value: Pickled; readonly end: number } => new Machine(bytes, meaning, from).run();

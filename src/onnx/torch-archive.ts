@@ -49,8 +49,7 @@ async function findDirectory(file: FileHandle, path: string, size: number): Prom
     !(tail.getUint32(at, true) === 0x06054b50 && at + 22 + tail.getUint16(at + 20, true) === tail.byteLength)
   )
     at--;
-  if (at < 0)
-    return refuse(path, 'a zip archive, as torch.save writes since PyTorch 1.6', 'a file without a directory of one');
+  if (at < 0) return refuse(path, 'a zip archive or older file of torch.save', 'a file that is neither');
   const place = [tail.getUint32(at + 16, true), tail.getUint32(at + 12, true)] as const;
   if (!place.includes(MAX_32)) return place;
   // The 64-bit end record: a locator stands before the 32-bit one.

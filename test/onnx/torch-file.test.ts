@@ -12,6 +12,7 @@ import { MODERNBERT, modernbertWeights, writeCheckpoint } from '../support/tiny-
 import {
   archive,
   integer,
+  legacyFile,
   pickle,
   statePickle,
   type TensorPickle,
@@ -133,8 +134,8 @@ describe('files of torch.save', () => {
   const data = one(PLAIN);
   const storage = new Uint8Array(24);
   it.each<[string, Buffer, RegExp]>([
-    ['nothing', Buffer.alloc(0), /a zip archive, as torch\.save/],
-    ['the pickle of an old version', pickle('N.'), /a zip archive, as torch\.save writes since PyTorch 1\.6/],
+    ['nothing', Buffer.alloc(0), /a zip archive or older file of torch\.save/],
+    ['a pickle alone', pickle('N.'), /a zip archive or older file of torch\.save, got a file that is neither/],
     ['a compressed storage', archive([{ name: 'm/data.pkl', bytes: data, method: 8 }]), /stored, not compressed/],
     ['no pickle', archive([{ name: 'm/other', bytes: data }]), /one data\.pkl .*got 0/],
     [
@@ -199,6 +200,41 @@ describe('files of torch.save', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('files of torch.save before PyTorch 1.6', () => {
+  const data = statePickle({
+    second: tensorPickle({ key: '94', length: 2, dims: [2], strides: [1] }),
+    first: tensorPickle({ ...PLAIN, key: '93' }),
+    tied: tensorPickle({ key: '93', length: 6, dims: [3, 2], strides: [1, 3] }),
+  });
+  const STORAGES = { 93: SIX, 94: [7, 8] };
+
+  it('gives tensors of storages in the order of the file', async () => {
+    const tensors = await read(legacyFile(data, STORAGES));
+    expect(['first', 'second', 'tied'].map((name) => numbers(tensors.get(name)!))).toEqual([
+      SIX,
+      [7, 8],
+      [1, 4, 2, 5, 3, 6],
+    ]);
+  });
+
+  it.each<[string, Buffer, RegExp]>([
+    ['os.system', legacyFile(pickle('cos\nsystem\n.'), {}), /names os\.system; it was not run/],
+    [
+      'a storage that is a view of another',
+      legacyFile(statePickle({ view: tensorPickle({ ...PLAIN, view: true }) }), { 0: SIX }),
+      /another persistent id/,
+    ],
+    ['another version', legacyFile(data, STORAGES, 1002), /version 1001 of the format, got 1002/],
+    ['a storage too few', legacyFile(data, { 93: SIX }), /2 storages, each once, got 1/],
+    ['a storage of another length', legacyFile(data, { 93: [1], 94: [7, 8] }), /storage of 6 numbers, got 1/],
+    ['an unknown storage', legacyFile(data, { 93: SIX, 95: [7, 8] }), /storages of the tensors/],
+    ['a cut end', legacyFile(data, STORAGES).subarray(0, -4), /8 bytes at \d+, got a file of/],
+    ['more bytes', Buffer.concat([legacyFile(data, STORAGES), Buffer.alloc(3)]), /the end of the file/],
+  ])('refuses one with %s', async (_, bytes, message) => {
+    await expect(read(bytes)).rejects.toThrow(message);
   });
 });
 

@@ -26,6 +26,8 @@ export interface TensorPickle {
   readonly offset?: number;
   readonly dims: readonly number[];
   readonly strides: readonly number[];
+  /** Whether the storage has a description of a view, as PyTorch before 0.4 wrote them. */
+  readonly view?: boolean;
 }
 
 /** A call that makes a tensor. */
@@ -36,6 +38,7 @@ export const tensorPickle = ({
   offset = 0,
   dims,
   strides,
+  view = false,
 }: TensorPickle) =>
   Buffer.concat([
     Buffer.from('ctorch._utils\n_rebuild_tensor_v2\n(('),
@@ -44,6 +47,7 @@ export const tensorPickle = ({
     text(key),
     text('cpu'),
     integer(length),
+    view ? tuple([0, 0, length]) : Buffer.alloc(0),
     Buffer.from('tQ'),
     integer(offset),
     tuple(dims),
@@ -93,3 +97,20 @@ export const torchFile = (data: Buffer, ...storages: readonly (readonly number[]
     { name: 'm/byteorder', bytes: Buffer.from('little') },
     ...storages.map((values, key) => ({ name: `m/data/${key}`, bytes: bytesOf(values) })),
   ]);
+
+/** A file of torch.save before PyTorch 1.6: the pickle of a dictionary, then storages of float32, in the order of their keys. */
+export function legacyFile(
+  data: Buffer,
+  storages: Readonly<Record<string, readonly number[]>>,
+  version = 1001,
+): Buffer {
+  const magic = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex');
+  const machine = pickle('}(', text('protocol_version'), integer(version), text('little_endian'), '\x88u.');
+  const keys = pickle('](', ...Object.keys(storages).map(text), 'e.');
+  const raw = Object.values(storages).map((values) => {
+    const length = Buffer.alloc(8);
+    length.writeBigInt64LE(BigInt(values.length));
+    return Buffer.concat([length, bytesOf(values)]);
+  });
+  return Buffer.concat([magic, pickle(integer(version), '.'), machine, data, keys, ...raw]);
+}
