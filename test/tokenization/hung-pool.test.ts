@@ -64,13 +64,16 @@ describe('a chunk that hangs', () => {
   it('ends with its request; the requests behind it are served and not counted against', async () => {
     const pool = newPool({ stallMs: 120_000, graceMs: 50 });
     const [good, bad] = [await pool.for(SHIPPED), await pool.for(slow)];
-    const abort = new AbortController();
-    const attempt = bad.encode('q', [ENDLESS], PAIR_OPTIONS, abort.signal);
-    await busy(pool);
-    const behind = ['one', 'two', 'three'].map((text) => good.encode('q', [text], PAIR_OPTIONS));
-    abort.abort(new Error('gone'));
-    await expect(attempt).rejects.toThrow('gone');
-    expect((await Promise.all(behind)).map(({ rows }) => rows.length)).toEqual([1, 1, 1]);
+    // A signal that comes before the thread has begun the text ends it without a hang; then it is tried again.
+    for (let tries = 0; pool.stats().restarts === 0 && tries < 20; tries++) {
+      const abort = new AbortController();
+      const attempt = bad.encode('q', [ENDLESS], PAIR_OPTIONS, abort.signal);
+      await busy(pool);
+      const behind = ['one', 'two', 'three'].map((text) => good.encode('q', [text], PAIR_OPTIONS));
+      abort.abort(new Error('gone'));
+      await expect(attempt).rejects.toThrow('gone');
+      expect((await Promise.all(behind)).map(({ rows }) => rows.length)).toEqual([1, 1, 1]);
+    }
     expect(pool.stats()).toMatchObject({ restarts: 1, queued: 0 });
   });
 
