@@ -132,7 +132,10 @@ const GOOD: readonly Case[] = [
   ...['/rerank', '/v1/rerank', '/v2/rerank', '/reranking', '/v1/reranking', '/', '/invocations'].flatMap((path) =>
     [infinity, mixedbread, words, content].map((body) => ({ key: `POST ${path}`, body })),
   ),
-  ...['/v1/reranks', '/compatible-api/v1/reranks'].map((path) => ({ key: `POST ${path}`, body: documents })),
+  ...['/reranks', '/v1/reranks', '/compatible-api/v1/reranks'].map((path) => ({
+    key: `POST ${path}`,
+    body: documents,
+  })),
   ...['/ranking', '/v1', '/v1/retrieval/nvidia/reranking'].map((path) => ({ key: `POST ${path}`, body: nim })),
   { key: 'POST /v1/retrieval/nvidia/:hosted/reranking', path: '/v1/retrieval/nvidia/tiny/reranking', body: nim },
   { key: 'POST /v1/retrieval/*hosted/reranking', path: '/v1/retrieval/tiny/reranking', body: nim },
@@ -273,6 +276,7 @@ describe('openapi.yaml allows real errors', () => {
     '/v1/retrieval/nvidia/reranking': nim,
     '/v1/retrieval/*hosted/reranking': nim,
     '/v1/retrieval/nvidia/:hosted/reranking': nim,
+    '/reranks': documents,
     '/v1/reranks': documents,
     '/compatible-api/v1/reranks': documents,
     '/predict': predictions,

@@ -34,6 +34,7 @@ interface Answer {
   readonly scores: readonly { readonly document: string }[];
   readonly meta?: { readonly below_min_score?: number };
   map(of: (item: Item) => number): number[];
+  flatMap(of: (list: readonly unknown[], i: number) => number[]): number[];
 }
 
 interface Format {
@@ -84,6 +85,15 @@ const FORMATS: Readonly<Record<string, Format>> = {
     places: ({ data }) => data.map(indexOf),
     expected: sent,
     below: inMeta,
+  },
+  predict: {
+    path: '/predict',
+    body: { inputs: PASSAGES.map((text) => [QUERY, text]) },
+    places: (lists) => {
+      expect(lists).toHaveLength(PASSAGES.length);
+      return lists.flatMap((list, i) => (list.length > 0 ? [i] : []));
+    },
+    expected: sent,
   },
   weaviate: {
     path: '/rerank',

@@ -58,7 +58,7 @@ describe("the paths of NVIDIA's hosted service", () => {
 });
 
 describe('DashScope’s paths', () => {
-  it.each(['/v1/reranks', '/compatible-api/v1/reranks'])('%s', async (path) => {
+  it.each(['/reranks', '/v1/reranks', '/compatible-api/v1/reranks'])('%s', async (path) => {
     const { body } = await post(path, { query: 'q', documents: ['a', 'b'] });
     expect(body.results).toHaveLength(2);
   });
@@ -110,12 +110,25 @@ describe('pairs in `inputs`', () => {
     expect(body.message).toContain(field === 'inputs' ? 'inputs' : `(${field})`);
   });
 
+  it('answers a pair below min_score with an empty list', async () => {
+    const inputs = [
+      ['q', 'a'],
+      ['q', 'c'],
+    ];
+    const [a, c] = inputs.map(([query, passage]) => of(query!, passage!).score) as [number, number];
+    const least = (a + c) / 2;
+    const { body, headers } = await post('/predict', { inputs, min_score: least });
+    expect(body.map((list: unknown[]) => list.length)).toEqual([a > c ? 1 : 0, a > c ? 0 : 1]);
+    expect(headers['x-winnow-below-min-score']).toBe('1');
+    expect((await post('/predict', { inputs: ['q', 'a'], min_score: 2 })).body).toEqual([]);
+  });
+
   it('refuses no pair at all', async () => {
     expect((await post('/predict', { inputs: [] })).body.code).toBe('empty_passages');
   });
 
   it('names fields without effect', async () => {
-    const answer = await post('/predict', { inputs: [['q', 'a']], top_n: 1, min_score: 0.5 });
-    expect(answer.headers['x-winnow-ignored']).toBe('top_n, min_score');
+    const answer = await post('/predict', { inputs: [['q', 'a']], top_n: 1, cascade: [{ model: 'tiny' }] });
+    expect(answer.headers['x-winnow-ignored']).toBe('top_n, cascade');
   });
 });

@@ -32,6 +32,7 @@ const DIALECTS: Readonly<Record<string, (fields: object) => readonly [string, ob
   weaviate: (fields) => ['/rerank', { query: 'q', documents: ['a', 'b', 'c'], property: '', ...fields }],
   nim: (fields) => ['/v1/ranking', { query: { text: 'q' }, passages: [{ text: 'a' }, { text: 'b' }], ...fields }],
   score: (fields) => ['/score', { text_1: 'q', text_2: ['a', 'b', 'c'], ...fields }],
+  predict: (fields) => ['/predict', { inputs: ['a', 'b', 'c'].map((text) => ['q', text]), ...fields }],
   kserve: (parameters) => ['/v2/models/tiny/infer', { inputs: TENSORS, parameters }],
 };
 
@@ -44,6 +45,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   weaviate: ['raw_scores', 'truncation'],
   nim: ['raw_scores', 'truncation'],
   score: ['raw_scores', 'use_activation', 'truncation'],
+  predict: ['truncate', 'raw_scores', 'truncation'],
   kserve: ['raw_scores', 'truncation'],
 };
 const NUMBERS: Readonly<Record<string, readonly string[]>> = {

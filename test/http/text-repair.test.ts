@@ -23,6 +23,7 @@ const BODIES: readonly (readonly [string, object])[] = [
   ['/rerank', { query: QUERY, documents: BAD, property: 'p' }],
   ['/v1/ranking', { query: { text: QUERY }, passages: BAD.map((text) => ({ text })) }],
   ['/score', { text_1: QUERY, text_2: BAD }],
+  ['/predict', { inputs: BAD.map((text) => [QUERY, text]) }],
   [
     '/v2/models/tiny/infer',
     {

@@ -14,6 +14,7 @@ export const jina = defineDocumentsDialect({
     { path: '/v1/reranking', note: 'llama.cpp' },
     { path: '/', note: 'SageMaker form of TEI' },
     { path: '/invocations', note: 'SageMaker' },
+    { path: '/reranks', note: 'DashScope, LiteLLM' },
     { path: '/v1/reranks', note: 'DashScope, LiteLLM' },
     { path: '/compatible-api/v1/reranks', note: 'DashScope, LiteLLM' },
   ],

@@ -1,7 +1,7 @@
 import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
 import { byIndex } from './ranking.ts';
 
-interface Scored {
+export interface Scored {
   /** Place among all pairs. */
   readonly place: number;
   readonly ranked: Ranked;

@@ -5,11 +5,11 @@ import { isObject } from './content.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, differ, overruledFields, textAt, withoutEmpty } from './fields.ts';
-import { groupByQuery, inSentOrder, type PairGroup } from './pairs.ts';
+import { groupByQuery, inSentOrder, type PairGroup, type Scored } from './pairs.ts';
 import { flag } from './scalars.ts';
 import type { SentNames } from './sent-names.ts';
 
-const { cascade: _cascade, min_score: _minScore, ...fields } = commonFields;
+const { cascade: _cascade, ...fields } = commonFields;
 
 const PAIR_OBJECT = {
   type: 'object',
@@ -40,9 +40,10 @@ type Body = z.infer<typeof schema>;
 
 const prediction = z.object({ label: z.literal('LABEL_0'), score: z.number() });
 
-const answerSchema = z
-  .union([z.array(z.array(prediction)), z.array(prediction)])
-  .meta({ id: 'PredictAnswer', description: 'In the order sent: a list for each pair; one list for a pair alone.' });
+const answerSchema = z.union([z.array(z.array(prediction)), z.array(prediction)]).meta({
+  id: 'PredictAnswer',
+  description: 'In the order sent: a list for each pair, empty below `min_score`; one list for a pair alone.',
+});
 
 type Pair = readonly [query: string, passage: string];
 
@@ -126,15 +127,19 @@ export const predict = defineDialect({
     ...(differ(body.truncation_direction?.toLowerCase(), body.truncation_side) ? ['truncation_side'] : []),
   ],
   toAnswer(body, answers) {
-    const scored = inSentOrder(groupsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
-    const [open, close] = isAlone(body) ? ['', ''] : ['[', ']'];
+    const groups = groupsOf(body, { maxPassages: Number.POSITIVE_INFINITY });
+    const scored = inSentOrder(groups, answers);
+    const write = ({ place, ranked }: Scored) =>
+      `{"label":"LABEL_0","score":${formatScore(body.raw_scores ? ranked.score : ranked.relevanceScore, place)}}`;
+    if (isAlone(body)) return { head: '[', count: scored.length, item: (i) => write(scored[i]!), tail: ']' };
+    const byPlace = new Map(scored.map((one) => [one.place, one]));
     return {
       head: '[',
-      count: scored.length,
+      count: groups.reduce((sum, { places }) => sum + places.length, 0),
+      // A pair below `min_score` keeps its place, so that the others keep theirs.
       item(i) {
-        const { place, ranked } = scored[i]!;
-        const value = formatScore(body.raw_scores ? ranked.score : ranked.relevanceScore, place);
-        return `${open}{"label":"LABEL_0","score":${value}}${close}`;
+        const one = byPlace.get(i);
+        return one ? `[${write(one)}]` : '[]';
       },
       tail: ']',
     };
