@@ -182,7 +182,7 @@ export const configSchema = z.strictObject({
       100,
       3_600_000,
       30_000,
-      'Limits the milliseconds of a batch; a process that takes longer is killed and replaced. Predicted batches have 20 times their prediction, at least 2 s, if that is less.',
+      'Limits the milliseconds of a batch; a process that takes longer is killed and replaced. Predicted batches have 20 times their prediction, at least 2 s, if that is less. Half of `server.requestTimeoutMs`, or 2 s, is the limit where it is less.',
     ),
     device: integer(0, 64, 0, 'Sets the index of the GPU.'),
   }),
