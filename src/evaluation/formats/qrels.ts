@@ -52,19 +52,20 @@ const CODES = new Map([-1, 1, 2, 3, 4, 5].map((code) => [code, code === -1 ? 0 :
 /** Judgements of SMART collections: `query document 0 0`, every pair relevant. Ids are numbers, some with zeros in front. */
 class SmartPairs {
   readonly qrels: MutableQrels = new Map();
-  #possible = true;
+  /** Whether the lines up to here may have this form. */
+  possible = true;
   #named = false;
 
   add(qid: string, docid: string, zeros: readonly string[]): void {
-    this.#possible &&= zeros.every((text) => /^0(\.0+)?$/.test(text));
-    if (!this.#possible) return;
+    this.possible &&= zeros.every((text) => /^0(\.0+)?$/.test(text));
+    if (!this.possible) return;
     this.#named ||= docid !== '0';
     addJudgement(this.qrels, smartId(qid), smartId(docid), 1);
   }
 
   /** Whether all lines have this form; in TREC's they would judge the document `0` alone. */
   get found(): boolean {
-    return this.#possible && this.#named;
+    return this.possible && this.#named;
   }
 }
 
@@ -105,7 +106,7 @@ class QrelsReader {
     }
     const layout = this.#layout;
     if (count !== layout.count) throw badLine(this.#path, line, layout.fields, count > 4 ? 'more' : `${count}`);
-    if (layout === TREC) this.#pairs.add(field(0), field(1), [field(2), field(3)]);
+    if (layout === TREC && this.#pairs.possible) this.#pairs.add(field(0), field(1), [field(2), field(3)]);
     const grade = this.#grade(buffer, line);
     if (addJudgement(this.qrels, field(0), field(layout.docid), grade)) return;
     const twice = badLine(this.#path, line, `each document once for query ${field(0)}`, `${field(layout.docid)} again`);

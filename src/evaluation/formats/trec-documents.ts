@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { readBytes } from '../../util/bytes.ts';
 import { badLine } from '../../util/text.ts';
 import type { Passage } from './passage-store.ts';
-import { type TaggedPiece, taggedPieces } from './tagged-text.ts';
+import { lineAt, type TaggedPiece, taggedPieces } from './tagged-text.ts';
 
 /*
  * Collections in TREC's SGML: `<DOC> <DOCNO> id </DOCNO> … <TEXT> … </TEXT> </DOC>`, one document after the other (Robust04's disks, AP, WSJ,
@@ -23,11 +23,14 @@ const DOCUMENT_MIB = 64;
 const NEWLINE = 10;
 const CLOSE = '</DOC>';
 
-/** Finds the byte after the next `</DOC>`; -1 if there is none. */
-export function endOfDocument(buffer: Buffer, from = 0, length = buffer.length): number {
-  const within = buffer.subarray(0, length);
-  const ends = [CLOSE, CLOSE.toLowerCase()].map((mark) => within.indexOf(mark, from)).filter((at) => at >= 0);
-  return ends.length === 0 ? -1 : Math.min(...ends) + CLOSE.length;
+/** Finds the byte after the next `</DOC>` or `</doc>`; -1 if there is none. Bytes behind it are not searched. */
+export function endOfDocument(buffer: Buffer, from = 0): number {
+  for (let at = buffer.indexOf('</', from); at >= 0; at = buffer.indexOf('</', at + 2)) {
+    const end = at + CLOSE.length;
+    const tag = buffer.toString('latin1', at, end);
+    if (tag === CLOSE || tag === CLOSE.toLowerCase()) return end;
+  }
+  return -1;
 }
 
 /** Bytes of one document, from the first that is no white space. */
@@ -133,7 +136,7 @@ export function parseDocument(bytes: Buffer, path: string, linesBefore = 0): Pas
   const text = bytes.toString(utf8 ? 'utf8' : 'latin1');
   const start = Math.max(0, text.search(/<doc[\s>]/i));
   const before = text.slice(0, start).replace(/^\ufeff|<[^>]*>/g, '');
-  const line = linesBefore + 1 + (text.slice(0, start).match(/\n/g)?.length ?? 0);
+  const line = linesBefore + lineAt(text, start);
   if (before.trim() !== '') throw badLine(path, linesBefore + 1, '<DOC>', `"${before.trim().slice(0, 40)}"`);
   const [head, ...pieces] = taggedPieces(text.slice(start), { path, strict: false, linesBefore: line - 1 });
   if (head?.name !== 'doc') throw badLine(path, line, '<DOC>', `"${text.slice(start, start + 40)}"`);
