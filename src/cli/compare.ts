@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
-import { parseMeasures } from '../evaluation/measures/measure.ts';
+import { distinctMeasures, parseMeasures } from '../evaluation/measures/measure.ts';
 import { compareRuns, type NamedRun, nameRuns } from '../evaluation/runs/compare-runs.ts';
 import { comparisonReport } from '../evaluation/runs/comparison-report.ts';
-import { type ReportFormat, writeReport } from '../reports/write-report.ts';
+import type { ReportFormat } from '../reports/write-report.ts';
 import type { Correction } from '../statistics/corrections.ts';
 import type { TukeyModel } from '../statistics/tukey.ts';
 import { choiceOption, numberOption, precisionOption, reportFormatOption } from './options.ts';
-import { printReport } from './print-report.ts';
+import { printOrWriteReport } from './print-report.ts';
 
 const EXAMPLES = `
 Examples:
@@ -59,7 +59,7 @@ function namedRuns(given: readonly string[]): NamedRun[] {
 
 async function run(given: readonly string[], options: Options): Promise<void> {
   const names = options.measure.length > 0 ? options.measure : ['nDCG@10'];
-  const measures = [...new Map(names.flatMap(parseMeasures).map((measure) => [measure.name, measure])).values()];
+  const measures = distinctMeasures(names.flatMap(parseMeasures));
   const { test, correction, tukey, alpha, seed, precision, baseline, queries } = options;
   const comparison = await compareRuns(options.qrels, namedRuns(given), {
     measures,
@@ -73,12 +73,7 @@ async function run(given: readonly string[], options: Options): Promise<void> {
     queries,
   });
   for (const note of comparison.notes) process.stderr.write(`winnow: ${note}\n`);
-  const report = comparisonReport(comparison);
-  if (options.out !== undefined) {
-    for (const path of await writeReport(options.out, report)) process.stdout.write(`${path}\n`);
-    return;
-  }
-  await printReport(report, options.json ? 'json' : options.format);
+  await printOrWriteReport(comparisonReport(comparison), options.json ? 'json' : options.format, options.out);
 }
 
 /** Makes `winnow compare`: compares run files of any systems. */

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { type MeasuredRun, measureFiles } from '../evaluation/formats/measure-files.ts';
 import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
-import type { Evaluation } from '../evaluation/measures/evaluation.ts';
-import { type Measure, parseMeasures } from '../evaluation/measures/measure.ts';
+import { type Evaluation, evaluationJson } from '../evaluation/measures/evaluation.ts';
+import { distinctMeasures, type Measure, parseMeasures } from '../evaluation/measures/measure.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { precisionOption } from './options.ts';
 
@@ -44,19 +44,12 @@ interface Options {
   readonly precision: 'double' | 'single';
 }
 
-/** Returns `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
-function valuesOf(evaluation: Evaluation): object {
-  const names = evaluation.measures.map((measure) => measure.name);
-  const row = (i: number) => Object.fromEntries(names.map((name) => [name, evaluation.perQuery.get(name)![i]!]));
-  const mean = Object.fromEntries(evaluation.mean);
-  const perQuery = Object.fromEntries(evaluation.queries.map((qid, i) => [qid, row(i)]));
-  return { mean, perQuery };
-}
-
-/** Returns the values of one run, or `{runs: [{run, mean, perQuery}]}` of several. A value that is none is null. */
+/** Returns the values of one run, or `{runs: [{run, mean, perQuery}]}` of several. NaN is written as null. */
 function toJson(runs: readonly MeasuredRun[]): string {
   const document =
-    runs.length === 1 ? valuesOf(runs[0]!) : { runs: runs.map((one) => ({ run: one.run, ...valuesOf(one) })) };
+    runs.length === 1
+      ? evaluationJson(runs[0]!)
+      : { runs: runs.map((one) => ({ run: one.run, ...evaluationJson(one) })) };
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
@@ -75,7 +68,7 @@ function toText(evaluation: Evaluation, withQueries: boolean, start: string): st
 }
 
 async function run(names: readonly string[], options: Options): Promise<void> {
-  const measures = [...new Map(names.flatMap(parseMeasures).map((measure) => [measure.name, measure])).values()];
+  const measures = distinctMeasures(names.flatMap(parseMeasures));
   const runs = await measureFiles(options.qrels, options.run, measures, options);
   const width = Math.max(...options.run.map((path) => path.length));
   const start = (path: string): string => (runs.length === 1 ? '' : `${path.padEnd(width)}\t`);

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { gridComparison } from '../reports/grid-comparison.ts';
 import { PAPER_GRID, readGridData } from '../reports/grid-data.ts';
-import { type ReportFormat, writeReport } from '../reports/write-report.ts';
+import type { ReportFormat } from '../reports/write-report.ts';
 import { reportFormatOption } from './options.ts';
-import { printReport } from './print-report.ts';
+import { printOrWriteReport } from './print-report.ts';
 
 const EXAMPLES = `
 Examples:
@@ -24,8 +24,7 @@ interface Options {
 
 async function run({ data, format, out }: Options): Promise<void> {
   const report = gridComparison(data === undefined ? PAPER_GRID : await readGridData(data));
-  if (out === undefined) await printReport(report, format);
-  else for (const path of await writeReport(out, report)) process.stdout.write(`${path}\n`);
+  await printOrWriteReport(report, format, out);
 }
 
 /** Makes `winnow report`: statistics and charts of a grid of results. */

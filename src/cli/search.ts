@@ -5,7 +5,7 @@ import { Bm25Index } from '../evaluation/first-stage/index/bm25-index.ts';
 import { searchStage } from '../evaluation/first-stage/search-endpoint.ts';
 import { bm25Stage } from '../evaluation/first-stage/stages.ts';
 import { writeRun } from '../evaluation/formats/run.ts';
-import type { TopicField } from '../evaluation/formats/topic-fields.ts';
+import { TOPIC_FIELDS, type TopicField } from '../evaluation/formats/topic-fields.ts';
 import { readQueries } from '../evaluation/formats/topics.ts';
 import { startProgress } from '../util/progress.ts';
 import { choiceOption, numberOption } from './options.ts';
@@ -88,7 +88,7 @@ export function command(): Command {
       choiceOption(
         '--field <part>',
         'part of a TREC topic used as query; topics in XML: query, question and such',
-        ['title', 'description', 'narrative', 'title+description'],
+        TOPIC_FIELDS,
         'title',
       ),
     )

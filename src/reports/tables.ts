@@ -47,10 +47,17 @@ export function textTable({ title, head, rows, note }: TextTable): TableSection 
 
 type Entry = SystemRow['values'][number];
 
+/** Marks a significant difference to the baseline. */
+export const significanceMarks = ({
+  significant,
+  difference,
+}: Pick<Comparison, 'difference' | 'significant'>): Mark[] =>
+  significant ? [difference > 0 ? 'better' : 'worse'] : [];
+
 function marksOf(entry: Entry, best: number): Mark[] {
   const marks: Mark[] = [];
   if (entry.value === best) marks.push('best');
-  if (entry.comparison?.significant === true) marks.push(entry.comparison.difference > 0 ? 'better' : 'worse');
+  if (entry.comparison) marks.push(...significanceMarks(entry.comparison));
   if (entry.seen === true) marks.push('seen');
   return marks;
 }
@@ -80,11 +87,25 @@ export function effectivenessTable({ title, columns, rows, digits = 3, note }: E
   };
 }
 
-interface QueryValues {
+/** Values of one query under the baseline and under a system. */
+export interface QueryChange {
   readonly qid: string;
-  readonly text: string;
   readonly before: number;
   readonly after: number;
+}
+
+/** Returns the queries that differ, largest gain first, and of these the `shown` at each end. */
+export function largestChanges<Q extends QueryChange>(
+  queries: readonly Q[],
+  shown: number,
+): { changed: Q[]; ends: Q[] } {
+  const changed = queries
+    .filter(({ before, after }) => before !== after)
+    .sort((a, b) => b.after - b.before - (a.after - a.before));
+  return {
+    changed,
+    ends: changed.length <= 2 * shown ? changed : [...changed.slice(0, shown), ...changed.slice(-shown)],
+  };
 }
 
 interface DifferencesInput {
@@ -92,7 +113,7 @@ interface DifferencesInput {
   readonly measure: string;
   readonly baseline: string;
   readonly system: string;
-  readonly queries: readonly QueryValues[];
+  readonly queries: readonly (QueryChange & { readonly text: string })[];
   /** Queries shown in full at each end. */
   readonly shown?: number;
   /** Returns the passages to show for a query, those that explain its difference first. */
@@ -102,10 +123,7 @@ interface DifferencesInput {
 /** Builds a section of the queries that gain and lose most, with the passages that moved, under an overview of all queries. */
 export async function differencesSection(input: DifferencesInput): Promise<DifferencesSection> {
   const { queries, shown = 5 } = input;
-  const changed = queries
-    .filter(({ before, after }) => before !== after)
-    .sort((a, b) => b.after - b.before - (a.after - a.before));
-  const ends = changed.length <= 2 * shown ? changed : [...changed.slice(0, shown), ...changed.slice(-shown)];
+  const { ends } = largestChanges(queries, shown);
   const full: DifferencesSection['queries'][number][] = [];
   for (const query of ends) full.push({ ...query, passages: await input.passages(query.qid) });
   return {

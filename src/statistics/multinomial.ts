@@ -1,10 +1,9 @@
 import { WinnowError } from '../errors.ts';
+import { sum } from './samples.ts';
 import { lnGamma } from './special.ts';
 
 /** The most tables of counts that are enumerated: some 20 ms. */
 const MAX_TABLES = 200_000;
-
-const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
 /** Returns how many tables of `cells` counts add up to `n`: n + cells − 1 over cells − 1. */
 function tableCount(n: number, cells: number): number {
@@ -39,11 +38,11 @@ export function exactMultinomial(observed: readonly number[], shares: readonly n
       expected: 'at least 2 counts and a positive share for each',
       got: `${observed.length} counts, shares ${shares.join(', ')}`,
     });
-  const n = total(observed);
+  const n = sum(observed);
   if (tableCount(n, observed.length) > MAX_TABLES) return undefined;
-  const whole = total(shares);
+  const whole = sum(shares);
   const logShares = shares.map((share) => Math.log(share / whole));
-  const seen = total(observed.map((count, i) => count * logShares[i]! - lnGamma(count + 1)));
+  const seen = sum(observed.map((count, i) => count * logShares[i]! - lnGamma(count + 1)));
   // Tables that are equally probable differ in the last digits.
   const limit = seen + 1e-9 * Math.max(1, Math.abs(seen));
   const logFactor = lnGamma(n + 1);

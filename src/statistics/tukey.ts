@@ -17,7 +17,7 @@ export interface TukeyPair {
   readonly difference: number;
   /** Simultaneous interval of all pairs; absent for `randomized`. */
   readonly interval?: readonly [number, number];
-  /** Corrected for all pairs. The studentized range is exact to about 1e-9; smaller values are given as 1e-8. */
+  /** Corrected for all pairs; by the studentized range at least `LEAST_P`. */
   readonly p: number;
   readonly significant: boolean;
 }
@@ -41,7 +41,8 @@ interface TukeyOptions {
 
 type Systems = readonly ArrayLike<number>[];
 
-const LEAST_P = 1e-8;
+/** Accuracy of the studentized range: smaller p-values are given as this one. */
+export const LEAST_P = 1e-8;
 
 /** Returns residual mean square and its degrees of freedom. */
 function errorOf(values: Systems, model: 'two-way' | 'one-way'): { readonly square: number; readonly df: number } {
@@ -62,15 +63,10 @@ function randomRanges(values: Systems, resamples: number, random: Random): Float
   const totals = new Float64Array(k);
   return Float64Array.from({ length: resamples }, () => {
     totals.fill(0);
-    for (const row of rows)
-      for (let j = k - 1; j >= 0; j--) {
-        // Fisher and Yates, in place: a shuffle of a shuffled row is as random as one of the row.
-        const other = random.below(j + 1);
-        const value = row[other]!;
-        row[other] = row[j]!;
-        row[j] = value;
-        totals[j]! += value;
-      }
+    for (const row of rows) {
+      random.shuffle(row);
+      for (let j = 0; j < k; j++) totals[j]! += row[j]!;
+    }
     return (Math.max(...totals) - Math.min(...totals)) / n;
   }).sort();
 }

@@ -9,8 +9,11 @@ const MIB = 2 ** 20;
 /** Most bytes of a text file that is read whole, unpacked: half the longest string of V8, and far above what people write in one file. */
 const TEXT_BYTES = 256 * MIB;
 
+/** Formats a path for messages. */
+export const sourceName = (path: string): string => (path === STDIN ? 'standard input' : path);
+
 /** Formats a place in a file for messages: `path:line`. */
-export const placeOf = (path: string, line: number): string => `${path === STDIN ? 'standard input' : path}:${line}`;
+export const placeOf = (path: string, line: number): string => `${sourceName(path)}:${line}`;
 
 /** Returns an `invalid_input` error for one line of a file. */
 export function badLine(path: string, line: number, expected: string, got: string): WinnowError {
@@ -23,7 +26,7 @@ export const notUtf8 = (path: string, line: number): WinnowError =>
 
 const tooLong = (path: string, limit: number): WinnowError =>
   new WinnowError('invalid_input', {
-    where: path === STDIN ? 'standard input' : path,
+    where: sourceName(path),
     expected: `at most ${limit / MIB} MiB`,
     got: 'more',
   });

@@ -3,18 +3,22 @@ import type { Run } from '../measures/evaluation.ts';
 import { createMeasure, type Measure } from '../measures/measure.ts';
 import type { Qrels } from '../measures/ranked.ts';
 import type { PassageStore } from './passage-store.ts';
+import type { TopicField } from './topic-fields.ts';
 import type { Queries } from './topics.ts';
 
-export type DatasetFormat =
-  | 'beir'
-  | 'lotte'
-  | 'msmarco'
-  | 'rank-llm'
-  | 'cranfield'
-  | 'wikiqa'
-  | 'squad'
-  | 'smart'
-  | 'trec';
+export const DATASET_FORMATS = [
+  'beir',
+  'lotte',
+  'msmarco',
+  'rank-llm',
+  'cranfield',
+  'wikiqa',
+  'squad',
+  'smart',
+  'trec',
+] as const;
+
+export type DatasetFormat = (typeof DATASET_FORMATS)[number];
 
 /** Properties of a data set that follow from its name unless the specification sets them. */
 interface DatasetRules {
@@ -48,7 +52,7 @@ export interface DatasetSpec extends Partial<DatasetRules> {
   /** `train`, `dev`, `test`; LoTTE: `search`, `forum`. */
   readonly split?: string;
   /** Part of a TREC topic that is the query. */
-  readonly field?: 'title' | 'description' | 'narrative' | 'title+description';
+  readonly field?: TopicField;
   /** Files in place of those the layout names, relative to the folder. */
   readonly queries?: string;
   readonly qrels?: string;

@@ -3,6 +3,7 @@ import { WinnowError } from '../../errors.ts';
 import { readHead, STDIN } from '../../util/bytes.ts';
 import { isJson, isJsonLines } from '../../util/json-files.ts';
 import { isParquet } from './parquet.ts';
+import { isSmart } from './smart.ts';
 
 /** What a text file holds: JSON, text with tags (XML, SGML), a SMART collection, or lines. */
 type TextKind = 'json' | 'tags' | 'smart' | 'lines';
@@ -14,22 +15,23 @@ interface KnownFile {
 }
 
 const HEAD_BYTES = 4096;
-const TSV = /\.tsv(\.gz)?$/i;
+
+export const isTsv = (path: string): boolean => /\.tsv(\.gz)?$/i.test(path);
 
 function kindOf(head: string): TextKind {
   const start = head.trimStart();
   if (/^[{[]/.test(start)) return 'json';
   if (/^<[!?/A-Za-z]/.test(start)) return 'tags';
-  return /^\.I\s+\S/.test(start) ? 'smart' : 'lines';
+  return isSmart(start) ? 'smart' : 'lines';
 }
 
 const byName = (path: string): TextKind | undefined =>
-  isJsonLines(path) || isJson(path) ? 'json' : TSV.test(path) ? 'lines' : undefined;
+  isJsonLines(path) || isJson(path) ? 'json' : isTsv(path) ? 'lines' : undefined;
 
-/** Tells what a text holds that was read from `path`: by the name if that is `.jsonl`, `.json` or `.tsv`, else by how it begins. */
+/** Returns what a text holds that was read from `path`: by the name if that is `.jsonl`, `.json` or `.tsv`, else by how it begins. */
 export const kindOfText = (path: string, text: string): TextKind => byName(path) ?? kindOf(text.slice(0, HEAD_BYTES));
 
-/** Tells whether a path can be read more than once, which a pipe cannot. */
+/** Returns whether a path can be read more than once, which a pipe cannot. */
 export const isRegular = async (path: string): Promise<boolean> =>
   path !== STDIN &&
   (await stat(path).then(
@@ -38,8 +40,8 @@ export const isRegular = async (path: string): Promise<boolean> =>
   ));
 
 /**
- * Tells what a file holds: Parquet by its first and last bytes, else by its name if that is `.jsonl`, `.json` or `.tsv`, else by its first bytes. A pipe holds lines unless its name
- * says otherwise.
+ * Returns what a file holds: Parquet by its name or its first and last bytes, else by its name if that is `.jsonl`, `.json` or `.tsv`, else
+ * by its first bytes. A pipe holds lines unless its name says otherwise.
  *
  * @throws WinnowError `invalid_input` if the file cannot be read, or is of a binary format.
  */

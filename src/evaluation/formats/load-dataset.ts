@@ -31,7 +31,9 @@ const LOADERS: Readonly<Record<DatasetFormat, Loader>> = {
   trec,
 };
 
-const FORMATS = Object.keys(LOADERS).filter((name): name is DatasetFormat => name in LOADERS);
+const isFormat = (name: string): name is DatasetFormat => Object.hasOwn(LOADERS, name);
+
+const FORMATS = Object.keys(LOADERS).filter(isFormat);
 
 const formatAt = (place: Place): DatasetFormat | undefined => FORMATS.find((format) => LOADERS[format].detect(place));
 
@@ -80,8 +82,6 @@ async function detect(place: Place): Promise<DatasetFormat> {
   });
 }
 
-const isFormat = (name: string): name is DatasetFormat => Object.hasOwn(LOADERS, name);
-
 async function formatOf(place: Place, { format: given, corpus }: DatasetSpec): Promise<DatasetFormat> {
   if (given === undefined) return detect(place);
   if (isFormat(given)) {
@@ -90,7 +90,7 @@ async function formatOf(place: Place, { format: given, corpus }: DatasetSpec): P
   }
   throw new WinnowError('invalid_input', {
     where: place.path,
-    expected: `format to be one of ${Object.keys(LOADERS).join(', ')}`,
+    expected: `format to be one of ${FORMATS.join(', ')}`,
     got: describe(given),
   });
 }

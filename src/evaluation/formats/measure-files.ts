@@ -1,5 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import { STDIN } from '../../util/bytes.ts';
+import { sourceName } from '../../util/text.ts';
 import { coverageNotes, sharesQueries, someIds } from '../measures/coverage.ts';
 import { createEvaluator, type Evaluation } from '../measures/evaluation.ts';
 import type { Measure } from '../measures/measure.ts';
@@ -15,7 +16,7 @@ interface MeasureFilesOptions extends ScanOptions {
 /** The values of one run. */
 export interface MeasuredRun extends Evaluation {
   readonly run: string;
-  /** What the reader of the values has to know about the queries, a line each. */
+  /** Queries that are not simply measured, a line for each reason. */
   readonly notes: readonly string[];
 }
 
@@ -30,7 +31,7 @@ async function readReference(
   return new Map(Array.from(await readRun(path, options), ([qid, { docids }]) => [qid, docids]));
 }
 
-/** Replaces the values of measures by NaN, which no reader takes for a result; counts stay. */
+/** Replaces the values of measures by NaN, which cannot be read as a result; counts stay. */
 function withoutValues(evaluation: Evaluation): Evaluation {
   const isCount = new Map(evaluation.measures.map(({ name, aggregate }) => [name, aggregate === 'sum']));
   return {
@@ -44,8 +45,6 @@ function withoutValues(evaluation: Evaluation): Evaluation {
     mean: new Map(Array.from(evaluation.mean, ([name, value]) => [name, isCount.get(name) ? value : Number.NaN])),
   };
 }
-
-const nameOf = (path: string): string => (path === STDIN ? 'standard input' : path);
 
 /**
  * Measures run files against a qrels file in one pass over each run; memory holds one query of a run at a time. A run that has no judged query
@@ -70,10 +69,12 @@ export async function measureFiles(
     await scanRun(run, (qid, hits) => evaluator.query(qid, hits), options);
     const evaluation = evaluator.finish();
     const { coverage } = evaluation;
-    const notes = coverageNotes(coverage, nameOf(run), nameOf(qrelsPath), empty);
+    const notes = coverageNotes(coverage, sourceName(run), sourceName(qrelsPath), empty);
     const unknown = reference === undefined ? [] : coverage.judged.filter((qid) => !reference.has(qid));
     if (unknown.length > 0)
-      notes.push(`${nameOf(options.reference!)}: without ${unknown.length} of the judged queries: ${someIds(unknown)}`);
+      notes.push(
+        `${sourceName(options.reference!)}: without ${unknown.length} of the judged queries: ${someIds(unknown)}`,
+      );
     measured.push({ ...(sharesQueries(coverage) ? evaluation : withoutValues(evaluation)), run, notes });
   }
   return measured;

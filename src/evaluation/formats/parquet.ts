@@ -13,6 +13,7 @@ import { describe, WinnowError } from '../../errors.ts';
 import { unreadable } from '../../util/bytes.ts';
 import { setSource } from '../../util/exact-json.ts';
 import type { JsonObject } from '../../util/json-files.ts';
+import { repeated } from '../../util/repeated.ts';
 import { ROW_FIELDS } from './json-rows.ts';
 
 const MAGIC = 'PAR1';
@@ -22,7 +23,7 @@ const GROUP_GIB = 2;
 /** Formats a place in a Parquet file for messages; rows count from 1. */
 export const rowPlace = (path: string, row: number): string => `${path}, row ${row}`;
 
-/** Tells whether a file is Parquet: by its name, or by its first and last bytes. */
+/** Returns whether a file is Parquet: by its name, or by its first and last bytes. */
 export async function isParquet(path: string): Promise<boolean> {
   if (/\.parquet$/i.test(path)) return true;
   const file = await open(path, 'r').catch((error) => {
@@ -59,7 +60,7 @@ async function bufferOf(file: FileHandle): Promise<AsyncBuffer> {
     byteLength: size,
     slice(start, end = size) {
       const bytes = readRange(file, size, start < 0 ? size + start : start, end);
-      // The library reads ahead: what it does not come to await would be an unhandled rejection and end the process.
+      // The library reads ahead: a failed read that it does not await would be an unhandled rejection and end the process.
       bytes.catch(() => {});
       return bytes;
     },
@@ -94,9 +95,9 @@ const columnOf = (tree: SchemaTree): Column => ({
 
 function columnsOf(path: string, metadata: FileMetaData): Column[] {
   const columns = parquetSchema(metadata).children.map(columnOf);
-  const twice = columns.find(({ name }, i) => columns.findIndex((other) => other.name === name) < i);
+  const twice = repeated(columns.map(({ name }) => name));
   if (twice === undefined) return columns;
-  throw new WinnowError('invalid_input', { where: path, expected: 'each column once', got: `${twice.name} twice` });
+  throw new WinnowError('invalid_input', { where: path, expected: 'each column once', got: `${twice} twice` });
 }
 
 /** Sets a cell of a row. Whole numbers stay exact: those beyond a double's as text. */

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../../errors.ts';
-import type { PassageFormat } from './passage-formats.ts';
+import type { PassageFormat, PassageReader } from './passage-formats.ts';
 import { missingPassage, type Passage, type PassageStore } from './passage-store.ts';
 
 const RECORD_GUESS = 4096;
@@ -146,7 +146,8 @@ async function buildTable(row: FileRow, format: PassageFormat, place = format.pl
   return table;
 }
 
-async function* scanAll(paths: readonly string[], format: PassageFormat): AsyncGenerator<Passage> {
+/** Yields the passages of several files. */
+export async function* scanAll(paths: readonly string[], format: PassageReader): AsyncGenerator<Passage> {
   for (const path of paths) yield* format.entries(path);
 }
 

@@ -15,7 +15,7 @@ const FIELD = /^\.([A-Z])\s*$/;
 /** Returns an id as judgements write it: a number without leading zeros, other text as it is. */
 export const smartId = (text: string): string => (/^\d+$/.test(text) ? text.replace(/^0+(?=\d)/, '') : text);
 
-/** Tells whether a text begins as a SMART file does. */
+/** Returns whether a text begins as a SMART file does. */
 export const isSmart = (head: string): boolean => /^\s*\.I\s+\S/.test(head);
 
 /**
@@ -24,7 +24,7 @@ export const isSmart = (head: string): boolean => /^\s*\.I\s+\S/.test(head);
  *
  * @throws WinnowError `invalid_input` with file and line for text before the first `.I`.
  */
-export function* parseSmart(text: string, path: string): Generator<SmartEntry> {
+function* parseSmart(text: string, path: string): Generator<SmartEntry> {
   let entry: { id: string; line: number; fields: Map<string, string[]> } | undefined;
   let letter = '';
   const finished = ({ id, line, fields }: NonNullable<typeof entry>): SmartEntry => ({

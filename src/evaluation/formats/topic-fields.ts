@@ -1,5 +1,7 @@
+export const TOPIC_FIELDS = ['title', 'description', 'narrative', 'title+description'] as const;
+
 /** The part of a topic that is the query. */
-export type TopicField = 'title' | 'description' | 'narrative' | 'title+description';
+export type TopicField = (typeof TOPIC_FIELDS)[number];
 
 /** Names of the parts that each field takes: tags in XML and SGML, keys in JSON. The first that a topic has is taken. */
 export const FIELD_NAMES = {

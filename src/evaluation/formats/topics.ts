@@ -12,15 +12,13 @@ import {
 } from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
 import { badLine, readText } from '../../util/text.ts';
-import { isRegular, kindOfFile, kindOfText } from './file-kind.ts';
+import { isRegular, isTsv, kindOfFile, kindOfText } from './file-kind.ts';
 import { ownQueryIdName } from './json-rows.ts';
 import { scanRows } from './scan-rows.ts';
 import { readSmartQueries } from './smart.ts';
 import { parseTaggedTopics } from './tagged-topics.ts';
 import { queryOf, type TopicField } from './topic-fields.ts';
 import { writeLines } from './write-lines.ts';
-
-const TSV = /\.tsv(\.gz)?$/i;
 
 /** Query id → text. */
 export type Queries = ReadonlyMap<string, string>;
@@ -124,7 +122,7 @@ async function readWhole(path: string, field: TopicField): Promise<Map<string, s
  */
 export async function readQueries(path: string, field: TopicField = 'title'): Promise<Map<string, string>> {
   const { kind } = await kindOfFile(path);
-  if (kind === 'tags' || kind === 'smart' || (kind === 'lines' && !TSV.test(path) && !(await isRegular(path))))
+  if (kind === 'tags' || kind === 'smart' || (kind === 'lines' && !isTsv(path) && !(await isRegular(path))))
     return readWhole(path, field);
   if (kind === 'json' && isJson(path) && !(await hasJsonLines(path))) return readJsonDocument(path, field);
   if (kind === 'json' || kind === 'parquet') return readRowQueries(path, kind, field);

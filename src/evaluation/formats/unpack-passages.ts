@@ -4,22 +4,15 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { temporaryFolder } from '../../util/files.ts';
 import { PARQUET, PASSAGE_FORMATS } from './passage-formats.ts';
-import { indexPassages } from './passage-index.ts';
-import type { Passage, PassageStore } from './passage-store.ts';
-
-async function* entriesOf(paths: readonly string[], onFile: () => void = () => undefined): AsyncGenerator<Passage> {
-  for (const path of paths) {
-    onFile();
-    yield* PARQUET.entries(path);
-  }
-}
+import { indexPassages, scanAll } from './passage-index.ts';
+import type { PassageStore } from './passage-store.ts';
 
 /** Most characters that are written at once. */
 const BLOCK = 1 << 20;
 
 /**
  * Opens Parquet files that are too large for memory. A passage of theirs cannot be read alone, so they are written as JSON lines to the
- * system's folder for temporary files, behind an index of offsets. The copy has no name any more once it is open: it ends with the process.
+ * system's folder for temporary files, behind an index of offsets. The copy has no name any more once it is open: the system deletes it when the process ends.
  */
 export async function unpackPassages(paths: readonly string[]): Promise<PassageStore> {
   const folder = await temporaryFolder('passages');
@@ -29,12 +22,15 @@ export async function unpackPassages(paths: readonly string[]): Promise<PassageS
     let count = 0;
     async function* lines(): AsyncGenerator<string> {
       let block = '';
-      for await (const { id, text } of entriesOf(paths, () => starts.push(count))) {
-        block += `${JSON.stringify({ id, text })}\n`;
-        count++;
-        if (block.length < BLOCK) continue;
-        yield block;
-        block = '';
+      for (const path of paths) {
+        starts.push(count);
+        for await (const { id, text } of PARQUET.entries(path)) {
+          block += `${JSON.stringify({ id, text })}\n`;
+          count++;
+          if (block.length < BLOCK) continue;
+          yield block;
+          block = '';
+        }
       }
       yield block;
     }
@@ -44,7 +40,7 @@ export async function unpackPassages(paths: readonly string[]): Promise<PassageS
       return PARQUET.place(paths[file]!, line - starts[file]!);
     };
     const store = await indexPassages([copy], PASSAGE_FORMATS.json, { source: paths.join(', '), place });
-    return { size: store.size, texts: store.texts, entries: () => entriesOf(paths), close: store.close };
+    return { size: store.size, texts: store.texts, entries: () => scanAll(paths, PARQUET), close: store.close };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

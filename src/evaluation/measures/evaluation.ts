@@ -103,6 +103,12 @@ export function createEvaluator(qrels: Qrels, measures: readonly Measure[], opti
   };
 }
 
+/** Returns an evaluation as JSON: `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
+export function evaluationJson({ measures, queries, perQuery, mean }: Evaluation): object {
+  const row = (i: number) => Object.fromEntries(measures.map(({ name }) => [name, perQuery.get(name)![i]!]));
+  return { mean: Object.fromEntries(mean), perQuery: Object.fromEntries(queries.map((qid, i) => [qid, row(i)])) };
+}
+
 /** One query's retrieved documents as plain values. */
 export interface ScoredDocs {
   readonly docids: readonly string[];

@@ -105,6 +105,11 @@ export function parseMeasures(text: string): Measure[] {
   return names === undefined ? [parseOne(text)] : names.map(parseOne);
 }
 
+/** Returns each measure once, by name. */
+export const distinctMeasures = (measures: readonly Measure[]): Measure[] => [
+  ...new Map(measures.map((measure) => [measure.name, measure])).values(),
+];
+
 /**
  * Parses a name that stands for one measure; `name` of the result is the normal form.
  *

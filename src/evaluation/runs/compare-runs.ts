@@ -6,6 +6,7 @@ import type { Correction } from '../../statistics/corrections.ts';
 import { mean } from '../../statistics/samples.ts';
 import { type TukeyModel, type TukeyResult, tukeyHsd } from '../../statistics/tukey.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
+import { repeated } from '../../util/repeated.ts';
 import { type MeasuredRun, measureFiles } from '../formats/measure-files.ts';
 import type { ScanOptions } from '../formats/run-scanner.ts';
 import { readQueries } from '../formats/topics.ts';
@@ -58,7 +59,7 @@ export interface RunsComparison {
   /** Query id → text, where a file of them was given. */
   readonly texts: ReadonlyMap<string, string>;
   readonly measures: readonly MeasureComparison[];
-  /** What the reader of the values has to know about the queries, a line each. */
+  /** Queries that are not simply measured, a line for each reason. */
   readonly notes: readonly string[];
 }
 
@@ -75,7 +76,7 @@ export function nameRuns(paths: readonly string[]): NamedRun[] {
 
 function checkSettings(runs: readonly NamedRun[], { measures, baseline }: CompareSettings): void {
   const names = runs.map(({ system }) => system);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const twice = repeated(names);
   if (runs.length < 2) fail('runs', 'at least 2 runs', `${runs.length}`);
   if (twice !== undefined) fail('runs', 'each system once', `${twice} twice`);
   if (baseline !== undefined && !names.includes(baseline)) fail('baseline', `one of ${names.join(', ')}`, baseline);
@@ -87,9 +88,9 @@ function compareMeasure(
   measure: string,
   runs: readonly NamedRun[],
   measured: readonly MeasuredRun[],
-  settings: CompareSettings,
+  baseline: string,
+  { test, correction, alpha, seed, tukey: model }: CompareSettings,
 ): MeasureComparison {
-  const { baseline = runs[0]!.system, test, correction, alpha, seed, tukey: model } = settings;
   const perQuery = new Map(runs.map(({ system }, i) => [system, measured[i]!.perQuery.get(measure)!]));
   const others = new Map([...perQuery].filter(([system]) => system !== baseline));
   return {
@@ -122,19 +123,20 @@ export async function compareRuns(
   checkSettings(runs, settings);
   const { measures, precision } = settings;
   const paths = runs.map(({ path }) => path);
-  const measured = await measureFiles(qrels, paths, measures, precision === undefined ? {} : { precision });
+  const measured = await measureFiles(qrels, paths, measures, { precision });
   const empty = measured.find(({ mean: means }) => [...means.values()].some(Number.isNaN));
   if (empty) fail(empty.run, `a run with queries of ${qrels}`, 'none of them');
   const qids = measured[0]!.queries;
   if (qids.length < 2) fail(qrels, 'at least 2 judged queries', `${qids.length}`);
+  const baseline = settings.baseline ?? runs[0]!.system;
   return {
     qrels,
     runs,
-    baseline: settings.baseline ?? runs[0]!.system,
+    baseline,
     settings,
     qids,
     texts: settings.queries === undefined ? new Map() : await readQueries(settings.queries),
-    measures: measures.map(({ name }) => compareMeasure(name, runs, measured, settings)),
+    measures: measures.map(({ name }) => compareMeasure(name, runs, measured, baseline, settings)),
     notes: [...new Set(measured.flatMap(({ notes }) => notes))],
   };
 }

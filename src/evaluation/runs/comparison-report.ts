@@ -1,25 +1,16 @@
 import { fixed, pValue, share, signed } from '../../reports/format.ts';
 import type { Cell, DifferencesSection, Mark, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
+import { largestChanges, type QueryChange, significanceMarks } from '../../reports/tables.ts';
 import type { Comparison } from '../../statistics/comparison.ts';
+import { LEAST_P } from '../../statistics/tukey.ts';
 import { CORRECTION_NAMES, TEST_NAMES } from '../test-names.ts';
 import type { MeasureComparison, RunsComparison } from './compare-runs.ts';
-
-/** Accuracy of the studentized range: `tukeyHsd` gives no smaller p. */
-const LEAST_P = 1e-8;
 
 const cell = (text: string, marks: readonly Mark[] = []): Cell => ({ text, marks });
 const numeric = (labels: readonly string[]) => labels.map((label) => ({ label, numeric: true }));
 
 const interval = ([low, high]: readonly [number, number], format: (value: number) => string): string =>
   `${format(low)} … ${format(high)}`;
-
-const marksOf = ({
-  significant,
-  difference,
-}: {
-  readonly significant: boolean;
-  readonly difference: number;
-}): Mark[] => (significant ? [difference > 0 ? 'better' : 'worse'] : []);
 
 /** Counts the queries on which a system is better and worse than the baseline. */
 function counts(values: Float64Array, baseline: Float64Array): string {
@@ -31,7 +22,7 @@ function counts(values: Float64Array, baseline: Float64Array): string {
 function differenceCells(comparison: Comparison | undefined): Cell[] {
   if (comparison === undefined) return Array.from({ length: 4 }, () => cell('–'));
   return [
-    cell(signed(comparison.difference), marksOf(comparison)),
+    cell(signed(comparison.difference), significanceMarks(comparison)),
     cell(interval(comparison.interval, signed)),
     cell(pValue(comparison.p)),
     cell(pValue(comparison.adjustedP)),
@@ -90,17 +81,7 @@ function tukeyTable({ settings }: RunsComparison, { measure, tukey }: MeasureCom
 /** Queries shown at each end. */
 const SHOWN = 5;
 
-interface QueryDifference {
-  readonly qid: string;
-  readonly before: number;
-  readonly after: number;
-}
-
-function queriesOf(
-  { qids, baseline }: RunsComparison,
-  { perQuery }: MeasureComparison,
-  system: string,
-): QueryDifference[] {
+function queriesOf({ qids, baseline }: RunsComparison, { perQuery }: MeasureComparison, system: string): QueryChange[] {
   const [before, after] = [perQuery.get(baseline)!, perQuery.get(system)!];
   return qids.map((qid, i) => ({ qid, before: before[i]!, after: after[i]! }));
 }
@@ -108,10 +89,7 @@ function queriesOf(
 /** Lists the largest gains, then the largest losses. */
 function extremesTable(comparison: RunsComparison, of: MeasureComparison, system: string): TableSection {
   const { baseline, texts } = comparison;
-  const changed = queriesOf(comparison, of, system)
-    .filter(({ before, after }) => before !== after)
-    .sort((a, b) => b.after - b.before - (a.after - a.before));
-  const ends = changed.length <= 2 * SHOWN ? changed : [...changed.slice(0, SHOWN), ...changed.slice(-SHOWN)];
+  const { changed, ends } = largestChanges(queriesOf(comparison, of, system), SHOWN);
   const withText = texts.size > 0;
   return {
     kind: 'table',

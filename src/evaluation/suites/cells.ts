@@ -5,7 +5,7 @@ import { writeFileAtomic } from '../../util/files.ts';
 import { openJobLog, readJobLog } from '../../util/job-log.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { readRun, writeRun } from '../formats/run.ts';
-import type { Evaluation, Run } from '../measures/evaluation.ts';
+import { type Evaluation, evaluationJson, type Run } from '../measures/evaluation.ts';
 
 /*
  * Results on disk, one folder per set and system: `run.trec.gz`, `cell.json` (written last, so its presence means that the run is complete)
@@ -22,7 +22,7 @@ export interface CellFacts {
   readonly pairs?: number;
   readonly tokens?: number;
   readonly truncated?: number;
-  /** Queries of which tokens were left out; absent if there are none. */
+  /** Number of queries that were truncated; absent if there are none. */
   readonly truncatedQueries?: number;
   readonly sha256?: string;
   readonly variant?: string;
@@ -63,7 +63,7 @@ export interface ScoredQuery {
   readonly scores: readonly number[];
   readonly tokens: number;
   readonly truncated: number;
-  /** Tokens of the query that were left out; absent if there are none. */
+  /** Tokens of the query that were truncated; absent if there are none. */
   readonly queryCut?: number;
   /** Seconds of work on the cell up to this query. */
   readonly seconds: number;
@@ -86,13 +86,8 @@ export async function openProgress(out: string, set: string, system: string, key
 export const dropProgress = (out: string, set: string, system: string): Promise<void> =>
   rm(progressOf(out, set, system), { force: true });
 
-/** Writes what a system measured: `{mean: {measure: value}, perQuery: {qid: {measure: value}}}`. */
+/** Writes the values of a system. */
 export async function writeValues(out: string, set: string, system: string, evaluation: Evaluation): Promise<void> {
-  const names = evaluation.measures.map((measure) => measure.name);
-  const perQuery = evaluation.queries.map((qid, i) => [
-    qid,
-    Object.fromEntries(names.map((name) => [name, evaluation.perQuery.get(name)![i]!])),
-  ]);
-  const values = { mean: Object.fromEntries(evaluation.mean), perQuery: Object.fromEntries(perQuery) };
-  await writeFileAtomic(join(cellFolder(out, set, system), 'values.json'), `${JSON.stringify(values, null, 1)}\n`);
+  const values = JSON.stringify(evaluationJson(evaluation), null, 1);
+  await writeFileAtomic(join(cellFolder(out, set, system), 'values.json'), `${values}\n`);
 }

@@ -21,7 +21,7 @@ const filesOf = ({ name: system, run }: ForeignSpec, folder: string): ForeignRun
     : Object.entries(run).map(([set, file]) => ({ system, file, path: pathIn(folder, file), set }));
 
 /**
- * Finds the run files of a suite, or says why one is left out: nothing at its path.
+ * Finds the run files of a suite; one whose path does not exist is left out.
  *
  * @param sets names of the sets, parts of a folder of sets by their own names.
  * @throws WinnowError `invalid_input` for a run of a set that the suite does not have.
@@ -38,18 +38,10 @@ export function foreignRuns({ suite, folder }: LoadedSuite, sets: readonly strin
   return runs.map((run) => (existsSync(run.path) ? run : { what: run.system, reason: `nothing at ${run.file}` }));
 }
 
-/** Files that were read; a file for all sets is read once. */
-const READ = new WeakMap<ForeignRun, Promise<Run>>();
-
-/** Reads a run file, each list whole and in trec_eval's order. @throws WinnowError `invalid_input` with file and line. */
-export function readForeign(run: ForeignRun): Promise<Run> {
-  const read = READ.get(run) ?? readRun(run.path);
-  READ.set(run, read);
-  return read;
-}
+type JudgedSets = readonly Pick<OpenSet, 'name' | 'qrels'>[];
 
 /** @throws WinnowError `invalid_input` if a list of a run for all sets would count for two of them. */
-export function refuseShared(foreign: ForeignRun, run: Run, sets: readonly Pick<OpenSet, 'name' | 'qrels'>[]): void {
+function refuseShared(foreign: ForeignRun, run: Run, sets: JudgedSets): void {
   if (foreign.set !== undefined) return;
   for (const qid of run.keys()) {
     const [first, second] = sets.filter(({ qrels }) => qrels.has(qid));
@@ -60,4 +52,25 @@ export function refuseShared(foreign: ForeignRun, run: Run, sets: readonly Pick<
         got: `${foreign.file} for all sets; query ${qid} is in ${first.name} and ${second.name}`,
       });
   }
+}
+
+async function readChecked(foreign: ForeignRun, sets: JudgedSets): Promise<Run> {
+  const run = await readRun(foreign.path);
+  refuseShared(foreign, run, sets);
+  return run;
+}
+
+/** Files that were read; a file for all sets is read once. */
+const READ = new WeakMap<ForeignRun, Promise<Run>>();
+
+/**
+ * Reads a run file, each list whole and in trec_eval's order.
+ *
+ * @param sets the sets of the suite.
+ * @throws WinnowError `invalid_input` with file and line; also for a run for all sets with a query of two of them.
+ */
+export function readForeign(foreign: ForeignRun, sets: JudgedSets): Promise<Run> {
+  const read = READ.get(foreign) ?? readChecked(foreign, sets);
+  READ.set(foreign, read);
+  return read;
 }

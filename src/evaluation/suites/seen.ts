@@ -1,3 +1,4 @@
+import { isObject } from '../../util/json-files.ts';
 import type { SuiteModel } from './suite-models.ts';
 import type { SetSpec } from './suite-schema.ts';
 
@@ -5,9 +6,6 @@ interface Source {
   readonly names: readonly string[];
   readonly sha256: string | undefined;
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** `training.data` of a manifest: names, or objects with `file`, `name` and `sha256`. */
 function sourcesOf(model: SuiteModel): Source[] {
@@ -27,7 +25,7 @@ const words = (text: string): string =>
     .replace(/[^\p{L}\p{N}]+/gu, ' ')
     .trim()} `;
 
-/** Why a set does not count as unseen for a system by what the suite says. */
+/** Returns why a set does not count as unseen for a system if the suite says so. */
 export const saidSeen = ({ seen }: Pick<SetSpec, 'seen'>, ...names: readonly string[]): string | undefined =>
   seen === true || (Array.isArray(seen) && names.some((name) => seen.includes(name))) ? 'the suite says so' : undefined;
 

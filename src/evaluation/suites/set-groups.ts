@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { mean } from '../../statistics/samples.ts';
+import { repeated } from '../../util/repeated.ts';
 import { setsInside } from '../formats/load-dataset.ts';
 import type { SetSpec } from './suite-schema.ts';
 import { pathIn } from './suite-set.ts';
@@ -57,8 +58,7 @@ export async function expandSets(
       onNote(`${spec.name}: ${parts.length} sets, measured as a group: ${parts.map((p) => p.name).join(', ')}`);
     expanded.push(...parts);
   }
-  const names = expanded.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const twice = repeated(expanded.map(({ name }) => name));
   if (twice === undefined) return expanded;
   throw new WinnowError('invalid_input', { where: 'sets', expected: 'each name once', got: `${twice} twice` });
 }
@@ -78,7 +78,8 @@ export function unitsOf<T>(sets: readonly T[], specOf: (set: T) => SetSpec): Uni
 /** Returns the units of each group by its name: those of sets with parts first, then those that `group` names. */
 export function groupsOf<T>(sets: readonly T[], specOf: (set: T) => SetSpec): Map<string, Unit<T>[]> {
   const groups = new Map<string, Unit<T>[]>();
-  for (const unit of unitsOf(sets, specOf)) {
+  const units = unitsOf(sets, specOf);
+  for (const unit of units) {
     const { partOf } = specOf(unit[0]!);
     if (partOf !== undefined)
       groups.set(
@@ -86,8 +87,8 @@ export function groupsOf<T>(sets: readonly T[], specOf: (set: T) => SetSpec): Ma
         unit.map((set) => [set]),
       );
   }
-  const named = Map.groupBy(unitsOf(sets, specOf), (unit) => specOf(unit[0]!).group);
-  for (const [group, units] of named) if (group !== undefined && !groups.has(group)) groups.set(group, units);
+  const named = Map.groupBy(units, (unit) => specOf(unit[0]!).group);
+  for (const [group, members] of named) if (group !== undefined && !groups.has(group)) groups.set(group, members);
   return groups;
 }
 

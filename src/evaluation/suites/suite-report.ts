@@ -1,17 +1,19 @@
 import { WinnowError } from '../../errors.ts';
 import { pValue, share, signed } from '../../reports/format.ts';
 import type { Cell, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
-import { differencesSection, effectivenessTable, movedPassages, type SystemRow } from '../../reports/tables.ts';
+import {
+  differencesSection,
+  effectivenessTable,
+  movedPassages,
+  type SystemRow,
+  significanceMarks,
+} from '../../reports/tables.ts';
 import type { PassageStore } from '../formats/passage-store.ts';
 import { CORRECTION_NAMES, TEST_NAMES } from '../test-names.ts';
 import { curveSections, latencySection } from './cost-sections.ts';
 import { groupsOf, type Unit, unitMean } from './set-groups.ts';
-import { foldMean, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './suite-results.ts';
+import { foldMean, labelsOf, type SetResult, type SuiteResult, type SystemResult, systemsOf } from './suite-results.ts';
 import type { SetSpec } from './suite-schema.ts';
-
-const labelsOf = (sets: readonly SetResult[]): string[] => [
-  ...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label))),
-];
 
 type Entry = SystemRow['values'][number];
 
@@ -63,11 +65,10 @@ function comparisonTable({ sets, suite }: SuiteResult, label: string): TableSect
     (set.comparisons.get(label) ?? []).map((c): Cell[] => {
       const seen = entryOf(set, c.system, label).seen === true;
       const [low, high] = c.interval;
-      const mark = c.significant ? (c.difference > 0 ? (['better'] as const) : (['worse'] as const)) : [];
       return [
         { text: set.name, marks: seen ? ['seen'] : [] },
         text(c.system),
-        { text: signed(c.difference), marks: mark },
+        { text: signed(c.difference), marks: significanceMarks(c) },
         text(`${signed(low)} … ${signed(high)}`),
         text(pValue(c.p)),
         text(pValue(c.adjustedP)),
@@ -112,7 +113,7 @@ const EXCERPT = 320;
 
 const excerpt = (passage: string): string => (passage.length > EXCERPT ? `${passage.slice(0, EXCERPT)}…` : passage);
 
-/** Returns a text; a run file of another system may have passages that the collection does not. */
+/** Returns a text, or a remark: a run file of another system may have passages that the collection does not. */
 async function textOf(passages: PassageStore, docid: string): Promise<string> {
   try {
     const [text = ''] = await passages.texts([docid]);

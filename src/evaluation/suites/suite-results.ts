@@ -5,10 +5,10 @@ import { measureFor, prepareRun } from '../formats/dataset.ts';
 import { type Fold, readFolds } from '../formats/folds.ts';
 import { someIds } from '../measures/coverage.ts';
 import { evaluate, type Run } from '../measures/evaluation.ts';
-import { type Measure, parseMeasure } from '../measures/measure.ts';
+import { distinctMeasures, type Measure, parseMeasure } from '../measures/measure.ts';
 import { cascadeRun, stagePairs } from './cascade.ts';
 import { type CellFacts, readCell, writeValues } from './cells.ts';
-import { readForeign, refuseShared } from './foreign-runs.ts';
+import { readForeign } from './foreign-runs.ts';
 import { saidSeen, whySeen } from './seen.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
 import { type LeftOut, pathIn } from './suite-set.ts';
@@ -78,7 +78,7 @@ type Values = Pick<SystemResult, 'run' | 'perQuery' | 'mean'>;
 
 /** Measures a run and writes its values to the folder of results. */
 async function measureRun({ out, prepared, measures }: Context, system: string, run: Run): Promise<Values> {
-  const distinct = [...new Map(measures.map(({ measure }) => [measure.name, measure])).values()];
+  const distinct = distinctMeasures(measures.map(({ measure }) => measure));
   const evaluation = evaluate(prepared.qrels, run, distinct);
   await writeValues(out, prepared.spec.name, system, evaluation);
   return {
@@ -169,8 +169,7 @@ async function foreignResults(context: Context): Promise<ForeignResults> {
   const notes: string[] = [];
   for (const foreign of work.foreign.filter(({ set }) => set === undefined || set === prepared.name)) {
     const { system, file } = foreign;
-    const whole = await readForeign(foreign);
-    refuseShared(foreign, whole, work.sets);
+    const whole = await readForeign(foreign, work.sets);
     const run = prepareRun(prepared.data, new Map([...whole].filter(([qid]) => prepared.qrels.has(qid))));
     const missing = [...prepared.qrels.keys()].filter((qid) => !run.has(qid));
     if (run.size === 0) notes.push(`${system} has no row: ${file} has none of the queries (${someIds(missing)})`);
@@ -242,6 +241,11 @@ async function setResult(context: Context): Promise<SetResult> {
   };
 }
 
+/** Lists the measures of all sets by the names the suite gives them. */
+export const labelsOf = (sets: readonly SetResult[]): string[] => [
+  ...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label))),
+];
+
 /** Adjusts p-values family by family: the systems of one set, or all comparisons of the suite, one measure at a time. */
 function adjustComparisons({ family, correction, alpha }: Suite, sets: readonly SetResult[]): SetResult[] {
   const adjustFamily = (lists: readonly (readonly Comparison[])[]): Comparison[][] => {
@@ -257,9 +261,8 @@ function adjustComparisons({ family, correction, alpha }: Suite, sets: readonly 
       }),
     );
   };
-  const labels = [...new Set(sets.flatMap(({ measures }) => measures.map(({ label }) => label)))];
   const fixed = new Map(
-    labels.map((label) => {
+    labelsOf(sets).map((label) => {
       const lists = sets.map(({ comparisons }) => comparisons.get(label) ?? []);
       return [label, family === 'suite' ? adjustFamily(lists) : lists.map((list) => adjustFamily([list])[0]!)] as const;
     }),

@@ -1,9 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
+import { repeated } from '../../util/repeated.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseTyped, spelled } from '../../util/spelling.ts';
 import { readYamlFile } from '../../util/yaml-file.ts';
+import { DATASET_FORMATS } from '../formats/dataset.ts';
+import { TOPIC_FIELDS } from '../formats/topic-fields.ts';
 import { parseMeasures } from '../measures/measure.ts';
 
 /** Name of the first stage among systems. */
@@ -60,9 +63,9 @@ const firstStage = z.union([
 const set = z.strictObject({
   name,
   path,
-  format: z.enum(['beir', 'lotte', 'msmarco', 'rank-llm', 'cranfield', 'wikiqa', 'squad', 'smart', 'trec']).optional(),
+  format: z.enum(DATASET_FORMATS).optional(),
   split: z.string().optional(),
-  field: z.enum(['title', 'description', 'narrative', 'title+description']).optional(),
+  field: z.enum(TOPIC_FIELDS).optional(),
   topics: path.optional(),
   qrels: path.optional(),
   /** Files or folders of the collection. */
@@ -154,8 +157,6 @@ export interface LoadedSuite {
   /** Folder of the file: paths inside it start there. */
   readonly folder: string;
 }
-
-const repeated = (names: readonly string[]): string | undefined => names.find((n, i) => names.indexOf(n) !== i);
 
 /** Returns the name of a model in tables. */
 export const systemName = (spec: ModelSpec): string =>

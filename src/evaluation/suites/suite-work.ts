@@ -79,7 +79,7 @@ async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem)
   const facts = await readFacts(out, set.name, system.name);
   const pairs = [...set.candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0);
   const done = facts?.key === key ? facts : undefined;
-  // A kill between the last file of a cell and its end.
+  // A process that was killed after it wrote the cell's last file leaves the progress behind.
   if (done) await dropProgress(out, set.name, system.name);
   return { set, system, key, pairs, done };
 }
