@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createSession } from '../../src/inference/providers.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
 import { rowFeeds } from '../../src/training/step/feeds.ts';
+import { dot } from '../../src/training/teachers/bi-encoder.ts';
 import { createRandom } from '../../src/util/random.ts';
 
 /* The word table of the small backbone: pieces of a sentence encoder's vocabulary, each as the encoder sees it alone, in few dimensions. */
@@ -79,22 +80,16 @@ async function meanStates(folder: string, ids: readonly number[], [cls, sep]: re
   return vectors;
 }
 
-const inner = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
-};
-
 /** Makes vectors orthonormal, in place (Gram–Schmidt). */
 function orthonormalize(vectors: readonly Float64Array[]): void {
   vectors.forEach((vector, i) => {
     for (const other of vectors.slice(0, i)) {
-      const along = inner(vector, other);
+      const along = dot(vector, other);
       vector.forEach((x, j) => {
         vector[j] = x - along * other[j]!;
       });
     }
-    const norm = Math.sqrt(inner(vector, vector));
+    const norm = Math.sqrt(dot(vector, vector));
     vector.forEach((x, j) => {
       vector[j] = x / norm;
     });
@@ -115,14 +110,14 @@ function project(vectors: readonly Float64Array[], count: number): number[][] {
   const random = createRandom(1);
   let axes = Array.from({ length: count }, () => Float64Array.from({ length: width }, () => random.normal()));
   for (let i = 0; i < ITERATIONS; i++) {
-    axes = axes.map((axis) => Float64Array.from(covariance, (row) => inner(row, axis)));
+    axes = axes.map((axis) => Float64Array.from(covariance, (row) => dot(row, axis)));
     orthonormalize(axes);
   }
   const turned = Array.from({ length: count }, () => Float64Array.from({ length: count }, () => random.normal()));
   orthonormalize(turned);
   return centered.map((vector) => {
-    const along = axes.map((axis) => inner(vector, axis));
-    return turned.map((axis) => inner(along, axis));
+    const along = axes.map((axis) => dot(vector, axis));
+    return turned.map((axis) => dot(along, axis));
   });
 }
 

@@ -20,3 +20,7 @@ export function tieSizes(values: ArrayLike<number>): number[] {
 export function tieTerm(values: ArrayLike<number>): number {
   return tieSizes(values).reduce((sum, t) => sum + t ** 3 - t, 0);
 }
+
+/** Returns the value at a share of a sorted list by nearest rank; nothing for an empty list. */
+export const nearestRank = (sorted: ArrayLike<number>, share: number): number | undefined =>
+  sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];

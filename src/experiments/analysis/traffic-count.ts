@@ -1,3 +1,4 @@
+import { nearestRank } from '../../statistics/ranks.ts';
 import type { ArmTraffic, ExposureFact } from '../records.ts';
 
 interface Counts {
@@ -32,10 +33,6 @@ function merge(a: Float64Array, b: Float64Array): Float64Array {
     merged[k] = j === b.length || (i < a.length && a[i]! <= b[j]!) ? a[i++]! : b[j++]!;
   return merged;
 }
-
-/** Returns the value by nearest rank. */
-const atRank = (sorted: Float64Array, share: number): number =>
-  sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 
 /** Counts the traffic of each arm exposure by exposure, with the figures of `ExperimentStore.traffic`. */
 export class TrafficCount {
@@ -73,7 +70,8 @@ export class TrafficCount {
       if (counts.fresh.length > 0) counts.sorted = merge(counts.sorted, Float64Array.from(counts.fresh).sort());
       counts.fresh = [];
       const { sorted } = counts;
-      const latencies = sorted.length === 0 ? {} : { p50Ms: atRank(sorted, 0.5), p95Ms: atRank(sorted, 0.95) };
+      const [p50Ms, p95Ms] = [nearestRank(sorted, 0.5), nearestRank(sorted, 0.95)];
+      const latencies = p50Ms === undefined || p95Ms === undefined ? {} : { p50Ms, p95Ms };
       return { arm, requests, failed, fallbacks, byQuery, firstAt, lastAt, ...latencies };
     });
   }

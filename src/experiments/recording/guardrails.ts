@@ -1,5 +1,6 @@
 import { CATALOG, type ErrorCode } from '../../errors.ts';
 import { fisherExactGreater, type Share } from '../../statistics/fisher-exact.ts';
+import { nearestRank } from '../../statistics/ranks.ts';
 import type { PreparedExperiment } from '../assignment/prepared-experiment.ts';
 import type { Guardrail } from '../definitions/definition.ts';
 
@@ -80,8 +81,8 @@ class ComparedWindow {
   }
 }
 
-/** Returns the 95th percentile by nearest rank, 0 without values. */
-const percentile95 = (sorted: Float64Array): number => sorted[Math.max(0, Math.ceil(0.95 * sorted.length) - 1)] ?? 0;
+/** Returns the 95th percentile, 0 without values. */
+const percentile95 = (sorted: Float64Array): number => nearestRank(sorted, 0.95) ?? 0;
 
 /** The value of a guardrail's metric in an arm and in control, and how well chance explains that the arm's is larger. */
 interface Reading {

@@ -49,7 +49,11 @@ function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
 }
 
 /** Returns the dot product: of unit vectors, their cosine. */
-export const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+}
 
 function modelFile(folder: string): string {
   const found = ['onnx/model.onnx', 'model.onnx'].map((file) => join(folder, file)).find((file) => existsSync(file));
