@@ -1,27 +1,25 @@
 import type { Experiment } from '../definitions/definition.ts';
-import { type BucketRange, bucketRanges } from './buckets.ts';
+import type { BucketRange } from './buckets.ts';
+import { rangesOf, seedOf } from './prepared-experiment.ts';
 
 /** Returns each arm's interval of the unit line, by name. */
-function rangesOf({ arms, coverage }: Experiment): ReadonlyMap<string, BucketRange> {
-  const total = arms.reduce((sum, { weight }) => sum + weight, 0);
-  const ranges = bucketRanges(
-    arms.map(({ weight }) => weight / total),
-    coverage,
-  );
-  return new Map(arms.map(({ name }, i) => [name, ranges[i]!]));
+function namedRanges(experiment: Experiment): ReadonlyMap<string, BucketRange> {
+  const ranges = rangesOf(experiment);
+  return new Map(experiment.arms.map(({ name }, i) => [name, ranges[i]!]));
 }
 
 const length = ([from, to]: BucketRange): number => Math.max(0, to - from);
 const overlap = (a: BucketRange, b: BucketRange): number => length([Math.max(a[0], b[0]), Math.min(a[1], b[1])]);
 
-const drawOf = ({ name, hash, unit }: Experiment): string => JSON.stringify([hash.seed ?? name, hash.version, unit]);
+const drawOf = (experiment: Experiment): string =>
+  JSON.stringify([seedOf(experiment), experiment.hash.version, experiment.unit]);
 
 /**
  * Returns the share of the units of a split that another definition gives to another arm or to none, 0 to 1. With another seed, hash or unit
  * all are drawn anew.
  */
 export function movedShare(before: Experiment, after: Experiment): number {
-  const [old, now] = [rangesOf(before), rangesOf(after)];
+  const [old, now] = [namedRanges(before), namedRanges(after)];
   const all = [...old.values()].reduce((sum, range) => sum + length(range), 0);
   if (all === 0) return 0;
   const isDrawnAnew = drawOf(before) !== drawOf(after);

@@ -34,20 +34,28 @@ const modelName = (reference: string): string => reference.split(/[@:]/, 1)[0]!;
 /** Whether a reference names one exact version; such requests are outside all experiments. */
 export const namesVersion = (reference: string | undefined): boolean => reference?.includes('@') ?? false;
 
+/** Returns the seed by which a definition draws units. */
+export const seedOf = ({ hash, name }: Pick<Experiment, 'hash' | 'name'>): string => hash.seed ?? name;
+
+/** Returns each arm's interval of the unit line. */
+export function rangesOf({ arms, coverage }: Pick<Experiment, 'arms' | 'coverage'>): readonly BucketRange[] {
+  const total = arms.reduce((sum, { weight }) => sum + weight, 0);
+  return bucketRanges(
+    arms.map(({ weight }) => weight / total),
+    coverage,
+  );
+}
+
 /** Prepares a definition for requests. */
 export function prepareExperiment(definition: Experiment): PreparedExperiment {
-  const { arms, coverage, hash, namespace, when } = definition;
-  const total = arms.reduce((sum, { weight }) => sum + weight, 0);
+  const { arms, hash, namespace, when } = definition;
   const control = arms.find(({ name }) => name === definition.control)!;
   return {
     definition,
     hash: configHash(definition),
-    seed: hash.seed ?? definition.name,
+    seed: seedOf(definition),
     hashVersion: hash.version,
-    ranges: bucketRanges(
-      arms.map(({ weight }) => weight / total),
-      coverage,
-    ),
+    ranges: rangesOf(definition),
     namespace: namespace && { name: namespace.name, range: [namespace.range[0]!, namespace.range[1]!] },
     control,
     start: definition.start === undefined ? Number.NEGATIVE_INFINITY : Date.parse(definition.start),

@@ -1,4 +1,4 @@
-import type { PreparedExperiment } from '../assignment/prepared-experiment.ts';
+import { type PreparedExperiment, seedOf } from '../assignment/prepared-experiment.ts';
 import { unitHash } from '../assignment/units.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import { definitionHistory } from '../definitions/history.ts';
@@ -25,12 +25,12 @@ export function storedAssignments(store: () => Promise<ExperimentStore>, secret:
       const [opened, key] = await Promise.all([store(), secret()]);
       return opened.assignments(experiment, unitHash(key, unitId));
     },
-    /** A definition that is not known is believed to draw alike. */
+    /** A definition that is not known counts as drawing alike. */
     async drawsAlike(prepared: PreparedExperiment, configHash: string): Promise<boolean> {
       if (configHash === prepared.hash) return true;
       const then = (await historyOf(prepared)).get(configHash);
       if (!then) return true;
-      return (then.hash.seed ?? then.name) === prepared.seed && then.hash.version === prepared.hashVersion;
+      return seedOf(then) === prepared.seed && then.hash.version === prepared.hashVersion;
     },
   };
 }
