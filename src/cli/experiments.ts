@@ -104,7 +104,7 @@ function reportCommand(): Command {
       withExperiments(options, async (offline) => {
         const experiment = offline.find(name);
         const { until, since, out, json } = options;
-        const range = { ...(until === undefined ? {} : { until }), ...(since === undefined ? {} : { since }) };
+        const range = { until, since };
         if (out !== undefined) return print((await writeReportFiles(offline.store, experiment, out, range)).join('\n'));
         const report = await analyze(offline.store, experiment, range);
         if (json) printJson(report);

@@ -237,9 +237,8 @@ export function createExperimentsApi(service: ExperimentService): ExperimentsApi
     async report(name, until, since) {
       const { definition } = get(name);
       await flushLog();
-      const options = { ...(until === undefined ? {} : { until }), ...(since === undefined ? {} : { since }) };
       return shared.run(`report ${configHash(definition)} ${until} ${since}`, () =>
-        withStore(service, () => service.reports.report(definition, options), READ_FACTOR),
+        withStore(service, () => service.reports.report(definition, { until, since }), READ_FACTOR),
       );
     },
     async series(name, points, until, since) {

@@ -177,7 +177,7 @@ export interface Changes {
   readonly cursor: unknown;
   /** Units whose row is another than at the earlier read. */
   readonly units: readonly string[];
-  /** Rows were removed since the earlier read: what was read is of no use, and nothing was read now. */
+  /** Rows were removed since the earlier read: what it gave is no longer valid, and nothing was read now. */
   readonly isReset: boolean;
 }
 
@@ -201,8 +201,8 @@ export interface ExperimentStore {
   units(
     experiment: string,
     range: {
-      readonly since?: number;
-      readonly until?: number;
+      readonly since?: number | undefined;
+      readonly until?: number | undefined;
       readonly beforeMs: number;
       readonly among?: readonly string[];
     },
@@ -216,7 +216,7 @@ export interface ExperimentStore {
   /** Streams what units did after `after` and up to `until`. All slices added up give the same as `units`. */
   slice(
     experiment: string,
-    range: { readonly since?: number; readonly after: number; readonly until: number },
+    range: { readonly since?: number | undefined; readonly after: number; readonly until: number },
   ): AsyncIterable<UnitSlice>;
   /** Streams interleaved exposures that have outcomes of the metric. */
   clicks(experiment: string, metric: string, until?: number, since?: number): AsyncIterable<ClickedExposure>;

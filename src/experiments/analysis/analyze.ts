@@ -6,12 +6,12 @@ import { correctedCredit, creditOf, type UncorrectedCredit } from './credit.ts';
 import { type Figures, readFigures } from './figures.ts';
 import { metricSections } from './metric-sections.ts';
 import type { Since } from './period.ts';
-import { expectedUnits, haveSameWeights, phasesOf } from './phases.ts';
 import { ALPHA, type ArmSection, type ExperimentReport } from './report-data.ts';
 import { type SampleRatio, sampleRatio } from './sample-ratio.ts';
 import type { Tally } from './tally.ts';
 import { busyUnit, namelessRequests } from './unit-warnings.ts';
 import { verdictOf } from './verdict.ts';
+import { plannedArms, weightGroups } from './weights.ts';
 
 /** Returns the arms that guardrails took out under the definition of `hash`, with the reasons. */
 function tripsOf(audits: readonly AuditEntry[], hash: string): ReadonlyMap<string, string> {
@@ -77,7 +77,7 @@ function weightsSinceOf(
     .filter(({ lastAt }) => since === undefined || lastAt >= since)
     .toSorted((a, b) => a.lastAt - b.lastAt)
     .map(({ configHash: hash }) => hash);
-  return haveSameWeights(experiment, hashes, history) ? undefined : hashes.at(-1);
+  return weightGroups(experiment, hashes, history).length > 1 ? hashes.at(-1) : undefined;
 }
 
 /** A smaller share of units that changed arm is left out without consequence. */
@@ -111,9 +111,9 @@ async function creditSections(
 
 export interface ReportOptions {
   /** Milliseconds since 1970, for the state at an earlier time. */
-  readonly until?: number;
+  readonly until?: number | undefined;
   /** When the figures begin; if absent, when an arm was last another model. */
-  readonly since?: Since;
+  readonly since?: Since | undefined;
 }
 
 /** Returns the figures in the order of SHADOW_FIGURES. */
@@ -126,14 +126,7 @@ function orderedFigures(figures: ExperimentReport['shadow']): ExperimentReport['
 
 /** Tests the units by the arm and the weights of their first exposure; also those that saw another arm later. */
 function ratioOf(experiment: Experiment, { tally, history, ratioP }: Figures): SampleRatio | undefined {
-  const phases = phasesOf(experiment, tally.firsts, history);
-  const arms = experiment.arms
-    .map(({ name }) => ({
-      name,
-      weight: expectedUnits(phases, name),
-      units: phases.reduce((sum, { units }) => sum + (units.get(name) ?? 0), 0),
-    }))
-    .filter(({ weight }) => weight > 0);
+  const arms = plannedArms(experiment, tally.firsts, history).filter(({ weight }) => weight > 0);
   return arms.length > 1 ? sampleRatio(arms, ratioP) : undefined;
 }
 

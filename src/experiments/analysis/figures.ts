@@ -1,23 +1,17 @@
 import type { Experiment } from '../definitions/definition.ts';
-import { definitionHistory } from '../definitions/history.ts';
-import type { ArmTraffic, AuditEntry, ExperimentStore, UnitRow } from '../records.ts';
-import { type Period, periodOf, type Since } from './period.ts';
+import type { ArmTraffic, ExperimentStore, UnitRow } from '../records.ts';
+import { type PeriodOptions, type PeriodReading, readPeriod } from './period.ts';
 import { type FirstExposure, RatioPath } from './ratio-path.ts';
 import { BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
 import { NO_LOAD, type UnitLoad, withUnit } from './unit-warnings.ts';
 
 /** What a report counts of units and requests, of any mode. */
-export interface Figures {
-  /** Of the experiment, oldest first. */
-  readonly audits: readonly AuditEntry[];
-  /** Definitions by `configHash`. */
-  readonly history: ReadonlyMap<string, Experiment>;
-  readonly period: Period;
+export interface Figures extends PeriodReading {
   readonly tally: Tally;
   readonly load: UnitLoad;
   readonly traffic: readonly ArmTraffic[];
-  /** Always-valid p-value of the sample ratio. */
+  /** Always-valid p-value of the sample ratio of a split experiment; 1 for other modes. */
   readonly ratioP: number;
 }
 
@@ -37,24 +31,22 @@ export const firstOf = ({ unit, firstAt, firstArm, configHash }: UnitRow): First
 export async function readFigures(
   store: ExperimentStore,
   experiment: Experiment,
-  options: { readonly since?: Since | undefined; readonly until?: number | undefined },
+  options: PeriodOptions = {},
 ): Promise<Figures> {
-  const { name } = experiment;
+  const { name, mode } = experiment;
   const { until } = options;
-  const period = await periodOf(store, experiment, options);
-  const { since } = period;
-  const [audits, traffic] = await Promise.all([store.audits(name), store.traffic(name, until, since)]);
-  const history = definitionHistory(audits, experiment);
+  const reading = await readPeriod(store, experiment, options);
+  const { since } = reading.period;
+  const traffic = await store.traffic(name, until, since);
   const tally = new Tally(experiment);
   const firsts: FirstExposure[] = [];
   let load = NO_LOAD;
-  const counted = { ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) };
-  for await (const row of store.units(name, { ...counted, beforeMs: BEFORE_MS })) {
+  for await (const row of store.units(name, { since, until, beforeMs: BEFORE_MS })) {
     tally.add(row);
     load = withUnit(load, row);
-    firsts.push(firstOf(row));
+    if (mode === 'split') firsts.push(firstOf(row));
   }
-  const path = new RatioPath(experiment, history);
+  const path = new RatioPath(experiment, reading.history);
   path.add(firsts);
-  return { audits, history, period, tally, load, traffic, ratioP: path.p };
+  return { ...reading, tally, load, traffic, ratioP: path.p };
 }

@@ -1,16 +1,16 @@
 import type { Experiment } from '../definitions/definition.ts';
 import { definitionHistory } from '../definitions/history.ts';
-import type { AuditEntry, ExperimentStore, ExposureFact, UnitRow } from '../records.ts';
+import type { ExperimentStore, ExposureFact, UnitRow } from '../records.ts';
 import { ContentsCount } from './contents-count.ts';
 import { type Figures, firstOf } from './figures.ts';
-import { type Period, periodFrom, type Since } from './period.ts';
+import { type Period, type PeriodReading, periodFrom, type Since } from './period.ts';
 import { RatioPath } from './ratio-path.ts';
 import { BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
 import { TrafficCount } from './traffic-count.ts';
-import { NO_LOAD, withUnit } from './unit-warnings.ts';
+import { NO_LOAD, type UnitLoad, withUnit } from './unit-warnings.ts';
 
-/** The moments of fewer units are made anew at each read: it takes a millisecond. */
+/** The moments of fewer units are computed again at each read: it takes a millisecond. */
 const FEW_UNITS = 2000;
 
 /** Memory of a unit (measured with two metrics) and of a request's latency. */
@@ -21,21 +21,25 @@ const LATENCY_BYTES = 8;
 interface Counted {
   cursor: unknown;
   readonly contents: ContentsCount;
-  /** The period's begin: exposures before are not in what follows. */
-  readonly since: number | undefined;
+  /** Exposures before its begin, which never changes, are not in what follows. */
+  period: Period;
   readonly rows: Map<string, UnitRow>;
   tally: Tally;
   /** Units taken out of `tally` and added again since it was made. */
   replaced: number;
   readonly traffic: TrafficCount;
-  load: typeof NO_LOAD;
-  path: RatioPath;
-  /** Definitions that `path` knows; 0 where it is out of date. */
+  load: UnitLoad;
+  /** The sample ratio; absent where it must be computed again. */
+  path?: RatioPath | undefined;
+  /** Definitions that `path` knows. */
   definitions: number;
 }
 
-/** Why figures are read as a whole. */
+/** Thrown where everything must be read again. */
 class ReadAnew extends Error {}
+
+/** The definitions that an experiment has had. */
+type Definitions = Pick<PeriodReading, 'audits' | 'history'>;
 
 /** There are more exposures than may be kept. */
 export class TooLarge extends Error {}
@@ -48,7 +52,7 @@ export interface LiveRead {
 
 /**
  * The figures of a split experiment, kept in memory: each read takes in only what was added since the last one. What a unit counts for is read
- * anew from the database whenever the unit has a new exposure or outcome, so that there is one definition of it. Everything is read again
+ * again from the database whenever the unit has a new exposure or outcome, so that there is one definition of it. Everything is read again
  * where rows were removed or the period begins at another time.
  */
 export class LiveFigures {
@@ -81,47 +85,51 @@ export class LiveFigures {
     const counted = this.#counted;
     this.#counted = undefined;
     if (!counted) return undefined;
-    const audits = await this.#store.audits(this.#experiment.name);
+    const definitions = await this.#definitions();
     try {
-      await this.#update(counted, audits);
+      await this.#update(counted, definitions.history);
     } catch (error) {
       if (error instanceof ReadAnew) return undefined;
       throw error;
     }
-    return this.#settle(counted, audits);
+    return this.#settle(counted, definitions);
   }
 
   /** Reads everything. @throws TooLarge; the database's error; WinnowError `invalid_field` for a definition without exposures. */
   async readAll(): Promise<LiveRead> {
     this.#counted = undefined;
-    const audits = await this.#store.audits(this.#experiment.name);
-    return this.#settle(await this.#start(audits), audits);
+    const definitions = await this.#definitions();
+    return this.#settle(await this.#start(definitions.history), definitions);
   }
 
-  #settle(counted: Counted, audits: readonly AuditEntry[]): LiveRead {
-    const history = definitionHistory(audits, this.#experiment);
-    if (counted.definitions !== history.size) {
-      counted.path = new RatioPath(this.#experiment, history);
-      counted.path.add([...counted.rows.values()].map(firstOf));
-      counted.definitions = history.size;
-    }
+  async #definitions(): Promise<Definitions> {
+    const audits = await this.#store.audits(this.#experiment.name);
+    return { audits, history: definitionHistory(audits, this.#experiment) };
+  }
+
+  #settle(counted: Counted, definitions: Definitions): LiveRead {
+    const path = this.#currentPath(counted, definitions.history);
     this.#counted = counted;
-    const { contents, tally, load, path, traffic, rows } = counted;
-    const period = this.#period(contents, history);
-    const figures = { audits, history, period, tally, load, traffic: traffic.traffic(), ratioP: path.p };
+    const { period, tally, load, traffic, rows } = counted;
+    const figures = { ...definitions, period, tally, load, traffic: traffic.traffic(), ratioP: path.p };
     return { figures, units: rows.values() };
   }
 
-  #period(contents: ContentsCount, history: ReadonlyMap<string, Experiment>): Period {
+  /** Returns the sample ratio of all units, computed again where it is out of date. */
+  #currentPath(counted: Counted, history: Definitions['history']): RatioPath {
+    if (counted.path && counted.definitions === history.size) return counted.path;
+    const path = new RatioPath(this.#experiment, history);
+    path.add([...counted.rows.values()].map(firstOf));
+    counted.path = path;
+    counted.definitions = history.size;
+    return path;
+  }
+
+  #period(contents: ContentsCount, history: Definitions['history']): Period {
     return periodFrom(this.#experiment, contents.contents(), history, { since: this.#since });
   }
 
-  /** When the period begins, after these exposures. */
-  #begin(contents: ContentsCount, audits: readonly AuditEntry[]): number | undefined {
-    return this.#period(contents, definitionHistory(audits, this.#experiment)).since;
-  }
-
-  async #start(audits: readonly AuditEntry[]): Promise<Counted> {
+  async #start(history: Definitions['history']): Promise<Counted> {
     const { name } = this.#experiment;
     const contents = new ContentsCount();
     const exposures: (readonly ExposureFact[])[] = [];
@@ -132,31 +140,34 @@ export class LiveFigures {
       count += page.length;
       if (count > this.#maxExposures) throw new TooLarge();
     });
-    const since = this.#begin(contents, audits);
+    const period = this.#period(contents, history);
+    const { since } = period;
     const traffic = new TrafficCount(since);
     for (const page of exposures.splice(0)) traffic.add(page);
     const [rows, tally] = [new Map<string, UnitRow>(), new Tally(this.#experiment)];
     let load = NO_LOAD;
-    for await (const row of this.#store.units(name, { ...from(since), beforeMs: BEFORE_MS })) {
+    for await (const row of this.#store.units(name, { since, beforeMs: BEFORE_MS })) {
       rows.set(row.unit, row);
       tally.add(row);
       load = withUnit(load, row);
     }
-    const path = new RatioPath(this.#experiment, new Map());
-    return { cursor, contents, since, rows, tally, replaced: 0, traffic, load, path, definitions: 0 };
+    return { cursor, contents, period, rows, tally, replaced: 0, traffic, load, definitions: 0 };
   }
 
   /** @throws ReadAnew. */
-  async #update(counted: Counted, audits: readonly AuditEntry[]): Promise<void> {
+  async #update(counted: Counted, history: Definitions['history']): Promise<void> {
     const { name } = this.#experiment;
-    const { rows, since, contents, traffic } = counted;
+    const { rows, contents, traffic } = counted;
+    const { since } = counted.period;
     const changes = await this.#store.changes(name, counted.cursor, (page) => {
       contents.add(page);
       traffic.add(page);
     });
-    if (changes.isReset || this.#begin(contents, audits) !== since) throw new ReadAnew();
+    const period = this.#period(contents, history);
+    if (changes.isReset || period.since !== since) throw new ReadAnew();
+    counted.period = period;
     const added: UnitRow[] = [];
-    const range = { ...from(since), beforeMs: BEFORE_MS, among: changes.units };
+    const range = { since, beforeMs: BEFORE_MS, among: changes.units };
     for await (const row of this.#store.units(name, range)) {
       const before = rows.get(row.unit);
       if (before) {
@@ -167,14 +178,14 @@ export class LiveFigures {
       rows.set(row.unit, row);
       counted.load = withUnit(counted.load, row, before);
       // An exposure that another server wrote late was before the first one known.
-      if (before && (before.firstAt !== row.firstAt || before.firstArm !== row.firstArm)) counted.definitions = 0;
+      if (before && (before.firstAt !== row.firstAt || before.firstArm !== row.firstArm)) counted.path = undefined;
     }
     counted.cursor = changes.cursor;
     this.#addAnew(counted);
-    if (counted.definitions > 0) counted.path.add(added.map(firstOf));
+    counted.path?.add(added.map(firstOf));
   }
 
-  /** Makes the moments anew from the rows, before what removals leave of rounding errors can be seen. */
+  /** Computes the moments again from the rows, before the rounding errors of removals add up. */
   #addAnew(counted: Counted): void {
     const { rows, replaced } = counted;
     if (replaced === 0 || (rows.size > FEW_UNITS && replaced < rows.size)) return;
@@ -184,5 +195,3 @@ export class LiveFigures {
     for (const row of [...rows.values()].sort((a, b) => (a.unit < b.unit ? -1 : 1))) counted.tally.add(row);
   }
 }
-
-const from = (since: number | undefined): { readonly since?: number } => (since === undefined ? {} : { since });

@@ -1,9 +1,9 @@
 import { holm } from '../../statistics/corrections.ts';
 import type { Experiment, Metric } from '../definitions/definition.ts';
 import { type Adjustment, adjustmentOf, type Comparison, compare, type Estimate, estimate } from './estimates.ts';
-import { weightGroups } from './phases.ts';
 import { type MomentsView, stratified } from './strata.ts';
 import type { Tally } from './tally.ts';
+import { weightGroups } from './weights.ts';
 
 /** Units an arm needs before an effect is concluded: the intervals hold for many units. */
 export const MIN_UNITS = 100;

@@ -1,7 +1,7 @@
 import { WinnowError } from '../../errors.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import { definitionHistory } from '../definitions/history.ts';
-import type { ArmContent, ExperimentStore } from '../records.ts';
+import type { ArmContent, AuditEntry, ExperimentStore } from '../records.ts';
 
 /** A definition under which there were exposures. */
 export interface DefinitionSpan {
@@ -147,7 +147,7 @@ function mixtures(spans: readonly VersionSpan[]): readonly string[] {
 }
 
 /** What `since` and `until` of a report ask for. */
-interface PeriodOptions {
+export interface PeriodOptions {
   readonly since?: Since | undefined;
   readonly until?: number | undefined;
 }
@@ -185,13 +185,23 @@ export function periodFrom(
   return { since: change.at + 1, definitions, versions, warnings: [warning] };
 }
 
-/** Reads what `periodFrom` needs. @throws the database's error; WinnowError `invalid_field` for a definition without exposures. */
-export async function periodOf(
+/** A period, and the definitions that it was found by. */
+export interface PeriodReading {
+  /** Of the experiment, oldest first. */
+  readonly audits: readonly AuditEntry[];
+  /** Definitions by `configHash`. */
+  readonly history: ReadonlyMap<string, Experiment>;
+  readonly period: Period;
+}
+
+/** Reads the period of an experiment. @throws the database's error; WinnowError `invalid_field` for a definition without exposures. */
+export async function readPeriod(
   store: ExperimentStore,
   experiment: Experiment,
   options: PeriodOptions = {},
-): Promise<Period> {
+): Promise<PeriodReading> {
   const { name } = experiment;
   const [contents, audits] = await Promise.all([store.contents(name, options.until), store.audits(name)]);
-  return periodFrom(experiment, contents, definitionHistory(audits, experiment), options);
+  const history = definitionHistory(audits, experiment);
+  return { audits, history, period: periodFrom(experiment, contents, history, options) };
 }

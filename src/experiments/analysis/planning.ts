@@ -2,10 +2,8 @@ import { WinnowError } from '../../errors.ts';
 import type { Experiment } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, estimate } from './estimates.ts';
-import { periodOf } from './period.ts';
+import { readFigures } from './figures.ts';
 import { type Plan, unitsFor } from './power.ts';
-import { BEFORE_MS } from './report-data.ts';
-import { Tally } from './tally.ts';
 
 /** What is known about a metric before an experiment. */
 export interface Baseline {
@@ -47,15 +45,11 @@ async function baselineOf(
   metric: string,
 ): Promise<Baseline | undefined> {
   const i = experiment.metrics.findIndex(({ name }) => name === metric);
-  const tally = new Tally(experiment);
-  const { since } = await periodOf(store, experiment);
-  const range = { beforeMs: BEFORE_MS, ...(since === undefined ? {} : { since }) };
-  for await (const row of store.units(experiment.name, range)) tally.add(row);
+  const { tally, traffic } = await readFigures(store, experiment);
   const moments = tally.moments(experiment.control, i);
   if (i < 0 || moments.n < 2) return undefined;
   const ratio = experiment.metrics[i]!.kind === 'ratio';
   const { unadjusted: mean, unadjustedVariance } = estimate(moments, ratio);
-  const traffic = await store.traffic(experiment.name, undefined, since);
   const [first, last] = [
     Math.min(...traffic.map(({ firstAt }) => firstAt)),
     Math.max(...traffic.map(({ lastAt }) => lastAt)),

@@ -1,6 +1,6 @@
 import type { Experiment } from '../definitions/definition.ts';
-import { sharesOf } from './phases.ts';
 import { SequentialRatio } from './sequential-ratio.ts';
+import { sharesUnder } from './weights.ts';
 
 /** The first exposure of a unit. */
 export interface FirstExposure {
@@ -44,7 +44,7 @@ export class RatioPath {
   #ratio: SequentialRatio;
 
   /** @param history definitions by `configHash`; one that is not known counts as the present one. */
-  constructor(experiment: Experiment, history: ReadonlyMap<string, Experiment>) {
+  constructor(experiment: Pick<Experiment, 'arms'>, history: ReadonlyMap<string, Experiment>) {
     this.#experiment = experiment;
     this.#history = history;
     this.#armIndex = new Map(experiment.arms.map(({ name }, i) => [name, i]));
@@ -84,11 +84,7 @@ export class RatioPath {
   }
 
   #sharesUnder(hash: string): readonly number[] | undefined {
-    if (!this.#shares.has(hash)) {
-      const names = this.#experiment.arms.map(({ name }) => name);
-      const shares = sharesOf(this.#history.get(hash) ?? this.#experiment, names);
-      this.#shares.set(hash, shares && [...shares.values()]);
-    }
+    if (!this.#shares.has(hash)) this.#shares.set(hash, sharesUnder(hash, this.#experiment, this.#history));
     return this.#shares.get(hash);
   }
 }

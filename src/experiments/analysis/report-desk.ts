@@ -13,7 +13,7 @@ const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 const MAX_EXPOSURES = 4_000_000;
 
 /** Share of the time that reading everything again may take. */
-const SHARE = 0.003;
+export const WHOLE_READS = 0.003;
 /** Milliseconds that reading may take before that share counts. */
 const BURST_MS = 10_000;
 /** Experiments with fewer requests, or half as many units, are always read again: it takes some milliseconds. */
@@ -41,7 +41,7 @@ class Allowance {
 
   get isSpent(): boolean {
     const now = performance.now();
-    this.#left = Math.min(this.#burstMs, this.#left + SHARE * (now - this.#at));
+    this.#left = Math.min(this.#burstMs, this.#left + WHOLE_READS * (now - this.#at));
     this.#at = now;
     return this.#left < 0;
   }
@@ -101,8 +101,8 @@ export class ReportDesk {
       return { value: report, isSmall: figures.load.requests < this.#smallRequests };
     });
     if (at === undefined) return value;
-    const told = `figures as of ${new Date(at).toISOString().slice(0, 19)}Z: reading all of them again may take ${100 * SHARE} % of the time`;
-    return { ...value, warnings: [told, ...value.warnings] };
+    const notice = `figures as of ${new Date(at).toISOString().slice(0, 19)}Z: reading all of them again may take ${100 * WHOLE_READS} % of the time`;
+    return { ...value, warnings: [notice, ...value.warnings] };
   }
 
   /** Computes a series; one that takes too much time is given again, with `asOf`. */
@@ -110,8 +110,7 @@ export class ReportDesk {
     const key = JSON.stringify([configHash(experiment), options.since, options.until]);
     const { value, at } = await this.#within(this.#series, `${options.points} ${key}`, async () => {
       const live = await this.#readNew(key);
-      const known = live && { since: live.figures.period.since, traffic: live.figures.traffic, units: live.units };
-      const series = await seriesOf(this.#store, experiment, options, known);
+      const series = await seriesOf(this.#store, experiment, options, live);
       return { value: series, isSmall: (series.points.at(-1)?.units ?? 0) < this.#smallRequests / 2 };
     });
     return at === undefined ? value : { ...value, asOf: at };

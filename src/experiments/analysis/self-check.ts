@@ -3,7 +3,7 @@ import type { Experiment, Metric } from '../definitions/definition.ts';
 import type { ExperimentStore } from '../records.ts';
 import { adjustmentOf, compare, estimate } from './estimates.ts';
 import { Moments } from './moments.ts';
-import { periodOf } from './period.ts';
+import { readPeriod } from './period.ts';
 import { BEFORE_MS } from './report-data.ts';
 import { valuesOf } from './tally.ts';
 
@@ -46,9 +46,8 @@ export function falsePositives(
 
 async function controlValues(store: ExperimentStore, experiment: Experiment, metric: Metric): Promise<UnitValues> {
   const values: number[] = [];
-  const { since } = await periodOf(store, experiment);
-  const range = { beforeMs: BEFORE_MS, ...(since === undefined ? {} : { since }) };
-  for await (const row of store.units(experiment.name, range))
+  const { since } = (await readPeriod(store, experiment)).period;
+  for await (const row of store.units(experiment.name, { since, beforeMs: BEFORE_MS }))
     if (!row.crossed && row.arm === experiment.control) values.push(...valuesOf(metric, row, row.before));
   return { count: values.length / 3, values: Float64Array.from(values) };
 }

@@ -1,10 +1,10 @@
 import type { LiftPoint } from '../../reports/charts/lift-chart.ts';
 import type { Experiment } from '../definitions/definition.ts';
-import { definitionHistory } from '../definitions/history.ts';
-import type { ArmTraffic, ExperimentStore, UnitRow } from '../records.ts';
+import type { ExperimentStore, UnitRow } from '../records.ts';
 import type { Comparison } from './estimates.ts';
+import type { LiveRead } from './live-figures.ts';
 import { metricSections } from './metric-sections.ts';
-import { periodOf, type Since } from './period.ts';
+import { readPeriod, type Since } from './period.ts';
 import { ALPHA, BEFORE_MS } from './report-data.ts';
 import { Tally } from './tally.ts';
 
@@ -76,13 +76,6 @@ export interface SeriesOptions {
   readonly since?: Since | undefined;
 }
 
-/** Traffic and units from `since` on. */
-interface SeriesFigures {
-  readonly since?: number | undefined;
-  readonly traffic: readonly ArmTraffic[];
-  readonly units: Iterable<UnitRow>;
-}
-
 /**
  * Computes the differences of a split experiment at `points` equal steps from its first exposure to `until`. Every exposure and outcome is
  * read once.
@@ -93,25 +86,24 @@ export async function seriesOf(
   store: ExperimentStore,
   experiment: Experiment,
   { points, now, ...options }: SeriesOptions,
-  known?: SeriesFigures,
+  known?: LiveRead,
 ): Promise<Series> {
   const { name } = experiment;
-  const { since } = known ?? (await periodOf(store, experiment, { since: options.since, until: options.until ?? now }));
-  const traffic = known?.traffic ?? (await store.traffic(name, options.until ?? now, since));
+  const { period, history } =
+    known?.figures ?? (await readPeriod(store, experiment, { since: options.since, until: options.until ?? now }));
+  const { since } = period;
+  const traffic = known?.figures.traffic ?? (await store.traffic(name, options.until ?? now, since));
   if (traffic.length === 0 || experiment.mode !== 'split') return { experiment: name, points: [] };
   const first = Math.min(...traffic.map(({ firstAt }) => firstAt));
   const last = Math.max(...traffic.map(({ lastAt }) => lastAt));
   const until = options.until ?? endOf(first, last, now);
-  const from = since === undefined ? {} : { since };
-  const units = known?.units ?? store.units(name, { ...from, until, beforeMs: BEFORE_MS });
-  const states = await unitStates(units);
-  const history = definitionHistory(await store.audits(name), experiment);
+  const states = await unitStates(known?.units ?? store.units(name, { since, until, beforeMs: BEFORE_MS }));
   const tally = new Tally(experiment);
   const series: SeriesPoint[] = [];
   let after = first - 1;
   for (let k = 1; k <= points; k++) {
     const at = k === points ? until : first + ((until - first) * k) / points;
-    for await (const slice of store.slice(name, { ...from, after, until: at })) {
+    for await (const slice of store.slice(name, { since, after, until: at })) {
       const state = states.get(slice.unit);
       if (!state) continue;
       const known = state.exposures > 0;

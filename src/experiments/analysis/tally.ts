@@ -44,11 +44,7 @@ export class Tally {
   /** Takes out a unit that was added with this row. */
   remove(row: UnitRow): void {
     this.#count(row, -1);
-    const moments = row.crossed ? undefined : this.#of(row);
-    if (!moments) return;
-    this.#metrics.forEach((metric, i) => {
-      moments[i]!.remove(...valuesOf(metric, row, row.before));
-    });
+    if (!row.crossed) this.change(row, row, undefined);
   }
 
   #count({ crossed, configHash, firstArm }: UnitRow, by: 1 | -1): void {
@@ -58,15 +54,15 @@ export class Tally {
     this.#firsts.set(configHash, firsts);
   }
 
-  /** Replaces a unit's former counts, where it had any, by its present ones. */
-  change(unit: CountedUnit, from: Counted | undefined, to: Counted): void {
+  /** Replaces a unit's former counts, where it had any, by its present ones, where it has any. */
+  change(unit: CountedUnit, from: Counted | undefined, to: Counted | undefined): void {
     const { before } = unit;
     const moments = this.#of(unit);
     // An arm that is no longer in the definition is not counted.
     if (!moments) return;
     this.#metrics.forEach((metric, i) => {
       if (from) moments[i]!.remove(...valuesOf(metric, from, before));
-      moments[i]!.add(...valuesOf(metric, to, before));
+      if (to) moments[i]!.add(...valuesOf(metric, to, before));
     });
   }
 
