@@ -1,13 +1,15 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { WHOLE_READS } from '../src/experiments/analysis/report-desk.ts';
 import { inOwnThread } from '../src/experiments/analysis/report-runner.ts';
 import { checkExperiment, configHash } from '../src/experiments/definitions/definition.ts';
 import type { ExperimentStore, Exposure, Outcome } from '../src/experiments/records.ts';
 import { openStore } from '../src/experiments/store/store.ts';
 import { createRandom } from '../src/util/random.ts';
-import { median } from './load/figures.ts';
+import { mean, median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
+import { cpuSecondsNamed } from './load/processes.ts';
 
 const ABOUT = `
 Measures what an open console tab costs: processor time of the report (every 5 s) and of the series (every 15 s) of one experiment, while
@@ -98,30 +100,17 @@ async function fill(store: ExperimentStore, exposures: number, from: number, ste
   }
 }
 
-/** Clock ticks of the processor, at a hundredth of a second, that each process of PostgreSQL servers on this machine has used. */
-function serverTicks(): ReadonlyMap<string, number> {
-  const ticks = new Map<string, number>();
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
-    try {
-      const [name = '', rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8')
-        .split(/[()]\s*/)
-        .slice(1);
-      const fields = rest.split(' ');
-      if (name.startsWith('postgres')) ticks.set(pid, Number(fields[11]) + Number(fields[12]));
-    } catch {
-      // The process has ended.
-    }
-  return ticks;
-}
+/** Returns the processor time of each process of PostgreSQL servers on this machine, in seconds; none with SQLite. */
+const serverSeconds = (): ReadonlyMap<number, number> => (flags.postgres ? cpuSecondsNamed('postgres') : new Map());
 
 /** Runs work. @returns the processor time of all threads, and of the server, in milliseconds. */
 async function cost(work: () => Promise<unknown>): Promise<number> {
-  const [before, ticks] = [process.cpuUsage(), flags.postgres ? serverTicks() : new Map<string, number>()];
+  const [before, serverBefore] = [process.cpuUsage(), serverSeconds()];
   await work();
   const { user, system } = process.cpuUsage(before);
-  let used = 0;
-  for (const [pid, now] of flags.postgres ? serverTicks() : ticks) used += now - (ticks.get(pid) ?? 0);
-  return (user + system) / 1000 + 10 * used;
+  let server = 0;
+  for (const [pid, seconds] of serverSeconds()) server += seconds - (serverBefore.get(pid) ?? 0);
+  return (user + system) / 1000 + 1000 * server;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-reports-'));
@@ -149,12 +138,9 @@ try {
   );
   console.log(line('report', first[0]!, reports));
   console.log(line('series', first[1]!, drawn));
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  // Reading anew everything that a series or an interleaved report needs is limited to this share (report-desk.ts).
-  const limited = 0.003;
-  const share = limited + (mode === 'split' ? mean(reports) / 5000 : 0);
+  const share = WHOLE_READS + (mode === 'split' ? mean(reports) / 5000 : 0);
   console.log(
-    `one tab: at most ${(100 * share).toFixed(2)} % of a core, of which ${100 * limited} % for series and whole reads`,
+    `one tab: at most ${(100 * share).toFixed(2)} % of a core, of which ${100 * WHOLE_READS} % for series and whole reads`,
   );
   if (share > 0.01) process.exitCode = 1;
   await runner.close();

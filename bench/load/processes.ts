@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 const TICKS_PER_SECOND = 100;
 
 interface Stat {
+  readonly name: string;
   readonly parent: number;
   readonly ticks: number;
 }
@@ -16,22 +17,30 @@ function statOf(pid: number | string): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The command's name may hold spaces and brackets; the fields begin after its last bracket.
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
+    const end = text.lastIndexOf(')');
+    const fields = text.slice(end + 2).split(' ');
+    const name = text.slice(text.indexOf('(') + 1, end);
+    return { name, parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
   } catch {
     return undefined;
   }
 }
 
-/** Lists a process and its descendants. */
-export function processTree(pid: number): readonly number[] {
-  const parents = new Map<number, number>();
+/** Reads the state of every process, by its id. */
+function allStats(): ReadonlyMap<number, Stat> {
+  const stats = new Map<number, Stat>();
   for (const name of readdirSync('/proc')) {
     const stat = /^\d+$/.test(name) ? statOf(name) : undefined;
-    if (stat) parents.set(Number(name), stat.parent);
+    if (stat) stats.set(Number(name), stat);
   }
+  return stats;
+}
+
+/** Lists a process and its descendants. */
+export function processTree(pid: number): readonly number[] {
+  const stats = allStats();
   const tree = [pid];
-  for (const parent of tree) for (const [child, its] of parents) if (its === parent) tree.push(child);
+  for (const id of tree) for (const [child, { parent }] of stats) if (parent === id) tree.push(child);
   return tree;
 }
 
@@ -54,6 +63,12 @@ export function cpuSeconds(pid: number): number {
 /** Returns the CPU time of a process without its descendants, all its threads together, in seconds. */
 export function ownCpuSeconds(pid: number): number {
   return (statOf(pid)?.ticks ?? 0) / TICKS_PER_SECOND;
+}
+
+/** Returns the CPU time of each process whose command begins with `name`, in seconds, by its id. */
+export function cpuSecondsNamed(name: string): ReadonlyMap<number, number> {
+  const named = [...allStats()].filter(([, stat]) => stat.name.startsWith(name));
+  return new Map(named.map(([pid, { ticks }]) => [pid, ticks / TICKS_PER_SECOND]));
 }
 
 function busyTicks(): number {
