@@ -4,7 +4,7 @@
  *   npm run simulate:events -- [--runs 200] [--units 1000] [--limit 900]
  *
  * Each event is simulated `runs` times with `units` users, in a database in memory. The table gives the verdicts of the same logs by the
- * rules in former-reading.ts and by those of now. The command fails where experiments without an effect are decided more often than α allows.
+ * rules in former-reading.ts and by the present ones. The command fails where experiments without an effect are decided more often than α allows.
  */
 import { parseArgs } from 'node:util';
 import { analyze } from '../../src/experiments/analysis/analyze.ts';
@@ -39,6 +39,8 @@ const START = Date.parse('2026-11-01T00:00:00Z');
 const MINUTE_MS = 60_000;
 /** Mean clicks of a visit in control. */
 const CLICKS = 0.5;
+/** Clicks of a returning user relative to a new one. */
+const RETURNING_ACTIVITY = 4;
 
 /** A stretch of time under one definition. */
 interface Stage {
@@ -49,7 +51,7 @@ interface Stage {
   readonly version?: string;
   /** New users of this stage, as a share of all. */
   readonly share: number;
-  /** Share of the users of earlier stages who come back; they click twice as much. */
+  /** Share of the users of earlier stages who come back. */
   readonly returning?: number;
 }
 
@@ -189,8 +191,8 @@ class Log {
     this.#random = random;
   }
 
-  /** One visit of a user. */
-  visit(user: string, prepared: PreparedExperiment, { factor, version = 'm@2' }: Stage, zeal: number): void {
+  /** Adds one visit of a user. @param activity clicks relative to a first visit. */
+  visit(user: string, prepared: PreparedExperiment, { factor, version = 'm@2' }: Stage, activity: number): void {
     const { definition } = prepared;
     this.at += MINUTE_MS;
     const drawn = definition.arms[assign(prepared, user)]!.name;
@@ -210,7 +212,7 @@ class Log {
       arm,
       models,
     });
-    const clicks = poisson(CLICKS * zeal * (arm === 'b' ? factor : 1), this.#random);
+    const clicks = poisson(CLICKS * activity * (arm === 'b' ? factor : 1), this.#random);
     const outcome = { at: this.at + 1000 - behindMs, behindMs: 300_000, requestId };
     const sent = sharedKeys ? ['visits', 'clicks'] : ['clicks'];
     for (const metric of sent)
@@ -280,8 +282,8 @@ async function simulate(
     const returning = users.filter(() => random.next() < (stage.returning ?? 0));
     const fresh = Array.from({ length: Math.round(units * stage.share) }, (_, i) => `user ${users.length + i}`);
     for (const user of fresh) log.visit(user, prepared, stage, 1);
-    // Those who come back click more: leaving them out of one arm only would show as an effect.
-    for (const user of returning) log.visit(user, prepared, stage, 4);
+    // Returning users click more: leaving them out of one arm only would show as an effect.
+    for (const user of returning) log.visit(user, prepared, stage, RETURNING_ACTIVITY);
     users.push(...fresh);
   }
   await store.addExposures(log.exposures);

@@ -161,7 +161,7 @@ describe('credit', () => {
     expect(preference!.preference).toBeLessThan(-0.9);
     expect(preference!.bootstrap[1]).toBeLessThan(0);
     expect(report.verdict).toMatchObject({ state: 'loss', winner: 'a' });
-    // One comparison has one p, wherever it is told.
+    // One comparison has one p, wherever it is printed.
     const stated = pValue(preference!.adjustedP);
     expect(report.verdict.text).toContain(`corrected ${pStatement(preference!.adjustedP)})`);
     expect(renderTerminal(reportModel(report))).toMatch(new RegExp(`corrected p\\n.*\\nb .* ${stated}\\n`));

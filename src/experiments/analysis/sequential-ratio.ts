@@ -49,7 +49,7 @@ export class SequentialRatio {
     this.#raisePeak();
   }
 
-  /** Returns a copy that goes on by itself. */
+  /** Returns an independent copy. */
   copy(): SequentialRatio {
     const copy = new SequentialRatio(this.#seen.length);
     copy.#seen.set(this.#seen);

@@ -11,8 +11,8 @@ interface NamedRequest {
 }
 
 /**
- * Knows the ids that count as none, such as `undefined`: programs send them for everybody without an id, and as a unit they would be one user
- * that makes most of the traffic.
+ * Knows the ids that count as none, such as `undefined`: programs send them for every user without an id, and as a unit they would be
+ * one user that makes most of the traffic.
  */
 export class Placeholders {
   readonly #ids: ReadonlySet<string>;

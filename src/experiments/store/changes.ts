@@ -43,7 +43,7 @@ const isCursor = (value: unknown): value is Cursor =>
 
 /** How one database finds rows after a place. Places are the columns by which the rows are ordered. */
 interface Dialect {
-  /** Returns the ends of both tables, as `Cursor` has them, and the times of the oldest rows. */
+  /** Reads the ends of both tables, as `Cursor` has them, and the times of the oldest rows. */
   readonly ends: string;
   /** Rows of exposures after a place. */
   readonly exposures: string;
@@ -97,7 +97,7 @@ async function* rowsFrom(
 const timeOf = (value: SqlValue | undefined): number => (value == null ? Number.POSITIVE_INFINITY : Number(value));
 
 /**
- * Reads what was added to an experiment since `since`; everything if absent. Rows that are committed while this runs belong to the next read.
+ * Reads what was added to an experiment since the cursor `since`; everything if absent. Rows that are committed while this runs belong to the next read.
  * @param visit gets the exposures, in pages.
  */
 export async function readChanges(

@@ -28,15 +28,17 @@ const OUTCOME_KEY_POSTGRES =
   'ALTER TABLE winnow_outcomes DROP CONSTRAINT winnow_outcomes_pkey, ADD PRIMARY KEY (key, metric)';
 
 /**
- * Rows of before get 0, and later ones the number of their transaction, also from servers of an older release. A copy of another server's
- * database has numbers that do not exist here yet; they become 0.
+ * Existing rows get 0, and later ones the number of their transaction, also from servers of an older release.
  */
 const ADD_TRANSACTIONS = ['winnow_exposures', 'winnow_outcomes'].flatMap((table) => [
   `ALTER TABLE ${table} ADD COLUMN tx xid8 NOT NULL DEFAULT '0'`,
   `ALTER TABLE ${table} ALTER COLUMN tx SET DEFAULT pg_current_xact_id()`,
 ]);
 
-/** Statements for PostgreSQL at every start, after the others. */
+/**
+ * Statements for PostgreSQL at every start, after the others. A copy of another server's database has transaction numbers that do not exist
+ * here yet; they become 0.
+ */
 export const TRANSACTION_INDEXES = [
   'CREATE INDEX IF NOT EXISTS winnow_exposures_tx ON winnow_exposures (tx, request_id)',
   'CREATE INDEX IF NOT EXISTS winnow_outcomes_tx ON winnow_outcomes (tx, key, metric)',

@@ -25,7 +25,7 @@ interface Waiting {
 
 type Question = { readonly query: Statement } | { readonly transaction: readonly Statement[] };
 
-/** Receives why a connection is of no more use, and how many exposures went with its file. */
+/** Receives why a connection cannot be used any more, and how many exposures its file held. */
 type OnLost = (reason: string, exposures: number) => void;
 
 /** A thread with a connection of its own. */

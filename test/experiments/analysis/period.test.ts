@@ -36,7 +36,7 @@ describe('a redefined arm', () => {
     await visits(60, { a: 1, b: 5 });
     const redefined = lab.clock.now();
     const now = (await lab.api.put('trial', { ...SPLIT, arms: arms('other') }, 'ada')).view.configHash;
-    // Nobody has seen it yet: it has no figures, not those of the former model.
+    // It has no exposures yet, so no figures: those of the former model do not count.
     const empty = await lab.api.report('trial');
     expect(empty.arms.map(({ units }) => units)).toEqual([0, 0]);
     expect(empty.warnings[0]).toMatch(/until then arm b was down, now other/);

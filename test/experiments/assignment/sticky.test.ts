@@ -32,7 +32,7 @@ async function armsOf(lab: Lab): Promise<(string | undefined)[]> {
 const changed = (a: readonly unknown[], b: readonly unknown[]) => a.filter((arm, i) => arm !== b[i]).length;
 
 describe('a ramp by weights', () => {
-  it('moves units, and says so: to the one who changes it, in the log, in the report', async () => {
+  it('moves units, and says so: in the answer to the change, in the log, in the report', async () => {
     const lab = await openOne();
     await lab.api.put('trial', { ...SPLIT, arms: weights(9, 1) }, 'ada');
     const before = await armsOf(lab);
