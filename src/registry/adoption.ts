@@ -1,5 +1,6 @@
 import { describe, WinnowError } from '../errors.ts';
 import type { Reduction } from '../inference/inference-types.ts';
+import { isObject, type JsonObject } from '../util/json-files.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';
 
@@ -7,8 +8,6 @@ import type { Activation } from './registry-types.ts';
  * Settings of a version that are adopted from a Hugging Face export without `model.json`: functions of config.json and
  * tokenizer_config.json. Field names are those of transformers and sentence-transformers.
  */
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 const DEFAULT_LENGTH = 512;
 
@@ -29,9 +28,7 @@ const OFFSET_FAMILIES = new Set([
 ]);
 
 /** Returns a JSON object; an empty one for another value. */
-export function asObject(value: unknown): JsonObject {
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as JsonObject) : {};
-}
+export const asObject = (value: unknown): JsonObject => (isObject(value) ? value : {});
 
 function refuse(field: string, expected: string, got: string, file = 'config.json'): never {
   throw new WinnowError('invalid_manifest', { file, expected, got: excerpt(got), field });

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import { isObject, type JsonObject } from '../util/json-files.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { excerpt } from './model-names.ts';
 
@@ -43,8 +44,16 @@ function refuse(file: string, expected: string, got: string, field: string): nev
 export const LINK_CURE =
   'copy the folder with its links followed (`cp -rL FOLDER COPY`), or run `winnow models import`';
 
+/** Where links may lead, and what the message says of others. */
+export interface LinkRule {
+  /** A resolved folder. */
+  readonly into: string;
+  readonly otherwise: string;
+}
+
 interface Walk {
   readonly root: string;
+  readonly links: LinkRule;
   readonly limits: FolderLimits;
   readonly skip: ReadonlySet<string>;
   readonly found: FolderFile[];
@@ -53,10 +62,10 @@ interface Walk {
 
 async function visitLink(walk: Walk, path: string, full: string): Promise<void> {
   const target = await realpath(full).catch(() => undefined);
-  if (!target?.startsWith(walk.root + sep))
+  if (!target?.startsWith(walk.links.into + sep))
     throw new WinnowError('unsafe_path', {
       file: excerpt(path),
-      got: `a symbolic link to ${excerpt(target ?? 'nothing')}; ${LINK_CURE}`,
+      got: `a symbolic link to ${excerpt(target ?? 'nothing')}; ${walk.links.otherwise}`,
     });
   const facts = await stat(target);
   if (!facts.isFile()) refuse(path, 'a link to a regular file', 'a link to something else', 'type');
@@ -89,17 +98,20 @@ async function visit(walk: Walk, folder: string, depth: number): Promise<void> {
 /**
  * Lists every file of a version's folder without opening any. Names that start with a dot are left out and never used.
  * @param skip Relative paths to leave out, folders included.
- * @throws WinnowError `unsafe_path` for links that lead out of the folder; `invalid_manifest` for other than regular files and beyond a limit.
+ * @param links Default: links may lead to files of the folder.
+ * @throws WinnowError `unsafe_path` for other links; `invalid_manifest` for other than regular files and beyond a limit.
  */
 export async function listFiles(
   folder: string,
   limits: FolderLimits = DEFAULT_LIMITS,
   skip: ReadonlySet<string> = new Set(),
+  links?: LinkRule,
 ): Promise<readonly FolderFile[]> {
   const facts = await lstat(folder);
   if (!facts.isDirectory())
     refuse(folder, 'a folder', facts.isSymbolicLink() ? `a symbolic link; ${LINK_CURE}` : 'a file', 'type');
-  const walk: Walk = { root: await realpath(folder), limits, skip, found: [], bytes: 0 };
+  const root = await realpath(folder);
+  const walk: Walk = { root, links: links ?? { into: root, otherwise: LINK_CURE }, limits, skip, found: [], bytes: 0 };
   await visit(walk, '', 0);
   return walk.found;
 }
@@ -185,8 +197,18 @@ export async function readJsonObject(
   path: string,
   name: string,
   limits: FolderLimits = DEFAULT_LIMITS,
-): Promise<Readonly<Record<string, unknown>>> {
+): Promise<JsonObject> {
   const value = await readJson(path, name, limits);
-  if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
-  return refuse(name, 'a JSON object', 'another JSON value', 'type');
+  return isObject(value) ? value : refuse(name, 'a JSON object', 'another JSON value', 'type');
 }
+
+/** A folder whose files are listed. */
+export interface ListedFolder {
+  readonly folder: string;
+  readonly paths: ReadonlySet<string>;
+  readonly limits: FolderLimits;
+}
+
+/** Reads a small JSON file that holds an object; returns an empty one where the folder lacks it. @throws WinnowError `invalid_manifest`. */
+export const readOptionalObject = async ({ folder, paths, limits }: ListedFolder, file: string): Promise<JsonObject> =>
+  paths.has(file) ? readJsonObject(join(folder, file), file, limits) : {};

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { copyFile, link, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
-import { basename, dirname, join, sep } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import type { FolderLimits } from './folder-files.ts';
+import { type FolderLimits, listFiles } from './folder-files.ts';
 import { excerpt, isName } from './model-names.ts';
 
 /*
@@ -64,56 +64,19 @@ export async function findSnapshot(folder: string): Promise<Snapshot | undefined
   throw new WinnowError('invalid_input', { where: folder, expected: 'one model of the cache', got });
 }
 
-interface Copy {
-  readonly snapshot: Snapshot;
-  readonly target: string;
-  readonly limits: FolderLimits;
-  files: number;
-}
-
-/** Returns the file that an entry of a snapshot stands for. @throws WinnowError `unsafe_path` for a link that leads out of `blobs/`. */
-async function fileOf({ folder, blobs }: Snapshot, path: string): Promise<string> {
-  const full = join(folder, path);
-  const resolved = await realpath(full).catch(() => undefined);
-  const isLink = (await lstat(full)).isSymbolicLink();
-  if (resolved === undefined || (isLink && !resolved.startsWith(blobs + sep)))
-    throw new WinnowError('unsafe_path', {
-      file: excerpt(path),
-      got: `a link to ${excerpt(resolved ?? 'nothing')}, which is outside blobs/ of the cache`,
-    });
-  if ((await lstat(resolved)).isFile()) return resolved;
-  throw new WinnowError('invalid_manifest', { file: excerpt(path), expected: 'a file', got: 'another', field: 'type' });
-}
-
 /** Puts a file in place by a hard link where the file system allows it, else by copying. */
 async function place(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   await link(from, to).catch(() => copyFile(from, to, constants.COPYFILE_FICLONE));
 }
 
-async function copyFolder(copy: Copy, folder: string, depth: number): Promise<void> {
-  const { snapshot, target, limits } = copy;
-  for (const name of (await readdir(join(snapshot.folder, folder))).sort()) {
-    if (name.startsWith('.')) continue;
-    const path = folder === '' ? name : `${folder}/${name}`;
-    const isDeeper = (await lstat(join(snapshot.folder, path))).isDirectory();
-    if (++copy.files > limits.maxFiles || depth > limits.maxDepth)
-      throw new WinnowError('invalid_manifest', {
-        file: excerpt(path),
-        expected: `at most ${limits.maxFiles} files and ${limits.maxDepth} levels of folders`,
-        got: 'more',
-        field: 'files',
-      });
-    if (isDeeper) await copyFolder(copy, path, depth + 1);
-    else await place(await fileOf(snapshot, path), join(target, path));
-  }
-}
-
 /**
  * Writes the files of a snapshot into a folder as plain files. Links are followed into `blobs/` of the same cache only.
  * @throws WinnowError `unsafe_path` for another link, `invalid_manifest` beyond a limit.
  */
-export async function copySnapshot(snapshot: Snapshot, target: string, limits: FolderLimits): Promise<void> {
+export async function copySnapshot({ folder, blobs }: Snapshot, target: string, limits: FolderLimits): Promise<void> {
+  const links = { into: blobs, otherwise: 'it is outside blobs/ of the cache' };
   await mkdir(target, { recursive: true });
-  await copyFolder({ snapshot, target, limits, files: 0 }, '', 0);
+  for (const { path } of await listFiles(folder, limits, undefined, links))
+    await place(await realpath(join(folder, path)), join(target, path));
 }

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { realpath, rm } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { withTemporary } from '../util/files.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { copySnapshot, findSnapshot } from './hub-cache.ts';
 import type { Manifest, SelfTest } from './manifest.ts';
@@ -82,7 +82,7 @@ export const warningsOf = (results: readonly Pick<VariantScores, 'warnings'>[]):
   ...new Set(results.flatMap(({ warnings }) => warnings)),
 ];
 
-/** The manifest fields of an export, and what admission found that may surprise. */
+/** The manifest fields of an export, and the warnings of admission. */
 interface Description {
   readonly manifest: Partial<Manifest>;
   readonly warnings: readonly string[];
@@ -128,13 +128,10 @@ async function withPlainFolder<T>(
   const resolved = await realpath(source).catch(() => source);
   const snapshot = await findSnapshot(resolved);
   if (!snapshot) return work(resolved, undefined);
-  const staging = join(registryFolder, `.import-${randomUUID()}`);
-  try {
+  return withTemporary(join(registryFolder, 'import'), async (staging) => {
     await copySnapshot(snapshot, staging, limits);
-    return await work(staging, snapshot.origin);
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
+    return work(staging, snapshot.origin);
+  });
 }
 
 /**

@@ -24,7 +24,7 @@ export interface ServedVersion {
   readonly provider: Provider;
   /** sha256 of the served ONNX file. */
   readonly sha256: string;
-  /** What admission found that may surprise: files that are not applied, scores that depend on the batch. One sentence each. */
+  /** Warnings of admission: files that are not applied, scores that depend on the batch. One sentence each. */
   readonly warnings: readonly string[];
 }
 

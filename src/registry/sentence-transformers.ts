@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
-import { activationOf, asObject, type JsonObject } from './adoption.ts';
-import { type FolderFile, type FolderLimits, readJson, readJsonObject } from './folder-files.ts';
+import type { JsonObject } from '../util/json-files.ts';
+import { activationOf, asObject } from './adoption.ts';
+import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';
 
@@ -25,12 +26,6 @@ export interface SentenceSettings {
   readonly warnings: readonly string[];
 }
 
-interface Folder {
-  readonly folder: string;
-  readonly paths: ReadonlySet<string>;
-  readonly limits: FolderLimits;
-}
-
 /** What other files state, which counts before those of sentence-transformers or is compared with them. */
 interface Stated {
   /** `activation` of model.json. */
@@ -43,9 +38,6 @@ function refuse(file: string, field: string, expected: string, got: string): nev
   throw new WinnowError('invalid_manifest', { file, expected, got: excerpt(got), field });
 }
 
-const readOptional = async ({ folder, paths, limits }: Folder, file: string): Promise<JsonObject> =>
-  paths.has(file) ? readJsonObject(join(folder, file), file, limits) : {};
-
 const lastPart = (path: string) => path.slice(path.lastIndexOf('.') + 1);
 
 /** Modules without an effect on scores: dropout is off when a model serves. */
@@ -56,7 +48,7 @@ const GRAPH_ONLY =
   `then remove ${MODULES} and the folders of modules`;
 
 /** Checks that the graph computes every module in modules.json. */
-async function checkModules(folder: Folder): Promise<void> {
+async function checkModules(folder: ListedFolder): Promise<void> {
   if (!folder.paths.has(MODULES)) return;
   const modules = await readJson(join(folder.folder, MODULES), MODULES, folder.limits);
   if (!Array.isArray(modules) || modules.length === 0)
@@ -130,10 +122,10 @@ function contradiction(config: JsonObject, stated: unknown): readonly string[] {
 }
 
 async function readModelSettings(
-  folder: Folder,
+  folder: ListedFolder,
   { activation, config }: Stated,
 ): Promise<Pick<SentenceSettings, 'activation' | 'warnings'>> {
-  const settings = await readOptional(folder, MODEL_SETTINGS);
+  const settings = await readOptionalObject(folder, MODEL_SETTINGS);
   const kind = settings.model_type ?? KIND;
   if (kind !== KIND)
     return {
@@ -166,8 +158,8 @@ function checkProcessing(settings: JsonObject): void {
 }
 
 /** Checks `sentence_bert_config.json` and returns its length. */
-async function readModuleSettings(folder: Folder): Promise<number | undefined> {
-  const settings = await readOptional(folder, MODULE_SETTINGS);
+async function readModuleSettings(folder: ListedFolder): Promise<number | undefined> {
+  const settings = await readOptionalObject(folder, MODULE_SETTINGS);
   const { max_seq_length: length = null, do_lower_case: lower = false, transformer_task: task } = settings;
   if (length !== null && !(typeof length === 'number' && Number.isInteger(length) && length >= 8))
     return refuse(MODULE_SETTINGS, 'max_seq_length', 'an integer of 8 or more, or null', describe(length));
@@ -188,23 +180,17 @@ async function readModuleSettings(folder: Folder): Promise<number | undefined> {
  * `modules.json`, as far as they exist. (`do_lower_case` is applied by tokenization.)
  * @throws WinnowError `invalid_manifest` for settings, modules and adapters that would change scores and cannot be applied.
  */
-export async function readSentenceTransformers(
-  folder: string,
-  files: readonly FolderFile[],
-  limits: FolderLimits,
-  stated: Stated,
-): Promise<SentenceSettings> {
-  const opened = { folder, paths: new Set(files.map((f) => f.path)), limits };
-  await checkModules(opened);
-  checkForeignFiles(opened.paths);
-  const model = await readModelSettings(opened, stated);
+export async function readSentenceTransformers(folder: ListedFolder, stated: Stated): Promise<SentenceSettings> {
+  await checkModules(folder);
+  checkForeignFiles(folder.paths);
+  const model = await readModelSettings(folder, stated);
   return {
     activation: model.activation,
-    maxLength: await readModuleSettings(opened),
+    maxLength: await readModuleSettings(folder),
     warnings: [
       ...model.warnings,
-      ...unusedWeights(opened.paths),
-      ...unusedTemplates(opened.paths, stated.tokenizerConfig),
+      ...unusedWeights(folder.paths),
+      ...unusedTemplates(folder.paths, stated.tokenizerConfig),
     ],
   };
 }

@@ -67,7 +67,7 @@ export async function inspectVersion(
   return { version, graph, sha256: await sha256Of(version, graph.variant.file) };
 }
 
-/** How far the scores of a pair may lie apart in different batches by rounding alone, by variant. GPUs multiply with fewer digits. */
+/** Largest difference of a pair's scores in different batches by rounding alone, by variant. GPUs multiply with fewer digits. */
 function roundingOf(variant: string, provider: HostPool['provider']): number {
   return Math.max(TOLERANCE[variant]!, provider === 'cpu' ? 0 : TOLERANCE.fp16!);
 }

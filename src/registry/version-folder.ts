@@ -3,14 +3,15 @@ import { WinnowError } from '../errors.ts';
 import type { Provider, Reduction } from '../inference/inference-types.ts';
 import { INPUTS } from '../inference/padding.ts';
 import { sha256File } from '../util/files.ts';
-import { adoptActivation, adoptFirstPosition, adoptMaxLength, adoptReduction, type JsonObject } from './adoption.ts';
+import type { JsonObject } from '../util/json-files.ts';
+import { adoptActivation, adoptFirstPosition, adoptMaxLength, adoptReduction } from './adoption.ts';
 import {
   checkJson,
   DEFAULT_LIMITS,
   type FolderFile,
   type FolderLimits,
   listFiles,
-  readJsonObject,
+  readOptionalObject,
 } from './folder-files.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
 import { excerpt, isSafePath } from './model-names.ts';
@@ -100,6 +101,24 @@ function compareWithManifest(files: readonly FolderFile[], listed: NonNullable<M
 }
 
 /**
+ * Reads how a model is served from the files that transformers and sentence-transformers write; an absent file says nothing.
+ * @param activation That of model.json.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export async function readSettings(
+  folder: string,
+  files: readonly FolderFile[],
+  limits: FolderLimits,
+  activation: Activation | undefined,
+) {
+  const listed = { folder, paths: new Set(files.map(({ path }) => path)), limits };
+  const config = await readOptionalObject(listed, 'config.json');
+  const tokenizerConfig = await readOptionalObject(listed, 'tokenizer_config.json');
+  const stated = await readSentenceTransformers(listed, { activation, config, tokenizerConfig });
+  return { config, tokenizerConfig, stated };
+}
+
+/**
  * Reads a version's folder: lists it, checks text files, reads `model.json` if it exists, and adopts other settings from the Hugging Face
  * files.
  * @param skip Relative paths of other versions.
@@ -118,15 +137,7 @@ export async function readVersionFolder(
   await checkTextFiles(folder, files, limits);
   const manifest = has(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
   if (manifest?.files) compareWithManifest(files, manifest.files);
-  const config = await readJsonObject(join(folder, 'config.json'), 'config.json', limits);
-  const tokenizerConfig = has('tokenizer_config.json')
-    ? await readJsonObject(join(folder, 'tokenizer_config.json'), 'tokenizer_config.json', limits)
-    : {};
-  const stated = await readSentenceTransformers(folder, files, limits, {
-    activation: manifest?.activation,
-    config,
-    tokenizerConfig,
-  });
+  const { config, tokenizerConfig, stated } = await readSettings(folder, files, limits, manifest?.activation);
   const variants = variantsOf(paths);
   const unserved = unservedFiles(paths);
   if (variants.length === 0)

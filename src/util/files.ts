@@ -17,23 +17,32 @@ async function sync(path: string): Promise<void> {
 }
 
 /**
- * Lets `fill` write a temporary sibling of `path`, flushes it and renames it into place, so that readers see the old bytes or the new ones,
- * never a part. Makes missing folders. If anything fails, nothing is left; what a kill leaves is removed by a later writer.
+ * Calls `work` with an unused hidden path next to `path`, where it may build a file or a folder, and removes what is there at the end. Makes
+ * missing folders. What a kill leaves is removed by a later writer.
  */
-export async function replaceAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+export async function withTemporary<T>(path: string, work: (temporary: string) => Promise<T>): Promise<T> {
   const parent = dirname(path);
   await mkdir(parent, { recursive: true });
   await sweepLeftovers(parent);
   const temporary = join(parent, `.${basename(path)}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
   try {
+    return await work(temporary);
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Lets `fill` write a temporary sibling of `path`, flushes it and renames it into place, so that readers see the old bytes or the new ones,
+ * never a part. Makes missing folders. If anything fails, nothing is left; what a kill leaves is removed by a later writer.
+ */
+export async function replaceAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+  await withTemporary(path, async (temporary) => {
     await fill(temporary);
     await sync(temporary);
     await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
-  await sync(parent);
+  });
+  await sync(dirname(path));
 }
 
 /** Writes a file by `replaceAtomic`. */

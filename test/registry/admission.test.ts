@@ -148,7 +148,7 @@ describe('variants', () => {
     await expect(admitExport({ files: both }, { variant: 'fp16' })).rejects.toThrow(/variant fp16.*got fp32, int8/);
   });
 
-  it('made for another processor yield to fp32, and are told where they are served', async () => {
+  it('made for another processor yield to fp32, and are a warning where they are served', async () => {
     const foreign = ownTargets().includes('arm64') ? 'model_quint8_avx2' : 'model_qint8_arm64';
     const files = { [`onnx/${foreign}.onnx`]: tinyGraph({}) };
     expect((await admitExport({ files })).variant).toBe('fp32');
@@ -156,7 +156,7 @@ describe('variants', () => {
     expect([variant, warnings]).toEqual(['int8', [expect.stringMatching(`${foreign}.onnx is made for `)]]);
   });
 
-  it('of 4 bits are told beside another, and refused by name alone', async () => {
+  it('of 4 bits are a warning next to another, and refused by name alone', async () => {
     const files = { 'onnx/model_q4.onnx': tinyGraph({}) };
     expect((await admitExport({ files })).warnings).toEqual([
       expect.stringMatching(/^onnx\/model_q4\.onnx: not served/),
@@ -206,7 +206,7 @@ describe('scores that depend on the batch', () => {
     });
   });
 
-  it('are told by import for every variant', async () => {
+  it('are returned by import for every variant', async () => {
     const source = await writeExport(await scratch(), {
       files: { 'onnx/model_quantized.onnx': tinyGraph({ dynamic: true }) },
     });

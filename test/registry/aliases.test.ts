@@ -41,9 +41,9 @@ describe('aliases', () => {
     expect(all.named()).toEqual([['rerank-v3.5', 'minilm']]);
   });
 
-  it('that have no effect are told', () => {
-    const told = new Aliases({ minilm: 'other', x: 'absent', y: 'other' }).problems(isModel);
-    expect(told).toEqual([
+  it('that have no effect are problems', () => {
+    const problems = new Aliases({ minilm: 'other', x: 'absent', y: 'other' }).problems(isModel);
+    expect(problems).toEqual([
       { alias: 'minilm', reason: expect.stringContaining('no effect') },
       { alias: 'x', reason: 'expected a model of the registry, got absent' },
     ]);

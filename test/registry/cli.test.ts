@@ -67,7 +67,7 @@ describe('winnow models', () => {
     expect(json.map((r) => r.admitted)).toEqual([false, true]);
   });
 
-  it('verify fails where it finds nothing or a problem, and list tells problems too', async () => {
+  it('verify fails where it finds nothing or a problem, and list prints problems too', async () => {
     const registry = await scratch();
     const empty = await winnow(registry, 'verify');
     expect(empty).toMatchObject({

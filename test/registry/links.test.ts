@@ -64,7 +64,7 @@ describe('import from the cache of the hub', () => {
     expect(await readdir(registry)).toEqual(['m']);
   });
 
-  it('takes the revision of main, else the only one, and asks where there are several', async () => {
+  it('takes the revision of main, else the only one, and refuses several', async () => {
     const [parent, registry] = [await scratch(), await scratch()];
     const cache = await hubCache(parent);
     await importing(cache, registry);

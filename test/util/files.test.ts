@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { sha256File, writeFileAtomic, writeFolderAtomic } from '../../src/util/files.ts';
+import { sha256File, withTemporary, writeFileAtomic, writeFolderAtomic } from '../../src/util/files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-files-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -25,5 +25,22 @@ describe('atomic writes', () => {
     });
     await expect(fails).rejects.toThrow('stopped');
     expect(readdirSync(join(folder, 'half'))).toEqual([]);
+  });
+
+  it('removes a temporary folder whether its work ends or throws, and names it so that a later process can', async () => {
+    const parent = join(folder, 'temporary');
+    const fill = (temporary: string) => {
+      mkdirSync(temporary);
+      return readdirSync(parent);
+    };
+    expect(await withTemporary(join(parent, 'import'), async (at) => fill(at))).toEqual([
+      expect.stringMatching(new RegExp(`^\\.import\\.${process.pid}\\.[0-9a-f]{8}\\.tmp$`)),
+    ]);
+    const fails = withTemporary(join(parent, 'import'), async (at) => {
+      fill(at);
+      throw new Error('stopped');
+    });
+    await expect(fails).rejects.toThrow('stopped');
+    expect(readdirSync(parent)).toEqual([]);
   });
 });
