@@ -1,8 +1,9 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { replaceAtomic } from '../util/files.ts';
+import { isObject, type JsonObject } from '../util/json-files.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
-import { sizeOf, type Tensor } from './tensor.ts';
+import { isCount, sizeOf, type Tensor } from './tensor.ts';
 
 /*
  * The safetensors container (huggingface/safetensors, format section): 8 bytes of header length, a JSON header, then the tensors' bytes.
@@ -31,7 +32,8 @@ const HEADER_LIMIT = 100_000_000;
 const CHUNK = 1 << 30;
 
 interface Safetensors {
-  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** The caller's own: nothing else holds it. */
+  readonly tensors: Map<string, Tensor>;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -58,8 +60,6 @@ export async function readExactly(
   return bytes;
 }
 
-const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
-
 /** @param room Bytes of the file behind the header. */
 function checkEntry(
   path: string,
@@ -70,7 +70,7 @@ function checkEntry(
   const entry = value as Entry;
   const dtype = BY_SPELLING.get(entry?.dtype);
   const [from, to] = Array.isArray(entry?.data_offsets) ? entry.data_offsets : [Number.NaN, Number.NaN];
-  const whole = Array.isArray(entry?.shape) && entry.shape.every(isWhole) && isWhole(from) && isWhole(to);
+  const whole = Array.isArray(entry?.shape) && entry.shape.every(isCount) && isCount(from) && isCount(to);
   if (!dtype || !whole || to - from !== sizeOf(entry.shape) * DATA_TYPES[dtype].bytes)
     throw new WinnowError('invalid_graph', {
       where: `${path}: tensor ${name}`,
@@ -87,7 +87,7 @@ function checkEntry(
 }
 
 interface Header {
-  readonly entries: Readonly<Record<string, unknown>>;
+  readonly entries: JsonObject;
   /** Where the tensors begin. */
   readonly start: number;
   /** Bytes of the file from there on. */
@@ -109,11 +109,10 @@ async function readHeader(file: FileHandle, path: string): Promise<Header> {
   throw new WinnowError('invalid_graph', { where: path, expected: 'a JSON header', got: `"${text.slice(0, 40)}"` });
 }
 
-function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined {
+function jsonObject(text: string): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    const isObject = value !== null && typeof value === 'object' && !Array.isArray(value);
-    return isObject ? (value as Record<string, unknown>) : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

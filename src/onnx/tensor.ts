@@ -10,6 +10,9 @@ export interface Tensor {
 /** Returns an axis counted from the front; a negative one counts from the end. */
 export const frontAxis = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
+/** Whether a value can be a size or an offset: a whole number from 0. */
+export const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
+
 /** Returns the number of elements. */
 export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, d) => product * d, 1);
 

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { WinnowError } from '../errors.ts';
+import { refusePickle } from './pickle.ts';
 import { readExactly } from './safetensors.ts';
 
 /*
@@ -35,10 +35,6 @@ function wide(view: DataView, at: number): number {
   return Number.isSafeInteger(value) ? value : Number.POSITIVE_INFINITY;
 }
 
-function refuse(path: string, expected: string, got: string): never {
-  throw new WinnowError('invalid_graph', { where: path, expected, got: got.slice(0, 120) });
-}
-
 /** Finds the directory: [offset, bytes]. */
 async function findDirectory(file: FileHandle, path: string, size: number): Promise<readonly [number, number]> {
   const from = Math.max(0, size - TAIL);
@@ -49,16 +45,16 @@ async function findDirectory(file: FileHandle, path: string, size: number): Prom
     !(tail.getUint32(at, true) === 0x06054b50 && at + 22 + tail.getUint16(at + 20, true) === tail.byteLength)
   )
     at--;
-  if (at < 0) return refuse(path, 'a zip archive or older file of torch.save', 'a file that is neither');
+  if (at < 0) throw refusePickle(path, 'a zip archive or older file of torch.save', 'a file that is neither');
   const place = [tail.getUint32(at + 16, true), tail.getUint32(at + 12, true)] as const;
   if (!place.includes(MAX_32)) return place;
   // The 64-bit end record: a locator stands before the 32-bit one.
   if (at < 20 || tail.getUint32(at - 20, true) !== 0x07064b50)
-    return refuse(path, 'a 64-bit directory', 'no locator of one');
+    throw refusePickle(path, 'a 64-bit directory', 'no locator of one');
   const record = wide(tail, at - 12);
-  if (record + 56 > size) return refuse(path, 'a 64-bit directory', `one at ${record} in a file of ${size} bytes`);
+  if (record + 56 > size) throw refusePickle(path, 'a 64-bit directory', `one at ${record} in a file of ${size} bytes`);
   const end = viewOf(await readExactly(file, path, record, 56));
-  if (end.getUint32(0, true) !== 0x06064b50) return refuse(path, 'a 64-bit directory', 'other bytes');
+  if (end.getUint32(0, true) !== 0x06064b50) throw refusePickle(path, 'a 64-bit directory', 'other bytes');
   return [wide(end, 48), wide(end, 40)];
 }
 
@@ -83,19 +79,19 @@ function wideFields(extra: DataView, bytes: number, at: number): Member {
 /** Reads an entry of the directory. */
 function readEntry(path: string, view: DataView, at: number): { name: string; member: Member; next: number } {
   const fits = at + 46 <= view.byteLength && view.getUint32(at, true) === 0x02014b50;
-  if (!fits) return refuse(path, 'an entry of a zip directory', `other bytes at ${at} of it`);
+  if (!fits) throw refusePickle(path, 'an entry of a zip directory', `other bytes at ${at} of it`);
   const [nameBytes, extraBytes, comment] = [28, 30, 32].map((field) => view.getUint16(at + field, true)) as [
     number,
     number,
     number,
   ];
   const next = at + 46 + nameBytes + extraBytes + comment;
-  if (next > view.byteLength) return refuse(path, 'an entry of a zip directory', 'one that is cut');
+  if (next > view.byteLength) throw refusePickle(path, 'an entry of a zip directory', 'one that is cut');
   const name = new TextDecoder().decode(new Uint8Array(view.buffer, view.byteOffset + at + 46, nameBytes));
   const stored = view.getUint16(at + 10, true) === 0 && (view.getUint16(at + 8, true) & 1) === 0;
   const bytes = view.getUint32(at + 24, true);
   if (!stored || bytes !== view.getUint32(at + 20, true))
-    return refuse(path, 'files that are stored, not compressed or encrypted, as torch.save writes them', name);
+    throw refusePickle(path, 'files that are stored, not compressed or encrypted, as torch.save writes them', name);
   const extra = new DataView(view.buffer, view.byteOffset + at + 46 + nameBytes, extraBytes);
   return { name, member: wideFields(extra, bytes, view.getUint32(at + 42, true)), next };
 }
@@ -105,14 +101,14 @@ export async function readArchive(file: FileHandle, path: string): Promise<Archi
   const { size } = await file.stat();
   const [end, bytes] = await findDirectory(file, path, size);
   if (bytes > DIRECTORY_LIMIT || end + bytes > size)
-    return refuse(path, 'a zip directory', `one of ${bytes} bytes at ${end} in a file of ${size}`);
+    throw refusePickle(path, 'a zip directory', `one of ${bytes} bytes at ${end} in a file of ${size}`);
   const view = viewOf(await readExactly(file, path, end, bytes));
   const members = new Map<string, Member>();
   for (let at = 0; at < bytes; ) {
     const { name, member, next } = readEntry(path, view, at);
-    if (members.has(name)) return refuse(path, 'each file once', `${name} twice`);
+    if (members.has(name)) throw refusePickle(path, 'each file once', `${name} twice`);
     if (member.at + 30 + member.bytes > end)
-      return refuse(`${path}: ${name}`, 'a file within the archive', `${member.bytes} bytes`);
+      throw refusePickle(`${path}: ${name}`, 'a file within the archive', `${member.bytes} bytes`);
     members.set(name, member);
     at = next;
   }
@@ -122,10 +118,10 @@ export async function readArchive(file: FileHandle, path: string): Promise<Archi
 /** Reads a file of an archive. @throws WinnowError `invalid_graph` where it is missing or not where the directory says. */
 export async function readMember(file: FileHandle, path: string, archive: Archive, name: string): Promise<Bytes> {
   const member = archive.members.get(name);
-  if (!member) return refuse(path, `a file ${name}`, `${archive.members.size} files without it`);
+  if (!member) throw refusePickle(path, `a file ${name}`, `${archive.members.size} files without it`);
   const header = viewOf(await readExactly(file, path, member.at, 30));
   const start = member.at + 30 + header.getUint16(26, true) + header.getUint16(28, true);
   if (header.getUint32(0, true) !== 0x04034b50 || start + member.bytes > archive.end)
-    return refuse(`${path}: ${name}`, 'a stored file where the directory says', 'other bytes');
+    throw refusePickle(`${path}: ${name}`, 'a stored file where the directory says', 'other bytes');
   return readExactly(file, path, start, member.bytes);
 }

@@ -38,7 +38,7 @@ function checkStorages(path: string, root: string, archive: Archive, parts: Read
   checkTotals(path, archive.end, bytesOf.values(), parts.values());
 }
 
-async function readZipped(file: FileHandle, path: string): Promise<ReadonlyMap<string, Tensor>> {
+async function readZipped(file: FileHandle, path: string): Promise<Map<string, Tensor>> {
   const archive = await readArchive(file, path);
   const root = rootOf(path, archive);
   if (archive.members.has(`${root}byteorder`)) {
@@ -61,9 +61,9 @@ async function readZipped(file: FileHandle, path: string): Promise<ReadonlyMap<s
 
 /**
  * Reads a file of `torch.save` that holds a dictionary of tensors, without running what is in it.
- * @throws WinnowError `invalid_graph` for other files: with other objects, compressed, cut, or whose sizes lie.
+ * @throws WinnowError `invalid_graph` for other files: with other objects, compressed, cut, or with sizes that do not match.
  */
-export async function readTorchFile(path: string): Promise<ReadonlyMap<string, Tensor>> {
+export async function readTorchFile(path: string): Promise<Map<string, Tensor>> {
   const file = await open(path, 'r');
   try {
     return await ((await isLegacy(file)) ? readLegacy(file, path) : readZipped(file, path));

@@ -40,7 +40,7 @@ function readPickles(path: string, bytes: Uint8Array<ArrayBuffer>) {
 }
 
 /** Reads a file of the old format. @throws WinnowError `invalid_graph` as `readTorchFile`. */
-export async function readLegacy(file: FileHandle, path: string): Promise<ReadonlyMap<string, Tensor>> {
+export async function readLegacy(file: FileHandle, path: string): Promise<Map<string, Tensor>> {
   const { size } = await file.stat();
   const { parts, keys, start } = readPickles(path, await readExactly(file, path, 0, Math.min(size, PICKLE_LIMIT)));
   const byKey = Map.groupBy(parts, ([, part]) => part.storage.key);
@@ -51,7 +51,7 @@ export async function readLegacy(file: FileHandle, path: string): Promise<Readon
   let at = start;
   for (const key of keys) {
     const users = byKey.get(String(key)) ?? [];
-    const bytes = await readStorage(file, path, at, users);
+    const bytes = await readStorage(file, path, size, at, users);
     at += 8 + bytes.byteLength;
     for (const [name, part] of users) tensors.set(name, tensorIn(part, bytes));
   }
@@ -62,11 +62,11 @@ export async function readLegacy(file: FileHandle, path: string): Promise<Readon
 async function readStorage(
   file: FileHandle,
   path: string,
+  size: number,
   at: number,
   users: readonly (readonly [string, Part])[],
 ): Promise<Uint8Array<ArrayBuffer>> {
   const [name, first] = users[0] ?? [];
-  const { size } = await file.stat();
   if (!first || users.some(([, { storage }]) => storage.dtype !== first.storage.dtype))
     throw refusePickle(path, 'storages of the tensors, each of one type', 'another');
   const length = Number(new DataView((await readExactly(file, path, at, 8)).buffer).getBigInt64(0, true));

@@ -1,7 +1,7 @@
 import type { WinnowError } from '../errors.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
 import { Global, Made, type Meaning, type Pickled, refusePickle, Tuple } from './pickle.ts';
-import { sizeOf, type Tensor } from './tensor.ts';
+import { isCount, sizeOf, type Tensor } from './tensor.ts';
 
 /*
  * What the pickle of a dictionary of tensors may name, and what those names make: parts of storages.
@@ -53,8 +53,6 @@ export class Part extends Made {
     this.strides = strides;
   }
 }
-
-const isCount = (value: Pickled | undefined): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 /** Returns sizes or strides; undefined for other values. */
 function counts(value: Pickled | undefined): readonly number[] | undefined {
@@ -129,7 +127,7 @@ export function partsOf(path: string, value: Pickled): ReadonlyMap<string, Part>
 
 const contiguous = (dims: readonly number[]): readonly number[] => dims.map((_, i) => sizeOf(dims.slice(i + 1)));
 
-/** Returns a tensor over the storage's bytes, or a copy in row-major order where its strides are others. */
+/** Returns a tensor over the storage's bytes, or a copy in row-major order where its strides differ from that order. */
 export function tensorIn({ storage, offset, dims, strides }: Part, bytes: Uint8Array<ArrayBuffer>): Tensor {
   const { dtype } = storage;
   const width = DATA_TYPES[dtype].bytes;

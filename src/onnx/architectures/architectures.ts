@@ -32,11 +32,11 @@ const BUILDERS: ReadonlyMap<string, (checkpoint: Checkpoint) => Parts> = new Map
 export const ENCODER_FAMILIES: readonly string[] = [...BUILDERS.keys()];
 
 /**
- * Builds the model of a folder with config.json and `model.safetensors` or `pytorch_model.bin`, whole or in shards, in float32, float16 or bfloat16. Its output is
- * `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state` [batch, sequence, hidden]. Linear
- * weights are transposed to [in, out] and keep their names; all are float32.
+ * Builds the model of a folder with config.json and `model.safetensors` or `pytorch_model.bin`, whole or in shards, in float32, float16
+ * or bfloat16. Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
+ * [batch, sequence, hidden]. Linear weights are transposed to [in, out] and keep their names; all are float32.
  * @throws WinnowError `invalid_input` with file and field or tensor: another family, a setting that is not supported, weights that are
- * missing or do not fit config.json; `invalid_graph` for files that are not safetensors or hold more than tensors.
+ * missing or do not fit config.json; `invalid_graph` for files of other formats and those that hold more than tensors.
  */
 export async function fromSafetensors(folder: string): Promise<Model> {
   const settings = await readSettings(folder);

@@ -1,29 +1,31 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { readJsonFile } from '../../util/json-files.ts';
+import { shardIndex, WEIGHT_FILES, WHOLE_WEIGHTS } from '../../util/weight-files.ts';
 import { isFloat } from '../dtypes.ts';
 import { readSafetensors } from '../safetensors.ts';
 import { float32, float32View, type Tensor } from '../tensor.ts';
 import { readTorchFile } from '../torch-file.ts';
 import { Settings } from './settings.ts';
 
-type Weights = ReadonlyMap<string, Tensor>;
+type Weights = Map<string, Tensor>;
 
 /** Config and weights of a folder in Hugging Face layout. Every tensor is checked against the shape that config.json implies. */
 export class Checkpoint {
   readonly folder: string;
   readonly settings: Settings;
   readonly #names: ReadonlySet<string>;
-  /** Those that were not taken yet. */
-  readonly #left: Map<string, Tensor>;
+  /** Tensors that were not taken yet. */
+  readonly #left: Weights;
 
+  /** @param weights Not copied: a tensor is deleted from it when it is taken. With a copy, all of them would stay in memory. */
   constructor(folder: string, settings: Settings, weights: Weights) {
     this.folder = folder;
     this.settings = settings;
     this.#names = new Set(weights.keys());
-    this.#left = new Map(weights);
+    this.#left = weights;
   }
 
   has(name: string): boolean {
@@ -36,7 +38,7 @@ export class Checkpoint {
   }
 
   /**
-   * Returns a tensor as float32 and lets go of it, so that a transposed copy takes its place in memory: each is taken once.
+   * Returns a tensor as float32 and deletes it from the weights, so that a transposed copy takes its place in memory: each is taken once.
    * @param dims Sizes that follow from config.json; `undefined` where any size will do.
    * @throws WinnowError `invalid_input` for a tensor that is missing, of another shape or not of floats.
    */
@@ -56,7 +58,7 @@ export class Checkpoint {
   }
 
   /**
-   * Refuses tensors of the encoder that the graph does not use: layers beyond those of config.json, biases it says are not there.
+   * Refuses tensors of the encoder that the graph does not use: layers beyond those of config.json, biases that it rules out.
    * Others, such as the head of a language model, are left out.
    * @param body Beginnings of names that belong to the encoder.
    */
@@ -86,79 +88,61 @@ export async function readSettings(folder: string): Promise<Settings> {
 
 /** A way of holding weights: one file, or shards that an index lists. */
 interface Layout {
-  readonly single: string;
-  readonly index: string;
-  /** A file beside the index: no folder, no way up. */
+  /** A file in the folder of the index: no path. */
   readonly shard: RegExp;
-  readonly ending: string;
   readonly read: (path: string) => Promise<Weights>;
 }
 
-/** The first that is there is read. */
-const LAYOUTS: readonly Layout[] = [
-  {
-    single: 'model.safetensors',
-    index: 'model.safetensors.index.json',
+type Whole = (typeof WHOLE_WEIGHTS)[number];
+
+const LAYOUTS: Readonly<Record<Whole, Layout>> = {
+  'model.safetensors': {
     shard: /^\w[\w.-]*\.safetensors$/,
-    ending: '.safetensors',
     read: async (path) => (await readSafetensors(path)).tensors,
   },
-  {
-    single: 'pytorch_model.bin',
-    index: 'pytorch_model.bin.index.json',
-    shard: /^\w[\w.-]*\.bin$/,
-    ending: '.bin',
-    read: readTorchFile,
-  },
-];
-
-/** The files that hold weights, or name the files that do. */
-export const WEIGHT_FILES: readonly string[] = LAYOUTS.flatMap(({ single, index }) => [single, index]);
+  'pytorch_model.bin': { shard: /^\w[\w.-]*\.bin$/, read: readTorchFile },
+};
 
 /**
  * Reads `model.safetensors`, else the shards of its index, else `pytorch_model.bin`, else the shards of its index.
- * @throws WinnowError `invalid_input` for files that are missing or an index that lies; `invalid_graph` for files that are not safetensors,
+ * @throws WinnowError `invalid_input` for files that are missing or an index that does not match its shards; `invalid_graph` for files that are not safetensors,
  * or hold more than tensors.
  */
 export async function readWeights(folder: string): Promise<Weights> {
-  const has = (file: string) => existsSync(join(folder, file));
-  const layout = LAYOUTS.find(({ single, index }) => has(single) || has(index));
-  if (!layout) {
-    const inside = (await readdir(folder)).join(', ').slice(0, 200) || 'an empty folder';
-    throw new WinnowError('invalid_input', {
-      where: folder,
-      expected: `one of ${WEIGHT_FILES.join(', ')}`,
-      got: inside,
-    });
+  for (const whole of WHOLE_WEIGHTS) {
+    const path = join(folder, whole);
+    if (existsSync(path)) return LAYOUTS[whole].read(path);
+    if (existsSync(shardIndex(path))) return readShards(folder, whole);
   }
-  if (has(layout.single)) return layout.read(join(folder, layout.single));
-  return readShards(
-    folder,
-    layout,
-    indexOf(join(folder, layout.index), layout, await readJsonFile(join(folder, layout.index))),
-  );
+  throw new WinnowError('invalid_input', {
+    where: folder,
+    expected: `one of ${WEIGHT_FILES.join(', ')}`,
+    got: (await readdir(folder)).join(', ').slice(0, 200) || 'an empty folder',
+  });
 }
 
-/** Returns tensor name → shard. */
-function indexOf(file: string, { shard: pattern, ending }: Layout, value: unknown): ReadonlyMap<string, string> {
-  const index = new Settings(file, value);
+/** Reads an index: tensor name → shard. */
+async function readIndex(file: string, whole: Whole): Promise<ReadonlyMap<string, string>> {
+  const index = new Settings(file, await readJsonFile(file));
   const listed = new Settings(`${file}: weight_map`, index.get('weight_map'));
   const map = new Map<string, string>();
   for (const name of listed.fields()) {
     const shard = listed.get(name);
-    if (typeof shard !== 'string' || !pattern.test(shard))
-      throw listed.fault(name, `a ${ending} file beside the index`, JSON.stringify(shard ?? null).slice(0, 120));
+    if (typeof shard !== 'string' || !LAYOUTS[whole].shard.test(shard))
+      throw listed.fault(
+        name,
+        `a ${extname(whole)} file beside the index`,
+        JSON.stringify(shard ?? null).slice(0, 120),
+      );
     map.set(name, shard);
   }
   return map;
 }
 
-async function readShards(
-  folder: string,
-  { index: file, read }: Layout,
-  index: ReadonlyMap<string, string>,
-): Promise<Weights> {
-  const all = new Map<string, Tensor>();
+async function readShards(folder: string, whole: Whole): Promise<Weights> {
+  const file = shardIndex(whole);
+  const index = await readIndex(join(folder, file), whole);
+  const all: Weights = new Map();
   for (const shard of new Set(index.values())) {
     const path = join(folder, shard);
     if (!existsSync(path))
@@ -167,7 +151,7 @@ async function readShards(
         expected: `a shard that ${file} lists`,
         got: 'no such file',
       });
-    for (const [name, value] of await read(path)) {
+    for (const [name, value] of await LAYOUTS[whole].read(path)) {
       if (index.get(name) !== shard)
         throw new WinnowError('invalid_input', {
           where: path,

@@ -1,9 +1,10 @@
 import { WinnowError } from '../../errors.ts';
+import { isObject, type JsonObject } from '../../util/json-files.ts';
 
 /** The fields of a config.json, each checked when it is read. */
 export class Settings {
   readonly file: string;
-  readonly #fields: Readonly<Record<string, unknown>>;
+  readonly #fields: JsonObject;
 
   /** @param file Path for errors. @throws WinnowError `invalid_input` unless `value` is a JSON object. */
   constructor(file: string, value: unknown) {
@@ -91,8 +92,5 @@ export class Settings {
     return (this.list('architectures') ?? []).some((name) => String(name).endsWith('ForSequenceClassification'));
   }
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value);
 
 const text = (value: unknown): string => (JSON.stringify(value) ?? 'nothing').slice(0, 80);
