@@ -6,15 +6,17 @@ import { checkGradients } from '../../src/autodiff/check-gradients.ts';
 import { insertDropout } from '../../src/autodiff/dropout/insert.ts';
 import { ratesOf } from '../../src/autodiff/dropout/rates.ts';
 import { fromSafetensors } from '../../src/onnx/architectures/architectures.ts';
+import { Checkpoint, readSettings, readWeights } from '../../src/onnx/architectures/checkpoint.ts';
+import { modernbert } from '../../src/onnx/architectures/modernbert.ts';
 import type { Model } from '../../src/onnx/graph.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
 import { narrowModel } from '../../src/onnx/rewrites/narrow.ts';
-import { openRunner } from '../../src/onnx/runner.ts';
-import { castTensor, float32, numbers, tensor } from '../../src/onnx/tensor.ts';
+import { castTensor, float32 } from '../../src/onnx/tensor.ts';
 import {
   type Config,
   MODERNBERT,
   modernbertWeights,
+  scoreRows,
   type Weights,
   writeCheckpoint,
 } from '../support/tiny-checkpoint.ts';
@@ -31,20 +33,7 @@ const write = (config: Config = {}, weights: Weights = modernbertWeights(), shar
   writeCheckpoint(fresh(), { ...MODERNBERT, ...config }, weights, shards);
 
 /** Scores rows of ids; 0 is padding. */
-async function score(model: Model, rows: readonly (readonly number[])[]): Promise<readonly number[]> {
-  const dims = [rows.length, rows[0]!.length];
-  const runner = await openRunner(model, { level: 'all' });
-  const { logits } = await runner.run({
-    input_ids: tensor('int64', dims, rows.flat()),
-    attention_mask: tensor(
-      'int64',
-      dims,
-      rows.flat().map((id) => (id === 0 ? 0 : 1)),
-    ),
-  });
-  await runner.close();
-  return numbers(logits!);
-}
+const score = (model: Model, rows: readonly (readonly number[])[]) => scoreRows(model, rows, 0);
 
 const ROW = [2, 7, 3, 9, 11, 4, 20, 3];
 const far = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
@@ -85,6 +74,13 @@ describe('ModernBERT from weights', () => {
       const got = await score(await fromSafetensors(await write({}, half, 2)), [ROW]);
       expect(got).toEqual(await score(await fromSafetensors(await write({}, rounded)), [ROW]));
     }
+  });
+
+  it('takes tensors out of the weights it is given, so that they need not stay in memory', async () => {
+    const at = await write();
+    const weights = await readWeights(at);
+    modernbert(new Checkpoint(at, await readSettings(at), weights));
+    expect([...weights.keys()]).toEqual([]);
   });
 
   it('follows each setting, under its new and its old name', async () => {
@@ -128,7 +124,7 @@ const changed = (change: (weights: Weights) => void): Weights => {
 };
 const WI = 'model.layers.1.mlp.Wi.weight';
 
-describe('folders that lie', () => {
+describe('folders whose files do not match', () => {
   it.each<[string, Config, RegExp]>([
     [
       'another family',

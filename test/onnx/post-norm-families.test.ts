@@ -9,8 +9,7 @@ import { fromSafetensors } from '../../src/onnx/architectures/architectures.ts';
 import type { Model } from '../../src/onnx/graph.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
 import { narrowModel } from '../../src/onnx/rewrites/narrow.ts';
-import { openRunner } from '../../src/onnx/runner.ts';
-import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
+import { float32, numbers } from '../../src/onnx/tensor.ts';
 import {
   ALBERT,
   albertShapes,
@@ -18,6 +17,7 @@ import {
   MPNET,
   mpnetShapes,
   randomWeights,
+  scoreRows,
   type Weights,
   writeCheckpoint,
 } from '../support/tiny-checkpoint.ts';
@@ -33,22 +33,7 @@ const build = async (config: Config, weights: Weights) =>
   fromSafetensors(await writeCheckpoint(join(root, `m${++count}`), config, weights));
 
 /** Scores rows of ids; 1 is padding. */
-async function score(model: Model, rows: readonly (readonly number[])[]): Promise<readonly number[]> {
-  const dims = [rows.length, rows[0]!.length];
-  const row = (value: (id: number) => number) => tensor('int64', dims, rows.flat().map(value));
-  const feeds = {
-    input_ids: row((id) => id),
-    attention_mask: row((id) => (id === 1 ? 0 : 1)),
-    token_type_ids: row((id) => id % 2),
-  };
-  const inputs = model.graph.inputs.map(({ name }) => name);
-  const runner = await openRunner(model, { level: 'all' });
-  const { logits } = await runner.run(
-    Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.includes(name))),
-  );
-  await runner.close();
-  return numbers(logits!);
-}
+const score = (model: Model, rows: readonly (readonly number[])[]) => scoreRows(model, rows, 1);
 
 const ROW = [2, 7, 3, 9, 11, 4, 20, 3];
 const PADDING = new Array<number>(22).fill(1);

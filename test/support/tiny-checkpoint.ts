@@ -1,8 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DataType } from '../../src/onnx/dtypes.ts';
+import type { Model } from '../../src/onnx/graph.ts';
+import { openRunner } from '../../src/onnx/runner.ts';
 import { writeSafetensors } from '../../src/onnx/safetensors.ts';
-import { castTensor, float32, sizeOf, type Tensor } from '../../src/onnx/tensor.ts';
+import { castTensor, float32, numbers, sizeOf, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 
 export type Config = Record<string, unknown>;
@@ -174,4 +176,26 @@ async function writeShards(folder: string, weights: Weights, shards: number): Pr
   }
   const map = Object.fromEntries(names.map((name, i) => [name, fileOf(i)]));
   await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: map }));
+}
+
+/** Scores rows of ids; feeds only inputs the model has. The mask follows from the padding id, the token type from an id's parity. */
+export async function scoreRows(
+  model: Model,
+  rows: readonly (readonly number[])[],
+  paddingId: number,
+): Promise<readonly number[]> {
+  const dims = [rows.length, rows[0]!.length];
+  const row = (value: (id: number) => number) => tensor('int64', dims, rows.flat().map(value));
+  const feeds = {
+    input_ids: row((id) => id),
+    attention_mask: row((id) => (id === paddingId ? 0 : 1)),
+    token_type_ids: row((id) => id % 2),
+  };
+  const inputs = model.graph.inputs.map(({ name }) => name);
+  const runner = await openRunner(model, { level: 'all' });
+  const { logits } = await runner.run(
+    Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.includes(name))),
+  );
+  await runner.close();
+  return numbers(logits!);
 }

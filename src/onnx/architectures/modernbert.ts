@@ -3,16 +3,17 @@ import type { Checkpoint } from './checkpoint.ts';
 import {
   activate,
   activationIn,
+  attend,
   biasOf,
   classify,
-  headSize,
+  type Heads,
   isText,
-  joinHeads,
   linear,
   lookUp,
   norm,
   outputStates,
   type Parts,
+  readHeads,
   rowPositions,
   splitHeads,
   start,
@@ -34,10 +35,7 @@ interface Shared {
   readonly mask: string;
 }
 
-interface Sizes {
-  readonly hidden: number;
-  readonly heads: number;
-  readonly size: number;
+interface Sizes extends Heads {
   readonly epsilon: number;
   readonly normBias: boolean;
 }
@@ -47,11 +45,11 @@ export function modernbert(checkpoint: Checkpoint): Parts {
   const { settings } = checkpoint;
   const parts = start(checkpoint, ['input_ids', 'attention_mask']);
   const at = checkpoint.has('model.embeddings.tok_embeddings.weight') ? 'model.' : '';
-  const hidden = settings.count('hidden_size');
-  const size = headSize(checkpoint, hidden, 'num_attention_heads');
+  const heads = readHeads(settings, 'hidden_size', 'num_attention_heads');
+  const { hidden, size } = heads;
   if (size % 2 !== 0) throw settings.fault('num_attention_heads', 'heads of even size', `${size}`);
   const epsilon = settings.positive('norm_eps', 1e-5);
-  const sizes = { hidden, heads: hidden / size, size, epsilon, normBias: settings.flag('norm_bias', false) };
+  const sizes = { ...heads, epsilon, normBias: settings.flag('norm_bias', false) };
   const words = lookUp(
     parts,
     `${at}embeddings.tok_embeddings.weight`,
@@ -164,8 +162,7 @@ function attention(parts: Parts, x: string, at: string, { cosines, sines, mask }
     return g.add(g.mul(states, cosines), g.mul(g.concat([g.neg(high!), low!], -1), sines));
   };
   const keys = g.transpose(turned(key), [0, 1, 3, 2]);
-  const scores = g.mul(g.matmul(turned(query), keys), g.scalar(1 / Math.sqrt(size)));
-  const mixed = joinHeads(parts, g.matmul(g.softmax(g.add(scores, mask)), value), hidden);
+  const mixed = attend(parts, { query: turned(query), keys, value, mask }, sizes);
   return linear(parts, mixed, `${at}attn.Wo`, { from: hidden, to: hidden, bias });
 }
 

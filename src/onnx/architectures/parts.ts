@@ -1,6 +1,7 @@
 import { GraphBuilder } from '../builder.ts';
 import { type Tensor, transposeTensor } from '../tensor.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import type { Settings } from './settings.ts';
 
 /** What writes a graph and where its weights come from. */
 export interface Parts {
@@ -107,15 +108,37 @@ export function lookUp(
 export const splitHeads = ({ g }: Parts, x: string, heads: number, size: number, perm: readonly number[]): string =>
   g.transpose(g.reshape(x, [0, 0, heads, size]), perm);
 
-/** The opposite, from [batch, heads, sequence, size]. */
-export const joinHeads = ({ g }: Parts, x: string, width: number): string =>
-  g.reshape(g.transpose(x, [0, 2, 1, 3]), [0, 0, width]);
+/** Width of the hidden states, and the heads of attention it is split into. */
+export interface Heads {
+  readonly hidden: number;
+  readonly heads: number;
+  /** Width of a head. */
+  readonly size: number;
+}
 
-/** Returns the size of a head. @throws WinnowError `invalid_input` where the heads do not divide the hidden size. */
-export function headSize({ settings }: Checkpoint, hidden: number, field: string): number {
-  const heads = settings.count(field);
-  if (hidden % heads !== 0) throw settings.fault(field, `a divisor of the hidden size ${hidden}`, String(heads));
-  return hidden / heads;
+/** Reads width and number of heads from fields of config.json. @throws WinnowError `invalid_input` where the heads do not divide the width. */
+export function readHeads(settings: Settings, hiddenField: string, headsField: string): Heads {
+  const hidden = settings.count(hiddenField);
+  const heads = settings.count(headsField);
+  if (hidden % heads !== 0) throw settings.fault(headsField, `a divisor of the hidden size ${hidden}`, String(heads));
+  return { hidden, heads, size: hidden / heads };
+}
+
+interface Attention {
+  /** [batch, heads, sequence, size], as are the values. */
+  readonly query: string;
+  /** Transposed, [batch, heads, size, sequence]. */
+  readonly keys: string;
+  readonly value: string;
+  /** Added to the scores, [batch, heads, sequence, sequence] or what broadcasts to it. */
+  readonly mask: string;
+}
+
+/** Scaled dot-product attention; returns [batch, sequence, heads · size]. */
+export function attend({ g }: Parts, { query, keys, value, mask }: Attention, { hidden, size }: Heads): string {
+  const scores = g.mul(g.matmul(query, keys), g.scalar(1 / Math.sqrt(size)));
+  const mixed = g.matmul(g.softmax(g.add(scores, mask)), value);
+  return g.reshape(g.transpose(mixed, [0, 2, 1, 3]), [0, 0, hidden]);
 }
 
 /** The last linear layer, with as many outputs as config.json has labels; makes it the graph's output `logits`. */

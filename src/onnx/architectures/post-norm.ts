@@ -3,16 +3,17 @@ import {
   type Activation,
   activate,
   activationIn,
+  attend,
   biasOf,
   classify,
-  headSize,
+  type Heads,
   isText,
-  joinHeads,
   linear,
   lookUp,
   norm,
   outputStates,
   type Parts,
+  readHeads,
   rowPositions,
   splitHeads,
   start,
@@ -24,7 +25,7 @@ import type { Settings } from './settings.ts';
  * differ in names and a few choices, which are data.
  */
 
-/** What tells one family of such encoders from another. */
+/** How one family of such encoders differs from the others. */
 export interface PostNormFamily {
   /** Prefix of the encoder's weights in a checkpoint with a head. */
   readonly prefix: string;
@@ -40,14 +41,14 @@ export interface PostNormFamily {
   readonly fields: Readonly<Record<'hidden' | 'heads' | 'layers' | 'wide' | 'activation', string>>;
   /** Names of a layer's weights, after `layers` and the layer's number. */
   readonly names: Readonly<Record<LayerPart, string>> & { readonly layers: string };
-  /** Returns each layer's name in its place, where names are no mere numbers; layers of one name share weights. */
+  /** Returns each layer's name in its place, where names are not plain numbers; layers of one name share weights. */
   readonly layersOf?: (settings: Settings) => readonly string[];
   /** What config.json means where it names no activation; `gelu` if absent. */
   readonly activation?: Activation;
   /** The projection of the embeddings, where there always is one, and their width where config.json does not state it. */
   readonly projection?: { readonly name: string; readonly width: number };
   /**
-   * Writes what is added to attention scores beside the mask, [heads, sequence, sequence], once for all layers.
+   * Writes what is added to attention scores in addition to the mask, [heads, sequence, sequence], once for all layers.
    * @param at Prefix of the encoder's weights.
    */
   readonly scoreBias?: (parts: Parts, at: string, heads: number) => string;
@@ -75,10 +76,7 @@ export const BERT_NAMES: PostNormFamily['names'] = {
   lastNorm: 'output.LayerNorm',
 };
 
-interface Sizes {
-  readonly hidden: number;
-  readonly heads: number;
-  readonly size: number;
+interface Sizes extends Heads {
   readonly epsilon: number;
 }
 
@@ -92,16 +90,14 @@ export const postNorm =
     const parts = start(checkpoint, ['input_ids', 'attention_mask', ...types]);
     // A bare encoder's checkpoint names its weights without the prefix.
     const prefix = checkpoint.has(`${family.prefix}embeddings.word_embeddings.weight`) ? family.prefix : '';
-    const hidden = settings.count(family.fields.hidden);
-    const size = headSize(checkpoint, hidden, family.fields.heads);
-    const epsilon = settings.positive('layer_norm_eps', 1e-12);
-    const sizes = { hidden, heads: hidden / size, size, epsilon };
+    const heads = readHeads(settings, family.fields.hidden, family.fields.heads);
+    const sizes = { ...heads, epsilon: settings.positive('layer_norm_eps', 1e-12) };
     let x = embeddings(parts, family, prefix, sizes);
     const open = biasOf(parts, isText(parts));
     const mask = family.scoreBias ? parts.g.add(open, family.scoreBias(parts, prefix, sizes.heads)) : open;
     for (const name of family.layersOf?.(settings) ?? numbered(settings.count(family.fields.layers)))
       x = layer(parts, family, `${prefix}${family.names.layers}${name}.`, { x, mask }, sizes);
-    finish(parts, family, x, hidden);
+    finish(parts, family, x, sizes.hidden);
     checkpoint.checkUnused([`${prefix}embeddings`, `${prefix}${family.names.layers}`]);
     return parts;
   };
@@ -143,18 +139,18 @@ function layer(
   { fields, names, activation }: PostNormFamily,
   at: string,
   { x, mask }: { readonly x: string; readonly mask: string },
-  { hidden, heads, size, epsilon }: Sizes,
+  sizes: Sizes,
 ): string {
   const { g, checkpoint } = parts;
+  const { hidden, heads, size, epsilon } = sizes;
   const square = { from: hidden, to: hidden };
   const wide = checkpoint.settings.count(fields.wide);
   const headsOf = (name: string, perm: readonly number[]): string =>
     splitHeads(parts, linear(parts, x, `${at}${name}`, square), heads, size, perm);
   const query = headsOf(names.query, [0, 2, 1, 3]);
-  const key = headsOf(names.key, [0, 2, 3, 1]);
+  const keys = headsOf(names.key, [0, 2, 3, 1]);
   const value = headsOf(names.value, [0, 2, 1, 3]);
-  const scores = g.mul(g.matmul(query, key), g.scalar(1 / Math.sqrt(size)));
-  const mixed = joinHeads(parts, g.matmul(g.softmax(g.add(scores, mask)), value), hidden);
+  const mixed = attend(parts, { query, keys, value, mask }, sizes);
   const attended = linear(parts, mixed, `${at}${names.attended}`, square);
   const middle = norm(parts, g.add(attended, x), `${at}${names.middleNorm}`, { size: hidden, epsilon });
   const up = linear(parts, middle, `${at}${names.up}`, { from: hidden, to: wide });
