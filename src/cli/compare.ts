@@ -6,7 +6,7 @@ import { comparisonReport } from '../evaluation/runs/comparison-report.ts';
 import type { ReportFormat } from '../reports/write-report.ts';
 import type { Correction } from '../statistics/corrections.ts';
 import type { TukeyModel } from '../statistics/tukey.ts';
-import { choiceOption, numberOption, precisionOption, reportFormatOption } from './options.ts';
+import { choiceOption, numberOption, precisionOption, qrelsOption, reportFormatOption } from './options.ts';
 import { printOrWriteReport } from './print-report.ts';
 
 const EXAMPLES = `
@@ -50,7 +50,7 @@ function splitMeasures(text: string): string[] {
   return names;
 }
 
-/** Reads `NAME=FILE`; a file that is there may have such a name itself. */
+/** Parses `NAME=FILE`. A path that exists is a file, even with `=` in its name. */
 function namedRuns(given: readonly string[]): NamedRun[] {
   const parts = given.map((text) => (existsSync(text) ? undefined : /^([^=]+)=(.+)$/.exec(text)));
   const plain = nameRuns(given.map((text, i) => parts[i]?.[2] ?? text));
@@ -83,7 +83,7 @@ export function command(): Command {
       'Compare run files: means, paired tests against a baseline, Tukey’s test of all pairs, queries that differ.',
     )
     .argument('<runs...>', 'at least two runs, FILE or NAME=FILE; .gz too; - is standard input')
-    .requiredOption('--qrels <file>', 'judgements: TREC, MS MARCO, BEIR or JSON; .gz too')
+    .addOption(qrelsOption())
     .option(
       '--measure <names>',
       'measures with commas between, the main one first; may be repeated (default: nDCG@10)',

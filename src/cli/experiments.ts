@@ -27,11 +27,16 @@ interface Common {
 const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 
-/** Parses when figures begin: a definition by its hash, or a time. */
+/** Parses `--since`: a definition by its hash, or a time. */
 const parseSince = (text: string): Since =>
   DEFINITION_HASH.test(text) ? text : /^\d+$/.test(text) ? Number(text) : parseTime(text, '--since');
 
 const lifts = (text: string): number[] => text.split(',').map((part) => parseNumber(part, '--lift'));
+
+const DATABASE = [
+  '--database <target>',
+  'SQLite file or postgres:// URL (default: WINNOW_EXPERIMENTS_DATABASE)',
+] as const;
 
 const reading = (name: string) =>
   new Command(name)
@@ -39,7 +44,7 @@ const reading = (name: string) =>
       '--experiments <file>',
       'experiments.yaml (default: WINNOW_EXPERIMENTS, else the definitions in the database)',
     )
-    .option('--database <target>', 'SQLite file or postgres:// URL (default: WINNOW_EXPERIMENTS_DATABASE)')
+    .option(...DATABASE)
     .option('--json', 'print JSON');
 
 /** Runs `work` on the experiments and the database that flags or environment name. */
@@ -180,7 +185,7 @@ function validateCommand(): Command {
   return new Command('validate')
     .description('Check a file of definitions, and what its changes do to units that a database knows.')
     .argument('<file>')
-    .option('--database <target>', 'SQLite file or postgres:// URL (default: WINNOW_EXPERIMENTS_DATABASE)')
+    .option(...DATABASE)
     .action(async (file: string, { database }: Pick<Common, 'database'>) => {
       const experiments = await readExperiments(file);
       print(`${file}: ${experiments.length} experiment(s) in order: ${experiments.map(({ name }) => name).join(', ')}`);

@@ -4,7 +4,7 @@ import { MEASURES, type MeasureRule } from '../evaluation/measures/catalog.ts';
 import { type Evaluation, evaluationJson } from '../evaluation/measures/evaluation.ts';
 import { distinctMeasures, type Measure, parseMeasures } from '../evaluation/measures/measure.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { precisionOption } from './options.ts';
+import { precisionOption, qrelsOption } from './options.ts';
 
 const AT = { none: '', optional: '[@k]', required: '@k' } as const;
 
@@ -85,7 +85,7 @@ export function command(): Command {
   return new Command()
     .description('Measure a run against judgements, with the numbers of trec_eval.')
     .argument('<measures...>', 'names such as nDCG@10, RR@10, AP(rel=2), R@1000, or those of trec_eval')
-    .requiredOption('--qrels <file>', 'judgements: TREC, MS MARCO, BEIR or JSON; .gz too')
+    .addOption(qrelsOption())
     .requiredOption(
       '--run <file>',
       'run: TREC, MS MARCO (qid pid rank), rank_llm or JSON; .gz too; - is standard input; repeat the flag for several',

@@ -64,6 +64,13 @@ export function acceptOldFlag(command: Command, old: string, now: string): Comma
 export const reportFormatOption = (): Option =>
   choiceOption('--format <format>', 'what to print', Object.keys(REPORT_FORMATS) as ReportFormat[], 'terminal');
 
+/** The judgements that runs are measured against. */
+export const qrelsOption = (): Option =>
+  new Option(
+    '--qrels <file>',
+    'judgements: TREC, MS MARCO, BEIR, SMART, JSON or Parquet; .gz too',
+  ).makeOptionMandatory();
+
 /** The precision in which the scores of runs are compared. */
 export const precisionOption = (): Option =>
   choiceOption(

@@ -108,8 +108,9 @@ export function readId(holder: object, field: string | number, where: string): s
 /** Longest first line of JSON lines that is recognized without the name `.jsonl`: a query with a thousand passages. */
 const FIRST_LINE_BYTES = 8 * 2 ** 20;
 
-/** Tells whether a file has a JSON object on its first line and something behind it, as JSON lines named `.json` have. */
+/** Tells whether a file is JSON lines: by its name, or by a JSON object on its first line with more lines after it. */
 export async function hasJsonLines(path: string): Promise<boolean> {
+  if (isJsonLines(path)) return true;
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile() !== true) return false;
   const { head } = await readHead(path, FIRST_LINE_BYTES);

@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
-import { checkId, hasJsonLines, isJsonLines, isObject, readId, readUniqueJson } from '../../util/json-files.ts';
+import { checkId, hasJsonLines, isObject, readId, readUniqueJson } from '../../util/json-files.ts';
 import { scanLines } from '../../util/lines.ts';
 import { badLine } from '../../util/text.ts';
 import type { Qrels } from '../measures/ranked.ts';
@@ -175,8 +175,8 @@ async function readRows(path: string, kind: 'json' | 'parquet'): Promise<Mutable
 
 /**
  * Reads judgements: TREC or MS MARCO (`qid iter docno rel`, any white space, `#` comments), BEIR (`query-id corpus-id score` under that
- * header), JSON lines or Parquet (`{qid, docid, rel}`, or the names of MTEB and ir_datasets), JSON `{qid: {docid: grade}}`, SMART (`query document 0
- * 0`; `cranqrel` by its name); packed or not.
+ * header), JSON lines or Parquet (`{qid, docid, rel}`, or the names of MTEB and ir_datasets), JSON `{qid: {docid: grade}}`, SMART (`query
+ * document 0 0`; `cranqrel` by its name); packed or not.
  *
  * @param isCranfield reads Cranfield's codes, from 1 (best) to 5.
  * @throws WinnowError `invalid_input` with file and line: a wrong number of fields, a grade that is no whole number, a pair twice.
@@ -185,9 +185,7 @@ export async function readQrels(path: string, isCranfield = CRANFIELD_NAME.test(
   const { kind } = await kindOfFile(path);
   if (kind === 'parquet') return readRows(path, kind);
   if (kind === 'json')
-    return isJsonLines(path) || (await hasJsonLines(path))
-      ? readRows(path, kind)
-      : fromJson(path, await readUniqueJson(path));
+    return (await hasJsonLines(path)) ? readRows(path, kind) : fromJson(path, await readUniqueJson(path));
   const reader = new QrelsReader(path, isCranfield);
   await scanLines(path, (buffer, start, end, line) => reader.line(buffer, start, end, line));
   return reader.finish();

@@ -1,7 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
 import {
   hasJsonLines,
-  isJsonLines,
   isObject,
   type JsonObject,
   readId,
@@ -86,8 +85,7 @@ export async function readRankLlm(path: string): Promise<RankLlmContent> {
       texts.set(docid, passage);
     }
   };
-  if (isJsonLines(path) || (await hasJsonLines(path)))
-    await scanJsonLines(path, (value, line) => add(value, placeOf(path, line)));
+  if (await hasJsonLines(path)) await scanJsonLines(path, (value, line) => add(value, placeOf(path, line)));
   else {
     const list = await readJsonFile(path);
     if (!Array.isArray(list)) return fail(path, 'a list of {query, hits}', list);

@@ -1,13 +1,5 @@
 import { describe, WinnowError } from '../../errors.ts';
-import {
-  checkId,
-  hasJsonLines,
-  isJsonLines,
-  isObject,
-  readId,
-  readUniqueJson,
-  scanJsonLines,
-} from '../../util/json-files.ts';
+import { checkId, hasJsonLines, isObject, readId, readUniqueJson, scanJsonLines } from '../../util/json-files.ts';
 import { readLines } from '../../util/lines.ts';
 import { badLine, placeOf } from '../../util/text.ts';
 import { fillHits, type Run, type ScoredDocs } from '../measures/evaluation.ts';
@@ -63,8 +55,7 @@ async function isFlat(path: string): Promise<boolean> {
 }
 
 async function readJsonRun(path: string): Promise<Run> {
-  if (isJsonLines(path) || (await hasJsonLines(path)))
-    return (await isFlat(path)) ? readFlatLines(path) : (await readRankLlm(path)).run;
+  if (await hasJsonLines(path)) return (await isFlat(path)) ? readFlatLines(path) : (await readRankLlm(path)).run;
   const value = await readUniqueJson(path);
   return isObject(value) ? fromNestedJson(path, value) : (await readRankLlm(path)).run;
 }
