@@ -1,6 +1,6 @@
 /**
- * Handles failures of standard output and standard error. A reader that has left (`winnow measure … | head`) costs the rest of the output:
- * a training run goes on. Any other failure, such as a full disk, makes the exit code 1.
+ * Handles write errors of standard output and standard error. If the reader closes the pipe (`winnow measure … | head`), further output is
+ * dropped and the command continues. Any other error, such as a full disk, sets the exit code to 1.
  */
 export function surviveClosedOutput(): void {
   for (const stream of [process.stdout, process.stderr])

@@ -19,8 +19,8 @@ function throwErrors(command: Command): void {
 }
 
 /**
- * Makes a command refuse a flag with two values: the first would have no effect. Flags that collect values, whose parser takes those before as
- * its second argument, may be repeated.
+ * Makes a command refuse a flag that is given two values, because the first would have no effect. Flags that collect values may be repeated:
+ * their parser has a second parameter, the values so far.
  */
 function refuseRepeats(command: Command): void {
   for (const option of command.options) {

@@ -5,7 +5,7 @@ import { lnGamma } from './special.ts';
 /** The most tables of counts that are enumerated: some 20 ms. */
 const MAX_TABLES = 200_000;
 
-/** Returns how many tables of `cells` counts add up to `n`: n + cells − 1 over cells − 1. */
+/** Returns how many tables of `cells` counts add up to `n`: the binomial coefficient of n + cells − 1 and cells − 1. */
 function tableCount(n: number, cells: number): number {
   let count = 1;
   for (let i = 1; i < cells; i++) count *= (n + i) / i;
@@ -28,7 +28,7 @@ function eachTable(n: number, logShares: readonly number[], visit: (logProbabili
  * Computes the exact multinomial test of counts against shares, which need not add up to 1: the probability of all tables that are as
  * improbable as the observed one, or more. It holds at any number of observations, unlike χ².
  *
- * @returns the p-value; nothing where there are too many tables (some 600 observations in three cells, 100 in four).
+ * @returns the p-value; undefined if there are too many tables (some 600 observations in three cells, 100 in four).
  * @throws WinnowError `invalid_input` for fewer than two counts, another number of shares, or a share that is not positive.
  */
 export function exactMultinomial(observed: readonly number[], shares: readonly number[]): number | undefined {

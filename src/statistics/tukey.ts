@@ -26,7 +26,7 @@ export interface TukeyResult {
   readonly model: TukeyModel;
   /** Degrees of freedom of the error; absent for `randomized`. */
   readonly df?: number;
-  /** Difference of means from which on a pair is significant. */
+  /** Least difference of means that is significant. */
   readonly honestDifference: number;
   readonly pairs: readonly TukeyPair[];
 }

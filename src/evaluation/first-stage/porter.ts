@@ -1,6 +1,6 @@
 import { stemmer } from 'stemmer';
 
-/** Words that are a suffix and nothing else. Lucene reduces them; the library wants a letter before a suffix. */
+/** Words that are a suffix and nothing else. Lucene reduces them; the library requires a letter before a suffix. */
 const BARE_SUFFIXES: Readonly<Record<string, string>> = { ies: 'i', sses: 'ss', eed: 'eed', eeds: 'eed' };
 
 const DOUBLE_Y = /^(.*?)(y{2,})(?:ed|ing)s?$/s;

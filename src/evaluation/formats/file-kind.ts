@@ -10,7 +10,7 @@ type TextKind = 'json' | 'tags' | 'smart' | 'lines';
 
 interface KnownFile {
   readonly kind: TextKind | 'parquet';
-  /** Whether the file is packed, or a pipe: no place in it can be found again. */
+  /** Whether the file is packed, a pipe or Parquet: no record can be read by its offset. */
   readonly packed: boolean;
 }
 

@@ -2,8 +2,8 @@ import type { JsonObject } from '../../util/json-files.ts';
 import { TOPIC_PARTS } from './topic-fields.ts';
 
 /*
- * Names under which rows of JSON lines and of Parquet files have their fields: BEIR and MTEB (`_id`, `query-id`, `corpus-id`), ir_datasets (`query_id`, `doc_id`,
- * `relevance`), Anserini (`id`, `contents`), MS MARCO v2 (`pid`, `passage`). The first name that a row has is taken.
+ * Names of fields in rows of JSON lines and of Parquet files: BEIR and MTEB (`_id`, `query-id`, `corpus-id`), ir_datasets (`query_id`,
+ * `doc_id`, `relevance`), Anserini (`id`, `contents`), MS MARCO v2 (`pid`, `passage`). The first name that a row has is taken.
  */
 
 const QUERY_IDS = ['qid', 'query_id', 'query-id', 'queryid', 'topic_id'] as const;

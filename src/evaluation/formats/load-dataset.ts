@@ -37,7 +37,7 @@ const FORMATS = Object.keys(LOADERS).filter(isFormat);
 
 const formatAt = (place: Place): DatasetFormat | undefined => FORMATS.find((format) => LOADERS[format].detect(place));
 
-/** Sub-folders that are looked at on each level. */
+/** Most sub-folders that are searched on each level. */
 const FOLDERS = 200;
 
 async function nestedSets(place: Place, levels: number): Promise<string[]> {
@@ -52,8 +52,8 @@ async function nestedSets(place: Place, levels: number): Promise<string[]> {
 }
 
 /**
- * Returns the data sets in the folders below one that is no set itself, as CQADupStack's twelve forums or LoTTE's `writing/test`; paths are
- * relative to it.
+ * Returns the data sets below a folder that is not a data set itself, such as CQADupStack's twelve forums or LoTTE's `writing/test`. Paths
+ * are relative to the folder.
  */
 export async function setsInside(path: string): Promise<string[]> {
   const place = await lookAt(path);

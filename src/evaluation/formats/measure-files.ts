@@ -47,8 +47,8 @@ function withoutValues(evaluation: Evaluation): Evaluation {
 }
 
 /**
- * Measures run files against a qrels file in one pass over each run; memory holds one query of a run at a time. A run that has no judged query
- * has NaN for values.
+ * Measures run files against a qrels file in one pass over each run; memory holds one query of a run at a time. The values of a run without
+ * a judged query are NaN.
  *
  * @throws WinnowError `invalid_input` for a file that cannot be read, qrels without judgements, and standard input given twice.
  */

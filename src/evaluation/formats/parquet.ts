@@ -73,11 +73,11 @@ const textOf = (bytes: Uint8Array): string | Uint8Array =>
 
 const PARSERS = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && textOf(bytes) };
 
-/** Numbers that are not whole by their type: an id among them was rounded somewhere. */
+/** Returns whether a column holds floating-point or decimal numbers. An id in such a column may have been rounded. */
 const isReal = ({ element }: SchemaTree): boolean =>
   ['FLOAT', 'DOUBLE'].includes(element.type ?? '') || element.converted_type === 'DECIMAL';
 
-/** A column that is not read: another name, or lists and structures. Rows have its name, with an empty object. */
+/** Value of a column that is not read: one with another name, or of lists or structures. Rows keep its name. */
 const UNREAD: unknown = Object.freeze({});
 
 interface Column {
@@ -173,8 +173,8 @@ async function* rowsOf(rows: Rows): AsyncGenerator<readonly [row: JsonObject, nu
 }
 
 /**
- * Yields the rows of a Parquet file with their numbers, from 1, one row group in memory at a time. Of the columns it reads those that
- * evaluation has a use for; an empty cell is null.
+ * Yields the rows of a Parquet file with their numbers, from 1, one row group in memory at a time. Only columns of `ROW_FIELDS` are read; an
+ * empty cell is null.
  *
  * @throws WinnowError `invalid_input` for a file that is damaged or of a kind that is not read, and for text that is not UTF-8, with its
  * row.

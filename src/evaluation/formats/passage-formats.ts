@@ -21,7 +21,7 @@ export interface PassageReader {
 
 /** How a collection's file holds its passages: one record after the other, each of which can be read where it is. */
 export interface PassageFormat extends PassageReader {
-  /** Returns the length of the record that the bytes begin with; -1 if it goes on behind them. */
+  /** Returns the length of the record that the bytes begin with; -1 if the record is longer than the bytes. */
   endOf(bytes: Buffer): number;
   /** Parses one record. */
   parse(bytes: Buffer, where: string): Passage;

@@ -164,7 +164,7 @@ export async function indexPassages(
 ): Promise<PassageStore> {
   const row = new FileRow(paths);
   const table = await buildTable(row, format, names?.place);
-  // One file stays open; of many, a process may not have as many open as a collection has.
+  // A single file stays open. A collection may have more files than a process may keep open.
   const single = paths.length === 1 ? await open(paths[0]!, 'r') : undefined;
   const read = async (place: number): Promise<Passage> => {
     const [at, inside] = row.locate(place);

@@ -49,7 +49,7 @@ const NOTES = /^\.|^read(me|chg|frcg)|^(license|copying)|\.(md|dtd)$|dtds?$/i;
 
 const MOST_DEPTH = 8;
 
-/** Files that are no passages, whatever is in them. */
+/** Files that are not passages, whatever they contain. */
 const OTHERS = /^(queries|topics|qrels)\b/i;
 
 /** Lists the files at a path: the path itself, or all files below a folder but notes, sorted by name. */

@@ -41,7 +41,7 @@ export const lineAt = (text: string, at: number): number => {
   return line;
 };
 
-/** Splits tagged text (XML, or SGML as in TREC's collections) into pieces, in one pass and without recursion. Documents types are not read. */
+/** Splits tagged text (XML, or SGML as in TREC's collections) into pieces, in one pass and without recursion. Document types are not read. */
 class Tagged {
   readonly #text: string;
   readonly #options: TaggedOptions;

@@ -19,7 +19,7 @@ export const TOPIC_PARTS: readonly string[] = [...Object.values(FIELD_NAMES).fla
 /** A topic: its parts by name, with single spaces. */
 interface Topic {
   readonly part: (name: string) => string;
-  /** What stands for a title if there is none and no patient. */
+  /** Text that is the title of a topic without a title and without parts of a patient. */
   readonly whole: string;
 }
 

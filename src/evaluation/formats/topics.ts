@@ -100,7 +100,7 @@ function refuseField(path: string, field: TopicField, kind: 'smart' | 'lines'): 
     });
 }
 
-/** Reads queries whose format only the text tells: of a file, or of a pipe, which is read once. */
+/** Reads a whole file or pipe of queries and finds the format in its text: a pipe can be read only once. */
 async function readWhole(path: string, field: TopicField): Promise<Map<string, string>> {
   const text = await readText(path);
   const kind = kindOfText(path, text);
@@ -114,8 +114,8 @@ async function readWhole(path: string, field: TopicField): Promise<Map<string, s
 }
 
 /**
- * Reads queries: `id <tab> text`, JSON lines or Parquet (BEIR, MTEB, ir_datasets), JSON (a list, `{id: text}`), topics in XML or SGML, SMART. The name
- * decides if it is `.tsv`, `.jsonl` or `.json`, else the first bytes do.
+ * Reads queries: `id <tab> text`, JSON lines or Parquet (BEIR, MTEB, ir_datasets), JSON (a list, `{id: text}`), topics in XML or SGML, SMART.
+ * The name decides if it is `.tsv`, `.jsonl` or `.json`, else the first bytes do.
  *
  * @param field part of a topic that is the query.
  * @throws WinnowError `invalid_input` with file and line, also for a field that the file does not have.

@@ -9,9 +9,9 @@ import { lineAt, type TaggedPiece, taggedPieces } from './tagged-text.ts';
  * AQUAINT, GOV2).
  */
 
-/** Tags whose content is text where a document has <TEXT>: the headlines of the collections, and leads. */
+/** Tags whose content is the text of a document that has <TEXT>: also headlines and leads. */
 const TEXTS: ReadonlySet<string> = new Set(['text', 'headline', 'head', 'hl', 'title', 'ttl', 'ti', 'lp', 'leadpara']);
-/** Tags whose content is no text, in documents without <TEXT>. */
+/** Tags whose content is left out of documents without <TEXT>. */
 const FACTS: ReadonlySet<string> = new Set(
   'docno docid docoldno dochdr docref doctype fileid date datetime date_time section length byline script style'.split(
     ' ',
@@ -23,7 +23,7 @@ const DOCUMENT_MIB = 64;
 const NEWLINE = 10;
 const CLOSE = '</DOC>';
 
-/** Finds the byte after the next `</DOC>` or `</doc>`; -1 if there is none. Bytes behind it are not searched. */
+/** Finds the byte after the next `</DOC>` or `</doc>`; -1 if there is none. Searches no further: a chunk holds many documents. */
 export function endOfDocument(buffer: Buffer, from = 0): number {
   for (let at = buffer.indexOf('</', from); at >= 0; at = buffer.indexOf('</', at + 2)) {
     const end = at + CLOSE.length;

@@ -11,8 +11,9 @@ import type { PassageStore } from './passage-store.ts';
 const BLOCK = 1 << 20;
 
 /**
- * Opens Parquet files that are too large for memory. A passage of theirs cannot be read alone, so they are written as JSON lines to the
- * system's folder for temporary files, behind an index of offsets. The copy has no name any more once it is open: the system deletes it when the process ends.
+ * Opens Parquet files that are too large for memory. A single passage of Parquet cannot be read, so all are written as JSON lines to the
+ * system's folder for temporary files, behind an index of offsets. The name of the copy is removed once it is open; its space is freed when
+ * the process ends.
  */
 export async function unpackPassages(paths: readonly string[]): Promise<PassageStore> {
   const folder = await temporaryFolder('passages');

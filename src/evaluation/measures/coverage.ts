@@ -1,6 +1,6 @@
 /** Which queries of the judgements and of the run took part in an evaluation. */
 export interface Coverage {
-  /** Judged queries: those that the mean is taken over. */
+  /** Judged queries, over which the mean is computed. */
   readonly judged: readonly string[];
   /** Judged queries that the run leaves out; each counts 0. */
   readonly missing: readonly string[];
@@ -18,7 +18,7 @@ export const someIds = (ids: readonly string[]): string =>
 
 const counted = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
 
-/** Tells whether the run answers at least one judged query. */
+/** Tells whether the run has at least one judged query. */
 export const sharesQueries = ({ judged, missing }: Coverage): boolean => missing.length < judged.length;
 
 /**

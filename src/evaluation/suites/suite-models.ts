@@ -26,7 +26,7 @@ export interface ScoreResult {
   readonly tokens: number;
   /** Number of passages whose text was truncated. */
   readonly truncated: number;
-  /** Tokens of the query that some pair left out. */
+  /** Tokens of the query that were truncated in some pair. */
   readonly queryCut?: number;
 }
 

@@ -84,7 +84,7 @@ async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem)
   return { set, system, key, pairs, done };
 }
 
-/** Retrieves the candidates of a set. A set of which no query has any is left out: ids that differ would read as a measure of 0. */
+/** Retrieves the candidates of a set. A set without any is left out: its query ids do not match, and all measures would be 0. */
 async function withCandidates(set: OpenSet, context: StageContext): Promise<PreparedSet | LeftOut> {
   const candidates = await candidatesOf(set, context);
   const qids = [...set.queries.keys()];

@@ -74,7 +74,7 @@ export const beir: Loader = {
   detect: (place) =>
     !place.isFile &&
     findFile(place, ...partsOf('corpus')) !== undefined &&
-    // With judgements beside the collection it is a folder of plain files.
+    // A folder with judgements next to the collection holds plain files: `trec` loads it.
     (findFile(place, /^(qrels|default|data)\//) !== undefined || findFile(place, /^[^/]*qrels?[^/]*$/i) === undefined),
   async load(place, spec) {
     const split = splitOf(place, spec.split);

@@ -39,7 +39,7 @@ export async function lookAt(path: string): Promise<Place> {
   }
 }
 
-/** Describes what is in a folder, for errors; says what to do with formats that are not read. */
+/** Describes what is in a folder, for errors, and how to convert formats that are not read. */
 export function contentOf({ files, folders }: Place): string {
   const shown =
     [...files, ...folders.filter((name) => !SUB_FOLDERS.includes(name)).map((name) => `${name}/`)]
