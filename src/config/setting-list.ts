@@ -61,6 +61,7 @@ export function settings(): readonly Setting[] {
 
 /** Returns a default as help and docs show it. */
 export function shownDefault({ default: value, schema }: Setting): string {
-  if (value === undefined || (Array.isArray(value) && value.length === 0) || String(value) === '') return 'unset';
+  const isEmpty = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+  if (value === undefined || isEmpty || String(value) === '') return 'unset';
   return String(writeSpelling(schema, value));
 }
