@@ -1,7 +1,6 @@
-import { WinnowError } from '../../errors.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
-import type { CandidateList, ListSource } from './list-types.ts';
+import { type CandidateList, type ListSource, nothingLeft } from './list-types.ts';
 
 /** The lists of one (micro-)batch. `rows` are their passages, list after list. */
 export interface Batch {
@@ -80,12 +79,7 @@ async function* endless(source: ListSource, seed: number): AsyncGenerator<Candid
       any = true;
       yield list;
     }
-    if (!any)
-      throw new WinnowError('invalid_input', {
-        where: 'training data',
-        expected: 'at least one list',
-        got: `none (left out: ${JSON.stringify(source.skipped())})`,
-      });
+    if (!any) throw nothingLeft('training data', 'at least one list', source.skipped());
   }
 }
 

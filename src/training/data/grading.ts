@@ -27,8 +27,12 @@ export interface Grading {
   readonly missing?: ReadonlySet<string>;
 }
 
+/** Returns the lowest grade of a relevant passage. */
+export const leastGrade = ({ minRelevance = 1 }: DataSource): number => minRelevance;
+
 function gradesOf(docids: readonly string[], scores: readonly number[] | undefined, qid: string, grading: Grading) {
-  const { minRelevance = 1, teacherPositives } = grading.source;
+  const { teacherPositives } = grading.source;
+  const least = leastGrade(grading.source);
   const judged = grading.qrels?.get(qid);
   if (!judged && scores && teacherPositives > 0) {
     const best = new Set([...docids.keys()].sort((a, b) => scores[b]! - scores[a]!).slice(0, teacherPositives));
@@ -36,7 +40,7 @@ function gradesOf(docids: readonly string[], scores: readonly number[] | undefin
   }
   return docids.map((docid) => {
     const grade = judged?.get(docid) ?? 0;
-    return grade >= minRelevance ? Math.max(0, grade) : 0;
+    return grade >= least ? Math.max(0, grade) : 0;
   });
 }
 
@@ -56,7 +60,7 @@ function missingRelevant({ qid, docids }: Candidates, { source, qrels, missing }
   if (!source.addRelevant) return [];
   const listed = new Set(docids);
   return [...(qrels?.get(qid) ?? [])].flatMap(([docid, grade]) =>
-    grade >= (source.minRelevance ?? 1) && !listed.has(docid) && !missing?.has(docid) ? [docid] : [],
+    grade >= leastGrade(source) && !listed.has(docid) && !missing?.has(docid) ? [docid] : [],
   );
 }
 

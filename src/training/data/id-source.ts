@@ -11,7 +11,7 @@ import type { Run } from '../../evaluation/measures/evaluation.ts';
 import type { Qrels } from '../../evaluation/measures/ranked.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { DataFormat, DataSource } from './data-schema.ts';
-import { type Candidates, type Grading, grade } from './grading.ts';
+import { type Candidates, type Grading, grade, leastGrade } from './grading.ts';
 import { knownTexts } from './known-texts.ts';
 import { type IdentifiedList, type RawSource, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
 import { readRunGroups } from './run-groups.ts';
@@ -151,7 +151,7 @@ const dataset =
       qrels,
       candidates: fromQueries(queries, qrels, (qid) => {
         if (run) return listOf(run, qid, source.candidates !== undefined);
-        const relevant = relevantOf(qrels, qid, source.minRelevance ?? 1);
+        const relevant = relevantOf(qrels, qid, leastGrade(source));
         return { docids: [...relevant, ...others(qid, qrels, ids).filter((id) => !relevant.includes(id))] };
       }),
       files: [...files, ...pathsOf(at, source.candidates)],
@@ -200,7 +200,7 @@ async function listWith(
   const missing = new Set(all.docids.filter((docid) => !known.has(docid)));
   if (missing.size === all.docids.length) return undefined;
   counts.drop(UNKNOWN_PASSAGE, missing.size);
-  // Graded once more: a missing relevant passage has no say in whether the teacher knows the list.
+  // Graded again: a missing relevant passage must not leave the list without the teacher's scores.
   const graded = missing.size === 0 ? all : grade(candidates, { ...grading, missing }, negatives);
   return { qid, query, passages: graded.docids.map((docid) => known.get(docid)!), ...graded };
 }

@@ -1,5 +1,4 @@
-import { describe, WinnowError } from '../../errors.ts';
-import type { LabelReading, RawList, RowReader, RowSkip } from './raw-list.ts';
+import { badRow, type LabelReading, type RawList, type RowReader, type RowSkip } from './raw-list.ts';
 
 /*
  * Rows of JSON, as sentence-transformers and FlagEmbedding take them. A column has one role, whatever the objective: labels say what is
@@ -11,16 +10,13 @@ type Json = Readonly<Record<string, unknown>>;
 const QUERY = ['query', 'anchor', 'question', 'sentence1'] as const;
 const PASSAGES = ['docs', 'documents', 'passages', 'passage', 'document', 'sentence2', 'answer', 'answers'] as const;
 
-const bad = (where: string, expected: string, got: unknown): WinnowError =>
-  new WinnowError('invalid_input', { where, expected, got: describe(got) });
-
 /** Returns the first of these columns that the row has. */
 const columnOf = (row: Json, names: readonly string[]): string | undefined => names.find((name) => row[name] != null);
 
 function texts(value: unknown, where: string, field: string): string[] {
   const list = typeof value === 'string' ? [value] : value;
   if (Array.isArray(list) && list.every((x): x is string => typeof x === 'string')) return list;
-  throw bad(where, `"${field}" to be text or a list of texts`, value);
+  throw badRow(where, `"${field}" to be text or a list of texts`, value);
 }
 
 /** Returns a number, a boolean as 1 or 0, or the number that a text spells; NaN for others. */
@@ -33,7 +29,7 @@ function toNumber(value: unknown): number {
 function numbers(value: unknown, counts: readonly number[], where: string, field: string): number[] {
   const list = (Array.isArray(value) ? value : [value]).map(toNumber);
   if (counts.includes(list.length) && list.every(Number.isFinite)) return list;
-  throw bad(where, `"${field}" to be ${[...new Set(counts)].join(' or ')} number(s)`, value);
+  throw badRow(where, `"${field}" to be ${[...new Set(counts)].join(' or ')} number(s)`, value);
 }
 
 /**
@@ -111,7 +107,7 @@ function gradeOf(label: number, { minRelevance, labelScale }: LabelReading, wher
   if (minRelevance !== undefined) return label >= minRelevance ? Math.max(1, label) : 0;
   const [low, high] = labelScale ?? [0, Number.POSITIVE_INFINITY];
   if (label < low || label > high)
-    throw bad(
+    throw badRow(
       where,
       labelScale
         ? `labels of ${low} to ${high} (\`labelScale\`)`
@@ -156,7 +152,7 @@ const hasReading = ({ minRelevance, labelScale }: LabelReading): boolean =>
 function refuseReading(reading: LabelReading, where: string, row: Json): void {
   if (!hasReading(reading)) return;
   const name = reading.minRelevance === undefined ? 'labelScale' : 'minRelevance';
-  throw bad(where, `labels, which \`${name}\` is for`, `fields ${Object.keys(row).join(', ')}`);
+  throw badRow(where, `labels, which \`${name}\` is for`, `fields ${Object.keys(row).join(', ')}`);
 }
 
 function parse(text: string, where: string): Json {
@@ -164,9 +160,9 @@ function parse(text: string, where: string): Json {
   try {
     row = JSON.parse(text) as Json;
   } catch (error) {
-    throw bad(where, 'a JSON object', (error as Error).message);
+    throw badRow(where, 'a JSON object', (error as Error).message);
   }
-  if (typeof row !== 'object' || row === null || Array.isArray(row)) throw bad(where, 'a JSON object', row);
+  if (typeof row !== 'object' || row === null || Array.isArray(row)) throw badRow(where, 'a JSON object', row);
   return row;
 }
 
@@ -187,5 +183,5 @@ export const jsonRow: RowReader = (text, where, reading) => {
     return 'pos' in row ? flagEmbedding(row, query, where) : tuple(row, query, positive!, where);
   }
   if (list !== undefined) return labeled(row, query, list, where, reading);
-  throw bad(where, '"pos", "positive", "answer", "docs" or "passage"', `fields ${Object.keys(row).join(', ')}`);
+  throw badRow(where, '"pos", "positive", "answer", "docs" or "passage"', `fields ${Object.keys(row).join(', ')}`);
 };

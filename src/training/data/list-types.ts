@@ -1,3 +1,5 @@
+import { WinnowError } from '../../errors.ts';
+
 /** Whether the grades of a list are labels as the file has them, or were judged by `minRelevance`. */
 export type Labeling = 'as given' | 'judged';
 
@@ -18,6 +20,21 @@ export interface CandidateList {
 
 /** A whole list of a source, before sampling. */
 export type IdentifiedList = CandidateList & { readonly docids: readonly string[] };
+
+/** Returns the list with the passages at these places, in this order. */
+export function pick<List extends Pick<CandidateList, 'docids' | 'passages' | 'relevance' | 'teacher'>>(
+  list: List,
+  places: readonly number[],
+): List {
+  const { docids, teacher } = list;
+  return {
+    ...list,
+    ...(docids && { docids: places.map((p) => docids[p]!) }),
+    passages: places.map((p) => list.passages[p]!),
+    relevance: places.map((p) => list.relevance[p]!),
+    ...(teacher && { teacher: places.map((p) => teacher[p]!) }),
+  };
+}
 
 /** A file of training data. */
 interface DataFile {
@@ -50,6 +67,10 @@ export function skipCount(): SkipCount {
     skipped: () => counts,
   };
 }
+
+/** Returns the error for data of which nothing is left. @param leftOut what was skipped, by reason. */
+export const nothingLeft = (where: string, expected: string, leftOut: Readonly<Record<string, number>>): WinnowError =>
+  new WinnowError('invalid_input', { where, expected, got: `none (left out: ${JSON.stringify(leftOut)})` });
 
 /** Whole lists of one source, for sampling, scoring, mining and teaching. */
 export interface RawSource {

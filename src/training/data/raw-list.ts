@@ -1,3 +1,4 @@
+import { describe, WinnowError } from '../../errors.ts';
 import type { Labeling } from './list-types.ts';
 
 /** A row of a file, with ids or texts. */
@@ -23,6 +24,10 @@ export interface LabelReading {
 
 /** Why a row gives no list. Rows that do not parse are errors, not skips. */
 export type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
+
+/** Returns the error for a row that does not parse. @param where file and line. */
+export const badRow = (where: string, expected: string, got: unknown): WinnowError =>
+  new WinnowError('invalid_input', { where, expected, got: describe(got) });
 
 /** Parses one line. @param where file and line, for errors. @param reading what labels mean. */
 export type RowReader = (text: string, where: string, reading: LabelReading) => RawList | RowSkip;

@@ -1,16 +1,12 @@
-import { describe, WinnowError } from '../../errors.ts';
 import { textId } from './ids.ts';
 import { jsonRow } from './json-rows.ts';
-import { type IdentifiedList, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
-import type { RawList, RowReader, RowSkip } from './raw-list.ts';
-
-const bad = (where: string, expected: string, got: unknown): WinnowError =>
-  new WinnowError('invalid_input', { where, expected, got: describe(got) });
+import { type IdentifiedList, pick, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
+import { badRow, type RawList, type RowReader, type RowSkip } from './raw-list.ts';
 
 function fields(text: string, count: number, where: string): string[] {
   const found = text.split('\t');
   if (found.length !== count)
-    throw bad(where, `${count} fields separated by tabs`, `${found.length} in ${text.slice(0, 40)}`);
+    throw badRow(where, `${count} fields separated by tabs`, `${found.length} in ${text.slice(0, 40)}`);
   return found;
 }
 
@@ -26,7 +22,7 @@ const teacherRow: RowReader = (text, where) => {
   const [high, low, query, positive, negative] = fields(text, 5, where) as [string, string, string, string, string];
   const teacher = [Number(high), Number(low)];
   if (high === '' || low === '' || !teacher.every(Number.isFinite))
-    throw bad(where, 'two scores first', `${high}, ${low}`);
+    throw badRow(where, 'two scores first', `${high}, ${low}`);
   if (positive === negative) return 'positive equals negative';
   return { query, passages: [positive, negative], relevance: [1, 0], teacher };
 };
@@ -48,17 +44,6 @@ export interface TextLookup {
   readonly passages: ((ids: readonly string[]) => Promise<ReadonlyMap<string, string>>) | undefined;
 }
 
-/** Returns the row without the passages at other places. */
-function only(raw: RawList, places: readonly number[]): RawList {
-  const { teacher, ...rest } = raw;
-  return {
-    ...rest,
-    passages: places.map((p) => raw.passages[p]!),
-    relevance: places.map((p) => raw.relevance[p]!),
-    ...(teacher && { teacher: places.map((p) => teacher[p]!) }),
-  };
-}
-
 /**
  * Returns the list of a row; texts without ids get one from their content. Passages of unknown id leave the list; a row that has nothing to
  * compare any more is skipped.
@@ -70,7 +55,7 @@ export async function resolve(raw: RawList, lookup: TextLookup, counts: SkipCoun
   const places = [...raw.passages.keys()].filter((p) => !known || known.has(raw.passages[p]!));
   if (places.length < Math.min(2, raw.passages.length)) return 'unknown passage';
   counts.drop(UNKNOWN_PASSAGE, raw.passages.length - places.length);
-  const { overlapping: _o, ...row } = only(raw, places);
+  const row = pick(raw, places);
   return {
     ...row,
     qid: lookup.query ? raw.query : textId(query),

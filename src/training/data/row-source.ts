@@ -78,8 +78,9 @@ export async function openRowSource(
       else {
         if (first) refuseIds(row, lookup, `${path}:${line}`);
         first = false;
-        counts.drop('negative that equals a positive', row.overlapping ?? 0);
-        yield row;
+        const { overlapping = 0, ...list } = row;
+        counts.drop('negative that equals a positive', overlapping);
+        yield list;
       }
     }
   }

@@ -1,8 +1,8 @@
 import { WinnowError } from '../../errors.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
-import type { LabelNeed } from '../objectives/label-need.ts';
+import type { LabelNeed, Needs } from '../objectives/needs.ts';
 import type { Sampler } from './data-schema.ts';
-import type { CandidateList } from './list-types.ts';
+import { type CandidateList, pick } from './list-types.ts';
 
 /** Why a list is left out. */
 type SkipReason =
@@ -13,27 +13,6 @@ type SkipReason =
   | 'fewer than two passages';
 
 type Sampled = CandidateList | SkipReason;
-
-/** What the objective needs of a list. */
-export interface Needed {
-  readonly relevance: boolean;
-  readonly teacher: boolean;
-  readonly labels?: LabelNeed;
-}
-
-/** Returns the list with the passages at these places, in this order. */
-function pick(list: CandidateList, places: readonly number[]): CandidateList {
-  const { teacher, docids, labeled } = list;
-  return {
-    qid: list.qid,
-    query: list.query,
-    ...(docids && { docids: places.map((p) => docids[p]!) }),
-    passages: places.map((p) => list.passages[p]!),
-    relevance: places.map((p) => list.relevance[p]!),
-    ...(teacher && { teacher: places.map((p) => teacher[p]!) }),
-    ...(labeled && { labeled }),
-  };
-}
 
 /** Draws `count` items, each once while there are enough, then with repetition. */
 function draw(items: readonly number[], count: number, random: Random): number[] {
@@ -86,26 +65,30 @@ const MODES: Readonly<Record<Sampler['mode'], (list: CandidateList, sampler: Sam
   'as-is': (list) => list,
 };
 
+const randomOf = (list: CandidateList, seed: number): Random => createRandom(deriveSeed(seed, 'sample', list.qid));
+
+const draft = (list: CandidateList, sampler: Sampler, seed: number): Sampled =>
+  MODES[sampler.mode](list, sampler, randomOf(list, seed));
+
 /** Returns what the list lacks of the objective's needs; with equal negatives, of every objective's needs. */
-function missing(list: CandidateList, { equalNegatives }: Sampler, needed: Needed): SkipReason | undefined {
+function missing(list: CandidateList, { equalNegatives }: Sampler, needed: Needs): SkipReason | undefined {
   if ((needed.relevance || equalNegatives) && !list.relevance.some((grade) => grade > 0)) return 'no relevant passage';
   if ((needed.teacher || equalNegatives) && !list.teacher) return 'no teacher score';
   return undefined;
 }
 
 /** The needs of no objective, for callers that only read the data. */
-export const NOTHING: Needed = { relevance: false, teacher: false };
+export const NOTHING: Needs = { relevance: false, teacher: false };
 
 /**
  * Samples the passages of a list that a step sees, or returns why the list is left out. The draw depends on seed and query alone, so that
  * runs of different objectives with one seed see the same candidates in the same order. With `equalNegatives`, lists that one objective
  * could not use are left out for all.
  */
-export function sample(list: CandidateList, sampler: Sampler, seed: number, needed: Needed = NOTHING): Sampled {
+export function sample(list: CandidateList, sampler: Sampler, seed: number, needed: Needs = NOTHING): Sampled {
   const fault = missing(list, sampler, needed);
   if (fault) return fault;
-  const random = createRandom(deriveSeed(seed, 'sample', list.qid));
-  const sampled = MODES[sampler.mode](list, sampler, random);
+  const sampled = draft(list, sampler, seed);
   if (typeof sampled === 'string') return sampled;
   // The sample may lack what the list had.
   return missing(sampled, sampler, needed) ?? (sampled.passages.length < 2 ? 'fewer than two passages' : sampled);
@@ -131,7 +114,7 @@ function checkLabels({ query, relevance }: CandidateList, labels: LabelNeed | un
 /** Returns every passage of a labeled list, in lists of the sampler's size. */
 function everyPassage(list: CandidateList, sampler: Sampler, seed: number): CandidateList[] {
   const size = sampler.positives + sampler.negatives;
-  const places = createRandom(deriveSeed(seed, 'sample', list.qid)).shuffle([...list.passages.keys()]);
+  const places = randomOf(list, seed).shuffle([...list.passages.keys()]);
   const parts = Array.from({ length: Math.ceil(places.length / size) }, (_, i) =>
     places.slice(i * size, (i + 1) * size),
   );
@@ -146,15 +129,11 @@ export function samples(
   list: CandidateList,
   sampler: Sampler,
   seed: number,
-  needed: Needed = NOTHING,
+  needed: Needs = NOTHING,
 ): readonly CandidateList[] | SkipReason {
   if (list.labeled === 'as given') checkLabels(list, needed.labels);
-  if (list.labeled && needed.labels === 'target' && !sampler.equalNegatives) {
-    if (sampler.mode === 'negatives') return everyPassage(list, sampler, seed);
-    const random = createRandom(deriveSeed(seed, 'sample', list.qid));
-    const sampled = MODES[sampler.mode](list, sampler, random);
-    return typeof sampled === 'string' ? sampled : [sampled];
-  }
-  const sampled = sample(list, sampler, seed, needed);
+  const readsLabels = list.labeled && needed.labels === 'target' && !sampler.equalNegatives;
+  if (readsLabels && sampler.mode === 'negatives') return everyPassage(list, sampler, seed);
+  const sampled = readsLabels ? draft(list, sampler, seed) : sample(list, sampler, seed, needed);
   return typeof sampled === 'string' ? sampled : [sampled];
 }

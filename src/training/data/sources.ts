@@ -3,12 +3,13 @@ import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { sha256File } from '../../util/files.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
+import type { Needs } from '../objectives/needs.ts';
 import type { Data, DataFormat, DataSource, Sampler } from './data-schema.ts';
 import { openIdSource } from './id-source.ts';
 import { type CandidateList, type ListSource, type RawSource, skipCount } from './list-types.ts';
 import { isRowFormat } from './row-formats.ts';
 import { openRowSource } from './row-source.ts';
-import { type Needed, NOTHING, samples } from './sampler.ts';
+import { NOTHING, samples } from './sampler.ts';
 
 type Optional =
   | 'qrels'
@@ -79,12 +80,7 @@ function originIn(folder: string, path: string): string {
 }
 
 /** Opens the sampled lists of one source. Skips are counted in the first pass; later ones skip the same lists. */
-async function sampledSource(
-  source: DataSource,
-  sampler: Sampler,
-  folder: string,
-  needed: Needed,
-): Promise<ListSource> {
+async function sampledSource(source: DataSource, sampler: Sampler, folder: string, needed: Needs): Promise<ListSource> {
   const raw = await openRaw(source, folder);
   const first = skipCount();
   let passes = 0;
@@ -144,7 +140,7 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
  * Opens the sources of a recipe's `data`.
  * @param needed what the objective needs: lists that lack it are left out and counted.
  */
-export async function openSources(data: Data, folder: string, needed: Needed = NOTHING): Promise<ListSource> {
+export async function openSources(data: Data, folder: string, needed: Needs = NOTHING): Promise<ListSource> {
   const opened = await Promise.all(
     data.train.map(async (source) => ({
       source: await sampledSource(source, data.sampler, folder, needed),

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { GraphBuilder } from '../../onnx/builder.ts';
-import type { LabelNeed } from './label-need.ts';
+import type { Needs } from './needs.ts';
 
 /*
  * An objective appends the loss of a batch of candidate lists to an ONNX graph. All tensors are float32 of shape [queries, passages]; shorter
@@ -17,13 +17,6 @@ export interface LossValues {
   readonly teacher: string;
   /** 1 for a passage, 0 for padding. */
   readonly valid: string;
-}
-
-/** What a list must hold for the objective to use it. */
-interface Needs {
-  readonly relevance: boolean;
-  readonly teacher: boolean;
-  readonly labels?: LabelNeed;
 }
 
 export interface Objective {

@@ -12,7 +12,7 @@ import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { DataSource } from '../data/data-schema.ts';
-import { type IdentifiedList, type RawSource, skipCount } from '../data/list-types.ts';
+import { type IdentifiedList, nothingLeft, type RawSource, skipCount } from '../data/list-types.ts';
 import { openRaw } from '../data/sources.ts';
 import { readTeacher } from '../data/teacher.ts';
 import { type MineSettings, mine } from './mine.ts';
@@ -95,10 +95,7 @@ export async function mineToFile(job: MineJob, start: StartProgress): Promise<Mi
   const from = { lists: lists(), firstStage: stage, texts: (ids: readonly string[]) => corpus.texts(ids) };
   const rows: string[] = [];
   for await (const row of mine({ ...from, teacher, counts }, job.settings)) rows.push(JSON.stringify(row));
-  if (rows.length === 0) {
-    const got = `none (left out: ${JSON.stringify(counts.skipped())})`;
-    throw new WinnowError('invalid_input', { where: job.data.path, expected: 'at least 1 query to mine for', got });
-  }
+  if (rows.length === 0) throw nothingLeft(job.data.path, 'at least 1 query to mine for', counts.skipped());
   if (teacher !== undefined && known === 0)
     throw new WinnowError('invalid_input', {
       where: job.teacher ?? '--teacher',

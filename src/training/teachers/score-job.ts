@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { sha256File } from '../../util/files.ts';
 import { openJobLog } from '../../util/job-log.ts';
 import { hasQuery, type Shard } from '../../util/shard.ts';
-import { type IdentifiedList, type RawSource, type SkipCount, skipCount } from '../data/list-types.ts';
+import { type IdentifiedList, pick, type RawSource, type SkipCount, skipCount } from '../data/list-types.ts';
 import type { ScoredList } from './ensemble.ts';
 
 /** Scores lists of passages: a registry model behind the server's scheduler, a bi-encoder, a language model. */
@@ -15,7 +15,7 @@ export interface ListScorer {
   score(lists: AsyncIterable<IdentifiedList>): AsyncIterable<{
     readonly input: IdentifiedList;
     readonly scores: ArrayLike<number>;
-    /** Whether the text of each passage was cut, and how many tokens of the query; absent where the scorer cannot tell. */
+    /** Whether the text of each passage was cut, and a number above 0 where that of the query was; absent where this is not known. */
     readonly truncated?: readonly boolean[];
     readonly queryCut?: number;
   }>;
@@ -29,14 +29,7 @@ export interface ScoreJob {
 }
 
 const cut = (list: IdentifiedList, depth: number): IdentifiedList =>
-  list.passages.length <= depth
-    ? list
-    : {
-        ...list,
-        docids: list.docids.slice(0, depth),
-        passages: list.passages.slice(0, depth),
-        relevance: list.relevance.slice(0, depth),
-      };
+  list.passages.length <= depth ? list : pick(list, [...list.passages.keys()].slice(0, depth));
 
 /** Yields the lists of a job: those of its shard, cut to its depth, in the order of the data. @param counts receives skips. */
 export async function* jobLists(

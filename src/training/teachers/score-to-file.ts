@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
-import { WinnowError } from '../../errors.ts';
 import type { Progress } from '../../util/progress.ts';
-import { skipCount } from '../data/list-types.ts';
+import { nothingLeft, skipCount } from '../data/list-types.ts';
 import type { Normalization } from './ensemble.ts';
 import { jobLists, type ListScorer, runScoreJob, type ScoreJob } from './score-job.ts';
 import { type CutTexts, cutTexts, meanOfLogs, writeTeacherFile } from './teacher-file.ts';
@@ -26,8 +25,7 @@ async function countLists(job: ScoreJob): Promise<{ readonly total: number; read
   for await (const _ of jobLists(job, counts)) total++;
   const leftOut = counts.skipped();
   if (total > 0 || job.shard.of > 1) return { total, leftOut };
-  const got = `none (left out: ${JSON.stringify(leftOut)})`;
-  throw new WinnowError('invalid_input', { where: job.source.files[0] ?? 'lists', expected: 'at least 1 list', got });
+  throw nothingLeft(job.source.files[0] ?? 'lists', 'at least 1 list', leftOut);
 }
 
 /**

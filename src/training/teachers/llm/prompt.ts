@@ -16,7 +16,7 @@ const plain = (text: string, words: number): string =>
     .slice(0, words)
     .join(' ');
 
-/** Tells whether the prompt leaves out words of a text. */
+/** Returns whether the prompt leaves out words of a text. */
 export const isCut = (text: string, words: number): boolean => text.split(/\s+/).filter(Boolean).length > words;
 
 /** Returns the messages that ask for the order of passages. Texts are cut after `words` words. */

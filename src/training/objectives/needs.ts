@@ -2,3 +2,10 @@
  * How an objective reads labels: as targets of single passages, from 0 to 1, or as relevant and not relevant. Others read grades, or none.
  */
 export type LabelNeed = 'target' | 'binary';
+
+/** What a list must hold for the objective to use it. */
+export interface Needs {
+  readonly relevance: boolean;
+  readonly teacher: boolean;
+  readonly labels?: LabelNeed;
+}
