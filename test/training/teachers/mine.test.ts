@@ -1,9 +1,9 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mineQuery } from '../../../src/training/teachers/mine.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -40,7 +40,7 @@ describe('mineQuery', () => {
 });
 
 describe('winnow mine', () => {
-  it('writes rows that train: a BEIR folder, BM25, a teacher against false negatives', () => {
+  beforeAll(() => {
     mkdirSync(join(folder, 'set', 'qrels'), { recursive: true });
     const texts = ['red apples fall', 'red apples rise', 'red pears', 'blue sky', 'apples apples apples'];
     writeFileSync(
@@ -52,29 +52,20 @@ describe('winnow mine', () => {
       '{"_id":"q1","text":"red apples"}\n{"_id":"q2","text":"blue sky"}\n',
     );
     writeFileSync(join(folder, 'set', 'qrels', 'train.tsv'), 'query-id\tcorpus-id\tscore\nq1\td0\t1\nq2\td3\t1\n');
+  });
+
+  const mine = (out: string, ...more: readonly string[]) => {
+    const flags = ['--format', 'beir', '--data', 'set', '--corpus', 'set/corpus.jsonl', '--out', out, ...more];
+    const command = [join(ROOT, 'bin', 'winnow.mjs'), 'mine', ...flags];
+    return spawnSync(process.execPath, command, { cwd: folder, encoding: 'utf8' });
+  };
+
+  it('writes rows that train: a BEIR folder, BM25, a teacher against false negatives', () => {
     // d1 has the text of the positive: a false negative by the teacher.
     writeFileSync(join(folder, 't.run'), 'q1 Q0 d0 1 9 t\nq1 Q0 d1 2 8.9 t\nq1 Q0 d4 3 2 t\nq1 Q0 d2 4 1 t\n');
-    const args = [
-      'mine',
-      '--format',
-      'beir',
-      '--data',
-      'set',
-      '--corpus',
-      'set/corpus.jsonl',
-      '--teacher',
-      't.run',
-      '--ratio',
-      '0.95',
-      '--out',
-      'out.jsonl',
-    ];
-    const output = execFileSync(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], {
-      cwd: folder,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    expect(output).toMatch(/out\.jsonl: 1 queries from BM25 \(k1 \.9, b \.4\); left out: 1 no negative in these ranks/);
+    const { status, stdout } = mine('out.jsonl', '--teacher', 't.run', '--ratio', '0.95');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/out\.jsonl: 1 queries from BM25 \(k1 \.9, b \.4\); left out: 1 no negative in these ranks/);
     const [row, ...rest] = readFileSync(join(folder, 'out.jsonl'), 'utf8')
       .trim()
       .split('\n')
@@ -86,27 +77,13 @@ describe('winnow mine', () => {
   }, 60_000);
 
   it('refuses a teacher that knows none of the queries, and data without a query to mine for', () => {
-    const mine = (...more: readonly string[]): string => {
-      const args = [
-        'mine',
-        '--format',
-        'beir',
-        '--data',
-        'set',
-        '--corpus',
-        'set/corpus.jsonl',
-        '--out',
-        'no.jsonl',
-        ...more,
-      ];
-      return spawnSync(process.execPath, [join(ROOT, 'bin', 'winnow.mjs'), ...args], { cwd: folder, encoding: 'utf8' })
-        .stderr;
-    };
     writeFileSync(join(folder, 'other.run'), 'Q1 Q0 d0 1 9 t\n');
-    expect(mine('--teacher', 'other.run', '--ratio', '0.95')).toContain(
+    expect(mine('no.jsonl', '--teacher', 'other.run', '--ratio', '0.95').stderr).toContain(
       'other.run: expected scores of queries of the data, got those of 1 others',
     );
-    expect(mine('--ranks', '90-100')).toContain('set: expected at least 1 query to mine for, got none (left out: {');
+    expect(mine('no.jsonl', '--ranks', '90-100').stderr).toContain(
+      'set: expected at least 1 query to mine for, got none (left out: {',
+    );
     expect(existsSync(join(folder, 'no.jsonl'))).toBe(false);
   }, 60_000);
 });
