@@ -4,15 +4,14 @@ import { join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import fc from 'fast-check';
 import type { ServerProcess } from '../../bench/load/server.ts';
+import { MODELS, SHIPPED_NAME } from '../../bench/load/shipped.ts';
 import { startProgress } from '../../src/util/progress.ts';
 import { type FuzzRequest, OPERATIONS, requestsTo, shown } from '../http/fuzz-api.ts';
-
-const MODELS = join(import.meta.dirname, '../../models');
 
 /** Copies a shipped model under the name that fuzzed requests use; returns the registry folder. */
 export function fuzzRegistry(folder: string): string {
   const registry = join(folder, 'registry');
-  cpSync(join(MODELS, 'minilm-l6-bce'), join(registry, 'tiny'), { recursive: true });
+  cpSync(join(MODELS, SHIPPED_NAME), join(registry, 'tiny'), { recursive: true });
   return registry;
 }
 

@@ -7,6 +7,7 @@ import { DRILLS } from './drills.ts';
 import { fuzz, fuzzRegistry } from './fuzz.ts';
 import { limitMemory } from './harness/cgroup.ts';
 import type { Drill, Outcome, Target } from './harness/drill.ts';
+import { trackStarts } from './harness/starts.ts';
 import { watch } from './harness/witness.ts';
 import { soak } from './soak.ts';
 
@@ -43,7 +44,7 @@ type Report = Outcome & { readonly name: string };
 /** Runs one drill with a folder and further servers of its own, and an ordinary client beside it. */
 async function run(drill: Drill, server: ServerProcess, scale: number, start: Target['start']): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-drill-'));
-  const started: ServerProcess[] = [];
+  const servers = trackStarts(start);
   const witness = watch(server.url);
   try {
     const outcome = await drill.run(
@@ -52,11 +53,7 @@ async function run(drill: Drill, server: ServerProcess, scale: number, start: Ta
         folder,
         growthMiB: GROWTH_MIB,
         patienceMs: 2000,
-        async start(options) {
-          const another = await start(options);
-          started.push(another);
-          return another;
-        },
+        start: servers.start,
       },
       scale,
     );
@@ -72,7 +69,7 @@ async function run(drill: Drill, server: ServerProcess, scale: number, start: Ta
     return { name: drill.name, tries: 0, failures: [`the drill itself failed: ${(error as Error).stack}`], seen: '' };
   } finally {
     await witness.stop();
-    await Promise.all(started.map((one) => one.stop()));
+    await servers.stopAll();
     rmSync(folder, { recursive: true, force: true });
   }
 }

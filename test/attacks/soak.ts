@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerProcess } from '../../bench/load/server.ts';
 import type { Drill, Target } from './harness/drill.ts';
 import { residentBytes } from './harness/memory.ts';
+import { trackStarts } from './harness/starts.ts';
 import { watch } from './harness/witness.ts';
 
 /** What is sampled while drills run together. */
@@ -55,17 +56,10 @@ export async function soak(
   })();
   let rounds = 0;
   while (performance.now() < endsAt) {
-    const started: ServerProcess[] = [];
-    const round: Target = {
-      ...target,
-      async start(options) {
-        const another = await target.start(options);
-        started.push(another);
-        return another;
-      },
-    };
+    const servers = trackStarts(target.start);
+    const round: Target = { ...target, start: servers.start };
     const outcomes = await Promise.all(drills.map((drill) => drill.run(round, 1)));
-    await Promise.all(started.map((one) => one.stop()));
+    await servers.stopAll();
     rounds++;
     const found = outcomes.flatMap((one, i) => one.failures.map((failure) => `${drills[i]!.name}: ${failure}`));
     failures.push(...found);

@@ -1,8 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { childrenOf } from './processes.ts';
 
 const ROOT = '/usr/lib/postgresql';
 
@@ -50,9 +51,6 @@ async function run(bin: string, folder: string, who: Who): Promise<ChildProcess>
   });
   return server;
 }
-
-const childrenOf = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 
 /** Starts a server on a socket in a temporary folder. */
 export async function startPostgres(bin: string): Promise<PostgresServer> {

@@ -2,7 +2,7 @@ import { existsSync, globSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Drill } from '../harness/drill.ts';
-import { ordinary } from '../harness/witness.ts';
+import { several } from '../harness/witness.ts';
 
 /** Debian's package libfaketime. */
 const LIBRARY = ['/usr/lib/*/faketime/libfaketime.so.1', '/usr/lib/faketime/libfaketime.so.1'].flatMap((pattern) =>
@@ -43,12 +43,10 @@ export const clock: Drill = {
       set(offset);
       // Node keeps the text of the Date header for a second.
       await delay(1200);
-      for (let i = 0; i < REQUESTS; i++) {
-        tries++;
-        const seen = await ordinary(server.url, 3000);
-        if (typeof seen === 'string') failures.push(`${offset}: ${seen}`);
-        else slowestMs = Math.max(slowestMs, seen);
-      }
+      const beside = await several(server.url, REQUESTS, 3000);
+      tries += beside.requests;
+      failures.push(...beside.failures.map((failure) => `${offset}: ${failure}`));
+      slowestMs = Math.max(slowestMs, beside.slowestMs);
       const ready = await fetch(`${server.url}/health/ready`, { signal: AbortSignal.timeout(3000) });
       years.add(new Date(ready.headers.get('date') ?? 0).getUTCFullYear().toString());
       if (ready.status !== 200) failures.push(`${offset}: not ready: ${await ready.text()}`);

@@ -1,19 +1,18 @@
 import { unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import type { ServerProcess } from '../../../bench/load/server.ts';
+import { SHIPPED_NAME } from '../../../bench/load/shipped.ts';
 import { postgresPrograms, startPostgres } from '../../support/postgres.ts';
 import type { Drill } from '../harness/drill.ts';
+import { msUntil, stopMs } from '../harness/recovery.ts';
 
 /** How long a request under attack, and the recovery after it, may take, in milliseconds. */
 const ANSWER_MS = 5000;
 const RECOVERY_MS = 20_000;
-/** After SIGTERM the process is gone within this time. */
-const END_MS = 20_000;
 
 function definitions(folder: string): string {
-  const arms = ['a', 'b'].map((name) => ({ name, model: 'minilm-l6-bce' }));
+  const arms = ['a', 'b'].map((name) => ({ name, model: SHIPPED_NAME }));
   const trial = { name: 'trial', mode: 'split', arms, control: 'a', metrics: [{ name: 'clicks' }] };
   const file = join(folder, 'experiments.yaml');
   writeFileSync(file, stringify({ experiments: [trial] }));
@@ -40,14 +39,8 @@ async function use(server: ServerProcess): Promise<{ readonly rank: number; read
   return { rank: ranked?.status ?? 0, click: /stored|duplicate|unknown|store_unavailable/.exec(text)?.[0] ?? text };
 }
 
-async function recovers(server: ServerProcess): Promise<number | undefined> {
-  const start = performance.now();
-  while (performance.now() - start < RECOVERY_MS) {
-    if ((await use(server)).click === 'stored') return performance.now() - start;
-    await delay(200);
-  }
-  return undefined;
-}
+const recovers = (server: ServerProcess): Promise<number | undefined> =>
+  msUntil(async () => (await use(server)).click === 'stored', { limitMs: RECOVERY_MS, everyMs: 200 });
 
 interface Act {
   readonly name: string;
@@ -71,14 +64,6 @@ async function endure(server: ServerProcess, acts: readonly Act[]) {
     slowest = Math.max(slowest, ms ?? 0);
   }
   return { failures, slowest };
-}
-
-async function stopMs(server: ServerProcess, failures: string[]): Promise<number> {
-  const start = performance.now();
-  await server.stop();
-  const ms = performance.now() - start;
-  if (ms > END_MS) failures.push(`it took ${ms.toFixed(0)} ms to end after SIGTERM`);
-  return ms;
 }
 
 export const postgres: Drill = {
@@ -117,8 +102,8 @@ export const file: Drill = {
       return { name: `deletion ${i + 1}`, begin: () => unlinkSync(database) };
     });
     const { failures, slowest } = await endure(server, acts);
-    const told = server.log.filter(({ reason }) => /was deleted while in use/.test(String(reason))).length;
-    if (told !== acts.length) failures.push(`${acts.length} deletions, ${told} told in the log`);
+    const logged = server.log.filter(({ reason }) => /was deleted while in use/.test(String(reason))).length;
+    if (logged !== acts.length) failures.push(`${acts.length} deletions, ${logged} in the log`);
     const ms = await stopMs(server, failures);
     const seen = `slowest recovery ${slowest.toFixed(0)} ms; ended in ${ms.toFixed(0)} ms`;
     return { tries: acts.length, failures, seen };

@@ -1,12 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerProcess } from '../../../bench/load/server.ts';
+import { childrenOf } from '../../support/processes.ts';
 import type { Drill } from '../harness/drill.ts';
 import { open } from '../harness/raw.ts';
+import { msUntil } from '../harness/recovery.ts';
 import { ordinary } from '../harness/witness.ts';
 
 /** Descriptors that are free when the attack begins; each connection takes one. */
@@ -40,18 +42,8 @@ async function askKept(url: string, agent: Agent): Promise<number> {
 
 /** Ends one inference host, which the server then has to replace without a free descriptor. */
 function endOneHost({ pid }: ServerProcess): void {
-  const [host] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
-  if (host) process.kill(Number(host), 'SIGKILL');
-}
-
-/** Milliseconds until an ordinary request over a new connection is answered; undefined if none is in time. */
-async function recovered(url: string): Promise<number | undefined> {
-  const start = performance.now();
-  while (performance.now() - start < PASSED_MS) {
-    if (typeof (await ordinary(url, 2000)) === 'number') return performance.now() - start;
-    await delay(100);
-  }
-  return undefined;
+  const [host] = childrenOf(pid);
+  if (host) process.kill(host, 'SIGKILL');
 }
 
 export const descriptors: Drill = {
@@ -78,7 +70,8 @@ export const descriptors: Drill = {
     if (unanswered.length > 0) failures.push(`requests over a kept connection got ${unanswered.join(', ')}`);
     for (const socket of sockets) socket.destroy();
     limitDescriptors(server.pid, 4096);
-    const passedMs = await recovered(server.url);
+    const isAnswered = async () => typeof (await ordinary(server.url, 2000)) === 'number';
+    const passedMs = await msUntil(isAnswered, { limitMs: PASSED_MS });
     if (passedMs === undefined) failures.push(`no new connection was answered ${PASSED_MS / 1000} s after the attack`);
     agent.destroy();
     return {

@@ -1,11 +1,11 @@
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ServerProcess } from '../../../bench/load/server.ts';
+import { MODELS, SHIPPED_NAME } from '../../../bench/load/shipped.ts';
 import type { Drill } from '../harness/drill.ts';
 import { watch } from '../harness/witness.ts';
 import { dropHostile, HOSTILE } from '../hostile-folders.ts';
 
-const MODELS = join(import.meta.dirname, '../../../models');
 /** How long a request for a hostile model may take before the drill goes on, in milliseconds. */
 const PATIENCE_MS = 20_000;
 
@@ -35,7 +35,7 @@ export const hostileFolders: Drill = {
   attack: `${Object.keys(HOSTILE).length} hostile model folders dropped into the registry and asked for, one host`,
   async run({ folder, start }) {
     const registry = join(folder, 'registry');
-    cpSync(join(MODELS, 'minilm-l6-bce'), join(registry, 'm'), { recursive: true });
+    cpSync(join(MODELS, SHIPPED_NAME), join(registry, 'm'), { recursive: true });
     const server = await start({
       flags: ['--models', registry, '--registry-default-model', 'm', '--inference-hosts', '1'],
     });

@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import type { Drill } from '../harness/drill.ts';
 import { exchange, head } from '../harness/raw.ts';
-import { ordinary } from '../harness/witness.ts';
+import { several } from '../harness/witness.ts';
 
 const MIB = 2 ** 20;
 
@@ -31,11 +31,9 @@ export const jsonBombs: Drill = {
         exchange(server.url, head('/rerank', bomb.length, { 'content-encoding': 'gzip', connection: 'close' }), bomb),
       );
       // Five ordinary requests beside the bombs, each within the target's patience.
-      for (let i = 0; i < 5; i++) {
-        const seen = await ordinary(server.url, patienceMs);
-        if (typeof seen === 'string') failures.push(`${name}: ${seen}`);
-        else slowest = Math.max(slowest, seen);
-      }
+      const beside = await several(server.url, 5, patienceMs);
+      failures.push(...beside.failures.map((failure) => `${name}: ${failure}`));
+      slowest = Math.max(slowest, beside.slowestMs);
       for (const { status, text } of await Promise.all(attack)) {
         tries++;
         if (status < 400 || status >= 500) failures.push(`${name}: ${status} ${text.slice(0, 200)}`);

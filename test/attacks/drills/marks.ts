@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import type { Drill } from '../harness/drill.ts';
 import { exchange, head } from '../harness/raw.ts';
-import { ordinary } from '../harness/witness.ts';
+import { several } from '../harness/witness.ts';
 
 /** Texts that cost a tokenizer more than others do. */
 const TEXTS: Readonly<Record<string, string>> = {
@@ -17,7 +17,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   'lines of nothing': '\n '.repeat(4_000_000),
 };
 
-/** Requests that read as little as they can, and such that read everything. */
+/** Requests that read as little of a text as they can, or all of it. */
 const REQUESTS = [{ truncate: true }, { truncate: false }, { truncate: true, long_passages: 'max' }] as const;
 
 export const marks: Drill = {
@@ -33,11 +33,9 @@ export const marks: Drill = {
         const fields = { 'content-encoding': 'gzip', connection: 'close', 'x-winnow-deadline-ms': '10000' };
         return Array.from({ length: scale }, () => exchange(server.url, head('/rerank', body.length, fields), body));
       });
-      for (let i = 0; i < 4; i++) {
-        const seen = await ordinary(server.url, 5000);
-        if (typeof seen === 'string') failures.push(`${name}: ${seen}`);
-        else slowest = Math.max(slowest, seen);
-      }
+      const beside = await several(server.url, 4, 5000);
+      failures.push(...beside.failures.map((failure) => `${name}: ${failure}`));
+      slowest = Math.max(slowest, beside.slowestMs);
       for (const { status, text: answer } of await Promise.all(attack)) {
         tries++;
         if (status === 500 || status === 0) failures.push(`${name}: ${status} ${answer.slice(0, 300)}`);

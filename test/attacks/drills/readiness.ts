@@ -1,10 +1,11 @@
-import { cpSync, readdirSync, readFileSync, renameSync, truncateSync } from 'node:fs';
+import { cpSync, readdirSync, renameSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerProcess } from '../../../bench/load/server.ts';
+import { MODELS, SHIPPED_NAME } from '../../../bench/load/shipped.ts';
+import { childrenOf } from '../../support/processes.ts';
 import type { Drill } from '../harness/drill.ts';
+import { msUntil, stopMs } from '../harness/recovery.ts';
 
-const MODELS = join(import.meta.dirname, '../../../models');
 /** How soon a fault must show, and how soon its end, in milliseconds. */
 const SHOWN_MS = 10_000;
 const PASSED_MS = 20_000;
@@ -16,19 +17,8 @@ async function isReady(url: string): Promise<boolean> {
 }
 
 /** Milliseconds until readiness is `wanted`; undefined if it is not within the limit. */
-async function becomes(wanted: boolean, url: string, limitMs: number): Promise<number | undefined> {
-  const start = performance.now();
-  while (performance.now() - start < limitMs) {
-    if ((await isReady(url)) === wanted) return performance.now() - start;
-    await delay(100);
-  }
-  return undefined;
-}
-
-/** Process ids of the children of a process, as the kernel lists them. */
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
-}
+const becomes = (wanted: boolean, url: string, limitMs: number): Promise<number | undefined> =>
+  msUntil(async () => (await isReady(url)) === wanted, { limitMs });
 
 interface Fault {
   readonly begin: () => unknown;
@@ -80,7 +70,7 @@ export const readiness: Drill = {
   skip: () => (process.platform === 'linux' ? undefined : 'it reads /proc'),
   async run({ folder, start }) {
     const registry = join(folder, 'registry');
-    cpSync(join(MODELS, 'minilm-l6-bce'), join(registry, 'm'), { recursive: true });
+    cpSync(join(MODELS, SHIPPED_NAME), join(registry, 'm'), { recursive: true });
     const failures: string[] = [];
     let [shown, passed] = [0, 0];
     const server = await start({ flags: ['--models', registry, '--inference-hosts', '1'] });
@@ -95,14 +85,11 @@ export const readiness: Drill = {
       shown = Math.max(shown, fell ?? 0);
       passed = Math.max(passed, rose ?? 0);
     }
-    const stopping = performance.now();
-    await server.stop();
-    const stopMs = performance.now() - stopping;
-    if (stopMs > 20_000) failures.push(`it took ${stopMs.toFixed(0)} ms to end after SIGTERM`);
+    const endMs = await stopMs(server, failures);
     return {
       tries: faults.length,
       failures,
-      seen: `slowest to show ${shown.toFixed(0)} ms, to pass ${passed.toFixed(0)} ms; ended in ${stopMs.toFixed(0)} ms`,
+      seen: `slowest to show ${shown.toFixed(0)} ms, to pass ${passed.toFixed(0)} ms; ended in ${endMs.toFixed(0)} ms`,
     };
   },
 };

@@ -2,11 +2,9 @@ import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } fr
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerProcess } from '../../../bench/load/server.ts';
+import { MODELS, SHIPPED_NAME } from '../../../bench/load/shipped.ts';
 import type { Drill } from '../harness/drill.ts';
 import { watch } from '../harness/witness.ts';
-
-const MODELS = join(import.meta.dirname, '../../../models');
-const NAME = 'minilm-l6-bce';
 
 const byPattern = (Regex: string) => ({
   normalizer: null,
@@ -39,7 +37,7 @@ const HOSTILE: Readonly<Record<string, Hostile>> = {
 /** Adds a model that has the default model's graph and a tokenizer of its own. */
 function add(registry: string, name: string, { parts }: Hostile): void {
   const making = join(registry, `.${name}`);
-  cpSync(join(registry, NAME), making, { recursive: true });
+  cpSync(join(registry, SHIPPED_NAME), making, { recursive: true });
   const version = join(making, '1');
   const path = join(version, 'tokenizer.json');
   const { model, ...rest } = JSON.parse(readFileSync(path, 'utf8')) as { model: object };
@@ -67,8 +65,8 @@ export const tokenizers: Drill = {
   async run({ folder, start }, scale) {
     const registry = join(folder, 'models');
     mkdirSync(registry);
-    cpSync(join(MODELS, NAME), join(registry, NAME), { recursive: true });
-    const server = await start({ flags: ['--registry-folder', registry, '--registry-default-model', NAME] });
+    cpSync(join(MODELS, SHIPPED_NAME), join(registry, SHIPPED_NAME), { recursive: true });
+    const server = await start({ flags: ['--registry-folder', registry, '--registry-default-model', SHIPPED_NAME] });
     const witness = watch(server.url, { everyMs: 100, patienceMs: 5000 });
     const statuses: string[] = [];
     for (const [name, hostile] of Object.entries(HOSTILE)) {

@@ -37,6 +37,18 @@ export async function ordinary(url: string, patienceMs: number): Promise<number 
   }
 }
 
+/** Sends ordinary requests, one after the other. */
+export async function several(url: string, requests: number, patienceMs: number): Promise<Testimony> {
+  const failures: string[] = [];
+  let slowestMs = 0;
+  for (let i = 0; i < requests; i++) {
+    const seen = await ordinary(url, patienceMs);
+    if (typeof seen === 'string') failures.push(seen);
+    else slowestMs = Math.max(slowestMs, seen);
+  }
+  return { requests, failures, slowestMs };
+}
+
 /** Sends an ordinary request every `everyMs` until stopped. */
 export function watch(url: string, { everyMs = 250, patienceMs = 5000 } = {}): { stop(): Promise<Testimony> } {
   const failures: string[] = [];
