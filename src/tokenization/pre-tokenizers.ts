@@ -113,32 +113,30 @@ function inSequence(steps: readonly PreTokenize[]): PreTokenize {
     );
 }
 
+/** Whether a part of a text, match or not, joins the part before it. */
+const JOINS: Readonly<Record<Behavior, (isMatch: boolean, wasMatch: boolean) => boolean>> = {
+  Removed: () => false,
+  Isolated: () => false,
+  MergedWithPrevious: (isMatch, wasMatch) => isMatch && !wasMatch,
+  MergedWithNext: (isMatch, wasMatch) => !isMatch && wasMatch,
+  Contiguous: (isMatch, wasMatch) => isMatch === wasMatch,
+};
+
 /** Splits a text at matches as the Rust library's behaviors say; pieces are never empty. */
 function splitAt(text: string, find: Find, behavior: Behavior, invert: boolean): string[] {
+  const joins = JOINS[behavior];
   const pieces: string[] = [];
-  let wasMatch = false;
+  let [from, to, wasMatch] = [0, 0, false];
   for (const [start, end, isMatch] of cover(text, find, invert)) {
-    const piece = text.slice(start, end);
-    const joins =
-      behavior === 'Contiguous' ? isMatch === wasMatch : behavior === 'MergedWithPrevious' && isMatch && !wasMatch;
-    if (behavior === 'Removed' && isMatch) {
-      // Left out.
-    } else if (joins && pieces.length > 0) pieces.push(pieces.pop()! + piece);
-    else pieces.push(piece);
+    if (!joins(isMatch, wasMatch)) {
+      if (from < to) pieces.push(text.slice(from, to));
+      from = behavior === 'Removed' && isMatch ? end : start;
+    }
+    to = end;
     wasMatch = isMatch;
   }
-  return behavior === 'MergedWithNext' ? mergedWithNext(text, find, invert) : pieces.filter((piece) => piece !== '');
-}
-
-/** Joins the last of several matches in a row with the text behind it. */
-function mergedWithNext(text: string, find: Find, invert: boolean): string[] {
-  const parts = [...cover(text, find, invert)];
-  const starts: number[] = [];
-  for (const [i, [start, , isMatch]] of parts.entries()) {
-    const before = parts[i - 1];
-    if (isMatch || before === undefined || !before[2]) starts.push(start);
-  }
-  return starts.map((start, i) => text.slice(start, starts[i + 1])).filter((piece) => piece !== '');
+  if (from < to) pieces.push(text.slice(from, to));
+  return pieces;
 }
 
 /** Yields matches and what is between them, in order: start, end, and whether it counts as a match. */
