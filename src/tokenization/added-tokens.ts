@@ -1,4 +1,5 @@
 import type { AddedToken } from './tokenizer-definition.ts';
+import { WORD } from './unicode-text.ts';
 
 /** A part of a text: text between added tokens, or the id of one. */
 type Part = string | number;
@@ -8,9 +9,8 @@ interface Matcher {
   readonly tokens: ReadonlyMap<string, AddedToken>;
 }
 
-/** A letter, digit, mark or connector, as `\w` of the Rust library. */
-const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
-const ENDS_WITH_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+const STARTS_WITH_WORD = new RegExp(`^[${WORD}]`, 'u');
+const ENDS_WITH_WORD = new RegExp(`[${WORD}]$`, 'u');
 const BLANK = /\p{White_Space}/u;
 
 /**

@@ -1,11 +1,10 @@
-import { z } from 'zod';
 import { BpeMerger } from './bpe-merger.ts';
-import { BYTE_CHARACTERS, BYTE_LEVEL_WORDS } from './byte-characters.ts';
+import { BYTE_CHARACTERS, byteToken } from './byte-characters.ts';
 import type { IdBuffer } from './id-buffer.ts';
 import { MergeTable } from './merge-table.ts';
 import { normalizerFor } from './normalizers.ts';
-import type { PreTokenize } from './pre-tokenizers.ts';
-import { checked, refusal } from './refusal.ts';
+import { byteLevelWords } from './pre-tokenizers.ts';
+import { refusal } from './refusal.ts';
 import { type ModelEncoder, SectionEncoder } from './section-encoder.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { BpeModel, Definition } from './tokenizer-definition.ts';
@@ -85,11 +84,6 @@ export class BpeModelEncoder implements ModelEncoder {
   }
 }
 
-/** Returns the token that stands for a byte in models with byte fallback. */
-export function byteToken(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
-}
-
 function mergeTable({ vocab, merges, prefix }: BpeModel, file: string): MergeTable {
   const table = new MergeTable(merges.length);
   for (const [rank, [left, right]] of merges.entries()) {
@@ -100,24 +94,6 @@ function mergeTable({ vocab, merges, prefix }: BpeModel, file: string): MergeTab
     table.set(a, b, rank, merged);
   }
   return table;
-}
-
-const byteLevelSchema = z.looseObject({
-  add_prefix_space: z.boolean().default(false),
-  use_regex: z.boolean().default(true),
-});
-
-function byteLevelWords(definition: Definition): PreTokenize {
-  const { add_prefix_space, use_regex } = checked(
-    byteLevelSchema,
-    definition.preTokenizer,
-    definition.file,
-    'pre_tokenizer',
-  );
-  return (text) => {
-    const spaced = add_prefix_space && !text.startsWith(' ') ? ` ${text}` : text;
-    return use_regex ? (spaced.match(BYTE_LEVEL_WORDS) ?? []) : [spaced];
-  };
 }
 
 /** Whether a byte occurs in UTF-8. C0, C1 and F5–FF never do, and some vocabularies omit them. */
@@ -137,7 +113,7 @@ export function byteLevelBpeEncoder(definition: Definition): TokenEncoder | unde
   return new SectionEncoder(
     definition,
     normalizer === null ? null : normalizerFor(normalizer, file),
-    byteLevelWords(definition),
+    byteLevelWords(preTokenizer, file),
     new ByteLevelBpe(byteIds, mergeTable(model, file)),
   );
 }

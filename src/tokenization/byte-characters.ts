@@ -16,6 +16,7 @@ export function inByteCharacters(text: string): string {
   return result;
 }
 
-/** GPT-2's words: English clitics, runs of letters, digits or other marks with an optional blank before, and runs of blanks. */
-export const BYTE_LEVEL_WORDS =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+/** Returns the token that stands for a byte in models with byte fallback. */
+export function byteToken(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+}

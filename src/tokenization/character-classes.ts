@@ -60,7 +60,7 @@ export const COMBINING_MARKS = classOf(`
 `);
 
 /** Punctuation beyond ASCII. */
-export const PUNCTUATION = classOf(`
+const PUNCTUATION = classOf(`
   a1 a7 ab b6-b7 bb bf 37e 387 55a-55f 589-58a 5be 5c0 5c3 5c6 5f3-5f4 609-60a 60c-60d 61b 61e-61f 66a-66d 6d4 700-70d 7f7-7f9 830-83e 85e
   964-965 970 af0 df4 e4f e5a-e5b f04-f12 f14 f3a-f3d f85 fd0-fd4 fd9-fda 104a-104f 10fb 1360-1368 1400 166d-166e 169b-169c 16eb-16ed
   1735-1736 17d4-17d6 17d8-17da 1800-180a 1944-1945 1a1e-1a1f 1aa0-1aa6 1aa8-1aad 1b5a-1b60 1bfc-1bff 1c3b-1c3f 1c7e-1c7f 1cc0-1cc7 1cd3
@@ -72,6 +72,9 @@ export const PUNCTUATION = classOf(`
   111c5-111c9 111cd 111db 111dd-111df 11238-1123d 112a9 114c6 115c1-115d7 11641-11643 1173c-1173e 12470-12474 16a6e-16a6f 16af5 16b37-16b3b
   16b44 1bc9f 1da87-1da8b
 `);
+
+/** Punctuation, with all marks of ASCII. */
+export const MARKS = String.raw`\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e${PUNCTUATION}`;
 
 /** Characters that Unicode normalization leaves alone in the library, because its tables are those of Unicode 9. */
 export const PLAIN_IN_FORMS = classOf(`

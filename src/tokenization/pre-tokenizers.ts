@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { BYTE_LEVEL_WORDS, inByteCharacters } from './byte-characters.ts';
-import { PUNCTUATION } from './character-classes.ts';
+import { inByteCharacters } from './byte-characters.ts';
+import { MARKS } from './character-classes.ts';
 import { byRegExp, type Find, finderOf } from './matches.ts';
 import { checked, refusal } from './refusal.ts';
 import type { Part } from './tokenizer-definition.ts';
+import { WORD } from './unicode-text.ts';
 
 /** Splits normalized text into pre-tokens. `isFirst`: whether the text is at the beginning of the whole text. */
 export type PreTokenize = (text: string, isFirst: boolean) => readonly string[];
@@ -35,15 +36,18 @@ const metaspaceSchema = z.looseObject({
 });
 const sequenceSchema = z.looseObject({ pretokenizers: z.array(z.looseObject({ type: z.string() })) });
 
-const MARK = String.raw`\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e${PUNCTUATION}`;
-const WORD = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}`;
+/** Words and single punctuation marks of a BertPreTokenizer. */
+export const BERT_WORDS = new RegExp(String.raw`[^\p{White_Space}${MARKS}]+|[${MARKS}]`, 'gu');
+/** GPT-2's words: English clitics, runs of letters, digits or other marks with an optional blank before, and runs of blanks. */
+const BYTE_LEVEL_WORDS =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
 const finders = {
   blank: byRegExp(/\p{White_Space}/gu),
-  mark: byRegExp(new RegExp(`[${MARK}]`, 'gu')),
+  mark: byRegExp(new RegExp(`[${MARKS}]`, 'gu')),
   digit: byRegExp(/\p{N}/gu),
-  bert: byRegExp(new RegExp(String.raw`[^\p{White_Space}${MARK}]+|[${MARK}]`, 'gu')),
+  bert: byRegExp(BERT_WORDS),
   word: byRegExp(new RegExp(String.raw`[${WORD}]+|[^${WORD}\p{White_Space}]+`, 'gu')),
-  byteLevel: byRegExp(BYTE_LEVEL_WORDS),
 };
 
 const splitter =
@@ -78,15 +82,20 @@ const RULES: Readonly<Record<string, Rule>> = {
     return splitter(byRegExp(new RegExp(`[^]{1,${length}}`, 'gu')), 'Isolated');
   },
   ByteLevel(part, file) {
-    const { add_prefix_space, use_regex } = checked(byteLevelSchema, part, file, 'pre_tokenizer');
-    const words = splitter(finders.byteLevel, 'Isolated');
-    return (text, isFirst) => {
-      const spaced = add_prefix_space && !text.startsWith(' ') ? ` ${text}` : text;
-      return (use_regex ? words(spaced, isFirst) : [spaced]).map(inByteCharacters);
-    };
+    const words = byteLevelWords(part, file);
+    return (text) => words(text).map(inByteCharacters);
   },
   Metaspace,
 };
+
+/** Returns the words of a ByteLevel pre-tokenizer before it writes their bytes as characters. */
+export function byteLevelWords(part: Part, file: string): (text: string) => readonly string[] {
+  const { add_prefix_space, use_regex } = checked(byteLevelSchema, part, file, 'pre_tokenizer');
+  return (text) => {
+    const spaced = add_prefix_space && !text.startsWith(' ') ? ` ${text}` : text;
+    return use_regex ? (spaced.match(BYTE_LEVEL_WORDS) ?? []) : [spaced];
+  };
+}
 
 function Metaspace(part: Part, file: string): PreTokenize {
   const { replacement, add_prefix_space, prepend_scheme, split } = checked(

@@ -1,7 +1,10 @@
 import { PLAIN_IN_FORMS } from './character-classes.ts';
 import { streamSafe } from './stream-safe.ts';
 
-export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD';
+/** Members of a class: letters, digits, marks and connectors, as `\w` of the Rust library. */
+export const WORD = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}`;
+
+type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD';
 
 const PLAIN = new RegExp(`[${PLAIN_IN_FORMS}]`, 'u');
 const BETWEEN_PLAIN = new RegExp(`([${PLAIN_IN_FORMS}])`, 'u');

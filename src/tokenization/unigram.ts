@@ -1,4 +1,4 @@
-import { byteToken } from './bpe.ts';
+import { byteToken } from './byte-characters.ts';
 import type { IdBuffer } from './id-buffer.ts';
 import type { ModelEncoder } from './section-encoder.ts';
 import type { UnigramModel } from './tokenizer-definition.ts';

@@ -1,7 +1,7 @@
 import { AddedTokens } from './added-tokens.ts';
 import { type BertNormalizerOptions, bertNormalize, bertNormalizerOptions } from './bert-normalizer.ts';
-import { PUNCTUATION } from './character-classes.ts';
 import { IdBuffer } from './id-buffer.ts';
+import { BERT_WORDS } from './pre-tokenizers.ts';
 import type { TokenEncoder } from './token-encoder.ts';
 import type { Definition, WordPieceModel } from './tokenizer-definition.ts';
 import { WordPieceModelEncoder } from './wordpiece-model.ts';
@@ -23,10 +23,6 @@ function asciiClasses(cleanText: boolean): Uint8Array {
 function asciiFolding(lowercase: boolean): Uint8Array {
   return Uint8Array.from({ length: 128 }, (_, unit) => (lowercase && unit >= 65 && unit <= 90 ? unit + 32 : unit));
 }
-
-/** Words and single punctuation marks, as in the BertPreTokenizer of the Rust library. */
-const MARKS = String.raw`\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e${PUNCTUATION}`;
-const WORD = new RegExp(String.raw`[^\p{White_Space}${MARKS}]+|[${MARKS}]`, 'gu');
 
 /**
  * BERT's tokenizer: normalizes, splits at blanks and punctuation, then matches pieces. ASCII text is encoded in one pass without creating
@@ -62,7 +58,7 @@ export class WordPieceEncoder implements TokenEncoder {
     const before = this.#ids.length;
     if (this.#encodeAscii(text)) return;
     this.#ids.truncate(before);
-    for (const word of bertNormalize(text.toWellFormed(), this.#options).match(WORD) ?? [])
+    for (const word of bertNormalize(text.toWellFormed(), this.#options).match(BERT_WORDS) ?? [])
       this.#model.encode(word, this.#ids);
   }
 
