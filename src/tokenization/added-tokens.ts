@@ -1,3 +1,4 @@
+import { escaped } from './matches.ts';
 import type { AddedToken } from './tokenizer-definition.ts';
 import { WORD } from './unicode-text.ts';
 
@@ -75,8 +76,4 @@ function matcher(forms: readonly (readonly [string, AddedToken])[]): Matcher | u
   if (tokens.size === 0) return undefined;
   const longestFirst = [...tokens.keys()].sort((a, b) => b.length - a.length);
   return { tokens, pattern: new RegExp(longestFirst.map(escaped).join('|')) };
-}
-
-function escaped(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }

@@ -13,13 +13,18 @@ const patternSchema = z.union([z.object({ String: z.string() }), z.object({ Rege
  */
 export function finderOf(pattern: unknown, file: string, field: string): Find {
   const read = checked(patternSchema, pattern, file, field);
-  if ('String' in read) return byRegExp(new RegExp(read.String.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'gv'));
+  if ('String' in read) return byRegExp(new RegExp(escaped(read.String), 'gv'));
   try {
     return byRegExp(translated(read.Regex));
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
     throw refusal(file, `${field}.Regex`, 'a pattern that JavaScript can express', `${fault}: ${read.Regex}`);
   }
+}
+
+/** Returns a text as the source of a regular expression that matches it, with any flags. */
+export function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }
 
 /** Finds by a regular expression with flag g. As in Oniguruma, no empty match follows at the end of another. */

@@ -94,6 +94,14 @@ describe('pre-tokenizers', () => {
     expect(preTokenizerFor(part, 'f')(text, isFirst)).toEqual(pieces);
   });
 
+  it('split at any ASCII character as it is', () => {
+    for (let unit = 0; unit < 128; unit++) {
+      const delimiter = String.fromCharCode(unit);
+      const pieces = preTokenizerFor({ type: 'CharDelimiterSplit', delimiter }, 'f')(`é${delimiter}ü`, true);
+      expect(pieces).toEqual(['é', 'ü']);
+    }
+  });
+
   it('refuses one it does not know, and names those it knows', () => {
     expect(() => preTokenizerFor({ type: 'Nonsense' }, 'f')).toThrow(
       /f: expected Sequence, BertPreTokenizer, .*Metaspace, got "Nonsense" \(string\) \(pre_tokenizer\.type\)/,
