@@ -1,3 +1,13 @@
+import type { Definition } from './tokenizer-definition.ts';
+
+/** Returns a definition from a JSON file with the scores of Unigram pieces as the Rust library reads them. */
+export function withScoresAsRead(definition: Definition): Definition {
+  const { model } = definition;
+  if (model.type !== 'Unigram') return definition;
+  const vocab = model.vocab.map(([piece, score]) => [piece, asReadByRust(score)] as const);
+  return { ...definition, model: { ...model, vocab } };
+}
+
 /**
  * Returns a number as the Rust library reads it from JSON: digits as a whole number, then one multiplication or division by a power of ten.
  * With more than 15 digits that may be one unit in the last place off, which decides between segmentations of equal score.

@@ -103,12 +103,11 @@ export function fromSentencePiece(bytes: Uint8Array, file: string, settings: Tok
   const special = specialTokens(pieces, file, settings);
   const unmatched = pieces.flatMap((piece, id) => (UNMATCHED.has(piece.type) ? [id] : []));
   const pair = ({ content, id }: Special[keyof Special]) => [content, id];
-  const vocab = pieces.map(({ text, score }) => [text, score] as const);
   const definition = readDefinition(
     {
       model: {
         type: 'Unigram',
-        vocab,
+        vocab: pieces.map(({ text, score }) => [text, score]),
         unk_id: pieces.findIndex((piece) => piece.type === UNKNOWN),
         byte_fallback: byteFallback,
       },
@@ -119,8 +118,7 @@ export function fromSentencePiece(bytes: Uint8Array, file: string, settings: Tok
     },
     file,
   );
-  // The scores are those of the file, not such as read from JSON.
-  const model = { ...(definition.model as UnigramModel), vocab, unmatched: new Set(unmatched) };
+  const model = { ...(definition.model as UnigramModel), unmatched: new Set(unmatched) };
   return { ...definition, model, raw: { ...definition.raw, unmatched } };
 }
 

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { checkedPiece } from './definition-bounds.ts';
-import { asReadByRust } from './json-number.ts';
 import { checked, refusal } from './refusal.ts';
 import { checkExtent, MAX_TOKENS } from './tokenizer-limits.ts';
 
@@ -123,12 +122,24 @@ export function readDefinition(json: unknown, file: string): Definition {
   };
 }
 
+/** Returns ids by token, with at least those of `tokens` that the vocabulary has. Of equal pieces the last one counts. */
+export function idsInVocabulary(model: Model, tokens: Iterable<string>): ReadonlyMap<string, number> {
+  if (model.type !== 'Unigram') return model.vocab;
+  const wanted = new Set(tokens);
+  const ids = new Map<string, number>();
+  for (const [id, [piece]] of model.vocab.entries()) if (wanted.has(piece)) ids.set(piece, id);
+  return ids;
+}
+
 /**
  * Returns added tokens with the ids that the Rust library gives them, whatever the file says: that of the vocabulary, else the next one
  * behind it.
  */
 function withIds(tokens: readonly AddedToken[], model: Model): AddedToken[] {
-  const known = model.type === 'Unigram' ? new Map(model.vocab.map(([piece], id) => [piece, id])) : model.vocab;
+  const known = idsInVocabulary(
+    model,
+    tokens.map(({ content }) => content),
+  );
   const size = model.type === 'Unigram' ? model.vocab.length : model.vocab.size;
   const added = new Map<string, number>();
   let next = size;
@@ -153,10 +164,10 @@ export function withNamedTokens(
   for (const { content } of [...definition.addedTokens, { content: '' }]) missing.delete(content);
   if (missing.size === 0) return definition;
   const { model } = definition;
-  const isKnown = ({ content }: { content: string }) => tokenId(definition, content) !== undefined;
+  const known = idsInVocabulary(model, missing.keys());
   const candidates = [...missing.values()].map((token) => ({ ...token, id: 0 }));
   const addedTokens = withIds([...definition.addedTokens, ...candidates], model).filter(
-    (token, i) => i < definition.addedTokens.length || isKnown(token) || token.id < (embeddings ?? 0),
+    (token, i) => i < definition.addedTokens.length || known.has(token.content) || token.id < (embeddings ?? 0),
   );
   return { ...definition, addedTokens, raw: { ...definition.raw, added_tokens: addedTokens } };
 }
@@ -249,7 +260,7 @@ function readUnigram(model: Readonly<Record<string, unknown>>, file: string): Un
     throw refusal(file, 'model.unk_id', `an id below ${vocab.length}`, settings.unk_id);
   return {
     type: 'Unigram',
-    vocab: (vocab as [string, number][]).map(([piece, score]) => [piece, asReadByRust(score)]),
+    vocab: vocab as [string, number][],
     unkId: settings.unk_id,
     byteFallback: settings.byte_fallback ?? false,
   };

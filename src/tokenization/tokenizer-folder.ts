@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
+import { withScoresAsRead } from './json-number.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
 import { checked, refusal } from './refusal.ts';
 import { fromSentencePiece } from './sentencepiece.ts';
@@ -87,7 +88,7 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
   const stated =
     whole === undefined
       ? await buildDefinition(read, pathOf, settings)
-      : readDefinition(whole, pathOf('tokenizer.json'));
+      : withScoresAsRead(readDefinition(whole, pathOf('tokenizer.json')));
   const definition = withNamedTokens(stated, settings.namedTokens, settings.embeddings);
   if (whole === undefined)
     checkAddedTokens(definition, await json('added_tokens.json', MAX_SETTINGS_BYTES), pathOf('added_tokens.json'));

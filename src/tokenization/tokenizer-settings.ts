@@ -78,8 +78,10 @@ export function readSettings(files: Files, pathOf: (name: string) => string): To
   const model = checked(modelSchema, files['config.json'] ?? {}, pathOf('config.json'));
   return {
     config,
-    specialToken: (name) =>
-      SINGLE.flatMap((known) => (known === name ? [config[known] ?? map[known]] : []))[0]?.content,
+    specialToken(name) {
+      const known = SINGLE.find((single) => single === name);
+      return known && (config[known] ?? map[known])?.content;
+    },
     namedTokens: [...tokensOf(config), ...tokensOf(map)],
     embeddings: model.vocab_size ?? undefined,
     tokenTypes: model.type_vocab_size ?? 2,

@@ -1,7 +1,7 @@
 import { byteToken } from './byte-characters.ts';
 import type { IdBuffer } from './id-buffer.ts';
 import type { ModelEncoder } from './section-encoder.ts';
-import type { UnigramModel } from './tokenizer-definition.ts';
+import { idsInVocabulary, type UnigramModel } from './tokenizer-definition.ts';
 import { UnitTrie } from './trie.ts';
 
 /** How much less likely, in log probability, an unknown character is than the least likely piece (SentencePiece's constant). */
@@ -30,12 +30,9 @@ export class UnigramModelEncoder implements ModelEncoder {
     this.#unkId = unkId;
     this.#unkScore = this.#scores.reduce((least, s) => Math.min(least, s)) - UNKNOWN_PENALTY;
     this.#trie = new UnitTrie(vocab.length * 4);
-    const ids = new Map<string, number>();
-    for (const [id, [piece]] of vocab.entries()) {
-      ids.set(piece, id);
+    for (const [id, [piece]] of vocab.entries())
       if (piece.length > 0 && !unmatched?.has(id)) this.#trie.insert(piece, id);
-    }
-    if (model.byteFallback) this.#byteIds = Int32Array.from({ length: 256 }, (_, b) => ids.get(byteToken(b)) ?? -1);
+    if (model.byteFallback) this.#byteIds = byteIdsOf(model);
   }
 
   /** Appends the ids of one pre-token (well-formed text). */
@@ -122,4 +119,11 @@ export class UnigramModelEncoder implements ModelEncoder {
     this.#start = new Int32Array(size);
     this.#id = new Int32Array(size);
   }
+}
+
+/** Returns the id of each byte's token, or -1. */
+function byteIdsOf(model: UnigramModel): Int32Array {
+  const tokens = Array.from({ length: 256 }, (_, byte) => byteToken(byte));
+  const ids = idsInVocabulary(model, tokens);
+  return Int32Array.from(tokens, (token) => ids.get(token) ?? -1);
 }
