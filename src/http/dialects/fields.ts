@@ -81,7 +81,7 @@ export const commonFields = {
   user: z.string().max(512).nullish().meta({ description: 'End user the answer is for; experiments assign by it.' }),
 };
 
-type Common = { readonly [K in keyof typeof commonFields]?: z.infer<(typeof commonFields)[K]> };
+export type Common = { readonly [K in keyof typeof commonFields]?: z.infer<(typeof commonFields)[K]> };
 
 function checkCascade(stages: NonNullable<Common['cascade']>): NonNullable<QueryRequest['cascade']> {
   return stages.map((stage, i) => {

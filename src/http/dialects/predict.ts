@@ -4,10 +4,10 @@ import { formatScore } from '../scores.ts';
 import { isObject } from './content.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, differ, overruledFields, textAt, withoutEmpty } from './fields.ts';
+import { checkCount, commonFields, commonOptions, textAt, withoutEmpty } from './fields.ts';
 import { groupByQuery, inSentOrder, type PairGroup, type Scored } from './pairs.ts';
-import { flag } from './scalars.ts';
 import type { SentNames } from './sent-names.ts';
+import { overruledWithTruncation, truncationFields, truncationOptions } from './tei-truncation.ts';
 
 const { cascade: _cascade, ...fields } = commonFields;
 
@@ -27,11 +27,7 @@ const schema = z
       type: ['array', 'object'],
       anyOf: [PAIR_LIST, PAIR_OBJECT, { type: 'array', items: { anyOf: [PAIR_LIST, PAIR_OBJECT] }, minItems: 1 }],
     }),
-    truncate: flag('false: a pair that does not fit is an error; cut if absent.'),
-    truncation_direction: z
-      .enum(['right', 'left', 'Right', 'Left'])
-      .nullish()
-      .meta({ description: 'Which end of a long passage is cut.' }),
+    ...truncationFields,
     ...fields,
   })
   .meta({ id: 'PredictRequest' });
@@ -111,21 +107,12 @@ export const predict = defineDialect({
   toRequests: (body, limits) =>
     groupsOf(body, limits).map((group) => ({
       ...commonOptions(body),
-      ...withoutEmpty({
-        truncate: body.truncate ?? (typeof body.truncation === 'boolean' ? body.truncation : undefined),
-        side: body.truncation_direction
-          ? (body.truncation_direction.toLowerCase() as 'left' | 'right')
-          : body.truncation_side,
-      }),
+      ...truncationOptions(body),
       query: group.query,
       passages: group.passages,
       names: namesOf(body, group),
     })),
-  idleFields: (body) => [
-    ...overruledFields(body),
-    ...(typeof body.truncation === 'boolean' && differ(body.truncate, body.truncation) ? ['truncation'] : []),
-    ...(differ(body.truncation_direction?.toLowerCase(), body.truncation_side) ? ['truncation_side'] : []),
-  ],
+  idleFields: (body) => overruledWithTruncation(body),
   toAnswer(body, answers) {
     const groups = groupsOf(body, { maxPassages: Number.POSITIVE_INFINITY });
     const scored = inSentOrder(groups, answers);

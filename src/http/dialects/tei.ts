@@ -3,31 +3,16 @@ import { aroundField } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import {
-  commonFields,
-  commonOptions,
-  countFields,
-  differ,
-  overruledFields,
-  query,
-  textAt,
-  textList,
-  textsOf,
-  topNOption,
-  withoutEmpty,
-} from './fields.ts';
+import { commonFields, commonOptions, countFields, query, textAt, textList, textsOf, topNOption } from './fields.ts';
 import { flag } from './scalars.ts';
 import { listNames } from './sent-names.ts';
+import { overruledWithTruncation, truncationFields, truncationOptions } from './tei-truncation.ts';
 
 const schema = z
   .object({
     query,
     texts: textList('Passages.'),
-    truncate: flag('false: a pair that does not fit is an error; cut if absent.'),
-    truncation_direction: z
-      .enum(['right', 'left', 'Right', 'Left'])
-      .nullish()
-      .meta({ description: 'Which end of a long passage is cut.' }),
+    ...truncationFields,
     return_text: flag('Put the text of each passage into its result.'),
     ...countFields,
     ...commonFields,
@@ -67,22 +52,13 @@ export const tei = defineDialect({
     {
       ...commonOptions(body),
       ...topNOption(body),
-      ...withoutEmpty({
-        truncate: body.truncate ?? (typeof body.truncation === 'boolean' ? body.truncation : undefined),
-        side: body.truncation_direction
-          ? (body.truncation_direction.toLowerCase() as 'left' | 'right')
-          : body.truncation_side,
-      }),
+      ...truncationOptions(body),
       query: textAt(body.query, 'query'),
       passages: textsOf(body.texts, 'texts', limits),
       names: listNames('texts'),
     },
   ],
-  idleFields: (body) => [
-    ...overruledFields(body),
-    ...(typeof body.truncation === 'boolean' && differ(body.truncate, body.truncation) ? ['truncation'] : []),
-    ...(differ(body.truncation_direction?.toLowerCase(), body.truncation_side) ? ['truncation_side'] : []),
-  ],
+  idleFields: (body) => overruledWithTruncation(body),
   toAnswer(body, answers, { requests }) {
     const { ranking } = answers[0]!;
     const { passages } = requests[0]!;
