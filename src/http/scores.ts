@@ -43,14 +43,20 @@ function shortest(value: number): number {
   return found;
 }
 
+/** Rounds a score to float32. @throws WinnowError `not_a_number` for NaN and infinities. */
+export function asFloat32(score: number, row: number): number {
+  const value = Math.fround(score);
+  if (!Number.isFinite(value)) throw new WinnowError('not_a_number', { row });
+  return value;
+}
+
 /**
  * Writes a score for the wire: the shortest decimal that reads back as the same float32, always with a decimal point (so that no client
  * reads `1.0` as an integer) and at most 18 characters (some Java parsers read longer ones as BigDecimal).
  * @throws WinnowError `not_a_number` for NaN and infinities, which JSON cannot express.
  */
 export function formatScore(score: number, row = 0): string {
-  const value = Math.fround(score);
-  if (!Number.isFinite(value)) throw new WinnowError('not_a_number', { row });
+  const value = asFloat32(score, row);
   if (value === 0) return '0.0';
   const decimal = shortest(value);
   // From 1e9 on, plain notation would add up to 39 zeros that carry no information.

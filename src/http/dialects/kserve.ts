@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
-import { formatScore } from '../scores.ts';
+import { asFloat32, formatScore } from '../scores.ts';
 import { defineDialect, type Limits, type QueryRequest } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { commonFields, commonOptions, overruledFields, textAt, textsOf, withoutEmpty } from './fields.ts';
@@ -88,11 +88,6 @@ function toRequests(body: Body, limits: Limits): readonly QueryRequest[] {
   ];
 }
 
-function finite(score: number, row: number): number {
-  if (Number.isFinite(Math.fround(score))) return score;
-  throw new WinnowError('not_a_number', { row });
-}
-
 /** KServe's Open Inference Protocol (version 2) over text: the path names the model, scores stand in the order sent. */
 export const kserve = defineDialect({
   name: 'kserve',
@@ -120,15 +115,15 @@ export const kserve = defineDialect({
   },
   toAnswer(body, answers, context) {
     const answer = answers[0]!;
-    const ranked = byIndex(answer, textsAt(body.inputs, 'passages').data.length);
+    const ranked = byIndex(answer, context.requests[0]!.passages.length);
     const { belowMinScore: below } = answer;
     // The protocol's parameters are strings, numbers and booleans.
-    const told = withoutEmpty({ warnings: context.warnings.join('; ') || undefined, below_min_score: below });
+    const notes = withoutEmpty({ warnings: context.warnings.join('; ') || undefined, below_min_score: below });
     const head = {
       id: body.id ?? context.requestId,
       model_name: answer.model,
       model_version: answer.version,
-      ...(Object.keys(told).length > 0 && { parameters: told }),
+      ...(Object.keys(notes).length > 0 && { parameters: notes }),
     };
     const raw = body.parameters?.raw_scores ?? false;
     const scoreOf = (i: number) => (raw ? ranked[i]!.score : ranked[i]!.relevanceScore);
@@ -141,7 +136,7 @@ export const kserve = defineDialect({
         count,
         bytesPerValue: 4,
         text: (i) => formatScore(scoreOf(i), placeOf(i)),
-        write: (i, into) => into.writeFloatLE(finite(scoreOf(i), placeOf(i)), 4 * i),
+        write: (i, into) => into.writeFloatLE(asFloat32(scoreOf(i), placeOf(i)), 4 * i),
       },
       indices: {
         datatype: 'INT64',

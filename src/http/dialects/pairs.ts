@@ -1,5 +1,7 @@
 import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
+import type { QueryRequest } from './dialect.ts';
 import { byIndex } from './ranking.ts';
+import { placeOf } from './sent-names.ts';
 
 export interface Scored {
   /** Place among all pairs. */
@@ -33,10 +35,10 @@ export function groupByQuery(queries: readonly string[], passages: readonly stri
   return [...groups.values()];
 }
 
-/** Returns the scores of all pairs in the order sent. @param answers one for each group. */
-export function inSentOrder(groups: readonly PairGroup[], answers: readonly RerankAnswer[]): readonly Scored[] {
-  const scored = groups.flatMap(({ places, passages }, g) =>
-    byIndex(answers[g]!, passages.length).map((ranked) => ({ place: places[ranked.index]!, ranked })),
+/** Returns the scores of all pairs in the order sent. @param answers one for each request. */
+export function inSentOrder(requests: readonly QueryRequest[], answers: readonly RerankAnswer[]): readonly Scored[] {
+  const scored = requests.flatMap(({ names, passages }, r) =>
+    byIndex(answers[r]!, passages.length).map((ranked) => ({ place: placeOf(names, ranked.index), ranked })),
   );
   return scored.sort((a, b) => a.place - b.place);
 }

@@ -113,16 +113,15 @@ export const predict = defineDialect({
       names: namesOf(body, group),
     })),
   idleFields: (body) => overruledWithTruncation(body),
-  toAnswer(body, answers) {
-    const groups = groupsOf(body, { maxPassages: Number.POSITIVE_INFINITY });
-    const scored = inSentOrder(groups, answers);
+  toAnswer(body, answers, { requests }) {
+    const scored = inSentOrder(requests, answers);
     const write = ({ place, ranked }: Scored) =>
       `{"label":"LABEL_0","score":${formatScore(body.raw_scores ? ranked.score : ranked.relevanceScore, place)}}`;
     if (isAlone(body)) return { head: '[', count: scored.length, item: (i) => write(scored[i]!), tail: ']' };
     const byPlace = new Map(scored.map((one) => [one.place, one]));
     return {
       head: '[',
-      count: groups.reduce((sum, { places }) => sum + places.length, 0),
+      count: requests.reduce((sum, { passages }) => sum + passages.length, 0),
       // A pair below `min_score` keeps its place, so that the others keep theirs.
       item(i) {
         const one = byPlace.get(i);

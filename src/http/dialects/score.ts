@@ -119,7 +119,7 @@ export const score = defineDialect({
     })),
   idleFields: (body) => [...overruledFields(body), ...otherNames(body, FIRST), ...otherNames(body, SECOND)],
   toAnswer(body, answers, context) {
-    const scored = inSentOrder(pairsOf(body, { maxPassages: Number.POSITIVE_INFINITY }), answers);
+    const scored = inSentOrder(context.requests, answers);
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
     const { model, version } = answers[0]!;
     const raw = wantsRaw(body);

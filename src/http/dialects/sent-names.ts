@@ -3,7 +3,7 @@ import { renumberRow } from '../../util/row-errors.ts';
 
 /*
  * Behind the dialects a request has one set of names: `query`, `passages[i]` and the options of RerankRequest. A refusal has to say what the
- * client can find in its own body, so every dialect tells with each request what the client calls them.
+ * client can find in its own body, so every dialect states with each request what the client calls them.
  */
 
 /** What the body of a client calls the parts of one request. */
@@ -15,6 +15,9 @@ export interface SentNames {
   /** What stands before the names of options, such as `parameters.`. */
   readonly options?: string;
 }
+
+/** Returns the place of a passage among all of the body. */
+export const placeOf = (names: SentNames, index: number): number => names.place?.(index) ?? index;
 
 /** Names of a body whose passages are the members of a list. */
 export const listNames = (list: string, query = 'query'): SentNames => ({ query, passage: (i) => `${list}[${i}]` });
@@ -39,7 +42,7 @@ function sentField(field: string, { query, passage, options = '' }: SentNames): 
 
 /** Returns an error about a request with the names and places that its client knows. Returns other errors unchanged. */
 export function inSentNames(error: unknown, names: SentNames): unknown {
-  const placed = renumberRow(error, (row) => names.place?.(row) ?? row);
+  const placed = renumberRow(error, (row) => placeOf(names, row));
   if (!(placed instanceof WinnowError) || typeof placed.params.field !== 'string') return placed;
   const field = sentField(placed.params.field, names);
   if (field === placed.params.field) return placed;
