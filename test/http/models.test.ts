@@ -139,6 +139,16 @@ describe('names of clients', () => {
     },
   );
 
+  it('of a label, where the path says which version', async () => {
+    const registry = { ...deps.registry, canonical: (name: string) => (name === 'latest' ? 'tiny:stable' : name) };
+    const aliased = createApp({ ...deps, registry });
+    const { body } = await request(aliased).get('/v2/models/latest/versions/2');
+    expect(body).toMatchObject({ name: 'latest', versions: ['2'] });
+    await request(aliased).put('/v1/models/latest/labels/canary').send({ version: '1' }).expect(200);
+    await request(aliased).post('/v2/repository/models/latest/unload').expect(404);
+    expect(deps.registry.calls).toEqual(['label tiny canary 1', 'unload tiny:stable@']);
+  });
+
   it('at the routes of KServe and the repository', async () => {
     expect((await request(app).get('/v2/models/org%2Ftiny/ready')).body).toEqual({ name: 'org/tiny', ready: true });
     for (const part of ['', '/versions/1', '/ready', '/versions/1/ready', '/config', '/versions/1/config', '/stats'])

@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
 import type { HttpDeps } from '../ports.ts';
-import { mayAnswer, pathParam, splitReference, versionsNamed } from './models.ts';
+import { atVersion, mayAnswer, pathParam, versionsNamed } from './models.ts';
 import type { Route } from './route.ts';
 import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schemas.ts';
 
@@ -100,7 +100,7 @@ export function versionsAt(
 ): { readonly name: string; readonly versions: readonly VersionStatus[] } {
   const name = pathParam(req.params, 'model');
   const version = pathParam(req.params, 'version');
-  const reference = version ? `${splitReference(deps.registry.canonical(name)).name}@${version}` : name;
+  const reference = version ? atVersion(deps.registry, name, version) : name;
   return { name, versions: versionsNamed(deps.registry, reference) };
 }
 

@@ -1,3 +1,4 @@
+import { parseReference } from '../../registry/model-names.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { candidates } from '../../registry/routing.ts';
 
@@ -39,10 +40,10 @@ function statusAt(
   reference: string,
   byModel: ReadonlyMap<string, readonly VersionStatus[]>,
 ): VersionStatus | undefined {
-  const [name = '', rest] = reference.split(/[@:]/);
-  const versions = byModel.get(name) ?? [];
-  if (!reference.includes('@')) return versions.length > 0 ? answering(versions, rest) : undefined;
-  return versions.find(({ version }) => version === rest);
+  const wanted = parseReference(reference);
+  const versions = (wanted && byModel.get(wanted.name)) ?? [];
+  if (wanted?.version !== undefined) return versions.find(({ version }) => version === wanted.version);
+  return answering(versions, wanted?.label);
 }
 
 /** Returns the version that answers a reference, or requests without one; undefined for one that nothing answers. */

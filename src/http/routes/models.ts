@@ -1,10 +1,11 @@
 import type { RequestHandler } from 'express';
 import { WinnowError } from '../../errors.ts';
+import { parseReference, type Reference } from '../../registry/model-names.ts';
 import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
-import { type ListedName, listedNames } from './listed-models.ts';
+import { idOf, type ListedName, listedNames } from './listed-models.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
 
@@ -22,7 +23,7 @@ export function mayAnswer(reference: string | undefined, { name, version, labels
 export function entryOf(
   status: VersionStatus,
   deps: Deps,
-  { id, kind }: Pick<ListedName, 'id' | 'kind'> = { id: `${status.name}@${status.version}`, kind: 'version' },
+  { id, kind }: Pick<ListedName, 'id' | 'kind'> = { id: idOf(status), kind: 'version' },
 ): ModelEntry {
   const { name, version, state, reason, labels, variant, provider, maxLength, activation, objective } = status;
   const { warnings, bytes, lastUsed } = status;
@@ -61,25 +62,22 @@ export function versionsOf(registry: ModelRegistry, name: string): readonly Vers
   throw new WinnowError('unknown_model', { known: known || 'no model yet', got: name });
 }
 
-/** Splits `model@version` into its two parts. */
-export function splitReference(reference: string): { readonly name: string; readonly version?: string } {
-  const at = reference.lastIndexOf('@');
-  return at <= 0 ? { name: reference } : { name: reference.slice(0, at), version: reference.slice(at + 1) };
+/** Returns the reference that a client's name means. Text that is no reference is a name that no model has. */
+export function referenceOf(registry: Pick<ModelRegistry, 'canonical'>, asked: string): Reference {
+  const text = registry.canonical(asked);
+  return parseReference(text) ?? { name: text };
 }
 
-/** Splits `model:label` into its two parts. */
-function splitLabel(reference: string): { readonly name: string; readonly label?: string } {
-  const at = reference.lastIndexOf(':');
-  return at <= 0 ? { name: reference } : { name: reference.slice(0, at), label: reference.slice(at + 1) };
-}
+/** Returns the reference to a version of the model that a client's name means, whatever version or label the name has. */
+export const atVersion = (registry: Pick<ModelRegistry, 'canonical'>, asked: string, version: string): string =>
+  `${referenceOf(registry, asked).name}@${version}`;
 
 /**
  * Returns the versions that a client's name means: one for a version or label, or all of a model.
  * @throws WinnowError `unknown_model`, `unknown_version`.
  */
 export function versionsNamed(registry: ModelRegistry, asked: string): readonly VersionStatus[] {
-  const { name: rest, version } = splitReference(registry.canonical(asked));
-  const { name, label } = version === undefined ? splitLabel(rest) : { name: rest, label: undefined };
+  const { name, version, label } = referenceOf(registry, asked);
   const versions = versionsOf(registry, name);
   const part = version ?? label;
   if (part === undefined) return versions;
@@ -132,7 +130,7 @@ const LABEL = /^[A-Za-z][\w.-]{0,63}$/;
 
 function setLabel(deps: HttpDeps): RequestHandler {
   return async (req, res) => {
-    const { name } = splitReference(deps.registry.canonical(pathParam(req.params, 'model')));
+    const { name } = referenceOf(deps.registry, pathParam(req.params, 'model'));
     const label = pathParam(req.params, 'label');
     const version = String(parseOrRefuse(labelRequest, req.body).version);
     if (!LABEL.test(label))

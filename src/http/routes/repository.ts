@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import type { ModelRegistry, VersionState } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
-import { entryOf, pathParam, splitReference, versionsOf } from './models.ts';
+import { entryOf, pathParam, referenceOf, versionsOf } from './models.ts';
 import type { Route } from './route.ts';
 import { type IndexAnswer, indexRequest, type LoadAnswer, loadRequest } from './schemas.ts';
 
@@ -37,9 +37,10 @@ function target(
   registry: ModelRegistry,
   req: Request,
 ): { readonly name: string; readonly version: string | undefined } {
-  const { name, version } = splitReference(registry.canonical(pathParam(req.params, 'model')));
+  const { name, version, label } = referenceOf(registry, pathParam(req.params, 'model'));
   const { parameters } = parseOrRefuse(loadRequest, req.body ?? {});
-  return { name, version: parameters?.version ?? version };
+  // Only models and versions are loaded: the registry refuses a name with a label as unknown.
+  return { name: label === undefined ? name : `${name}:${label}`, version: parameters?.version ?? version };
 }
 
 function load(deps: HttpDeps): RequestHandler {

@@ -14,7 +14,7 @@ import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import { repairTexts } from '../text-repair.ts';
 import { idOf, statusOf } from './listed-models.ts';
-import { splitReference } from './models.ts';
+import { atVersion } from './models.ts';
 import type { Route } from './route.ts';
 import { sendPieces } from './send-pieces.ts';
 import { tokenizeRoute } from './tokenize.ts';
@@ -110,8 +110,7 @@ function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined
   const { hosted, version, ...at } = req.params as { model?: string; version?: string; hosted?: string | string[] };
   const model = at.model ?? named ?? hostedModel(hosted);
   if (model === undefined) return {};
-  const own = registry.canonical(model);
-  return { model: version ? `${splitReference(own).name}@${version}` : own };
+  return { model: version ? atVersion(registry, model, version) : registry.canonical(model) };
 }
 
 /** Whether pairs that are too long are cut; an operator's `always` overrules clients that cannot be told to allow it. */
