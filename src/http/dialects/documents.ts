@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { documentsOf, documentText, isObject, queryText } from './content.ts';
+import { isObject } from '../../util/json-files.ts';
+import { documentsOf, documentText, queryText } from './content.ts';
 import { type DialectPath, defineDialect, type Limits, type Marks, type QueryRequest } from './dialect.ts';
 import { type AnswerForm, answerSchema, answerText, PLAIN_FORM, writeAnswer } from './documents-answer.ts';
 import { type ErrorForm, stringErrors } from './errors.ts';
@@ -78,7 +79,9 @@ type DocumentsBody = z.infer<typeof documentsBody>;
 export const wantsRaw = (body: Pick<DocumentsBody, 'raw_scores' | 'use_activation'>) =>
   body.raw_scores ?? body.use_activation === false;
 
-const fieldsOf = ({ rank_fields: fields }: Pick<DocumentsBody, 'rank_fields'>) => (fields?.length ? fields : undefined);
+/** Fields of object documents that are ranked; undefined where the body names none. */
+export const fieldsOf = ({ rank_fields: fields }: Pick<DocumentsBody, 'rank_fields'>) =>
+  fields?.length ? fields : undefined;
 
 /**
  * Reads the request out of a body with a list of documents.

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { defineDialect } from './dialect.ts';
-import { documentFields, documentsRequest, wantsRaw } from './documents.ts';
+import { documentFields, documentsRequest, fieldsOf, wantsRaw } from './documents.ts';
 import { type AnswerForm, answerSchema, answerText, PLAIN_FORM, writeAnswer } from './documents-answer.ts';
 import { stringErrors } from './errors.ts';
 import { differ, overruledFields, returnDocuments } from './fields.ts';
@@ -53,6 +53,6 @@ export const mixedbread = defineDialect({
     writeAnswer(FORM, answers[0]!, context, {
       raw: wantsRaw(body),
       documents: (body.return_input ?? body.return_documents) ? body.input : undefined,
-      fields: body.rank_fields?.length ? body.rank_fields : undefined,
+      fields: fieldsOf(body),
     }),
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import type { TokensAnswer } from '../../rerank/text-tokens.ts';
-import { checkCount, textAt } from '../dialects/fields.ts';
+import { checkCount, commonFields, textAt } from '../dialects/fields.ts';
 import { ignoredFields } from '../dialects/ignored.ts';
 import { flag } from '../dialects/scalars.ts';
 import { exchangeOf } from '../exchange.ts';
@@ -33,11 +33,7 @@ export const tokenizeRequest = z
       .custom<null>((value) => value === null, { error: 'null, because models here have no prompts' })
       .optional()
       .meta({ description: 'Models here have no prompts.', type: 'null' }),
-    model: z
-      .string()
-      .max(256)
-      .nullish()
-      .meta({ description: '`model`, `model@version` or `model:label`; the default model if absent or empty.' }),
+    model: commonFields.model,
   })
   .meta({ id: 'TokenizeRequest' });
 
