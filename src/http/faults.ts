@@ -5,6 +5,10 @@ import { fieldName } from '../util/spelling.ts';
 
 type Issue = z.core.$ZodIssue;
 
+/** Returns the error of one field of a request. */
+export const invalidField = (expected: string, got: string | number, field: string): WinnowError =>
+  new WinnowError('invalid_field', { expected, got, field });
+
 /** Returns the place of a field of the request, such as `cascade[0].keep`; `body` for the body itself. */
 const fieldPath = (path: readonly PropertyKey[]): string => fieldName(path) || 'body';
 

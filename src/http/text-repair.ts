@@ -1,50 +1,43 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { piecesOf } from '../util/pieces.ts';
 import type { QueryRequest } from './dialects/dialect.ts';
+import { Turn } from './turn.ts';
 
 type Texts = Pick<QueryRequest, 'query' | 'passages'>;
 
-/** UTF-16 units looked at or repaired at once, and how long a turn of the event loop may take, in milliseconds. */
+/** UTF-16 units looked at or repaired at once. */
 const PIECE = 16_384;
-const TURN_MS = 4;
-
-/** Splits a text between characters into pieces of at most `PIECE` units. */
-function* pieces(text: string): Generator<string> {
-  for (let start = 0; start < text.length; ) {
-    let end = Math.min(text.length, start + PIECE);
-    if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end--;
-    yield text.slice(start, end);
-    start = end;
-  }
-}
 
 const isClean = (piece: string) => piece.isWellFormed() && !piece.includes('\0');
 
 /**
- * Replaces halves of surrogate pairs by U+FFFD, as encoding to UTF-8 does, and drops NUL characters. Over bytes: replacing millions of
- * characters in strings takes twenty times as long, and garbage as much again.
+ * Returns UTF-8 without NUL characters. Over bytes: replacing millions of characters in strings takes twenty times as long, and garbage as
+ * much again.
  */
-function repairPiece(piece: string): string {
-  const bytes = Buffer.from(piece);
-  let kept = 0;
-  for (const byte of bytes) if (byte !== 0) bytes[kept++] = byte;
-  return bytes.toString('utf8', 0, kept);
+export function withoutNul(bytes: Buffer): Buffer {
+  const kept = Buffer.allocUnsafe(bytes.length);
+  let length = 0;
+  for (const byte of bytes) if (byte !== 0) kept[length++] = byte;
+  return kept.subarray(0, length);
 }
+
+/** Replaces halves of surrogate pairs by U+FFFD, as encoding to UTF-8 does, and drops NUL characters. */
+const repairPiece = (piece: string): string => withoutNul(Buffer.from(piece)).toString('utf8');
 
 /** Makes texts ones that a tokenizer reads, and counts those that it changes. */
 class TextRepair {
   changed = 0;
-  #turn = performance.now();
+  readonly #turn = new Turn();
 
   /** Repairs one text. */
   async text(text: string): Promise<string> {
     if (text.length <= PIECE && isClean(text)) return text;
     const repaired: string[] = [];
     let isChanged = false;
-    for (const piece of pieces(text)) {
+    for (const piece of piecesOf(text, PIECE)) {
       const clean = isClean(piece);
       isChanged ||= !clean;
       repaired.push(clean ? piece : repairPiece(piece));
-      await this.#rest();
+      await this.#turn.rest();
     }
     if (!isChanged) return text;
     this.changed++;
@@ -55,15 +48,9 @@ class TextRepair {
     const repaired: string[] = [];
     for (const text of texts) {
       repaired.push(text.length <= PIECE && isClean(text) ? text : await this.text(text));
-      if (repaired.length % 64 === 0) await this.#rest();
+      if (repaired.length % 64 === 0) await this.#turn.rest();
     }
     return repaired;
-  }
-
-  async #rest(): Promise<void> {
-    if (performance.now() - this.#turn < TURN_MS) return;
-    await nextTurn();
-    this.#turn = performance.now();
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { piecesOf } from './pieces.ts';
 
 /** UTF-16 units hashed in one turn of the event loop: a few milliseconds where every unit is three bytes. */
 const UNITS_PER_TURN = 2 ** 20;
@@ -12,19 +13,12 @@ interface DigestOptions {
   readonly prefix?: string;
 }
 
-/** Returns where a piece of a text ends: never between the halves of a character, which would be hashed as two others. */
-function pieceEnd(text: string, start: number): number {
-  const end = Math.min(text.length, start + UNITS_PER_TURN);
-  return end < text.length && (text.charCodeAt(end) & 0xfc00) === 0xdc00 ? end - 1 : end;
-}
-
 /** Hashes a text that is longer than a turn may take. */
 async function digestLong(text: string, { encoding, prefix = '' }: DigestOptions): Promise<string> {
   const sha256 = createHash('sha256').update(prefix);
-  for (let start = 0; start < text.length; ) {
-    const end = pieceEnd(text, start);
-    sha256.update(text.slice(start, end));
-    start = end;
+  // A character cut in half would be hashed as two others.
+  for (const piece of piecesOf(text, UNITS_PER_TURN)) {
+    sha256.update(piece);
     await nextTurn();
   }
   return sha256.digest(encoding);

@@ -1,4 +1,6 @@
-import { describe, WinnowError } from '../../errors.ts';
+import { describe, type WinnowError } from '../../errors.ts';
+import { isObject, type JsonObject } from '../../util/json-files.ts';
+import { invalidField } from '../faults.ts';
 import { textAt } from './fields.ts';
 
 /*
@@ -6,29 +8,20 @@ import { textAt } from './fields.ts';
  * multimodal chats (`[{ "type": "text", "text": … }]`), alone or as `content` of an object.
  */
 
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-const refusal = (expected: string, got: string, field: string): WinnowError =>
-  new WinnowError('invalid_field', { expected, got, field });
-
 /** Fields of documents that are something else than text. */
 const MEDIA = ['image', 'image_url', 'image_base64', 'video', 'video_url', 'audio', 'input_audio', 'file'];
 
-/** Returns what an object without text is, for messages; undefined where nothing tells. */
+/** Returns what an object without text is, for messages; undefined where it has no mark. */
 function mediaOf(value: JsonObject): string | undefined {
   if (typeof value.type === 'string' && value.type !== 'text') return value.type.slice(0, 40);
   return MEDIA.find((name) => Object.hasOwn(value, name));
 }
 
 const noText = (media: string, field: string): WinnowError =>
-  refusal('text, because models here read text only', `\`${media}\``, field);
+  invalidField('text, because models here read text only', `\`${media}\``, field);
 
 function partText(part: unknown, path: string): string {
-  if (!isObject(part)) throw refusal('an object with `type` and `text`', describe(part), path);
+  if (!isObject(part)) throw invalidField('an object with `type` and `text`', describe(part), path);
   const media = typeof part.text === 'string' ? undefined : mediaOf(part);
   if (media !== undefined) throw noText(media, path);
   return textAt(part.text, `${path}.text`);
@@ -36,7 +29,7 @@ function partText(part: unknown, path: string): string {
 
 /** Joins content parts by line ends. @throws WinnowError `invalid_field` for a part that is no text, and where there is none. */
 function partsText(parts: readonly unknown[], path: string): string {
-  if (parts.length === 0) throw refusal('at least one part with `text`', 'none', path);
+  if (parts.length === 0) throw invalidField('at least one part with `text`', 'none', path);
   return parts.map((part, i) => partText(part, `${path}[${i}]`)).join('\n');
 }
 
@@ -67,11 +60,11 @@ function rankedFields(document: JsonObject, fields: readonly string[], path: str
 export function documentText(document: unknown, fields: readonly string[] | undefined, path: string): string {
   if (typeof document === 'string') return document;
   if (Array.isArray(document)) return partsText(document, path);
-  if (!isObject(document)) throw refusal('a string or an object with `text`', describe(document), path);
+  if (!isObject(document)) throw invalidField('a string or an object with `text`', describe(document), path);
   const text = fields ? rankedFields(document, fields, path) : objectText(document, path);
   if (text !== undefined) return text;
   const names = (fields ?? ['text']).map((field) => `\`${field}\``).join(', ');
-  throw refusal(`an object with one of ${names}`, 'none of them', path);
+  throw invalidField(`an object with one of ${names}`, 'none of them', path);
 }
 
 /** Returns the text of a query. @throws WinnowError `invalid_field`. */

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { Ranked, RerankAnswer } from '../../rerank/rerank-types.ts';
 import { moveSources } from '../../util/exact-json.ts';
+import { isObject, type JsonObject } from '../../util/json-files.ts';
 import { aroundField, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
-import { isObject, type JsonObject } from './content.ts';
 import type { AnswerContext } from './dialect.ts';
 import { metaFields, metaOf } from './warnings.ts';
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isObject } from '../../util/json-files.ts';
 import { isWide } from '../json/parse-in-turns.ts';
 
 /** Fields that clients send and that change neither scores nor what an answer holds. */
@@ -16,9 +17,6 @@ const IDLE: ReadonlySet<string> = new Set([
 
 /** The most names that are returned; a body may have thousands of fields. */
 const MOST = 16;
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Whether a value asks for nothing: absent, or empty. */
 const isEmpty = (value: unknown) =>

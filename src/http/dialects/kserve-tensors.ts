@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { describe, WinnowError } from '../../errors.ts';
+import { describe } from '../../errors.ts';
+import { invalidField } from '../faults.ts';
 import type { AnswerText, Limits } from './dialect.ts';
 import { checkCount } from './fields.ts';
 import { count, flag, integer, shortList } from './scalars.ts';
@@ -54,9 +55,6 @@ export const wantedOutputs = shortList(
 
 type Wanted = z.infer<typeof wantedOutputs>;
 
-const fault = (expected: string, got: string | number, field: string): WinnowError =>
-  new WinnowError('invalid_field', { expected, got, field });
-
 const sizeOf = ({ shape }: Input): number => shape.reduce((product, n) => product * n, 1);
 
 /** Appends the members of a nested list in row-major order, until there are more than `most`. */
@@ -76,27 +74,32 @@ export function textsAt(
 ): { readonly data: readonly unknown[]; readonly field: string } {
   const at = inputs.findIndex((tensor) => tensor.name === name);
   const found = inputs[at];
-  if (!found) throw fault(`an input named \`${name}\``, 'none', 'inputs');
+  if (!found) throw invalidField(`an input named \`${name}\``, 'none', 'inputs');
   const size = sizeOf(found);
   const list = found.data ?? [];
   const field = `inputs[${at}].data`;
   const isNested = found.shape.length > 1 && Array.isArray(list[0]);
   const data = isNested ? flatten(list, found.shape.length - 1, size, []) : list;
   if (size === data.length) return { data, field };
-  throw fault(`${size} strings, as the shape says`, isNested && data.length > size ? 'more' : data.length, field);
+  throw invalidField(
+    `${size} strings, as the shape says`,
+    isNested && data.length > size ? 'more' : data.length,
+    field,
+  );
 }
 
 function checkInput({ name, data, parameters }: Input, at: number, inputs: Inputs): void {
   const place = `inputs[${at}]`;
   const size = parameters?.binary_data_size ?? undefined;
-  if (name !== 'query' && name !== 'passages') throw fault('`query` or `passages`', describe(name), `${place}.name`);
+  if (name !== 'query' && name !== 'passages')
+    throw invalidField('`query` or `passages`', describe(name), `${place}.name`);
   if (inputs.findIndex((other) => other.name === name) < at)
-    throw fault(`one input named \`${name}\``, 'another one', `${place}.name`);
+    throw invalidField(`one input named \`${name}\``, 'another one', `${place}.name`);
   if (parameters?.shared_memory_region)
-    throw fault('a tensor in the body', 'shared memory', `${place}.parameters.shared_memory_region`);
+    throw invalidField('a tensor in the body', 'shared memory', `${place}.parameters.shared_memory_region`);
   if (data && size !== undefined)
-    throw fault('either `data` or `binary_data_size`', 'both', `${place}.parameters.binary_data_size`);
-  if (!data && size === undefined) throw fault('an array, or `binary_data_size`', 'nothing', `${place}.data`);
+    throw invalidField('either `data` or `binary_data_size`', 'both', `${place}.parameters.binary_data_size`);
+  if (!data && size === undefined) throw invalidField('an array, or `binary_data_size`', 'nothing', `${place}.data`);
 }
 
 /** Returns the inputs whose bytes follow the JSON, after a check that none asks for more texts than a request may have. */
@@ -106,7 +109,7 @@ function binaryTexts(inputs: Inputs, limits: Limits): readonly BinaryTexts[] {
     if (size === undefined) return [];
     const texts = { field: `inputs[${at}].data`, count: sizeOf(input), size };
     if (input.name === 'passages') checkCount(texts.count, texts.field, limits);
-    else if (texts.count !== 1) throw fault('one query', `${texts.count}`, `inputs[${at}].shape`);
+    else if (texts.count !== 1) throw invalidField('one query', `${texts.count}`, `inputs[${at}].shape`);
     return [texts];
   });
 }
@@ -148,13 +151,13 @@ export function chooseOutputs(
     return OUTPUTS.filter((name) => name === 'scores' || hasGaps).map((name) => ({ name, binary: allBinary }));
   return wanted.map(({ name, parameters }, at) => {
     const place = `outputs[${at}]`;
-    if (!isOutput(name)) throw fault('`scores` or `indices`', describe(name), `${place}.name`);
+    if (!isOutput(name)) throw invalidField('`scores` or `indices`', describe(name), `${place}.name`);
     if (wanted.findIndex((other) => other.name === name) < at)
-      throw fault(`one output named \`${name}\``, 'another one', `${place}.name`);
+      throw invalidField(`one output named \`${name}\``, 'another one', `${place}.name`);
     if (parameters?.classification)
-      throw fault('scores without classes', parameters.classification, `${place}.parameters.classification`);
+      throw invalidField('scores without classes', parameters.classification, `${place}.parameters.classification`);
     if (parameters?.shared_memory_region)
-      throw fault('a tensor in the answer', 'shared memory', `${place}.parameters.shared_memory_region`);
+      throw invalidField('a tensor in the answer', 'shared memory', `${place}.parameters.shared_memory_region`);
     return { name, binary: parameters?.binary_data ?? allBinary };
   });
 }

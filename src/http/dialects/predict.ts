@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
+import { isObject } from '../../util/json-files.ts';
 import { formatScore } from '../scores.ts';
-import { isObject } from './content.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { stringErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, textAt, withoutEmpty } from './fields.ts';

@@ -1,12 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
 import { moveSources, parseExact, setSource } from '../../util/exact-json.ts';
+import { Turn } from '../turn.ts';
 import { JSON_LIMITS, type JsonOutline } from './scanner.ts';
 
 /** Bytes parsed at once: a fraction of a millisecond of `JSON.parse`, a few milliseconds if they are all keys or brackets. */
 const PIECE = 32_768;
-/** How long the parser may block the event loop, in milliseconds. */
-const TURN_MS = 4;
 
 /** Fields from which on listing the names of an object takes milliseconds, and cannot be interrupted. */
 const WIDE = 8192;
@@ -49,7 +47,7 @@ class Parser {
   readonly #bytes: Buffer;
   readonly #outline: JsonOutline;
   readonly #piece: number;
-  #turn = performance.now();
+  readonly #turn = new Turn();
 
   constructor(bytes: Buffer, outline: JsonOutline, piece: number) {
     this.#bytes = bytes;
@@ -83,10 +81,7 @@ class Parser {
 
   /** Decodes bytes; yields to other events first if this turn has lasted too long. */
   async #text(start: number, end: number): Promise<string> {
-    if (performance.now() - this.#turn > TURN_MS) {
-      await nextTurn();
-      this.#turn = performance.now();
-    }
+    await this.#turn.rest();
     return this.#bytes.toString('utf8', start, end);
   }
 

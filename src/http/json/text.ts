@@ -1,5 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { sourceOf, stringifyExact } from '../../util/exact-json.ts';
+import { piecesOf } from '../../util/pieces.ts';
+import { Turn } from '../turn.ts';
 import { isWide } from './parse-in-turns.ts';
 
 /**
@@ -14,8 +15,7 @@ export interface JsonText {
   readonly tail: string | JsonText;
 }
 
-/** How long the writer may block the event loop, in milliseconds. The clock is read once per `ITEMS_PER_CHECK` items. */
-const TURN_MS = 4;
+/** Items between two readings of the clock. */
 const ITEMS_PER_CHECK = 64;
 /** Characters encoded at once. */
 const PIECE = 65_536;
@@ -40,7 +40,7 @@ function* textPieces({ head, count, item, tail }: JsonText): Generator<string> {
 export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
   const pieces: Buffer[] = [];
   let out = '';
-  let turn = performance.now();
+  const turn = new Turn();
   let items = 0;
   for (const more of textPieces(text)) {
     out += more;
@@ -50,10 +50,7 @@ export async function writeJson(text: JsonText): Promise<readonly Buffer[]> {
       pieces.push(Buffer.from(out));
       out = '';
     }
-    if (performance.now() - turn > TURN_MS) {
-      await nextTurn();
-      turn = performance.now();
-    }
+    await turn.rest();
   }
   pieces.push(Buffer.from(out));
   return pieces;
@@ -80,12 +77,7 @@ function roomAfter(value: unknown, characters: number): number {
 /** Returns the JSON text of a long string in pieces; surrogate pairs stay together, because a half is written as an escape. */
 function* longString(text: string): Generator<string> {
   yield '"';
-  for (let start = 0; start < text.length; ) {
-    let end = Math.min(text.length, start + PIECE);
-    if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end--;
-    yield JSON.stringify(text.slice(start, end)).slice(1, -1);
-    start = end;
-  }
+  for (const piece of piecesOf(text, PIECE)) yield JSON.stringify(piece).slice(1, -1);
   yield '"';
 }
 
