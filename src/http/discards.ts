@@ -5,7 +5,7 @@ const AT_ONCE = 4;
 /** How long a client may continue to send a body that has been refused, in milliseconds. */
 const LIMIT_MS = 5000;
 
-/** Reads the rest of refused bodies into nothing, a few at a time, so that many of them cannot keep the front thread busy. */
+/** Reads and drops the rest of refused bodies, a few at a time, so that many of them cannot keep the front thread busy. */
 export class Discards {
   #running = 0;
   readonly #waiting: (() => void)[] = [];

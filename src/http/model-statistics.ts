@@ -1,4 +1,4 @@
-/** Times of one kind of event: how many there were, and their milliseconds together. */
+/** Times of one kind of event: their number, and the sum of their milliseconds. */
 export interface Times {
   readonly count: number;
   readonly ms: number;

@@ -23,7 +23,7 @@ export function withoutNul(bytes: Buffer): Buffer {
 /** Replaces halves of surrogate pairs by U+FFFD, as encoding to UTF-8 does, and drops NUL characters. */
 const repairPiece = (piece: string): string => withoutNul(Buffer.from(piece)).toString('utf8');
 
-/** Makes texts ones that a tokenizer reads, and counts those that it changes. */
+/** Repairs texts for the tokenizer, and counts those that it changes. */
 class TextRepair {
   changed = 0;
   readonly #turn = new Turn();
@@ -55,8 +55,8 @@ class TextRepair {
 }
 
 /**
- * Repairs texts that were cut in the middle of a character or hold NUL, as some extractors of PDF write it: one bad character must not cost
- * the request. Halves of surrogate pairs become U+FFFD, NUL is dropped; both is what tokenizers make of them.
+ * Repairs texts that were cut in the middle of a character or hold NUL, as some extractors of PDF write it: one bad character must not make the
+ * request fail. Halves of surrogate pairs become U+FFFD, NUL is dropped; both is what tokenizers make of them.
  * @returns the requests with texts to score, and the number of texts that were changed.
  */
 export async function repairTexts<R extends Texts>(

@@ -1,4 +1,4 @@
-/** How a client gets onto this machine; the first package is the client, whose version the report states. */
+/** What is installed for a client; the first package is the client itself, whose version the report states. */
 export type Packages =
   | { readonly language: 'python'; readonly packages: readonly [string, ...string[]] }
   | { readonly language: 'java'; readonly packages: readonly [string] }

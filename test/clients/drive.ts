@@ -20,7 +20,7 @@ export interface Call {
   readonly language: Client['language'];
   /** Package and version. */
   readonly version: string;
-  /** What was called, in the client's words. */
+  /** The client's function or class that was called. */
   readonly call: string;
   /** Method, path as the client wrote it, and status of each request, joined by commas. */
   readonly requests: string;
@@ -89,8 +89,8 @@ function toCall(client: Client, line: Line, question: Question, tap: Tap): Call 
 }
 
 /**
- * Runs a client's driver and returns its calls. The driver waits for a line on its standard input after each, so that requests are told apart.
- * `record` gets the bytes that each call sent. A driver that ends badly or makes no call counts as one failed call.
+ * Runs a client's driver and returns its calls. The driver waits for a line on its standard input after each, so that each request belongs to one call.
+ * `record` gets the bytes that each call sent. A driver that fails or makes no call counts as one failed call.
  */
 export async function drive(
   client: Client,

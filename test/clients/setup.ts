@@ -21,7 +21,7 @@ function folderOf({ name, packages }: Client): string {
   return `${name.replaceAll(/\W+/g, '-').toLowerCase()}-${hash.slice(0, 8)}`;
 }
 
-/** The lines of a failed command that tell why, in one and without addresses. */
+/** Returns the reason a command failed, from its output: one line, without addresses. */
 function reasonOf(error: unknown): string {
   const { stderr, stdout, message } = error as { stderr?: string; stdout?: string; message: string };
   const text = (stderr || stdout || message).trim().split('\n');

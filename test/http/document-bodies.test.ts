@@ -298,7 +298,7 @@ describe('a body without a known list', () => {
 });
 
 describe('a client that sends top_n out of range', () => {
-  it.each([-1, 1.5, 1_000_001])('is told: %s', async (top_n) => {
+  it.each([-1, 1.5, 1_000_001])('is refused: %s', async (top_n) => {
     const { status, body } = await post('/v1/rerank', { query: 'q', documents: ['a', 'b'], top_n });
     expect([status, body.message]).toEqual([422, expect.stringContaining('(top_n)')]);
   });

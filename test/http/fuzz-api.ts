@@ -190,16 +190,16 @@ export function requestsTo({ method, path, body }: FuzzOperation): fc.Arbitrary<
 export const shown = ({ method, path, body, headers: sent }: FuzzRequest) =>
   `${method} ${path} ${JSON.stringify(sent)} ${body?.toString('latin1').slice(0, 2000) ?? ''}`;
 
-/** Texts with their lengths, some of which lie. */
+/** Texts with their lengths, some of which are wrong. */
 const packedTexts = fc
   .array(
     fc.tuple(fc.string({ maxLength: 8 }), fc.oneof(fc.constant(0), fc.constant(0), fc.integer({ min: -4, max: 4 }))),
   )
   .map((texts) =>
     Buffer.concat(
-      texts.flatMap(([one, lie]) => {
+      texts.flatMap(([one, error]) => {
         const bytes = Buffer.from(one);
-        return [Buffer.from(Uint32Array.of(bytes.length + lie).buffer), bytes];
+        return [Buffer.from(Uint32Array.of(bytes.length + error).buffer), bytes];
       }),
     ),
   );

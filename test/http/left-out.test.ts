@@ -213,7 +213,7 @@ describe('the limit of a query', () => {
     return [info.body.max_query_tokens, models.body.data[0].max_query_tokens];
   };
 
-  it('is told where the server states one, and absent elsewhere', async () => {
+  it('is reported where the server states one, and absent elsewhere', async () => {
     expect(await facts()).toEqual([null, undefined]);
     deps = fakeDeps({ options: { ...deps.options, maxQueryTokens: 48 } });
     expect(await facts()).toEqual([48, 48]);

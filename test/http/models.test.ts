@@ -235,7 +235,7 @@ describe('the description of the service', () => {
     expect(deps.registry.calls).toEqual(['acquire tiny', 'release']);
   });
 
-  it('tells how the served version makes relevance scores, also where the default names a version or a label', async () => {
+  it('states how the served version makes relevance scores, also where the default names a version or a label', async () => {
     const { registry } = deps;
     const logits = {
       ...registry,

@@ -41,9 +41,9 @@ describe('a bad character in a text', () => {
     expect(answer.status, answer.text).toBe(200);
     expect(deps.reranker.requests[0]).toMatchObject({ query: 'who \ufffd', passages: GOOD });
     expect(answer.headers['x-winnow-repaired']).toBe('4');
-    const told = answer.body.meta?.warnings ?? answer.body.parameters?.warnings.split('; ');
+    const warnings = answer.body.meta?.warnings ?? answer.body.parameters?.warnings.split('; ');
     if (!Array.isArray(answer.body))
-      expect(told).toEqual(['NUL or halves of characters were dropped or replaced in 4 texts']);
+      expect(warnings).toEqual(['NUL or halves of characters were dropped or replaced in 4 texts']);
     // An answer with halves of characters does not parse everywhere.
     expect(answer.text).not.toMatch(/\\u(0000|d)/i);
   });
@@ -54,7 +54,7 @@ describe('a bad character in a text', () => {
     expect(body.results[0].document).toEqual({ text: 'a', id: 'x\u0000\ud800' });
   });
 
-  it('is not told where there is none', async () => {
+  it('is not reported where there is none', async () => {
     const { headers } = await post('/rerank', { query: 'q', texts: ['a'] });
     expect(headers).not.toHaveProperty('x-winnow-repaired');
   });

@@ -90,12 +90,12 @@ interface Dialect<Body> {
   /** Schema of the answer, for the API's description. */
   readonly answer: z.ZodType;
   /**
-   * Returns one entry for each query of the body; only `/score` has more than one.
+   * Returns one entry for each query of the body; only bodies of pairs have more than one.
    * @throws WinnowError `empty_passages`, `too_many_passages`, `invalid_field`.
    */
   toRequests(body: Body, limits: Limits): readonly QueryRequest[];
   /**
-   * Puts texts into a body that stand as bytes behind its JSON. Formats without it have none.
+   * Puts the texts that follow the JSON as bytes into the body. Absent for formats whose bodies are JSON only.
    * @throws WinnowError `invalid_field`, `too_many_passages`.
    */
   unpack?(body: Body, bytes: Buffer, limits: Limits): Promise<Unpacked<Body>>;

@@ -32,7 +32,7 @@ export interface AnswerForm {
   readonly hasRerankUnits?: true;
 }
 
-/** The answer to a body that does not tell whose it is. */
+/** The answer to a body without the marks of any service. */
 export const PLAIN_FORM: AnswerForm = {
   id: 'DocumentsAnswer',
   apiVersion: '1',

@@ -17,8 +17,8 @@ import { flag } from './scalars.ts';
 import { listNames } from './sent-names.ts';
 
 /*
- * Bodies with `documents`, as Cohere's two versions, Jina, Voyage and Infinity have them: one reader takes what any of their clients sends, and
- * one writer answers with what any of their parsers reads.
+ * Bodies with `documents`, as Cohere's two versions, Jina, Voyage, Pinecone and Infinity have them: one reader takes what any of their clients
+ * sends, and one writer answers with what any of their parsers reads.
  */
 
 const TEXT = {

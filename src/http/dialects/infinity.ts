@@ -5,8 +5,8 @@ import { listErrors } from './errors.ts';
 const OWN_PATH = '/rerank';
 
 /**
- * Infinity's `POST /rerank`. Its client sends `raw_scores` unless it is told not to, as Agno does, which never wants documents. LiteLLM sends none
- * either and has a prefix of its own.
+ * Infinity's `POST /rerank`. Its client sends `raw_scores` by default. Agno makes it leave the field out, and asks for no documents. LiteLLM
+ * sends no `raw_scores` either and has a prefix of its own.
  */
 export const infinity = defineDocumentsDialect({
   name: 'infinity',

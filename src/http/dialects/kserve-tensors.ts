@@ -8,7 +8,7 @@ import { type BinaryTexts, readTexts } from './tensors.ts';
 
 /* The tensors of KServe's protocol: those of a request, as lists or as bytes, and those of its answer. */
 
-/** Far above what any body needs. */
+/** Bounds far above what a valid body has. */
 const MOST_TENSORS = 16;
 const MOST_DIMENSIONS = 16;
 
@@ -139,7 +139,7 @@ interface ChosenOutput {
 const isOutput = (name: string): name is OutputName => OUTPUTS.some((known) => known === name);
 
 /**
- * Returns the outputs that a request wants; without a wish the scores, and their places where some are left out.
+ * Returns the outputs that a request names; if it names none, the scores, and their places where some are left out.
  * @throws WinnowError `invalid_field` for an unknown output, one named twice, and what outputs cannot be.
  */
 export function chooseOutputs(

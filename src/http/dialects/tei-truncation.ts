@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type Common, differ, overruledFields, withoutEmpty } from './fields.ts';
 import { flag } from './scalars.ts';
 
-/* How Text Embeddings Inference's bodies say what is cut. Its fields go before `truncation` and `truncation_side`, which they may have too. */
+/* How Text Embeddings Inference's bodies say what is cut. Its fields overrule `truncation` and `truncation_side`, which such a body may have too. */
 
 export const truncationFields = {
   truncate: flag('false: a pair that does not fit is an error; cut if absent.'),

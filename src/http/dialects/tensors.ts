@@ -6,7 +6,7 @@ import { Turn } from '../turn.ts';
 
 /*
  * Reads tensors of text whose bytes follow the JSON of a body: each text is its length, four bytes in little-endian order, and its UTF-8
- * (https://github.com/kserve/open-inference-protocol, binary tensor data extension). Lengths come from the client: none is believed.
+ * (https://github.com/kserve/open-inference-protocol, binary tensor data extension). Lengths come from the client: each is checked.
  */
 
 /** A tensor whose bytes follow the JSON. */
@@ -28,9 +28,9 @@ interface ReadTexts {
 
 /** Bytes decoded at once. */
 const PIECE = 65_536;
-/** Texts up to here are decoded at once; longer ones that are not UTF-8 are refused, because they are no texts cut in a character. */
+/** Texts up to here are decoded at once; longer ones that are not UTF-8 are refused, because a passage cut inside a character is shorter. */
 const LONG = 1 << 20;
-/** Texts up to here take no time worth a look at the clock. */
+/** Texts up to here are decoded so fast that the clock is not read after each. */
 const SHORT = 1024;
 /** Bytes of a text's length. */
 const LENGTH = 4;

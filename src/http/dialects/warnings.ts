@@ -7,7 +7,7 @@ const texts = (count: number) => `${count} ${count === 1 ? 'text' : 'texts'}`;
 const tokens = (count: number) => `${count} ${count === 1 ? 'token' : 'tokens'}`;
 
 /**
- * Returns what the client should know of its answer: text that was left out or changed, and fields without effect.
+ * Returns the warnings of an answer: text that was left out or changed, and fields without effect.
  * @param ignored names of the fields.
  * @param repaired number of texts in which bad characters were dropped or replaced.
  */

@@ -6,7 +6,7 @@ const PIECE = 1 << 20;
 
 const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
 
-/** Joins chunks, and yields to other events after every megabyte. Empties `chunks`, so that their memory goes as the copy grows. */
+/** Joins chunks, and yields to other events after every megabyte. Empties `chunks`, so that their memory is freed while the copy grows. */
 export async function joinInTurns(chunks: Buffer[], size: number): Promise<Buffer> {
   if (chunks.length === 1) return chunks.pop()!;
   if (size <= PIECE) return Buffer.concat(chunks.splice(0), size);
@@ -24,7 +24,7 @@ export async function joinInTurns(chunks: Buffer[], size: number): Promise<Buffe
   return bytes;
 }
 
-/** Tells whether bytes are UTF-8, and yields to other events after every megabyte. */
+/** Returns whether bytes are UTF-8; yields to other events after every megabyte. */
 export async function isUtf8InTurns(bytes: Buffer): Promise<boolean> {
   for (let start = 0; start < bytes.length; ) {
     let end = Math.min(bytes.length, start + PIECE);

@@ -41,7 +41,7 @@ const isOptional = (kind: BodyKind): boolean => kind === 'optional-json' || kind
 const JSON_TYPE = /^\s*(?:application\/json|[\w.-]+\/[\w.+-]+\+json)\s*(?:;|$)/i;
 /** What Triton's clients call JSON. Pages cannot make a browser send it to other sites. */
 const BYTES_TYPE = /^\s*application\/octet-stream\s*(?:;|$)/i;
-/** What curl and `fetch` call a body whose type nobody sets. Pages can make a browser send it. */
+/** The type that curl and `fetch` send by default. Pages can make a browser send it. */
 const DEFAULT_TYPE = /^\s*(?:application\/x-www-form-urlencoded|text\/plain)\s*(?:;|$)/i;
 
 /** Whether a kind of body may have a type that is not JSON's; servers of Triton's protocol read no types. */

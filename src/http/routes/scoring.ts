@@ -113,7 +113,7 @@ function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined
   return { model: version ? atVersion(registry, model, version) : registry.canonical(model) };
 }
 
-/** Whether pairs that are too long are cut; an operator's `always` overrules clients that cannot be told to allow it. */
+/** Whether pairs that are too long are cut; an operator's `always` overrules clients that cannot be configured to allow it. */
 function truncates({ autoTruncate = true }: HttpDeps['options'], asked: boolean | undefined): boolean {
   return autoTruncate === 'always' || (asked ?? autoTruncate);
 }

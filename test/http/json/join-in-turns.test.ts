@@ -19,7 +19,7 @@ it('joins chunks of any sizes', async () => {
   );
 });
 
-it('tells UTF-8 wherever characters and wrong bytes lie', async () => {
+it('recognizes UTF-8 wherever characters and wrong bytes lie', async () => {
   const around = fc.integer({ min: MIB - 8, max: MIB + 8 });
   const inserted = fc.oneof(
     fc.constantFrom('é', '€', '🙂', '\ud800').map((text) => Buffer.from(text)),
