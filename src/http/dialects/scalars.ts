@@ -12,7 +12,7 @@ const WORD = `^(${WORDS.join('|')})$`;
 
 /** Returns the flag that a text stands for, or the value as it is. */
 function flagOf(value: unknown): unknown {
-  return typeof value === 'string' && new RegExp(WORD).test(value) ? value.toLowerCase() === 'true' : value;
+  return typeof value === 'string' && WORDS.includes(value) ? value.toLowerCase() === 'true' : value;
 }
 
 /** Whether a value is a flag, or a word for one. */
