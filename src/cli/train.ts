@@ -1,19 +1,24 @@
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { WinnowError } from '../errors.ts';
 import { publishRun } from '../training/publish/publish.ts';
 import { readRecipe, recipeSchema } from '../training/recipe/recipe.ts';
 import { explainRecipe } from '../training/run/explanation.ts';
+import { peekRecipe } from '../training/run/peek.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
 import { train } from '../training/run/trainer.ts';
 import { startProgress } from '../util/progress.ts';
 import { writeSpelling } from '../util/spelling.ts';
 import { numberOption } from './options.ts';
+import { peekText } from './peek-text.ts';
 
 const EXAMPLES = `
 Examples:
   $ npx winnow train recipe.yaml                     # train, or go on where the run stopped
   $ npx winnow train recipe.yaml --explain           # data, steps, weights, memory and time on this machine
+  $ npx winnow train recipe.yaml --peek 3            # the first 3 lists as they will be trained on
+  $ npx winnow train recipe.yaml --peek 64 --json    # the same with token ids, as one JSON document
   $ npx winnow train recipe.yaml --steps 200         # fewer steps than in the recipe
   $ npx winnow train recipe.yaml --run runs/second   # checkpoints and curve in another folder`;
 
@@ -22,6 +27,8 @@ interface Flags {
   readonly steps?: number;
   readonly seed?: number;
   readonly explain?: true;
+  readonly peek?: number;
+  readonly json?: true;
 }
 
 function overrides({ steps, seed }: Flags): Record<string, unknown> {
@@ -50,13 +57,37 @@ function display(): TrainingObserver & { stop(): void } {
   };
 }
 
-async function run(path: string, flags: Flags): Promise<void> {
-  const loaded = readRecipe(path, overrides(flags));
-  if (flags.explain) {
-    const { recipe, ...explained } = await explainRecipe(loaded);
-    process.stdout.write(stringify({ recipe: writeSpelling(recipeSchema, recipe), ...explained }));
+/** Refuses flags that would have no effect together. */
+function checkFlags({ explain, peek, json }: Flags): void {
+  const refuse = (where: string, expected: string, got: string) => {
+    throw new WinnowError('invalid_input', { where, expected, got });
+  };
+  if (explain && peek !== undefined) refuse('train', '--explain or --peek', 'both');
+  if (json && !explain && peek === undefined) refuse('--json', '--peek or --explain beside it', 'neither');
+}
+
+/** Prints what the run would do or train on. With `--json` nothing goes to standard error: warnings are part of the document. */
+async function show(path: string, flags: Flags): Promise<void> {
+  const warnings: string[] = [];
+  const warn = (line: string) => (flags.json ? warnings.push(line.trim()) : process.stderr.write(line));
+  const loaded = readRecipe(path, overrides(flags), warn);
+  const print = (document: object) => process.stdout.write(`${JSON.stringify({ ...document, warnings })}\n`);
+  if (flags.peek !== undefined) {
+    const peek = await peekRecipe(loaded, flags.peek);
+    if (flags.json) print(peek);
+    else process.stdout.write(peekText(peek));
     return;
   }
+  const { recipe, ...explained } = await explainRecipe(loaded);
+  const document = { recipe: writeSpelling(recipeSchema, recipe), ...explained };
+  if (flags.json) print(document);
+  else process.stdout.write(stringify(document));
+}
+
+async function run(path: string, flags: Flags): Promise<void> {
+  checkFlags(flags);
+  if (flags.explain || flags.peek !== undefined) return show(path, flags);
+  const loaded = readRecipe(path, overrides(flags));
   const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
@@ -84,6 +115,14 @@ export function command(): Command {
     .addOption(numberOption('--steps <n>', 'optimizer steps; overrides the recipe', { integer: true, min: 1 }))
     .addOption(numberOption('--seed <n>', 'random seed; overrides the recipe', { integer: true, min: 0 }))
     .option('--explain', 'print settings, data, steps, weights, memory and time as YAML, and do not train')
+    .addOption(
+      numberOption('--peek <n>', 'print the first n lists as they will be trained on, and do not train', {
+        integer: true,
+        min: 1,
+        max: 10_000,
+      }),
+    )
+    .option('--json', 'print what --peek or --explain shows as one JSON document; --peek adds token ids')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -2,32 +2,13 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, CommanderError } from 'commander';
-import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { EXIT_CODES, exitCodeOf, failureMessage } from '../../src/cli/exit-codes.ts';
-import { runWinnow } from '../../src/cli/run-winnow.ts';
 import { WinnowError } from '../../src/errors.ts';
+import { winnow } from '../support/command.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-
-/** Runs a command in this process; resolves to its exit code and what it printed. */
-async function winnow(...args: string[]): Promise<{ code: number; error: string; output: string }> {
-  let error = '';
-  let output = '';
-  const streams = [
-    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-      error += String(text);
-      return true;
-    }),
-    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-      output += String(text);
-      return true;
-    }),
-  ];
-  const code = await runWinnow(['node', 'winnow', ...args]);
-  for (const stream of streams) stream.mockRestore();
-  return { code, error, output };
-}
 
 const withSubcommands = (command: Command): Command[] => [command, ...command.commands.flatMap(withSubcommands)];
 

@@ -5,6 +5,8 @@ import { type CandidateList, type ListSource, nothingLeft } from './list-types.t
 /** The lists of one (micro-)batch. `rows` are their passages, list after list. */
 export interface Batch {
   readonly rows: readonly EncodedRow[];
+  /** The lists that the rows were made from, with labels and scores in double precision. */
+  readonly lists: readonly CandidateList[];
   readonly queries: number;
   /** Length of the longest list. */
   readonly passages: number;
@@ -43,6 +45,7 @@ export function formBatch(lists: readonly Pick<EncodedList, 'list' | 'rows'>[]):
   const rows = lists.flatMap((l) => l.rows);
   const batch = {
     rows,
+    lists: lists.map(({ list }) => list),
     queries,
     passages,
     places: new Int32Array(rows.length),

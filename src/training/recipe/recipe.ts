@@ -240,11 +240,12 @@ export function merge(under: Tree, over: Tree): Tree {
 
 /**
  * Parses a recipe in its documented spelling or an older one.
+ * @param warn receives a line for each old spelling; standard error by default.
  * @throws WinnowError `invalid_input` naming every fault with its field.
  */
-export function parseRecipe(document: unknown, where: string): Recipe {
+export function parseRecipe(document: unknown, where: string, warn?: (line: string) => unknown): Recipe {
   const { document: respelled, old, issues } = readSpelling(recipeSchema, document);
-  warnOfOld(old);
+  warnOfOld(old, warn);
   return checkRecipe(respelled, where, issues);
 }
 
@@ -267,10 +268,14 @@ export function checkRecipe(document: unknown, where: string, found: readonly z.
   });
 }
 
-/** Reads a recipe file. @param overrides flags such as `steps`, which replace settings of the file. */
-export function readRecipe(path: string, overrides: Tree = {}): LoadedRecipe {
+/**
+ * Reads a recipe file.
+ * @param overrides flags such as `steps`, which replace settings of the file.
+ * @param warn as for `parseRecipe`.
+ */
+export function readRecipe(path: string, overrides: Tree = {}, warn?: (line: string) => unknown): LoadedRecipe {
   const { text: source, document } = readYamlFile(path);
-  const recipe = parseRecipe(isTree(document) ? merge(document, overrides) : document, path);
+  const recipe = parseRecipe(isTree(document) ? merge(document, overrides) : document, path, warn);
   return { recipe, folder: dirname(resolve(path)), source };
 }
 
