@@ -69,25 +69,16 @@ export class CachedPairTokenizer implements TextTokenizer {
     options: PairOptions,
     signal?: AbortSignal,
   ): Promise<EncodedRequest> {
-    if (this.#closed) throw new WinnowError('shutting_down');
-    checkPairOptions(options, this.#facts.template);
-    signal?.throwIfAborted();
-    this.#active++;
-    try {
+    return this.#whileOpen(signal, async () => {
+      checkPairOptions(options, this.#facts.template);
       const turn = { signal, share: options.share };
       const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), turn);
-      return await this.#assemble(queryIds, passageIds, options, signal);
-    } finally {
-      this.#active--;
-      this.#releaseIfDone();
-    }
+      return this.#assemble(queryIds, passageIds, options, signal);
+    });
   }
 
   async tokens(texts: readonly string[], options: TokenOptions, signal?: AbortSignal): Promise<TokenizedTexts> {
-    if (this.#closed) throw new WinnowError('shutting_down');
-    signal?.throwIfAborted();
-    this.#active++;
-    try {
+    return this.#whileOpen(signal, async () => {
       const { atMost, special } = options;
       const found = await this.#idsOf(texts, { tokens: atMost + 1, from: 'start' }, { signal, share: undefined });
       const count = found.reduce((sum, { length }) => sum + length, 0);
@@ -104,6 +95,16 @@ export class CachedPairTokenizer implements TextTokenizer {
         texts: found.map((ids) => textTokens(prefix, ids, suffix)),
         spelling: new Map(Array.from(distinct, (id, i) => [id, spelled[i]!])),
       };
+    });
+  }
+
+  /** Runs the work of a request, which keeps the source of ids open until it has ended. */
+  async #whileOpen<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new WinnowError('shutting_down');
+    signal?.throwIfAborted();
+    this.#active++;
+    try {
+      return await work();
     } finally {
       this.#active--;
       this.#releaseIfDone();
