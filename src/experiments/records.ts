@@ -175,7 +175,7 @@ export interface ExposureFact {
 export interface Changes {
   /** For the next read of the same store. */
   readonly cursor: unknown;
-  /** Units whose row is another than at the earlier read. */
+  /** Units whose row is another than at the earlier read; empty if there was none. */
   readonly units: readonly string[];
   /** Rows were removed since the earlier read: what it gave is no longer valid, and nothing was read now. */
   readonly isReset: boolean;
@@ -208,7 +208,7 @@ export interface ExperimentStore {
     },
   ): AsyncIterable<UnitRow>;
   /**
-   * Reads what was added to an experiment since an earlier read; everything if `earlier` is absent. Forced exposures are left out. Rows that are
+   * Reads what was added to an experiment since an earlier read; all exposures if `earlier` is absent. Forced exposures are left out. Rows that are
    * committed meanwhile, by any server, belong to the next read: each exposure is read once.
    * @param visit gets the exposures, in pages and in no particular order.
    */

@@ -97,7 +97,7 @@ async function* rowsFrom(
 const timeOf = (value: SqlValue | undefined): number => (value == null ? Number.POSITIVE_INFINITY : Number(value));
 
 /**
- * Reads what was added to an experiment since the cursor `since`; everything if absent. Rows that are committed while this runs belong to the next read.
+ * Reads what was added to an experiment since the cursor `since`; all exposures if absent. Rows that are committed while this runs belong to the next read.
  * @param visit gets the exposures, in pages.
  */
 export async function readChanges(
@@ -123,13 +123,16 @@ export async function readChanges(
   for await (const rows of rowsFrom(exposures, exposurePlace, dialect.start(from.exposures, exposurePlace.length))) {
     const fresh = rows.filter((row) => !isAfter(row) && !from.recent.has(String(row.request_id)));
     visit(fresh.map(factOf));
-    for (const row of fresh) units.add(String(row.unit));
+    if (earlier) for (const row of fresh) units.add(String(row.unit));
     if (db.kind === 'postgres')
       for (const row of rows)
         if (BigInt(String(row.place)) >= BigInt(end.exposures)) recent.add(String(row.request_id));
   }
+  const cursor: Cursor = { ...end, oldest, recent };
+  // The row of every unit is new: outcomes need not say which.
+  if (!earlier) return { cursor, units: [], isReset: false };
   const outcomes = (place: readonly SqlValue[]) => db.query({ sql: dialect.outcomes, values: [experiment, ...place] });
   for await (const rows of rowsFrom(outcomes, outcomePlace, dialect.start(from.outcomes, outcomePlace.length)))
     for (const row of rows) for (const unit of [row.unit, row.exposed]) if (unit != null) units.add(String(unit));
-  return { cursor: { ...end, oldest, recent }, units: [...units], isReset: false };
+  return { cursor, units: [...units], isReset: false };
 }
