@@ -25,8 +25,8 @@ interface DeskLimits {
   readonly smallRequests?: number;
 }
 
-/** Results that are kept, of each kind. */
-const MAX_RESULTS = 100;
+/** Results that are kept, of each kind, and experiments whose figures are. */
+const MAX_KEPT = 100;
 
 /** Limits the time that repeated work takes to a share of all time. */
 class Allowance {
@@ -151,7 +151,7 @@ export class ReportDesk {
   #forget(present: string): void {
     const total = () => [...this.#live.values()].reduce((sum, { figures }) => sum + figures.bytes, 0);
     for (const key of [...this.#live.keys()]) {
-      if (total() <= MAX_KEPT_BYTES) return;
+      if (this.#live.size <= MAX_KEPT && total() <= MAX_KEPT_BYTES) return;
       this.#live.delete(key);
       if (key === present) this.#tooLarge.add(key);
     }
@@ -169,7 +169,7 @@ export class ReportDesk {
     const made = await this.#allowance.spend(work);
     kept.delete(key);
     kept.set(key, { ...made, at });
-    if (kept.size > MAX_RESULTS) kept.delete(kept.keys().next().value ?? key);
+    if (kept.size > MAX_KEPT) kept.delete(kept.keys().next().value ?? key);
     return made;
   }
 }

@@ -194,22 +194,37 @@ describe('kept figures equal those read as a whole', () => {
     await store.close();
   });
 
-  it('an unchanged experiment is not read again', async () => {
+  /** Opens a store with three units, and a desk whose reads of units are counted. */
+  async function openCounted() {
     const store = await openStore(':memory:');
     await store.addExposures(['u1', 'u2', 'u3'].map((unit) => exposure({ experiment: 'still', unit, arm: 'a' })));
-    let reads = 0;
-    const counting: ExperimentStore = {
+    const counted = { reads: 0 };
+    const desk = new ReportDesk({
       ...store,
       units: (name, range) => {
-        if (!range.among || range.among.length > 0) reads++;
+        if (!range.among || range.among.length > 0) counted.reads++;
         return store.units(name, range);
       },
-    };
-    const desk = new ReportDesk(counting);
-    const experiment = definition('still');
+    });
+    return { store, desk, counted, experiment: definition('still') };
+  }
+
+  it('an unchanged experiment is not read again', async () => {
+    const { store, desk, counted, experiment } = await openCounted();
     const [first, second] = [await desk.report(experiment, {}), await desk.report(experiment, {})];
     expect(second).toEqual(first);
-    expect(reads).toBe(1);
+    expect(counted.reads).toBe(1);
+    await store.close();
+  });
+
+  it('a hundred are kept: one more takes the place of the one that was read longest ago', async () => {
+    const { store, desk, counted, experiment } = await openCounted();
+    for (let since = 0; since < 101; since++) await desk.report(experiment, { since });
+    expect(counted.reads).toBe(101);
+    await desk.report(experiment, { since: 100 });
+    expect(counted.reads).toBe(101);
+    await desk.report(experiment, { since: 0 });
+    expect(counted.reads).toBe(102);
     await store.close();
   });
 });
