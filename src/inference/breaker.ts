@@ -10,8 +10,8 @@ interface State {
 }
 
 /**
- * Takes models out that cost inference hosts. The first batch that costs two of them may have met a machine in trouble, and has no consequence for
- * others; from the second in a row on, the model is out for a pause that grows each time. A batch that comes back in between ends the row.
+ * Refuses models whose batches end inference hosts. One batch that ends two hosts may be the machine's fault and has no effect on other
+ * batches. From the second such batch in a row on, the model is out for a pause that grows each time. A batch that succeeds ends the row.
  */
 export class Breaker {
   readonly #clock: Pick<Clock, 'now'>;
@@ -39,7 +39,7 @@ export class Breaker {
     return new WinnowError('model_not_ready', { model, reason, seconds });
   }
 
-  /** Notes that a batch of a model has cost as many hosts as it may. */
+  /** Records that a batch of a model has ended as many hosts as it may. */
   lost(key: string): void {
     const [first, longest] = PAUSE_MS;
     const before = this.#states.get(key);

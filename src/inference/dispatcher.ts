@@ -167,7 +167,7 @@ export class Dispatcher<Host extends Worker> {
     else task.reject(error);
   }
 
-  /** Rejects the task, which has cost as many hosts as a batch may; again and again, that takes its model out for a while. */
+  /** Rejects a task that has ended as many hosts as a batch may. From the second in a row on, its model is out for a while. */
   #lostTwice(task: Task, reason: string): void {
     task.reject(new WinnowError('host_lost', { reason }));
     this.#breaker.lost(task.key);

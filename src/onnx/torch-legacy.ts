@@ -6,8 +6,8 @@ import type { Tensor } from './tensor.ts';
 import { checkTotals, meaningOf, type Part, PICKLE_LIMIT, partsOf, tensorIn } from './torch-state.ts';
 
 /*
- * Files of `torch.save` before PyTorch 1.6, which older checkpoints of a hub still are: pickles of a magic number, the format's version, the
- * machine, the object and the keys of its storages, then the storages, each after its length. Source: `_legacy_save` of PyTorch.
+ * Files of `torch.save` before PyTorch 1.6, which older checkpoints of a hub still are: pickles of a magic number, the format's version,
+ * the machine, the object and the keys of its storages, then the storages, each after its length. Source: `_legacy_save` of PyTorch.
  */
 
 const MAGIC = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex');

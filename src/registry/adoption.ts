@@ -68,6 +68,9 @@ export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject, 
 /** Activations by the last part of a Python path: `torch.nn.modules.activation.Sigmoid` → `Sigmoid`. */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = { Sigmoid: 'sigmoid', Identity: 'none' };
 
+/** Returns the class that a Python path names. */
+export const classOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
+
 /**
  * Returns the activation that a Python path names; undefined where none is stated.
  * @throws WinnowError `invalid_manifest` for an unknown activation.
@@ -75,7 +78,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = { Sigmoid: 'sigmoid', 
 export function activationOf(stated: unknown, file: string, field: string): Activation | undefined {
   if (stated === undefined || stated === null) return undefined;
   if (typeof stated !== 'string') return refuse(field, 'a string', describe(stated), file);
-  const name = stated.slice(stated.lastIndexOf('.') + 1);
+  const name = classOf(stated);
   if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
   return refuse(field, 'Sigmoid or Identity (or `activation` in model.json)', stated, file);
 }

@@ -3,13 +3,13 @@ import { parseReference } from './model-names.ts';
 /** Alias for every name that is neither a model nor an alias of its own. */
 const OTHERS = '*';
 
-/** What an alias map has no effect on, or points to nothing; for the log. */
+/** An alias that has no effect or means no model; for the log. */
 export interface AliasProblem {
   readonly alias: string;
   readonly reason: string;
 }
 
-/** Further names of models, as clients write them: with slashes, tags, or fixed in a client's code. A model's own name is never an alias. */
+/** Further names of models, as clients write them, with slashes or tags for example. A model's own name is never an alias. */
 export class Aliases {
   readonly #targets: ReadonlyMap<string, string>;
 

@@ -135,8 +135,8 @@ async function withPlainFolder<T>(
 }
 
 /**
- * Imports a model folder as the next version of a model: runs admission of every variant and records self-test pairs and hashes. Where there
- * are weights and no ONNX file, `deps.writeGraph` writes it. Leaves nothing behind when it throws.
+ * Imports a model folder as the next version of a model: runs admission of every variant and records self-test pairs and hashes. Where
+ * there are weights and no ONNX file, `deps.writeGraph` writes it. Leaves nothing behind when it throws.
  * @param source A folder with plain files, a snapshot of the hub's cache, or a model's part of that cache.
  * @throws WinnowError of admission, and of `deps.writeGraph`.
  */

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { arch } from 'node:os';
+import { once } from '../util/once.ts';
 
 /** Instruction sets that the names of int8 files give (`optimum.onnxruntime.AutoQuantizationConfig`). */
 const TARGETS = ['arm64', 'avx2', 'avx512', 'avx512_vnni'] as const;
@@ -28,13 +29,8 @@ function readFlags(): ReadonlySet<string> {
   }
 }
 
-let found: readonly Target[] | undefined;
-
 /** Returns the targets whose int8 files suit this processor, best first. */
-export function ownTargets(): readonly Target[] {
-  found ??= targetsOf(arch(), readFlags());
-  return found;
-}
+export const ownTargets: () => readonly Target[] = once(() => targetsOf(arch(), readFlags()));
 
 const IN_NAME = /_qu?int8_([a-z0-9_]+)\.onnx$/;
 

@@ -160,7 +160,7 @@ const hasInt8 = (formats: readonly string[]) =>
 /** Names of int8 files for a processor, as sentence-transformers writes them. */
 const targetedFiles = (target: Target) => ['qint8', 'quint8'].map((type) => `onnx/model_${type}_${target}.onnx`);
 
-/** Downloads the int8 file that suits this processor best, of those that the hub client does not list. Returns its path, if there is one. */
+/** Downloads the int8 file that suits this processor best and that the hub client does not list. Returns its path, if there is one. */
 async function fetchTargeted(repository: Repository): Promise<string | undefined> {
   for (const file of ownTargets().flatMap(targetedFiles)) if (await fetchFile(repository, file)) return file;
   return undefined;

@@ -1,15 +1,15 @@
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
 import type { JsonObject } from '../util/json-files.ts';
-import { activationOf, asObject } from './adoption.ts';
+import { activationOf, asObject, classOf } from './adoption.ts';
 import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';
 
 /*
- * Settings of a version in the files that sentence-transformers writes next to config.json. File and field names, and which file counts when
- * two differ, are those of sentence-transformers 6.2 (cross_encoder/model.py, base/model.py, base/modules/transformer.py). What cannot be
- * done is refused with the way out; what has no effect on scores of pairs there has none here and is a warning.
+ * Settings of a version in the files that sentence-transformers writes next to config.json. File and field names, and which file counts
+ * when two differ, are those of sentence-transformers 6.2 (cross_encoder/model.py, base/model.py, base/modules/transformer.py). A setting
+ * that Winnow cannot apply is refused, and the message says what to do. One without effect on the scores of pairs is a warning.
  */
 
 export const MODEL_SETTINGS = 'config_sentence_transformers.json';
@@ -38,8 +38,6 @@ function refuse(file: string, field: string, expected: string, got: string): nev
   throw new WinnowError('invalid_manifest', { file, expected, got: excerpt(got), field });
 }
 
-const lastPart = (path: string) => path.slice(path.lastIndexOf('.') + 1);
-
 /** Modules without an effect on scores: dropout is off when a model serves. */
 const NEUTRAL_MODULES = new Set(['Dropout', 'Identity']);
 
@@ -59,7 +57,7 @@ async function checkModules(folder: ListedFolder): Promise<void> {
 function checkModule(value: unknown, index: number): void {
   const { type, path } = asObject(value);
   const name =
-    typeof type === 'string' ? lastPart(type) : refuse(MODULES, `[${index}].type`, 'a class name', describe(type));
+    typeof type === 'string' ? classOf(type) : refuse(MODULES, `[${index}].type`, 'a class name', describe(type));
   const isGraph = index === 0 && name === 'Transformer';
   if (!isGraph && !NEUTRAL_MODULES.has(name)) refuse(MODULES, `[${index}].type`, GRAPH_ONLY, name);
   if (isGraph && path !== undefined && path !== '')
@@ -117,7 +115,7 @@ const KIND = 'CrossEncoder';
 /** Returns a warning if config.json states another activation than the one that counts. */
 function contradiction(config: JsonObject, stated: unknown): readonly string[] {
   const other = asObject(config.sentence_transformers).activation_fn;
-  if (typeof other !== 'string' || typeof stated !== 'string' || lastPart(other) === lastPart(stated)) return [];
+  if (typeof other !== 'string' || typeof stated !== 'string' || classOf(other) === classOf(stated)) return [];
   return [`config.json says ${excerpt(other)}; ${MODEL_SETTINGS} counts, which says ${excerpt(stated)}`];
 }
 

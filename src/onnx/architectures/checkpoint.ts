@@ -105,8 +105,8 @@ const LAYOUTS: Readonly<Record<Whole, Layout>> = {
 
 /**
  * Reads `model.safetensors`, else the shards of its index, else `pytorch_model.bin`, else the shards of its index.
- * @throws WinnowError `invalid_input` for files that are missing or an index that does not match its shards; `invalid_graph` for files that are not safetensors,
- * or hold more than tensors.
+ * @throws WinnowError `invalid_input` for files that are missing or an index that does not match its shards; `invalid_graph` for files of
+ * other formats and those that hold more than tensors.
  */
 export async function readWeights(folder: string): Promise<Weights> {
   for (const whole of WHOLE_WEIGHTS) {

@@ -116,7 +116,7 @@ export interface Heads {
   readonly size: number;
 }
 
-/** Reads width and number of heads from fields of config.json. @throws WinnowError `invalid_input` where the heads do not divide the width. */
+/** Reads width and heads from fields of config.json. @throws WinnowError `invalid_input` where the heads do not divide the width. */
 export function readHeads(settings: Settings, hiddenField: string, headsField: string): Heads {
   const hidden = settings.count(hiddenField);
   const heads = settings.count(headsField);
