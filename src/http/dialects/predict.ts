@@ -4,7 +4,7 @@ import { isObject } from '../../util/json-files.ts';
 import { formatScore } from '../scores.ts';
 import { defineDialect, type Limits } from './dialect.ts';
 import { stringErrors } from './errors.ts';
-import { checkCount, commonFields, commonOptions, textAt, withoutEmpty } from './fields.ts';
+import { checkCount, commonFields, commonOptions, textAt } from './fields.ts';
 import { groupByQuery, inSentOrder, type PairGroup, type Scored } from './pairs.ts';
 import type { SentNames } from './sent-names.ts';
 import { overruledWithTruncation, truncationFields, truncationOptions } from './tei-truncation.ts';

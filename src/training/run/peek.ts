@@ -118,7 +118,12 @@ export async function peekRecipe(loaded: LoadedRecipe, count: number): Promise<P
   try {
     const source = await openSources(recipe.data, folder, objective.needs);
     const { queries, bucketBatches, accumulate } = recipe.batch;
-    const stream = batches(source, tokenizer, { queries, bucketBatches, seed: recipe.seed, pairs: pairsWithin(recipe) });
+    const stream = batches(source, tokenizer, {
+      queries,
+      bucketBatches,
+      seed: recipe.seed,
+      pairs: pairsWithin(recipe),
+    });
     const found: PeekedBatch[] = [];
     let left = count;
     try {
