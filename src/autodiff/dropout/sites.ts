@@ -7,7 +7,7 @@ import type { DropoutRates } from './rates.ts';
 
 /** A value that training drops parts of. */
 export interface DropoutSite {
-  /** `embeddings`, `layer.0.attention`, `layer.0.attention.output`, `layer.0.mlp`, `layer.0.position`, `dense`, `classifier`. */
+  /** `embeddings`, `layer.0.attention`, `layer.0.attention.output`, `layer.0.mlp`, `layer.0.position`, `layer.0.convolution`, `dense`, `classifier`. */
   readonly name: string;
   readonly kind: keyof DropoutRates;
   readonly value: string;
@@ -104,6 +104,7 @@ export function findDropoutSites(
     ...softmaxes.flatMap((n, layer) => attentionSite(e, n, layer)),
     ...positionSites(e, softmaxes),
     ...residualSites(e, softmaxes),
+    ...convolutionSites(e),
     ...headSites(e, output),
   ];
   const order = new Map(graph.nodes.map((n, i) => [n, i]));
@@ -182,6 +183,19 @@ function residualSites(e: Encoder, softmaxes: readonly Node[]): readonly Dropout
     const kind = afterAttention ? ('attentionOutput' as const) : ('mlp' as const);
     if (preNorm && !afterAttention) return { name, kind, value: product.inputs[0]!, readers: [product] };
     return { name, kind, value: branch, readers: [sum] };
+  });
+}
+
+const ACTIVATED: ReadonlySet<string> = new Set(['Tanh', 'Gelu', 'Relu']);
+
+/** DeBERTa-v2's convolution, which is added to the first layer's states: what it gives, before the activation. */
+function convolutionSites(e: Encoder): readonly DropoutSite[] {
+  return e.graph.nodes.flatMap((sum) => {
+    const activation =
+      sum.op === 'Add' ? sum.inputs.map((i) => e.made.get(i)).find((n) => ACTIVATED.has(n?.op ?? '')) : undefined;
+    const value = activation?.inputs[0];
+    if (value === undefined || !e.states.has(value) || !e.linear(value)) return [];
+    return [{ name: 'layer.0.convolution', kind: 'mlp' as const, value, readers: [activation!] }];
   });
 }
 

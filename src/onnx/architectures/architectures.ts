@@ -3,6 +3,7 @@ import type { Model } from '../graph.ts';
 import { albert } from './albert.ts';
 import { bert } from './bert.ts';
 import { Checkpoint, readSettings, readWeights } from './checkpoint.ts';
+import { debertaV2 } from './deberta-v2.ts';
 import { distilbert } from './distilbert.ts';
 import { electra } from './electra.ts';
 import { modernbert } from './modernbert.ts';
@@ -20,6 +21,7 @@ const BUILDERS: ReadonlyMap<string, (checkpoint: Checkpoint) => Parts> = new Map
   ['albert', albert],
   ['bert', bert],
   ['camembert', roberta],
+  ['deberta-v2', debertaV2],
   ['distilbert', distilbert],
   ['electra', electra],
   ['modernbert', modernbert],

@@ -57,6 +57,11 @@ export class Checkpoint {
     return found.dtype === 'float32' ? found : float32(found.dims, float32View(found));
   }
 
+  /** Deletes a tensor that the reference implementation does not use either; nothing happens where there is none. */
+  leaveOut(name: string): void {
+    this.#left.delete(name);
+  }
+
   /**
    * Refuses tensors of the encoder that the graph does not use: layers beyond those of config.json, biases that it rules out.
    * Others, such as the head of a language model, are left out.

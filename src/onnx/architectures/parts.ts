@@ -11,12 +11,25 @@ export interface Parts {
   readonly written: Set<string>;
 }
 
+const gelu = (g: GraphBuilder, x: string): string => g.op('Gelu', [x], { approximate: 'none' });
+const tanhGelu = (g: GraphBuilder, x: string): string => g.op('Gelu', [x], { approximate: 'tanh' });
+const silu = (g: GraphBuilder, x: string): string => g.mul(x, g.sigmoid(x));
+
+/** By the names of transformers' `ACT2FN`. */
 const ACTIVATIONS = {
-  gelu: (g: GraphBuilder, x: string) => g.op('Gelu', [x], { approximate: 'none' }),
-  gelu_new: (g: GraphBuilder, x: string) => g.op('Gelu', [x], { approximate: 'tanh' }),
-  gelu_pytorch_tanh: (g: GraphBuilder, x: string) => g.op('Gelu', [x], { approximate: 'tanh' }),
+  gelu,
+  gelu_python: gelu,
+  gelu_new: tanhGelu,
+  gelu_fast: tanhGelu,
+  gelu_accurate: tanhGelu,
+  gelu_pytorch_tanh: tanhGelu,
+  gelu_python_tanh: tanhGelu,
+  quick_gelu: (g: GraphBuilder, x: string) => g.mul(x, g.sigmoid(g.mul(x, g.scalar(1.702)))),
+  silu,
+  swish: silu,
   relu: (g: GraphBuilder, x: string) => g.relu(x),
   tanh: (g: GraphBuilder, x: string) => g.op('Tanh', [x]),
+  sigmoid: (g: GraphBuilder, x: string) => g.sigmoid(x),
 };
 
 export type Activation = keyof typeof ACTIVATIONS;
@@ -45,14 +58,17 @@ export const isText = ({ g }: Parts): string => g.cast(g.unsqueeze('attention_ma
 /** Bias of attention scores: 0 where `open`, the lowest float32 elsewhere. */
 export const biasOf = ({ g }: Parts, open: string): string => g.where(open, g.scalar(0), g.scalar(LOWEST));
 
+/** Tokens of a row, padding included, as an int64 scalar. */
+export const rowLength = ({ g }: Parts): string => g.squeeze(g.slice(g.shape('input_ids'), [1], [2], [0]), [0]);
+
 /** 0, 1, … up to the length of a row, as int64. */
-export function rowPositions({ g }: Parts): string {
-  const length = g.squeeze(g.slice(g.shape('input_ids'), [1], [2], [0]), [0]);
-  return g.op('Range', [g.scalar(0, 'int64'), length, g.scalar(1, 'int64')]);
+export function rowPositions(parts: Parts): string {
+  const { g } = parts;
+  return g.op('Range', [g.scalar(0, 'int64'), rowLength(parts), g.scalar(1, 'int64')]);
 }
 
 /** Adds a weight under its name; layers that share weights find it there. */
-function parameter({ g, written }: Parts, name: string, read: () => Tensor): string {
+export function parameter({ g, written }: Parts, name: string, read: () => Tensor): string {
   if (written.has(name)) return name;
   written.add(name);
   return g.initializer(name, read());
@@ -135,9 +151,19 @@ interface Attention {
 }
 
 /** Scaled dot-product attention; returns [batch, sequence, heads · size]. */
-export function attend({ g }: Parts, { query, keys, value, mask }: Attention, { hidden, size }: Heads): string {
-  const scores = g.mul(g.matmul(query, keys), g.scalar(1 / Math.sqrt(size)));
-  const mixed = g.matmul(g.softmax(g.add(scores, mask)), value);
+export function attend(parts: Parts, { query, keys, value, mask }: Attention, heads: Heads): string {
+  const { g } = parts;
+  const scores = g.mul(g.matmul(query, keys), g.scalar(1 / Math.sqrt(heads.size)));
+  return mix(parts, { scores: g.add(scores, mask), value }, heads);
+}
+
+/** Mixes values by the softmax of masked scores; returns [batch, sequence, heads · size]. */
+export function mix(
+  { g }: Parts,
+  { scores, value }: { readonly scores: string; readonly value: string },
+  { hidden }: Heads,
+): string {
+  const mixed = g.matmul(g.softmax(scores), value);
   return g.reshape(g.transpose(mixed, [0, 2, 1, 3]), [0, 0, hidden]);
 }
 

@@ -76,7 +76,7 @@ export const BERT_NAMES: PostNormFamily['names'] = {
   lastNorm: 'output.LayerNorm',
 };
 
-interface Sizes extends Heads {
+export interface Sizes extends Heads {
   readonly epsilon: number;
 }
 
@@ -136,22 +136,37 @@ function positions(parts: Parts, family: PostNormFamily): string {
 
 function layer(
   parts: Parts,
-  { fields, names, activation }: PostNormFamily,
+  family: PostNormFamily,
   at: string,
   { x, mask }: { readonly x: string; readonly mask: string },
   sizes: Sizes,
 ): string {
-  const { g, checkpoint } = parts;
-  const { hidden, heads, size, epsilon } = sizes;
+  const { hidden, heads, size } = sizes;
+  const { names } = family;
   const square = { from: hidden, to: hidden };
-  const wide = checkpoint.settings.count(fields.wide);
   const headsOf = (name: string, perm: readonly number[]): string =>
     splitHeads(parts, linear(parts, x, `${at}${name}`, square), heads, size, perm);
   const query = headsOf(names.query, [0, 2, 1, 3]);
   const keys = headsOf(names.key, [0, 2, 3, 1]);
   const value = headsOf(names.value, [0, 2, 1, 3]);
-  const mixed = attend(parts, { query, keys, value, mask }, sizes);
-  const attended = linear(parts, mixed, `${at}${names.attended}`, square);
+  return afterAttention(parts, family, at, { x, mixed: attend(parts, { query, keys, value, mask }, sizes) }, sizes);
+}
+
+/**
+ * The rest of a layer: output projection and feed-forward part, each added to its input and normalized.
+ * @param at Prefix of the layer's weights.
+ * @param states `x`: the layer's input; `mixed`: what its attention gives, both [batch, sequence, hidden].
+ */
+export function afterAttention(
+  parts: Parts,
+  { fields, names, activation }: Pick<PostNormFamily, 'fields' | 'names' | 'activation'>,
+  at: string,
+  { x, mixed }: { readonly x: string; readonly mixed: string },
+  { hidden, epsilon }: Sizes,
+): string {
+  const { g, checkpoint } = parts;
+  const wide = checkpoint.settings.count(fields.wide);
+  const attended = linear(parts, mixed, `${at}${names.attended}`, { from: hidden, to: hidden });
   const middle = norm(parts, g.add(attended, x), `${at}${names.middleNorm}`, { size: hidden, epsilon });
   const up = linear(parts, middle, `${at}${names.up}`, { from: hidden, to: wide });
   const active = activate(parts, up, activationIn(parts, fields.activation, activation));
@@ -159,7 +174,8 @@ function layer(
   return norm(parts, g.add(down, middle), `${at}${names.lastNorm}`, { size: hidden, epsilon });
 }
 
-function finish(parts: Parts, { head }: PostNormFamily, x: string, hidden: number): void {
+/** Writes the head over the first token's state, if the checkpoint has its weights; else the states are the output. */
+export function finish(parts: Parts, { head }: Pick<PostNormFamily, 'head'>, x: string, hidden: number): void {
   const { g, checkpoint } = parts;
   const found = [head.out, head.dense].filter((name) => checkpoint.has(`${name}.weight`));
   // BERT's pooler alone is no head: its language model has one. Half a head is one that misses a tensor, where config.json says classifier.

@@ -47,6 +47,13 @@ export class Settings {
     return value;
   }
 
+  /** Returns an integer of at least `lowest`. */
+  integer(field: string, lowest: number, otherwise: number): number {
+    const value = this.get(field) ?? otherwise;
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= lowest) return value;
+    throw this.fault(field, `an integer of at least ${lowest}`, text(value));
+  }
+
   /** Returns a finite number above 0. */
   positive(field: string, otherwise: number): number {
     const value = this.get(field) ?? otherwise;
