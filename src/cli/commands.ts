@@ -25,6 +25,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'train a grid of objectives, backbones and seeds',
     load: () => import('./grid.ts').then((m) => m.command()),
   },
+  data: { summary: 'look at training data', load: () => import('./data.ts').then((m) => m.command()) },
   score: {
     summary: 'score candidate lists with a teacher, for distillation',
     load: () => import('./score.ts').then((m) => m.command()),

@@ -13,16 +13,26 @@ export interface DataFlags {
   readonly split?: string;
 }
 
-/** Adds the flags that name candidate lists to a command. */
-export const withDataFlags = (command: Command): Command =>
+/** Makes the option that names the format of lists. */
+export const dataFormatOption = (description = 'format of the lists') =>
+  choiceOption('--format <format>', description, DATA_FORMATS);
+
+/** Adds the flags that name the files which belong to lists. */
+export const withDataFiles = (command: Command): Command =>
   command
-    .addOption(choiceOption('--format <format>', 'format of the lists', DATA_FORMATS).makeOptionMandatory())
-    .requiredOption('--data <path>', 'file or folder of the lists')
     .option('--queries <file>', 'texts of query ids')
     .option('--collection <file>', 'texts of passage ids')
     .option('--qrels <file>', 'judgements')
     .option('--candidates <file>', 'run file with the lists of a BEIR, WikiQA or SQuAD set')
     .option('--split <name>', 'part of a BEIR or WikiQA set (default: train)');
+
+/** Adds the flags that name candidate lists to a command. */
+export const withDataFlags = (command: Command): Command =>
+  withDataFiles(
+    command
+      .addOption(dataFormatOption().makeOptionMandatory())
+      .requiredOption('--data <path>', 'file or folder of the lists'),
+  );
 
 /** Returns the data source that the flags name, as a recipe would. */
 export function dataSource(flags: DataFlags): DataSource {

@@ -82,6 +82,12 @@ async function detect(place: Place): Promise<DatasetFormat> {
   });
 }
 
+/** Returns the layout of the data set in a folder; undefined for a file. @throws WinnowError `invalid_input` for another folder. */
+export async function datasetFormat(path: string): Promise<DatasetFormat | undefined> {
+  const place = await lookAt(path);
+  return place.isFile ? undefined : detect(place);
+}
+
 async function formatOf(place: Place, { format: given, corpus }: DatasetSpec): Promise<DatasetFormat> {
   if (given === undefined) return detect(place);
   if (isFormat(given)) {

@@ -20,10 +20,25 @@ function* batches(lines: Iterable<string>): Generator<string> {
   if (batch !== '') yield batch;
 }
 
+/** Joins lines that come one by one, as `batches` does. */
+async function* streamed(lines: AsyncIterable<string>): AsyncGenerator<string> {
+  let held: string[] = [];
+  let size = 0;
+  for await (const line of lines) {
+    held.push(line);
+    size += line.length;
+    if (size < BATCH_CHARACTERS) continue;
+    yield* batches(held);
+    held = [];
+    size = 0;
+  }
+  yield* batches(held);
+}
+
 /** Writes lines to `path` in constant memory, the whole file or none of it; packed if the name ends in `.gz`. */
-export async function writeLines(path: string, lines: Iterable<string>): Promise<void> {
+export async function writeLines(path: string, lines: Iterable<string> | AsyncIterable<string>): Promise<void> {
   await replaceAtomic(path, async (temporary) => {
-    const source = Readable.from(batches(lines));
+    const source = Readable.from(Symbol.asyncIterator in lines ? streamed(lines) : batches(lines));
     const target = createWriteStream(temporary, { flags: 'wx' });
     await (path.endsWith('.gz') ? pipeline(source, createGzip(), target) : pipeline(source, target));
   });
