@@ -29,13 +29,13 @@ export async function withAdmissionTools<T>(
 }
 
 /**
- * Writes the ONNX file of a folder that has weights only.
+ * Writes the ONNX file of a folder that has weights, or modules after its encoder.
  * @throws WinnowError `invalid_input`, `invalid_graph` for a folder whose graph cannot be built, and for one without a classification head.
  */
 export async function writeGraph(folder: string, file: string): Promise<void> {
-  const { fromSafetensors } = await import('../onnx/architectures/architectures.ts');
+  const { readWholeModel } = await import('../onnx/architectures/whole-model.ts');
   const { writeModel } = await import('../onnx/model-file.ts');
-  const model = await fromSafetensors(folder);
+  const model = await readWholeModel(folder);
   const [output] = model.graph.outputs;
   if (output?.name !== 'logits')
     throw new WinnowError('invalid_input', {

@@ -147,19 +147,19 @@ export async function importFolder(
   deps: AdmissionDeps,
   options: PublishOptions = {},
 ): Promise<Imported> {
-  const work = async (folder: string, origin: string | undefined) => {
+  const work = async (folder: string, origin: string | undefined, notes: readonly string[]) => {
     const { manifest, warnings } = await describeExport(folder, deps);
     const from = origin === undefined ? {} : { source: origin };
     const done = await publish(folder, registryFolder, name, {
       ...options,
       manifest: { ...from, ...options.manifest, ...manifest },
     });
-    return { ...done, warnings };
+    return { ...done, warnings: [...notes, ...warnings] };
   };
   return withPlainFolder(
     source,
     registryFolder,
-    (folder, origin) => withGraph(folder, registryFolder, deps, (complete) => work(complete, origin)),
+    (folder, origin) => withGraph(folder, registryFolder, deps, (complete, notes) => work(complete, origin, notes)),
     deps.limits ?? DEFAULT_LIMITS,
   );
 }

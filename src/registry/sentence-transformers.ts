@@ -45,19 +45,38 @@ const GRAPH_ONLY =
   'only a Transformer, because the ONNX file computes no other module; export the whole model as one graph with output logits, ' +
   `then remove ${MODULES} and the folders of modules`;
 
-/** Checks that the graph computes every module in modules.json. */
-async function checkModules(folder: ListedFolder): Promise<void> {
-  if (!folder.paths.has(MODULES)) return;
+async function readModules(folder: ListedFolder): Promise<readonly unknown[]> {
+  if (!folder.paths.has(MODULES)) return [];
   const modules = await readJson(join(folder.folder, MODULES), MODULES, folder.limits);
   if (!Array.isArray(modules) || modules.length === 0)
     return refuse(MODULES, 'type', 'an array of modules', describe(modules));
-  for (const [i, value] of modules.entries()) checkModule(value, i);
+  return modules;
+}
+
+const nameOf = (type: unknown, index: number): string =>
+  typeof type === 'string' ? classOf(type) : refuse(MODULES, `[${index}].type`, 'a class name', describe(type));
+
+/**
+ * Returns the folders of the modules that follow the encoder in modules.json.
+ * @returns None where nothing follows it that has an effect on scores.
+ * @throws WinnowError `invalid_manifest`.
+ */
+export async function listModules(folder: ListedFolder): Promise<readonly string[]> {
+  const [, ...rest] = await readModules(folder);
+  const modules = rest.map(asObject);
+  const names = modules.map(({ type }, i) => nameOf(type, i + 1));
+  if (names.every((name) => NEUTRAL_MODULES.has(name))) return [];
+  return modules.map(({ path }, i) => (typeof path === 'string' && path !== '' ? path : names[i]!));
+}
+
+/** Checks that the graph computes every module in modules.json. */
+async function checkModules(folder: ListedFolder): Promise<void> {
+  for (const [i, value] of (await readModules(folder)).entries()) checkModule(value, i);
 }
 
 function checkModule(value: unknown, index: number): void {
   const { type, path } = asObject(value);
-  const name =
-    typeof type === 'string' ? classOf(type) : refuse(MODULES, `[${index}].type`, 'a class name', describe(type));
+  const name = nameOf(type, index);
   const isGraph = index === 0 && name === 'Transformer';
   if (!isGraph && !NEUTRAL_MODULES.has(name)) refuse(MODULES, `[${index}].type`, GRAPH_ONLY, name);
   if (isGraph && path !== undefined && path !== '')

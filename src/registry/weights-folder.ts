@@ -3,18 +3,31 @@ import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { withTemporary } from '../util/files.ts';
 import { WEIGHT_FILES } from '../util/weight-files.ts';
-import { DEFAULT_LIMITS, type FolderFile, type FolderLimits, listFiles } from './folder-files.ts';
+import { checkJson, DEFAULT_LIMITS, type FolderFile, type FolderLimits, listFiles } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
 import { FOREIGN_WEIGHTS } from './publish-version.ts';
+import { listModules, MODULES } from './sentence-transformers.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 import { checkTextFiles, readSettings } from './version-folder.ts';
 
 const BUILT = 'onnx/model.onnx';
 
-/** Checks, before weights are read, that the files are safe to parse and ask for nothing that a graph of the weights lacks. */
-async function check(folder: string, files: readonly FolderFile[], limits: FolderLimits): Promise<void> {
+/**
+ * Checks, before weights are read, that the files are safe to parse and ask for nothing that a graph of the weights lacks.
+ * @param isModule Whether a file belongs to modules, which the graph computes.
+ */
+async function check(
+  folder: string,
+  files: readonly FolderFile[],
+  limits: FolderLimits,
+  isModule: (path: string) => boolean,
+): Promise<void> {
   await checkTextFiles(folder, files, limits);
-  await readSettings(folder, files, limits, undefined);
+  for (const { path } of files)
+    if (isModule(path) && path.includes('/') && path.endsWith('.json'))
+      await checkJson(join(folder, path), path, limits.maxJsonBytes, limits.maxJsonDepth);
+  const others = files.filter(({ path }) => !isModule(path));
+  await readSettings(folder, others, limits, undefined);
 }
 
 /** Whether a folder has weights that `writeGraph` reads, and no ONNX file. @throws WinnowError where it has other weights only. */
@@ -31,28 +44,55 @@ function needsGraph(paths: readonly string[]): boolean {
   });
 }
 
+/** Whether a file is modules.json or lies in the folder of a module. */
+const belongsTo =
+  (modules: readonly string[]) =>
+  (path: string): boolean =>
+    modules.length > 0 && (path === MODULES || modules.some((module) => path.startsWith(`${module}/`)));
+
+/** Whether a file is an ONNX file or its external data. */
+const isOnnx = (path: string): boolean => /(^onnx\/|\.onnx$|\.onnx[._]data$)/.test(path);
+
+/** Returns a warning about ONNX files other than the float32 one, which compute the encoder of a modular folder alone. */
+function passedOver(paths: readonly string[]): readonly string[] {
+  const others = paths.filter((path) => path.endsWith('.onnx') && !/(^|\/)model(_fp32)?\.onnx$/.test(path));
+  return others.length === 0
+    ? []
+    : [`${excerpt(others.join(', '))}: not read; without its modules an encoder has no scores`];
+}
+
+/** Copies files that have no weights. */
+async function copyPlain(from: string, to: string, paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    if (FOREIGN_WEIGHTS.test(path) || WEIGHT_FILES.includes(path)) continue;
+    await mkdir(dirname(join(to, path)), { recursive: true });
+    await copyFile(join(from, path), join(to, path), constants.COPYFILE_FICLONE);
+  }
+}
+
 /**
- * Runs `work` on a folder that has an ONNX file: the given one, or a hidden copy in the registry with the file that `deps.writeGraph` made
- * of its weights. The copy is removed at the end.
+ * Runs `work` on a folder whose ONNX file computes the whole model: the given one, or a hidden copy in the registry with the file that
+ * `deps.writeGraph` made of its weights and modules. The copy is removed at the end.
  * @throws WinnowError `invalid_manifest`, `unsafe_path` for files that are not safe, and what `deps.writeGraph` throws.
  */
 export async function withGraph<T>(
   folder: string,
   registryFolder: string,
   { writeGraph, limits = DEFAULT_LIMITS }: Pick<AdmissionDeps, 'writeGraph' | 'limits'>,
-  work: (folder: string) => Promise<T>,
+  work: (folder: string, warnings: readonly string[]) => Promise<T>,
 ): Promise<T> {
   const files = await listFiles(folder, limits);
   const paths = files.map(({ path }) => path);
-  if (!writeGraph || !needsGraph(paths)) return work(folder);
-  await check(folder, files, limits);
+  const modules = writeGraph ? await listModules({ folder, paths: new Set(paths), limits }) : [];
+  const isModular = modules.length > 0;
+  if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
+  const isModule = belongsTo(modules);
+  await check(folder, files, limits, isModule);
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
-    for (const path of paths.filter((p) => !FOREIGN_WEIGHTS.test(p) && !WEIGHT_FILES.includes(p))) {
-      await mkdir(dirname(join(staging, path)), { recursive: true });
-      await copyFile(join(folder, path), join(staging, path), constants.COPYFILE_FICLONE);
-    }
+    // The ONNX files of a modular folder compute its encoder alone.
+    await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
     await mkdir(dirname(join(staging, BUILT)), { recursive: true });
     await writeGraph(folder, join(staging, BUILT));
-    return work(staging);
+    return work(staging, isModular ? passedOver(paths) : []);
   });
 }

@@ -7,9 +7,12 @@ import { debertaV2 } from './deberta-v2.ts';
 import { distilbert } from './distilbert.ts';
 import { electra } from './electra.ts';
 import { modernbert } from './modernbert.ts';
+import { appendModules } from './modular.ts';
+import { readModules } from './modules.ts';
 import { mpnet } from './mpnet.ts';
 import type { Parts } from './parts.ts';
 import { roberta } from './roberta.ts';
+import { lacksTokenTypes } from './token-types.ts';
 
 /*
  * Graphs from the weights and the config.json of a folder in Hugging Face layout, for models published without an ONNX file. A further
@@ -33,10 +36,15 @@ const BUILDERS: ReadonlyMap<string, (checkpoint: Checkpoint) => Parts> = new Map
 /** The `model_type`s whose graph can be built. */
 export const ENCODER_FAMILIES: readonly string[] = [...BUILDERS.keys()];
 
+/** Whether the graph of a folder's weights can be built, by its config.json. @throws WinnowError `invalid_input`. */
+export const isKnownFamily = async (folder: string): Promise<boolean> =>
+  BUILDERS.has(String((await readSettings(folder)).get('model_type')));
+
 /**
  * Builds the model of a folder with config.json and `model.safetensors` or `pytorch_model.bin`, whole or in shards, in float32, float16
  * or bfloat16. Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
- * [batch, sequence, hidden]. Linear weights are transposed to [in, out] and keep their names; all are float32.
+ * [batch, sequence, hidden]. The modules of a modular cross-encoder of sentence-transformers are part of it. Linear weights are transposed
+ * to [in, out] and keep their names; all are float32.
  * @throws WinnowError `invalid_input` with file and field or tensor: another family, a setting that is not supported, weights that are
  * missing or do not fit config.json; `invalid_graph` for files of other formats and those that hold more than tensors.
  */
@@ -50,6 +58,12 @@ export async function fromSafetensors(folder: string): Promise<Model> {
       `one of ${ENCODER_FAMILIES.join(', ')}`,
       `model_type ${String(type).slice(0, 80)}`,
     );
-  const { g } = build(new Checkpoint(folder, settings, await readWeights(folder)));
-  return modelOf(g.build());
+  const modules = await readModules(folder);
+  const use = {
+    isHeadless: modules?.encoder.output === 'last_hidden_state',
+    isUntyped: await lacksTokenTypes(folder, modules !== undefined),
+  };
+  const { g } = build(new Checkpoint(folder, settings, await readWeights(folder), use));
+  const model = modelOf(g.build());
+  return modules ? appendModules(model, modules) : model;
 }

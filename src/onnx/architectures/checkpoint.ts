@@ -12,18 +12,28 @@ import { Settings } from './settings.ts';
 
 type Weights = Map<string, Tensor>;
 
+/** What other files of a folder say about its graph. */
+export interface CheckpointUse {
+  /** Whether a classification head is left out, because modules follow the encoder. */
+  readonly isHeadless?: boolean;
+  /** Whether every token has type 0, because the tokenizer gives no `token_type_ids`. */
+  readonly isUntyped?: boolean;
+}
+
 /** Config and weights of a folder in Hugging Face layout. Every tensor is checked against the shape that config.json implies. */
 export class Checkpoint {
   readonly folder: string;
   readonly settings: Settings;
+  readonly use: CheckpointUse;
   readonly #names: ReadonlySet<string>;
   /** Tensors that were not taken yet. */
   readonly #left: Weights;
 
   /** @param weights Not copied: a tensor is deleted from it when it is taken. With a copy, all of them would stay in memory. */
-  constructor(folder: string, settings: Settings, weights: Weights) {
+  constructor(folder: string, settings: Settings, weights: Weights, use: CheckpointUse = {}) {
     this.folder = folder;
     this.settings = settings;
+    this.use = use;
     this.#names = new Set(weights.keys());
     this.#left = weights;
   }

@@ -168,7 +168,9 @@ function attention(parts: Parts, x: string, at: string, { cosines, sines, mask }
 
 /** The dense layer alone is a language model's, unless config.json says classifier: then the rest is missing. */
 const hasHead = (checkpoint: Checkpoint): boolean =>
-  checkpoint.has('classifier.weight') || (checkpoint.settings.saysClassifier() && checkpoint.has('head.dense.weight'));
+  !checkpoint.use.isHeadless &&
+  (checkpoint.has('classifier.weight') ||
+    (checkpoint.settings.saysClassifier() && checkpoint.has('head.dense.weight')));
 
 function finish(parts: Parts, x: string, sizes: Sizes): void {
   const { g, checkpoint } = parts;

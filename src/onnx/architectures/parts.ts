@@ -50,7 +50,7 @@ export function start(checkpoint: Checkpoint, inputs: readonly string[]): Parts 
 }
 
 /** Stands for −∞ in a mask: finite, so that the softmax of a fully masked row is not NaN. */
-const LOWEST = -3.4028234663852886e38;
+export const LOWEST = -3.4028234663852886e38;
 
 /** Whether a token is no padding, [batch, 1, 1, sequence]. */
 export const isText = ({ g }: Parts): string => g.cast(g.unsqueeze('attention_mask', [1, 2]), 'bool');

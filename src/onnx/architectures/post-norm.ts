@@ -86,7 +86,7 @@ export const postNorm =
   (checkpoint: Checkpoint): Parts => {
     const { settings } = checkpoint;
     settings.choice('position_embedding_type', ['absolute'], 'absolute');
-    const types = family.tokenTypes === 'input' ? ['token_type_ids'] : [];
+    const types = tokenTypesOf(checkpoint, family) === 'input' ? ['token_type_ids'] : [];
     const parts = start(checkpoint, ['input_ids', 'attention_mask', ...types]);
     // A bare encoder's checkpoint names its weights without the prefix.
     const prefix = checkpoint.has(`${family.prefix}embeddings.word_embeddings.weight`) ? family.prefix : '';
@@ -104,6 +104,9 @@ export const postNorm =
 
 const numbered = (count: number): readonly string[] => Array.from({ length: count }, (_, i) => String(i));
 
+const tokenTypesOf = ({ use }: Checkpoint, { tokenTypes }: PostNormFamily): PostNormFamily['tokenTypes'] =>
+  tokenTypes === 'input' && use.isUntyped ? 'zero' : tokenTypes;
+
 function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidden, epsilon }: Sizes): string {
   const { g, checkpoint } = parts;
   const { settings } = checkpoint;
@@ -113,13 +116,11 @@ function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidd
   const table = (name: string, field: string, ids: string): string =>
     lookUp(parts, `${at}${name}_embeddings.weight`, [settings.stated(field), width], ids);
   const words = table('word', 'vocab_size', 'input_ids');
+  const types = tokenTypesOf(checkpoint, family);
   const typed =
-    family.tokenTypes === 'none'
+    types === 'none'
       ? words
-      : g.add(
-          words,
-          table('token_type', 'type_vocab_size', family.tokenTypes === 'input' ? 'token_type_ids' : g.ints([0])),
-        );
+      : g.add(words, table('token_type', 'type_vocab_size', types === 'input' ? 'token_type_ids' : g.ints([0])));
   const placed = g.add(typed, table('position', 'max_position_embeddings', positions(parts, family)));
   const normed = norm(parts, placed, `${at}LayerNorm`, { size: width, epsilon });
   if (!projection && width === hidden) return normed;
@@ -179,7 +180,7 @@ export function finish(parts: Parts, { head }: Pick<PostNormFamily, 'head'>, x: 
   const { g, checkpoint } = parts;
   const found = [head.out, head.dense].filter((name) => checkpoint.has(`${name}.weight`));
   // BERT's pooler alone is no head: its language model has one. Half a head is one that misses a tensor, where config.json says classifier.
-  if (found.length < (checkpoint.settings.saysClassifier() ? 1 : 2)) {
+  if (checkpoint.use.isHeadless || found.length < (checkpoint.settings.saysClassifier() ? 1 : 2)) {
     outputStates(parts, x, hidden);
     return;
   }

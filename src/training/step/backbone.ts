@@ -1,16 +1,13 @@
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { fromSafetensors } from '../../onnx/architectures/architectures.ts';
+import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
 import type { Model } from '../../onnx/graph.ts';
-import { readModel } from '../../onnx/model-file.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches } from '../../onnx/weights.ts';
 import { readJsonFile } from '../../util/json-files.ts';
-import { WEIGHT_FILES } from '../../util/weight-files.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { checkPositions } from './feeds.ts';
 import type { TrainableWeight } from './trainable.ts';
@@ -32,26 +29,6 @@ export interface Backbone {
 const HEAD = 'head.';
 /** Parts of names that exporters give to weights outside the encoder. */
 const HEAD_PARTS = ['classifier', 'pooler', HEAD];
-
-const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
-
-async function modelFile(folder: string): Promise<string> {
-  const found = MODEL_FILES.find((file) => existsSync(join(folder, file)));
-  if (found) return join(folder, found);
-  const inside = existsSync(folder) ? (await readdir(folder)).join(', ') || 'an empty folder' : 'no such folder';
-  throw new WinnowError('invalid_input', {
-    where: folder,
-    expected: `one of ${MODEL_FILES.join(', ')} or ${WEIGHT_FILES.join(', ')}`,
-    got: inside,
-  });
-}
-
-/** Reads the folder's ONNX file; without one, builds the graph from its weights. */
-async function readEncoder(folder: string): Promise<Model> {
-  const exported = MODEL_FILES.some((file) => existsSync(join(folder, file)));
-  const weights = WEIGHT_FILES.some((file) => existsSync(join(folder, file)));
-  return !exported && weights ? fromSafetensors(folder) : readModel(await modelFile(folder));
-}
 
 /** Returns the output that holds one score per pair; undefined where the model has none. */
 function scoreOutput(model: Model): string | undefined {
@@ -93,7 +70,7 @@ export async function loadBackbone(
   const config = (
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;
-  const encoder = await readEncoder(folder);
+  const encoder = await readWholeModel(folder);
   checkPositions(encoder, config, folder);
   const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;

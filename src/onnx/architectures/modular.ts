@@ -1,0 +1,50 @@
+import { WinnowError } from '../../errors.ts';
+import { GraphBuilder } from '../builder.ts';
+import type { Model } from '../graph.ts';
+import { prune } from '../order.ts';
+import { raiseOpset } from '../rewrites/opset.ts';
+import type { Feature, Step } from './module-kinds.ts';
+import { type Modules, SCORES } from './modules.ts';
+
+/** Names of the output with the states of tokens, in the order of preference; those of transformers and of optimum. */
+const STATES = ['last_hidden_state', 'token_embeddings'];
+
+/** Returns what the encoder gives. @throws WinnowError `invalid_input` for a graph without it. */
+function encoderFeature({ graph }: Model, { folder, encoder }: Modules): Feature {
+  const isTokens = encoder.output === 'last_hidden_state';
+  const wanted = isTokens ? STATES : [encoder.output];
+  const found = wanted.map((name) => graph.outputs.find((o) => o.name === name)).find((o) => o !== undefined);
+  if (!found)
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected: `an encoder with output ${wanted.join(' or ')}, which its modules read`,
+      got: graph.outputs.map(({ name }) => name).join(', '),
+    });
+  const last = found.dims?.at(-1);
+  return { value: found.name, width: typeof last === 'number' ? last : undefined, isTokens };
+}
+
+/**
+ * Appends the modules of a cross-encoder to the model of its encoder. The only output is `logits` [batch, labels], before the activation
+ * function of `config_sentence_transformers.json`.
+ * @throws WinnowError `invalid_input` with file and field for modules that do not fit each other or their weights.
+ */
+export async function appendModules(encoder: Model, modules: Modules): Promise<Model> {
+  const model = raiseOpset(encoder);
+  const g = GraphBuilder.from(model.graph, { outputs: false });
+  const features = new Map([[modules.encoder.feature, encoderFeature(model, modules)]]);
+  const inputs = model.graph.inputs.map(({ name }) => name);
+  for (const module of modules.list) {
+    const step: Step = { module, g, inputs, features };
+    await module.append(step);
+  }
+  const scores = features.get(SCORES);
+  if (!scores || scores.isTokens)
+    throw new WinnowError('invalid_input', {
+      where: modules.folder,
+      expected: `a module that writes ${SCORES}, one row a pair (a Dense with module_output_name ${SCORES})`,
+      got: `modules that write ${[...features.keys()].join(', ')}`,
+    });
+  g.output(scores.value, 'float32', ['batch', scores.width ?? null], 'logits');
+  return Object.freeze({ ...model, graph: prune(g.build()) });
+}

@@ -1,0 +1,126 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { isObject, readJsonFile } from '../../util/json-files.ts';
+import { appendDense, appendLayerNorm, appendNormalize, appendPooling, type Module } from './module-kinds.ts';
+import { Settings } from './settings.ts';
+
+/*
+ * Modular folders of sentence-transformers: `modules.json` lists an encoder and the modules that follow it, each with a folder of its own.
+ * File, class and field names are those of sentence-transformers 6.2.
+ */
+
+const MODULES_FILE = 'modules.json';
+const MODEL_FILE = 'config_sentence_transformers.json';
+const TRANSFORMER_FILE = 'sentence_bert_config.json';
+
+/** The feature that holds what a cross-encoder returns. */
+export const SCORES = 'scores';
+
+/** Class → what it appends. Modules that do nothing when a model serves append nothing. */
+const KINDS: Readonly<Record<string, Module['append']>> = {
+  Dense: appendDense,
+  Dropout: () => {},
+  LayerNorm: appendLayerNorm,
+  Normalize: appendNormalize,
+  Pooling: appendPooling,
+};
+
+/** The modules of a cross-encoder. */
+export interface Modules {
+  readonly folder: string;
+  /** Those after the encoder, in order. */
+  readonly list: readonly Module[];
+  /** What the encoder gives, and the feature it is. */
+  readonly encoder: { readonly output: 'last_hidden_state' | 'logits'; readonly feature: string };
+}
+
+const fault = (where: string, expected: string, got: unknown) =>
+  new WinnowError('invalid_input', {
+    where,
+    expected,
+    got: (typeof got === 'string' ? got : (JSON.stringify(got) ?? 'nothing')).slice(0, 120),
+  });
+
+/** An item of modules.json. */
+interface Entry {
+  /** Place in the file, for errors. */
+  readonly where: string;
+  /** Class name; with its package where that is not sentence-transformers. */
+  readonly type: string;
+  readonly path: string;
+  readonly settings: Settings;
+}
+
+/** A class of sentence-transformers; older versions had other packages. */
+const CLASS = /^sentence_transformers\.(?:\w+\.)*(\w+)$/;
+/** A folder inside the model's. */
+const FOLDER = /^\w[\w-]*$/;
+
+async function readSettings(file: string): Promise<Settings> {
+  return new Settings(file, existsSync(file) ? await readJsonFile(file) : {});
+}
+
+async function readEntry(folder: string, value: unknown, index: number): Promise<Entry> {
+  const where = `${join(folder, MODULES_FILE)}: [${index}]`;
+  const entry = isObject(value) ? value : {};
+  const { type, path = '' } = entry;
+  if (typeof type !== 'string') throw fault(`${where}.type`, 'a class name', type);
+  if (typeof path !== 'string' || !(path === '' || FOLDER.test(path)))
+    throw fault(`${where}.path`, 'the name of a folder inside', path);
+  // Modules without settings have no file; the encoder's is the model's own.
+  const settings = path === '' ? new Settings(where, {}) : await readSettings(join(folder, path, 'config.json'));
+  return { where, type: CLASS.exec(type)?.[1] ?? type, path, settings };
+}
+
+/** Whether the folder says so, or a module makes scores. */
+async function isCrossEncoder(folder: string, entries: readonly Entry[]): Promise<boolean> {
+  const stated = (await readSettings(join(folder, MODEL_FILE))).get('model_type');
+  return stated === 'CrossEncoder' || entries.some(({ settings }) => settings.get('module_output_name') === SCORES);
+}
+
+function checkEncoder({ where, type, path }: Entry): void {
+  if (type !== 'Transformer') throw fault(`${where}.type`, 'a Transformer first', type);
+  if (path !== '') throw fault(`${where}.path`, 'the Transformer in the folder itself', path);
+}
+
+function moduleOf(folder: string, { where, type, path, settings }: Entry): Module {
+  const append = Object.hasOwn(KINDS, type) ? KINDS[type] : undefined;
+  if (!append) throw fault(`${where}.type`, `one of ${Object.keys(KINDS).join(', ')} of sentence-transformers`, type);
+  return { folder: join(folder, path), name: path || type, settings, append };
+}
+
+/** Reads what the encoder gives to the modules after it. */
+async function readEncoder(folder: string): Promise<Modules['encoder']> {
+  const settings = await readSettings(join(folder, TRANSFORMER_FILE));
+  const task = settings.choice(
+    'transformer_task',
+    ['feature-extraction', 'sequence-classification'],
+    'feature-extraction',
+  );
+  const isHead = task === 'sequence-classification';
+  const output = isHead ? 'logits' : 'last_hidden_state';
+  const text = settings.inside('modality_config')?.inside('text');
+  text?.choice('method', ['forward'], 'forward');
+  text?.choice('method_output_name', [output], output);
+  const feature = settings.get('module_output_name') ?? (isHead ? SCORES : 'token_embeddings');
+  if (typeof feature !== 'string') throw settings.fault('module_output_name', 'a name', JSON.stringify(feature));
+  return { output, feature };
+}
+
+/**
+ * Reads the modules of a folder that holds a cross-encoder.
+ * @returns undefined where nothing follows the encoder, and for a sentence encoder, of which only the encoder is of use here.
+ * @throws WinnowError `invalid_input` with file and field for modules that are not known.
+ */
+export async function readModules(folder: string): Promise<Modules | undefined> {
+  const file = join(folder, MODULES_FILE);
+  if (!existsSync(file)) return undefined;
+  const listed: unknown = await readJsonFile(file);
+  if (!Array.isArray(listed) || listed.length === 0) throw fault(file, 'a list of modules', listed);
+  const entries = await Promise.all(listed.map((value: unknown, i) => readEntry(folder, value, i)));
+  const [first, ...rest] = entries;
+  if (first === undefined || rest.length === 0 || !(await isCrossEncoder(folder, rest))) return undefined;
+  checkEncoder(first);
+  return { folder, list: rest.map((entry) => moduleOf(folder, entry)), encoder: await readEncoder(folder) };
+}

@@ -1,0 +1,81 @@
+import type { GraphBuilder } from '../builder.ts';
+import { LOWEST } from './parts.ts';
+
+/*
+ * How token states [batch, sequence, width] become one vector a row [batch, width]: the modes of sentence-transformers' Pooling. Padding has
+ * no weight in any of them, so that a vector is the same in every batch.
+ */
+
+export const MASK_INPUT = 'attention_mask';
+
+/** Keeps the quotient finite for a row without tokens; that of sentence-transformers. */
+const TINY = 1e-9;
+
+/** The weight of each token, [batch, sequence, 1]. */
+const maskColumn = (g: GraphBuilder): string => g.unsqueeze(g.cast(MASK_INPUT, 'float32'), [2]);
+
+/** Counts the tokens of a row up to each one, from 1; 0 for padding. Left padding moves no token's number. */
+function tokenNumbers(g: GraphBuilder): string {
+  const mask = g.cast(MASK_INPUT, 'float32');
+  return g.mul(g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask);
+}
+
+/** Σ weight · state, [batch, width]. */
+const weighted = (g: GraphBuilder, x: string, weights: string): string => g.reduceSum(g.mul(x, weights), [1], false);
+
+/** Σ weight, [batch, 1], never 0. */
+const total = (g: GraphBuilder, weights: string): string =>
+  g.op('Max', [g.reduceSum(weights, [1], false), g.scalar(TINY)]);
+
+/** The state of the token whose number is the highest. */
+function lastToken(g: GraphBuilder, x: string): string {
+  const numbers = tokenNumbers(g);
+  const isLast = g.equal(numbers, g.op('Max', [g.reduceMax(numbers, [1]), g.scalar(1)]));
+  return weighted(g, x, g.unsqueeze(g.cast(isLast, 'float32'), [2]));
+}
+
+const MODES = {
+  cls: (g: GraphBuilder, x: string) => g.gather(x, g.scalar(0, 'int64'), 1),
+  max: (g: GraphBuilder, x: string) => {
+    const isText = g.cast(g.unsqueeze(MASK_INPUT, [2]), 'bool');
+    return g.reduceMax(g.where(isText, x, g.scalar(LOWEST)), [1], false);
+  },
+  mean: (g: GraphBuilder, x: string) => {
+    const mask = maskColumn(g);
+    return g.div(weighted(g, x, mask), total(g, mask));
+  },
+  mean_sqrt_len_tokens: (g: GraphBuilder, x: string) => {
+    const mask = maskColumn(g);
+    return g.div(weighted(g, x, mask), g.sqrt(total(g, mask)));
+  },
+  weightedmean: (g: GraphBuilder, x: string) => {
+    const weights = g.unsqueeze(tokenNumbers(g), [2]);
+    return g.div(weighted(g, x, weights), total(g, weights));
+  },
+  lasttoken: lastToken,
+};
+
+type PoolingMode = keyof typeof MODES;
+
+const isMode = (word: unknown): word is PoolingMode => typeof word === 'string' && Object.hasOwn(MODES, word);
+
+export const POOLING_MODES: readonly PoolingMode[] = Object.keys(MODES).filter(isMode);
+
+/** Returns the mode of that name; undefined for another word. */
+export const poolingMode = (word: unknown): PoolingMode | undefined => (isMode(word) ? word : undefined);
+
+/** Older files have one flag a mode; where several are set, their vectors follow each other in this order. */
+export const POOLING_FLAGS: readonly (readonly [flag: string, mode: PoolingMode])[] = [
+  ['pooling_mode_cls_token', 'cls'],
+  ['pooling_mode_max_tokens', 'max'],
+  ['pooling_mode_mean_tokens', 'mean'],
+  ['pooling_mode_mean_sqrt_len_tokens', 'mean_sqrt_len_tokens'],
+  ['pooling_mode_weightedmean_tokens', 'weightedmean'],
+  ['pooling_mode_lasttoken', 'lasttoken'],
+];
+
+/** Appends pooling by one mode or by several, whose vectors follow each other. */
+export function pool(g: GraphBuilder, x: string, modes: readonly PoolingMode[]): string {
+  const parts = modes.map((mode) => MODES[mode](g, x));
+  return parts.length === 1 ? parts[0]! : g.concat(parts, 1);
+}

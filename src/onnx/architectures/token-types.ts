@@ -1,0 +1,23 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readJsonFile } from '../../util/json-files.ts';
+import { Settings } from './settings.ts';
+
+const FILE = 'tokenizer_config.json';
+const TYPES = 'token_type_ids';
+
+/** The class of a tokenizer that belongs to no family; it gives no token types unless `model_input_names` lists them. */
+const GENERIC = 'TokenizersBackend';
+
+/**
+ * Whether the tokenizer of a folder gives no `token_type_ids`, so that the model has only ever seen type 0. That is so where
+ * `model_input_names` says it. Sentence-transformers calls the tokenizer as it is, so that in its modular folders the class counts too.
+ * Source: `model_input_names` of the tokenizers of transformers 5.
+ */
+export async function lacksTokenTypes(folder: string, isModular: boolean): Promise<boolean> {
+  const file = join(folder, FILE);
+  if (!existsSync(file)) return false;
+  const settings = new Settings(file, await readJsonFile(file));
+  const names = settings.list('model_input_names');
+  return names === undefined ? isModular && settings.get('tokenizer_class') === GENERIC : !names.includes(TYPES);
+}

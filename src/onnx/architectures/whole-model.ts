@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import { WEIGHT_FILES } from '../../util/weight-files.ts';
+import type { Model } from '../graph.ts';
+import { readModel } from '../model-file.ts';
+import { fromSafetensors, isKnownFamily } from './architectures.ts';
+import { appendModules } from './modular.ts';
+import { readModules } from './modules.ts';
+
+/** ONNX files with float32 weights, in the order of preference. */
+const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
+
+/**
+ * Reads the model of a folder in Hugging Face layout: its ONNX file; without one, the graph of its weights. Modules of a cross-encoder that
+ * the ONNX file does not compute are appended; where the graph of the weights can be built, that comes first.
+ * @throws WinnowError `invalid_input` for a folder without a model, and what `fromSafetensors` throws.
+ */
+export async function readWholeModel(folder: string): Promise<Model> {
+  const exported = MODEL_FILES.find((file) => existsSync(join(folder, file)));
+  const hasWeights = WEIGHT_FILES.some((file) => existsSync(join(folder, file)));
+  if (exported === undefined && !hasWeights) throw await nothingIn(folder);
+  const modules = await readModules(folder);
+  if (exported === undefined || (modules && hasWeights && (await isKnownFamily(folder))))
+    return fromSafetensors(folder);
+  const model = await readModel(join(folder, exported));
+  const isWhole = model.graph.outputs.some(({ name }) => name === 'logits') && modules?.encoder.output !== 'logits';
+  return modules && !isWhole ? appendModules(model, modules) : model;
+}
+
+async function nothingIn(folder: string): Promise<WinnowError> {
+  return new WinnowError('invalid_input', {
+    where: folder,
+    expected: `one of ${MODEL_FILES.join(', ')} or ${WEIGHT_FILES.join(', ')}`,
+    got: existsSync(folder) ? (await readdir(folder)).join(', ') || 'an empty folder' : 'no such folder',
+  });
+}
