@@ -50,7 +50,7 @@ export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
 };
 
 /** Refuses a source with a field that its format does not read. @throws WinnowError `invalid_input`. */
-function refuseUnusedFields(source: DataSource): void {
+export function refuseUnusedFields(source: DataSource): void {
   const given = OPTIONAL.filter(
     (field) => source[field] !== undefined && source[field] !== 0 && source[field] !== false,
   );

@@ -1,22 +1,14 @@
 import { createHash } from 'node:crypto';
-import { resolve } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import type { Dataset } from '../../evaluation/formats/dataset.ts';
-import { loadDataset } from '../../evaluation/formats/load-dataset.ts';
-import { splitEmpty } from '../../evaluation/formats/qrels.ts';
 import { someIds } from '../../evaluation/measures/coverage.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
+import { openValidationSet, type ValidationData, type ValidationSet } from './validation-set.ts';
 
 /** The part of a recipe's `validation` that decides its value. */
 interface ValidationSettings {
-  readonly data: {
-    readonly path: string;
-    readonly qrels?: string | undefined;
-    readonly split?: string | undefined;
-    readonly candidates?: string | undefined;
-  };
+  readonly data: ValidationData;
   readonly measure: string;
   readonly depth: number;
   readonly queries?: number | undefined;
@@ -26,6 +18,8 @@ interface ValidationSettings {
 export interface Validation {
   readonly measure: string;
   readonly queries: number;
+  /** Passages of all lists, which each validation scores. */
+  readonly passages: number;
   /** SHA-256 of the scored tokens, the judgements and the measure. */
   readonly digest: string;
   /** Value of the first stage. */
@@ -43,31 +37,30 @@ interface Prepared {
 }
 
 async function prepare(
-  dataset: Dataset,
-  candidates: Run,
+  set: ValidationSet,
   settings: ValidationSettings,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
 ): Promise<{ readonly prepared: readonly Prepared[]; readonly leftOut: readonly string[] }> {
   const prepared: Prepared[] = [];
   const leftOut: string[] = [];
-  for (const qid of splitEmpty(dataset.qrels).qrels.keys()) {
-    const docids = candidates.get(qid)?.docids.slice(0, settings.depth);
-    const query = dataset.queries.get(qid);
+  for (const qid of set.qrels.keys()) {
+    const docids = set.candidates.get(qid)?.docids.slice(0, settings.depth);
+    const query = set.queries.get(qid);
     if (!docids || query === undefined) {
       leftOut.push(qid);
       continue;
     }
     if (settings.queries !== undefined && prepared.length >= settings.queries) break;
-    const { rows } = await tokenizer.encode(query, await dataset.passages.texts(docids), pairs);
+    const { rows } = await tokenizer.encode(query, await set.texts(docids), pairs);
     prepared.push({ qid, docids, rows });
   }
   return { prepared, leftOut };
 }
 
 /** Returns the judgements of the prepared queries only, so that queries left out do not count as zero. */
-const judgementsOf = (dataset: Dataset, prepared: readonly Prepared[]) =>
-  new Map(prepared.map(({ qid }) => [qid, dataset.qrels.get(qid)!]));
+const judgementsOf = (set: ValidationSet, prepared: readonly Prepared[]) =>
+  new Map(prepared.map(({ qid }) => [qid, set.qrels.get(qid)!]));
 
 function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnType<typeof judgementsOf>): string {
   const hash = createHash('sha256').update(measure);
@@ -86,32 +79,29 @@ export async function openValidation(
   pairs: PairOptions,
 ): Promise<Validation> {
   const { data } = settings;
-  const at = (path: string) => resolve(folder, path);
-  const dataset = await loadDataset({
-    path: at(data.path),
-    ...(data.qrels !== undefined && { qrels: at(data.qrels) }),
-    ...(data.candidates !== undefined && { candidates: at(data.candidates) }),
-    ...(data.split !== undefined && { split: data.split }),
-  });
-  const { prepared, leftOut } = await prepare(dataset, dataset.candidates ?? new Map(), settings, tokenizer, pairs);
+  const set = await openValidationSet(data, folder);
+  const { prepared, leftOut } = await prepare(set, settings, tokenizer, pairs).finally(() => set.close());
   if (prepared.length === 0)
     throw new WinnowError('invalid_input', {
       where: `validation ${data.path}`,
       expected: 'judged queries with candidate lists',
       got: 'none',
     });
-  const qrels = judgementsOf(dataset, prepared);
+  const qrels = judgementsOf(set, prepared);
   const measure = parseMeasure(settings.measure);
   const measured = (run: Run): number => evaluate(qrels, run, [measure]).mean.get(measure.name)!;
   return {
     measure: measure.name,
     queries: prepared.length,
-    notes:
-      leftOut.length === 0
+    passages: prepared.reduce((sum, { rows }) => sum + rows.length, 0),
+    notes: [
+      ...set.notes,
+      ...(leftOut.length === 0
         ? []
         : [
             `validation ${data.path}: ${leftOut.length} judged queries without text or candidates, not measured: ${someIds(leftOut)}`,
-          ],
+          ]),
+    ],
     digest: digestOf(measure.name, prepared, qrels),
     firstStage: measured(
       new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }])),

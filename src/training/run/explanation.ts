@@ -1,7 +1,10 @@
 import { rm } from 'node:fs/promises';
 import { relative, resolve } from 'node:path';
+import { pairsWithin } from '../../registry/pair-limits.ts';
+import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import { openSources } from '../data/sources.ts';
+import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
 import { loadBackbone } from '../step/backbone.ts';
@@ -20,6 +23,14 @@ interface Explanation {
     readonly counted: 'all' | 'stopped';
     readonly passagesAList: number;
     readonly leftOut: Readonly<Record<string, number>>;
+  };
+  /** Absent where the recipe has none. */
+  readonly validation?: {
+    readonly measure: string;
+    readonly queries: number;
+    readonly passages: number;
+    readonly firstStage: number;
+    readonly notes: readonly string[];
   };
   readonly steps: {
     readonly total: number;
@@ -65,6 +76,19 @@ async function countData({ recipe, folder }: LoadedRecipe): Promise<Explanation[
     };
   } finally {
     await source.close?.();
+  }
+}
+
+/** Opens the validation set as the run would, and measures its first stage. */
+async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Explanation['validation']> {
+  if (!recipe.validation) return undefined;
+  const tokenizer = await createLocalTokenizer(resolve(folder, recipe.backbone));
+  try {
+    const opened = await openValidation(recipe.validation, folder, tokenizer, pairsWithin(recipe));
+    const { measure, queries, passages, firstStage, notes } = opened;
+    return { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes };
+  } finally {
+    await tokenizer.close();
   }
 }
 
@@ -118,6 +142,7 @@ export async function explainRecipe(loaded: LoadedRecipe): Promise<Explanation> 
   const { recipe } = loaded;
   const { name, needs } = createObjective(recipe.objective);
   const data = await countData(loaded);
+  const validation = await lookAtValidation(loaded);
   const weights = await countWeights(loaded);
   const { stepMs, stepsMeasured } = await timeSteps(loaded);
   const listsAStep = recipe.batch.queries * recipe.batch.accumulate;
@@ -125,6 +150,7 @@ export async function explainRecipe(loaded: LoadedRecipe): Promise<Explanation> 
     recipe,
     objective: { name, needsJudgements: needs.relevance, needsTeacher: needs.teacher },
     data,
+    ...(validation && { validation }),
     steps: {
       total: recipe.steps,
       warmup: warmupSteps(recipe),

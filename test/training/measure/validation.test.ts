@@ -108,6 +108,127 @@ describe('validation', () => {
   });
 });
 
+describe('a validation set in a form of training', () => {
+  const file = (name: string, ...lines: readonly unknown[]): string => {
+    const text = lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join('');
+    writeFileSync(join(folder, name), text);
+    return name;
+  };
+  // First stage: w1, w0, w2 with w0 relevant.
+  const [q, ...p] = [WORDS[0]!, WORDS[21]!, WORDS[20]!, WORDS[22]!];
+
+  it.each([
+    [
+      'jsonl',
+      () => ({ path: file('v.jsonl', { query: q, docs: p, labels: [0, 1, 0] }) }),
+      { queries: 1, passages: 3, value: 1 / 2 },
+    ],
+    [
+      'jsonl',
+      () => ({
+        path: file('pairs.jsonl', ...p.map((passage, i) => ({ query: q, passage, label: [0.2, 0.9, 0][i] }))),
+        minRelevance: 0.5,
+      }),
+      { queries: 1, passages: 3, value: 1 / 2 },
+    ],
+    [
+      'triples',
+      () => ({ path: file('v.tsv', `${q}\t${p[1]}\t${p[0]}`, `${q}\t${p[1]}\t${p[2]}`) }),
+      { queries: 1, passages: 3, value: 1 },
+    ],
+    [
+      'teacher-tsv',
+      () => ({ path: file('t.tsv', `2\t1\t${q}\t${p[1]}\t${p[0]}`) }),
+      { queries: 1, passages: 2, value: 1 },
+    ],
+    [
+      'triples',
+      () => ({
+        path: file('ids.tsv', '7\t11\t10'),
+        queries: file('q.tsv', `7\t${q}`),
+        collection: file('c.tsv', `10\t${p[0]}`, `11\t${p[1]}`, `12\t${p[2]}`),
+      }),
+      { queries: 1, passages: 2, value: 1 },
+    ],
+    [
+      'trec',
+      () => ({
+        path: file('v.run', '7 Q0 10 1 3 x', '7 Q0 11 2 2 x', '7 Q0 12 3 1 x'),
+        queries: file('q.tsv', `7\t${q}`),
+        collection: file('c.tsv', `10\t${p[0]}`, `11\t${p[1]}`, `12\t${p[2]}`),
+        qrels: file('v.qrels', '7 0 11 2', '7 0 12 1'),
+        minRelevance: 2,
+      }),
+      { queries: 1, passages: 3, value: 1 / 2 },
+    ],
+    [
+      'squad',
+      () => ({
+        path: file('quad.json', {
+          data: [
+            {
+              paragraphs: [
+                { context: p[0], qas: [] },
+                { context: p[1], qas: [{ id: 'a', question: q }] },
+              ],
+            },
+          ],
+        }),
+      }),
+      { queries: 1, passages: 2, value: 1 },
+    ],
+  ] as const)('%s', async (format, data, { value, ...expected }) => {
+    const { queries, passages, firstStage } = await opened({ data: { format, ...data() }, measure: 'RR@10' });
+    expect({ queries, passages }).toEqual(expected);
+    expect(firstStage).toBeCloseTo(value, 12);
+  });
+
+  it('counts queries without a relevant passage and rows that are of no use', async () => {
+    const path = file(
+      'some.jsonl',
+      { query: q, docs: p, labels: [0, 1, 0] },
+      { query: 'waq wbq', docs: p, labels: [0, 0, 0] },
+      { query: 'wcq', positive: p[0], negative: p[0] },
+    );
+    const { queries, notes } = await opened({ data: { format: 'jsonl', path } });
+    expect(queries).toBe(1);
+    expect(notes).toEqual([
+      'validation some.jsonl: left out: 1 positive equals negative, 1 queries without a relevant passage',
+    ]);
+  });
+
+  it.each([
+    [{ format: 'trec', path: 'v.run' }, /expected `queries`, `collection` and `qrels` .* got no `queries`/],
+    [{ format: 'jsonl', path: 'v.jsonl', qrels: 'x' }, /`qrels`, which would have no effect/],
+    [
+      { format: 'rank-llm', path: 'dev/run.json', qrels: 'dev/qrels.txt', addRelevant: true },
+      /`addRelevant`, which adds/,
+    ],
+    [{ format: 'jsonl', path: 'v.jsonl', labelScale: [0, 3] }, /`labelScale`, which makes targets/],
+    [{ format: 'jsonl', path: 'v.jsonl', weight: 2 }, /got `weight`/],
+    [
+      { format: 'jsonl', path: 'soft.jsonl' },
+      /soft.jsonl, query .* expected labels that are whole numbers, or `minRelevance`/,
+    ],
+  ])('refuses %j', async (data, message) => {
+    file('v.run', '7 Q0 10 1 3 x');
+    file('v.jsonl', { query: q, docs: p, labels: [0, 1, 0] });
+    file('soft.jsonl', { query: q, docs: p, labels: [0, 0.4, 0] });
+    await expect(opened({ data })).rejects.toThrow(message);
+  });
+
+  it('leaves out the queries that `excludeJudged` names', async () => {
+    const data = { format: 'rank-llm', path: 'dev/run.json', qrels: 'dev/qrels.txt' };
+    const { queries, notes } = await opened({
+      data: { ...data, excludeJudged: file('held.qrels', '0 0 d0 1', '99 0 d 1') },
+    });
+    expect([queries, notes]).toEqual([
+      QUERIES - 1,
+      ['validation dev/run.json: 1 queries held out by `excludeJudged`: 0'],
+    ]);
+  });
+});
+
 describe('a run with validation', () => {
   const run = async (over: Record<string, unknown>, validation: Record<string, unknown>, name: string) => {
     const seen: { step: number; value: number; best: boolean }[] = [];

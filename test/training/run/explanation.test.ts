@@ -45,6 +45,26 @@ it('an explanation says what the run will do', async () => {
   expect(explanation.time.stepsMeasured).toBe(2);
 });
 
+it('opens the validation set, which a run would only meet after its first steps', async () => {
+  const document = {
+    name: 'tiny',
+    backbone: 'tiny',
+    objective: 'InfoNCE',
+    steps: 2,
+    maxLength: 16,
+    threads: 1,
+    data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 3 } },
+    validation: { data: { format: 'jsonl', path: 'lists.jsonl' }, measure: 'RR@10' },
+  };
+  const explained = (over: object) =>
+    explainRecipe({ recipe: parseRecipe({ ...document, ...over }, 'test'), folder, source: '' });
+  const { validation } = await explained({});
+  expect(validation).toMatchObject({ measure: 'RR@10', queries: 19, firstStage: 1, notes: [] });
+  await expect(explained({ validation: { data: { format: 'jsonl', path: 'nowhere.jsonl' } } })).rejects.toThrow(
+    /nowhere.jsonl/,
+  );
+});
+
 it('presets are recipes', () => {
   const own = { name: 'x', backbone: 'b', objective: 'BCE', data: { train: [{ format: 'jsonl', path: 'l' }] } };
   const paper = parseRecipe({ ...own, preset: 'paper-2603.03010' }, 'test');
