@@ -121,9 +121,13 @@ function everyPassage(list: CandidateList, sampler: Sampler, seed: number): Cand
   return parts.map((part) => pick(list, ascending(part)));
 }
 
+/** Whether each passage of the list can be learned from by itself: by its label, or by its teacher score. */
+const isPointwise = ({ labeled, teacher }: CandidateList, needed: Needs): boolean =>
+  needed.pointwise === true ? teacher !== undefined : labeled !== undefined && needed.labels === 'target';
+
 /**
- * Samples the lists that steps see of one list, or returns why it is left out. Where the objective learns from single labels, all passages of
- * a labeled list are seen in each pass: a list needs no relevant and no other passage. `equalNegatives` samples for it as for the others.
+ * Samples the lists that steps see of one list, or returns why it is left out. Where the objective learns from single labels or teacher scores,
+ * all passages of such a list are seen in each pass: a list needs no relevant and no other passage. `equalNegatives` samples for it as for the others.
  */
 export function samples(
   list: CandidateList,
@@ -132,7 +136,7 @@ export function samples(
   needed: Needs = NOTHING,
 ): readonly CandidateList[] | SkipReason {
   if (list.labeled === 'as given') checkLabels(list, needed.labels);
-  const readsLabels = list.labeled && needed.labels === 'target' && !sampler.equalNegatives;
+  const readsLabels = !sampler.equalNegatives && isPointwise(list, needed);
   if (readsLabels && sampler.mode === 'negatives') return everyPassage(list, sampler, seed);
   const sampled = readsLabels ? draft(list, sampler, seed) : sample(list, sampler, seed, needed);
   return typeof sampled === 'string' ? sampled : [sampled];

@@ -9,8 +9,10 @@ import { hinge } from './hinge.ts';
 import { infoNce } from './info-nce.ts';
 import { klDivergence } from './kl-divergence.ts';
 import { lambdaLoss } from './lambda-loss.ts';
+import { listMle, pListMle } from './list-mle.ts';
 import { listNet } from './list-net.ts';
 import { marginMse } from './margin-mse.ts';
+import { mse } from './mse.ts';
 import type { Objective, ObjectiveKind } from './objective.ts';
 
 /** Every objective; a further one is its file and a line here. */
@@ -24,6 +26,9 @@ const KINDS: readonly ObjectiveKind[] = [
   lambdaLoss,
   listNet,
   klDivergence,
+  mse,
+  listMle,
+  pListMle,
 ] as unknown as readonly ObjectiveKind[];
 
 /** Objectives by name. */
@@ -73,6 +78,7 @@ function weightedSum(parts: readonly { readonly objective: Objective; readonly w
       relevance: parts.some((p) => p.objective.needs.relevance),
       teacher: parts.some((p) => p.objective.needs.teacher),
       ...(joint && { labels: joint }),
+      ...(parts.every((p) => p.objective.needs.pointwise) && { pointwise: true }),
     },
     anchored: parts.some((p) => p.objective.anchored),
     build(g, values) {

@@ -2,7 +2,7 @@ import type { GraphBuilder } from '../../onnx/builder.ts';
 import type { LossValues } from './objective.ts';
 
 /** Far below any logit: exp() of it is 0, and sums with it stay finite in float32. */
-const MASKED = -1e9;
+export const MASKED = -1e9;
 
 /** Reshapes [Q, n] to [Q, n, 1]: the first of a pair. */
 export const first = (g: GraphBuilder, x: string): string => g.unsqueeze(x, [2]);
@@ -37,14 +37,20 @@ export function listsWith(g: GraphBuilder, weight: string): string {
   return positive(g, g.reduceSum(weight, [1]));
 }
 
-/** 1 where j stands before i in the list, [n, n]; breaks ties. */
-function earlier(g: GraphBuilder, x: string): string {
+/** Places of a list, 0 … n − 1, as [1, n] and [n, 1]. */
+function places(g: GraphBuilder, x: string): readonly [string, string] {
   const n = g.squeeze(g.slice(g.shape(x), [1], [2], [0]), [0]);
   const zero = g.squeeze(g.ints([0]), [0]);
   const one = g.squeeze(g.ints([1]), [0]);
-  const places = g.op('Range', [zero, n, one]);
-  return indicator(g, g.less(g.unsqueeze(places, [0]), g.unsqueeze(places, [1])));
+  const all = g.op('Range', [zero, n, one]);
+  return [g.unsqueeze(all, [0]), g.unsqueeze(all, [1])];
 }
+
+/** 1 where j stands before i in the list, [n, n]; breaks ties. */
+const earlier = (g: GraphBuilder, x: string): string => indicator(g, g.less(...places(g, x)));
+
+/** 1 where i and j are the same passage, [n, n]. */
+export const samePlace = (g: GraphBuilder, x: string): string => indicator(g, g.equal(...places(g, x)));
 
 /** Ranks of equal scores: by place in the list, or their mean. */
 type Ties = 'order' | 'average';

@@ -8,4 +8,6 @@ export interface Needs {
   readonly relevance: boolean;
   readonly teacher: boolean;
   readonly labels?: LabelNeed;
+  /** Whether single passages with a teacher score are enough, without a relevant passage or another one beside them. */
+  readonly pointwise?: true;
 }

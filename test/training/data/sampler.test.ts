@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { samplerSchema } from '../../../src/training/data/data-schema.ts';
 import type { CandidateList } from '../../../src/training/data/list-types.ts';
-import { isFalseNegative, sample } from '../../../src/training/data/sampler.ts';
+import { isFalseNegative, sample, samples } from '../../../src/training/data/sampler.ts';
 import { createObjective, PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
 
 const sampler = (over: Record<string, unknown> = {}) => samplerSchema.parse(over);
@@ -124,5 +124,31 @@ describe('equal negatives', () => {
     expect(sample(list, sampler({ negatives: 1 }), 1, createObjective('BCE').needs)).toEqual(list);
     expect(sample(list, sampler(), 1, createObjective('MarginMSE').needs)).toBe('no teacher score');
     expect(sample(list, sampler({ equalNegatives: true }), 1, createObjective('BCE').needs)).toBe('no teacher score');
+  });
+});
+
+describe('objectives of single teacher scores', () => {
+  const list: CandidateList = {
+    qid: 'q',
+    query: 'q',
+    passages: Array.from({ length: 11 }, (_, i) => `p${i}`),
+    relevance: new Array(11).fill(0),
+    teacher: Array.from({ length: 11 }, (_, i) => i / 10),
+  };
+  const settings = sampler({ positives: 1, negatives: 3 });
+  const { needs } = createObjective('MSE');
+
+  it('see every passage of a pass once, without a relevant one', () => {
+    const parts = samples(list, settings, 1, needs);
+    if (typeof parts === 'string') throw new Error(parts);
+    expect(parts.flatMap(({ passages }) => passages).toSorted()).toEqual(list.passages.toSorted());
+    expect(parts.every(({ passages }) => passages.length <= 4)).toBe(true);
+  });
+
+  it('take single pairs, and leave out what has no teacher score', () => {
+    const pair = { ...list, passages: ['p'], relevance: [0], teacher: [0.3] };
+    expect(samples(pair, settings, 1, needs)).toEqual([pair]);
+    const { teacher: _, ...untaught } = list;
+    expect(samples(untaught, settings, 1, needs)).toBe('no teacher score');
   });
 });

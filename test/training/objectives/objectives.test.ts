@@ -115,6 +115,12 @@ const pairsOf = (n: number) => Array.from({ length: n * n }, (_, k) => [Math.flo
 type Formula = (s: readonly number[], y: readonly number[], t: readonly number[]) => number;
 
 const FORMULAS: Readonly<Record<string, Formula>> = {
+  MSE: (s, _, t) => mean(s.map((v, i) => (v - t[i]!) ** 2)),
+  ListMLE: (s, y) => likelihood(s, y, () => 1),
+  PListMLE(s, y) {
+    const total = s.reduce((sum, _, i) => sum + 2 ** (s.length - 1 - i) - 1, 0);
+    return likelihood(s, y, (rank) => (2 ** (s.length - rank) - 1) / total);
+  },
   ListNet: (s, y) => -logSoftmax(y).reduce((sum, p, i) => sum + Math.exp(p) * logSoftmax(s)[i]!, 0),
   KLDivergence: (s, _, t) => logSoftmax(t).reduce((sum, p, i) => sum + Math.exp(p) * (p - logSoftmax(s)[i]!), 0),
   LambdaLoss(s, y) {
@@ -143,6 +149,16 @@ const FORMULAS: Readonly<Record<string, Formula>> = {
         .map(([i, j]) => softplus(s[j]! - s[i]!)),
     ),
 };
+
+/** −Σ weight(rank)·log of the probability of being picked next, over the passages in the order of their labels. */
+function likelihood(s: readonly number[], y: readonly number[], weight: (rank: number) => number): number {
+  const r = rankOf(y);
+  return s.reduce((sum, v, i) => {
+    const open = s.filter((_, j) => r[j]! >= r[i]!);
+    const top = Math.max(...open);
+    return sum + weight(r[i]!) * (top + Math.log(open.reduce((all, x) => all + Math.exp(x - top), 0)) - v);
+  }, 0);
+}
 
 const number = fc.double({ min: -6, max: 6, noNaN: true }).map((x) => Math.fround(x));
 const list = fc.integer({ min: 2, max: 12 }).chain((n) =>
@@ -184,6 +200,19 @@ describe('BCE with soft labels', () => {
     const of = (y: number[]) => loss({ scores: [scores], relevance: [y], teacher: [[0, 0, 0]] });
     expect(await of([0.1, 0.9, 0.5])).toBeCloseTo(expected([0.1, 0.9, 0.5]), 5);
     expect(await of([0, 4, 0.25])).toBeCloseTo(expected([0, 1, 0.25]), 5);
+  });
+});
+
+describe('PListMLE', () => {
+  it('stays finite for lists of hundreds and is 0 for one passage', async () => {
+    const loss = await evaluator('PListMLE');
+    const s = Array.from({ length: 300 }, (_, i) => Math.sin(i));
+    const y = s.map((_, i) => 300 - i);
+    const weight = (rank: number) => 2 ** (1 - rank) - 2 ** (1 - s.length);
+    const total = s.reduce((sum, _, i) => sum + weight(i + 1), 0);
+    const expected = likelihood(s, y, (rank) => weight(rank) / total);
+    expect(await loss({ scores: [s], relevance: [y] })).toBeCloseTo(expected, 4);
+    expect(await loss({ scores: [[3]], relevance: [[1]] })).toBeCloseTo(0, 9);
   });
 });
 
