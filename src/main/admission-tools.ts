@@ -29,13 +29,16 @@ export async function withAdmissionTools<T>(
 }
 
 /**
- * Writes the ONNX file of a folder that has weights, or modules after its encoder.
+ * Writes the ONNX file of a folder that has weights, or modules after its encoder. The head of a language model becomes the difference of two
+ * answers' logits.
+ * @param names Names that the model is known by beside its folder's.
  * @throws WinnowError `invalid_input`, `invalid_graph` for a folder whose graph cannot be built, and for one without a classification head.
  */
-export async function writeGraph(folder: string, file: string): Promise<void> {
+export async function writeGraph(folder: string, file: string, names: readonly string[] = []): Promise<void> {
   const { readWholeModel } = await import('../onnx/architectures/whole-model.ts');
   const { writeModel } = await import('../onnx/model-file.ts');
-  const model = await readWholeModel(folder);
+  const { answerIds } = await import('../tokenization/answer-tokens.ts');
+  const model = await readWholeModel(folder, await answerIds(folder, names));
   const [output] = model.graph.outputs;
   if (output?.name !== 'logits')
     throw new WinnowError('invalid_input', {

@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withTemporary } from '../util/files.ts';
+import { namesIn } from '../util/known-templates.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { copySnapshot, findSnapshot } from './hub-cache.ts';
 import type { Manifest, SelfTest } from './manifest.ts';
@@ -8,6 +9,7 @@ import { type Published, type PublishOptions, publish } from './publish-version.
 import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
 import { chooseGraph, sha256Of } from './version-folder.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
+import { templateManifest } from './version-template.ts';
 import { recordName } from './version-variants.ts';
 import { withGraph } from './weights-folder.ts';
 
@@ -108,6 +110,7 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
     activation: version.activation,
     maxLength: version.maxLength,
     reduction: graph.reduction,
+    ...templateManifest(version.template, version.manifest),
     selfTest: version.manifest?.selfTest ?? measured,
   };
   return { manifest, warnings: warningsOf(results) };
@@ -159,7 +162,10 @@ export async function importFolder(
   return withPlainFolder(
     source,
     registryFolder,
-    (folder, origin) => withGraph(folder, registryFolder, deps, (complete, notes) => work(complete, origin, notes)),
+    (folder, origin) => {
+      const names = [name, ...namesIn(source), ...(origin === undefined ? [] : [origin])];
+      return withGraph(folder, registryFolder, deps, names, (complete, notes) => work(complete, origin, notes));
+    },
     deps.limits ?? DEFAULT_LIMITS,
   );
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { templateFields } from '../util/known-templates.ts';
 import { issueExpectation, issueFinding } from '../util/schema-issues.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './model-names.ts';
@@ -46,6 +47,7 @@ const manifestSchema = z.strictObject({
   /** The most tokens of a query; absent: as many as the pair has room for. */
   maxQueryTokens: z.int().min(1).max(1_048_576).optional(),
   truncation: z.enum(['longest_first', 'only_second']).optional(),
+  ...templateFields,
   reduction: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('single') }),

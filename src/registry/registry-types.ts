@@ -1,4 +1,5 @@
 import type { InferenceRow, Provider, Reduction } from '../inference/inference-types.ts';
+import type { TextTemplate } from '../util/text-template.ts';
 
 /** How a score (fp32 logit) becomes a relevance score; `none` keeps the logit. */
 export type Activation = 'sigmoid' | 'none';
@@ -17,6 +18,8 @@ export interface ServedVersion {
   readonly maxQueryTokens?: number | undefined;
   /** Which side is cut, if the manifest says so. */
   readonly truncation?: 'longest_first' | 'only_second' | undefined;
+  /** How query and passage become one text; undefined where they are a pair. */
+  readonly template?: TextTemplate | undefined;
   /** The training objective, if the manifest says so. */
   readonly objective: string | undefined;
   /** `fp32`, `fp16`, `int8`: the ONNX file that is served. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
 import type { JsonObject } from '../util/json-files.ts';
+import type { FoundTemplate } from '../util/known-templates.ts';
 import { activationOf, asObject, classOf } from './adoption.ts';
 import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
@@ -32,6 +33,7 @@ interface Stated {
   readonly activation: Activation | undefined;
   readonly config: JsonObject;
   readonly tokenizerConfig: JsonObject;
+  readonly template: FoundTemplate | undefined;
 }
 
 function refuse(file: string, field: string, expected: string, got: string): never {
@@ -129,6 +131,10 @@ function checkPrompts(settings: JsonObject): readonly string[] {
   );
 }
 
+/** Whether the default prompt is the instruction of a template. */
+const isPrompted = (template: FoundTemplate | undefined) =>
+  template?.origin === 'chat template' || template?.origin === 'model.json';
+
 const KIND = 'CrossEncoder';
 
 /** Returns a warning if config.json states another activation than the one that counts. */
@@ -140,7 +146,7 @@ function contradiction(config: JsonObject, stated: unknown): readonly string[] {
 
 async function readModelSettings(
   folder: ListedFolder,
-  { activation, config }: Stated,
+  { activation, config, template }: Stated,
 ): Promise<Pick<SentenceSettings, 'activation' | 'warnings'>> {
   const settings = await readOptionalObject(folder, MODEL_SETTINGS);
   const kind = settings.model_type ?? KIND;
@@ -149,7 +155,7 @@ async function readModelSettings(
       activation,
       warnings: [`${MODEL_SETTINGS} is that of a ${excerpt(String(kind))}, not of a ${KIND}; it is not applied`],
     };
-  const warnings = checkPrompts(settings);
+  const warnings = isPrompted(template) ? [] : checkPrompts(settings);
   if (activation !== undefined) return { activation, warnings };
   return {
     activation: activationOf(settings.activation_fn, MODEL_SETTINGS, 'activation_fn'),
@@ -204,11 +210,7 @@ export async function readSentenceTransformers(folder: ListedFolder, stated: Sta
   return {
     activation: model.activation,
     maxLength: await readModuleSettings(folder),
-    warnings: [
-      ...model.warnings,
-      ...unusedWeights(folder.paths),
-      ...unusedTemplates(folder.paths, stated.tokenizerConfig),
-    ],
+    warnings: [...model.warnings, ...unusedWeights(folder.paths), ...unusedTemplates(folder.paths, stated)],
   };
 }
 
@@ -221,7 +223,12 @@ function unusedWeights(paths: ReadonlySet<string>): readonly string[] {
   return heads.map((path) => `${excerpt(path)} is not read; only weights in the ONNX file count`);
 }
 
-function unusedTemplates(paths: ReadonlySet<string>, tokenizerConfig: JsonObject): readonly string[] {
+/** A decoder has a template of its own, which is in model.json once it is imported; the chat is for conversations. */
+function unusedTemplates(
+  paths: ReadonlySet<string>,
+  { tokenizerConfig, template }: Pick<Stated, 'tokenizerConfig' | 'template'>,
+): readonly string[] {
+  if (template) return [];
   const found = ['chat_template.jinja', 'chat_template.json'].filter((path) => paths.has(path));
   if (tokenizerConfig.chat_template) found.push('chat_template of tokenizer_config.json');
   return found.map((what) => `${what} is not applied; pairs are joined as the tokenizer joins two texts`);

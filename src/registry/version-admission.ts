@@ -21,8 +21,11 @@ export interface AdmissionDeps {
   readonly tokenizers: Tokenizers;
   readonly variant?: VariantPreference;
   readonly limits?: FolderLimits;
-  /** Writes the ONNX file of a folder with weights only. Without it, imports need an ONNX file. */
-  readonly writeGraph?: (folder: string, file: string) => Promise<void>;
+  /**
+   * Writes the ONNX file of a folder with weights only. Without it, imports need an ONNX file.
+   * @param names Names that the model is known by beside its folder's.
+   */
+  readonly writeGraph?: (folder: string, file: string, names: readonly string[]) => Promise<void>;
 }
 
 interface Candidate {
@@ -105,7 +108,8 @@ function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPoo
     activation: version.activation,
     reduction: graph.reduction,
     maxQueryTokens: version.manifest?.maxQueryTokens,
-    truncation: version.manifest?.truncation,
+    truncation: version.manifest?.truncation ?? (version.template && 'only_second'),
+    template: version.template?.template,
     objective: version.objective,
     variant: graph.variant.name,
     provider: pool.provider,

@@ -4,6 +4,7 @@ import type { Provider, Reduction } from '../inference/inference-types.ts';
 import { INPUTS } from '../inference/padding.ts';
 import { sha256File } from '../util/files.ts';
 import type { JsonObject } from '../util/json-files.ts';
+import type { FoundTemplate } from '../util/known-templates.ts';
 import { adoptActivation, adoptFirstPosition, adoptMaxLength, adoptReduction } from './adoption.ts';
 import {
   checkJson,
@@ -18,6 +19,7 @@ import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
 import type { Activation } from './registry-types.ts';
 import { readSentenceTransformers } from './sentence-transformers.ts';
+import { readTemplate } from './version-template.ts';
 import {
   isForeign,
   preferredVariants,
@@ -40,6 +42,8 @@ export interface VersionFolder {
   readonly firstPosition: number;
   readonly activation: Activation;
   readonly objective: string | undefined;
+  /** How query and passage become one text; undefined where they are a pair. */
+  readonly template: FoundTemplate | undefined;
   /** What the files say and Winnow does not apply, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -102,20 +106,24 @@ function compareWithManifest(files: readonly FolderFile[], listed: NonNullable<M
 
 /**
  * Reads how a model is served from the files that transformers and sentence-transformers write; an absent file says nothing.
- * @param activation That of model.json.
+ * @param manifest model.json, whose fields count first.
+ * @param names Names that the model is known by beside its folder's.
  * @throws WinnowError `invalid_manifest`.
  */
 export async function readSettings(
   folder: string,
   files: readonly FolderFile[],
   limits: FolderLimits,
-  activation: Activation | undefined,
+  manifest: Manifest | undefined,
+  names: readonly string[] = [],
 ) {
   const listed = { folder, paths: new Set(files.map(({ path }) => path)), limits };
   const config = await readOptionalObject(listed, 'config.json');
   const tokenizerConfig = await readOptionalObject(listed, 'tokenizer_config.json');
-  const stated = await readSentenceTransformers(listed, { activation, config, tokenizerConfig });
-  return { config, tokenizerConfig, stated };
+  const template = await readTemplate(listed, { manifest, config, tokenizerConfig }, names);
+  const { activation } = manifest ?? {};
+  const stated = await readSentenceTransformers(listed, { activation, config, tokenizerConfig, template });
+  return { config, tokenizerConfig, stated, template };
 }
 
 /**
@@ -137,7 +145,7 @@ export async function readVersionFolder(
   await checkTextFiles(folder, files, limits);
   const manifest = has(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
   if (manifest?.files) compareWithManifest(files, manifest.files);
-  const { config, tokenizerConfig, stated } = await readSettings(folder, files, limits, manifest?.activation);
+  const { config, tokenizerConfig, stated, template } = await readSettings(folder, files, limits, manifest);
   const variants = variantsOf(paths);
   const unserved = unservedFiles(paths);
   if (variants.length === 0)
@@ -158,6 +166,7 @@ export async function readVersionFolder(
     firstPosition: adoptFirstPosition(config),
     activation: stated.activation ?? adoptActivation(config),
     objective: manifest?.objective,
+    template,
     warnings: [...stated.warnings, ...unservedWarning(unserved)],
   };
 }

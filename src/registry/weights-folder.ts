@@ -4,30 +4,36 @@ import { WinnowError } from '../errors.ts';
 import { withTemporary } from '../util/files.ts';
 import { WEIGHT_FILES } from '../util/weight-files.ts';
 import { checkJson, DEFAULT_LIMITS, type FolderFile, type FolderLimits, listFiles } from './folder-files.ts';
+import { MANIFEST_FILE, MANIFEST_FORMAT, readManifest, writeManifest } from './manifest.ts';
 import { excerpt } from './model-names.ts';
 import { FOREIGN_WEIGHTS } from './publish-version.ts';
 import { listModules, MODULES } from './sentence-transformers.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 import { checkTextFiles, readSettings } from './version-folder.ts';
+import { templateManifest, templateWarning } from './version-template.ts';
 
 const BUILT = 'onnx/model.onnx';
 
 /**
  * Checks, before weights are read, that the files are safe to parse and ask for nothing that a graph of the weights lacks.
  * @param isModule Whether a file belongs to modules, which the graph computes.
+ * @returns What the folder says of its template.
  */
 async function check(
   folder: string,
   files: readonly FolderFile[],
   limits: FolderLimits,
+  names: readonly string[],
   isModule: (path: string) => boolean,
-): Promise<void> {
+) {
   await checkTextFiles(folder, files, limits);
   for (const { path } of files)
     if (isModule(path) && path.includes('/') && path.endsWith('.json'))
       await checkJson(join(folder, path), path, limits.maxJsonBytes, limits.maxJsonDepth);
   const others = files.filter(({ path }) => !isModule(path));
-  await readSettings(folder, others, limits, undefined);
+  const manifest = files.some(({ path }) => path === MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
+  const { template } = await readSettings(folder, others, limits, manifest, names);
+  return { manifest, template };
 }
 
 /** Whether a folder has weights that `writeGraph` reads, and no ONNX file. @throws WinnowError where it has other weights only. */
@@ -73,12 +79,14 @@ async function copyPlain(from: string, to: string, paths: readonly string[]): Pr
 /**
  * Runs `work` on a folder whose ONNX file computes the whole model: the given one, or a hidden copy in the registry with the file that
  * `deps.writeGraph` made of its weights and modules. The copy is removed at the end.
+ * @param names Names that the model is known by beside its folder's.
  * @throws WinnowError `invalid_manifest`, `unsafe_path` for files that are not safe, and what `deps.writeGraph` throws.
  */
 export async function withGraph<T>(
   folder: string,
   registryFolder: string,
   { writeGraph, limits = DEFAULT_LIMITS }: Pick<AdmissionDeps, 'writeGraph' | 'limits'>,
+  names: readonly string[],
   work: (folder: string, warnings: readonly string[]) => Promise<T>,
 ): Promise<T> {
   const files = await listFiles(folder, limits);
@@ -87,12 +95,14 @@ export async function withGraph<T>(
   const isModular = modules.length > 0;
   if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
   const isModule = belongsTo(modules);
-  await check(folder, files, limits, isModule);
+  const { manifest, template } = await check(folder, files, limits, names, isModule);
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
     // The ONNX files of a modular folder compute its encoder alone.
     await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
     await mkdir(dirname(join(staging, BUILT)), { recursive: true });
-    await writeGraph(folder, join(staging, BUILT));
-    return work(staging, isModular ? passedOver(paths) : []);
+    await writeGraph(folder, join(staging, BUILT), names);
+    if (template)
+      await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...templateManifest(template, manifest) });
+    return work(staging, [...templateWarning(template), ...(isModular ? passedOver(paths) : [])]);
   });
 }

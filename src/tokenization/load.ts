@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { WinnowError } from '../errors.ts';
+import type { TextTemplate } from '../util/text-template.ts';
 import { BpeModelEncoder, byteLevelBpeEncoder } from './bpe.ts';
 import { normalizerFor } from './normalizers.ts';
-import { type PairTemplate, pairTemplate } from './pair-template.ts';
+import { NO_TOKENS, type PairTemplate, pairTemplate } from './pair-template.ts';
 import { type Enough, PiecewiseEncoder } from './piecewise-encoder.ts';
 import { preTokenizerFor } from './pre-tokenizers.ts';
 import { refusal } from './refusal.ts';
@@ -22,7 +23,10 @@ type TokenizerFamily = 'wordpiece' | 'byte-level-bpe' | 'unigram';
 export interface TokenizerFacts {
   readonly folder: string;
   readonly family: TokenizerFamily;
+  /** Tokens around query and passage; none where the model has a template of texts. */
   readonly template: PairTemplate;
+  /** Texts around query and passage, for models that read one text instead of a pair. */
+  readonly texts: TextTemplate | undefined;
   readonly padId: number;
   /** Equal for tokenizers that give every text the same ids, whatever their folder, template, truncation or padding. */
   readonly textKey: string;
@@ -50,7 +54,8 @@ export async function openTokenizer(
   return {
     folder,
     family: FAMILIES[source.definition.model.type],
-    template: pairTemplate(source.definition, source.settings),
+    template: source.found ? NO_TOKENS : pairTemplate(source.definition, source.settings),
+    texts: source.found?.template,
     padId: padIdOf(source.definition, source.settings),
     textKey: textKeyOf(source),
     createEncoder(sizes) {

@@ -79,6 +79,9 @@ function fromTemplate(part: Part, definition: Definition): PairTemplate {
   return { prefix: sides[0], middle: sides[1], suffix: sides[2], secondType };
 }
 
+/** No tokens at all: those around query and passage come from a text template. */
+export const NO_TOKENS: PairTemplate = { prefix: [], middle: [], suffix: [], secondType: 0 };
+
 /**
  * Returns the pair template of a tokenizer from its post-processor. Without one it is `cls A sep B sep`, with the special tokens of
  * `tokenizer_config.json`. A model with one token type (`type_vocab_size` below 2) has second type 0 in any case.

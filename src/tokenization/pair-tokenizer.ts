@@ -1,7 +1,8 @@
 import { WinnowError } from '../errors.ts';
+import { type RowTexts, rowTexts } from '../util/text-template.ts';
 import type { TokenizerFacts } from './load.ts';
 import { Pace } from './pace.ts';
-import { assemblePairs, checkPairOptions, enoughFor, joinRequests } from './pairs.ts';
+import { assemblePairs, checkPairOptions, enoughFor, joinRequests, type QueryTokens } from './pairs.ts';
 import { type Enough, LONGEST_WHOLE } from './piecewise-encoder.ts';
 import type { TokenCache } from './token-cache.ts';
 import type {
@@ -42,6 +43,9 @@ interface Missing {
   readonly indexes: number[];
 }
 
+/** Ids of the texts of a template. */
+type FixedIds = Readonly<Record<'prefix' | 'before' | 'middle' | 'after' | 'suffix', Int32Array>>;
+
 /** Turns texts into rows with any source of ids: looks ids up in the cache, tokenizes the other texts, assembles the rows. */
 export class CachedPairTokenizer implements TextTokenizer {
   readonly folder: string;
@@ -50,6 +54,7 @@ export class CachedPairTokenizer implements TextTokenizer {
   readonly #facts: TokenizerFacts;
   readonly #source: IdSource;
   readonly #cache: TokenCache;
+  #fixed: { readonly key: string; readonly ids: FixedIds } | undefined;
   #active = 0;
   #released = false;
   #closed: PromiseWithResolvers<void> | undefined;
@@ -57,7 +62,7 @@ export class CachedPairTokenizer implements TextTokenizer {
   constructor(facts: TokenizerFacts, source: IdSource, cache: TokenCache) {
     this.folder = facts.folder;
     this.padId = facts.padId;
-    this.pairKey = `${facts.textKey} ${JSON.stringify(facts.template)}`;
+    this.pairKey = `${facts.textKey} ${JSON.stringify([facts.template, facts.texts])}`;
     this.#facts = facts;
     this.#source = source;
     this.#cache = cache;
@@ -70,10 +75,12 @@ export class CachedPairTokenizer implements TextTokenizer {
     signal?: AbortSignal,
   ): Promise<EncodedRequest> {
     return this.#whileOpen(signal, async () => {
-      checkPairOptions(options, this.#facts.template);
+      const { texts, template } = this.#facts;
       const turn = { signal, share: options.share };
+      if (texts) return this.#encodeTexts(rowTexts(texts, query, options.instruction), passages, options, turn);
+      checkPairOptions(options, template);
       const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), turn);
-      return this.#assemble(queryIds, passageIds, options, signal);
+      return this.#assemble({ ids: queryIds, template }, passageIds, options, turn);
     });
   }
 
@@ -142,6 +149,39 @@ export class CachedPairTokenizer implements TextTokenizer {
     return { queryIds: queryIds!, passageIds };
   }
 
+  /** Encodes the rows of a template of texts. What does not depend on the passage is tokenized once. */
+  async #encodeTexts(
+    texts: RowTexts,
+    passages: readonly string[],
+    options: PairOptions,
+    turn: Turn,
+  ): Promise<EncodedRequest> {
+    const { prefix, before, middle, after, suffix } = await this.#fixedIds(texts, turn);
+    const [queryIds, wholeIds] = await this.#idsOf(
+      [texts.query, texts.before + texts.query + texts.middle],
+      undefined,
+      turn,
+    );
+    const end = { suffix: [...after, ...suffix], secondType: 0 as const };
+    const template = { prefix: [...prefix, ...before], middle: [...middle], ...end };
+    checkPairOptions(options, template);
+    const whole = { ids: wholeIds!, template: { prefix: [...prefix], middle: [], ...end } };
+    const read = texts.space === '' ? passages : passages.map((passage) => texts.space + passage);
+    const passageIds = await this.#idsOf(read, enoughFor(options), turn);
+    return this.#assemble({ ids: queryIds!, template }, passageIds, options, turn, whole);
+  }
+
+  /** Returns the ids of the texts that stand in every row; those of the last request are kept. */
+  async #fixedIds({ prefix, before, middle, after, suffix }: RowTexts, turn: Turn): Promise<FixedIds> {
+    const texts = [prefix, before, middle, after, suffix];
+    const key = JSON.stringify(texts);
+    if (this.#fixed?.key === key) return this.#fixed.ids;
+    const [first, second, third, fourth, fifth] = await this.#idsOf(texts, undefined, turn);
+    const ids = { prefix: first!, before: second!, middle: third!, after: fourth!, suffix: fifth! };
+    this.#fixed = { key, ids };
+    return ids;
+  }
+
   async #idsOf(texts: readonly string[], enough: Enough | undefined, turn: Turn): Promise<Int32Array[]> {
     const ids: Int32Array[] = new Array(texts.length);
     const missing = await this.#lookUp(texts, ids, turn.signal);
@@ -179,15 +219,16 @@ export class CachedPairTokenizer implements TextTokenizer {
   }
 
   async #assemble(
-    queryIds: Int32Array,
+    { ids, template }: QueryTokens,
     passages: readonly Int32Array[],
     options: PairOptions,
-    signal: AbortSignal | undefined,
+    { signal }: Turn,
+    whole?: QueryTokens,
   ): Promise<EncodedRequest> {
     const parts: EncodedRequest[] = [];
     const pace = new Pace(0, signal);
     for (let i = 0; i === 0 || i < passages.length; i += PASSAGES_A_TURN) {
-      parts.push(assemblePairs(queryIds, passages.slice(i, i + PASSAGES_A_TURN), this.#facts.template, options));
+      parts.push(assemblePairs(ids, passages.slice(i, i + PASSAGES_A_TURN), template, options, whole));
       if (i + PASSAGES_A_TURN < passages.length) await pace.spend(1);
     }
     return joinRequests(parts, passages.length);

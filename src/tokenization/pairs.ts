@@ -4,8 +4,15 @@ import type { Enough } from './piecewise-encoder.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from './tokenization-types.ts';
 import { fitPair, keptSpan, type Span, windows } from './truncation.ts';
 
+/** A query as rows hold it: its tokens, and those that stand around it and the passage. */
+export interface QueryTokens {
+  readonly ids: Int32Array;
+  readonly template: PairTemplate;
+}
+
 /** Which tokens of query and passage a row holds. */
 interface RowLayout {
+  readonly source: QueryTokens;
   readonly passage: number;
   readonly query: Span;
   readonly span: Span;
@@ -48,11 +55,14 @@ export function enoughFor(options: PairOptions): Enough | undefined {
 }
 
 /** Returns the rows of one passage, from the numbers of tokens of query and passage. */
-function layOutPassage(query: number, passage: number, room: number, index: number, options: PairOptions): RowLayout[] {
+function layOutPassage(source: QueryTokens, passage: number, index: number, options: PairOptions): RowLayout[] {
+  const query = source.ids.length;
+  const room = options.maxLength - specialTokenCount(source.template);
   const cappedQuery = Math.min(query, options.maxQueryTokens ?? query);
   const usable = Math.min(passage, options.maxPassageTokens ?? passage);
   const offset = keptSpan(passage, usable, options.side).start;
   const row = (kept: number, span: Span, overLength: boolean): RowLayout => ({
+    source,
     passage: index,
     query: keptSpan(query, kept, options.side),
     span: { start: offset + span.start, length: span.length },
@@ -78,39 +88,62 @@ function keptWindows(spans: readonly Span[], usable: number, { maxWindows, side 
     .reverse();
 }
 
+/** Returns the tokens of a row outside query and passage. */
+const around = ({ source }: RowLayout): number => specialTokenCount(source.template);
+
+/** Lays out the rows of a passage with the whole query where that leaves it uncut, else with its parts. */
+function layOutEither(
+  query: QueryTokens,
+  whole: QueryTokens | undefined,
+  passage: number,
+  index: number,
+  options: PairOptions,
+): RowLayout[] {
+  const { maxQueryTokens: most = Number.POSITIVE_INFINITY } = options;
+  if (whole && query.ids.length <= most) {
+    const rows = layOutPassage(whole, passage, index, { ...options, maxQueryTokens: undefined });
+    if (rows.every((row) => row.query.length === whole.ids.length && row.span.length >= Math.min(1, passage)))
+      return rows;
+  }
+  return layOutPassage(query, passage, index, options);
+}
+
 /**
  * Assembles the rows of one query and its passages from their token ids. Special tokens are never cut. All rows share one buffer.
+ * @param whole The query with the text around it as one sequence, for rows that do not cut it: tokens may span its ends.
  */
 export function assemblePairs(
   queryIds: Int32Array,
   passages: readonly Int32Array[],
   template: PairTemplate,
   options: PairOptions,
+  whole?: QueryTokens,
 ): EncodedRequest {
-  const special = specialTokenCount(template);
-  const room = options.maxLength - special;
-  const layouts = passages.flatMap((ids, i) => layOutPassage(queryIds.length, ids.length, room, i, options));
-  const tokens = layouts.reduce((sum, layout) => sum + special + layout.query.length + layout.span.length, 0);
+  const query = { ids: queryIds, template };
+  const layouts = passages.flatMap((ids, i) => layOutEither(query, whole, ids.length, i, options));
+  const tokens = layouts.reduce((sum, layout) => sum + around(layout) + layout.query.length + layout.span.length, 0);
+  const uncut = specialTokenCount((whole ?? query).template) + (whole ?? query).ids.length;
   const buffer = new Int32Array(tokens);
   let end = 0;
   const rows = layouts.map((layout): EncodedRow => {
     const start = end;
     const ids = passages[layout.passage]!;
-    end = writeRow(buffer, start, queryIds, ids, layout, template);
-    const passageStart = template.prefix.length + layout.query.length + template.middle.length;
+    end = writeRow(buffer, start, ids, layout);
+    const { template: tokensAround, ids: asked } = layout.source;
+    const passageStart = tokensAround.prefix.length + layout.query.length + tokensAround.middle.length;
     return {
       ids: buffer.subarray(start, end),
-      secondSegment: template.secondType === 1 ? passageStart : end - start,
-      truncated: layout.query.length < queryIds.length || layout.span.length < ids.length,
+      secondSegment: tokensAround.secondType === 1 ? passageStart : end - start,
+      truncated: layout.query.length < asked.length || layout.span.length < ids.length,
     };
   });
   return {
     rows,
     passageOf: Int32Array.from(layouts, (layout) => layout.passage),
     truncated: cutPassages(layouts, passages),
-    queryCut: cutQuery(layouts, queryIds.length, passages.length),
+    queryCut: cutQuery(layouts, passages.length),
     overLength: overLength(layouts, passages.length),
-    fullLengths: Int32Array.from(passages, (ids) => special + queryIds.length + ids.length),
+    fullLengths: Int32Array.from(passages, (ids) => uncut + ids.length),
     tokens,
   };
 }
@@ -127,9 +160,9 @@ function cutPassages(layouts: readonly RowLayout[], passages: readonly Int32Arra
 }
 
 /** Returns for each passage the tokens of the query that are left out. All rows of a passage have the same ones. */
-function cutQuery(layouts: readonly RowLayout[], query: number, passages: number): Int32Array {
+function cutQuery(layouts: readonly RowLayout[], passages: number): Int32Array {
   const cut = new Int32Array(passages);
-  for (const { passage, query: kept } of layouts) cut[passage] = query - kept.length;
+  for (const { passage, query, source } of layouts) cut[passage] = source.ids.length - query.length;
   return cut;
 }
 
@@ -140,21 +173,15 @@ function overLength(layouts: readonly RowLayout[], passages: number): boolean[] 
 }
 
 /** Copies one row to `buffer` from index `at` on; returns the index after it. */
-function writeRow(
-  buffer: Int32Array,
-  at: number,
-  queryIds: Int32Array,
-  passageIds: Int32Array,
-  { query, span }: RowLayout,
-  { prefix, middle, suffix }: PairTemplate,
-): number {
+function writeRow(buffer: Int32Array, at: number, passageIds: Int32Array, { query, span, source }: RowLayout): number {
+  const { prefix, middle, suffix } = source.template;
   let end = at;
   const write = (ids: ArrayLike<number>) => {
     buffer.set(ids, end);
     end += ids.length;
   };
   write(prefix);
-  write(queryIds.subarray(query.start, query.start + query.length));
+  write(source.ids.subarray(query.start, query.start + query.length));
   write(middle);
   write(passageIds.subarray(span.start, span.start + span.length));
   write(suffix);

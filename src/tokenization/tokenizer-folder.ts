@@ -2,6 +2,8 @@ import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
+import { isObject } from '../util/json-files.ts';
+import { type FoundTemplate, namesIn, templateFields, templateOf } from '../util/known-templates.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { withScoresAsRead } from './json-number.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
@@ -15,6 +17,8 @@ export interface TokenizerFolder {
   readonly folder: string;
   readonly definition: Definition;
   readonly settings: TokenizerSettings;
+  /** Of a decoder: how query and passage become one text. */
+  readonly found: FoundTemplate | undefined;
 }
 
 /** The files that a folder's tokenizer may be read from. */
@@ -23,6 +27,9 @@ const FILES = [
   'special_tokens_map.json',
   'config.json',
   'sentence_bert_config.json',
+  'config_sentence_transformers.json',
+  'model.json',
+  'chat_template.jinja',
   'added_tokens.json',
   'tokenizer.json',
   'vocab.json',
@@ -70,9 +77,10 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
 /**
  * Reads a model folder's tokenizer from `tokenizer.json`, else from `vocab.json` and `merges.txt` (byte-level BPE), `spm.model` (Unigram)
  * or `vocab.txt` (WordPiece), with `tokenizer_config.json`, `special_tokens_map.json` and `config.json` if they exist.
+ * @param names Names that the model is known by beside its folder's.
  * @throws WinnowError `invalid_manifest` with file and field.
  */
-export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
+export async function readTokenizerFolder(folder: string, names: readonly string[] = []): Promise<TokenizerFolder> {
   const pathOf = (name: string) => join(folder, name);
   const read = (name: string, limit = MAX_TOKENIZER_BYTES) => readOptional(pathOf(name), limit);
   const json = async (name: string, limit: number) => parseJson(await read(name, limit), pathOf(name));
@@ -94,7 +102,34 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
     checkAddedTokens(definition, await json('added_tokens.json', MAX_SETTINGS_BYTES), pathOf('added_tokens.json'));
   const file = 'sentence_bert_config.json';
   const { do_lower_case: isLower } = checked(moduleSchema, (await json(file, MAX_SETTINGS_BYTES)) ?? {}, pathOf(file));
-  return { folder, settings, definition: isLower ? inLowercase(definition) : definition };
+  return {
+    folder,
+    settings,
+    definition: isLower ? inLowercase(definition) : definition,
+    found: await readTemplate(folder, names, json, read),
+  };
+}
+
+const templatesSchema = z.looseObject(templateFields);
+const asObject = (value: unknown) => (isObject(value) ? value : {});
+
+/** Reads how the model of a folder makes one text of query and passage; undefined where it reads pairs. */
+async function readTemplate(
+  folder: string,
+  names: readonly string[],
+  json: (name: string, limit: number) => Promise<unknown>,
+  read: (name: string, limit: number) => Promise<Buffer | undefined>,
+): Promise<FoundTemplate | undefined> {
+  const of = async (name: string) => asObject(await json(name, MAX_SETTINGS_BYTES));
+  const manifest = await json('model.json', MAX_SETTINGS_BYTES);
+  return templateOf({
+    stated: checked(templatesSchema, manifest ?? {}, join(folder, 'model.json')),
+    config: await of('config.json'),
+    tokenizerConfig: await of('tokenizer_config.json'),
+    settings: await of('config_sentence_transformers.json'),
+    chatTemplate: (await read('chat_template.jinja', MAX_SETTINGS_BYTES))?.toString('utf8'),
+    names: [...namesIn(folder), ...names],
+  });
 }
 
 const MAX_ADDED = 1000;

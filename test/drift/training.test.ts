@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { ENCODER_FAMILIES } from '../../src/onnx/architectures/architectures.ts';
+import { FAMILIES } from '../../src/onnx/architectures/architectures.ts';
 import { FIELDS } from '../../src/training/data/sources.ts';
 import { gridSchema } from '../../src/training/grid/grid-schema.ts';
 import { createObjective, OBJECTIVES } from '../../src/training/objectives/catalog.ts';
@@ -54,9 +54,9 @@ describe('docs/training.md', () => {
 });
 
 describe('docs/gradients.md', () => {
-  it('names every family of encoders that is read from safetensors', () => {
+  it('names every family that is read from safetensors', () => {
     const [, names = ''] = /pytorch_model\.bin` and no ONNX file\s+\(([^:]+):/.exec(page('gradients.md')) ?? [];
-    expect(names.toLowerCase().split(', ').toSorted()).toEqual(ENCODER_FAMILIES.toSorted());
+    expect(names.toLowerCase().split(', ').toSorted()).toEqual(FAMILIES.toSorted());
   });
 });
 

@@ -2,7 +2,7 @@ import { modelOf } from '../builder.ts';
 import type { Model } from '../graph.ts';
 import { albert } from './albert.ts';
 import { bert } from './bert.ts';
-import { Checkpoint, readSettings, readWeights } from './checkpoint.ts';
+import { type Answers, Checkpoint, readSettings, readWeights } from './checkpoint.ts';
 import { debertaV2 } from './deberta-v2.ts';
 import { distilbert } from './distilbert.ts';
 import { electra } from './electra.ts';
@@ -11,6 +11,8 @@ import { appendModules } from './modular.ts';
 import { readModules } from './modules.ts';
 import { mpnet } from './mpnet.ts';
 import type { Parts } from './parts.ts';
+import { qwen2 } from './qwen2.ts';
+import { qwen3 } from './qwen3.ts';
 import { roberta } from './roberta.ts';
 import { lacksTokenTypes } from './token-types.ts';
 
@@ -29,12 +31,14 @@ const BUILDERS: ReadonlyMap<string, (checkpoint: Checkpoint) => Parts> = new Map
   ['electra', electra],
   ['modernbert', modernbert],
   ['mpnet', mpnet],
+  ['qwen2', qwen2],
+  ['qwen3', qwen3],
   ['roberta', roberta],
   ['xlm-roberta', roberta],
 ]);
 
 /** The `model_type`s whose graph can be built. */
-export const ENCODER_FAMILIES: readonly string[] = [...BUILDERS.keys()];
+export const FAMILIES: readonly string[] = [...BUILDERS.keys()];
 
 /** Whether the graph of a folder's weights can be built, by its config.json. @throws WinnowError `invalid_input`. */
 export const isKnownFamily = async (folder: string): Promise<boolean> =>
@@ -45,23 +49,21 @@ export const isKnownFamily = async (folder: string): Promise<boolean> =>
  * or bfloat16. Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
  * [batch, sequence, hidden]. The modules of a modular cross-encoder of sentence-transformers are part of it. Linear weights are transposed
  * to [in, out] and keep their names; all are float32.
+ * @param answers Of a language model: the tokens whose logits' difference is the score, `logits` [batch, 1].
  * @throws WinnowError `invalid_input` with file and field or tensor: another family, a setting that is not supported, weights that are
  * missing or do not fit config.json; `invalid_graph` for files of other formats and those that hold more than tensors.
  */
-export async function fromSafetensors(folder: string): Promise<Model> {
+export async function fromSafetensors(folder: string, answers?: Answers): Promise<Model> {
   const settings = await readSettings(folder);
   const type = settings.get('model_type');
   const build = BUILDERS.get(String(type));
   if (!build)
-    throw settings.fault(
-      'model_type',
-      `one of ${ENCODER_FAMILIES.join(', ')}`,
-      `model_type ${String(type).slice(0, 80)}`,
-    );
+    throw settings.fault('model_type', `one of ${FAMILIES.join(', ')}`, `model_type ${String(type).slice(0, 80)}`);
   const modules = await readModules(folder);
   const use = {
     isHeadless: modules?.encoder.output === 'last_hidden_state',
     isUntyped: await lacksTokenTypes(folder, modules !== undefined),
+    answers,
   };
   const { g } = build(new Checkpoint(folder, settings, await readWeights(folder), use));
   const model = modelOf(g.build());

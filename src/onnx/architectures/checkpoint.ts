@@ -12,12 +12,21 @@ import { Settings } from './settings.ts';
 
 type Weights = Map<string, Tensor>;
 
+/** Token ids of the two answers between which a language model decides. */
+export interface Answers {
+  readonly yes: number;
+  /** Undefined: the score is the logit of `yes`. */
+  readonly no?: number | undefined;
+}
+
 /** What other files of a folder say about its graph. */
 export interface CheckpointUse {
   /** Whether a classification head is left out, because modules follow the encoder. */
   readonly isHeadless?: boolean;
   /** Whether every token has type 0, because the tokenizer gives no `token_type_ids`. */
   readonly isUntyped?: boolean;
+  /** Of a language model: the answers whose logits' difference is the score. Without them it is a bare decoder. */
+  readonly answers?: Answers | undefined;
 }
 
 /** Config and weights of a folder in Hugging Face layout. Every tensor is checked against the shape that config.json implies. */

@@ -168,10 +168,10 @@ export function mix(
 }
 
 /** The last linear layer, with as many outputs as config.json has labels; makes it the graph's output `logits`. */
-export function classify(parts: Parts, x: string, name: string, hidden: number): void {
+export function classify(parts: Parts, x: string, name: string, hidden: number, bias = true): void {
   const { g, checkpoint } = parts;
   const labels = checkpoint.settings.labels() ?? checkpoint.rows(`${name}.weight`);
-  g.output(linear(parts, x, name, { from: hidden, to: labels }), 'float32', ['batch', labels ?? null], 'logits');
+  g.output(linear(parts, x, name, { from: hidden, to: labels, bias }), 'float32', ['batch', labels ?? null], 'logits');
 }
 
 /** Makes hidden states the graph's output, for a checkpoint without a classification head. */

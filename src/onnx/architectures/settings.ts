@@ -96,7 +96,16 @@ export class Settings {
 
   /** Whether the file says that the weights have a classification head. */
   saysClassifier(): boolean {
-    return (this.list('architectures') ?? []).some((name) => String(name).endsWith('ForSequenceClassification'));
+    return this.#says('ForSequenceClassification');
+  }
+
+  /** Whether the file says that the weights are a decoder's with the head of a language model. */
+  saysLanguageModel(): boolean {
+    return this.#says('ForCausalLM');
+  }
+
+  #says(kind: string): boolean {
+    return (this.list('architectures') ?? []).some((name) => String(name).endsWith(kind));
   }
 }
 

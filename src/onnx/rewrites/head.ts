@@ -12,13 +12,13 @@ interface Linear {
   readonly bias?: Tensor;
 }
 
-type Pooling = 'cls' | 'mean' | 'pair';
+type Pooling = 'cls' | 'mean' | 'pair' | 'last';
 type Activation = 'none' | 'tanh' | 'gelu' | 'relu';
 
 /** A classification head: from token states [batch, sequence, hidden] to logits [batch, k]. */
 export interface Head {
   /**
-   * `cls` takes the first token's state, `mean` the mean of the unmasked states. `pair` compares the two texts: the elementwise product of
+   * `cls` takes the first token's state, `last` that of the last unmasked one, `mean` the mean of the unmasked states. `pair` compares the two texts: the elementwise product of
    * the unit vectors along their mean states, whose sum is the cosine. A dense layer of a `pair` head reads the first token's state; its
    * outputs follow the products.
    */
@@ -58,7 +58,7 @@ export function attachHead(model: Model, head: Head, options: AttachOptions = {}
 function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, prefix: string): string {
   const pair = head.pooling === 'pair' ? pairOf(g, model, states) : undefined;
   if (pair !== undefined && !head.dense) return pair;
-  let x = head.pooling === 'mean' ? meanOf(g, model, states) : g.gather(states, g.scalar(0, 'int64'), 1);
+  let x = pooled(g, model, head.pooling, states);
   if (head.dense) x = linear(g, x, head.dense, `${prefix}dense`);
   x = activate(g, x, head.activation ?? 'none');
   if (head.norm) {
@@ -70,6 +70,20 @@ function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, p
     x = g.op('LayerNormalization', [x, ...parameters], { axis: -1, epsilon });
   }
   return pair === undefined ? x : g.concat([pair, x], 1);
+}
+
+/** Appends the states that a pooling takes, [batch, hidden]; for `pair` the first token's. */
+function pooled(g: GraphBuilder, model: Model, pooling: Pooling, states: string): string {
+  if (pooling === 'mean') return meanOf(g, model, states);
+  return pooling === 'last' ? lastOf(g, model, states) : g.gather(states, g.scalar(0, 'int64'), 1);
+}
+
+/** The state of the last unmasked token, on whichever side padding is. */
+function lastOf(g: GraphBuilder, model: Model, states: string): string {
+  const mask = columnOf(g, model, 'attention_mask', 'last');
+  const places = g.mul(mask, g.op('CumSum', [g.op('Sign', [g.add(mask, g.scalar(1))]), g.scalar(1, 'int64')]));
+  const isLast = g.cast(g.equal(places, g.reduceMax(places, [1])), 'float32');
+  return g.reduceSum(g.mul(states, isLast), [1], false);
 }
 
 function statesOf(model: Model, wanted: string | undefined): ValueInfo {

@@ -18,7 +18,7 @@ const count = (min: number) => z.number().int().min(min);
 const rate = z.number().min(0).max(1);
 
 const headSchema = z.strictObject({
-  pooling: z.enum(['cls', 'mean', 'pair']).default('cls'),
+  pooling: z.enum(['cls', 'last', 'mean', 'pair']).default('cls'),
   hidden: z.boolean().default(true).describe('Add a dense layer with tanh before the last one (the pooler of BERT).'),
 });
 
@@ -90,7 +90,7 @@ const settingsSchema = z.strictObject({
     .union([z.literal('auto'), headSchema])
     .default('auto')
     .describe(
-      'Head of the model. auto: the export’s own, else CLS with a dense layer. { pooling: cls, mean or pair, hidden }: pair compares the mean states of query and passage, so that a sentence encoder starts from its cosine.',
+      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden }: pair compares the mean states of query and passage, so that a sentence encoder starts from its cosine.',
     ),
   objective: objectiveSpecSchema.describe('Name, name with options, or a weighted sum: see objectives.md.'),
   data: dataSchema,

@@ -7,7 +7,9 @@ import { prepare } from '../../onnx/prepare.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches } from '../../onnx/weights.ts';
+import { answerIds } from '../../tokenization/answer-tokens.ts';
 import { readJsonFile } from '../../util/json-files.ts';
+import { isDecoder } from '../../util/known-templates.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { checkPositions } from './feeds.ts';
 import type { TrainableWeight } from './trainable.ts';
@@ -28,7 +30,7 @@ export interface Backbone {
 /** Prefix of the initializers of an attached head. */
 const HEAD = 'head.';
 /** Parts of names that exporters give to weights outside the encoder. */
-const HEAD_PARTS = ['classifier', 'pooler', HEAD];
+const HEAD_PARTS = ['classifier', 'pooler', 'score.', HEAD];
 
 /** Returns the output that holds one score per pair; undefined where the model has none. */
 function scoreOutput(model: Model): string | undefined {
@@ -39,6 +41,10 @@ function scoreOutput(model: Model): string | undefined {
   )?.name;
 }
 
+/** The head that classifiers of the family have: BERT's pooler; of decoders, whose first token sees no other, the last one's state. */
+const usualHead = (config: Readonly<Record<string, unknown>>) =>
+  isDecoder(config) ? { pooling: 'last' as const, hidden: false } : { pooling: 'cls' as const, hidden: true };
+
 function withHead(
   model: Model,
   head: Recipe['head'],
@@ -46,7 +52,7 @@ function withHead(
   seed: number,
 ): { model: Model; fresh: boolean } {
   if (head === 'auto' && scoreOutput(model) !== undefined) return { model, fresh: false };
-  const { pooling, hidden } = head === 'auto' ? { pooling: 'cls' as const, hidden: true } : head;
+  const { pooling, hidden } = head === 'auto' ? usualHead(config) : head;
   // DistilBERT calls it `dim`.
   const width = config.hidden_size ?? config.dim;
   if (typeof width !== 'number')
@@ -70,7 +76,7 @@ export async function loadBackbone(
   const config = (
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;
-  const encoder = await readWholeModel(folder);
+  const encoder = await readWholeModel(folder, recipe.head === 'auto' ? await answerIds(folder) : undefined);
   checkPositions(encoder, config, folder);
   const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;

@@ -1,0 +1,64 @@
+import { join } from 'node:path';
+import type { JsonObject } from '../util/json-files.ts';
+import { type FoundTemplate, namesIn, templateOf } from '../util/known-templates.ts';
+import { type ListedFolder, openRegular, readOptionalObject } from './folder-files.ts';
+import type { Manifest } from './manifest.ts';
+import { MODEL_SETTINGS } from './sentence-transformers.ts';
+
+const CHAT_TEMPLATE = 'chat_template.jinja';
+
+interface Files {
+  readonly manifest: Manifest | undefined;
+  readonly config: JsonObject;
+  readonly tokenizerConfig: JsonObject;
+}
+
+/** Reads a small text file; undefined where the folder lacks it, or it is larger than any template. */
+async function readOptionalText({ folder, paths, limits }: ListedFolder, file: string): Promise<string | undefined> {
+  if (!paths.has(file)) return undefined;
+  const handle = await openRegular(join(folder, file));
+  try {
+    const { size } = await handle.stat();
+    return size > limits.maxJsonBytes ? undefined : await handle.readFile('utf8');
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Returns how a folder's model makes one text of query and passage; undefined where it reads pairs.
+ * @param names Names that the model is known by beside its folder's.
+ */
+export async function readTemplate(
+  listed: ListedFolder,
+  { manifest, config, tokenizerConfig }: Files,
+  names: readonly string[],
+): Promise<FoundTemplate | undefined> {
+  return templateOf({
+    stated: manifest ?? {},
+    config,
+    tokenizerConfig,
+    settings: await readOptionalObject(listed, MODEL_SETTINGS),
+    chatTemplate: await readOptionalText(listed, CHAT_TEMPLATE),
+    names: [...namesIn(listed.folder), ...names],
+  });
+}
+
+/** Returns the fields of a manifest that state a template. Passages are cut first, so that the query stays whole. */
+export function templateManifest(found: FoundTemplate | undefined, manifest?: Partial<Manifest>): Partial<Manifest> {
+  if (!found) return {};
+  const { template, trueToken, falseToken, isLanguageModel } = found;
+  return {
+    template,
+    ...(isLanguageModel && { trueToken, falseToken }),
+    truncation: manifest?.truncation ?? 'only_second',
+  };
+}
+
+/** Returns a warning about a template that nothing in the folder states. */
+export const templateWarning = (found: FoundTemplate | undefined): readonly string[] =>
+  found?.origin === 'assumed'
+    ? [
+        'no file says how query and passage become text: that of Qwen3-Reranker is used; state another one as `template` in model.json',
+      ]
+    : [];
