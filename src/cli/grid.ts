@@ -28,6 +28,14 @@ interface Flags {
 
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
+/** Notes that cells share are printed once. */
+const noted = new Set<string>();
+
+function note(text: string): void {
+  if (!noted.has(text)) say(text);
+  noted.add(text);
+}
+
 function observed(cell: Cell, place: number, of: number): TrainingObserver {
   const label = `${cell.phase} ${place}/${of} ${cell.backbone} ${cell.objective} seed ${cell.seed}`;
   const bar = startProgress(label, cell.recipe.steps);
@@ -37,6 +45,7 @@ function observed(cell: Cell, place: number, of: number): TrainingObserver {
       if (step === cell.recipe.steps) bar.stop();
     },
     onWarning: (text) => say(`${label}: ${text}`),
+    onNote: note,
   };
 }
 

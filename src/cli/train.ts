@@ -53,6 +53,9 @@ function display(): TrainingObserver & { stop(): void } {
     onValidation: ({ step, measure, value, best }) =>
       say(`\nstep ${step}: ${measure} ${value.toFixed(4)}${best ? ' (best)' : ''}`),
     onWarning: (text) => say(`\nwarning: ${text}`),
+    onNote: say,
+    onSearch: (lists) =>
+      say(`looking for texts of the validation set: ${lists.toLocaleString('en-US')} training lists read`),
     stop: () => bar?.stop(),
   };
 }

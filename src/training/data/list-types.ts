@@ -85,6 +85,8 @@ export interface RawSource {
 export interface ListSource {
   /** Yields one pass over the data. */
   lists(seed: number): AsyncIterable<CandidateList>;
+  /** Yields the lists of all sources once, before sampling, in the order of the files. */
+  whole(): AsyncIterable<CandidateList>;
   readonly files: readonly DataFile[];
   /** Returns the number of lists and rows skipped so far, by reason. */
   skipped(): Readonly<Record<string, number>>;

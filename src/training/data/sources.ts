@@ -96,6 +96,7 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
         else yield* sampled;
       }
     },
+    whole: () => raw.lists(skipCount()),
     close: () => raw.close(),
   };
 }
@@ -129,6 +130,9 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
       } finally {
         for (const each of open) await each.return?.();
       }
+    },
+    async *whole() {
+      for (const { source } of sources) yield* source.whole();
     },
     async close() {
       for (const { source } of sources) await source.close?.();

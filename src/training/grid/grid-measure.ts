@@ -1,9 +1,9 @@
 import { encodeModel } from '../../onnx/protobuf.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
-import { openValidation } from '../measure/validation.ts';
+import { openValidation, type ValidationSettings } from '../measure/validation.ts';
 import { trainedModel } from '../publish/publish.ts';
-import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
+import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 
@@ -11,7 +11,7 @@ import { openRowScorer } from '../step/row-scorer.ts';
 export async function measureCell(
   { recipe, folder }: LoadedRecipe,
   outcome: TrainingOutcome,
-  benchmarks: Readonly<Record<string, NonNullable<Recipe['validation']>>>,
+  benchmarks: Readonly<Record<string, ValidationSettings>>,
 ): Promise<Record<string, number>> {
   const { backbone } = outcome;
   const tokenizer = await createLocalTokenizer(backbone.folder);

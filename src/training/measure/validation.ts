@@ -4,10 +4,11 @@ import { someIds } from '../../evaluation/measures/coverage.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
+import { comparable, textHash } from '../data/survey/text-hash.ts';
 import { openValidationSet, type ValidationData, type ValidationSet } from './validation-set.ts';
 
 /** The part of a recipe's `validation` that decides its value. */
-interface ValidationSettings {
+export interface ValidationSettings {
   readonly data: ValidationData;
   readonly measure: string;
   readonly depth: number;
@@ -20,6 +21,8 @@ export interface Validation {
   readonly queries: number;
   /** Passages of all lists, which each validation scores. */
   readonly passages: number;
+  /** Starts of the texts that are measured on, by the hash of the whole text. */
+  readonly texts: { readonly queries: ReadonlyMap<number, string>; readonly passages: ReadonlyMap<number, string> };
   /** SHA-256 of the scored tokens, the judgements and the measure. */
   readonly digest: string;
   /** Value of the first stage. */
@@ -28,6 +31,20 @@ export interface Validation {
   readonly notes: readonly string[];
   /** Returns the value of the given scores. @param score returns one score per row. */
   value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
+}
+
+/** Characters of a text that are kept to name it. */
+const NAMED = 60;
+
+/** Collects texts by the hash that they are found by in other data. */
+class TextIndex {
+  readonly queries = new Map<number, string>();
+  readonly passages = new Map<number, string>();
+
+  add(query: string, passages: readonly string[]): void {
+    this.queries.set(textHash(comparable(query)), query.slice(0, NAMED));
+    for (const text of passages) this.passages.set(textHash(comparable(text)), text.slice(0, NAMED));
+  }
 }
 
 interface Prepared {
@@ -41,8 +58,9 @@ async function prepare(
   settings: ValidationSettings,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
-): Promise<{ readonly prepared: readonly Prepared[]; readonly leftOut: readonly string[] }> {
+): Promise<{ readonly prepared: readonly Prepared[]; readonly leftOut: readonly string[]; readonly texts: TextIndex }> {
   const prepared: Prepared[] = [];
+  const texts = new TextIndex();
   const leftOut: string[] = [];
   for (const qid of set.qrels.keys()) {
     const docids = set.candidates.get(qid)?.docids.slice(0, settings.depth);
@@ -52,10 +70,12 @@ async function prepare(
       continue;
     }
     if (settings.queries !== undefined && prepared.length >= settings.queries) break;
-    const { rows } = await tokenizer.encode(query, await set.texts(docids), pairs);
+    const passages = await set.texts(docids);
+    texts.add(query, passages);
+    const { rows } = await tokenizer.encode(query, passages, pairs);
     prepared.push({ qid, docids, rows });
   }
-  return { prepared, leftOut };
+  return { prepared, leftOut, texts };
 }
 
 /** Returns the judgements of the prepared queries only, so that queries left out do not count as zero. */
@@ -80,7 +100,7 @@ export async function openValidation(
 ): Promise<Validation> {
   const { data } = settings;
   const set = await openValidationSet(data, folder);
-  const { prepared, leftOut } = await prepare(set, settings, tokenizer, pairs).finally(() => set.close());
+  const { prepared, leftOut, texts } = await prepare(set, settings, tokenizer, pairs).finally(() => set.close());
   if (prepared.length === 0)
     throw new WinnowError('invalid_input', {
       where: `validation ${data.path}`,
@@ -94,6 +114,7 @@ export async function openValidation(
     measure: measure.name,
     queries: prepared.length,
     passages: prepared.reduce((sum, { rows }) => sum + rows.length, 0),
+    texts,
     notes: [
       ...set.notes,
       ...(leftOut.length === 0

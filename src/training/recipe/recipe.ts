@@ -37,6 +37,16 @@ export const validationSchema = z.strictObject({
   patience: count(0).default(0).describe('Stop after this many validations without a better value; 0: never.'),
 });
 
+/** The validation of a recipe. That of a grid's benchmarks has no training data beside it. */
+const ownValidationSchema = validationSchema.extend({
+  leaks: z
+    .enum(['warn', 'refuse-queries', 'refuse', 'allow'])
+    .default('warn')
+    .describe(
+      'What happens where texts of the validation set stand in the training lists. warn: say how many; refuse-queries: stop for a query; refuse: stop for a query or a passage; allow: do not look.',
+    ),
+});
+
 const guardsSchema = z.strictObject({
   collapseStd: z
     .number()
@@ -94,7 +104,7 @@ const settingsSchema = z.strictObject({
     ),
   objective: objectiveSpecSchema.describe('Name, name with options, or a weighted sum: see objectives.md.'),
   data: dataSchema,
-  validation: validationSchema.optional(),
+  validation: ownValidationSchema.optional(),
   maxLength: count(8).default(192).describe('Most tokens of a pair, special ones included; passages are cut first.'),
   maxQueryTokens: count(1)
     .optional()

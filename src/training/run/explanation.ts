@@ -9,6 +9,7 @@ import { createObjective } from '../objectives/catalog.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
 import { loadBackbone } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
+import { findLeaks, type Leaks } from './leaks.ts';
 import { train } from './trainer.ts';
 
 /** What `train --explain` prints: settings, data, weights, memory and time of a recipe on this machine. */
@@ -31,6 +32,8 @@ interface Explanation {
     readonly passages: number;
     readonly firstStage: number;
     readonly notes: readonly string[];
+    /** Texts that also stand in the training lists; absent where the recipe allows them. */
+    readonly leaks?: Leaks;
   };
   readonly steps: {
     readonly total: number;
@@ -86,7 +89,10 @@ async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Expla
   try {
     const opened = await openValidation(recipe.validation, folder, tokenizer, pairsWithin(recipe));
     const { measure, queries, passages, firstStage, notes } = opened;
-    return { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes };
+    const source = recipe.validation.leaks === 'allow' ? undefined : await openSources(recipe.data, folder);
+    const leaks = source && { leaks: await findLeaks(opened, source) };
+    await source?.close?.();
+    return { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes, ...leaks };
   } finally {
     await tokenizer.close();
   }

@@ -17,6 +17,10 @@ export interface TrainingObserver {
   onStep?(facts: { step: number; loss: number; norm: number; learningRate: number; ms: number }): void;
   onValidation?(facts: { step: number; measure: string; value: number; best: boolean }): void;
   onWarning?(text: string): void;
+  /** Receives what is worth knowing before the first step. */
+  onNote?(text: string): void;
+  /** Is told from time to time how many training lists have been searched for texts of the validation set. */
+  onSearch?(lists: number): void;
 }
 
 /** Everything an open run holds. */

@@ -18,6 +18,7 @@ import { averageState, initialAverage } from './average.ts';
 import { baseKey, baseValue } from './base-value.ts';
 import { readCheckpoint, readWeights, writeCheckpoint, writeWeights } from './checkpoint.ts';
 import { openCurve } from './curve.ts';
+import { guardLeaks, leakNotes } from './leaks.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
 import { takeSteps } from './steps.ts';
 
@@ -39,10 +40,12 @@ export interface TrainingOutcome {
   readonly runFolder: string;
 }
 
-/** Returns a hash of everything that decides a run's numbers; checkpoint interval, publishing, name and threads do not. */
+/** Returns a hash of everything that decides a run's numbers; checkpoint interval, publishing, name, threads and what leaks do are left out. */
 function runHash(recipe: Recipe, source: ListSource): string {
   const { checkpoint: _c, publish: _p, name: _n, threads: _t, ...decisive } = recipe;
-  const text = JSON.stringify([decisive, source.files.map((f) => f.sha256)]);
+  const { validation } = recipe;
+  const measured = validation && { validation: { ...validation, leaks: undefined } };
+  const text = JSON.stringify([{ ...decisive, ...measured }, source.files.map((f) => f.sha256)]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
@@ -117,6 +120,8 @@ async function openRun(
   const sessions = await openSessions(backbone, recipe, tokenizer.padId, checkpoint);
   const pairs = pairsWithin(recipe);
   const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
+  const leaks = validation && (await guardLeaks(validation, source, recipe.validation!, runFolder, observer.onSearch));
+  for (const note of leaks ? leakNotes(leaks) : []) observer.onNote?.(note);
   const base =
     validation &&
     (await baseValue(validation, sessions, {

@@ -48,6 +48,9 @@ function source(count: number): ListSource {
     async *lists(seed) {
       yield* createRandom(seed).shuffle([...all]);
     },
+    async *whole() {
+      yield* all;
+    },
   };
 }
 
