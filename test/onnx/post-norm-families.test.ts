@@ -132,3 +132,30 @@ describe('ALBERT from weights', () => {
     expect(graph.initializers.has('albert.encoder.embedding_hidden_mapping_in.weight')).toBe(true);
   });
 });
+
+describe('settings that would change the scores of any encoder', () => {
+  it.each<[string, Config, RegExp]>([
+    ['a decoder', { is_decoder: true }, /config\.json: is_decoder: expected false, as of an encoder, got true/],
+    ['attention to another model', { add_cross_attention: true }, /add_cross_attention: expected false/],
+    ['pruned heads', { pruned_heads: { 0: [1] } }, /pruned_heads: expected no heads .* got \{"0":\[1\]\}/],
+    ['quantized weights', { quantization_config: { bits: 4 } }, /quantization_config: expected weights in float32/],
+    [
+      'scaled rotary positions',
+      { rope_scaling: { type: 'linear', factor: 2 } },
+      /rope_scaling: type: expected default/,
+    ],
+    ['relative positions', { position_embedding_type: 'relative_key' }, /position_embedding_type: expected absolute/],
+  ])('refuses %s', async (_, config, message) => {
+    await expect(build({ ...MPNET, ...config }, randomWeights(mpnetShapes()))).rejects.toThrow(message);
+  });
+
+  it('takes them where they hold nothing', async () => {
+    const empty = {
+      is_decoder: false,
+      pruned_heads: {},
+      quantization_config: null,
+      rope_scaling: { rope_type: 'default' },
+    };
+    await build({ ...MPNET, ...empty }, randomWeights(mpnetShapes()));
+  });
+});

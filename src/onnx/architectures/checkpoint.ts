@@ -47,6 +47,11 @@ export class Checkpoint {
     this.#left = weights;
   }
 
+  /** Whether a classification head is left out: modules follow the encoder, or the head is for tokens and may have the same names. */
+  get isHeadless(): boolean {
+    return this.use.isHeadless === true || this.settings.saysTokenHead();
+  }
+
   has(name: string): boolean {
     return this.#names.has(name);
   }

@@ -16,6 +16,7 @@ import {
   start,
 } from './parts.ts';
 import { afterAttention, BERT_FIELDS, BERT_NAMES, finish, type Sizes } from './post-norm.ts';
+import { checkSwitches } from './switches.ts';
 
 /*
  * DeBERTa-v2 and v3 (He et al. 2021, 2023): laid out as BERT, with attention scores that also depend on the distance of two tokens, and in
@@ -32,13 +33,20 @@ const NAMES = {
 /** Builds the graph: output `logits` if the checkpoint has the pooler and the classifier, else `last_hidden_state`. */
 export function debertaV2(checkpoint: Checkpoint): Parts {
   const { settings } = checkpoint;
-  const hasTypes = settings.integer('type_vocab_size', 0, 0) > 0;
-  const parts = start(checkpoint, ['input_ids', 'attention_mask', ...(hasTypes ? ['token_type_ids'] : [])]);
+  checkSwitches(settings);
+  const types = settings.integer('type_vocab_size', 0, 0);
+  const hasTypeInput = types > 1 && !checkpoint.use.isUntyped;
+  const parts = start(checkpoint, ['input_ids', 'attention_mask', ...(hasTypeInput ? ['token_type_ids'] : [])]);
   const at = checkpoint.has('deberta.embeddings.word_embeddings.weight') ? 'deberta.' : '';
   const heads = readHeads(settings, 'hidden_size', 'num_attention_heads');
   const sizes = { ...heads, epsilon: settings.positive('layer_norm_eps', 1e-7) };
   checkWidths(checkpoint, sizes);
-  const embedded = embeddings(parts, at, hasTypes, sizes);
+  const embedded = embeddings(
+    parts,
+    at,
+    types === 0 ? undefined : hasTypeInput ? 'token_type_ids' : parts.g.ints([0]),
+    sizes,
+  );
   const scores = disentangled(parts, at, readRelative(settings), biasOf(parts, isText(parts)), sizes);
   let x = embedded;
   for (let i = 0; i < settings.count('num_hidden_layers'); i++) {
@@ -64,8 +72,11 @@ function checkWidths({ settings }: Checkpoint, { hidden, size }: Sizes): void {
   }
 }
 
-/** Words, and positions and types where config.json has them; projected if they are narrower than the layers, then normalized. */
-function embeddings(parts: Parts, prefix: string, hasTypes: boolean, { hidden, epsilon }: Sizes): string {
+/**
+ * Words, and positions and types where config.json has them; projected if they are narrower than the layers, then normalized.
+ * @param types Name of the tokens' types, if there is a table of them.
+ */
+function embeddings(parts: Parts, prefix: string, types: string | undefined, { hidden, epsilon }: Sizes): string {
   const { g, checkpoint } = parts;
   const { settings } = checkpoint;
   const at = `${prefix}embeddings.`;
@@ -77,7 +88,7 @@ function embeddings(parts: Parts, prefix: string, hasTypes: boolean, { hidden, e
     x = g.add(x, table('position', 'max_position_embeddings', g.unsqueeze(rowPositions(parts), [0])));
   // Pretraining had such a table for its decoder; transformers leaves it out as well.
   else checkpoint.leaveOut(`${at}position_embeddings.weight`);
-  if (hasTypes) x = g.add(x, table('token_type', 'type_vocab_size', 'token_type_ids'));
+  if (types !== undefined) x = g.add(x, table('token_type', 'type_vocab_size', types));
   if (width !== hidden) x = linear(parts, x, `${at}embed_proj`, { from: width, to: hidden, bias: false });
   return norm(parts, x, `${at}LayerNorm`, { size: hidden, epsilon });
 }

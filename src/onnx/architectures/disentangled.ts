@@ -142,7 +142,10 @@ export function disentangled(
   const sources = new Set(relative.embedded ? relative.sources : []);
   const distances = sources.size > 0 ? distancesOf(parts, at, relative, sizes) : undefined;
   // Where nothing reads them, a checkpoint has them all the same.
-  for (const unused of ['rel_embeddings.weight', 'LayerNorm.weight', 'LayerNorm.bias'])
+  for (const unused of [
+    'rel_embeddings.weight',
+    ...['weight', 'bias', 'gamma', 'beta'].map((kind) => `LayerNorm.${kind}`),
+  ])
     checkpoint.leaveOut(`${at}${unused}`);
   const scale = g.scalar(1 / Math.sqrt(size * (1 + new Set(relative.sources).size)));
   const length = g.unsqueeze(rowLength(parts), [0]);

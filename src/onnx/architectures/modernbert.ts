@@ -19,6 +19,7 @@ import {
   start,
 } from './parts.ts';
 import type { Settings } from './settings.ts';
+import { checkSwitches } from './switches.ts';
 
 /*
  * ModernBERT (Warner et al. 2024; the Ettin encoders too): rotary positions, layer normalization before each half of a layer, gated linear
@@ -43,6 +44,7 @@ interface Sizes extends Heads {
 /** Builds the graph: output `logits` if the checkpoint has a classifier, else `last_hidden_state`. */
 export function modernbert(checkpoint: Checkpoint): Parts {
   const { settings } = checkpoint;
+  checkSwitches(settings);
   const parts = start(checkpoint, ['input_ids', 'attention_mask']);
   const at = checkpoint.has('model.embeddings.tok_embeddings.weight') ? 'model.' : '';
   const heads = readHeads(settings, 'hidden_size', 'num_attention_heads');
@@ -168,7 +170,7 @@ function attention(parts: Parts, x: string, at: string, { cosines, sines, mask }
 
 /** The dense layer alone is a language model's, unless config.json says classifier: then the rest is missing. */
 const hasHead = (checkpoint: Checkpoint): boolean =>
-  !checkpoint.use.isHeadless &&
+  !checkpoint.isHeadless &&
   (checkpoint.has('classifier.weight') ||
     (checkpoint.settings.saysClassifier() && checkpoint.has('head.dense.weight')));
 

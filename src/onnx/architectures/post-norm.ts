@@ -19,6 +19,7 @@ import {
   start,
 } from './parts.ts';
 import type { Settings } from './settings.ts';
+import { checkSwitches } from './switches.ts';
 
 /*
  * Encoders laid out as BERT's: learned positions, attention over the whole row, a layer normalization after each half of a layer. Families
@@ -85,6 +86,7 @@ export const postNorm =
   (family: PostNormFamily) =>
   (checkpoint: Checkpoint): Parts => {
     const { settings } = checkpoint;
+    checkSwitches(settings);
     settings.choice('position_embedding_type', ['absolute'], 'absolute');
     const types = tokenTypesOf(checkpoint, family) === 'input' ? ['token_type_ids'] : [];
     const parts = start(checkpoint, ['input_ids', 'attention_mask', ...types]);
@@ -104,8 +106,8 @@ export const postNorm =
 
 const numbered = (count: number): readonly string[] => Array.from({ length: count }, (_, i) => String(i));
 
-const tokenTypesOf = ({ use }: Checkpoint, { tokenTypes }: PostNormFamily): PostNormFamily['tokenTypes'] =>
-  tokenTypes === 'input' && use.isUntyped ? 'zero' : tokenTypes;
+const tokenTypesOf = ({ use, settings }: Checkpoint, { tokenTypes }: PostNormFamily): PostNormFamily['tokenTypes'] =>
+  tokenTypes === 'input' && (use.isUntyped || settings.get('type_vocab_size') === 1) ? 'zero' : tokenTypes;
 
 function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidden, epsilon }: Sizes): string {
   const { g, checkpoint } = parts;
@@ -130,7 +132,7 @@ function embeddings(parts: Parts, family: PostNormFamily, prefix: string, { hidd
 function positions(parts: Parts, family: PostNormFamily): string {
   const { g, checkpoint } = parts;
   if (family.positions === 'row') return g.unsqueeze(rowPositions(parts), [0]);
-  const padding = g.scalar(family.padding ?? checkpoint.settings.count('pad_token_id'), 'int64');
+  const padding = g.scalar(family.padding ?? checkpoint.settings.integer('pad_token_id', 0, 1), 'int64');
   const real = g.cast(g.op('Not', [g.equal('input_ids', padding)]), 'int64');
   return g.add(g.mul(g.op('CumSum', [real, g.scalar(1, 'int64')]), real), padding);
 }
@@ -180,7 +182,7 @@ export function finish(parts: Parts, { head }: Pick<PostNormFamily, 'head'>, x: 
   const { g, checkpoint } = parts;
   const found = [head.out, head.dense].filter((name) => checkpoint.has(`${name}.weight`));
   // BERT's pooler alone is no head: its language model has one. Half a head is one that misses a tensor, where config.json says classifier.
-  if (checkpoint.use.isHeadless || found.length < (checkpoint.settings.saysClassifier() ? 1 : 2)) {
+  if (checkpoint.isHeadless || found.length < (checkpoint.settings.saysClassifier() ? 1 : 2)) {
     outputStates(parts, x, hidden);
     return;
   }

@@ -104,6 +104,11 @@ export class Settings {
     return this.#says('ForCausalLM');
   }
 
+  /** Whether the file says that the head scores tokens, not rows; its tensors may have the names of the other kind. */
+  saysTokenHead(): boolean {
+    return this.#says('ForTokenClassification') || this.#says('ForQuestionAnswering');
+  }
+
   #says(kind: string): boolean {
     return (this.list('architectures') ?? []).some((name) => String(name).endsWith(kind));
   }

@@ -1,9 +1,12 @@
-"""Writes PyTorch's numbers for small encoders: make_gold.py OUT.jsonl [RANDOM_CASES SEED].
+"""Writes PyTorch's numbers for small encoders: make_gold.py OUT.jsonl [RANDOM_CASES SEED FOLDER].
 
 Weights follow from a formula that the test repeats, so that the file holds names and shapes instead of numbers. Needs torch and transformers.
-Without a number of random cases, writes the cases of CASES, which test/onnx/encoder-goldens.test.ts reads.
+Without a number of random cases, writes the cases of CASES, which test/onnx/encoder-goldens.test.ts reads. Random cases are also saved
+below FOLDER as hubs have them: safetensors or pickles, whole or in shards, in three precisions, under new and old names.
 """
+import copy
 import json
+import os
 import random
 import sys
 
@@ -13,6 +16,7 @@ import transformers
 SMALL = dict(vocab_size=40, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20, max_position_embeddings=40)
 DEBERTA = dict(SMALL, relative_attention=True, position_buckets=4, norm_rel_ebd='layer_norm', share_att_key=True, pos_att_type=['p2c', 'c2p'],
                position_biased_input=False, type_vocab_size=0)
+MODERN = dict(SMALL, num_hidden_layers=3, local_attention=4, pad_token_id=0, bos_token_id=2, eos_token_id=2, cls_token_id=2, sep_token_id=2)
 
 CASES = [
     # name, class, fields of the configuration
@@ -32,6 +36,25 @@ CASES = [
     ('deberta-v2 bare', 'DebertaV2Model', DEBERTA),
     ('deberta-v2 masked', 'DebertaV2ForMaskedLM', DEBERTA),
     ('deberta-v2 masked, not legacy', 'DebertaV2ForMaskedLM', dict(DEBERTA, legacy=False)),
+    ('bert with three types and silu', 'BertForSequenceClassification', dict(SMALL, num_labels=1, type_vocab_size=3, hidden_act='silu', layer_norm_eps=1e-3)),
+    ('bert with one type', 'BertForSequenceClassification', dict(SMALL, num_labels=1, type_vocab_size=1, hidden_act='quick_gelu')),
+    ('bert for pretraining', 'BertForPreTraining', dict(SMALL, hidden_act='gelu_new')),
+    ('bert for tokens', 'BertForTokenClassification', dict(SMALL, num_labels=3)),
+    ('roberta whose padding is 0', 'RobertaForSequenceClassification', dict(SMALL, num_labels=1, pad_token_id=0, type_vocab_size=1, hidden_act='relu')),
+    ('xlm-roberta for answers', 'XLMRobertaForQuestionAnswering', dict(SMALL, type_vocab_size=1)),
+    ('camembert bare', 'CamembertModel', dict(SMALL, type_vocab_size=1, hidden_act='sigmoid')),
+    ('electra, narrow', 'ElectraForSequenceClassification', dict(SMALL, num_labels=1, embedding_size=8, summary_activation='tanh', hidden_act='gelu_fast')),
+    ('electra for pretraining', 'ElectraForPreTraining', dict(SMALL, embedding_size=12)),
+    ('distilbert with sines for positions', 'DistilBertForSequenceClassification', dict(vocab_size=40, dim=12, n_heads=2, n_layers=2, hidden_dim=20,
+        max_position_embeddings=40, sinusoidal_pos_embds=True, activation='relu', num_labels=1)),
+    ('albert in groups', 'AlbertForSequenceClassification', dict(SMALL, num_labels=1, embedding_size=8, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2)),
+    ('mpnet', 'MPNetForSequenceClassification', dict(SMALL, num_labels=1, hidden_act='tanh')),
+    ('modernbert with every bias, mean', 'ModernBertForSequenceClassification', dict(MODERN, num_labels=1, norm_bias=True, attention_bias=True, mlp_bias=True,
+        classifier_bias=True, classifier_pooling='mean', hidden_activation='silu', classifier_activation='tanh')),
+    ('modernbert, cls, each second layer global', 'ModernBertForSequenceClassification', dict(MODERN, num_labels=1, global_attn_every_n_layers=2, local_attention=5,
+        global_rope_theta=1000.0, local_rope_theta=100.0, sparse_prediction=True)),
+    ('modernbert for tokens', 'ModernBertForTokenClassification', dict(MODERN, num_labels=3)),
+    ('modernbert for answers', 'ModernBertForQuestionAnswering', MODERN),
 ]
 
 
@@ -53,16 +76,51 @@ def rows(vocab, lengths=(5, 17, 11)):
     return [[2 + (7 * i + 3 * n) % (vocab - 2) for i in range(n)] for n in lengths]
 
 
-def gold(name, cls, fields):
+def save(model, folder, r):
+    """Saves the model in one of the layouts of hubs."""
+    os.makedirs(folder)
+    model.config.save_pretrained(folder)
+    layout = r.choice(['safe', 'safe', 'safe shards', 'bin', 'bin shards', 'legacy bin'])
+    if layout.startswith('safe'):
+        model.save_pretrained(folder, max_shard_size='4KB' if 'shards' in layout else '50GB')
+        return layout
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    if r.random() < 0.3:
+        layout += ', gamma and beta'
+        state = {k.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'): v for k, v in state.items()}
+    if r.random() < 0.3:
+        layout += ', position ids'
+        prefix = (model.base_model_prefix + '.') if model.base_model is not model else ''
+        state[prefix + 'embeddings.position_ids'] = torch.arange(8).unsqueeze(0)
+    if 'shards' not in layout:
+        torch.save(state, f'{folder}/pytorch_model.bin', _use_new_zipfile_serialization='legacy' not in layout)
+        return layout
+    parts = [{k: v for i, (k, v) in enumerate(state.items()) if i % 3 == n} for n in range(3)]
+    names = [f'pytorch_model-{n + 1:05}-of-00003.bin' for n in range(3)]
+    for part, file in zip(parts, names):
+        torch.save(part, f'{folder}/{file}')
+    index = {'metadata': {'total_size': 1}, 'weight_map': {k: f for part, f in zip(parts, names) for k in part}}
+    json.dump(index, open(f'{folder}/pytorch_model.bin.index.json', 'w'))
+    return layout
+
+
+def gold(name, cls, fields, folder=None, r=None):
     model_class = getattr(transformers, cls)
     fields = dict(fields)
     if cls.endswith('SequenceClassification'):
         fields.setdefault('num_labels', 2)
     config = model_class.config_class(**fields)
+    config.architectures = [cls]
     config._attn_implementation = 'eager'
     torch.manual_seed(0)
     model = model_class(config).double().eval()
     shapes = fill(model)
+    if folder:
+        kind = r.choice(['float32', 'float32', 'float16', 'bfloat16'])
+        name += ', ' + kind + ', ' + save(copy.deepcopy(model).to(getattr(torch, kind)), folder, r)
+        with torch.no_grad():
+            for p in model.parameters():  # not the rotary frequencies, which stay as they are
+                p.copy_(p.to(getattr(torch, kind)).double())
     saved = json.loads(config.to_json_string(use_diff=True))
     saved['architectures'] = [cls]
     out = {'name': name, 'config': saved, 'tensors': shapes, 'rows': rows(fields['vocab_size'])}
@@ -82,6 +140,9 @@ def gold(name, cls, fields):
             states = got.last_hidden_state[0]
             results.append([round(v, 6) for v in states[0].tolist() + states[-1].tolist()])
     out['expected'] = results
+    if folder:
+        out['folder'] = folder
+        del out['tensors']
     return out
 
 
@@ -158,9 +219,10 @@ if __name__ == '__main__':
     out = sys.argv[1]
     wanted = CASES if len(sys.argv) < 3 else list(random_cases(int(sys.argv[2]), int(sys.argv[3])))
     done = []
-    for case in wanted:
+    for n, case in enumerate(wanted):
+        folder = f'{sys.argv[4]}/{n}' if len(sys.argv) > 4 else None
         try:
-            done.append(gold(*case))
+            done.append(gold(*case, folder, random.Random(n)))
         except Exception as error:
             print('left out:', case[0], type(error).__name__, str(error)[:160], json.dumps(case[2])[:400])
     with open(out, 'w') as f:
