@@ -145,7 +145,7 @@ function importCommand(): Command {
 
 function pullCommand(): Command {
   return new Command('pull')
-    .description('Download a model from the Hugging Face hub into the registry.')
+    .description('Download a model of the Hugging Face hub into the hub cache, then import it into the registry.')
     .argument('<repository>', 'ORGANIZATION/MODEL')
     .option('--revision <revision>', 'branch, tag or commit', 'main')
     .addOption(
@@ -171,6 +171,7 @@ Examples:
   $ npx winnow models import ./my-export my-model --label canary
   $ npx winnow models label my-model stable 2
   $ npx winnow models pull cross-encoder/ms-marco-MiniLM-L6-v2 --variant fp32
+  $ npx winnow models pull cross-encoder/ettin-reranker-17m-v1        # weights alone: the graph is written here
 `;
 
 /** Makes `winnow models`: lists and changes the models of a registry folder. */

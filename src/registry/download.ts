@@ -1,10 +1,14 @@
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { WinnowError } from '../errors.ts';
+import { sha256File } from '../util/files.ts';
 import type { Progress } from '../util/progress.ts';
 import { RetriableError, retry } from '../util/retry.ts';
 
-type Fetch = (url: string, init: { readonly headers: Record<string, string> }) => Promise<Response>;
+type Fetch = (
+  url: string,
+  init: { readonly headers: Record<string, string>; readonly signal: AbortSignal },
+) => Promise<Response>;
 
 export interface DownloadOptions {
   readonly fetch: Fetch;
@@ -14,6 +18,16 @@ export interface DownloadOptions {
   readonly startProgress: (label: string, total: number) => Progress;
   /** Milliseconds before the second attempt; doubles each time. Default: 500. */
   readonly retryMs?: number;
+  /** Milliseconds without a byte after which an attempt ends. Default: 60,000. */
+  readonly idleMs?: number;
+  /** Path of the part that arrived. Default: that of the file with `.part`. */
+  readonly part?: string;
+  /** SHA-256 of the whole file where it is known. Then a part is continued whoever began it. */
+  readonly sha256?: string | undefined;
+  /** Size of the whole file where it is known. */
+  readonly bytes?: number | undefined;
+  /** Makes the error of an answer. Default: `httpFault`. */
+  readonly fault?: (url: string, response: Response) => WinnowError;
 }
 
 const ATTEMPTS = 4;
@@ -43,14 +57,15 @@ interface Part {
   readonly tag: string | undefined;
 }
 
-async function readPart(target: string): Promise<Part> {
-  const path = `${target}.part`;
+async function readPart(target: string, options: DownloadOptions): Promise<Part> {
+  const path = options.part ?? `${target}.part`;
   const tagPath = `${path}.etag`;
   const [facts, tag] = await Promise.all([
     stat(path).catch(() => undefined),
     readFile(tagPath, 'utf8').catch(() => undefined),
   ]);
-  return { path, tagPath, size: tag === undefined ? 0 : (facts?.size ?? 0), tag };
+  const isKnown = tag !== undefined || options.sha256 !== undefined;
+  return { path, tagPath, size: isKnown ? (facts?.size ?? 0) : 0, tag };
 }
 
 /** Writes a body chunk by chunk. Each chunk is written before the next is read, so that a broken connection loses no received bytes. */
@@ -59,13 +74,16 @@ async function writeBody(
   url: string,
   part: Part,
   from: number,
-  options: DownloadOptions,
+  options: DownloadOptions & Idle,
 ): Promise<number> {
+  const handle = await open(part.path, from > 0 ? 'a' : 'w').catch((error: unknown) => {
+    throw failureOf(error, part.path);
+  });
   const progress = options.startProgress(fileName(url), totalSize(response, from) ?? 0);
-  const handle = await open(part.path, from > 0 ? 'a' : 'w');
   let done = from;
   try {
     for await (const chunk of response.body ?? []) {
+      options.alive();
       done += chunk.byteLength;
       if (done > options.maxBytes) throw tooLarge(url, options.maxBytes);
       await handle.writeFile(chunk);
@@ -73,13 +91,34 @@ async function writeBody(
     }
     await handle.sync();
   } catch (error) {
-    throw error instanceof WinnowError ? error : new RetriableError((error as Error).message, { cause: error });
+    throw failureOf(error, part.path);
   } finally {
     progress.stop();
     await handle.close();
   }
   return done;
 }
+
+/** Codes of a disk that takes no more, or nothing. */
+const DISK_CODES = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'EISDIR']);
+
+/** Makes the error of a folder that cannot be written; undefined for another error. */
+export function diskFault(error: unknown, path: string): WinnowError | undefined {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (!DISK_CODES.has(code)) return undefined;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  const expected = isFull
+    ? 'free space (make room, or set HF_HUB_CACHE to a folder of another disk; then run again to continue)'
+    : 'a folder that can be written (set HF_HUB_CACHE, or HF_HOME, to one)';
+  const got = isFull ? `a full disk (${code})` : code;
+  return new WinnowError('invalid_input', { where: path, expected, got }, { cause: error });
+}
+
+/** What went wrong while a body was written: the disk, or the connection, which is tried again. */
+const failureOf = (error: unknown, path: string): Error =>
+  error instanceof WinnowError
+    ? error
+    : (diskFault(error, path) ?? new RetriableError((error as Error).message, { cause: error }));
 
 const fileName = (url: string) => decodeURIComponent(url.split('/').pop() ?? url);
 
@@ -92,7 +131,12 @@ function totalSize(response: Response, from: number): number | undefined {
   return length === null || response.headers.has('content-encoding') ? undefined : from + Number(length);
 }
 
-async function receive(response: Response, url: string, part: Part, options: DownloadOptions): Promise<void> {
+interface Idle {
+  /** Postpones the end of the attempt. */
+  readonly alive: () => void;
+}
+
+async function receive(response: Response, url: string, part: Part, options: DownloadOptions & Idle): Promise<void> {
   const from = response.status === 206 ? part.size : 0;
   const total = totalSize(response, from);
   if (total !== undefined && total > options.maxBytes) throw tooLarge(url, options.maxBytes);
@@ -105,26 +149,75 @@ async function receive(response: Response, url: string, part: Part, options: Dow
 
 /** Makes one attempt. Returns the answer's headers; undefined for a file that does not exist. @throws RetriableError, WinnowError. */
 async function attempt(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
-  const part = await readPart(target);
-  const resume = part.size > 0 && part.tag !== undefined;
-  const range = resume ? { range: `bytes=${part.size}-`, 'if-range': part.tag! } : {};
-  let response: Response;
+  const part = await readPart(target, options);
+  if (options.sha256 !== undefined && part.size > 0 && part.size === options.bytes) {
+    // An earlier process ended between the last byte and the rename.
+    await finish(part, target, options.sha256);
+    return new Headers();
+  }
+  const condition = part.tag === undefined ? {} : { 'if-range': part.tag };
+  const range = part.size > 0 ? { range: `bytes=${part.size}-`, ...condition } : {};
+  const idle = new AbortController();
+  const ms = options.idleMs ?? IDLE_MS;
+  const timer = setTimeout(() => idle.abort(new RetriableError(`no byte in ${ms} ms`)), ms);
   try {
-    response = await options.fetch(url, { headers: { ...options.headers, ...range } });
+    const response = await request(url, { ...options.headers, ...range }, idle.signal, options);
+    if (response.status !== 200 && response.status !== 206) return await refused(response, url, part, options);
+    await receive(response, url, part, { ...options, alive: () => timer.refresh() });
+    await finish(part, target, options.sha256);
+    return response.headers;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const IDLE_MS = 60_000;
+
+async function request(
+  url: string,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+  options: DownloadOptions,
+): Promise<Response> {
+  try {
+    return await options.fetch(url, { headers, signal });
   } catch (error) {
+    if (error instanceof WinnowError) throw error;
     throw new RetriableError(String((error as Error).cause ?? error), { cause: error });
   }
-  if (response.status === 200 || response.status === 206) {
-    await receive(response, url, part, options);
-    await rename(part.path, target);
-    await rm(part.tagPath, { force: true });
-    return response.headers;
-  }
+}
+
+/** @returns undefined for a file that does not exist. */
+async function refused(response: Response, url: string, part: Part, options: DownloadOptions): Promise<undefined> {
+  const { status } = response;
   await response.body?.cancel();
-  if (response.status === 404) return undefined;
-  if (response.status === 416) await rm(part.path, { force: true });
-  else if (!isTransient(response.status)) throw httpFault(url, response.status);
-  throw new RetriableError(`HTTP ${response.status}`);
+  if (status === 404 && !options.fault) return undefined;
+  if (status === 416) await removePart(part);
+  else if (!isTransient(status)) throw options.fault?.(url, response) ?? httpFault(url, status);
+  throw new RetriableError(`HTTP ${status}`);
+}
+
+async function removePart({ path, tagPath }: Part): Promise<void> {
+  await rm(path, { force: true });
+  await rm(tagPath, { force: true });
+}
+
+/** Compares the hash and puts the file in place. A part with another hash is removed, and the next attempt begins anew. */
+async function finish(part: Part, target: string, expected: string | undefined): Promise<void> {
+  const got = expected === undefined ? undefined : await sha256File(part.path);
+  if (got !== expected) {
+    await removePart(part);
+    throw new RetriableError(`sha256 ${expected} was announced, ${got} came`);
+  }
+  await rename(part.path, target);
+  await rm(part.tagPath, { force: true });
+}
+
+/** @throws WinnowError `invalid_input` where it cannot be made. */
+export async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw diskFault(error, folder) ?? error;
+  });
 }
 
 /**
@@ -134,7 +227,7 @@ async function attempt(url: string, target: string, options: DownloadOptions): P
  * @throws WinnowError `invalid_input` with the URL and the answer.
  */
 export async function download(url: string, target: string, options: DownloadOptions): Promise<Headers | undefined> {
-  await mkdir(dirname(target), { recursive: true });
+  await makeFolder(dirname(target));
   const firstPauseMs = options.retryMs ?? 500;
   try {
     return await retry(() => attempt(url, target, options), { attempts: ATTEMPTS, firstPauseMs });

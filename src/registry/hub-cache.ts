@@ -65,7 +65,7 @@ export async function findSnapshot(folder: string): Promise<Snapshot | undefined
 }
 
 /** Puts a file in place by a hard link where the file system allows it, else by copying. */
-async function place(from: string, to: string): Promise<void> {
+export async function placeFile(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
   await link(from, to).catch(() => copyFile(from, to, constants.COPYFILE_FICLONE));
 }
@@ -78,5 +78,5 @@ export async function copySnapshot({ folder, blobs }: Snapshot, target: string, 
   const links = { into: blobs, otherwise: 'it is outside blobs/ of the cache' };
   await mkdir(target, { recursive: true });
   for (const { path } of await listFiles(folder, limits, undefined, links))
-    await place(await realpath(join(folder, path)), join(target, path));
+    await placeFile(await realpath(join(folder, path)), join(target, path));
 }

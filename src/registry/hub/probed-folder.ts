@@ -1,0 +1,142 @@
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { WinnowError } from '../../errors.ts';
+import '../../util/engine-telemetry.ts';
+import { RetriableError } from '../../util/retry.ts';
+import { type DownloadOptions, download, httpFault } from '../download.ts';
+import { excerpt, isSafePath } from '../model-names.ts';
+import { scanOnnx } from '../onnx-scan.ts';
+import { chooseGraphs, FORMATS, ownInt8Files, SMALL_FILES, type WantedVariant } from './hub-selection.ts';
+
+/*
+ * Loading from a server that has the addresses of the hub's files and no list of them: names are tried. Files go to a hidden folder of the
+ * registry, because without a list it is not known what they are called in the hub's cache.
+ */
+
+/** A repository on such a server. */
+interface Repository {
+  readonly id: string;
+  readonly revision: string;
+  readonly endpoint: string;
+  readonly staging: string;
+  readonly download: DownloadOptions;
+}
+
+function urlOf({ endpoint, id, revision }: Repository, file: string): string {
+  const path = file.split('/').map(encodeURIComponent).join('/');
+  return `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${path}`;
+}
+
+/** Downloads a file into the staging folder unless it is already there. Returns false if it does not exist. */
+async function fetchFile(repository: Repository, file: string): Promise<boolean> {
+  const target = join(repository.staging, file);
+  if ((await stat(target).catch(() => undefined))?.isFile()) return true;
+  return (await download(urlOf(repository, file), target, repository.download)) !== undefined;
+}
+
+/**
+ * Returns the number formats that the repository has below `onnx/`, from the hub client of transformers.js. It also checks that the
+ * repository is readable. The client returns configs, tokenizers and sessions but no plain files, so those are downloaded separately.
+ */
+async function availableFormats({ id, revision, endpoint, staging }: Repository): Promise<readonly string[]> {
+  const { AutoConfig, env, ModelFileNotFoundError, ModelRegistry } = await import('@huggingface/transformers');
+  const before = { remoteHost: env.remoteHost, allowLocalModels: env.allowLocalModels };
+  Object.assign(env, { remoteHost: `${endpoint}/`, allowLocalModels: false });
+  const where = { revision, cache_dir: join(staging, '.hub') };
+  try {
+    const config = await AutoConfig.from_pretrained(id, where);
+    return await ModelRegistry.get_available_dtypes(id, { ...where, config });
+  } catch (error) {
+    const url = `${endpoint}/${id}/resolve/${revision}/config.json`;
+    if (error instanceof ModelFileNotFoundError && error.status) throw httpFault(url, error.status);
+    const got = String((error as Error).cause ?? (error as Error).message);
+    throw new WinnowError('invalid_input', { where: url, expected: 'an answer of the hub', got }, { cause: error });
+  } finally {
+    Object.assign(env, before);
+    await rm(join(staging, '.hub'), { recursive: true, force: true });
+  }
+}
+
+async function fetchGraph(repository: Repository, file: string): Promise<void> {
+  if (!(await fetchFile(repository, file)))
+    throw new WinnowError('invalid_input', {
+      where: repository.id,
+      expected: 'an ONNX file (onnx/model.onnx, its variants, or model.onnx)',
+      got: 'none; export the model first (optimum-cli export onnx --task text-classification)',
+    });
+  const { external } = await scanOnnx(join(repository.staging, file), file);
+  for (const { location } of external) {
+    if (!isSafePath(location))
+      throw new WinnowError('unsafe_path', { file, got: `external data at "${excerpt(location)}"` });
+    const data = posix.join(posix.dirname(file), location);
+    if (!(await fetchFile(repository, data))) throw httpFault(urlOf(repository, data), 404);
+  }
+}
+
+/**
+ * Downloads config.json and learns from its headers which commit the revision means now. Deletes files that an earlier attempt left of
+ * another commit, because files of two commits do not make a model.
+ * @returns The commit if the server reports it.
+ */
+async function pinCommit(repository: Repository): Promise<string | undefined> {
+  const { staging } = repository;
+  const url = urlOf(repository, 'config.json');
+  const fresh = join(staging, '.config.json');
+  const headers = await download(url, fresh, repository.download);
+  if (!headers) throw httpFault(url, 404);
+  const commit = headers.get('x-repo-commit') ?? undefined;
+  const before = await readFile(join(staging, '.commit'), 'utf8').catch(() => undefined);
+  const config = await readFile(fresh);
+  if (before !== commit) await rm(staging, { recursive: true, force: true });
+  await mkdir(staging, { recursive: true });
+  await writeFile(join(staging, 'config.json'), config);
+  if (commit !== undefined) await writeFile(join(staging, '.commit'), commit);
+  return commit;
+}
+
+const hasInt8 = (formats: readonly string[]) =>
+  FORMATS.some(([dtype, , variant]) => variant === 'int8' && formats.includes(dtype));
+
+/** Downloads the int8 file that suits this processor best and that the hub client does not list. Returns its path, if there is one. */
+async function fetchTargeted(repository: Repository): Promise<string | undefined> {
+  for (const file of ownInt8Files()) if (await fetchFile(repository, file)) return file;
+  return undefined;
+}
+
+async function fetchAll(repository: Repository, variant: WantedVariant): Promise<string | undefined> {
+  const formats = await availableFormats(repository);
+  const commit = await pinCommit(repository);
+  const targeted = hasInt8(formats) || !['int8', 'all'].includes(variant) ? undefined : await fetchTargeted(repository);
+  const files = targeted && variant === 'int8' ? [] : chooseGraphs(formats, variant, repository.id);
+  if (targeted) files.push(targeted);
+  for (const file of SMALL_FILES) await fetchFile(repository, file);
+  for (const file of files) await fetchGraph(repository, file);
+  return commit;
+}
+
+/**
+ * Loads a model by trying names and calls `work` with its folder and, where the server reports it, its commit. The next call continues an
+ * interrupted download; otherwise the folder is removed.
+ * @throws WinnowError `invalid_input` with the URL and the answer, and what `work` throws.
+ */
+export async function withProbedFolder<T>(
+  { id, revision, endpoint }: Pick<Repository, 'id' | 'revision' | 'endpoint'>,
+  registryFolder: string,
+  variant: WantedVariant,
+  options: DownloadOptions,
+  work: (folder: string, commit: string | undefined) => Promise<T>,
+): Promise<T> {
+  const name = `.pull-${id.split('/').join('--')}@${encodeURIComponent(revision)}`;
+  const staging = join(registryFolder, name);
+  const repository = { id, revision, endpoint, staging, download: options };
+  await mkdir(staging, { recursive: true });
+  let isInterrupted = false;
+  try {
+    return await work(staging, await fetchAll(repository, variant));
+  } catch (error) {
+    isInterrupted = (error as Error).cause instanceof RetriableError;
+    throw error;
+  } finally {
+    if (!isInterrupted) await rm(staging, { recursive: true, force: true });
+  }
+}
