@@ -126,6 +126,11 @@ export const configSchema = z.strictObject({
   }),
   registry: z.strictObject({
     folder: text('models', 'Names the registry folder: <name>/<version>/ in Hugging Face layout.', 'folder'),
+    sources: list(
+      names(),
+      'hub ids and folders, separated by commas',
+      'Lists models to serve from where they are: `organization/model`, `organization/model@revision` or a folder in Hugging Face layout. Each is imported when its content is new, keeps its name as an alias, and is loaded at start; the first is the default model. Without a registry folder of your own they are imported into `~/.cache/winnow/models`. The flag may be repeated.',
+    ),
     defaultModel: optionalText(
       'Names the model of requests that name none. Unset: the one in default.json of the registry folder, else the first by name.',
     ),

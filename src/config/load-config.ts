@@ -1,6 +1,8 @@
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { stringify as stringifyYaml } from 'yaml';
 import { describe, WinnowError } from '../errors.ts';
+import { cacheFolder } from '../util/cache-folder.ts';
 import { nearestName } from '../util/nearest.ts';
 import { valueAt } from '../util/schema-issues.ts';
 import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
@@ -109,12 +111,29 @@ function gatherFlags(flags: readonly Flag[], gathering: Gathering, known: readon
   const flagsOf = ({ flag, aliases }: Setting) => [flag, ...aliases.filter((alias) => alias.startsWith('-'))];
   const byFlag = new Map(known.flatMap((setting) => flagsOf(setting).map((name) => [name, setting] as const)));
   const names = [...byFlag.keys(), '--config'];
-  for (const { name, value } of flags) {
+  const lists = new Map<string, string>();
+  for (const { name, value: last } of flags) {
     const setting = byFlag.get(name);
+    const earlier = setting?.isList ? lists.get(setting.path) : undefined;
+    const value = earlier === undefined || last === undefined ? last : `${earlier},${last}`;
+    if (setting?.isList && value !== undefined) lists.set(setting.path, value);
     if (setting === undefined && name !== '--config') gathering.faults.push(unknown('flag', name, names));
     else if (value === undefined) gathering.faults.push(`${name}: expected a value, got nothing`);
     else if (setting !== undefined) putText(gathering, setting, value, name);
   }
+}
+
+const FOLDER = 'registry.folder';
+
+/**
+ * Chooses the folder into which models are imported when none is named: the default one is for models that were put there on purpose.
+ * @returns Whether the folder has to exist.
+ */
+function chooseFolder(gathering: Gathering, env: Environment): boolean {
+  const { sources, folder } = gathering.tree.registry ?? {};
+  if (!sources || (Array.isArray(sources) && sources.length === 0) || folder !== undefined) return true;
+  put(gathering, FOLDER, join(cacheFolder(env), 'models'), 'registry.sources');
+  return false;
 }
 
 /** Adds a fault for each setting whose file or folder is missing or of the wrong kind. */
@@ -156,7 +175,8 @@ export function loadConfig(argv: readonly string[], env: Environment): Config {
   if (file) gatherFile(file, gathering, known);
   gatherEnvironment(env, gathering, known);
   gatherFlags(flags, gathering, known);
-  checkDisk(gathering, known);
+  const isOwnFolder = chooseFolder(gathering, env);
+  checkDisk(gathering, isOwnFolder ? known : known.filter(({ path }) => path !== FOLDER));
   const result = configSchema.safeParse(tree);
   if (result.success) checkTogether(result.data, faults);
   for (const { path, message } of result.error?.issues ?? []) {

@@ -15,6 +15,8 @@ export interface FieldMeta {
   readonly secret?: true;
   /** The value names a file or folder that must exist at start. */
   readonly onDisk?: 'file' | 'folder';
+  /** Values of a repeated flag are added up. */
+  readonly isList?: true;
 }
 
 const SIZE = /^(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)$/;
@@ -157,7 +159,7 @@ export function list(item: z.ZodString | z.ZodURL, kind: string, description: st
   return z
     .preprocess(toList, z.array(item, `expected ${kind}`))
     .default([...initial])
-    .meta({ description, kind } satisfies FieldMeta);
+    .meta({ description, kind, isList: true } satisfies FieldMeta);
 }
 
 /** Reads `name=reference, name=reference`. */

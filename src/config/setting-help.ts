@@ -32,6 +32,12 @@ export function settingsHelp(): string {
 Serves the models of a registry folder over HTTP. A setting is looked up as a flag, then in the environment, then in the
 YAML file of --config FILE (or WINNOW_CONFIG), under section.key.
 
+Examples:
+  $ npx winnow serve                                                the models of the folder models
+  $ npx winnow serve --model cross-encoder/ettin-reranker-17m-v1    a model of the hub, imported at the first start
+  $ npx winnow serve --model org/name@v2 --model ./my-export        a revision of one, and a folder as it is
+  $ HF_HUB_OFFLINE=1 npx winnow serve --model org/name              the same without the network
+
   --config FILE
       YAML file of settings.
   --print-config

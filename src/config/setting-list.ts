@@ -12,6 +12,7 @@ export const ALIASES: Readonly<Record<string, string>> = {
   '--port': 'server.port',
   '--host': 'server.host',
   '--models': 'registry.folder',
+  '--model': 'registry.sources',
   '--provider': 'inference.provider',
   '--experiments': 'experiments.file',
 };

@@ -2,6 +2,7 @@ import { WinnowError } from '../errors.ts';
 import type { ProviderSetting } from '../inference/inference-types.ts';
 import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
+import { once } from '../util/once.ts';
 
 interface AdmissionSettings {
   readonly provider: ProviderSetting;
@@ -25,6 +26,33 @@ export async function withAdmissionTools<T>(
     });
   } finally {
     await pool.close();
+  }
+}
+
+/**
+ * Calls `work` with a function that runs imports, and ends their host afterwards. All share one host, which starts with the first of them:
+ * where nothing is new, none does.
+ */
+export async function withSharedTools<T>(
+  settings: AdmissionSettings,
+  work: (withDeps: <R>(job: (deps: AdmissionDeps) => Promise<R>) => Promise<R>) => Promise<T>,
+): Promise<T> {
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+  let closed: Promise<void> | undefined;
+  const open = once(() => {
+    const { promise, resolve, reject } = Promise.withResolvers<AdmissionDeps>();
+    closed = withAdmissionTools(settings, (deps) => {
+      resolve(deps);
+      return finished;
+    });
+    closed.catch(reject);
+    return promise;
+  });
+  try {
+    return await work(async (job) => job(await open()));
+  } finally {
+    finish();
+    await closed?.catch(() => undefined);
   }
 }
 

@@ -11,6 +11,7 @@ import { countBatches, observeRequests, watchProcess } from './observe.ts';
 import { isInference, openReadiness } from './open-readiness.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
+import { withSources } from './serve-sources.ts';
 import { openServerParts } from './server-parts.ts';
 
 /*
@@ -36,10 +37,11 @@ interface RunningServer {
  * @throws WinnowError with every fault of the settings and what they point to. Nothing is left running then.
  */
 export async function startServer(
-  config: Config,
-  logger: Logger = createLogger(config.telemetry.logLevel),
+  given: Config,
+  logger: Logger = createLogger(given.telemetry.logLevel),
 ): Promise<RunningServer> {
-  await checkStart(config);
+  await checkStart(given);
+  const config = await withSources(given, VERSION, logger);
   const cleanup = new AsyncDisposableStack();
   try {
     const { metrics, tracing, stack, openHttp } = await openServerParts(config, logger, VERSION, cleanup);

@@ -163,7 +163,8 @@ export async function importFolder(
     source,
     registryFolder,
     (folder, origin) => {
-      const names = [name, ...namesIn(source), ...(origin === undefined ? [] : [origin])];
+      const origins = [origin, options.manifest?.source].filter((text) => text !== undefined);
+      const names = [name, ...namesIn(source), ...origins];
       return withGraph(folder, registryFolder, deps, names, (complete, notes) => work(complete, origin, notes));
     },
     deps.limits ?? DEFAULT_LIMITS,

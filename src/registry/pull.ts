@@ -34,7 +34,7 @@ const downloadOptions = ({ maxBytes, startProgress: start, retryMs }: PullOption
 });
 
 /** Imports the files of a snapshot that the model needs, and no others. */
-async function importSnapshot(
+export async function importSnapshot(
   { folder, files, origin }: HubSnapshot,
   registryFolder: string,
   name: string,

@@ -77,6 +77,22 @@ describe('where a setting comes from', () => {
     expect(load([], { WINNOW_TELEMETRY_TRACE_RATIO: '.25' }).telemetry.traceRatio).toBe(0.25);
   });
 
+  it('adds up a list whose flag is repeated', () => {
+    const flags = ['--model', 'org/a,org/b', '--registry-sources', './c', '--model=d'];
+    expect(load(flags).registry.sources).toEqual(['org/a', 'org/b', './c', 'd']);
+    expect(load(['--port', '1', '--port', '2']).server.port).toBe(2);
+  });
+
+  it('imports models into the cache unless a registry folder is named', () => {
+    const env = { WINNOW_MODELS: '', XDG_CACHE_HOME: '/cache' };
+    expect(load(['--model', 'org/a'], env).registry.folder).toBe('/cache/winnow/models');
+    expect(load(['--model', 'org/a']).registry.folder).toBe(folder);
+    expect(load(['--model', ''], { ...env, WINNOW_MODELS: folder }).registry).toMatchObject({ sources: [], folder });
+    expect(() => load(['--model', 'org/a', '--models', '/no/such'])).toThrow(
+      /--models: expected a folder, got \/no\/such/,
+    );
+  });
+
   it('takes an empty variable and an empty key of the file for unset', () => {
     const config = file('server:\n  port:\n');
     expect(load([], { WINNOW_CONFIG: config, WINNOW_SERVER_PORT: '', WINNOW_AUTH_KEYS_FILE: '' }).server.port).toBe(

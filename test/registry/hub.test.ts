@@ -355,6 +355,11 @@ describe('settings', () => {
     [{ HOME: '/home/a', XDG_CACHE_HOME: '/x' }, '/x/huggingface/hub', 'https://huggingface.co'],
     [{ HF_HOME: '/h', HF_ENDPOINT: 'https://mirror.example/' }, '/h/hub', 'https://mirror.example'],
     [{ HF_HOME: '/h', HF_HUB_CACHE: '/c' }, '/c', 'https://huggingface.co'],
+    [
+      { HOME: '/home/a', HF_HOME: '', HF_HUB_CACHE: '', HF_ENDPOINT: '', XDG_CACHE_HOME: '' },
+      '/home/a/.cache/huggingface/hub',
+      'https://huggingface.co',
+    ],
     [{ HUGGINGFACE_HUB_CACHE: '/old' }, '/old', 'https://huggingface.co'],
   ])('%j', async (env, cache, endpoint) => {
     expect(await readHubSettings({ HF_HUB_DISABLE_IMPLICIT_TOKEN: '1', ...env })).toEqual({

@@ -6,7 +6,7 @@ import { excerpt, isName, isSafePath } from '../model-names.ts';
 
 /*
  * What the environment says about the Hugging Face hub. Names and meaning of the variables are those of huggingface_hub ("Environment
- * variables"), so that a machine set up for Python programs needs nothing else.
+ * variables"), so that a machine set up for Python programs needs nothing else. An empty variable counts as unset.
  */
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -30,14 +30,14 @@ const isSet = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(
 
 /** Returns the folder of huggingface_hub: cache and token. */
 const homeOf = (env: Environment): string =>
-  env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(env.HOME ?? homedir(), '.cache'), 'huggingface');
+  env.HF_HOME || join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'huggingface');
 
 /** Returns the token of the environment, else the one that `hf auth login` wrote. */
 async function tokenOf(env: Environment): Promise<string | undefined> {
   if (isSet(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined;
-  const stated = env.HF_TOKEN ?? env.HUGGING_FACE_HUB_TOKEN ?? env.HF_ACCESS_TOKEN;
-  const file = env.HF_TOKEN_PATH ?? join(homeOf(env), 'token');
-  const token = (stated ?? (await readFile(file, 'utf8').catch(() => ''))).trim();
+  const stated = env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || env.HF_ACCESS_TOKEN;
+  const file = env.HF_TOKEN_PATH || join(homeOf(env), 'token');
+  const token = (stated || (await readFile(file, 'utf8').catch(() => ''))).trim();
   return token === '' ? undefined : token;
 }
 
@@ -63,7 +63,7 @@ export async function readHubSettings(env: Environment, endpoint?: string): Prom
     endpoint: checked,
     token: isTrusted ? await tokenOf(env) : undefined,
     isOffline: isSet(env.HF_HUB_OFFLINE) || isSet(env.TRANSFORMERS_OFFLINE),
-    cache: env.HF_HUB_CACHE ?? env.HUGGINGFACE_HUB_CACHE ?? join(homeOf(env), 'hub'),
+    cache: env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(homeOf(env), 'hub'),
   };
 }
 

@@ -1,0 +1,108 @@
+import { cp, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { createLocalPool } from '../../src/inference/local-pool.ts';
+import { readManifest } from '../../src/registry/manifest.ts';
+import { ensureModel, type SourceOptions, type WithDeps } from '../../src/registry/model-source.ts';
+import { openHubServer } from '../support/hub-server.ts';
+import { scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
+
+const quiet = () => ({ update() {}, stop() {} });
+
+async function open() {
+  const [root, registry, home] = [await scratch(), await scratch(), await scratch()];
+  const folder = await writeExport(join(root, 'My model'));
+  await writeExport(join(root, 'ranker'));
+  const server = await openHubServer(root);
+  onTestFinished(() => server.close());
+  let imports = 0;
+  const withDeps: WithDeps = async (work) => {
+    imports++;
+    const pool = await createLocalPool({ threads: 1 });
+    try {
+      return await work({ pool, tokenizers });
+    } finally {
+      await pool.close();
+    }
+  };
+  const options: SourceOptions = {
+    env: { HF_ENDPOINT: server.url, HF_HOME: home },
+    program: '1',
+    startProgress: quiet,
+    retryMs: 1,
+  };
+  const ensure = (text: string, more: Partial<SourceOptions> = {}) =>
+    ensureModel(text, registry, withDeps, { ...options, ...more });
+  return { root, registry, folder, server, ensure, imports: () => imports, env: options.env };
+}
+
+describe('a folder that is named as a model', () => {
+  it('is imported once, and anew when its content changes', async () => {
+    const { folder, registry, ensure, imports } = await open();
+    const first = await ensure(folder);
+    expect(first).toMatchObject({
+      name: expect.stringMatching(/^My-model-[0-9a-f]{8}$/),
+      aliases: ['My model'],
+      isNew: true,
+    });
+    expect(await ensure(folder)).toEqual({ ...first, isNew: false });
+    expect(imports()).toBe(1);
+    await writeFile(join(folder, 'onnx/model.onnx'), tinyGraph({ bias: 1 }));
+    const second = await ensure(folder);
+    expect(second.name).not.toBe(first.name);
+    expect((await readdir(registry)).sort()).toEqual([first.name, second.name].sort());
+    await cp(folder, `${folder}-copy`, { recursive: true });
+    expect((await ensure(`${folder}-copy`)).name).toMatch(/^My-model-copy-/);
+  });
+
+  it('is imported anew by another version of the program', async () => {
+    const { folder, ensure, imports } = await open();
+    await ensure(folder);
+    expect((await ensure(folder, { program: '2' })).isNew).toBe(true);
+    expect(imports()).toBe(2);
+  });
+
+  it('leaves nothing behind where it is refused', async () => {
+    const { root, registry, ensure } = await open();
+    const headless = await writeExport(join(root, 'headless'), { output: 'last_hidden_state', width: 4 });
+    await expect(ensure(headless)).rejects.toThrow(/classification head/);
+    expect(await readdir(registry)).toEqual([]);
+  });
+});
+
+describe('a model of the hub that is named as a model', () => {
+  it('is loaded and imported once a commit, under the names that clients write', async () => {
+    const { registry, server, ensure, imports } = await open();
+    const model = await ensure('acme/ranker');
+    expect(model.aliases).toEqual(['acme/ranker', 'ranker']);
+    expect((await readManifest(join(registry, model.name, '1'))).source).toBe(
+      `${server.url}/acme/ranker@${server.commit}`,
+    );
+    expect(await ensure('acme/ranker@v1')).toMatchObject({
+      name: model.name,
+      isNew: false,
+      aliases: ['acme/ranker', 'ranker', 'acme/ranker@v1'],
+    });
+    expect(imports()).toBe(1);
+  });
+
+  it('is found without the network when it was loaded before', async () => {
+    const { ensure, env } = await open();
+    const { name } = await ensure('acme/ranker');
+    expect(await ensure('acme/ranker', { env: { ...env, HF_HUB_OFFLINE: '1' } })).toMatchObject({ name, isNew: false });
+  });
+
+  it('is found in the cache by its folder too', async () => {
+    const { ensure, env } = await open();
+    await ensure('acme/ranker');
+    const cached = await ensure(join(env.HF_HOME!, 'hub', 'models--acme--ranker'));
+    expect(cached).toMatchObject({ aliases: ['ranker'], isNew: true });
+  });
+});
+
+it.each(['ranker', './nowhere', '/no/such/folder', 'a/b/c', 'acme/ranker@../x', ''])('%j is neither', async (text) => {
+  const { ensure } = await open();
+  await expect(ensure(text)).rejects.toThrow(
+    /expected a folder that exists, or a model of the hub as ORGANIZATION\/MODEL/,
+  );
+});
