@@ -63,6 +63,8 @@ export interface ArmChoice {
   readonly arm: string;
   /** The reference by which the registry is asked for the arm's model. */
   readonly model: string;
+  /** What the arm's model is told to look for, whatever the request says. */
+  readonly instruction?: string;
 }
 
 /** What experiments want done with one request. The hook gets the same object back, so a decision may carry more (unit, hash version). */

@@ -2,7 +2,7 @@ import { piecesOf } from '../util/pieces.ts';
 import type { QueryRequest } from './dialects/dialect.ts';
 import { Turn } from './turn.ts';
 
-type Texts = Pick<QueryRequest, 'query' | 'passages'>;
+type Texts = Pick<QueryRequest, 'query' | 'passages' | 'instruction'>;
 
 /** UTF-16 units looked at or repaired at once. */
 const PIECE = 16_384;
@@ -66,7 +66,8 @@ export async function repairTexts<R extends Texts>(
   const repaired: R[] = [];
   for (const request of requests) {
     const query = await repair.text(request.query);
-    repaired.push({ ...request, query, passages: await repair.texts(request.passages) });
+    const told = request.instruction === undefined ? {} : { instruction: await repair.text(request.instruction) };
+    repaired.push({ ...request, ...told, query, passages: await repair.texts(request.passages) });
   }
   return { requests: repaired, changed: repair.changed };
 }

@@ -2,6 +2,7 @@ import type { ExperimentObserver } from '../experiments/ports.ts';
 import type { BatchCounts, HttpTelemetry, RequestEvent } from '../http/ports.ts';
 import type { PoolEvent, PoolFacts, PoolObserver } from '../inference/pool-observer.ts';
 import type { RegistryObserver, ServedVersion } from '../registry/registry-types.ts';
+import type { RerankObserver } from '../rerank/rerank-types.ts';
 import type { SchedulerObserver } from '../scheduling/scheduling-types.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -237,3 +238,16 @@ export function watchProcess(
   metrics.info.set({ version, node: process.version, provider }, 1);
   metrics.onScrape(() => metrics.ready.set(ready() ? 1 : 0));
 }
+
+/** Logs once for each arm and version that the instruction of the arm has no effect. */
+export function instructionNotes(logger: Logger): NonNullable<RerankObserver['onInstructionIgnored']> {
+  const told = new Set<string>();
+  return ({ arm, model, version }) => {
+    const key = JSON.stringify([arm, model, version]);
+    if (told.has(key) || told.size >= MOST_NOTES) return;
+    told.add(key);
+    logger.warn({ arm, model, version }, 'the instruction of an arm has no effect: its model has no template for it');
+  };
+}
+
+const MOST_NOTES = 1000;

@@ -16,7 +16,7 @@ import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 import { once } from '../util/once.ts';
 import { closeAll } from './close-all.ts';
-import { observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
+import { instructionNotes, observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
 import { openExperiments } from './open-experiments.ts';
 import { openHostPool } from './open-host-pool.ts';
 import { prefetchTokenizer } from './prefetch.ts';
@@ -114,6 +114,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
       experiments: experiments.hook,
       observer: {
         onHookFailure: (error, { requestId }) => logger.error({ err: error, requestId }, 'experiment failed'),
+        onInstructionIgnored: instructionNotes(logger),
       },
     });
     if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());

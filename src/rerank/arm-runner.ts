@@ -119,11 +119,15 @@ export class ArmRunner<D extends Decision> {
   }
 
   async #scoreArm(
-    { arm, model }: ArmChoice,
+    { arm, model, instruction }: ArmChoice,
     { request, shared }: Pick<DecidedRequest<D>, 'request' | 'shared'>,
     scope: RequestScope,
   ): Promise<ScoredArm> {
-    return { arm, ...(await rankByModel(this.#deps, { request, model, scope, shared })) };
+    const told = instruction === undefined ? request : { ...request, instruction };
+    const { instructionIgnored, ...ranking } = await rankByModel(this.#deps, { request: told, model, scope, shared });
+    if (instructionIgnored && instruction !== undefined) this.#observer.onInstructionIgnored?.({ arm, ...ranking });
+    const isIgnored = request.instruction !== undefined && (instruction !== undefined || instructionIgnored);
+    return { arm, ...ranking, ...(isIgnored ? { instructionIgnored: true } : {}) };
   }
 
   #merge(decided: DecidedRequest<D>, { arms, fallback }: ArmResults): ExperimentRanking {
@@ -183,11 +187,12 @@ export class ArmRunner<D extends Decision> {
 }
 
 /** Adds up what interleaved arms took. A passage counts as truncated if any arm's model saw less than its whole text. */
-function combinedCost(arms: readonly ScoredArm[]): Pick<ModelRanking, 'tokens' | 'truncated' | 'queryCut' | 'timings'> {
+function combinedCost(arms: readonly ScoredArm[]): Omit<ModelRanking, 'model' | 'version' | 'ranking'> {
   return {
     tokens: arms.reduce((sum, arm) => sum + arm.tokens, 0),
     truncated: arms[0]!.truncated.map((_, i) => arms.some((arm) => arm.truncated[i])),
     queryCut: Math.max(...arms.map(({ queryCut }) => queryCut)),
+    ...(arms.every(({ instructionIgnored }) => instructionIgnored) ? { instructionIgnored: true } : {}),
     timings: combineTimings(
       'arms',
       arms.map((arm) => arm.timings),

@@ -1,5 +1,6 @@
 import { describe, WinnowError } from '../errors.ts';
 import { mostCut, timingsOf } from './model-ranking.ts';
+import { instructionNote } from './pair-settings.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './rerank-types.ts';
@@ -101,6 +102,10 @@ export async function rankByCascade(
     tokens: stages.reduce((total, { scored }) => total + scored.tokens, 0),
     truncated: truncations(request, stages),
     queryCut: Math.max(...stages.map(({ scored }) => mostCut(scored.queryCut))),
+    ...instructionNote(
+      request,
+      stages.map(({ scored }) => scored.version),
+    ),
     timings: combineTimings(
       'stages',
       stages.map(({ timings }) => timings),

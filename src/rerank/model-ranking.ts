@@ -1,3 +1,4 @@
+import { instructionNote } from './pair-settings.ts';
 import { rank } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { ModelRanking, RerankRequest, Timings } from './rerank-types.ts';
@@ -38,6 +39,7 @@ export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }
       tokens: scored.tokens,
       truncated: scored.truncated,
       queryCut: mostCut(scored.queryCut),
+      ...instructionNote(request, [version]),
       timings: timingsOf(deps, scored, scope),
     };
   });

@@ -1,6 +1,7 @@
 import { pairsWithin, smallestLimit } from '../registry/pair-limits.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import type { LongPassages, PairOptions, Truncation } from '../tokenization/tokenization-types.ts';
+import { takesInstruction } from '../util/text-template.ts';
 import type { RerankRequest } from './rerank-types.ts';
 
 /** How pairs are cut where a request does not say. */
@@ -19,7 +20,7 @@ export const DEFAULT_SETTINGS: PairSettings = {
   windowOverlap: 32,
 };
 
-/** The fields of a request that decide how its pairs are cut. */
+/** The fields of a request that decide how its pairs are made and cut. */
 export type CutOptions = Pick<
   RerankRequest,
   | 'truncate'
@@ -30,7 +31,18 @@ export type CutOptions = Pick<
   | 'maxQueryTokens'
   | 'maxPassageTokens'
   | 'maxWindows'
+  | 'instruction'
 >;
+
+/** Whether a model reads an instruction. */
+const takes = ({ template }: Pick<ServedVersion, 'template'>): boolean =>
+  template !== undefined && takesInstruction(template);
+
+/** Returns a note for an answer whose models did not use the request's instruction; nothing where one did, or there is none. */
+export const instructionNote = (
+  { instruction }: Pick<RerankRequest, 'instruction'>,
+  versions: readonly Pick<ServedVersion, 'template'>[],
+): { readonly instructionIgnored?: true } => (instruction && !versions.some(takes) ? { instructionIgnored: true } : {});
 
 /** Returns how long passages are scored. A request that only limits windows asks for windows; one window is a cut passage. */
 function longPassagesOf({ longPassages, maxWindows }: CutOptions, settings: PairSettings): LongPassages {
@@ -57,6 +69,7 @@ export function pairOptions(request: CutOptions, version: ServedVersion, setting
     side: request.side ?? 'right',
     longPassages,
     windowOverlap: settings.windowOverlap,
+    ...(takes(version) && request.instruction ? { instruction: request.instruction } : {}),
     ...(longPassages !== 'truncate' && maxWindows !== undefined ? { maxWindows } : {}),
   };
 }

@@ -34,6 +34,8 @@ export interface RerankRequest {
   readonly maxPassageTokens?: number;
   /** The most windows of a passage that are scored. Where nothing says how long passages are scored, they are scored in windows. */
   readonly maxWindows?: number;
+  /** What a model with a template is told to look for, in place of the template's own instruction. */
+  readonly instruction?: string;
   readonly lane: Lane;
   readonly priority?: number;
   /** Milliseconds from now after which the answer is of no use. */
@@ -69,6 +71,8 @@ export interface ModelRanking {
   readonly truncated: readonly boolean[];
   /** Tokens of the query that some pair left out: the most of any pair. */
   readonly queryCut: number;
+  /** Whether the request's instruction had no effect: no model has a template with a place for it, or the arm has one of its own. */
+  readonly instructionIgnored?: boolean;
   /** `totalMs` is from the request's start to this model's end. */
   readonly timings: Timings;
 }
@@ -85,6 +89,8 @@ export interface RerankAnswer extends ModelRanking {
 export interface RerankObserver {
   /** A hook threw; the request was answered without it. */
   onHookFailure?(error: unknown, request: RerankRequest): void;
+  /** The instruction of an arm had no effect: its model has no template with a place for it. */
+  onInstructionIgnored?(ranking: Pick<ModelRanking, 'model' | 'version'> & { readonly arm: string }): void;
 }
 
 export interface Reranker {

@@ -56,6 +56,8 @@ export function fakeReranker(models: readonly string[] = ['tiny']): FakeReranker
         tokens: request.passages.length * 10,
         truncated,
         queryCut: Math.max(0, request.query.length - 1000),
+        // Its models read pairs.
+        ...(request.instruction === undefined ? {} : { instructionIgnored: true }),
         timings: { tokenizeMs: 1.4, queueMs: 2.6, inferMs: 10, totalMs: 14 },
       };
       return fake.after ? fake.after(answer) : answer;

@@ -92,6 +92,34 @@ describe.each(FORMATS)('$name', (format) => {
       ]);
   });
 
+  it('passes an instruction on, under every name that clients have for it', async () => {
+    const at = format.name === 'kserve' ? 'parameters.' : '';
+    deps.reranker.after = ({ instructionIgnored: _ignored, ...answer }) => answer;
+    for (const [more, ignored] of [
+      [{ instruction: 'be kind' }, undefined],
+      [{ instruct: 'be kind', instruction: '' }, undefined],
+      [{ chat_template_kwargs: { instruction: 'be kind' }, instruct: 'be kind' }, undefined],
+      [{ instruction: 'be kind', instruct: 'be strict' }, `${at}instruct`],
+      [
+        { chat_template_kwargs: { instruction: 'be kind', enable_thinking: true } },
+        `${at}chat_template_kwargs.enable_thinking`,
+      ],
+    ] as const) {
+      const { headers } = await send(format, format.body(QUERY, more));
+      expect(deps.reranker.requests.at(-1)).toMatchObject({ instruction: 'be kind' });
+      expect(deps.reranker.requests.at(-1)).not.toHaveProperty('instructionField');
+      expect(headers['x-winnow-ignored']).toBe(ignored);
+    }
+    await send(format, format.body(QUERY, { chat_template_kwargs: {}, instruction: null }));
+    expect(deps.reranker.requests.at(-1)).not.toHaveProperty('instruction');
+  });
+
+  it('names the field of an instruction that no model used', async () => {
+    const at = format.name === 'kserve' ? 'parameters.' : '';
+    const { headers } = await send(format, format.body(QUERY, { chat_template_kwargs: { instruction: 'be kind' } }));
+    expect(headers['x-winnow-ignored']).toBe(`${at}chat_template_kwargs.instruction`);
+  });
+
   it('reads every limit that some format has', async () => {
     const limits = {
       max_tokens_per_query: 16,

@@ -58,10 +58,15 @@ function experiment(
     recordShadow: (finished) => shadows.push(finished),
     ...hooks,
   };
-  const observer = { onHookFailure: (error: unknown) => failures.push(error) };
+  const ignored: string[] = [];
+  const observer = {
+    onHookFailure: (error: unknown) => failures.push(error),
+    onInstructionIgnored: ({ arm, model }: { readonly arm: string; readonly model: string }) =>
+      ignored.push(`${arm} ${model}`),
+  };
   const reranker = createReranker<Marked>({ ...service, experiments: hook, observer });
   const run = (more: Partial<RerankRequest> = {}) => settle(service, reranker.rerank(ask(['1', '2', '3'], more)));
-  return { run, requests, shadows, failures };
+  return { run, requests, shadows, failures, ignored };
 }
 
 const order = (ranking: readonly Ranked[] | undefined) => ranking?.map(({ index }) => index);
@@ -82,6 +87,26 @@ describe('experiments in the use case', () => {
     expect(finished.arms.map(({ arm, ranking }) => [arm, order(ranking)])).toEqual([['b', [0, 1, 2]]]);
     expect(finished.fallback).toBeUndefined();
     expect(service.log.held).toBe(0);
+  });
+
+  it("an arm's instruction counts before that of the request, for models that read one", async () => {
+    const template = { prefix: '', body: '{instruction} {query} {document}', suffix: '' };
+    const service = openFakeService({ ...models, plain: { factor: 0.1, template } });
+    const told = { ...A, instruction: 'of the arm' };
+    const instructions = () => service.log.instructions.splice(0);
+    const own = experiment(service, () => decision([told]));
+    expect((await own.run({ instruction: 'of the request' })).value).toMatchObject({ instructionIgnored: true });
+    expect((await own.run()).value).not.toHaveProperty('instructionIgnored');
+    expect(instructions()).toEqual(['of the arm', 'of the arm']);
+    expect(own.ignored).toEqual([]);
+    const both = experiment(service, () => decision([told, { ...B, instruction: 'in vain' }]));
+    await both.run();
+    expect([instructions(), both.ignored]).toEqual([['of the arm', undefined], ['b flipped']]);
+    const free = experiment(service, () => decision([A, B]));
+    expect((await free.run({ instruction: 'of the request' })).value).not.toHaveProperty('instructionIgnored');
+    const vain = experiment(service, () => decision([B]));
+    expect((await vain.run({ instruction: 'of the request' })).value).toMatchObject({ instructionIgnored: true });
+    expect([free.ignored, vain.ignored]).toEqual([[], []]);
   });
 
   it('a request outside all experiments, and a cascade, are not recorded', async () => {

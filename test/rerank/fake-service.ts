@@ -16,6 +16,7 @@ export interface FakeModel {
   readonly factor: number;
   readonly maxLength?: number;
   readonly maxQueryTokens?: number;
+  readonly template?: ServedVersion['template'];
   readonly activation?: ServedVersion['activation'];
   /** Milliseconds a batch takes. */
   readonly batchMs?: number;
@@ -34,6 +35,8 @@ export interface FakeService {
     held: number;
     /** Texts of every call of a tokenizer. */
     readonly encoded: string[][];
+    /** The instruction of every call of a tokenizer. */
+    readonly instructions: (string | undefined)[];
     /** Rows of every batch, by key. */
     readonly batches: { readonly key: string; readonly rows: number }[];
     readonly closed: string[];
@@ -50,6 +53,7 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
     folder: `/models/${name}/${version}`,
     maxLength: model.maxLength ?? 32,
     maxQueryTokens: model.maxQueryTokens,
+    template: model.template,
     activation: model.activation ?? 'sigmoid',
     reduction: { kind: 'single' },
     objective: undefined,
@@ -83,6 +87,7 @@ function fakeTokenizer(folder: string, clock: SimulatedClock, log: FakeService['
     pairKey: 'words',
     async encode(query, passages, options, signal) {
       log.encoded.push([query, ...passages]);
+      log.instructions.push(options.instruction);
       if (log.encodeMs > 0) await new Promise<void>((resolve) => clock.after(log.encodeMs, resolve));
       signal?.throwIfAborted();
       const rows = passages.map((passage) => encodePair(query, passage, options));
@@ -107,7 +112,7 @@ const score = ({ ids: all, secondSegment }: EncodedRow, factor: number) =>
 
 export function openFakeService(models: Readonly<Record<string, FakeModel>>): FakeService {
   const clock = new SimulatedClock();
-  const log: FakeService['log'] = { held: 0, encoded: [], batches: [], closed: [], encodeMs: 0 };
+  const log: FakeService['log'] = { held: 0, encoded: [], instructions: [], batches: [], closed: [], encodeMs: 0 };
   const modelOf = (name: string) => models[name.split('@')[0]!];
   const registry = {
     async acquire(reference = Object.keys(models)[0]!): Promise<Lease> {

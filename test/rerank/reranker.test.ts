@@ -248,6 +248,18 @@ describe('score cache', () => {
     expect(pairs.get(5)).toBeUndefined();
   });
 
+  it('knows scores by their instruction and template', async () => {
+    const cache = createScoreCache({ bytes: 1 << 16 });
+    const request = { version, options: { instruction: 'a' } as never, query: 'q', passages: ['p'] };
+    (await cache.pairs(request)).set(0, { score: 1, truncated: false, queryCut: 0 });
+    const scoreOf = async (more: object) => (await cache.pairs({ ...request, ...more })).get(0)?.score;
+    expect(await scoreOf({})).toBe(1);
+    expect(await scoreOf({ options: { instruction: 'b' } })).toBeUndefined();
+    expect(
+      await scoreOf({ version: { ...(version as object), template: { body: '{query} {document}' } } }),
+    ).toBeUndefined();
+  });
+
   it('leaves turns of the event loop to others while it hashes', async () => {
     const cache = createScoreCache({ bytes: 320 });
     const texts = {

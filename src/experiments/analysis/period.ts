@@ -65,39 +65,48 @@ interface Present {
   readonly arm: string;
   /** The model that the definition names. */
   readonly model: string;
+  /** What the definition tells the model to look for; absent where requests decide. */
+  readonly instruction?: string | undefined;
   /** The version that answered last for it; absent where none has yet. */
   readonly version?: string;
 }
 
-/** The model that a row's definition names for an arm; nothing where definition or arm are not known. */
-const definedModel = (history: ReadonlyMap<string, Experiment>, row: ArmContent, arm: string): string | undefined =>
-  history.get(row.configHash)?.arms.find(({ name }) => name === arm)?.model;
+/** An arm in a row's definition; nothing where definition or arm are not known. */
+const definedArm = (history: ReadonlyMap<string, Experiment>, row: ArmContent, arm: string) =>
+  history.get(row.configHash)?.arms.find(({ name }) => name === arm);
 
 function presentOf(
   experiment: Experiment,
   history: ReadonlyMap<string, Experiment>,
   contents: readonly ArmContent[],
 ): readonly Present[] {
-  return experiment.arms.map(({ name: arm, model }) => {
+  return experiment.arms.map(({ name: arm, model, instruction }) => {
     const answered = contents.filter(
       (row) =>
         row.models[arm] !== undefined &&
         armsOf(experiment, row).includes(arm) &&
-        (definedModel(history, row, arm) ?? model) === model,
+        (definedArm(history, row, arm)?.model ?? model) === model,
     );
     const version = answered.toSorted((a, b) => a.lastAt - b.lastAt).at(-1)?.models[arm];
-    return { arm, model, ...(version === undefined ? {} : { version }) };
+    return { arm, model, instruction, ...(version === undefined ? {} : { version }) };
   });
 }
 
+const toldText = (instruction: string | undefined, has: string): string =>
+  instruction === undefined
+    ? `${has} no instruction`
+    : `${has} the instruction ${JSON.stringify(instruction.slice(0, 80))}`;
+
 /** Says what was different about an arm in a row's requests; nothing where it is as it is now. */
 function difference(history: ReadonlyMap<string, Experiment>, row: ArmContent, present: Present): string | undefined {
-  const { arm, model, version } = present;
+  const { arm, model, instruction, version } = present;
   const answered = row.models[arm];
+  const defined = definedArm(history, row, arm);
+  if (defined && defined.instruction !== instruction)
+    return `arm ${arm} ${toldText(defined.instruction, 'had')}, ${toldText(instruction, 'now has')}`;
   if (answered !== undefined && version !== undefined)
     return answered === version ? undefined : `arm ${arm} was answered by ${answered}, now by ${version}`;
-  const defined = definedModel(history, row, arm);
-  return defined === undefined || defined === model ? undefined : `arm ${arm} was ${defined}, now ${model}`;
+  return !defined || defined.model === model ? undefined : `arm ${arm} was ${defined.model}, now ${model}`;
 }
 
 const isoTime = (at: number) => new Date(at).toISOString();

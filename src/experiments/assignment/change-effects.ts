@@ -38,11 +38,11 @@ export function changeEffects(before: Experiment, after: Experiment): readonly s
   if (before.mode !== 'split' || after.mode !== 'split') return [];
   const moved = movedShare(before, after);
   const keeps = after.sticky === true && drawOf(before) === drawOf(after);
-  const redefined = after.arms.flatMap(({ name, model }) => {
+  const redefined = after.arms.flatMap(({ name, model, instruction }) => {
     const old = before.arms.find((arm) => arm.name === name);
-    return old && old.model !== model
-      ? [`arm ${name} is ${model} instead of ${old.model}: figures begin anew with its first answer`]
-      : [];
+    if (!old || (old.model === model && old.instruction === instruction)) return [];
+    const change = old.model === model ? 'has another instruction' : `is ${model} instead of ${old.model}`;
+    return [`arm ${name} ${change}: figures begin anew with its first answer`];
   });
   const lost = `${(100 * moved).toFixed(1)} % of the units seen so far get another arm or none, and are left out of the figures`;
   return [...(moved > NO_SHARE && !keeps ? [`${lost}; \`sticky: true\` keeps them in their arm`] : []), ...redefined];

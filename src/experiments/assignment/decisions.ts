@@ -46,7 +46,11 @@ export interface DecisionContext {
 type ShadowPart = Pick<RequestDecision, 'shadows' | 'shadowing'>;
 type AnsweringPart = Omit<RequestDecision, keyof ShadowPart>;
 
-const choiceOf = ({ name, model }: Arm): ArmChoice => ({ arm: name, model });
+const choiceOf = ({ name, model, instruction }: Arm): ArmChoice => ({
+  arm: name,
+  model,
+  ...(instruction === undefined ? {} : { instruction }),
+});
 
 /** Returns the experiment and arm that `x-winnow-arm: ARM` or `EXPERIMENT/ARM` names, whether the experiment is running or not. */
 function forcedArm(

@@ -48,6 +48,13 @@ const armSchema = z.strictObject({
   name,
   model: z.string().min(1).describe('`model`, `model@version` or `model:label`.'),
   weight: z.number().positive().default(1),
+  // Without a default: definitions of older releases keep their hash.
+  instruction: z
+    .string()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .describe('What a model with a template is told to look for, in place of the instruction of requests.'),
 });
 
 const guardrailSchema = z.strictObject({

@@ -13,6 +13,8 @@ export interface QueryRequest
   readonly timeoutMs?: number;
   /** End user the answer is for (body field `user`); experiments hash it. */
   readonly user?: string;
+  /** Field of the body that holds the instruction. */
+  readonly instructionField?: string;
   /** What the client calls the parts of the request, for refusals. */
   readonly names: SentNames;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Limits, QueryRequest } from './dialect.ts';
+import { instructionFields, instructionOptions, overruledInstructions } from './instruction.ts';
 import { decimal, flag, flagOrWord, integer } from './scalars.ts';
 
 /** Returns the properties that are neither undefined nor null, so that optional ones are absent rather than empty. */
@@ -79,6 +80,7 @@ export const commonFields = {
   priority: integer(-1_000_000, 1_000_000, 'Smaller is served first within a lane; 0 if absent.'),
   timeout_ms: integer(1, 3_600_000, 'Winnow: deadline of the answer, in milliseconds from now.'),
   user: z.string().max(512).nullish().meta({ description: 'End user the answer is for; experiments assign by it.' }),
+  ...instructionFields,
 };
 
 export type Common = { readonly [K in keyof typeof commonFields]?: z.infer<(typeof commonFields)[K]> };
@@ -131,6 +133,7 @@ export function commonOptions(body: Common, before = ''): Omit<QueryRequest, 'qu
     priority: body.priority,
     timeoutMs: body.timeout_ms,
     user: body.user || undefined,
+    ...instructionOptions(body, before),
   });
 }
 
@@ -145,6 +148,7 @@ export function overruledFields(body: Rivals): readonly string[] {
   const { raw_scores: raw, use_activation: activated } = body;
   return [
     ...(differ(body.top_k, body.top_n) ? ['top_n'] : []),
+    ...overruledInstructions(body),
     ...(differ(raw, activated === undefined || activated === null ? activated : !activated) ? ['use_activation'] : []),
     ...(body.long_passages === 'truncate' && (body.max_chunks_per_doc ?? 0) > 1 ? ['max_chunks_per_doc'] : []),
   ];

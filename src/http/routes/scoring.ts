@@ -121,7 +121,7 @@ function truncates({ autoTruncate = true }: HttpDeps['options'], asked: boolean 
 /** Completes a query of the body with what headers, path and options say. */
 function completeRequest(req: Request, res: Response, deps: HttpDeps, query: QueryRequest): RerankRequest {
   const exchange = exchangeOf(res);
-  const { timeoutMs, user, truncate, priority, names: _names, ...rest } = query;
+  const { timeoutMs, user, truncate, priority, names: _names, instructionField: _field, ...rest } = query;
   const deadlineMs = deadlineOf(req) ?? timeoutMs;
   return {
     ...rest,
@@ -209,6 +209,10 @@ async function counted<T>(
   }
 }
 
+/** Returns the field of the instruction where no model of the request used it. */
+const unusedInstruction = (requests: readonly QueryRequest[], answers: readonly RerankAnswer[]): readonly string[] =>
+  answers.every(({ instructionIgnored }) => instructionIgnored) ? [requests[0]?.instructionField ?? []].flat() : [];
+
 function scoringHandler(
   at: ScoringPath,
   deps: HttpDeps,
@@ -241,7 +245,8 @@ function scoringHandler(
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
     traceStages(exchange, totals.timings);
-    const warnings = warningsOf(answers, body.ignored, repaired);
+    const ignored = [...unusedInstruction(body.requests, answers), ...body.ignored];
+    const warnings = warningsOf(answers, ignored, repaired);
     const created = Math.floor(startedAt / 1000);
     const { requests: asked } = texts;
     const writing = performance.now();
@@ -258,7 +263,7 @@ function scoringHandler(
         characters,
         elapsedMs,
         provider,
-        ignored: body.ignored,
+        ignored,
         below: belowMinScore(answers),
       }),
     );

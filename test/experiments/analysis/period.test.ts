@@ -70,6 +70,22 @@ describe('a redefined arm', () => {
     await expect(lab.api.report('trial', undefined, 'abcdefabcdef')).rejects.toMatchObject({ code: 'invalid_field' });
   });
 
+  it('an arm with another instruction is another arm', async () => {
+    lab = await openLab(MODELS);
+    const told = (instruction?: string) => [
+      SPLIT.arms[0],
+      { name: 'b', model: 'down', ...(instruction && { instruction }) },
+    ];
+    await lab.api.put('trial', { ...SPLIT, arms: told() }, 'ada');
+    await visits(40, { a: 1, b: 5 });
+    const put = await lab.api.put('trial', { ...SPLIT, arms: told('be strict') }, 'ada');
+    expect(JSON.stringify(put)).toContain('arm b has another instruction: figures begin anew with its first answer');
+    await visits(40, { a: 1, b: 2 });
+    expect(await valuesOf()).toEqual({ a: 1, b: 2 });
+    const [warning] = (await lab.api.report('trial')).warnings;
+    expect(warning).toMatch(/until then arm b had no instruction, now has the instruction "be strict"/);
+  });
+
   it('what other experiments and other changes do keeps the figures: weights, metrics, guardrails, a pinned version', async () => {
     lab = await openLab(MODELS);
     await lab.api.put('trial', { ...SPLIT, arms: arms('down') }, 'ada');
