@@ -158,6 +158,11 @@ export const CATALOG = {
   // Commands
   invalid_config: { status: 500, type: 'Config', message: 'the configuration has {count} fault(s):\n{faults}' },
   invalid_input: { status: 422, type: 'Validation', message: '{where}: expected {expected}, got {got}' },
+  in_use: {
+    status: 409,
+    type: 'Conflict',
+    message: '{where}: expected no other process at work there, got {got}; {cure}',
+  },
   unsupported_op: {
     status: 422,
     type: 'Unsupported',

@@ -14,6 +14,7 @@ export type ExitCode = keyof typeof EXIT_CODES;
 const WHILE_RUNNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'training_diverged',
   'optimizer_failed',
+  'in_use',
   'inference_failed',
   'host_lost',
   'tokenization_failed',
@@ -34,7 +35,26 @@ const PATH_FAULTS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a file where a folder should be',
   EISDIR: 'a folder where a file should be',
   EACCES: 'one that this user may not use',
+  EPERM: 'one that this user may not use',
+  EROFS: 'one on a file system that cannot be written',
 };
+
+/** Why bytes could not be written, as the file system reports it. */
+const DISK_FAULTS: Readonly<Record<string, string>> = {
+  ENOSPC: 'a full disk; free space and run the command again',
+  EDQUOT: 'a quota that is used up; free space and run the command again',
+  EFBIG: 'a limit on the size of files (ulimit -f); raise it and run the command again',
+  EIO: 'a fault of the device; check the disk',
+};
+
+/** SQLite's result code for a full disk (sqlite.org/rescode.html). */
+const SQLITE_FULL = 13;
+
+function diskFault(error: unknown): string | undefined {
+  const { code = '', path, errcode } = error as NodeJS.ErrnoException & { readonly errcode?: number };
+  const found = DISK_FAULTS[errcode === SQLITE_FULL ? 'ENOSPC' : code];
+  return found && `${path ?? 'output'}: expected to write to it, got ${found}`;
+}
 
 function pathFault(error: unknown): string | undefined {
   const { code = '', path } = error as NodeJS.ErrnoException;
@@ -52,5 +72,7 @@ export function exitCodeOf(error: unknown): ExitCode {
 /** Returns what to print of an error: its message, or the stack of one that is a fault of the program. Commander prints its own. */
 export function failureMessage(error: unknown): string | undefined {
   if (error instanceof CommanderError) return undefined;
-  return error instanceof WinnowError ? error.message : (pathFault(error) ?? (error as Error).stack);
+  return error instanceof WinnowError
+    ? error.message
+    : (diskFault(error) ?? pathFault(error) ?? (error as Error).stack);
 }

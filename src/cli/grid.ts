@@ -7,6 +7,7 @@ import type { TrainingObserver } from '../training/run/run-state.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, WHOLE } from '../util/shard.ts';
 import { choiceOption, shardOption } from './options.ts';
+import { stopOnSignals } from './stop-on-signals.ts';
 
 const EXAMPLES = `
 Examples:
@@ -67,18 +68,17 @@ async function run(path: string, { run: runFolder, list, phase, shard = WHOLE, w
   const folder = resolve(runFolder ?? join('runs', loaded.grid.name));
   if (list) return printCells(await listCells(loaded, folder));
   if (phase === 'report') return printFiles(await writeGridReport(loaded, folder));
-  const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
-  process.once('SIGTERM', () => stop.abort());
+  const stopping = stopOnSignals();
   const files = await runGrid(loaded, folder, {
     phase,
     wait,
     shard,
-    signal: stop.signal,
+    signal: stopping.signal,
     onCell: observed,
     onResult: ({ cell, benchmarks, failed }) => say(`${cell.id}: ${failed ?? JSON.stringify(benchmarks)}`),
   });
   if (files) printFiles(files);
+  else stopping.stopped('before all cells were done');
 }
 
 /** Makes `winnow grid`: trains the cells of a grid. */

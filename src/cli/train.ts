@@ -2,16 +2,16 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { WinnowError } from '../errors.ts';
-import { publishRun } from '../training/publish/publish.ts';
+import { runRecipe } from '../training/publish/run-recipe.ts';
 import { readRecipe, recipeSchema } from '../training/recipe/recipe.ts';
 import { explainRecipe } from '../training/run/explanation.ts';
 import { peekRecipe } from '../training/run/peek.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
-import { train } from '../training/run/trainer.ts';
 import { startProgress } from '../util/progress.ts';
 import { writeSpelling } from '../util/spelling.ts';
 import { numberOption } from './options.ts';
 import { peekText } from './peek-text.ts';
+import { stopOnSignals } from './stop-on-signals.ts';
 
 const EXAMPLES = `
 Examples:
@@ -20,7 +20,9 @@ Examples:
   $ npx winnow train recipe.yaml --peek 3            # the first 3 lists as they will be trained on
   $ npx winnow train recipe.yaml --peek 64 --json    # the same with token ids, as one JSON document
   $ npx winnow train recipe.yaml --steps 200         # fewer steps than in the recipe
-  $ npx winnow train recipe.yaml --run runs/second   # checkpoints and curve in another folder`;
+  $ npx winnow train recipe.yaml --run runs/second   # checkpoints and curve in another folder
+
+SIGINT and SIGTERM stop after the current step, with a checkpoint (exit code 130 or 143); a second SIGINT stops at once.`;
 
 interface Flags {
   readonly run?: string;
@@ -92,15 +94,15 @@ async function run(path: string, flags: Flags): Promise<void> {
   if (flags.explain || flags.peek !== undefined) return show(path, flags);
   const loaded = readRecipe(path, overrides(flags));
   const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));
-  const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
-  process.once('SIGTERM', () => stop.abort());
+  const stopping = stopOnSignals();
   const shown = display();
-  const outcome = await train(loaded, folder, shown, stop.signal);
-  shown.stop();
-  if (loaded.recipe.publish && !stop.signal.aborted) {
-    const { name, version, folder: where } = await publishRun(loaded, outcome);
-    process.stdout.write(`published ${name}@${version} in ${where}\n`);
+  const { outcome, published } = await runRecipe(loaded, folder, shown, stopping.signal).finally(() => shown.stop());
+  const complete = outcome.finished && (published !== undefined || !loaded.recipe.publish);
+  if (!complete && stopping.stopped(`at step ${outcome.done} of ${loaded.recipe.steps}`)) return;
+  if (outcome.from === outcome.done) process.stderr.write(`the run was finished before, at step ${outcome.done}\n`);
+  if (published) {
+    const { name, version, folder: where, already } = published;
+    process.stdout.write(`${already ? 'already published as' : 'published'} ${name}@${version} in ${where}\n`);
   }
   const { validation } = outcome;
   if (validation)

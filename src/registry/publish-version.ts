@@ -1,12 +1,12 @@
-import { copyFile, mkdir, open, stat } from 'node:fs/promises';
+import { copyFile, mkdir, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { wallClock } from '../util/clock.ts';
 import { sha256File, writeFolderAtomic } from '../util/files.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { putLabel } from './labels.ts';
-import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, writeManifest } from './manifest.ts';
-import { excerpt, isName, NAME_RULE } from './model-names.ts';
+import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.ts';
+import { compareVersions, excerpt, isName, NAME_RULE } from './model-names.ts';
 import { readCatalog } from './registry-catalog.ts';
 import { chooseGraph, isHashed, readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
 
@@ -27,6 +27,12 @@ export interface Published {
 
 function checkName(field: string, got: string): void {
   if (!isName(got)) throw new WinnowError('invalid_field', { expected: NAME_RULE, got: excerpt(got), field });
+}
+
+/** Checks the names of a model and a label. @throws WinnowError `invalid_field`. */
+export function checkNames(name: string, label?: string): void {
+  checkName('name', name);
+  if (label !== undefined) checkName('label', label);
 }
 
 /** Weights in formats that Winnow does not serve; they are large and are not copied. */
@@ -87,6 +93,22 @@ async function fill(target: string, { version, paths }: Source, options: Publish
   await writeManifest(target, { format: MANIFEST_FORMAT, ...given, created, files });
 }
 
+/** Returns the newest version of a model whose manifest is the one that is looked for; those that cannot be read are passed over. */
+export async function findPublished(
+  registryFolder: string,
+  name: string,
+  isWanted: (manifest: Manifest) => boolean,
+): Promise<Published | undefined> {
+  const model = join(registryFolder, name);
+  const names = (await readdir(model).catch(() => [])).filter(isName).sort(compareVersions);
+  for (const version of names) {
+    const folder = join(model, version);
+    const manifest = await readManifest(folder).catch(() => undefined);
+    if (manifest && isWanted(manifest)) return { name, version, folder };
+  }
+  return undefined;
+}
+
 const isTaken = (error: unknown) => ['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 /**
@@ -101,8 +123,7 @@ export async function publish(
   name: string,
   options: PublishOptions = {},
 ): Promise<Published> {
-  checkName('name', name);
-  if (options.label !== undefined) checkName('label', options.label);
+  checkNames(name, options.label);
   const checked = await checkSource(source, options.limits ?? DEFAULT_LIMITS);
   await mkdir(join(registryFolder, name), { recursive: true });
   for (let number = await nextNumber(registryFolder, name); ; number++) {

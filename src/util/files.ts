@@ -16,6 +16,14 @@ async function sync(path: string): Promise<void> {
   }
 }
 
+/** Adds a path to an error of the file system that has none, such as that of a write to a full disk. */
+export async function namingPath<T>(path: string, work: Promise<T>): Promise<T> {
+  return work.catch((error: NodeJS.ErrnoException) => {
+    if (error.syscall !== undefined) error.path ??= path;
+    throw error;
+  });
+}
+
 /**
  * Calls `work` with an unused hidden path next to `path`, where it may build a file or a folder, and removes what is there at the end. Makes
  * missing folders. What a kill leaves is removed by a later writer.
@@ -38,8 +46,8 @@ export async function withTemporary<T>(path: string, work: (temporary: string) =
  */
 export async function replaceAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   await withTemporary(path, async (temporary) => {
-    await fill(temporary);
-    await sync(temporary);
+    await namingPath(path, fill(temporary));
+    await namingPath(path, sync(temporary));
     await rename(temporary, path);
   });
   await sync(dirname(path));

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
+import { namingPath } from './files.ts';
 import { readLines } from './lines.ts';
 
 /**
@@ -68,8 +69,8 @@ export async function openJobLog<Entry>(
       });
     if (isOther) await handle.truncate(0);
     const write = async (line: string): Promise<void> => {
-      await handle.appendFile(`${line}\n`);
-      await handle.datasync();
+      await namingPath(path, handle.appendFile(`${line}\n`));
+      await namingPath(path, handle.datasync());
     };
     if ((await handle.stat()).size === 0) await write(name);
     return {

@@ -1,5 +1,6 @@
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { isRunning } from './processes.ts';
 
 /*
  * A process that is killed leaves its temporary files and folders. The next process that writes into the same folder removes them: those of
@@ -15,15 +16,6 @@ const NAMES = [/^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$/, /^winnow-[a-z]+-(\d+)-\w{6}$/]
 function writerOf(name: string): number | undefined {
   const found = NAMES.map((pattern) => pattern.exec(name)?.[1]).find((pid) => pid !== undefined);
   return found === undefined ? undefined : Number(found);
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
 }
 
 /** Returns when a file, or anything in a folder, was last changed. */

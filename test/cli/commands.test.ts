@@ -99,6 +99,12 @@ describe('exit codes', () => {
       '/x: expected a file or folder, got none',
     );
     expect(failureMessage(new Error('a fault'))).toContain('commands.test.ts');
+    const full = (facts: object) => failureMessage(Object.assign(new Error('write'), facts));
+    expect(full({ code: 'ENOSPC', path: '/x' })).toBe(
+      '/x: expected to write to it, got a full disk; free space and run the command again',
+    );
+    expect(full({ code: 'EFBIG' })).toMatch(/^output: .*ulimit -f/);
+    expect(full({ code: 'ERR_SQLITE_ERROR', errcode: 13 })).toContain('a full disk');
     expect(failureMessage(new CommanderError(1, 'commander.unknownOption', ''))).toBeUndefined();
   });
 

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { isPartOf, type Shard } from '../../util/shard.ts';
+import { checkPublish } from '../publish/check-publish.ts';
 import { publishRun } from '../publish/publish.ts';
+import { lockRun } from '../publish/run-recipe.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { type Cell, type CellResult, folderOf, keyOf, resultFile } from './grid.ts';
@@ -53,7 +55,26 @@ async function runCell(
   }
 }
 
-/** Runs those of a shard's cells that have no result yet. */
+/** Runs a cell that has no result yet and stores its result. Returns undefined where the grid was stopped or another process was quicker. */
+async function completeCell(
+  grid: Grid,
+  cell: Cell,
+  runFolder: string,
+  options: GridOptions,
+  observer: TrainingObserver,
+): Promise<CellResult | undefined> {
+  const folder = folderOf(runFolder, cell);
+  return lockRun(folder, async () => {
+    if (existsSync(resultFile(runFolder, cell))) return undefined;
+    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases') }, options, observer);
+    if (!result) return undefined;
+    await writeFileAtomic(resultFile(runFolder, cell), `${JSON.stringify(result, null, 2)}\n`);
+    await rm(join(folder, 'checkpoints'), { recursive: true, force: true });
+    return result;
+  });
+}
+
+/** Runs those of a shard's cells that have no result yet. @throws WinnowError `in_use` for a cell that another process trains. */
 export async function runCells(
   grid: Grid,
   cells: readonly Cell[],
@@ -61,15 +82,12 @@ export async function runCells(
   options: GridOptions,
 ): Promise<void> {
   const mine = cells.filter((_, i) => isPartOf(options.shard, i));
+  for (const cell of mine) await checkPublish(cell);
   for (const [i, cell] of mine.entries()) {
     if (options.signal?.aborted) return;
     if (existsSync(resultFile(runFolder, cell))) continue;
-    const folder = folderOf(runFolder, cell);
     const observer = options.onCell?.(cell, i + 1, mine.length) ?? {};
-    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases') }, options, observer);
-    if (!result) return;
-    await writeFileAtomic(resultFile(runFolder, cell), `${JSON.stringify(result, null, 2)}\n`);
-    await rm(join(folder, 'checkpoints'), { recursive: true, force: true });
-    options.onResult?.(result);
+    const result = await completeCell(grid, cell, runFolder, options, observer);
+    if (result) options.onResult?.(result);
   }
 }

@@ -11,12 +11,13 @@ import { type GridOptions, runCells } from './run-cells.ts';
 /** Seconds between checks for the results of other shards. */
 const CHECK_SECONDS = 10;
 
-/** Returns the results of all cells of a phase, those of other shards too. */
+/** Returns the results of all cells of a phase, those of other shards too; undefined where the grid is stopped before they are there. */
 async function allResults(cells: readonly Cell[], folder: string, wait: boolean, signal: AbortSignal) {
   for (;;) {
     const { done, missing } = await collect(folder, cells);
     if (missing.length === 0) return done;
-    if (!wait || signal.aborted)
+    if (signal.aborted) return undefined;
+    if (!wait)
       throw new WinnowError('invalid_input', {
         where: folder,
         expected: `results of all ${cells.length} cells of phase ${cells[0]!.phase}`,
@@ -77,6 +78,7 @@ export async function runGrid(loaded: LoadedGrid, folder: string, run: GridRun):
   if (phase !== 'full') await runCells(loaded.grid, search, folder, run);
   if (phase === 'search' || signal.aborted) return undefined;
   const found = search.length > 0 ? await allResults(search, folder, wait, signal) : [];
+  if (!found) return undefined;
   const full = fullCells(loaded, freeze(loaded.grid, found));
   await runCells(loaded.grid, full, folder, run);
   const { missing } = await collect(folder, full);

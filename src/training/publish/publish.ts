@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { appendFile, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -6,7 +7,7 @@ import { writeModel } from '../../onnx/model-file.ts';
 import { readJsonObject } from '../../registry/folder-files.ts';
 import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
-import { type Published, publish } from '../../registry/publish-version.ts';
+import { findPublished, type Published, publish } from '../../registry/publish-version.ts';
 import { MODULE_SETTINGS } from '../../registry/sentence-transformers.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
@@ -169,13 +170,33 @@ async function scoresOf(
   return scores;
 }
 
+/** A version, and whether it was there already. */
+export interface PublishedRun extends Published {
+  readonly already: boolean;
+}
+
+/** Returns a hash of what decides the files of a version: the run, and the settings of publishing but for where and under which label. */
+function versionKey({ recipe }: LoadedRecipe, { runHash }: TrainingOutcome): string {
+  const { registry: _r, name: _n, label: _l, ...decisive } = recipe.publish!;
+  return createHash('sha256')
+    .update(JSON.stringify([runHash, decisive]))
+    .digest('hex')
+    .slice(0, 16);
+}
+
 /**
- * Publishes a finished run as the next version of its model, atomically: a server that watches the registry loads it.
+ * Publishes a finished run as the next version of its model, atomically: a server that watches the registry loads it. A run that was begun
+ * before and is published as it would be now leaves the registry as it is.
  * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file exceeds its bounds.
  */
-export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<Published> {
-  const outcome = await withZeroPoint(loaded, trained);
+export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<PublishedRun> {
   const settings = loaded.recipe.publish!;
+  const registry = resolve(loaded.folder, settings.registry);
+  const name = settings.name ?? loaded.recipe.name;
+  const run = versionKey(loaded, trained);
+  const known = trained.from > 0 && (await findPublished(registry, name, (m) => m.training?.run === run));
+  if (known) return { ...known, already: true };
+  const outcome = await withZeroPoint(loaded, trained);
   const folder = await temporaryFolder('publish');
   try {
     const { file, manifest } = await writeVersionFolder(folder, loaded, outcome);
@@ -184,11 +205,12 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
     const keepsFloat = settings.fp32 || variants.length === 0;
     if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
     const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
-    const training = { ...manifest.training, ...(variants.length > 0 && { quantization: parityFacts(variants) }) };
-    return await publish(folder, resolve(loaded.folder, settings.registry), settings.name ?? loaded.recipe.name, {
+    const training = { ...manifest.training, run, ...(variants.length > 0 && { quantization: parityFacts(variants) }) };
+    const published = await publish(folder, registry, name, {
       manifest: { ...manifest, training, selfTest: selfTest(scores) },
       label: settings.label,
     });
+    return { ...published, already: false };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

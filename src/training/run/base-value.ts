@@ -5,14 +5,17 @@ import { writeFileAtomic } from '../../util/files.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import type { Validation } from '../measure/validation.ts';
 import type { Backbone } from '../step/backbone.ts';
-import type { TrainingSessions } from '../step/sessions.ts';
 
-/** Returns a hash of all that decides the untrained model's validation value: its weights, and the validation. */
-export function baseKey({ model }: Backbone, { digest }: Validation): string {
-  const hash = createHash('sha256').update(digest);
+/** Returns a hash of a backbone's weights, those of a new head included. */
+export function weightsHash({ model }: Backbone): string {
+  const hash = createHash('sha256');
   for (const [name, { bytes }] of model.graph.initializers) hash.update(name).update(bytes);
   return hash.digest('hex');
 }
+
+/** Returns a hash of all that decides the untrained model's validation value: its weights, and the validation. */
+export const baseKey = (weights: string, { digest }: Validation): string =>
+  createHash('sha256').update(digest).update(weights).digest('hex');
 
 interface BaseFile {
   readonly measure: string;
@@ -26,17 +29,18 @@ async function readBase(file: string): Promise<number | undefined> {
 }
 
 /**
- * Returns the untrained model's validation value and stores it beside the run, since a resumed run cannot measure it again.
+ * Returns the untrained model's validation value and stores it beside the run, so that a resumed run does not measure it again.
  * @param files.shared file in which runs of the same untrained model find each other's value.
+ * @param measure measures the untrained model.
  */
 export async function baseValue(
   validation: Validation,
-  sessions: TrainingSessions,
+  measure: () => Promise<number>,
   files: { readonly own: string; readonly resumed: boolean; readonly shared: string | undefined },
 ): Promise<number> {
   const source = files.resumed ? files.own : files.shared;
   const known = source === undefined ? undefined : await readBase(source);
-  const value = known ?? (await validation.value(sessions.score));
+  const value = known ?? (await measure());
   for (const file of [files.own, ...(files.shared ? [files.shared] : [])]) {
     await mkdir(dirname(file), { recursive: true });
     await writeFileAtomic(file, JSON.stringify({ measure: validation.measure, value } satisfies BaseFile));

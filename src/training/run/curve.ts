@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
-import { writeFileAtomic } from '../../util/files.ts';
+import { namingPath, writeFileAtomic } from '../../util/files.ts';
 
 /** A step in `curve.jsonl`. */
 interface CurveStep {
@@ -40,5 +40,5 @@ export async function readCurve(path: string): Promise<CurvePoint[]> {
 export async function openCurve(path: string, fromStep: number): Promise<(point: CurvePoint) => Promise<void>> {
   const kept = (await readCurve(path)).filter((point) => point.step <= fromStep);
   await writeFileAtomic(path, kept.map((point) => `${JSON.stringify(point)}\n`).join(''));
-  return (point) => appendFile(path, `${JSON.stringify(point)}\n`);
+  return (point) => namingPath(path, appendFile(path, `${JSON.stringify(point)}\n`));
 }

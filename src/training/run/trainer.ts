@@ -7,16 +7,16 @@ import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { batches } from '../data/batches.ts';
 import type { ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
-import { openValidation } from '../measure/validation.ts';
+import { openValidation, type Validation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import { type Backbone, loadBackbone } from '../step/backbone.ts';
-import { openSessions } from '../step/sessions.ts';
+import { openSessions, type TrainingSessions } from '../step/sessions.ts';
 import type { StateArrays } from '../step/stepper.ts';
 import { parameterCount } from '../step/trainable.ts';
 import { averageState, initialAverage } from './average.ts';
-import { baseKey, baseValue } from './base-value.ts';
-import { readCheckpoint, readWeights, writeCheckpoint, writeWeights } from './checkpoint.ts';
+import { baseKey, baseValue, weightsHash } from './base-value.ts';
+import { readBest, readCheckpoint, writeBest, writeCheckpoint } from './checkpoint.ts';
 import { openCurve } from './curve.ts';
 import { guardLeaks, leakNotes } from './leaks.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
@@ -38,14 +38,22 @@ export interface TrainingOutcome {
   readonly files: ListSource['files'];
   readonly skipped: Readonly<Record<string, number>>;
   readonly runFolder: string;
+  /** Hash of everything that decides the run's numbers. */
+  readonly runHash: string;
+  /** Steps that are done, of this call and those before it. */
+  readonly done: number;
+  /** Steps that were done before this call. */
+  readonly from: number;
+  /** Whether the run is at its end. */
+  readonly finished: boolean;
 }
 
 /** Returns a hash of everything that decides a run's numbers; checkpoint interval, publishing, name, threads and what leaks do are left out. */
-function runHash(recipe: Recipe, source: ListSource): string {
+function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
   const { checkpoint: _c, publish: _p, name: _n, threads: _t, ...decisive } = recipe;
   const { validation } = recipe;
   const measured = validation && { validation: { ...validation, leaks: undefined } };
-  const text = JSON.stringify([{ ...decisive, ...measured }, source.files.map((f) => f.sha256)]);
+  const text = JSON.stringify([{ ...decisive, ...measured }, source.files.map((f) => f.sha256), weights]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
@@ -55,13 +63,11 @@ function weightsToPublish({ average, sessions }: RunState): StateArrays {
   return new Map(sessions.trained.map(({ name }) => [name, state.get(name)!]));
 }
 
-const bestFile = (folder: string): string => join(folder, 'best.safetensors');
-
 async function validate(run: RunState, step: number): Promise<void> {
   const { measure } = run.validation!;
   const value = await run.validation!.value(run.sessions.score);
   const best = value > (run.facts.best?.value ?? Number.NEGATIVE_INFINITY);
-  if (best) await writeWeights(bestFile(run.folder), weightsToPublish(run), { step, value });
+  if (best) await writeBest(run.folder, weightsToPublish(run), run.facts.runHash, { step, value });
   run.facts = best ? { ...run.facts, best: { step, value }, stale: 0 } : { ...run.facts, stale: run.facts.stale + 1 };
   await run.record({ step, measure, value });
   run.observer.onValidation?.({ step, measure, value, best });
@@ -79,18 +85,21 @@ async function saveCheckpoint({ folder, facts, recipe, sessions, average }: RunS
   );
 }
 
+/** Whether a run is at its end: all steps are taken, or validation has not risen for long enough. */
+function isFinished({ recipe, facts }: Pick<RunState, 'recipe' | 'facts'>): boolean {
+  const patience = recipe.validation?.patience || Number.POSITIVE_INFINITY;
+  return facts.step >= recipe.steps || facts.stale >= patience;
+}
+
 async function loop(run: RunState, signal: AbortSignal | undefined): Promise<void> {
   const { recipe } = run;
   const every = recipe.validation?.every ?? Number.POSITIVE_INFINITY;
-  const patience = recipe.validation?.patience || Number.POSITIVE_INFINITY;
-  while (run.facts.step < recipe.steps) {
+  while (!isFinished(run) && !signal?.aborted) {
     await takeSteps(run);
     const { step } = run.facts;
     const last = step === recipe.steps;
     if (run.validation && (step % every === 0 || last)) await validate(run, step);
-    const stops = run.facts.stale >= patience || signal?.aborted;
-    if (step % recipe.checkpoint.every === 0 || last || stops) await saveCheckpoint(run);
-    if (stops) return;
+    if (step % recipe.checkpoint.every === 0 || isFinished(run) || signal?.aborted) await saveCheckpoint(run);
   }
 }
 
@@ -103,6 +112,17 @@ interface OpenRun {
   readonly base: number | undefined;
 }
 
+/** Measures the untrained model. @param open opens it where `current` holds trained weights. */
+async function measureBase(
+  validation: Validation,
+  current: TrainingSessions,
+  open: (() => Promise<TrainingSessions>) | undefined,
+): Promise<number> {
+  if (!open) return validation.value(current.score);
+  const untrained = await open();
+  return validation.value(untrained.score).finally(() => untrained.close());
+}
+
 async function openRun(
   { recipe, folder }: LoadedRecipe,
   runFolder: string,
@@ -113,21 +133,28 @@ async function openRun(
   const backbone = await loadBackbone(backboneFolder, recipe);
   const tokenizer = await createLocalTokenizer(backboneFolder);
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
-  const hash = runHash(recipe, source);
+  const untrained = weightsHash(backbone);
+  const hash = hashOf(recipe, source, untrained);
   await mkdir(runFolder, { recursive: true });
-  const checkpoint = await readCheckpoint(join(runFolder, 'checkpoints'), hash);
+  const { checkpoint, damaged } = await readCheckpoint(join(runFolder, 'checkpoints'), hash);
+  for (const fault of damaged)
+    observer.onWarning?.(`damaged checkpoint: ${fault}; going on from step ${checkpoint?.step ?? 0}`);
+  // Before hours of training, not after them.
+  if (checkpoint?.best) await readBest(runFolder, hash, checkpoint.best);
   const { state, ...facts } = checkpoint ?? { state: undefined, step: 0, runHash: hash, stale: 0, alarms: {} };
   const sessions = await openSessions(backbone, recipe, tokenizer.padId, checkpoint);
   const pairs = pairsWithin(recipe);
   const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
   const leaks = validation && (await guardLeaks(validation, source, recipe.validation!, runFolder, observer.onSearch));
   for (const note of leaks ? leakNotes(leaks) : []) observer.onNote?.(note);
+  // A resumed run has other weights than the untrained model.
+  const again = checkpoint && (() => openSessions(backbone, recipe, tokenizer.padId));
   const base =
     validation &&
-    (await baseValue(validation, sessions, {
+    (await baseValue(validation, () => measureBase(validation, sessions, again), {
       own: join(runFolder, 'base.json'),
       resumed: facts.step > 0,
-      shared: bases && join(bases, `${baseKey(backbone, validation)}.json`),
+      shared: bases && join(bases, `${baseKey(untrained, validation)}.json`),
     }));
   const { queries, bucketBatches, accumulate } = recipe.batch;
   const options = { queries, bucketBatches, seed: recipe.seed, pairs };
@@ -162,8 +189,9 @@ export async function train(
 ): Promise<TrainingOutcome> {
   const { run, backbone, source, tokenizer, base } = await openRun(loaded, runFolder, observer, bases);
   const { validation, recipe, sessions } = run;
+  const from = run.facts.step;
   observer.onStart?.({
-    from: run.facts.step,
+    from,
     steps: recipe.steps,
     parameters: parameterCount(sessions.trained),
     ...(validation && { validation: { measure: validation.measure, firstStage: validation.firstStage, base: base! } }),
@@ -171,11 +199,16 @@ export async function train(
   for (const note of validation?.notes ?? []) observer.onWarning?.(note);
   try {
     await loop(run, signal);
-    const { best, step } = run.facts;
+    const { best, step: done, runHash } = run.facts;
+    const kept = best && (await readBest(runFolder, runHash, best));
     return {
       backbone,
-      weights: best ? (await readWeights(bestFile(runFolder))).state : weightsToPublish(run),
-      step: best?.step ?? step,
+      weights: kept?.state ?? weightsToPublish(run),
+      step: kept?.best.step ?? done,
+      done,
+      runHash,
+      from,
+      finished: isFinished(run),
       files: source.files,
       skipped: source.skipped(),
       runFolder,
@@ -185,7 +218,7 @@ export async function train(
           queries: validation.queries,
           firstStage: validation.firstStage,
           base: base!,
-          tuned: best?.value ?? Number.NaN,
+          tuned: kept?.best.value ?? Number.NaN,
         },
       }),
     };

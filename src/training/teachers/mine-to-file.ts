@@ -10,6 +10,7 @@ import type { PassageStore } from '../../evaluation/formats/passage-store.ts';
 import { memoryPassages } from '../../evaluation/formats/passages.ts';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
 import { temporaryFolder } from '../../util/files.ts';
+import { lockOutput } from '../../util/lock-file.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { DataSource } from '../data/data-schema.ts';
 import { type IdentifiedList, nothingLeft, type RawSource, skipCount } from '../data/list-types.ts';
@@ -72,8 +73,14 @@ interface MineResult {
   readonly leftOut: Readonly<Record<string, number>>;
 }
 
-/** Mines hard negatives and writes them as JSON lines, the whole file or none of it. */
-export async function mineToFile(job: MineJob, start: StartProgress): Promise<MineResult> {
+/**
+ * Mines hard negatives and writes them as JSON lines, the whole file or none of it.
+ * @throws WinnowError `in_use` where another process writes the same file.
+ */
+export const mineToFile = (job: MineJob, start: StartProgress): Promise<MineResult> =>
+  lockOutput(job.out, () => mineAlone(job, start));
+
+async function mineAlone(job: MineJob, start: StartProgress): Promise<MineResult> {
   const teacher = job.teacher === undefined ? undefined : await readTeacher(job.teacher, 'score');
   await using cleanup = new AsyncDisposableStack();
   const source = await openRaw(job.data, process.cwd());

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { lockOutput } from '../../util/lock-file.ts';
 import type { Progress } from '../../util/progress.ts';
 import { nothingLeft, skipCount } from '../data/list-types.ts';
 import type { Normalization } from './ensemble.ts';
@@ -31,12 +32,22 @@ async function countLists(job: ScoreJob): Promise<{ readonly total: number; read
 /**
  * Scores the lists of a job with each scorer in turn and writes the mean of their scores. A job that was stopped continues after the last
  * scored list.
+ * @throws WinnowError `in_use` where another process writes the same file.
  */
-export async function scoreToFile(
+export const scoreToFile = (
   job: ScoreJob,
   scorers: AsyncIterable<ListScorer>,
   output: TeacherOutput,
-): Promise<{ readonly queries: number; readonly passages: number; readonly leftOut: LeftOut; readonly cut: CutTexts }> {
+): Promise<Scored> => lockOutput(output.path, () => scoreAlone(job, scorers, output));
+
+interface Scored {
+  readonly queries: number;
+  readonly passages: number;
+  readonly leftOut: LeftOut;
+  readonly cut: CutTexts;
+}
+
+async function scoreAlone(job: ScoreJob, scorers: AsyncIterable<ListScorer>, output: TeacherOutput): Promise<Scored> {
   const { total, leftOut } = await countLists(job);
   const logs: string[] = [];
   for await (const scorer of scorers) {
