@@ -14,13 +14,14 @@ export interface GroupQuantization {
   readonly group: LinearGroup;
   /** s, one divisor per channel of x. */
   readonly smoothing: Float32Array;
-  /** Step of the quantized activation, x/s = step · (q − 128). */
+  /** Step of the quantized activation, x/s = step · (q − zeroPoint). */
   readonly step: number;
+  /** The integer that stands for 0: 128, or less for states that are hardly ever negative. */
+  readonly zeroPoint: number;
   /** Mean error of each column of a layer's output, by weight name; it is added back. */
   readonly corrections: ReadonlyMap<string, Float32Array>;
 }
 
-const ZERO_POINT = 128;
 /** Weights are −127 … 127: symmetric. */
 const WEIGHT_LEVELS = 127;
 
@@ -64,7 +65,7 @@ export function quantizeMatrix(
 }
 
 /** Appends a group in int8: Mul by 1/s, QuantizeLinear, then one integer product per layer. */
-function appendGroup(g: GraphBuilder, { group, smoothing, step, corrections }: GroupQuantization): void {
+function appendGroup(g: GraphBuilder, { group, smoothing, step, zeroPoint, corrections }: GroupQuantization): void {
   const inverse = g.constant(
     float32(
       [smoothing.length],
@@ -73,7 +74,7 @@ function appendGroup(g: GraphBuilder, { group, smoothing, step, corrections }: G
     'smoothing',
   );
   const scale = g.constant(tensor('float32', [], [step]), 'step');
-  const zero = g.constant(tensor('uint8', [], [ZERO_POINT]), 'zero_point');
+  const zero = g.constant(tensor('uint8', [], [zeroPoint]), 'zero_point');
   const quantized = g.op('QuantizeLinear', [g.mul(group.input, inverse), scale, zero]);
   for (const { node, weight, matrix, bias } of group.layers) {
     const [rows, columns] = matrix.dims as [number, number];

@@ -12,11 +12,13 @@ import { lengthBatches } from '../step/row-scorer.ts';
 export interface InputStatistics {
   /** Largest magnitude of each channel. */
   readonly channelMaxima: Float32Array;
+  /** Largest magnitude of each channel among its negative values; 0 where it has none. */
+  readonly channelMinima: Float32Array;
+  /** Largest positive value of each channel; 0 where it has none. */
+  readonly channelPeaks: Float32Array;
   /** Sample of states, [count, channels], on which the error of quantized outputs is measured. */
   readonly sample: Float32Array;
   readonly count: number;
-  /** Whether there is one state per row, not per token: after the pooling. */
-  readonly pooled: boolean;
 }
 
 interface CalibrationOptions {
@@ -31,17 +33,18 @@ interface CalibrationOptions {
 /** Collects the statistics of one group. */
 class Collector {
   readonly #maxima: Float32Array;
+  readonly #minima: Float32Array;
   readonly #sample: Float32Array;
   readonly #channels: number;
   readonly #size: number;
   readonly #random;
-  pooled = false;
   #seen = 0;
 
   constructor(channels: number, size: number, seed: number) {
     this.#channels = channels;
     this.#size = size;
     this.#maxima = new Float32Array(channels);
+    this.#minima = new Float32Array(channels);
     this.#sample = new Float32Array(size * channels);
     this.#random = createRandom(seed);
   }
@@ -50,8 +53,9 @@ class Collector {
   add(values: Float32Array, at: number): void {
     const channels = this.#channels;
     for (let c = 0; c < channels; c++) {
-      const magnitude = Math.abs(values[at + c]!);
-      if (magnitude > this.#maxima[c]!) this.#maxima[c] = magnitude;
+      const x = values[at + c]!;
+      if (x > this.#maxima[c]!) this.#maxima[c] = x;
+      else if (-x > this.#minima[c]!) this.#minima[c] = -x;
     }
     const place = this.#seen < this.#size ? this.#seen : this.#random.below(this.#seen + 1);
     this.#seen++;
@@ -60,21 +64,41 @@ class Collector {
 
   statistics(): InputStatistics {
     const count = Math.min(this.#seen, this.#size);
-    return { channelMaxima: this.#maxima, sample: this.#sample, count, pooled: this.pooled };
+    const channelMaxima = this.#maxima.map((x, c) => Math.max(x, this.#minima[c]!));
+    return {
+      channelMaxima,
+      channelMinima: this.#minima,
+      channelPeaks: this.#maxima,
+      sample: this.#sample,
+      count,
+    };
   }
 }
 
-/** Makes the groups' inputs the outputs of the model. */
-function withGroupInputs(model: Model, groups: readonly LinearGroup[]): Model {
-  return { ...model, graph: freezeGraph({ ...model.graph, outputs: groups.map(({ input }) => ({ name: input })) }) };
+/** A value of the model whose states are collected, [.., channels]. */
+export interface StateValue {
+  readonly name: string;
+  readonly channels: number;
 }
 
-/** Adds the states of tokens, not of padding. A value with one state per row (after the pooling) is added whole. */
+/** Returns the values that groups of layers read. */
+export const inputsOf = (groups: readonly LinearGroup[]): readonly StateValue[] =>
+  groups.map(({ input, layers }) => ({ name: input, channels: layers[0]!.matrix.dims[0]! }));
+
+/** Makes the values the outputs of the model. */
+function withOutputs(model: Model, values: readonly StateValue[]): Model {
+  return { ...model, graph: freezeGraph({ ...model.graph, outputs: values.map(({ name }) => ({ name })) }) };
+}
+
+/** Adds the states of tokens, not of padding. Values with one state per row (after the pooling) or with heads are added whole. */
 function addStates(collector: Collector, value: Tensor, batch: readonly EncodedRow[]): void {
   const data = value.data as Float32Array;
   const channels = value.dims.at(-1)!;
+  if (value.dims.length > 3) {
+    for (let at = 0; at < data.length; at += channels) collector.add(data, at);
+    return;
+  }
   const length = value.dims.length === 3 ? value.dims[1]! : 1;
-  collector.pooled = length === 1 && value.dims[0] === batch.length;
   batch.forEach((row, r) => {
     for (let t = 0; t < Math.min(length, row.ids.length); t++) collector.add(data, (r * length + t) * channels);
   });
@@ -83,22 +107,19 @@ function addStates(collector: Collector, value: Tensor, batch: readonly EncodedR
 /** Rows of a batch. */
 const BATCH = 8;
 
-/** Runs calibration rows through the float32 model and collects the statistics of every group's input. */
+/** Runs calibration rows through a model and collects the statistics of the values, by name. */
 export async function calibrate(
   model: Model,
-  groups: readonly LinearGroup[],
+  values: readonly StateValue[],
   rows: readonly EncodedRow[],
   options: CalibrationOptions,
 ): Promise<ReadonlyMap<string, InputStatistics>> {
-  const session: InferenceSession = await createSession(encodeModel(withGroupInputs(model, groups)), {
+  const session: InferenceSession = await createSession(encodeModel(withOutputs(model, values)), {
     threads: options.threads ?? 0,
     optimization: 'basic',
   });
   const collectors = new Map(
-    groups.map(({ input, layers }, i) => [
-      input,
-      new Collector(layers[0]!.matrix.dims[0]!, options.sampleSize, options.seed + i),
-    ]),
+    values.map(({ name, channels }, i) => [name, new Collector(channels, options.sampleSize, options.seed + i)]),
   );
   try {
     let done = 0;
@@ -106,12 +127,12 @@ export async function calibrate(
     for (const places of lengthBatches(lengths, { rows: BATCH })) {
       const batch = places.map((place) => rows[place]!);
       const results = await session.run(rowFeeds(batch, session.inputNames, options.padId));
-      for (const [input, collector] of collectors) addStates(collector, results[input] as Tensor, batch);
+      for (const [name, collector] of collectors) addStates(collector, results[name] as Tensor, batch);
       done += batch.length;
       options.onBatch?.(done, rows.length);
     }
   } finally {
     await session.release();
   }
-  return new Map([...collectors].map(([input, collector]) => [input, collector.statistics()]));
+  return new Map([...collectors].map(([name, collector]) => [name, collector.statistics()]));
 }

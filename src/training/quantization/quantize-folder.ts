@@ -99,7 +99,7 @@ async function addVariant(
       options.qrels === undefined
         ? undefined
         : {
-            data: { format: 'trec' as const, path: options.data, qrels: options.qrels },
+            data: { path: options.data, qrels: options.qrels },
             depth: options.depth,
             measure: 'nDCG@10',
           };

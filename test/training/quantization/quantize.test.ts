@@ -226,16 +226,10 @@ describe.skipIf(!existsSync(L3))('a real backbone (needs ../shared)', () => {
     });
     // Four per layer; in the last one the query reads the first token, keys and values all of them; two of the head.
     expect(result.layers).toHaveLength(15);
-    expect(result.parity.batchDrift).toBeLessThan(1e-6);
+    // The head reads the first token: every layer is exact in integers, so a row's score is the same to the bit in every batch.
+    expect(result.parity.batchDrift).toBe(0);
     expect(result.parity.rms / result.parity.spread).toBeLessThan(0.25);
-    // After the last layer's keys and values there is one state per row; other layers are kept because they change the scores too much.
-    const kept = result.layers.filter((l) => l.kept);
-    expect(findLinears(result.model.graph)).toHaveLength(kept.length);
-    const pooled = kept.filter((l) => l.noise === undefined);
-    expect(pooled.flatMap((l) => l.layers)).toHaveLength(6);
-    const work = ({ layers }: (typeof kept)[number]) =>
-      layers.reduce((sum, name) => sum + model.graph.initializers.get(name)!.dims.reduce((a, b) => a * b, 1), 0);
-    const all = result.layers.reduce((sum, l) => sum + work(l), 0);
-    expect(kept.reduce((sum, l) => sum + (pooled.includes(l) ? 0 : work(l)), 0)).toBeLessThan(0.25 * all);
+    expect(result.layers.filter((l) => l.kept)).toEqual([]);
+    expect(findLinears(result.model.graph)).toEqual([]);
   });
 });

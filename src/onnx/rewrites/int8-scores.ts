@@ -1,0 +1,193 @@
+import { type GraphBuilder, MICROSOFT } from '../builder.ts';
+import { attrNumber, type Graph, type Node } from '../graph.ts';
+import type { Shapes } from '../probe.ts';
+import { tensor } from '../tensor.ts';
+import {
+  appendProduct,
+  type IntegerProduct,
+  productOf,
+  type Replacements,
+  replaceNodes,
+  rescaled,
+} from './int8-products.ts';
+import { Matcher } from './matcher.ts';
+
+/*
+ * Attention scores by an integer product: queries and keys are quantized where they leave their layers, with one static step each. Heads are
+ * split and turned in 8 bits, which also moves a quarter of the bytes. The product of probabilities and values stays in float: in 8 bits it
+ * costs more accuracy than it saves time.
+ */
+
+/** One factor of attention scores: the float value it starts from, and the nodes that move its elements until they are multiplied. */
+interface Operand {
+  readonly source: string;
+  readonly moves: readonly Node[];
+}
+
+/** A product of queries and keys, and the node that scales it, if there is one. */
+export interface ScoreProduct {
+  readonly product: Node;
+  /** The last of product and scaling. */
+  readonly last: Node;
+  readonly alpha: number;
+  readonly query: Operand;
+  readonly key: Operand;
+}
+
+/** Nodes between a product and the Softmax: its scaling, a bias and a mask. */
+const DEPTH = 4;
+
+/** Finds the products of queries and keys, in the graph's order. */
+export function findScoreProducts(graph: Graph, shapes: Shapes): readonly ScoreProduct[] {
+  const m = new Matcher(graph, shapes);
+  const softmax = graph.nodes.filter((n) => n.op === 'Softmax' && n.domain === '');
+  return softmax.flatMap((node) => productsBehind(m, node.inputs[0], DEPTH));
+}
+
+function productsBehind(m: Matcher, value: string | undefined, depth: number): readonly ScoreProduct[] {
+  if (value === undefined || depth === 0 || m.valueReaders(value).length !== 1) return [];
+  const own = scoresAt(m, value);
+  if (own) return [own];
+  const sum = m.made(value, 'Add') ?? m.made(value, 'Where');
+  return (sum?.inputs ?? []).flatMap((input) => productsBehind(m, input, depth - 1));
+}
+
+function scoresAt(m: Matcher, value: string): ScoreProduct | undefined {
+  const scaling = m.made(value, 'Div') ?? m.made(value, 'Mul');
+  const constant = scaling?.inputs.find((i) => m.scalar(i) !== undefined);
+  const turned = scaling?.op === 'Div' && scaling.inputs[1] !== constant;
+  const scaled = scaling && constant !== undefined && !turned ? m.other(scaling, constant) : undefined;
+  if (scaling && scaled === undefined) return undefined;
+  if (scaled !== undefined && m.valueReaders(scaled).length !== 1) return undefined;
+  const product = m.made(scaled ?? value, 'MatMul') ?? m.made(scaled ?? value, 'FusedMatMul', MICROSOFT);
+  const unusual = ['transA', 'transBatchA', 'transBatchB'].some(
+    (name) => product && attrNumber(product, name, 0) !== 0,
+  );
+  if (!product || unusual || product.inputs.some((i) => m.dims(i)?.length !== 4)) return undefined;
+  const [query, key] = product.inputs.map((input) => operandOf(m, input)) as [Operand, Operand];
+  if (![query, key].every(({ source }) => comesFromIntegers(m, source))) return undefined;
+  const factor = scaled === undefined ? 1 : scaling!.op === 'Div' ? 1 / m.scalar(constant)! : m.scalar(constant)!;
+  return {
+    product,
+    last: scaling ?? product,
+    alpha: factor * attrNumber(product, 'alpha', 1),
+    query,
+    key,
+  };
+}
+
+/** Nodes between a layer and its use in attention: a normalization or rotation of queries and keys. */
+const BETWEEN = 24;
+
+/** Whether every layer that `value` is computed from is an integer product: what is kept in float32 for its accuracy stays so. */
+function comesFromIntegers(m: Matcher, value: string): boolean {
+  const open = [value];
+  let found = false;
+  for (let i = 0; i < open.length && i < BETWEEN; i++) {
+    const node = m.maker(open[i]!);
+    const kind = node?.op ?? '';
+    if (kind === 'MatMulIntegerToFloat') found = true;
+    else if (kind === 'MatMul' || kind === 'Gemm' || kind === 'LayerNormalization') return false;
+    else open.push(...(node?.inputs ?? []).filter((input) => input !== '' && !open.includes(input)));
+  }
+  return found;
+}
+
+/** Follows a factor back through the nodes that only move its elements. */
+function operandOf(m: Matcher, value: string): Operand {
+  const move = m.made(value, 'Reshape') ?? m.made(value, 'Transpose');
+  if (!move || m.valueReaders(value).length !== 1) return { source: value, moves: [] };
+  const { source, moves } = operandOf(m, move.inputs[0]!);
+  return { source, moves: [...moves, move] };
+}
+
+/** A product with the largest magnitudes of its factors, per channel of the sources. */
+export interface ScoreRange {
+  readonly scores: ScoreProduct;
+  readonly query: Float32Array;
+  readonly key: Float32Array;
+}
+
+/**
+ * Queries have 7 bits around 64, keys 8 bits: the sum of two products is below 2¹⁵, so processors without VNNI, which add such pairs in 16
+ * bits, do not saturate.
+ */
+const QUERY_LEVELS = 63;
+const QUERY_ZERO = 64;
+const KEY_LEVELS = 127;
+
+const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
+
+/** Returns √(max|k| / max|q|) for each channel: with q multiplied and k divided by it, both have the same range in every channel. */
+const balanceOf = ({ query, key }: ScoreRange): Float32Array =>
+  query.map((q, c) => (q > 0 && key[c]! > 0 ? Math.sqrt(key[c]! / q) : 1));
+
+/** Returns the layers that make both factors, where their columns can be scaled: channel c of one meets channel c of the other. */
+function layersOf(m: Matcher, { scores }: ScoreRange): readonly [IntegerProduct, IntegerProduct] | undefined {
+  const { query, key } = scores;
+  const layers = [query, key].map(({ source }) =>
+    m.valueReaders(source).length === 1 && m.dims(source)?.length !== 4 ? productOf(m, source) : undefined,
+  );
+  const [q, k] = layers;
+  const heads = [query, key].map(({ moves }) => m.dims(moves.find((n) => n.op === 'Reshape')?.outputs[0]));
+  const alike = heads.every((dims) => dims?.length === 4) && String(heads[0]!.slice(2)) === String(heads[1]!.slice(2));
+  return q && k && alike && q.scales.length === k.scales.length ? [q, k] : undefined;
+}
+
+/** Appends an operand in 8 bits: quantized at its source, then moved as the floats were. */
+function appendOperand(g: GraphBuilder, { source, moves }: Operand, step: string, zero: string): string {
+  const quantized = g.op('QuantizeLinear', [source, step, zero]);
+  return moves.reduce((value, move) => {
+    const output = g.unique(`${move.outputs[0]!}_int8`);
+    g.append({
+      ...move,
+      name: g.unique(`${move.name}_int8`),
+      inputs: [value, ...move.inputs.slice(1)],
+      outputs: [output],
+    });
+    return output;
+  }, quantized);
+}
+
+function appendScores(g: GraphBuilder, { scores, query, key }: ScoreRange): void {
+  const { product, last, alpha } = scores;
+  const queryStep = largest(query) / QUERY_LEVELS || 1;
+  const scalar = (value: number) => g.constant(tensor('float32', [], [value]), 'step');
+  const zero = g.constant(tensor('uint8', [], [QUERY_ZERO]), 'zero_point');
+  const keyStep = scalar(largest(key) / KEY_LEVELS || 1);
+  const left = appendOperand(g, scores.query, scalar(queryStep), zero);
+  const right = appendOperand(g, scores.key, keyStep, g.constant(tensor('int8', [], [0]), 'zero_point'));
+  const turned = attrNumber(product, 'transB', 0) === 1 ? g.transpose(right, [0, 1, 3, 2]) : right;
+  g.append({
+    op: 'MatMulIntegerToFloat',
+    domain: MICROSOFT,
+    name: product.name,
+    inputs: [left, turned, scalar(queryStep * alpha), keyStep, zero],
+    outputs: [last.outputs[0]!],
+    attrs: {},
+  });
+}
+
+/**
+ * Rewrites products of queries and keys to int8. Where two int8 layers make the factors, their channels are balanced first, which is exact.
+ * @param shapes of the graph, by a probing batch.
+ */
+export function quantizeScores(graph: Graph, ranges: readonly ScoreRange[], shapes: Shapes): Graph {
+  const m = new Matcher(graph, shapes);
+  const at: Replacements = new Map();
+  for (const range of ranges) {
+    const layers = layersOf(m, range);
+    const balance = layers && balanceOf(range);
+    const balanced = balance
+      ? { ...range, query: range.query.map((q, c) => q * balance[c]!), key: range.key.map((k, c) => k / balance[c]!) }
+      : range;
+    if (layers && balance) {
+      const [query, key] = layers;
+      at.set(query.node, (g) => appendProduct(g, rescaled(query, balance), query.node.outputs[0]!));
+      const inverse = balance.map((t) => 1 / t);
+      at.set(key.node, (g) => appendProduct(g, rescaled(key, inverse), key.node.outputs[0]!));
+    }
+    at.set(range.scores.last, (g) => appendScores(g, balanced));
+  }
+  return replaceNodes(graph, at);
+}

@@ -1,0 +1,43 @@
+import type { Model } from '../../onnx/graph.ts';
+import { probeShapes } from '../../onnx/probe.ts';
+import { foldInt8 } from '../../onnx/rewrites/int8-fold.ts';
+import { findScoreProducts, quantizeScores } from '../../onnx/rewrites/int8-scores.ts';
+import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import { calibrate } from './calibration.ts';
+
+interface RefineOptions {
+  readonly padId: number;
+  readonly seed: number;
+  readonly onProgress?: ((stage: string, done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Makes an int8 model faster: biases and the smoothing of attention outputs become part of the integer products, and attention scores are
+ * computed from 8-bit queries and keys. Needs no float32 weights, only rows that show the range of queries and keys.
+ * @param model with products as `MatMulIntegerToFloat`.
+ */
+export async function refineInt8(
+  model: Model,
+  rows: readonly EncodedRow[],
+  { padId, seed, onProgress }: RefineOptions,
+): Promise<Model> {
+  const folded = await foldInt8(model);
+  const shapes = await probeShapes(folded);
+  const products = findScoreProducts(folded.graph, shapes);
+  const names = new Set(products.flatMap(({ query, key }) => [query.source, key.source]));
+  const values = [...names].map((name) => ({ name, channels: shapes.get(name)!.dims.at(-1)! }));
+  if (values.length === 0) return folded;
+  const seen = await calibrate(folded, values, rows, {
+    padId,
+    seed,
+    sampleSize: 0,
+    onBatch: (done, total) => onProgress?.('attention', done, total),
+  });
+  const maxima = (name: string) => seen.get(name)!.channelMaxima;
+  const ranges = products.map((scores) => ({
+    scores,
+    query: maxima(scores.query.source),
+    key: maxima(scores.key.source),
+  }));
+  return { ...folded, graph: quantizeScores(folded.graph, ranges, shapes) };
+}
