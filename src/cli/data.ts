@@ -11,6 +11,7 @@ import type { ObjectiveGroup } from '../training/data/survey/objective-use.ts';
 import { type Suggestion, suggest } from '../training/data/survey/suggestion.ts';
 import { type DataSurvey, surveyData } from '../training/data/survey/survey.ts';
 import { createObjective, OBJECTIVES } from '../training/objectives/catalog.ts';
+import { findBackbone } from '../training/recipe/backbone-folder.ts';
 import { type Recipe, readRecipe } from '../training/recipe/recipe.ts';
 import { startProgress } from '../util/progress.ts';
 import { writeSpelling } from '../util/spelling.ts';
@@ -120,8 +121,9 @@ function stated(source: DataSource): Partial<DataSource> {
 }
 
 async function tokenizerOf(flags: Flags, loaded: ReturnType<typeof readRecipe> | undefined) {
-  const folder = loaded ? resolve(loaded.folder, loaded.recipe.backbone) : flags.backbone;
-  if (folder === undefined) return undefined;
+  const named = loaded?.recipe.backbone ?? flags.backbone;
+  if (named === undefined) return undefined;
+  const folder = await findBackbone(named, loaded?.folder ?? '.');
   const recipe: Pick<Recipe, 'maxLength' | 'maxQueryTokens'> | undefined = loaded?.recipe;
   const pairs = pairsWithin({ ...recipe, maxLength: flags.maxLength ?? recipe?.maxLength ?? 192 });
   return { tokenizer: await createLocalTokenizer(folder), pairs };

@@ -13,7 +13,7 @@ const settings = (description: string) =>
 
 const backboneSchema = z.strictObject({
   name: z.string().min(1).describe('Name in reports and folders.'),
-  path: z.string().describe('Model folder, relative to the grid file.'),
+  path: z.string().describe('Model folder, relative to the grid file, or a model of the hub as in a recipe.'),
   group: z.string().default('all').describe('Group of backbones that share the hyper-parameters found by the search.'),
   settings: settings('Recipe settings of this backbone.').default({}),
 });

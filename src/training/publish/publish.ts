@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import type { Model } from '../../onnx/graph.ts';
 import { writeModel } from '../../onnx/model-file.ts';
 import { readJsonObject } from '../../registry/folder-files.ts';
+import { findSnapshot } from '../../registry/hub-cache.ts';
 import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { findPublished, type Published, publish } from '../../registry/publish-version.ts';
@@ -63,7 +64,10 @@ async function licenseIn(folder: string): Promise<string | undefined> {
 /** Returns name, license and training files of a backbone; a registry version is named `name@version` and lists its files. */
 async function backboneFacts(folder: string): Promise<BackboneFacts> {
   const fileLicense = await licenseIn(folder);
-  if (!existsSync(join(folder, MANIFEST_FILE))) return { name: basename(folder), license: fileLicense, data: [] };
+  if (!existsSync(join(folder, MANIFEST_FILE))) {
+    const snapshot = await findSnapshot(folder).catch(() => undefined);
+    return { name: snapshot?.origin.replace(/@.*/, '') ?? basename(folder), license: fileLicense, data: [] };
+  }
   const { training, license } = await readManifest(folder);
   const data = Array.isArray(training?.data) ? training.data : [];
   return {

@@ -95,7 +95,9 @@ const settingsSchema = z.strictObject({
     .describe('Settings that replace the defaults below.'),
   backbone: z
     .string()
-    .describe('Folder with an ONNX export, model.safetensors or pytorch_model.bin, config.json and tokenizer.'),
+    .describe(
+      'Folder with an ONNX export, model.safetensors or pytorch_model.bin, config.json and tokenizer; or a model of the hub, `organization/model` or `organization/model@revision`, where no such folder exists.',
+    ),
   head: z
     .union([z.literal('auto'), headSchema])
     .default('auto')

@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
-import { relative, resolve } from 'node:path';
+import { relative } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import { openSources } from '../data/sources.ts';
 import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
+import { findBackbone } from '../recipe/backbone-folder.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
 import { loadBackbone } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
@@ -85,7 +86,7 @@ async function countData({ recipe, folder }: LoadedRecipe): Promise<Explanation[
 /** Opens the validation set as the run would, and measures its first stage. */
 async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Explanation['validation']> {
   if (!recipe.validation) return undefined;
-  const tokenizer = await createLocalTokenizer(resolve(folder, recipe.backbone));
+  const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {
     const opened = await openValidation(recipe.validation, folder, tokenizer, pairsWithin(recipe));
     const { measure, queries, passages, firstStage, notes } = opened;
@@ -101,7 +102,7 @@ async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Expla
 const round = (x: number): number => Number(x.toPrecision(3));
 
 async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Explanation['weights']> {
-  const { weights, freshHead } = await loadBackbone(resolve(folder, recipe.backbone), recipe);
+  const { weights, freshHead } = await loadBackbone(await findBackbone(recipe.backbone, folder), recipe);
   const size = (frozen: boolean): [number, number] => {
     const of = weights.filter((weight) => weight.frozen === frozen);
     return [of.length, parameterCount(of)];

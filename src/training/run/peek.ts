@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
@@ -7,6 +6,7 @@ import type { CandidateList } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { LabelNeed } from '../objectives/needs.ts';
+import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 
 /** A passage of a list as it is trained on. */
@@ -114,7 +114,7 @@ async function peekBatch(batch: Batch, most: number, tokenizer: PairTokenizer, l
 export async function peekRecipe(loaded: LoadedRecipe, count: number): Promise<Peek> {
   const { recipe, folder } = loaded;
   const objective = createObjective(recipe.objective);
-  const tokenizer = await createLocalTokenizer(resolve(folder, recipe.backbone));
+  const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {
     const source = await openSources(recipe.data, folder, objective.needs);
     const { queries, bucketBatches, accumulate } = recipe.batch;

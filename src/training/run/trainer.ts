@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
@@ -9,6 +9,7 @@ import type { ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { openValidation, type Validation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
+import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import { type Backbone, loadBackbone } from '../step/backbone.ts';
 import { openSessions, type TrainingSessions } from '../step/sessions.ts';
@@ -129,7 +130,7 @@ async function openRun(
   observer: TrainingObserver,
   bases: string | undefined,
 ): Promise<OpenRun> {
-  const backboneFolder = resolve(folder, recipe.backbone);
+  const backboneFolder = await findBackbone(recipe.backbone, folder);
   const backbone = await loadBackbone(backboneFolder, recipe);
   const tokenizer = await createLocalTokenizer(backboneFolder);
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);

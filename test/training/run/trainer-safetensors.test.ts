@@ -1,12 +1,14 @@
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { writeSafetensors } from '../../../src/onnx/safetensors.ts';
 import { float32 } from '../../../src/onnx/tensor.ts';
+import { findBackbone } from '../../../src/training/recipe/backbone-folder.ts';
 import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { createRandom } from '../../../src/util/random.ts';
+import { openHubServer } from '../../support/hub-server.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-safetensors-'));
@@ -66,28 +68,58 @@ async function writeBert(): Promise<void> {
   );
 }
 
+const recipeOf = (backbone: string) => ({
+  name: 'bert',
+  backbone,
+  objective: 'InfoNCE',
+  data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
+  batch: { queries: 8, bucketBatches: 2 },
+  steps: 400,
+  maxLength: 16,
+  optimizer: { learningRate: 0.005 },
+  dropout: 'off',
+  threads: 1,
+});
+
 describe('a backbone of model.safetensors alone', () => {
   it('gets a head and learns', async () => {
     await writeBert();
     tinyData(join(folder, 'lists.jsonl'), 200);
-    const recipe = parseRecipe(
-      {
-        name: 'bert',
-        backbone: 'bert',
-        objective: 'InfoNCE',
-        data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
-        batch: { queries: 8, bucketBatches: 2 },
-        steps: 400,
-        maxLength: 16,
-        optimizer: { learningRate: 0.005 },
-        dropout: 'off',
-        threads: 1,
-      },
-      'test',
-    );
+    const recipe = parseRecipe(recipeOf('bert'), 'test');
     const losses: number[] = [];
     await train({ recipe, folder, source: '' }, join(folder, 'run'), { onStep: (s) => losses.push(s.loss) });
     const mean = (x: readonly number[]) => x.reduce((a, b) => a + b, 0) / x.length;
     expect(mean(losses.slice(-15))).toBeLessThan(0.9 * mean(losses.slice(0, 15)));
+  });
+});
+
+describe('a backbone of the hub', () => {
+  it('is loaded into the cache and gives the curve that its folder gives', async () => {
+    const server = await openHubServer(folder);
+    onTestFinished(() => server.close());
+    vi.stubEnv('HF_ENDPOINT', server.url);
+    vi.stubEnv('HF_HOME', join(folder, 'hf'));
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    const losses = async (backbone: string) => {
+      const found: number[] = [];
+      const short = { ...recipeOf(backbone), steps: 3 };
+      await train(
+        { recipe: parseRecipe(short, 'test'), folder, source: '' },
+        join(folder, `run-${found.length}-${backbone.length}`),
+        {
+          onStep: (s) => found.push(s.loss),
+        },
+      );
+      return found;
+    };
+    const local = await losses('bert');
+    expect(await losses('acme/bert@v1')).toEqual(local);
+    server.requests.length = 0;
+    expect(await findBackbone('acme/bert@v1', folder)).toMatch(new RegExp(`snapshots/${server.commit}$`));
+    expect(server.requests).toEqual([]);
+    await expect(findBackbone('acme/bert@v9', folder)).rejects.toThrow(/a branch, tag or commit of acme\/bert/);
+    expect(await findBackbone('no-such-folder', folder)).toBe(join(folder, 'no-such-folder'));
   });
 });
