@@ -6,12 +6,14 @@ import type { Model } from '../../onnx/graph.ts';
 import { writeModel } from '../../onnx/model-file.ts';
 import { readJsonObject } from '../../registry/folder-files.ts';
 import { findSnapshot } from '../../registry/hub-cache.ts';
-import { MANIFEST_FILE, readManifest } from '../../registry/manifest.ts';
+import { MANIFEST_FILE, MANIFEST_FORMAT, readManifest, writeManifest } from '../../registry/manifest.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { findPublished, type Published, publish } from '../../registry/publish-version.ts';
 import { MODULE_SETTINGS } from '../../registry/sentence-transformers.ts';
+import { templateManifest } from '../../registry/version-template.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
+import { readTokenizerFolder } from '../../tokenization/tokenizer-folder.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import { openSources } from '../data/sources.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
@@ -90,6 +92,12 @@ async function copyTokenizer(from: string, to: string): Promise<void> {
     await writeFile(join(to, MODULE_SETTINGS), `${JSON.stringify({ do_lower_case: true }, null, 2)}\n`);
 }
 
+/** Writes the template that the backbone's pairs were read by, so that the tokenizers of the new folder read theirs alike. */
+async function copyTemplate(from: string, to: string): Promise<void> {
+  const { found } = await readTokenizerFolder(from);
+  if (found) await writeManifest(to, { format: MANIFEST_FORMAT, ...templateManifest(found) });
+}
+
 /** Whether sentence-transformers' settings turn text into lower case; the other settings are those of the backbone, not of the new model. */
 async function isLowercase(folder: string): Promise<boolean> {
   const path = join(folder, MODULE_SETTINGS);
@@ -104,6 +112,7 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
   const file = join(folder, 'onnx', 'model.onnx');
   await writeModel(file, trainedModel(backbone, outcome), tablesIn(recipe.publish?.tables, 'model'));
   await copyTokenizer(backbone.folder, folder);
+  await copyTemplate(backbone.folder, folder);
   await writeFile(join(folder, 'config.json'), `${JSON.stringify(servedConfig(backbone.config), null, 2)}\n`);
   const curve = await readCurve(join(outcome.runFolder, 'curve.jsonl'));
   const picture = await trainingCurveSvg({
