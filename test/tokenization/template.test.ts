@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -9,10 +9,8 @@ import { BYTE_CHARACTERS } from '../../src/tokenization/byte-characters.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import type { TextTokenizer } from '../../src/tokenization/tokenization-types.ts';
+import { SPECIAL, writeByteTokenizer } from '../support/tiny-decoder.ts';
 
-const SPECIAL = ['<pad>', '<user>', '<end>', 'yes', 'no'];
-/** Bytes, and what is merged of them: a mark with the line end after it, words with their space. */
-const MERGES = ['? Ċ', 'Ġ a', 'Ġa b', 'Ġ w', 'c d'];
 const TEMPLATE = {
   prefix: '<user>',
   body: 'Do {instruction}\nQ: {query}\nD: {document}',
@@ -31,42 +29,11 @@ async function folderOf(
   config: object = { model_type: 'qwen3', architectures: ['Qwen3ForCausalLM'] },
 ): Promise<string> {
   const folder = join(root, name);
-  await mkdir(folder, { recursive: true });
-  const vocab = [...SPECIAL, ...BYTE_CHARACTERS, ...MERGES.map((merge) => merge.replace(' ', ''))];
-  const definition = {
-    version: '1.0',
-    added_tokens: SPECIAL.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
-    normalizer: null,
-    pre_tokenizer: { type: 'Sequence', pretokenizers: [SPLIT, { ...BYTES, use_regex: false }] },
-    post_processor: BYTES,
-    decoder: BYTES,
-    model: { type: 'BPE', vocab: Object.fromEntries(vocab.map((token, id) => [token, id])), merges: MERGES },
-  };
-  await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(definition));
+  await writeByteTokenizer(folder);
   await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, pad_token_id: 0 }));
   await writeFile(join(folder, 'model.json'), JSON.stringify({ format: 1, ...manifest }));
   return folder;
 }
-
-const BYTES = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-/** The pattern of Qwen's tokenizers. */
-const SPLIT = {
-  type: 'Split',
-  behavior: 'Isolated',
-  invert: false,
-  pattern: {
-    Regex:
-      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-  },
-};
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'template-'));
