@@ -11,7 +11,7 @@ import { sessionOptions } from '../src/inference/providers.ts';
 import { GraphBuilder, modelOf } from '../src/onnx/builder.ts';
 import type { Model } from '../src/onnx/graph.ts';
 import { probeFeeds, probeShapes } from '../src/onnx/probe.ts';
-import { encodeModel } from '../src/onnx/protobuf.ts';
+import { encodeModel } from '../src/onnx/protobuf-write.ts';
 import { type Feeds, toOrt } from '../src/onnx/runner.ts';
 import { sizeOf, tensor } from '../src/onnx/tensor.ts';
 import { unfrozen, weightsToInputs } from '../src/onnx/weights.ts';

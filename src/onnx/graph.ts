@@ -88,6 +88,12 @@ export function freezeGraph(graph: Graph): Graph {
   return Object.freeze(graph);
 }
 
+/** Returns a model whose initializers are in memory: those of a folder's weights are read anew whenever their bytes are used. */
+export function holdWeights(model: Model): Model {
+  const initializers = new Map([...model.graph.initializers].map(([name, t]) => [name, Object.freeze({ ...t })]));
+  return Object.freeze({ ...model, graph: freezeGraph({ ...model.graph, initializers }) });
+}
+
 /** Returns the node's name for errors, or op and first output where it has none. */
 export const nodeLabel = (node: Node): string =>
   node.name !== '' ? node.name : `${node.op} → ${node.outputs[0] ?? ''}`;

@@ -1,11 +1,13 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize, resolve, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { replaceAtomic, writeFileAtomic } from '../util/files.ts';
+import { replaceAtomic } from '../util/files.ts';
 import type { Model } from './graph.ts';
-import { decodeModel, type External, encodeModel, type Placement } from './protobuf.ts';
-import type { Tensor } from './tensor.ts';
+import { decodeModel, type External } from './protobuf.ts';
+import { type Placement, piecesOf } from './protobuf-write.ts';
+import { CHUNK, readStored } from './stored.ts';
+import { byteLength, type Tensor } from './tensor.ts';
 
 /** Most bytes of initializers inside a model file, in bytes; protobuf holds at most 2 GiB. */
 export const INSIDE_LIMIT = 1_500_000_000;
@@ -40,24 +42,11 @@ function readSlice(model: string, file: string, offset: number, length: number |
       got,
     });
   }
-  const wanted = length ?? size - offset;
-  const into = new Uint8Array(wanted);
-  const fd = openSync(file, 'r');
-  try {
-    for (let done = 0; done < wanted; ) {
-      const got = readSync(fd, into, done, Math.min(wanted - done, 1 << 30), offset + done);
-      if (got === 0)
-        throw new WinnowError('invalid_graph', { where: file, expected: `${wanted} bytes`, got: `${done}` });
-      done += got;
-    }
-  } finally {
-    closeSync(fd);
-  }
-  return into;
+  return readStored(file, offset, length ?? size - offset);
 }
 
 export const initializerBytes = (model: Model): number =>
-  [...model.graph.initializers.values()].reduce((sum, t) => sum + t.bytes.byteLength, 0);
+  [...model.graph.initializers.values()].reduce((sum, t) => sum + byteLength(t), 0);
 
 export interface WriteOptions {
   /** Name of the file beside the model that holds external initializers, if there are any; default `<file>.data`. */
@@ -71,39 +60,51 @@ export interface WriteOptions {
 /** Writes external data and model file, in this order, each atomically. Returns the paths written. */
 export async function writeModel(path: string, model: Model, options: WriteOptions = {}): Promise<readonly string[]> {
   const tooBig = initializerBytes(model) > (options.insideLimit ?? INSIDE_LIMIT);
-  const outside = options.outside ?? ((_: string, t: Tensor) => tooBig && t.bytes.byteLength > 1024);
+  const outside = options.outside ?? ((_: string, t: Tensor) => tooBig && byteLength(t) > 1024);
   const location = options.dataFile ?? `${path.split(sep).at(-1)}.data`;
   const placed = new Map<string, { location: string; offset: number; length: number }>();
   let end = 0;
   for (const [name, value] of model.graph.initializers) {
     if (!outside(name, value)) continue;
     const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
-    placed.set(name, { location, offset, length: value.bytes.byteLength });
-    end = offset + value.bytes.byteLength;
+    placed.set(name, { location, offset, length: byteLength(value) });
+    end = offset + byteLength(value);
   }
   const written: string[] = [];
   if (placed.size > 0) {
     const file = resolve(dirname(path), location);
-    await writeSlices(
-      file,
-      [...placed].map(([name, at]) => ({ offset: at.offset, bytes: model.graph.initializers.get(name)!.bytes })),
-    );
+    await writeFileOf(file, async (write) => {
+      for (const [name, { offset }] of placed) await write(model.graph.initializers.get(name)!.bytes, offset);
+    });
     written.push(file);
   }
   const place: Placement = (name) => placed.get(name);
-  await writeFileAtomic(path, encodeModel(model, place));
+  await writeFileOf(path, async (write) => {
+    let at = 0;
+    for (const piece of piecesOf(model, place)) {
+      const bytes = 'dtype' in piece ? piece.bytes : piece;
+      await write(bytes, at);
+      at += bytes.byteLength;
+    }
+  });
   return [...written, path];
 }
 
-/** Writes slice after slice, so that no buffer holds them all. */
-async function writeSlices(file: string, slices: readonly { offset: number; bytes: Uint8Array }[]): Promise<void> {
+type Write = (bytes: Uint8Array, at: number) => Promise<void>;
+
+const writerOf =
+  (handle: FileHandle): Write =>
+  async (bytes, at) => {
+    for (let done = 0; done < bytes.byteLength; )
+      done += (await handle.write(bytes, done, Math.min(bytes.byteLength - done, CHUNK), at + done)).bytesWritten;
+  };
+
+/** Writes a file atomically in parts, so that no buffer holds all of it. */
+async function writeFileOf(file: string, fill: (write: Write) => Promise<void>): Promise<void> {
   await replaceAtomic(file, async (temporary) => {
     const handle = await open(temporary, 'wx');
     try {
-      for (const { offset, bytes } of slices)
-        for (let done = 0; done < bytes.byteLength; )
-          done += (await handle.write(bytes, done, Math.min(bytes.byteLength - done, 1 << 30), offset + done))
-            .bytesWritten;
+      await fill(writerOf(handle));
     } finally {
       await handle.close();
     }

@@ -1,25 +1,14 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   AttributeProto_AttributeType as A,
   type AttributeProto,
-  AttributeProtoSchema,
   type GraphProto,
-  GraphProtoSchema,
   type ModelProto,
   ModelProtoSchema,
   type NodeProto,
-  NodeProtoSchema,
-  OperatorSetIdProtoSchema,
-  StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
-  TensorProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
   type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from 'onnx-buf';
 import { WinnowError } from '../errors.ts';
 import { DATA_TYPES, dataTypeOf } from './dtypes.ts';
@@ -34,7 +23,7 @@ import {
   type Node,
   type ValueInfo,
 } from './graph.ts';
-import { sizeOf, type Tensor, tensor, toInt64 } from './tensor.ts';
+import { sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** Reads the bytes of a tensor that is stored outside the model file. */
 export type External = (entry: {
@@ -44,7 +33,6 @@ export type External = (entry: {
 }) => Uint8Array<ArrayBuffer>;
 
 const text = new TextDecoder();
-const bytes = (s: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(s) as Uint8Array<ArrayBuffer>;
 
 const refuseExternal: External = ({ location }) => {
   throw new WinnowError('invalid_graph', { where: 'model bytes', expected: 'no external data', got: location });
@@ -195,99 +183,4 @@ class Decoder {
     const values = lists.find((l) => l.length > 0) ?? [];
     return tensor(dtype, dims, values as Iterable<number | bigint>).bytes;
   }
-}
-
-/** Returns where the bytes of an initializer are stored; undefined for inside the model file. */
-export type Placement = (
-  name: string,
-  value: Tensor,
-) => { readonly location: string; readonly offset: number; readonly length: number } | undefined;
-
-/**
- * Encodes a model as a ModelProto of at most 2 GiB; `place` makes initializers external.
- * @throws WinnowError `invalid_graph` for a model with functions.
- */
-export function encodeModel(model: Model, place: Placement = () => undefined): Uint8Array {
-  const proto = create(ModelProtoSchema, {
-    irVersion: BigInt(model.irVersion),
-    producerName: model.producer,
-    opsetImport: Object.entries(model.opsets).map(([domain, version]) =>
-      create(OperatorSetIdProtoSchema, { domain, version: BigInt(version) }),
-    ),
-    metadataProps: Object.entries(model.metadata).map(([key, value]) =>
-      create(StringStringEntryProtoSchema, { key, value }),
-    ),
-    graph: encodeGraph(model.graph, place),
-  });
-  if (model.functions.length > 0)
-    throw new WinnowError('invalid_graph', {
-      where: 'model',
-      expected: 'functions inlined before writing',
-      got: model.functions[0]!.name,
-    });
-  return toBinary(ModelProtoSchema, proto);
-}
-
-function encodeGraph(graph: Graph, place: Placement): GraphProto {
-  return create(GraphProtoSchema, {
-    name: graph.name || 'graph',
-    input: graph.inputs.map(encodeInfo),
-    output: graph.outputs.map(encodeInfo),
-    initializer: [...graph.initializers].map(([name, value]) => encodeTensor(name, value, place(name, value))),
-    node: graph.nodes.map((n) =>
-      create(NodeProtoSchema, {
-        opType: n.op,
-        domain: n.domain,
-        name: n.name,
-        input: [...n.inputs],
-        output: [...n.outputs],
-        attribute: Object.entries(n.attrs).map(([name, a]) => encodeAttribute(name, a)),
-      }),
-    ),
-  });
-}
-
-function encodeInfo(info: ValueInfo): ValueInfoProto {
-  if (info.dtype === undefined) return create(ValueInfoProtoSchema, { name: info.name });
-  const dim = info.dims?.map((d) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value:
-        d === null
-          ? { case: undefined }
-          : typeof d === 'number'
-            ? { case: 'dimValue', value: BigInt(d) }
-            : { case: 'dimParam', value: d },
-    }),
-  );
-  const shape = dim === undefined ? {} : { shape: create(TensorShapeProtoSchema, { dim }) };
-  const value = create(TypeProto_TensorSchema, { elemType: DATA_TYPES[info.dtype].code, ...shape });
-  return create(ValueInfoProtoSchema, {
-    name: info.name,
-    type: create(TypeProtoSchema, { value: { case: 'tensorType', value } }),
-  });
-}
-
-function encodeTensor(name: string, value: Tensor, placed?: ReturnType<Placement>): TensorProto {
-  const head = { name, dims: value.dims.map(BigInt), dataType: DATA_TYPES[value.dtype].code };
-  if (placed === undefined) return create(TensorProtoSchema, { ...head, rawData: value.bytes });
-  const externalData = Object.entries(placed).map(([key, v]) =>
-    create(StringStringEntryProtoSchema, { key, value: String(v) }),
-  );
-  return create(TensorProtoSchema, { ...head, dataLocation: TensorProto_DataLocation.EXTERNAL, externalData });
-}
-
-function encodeAttribute(name: string, a: Attribute): AttributeProto {
-  const make = (fields: Partial<AttributeProto>) => create(AttributeProtoSchema, { name, ...fields } as AttributeProto);
-  const writers: { [K in Attribute['kind']]: (value: Extract<Attribute, { kind: K }>['value']) => AttributeProto } = {
-    int: (i) => make({ type: A.INT, i: toInt64(i) }),
-    float: (f) => make({ type: A.FLOAT, f }),
-    string: (s) => make({ type: A.STRING, s: bytes(s) }),
-    ints: (v) => make({ type: A.INTS, ints: v.map(toInt64) }),
-    floats: (v) => make({ type: A.FLOATS, floats: [...v] }),
-    strings: (v) => make({ type: A.STRINGS, strings: v.map(bytes) }),
-    tensor: (t) => make({ type: A.TENSOR, t: encodeTensor('', t) }),
-    graph: (g) => make({ type: A.GRAPH, g: encodeGraph(g, () => undefined) }),
-    reference: (s) => make({ refAttrName: s }),
-  };
-  return (writers[a.kind] as (value: Attribute['value']) => AttributeProto)(a.value);
 }

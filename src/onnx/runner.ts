@@ -6,7 +6,7 @@ import type { DataType } from './dtypes.ts';
 import { InferenceSession, Tensor as OrtTensor } from './engine.ts';
 import type { Model } from './graph.ts';
 import { INSIDE_LIMIT, initializerBytes, writeModel } from './model-file.ts';
-import { encodeModel } from './protobuf.ts';
+import { encodeModel } from './protobuf-write.ts';
 import { type Tensor, tensorOf, view } from './tensor.ts';
 
 /*

@@ -3,7 +3,8 @@ import { WinnowError } from '../errors.ts';
 import { replaceAtomic } from '../util/files.ts';
 import { isObject, type JsonObject } from '../util/json-files.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
-import { isCount, sizeOf, type Tensor } from './tensor.ts';
+import { CHUNK, readStored } from './stored.ts';
+import { deferred, isCount, sizeOf, type Tensor } from './tensor.ts';
 
 /*
  * The safetensors container (huggingface/safetensors, format section): 8 bytes of header length, a JSON header, then the tensors' bytes.
@@ -29,7 +30,6 @@ const BY_SPELLING = new Map(Object.entries(SPELLINGS).map(([dtype, spelling]) =>
 
 /** Bytes of the longest header; the bound of the reference implementation. */
 const HEADER_LIMIT = 100_000_000;
-const CHUNK = 1 << 30;
 
 interface Safetensors {
   /** The caller's own: nothing else holds it. */
@@ -118,6 +118,38 @@ function jsonObject(text: string): JsonObject | undefined {
   }
 }
 
+/** A tensor and its place in the file. */
+interface Place {
+  readonly name: string;
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+  readonly at: number;
+  readonly length: number;
+}
+
+/** Checks the header's tensors, one by one and against each other. */
+function placesOf(path: string, { entries, start, room }: Header): readonly Place[] {
+  const places = Object.entries(entries)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, value]): Place => {
+      const { dtype, entry } = checkEntry(path, name, value, room);
+      const [from, to] = entry.data_offsets;
+      return { name, dtype, dims: entry.shape, at: start + from, length: to - from };
+    });
+  // Tensors that share bytes would make a large model of a small file.
+  const inOrder = places.filter(({ length }) => length > 0).toSorted((a, b) => a.at - b.at);
+  for (const [i, { name, at }] of inOrder.entries()) {
+    const before = inOrder[i - 1];
+    if (before && before.at + before.length > at)
+      throw new WinnowError('invalid_graph', {
+        where: `${path}: tensor ${name}`,
+        expected: 'bytes of its own',
+        got: `bytes of ${before.name}`,
+      });
+  }
+  return places;
+}
+
 /** Reads a file, or those of its tensors that are `wanted`. @throws WinnowError `invalid_graph` for truncated or other files. */
 export async function readSafetensors(
   path: string,
@@ -125,19 +157,30 @@ export async function readSafetensors(
 ): Promise<Safetensors> {
   const file = await open(path, 'r');
   try {
-    const { entries, start, room } = await readHeader(file, path);
+    const header = await readHeader(file, path);
     const tensors = new Map<string, Tensor>();
-    for (const [name, value] of Object.entries(entries)) {
-      if (name === '__metadata__' || !wanted(name)) continue;
-      const { dtype, entry } = checkEntry(path, name, value, room);
-      const [from, to] = entry.data_offsets;
-      tensors.set(name, {
-        dtype,
-        dims: [...entry.shape],
-        bytes: await readExactly(file, path, start + from, to - from),
-      });
-    }
-    return { tensors, metadata: (entries.__metadata__ ?? {}) as Record<string, string> };
+    for (const { name, dtype, dims, at, length } of placesOf(path, header))
+      if (wanted(name)) tensors.set(name, { dtype, dims: [...dims], bytes: await readExactly(file, path, at, length) });
+    return { tensors, metadata: (header.entries.__metadata__ ?? {}) as Record<string, string> };
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Opens a file: each tensor is read when its bytes are, and is not kept.
+ * @throws WinnowError `invalid_graph` for truncated or other files.
+ */
+export async function openSafetensors(path: string): Promise<Map<string, Tensor>> {
+  const file = await open(path, 'r');
+  try {
+    const places = placesOf(path, await readHeader(file, path));
+    return new Map(
+      places.map(({ name, dtype, dims, at, length }) => [
+        name,
+        deferred(dtype, dims, () => readStored(path, at, length)),
+      ]),
+    );
   } finally {
     await file.close();
   }

@@ -22,6 +22,19 @@ export function tensorOf(dtype: DataType, dims: readonly number[], data: NumberA
   return Object.freeze({ dtype, dims: Object.freeze([...dims]), bytes });
 }
 
+/** Makes a tensor whose bytes are made anew whenever they are read, such as from a file, so that none stay in memory. */
+export const deferred = (dtype: DataType, dims: readonly number[], make: () => Uint8Array<ArrayBuffer>): Tensor =>
+  Object.freeze({
+    dtype,
+    dims: Object.freeze([...dims]),
+    get bytes() {
+      return make();
+    },
+  });
+
+/** Returns the number of bytes, without making those of a deferred tensor. */
+export const byteLength = ({ dtype, dims }: Tensor): number => sizeOf(dims) * DATA_TYPES[dtype].bytes;
+
 /** Makes a tensor of numbers, each rounded to `dtype`; bfloat16 rounds to nearest, ties to even. */
 export function tensor(dtype: DataType, dims: readonly number[], values: Iterable<number | bigint>): Tensor {
   const { view, bytes } = DATA_TYPES[dtype];

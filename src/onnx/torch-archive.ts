@@ -9,7 +9,7 @@ import { readExactly } from './safetensors.ts';
 
 /** A file of an archive. */
 interface Member {
-  /** Where its local header begins. */
+  /** Where its local header begins in the directory's entry; where its bytes begin once it is found. */
   readonly at: number;
   readonly bytes: number;
 }
@@ -115,13 +115,19 @@ export async function readArchive(file: FileHandle, path: string): Promise<Archi
   return { members, end };
 }
 
-/** Reads a file of an archive. @throws WinnowError `invalid_graph` where it is missing or not where the directory says. */
-export async function readMember(file: FileHandle, path: string, archive: Archive, name: string): Promise<Bytes> {
+/** Finds the bytes of a file of an archive. @throws WinnowError `invalid_graph` where it is missing or not where the directory says. */
+export async function findMember(file: FileHandle, path: string, archive: Archive, name: string): Promise<Member> {
   const member = archive.members.get(name);
   if (!member) throw refusePickle(path, `a file ${name}`, `${archive.members.size} files without it`);
   const header = viewOf(await readExactly(file, path, member.at, 30));
   const start = member.at + 30 + header.getUint16(26, true) + header.getUint16(28, true);
   if (header.getUint32(0, true) !== 0x04034b50 || start + member.bytes > archive.end)
     throw refusePickle(`${path}: ${name}`, 'a stored file where the directory says', 'other bytes');
-  return readExactly(file, path, start, member.bytes);
+  return { at: start, bytes: member.bytes };
+}
+
+/** Reads a file of an archive. @throws WinnowError `invalid_graph` as `findMember`. */
+export async function readMember(file: FileHandle, path: string, archive: Archive, name: string): Promise<Bytes> {
+  const { at, bytes } = await findMember(file, path, archive, name);
+  return readExactly(file, path, at, bytes);
 }

@@ -2,9 +2,9 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { DATA_TYPES } from './dtypes.ts';
 import { refusePickle, unpickle } from './pickle.ts';
 import type { Tensor } from './tensor.ts';
-import { type Archive, readArchive, readMember } from './torch-archive.ts';
+import { type Archive, findMember, readArchive, readMember } from './torch-archive.ts';
 import { isLegacy, readLegacy } from './torch-legacy.ts';
-import { checkTotals, meaningOf, type Part, PICKLE_LIMIT, partsOf, tensorIn } from './torch-state.ts';
+import { checkTotals, meaningOf, type Part, PICKLE_LIMIT, partsOf, tensorAt } from './torch-state.ts';
 
 /*
  * Files of `torch.save` that hold a dictionary of tensors (`pytorch_model.bin`). Nothing in them is run: the pickle may name the classes of
@@ -48,22 +48,20 @@ async function readZipped(file: FileHandle, path: string): Promise<Map<string, T
   const { value } = unpickle(await readMember(file, path, archive, `${root}data.pkl`), meaningOf(path));
   const parts = partsOf(path, value);
   checkStorages(path, root, archive, parts);
-  const storages = new Map<string, Uint8Array<ArrayBuffer>>();
   const tensors = new Map<string, Tensor>();
   for (const [name, part] of parts) {
-    const { key } = part.storage;
-    const bytes = storages.get(key) ?? (await readMember(file, path, archive, `${root}data/${key}`));
-    storages.set(key, bytes);
-    tensors.set(name, tensorIn(part, bytes));
+    const { at } = await findMember(file, path, archive, `${root}data/${part.storage.key}`);
+    tensors.set(name, tensorAt(path, at, part));
   }
   return tensors;
 }
 
 /**
- * Reads a file of `torch.save` that holds a dictionary of tensors, without running what is in it.
+ * Opens a file of `torch.save` that holds a dictionary of tensors, without running what is in it. Each tensor is read when its bytes are, and
+ * is not kept.
  * @throws WinnowError `invalid_graph` for other files: with other objects, compressed, cut, or with sizes that do not match.
  */
-export async function readTorchFile(path: string): Promise<Map<string, Tensor>> {
+export async function openTorchFile(path: string): Promise<Map<string, Tensor>> {
   const file = await open(path, 'r');
   try {
     return await ((await isLegacy(file)) ? readLegacy(file, path) : readZipped(file, path));

@@ -3,7 +3,7 @@ import { DATA_TYPES } from './dtypes.ts';
 import { type Pickled, refusePickle, unpickle } from './pickle.ts';
 import { readExactly } from './safetensors.ts';
 import type { Tensor } from './tensor.ts';
-import { checkTotals, meaningOf, type Part, PICKLE_LIMIT, partsOf, tensorIn } from './torch-state.ts';
+import { checkTotals, meaningOf, type Part, PICKLE_LIMIT, partsOf, tensorAt } from './torch-state.ts';
 
 /*
  * Files of `torch.save` before PyTorch 1.6, which older checkpoints of a hub still are: pickles of a magic number, the format's version,
@@ -39,7 +39,7 @@ function readPickles(path: string, bytes: Uint8Array<ArrayBuffer>) {
   return { parts, keys, start: at };
 }
 
-/** Reads a file of the old format. @throws WinnowError `invalid_graph` as `readTorchFile`. */
+/** Reads a file of the old format. @throws WinnowError `invalid_graph` as `openTorchFile`. */
 export async function readLegacy(file: FileHandle, path: string): Promise<Map<string, Tensor>> {
   const { size } = await file.stat();
   const { parts, keys, start } = readPickles(path, await readExactly(file, path, 0, Math.min(size, PICKLE_LIMIT)));
@@ -51,21 +51,22 @@ export async function readLegacy(file: FileHandle, path: string): Promise<Map<st
   let at = start;
   for (const key of keys) {
     const users = byKey.get(String(key)) ?? [];
-    const bytes = await readStorage(file, path, size, at, users);
-    at += 8 + bytes.byteLength;
-    for (const [name, part] of users) tensors.set(name, tensorIn(part, bytes));
+    const bytes = await checkStorage(file, path, size, at, users);
+    for (const [name, part] of users) tensors.set(name, tensorAt(path, at + 8, part));
+    at += 8 + bytes;
   }
   if (at !== size) throw refusePickle(path, `the end of the file at byte ${at}`, `${size} bytes`);
   return tensors;
 }
 
-async function readStorage(
+/** Checks a storage, which begins with its length. @returns its bytes after that. */
+async function checkStorage(
   file: FileHandle,
   path: string,
   size: number,
   at: number,
   users: readonly (readonly [string, Part])[],
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<number> {
   const [name, first] = users[0] ?? [];
   if (!first || users.some(([, { storage }]) => storage.dtype !== first.storage.dtype))
     throw refusePickle(path, 'storages of the tensors, each of one type', 'another');
@@ -75,5 +76,5 @@ async function readStorage(
     throw refusePickle(`${path}: tensor ${name}`, `a storage of ${first.storage.length} numbers`, String(length));
   if (at + 8 + bytes > size)
     throw refusePickle(`${path}: tensor ${name}`, `${bytes} bytes at ${at + 8}`, `a file of ${size}`);
-  return readExactly(file, path, at + 8, bytes);
+  return bytes;
 }

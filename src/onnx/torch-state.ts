@@ -1,7 +1,8 @@
 import type { WinnowError } from '../errors.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
 import { Global, Made, type Meaning, type Pickled, refusePickle, Tuple } from './pickle.ts';
-import { isCount, sizeOf, type Tensor } from './tensor.ts';
+import { readStored } from './stored.ts';
+import { deferred, isCount, sizeOf, type Tensor } from './tensor.ts';
 
 /*
  * What the pickle of a dictionary of tensors may name, and what those names make: parts of storages.
@@ -127,20 +128,26 @@ export function partsOf(path: string, value: Pickled): ReadonlyMap<string, Part>
 
 const contiguous = (dims: readonly number[]): readonly number[] => dims.map((_, i) => sizeOf(dims.slice(i + 1)));
 
-/** Returns a tensor over the storage's bytes, or a copy in row-major order where its strides differ from that order. */
-export function tensorIn({ storage, offset, dims, strides }: Part, bytes: Uint8Array<ArrayBuffer>): Tensor {
+/**
+ * Returns the tensor of a storage whose bytes begin at `start` in the file. It is read when its bytes are, and is not kept; numbers in
+ * another order than row-major are put in order then.
+ */
+export function tensorAt(path: string, start: number, { storage, offset, dims, strides }: Part): Tensor {
   const { dtype } = storage;
   const width = DATA_TYPES[dtype].bytes;
   const plain = contiguous(dims);
   const total = sizeOf(dims);
   if (dims.every((d, i) => d <= 1 || strides[i] === plain[i]))
-    return { dtype, dims, bytes: bytes.subarray(offset * width, (offset + total) * width) };
-  const out = new Uint8Array(total * width);
-  for (let i = 0; i < total; i++) {
-    const from = dims.reduce((at, d, k) => at + (Math.trunc(i / plain[k]!) % d) * strides[k]!, offset);
-    out.set(bytes.subarray(from * width, (from + 1) * width), i * width);
-  }
-  return { dtype, dims, bytes: out };
+    return deferred(dtype, dims, () => readStored(path, start + offset * width, total * width));
+  return deferred(dtype, dims, () => {
+    const bytes = readStored(path, start, storage.length * width);
+    const out = new Uint8Array(total * width);
+    for (let i = 0; i < total; i++) {
+      const from = dims.reduce((at, d, k) => at + (Math.trunc(i / plain[k]!) % d) * strides[k]!, offset);
+      out.set(bytes.subarray(from * width, (from + 1) * width), i * width);
+    }
+    return out;
+  });
 }
 
 /** Bytes of the longest pickle; that of a model with 10,000 tensors has three million. */

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
-import { encodeModel } from '../../src/onnx/protobuf.ts';
+import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { float32, tensor } from '../../src/onnx/tensor.ts';
 
 /*

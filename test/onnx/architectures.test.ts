@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -76,11 +76,15 @@ describe('ModernBERT from weights', () => {
     }
   });
 
-  it('takes tensors out of the weights it is given, so that they need not stay in memory', async () => {
+  it('takes tensors out of the weights it is given, and reads none before its bytes are used', async () => {
     const at = await write();
     const weights = await readWeights(at);
-    modernbert(new Checkpoint(at, await readSettings(at), weights));
+    const { g } = modernbert(new Checkpoint(at, await readSettings(at), weights));
     expect([...weights.keys()]).toEqual([]);
+    const file = join(at, 'model.safetensors');
+    await truncate(file, (await stat(file)).size - 4);
+    const { initializers } = g.build();
+    expect(() => [...initializers.values()].map((t) => t.bytes)).toThrow(/model\.safetensors: expected \d+ bytes at/);
   });
 
   it('follows each setting, under its new and its old name', async () => {
@@ -251,6 +255,16 @@ describe('folders whose files do not match', () => {
     length.writeBigUInt64LE(BigInt(header.length));
     await writeFile(join(at, 'model.safetensors'), Buffer.concat([length, Buffer.from(header)]));
     await expect(fromSafetensors(at)).rejects.toThrow(message);
+  });
+
+  it('safetensors with tensors that share bytes: a small file that becomes a large model', async () => {
+    const at = await write();
+    const shared = [0, 2].map((from) => ({ dtype: 'U8', shape: [4], data_offsets: [from, from + 4] }));
+    const header = JSON.stringify({ a: shared[0], b: shared[1] });
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    await writeFile(join(at, 'model.safetensors'), Buffer.concat([length, Buffer.from(header), Buffer.alloc(6)]));
+    await expect(fromSafetensors(at)).rejects.toThrow(/tensor b: expected bytes of its own, got bytes of a/);
   });
 
   it('safetensors with a header longer than the file', async () => {

@@ -1,16 +1,17 @@
 import { mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema, TensorProtoSchema } from 'onnx-buf';
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
 import type { Model } from '../../src/onnx/graph.ts';
 import { readModel, writeModel } from '../../src/onnx/model-file.ts';
-import { decodeModel, encodeModel } from '../../src/onnx/protobuf.ts';
+import { decodeModel } from '../../src/onnx/protobuf.ts';
+import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { fromOrt, openRunner, runOnce, toOrt } from '../../src/onnx/runner.ts';
-import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
+import { deferred, float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -45,6 +46,30 @@ const x = float32(
   Array.from({ length: 40 }, (_, i) => i / 40),
 );
 
+describe('tensors that are read when their bytes are', () => {
+  it.each([undefined, 1000])(
+    'are read once each, one after the other, with an inside limit of %s',
+    async (insideLimit) => {
+      const model = linear();
+      const read: string[] = [];
+      const initializers = new Map(
+        [...model.graph.initializers].map(([name, t]) => [
+          name,
+          deferred(t.dtype, t.dims, () => {
+            read.push(name);
+            return t.bytes;
+          }),
+        ]),
+      );
+      const path = join(folder, `deferred-${insideLimit}.onnx`);
+      const options = insideLimit === undefined ? {} : { insideLimit };
+      await writeModel(path, { ...model, graph: { ...model.graph, initializers } }, options);
+      expect(read).toEqual(['w', 'b']);
+      expect((await readModel(path)).graph.initializers).toEqual(model.graph.initializers);
+    },
+  );
+});
+
 describe('protobuf', () => {
   it('keeps everything of a model', () => {
     const inner = new GraphBuilder('branch');
@@ -68,7 +93,9 @@ describe('protobuf', () => {
     for (const dtype of ['float16', 'bfloat16', 'float64', 'int32', 'uint8', 'bool'] as const)
       g.initializer(`of ${dtype}`, tensor(dtype, [2], [0, 1]));
     const model: Model = { ...modelOf(g.build()), metadata: { made: 'here' }, opsets: { '': 20, 'my.domain': 3 } };
-    expect(decodeModel(encodeModel(model))).toEqual(model);
+    const bytes = encodeModel(model);
+    expect(decodeModel(bytes)).toEqual(model);
+    expect(toBinary(ModelProtoSchema, fromBinary(ModelProtoSchema, bytes))).toEqual(bytes);
   });
 
   it('reads numbers kept in typed lists instead of raw bytes', () => {

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
-import { encodeModel } from '../../src/onnx/protobuf.ts';
+import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { float32 } from '../../src/onnx/tensor.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from '../../src/registry/folder-files.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';

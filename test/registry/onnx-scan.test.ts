@@ -52,7 +52,7 @@ describe('scanning an ONNX file', () => {
     const truth = g.op('Cast', [ids], { to: 9 });
     const flag = g.op('Reshape', [truth, g.constant(int64s([]))]);
     g.output(g.op('If', [flag], { then_branch: inner.build(), else_branch: other.build() }), 'float32', [1], 'logits');
-    const { encodeModel } = await import('../../src/onnx/protobuf.ts');
+    const { encodeModel } = await import('../../src/onnx/protobuf-write.ts');
     const facts = await scanBytes(encodeModel(modelOf(g.build())));
     expect(facts.inputs.map((v) => v.name)).toEqual(['input_ids']);
     expect(facts.outputs.map((v) => v.name)).toEqual(['logits']);

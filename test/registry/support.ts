@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { HostPool, LoadedModel, LoadSpec } from '../../src/inference/inference-types.ts';
 import { GraphBuilder, modelOf } from '../../src/onnx/builder.ts';
-import { encodeModel } from '../../src/onnx/protobuf.ts';
+import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { float32, int64s } from '../../src/onnx/tensor.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/folder-registry.ts';
 import type { ModelRegistry, RegistryObserver, Tokenizers } from '../../src/registry/registry-types.ts';

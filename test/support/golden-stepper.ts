@@ -1,7 +1,7 @@
 import { createSession } from '../../src/inference/providers.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
-import { encodeModel } from '../../src/onnx/protobuf.ts';
+import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { type Batch, formBatch } from '../../src/training/data/batches.ts';
 import { createObjective } from '../../src/training/objectives/catalog.ts';
 import { createHostStepper } from '../../src/training/step/host-stepper.ts';

@@ -5,9 +5,9 @@ import { WinnowError } from '../../errors.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { shardIndex, WEIGHT_FILES, WHOLE_WEIGHTS } from '../../util/weight-files.ts';
 import { isFloat } from '../dtypes.ts';
-import { readSafetensors } from '../safetensors.ts';
-import { float32, float32View, type Tensor } from '../tensor.ts';
-import { readTorchFile } from '../torch-file.ts';
+import { openSafetensors } from '../safetensors.ts';
+import { deferred, float32, float32View, type Tensor } from '../tensor.ts';
+import { openTorchFile } from '../torch-file.ts';
 import { Settings } from './settings.ts';
 
 type Weights = Map<string, Tensor>;
@@ -38,7 +38,7 @@ export class Checkpoint {
   /** Tensors that were not taken yet. */
   readonly #left: Weights;
 
-  /** @param weights Not copied: a tensor is deleted from it when it is taken. With a copy, all of them would stay in memory. */
+  /** @param weights Not copied: a tensor is deleted from it when it is taken. */
   constructor(folder: string, settings: Settings, weights: Weights, use: CheckpointUse = {}) {
     this.folder = folder;
     this.settings = settings;
@@ -62,7 +62,7 @@ export class Checkpoint {
   }
 
   /**
-   * Returns a tensor as float32 and deletes it from the weights, so that a transposed copy takes its place in memory: each is taken once.
+   * Returns a tensor as float32, which is read when its bytes are, and deletes it from the weights: each is taken once.
    * @param dims Sizes that follow from config.json; `undefined` where any size will do.
    * @throws WinnowError `invalid_input` for a tensor that is missing, of another shape or not of floats.
    */
@@ -78,7 +78,9 @@ export class Checkpoint {
       );
     }
     this.#left.delete(name);
-    return found.dtype === 'float32' ? found : float32(found.dims, float32View(found));
+    return found.dtype === 'float32'
+      ? found
+      : deferred('float32', found.dims, () => float32(found.dims, float32View(found)).bytes);
   }
 
   /** Deletes a tensor that the reference implementation does not use either; nothing happens where there is none. */
@@ -127,9 +129,9 @@ type Whole = (typeof WHOLE_WEIGHTS)[number];
 const LAYOUTS: Readonly<Record<Whole, Layout>> = {
   'model.safetensors': {
     shard: /^\w[\w.-]*\.safetensors$/,
-    read: async (path) => (await readSafetensors(path)).tensors,
+    read: openSafetensors,
   },
-  'pytorch_model.bin': { shard: /^\w[\w.-]*\.bin$/, read: readTorchFile },
+  'pytorch_model.bin': { shard: /^\w[\w.-]*\.bin$/, read: openTorchFile },
 };
 
 /**

@@ -1,5 +1,5 @@
 import { GraphBuilder } from '../builder.ts';
-import { type Tensor, transposeTensor } from '../tensor.ts';
+import { deferred, type Tensor, transposeTensor } from '../tensor.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { Settings } from './settings.ts';
 
@@ -74,6 +74,10 @@ export function parameter({ g, written }: Parts, name: string, read: () => Tenso
   return g.initializer(name, read());
 }
 
+/** A matrix transposed when its bytes are read. */
+const transposed = (matrix: Tensor): Tensor =>
+  deferred(matrix.dtype, matrix.dims.toReversed(), () => transposeTensor(matrix).bytes);
+
 export interface LinearShape {
   readonly from: number;
   readonly to: number | undefined;
@@ -84,7 +88,7 @@ export interface LinearShape {
 export function linear(parts: Parts, x: string, name: string, { from, to, bias = true }: LinearShape): string {
   const { g, checkpoint } = parts;
   const read = (kind: string, dims: readonly (number | undefined)[]) => checkpoint.take(`${name}.${kind}`, dims);
-  const weight = parameter(parts, `${name}.weight`, () => transposeTensor(read('weight', [to, from])));
+  const weight = parameter(parts, `${name}.weight`, () => transposed(read('weight', [to, from])));
   const product = g.matmul(x, weight);
   if (!bias) return product;
   return g.add(

@@ -1,4 +1,4 @@
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { openValidation, type ValidationSettings } from '../measure/validation.ts';

@@ -1,5 +1,5 @@
 import { type Graph, producers } from '../../onnx/graph.ts';
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { float32View } from '../../onnx/tensor.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { mean } from '../../statistics/samples.ts';

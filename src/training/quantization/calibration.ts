@@ -1,7 +1,7 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { createSession } from '../../inference/providers.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { createRandom } from '../../util/random.ts';

@@ -3,7 +3,7 @@ import type { Model } from '../../onnx/graph.ts';
 import { downstream } from '../../onnx/order.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { PROBE_LENGTH, probeShapes } from '../../onnx/probe.ts';
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';

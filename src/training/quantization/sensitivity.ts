@@ -1,5 +1,5 @@
 import type { Model } from '../../onnx/graph.ts';
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';

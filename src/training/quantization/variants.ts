@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Model } from '../../onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { markdownTable } from '../../reports/markdown.ts';
 import type { Validation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';

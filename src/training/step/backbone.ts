@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
-import type { Model } from '../../onnx/graph.ts';
+import { holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
@@ -76,7 +76,9 @@ export async function loadBackbone(
   const config = (
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;
-  const encoder = await readWholeModel(folder, recipe.head === 'auto' ? await answerIds(folder) : undefined);
+  const encoder = holdWeights(
+    await readWholeModel(folder, recipe.head === 'auto' ? await answerIds(folder) : undefined),
+  );
   checkPositions(encoder, config, folder);
   const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;

@@ -9,7 +9,7 @@ import { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from '../../aut
 import { createSession, threadsOf } from '../../inference/providers.ts';
 import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
-import { encodeModel } from '../../onnx/protobuf.ts';
+import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { toOrt } from '../../onnx/runner.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
