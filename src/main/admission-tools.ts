@@ -66,7 +66,7 @@ export async function writeGraph(folder: string, file: string, names: readonly s
   const { readWholeModel } = await import('../onnx/architectures/whole-model.ts');
   const { writeModel } = await import('../onnx/model-file.ts');
   const { answerIds } = await import('../tokenization/answer-tokens.ts');
-  const model = await readWholeModel(folder, await answerIds(folder, names));
+  const model = await readWholeModel(folder, () => answerIds(folder, names));
   const [output] = model.graph.outputs;
   if (output?.name !== 'logits')
     throw new WinnowError('invalid_input', {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
 import type { JsonObject } from '../util/json-files.ts';
-import type { FoundTemplate } from '../util/known-templates.ts';
+import { type FoundTemplate, readsTextsOnly } from '../util/known-templates.ts';
 import { activationOf, asObject, classOf } from './adoption.ts';
 import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
@@ -181,13 +181,15 @@ function checkProcessing(settings: JsonObject): void {
 }
 
 /** Checks `sentence_bert_config.json` and returns its length. */
-async function readModuleSettings(folder: ListedFolder): Promise<number | undefined> {
+async function readModuleSettings(folder: ListedFolder, { template }: Stated): Promise<number | undefined> {
   const settings = await readOptionalObject(folder, MODULE_SETTINGS);
   const { max_seq_length: length = null, do_lower_case: lower = false, transformer_task: task } = settings;
   if (length !== null && !(typeof length === 'number' && Number.isInteger(length) && length >= 8))
     return refuse(MODULE_SETTINGS, 'max_seq_length', 'an integer of 8 or more, or null', describe(length));
   if (typeof lower !== 'boolean') return refuse(MODULE_SETTINGS, 'do_lower_case', 'true or false', describe(lower));
-  if (typeof task === 'string' && GENERATIVE.has(task))
+  // A language model that reads a template, or a pair on purpose, gives the score of its answers.
+  const isScorer = template !== undefined || readsTextsOnly(settings);
+  if (typeof task === 'string' && GENERATIVE.has(task) && !isScorer)
     return refuse(
       MODULE_SETTINGS,
       'transformer_task',
@@ -209,7 +211,7 @@ export async function readSentenceTransformers(folder: ListedFolder, stated: Sta
   const model = await readModelSettings(folder, stated);
   return {
     activation: model.activation,
-    maxLength: await readModuleSettings(folder),
+    maxLength: await readModuleSettings(folder, stated),
     warnings: [...model.warnings, ...unusedWeights(folder.paths), ...unusedTemplates(folder.paths, stated)],
   };
 }

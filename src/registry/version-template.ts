@@ -3,7 +3,7 @@ import type { JsonObject } from '../util/json-files.ts';
 import { type FoundTemplate, namesIn, templateOf } from '../util/known-templates.ts';
 import { type ListedFolder, openRegular, readOptionalObject } from './folder-files.ts';
 import type { Manifest } from './manifest.ts';
-import { MODEL_SETTINGS } from './sentence-transformers.ts';
+import { MODEL_SETTINGS, MODULE_SETTINGS } from './sentence-transformers.ts';
 
 const CHAT_TEMPLATE = 'chat_template.jinja';
 
@@ -39,6 +39,7 @@ export async function readTemplate(
     config,
     tokenizerConfig,
     settings: await readOptionalObject(listed, MODEL_SETTINGS),
+    moduleSettings: await readOptionalObject(listed, MODULE_SETTINGS),
     chatTemplate: await readOptionalText(listed, CHAT_TEMPLATE),
     names: [...namesIn(listed.folder), ...names],
   });

@@ -127,6 +127,7 @@ async function readTemplate(
     config: await of('config.json'),
     tokenizerConfig: await of('tokenizer_config.json'),
     settings: await of('config_sentence_transformers.json'),
+    moduleSettings: await of('sentence_bert_config.json'),
     chatTemplate: (await read('chat_template.jinja', MAX_SETTINGS_BYTES))?.toString('utf8'),
     names: [...namesIn(folder), ...names],
   });

@@ -60,6 +60,8 @@ export interface TemplateFiles {
   readonly tokenizerConfig: JsonObject;
   /** `config_sentence_transformers.json`. */
   readonly settings: JsonObject;
+  /** `sentence_bert_config.json`. */
+  readonly moduleSettings: JsonObject;
   /** `chat_template.jinja`. */
   readonly chatTemplate: string | undefined;
   /** Names that the model may be known by: its folder, its repository. */
@@ -115,9 +117,18 @@ export function templateOf(files: TemplateFiles): FoundTemplate | undefined {
   return found && { ...found, isLanguageModel };
 }
 
+/**
+ * Whether sentence-transformers gives a model pairs of texts, and no messages, which alone have a template.
+ * @param moduleSettings `sentence_bert_config.json`.
+ */
+export function readsTextsOnly({ modality_config: modalities }: JsonObject): boolean {
+  return isObject(modalities) && isObject(modalities.text) && !Object.hasOwn(modalities, 'message');
+}
+
 function find(files: TemplateFiles): Known | undefined {
   const { stated } = files;
-  if (stated.template === 'pair') return undefined;
+  const isPair = stated.template === undefined && readsTextsOnly(files.moduleSettings);
+  if (stated.template === 'pair' || isPair) return undefined;
   const family = known(files);
   const chat = isDecoder(files.config) ? inChat(files) : undefined;
   const { trueToken, falseToken } = family ?? QWEN3_RERANKER;

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -107,6 +107,41 @@ describe('decoders from weights', () => {
     const [alone] = await run(model, 'right', 3, [rows[1]!]);
     for (const side of ['left', 'right'] as const)
       expect(Math.abs((await run(model, side, 40, many))[500]![0]! - alone![0]!)).toBeLessThan(1e-5);
+  });
+
+  it('are read with the tokens that LogitScore of sentence-transformers names', async () => {
+    const one = caseOf('qwen3, words of its own');
+    const folder = await writeCheckpoint(join(root, 'logit-score'), one.config, weightsOf(one));
+    const type = (name: string) => `sentence_transformers.${name}`;
+    const modules = [
+      { path: '', type: type('base.modules.transformer.Transformer') },
+      { path: '1_LogitScore', type: type('cross_encoder.modules.logit_score.LogitScore') },
+    ];
+    await mkdir(join(folder, '1_LogitScore'));
+    const write = (file: string, value: unknown) => writeFile(join(folder, file), JSON.stringify(value));
+    await write('modules.json', modules);
+    await write('sentence_bert_config.json', { transformer_task: 'text-generation' });
+    const score = async (config: object) => {
+      await write('1_LogitScore/config.json', config);
+      return run(await fromSafetensors(folder), 'right', 10);
+    };
+    expect(worst(await score({ true_token_id: 5, false_token_id: 6 }), one.values)).toBeLessThan(1e-5);
+    const yes = await score({ true_token_id: 5, false_token_id: null });
+    const no = await score({ true_token_id: 6 });
+    expect(
+      worst(
+        yes.map(([x], i) => [x! - no[i]![0]!]),
+        one.values,
+      ),
+    ).toBeLessThan(1e-5);
+    await expect(score({ true_token_id: 'yes' })).rejects.toThrow(
+      /1_LogitScore.*true_token_id: expected a token id, got "yes"/,
+    );
+    await expect(score({ true_token_id: 99 })).rejects.toThrow(/vocab_size: expected above the id of an answer, 99/);
+    await write('sentence_bert_config.json', { transformer_task: 'feature-extraction' });
+    await expect(score({ true_token_id: 5 })).rejects.toThrow(
+      /module_input_name: expected one of token_embeddings, got causal_logits/,
+    );
   });
 
   it('take the head of a language model only where it is asked for', async () => {

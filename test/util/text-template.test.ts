@@ -85,11 +85,22 @@ describe('the template of a folder', () => {
     config: { model_type: 'qwen2', architectures: ['Qwen2ForCausalLM'] },
     tokenizerConfig: {},
     settings: {},
+    moduleSettings: {},
     chatTemplate: undefined,
     names: ['models', 'x', '1'],
     ...more,
   });
   const chat = `Query: {{ messages["query"] }}\nText: {{ messages["document"] }}`;
+
+  it('is none where sentence-transformers gives pairs of texts and no messages', () => {
+    const modes = (...names: readonly string[]) => ({
+      modality_config: Object.fromEntries(names.map((name) => [name, { method: 'forward' }])),
+    });
+    expect(templateOf(files({ moduleSettings: modes('text') }))).toBeUndefined();
+    expect(templateOf(files({ moduleSettings: modes('text', 'message') }))).toBeDefined();
+    const stated = { template: { prefix: '', body: '{query}{document}', suffix: '' } };
+    expect(templateOf(files({ moduleSettings: modes('text'), stated }))?.origin).toBe('model.json');
+  });
 
   it('is known by family and name', () => {
     expect(templateOf(files({}))).toEqual({ ...QWEN3_RERANKER, origin: 'assumed', isLanguageModel: true });

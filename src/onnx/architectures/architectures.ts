@@ -63,7 +63,7 @@ export async function fromSafetensors(folder: string, answers?: Answers): Promis
   const use = {
     isHeadless: modules?.encoder.output === 'last_hidden_state',
     isUntyped: await lacksTokenTypes(folder, modules !== undefined),
-    answers,
+    answers: modules?.answers ?? answers,
   };
   const { g } = build(new Checkpoint(folder, settings, await readWeights(folder), use));
   const model = modelOf(g.build());

@@ -3,8 +3,8 @@ import { GraphBuilder } from '../builder.ts';
 import type { Model } from '../graph.ts';
 import { prune } from '../order.ts';
 import { raiseOpset } from '../rewrites/opset.ts';
-import type { Feature, Step } from './module-kinds.ts';
-import { type Modules, SCORES } from './modules.ts';
+import { type Feature, SCORES, type Step } from './module-kinds.ts';
+import type { Modules } from './modules.ts';
 
 /** Names of the output with the states of tokens, in the order of preference; those of transformers and of optimum. */
 const STATES = ['last_hidden_state', 'token_embeddings'];

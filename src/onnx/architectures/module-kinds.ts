@@ -1,5 +1,5 @@
 import type { GraphBuilder } from '../builder.ts';
-import { Checkpoint, readWeights } from './checkpoint.ts';
+import { type Answers, Checkpoint, readWeights } from './checkpoint.ts';
 import { linear, norm, type Parts } from './parts.ts';
 import { MASK_INPUT, POOLING_FLAGS, POOLING_MODES, pool, poolingMode } from './pooling.ts';
 import type { Settings } from './settings.ts';
@@ -36,6 +36,9 @@ export interface Step {
 }
 
 const VECTOR = 'sentence_embedding';
+
+/** The feature that holds what a cross-encoder returns. */
+export const SCORES = 'scores';
 
 function checkFields({ settings }: Module, known: readonly string[]): void {
   const other = settings.fields().find((field) => !known.includes(field));
@@ -179,4 +182,25 @@ export function appendNormalize({ module, g, features }: Step): void {
   if (!input) return;
   const length = g.op('ReduceL2', [input.value, g.ints([-1])], { keepdims: 1 });
   features.set(to, { ...input, value: g.div(input.value, g.op('Max', [length, g.scalar(SHORTEST)])) });
+}
+
+/** Reads the token ids of a LogitScore. */
+export function answersIn({ settings }: Pick<Module, 'settings'>): Answers {
+  const id = (field: string): number => {
+    const value = settings.get(field);
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+    throw settings.fault(field, 'a token id', JSON.stringify(value ?? null).slice(0, 80));
+  };
+  return {
+    yes: id('true_token_id'),
+    no: settings.get('false_token_id') === undefined ? undefined : id('false_token_id'),
+  };
+}
+
+/** Makes the logits that a language model gives its answers the scores: its head was narrowed to them before. */
+export function appendLogitScore(step: Step): void {
+  const { module, features } = step;
+  checkFields(module, ['true_token_id', 'false_token_id', 'module_input_name']);
+  const name = textField(module.settings, 'module_input_name', 'causal_logits');
+  features.set(SCORES, read(step, name, 'module_input_name'));
 }

@@ -2,7 +2,17 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { isObject, readJsonFile } from '../../util/json-files.ts';
-import { appendDense, appendLayerNorm, appendNormalize, appendPooling, type Module } from './module-kinds.ts';
+import type { Answers } from './checkpoint.ts';
+import {
+  answersIn,
+  appendDense,
+  appendLayerNorm,
+  appendLogitScore,
+  appendNormalize,
+  appendPooling,
+  type Module,
+  SCORES,
+} from './module-kinds.ts';
 import { Settings } from './settings.ts';
 
 /*
@@ -14,17 +24,17 @@ const MODULES_FILE = 'modules.json';
 const MODEL_FILE = 'config_sentence_transformers.json';
 const TRANSFORMER_FILE = 'sentence_bert_config.json';
 
-/** The feature that holds what a cross-encoder returns. */
-export const SCORES = 'scores';
-
 /** Class → what it appends. Modules that do nothing when a model serves append nothing. */
 const KINDS: Readonly<Record<string, Module['append']>> = {
   Dense: appendDense,
   Dropout: () => {},
   LayerNorm: appendLayerNorm,
+  LogitScore: appendLogitScore,
   Normalize: appendNormalize,
   Pooling: appendPooling,
 };
+
+const LOGIT_SCORE = 'LogitScore';
 
 /** The modules of a cross-encoder. */
 export interface Modules {
@@ -33,6 +43,8 @@ export interface Modules {
   readonly list: readonly Module[];
   /** What the encoder gives, and the feature it is. */
   readonly encoder: { readonly output: 'last_hidden_state' | 'logits'; readonly feature: string };
+  /** Of a language model: the tokens that its score is read from. */
+  readonly answers: Answers | undefined;
 }
 
 const fault = (where: string, expected: string, got: unknown) =>
@@ -76,7 +88,9 @@ async function readEntry(folder: string, value: unknown, index: number): Promise
 /** Whether the folder says so, or a module makes scores. */
 async function isCrossEncoder(folder: string, entries: readonly Entry[]): Promise<boolean> {
   const stated = (await readSettings(join(folder, MODEL_FILE))).get('model_type');
-  return stated === 'CrossEncoder' || entries.some(({ settings }) => settings.get('module_output_name') === SCORES);
+  const writesScores = ({ type, settings }: Entry) =>
+    type === LOGIT_SCORE || settings.get('module_output_name') === SCORES;
+  return stated === 'CrossEncoder' || entries.some(writesScores);
 }
 
 function checkEncoder({ where, type, path }: Entry): void {
@@ -90,20 +104,26 @@ function moduleOf(folder: string, { where, type, path, settings }: Entry): Modul
   return { folder: join(folder, path), name: path || type, settings, append };
 }
 
+/** What the encoder gives by its task: the output of transformers' class, and the feature that it is unless the file says otherwise. */
+const TASKS = {
+  'feature-extraction': { output: 'last_hidden_state', feature: 'token_embeddings' },
+  'sequence-classification': { output: 'logits', feature: SCORES },
+  'text-generation': { output: 'logits', feature: 'causal_logits' },
+} as const;
+
 /** Reads what the encoder gives to the modules after it. */
 async function readEncoder(folder: string): Promise<Modules['encoder']> {
   const settings = await readSettings(join(folder, TRANSFORMER_FILE));
   const task = settings.choice(
     'transformer_task',
-    ['feature-extraction', 'sequence-classification'],
+    ['feature-extraction', 'sequence-classification', 'text-generation'],
     'feature-extraction',
   );
-  const isHead = task === 'sequence-classification';
-  const output = isHead ? 'logits' : 'last_hidden_state';
+  const { output, feature: usual } = TASKS[task];
   const text = settings.inside('modality_config')?.inside('text');
   text?.choice('method', ['forward'], 'forward');
   text?.choice('method_output_name', [output], output);
-  const feature = settings.get('module_output_name') ?? (isHead ? SCORES : 'token_embeddings');
+  const feature = settings.get('module_output_name') ?? usual;
   if (typeof feature !== 'string') throw settings.fault('module_output_name', 'a name', JSON.stringify(feature));
   return { output, feature };
 }
@@ -122,5 +142,8 @@ export async function readModules(folder: string): Promise<Modules | undefined> 
   const [first, ...rest] = entries;
   if (first === undefined || rest.length === 0 || !(await isCrossEncoder(folder, rest))) return undefined;
   checkEncoder(first);
-  return { folder, list: rest.map((entry) => moduleOf(folder, entry)), encoder: await readEncoder(folder) };
+  const list = rest.map((entry) => moduleOf(folder, entry));
+  const score = rest.findIndex(({ type }) => type === LOGIT_SCORE);
+  const answers = score === -1 ? undefined : answersIn(list[score]!);
+  return { folder, list, encoder: await readEncoder(folder), answers };
 }

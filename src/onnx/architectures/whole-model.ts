@@ -16,16 +16,19 @@ const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
 /**
  * Reads the model of a folder in Hugging Face layout: its ONNX file; without one, the graph of its weights. Modules of a cross-encoder that
  * the ONNX file does not compute are appended; where the graph of the weights can be built, that comes first.
- * @param answers Those of `fromSafetensors`.
+ * @param findAnswers Returns those of `fromSafetensors`; called where no module names them.
  * @throws WinnowError `invalid_input` for a folder without a model, and what `fromSafetensors` throws.
  */
-export async function readWholeModel(folder: string, answers?: Answers): Promise<Model> {
+export async function readWholeModel(
+  folder: string,
+  findAnswers: () => Promise<Answers | undefined> = async () => undefined,
+): Promise<Model> {
   const exported = MODEL_FILES.find((file) => existsSync(join(folder, file)));
   const hasWeights = WEIGHT_FILES.some((file) => existsSync(join(folder, file)));
   if (exported === undefined && !hasWeights) throw await nothingIn(folder);
   const modules = await readModules(folder);
   if (exported === undefined || (modules && hasWeights && (await isKnownFamily(folder))))
-    return fromSafetensors(folder, answers);
+    return fromSafetensors(folder, modules?.answers ?? (await findAnswers()));
   const model = await readModel(join(folder, exported));
   const isWhole = model.graph.outputs.some(({ name }) => name === 'logits') && modules?.encoder.output !== 'logits';
   return modules && !isWhole ? appendModules(model, modules) : model;

@@ -15,6 +15,7 @@ import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { readTokenizerFolder } from '../../tokenization/tokenizer-folder.ts';
 import { temporaryFolder } from '../../util/files.ts';
+import { isDecoder } from '../../util/known-templates.ts';
 import { openSources } from '../data/sources.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
@@ -93,9 +94,11 @@ async function copyTokenizer(from: string, to: string): Promise<void> {
 }
 
 /** Writes the template that the backbone's pairs were read by, so that the tokenizers of the new folder read theirs alike. */
-async function copyTemplate(from: string, to: string): Promise<void> {
-  const { found } = await readTokenizerFolder(from);
+async function copyTemplate({ folder, config }: Backbone, to: string): Promise<void> {
+  const { found } = await readTokenizerFolder(folder);
   if (found) await writeManifest(to, { format: MANIFEST_FORMAT, ...templateManifest(found) });
+  // The settings that said so are those of the backbone and are not copied.
+  else if (isDecoder(config)) await writeManifest(to, { format: MANIFEST_FORMAT, template: 'pair' });
 }
 
 /** Whether sentence-transformers' settings turn text into lower case; the other settings are those of the backbone, not of the new model. */
@@ -112,7 +115,7 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
   const file = join(folder, 'onnx', 'model.onnx');
   await writeModel(file, trainedModel(backbone, outcome), tablesIn(recipe.publish?.tables, 'model'));
   await copyTokenizer(backbone.folder, folder);
-  await copyTemplate(backbone.folder, folder);
+  await copyTemplate(backbone, folder);
   await writeFile(join(folder, 'config.json'), `${JSON.stringify(servedConfig(backbone.config), null, 2)}\n`);
   const curve = await readCurve(join(outcome.runFolder, 'curve.jsonl'));
   const picture = await trainingCurveSvg({

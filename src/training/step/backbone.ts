@@ -77,7 +77,7 @@ export async function loadBackbone(
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;
   const encoder = holdWeights(
-    await readWholeModel(folder, recipe.head === 'auto' ? await answerIds(folder) : undefined),
+    await readWholeModel(folder, async () => (recipe.head === 'auto' ? answerIds(folder) : undefined)),
   );
   checkPositions(encoder, config, folder);
   const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
