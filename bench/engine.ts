@@ -6,6 +6,7 @@ import { type BareRow, encodeRequests, sortedBatches, startBareEngine } from './
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { ownCpuSeconds } from './load/processes.ts';
+import { baselineOf, compareWithFloat } from './load/ratio.ts';
 import { loadTopics, PAIR_FLAGS } from './load/requests.ts';
 
 const ABOUT = `
@@ -13,7 +14,10 @@ What the pool of inference hosts costs compared with the bare engine: the same t
 onnxruntime-node alone (one process per host, tensors made in advance), once through the pool (rows over pipes, padding, supervision).
 Short rounds alternate, so that other load affects both.
 
-Prints per layout (hosts × threads) the best and median pairs a second and the processor milliseconds a pair, hosts and front process
+First the file of the model is compared with float32 by onnxruntime-node alone, two processes of one thread: both in batches of --tokens
+and of 1,024. Ratios are to float32 at 1,024, per round; median and range.
+
+Prints then per layout (hosts × threads) the best and median pairs a second and the processor milliseconds a pair, hosts and front process
 together, which other programs disturb less; then the pool's share of the bare engine by each of the three.
 `;
 
@@ -22,6 +26,9 @@ const options = readFlags('engine', ABOUT, {
   layouts: { type: 'string', default: '1x2,2x1', help: 'Hosts × threads, comma-separated.' },
   queries: { type: 'string', default: '1', help: 'Queries whose candidates are scored.' },
   tokens: { type: 'string', default: '1024', help: 'Tokens of a padded batch, at most.' },
+  baseline: { type: 'string', default: '', help: 'float32 ONNX file (default: that of the model, else MiniLM-L6).' },
+  only: { type: 'string', default: 'both', help: '`float32` or `pool` for one of the two comparisons.' },
+  length: { type: 'string', default: '0', help: 'Tokens of every pair, by repeating texts; 0 leaves them.' },
   rounds: { type: 'string', default: '10', help: 'Rounds per layout.' },
 });
 
@@ -99,16 +106,42 @@ async function compare(file: string, layout: string, batches: readonly BareRow[]
   console.log(`${layout} pool/bare: best rounds ${a}, median of rounds ${b}, by processor time ${c} (target 0.95)`);
 }
 
+/** Returns the rows with their tokens repeated until each has `length`; the first and the last token stay. */
+const stretched = (rows: readonly BareRow[], length: number): readonly BareRow[] =>
+  length === 0
+    ? rows
+    : rows.map(({ ids, secondSegment }) => {
+        const inner = ids.slice(1, -1);
+        const repeated = Array.from({ length: length - 2 }, (_, i) => inner[i % inner.length]!);
+        return { ids: [ids[0]!, ...repeated, ids.at(-1)!], secondSegment: Math.min(secondSegment, length - 1) };
+      });
+
+/** Compares the model's file with float32 where there is a baseline. */
+async function againstFloat(file: string, rows: readonly BareRow[], tokens: number): Promise<void> {
+  const baseline = options.baseline || baselineOf(options.model);
+  if (baseline === undefined) {
+    console.log('no float32 file to compare with: give one by --baseline');
+    return;
+  }
+  const session = sessionOptions({ threads: 1 });
+  const lines = await compareWithFloat({ file, baseline }, rows, { tokens, rounds: Number(options.rounds), session });
+  console.log(`${file} against ${baseline}`);
+  for (const line of lines) console.log(line);
+}
+
 async function main(): Promise<void> {
   const tokens = Number(options.tokens);
   const { source, topics } = loadTopics(options.data);
-  const rows = await encodeRequests(options.model, topics.slice(0, Number(options.queries)), MAX_LENGTH);
+  const encoded = await encodeRequests(options.model, topics.slice(0, Number(options.queries)), MAX_LENGTH);
+  const rows = stretched(encoded, Number(options.length));
   const batches = sortedBatches(rows, { tokens, rows: Number.POSITIVE_INFINITY });
   const real = rows.reduce((sum, row) => sum + row.ids.length, 0);
   console.log(
     `node ${process.version}, ${source}: ${rows.length} pairs, ${real} tokens, ${batches.length} batches of ${tokens} tokens`,
   );
   const file = ['onnx/model_int8.onnx', 'onnx/model.onnx'].map((name) => join(options.model, name)).find(existsSync)!;
+  if (options.only !== 'pool') await againstFloat(file, rows, tokens);
+  if (options.only === 'float32') return;
   for (const layout of options.layouts.split(',')) await compare(file, layout, batches);
 }
 

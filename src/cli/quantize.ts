@@ -57,7 +57,10 @@ export function command(): Command {
     .description(
       'Add an int8 (or fp16) file to a model: scores that do not depend on co-batched rows, compared with float32.',
     )
-    .argument('<folder>', 'model folder in Hugging Face layout with a float32 ONNX file')
+    .argument(
+      '<folder>',
+      'model folder in Hugging Face layout with a float32 ONNX file, or an int8 file to make faster',
+    )
     .requiredOption('--data <path>', 'data set whose pairs calibrate and compare, in any format of `npx winnow eval`')
     .option('--qrels <file>', 'judgements, to measure what the smaller file loses')
     .addOption(choiceOption('--to <variant>', 'variant to make', VARIANTS, 'int8'))

@@ -14,10 +14,10 @@ import { temporaryFolder } from '../../util/files.ts';
 import type { CandidateList } from '../data/list-types.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
-import type { TablePlace, Variant } from '../recipe/variant-names.ts';
+import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
 import { checkPositions } from '../step/feeds.ts';
 import { parityRows } from './parity-rows.ts';
-import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from './variants.ts';
+import { type MadeVariant, makeVariant, type Precision, parityCard, parityFacts, tablesIn } from './variants.ts';
 
 interface QuantizeFolderOptions {
   readonly data: string;
@@ -41,15 +41,23 @@ interface QuantizedFolder {
 
 const FLOAT_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
 
-async function readFloat(folder: string): Promise<{ model: Model; file: string }> {
-  const file = FLOAT_FILES.find((f) => existsSync(join(folder, f)));
+interface Source {
+  readonly model: Model;
+  readonly file: string;
+  readonly precision: Precision;
+}
+
+/** Reads the file that a variant is made from: the float32 file, or, for int8, the int8 file of a folder without one. */
+async function readSource(folder: string, variant: Variant): Promise<Source> {
+  const own = variant === 'int8' ? [variantFile('int8')] : [];
+  const file = [...FLOAT_FILES, ...own].find((f) => existsSync(join(folder, f)));
   if (file === undefined)
     throw new WinnowError('invalid_input', {
       where: folder,
-      expected: `one of ${FLOAT_FILES.join(', ')}`,
+      expected: `one of ${[...FLOAT_FILES, ...own].join(', ')}`,
       got: 'none of them',
     });
-  return { model: await readModel(join(folder, file)), file };
+  return { model: await readModel(join(folder, file)), file, precision: own.includes(file) ? 'int8' : 'float32' };
 }
 
 /** Yields the first candidates of each query; in data sets without candidates, its judged passages. */
@@ -83,10 +91,11 @@ async function dropFloat(work: string, file: string): Promise<void> {
 async function addVariant(
   work: string,
   options: QuantizeFolderOptions,
-): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; float: string }> {
+): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; source: Source }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const version = await readVersionFolder(work);
-  const { model, file } = await readFloat(work);
+  const source = await readSource(work, options.variant);
+  const { model, file, precision } = source;
   checkPositions(model, version.config, file);
   const output = model.graph.outputs[0]!.name;
   const tokenizer = await createLocalTokenizer(work);
@@ -110,29 +119,34 @@ async function addVariant(
       model,
       output,
       { ...rows, padId: tokenizer.padId, ...(options.onProgress && { onProgress: options.onProgress }) },
-      { ...(validation && { validation }), write: tablesIn(options.tables, `model_${options.variant}`) },
+      {
+        ...(validation && { validation }),
+        from: precision,
+        write: tablesIn(options.tables, `model_${options.variant}`),
+      },
     );
-    const keepsFloat = options.keepsFloat ?? true;
+    const keepsFloat = precision === 'float32' && (options.keepsFloat ?? true);
     const scores = {
       ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, limits) }),
       [options.variant]: await selfTestScores(made.file, work, limits),
     };
     const training = { ...manifest?.training, quantization: parityFacts([made]) };
-    return { manifest: { training, selfTest: selfTest(scores) }, made, float: file };
+    return { manifest: { training, selfTest: selfTest(scores) }, made, source };
   } finally {
     await tokenizer.close();
   }
 }
 
 /**
- * Publishes a copy of a model folder with an int8 or fp16 file as the next version.
+ * Publishes a copy of a model folder with an int8 or fp16 file as the next version. A folder that has an int8 file only gets one that computes
+ * the same from fewer nodes, with 8-bit attention scores.
  * @throws WinnowError `model_refused` where the smaller file exceeds the bounds; `invalid_input` for folder and data.
  */
 export async function quantizeFolder(source: string, options: QuantizeFolderOptions): Promise<QuantizedFolder> {
   const work = await temporaryFolder('quantize');
   try {
     await cp(source, work, { recursive: true });
-    const { manifest, made, float } = await addVariant(work, options);
+    const { manifest, made, source: read } = await addVariant(work, options);
     const card = parityCard([made]);
     await appendToCard(work, card);
     // The copied manifest lists old hashes; publishing writes new ones.
@@ -140,7 +154,7 @@ export async function quantizeFolder(source: string, options: QuantizeFolderOpti
       const { files: _, ...rest } = await readManifest(work);
       await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));
     }
-    if (options.keepsFloat === false) await dropFloat(work, float);
+    if (read.precision === 'float32' && options.keepsFloat === false) await dropFloat(work, read.file);
     const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
     return { published, card };
   } finally {

@@ -153,7 +153,8 @@ async function firstWithin<T>(shares: readonly number[], make: (share: number) =
   }
 }
 
-async function checkParity(
+/** Compares the scores of two files of a model. @throws WinnowError `model_refused` where they exceed the bounds. */
+export async function checkParity(
   float: Model,
   small: Model,
   { check, padId, bounds = DEFAULT_BOUNDS }: QuantizeOptions,

@@ -7,11 +7,22 @@ import type { Validation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 import type { Parity } from './parity.ts';
-import { halve, type LayerReport, type Quantized, type QuantizeOptions, quantize } from './quantize.ts';
+import { checkParity, halve, type LayerReport, type Quantized, type QuantizeOptions, quantize } from './quantize.ts';
+import { refineInt8 } from './refine.ts';
 
-const MAKERS: Readonly<
-  Record<Variant, (model: Model, output: string, options: QuantizeOptions) => Promise<Quantized>>
-> = { int8: quantize, fp16: halve };
+type Maker = (model: Model, output: string, options: QuantizeOptions) => Promise<Quantized>;
+
+const MAKERS: Readonly<Record<Variant, Maker>> = { int8: quantize, fp16: halve };
+
+/** Numbers of the file that a variant is made from. */
+export type Precision = 'float32' | 'int8';
+
+/** Refines an int8 file whose float32 file is not at hand. @throws WinnowError `model_refused` where scores leave the bounds. */
+const refine: Maker = async (model, _output, options) => {
+  const { padId, calibration, seed = 1, onProgress } = options;
+  const refined = await refineInt8(model, calibration, { padId, seed, onProgress });
+  return { model: refined, parity: await checkParity(model, refined, options), layers: [] };
+};
 
 /** Bytes from which a table is stored in a file of its own. */
 const LARGE_TABLE = 4 * 2 ** 20;
@@ -29,12 +40,15 @@ export const tablesIn = (place: TablePlace | undefined, stem: string): WriteOpti
 interface Effectiveness {
   readonly measure: string;
   readonly queries: number;
-  readonly fp32: number;
+  /** Of the file it was made from: `fp32`, or `int8` where there is no float32 file. */
+  readonly fp32?: number;
+  readonly int8?: number;
   readonly small: number;
 }
 
 export interface MadeVariant {
   readonly variant: Variant;
+  readonly from: Precision;
   readonly file: string;
   readonly parity: Parity;
   readonly layers: readonly LayerReport[];
@@ -56,12 +70,14 @@ async function validationValue(model: Model, output: string, padId: number, vali
 interface VariantOptions {
   /** Measures both files, for the card. */
   readonly validation?: Validation;
+  /** Numbers of the file it is made from; `float32` by default. */
+  readonly from?: Precision;
   /** Which initializers are stored beside the model file. */
   readonly write?: WriteOptions;
 }
 
 /**
- * Makes a variant of a float32 model and writes it into the model's folder.
+ * Makes a variant of a float32 model, or a faster int8 file of an int8 model, and writes it into the model's folder.
  * @throws WinnowError `model_refused` where parity exceeds the bounds.
  */
 export async function makeVariant(
@@ -70,23 +86,30 @@ export async function makeVariant(
   model: Model,
   output: string,
   options: QuantizeOptions,
-  { validation, write }: VariantOptions = {},
+  { validation, write, from = 'float32' }: VariantOptions = {},
 ): Promise<MadeVariant> {
-  const made = await MAKERS[variant](model, output, options);
+  const maker = from === 'int8' ? refine : MAKERS[variant];
+  const made = await maker(model, output, options);
   const file = join(folder, variantFile(variant));
   await writeModel(file, made.model, write);
   const { parity, layers } = made;
-  if (!validation) return { variant, file, parity, layers };
-  const [fp32, small] = [
+  if (!validation) return { variant, from, file, parity, layers };
+  const [before, small] = [
     await validationValue(model, output, options.padId, validation),
     await validationValue(made.model, output, options.padId, validation),
   ];
   return {
     variant,
+    from,
     file,
     parity,
     layers,
-    effectiveness: { measure: validation.measure, queries: validation.queries, fp32, small },
+    effectiveness: {
+      measure: validation.measure,
+      queries: validation.queries,
+      ...(from === 'int8' ? { int8: before } : { fp32: before }),
+      small,
+    },
   };
 }
 
@@ -107,12 +130,13 @@ export function parityCard(variants: readonly MadeVariant[]): string {
       parity.kendall.toFixed(4),
       parity.batchDrift.toExponential(1),
       parity.speed.toFixed(2),
-      e ? `${e.fp32.toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured',
+      e ? `${(e.fp32 ?? e.int8 ?? Number.NaN).toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured',
     ]),
   );
+  const against = first.from === 'int8' ? 'the int8 file it was made from' : 'float32';
   return `## Smaller files
 
-Against float32 on ${first.parity.rows} held-out pairs. Drift: the same pair alone and in a batch. Speed: relative to float32 on the machine that made the files, one thread.
+Against ${against} on ${first.parity.rows} held-out pairs. Drift: the same pair alone and in a batch. Speed: relative to it on the machine that made the files, one thread.
 
 ${table}
 `;

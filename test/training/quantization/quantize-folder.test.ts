@@ -58,6 +58,13 @@ describe('quantizeFolder', () => {
     };
     expect(variants(both.published.folder)).toEqual(['fp32', 'int8']);
     expect(variants(alone.published.folder)).toEqual(['int8']);
+    const refined = await quantizeFolder(alone.published.folder, { ...options, name: 'refined' });
+    expect(files(refined.published.folder)).toEqual([false, true]);
+    expect(variants(refined.published.folder)).toEqual(['int8']);
+    expect(refined.card).toContain('Against the int8 file it was made from');
+    await expect(quantizeFolder(alone.published.folder, { ...options, name: 'half', variant: 'fp16' })).rejects.toThrow(
+      /expected one of onnx\/model.onnx, model.onnx, onnx\/model_fp32.onnx, got none of them/,
+    );
     const limits = JSON.parse(readFileSync(join(both.published.folder, 'model.json'), 'utf8'));
     expect(limits).toMatchObject({ maxLength: 48, maxQueryTokens: 5 });
   });
