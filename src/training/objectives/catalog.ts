@@ -61,9 +61,13 @@ function createOne(spec: string | z.infer<typeof withOptions>): Objective {
   const parsed = kind.options.safeParse(options);
   if (parsed.success) return kind.create(parsed.data);
   const [issue] = parsed.error.issues;
+  const known = Object.keys(kind.options.parse({}) as object);
   throw new WinnowError('invalid_input', {
-    where: `${where} ${name}.${issue!.path.join('.')}`,
-    expected: issueExpectation(issue!, kebabCase),
+    where: [`${where} ${name}`, ...issue!.path.map(String)].join('.'),
+    expected:
+      issue!.code === 'unrecognized_keys'
+        ? `only ${known.length > 0 ? known.join(', ') : 'its name, it has no options'}`
+        : issueExpectation(issue!, kebabCase),
     got: issueFinding(issue!, options),
   });
 }
@@ -91,6 +95,13 @@ function weightedSum(parts: readonly { readonly objective: Objective; readonly w
 /** Creates the objective of a recipe. @throws WinnowError `invalid_input` for unknown names and options. */
 export function createObjective(spec: ObjectiveSpec): Objective {
   if (typeof spec === 'object' && 'sum' in spec && Array.isArray(spec.sum)) {
+    const beside = Object.keys(spec).find((key) => key !== 'sum');
+    if (beside !== undefined)
+      throw new WinnowError('invalid_input', {
+        where: 'objective',
+        expected: 'only `sum`',
+        got: `\`${beside}\` beside it`,
+      });
     const parts = spec.sum as readonly { objective: string | z.infer<typeof withOptions>; weight: number }[];
     return weightedSum(parts.map(({ objective, weight }) => ({ objective: createOne(objective), weight })));
   }

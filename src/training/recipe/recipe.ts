@@ -195,6 +195,11 @@ export const servedLength = ({ publish, maxLength }: Pick<Recipe, 'publish' | 'm
 /** Settings that exclude each other, each with what to change. */
 const CONFLICTS: readonly Conflict[] = [
   {
+    field: ['schedule', 'warmup'],
+    applies: (recipe) => warmupSteps(recipe) >= recipe.steps,
+    message: 'fewer steps than `steps`, or a share of them below 1',
+  },
+  {
     field: ['precision'],
     applies: ({ precision, provider }) => precision === 'fp16' && provider === 'cpu',
     message: 'fp16 on a CPU is slower than fp32: set provider to cuda or webgpu, or precision to fp32',

@@ -10,6 +10,7 @@ import { findBackbone } from '../recipe/backbone-folder.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
 import { loadBackbone } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
+import { checkFiles } from './checks.ts';
 import { findLeaks, type Leaks } from './leaks.ts';
 import { train } from './trainer.ts';
 
@@ -147,6 +148,7 @@ async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ st
  */
 export async function explainRecipe(loaded: LoadedRecipe): Promise<Explanation> {
   const { recipe } = loaded;
+  checkFiles(loaded);
   const { name, needs } = createObjective(recipe.objective);
   const data = await countData(loaded);
   const validation = await lookAtValidation(loaded);

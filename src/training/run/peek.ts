@@ -8,6 +8,7 @@ import { createObjective } from '../objectives/catalog.ts';
 import type { LabelNeed } from '../objectives/needs.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
+import { checkFiles } from './checks.ts';
 
 /** A passage of a list as it is trained on. */
 interface PeekedPassage {
@@ -113,6 +114,7 @@ async function peekBatch(batch: Batch, most: number, tokenizer: PairTokenizer, l
  */
 export async function peekRecipe(loaded: LoadedRecipe, count: number): Promise<Peek> {
   const { recipe, folder } = loaded;
+  checkFiles(loaded);
   const objective = createObjective(recipe.objective);
   const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {

@@ -18,6 +18,7 @@ import { parameterCount } from '../step/trainable.ts';
 import { averageState, initialAverage } from './average.ts';
 import { baseKey, baseValue, weightsHash } from './base-value.ts';
 import { readBest, readCheckpoint, writeBest, writeCheckpoint } from './checkpoint.ts';
+import { checkBackbone, checkFiles, checkRunFolder } from './checks.ts';
 import { openCurve } from './curve.ts';
 import { guardLeaks, leakNotes } from './leaks.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
@@ -125,13 +126,17 @@ async function measureBase(
 }
 
 async function openRun(
-  { recipe, folder }: LoadedRecipe,
+  loaded: LoadedRecipe,
   runFolder: string,
   observer: TrainingObserver,
   bases: string | undefined,
 ): Promise<OpenRun> {
+  const { recipe, folder } = loaded;
+  checkFiles(loaded);
   const backboneFolder = await findBackbone(recipe.backbone, folder);
   const backbone = await loadBackbone(backboneFolder, recipe);
+  checkBackbone(backbone, recipe);
+  await checkRunFolder(backbone, recipe, runFolder);
   const tokenizer = await createLocalTokenizer(backboneFolder);
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   const untrained = weightsHash(backbone);
