@@ -60,9 +60,15 @@ export async function withSharedTools<T>(
  * Writes the ONNX file of a folder that has weights, or modules after its encoder. The head of a language model becomes the difference of two
  * answers' logits.
  * @param names Names that the model is known by beside its folder's.
+ * @returns Warnings: tensors that were left out.
  * @throws WinnowError `invalid_input`, `invalid_graph` for a folder whose graph cannot be built, and for one without a classification head.
  */
-export async function writeGraph(folder: string, file: string, names: readonly string[] = []): Promise<void> {
+export async function writeGraph(
+  folder: string,
+  file: string,
+  names: readonly string[] = [],
+): Promise<readonly string[]> {
+  const { leftOutOf } = await import('../onnx/architectures/architectures.ts');
   const { readWholeModel } = await import('../onnx/architectures/whole-model.ts');
   const { writeModel } = await import('../onnx/model-file.ts');
   const { answerIds } = await import('../tokenization/answer-tokens.ts');
@@ -75,4 +81,6 @@ export async function writeGraph(folder: string, file: string, names: readonly s
       got: 'an encoder without it',
     });
   await writeModel(file, model);
+  const leftOut = leftOutOf(model);
+  return leftOut === undefined ? [] : [`tensors that the scores do not need, left out: ${leftOut}`];
 }

@@ -22,10 +22,10 @@ export interface AdmissionDeps {
   readonly variant?: VariantPreference;
   readonly limits?: FolderLimits;
   /**
-   * Writes the ONNX file of a folder with weights only. Without it, imports need an ONNX file.
+   * Writes the ONNX file of a folder with weights only, and returns warnings. Without it, imports need an ONNX file.
    * @param names Names that the model is known by beside its folder's.
    */
-  readonly writeGraph?: (folder: string, file: string, names: readonly string[]) => Promise<void>;
+  readonly writeGraph?: (folder: string, file: string, names: readonly string[]) => Promise<readonly string[]>;
 }
 
 interface Candidate {

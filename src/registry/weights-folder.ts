@@ -100,9 +100,9 @@ export async function withGraph<T>(
     // The ONNX files of a modular folder compute its encoder alone.
     await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
     await mkdir(dirname(join(staging, BUILT)), { recursive: true });
-    await writeGraph(folder, join(staging, BUILT), names);
+    const built = await writeGraph(folder, join(staging, BUILT), names);
     if (template)
       await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...templateManifest(template, manifest) });
-    return work(staging, [...templateWarning(template), ...(isModular ? passedOver(paths) : [])]);
+    return work(staging, [...built, ...templateWarning(template), ...(isModular ? passedOver(paths) : [])]);
   });
 }

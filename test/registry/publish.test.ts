@@ -5,6 +5,7 @@ import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { writeGraph } from '../../src/main/admission-tools.ts';
 import { decodeModel } from '../../src/onnx/protobuf.ts';
 import { encodeModel } from '../../src/onnx/protobuf-write.ts';
+import { tensor } from '../../src/onnx/tensor.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { importFolder, verifyFolder } from '../../src/registry/import-version.ts';
 import { type Manifest, parseManifest, readManifest, writeManifest } from '../../src/registry/manifest.ts';
@@ -188,10 +189,12 @@ describe('importing', () => {
     const registry = await scratch();
     const config = { ...MODERNBERT, vocab_size: VOCABULARY.length };
     const source = await writeExport(await scratch(), { config, files: { 'onnx/model.onnx': null } });
-    await writeCheckpoint(source, config, modernbertWeights('float16', VOCABULARY.length), 2);
+    const weights = modernbertWeights('float16', VOCABULARY.length);
+    weights.set('decoder.bias', tensor('float16', [2], [0, 0]));
+    await writeCheckpoint(source, config, weights, 2);
     const engine = { ...(await deps()), writeGraph };
     const { folder, warnings } = await importFolder(source, registry, 'm', engine, { label: 'stable' });
-    expect(warnings).toEqual([]);
+    expect(warnings).toEqual(['tensors that the scores do not need, left out: 1 (decoder.bias)']);
     expect((await readdir(folder, { recursive: true })).toSorted()).toEqual(
       ['config.json', 'model.json', 'onnx', 'onnx/model.onnx', 'tokenizer_config.json', 'vocab.txt'].toSorted(),
     );

@@ -44,6 +44,16 @@ export const FAMILIES: readonly string[] = [...BUILDERS.keys()];
 export const isKnownFamily = async (folder: string): Promise<boolean> =>
   BUILDERS.has(String((await readSettings(folder)).get('model_type')));
 
+const LEFT_OUT = 'winnow.left_out';
+
+const leftOutMetadata = (names: readonly string[]): Model['metadata'] =>
+  names.length === 0
+    ? {}
+    : { [LEFT_OUT]: `${names.length} (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})` };
+
+/** Returns how many tensors of its folder a model does not read, and the first names; undefined where it reads all. */
+export const leftOutOf = ({ metadata }: Model): string | undefined => metadata[LEFT_OUT];
+
 /**
  * Builds the model of a folder with config.json and `model.safetensors` or `pytorch_model.bin`, whole or in shards, in float32, float16
  * or bfloat16. Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
@@ -65,7 +75,8 @@ export async function fromSafetensors(folder: string, answers?: Answers): Promis
     isUntyped: await lacksTokenTypes(folder, modules !== undefined),
     answers: modules?.answers ?? answers,
   };
-  const { g } = build(new Checkpoint(folder, settings, await readWeights(folder), use));
-  const model = modelOf(g.build());
+  const checkpoint = new Checkpoint(folder, settings, await readWeights(folder), use);
+  const { g } = build(checkpoint);
+  const model = { ...modelOf(g.build()), metadata: leftOutMetadata(checkpoint.leftOver()) };
   return modules ? appendModules(model, modules) : model;
 }

@@ -88,6 +88,11 @@ export class Checkpoint {
     this.#left.delete(name);
   }
 
+  /** Names of the tensors that were not taken, such as those of other heads; numbers that follow from the configuration do not count. */
+  leftOver(): readonly string[] {
+    return [...this.#left.keys()].filter((name) => !BUFFERS.test(name));
+  }
+
   /**
    * Refuses tensors of the encoder that the graph does not use: layers beyond those of config.json, biases that it rules out.
    * Others, such as the head of a language model, are left out.
@@ -134,12 +139,21 @@ const LAYOUTS: Readonly<Record<Whole, Layout>> = {
   'pytorch_model.bin': { shard: /^\w[\w.-]*\.bin$/, read: openTorchFile },
 };
 
+/** Of peft: transformers adds the adapter of such a file to the weights beside it. */
+const ADAPTER = 'adapter_config.json';
+
 /**
  * Reads `model.safetensors`, else the shards of its index, else `pytorch_model.bin`, else the shards of its index.
  * @throws WinnowError `invalid_input` for files that are missing or an index that does not match its shards; `invalid_graph` for files of
  * other formats and those that hold more than tensors.
  */
 export async function readWeights(folder: string): Promise<Weights> {
+  if (existsSync(join(folder, ADAPTER)))
+    throw new WinnowError('invalid_input', {
+      where: join(folder, ADAPTER),
+      expected: 'weights with the adapter merged into them (merge_and_unload of peft)',
+      got: 'an adapter beside the weights',
+    });
   for (const whole of WHOLE_WEIGHTS) {
     const path = join(folder, whole);
     if (existsSync(path)) return LAYOUTS[whole].read(path);

@@ -52,6 +52,8 @@ interface Explanation {
     readonly frozenTensors: number;
     readonly frozen: number;
     readonly freshHead: boolean;
+    /** How many tensors of the backbone's folder are not read, and the first names. */
+    readonly leftOut?: string;
   };
   /** In mebibytes. */
   readonly memory: { readonly weightsAndMoments: number; readonly peakMeasured: number };
@@ -103,13 +105,13 @@ async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Expla
 const round = (x: number): number => Number(x.toPrecision(3));
 
 async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Explanation['weights']> {
-  const { weights, freshHead } = await loadBackbone(await findBackbone(recipe.backbone, folder), recipe);
+  const { weights, freshHead, leftOut } = await loadBackbone(await findBackbone(recipe.backbone, folder), recipe);
   const size = (frozen: boolean): [number, number] => {
     const of = weights.filter((weight) => weight.frozen === frozen);
     return [of.length, parameterCount(of)];
   };
   const [[trainedTensors, trained], [frozenTensors, frozen]] = [size(false), size(true)];
-  return { trainedTensors, trained, frozenTensors, frozen, freshHead };
+  return { trainedTensors, trained, frozenTensors, frozen, freshHead, ...(leftOut !== undefined && { leftOut }) };
 }
 
 /**

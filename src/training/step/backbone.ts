@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import { leftOutOf } from '../../onnx/architectures/architectures.ts';
 import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
 import { holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
@@ -25,6 +26,8 @@ export interface Backbone {
   readonly config: Readonly<Record<string, unknown>>;
   /** Whether the head was added with random weights. */
   readonly freshHead: boolean;
+  /** How many tensors of the folder are not read, such as those of a language model's head, and the first names. */
+  readonly leftOut?: string;
 }
 
 /** Prefix of the initializers of an attached head. */
@@ -80,6 +83,7 @@ export async function loadBackbone(
     await readWholeModel(folder, async () => (recipe.head === 'auto' ? answerIds(folder) : undefined)),
   );
   checkPositions(encoder, config, folder);
+  const leftOut = leftOutOf(encoder);
   const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
   const { model: canonical, weights } = await prepare(scored, { output });
@@ -90,6 +94,7 @@ export async function loadBackbone(
     logits: output,
     config,
     freshHead: fresh,
+    ...(leftOut !== undefined && { leftOut }),
     weights: weights.map(({ tensor, name, decay }) => ({
       name: tensor,
       parameter: name,
