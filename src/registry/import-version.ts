@@ -110,7 +110,7 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
     activation: version.activation,
     maxLength: version.maxLength,
     reduction: graph.reduction,
-    ...templateManifest(version.template, version.manifest),
+    ...(version.manifest?.template === undefined && templateManifest(version.template, version.manifest)),
     selfTest: version.manifest?.selfTest ?? measured,
   };
   return { manifest, warnings: warningsOf(results) };

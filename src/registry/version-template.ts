@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '../util/json-files.ts';
 import { type FoundTemplate, namesIn, templateOf } from '../util/known-templates.ts';
-import { type ListedFolder, openRegular, readOptionalObject } from './folder-files.ts';
+import { type ListedFolder, openRegular, readJson, readOptionalObject } from './folder-files.ts';
 import type { Manifest } from './manifest.ts';
-import { MODEL_SETTINGS, MODULE_SETTINGS } from './sentence-transformers.ts';
+import { MODEL_SETTINGS, MODULE_SETTINGS, MODULES } from './sentence-transformers.ts';
 
 const CHAT_TEMPLATE = 'chat_template.jinja';
 
@@ -34,12 +35,15 @@ export async function readTemplate(
   { manifest, config, tokenizerConfig }: Files,
   names: readonly string[],
 ): Promise<FoundTemplate | undefined> {
+  const modules = join(listed.folder, MODULES);
   return templateOf({
     stated: manifest ?? {},
     config,
     tokenizerConfig,
     settings: await readOptionalObject(listed, MODEL_SETTINGS),
     moduleSettings: await readOptionalObject(listed, MODULE_SETTINGS),
+    // Not by the list: where modules become part of the graph, it is without them.
+    modules: existsSync(modules) ? await readJson(modules, MODULES, listed.limits) : undefined,
     chatTemplate: await readOptionalText(listed, CHAT_TEMPLATE),
     names: [...namesIn(listed.folder), ...names],
   });
@@ -48,10 +52,10 @@ export async function readTemplate(
 /** Returns the fields of a manifest that state a template. Passages are cut first, so that the query stays whole. */
 export function templateManifest(found: FoundTemplate | undefined, manifest?: Partial<Manifest>): Partial<Manifest> {
   if (!found) return {};
-  const { template, trueToken, falseToken, isLanguageModel } = found;
+  const { template, trueToken, falseToken, namesTokens } = found;
   return {
     template,
-    ...(isLanguageModel && { trueToken, falseToken }),
+    ...(namesTokens && { trueToken, falseToken }),
     truncation: manifest?.truncation ?? 'only_second',
   };
 }

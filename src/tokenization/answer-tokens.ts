@@ -10,7 +10,7 @@ export interface AnswerIds {
 
 /**
  * Returns the tokens whose logits' difference is the score of a folder's language model: those that model.json names, else those that its
- * family is known for; undefined for a model without such a head.
+ * family is known for; undefined for a model without such a head, and one whose modules state them.
  * @param names Names that the model is known by beside its folder's.
  * @throws WinnowError `invalid_manifest` where the tokenizer does not have them.
  */
@@ -26,6 +26,6 @@ export async function answerIds(folder: string, names: readonly string[] = []): 
       'none',
     );
   };
-  if (!found?.isLanguageModel) return undefined;
+  if (!found?.namesTokens) return undefined;
   return { yes: idOf('trueToken', found.trueToken), no: idOf('falseToken', found.falseToken) };
 }

@@ -28,6 +28,7 @@ const FILES = [
   'config.json',
   'sentence_bert_config.json',
   'config_sentence_transformers.json',
+  'modules.json',
   'model.json',
   'chat_template.jinja',
   'added_tokens.json',
@@ -128,6 +129,7 @@ async function readTemplate(
     tokenizerConfig: await of('tokenizer_config.json'),
     settings: await of('config_sentence_transformers.json'),
     moduleSettings: await of('sentence_bert_config.json'),
+    modules: await json('modules.json', MAX_SETTINGS_BYTES),
     chatTemplate: (await read('chat_template.jinja', MAX_SETTINGS_BYTES))?.toString('utf8'),
     names: [...namesIn(folder), ...names],
   });

@@ -1,3 +1,4 @@
+import { WinnowError } from '../errors.ts';
 import { type TextTemplate, templateSchema } from './text-template.ts';
 
 /*
@@ -18,22 +19,41 @@ const PLACEHOLDER: Readonly<Record<string, string>> = {
 
 const NEWLINE = /\\n/g;
 
-/** Returns the template that a chat template means; undefined for one that is not made for queries and documents. */
-export function readChatTemplate(source: string): TextTemplate | undefined {
+/** Filters of expressions that pick a message by its role, and take its text as it is. */
+const PICKING = new Set(['selectattr', 'map', 'list', 'first', 'last', 'default']);
+
+const filtersOf = (expression: string): readonly string[] =>
+  [...expression.replaceAll(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/g, '').matchAll(/\|\s*(\w+)/g)].map(
+    (match) => match[1]!,
+  );
+
+function refuse(file: string, got: string): never {
+  const expected = 'text with {{ }} that picks messages by role; or state `template` in model.json';
+  throw new WinnowError('invalid_manifest', { file, field: 'chat_template', expected, got });
+}
+
+/**
+ * Returns the template that a chat template means; undefined for one that is not made for queries and documents.
+ * @throws WinnowError `invalid_manifest` for one that is, and needs a program.
+ */
+export function readChatTemplate(source: string, file = 'chat_template.jinja'): TextTemplate | undefined {
   const text = source.replaceAll(/\{#[\s\S]*?#\}/g, '').replace(/\n$/, '');
-  if (text.includes('{%')) return undefined;
+  if (!['query', 'document'].every((role) => new RegExp(`["']${role}["']`).test(text))) return undefined;
+  const statement = /\{%[\s\S]*?%\}/.exec(text)?.[0];
+  if (statement !== undefined) return refuse(file, `the statement ${statement.slice(0, 80)}`);
   let instruction: string | undefined;
-  let isRead = true;
-  // Braces of the text itself would be taken for placeholders.
   const body = text.replaceAll(EXPRESSION, (_, expression: string) => {
     const role = ROLE.exec(expression)?.[1];
-    if (role === undefined) isRead = false;
-    const stated = role === 'system' ? DEFAULT.exec(expression) : undefined;
-    if (stated) instruction = (stated[1] ?? stated[2])!.replaceAll(NEWLINE, '\n');
-    return PLACEHOLDER[role ?? ''] ?? '';
+    const shown = `{{${expression.slice(0, 80)}}}`;
+    const filters = filtersOf(expression);
+    if (role === undefined || filters.some((name) => !PICKING.has(name))) return refuse(file, shown);
+    const stated = DEFAULT.exec(expression);
+    if (filters.includes('default') && (!stated || role !== 'system')) return refuse(file, shown);
+    // Without a default, nothing stands where no message has the role.
+    if (role === 'system') instruction = (stated?.[1] ?? stated?.[2] ?? '').replaceAll(NEWLINE, '\n');
+    return PLACEHOLDER[role]!;
   });
-  if (!isRead) return undefined;
-  return parts(body, instruction);
+  return parts(body, instruction) ?? refuse(file, 'query, document or system twice, none of them, or in another order');
 }
 
 /** Splits a whole text into prefix, body and suffix: the body is from the first line with a placeholder to the document. */

@@ -17,8 +17,10 @@ export interface ModelTemplate {
 
 /** A template that was found, and where; `assumed` where nothing in the folder speaks for it but that the model is a decoder. */
 export interface FoundTemplate extends ModelTemplate {
-  /** Whether the model has the head of a language model, whose tokens decide. */
+  /** Whether the model has the head of a language model, of which two tokens decide. */
   readonly isLanguageModel: boolean;
+  /** Whether they are named here, and not by a module of sentence-transformers. */
+  readonly namesTokens: boolean;
   readonly origin: 'model.json' | 'chat template' | 'name' | 'family' | 'assumed';
 }
 
@@ -62,6 +64,8 @@ export interface TemplateFiles {
   readonly settings: JsonObject;
   /** `sentence_bert_config.json`. */
   readonly moduleSettings: JsonObject;
+  /** `modules.json`. */
+  readonly modules: unknown;
   /** `chat_template.jinja`. */
   readonly chatTemplate: string | undefined;
   /** Names that the model may be known by: its folder, its repository. */
@@ -77,7 +81,7 @@ export const templateFields = {
   falseToken: z.string().min(1).max(100).optional(),
 };
 
-type Known = Omit<FoundTemplate, 'isLanguageModel'>;
+type Known = Omit<FoundTemplate, 'isLanguageModel' | 'namesTokens'>;
 
 const FAMILIES: Readonly<Record<string, Known>> = {
   qwen2: { ...QWEN3_RERANKER, origin: 'assumed' },
@@ -102,8 +106,10 @@ function promptOf({ settings }: TemplateFiles): string | undefined {
 }
 
 function inChat(files: TemplateFiles): TextTemplate | undefined {
-  const { tokenizerConfig, chatTemplate = tokenizerConfig.chat_template } = files;
-  const found = typeof chatTemplate === 'string' ? readChatTemplate(chatTemplate) : undefined;
+  const { chatTemplate, tokenizerConfig } = files;
+  const own = chatTemplate === undefined ? undefined : readChatTemplate(chatTemplate);
+  const inside = tokenizerConfig.chat_template;
+  const found = own ?? (typeof inside === 'string' ? readChatTemplate(inside, 'tokenizer_config.json') : undefined);
   const instruction = promptOf(files) ?? found?.instruction;
   return found && { ...found, ...(instruction === undefined ? {} : { instruction }) };
 }
@@ -114,7 +120,7 @@ export function templateOf(files: TemplateFiles): FoundTemplate | undefined {
   const { architectures } = files.config;
   const isLanguageModel =
     Array.isArray(architectures) && architectures.some((name) => /ForCausalLM$/.test(String(name)));
-  return found && { ...found, isLanguageModel };
+  return found && { ...found, isLanguageModel, namesTokens: isLanguageModel && !hasLogitScore(files) };
 }
 
 /**
@@ -124,6 +130,10 @@ export function templateOf(files: TemplateFiles): FoundTemplate | undefined {
 export function readsTextsOnly({ modality_config: modalities }: JsonObject): boolean {
   return isObject(modalities) && isObject(modalities.text) && !Object.hasOwn(modalities, 'message');
 }
+
+const hasLogitScore = ({ modules }: TemplateFiles): boolean =>
+  Array.isArray(modules) &&
+  modules.some((module: unknown) => isObject(module) && /\bLogitScore$/.test(String(module.type)));
 
 function find(files: TemplateFiles): Known | undefined {
   const { stated } = files;

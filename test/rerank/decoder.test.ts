@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -111,6 +111,63 @@ describe('a language model that answers', () => {
       windowOverlap: 0,
     });
     expect(rows[0]!.ids.length).toBe(tokens.length + 1);
+  });
+
+  it('is read from a modular folder, whose LogitScore and chat template say how it answers', async () => {
+    const role = (name: string) =>
+      `{{ messages | selectattr("role", "eq", "${name}") | map(attribute="content") | first }}`;
+    const write = async (name: string, ids: object) => {
+      const folder = await writeDecoder(join(root, name));
+      await mkdir(join(folder, '1_LogitScore'));
+      const json = (file: string, value: unknown) => writeFile(join(folder, file), JSON.stringify(value));
+      await json('modules.json', [
+        { idx: 0, name: '0', path: '', type: 'sentence_transformers.base.modules.transformer.Transformer' },
+        {
+          idx: 1,
+          name: '1',
+          path: '1_LogitScore',
+          type: 'sentence_transformers.cross_encoder.modules.logit_score.LogitScore',
+        },
+      ]);
+      await json('1_LogitScore/config.json', { module_input_name: 'causal_logits', ...ids });
+      await json('config_sentence_transformers.json', {
+        model_type: 'CrossEncoder',
+        activation_fn: 'torch.nn.modules.activation.Sigmoid',
+        prompts: { web: 'ab cd' },
+        default_prompt_name: 'web',
+      });
+      await json('sentence_bert_config.json', {
+        transformer_task: 'text-generation',
+        module_output_name: 'causal_logits',
+      });
+      const text = `<user>Do ${role('system')}\nQ: ${role('query')}\nD: ${role('document')}<end>`;
+      await writeFile(join(folder, 'chat_template.jinja'), text);
+      return folder;
+    };
+    const scoreOf = async (name: string, ids: object) => {
+      expect((await importFolder(await write(name, ids), models, name, deps())).warnings).toEqual([]);
+      await registry.load(name);
+      const reranker = createReranker({ registry, tokenizers, scheduler });
+      return (await reranker.rerank(ask(['cd ab'], { model: name }))).ranking[0]!.score;
+    };
+    const both = await scoreOf('both', { true_token_id: 3, false_token_id: 4 });
+    expect(await manifestOf('both')).toMatchObject({
+      template: {
+        prefix: '',
+        body: '<user>Do {instruction}\nQ: {query}\nD: {document}',
+        suffix: '<end>',
+        instruction: 'ab cd',
+      },
+    });
+    expect(await manifestOf('both')).not.toHaveProperty('trueToken');
+    const [yes, no] = [
+      await scoreOf('yes', { true_token_id: 3, false_token_id: null }),
+      await scoreOf('no', { true_token_id: 4 }),
+    ];
+    expect(Math.abs(yes - no - both)).toBeLessThan(1e-5);
+    await expect(importFolder(await write('bad', {}), models, 'bad', deps())).rejects.toThrow(
+      /1_LogitScore\/config\.json: true_token_id: expected a token id, got null/,
+    );
   });
 
   it('needs its answers as tokens', async () => {

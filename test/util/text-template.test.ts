@@ -69,11 +69,27 @@ describe('chat templates', () => {
     ).toEqual({ prefix: '', body: 'Q:{query}D: {document}', suffix: '.' });
   });
 
+  it('keep the place of an instruction that nothing states', () => {
+    const source = `Task: ${role('system')}\nQ: ${role('query')}\nD: ${role('document')}`;
+    const template = readChatTemplate(source)!;
+    expect(template.instruction).toBe('');
+    expect(rowTexts(template, 'q', undefined).before).toBe('Task: \nQ:');
+  });
+
+  it.each([
+    [`{%- for m in messages %}${role('query')}${role('document')}{%- endfor %}`, /got the statement \{%- for/],
+    [`${role('query')} ${role('document').replace('first', 'first | trim')}`, /got \{\{ messages/],
+    [`${role('query')} ${role('document')} {{ eos_token }}`, /got \{\{ eos_token \}\}/],
+    [`${role('document')} ${role('query')}`, /in another order/],
+    [`${role('query')} ${role('document').replace('first', 'first | default("x")')}`, /got \{\{ messages/],
+  ])('that need a program are refused: %s', (source, message) => {
+    expect(() => readChatTemplate(source)).toThrow(message);
+  });
+
   it.each([
     '{%- for message in messages %}{{ message.content }}{%- endfor %}',
     '{{ bos_token }}{{ messages[0].content }}',
     `${role('query')} only`,
-    `${role('document')} ${role('query')}`,
   ])('of conversations are not: %s', (source) => {
     expect(readChatTemplate(source)).toBeUndefined();
   });
@@ -86,6 +102,7 @@ describe('the template of a folder', () => {
     tokenizerConfig: {},
     settings: {},
     moduleSettings: {},
+    modules: undefined,
     chatTemplate: undefined,
     names: ['models', 'x', '1'],
     ...more,
@@ -103,11 +120,17 @@ describe('the template of a folder', () => {
   });
 
   it('is known by family and name', () => {
-    expect(templateOf(files({}))).toEqual({ ...QWEN3_RERANKER, origin: 'assumed', isLanguageModel: true });
+    expect(templateOf(files({}))).toEqual({
+      ...QWEN3_RERANKER,
+      origin: 'assumed',
+      isLanguageModel: true,
+      namesTokens: true,
+    });
     expect(templateOf(files({ config: { model_type: 'qwen3' } }))).toEqual({
       ...QWEN3_RERANKER,
       origin: 'family',
       isLanguageModel: false,
+      namesTokens: false,
     });
     for (const name of ['mxbai-rerank-base-v2', 'models--mixedbread-ai--mxbai-rerank-large-v2'])
       expect(templateOf(files({ names: [name] }))).toMatchObject({ ...MXBAI_RERANK_V2, origin: 'name' });
@@ -122,6 +145,7 @@ describe('the template of a folder', () => {
       falseToken: 'no',
       origin: 'model.json',
       isLanguageModel: true,
+      namesTokens: true,
     });
     expect(templateOf(files({ stated: { template: 'pair' } }))).toBeUndefined();
     const found = templateOf(files({ chatTemplate: chat, names: ['mxbai-rerank'] }));

@@ -29,6 +29,12 @@ export async function readWholeModel(
   const modules = await readModules(folder);
   if (exported === undefined || (modules && hasWeights && (await isKnownFamily(folder))))
     return fromSafetensors(folder, modules?.answers ?? (await findAnswers()));
+  if (modules?.answers)
+    throw new WinnowError('invalid_input', {
+      where: join(folder, exported),
+      expected: `weights of a language model in one of ${WEIGHT_FILES.join(', ')}, whose head is narrowed to its answers`,
+      got: 'an ONNX file alone',
+    });
   const model = await readModel(join(folder, exported));
   const isWhole = model.graph.outputs.some(({ name }) => name === 'logits') && modules?.encoder.output !== 'logits';
   return modules && !isWhole ? appendModules(model, modules) : model;
