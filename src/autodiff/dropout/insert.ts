@@ -50,14 +50,60 @@ export async function insertDropout(
   const shapes = await probeShapes(model);
   const sites = findDropoutSites(model.graph, output, shapes, weights).filter((s) => rates[s.kind] > 0);
   if (sites.length === 0) return { model, parts: [] };
+  const parts = await maskParts(
+    model,
+    sites.map(({ name, value, kind }) => ({ name, value, rate: rates[kind] })),
+    form,
+    shapes,
+  );
+  return { model: { ...model, graph: insertAt(model.graph, sites, parts) }, parts };
+}
+
+interface Dropped {
+  readonly name: string;
+  readonly value: string;
+  readonly rate: number;
+}
+
+async function maskParts(
+  model: Model,
+  dropped: readonly Dropped[],
+  form: MaskForm,
+  shapes: Shapes,
+): Promise<readonly MaskPart[]> {
   const [rows, length] = [5, 11];
   const other = await probeShapes(model, probeFeeds(model.graph.inputs, rows, length));
-  const parts = sites.map((s) => {
-    const dims = sizes(s.value, shapes, other);
+  return dropped.map(({ name, value, rate }) => {
+    const dims = sizes(value, shapes, other);
     const count = (r: number, l: number): number => dims(r, l).reduce((product, d) => product * d, 1);
-    return { name: s.name, input: `dropout.${s.name}`, form, rate: rates[s.kind], count, dims };
+    return { name, input: `dropout.${name}`, form, rate, count, dims };
   });
-  return { model: { ...model, graph: insertAt(model.graph, sites, parts) }, parts };
+}
+
+/**
+ * Appends dropped copies of values, which nothing reads yet.
+ * @returns model and masks, and the copy of each value by its name.
+ */
+export async function appendDropped(
+  model: Model,
+  values: readonly string[],
+  rate: number,
+  form: MaskForm,
+): Promise<WithDropout & { readonly copies: ReadonlyMap<string, string> }> {
+  if (rate === 0 || values.length === 0) return { model, parts: [], copies: new Map() };
+  const named = values.map((value, i) => ({ name: `copy.${i}`, value, rate }));
+  const parts = await maskParts(model, named, form, await probeShapes(model));
+  const g = GraphBuilder.from(model.graph);
+  const copies = new Map(named.map(({ value }, i) => [value, masked(g, value, parts[i]!)]));
+  return { model: { ...model, graph: g.build() }, parts, copies };
+}
+
+/** Appends x · mask / (1 − p), with the mask as an input. */
+function masked(g: GraphBuilder, value: string, { name, input, form, rate, count }: MaskPart): string {
+  const flat = g.input(input, form, [`${input}.values`], [count(PROBE_BATCH, PROBE_LENGTH)]);
+  const mask = g.reshape(flat, g.shape(value));
+  const factors = form === 'uint8' ? g.mul(g.cast(mask, 'float32'), g.scalar(keptScale(rate))) : mask;
+  return g.op('Mul', [value, factors], {}, { name: `dropout.${name}.product` });
 }
 
 /** Derives the mask's shape: each size is a constant or a multiple of rows, length or both. Batches of 3 × 7 and 5 × 11 tell which. */
@@ -77,11 +123,7 @@ function insertAt(graph: Graph, sites: readonly DropoutSite[], parts: readonly M
   const g = GraphBuilder.rewriting(graph);
   const renames = new Map<Node, Map<string, string>>();
   for (const [i, site] of sites.entries()) {
-    const { input, form, rate, count } = parts[i]!;
-    const flat = g.input(input, form, [`${input}.values`], [count(PROBE_BATCH, PROBE_LENGTH)]);
-    const mask = g.reshape(flat, g.shape(site.value));
-    const factors = form === 'uint8' ? g.mul(g.cast(mask, 'float32'), g.scalar(keptScale(rate))) : mask;
-    const dropped = g.op('Mul', [site.value, factors], {}, { name: `dropout.${site.name}.product` });
+    const dropped = masked(g, site.value, parts[i]!);
     for (const reader of site.readers) {
       const rename = renames.get(reader) ?? new Map<string, string>();
       renames.set(reader, rename.set(site.value, dropped));

@@ -7,6 +7,8 @@ interface Schedule {
   /** Steps of linear rise from 0 to the peak. */
   readonly warmup: number;
   readonly total: number;
+  /** Share of the peak that the decay ends at; 0 if absent. */
+  readonly floor?: number;
 }
 
 /** Share of the peak at progress 0 … 1 after the warm-up. */
@@ -18,11 +20,11 @@ const DECAYS: Readonly<Record<ScheduleName, (progress: number) => number>> = {
 
 /**
  * Returns the factor on the peak learning rate: step / warm-up while it rises, then the decay, which ends at the last step; for `linear`
- * (total − step) / (total − warm-up), as in arXiv 2603.03010.
+ * (total − step) / (total − warm-up), as in arXiv 2603.03010. With a floor f it is f + (1 − f)·decay.
  * @param step counted from 1.
  */
-export function scheduleFactor({ name, warmup, total }: Schedule, step: number): number {
+export function scheduleFactor({ name, warmup, total, floor = 0 }: Schedule, step: number): number {
   if (step < warmup) return step / warmup;
   if (total <= warmup) return 1;
-  return DECAYS[name](Math.min(1, (step - warmup) / (total - warmup)));
+  return floor + (1 - floor) * DECAYS[name](Math.min(1, (step - warmup) / (total - warmup)));
 }

@@ -6,7 +6,7 @@ import { readSpelling, spelled, warnOfOld } from '../../util/spelling.ts';
 import { readYamlFile } from '../../util/yaml-file.ts';
 import { dataSchema, dataSourceSchema } from '../data/data-schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
-import { SCHEDULES } from '../optimizers/schedules.ts';
+import { loraSchema, optimizerSchema, scheduleSchema } from './optimizer-schema.ts';
 import { PRESETS } from './presets.ts';
 import { TABLE_PLACES } from './variant-names.ts';
 
@@ -121,37 +121,9 @@ const settingsSchema = z.strictObject({
     })
     .prefault({}),
   steps: count(1).default(1000).describe('Optimizer steps.'),
-  optimizer: z
-    .strictObject({
-      learningRate: z.number().positive().default(2e-5).describe('Peak of the learning rate.'),
-      headLearningRate: z
-        .number()
-        .positive()
-        .optional()
-        .describe('Peak for the weights of the head; the same by default.'),
-      beta1: rate.default(0.9),
-      beta2: rate.default(0.999),
-      epsilon: z.number().positive().default(1e-8),
-      weightDecay: z.number().min(0).default(0.01).describe('Weight decay of matrices and tables.'),
-      clipNorm: z.number().positive().default(1).describe('Largest global L2 norm of the gradients.'),
-      place: z
-        .enum(['auto', 'graph', 'host'])
-        .default('auto')
-        .describe(
-          'Where the update runs: in the engine’s graph, or on the host, which is faster on a CPU. auto: host with provider cpu.',
-        ),
-    })
-    .prefault({}),
-  schedule: z
-    .strictObject({
-      name: z.enum(SCHEDULES).default('linear').describe('Decay of the learning rate after the warm-up.'),
-      warmup: z
-        .number()
-        .min(0)
-        .default(0.1)
-        .describe('Steps of linear rise to the peak; below 1, a share of all steps.'),
-    })
-    .prefault({}),
+  optimizer: optimizerSchema.prefault({}),
+  schedule: scheduleSchema.prefault({}),
+  lora: loraSchema.optional(),
   ema: rate
     .default(0)
     .describe('Decay of a moving average of the weights, which is published in their place; 0: none.'),
@@ -218,6 +190,11 @@ const CONFLICTS: readonly Conflict[] = [
     field: ['stepsPerRun'],
     applies: ({ stepsPerRun, ema }) => stepsPerRun > 1 && ema > 0,
     message: 'the moving average needs the weights of every step: set ema to 0 or stepsPerRun to 1',
+  },
+  {
+    field: ['schedule', 'floor'],
+    applies: ({ schedule }) => schedule.name === 'constant' && schedule.floor > 0,
+    message: 'schedule constant never falls: set floor to 0 or name to linear or cosine',
   },
   {
     field: ['optimizer', 'place'],

@@ -79,7 +79,8 @@ function checkLength(backbone: Backbone, recipe: Recipe): void {
 const TYPING_ERRORS = 3;
 
 /** Refuses patterns of `freeze` that have no effect, and those that leave nothing to train. */
-function checkFreeze({ weights }: Backbone, { freeze }: Recipe): void {
+function checkFreeze(backbone: Backbone, { freeze }: Recipe): void {
+  const { weights } = backbone;
   const refuse = (expected: string, got: string): never => {
     throw new WinnowError('invalid_input', { where: 'freeze', expected, got });
   };
@@ -93,7 +94,7 @@ function checkFreeze({ weights }: Backbone, { freeze }: Recipe): void {
       `${JSON.stringify(pattern)}, which no name has`,
     );
   }
-  if (weights.every(({ frozen }) => frozen))
+  if (trainable(backbone).length === 0)
     refuse('at least one weight to train', `patterns that freeze all ${weights.length}`);
 }
 

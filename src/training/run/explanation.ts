@@ -8,7 +8,7 @@ import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
-import { loadBackbone } from '../step/backbone.ts';
+import { loadBackbone, trainable } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
 import { checkFiles } from './checks.ts';
 import { findLeaks, type Leaks } from './leaks.ts';
@@ -51,6 +51,8 @@ interface Explanation {
     readonly trained: number;
     readonly frozenTensors: number;
     readonly frozen: number;
+    /** Matrices of the encoder with an adapter; only with `lora`. */
+    readonly adapters?: number;
     readonly freshHead: boolean;
     /** How many tensors of the backbone's folder are not read, and the first names. */
     readonly leftOut?: string;
@@ -105,13 +107,17 @@ async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Expla
 const round = (x: number): number => Number(x.toPrecision(3));
 
 async function countWeights({ recipe, folder }: LoadedRecipe): Promise<Explanation['weights']> {
-  const { weights, freshHead, leftOut } = await loadBackbone(await findBackbone(recipe.backbone, folder), recipe);
-  const size = (frozen: boolean): [number, number] => {
-    const of = weights.filter((weight) => weight.frozen === frozen);
-    return [of.length, parameterCount(of)];
+  const backbone = await loadBackbone(await findBackbone(recipe.backbone, folder), recipe);
+  const [trained, frozen] = [trainable(backbone), backbone.weights.filter((weight) => weight.frozen)];
+  return {
+    trainedTensors: trained.length,
+    trained: parameterCount(trained),
+    frozenTensors: frozen.length,
+    frozen: parameterCount(frozen),
+    ...(recipe.lora && { adapters: backbone.adapters.length }),
+    freshHead: backbone.freshHead,
+    ...(backbone.leftOut !== undefined && { leftOut: backbone.leftOut }),
   };
-  const [[trainedTensors, trained], [frozenTensors, frozen]] = [size(false), size(true)];
-  return { trainedTensors, trained, frozenTensors, frozen, freshHead, ...(leftOut !== undefined && { leftOut }) };
 }
 
 /**

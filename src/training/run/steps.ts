@@ -9,7 +9,8 @@ import type { RunState } from './run-state.ts';
 
 function ratesAt(recipe: Recipe, step: number): LearningRates {
   const { learningRate, headLearningRate = learningRate } = recipe.optimizer;
-  const factor = scheduleFactor({ name: recipe.schedule.name, warmup: warmupSteps(recipe), total: recipe.steps }, step);
+  const { name, floor } = recipe.schedule;
+  const factor = scheduleFactor({ name, warmup: warmupSteps(recipe), total: recipe.steps, floor }, step);
   return { backbone: learningRate * factor, head: headLearningRate * factor };
 }
 

@@ -12,6 +12,7 @@ import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import { type Backbone, loadBackbone } from '../step/backbone.ts';
+import { mergeAdapters } from '../step/lora.ts';
 import { openSessions, type TrainingSessions } from '../step/sessions.ts';
 import type { StateArrays } from '../step/stepper.ts';
 import { parameterCount } from '../step/trainable.ts';
@@ -209,7 +210,7 @@ export async function train(
     const kept = best && (await readBest(runFolder, runHash, best));
     return {
       backbone,
-      weights: kept?.state ?? weightsToPublish(run),
+      weights: mergeAdapters(backbone.model, backbone.adapters, kept?.state ?? weightsToPublish(run)),
       step: kept?.best.step ?? done,
       done,
       runHash,

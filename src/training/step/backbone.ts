@@ -7,12 +7,13 @@ import { holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
-import { matches } from '../../onnx/weights.ts';
+import { matches, type Weight } from '../../onnx/weights.ts';
 import { answerIds } from '../../tokenization/answer-tokens.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { isDecoder } from '../../util/known-templates.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { checkPositions } from './feeds.ts';
+import { type Adapter, createAdapters } from './lora.ts';
 import type { TrainableWeight } from './trainable.ts';
 
 /** A model ready to be trained: its graph in canonical form, its weights and its config.json. */
@@ -24,6 +25,8 @@ export interface Backbone {
   /** All weights, trainable or frozen, in the graph's order. */
   readonly weights: readonly (TrainableWeight & { readonly parameter: string; readonly frozen: boolean })[];
   readonly config: Readonly<Record<string, unknown>>;
+  /** Low-rank matrices that are trained beside the weights, which are then frozen; none without `lora`. */
+  readonly adapters: readonly Adapter[];
   /** Whether the head was added with random weights. */
   readonly freshHead: boolean;
   /** How many tensors of the folder are not read, such as those of a language model's head, and the first names. */
@@ -68,14 +71,35 @@ function withHead(
   return { model: attachHead(model, fresh), fresh: true };
 }
 
+type Settings = Pick<Recipe, 'head' | 'seed' | 'freeze'> & Partial<Pick<Recipe, 'lora' | 'optimizer'>>;
+
+function weightsOf(model: Model, found: readonly Weight[], { freeze, optimizer }: Settings): Backbone['weights'] {
+  const rates = optimizer?.rates ?? [];
+  const weights = found.map(({ tensor, name, decay }): Backbone['weights'][number] => ({
+    name: tensor,
+    parameter: name,
+    value: model.graph.initializers.get(tensor)!,
+    decays: decay,
+    group: HEAD_PARTS.some((part) => name.startsWith(part) || name.includes(`.${part}`)) ? 'head' : 'backbone',
+    rate: rates.find(({ match }) => matches([match], tensor, name))?.factor,
+    frozen: matches(freeze, tensor, name),
+  }));
+  const unmatched = rates.find(({ match }) => !weights.some((w) => !w.frozen && matches([match], w.name, w.parameter)));
+  if (unmatched)
+    throw new WinnowError('invalid_input', {
+      where: 'recipe optimizer.rates',
+      expected: 'parts of names of trained weights',
+      got: `"${unmatched.match}", which matches none of ${weights.filter((w) => !w.frozen).length}`,
+    });
+  return weights;
+}
+
 /**
  * Reads a model folder in Hugging Face layout, adds a head where it has none or the recipe asks for another, and prepares it for training.
- * @throws WinnowError `invalid_input` for folders without a model; `invalid_graph` for models the engine cannot run.
+ * @throws WinnowError `invalid_input` for folders without a model and patterns that match no weight; `invalid_graph` for models the engine
+ * cannot run.
  */
-export async function loadBackbone(
-  folder: string,
-  recipe: Pick<Recipe, 'head' | 'seed' | 'freeze'>,
-): Promise<Backbone> {
+export async function loadBackbone(folder: string, recipe: Settings): Promise<Backbone> {
   const config = (
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;
@@ -86,8 +110,10 @@ export async function loadBackbone(
   const leftOut = leftOutOf(encoder);
   const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
-  const { model: canonical, weights } = await prepare(scored, { output });
+  const { model: canonical, weights: found } = await prepare(scored, { output });
   const model = await narrowModel(canonical);
+  const weights = weightsOf(model, found, recipe);
+  const { lora } = recipe;
   return {
     folder,
     model,
@@ -95,19 +121,17 @@ export async function loadBackbone(
     config,
     freshHead: fresh,
     ...(leftOut !== undefined && { leftOut }),
-    weights: weights.map(({ tensor, name, decay }) => ({
-      name: tensor,
-      parameter: name,
-      value: model.graph.initializers.get(tensor)!,
-      decays: decay,
-      group: HEAD_PARTS.some((part) => name.startsWith(part) || name.includes(`.${part}`)) ? 'head' : 'backbone',
-      frozen: matches(recipe.freeze, tensor, name),
-    })),
+    adapters: lora ? createAdapters(model.graph, weights, lora, recipe.seed) : [],
+    // With adapters, the encoder itself is frozen.
+    weights: lora ? weights.map((w) => (w.group === 'head' ? w : { ...w, frozen: true })) : weights,
   };
 }
 
-/** Returns the weights that are not frozen. */
-export const trainable = (backbone: Backbone): readonly TrainableWeight[] => backbone.weights.filter((w) => !w.frozen);
+/** Returns the weights that are not frozen, and the adapters. */
+export const trainable = ({ weights, adapters }: Backbone): readonly TrainableWeight[] => [
+  ...adapters.flatMap(({ down, up }) => [down, up]),
+  ...weights.filter((w) => !w.frozen),
+];
 
 /** Replaces the weights of a model by those of a state. */
 export function withWeights(model: Model, state: ReadonlyMap<string, Float32Array>): Model {

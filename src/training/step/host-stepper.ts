@@ -85,6 +85,8 @@ function tableUpdate(
 
 interface HostStepperOptions extends StepperOptions {
   readonly tables: TableLookups;
+  /** Frozen weights that are inputs of the session. */
+  readonly fixed?: SessionFeeds;
   /** Threads that update the weights; 1 if absent. */
   readonly threads?: number;
 }
@@ -154,14 +156,14 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
   let scale: LossScale = options.lossScale ?? NO_SCALE;
 
   const run = (batch: Batch, extra: SessionFeeds): Promise<Results> => {
-    const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...extra, ...weights };
+    const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...extra, ...weights, ...options.fixed };
     const inputs = Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]!]));
     return session.run(inputs, fetches as InferenceSession.FetchesType);
   };
   const update = (rates: LearningRates, step: number, norm: number, mean: number): void => {
     const factor = Math.min(1, options.optimizer.clipNorm / (norm + 1e-6)) * mean;
-    optimizer.update(({ group, decays }) => {
-      const scalars = stepScalars(rates[group], step - scale.skipped, options.optimizer);
+    optimizer.update(({ group, decays, rate = 1 }) => {
+      const scalars = stepScalars(rate * rates[group], step - scale.skipped, options.optimizer);
       return { ...scalars, factor, decays };
     });
   };

@@ -1,4 +1,4 @@
-import { insertDropout, type WithDropout } from '../../autodiff/dropout/insert.ts';
+import { appendDropped, insertDropout, type WithDropout } from '../../autodiff/dropout/insert.ts';
 import {
   createDropoutMasks,
   type DropoutMasks,
@@ -11,6 +11,7 @@ import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
 import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { toOrt } from '../../onnx/runner.ts';
+import { float32View, sizeOf } from '../../onnx/tensor.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
@@ -23,10 +24,11 @@ import { type BatchSize, listFeeds, type SessionFeeds, sizeOfBatch } from './fee
 import { createHostStepper } from './host-stepper.ts';
 import { loopOf } from './loop.ts';
 import { createLoopStepper } from './loop-stepper.ts';
+import { adapterInputs, insertAdapters } from './lora.ts';
 import { NAMES } from './names.ts';
 import { openRowScorer, type RowScorer } from './row-scorer.ts';
 import { buildLoss, buildStep, type StepKind, type TrainingGraph } from './step.ts';
-import { createStepper, type StateArrays, type Stepper, type StepperOptions } from './stepper.ts';
+import { createStepper, type StateArrays, type Stepper, type StepperOptions, tensorLike } from './stepper.ts';
 import type { TrainableWeight } from './trainable.ts';
 
 /** The sessions of a training run. */
@@ -71,18 +73,32 @@ interface OpenedStepper {
   readonly sessions: readonly InferenceSession[];
 }
 
+/** Wraps frozen weights as inputs of a session, without copies. */
+const fixedFeeds = (fixed: readonly TrainableWeight[]): SessionFeeds =>
+  Object.fromEntries(fixed.map(({ name, value }) => [name, tensorLike(float32View(value), value.dims)]));
+
 type Build = (kind: StepKind) => Promise<TrainingGraph>;
 type Open = (model: TrainingGraph['model']) => Promise<InferenceSession>;
 type State = Omit<StepperOptions, 'weights'>;
 
 const OPEN_STEPPER: Readonly<
-  Record<StepperKind, (build: Build, open: Open, state: State, recipe: Recipe) => Promise<OpenedStepper>>
+  Record<
+    StepperKind,
+    (
+      build: Build,
+      open: Open,
+      state: State,
+      recipe: Recipe,
+      fixed: readonly TrainableWeight[],
+    ) => Promise<OpenedStepper>
+  >
 > = {
-  async host(build, open, state, { threads }) {
+  async host(build, open, state, { threads }, fixed) {
     const { model, trained, tables } = await build('gradients');
     const session = await open(model);
+    const settings = { weights: trained, tables, fixed: fixedFeeds(fixed), threads: threadsOf(threads) };
     return {
-      stepper: createHostStepper(session, { ...state, weights: trained, tables, threads: threadsOf(threads) }),
+      stepper: createHostStepper(session, { ...state, ...settings }),
       trained,
       sessions: [session],
     };
@@ -112,13 +128,37 @@ async function openStepper(
     objective,
     optimizer: recipe.optimizer,
     weights: trainable(backbone),
+    fixed: fixedWeights(backbone, recipe),
     microBatches: recipe.batch.accumulate,
     probe: fillDropoutMask(dropped.parts, PROBE_BATCH, PROBE_LENGTH, 0, 0),
     precision: recipe.precision,
   };
   const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
   const open: Open = (model) => createSession(encodeModel(model), sessionSettings(recipe));
-  return OPEN_STEPPER[stepperKind(recipe)](build, open, state, recipe);
+  return OPEN_STEPPER[stepperKind(recipe)](build, open, state, recipe, options.fixed);
+}
+
+/** Adds the adapters, and dropout of their inputs. */
+async function withAdapters(
+  { model, parts }: WithDropout,
+  { adapters }: Backbone,
+  { lora }: Recipe,
+  form: 'float32' | 'uint8',
+): Promise<WithDropout> {
+  const more = await appendDropped(model, adapterInputs(model.graph, adapters), lora?.dropout ?? 0, form);
+  return { model: insertAdapters(more.model, adapters, more.copies), parts: [...parts, ...more.parts] };
+}
+
+/** Fewest elements of a frozen weight that is an input. */
+const FIXED_ELEMENTS = 1 << 14;
+
+/**
+ * Returns the frozen weights that the sessions of a run with adapters read as inputs: one copy in memory serves both sessions, where
+ * initializers would be copied into each.
+ */
+function fixedWeights({ adapters, weights }: Backbone, recipe: Recipe): readonly TrainableWeight[] {
+  if (adapters.length === 0 || stepperKind(recipe) !== 'host') return [];
+  return weights.filter((w) => w.frozen && sizeOf(w.value.dims) >= FIXED_ELEMENTS);
 }
 
 /** Scores rows by the plain forward graph, which is fed the current weights. */
@@ -128,13 +168,15 @@ async function openScorer(
   recipe: Recipe,
   padId: number,
 ): Promise<RowScorer> {
+  const fixed = fixedWeights(backbone, recipe);
   const graph = weightsToInputs(
-    backbone.model.graph,
-    trained.map((w) => w.name),
+    insertAdapters(backbone.model, backbone.adapters).graph,
+    [...trained, ...fixed].map((w) => w.name),
   );
+  const held = fixedFeeds(fixed);
   return openRowScorer(
     encodeModel({ ...backbone.model, graph }),
-    { padId, output: backbone.logits, inputs: stepper.tensors },
+    { padId, output: backbone.logits, inputs: () => ({ ...stepper.tensors(), ...held }) },
     { ...sessionSettings(recipe), optimization: 'all' },
   );
 }
@@ -169,7 +211,8 @@ export async function openSessions(
   const onHost = stepperKind(recipe) === 'host';
   const rates = ratesFor(recipe, backbone.config);
   const form = onHost ? 'float32' : 'uint8';
-  const dropped = await insertDropout(backbone.model, found, rates, backbone.logits, form);
+  const plain = await insertDropout(backbone.model, found, rates, backbone.logits, form);
+  const dropped = await withAdapters(plain, backbone, recipe, form);
   const masks = createDropoutMasks(dropped.parts, onHost);
   const opened = await openStepper(backbone, dropped, objective, recipe, {
     optimizer: recipe.optimizer,

@@ -40,6 +40,8 @@ interface StepOptions {
   readonly objective: Objective;
   readonly optimizer: AdamWOptions;
   readonly weights: readonly TrainableWeight[];
+  /** Frozen weights that are inputs. */
+  readonly fixed?: readonly TrainableWeight[];
   /** Micro-batches of a step. */
   readonly microBatches: number;
   /** Further inputs of the probing batch, such as dropout masks. */
@@ -91,9 +93,9 @@ async function probe(
   graph: Graph,
   opset: number,
   encoderInputs: readonly ValueInfo[],
-  { weights, probe: more = {} }: StepOptions,
+  { weights, fixed = [], probe: more = {} }: StepOptions,
 ): Promise<Shapes> {
-  const values = Object.fromEntries(weights.map((w) => [w.name, w.value]));
+  const values = Object.fromEntries([...weights, ...fixed].map((w) => [w.name, w.value]));
   return probeShapes(modelOf(graph, opset), { ...lossProbe(probeFeeds(encoderInputs)), ...values, ...more });
 }
 
@@ -103,6 +105,13 @@ function scalarInputs(g: GraphBuilder): ScalarNames {
   const of = (group: Group) =>
     Object.fromEntries(SCALARS.map((s) => [s, g.input(NAMES.scalar(group, s), 'float32', [])]));
   return Object.fromEntries(GROUPS.map((group) => [group, of(group)])) as ScalarNames;
+}
+
+/** Multiplies the learning rate by a weight's own factor. */
+function scaledRates(g: GraphBuilder, scalars: ScalarNames[Group], rate: number | undefined): ScalarNames[Group] {
+  if (rate === undefined || rate === 1) return scalars;
+  const scaled = (scalar: string): string => g.mul(scalar, g.scalar(rate));
+  return { ...scalars, learningRate: scaled(scalars.learningRate), stepSize: scaled(scalars.stepSize) };
 }
 
 /** Returns the gradients of the step: those of this batch, or their sum or mean with those of earlier micro-batches. */
@@ -140,7 +149,7 @@ function appendUpdate(
   const finite = unscale === undefined ? undefined : g.less(norm, g.scalar(Number.POSITIVE_INFINITY));
   const next = (value: string, before: string): string =>
     finite === undefined ? value : g.where(finite, value, before);
-  for (const { name, value, decays, group } of weights) {
+  for (const { name, value, decays, group, rate } of weights) {
     const gradient = gradients.get(name);
     if (gradient === undefined) continue;
     const [firstMoment, secondMoment] = ([1, 2] as const).map((order) =>
@@ -149,7 +158,7 @@ function appendUpdate(
     const updated = adamw(
       g,
       { weight: name, gradient, firstMoment, secondMoment, decays },
-      { ...scalars[group], factor },
+      { ...scaledRates(g, scalars[group], rate), factor },
       optimizer,
     );
     g.output(next(updated.weight, name), 'float32', value.dims, NAMES.next(name));
@@ -197,10 +206,10 @@ function nameOutputs(graph: Graph): Graph {
 }
 
 /** The forward graph with weights as inputs and the products in their precision. */
-function forwardBuilder(encoder: Model, { weights, precision = 'fp32' }: StepOptions): GraphBuilder {
+function forwardBuilder(encoder: Model, { weights, fixed = [], precision = 'fp32' }: StepOptions): GraphBuilder {
   const scaled = fuseScale(encoder.graph);
   const graph = precision === 'fp32' ? fuseBias(scaled) : halfProducts({ ...encoder, graph: scaled }).graph;
-  const names = weights.map((w) => w.name);
+  const names = [...weights, ...fixed].map((w) => w.name);
   return GraphBuilder.from(weightsToInputs(graph, names), { outputs: false });
 }
 

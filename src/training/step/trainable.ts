@@ -11,6 +11,8 @@ export interface TrainableWeight {
   readonly value: Tensor;
   readonly decays: boolean;
   readonly group: Group;
+  /** Factor on the learning rate of its group; 1 if absent. */
+  readonly rate?: number | undefined;
 }
 
 /** Returns the number of elements of all weights. */

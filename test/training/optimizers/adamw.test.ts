@@ -132,6 +132,14 @@ describe('adamw', () => {
 });
 
 describe('scheduleFactor', () => {
+  it.each(['linear', 'cosine'] as const)('%s ends at the floor', (name) => {
+    const at = (step: number) => scheduleFactor({ name, warmup: 2, total: 12, floor: 0.1 }, step);
+    expect(at(12)).toBeCloseTo(0.1, 12);
+    expect(at(2)).toBe(1);
+    expect(at(1)).toBe(0.5);
+    expect(at(7)).toBeCloseTo(0.55, 12);
+  });
+
   it('linear: rises over the warm-up and falls to 0 at the last step', () => {
     const factors = Array.from({ length: 10 }, (_, i) =>
       scheduleFactor({ name: 'linear', warmup: 3, total: 10 }, i + 1),
