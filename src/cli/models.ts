@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import type { ProviderSetting } from '../inference/inference-types.ts';
-import { withAdmissionTools } from '../main/admission-tools.ts';
+import { checkWeights, withAdmissionTools } from '../main/admission-tools.ts';
 import { type Imported, importFolder } from '../registry/import-version.ts';
 import { type PullOptions, pull } from '../registry/pull.ts';
 import type { Problem } from '../registry/registry-catalog.ts';
@@ -158,7 +158,8 @@ function pullCommand(): Command {
     .addOption(providerOption('cpu'))
     .addOption(jsonOption())
     .action(async (repository: string, { variant, ...options }: Omit<AdmissionFlags, 'variant'> & PullOptions) => {
-      const wanted = { ...options, ...(variant === undefined ? {} : { variant }) };
+      const warn = (line: string) => process.stderr.write(`warning: ${line}\n`);
+      const wanted = { ...options, warn, checkWeights, ...(variant === undefined ? {} : { variant }) };
       const done = await withAdmissionTools(options, (deps) => pull(repository, options.models, deps, wanted));
       printImported(done, options, options.label);
     });

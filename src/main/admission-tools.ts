@@ -56,6 +56,12 @@ export async function withSharedTools<T>(
   }
 }
 
+/** Checks the small files of a folder before its weights are loaded from the hub. @throws WinnowError `invalid_input`. */
+export async function checkWeights(folder: string): Promise<void> {
+  const { checkFamily } = await import('../onnx/architectures/architectures.ts');
+  await checkFamily(folder);
+}
+
 /**
  * Writes the ONNX file of a folder that has weights, or modules after its encoder. The head of a language model becomes the difference of two
  * answers' logits.

@@ -2,7 +2,7 @@ import type { Config } from '../config/config-schema.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { ensureModel, type SourceModel, type SourceOptions, type WithDeps } from '../registry/model-source.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { withSharedTools } from './admission-tools.ts';
+import { checkWeights, withSharedTools } from './admission-tools.ts';
 
 /** Makes the models of `registry.sources` part of the registry folder, one after another. */
 async function ensureAll(
@@ -42,6 +42,7 @@ export async function withSources(
     maxBytes: registry.maxModelBytes,
     limits: { ...DEFAULT_LIMITS, maxBytes: registry.maxModelBytes },
     warn: (line) => logger.warn(line),
+    checkWeights,
   };
   const { provider } = config.inference;
   const models = await withSharedTools({ provider, variant: registry.variant }, (withDeps) =>

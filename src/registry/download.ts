@@ -103,13 +103,13 @@ async function writeBody(
 const DISK_CODES = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'EISDIR']);
 
 /** Makes the error of a folder that cannot be written; undefined for another error. */
-export function diskFault(error: unknown, path: string): WinnowError | undefined {
+export function diskFault(error: unknown, path: string, setting = 'HF_HUB_CACHE or HF_HOME'): WinnowError | undefined {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (!DISK_CODES.has(code)) return undefined;
   const isFull = code === 'ENOSPC' || code === 'EDQUOT';
   const expected = isFull
-    ? 'free space (make room, or set HF_HUB_CACHE to a folder of another disk; then run again to continue)'
-    : 'a folder that can be written (set HF_HUB_CACHE, or HF_HOME, to one)';
+    ? `free space (make room, or set ${setting} to a folder of another disk; then run again to continue)`
+    : `a folder that can be written (set ${setting} to one)`;
   const got = isFull ? `a full disk (${code})` : code;
   return new WinnowError('invalid_input', { where: path, expected, got }, { cause: error });
 }

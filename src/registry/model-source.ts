@@ -6,7 +6,7 @@ import { sha256File } from '../util/files.ts';
 import { diskFault } from './download.ts';
 import { DEFAULT_LIMITS, type FolderLimits, listFiles } from './folder-files.ts';
 import { type Environment, type HubReference, parseHubReference, readHubSettings } from './hub/hub-settings.ts';
-import { type HubSnapshot, loadSnapshot, type SnapshotOptions } from './hub/hub-snapshot.ts';
+import { type HubSnapshot, loadSnapshot, type SnapshotOptions, unlisted } from './hub/hub-snapshot.ts';
 import { findSnapshot } from './hub-cache.ts';
 import { importFolder } from './import-version.ts';
 import { MANIFEST_FILE } from './manifest.ts';
@@ -72,11 +72,7 @@ async function loadReference(reference: HubReference, options: SourceOptions): P
   const hub = await readHubSettings(options.env);
   const snapshot = await loadSnapshot(reference, { ...options, hub });
   if (snapshot) return snapshot;
-  throw new WinnowError('invalid_input', {
-    where: `${hub.endpoint}/api/models/${reference.id}`,
-    expected: 'the list of files, as the hub has it (`winnow models pull` works without)',
-    got: 'HTTP 404',
-  });
+  throw unlisted(reference, hub);
 }
 
 async function find(text: string, registryFolder: string, options: SourceOptions): Promise<Found> {
@@ -147,9 +143,11 @@ export async function ensureModel(
   const name = nameFor(found.label, `${options.program}\n${found.key}`);
   const aliases = [...new Set(found.aliases)].filter((alias) => alias !== name);
   if (await hasVersion(registryFolder, name)) return { name, aliases, isNew: false, warnings: [] };
-  await mkdir(registryFolder, { recursive: true }).catch((error: unknown) => {
-    throw diskFault(error, registryFolder) ?? error;
-  });
-  const { warnings } = await withDeps((deps) => found.importAs(name, deps));
-  return { name, aliases, isNew: true, warnings };
+  try {
+    await mkdir(registryFolder, { recursive: true });
+    const { warnings } = await withDeps((deps) => found.importAs(name, deps));
+    return { name, aliases, isNew: true, warnings };
+  } catch (error) {
+    throw diskFault(error, registryFolder, '--models') ?? error;
+  }
 }

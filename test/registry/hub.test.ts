@@ -14,14 +14,17 @@ import { scratch, writeExport } from './support.ts';
 const quiet = () => ({ update() {}, stop() {} });
 
 /** A hub with a model `ranker` and an empty cache. */
-async function openHub(files: Readonly<Record<string, string | Uint8Array>> = {}, { hasSizes = true } = {}) {
+async function openHub(
+  files: Readonly<Record<string, string | Uint8Array>> = {},
+  options: Parameters<typeof openHubServer>[1] = {},
+) {
   const root = await scratch();
   const folder = await writeExport(join(root, 'ranker'));
   for (const [path, content] of Object.entries({ 'README.md': 'card', 'tf_model.h5': 'not needed', ...files })) {
     await mkdir(dirname(join(folder, path)), { recursive: true });
     await writeFile(join(folder, path), content);
   }
-  const server = await openHubServer(root, { hasSizes });
+  const server = await openHubServer(root, options);
   onTestFinished(() => server.close());
   const home = await scratch();
   const env = (more: Environment = {}): Environment => ({ HF_ENDPOINT: server.url, HF_HOME: home, ...more });
@@ -72,6 +75,34 @@ describe('a model of the hub', () => {
       expect((await readdir(join(hub.cache, 'blobs'))).filter((name) => name.includes('.'))).toEqual([]);
     },
   );
+
+  it.each([{ lists: 'tree' }, { hasHead: false, hasSizes: false }] as const)(
+    'is loaded from a server with %j',
+    async (options) => {
+      const hub = await openHub({}, options);
+      const { folder, commit, files } = await hub.load();
+      expect(commit).toBe(hub.server.commit);
+      for (const file of files)
+        expect(await readFile(join(folder, file))).toEqual(await readFile(join(hub.folder, file)));
+    },
+  );
+
+  it('is not loaded from a server without a list', async () => {
+    const hub = await openHub({}, { lists: 'none' });
+    await expect(hub.load()).rejects.toThrow('no list');
+  });
+
+  it('that cannot be read is refused before its weights are loaded', async () => {
+    const hub = await openHub({ 'model.safetensors': 'large' });
+    await rm(join(hub.folder, 'onnx'), { recursive: true });
+    const checkWeights = async (folder: string) => {
+      throw new Error(
+        `unknown: ${await readFile(join(folder, 'vocab.txt'), 'utf8').then(() => 'small files are there')}`,
+      );
+    };
+    await expect(hub.load({}, { checkWeights })).rejects.toThrow('unknown: small files are there');
+    expect(loaded(hub)).not.toContain('model.safetensors');
+  });
 
   it('is loaded once, by branch, tag and commit', async () => {
     const hub = await openHub();
@@ -225,7 +256,7 @@ describe('an interrupted download', () => {
   it('is not begun on a disk without room, and says how to go on', async () => {
     const hub = await openWeights();
     await expect(hub.load({}, { freeBytes: async () => 1000 })).rejects.toThrow(
-      /free space \(make room, or set HF_HUB_CACHE to a folder of another disk.*a full disk \(ENOSPC\)/,
+      /free space \(make room, or set HF_HUB_CACHE or HF_HOME to a folder of another disk.*a full disk \(ENOSPC\)/,
     );
   });
 
@@ -234,7 +265,7 @@ describe('an interrupted download', () => {
     const file = join(hub.home, 'file');
     await writeFile(file, '');
     await expect(hub.load({ HF_HUB_CACHE: join(file, 'hub') })).rejects.toThrow(
-      /expected a folder that can be written \(set HF_HUB_CACHE, or HF_HOME, to one\), got ENOTDIR/,
+      /expected a folder that can be written \(set HF_HUB_CACHE or HF_HOME to one\), got ENOTDIR/,
     );
   });
 });

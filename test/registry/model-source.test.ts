@@ -62,6 +62,19 @@ describe('a folder that is named as a model', () => {
     expect(imports()).toBe(2);
   });
 
+  it('needs a registry folder that can be written', async () => {
+    const { folder, root } = await open();
+    const file = join(root, 'file');
+    await writeFile(file, '');
+    const options = { env: {}, program: '1' };
+    const none: WithDeps = async () => {
+      throw new Error('not reached');
+    };
+    await expect(ensureModel(folder, join(file, 'registry'), none, options)).rejects.toThrow(
+      /expected a folder that can be written \(set --models to one\), got ENOTDIR/,
+    );
+  });
+
   it('leaves nothing behind where it is refused', async () => {
     const { root, registry, ensure } = await open();
     const headless = await writeExport(join(root, 'headless'), { output: 'last_hidden_state', width: 4 });

@@ -30,7 +30,16 @@ export interface HubServer {
   close(): Promise<void>;
 }
 
-/** Files from here on are in large-file storage, and so are all weights. */
+interface ServerOptions {
+  /** Whether the list of files has sizes and hashes, which some mirrors leave out. */
+  readonly hasSizes?: boolean;
+  /** Whether HEAD is answered. */
+  readonly hasHead?: boolean;
+  /** The route that lists files. */
+  readonly lists?: 'revision' | 'tree' | 'none';
+}
+
+/** Files in large-file storage. */
 const LARGE = /\.(safetensors|bin|onnx|onnx_data)$/;
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -61,9 +70,11 @@ const close = (server: Server): Promise<void> =>
 
 /**
  * Serves the folders below `root` as `acme/<folder>`, at branch `main`, tag `v1` and the commit.
- * @param hasSizes Whether the list of files has sizes and hashes, which some mirrors leave out.
  */
-export async function openHubServer(root: string, { hasSizes = true } = {}): Promise<HubServer> {
+export async function openHubServer(
+  root: string,
+  { hasSizes = true, hasHead = true, lists = 'revision' }: ServerOptions = {},
+): Promise<HubServer> {
   const commit = 'c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00';
   const requests: SeenRequest[] = [];
   const see = (host: SeenRequest['host'], request: IncomingMessage): string => {
@@ -127,7 +138,9 @@ export async function openHubServer(root: string, { hasSizes = true } = {}): Pro
 
   const hub = createServer((request, response) => {
     const path = see('hub', request);
-    const [, apiName, apiRevision] = /^\/api\/models\/acme\/([^/]+)\/revision\/(.+)$/.exec(path) ?? [];
+    const [, apiName, list, apiRevision] = /^\/api\/models\/acme\/([^/]+)\/(revision|tree)\/(.+)$/.exec(path) ?? [];
+    if (request.method === 'HEAD' && !hasHead) return refuse(response, 405);
+    if (list !== undefined && list !== lists) return refuse(response, 404);
     const [, fileName, fileRevision, file] = /^\/acme\/([^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(path) ?? [];
     const name = apiName ?? fileName;
     if (name === undefined || !existsSync(join(root, name))) return refuse(response, 401, 'RepoNotFound');
@@ -138,9 +151,9 @@ export async function openHubServer(root: string, { hasSizes = true } = {}): Pro
     const siblings = filesOf(join(root, name)).map((entry) =>
       hasSizes ? describeFile(join(root, name), entry) : { rfilename: entry },
     );
-    return response
-      .writeHead(200, { 'content-type': 'application/json' })
-      .end(JSON.stringify({ sha: commit, siblings }));
+    const tree = siblings.map(({ rfilename, ...entry }) => ({ type: 'file', path: rfilename, ...entry }));
+    const answer = list === 'tree' ? tree : { sha: commit, siblings };
+    return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   });
 
   const [url, storageUrl] = await Promise.all([listen(hub), listen(storage)]);

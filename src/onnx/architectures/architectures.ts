@@ -14,6 +14,7 @@ import type { Parts } from './parts.ts';
 import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
 import { roberta } from './roberta.ts';
+import type { Settings } from './settings.ts';
 import { lacksTokenTypes } from './token-types.ts';
 
 /*
@@ -54,6 +55,22 @@ const leftOutMetadata = (names: readonly string[]): Model['metadata'] =>
 /** Returns how many tensors of its folder a model does not read, and the first names; undefined where it reads all. */
 export const leftOutOf = ({ metadata }: Model): string | undefined => metadata[LEFT_OUT];
 
+function builderOf(settings: Settings): (checkpoint: Checkpoint) => Parts {
+  const type = settings.get('model_type');
+  const build = BUILDERS.get(String(type));
+  if (build) return build;
+  throw settings.fault('model_type', `one of ${FAMILIES.join(', ')}`, `model_type ${String(type).slice(0, 80)}`);
+}
+
+/**
+ * Checks, by the small files of a folder, that a graph can be made of its weights, before these are loaded.
+ * @throws WinnowError `invalid_input` for a family or a module that is not known.
+ */
+export async function checkFamily(folder: string): Promise<void> {
+  builderOf(await readSettings(folder));
+  await readModules(folder);
+}
+
 /**
  * Builds the model of a folder with config.json and `model.safetensors` or `pytorch_model.bin`, whole or in shards, in float32, float16
  * or bfloat16. Its output is `logits` [batch, labels] if the folder has the classification head's weights, else `last_hidden_state`
@@ -65,10 +82,7 @@ export const leftOutOf = ({ metadata }: Model): string | undefined => metadata[L
  */
 export async function fromSafetensors(folder: string, answers?: Answers): Promise<Model> {
   const settings = await readSettings(folder);
-  const type = settings.get('model_type');
-  const build = BUILDERS.get(String(type));
-  if (!build)
-    throw settings.fault('model_type', `one of ${FAMILIES.join(', ')}`, `model_type ${String(type).slice(0, 80)}`);
+  const build = builderOf(settings);
   const modules = await readModules(folder);
   const use = {
     isHeadless: modules?.encoder.output === 'last_hidden_state',

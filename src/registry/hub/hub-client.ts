@@ -21,6 +21,8 @@ export interface HubListing {
 }
 
 interface RequestOptions {
+  /** Returns a redirect to another server as it is: the hub says with it what it knows of the file. */
+  readonly isOwnOnly?: boolean;
   readonly method?: 'GET' | 'HEAD';
   readonly signal?: AbortSignal;
   readonly headers?: Readonly<Record<string, string>>;
@@ -29,27 +31,31 @@ interface RequestOptions {
 const REDIRECTS = 8;
 const isRedirect = (status: number) => [301, 302, 303, 307, 308].includes(status);
 
+/** Sizes and ranges are those of the file, not of a compressed form. */
+const PLAIN = { 'accept-encoding': 'identity' };
+
 /** Headers that the hub gives with a redirect to where the bytes are, and the storage does not repeat. */
 const KEPT = ['x-linked-etag', 'x-linked-size', 'x-repo-commit', 'x-error-code', 'x-error-message'];
 
 /**
- * Requests a URL of the hub and follows redirects. The token is sent to the host of `endpoint` alone: a redirect to a storage elsewhere
- * gets none. The answer has the headers of the hub about a file in addition to those of the storage.
+ * Requests a URL of the hub and follows redirects. The token is sent to the server of `endpoint` alone: from a redirect elsewhere on there is
+ * none. The answer has the headers of the hub about a file in addition to those of the storage.
  */
 export async function hubFetch(
   { endpoint, token }: Pick<HubSettings, 'endpoint' | 'token'>,
   url: string,
-  { method = 'GET', headers = {}, signal }: RequestOptions = {},
+  { method = 'GET', headers = {}, signal, isOwnOnly = false }: RequestOptions = {},
 ): Promise<Response> {
   const kept = new Map<string, string>();
   let at = url;
+  let isOurs = true;
   for (let hop = 0; hop <= REDIRECTS; hop++) {
-    const isOurs = new URL(at).origin === new URL(endpoint).origin;
+    isOurs &&= new URL(at).origin === new URL(endpoint).origin;
     const own = token !== undefined && isOurs ? { authorization: `Bearer ${token}` } : {};
     const response = await fetch(at, {
       method,
       redirect: 'manual',
-      headers: { ...headers, ...own },
+      headers: { ...PLAIN, ...headers, ...own },
       ...(signal && { signal }),
     });
     for (const name of KEPT) {
@@ -58,8 +64,10 @@ export async function hubFetch(
     }
     const to = response.headers.get('location');
     if (!isRedirect(response.status) || to === null) return withHeaders(response, kept);
+    const next = nextUrl(to, at);
+    if (isOwnOnly && new URL(next).origin !== new URL(at).origin) return withHeaders(response, kept);
     await response.body?.cancel();
-    at = nextUrl(to, at);
+    at = next;
   }
   throw new WinnowError('invalid_input', { where: url, expected: `at most ${REDIRECTS} redirects`, got: 'more' });
 }
@@ -169,25 +177,36 @@ export async function listRepository(
 ): Promise<HubListing | undefined> {
   const url = `${hub.endpoint}/api/models/${reference.id}/revision/${encodeURIComponent(reference.revision)}?blobs=true`;
   const answer = await ask(reference, hub, url, retryMs);
-  if (answer === undefined) return undefined;
   const { sha, siblings } = isObject(answer) ? answer : {};
-  if (typeof sha !== 'string' || !isName(sha))
-    throw new WinnowError('invalid_input', { where: url, expected: 'the commit as sha', got: describe(sha) });
-  const entries = Array.isArray(siblings) ? siblings : await readTree(reference, hub, sha, retryMs);
+  const commit = answer === undefined ? await commitOf(reference, hub) : sha;
+  if (commit === undefined && answer === undefined) return undefined;
+  if (typeof commit !== 'string' || !isName(commit))
+    throw new WinnowError('invalid_input', { where: url, expected: 'the commit as sha', got: describe(commit) });
+  const entries = Array.isArray(siblings) ? siblings : await readTree(reference, hub, commit, retryMs);
+  if (!entries) return undefined;
   const files = entries.map(fileOf).filter((file) => file !== undefined);
-  return { commit: sha, files: new Map(files.map((file) => [file.path, file])) };
+  return { commit, files: new Map(files.map((file) => [file.path, file])) };
 }
 
-/** Lists files by the other route, which some servers have alone. */
+/** Returns the commit that the server states with a file; undefined where it states none. */
+async function commitOf({ id, revision }: HubReference, hub: HubSettings): Promise<string | undefined> {
+  const url = `${hub.endpoint}/${id}/resolve/${encodeURIComponent(revision)}/config.json`;
+  const signal = AbortSignal.timeout(LISTING.ms);
+  const response = await hubFetch(hub, url, { method: 'HEAD', isOwnOnly: true, signal }).catch(() => undefined);
+  await response?.body?.cancel();
+  return response?.headers.get('x-repo-commit') ?? undefined;
+}
+
+/** Lists files by the other route, which some servers have alone; undefined for a server without it. */
 async function readTree(
   reference: HubReference,
   hub: HubSettings,
   commit: string,
   retryMs: number,
-): Promise<readonly unknown[]> {
+): Promise<readonly unknown[] | undefined> {
   const url = `${hub.endpoint}/api/models/${reference.id}/tree/${commit}?recursive=true`;
   const entries = await ask(reference, hub, url, retryMs);
-  if (Array.isArray(entries)) return entries;
+  if (entries === undefined || Array.isArray(entries)) return entries;
   throw new WinnowError('invalid_input', { where: url, expected: 'a list of files', got: describe(entries) });
 }
 

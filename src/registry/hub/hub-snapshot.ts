@@ -41,6 +41,8 @@ export interface SnapshotOptions {
   readonly retryMs?: number | undefined;
   readonly idleMs?: number | undefined;
   readonly freeBytes?: StoreOptions['freeBytes'] | undefined;
+  /** Called with the folder of the small files before weights are loaded; throws where their model could not be read. */
+  readonly checkWeights?: ((folder: string) => Promise<void>) | undefined;
   /** Receives what the user should know, one sentence each. */
   readonly warn?: ((line: string) => void) | undefined;
 }
@@ -67,7 +69,7 @@ export async function loadSnapshot(
   const source = options.hub.isOffline ? await offline(reference, options) : await online(reference, options);
   if (!source) return undefined;
   const { store, commit } = source;
-  const files = await loadAll(source, reference.id, options.variant ?? 'auto');
+  const files = await loadAll(source, reference.id, options);
   if (!options.hub.isOffline) await writeRef(store, commit);
   const origin = `${options.hub.endpoint}/${reference.id}@${commit}`;
   return { folder: snapshotFolder(store, commit), files, commit, origin };
@@ -132,10 +134,15 @@ async function offline(reference: HubReference, { hub }: SnapshotOptions): Promi
 }
 
 /** Loads everything and returns the paths. Small files come first: what they show may end the download. */
-async function loadAll(source: Source, id: string, variant: WantedVariant): Promise<readonly string[]> {
+async function loadAll(
+  source: Source,
+  id: string,
+  { variant = 'auto', checkWeights }: SnapshotOptions,
+): Promise<readonly string[]> {
   const { small, graphs, weights }: Selection = selectFiles(source.paths, variant, id);
   const done = [...small];
   for (const path of small) await source.load(path);
+  if (weights.length > 0) await checkWeights?.(snapshotFolder(source.store, source.commit));
   for (const path of graphs) done.push(path, ...(await loadGraph(source, path)));
   for (const path of weights) done.push(path, ...(await loadWeights(source, path)));
   return done;
@@ -174,3 +181,11 @@ async function loadWeights(source: Source, path: string): Promise<readonly strin
     throw new WinnowError('unsafe_path', { file: path, got: `a shard at "${excerpt(outside)}"` });
   return loadNamed(source, shards, path);
 }
+
+/** Makes the error of a server that neither lists a repository nor says why. */
+export const unlisted = ({ id, revision }: HubReference, { endpoint }: HubSettings): WinnowError =>
+  new WinnowError('invalid_input', {
+    where: `${endpoint}/api/models/${id}/revision/${revision}`,
+    expected: `a repository that exists and has revision ${revision} (check both; if it is private, set HF_TOKEN), on a server that lists its files`,
+    got: 'HTTP 404',
+  });

@@ -74,17 +74,25 @@ interface Content {
   readonly bytes: number | undefined;
 }
 
+/** Files that large-file storage has, whose hash is known. */
+const WEIGHTS = /\.(safetensors|bin|onnx|onnx_data|data)$/;
+/** Other answers to HEAD only mean that the server does not know the method. */
+const REFUSALS = new Set([401, 403, 404]);
+
 /** Returns the content of a file by the listing, else by the headers of its address. */
 async function contentOf(store: HubStore, file: HubFile, url: string, { hub }: StoreOptions): Promise<Content> {
   const { sha256, bytes } = file;
-  const listed = sha256 ?? (bytes === undefined ? undefined : file.oid);
+  const isSmall = bytes !== undefined && !WEIGHTS.test(file.path);
+  const listed = sha256 ?? (isSmall ? file.oid : undefined);
   if (listed !== undefined) return { name: listed, sha256, bytes };
-  const response = await hubFetch(hub, url, { method: 'HEAD', signal: AbortSignal.timeout(30_000) });
+  const response = await hubFetch(hub, url, { method: 'HEAD', isOwnOnly: true, signal: AbortSignal.timeout(30_000) });
   await response.body?.cancel();
-  if (!response.ok) throw hubFault(store.reference, hub, url, response);
+  if (REFUSALS.has(response.status)) throw hubFault(store.reference, hub, url, response);
   const linked = unquoted(response.headers.get('x-linked-etag'));
   const tag = linked ?? unquoted(response.headers.get('etag')) ?? url;
-  const size = response.headers.get('x-linked-size') ?? response.headers.get('content-length');
+  // A redirect has a body of its own.
+  const own = response.ok ? response.headers.get('content-length') : null;
+  const size = response.headers.get('x-linked-size') ?? own;
   return {
     name: isName(tag) ? tag : createHash('sha256').update(tag).digest('hex'),
     sha256: linked !== undefined && SHA256.test(linked) ? linked : undefined,

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { WinnowError } from '../../errors.ts';
+import { checkFamily } from '../../onnx/architectures/architectures.ts';
 import { parseHubReference, readHubSettings } from '../../registry/hub/hub-settings.ts';
-import { loadSnapshot } from '../../registry/hub/hub-snapshot.ts';
+import { loadSnapshot, unlisted } from '../../registry/hub/hub-snapshot.ts';
 
 /** A branch may move while a process runs; all of it has the files of one commit. */
 const loaded = new Map<string, Promise<string>>();
@@ -25,11 +25,7 @@ export function findBackbone(backbone: string, folder: string): Promise<string> 
 async function fromHub(reference: NonNullable<ReturnType<typeof parseHubReference>>): Promise<string> {
   const hub = await readHubSettings(process.env);
   const warn = (line: string) => process.stderr.write(`warning: ${line}\n`);
-  const snapshot = await loadSnapshot(reference, { hub, warn });
+  const snapshot = await loadSnapshot(reference, { hub, warn, checkWeights: checkFamily });
   if (snapshot) return snapshot.folder;
-  throw new WinnowError('invalid_input', {
-    where: `${hub.endpoint}/api/models/${reference.id}`,
-    expected: 'the list of files, as the hub has it',
-    got: 'HTTP 404',
-  });
+  throw unlisted(reference, hub);
 }
