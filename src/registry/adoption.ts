@@ -1,6 +1,7 @@
 import { describe, WinnowError } from '../errors.ts';
 import type { Reduction } from '../inference/inference-types.ts';
 import { isObject, type JsonObject } from '../util/json-files.ts';
+import { isDecoder } from '../util/known-templates.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';
 
@@ -10,6 +11,9 @@ import type { Activation } from './registry-types.ts';
  */
 
 const DEFAULT_LENGTH = 512;
+
+/** What the cards of Qwen3-Reranker and mxbai-rerank-v2 score at most. Their positions go further, at a memory that grows with the square. */
+const DECODER_LENGTH = 8192;
 
 /** Families whose position ids start after the padding id, so that the first of `max_position_embeddings` are unused. */
 const OFFSET_FAMILIES = new Set([
@@ -60,6 +64,7 @@ export function adoptMaxLength(config: JsonObject, tokenizerConfig: JsonObject, 
   const positions = length(config.max_position_embeddings);
   const limits = [
     stated ?? length(tokenizerConfig.model_max_length),
+    stated === undefined && isDecoder(config) ? DECODER_LENGTH : undefined,
     positions && positions - adoptFirstPosition(config),
   ].filter((n) => n !== undefined);
   return limits.length > 0 ? Math.min(...limits) : DEFAULT_LENGTH;

@@ -19,7 +19,7 @@ import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
 import type { Activation } from './registry-types.ts';
 import { readSentenceTransformers } from './sentence-transformers.ts';
-import { readTemplate } from './version-template.ts';
+import { instructionWarning, readTemplate } from './version-template.ts';
 import {
   isForeign,
   preferredVariants,
@@ -167,7 +167,7 @@ export async function readVersionFolder(
     activation: stated.activation ?? adoptActivation(config),
     objective: manifest?.objective,
     template,
-    warnings: [...stated.warnings, ...unservedWarning(unserved)],
+    warnings: [...stated.warnings, ...instructionWarning(template, manifest), ...unservedWarning(unserved)],
   };
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '../util/json-files.ts';
 import { type FoundTemplate, namesIn, templateOf } from '../util/known-templates.ts';
+import { takesInstruction } from '../util/text-template.ts';
 import { type ListedFolder, openRegular, readJson, readOptionalObject } from './folder-files.ts';
 import type { Manifest } from './manifest.ts';
 import { MODEL_SETTINGS, MODULE_SETTINGS, MODULES } from './sentence-transformers.ts';
@@ -59,6 +60,15 @@ export function templateManifest(found: FoundTemplate | undefined, manifest?: Pa
     truncation: manifest?.truncation ?? 'only_second',
   };
 }
+
+/** Returns a warning about an instruction of model.json that its model does not read. */
+export const instructionWarning = (
+  found: FoundTemplate | undefined,
+  manifest: Manifest | undefined,
+): readonly string[] =>
+  manifest?.instruction === undefined || (found && takesInstruction(found.template))
+    ? []
+    : ['`instruction` of model.json has no effect: the model has no template with a place for it'];
 
 /** Returns a warning about a template that nothing in the folder states. */
 export const templateWarning = (found: FoundTemplate | undefined): readonly string[] =>

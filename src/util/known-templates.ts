@@ -76,6 +76,8 @@ export interface TemplateFiles {
 export const templateFields = {
   /** `pair`: as the tokenizer joins two texts. */
   template: z.union([z.literal('pair'), templateSchema]).optional(),
+  /** In place of the template's own instruction. */
+  instruction: z.string().min(1).max(10_000).optional(),
   /** Tokens of a language model's answers; the score is the difference of their logits. */
   trueToken: z.string().min(1).max(100).optional(),
   falseToken: z.string().min(1).max(100).optional(),
@@ -120,7 +122,10 @@ export function templateOf(files: TemplateFiles): FoundTemplate | undefined {
   const { architectures } = files.config;
   const isLanguageModel =
     Array.isArray(architectures) && architectures.some((name) => /ForCausalLM$/.test(String(name)));
-  return found && { ...found, isLanguageModel, namesTokens: isLanguageModel && !hasLogitScore(files) };
+  if (!found) return undefined;
+  const { instruction } = files.stated;
+  const template = instruction === undefined ? found.template : { ...found.template, instruction };
+  return { ...found, template, isLanguageModel, namesTokens: isLanguageModel && !hasLogitScore(files) };
 }
 
 /**

@@ -192,6 +192,8 @@ describe('scores that depend on the batch', () => {
 
   it('are none where a score depends on its pair alone', async () => {
     expect(await warningsOf({})).toEqual([]);
+    const told = await admit(await published({ instruction: 'Find code.' }));
+    expect(told.warnings).toEqual([expect.stringMatching(/`instruction` of model\.json has no effect/)]);
     expect(await warningsOf({ width: 2 })).toEqual([]);
   });
 

@@ -16,6 +16,8 @@ describe('maximum length of an export', () => {
     ['a tokenizer without a limit', { max_position_embeddings: 512 }, { model_max_length: 1e30 }, 512],
     ['nothing stated', {}, {}, 512],
     ['relative positions', { model_type: 'deberta-v2', max_position_embeddings: -1 }, {}, 512],
+    ['a decoder', { model_type: 'qwen3', max_position_embeddings: 40_960 }, { model_max_length: 131_072 }, 8192],
+    ['a short decoder', { model_type: 'qwen2', max_position_embeddings: 1024 }, { model_max_length: 512 }, 512],
     ['wrong types', { max_position_embeddings: '9' }, { model_max_length: [1] }, 512],
   ])('%s', (_, config, tokenizer, length) => expect(adoptMaxLength(config, tokenizer)).toBe(length));
 });

@@ -148,6 +148,8 @@ describe('the template of a folder', () => {
       namesTokens: true,
     });
     expect(templateOf(files({ stated: { template: 'pair' } }))).toBeUndefined();
+    const told = templateOf(files({ stated: { instruction: 'Find code.' } }))!.template;
+    expect(told).toEqual({ ...QWEN3, instruction: 'Find code.' });
     const found = templateOf(files({ chatTemplate: chat, names: ['mxbai-rerank'] }));
     expect(found).toMatchObject({ origin: 'chat template', trueToken: '1', template: { suffix: '' } });
     expect(templateOf(files({ tokenizerConfig: { chat_template: chat } }))).toMatchObject({ origin: 'chat template' });
