@@ -232,6 +232,12 @@ describe('folders whose files do not match', () => {
     );
   });
 
+  it('an adapter beside the weights', async () => {
+    const at = await write();
+    await writeFile(join(at, 'adapter_config.json'), '{}');
+    await expect(fromSafetensors(at)).rejects.toThrow(/adapter_config\.json: expected weights with the adapter merged/);
+  });
+
   it('no weights, with what is there instead', async () => {
     const at = await write();
     await rm(join(at, 'model.safetensors'));

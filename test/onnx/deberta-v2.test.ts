@@ -91,6 +91,13 @@ describe('DeBERTa-v2 from weights', () => {
       /max_relative_positions: expected more than 5/,
     ],
     ['more buckets than embeddings', { position_buckets: 6 }, /shape \[12, 12\] .*rel_embeddings\.weight/],
+    [
+      'positions beyond any model',
+      { max_position_embeddings: 2e9 },
+      /max_position_embeddings: expected at most 100000, got 2000000000/,
+    ],
+    ['buckets beyond any model', { position_buckets: 2e9 }, /position_buckets: expected at most 100000/],
+    ['layers beyond any model', { num_hidden_layers: 1e9 }, /num_hidden_layers: expected at most 1000, got 1000000000/],
     ['heads of another size', { attention_head_size: 8 }, /attention_head_size: expected 4, .* got 8/],
     ['another width of the pooler', { pooler_hidden_size: 20 }, /pooler_hidden_size: expected 12, .* got 20/],
     ['heads that do not divide', { num_attention_heads: 5 }, /num_attention_heads: expected a divisor/],
@@ -105,6 +112,7 @@ describe('DeBERTa-v2 from weights', () => {
   });
 
   it.each<[string, Config, RegExp]>([
+    ['more neighbors than any model', { conv_kernel_size: 1e9 + 1 }, /conv_kernel_size: expected at most 99/],
     ['groups', { conv_groups: 3 }, /conv_groups: expected 1, got 3/],
     ['an even width', { conv_kernel_size: 4 }, /conv_kernel_size: expected an odd number, got 4/],
     ['an unknown activation', { conv_act: 'prelu' }, /conv_act: expected one of gelu, .* got "prelu"/],

@@ -133,6 +133,31 @@ describe('ALBERT from weights', () => {
   });
 });
 
+describe('a config.json that asks for more than any model has', () => {
+  it.each<[string, Config, () => Weights, RegExp]>([
+    [
+      'layers',
+      { ...MPNET, num_hidden_layers: 1e9 },
+      () => randomWeights(mpnetShapes()),
+      /num_hidden_layers: .* most 1000/,
+    ],
+    [
+      'shared layers',
+      { ...ALBERT, num_hidden_layers: 1e9 },
+      () => randomWeights(albertShapes()),
+      /num_hidden_layers: .* most/,
+    ],
+    [
+      'inner layers',
+      { ...ALBERT, inner_group_num: 501 },
+      () => randomWeights(albertShapes()),
+      /inner_group_num: .* most 500/,
+    ],
+  ])('is refused: %s', async (_, config, weights, message) => {
+    await expect(build(config, weights())).rejects.toThrow(message);
+  });
+});
+
 describe('settings that would change the scores of any encoder', () => {
   it.each<[string, Config, RegExp]>([
     ['a decoder', { is_decoder: true }, /config\.json: is_decoder: expected false, as of an encoder, got true/],

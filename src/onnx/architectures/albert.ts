@@ -1,12 +1,13 @@
+import { MOST_LAYERS } from './parts.ts';
 import { BERT_FIELDS, postNorm } from './post-norm.ts';
 import type { Settings } from './settings.ts';
 
 /** Spreads the layers over groups: those of one group have one set of weights. Source: `AlbertTransformer` of transformers. */
 function layersOf(settings: Settings): readonly string[] {
-  const layers = settings.count('num_hidden_layers');
+  const layers = settings.bounded('num_hidden_layers', MOST_LAYERS);
   const groups = settings.stated('num_hidden_groups') ?? 1;
   if (groups > layers) throw settings.fault('num_hidden_groups', `at most ${layers}, one a layer`, String(groups));
-  const inner = settings.stated('inner_group_num') ?? 1;
+  const inner = settings.bounded('inner_group_num', Math.floor(MOST_LAYERS / layers), 1);
   return Array.from({ length: layers }, (_, i) => Math.trunc(i / (layers / groups))).flatMap((group) =>
     Array.from({ length: inner }, (_, k) => `${group}.albert_layers.${k}`),
   );

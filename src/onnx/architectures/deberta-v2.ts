@@ -8,6 +8,7 @@ import {
   isText,
   linear,
   lookUp,
+  MOST_LAYERS,
   norm,
   type Parts,
   parameter,
@@ -49,7 +50,7 @@ export function debertaV2(checkpoint: Checkpoint): Parts {
   );
   const scores = disentangled(parts, at, readRelative(settings), biasOf(parts, isText(parts)), sizes);
   let x = embedded;
-  for (let i = 0; i < settings.count('num_hidden_layers'); i++) {
+  for (let i = 0; i < settings.bounded('num_hidden_layers', MOST_LAYERS); i++) {
     const layer = `${at}${NAMES.layers}${i}.`;
     const mixed = scores(x, `${layer}attention.self.`);
     x = afterAttention(parts, { fields: BERT_FIELDS, names: NAMES }, layer, { x, mixed }, sizes);
@@ -100,7 +101,7 @@ function embeddings(parts: Parts, prefix: string, types: string | undefined, { h
 function convolved(parts: Parts, prefix: string, embedded: string, x: string, { hidden, epsilon }: Sizes): string {
   const { g, checkpoint } = parts;
   const { settings } = checkpoint;
-  const taps = settings.count('conv_kernel_size');
+  const taps = settings.bounded('conv_kernel_size', 99);
   if (taps % 2 === 0) throw settings.fault('conv_kernel_size', 'an odd number', String(taps));
   const groups = settings.stated('conv_groups') ?? 1;
   if (groups !== 1) throw settings.fault('conv_groups', '1', String(groups));

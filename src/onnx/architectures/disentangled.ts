@@ -52,12 +52,16 @@ function bucketOf(distance: number, middle: number, furthest: number): number {
   return Math.sign(distance) * (Math.ceil(Math.fround(share * (middle - 1))) + middle);
 }
 
+/** Most positions, which bounds the table of distances. */
+const MOST_POSITIONS = 100_000;
+
 /** Reads what config.json says of distances. @throws WinnowError `invalid_input`. */
 export function readRelative(settings: Settings): Relative {
-  const positions = settings.stated('max_position_embeddings') ?? 512;
-  const stated = settings.integer('max_relative_positions', -1, -1);
-  const furthest = stated < 1 ? positions : stated;
+  const positions = settings.bounded('max_position_embeddings', MOST_POSITIONS, 512);
+  const isStated = settings.integer('max_relative_positions', -1, -1) > 0;
+  const furthest = isStated ? settings.bounded('max_relative_positions', MOST_POSITIONS) : positions;
   const buckets = settings.integer('position_buckets', -1, -1);
+  if (buckets > MOST_POSITIONS) throw settings.fault('position_buckets', `at most ${MOST_POSITIONS}`, `${buckets}`);
   const span = buckets > 0 ? buckets : furthest;
   const middle = Math.floor(buckets / 2);
   if (buckets === 1) throw settings.fault('position_buckets', '2 or more', '1');

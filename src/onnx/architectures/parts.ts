@@ -128,6 +128,9 @@ export function lookUp(
 export const splitHeads = ({ g }: Parts, x: string, heads: number, size: number, perm: readonly number[]): string =>
   g.transpose(g.reshape(x, [0, 0, heads, size]), perm);
 
+/** Most layers that a graph is built with; layers that share weights would go on for ever. */
+export const MOST_LAYERS = 1000;
+
 /** Width of the hidden states, and the heads of attention it is split into. */
 export interface Heads {
   readonly hidden: number;

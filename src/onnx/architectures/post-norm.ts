@@ -10,6 +10,7 @@ import {
   isText,
   linear,
   lookUp,
+  MOST_LAYERS,
   norm,
   outputStates,
   type Parts,
@@ -97,7 +98,7 @@ export const postNorm =
     let x = embeddings(parts, family, prefix, sizes);
     const open = biasOf(parts, isText(parts));
     const mask = family.scoreBias ? parts.g.add(open, family.scoreBias(parts, prefix, sizes.heads)) : open;
-    for (const name of family.layersOf?.(settings) ?? numbered(settings.count(family.fields.layers)))
+    for (const name of family.layersOf?.(settings) ?? numbered(settings.bounded(family.fields.layers, MOST_LAYERS)))
       x = layer(parts, family, `${prefix}${family.names.layers}${name}.`, { x, mask }, sizes);
     finish(parts, family, x, sizes.hidden);
     checkpoint.checkUnused([`${prefix}embeddings`, `${prefix}${family.names.layers}`]);

@@ -40,6 +40,13 @@ export class Settings {
     throw this.fault(field, 'a positive integer', text(value));
   }
 
+  /** Returns a positive integer that decides how much is built, and so must not be more than any model has. */
+  bounded(field: string, most: number, otherwise?: number): number {
+    const value = this.stated(field) ?? otherwise ?? this.count(field);
+    if (value <= most) return value;
+    throw this.fault(field, `at most ${most}`, String(value));
+  }
+
   /** Returns a positive integer. */
   count(field: string): number {
     const value = this.stated(field);
