@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { HostPool, LoadedModel } from '../inference/inference-types.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import { excerpt } from './model-names.ts';
 import { ownTargets, targetOf } from './processor.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
 import {
@@ -13,7 +14,7 @@ import {
   type VersionFolder,
   verifyHashes,
 } from './version-folder.ts';
-import { runSelfTest, TOLERANCE } from './version-self-test.ts';
+import { largestId, runSelfTest, TOLERANCE } from './version-self-test.ts';
 import { isForeign, recordName, type VariantPreference } from './version-variants.ts';
 
 export interface AdmissionDeps {
@@ -159,6 +160,17 @@ async function loadOnHosts(
   return { loaded, moved };
 }
 
+/** Names the cause of a failed self-test where the tokenizer has more tokens than config.json says; returns other errors as they are. */
+async function explained(error: unknown, version: VersionFolder, tokenizer: SelfTestTokenizer): Promise<unknown> {
+  const { vocab_size: size } = version.config;
+  if (!(error instanceof WinnowError) || error.code !== 'inference_failed' || typeof size !== 'number') return error;
+  const { maxLength, manifest } = version;
+  const largest = await largestId(tokenizer, { ...manifest, maxLength }).catch(() => 0);
+  if (largest < size) return error;
+  const tokens = `expected tokens below ${size}, got ${largest} of the tokenizer (${excerpt(error.message)})`;
+  return new WinnowError('inference_failed', { reason: `config.json: vocab_size: ${tokens}` }, { cause: error });
+}
+
 /** Opens a tokenizer; turns errors that are no WinnowError into `invalid_manifest`. */
 async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<SelfTestTokenizer> {
   try {
@@ -180,7 +192,9 @@ async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<Se
 export async function loadAndTest(candidate: Candidate, inspected: Inspected, deps: AdmissionDeps): Promise<Admitted> {
   const tokenizer = await openTokenizer(deps.tokenizers, inspected.version.folder);
   try {
-    const { loaded, moved } = await loadOnHosts(candidate, inspected, deps, tokenizer);
+    const { loaded, moved } = await loadOnHosts(candidate, inspected, deps, tokenizer).catch(async (error: unknown) => {
+      throw await explained(error, inspected.version, tokenizer);
+    });
     const each = loaded.bytes > 0 ? loaded.bytes : inspected.graph.bytes;
     return {
       served: servedVersion(candidate, inspected, deps.pool, moved),

@@ -50,6 +50,17 @@ export async function scorePairs(deps: SelfTestDeps, pairs: readonly Pair[]): Pr
   return scores;
 }
 
+/** Returns the largest token id of the probe pairs. */
+export async function largestId(tokenizer: SelfTestTokenizer, limits: PairLimits): Promise<number> {
+  const encoded = await Promise.all(
+    PROBE_PAIRS.map(({ query, passage }) => tokenizer.encode(query, [passage], pairsWithin(limits))),
+  );
+  return encoded
+    .flatMap(({ rows }) => rows)
+    .flatMap(({ ids }) => [...ids])
+    .reduce((a, b) => Math.max(a, b), 0);
+}
+
 /** Checks that the passages of some query have different scores. @throws WinnowError `invalid_graph`. */
 function checkDifferent(pairs: readonly Pair[], scores: Float32Array): void {
   const differ = pairs.some(({ query }, i) =>

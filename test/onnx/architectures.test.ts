@@ -232,6 +232,15 @@ describe('folders whose files do not match', () => {
     );
   });
 
+  it.each([
+    ['version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n', /a pointer of Git LFS/],
+    ['<!DOCTYPE html><html>404</html>', /model\.safetensors: expected weights, got a web page/],
+  ])('what downloads leave in place of weights: %s', async (text, message) => {
+    const at = await write();
+    await writeFile(join(at, 'model.safetensors'), text);
+    await expect(fromSafetensors(at)).rejects.toThrow(message);
+  });
+
   it('an adapter beside the weights', async () => {
     const at = await write();
     await writeFile(join(at, 'adapter_config.json'), '{}');

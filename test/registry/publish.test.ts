@@ -203,6 +203,16 @@ describe('importing', () => {
     expect((await readdir(registry)).toSorted()).toEqual(['m']);
   });
 
+  it('names the setting where the tokenizer has more tokens than the vocabulary', async () => {
+    const config = { ...MODERNBERT, vocab_size: 9 };
+    const source = await writeExport(await scratch(), { config, files: { 'onnx/model.onnx': null } });
+    await writeCheckpoint(source, config, modernbertWeights('float32', 9));
+    const importing = importFolder(source, await scratch(), 'm', { ...(await deps()), writeGraph });
+    await expect(importing).rejects.toThrow(
+      /config\.json: vocab_size: expected tokens below 9, got \d+ of the tokenizer/,
+    );
+  });
+
   it.each<[string, string, RegExp]>([
     ['weights that are torn', 'model.safetensors', /model\.safetensors: expected 8 bytes/],
     ['a pickle that is torn', 'pytorch_model.bin', /pytorch_model\.bin: expected a zip archive/],

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { open, readdir } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { readJsonFile } from '../../util/json-files.ts';
@@ -142,6 +142,32 @@ const LAYOUTS: Readonly<Record<Whole, Layout>> = {
 /** Of peft: transformers adds the adapter of such a file to the weights beside it. */
 const ADAPTER = 'adapter_config.json';
 
+/** Where the beginning of a file is text: what stands there instead of the file. */
+const STAND_INS: readonly (readonly [RegExp, string])[] = [
+  [/^version https:\/\/git-lfs/, 'a pointer of Git LFS (run `git lfs pull`)'],
+  [/^\s*<(!doctype|html)/i, 'a web page'],
+];
+
+/** Reads a file of weights. @throws WinnowError `invalid_graph` for what downloads leave in its place, too. */
+async function readOne(path: string, whole: Whole): Promise<Weights> {
+  const start = new TextDecoder().decode(await readStart(path));
+  const found = STAND_INS.find(([pattern]) => pattern.test(start));
+  if (found) throw new WinnowError('invalid_graph', { where: path, expected: 'weights', got: found[1] });
+  return LAYOUTS[whole].read(path);
+}
+
+/** Reads the first bytes of a file. */
+async function readStart(path: string): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = new Uint8Array(64);
+    const { bytesRead } = await file.read(bytes, 0, bytes.byteLength, 0);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
 /**
  * Reads `model.safetensors`, else the shards of its index, else `pytorch_model.bin`, else the shards of its index.
  * @throws WinnowError `invalid_input` for files that are missing or an index that does not match its shards; `invalid_graph` for files of
@@ -156,7 +182,7 @@ export async function readWeights(folder: string): Promise<Weights> {
     });
   for (const whole of WHOLE_WEIGHTS) {
     const path = join(folder, whole);
-    if (existsSync(path)) return LAYOUTS[whole].read(path);
+    if (existsSync(path)) return readOne(path, whole);
     if (existsSync(shardIndex(path))) return readShards(folder, whole);
   }
   throw new WinnowError('invalid_input', {
@@ -196,7 +222,7 @@ async function readShards(folder: string, whole: Whole): Promise<Weights> {
         expected: `a shard that ${file} lists`,
         got: 'no such file',
       });
-    for (const [name, value] of await LAYOUTS[whole].read(path)) {
+    for (const [name, value] of await readOne(path, whole)) {
       if (index.get(name) !== shard)
         throw new WinnowError('invalid_input', {
           where: path,
