@@ -56,6 +56,8 @@ const manifestSchema = z.strictObject({
     .optional(),
   objective: z.string().max(1000).optional(),
   backbone: z.string().max(1000).optional(),
+  /** The ONNX files compute the modules of `modules.json`, whose weights lie beside them for PyTorch. */
+  wholeGraph: z.literal(true).optional(),
   training: z.record(z.string(), fact).optional(),
   selfTest: selfTestSchema.optional(),
   files: z.record(safePath, fileEntry).optional(),

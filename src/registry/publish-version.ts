@@ -15,6 +15,8 @@ export interface PublishOptions {
   readonly label?: string | undefined;
   /** Fields that replace those of the source's `model.json`. `files` is always computed. */
   readonly manifest?: Partial<Manifest>;
+  /** Paths of weights in other formats that are copied although Winnow does not serve them. */
+  readonly weights?: readonly string[];
   readonly limits?: FolderLimits;
   readonly now?: () => number;
 }
@@ -45,13 +47,13 @@ interface Source {
 }
 
 /** Checks that every variant could be served and that all hashes match. */
-async function checkSource(folder: string, limits: FolderLimits): Promise<Source> {
+async function checkSource(folder: string, { limits = DEFAULT_LIMITS, weights = [] }: PublishOptions): Promise<Source> {
   const version = await readVersionFolder(folder, limits);
-  const external = new Set<string>();
+  const kept = new Set(weights);
   for (const variant of version.variants)
-    for (const path of (await chooseGraph(version, variant.name, 'cpu')).external) external.add(path);
+    for (const path of (await chooseGraph(version, variant.name, 'cpu')).external) kept.add(path);
   await verifyHashes(version);
-  const isWanted = (path: string) => path !== MANIFEST_FILE && (external.has(path) || !FOREIGN_WEIGHTS.test(path));
+  const isWanted = (path: string) => path !== MANIFEST_FILE && (kept.has(path) || !FOREIGN_WEIGHTS.test(path));
   return { version, paths: version.files.map((f) => f.path).filter(isWanted) };
 }
 
@@ -124,7 +126,7 @@ export async function publish(
   options: PublishOptions = {},
 ): Promise<Published> {
   checkNames(name, options.label);
-  const checked = await checkSource(source, options.limits ?? DEFAULT_LIMITS);
+  const checked = await checkSource(source, options);
   await mkdir(join(registryFolder, name), { recursive: true });
   for (let number = await nextNumber(registryFolder, name); ; number++) {
     const version = String(number);

@@ -34,6 +34,8 @@ interface Stated {
   readonly config: JsonObject;
   readonly tokenizerConfig: JsonObject;
   readonly template: FoundTemplate | undefined;
+  /** That of model.json: the graph computes the modules in the folder. */
+  readonly wholeGraph?: boolean | undefined;
 }
 
 function refuse(file: string, field: string, expected: string, got: string): never {
@@ -89,7 +91,7 @@ function checkModule(value: unknown, index: number): void {
 const MODULE_FOLDER = /^\d+_[A-Za-z]\w*\//;
 
 /** Refuses files of modules and adapters, whose weights may be missing from the graph. */
-function checkForeignFiles(paths: ReadonlySet<string>): void {
+function checkForeignFiles(paths: ReadonlySet<string>, wholeGraph: boolean): void {
   for (const path of paths) {
     const base = path.slice(path.lastIndexOf('/') + 1);
     if (base === ADAPTER_SETTINGS || base.startsWith('adapter_model.'))
@@ -99,7 +101,7 @@ function checkForeignFiles(paths: ReadonlySet<string>): void {
         `an export without an adapter; merge it (merge_and_unload), export again and remove ${base}`,
         'an adapter',
       );
-    if (MODULE_FOLDER.test(path))
+    if (!wholeGraph && MODULE_FOLDER.test(path))
       refuse(
         path,
         'files',
@@ -206,8 +208,8 @@ async function readModuleSettings(folder: ListedFolder, { template }: Stated): P
  * @throws WinnowError `invalid_manifest` for settings, modules and adapters that would change scores and cannot be applied.
  */
 export async function readSentenceTransformers(folder: ListedFolder, stated: Stated): Promise<SentenceSettings> {
-  await checkModules(folder);
-  checkForeignFiles(folder.paths);
+  if (!stated.wholeGraph) await checkModules(folder);
+  checkForeignFiles(folder.paths, stated.wholeGraph ?? false);
   const model = await readModelSettings(folder, stated);
   return {
     activation: model.activation,

@@ -121,8 +121,8 @@ export async function readSettings(
   const config = await readOptionalObject(listed, 'config.json');
   const tokenizerConfig = await readOptionalObject(listed, 'tokenizer_config.json');
   const template = await readTemplate(listed, { manifest, config, tokenizerConfig }, names);
-  const { activation } = manifest ?? {};
-  const stated = await readSentenceTransformers(listed, { activation, config, tokenizerConfig, template });
+  const { activation, wholeGraph } = manifest ?? {};
+  const stated = await readSentenceTransformers(listed, { activation, wholeGraph, config, tokenizerConfig, template });
   return { config, tokenizerConfig, stated, template };
 }
 

@@ -91,7 +91,8 @@ export async function withGraph<T>(
 ): Promise<T> {
   const files = await listFiles(folder, limits);
   const paths = files.map(({ path }) => path);
-  const modules = writeGraph ? await listModules({ folder, paths: new Set(paths), limits }) : [];
+  const isWhole = paths.includes(MANIFEST_FILE) && (await readManifest(folder, limits)).wholeGraph === true;
+  const modules = writeGraph && !isWhole ? await listModules({ folder, paths: new Set(paths), limits }) : [];
   const isModular = modules.length > 0;
   if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
   const isModule = belongsTo(modules);

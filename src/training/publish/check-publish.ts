@@ -6,13 +6,16 @@ import { readLabels } from '../../registry/labels.ts';
 import { checkNames } from '../../registry/publish-version.ts';
 import { checkSpace } from '../../util/disk-space.ts';
 import { withTemporary } from '../../util/files.ts';
+import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
+import { loadBackbone } from '../step/backbone.ts';
+import { checkTorchExport } from './torch-folder.ts';
 
 type PublishSettings = NonNullable<Recipe['publish']>;
 
 /** Bytes of the files of a version, by the size of its float32 file. */
-const shareOf = ({ fp32, int8, fp16 }: PublishSettings): number =>
-  (fp32 || !(int8 || fp16) ? 1 : 0) + (int8 ? 0.4 : 0) + (fp16 ? 0.5 : 0);
+const shareOf = ({ fp32, int8, fp16, formats }: PublishSettings): number =>
+  (fp32 || !(int8 || fp16) ? 1 : 0) + (int8 ? 0.4 : 0) + (fp16 ? 0.5 : 0) + (formats.includes('safetensors') ? 1 : 0);
 
 /** Returns the size of the largest file of a model folder: its weights. */
 async function largestFile(folder: string): Promise<number> {
@@ -48,6 +51,8 @@ export async function checkPublish({ recipe, folder }: LoadedRecipe): Promise<vo
     throw new WinnowError('invalid_input', { where: model, expected: 'a folder of versions', got: 'a file' });
   if (found) await checkWritable(model);
   if (label !== undefined) await readLabels(model);
-  const weights = await largestFile(resolve(folder, recipe.backbone)).catch(() => 0);
+  const backbone = await findBackbone(recipe.backbone, folder);
+  const weights = await largestFile(backbone).catch(() => 0);
   for (const place of [registry, tmpdir()]) await checkSpace(place, weights * shareOf(publish), 'the published files');
+  if (publish.formats.includes('safetensors')) await checkTorchExport(recipe, await loadBackbone(backbone, recipe));
 }

@@ -9,12 +9,13 @@ import { findSnapshot } from '../../registry/hub-cache.ts';
 import { MANIFEST_FILE, MANIFEST_FORMAT, readManifest, writeManifest } from '../../registry/manifest.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { findPublished, type Published, publish } from '../../registry/publish-version.ts';
-import { MODULE_SETTINGS } from '../../registry/sentence-transformers.ts';
+import { MODULE_SETTINGS, MODULES } from '../../registry/sentence-transformers.ts';
 import { templateManifest } from '../../registry/version-template.ts';
 import { trainingCurveSvg } from '../../reports/charts/training-curve.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { readTokenizerFolder } from '../../tokenization/tokenizer-folder.ts';
 import { temporaryFolder } from '../../util/files.ts';
+import { isObject, readJsonFile } from '../../util/json-files.ts';
 import { isDecoder } from '../../util/known-templates.ts';
 import { openSources } from '../data/sources.ts';
 import { selfTest, selfTestScores } from '../measure/self-test.ts';
@@ -28,6 +29,7 @@ import { isValidation, readCurve } from '../run/curve.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { type Backbone, withWeights } from '../step/backbone.ts';
 import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
+import { changed, checkTorchFiles, servedConfig, writeJson, writeTorchFiles } from './torch-folder.ts';
 import { withZeroPoint } from './zero-point.ts';
 
 /** Files of a tokenizer in Hugging Face layout. */
@@ -45,17 +47,6 @@ const TOKENIZER_FILES = [
 /** Returns the model with its trained weights; `logits` is its only output. */
 export function trainedModel(backbone: Backbone, outcome: Pick<TrainingOutcome, 'weights'>): Model {
   return withWeights(backbone.model, outcome.weights);
-}
-
-/** Returns the backbone's config.json as that of a cross-encoder with one label. */
-function servedConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return {
-    ...config,
-    num_labels: 1,
-    id2label: { 0: 'LABEL_0' },
-    label2id: { LABEL_0: 0 },
-    sentence_transformers: { activation_fn: 'torch.nn.modules.activation.Sigmoid' },
-  };
 }
 
 async function licenseIn(folder: string): Promise<string | undefined> {
@@ -107,16 +98,39 @@ async function isLowercase(folder: string): Promise<boolean> {
   return existsSync(path) && (await readJsonObject(path, MODULE_SETTINGS)).do_lower_case === true;
 }
 
-/** Writes ONNX file, tokenizer, config, card and curve into a folder in Hugging Face layout. Returns file and manifest. */
+/** Sets the longest pair in tokenizer_config.json, by which PyTorch's tokenizers cut. */
+async function limitTokens(folder: string, length: number): Promise<void> {
+  const path = join(folder, 'tokenizer_config.json');
+  const found = existsSync(path) ? await readJsonFile(path) : {};
+  const settings = isObject(found) ? found : {};
+  await writeJson(path, changed(settings, { model_max_length: length }));
+}
+
+/** Writes the files of PyTorch, if the recipe asks for them, and compares their scores. Returns the paths of weights. */
+async function writeTorch(folder: string, loaded: LoadedRecipe, { backbone }: TrainingOutcome, model: Model) {
+  if (!loaded.recipe.publish?.formats.includes('safetensors')) return [];
+  await limitTokens(folder, servedLength(loaded.recipe));
+  const paths = await writeTorchFiles(folder, loaded.recipe, backbone, model);
+  await checkTorchFiles(folder, backbone, model);
+  if (existsSync(join(folder, MODULES))) {
+    const known = existsSync(join(folder, MANIFEST_FILE)) ? await readManifest(folder) : {};
+    await writeManifest(folder, { ...known, format: MANIFEST_FORMAT, wholeGraph: true });
+  }
+  return paths;
+}
+
+/** Writes weights, tokenizer, config, card and curve into a folder in Hugging Face layout. */
 async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
   const { recipe, source } = loaded;
   const { backbone } = outcome;
   await mkdir(join(folder, 'onnx'), { recursive: true });
   const file = join(folder, 'onnx', 'model.onnx');
-  await writeModel(file, trainedModel(backbone, outcome), tablesIn(recipe.publish?.tables, 'model'));
+  const model = trainedModel(backbone, outcome);
+  await writeModel(file, model, tablesIn(recipe.publish?.tables, 'model'));
   await copyTokenizer(backbone.folder, folder);
   await copyTemplate(backbone, folder);
-  await writeFile(join(folder, 'config.json'), `${JSON.stringify(servedConfig(backbone.config), null, 2)}\n`);
+  await writeJson(join(folder, 'config.json'), servedConfig(backbone.config));
+  const torch = await writeTorch(folder, loaded, outcome, model);
   const curve = await readCurve(join(outcome.runFolder, 'curve.jsonl'));
   const picture = await trainingCurveSvg({
     title: recipe.name,
@@ -133,7 +147,7 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
     backbone: await backboneFacts(backbone.folder),
   });
   await writeFile(join(folder, 'README.md'), card.readme);
-  return { file, manifest: card.manifest };
+  return { file, torch, manifest: card.manifest };
 }
 
 /** Makes the smaller files of a recipe, calibrated on training lists and compared on others and on the validation set. */
@@ -215,7 +229,7 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
   const outcome = await withZeroPoint(loaded, trained);
   const folder = await temporaryFolder('publish');
   try {
-    const { file, manifest } = await writeVersionFolder(folder, loaded, outcome);
+    const { file, torch, manifest } = await writeVersionFolder(folder, loaded, outcome);
     const variants = await makeVariants(folder, loaded, outcome);
     if (variants.length > 0) await appendFile(join(folder, 'README.md'), `\n${parityCard(variants)}`);
     const keepsFloat = settings.fp32 || variants.length === 0;
@@ -225,6 +239,7 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
     const published = await publish(folder, registry, name, {
       manifest: { ...manifest, training, selfTest: selfTest(scores) },
       label: settings.label,
+      weights: torch,
     });
     return { ...published, already: false };
   } finally {

@@ -72,6 +72,13 @@ const publishSchema = z.strictObject({
     .describe('Also publish an int8 file, whose scores do not depend on co-batched rows.'),
   fp16: z.boolean().default(false).describe('Also publish a float16 file, for GPUs.'),
   fp32: z.boolean().default(true).describe('Publish the float32 file.'),
+  formats: z
+    .array(z.enum(['onnx', 'safetensors']))
+    .refine((formats) => formats.includes('onnx'), 'expected onnx among them, which Winnow serves')
+    .default(['onnx'])
+    .describe(
+      'File formats. safetensors: also model.safetensors with what transformers and `CrossEncoder(folder)` read, in PyTorch’s names.',
+    ),
   maxLength: count(8).optional().describe('Most tokens of a pair when served; as in training by default.'),
   tables: z
     .enum(TABLE_PLACES)

@@ -47,9 +47,14 @@ function scoreOutput(model: Model): string | undefined {
   )?.name;
 }
 
-/** The head that classifiers of the family have: BERT's pooler; of decoders, whose first token sees no other, the last one's state. */
-const usualHead = (config: Readonly<Record<string, unknown>>) =>
-  isDecoder(config) ? { pooling: 'last' as const, hidden: false } : { pooling: 'cls' as const, hidden: true };
+/**
+ * Returns the settings of a new head. `auto` is what classifiers of the family have: BERT's pooler; of decoders, whose first token sees no
+ * other, the last one's state.
+ */
+export function headOf(head: Recipe['head'], config: Readonly<Record<string, unknown>>) {
+  if (head !== 'auto') return head;
+  return isDecoder(config) ? { pooling: 'last' as const, hidden: false } : { pooling: 'cls' as const, hidden: true };
+}
 
 function withHead(
   model: Model,
@@ -58,7 +63,7 @@ function withHead(
   seed: number,
 ): { model: Model; fresh: boolean } {
   if (head === 'auto' && scoreOutput(model) !== undefined) return { model, fresh: false };
-  const { pooling, hidden } = head === 'auto' ? usualHead(config) : head;
+  const { pooling, hidden } = headOf(head, config);
   // DistilBERT calls it `dim`.
   const width = config.hidden_size ?? config.dim;
   if (typeof width !== 'number')
