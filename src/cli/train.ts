@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { WinnowError } from '../errors.ts';
+import type { FalseNegativeReport } from '../training/publish/false-negatives.ts';
 import { runRecipe } from '../training/publish/run-recipe.ts';
 import { readRecipe, recipeSchema } from '../training/recipe/recipe.ts';
 import { explainRecipe } from '../training/run/explanation.ts';
@@ -96,7 +97,9 @@ async function run(path: string, flags: Flags): Promise<void> {
   const folder = resolve(flags.run ?? join('runs', loaded.recipe.name));
   const stopping = stopOnSignals();
   const shown = display();
-  const { outcome, published } = await runRecipe(loaded, folder, shown, stopping.signal).finally(() => shown.stop());
+  const { outcome, published, falseNegatives } = await runRecipe(loaded, folder, shown, stopping.signal).finally(() =>
+    shown.stop(),
+  );
   const complete = outcome.finished && (published !== undefined || !loaded.recipe.publish);
   if (!complete && stopping.stopped(`at step ${outcome.done} of ${loaded.recipe.steps}`)) return;
   if (outcome.from === outcome.done) process.stderr.write(`the run was finished before, at step ${outcome.done}\n`);
@@ -109,6 +112,14 @@ async function run(path: string, flags: Flags): Promise<void> {
     process.stdout.write(
       `${validation.measure} ${validation.base.toFixed(4)} → ${validation.tuned.toFixed(4)} (step ${outcome.step})\n`,
     );
+  if (falseNegatives) process.stdout.write(`${falseNegativeText(falseNegatives)}\n`);
+}
+
+/** Says how many negatives stand above their positive, and how much of the data was looked at. */
+function falseNegativeText({ found, negatives, lists, ofLists, partial, file }: FalseNegativeReport): string {
+  const count = (value: number): string => value.toLocaleString('en-US');
+  const share = `${count(found)} of ${count(negatives)} negatives in ${count(lists)} of ${partial ? 'the first ' : ''}${count(ofLists)} training lists`;
+  return `${share} score above their positive${file === undefined ? '' : `: ${file}`}`;
 }
 
 /** Makes `winnow train`: fine-tunes a backbone. */

@@ -37,6 +37,10 @@ export const dataSourceSchema = z.strictObject({
     .default(0)
     .describe('Number of the teacher’s best passages that count as relevant, for queries without judgements.'),
   excludeJudged: z.string().optional().describe('Judgements of held-out queries, which are left out.'),
+  drop: z
+    .string()
+    .optional()
+    .describe('JSON lines of `query` and `passage` that are no negatives: the false negatives that a run has found.'),
   teacherScale: z.number().positive().default(1).describe('Factor on the teacher’s scores.'),
   minRelevance: z
     .number()

@@ -5,6 +5,7 @@ import { sha256File } from '../../util/files.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { Needs } from '../objectives/needs.ts';
 import type { Data, DataFormat, DataSource, Sampler } from './data-schema.ts';
+import { withoutDropped } from './drop-list.ts';
 import { openIdSource } from './id-source.ts';
 import { type CandidateList, type ListSource, type RawSource, skipCount } from './list-types.ts';
 import { isRowFormat } from './row-formats.ts';
@@ -64,12 +65,13 @@ export function refuseUnusedFields(source: DataSource): void {
 }
 
 /** Opens one source without sampling. @throws WinnowError `invalid_input` for fields that the format does not read. */
-export function openRaw(source: DataSource, folder: string): Promise<RawSource> {
+export async function openRaw(source: DataSource, folder: string): Promise<RawSource> {
   refuseUnusedFields(source);
-  const { format } = source;
-  return isRowFormat(format)
-    ? openRowSource({ ...source, format }, folder)
-    : openIdSource({ ...source, format }, folder);
+  const { format, drop } = source;
+  const opened = isRowFormat(format)
+    ? await openRowSource({ ...source, format }, folder)
+    : await openIdSource({ ...source, format }, folder);
+  return drop === undefined ? opened : withoutDropped(opened, resolve(folder, drop));
 }
 
 /** Resolves a file that data was made from. @throws WinnowError `invalid_input` where there is no such file. */

@@ -5,7 +5,8 @@ import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { parseTyped, spelled } from '../../util/spelling.ts';
 import { readYamlFile } from '../../util/yaml-file.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
-import { recipeSchema, validationSchema } from '../recipe/recipe.ts';
+import { recipeSchema } from '../recipe/recipe.ts';
+import { validationSchema } from '../recipe/validation-schema.ts';
 
 /** Part of a recipe's settings; checked when a cell has all of them. */
 const settings = (description: string) =>

@@ -35,6 +35,7 @@ const TRAINING_ONLY = {
   teacher: 'learns from a teacher',
   randomNegatives: 'adds passages to the lists',
   addRelevant: 'adds passages to the lists',
+  drop: 'leaves negatives out',
   teacherPositives: 'judges by a teacher',
   labelScale: 'makes targets of labels; `minRelevance` says which are relevant',
 } as const;

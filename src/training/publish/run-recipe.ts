@@ -4,6 +4,7 @@ import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { checkPublish } from './check-publish.ts';
+import { type FalseNegativeReport, reportFalseNegatives } from './false-negatives.ts';
 import { type PublishedRun, publishRun } from './publish.ts';
 
 /** Does `work` while no other process trains in the run folder. @throws WinnowError `in_use`. */
@@ -15,6 +16,8 @@ interface RecipeRun {
   readonly outcome: TrainingOutcome;
   /** Absent for a run that was stopped, and for a recipe that does not publish. */
   readonly published?: PublishedRun;
+  /** Absent for a run that was stopped or finished before. */
+  readonly falseNegatives?: FalseNegativeReport;
 }
 
 /**
@@ -30,7 +33,10 @@ export function runRecipe(
   return lockRun(runFolder, async () => {
     await checkPublish(loaded);
     const outcome = await train(loaded, runFolder, observer, signal);
-    if (!loaded.recipe.publish || !outcome.finished || signal.aborted) return { outcome };
-    return { outcome, published: await publishRun(loaded, outcome) };
+    if (!outcome.finished || signal.aborted) return { outcome };
+    const published = loaded.recipe.publish && (await publishRun(loaded, outcome));
+    const falseNegatives =
+      outcome.from === outcome.done || signal.aborted ? undefined : await reportFalseNegatives(loaded, outcome);
+    return { outcome, ...(published && { published }), ...(falseNegatives && { falseNegatives }) };
   });
 }

@@ -4,10 +4,11 @@ import { describe, WinnowError } from '../../errors.ts';
 import { describeIssues, faultList } from '../../util/schema-issues.ts';
 import { readSpelling, spelled, warnOfOld } from '../../util/spelling.ts';
 import { readYamlFile } from '../../util/yaml-file.ts';
-import { dataSchema, dataSourceSchema } from '../data/data-schema.ts';
+import { dataSchema } from '../data/data-schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { loraSchema, optimizerSchema, scheduleSchema } from './optimizer-schema.ts';
 import { PRESETS } from './presets.ts';
+import { ownValidationSchema } from './validation-schema.ts';
 import { TABLE_PLACES } from './variant-names.ts';
 
 /*
@@ -27,25 +28,6 @@ const dropoutSchema = z.union([
   z.literal('off'),
   z.strictObject({ hidden: rate, attention: rate, classifier: rate }),
 ]);
-
-export const validationSchema = z.strictObject({
-  data: dataSourceSchema,
-  every: count(1).default(100).describe('Steps between validations.'),
-  measure: z.string().default('nDCG@10').describe('Measure that decides which weights are the best.'),
-  depth: count(1).default(100).describe('Number of passages of the first stage to re-rank.'),
-  queries: count(1).optional().describe('Number of queries to use; all by default.'),
-  patience: count(0).default(0).describe('Stop after this many validations without a better value; 0: never.'),
-});
-
-/** The validation of a recipe. That of a grid's benchmarks has no training data beside it. */
-const ownValidationSchema = validationSchema.extend({
-  leaks: z
-    .enum(['warn', 'refuse-queries', 'refuse', 'allow'])
-    .default('warn')
-    .describe(
-      'What happens where texts of the validation set stand in the training lists. warn: say how many; refuse-queries: stop for a query; refuse: stop for a query or a passage; allow: do not look.',
-    ),
-});
 
 const guardsSchema = z.strictObject({
   collapseStd: z
@@ -156,6 +138,11 @@ const settingsSchema = z.strictObject({
     })
     .prefault({}),
   guards: guardsSchema.prefault({}),
+  falseNegatives: count(0)
+    .default(5000)
+    .describe(
+      'Pairs of the training lists that are scored at the end, to find negatives above their positive, in whole lists where they fit; 0: none.',
+    ),
   publish: publishSchema.optional(),
 });
 

@@ -24,6 +24,7 @@ const FILE_FIELDS = [
   'collection',
   'teacher',
   'excludeJudged',
+  'drop',
 ] as const satisfies readonly (keyof DataSource)[];
 
 type Named = readonly [field: string, path: string];

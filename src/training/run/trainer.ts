@@ -53,7 +53,7 @@ export interface TrainingOutcome {
 
 /** Returns a hash of everything that decides a run's numbers; checkpoint interval, publishing, name, threads and what leaks do are left out. */
 function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
-  const { checkpoint: _c, publish: _p, name: _n, threads: _t, ...decisive } = recipe;
+  const { checkpoint: _c, publish: _p, name: _n, threads: _t, falseNegatives: _f, ...decisive } = recipe;
   const { validation } = recipe;
   const measured = validation && { validation: { ...validation, leaks: undefined } };
   const text = JSON.stringify([{ ...decisive, ...measured }, source.files.map((f) => f.sha256), weights]);

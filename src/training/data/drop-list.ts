@@ -1,0 +1,59 @@
+import { isObject, type JsonObject, textField } from '../../util/json-files.ts';
+import { readLines } from '../../util/lines.ts';
+import { type IdentifiedList, pick, type RawSource } from './list-types.ts';
+import { badRow } from './raw-list.ts';
+import { textHash } from './survey/text-hash.ts';
+
+/** Pairs of query and passage that are no negatives. */
+type DropList = ReadonlySet<number>;
+
+const keyOf = (query: string, passage: string): number => textHash(`${query}\0${passage}`);
+
+function parse(text: string, where: string): JsonObject {
+  try {
+    const row: unknown = JSON.parse(text);
+    if (isObject(row)) return row;
+    throw badRow(where, 'a JSON object', row);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw badRow(where, 'a JSON object', error.message);
+    throw error;
+  }
+}
+
+/** Reads JSON lines with `query` and `passage`. @throws WinnowError `invalid_input` with file and line. */
+async function readDropList(path: string): Promise<DropList> {
+  const keys = new Set<number>();
+  for await (const { line, text } of readLines(path)) {
+    if (text.trim() === '') continue;
+    const where = `${path}:${line}`;
+    const row = parse(text, where);
+    keys.add(keyOf(textField(row, 'query', where), textField(row, 'passage', where)));
+  }
+  return keys;
+}
+
+/** Returns a list without the passages that are not relevant and stand in the drop list. */
+function without(list: IdentifiedList, dropped: DropList): IdentifiedList {
+  const { query, passages, relevance } = list;
+  const kept = [...passages.keys()].filter((p) => relevance[p]! > 0 || !dropped.has(keyOf(query, passages[p]!)));
+  return kept.length === passages.length ? list : pick(list, kept);
+}
+
+/**
+ * Leaves the negatives of a drop list out of the lists of a source.
+ * @throws WinnowError `invalid_input` with file and line for a drop list that does not parse.
+ */
+export async function withoutDropped(source: RawSource, path: string): Promise<RawSource> {
+  const dropped = await readDropList(path);
+  return {
+    ...source,
+    files: [...source.files, path],
+    async *lists(counts, seed) {
+      for await (const list of source.lists(counts, seed)) {
+        const kept = without(list, dropped);
+        counts.drop('negative of the drop list', list.passages.length - kept.passages.length);
+        yield kept;
+      }
+    },
+  };
+}
