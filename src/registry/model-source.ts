@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, realpath, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { sha256File } from '../util/files.ts';
 import { diskFault } from './download.ts';
@@ -95,7 +95,7 @@ async function foundFolder(
 ): Promise<Found> {
   const snapshot = await findSnapshot(folder);
   const root = snapshot?.folder ?? folder;
-  const label = snapshot ? snapshot.origin.replace(/@.*/, '').replace(/.*\//, '') : basename(folder);
+  const label = snapshot ? snapshot.origin.replace(/@.*/, '').replace(/.*\//, '') : labelOf(folder);
   return {
     key: await contentOf(root, snapshot?.blobs, limits),
     label,
@@ -103,6 +103,10 @@ async function foundFolder(
     importAs: (name, deps) => importFolder(folder, registryFolder, name, deps),
   };
 }
+
+/** Returns the name of a folder; of a version in a registry that of its model. */
+const labelOf = (folder: string): string =>
+  /^\d+$/.test(basename(folder)) ? basename(dirname(folder)) : basename(folder);
 
 /** Returns a text that changes with the files of a folder. */
 async function contentOf(folder: string, blobs: string | undefined, limits: FolderLimits): Promise<string> {

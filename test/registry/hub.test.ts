@@ -104,6 +104,14 @@ describe('a model of the hub', () => {
     expect(loaded(hub)).not.toContain('model.safetensors');
   });
 
+  it.each([{}, { hasSizes: false }])('larger than the limit is refused: %j', async (options) => {
+    const hub = await openHub({ 'README.md': 'card '.repeat(140) }, options);
+    await expect(hub.load({}, { maxBytes: 800 })).rejects.toThrow(
+      /acme\/ranker: expected a model of at most 800 bytes in 2000 files .*got \d+ bytes in [2-5] files/,
+    );
+    expect(loaded(hub)).not.toContain('model.onnx');
+  });
+
   it('is loaded once, by branch, tag and commit', async () => {
     const hub = await openHub();
     await hub.load();

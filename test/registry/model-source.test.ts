@@ -55,6 +55,12 @@ describe('a folder that is named as a model', () => {
     expect((await ensure(`${folder}-copy`)).name).toMatch(/^My-model-copy-/);
   });
 
+  it('has the name of its model where it is a version of a registry', async () => {
+    const { folder, root, ensure } = await open();
+    await cp(folder, join(root, 'own', '3'), { recursive: true });
+    expect((await ensure(join(root, 'own', '3'))).aliases).toEqual(['own']);
+  });
+
   it('is imported anew by another version of the program', async () => {
     const { folder, ensure, imports } = await open();
     await ensure(folder);

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { isObject } from '../../util/json-files.ts';
@@ -95,8 +95,31 @@ async function online(reference: HubReference, options: SnapshotOptions): Promis
     ...(freeBytes === undefined ? {} : { freeBytes }),
   };
   const { commit, files } = listing;
-  const fileOf = (path: string): HubFile => files.get(path)!;
-  return { store, commit, paths: new Set(files.keys()), load: (path) => loadFile(store, commit, fileOf(path), load) };
+  const count = counter(reference.id, load.maxBytes);
+  const loadOne = async (path: string): Promise<string> => {
+    const file: HubFile = files.get(path)!;
+    if (file.bytes !== undefined) count(file.bytes);
+    const loaded = await loadFile(store, commit, file, load);
+    if (file.bytes === undefined) count((await stat(loaded)).size);
+    return loaded;
+  };
+  return { store, commit, paths: new Set(files.keys()), load: loadOne };
+}
+
+/** Returns a function that adds up the files of a model. It throws beyond the limits of a folder: nothing larger could be imported. */
+function counter(id: string, maxBytes: number): (bytes: number) => void {
+  const { maxFiles } = DEFAULT_LIMITS;
+  let [files, total] = [0, 0];
+  return (bytes) => {
+    files++;
+    total += bytes;
+    if (files > maxFiles || total > maxBytes)
+      throw new WinnowError('invalid_input', {
+        where: id,
+        expected: `a model of at most ${maxBytes} bytes in ${maxFiles} files (registry.maxModelBytes)`,
+        got: `${total} bytes in ${files} files, or more`,
+      });
+  };
 }
 
 const unreachable = (
