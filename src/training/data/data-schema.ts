@@ -65,13 +65,18 @@ export type DataSource = z.infer<typeof dataSourceSchema>;
 
 export const samplerSchema = z.strictObject({
   mode: z
-    .enum(['negatives', 'window', 'list', 'as-is'])
+    .enum(['negatives', 'window', 'list', 'as-is', 'stratified', 'quantiles'])
     .default('negatives')
     .describe(
-      'Passages of a list that a step sees. negatives: positives with sampled negatives; window: the first `depth`; list: `size` sampled from the first `depth`; as-is: all.',
+      'Passages of a list that a step sees. negatives: positives with sampled negatives; window: the first `depth`; list: `size` sampled from the first `depth`; as-is: all; stratified: all relevant passages and `negatives` others by the teacher’s scores, the `hardest` and one from each stratum of the rest; quantiles: `size` passages at evenly spaced quantiles of the teacher’s scores.',
     ),
   positives: z.number().int().min(1).default(1).describe('Mode negatives: number of relevant passages.'),
-  negatives: z.number().int().min(1).default(7).describe('Mode negatives: number of other passages, drawn at random.'),
+  negatives: z
+    .number()
+    .int()
+    .min(1)
+    .default(7)
+    .describe('Modes negatives and stratified: number of other passages; negatives draws them at random.'),
   depth: z
     .number()
     .int()
@@ -83,7 +88,13 @@ export const samplerSchema = z.strictObject({
     .int()
     .min(2)
     .optional()
-    .describe('Mode list: number of passages to sample; without it, `depth` passages of the whole list.'),
+    .describe('Modes list and quantiles: number of passages to take; without it, `depth` passages of the whole list.'),
+  hardest: z
+    .number()
+    .int()
+    .min(0)
+    .default(2)
+    .describe('Mode stratified: number of the other passages that are those with the highest teacher scores.'),
   negativeRanks: z
     .tuple([z.number().int().min(1), z.number().int().min(1)])
     .optional()

@@ -3,6 +3,7 @@ import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { LabelNeed, Needs } from '../objectives/needs.ts';
 import type { Sampler } from './data-schema.ts';
 import { type CandidateList, pick } from './list-types.ts';
+import { quantileAnchors, stratified } from './strata.ts';
 
 /** Why a list is left out. */
 type SkipReason =
@@ -35,9 +36,19 @@ export function isFalseNegative(
   return teacherRatio !== undefined && low > high - (1 - teacherRatio) * Math.abs(high);
 }
 
+/** Drops passages that the filters take for relevant ones. */
+function withoutFalseNegatives(
+  { teacher }: CandidateList,
+  positives: readonly number[],
+  others: readonly number[],
+  sampler: Sampler,
+): readonly number[] {
+  if (!teacher) return others;
+  return others.filter((p) => !positives.some((q) => isFalseNegative(teacher[q]!, teacher[p]!, sampler)));
+}
+
 /** Samples positives, then negatives: the form of list that pairwise and contrastive objectives expect. */
 function withNegatives(list: CandidateList, sampler: Sampler, random: Random): Sampled {
-  const { teacher } = list;
   const [from, to] = sampler.negativeRanks ?? [1, list.passages.length];
   const places = [...list.passages.keys()];
   const relevant = places.filter((p) => list.relevance[p]! > 0);
@@ -45,14 +56,24 @@ function withNegatives(list: CandidateList, sampler: Sampler, random: Random): S
   const positives = draw(relevant, Math.min(sampler.positives, relevant.length), random);
   const others = places.filter((p) => !(list.relevance[p]! > 0) && p + 1 >= from && p + 1 <= to);
   if (others.length === 0) return 'no other passage';
-  const kept = teacher
-    ? others.filter((p) => !positives.some((q) => isFalseNegative(teacher[q]!, teacher[p]!, sampler)))
-    : others;
+  const kept = withoutFalseNegatives(list, positives, others, sampler);
   if (kept.length === 0) return 'no negative left by the filters';
   return pick(list, [...positives, ...draw(kept, sampler.negatives, random)]);
 }
 
 const ascending = (places: number[]): number[] => places.sort((a, b) => a - b);
+
+/** Takes all relevant passages, then others by the teacher's scores. */
+function byStrata(list: CandidateList, sampler: Sampler, random: Random): Sampled {
+  if (!list.teacher) return 'no teacher score';
+  const places = [...list.passages.keys()];
+  const relevant = places.filter((p) => list.relevance[p]! > 0);
+  const others = places.filter((p) => !(list.relevance[p]! > 0));
+  const kept = withoutFalseNegatives(list, relevant, others, sampler);
+  if (others.length > 0 && kept.length === 0) return 'no negative left by the filters';
+  const { negatives: count, hardest } = sampler;
+  return pick(list, [...relevant, ...stratified(kept, list.teacher, { count, hardest }, random)]);
+}
 
 const MODES: Readonly<Record<Sampler['mode'], (list: CandidateList, sampler: Sampler, random: Random) => Sampled>> = {
   negatives: withNegatives,
@@ -63,6 +84,11 @@ const MODES: Readonly<Record<Sampler['mode'], (list: CandidateList, sampler: Sam
     return pick(list, ascending(random.shuffle(among).slice(0, size ?? depth)));
   },
   'as-is': (list) => list,
+  stratified: byStrata,
+  quantiles: (list, { size, depth }) =>
+    list.teacher
+      ? pick(list, quantileAnchors([...list.passages.keys()], list.teacher, size ?? depth))
+      : 'no teacher score',
 };
 
 const randomOf = (list: CandidateList, seed: number): Random => createRandom(deriveSeed(seed, 'sample', list.qid));
