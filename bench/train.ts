@@ -12,6 +12,7 @@ import { openSessions } from '../src/training/step/sessions.ts';
 import { createRandom } from '../src/util/random.ts';
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
+import { LORA_STEP, SAVE_LARGE } from './train-lora.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const ABOUT = `
@@ -19,6 +20,8 @@ One training step of a MiniLM-L6: milliseconds and peak memory, compared with Py
 process of its own, so that peak memory is its own, and the two alternate step by step, so that other load affects both.
 
 Prints a line per round (median milliseconds, peak memory and the machine's load average), and per case the ratio of times and memories.
+
+With --python the last line is a ModernBERT-base (150 million random weights) with adapters of rank --lora beside all matrices of the encoder.
 
   npm run bench:train -- --python venv/bin/python
   npm run bench:train -- --shapes 32x64 --rounds 1 --steps 5
@@ -30,6 +33,8 @@ const flags = readFlags('train', ABOUT, {
   python: { type: 'string', default: process.env.WINNOW_PYTHON ?? '', help: 'Python with PyTorch and transformers.' },
   shapes: { type: 'string', default: '32x64,32x128', help: 'Rows × tokens of a step, comma-separated.' },
   words: { type: 'string', default: 'frozen,trained', help: 'Word embeddings: frozen, trained or both.' },
+  lora: { type: 'string', default: '16', help: 'Rank of the adapters of the large model; 0 leaves it out.' },
+  large: { type: 'string', default: '32x64', help: 'Rows × tokens of a step of the large model.' },
   place: { type: 'string', default: 'auto', help: "The recipe's optimizer.place." },
   steps: { type: 'string', default: '12', help: 'Timed steps per round.' },
   rounds: { type: 'string', default: '2', help: 'Rounds per case.' },
@@ -39,6 +44,7 @@ const flags = readFlags('train', ABOUT, {
 
 interface Case {
   readonly shape: string;
+  /** `frozen` or `trained` word embeddings, or `lora`. */
   readonly words: string;
 }
 
@@ -68,7 +74,9 @@ async function stepOnDemand({ shape, words }: Case): Promise<void> {
       objective: 'BCE',
       data: { train: [{ format: 'jsonl', path: 'none' }] },
       freeze: words === 'frozen' ? ['word_embeddings'] : [],
-      dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 },
+      ...(words === 'lora'
+        ? { lora: { rank: Number(flags.lora), alpha: 2 * Number(flags.lora) } }
+        : { dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 } }),
       threads: Number(flags.threads),
       optimizer: { place: flags.place },
     },
@@ -173,21 +181,24 @@ class Side {
   }
 }
 
-const ours = (c: Case): Side =>
+const ours = (c: Case, model: string | undefined): Side =>
   new Side(process.execPath, [
     import.meta.filename,
-    ...['backbone', 'place', 'threads'].map((f) => `--${f}=${flags[f as 'threads']}`),
+    ...['place', 'threads', 'lora'].map((f) => `--${f}=${flags[f as 'threads']}`),
+    `--backbone=${c.words === 'lora' ? model : flags.backbone}`,
     `--one=${c.shape},${c.words}`,
   ]);
 
 const peer = (c: Case, model: string): Side =>
-  new Side(flags.python, ['-c', PEER_STEP, flags.peers, model, c.shape, c.words, flags.threads, flags.steps]);
+  c.words === 'lora'
+    ? new Side(flags.python, ['-c', LORA_STEP, model, c.shape, flags.lora, flags.threads, flags.steps])
+    : new Side(flags.python, ['-c', PEER_STEP, flags.peers, model, c.shape, c.words, flags.threads, flags.steps]);
 
 const SIDES = ['winnow', 'PyTorch'];
 
 async function round(c: Case, model: string | undefined, name: string): Promise<{ time: number; memory: number }> {
   const load = loadavg()[0]!.toFixed(1);
-  const sides = [ours(c), ...(model === undefined ? [] : [peer(c, model)])];
+  const sides = [ours(c, model), ...(model === undefined ? [] : [peer(c, model)])];
   for (const side of sides) await side.ready();
   for (let i = 0; i < Number(flags.steps); i++)
     for (const side of i % 2 ? sides.toReversed() : sides) await side.step();
@@ -220,6 +231,10 @@ async function main(): Promise<void> {
       `${flags.threads} threads, ${readFileSync('/proc/cpuinfo', 'utf8').match(/model name\s*: (.*)/)?.[1] ?? ''}\n`,
     );
     for (const c of cases) await compare(c, model);
+    if (model === undefined || Number(flags.lora) === 0) return;
+    const large = join(folder, 'large');
+    run(flags.python, ['-c', SAVE_LARGE, large]);
+    await compare({ shape: flags.large, words: 'lora' }, large);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
