@@ -16,6 +16,7 @@ import { type Recipe, readRecipe } from '../training/recipe/recipe.ts';
 import { startProgress } from '../util/progress.ts';
 import { writeSpelling } from '../util/spelling.ts';
 import { type DataFlags, dataFormatOption, leftOutText, withDataFiles } from './data-flags.ts';
+import type { ExitCode } from './exit-codes.ts';
 import { choiceOption, numberOption } from './options.ts';
 import { printReport } from './print-report.ts';
 import { surveyReport } from './survey-report.ts';
@@ -40,6 +41,9 @@ interface Flags extends Omit<DataFlags, 'format' | 'data'> {
   readonly out?: string;
   readonly json?: true;
 }
+
+/** The exit code where nothing of a file can be trained on. */
+const EXIT_UNUSABLE: ExitCode = 1;
 
 /** A source to look at, with the folder that its paths are relative to. */
 interface Place {
@@ -173,6 +177,7 @@ async function run(files: readonly string[], flags: Flags): Promise<void> {
     const checked: ReturnType<typeof documented>[] = [];
     for (const place of places) {
       const result = documented(await check(place, { sampler, tokenizer, flags }));
+      if (result.suggestion.share === 0) process.exitCode = EXIT_UNUSABLE;
       if (flags.json) checked.push(result);
       else await printReport(surveyReport(result), 'terminal');
       if (!flags.json && result.converted)

@@ -149,6 +149,14 @@ describe('winnow data check', () => {
     expect((await check('--recipe', recipe)).survey).toMatchObject({ lists: 1, tokens: { maxLength: 16, cut: 0 } });
   });
 
+  it('says what lists of no use lack, and ends with 1 where nothing can be trained on', async () => {
+    const path = write('positives.jsonl', { query: 'q', pos: ['p'], neg: [] }, { query: 'r', pos: ['s'], neg: [] });
+    const { output } = await winnow('data', 'check', path);
+    expect(output).toContain('# lists without a negative: `npx winnow mine` finds negatives');
+    expect(process.exitCode).toBe(1);
+    process.exitCode = undefined;
+  });
+
   it('prints a report', async () => {
     const path = write('shown.jsonl', { query: 'q', pos: ['p'], neg: ['n'] });
     const { code, output, error } = await winnow('data', 'check', path);

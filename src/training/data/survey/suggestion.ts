@@ -24,6 +24,20 @@ const preferred = ({ labeledLists, lists, relevant }: DataSurvey): readonly stri
   return labeledLists > lists / 2 ? ['BCE', 'InfoNCE', 'KLDivergence'] : ['InfoNCE', 'BCE', 'KLDivergence'];
 };
 
+/** Says what is missing where most lists are of no use. */
+function curesOf(survey: DataSurvey, passages: number): string[] {
+  if (survey.lists === 0) return ['there is no list to train on'];
+  if (usedShare(survey, passages) > 0.5) return [];
+  const reasons = new Set(survey.uses.flatMap(({ leftOut }) => Object.keys(leftOut)));
+  const cures = {
+    'no other passage':
+      'lists without a negative: `npx winnow mine` finds negatives, `candidates` of a set names a run that has them, `randomNegatives` draws some',
+    'no relevant passage':
+      'lists without a relevant passage: `qrels` names judgements, `addRelevant` adds relevant passages that are no candidates, a teacher (`npx winnow score`) needs none',
+  };
+  return Object.entries(cures).flatMap(([reason, cure]) => (reasons.has(reason) ? [cure] : []));
+}
+
 /** Proposes the lines of a recipe for a source: its objective, and the reading of its labels where they do not lie between 0 and 1. */
 export function suggest(source: Partial<DataSource>, survey: DataSurvey): Suggestion {
   const { labels, labeledLists, uses } = survey;
@@ -40,6 +54,7 @@ export function suggest(source: Partial<DataSource>, survey: DataSurvey): Sugges
   const [objective, passages] = preferred(survey)
     .map((name) => [name, used(name)] as const)
     .reduce((best, each) => (each[1] > best[1] ? each : best));
+  notes.push(...curesOf(survey, passages));
   if (survey.taughtLists > 0 && survey.relevant > 0)
     notes.push('the lists have scores: MarginMSE, KLDivergence and other objectives can learn from them as a teacher');
   return { source, objective, share: usedShare(survey, passages), notes };
