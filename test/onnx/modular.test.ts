@@ -15,6 +15,8 @@ import { openRunner } from '../../src/onnx/runner.ts';
 import { writeSafetensors } from '../../src/onnx/safetensors.ts';
 import { float32, numbers, tensor } from '../../src/onnx/tensor.ts';
 import {
+  ALBERT,
+  albertShapes,
   MODERNBERT,
   modernbertWeights,
   randomWeights,
@@ -243,6 +245,32 @@ describe('modules', () => {
       await writeModel(join(folder, 'model.onnx'), model);
       close(await scoreRows(await readWholeModel(folder), ROWS, 0), expected);
     }
+  });
+
+  it('follow an encoder without token types where the tokenizer gives none', async () => {
+    const folder = await modular([pooling('mean'), toScores(HIDDEN)]);
+    const weights = new Map([...randomWeights(albertShapes())].filter(([name]) => !name.startsWith('classifier')));
+    await writeCheckpoint(folder, { ...ALBERT, architectures: ['AlbertModel'] }, weights);
+    const plain = await writeCheckpoint(`${folder}-plain`, { ...ALBERT, architectures: ['AlbertModel'] }, weights);
+    const inputs = async () => (await readWholeModel(folder)).graph.inputs.map(({ name }) => name);
+    const ofFolder = async () => scoreRows(await readWholeModel(folder), ROWS, 0);
+    const say = (settings: object) => writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(settings));
+    await say({ tokenizer_class: 'BertTokenizer' });
+    expect(await inputs()).toContain('token_type_ids');
+    const typed = await ofFolder();
+    for (const settings of [
+      { tokenizer_class: 'TokenizersBackend' },
+      { tokenizer_class: 'BertTokenizer', model_input_names: ['input_ids', 'attention_mask'] },
+    ]) {
+      await say(settings);
+      expect(await inputs()).toEqual(['input_ids', 'attention_mask']);
+    }
+    const untyped = await ofFolder();
+    expect(Math.abs(untyped[0]! - typed[0]!)).toBeGreaterThan(1e-3);
+    await writeModel(join(folder, 'model.onnx'), await fromSafetensors(plain));
+    await rm(join(folder, 'model.safetensors'));
+    expect(await inputs()).toEqual(['input_ids', 'attention_mask']);
+    close(await ofFolder(), untyped);
   });
 
   it('of a sentence encoder are left out: it has no scores', async () => {

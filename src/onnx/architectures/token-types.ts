@@ -1,6 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonFile } from '../../util/json-files.ts';
+import { GraphBuilder } from '../builder.ts';
+import type { Model } from '../graph.ts';
+import { int64s } from '../tensor.ts';
 import { Settings } from './settings.ts';
 
 const FILE = 'tokenizer_config.json';
@@ -20,4 +23,24 @@ export async function lacksTokenTypes(folder: string, isModular: boolean): Promi
   const settings = new Settings(file, await readJsonFile(file));
   const names = settings.list('model_input_names');
   return names === undefined ? isModular && settings.get('tokenizer_class') === GENERIC : !names.includes(TYPES);
+}
+
+/** Returns a model whose tokens all have type 0, without the input for types. */
+export function withoutTokenTypes(model: Model): Model {
+  const { graph } = model;
+  if (!graph.inputs.some(({ name }) => name === TYPES)) return model;
+  const inputs = graph.inputs.filter(({ name }) => name !== TYPES);
+  const g = GraphBuilder.from({ ...graph, inputs, nodes: [] });
+  const shape = g.op('Shape', ['input_ids']);
+  const zeros = { kind: 'tensor', value: int64s([0]) } as const;
+  g.append({
+    op: 'ConstantOfShape',
+    domain: '',
+    name: TYPES,
+    inputs: [shape],
+    outputs: [TYPES],
+    attrs: { value: zeros },
+  });
+  for (const node of graph.nodes) g.append(node);
+  return Object.freeze({ ...model, graph: g.build() });
 }

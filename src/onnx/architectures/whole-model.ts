@@ -9,6 +9,7 @@ import { fromSafetensors, isKnownFamily } from './architectures.ts';
 import type { Answers } from './checkpoint.ts';
 import { appendModules } from './modular.ts';
 import { readModules } from './modules.ts';
+import { lacksTokenTypes, withoutTokenTypes } from './token-types.ts';
 
 /** ONNX files with float32 weights, in the order of preference. */
 const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
@@ -37,7 +38,9 @@ export async function readWholeModel(
     });
   const model = await readModel(join(folder, exported));
   const isWhole = model.graph.outputs.some(({ name }) => name === 'logits') && modules?.encoder.output !== 'logits';
-  return modules && !isWhole ? appendModules(model, modules) : model;
+  if (!modules || isWhole) return model;
+  const isUntyped = await lacksTokenTypes(folder, true);
+  return appendModules(isUntyped ? withoutTokenTypes(model) : model, modules);
 }
 
 async function nothingIn(folder: string): Promise<WinnowError> {
