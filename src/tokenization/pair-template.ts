@@ -84,13 +84,13 @@ export const NO_TOKENS: PairTemplate = { prefix: [], middle: [], suffix: [], sec
 
 /**
  * Returns the pair template of a tokenizer from its post-processor. Without one it is `cls A sep B sep`, with the special tokens of
- * `tokenizer_config.json`. A model with one token type (`type_vocab_size` below 2) has second type 0 in any case.
+ * `tokenizer_config.json`, and of a decoder `A B`. A model with one token type (`type_vocab_size` below 2) has second type 0 in any case.
  * @throws WinnowError `invalid_manifest` if neither gives a template.
  */
 export function pairTemplate(definition: Definition, settings: TokenizerSettings): PairTemplate {
   const { postProcessor: part } = definition;
   const stated = part === null ? undefined : ruleFor(part, definition)(part, definition);
-  const template = stated ?? fromSpecialTokens(definition, settings);
+  const template = stated ?? (settings.isDecoder ? NO_TOKENS : fromSpecialTokens(definition, settings));
   return settings.tokenTypes < 2 ? { ...template, secondType: 0 } : template;
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isDecoder } from '../util/known-templates.ts';
 import { checked, refusal } from './refusal.ts';
 import { type Definition, tokenId } from './tokenizer-definition.ts';
 
@@ -15,6 +16,8 @@ export interface TokenizerSettings {
   /** Tokens that the model has an embedding for: `vocab_size` of config.json. */
   readonly embeddings: number | undefined;
   readonly padTokenId: number | undefined;
+  /** Whether the model is a decoder, whose tokenizer joins two texts as they are. */
+  readonly isDecoder: boolean;
 }
 
 export type NamedToken = z.infer<typeof namedSchema>;
@@ -86,6 +89,7 @@ export function readSettings(files: Files, pathOf: (name: string) => string): To
     embeddings: model.vocab_size ?? undefined,
     tokenTypes: model.type_vocab_size ?? 2,
     padTokenId: model.pad_token_id ?? undefined,
+    isDecoder: isDecoder(model),
   };
 }
 

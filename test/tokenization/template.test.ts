@@ -113,6 +113,13 @@ describe('a template of texts', () => {
     await after.close();
   });
 
+  it('is left out for a decoder that reads pairs, whose texts are joined as they are', async () => {
+    const pairs = await createLocalTokenizer(await folderOf('pairs', { template: 'pair' }));
+    const { rows } = await pairs.encode('ab', ['w?'], limits(100));
+    expect([...rows[0]!.ids]).toEqual([...encodeText('ab'), ...encodeText('w?')]);
+    await pairs.close();
+  });
+
   it('is refused where it lacks a place, by file and field', async () => {
     const folder = await folderOf('bad', { template: { ...TEMPLATE, body: '{query}' } });
     await expect(createLocalTokenizer(folder)).rejects.toThrow(/model\.json.*\{document\} once each/);
