@@ -52,6 +52,13 @@ const ROBERTA_TOKENS = {
 
 /** Builds byte-level BPE with RoBERTa's template from `vocab.json` and `merges.txt`. */
 export function fromMerges(vocab: unknown, merges: string, file: string, settings: TokenizerSettings): Definition {
+  if (settings.isDecoder)
+    throw refusal(
+      file,
+      '(whole file)',
+      'a tokenizer.json beside it, because a decoder splits texts otherwise than GPT-2',
+      'none',
+    );
   const lines = merges.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')));
   const model = { type: 'BPE', vocab, merges: lines, unk_token: null, continuing_subword_prefix: '', fuse_unk: false };
   const addPrefixSpace = settings.config.add_prefix_space === true;
