@@ -87,14 +87,19 @@ interface Column {
   readonly read: boolean;
 }
 
-const columnOf = (tree: SchemaTree): Column => ({
+/** Columns that are read: those of `ROW_FIELDS` with one value a row, or all of them. */
+type ReadColumns = 'known' | 'all';
+
+const columnOf = (tree: SchemaTree, which: ReadColumns): Column => ({
   name: tree.element.name,
   real: isReal(tree),
-  read: ROW_FIELDS.has(tree.element.name) && tree.children.length === 0 && tree.element.repetition_type !== 'REPEATED',
+  read:
+    which === 'all' ||
+    (ROW_FIELDS.has(tree.element.name) && tree.children.length === 0 && tree.element.repetition_type !== 'REPEATED'),
 });
 
-function columnsOf(path: string, metadata: FileMetaData): Column[] {
-  const columns = parquetSchema(metadata).children.map(columnOf);
+function columnsOf(path: string, metadata: FileMetaData, which: ReadColumns): Column[] {
+  const columns = parquetSchema(metadata).children.map((tree) => columnOf(tree, which));
   const twice = repeated(columns.map(({ name }) => name));
   if (twice === undefined) return columns;
   throw new WinnowError('invalid_input', { where: path, expected: 'each column once', got: `${twice} twice` });
@@ -173,20 +178,23 @@ async function* rowsOf(rows: Rows): AsyncGenerator<readonly [row: JsonObject, nu
 }
 
 /**
- * Yields the rows of a Parquet file with their numbers, from 1, one row group in memory at a time. Only columns of `ROW_FIELDS` are read; an
- * empty cell is null.
+ * Yields the rows of a Parquet file with their numbers, from 1, one row group in memory at a time. Only columns of `ROW_FIELDS` are read unless
+ * all are asked for, lists included; an empty cell is null.
  *
  * @throws WinnowError `invalid_input` for a file that is damaged or of a kind that is not read, and for text that is not UTF-8, with its
  * row.
  */
-export async function* parquetRows(path: string): AsyncGenerator<readonly [row: JsonObject, number: number]> {
+export async function* parquetRows(
+  path: string,
+  which: ReadColumns = 'known',
+): AsyncGenerator<readonly [row: JsonObject, number: number]> {
   const handle = await open(path, 'r').catch((error) => {
     throw unreadable(path, error);
   });
   try {
     const file = await bufferOf(handle);
     const metadata = await parquetMetadataAsync(file);
-    yield* rowsOf({ path, file, metadata, columns: columnsOf(path, metadata) });
+    yield* rowsOf({ path, file, metadata, columns: columnsOf(path, metadata, which) });
   } catch (error) {
     if (error instanceof WinnowError) throw error;
     const got = error instanceof Error ? error.message : describe(error);

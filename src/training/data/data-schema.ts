@@ -1,8 +1,23 @@
 import { z } from 'zod';
 import { spelled } from '../../util/spelling.ts';
+import { COLUMN_ROLES } from './columns.ts';
 
 /** Formats of training data. */
-export const DATA_FORMATS = ['rank_llm', 'trec', 'triples', 'teacher_tsv', 'jsonl', 'beir', 'wikiqa', 'squad'] as const;
+export const DATA_FORMATS = [
+  'rank_llm',
+  'trec',
+  'triples',
+  'teacher_tsv',
+  'jsonl',
+  'json',
+  'csv',
+  'tsv',
+  'parquet',
+  'datasets',
+  'beir',
+  'wikiqa',
+  'squad',
+] as const;
 export type DataFormat = (typeof DATA_FORMATS)[number];
 
 export const dataSourceSchema = z.strictObject({
@@ -22,7 +37,14 @@ export const dataSourceSchema = z.strictObject({
     .enum(['score', 'rank'])
     .default('score')
     .describe('Column of a run file that is the teacher: its scores (higher is better) or its ranks (1 is best).'),
-  split: z.string().optional().describe('BEIR, WikiQA: part of the data set (`train`, `dev`, `test`).'),
+  columns: z
+    .record(z.string(), z.enum(COLUMN_ROLES))
+    .optional()
+    .describe('Rows with columns: role by column name, for names that are not known; `ignore` leaves a column out.'),
+  split: z
+    .string()
+    .optional()
+    .describe('BEIR, WikiQA, folders of datasets: part of the data set (`train`, `dev`, `test`).'),
   randomNegatives: z
     .number()
     .int()
@@ -76,7 +98,11 @@ export const samplerSchema = z.strictObject({
     .int()
     .min(1)
     .default(7)
-    .describe('Modes negatives and stratified: number of other passages; negatives draws them at random.'),
+    .describe('Modes negatives and stratified: largest number of other passages; negatives draws them at random.'),
+  repeatNegatives: z
+    .boolean()
+    .optional()
+    .describe('Mode negatives: draw the passages of a list that has fewer again, up to `negatives`; no by default.'),
   depth: z
     .number()
     .int()
@@ -121,6 +147,12 @@ export type Sampler = z.infer<typeof samplerSchema>;
 /** A recipe's `data`: the sources of candidate lists, and how the lists are sampled. */
 export const dataSchema = z.strictObject({
   train: z.array(dataSourceSchema).min(1),
+  maxLeftOut: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('Largest share of the rows of a source that may be left out before `train` stops; 0.5 by default.'),
   sampler: samplerSchema.prefault({}),
 });
 export type Data = z.infer<typeof dataSchema>;

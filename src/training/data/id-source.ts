@@ -14,11 +14,12 @@ import type { DataFormat, DataSource } from './data-schema.ts';
 import { type Candidates, type Grading, grade, leastGrade } from './grading.ts';
 import { knownTexts } from './known-texts.ts';
 import { type IdentifiedList, type RawSource, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
+import type { RowFormat } from './row-formats.ts';
 import { readRunGroups } from './run-groups.ts';
 import { reservoir, shuffled } from './shuffle.ts';
 import { readTeacher } from './teacher.ts';
 
-type IdFormat = Exclude<DataFormat, 'triples' | 'teacher_tsv' | 'jsonl'>;
+type IdFormat = Exclude<DataFormat, RowFormat>;
 
 /** An open source whose lists are ids of judgements, teacher and collection. */
 interface OpenSource {
@@ -63,7 +64,7 @@ function fromQueries(
     for (const qid of seed === undefined ? qids : createRandom(deriveSeed(seed, 'shuffle')).shuffle(qids)) {
       const found = list(qid);
       if (found && found.docids.length > 0) yield { qid, query: queries.get(qid)!, ...found };
-      else counts.skip('no candidates');
+      else counts.skip(qrels && !qrels.has(qid) ? 'query without judgements' : 'no candidates');
     }
   };
 }

@@ -42,35 +42,94 @@ interface DataFile {
   readonly sha256: string;
 }
 
+/** What was left out for one reason. */
+export interface LeftOut {
+  readonly reason: string;
+  /** Rows, lists or passages. */
+  readonly count: number;
+  /** File and line of the first one; absent where the source has no lines. */
+  readonly first?: string;
+}
+
 /** Counts skipped lists and rows, and passages that leave a list, by reason. */
 export interface SkipCount {
-  /** Counts a list or row of which nothing is left. */
-  skip(reason: string): void;
+  /** Counts a list or row of which nothing is left. @param rows rows that the list was made of. */
+  skip(reason: string, where?: string, rows?: number): void;
   /** Counts passages that leave a list, which itself stays. */
-  drop(reason: string, passages: number): void;
-  skipped(): Readonly<Record<string, number>>;
+  drop(reason: string, passages: number, where?: string): void;
+  /** Receives a column that is not read. */
+  unread?(column: string, where: string): void;
 }
 
 /** Reason for passages that leave a list because the collection lacks them. */
 export const UNKNOWN_PASSAGE = 'passage of a list that the collection lacks';
 
+/** Skips that are as the recipe or the files want them: they are no fault of the rows. */
+const WANTED: ReadonlySet<string> = new Set(['held out', 'judged query without a list', 'query without judgements']);
+
+/** A count of skips that remembers where each reason was first met. */
+export interface Skips extends SkipCount {
+  skipped(): Readonly<Record<string, number>>;
+  leftOut(): readonly LeftOut[];
+  /** Number of rows that are left out, but for those that the recipe leaves out. */
+  rows(): number;
+  /** Columns that are not read, with the first place of each. */
+  columns(): ReadonlyMap<string, string>;
+}
+
 /** Creates a count of skips. */
-export function skipCount(): SkipCount {
-  const counts: Record<string, number> = {};
+export function skipCount(): Skips {
+  const found = new Map<string, { count: number; first?: string | undefined }>();
+  const columns = new Map<string, string>();
+  let rows = 0;
+  const add = (reason: string, count: number, where: string | undefined): void => {
+    if (count <= 0) return;
+    const before = found.get(reason);
+    if (before) before.count += count;
+    else found.set(reason, { count, first: where });
+  };
   return {
-    skip(reason) {
-      counts[reason] = (counts[reason] ?? 0) + 1;
+    skip(reason, where, each = 1) {
+      add(reason, 1, where);
+      if (!WANTED.has(reason)) rows += each;
     },
-    drop(reason, passages) {
-      if (passages > 0) counts[reason] = (counts[reason] ?? 0) + passages;
-    },
-    skipped: () => counts,
+    drop: (reason, passages, where) => add(reason, passages, where),
+    unread: (column, where) => void (columns.has(column) || columns.set(column, where)),
+    skipped: () => Object.fromEntries([...found].map(([reason, { count }]) => [reason, count])),
+    leftOut: () =>
+      [...found].map(([reason, { count, first }]) => ({ reason, count, ...(first !== undefined && { first }) })),
+    rows: () => rows,
+    columns: () => columns,
   };
 }
 
 /** Returns the error for data of which nothing is left. @param leftOut what was skipped, by reason. */
 export const nothingLeft = (where: string, expected: string, leftOut: Readonly<Record<string, number>>): WinnowError =>
   new WinnowError('invalid_input', { where, expected, got: `none (left out: ${JSON.stringify(leftOut)})` });
+
+/** How many rows of a source are trained on. */
+export interface Usage {
+  readonly path: string;
+  readonly used: number;
+  readonly unused: number;
+  readonly leftOut: readonly LeftOut[];
+  readonly columns: ReadonlyMap<string, string>;
+}
+
+/** Rows that a list was made of, and the place of the first. */
+interface Origin {
+  readonly where: string;
+  readonly rows: number;
+}
+
+const ORIGIN = Symbol('origin');
+
+/** Remembers where a list comes from in a property that copies of the list do not have: what is trained on does not depend on it. */
+export const withOrigin = <List extends object>(list: List, origin: Origin): List =>
+  Object.defineProperty(list, ORIGIN, { value: origin });
+
+/** Returns where a list comes from; undefined for sources without lines. */
+export const originOf = (list: object): Origin | undefined => Reflect.get(list, ORIGIN);
 
 /** Whole lists of one source, for sampling, scoring, mining and teaching. */
 export interface RawSource {
@@ -90,5 +149,9 @@ export interface ListSource {
   readonly files: readonly DataFile[];
   /** Returns the number of lists and rows skipped so far, by reason. */
   skipped(): Readonly<Record<string, number>>;
+  /** Returns what was left out so far, by reason, with the first place of each. */
+  leftOut(): readonly LeftOut[];
+  /** Counts, source by source, the rows that one pass over up to `lists` lists of each trains on and leaves out. */
+  usage(seed: number, lists: number): AsyncIterable<Usage>;
   close?(): Promise<void>;
 }

@@ -28,6 +28,7 @@ function* joined(pairs: Iterable<RawList>): Generator<RawList> {
       ...first!,
       passages: group.flatMap(({ passages }) => passages),
       relevance: group.flatMap(({ relevance }) => relevance),
+      rows: group.length,
       ...(first!.teacher && { teacher: group.flatMap(({ teacher }) => teacher ?? []) }),
     };
   }

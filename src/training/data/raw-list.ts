@@ -1,4 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
+import type { JsonObject } from '../../util/json-files.ts';
+import type { ColumnNames } from './columns.ts';
 import type { Labeling } from './list-types.ts';
 
 /** A row of a file, with ids or texts. */
@@ -10,24 +12,46 @@ export interface RawList {
   readonly relevance: readonly number[];
   readonly teacher?: readonly number[];
   readonly labeled?: Labeling;
-  /** Number of negatives that were left out because they equal a positive. */
-  readonly overlapping?: number;
+  /** File and line; of the first row, where several became one list. */
+  readonly where?: string;
+  /** Rows that became this list; 1 where absent. */
+  readonly rows?: number;
 }
 
-/** How the labels of rows become grades. */
-export interface LabelReading {
+/** A row by column name, with its file and line. */
+export interface DataRecord {
+  readonly cells: JsonObject;
+  readonly where: string;
+}
+
+/** How the columns and labels of rows are read. */
+export interface RowReading {
   /** Lowest label of a relevant passage. */
   readonly minRelevance?: number | undefined;
   /** Labels that stand for 0 and 1. */
   readonly labelScale?: readonly [number, number] | undefined;
+  /** Roles of columns whose names are not known. */
+  readonly columns?: ColumnNames | undefined;
+  /** Files that ids are looked up in: rows hold ids where they are given. */
+  readonly queries?: string | undefined;
+  readonly collection?: string | undefined;
 }
 
-/** Why a row gives no list. Rows that do not parse are errors, not skips. */
-export type RowSkip = 'unknown query' | 'unknown passage' | 'positive equals negative' | 'no positive';
+/** Why a row gives no list. */
+export type RowSkip =
+  | 'unknown query'
+  | 'unknown passage'
+  | 'positive equals negative'
+  | 'no positive'
+  | 'query that is not text'
+  | 'no passage that is text'
+  | 'label that is not a number'
+  | 'labels that differ from the passages in number'
+  | 'scores that differ from the passages in number';
 
 /** Returns the error for a row that does not parse. @param where file and line. */
 export const badRow = (where: string, expected: string, got: unknown): WinnowError =>
   new WinnowError('invalid_input', { where, expected, got: describe(got) });
 
-/** Parses one line. @param where file and line, for errors. @param reading what labels mean. */
-export type RowReader = (text: string, where: string, reading: LabelReading) => RawList | RowSkip;
+/** Parses one line. @param where file and line, for errors. */
+export type LineReader = (text: string, where: string) => RawList | RowSkip;

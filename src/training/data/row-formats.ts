@@ -1,7 +1,7 @@
+import { roleOf } from './columns.ts';
 import { textId } from './ids.ts';
-import { jsonRow } from './json-rows.ts';
 import { type IdentifiedList, pick, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
-import { badRow, type RawList, type RowReader, type RowSkip } from './raw-list.ts';
+import { badRow, type LineReader, type RawList, type RowSkip } from './raw-list.ts';
 
 function fields(text: string, count: number, where: string): string[] {
   const found = text.split('\t');
@@ -11,14 +11,14 @@ function fields(text: string, count: number, where: string): string[] {
 }
 
 /** `query <tab> positive <tab> negative`: ids (MS MARCO qidpidtriples) or texts (triples.train.small). */
-const triple: RowReader = (text, where) => {
+const triple: LineReader = (text, where) => {
   const [query, positive, negative] = fields(text, 3, where) as [string, string, string];
   if (positive === negative) return 'positive equals negative';
   return { query, passages: [positive, negative], relevance: [1, 0] };
 };
 
 /** `positive score <tab> negative score <tab> query <tab> positive <tab> negative`: ids or texts (Hofstätter et al. 2020). */
-const teacherRow: RowReader = (text, where) => {
+const teacherRow: LineReader = (text, where) => {
   const [high, low, query, positive, negative] = fields(text, 5, where) as [string, string, string, string, string];
   const teacher = [Number(high), Number(low)];
   if (high === '' || low === '' || !teacher.every(Number.isFinite))
@@ -27,14 +27,38 @@ const teacherRow: RowReader = (text, where) => {
   return { query, passages: [positive, negative], relevance: [1, 0], teacher };
 };
 
-/** Parsers by format. */
-export const ROW_READERS = { triples: triple, teacher_tsv: teacherRow, jsonl: jsonRow } as const satisfies Record<
-  string,
-  RowReader
->;
-export type RowFormat = keyof typeof ROW_READERS;
+/** Parsers of lines without column names. */
+const LINE_READERS = { triples: triple, teacher_tsv: teacherRow } as const satisfies Record<string, LineReader>;
 
-export const isRowFormat = (format: string): format is RowFormat => format in ROW_READERS;
+const ROW_FORMATS = ['triples', 'teacher_tsv', 'jsonl', 'json', 'csv', 'tsv', 'parquet', 'datasets'] as const;
+export type RowFormat = (typeof ROW_FORMATS)[number];
+
+export const isRowFormat = (format: string): format is RowFormat => ROW_FORMATS.some((known) => known === format);
+
+const isLineFormat = (format: RowFormat): format is keyof typeof LINE_READERS => format in LINE_READERS;
+
+/** Returns the parser of a format without column names; undefined for formats with them. */
+export const lineReader = (format: RowFormat): LineReader | undefined =>
+  isLineFormat(format) ? LINE_READERS[format] : undefined;
+
+/** Roles of the columns of lines, in their order. */
+const ORDER: Readonly<Record<keyof typeof LINE_READERS, readonly string[]>> = {
+  triples: ['query', 'positive', 'negative'],
+  teacher_tsv: ['', '', 'query', 'positive', 'negative'],
+};
+
+/**
+ * Returns whether the first line names the columns, which is then passed over. @throws WinnowError `invalid_input` for columns in another order
+ * than the format's.
+ */
+export function isHeaderLine(text: string, format: RowFormat, where: string): boolean {
+  const cells = text.split('\t');
+  const roles = cells.map((cell) => roleOf(cell, undefined)?.replace(/-id$/, ''));
+  if (cells.length < 3 || roles.some((role) => role === undefined)) return false;
+  const order = isLineFormat(format) ? ORDER[format] : [];
+  if (order.every((role, i) => role === '' || roles[i] === role || (i > 0 && roles[i] === 'passage'))) return true;
+  throw badRow(where, `columns in the order ${order.join(', ')} (\`format: tsv\` reads others by their names)`, text);
+}
 
 /** Finds the texts of ids. */
 export interface TextLookup {
@@ -54,8 +78,8 @@ export async function resolve(raw: RawList, lookup: TextLookup, counts: SkipCoun
   const known = await lookup.passages?.(raw.passages);
   const places = [...raw.passages.keys()].filter((p) => !known || known.has(raw.passages[p]!));
   if (places.length < Math.min(2, raw.passages.length)) return 'unknown passage';
-  counts.drop(UNKNOWN_PASSAGE, raw.passages.length - places.length);
-  const row = pick(raw, places);
+  counts.drop(UNKNOWN_PASSAGE, raw.passages.length - places.length, raw.where);
+  const { where: _w, rows: _r, ...row } = pick(raw, places);
   return {
     ...row,
     qid: lookup.query ? raw.query : textId(query),

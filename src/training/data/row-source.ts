@@ -4,17 +4,23 @@ import { openCollection } from '../../evaluation/formats/load-dataset.ts';
 import { readQrels } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
 import { readLines } from '../../util/lines.ts';
+import { columnSorter } from './columns.ts';
 import type { DataSource } from './data-schema.ts';
+import { datasetFiles } from './datasets-folder.ts';
 import { knownTexts } from './known-texts.ts';
-import type { IdentifiedList, RawSource, SkipCount } from './list-types.ts';
+import { type IdentifiedList, type RawSource, type SkipCount, withOrigin } from './list-types.ts';
 import { groupPairs } from './pair-groups.ts';
-import type { RawList } from './raw-list.ts';
-import { ROW_READERS, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
+import type { DataRecord, LineReader, RawList, RowSkip } from './raw-list.ts';
+import { isPairScore, type PairScores, readRow } from './read-row.ts';
+import { RECORDS, type RecordFormat } from './records.ts';
+import { isHeaderLine, lineReader, type RowFormat, resolve, type TextLookup } from './row-formats.ts';
 import { shuffled } from './shuffle.ts';
 import { readTeacher, scoresOf, type TeacherScores } from './teacher.ts';
 
 /** Rows in the shuffle buffer: files of tens of millions of rows are shuffled in constant memory. */
 const SHUFFLE_ROWS = 10_000;
+/** Rows that a column is told by: one of whole numbers alone holds ids. */
+const FIRST_ROWS = 100;
 
 async function openLookup(source: DataSource, at: (path: string) => string) {
   const queries = source.queries === undefined ? undefined : await readQueries(at(source.queries));
@@ -26,15 +32,22 @@ async function openLookup(source: DataSource, at: (path: string) => string) {
   return { lookup, close: async () => store?.close() };
 }
 
-/** Refuses a row of bare numbers without `queries` or `collection`: MS MARCO's files of ids would be read as texts. */
-function refuseIds(row: RawList, { query, passages }: TextLookup, where: string): void {
-  const bare = [...(query ? [] : [row.query]), ...(passages ? [] : row.passages)];
-  if (bare.length > 0 && bare.every((text) => /^\d+$/.test(text)))
-    throw new WinnowError('invalid_input', {
-      where,
-      expected: 'texts, or `queries` and `collection` for rows of ids',
-      got: describe(bare[0]),
-    });
+const isWhole = (text: string): boolean => /^\d+$/.test(text);
+
+/** Refuses columns of whole numbers without `queries` or `collection`: ids would be read as texts. */
+function refuseIds(rows: readonly RawList[], { query, passages }: TextLookup): void {
+  const [first] = rows;
+  if (!first) return;
+  const refuse = (expected: string, got: string | undefined): never => {
+    throw new WinnowError('invalid_input', { where: first.where ?? 'rows', expected, got: describe(got) });
+  };
+  const bareQueries = !query && rows.every((row) => isWhole(row.query));
+  const barePassages = !passages && rows.every((row) => row.passages.every(isWhole));
+  const lastIsBare = !passages && rows.every((row) => row.passages.length > 1 && isWhole(row.passages.at(-1)!));
+  if ((bareQueries && (barePassages || rows.length > 1)) || barePassages)
+    refuse('texts, or `queries` and `collection` for rows of ids', bareQueries ? first.query : first.passages[0]);
+  if (lastIsBare && rows.length > 1)
+    refuse('texts of negatives; rows of query, passage and label are `format: tsv`', first.passages.at(-1));
 }
 
 /** Replaces the list's own teacher scores by those of the teacher, if there is one, and scales them. */
@@ -54,9 +67,87 @@ function refuseReadings({ path, minRelevance, labelScale }: DataSource): void {
     throw new WinnowError('invalid_input', { where, expected: '`labelScale` to rise', got: labelScale.join(', ') });
 }
 
+/** What a row of a file gives. */
+interface ReadRow {
+  readonly where: string;
+  readonly row: RawList | RowSkip;
+}
+
+async function* readLineRows(path: string, format: RowFormat, read: LineReader): AsyncGenerator<ReadRow> {
+  let first = true;
+  for await (const { line, text } of readLines(path)) {
+    if (text.trim() === '') continue;
+    const where = `${path}:${line}`;
+    const passedOver = first && isHeaderLine(text, format, where);
+    first = false;
+    if (!passedOver) yield { where, row: read(text, where) };
+  }
+}
+
+/** Returns what the scores of single passages are, by the first rows. */
+function pairScoresOf(records: readonly DataRecord[]): PairScores {
+  const outside = records.some(({ cells }) =>
+    Object.keys(cells).some((name) => isPairScore(name) && (Number(cells[name]) < 0 || Number(cells[name]) > 1)),
+  );
+  return outside ? 'teacher' : 'labels';
+}
+
+async function* readRecords(
+  records: AsyncIterable<DataRecord>,
+  reading: DataSource,
+  counts: SkipCount,
+): AsyncGenerator<ReadRow> {
+  const sort = columnSorter(reading.columns);
+  const noted = new Set<unknown>();
+  const read = ({ cells, where }: DataRecord, pairScores: PairScores): ReadRow => {
+    const columns = sort(cells);
+    const drop = (reason: string, count = 1): void => counts.drop(reason, count, where);
+    const row = readRow(cells, columns, where, { reading, pairScores, drop });
+    if (!noted.has(columns)) for (const name of [...columns.unread, ...columns.unknown]) counts.unread?.(name, where);
+    noted.add(columns);
+    return { where, row };
+  };
+  const first: DataRecord[] = [];
+  let scores: PairScores | undefined;
+  for await (const record of records) {
+    if (scores) yield read(record, scores);
+    else if (first.push(record) === FIRST_ROWS) {
+      scores = pairScoresOf(first);
+      for (const each of first) yield read(each, scores);
+    }
+  }
+  if (!scores) for (const each of first) yield read(each, pairScoresOf(first));
+}
+
+/** Yields the rows of all files as one. */
+async function* recordsOf(
+  files: readonly string[],
+  format: RecordFormat,
+  { columns }: DataSource,
+): AsyncGenerator<DataRecord> {
+  for (const file of files) yield* RECORDS[format](file, columns);
+}
+
+/** Passes rows on once the first ones are known not to be ids. */
+async function* withoutIds(rows: AsyncIterable<RawList>, lookup: TextLookup): AsyncGenerator<RawList> {
+  const first: RawList[] = [];
+  let checked = false;
+  for await (const row of rows) {
+    if (checked) yield row;
+    else if (first.push(row) === FIRST_ROWS) {
+      refuseIds(first, lookup);
+      checked = true;
+      yield* first;
+    }
+  }
+  if (checked) return;
+  refuseIds(first, lookup);
+  yield* first;
+}
+
 /**
- * Opens a file of one list per line, which is streamed: MS MARCO triples (ids or texts), Hofstätter's teacher scores, JSONL of
- * sentence-transformers and FlagEmbedding, also with gzip.
+ * Opens files of one list per row, which are streamed: MS MARCO triples (ids or texts), Hofstätter's teacher scores, and rows with columns of
+ * sentence-transformers, FlagEmbedding and Tevatron as JSON, CSV, TSV, Parquet or a folder of these.
  */
 export async function openRowSource(
   source: DataSource & { readonly format: RowFormat },
@@ -65,34 +156,35 @@ export async function openRowSource(
   const at = (path: string) => resolvePath(folder, path);
   const path = at(source.path);
   refuseReadings(source);
-  const read = ROW_READERS[source.format];
+  const { format } = source;
+  const data =
+    format === 'datasets' ? await datasetFiles(path, source.split) : { format: format as RecordFormat, files: [path] };
+  const readLine = lineReader(format);
   const { lookup, close } = await openLookup(source, at);
   const teacher = source.teacher === undefined ? undefined : await readTeacher(at(source.teacher), source.teacherValue);
   const heldOut = source.excludeJudged === undefined ? undefined : await readQrels(at(source.excludeJudged));
   async function* rows(counts: SkipCount): AsyncGenerator<RawList> {
-    let first = true;
-    for await (const { line, text } of readLines(path)) {
-      if (text.trim() === '') continue;
-      const row = read(text, `${path}:${line}`, source);
-      if (typeof row === 'string') counts.skip(row);
+    const read = readLine
+      ? readLineRows(path, format, readLine)
+      : readRecords(recordsOf(data.files, data.format, source), source, counts);
+    for await (const { where, row } of read)
+      if (typeof row === 'string') counts.skip(row, where);
+      else yield { ...row, where };
+  }
+  async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
+    const joined = groupPairs(withoutIds(rows(counts), lookup));
+    for await (const raw of seed === undefined ? joined : shuffled(joined, seed, SHUFFLE_ROWS)) {
+      const list = await resolve(raw, lookup, counts);
+      const { where, rows: made = 1 } = raw;
+      if (typeof list === 'string') counts.skip(list, where, made);
+      else if (heldOut?.has(list.qid)) counts.skip('held out', where, made);
       else {
-        if (first) refuseIds(row, lookup, `${path}:${line}`);
-        first = false;
-        const { overlapping = 0, ...list } = row;
-        counts.drop('negative that equals a positive', overlapping);
-        yield list;
+        const taught = withTeacher(list, teacher, source.teacherScale);
+        yield where === undefined ? taught : withOrigin(taught, { where, rows: made });
       }
     }
   }
-  async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
-    const joined = groupPairs(rows(counts));
-    for await (const raw of seed === undefined ? joined : shuffled(joined, seed, SHUFFLE_ROWS)) {
-      const list = await resolve(raw, lookup, counts);
-      if (typeof list === 'string') counts.skip(list);
-      else if (heldOut?.has(list.qid)) counts.skip('held out');
-      else yield withTeacher(list, teacher, source.teacherScale);
-    }
-  }
-  const files = [source.path, source.queries, source.collection, source.teacher, source.excludeJudged];
-  return { files: files.flatMap((file) => (file === undefined ? [] : [at(file)])), lists, close };
+  const others = [source.queries, source.collection, source.teacher, source.excludeJudged];
+  const files = [...data.files, ...others.flatMap((file) => (file === undefined ? [] : [at(file)]))];
+  return { files, lists, close };
 }

@@ -15,10 +15,10 @@ type SkipReason =
 
 type Sampled = CandidateList | SkipReason;
 
-/** Draws `count` items, each once while there are enough, then with repetition. */
-function draw(items: readonly number[], count: number, random: Random): number[] {
+/** Draws `count` items, each once; fewer where there are fewer, unless they are repeated. */
+function draw(items: readonly number[], count: number, random: Random, repeat = false): number[] {
   const once = random.shuffle([...items]).slice(0, count);
-  while (once.length < count) once.push(items[random.below(items.length)]!);
+  while (repeat && once.length < count) once.push(items[random.below(items.length)]!);
   return once;
 }
 
@@ -53,12 +53,12 @@ function withNegatives(list: CandidateList, sampler: Sampler, random: Random): S
   const places = [...list.passages.keys()];
   const relevant = places.filter((p) => list.relevance[p]! > 0);
   if (relevant.length === 0) return 'no relevant passage';
-  const positives = draw(relevant, Math.min(sampler.positives, relevant.length), random);
+  const positives = draw(relevant, sampler.positives, random);
   const others = places.filter((p) => !(list.relevance[p]! > 0) && p + 1 >= from && p + 1 <= to);
   if (others.length === 0) return 'no other passage';
   const kept = withoutFalseNegatives(list, positives, others, sampler);
   if (kept.length === 0) return 'no negative left by the filters';
-  return pick(list, [...positives, ...draw(kept, sampler.negatives, random)]);
+  return pick(list, [...positives, ...draw(kept, sampler.negatives, random, sampler.repeatNegatives)]);
 }
 
 const ascending = (places: number[]): number[] => places.sort((a, b) => a - b);
@@ -137,6 +137,18 @@ function checkLabels({ query, relevance }: CandidateList, labels: LabelNeed | un
   });
 }
 
+/** Refuses labels of 0 and 1 in place of a teacher's scores: their differences are no margins. @throws WinnowError `invalid_input`. */
+function checkMargins({ query, teacher, labeled }: CandidateList, needed: Needs): void {
+  if (!labeled || !teacher || !needed.teacher || needed.labels !== 'binary') return;
+  if (!teacher.every((score) => score === 0 || score === 1)) return;
+  throw new WinnowError('invalid_input', {
+    where: `training data, query "${query.slice(0, 60)}"`,
+    expected:
+      'a teacher’s scores or margins for this objective: `winnow score` writes scores, `teacher` of the source reads them; BCE and InfoNCE learn from labels',
+    got: 'labels of 0 and 1',
+  });
+}
+
 /** Returns every passage of a labeled list, in lists of the sampler's size. */
 function everyPassage(list: CandidateList, sampler: Sampler, seed: number): CandidateList[] {
   const size = sampler.positives + sampler.negatives;
@@ -162,6 +174,7 @@ export function samples(
   needed: Needs = NOTHING,
 ): readonly CandidateList[] | SkipReason {
   if (list.labeled === 'as given') checkLabels(list, needed.labels);
+  checkMargins(list, needed);
   const readsLabels = !sampler.equalNegatives && isPointwise(list, needed);
   if (readsLabels && sampler.mode === 'negatives') return everyPassage(list, sampler, seed);
   const sampled = readsLabels ? draft(list, sampler, seed) : sample(list, sampler, seed, needed);

@@ -7,7 +7,14 @@ import type { Needs } from '../objectives/needs.ts';
 import type { Data, DataFormat, DataSource, Sampler } from './data-schema.ts';
 import { withoutDropped } from './drop-list.ts';
 import { openIdSource } from './id-source.ts';
-import { type CandidateList, type ListSource, type RawSource, skipCount } from './list-types.ts';
+import {
+  type CandidateList,
+  type LeftOut,
+  type ListSource,
+  originOf,
+  type RawSource,
+  skipCount,
+} from './list-types.ts';
 import { isRowFormat } from './row-formats.ts';
 import { openRowSource } from './row-source.ts';
 import { NOTHING, samples } from './sampler.ts';
@@ -22,9 +29,11 @@ type Optional =
   | 'addRelevant'
   | 'teacherPositives'
   | 'minRelevance'
-  | 'labelScale';
+  | 'labelScale'
+  | 'columns';
 
 const ROWS: readonly Optional[] = ['queries', 'collection'];
+const COLUMNS: readonly Optional[] = [...ROWS, 'minRelevance', 'labelScale', 'columns'];
 const SETS: readonly Optional[] = [
   'qrels',
   'candidates',
@@ -36,13 +45,18 @@ const SETS: readonly Optional[] = [
   'teacherPositives',
   'minRelevance',
 ];
-const OPTIONAL: readonly Optional[] = [...SETS, 'labelScale'];
+const OPTIONAL: readonly Optional[] = [...SETS, 'labelScale', 'columns'];
 
 /** Fields that a source of each format may have, in addition to those of all formats. */
 export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
   triples: ROWS,
   teacher_tsv: ROWS,
-  jsonl: [...ROWS, 'minRelevance', 'labelScale'],
+  jsonl: COLUMNS,
+  json: COLUMNS,
+  csv: COLUMNS,
+  tsv: COLUMNS,
+  parquet: COLUMNS,
+  datasets: [...COLUMNS, 'split'],
   rank_llm: ['qrels', 'randomNegatives', 'teacherPositives', 'minRelevance'],
   trec: ['qrels', 'queries', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives', 'minRelevance'],
   beir: SETS,
@@ -94,9 +108,23 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
       const counts = passes++ === 0 ? first : skipCount();
       for await (const list of raw.lists(counts, seed)) {
         const sampled = samples(list, sampler, seed, needed);
-        if (typeof sampled === 'string') counts.skip(sampled);
+        if (typeof sampled === 'string') counts.skip(sampled, originOf(list)?.where, originOf(list)?.rows);
         else yield* sampled;
       }
+    },
+    leftOut: first.leftOut,
+    async *usage(seed, most) {
+      const counts = skipCount();
+      let used = 0;
+      let lists = 0;
+      for await (const list of raw.lists(counts)) {
+        const origin = originOf(list);
+        const sampled = samples(list, sampler, seed, needed);
+        if (typeof sampled === 'string') counts.skip(sampled, origin?.where, origin?.rows);
+        else used += origin?.rows ?? 1;
+        if (++lists === most) break;
+      }
+      yield { path: source.path, used, unused: counts.rows(), leftOut: counts.leftOut(), columns: counts.columns() };
     },
     whole: () => raw.lists(skipCount()),
     close: () => raw.close(),
@@ -135,6 +163,17 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
     },
     async *whole() {
       for (const { source } of sources) yield* source.whole();
+    },
+    leftOut() {
+      const all = new Map<string, LeftOut>();
+      for (const each of sources.flatMap(({ source }) => source.leftOut())) {
+        const before = all.get(each.reason);
+        all.set(each.reason, before ? { ...before, count: before.count + each.count } : each);
+      }
+      return [...all.values()];
+    },
+    async *usage(seed, most) {
+      for (const { source } of sources) yield* source.usage(seed, most);
     },
     async close() {
       for (const { source } of sources) await source.close?.();

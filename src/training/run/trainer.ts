@@ -5,7 +5,7 @@ import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { batches } from '../data/batches.ts';
-import type { ListSource } from '../data/list-types.ts';
+import type { LeftOut, ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { openValidation, type Validation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
@@ -22,6 +22,7 @@ import { readBest, readCheckpoint, writeBest, writeCheckpoint } from './checkpoi
 import { checkBackbone, checkFiles, checkRunFolder } from './checks.ts';
 import { openCurve } from './curve.ts';
 import { guardLeaks, leakNotes } from './leaks.ts';
+import { guardLeftOut, leftOutReasons, leftOutSince } from './left-out.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
 import { takeSteps } from './steps.ts';
 
@@ -56,7 +57,8 @@ function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
   const { checkpoint: _c, publish: _p, name: _n, threads: _t, falseNegatives: _f, ...decisive } = recipe;
   const { validation } = recipe;
   const measured = validation && { validation: { ...validation, leaks: undefined } };
-  const text = JSON.stringify([{ ...decisive, ...measured }, source.files.map((f) => f.sha256), weights]);
+  const data = { ...recipe.data, maxLeftOut: undefined };
+  const text = JSON.stringify([{ ...decisive, data, ...measured }, source.files.map((f) => f.sha256), weights]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
@@ -113,6 +115,8 @@ interface OpenRun {
   readonly tokenizer: PairTokenizer;
   /** Value of the untrained model; undefined without a validation. */
   readonly base: number | undefined;
+  /** What was reported as left out before the first step. */
+  readonly told: readonly LeftOut[];
 }
 
 /** Measures the untrained model. @param open opens it where `current` holds trained weights. */
@@ -149,6 +153,7 @@ async function openRun(
   // Before hours of training, not after them.
   if (checkpoint?.best) await readBest(runFolder, hash, checkpoint.best);
   const { state, ...facts } = checkpoint ?? { state: undefined, step: 0, runHash: hash, stale: 0, alarms: {} };
+  const told = checkpoint ? [] : await guardLeftOut(recipe.data, source, recipe.seed, observer.onNote);
   const sessions = await openSessions(backbone, recipe, tokenizer.padId, checkpoint);
   const pairs = pairsWithin(recipe);
   const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
@@ -176,7 +181,7 @@ async function openRun(
     average: recipe.ema === 0 ? undefined : initialAverage(sessions, state),
     facts,
   };
-  return { run, backbone, source, tokenizer, base };
+  return { run, backbone, source, tokenizer, base, told };
 }
 
 /**
@@ -194,7 +199,7 @@ export async function train(
   signal?: AbortSignal,
   bases?: string,
 ): Promise<TrainingOutcome> {
-  const { run, backbone, source, tokenizer, base } = await openRun(loaded, runFolder, observer, bases);
+  const { run, backbone, source, tokenizer, base, told } = await openRun(loaded, runFolder, observer, bases);
   const { validation, recipe, sessions } = run;
   const from = run.facts.step;
   observer.onStart?.({
@@ -206,6 +211,8 @@ export async function train(
   for (const note of validation?.notes ?? []) observer.onWarning?.(note);
   try {
     await loop(run, signal);
+    const later = leftOutSince(told, source.leftOut());
+    if (later.length > 0) observer.onNote?.(`left out in training: ${leftOutReasons(later)}`);
     const { best, step: done, runHash } = run.facts;
     const kept = best && (await readBest(runFolder, runHash, best));
     return {

@@ -45,6 +45,8 @@ function source(count: number): ListSource {
   return {
     files: [],
     skipped: () => ({}),
+    leftOut: () => [],
+    async *usage() {},
     async *lists(seed) {
       yield* createRandom(seed).shuffle([...all]);
     },

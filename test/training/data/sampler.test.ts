@@ -30,16 +30,20 @@ const lists = fc
 const place = (passage: string): number => Number(passage.slice(1));
 
 describe('sample', () => {
-  it('negatives: positives first, then the number of others from the given ranks', () => {
+  it('negatives: positives first, then others from the given ranks, none twice unless they are repeated', () => {
     fc.assert(
       fc.property(lists, fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 4 }), (list, negatives, from) => {
-        const result = sample(list, sampler({ negatives, negativeRanks: [from, from + 10] }), 3);
+        const others = list.relevance.filter((g, i) => g === 0 && i + 1 >= from && i + 1 <= from + 10);
+        const settings = { negatives, negativeRanks: [from, from + 10] };
+        const result = sample(list, sampler(settings), 3);
         if (typeof result === 'string') {
-          const others = list.relevance.filter((g, i) => g === 0 && i + 1 >= from && i + 1 <= from + 10);
           expect(list.relevance.every((g) => g === 0) || others.length === 0).toBe(true);
           return;
         }
-        expect(result.relevance).toEqual([1, ...Array.from({ length: negatives }, () => 0)]);
+        expect(new Set(result.passages).size).toBe(1 + Math.min(negatives, others.length));
+        expect(result.passages).toHaveLength(1 + Math.min(negatives, others.length));
+        const repeated = sample(list, sampler({ ...settings, repeatNegatives: true }), 3);
+        expect(repeated).toMatchObject({ relevance: [1, ...Array.from({ length: negatives }, () => 0)] });
         expect(result.passages.slice(1).every((p) => place(p) + 1 >= from && place(p) + 1 <= from + 10)).toBe(true);
         expect(result.teacher).toEqual(result.passages.map((p) => list.teacher![place(p)]));
       }),

@@ -1,8 +1,11 @@
+import { stat } from 'node:fs/promises';
 import { describe, WinnowError } from '../../../errors.ts';
 import { datasetFormat } from '../../../evaluation/formats/load-dataset.ts';
+import { isParquet } from '../../../evaluation/formats/parquet.ts';
 import { readHead } from '../../../util/bytes.ts';
 import { isObject } from '../../../util/json-files.ts';
 import type { DataFormat } from '../data-schema.ts';
+import { datasetFiles, recordFormatOf } from '../datasets-folder.ts';
 
 /** Bytes of a file that its form is guessed from. */
 const HEAD_BYTES = 1 << 20;
@@ -39,16 +42,25 @@ function tableOf(lines: readonly string[]): DataFormat | undefined {
   if (isRun(lines)) return 'trec';
   const rows = lines.map((line) => line.split('\t'));
   if (rows.every((row) => row.length === 5 && isNumber(row[0]) && isNumber(row[1]))) return 'teacher_tsv';
-  return rows.every((row) => row.length === 3) ? 'triples' : undefined;
+  const width = rows[0]!.length;
+  if (width < 2 || rows.some((row) => row.length > width)) return undefined;
+  const isTriple = rows.every((row) => row.length === 3) && !(rows.length > 1 && rows.slice(1).every(isLabeled));
+  return isTriple ? 'triples' : 'tsv';
 }
+
+/** Whether a row of three is query, passage and label; ids are whole numbers in all columns. */
+const isLabeled = ([first, , last]: readonly string[]): boolean => isNumber(last) && !isNumber(first);
 
 /** Looks at the text of a file that is one JSON document. */
 function documentOf(text: string): DataFormat | undefined {
   if (/"paragraphs"\s*:/.test(text)) return 'squad';
-  return /"(hits|candidates)"\s*:/.test(text) ? 'rank_llm' : undefined;
+  return /"(hits|candidates)"\s*:/.test(text) ? 'rank_llm' : 'json';
 }
 
 async function fileFormat(path: string): Promise<DataFormat | undefined> {
+  if ((await stat(path)).isDirectory()) return (await datasetFiles(path)) && 'datasets';
+  if (await isParquet(path)) return 'parquet';
+  if (recordFormatOf(path) === 'csv') return 'csv';
   const { head } = await readHead(path, HEAD_BYTES);
   const text = head.toString('utf8').replace(/^\ufeff/, '');
   const lines = text.split(/\r?\n/);
@@ -64,7 +76,11 @@ async function fileFormat(path: string): Promise<DataFormat | undefined> {
  * @throws WinnowError `invalid_input` where it is none of those that training reads.
  */
 export async function guessFormat(path: string): Promise<DataFormat> {
-  const layout = await datasetFormat(path);
+  const layout = await datasetFormat(path).catch(async (error) => {
+    if (!(await stat(path)).isDirectory()) throw error;
+    await datasetFiles(path);
+    return undefined;
+  });
   const found = layout === undefined ? await fileFormat(path) : FOLDERS[layout];
   if (found !== undefined) return found;
   throw new WinnowError('invalid_input', {

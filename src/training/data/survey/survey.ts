@@ -106,7 +106,6 @@ function separateCounts(): SkipCount & {
     drop(reason, count) {
       if (count > 0) passages[reason] = (passages[reason] ?? 0) + count;
     },
-    skipped: () => ({ ...rows, ...passages }),
   };
 }
 

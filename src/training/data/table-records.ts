@@ -1,0 +1,165 @@
+import { WinnowError } from '../../errors.ts';
+import { readLines } from '../../util/lines.ts';
+import { repeated } from '../../util/repeated.ts';
+import { type ColumnNames, roleOf } from './columns.ts';
+import type { DataRecord } from './raw-list.ts';
+
+/** Rows that the columns of a table without a header are told from. */
+const LOOKED_AT = 50;
+/** Most lines of one quoted cell; a quotation mark that is never closed would swallow the file. */
+const CELL_LINES = 10_000;
+
+const bad = (where: string, expected: string, got: string): WinnowError =>
+  new WinnowError('invalid_input', { where, expected, got });
+
+interface TableRow {
+  readonly line: number;
+  readonly cells: readonly string[];
+}
+
+/** Splits complete text into cells (RFC 4180); undefined while a quoted cell is open. */
+function splitCells(text: string, separator: string): string[] | undefined {
+  const cells: string[] = [];
+  for (let at = 0; ; ) {
+    if (text[at] !== '"') {
+      const end = text.indexOf(separator, at);
+      cells.push(end < 0 ? text.slice(at) : text.slice(at, end));
+      if (end < 0) return cells;
+      at = end + 1;
+      continue;
+    }
+    let end = text.indexOf('"', at + 1);
+    while (end >= 0 && text[end + 1] === '"') end = text.indexOf('"', end + 2);
+    if (end < 0) return undefined;
+    const after = text.indexOf(separator, end + 1);
+    const rest = after < 0 ? text.slice(end + 1) : text.slice(end + 1, after);
+    cells.push(text.slice(at + 1, end).replaceAll('""', '"') + rest);
+    if (after < 0) return cells;
+    at = after + 1;
+  }
+}
+
+/** Splits a line at tabs. A cell is unquoted only where it is quoted as a whole: queries begin with quotation marks too. */
+const splitTabs = (text: string): string[] =>
+  text.split('\t').map((cell) => (/^"(?:[^"]|"")*"$/s.test(cell) ? cell.slice(1, -1).replaceAll('""', '"') : cell));
+
+/** Returns the separator of a table: that of the format, or the semicolon of spreadsheets where the first line has more of them. */
+function separatorOf(first: string, separator: string): string {
+  if (separator === '\t') return separator;
+  const count = (mark: string): number => (splitCells(first, mark) ?? []).length;
+  return [';', '\t'].reduce((best, mark) => (count(mark) > count(best) ? mark : best), separator);
+}
+
+async function* tableRows(path: string, format: ',' | '\t'): AsyncGenerator<TableRow> {
+  let separator: string | undefined;
+  let open: { readonly line: number; readonly lines: string[] } | undefined;
+  for await (const { line, text } of readLines(path)) {
+    if (!open && text.trim() === '') continue;
+    separator ??= separatorOf(text, format);
+    if (format === '\t') {
+      yield { line, cells: splitTabs(text) };
+      continue;
+    }
+    open ??= { line, lines: [] };
+    open.lines.push(text);
+    const cells = open.lines.length === 1 ? splitCells(text, separator) : closed(open.lines, separator);
+    if (cells) {
+      yield { line: open.line, cells };
+      open = undefined;
+    } else if (open.lines.length > CELL_LINES)
+      throw bad(`${path}:${open.line}`, 'a quotation mark that ends the cell', `none in ${CELL_LINES} lines`);
+  }
+  if (open) throw bad(`${path}:${open.line}`, 'a quotation mark that ends the cell', 'the end of the file');
+}
+
+/** Returns the cells of joined lines where the last line may close a quoted cell. */
+const closed = (lines: readonly string[], separator: string): string[] | undefined =>
+  lines.at(-1)!.includes('"') ? splitCells(lines.join('\n'), separator) : undefined;
+
+const isNumber = (text: string): boolean => text.trim() !== '' && Number.isFinite(Number(text));
+
+/** One word, as names of columns are as a rule. */
+const WORD = /^[\p{L}\p{N}_.-]*$/u;
+
+/**
+ * Whether the first row names columns: no number, and two known names, or one where every cell is a word. The first name may be empty, as
+ * pandas writes the index.
+ */
+function isHeader(cells: readonly string[], stated: ColumnNames | undefined): boolean {
+  const names = cells.map((cell) => cell.trim());
+  const known = names.filter((name) => name.length > 2 && roleOf(name, stated) !== undefined).length;
+  return (
+    known > (names.every((name) => WORD.test(name)) ? 0 : 1) &&
+    names.every((name, c) => (c === 0 || name !== '') && !isNumber(name) && name.length <= 64)
+  );
+}
+
+function headerOf({ line, cells }: TableRow, path: string): readonly string[] {
+  const names = cells.map((cell) => (cell.trim() === '' ? 'index' : cell.trim()));
+  const twice = repeated(names);
+  if (twice === undefined) return names;
+  throw bad(`${path}:${line}`, 'each column once', `${twice} twice`);
+}
+
+/** Layouts of tables without a header: `n` is a column of numbers, `t` one of texts. */
+const LAYOUTS: Readonly<Record<string, readonly string[]>> = {
+  tt: ['query', 'positive'],
+  ttn: ['query', 'passage', 'label'],
+  ttt: ['query', 'positive', 'negative'],
+  tttn: ['query', 'positive', 'negative', 'scores'],
+  nnttt: ['pos_scores', 'neg_scores', 'query', 'positive', 'negative'],
+};
+
+const CURES: Readonly<Record<string, string>> = {
+  nntt: 'a top1000 file, which holds no labels: rows of query, passage and label, or `format: trec` with the run, `queries`, `collection` and `qrels`',
+  nnn: '`format: triples` with `queries` and `collection`, for ids, or a header line',
+  nnnn: '`format: beir` or `trec` with these judgements as `qrels`, or a header line',
+};
+
+/** Returns the names of the columns of a table without a header. @throws WinnowError that asks for a header. */
+function layoutOf(rows: readonly TableRow[], path: string): readonly string[] {
+  const width = rows[0]!.cells.length;
+  const numeric = (column: number, from: number): boolean =>
+    rows.length > from && rows.slice(from).every(({ cells }) => isNumber(cells[column] ?? ''));
+  const kinds = Array.from({ length: width }, (_, c) => (numeric(c, 0) ? 'n' : 't')).join('');
+  const where = `${path}:${rows[0]!.line}`;
+  const isNamed = Array.from({ length: width }, (_, c) => c).some((c) => !numeric(c, 0) && numeric(c, 1));
+  const names = LAYOUTS[kinds];
+  if (names && !isNamed) return names;
+  const expected = isNamed
+    ? 'a header of known names (docs/training-data.md); `columns` gives others a role'
+    : (CURES[kinds] ?? 'a header line with the names of the columns, such as query, passage, label');
+  throw bad(where, expected, rows[0]!.cells.map((cell) => cell.slice(0, 30)).join(' | '));
+}
+
+/**
+ * Yields the rows of a CSV or TSV file by column name. Without a header, two to five columns are told by where the numbers stand. Empty cells
+ * are null. @throws WinnowError `invalid_input` with file and line for rows of another width.
+ */
+export async function* tableRecords(
+  path: string,
+  format: ',' | '\t',
+  stated: ColumnNames | undefined,
+): AsyncGenerator<DataRecord> {
+  const waiting: TableRow[] = [];
+  let names: readonly string[] | undefined;
+  const record = ({ line, cells }: TableRow): DataRecord => {
+    const where = `${path}:${line}`;
+    if (cells.length > names!.length)
+      throw bad(where, `at most ${names!.length} cells, as in the first row`, `${cells.length}`);
+    const values = names!.map(
+      (name, i) => [name, cells[i] === undefined || cells[i] === '' ? null : cells[i]] as const,
+    );
+    return { cells: Object.fromEntries(values), where };
+  };
+  const start = function* (): Generator<DataRecord> {
+    names = layoutOf(waiting, path);
+    for (const row of waiting) yield record(row);
+  };
+  for await (const row of tableRows(path, format)) {
+    if (names) yield record(row);
+    else if (waiting.length === 0 && isHeader(row.cells, stated)) names = headerOf(row, path);
+    else if (waiting.push(row) === LOOKED_AT) yield* start();
+  }
+  if (!names && waiting.length > 0) yield* start();
+}
