@@ -1,7 +1,8 @@
-import { type GraphBuilder, MICROSOFT } from '../builder.ts';
+import { GraphBuilder, MICROSOFT } from '../builder.ts';
 import { attrNumber, type Graph, type Node } from '../graph.ts';
 import type { Shapes } from '../probe.ts';
 import { tensor } from '../tensor.ts';
+import { MaskChannels, maskChannels, maskingAdd } from './int8-mask.ts';
 import {
   appendProduct,
   type IntegerProduct,
@@ -106,6 +107,8 @@ export interface ScoreRange {
   readonly scores: ScoreProduct;
   readonly query: Float32Array;
   readonly key: Float32Array;
+  /** Largest magnitude of a score. */
+  readonly largest: number;
 }
 
 /**
@@ -115,6 +118,16 @@ export interface ScoreRange {
 const QUERY_LEVELS = 63;
 const QUERY_ZERO = 64;
 const KEY_LEVELS = 127;
+
+/** Returns a graph that also gives the largest magnitude of each product's scores, [1, 1, 1, 1], and these outputs' names. */
+export function withLargestScores(
+  graph: Graph,
+  products: readonly ScoreProduct[],
+): { readonly graph: Graph; readonly names: readonly string[] } {
+  const g = GraphBuilder.from(graph);
+  const names = products.map(({ last }) => g.reduceMax(g.op('Abs', [last.outputs[0]!]), [0, 1, 2, 3]));
+  return { graph: g.build(), names };
+}
 
 const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
 
@@ -149,32 +162,78 @@ function appendOperand(g: GraphBuilder, { source, moves }: Operand, step: string
   }, quantized);
 }
 
-function appendScores(g: GraphBuilder, { scores, query, key }: ScoreRange): void {
-  const { product, last, alpha } = scores;
-  const queryStep = largest(query) / QUERY_LEVELS || 1;
+interface Steps {
+  readonly query: number;
+  readonly key: number;
+}
+
+const stepsOf = ({ query, key }: ScoreRange): Steps => ({
+  query: largest(query) / QUERY_LEVELS || 1,
+  key: largest(key) / KEY_LEVELS || 1,
+});
+
+/** Channels that mask padding, and the shapes that they depend on. */
+interface Masking {
+  readonly channels: MaskChannels;
+  readonly count: number;
+  readonly heads: number;
+  readonly queries: string;
+}
+
+function appendScores(g: GraphBuilder, range: ScoreRange, output: string, masking: Masking | undefined): void {
+  const { product, alpha, query, key } = range.scores;
+  const steps = stepsOf(range);
   const scalar = (value: number) => g.constant(tensor('float32', [], [value]), 'step');
   const zero = g.constant(tensor('uint8', [], [QUERY_ZERO]), 'zero_point');
-  const keyStep = scalar(largest(key) / KEY_LEVELS || 1);
-  const left = appendOperand(g, scores.query, scalar(queryStep), zero);
-  const right = appendOperand(g, scores.key, keyStep, g.constant(tensor('int8', [], [0]), 'zero_point'));
+  const keyStep = scalar(steps.key);
+  const left = appendOperand(g, query, scalar(steps.query), zero);
+  const right = appendOperand(g, key, keyStep, g.constant(tensor('int8', [], [0]), 'zero_point'));
   const turned = attrNumber(product, 'transB', 0) === 1 ? g.transpose(right, [0, 1, 3, 2]) : right;
+  const { channels, count, heads, queries } = masking ?? { channels: undefined, count: 0, heads: 0, queries: '' };
   g.append({
     op: 'MatMulIntegerToFloat',
     domain: MICROSOFT,
     name: product.name,
-    inputs: [left, turned, scalar(queryStep * alpha), keyStep, zero],
-    outputs: [last.outputs[0]!],
+    inputs: [
+      channels?.query(left, count, QUERY_ZERO, queries) ?? left,
+      channels?.key(turned, count, heads) ?? turned,
+      scalar(steps.query * alpha),
+      keyStep,
+      zero,
+    ],
+    outputs: [output],
     attrs: {},
   });
+}
+
+/** Returns the Add of the padding mask and the channels that replace it, where few do. */
+function maskingOf(
+  m: Matcher,
+  range: ScoreRange,
+  biases: ReadonlySet<string>,
+): (Omit<Masking, 'channels'> & { add: Node }) | undefined {
+  const { last, alpha, product } = range.scores;
+  const add = maskingAdd(m, last.outputs[0]!, biases);
+  const steps = stepsOf(range);
+  const count = add && maskChannels(steps.query * steps.key * alpha, range.largest);
+  const [queries, keys] = product.inputs.map((input) => m.dims(input));
+  return add && count && queries && keys ? { add, count, heads: keys[1]!, queries: queries.join() } : undefined;
 }
 
 /**
  * Rewrites products of queries and keys to int8. Where two int8 layers make the factors, their channels are balanced first, which is exact.
  * @param shapes of the graph, by a probing batch.
+ * @param biases values that mask padding (`paddingBiases`).
  */
-export function quantizeScores(graph: Graph, ranges: readonly ScoreRange[], shapes: Shapes): Graph {
+export function quantizeScores(
+  graph: Graph,
+  ranges: readonly ScoreRange[],
+  shapes: Shapes,
+  biases: ReadonlySet<string>,
+): Graph {
   const m = new Matcher(graph, shapes);
   const at: Replacements = new Map();
+  let channels: MaskChannels | undefined;
   for (const range of ranges) {
     const layers = layersOf(m, range);
     const balance = layers && balanceOf(range);
@@ -187,7 +246,12 @@ export function quantizeScores(graph: Graph, ranges: readonly ScoreRange[], shap
       const inverse = balance.map((t) => 1 / t);
       at.set(key.node, (g) => appendProduct(g, rescaled(key, inverse), key.node.outputs[0]!));
     }
-    at.set(range.scores.last, (g) => appendScores(g, balanced));
+    const masking = maskingOf(m, balanced, biases);
+    const last = masking?.add ?? range.scores.last;
+    at.set(last, (g) => {
+      channels ??= new MaskChannels(g);
+      appendScores(g, balanced, last.outputs[0]!, masking && { ...masking, channels });
+    });
   }
   return replaceNodes(graph, at);
 }

@@ -1,7 +1,8 @@
 import type { Model } from '../../onnx/graph.ts';
 import { probeShapes } from '../../onnx/probe.ts';
 import { foldInt8 } from '../../onnx/rewrites/int8-fold.ts';
-import { findScoreProducts, quantizeScores } from '../../onnx/rewrites/int8-scores.ts';
+import { paddingBiases } from '../../onnx/rewrites/int8-mask.ts';
+import { findScoreProducts, quantizeScores, withLargestScores } from '../../onnx/rewrites/int8-scores.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { calibrate } from './calibration.ts';
 
@@ -27,17 +28,21 @@ export async function refineInt8(
   const names = new Set(products.flatMap(({ query, key }) => [query.source, key.source]));
   const values = [...names].map((name) => ({ name, channels: shapes.get(name)!.dims.at(-1)! }));
   if (values.length === 0) return folded;
-  const seen = await calibrate(folded, values, rows, {
+  const probed = withLargestScores(folded.graph, products);
+  const scoreValues = probed.names.map((name) => ({ name, channels: 1 }));
+  const seen = await calibrate({ ...folded, graph: probed.graph }, [...values, ...scoreValues], rows, {
     padId,
     seed,
     sampleSize: 0,
     onBatch: (done, total) => onProgress?.('attention', done, total),
   });
   const maxima = (name: string) => seen.get(name)!.channelMaxima;
-  const ranges = products.map((scores) => ({
+  const ranges = products.map((scores, i) => ({
     scores,
     query: maxima(scores.query.source),
     key: maxima(scores.key.source),
+    largest: maxima(probed.names[i]!)[0]!,
   }));
-  return { ...folded, graph: quantizeScores(folded.graph, ranges, shapes) };
+  const biases = await paddingBiases(folded, shapes);
+  return { ...folded, graph: quantizeScores(folded.graph, ranges, shapes, biases) };
 }
