@@ -39,11 +39,16 @@ function note(text: string): void {
 
 function observed(cell: Cell, place: number, of: number): TrainingObserver {
   const label = `${cell.phase} ${place}/${of} ${cell.backbone} ${cell.objective} seed ${cell.seed}`;
-  const bar = startProgress(label, cell.recipe.steps);
+  let bar: ReturnType<typeof startProgress> | undefined;
+  let last = 0;
   return {
+    onStart({ steps }) {
+      bar = startProgress(label, steps);
+      last = steps;
+    },
     onStep({ step, loss }) {
-      bar.update(step, `loss ${loss.toFixed(4)}`);
-      if (step === cell.recipe.steps) bar.stop();
+      bar?.update(step, `loss ${loss.toFixed(4)}`);
+      if (step === last) bar?.stop();
     },
     onWarning: (text) => say(`${label}: ${text}`),
     onNote: note,

@@ -101,7 +101,7 @@ async function run(path: string, flags: Flags): Promise<void> {
     shown.stop(),
   );
   const complete = outcome.finished && (published !== undefined || !loaded.recipe.publish);
-  if (!complete && stopping.stopped(`at step ${outcome.done} of ${loaded.recipe.steps}`)) return;
+  if (!complete && stopping.stopped(`at step ${outcome.done} of ${outcome.steps}`)) return;
   if (outcome.from === outcome.done) process.stderr.write(`the run was finished before, at step ${outcome.done}\n`);
   if (published) {
     const { name, version, folder: where, already } = published;

@@ -7,6 +7,7 @@ import { isPartOf, type Shard } from '../../util/shard.ts';
 import { checkPublish } from '../publish/check-publish.ts';
 import { publishRun } from '../publish/publish.ts';
 import { lockRun } from '../publish/run-recipe.ts';
+import { withSteps } from '../run/epochs.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { type Cell, type CellResult, folderOf, keyOf, resultFile } from './grid.ts';
@@ -41,11 +42,12 @@ async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise
 /** Runs a cell. A run that diverges is a result; other errors end the grid. Returns undefined where the grid was stopped. */
 async function runCell(
   grid: Grid,
-  cell: Cell,
+  given: Cell,
   { folder, bases }: { readonly folder: string; readonly bases: string },
   options: GridOptions,
   observer: TrainingObserver,
 ): Promise<CellResult | undefined> {
+  const cell = await withSteps(given);
   try {
     const outcome = await train(cell, folder, observer, options.signal, bases);
     return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);

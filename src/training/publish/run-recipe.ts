@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { withLock } from '../../util/lock-file.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
+import { withSteps } from '../run/epochs.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { checkPublish } from './check-publish.ts';
@@ -25,13 +26,14 @@ interface RecipeRun {
  * @throws WinnowError as `checkPublish`, `train` and `publishRun`; `in_use`.
  */
 export function runRecipe(
-  loaded: LoadedRecipe,
+  given: LoadedRecipe,
   runFolder: string,
   observer: TrainingObserver,
   signal: AbortSignal,
 ): Promise<RecipeRun> {
   return lockRun(runFolder, async () => {
-    await checkPublish(loaded);
+    await checkPublish(given);
+    const loaded = await withSteps(given, (line) => observer.onNote?.(line));
     const outcome = await train(loaded, runFolder, observer, signal);
     if (!outcome.finished || signal.aborted) return { outcome };
     const published = loaded.recipe.publish && (await publishRun(loaded, outcome));

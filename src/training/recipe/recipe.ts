@@ -110,6 +110,11 @@ const settingsSchema = z.strictObject({
     })
     .prefault({}),
   steps: count(1).default(1000).describe('Optimizer steps.'),
+  epochs: z
+    .number()
+    .positive()
+    .optional()
+    .describe('Passes over the lists of the data, in place of `steps`; the lists are counted first.'),
   optimizer: optimizerSchema.prefault({}),
   schedule: scheduleSchema.prefault({}),
   lora: loraSchema.optional(),
@@ -158,12 +163,14 @@ interface Conflict {
 export const servedLength = ({ publish, maxLength }: Pick<Recipe, 'publish' | 'maxLength'>): number =>
   publish?.maxLength ?? maxLength;
 
+export const WARMUP_RULE = 'fewer steps than `steps`, or a share of them below 1';
+
 /** Settings that exclude each other, each with what to change. */
 const CONFLICTS: readonly Conflict[] = [
   {
     field: ['schedule', 'warmup'],
-    applies: (recipe) => warmupSteps(recipe) >= recipe.steps,
-    message: 'fewer steps than `steps`, or a share of them below 1',
+    applies: (recipe) => recipe.epochs === undefined && warmupSteps(recipe) >= recipe.steps,
+    message: WARMUP_RULE,
   },
   {
     field: ['precision'],
@@ -216,9 +223,13 @@ type Tree = Record<string, unknown>;
 
 const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Two ways to say how long a run is; the upper document's replaces the other one of the lower. */
+const LENGTHS = ['steps', 'epochs'];
+
 /** Merges two documents: mappings are merged, other values of `under` are replaced by those of `over`. */
 export function merge(under: Tree, over: Tree): Tree {
   const merged: Tree = { ...under };
+  if (LENGTHS.some((key) => over[key] !== undefined)) for (const key of LENGTHS) delete merged[key];
   for (const [key, value] of Object.entries(over)) {
     const below = merged[key];
     merged[key] = isTree(below) && isTree(value) ? merge(below, value) : value;
@@ -248,6 +259,8 @@ export function checkRecipe(document: unknown, where: string, found: readonly z.
   const preset = typeof document.preset === 'string' ? PRESETS[document.preset] : undefined;
   const whole = preset ? merge(preset.settings, document) : document;
   const result = recipeSchema.safeParse(whole);
+  const both = LENGTHS.every((key) => document[key] !== undefined);
+  if (both) found = [...found, { code: 'custom', path: ['epochs'], message: 'steps or epochs, one of them', input: 2 }];
   if (result.success && found.length === 0) return result.data;
   throw new WinnowError('invalid_input', {
     where,

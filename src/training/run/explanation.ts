@@ -11,6 +11,7 @@ import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts
 import { loadBackbone, trainable } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
 import { checkFiles } from './checks.ts';
+import { withSteps } from './epochs.ts';
 import { findLeaks, type Leaks } from './leaks.ts';
 import { train } from './trainer.ts';
 
@@ -154,9 +155,10 @@ async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ st
  * Explains a recipe without running it: reads the data once, loads the backbone and times a few steps.
  * @throws WinnowError as `train` does.
  */
-export async function explainRecipe(loaded: LoadedRecipe): Promise<Explanation> {
+export async function explainRecipe(given: LoadedRecipe): Promise<Explanation> {
+  checkFiles(given);
+  const loaded = await withSteps(given);
   const { recipe } = loaded;
-  checkFiles(loaded);
   const { name, needs } = createObjective(recipe.objective);
   const data = await countData(loaded);
   const validation = await lookAtValidation(loaded);

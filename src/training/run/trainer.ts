@@ -46,6 +46,8 @@ export interface TrainingOutcome {
   readonly runHash: string;
   /** Steps that are done, of this call and those before it. */
   readonly done: number;
+  /** Steps of the whole run. */
+  readonly steps: number;
   /** Steps that were done before this call. */
   readonly from: number;
   /** Whether the run is at its end. */
@@ -221,6 +223,7 @@ export async function train(
       step: kept?.best.step ?? done,
       done,
       runHash,
+      steps: recipe.steps,
       from,
       finished: isFinished(run),
       files: source.files,
