@@ -8,6 +8,8 @@ import { insertDropout } from '../../src/autodiff/dropout/insert.ts';
 import { ratesOf } from '../../src/autodiff/dropout/rates.ts';
 import { fromSafetensors } from '../../src/onnx/architectures/architectures.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
+import { probeShapes } from '../../src/onnx/probe.ts';
+import { halveModel } from '../../src/onnx/rewrites/fp16.ts';
 import { narrowModel } from '../../src/onnx/rewrites/narrow.ts';
 import { type Config, randomWeights, scoreRows, writeCheckpoint } from '../support/tiny-checkpoint.ts';
 
@@ -79,6 +81,13 @@ describe('DeBERTa-v2 from weights', () => {
     const [whole, less] = [await scoreRows(model, [ROW], 0), await scoreRows(narrow, [ROW], 0)];
     expect(Math.abs(whole[0]! - less[0]!)).toBeLessThan(1e-5);
     expect(narrow).not.toBe(model);
+  });
+
+  it('runs in half precision as it is served, with all optimizations', async () => {
+    const { model } = await prepare(await build(V3));
+    const half = halveModel(model, await probeShapes(model));
+    const [whole, less] = [await scoreRows(model, [ROW], 0), await scoreRows(half, [ROW], 0)];
+    expect(Math.abs(whole[0]! - less[0]!)).toBeLessThan(0.01);
   });
 
   it.each<[string, Config, RegExp]>([

@@ -162,7 +162,8 @@ export function disentangled(
     /** Products of states [batch, heads, sequence, size] with the embeddings of all distances, a row for each token. */
     const byDistance = (states: string, name: string, rows: string): string => {
       const projected = g.gather(project(distances!.table, name), rows);
-      const columns = g.transpose(g.reshape(projected, [-1, heads, size]), [1, 2, 0]);
+      // Transposed before it is split: the engine's optimizer (1.30, 1.32) ends the process at the other order in float16.
+      const columns = g.reshape(g.transpose(projected, [1, 0]), [heads, size, -1]);
       return rowsOfDiagonals(g, g.matmul(states, columns), length, heads);
     };
     let scores = g.matmul(query, split(key, [0, 2, 3, 1]));

@@ -1,6 +1,18 @@
 import { GraphBuilder } from '../builder.ts';
 import { DATA_TYPES } from '../dtypes.ts';
-import { type Attribute, freezeGraph, freezeNode, type Graph, type Model, type Node, renameReads } from '../graph.ts';
+import {
+  type Attribute,
+  freezeGraph,
+  freezeNode,
+  type Graph,
+  type Model,
+  type Node,
+  producers,
+  reads,
+  renameReads,
+} from '../graph.ts';
+import { prune } from '../order.ts';
+import type { Shapes } from '../probe.ts';
 import { float32View, type Tensor, tensorOf } from '../tensor.ts';
 
 /** Largest finite float16. Mask values such as −3.4e38 become its negative, which has the effect of −∞ in a softmax. */
@@ -46,12 +58,79 @@ function halveGraph(graph: Graph): Graph {
   });
 }
 
+/** Nodes whose arithmetic stays float32. */
+interface Exact {
+  readonly nodes: ReadonlySet<Node>;
+  /** Float values of such nodes that other nodes read. */
+  readonly leaving: ReadonlySet<string>;
+}
+
 /**
- * Rewrites a model to float16 weights and arithmetic. Inputs and outputs keep their types: float outputs are cast back at the end.
- * @param model canonical float32 model (`prepare`) without float inputs.
+ * Finds the nodes that compute rotary angles: float16 has no whole numbers above 2,048, and at position 1,000 its step is half a radian.
+ * @param shapes Of every value.
  */
-export function halveModel(model: Model): Model {
-  const half = halveGraph(model.graph);
+function anglesOf(graph: Graph, shapes: Shapes): Exact {
+  const made = producers(graph);
+  const nodes = new Set<Node>();
+  const queue = graph.nodes.filter((n) => n.domain === '' && (n.op === 'Sin' || n.op === 'Cos'));
+  for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+    if (nodes.has(node)) continue;
+    nodes.add(node);
+    for (const input of node.inputs) {
+      const maker = made.get(input);
+      if (maker) queue.push(maker);
+    }
+  }
+  const others = new Set([
+    ...graph.nodes.filter((n) => !nodes.has(n)).flatMap(reads),
+    ...graph.outputs.map((o) => o.name),
+  ]);
+  const leaving = [...nodes]
+    .flatMap((n) => n.outputs)
+    .filter((o) => others.has(o) && shapes.get(o)?.dtype === 'float32');
+  return { nodes, leaving: new Set(leaving) };
+}
+
+/** Halves a graph but for the nodes of `exact`, whose float results are cast where others read them. */
+function halveAround(graph: Graph, { nodes, leaving }: Exact): Graph {
+  const half = halveGraph({ ...graph, nodes: graph.nodes.filter((n) => !nodes.has(n)) });
+  const g = GraphBuilder.rewriting(freezeGraph({ ...half, nodes: [...graph.nodes] }));
+  const halfNodes = half.nodes.values();
+  const casts = new Map([...leaving].map((value) => [value, g.unique(`${value}_half`)]));
+  const wide = (name: string): string => {
+    const value = graph.initializers.get(name);
+    return value?.dtype === 'float32' ? g.constant(value, `${name}_float`) : name;
+  };
+  for (const node of graph.nodes) {
+    if (!nodes.has(node)) {
+      g.append(renameReads(halfNodes.next().value!, casts));
+      continue;
+    }
+    g.append({ ...node, inputs: node.inputs.map(wide) });
+    for (const value of node.outputs)
+      if (casts.has(value)) {
+        const to = { kind: 'int', value: HALF } as const;
+        g.append({
+          op: 'Cast',
+          domain: '',
+          name: `${value}_to_half`,
+          inputs: [value],
+          outputs: [casts.get(value)!],
+          attrs: { to },
+        });
+      }
+  }
+  return prune(g.build());
+}
+
+/**
+ * Rewrites a model to float16 weights and arithmetic, but for rotary angles. Inputs and outputs keep their types: float outputs are cast back
+ * at the end.
+ * @param model canonical float32 model (`prepare`) without float inputs.
+ * @param shapes Of every value, from a probing batch.
+ */
+export function halveModel(model: Model, shapes: Shapes): Model {
+  const half = halveAround(model.graph, anglesOf(model.graph, shapes));
   const floats = model.graph.outputs.filter((o) => o.dtype === 'float32');
   const rename = new Map(floats.map((o) => [o.name, `${o.name}_half`]));
   const nodes = half.nodes.map((node) =>

@@ -4,6 +4,7 @@ import { downstream } from '../../onnx/order.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { PROBE_LENGTH, probeShapes } from '../../onnx/probe.ts';
 import { encodeModel } from '../../onnx/protobuf-write.ts';
+import { foldConstants } from '../../onnx/rewrites/fold.ts';
 import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
@@ -177,7 +178,8 @@ export async function checkParity(
  * @throws WinnowError `model_refused` where the result exceeds the bounds.
  */
 export async function halve(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
-  const model = await canonical(source, output);
-  const small = halveModel(model);
+  // Products of constants, such as those of DeBERTa's distances: the engine has no float16 kernel to fold them with.
+  const model = await foldConstants(await canonical(source, output));
+  const small = halveModel(model, await probeShapes(model));
   return { model: small, parity: await checkParity(model, small, options), layers: [] };
 }

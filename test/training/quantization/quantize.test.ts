@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
 import type { Model } from '../../../src/onnx/graph.ts';
 import { readModel } from '../../../src/onnx/model-file.ts';
-import { toHalf } from '../../../src/onnx/rewrites/fp16.ts';
+import { probeShapes } from '../../../src/onnx/probe.ts';
+import { halveModel, toHalf } from '../../../src/onnx/rewrites/fp16.ts';
 import { attachHead, freshHead } from '../../../src/onnx/rewrites/head.ts';
 import { quantizeMatrix } from '../../../src/onnx/rewrites/int8.ts';
 import { findLinears, findTables } from '../../../src/onnx/rewrites/linears.ts';
-import { float32, numbers } from '../../../src/onnx/tensor.ts';
+import { runOnce } from '../../../src/onnx/runner.ts';
+import { float32, numbers, tensor } from '../../../src/onnx/tensor.ts';
 import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
 import type { EncodedRow } from '../../../src/tokenization/tokenization-types.ts';
 import { multiply, smoothingOf } from '../../../src/training/quantization/group-search.ts';
@@ -92,6 +95,22 @@ describe('halve', () => {
     expect(parity.largest).toBeLessThan(0.01);
     expect(model.graph.outputs).toMatchObject([{ name: 'logits', dtype: 'float32' }]);
     expect([...model.graph.initializers.values()].some((t) => t.dtype === 'float32')).toBe(false);
+  });
+
+  it('keeps rotary angles in float32: far positions have no float16', async () => {
+    const g = new GraphBuilder();
+    g.input('input_ids', 'int64', ['batch', 'sequence']);
+    const length = g.squeeze(g.slice(g.shape('input_ids'), [1], [2], [0]), [0]);
+    const places = g.op('Range', [g.scalar(0, 'int64'), length, g.scalar(1, 'int64')]);
+    const angles = g.mul(g.unsqueeze(g.cast(places, 'float32'), [1]), g.initializer('step', float32([1, 1], [0.37])));
+    const sines = g.mul(g.op('Sin', [angles]), g.initializer('weight', float32([1, 1], [2])));
+    g.output(sines, 'float32', ['sequence', 1], 'logits');
+    const model = modelOf(g.build());
+    const small = halveModel(model, await probeShapes(model));
+    const feeds = { input_ids: tensor('int64', [1, 5000], new Array<number>(5000).fill(0)) };
+    const got = numbers((await runOnce(small, feeds)).logits!);
+    for (const [i, x] of got.entries()) expect(Math.abs(x - 2 * Math.sin(0.37 * i))).toBeLessThan(3e-3);
+    expect(small.graph.initializers.get('weight')!.dtype).toBe('float16');
   });
 
   it('saturates at the ends of the range', () => {
