@@ -8,6 +8,7 @@ import { dataSchema } from '../data/data-schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { loraSchema, optimizerSchema, scheduleSchema } from './optimizer-schema.ts';
 import { PRESETS } from './presets.ts';
+import { unusedSampling } from './unused-sampling.ts';
 import { ownValidationSchema } from './validation-schema.ts';
 import { TABLE_PLACES } from './variant-names.ts';
 
@@ -245,7 +246,8 @@ export function merge(under: Tree, over: Tree): Tree {
 export function parseRecipe(document: unknown, where: string, warn?: (line: string) => unknown): Recipe {
   const { document: respelled, old, issues } = readSpelling(recipeSchema, document);
   warnOfOld(old, warn);
-  return checkRecipe(respelled, where, issues);
+  const sampler = isTree(respelled) && isTree(respelled.data) ? respelled.data.sampler : undefined;
+  return checkRecipe(respelled, where, [...issues, ...unusedSampling(sampler)]);
 }
 
 /**

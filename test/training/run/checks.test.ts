@@ -105,6 +105,36 @@ describe('before the first step', () => {
   });
 
   it.each([
+    [
+      { mode: 'window', size: 5 },
+      'data.sampler.size: expected only what mode window reads (mode, equalNegatives, depth)',
+    ],
+    [{ size: 5 }, 'data.sampler.size: expected only what mode negatives reads'],
+    [{ mode: 'as-is', negatives: 6 }, 'data.sampler.negatives: expected only what mode as-is reads'],
+    [{ mode: 'list', teacherMargin: 1 }, 'data.sampler.teacherMargin: expected only what mode list reads'],
+    [
+      { mode: 'stratified', negativeRanks: [1, 5] },
+      'data.sampler.negativeRanks: expected only what mode stratified reads',
+    ],
+  ])('sampler %j is refused: a field has no effect', (sampler, message) => {
+    const data = { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler };
+    expect(() => parseRecipe(document({ data }), 'test')).toThrow(message);
+  });
+
+  it.each([
+    { mode: 'window', depth: 5, equalNegatives: true },
+    // A default, as `--explain` prints it.
+    { mode: 'window', depth: 5, negatives: 7 },
+    { mode: 'list', depth: 5, size: 3 },
+    { mode: 'quantiles', size: 3 },
+    { mode: 'stratified', negatives: 5, hardest: 2, teacherRatio: 0.9 },
+    { positives: 2, negatives: 3, negativeRanks: [1, 9], teacherMargin: 1 },
+  ])('sampler %j is taken', (sampler) => {
+    const data = { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler };
+    expect(parseRecipe(document({ data }), 'test').data.sampler).toMatchObject(sampler);
+  });
+
+  it.each([
     [{ name: 'InfoNCE', temprature: 1 }, 'objective InfoNCE: expected only temperature, got `temprature`'],
     [{ name: 'Hinge', margin: 'x' }, /objective Hinge.margin: expected a number, got "x"/],
     [{ sum: [{ objective: 'BCE', weight: 1 }], name: 'BCE' }, 'objective: expected only `sum`, got `name` beside it'],
