@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -234,6 +234,8 @@ async function main(): Promise<void> {
     if (model === undefined || Number(flags.lora) === 0) return;
     const large = join(folder, 'large');
     run(flags.python, ['-c', SAVE_LARGE, large]);
+    for (const file of ['tokenizer.json', 'tokenizer_config.json'])
+      copyFileSync(join(flags.backbone, file), join(large, file));
     await compare({ shape: flags.large, words: 'lora' }, large);
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -2,7 +2,7 @@ import { GraphBuilder } from '../onnx/builder.ts';
 import { consumers, type Graph, type Model, nodeLabel } from '../onnx/graph.ts';
 import { probeFeeds, probeShapes, type Shapes } from '../onnx/probe.ts';
 import { toFloat64, widenTensor } from '../onnx/rewrites/double.ts';
-import { type Feeds, openRunner, type Runner } from '../onnx/runner.ts';
+import { type Feeds, openRunner, type Runner, runOnce } from '../onnx/runner.ts';
 import { float32, float32View, sizeOf, type Tensor, tensorOf, view } from '../onnx/tensor.ts';
 import { type Weight, weightsToInputs } from '../onnx/weights.ts';
 import { createRandom, type Random } from '../util/random.ts';
@@ -94,6 +94,31 @@ export async function checkGradients(
   const ordered = checked.toSorted((a, b) => b.ratio - a.ratio);
   const unreached = weights.filter((w) => !gradients.has(w.tensor)).map((w) => w.name);
   return { weights: ordered, unreached, globalNorm, passed: ordered.every((w) => w.ratio <= 1) };
+}
+
+/** One batch with its loss and the gradients of the weights. */
+export interface GradientCase {
+  readonly feeds: Feeds;
+  readonly loss: number;
+  /** By initializer; weights the loss does not depend on are absent. */
+  readonly gradients: ReadonlyMap<string, Tensor>;
+}
+
+/**
+ * Computes loss and gradients of a batch in float32, as in training, for a comparison with another program.
+ * @param model canonical (`prepare`), with output `logits`.
+ */
+export async function gradientCase(
+  model: Model,
+  tensors: readonly string[],
+  options: CheckOptions & { readonly loss: LossBuilder },
+): Promise<GradientCase> {
+  const feeds = checkFeeds(model, options, createRandom(options.seed ?? 1));
+  const graph = withLoss(model.graph, options.loss);
+  const shapes = await probeShapes({ ...model, graph }, feeds);
+  const gradients = await analytic({ ...model, graph }, shapes, [...tensors], feeds);
+  const { [LOSS]: loss } = await runOnce({ ...model, graph }, feeds);
+  return { feeds, loss: float32View(loss!)[0]!, gradients };
 }
 
 const widened = (tensors: readonly (readonly [string, Tensor])[]): Feeds =>

@@ -8,6 +8,14 @@ const PASSAGES = 3;
 /** Rows of the batch that `objectiveLoss` is made for. */
 export const OBJECTIVE_ROWS = QUERIES * PASSAGES;
 
+const list = (values: readonly number[]) => float32([QUERIES, PASSAGES], values);
+
+/** Grades and teacher scores of those lists. */
+export const CHECKED_LISTS = {
+  relevance: list([1, 0, 0, 1, 0, 0]),
+  teacher: list([2.5, 0.7, 1.1, 0.4, 1.9, -0.6]),
+} as const;
+
 /**
  * Returns the loss of an objective on synthetic lists, for a batch of `OBJECTIVE_ROWS` rows: the first passage of a query is relevant, and
  * the teacher ranks the passages in another order.
@@ -15,12 +23,11 @@ export const OBJECTIVE_ROWS = QUERIES * PASSAGES;
  */
 export function objectiveLoss(name: string): LossBuilder {
   const objective = createObjective(name);
-  const list = (values: readonly number[]) => float32([QUERIES, PASSAGES], values);
   return (g, logits) =>
     objective.build(g, {
       scores: g.reshape(logits, [QUERIES, PASSAGES]),
-      relevance: g.constant(list([1, 0, 0, 1, 0, 0])),
-      teacher: g.constant(list([2.5, 0.7, 1.1, 0.4, 1.9, -0.6])),
+      relevance: g.constant(CHECKED_LISTS.relevance),
+      teacher: g.constant(CHECKED_LISTS.teacher),
       valid: g.constant(list([1, 1, 1, 1, 1, 1])),
     });
 }

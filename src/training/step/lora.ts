@@ -60,6 +60,15 @@ function productsOf(
   return found;
 }
 
+/** Whether PyTorch stores the weight of a linear layer the other way round: as [out, in], where the graph has [in, out]. */
+export function isTransposedInTorch(
+  { name, value }: TrainableWeight,
+  read: ReadonlyMap<string, readonly Node[]>,
+): boolean {
+  const [product] = value.dims.length === 2 ? (productsOf(name, read) ?? []) : [];
+  return product?.transposed === false;
+}
+
 type Settings = NonNullable<Recipe['lora']>;
 type Candidate = TrainableWeight & { readonly parameter: string; readonly frozen: boolean };
 
