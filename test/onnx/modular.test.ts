@@ -266,6 +266,12 @@ describe('modules', () => {
       expect(await inputs()).toEqual(['input_ids', 'attention_mask']);
     }
     const untyped = await ofFolder();
+    const single = { ...ALBERT, architectures: ['AlbertForSequenceClassification'] };
+    const alone = await writeCheckpoint(`${folder}-alone`, single, randomWeights(albertShapes()));
+    await writeFile(join(alone, 'tokenizer_config.json'), '{"tokenizer_class":"TokenizersBackend"}');
+    expect((await readWholeModel(alone)).graph.inputs).toHaveLength(3);
+    await writeFile(join(alone, 'modules.json'), JSON.stringify([TRANSFORMER]));
+    expect((await readWholeModel(alone)).graph.inputs).toHaveLength(2);
     expect(Math.abs(untyped[0]! - typed[0]!)).toBeGreaterThan(1e-3);
     await writeModel(join(folder, 'model.onnx'), await fromSafetensors(plain));
     await rm(join(folder, 'model.safetensors'));

@@ -86,7 +86,7 @@ export async function fromSafetensors(folder: string, answers?: Answers): Promis
   const modules = await readModules(folder);
   const use = {
     isHeadless: modules?.encoder.output === 'last_hidden_state',
-    isUntyped: await lacksTokenTypes(folder, modules !== undefined),
+    isUntyped: await lacksTokenTypes(folder),
     answers: modules?.answers ?? answers,
   };
   const checkpoint = new Checkpoint(folder, settings, await readWeights(folder), use);

@@ -7,6 +7,8 @@ import { int64s } from '../tensor.ts';
 import { Settings } from './settings.ts';
 
 const FILE = 'tokenizer_config.json';
+/** What sentence-transformers writes, with several modules or one. */
+const MODULES_FILE = 'modules.json';
 const TYPES = 'token_type_ids';
 
 /** The class of a tokenizer that belongs to no family; it gives no token types unless `model_input_names` lists them. */
@@ -14,15 +16,16 @@ const GENERIC = 'TokenizersBackend';
 
 /**
  * Whether the tokenizer of a folder gives no `token_type_ids`, so that the model has only ever seen type 0. That is so where
- * `model_input_names` says it. Sentence-transformers calls the tokenizer as it is, so that in its modular folders the class counts too.
+ * `model_input_names` says it. Sentence-transformers calls the tokenizer as it is, so that in its folders the class counts too.
  * Source: `model_input_names` of the tokenizers of transformers 5.
  */
-export async function lacksTokenTypes(folder: string, isModular: boolean): Promise<boolean> {
+export async function lacksTokenTypes(folder: string): Promise<boolean> {
   const file = join(folder, FILE);
   if (!existsSync(file)) return false;
   const settings = new Settings(file, await readJsonFile(file));
   const names = settings.list('model_input_names');
-  return names === undefined ? isModular && settings.get('tokenizer_class') === GENERIC : !names.includes(TYPES);
+  const isCalledAsIs = existsSync(join(folder, MODULES_FILE));
+  return names === undefined ? isCalledAsIs && settings.get('tokenizer_class') === GENERIC : !names.includes(TYPES);
 }
 
 /** Returns a model whose tokens all have type 0, without the input for types. */

@@ -39,7 +39,7 @@ export async function readWholeModel(
   const model = await readModel(join(folder, exported));
   const isWhole = model.graph.outputs.some(({ name }) => name === 'logits') && modules?.encoder.output !== 'logits';
   if (!modules || isWhole) return model;
-  const isUntyped = await lacksTokenTypes(folder, true);
+  const isUntyped = await lacksTokenTypes(folder);
   return appendModules(isUntyped ? withoutTokenTypes(model) : model, modules);
 }
 
