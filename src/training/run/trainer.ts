@@ -21,6 +21,7 @@ import { baseKey, baseValue, weightsHash } from './base-value.ts';
 import { readBest, readCheckpoint, writeBest, writeCheckpoint } from './checkpoint.ts';
 import { checkBackbone, checkFiles, checkRunFolder } from './checks.ts';
 import { openCurve } from './curve.ts';
+import { openEvents } from './event-file.ts';
 import { guardLeaks, leakNotes } from './leaks.ts';
 import { guardLeftOut, leftOutReasons, leftOutSince } from './left-out.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
@@ -121,6 +122,16 @@ interface OpenRun {
   readonly told: readonly LeftOut[];
 }
 
+/** Opens the run's curve, and its copy for TensorBoard. */
+async function openCurves(runFolder: string, fromStep: number): Promise<RunState['record']> {
+  const lines = await openCurve(join(runFolder, 'curve.jsonl'), fromStep);
+  const events = await openEvents(join(runFolder, 'events.out.tfevents.winnow'), fromStep);
+  return async (point) => {
+    await lines(point);
+    await events(point);
+  };
+}
+
 /** Measures the untrained model. @param open opens it where `current` holds trained weights. */
 async function measureBase(
   validation: Validation,
@@ -179,7 +190,7 @@ async function openRun(
     stream: batches(source, tokenizer, options, facts.step * accumulate),
     validation,
     observer,
-    record: await openCurve(join(runFolder, 'curve.jsonl'), facts.step),
+    record: await openCurves(runFolder, facts.step),
     average: recipe.ema === 0 ? undefined : initialAverage(sessions, state),
     facts,
   };
