@@ -220,7 +220,13 @@ export function readRow(
   const queries = namesOf(row, columns.query, columns['query-id'], 'queries');
   if (queries.length === 0)
     throw badRow(where, '"query", "anchor" or "question"', `fields ${Object.keys(cells).join(', ')}`);
-  const query = textsIn(row, queries.slice(0, 1))[0];
+  const [query, second] = textsIn(row, queries.slice(0, 1));
+  if (second !== undefined)
+    throw badRow(
+      where,
+      `one text in "${queries[0]}"; an object with a list for each column is \`format: json\``,
+      cells[queries[0]!],
+    );
   if (query === undefined) return 'query that is not text';
   const positive = namesOf(row, columns.positive, columns['positive-id'], 'collection');
   const negative = namesOf(row, columns.negative, columns['negative-id'], 'collection');

@@ -21,7 +21,7 @@ const CURES: readonly (readonly [RegExp, string])[] = [
   [/no teacher score/, 'rows without scores: `winnow score` writes them, `teacher` of the source reads them'],
   [
     /no relevant passage/,
-    'rows without a relevant passage: scores say none; labels, `minRelevance` or `teacherPositives` do',
+    'rows without a relevant passage: labels or `teacherPositives` name some; MSE, or `mode: list` of the sampler, learns from scores alone',
   ],
 ];
 

@@ -22,6 +22,8 @@ function jsonLine(text: string): DataFormat | undefined {
     const row: unknown = JSON.parse(text);
     if (!isObject(row)) return undefined;
     if (Array.isArray(row.data)) return 'squad';
+    // Columns, not a row.
+    if (Object.values(row).every((cells) => Array.isArray(cells))) return 'json';
     return 'hits' in row || 'candidates' in row ? 'rank_llm' : 'jsonl';
   } catch {
     return undefined;

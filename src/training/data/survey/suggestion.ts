@@ -20,7 +20,7 @@ export function usedShare(survey: DataSurvey, passages: number): number {
 
 /** Objectives in the order in which they are proposed where they can use equally much. */
 const preferred = ({ labeledLists, lists, relevant }: DataSurvey): readonly string[] => {
-  if (relevant === 0) return ['KLDivergence', 'InfoNCE'];
+  if (relevant === 0) return labeledLists > lists / 2 ? ['BCE', 'MSE'] : ['KLDivergence', 'MSE'];
   return labeledLists > lists / 2 ? ['BCE', 'InfoNCE', 'KLDivergence'] : ['InfoNCE', 'BCE', 'KLDivergence'];
 };
 
