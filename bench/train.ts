@@ -1,9 +1,8 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
 import { cpuBudget } from '../src/inference/cgroup.ts';
 import { type Batch, formBatch } from '../src/training/data/batches.ts';
 import { parseRecipe } from '../src/training/recipe/recipe.ts';
@@ -12,6 +11,7 @@ import { openSessions } from '../src/training/step/sessions.ts';
 import { createRandom } from '../src/util/random.ts';
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
+import { Side } from './load/side.ts';
 import { LORA_STEP, SAVE_LARGE } from './train-lora.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -39,6 +39,8 @@ const flags = readFlags('train', ABOUT, {
   steps: { type: 'string', default: '12', help: 'Timed steps per round.' },
   rounds: { type: 'string', default: '2', help: 'Rounds per case.' },
   threads: { type: 'string', default: String(cpuBudget()), help: 'Threads of each side.' },
+  dropout: { type: 'string', default: '0.1' },
+  'warm-up': { type: 'string', default: '3' },
   one: { type: 'string' },
 });
 
@@ -48,8 +50,9 @@ interface Case {
   readonly words: string;
 }
 
-const WARM_UP = 3;
 const LIST = 4;
+
+const DROPOUT = flags.dropout === 'config' ? 'config' : { hidden: 0.1, attention: 0.1, classifier: 0.1 };
 
 /** Builds a batch of full rows, without padding, as in the peer's step. */
 function fullBatch(rows: number, length: number): Batch {
@@ -76,7 +79,7 @@ async function stepOnDemand({ shape, words }: Case): Promise<void> {
       freeze: words === 'frozen' ? ['word_embeddings'] : [],
       ...(words === 'lora'
         ? { lora: { rank: Number(flags.lora), alpha: 2 * Number(flags.lora) } }
-        : { dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 } }),
+        : { dropout: DROPOUT }),
       threads: Number(flags.threads),
       optimizer: { place: flags.place },
     },
@@ -92,7 +95,7 @@ async function stepOnDemand({ shape, words }: Case): Promise<void> {
     await sessions.stepper.step([batch], number, { backbone: 2e-5, head: 2e-5 }, (b) => sessions.dropout(b, number));
     return performance.now() - from;
   };
-  while (count < WARM_UP) await step();
+  while (count < Number(flags['warm-up'])) await step();
   writeLine('ready');
   for await (const _turn of createInterface({ input: process.stdin })) writeLine(await step());
   writeLine(process.resourceUsage().maxRSS / 1024);
@@ -142,44 +145,6 @@ def clock():
 train_step.time = types.SimpleNamespace(perf_counter=clock)
 rows, length = map(int, shape.split("x"))
 say(train_step.step_times(pathlib.Path(model), "eager", rows, length, int(threads), int(steps))["rss_mb"])`;
-
-/** A process that runs one step per line written to it. */
-class Side {
-  readonly #process: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-  readonly #times: number[] = [];
-
-  constructor(command: string, args: readonly string[]) {
-    this.#process = spawn(command, args, {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, TQDM_DISABLE: '1' },
-    });
-    this.#lines = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
-  }
-
-  async #line(): Promise<string> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error(`expected a line from ${this.#process.spawnfile}, got its end`);
-    return value;
-  }
-
-  /** Waits for the line `ready` and drops the output before it. */
-  async ready(): Promise<void> {
-    while ((await this.#line()) !== 'ready');
-  }
-
-  async step(): Promise<void> {
-    // Threads of the other side keep spinning for some milliseconds after its step.
-    await pause(30);
-    this.#process.stdin!.write('\n');
-    this.#times.push(Number(await this.#line()));
-  }
-
-  async end(): Promise<{ readonly times: readonly number[]; readonly mb: number }> {
-    this.#process.stdin!.end();
-    return { times: this.#times, mb: Number(await this.#line()) };
-  }
-}
 
 const ours = (c: Case, model: string | undefined): Side =>
   new Side(process.execPath, [

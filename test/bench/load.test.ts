@@ -4,6 +4,7 @@ import type { LoadClient } from '../../bench/load/client.ts';
 import { sortedBatches } from '../../bench/load/engine.ts';
 import { percentile, summarize, table } from '../../bench/load/figures.ts';
 import { closedLoop, openLoop, type Run } from '../../bench/load/loops.ts';
+import { operatorShares } from '../../bench/load/operator-profile.ts';
 import { residentBytes } from '../../bench/load/processes.ts';
 import { loadTopics, requestStream, wideRequest } from '../../bench/load/requests.ts';
 
@@ -137,4 +138,21 @@ it('batches of the bare engine hold every row once and keep the budget', () => {
 
 it('memory of a process tree holds at least that of the process', () => {
   expect(residentBytes(process.pid)).toBeGreaterThan(10_000_000);
+});
+
+describe('operatorShares', () => {
+  it('adds up kernels by operator, the largest first, and leaves out small ones and other events', () => {
+    const kernel = (op_name: string, dur: number) => ({ cat: 'Node', name: 'n_kernel_time', dur, args: { op_name } });
+    const session = { cat: 'Session', name: 'model_run', dur: 900 };
+    const fence = { cat: 'Node', name: 'n_fence_before', dur: 900, args: { op_name: 'Add' } };
+    const events = [
+      session,
+      kernel('Add', 20),
+      kernel('MatMul', 40),
+      fence,
+      kernel('MatMul', 139.5),
+      kernel('Neg', 0.5),
+    ];
+    expect(operatorShares(events)).toBe('MatMul 90 %, Add 10 %');
+  });
 });

@@ -1,0 +1,312 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { cpuBudget } from '../src/inference/cgroup.ts';
+import { readWholeModel } from '../src/onnx/architectures/whole-model.ts';
+import { writeModel } from '../src/onnx/model-file.ts';
+import { pairsWithin } from '../src/registry/pair-limits.ts';
+import { createLocalTokenizer } from '../src/tokenization/local.ts';
+import { BACKBONES, type BackboneShape } from './load/backbones.ts';
+import { median, table } from './load/figures.ts';
+import { readFlags } from './load/flags.ts';
+import { profileOf } from './load/operator-profile.ts';
+import { cpuSeconds, residentBytes } from './load/processes.ts';
+import { loadTopics, type Topic } from './load/requests.ts';
+import { roughInt8 } from './load/rough-int8.ts';
+import { type ServerProcess, startServerProcess } from './load/server.ts';
+import { Side } from './load/side.ts';
+import { predictSide, saveRandom, trainSide } from './load/torch-sides.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const ABOUT = `
+The backbones of arXiv 2603.03010 and a decoder at real size with random weights: pairs a second and memory of a server, in float32 and
+int8, beside sentence-transformers (PyTorch) on the same pairs, and a training step beside PyTorch's. All sides of a model are open at once
+and take turns, so that other load affects them alike. Every model has BERT's tokenizer, so that all score the same tokens. int8 files are
+made without the search for accuracy: their scores say nothing.
+
+Prints a table row per model when it is done: parameters, pairs a second and memory, ratios to sentence-transformers, milliseconds and
+memory of a step with the ratio to PyTorch (above 1: Winnow is faster). Ratios are those of processor time, which other load hardly changes;
+with --threads 1 no thread waits for another, so use that on a busy machine. Below a target (serving 1.2, training 1.0), the time by operator.
+
+  npm run bench:models -- --python venv/bin/python --models ettin-17m,ettin-32m
+  npm run bench:models -- --models qwen3-0.6b --pairs 16 --rounds 1
+`;
+
+const flags = readFlags('models', ABOUT, {
+  python: { type: 'string', default: process.env.WINNOW_PYTHON ?? '', help: 'Python with sentence-transformers.' },
+  models: {
+    type: 'string',
+    default: BACKBONES.filter(({ trains }) => trains)
+      .map(({ name }) => name)
+      .join(','),
+    help: 'Models, comma-separated; also qwen3-0.6b.',
+  },
+  tokenizer: { type: 'string', default: join(ROOT, '../shared/tokenizers/bert-uncased'), help: 'Tokenizer folder.' },
+  pairs: { type: 'string', default: '64', help: 'Pairs of a round.' },
+  rounds: { type: 'string', default: '3', help: 'Rounds of scoring.' },
+  shape: { type: 'string', default: '32x128', help: 'Rows × tokens of a training step.' },
+  steps: { type: 'string', default: '3', help: 'Timed training steps; 0: none.' },
+  minutes: { type: 'string', default: '15', help: 'No model begins after these minutes.' },
+  threads: { type: 'string', default: String(cpuBudget()), help: 'Threads of each side; of the server, processes.' },
+  profile: { type: 'boolean', default: false, help: 'Always print the time by operator.' },
+  int8: { type: 'string' },
+});
+
+const THREADS = Number(flags.threads);
+const SERVING_TARGET = 1.2;
+const TRAINING_TARGET = 1;
+const PASSAGES = 32;
+const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt'];
+/** Rows that show the ranges of states; speed does not depend on them. */
+const CALIBRATION_ROWS = 16;
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+
+/** Returns the pairs of a round, from the middle of the lists: the lengths of all ranks are alike. */
+function workOf(count: number): readonly Topic[] {
+  const { topics } = loadTopics();
+  const requests = Math.ceil(count / PASSAGES);
+  return topics.slice(0, requests).map(({ query, passages }, i) => ({
+    query,
+    passages: passages.slice(0, Math.min(PASSAGES, count - i * PASSAGES)),
+  }));
+}
+
+const pairsOf = (work: readonly Topic[]) =>
+  work.flatMap(({ query, passages }) => passages.map((p) => [query, p] as const));
+
+/** Writes the int8 file of a folder into a folder of its own: in a process, whose memory is free afterwards. */
+async function writeInt8(folder: string): Promise<void> {
+  const tokenizer = await createLocalTokenizer(folder);
+  const encoded = await Promise.all(
+    workOf(CALIBRATION_ROWS).map(({ query, passages }) =>
+      tokenizer.encode(query, passages, pairsWithin({ maxLength: 512 })),
+    ),
+  );
+  const model = await roughInt8(
+    await readWholeModel(folder),
+    encoded.flatMap(({ rows }) => rows),
+    tokenizer.padId,
+  );
+  await tokenizer.close();
+  await writeModel(join(`${folder}-int8`, 'onnx', 'model_int8.onnx'), model);
+}
+
+function makeFolders(
+  { name, config }: BackboneShape,
+  at: string,
+): { folder: string; small: string; parameters: number } {
+  const folder = join(at, name);
+  const small = `${folder}-int8`;
+  const parameters = saveRandom(flags.python, config, folder);
+  mkdirSync(join(small, 'onnx'), { recursive: true });
+  for (const file of TOKENIZER_FILES.filter((one) => existsSync(join(flags.tokenizer, one))))
+    for (const to of [folder, small]) copyFileSync(join(flags.tokenizer, file), join(to, file));
+  copyFileSync(join(folder, 'config.json'), join(small, 'config.json'));
+  const made = spawnSync(process.execPath, [import.meta.filename, '--int8', folder], { encoding: 'utf8' });
+  if (made.status !== 0)
+    throw new Error(`no int8 file of ${name}: ${made.stderr.trim().split('\n').slice(-6).join(' ')}`);
+  return { folder, small, parameters };
+}
+
+interface Contestant {
+  readonly pid: number;
+  /** Scores all pairs once. @returns milliseconds. */
+  round(): Promise<number>;
+  /** Ends it. @returns memory in MB. */
+  end(): Promise<number>;
+}
+
+async function askAll({ url }: ServerProcess, work: readonly Topic[]): Promise<number> {
+  const begin = performance.now();
+  const answers = work.map(async ({ query, passages }) => {
+    const body = JSON.stringify({ query, texts: passages });
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${url}/rerank`, { method: 'POST', headers, body });
+    if (!response.ok) throw new Error(`expected scores, got ${response.status}: ${await response.text()}`);
+    await response.arrayBuffer();
+  });
+  await Promise.all(answers);
+  return performance.now() - begin;
+}
+
+/** Starts `winnow serve --model folder`, without a cache of scores. Memory is that of all its processes, at its peak between rounds. */
+async function serving(folder: string, variant: string, at: string, work: readonly Topic[]): Promise<Contestant> {
+  const layout = ['--inference-hosts', String(THREADS), '--inference-threads', '1'];
+  const flagsOf = ['--model', folder, '--registry-variant', variant, ...layout];
+  const env = { WINNOW_MODELS: '', XDG_CACHE_HOME: join(at, 'cache') };
+  const server = await startServerProcess({ flags: flagsOf, env });
+  let most = 0;
+  const round = async () => {
+    const ms = await askAll(server, work);
+    most = Math.max(most, residentBytes(server.pid));
+    return ms;
+  };
+  await round();
+  return {
+    pid: server.pid,
+    round,
+    async end() {
+      await server.stop();
+      return most / 2 ** 20;
+    },
+  };
+}
+
+const sideOf = async (side: Side): Promise<Contestant> => {
+  await side.ready();
+  return {
+    pid: side.pid,
+    round: () => side.step(),
+    end: async () => (await side.end()).mb,
+  };
+};
+
+interface Figures {
+  readonly ms: readonly number[];
+  /** Processor seconds of each round, by all processes of the side. */
+  readonly cpu: readonly number[];
+  readonly mb: number;
+}
+
+/** Lets contestants take turns. @returns the figures of each, in their order. */
+async function alternate(all: readonly Contestant[], rounds: number): Promise<readonly Figures[]> {
+  const found = all.map(() => ({ ms: [] as number[], cpu: [] as number[] }));
+  for (let round = 0; round < rounds; round++) {
+    const places = [...all.keys()];
+    for (const place of round % 2 ? places.toReversed() : places) {
+      const { pid, round: run } = all[place]!;
+      const before = cpuSeconds(pid);
+      found[place]!.ms.push(await run());
+      found[place]!.cpu.push(cpuSeconds(pid) - before);
+    }
+  }
+  const memory: number[] = [];
+  for (const one of all) memory.push(await one.end());
+  return found.map((one, i) => ({ ...one, mb: memory[i]! }));
+}
+
+/**
+ * Median over rounds of how many times as fast `mine` is, by processor time: the time by the clock depends on what else runs on the machine,
+ * and threads that wait for each other suffer most.
+ */
+const ratio = (mine: Figures, other: Figures): number => median(mine.cpu.map((s, i) => other.cpu[i]! / s));
+
+async function measureServing(folders: ReturnType<typeof makeFolders>, at: string): Promise<readonly Figures[]> {
+  const work = workOf(Number(flags.pairs));
+  const file = join(at, 'pairs.json');
+  writeFileSync(file, JSON.stringify(pairsOf(work)));
+  const float = await serving(folders.folder, 'fp32', at, work);
+  const int8 = await serving(folders.small, 'int8', at, work);
+  const peer = await sideOf(predictSide(flags.python, folders.folder, file, THREADS));
+  return alternate([float, int8, peer], Number(flags.rounds));
+}
+
+async function measureTraining(folder: string): Promise<readonly Figures[]> {
+  const mine = new Side(process.execPath, [
+    join(import.meta.dirname, 'train.ts'),
+    `--backbone=${folder}`,
+    `--threads=${THREADS}`,
+    '--dropout=config',
+    '--warm-up=1',
+    `--one=${flags.shape},trained`,
+  ]);
+  const peer = trainSide(flags.python, folder, flags.shape, THREADS);
+  return alternate([await sideOf(mine), await sideOf(peer)], Number(flags.steps));
+}
+
+const HEAD = [
+  'model',
+  'parameters',
+  'float32 pairs/s',
+  'CPU ms/pair',
+  'MB',
+  'int8 pairs/s',
+  'CPU ms/pair',
+  'MB',
+  's-t pairs/s',
+  'CPU ms/pair',
+  'MB',
+  'float32 / s-t',
+  'int8 / s-t',
+  'step ms',
+  'CPU ms',
+  'MB',
+  'PyTorch ms',
+  'CPU ms',
+  'MB',
+  'step ratio',
+];
+
+async function measure(shape: BackboneShape, at: string): Promise<readonly string[]> {
+  const folders = makeFolders(shape, at);
+  const pairs = pairsOf(workOf(Number(flags.pairs))).length;
+  const [float, int8, peer] = (await measureServing(folders, at)) as [Figures, Figures, Figures];
+  const speed = ({ ms }: Figures) => ((1000 * pairs) / median(ms)).toFixed(1);
+  const cpu = (one: Figures, each: number) => ((1000 * median(one.cpu)) / each).toFixed(0);
+  const memory = ({ mb }: Figures) => mb.toFixed(0);
+  const served = ratio(float, peer);
+  const isTrained = shape.trains && Number(flags.steps) > 0;
+  const steps = isTrained ? ((await measureTraining(folders.folder)) as [Figures, Figures]) : undefined;
+  if (flags.profile || served < SERVING_TARGET)
+    print(`${shape.name}, float32, time by operator: ${await profileOf(folders.folder, workOf(PASSAGES))}`);
+  const trained = steps ? ratio(...steps) : Number.NaN;
+  const missed = [
+    ...(served < SERVING_TARGET ? [`serving ${served.toFixed(2)} < ${SERVING_TARGET}`] : []),
+    ...(trained < TRAINING_TARGET ? [`training ${trained.toFixed(2)} < ${TRAINING_TARGET}`] : []),
+  ];
+  if (missed.length > 0) print(`${shape.name} misses: ${missed.join(', ')}`);
+  const step = ([mine, other]: [Figures, Figures]) => [
+    ...[mine, other].flatMap((one) => [median(one.ms).toFixed(0), cpu(one, 1), memory(one)]),
+    trained.toFixed(2),
+  ];
+  return [
+    shape.name,
+    `${(folders.parameters / 1e6).toFixed(0)} M`,
+    ...[float, int8, peer].flatMap((one) => [speed(one), cpu(one, pairs), memory(one)]),
+    served.toFixed(2),
+    ratio(int8, peer).toFixed(2),
+    ...(steps ? step(steps) : ['', '', '', '', '', '', '']),
+  ];
+}
+
+function chosen(): readonly BackboneShape[] {
+  return flags.models.split(',').map((name) => {
+    const found = BACKBONES.find((one) => one.name === name.trim());
+    if (!found) throw new Error(`--models: expected ${BACKBONES.map((one) => one.name).join(', ')}, got ${name}`);
+    return found;
+  });
+}
+
+async function main(): Promise<void> {
+  if (!existsSync(flags.python))
+    throw new Error('expected a Python with sentence-transformers (--python or WINNOW_PYTHON): it makes the models');
+  const begin = performance.now();
+  const rows: (readonly string[])[] = [];
+  print(
+    `${THREADS} threads, ${cpus()[0]?.model ?? ''}, ${flags.pairs} pairs a round, load ${loadavg()[0]!.toFixed(1)}`,
+  );
+  for (const shape of chosen()) {
+    if (performance.now() - begin > 60_000 * Number(flags.minutes)) {
+      print(`${shape.name}: not measured, ${flags.minutes} minutes are over (--minutes)`);
+      continue;
+    }
+    const at = mkdtempSync(join(tmpdir(), 'winnow-bench-models-'));
+    try {
+      const row = await measure(shape, at);
+      rows.push(row);
+      print(row.join(' | '));
+    } catch (error) {
+      print(`${shape.name}: ${error instanceof Error ? error.message : String(error)}`);
+      process.exitCode = 1;
+    } finally {
+      rmSync(at, { recursive: true, force: true });
+    }
+  }
+  print(table(HEAD, rows));
+  print(`load at the end ${loadavg()[0]!.toFixed(1)}`);
+}
+
+if (flags.int8) await writeInt8(flags.int8);
+else await main();
