@@ -10,7 +10,7 @@ const run = promisify(execFile);
 
 /** Lines of examples that need no server, no network and no engine, so that their output is the same everywhere. */
 const RUNNABLE =
-  /^(mkdir -p tmp|printf |cat tmp\/|npx winnow (--help|measure|compare|index|search|models list|experiments validate|train recipes\/\S+ --peek)\b)/;
+  /^(mkdir -p tmp|printf |cat tmp\/|npx winnow (--help|measure|compare|index|search|models list|experiments validate|data check|train recipes\/\S+ --peek)\b)/;
 
 interface Example {
   readonly page: string;

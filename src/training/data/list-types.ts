@@ -36,6 +36,10 @@ export function pick<List extends Pick<CandidateList, 'docids' | 'passages' | 'r
   };
 }
 
+/** Whether a list's scores are its labels, which stand in for a teacher where the source has none. */
+export const hasOnlyLabels = ({ labeled, teacher, relevance }: CandidateList): boolean =>
+  labeled !== undefined && teacher?.every((score, p) => score === relevance[p]) === true;
+
 /** A file of training data. */
 interface DataFile {
   readonly path: string;

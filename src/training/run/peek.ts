@@ -2,7 +2,7 @@ import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { type Batch, batches } from '../data/batches.ts';
-import type { CandidateList } from '../data/list-types.ts';
+import { type CandidateList, hasOnlyLabels } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { LabelNeed } from '../objectives/needs.ts';
@@ -18,7 +18,7 @@ interface PeekedPassage {
   readonly relevance: number;
   /** What the objective learns from the grade; absent where it reads none. */
   readonly target?: number;
-  /** The teacher's score; absent where the list has none. */
+  /** The teacher's score; absent where the list has none, and where labels would stand in for it and the objective reads none. */
   readonly teacher?: number;
   /** How many times this text stands in the list. */
   readonly repeats: number;
@@ -76,6 +76,7 @@ async function peekList(
 ): Promise<PeekedList> {
   const { needs } = createObjective(recipe.objective);
   const { fullLengths, queryCut } = await tokenizer.encode(list.query, list.passages, pairsWithin(recipe));
+  const teacher = !needs.teacher && hasOnlyLabels(list) ? undefined : list.teacher;
   const repeats = new Map<string, number>();
   for (const text of list.passages) repeats.set(text, (repeats.get(text) ?? 0) + 1);
   return {
@@ -87,7 +88,7 @@ async function peekList(
       ...(list.docids && { docid: list.docids[p]! }),
       relevance: list.relevance[p]!,
       ...(needs.relevance && { target: targetOf(list.relevance[p]!, needs.labels) }),
-      ...(list.teacher && { teacher: list.teacher[p]! }),
+      ...(teacher && { teacher: teacher[p]! }),
       repeats: repeats.get(text)!,
       tokens: rows[p]!.ids.length,
       tokensCut: fullLengths[p]! - rows[p]!.ids.length,

@@ -28,6 +28,7 @@ interface Checked {
   readonly survey: {
     readonly lists: number;
     readonly passages: number;
+    readonly teacherScores?: object;
     readonly rowsLeftOut: Record<string, number>;
     readonly findings: readonly { readonly what: string; readonly count: number; readonly example?: string }[];
     readonly uses: readonly { readonly objectives: string[]; readonly passages: number; readonly leftOut: object }[];
@@ -114,6 +115,16 @@ describe('winnow data check', () => {
     const rows = [1, 2, 3, 4, 5, 3].map((label, i) => ({ query: `q${i % 2}`, passage: `p${i}`, label }));
     const { suggestion } = await check(write('graded.jsonl', ...rows));
     expect(suggestion).toMatchObject({ objective: 'BCE', share: 1, source: { labelScale: [1, 5] } });
+  });
+
+  it('does not take labels for a teacher’s scores, and says why an objective refuses them', async () => {
+    const rows = [1, 0, 0].map((label, i) => ({ query: 'q', passage: `p${i}`, label }));
+    const { survey, suggestion } = await check(write('labels-only.jsonl', ...rows));
+    expect(survey).toMatchObject({ labeledLists: 1, taughtLists: 0 });
+    expect(survey.teacherScores).toBeUndefined();
+    expect(suggestion).toMatchObject({ objective: 'BCE', notes: [] });
+    const margin = survey.uses.find(({ objectives }) => objectives.includes('MarginMSE'))!;
+    expect(Object.keys(margin.leftOut)).toEqual([expect.stringMatching(/^refused: expected .*scores/)]);
   });
 
   it('counts queries and pairs that come again, positives that are negatives, and rows left out', async () => {

@@ -1,6 +1,6 @@
 import { writeLines } from '../../../evaluation/formats/write-lines.ts';
 import type { DataSource } from '../data-schema.ts';
-import { type CandidateList, skipCount } from '../list-types.ts';
+import { type CandidateList, hasOnlyLabels, skipCount } from '../list-types.ts';
 import { openRaw } from '../sources.ts';
 
 const NOTHING_TO_LEARN = 'list without labels, a relevant passage or scores';
@@ -11,7 +11,7 @@ const at = <T>(items: readonly T[] | undefined, places: readonly number[]): T[] 
 export function rowOf(list: CandidateList): Readonly<Record<string, unknown>> | undefined {
   const { query, passages: docs, relevance, teacher, labeled } = list;
   const graded = relevance.some((grade) => grade > 0);
-  const taught = teacher && !(labeled && teacher.every((score, p) => score === relevance[p]));
+  const taught = teacher && !hasOnlyLabels(list);
   if (labeled || relevance.some((grade) => grade !== 0 && grade !== 1))
     return { query, docs, labels: relevance, ...(taught && { scores: teacher }) };
   if (!graded) return teacher && { query, docs, scores: teacher };

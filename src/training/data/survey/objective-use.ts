@@ -48,9 +48,7 @@ export class ObjectiveUses {
       return typeof sampled === 'string' ? sampled : undefined;
     } catch (error) {
       if (error instanceof WinnowError && error.code === 'invalid_input')
-        return needs.labels === 'target'
-          ? 'labels that need `minRelevance` or `labelScale`'
-          : 'labels that need `minRelevance`';
+        return `refused: expected ${String(error.params.expected)}`;
       throw error;
     }
   }

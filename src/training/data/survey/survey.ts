@@ -1,6 +1,6 @@
 import type { PairOptions, TextTokenizer } from '../../../tokenization/tokenization-types.ts';
 import type { DataSource, Sampler } from '../data-schema.ts';
-import type { IdentifiedList, SkipCount } from '../list-types.ts';
+import { hasOnlyLabels, type IdentifiedList, type SkipCount } from '../list-types.ts';
 import { openRaw } from '../sources.ts';
 import { KeyCounts } from './key-counts.ts';
 import { type NumberFacts, NumberSummary } from './number-summary.ts';
@@ -126,7 +126,8 @@ class Tally {
   readonly findings = new Findings();
 
   add(list: IdentifiedList): void {
-    const { query, passages, relevance, teacher, labeled } = list;
+    const { query, passages, relevance, labeled } = list;
+    const teacher = hasOnlyLabels(list) ? undefined : list.teacher;
     this.lists++;
     this.passages += passages.length;
     this.sizes.add(passages.length);
