@@ -22,7 +22,7 @@ export async function withAdmissionTools<T>(
       pool,
       tokenizers: { for: (folder: string) => createLocalTokenizer(folder) },
       variant,
-      writeGraph,
+      writeGraph: (folder, file, names) => writeGraph(folder, file, names, pool.provider !== 'cpu'),
     });
   } finally {
     await pool.close();
@@ -66,15 +66,17 @@ export async function checkWeights(folder: string): Promise<void> {
  * Writes the ONNX file of a folder that has weights, or modules after its encoder. The head of a language model becomes the difference of two
  * answers' logits.
  * @param names Names that the model is known by beside its folder's.
- * @returns Warnings: tensors that were left out.
+ * @param onGpu Whether a file in half precision is written too, where the weights are.
+ * @returns Warnings: tensors that were left out, a file in half precision that was not written.
  * @throws WinnowError `invalid_input`, `invalid_graph` for a folder whose graph cannot be built, and for one without a classification head.
  */
 export async function writeGraph(
   folder: string,
   file: string,
   names: readonly string[] = [],
+  onGpu = false,
 ): Promise<readonly string[]> {
-  const { leftOutOf } = await import('../onnx/architectures/architectures.ts');
+  const { isHalf, leftOutOf } = await import('../onnx/architectures/architectures.ts');
   const { readWholeModel } = await import('../onnx/architectures/whole-model.ts');
   const { writeModel } = await import('../onnx/model-file.ts');
   const { answerIds } = await import('../tokenization/answer-tokens.ts');
@@ -88,5 +90,8 @@ export async function writeGraph(
     });
   await writeModel(file, model);
   const leftOut = leftOutOf(model);
-  return leftOut === undefined ? [] : [`tensors that the scores do not need, left out: ${leftOut}`];
+  const warnings = leftOut === undefined ? [] : [`tensors that the scores do not need, left out: ${leftOut}`];
+  if (!(onGpu && isHalf(model))) return warnings;
+  const { writeHalf } = await import('./half-file.ts');
+  return [...warnings, ...(await writeHalf(model, file))];
 }

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { writeGraph } from '../../src/main/admission-tools.ts';
+import { readModel } from '../../src/onnx/model-file.ts';
 import { decodeModel } from '../../src/onnx/protobuf.ts';
 import { encodeModel } from '../../src/onnx/protobuf-write.ts';
-import { tensor } from '../../src/onnx/tensor.ts';
+import { numbers, tensor } from '../../src/onnx/tensor.ts';
 import { createRegistry } from '../../src/registry/folder-registry.ts';
 import { importFolder, verifyFolder } from '../../src/registry/import-version.ts';
 import { type Manifest, parseManifest, readManifest, writeManifest } from '../../src/registry/manifest.ts';
@@ -201,6 +202,29 @@ describe('importing', () => {
     const again = await importFolder(folder, registry, 'm', engine);
     expect(again.version).toBe('2');
     expect((await readdir(registry)).toSorted()).toEqual(['m']);
+  });
+
+  it('writes a float16 file too for a GPU where the weights are in half precision, unless scores change', async () => {
+    const write = async (weights: ReturnType<typeof modernbertWeights>) => {
+      const config = { ...MODERNBERT, vocab_size: 80 };
+      const source = await writeExport(await scratch(), { config, files: { 'onnx/model.onnx': null } });
+      await writeCheckpoint(source, config, weights);
+      const target = await scratch();
+      const warnings = await writeGraph(source, join(target, 'model.onnx'), [], true);
+      return { warnings, files: (await readdir(target)).toSorted(), target };
+    };
+    const half = await write(modernbertWeights('bfloat16', 80));
+    expect([half.warnings, half.files]).toEqual([[], ['model.onnx', 'model_fp16.onnx']]);
+    const { graph } = await readModel(join(half.target, 'model_fp16.onnx'));
+    expect(graph.initializers.get('model.layers.1.mlp.Wo.weight')!.dtype).toBe('float16');
+    expect((await write(modernbertWeights('float32', 80))).files).toEqual(['model.onnx']);
+    const wide = modernbertWeights('bfloat16', 80);
+    const dense = wide.get('head.dense.weight')!;
+    const far = numbers(dense).map((x) => 1e6 * x);
+    wide.set('head.dense.weight', tensor('bfloat16', dense.dims, far));
+    const refused = await write(wide);
+    expect(refused.files).toEqual(['model.onnx']);
+    expect(refused.warnings).toEqual([expect.stringMatching(/float16 changes scores .* GPUs serve the float32 file/)]);
   });
 
   it('names the setting where the tokenizer has more tokens than the vocabulary', async () => {

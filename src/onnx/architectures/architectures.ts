@@ -1,5 +1,7 @@
 import { modelOf } from '../builder.ts';
+import { isFloat } from '../dtypes.ts';
 import type { Model } from '../graph.ts';
+import type { Tensor } from '../tensor.ts';
 import { albert } from './albert.ts';
 import { bert } from './bert.ts';
 import { type Answers, Checkpoint, readSettings, readWeights } from './checkpoint.ts';
@@ -52,6 +54,20 @@ const leftOutMetadata = (names: readonly string[]): Model['metadata'] =>
     ? {}
     : { [LEFT_OUT]: `${names.length} (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})` };
 
+const HALF = 'winnow.half';
+
+/** Says that a folder's matrices are in half precision, if all of them are. */
+function precisionOf(weights: Iterable<Tensor>): Model['metadata'] {
+  const dtypes = new Set(
+    [...weights].filter(({ dtype, dims }) => isFloat(dtype) && dims.length >= 2).map((t) => t.dtype),
+  );
+  const isHalved = dtypes.size > 0 && !dtypes.has('float32') && !dtypes.has('float64');
+  return isHalved ? { [HALF]: [...dtypes].join(', ') } : {};
+}
+
+/** Whether the weights of a model's folder are in half precision. */
+export const isHalf = ({ metadata }: Model): boolean => metadata[HALF] !== undefined;
+
 /** Returns how many tensors of its folder a model does not read, and the first names; undefined where it reads all. */
 export const leftOutOf = ({ metadata }: Model): string | undefined => metadata[LEFT_OUT];
 
@@ -89,8 +105,10 @@ export async function fromSafetensors(folder: string, answers?: Answers): Promis
     isUntyped: await lacksTokenTypes(folder),
     answers: modules?.answers ?? answers,
   };
-  const checkpoint = new Checkpoint(folder, settings, await readWeights(folder), use);
+  const weights = await readWeights(folder);
+  const precision = precisionOf(weights.values());
+  const checkpoint = new Checkpoint(folder, settings, weights, use);
   const { g } = build(checkpoint);
-  const model = { ...modelOf(g.build()), metadata: leftOutMetadata(checkpoint.leftOver()) };
+  const model = { ...modelOf(g.build()), metadata: { ...precision, ...leftOutMetadata(checkpoint.leftOver()) } };
   return modules ? appendModules(model, modules) : model;
 }
