@@ -2,6 +2,7 @@ import { GraphBuilder } from '../builder.ts';
 import { DATA_TYPES } from '../dtypes.ts';
 import {
   type Attribute,
+  constantNumbers,
   freezeGraph,
   freezeNode,
   type Graph,
@@ -61,6 +62,8 @@ function halveGraph(graph: Graph): Graph {
 /** Nodes whose arithmetic stays float32. */
 interface Exact {
   readonly nodes: ReadonlySet<Node>;
+  /** Float values that such nodes read and others make. */
+  readonly entering: ReadonlySet<string>;
   /** Float values of such nodes that other nodes read. */
   readonly leaving: ReadonlySet<string>;
 }
@@ -69,8 +72,7 @@ interface Exact {
  * Finds the nodes that compute rotary angles: float16 has no whole numbers above 2,048, and at position 1,000 its step is half a radian.
  * @param shapes Of every value.
  */
-function anglesOf(graph: Graph, shapes: Shapes): Exact {
-  const made = producers(graph);
+function anglesOf(graph: Graph, made: ReadonlyMap<string, Node>): ReadonlySet<Node> {
   const nodes = new Set<Node>();
   const queue = graph.nodes.filter((n) => n.domain === '' && (n.op === 'Sin' || n.op === 'Cos'));
   for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
@@ -81,23 +83,54 @@ function anglesOf(graph: Graph, shapes: Shapes): Exact {
       if (maker) queue.push(maker);
     }
   }
+  return nodes;
+}
+
+/** Returns the nodes of √(mean x² + ε) that end in a square root: hidden states of decoders are hundreds, their squares beyond float16. */
+function rootOf(graph: Graph, made: ReadonlyMap<string, Node>, last: Node): readonly Node[] {
+  if (last.op !== 'Sqrt' || last.domain !== '') return [];
+  const sum = made.get(last.inputs[0]!);
+  const mean = sum?.op === 'Add' ? sum.inputs.map((i) => made.get(i)).find((n) => n?.op === 'ReduceMean') : undefined;
+  const square = mean && made.get(mean.inputs[0]!);
+  if (!sum || !mean || !square) return [];
+  const [x, by] = square.inputs;
+  const isSquare = square.op === 'Pow' ? constantNumbers(graph, by)?.[0] === 2 : square.op === 'Mul' && x === by;
+  return isSquare ? [square, mean, sum, last] : [];
+}
+
+/** Finds the nodes that stay float32. @param shapes Of every value. */
+function exactOf(graph: Graph, shapes: Shapes): Exact {
+  const made = producers(graph);
+  const nodes = new Set([...anglesOf(graph, made), ...graph.nodes.flatMap((node) => rootOf(graph, made, node))]);
+  const isFloat = (value: string) => shapes.get(value)?.dtype === 'float32';
+  const foreign = (value: string) => made.has(value) && !nodes.has(made.get(value)!);
+  const entering = [...nodes].flatMap(reads).filter((value) => foreign(value) && isFloat(value));
   const others = new Set([
     ...graph.nodes.filter((n) => !nodes.has(n)).flatMap(reads),
     ...graph.outputs.map((o) => o.name),
   ]);
-  const leaving = [...nodes]
-    .flatMap((n) => n.outputs)
-    .filter((o) => others.has(o) && shapes.get(o)?.dtype === 'float32');
-  return { nodes, leaving: new Set(leaving) };
+  const leaving = [...nodes].flatMap((n) => n.outputs).filter((o) => others.has(o) && isFloat(o));
+  return { nodes, entering: new Set(entering), leaving: new Set(leaving) };
 }
 
 /** Halves a graph but for the nodes of `exact`, whose float results are cast where others read them. */
-function halveAround(graph: Graph, { nodes, leaving }: Exact): Graph {
+function halveAround(graph: Graph, { nodes, entering, leaving }: Exact): Graph {
   const half = halveGraph({ ...graph, nodes: graph.nodes.filter((n) => !nodes.has(n)) });
   const g = GraphBuilder.rewriting(freezeGraph({ ...half, nodes: [...graph.nodes] }));
   const halfNodes = half.nodes.values();
   const casts = new Map([...leaving].map((value) => [value, g.unique(`${value}_half`)]));
+  const castTo = (from: string, to: string, type: number): string => {
+    const attrs = { to: { kind: 'int', value: type } } as const;
+    g.append({ op: 'Cast', domain: '', name: `${to}_cast`, inputs: [from], outputs: [to], attrs });
+    return to;
+  };
+  const widened = new Map<string, string>();
   const wide = (name: string): string => {
+    if (entering.has(name)) {
+      const found = widened.get(name) ?? castTo(name, g.unique(`${name}_wide`), FLOAT);
+      widened.set(name, found);
+      return found;
+    }
     const value = graph.initializers.get(name);
     return value?.dtype === 'float32' ? g.constant(value, `${name}_float`) : name;
   };
@@ -107,30 +140,19 @@ function halveAround(graph: Graph, { nodes, leaving }: Exact): Graph {
       continue;
     }
     g.append({ ...node, inputs: node.inputs.map(wide) });
-    for (const value of node.outputs)
-      if (casts.has(value)) {
-        const to = { kind: 'int', value: HALF } as const;
-        g.append({
-          op: 'Cast',
-          domain: '',
-          name: `${value}_to_half`,
-          inputs: [value],
-          outputs: [casts.get(value)!],
-          attrs: { to },
-        });
-      }
+    for (const value of node.outputs) if (casts.has(value)) castTo(value, casts.get(value)!, HALF);
   }
   return prune(g.build());
 }
 
 /**
- * Rewrites a model to float16 weights and arithmetic, but for rotary angles. Inputs and outputs keep their types: float outputs are cast back
+ * Rewrites a model to float16 weights and arithmetic, but for rotary angles and sums of squares. Inputs and outputs keep their types: float outputs are cast back
  * at the end.
  * @param model canonical float32 model (`prepare`) without float inputs.
  * @param shapes Of every value, from a probing batch.
  */
 export function halveModel(model: Model, shapes: Shapes): Model {
-  const half = halveAround(model.graph, anglesOf(model.graph, shapes));
+  const half = halveAround(model.graph, exactOf(model.graph, shapes));
   const floats = model.graph.outputs.filter((o) => o.dtype === 'float32');
   const rename = new Map(floats.map((o) => [o.name, `${o.name}_half`]));
   const nodes = half.nodes.map((node) =>
