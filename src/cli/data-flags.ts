@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { WinnowError } from '../errors.ts';
+import { COLUMN_ROLES } from '../training/data/columns.ts';
 import { DATA_FORMATS, type DataSource, dataSourceSchema } from '../training/data/data-schema.ts';
 import { choiceOption } from './options.ts';
 
@@ -11,11 +13,26 @@ export interface DataFlags {
   readonly collection?: string;
   readonly candidates?: string;
   readonly split?: string;
+  readonly columns?: Readonly<Record<string, string>>;
 }
 
 /** Makes the option that names the format of lists. */
 export const dataFormatOption = (description = 'format of the lists') =>
   choiceOption('--format <format>', description, DATA_FORMATS);
+
+/** Parses `name=role,name=role`. @throws WinnowError `invalid_input` for another form or role. */
+function parseColumns(text: string): DataSource['columns'] {
+  const pairs = text
+    .split(',')
+    .map((pair) => [pair.slice(0, pair.lastIndexOf('=')), pair.slice(pair.lastIndexOf('=') + 1)]);
+  const parsed = dataSourceSchema.shape.columns.safeParse(Object.fromEntries(pairs));
+  if (parsed.success && pairs.every(([name]) => name !== '')) return parsed.data;
+  throw new WinnowError('invalid_input', {
+    where: '--columns',
+    expected: `name=role,…, a role being one of ${COLUMN_ROLES.join(', ')}`,
+    got: text,
+  });
+}
 
 /** Adds the flags that name the files which belong to lists. */
 export const withDataFiles = (command: Command): Command =>
@@ -24,7 +41,8 @@ export const withDataFiles = (command: Command): Command =>
     .option('--collection <file>', 'texts of passage ids')
     .option('--qrels <file>', 'judgements')
     .option('--candidates <file>', 'run file with the lists of a BEIR, WikiQA or SQuAD set')
-    .option('--split <name>', 'part of a BEIR or WikiQA set (default: train)');
+    .option('--split <name>', 'part of a BEIR or WikiQA set or of a folder of datasets (default: train)')
+    .option('--columns <name=role,…>', 'roles of columns whose names are not known, such as frage=query', parseColumns);
 
 /** Adds the flags that name candidate lists to a command. */
 export const withDataFlags = (command: Command): Command =>
@@ -36,8 +54,10 @@ export const withDataFlags = (command: Command): Command =>
 
 /** Returns the data source that the flags name, as a recipe would. */
 export function dataSource(flags: DataFlags): DataSource {
-  const { format, data, qrels, queries, collection, candidates, split } = flags;
-  const given = Object.entries({ qrels, queries, collection, candidates, split }).filter(([, v]) => v !== undefined);
+  const { format, data, qrels, queries, collection, candidates, split, columns } = flags;
+  const given = Object.entries({ qrels, queries, collection, candidates, split, columns }).filter(
+    ([, v]) => v !== undefined,
+  );
   return dataSourceSchema.parse({ format, path: data, ...Object.fromEntries(given) });
 }
 

@@ -75,8 +75,8 @@ function checkFlags(files: readonly string[], { recipe, backbone, to, out, forma
 
 async function placesOf(files: readonly string[], flags: Flags, recipe: ReturnType<typeof readRecipe> | undefined) {
   if (recipe) return recipe.recipe.data.train.map((source): Place => ({ source, folder: recipe.folder }));
-  const { qrels, queries, collection, candidates, split, minRelevance } = flags;
-  const given = Object.entries({ qrels, queries, collection, candidates, split, minRelevance });
+  const { qrels, queries, collection, candidates, split, columns, minRelevance } = flags;
+  const given = Object.entries({ qrels, queries, collection, candidates, split, columns, minRelevance });
   const fields = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const places: Place[] = [];
   for (const path of files) {

@@ -112,6 +112,6 @@ export function columnSorter(stated: ColumnNames | undefined): (row: Readonly<Re
 export const unknownColumn = (where: string, name: string): WinnowError =>
   new WinnowError('invalid_input', {
     where,
-    expected: `columns of known names (docs/training-data.md), or a role for this one: \`columns: { ${JSON.stringify(name)}: ignore }\`, or query, passage, positive, negative in place of ignore`,
+    expected: `columns of known names (docs/training-data.md), or a role for this one: \`columns: { ${JSON.stringify(name)}: ignore }\`, or query, passage, positive, negative in place of ignore (commands: \`--columns\`)`,
     got: `texts in column ${JSON.stringify(name)}`,
   });

@@ -8,7 +8,9 @@ import { dataSourceSchema, samplerSchema } from '../../../src/training/data/data
 import { skipCount } from '../../../src/training/data/list-types.ts';
 import { openRaw, openSources } from '../../../src/training/data/sources.ts';
 import { guessFormat } from '../../../src/training/data/survey/guess-format.ts';
+import { openValidationSet } from '../../../src/training/measure/validation-set.ts';
 import { createObjective } from '../../../src/training/objectives/catalog.ts';
+import { winnow } from '../../support/command.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-rows-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -165,6 +167,25 @@ describe('columns', () => {
     const columns = { frage: 'query', antwort: 'positive', falsch: 'negative' };
     expect((await read('jsonl', path, { columns })).lists).toEqual(['q: a=1 b=0']);
     await expect(read('triples', path, { columns })).rejects.toThrow(/`columns`, which would have no effect/);
+  });
+
+  it('commands take roles too, and tell columns that are not read', async () => {
+    const path = put('a.jsonl', lines({ frage: 'q', antwort: 'a', falsch: 'b', weight: 2 }));
+    const { output } = await winnow('data', 'check', path, '--columns', 'frage=query,antwort=positive,falsch=negative');
+    expect(output).toMatch(/column "weight", which is not read/);
+    const { code, error } = await winnow('data', 'check', path, '--columns', 'frage');
+    expect([code, error]).toEqual([2, expect.stringMatching(/--columns: expected name=role/)]);
+  });
+
+  it('validation takes the same columns', async () => {
+    const data = { format: 'csv' as const, path: put('a.csv', 'frage,text,label\nq r,a b,1\nq r,c,0\n') };
+    const columns = { frage: 'query' as const };
+    await expect(openValidationSet(data, folder)).rejects.toThrow(/texts in column "frage"|header of known names/);
+    const set = await openValidationSet({ ...data, columns }, folder);
+    expect([...set.queries.values()]).toEqual(['q r']);
+    const [grades] = set.qrels.values();
+    expect([...grades!.values()]).toEqual([1, 0]);
+    await set.close();
   });
 
   it('ids need the files of their texts, and are looked up there', async () => {

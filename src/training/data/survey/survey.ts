@@ -94,12 +94,16 @@ class Findings {
 function separateCounts(): SkipCount & {
   readonly rows: Record<string, number>;
   readonly passages: Record<string, number>;
+  readonly columns: ReadonlyMap<string, string>;
 } {
+  const columns = new Map<string, string>();
   const rows: Record<string, number> = {};
   const passages: Record<string, number> = {};
   return {
     rows,
     passages,
+    columns,
+    unread: (column, where) => void (columns.has(column) || columns.set(column, where)),
     skip(reason) {
       rows[reason] = (rows[reason] ?? 0) + 1;
     },
@@ -196,6 +200,7 @@ export async function surveyData(source: DataSource, folder: string, options: Su
   } finally {
     await raw.close();
   }
+  for (const [column, where] of counts.columns) tally.findings.note(`column "${column}", which is not read`, where);
   const tokens = tokenizer && (await surveyTokens(tally.sample.pairs, tokenizer.tokenizer, tokenizer.pairs));
   return {
     lists: tally.lists,
