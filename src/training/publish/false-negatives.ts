@@ -1,16 +1,13 @@
 import { join } from 'node:path';
 import { writeLines } from '../../evaluation/formats/write-lines.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
-import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import { type CandidateList, pick } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
-import { openRowScorer } from '../step/row-scorer.ts';
-import { trainedModel } from './publish.ts';
+import { withOutcome } from './outcome-scorer.ts';
 
 /*
  * A negative that the trained model puts above the positive, although it was trained to do the opposite, is a relevant passage as often as not:
@@ -65,7 +62,11 @@ interface Sample {
 }
 
 /** Draws lists with both kinds of passages evenly from the training data, so that their passages are at most `pairs`. */
-async function drawLists({ recipe, folder }: LoadedRecipe, pairs: number): Promise<Sample> {
+async function drawLists(
+  { recipe, folder }: LoadedRecipe,
+  pairs: number,
+  signal: AbortSignal | undefined,
+): Promise<Sample> {
   const random = createRandom(deriveSeed(recipe.seed, 'false negatives'));
   const most = Math.max(1, Math.floor(pairs / LEAST));
   const held: CandidateList[] = [];
@@ -74,7 +75,7 @@ async function drawLists({ recipe, folder }: LoadedRecipe, pairs: number): Promi
   const source = await openSources(recipe.data, folder);
   try {
     for await (const list of source.whole()) {
-      if (++read > READ) break;
+      if (++read > READ || signal?.aborted) break;
       if (placesOf(list, true).length === 0 || placesOf(list, false).length === 0) continue;
       seen++;
       const place = held.length < most ? held.length : random.below(seen);
@@ -104,34 +105,32 @@ function aboveIn(list: CandidateList, scores: ArrayLike<number>): FalseNegative[
     }));
 }
 
-/** Scores the lists with the weights that are published. */
+/** Lists that are scored between two looks at the signal. */
+const AT_ONCE = 64;
+
+/** Scores the lists with the weights that are published, until the signal aborts. */
 async function findAbove(
-  { recipe }: LoadedRecipe,
+  loaded: LoadedRecipe,
   outcome: TrainingOutcome,
   lists: readonly CandidateList[],
+  signal: AbortSignal | undefined,
 ): Promise<FalseNegative[]> {
-  const { backbone } = outcome;
-  const tokenizer = await createLocalTokenizer(backbone.folder);
-  const scorer = await openRowScorer(
-    encodeModel(trainedModel(backbone, outcome)),
-    { padId: tokenizer.padId, output: backbone.logits },
-    { provider: recipe.provider, threads: recipe.threads },
-  );
-  try {
-    const rows: EncodedRow[] = [];
-    for (const { query, passages } of lists)
-      rows.push(...(await tokenizer.encode(query, passages, pairsWithin(recipe))).rows);
-    const scores = await scorer.score(rows);
-    let from = 0;
-    return lists.flatMap((list) => {
-      const own = scores.subarray(from, from + list.passages.length);
-      from += list.passages.length;
-      return aboveIn(list, own);
-    });
-  } finally {
-    await scorer.close();
-    await tokenizer.close();
-  }
+  return withOutcome(loaded, outcome, async (tokenizer, scorer) => {
+    const found: FalseNegative[] = [];
+    for (let from = 0; from < lists.length && !signal?.aborted; from += AT_ONCE) {
+      const some = lists.slice(from, from + AT_ONCE);
+      const rows: EncodedRow[] = [];
+      for (const { query, passages } of some)
+        rows.push(...(await tokenizer.encode(query, passages, pairsWithin(loaded.recipe))).rows);
+      const scores = await scorer.score(rows);
+      let place = 0;
+      for (const list of some) {
+        found.push(...aboveIn(list, scores.subarray(place, place + list.passages.length)));
+        place += list.passages.length;
+      }
+    }
+    return found;
+  });
 }
 
 /** Returns each pair once, the most confident first. */
@@ -143,17 +142,20 @@ function ordered(found: readonly FalseNegative[]): FalseNegative[] {
 /**
  * Looks for training negatives that the trained model puts above the positive of their list, in at most `falseNegatives` pairs of the recipe,
  * and writes them as JSON lines, the most confident first. `drop` of a source reads the file.
+ * @param signal ends the search without a result.
  * @returns undefined where the recipe looks at none.
  */
 export async function reportFalseNegatives(
   loaded: LoadedRecipe,
   outcome: TrainingOutcome,
+  signal?: AbortSignal,
 ): Promise<FalseNegativeReport | undefined> {
   const pairs = loaded.recipe.falseNegatives;
   if (pairs === 0) return undefined;
-  const { lists, ofLists, partial } = await drawLists(loaded, pairs);
+  const { lists, ofLists, partial } = await drawLists(loaded, pairs, signal);
   if (lists.length === 0) return undefined;
-  const found = ordered(await findAbove(loaded, outcome, lists));
+  const found = ordered(await findAbove(loaded, outcome, lists, signal));
+  if (signal?.aborted) return undefined;
   const file = join(outcome.runFolder, 'false-negatives.jsonl');
   await writeLines(
     file,

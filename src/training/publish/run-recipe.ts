@@ -38,7 +38,7 @@ export function runRecipe(
     if (!outcome.finished || signal.aborted) return { outcome };
     const published = loaded.recipe.publish && (await publishRun(loaded, outcome));
     const falseNegatives =
-      outcome.from === outcome.done || signal.aborted ? undefined : await reportFalseNegatives(loaded, outcome);
+      outcome.from === outcome.done || signal.aborted ? undefined : await reportFalseNegatives(loaded, outcome, signal);
     return { outcome, ...(published && { published }), ...(falseNegatives && { falseNegatives }) };
   });
 }

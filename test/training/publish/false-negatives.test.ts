@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,11 +10,11 @@ import { skipCount } from '../../../src/training/data/list-types.ts';
 import { openRaw, openSources } from '../../../src/training/data/sources.ts';
 import { reportFalseNegatives } from '../../../src/training/publish/false-negatives.ts';
 import { trainedModel } from '../../../src/training/publish/publish.ts';
-import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { openRowScorer } from '../../../src/training/step/row-scorer.ts';
 import { winnow } from '../../support/command.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+import { tinyDocument, tinyRecipe } from '../../support/tiny-recipe.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-false-test-'));
 beforeAll(async () => {
@@ -23,25 +23,9 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const document = (over: Record<string, unknown> = {}) => ({
-  name: 'tiny',
-  backbone: 'tiny',
-  objective: 'InfoNCE',
-  data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 3 } },
-  batch: { queries: 2, bucketBatches: 1 },
-  steps: 1,
-  maxLength: 16,
-  optimizer: { learningRate: 1e-12 },
-  guards: { action: 'warn' },
-  dropout: 'off',
-  threads: 1,
-  ...over,
-});
-const loaded = (over: Record<string, unknown> = {}) => ({
-  recipe: parseRecipe(document(over), 'test'),
-  folder,
-  source: '',
-});
+/** Weights hardly move, so that the model stays a bad one. */
+const STILL = { optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' } };
+const loaded = (over: Record<string, unknown> = {}) => tinyRecipe(folder, { ...STILL, ...over });
 
 interface Found {
   readonly query: string;
@@ -95,6 +79,13 @@ describe('negatives above their positive', () => {
     expect(await reportFalseNegatives(loaded({ falseNegatives: 0 }), outcome)).toBeUndefined();
   });
 
+  it('are not looked for once the run is told to stop', async () => {
+    const given = loaded();
+    const outcome = await train(given, join(folder, 'stopped'));
+    expect(await reportFalseNegatives(given, outcome, AbortSignal.abort())).toBeUndefined();
+    expect(existsSync(join(folder, 'stopped', 'false-negatives.jsonl'))).toBe(false);
+  });
+
   it('leave the lists of a source whose `drop` names the file', async () => {
     const given = loaded();
     const outcome = await train(given, join(folder, 'dropped'));
@@ -118,7 +109,7 @@ describe('negatives above their positive', () => {
 
   it('winnow train says how many there are and where', async () => {
     const path = join(folder, 'recipe.yaml');
-    writeFileSync(path, stringify(document()));
+    writeFileSync(path, stringify(tinyDocument(STILL)));
     const { code, output } = await winnow('train', path, '--run', join(folder, 'cli'));
     expect(code).toBe(0);
     expect(output).toMatch(
@@ -132,10 +123,8 @@ describe('a drop list', () => {
   const listOf = async (drop: string) => {
     writeFileSync(join(folder, 'one.jsonl'), `${JSON.stringify(row)}\n`);
     writeFileSync(join(folder, 'drop.jsonl'), drop);
-    const source = parseRecipe(
-      document({ data: { train: [{ format: 'jsonl', path: 'one.jsonl', drop: 'drop.jsonl' }] } }),
-      'test',
-    ).data.train[0]!;
+    const data = { train: [{ format: 'jsonl', path: 'one.jsonl', drop: 'drop.jsonl' }] };
+    const source = loaded({ data }).recipe.data.train[0]!;
     const raw = await openRaw(source, folder);
     const counts = skipCount();
     const lists: object[] = [];

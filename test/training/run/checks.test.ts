@@ -9,6 +9,7 @@ import { peekRecipe } from '../../../src/training/run/peek.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { MPNET, mpnetShapes, randomWeights, writeCheckpoint } from '../../support/tiny-checkpoint.ts';
 import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
+import { tinyDocument, tinyRecipe } from '../../support/tiny-recipe.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-checks-test-'));
 beforeAll(async () => {
@@ -20,23 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const document = (over: Record<string, unknown> = {}) => ({
-  name: 'tiny',
-  backbone: 'tiny',
-  objective: 'InfoNCE',
-  data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 3 } },
-  batch: { queries: 2, bucketBatches: 1 },
-  steps: 1,
-  maxLength: 16,
-  dropout: 'off',
-  threads: 1,
-  ...over,
-});
-const loaded = (over: Record<string, unknown> = {}) => ({
-  recipe: parseRecipe(document(over), 'test'),
-  folder,
-  source: '',
-});
+const loaded = (over: Record<string, unknown> = {}) => tinyRecipe(folder, over);
 let runs = 0;
 const run = (over: Record<string, unknown>) => train(loaded(over), join(folder, `run-${runs++}`));
 
@@ -99,7 +84,7 @@ describe('before the first step', () => {
     [{ steps: 100, schedule: { warmup: 0.999 } }, false],
     [{ steps: 1 }, true],
   ])('%j: a warm-up that takes all steps is refused', (over, taken) => {
-    const parse = () => parseRecipe(document(over), 'test');
+    const parse = () => parseRecipe(tinyDocument(over), 'test');
     if (taken) expect(parse).not.toThrow();
     else expect(parse).toThrow(/schedule.warmup: expected fewer steps than `steps`/);
   });
@@ -118,7 +103,7 @@ describe('before the first step', () => {
     ],
   ])('sampler %j is refused: a field has no effect', (sampler, message) => {
     const data = { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler };
-    expect(() => parseRecipe(document({ data }), 'test')).toThrow(message);
+    expect(() => parseRecipe(tinyDocument({ data }), 'test')).toThrow(message);
   });
 
   it.each([
@@ -131,7 +116,7 @@ describe('before the first step', () => {
     { positives: 2, negatives: 3, negativeRanks: [1, 9], teacherMargin: 1 },
   ])('sampler %j is taken', (sampler) => {
     const data = { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler };
-    expect(parseRecipe(document({ data }), 'test').data.sampler).toMatchObject(sampler);
+    expect(parseRecipe(tinyDocument({ data }), 'test').data.sampler).toMatchObject(sampler);
   });
 
   it.each([

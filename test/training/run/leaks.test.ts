@@ -2,10 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
 import { explainRecipe } from '../../../src/training/run/explanation.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { writeTinyModel } from '../../support/tiny-model.ts';
+import { tinyRecipe } from '../../support/tiny-recipe.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-leaks-test-'));
 const write = (name: string, rows: readonly object[]): void =>
@@ -29,19 +29,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function loaded(validation: Record<string, unknown>, data: Record<string, unknown> = {}) {
   const source = (path: string) => ({ format: 'jsonl', path, ...data });
-  const document = {
-    name: 'tiny',
-    backbone: 'tiny',
-    objective: 'InfoNCE',
+  return tinyRecipe(folder, {
     data: { train: [source('one.jsonl'), source('two.jsonl')], sampler: { negatives: 1 } },
     validation: { data: { format: 'jsonl', path: 'dev.jsonl' }, ...validation },
     batch: { queries: 1, bucketBatches: 1 },
-    steps: 1,
-    maxLength: 16,
-    dropout: 'off',
-    threads: 1,
-  };
-  return { recipe: parseRecipe(document, 'test'), folder, source: '' };
+  });
 }
 
 async function notesOf(validation: Record<string, unknown>, run: string): Promise<string[]> {

@@ -7,10 +7,10 @@ import { pairsWithin } from '../../../src/registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
 import { batches } from '../../../src/training/data/batches.ts';
 import { openSources } from '../../../src/training/data/sources.ts';
-import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
 import { peekRecipe } from '../../../src/training/run/peek.ts';
 import { winnow } from '../../support/command.ts';
 import { tinyData, WORDS, writeTinyModel } from '../../support/tiny-model.ts';
+import { tinyDocument, tinyRecipe } from '../../support/tiny-recipe.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-peek-test-'));
 beforeAll(async () => {
@@ -19,20 +19,8 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const document = (over: Record<string, unknown> = {}) => ({
-  name: 'tiny',
-  backbone: 'tiny',
-  objective: 'InfoNCE',
-  data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 3 } },
-  batch: { queries: 2, accumulate: 2, bucketBatches: 2 },
-  maxLength: 16,
-  ...over,
-});
-const loaded = (over: Record<string, unknown> = {}) => ({
-  recipe: parseRecipe(document(over), 'test'),
-  folder,
-  source: '',
-});
+const BATCH = { batch: { queries: 2, accumulate: 2, bucketBatches: 2 } };
+const loaded = (over: Record<string, unknown> = {}) => tinyRecipe(folder, { ...BATCH, ...over });
 
 describe('a preview of a run', () => {
   it('shows the lists and ids of the first batches, as the steps take them', async () => {
@@ -111,7 +99,7 @@ describe('a preview of a run', () => {
 describe('winnow train --peek', () => {
   const recipe = (over: Record<string, unknown> = {}): string => {
     const path = join(folder, 'recipe.yaml');
-    writeFileSync(path, stringify(document(over)));
+    writeFileSync(path, stringify(tinyDocument({ ...BATCH, ...over })));
     return path;
   };
 
