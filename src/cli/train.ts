@@ -53,8 +53,12 @@ function display(): TrainingObserver & { stop(): void } {
       if (from > 0) bar.update(from);
     },
     onStep: ({ step, loss, ms }) => bar?.update(step, `loss ${loss.toFixed(4)}, ${ms} ms a step`),
-    onValidation: ({ step, measure, value, best }) =>
-      say(`\nstep ${step}: ${measure} ${value.toFixed(4)}${best ? ' (best)' : ''}`),
+    onValidation({ step, measure, value, others, best }) {
+      // The loss of validation is in the curve.
+      const asked = Object.entries(others).filter(([name]) => !/(^| )loss$/.test(name));
+      const rest = asked.map(([name, other]) => `, ${name} ${other.toFixed(4)}`);
+      say(`\nstep ${step}: ${measure} ${value.toFixed(4)}${best ? ' (best)' : ''}${rest.join('')}`);
+    },
     onWarning: (text) => say(`\nwarning: ${text}`),
     onNote: say,
     onSearch: (lists) =>

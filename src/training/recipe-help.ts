@@ -103,8 +103,9 @@ function fieldsTable(schema: z.ZodType, skip: (field: string) => boolean = () =>
   return ['| field | values | default | |', '|---|---|---|---|', ...lines].join('\n');
 }
 
-/** Returns the table of a recipe's fields; those of `validation.data` are the same as of `data.train` and left out. */
-export const recipeTable = (): string => fieldsTable(recipeSchema, (field) => field.startsWith('validation.data.'));
+/** Returns the table of a recipe's fields; those of the data of validations are the same as of `data.train` and left out. */
+export const recipeTable = (): string =>
+  fieldsTable(recipeSchema, (field) => /^validation\.(sets\[\]\.)?data\./.test(field));
 /** Returns the table of a grid's fields. */
 export const gridTable = (): string => fieldsTable(gridSchema);
 

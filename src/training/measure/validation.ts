@@ -3,6 +3,7 @@ import { WinnowError } from '../../errors.ts';
 import { someIds } from '../../evaluation/measures/coverage.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
+import type { Qrels } from '../../evaluation/measures/ranked.ts';
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { comparable, textHash } from '../data/survey/text-hash.ts';
 import { openValidationSet, type ValidationData, type ValidationSet } from './validation-set.ts';
@@ -13,6 +14,14 @@ export interface ValidationSettings {
   readonly measure: string;
   readonly depth: number;
   readonly queries?: number | undefined;
+}
+
+/** A judged query with its candidates, their scores, and their grades, 0 where there is none. */
+export interface ScoredQuery {
+  readonly qid: string;
+  readonly docids: readonly string[];
+  readonly scores: Float32Array;
+  readonly grades: readonly number[];
 }
 
 /** Re-ranks a first stage's candidates and measures the result as trec_eval does. */
@@ -29,6 +38,12 @@ export interface Validation {
   readonly firstStage: number;
   /** Judged queries that are not measured, a line for each reason. */
   readonly notes: readonly string[];
+  /** All pairs, list after list. */
+  readonly rows: readonly EncodedRow[];
+  /** Returns the lists with their part of the scores, one a row. */
+  queriesOf(scores: Float32Array): readonly ScoredQuery[];
+  /** Returns the value of scored lists by one of the measures that the set was opened with; by its own one without a name. */
+  measured(lists: readonly ScoredQuery[], measure?: string): number;
   /** Returns the value of the given scores. @param score returns one score per row. */
   value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
 }
@@ -91,12 +106,26 @@ function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnT
   return hash.digest('hex');
 }
 
-/** Opens a validation set and tokenizes it. @throws WinnowError `invalid_input` where no judged query has candidates. */
+/** Returns what measures lists by one of the measures. @throws WinnowError for a name that is no measure. */
+function measureBy(qrels: Qrels, names: readonly string[]) {
+  const measures = names.map((name) => parseMeasure(name));
+  return (run: Run, name?: string): number => {
+    const measure = name === undefined ? measures[0]! : measures[names.indexOf(name)]!;
+    return evaluate(qrels, run, [measure]).mean.get(measure.name)!;
+  };
+}
+
+/**
+ * Opens a validation set and tokenizes it.
+ * @param further measures that its lists can be measured by beside its own.
+ * @throws WinnowError `invalid_input` where no judged query has candidates.
+ */
 export async function openValidation(
   settings: ValidationSettings,
   folder: string,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
+  further: readonly string[] = [],
 ): Promise<Validation> {
   const { data } = settings;
   const set = await openValidationSet(data, folder);
@@ -109,7 +138,18 @@ export async function openValidation(
     });
   const qrels = judgementsOf(set, prepared);
   const measure = parseMeasure(settings.measure);
-  const measured = (run: Run): number => evaluate(qrels, run, [measure]).mean.get(measure.name)!;
+  const by = measureBy(qrels, [settings.measure, ...further]);
+  const rows = prepared.flatMap((p) => p.rows);
+  const measured = (lists: readonly ScoredQuery[], name?: string): number =>
+    by(new Map(lists.map(({ qid, docids, scores }) => [qid, { docids, scores }])), name);
+  const queriesOf = (scores: Float32Array): ScoredQuery[] => {
+    let from = 0;
+    return prepared.map(({ qid, docids }) => {
+      const own = scores.subarray(from, from + docids.length);
+      from += docids.length;
+      return { qid, docids, scores: own, grades: docids.map((docid) => qrels.get(qid)!.get(docid) ?? 0) };
+    });
+  };
   return {
     measure: measure.name,
     queries: prepared.length,
@@ -124,21 +164,10 @@ export async function openValidation(
           ]),
     ],
     digest: digestOf(measure.name, prepared, qrels),
-    firstStage: measured(
-      new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }])),
-    ),
-    async value(score) {
-      const scores = await score(prepared.flatMap((p) => p.rows));
-      let from = 0;
-      return measured(
-        new Map(
-          prepared.map(({ qid, docids }) => {
-            const entry = [qid, { docids, scores: scores.subarray(from, from + docids.length) }] as const;
-            from += docids.length;
-            return entry;
-          }),
-        ),
-      );
-    },
+    firstStage: by(new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }]))),
+    rows,
+    queriesOf,
+    measured,
+    value: async (score) => measured(queriesOf(await score(rows))),
   };
 }

@@ -16,6 +16,8 @@ interface CurveValidation {
   readonly step: number;
   readonly measure: string;
   readonly value: number;
+  /** Values that decide nothing, by column: further measures, `loss`, and those of further sets behind their name. */
+  readonly others?: Readonly<Record<string, number>>;
 }
 
 export type CurvePoint = CurveStep | CurveValidation;

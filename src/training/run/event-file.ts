@@ -50,7 +50,10 @@ const versionRecord = (wallTime: number): Buffer =>
 
 /** Returns the names and numbers of a point, as TensorBoard groups them. */
 function scalarsOf(point: CurvePoint): Readonly<Record<string, number>> {
-  if (isValidation(point)) return { [`validation/${point.measure}`]: point.value };
+  if (isValidation(point)) {
+    const all = Object.entries({ [point.measure]: point.value, ...point.others });
+    return Object.fromEntries(all.map(([name, value]) => [`validation/${name}`, value]));
+  }
   const { loss, norm, learningRate, ms } = point;
   return { 'train/loss': loss, 'train/gradient_norm': norm, 'train/learning_rate': learningRate, 'train/step_ms': ms };
 }

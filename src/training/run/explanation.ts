@@ -4,7 +4,7 @@ import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import { openSources } from '../data/sources.ts';
-import { openValidation } from '../measure/validation.ts';
+import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
 import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
@@ -94,7 +94,7 @@ async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Expla
   if (!recipe.validation) return undefined;
   const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {
-    const opened = await openValidation(recipe.validation, folder, tokenizer, pairsWithin(recipe));
+    const opened = await openValidations(recipe.validation, folder, tokenizer, pairsWithin(recipe));
     const { measure, queries, passages, firstStage, notes } = opened;
     const source = recipe.validation.leaks === 'allow' ? undefined : await openSources(recipe.data, folder);
     const leaks = source && { leaks: await findLeaks(opened, source) };

@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import type { Validation } from '../measure/validation.ts';
+import type { Validations } from '../measure/validations.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import type { TrainingSessions } from '../step/sessions.ts';
 import type { StateArrays } from '../step/stepper.ts';
@@ -15,7 +15,13 @@ export interface TrainingObserver {
     validation?: { measure: string; firstStage: number; base: number };
   }): void;
   onStep?(facts: { step: number; loss: number; norm: number; learningRate: number; ms: number }): void;
-  onValidation?(facts: { step: number; measure: string; value: number; best: boolean }): void;
+  onValidation?(facts: {
+    step: number;
+    measure: string;
+    value: number;
+    others: Readonly<Record<string, number>>;
+    best: boolean;
+  }): void;
   onWarning?(text: string): void;
   /** Receives what is worth knowing before the first step. */
   onNote?(text: string): void;
@@ -29,7 +35,7 @@ export interface RunState {
   readonly folder: string;
   readonly sessions: TrainingSessions;
   readonly stream: AsyncGenerator<Batch>;
-  readonly validation: Validation | undefined;
+  readonly validation: Validations | undefined;
   readonly observer: TrainingObserver;
   /** Appends a point to the run's curve. */
   readonly record: (point: CurvePoint) => Promise<void>;

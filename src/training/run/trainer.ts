@@ -7,7 +7,8 @@ import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { batches } from '../data/batches.ts';
 import type { LeftOut, ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
-import { openValidation, type Validation } from '../measure/validation.ts';
+import type { Validation } from '../measure/validation.ts';
+import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
@@ -26,6 +27,7 @@ import { guardLeaks, leakNotes } from './leaks.ts';
 import { guardLeftOut, leftOutReasons, leftOutSince } from './left-out.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
 import { takeSteps } from './steps.ts';
+import { validationLoss } from './validation-loss.ts';
 
 export interface TrainingOutcome {
   readonly backbone: Backbone;
@@ -73,12 +75,12 @@ function weightsToPublish({ average, sessions }: RunState): StateArrays {
 
 async function validate(run: RunState, step: number): Promise<void> {
   const { measure } = run.validation!;
-  const value = await run.validation!.value(run.sessions.score);
+  const { value, others } = await run.validation!.all(run.sessions.score, validationLoss(run));
   const best = value > (run.facts.best?.value ?? Number.NEGATIVE_INFINITY);
   if (best) await writeBest(run.folder, weightsToPublish(run), run.facts.runHash, { step, value });
   run.facts = best ? { ...run.facts, best: { step, value }, stale: 0 } : { ...run.facts, stale: run.facts.stale + 1 };
-  await run.record({ step, measure, value });
-  run.observer.onValidation?.({ step, measure, value, best });
+  await run.record({ step, measure, value, ...(Object.keys(others).length > 0 && { others }) });
+  run.observer.onValidation?.({ step, measure, value, others, best });
 }
 
 async function saveCheckpoint({ folder, facts, recipe, sessions, average }: RunState): Promise<void> {
@@ -169,7 +171,7 @@ async function openRun(
   const told = checkpoint ? [] : await guardLeftOut(recipe.data, source, recipe.seed, observer.onNote);
   const sessions = await openSessions(backbone, recipe, tokenizer.padId, checkpoint);
   const pairs = pairsWithin(recipe);
-  const validation = recipe.validation && (await openValidation(recipe.validation, folder, tokenizer, pairs));
+  const validation = recipe.validation && (await openValidations(recipe.validation, folder, tokenizer, pairs));
   const leaks = validation && (await guardLeaks(validation, source, recipe.validation!, runFolder, observer.onSearch));
   for (const note of leaks ? leakNotes(leaks) : []) observer.onNote?.(note);
   // A resumed run has other weights than the untrained model.

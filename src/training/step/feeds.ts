@@ -110,8 +110,11 @@ function widen(lists: Float32Array, from: number, to: number): Float32Array {
   return wide;
 }
 
+/** What an objective reads of a batch, but for scores. */
+export type ListArrays = Pick<Batch, 'queries' | 'passages' | 'relevance' | 'teacher' | 'valid'>;
+
 /** Makes the objective's inputs: relevance, teacher scores and validity of every place. @param passages to pad lists to. */
-export function listFeeds(batch: Batch, passages = batch.passages): SessionFeeds {
+export function listFeeds(batch: ListArrays, passages = batch.passages): SessionFeeds {
   const of = (lists: Float32Array) =>
     new Tensor('float32', widen(lists, batch.passages, passages), [batch.queries, passages]);
   return {

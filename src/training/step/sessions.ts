@@ -20,7 +20,7 @@ import type { Objective } from '../objectives/objective.ts';
 import { FIRST_SCALE, type LossScale } from '../optimizers/loss-scale.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { type Backbone, trainable } from './backbone.ts';
-import { type BatchSize, listFeeds, type SessionFeeds, sizeOfBatch } from './feeds.ts';
+import { type BatchSize, type ListArrays, listFeeds, type SessionFeeds, sizeOfBatch } from './feeds.ts';
 import { createHostStepper } from './host-stepper.ts';
 import { loopOf } from './loop.ts';
 import { createLoopStepper } from './loop-stepper.ts';
@@ -39,6 +39,8 @@ export interface TrainingSessions {
   dropout(batch: Batch, step: number, size?: BatchSize): SessionFeeds;
   /** Returns the objective's value on this batch if all scores were equal. */
   trivialLoss(batch: Batch): Promise<number>;
+  /** Returns the objective's value on lists with these scores, [queries, passages]. */
+  loss(lists: ListArrays, scores: Float32Array): Promise<number>;
   /** Scores rows with the current weights, without dropout. */
   score(rows: readonly EncodedRow[]): Promise<Float32Array>;
   close(): Promise<void>;
@@ -223,17 +225,19 @@ export async function openSessions(
   const { stepper, trained } = opened;
   const scorer = await openScorer(backbone, opened, recipe, padId);
   const loss = await createSession(encodeModel(buildLoss(objective)), { threads: 1 });
+  const lossOf = async (lists: ListArrays, scores: Float32Array): Promise<number> => {
+    const flat = new Tensor('float32', scores, [lists.queries, lists.passages]);
+    const inputs = Object.entries({ ...listFeeds(lists), [NAMES.scores]: flat }).filter(([name]) =>
+      loss.inputNames.includes(name),
+    );
+    return ((await loss.run(Object.fromEntries(inputs)))[NAMES.loss] as Tensor).data[0] as number;
+  };
   return {
     stepper,
     trained,
     dropout: (batch, step, size) => maskFeeds(dropped, masks, batch, { seed: recipe.seed, step, size }),
-    async trivialLoss(batch) {
-      const flat = new Tensor('float32', new Float32Array(batch.valid.length), [batch.queries, batch.passages]);
-      const inputs = Object.entries({ ...listFeeds(batch), [NAMES.scores]: flat }).filter(([name]) =>
-        loss.inputNames.includes(name),
-      );
-      return ((await loss.run(Object.fromEntries(inputs)))[NAMES.loss] as Tensor).data[0] as number;
-    },
+    loss: lossOf,
+    trivialLoss: (batch) => lossOf(batch, new Float32Array(batch.valid.length)),
     score: (rows) => scorer.score(rows),
     async close() {
       await stepper.close?.();
