@@ -43,7 +43,7 @@ const flags = readFlags('models', ABOUT, {
     help: 'Models, comma-separated; also qwen3-0.6b.',
   },
   tokenizer: { type: 'string', default: join(ROOT, '../shared/tokenizers/bert-uncased'), help: 'Tokenizer folder.' },
-  pairs: { type: 'string', default: '64', help: 'Pairs of a round.' },
+  pairs: { type: 'string', default: '128', help: 'Pairs of a round.' },
   rounds: { type: 'string', default: '3', help: 'Rounds of scoring.' },
   shape: { type: 'string', default: '32x128', help: 'Rows × tokens of a training step.' },
   steps: { type: 'string', default: '3', help: 'Timed training steps; 0: none.' },

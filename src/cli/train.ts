@@ -108,8 +108,9 @@ async function run(path: string, flags: Flags): Promise<void> {
   if (!complete && stopping.stopped(`at step ${outcome.done} of ${outcome.steps}`)) return;
   if (outcome.from === outcome.done) process.stderr.write(`the run was finished before, at step ${outcome.done}\n`);
   if (published) {
-    const { name, version, folder: where, already } = published;
+    const { name, version, folder: where, already, refused } = published;
     process.stdout.write(`${already ? 'already published as' : 'published'} ${name}@${version} in ${where}\n`);
+    for (const { variant, reason } of refused) process.stdout.write(`without an ${variant} file: ${reason}\n`);
   }
   const { validation } = outcome;
   if (validation)

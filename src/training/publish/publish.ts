@@ -22,7 +22,15 @@ import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { parityRows } from '../quantization/parity-rows.ts';
-import { type MadeVariant, makeVariant, parityCard, parityFacts, tablesIn } from '../quantization/variants.ts';
+import {
+  type MadeVariant,
+  parityCard,
+  parityFacts,
+  type RefusedVariant,
+  refusedCard,
+  tablesIn,
+  tryVariant,
+} from '../quantization/variants.ts';
 import { type LoadedRecipe, servedLength } from '../recipe/recipe.ts';
 import { VARIANTS } from '../recipe/variant-names.ts';
 import { isValidation, readCurve } from '../run/curve.ts';
@@ -150,14 +158,19 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
   return { file, torch, manifest: card.manifest };
 }
 
+interface Variants {
+  readonly made: readonly MadeVariant[];
+  readonly refused: readonly RefusedVariant[];
+}
+
 /** Makes the smaller files of a recipe, calibrated on training lists and compared on others and on the validation set. */
 async function makeVariants(
   folder: string,
   { recipe, folder: base }: LoadedRecipe,
   outcome: TrainingOutcome,
-): Promise<MadeVariant[]> {
+): Promise<Variants> {
   const wanted = VARIANTS.filter((variant) => recipe.publish?.[variant]);
-  if (wanted.length === 0) return [];
+  if (wanted.length === 0) return { made: [], refused: [] };
   const tokenizer = await createLocalTokenizer(folder);
   try {
     const pairs = pairsWithin(recipe);
@@ -165,10 +178,10 @@ async function makeVariants(
     const rows = await parityRows(source.lists(recipe.seed), tokenizer, pairs);
     const validation = recipe.validation && (await openValidation(recipe.validation, base, tokenizer, pairs));
     const model = trainedModel(outcome.backbone, outcome);
-    const made: MadeVariant[] = [];
+    const tried: (MadeVariant | RefusedVariant)[] = [];
     for (const variant of wanted)
-      made.push(
-        await makeVariant(
+      tried.push(
+        await tryVariant(
           variant,
           folder,
           model,
@@ -177,7 +190,7 @@ async function makeVariants(
           { ...(validation && { validation }), write: tablesIn(recipe.publish?.tables, `model_${variant}`) },
         ),
       );
-    return made;
+    return { made: tried.filter((one) => 'file' in one), refused: tried.filter((one) => 'reason' in one) };
   } finally {
     await tokenizer.close();
   }
@@ -203,6 +216,8 @@ async function scoresOf(
 /** A version, and whether it was there already. */
 export interface PublishedRun extends Published {
   readonly already: boolean;
+  /** Smaller files that the recipe asks for and the version lacks. */
+  readonly refused: readonly RefusedVariant[];
 }
 
 /** Returns a hash of what decides the files of a version: the run, and the settings of publishing but for where and under which label. */
@@ -217,7 +232,9 @@ function versionKey({ recipe }: LoadedRecipe, { runHash }: TrainingOutcome): str
 /**
  * Publishes a finished run as the next version of its model, atomically: a server that watches the registry loads it. A run that was begun
  * before and is published as it would be now leaves the registry as it is.
- * @throws WinnowError of the registry, where the folder would not be admitted; `model_refused` where a smaller file exceeds its bounds.
+ * A smaller file that exceeds its
+ * bounds is left out, with its reason on the card, and the float32 file is published whatever the recipe says.
+ * @throws WinnowError of the registry, where the folder would not be admitted.
  */
 export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<PublishedRun> {
   const settings = loaded.recipe.publish!;
@@ -225,23 +242,26 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
   const name = settings.name ?? loaded.recipe.name;
   const run = versionKey(loaded, trained);
   const known = trained.from > 0 && (await findPublished(registry, name, (m) => m.training?.run === run));
-  if (known) return { ...known, already: true };
+  if (known) return { ...known, already: true, refused: [] };
   const outcome = await withZeroPoint(loaded, trained);
   const folder = await temporaryFolder('publish');
   try {
     const { file, torch, manifest } = await writeVersionFolder(folder, loaded, outcome);
-    const variants = await makeVariants(folder, loaded, outcome);
-    if (variants.length > 0) await appendFile(join(folder, 'README.md'), `\n${parityCard(variants)}`);
-    const keepsFloat = settings.fp32 || variants.length === 0;
+    const { made: variants, refused } = await makeVariants(folder, loaded, outcome);
+    for (const part of [parityCard(variants), refusedCard(refused)].filter((text) => text !== ''))
+      await appendFile(join(folder, 'README.md'), `\n${part}`);
+    const keepsFloat = settings.fp32 || variants.length === 0 || refused.length > 0;
     if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
     const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
-    const training = { ...manifest.training, run, ...(variants.length > 0 && { quantization: parityFacts(variants) }) };
+    const reasons = Object.fromEntries(refused.map(({ variant, reason }) => [variant, { refused: reason }]));
+    const quantization = { ...parityFacts(variants), ...reasons };
+    const training = { ...manifest.training, run, ...(Object.keys(quantization).length > 0 && { quantization }) };
     const published = await publish(folder, registry, name, {
       manifest: { ...manifest, training, selfTest: selfTest(scores) },
       label: settings.label,
       weights: torch,
     });
-    return { ...published, already: false };
+    return { ...published, already: false, refused };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { WinnowError } from '../../errors.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
 import { encodeModel } from '../../onnx/protobuf-write.ts';
@@ -112,6 +113,33 @@ export async function makeVariant(
     },
   };
 }
+
+/** A smaller file that would have cost too much accuracy, and why. */
+export interface RefusedVariant {
+  readonly variant: Variant;
+  readonly reason: string;
+}
+
+/** Makes a variant, or returns why it is refused. @throws every other error. */
+export async function tryVariant(
+  variant: Variant,
+  ...rest: Parameters<typeof makeVariant> extends [Variant, ...infer R] ? R : never
+): Promise<MadeVariant | RefusedVariant> {
+  try {
+    return await makeVariant(variant, ...rest);
+  } catch (error) {
+    if (!(error instanceof WinnowError) || error.code !== 'model_refused') throw error;
+    return { variant, reason: String(error.params.reason) };
+  }
+}
+
+/** Returns the card's lines about smaller files that were refused, as Markdown; empty without any. */
+export const refusedCard = (refused: readonly RefusedVariant[]): string =>
+  refused
+    .map(
+      ({ variant, reason }) => `No ${variant} file: it would cost too much accuracy (${reason}). Serve the others.\n`,
+    )
+    .join('\n');
 
 /** Returns the card's section about the variants, as Markdown; empty without variants. */
 export function parityCard(variants: readonly MadeVariant[]): string {

@@ -4,6 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readModel, writeModel } from '../../../src/onnx/model-file.ts';
+import { float32, numbers } from '../../../src/onnx/tensor.ts';
 import { PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
 import { publishRun } from '../../../src/training/publish/publish.ts';
 import { withZeroPoint } from '../../../src/training/publish/zero-point.ts';
@@ -174,6 +176,35 @@ describe('train', () => {
     expect(manifest.selfTest.pairs.length).toBeGreaterThan(1);
     expect(readFileSync(join(folder, 'registry', 'tiny', 'labels.json'), 'utf8')).toContain('"1"');
     expect(readFileSync(join(published.folder, 'curve.svg'), 'utf8')).toMatch(/^<svg/);
+  });
+
+  it('publishes the float32 file, and says why, where int8 would cost too much accuracy', async () => {
+    await writeTinyModel(join(folder, 'steep'));
+    const file = join(folder, 'steep', 'onnx', 'model.onnx');
+    const model = await readModel(file);
+    const initializers = new Map(model.graph.initializers);
+    // The states of [CLS] and [SEP] are so large that nothing is left of the other tokens' in 8 bits.
+    const name = 'word_embeddings.weight';
+    const words = initializers.get(name)!;
+    const special = 4 * words.dims[1]!;
+    initializers.set(
+      name,
+      float32(
+        words.dims,
+        numbers(words).map((x, i) => (i < special ? 100 * x : x)),
+      ),
+    );
+    await writeModel(file, { ...model, graph: { ...model.graph, initializers } });
+    const publish = { registry: 'steep-registry', int8: true, fp32: false };
+    const loaded = recipe({ backbone: 'steep', steps: 1, optimizer: { learningRate: 1e-6 }, publish });
+    const published = await publishRun(loaded, await train(loaded, join(folder, 'steep-run')));
+    expect(published.refused).toMatchObject([
+      { variant: 'int8', reason: expect.stringMatching(/within 0.25 of their spread/) },
+    ]);
+    const read = (name: string) => readFileSync(join(published.folder, name), 'utf8');
+    expect(read('README.md')).toMatch(/No int8 file: it would cost too much accuracy \(expected scores within 0.25/);
+    expect(JSON.parse(read('model.json')).training.quantization.int8.refused).toMatch(/0.25/);
+    expect(readdirSync(join(published.folder, 'onnx'))).toEqual(['model.onnx']);
   });
 
   it('publishes scores whose 0 lies between relevant and other passages, where the objective does not determine it', async () => {
