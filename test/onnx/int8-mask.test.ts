@@ -57,10 +57,11 @@ describe('MaskChannels', () => {
 });
 
 describe('maskChannels', () => {
-  it('takes as few as hold padding below text, and none where eight do not', () => {
+  it('takes as few as hold padding below text, and none where sixteen do not', () => {
     expect(maskChannels(0.002, 10)).toBe(4);
     expect(maskChannels(0.002, 70)).toBe(8);
-    expect(maskChannels(0.002, 90)).toBeUndefined();
+    expect(maskChannels(0.002, 90)).toBe(12);
+    expect(maskChannels(0.002, 200)).toBeUndefined();
     expect(maskChannels(0, 0)).toBeUndefined();
   });
 });

@@ -51,7 +51,7 @@ export function maskingAdd(m: Matcher, scores: string, biases: ReadonlySet<strin
  * Numbers of channels that may be added, fewest first; the engine multiplies four at a time. Every second one is 0, so that a pair of
  * products stays below 2¹⁵ and no processor saturates.
  */
-const COUNTS = [4, 8] as const;
+const COUNTS = [4, 8, 12, 16] as const;
 /** Query constant 255 stands for 255 − 64; keys are −127. */
 const PER_PAIR = (255 - 64) * 127;
 /**

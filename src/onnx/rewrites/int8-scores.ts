@@ -109,11 +109,13 @@ export interface ScoreRange {
   readonly key: Float32Array;
   /** Largest magnitude of a score. */
   readonly largest: number;
+  /** Shares of the ranges that are covered; the rest is clipped. */
+  readonly clips: { readonly query: number; readonly key: number };
 }
 
 /**
- * Queries have 7 bits around 64, keys 8 bits: the sum of two products is below 2¹⁵, so processors without VNNI, which add such pairs in 16
- * bits, do not saturate.
+ * Queries have 7 bits around 64 and are clipped to them, keys 8 bits: the sum of two products is below 2¹⁵, so processors without VNNI,
+ * which add such pairs in 16 bits, do not saturate.
  */
 const QUERY_LEVELS = 63;
 const QUERY_ZERO = 64;
@@ -132,7 +134,7 @@ export function withLargestScores(
 const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
 
 /** Returns √(max|k| / max|q|) for each channel: with q multiplied and k divided by it, both have the same range in every channel. */
-const balanceOf = ({ query, key }: ScoreRange): Float32Array =>
+export const balanceOf = ({ query, key }: Pick<ScoreRange, 'query' | 'key'>): Float32Array =>
   query.map((q, c) => (q > 0 && key[c]! > 0 ? Math.sqrt(key[c]! / q) : 1));
 
 /** Returns the layers that make both factors, where their columns can be scaled: channel c of one meets channel c of the other. */
@@ -147,9 +149,11 @@ function layersOf(m: Matcher, { scores }: ScoreRange): readonly [IntegerProduct,
   return q && k && alike && q.scales.length === k.scales.length ? [q, k] : undefined;
 }
 
-/** Appends an operand in 8 bits: quantized at its source, then moved as the floats were. */
-function appendOperand(g: GraphBuilder, { source, moves }: Operand, step: string, zero: string): string {
-  const quantized = g.op('QuantizeLinear', [source, step, zero]);
+/** Appends an operand in 8 bits: quantized at its source, at most `most`, then moved as the floats were. */
+function appendOperand(g: GraphBuilder, { source, moves }: Operand, step: string, zero: string, most?: number): string {
+  const integers = g.op('QuantizeLinear', [source, step, zero]);
+  const byte = (value: number) => g.constant(tensor('uint8', [], [value]));
+  const quantized = most === undefined ? integers : g.op('Clip', [integers, byte(0), byte(most)]);
   return moves.reduce((value, move) => {
     const output = g.unique(`${move.outputs[0]!}_int8`);
     g.append({
@@ -167,9 +171,9 @@ interface Steps {
   readonly key: number;
 }
 
-const stepsOf = ({ query, key }: ScoreRange): Steps => ({
-  query: largest(query) / QUERY_LEVELS || 1,
-  key: largest(key) / KEY_LEVELS || 1,
+const stepsOf = ({ query, key, clips }: ScoreRange): Steps => ({
+  query: (clips.query * largest(query)) / QUERY_LEVELS || 1,
+  key: (clips.key * largest(key)) / KEY_LEVELS || 1,
 });
 
 /** Channels that mask padding, and the shapes that they depend on. */
@@ -186,7 +190,7 @@ function appendScores(g: GraphBuilder, range: ScoreRange, output: string, maskin
   const scalar = (value: number) => g.constant(tensor('float32', [], [value]), 'step');
   const zero = g.constant(tensor('uint8', [], [QUERY_ZERO]), 'zero_point');
   const keyStep = scalar(steps.key);
-  const left = appendOperand(g, query, scalar(steps.query), zero);
+  const left = appendOperand(g, query, scalar(steps.query), zero, QUERY_ZERO + QUERY_LEVELS);
   const right = appendOperand(g, key, keyStep, g.constant(tensor('int8', [], [0]), 'zero_point'));
   const turned = attrNumber(product, 'transB', 0) === 1 ? g.transpose(right, [0, 1, 3, 2]) : right;
   const { channels, count, heads, queries } = masking ?? { channels: undefined, count: 0, heads: 0, queries: '' };

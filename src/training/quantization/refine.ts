@@ -2,9 +2,13 @@ import type { Model } from '../../onnx/graph.ts';
 import { probeShapes } from '../../onnx/probe.ts';
 import { foldInt8 } from '../../onnx/rewrites/int8-fold.ts';
 import { paddingBiases } from '../../onnx/rewrites/int8-mask.ts';
-import { findScoreProducts, quantizeScores, withLargestScores } from '../../onnx/rewrites/int8-scores.ts';
+import { balanceOf, findScoreProducts, quantizeScores, withLargestScores } from '../../onnx/rewrites/int8-scores.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { calibrate } from './calibration.ts';
+import { chooseClips } from './score-clips.ts';
+
+/** States of queries and of keys by which their ranges are chosen. */
+const SAMPLE = 64;
 
 interface RefineOptions {
   readonly padId: number;
@@ -33,16 +37,18 @@ export async function refineInt8(
   const seen = await calibrate({ ...folded, graph: probed.graph }, [...values, ...scoreValues], rows, {
     padId,
     seed,
-    sampleSize: 0,
+    sampleSize: SAMPLE,
     onBatch: (done, total) => onProgress?.('attention', done, total),
   });
-  const maxima = (name: string) => seen.get(name)!.channelMaxima;
-  const ranges = products.map((scores, i) => ({
-    scores,
-    query: maxima(scores.query.source),
-    key: maxima(scores.key.source),
-    largest: maxima(probed.names[i]!)[0]!,
-  }));
+  const ranges = products.map((scores, i) => {
+    const [query, key] = [seen.get(scores.query.source)!, seen.get(scores.key.source)!];
+    const maxima = { query: query.channelMaxima, key: key.channelMaxima };
+    // States of whole tokens only: those of single heads do not show which query meets which key.
+    const whole = shapes.get(scores.query.source)!.dims.length < 4 && maxima.query.length === maxima.key.length;
+    const size = shapes.get(scores.product.inputs[0]!)!.dims.at(-1)!;
+    const clips = whole ? chooseClips(query, key, balanceOf(maxima), size) : { query: 1, key: 1 };
+    return { scores, ...maxima, largest: seen.get(probed.names[i]!)!.channelMaxima[0]!, clips };
+  });
   const biases = await paddingBiases(folded, shapes);
   return { ...folded, graph: quantizeScores(folded.graph, ranges, shapes, biases) };
 }

@@ -68,6 +68,11 @@ describe.each(FAMILIES)('an int8 file of %s, whose head reads the first token', 
     expect(ofScores.length).toBeGreaterThan(0);
     expect(findScoreProducts(small.graph, await probeShapes(small))).toEqual([]);
     expect(ops(small, 'Gemm')).toEqual([]);
+    // Queries are clipped to 7 bits, whatever a text gives: a pair of products must stay below 2¹⁵.
+    const bytes = new Set(ops(small, 'QuantizeLinear').map((n) => n.outputs[0]!));
+    const clips = ops(small, 'Clip').filter((n) => bytes.has(n.inputs[0]!));
+    const most = clips.map((n) => numbers(small.graph.initializers.get(n.inputs[2]!)!));
+    expect(most).toEqual(ofScores.map(() => [127]));
     const made = new Set(products.map((n) => n.outputs[0]!));
     const biased = ops(small, 'Add').filter((n) => n.inputs.some((i) => made.has(i)));
     expect(biased.filter((n) => n.inputs.some((i) => small.graph.initializers.get(i)?.dims.length === 1))).toEqual([]);
