@@ -57,6 +57,8 @@ const THREADS = Number(flags.threads);
 const SERVING_TARGET = 1.2;
 const TRAINING_TARGET = 1;
 const PASSAGES = 32;
+/** Large models on busy machines take minutes for a round, for which a server would refuse a request. */
+const PATIENCE = { 'x-winnow-deadline-ms': '600000', 'x-winnow-lane': 'batch' };
 const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt'];
 /** Rows that show the ranges of states; speed does not depend on them. */
 const CALIBRATION_ROWS = 16;
@@ -110,6 +112,9 @@ function makeFolders(
   return { folder, small, parameters };
 }
 
+/** What ends the processes of a model, also of one that failed. */
+const opened: (() => Promise<unknown>)[] = [];
+
 interface Contestant {
   readonly pid: number;
   /** Scores all pairs once. @returns milliseconds. */
@@ -122,7 +127,7 @@ async function askAll({ url }: ServerProcess, work: readonly Topic[]): Promise<n
   const begin = performance.now();
   const answers = work.map(async ({ query, passages }) => {
     const body = JSON.stringify({ query, texts: passages });
-    const headers = { 'content-type': 'application/json' };
+    const headers = { 'content-type': 'application/json', ...PATIENCE };
     const response = await fetch(`${url}/rerank`, { method: 'POST', headers, body });
     if (!response.ok) throw new Error(`expected scores, got ${response.status}: ${await response.text()}`);
     await response.arrayBuffer();
@@ -137,6 +142,7 @@ async function serving(folder: string, variant: string, at: string, work: readon
   const flagsOf = ['--model', folder, '--registry-variant', variant, ...layout];
   const env = { WINNOW_MODELS: '', XDG_CACHE_HOME: join(at, 'cache') };
   const server = await startServerProcess({ flags: flagsOf, env });
+  opened.push(() => server.stop());
   let most = 0;
   const round = async () => {
     const ms = await askAll(server, work);
@@ -155,6 +161,7 @@ async function serving(folder: string, variant: string, at: string, work: readon
 }
 
 const sideOf = async (side: Side): Promise<Contestant> => {
+  opened.push(async () => side.kill());
   await side.ready();
   return {
     pid: side.pid,
@@ -301,6 +308,7 @@ async function main(): Promise<void> {
       print(`${shape.name}: ${error instanceof Error ? error.message : String(error)}`);
       process.exitCode = 1;
     } finally {
+      await Promise.all(opened.splice(0).map((close) => close()));
       rmSync(at, { recursive: true, force: true });
     }
   }

@@ -46,4 +46,9 @@ export class Side {
     this.#process.stdin!.end();
     return { times: this.#times, mb: Number(await this.#line()) };
   }
+
+  /** Ends the process at once, if it is still there. */
+  kill(): void {
+    this.#process.kill('SIGKILL');
+  }
 }
