@@ -123,13 +123,13 @@ function embeddingSites(e: Encoder): readonly DropoutSite[] {
   return [{ name: 'embeddings', kind: 'embeddings', value, readers: e.readers(value) }];
 }
 
-const BETWEEN: ReadonlySet<string> = new Set(['Where', 'Cast', 'Reshape']);
+const BETWEEN: ReadonlySet<string> = new Set(['Where', 'Cast', 'Reshape', 'Mul', 'Div']);
 
-/** Returns the product of attention probabilities and values, and its input of probabilities, through guards, casts and reshapes. */
+/** Returns the product of attention probabilities and values, and its input of probabilities, through guards, gates, casts and reshapes. */
 function mixture(e: Encoder, softmax: Node): { readonly node: Node; readonly value: string } | undefined {
   let value = softmax.outputs[0]!;
   for (let steps = 0; steps < 8; steps++) {
-    const readers = e.readers(value).filter((n) => n.op !== 'IsNaN' && n.op !== 'Shape');
+    const readers = e.readers(value).filter((n) => n.op !== 'IsNaN' && n.op !== 'Shape' && n.op !== 'ReduceSum');
     if (readers.length !== 1) return undefined;
     const node = readers[0]!;
     if (node.op === 'MatMul' && node.inputs[0] === value && e.states.has(node.inputs[1]!)) return { node, value };

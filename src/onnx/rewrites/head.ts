@@ -31,6 +31,9 @@ export interface Head {
 }
 
 interface AttachOptions {
+  /** Values that the pooling reads in place of the inputs `attention_mask` and `token_type_ids`. */
+  readonly mask?: string;
+  readonly sides?: string;
   /** Output that holds the token states; default: `last_hidden_state`, else the only float output of rank 3. */
   readonly states?: string;
   /** Prefix of the parameters' names (`<prefix>dense.weight`, `<prefix>out.weight`, …); default `head.`. */
@@ -48,15 +51,16 @@ export function attachHead(model: Model, head: Head, options: AttachOptions = {}
   check(head, states);
   const prefix = options.prefix ?? 'head.';
   const g = GraphBuilder.from(raised.graph, { outputs: false });
-  const logits = linear(g, featuresOf(g, raised, head, states.name, prefix), head.out, `${prefix}out`);
+  const logits = linear(g, featuresOf(g, raised, head, states.name, options), head.out, `${prefix}out`);
   const batch = states.dims?.[0] ?? 'batch';
   g.output(logits, 'float32', [batch, head.out.weight.dims[0]!], 'logits');
   return Object.freeze({ ...raised, graph: prune(g.build()) });
 }
 
 /** Appends what the last layer reads, [batch, features]. */
-function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, prefix: string): string {
-  const pair = head.pooling === 'pair' ? pairOf(g, model, states) : undefined;
+function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, options: AttachOptions): string {
+  const prefix = options.prefix ?? 'head.';
+  const pair = head.pooling === 'pair' ? pairOf(g, model, states, options) : undefined;
   if (pair !== undefined && !head.dense) return pair;
   let x = pooled(g, model, head.pooling, states);
   if (head.dense) x = linear(g, x, head.dense, `${prefix}dense`);
@@ -124,7 +128,8 @@ function check(head: Head, states: ValueInfo): void {
 }
 
 /** Appends an integer input [batch, sequence] as floats [batch, sequence, 1]. */
-function columnOf(g: GraphBuilder, model: Model, name: string, pooling: Pooling): string {
+function columnOf(g: GraphBuilder, model: Model, name: string, pooling: Pooling, instead?: string): string {
+  if (instead !== undefined) return g.unsqueeze(g.cast(instead, 'float32'), [2]);
   if (!model.graph.inputs.some((i) => i.name === name))
     throw new WinnowError('invalid_graph', {
       where: 'head attachment',
@@ -144,9 +149,9 @@ function meanOf(g: GraphBuilder, model: Model, states: string): string {
 const TINY = 1e-6;
 
 /** q/|q| ⊙ p/|p|, where q and p are the sums of the states of query and passage. */
-function pairOf(g: GraphBuilder, model: Model, states: string): string {
-  const mask = columnOf(g, model, 'attention_mask', 'pair');
-  const second = g.mul(columnOf(g, model, 'token_type_ids', 'pair'), mask);
+function pairOf(g: GraphBuilder, model: Model, states: string, options: AttachOptions): string {
+  const mask = columnOf(g, model, 'attention_mask', 'pair', options.mask);
+  const second = g.mul(columnOf(g, model, 'token_type_ids', 'pair', options.sides), mask);
   const unit = (part: string): string => {
     const sum = g.reduceSum(g.mul(states, part), [1], false);
     return g.div(sum, g.sqrt(g.add(g.reduceSum(g.mul(sum, sum), [1]), g.scalar(TINY))));
@@ -176,6 +181,8 @@ interface FreshHead {
   readonly dense?: Activation;
   readonly labels?: number;
   readonly seed: number;
+  /** Starts what follows the products of a `pair` head at weight 0, so that the score starts as the cosine alone. */
+  readonly silent?: boolean;
 }
 
 /** Factor of a fresh `pair` head on the cosine: cosines of related and other passages, some 0.1 apart, become logits 1 apart. */
@@ -183,20 +190,21 @@ const PAIR_SCALE = 10;
 
 /**
  * Makes a head with random weights: N(0, 0.02) as in PyTorch's encoders, biases 0. The products of a `pair` head start with equal weights, so that
- * the score of a sentence encoder starts as a cosine; 0 is a cosine of 0.5.
+ * the score starts as the cosine of the two texts' states as the encoder gives them for the pair; 0 is a cosine of 0.5. Those states are a sentence
+ * encoder's own where the texts are read apart (`apart.ts`).
  */
-export function freshHead({ pooling, hidden, dense, labels = 1, seed }: FreshHead): Head {
+export function freshHead({ pooling, hidden, dense, labels = 1, seed, silent = false }: FreshHead): Head {
   const random = createRandom(seed);
   const plain = dense === undefined && pooling === 'pair' ? undefined : freshLinear(random, labels, hidden);
-  const out = pooling === 'pair' ? afterProducts(plain, labels, hidden) : plain!;
+  const out = pooling === 'pair' ? afterProducts(plain, labels, hidden, silent) : plain!;
   return dense === undefined
     ? { pooling, out }
     : { pooling, dense: freshLinear(random, hidden, hidden), activation: dense, out };
 }
 
 /** Makes a last layer that reads the products of a `pair` head, then what `plain` reads. */
-function afterProducts(plain: Linear | undefined, labels: number, hidden: number): Linear {
-  const rest = plain ? [...float32View(plain.weight)] : [];
+function afterProducts(plain: Linear | undefined, labels: number, hidden: number, silent: boolean): Linear {
+  const rest = plain ? [...float32View(plain.weight)].map((w) => (silent ? 0 : w)) : [];
   const rows = Array.from({ length: labels }, (_, i) => [
     ...new Array<number>(hidden).fill(PAIR_SCALE),
     ...rest.slice(i * hidden, (i + 1) * hidden),

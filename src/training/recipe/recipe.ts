@@ -19,10 +19,16 @@ import { TABLE_PLACES } from './variant-names.ts';
 const count = (min: number) => z.number().int().min(min);
 const rate = z.number().min(0).max(1);
 
-const headSchema = z.strictObject({
-  pooling: z.enum(['cls', 'last', 'mean', 'pair']).default('cls'),
-  hidden: z.boolean().default(true).describe('Add a dense layer with tanh before the last one (the pooler of BERT).'),
-});
+const headSchema = z
+  .strictObject({
+    pooling: z.enum(['cls', 'last', 'mean', 'pair']).default('cls'),
+    hidden: z.boolean().default(true).describe('Add a dense layer with tanh before the last one (the pooler of BERT).'),
+    apart: z.boolean().optional().describe('Pooling pair: read the two texts apart until training opens gates.'),
+  })
+  .refine(({ pooling, apart }) => !apart || pooling === 'pair', {
+    path: ['apart'],
+    message: 'only pooling pair reads texts apart: set pooling to pair or apart to false',
+  });
 
 const dropoutSchema = z.union([
   z.literal('config'),
@@ -92,7 +98,7 @@ const settingsSchema = z.strictObject({
     .union([z.literal('auto'), headSchema])
     .default('auto')
     .describe(
-      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden }: pair compares the mean states of query and passage, so that a sentence encoder starts from its cosine.',
+      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden, apart }: pair compares the mean states of query and passage, near a sentence encoder’s cosine; with apart: true each text is read as it is alone, which starts at the cosine exactly, and gates that let the texts read each other open in training.',
     ),
   objective: objectiveSpecSchema.describe('Name, name with options, or a weighted sum: see objectives.md.'),
   data: dataSchema,

@@ -5,6 +5,7 @@ import { leftOutOf } from '../../onnx/architectures/architectures.ts';
 import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
 import { holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
+import { readApart } from '../../onnx/rewrites/apart.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches, type Weight } from '../../onnx/weights.ts';
@@ -56,14 +57,15 @@ export function headOf(head: Recipe['head'], config: Readonly<Record<string, unk
   return isDecoder(config) ? { pooling: 'last' as const, hidden: false } : { pooling: 'cls' as const, hidden: true };
 }
 
-function withHead(
+async function withHead(
   model: Model,
   head: Recipe['head'],
   config: Readonly<Record<string, unknown>>,
   seed: number,
-): { model: Model; fresh: boolean } {
+): Promise<{ model: Model; fresh: boolean }> {
   if (head === 'auto' && scoreOutput(model) !== undefined) return { model, fresh: false };
   const { pooling, hidden } = headOf(head, config);
+  const apart = head !== 'auto' && head.apart === true;
   // DistilBERT calls it `dim`.
   const width = config.hidden_size ?? config.dim;
   if (typeof width !== 'number')
@@ -72,8 +74,16 @@ function withHead(
       expected: 'hidden_size, a number',
       got: typeof width,
     });
-  const fresh = freshHead({ pooling, hidden: width, seed, ...(hidden ? { dense: 'tanh' as const } : {}) });
-  return { model: attachHead(model, fresh), fresh: true };
+  const fresh = freshHead({
+    pooling,
+    hidden: width,
+    seed,
+    silent: apart,
+    ...(hidden ? { dense: 'tanh' as const } : {}),
+  });
+  if (!apart) return { model: attachHead(model, fresh), fresh: true };
+  const { model: towers, mask, sides } = await readApart(model);
+  return { model: attachHead(towers, fresh, { mask, sides }), fresh: true };
 }
 
 type Settings = Pick<Recipe, 'head' | 'seed' | 'freeze'> & Partial<Pick<Recipe, 'lora' | 'optimizer'>>;
@@ -113,7 +123,7 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
   );
   checkPositions(encoder, config, folder);
   const leftOut = leftOutOf(encoder);
-  const { model: scored, fresh } = withHead(encoder, recipe.head, config, recipe.seed);
+  const { model: scored, fresh } = await withHead(encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
   const { model: canonical, weights: found } = await prepare(scored, { output });
   const model = await narrowModel(canonical);
