@@ -116,6 +116,16 @@ const CURES: Readonly<Record<string, string>> = {
   nnnn: '`format: beir` or `trec` with these judgements as `qrels`, or a header line',
 };
 
+/** Whether the first row holds one word in each cell, and all others several: names of columns, which are not known. */
+function startsWithNames([first, ...others]: readonly TableRow[]): boolean {
+  const isWords = ({ cells }: TableRow): boolean => cells.every((cell) => !WORD.test(cell.trim()) || isNumber(cell));
+  return (
+    others.length > 0 &&
+    first!.cells.every((cell) => WORD.test(cell.trim()) && !isNumber(cell)) &&
+    others.every(isWords)
+  );
+}
+
 /** Returns the names of the columns of a table without a header. @throws WinnowError that asks for a header. */
 function layoutOf(rows: readonly TableRow[], path: string): readonly string[] {
   const width = rows[0]!.cells.length;
@@ -123,7 +133,8 @@ function layoutOf(rows: readonly TableRow[], path: string): readonly string[] {
     rows.length > from && rows.slice(from).every(({ cells }) => isNumber(cells[column] ?? ''));
   const kinds = Array.from({ length: width }, (_, c) => (numeric(c, 0) ? 'n' : 't')).join('');
   const where = `${path}:${rows[0]!.line}`;
-  const isNamed = Array.from({ length: width }, (_, c) => c).some((c) => !numeric(c, 0) && numeric(c, 1));
+  const columns = Array.from({ length: width }, (_, c) => c);
+  const isNamed = columns.some((c) => !numeric(c, 0) && numeric(c, 1)) || startsWithNames(rows);
   const names = LAYOUTS[kinds];
   if (names && !isNamed) return names;
   const expected = isNamed

@@ -86,6 +86,7 @@ describe('tables', () => {
   it.each<[string, string, RegExp]>([
     ['tsv', '1\t7\tq\ttext\n2\t8\tr\tother\n', /a\.tsv:1: expected a top1000 file.*`qrels`/],
     ['tsv', 'frage\tantwort\tlabel2\nq\ta\t1\nq\tb\t0\n', /header of known names.*`columns`/],
+    ['csv', 'frage,antwort,falsch\nwhat is it,a b,c d\n', /header of known names.*`columns`/],
     ['tsv', '1\t2\t0\n3\t4\t1\n', /`format: triples` with `queries` and `collection`/],
     ['tsv', 'query\tpassage\tlabel\nq\ta\t1\tmore\n', /a\.tsv:2: expected at most 3 cells, as in the first row, got 4/],
     ['csv', 'query,passage,label,query\nq,a,1,r\n', /expected each column once, got query twice/],
