@@ -247,7 +247,7 @@ const REFUSED: readonly Refused[] = [
   ),
   refusedFile('ids as texts', 'triples', 'rows.tsv', '1\t2\t3\n4\t5\t6\n', /`queries` and `collection`/),
   refusedFile('a top1000 file', 'tsv', 'rows.tsv', '1\t2\twaq\twaa\n1\t3\twaq\twca\n', /`qrels`/),
-  refusedFile('Arrow files', 'datasets', 'data-00000-of-00001.arrow', 'ARROW1', /to_parquet/),
+  refusedFile('Arrow files', 'datasets', 'data-00000-of-00001.arrow', 'ARROW1', /state\.json/),
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-new-user-'));

@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
+import { z } from 'zod';
 import { WinnowError } from '../../errors.ts';
 import { unreadable } from '../../util/bytes.ts';
+import { readJsonFile } from '../../util/json-files.ts';
 import type { RecordFormat } from './records.ts';
 
 const KINDS: readonly (readonly [RecordFormat, RegExp])[] = [
@@ -27,24 +30,45 @@ export const recordFormatOf = (path: string): RecordFormat | undefined =>
 const isOf = (path: string, split: string): boolean =>
   new RegExp(`(?:^|[/_.-])${split.replaceAll(/[^\w]/g, '\\$&')}(?=[/_.-]|$)`, 'i').test(path);
 
-function refuseArrow(folder: string, files: readonly string[]): never {
+interface DatasetFiles {
+  readonly format: RecordFormat;
+  readonly files: readonly string[];
+}
+
+const inState = z.object({ _data_files: z.array(z.object({ filename: z.string() })).min(1) });
+
+/** Returns the files of one split of a folder that `save_to_disk` wrote, in the order of its `state.json`. */
+async function savedFiles(folder: string, split: string): Promise<DatasetFiles> {
+  const hasSplits = existsSync(join(folder, 'dataset_dict.json'));
+  const own = hasSplits ? join(folder, split) : folder;
+  const state = join(own, 'state.json');
+  if (hasSplits && !existsSync(state)) throw bad(folder, `a folder of the split ${split} with its state.json`, 'none');
+  const read = inState.safeParse(await readJsonFile(state));
+  if (!read.success) throw bad(state, '`_data_files`, as save_to_disk writes it', 'another document');
+  const files = read.data._data_files.map(({ filename }) => join(own, basename(filename)));
+  return { format: 'arrow', files };
+}
+
+const isSaved = (folder: string): boolean =>
+  ['dataset_dict.json', 'state.json'].some((file) => existsSync(join(folder, file)));
+
+function refuse(folder: string, files: readonly string[]): never {
   if (files.some((file) => file.endsWith('.arrow')))
     throw bad(
       folder,
-      'Parquet, JSON lines or CSV: load_from_disk(folder)["train"].to_parquet("train.parquet") writes it',
-      'Arrow files, as save_to_disk writes them',
+      'the folder that save_to_disk wrote, with state.json or dataset_dict.json',
+      'Arrow files without either',
     );
   throw bad(folder, 'Parquet, JSON lines, CSV or TSV files', files.slice(0, 5).join(', ') || 'an empty folder');
 }
 
 /**
- * Returns the files of one split of a data set in the layout of the Hugging Face hub, in the order of their names, and their format.
- * @throws WinnowError `invalid_input` for a folder without such files, with several configurations or formats, and for Arrow files.
+ * Returns the files of one split of a data set in the layout of the Hugging Face hub, in the order of their names, and their format; or
+ * those of a folder that `save_to_disk` of datasets wrote.
+ * @throws WinnowError `invalid_input` for a folder without such files, and with several configurations or formats.
  */
-export async function datasetFiles(
-  folder: string,
-  split = 'train',
-): Promise<{ readonly format: RecordFormat; readonly files: readonly string[] }> {
+export async function datasetFiles(folder: string, split = 'train'): Promise<DatasetFiles> {
+  if (isSaved(folder)) return savedFiles(folder, split);
   const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch((error) => {
     throw unreadable(folder, error);
   });
@@ -53,7 +77,7 @@ export async function datasetFiles(
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
     .sort();
   const readable = all.filter((file) => recordFormatOf(file) !== undefined && !file.startsWith('.'));
-  if (readable.length === 0) return refuseArrow(folder, all);
+  if (readable.length === 0) return refuse(folder, all);
   const named = readable.filter((file) => SPLITS.test(file));
   const files = named.length === 0 ? readable : readable.filter((file) => isOf(file, split));
   if (files.length === 0) throw bad(folder, `files of the split ${split}`, named.slice(0, 5).join(', '));

@@ -2,12 +2,13 @@ import { parquetRows, rowPlace } from '../../evaluation/formats/parquet.ts';
 import { parseExact } from '../../util/exact-json.ts';
 import { hasJsonLines, isObject, type JsonObject, readJsonFile } from '../../util/json-files.ts';
 import { readLines } from '../../util/lines.ts';
+import { arrowRecords } from './arrow-records.ts';
 import type { ColumnNames } from './columns.ts';
 import { badRow, type DataRecord } from './raw-list.ts';
 import { tableRecords } from './table-records.ts';
 
 /** Formats of files whose rows have named columns. */
-export type RecordFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet';
+export type RecordFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'arrow';
 
 function parse(text: string, where: string): JsonObject {
   let row: unknown;
@@ -73,4 +74,5 @@ export const RECORDS: Readonly<
   csv: (path, columns) => tableRecords(path, ',', columns),
   tsv: (path, columns) => tableRecords(path, '\t', columns),
   parquet,
+  arrow: arrowRecords,
 };

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -230,8 +230,28 @@ describe('folders of datasets', () => {
     expect(await guessFormat(top)).toBe('datasets');
   });
 
-  it('Arrow files and several configurations are refused with the cure', async () => {
-    await expect(read('datasets', dirname(put('data-00000-of-00001.arrow', 'ARROW1')))).rejects.toThrow(/to_parquet/);
+  it('reads a folder that save_to_disk of datasets 4 wrote, with lists, integers and splits', async () => {
+    const saved = join(import.meta.dirname, '../../fixtures/saved-dataset');
+    const all = await read('datasets', saved);
+    expect(all.lists).toHaveLength(5);
+    expect(all.lists[1]).toBe('query 1: good 1=1 bad 1-0=0 bad 1-1=0 bad 1-2=0');
+    expect((await read('datasets', saved, { split: 'test' })).lists).toHaveLength(2);
+    await expect(read('datasets', saved, { split: 'dev' })).rejects.toThrow(/a folder of the split dev/);
+    expect(await guessFormat(saved)).toBe('datasets');
+  });
+
+  it('an Arrow file that is cut is refused by name', async () => {
+    const saved = join(import.meta.dirname, '../../fixtures/saved-dataset/train');
+    const bytes = readFileSync(join(saved, 'data-00000-of-00001.arrow'));
+    for (const length of [0, 3, 40, 700]) {
+      const cut = dirname(put(`cut-${length}/state.json`, readFileSync(join(saved, 'state.json'), 'utf8')));
+      writeFileSync(join(cut, 'data-00000-of-00001.arrow'), bytes.subarray(0, length));
+      await expect(read('datasets', cut)).rejects.toThrow(/data-00000-of-00001\.arrow/);
+    }
+  });
+
+  it('Arrow files alone and several configurations are refused with the cure', async () => {
+    await expect(read('datasets', dirname(put('data-00000-of-00001.arrow', 'ARROW1')))).rejects.toThrow(/state\.json/);
     const top = dirname(dirname(put('pair/train.jsonl', '{}')));
     mkdirSync(join(top, 'triplet'));
     writeFileSync(join(top, 'triplet', 'train.jsonl'), '{}');
