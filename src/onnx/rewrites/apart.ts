@@ -10,7 +10,8 @@ import { float32 } from '../tensor.ts';
  * Reads the two texts of a pair apart in one sequence, as a sentence encoder reads them alone: [CLS] [CLS] query [SEP] passage [SEP], where the
  * second text has a first token, positions from 0 and token types of its own. A gate in every head lets the texts look at each other: with
  * P = softmax(scores) of the whole sequence, attention is P ⊙ M divided by its sum, M = 1 within a text and g between the two. g = 0 is
- * the encoder of single texts exactly, and the derivative by g is not 0, so that training opens the gates.
+ * the encoder of single texts exactly, and the derivative by g is not 0, so that training opens the gates, at the encoder's
+ * learning rate: a faster one loses the start.
  */
 
 /** Inputs of the encoder after the rewrite, one token longer than the model's own, by value name. */
@@ -20,9 +21,6 @@ interface Apart {
   readonly mask: string;
   readonly sides: string;
 }
-
-/** Factor on a gate's parameter: learning rates of encoders, some 1e-5, would open it too slowly. */
-const GATE = 50;
 
 const INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'] as const;
 
@@ -102,8 +100,8 @@ function rewrite(graph: Graph, lookup: Node, shapes: Shapes): Omit<Apart, 'model
       const joint = g.unique(`${y}.joint`);
       g.append(freezeNode({ ...renameReads(node, renamed), outputs: [joint] }));
       const heads = shapes.get(y)!.dims[1]!;
-      const gate = g.initializer(`head.gate.${layer++}`, float32([heads, 1, 1], new Float32Array(heads)));
-      const open = g.mul(joint, g.add(within, g.mul(between, g.mul(gate, g.scalar(GATE)))));
+      const gate = g.initializer(`texts.gate.${layer++}`, float32([heads, 1, 1], new Float32Array(heads)));
+      const open = g.mul(joint, g.add(within, g.mul(between, gate)));
       const sum = g.op('Max', [g.reduceSum(open, [-1]), g.scalar(1e-12)]);
       const name = g.unique(`${y}.apart`);
       g.append(freezeNode({ op: 'Div', domain: '', name, inputs: [open, sum], outputs: [y], attrs: {} }));

@@ -104,7 +104,10 @@ describe('a pair head that reads the texts apart', () => {
       const path = await encoder();
       const head = { pooling: 'pair', hidden, apart: true } as const;
       const { model, weights } = await loadBackbone(path, { head, seed: 1, freeze: [] });
-      expect(weights.filter((w) => w.name.startsWith('head.gate')).map((w) => w.group)).toEqual(['head', 'head']);
+      expect(weights.filter((w) => w.name.startsWith('texts.gate')).map((w) => w.group)).toEqual([
+        'backbone',
+        'backbone',
+      ]);
       const rows = QUERIES.map((q, i) => [CLS, ...q, SEP, ...PASSAGES[i]!, SEP]);
       const length = Math.max(...rows.map((row) => row.length));
       const feeds = {
@@ -129,7 +132,7 @@ describe('a pair head that reads the texts apart', () => {
     const head = { pooling: 'pair', hidden: false, apart: true } as const;
     const { model, weights } = await loadBackbone(await encoder(), { head, seed: 1, freeze: [] });
     const gates = weights
-      .filter((w) => w.name.startsWith('head.gate'))
+      .filter((w) => w.name.startsWith('texts.gate'))
       .map(({ name, value, decays }) => ({ tensor: name, name, dims: value.dims, decay: decays }));
     // The batch has token type 0, so that the second text is its own first token.
     const report = await checkGradients(model, gates);
