@@ -1,5 +1,6 @@
 import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
+import { type InBatch, withInBatch } from './in-batch.ts';
 import { type CandidateList, type ListSource, nothingLeft } from './list-types.ts';
 
 /** The lists of one (micro-)batch. `rows` are their passages, list after list. */
@@ -25,6 +26,8 @@ interface BatchOptions {
   readonly bucketBatches: number;
   readonly seed: number;
   readonly pairs: PairOptions;
+  /** Passages of the other lists of a step; none where absent. */
+  readonly inBatch?: InBatch;
 }
 
 interface EncodedList {
@@ -86,15 +89,11 @@ async function* endless(source: ListSource, seed: number): AsyncGenerator<Candid
   }
 }
 
-/**
- * Yields batches without end, epoch after epoch. The sequence depends on seed and data alone.
- * @param skip batches to leave out, for a resumed run; pools that hold no others are not tokenized.
- */
-export async function* batches(
+async function* ownBatches(
   source: ListSource,
   tokenizer: PairTokenizer,
   options: BatchOptions,
-  skip = 0,
+  skip: number,
 ): AsyncGenerator<Batch> {
   const size = options.queries * options.bucketBatches;
   let pool: CandidateList[] = [];
@@ -112,5 +111,53 @@ export async function* batches(
     }
     pool = [];
     index++;
+  }
+}
+
+/** Lengthens the lists of a step, which its micro-batches hold, and encodes what is new. */
+async function lengthen(
+  step: readonly Batch[],
+  tokenizer: PairTokenizer,
+  { pairs, seed }: BatchOptions,
+  inBatch: InBatch,
+  index: number,
+): Promise<Batch[]> {
+  const lists = step.flatMap((batch) => batch.lists);
+  const rows = step.flatMap((batch) => batch.rows);
+  const encoded: Pick<EncodedList, 'list' | 'rows'>[] = [];
+  let row = 0;
+  for (const [i, list] of withInBatch(lists, inBatch, seed, index).entries()) {
+    const own = lists[i]!.passages.length;
+    const added = list.passages.slice(own);
+    const more = added.length === 0 ? [] : (await tokenizer.encode(list.query, added, pairs)).rows;
+    encoded.push({ list, rows: [...rows.slice(row, row + own), ...more] });
+    row += own;
+  }
+  return step.map(({ queries }) => formBatch(encoded.splice(0, queries)));
+}
+
+/**
+ * Yields batches without end, epoch after epoch. The sequence depends on seed and data alone; with `inBatch`, what a list is given depends on
+ * the lists of its step, whatever micro-batches they stand in.
+ * @param skip batches to leave out, for a resumed run; pools that hold no others are not tokenized.
+ */
+export async function* batches(
+  source: ListSource,
+  tokenizer: PairTokenizer,
+  options: BatchOptions,
+  skip = 0,
+): AsyncGenerator<Batch> {
+  const { inBatch } = options;
+  if (!inBatch) return yield* ownBatches(source, tokenizer, options, skip);
+  const { accumulate } = inBatch;
+  let index = Math.floor(skip / accumulate);
+  let passed = skip % accumulate;
+  let step: Batch[] = [];
+  for await (const batch of ownBatches(source, tokenizer, options, skip - passed)) {
+    step.push(batch);
+    if (step.length < accumulate) continue;
+    yield* (await lengthen(step, tokenizer, options, inBatch, index++)).slice(passed);
+    passed = 0;
+    step = [];
   }
 }

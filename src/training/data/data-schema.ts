@@ -135,6 +135,15 @@ export const samplerSchema = z.strictObject({
     .max(1)
     .optional()
     .describe('Drop negatives whose teacher score is above this share of the positive’s, such as 0.95.'),
+  inBatch: z
+    .number()
+    .int()
+    .min(0)
+    .max(1024)
+    .default(0)
+    .describe(
+      'Most passages of the other lists of a step that are appended to each list with label 0: relevant ones first, none that is known as relevant to the query. For objectives that learn from labels.',
+    ),
   equalNegatives: z
     .boolean()
     .default(false)

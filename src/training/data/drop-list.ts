@@ -1,13 +1,11 @@
 import { isObject, type JsonObject, textField } from '../../util/json-files.ts';
 import { readLines } from '../../util/lines.ts';
 import { type IdentifiedList, pick, type RawSource } from './list-types.ts';
+import { pairKey } from './pair-set.ts';
 import { badRow } from './raw-list.ts';
-import { textHash } from './survey/text-hash.ts';
 
 /** Pairs of query and passage that are no negatives. */
 type DropList = ReadonlySet<number>;
-
-const keyOf = (query: string, passage: string): number => textHash(`${query}\0${passage}`);
 
 function parse(text: string, where: string): JsonObject {
   try {
@@ -27,7 +25,7 @@ async function readDropList(path: string): Promise<DropList> {
     if (text.trim() === '') continue;
     const where = `${path}:${line}`;
     const row = parse(text, where);
-    keys.add(keyOf(textField(row, 'query', where), textField(row, 'passage', where)));
+    keys.add(pairKey(textField(row, 'query', where), textField(row, 'passage', where)));
   }
   return keys;
 }
@@ -35,7 +33,7 @@ async function readDropList(path: string): Promise<DropList> {
 /** Returns a list without the passages that are not relevant and stand in the drop list. */
 function without(list: IdentifiedList, dropped: DropList): IdentifiedList {
   const { query, passages, relevance } = list;
-  const kept = [...passages.keys()].filter((p) => relevance[p]! > 0 || !dropped.has(keyOf(query, passages[p]!)));
+  const kept = [...passages.keys()].filter((p) => relevance[p]! > 0 || !dropped.has(pairKey(query, passages[p]!)));
   return kept.length === passages.length ? list : pick(list, kept);
 }
 
@@ -48,6 +46,7 @@ export async function withoutDropped(source: RawSource, path: string): Promise<R
   return {
     ...source,
     files: [...source.files, path],
+    dropped,
     async *lists(counts, seed) {
       for await (const list of source.lists(counts, seed)) {
         const kept = without(list, dropped);

@@ -237,6 +237,7 @@ export async function openIdSource(
   return {
     files: [...opened.files, ...pathsOf(at, source.teacher, source.excludeJudged)],
     lists,
+    relevantIds: (qid) => (opened.qrels ? relevantOf(opened.qrels, qid, leastGrade(source)) : []),
     close: () => opened.passages.close(),
   };
 }

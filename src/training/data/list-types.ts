@@ -1,4 +1,5 @@
 import { WinnowError } from '../../errors.ts';
+import type { PairSet } from './pair-set.ts';
 
 /** Whether the grades of a list are labels as the file has them, or were judged by `minRelevance`. */
 export type Labeling = 'as given' | 'judged';
@@ -141,6 +142,10 @@ export interface RawSource {
   readonly files: readonly string[];
   /** Yields one pass over the lists, in the order of the files or, with a seed, shuffled. @param counts receives skips. */
   lists(counts: SkipCount, seed?: number): AsyncIterable<IdentifiedList>;
+  /** Returns the ids of all passages judged relevant, in the list or not; absent where the lists name them all. */
+  relevantIds?(qid: string): readonly string[];
+  /** Pairs of a drop list, by `pairKey`. */
+  readonly dropped?: ReadonlySet<number>;
   close(): Promise<void>;
 }
 
@@ -150,6 +155,8 @@ export interface ListSource {
   lists(seed: number): AsyncIterable<CandidateList>;
   /** Yields the lists of all sources once, before sampling, in the order of the files. */
   whole(): AsyncIterable<CandidateList>;
+  /** Adds the pairs that are known not to be negatives: the relevant passages of all lists and judgements, and drop lists. Reads the data once. */
+  addKnown(pairs: PairSet): Promise<void>;
   readonly files: readonly DataFile[];
   /** Returns the number of lists and rows skipped so far, by reason. */
   skipped(): Readonly<Record<string, number>>;

@@ -18,7 +18,7 @@ type Sampled = CandidateList | SkipReason;
 /** Draws `count` items, each once; fewer where there are fewer, unless they are repeated. */
 function draw(items: readonly number[], count: number, random: Random, repeat = false): number[] {
   const once = random.shuffle([...items]).slice(0, count);
-  while (repeat && once.length < count) once.push(items[random.below(items.length)]!);
+  while (repeat && items.length > 0 && once.length < count) once.push(items[random.below(items.length)]!);
   return once;
 }
 
@@ -47,7 +47,10 @@ function withoutFalseNegatives(
   return others.filter((p) => !positives.some((q) => isFalseNegative(teacher[q]!, teacher[p]!, sampler)));
 }
 
-/** Samples positives, then negatives: the form of list that pairwise and contrastive objectives expect. */
+/**
+ * Samples positives, then negatives: the form of list that pairwise and contrastive objectives expect. Other lists of the step give negatives to a
+ * list without any, where the sampler says so.
+ */
 function withNegatives(list: CandidateList, sampler: Sampler, random: Random): Sampled {
   const [from, to] = sampler.negativeRanks ?? [1, list.passages.length];
   const places = [...list.passages.keys()];
@@ -55,9 +58,9 @@ function withNegatives(list: CandidateList, sampler: Sampler, random: Random): S
   if (relevant.length === 0) return 'no relevant passage';
   const positives = draw(relevant, sampler.positives, random);
   const others = places.filter((p) => !(list.relevance[p]! > 0) && p + 1 >= from && p + 1 <= to);
-  if (others.length === 0) return 'no other passage';
+  if (others.length === 0 && sampler.inBatch === 0) return 'no other passage';
   const kept = withoutFalseNegatives(list, positives, others, sampler);
-  if (kept.length === 0) return 'no negative left by the filters';
+  if (kept.length === 0 && sampler.inBatch === 0) return 'no negative left by the filters';
   return pick(list, [...positives, ...draw(kept, sampler.negatives, random, sampler.repeatNegatives)]);
 }
 
@@ -70,7 +73,7 @@ function byStrata(list: CandidateList, sampler: Sampler, random: Random): Sample
   const relevant = places.filter((p) => list.relevance[p]! > 0);
   const others = places.filter((p) => !(list.relevance[p]! > 0));
   const kept = withoutFalseNegatives(list, relevant, others, sampler);
-  if (others.length > 0 && kept.length === 0) return 'no negative left by the filters';
+  if (others.length > 0 && kept.length === 0 && sampler.inBatch === 0) return 'no negative left by the filters';
   const { negatives: count, hardest } = sampler;
   return pick(list, [...relevant, ...stratified(kept, list.teacher, { count, hardest }, random)]);
 }
@@ -117,7 +120,8 @@ export function sample(list: CandidateList, sampler: Sampler, seed: number, need
   const sampled = draft(list, sampler, seed);
   if (typeof sampled === 'string') return sampled;
   // The sample may lack what the list had.
-  return missing(sampled, sampler, needed) ?? (sampled.passages.length < 2 ? 'fewer than two passages' : sampled);
+  const fewest = sampler.inBatch > 0 ? 1 : 2;
+  return missing(sampled, sampler, needed) ?? (sampled.passages.length < fewest ? 'fewer than two passages' : sampled);
 }
 
 /** Refuses labels that the objective would read as something else. @throws WinnowError `invalid_input` that names the cure. */

@@ -15,6 +15,7 @@ import {
   type RawSource,
   skipCount,
 } from './list-types.ts';
+import type { PairSet } from './pair-set.ts';
 import { isRowFormat } from './row-formats.ts';
 import { openRowSource } from './row-source.ts';
 import { NOTHING, samples } from './sampler.ts';
@@ -95,6 +96,15 @@ function originIn(folder: string, path: string): string {
   throw new WinnowError('invalid_input', { where: 'data madeFrom', expected: 'a file', got: path });
 }
 
+/** Adds the pairs of a source that are known not to be negatives. */
+async function addKnown(raw: RawSource, pairs: PairSet): Promise<void> {
+  pairs.addKeys(raw.dropped ?? []);
+  for await (const { qid, query, passages, relevance } of raw.lists(skipCount())) {
+    for (const [p, passage] of passages.entries()) if (relevance[p]! > 0) pairs.add(query, passage);
+    for (const docid of raw.relevantIds?.(qid) ?? []) pairs.addId(query, docid);
+  }
+}
+
 /** Opens the sampled lists of one source. Skips are counted in the first pass; later ones skip the same lists. */
 async function sampledSource(source: DataSource, sampler: Sampler, folder: string, needed: Needs): Promise<ListSource> {
   const raw = await openRaw(source, folder);
@@ -127,6 +137,7 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
       yield { path: source.path, used, unused: counts.rows(), leftOut: counts.leftOut(), columns: counts.columns() };
     },
     whole: () => raw.lists(skipCount()),
+    addKnown: (pairs) => addKnown(raw, pairs),
     close: () => raw.close(),
   };
 }
@@ -163,6 +174,9 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
     },
     async *whole() {
       for (const { source } of sources) yield* source.whole();
+    },
+    async addKnown(pairs) {
+      for (const { source } of sources) await source.addKnown(pairs);
     },
     leftOut() {
       const all = new Map<string, LeftOut>();

@@ -8,7 +8,7 @@ import { dataSchema } from '../data/data-schema.ts';
 import { objectiveSpecSchema } from '../objectives/catalog.ts';
 import { loraSchema, optimizerSchema, scheduleSchema } from './optimizer-schema.ts';
 import { PRESETS } from './presets.ts';
-import { unusedSampling } from './unused-sampling.ts';
+import { inBatchFault, unusedSampling } from './unused-sampling.ts';
 import { ownValidationSchema } from './validation-schema.ts';
 import { TABLE_PLACES } from './variant-names.ts';
 
@@ -214,6 +214,8 @@ const CONFLICTS: readonly Conflict[] = [
 export const recipeSchema = settingsSchema.superRefine((recipe, context) => {
   for (const { field, applies, message } of CONFLICTS)
     if (applies(recipe)) context.addIssue({ code: 'custom', path: [...field], message });
+  const message = inBatchFault(recipe);
+  if (message !== undefined) context.addIssue({ code: 'custom', path: ['data', 'sampler', 'inBatch'], message });
 });
 
 export type Recipe = z.infer<typeof recipeSchema>;

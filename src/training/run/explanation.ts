@@ -3,6 +3,8 @@ import { relative } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
+import { withInBatch } from '../data/in-batch.ts';
+import type { CandidateList, ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
@@ -13,6 +15,7 @@ import { parameterCount } from '../step/trainable.ts';
 import { checkFiles } from './checks.ts';
 import { withSteps } from './epochs.ts';
 import { findLeaks, type Leaks } from './leaks.ts';
+import { knownPairs } from './stream.ts';
 import { train } from './trainer.ts';
 
 /** What `train --explain` prints: settings, data, weights, memory and time of a recipe on this machine. */
@@ -67,12 +70,29 @@ interface Explanation {
 const COUNTED = 200_000;
 const MIB = 2 ** 20;
 
+/** Returns one pass over the lists, with in-batch negatives of as many lists as a step takes. */
+async function listsOf({ seed, batch, data }: Recipe, source: ListSource): Promise<AsyncIterable<CandidateList>> {
+  const { inBatch: count } = data.sampler;
+  if (count === 0) return source.lists(seed);
+  const options = { count, known: await knownPairs(source) };
+  const size = batch.queries * batch.accumulate;
+  return (async function* () {
+    let step: CandidateList[] = [];
+    for await (const list of source.lists(seed)) {
+      if (step.push(list) < size) continue;
+      yield* withInBatch(step, options, seed, 0);
+      step = [];
+    }
+    yield* withInBatch(step, options, seed, 0);
+  })();
+}
+
 async function countData({ recipe, folder }: LoadedRecipe): Promise<Explanation['data']> {
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   let lists = 0;
   let passages = 0;
   try {
-    for await (const list of source.lists(recipe.seed)) {
+    for await (const list of await listsOf(recipe, source)) {
       lists++;
       passages += list.passages.length;
       if (lists === COUNTED) break;

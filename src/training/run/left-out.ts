@@ -17,7 +17,10 @@ export const leftOutReasons = (leftOut: readonly LeftOut[]): string =>
     .join(', ');
 
 const CURES: readonly (readonly [RegExp, string])[] = [
-  [/no other passage|fewer than two passages/, 'rows without negatives: `winnow mine` finds some'],
+  [
+    /no other passage|fewer than two passages/,
+    'rows without negatives: `winnow mine` finds some, `inBatch` of the sampler takes those of other rows',
+  ],
   [/no teacher score/, 'rows without scores: `winnow score` writes them, `teacher` of the source reads them'],
   [
     /no relevant passage/,

@@ -1,7 +1,7 @@
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
-import { type Batch, batches } from '../data/batches.ts';
+import type { Batch } from '../data/batches.ts';
 import { type CandidateList, hasOnlyLabels } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
@@ -9,6 +9,7 @@ import type { LabelNeed } from '../objectives/needs.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import { checkFiles } from './checks.ts';
+import { openStream } from './stream.ts';
 
 /** A passage of a list as it is trained on. */
 interface PeekedPassage {
@@ -120,17 +121,11 @@ export async function peekRecipe(loaded: LoadedRecipe, count: number): Promise<P
   const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {
     const source = await openSources(recipe.data, folder, objective.needs);
-    const { queries, bucketBatches, accumulate } = recipe.batch;
-    const stream = batches(source, tokenizer, {
-      queries,
-      bucketBatches,
-      seed: recipe.seed,
-      pairs: pairsWithin(recipe),
-    });
+    const { accumulate } = recipe.batch;
     const found: PeekedBatch[] = [];
     let left = count;
     try {
-      for await (const batch of stream) {
+      for await (const batch of await openStream(recipe, source, tokenizer)) {
         const place = found.length;
         const where = { step: Math.floor(place / accumulate) + 1, microBatch: (place % accumulate) + 1 };
         found.push({ ...where, ...(await peekBatch(batch, left, tokenizer, loaded)) });

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
-import { batches } from '../data/batches.ts';
 import type { LeftOut, ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import type { Validation } from '../measure/validation.ts';
@@ -27,6 +26,7 @@ import { guardLeaks, leakNotes } from './leaks.ts';
 import { guardLeftOut, leftOutReasons, leftOutSince } from './left-out.ts';
 import type { RunState, TrainingObserver } from './run-state.ts';
 import { takeSteps } from './steps.ts';
+import { openStream } from './stream.ts';
 import { validationLoss } from './validation-loss.ts';
 
 export interface TrainingOutcome {
@@ -183,13 +183,11 @@ async function openRun(
       resumed: facts.step > 0,
       shared: bases && join(bases, `${baseKey(untrained, validation)}.json`),
     }));
-  const { queries, bucketBatches, accumulate } = recipe.batch;
-  const options = { queries, bucketBatches, seed: recipe.seed, pairs };
   const run: RunState = {
     recipe,
     folder: runFolder,
     sessions,
-    stream: batches(source, tokenizer, options, facts.step * accumulate),
+    stream: await openStream(recipe, source, tokenizer, facts.step, observer.onNote),
     validation,
     observer,
     record: await openCurves(runFolder, facts.step),

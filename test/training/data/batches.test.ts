@@ -47,6 +47,7 @@ function source(count: number): ListSource {
     skipped: () => ({}),
     leftOut: () => [],
     async *usage() {},
+    async addKnown() {},
     async *lists(seed) {
       yield* createRandom(seed).shuffle([...all]);
     },

@@ -92,7 +92,7 @@ describe('before the first step', () => {
   it.each([
     [
       { mode: 'window', size: 5 },
-      'data.sampler.size: expected only what mode window reads (mode, equalNegatives, depth)',
+      'data.sampler.size: expected only what mode window reads (mode, equalNegatives, inBatch, depth)',
     ],
     [{ size: 5 }, 'data.sampler.size: expected only what mode negatives reads'],
     [{ mode: 'as-is', negatives: 6 }, 'data.sampler.negatives: expected only what mode as-is reads'],
