@@ -31,7 +31,7 @@ function curesOf(survey: DataSurvey, passages: number): string[] {
   const reasons = new Set(survey.uses.flatMap(({ leftOut }) => Object.keys(leftOut)));
   const cures = {
     'no other passage':
-      'lists without a negative: `npx winnow mine` finds negatives, `candidates` of a set names a run that has them, `randomNegatives` draws some',
+      'lists without a negative: `npx winnow mine` finds negatives, `candidates` of a set names a run that has them, `randomNegatives` draws some, `inBatch` of the sampler takes those of other lists',
     'no relevant passage':
       'lists without a relevant passage: `qrels` names judgements, `addRelevant` adds relevant passages that are no candidates, a teacher (`npx winnow score`) needs none',
   };
