@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cpuBudget } from '../src/inference/cgroup.ts';
@@ -105,11 +105,19 @@ function makeFolders(
   mkdirSync(join(small, 'onnx'), { recursive: true });
   for (const file of TOKENIZER_FILES.filter((one) => existsSync(join(flags.tokenizer, one))))
     for (const to of [folder, small]) copyFileSync(join(flags.tokenizer, file), join(to, file));
+  if (config.type_vocab_size === 1) for (const to of [folder, small]) withoutTokenTypes(to);
   copyFileSync(join(folder, 'config.json'), join(small, 'config.json'));
   const made = spawnSync(process.execPath, [import.meta.filename, '--int8', folder], { encoding: 'utf8' });
   if (made.status !== 0)
     throw new Error(`no int8 file of ${name}: ${made.stderr.trim().split('\n').slice(-6).join(' ')}`);
   return { folder, small, parameters };
+}
+
+/** Makes BERT's tokenizer give no token types, for families whose table of them has one row. */
+function withoutTokenTypes(folder: string): void {
+  const path = join(folder, 'tokenizer_config.json');
+  const settings = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify({ ...settings, model_input_names: ['input_ids', 'attention_mask'] }));
 }
 
 /** What ends the processes of a model, also of one that failed. */
