@@ -41,8 +41,8 @@ export function foldBiases(graph: Graph): Graph {
 }
 
 /** Swaps heads and positions: [batch, positions, heads, size] ↔ [batch, heads, positions, size]. */
-const isHeadSwap = (node: Node | undefined): node is Node => String(attrNumbers(node ?? NONE, 'perm')) === '0,2,1,3';
-const NONE: Node = { op: '', domain: '', name: '', inputs: [], outputs: [], attrs: {} };
+const isHeadSwap = (node: Node | undefined): node is Node =>
+  node !== undefined && String(attrNumbers(node, 'perm')) === '0,2,1,3';
 
 /** Whether a Reshape only splits the last axis of `from` into the last two of `to`, so that channels keep their order. */
 const splitsLast = (from: readonly number[] | undefined, to: readonly number[] | undefined): boolean =>
@@ -67,7 +67,7 @@ function valuesBehind(m: Matcher, mixed: string): IntegerProduct | undefined {
 }
 
 /** Moves the smoothing of an attention's output into the columns of the layer that makes its values. */
-export function foldValueSmoothing(graph: Graph, shapes: Shapes): Graph {
+function foldValueSmoothing(graph: Graph, shapes: Shapes): Graph {
   const m = new Matcher(graph, shapes);
   const at: Replacements = new Map();
   for (const mul of graph.nodes.filter((n) => n.op === 'Mul' && n.domain === '')) {
@@ -84,10 +84,11 @@ export function foldValueSmoothing(graph: Graph, shapes: Shapes): Graph {
 
 /**
  * Folds biases and the smoothing of attention outputs into the integer products of a model. Scores change by rounding only.
+ * @returns the model, whose values keep their names and sizes, and these sizes in a probing batch.
  * @throws WinnowError `invalid_graph` if the engine cannot run the model on a tiny batch.
  */
-export async function foldInt8(model: Model): Promise<Model> {
+export async function foldInt8(model: Model): Promise<{ readonly model: Model; readonly shapes: Shapes }> {
   const graph = foldBiases(dropIdentities(model.graph));
   const shapes = await probeShapes({ ...model, graph });
-  return { ...model, graph: foldValueSmoothing(graph, shapes) };
+  return { model: { ...model, graph: foldValueSmoothing(graph, shapes) }, shapes };
 }

@@ -11,6 +11,7 @@ import {
   replaceNodes,
   rescaled,
 } from './int8-products.ts';
+import { largest } from './linears.ts';
 import { Matcher } from './matcher.ts';
 
 /*
@@ -117,9 +118,9 @@ export interface ScoreRange {
  * Queries have 7 bits around 64 and are clipped to them, keys 8 bits: the sum of two products is below 2¹⁵, so processors without VNNI,
  * which add such pairs in 16 bits, do not saturate.
  */
-const QUERY_LEVELS = 63;
+export const QUERY_LEVELS = 63;
 const QUERY_ZERO = 64;
-const KEY_LEVELS = 127;
+export const KEY_LEVELS = 127;
 
 /** Returns a graph that also gives the largest magnitude of each product's scores, [1, 1, 1, 1], and these outputs' names. */
 export function withLargestScores(
@@ -130,8 +131,6 @@ export function withLargestScores(
   const names = products.map(({ last }) => g.reduceMax(g.op('Abs', [last.outputs[0]!]), [0, 1, 2, 3]));
   return { graph: g.build(), names };
 }
-
-const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
 
 /** Returns √(max|k| / max|q|) for each channel: with q multiplied and k divided by it, both have the same range in every channel. */
 export const balanceOf = ({ query, key }: Pick<ScoreRange, 'query' | 'key'>): Float32Array =>

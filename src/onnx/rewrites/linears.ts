@@ -64,6 +64,9 @@ export function findTables(graph: Graph, rows: number): readonly EmbeddingTable[
   });
 }
 
+/** Returns the largest of values that are not negative; 0 for none. */
+export const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
+
 /** Returns the largest magnitude in each row of a matrix. */
 export function rowMaxima(matrix: Tensor): Float32Array {
   const [rows, columns] = matrix.dims as [number, number];

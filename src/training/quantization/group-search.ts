@@ -1,6 +1,6 @@
 import { type GroupQuantization, quantizeMatrix } from '../../onnx/rewrites/int8.ts';
 import type { LinearGroup, LinearLayer } from '../../onnx/rewrites/linears.ts';
-import { rowMaxima } from '../../onnx/rewrites/linears.ts';
+import { largest, rowMaxima } from '../../onnx/rewrites/linears.ts';
 import { float32View } from '../../onnx/tensor.ts';
 import type { InputStatistics } from './calibration.ts';
 
@@ -44,8 +44,6 @@ function rangesOf({ channelMaxima, channelMinima, channelPeaks }: InputStatistic
   const [up, down] = [LEVELS / (TOP - zeroPoint), LEVELS / zeroPoint];
   return channelPeaks.map((peak, c) => Math.max(peak * up, channelMinima[c]! * down));
 }
-
-const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
 
 /** Returns the zero points worth a try. */
 const zerosFor = ({ channelMinima, channelPeaks }: InputStatistics): readonly number[] =>

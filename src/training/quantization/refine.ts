@@ -1,5 +1,4 @@
 import type { Model } from '../../onnx/graph.ts';
-import { probeShapes } from '../../onnx/probe.ts';
 import { foldInt8 } from '../../onnx/rewrites/int8-fold.ts';
 import { paddingBiases } from '../../onnx/rewrites/int8-mask.ts';
 import { balanceOf, findScoreProducts, quantizeScores, withLargestScores } from '../../onnx/rewrites/int8-scores.ts';
@@ -26,8 +25,7 @@ export async function refineInt8(
   rows: readonly EncodedRow[],
   { padId, seed, onProgress }: RefineOptions,
 ): Promise<Model> {
-  const folded = await foldInt8(model);
-  const shapes = await probeShapes(folded);
+  const { model: folded, shapes } = await foldInt8(model);
   const products = findScoreProducts(folded.graph, shapes);
   const names = new Set(products.flatMap(({ query, key }) => [query.source, key.source]));
   const values = [...names].map((name) => ({ name, channels: shapes.get(name)!.dims.at(-1)! }));

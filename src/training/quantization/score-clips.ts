@@ -1,3 +1,5 @@
+import { KEY_LEVELS, QUERY_LEVELS } from '../../onnx/rewrites/int8-scores.ts';
+import { largest } from '../../onnx/rewrites/linears.ts';
 import type { InputStatistics } from './calibration.ts';
 
 /** Shares of the calibrated ranges that 8 bits cover; what lies beyond is clipped. */
@@ -7,11 +9,6 @@ export interface Clips {
 }
 
 const SHARES = [1, 0.85, 0.7, 0.55] as const;
-/** Steps on one side of zero: queries have 7 bits, keys 8. */
-const QUERY_LEVELS = 63;
-const KEY_LEVELS = 127;
-
-const largest = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, x), 0);
 
 /** Returns the states as the engine sees them. */
 function rounded(states: Float32Array, step: number, levels: number): Float32Array {

@@ -136,7 +136,7 @@ describe('foldInt8', () => {
     const model = await fromSafetensors(
       await writeCheckpoint(join(folder, 'plain'), MPNET, randomWeights(mpnetShapes())),
     );
-    const folded = await foldInt8(model);
+    const { model: folded } = await foldInt8(model);
     const ids = [[0, 5, 9, 2, 7]];
     expect(await scoreRows(folded, ids, 1)).toEqual(await scoreRows(model, ids, 1));
     expect(findScoreProducts(folded.graph, await probeShapes(folded))).toEqual([]);
