@@ -14,9 +14,14 @@ export const tinyDocument = (over: Record<string, unknown> = {}): Record<string,
   ...over,
 });
 
+/** Fields of runs that learn: lists of six passages, four queries a step, batches of like length. */
+export const LEARNING = {
+  data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
+  batch: { queries: 4, bucketBatches: 4 },
+} as const;
+
 /** Loads `tinyDocument` as a recipe in `folder`. */
-export const tinyRecipe = (folder: string, over: Record<string, unknown> = {}): LoadedRecipe => ({
-  recipe: parseRecipe(tinyDocument(over), 'test'),
-  folder,
-  source: '',
-});
+export function tinyRecipe(folder: string, over: Record<string, unknown> = {}): LoadedRecipe {
+  const document = tinyDocument(over);
+  return { recipe: parseRecipe(document, 'test'), folder, source: JSON.stringify(document) };
+}

@@ -9,10 +9,11 @@ import { float32, numbers } from '../../../src/onnx/tensor.ts';
 import { PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
 import { publishRun } from '../../../src/training/publish/publish.ts';
 import { withZeroPoint } from '../../../src/training/publish/zero-point.ts';
-import { type LoadedRecipe, parseRecipe } from '../../../src/training/recipe/recipe.ts';
+import type { LoadedRecipe } from '../../../src/training/recipe/recipe.ts';
 import type { TrainingObserver } from '../../../src/training/run/run-state.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+import { LEARNING, tinyRecipe } from '../../support/tiny-recipe.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-train-'));
 beforeAll(async () => {
@@ -21,23 +22,15 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function recipe(over: Record<string, unknown> = {}): LoadedRecipe {
-  const document = {
-    name: 'tiny',
-    backbone: 'tiny',
-    objective: 'InfoNCE',
-    data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
-    batch: { queries: 4, bucketBatches: 4 },
+const recipe = (over: Record<string, unknown> = {}): LoadedRecipe =>
+  tinyRecipe(folder, {
+    ...LEARNING,
     steps: 60,
-    maxLength: 16,
     optimizer: { learningRate: 0.01 },
     dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 },
     checkpoint: { every: 7 },
-    threads: 1,
     ...over,
-  };
-  return { recipe: parseRecipe(document, 'test'), folder, source: JSON.stringify(document) };
-}
+  });
 
 /** Trains and returns the losses of all steps. */
 async function losses(

@@ -10,6 +10,7 @@ import { loadBackbone } from '../../../src/training/step/backbone.ts';
 import { openSessions } from '../../../src/training/step/sessions.ts';
 import { createRandom } from '../../../src/util/random.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+import { LEARNING, tinyDocument } from '../../support/tiny-recipe.ts';
 
 // A software Vulkan driver, as browsers include: slow, but the same provider and shaders as on a GPU.
 const SOFTWARE_VULKAN = '/usr/lib/chromium/vk_swiftshader_icd.json';
@@ -23,19 +24,14 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const document = (over: Record<string, unknown> = {}) => ({
-  name: 'tiny',
-  backbone: 'tiny',
-  objective: 'InfoNCE',
-  data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
-  batch: { queries: 4, bucketBatches: 4 },
-  steps: 20,
-  maxLength: 16,
-  optimizer: { learningRate: 0.01 },
-  dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 },
-  threads: 1,
-  ...over,
-});
+const document = (over: Record<string, unknown> = {}) =>
+  tinyDocument({
+    ...LEARNING,
+    steps: 20,
+    optimizer: { learningRate: 0.01 },
+    dropout: { hidden: 0.1, attention: 0.1, classifier: 0.1 },
+    ...over,
+  });
 
 const recipe = (over: Record<string, unknown> = {}): Recipe => parseRecipe(document(over), 'test');
 // Listwise objectives do not depend on a number added to all scores: the last bias would drift with rounding errors.

@@ -12,7 +12,7 @@ import { probeShapes } from '../../../src/onnx/probe.ts';
 import { runOnce } from '../../../src/onnx/runner.ts';
 import { float32, numbers, sizeOf, tensor } from '../../../src/onnx/tensor.ts';
 import { publishRun } from '../../../src/training/publish/publish.ts';
-import { type LoadedRecipe, parseRecipe } from '../../../src/training/recipe/recipe.ts';
+import type { LoadedRecipe } from '../../../src/training/recipe/recipe.ts';
 import { explainRecipe } from '../../../src/training/run/explanation.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { loadBackbone, withWeights } from '../../../src/training/step/backbone.ts';
@@ -20,6 +20,7 @@ import { type Adapter, createAdapters, insertAdapters, mergeAdapters } from '../
 import { openSessions } from '../../../src/training/step/sessions.ts';
 import { tinyEncoder } from '../../support/tiny-encoder.ts';
 import { tinyData, writeTinyModel } from '../../support/tiny-model.ts';
+import { LEARNING, tinyRecipe } from '../../support/tiny-recipe.ts';
 // x·W + b + scale·x·A·B through tanh and a layer stored as [out, in], in PyTorch 2.15 in float64.
 import pytorch from './pytorch-lora.json' with { type: 'json' };
 
@@ -138,23 +139,16 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function recipe(over: Record<string, unknown> = {}): LoadedRecipe {
-  const document = {
-    name: 'tiny',
-    backbone: 'tiny',
-    objective: 'InfoNCE',
-    data: { train: [{ format: 'jsonl', path: 'lists.jsonl' }], sampler: { negatives: 5 } },
-    batch: { queries: 4, bucketBatches: 4 },
+const recipe = (over: Record<string, unknown> = {}): LoadedRecipe =>
+  tinyRecipe(folder, {
+    ...LEARNING,
     steps: 30,
-    maxLength: 16,
     optimizer: { learningRate: 0.02 },
+    dropout: undefined,
     lora: { rank: 4, alpha: 8, dropout: 0.1 },
     checkpoint: { every: 7 },
-    threads: 1,
     ...over,
-  };
-  return { recipe: parseRecipe(document, 'test'), folder, source: JSON.stringify(document) };
-}
+  });
 
 async function losses(loaded: LoadedRecipe, run: string, stopAt?: number): Promise<number[]> {
   const found: number[] = [];
