@@ -231,9 +231,8 @@ function versionKey({ recipe }: LoadedRecipe, { runHash }: TrainingOutcome): str
 
 /**
  * Publishes a finished run as the next version of its model, atomically: a server that watches the registry loads it. A run that was begun
- * before and is published as it would be now leaves the registry as it is.
- * A smaller file that exceeds its
- * bounds is left out, with its reason on the card, and the float32 file is published whatever the recipe says.
+ * before and is published as it would be now leaves the registry as it is. A smaller file that exceeds its bounds is left out, with its reason
+ * on the card, and the float32 file is published whatever the recipe says.
  * @throws WinnowError of the registry, where the folder would not be admitted.
  */
 export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome): Promise<PublishedRun> {

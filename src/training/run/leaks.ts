@@ -27,7 +27,7 @@ export interface Leaks {
 
 /** Examples that are named. */
 const EXAMPLES = 3;
-/** Lists between two reports of how far the search is. */
+/** Lists between two calls of `onLists`. */
 const REPORTED = 10_000;
 
 /** Texts of the validation set that have not been met yet, by hash. */
@@ -57,7 +57,7 @@ class Searched {
 
 /**
  * Looks for the texts of a validation set in all training lists, before sampling. Memory is that of the validation set.
- * @param onLists is told from time to time how many lists have been read.
+ * @param onLists receives the number of lists read so far, every 10,000 lists.
  */
 export async function findLeaks(
   { texts }: Pick<Validation, 'texts'>,

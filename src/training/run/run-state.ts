@@ -25,7 +25,7 @@ export interface TrainingObserver {
   onWarning?(text: string): void;
   /** Receives what is worth knowing before the first step. */
   onNote?(text: string): void;
-  /** Is told from time to time how many training lists have been searched for texts of the validation set. */
+  /** Receives, every 10,000 lists, how many training lists have been searched for texts of the validation set. */
   onSearch?(lists: number): void;
 }
 

@@ -15,7 +15,7 @@ export async function knownPairs(source: ListSource): Promise<PairSet> {
 /**
  * Opens the micro-batches of a run. With in-batch negatives the data is read once before the first batch.
  * @param done steps to leave out.
- * @param onNote is told that the data is read.
+ * @param onNote receives a line before the data is read.
  */
 export async function openStream(
   { batch, data, seed, ...recipe }: Recipe,
