@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import type { GraphBuilder } from '../../onnx/builder.ts';
-import { first, listsWith, MASKED, ranks, samePlace, second, validPairs, weightedMean } from './lists.ts';
+import {
+  first,
+  indicator,
+  listLogSoftmax,
+  listsWith,
+  ranks,
+  samePlace,
+  second,
+  validPairs,
+  weightedMean,
+} from './lists.ts';
 import { type LossValues, objectiveKind } from './objective.ts';
 
 const options = z.strictObject({ labels: z.enum(['relevance', 'teacher']).default('relevance') });
@@ -19,10 +29,9 @@ interface Ordered {
  */
 function ordered(g: GraphBuilder, values: LossValues, labels: Labels): Ordered {
   const rank = ranks(g, values[labels], values.valid);
-  const picked = g.cast(g.less(second(g, rank), first(g, rank)), 'float32');
+  const picked = indicator(g, g.less(second(g, rank), first(g, rank)));
   const open = g.mul(g.sub(g.scalar(1), picked), validPairs(g, values.valid));
-  const masked = g.add(second(g, values.scores), g.mul(g.sub(g.scalar(1), open), g.scalar(MASKED)));
-  const own = g.mul(g.logSoftmax(masked, -1), samePlace(g, values.scores));
+  const own = g.mul(listLogSoftmax(g, second(g, values.scores), open), samePlace(g, values.scores));
   return { rank, loss: g.neg(g.reduceSum(own, [2], false)) };
 }
 

@@ -2,7 +2,7 @@ import type { GraphBuilder } from '../../onnx/builder.ts';
 import type { LossValues } from './objective.ts';
 
 /** Far below any logit: exp() of it is 0, and sums with it stay finite in float32. */
-export const MASKED = -1e9;
+const MASKED = -1e9;
 
 /** Reshapes [Q, n] to [Q, n, 1]: the first of a pair. */
 export const first = (g: GraphBuilder, x: string): string => g.unsqueeze(x, [2]);
@@ -27,7 +27,7 @@ export function weightedMean(g: GraphBuilder, x: string, weight: string): string
   return g.div(g.reduceSum(g.mul(weight, x), undefined, false), count);
 }
 
-/** log softmax over the real passages of each list, [Q, n]; padding gets about −1e9. */
+/** log softmax over the last axis, of the places whose `valid` is 1 (real passages of a list); the others get about −1e9. */
 export function listLogSoftmax(g: GraphBuilder, x: string, valid: string): string {
   return g.logSoftmax(g.add(x, g.mul(g.sub(g.scalar(1), valid), g.scalar(MASKED))), -1);
 }
