@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { shardIndex, WHOLE_WEIGHTS } from '../../util/weight-files.ts';
+import { WEIGHT_FILES, WHOLE_WEIGHTS } from '../../util/weight-files.ts';
 import { excerpt } from '../model-names.ts';
 import { ownTargets, type Target } from '../processor.ts';
 import { ADAPTER_SETTINGS, MODEL_SETTINGS, MODULE_SETTINGS, MODULES } from '../sentence-transformers.ts';
@@ -81,9 +81,6 @@ function moduleFiles(paths: ReadonlySet<string>): readonly string[] {
   });
 }
 
-const weightsIn = (paths: ReadonlySet<string>): string | undefined =>
-  WHOLE_WEIGHTS.flatMap((whole) => [whole, shardIndex(whole)]).find((path) => paths.has(path));
-
 /** Returns the graphs that a repository has of a variant; none where it has weights alone. */
 function graphsIn(paths: ReadonlySet<string>, variant: WantedVariant, id: string): readonly string[] {
   const formats = FORMATS.filter(([, file]) => paths.has(file)).map(([dtype]) => dtype);
@@ -110,7 +107,7 @@ function graphsIn(paths: ReadonlySet<string>, variant: WantedVariant, id: string
 export function selectFiles(paths: ReadonlySet<string>, variant: WantedVariant, id: string): Selection {
   if (!paths.has('config.json')) throw nothingToRead(paths, 'config.json', id);
   const modules = paths.has(MODULES) ? moduleFiles(paths) : [];
-  const weights = weightsIn(paths);
+  const weights = WEIGHT_FILES.find((path) => paths.has(path));
   if (modules.length > 0 && (variant === 'int8' || variant === 'fp16'))
     throw new WinnowError('invalid_input', {
       where: id,

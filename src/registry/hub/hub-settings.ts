@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import { cacheFolder } from '../../util/cache-folder.ts';
 import { excerpt, isName, isSafePath } from '../model-names.ts';
 
 /*
@@ -29,8 +29,7 @@ const HUB_HOSTS = new Set(['huggingface.co', 'hf.co']);
 const isSet = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '');
 
 /** Returns the folder of huggingface_hub: cache and token. */
-const homeOf = (env: Environment): string =>
-  env.HF_HOME || join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'huggingface');
+const homeOf = (env: Environment): string => env.HF_HOME || cacheFolder(env, 'huggingface');
 
 /** Returns the token of the environment, else the one that `hf auth login` wrote. */
 async function tokenOf(env: Environment): Promise<string | undefined> {

@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { copyFile, readdir, readFile, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import { freeBytesOf } from '../../util/disk-space.ts';
 import { writeFileAtomic } from '../../util/files.ts';
+import { isRunning } from '../../util/processes.ts';
 import { type DownloadOptions, diskFault, download, makeFolder } from '../download.ts';
 import { isName } from '../model-names.ts';
 import { type HubFile, hubFault, hubFetch, SHA256 } from './hub-client.ts';
@@ -157,16 +159,11 @@ async function checkSize(blob: string, url: string, bytes: number | undefined): 
   throw new WinnowError('invalid_input', { where: url, expected: `${bytes} bytes, as listed`, got: `${got}` });
 }
 
-async function checkSpace(folder: string, bytes: number, { freeBytes = freeOf }: StoreOptions): Promise<void> {
+async function checkSpace(folder: string, bytes: number, { freeBytes = freeBytesOf }: StoreOptions): Promise<void> {
   const free = await freeBytes(folder);
   if (free >= bytes) return;
   const error = Object.assign(new Error(`${free} bytes are left of ${bytes}`), { code: 'ENOSPC' });
   throw diskFault(error, folder)!;
-}
-
-async function freeOf(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
 }
 
 const lockOf = (blob: string): string => `${blob}.winnow-lock`;
@@ -182,20 +179,10 @@ async function lock(blob: string): Promise<boolean> {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST'))
         throw diskFault(error, path) ?? error;
       const owner = Number(await readFile(path, 'utf8').catch(() => ''));
-      if (!again || isRunning(owner)) return false;
+      if (!again || (Number.isSafeInteger(owner) && owner > 0 && isRunning(owner))) return false;
       await rm(path, { force: true });
     }
   return false;
-}
-
-function isRunning(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return pid === process.pid;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code !== 'ESRCH';
-  }
 }
 
 /** Puts a link to a blob in place; a copy where the file system has no links, as huggingface_hub does. */
