@@ -33,7 +33,7 @@ export interface DownloadOptions {
 const ATTEMPTS = 4;
 
 /** Whether a status may change at a later attempt. */
-const isTransient = (status: number) => status === 408 || status === 429 || status >= 500;
+export const isTransient = (status: number): boolean => status === 408 || status === 429 || status >= 500;
 
 const EXPECTED: Readonly<Record<number, string>> = {
   401: 'a public repository that exists (or a token that may read it in HF_TOKEN)',

@@ -1,8 +1,9 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { isObject } from '../../util/json-files.ts';
 import { RetriableError, retry, retryAfterMs } from '../../util/retry.ts';
+import { isTransient } from '../download.ts';
 import { excerpt, isName, isSafePath } from '../model-names.ts';
-import type { HubReference, HubSettings } from './hub-settings.ts';
+import { fileUrl, type HubReference, type HubSettings } from './hub-settings.ts';
 
 /** A file of a repository. */
 export interface HubFile {
@@ -121,8 +122,6 @@ export function hubFault(
 const LISTING = { bytes: 32 * 2 ** 20, ms: 30_000 };
 const ATTEMPTS = 4;
 
-const isTransient = (status: number) => status === 408 || status === 429 || status >= 500;
-
 async function readListing(response: Response, url: string): Promise<unknown> {
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -189,8 +188,8 @@ export async function listRepository(
 }
 
 /** Returns the commit that the server states with a file; undefined where it states none. */
-async function commitOf({ id, revision }: HubReference, hub: HubSettings): Promise<string | undefined> {
-  const url = `${hub.endpoint}/${id}/resolve/${encodeURIComponent(revision)}/config.json`;
+async function commitOf(reference: HubReference, hub: HubSettings): Promise<string | undefined> {
+  const url = fileUrl(reference, hub.endpoint, 'config.json');
   const signal = AbortSignal.timeout(LISTING.ms);
   const response = await hubFetch(hub, url, { method: 'HEAD', isOwnOnly: true, signal }).catch(() => undefined);
   await response?.body?.cancel();

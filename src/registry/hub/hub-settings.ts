@@ -74,6 +74,10 @@ export interface HubReference {
   readonly revision: string;
 }
 
+/** Returns the address of a file. */
+export const fileUrl = ({ id, revision }: HubReference, endpoint: string, path: string): string =>
+  `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${path.split('/').map(encodeURIComponent).join('/')}`;
+
 /** @throws WinnowError `invalid_field` for text that is no repository or revision. */
 export function checkReference({ id, revision }: HubReference): HubReference {
   const parts = id.split('/');

@@ -8,7 +8,7 @@ import { isRunning } from '../../util/processes.ts';
 import { type DownloadOptions, diskFault, download, makeFolder } from '../download.ts';
 import { isName } from '../model-names.ts';
 import { type HubFile, hubFault, hubFetch, SHA256 } from './hub-client.ts';
-import type { HubReference, HubSettings } from './hub-settings.ts';
+import { fileUrl, type HubReference, type HubSettings } from './hub-settings.ts';
 
 /*
  * A repository's part of the hub's cache, in huggingface_hub's layout, so that Python programs find what was loaded here and the reverse:
@@ -65,9 +65,6 @@ export async function writeRef({ folder, reference }: HubStore, commit: string):
   if (reference.revision !== commit) await writeFileAtomic(join(folder, 'refs', reference.revision), commit);
 }
 
-const urlOf = ({ id }: HubReference, { endpoint }: HubSettings, commit: string, path: string): string =>
-  `${endpoint}/${id}/resolve/${encodeURIComponent(commit)}/${path.split('/').map(encodeURIComponent).join('/')}`;
-
 /** What the hub says of a file's content. */
 interface Content {
   /** Name of the blob. */
@@ -109,7 +106,7 @@ export async function loadFile(store: HubStore, commit: string, file: HubFile, o
   const path = join(snapshotFolder(store, commit), file.path);
   const size = await sizeIn(path);
   if (size !== undefined && (file.bytes === undefined || file.bytes === size)) return path;
-  const url = urlOf(store.reference, options.hub, commit, file.path);
+  const url = fileUrl({ id: store.reference.id, revision: commit }, options.hub.endpoint, file.path);
   const content = await contentOf(store, file, url, options);
   const blob = join(store.folder, 'blobs', content.name);
   if ((await sizeIn(blob)) === undefined || (content.bytes !== undefined && (await sizeIn(blob)) !== content.bytes))

@@ -7,6 +7,7 @@ import { type DownloadOptions, download, httpFault } from '../download.ts';
 import { excerpt, isSafePath } from '../model-names.ts';
 import { scanOnnx } from '../onnx-scan.ts';
 import { chooseGraphs, FORMATS, ownInt8Files, SMALL_FILES, type WantedVariant } from './hub-selection.ts';
+import { fileUrl, type HubReference } from './hub-settings.ts';
 
 /*
  * Loading from a server that has the addresses of the hub's files and no list of them: names are tried. Files go to a hidden folder of the
@@ -14,18 +15,13 @@ import { chooseGraphs, FORMATS, ownInt8Files, SMALL_FILES, type WantedVariant } 
  */
 
 /** A repository on such a server. */
-interface Repository {
-  readonly id: string;
-  readonly revision: string;
+interface Repository extends HubReference {
   readonly endpoint: string;
   readonly staging: string;
   readonly download: DownloadOptions;
 }
 
-function urlOf({ endpoint, id, revision }: Repository, file: string): string {
-  const path = file.split('/').map(encodeURIComponent).join('/');
-  return `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${path}`;
-}
+const urlOf = (repository: Repository, file: string): string => fileUrl(repository, repository.endpoint, file);
 
 /** Downloads a file into the staging folder unless it is already there. Returns false if it does not exist. */
 async function fetchFile(repository: Repository, file: string): Promise<boolean> {
