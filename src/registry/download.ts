@@ -17,9 +17,9 @@ export interface DownloadOptions {
   readonly maxBytes: number;
   readonly startProgress: (label: string, total: number) => Progress;
   /** Milliseconds before the second attempt; doubles each time. Default: 500. */
-  readonly retryMs?: number;
+  readonly retryMs?: number | undefined;
   /** Milliseconds without a byte after which an attempt ends. Default: 60,000. */
-  readonly idleMs?: number;
+  readonly idleMs?: number | undefined;
   /** Path of the part that arrived. Default: that of the file with `.part`. */
   readonly part?: string;
   /** SHA-256 of the whole file where it is known. Then a part is continued whoever began it. */

@@ -30,7 +30,7 @@ const downloadOptions = ({ maxBytes, startProgress: start, retryMs }: PullOption
   headers: {},
   maxBytes: maxBytes ?? DEFAULT_LIMITS.maxBytes,
   startProgress: start ?? startProgress,
-  ...(retryMs === undefined ? {} : { retryMs }),
+  retryMs,
 });
 
 /** Imports the files of a snapshot that the model needs, and no others. */

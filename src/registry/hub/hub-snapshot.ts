@@ -90,9 +90,9 @@ async function online(reference: HubReference, options: SnapshotOptions): Promis
     hub,
     startProgress: options.startProgress ?? startProgress,
     maxBytes: options.maxBytes ?? DEFAULT_LIMITS.maxBytes,
-    ...(retryMs === undefined ? {} : { retryMs }),
-    ...(idleMs === undefined ? {} : { idleMs }),
-    ...(freeBytes === undefined ? {} : { freeBytes }),
+    retryMs,
+    idleMs,
+    freeBytes,
   };
   const { commit, files } = listing;
   const count = counter(reference.id, load.maxBytes);

@@ -19,10 +19,10 @@ export interface StoreOptions {
   readonly hub: HubSettings;
   readonly startProgress: DownloadOptions['startProgress'];
   readonly maxBytes: number;
-  readonly retryMs?: number;
-  readonly idleMs?: number;
+  readonly retryMs?: number | undefined;
+  readonly idleMs?: number | undefined;
   /** Returns the bytes that a folder's disk has left. Default: the file system's answer. */
-  readonly freeBytes?: (folder: string) => Promise<number>;
+  readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
 }
 
 /** A repository in the cache. */
@@ -139,8 +139,8 @@ async function loadBlob(
       bytes,
       part: isMine ? `${blob}.incomplete` : `${blob}.${randomBytes(4).toString('hex')}.incomplete`,
       fault: (to, response) => hubFault(reference, hub, to, response),
-      ...(retryMs === undefined ? {} : { retryMs }),
-      ...(idleMs === undefined ? {} : { idleMs }),
+      retryMs,
+      idleMs,
     });
     await checkSize(blob, url, bytes);
   } finally {
