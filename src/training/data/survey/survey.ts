@@ -1,6 +1,6 @@
 import type { PairOptions, TextTokenizer } from '../../../tokenization/tokenization-types.ts';
 import type { DataSource, Sampler } from '../data-schema.ts';
-import { hasOnlyLabels, type IdentifiedList, type SkipCount } from '../list-types.ts';
+import { hasOnlyLabels, type IdentifiedList, skipCount } from '../list-types.ts';
 import { openRaw } from '../sources.ts';
 import { KeyCounts } from './key-counts.ts';
 import { type NumberFacts, NumberSummary } from './number-summary.ts';
@@ -90,29 +90,6 @@ class Findings {
   }
 }
 
-/** Keeps rows and passages apart, which readers count in one record. */
-function separateCounts(): SkipCount & {
-  readonly rows: Record<string, number>;
-  readonly passages: Record<string, number>;
-  readonly columns: ReadonlyMap<string, string>;
-} {
-  const columns = new Map<string, string>();
-  const rows: Record<string, number> = {};
-  const passages: Record<string, number> = {};
-  return {
-    rows,
-    passages,
-    columns,
-    unread: (column, where) => void (columns.has(column) || columns.set(column, where)),
-    skip(reason) {
-      rows[reason] = (rows[reason] ?? 0) + 1;
-    },
-    drop(reason, count) {
-      if (count > 0) passages[reason] = (passages[reason] ?? 0) + count;
-    },
-  };
-}
-
 /** The numbers of a survey while lists are read. */
 class Tally {
   lists = 0;
@@ -186,12 +163,13 @@ class Tally {
 export async function surveyData(source: DataSource, folder: string, options: SurveyOptions): Promise<DataSurvey> {
   const { sampler, objectives, tokenizer, onText } = options;
   const raw = await openRaw(source, folder);
-  const counts = separateCounts();
+  // Rows and passages apart, which readers count in one record.
+  const [rows, left] = [skipCount(), skipCount()];
   const tally = new Tally();
   const uses = new ObjectiveUses(objectives, sampler);
   let characters = 0;
   try {
-    for await (const list of raw.lists(counts)) {
+    for await (const list of raw.lists({ ...rows, drop: left.drop })) {
       tally.add(list);
       uses.add(list);
       characters += list.passages.reduce((sum, text) => sum + text.length, list.query.length);
@@ -200,7 +178,7 @@ export async function surveyData(source: DataSource, folder: string, options: Su
   } finally {
     await raw.close();
   }
-  for (const [column, where] of counts.columns) tally.findings.note(`column "${column}", which is not read`, where);
+  for (const [column, where] of rows.columns()) tally.findings.note(`column "${column}", which is not read`, where);
   const tokens = tokenizer && (await surveyTokens(tally.sample.pairs, tokenizer.tokenizer, tokenizer.pairs));
   return {
     lists: tally.lists,
@@ -209,8 +187,8 @@ export async function surveyData(source: DataSource, folder: string, options: Su
     relevant: tally.relevant,
     labeledLists: tally.labeledLists,
     taughtLists: tally.taughtLists,
-    rowsLeftOut: counts.rows,
-    passagesLeftOut: counts.passages,
+    rowsLeftOut: rows.skipped(),
+    passagesLeftOut: left.skipped(),
     passagesAList: tally.sizes.facts(),
     labels: tally.labels.facts(),
     teacherScores: tally.scores.facts(),
