@@ -1,32 +1,18 @@
-import { isObject, type JsonObject, textField } from '../../util/json-files.ts';
-import { readLines } from '../../util/lines.ts';
+import { scanJsonLines, textField } from '../../util/json-files.ts';
+import { placeOf } from '../../util/text.ts';
 import { type IdentifiedList, pick, type RawSource } from './list-types.ts';
 import { pairKey } from './pair-set.ts';
-import { badRow } from './raw-list.ts';
 
 /** Pairs of query and passage that are no negatives. */
 type DropList = ReadonlySet<number>;
 
-function parse(text: string, where: string): JsonObject {
-  try {
-    const row: unknown = JSON.parse(text);
-    if (isObject(row)) return row;
-    throw badRow(where, 'a JSON object', row);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw badRow(where, 'a JSON object', error.message);
-    throw error;
-  }
-}
-
 /** Reads JSON lines with `query` and `passage`. @throws WinnowError `invalid_input` with file and line. */
 async function readDropList(path: string): Promise<DropList> {
   const keys = new Set<number>();
-  for await (const { line, text } of readLines(path)) {
-    if (text.trim() === '') continue;
-    const where = `${path}:${line}`;
-    const row = parse(text, where);
+  await scanJsonLines(path, (row, line) => {
+    const where = placeOf(path, line);
     keys.add(pairKey(textField(row, 'query', where), textField(row, 'passage', where)));
-  }
+  });
   return keys;
 }
 
