@@ -29,14 +29,16 @@ interface Offered {
   readonly query: string;
 }
 
-const offersOf = ({ query, passages, relevance, docids }: CandidateList): Offered[] =>
-  passages.map((text, p) => ({
+function offersOf({ query, passages, relevance, docids }: CandidateList): Offered[] {
+  const own = comparable(query);
+  return passages.map((text, p) => ({
     text,
     key: comparable(text),
     docid: docids?.[p],
     relevant: relevance[p]! > 0,
-    query: comparable(query),
+    query: own,
   }));
+}
 
 function choose(
   list: CandidateList,
