@@ -84,6 +84,25 @@ async function* readLineRows(path: string, format: RowFormat, read: LineReader):
   }
 }
 
+/** Yields the rows, each with what `decide` returns for the first of them. */
+async function* afterFirst<Row, Decision>(
+  rows: AsyncIterable<Row>,
+  decide: (first: readonly Row[]) => Decision,
+): AsyncGenerator<readonly [row: Row, decision: Decision]> {
+  const first: Row[] = [];
+  let decided: { readonly decision: Decision } | undefined;
+  for await (const row of rows) {
+    if (decided) yield [row, decided.decision];
+    else if (first.push(row) === FIRST_ROWS) {
+      decided = { decision: decide(first) };
+      for (const each of first) yield [each, decided.decision];
+    }
+  }
+  if (decided) return;
+  const decision = decide(first);
+  for (const each of first) yield [each, decision];
+}
+
 /** Returns what the scores of single passages are, by the first rows. */
 function pairScoresOf(records: readonly DataRecord[]): PairScores {
   const outside = records.some(({ cells }) =>
@@ -107,16 +126,7 @@ async function* readRecords(
     noted.add(columns);
     return { where, row };
   };
-  const first: DataRecord[] = [];
-  let scores: PairScores | undefined;
-  for await (const record of records) {
-    if (scores) yield read(record, scores);
-    else if (first.push(record) === FIRST_ROWS) {
-      scores = pairScoresOf(first);
-      for (const each of first) yield read(each, scores);
-    }
-  }
-  if (!scores) for (const each of first) yield read(each, pairScoresOf(first));
+  for await (const [record, scores] of afterFirst(records, pairScoresOf)) yield read(record, scores);
 }
 
 /** Yields the rows of all files as one. */
@@ -130,19 +140,7 @@ async function* recordsOf(
 
 /** Passes rows on once the first ones are known not to be ids. */
 async function* withoutIds(rows: AsyncIterable<RawList>, lookup: TextLookup): AsyncGenerator<RawList> {
-  const first: RawList[] = [];
-  let checked = false;
-  for await (const row of rows) {
-    if (checked) yield row;
-    else if (first.push(row) === FIRST_ROWS) {
-      refuseIds(first, lookup);
-      checked = true;
-      yield* first;
-    }
-  }
-  if (checked) return;
-  refuseIds(first, lookup);
-  yield* first;
+  for await (const [row] of afterFirst(rows, (first) => refuseIds(first, lookup))) yield row;
 }
 
 /**
