@@ -63,7 +63,7 @@ export interface ArmChoice {
   readonly arm: string;
   /** The reference by which the registry is asked for the arm's model. */
   readonly model: string;
-  /** What the arm's model is told to look for, whatever the request says. */
+  /** What the arm's model looks for, whatever the request says. */
   readonly instruction?: string;
 }
 

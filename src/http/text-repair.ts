@@ -66,8 +66,9 @@ export async function repairTexts<R extends Texts>(
   const repaired: R[] = [];
   for (const request of requests) {
     const query = await repair.text(request.query);
-    const told = request.instruction === undefined ? {} : { instruction: await repair.text(request.instruction) };
-    repaired.push({ ...request, ...told, query, passages: await repair.texts(request.passages) });
+    const instruction =
+      request.instruction === undefined ? {} : { instruction: await repair.text(request.instruction) };
+    repaired.push({ ...request, ...instruction, query, passages: await repair.texts(request.passages) });
   }
   return { requests: repaired, changed: repair.changed };
 }

@@ -241,11 +241,11 @@ export function watchProcess(
 
 /** Logs once for each arm and version that the instruction of the arm has no effect. */
 export function instructionNotes(logger: Logger): NonNullable<RerankObserver['onInstructionIgnored']> {
-  const told = new Set<string>();
+  const noted = new Set<string>();
   return ({ arm, model, version }) => {
     const key = JSON.stringify([arm, model, version]);
-    if (told.has(key) || told.size >= MOST_NOTES) return;
-    told.add(key);
+    if (noted.has(key) || noted.size >= MOST_NOTES) return;
+    noted.add(key);
     logger.warn({ arm, model, version }, 'the instruction of an arm has no effect: its model has no template for it');
   };
 }

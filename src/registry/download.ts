@@ -22,7 +22,7 @@ export interface DownloadOptions {
   readonly idleMs?: number | undefined;
   /** Path of the part that arrived. Default: that of the file with `.part`. */
   readonly part?: string;
-  /** SHA-256 of the whole file where it is known. Then a part is continued whoever began it. */
+  /** SHA-256 of the whole file where it is known. Then a part that another program began is continued, too. */
   readonly sha256?: string | undefined;
   /** Size of the whole file where it is known. */
   readonly bytes?: number | undefined;

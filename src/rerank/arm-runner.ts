@@ -123,8 +123,13 @@ export class ArmRunner<D extends Decision> {
     { request, shared }: Pick<DecidedRequest<D>, 'request' | 'shared'>,
     scope: RequestScope,
   ): Promise<ScoredArm> {
-    const told = instruction === undefined ? request : { ...request, instruction };
-    const { instructionIgnored, ...ranking } = await rankByModel(this.#deps, { request: told, model, scope, shared });
+    const instructed = instruction === undefined ? request : { ...request, instruction };
+    const { instructionIgnored, ...ranking } = await rankByModel(this.#deps, {
+      request: instructed,
+      model,
+      scope,
+      shared,
+    });
     if (instructionIgnored && instruction !== undefined) this.#observer.onInstructionIgnored?.({ arm, ...ranking });
     const isIgnored = request.instruction !== undefined && (instruction !== undefined || instructionIgnored);
     return { arm, ...ranking, ...(isIgnored ? { instructionIgnored: true } : {}) };

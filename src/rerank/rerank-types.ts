@@ -34,7 +34,7 @@ export interface RerankRequest {
   readonly maxPassageTokens?: number;
   /** The most windows of a passage that are scored. Where nothing says how long passages are scored, they are scored in windows. */
   readonly maxWindows?: number;
-  /** What a model with a template is told to look for, in place of the template's own instruction. */
+  /** What a model with a template looks for, in place of the template's own instruction. */
   readonly instruction?: string;
   readonly lane: Lane;
   readonly priority?: number;

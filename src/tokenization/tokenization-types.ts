@@ -36,7 +36,7 @@ export interface PairOptions {
    * `fullLengths` is then a lower bound. Rows, `truncated` and `queryCut` are the same. Default: true.
    */
   readonly exactLengths?: boolean;
-  /** What a model with a template is told to look for. Default: the template's own; without a template it has no effect. */
+  /** What a model with a template looks for. Default: the template's own; without a template it has no effect. */
   readonly instruction?: string | undefined;
   /** The key of the caller. Requests of one key share its turn among others. Default: the request has a turn of its own. */
   readonly share?: string;

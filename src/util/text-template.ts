@@ -62,17 +62,17 @@ export interface RowTexts {
  * of a space and the word after it.
  */
 export function rowTexts(template: TextTemplate, query: string, instruction: string | undefined): RowTexts {
-  const told = instruction || template.instruction;
-  const body = told === undefined ? withoutInstruction(template.body) : template.body;
+  const given = instruction || template.instruction;
+  const body = given === undefined ? withoutInstruction(template.body) : template.body;
   const [head, tail] = parted(body, '{document}');
   const [before, middle] = parted(head, '{query}');
   const [opened, leading] = spaced(before);
   const [closed, space] = spaced(middle);
   return {
     prefix: template.prefix,
-    before: opened.replace('{instruction}', () => told ?? ''),
+    before: opened.replace('{instruction}', () => given ?? ''),
     query: leading + query,
-    middle: closed.replace('{instruction}', () => told ?? ''),
+    middle: closed.replace('{instruction}', () => given ?? ''),
     space,
     after: tail,
     suffix: template.suffix,

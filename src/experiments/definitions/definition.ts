@@ -54,7 +54,7 @@ const armSchema = z.strictObject({
     .min(1)
     .max(10_000)
     .optional()
-    .describe('What a model with a template is told to look for, in place of the instruction of requests.'),
+    .describe('What a model with a template looks for, in place of the instruction of requests.'),
 });
 
 const guardrailSchema = z.strictObject({

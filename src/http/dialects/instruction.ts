@@ -10,7 +10,7 @@ const instruction = (description: string) => z.string().max(10_000).nullish().me
 /** Fields of every body. */
 export const instructionFields = {
   instruction: instruction(
-    'What the model is told to look for, in place of its own instruction; for models with a template, such as Qwen3-Reranker.',
+    'What the model looks for, in place of its own instruction; for models with a template, such as Qwen3-Reranker.',
   ),
   instruct: instruction('DashScope: another name for `instruction`.'),
   chat_template_kwargs: z
