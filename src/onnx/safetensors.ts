@@ -3,7 +3,7 @@ import { WinnowError } from '../errors.ts';
 import { replaceAtomic } from '../util/files.ts';
 import { isObject, type JsonObject } from '../util/json-files.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
-import { CHUNK, readStored } from './stored.ts';
+import { CHUNK, readExactly, readStored } from './stored.ts';
 import { deferred, isCount, sizeOf, type Tensor } from './tensor.ts';
 
 /*
@@ -41,23 +41,6 @@ interface Entry {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly data_offsets: readonly [number, number];
-}
-
-/** Reads bytes of a file. @throws WinnowError `invalid_graph` where it ends before. */
-export async function readExactly(
-  file: FileHandle,
-  path: string,
-  at: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const { bytesRead } = await file.read(bytes, done, Math.min(length - done, CHUNK), at + done);
-    if (bytesRead === 0)
-      throw new WinnowError('invalid_graph', { where: path, expected: `${length} bytes at ${at}`, got: `${done}` });
-    done += bytesRead;
-  }
-  return bytes;
 }
 
 /** @param room Bytes of the file behind the header. */

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { refusePickle } from './pickle.ts';
-import { readExactly } from './safetensors.ts';
+import { readExactly } from './stored.ts';
 
 /*
  * The zip container of `torch.save` (since PyTorch 1.6): every file in it is stored as it is. Compressed ones are refused, so that nothing

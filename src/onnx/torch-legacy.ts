@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { DATA_TYPES } from './dtypes.ts';
 import { type Pickled, refusePickle, unpickle } from './pickle.ts';
-import { readExactly } from './safetensors.ts';
+import { readExactly } from './stored.ts';
 import type { Tensor } from './tensor.ts';
 import { checkTotals, meaningOf, type Part, PICKLE_LIMIT, partsOf, tensorAt } from './torch-state.ts';
 
