@@ -4,7 +4,7 @@ import { replaceAtomic } from '../util/files.ts';
 import { isObject, type JsonObject } from '../util/json-files.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
 import { CHUNK, readExactly, readStored } from './stored.ts';
-import { deferred, isCount, sizeOf, type Tensor } from './tensor.ts';
+import { byteLength, deferred, isCount, sizeOf, type Tensor } from './tensor.ts';
 
 /*
  * The safetensors container (huggingface/safetensors, format section): 8 bytes of header length, a JSON header, then the tensors' bytes.
@@ -172,9 +172,10 @@ export async function openSafetensors(path: string): Promise<Map<string, Tensor>
 function headerOf(tensors: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>>): Buffer {
   let end = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
-  for (const [name, { dtype, dims, bytes }] of tensors) {
-    header[name] = { dtype: SPELLINGS[dtype], shape: dims, data_offsets: [end, end + bytes.byteLength] };
-    end += bytes.byteLength;
+  for (const [name, tensor] of tensors) {
+    const from = end;
+    end += byteLength(tensor);
+    header[name] = { dtype: SPELLINGS[tensor.dtype], shape: tensor.dims, data_offsets: [from, end] };
   }
   const text = Buffer.from(JSON.stringify(header));
   // Spaces up to a multiple of 8 keep the tensors aligned.
