@@ -12,7 +12,7 @@ import {
   reads,
   renameReads,
 } from '../graph.ts';
-import { prune } from '../order.ts';
+import { prune, upstream } from '../order.ts';
 import type { Shapes } from '../probe.ts';
 import { float32View, type Tensor, tensorOf } from '../tensor.ts';
 
@@ -68,22 +68,14 @@ interface Exact {
   readonly leaving: ReadonlySet<string>;
 }
 
-/**
- * Finds the nodes that compute rotary angles: float16 has no whole numbers above 2,048, and at position 1,000 its step is half a radian.
- * @param shapes Of every value.
- */
-function anglesOf(graph: Graph, made: ReadonlyMap<string, Node>): ReadonlySet<Node> {
-  const nodes = new Set<Node>();
-  const queue = graph.nodes.filter((n) => n.domain === '' && (n.op === 'Sin' || n.op === 'Cos'));
-  for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
-    if (nodes.has(node)) continue;
-    nodes.add(node);
-    for (const input of node.inputs) {
-      const maker = made.get(input);
-      if (maker) queue.push(maker);
-    }
-  }
-  return nodes;
+/** Finds the nodes that compute rotary angles: float16 has no whole numbers above 2,048, and at position 1,000 its step is half a radian. */
+function anglesOf(graph: Graph): readonly Node[] {
+  const turns = graph.nodes.filter((n) => n.domain === '' && (n.op === 'Sin' || n.op === 'Cos'));
+  const needed = upstream(
+    graph,
+    turns.flatMap((n) => n.outputs),
+  );
+  return graph.nodes.filter((n) => n.outputs.some((o) => needed.has(o)));
 }
 
 /** Returns the nodes of √(mean x² + ε) that end in a square root: hidden states of decoders are hundreds, their squares beyond float16. */
@@ -101,7 +93,7 @@ function rootOf(graph: Graph, made: ReadonlyMap<string, Node>, last: Node): read
 /** Finds the nodes that stay float32. @param shapes Of every value. */
 function exactOf(graph: Graph, shapes: Shapes): Exact {
   const made = producers(graph);
-  const nodes = new Set([...anglesOf(graph, made), ...graph.nodes.flatMap((node) => rootOf(graph, made, node))]);
+  const nodes = new Set([...anglesOf(graph), ...graph.nodes.flatMap((node) => rootOf(graph, made, node))]);
   const isFloat = (value: string) => shapes.get(value)?.dtype === 'float32';
   const foreign = (value: string) => made.has(value) && !nodes.has(made.get(value)!);
   const entering = [...nodes].flatMap(reads).filter((value) => foreign(value) && isFloat(value));
@@ -146,8 +138,8 @@ function halveAround(graph: Graph, { nodes, entering, leaving }: Exact): Graph {
 }
 
 /**
- * Rewrites a model to float16 weights and arithmetic, but for rotary angles and sums of squares. Inputs and outputs keep their types: float outputs are cast back
- * at the end.
+ * Rewrites a model to float16 weights and arithmetic, but for rotary angles and sums of squares. Inputs and outputs keep their types: float
+ * outputs are cast back at the end.
  * @param model canonical float32 model (`prepare`) without float inputs.
  * @param shapes Of every value, from a probing batch.
  */
