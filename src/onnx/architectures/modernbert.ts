@@ -1,4 +1,3 @@
-import { float32 } from '../tensor.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import {
   activate,
@@ -18,6 +17,7 @@ import {
   splitHeads,
   start,
 } from './parts.ts';
+import { plainFrequencies, type Tables, tablesOf, turn } from './rotary.ts';
 import type { Settings } from './settings.ts';
 import { checkSwitches } from './switches.ts';
 
@@ -31,8 +31,7 @@ type Kind = (typeof KINDS)[number];
 
 /** What the layers of one kind share: rotary tables [sequence, size] and the bias of attention scores. */
 interface Shared {
-  readonly cosines: string;
-  readonly sines: string;
+  readonly tables: Tables;
   readonly mask: string;
 }
 
@@ -112,12 +111,10 @@ function sharedParts(parts: Parts, size: number): (kind: Kind) => Shared {
   const made = new Map<Kind, Shared>();
   const make = (kind: Kind): Shared => {
     const base = rotaryBase(settings, kind);
-    const frequencies = Array.from({ length: size / 2 }, (_, i) => base ** ((-2 * i) / size));
-    const row = g.initializer(`inv_freq.${kind}`, float32([1, size / 2], frequencies));
-    const half = g.mul(g.unsqueeze(g.cast(positions, 'float32'), [1]), row);
-    const angles = g.concat([half, half], 1);
+    const frequencies = { each: plainFrequencies(base, size), factor: 1 };
+    const tables = tablesOf(parts, `inv_freq.${kind}`, positions, frequencies);
     const open = kind === 'full_attention' ? text : g.op('And', [text, window(parts, positions)]);
-    return { cosines: g.op('Cos', [angles]), sines: g.op('Sin', [angles]), mask: biasOf(parts, open) };
+    return { tables, mask: biasOf(parts, open) };
   };
   return (kind) => {
     const found = made.get(kind) ?? make(kind);
@@ -151,7 +148,7 @@ function layer(parts: Parts, x: string, at: string, shared: Shared, sizes: Sizes
   return g.add(middle, linear(parts, gated, `${at}mlp.Wo`, { from: wide, to: sizes.hidden, bias }));
 }
 
-function attention(parts: Parts, x: string, at: string, { cosines, sines, mask }: Shared, sizes: Sizes): string {
+function attention(parts: Parts, x: string, at: string, { tables, mask }: Shared, sizes: Sizes): string {
   const { g, checkpoint } = parts;
   const { hidden, heads, size } = sizes;
   const bias = checkpoint.settings.flag('attention_bias', false);
@@ -159,10 +156,7 @@ function attention(parts: Parts, x: string, at: string, { cosines, sines, mask }
   const [query, key, value] = g
     .ops('Split', [all, g.ints([hidden, hidden, hidden])], { axis: -1 }, 3)
     .map((part) => splitHeads(parts, part, heads, size, [0, 2, 1, 3])) as [string, string, string];
-  const turned = (states: string): string => {
-    const [low, high] = g.ops('Split', [states, g.ints([size / 2, size / 2])], { axis: -1 }, 2);
-    return g.add(g.mul(states, cosines), g.mul(g.concat([g.neg(high!), low!], -1), sines));
-  };
+  const turned = (states: string): string => turn(parts, states, tables, size);
   const keys = g.transpose(turned(key), [0, 1, 3, 2]);
   const mixed = attend(parts, { query: turned(query), keys, value, mask }, sizes);
   return linear(parts, mixed, `${at}attn.Wo`, { from: hidden, to: hidden, bias });

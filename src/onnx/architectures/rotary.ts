@@ -3,8 +3,8 @@ import { type Parts, rowPositions } from './parts.ts';
 import type { Settings } from './settings.ts';
 
 /*
- * Rotary positions (Su et al. 2021) of decoders: frequencies from config.json, and the tables of a row. Kinds of scaling and their fields are
- * those of `modeling_rope_utils.py` of transformers.
+ * Rotary positions (Su et al. 2021): the tables of a row and what turns states by them; for decoders also the frequencies from config.json.
+ * Kinds of scaling and their fields are those of `modeling_rope_utils.py` of transformers.
  */
 
 /** What turns queries and keys. */
@@ -36,6 +36,10 @@ const SCALINGS = {
 };
 
 const KINDS = Object.keys(SCALINGS) as (keyof typeof SCALINGS)[];
+
+/** Returns frequencies without scaling. */
+export const plainFrequencies = (base: number, size: number): readonly number[] =>
+  Array.from({ length: size / 2 }, (_, i) => base ** ((-2 * i) / size));
 
 /** Returns a positive number of a field that must be there. */
 function required(fields: Settings, field: string): number {
@@ -90,9 +94,9 @@ function yarnFactor(fields: Settings, by: number): number {
  */
 function readFrequencies(settings: Settings, size: number): Frequencies {
   const fields = settings.inside('rope_scaling') ?? settings.inside('rope_parameters');
-  const base =
-    fields?.positive('rope_theta', settings.positive('rope_theta', 10_000)) ?? settings.positive('rope_theta', 10_000);
-  const plain = Array.from({ length: size / 2 }, (_, i) => base ** ((-2 * i) / size));
+  const old = settings.positive('rope_theta', 10_000);
+  const base = fields?.positive('rope_theta', old) ?? old;
+  const plain = plainFrequencies(base, size);
   if (!fields) return { each: plain, factor: 1 };
   const part = fields.positive('partial_rotary_factor', settings.positive('partial_rotary_factor', 1));
   if (part !== 1) throw fields.fault('partial_rotary_factor', '1: heads that are turned as a whole', String(part));
@@ -111,12 +115,16 @@ export interface Tables {
   readonly sines: string;
 }
 
-/** Writes the tables of a row, [sequence, size]. */
+/** Writes the tables of a row, [sequence, size], by the frequencies of config.json. */
 export function rotaryTables(parts: Parts, size: number): Tables {
-  const { g, checkpoint } = parts;
-  const { each, factor } = readFrequencies(checkpoint.settings, size);
-  const row = g.initializer('inv_freq', float32([1, each.length], Float32Array.from(each)));
-  const half = g.mul(g.unsqueeze(g.cast(rowPositions(parts), 'float32'), [1]), row);
+  const frequencies = readFrequencies(parts.checkpoint.settings, size);
+  return tablesOf(parts, 'inv_freq', rowPositions(parts), frequencies);
+}
+
+/** Writes the tables of positions [sequence]. @param name Of the initializer with the frequencies. */
+export function tablesOf({ g }: Parts, name: string, positions: string, { each, factor }: Frequencies): Tables {
+  const row = g.initializer(name, float32([1, each.length], each));
+  const half = g.mul(g.unsqueeze(g.cast(positions, 'float32'), [1]), row);
   const angles = g.concat([half, half], 1);
   const scaled = (x: string) => (factor === 1 ? x : g.mul(x, g.scalar(factor)));
   return { cosines: scaled(g.op('Cos', [angles])), sines: scaled(g.op('Sin', [angles])) };
