@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { copyFile, link, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { type FolderLimits, listFiles } from './folder-files.ts';
+import { type FolderLimits, type LinkRule, listFiles } from './folder-files.ts';
 import { excerpt, isName } from './model-names.ts';
 
 /*
@@ -70,13 +70,19 @@ export async function placeFile(from: string, to: string): Promise<void> {
   await link(from, to).catch(() => copyFile(from, to, constants.COPYFILE_FICLONE));
 }
 
+/** Returns the rule for links of a snapshot: they lead into `blobs/` of the same cache. */
+export const linkRule = ({ blobs }: Snapshot): LinkRule => ({
+  into: blobs,
+  otherwise: 'it is outside blobs/ of the cache',
+});
+
 /**
  * Writes the files of a snapshot into a folder as plain files. Links are followed into `blobs/` of the same cache only.
  * @throws WinnowError `unsafe_path` for another link, `invalid_manifest` beyond a limit.
  */
-export async function copySnapshot({ folder, blobs }: Snapshot, target: string, limits: FolderLimits): Promise<void> {
-  const links = { into: blobs, otherwise: 'it is outside blobs/ of the cache' };
+export async function copySnapshot(snapshot: Snapshot, target: string, limits: FolderLimits): Promise<void> {
+  const { folder } = snapshot;
   await mkdir(target, { recursive: true });
-  for (const { path } of await listFiles(folder, limits, undefined, links))
+  for (const { path } of await listFiles(folder, limits, undefined, linkRule(snapshot)))
     await placeFile(await realpath(join(folder, path)), join(target, path));
 }

@@ -4,10 +4,10 @@ import { basename, dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { sha256File } from '../util/files.ts';
 import { diskFault } from './download.ts';
-import { DEFAULT_LIMITS, type FolderLimits, listFiles } from './folder-files.ts';
+import { DEFAULT_LIMITS, type FolderLimits, type LinkRule, listFiles } from './folder-files.ts';
 import { type Environment, type HubReference, parseHubReference, readHubSettings } from './hub/hub-settings.ts';
 import { type HubSnapshot, loadSnapshot, type SnapshotOptions, unlisted } from './hub/hub-snapshot.ts';
-import { findSnapshot } from './hub-cache.ts';
+import { findSnapshot, linkRule } from './hub-cache.ts';
 import { importFolder } from './import-version.ts';
 import { MANIFEST_FILE } from './manifest.ts';
 import { excerpt, isName } from './model-names.ts';
@@ -97,7 +97,7 @@ async function foundFolder(
   const root = snapshot?.folder ?? folder;
   const label = snapshot ? snapshot.origin.replace(/@.*/, '').replace(/.*\//, '') : labelOf(folder);
   return {
-    key: await contentOf(root, snapshot?.blobs, limits),
+    key: await contentOf(root, snapshot && linkRule(snapshot), limits),
     label,
     aliases: [label],
     importAs: (name, deps) => importFolder(folder, registryFolder, name, deps),
@@ -109,8 +109,7 @@ const labelOf = (folder: string): string =>
   /^\d+$/.test(basename(folder)) ? basename(dirname(folder)) : basename(folder);
 
 /** Returns a text that changes with the files of a folder. */
-async function contentOf(folder: string, blobs: string | undefined, limits: FolderLimits): Promise<string> {
-  const links = blobs === undefined ? undefined : { into: blobs, otherwise: 'it is outside blobs/ of the cache' };
+async function contentOf(folder: string, links: LinkRule | undefined, limits: FolderLimits): Promise<string> {
   const files = await listFiles(folder, limits, undefined, links);
   const entries: string[] = [];
   for (const { path } of files) entries.push(`${path}\0${await sha256File(join(folder, path))}`);
