@@ -2,9 +2,10 @@ import { constants, copyFile, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { withTemporary } from '../util/files.ts';
+import type { FoundTemplate } from '../util/known-templates.ts';
 import { WEIGHT_FILES } from '../util/weight-files.ts';
 import { checkJson, DEFAULT_LIMITS, type FolderFile, type FolderLimits, listFiles } from './folder-files.ts';
-import { MANIFEST_FILE, MANIFEST_FORMAT, readManifest, writeManifest } from './manifest.ts';
+import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.ts';
 import { excerpt } from './model-names.ts';
 import { FOREIGN_WEIGHTS } from './publish-version.ts';
 import { listModules, MODULES } from './sentence-transformers.ts';
@@ -23,17 +24,16 @@ async function check(
   folder: string,
   files: readonly FolderFile[],
   limits: FolderLimits,
+  manifest: Manifest | undefined,
   names: readonly string[],
   isModule: (path: string) => boolean,
-) {
+): Promise<FoundTemplate | undefined> {
   await checkTextFiles(folder, files, limits);
   for (const { path } of files)
     if (isModule(path) && path.includes('/') && path.endsWith('.json'))
       await checkJson(join(folder, path), path, limits.maxJsonBytes, limits.maxJsonDepth);
   const others = files.filter(({ path }) => !isModule(path));
-  const manifest = files.some(({ path }) => path === MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
-  const { template } = await readSettings(folder, others, limits, manifest, names);
-  return { manifest, template };
+  return (await readSettings(folder, others, limits, manifest, names)).template;
 }
 
 /** Whether a folder has weights that `writeGraph` reads, and no ONNX file. @throws WinnowError where it has other weights only. */
@@ -91,12 +91,13 @@ export async function withGraph<T>(
 ): Promise<T> {
   const files = await listFiles(folder, limits);
   const paths = files.map(({ path }) => path);
-  const isWhole = paths.includes(MANIFEST_FILE) && (await readManifest(folder, limits)).wholeGraph === true;
-  const modules = writeGraph && !isWhole ? await listModules({ folder, paths: new Set(paths), limits }) : [];
+  const manifest = paths.includes(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
+  const modules =
+    writeGraph && !manifest?.wholeGraph ? await listModules({ folder, paths: new Set(paths), limits }) : [];
   const isModular = modules.length > 0;
   if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
   const isModule = belongsTo(modules);
-  const { manifest, template } = await check(folder, files, limits, names, isModule);
+  const template = await check(folder, files, limits, manifest, names, isModule);
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
     // The ONNX files of a modular folder compute its encoder alone.
     await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
