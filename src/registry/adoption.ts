@@ -1,6 +1,6 @@
 import { describe, WinnowError } from '../errors.ts';
 import type { Reduction } from '../inference/inference-types.ts';
-import { isObject, type JsonObject } from '../util/json-files.ts';
+import { asObject, type JsonObject } from '../util/json-files.ts';
 import { isDecoder } from '../util/known-templates.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';
@@ -30,9 +30,6 @@ const OFFSET_FAMILIES = new Set([
   'luke',
   'lilt',
 ]);
-
-/** Returns a JSON object; an empty one for another value. */
-export const asObject = (value: unknown): JsonObject => (isObject(value) ? value : {});
 
 function refuse(field: string, expected: string, got: string, file = 'config.json'): never {
   throw new WinnowError('invalid_manifest', { file, expected, got: excerpt(got), field });

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { describe, WinnowError } from '../errors.ts';
-import type { JsonObject } from '../util/json-files.ts';
+import { asObject, type JsonObject } from '../util/json-files.ts';
 import { type FoundTemplate, readsTextsOnly } from '../util/known-templates.ts';
-import { activationOf, asObject, classOf } from './adoption.ts';
+import { activationOf, classOf } from './adoption.ts';
 import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation } from './registry-types.ts';

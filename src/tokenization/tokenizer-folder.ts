@@ -2,8 +2,14 @@ import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
-import { isObject } from '../util/json-files.ts';
-import { type FoundTemplate, namesIn, templateFields, templateOf } from '../util/known-templates.ts';
+import { asObject } from '../util/json-files.ts';
+import {
+  type FoundTemplate,
+  namesIn,
+  type TemplateFiles,
+  templateFields,
+  templateOf,
+} from '../util/known-templates.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
 import { withScoresAsRead } from './json-number.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
@@ -75,6 +81,12 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
   }
 }
 
+/** Reads a JSON file of a folder; undefined if it does not exist. @throws WinnowError `invalid_manifest`. */
+async function readJson(folder: string, name: string, limit = MAX_SETTINGS_BYTES): Promise<unknown> {
+  const path = join(folder, name);
+  return parseJson(await readOptional(path, limit), path);
+}
+
 /**
  * Reads a model folder's tokenizer from `tokenizer.json`, else from `vocab.json` and `merges.txt` (byte-level BPE), `spm.model` (Unigram)
  * or `vocab.txt` (WordPiece), with `tokenizer_config.json`, `special_tokens_map.json` and `config.json` if they exist.
@@ -83,54 +95,51 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
  */
 export async function readTokenizerFolder(folder: string, names: readonly string[] = []): Promise<TokenizerFolder> {
   const pathOf = (name: string) => join(folder, name);
-  const read = (name: string, limit = MAX_TOKENIZER_BYTES) => readOptional(pathOf(name), limit);
-  const json = async (name: string, limit: number) => parseJson(await read(name, limit), pathOf(name));
-  const settings = readSettings(
-    {
-      'tokenizer_config.json': await json('tokenizer_config.json', MAX_SETTINGS_BYTES),
-      'special_tokens_map.json': await json('special_tokens_map.json', MAX_SETTINGS_BYTES),
-      'config.json': await json('config.json', MAX_SETTINGS_BYTES),
-    },
-    pathOf,
-  );
-  const whole = await json('tokenizer.json', MAX_TOKENIZER_BYTES);
+  const files = {
+    'tokenizer_config.json': await readJson(folder, 'tokenizer_config.json'),
+    'special_tokens_map.json': await readJson(folder, 'special_tokens_map.json'),
+    'config.json': await readJson(folder, 'config.json'),
+  };
+  const settings = readSettings(files, pathOf);
+  const whole = await readJson(folder, 'tokenizer.json', MAX_TOKENIZER_BYTES);
   const stated =
     whole === undefined
-      ? await buildDefinition(read, pathOf, settings)
+      ? await buildDefinition(pathOf, settings)
       : withScoresAsRead(readDefinition(whole, pathOf('tokenizer.json')));
   const definition = withNamedTokens(stated, settings.namedTokens, settings.embeddings);
   if (whole === undefined)
-    checkAddedTokens(definition, await json('added_tokens.json', MAX_SETTINGS_BYTES), pathOf('added_tokens.json'));
+    checkAddedTokens(definition, await readJson(folder, 'added_tokens.json'), pathOf('added_tokens.json'));
   const file = 'sentence_bert_config.json';
-  const { do_lower_case: isLower } = checked(moduleSchema, (await json(file, MAX_SETTINGS_BYTES)) ?? {}, pathOf(file));
+  const module = await readJson(folder, file);
+  const { do_lower_case: isLower } = checked(moduleSchema, module ?? {}, pathOf(file));
   return {
     folder,
     settings,
     definition: isLower ? inLowercase(definition) : definition,
-    found: await readTemplate(folder, names, json, read),
+    found: await readTemplate(folder, names, {
+      config: asObject(files['config.json']),
+      tokenizerConfig: asObject(files['tokenizer_config.json']),
+      moduleSettings: asObject(module),
+    }),
   };
 }
 
 const templatesSchema = z.looseObject(templateFields);
-const asObject = (value: unknown) => (isObject(value) ? value : {});
 
 /** Reads how the model of a folder makes one text of query and passage; undefined where it reads pairs. */
 async function readTemplate(
   folder: string,
   names: readonly string[],
-  json: (name: string, limit: number) => Promise<unknown>,
-  read: (name: string, limit: number) => Promise<Buffer | undefined>,
+  read: Pick<TemplateFiles, 'config' | 'tokenizerConfig' | 'moduleSettings'>,
 ): Promise<FoundTemplate | undefined> {
-  const of = async (name: string) => asObject(await json(name, MAX_SETTINGS_BYTES));
-  const manifest = await json('model.json', MAX_SETTINGS_BYTES);
+  const manifest = await readJson(folder, 'model.json');
+  const chatTemplate = await readOptional(join(folder, 'chat_template.jinja'), MAX_SETTINGS_BYTES);
   return templateOf({
+    ...read,
     stated: checked(templatesSchema, manifest ?? {}, join(folder, 'model.json')),
-    config: await of('config.json'),
-    tokenizerConfig: await of('tokenizer_config.json'),
-    settings: await of('config_sentence_transformers.json'),
-    moduleSettings: await of('sentence_bert_config.json'),
-    modules: await json('modules.json', MAX_SETTINGS_BYTES),
-    chatTemplate: (await read('chat_template.jinja', MAX_SETTINGS_BYTES))?.toString('utf8'),
+    settings: asObject(await readJson(folder, 'config_sentence_transformers.json')),
+    modules: await readJson(folder, 'modules.json'),
+    chatTemplate: chatTemplate?.toString('utf8'),
     names: [...namesIn(folder), ...names],
   });
 }
@@ -170,11 +179,8 @@ function inLowercase(definition: Definition): Definition {
   return { ...definition, normalizer: both, raw: { ...definition.raw, normalizer: both } };
 }
 
-async function buildDefinition(
-  read: (name: string) => Promise<Buffer | undefined>,
-  pathOf: (name: string) => string,
-  settings: TokenizerSettings,
-): Promise<Definition> {
+async function buildDefinition(pathOf: (name: string) => string, settings: TokenizerSettings): Promise<Definition> {
+  const read = (name: string) => readOptional(pathOf(name), MAX_TOKENIZER_BYTES);
   const [vocab, merges] = [await read('vocab.json'), await read('merges.txt')];
   if (vocab && merges)
     return fromMerges(parseJson(vocab, pathOf('vocab.json')), merges.toString('utf8'), pathOf('vocab.json'), settings);

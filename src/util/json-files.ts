@@ -10,6 +10,9 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Returns a JSON object; an empty one for another value. */
+export const asObject = (value: unknown): JsonObject => (isObject(value) ? value : {});
+
 export const isJson = (path: string): boolean => /\.json(\.gz)?$/i.test(path);
 export const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.gz)?$/i.test(path);
 
