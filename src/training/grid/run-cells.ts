@@ -84,10 +84,11 @@ export async function runCells(
   options: GridOptions,
 ): Promise<void> {
   const mine = cells.filter((_, i) => isPartOf(options.shard, i));
-  for (const cell of mine) await checkPublish(cell);
+  const isDone = (cell: Cell): boolean => existsSync(resultFile(runFolder, cell));
+  for (const cell of mine) if (!isDone(cell)) await checkPublish(cell);
   for (const [i, cell] of mine.entries()) {
     if (options.signal?.aborted) return;
-    if (existsSync(resultFile(runFolder, cell))) continue;
+    if (isDone(cell)) continue;
     const observer = options.onCell?.(cell, i + 1, mine.length) ?? {};
     const result = await completeCell(grid, cell, runFolder, options, observer);
     if (result) options.onResult?.(result);
