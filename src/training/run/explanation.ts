@@ -6,6 +6,7 @@ import { temporaryFolder } from '../../util/files.ts';
 import { withInBatch } from '../data/in-batch.ts';
 import type { CandidateList, ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
+import type { Validation } from '../measure/validation.ts';
 import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
@@ -109,17 +110,27 @@ async function countData({ recipe, folder }: LoadedRecipe): Promise<Explanation[
   }
 }
 
+/** Looks for texts of a validation set in all training lists; undefined where the recipe allows them. */
+async function leaksOf(validation: Validation, { recipe, folder }: LoadedRecipe): Promise<Leaks | undefined> {
+  if (recipe.validation?.leaks === 'allow') return undefined;
+  const source = await openSources(recipe.data, folder);
+  try {
+    return await findLeaks(validation, source);
+  } finally {
+    await source.close?.();
+  }
+}
+
 /** Opens the validation set as the run would, and measures its first stage. */
-async function lookAtValidation({ recipe, folder }: LoadedRecipe): Promise<Explanation['validation']> {
+async function lookAtValidation(loaded: LoadedRecipe): Promise<Explanation['validation']> {
+  const { recipe, folder } = loaded;
   if (!recipe.validation) return undefined;
   const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {
     const opened = await openValidations(recipe.validation, folder, tokenizer, pairsWithin(recipe));
     const { measure, queries, passages, firstStage, notes } = opened;
-    const source = recipe.validation.leaks === 'allow' ? undefined : await openSources(recipe.data, folder);
-    const leaks = source && { leaks: await findLeaks(opened, source) };
-    await source?.close?.();
-    return { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes, ...leaks };
+    const leaks = await leaksOf(opened, loaded);
+    return { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes, ...(leaks && { leaks }) };
   } finally {
     await tokenizer.close();
   }
