@@ -12,7 +12,7 @@ import { createRandom } from '../src/util/random.ts';
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { Side } from './load/side.ts';
-import { LORA_STEP, SAVE_LARGE } from './train-lora.ts';
+import { loraSide, saveRandom } from './load/torch-sides.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const ABOUT = `
@@ -156,7 +156,7 @@ const ours = (c: Case, model: string | undefined): Side =>
 
 const peer = (c: Case, model: string): Side =>
   c.words === 'lora'
-    ? new Side(flags.python, ['-c', LORA_STEP, model, c.shape, flags.lora, flags.threads, flags.steps])
+    ? loraSide(flags.python, model, c.shape, flags.threads, flags.lora)
     : new Side(flags.python, ['-c', PEER_STEP, flags.peers, model, c.shape, c.words, flags.threads, flags.steps]);
 
 const SIDES = ['winnow', 'PyTorch'];
@@ -198,7 +198,7 @@ async function main(): Promise<void> {
     for (const c of cases) await compare(c, model);
     if (model === undefined || Number(flags.lora) === 0) return;
     const large = join(folder, 'large');
-    run(flags.python, ['-c', SAVE_LARGE, large]);
+    saveRandom(flags.python, { model_type: 'modernbert' }, large);
     for (const file of ['tokenizer.json', 'tokenizer_config.json'])
       copyFileSync(join(flags.backbone, file), join(large, file));
     await compare({ shape: flags.large, words: 'lora' }, large);
