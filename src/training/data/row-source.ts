@@ -19,7 +19,7 @@ import { readTeacher, scoresOf, type TeacherScores } from './teacher.ts';
 
 /** Rows in the shuffle buffer: files of tens of millions of rows are shuffled in constant memory. */
 const SHUFFLE_ROWS = 10_000;
-/** Rows that a column is told by: one of whole numbers alone holds ids. */
+/** Rows that decide what a column holds: one of whole numbers alone holds ids. */
 const FIRST_ROWS = 100;
 
 async function openLookup(source: DataSource, at: (path: string) => string) {

@@ -4,7 +4,7 @@ import { repeated } from '../../util/repeated.ts';
 import { type ColumnNames, roleOf } from './columns.ts';
 import type { DataRecord } from './raw-list.ts';
 
-/** Rows that the columns of a table without a header are told from. */
+/** Rows that decide the columns of a table without a header. */
 const LOOKED_AT = 50;
 /** Most lines of one quoted cell; a quotation mark that is never closed would swallow the file. */
 const CELL_LINES = 10_000;
@@ -144,8 +144,8 @@ function layoutOf(rows: readonly TableRow[], path: string): readonly string[] {
 }
 
 /**
- * Yields the rows of a CSV or TSV file by column name. Without a header, two to five columns are told by where the numbers stand. Empty cells
- * are null. @throws WinnowError `invalid_input` with file and line for rows of another width.
+ * Yields the rows of a CSV or TSV file by column name. Without a header, the positions of the numbers decide what two to five columns hold.
+ * Empty cells are null. @throws WinnowError `invalid_input` with file and line for rows of another width.
  */
 export async function* tableRecords(
   path: string,

@@ -49,7 +49,7 @@ interface SurveyOptions {
   readonly sampler: Sampler;
   readonly objectives: readonly ObjectiveGroup[];
   readonly tokenizer?: { readonly tokenizer: TextTokenizer; readonly pairs: PairOptions } | undefined;
-  /** Is told after each list how many characters of text have been read. */
+  /** Receives, after each list, the number of characters of text read so far. */
   readonly onText?: (characters: number) => void;
 }
 
