@@ -84,23 +84,23 @@ async function* readLineRows(path: string, format: RowFormat, read: LineReader):
   }
 }
 
-/** Yields the rows, each with what `decide` returns for the first of them. */
-async function* afterFirst<Row, Decision>(
+/** Reads rows by the reader that `readerOf` returns for the first of them. */
+async function* readByFirst<Row, Read>(
   rows: AsyncIterable<Row>,
-  decide: (first: readonly Row[]) => Decision,
-): AsyncGenerator<readonly [row: Row, decision: Decision]> {
+  readerOf: (first: readonly Row[]) => (row: Row) => Read,
+): AsyncGenerator<Read> {
   const first: Row[] = [];
-  let decided: { readonly decision: Decision } | undefined;
+  let read: ((row: Row) => Read) | undefined;
   for await (const row of rows) {
-    if (decided) yield [row, decided.decision];
+    if (read) yield read(row);
     else if (first.push(row) === FIRST_ROWS) {
-      decided = { decision: decide(first) };
-      for (const each of first) yield [each, decided.decision];
+      read = readerOf(first);
+      for (const each of first) yield read(each);
     }
   }
-  if (decided) return;
-  const decision = decide(first);
-  for (const each of first) yield [each, decision];
+  if (read) return;
+  read = readerOf(first);
+  for (const each of first) yield read(each);
 }
 
 /** Returns what the scores of single passages are, by the first rows. */
@@ -111,7 +111,7 @@ function pairScoresOf(records: readonly DataRecord[]): PairScores {
   return outside ? 'teacher' : 'labels';
 }
 
-async function* readRecords(
+function readRecords(
   records: AsyncIterable<DataRecord>,
   reading: DataSource,
   counts: SkipCount,
@@ -126,7 +126,10 @@ async function* readRecords(
     noted.add(columns);
     return { where, row };
   };
-  for await (const [record, scores] of afterFirst(records, pairScoresOf)) yield read(record, scores);
+  return readByFirst(records, (first) => {
+    const scores = pairScoresOf(first);
+    return (record) => read(record, scores);
+  });
 }
 
 /** Yields the rows of all files as one. */
@@ -139,9 +142,11 @@ async function* recordsOf(
 }
 
 /** Passes rows on once the first ones are known not to be ids. */
-async function* withoutIds(rows: AsyncIterable<RawList>, lookup: TextLookup): AsyncGenerator<RawList> {
-  for await (const [row] of afterFirst(rows, (first) => refuseIds(first, lookup))) yield row;
-}
+const withoutIds = (rows: AsyncIterable<RawList>, lookup: TextLookup): AsyncGenerator<RawList> =>
+  readByFirst(rows, (first) => {
+    refuseIds(first, lookup);
+    return (row) => row;
+  });
 
 /**
  * Opens files of one list per row, which are streamed: MS MARCO triples (ids or texts), Hofstätter's teacher scores, and rows with columns of
