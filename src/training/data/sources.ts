@@ -9,10 +9,12 @@ import { withoutDropped } from './drop-list.ts';
 import { openIdSource } from './id-source.ts';
 import {
   type CandidateList,
+  type IdentifiedList,
   type LeftOut,
   type ListSource,
   originOf,
   type RawSource,
+  type SkipCount,
   skipCount,
 } from './list-types.ts';
 import type { PairSet } from './pair-set.ts';
@@ -110,6 +112,13 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
   const raw = await openRaw(source, folder);
   const first = skipCount();
   let passes = 0;
+  const sampled = (list: IdentifiedList, seed: number, counts: SkipCount): readonly CandidateList[] | undefined => {
+    const found = samples(list, sampler, seed, needed);
+    if (typeof found !== 'string') return found;
+    const origin = originOf(list);
+    counts.skip(found, origin?.where, origin?.rows);
+    return undefined;
+  };
   const paths = new Set([...raw.files, ...(source.madeFrom ?? []).map((path) => originIn(folder, path))]);
   return {
     files: await Promise.all([...paths].map(async (path) => ({ path, sha256: await sha256File(path) }))),
@@ -117,9 +126,7 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
     async *lists(seed) {
       const counts = passes++ === 0 ? first : skipCount();
       for await (const list of raw.lists(counts, seed)) {
-        const sampled = samples(list, sampler, seed, needed);
-        if (typeof sampled === 'string') counts.skip(sampled, originOf(list)?.where, originOf(list)?.rows);
-        else yield* sampled;
+        yield* sampled(list, seed, counts) ?? [];
       }
     },
     leftOut: first.leftOut,
@@ -128,10 +135,7 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
       let used = 0;
       let lists = 0;
       for await (const list of raw.lists(counts)) {
-        const origin = originOf(list);
-        const sampled = samples(list, sampler, seed, needed);
-        if (typeof sampled === 'string') counts.skip(sampled, origin?.where, origin?.rows);
-        else used += origin?.rows ?? 1;
+        if (sampled(list, seed, counts)) used += originOf(list)?.rows ?? 1;
         if (++lists === most) break;
       }
       yield { path: source.path, used, unused: counts.rows(), leftOut: counts.leftOut(), columns: counts.columns() };
