@@ -44,7 +44,8 @@ export async function readUniqueJson(path: string): Promise<unknown> {
   throw new WinnowError('invalid_input', { where: path, expected: 'each key once', got: `${describe(key)} twice` });
 }
 
-function parseLine(path: string, line: number, text: string): JsonObject {
+/** Parses the object on a line. @throws WinnowError `invalid_input` with file and line. */
+export function parseJsonLine(path: string, line: number, text: string): JsonObject {
   try {
     const value = parseExact(text);
     if (isObject(value)) return value;
@@ -65,7 +66,7 @@ export async function scanJsonLines(
 ): Promise<void> {
   await scanLines(path, (buffer, start, end, line, offset) => {
     const text = buffer.toString('utf8', start, end);
-    if (text.trim() !== '') visit(parseLine(path, line, text), line, offset);
+    if (text.trim() !== '') visit(parseJsonLine(path, line, text), line, offset);
   });
 }
 

@@ -1,6 +1,5 @@
 import { parquetRows, rowPlace } from '../../evaluation/formats/parquet.ts';
-import { parseExact } from '../../util/exact-json.ts';
-import { hasJsonLines, isObject, type JsonObject, readJsonFile } from '../../util/json-files.ts';
+import { hasJsonLines, isObject, type JsonObject, parseJsonLine, readJsonFile } from '../../util/json-files.ts';
 import { readLines } from '../../util/lines.ts';
 import { arrowRecords } from './arrow-records.ts';
 import type { ColumnNames } from './columns.ts';
@@ -9,17 +8,6 @@ import { tableRecords } from './table-records.ts';
 
 /** Formats of files whose rows have named columns. */
 export type RecordFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'arrow';
-
-function parse(text: string, where: string): JsonObject {
-  let row: unknown;
-  try {
-    row = parseExact(text);
-  } catch (error) {
-    throw badRow(where, 'a JSON object', (error as Error).message);
-  }
-  if (!isObject(row)) throw badRow(where, 'a JSON object', row);
-  return row;
-}
 
 async function* jsonLines(path: string): AsyncGenerator<DataRecord> {
   let first = true;
@@ -33,7 +21,7 @@ async function* jsonLines(path: string): AsyncGenerator<DataRecord> {
         text.slice(0, 40),
       );
     first = false;
-    yield { cells: parse(text, where), where };
+    yield { cells: parseJsonLine(path, line, text), where };
   }
 }
 
