@@ -47,6 +47,9 @@ export function textCells(row: JsonObject, field: string, where: string, drop: D
   });
 }
 
+/** Whether a text spells a finite number. */
+export const spellsNumber = (text: string): boolean => text.trim() !== '' && Number.isFinite(Number(text));
+
 const WORDS: Readonly<Record<string, number>> = { true: 1, false: 0 };
 
 /** Returns a number, a boolean as 1 or 0, or the number that a text spells; NaN for others. */

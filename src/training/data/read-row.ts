@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../util/json-files.ts';
-import { type Drop, numberCells, textCells } from './cells.ts';
+import { type Drop, numberCells, spellsNumber, textCells } from './cells.ts';
 import { type Columns, unknownColumn } from './columns.ts';
 import { gradesOf, hasReading, refuseReading } from './labels.ts';
 import { badRow, type RawList, type RowReading, type RowSkip } from './raw-list.ts';
@@ -49,7 +49,7 @@ function refuseUnknown({ cells, columns, where }: Row): void {
   for (const name of columns.unknown) {
     const value = cells[name];
     const texts = Array.isArray(value) ? value : [value];
-    if (texts.some((text) => typeof text === 'string' && text.trim() !== '' && !Number.isFinite(Number(text))))
+    if (texts.some((text) => typeof text === 'string' && text.trim() !== '' && !spellsNumber(text)))
       throw unknownColumn(where, name);
   }
 }

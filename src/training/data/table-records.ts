@@ -1,6 +1,7 @@
 import { WinnowError } from '../../errors.ts';
 import { readLines } from '../../util/lines.ts';
 import { repeated } from '../../util/repeated.ts';
+import { spellsNumber } from './cells.ts';
 import { type ColumnNames, roleOf } from './columns.ts';
 import type { DataRecord } from './raw-list.ts';
 
@@ -76,8 +77,6 @@ async function* tableRows(path: string, format: ',' | '\t'): AsyncGenerator<Tabl
 const closed = (lines: readonly string[], separator: string): string[] | undefined =>
   lines.at(-1)!.includes('"') ? splitCells(lines.join('\n'), separator) : undefined;
 
-const isNumber = (text: string): boolean => text.trim() !== '' && Number.isFinite(Number(text));
-
 /** One word, as names of columns are as a rule. */
 const WORD = /^[\p{L}\p{N}_.-]*$/u;
 
@@ -90,7 +89,7 @@ function isHeader(cells: readonly string[], stated: ColumnNames | undefined): bo
   const known = names.filter((name) => name.length > 2 && roleOf(name, stated) !== undefined).length;
   return (
     known > (names.every((name) => WORD.test(name)) ? 0 : 1) &&
-    names.every((name, c) => (c === 0 || name !== '') && !isNumber(name) && name.length <= 64)
+    names.every((name, c) => (c === 0 || name !== '') && !spellsNumber(name) && name.length <= 64)
   );
 }
 
@@ -118,10 +117,11 @@ const CURES: Readonly<Record<string, string>> = {
 
 /** Whether the first row holds one word in each cell, and all others several: names of columns, which are not known. */
 function startsWithNames([first, ...others]: readonly TableRow[]): boolean {
-  const isWords = ({ cells }: TableRow): boolean => cells.every((cell) => !WORD.test(cell.trim()) || isNumber(cell));
+  const isWords = ({ cells }: TableRow): boolean =>
+    cells.every((cell) => !WORD.test(cell.trim()) || spellsNumber(cell));
   return (
     others.length > 0 &&
-    first!.cells.every((cell) => WORD.test(cell.trim()) && !isNumber(cell)) &&
+    first!.cells.every((cell) => WORD.test(cell.trim()) && !spellsNumber(cell)) &&
     others.every(isWords)
   );
 }
@@ -130,7 +130,7 @@ function startsWithNames([first, ...others]: readonly TableRow[]): boolean {
 function layoutOf(rows: readonly TableRow[], path: string): readonly string[] {
   const width = rows[0]!.cells.length;
   const numeric = (column: number, from: number): boolean =>
-    rows.length > from && rows.slice(from).every(({ cells }) => isNumber(cells[column] ?? ''));
+    rows.length > from && rows.slice(from).every(({ cells }) => spellsNumber(cells[column] ?? ''));
   const kinds = Array.from({ length: width }, (_, c) => (numeric(c, 0) ? 'n' : 't')).join('');
   const where = `${path}:${rows[0]!.line}`;
   const columns = Array.from({ length: width }, (_, c) => c);

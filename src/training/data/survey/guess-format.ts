@@ -4,6 +4,7 @@ import { datasetFormat } from '../../../evaluation/formats/load-dataset.ts';
 import { isParquet } from '../../../evaluation/formats/parquet.ts';
 import { readHead } from '../../../util/bytes.ts';
 import { isObject } from '../../../util/json-files.ts';
+import { spellsNumber } from '../cells.ts';
 import type { DataFormat } from '../data-schema.ts';
 import { datasetFiles, recordFormatOf } from '../datasets-folder.ts';
 
@@ -14,8 +15,7 @@ const LINES = 20;
 
 const FOLDERS: Readonly<Record<string, DataFormat>> = { beir: 'beir', wikiqa: 'wikiqa', squad: 'squad' };
 
-const isNumber = (text: string | undefined): boolean =>
-  text !== undefined && text.trim() !== '' && Number.isFinite(Number(text));
+const isNumber = (text: string | undefined): boolean => text !== undefined && spellsNumber(text);
 
 function jsonLine(text: string): DataFormat | undefined {
   try {
