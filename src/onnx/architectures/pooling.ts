@@ -15,8 +15,8 @@ const TINY = 1e-9;
 const maskColumn = (g: GraphBuilder): string => g.unsqueeze(g.cast(MASK_INPUT, 'float32'), [2]);
 
 /** Counts the tokens of a row up to each one, from 1; 0 for padding. Left padding moves no token's number. */
-function tokenNumbers(g: GraphBuilder): string {
-  const mask = g.cast(MASK_INPUT, 'float32');
+function tokenNumbers(g: GraphBuilder, dtype: 'float32' | 'int64'): string {
+  const mask = g.cast(MASK_INPUT, dtype);
   return g.mul(g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask);
 }
 
@@ -27,10 +27,10 @@ const weighted = (g: GraphBuilder, x: string, weights: string): string => g.redu
 const total = (g: GraphBuilder, weights: string): string =>
   g.op('Max', [g.reduceSum(weights, [1], false), g.scalar(TINY)]);
 
-/** The state of the token whose number is the highest. */
+/** The state of the token whose number is the highest. Numbers are integers: two tokens of a long row can have one number in float16. */
 function lastToken(g: GraphBuilder, x: string): string {
-  const numbers = tokenNumbers(g);
-  const isLast = g.equal(numbers, g.op('Max', [g.reduceMax(numbers, [1]), g.scalar(1)]));
+  const numbers = tokenNumbers(g, 'int64');
+  const isLast = g.equal(numbers, g.op('Max', [g.reduceMax(numbers, [1]), g.scalar(1, 'int64')]));
   return weighted(g, x, g.unsqueeze(g.cast(isLast, 'float32'), [2]));
 }
 
@@ -49,7 +49,7 @@ const MODES = {
     return g.div(weighted(g, x, mask), g.sqrt(total(g, mask)));
   },
   weightedmean: (g: GraphBuilder, x: string) => {
-    const weights = g.unsqueeze(tokenNumbers(g), [2]);
+    const weights = g.unsqueeze(tokenNumbers(g, 'float32'), [2]);
     return g.div(weighted(g, x, weights), total(g, weights));
   },
   lasttoken: lastToken,

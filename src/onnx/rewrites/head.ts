@@ -1,5 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import { createRandom, type Random } from '../../util/random.ts';
+import { MASK_INPUT, pool } from '../architectures/pooling.ts';
 import { GraphBuilder } from '../builder.ts';
 import type { Model, ValueInfo } from '../graph.ts';
 import { prune } from '../order.ts';
@@ -79,15 +80,9 @@ function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, o
 /** Appends the states that a pooling takes, [batch, hidden]; for `pair` the first token's. */
 function pooled(g: GraphBuilder, model: Model, pooling: Pooling, states: string): string {
   if (pooling === 'mean') return meanOf(g, model, states);
-  return pooling === 'last' ? lastOf(g, model, states) : g.gather(states, g.scalar(0, 'int64'), 1);
-}
-
-/** The state of the last unmasked token, on whichever side padding is. */
-function lastOf(g: GraphBuilder, model: Model, states: string): string {
-  const mask = columnOf(g, model, 'attention_mask', 'last');
-  const places = g.mul(mask, g.op('CumSum', [g.op('Sign', [g.add(mask, g.scalar(1))]), g.scalar(1, 'int64')]));
-  const isLast = g.cast(g.equal(places, g.reduceMax(places, [1])), 'float32');
-  return g.reduceSum(g.mul(states, isLast), [1], false);
+  if (pooling !== 'last') return g.gather(states, g.scalar(0, 'int64'), 1);
+  checkInput(model, MASK_INPUT, pooling);
+  return pool(g, states, ['lasttoken']);
 }
 
 function statesOf(model: Model, wanted: string | undefined): ValueInfo {
@@ -127,16 +122,19 @@ function check(head: Head, states: ValueInfo): void {
     });
 }
 
+function checkInput(model: Model, name: string, pooling: Pooling): void {
+  if (model.graph.inputs.some((i) => i.name === name)) return;
+  throw new WinnowError('invalid_graph', {
+    where: 'head attachment',
+    expected: `an input ${name} for ${pooling} pooling`,
+    got: model.graph.inputs.map((i) => i.name).join(', '),
+  });
+}
+
 /** Appends an integer input [batch, sequence] as floats [batch, sequence, 1]. */
 function columnOf(g: GraphBuilder, model: Model, name: string, pooling: Pooling, instead?: string): string {
-  if (instead !== undefined) return g.unsqueeze(g.cast(instead, 'float32'), [2]);
-  if (!model.graph.inputs.some((i) => i.name === name))
-    throw new WinnowError('invalid_graph', {
-      where: 'head attachment',
-      expected: `an input ${name} for ${pooling} pooling`,
-      got: model.graph.inputs.map((i) => i.name).join(', '),
-    });
-  return g.unsqueeze(g.cast(name, 'float32'), [2]);
+  if (instead === undefined) checkInput(model, name, pooling);
+  return g.unsqueeze(g.cast(instead ?? name, 'float32'), [2]);
 }
 
 /** Σ mask·state / Σ mask */
