@@ -111,14 +111,12 @@ const TASKS = {
   'text-generation': { output: 'logits', feature: 'causal_logits' },
 } as const;
 
+const TASK_NAMES = Object.keys(TASKS) as (keyof typeof TASKS)[];
+
 /** Reads what the encoder gives to the modules after it. */
 async function readEncoder(folder: string): Promise<Modules['encoder']> {
   const settings = await readSettings(join(folder, TRANSFORMER_FILE));
-  const task = settings.choice(
-    'transformer_task',
-    ['feature-extraction', 'sequence-classification', 'text-generation'],
-    'feature-extraction',
-  );
+  const task = settings.choice('transformer_task', TASK_NAMES, 'feature-extraction');
   const { output, feature: usual } = TASKS[task];
   const text = settings.inside('modality_config')?.inside('text');
   text?.choice('method', ['forward'], 'forward');
