@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { readModules } from '../../onnx/architectures/modules.ts';
 import { torchFamily } from '../../onnx/architectures/torch-names.ts';
+import { MODULES } from '../../registry/sentence-transformers.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { isDecoder } from '../../util/known-templates.ts';
 import type { Recipe } from '../recipe/recipe.ts';
@@ -84,7 +85,7 @@ function modulesOf(
 
 /** The modules of a modular backbone, as they are. */
 async function ownModules(folder: string): Promise<TorchModule[]> {
-  const listed = (await readJsonFile(join(folder, 'modules.json'))) as { type: string; path: string }[];
+  const listed = (await readJsonFile(join(folder, MODULES))) as { type: string; path: string }[];
   return Promise.all(
     listed.slice(1).map(async ({ type, path }) => {
       const file = join(folder, path, 'config.json');
