@@ -5,9 +5,9 @@ import { join, resolve } from 'node:path';
 import { cpuBudget } from '../src/inference/cgroup.ts';
 import { readWholeModel } from '../src/onnx/architectures/whole-model.ts';
 import { writeModel } from '../src/onnx/model-file.ts';
-import { pairsWithin } from '../src/registry/pair-limits.ts';
 import { createLocalTokenizer } from '../src/tokenization/local.ts';
 import { BACKBONES, type BackboneShape } from './load/backbones.ts';
+import { encodeRows } from './load/engine.ts';
 import { median, table } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { profileOf } from './load/operator-profile.ts';
@@ -81,16 +81,8 @@ const pairsOf = (work: readonly Topic[]) =>
 /** Writes the int8 file of a folder into a folder of its own: in a process, whose memory is free afterwards. */
 async function writeInt8(folder: string): Promise<void> {
   const tokenizer = await createLocalTokenizer(folder);
-  const encoded = await Promise.all(
-    workOf(CALIBRATION_ROWS).map(({ query, passages }) =>
-      tokenizer.encode(query, passages, pairsWithin({ maxLength: 512 })),
-    ),
-  );
-  const model = await roughInt8(
-    await readWholeModel(folder),
-    encoded.flatMap(({ rows }) => rows),
-    tokenizer.padId,
-  );
+  const rows = await encodeRows(tokenizer, workOf(CALIBRATION_ROWS), 512);
+  const model = await roughInt8(await readWholeModel(folder), rows, tokenizer.padId);
   await tokenizer.close();
   await writeModel(join(`${folder}-int8`, 'onnx', 'model_int8.onnx'), model);
 }

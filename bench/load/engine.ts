@@ -2,7 +2,9 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
+import { pairsWithin } from '../../src/registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
+import type { EncodedRow, PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
 import type { LoadRequest } from './requests.ts';
 
 export interface BareRow {
@@ -22,26 +24,28 @@ export interface Budget {
   readonly rows: number;
 }
 
-/** Encodes requests to rows as the service does for the model in `folder`. */
+/** Encodes requests to rows as the service does. */
+export async function encodeRows(
+  tokenizer: PairTokenizer,
+  requests: readonly LoadRequest[],
+  maxLength: number,
+): Promise<readonly EncodedRow[]> {
+  const encoded: EncodedRow[] = [];
+  for (const { query, passages } of requests)
+    encoded.push(...(await tokenizer.encode(query, passages, pairsWithin({ maxLength }))).rows);
+  return encoded;
+}
+
+/** Encodes requests for the model in `folder`, as plain rows that another process can be sent. */
 export async function encodeRequests(
   folder: string,
   requests: readonly LoadRequest[],
   maxLength: number,
 ): Promise<BareRow[]> {
   const tokenizer = await createLocalTokenizer(folder);
-  const options = {
-    maxLength,
-    truncation: 'longest_first',
-    side: 'right',
-    longPassages: 'truncate',
-    windowOverlap: 0,
-  } as const;
-  const rows: BareRow[] = [];
-  for (const { query, passages } of requests)
-    for (const { ids, secondSegment } of (await tokenizer.encode(query, passages, options)).rows)
-      rows.push({ ids: [...ids], secondSegment });
+  const rows = await encodeRows(tokenizer, requests, maxLength);
   await tokenizer.close();
-  return rows;
+  return rows.map(({ ids, secondSegment }) => ({ ids: [...ids], secondSegment }));
 }
 
 /** Cuts rows, longest first, into batches within the budget: the least padding possible for these rows. */

@@ -5,10 +5,10 @@ import { sessionOptions } from '../../src/inference/providers.ts';
 import { readWholeModel } from '../../src/onnx/architectures/whole-model.ts';
 import { InferenceSession } from '../../src/onnx/engine.ts';
 import { encodeModel } from '../../src/onnx/protobuf-write.ts';
-import { pairsWithin } from '../../src/registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import { rowFeeds } from '../../src/training/step/feeds.ts';
 import { lengthBatches } from '../../src/training/step/row-scorer.ts';
+import { encodeRows } from './engine.ts';
 import type { Topic } from './requests.ts';
 
 /** One event of the engine's profile; durations in microseconds. */
@@ -43,10 +43,7 @@ export async function profileOf(folder: string, work: readonly Topic[]): Promise
   const at = mkdtempSync(join(tmpdir(), 'winnow-profile-'));
   const tokenizer = await createLocalTokenizer(folder);
   try {
-    const encoded = await Promise.all(
-      work.map(({ query, passages }) => tokenizer.encode(query, passages, pairsWithin({ maxLength: 512 }))),
-    );
-    const rows = encoded.flatMap((one) => one.rows);
+    const rows = await encodeRows(tokenizer, work, 512);
     const session = await InferenceSession.create(encodeModel(await readWholeModel(folder)), {
       ...sessionOptions({ threads: 1 }),
       enableProfiling: true,
