@@ -14,6 +14,7 @@ export interface DataFlags {
   readonly candidates?: string;
   readonly split?: string;
   readonly columns?: Readonly<Record<string, string>>;
+  readonly minRelevance?: number;
 }
 
 /** Makes the option that names the format of lists. */
@@ -54,11 +55,10 @@ export const withDataFlags = (command: Command): Command =>
 
 /** Returns the data source that the flags name, as a recipe would. */
 export function dataSource(flags: DataFlags): DataSource {
-  const { format, data, qrels, queries, collection, candidates, split, columns } = flags;
-  const given = Object.entries({ qrels, queries, collection, candidates, split, columns }).filter(
-    ([, v]) => v !== undefined,
-  );
-  return dataSourceSchema.parse({ format, path: data, ...Object.fromEntries(given) });
+  const { format, data, qrels, queries, collection, candidates, split, columns, minRelevance } = flags;
+  const given = Object.entries({ qrels, queries, collection, candidates, split, columns, minRelevance });
+  const stated = Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  return dataSourceSchema.parse({ format, path: data, ...stated });
 }
 
 /** Returns `; cut: 2 queries, 31 passages`, or nothing where no text was cut. */

@@ -15,7 +15,7 @@ import { findBackbone } from '../training/recipe/backbone-folder.ts';
 import { type Recipe, readRecipe } from '../training/recipe/recipe.ts';
 import { startProgress } from '../util/progress.ts';
 import { writeSpelling } from '../util/spelling.ts';
-import { type DataFlags, dataFormatOption, leftOutText, withDataFiles } from './data-flags.ts';
+import { type DataFlags, dataFormatOption, dataSource, leftOutText, withDataFiles } from './data-flags.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { choiceOption, numberOption } from './options.ts';
 import { printReport } from './print-report.ts';
@@ -36,7 +36,6 @@ interface Flags extends Omit<DataFlags, 'format' | 'data'> {
   readonly recipe?: string;
   readonly backbone?: string;
   readonly maxLength?: number;
-  readonly minRelevance?: number;
   readonly to?: 'jsonl';
   readonly out?: string;
   readonly json?: true;
@@ -75,13 +74,10 @@ function checkFlags(files: readonly string[], { recipe, backbone, to, out, forma
 
 async function placesOf(files: readonly string[], flags: Flags, recipe: ReturnType<typeof readRecipe> | undefined) {
   if (recipe) return recipe.recipe.data.train.map((source): Place => ({ source, folder: recipe.folder }));
-  const { qrels, queries, collection, candidates, split, columns, minRelevance } = flags;
-  const given = Object.entries({ qrels, queries, collection, candidates, split, columns, minRelevance });
-  const fields = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const places: Place[] = [];
   for (const path of files) {
     const format = flags.format ?? (await guessFormat(path));
-    places.push({ source: dataSourceSchema.parse({ format, path, ...fields }), folder: process.cwd() });
+    places.push({ source: dataSource({ ...flags, format, data: path }), folder: process.cwd() });
   }
   return places;
 }
