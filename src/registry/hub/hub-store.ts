@@ -43,6 +43,12 @@ const sizeIn = async (path: string): Promise<number | undefined> => {
   return facts?.isFile() ? facts.size : undefined;
 };
 
+/** Whether a file is there, with its size where that is known. */
+async function isWhole(path: string, bytes: number | undefined): Promise<boolean> {
+  const size = await sizeIn(path);
+  return size !== undefined && (bytes === undefined || bytes === size);
+}
+
 /** Returns the commit that the cache has for a revision, if its snapshot is there. */
 export async function cachedCommit(store: HubStore): Promise<string | undefined> {
   const { revision } = store.reference;
@@ -104,13 +110,11 @@ const unquoted = (tag: string | null): string | undefined => tag?.replace(/^W\//
 /** Returns the file of a snapshot, loading it where the cache lacks it. */
 export async function loadFile(store: HubStore, commit: string, file: HubFile, options: StoreOptions): Promise<string> {
   const path = join(snapshotFolder(store, commit), file.path);
-  const size = await sizeIn(path);
-  if (size !== undefined && (file.bytes === undefined || file.bytes === size)) return path;
+  if (await isWhole(path, file.bytes)) return path;
   const url = fileUrl({ id: store.reference.id, revision: commit }, options.hub.endpoint, file.path);
   const content = await contentOf(store, file, url, options);
   const blob = join(store.folder, 'blobs', content.name);
-  if ((await sizeIn(blob)) === undefined || (content.bytes !== undefined && (await sizeIn(blob)) !== content.bytes))
-    await loadBlob(store, blob, url, content, options);
+  if (!(await isWhole(blob, content.bytes))) await loadBlob(store, blob, url, content, options);
   await link(blob, path).catch((error: unknown) => {
     throw diskFault(error, path) ?? error;
   });
