@@ -78,10 +78,15 @@ export interface HubReference {
 export const fileUrl = ({ id, revision }: HubReference, endpoint: string, path: string): string =>
   `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${path.split('/').map(encodeURIComponent).join('/')}`;
 
+/** Whether text may name a repository. The cache writes a slash as `--`. */
+function isRepository(id: string): boolean {
+  const parts = id.split('/');
+  return parts.length <= 2 && parts.every(isName) && !id.includes('--');
+}
+
 /** @throws WinnowError `invalid_field` for text that is no repository or revision. */
 export function checkReference({ id, revision }: HubReference): HubReference {
-  const parts = id.split('/');
-  if (parts.length > 2 || !parts.every(isName) || id.includes('--'))
+  if (!isRepository(id))
     throw new WinnowError('invalid_field', { expected: 'ORGANIZATION/MODEL', got: excerpt(id), field: 'repository' });
   if (!isSafePath(revision))
     throw new WinnowError('invalid_field', {
@@ -95,6 +100,6 @@ export function checkReference({ id, revision }: HubReference): HubReference {
 /** Parses `organization/model` or `organization/model@revision`; returns undefined for other text, such as a path. */
 export function parseHubReference(text: string): HubReference | undefined {
   const [, id, revision = 'main'] = /^([^/@]+\/[^/@]+)(?:@(.+))?$/.exec(text) ?? [];
-  if (id === undefined || !id.split('/').every(isName) || id.includes('--') || !isSafePath(revision)) return undefined;
+  if (id === undefined || !isRepository(id) || !isSafePath(revision)) return undefined;
   return { id, revision };
 }
