@@ -30,7 +30,7 @@ export class TopK {
     return { passages, scores };
   }
 
-  /** Tells whether the entry at `at` ranks below the given one. */
+  /** Returns whether the entry at `at` ranks below the given one. */
   #worse(at: number, passage: number, score: number): boolean {
     const own = this.#scores[at]!;
     return own < score || (own === score && this.#passages[at]! > passage);

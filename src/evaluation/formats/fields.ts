@@ -53,7 +53,7 @@ export function parseNumber(bytes: Buffer, start: number, end: number): number {
   return negative ? -exact : exact;
 }
 
-/** Tells whether bytes `start` … `end` of one array equal the first `length` bytes of the other. */
+/** Returns whether bytes `start` … `end` of one array equal the first `length` bytes of the other. */
 export function sameBytes(bytes: Uint8Array, start: number, end: number, other: Uint8Array, length: number): boolean {
   if (end - start !== length) return false;
   for (let i = 0; i < length; i++) if (bytes[start + i] !== other[i]) return false;

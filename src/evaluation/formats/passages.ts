@@ -76,7 +76,7 @@ async function filesAt(path: string, depth = 0): Promise<string[]> {
 export const collectionFiles = async (paths: readonly string[]): Promise<string[]> =>
   (await Promise.all(paths.map((one) => filesAt(one)))).flat();
 
-/** Tells whether a file, or the first file below a folder, begins with one of TREC's `<DOC>` documents. */
+/** Returns whether a file, or the first file below a folder, begins with one of TREC's `<DOC>` documents. */
 export async function holdsDocuments(path: string): Promise<boolean> {
   try {
     const [first] = await filesAt(path);

@@ -46,7 +46,7 @@ async function readFlatLines(path: string): Promise<Run> {
   return new Map(Array.from(lists, ([qid, docs]) => [qid, { docids: [...docs.keys()], scores: [...docs.values()] }]));
 }
 
-/** Tells whether the first line is one document rather than a query with its candidates. */
+/** Returns whether the first line is one document rather than a query with its candidates. */
 async function isFlat(path: string): Promise<boolean> {
   for await (const { text } of readLines(path))
     if (text.trim() !== '')

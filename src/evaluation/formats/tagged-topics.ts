@@ -128,7 +128,7 @@ function* topicsOf(pieces: readonly TaggedPiece[], fail: Fail): Generator<Topic>
   if (head) fail(head.at, `</${head.name}> after <${head.name}>`, 'none');
 }
 
-/** Tells whether a text is topics in SGML: `<top>`, whose tags may stay open. XML is read strictly. */
+/** Returns whether a text is topics in SGML: `<top>`, whose tags may stay open. XML is read strictly. */
 const isSgml = (text: string): boolean => !/^\s*<\?xml/.test(text) && /<top[\s>]/i.test(text);
 
 /**

@@ -18,7 +18,7 @@ export const someIds = (ids: readonly string[]): string =>
 
 const counted = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
 
-/** Tells whether the run has at least one judged query. */
+/** Returns whether the run has at least one judged query. */
 export const sharesQueries = ({ judged, missing }: Coverage): boolean => missing.length < judged.length;
 
 /**

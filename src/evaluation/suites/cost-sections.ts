@@ -59,7 +59,7 @@ function curvePoints(set: SetResult, { stages, keep }: CurveSpec): CurveSection[
   ];
 }
 
-/** Tells whether a point of a line shows its cost: the first, the middle and the last do; more labels would overlap. */
+/** Returns whether a point of a line shows its cost: the first, the middle and the last do; more labels would overlap. */
 const labeled = (at: number, count: number): boolean => [0, count >> 1, count - 1].includes(at);
 
 /** Plots a cascade curve for every set that the suite lists under `curves`. */
