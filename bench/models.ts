@@ -1,22 +1,17 @@
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cpuBudget } from '../src/inference/cgroup.ts';
-import { readWholeModel } from '../src/onnx/architectures/whole-model.ts';
-import { writeModel } from '../src/onnx/model-file.ts';
-import { createLocalTokenizer } from '../src/tokenization/local.ts';
 import { BACKBONES, type BackboneShape } from './load/backbones.ts';
-import { encodeRows } from './load/engine.ts';
 import { median, table } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { profileOf } from './load/operator-profile.ts';
 import { cpuSeconds, residentBytes } from './load/processes.ts';
+import { makeFolders, type RandomFolders, writeInt8 } from './load/random-folders.ts';
 import { loadTopics, type Topic } from './load/requests.ts';
-import { roughInt8 } from './load/rough-int8.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 import { Side } from './load/side.ts';
-import { predictSide, saveRandom, trainSide } from './load/torch-sides.ts';
+import { predictSide, trainSide } from './load/torch-sides.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const ABOUT = `
@@ -59,7 +54,6 @@ const TRAINING_TARGET = 1;
 const PASSAGES = 32;
 /** Large models on busy machines take minutes for a round, for which a server would refuse a request. */
 const PATIENCE = { 'x-winnow-deadline-ms': '600000', 'x-winnow-lane': 'batch' };
-const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt'];
 /** Rows that show the ranges of states; speed does not depend on them. */
 const CALIBRATION_ROWS = 16;
 
@@ -77,40 +71,6 @@ function workOf(count: number): readonly Topic[] {
 
 const pairsOf = (work: readonly Topic[]) =>
   work.flatMap(({ query, passages }) => passages.map((p) => [query, p] as const));
-
-/** Writes the int8 file of a folder into a folder of its own: in a process, whose memory is free afterwards. */
-async function writeInt8(folder: string): Promise<void> {
-  const tokenizer = await createLocalTokenizer(folder);
-  const rows = await encodeRows(tokenizer, workOf(CALIBRATION_ROWS), 512);
-  const model = await roughInt8(await readWholeModel(folder), rows, tokenizer.padId);
-  await tokenizer.close();
-  await writeModel(join(`${folder}-int8`, 'onnx', 'model_int8.onnx'), model);
-}
-
-function makeFolders(
-  { name, config }: BackboneShape,
-  at: string,
-): { folder: string; small: string; parameters: number } {
-  const folder = join(at, name);
-  const small = `${folder}-int8`;
-  const parameters = saveRandom(flags.python, config, folder);
-  mkdirSync(join(small, 'onnx'), { recursive: true });
-  for (const file of TOKENIZER_FILES.filter((one) => existsSync(join(flags.tokenizer, one))))
-    for (const to of [folder, small]) copyFileSync(join(flags.tokenizer, file), join(to, file));
-  if (config.type_vocab_size === 1) for (const to of [folder, small]) withoutTokenTypes(to);
-  copyFileSync(join(folder, 'config.json'), join(small, 'config.json'));
-  const made = spawnSync(process.execPath, [import.meta.filename, '--int8', folder], { encoding: 'utf8' });
-  if (made.status !== 0)
-    throw new Error(`no int8 file of ${name}: ${made.stderr.trim().split('\n').slice(-6).join(' ')}`);
-  return { folder, small, parameters };
-}
-
-/** Makes BERT's tokenizer give no token types, for families whose table of them has one row. */
-function withoutTokenTypes(folder: string): void {
-  const path = join(folder, 'tokenizer_config.json');
-  const settings = JSON.parse(readFileSync(path, 'utf8'));
-  writeFileSync(path, JSON.stringify({ ...settings, model_input_names: ['input_ids', 'attention_mask'] }));
-}
 
 /** What ends the processes of a model, also of one that failed. */
 const opened: (() => Promise<unknown>)[] = [];
@@ -200,7 +160,7 @@ async function alternate(all: readonly Contestant[], rounds: number): Promise<re
  */
 const ratio = (mine: Figures, other: Figures): number => median(mine.cpu.map((s, i) => other.cpu[i]! / s));
 
-async function measureServing(folders: ReturnType<typeof makeFolders>, at: string): Promise<readonly Figures[]> {
+async function measureServing(folders: RandomFolders, at: string): Promise<readonly Figures[]> {
   const work = workOf(Number(flags.pairs));
   const file = join(at, 'pairs.json');
   writeFileSync(file, JSON.stringify(pairsOf(work)));
@@ -247,7 +207,11 @@ const HEAD = [
 ];
 
 async function measure(shape: BackboneShape, at: string): Promise<readonly string[]> {
-  const folders = makeFolders(shape, at);
+  const folders = makeFolders(shape, at, {
+    python: flags.python,
+    tokenizer: flags.tokenizer,
+    quantize: [import.meta.filename, '--int8'],
+  });
   const pairs = pairsOf(workOf(Number(flags.pairs))).length;
   const [float, int8, peer] = (await measureServing(folders, at)) as [Figures, Figures, Figures];
   const speed = ({ ms }: Figures) => ((1000 * pairs) / median(ms)).toFixed(1);
@@ -316,5 +280,5 @@ async function main(): Promise<void> {
   print(`load at the end ${loadavg()[0]!.toFixed(1)}`);
 }
 
-if (flags.int8) await writeInt8(flags.int8);
+if (flags.int8) await writeInt8(flags.int8, workOf(CALIBRATION_ROWS));
 else await main();
