@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { WinnowError } from '../errors.ts';
+import { parseJson } from '../util/parse-json.ts';
 import { readText } from '../util/text.ts';
 import { YAML_BYTES } from '../util/yaml-file.ts';
 import { changeEffects } from './assignment/change-effects.ts';
@@ -58,7 +59,7 @@ export async function openOffline(options: {
   });
   const stored = (await store.definitions()).map(({ source, name, definition }) => ({
     source,
-    experiment: checkExperiment(JSON.parse(definition), `definition ${name}`),
+    experiment: checkExperiment(parseJson(definition), `definition ${name}`),
   }));
   const known = [
     ...(inFile ?? []).map((experiment) => ({ source: 'file' as const, experiment })),

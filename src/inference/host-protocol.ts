@@ -1,3 +1,4 @@
+import { parseJson } from '../util/parse-json.ts';
 import type { InferenceRow, LoadSpec, Provider, ProviderSetting } from './inference-types.ts';
 
 /*
@@ -99,7 +100,7 @@ export function encodeJson(kind: Kind, id: number, message: object): Uint8Array 
 }
 
 export function decodeJson<T>(payload: Uint8Array): T {
-  return JSON.parse(new TextDecoder().decode(payload)) as T;
+  return parseJson(new TextDecoder().decode(payload)) as T;
 }
 
 /** Encodes a batch as int32 words: handle, number of rows, lengths, second segments, then all ids without padding. */

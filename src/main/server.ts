@@ -6,6 +6,7 @@ import { WinnowError } from '../errors.ts';
 import type { RequestEvent } from '../http/ports.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';
+import { parseJson } from '../util/parse-json.ts';
 import { closeAll, closeWithin } from './close-all.ts';
 import { countBatches, observeRequests, watchProcess } from './observe.ts';
 import { isInference, openReadiness } from './open-readiness.ts';
@@ -22,7 +23,7 @@ import { openServerParts } from './server-parts.ts';
 /** How long hosts, threads, database and traces may take to close, together, before the process ends without them. */
 const CLOSE_MS = 15_000;
 
-const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+const VERSION: string = Object(parseJson(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))).version;
 
 interface RunningServer {
   readonly url: string;

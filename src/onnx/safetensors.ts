@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { replaceAtomic } from '../util/files.ts';
 import { isObject, type JsonObject } from '../util/json-files.ts';
+import { parseJson } from '../util/parse-json.ts';
 import { DATA_TYPES, type DataType } from './dtypes.ts';
 import { CHUNK, readExactly, readStored } from './stored.ts';
 import { byteLength, deferred, isCount, sizeOf, type Tensor } from './tensor.ts';
@@ -94,7 +95,7 @@ async function readHeader(file: FileHandle, path: string): Promise<Header> {
 
 function jsonObject(text: string): JsonObject | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseJson(text);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;

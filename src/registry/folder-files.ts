@@ -4,6 +4,7 @@ import { join, sep } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { isObject, type JsonObject } from '../util/json-files.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
+import { parseJson } from '../util/parse-json.ts';
 import { excerpt } from './model-names.ts';
 
 export interface FolderLimits {
@@ -184,7 +185,7 @@ export async function readJson(path: string, name: string, limits: FolderLimits 
   const handle = await openRegular(path);
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(await handle.readFile());
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     return refuse(name, 'JSON text in UTF-8', excerpt((error as Error).message), 'syntax');
   } finally {

@@ -11,6 +11,7 @@ import {
   templateOf,
 } from '../util/known-templates.ts';
 import { MAX_TOKENIZER_BYTES } from '../util/model-limits.ts';
+import { parseJson } from '../util/parse-json.ts';
 import { withScoresAsRead } from './json-number.ts';
 import { fromMerges, fromVocabText } from './plain-vocabulary.ts';
 import { checked, refusal } from './refusal.ts';
@@ -72,10 +73,10 @@ async function readOptional(path: string, limit: number): Promise<Buffer | undef
   }
 }
 
-function parseJson(bytes: Buffer | undefined, path: string): unknown {
+function jsonOf(bytes: Buffer | undefined, path: string): unknown {
   if (bytes === undefined) return undefined;
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return parseJson(bytes.toString('utf8'));
   } catch (error) {
     throw refusal(path, '(whole file)', 'JSON', error instanceof Error ? error.message : String(error));
   }
@@ -84,7 +85,7 @@ function parseJson(bytes: Buffer | undefined, path: string): unknown {
 /** Reads a JSON file of a folder; undefined if it does not exist. @throws WinnowError `invalid_manifest`. */
 async function readJson(folder: string, name: string, limit = MAX_SETTINGS_BYTES): Promise<unknown> {
   const path = join(folder, name);
-  return parseJson(await readOptional(path, limit), path);
+  return jsonOf(await readOptional(path, limit), path);
 }
 
 /**
@@ -183,7 +184,7 @@ async function buildDefinition(pathOf: (name: string) => string, settings: Token
   const read = (name: string) => readOptional(pathOf(name), MAX_TOKENIZER_BYTES);
   const [vocab, merges] = [await read('vocab.json'), await read('merges.txt')];
   if (vocab && merges)
-    return fromMerges(parseJson(vocab, pathOf('vocab.json')), merges.toString('utf8'), pathOf('vocab.json'), settings);
+    return fromMerges(jsonOf(vocab, pathOf('vocab.json')), merges.toString('utf8'), pathOf('vocab.json'), settings);
   const spm = await read('spm.model');
   if (spm) return fromSentencePiece(spm, pathOf('spm.model'), settings);
   const lines = await read('vocab.txt');

@@ -1,3 +1,5 @@
+import { parseJson } from './parse-json.ts';
+
 /** Holder of a number → key → the number as it is written, where `String(number)` is something else. */
 const SOURCES = new WeakMap<object, Map<string, string>>();
 
@@ -17,7 +19,7 @@ function keepSource(this: object, key: string, value: unknown, context?: { reado
  * doubles round them to those of other documents.
  */
 export function parseExact(text: string): unknown {
-  return CHANGED.test(text) ? JSON.parse(text, keepSource) : JSON.parse(text);
+  return CHANGED.test(text) ? parseJson(text, keepSource) : parseJson(text);
 }
 
 /** Returns the number at `key` of an object or array from `parseExact` as it is written. */
@@ -94,7 +96,7 @@ export function repeatedKey(text: string, value: unknown): string | undefined {
     else if (token === '}' || token === ']') open.pop();
     else if (token !== ':') last = token;
     else {
-      const key = JSON.parse(last) as string;
+      const key = parseJson(last) as string;
       if (open.at(-1)?.has(key)) return key;
       open.at(-1)?.add(key);
     }

@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { WinnowError } from '../errors.ts';
 import { namingPath } from './files.ts';
 import { readLines } from './lines.ts';
+import { parseJson } from './parse-json.ts';
 
 /**
  * Progress of a long job: a first line that names the job, then one line per entry, each on disk before the next begins. A line that a kill
@@ -30,7 +31,7 @@ async function wholeLines(handle: FileHandle): Promise<number> {
 
 /** Yields the entries of a log, in order. */
 export async function* readJobLog<Entry>(path: string): AsyncGenerator<Entry> {
-  for await (const { line, text } of readLines(path)) if (line > 1) yield JSON.parse(text) as Entry;
+  for await (const { line, text } of readLines(path)) if (line > 1) yield parseJson(text) as Entry;
 }
 
 /** Returns the first line, and the number of entries behind it. */

@@ -3,6 +3,7 @@ import { describe, WinnowError } from '../errors.ts';
 import { readHead } from './bytes.ts';
 import { parseExact, repeatedKey, sourceOf } from './exact-json.ts';
 import { scanLines } from './lines.ts';
+import { parseJson } from './parse-json.ts';
 import { badLine, readText } from './text.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -121,7 +122,7 @@ export async function hasJsonLines(path: string): Promise<boolean> {
   const [first = '', ...rest] = head.toString('utf8').trimStart().split('\n', 3);
   if (rest.length === 0 || rest.every((line) => line.trim() === '')) return false;
   try {
-    return isObject(JSON.parse(first));
+    return isObject(parseJson(first));
   } catch {
     return false;
   }

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { WinnowError } from '../errors.ts';
 import { withTemporary } from './files.ts';
 import { isObject } from './json-files.ts';
+import { parseJson } from './parse-json.ts';
 import { isRunning, startOf } from './processes.ts';
 
 /*
@@ -21,7 +22,7 @@ interface Holder {
 
 function parseHolder(text: string): Holder | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseJson(text);
     if (!isObject(value)) return undefined;
     const { pid, host, start, since } = value;
     if (typeof pid !== 'number' || typeof host !== 'string' || typeof since !== 'string') return undefined;

@@ -1,3 +1,4 @@
+import { parseJson } from '../../util/parse-json.ts';
 import type { ArmContent, ExposureFact } from '../records.ts';
 import { inContentOrder } from '../store/reads.ts';
 
@@ -31,7 +32,7 @@ export class ContentsCount {
         arm,
         mode,
         configHash,
-        models: JSON.parse(models) as Readonly<Record<string, string>>,
+        models: parseJson(models) as Readonly<Record<string, string>>,
         ...span,
       }))
       .sort(inContentOrder);

@@ -1,5 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import { Mutex } from '../../util/mutex.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import type { ExperimentObserver } from '../ports.ts';
 import type { AuditEntry, ExperimentStore, StoredDefinition } from '../records.ts';
 import { checkExperiment, configHash, type Experiment } from './definition.ts';
@@ -25,7 +26,7 @@ const FILE = 'experiments.yaml';
 
 const parseStored = ({ definition, name }: StoredDefinition): Experiment | undefined => {
   try {
-    return checkExperiment(JSON.parse(definition), `definition ${name}`);
+    return checkExperiment(parseJson(definition), `definition ${name}`);
   } catch {
     // Written by a release with another schema: it has no effect until it is put again.
     return undefined;
@@ -117,14 +118,14 @@ export class DefinitionBook {
     save: (entry: AuditEntry) => Promise<void>,
   ): Promise<void> {
     const { name, at, who, configHash: hash, definition } = stored;
-    const diff = diffOf(before && JSON.parse(before.definition), JSON.parse(definition));
+    const diff = diffOf(before && parseJson(before.definition), parseJson(definition));
     const action = before ? 'changed' : 'created';
     await this.#saveAudited({ at, who, experiment: name, action, configHash: hash, diff }, save);
   }
 
   async #removeStored(store: ExperimentStore, before: StoredDefinition, who: string): Promise<void> {
     const { name, configHash: hash } = before;
-    const diff = diffOf(JSON.parse(before.definition), undefined);
+    const diff = diffOf(parseJson(before.definition), undefined);
     const at = this.#options.now();
     await this.#saveAudited({ at, who, experiment: name, action: 'removed', configHash: hash, diff }, (entry) =>
       store.removeDefinition(name, entry),

@@ -1,3 +1,4 @@
+import { parseJson } from '../../util/parse-json.ts';
 import type { AuditEntry } from '../records.ts';
 import { checkExperiment, configHash, type Experiment } from './definition.ts';
 
@@ -16,7 +17,7 @@ function applyDiff(leaves: Leaves, diff: string): void {
 /** Builds the value whose leaves these are. */
 function nestedOf(leaves: Leaves): unknown {
   const whole = leaves.get('');
-  if (whole !== undefined) return JSON.parse(whole);
+  if (whole !== undefined) return parseJson(whole);
   const children = Map.groupBy(leaves, ([path]) => path.split('.', 1)[0]!);
   const entries = [...children].map(([key, inner]) => {
     const below = inner.map(([path, value]) => [path.slice(key.length + 1), value] as const);

@@ -1,3 +1,4 @@
+import { parseJson } from '../../util/parse-json.ts';
 import type {
   ArmContent,
   ArmTraffic,
@@ -172,7 +173,7 @@ export async function* readClicks(
         requestId: String(row.request_id),
         unit: String(row.unit),
         at: Number(row.at),
-        items: JSON.parse(String(row.items)) as readonly ExposedItem[],
+        items: parseJson(String(row.items)) as readonly ExposedItem[],
         clicks: new Map((clicks.get(String(row.request_id)) ?? []).map((o) => [Number(o.item), Number(o.total)])),
       };
     after = last;
@@ -230,7 +231,7 @@ export async function readContents(
     arm: String(row.arm),
     mode: String(row.mode),
     configHash: String(row.config_hash),
-    models: JSON.parse(String(row.models)) as Readonly<Record<string, string>>,
+    models: parseJson(String(row.models)) as Readonly<Record<string, string>>,
     requests: Number(row.requests),
     firstAt: Number(row.first_at),
     lastAt: Number(row.last_at),

@@ -1,5 +1,6 @@
 import { describe, WinnowError } from '../../errors.ts';
 import { isObject } from '../../util/json-files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import { RetriableError, retry, retryAfterMs } from '../../util/retry.ts';
 import { isTransient } from '../download.ts';
 import { excerpt, isName, isSafePath } from '../model-names.ts';
@@ -132,7 +133,7 @@ async function readListing(response: Response, url: string): Promise<unknown> {
     chunks.push(chunk);
   }
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    return parseJson(Buffer.concat(chunks).toString('utf8'));
   } catch {
     throw new WinnowError('invalid_input', { where: url, expected: 'JSON, as the hub answers', got: 'other text' });
   }

@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { isObject } from '../../util/json-files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import { startProgress } from '../../util/progress.ts';
 import { RetriableError } from '../../util/retry.ts';
 import type { DownloadOptions } from '../download.ts';
@@ -196,7 +197,7 @@ async function loadGraph(source: Source, path: string): Promise<readonly string[
 async function loadWeights(source: Source, path: string): Promise<readonly string[]> {
   const file = await source.load(path);
   if (!path.endsWith('.index.json')) return [];
-  const index: unknown = JSON.parse(await readFile(file, 'utf8'));
+  const index: unknown = parseJson(await readFile(file, 'utf8'));
   const map = isObject(index) && isObject(index.weight_map) ? index.weight_map : {};
   const shards = [...new Set(Object.values(map).map(String))];
   const outside = shards.find((shard) => !isSafePath(shard));

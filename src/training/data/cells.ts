@@ -1,5 +1,6 @@
 import { sourceOf } from '../../util/exact-json.ts';
 import { isObject, type JsonObject } from '../../util/json-files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import { badRow } from './raw-list.ts';
 
 /** Counts what is left out of a row, by reason. */
@@ -24,7 +25,7 @@ function elementsOf(value: unknown, where: string, field: string): readonly unkn
   if (Array.isArray(value)) return value;
   if (typeof value !== 'string' || !value.trim().startsWith('[')) return [value];
   try {
-    const parsed: unknown = JSON.parse(value);
+    const parsed: unknown = parseJson(value);
     if (Array.isArray(parsed)) return parsed;
   } catch {
     // Text that begins with a bracket, or a list as Python prints it.

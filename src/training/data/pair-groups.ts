@@ -1,6 +1,7 @@
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryFolder } from '../../util/files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
 import type { RawList } from './raw-list.ts';
 
@@ -59,7 +60,7 @@ async function openSpill(): Promise<Spill> {
       for (let part = 0; part < PARTS; part++) {
         await flush(part);
         const lines = (await readFile(fileOf(part), 'utf8')).split('\n').filter((line) => line !== '');
-        yield* joined(lines.map((line) => JSON.parse(line) as RawList));
+        yield* joined(lines.map((line) => parseJson(line) as RawList));
       }
     },
     remove: () => rm(folder, { recursive: true, force: true }),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { WinnowError } from '../../errors.ts';
 import { readJsonFile } from '../../util/json-files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import { writeSpelling } from '../../util/spelling.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { checkRecipe, type LoadedRecipe, merge, recipeSchema } from '../recipe/recipe.ts';
@@ -202,7 +203,7 @@ export function freeze(grid: Grid, results: readonly CellResult[]): Frozen {
           expected: 'a combination that trains',
           got: 'none',
         });
-      return [group, search ? (JSON.parse(ranked[0]!.key) as Record<string, unknown>) : {}];
+      return [group, search ? (parseJson(ranked[0]!.key) as Record<string, unknown>) : {}];
     }),
   );
 }

@@ -5,6 +5,7 @@ import { WinnowError } from '../../errors.ts';
 import { readSafetensors, writeSafetensors } from '../../onnx/safetensors.ts';
 import { float32View, type Tensor, tensorOf } from '../../onnx/tensor.ts';
 import { isObject, type JsonObject } from '../../util/json-files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import type { LossScale } from '../optimizers/loss-scale.ts';
 import type { StateArrays } from '../step/stepper.ts';
 
@@ -83,7 +84,7 @@ async function readWeights(path: string): Promise<{ readonly state: StateArrays;
 
 function parseFacts(text: string): JsonObject | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseJson(text);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { namingPath, writeFileAtomic } from '../../util/files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 
 /** A step in `curve.jsonl`. */
 interface CurveStep {
@@ -30,7 +31,7 @@ export async function readCurve(path: string): Promise<CurvePoint[]> {
   const points: CurvePoint[] = [];
   for (const line of (await readFile(path, 'utf8')).split('\n')) {
     try {
-      if (line !== '') points.push(JSON.parse(line) as CurvePoint);
+      if (line !== '') points.push(parseJson(line) as CurvePoint);
     } catch {
       break;
     }

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import { describe, WinnowError } from '../../../errors.ts';
+import { parseJson } from '../../../util/parse-json.ts';
 import { analyze } from '../analyzer.ts';
 import { ANSERINI, type Bm25Params, idf, lengthNorm } from '../bm25.ts';
 import { TopK } from '../top-k.ts';
@@ -26,7 +27,7 @@ function readFacts(folder: string): IndexFacts {
   };
   let facts: IndexFacts;
   try {
-    facts = JSON.parse(readFileSync(files.facts, 'utf8')) as IndexFacts;
+    facts = parseJson(readFileSync(files.facts, 'utf8')) as IndexFacts;
   } catch (error) {
     return fail(folder, 'a BM25 index (`npx winnow index`)', (error as Error).message);
   }

@@ -4,6 +4,7 @@ import { datasetFormat } from '../../../evaluation/formats/load-dataset.ts';
 import { isParquet } from '../../../evaluation/formats/parquet.ts';
 import { readHead } from '../../../util/bytes.ts';
 import { isObject } from '../../../util/json-files.ts';
+import { parseJson } from '../../../util/parse-json.ts';
 import { spellsNumber } from '../cells.ts';
 import type { DataFormat } from '../data-schema.ts';
 import { datasetFiles, recordFormatOf } from '../datasets-folder.ts';
@@ -19,7 +20,7 @@ const isNumber = (text: string | undefined): boolean => text !== undefined && sp
 
 function jsonLine(text: string): DataFormat | undefined {
   try {
-    const row: unknown = JSON.parse(text);
+    const row: unknown = parseJson(text);
     if (!isObject(row)) return undefined;
     if (Array.isArray(row.data)) return 'squad';
     // Columns, not a row.
