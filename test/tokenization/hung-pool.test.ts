@@ -24,6 +24,8 @@ beforeAll(async () => {
   await writeFile(join(slow, 'tokenizer.json'), JSON.stringify(definition));
 });
 afterAll(() => rm(scratch, { recursive: true, force: true }));
+/** A chunk that needs about ten seconds, in texts of less than a second each: it makes progress, but exceeds its limit. */
+const LONG = Array.from({ length: 40 }, (_, i) => `${'a'.repeat(3000)} ${i}`);
 
 const pools: TokenizerPool[] = [];
 function newPool(options: Partial<TokenizerPoolOptions> = {}): TokenizerPool {
@@ -77,12 +79,23 @@ describe('a chunk that hangs', () => {
     expect(pool.stats()).toMatchObject({ restarts: 1, queued: 0 });
   });
 
+  it('that exceeds its limit twice is rejected with a clear error; the pool continues', async () => {
+    const pool = newPool({ limitMs: 1000, stallMs: 120_000 });
+    const bad = await pool.for(slow);
+    await expect(bad.encode('q', LONG, PAIR_OPTIONS)).rejects.toMatchObject({
+      code: 'tokenization_failed',
+      message: /lost twice while tokenizing: no answer within 1000 ms/,
+    });
+    expect(pool.stats().restarts).toBe(2);
+    expect((await bad.encode('q', ['fine'], PAIR_OPTIONS)).rows).toHaveLength(1);
+  });
+
   it('loses its thread when it makes no progress; its model is taken out, no other is', async () => {
-    const pool = newPool({ stallMs: 100 });
+    const pool = newPool({ stallMs: 500 });
     const [good, bad] = [await pool.for(SHIPPED), await pool.for(slow)];
     const failing = (message: RegExp) =>
       expect(bad.encode('q', [ENDLESS], PAIR_OPTIONS)).rejects.toMatchObject({ code: 'tokenization_failed', message });
-    await failing(/lost twice while tokenizing: no progress within 100 ms/);
+    await failing(/lost twice while tokenizing: no progress within 500 ms/);
     await failing(/lost once while tokenizing/);
     await failing(/2 chunks of texts ended their threads; the model's tokenizer is used again in 1 s/);
     expect((await good.encode('q', ['fine'], PAIR_OPTIONS)).rows).toHaveLength(1);

@@ -128,18 +128,6 @@ describe('threads that are lost', () => {
     expect(started).toHaveLength(2);
   });
 
-  it('a chunk that exceeds its limit twice is rejected with a clear error; the pool continues', async () => {
-    const pool = newPool({ limitMs: 300 });
-    const tokenizer = await pool.for(SHIPPED);
-    const endless = 'é'.repeat(12_000_000);
-    await expect(tokenizer.encode('q', [endless], PAIR_OPTIONS)).rejects.toMatchObject({
-      code: 'tokenization_failed',
-      message: /lost twice while tokenizing: no answer within 300 ms/,
-    });
-    expect(pool.stats().restarts).toBe(2);
-    expect((await tokenizer.encode('q', ['fine'], PAIR_OPTIONS)).rows).toHaveLength(1);
-  });
-
   it('a text of millions of characters needs bounded memory', async () => {
     // Taken whole, the words of this text fill such a heap, and the process ends with it.
     const pool = newPool({ memoryMb: 256 });

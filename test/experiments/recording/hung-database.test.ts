@@ -11,7 +11,7 @@ describe.skipIf(!postgresPrograms())("a PostgreSQL server that hangs (needs Debi
   afterAll(() => server.stop());
 
   it('gets outcomes refused so that they are sent again, delays no answer, and does not hold up the close', async () => {
-    const lab = await openLab(MODELS, { database: server.url, databaseTimeoutMs: 300 });
+    const lab = await openLab(MODELS, { database: server.url, databaseTimeoutMs: 600 });
     await lab.api.put('trial', SPLIT, 'ada');
     await lab.ask('u', [1]);
     const click = (key: string) => lab.api.addOutcomes([{ request_id: 'r1', metric: 'clicks', key }]);

@@ -108,7 +108,7 @@ describe.skipIf(!postgresPrograms())("PostgreSQL that fails (needs Debian's pack
   }, 90_000);
 
   it('a server that hangs fails each call in time, also the close', async () => {
-    const store = await openStore(server.url, { timeoutMs: 300 });
+    const store = await openStore(server.url, { timeoutMs: 1000 });
     const shown = exposure({ experiment: 'hangs', unit: 'u', arm: 'a' });
     await store.addExposures([shown]);
     server.signal('SIGSTOP');
@@ -126,7 +126,7 @@ describe.skipIf(!postgresPrograms())("PostgreSQL that fails (needs Debian's pack
   });
 
   it('a statement that waits for a lock is ended by the server, and its session goes', async () => {
-    const store = await openStore(server.url, { timeoutMs: 300 });
+    const store = await openStore(server.url, { timeoutMs: 1000 });
     const locker = new pg.Client({ connectionString: server.url });
     await locker.connect();
     await locker.query('BEGIN; LOCK TABLE winnow_exposures IN ACCESS EXCLUSIVE MODE');

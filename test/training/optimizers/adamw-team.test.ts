@@ -110,11 +110,11 @@ describe('AdamW on several threads', () => {
   });
 
   it.each([
-    ['ends', 'process.exit(1)', /no thread finished work for 300 ms/],
-    ['never ends', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', /no thread finished work/],
-    ['says that it failed', 'Atomics.add(control, 2, 1); Atomics.notify(control, 1)', /a thread failed/],
-  ])('ends a step with an error where a thread with a chunk %s', async (_, end, message) => {
-    const team = createAdamWTeam(weights(), OPTIONS, 2, { start: startsAndEnds(end), stallMs: 300 });
+    ['ends', 'process.exit(1)', /no thread finished work for 300 ms/, 300],
+    ['never ends', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', /no thread finished work/, 300],
+    ['says that it failed', 'Atomics.add(control, 2, 1); Atomics.notify(control, 1)', /a thread failed/, 60_000],
+  ])('ends a step with an error where a thread with a chunk %s', async (_, end, message, stallMs) => {
+    const team = createAdamWTeam(weights(), OPTIONS, 2, { start: startsAndEnds(end), stallMs });
     await expect(untilItFails(team)).rejects.toThrow(message);
     await team.close();
   });
