@@ -237,3 +237,28 @@ export async function download(url: string, target: string, options: DownloadOpt
     throw new WinnowError('invalid_input', { where: url, expected: 'the whole file', got }, { cause: error });
   }
 }
+
+/**
+ * Whether a file exists, by a request for its first byte.
+ * @throws WinnowError `invalid_input` with the URL and the answer, if that says neither.
+ */
+export async function isThere(url: string, options: DownloadOptions): Promise<boolean> {
+  const ask = async (): Promise<boolean> => {
+    const signal = AbortSignal.timeout(options.idleMs ?? IDLE_MS);
+    const response = await request(url, { ...options.headers, range: 'bytes=0-0' }, signal, options);
+    const { status } = response;
+    await response.body?.cancel();
+    // An empty file has no first byte.
+    if (response.ok || status === 416) return true;
+    if (status === 404) return false;
+    if (isTransient(status)) throw new RetriableError(`HTTP ${status}`);
+    throw options.fault?.(url, response) ?? httpFault(url, status);
+  };
+  try {
+    return await retry(ask, { attempts: ATTEMPTS, firstPauseMs: options.retryMs ?? 500 });
+  } catch (error) {
+    if (!(error instanceof RetriableError)) throw error;
+    const got = `${error.message} (${ATTEMPTS} tries)`;
+    throw new WinnowError('invalid_input', { where: url, expected: 'an answer', got }, { cause: error });
+  }
+}

@@ -9,14 +9,18 @@ import type { Variant } from '../version-variants.ts';
 /** Which ONNX files: `auto` takes fp32, else the best other variant, else weights; `all` takes every variant. */
 export type WantedVariant = 'auto' | 'all' | Variant['name'];
 
-/** ONNX files by the number format in the hub client of transformers.js, in order of preference. */
-export const FORMATS: readonly (readonly [dtype: string, file: string, variant: Variant['name']])[] = [
-  ['fp32', 'onnx/model.onnx', 'fp32'],
-  ['fp16', 'onnx/model_fp16.onnx', 'fp16'],
-  ['int8', 'onnx/model_int8.onnx', 'int8'],
-  ['q8', 'onnx/model_quantized.onnx', 'int8'],
-  ['uint8', 'onnx/model_uint8.onnx', 'int8'],
+/** ONNX files and their variants, in order of preference. */
+export const GRAPHS: readonly (readonly [file: string, variant: Variant['name']])[] = [
+  ['onnx/model.onnx', 'fp32'],
+  ['onnx/model_fp16.onnx', 'fp16'],
+  ['onnx/model_int8.onnx', 'int8'],
+  ['onnx/model_quantized.onnx', 'int8'],
+  ['onnx/model_uint8.onnx', 'int8'],
 ];
+
+/** Whether there is an int8 file that every processor runs. */
+export const hasInt8 = (paths: ReadonlySet<string>): boolean =>
+  GRAPHS.some(([file, variant]) => variant === 'int8' && paths.has(file));
 
 /** Where a graph stands that is not below `onnx/`. */
 const TOP_GRAPH = 'model.onnx';
@@ -48,17 +52,17 @@ const targetedFiles = (target: Target) => ['qint8', 'quint8'].map((type) => `onn
 export const ownInt8Files = (): readonly string[] => ownTargets().flatMap(targetedFiles);
 
 /** Returns the ONNX files of a variant. @throws WinnowError `invalid_input` if the repository has none of it. */
-export function chooseGraphs(formats: readonly string[], variant: WantedVariant, id: string): string[] {
-  const there = FORMATS.filter(([dtype]) => formats.includes(dtype));
-  const unique = there.filter(([, , name], i) => there.findIndex((other) => other[2] === name) === i);
+export function chooseGraphs(paths: ReadonlySet<string>, variant: WantedVariant, id: string): string[] {
+  const there = GRAPHS.filter(([file]) => paths.has(file));
+  const unique = there.filter(([, name], i) => there.findIndex((other) => other[1] === name) === i);
   const wanted =
-    variant === 'auto' ? unique.slice(0, 1) : unique.filter(([, , name]) => variant === 'all' || name === variant);
-  if (wanted.length > 0) return wanted.map(([, file]) => file);
+    variant === 'auto' ? unique.slice(0, 1) : unique.filter(([, name]) => variant === 'all' || name === variant);
+  if (wanted.length > 0) return wanted.map(([file]) => file);
   if (unique.length === 0 && (variant === 'auto' || variant === 'fp32')) return [TOP_GRAPH];
   throw new WinnowError('invalid_input', {
     where: id,
     expected: `variant ${variant}`,
-    got: unique.map(([, , name]) => name).join(', ') || 'a repository without ONNX files below onnx/',
+    got: unique.map(([, name]) => name).join(', ') || 'a repository without ONNX files below onnx/',
   });
 }
 
@@ -83,11 +87,11 @@ function moduleFiles(paths: ReadonlySet<string>): readonly string[] {
 
 /** Returns the graphs that a repository has of a variant; none where it has weights alone. */
 function graphsIn(paths: ReadonlySet<string>, variant: WantedVariant, id: string): readonly string[] {
-  const formats = FORMATS.filter(([, file]) => paths.has(file)).map(([dtype]) => dtype);
-  const hasInt8 = FORMATS.some(([, file, name]) => name === 'int8' && paths.has(file));
-  const targeted = hasInt8 || !['int8', 'all'].includes(variant) ? undefined : ownInt8Files().find((f) => paths.has(f));
+  const hasGraphs = GRAPHS.some(([file]) => paths.has(file));
+  const targeted =
+    hasInt8(paths) || !['int8', 'all'].includes(variant) ? undefined : ownInt8Files().find((f) => paths.has(f));
   if (targeted !== undefined && variant === 'int8') return [targeted];
-  if (formats.length === 0 && !paths.has(TOP_GRAPH) && targeted === undefined) {
+  if (!hasGraphs && !paths.has(TOP_GRAPH) && targeted === undefined) {
     if (variant === 'auto' || variant === 'all' || variant === 'fp32') return [];
     throw new WinnowError('invalid_input', {
       where: id,
@@ -95,7 +99,7 @@ function graphsIn(paths: ReadonlySet<string>, variant: WantedVariant, id: string
       got: 'a repository without ONNX files; pull its weights (--variant fp32) and run `winnow quantize`',
     });
   }
-  const chosen = formats.length === 0 && variant === 'all' ? [TOP_GRAPH] : chooseGraphs(formats, variant, id);
+  const chosen = !hasGraphs && variant === 'all' ? [TOP_GRAPH] : chooseGraphs(paths, variant, id);
   return [...chosen, ...(targeted === undefined ? [] : [targeted])].filter((file) => paths.has(file));
 }
 

@@ -1,12 +1,11 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import '../../util/engine-telemetry.ts';
 import { RetriableError } from '../../util/retry.ts';
-import { type DownloadOptions, download, httpFault } from '../download.ts';
+import { type DownloadOptions, download, httpFault, isThere } from '../download.ts';
 import { excerpt, isSafePath } from '../model-names.ts';
 import { scanOnnx } from '../onnx-scan.ts';
-import { chooseGraphs, FORMATS, ownInt8Files, SMALL_FILES, type WantedVariant } from './hub-selection.ts';
+import { chooseGraphs, GRAPHS, hasInt8, ownInt8Files, SMALL_FILES, type WantedVariant } from './hub-selection.ts';
 import { fileUrl, type HubReference } from './hub-settings.ts';
 
 /*
@@ -30,27 +29,12 @@ async function fetchFile(repository: Repository, file: string): Promise<boolean>
   return (await download(urlOf(repository, file), target, repository.download)) !== undefined;
 }
 
-/**
- * Returns the number formats that the repository has below `onnx/`, from the hub client of transformers.js. It also checks that the
- * repository is readable. The client returns configs, tokenizers and sessions but no plain files, so those are downloaded separately.
- */
-async function availableFormats({ id, revision, endpoint, staging }: Repository): Promise<readonly string[]> {
-  const { AutoConfig, env, ModelFileNotFoundError, ModelRegistry } = await import('@huggingface/transformers');
-  const before = { remoteHost: env.remoteHost, allowLocalModels: env.allowLocalModels };
-  Object.assign(env, { remoteHost: `${endpoint}/`, allowLocalModels: false });
-  const where = { revision, cache_dir: join(staging, '.hub') };
-  try {
-    const config = await AutoConfig.from_pretrained(id, where);
-    return await ModelRegistry.get_available_dtypes(id, { ...where, config });
-  } catch (error) {
-    const url = `${endpoint}/${id}/resolve/${revision}/config.json`;
-    if (error instanceof ModelFileNotFoundError && error.status) throw httpFault(url, error.status);
-    const got = String((error as Error).cause ?? (error as Error).message);
-    throw new WinnowError('invalid_input', { where: url, expected: 'an answer of the hub', got }, { cause: error });
-  } finally {
-    Object.assign(env, before);
-    await rm(join(staging, '.hub'), { recursive: true, force: true });
-  }
+/** Returns the ONNX files below `onnx/` that the server has. */
+async function graphsThere(repository: Repository): Promise<ReadonlySet<string>> {
+  const there = await Promise.all(
+    GRAPHS.map(async ([file]) => ((await isThere(urlOf(repository, file), repository.download)) ? [file] : [])),
+  );
+  return new Set(there.flat());
 }
 
 async function fetchGraph(repository: Repository, file: string): Promise<void> {
@@ -90,20 +74,17 @@ async function pinCommit(repository: Repository): Promise<string | undefined> {
   return commit;
 }
 
-const hasInt8 = (formats: readonly string[]) =>
-  FORMATS.some(([dtype, , variant]) => variant === 'int8' && formats.includes(dtype));
-
-/** Downloads the int8 file that suits this processor best and that the hub client does not list. Returns its path, if there is one. */
+/** Downloads the int8 file that suits this processor best. Returns its path, if there is one. */
 async function fetchTargeted(repository: Repository): Promise<string | undefined> {
   for (const file of ownInt8Files()) if (await fetchFile(repository, file)) return file;
   return undefined;
 }
 
 async function fetchAll(repository: Repository, variant: WantedVariant): Promise<string | undefined> {
-  const formats = await availableFormats(repository);
   const commit = await pinCommit(repository);
-  const targeted = hasInt8(formats) || !['int8', 'all'].includes(variant) ? undefined : await fetchTargeted(repository);
-  const files = targeted && variant === 'int8' ? [] : chooseGraphs(formats, variant, repository.id);
+  const graphs = await graphsThere(repository);
+  const targeted = hasInt8(graphs) || !['int8', 'all'].includes(variant) ? undefined : await fetchTargeted(repository);
+  const files = targeted && variant === 'int8' ? [] : chooseGraphs(graphs, variant, repository.id);
   if (targeted) files.push(targeted);
   for (const file of SMALL_FILES) await fetchFile(repository, file);
   for (const file of files) await fetchGraph(repository, file);
