@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PLACEHOLDER_IDS } from '../util/placeholder-ids.ts';
+import { inferenceSettings } from './inference-settings.ts';
 import {
   basePath,
   bytes,
@@ -18,8 +19,6 @@ import {
   toggle,
   toggleOr,
 } from './setting-fields.ts';
-
-const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
 
 const names = () => z.string('expected a name').min(1, 'expected a name');
 
@@ -160,37 +159,7 @@ export const configSchema = z.strictObject({
     ),
     maxModelBytes: bytes(1024, 2 ** 42, 8_589_934_592, 'Limits the size of a model folder that is admitted.'),
   }),
-  inference: z.strictObject({
-    provider: choice(
-      ['auto', ...PROVIDERS],
-      'auto',
-      'Chooses the execution provider. `auto` takes the first that works of cuda, webgpu on hardware, and cpu.',
-    ),
-    hosts: integer(
-      0,
-      256,
-      0,
-      'Sets the number of inference processes; 0 derives it from the cores. Each holds its own copy of every loaded model.',
-    ),
-    threads: integer(0, 256, 0, "Sets the threads of each process; 0 divides the cgroup's quota among the processes."),
-    calibrate: toggle(
-      false,
-      'Measures at start which number of hosts and threads scores the default model fastest (CPU only, with both of them 0). The start takes longer.',
-    ),
-    maxRssBytes: bytes(
-      0,
-      2 ** 42,
-      4_294_967_296,
-      'Limits the memory of an inference process; above it the process is replaced between two batches. 0 sets no limit.',
-    ),
-    batchTimeoutMs: integer(
-      100,
-      3_600_000,
-      30_000,
-      'Limits the milliseconds of a batch; a process that takes longer is killed and replaced. Predicted batches have 20 times their prediction, at least 2 s, if that is less. Half of `server.requestTimeoutMs`, or 2 s, is the limit where it is less.',
-    ),
-    device: integer(0, 64, 0, 'Sets the index of the GPU.'),
-  }),
+  inference: inferenceSettings,
   tokenization: z.strictObject({
     threads: integer(0, 64, 0, 'Sets the number of tokenizer threads; 0 derives it from the cores.'),
     cacheBytes: bytes(

@@ -149,7 +149,22 @@ function checkDisk({ tree, origins, faults }: Gathering, known: readonly Setting
   }
 }
 
+/** Adds a fault where several devices are set for a provider that has no choice of devices, or cannot share the processes equally. */
+function checkDevices({ provider, device, hosts }: Config['inference'], faults: string[]): void {
+  const devices = [device].flat();
+  if (devices.length === 1) return;
+  if (provider === 'cpu' || provider === 'webgpu')
+    faults.push(
+      `inference.device: expected one device, since inference.provider ${provider} cannot choose between devices, got ${devices.join(', ')}`,
+    );
+  else if (hosts % devices.length !== 0)
+    faults.push(
+      `inference.hosts: expected 0 or a multiple of the ${devices.length} devices of inference.device, got ${hosts}`,
+    );
+}
+
 function checkTogether(config: Config, faults: string[]): void {
+  checkDevices(config.inference, faults);
   const { batchTokens, queueTokens } = config.scheduling;
   if (queueTokens < batchTokens)
     faults.push(

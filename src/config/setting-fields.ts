@@ -27,6 +27,13 @@ function toNumber(value: unknown): unknown {
   return typeof value === 'string' ? (decimalIn(value) ?? value) : value;
 }
 
+/** Converts text such as `0,1` to numbers; text without a comma to one number. */
+function toNumbers(value: unknown): unknown {
+  const items = toList(value);
+  if (!Array.isArray(items)) return toNumber(value);
+  return typeof value === 'string' && !value.includes(',') ? toNumber(value) : items.map(toNumber);
+}
+
 function toBytes(value: unknown): unknown {
   const match = typeof value === 'string' ? SIZE.exec(value.trim()) : null;
   return match ? Number(match[1]) * (UNIT[match[2]!] ?? 1) : toNumber(value);
@@ -64,6 +71,20 @@ export function optionalInteger(min: number, max: number, description: string) {
   return number(z.int(`expected ${kind}`), toNumber, kind, min, max)
     .optional()
     .meta({ description, kind } satisfies FieldMeta);
+}
+
+/** Makes an integer or several different ones. A single one stays a number, so that it is printed as it was written. */
+export function integers(min: number, max: number, initial: number, description: string) {
+  const kind = `an integer from ${words(min)} to ${words(max)}, or different ones such as ${min},${min + 1}`;
+  const isIndex = (value: unknown) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max;
+  // One check for all, so that the error names the setting and shows what was typed.
+  const isOneOrMore = (value: unknown) =>
+    isIndex(value) ||
+    (Array.isArray(value) && value.length > 0 && value.every(isIndex) && new Set(value).size === value.length);
+  return z
+    .preprocess(toNumbers, z.custom<number | readonly number[]>(isOneOrMore, `expected ${kind}`))
+    .default(initial)
+    .meta({ description, kind, isList: true } satisfies FieldMeta);
 }
 
 export function real(min: number, max: number, initial: number, description: string) {

@@ -72,6 +72,8 @@ interface ServiceInfo {
   readonly version: string;
   readonly provider: string;
   readonly hosts: number;
+  /** Indexes of the GPUs; empty where the provider cannot choose between devices. */
+  readonly devices: readonly number[];
   readonly maxBatchTokens: number;
   readonly maxBatchRows: number;
   readonly tokenizationWorkers: number;

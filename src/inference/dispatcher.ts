@@ -1,6 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { Clock } from '../util/clock.ts';
 import { Breaker } from './breaker.ts';
+import { FinishTimes } from './finish-times.ts';
 import { HostBroken, HostLost } from './host-client.ts';
 import { decodeScores, encodeRun, type Frame } from './host-protocol.ts';
 import type { BatchScores, InferenceRow } from './inference-types.ts';
@@ -13,11 +14,13 @@ export interface Worker {
   readonly depth: number;
   /** Tokens of these calls. */
   readonly tokens: number;
+  /** Milliseconds until they should be answered; NaN where one has no prediction. */
+  readonly remainingMs: number;
   /** Handles of the models that the host holds. */
   readonly loaded: ReadonlySet<number>;
   /** Handles of the models that it is loading: it takes no batch meanwhile, which would wait behind the load. */
   readonly loading: ReadonlySet<number>;
-  call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens?: number): Promise<Frame>;
+  call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens?: number, expectedMs?: number): Promise<Frame>;
   kill(reason: string, cause?: LossCause): void;
 }
 
@@ -38,6 +41,7 @@ interface Task {
   readonly tokens: number;
   /** Milliseconds it may run. */
   readonly limitMs: number;
+  readonly predictedMs: number | undefined;
   readonly resolve: (scores: BatchScores) => void;
   readonly reject: (error: unknown) => void;
   /** Number of hosts that were lost while they ran it. */
@@ -61,20 +65,35 @@ export function limitOf(predictedMs: number | undefined, batchTimeoutMs: number)
   return Math.min(batchTimeoutMs, Math.max(LEAST_LIMIT_MS, PATIENCE * predictedMs));
 }
 
-/** Returns the host with the fewest calls, then tokens, that holds the model and has room. */
-export function leastBusy<Host extends Worker>(hosts: readonly Host[], handle: number): Host | undefined {
+/**
+ * Returns the host that would finish a batch first, of those that hold the model and have room; where that cannot be predicted, the one with
+ * the fewest calls, then tokens.
+ * @param finishMs Milliseconds until a host would have finished the batch; NaN where unknown.
+ */
+export function firstFree<Host extends Worker>(
+  hosts: readonly Host[],
+  handle: number,
+  finishMs: (host: Host) => number = () => Number.NaN,
+): Host | undefined {
   let best: Host | undefined;
   for (const host of hosts) {
     if (host.depth >= DEPTH || host.loading.size > 0 || !host.loaded.has(handle)) continue;
-    if (!best || host.depth < best.depth || (host.depth === best.depth && host.tokens < best.tokens)) best = host;
+    if (!best || isSooner(host, best, finishMs(host) - finishMs(best))) best = host;
   }
   return best;
+}
+
+/** Whether a host comes before another. `lagMs`: how much later it would finish. */
+function isSooner(host: Worker, other: Worker, lagMs: number): boolean {
+  if (Math.abs(lagMs) > 0) return lagMs < 0;
+  return host.depth < other.depth || (host.depth === other.depth && host.tokens < other.tokens);
 }
 
 /** Sends batches to hosts in the order of submission. Sends a batch whose host was lost to another one. */
 export class Dispatcher<Host extends Worker> {
   readonly #hooks: DispatcherHooks<Host>;
   readonly #breaker: Breaker;
+  readonly #finishTimes = new FinishTimes();
   #waiting: Task[] = [];
   #closed: WinnowError | undefined;
 
@@ -92,14 +111,14 @@ export class Dispatcher<Host extends Worker> {
     this.#breaker.succeeded(key);
   }
 
-  /** Scores a batch on the least busy host. @throws WinnowError `host_lost`, `inference_failed`, `model_not_ready`; the signal's reason. */
+  /** Scores a batch on the host that would finish it first. @throws WinnowError `host_lost`, `inference_failed`, `model_not_ready`; the signal's reason. */
   submit(key: string, rows: readonly InferenceRow[], signal?: AbortSignal, predictedMs?: number): Promise<BatchScores> {
     signal?.throwIfAborted();
     this.#breaker.check(key);
     const { promise, resolve, reject } = Promise.withResolvers<BatchScores>();
     const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
     const limitMs = limitOf(predictedMs, this.#hooks.batchTimeoutMs);
-    const task: Task = { key, rows, tokens, limitMs, resolve, reject, losses: 0, aborted: false };
+    const task: Task = { key, rows, tokens, limitMs, predictedMs, resolve, reject, losses: 0, aborted: false };
     this.#waiting.push(task);
     this.pump();
     if (!signal) return promise;
@@ -139,19 +158,21 @@ export class Dispatcher<Host extends Worker> {
       task.reject(new WinnowError('model_not_ready', { model: task.key, reason: 'no inference host holds it' }));
       return true;
     }
-    const host = leastBusy(hosts, handle);
+    const host = firstFree(hosts, handle, (each) => this.#finishTimes.finishMs(each, task.predictedMs));
     if (host) this.#send(task, host, handle);
     return host !== undefined;
   }
 
   #send(task: Task, host: Host, handle: number): void {
-    const { rows, tokens, limitMs } = task;
+    const { rows, tokens, limitMs, predictedMs } = task;
+    const expectedMs = predictedMs === undefined ? undefined : this.#finishTimes.batchMs(host.index, predictedMs);
     host
-      .call((id) => encodeRun(id, { handle, rows }), limitMs, tokens)
+      .call((id) => encodeRun(id, { handle, rows }), limitMs, tokens, expectedMs)
       .then(
         ({ payload }) => {
           const { scores, inferMs, rss } = decodeScores(payload);
           this.#breaker.succeeded(task.key);
+          this.#finishTimes.observe(host.index, predictedMs, inferMs);
           task.resolve({ scores, inferMs, host: host.index });
           this.#hooks.answered(host, rss);
         },

@@ -1,12 +1,17 @@
 import type { Clock } from '../util/clock.ts';
 import { type BackOff, restartDelay } from './backoff.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
+import { choosesDevice, deviceOf } from './host-layout.ts';
 import type { HostSettings } from './host-protocol.ts';
 import type { Provider, ProviderSetting } from './inference-types.ts';
 import type { PoolEvent, PoolObserver } from './pool-observer.ts';
 
-export interface FleetOptions extends HostSettings {
+export interface FleetOptions extends Omit<HostSettings, 'device'> {
+  /** GPU indexes. A slot keeps its device when its host is replaced. */
+  readonly devices: readonly number[];
   readonly hosts: number;
+  /** Path of the hosts' program; the one with ONNX Runtime if absent. */
+  readonly program?: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly backOff: BackOff;
@@ -32,6 +37,7 @@ interface FleetHooks {
 /** A place for one host; lost processes are replaced in it. */
 interface Slot {
   readonly index: number;
+  readonly device: number;
   host: HostClient | undefined;
   failures: number;
   readyAt: number;
@@ -68,6 +74,7 @@ export class Fleet {
     this.#provider = options.provider;
     this.#slots = Array.from({ length: options.hosts }, (_, index) => ({
       index,
+      device: deviceOf(options.devices, index) ?? 0,
       host: undefined,
       failures: 0,
       readyAt: 0,
@@ -90,16 +97,23 @@ export class Fleet {
   get facts() {
     const { hosts, threads } = this.#options;
     const counters = { restarts: this.#restarts, recycles: this.#recycles, kills: this.#kills };
-    return { hosts, threads, ...counters, alive: this.ready.length, rss: this.#slots.map(({ rss }) => rss) };
+    const slots = this.#slots.map(({ host, device, rss }) => ({ device, rss, alive: host?.alive ?? false }));
+    const devices = this.#provider !== 'auto' && choosesDevice(this.#provider) ? this.#options.devices : [];
+    return { hosts, threads, devices, ...counters, slots, alive: this.ready.length };
   }
 
   /**
-   * Starts every host. With `auto`, the provider that the first host finds holds for all. Leaves no process behind when it throws.
+   * Starts every host. With `auto`, the provider that the first host finds holds for all: another device that does not open it is an error.
+   * Leaves no process behind when it throws.
    * @throws WinnowError `provider_unavailable`; HostLost when a host ends before it is ready.
    */
   async start(): Promise<Provider> {
-    const starts = this.#slots.map(async (slot) => this.#install(slot, await this.#startHost(slot)));
-    const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
+    const begin = async (slot: Slot) => this.#install(slot, await this.#startHost(slot));
+    const alone = this.#provider === 'auto' ? 1 : 0;
+    const results = await Promise.allSettled(this.#slots.slice(0, alone).map(begin));
+    if (results.every(({ status }) => status === 'fulfilled'))
+      results.push(...(await Promise.allSettled(this.#slots.slice(alone).map(begin))));
+    const failed = results.find((result) => result.status === 'rejected');
     if (failed) {
       await this.close();
       throw failed.reason;
@@ -126,8 +140,8 @@ export class Fleet {
 
   /** Starts a host that is never in service, at a lower priority than those that are. The caller ends it. */
   async startSpare(): Promise<HostClient> {
-    const { hosts } = this.#options;
-    const host: HostClient = this.#newHost(hosts, () => this.#outOfService.delete(host), SPARE_NICENESS);
+    const { hosts, devices } = this.#options;
+    const host: HostClient = this.#newHost(hosts, devices[0]!, () => this.#outOfService.delete(host), SPARE_NICENESS);
     this.#outOfService.add(host);
     try {
       await host.ready;
@@ -159,13 +173,14 @@ export class Fleet {
     this.#hooks.observe(event);
   }
 
-  #newHost(index: number, onExit: (end: HostEnd) => void, niceness?: number): HostClient {
-    const { threads, device, env, clock, startTimeoutMs } = this.#options;
+  #newHost(index: number, device: number, onExit: (end: HostEnd) => void, niceness?: number): HostClient {
+    const { threads, program, env, clock, startTimeoutMs } = this.#options;
     return new HostClient({
       provider: this.#provider,
       threads,
       device,
       ...(niceness === undefined ? {} : { niceness }),
+      program,
       env,
       clock,
       startTimeoutMs,
@@ -177,7 +192,7 @@ export class Fleet {
 
   /** Starts a process and loads the models on it. It is not in service yet. */
   async #startHost(slot: Slot): Promise<HostClient> {
-    const host: HostClient = this.#newHost(slot.index, (end) => this.#exited(slot, host, end));
+    const host: HostClient = this.#newHost(slot.index, slot.device, (end) => this.#exited(slot, host, end));
     this.#outOfService.add(host);
     try {
       const { provider, rss } = await host.ready;
@@ -195,7 +210,8 @@ export class Fleet {
   #install(slot: Slot, host: HostClient): void {
     this.#outOfService.delete(host);
     Object.assign(slot, { host, readyAt: this.#options.clock.now(), readyRss: host.rss, rss: host.rss });
-    this.#emit({ kind: 'ready', host: slot.index, pid: host.pid!, provider: this.#provider as Provider });
+    const provider = this.#provider as Provider;
+    this.#emit({ kind: 'ready', host: slot.index, pid: host.pid!, provider, device: slot.device });
     this.#hooks.ready();
   }
 

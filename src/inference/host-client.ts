@@ -16,7 +16,7 @@ import {
 } from './host-protocol.ts';
 import type { LossCause } from './pool-observer.ts';
 
-const ENTRY = fileURLToPath(workerEntry('./host', import.meta.url));
+const PROGRAM = fileURLToPath(workerEntry('./host', import.meta.url));
 const STDERR_TAIL = 2000;
 
 /** The host's process ended before it answered. */
@@ -33,6 +33,8 @@ export class HostLost extends Error {
 
 interface HostClientOptions extends HostSettings {
   readonly index: number;
+  /** Path of the program of the process; the one with ONNX Runtime if absent. */
+  readonly program?: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
   /** Milliseconds after which a host that is not ready is killed. */
@@ -51,19 +53,28 @@ interface Call {
   readonly id: number;
   readonly tokens: number;
   readonly timeoutMs: number;
+  /** How long it should take; NaN where that is unknown. */
+  readonly expectedMs: number;
   readonly resolve: (frame: Frame) => void;
   readonly reject: (error: Error) => void;
 }
 
 /** @throws HostLost where there is no process; why comes a turn later, and is logged. */
-function startProcess({ provider, threads, device, niceness, env, onLog }: HostClientOptions): ChildProcess {
+function startProcess({
+  provider,
+  threads,
+  device,
+  niceness,
+  program = PROGRAM,
+  ...rest
+}: HostClientOptions): ChildProcess {
   const settings: HostSettings = { provider, threads, device, ...(niceness === undefined ? {} : { niceness }) };
-  const child = spawn(process.execPath, [ENTRY, JSON.stringify(settings)], {
+  const child = spawn(process.execPath, [program, JSON.stringify(settings)], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    env: hostEnvironment(process.env, env),
+    env: hostEnvironment(process.env, rest.env),
   });
   if (child.pid !== undefined) return child;
-  child.once('error', (error) => onLog(error.message));
+  child.once('error', (error) => rest.onLog(error.message));
   throw new HostLost('the system started no process', false);
 }
 
@@ -87,6 +98,8 @@ export class HostClient {
   readonly #reader = new FrameReader();
   #nextId = 1;
   #tokens = 0;
+  /** When the call that runs now began. */
+  #runningSince = 0;
   #cancelLimit = () => {};
   #end: HostEnd | undefined;
   #stderr = '';
@@ -125,17 +138,26 @@ export class HostClient {
     return this.#tokens;
   }
 
+  /** Milliseconds until these calls should be answered; NaN where one has no prediction. */
+  get remainingMs(): number {
+    let ms = 0;
+    for (const [i, { expectedMs }] of this.#calls.entries())
+      ms += i === 0 ? Math.max(0, expectedMs - (this.#options.clock.now() - this.#runningSince)) : expectedMs;
+    return ms;
+  }
+
   get alive(): boolean {
     return this.#end === undefined;
   }
 
   /**
    * Sends a frame and returns its answer. The time limit starts when the calls before it are answered.
+   * @param expectedMs How long it should take, for `remainingMs`.
    * @throws HostLost when the process ends first; HostBroken or WinnowError when the host answers with a failure.
    */
-  call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens = 0): Promise<Frame> {
+  call(encode: (id: number) => Uint8Array, timeoutMs: number, tokens = 0, expectedMs = Number.NaN): Promise<Frame> {
     const id = this.#nextId++;
-    const answer = this.#expect(id, tokens, timeoutMs);
+    const answer = this.#expect(id, tokens, timeoutMs, expectedMs);
     if (this.alive) this.#pipe.write(encode(id));
     return answer;
   }
@@ -154,10 +176,10 @@ export class HostClient {
     cancel();
   }
 
-  #expect(id: number, tokens: number, timeoutMs: number): Promise<Frame> {
+  #expect(id: number, tokens: number, timeoutMs: number, expectedMs = Number.NaN): Promise<Frame> {
     const { promise, resolve, reject } = Promise.withResolvers<Frame>();
     this.#tokens += tokens;
-    this.#calls.push({ id, tokens, timeoutMs, resolve, reject });
+    this.#calls.push({ id, tokens, timeoutMs, expectedMs, resolve, reject });
     if (this.#calls.length === 1) this.#startLimit();
     return promise;
   }
@@ -166,6 +188,7 @@ export class HostClient {
     this.#cancelLimit();
     const [head] = this.#calls;
     if (!head) return;
+    this.#runningSince = this.#options.clock.now();
     this.#cancelLimit = this.#options.clock.after(head.timeoutMs, () => {
       this.kill(`it did not answer within ${head.timeoutMs} ms`, 'killed');
     });

@@ -7,14 +7,24 @@ export interface Layout {
   readonly threads: number;
 }
 
+/** Whether a provider opens the device with a given index. WebGPU takes the adapter that its driver prefers. */
+export const choosesDevice = (provider: Provider): boolean => provider === 'cuda';
+
+/** Returns the device of a host: hosts are dealt out to the devices in turn. Undefined without devices. */
+export const deviceOf = (devices: readonly number[], host: number): number | undefined =>
+  devices[host % devices.length];
+
 /**
  * Returns the layout for a provider. On the CPU the default is one host for each core, one thread each: two batches on two cores run faster
- * than one batch on two threads (docs/inference.md has the measurement). A GPU runs one batch at a time, so one host is the default.
+ * than one batch on two threads (docs/inference.md has the measurement). A GPU runs one batch at a time, so the default is one host for
+ * each device that the provider can choose.
  * @param hosts 0 derives it.
  * @param threads Threads of each host; 0 derives it.
+ * @param devices Number of devices.
  */
-export function chooseLayout(provider: Provider, hosts = 0, threads = 0, budget = cpuBudget()): Layout {
-  const derived = provider === 'cpu' ? Math.max(1, Math.floor(budget / Math.max(1, threads))) : 1;
+export function chooseLayout(provider: Provider, hosts = 0, threads = 0, budget = cpuBudget(), devices = 1): Layout {
+  const onGpu = choosesDevice(provider) ? devices : 1;
+  const derived = provider === 'cpu' ? Math.max(1, Math.floor(budget / Math.max(1, threads))) : onGpu;
   const count = hosts || derived;
   return { hosts: count, threads: threads || Math.max(1, Math.floor(budget / count)) };
 }

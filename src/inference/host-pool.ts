@@ -1,6 +1,7 @@
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { candidates, graphicsFacts } from './adapters.ts';
 import { type BackOff, DEFAULT_BACK_OFF } from './backoff.ts';
+import { cpuBudget } from './cgroup.ts';
 import { chooseLayout } from './host-layout.ts';
 import type { HostPool, Provider, ProviderSetting } from './inference-types.ts';
 import type { PoolFacts, PoolObserver } from './pool-observer.ts';
@@ -12,8 +13,8 @@ export interface PoolOptions {
   readonly hosts?: number;
   /** Threads of each process; 0 (the default) divides the cores. */
   readonly threads?: number;
-  /** GPU index. */
-  readonly device?: number;
+  /** GPU indexes, at least one; the hosts are dealt out to them in turn. Default: 0. */
+  readonly devices?: readonly number[];
   /** Resident memory in bytes above which a host is replaced; 0: never. Default: 4 GiB. */
   readonly maxRssBytes?: number;
   readonly recycleEveryMs?: number;
@@ -23,6 +24,8 @@ export interface PoolOptions {
   readonly graceMs?: number;
   readonly backOff?: BackOff;
   readonly clock?: Clock;
+  /** Path of the hosts' program, for measurements without an engine. Default: the one with ONNX Runtime. */
+  readonly program?: string | undefined;
   /** Variables added to the environment of the hosts. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -34,7 +37,7 @@ export interface SupervisedPool extends HostPool {
 }
 
 const DEFAULTS = {
-  device: 0,
+  devices: [0],
   maxRssBytes: 4 * 2 ** 30,
   recycleEveryMs: 10_000,
   batchTimeoutMs: 30_000,
@@ -57,7 +60,8 @@ export async function createHostPool(
   const { provider: setting = 'auto', hosts, threads, ...rest } = options;
   const common = { ...DEFAULTS, ...rest };
   const start = async (provider: ProviderSetting, on: Provider) => {
-    const pool = new Supervisor({ ...common, provider, ...chooseLayout(on, hosts, threads) }, observe);
+    const layout = chooseLayout(on, hosts, threads, cpuBudget(), common.devices.length);
+    const pool = new Supervisor({ ...common, provider, ...layout }, observe);
     await pool.start();
     return pool;
   };

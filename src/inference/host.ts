@@ -1,115 +1,12 @@
-import { writeFileSync } from 'node:fs';
-import { Socket } from 'node:net';
-import { setPriority } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import { WinnowError } from '../errors.ts';
-import { workerEntry } from '../util/worker-entry.ts';
-import { isStickyFault } from './device-faults.ts';
-import {
-  decodeJson,
-  decodeRun,
-  encodeJson,
-  encodeScores,
-  type FailedMessage,
-  type Frame,
-  FrameReader,
-  type HostSettings,
-  type LoadMessage,
-} from './host-protocol.ts';
+import { hostSettings, serveHost } from './host-loop.ts';
 import { chooseProvider } from './providers.ts';
 import { SessionTable } from './session-table.ts';
 
-/*
- * The child process that owns ONNX sessions. It answers one frame after another over file descriptor 3 and ends when that pipe closes, so
- * it never outlives the front process. It ignores signals to the terminal's process group: the front process handles them, drains, and
- * then closes the pipes of its hosts.
- */
+/* The child process that owns ONNX sessions. */
 
-/**
- * A priority slightly below the front process, which must answer probes and refuse requests quickly while every core runs inference. At
- * equal priority its event loop lagged by 30 ms (p99) under full load; at this priority it lags by a few milliseconds.
- */
-const NICENESS = 5;
-
-const { provider: setting, threads, device, niceness = NICENESS } = JSON.parse(process.argv[2] ?? '{}') as HostSettings;
-try {
-  setPriority(niceness);
-} catch {
-  // Not permitted on this system; the host works without it.
-}
-
-volunteerForOutOfMemory(niceness > NICENESS);
-
-const pipe = new Socket({ fd: 3, readable: true, writable: true, allowHalfOpen: true });
-const rss = () => process.memoryUsage.rss();
-
-function failure(error: unknown): FailedMessage {
-  const reason = error instanceof Error ? error.message : String(error);
-  const known =
-    error instanceof WinnowError && (error.code === 'invalid_graph' || error.code === 'provider_unavailable');
-  return {
-    code: known ? (error.code as FailedMessage['code']) : 'inference_failed',
-    params: known ? (error.params as FailedMessage['params']) : { reason: reason.trim() },
-    fatal: isStickyFault(reason),
-    rss: rss(),
-  };
-}
-
-async function answer(sessions: SessionTable, { kind, id, payload }: Frame): Promise<Uint8Array> {
-  if (kind === 'run') {
-    const { handle, rows } = decodeRun(payload);
-    return encodeScores(id, { ...(await sessions.run(handle, rows)), rss: rss() });
-  }
-  const { handle, spec } = decodeJson<LoadMessage>(payload);
-  if (kind === 'load') return encodeJson('loaded', id, { ...(await sessions.load(handle, spec)), rss: rss() });
-  await sessions.unload(handle);
-  return encodeJson('unloaded', id, { rss: rss() });
-}
-
-/** Answers frames in order until the pipe ends. The next frame is already in the pipe when one is answered. */
-async function serve(sessions: SessionTable): Promise<void> {
-  const reader = new FrameReader();
-  for await (const chunk of pipe as AsyncIterable<Uint8Array>)
-    for (const frame of reader.push(chunk)) {
-      const reply = await answer(sessions, frame).catch((error) => encodeJson('failed', frame.id, failure(error)));
-      pipe.write(reply);
-    }
-  pipe.end();
-}
-
-/**
- * Where memory runs out, the kernel should end the host of a trial first, then one that serves, and the front process, which starts new ones, last.
- */
-function volunteerForOutOfMemory(isSpare: boolean): void {
-  try {
-    writeFileSync('/proc/self/oom_score_adj', isSpare ? '1000' : '500');
-  } catch {
-    // Not Linux, or not permitted: the kernel chooses by size alone.
-  }
-}
-
-/** Ends this process when its parent is gone, also inside a native call. */
-function watchParent(): void {
-  const worker = new Worker(workerEntry('./orphan-watch', import.meta.url), {
-    workerData: { parent: process.ppid },
-    execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 },
-    name: 'orphan-watch',
-  });
-  // Without the watch the host still ends when its pipe closes.
-  worker.on('error', (error) => process.stderr.write(`no watch for a lost parent: ${error.message}\n`));
-  worker.unref();
-}
-
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
-pipe.on('close', () => process.exit(0));
-pipe.on('error', () => process.exit(0));
-
-try {
+const settings = hostSettings();
+const { provider: setting, threads, device } = settings;
+await serveHost(settings, async () => {
   const provider = await chooseProvider(setting, device);
-  watchParent();
-  pipe.write(encodeJson('ready', 0, { provider, threads, rss: rss() }));
-  await serve(new SessionTable({ provider, threads, device }));
-} catch (error) {
-  pipe.end(encodeJson('failed', 0, failure(error)));
-}
+  return { provider, engine: new SessionTable({ provider, threads, device }) };
+});

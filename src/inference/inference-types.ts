@@ -68,7 +68,7 @@ export interface HostPool {
    */
   trial?(spec: LoadSpec, test: (run: TrialRun) => Promise<void>): Promise<boolean>;
   /**
-   * Scores a batch on the least busy host. A batch whose host is lost is run once more on another; a batch that fails is halved down to the
+   * Scores a batch on the host that would finish it first. A batch whose host is lost is run once more on another; a batch that fails is halved down to the
    * failing row.
    * @param predictedMs How long the batch should take; a host that needs very much longer is killed before the general limit.
    * @throws WinnowError `host_lost`, `inference_failed` (names the row), `not_a_number`.

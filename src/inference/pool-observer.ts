@@ -5,7 +5,13 @@ export type LossCause = 'crashed' | 'killed' | 'faulty';
 
 /** Events of hosts and batches, for log and metrics. */
 export type PoolEvent =
-  | { readonly kind: 'ready'; readonly host: number; readonly pid: number; readonly provider: Provider }
+  | {
+      readonly kind: 'ready';
+      readonly host: number;
+      readonly pid: number;
+      readonly provider: Provider;
+      readonly device: number;
+    }
   /** A host ended unexpectedly, or did not start. */
   | { readonly kind: 'lost'; readonly host: number; readonly cause: LossCause; readonly reason: string }
   /** A lost host is about to be replaced, `delayMs` from now. */
@@ -24,9 +30,20 @@ export type PoolEvent =
 /** Receives every event as it happens. Must not throw. */
 export type PoolObserver = (event: PoolEvent) => void;
 
+/** The place of one host. A lost host is replaced on the same device. */
+export interface HostFacts {
+  /** GPU index; without effect where the provider cannot choose between devices. */
+  readonly device: number;
+  readonly alive: boolean;
+  /** Resident memory as last reported, in bytes; 0 where no host runs. */
+  readonly rss: number;
+}
+
 export interface PoolFacts {
   readonly provider: Provider;
   readonly hosts: number;
+  /** GPU indexes; empty where the provider cannot choose between devices. */
+  readonly devices: readonly number[];
   readonly threads: number;
   /** Hosts that take batches now. */
   readonly alive: number;
@@ -39,6 +56,5 @@ export interface PoolFacts {
   readonly inFlight: number;
   /** Batches that wait for a host. */
   readonly waiting: number;
-  /** Resident memory of each host as last reported, in bytes; 0 for a host that is not running. */
-  readonly rss: readonly number[];
+  readonly slots: readonly HostFacts[];
 }

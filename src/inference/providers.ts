@@ -2,6 +2,7 @@ import { WinnowError } from '../errors.ts';
 import { InferenceSession, listSupportedBackends } from '../onnx/engine.ts';
 import { candidates, type GraphicsFacts, graphicsFacts } from './adapters.ts';
 import { cpuBudget } from './cgroup.ts';
+import { choosesDevice } from './host-layout.ts';
 import type { Provider, ProviderSetting } from './inference-types.ts';
 
 export interface SessionSettings {
@@ -75,16 +76,16 @@ export async function createSession(
   } catch (error) {
     const { provider = 'cpu' } = settings;
     if (provider !== 'cpu' && !(await providerWorks(provider, settings.device)))
-      throw unavailable(provider, (error as Error).message);
+      throw unavailable(provider, (error as Error).message, settings.device);
     throw error;
   }
 }
 
-function unavailable(provider: Provider, reason: string): WinnowError {
+function unavailable(provider: Provider, reason: string, device = 0): WinnowError {
   const available = `${listSupportedBackends()
     .filter(({ bundled, name }) => bundled && name !== provider)
     .map((b) => b.name)
-    .join(', ')} (${reason.split('\n')[0]})`;
+    .join(', ')} (${choosesDevice(provider) ? `device ${device}: ` : ''}${reason.split('\n')[0]})`;
   return new WinnowError('provider_unavailable', { provider, available, cure: CURES[provider] });
 }
 
@@ -113,7 +114,7 @@ export async function chooseProvider(
 ): Promise<Provider> {
   if (setting !== 'auto') {
     const fault = await probe(setting, device);
-    if (fault) throw unavailable(setting, fault.message);
+    if (fault) throw unavailable(setting, fault.message, device);
     return setting;
   }
   for (const provider of candidates(facts)) if (await providerWorks(provider, device)) return provider;

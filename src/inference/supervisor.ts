@@ -30,7 +30,7 @@ interface Model {
 /** Wait before a model that a host could not load is tried there again, in milliseconds; doubles with each failure up to the second number. */
 const MISSING_RETRY_MS = [1000, 8000] as const;
 
-/** Tokens that a load or unload counts as when the least busy host is chosen: more than any batch. */
+/** Tokens that a load or unload counts as when the host for a batch is chosen: more than any batch. */
 const LOAD_WEIGHT = 1e9;
 
 /** A model that took longer to load in its trial is not loaded on hosts that serve, in milliseconds. */

@@ -40,7 +40,7 @@ async function distribution(histogram: Readable): Promise<Distribution> {
 }
 
 async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<LoadFacts> {
-  const { provider, alive, rss, restarts, recycles } = pool.facts();
+  const { provider, alive, slots, restarts, recycles } = pool.facts();
   const [rows, latency] = await Promise.all([distribution(metrics.batchRows), distribution(metrics.requestSeconds)]);
   const memory = process.memoryUsage();
   return {
@@ -57,7 +57,7 @@ async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<
     paddingTokens: await total(metrics.paddingTokens),
     latency,
     queueWait: await distribution(metrics.queueSeconds),
-    hosts: { provider, alive, rss, restarts, recycles },
+    hosts: { provider, alive, rss: slots.map(({ rss }) => rss), restarts, recycles },
     process: { rss: memory.rss, heapUsed: memory.heapUsed },
   };
 }

@@ -1,5 +1,6 @@
 import type { ExperimentObserver } from '../experiments/ports.ts';
 import type { BatchCounts, HttpTelemetry, RequestEvent } from '../http/ports.ts';
+import { choosesDevice } from '../inference/host-layout.ts';
 import type { PoolEvent, PoolFacts, PoolObserver } from '../inference/pool-observer.ts';
 import type { RegistryObserver, ServedVersion } from '../registry/registry-types.ts';
 import type { RerankObserver } from '../rerank/rerank-types.ts';
@@ -68,9 +69,16 @@ export function observeRequests(metrics: Metrics): Required<Pick<HttpTelemetry, 
 }
 
 /** Counts batches, padding, shed rows and the queue of the scheduler. */
-export function observeScheduler(metrics: Metrics, provider: () => string): Required<SchedulerObserver> {
+export function observeScheduler(
+  metrics: Metrics,
+  provider: () => string,
+  deviceOf: (host: number) => string = () => '',
+): Required<SchedulerObserver> {
   return {
-    onBatch({ key, lane, rows, tokens, paddedTokens, inferMs }) {
+    onBatch({ key, lane, rows, tokens, paddedTokens, inferMs, host }) {
+      const place = { host: String(host), device: deviceOf(host) };
+      metrics.hostBatches.inc(place);
+      metrics.hostBusySeconds.inc(place, inferMs / 1000);
       const served = versionLabels(key);
       const labels = { ...served, provider: provider() };
       metrics.batchRows.observe(labels, rows);
@@ -118,11 +126,14 @@ export function observePool(metrics: Metrics, logger: Logger): PoolObserver {
 }
 
 /** Reads the state of the pool at each scrape. */
-export function watchPool(metrics: Metrics, facts: () => Pick<PoolFacts, 'provider' | 'alive' | 'rss'>): void {
+export function watchPool(metrics: Metrics, facts: () => Pick<PoolFacts, 'provider' | 'alive' | 'slots'>): void {
   metrics.onScrape(() => {
-    const { provider, alive, rss } = facts();
+    const { provider, alive, slots } = facts();
     metrics.hosts.set({ provider }, alive);
-    for (const [host, bytes] of rss.entries()) metrics.hostRss.set({ host: String(host) }, bytes);
+    for (const [host, { rss }] of slots.entries()) metrics.hostRss.set({ host: String(host) }, rss);
+    if (!choosesDevice(provider)) return;
+    for (const [device, there] of Map.groupBy(slots, (slot) => slot.device))
+      metrics.deviceHosts.set({ device: String(device) }, there.filter((slot) => slot.alive).length);
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config-schema.ts';
+import { choosesDevice } from '../inference/host-layout.ts';
 import { createHostPool, type SupervisedPool } from '../inference/host-pool.ts';
 import type { PoolObserver } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -18,10 +19,24 @@ export function batchLimit({ inference, server }: Pick<Config, 'inference' | 'se
 /**
  * Starts the inference hosts by the settings. This module imports little, because hosts take longest to start: a server starts them first
  * and loads its other modules meanwhile.
+ * @param program Path of the hosts' program, for measurements without an engine.
  * @throws WinnowError `provider_unavailable`, `host_lost`.
  */
-export async function openHostPool(config: Config, logger: Logger, observe: PoolObserver): Promise<SupervisedPool> {
+export async function openHostPool(
+  config: Config,
+  logger: Logger,
+  observe: PoolObserver,
+  program?: string,
+): Promise<SupervisedPool> {
   const { provider, device, maxRssBytes } = config.inference;
+  const devices = [device].flat();
   const layout = await chooseLayout(config, logger);
-  return createHostPool({ provider, ...layout, device, maxRssBytes, batchTimeoutMs: batchLimit(config) }, observe);
+  const settings = { provider, ...layout, devices, maxRssBytes, batchTimeoutMs: batchLimit(config), program };
+  const pool = await createHostPool(settings, observe);
+  if (!choosesDevice(pool.provider) && (devices.length > 1 || devices[0] !== 0))
+    logger.warn(
+      { setting: 'inference.device', devices, provider: pool.provider },
+      'no effect: the provider cannot choose between devices',
+    );
+  return pool;
 }

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config-schema.ts';
 import type { SupervisedPool } from '../inference/host-pool.ts';
+import type { PoolObserver } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createTracing, type Tracing } from '../telemetry/tracing.ts';
@@ -22,10 +23,11 @@ interface Starting {
 }
 
 /** Starts what takes longest: the hosts start while this process loads its other modules. */
-function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStack): Starting {
-  const pool = openHostPool(config, logger, (event) => {
+function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStack, program?: string): Starting {
+  const observe: PoolObserver = (event) => {
     void metrics.then((known) => observePool(known, logger)(event));
-  });
+  };
+  const pool = openHostPool(config, logger, observe, program);
   const metrics = import('../telemetry/metrics.ts').then(({ createMetrics }) => createMetrics());
   cleanup.defer(async () => (await metrics).close());
   // A failed start rejects every pending `pool` await; there is nothing to close then.
@@ -46,6 +48,7 @@ function openTracing({ telemetry }: Config, logger: Logger, version: string): Pr
 /**
  * Opens hosts, metrics, tracing and the stack of a server, and begins to load the default model.
  * @param cleanup receives the calls that close what was opened; the caller runs them, also after a failure.
+ * @param program Path of the hosts' program, for measurements without an engine.
  * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`.
  */
 export async function openServerParts(
@@ -53,8 +56,9 @@ export async function openServerParts(
   logger: Logger,
   version: string,
   cleanup: AsyncDisposableStack,
+  program?: string,
 ): Promise<ServerParts> {
-  const { pool, metrics: loading } = startHosts(config, logger, cleanup);
+  const { pool, metrics: loading } = startHosts(config, logger, cleanup, program);
   const tracing = await openTracing(config, logger, version);
   cleanup.defer(() => tracing.close());
   const metrics = await loading;

@@ -35,17 +35,19 @@ interface RunningServer {
 
 /**
  * Starts a whole server: hosts, threads, registry, HTTP. It listens when this returns; it is ready when `warm` is true.
+ * @param hostProgram Path of the inference hosts' program, for measurements without an engine.
  * @throws WinnowError with every fault of the settings and what they point to. Nothing is left running then.
  */
 export async function startServer(
   given: Config,
   logger: Logger = createLogger(given.telemetry.logLevel),
+  { hostProgram }: { readonly hostProgram?: string } = {},
 ): Promise<RunningServer> {
   await checkStart(given);
   const config = await withSources(given, VERSION, logger);
   const cleanup = new AsyncDisposableStack();
   try {
-    const { metrics, tracing, stack, openHttp } = await openServerParts(config, logger, VERSION, cleanup);
+    const { metrics, tracing, stack, openHttp } = await openServerParts(config, logger, VERSION, cleanup, hostProgram);
     const readiness = openReadiness(config, stack, logger);
     const build = { version: VERSION, provider: stack.pool.provider };
     watchProcess(metrics, build, () => readiness.ready);

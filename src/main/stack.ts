@@ -1,6 +1,7 @@
 import type { Config } from '../config/config-schema.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import { cpuBudget } from '../inference/cgroup.ts';
+import { deviceOf } from '../inference/host-layout.ts';
 import type { SupervisedPool } from '../inference/host-pool.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
@@ -48,6 +49,7 @@ interface StackDeps {
 }
 
 function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<EncodedRow> {
+  const { devices } = pool.facts();
   return createScheduler<EncodedRow>({
     // Two batches per host: the next one waits in its pipe while one runs.
     executor: {
@@ -56,7 +58,11 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackD
       execute: (key, rows, predictedMs) => pool.run(key, rows, undefined, predictedMs),
     },
     limits: config.scheduling,
-    observer: observeScheduler(metrics, () => pool.provider),
+    observer: observeScheduler(
+      metrics,
+      () => pool.provider,
+      (host) => String(deviceOf(devices, host) ?? ''),
+    ),
   });
 }
 

@@ -267,7 +267,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
       }
     const { key, lane, tokens, paddedTokens, lead } = batch;
     const waitMs = Math.max(0, startedAt - lead.arrived);
-    this.#observer.onBatch?.({ key, lane, rows: batch.rows.length, tokens, paddedTokens, inferMs, waitMs });
+    this.#observer.onBatch?.({ key, lane, rows: batch.rows.length, tokens, paddedTokens, inferMs, host, waitMs });
   }
 
   /** Rejects the only job of a failed batch. If there are several, runs each again alone, so that only the failing one is rejected. */

@@ -60,6 +60,8 @@ export interface SchedulerObserver {
     tokens: number;
     paddedTokens: number;
     inferMs: number;
+    /** The runner that ran it. */
+    host: number;
     waitMs: number;
   }): void;
   onShed?(reason: 'overloaded' | 'expired' | 'cancelled', rows: number, lane: Lane): void;

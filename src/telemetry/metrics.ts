@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import {
   Counter,
   type CounterConfiguration,
@@ -9,6 +8,7 @@ import {
   type HistogramConfiguration,
   Registry,
 } from 'prom-client';
+import { watchEventLoop } from './event-loop-delay.ts';
 
 /*
  * The table of all metrics. Names follow Prometheus' rules: base units (seconds, bytes), `_total` on counters. docs/metrics.md is generated
@@ -177,6 +177,19 @@ export const METRICS = {
   ]),
   // Inference hosts
   hosts: gauge('winnow_hosts', 'Inference hosts that can run batches.', ['provider']),
+  deviceHosts: gauge('winnow_device_hosts', 'Inference hosts that can run batches, by the index of their GPU (cuda).', [
+    'device',
+  ]),
+  hostBatches: counter(
+    'winnow_host_batches_total',
+    'Batches that an inference host has scored; device is the index of its GPU, or empty.',
+    ['host', 'device'],
+  ),
+  hostBusySeconds: counter(
+    'winnow_host_busy_seconds_total',
+    'Seconds an inference host spent in the engine; its rate is the share of time that the host or its GPU was busy.',
+    ['host', 'device'],
+  ),
   hostEvents: counter(
     'winnow_host_events_total',
     'Events of inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing.',
@@ -250,26 +263,6 @@ function build(shape: Shape, registry: Registry): Counter | Gauge | Histogram {
     ...common,
     buckets: [...(shape.buckets ?? LATENCY)],
   } satisfies HistogramConfiguration<string>);
-}
-
-/** Monitors the event loop's delay; `read` returns its quantiles in seconds since the last reading. */
-function watchEventLoop() {
-  const resolution = 10;
-  const delay = monitorEventLoopDelay({ resolution });
-  delay.enable();
-  // Node records the time between two ticks of a timer: the timer's own period is no delay.
-  const seconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - resolution / 1e3);
-  return {
-    read(): [quantile: string, seconds: number][] {
-      const quantiles = [0.5, 0.9, 0.99].map((q): [string, number] => [String(q), seconds(delay.percentile(100 * q))]);
-      quantiles.push(['1', seconds(delay.max)]);
-      delay.reset();
-      return quantiles;
-    },
-    close: () => {
-      delay.disable();
-    },
-  };
 }
 
 async function total(counter: Counter): Promise<number> {

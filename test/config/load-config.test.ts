@@ -32,6 +32,65 @@ const faults = (argv: readonly string[], env: Record<string, string> = {}): stri
   return [];
 };
 
+describe('the devices of the hosts', () => {
+  const device = (argv: readonly string[], env: Record<string, string> = {}) => load(argv, env).inference.device;
+
+  it('are an integer or a list, in every place', () => {
+    expect(device([])).toBe(0);
+    expect(device(['--inference-device', '3'])).toBe(3);
+    expect(device(['--inference-device', '0,1'])).toEqual([0, 1]);
+    expect(device(['--inference-device=2, 0'])).toEqual([2, 0]);
+    expect(device(['--inference-device', '0', '--inference-device', '1'])).toEqual([0, 1]);
+    expect(device([], { WINNOW_INFERENCE_DEVICE: '1' })).toBe(1);
+    expect(device([], { WINNOW_INFERENCE_DEVICE: '0,1,2' })).toEqual([0, 1, 2]);
+    expect(device([], { WINNOW_CONFIG: file('inference: {device: 2}') })).toBe(2);
+    expect(device([], { WINNOW_CONFIG: file('inference: {device: [0, 1]}') })).toEqual([0, 1]);
+    expect(device([], { WINNOW_CONFIG: file('inference: {device: "0,1"}') })).toEqual([0, 1]);
+  });
+
+  it('are printed as they were set, and read back', () => {
+    for (const set of ['0', '3', '0,1', '4,0,2']) {
+      const config = load(['--inference-device', set]);
+      expect(load([], { WINNOW_CONFIG: file(printConfig(config)) }).inference.device).toEqual(config.inference.device);
+    }
+  });
+
+  it.each(['0,0', '-1', '0,-1', '65', '0,65', '0.5', 'all', '0,x', ',', '0;1'])('are refused as %s', (text) => {
+    expect(faults([`--inference-device=${text}`])).toEqual([
+      expect.stringMatching(
+        /^ {2}- --inference-device: expected an integer from 0 to 64, or different ones such as 0,1, got /,
+      ),
+    ]);
+  });
+
+  it.each(['[]', '[[0, 1]]', '{a: 1}', 'true', '[0, null]'])('are refused as %s in the file', (text) => {
+    const found = faults([], { WINNOW_CONFIG: file(`inference: {device: ${text}}`) });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(
+      'inference.device: expected an integer from 0 to 64, or different ones such as 0,1, got ',
+    );
+  });
+
+  it('are several only where the provider can choose between them', () => {
+    for (const provider of ['cpu', 'webgpu'])
+      expect(faults(['--provider', provider, '--inference-device', '0,1'])).toEqual([
+        `  - inference.device: expected one device, since inference.provider ${provider} cannot choose between devices, got 0, 1`,
+      ]);
+    for (const provider of ['auto', 'cuda'])
+      expect(device(['--provider', provider, '--inference-device', '0,1'])).toHaveLength(2);
+    expect(device(['--provider', 'cpu', '--inference-device', '1'])).toBe(1);
+  });
+
+  it('share the hosts equally', () => {
+    for (const hosts of ['0', '2', '4'])
+      expect(device(['--inference-device', '0,1', '--inference-hosts', hosts])).toHaveLength(2);
+    for (const hosts of ['1', '3'])
+      expect(faults(['--inference-device', '0,1', '--inference-hosts', hosts])).toEqual([
+        `  - inference.hosts: expected 0 or a multiple of the 2 devices of inference.device, got ${hosts}`,
+      ]);
+  });
+});
+
 describe('where a setting comes from', () => {
   it('has a default for everything', () => {
     const config = load();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
-import { Dispatcher, leastBusy, limitOf, type Worker } from '../../src/inference/dispatcher.ts';
+import { Dispatcher, firstFree, limitOf, type Worker } from '../../src/inference/dispatcher.ts';
 import { HostBroken, HostLost } from '../../src/inference/host-client.ts';
 import { decodeRun, encodeScores, type Frame, FrameReader } from '../../src/inference/host-protocol.ts';
 import type { Clock } from '../../src/util/clock.ts';
@@ -22,6 +22,7 @@ class PaperHost implements Worker {
   readonly loading = new Set<number>();
   readonly calls: Call[] = [];
   tokens = 0;
+  remainingMs = Number.NaN;
   dead = '';
 
   constructor(index: number) {
@@ -138,10 +139,35 @@ describe('dispatching', () => {
     const hosts = [new PaperHost(0), new PaperHost(1), new PaperHost(2)];
     hosts[0]!.loaded.clear();
     hosts[1]!.tokens = 10;
-    expect(leastBusy(hosts, 1)).toBe(hosts[2]);
+    expect(firstFree(hosts, 1)).toBe(hosts[2]);
     void hosts[2]!.call(() => encodeScores(0, { scores: new Float32Array(0), inferMs: 0, rss: 0 }));
-    expect(leastBusy(hosts, 1)).toBe(hosts[1]);
-    expect(leastBusy(hosts, 2)).toBeUndefined();
+    expect(firstFree(hosts, 1)).toBe(hosts[1]);
+    expect(firstFree(hosts, 2)).toBeUndefined();
+  });
+
+  it('prefers the host that would finish first where that can be predicted', () => {
+    const hosts = [new PaperHost(0), new PaperHost(1)];
+    const finishes = new Map([
+      [hosts[0]!, 80],
+      [hosts[1]!, 50],
+    ]);
+    hosts[1]!.tokens = 9000;
+    expect(firstFree(hosts, 1, (host) => finishes.get(host)!)).toBe(hosts[1]);
+    finishes.set(hosts[1]!, Number.NaN);
+    expect(firstFree(hosts, 1, (host) => finishes.get(host)!)).toBe(hosts[0]);
+  });
+
+  it('puts the next batch behind the one that ends soonest, whatever its tokens', () => {
+    const hosts = [new PaperHost(0), new PaperHost(1)];
+    const { dispatcher } = dispatching(hosts);
+    const send = (tokens: number) => void dispatcher.submit('m', [row(Array(tokens).fill(1))], undefined, 40);
+    send(500);
+    send(400);
+    expect(hosts.map(({ depth }) => depth)).toEqual([1, 1]);
+    Object.assign(hosts[0]!, { remainingMs: 3, tokens: 500 });
+    Object.assign(hosts[1]!, { remainingMs: 39, tokens: 400 });
+    send(100);
+    expect(hosts.map(({ depth }) => depth)).toEqual([2, 1]);
   });
 
   it('answers every batch with its own scores, whichever host is quicker', async () => {

@@ -70,6 +70,10 @@ describe('hosts and threads', () => {
     expect(chooseLayout('cpu', 0, 2, 4)).toEqual({ hosts: 2, threads: 2 });
     expect(chooseLayout('cpu', 3, 5, 4)).toEqual({ hosts: 3, threads: 5 });
     expect(chooseLayout('cuda', 0, 0, 4)).toEqual({ hosts: 1, threads: 4 });
+    expect(chooseLayout('cuda', 0, 0, 4, 2)).toEqual({ hosts: 2, threads: 2 });
+    expect(chooseLayout('cuda', 4, 0, 4, 2)).toEqual({ hosts: 4, threads: 1 });
+    expect(chooseLayout('cpu', 0, 0, 4, 2)).toEqual({ hosts: 4, threads: 1 });
+    expect(chooseLayout('webgpu', 0, 0, 4, 2)).toEqual({ hosts: 1, threads: 4 });
   });
 
   it('can be shared out in these ways', () => {

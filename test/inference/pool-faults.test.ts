@@ -68,6 +68,12 @@ function lastPid(events: readonly PoolEvent[], host: number): number {
   return ready?.kind === 'ready' ? ready.pid : 0;
 }
 
+/** The device in the settings that a host was started with. */
+function deviceOfProcess(pid: number): number {
+  const [, , settings = '{}'] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  return JSON.parse(settings).device;
+}
+
 function alive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -112,6 +118,26 @@ describe.skipIf(!existsSync('/proc/self/stat'))('lost hosts (reads /proc)', () =
     expect(pids()[0]).not.toBe(before[0]);
     expect(pool.facts()).toMatchObject({ restarts: 1, kills: 0, waiting: 0, inFlight: 0 });
     expect(events).toContainEqual({ kind: 'lost', host: 0, cause: 'crashed', reason: 'it exited with SIGKILL' });
+  });
+
+  it('a lost host comes back on its device, and the other one goes on meanwhile', async () => {
+    const { pool, pids, events, seen } = await watched({ hosts: 4, devices: [2, 5] });
+    await pool.load(await folder.write('sum', sumGraph()));
+    await pool.load(await folder.write('slow', slowGraph()));
+    expect(pool.facts().slots.map(({ device }) => device)).toEqual([2, 5, 2, 5]);
+    expect(pids().map(deviceOfProcess)).toEqual([2, 5, 2, 5]);
+    const before = pids();
+    for (const lost of [1, 3]) process.kill(before[lost]!, 'SIGKILL');
+    const answers = await Promise.all([1, 2, 3].map((n) => pool.run('sum', [row([n], 1)])));
+    expect(answers.map(({ scores }) => scores[0])).toEqual([1001, 1002, 1003]);
+    await seen('ready', 6);
+    await until(() => pool.facts().alive === 4);
+    expect(pids().map(deviceOfProcess)).toEqual([2, 5, 2, 5]);
+    expect([pids()[0], pids()[2]]).toEqual([before[0], before[2]]);
+    expect(events.filter(({ kind }) => kind === 'restart')).toHaveLength(2);
+    // The new hosts hold every model: a batch on each host at the same time.
+    const slow = Array.from({ length: 4 }, () => pool.run('slow', [row([SECOND / 10])]));
+    expect(new Set((await Promise.all(slow)).map(({ host }) => host)).size).toBe(4);
   });
 
   it('every host of a pool under load may die without a request failing', async () => {
@@ -258,10 +284,10 @@ describe('memory', () => {
     await pool.load(await folder.write('sum', sumGraph()));
     await pool.load(await folder.write('heavy', heavyGraph(4096)));
     await pool.run('heavy', [row([1])]);
-    const [full = 0] = pool.facts().rss;
+    const full = pool.facts().slots[0]!.rss;
     await pool.unload('heavy');
     await pool.run('sum', [row([1], 1)]);
-    expect(full - pool.facts().rss[0]!).toBeGreaterThan(40 * 2 ** 20);
+    expect(full - pool.facts().slots[0]!.rss).toBeGreaterThan(40 * 2 ** 20);
   });
 });
 

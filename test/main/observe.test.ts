@@ -107,6 +107,7 @@ describe('scheduler', () => {
       tokens: 900,
       paddedTokens: 1000,
       inferMs: 20,
+      host: 1,
       waitMs: 1,
     });
     scheduler.onShed('overloaded', 100, 'batch');
@@ -122,7 +123,7 @@ describe('scheduler', () => {
 
   it('counts batches and rows by version', async () => {
     const scheduler = observeScheduler(metrics, () => 'cpu');
-    const batch = { lane: 'batch', tokens: 10, paddedTokens: 10, inferMs: 20, waitMs: 1 } as const;
+    const batch = { lane: 'batch', tokens: 10, paddedTokens: 10, inferMs: 20, host: 0, waitMs: 1 } as const;
     scheduler.onBatch({ ...batch, key: 'm@3', rows: 8 });
     scheduler.onBatch({ ...batch, key: 'm@3#2', rows: 3 });
     scheduler.onBatch({ ...batch, key: 'm@4', rows: 1 });
@@ -142,13 +143,36 @@ describe('scheduler', () => {
 });
 
 describe('inference hosts', () => {
+  it('on several devices are counted by device, and so is their work', async () => {
+    const slots = [
+      { device: 0, alive: true, rss: 100 },
+      { device: 3, alive: false, rss: 0 },
+    ];
+    watchPool(metrics, () => ({ provider: 'cuda', alive: 1, slots }));
+    const scheduler = observeScheduler(
+      metrics,
+      () => 'cuda',
+      (host) => String(slots[host]!.device),
+    );
+    const batch = { key: 'm@1', lane: 'batch', rows: 1, tokens: 10, paddedTokens: 10, inferMs: 20, waitMs: 1 } as const;
+    for (const host of [0, 1, 1]) scheduler.onBatch({ ...batch, host });
+    expect(await sample('winnow_device_hosts{device="0"}')).toBe('1');
+    expect(await sample('winnow_device_hosts{device="3"}')).toBe('0');
+    expect(await sample('winnow_host_batches_total{host="1",device="3"}')).toBe('2');
+    expect(await sample('winnow_host_busy_seconds_total{host="0",device="0"}')).toBe('0.02');
+  });
+
   it('count by event, are logged, and are looked up at each scrape', async () => {
     const pool = observePool(metrics, logger);
     pool({ kind: 'lost', host: 1, cause: 'crashed', reason: 'exit code 1' });
     pool({ kind: 'retry', host: 1, model: 'm@3', reason: 'its host was lost' });
     pool({ kind: 'output', host: 1, line: 'a line of the runtime' });
     let alive = 2;
-    watchPool(metrics, () => ({ provider: 'cpu', alive, rss: [100, 0] }));
+    const slots = [
+      { device: 0, alive: true, rss: 100 },
+      { device: 0, alive: true, rss: 0 },
+    ];
+    watchPool(metrics, () => ({ provider: 'cpu', alive, slots }));
     expect(await sample('winnow_host_events_total{event="lost",cause="crashed"}')).toBe('1');
     expect(await sample('winnow_batch_repeats_total{reason="retry"}')).toBe('1');
     expect(await sample('winnow_hosts{provider="cpu"}')).toBe('2');

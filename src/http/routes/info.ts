@@ -62,6 +62,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       docker_label: null,
       provider: served?.provider ?? service.provider,
       hosts: service.hosts,
+      ...(service.devices.length > 0 ? { devices: [...service.devices] } : {}),
       body_limit_bytes: deps.options.bodyLimitBytes,
       score: served ? SCORES[served.activation] : null,
     };

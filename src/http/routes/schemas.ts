@@ -149,6 +149,10 @@ export const info = z
     docker_label: z.string().nullable(),
     provider: z.string(),
     hosts: count.meta({ description: 'Inference processes.' }),
+    devices: z
+      .array(count)
+      .optional()
+      .meta({ description: 'Indexes of the GPUs; absent where the provider cannot choose between devices.' }),
     body_limit_bytes: count,
     score: z.enum(['sigmoid(logit) unless raw_scores', 'logit']).nullable().meta({
       description:
