@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { differentiate } from '../src/autodiff/differentiate.ts';
 import { insertDropout } from '../src/autodiff/dropout/insert.ts';
 import { fillDropoutMask } from '../src/autodiff/dropout/mask.ts';
@@ -10,8 +10,8 @@ import { NO_DROPOUT, overrideRates } from '../src/autodiff/dropout/rates.ts';
 import { sessionOptions } from '../src/inference/providers.ts';
 import { GraphBuilder, modelOf } from '../src/onnx/builder.ts';
 import type { Model } from '../src/onnx/graph.ts';
+import { openModel } from '../src/onnx/open-model.ts';
 import { probeFeeds, probeShapes } from '../src/onnx/probe.ts';
-import { encodeModel } from '../src/onnx/protobuf-write.ts';
 import { type Feeds, toOrt } from '../src/onnx/runner.ts';
 import { sizeOf, tensor } from '../src/onnx/tensor.ts';
 import { unfrozen, weightsToInputs } from '../src/onnx/weights.ts';
@@ -85,7 +85,7 @@ interface Work {
 }
 
 const open = (model: ReturnType<typeof modelOf>, { level, threads }: Job): Promise<InferenceSession> =>
-  InferenceSession.create(encodeModel(model), {
+  openModel(model, {
     ...sessionOptions({ threads, optimization: level, memoryPattern: false }),
   });
 

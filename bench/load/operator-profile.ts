@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sessionOptions } from '../../src/inference/providers.ts';
 import { readWholeModel } from '../../src/onnx/architectures/whole-model.ts';
-import { InferenceSession } from '../../src/onnx/engine.ts';
-import { encodeModel } from '../../src/onnx/protobuf-write.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import { rowFeeds } from '../../src/training/step/feeds.ts';
 import { lengthBatches } from '../../src/training/step/row-scorer.ts';
@@ -44,7 +43,7 @@ export async function profileOf(folder: string, work: readonly Topic[]): Promise
   const tokenizer = await createLocalTokenizer(folder);
   try {
     const rows = await encodeRows(tokenizer, work, 512);
-    const session = await InferenceSession.create(encodeModel(await readWholeModel(folder)), {
+    const session = await openModel(await readWholeModel(folder), {
       ...sessionOptions({ threads: 1 }),
       enableProfiling: true,
       profileFilePrefix: join(at, 'profile'),

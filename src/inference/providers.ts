@@ -1,5 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import { InferenceSession, listSupportedBackends } from '../onnx/engine.ts';
+import type { Model } from '../onnx/graph.ts';
+import { openModel } from '../onnx/open-model.ts';
 import { candidates, type GraphicsFacts, graphicsFacts } from './adapters.ts';
 import { cpuBudget } from './cgroup.ts';
 import { choosesDevice } from './host-layout.ts';
@@ -61,18 +63,17 @@ export function sessionOptions(settings: SessionSettings = {}): InferenceSession
 }
 
 /**
- * Opens a session on the given provider, never on another one.
+ * Opens a session of a model file, its bytes or a model in memory, on the given provider, never on another one.
  * @throws WinnowError `provider_unavailable` with the remedy when the provider does not open its device; the engine's error for a bad graph.
  */
 export async function createSession(
-  model: string | Uint8Array,
+  model: string | Uint8Array | Model,
   settings: SessionSettings = {},
 ): Promise<InferenceSession> {
   const options = sessionOptions(settings);
   try {
-    return await (typeof model === 'string'
-      ? InferenceSession.create(model, options)
-      : InferenceSession.create(model, options));
+    if (typeof model === 'string') return await InferenceSession.create(model, options);
+    return await (model instanceof Uint8Array ? InferenceSession.create(model, options) : openModel(model, options));
   } catch (error) {
     const { provider = 'cpu' } = settings;
     if (provider !== 'cpu' && !(await providerWorks(provider, settings.device)))

@@ -1,12 +1,8 @@
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import { temporaryFolder } from '../util/files.ts';
 import type { DataType } from './dtypes.ts';
 import { InferenceSession, Tensor as OrtTensor } from './engine.ts';
 import type { Model } from './graph.ts';
-import { INSIDE_LIMIT, initializerBytes, writeModel } from './model-file.ts';
-import { encodeModel } from './protobuf-write.ts';
+import { openModel } from './open-model.ts';
 import { type Tensor, tensorOf, view } from './tensor.ts';
 
 /*
@@ -60,19 +56,8 @@ export async function openRunner(model: Model | Uint8Array, options: RunOptions 
   };
 }
 
-async function load(model: Model | Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
-  if (model instanceof Uint8Array) return InferenceSession.create(model, options);
-  if (initializerBytes(model) <= INSIDE_LIMIT) return InferenceSession.create(encodeModel(model), options);
-  // Larger than protobuf allows: the engine reads the weights from a file.
-  const folder = await temporaryFolder('graph');
-  try {
-    const path = join(folder, 'model.onnx');
-    await writeModel(path, model);
-    return await InferenceSession.create(path, options);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
+const load = (model: Model | Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> =>
+  model instanceof Uint8Array ? InferenceSession.create(model, options) : openModel(model, options);
 
 function engineFault(where: string, error: unknown): WinnowError {
   return new WinnowError(

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { sweepLeftovers } from './leftovers.ts';
+import { removeAtExit } from './remove-at-exit.ts';
 
 /** Flushes a file, or a folder's entries so that a rename inside it survives a power cut. */
 async function sync(path: string): Promise<void> {
@@ -64,14 +65,26 @@ export const writeFolderAtomic = (path: string, fill: (temporary: string) => Pro
     await fill(temporary);
   });
 
+interface TemporaryFolder extends AsyncDisposable {
+  readonly path: string;
+  remove(): Promise<void>;
+}
+
 /**
- * Makes an empty folder among the system's temporary files, which the caller removes. What a kill leaves is removed by a later process.
+ * Makes an empty folder among the system's temporary files. The caller removes it (`await using`), as does a signal that ends the process;
+ * what a kill leaves is removed by a later process.
  *
  * @param purpose a word of lower-case letters, part of its name.
  */
-export async function temporaryFolder(purpose: string): Promise<string> {
+export async function temporaryFolder(purpose: string): Promise<TemporaryFolder> {
   await sweepLeftovers(tmpdir());
-  return mkdtemp(join(tmpdir(), `winnow-${purpose}-${process.pid}-`));
+  const path = await mkdtemp(join(tmpdir(), `winnow-${purpose}-${process.pid}-`));
+  const keep = removeAtExit(path);
+  const remove = async () => {
+    await rm(path, { recursive: true, force: true });
+    keep();
+  };
+  return { path, remove, [Symbol.asyncDispose]: remove };
 }
 
 /** Bytes read at once for hashing: models are hashed at start, and every read waits for a turn of a busy event loop. */

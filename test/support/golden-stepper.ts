@@ -1,7 +1,6 @@
 import { createSession } from '../../src/inference/providers.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
-import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { type Batch, formBatch } from '../../src/training/data/batches.ts';
 import { createObjective } from '../../src/training/objectives/catalog.ts';
 import { createHostStepper } from '../../src/training/step/host-stepper.ts';
@@ -69,7 +68,7 @@ export async function goldenStepper(
     microBatches: 1,
     precision,
   });
-  const session = await createSession(encodeModel(way === 'loop' ? loopOf(step.model) : step.model), {
+  const session = await createSession(way === 'loop' ? loopOf(step.model) : step.model, {
     threads: 1,
     optimization: 'basic',
   });

@@ -80,7 +80,7 @@ describe('what killed processes leave', () => {
     for (const path of left) age(path, 2);
     const next = run(`
       await files.writeFileAtomic(${JSON.stringify(join(folder, 'x'))}, 'whole');
-      (await import('node:fs')).rmdirSync(await files.temporaryFolder('publish'));`);
+      await (await files.temporaryFolder('publish')).remove();`);
     expect((await once(next, 'exit'))[0]).toBe(0);
     expect([readdirSync(folder), readdirSync(temporary)]).toEqual([['x'], []]);
   });

@@ -1,5 +1,4 @@
 import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { temporaryFolder } from '../../util/files.ts';
@@ -18,7 +17,7 @@ const BLOCK = 1 << 20;
 export async function unpackPassages(paths: readonly string[]): Promise<PassageStore> {
   const folder = await temporaryFolder('passages');
   try {
-    const copy = join(folder, 'passages.jsonl');
+    const copy = join(folder.path, 'passages.jsonl');
     const starts: number[] = [];
     let count = 0;
     async function* lines(): AsyncGenerator<string> {
@@ -43,6 +42,6 @@ export async function unpackPassages(paths: readonly string[]): Promise<PassageS
     const store = await indexPassages([copy], PASSAGE_FORMATS.json, { source: paths.join(', '), place });
     return { size: store.size, texts: store.texts, entries: () => scanAll(paths, PARQUET), close: store.close };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await folder.remove();
   }
 }

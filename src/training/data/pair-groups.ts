@@ -1,4 +1,4 @@
-import { appendFile, readFile, rm } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryFolder } from '../../util/files.ts';
 import { parseJson } from '../../util/parse-json.ts';
@@ -44,7 +44,7 @@ interface Spill {
 async function openSpill(): Promise<Spill> {
   const folder = await temporaryFolder('pairs');
   const waiting = Array.from({ length: PARTS }, () => '');
-  const fileOf = (part: number): string => join(folder, `${part}.jsonl`);
+  const fileOf = (part: number): string => join(folder.path, `${part}.jsonl`);
   const flush = async (part: number): Promise<void> => {
     const text = waiting[part]!;
     waiting[part] = '';
@@ -63,7 +63,7 @@ async function openSpill(): Promise<Spill> {
         yield* joined(lines.map((line) => parseJson(line) as RawList));
       }
     },
-    remove: () => rm(folder, { recursive: true, force: true }),
+    remove: () => folder.remove(),
   };
 }
 

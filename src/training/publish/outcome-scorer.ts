@@ -1,4 +1,3 @@
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
@@ -15,7 +14,7 @@ export async function withOutcome<T>(
   const { backbone } = outcome;
   const tokenizer = await createLocalTokenizer(backbone.folder);
   const scorer = await openRowScorer(
-    encodeModel(trainedModel(backbone, outcome)),
+    trainedModel(backbone, outcome),
     { padId: tokenizer.padId, output: backbone.logits },
     { provider: recipe.provider, threads: recipe.threads },
   );

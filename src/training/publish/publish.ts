@@ -243,25 +243,22 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
   const known = trained.from > 0 && (await findPublished(registry, name, (m) => m.training?.run === run));
   if (known) return { ...known, already: true, refused: [] };
   const outcome = await withZeroPoint(loaded, trained);
-  const folder = await temporaryFolder('publish');
-  try {
-    const { file, torch, manifest } = await writeVersionFolder(folder, loaded, outcome);
-    const { made: variants, refused } = await makeVariants(folder, loaded, outcome);
-    for (const part of [parityCard(variants), refusedCard(refused)].filter((text) => text !== ''))
-      await appendFile(join(folder, 'README.md'), `\n${part}`);
-    const keepsFloat = settings.fp32 || variants.length === 0 || refused.length > 0;
-    if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
-    const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
-    const reasons = Object.fromEntries(refused.map(({ variant, reason }) => [variant, { refused: reason }]));
-    const quantization = { ...parityFacts(variants), ...reasons };
-    const training = { ...manifest.training, run, ...(Object.keys(quantization).length > 0 && { quantization }) };
-    const published = await publish(folder, registry, name, {
-      manifest: { ...manifest, training, selfTest: selfTest(scores) },
-      label: settings.label,
-      weights: torch,
-    });
-    return { ...published, already: false, refused };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await using temporary = await temporaryFolder('publish');
+  const folder = temporary.path;
+  const { file, torch, manifest } = await writeVersionFolder(folder, loaded, outcome);
+  const { made: variants, refused } = await makeVariants(folder, loaded, outcome);
+  for (const part of [parityCard(variants), refusedCard(refused)].filter((text) => text !== ''))
+    await appendFile(join(folder, 'README.md'), `\n${part}`);
+  const keepsFloat = settings.fp32 || variants.length === 0 || refused.length > 0;
+  if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
+  const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
+  const reasons = Object.fromEntries(refused.map(({ variant, reason }) => [variant, { refused: reason }]));
+  const quantization = { ...parityFacts(variants), ...reasons };
+  const training = { ...manifest.training, run, ...(Object.keys(quantization).length > 0 && { quantization }) };
+  const published = await publish(folder, registry, name, {
+    manifest: { ...manifest, training, selfTest: selfTest(scores) },
+    label: settings.label,
+    weights: torch,
+  });
+  return { ...published, already: false, refused };
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { fromSafetensors } from '../../onnx/architectures/architectures.ts';
@@ -183,11 +183,8 @@ export async function checkTorchFiles(folder: string, backbone: Backbone, model:
 
 /** Checks before training that a backbone can be published for PyTorch, by writing the untrained one. @throws WinnowError `invalid_input`. */
 export async function checkTorchExport(recipe: Pick<Recipe, 'head'>, backbone: Backbone): Promise<void> {
-  const folder = await temporaryFolder('torch');
-  try {
-    await writeTorchFiles(folder, recipe, backbone, backbone.model);
-    await checkTorchFiles(folder, backbone, backbone.model);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await using temporary = await temporaryFolder('torch');
+  const folder = temporary.path;
+  await writeTorchFiles(folder, recipe, backbone, backbone.model);
+  await checkTorchFiles(folder, backbone, backbone.model);
 }

@@ -1,5 +1,4 @@
 import { type Graph, producers } from '../../onnx/graph.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { float32View } from '../../onnx/tensor.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { mean } from '../../statistics/samples.ts';
@@ -61,7 +60,7 @@ async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights 
   const source = await openSources(recipe.data, folder);
   const tokenizer = await createLocalTokenizer(backbone.folder);
   const scorer = await openRowScorer(
-    encodeModel(withWeights(backbone.model, weights)),
+    withWeights(backbone.model, weights),
     { padId: tokenizer.padId, output: backbone.logits },
     { threads: recipe.threads },
   );

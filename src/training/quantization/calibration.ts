@@ -1,7 +1,6 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { createSession } from '../../inference/providers.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { createRandom } from '../../util/random.ts';
@@ -114,7 +113,7 @@ export async function calibrate(
   rows: readonly EncodedRow[],
   options: CalibrationOptions,
 ): Promise<ReadonlyMap<string, InputStatistics>> {
-  const session: InferenceSession = await createSession(encodeModel(withOutputs(model, values)), {
+  const session: InferenceSession = await createSession(withOutputs(model, values), {
     threads: options.threads ?? 0,
     optimization: 'basic',
   });

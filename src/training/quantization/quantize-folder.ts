@@ -143,21 +143,18 @@ async function addVariant(
  * @throws WinnowError `model_refused` where the smaller file exceeds the bounds; `invalid_input` for folder and data.
  */
 export async function quantizeFolder(source: string, options: QuantizeFolderOptions): Promise<QuantizedFolder> {
-  const work = await temporaryFolder('quantize');
-  try {
-    await cp(source, work, { recursive: true });
-    const { manifest, made, source: read } = await addVariant(work, options);
-    const card = parityCard([made]);
-    await appendToCard(work, card);
-    // The copied manifest lists old hashes; publishing writes new ones.
-    if (existsSync(join(work, MANIFEST_FILE))) {
-      const { files: _, ...rest } = await readManifest(work);
-      await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));
-    }
-    if (read.precision === 'float32' && options.keepsFloat === false) await dropFloat(work, read.file);
-    const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
-    return { published, card };
-  } finally {
-    await rm(work, { recursive: true, force: true });
+  await using temporary = await temporaryFolder('quantize');
+  const work = temporary.path;
+  await cp(source, work, { recursive: true });
+  const { manifest, made, source: read } = await addVariant(work, options);
+  const card = parityCard([made]);
+  await appendToCard(work, card);
+  // The copied manifest lists old hashes; publishing writes new ones.
+  if (existsSync(join(work, MANIFEST_FILE))) {
+    const { files: _, ...rest } = await readManifest(work);
+    await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));
   }
+  if (read.precision === 'float32' && options.keepsFloat === false) await dropFloat(work, read.file);
+  const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
+  return { published, card };
 }

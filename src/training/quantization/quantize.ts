@@ -1,15 +1,17 @@
+import { setImmediate } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
 import type { Model } from '../../onnx/graph.ts';
+import { INSIDE_LIMIT, initializerBytes } from '../../onnx/model-file.ts';
 import { downstream } from '../../onnx/order.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { PROBE_LENGTH, probeShapes } from '../../onnx/probe.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { foldConstants } from '../../onnx/rewrites/fold.ts';
 import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import { once } from '../../util/once.ts';
 import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate, inputsOf } from './calibration.ts';
 import { chooseGroup, type GroupChoice } from './group-search.ts';
@@ -113,20 +115,25 @@ export async function quantize(source: Model, output: string, options: QuantizeO
     sampleSize: SAMPLE,
     onBatch: (done, total) => onProgress?.('calibrate', done, total),
   });
-  const choices = groups.map((group, i) => {
-    const choice = chooseGroup(group, seen.get(group.input)!);
-    onProgress?.('choose', i + 1, groups.length);
-    return choice;
-  });
+  const choices: GroupChoice[] = [];
+  for (const group of groups) {
+    choices.push(chooseGroup(group, seen.get(group.input)!));
+    onProgress?.('choose', choices.length, groups.length);
+    // Groups of large models take seconds, in which signals would wait.
+    await setImmediate();
+  }
   const pooled = await afterPooling(model);
   const staysFloat = ({ error, quantization }: GroupChoice) =>
     error > (options.keepAbove ?? KEEP_ABOVE) || pooled.has(quantization.group.input);
   const usable = choices.filter((c) => !staysFloat(c));
   const rows = calibration.slice(0, TRIED);
   const onGroup = (done: number) => onProgress?.('try', done, usable.length);
-  const tried = await measureSensitivity(model, usable, rows, { padId, onGroup });
+  const measureAll = once(() => measureSensitivity(model, usable, rows, { padId, onGroup }));
+  // Each group alone in a model of gigabytes takes hours: only where the result depends on it.
+  let tried = initializerBytes(model) > INSIDE_LIMIT ? undefined : await measureAll();
   const make = async (share: number) => {
-    const kept = chooseKept(tried, { noise: options.noise ?? NOISE, share });
+    if (share > 0) tried = await measureAll();
+    const kept = tried ? chooseKept(tried, { noise: options.noise ?? NOISE, share }) : new Set<number>();
     const chosen = usable.filter((_, i) => !kept.has(i)).map((c) => c.quantization);
     const small = await refineInt8(quantizeModel(model, chosen), calibration, { padId, seed, onProgress });
     return { small, kept, parity: await checkParity(model, small, options) };
@@ -138,6 +145,7 @@ export async function quantize(source: Model, output: string, options: QuantizeO
   const layers = choices.map((choice) => {
     const at = usable.indexOf(choice);
     if (at < 0) return reportOf(choice, true);
+    if (!tried) return reportOf(choice, false);
     return reportOf(choice, kept.has(at), Math.sqrt(tried.groups[at]!.variance / Math.max(tried.variance, 1e-30)));
   });
   return { model: small, parity, layers };
@@ -160,7 +168,7 @@ export async function checkParity(
   small: Model,
   { check, padId, bounds = DEFAULT_BOUNDS }: QuantizeOptions,
 ): Promise<Parity> {
-  const open = (model: Model): Promise<RowScorer> => openRowScorer(encodeModel(model), { padId }, { threads: 1 });
+  const open = (model: Model): Promise<RowScorer> => openRowScorer(model, { padId }, { threads: 1 });
   const [reference, candidate] = [await open(float), await open(small)];
   try {
     const parity = await compareScores(reference, candidate, check);

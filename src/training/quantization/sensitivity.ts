@@ -1,5 +1,4 @@
 import type { Model } from '../../onnx/graph.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
@@ -29,7 +28,7 @@ export function varianceOf(x: ArrayLike<number>): number {
 }
 
 async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {
-  const scorer = await openRowScorer(encodeModel(model), { padId });
+  const scorer = await openRowScorer(model, { padId });
   try {
     return await scorer.score(rows, { rows: BATCH });
   } finally {

@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import type { Model } from '../../onnx/graph.ts';
 import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { markdownTable } from '../../reports/markdown.ts';
 import type { Validation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
@@ -60,7 +59,7 @@ export interface MadeVariant {
 const BATCH = 32;
 
 async function validationValue(model: Model, output: string, padId: number, validation: Validation): Promise<number> {
-  const scorer = await openRowScorer(encodeModel(model), { padId, output });
+  const scorer = await openRowScorer(model, { padId, output });
   try {
     return await validation.value((rows) => scorer.score(rows, { rows: BATCH }));
   } finally {

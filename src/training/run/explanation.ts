@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { relative } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
@@ -174,9 +173,9 @@ async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ st
   const runFolder = await temporaryFolder('explain');
   const times: number[] = [];
   try {
-    await train({ recipe: short, folder, source }, runFolder, { onStep: ({ ms }) => void times.push(ms) });
+    await train({ recipe: short, folder, source }, runFolder.path, { onStep: ({ ms }) => void times.push(ms) });
   } finally {
-    await rm(runFolder, { recursive: true, force: true });
+    await runFolder.remove();
   }
   const settled = times.length > 1 ? times.slice(Math.min(recipe.stepsPerRun, times.length - 1)) : times;
   return { stepMs: settled.reduce((a, b) => a + b, 0) / settled.length, stepsMeasured: settled.length };

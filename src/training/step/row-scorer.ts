@@ -1,5 +1,6 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { createSession, type SessionSettings } from '../../inference/providers.ts';
+import type { Model } from '../../onnx/graph.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { rowFeeds, type SessionFeeds } from './feeds.ts';
 
@@ -81,9 +82,9 @@ function rowScorer(session: InferenceSession, { padId, output, inputs }: RowScor
   };
 }
 
-/** Opens a session of a model, given as a file or as bytes, and scores rows by it. @throws WinnowError as `createSession`. */
+/** Opens a session of a model, a file or one in memory, and scores rows by it. @throws WinnowError as `createSession`. */
 export async function openRowScorer(
-  model: string | Uint8Array,
+  model: string | Model,
   options: RowScorerOptions,
   settings: SessionSettings = {},
 ): Promise<RowScorer> {

@@ -9,7 +9,6 @@ import { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from '../../aut
 import { createSession, threadsOf } from '../../inference/providers.ts';
 import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { toOrt } from '../../onnx/runner.ts';
 import { float32View, sizeOf } from '../../onnx/tensor.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
@@ -136,7 +135,7 @@ async function openStepper(
     precision: recipe.precision,
   };
   const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
-  const open: Open = (model) => createSession(encodeModel(model), sessionSettings(recipe));
+  const open: Open = (model) => createSession(model, sessionSettings(recipe));
   return OPEN_STEPPER[stepperKind(recipe)](build, open, state, recipe, options.fixed);
 }
 
@@ -177,7 +176,7 @@ async function openScorer(
   );
   const held = fixedFeeds(fixed);
   return openRowScorer(
-    encodeModel({ ...backbone.model, graph }),
+    { ...backbone.model, graph },
     { padId, output: backbone.logits, inputs: () => ({ ...stepper.tensors(), ...held }) },
     { ...sessionSettings(recipe), optimization: 'all' },
   );
@@ -224,7 +223,7 @@ export async function openSessions(
   });
   const { stepper, trained } = opened;
   const scorer = await openScorer(backbone, opened, recipe, padId);
-  const loss = await createSession(encodeModel(buildLoss(objective)), { threads: 1 });
+  const loss = await createSession(buildLoss(objective), { threads: 1 });
   const lossOf = async (lists: ListArrays, scores: Float32Array): Promise<number> => {
     const flat = new Tensor('float32', scores, [lists.queries, lists.passages]);
     const inputs = Object.entries({ ...listFeeds(lists), [NAMES.scores]: flat }).filter(([name]) =>

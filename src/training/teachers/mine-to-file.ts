@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
@@ -86,10 +85,10 @@ async function mineAlone(job: MineJob, start: StartProgress): Promise<MineResult
   const source = await openRaw(job.data, process.cwd());
   cleanup.defer(() => source.close());
   const folder = await temporaryFolder('mine');
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  cleanup.use(folder);
   const corpus = job.corpus === undefined ? await ownPassages(source, job.data.path) : await openCollection(job.corpus);
   cleanup.defer(() => corpus.close());
-  const { stage, close } = await openStage(job, corpus, folder, start);
+  const { stage, close } = await openStage(job, corpus, folder.path, start);
   cleanup.defer(close);
   const counts = skipCount();
   let known = 0;

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { encodeModel } from '../../../src/onnx/protobuf-write.ts';
 import { pairsWithin } from '../../../src/registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
 import { skipCount } from '../../../src/training/data/list-types.ts';
@@ -50,7 +49,7 @@ describe('negatives above their positive', () => {
 
     // The same by hand: every list, scored one by one.
     const tokenizer = await createLocalTokenizer(join(folder, 'tiny'));
-    const scorer = await openRowScorer(encodeModel(trainedModel(outcome.backbone, outcome)), {
+    const scorer = await openRowScorer(trainedModel(outcome.backbone, outcome), {
       padId: tokenizer.padId,
       output: outcome.backbone.logits,
     });
