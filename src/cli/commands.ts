@@ -12,6 +12,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'serve the models of a registry folder over HTTP',
     load: () => import('./serve.ts').then((m) => m.command()),
   },
+  health: {
+    summary: 'ask the server on this machine whether it is ready',
+    load: () => import('./health.ts').then((m) => m.command()),
+  },
   models: {
     summary: 'list, verify, label, import and pull models',
     load: () => import('./models.ts').then((m) => m.command()),
