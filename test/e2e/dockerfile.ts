@@ -26,7 +26,7 @@ export function parseDockerfile(text: string): readonly Stage[] {
   for (const line of lines) {
     const [, keyword = '', rest = ''] = /^([A-Z]+)\s+(.*)$/.exec(line) ?? [];
     if (keyword === 'FROM') {
-      const [, from = '', name = ''] = /^(\S+)(?:\s+AS\s+(\S+))?$/.exec(rest) ?? [];
+      const [, from = '', name = ''] = /^(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?$/.exec(rest) ?? [];
       stages.push({ name, from, instructions: [] });
     } else if (keyword) stages.at(-1)?.instructions.push({ keyword, text: rest });
   }

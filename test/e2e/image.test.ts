@@ -25,19 +25,21 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
   let built: Built;
   let app: string;
   let server: ServerProcess;
-  const stage = STAGES.find(({ name }) => name === 'cpu')!;
+  const stage = STAGES.find(({ name }) => name === 'cpu-bare')!;
   const value = (keyword: string) => stage.instructions.find((i) => i.keyword === keyword)!.text;
 
   beforeAll(async () => {
     mkdirSync(scratch, { recursive: true });
     folder = mkdtempSync(join(scratch, 'image-'));
     const ignore = readFileSync(join(ROOT, '.dockerignore'), 'utf8');
-    const stages = STAGES.map((s) => ({
-      ...s,
-      // Only root may give files away.
-      instructions: s.instructions.map((i) => ({ ...i, text: i.text.replace(/ && chown \S+ \S+/, '') })),
-    }));
-    built = buildStage('cpu', { stages, context: ROOT, ignore, root: folder, instead: installed, env: process.env });
+    built = buildStage('cpu', {
+      stages: STAGES,
+      context: ROOT,
+      ignore,
+      root: folder,
+      instead: installed,
+      env: process.env,
+    });
     app = join(built.root, built.workdir);
     const entry = (JSON.parse(value('ENTRYPOINT')) as string[]).map((part) => part.replace(/^\/app/, app));
     const command = [process.execPath, ...entry.slice(1), ...(JSON.parse(value('CMD')) as string[])];
@@ -56,17 +58,32 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
     expect(readdirSync(app).toSorted()).toEqual([
       'LICENSE',
       'bin',
+      'cache',
       'dist',
       'models',
       'node_modules',
       'package.json',
       'runs',
+      'sbom.cdx.json',
     ]);
-    for (const development of ['typescript', 'vitest', 'node', '@biomejs/biome', 'cohere-ai', 'onnxruntime-web'])
+    for (const development of ['typescript', 'vitest', 'node', '@biomejs/biome', 'onnxruntime-web', 'sharp'])
       expect(existsSync(join(app, 'node_modules', development)), development).toBe(false);
     const engines = join(app, 'node_modules/onnxruntime-node/bin/napi-v6');
     expect(readdirSync(engines)).toEqual(['linux']);
-    expect(readdirSync(join(engines, 'linux'))).toEqual(['x64']);
+    expect(readdirSync(join(engines, 'linux'))).toEqual([process.arch]);
+    const files = readdirSync(app, { recursive: true, encoding: 'utf8' });
+    expect(files.filter((file) => /\.(map|d\.ts)$/.test(file))).toEqual([]);
+    expect(files.filter((file) => /\/licen[cs]e[^/]*$/i.test(file)).length).toBeGreaterThan(100);
+  });
+
+  it('names its modules in a CycloneDX document', () => {
+    const { bomFormat, components } = JSON.parse(readFileSync(join(app, 'sbom.cdx.json'), 'utf8'));
+    expect(bomFormat).toBe('CycloneDX');
+    const named = new Set(
+      components.map(({ group, name }: Record<string, string>) => (group ? `${group}/${name}` : name)),
+    );
+    for (const name of ['express', 'onnxruntime-node', 'pg']) expect(named).toContain(name);
+    expect(named).not.toContain('vitest');
   });
 
   it('serves from dist/', async () => {
@@ -88,14 +105,15 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
 
   it('passes its own health check, and fails it where nothing listens', () => {
     const check = JSON.parse(/CMD (\[.*\])$/.exec(value('HEALTHCHECK'))![1]!) as string[];
-    const run = (port: string) =>
-      spawnSync(process.execPath, check.slice(1), { env: { ...process.env, PORT: port } }).status;
+    const args = check.slice(1).map((part) => part.replace(/^\/app/, app));
+    const env = (port: string) => ({ ...process.env, PORT: port, WINNOW_MODELS: join(app, 'models') });
+    const run = (port: string) => spawnSync(process.execPath, args, { env: env(port) }).status;
     expect(run(new URL(server.url).port)).toBe(0);
     expect(run('1')).toBe(1);
   });
 
   it('runs as an unprivileged user, and ends with 0 on its stop signal', async () => {
-    expect(value('USER')).toBe('1000:1000');
+    expect(value('USER')).toBe('1000:0');
     expect(value('STOPSIGNAL')).toBe('SIGTERM');
     expect(await server.stop()).toBe(0);
   });
@@ -106,10 +124,13 @@ describe('the image for CUDA', () => {
     const keep = (name: string) =>
       STAGES.find((s) => s.name === name)!
         .instructions.filter(({ keyword }) => !['ENV', 'HEALTHCHECK'].includes(keyword))
-        .map(({ keyword, text }) => `${keyword} ${text.replaceAll(`files-${name}`, 'files')}`)
+        .map(({ keyword, text }) => `${keyword} ${text.replaceAll(/files-(cpu|cuda)/g, 'files')}`)
         .filter((line) => !line.includes('/usr/local/bin/node'));
+    expect(keep('cuda-bare')).toEqual(keep('cpu-bare'));
     expect(keep('cuda')).toEqual(keep('cpu'));
-    const environment = STAGES.find((s) => s.name === 'cuda')!.instructions.filter(({ keyword }) => keyword === 'ENV');
+    const environment = STAGES.find((s) => s.name === 'cuda-bare')!.instructions.filter(
+      ({ keyword }) => keyword === 'ENV',
+    );
     expect(environment.map(({ text }) => text).join(' ')).toContain('WINNOW_INFERENCE_PROVIDER=cuda');
   });
 
