@@ -235,6 +235,7 @@ export function fakeDeps(
       version: '0.1.0',
       provider: 'cpu',
       hosts: 2,
+      devices: [],
       maxBatchTokens: 4096,
       maxBatchRows: 64,
       tokenizationWorkers: 2,

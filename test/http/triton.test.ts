@@ -119,6 +119,15 @@ describe('other calls of tritonclient', () => {
 });
 
 describe('what tritonclient reads about models', () => {
+  it('the configuration on several GPUs', async () => {
+    const service = deps.info();
+    const app = createApp({ ...deps, info: () => ({ ...service, provider: 'cuda', hosts: 4, devices: [0, 3] }) });
+    const { body } = await request(app).get('/v2/models/tiny/versions/2/config');
+    expect(body.instance_group).toEqual([{ kind: 'KIND_GPU', count: 2, gpus: [0, 3] }]);
+    expect((await request(app).get('/info')).body.devices).toEqual([0, 3]);
+    expect((await request(server).get('/info')).body).not.toHaveProperty('devices');
+  });
+
   it('the configuration', async () => {
     expect(jsonOf(await replay('config'))).toEqual({
       name: 'tiny',

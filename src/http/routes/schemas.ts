@@ -210,8 +210,8 @@ export const tritonConfig = z
     input: z.array(tritonTensor),
     output: z.array(tritonTensor),
     instance_group: z
-      .array(z.object({ kind: z.enum(['KIND_CPU', 'KIND_GPU']), count }))
-      .meta({ description: 'Inference processes, which all models share.' }),
+      .array(z.object({ kind: z.enum(['KIND_CPU', 'KIND_GPU']), count, gpus: z.array(count).optional() }))
+      .meta({ description: 'Inference processes, which all models share; with `gpus`, as many on each of them.' }),
     parameters: z.record(z.string(), z.object({ string_value: z.string() })).meta({
       description:
         'Facts of the version: `version`, `state`, and once it was loaded `variant`, `provider`, `max_length`, `activation`.',

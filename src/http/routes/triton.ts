@@ -27,7 +27,8 @@ function modelConfig(deps: HttpDeps): RequestHandler {
   return (req, res) => {
     const { name, versions } = versionsAt(deps, req);
     const current = versions.length === 1 ? versions[0]! : (statusOf(deps.registry, name) ?? versions[0]!);
-    const { hosts, provider } = deps.info();
+    const { hosts, devices, provider } = deps.info();
+    const kind = (current.provider ?? provider) === 'cpu' ? 'KIND_CPU' : 'KIND_GPU';
     const answer: TritonConfig = {
       name,
       platform: 'onnxruntime_onnx',
@@ -36,7 +37,12 @@ function modelConfig(deps: HttpDeps): RequestHandler {
       max_batch_size: 0,
       input: tensorsOf(TENSORS.inputs),
       output: tensorsOf(TENSORS.outputs),
-      instance_group: [{ kind: (current.provider ?? provider) === 'cpu' ? 'KIND_CPU' : 'KIND_GPU', count: hosts }],
+      // With `gpus`, the count is that of each of them.
+      instance_group: [
+        kind === 'KIND_GPU' && devices.length > 0
+          ? { kind, count: hosts / devices.length, gpus: [...devices] }
+          : { kind, count: hosts },
+      ],
       parameters: parametersOf(current),
     };
     res.json(answer);
