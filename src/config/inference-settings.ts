@@ -21,6 +21,10 @@ export const inferenceSettings = z.strictObject({
     false,
     'Measures at start which number of hosts and threads scores the default model fastest (CPU only, with both of them 0). The start takes longer.',
   ),
+  rewrite: toggle(
+    true,
+    'Rewrites graphs that other tools exported before they serve on a CPU, checks their scores, and keeps them in `~/.cache/winnow/graphs`. `false` serves them as exported.',
+  ),
   maxRssBytes: bytes(
     0,
     2 ** 42,

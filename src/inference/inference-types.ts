@@ -23,6 +23,8 @@ export interface LoadSpec {
   readonly key: string;
   /** Absolute path of the ONNX file, checked by the registry. */
   readonly file: string;
+  /** The file that `file` was rewritten from; it is loaded where that one is gone. */
+  readonly exported?: string | undefined;
   readonly padId: number;
   /** `position_ids` of a row's first token, for graphs with that input. Default: 0. */
   readonly firstPosition?: number | undefined;

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { WinnowError } from '../errors.ts';
 import { type InferenceSession, Tensor } from '../onnx/engine.ts';
 import type { InferenceRow, LoadSpec } from './inference-types.ts';
@@ -44,6 +44,9 @@ function scoreOutput(session: InferenceSession, where: string): string {
   return metadata.name;
 }
 
+/** Returns the file to load. Rewritten files lie in a cache, which may be emptied while hosts are replaced. */
+const fileOf = ({ file, exported }: LoadSpec): string => (exported === undefined || existsSync(file) ? file : exported);
+
 const tensorOf = ({ data, dims }: PaddedInput) =>
   data instanceof BigInt64Array ? new Tensor('int64', data, dims) : new Tensor('int32', data, dims);
 
@@ -75,13 +78,13 @@ export class SessionTable {
       inputs: session.inputNames,
       outputs: session.outputNames,
       loadMs: performance.now() - start,
-      bytes: Math.max(statSync(spec.file).size, process.memoryUsage.rss() - before),
+      bytes: Math.max(statSync(fileOf(spec)).size, process.memoryUsage.rss() - before),
     };
   }
 
   async #open(spec: LoadSpec): Promise<InferenceSession> {
     try {
-      return await createSession(spec.file, this.#settings);
+      return await createSession(fileOf(spec), this.#settings);
     } catch (error) {
       if (error instanceof WinnowError) throw error;
       const got = (error as Error).message.trim();

@@ -157,7 +157,8 @@ export function observeRegistry(metrics: Metrics, logger: Logger): Required<Omit
       metrics.modelLoads.inc(labels(version));
       metrics.modelInfo.set(facts(version), 1);
       metrics.modelBytes.set(labels(version), bytes);
-      logger.info({ ...facts(version), loadMs: Math.round(loadMs), bytes }, 'model loaded');
+      const { rewrite } = version;
+      logger.info({ ...facts(version), loadMs: Math.round(loadMs), bytes, rewrite }, 'model loaded');
       for (const warning of version.warnings) logger.warn({ ...labels(version), warning }, 'model warning');
     },
     onRefused(refusal) {

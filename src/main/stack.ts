@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import type { Config } from '../config/config-schema.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import { cpuBudget } from '../inference/cgroup.ts';
 import { deviceOf } from '../inference/host-layout.ts';
 import type { SupervisedPool } from '../inference/host-pool.ts';
+import { createGraphRewriter } from '../inference/rewrite/graph-rewriter.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
 import type { Reranker } from '../rerank/rerank-types.ts';
@@ -15,6 +17,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/tokenizer-pool.ts';
+import { cacheFolder } from '../util/cache-folder.ts';
 import { once } from '../util/once.ts';
 import { closeAll } from './close-all.ts';
 import { instructionNotes, observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
@@ -66,8 +69,11 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackD
   });
 }
 
+/** Returns where rewritten graphs are kept. */
+const graphFolder = (): string => join(cacheFolder(process.env), 'graphs');
+
 function openRegistry(
-  { registry }: Config,
+  { registry, inference }: Config,
   { metrics, logger }: StackDeps,
   pool: SupervisedPool,
   tokenizers: TokenizerPool,
@@ -83,6 +89,7 @@ function openRegistry(
     watch,
     pool,
     tokenizers,
+    rewriter: inference.rewrite ? createGraphRewriter({ folder: graphFolder() }) : undefined,
     limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
     observer: observeRegistry(metrics, logger),
   });

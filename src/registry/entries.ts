@@ -14,13 +14,14 @@ interface Refusal {
 }
 
 /** What a status says about a version that is or was loaded. */
-const factsOf = ({ variant, provider, maxLength, maxQueryTokens, activation, warnings }: ServedVersion) => ({
+const factsOf = ({ variant, provider, maxLength, maxQueryTokens, activation, warnings, rewrite }: ServedVersion) => ({
   variant,
   provider,
   maxLength,
   ...(maxQueryTokens === undefined ? {} : { maxQueryTokens }),
   activation,
   ...(warnings.length > 0 ? { warnings } : {}),
+  ...(rewrite === undefined ? {} : { rewrite }),
 });
 
 /** The state of one version in the registry. */

@@ -27,6 +27,8 @@ export interface GraphFacts {
   readonly external: readonly ExternalData[];
   /** All op types in the file. */
   readonly ops: ReadonlySet<string>;
+  /** The tool that wrote the file; empty where it does not say. */
+  readonly producer: string;
 }
 
 interface Found {
@@ -35,6 +37,7 @@ interface Found {
   readonly initializers: Set<string>;
   readonly external: Map<string, number>;
   readonly ops: Set<string>;
+  producer: string;
   graphs: number;
   /** Characters kept so far, which are limited so that a file of names cannot fill the memory. */
   kept: number;
@@ -182,7 +185,10 @@ const mainGraph: Visit = async (reader, end, found, depth) => {
   found.graphs++;
   await graph(reader, end, found, depth);
 };
-const model: Visit = message(() => ({ 7: mainGraph, 20: training, 25: functions }));
+const producerName: Visit = async (reader, end, found) => {
+  found.producer = await text(reader, end, found);
+};
+const model: Visit = message(() => ({ 2: producerName, 7: mainGraph, 20: training, 25: functions }));
 
 /**
  * Scans an ONNX file.
@@ -199,6 +205,7 @@ export async function scanOnnx(path: string, name: string): Promise<GraphFacts> 
       initializers: new Set(),
       external: new Map(),
       ops: new Set(),
+      producer: '',
       graphs: 0,
       kept: 0,
     };
@@ -216,6 +223,7 @@ export async function scanOnnx(path: string, name: string): Promise<GraphFacts> 
       outputs: found.outputs,
       external: [...found.external].map(([location, bytes]) => ({ location, bytes })),
       ops: found.ops,
+      producer: found.producer,
     };
   } finally {
     await handle.close();

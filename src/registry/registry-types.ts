@@ -29,6 +29,8 @@ export interface ServedVersion {
   readonly sha256: string;
   /** Warnings of admission: files that are not applied, scores that depend on the batch. One sentence each. */
   readonly warnings: readonly string[];
+  /** How the graph of another tool was rewritten for this machine, or why not; undefined where nothing is to rewrite. */
+  readonly rewrite?: string | undefined;
 }
 
 /** Keeps a version in memory until it is released, so that a request finishes on the version it started on. */
@@ -54,6 +56,8 @@ export interface VersionStatus {
   readonly objective?: string;
   /** Those of `ServedVersion`; absent without any. */
   readonly warnings?: readonly string[];
+  /** That of `ServedVersion`. */
+  readonly rewrite?: string;
   readonly bytes?: number;
   readonly lastUsed?: number;
 }

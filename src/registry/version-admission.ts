@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { HostPool, LoadedModel } from '../inference/inference-types.ts';
+import type { GraphRewriter } from '../inference/rewrite/rewrite-types.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
 import { ownTargets, targetOf } from './processor.ts';
@@ -14,6 +15,7 @@ import {
   type VersionFolder,
   verifyHashes,
 } from './version-folder.ts';
+import { rewriteFor } from './version-rewrite.ts';
 import { largestId, runSelfTest, TOLERANCE } from './version-self-test.ts';
 import { isForeign, recordName, type VariantPreference } from './version-variants.ts';
 
@@ -22,6 +24,8 @@ export interface AdmissionDeps {
   readonly tokenizers: Tokenizers;
   readonly variant?: VariantPreference;
   readonly limits?: FolderLimits;
+  /** Rewrites graphs of other tools for the CPU; absent: they are served as exported. */
+  readonly rewriter?: GraphRewriter | undefined;
   /**
    * Writes the ONNX file of a folder with weights only, and returns warnings. Without it, imports need an ONNX file.
    * @param names Names that the model is known by beside its folder's.
@@ -98,7 +102,12 @@ function processorWarning({ variant }: ChosenGraph): readonly string[] {
   return [`${variant.file} is made for ${targetOf(variant.file)}, this processor is ${own}: its scores may differ`];
 }
 
-function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPool, moved: number): ServedVersion {
+function servedVersion(
+  candidate: Candidate,
+  inspected: Inspected,
+  pool: HostPool,
+  { moved, rewrite }: Pick<OnHosts, 'moved' | 'rewrite'>,
+): ServedVersion {
   const { version, graph, sha256 } = inspected;
   return Object.freeze({
     name: candidate.name,
@@ -116,6 +125,7 @@ function servedVersion(candidate: Candidate, inspected: Inspected, pool: HostPoo
     provider: pool.provider,
     sha256,
     warnings: [...version.warnings, ...batchWarning(graph, moved, pool.provider), ...processorWarning(graph)],
+    rewrite,
   });
 }
 
@@ -124,19 +134,46 @@ function checkLoadedInputs(loaded: LoadedModel, file: string): void {
   throw new WinnowError('invalid_graph', { where: file, expected: 'input input_ids', got: loaded.inputs.join(', ') });
 }
 
+interface OnHosts {
+  readonly loaded: LoadedModel;
+  /** How much the score of a pair differed between batches. */
+  readonly moved: number;
+  readonly rewrite: string | undefined;
+}
+
+/** Loads the rewritten graph of a version, or the one as exported where there is none or the hosts refuse it. */
 async function loadOnHosts(
   candidate: Candidate,
   inspected: Inspected,
   deps: AdmissionDeps,
   tokenizer: SelfTestTokenizer,
-): Promise<{ readonly loaded: LoadedModel; readonly moved: number }> {
+): Promise<OnHosts> {
+  const { file, note: rewrite } = (await rewriteFor(inspected, tokenizer, deps)) ?? {};
+  if (file === undefined) return { ...(await loadFile(candidate, inspected, deps, tokenizer)), rewrite };
+  try {
+    return { ...(await loadFile(candidate, inspected, deps, tokenizer, file)), rewrite };
+  } catch (error) {
+    const loaded = await loadFile(candidate, inspected, deps, tokenizer);
+    return { ...loaded, rewrite: `served as exported: the rewritten graph was refused (${(error as Error).message})` };
+  }
+}
+
+async function loadFile(
+  candidate: Candidate,
+  inspected: Inspected,
+  deps: AdmissionDeps,
+  tokenizer: SelfTestTokenizer,
+  rewritten?: string,
+): Promise<Omit<OnHosts, 'rewrite'>> {
   const { version, graph } = inspected;
   const { pool } = deps;
   const { key } = candidate;
   const { maxLength, firstPosition, manifest } = version;
+  const exported = join(version.folder, graph.variant.file);
   const spec = {
     key,
-    file: join(version.folder, graph.variant.file),
+    file: rewritten ?? exported,
+    exported,
     padId: tokenizer.padId,
     firstPosition,
     maxLength,
@@ -192,12 +229,14 @@ async function openTokenizer(tokenizers: Tokenizers, folder: string): Promise<Se
 export async function loadAndTest(candidate: Candidate, inspected: Inspected, deps: AdmissionDeps): Promise<Admitted> {
   const tokenizer = await openTokenizer(deps.tokenizers, inspected.version.folder);
   try {
-    const { loaded, moved } = await loadOnHosts(candidate, inspected, deps, tokenizer).catch(async (error: unknown) => {
-      throw await explained(error, inspected.version, tokenizer);
-    });
+    const { loaded, ...found } = await loadOnHosts(candidate, inspected, deps, tokenizer).catch(
+      async (error: unknown) => {
+        throw await explained(error, inspected.version, tokenizer);
+      },
+    );
     const each = loaded.bytes > 0 ? loaded.bytes : inspected.graph.bytes;
     return {
-      served: servedVersion(candidate, inspected, deps.pool, moved),
+      served: servedVersion(candidate, inspected, deps.pool, found),
       file: join(inspected.version.folder, inspected.graph.variant.file),
       loadMs: loaded.loadMs,
       bytes: each * deps.pool.size,

@@ -60,6 +60,8 @@ export interface ChosenGraph {
   readonly batchOps: readonly string[];
   /** Whether the graph can tell padding from text. */
   readonly isMasked: boolean;
+  /** The tool that wrote the file; empty where it does not say. */
+  readonly producer: string;
 }
 
 const KNOWN_INPUTS = Object.keys(INPUTS);
@@ -263,6 +265,7 @@ export async function chooseGraph(
     bytes: [variant.file, ...external].reduce((sum, path) => sum + size(path), 0),
     batchOps: batchOpsOf(graph),
     isMasked: graph.inputs.some((input) => input.name === 'attention_mask'),
+    producer: graph.producer,
   };
 }
 

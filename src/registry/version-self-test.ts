@@ -92,6 +92,9 @@ const SHORT_PAIR = { query: 'egg', passage: 'Boil it.' };
 /** A passage that is longer than those of the probes. */
 const LONG_PAIR = { query: 'egg', passage: '7 words and more, '.repeat(20) };
 
+/** Pairs of several lengths, by which two graphs of one model are compared. */
+export const CHECK_PAIRS: readonly Pair[] = [SHORT_PAIR, ...PROBE_PAIRS, LONG_PAIR];
+
 /** Scores a pair alone and in a batch with others. Returns the difference: 0 where a score depends on its pair alone. */
 async function measureMovement(deps: SelfTestDeps): Promise<number> {
   const [alone] = await scorePairs(deps, [SHORT_PAIR]);

@@ -35,6 +35,8 @@ export interface GraphShape {
   readonly dynamic?: boolean;
   /** Adds a number by position, from a table of 64. */
   readonly positions?: boolean;
+  /** The tool that the file names as its writer. Default: Winnow. */
+  readonly producer?: string;
   /** Leaves the input attention_mask out, so that padding counts. */
   readonly unmasked?: boolean;
   readonly input?: string;
@@ -67,7 +69,8 @@ export function tinyGraph(shape: GraphShape = {}): Uint8Array {
   if (shape.extraOp !== undefined) g.ops(shape.extraOp, [mean], {}, 3);
   if (output === 'logits') g.output(g.op('Add', [mean, g.scalar(bias)]), 'float32', ['batch', width], 'logits');
   else g.output(embedded, 'float32', ['batch', 'sequence', width], output);
-  return encodeModel(modelOf(g.build()));
+  const model = modelOf(g.build());
+  return encodeModel({ ...model, producer: shape.producer ?? model.producer });
 }
 
 export interface FolderShape extends GraphShape {

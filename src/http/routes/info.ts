@@ -64,6 +64,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       hosts: service.hosts,
       ...(service.devices.length > 0 ? { devices: [...service.devices] } : {}),
       body_limit_bytes: deps.options.bodyLimitBytes,
+      rewrite: served?.rewrite ?? null,
       score: served ? SCORES[served.activation] : null,
     };
     res.json(answer);

@@ -26,7 +26,7 @@ export function entryOf(
   { id, kind }: Pick<ListedName, 'id' | 'kind'> = { id: idOf(status), kind: 'version' },
 ): ModelEntry {
   const { name, version, state, reason, labels, variant, provider, maxLength, activation, objective } = status;
-  const { warnings, bytes, lastUsed } = status;
+  const { warnings, rewrite, bytes, lastUsed } = status;
   // Of a version that was never loaded nothing is known yet.
   const queryLimit = maxLength ? smallestLimit(status.maxQueryTokens, deps.options.maxQueryTokens) : undefined;
   return {
@@ -48,6 +48,7 @@ export function entryOf(
     ...(activation ? { activation } : {}),
     ...(objective ? { objective } : {}),
     ...(warnings ? { warnings: [...warnings] } : {}),
+    ...(rewrite ? { rewrite } : {}),
     ...(bytes === undefined ? {} : { bytes: Math.round(bytes) }),
     ...(lastUsed === undefined ? {} : { last_used: Math.round(lastUsed) }),
   };

@@ -36,6 +36,10 @@ const modelEntry = z
       .array(z.string())
       .optional()
       .meta({ description: 'What admission found: files that are not applied, scores that depend on the batch.' }),
+    rewrite: z
+      .string()
+      .optional()
+      .meta({ description: 'How the graph of another tool was rewritten for this machine, or why not.' }),
     bytes: count.optional().meta({ description: 'Memory it takes.' }),
     last_used: count.optional().meta({ description: 'Milliseconds since the epoch.' }),
   })
@@ -154,6 +158,10 @@ export const info = z
       .optional()
       .meta({ description: 'Indexes of the GPUs; absent where the provider cannot choose between devices.' }),
     body_limit_bytes: count,
+    rewrite: z.string().nullable().meta({
+      description:
+        'How the graph of another tool was rewritten for this machine, or why not; null for a file of Winnow’s own.',
+    }),
     score: z.enum(['sigmoid(logit) unless raw_scores', 'logit']).nullable().meta({
       description:
         'How the default model computes relevance scores: never relative to the other passages. null: it is not in memory.',
