@@ -203,7 +203,23 @@ function readCache(cached: CachedPairs | undefined, { passages, truncate }: Scor
 }
 
 /**
- * Scores every passage of a request by one version. Cached scores are taken from the cache; the rest is tokenized, scheduled, pooled over
+ * Returns the passages to score so that no text is scored twice, and for each of `missing` the place of its text among them. A score depends
+ * on its pair alone.
+ */
+function distinct(passages: readonly string[], missing: readonly number[]) {
+  const places = new Map<string, number>();
+  const once: number[] = [];
+  const placeOf = missing.map((i) => {
+    const known = places.get(passages[i]!);
+    if (known !== undefined) return known;
+    places.set(passages[i]!, once.length);
+    return once.push(i) - 1;
+  });
+  return { once, placeOf };
+}
+
+/**
+ * Scores every passage of a request by one version. Cached scores are taken from the cache; the rest, each text once, is tokenized, scheduled, pooled over
  * windows and put into the cache.
  * @throws WinnowError `passage_too_long`, `not_a_number`, and those of tokenizer and scheduler. Rows in messages are passages.
  */
@@ -215,9 +231,11 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const { scores, truncated, queryCut, missing } = readCache(cached, request);
   const known = { version, scores, truncated, queryCut };
   if (missing.length === 0) return { ...known, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
+  const { once, placeOf } = distinct(passages, missing);
   try {
-    const fresh = await scoreMissing(deps, { ...task, options, missing });
-    missing.forEach((i, at) => {
+    const fresh = await scoreMissing(deps, { ...task, options, missing: once });
+    missing.forEach((i, nth) => {
+      const at = placeOf[nth]!;
       const score = fresh.scores[at]!;
       scores[i] = score;
       truncated[i] = fresh.truncated[at]!;
@@ -228,6 +246,6 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   } catch (error) {
     // The scope's reason names the deadline of the request, or says that the client left.
     if (scope.signal.aborted) throw scope.signal.reason;
-    throw renumberRow(error, (row) => missing[row]);
+    throw renumberRow(error, (row) => once[row]);
   }
 }

@@ -25,6 +25,26 @@ describe('reranker', () => {
     expect(service.log.held).toBe(0);
   });
 
+  it('tokenizes and scores a text once, however often a request has it', async () => {
+    const service = openFakeService({ m: { factor: 1 } });
+    const texts = ['1 2', '7', '1 2', '3', '7', '1 2'];
+    const { value } = await settle(service, make(service).rerank(ask(texts)));
+    expect(indexes(value)).toEqual([1, 4, 0, 2, 3, 5]);
+    expect(value!.truncated).toHaveLength(6);
+    const rows = service.log.batches.reduce((sum, batch) => sum + batch.rows, 0);
+    expect(rows).toBe(3);
+    expect(service.log.encoded.flatMap(([, ...passages]) => passages)).toEqual(['1 2', '7', '3']);
+    const alone = await settle(service, make(service).rerank(ask(['1 2', '7', '3'])));
+    expect(value!.tokens).toBe(alone.value!.tokens);
+  });
+
+  it('names the first place of a text that is too long', async () => {
+    const service = openFakeService({ m: { factor: 1, maxLength: 8 } });
+    const long = ask(['1 2', '1 2', '1 2 3 4 5 6 7', '1 2 3 4 5 6 7'], { truncate: false });
+    const { error } = await settle(service, make(service).rerank(long));
+    expect(error?.params).toEqual({ limit: 8, got: 10, field: 'passages[2]' });
+  });
+
   it('schedules the rows of a request in the share of its key', async () => {
     const service = openFakeService({ m: { factor: 1 } });
     const { submit } = service.scheduler;
