@@ -1,0 +1,25 @@
+/** One of the programs that are compared, open: processes that score the same pairs. */
+export interface Contestant {
+  /** Its libraries with their versions. */
+  readonly version: string;
+  /** Its processes, without their descendants. */
+  readonly pids: readonly number[];
+  /** Scores the pairs of a timed round once. */
+  round(): Promise<void>;
+  /** Returns the scores of all pairs, in batches with others. */
+  together(): Promise<Float64Array>;
+  /** Returns the scores of the pairs of `work.alone`, each in a batch of its own. */
+  alone(): Promise<Float64Array>;
+  close(): Promise<void>;
+}
+
+/** Why a contestant does not take part: it is a row with this reason. */
+export class NotThere extends Error {
+  override readonly name = 'NotThere';
+}
+
+/** Processes of a contestant, and threads of each. */
+export interface Layout {
+  readonly processes: number;
+  readonly threads: number;
+}
