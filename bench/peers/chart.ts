@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { CATEGORY, standaloneSvg } from '../../src/reports/charts/vega.ts';
+import { CATEGORY, INK, standaloneSvg } from '../../src/reports/charts/vega.ts';
 import { median } from '../load/figures.ts';
 import type { Found } from './report.ts';
 
@@ -7,15 +7,15 @@ import type { Found } from './report.ts';
 export function peersSvg({ results, pairs }: Found): Promise<string> {
   const values = results
     .filter(({ seconds }) => seconds.length > 0)
-    .map(({ title, seconds }) => ({
-      title,
+    .map(({ title, given, seconds }) => ({
+      title: given.endsWith('tokens') ? `${title} (${given})` : title,
       rate: pairs / median(seconds),
       low: pairs / Math.max(...seconds),
       high: pairs / Math.min(...seconds),
       side: title.startsWith('Winnow') ? 'Winnow' : 'others',
     }))
     .toSorted((a, b) => b.rate - a.rate);
-  const y = { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 260 } } as const;
+  const y = { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 320 } } as const;
   const x = (field: string) => ({ field, type: 'quantitative', title: 'pairs a second' }) as const;
   const color = {
     field: 'side',
@@ -29,7 +29,7 @@ export function peersSvg({ results, pairs }: Found): Promise<string> {
     data: { values },
     layer: [
       { mark: { type: 'bar', cornerRadiusEnd: 2 }, encoding: { y, x: x('rate'), color } },
-      { mark: { type: 'rule', strokeWidth: 1.5 }, encoding: { y, x: x('low'), x2: { field: 'high' } } },
+      { mark: { type: 'rule', strokeWidth: 1.5, color: INK }, encoding: { y, x: x('low'), x2: { field: 'high' } } },
     ],
   };
   return standaloneSvg(spec);
