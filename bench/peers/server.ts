@@ -23,7 +23,8 @@ export interface ServerSpec {
 }
 
 /** Requests wait as long as the benchmark does: a busy machine refuses none. */
-const PATIENCE = { 'x-winnow-deadline-ms': '600000' };
+const PATIENCE_MS = '600000';
+const PATIENCE = { 'x-winnow-deadline-ms': PATIENCE_MS };
 
 interface PlacedRequest extends LoadRequest {
   readonly places: readonly number[];
@@ -53,7 +54,8 @@ export async function startServer(work: Work, spec: ServerSpec): Promise<Contest
   const { registry, variant, layout, load, deadlineMs } = spec;
   const hosts = ['--inference-hosts', String(layout.processes), '--inference-threads', String(layout.threads)];
   const caches = ['--tokenization-cache-bytes', '0', '--score-cache-bytes', '0'];
-  const flags = ['--models', registry, '--registry-variant', variant, ...hosts, ...caches];
+  const patience = ['--scheduling-max-wait-ms', PATIENCE_MS];
+  const flags = ['--models', registry, '--registry-variant', variant, ...hosts, ...caches, ...patience];
   const late = () => new Error(`expected a ready server within ${deadlineMs / 1000} s (--deadline)`);
   const server = await within(deadlineMs, startServerProcess({ flags }), late);
   const client = createLoadClient(server.url);
