@@ -1,32 +1,10 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { WinnowError } from '../errors.ts';
+import { censored, redacted, SECRET_FIELDS } from './redaction.ts';
 
 export type { Logger } from 'pino';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
-
-/** Fields with text or credentials of a client. Their values never reach the log, up to two levels deep. */
-const SECRET_FIELDS = [
-  'authorization',
-  'cookie',
-  'apiKey',
-  'token',
-  'password',
-  'query',
-  'texts',
-  'documents',
-  'passages',
-  'text',
-  'body',
-];
-
-/** A name with a dash (`x-api-key`) has to be quoted in pino's path language. */
-const SECRET_HEADERS = ['x-api-key', 'proxy-authorization', 'set-cookie'];
-
-const redactedPaths = [
-  ...SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
-  ...SECRET_HEADERS.flatMap((header) => [`["${header}"]`, `*["${header}"]`, `*.*["${header}"]`]),
-];
 
 /**
  * Returns an error as the log shows it. A client error has code and field only, because its message quotes the request. A server error
@@ -64,9 +42,9 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
     base: {},
     messageKey: 'msg',
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label: string) => ({ level: label }) },
-    // A number under such a name is a count (`passages: 100`), not text.
-    redact: { paths: redactedPaths, censor: (value: unknown) => (typeof value === 'number' ? value : '[redacted]') },
+    formatters: { level: (label: string) => ({ level: label }), log: redacted },
+    // For the fields of child loggers, which no formatter sees.
+    redact: { paths: SECRET_FIELDS.map((field) => `["${field}"]`), censor: censored },
     serializers: { err: serializeError, error: serializeError },
   };
   return pino(options, destination ?? standardOutput());
