@@ -7,12 +7,11 @@ import { table } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { closedLoop } from './load/loops.ts';
 import { startNullServer } from './load/null-registry.ts';
+import type { OwnDelay } from './load/own-delay.ts';
 import { type LoadRequest, loadTopics, type Topic } from './load/requests.ts';
 import type { ServerProcess } from './load/server.ts';
 import { simulate } from './load/simulation.ts';
 import { between, STAGES, type StageSeconds, stageSeconds } from './load/threads.ts';
-
-const P99 = 'winnow_event_loop_delay_seconds{quantile="0.99"}';
 
 const ABOUT = `
 Measures what the front process can do: a server whose inference hosts have no engine (the logit is a hash of the token ids) gets requests
@@ -20,9 +19,9 @@ over HTTP. Everything else is real: parsing, tokenizer threads, token cache, sch
 
 Measures every kind several times and keeps the round with the least processor time: other programs on the machine only add to it.
 
-Prints two Markdown tables by size of the request and state of the token cache: rows a second on this machine, delay of the event loop and
-processor time a row by stage; and the rows a second of a machine with more cores, computed from these times, with the stage that limits
-them. With --profile also where the event loop spends its time.
+Prints Markdown tables by size of the request and state of the token cache: rows a second on this machine (the client included), how long
+its own work delayed the event loop (99th percentile, most), and processor time a row by stage; and the rows a second of machines with
+other numbers of cores, computed from these times without the client, with the stage that limits them. With --profile also where the event loop spends its time.
 `;
 
 const options = readFlags('host', ABOUT, {
@@ -30,10 +29,10 @@ const options = readFlags('host', ABOUT, {
   rows: { type: 'string', default: '40000', help: 'Rows of each measurement.' },
   rounds: { type: 'string', default: '3', help: 'Measurements of each kind.' },
   devices: { type: 'string', default: '2', help: 'Devices, each with a host of its own.' },
-  cores: { type: 'string', default: '8', help: 'Cores of the machine that is simulated.' },
+  cores: { type: 'string', default: '2,8', help: 'Cores of the machines that are simulated, one or several numbers.' },
   tokenizers: {
     type: 'string',
-    help: 'Tokenizer threads of that machine (default: as many as a server there starts).',
+    help: 'Tokenizer threads of these machines (default: as many as a server there starts).',
   },
   'score-cache': { type: 'boolean', default: false, help: 'Turn the score cache on, and ask for known pairs too.' },
   profile: { type: 'boolean', default: false, help: 'Show where the event loop spends its time (slower).' },
@@ -44,7 +43,7 @@ const counts = {
   rows: Number(options.rows),
   rounds: Number(options.rounds),
   devices: Number(options.devices),
-  cores: Number(options.cores),
+  cores: options.cores.split(',').map(Number),
 };
 const { source, topics } = loadTopics();
 
@@ -64,7 +63,8 @@ interface Measurement {
   readonly passages: number;
   readonly cache: string;
   readonly rowsPerSecond: number;
-  readonly delayMs: number;
+  /** How long its own work delayed the event loop. */
+  readonly delay: OwnDelay;
   /** Seconds of processor time a row. */
   readonly perRow: StageSeconds;
 }
@@ -72,6 +72,15 @@ interface Measurement {
 /** When the requests that count were sent. */
 const periods: Period[] = [];
 const microseconds = () => Number(process.hrtime.bigint() / 1000n);
+
+/** Reads the delays of the event loop since the last reading. */
+async function readDelay(server: ServerProcess): Promise<OwnDelay> {
+  const seen = new Set(server.log);
+  const line = server.logged((entry) => entry.msg === 'own delay' && !seen.has(entry));
+  server.signal('SIGUSR2');
+  const { p99, max } = await line;
+  return { p99: Number(p99), max: Number(max) };
+}
 
 async function measure(server: ServerProcess, passages: number, cache: string, round: number): Promise<Measurement> {
   const client = createLoadClient(server.url);
@@ -96,15 +105,16 @@ async function measure(server: ServerProcess, passages: number, cache: string, r
         ? requestsOf(topics, passages, Math.ceil(8000 / passages), `${passages}.${round}w`)
         : [...known, ...known],
     );
-    await server.metric(P99);
+    await readDelay(server);
     const before = stageSeconds(server.pid);
     const from = microseconds();
     const seconds = await send(requests);
     periods.push({ from, to: microseconds() });
     const used = between(before, stageSeconds(server.pid));
+    const delay = await readDelay(server);
     const rows = count * passages;
     const perRow = Object.fromEntries(STAGES.map((stage) => [stage, used[stage] / rows])) as StageSeconds;
-    return { passages, cache, rowsPerSecond: rows / seconds, delayMs: 1000 * (await server.metric(P99)), perRow };
+    return { passages, cache, rowsPerSecond: rows / seconds, delay, perRow };
   } finally {
     client.close();
   }
@@ -124,22 +134,21 @@ const micros = (seconds: number) => (1e6 * seconds).toFixed(1);
 const label = ({ passages, cache }: Measurement) => `${passages} passages, ${cache}`;
 
 function measured(list: readonly Measurement[]): string {
-  const head = ['µs of processor a row', 'rows/s here', 'loop delay p99', ...STAGES];
+  const head = ['µs of processor a row', 'rows/s here', 'loop delay p99, most', ...STAGES];
   return table(
     head,
     list.map((m) => [
       label(m),
       rate(m.rowsPerSecond),
-      `${m.delayMs.toFixed(1)} ms`,
+      `${m.delay.p99.toFixed(1)}, ${m.delay.max.toFixed(1)} ms`,
       ...STAGES.map((stage) => micros(m.perRow[stage])),
     ]),
   );
 }
 
-function simulated(list: readonly Measurement[]): string {
-  const { cores, devices } = counts;
+function simulated(list: readonly Measurement[], cores: number): string {
   const tokenizers = Number(options.tokenizers ?? Math.max(1, Math.min(8, Math.floor(cores / 4))));
-  const machine = { cores, tokenizers, hosts: devices };
+  const machine = { cores, tokenizers, hosts: counts.devices };
   const head = [`${cores} cores, ${tokenizers} tokenizer threads`, 'rows/s', 'limit', ...STAGES, 'cores'];
   return table(
     head,
@@ -187,7 +196,7 @@ try {
 console.log(
   `${source}, ${tokensPerRow.toFixed(0)} tokens a row; ${cpus().length} cores of ${cpus()[0]?.model}, ${counts.devices} devices without an engine\n`,
 );
-console.log(`${measured(results)}\n\n${simulated(results)}`);
+console.log([measured(results), ...counts.cores.map((cores) => simulated(results, cores))].join('\n\n'));
 if (options.profile) console.log(`\n${profiled(profiles)}`);
 if (options.json) writeFileSync(options.json, `${JSON.stringify({ counts, source, results }, null, 1)}\n`);
 rmSync(temp, { recursive: true });
