@@ -14,7 +14,7 @@ export const inferenceSettings = z.strictObject({
     0,
     256,
     0,
-    'Sets the number of inference processes; 0 derives it from the cores. Each holds its own copy of every loaded model.',
+    'Sets the number of inference processes; 0 takes one for each core, with `cuda` one for each device. Each holds its own copy of every loaded model.',
   ),
   threads: integer(0, 256, 0, "Sets the threads of each process; 0 divides the cgroup's quota among the processes."),
   calibrate: toggle(
