@@ -123,6 +123,26 @@ const CASES: readonly Case[] = [
     inputs: [ids, segments, wave([6, 12]), wave([7, 12], 1), wave([2, 12], 2), gamma, beta],
   },
   {
+    name: 'EmbedLayerNormalization with a mask index',
+    op: 'EmbedLayerNormalization',
+    domain: MICROSOFT,
+    inputs: [
+      ids,
+      segments,
+      wave([6, 12]),
+      wave([7, 12], 1),
+      wave([2, 12], 2),
+      gamma,
+      beta,
+      tensor(
+        'int32',
+        ids.dims,
+        numbers(ids).map((_, i) => +(i < 8)),
+      ),
+    ],
+    outputs: 2,
+  },
+  {
     name: 'FusedGemm',
     op: 'FusedGemm',
     domain: MICROSOFT,
@@ -147,7 +167,10 @@ function modelAndFeeds({ op, domain = '', attrs = {}, inputs, outputs = 1 }: Cas
   const values = outputs === 4 ? ['y', '', '', 'sum'] : outputs === 2 ? ['y', 'second'] : ['y'];
   const node = new GraphBuilder();
   node.op(op, names, attrs, { domain, name: 'layer.0/composite' });
-  g.append({ ...node.build().nodes[0]!, outputs: op === 'EmbedLayerNormalization' ? ['y', 'mask'] : values });
+  g.append({
+    ...node.build().nodes[0]!,
+    outputs: op === 'EmbedLayerNormalization' && outputs === 1 ? ['y', 'mask'] : values,
+  });
   for (const value of values) if (value !== '') g.output(value);
   return { model: modelOf(g.build(), 23), feeds };
 }
@@ -159,7 +182,9 @@ describe('decompose', () => {
       ...model,
       graph: {
         ...model.graph,
-        nodes: model.graph.nodes.map((n) => (n.op === 'EmbedLayerNormalization' ? { ...n, outputs: ['y'] } : n)),
+        nodes: model.graph.nodes.map((n) =>
+          n.op === 'EmbedLayerNormalization' && n.outputs[1] === 'mask' ? { ...n, outputs: ['y'] } : n,
+        ),
       },
     };
     const spelt = decompose(plain, await probeShapes(model, feeds));

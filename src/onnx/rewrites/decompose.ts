@@ -49,7 +49,7 @@ const skipLayerNorm: Decomposition = ({ g, node, output }) => {
 const normalize = (g: GraphBuilder, x: string, gamma: string, beta: string, epsilon: number): string =>
   g.op('LayerNormalization', beta === '' ? [x, gamma] : [x, gamma, beta], { axis: -1, epsilon });
 
-/** LayerNormalization of the sum of word, position and segment embeddings. */
+/** LayerNormalization of the sum of word, position and segment embeddings; the second output is the number of tokens of each row. */
 const embedLayerNorm: Decomposition = ({ g, node, output }) => {
   const [ids, segments, words, positions, segmentTable, gamma, beta] = node.inputs as [
     string,
@@ -60,7 +60,6 @@ const embedLayerNorm: Decomposition = ({ g, node, output }) => {
     string,
     string,
   ];
-  if ((node.outputs[1] ?? '') !== '') throw refuse(node, 'a mask index');
   const end = g.slice(g.shape(ids), [1], [2], [0]);
   const range = g.op('Range', [g.scalar(0, 'int64'), g.squeeze(end, [0]), g.scalar(1, 'int64')]);
   const rows = g.unsqueeze(g.gather(positions, has(node, 8) ? node.inputs[8]! : range), [0]);
@@ -68,6 +67,12 @@ const embedLayerNorm: Decomposition = ({ g, node, output }) => {
   let sum = g.add(g.gather(words, ids), placed);
   if (segments !== '' && segmentTable !== '') sum = g.add(sum, g.gather(segmentTable, segments));
   output(normalize(g, sum, gamma, beta, attrNumber(node, 'epsilon', 1e-12)));
+  if ((node.outputs[1] ?? '') !== '') {
+    // Without a mask the engine counts no tokens.
+    const none = g.expand(g.scalar(0, 'int64'), g.slice(g.shape(ids), [0], [1], [0]));
+    const count = has(node, 7) ? g.reduceSum(g.cast(node.inputs[7]!, 'int64'), [1], false) : none;
+    output(g.cast(count, 'int32'), 1);
+  }
   if ((node.outputs[2] ?? '') !== '') output(sum, 2);
 };
 
