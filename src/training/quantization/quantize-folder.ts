@@ -8,7 +8,7 @@ import { readModel } from '../../onnx/model-file.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from '../../registry/manifest.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { type Published, publish } from '../../registry/publish-version.ts';
-import { chooseGraph, readVersionFolder } from '../../registry/version-folder.ts';
+import { chooseGraph, readVersionFolder, type VersionFolder } from '../../registry/version-folder.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import type { CandidateList } from '../data/list-types.ts';
@@ -39,22 +39,27 @@ interface QuantizedFolder {
   readonly card: string;
 }
 
-const FLOAT_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
-
 interface Source {
   readonly model: Model;
   readonly file: string;
   readonly precision: Precision;
 }
 
-/** Reads the file that a variant is made from: the float32 file, or, for int8, the int8 file of a folder without one. */
-async function readSource(folder: string, variant: Variant): Promise<Source> {
+/** The usual names of float32 files, for messages. */
+const USUAL = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
+
+/**
+ * Reads the file that a variant is made from: the float32 file, under any of the names that are served, or, for int8, the int8 file of a folder
+ * without one.
+ */
+async function readSource({ folder, variants }: VersionFolder, variant: Variant): Promise<Source> {
   const own = variant === 'int8' ? [variantFile('int8')] : [];
-  const file = [...FLOAT_FILES, ...own].find((f) => existsSync(join(folder, f)));
+  const float = variants.find(({ name }) => name === 'fp32')?.file;
+  const file = float ?? own.find((f) => existsSync(join(folder, f)));
   if (file === undefined)
     throw new WinnowError('invalid_input', {
       where: folder,
-      expected: `one of ${[...FLOAT_FILES, ...own].join(', ')}`,
+      expected: `one of ${[...USUAL, ...own].join(', ')}`,
       got: 'none of them',
     });
   return { model: await readModel(join(folder, file)), file, precision: own.includes(file) ? 'int8' : 'float32' };
@@ -94,7 +99,7 @@ async function addVariant(
 ): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; source: Source }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const version = await readVersionFolder(work);
-  const source = await readSource(work, options.variant);
+  const source = await readSource(version, options.variant);
   const { model, file, precision } = source;
   checkPositions(model, version.config, file);
   const output = model.graph.outputs[0]!.name;

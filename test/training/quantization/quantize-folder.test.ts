@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -65,6 +65,10 @@ describe('quantizeFolder', () => {
     await expect(quantizeFolder(alone.published.folder, { ...options, name: 'half', variant: 'fp16' })).rejects.toThrow(
       /expected one of onnx\/model.onnx, model.onnx, onnx\/model_fp32.onnx, got none of them/,
     );
+    // As optimum names its optimized files.
+    renameSync(join(source, 'onnx/model.onnx'), join(source, 'onnx/model_O2.onnx'));
+    const optimized = await quantizeFolder(source, { ...options, name: 'optimized', keepsFloat: false });
+    expect(readdirSync(join(optimized.published.folder, 'onnx'))).toEqual(['model_int8.onnx']);
     const limits = JSON.parse(readFileSync(join(both.published.folder, 'model.json'), 'utf8'));
     expect(limits).toMatchObject({ maxLength: 48, maxQueryTokens: 5 });
   });
