@@ -29,11 +29,17 @@ export interface Batch<Owner> {
  */
 const FIXED_SHARE = 0.05;
 
-/** The rows of the lead alone fill a batch up to at least this many padded tokens. */
+/**
+ * The rows of the lead alone fill a batch up to at least this many padded tokens. On CPUs both smaller and larger batches take longer a token
+ * (`npm run bench:serve -- --only stages` prints how long).
+ */
 const LEAST_TOKENS = 512;
 
-/** Share of a batch that may be padding, unless the padding saves a whole batch. */
-const MAX_PADDING = 0.05;
+/**
+ * Share of a batch that may be padding, unless the padding saves a whole batch. Rows of other jobs that have the batch's length fill it without
+ * any.
+ */
+const MAX_PADDING = 0.02;
 
 /** Rows that fill a batch are taken from the next jobs, until these hold so many batches. */
 const LOOK_AHEAD = 8;
