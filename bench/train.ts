@@ -11,6 +11,7 @@ import { openSessions } from '../src/training/step/sessions.ts';
 import { createRandom } from '../src/util/random.ts';
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
+import { cpuSeconds } from './load/processes.ts';
 import { Side } from './load/side.ts';
 import { loraSide, saveRandom } from './load/torch-sides.ts';
 
@@ -19,7 +20,8 @@ const ABOUT = `
 One training step of a MiniLM-L6: milliseconds and peak memory, compared with PyTorch's eager step if --python is given. Each side is a
 process of its own, so that peak memory is its own, and the two alternate step by step, so that other load affects both.
 
-Prints a line per round (median milliseconds, peak memory and the machine's load average), and per case the ratio of times and memories.
+Prints a line per round (median milliseconds, processor time and peak memory, and the machine's load average), and per case the ratio of times,
+processor times and memories. Ratios of processor time hold on a machine with other load too.
 
 With --python the last line is a ModernBERT-base (150 million random weights) with adapters of rank --lora beside all matrices of the encoder.
 
@@ -161,17 +163,37 @@ const peer = (c: Case, model: string): Side =>
 
 const SIDES = ['winnow', 'PyTorch'];
 
-async function round(c: Case, model: string | undefined, name: string): Promise<{ time: number; memory: number }> {
+interface Ratios {
+  readonly time: number;
+  readonly cpu: number;
+  readonly memory: number;
+}
+
+async function round(c: Case, model: string | undefined, name: string): Promise<Ratios> {
   const load = loadavg()[0]!.toFixed(1);
   const sides = [ours(c, model), ...(model === undefined ? [] : [peer(c, model)])];
   for (const side of sides) await side.ready();
+  const used = new Map(sides.map((side) => [side, [] as number[]]));
   for (let i = 0; i < Number(flags.steps); i++)
-    for (const side of i % 2 ? sides.toReversed() : sides) await side.step();
+    for (const side of i % 2 ? sides.toReversed() : sides) {
+      const before = cpuSeconds(side.pid);
+      await side.step();
+      used.get(side)!.push(1000 * (cpuSeconds(side.pid) - before));
+    }
   const found = await Promise.all(sides.map((side) => side.end()));
-  const words = found.map(({ times, mb }, i) => `${SIDES[i]} ${median(times).toFixed(0)} ms ${mb.toFixed(0)} MB`);
+  const cpu = sides.map((side) => used.get(side)!);
+  const words = found.map(
+    ({ times, mb }, i) =>
+      `${SIDES[i]} ${median(times).toFixed(0)} ms (processor ${median(cpu[i]!).toFixed(0)} ms) ${mb.toFixed(0)} MB`,
+  );
   process.stdout.write(`${name}: ${words.join(', ')}, load ${load} → ${loadavg()[0]!.toFixed(1)}\n`);
   const [mine, other = mine] = found as [(typeof found)[0], (typeof found)[0]?];
-  return { time: median(mine.times.map((ms, i) => ms / other.times[i]!)), memory: mine.mb / other.mb };
+  const [own, others = own] = cpu as [number[], number[]?];
+  return {
+    time: median(mine.times.map((ms, i) => ms / other.times[i]!)),
+    cpu: median(own.map((ms, i) => ms / others[i]!)),
+    memory: mine.mb / other.mb,
+  };
 }
 
 async function compare(c: Case, model: string | undefined): Promise<void> {
@@ -179,9 +201,13 @@ async function compare(c: Case, model: string | undefined): Promise<void> {
   const rounds: Awaited<ReturnType<typeof round>>[] = [];
   for (let i = 1; i <= Number(flags.rounds); i++) rounds.push(await round(c, model, `${label} round ${i}`));
   if (model === undefined) return;
-  const [time, memory] = [rounds.map((r) => r.time), rounds.map((r) => r.memory)];
+  const [time, cpu, memory] = (['time', 'cpu', 'memory'] as const).map((key) => rounds.map((r) => r[key])) as [
+    number[],
+    number[],
+    number[],
+  ];
   process.stdout.write(
-    `${label}: ${median(time).toFixed(2)}x PyTorch's time (${time.map((t) => t.toFixed(2)).join(', ')}), ${median(memory).toFixed(2)}x its memory\n`,
+    `${label}: ${median(time).toFixed(2)}x PyTorch's time (${time.map((t) => t.toFixed(2)).join(', ')}), ${median(cpu).toFixed(2)}x its processor time, ${median(memory).toFixed(2)}x its memory\n`,
   );
 }
 
