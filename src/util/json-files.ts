@@ -14,8 +14,8 @@ export const isObject = (value: unknown): value is JsonObject =>
 /** Returns a JSON object; an empty one for another value. */
 export const asObject = (value: unknown): JsonObject => (isObject(value) ? value : {});
 
-export const isJson = (path: string): boolean => /\.json(\.gz)?$/i.test(path);
-export const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.gz)?$/i.test(path);
+export const isJson = (path: string): boolean => /\.json(\.(?:gz|zst))?$/i.test(path);
+export const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.(?:gz|zst))?$/i.test(path);
 
 function parseFile(path: string, text: string): unknown {
   try {

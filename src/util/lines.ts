@@ -54,7 +54,7 @@ async function* readBlocks(
 }
 
 /**
- * Yields the lines of a file one by one in constant memory, empty ones included; `-` is standard input. Gzip is unpacked and a byte-order
+ * Yields the lines of a file one by one in constant memory, empty ones included; `-` is standard input. Gzip and Zstandard are unpacked and a byte-order
  * mark removed. Only `\n` or `\r\n` ends a line: node:readline also splits at U+2028, which JSON may hold.
  *
  * @throws WinnowError `invalid_input` if the file cannot be read, or for a line of more than 64 MiB or that is not UTF-8.

@@ -4,10 +4,10 @@ import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { gunzipped } from '../../src/util/bytes.ts';
+import { gunzipped, readHead } from '../../src/util/bytes.ts';
 import { readLines, scanLines } from '../../src/util/lines.ts';
 import { readText, readTextSync } from '../../src/util/text.ts';
 
@@ -73,6 +73,36 @@ it('packed files may be left after any line', async () => {
   writeFileSync(path, gzipSync('a line\n'.repeat(200_000)));
   for (let count = 1; count < 20_000; count *= 3)
     for await (const { line } of readLines(path)) if (line === count) break;
+});
+
+describe('Zstandard', () => {
+  const write = (name: string, ...parts: readonly Uint8Array[]): string => {
+    const path = join(folder, name);
+    writeFileSync(path, Buffer.concat(parts));
+    return path;
+  };
+  const frame = (text: string) => zstdCompressSync(text);
+
+  it('is unpacked, whatever the name says, frame after frame', async () => {
+    const many = Array.from({ length: 100_000 }, (_, i) => `${Math.sin(i)}`);
+    const path = write('frames.jsonl', frame('a\nb'), frame(''), frame(`c\n${many.join('\n')}`), frame('\nlast'));
+    expect(await linesOf(path)).toEqual(['a', 'bc', ...many, 'last']);
+    expect((await readHead(path, 7)).head.toString()).toBe('a\nbc\n0\n');
+  });
+
+  it('fails where the bytes end too soon, and where others follow', async () => {
+    const packed = frame('x'.repeat(100_000));
+    await expect(linesOf(write('cut.zst', packed.subarray(0, packed.length - 3)))).rejects.toThrow(
+      'unexpected end of file',
+    );
+    await expect(linesOf(write('junk.zst', frame('a\n'), Buffer.from('junk')))).rejects.toThrow(/junk\.zst: expected/);
+  });
+
+  it('may be left after any line', async () => {
+    const path = write('left.zst', frame('a line\n'.repeat(100_000)), frame('more\n'));
+    for (let count = 1; count < 20_000; count *= 3)
+      for await (const { line } of readLines(path)) if (line === count) break;
+  });
 });
 
 describe('gunzipped', () => {

@@ -16,7 +16,7 @@ interface KnownFile {
 
 const HEAD_BYTES = 4096;
 
-export const isTsv = (path: string): boolean => /\.tsv(\.gz)?$/i.test(path);
+export const isTsv = (path: string): boolean => /\.tsv(\.(?:gz|zst))?$/i.test(path);
 
 function kindOf(head: string): TextKind {
   const start = head.trimStart();

@@ -9,10 +9,10 @@ import type { RecordFormat } from './records.ts';
 
 const KINDS: readonly (readonly [RecordFormat, RegExp])[] = [
   ['parquet', /\.parquet$/i],
-  ['jsonl', /\.(jsonl|ndjson)(\.gz)?$/i],
-  ['csv', /\.csv(\.gz)?$/i],
-  ['tsv', /\.tsv(\.gz)?$/i],
-  ['json', /\.json(\.gz)?$/i],
+  ['jsonl', /\.(jsonl|ndjson)(\.(?:gz|zst))?$/i],
+  ['csv', /\.csv(\.(?:gz|zst))?$/i],
+  ['tsv', /\.tsv(\.(?:gz|zst))?$/i],
+  ['json', /\.json(\.(?:gz|zst))?$/i],
 ];
 /** Files about a data set, not of it. */
 const ABOUT = /^(dataset_infos?|dataset_dict|state|metadata|config|README.*)\.jsonl?$/i;

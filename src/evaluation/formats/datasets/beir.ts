@@ -30,7 +30,7 @@ const partsOf = (name: string, split?: string): RegExp[] => [
  */
 function splitOf(place: Place, given: string | undefined): string {
   const files = findFiles(place, /^qrels\/[^/]+$/);
-  const own = new Set(files.map((file) => /([\w.]+?)(-\d{5}-of-\d{5})?\.\w+(\.gz)?$/.exec(file)?.[1]));
+  const own = new Set(files.map((file) => /([\w.]+?)(-\d{5}-of-\d{5})?\.\w+(\.(?:gz|zst))?$/.exec(file)?.[1]));
   const configured = findFile(place, /^corpus\/train[-.]/) !== undefined && own.size === 1;
   return given ?? (configured ? [...own][0]! : 'test');
 }

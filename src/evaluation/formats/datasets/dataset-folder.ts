@@ -57,7 +57,7 @@ export const pathInside = (place: Place, path: string): string => (isAbsolute(pa
 /** Finds the files that the first pattern with any matches, packed or not. */
 export function findFiles(place: Place, ...patterns: readonly RegExp[]): string[] {
   for (const pattern of patterns) {
-    const found = place.files.filter((file) => pattern.test(file.replace(/\.gz$/, '')));
+    const found = place.files.filter((file) => pattern.test(file.replace(/\.(gz|zst)$/, '')));
     if (found.length > 0) return found.map((file) => join(place.folder, file));
   }
   return [];
@@ -139,4 +139,5 @@ export function onlyPath(given: string | readonly string[] | undefined): string 
 }
 
 /** Returns the name of a data set: that of its folder, or of its file without extension. */
-export const datasetName = (place: Place): string => basename(place.path).replace(/\.(json|jsonl|txt)(\.gz)?$/i, '');
+export const datasetName = (place: Place): string =>
+  basename(place.path).replace(/\.(json|jsonl|txt)(\.(?:gz|zst))?$/i, '');

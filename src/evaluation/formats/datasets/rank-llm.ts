@@ -30,7 +30,7 @@ function qrelsBeside(place: Place, given: string | undefined): string {
 /** Loads candidate lists with their texts from one JSON file. */
 export const rankLlm: Loader = {
   shape: 'rank_llm file: [{"query", "hits": [{"qid", "docid", "score", "content"}]}], qrels beside it',
-  detect: (place) => place.isFile && /\.jsonl?(\.gz)?$/i.test(place.path),
+  detect: (place) => place.isFile && /\.jsonl?(\.(?:gz|zst))?$/i.test(place.path),
   async load(place, spec) {
     const { queries, run, texts } = await readRankLlm(place.path);
     const qrelsFile = qrelsBeside(place, spec.qrels);

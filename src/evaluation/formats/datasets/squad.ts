@@ -25,7 +25,7 @@ export const squad: Loader = {
   shape: 'SQuAD or XQuAD file: {"data": [{"title", "paragraphs": [{"context", "qas"}]}]}',
   detect: (place) =>
     place.isFile
-      ? /quad[^/]*\.json(\.gz)?$/i.test(place.path)
+      ? /quad[^/]*\.json(\.(?:gz|zst))?$/i.test(place.path)
       : findFile(place, /^(xquad|squad).*\.json$/) !== undefined,
   async load(place, spec) {
     const path = fileOf(place, onlyPath(spec.corpus));
