@@ -17,6 +17,8 @@ export interface Batch {
   readonly relevance: Float32Array;
   readonly teacher: Float32Array;
   readonly valid: Float32Array;
+  /** Weights of the rows' losses, [queries, passages]; absent where all are 1. */
+  readonly weight?: Float32Array;
 }
 
 interface BatchOptions {
@@ -55,6 +57,7 @@ export function formBatch(lists: readonly Pick<EncodedList, 'list' | 'rows'>[]):
     relevance: new Float32Array(queries * passages),
     teacher: new Float32Array(queries * passages),
     valid: new Float32Array(queries * passages),
+    ...(lists.some(({ list }) => list.weights) && { weight: new Float32Array(queries * passages) }),
   };
   let row = 0;
   lists.forEach(({ list }, q) => {
@@ -64,6 +67,7 @@ export function formBatch(lists: readonly Pick<EncodedList, 'list' | 'rows'>[]):
       batch.relevance[place] = list.relevance[p]!;
       batch.teacher[place] = list.teacher?.[p] ?? 0;
       batch.valid[place] = 1;
+      if (batch.weight) batch.weight[place] = list.weights?.[p] ?? 1;
     }
   });
   return batch;

@@ -15,16 +15,18 @@ export const adrMse = objectiveKind({
   }),
   create: ({ temperature, ties }) => ({
     name: 'ADR-MSE',
-    needs: { relevance: false, teacher: true },
+    needs: { relevance: false, teacher: true, weights: 'lists' },
     anchored: false,
-    build(g, { scores, teacher, valid }) {
+    build(g, values) {
+      const { scores, teacher, valid } = values;
       // Entry (i, j) of the differences is s_i − s_j. The diagonal adds σ(0) = ½, hence 0.5 instead of 1.
       const above = g.sigmoid(g.mul(differences(g, scores), g.scalar(-1 / temperature)));
       const approximate = g.add(g.reduceSum(g.mul(above, second(g, valid)), [2], false), g.scalar(0.5));
       const rank = ranks(g, teacher, valid, ties);
       const miss = g.sub(approximate, rank);
       const discount = g.div(g.scalar(Math.LN2), g.log(g.add(rank, g.scalar(1))));
-      return weightedMean(g, g.mul(g.mul(miss, miss), discount), valid);
+      const loss = g.mul(g.mul(miss, miss), discount);
+      return weightedMean(g, { loss, counted: valid, of: 'lists' }, values);
     },
   }),
 });

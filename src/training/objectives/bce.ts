@@ -16,16 +16,18 @@ export const bce = objectiveKind({
   }),
   create: ({ posWeight, labelSmoothing }) => ({
     name: 'BCE',
-    needs: { relevance: true, teacher: false, labels: 'target' },
+    needs: { relevance: true, teacher: false, labels: 'target', weights: 'passages' },
     anchored: true,
-    build(g, { scores, relevance, valid }) {
+    build(g, values) {
+      const { scores, relevance, valid } = values;
+      const mean = (loss: string): string => weightedMean(g, { loss, counted: valid, of: 'passages' }, values);
       const label = g.op('Min', [relevance, g.scalar(1)]);
       const target =
         labelSmoothing === 0 ? label : g.add(g.mul(label, g.scalar(1 - labelSmoothing)), g.scalar(labelSmoothing / 2));
-      if (posWeight === 1) return weightedMean(g, g.sub(g.softplus(scores), g.mul(target, scores)), valid);
+      if (posWeight === 1) return mean(g.sub(g.softplus(scores), g.mul(target, scores)));
       const against = g.mul(g.sub(g.scalar(1), target), scores);
       const weight = g.add(g.scalar(1), g.mul(target, g.scalar(posWeight - 1)));
-      return weightedMean(g, g.add(against, g.mul(weight, g.softplus(g.neg(scores)))), valid);
+      return mean(g.add(against, g.mul(weight, g.softplus(g.neg(scores)))));
     },
   }),
 });

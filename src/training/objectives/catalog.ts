@@ -83,6 +83,7 @@ function weightedSum(parts: readonly { readonly objective: Objective; readonly w
       teacher: parts.some((p) => p.objective.needs.teacher),
       ...(joint && { labels: joint }),
       ...(parts.every((p) => p.objective.needs.pointwise) && { pointwise: true }),
+      weights: parts.every((p) => p.objective.needs.weights === 'passages') ? 'passages' : 'lists',
     },
     anchored: parts.some((p) => p.objective.anchored),
     build(g, values) {

@@ -1,5 +1,5 @@
 import type { LossBuilder } from '../../autodiff/check-gradients.ts';
-import { float32 } from '../../onnx/tensor.ts';
+import { float32, type Tensor } from '../../onnx/tensor.ts';
 import { createObjective } from './catalog.ts';
 
 /** Lists of a gradient check: two queries with three passages each. */
@@ -16,6 +16,13 @@ export const CHECKED_LISTS = {
   teacher: list([2.5, 0.7, 1.1, 0.4, 1.9, -0.6]),
 } as const;
 
+/** Weights of those lists: of single passages where the objective weighs them, else of whole lists. */
+const WEIGHTS = { passages: list([0.5, 2, 0, 1.25, 1, 3]), lists: list([2, 2, 2, 0.5, 0.5, 0.5]) } as const;
+
+/** Returns the weights that an objective is checked with. */
+export const checkedWeights = (objective: string): Tensor =>
+  WEIGHTS[createObjective(objective).needs.weights ?? 'lists'];
+
 /**
  * Returns the loss of an objective on synthetic lists, for a batch of `OBJECTIVE_ROWS` rows: the first passage of a query is relevant, and
  * the teacher ranks the passages in another order.
@@ -29,5 +36,6 @@ export function objectiveLoss(name: string): LossBuilder {
       relevance: g.constant(CHECKED_LISTS.relevance),
       teacher: g.constant(CHECKED_LISTS.teacher),
       valid: g.constant(list([1, 1, 1, 1, 1, 1])),
+      weight: g.constant(checkedWeights(name)),
     });
 }

@@ -12,13 +12,15 @@ export const distillRankNet = objectiveKind({
   options: z.strictObject({ scale: z.number().positive().default(1) }),
   create: ({ scale }) => ({
     name: 'DistillRankNET',
-    needs: { relevance: false, teacher: true },
+    needs: { relevance: false, teacher: true, weights: 'lists' },
     anchored: false,
-    build(g, { scores, teacher, valid }) {
+    build(g, values) {
+      const { scores, teacher, valid } = values;
       const preferred = indicator(g, g.greater(differences(g, teacher), g.scalar(0)));
       const gap = differences(g, scores);
       const loss = g.softplus(g.mul(gap, g.scalar(-scale)));
-      return weightedMean(g, loss, g.mul(preferred, validPairs(g, valid)));
+      const counted = g.mul(preferred, validPairs(g, valid));
+      return weightedMean(g, { loss, counted, of: 'pairs' }, values);
     },
   }),
 });

@@ -9,11 +9,11 @@ export const hinge = objectiveKind({
   options: z.strictObject({ margin: z.number().positive().default(1) }),
   create: ({ margin }) => ({
     name: 'Hinge',
-    needs: { relevance: true, teacher: false, labels: 'binary' },
+    needs: { relevance: true, teacher: false, labels: 'binary', weights: 'lists' },
     anchored: false,
     build(g, values) {
       const slack = g.relu(g.sub(g.scalar(margin), differences(g, values.scores)));
-      return weightedMean(g, slack, relevantPairs(g, values));
+      return weightedMean(g, { loss: slack, counted: relevantPairs(g, values), of: 'pairs' }, values);
     },
   }),
 });

@@ -12,14 +12,16 @@ export const infoNce = objectiveKind({
   options: z.strictObject({ temperature: z.number().positive().default(1) }),
   create: ({ temperature }) => ({
     name: 'InfoNCE',
-    needs: { relevance: true, teacher: false, labels: 'binary' },
+    needs: { relevance: true, teacher: false, labels: 'binary', weights: 'lists' },
     anchored: false,
-    build(g, { scores, relevance, valid }) {
+    build(g, values) {
+      const { scores, relevance, valid } = values;
       const y = g.mul(positive(g, relevance), valid);
       const scaled = temperature === 1 ? scores : g.mul(scores, g.scalar(1 / temperature));
       const picked = g.reduceSum(g.mul(y, listLogSoftmax(g, scaled, valid)), [1]);
       const count = g.op('Max', [g.reduceSum(y, [1]), g.scalar(1)]);
-      return weightedMean(g, g.neg(g.div(picked, count)), listsWith(g, y));
+      const loss = g.neg(g.div(picked, count));
+      return weightedMean(g, { loss, counted: listsWith(g, y), of: 'lists' }, values);
     },
   }),
 });

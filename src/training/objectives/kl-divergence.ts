@@ -12,14 +12,16 @@ export const klDivergence = objectiveKind({
   options: z.strictObject({ temperature: z.number().positive().default(1) }),
   create: ({ temperature }) => ({
     name: 'KLDivergence',
-    needs: { relevance: false, teacher: true },
+    needs: { relevance: false, teacher: true, weights: 'lists' },
     anchored: false,
-    build(g, { scores, teacher, valid }) {
+    build(g, values) {
+      const { scores, teacher, valid } = values;
       const logSoftmax = (x: string) =>
         listLogSoftmax(g, temperature === 1 ? x : g.mul(x, g.scalar(1 / temperature)), valid);
       const target = logSoftmax(teacher);
       const gap = g.mul(g.mul(g.exp(target), valid), g.sub(target, logSoftmax(scores)));
-      return weightedMean(g, g.mul(g.reduceSum(gap, [1]), g.scalar(temperature ** 2)), listsWith(g, valid));
+      const loss = g.mul(g.reduceSum(gap, [1]), g.scalar(temperature ** 2));
+      return weightedMean(g, { loss, counted: listsWith(g, valid), of: 'lists' }, values);
     },
   }),
 });

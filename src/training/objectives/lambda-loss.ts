@@ -53,7 +53,7 @@ export const lambdaLoss = objectiveKind({
   }),
   create: ({ scheme, sigma, mu, labels: source }) => ({
     name: 'LambdaLoss',
-    needs: { relevance: source === 'relevance', teacher: source === 'teacher' },
+    needs: { relevance: source === 'relevance', teacher: source === 'teacher', weights: 'lists' },
     anchored: false,
     build(g, values) {
       const labels = gradedLabels(g, values, source);
@@ -66,7 +66,7 @@ export const lambdaLoss = objectiveKind({
         g.softplus(g.mul(differences(g, values.scores), g.scalar(-sigma))),
         g.scalar(1 / Math.LN2),
       );
-      return weightedMean(g, g.mul(weight, logistic), pairs);
+      return weightedMean(g, { loss: g.mul(weight, logistic), counted: pairs, of: 'pairs' }, values);
     },
   }),
 });

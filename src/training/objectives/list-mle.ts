@@ -35,7 +35,8 @@ function ordered(g: GraphBuilder, values: LossValues, labels: Labels): Ordered {
   return { rank, loss: g.neg(g.reduceSum(own, [2], false)) };
 }
 
-const needs = (labels: Labels) => ({ relevance: labels === 'relevance', teacher: labels === 'teacher' });
+const needs = (labels: Labels) =>
+  ({ relevance: labels === 'relevance', teacher: labels === 'teacher', weights: 'lists' }) as const;
 
 /**
  * ListMLE (Xia et al., ICML 2008): mean over lists of −Σ_r log(e^{s_(r)} / Σ_{k ≥ r} e^{s_(k)}), where (r) is the passage at rank r by its
@@ -51,7 +52,8 @@ export const listMle = objectiveKind({
     anchored: false,
     build(g, values) {
       const { loss } = ordered(g, values, labels);
-      return weightedMean(g, g.reduceSum(g.mul(loss, values.valid), [1]), listsWith(g, values.valid));
+      const own = g.reduceSum(g.mul(loss, values.valid), [1]);
+      return weightedMean(g, { loss: own, counted: listsWith(g, values.valid), of: 'lists' }, values);
     },
   }),
 });
@@ -76,7 +78,7 @@ export const pListMle = objectiveKind({
       const weight = g.mul(g.op('Max', [g.sub(halved(rank), halved(size)), g.scalar(0)]), values.valid);
       const total = g.op('Max', [g.reduceSum(weight, [1]), g.scalar(1e-12)]);
       const own = g.div(g.reduceSum(g.mul(loss, weight), [1]), total);
-      return weightedMean(g, own, listsWith(g, values.valid));
+      return weightedMean(g, { loss: own, counted: listsWith(g, values.valid), of: 'lists' }, values);
     },
   }),
 });

@@ -12,12 +12,13 @@ export const listNet = objectiveKind({
   options: z.strictObject({ labels: z.enum(['relevance', 'teacher']).default('relevance') }),
   create: ({ labels }) => ({
     name: 'ListNet',
-    needs: { relevance: labels === 'relevance', teacher: labels === 'teacher' },
+    needs: { relevance: labels === 'relevance', teacher: labels === 'teacher', weights: 'lists' },
     anchored: false,
     build(g, values) {
       const target = g.exp(listLogSoftmax(g, values[labels], values.valid));
       const crossed = g.mul(target, listLogSoftmax(g, values.scores, values.valid));
-      return weightedMean(g, g.neg(g.reduceSum(crossed, [1])), listsWith(g, values.valid));
+      const loss = g.neg(g.reduceSum(crossed, [1]));
+      return weightedMean(g, { loss, counted: listsWith(g, values.valid), of: 'lists' }, values);
     },
   }),
 });

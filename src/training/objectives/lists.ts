@@ -21,10 +21,28 @@ export const indicator = (g: GraphBuilder, condition: string): string => g.cast(
 /** 1 where x > 0, else 0. */
 export const positive = (g: GraphBuilder, x: string): string => indicator(g, g.greater(x, g.scalar(0)));
 
-/** Σ w·x / Σ w over all elements; 0 where all weights are 0. Padding may hold any finite number. */
-export function weightedMean(g: GraphBuilder, x: string, weight: string): string {
-  const count = g.op('Max', [g.reduceSum(weight, undefined, false), g.scalar(1e-12)]);
-  return g.div(g.reduceSum(g.mul(weight, x), undefined, false), count);
+/** Mean of x over the elements whose `counted` is 1, or Σ c·x / Σ c; 0 where none counts. Padding may hold any finite number. */
+function meanOver(g: GraphBuilder, x: string, counted: string): string {
+  const count = g.op('Max', [g.reduceSum(counted, undefined, false), g.scalar(1e-12)]);
+  return g.div(g.reduceSum(g.mul(counted, x), undefined, false), count);
+}
+
+/** What the losses of a mean belong to: passages [Q, n], lists [Q, n] or [Q, 1], or pairs [Q, n, n]. */
+type LossOf = 'passages' | 'lists' | 'pairs';
+
+/**
+ * Mean of weight·x over what counts: Σ c·w·x / Σ c, as PyTorch's losses with `weight` and `reduction="mean"`. The weights are not in the
+ * divisor, so that a list of weight 2 pulls twice as hard as one of weight 1 whatever micro-batch it stands in. The weight of lists and pairs is that
+ * of the list's first passage; all its passages have the same.
+ */
+export function weightedMean(
+  g: GraphBuilder,
+  { loss, counted, of }: { readonly loss: string; readonly counted: string; readonly of: LossOf },
+  { weight }: Pick<LossValues, 'weight'>,
+): string {
+  if (weight === undefined) return meanOver(g, loss, counted);
+  const lists = of === 'passages' ? weight : g.slice(weight, [0], [1], [1]);
+  return meanOver(g, g.mul(loss, of === 'pairs' ? g.unsqueeze(lists, [2]) : lists), counted);
 }
 
 /** log softmax over the last axis, of the places whose `valid` is 1 (real passages of a list); the others get about −1e9. */

@@ -9,11 +9,11 @@ export const marginMse = objectiveKind({
   options: z.strictObject({}),
   create: () => ({
     name: 'MarginMSE',
-    needs: { relevance: true, teacher: true, labels: 'binary' },
+    needs: { relevance: true, teacher: true, labels: 'binary', weights: 'lists' },
     anchored: false,
     build(g, values) {
       const miss = g.sub(differences(g, values.scores), differences(g, values.teacher));
-      return weightedMean(g, g.mul(miss, miss), relevantPairs(g, values));
+      return weightedMean(g, { loss: g.mul(miss, miss), counted: relevantPairs(g, values), of: 'pairs' }, values);
     },
   }),
 });

@@ -12,11 +12,11 @@ export const mse = objectiveKind({
   options: z.strictObject({}),
   create: () => ({
     name: 'MSE',
-    needs: { relevance: false, teacher: true, pointwise: true },
+    needs: { relevance: false, teacher: true, pointwise: true, weights: 'passages' },
     anchored: true,
-    build(g, { scores, teacher, valid }) {
-      const miss = g.sub(scores, teacher);
-      return weightedMean(g, g.mul(miss, miss), valid);
+    build(g, values) {
+      const miss = g.sub(values.scores, values.teacher);
+      return weightedMean(g, { loss: g.mul(miss, miss), counted: values.valid, of: 'passages' }, values);
     },
   }),
 });

@@ -3,6 +3,11 @@
  */
 export type LabelNeed = 'target' | 'binary';
 
+/**
+ * What has a weight in the loss: each passage by itself, or a list as a whole, whose passages then have one weight.
+ */
+export type WeightNeed = 'passages' | 'lists';
+
 /** What a list must hold for the objective to use it. */
 export interface Needs {
   readonly relevance: boolean;
@@ -10,4 +15,6 @@ export interface Needs {
   readonly labels?: LabelNeed;
   /** Whether single passages with a teacher score are enough, without a relevant passage or another one beside them. */
   readonly pointwise?: true;
+  /** What the weights of rows weigh; absent for callers that only read the data. */
+  readonly weights?: WeightNeed;
 }

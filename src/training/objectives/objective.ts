@@ -17,6 +17,8 @@ export interface LossValues {
   readonly teacher: string;
   /** 1 for a passage, 0 for padding. */
   readonly valid: string;
+  /** Weight of each passage's loss; 1 for all where absent. */
+  readonly weight?: string;
 }
 
 export interface Objective {

@@ -111,9 +111,9 @@ function widen(lists: Float32Array, from: number, to: number): Float32Array {
 }
 
 /** What an objective reads of a batch, but for scores. */
-export type ListArrays = Pick<Batch, 'queries' | 'passages' | 'relevance' | 'teacher' | 'valid'>;
+export type ListArrays = Pick<Batch, 'queries' | 'passages' | 'relevance' | 'teacher' | 'valid' | 'weight'>;
 
-/** Makes the objective's inputs: relevance, teacher scores and validity of every place. @param passages to pad lists to. */
+/** Makes the objective's inputs: relevance, teacher scores, validity and weight of every place. @param passages to pad lists to. */
 export function listFeeds(batch: ListArrays, passages = batch.passages): SessionFeeds {
   const of = (lists: Float32Array) =>
     new Tensor('float32', widen(lists, batch.passages, passages), [batch.queries, passages]);
@@ -121,6 +121,7 @@ export function listFeeds(batch: ListArrays, passages = batch.passages): Session
     [NAMES.relevance]: of(batch.relevance),
     [NAMES.teacher]: of(batch.teacher),
     [NAMES.valid]: of(batch.valid),
+    [NAMES.weight]: of(batch.weight ?? batch.valid),
   };
 }
 

@@ -9,6 +9,7 @@ export const NAMES = {
   relevance: 'train.relevance',
   teacher: 'train.teacher',
   valid: 'train.valid',
+  weight: 'train.weight',
   loss: 'train.loss',
   norm: 'train.norm',
   scores: 'train.scores',

@@ -50,16 +50,24 @@ interface StepOptions {
   readonly precision?: Precision;
 }
 
+/** Adds the inputs that hold what a list states about its passages, [queries, passages]. */
+function listInputs(g: GraphBuilder) {
+  const input = (name: string): string => g.input(name, 'float32', ['queries', 'passages']);
+  return {
+    relevance: input(NAMES.relevance),
+    teacher: input(NAMES.teacher),
+    valid: input(NAMES.valid),
+    weight: input(NAMES.weight),
+  };
+}
+
 /** Appends the objective. A product with a 0/1 matrix moves logits [rows, 1] to their places in [queries, passages]. */
 function appendLoss(g: GraphBuilder, logits: string, objective: Objective): string {
   const placement = g.input(NAMES.placement, 'float32', ['places', 'rows']);
-  const lists = [NAMES.relevance, NAMES.teacher, NAMES.valid].map((name) =>
-    g.input(name, 'float32', ['queries', 'passages']),
-  );
-  const [relevance, teacher, valid] = lists as [string, string, string];
+  const lists = listInputs(g);
   const placed = g.matmul(placement, g.reshape(logits, [-1, 1]));
-  const scores = g.reshape(placed, g.shape(valid));
-  const loss = objective.build(g, { scores, relevance, teacher, valid });
+  const scores = g.reshape(placed, g.shape(lists.valid));
+  const loss = objective.build(g, { scores, ...lists });
   g.output(scores, 'float32', ['queries', 'passages'], NAMES.scores);
   g.output(loss, 'float32', [], NAMES.loss);
   return loss;
@@ -86,6 +94,7 @@ function lossProbe(feeds: Feeds): Feeds {
     [NAMES.relevance]: list((i) => +(i % passages === 0)),
     [NAMES.teacher]: list((i) => -i),
     [NAMES.valid]: list(() => 1),
+    [NAMES.weight]: list(() => 1),
   };
 }
 
@@ -272,9 +281,7 @@ export async function buildStep(encoder: Model, logits: string, options: StepOpt
 /** Builds the objective alone, with scores as input, to compute the loss of a batch if all scores were equal. */
 export function buildLoss(objective: Objective): Model {
   const g = new GraphBuilder('loss');
-  const [scores, relevance, teacher, valid] = [NAMES.scores, NAMES.relevance, NAMES.teacher, NAMES.valid].map((name) =>
-    g.input(name, 'float32', ['queries', 'passages']),
-  ) as [string, string, string, string];
-  g.output(objective.build(g, { scores, relevance, teacher, valid }), 'float32', [], NAMES.loss);
+  const scores = g.input(NAMES.scores, 'float32', ['queries', 'passages']);
+  g.output(objective.build(g, { scores, ...listInputs(g) }), 'float32', [], NAMES.loss);
   return modelOf(g.build());
 }

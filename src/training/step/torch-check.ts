@@ -5,7 +5,7 @@ import { WinnowError } from '../../errors.ts';
 import { consumers } from '../../onnx/graph.ts';
 import { writeSafetensors } from '../../onnx/safetensors.ts';
 import { float32, type Tensor, transposeTensor } from '../../onnx/tensor.ts';
-import { CHECKED_LISTS, OBJECTIVE_ROWS, objectiveLoss } from '../objectives/check-objective.ts';
+import { CHECKED_LISTS, checkedWeights, OBJECTIVE_ROWS, objectiveLoss } from '../objectives/check-objective.ts';
 import { TORCH_OBJECTIVES, torchFormula } from '../objectives/torch-formulas.ts';
 import type { Backbone } from './backbone.ts';
 import { isTransposedInTorch } from './lora.ts';
@@ -74,7 +74,7 @@ function scriptOf(backbone: Backbone, file: string, formula: readonly string[]):
     'print("not in the graph:", [k for k, p in params.items() if all(p is not q for q in own.values())])',
     'own.update(head)',
     's_shape = data["relevance"].shape',
-    'y, t = data["relevance"].double(), data["teacher"].double()',
+    'y, t, w = (data[name].double() for name in ("relevance", "teacher", "weight"))',
     `for b in range(${BATCHES}):`,
     '    s = score(part(f"batch.{b}.")).reshape(s_shape)',
     ...formula.map((line) => `    ${line}`),
@@ -92,13 +92,18 @@ function scriptOf(backbone: Backbone, file: string, formula: readonly string[]):
 }
 
 /** Returns the tensors of a check, weights and gradients in PyTorch's layout. */
-function tensorsOf({ weights, model }: Backbone, cases: readonly GradientCase[]): Map<string, Tensor> {
+function tensorsOf(
+  { weights, model }: Backbone,
+  cases: readonly GradientCase[],
+  objective: string,
+): Map<string, Tensor> {
   const read = consumers(model.graph);
   const turned = new Set(weights.filter((w) => isTransposedInTorch(w, read)).map((w) => w.name));
   const laidOut = (name: string, value: Tensor): Tensor => (turned.has(name) ? transposeTensor(value) : value);
   const tensors = new Map<string, Tensor>([
     ['relevance', CHECKED_LISTS.relevance],
     ['teacher', CHECKED_LISTS.teacher],
+    ['weight', checkedWeights(objective)],
   ]);
   for (const { name, parameter, value } of weights) tensors.set(`weight.${parameter}`, laidOut(name, value));
   for (const [b, { feeds, loss, gradients }] of cases.entries()) {
@@ -142,6 +147,6 @@ export async function writeTorchCheck(
       }),
     );
   await mkdir(folder, { recursive: true });
-  await writeSafetensors(file, tensorsOf(backbone, cases), { objective });
+  await writeSafetensors(file, tensorsOf(backbone, cases, objective), { objective });
   return { file, script, losses: cases.map(({ loss }) => loss) };
 }

@@ -29,7 +29,7 @@ describe('a check by PyTorch', () => {
     expect(tensors.get('batch.0.input_ids')!.dims).toEqual([6, 9]);
     expect([0, 1].map((b) => numbers(tensors.get(`loss.${b}`)!)[0])).toEqual(losses);
     expect(losses[0]).not.toBe(losses[1]);
-    expect(script).toContain('F.binary_cross_entropy_with_logits(s, y.clamp(max=1))');
+    expect(script).toContain('F.binary_cross_entropy_with_logits(s, y.clamp(max=1), weight=w)');
     expect(script).toContain(JSON.stringify(file));
   });
 
