@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { isPartOf, type Shard } from '../../util/shard.ts';
+import { createObjective } from '../objectives/catalog.ts';
 import { checkPublish } from '../publish/check-publish.ts';
 import { publishRun } from '../publish/publish.ts';
 import { lockRun } from '../publish/run-recipe.ts';
-import { withSteps } from '../run/epochs.ts';
+import { countLists, withSteps } from '../run/epochs.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
 import { type Cell, type CellResult, folderOf, keyOf, resultFile } from './grid.ts';
@@ -39,15 +40,27 @@ async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise
   };
 }
 
+/** Returns what counts the lists of a recipe; cells with the same data, seed and needs are counted once. */
+function listCounter(): typeof countLists {
+  const known = new Map<string, Promise<number>>();
+  return (loaded) => {
+    const { data, seed, objective } = loaded.recipe;
+    const key = JSON.stringify([data, seed, createObjective(objective).needs]);
+    const found = known.get(key) ?? countLists(loaded);
+    known.set(key, found);
+    return found;
+  };
+}
+
 /** Runs a cell. A run that diverges is a result; other errors end the grid. Returns undefined where the grid was stopped. */
 async function runCell(
   grid: Grid,
   given: Cell,
-  { folder, bases }: { readonly folder: string; readonly bases: string },
+  { folder, bases, count }: { readonly folder: string; readonly bases: string; readonly count: typeof countLists },
   options: GridOptions,
   observer: TrainingObserver,
 ): Promise<CellResult | undefined> {
-  const cell = await withSteps(given);
+  const cell = await withSteps(given, undefined, count);
   try {
     const outcome = await train(cell, folder, observer, options.signal, bases);
     return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);
@@ -61,14 +74,14 @@ async function runCell(
 async function completeCell(
   grid: Grid,
   cell: Cell,
-  runFolder: string,
+  { runFolder, count }: { readonly runFolder: string; readonly count: typeof countLists },
   options: GridOptions,
   observer: TrainingObserver,
 ): Promise<CellResult | undefined> {
   const folder = folderOf(runFolder, cell);
   return lockRun(folder, async () => {
     if (existsSync(resultFile(runFolder, cell))) return undefined;
-    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases') }, options, observer);
+    const result = await runCell(grid, cell, { folder, bases: join(runFolder, 'bases'), count }, options, observer);
     if (!result) return undefined;
     await writeFileAtomic(resultFile(runFolder, cell), `${JSON.stringify(result, null, 2)}\n`);
     await rm(join(folder, 'checkpoints'), { recursive: true, force: true });
@@ -85,12 +98,14 @@ export async function runCells(
 ): Promise<void> {
   const mine = cells.filter((_, i) => isPartOf(options.shard, i));
   const isDone = (cell: Cell): boolean => existsSync(resultFile(runFolder, cell));
-  for (const cell of mine) if (!isDone(cell)) await checkPublish(cell);
+  const exported = new Set<string>();
+  for (const cell of mine) if (!isDone(cell)) await checkPublish(cell, exported);
+  const count = listCounter();
   for (const [i, cell] of mine.entries()) {
     if (options.signal?.aborted) return;
     if (isDone(cell)) continue;
     const observer = options.onCell?.(cell, i + 1, mine.length) ?? {};
-    const result = await completeCell(grid, cell, runFolder, options, observer);
+    const result = await completeCell(grid, cell, { runFolder, count }, options, observer);
     if (result) options.onResult?.(result);
   }
 }

@@ -36,9 +36,10 @@ async function checkWritable(folder: string): Promise<void> {
 
 /**
  * Checks before training what publishing needs after it: names, a registry folder that can be written, labels that can be read, and room.
+ * @param exported backbones and heads whose export to PyTorch was checked before; this one is added.
  * @throws WinnowError `invalid_field` for names, `invalid_manifest` for labels, `invalid_input` for the folder.
  */
-export async function checkPublish({ recipe, folder }: LoadedRecipe): Promise<void> {
+export async function checkPublish({ recipe, folder }: LoadedRecipe, exported = new Set<string>()): Promise<void> {
   const { publish } = recipe;
   if (!publish) return;
   const { name = recipe.name, label } = publish;
@@ -54,5 +55,8 @@ export async function checkPublish({ recipe, folder }: LoadedRecipe): Promise<vo
   const backbone = await findBackbone(recipe.backbone, folder);
   const weights = await largestFile(backbone).catch(() => 0);
   for (const place of [registry, tmpdir()]) await checkSpace(place, weights * shareOf(publish), 'the published files');
-  if (publish.formats.includes('safetensors')) await checkTorchExport(recipe, await loadBackbone(backbone, recipe));
+  const form = JSON.stringify([backbone, recipe.head, recipe.lora, recipe.freeze, recipe.optimizer.rates]);
+  if (!publish.formats.includes('safetensors') || exported.has(form)) return;
+  await checkTorchExport(recipe, await loadBackbone(backbone, recipe));
+  exported.add(form);
 }

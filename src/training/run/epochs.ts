@@ -5,7 +5,7 @@ import { createObjective } from '../objectives/catalog.ts';
 import { type LoadedRecipe, WARMUP_RULE, warmupSteps } from '../recipe/recipe.ts';
 
 /** Returns the usable lists of one pass over the training data. @throws WinnowError `invalid_input` for none. */
-async function countLists({ recipe, folder }: LoadedRecipe): Promise<number> {
+export async function countLists({ recipe, folder }: LoadedRecipe): Promise<number> {
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   try {
     let lists = 0;
@@ -19,13 +19,18 @@ async function countLists({ recipe, folder }: LoadedRecipe): Promise<number> {
 
 /**
  * Returns a recipe with the steps that its `epochs` are; the same one where it states `steps`. The data is read once to count its lists.
- * @param tell receives a line with the counts.
+ * @param tell receives a line with the counts. @param count counts the usable lists of one pass.
  * @throws WinnowError `invalid_input` for data without lists, or where the warm-up takes all steps.
  */
-export async function withSteps<T extends LoadedRecipe>(loaded: T, tell?: (line: string) => void): Promise<T> {
+export async function withSteps<T extends LoadedRecipe>(
+  loaded: T,
+  tell?: (line: string) => void,
+  count: (loaded: LoadedRecipe) => Promise<number> = countLists,
+): Promise<T> {
   const { epochs, batch } = loaded.recipe;
   if (epochs === undefined) return loaded;
-  const lists = await countLists(loaded);
+  const lists = await count(loaded);
+  if (lists === 0) throw nothingLeft('training data', 'at least one list', {});
   const steps = Math.ceil((epochs * lists) / (batch.queries * batch.accumulate));
   const recipe = { ...loaded.recipe, steps };
   tell?.(`epochs ${epochs} of ${lists} lists: ${steps} steps of ${batch.queries * batch.accumulate} lists`);
