@@ -37,6 +37,8 @@ type Optional =
 
 const ROWS: readonly Optional[] = ['queries', 'collection'];
 const COLUMNS: readonly Optional[] = [...ROWS, 'minRelevance', 'labelScale', 'columns'];
+/** Tables may hold ids beside texts, as MS MARCO's top1000 files do. */
+const TABLES: readonly Optional[] = [...COLUMNS, 'qrels'];
 const SETS: readonly Optional[] = [
   'qrels',
   'candidates',
@@ -56,10 +58,10 @@ export const FIELDS: Readonly<Record<DataFormat, readonly Optional[]>> = {
   teacher_tsv: ROWS,
   jsonl: COLUMNS,
   json: COLUMNS,
-  csv: COLUMNS,
-  tsv: COLUMNS,
-  parquet: COLUMNS,
-  datasets: [...COLUMNS, 'split'],
+  csv: TABLES,
+  tsv: TABLES,
+  parquet: TABLES,
+  datasets: [...TABLES, 'split'],
   rank_llm: ['qrels', 'randomNegatives', 'teacherPositives', 'minRelevance'],
   trec: ['qrels', 'queries', 'collection', 'randomNegatives', 'addRelevant', 'teacherPositives', 'minRelevance'],
   beir: SETS,
@@ -130,15 +132,27 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
       }
     },
     leftOut: first.leftOut,
-    async *usage(seed, most) {
+    notes: first.notes,
+    async *usage(seed, most, onList) {
       const counts = skipCount();
       let used = 0;
       let lists = 0;
+      let complete = true;
       for await (const list of raw.lists(counts)) {
-        if (sampled(list, seed, counts)) used += originOf(list)?.rows ?? 1;
-        if (++lists === most) break;
+        const taken = sampled(list, seed, counts);
+        if (taken) used += originOf(list)?.rows ?? 1;
+        onList?.(list, taken ?? []);
+        complete = ++lists < most;
+        if (!complete) break;
       }
-      yield { path: source.path, used, unused: counts.rows(), leftOut: counts.leftOut(), columns: counts.columns() };
+      yield {
+        path: source.path,
+        used,
+        unused: counts.rows(),
+        leftOut: counts.leftOut(),
+        notes: counts.notes(),
+        complete,
+      };
     },
     whole: () => raw.lists(skipCount()),
     addKnown: (pairs) => addKnown(raw, pairs),
@@ -146,15 +160,33 @@ async function sampledSource(source: DataSource, sampler: Sampler, folder: strin
   };
 }
 
-/** Draws lists from several sources by their weights until one of them ends. */
-function mixed(sources: readonly { readonly source: ListSource; readonly weight: number }[]): ListSource {
-  const ends = sources.map((_, i) => sources.slice(0, i + 1).reduce((sum, s) => sum + s.weight, 0));
-  const total = ends.at(-1)!;
-  const chooseAt = (point: number): number =>
-    Math.max(
+/** Returns a function that draws the place of the next source. */
+function mixOf(weights: readonly number[], seed: number): () => number {
+  const random = createRandom(deriveSeed(seed, 'mix'));
+  const ends = weights.map((_, i) => weights.slice(0, i + 1).reduce((sum, weight) => sum + weight, 0));
+  return () => {
+    const point = random.next() * ends.at(-1)!;
+    return Math.max(
       0,
       ends.findIndex((end) => point < end),
     );
+  };
+}
+
+/** Returns how many lists of each source one pass takes, where the sources hold these numbers of lists. */
+export function drawnOfEach(lists: readonly number[], weights: readonly number[], seed: number): number[] {
+  if (lists.length === 1) return [...lists];
+  const choose = mixOf(weights, seed);
+  const drawn = lists.map(() => 0);
+  for (;;) {
+    const next = choose();
+    if (drawn[next] === lists[next]) return drawn;
+    drawn[next]!++;
+  }
+}
+
+/** Draws lists from several sources by their weights until one of them ends. */
+function mixed(sources: readonly { readonly source: ListSource; readonly weight: number }[]): ListSource {
   return {
     files: sources.flatMap(({ source }) => source.files),
     skipped() {
@@ -164,11 +196,14 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
       return all;
     },
     async *lists(seed): AsyncGenerator<CandidateList> {
-      const random = createRandom(deriveSeed(seed, 'mix'));
+      const choose = mixOf(
+        sources.map(({ weight }) => weight),
+        seed,
+      );
       const open = sources.map(({ source }, i) => source.lists(deriveSeed(seed, 'source', i))[Symbol.asyncIterator]());
       try {
         for (;;) {
-          const { value, done } = await open[chooseAt(random.next() * total)]!.next();
+          const { value, done } = await open[choose()]!.next();
           if (done) return;
           yield value;
         }
@@ -190,8 +225,9 @@ function mixed(sources: readonly { readonly source: ListSource; readonly weight:
       }
       return [...all.values()];
     },
-    async *usage(seed, most) {
-      for (const { source } of sources) yield* source.usage(seed, most);
+    notes: () => sources.flatMap(({ source }) => source.notes()),
+    async *usage(seed, most, onList) {
+      for (const { source } of sources) yield* source.usage(seed, most, onList);
     },
     async close() {
       for (const { source } of sources) await source.close?.();

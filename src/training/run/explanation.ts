@@ -1,11 +1,6 @@
-import { relative } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
-import { withInBatch } from '../data/in-batch.ts';
-import type { CandidateList, ListSource } from '../data/list-types.ts';
-import { openSources } from '../data/sources.ts';
-import type { Validation } from '../measure/validation.ts';
 import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
@@ -14,8 +9,8 @@ import { loadBackbone, trainable } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
 import { checkFiles } from './checks.ts';
 import { withSteps } from './epochs.ts';
-import { findLeaks, type Leaks } from './leaks.ts';
-import { knownPairs } from './stream.ts';
+import { LeakSearch, type Leaks } from './leaks.ts';
+import { type DataFacts, readData } from './read-data.ts';
 import { train } from './trainer.ts';
 
 /** What `train --explain` prints: settings, data, weights, memory and time of a recipe on this machine. */
@@ -23,14 +18,7 @@ interface Explanation {
   /** Every setting, defaults included. */
   readonly recipe: Recipe;
   readonly objective: { readonly name: string; readonly needsJudgements: boolean; readonly needsTeacher: boolean };
-  readonly data: {
-    readonly files: readonly string[];
-    /** Usable lists of one pass; a lower bound where counting stopped. */
-    readonly lists: number;
-    readonly counted: 'all' | 'stopped';
-    readonly passagesAList: number;
-    readonly leftOut: Readonly<Record<string, number>>;
-  };
+  readonly data: DataFacts;
   /** Absent where the recipe has none. */
   readonly validation?: {
     readonly measure: string;
@@ -66,70 +54,25 @@ interface Explanation {
   readonly time: { readonly stepMs: number; readonly stepsMeasured: number; readonly trainingMinutes: number };
 }
 
-/** Lists after which counting stops, so that files of tens of millions of rows are not read to the end. */
-const COUNTED = 200_000;
 const MIB = 2 ** 20;
 
-/** Returns one pass over the lists, with in-batch negatives of as many lists as a step takes. */
-async function listsOf({ seed, batch, data }: Recipe, source: ListSource): Promise<AsyncIterable<CandidateList>> {
-  const { inBatch: count } = data.sampler;
-  if (count === 0) return source.lists(seed);
-  const options = { count, known: await knownPairs(source) };
-  const size = batch.queries * batch.accumulate;
-  return (async function* () {
-    let step: CandidateList[] = [];
-    for await (const list of source.lists(seed)) {
-      if (step.push(list) < size) continue;
-      yield* withInBatch(step, options, seed, 0);
-      step = [];
-    }
-    yield* withInBatch(step, options, seed, 0);
-  })();
+interface Looked {
+  readonly data: DataFacts;
+  readonly validation?: NonNullable<Explanation['validation']>;
 }
 
-async function countData({ recipe, folder }: LoadedRecipe): Promise<Explanation['data']> {
-  const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
-  let lists = 0;
-  let passages = 0;
-  try {
-    for await (const list of await listsOf(recipe, source)) {
-      lists++;
-      passages += list.passages.length;
-      if (lists === COUNTED) break;
-    }
-    return {
-      files: source.files.map((file) => relative(folder, file.path)),
-      lists,
-      counted: lists < COUNTED ? 'all' : 'stopped',
-      passagesAList: round(passages / Math.max(1, lists)),
-      leftOut: source.skipped(),
-    };
-  } finally {
-    await source.close?.();
-  }
-}
-
-/** Looks for texts of a validation set in all training lists; undefined where the recipe allows them. */
-async function leaksOf(validation: Validation, { recipe, folder }: LoadedRecipe): Promise<Leaks | undefined> {
-  if (recipe.validation?.leaks === 'allow') return undefined;
-  const source = await openSources(recipe.data, folder);
-  try {
-    return await findLeaks(validation, source);
-  } finally {
-    await source.close?.();
-  }
-}
-
-/** Opens the validation set as the run would, and measures its first stage. */
-async function lookAtValidation(loaded: LoadedRecipe): Promise<Explanation['validation']> {
+/** Opens the validation set as the run would and measures its first stage, and reads the training data once. */
+async function lookAtData(loaded: LoadedRecipe): Promise<Looked> {
   const { recipe, folder } = loaded;
-  if (!recipe.validation) return undefined;
+  if (!recipe.validation) return { data: await readData(loaded, undefined) };
   const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
   try {
     const opened = await openValidations(recipe.validation, folder, tokenizer, pairsWithin(recipe));
     const { measure, queries, passages, firstStage, notes } = opened;
-    const leaks = await leaksOf(opened, loaded);
-    return { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes, ...(leaks && { leaks }) };
+    const search = recipe.validation.leaks === 'allow' ? undefined : new LeakSearch(opened);
+    const data = await readData(loaded, search);
+    const facts = { measure, queries, passages, firstStage: Number(firstStage.toFixed(4)), notes };
+    return { data, validation: { ...facts, ...(search && { leaks: search.found() }) } };
   } finally {
     await tokenizer.close();
   }
@@ -169,7 +112,9 @@ function weightMemory({ trained, frozen }: Explanation['weights'], recipe: Recip
 async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ stepMs: number; stepsMeasured: number }> {
   const { validation: _v, publish: _p, ...rest } = recipe;
   const steps = Math.min(recipe.steps, Math.max(3, 2 * recipe.stepsPerRun));
-  const short = { ...rest, steps, checkpoint: { every: steps, keep: 1 } };
+  // What is left out was looked at before.
+  const data = { ...recipe.data, maxLeftOut: 1 };
+  const short = { ...rest, data, steps, checkpoint: { every: steps, keep: 1 } };
   const runFolder = await temporaryFolder('explain');
   const times: number[] = [];
   try {
@@ -182,16 +127,15 @@ async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ st
 }
 
 /**
- * Explains a recipe without running it: reads the data once, loads the backbone and times a few steps.
+ * Explains a recipe without running it: reads the data once (twice more for in-batch negatives), loads the backbone and times a few steps.
  * @throws WinnowError as `train` does.
  */
 export async function explainRecipe(given: LoadedRecipe): Promise<Explanation> {
   checkFiles(given);
-  const loaded = await withSteps(given);
+  const { data, validation } = await lookAtData(given);
+  const loaded = await withSteps(given, undefined, async () => data.lists);
   const { recipe } = loaded;
   const { name, needs } = createObjective(recipe.objective);
-  const data = await countData(loaded);
-  const validation = await lookAtValidation(loaded);
   const weights = await countWeights(loaded);
   const { stepMs, stepsMeasured } = await timeSteps(loaded);
   const listsAStep = recipe.batch.queries * recipe.batch.accumulate;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { isObject, readJsonFile } from '../../util/json-files.ts';
-import type { ListSource } from '../data/list-types.ts';
+import type { CandidateList, ListSource } from '../data/list-types.ts';
 import { comparable, textHash } from '../data/survey/text-hash.ts';
 import type { Validation } from '../measure/validation.ts';
 import type { Recipe } from '../recipe/recipe.ts';
@@ -55,24 +55,43 @@ class Searched {
   }
 }
 
+/** Looks for the texts of a validation set in the lists that it meets. Memory is that of the validation set. */
+export class LeakSearch {
+  readonly #queries: Searched;
+  readonly #passages: Searched;
+
+  constructor({ texts }: Pick<Validation, 'texts'>) {
+    this.#queries = new Searched(texts.queries);
+    this.#passages = new Searched(texts.passages);
+  }
+
+  /** @param list a whole training list, before sampling. */
+  meet({ query, passages }: Pick<CandidateList, 'query' | 'passages'>): void {
+    this.#queries.meet(query);
+    for (const passage of passages) this.#passages.meet(passage);
+  }
+
+  found(): Leaks {
+    return { queries: this.#queries.found(), passages: this.#passages.found() };
+  }
+}
+
 /**
  * Looks for the texts of a validation set in all training lists, before sampling. Memory is that of the validation set.
  * @param onLists receives the number of lists read so far, every 10,000 lists.
  */
 export async function findLeaks(
-  { texts }: Pick<Validation, 'texts'>,
+  validation: Pick<Validation, 'texts'>,
   source: Pick<ListSource, 'whole'>,
   onLists?: (lists: number) => void,
 ): Promise<Leaks> {
-  const queries = new Searched(texts.queries);
-  const passages = new Searched(texts.passages);
+  const search = new LeakSearch(validation);
   let lists = 0;
   for await (const list of source.whole()) {
-    queries.meet(list.query);
-    for (const passage of list.passages) passages.meet(passage);
+    search.meet(list);
     if (++lists % REPORTED === 0) onLists?.(lists);
   }
-  return { queries: queries.found(), passages: passages.found() };
+  return search.found();
 }
 
 /** Returns the first example, and that there are more. */

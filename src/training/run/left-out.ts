@@ -29,7 +29,7 @@ const CURES: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Refuses a source of which more rows are left out than the recipe allows. @throws WinnowError `invalid_input` with the reasons. */
-function refuse({ path, used, unused, leftOut }: Usage, share: number): void {
+export function refuseLeftOut({ path, used, unused, leftOut }: Usage, share = SHARE): void {
   const all = used + unused;
   if (all === 0 || (used > 0 && unused <= share * all)) return;
   const reasons = leftOutReasons(leftOut);
@@ -50,18 +50,20 @@ function refuse({ path, used, unused, leftOut }: Usage, share: number): void {
  * @throws WinnowError `invalid_input` where more than half of a source's rows, or the recipe's share of them, are left out.
  */
 export async function guardLeftOut(
-  { maxLeftOut = SHARE }: Data,
+  { maxLeftOut }: Data,
   source: ListSource,
   seed: number,
   note: ((text: string) => void) | undefined,
 ): Promise<readonly LeftOut[]> {
+  // Nothing would be told or refused.
+  if (maxLeftOut === 1 && !note) return [];
   const told: LeftOut[] = [];
   for await (const usage of source.usage(seed, LOOKED_AT)) {
-    refuse(usage, maxLeftOut);
-    const { path, used, unused, leftOut, columns } = usage;
+    refuseLeftOut(usage, maxLeftOut);
+    const { path, used, unused, leftOut, notes } = usage;
     if (leftOut.length > 0)
       note?.(`data ${path}: ${used} of ${used + unused} rows are trained on; left out: ${leftOutReasons(leftOut)}`);
-    for (const [column, where] of columns) note?.(`data ${path}: column "${column}" is not read (first: ${where})`);
+    for (const each of notes) note?.(`data ${path}: ${each}`);
     told.push(...leftOut);
   }
   return told;

@@ -2,7 +2,7 @@ import { pairsWithin } from '../../registry/pair-limits.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
-import { type CandidateList, hasOnlyLabels } from '../data/list-types.ts';
+import { type CandidateList, firstPlaces, hasOnlyLabels } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { LabelNeed } from '../objectives/needs.ts';
@@ -21,6 +21,8 @@ interface PeekedPassage {
   readonly target?: number;
   /** The teacher's score; absent where the list has none, and where labels would stand in for it and the objective reads none. */
   readonly teacher?: number;
+  /** Weight of its loss; absent where no row of the list has one. */
+  readonly weight?: number;
   /** How many times this text stands in the list. */
   readonly repeats: number;
   /** Tokens of the pair, special ones included. */
@@ -62,6 +64,10 @@ export interface Peek {
   readonly batches: readonly PeekedBatch[];
   /** Lists, rows and passages left out while these lists were read, by reason. */
   readonly leftOut: Readonly<Record<string, number>>;
+  /** File and line of the first one by reason. */
+  readonly firstLeftOut: Readonly<Record<string, string>>;
+  /** What was not read or had no effect, a sentence each. */
+  readonly notes: readonly string[];
 }
 
 function targetOf(relevance: number, labels: LabelNeed | undefined): number {
@@ -90,6 +96,7 @@ async function peekList(
       relevance: list.relevance[p]!,
       ...(needs.relevance && { target: targetOf(list.relevance[p]!, needs.labels) }),
       ...(teacher && { teacher: teacher[p]! }),
+      ...(list.weights && { weight: list.weights[p]! }),
       repeats: repeats.get(text)!,
       tokens: rows[p]!.ids.length,
       tokensCut: fullLengths[p]! - rows[p]!.ids.length,
@@ -141,6 +148,8 @@ export async function peekRecipe(loaded: LoadedRecipe, count: number): Promise<P
         padId: tokenizer.padId,
         batches: found,
         leftOut: { ...source.skipped() },
+        firstLeftOut: firstPlaces(source.leftOut()),
+        notes: source.notes(),
       };
     } finally {
       await source.close?.();

@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { openSources } from '../../../src/training/data/sources.ts';
+import { createObjective } from '../../../src/training/objectives/catalog.ts';
 import { PRESETS } from '../../../src/training/recipe/presets.ts';
 import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
 import { explainRecipe } from '../../../src/training/run/explanation.ts';
@@ -62,6 +64,71 @@ it('opens the validation set, which a run would only meet after its first steps'
   expect(validation).toMatchObject({ measure: 'RR@10', queries: 19, firstStage: 1, notes: [] });
   await expect(explained({ validation: { data: { format: 'jsonl', path: 'nowhere.jsonl' } } })).rejects.toThrow(
     /nowhere.jsonl/,
+  );
+});
+
+it('counts a pass over several sources as they are drawn, with the first row of each reason, in one reading', async () => {
+  const rows = (count: number, word: string) =>
+    Array.from({ length: count }, (_, i) => ({
+      query: `${word} ${i}`,
+      pos: ['waa'],
+      neg: i % 10 === 9 ? [] : ['wba'],
+    }));
+  const put = (name: string, text: string) => writeFileSync(join(folder, name), text);
+  put(
+    'one.jsonl',
+    rows(60, 'wca')
+      .map((row) => `${JSON.stringify(row)}\n`)
+      .join(''),
+  );
+  put(
+    'two.jsonl',
+    rows(30, 'wda')
+      .map((row) => `${JSON.stringify({ ...row, url: 'x' })}\n`)
+      .join(''),
+  );
+  put('drop.jsonl', '{"query":"wea","passage":"wfa"}\n');
+  const document = {
+    name: 'tiny',
+    backbone: 'tiny',
+    objective: 'InfoNCE',
+    maxLength: 16,
+    threads: 1,
+    epochs: 2,
+    schedule: { warmup: 0 },
+    batch: { queries: 1 },
+    data: {
+      train: [
+        { format: 'jsonl', path: 'one.jsonl', weight: 2, drop: 'drop.jsonl' },
+        { format: 'jsonl', path: 'two.jsonl' },
+      ],
+    },
+    validation: { data: { format: 'jsonl', path: 'one.jsonl' } },
+  };
+  const recipe = parseRecipe(document, 'test');
+  const source = await openSources(recipe.data, folder, createObjective('InfoNCE').needs);
+  let lists = 0;
+  for await (const _ of source.lists(recipe.seed)) lists++;
+  await source.close?.();
+  const explanation = await explainRecipe({ recipe, folder, source: '' });
+  expect(explanation.data).toEqual({
+    files: ['one.jsonl', 'drop.jsonl', 'two.jsonl'],
+    lists,
+    counted: 'all',
+    passagesAList: 2,
+    leftOut: { 'no other passage': 9 },
+    firstLeftOut: { 'no other passage': expect.stringMatching(/one\.jsonl:10$/) },
+    notes: [
+      expect.stringMatching(/1 of 1 pairs of the drop list .*drop\.jsonl:1\)$/),
+      expect.stringMatching(/column "url" is not read \(first: .*two\.jsonl:1\)$/),
+    ],
+  });
+  expect(explanation.steps.total).toBe(2 * lists);
+  expect(explanation.validation?.leaks?.queries).toMatchObject({ shared: 60, of: 60 });
+  // What train refuses, --explain refuses.
+  const half = { ...document, data: { ...document.data, maxLeftOut: 0.05 } };
+  await expect(explainRecipe({ recipe: parseRecipe(half, 'test'), folder, source: '' })).rejects.toThrow(
+    /one\.jsonl: expected at most 5 % of the rows to be left out .*6 of 60/,
   );
 });
 
