@@ -65,8 +65,15 @@ export function dataSource(flags: DataFlags): DataSource {
 export const cutText = ({ queries, passages }: { readonly queries: number; readonly passages: number }): string =>
   queries + passages > 0 ? `; cut: ${queries} queries, ${passages} passages` : '';
 
-/** Returns `; left out: 3 unknown query`, or nothing where nothing was left out. */
-export function leftOutText(leftOut: Readonly<Record<string, number>>): string {
-  const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${reason}`);
+/** Returns a place in a file as seen from the working directory. */
+export const shortPlace = (place: string): string => place.replaceAll(`${process.cwd()}/`, '');
+
+/** Returns `; left out: 3 unknown query (first: FILE:7)`, or nothing where nothing was left out. @param first places by reason. */
+export function leftOutText(
+  leftOut: Readonly<Record<string, number>>,
+  first: Readonly<Record<string, string>> = {},
+): string {
+  const at = (reason: string): string => (first[reason] === undefined ? '' : ` (first: ${shortPlace(first[reason])})`);
+  const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${reason}${at(reason)}`);
   return reasons.length > 0 ? `; left out: ${reasons.join(', ')}` : '';
 }

@@ -87,7 +87,7 @@ function objectiveGroups(): ObjectiveGroup[] {
   const groups = new Map<string, { names: string[]; needs: ObjectiveGroup['needs'] }>();
   for (const name of OBJECTIVES.keys()) {
     const { needs } = createObjective(name);
-    const key = JSON.stringify([needs.relevance, needs.teacher, needs.labels, needs.pointwise]);
+    const key = JSON.stringify([needs.relevance, needs.teacher, needs.labels, needs.pointwise, needs.weights]);
     const group = groups.get(key);
     if (group) group.names.push(name);
     else groups.set(key, { names: [name], needs });

@@ -1,5 +1,5 @@
 import type { Peek } from '../training/run/peek.ts';
-import { leftOutText } from './data-flags.ts';
+import { leftOutText, shortPlace } from './data-flags.ts';
 import { plainTable } from './plain-table.ts';
 
 /** Characters of a text in the table. */
@@ -22,17 +22,23 @@ export function peekText(peek: Peek): string {
     lists.map(({ query, passages, queryTokensCut }, i) => {
       const place = `step ${step}, micro-batch ${microBatch}, list ${i + 1}`;
       const cut = queryTokensCut > 0 ? ` (${queryTokensCut} tokens cut)` : '';
-      const rows = passages.map(({ target, teacher, repeats, tokens, tokensCut, text }) => [
+      const weighted = passages.some(({ weight }) => weight !== undefined);
+      const rows = passages.map(({ target, teacher, weight, repeats, tokens, tokensCut, text }) => [
         target === undefined ? '–' : String(target),
         teacher === undefined ? '–' : String(teacher),
+        ...(weighted ? [String(weight)] : []),
         String(repeats),
         String(tokens),
         String(tokensCut),
         shortened(text),
       ]);
-      const table = plainTable([['target', 'teacher', 'repeats', 'tokens', 'cut', 'passage'], ...rows]);
+      const head = ['target', 'teacher', ...(weighted ? ['weight'] : []), 'repeats', 'tokens', 'cut', 'passage'];
+      const table = plainTable([head, ...rows]);
       return `${place}: ${shortened(query)}${cut}\n${table}\n`;
     }),
   );
-  return [`${peek.name}: ${readsOf(peek)}${leftOutText(peek.leftOut)}\n`, ...lists].join('\n');
+  const notes = peek.notes.map((note) => `${shortPlace(note)}\n`);
+  return [`${peek.name}: ${readsOf(peek)}${leftOutText(peek.leftOut, peek.firstLeftOut)}\n`, ...notes, ...lists].join(
+    '\n',
+  );
 }

@@ -5,6 +5,7 @@ import type { NumberFacts } from '../training/data/survey/number-summary.ts';
 import { usedShare } from '../training/data/survey/suggestion.ts';
 import type { DataSurvey } from '../training/data/survey/survey.ts';
 import type { TokenFacts } from '../training/data/survey/token-survey.ts';
+import { shortPlace } from './data-flags.ts';
 
 /** A checked source in the spelling of recipes. */
 interface Checked {
@@ -74,12 +75,13 @@ const usesOf = ({ survey }: Checked): Section => ({
   ),
 });
 
-function leftOut({ rowsLeftOut, passagesLeftOut }: DataSurvey): Section[] {
+function leftOut({ rowsLeftOut, passagesLeftOut, firstLeftOut }: DataSurvey): Section[] {
+  const first = (reason: string): string => shortPlace(firstLeftOut[reason] ?? '');
   const rows = [
-    ...Object.entries(rowsLeftOut).map(([reason, n]) => cells(whole(n), 'rows or lists', reason)),
-    ...Object.entries(passagesLeftOut).map(([reason, n]) => cells(whole(n), 'passages', reason)),
+    ...Object.entries(rowsLeftOut).map(([reason, n]) => cells(whole(n), 'rows or lists', reason, first(reason))),
+    ...Object.entries(passagesLeftOut).map(([reason, n]) => cells(whole(n), 'passages', reason, first(reason))),
   ];
-  const columns = [{ label: 'number', numeric: true }, { label: 'of' }, { label: 'reason' }];
+  const columns = [{ label: 'number', numeric: true }, { label: 'of' }, { label: 'reason' }, { label: 'first one' }];
   return rows.length === 0 ? [] : [{ kind: 'table', title: 'Left out while reading', columns, rows }];
 }
 
@@ -91,7 +93,7 @@ function findings({ findings: found }: DataSurvey): Section[] {
       title: 'Worth a look',
       columns: [{ label: 'number', numeric: true }, { label: 'what' }, { label: 'first one' }],
       rows: found.map(({ what, count, estimated, example }) =>
-        cells(`${estimated ? '~' : ''}${whole(count)}`, what, example ?? ''),
+        cells(`${estimated ? '~' : ''}${whole(count)}`, what, shortPlace(example ?? '')),
       ),
       note: found.some(({ estimated }) => estimated) ? '~: estimated from the texts whose hash is kept' : undefined,
     },
@@ -141,6 +143,7 @@ export function surveyReport(checked: Checked): ReportModel {
       ...findings(survey),
       ...histogram('Labels', survey.labels),
       ...histogram('Scores of the teacher', survey.teacherScores),
+      ...histogram('Weights of passages', survey.weights),
       ...histogram('Passages of a list', survey.passagesAList),
       ...(survey.tokens ? tokens(survey.tokens) : histogram('Words of a pair', survey.words)),
     ],

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSources } from '../../src/training/data/sources.ts';
 import { createObjective } from '../../src/training/objectives/catalog.ts';
@@ -182,6 +182,79 @@ const FORMS: readonly Form[] = [
   ),
   file('gzip', 'rows.jsonl.gz', gzipSync(lines(TRIPLES)), PLAIN),
   file(
+    'Zstandard',
+    'rows.jsonl.zst',
+    // Two frames, as `cat a.zst b.zst` makes them.
+    Buffer.concat(TRIPLES.map((row) => zstdCompressSync(lines([row])))),
+    PLAIN,
+  ),
+  jsonl(
+    'Cohere’s fine-tuning rows',
+    TRIPLES.map(({ anchor, positive, negative }) => ({
+      query: anchor,
+      relevant_passages: [positive],
+      hard_negatives: [negative],
+    })),
+    PLAIN,
+  ),
+  jsonl('pairs with a relevance_score', labels([0.9, 0.1, 0.21, 0.8], 'relevance_score'), [
+    'waq: waa=0.9 wca=0.21',
+    'wbq: wda=0.1 wba=0.8',
+  ]),
+  file(
+    'DPR',
+    'rows.json',
+    JSON.stringify(
+      TRIPLES.map(({ anchor, positive, negative }, i) => ({
+        question: anchor,
+        answers: ['wea'],
+        positive_ctxs: [{ title: '', text: positive }],
+        negative_ctxs: i === 0 ? [] : [{ title: '', text: negative }],
+        hard_negative_ctxs: i === 0 ? [{ title: '', text: negative }] : [],
+      })),
+    ),
+    PLAIN,
+  ),
+  jsonl(
+    'chosen and rejected',
+    TRIPLES.map(({ anchor, positive, negative }) => ({ query: anchor, chosen: positive, rejected: negative })),
+    PLAIN,
+  ),
+  jsonl(
+    'nested lists, nulls and objects with content',
+    [
+      { query: 'waq', pos: [{ content: 'waa' }], neg: [null, { content: 'wca' }] },
+      { query: 'wbq', pos: ['wba', null], neg: ['wda'] },
+    ],
+    PLAIN,
+  ),
+  file('JSON with data', 'rows.json', JSON.stringify({ version: '1', data: TRIPLES }), PLAIN),
+  file(
+    'CSV with quoted line breaks',
+    'rows.csv',
+    '\ufeffquery,positive,negative\r\n"waq\r\nwea","waa, ""wfa""",wca\r\nwbq,wba,wda\r\n',
+    ['waq\nwea: waa, "wfa"=1 wca=0', 'wbq: wba=1 wda=0'],
+  ),
+  file(
+    'TSV with quoted line breaks and tabs',
+    'rows.tsv',
+    'query\tpositive\tnegative\n"waq\nwea"\t"waa\twfa"\twca\n"wbq" wea\twba\twda\n',
+    ['waq\nwea: waa\twfa=1 wca=0', '"wbq" wea: wba=1 wda=0'],
+  ),
+  {
+    name: 'a top1000 file with qrels',
+    files: {
+      'top1000.tsv': '1\t7\twaq\twaa\n2\t9\twbq\twda\n1\t8\twaq\twca\n2\t6\twbq\twba\n',
+      'judged.qrels': '1 0 7 1\n2 0 6 1\n2 0 9 0\n',
+    },
+    lists: ['waq: waa=1 wca=0', 'wbq: wba=1 wda=0'],
+  },
+  jsonl(
+    'rows with weights',
+    TRIPLES.map((row, i) => ({ ...row, weight: i + 0.5 })),
+    ['waq: waa=1*0.5 wca=0*0.5', 'wbq: wba=1*1.5 wda=0*1.5'],
+  ),
+  file(
     'Parquet',
     'rows.parquet',
     readFileSync(join(import.meta.dirname, '..', 'fixtures', 'training-rows', 'tevatron.parquet')),
@@ -287,9 +360,11 @@ async function trained(recipe: LoadedRecipe): Promise<string[]> {
   await train(recipe, join(folder, 'runs', recipe.recipe.name));
   const found: string[] = [];
   const source = await openSources(recipe.recipe.data, folder, needs);
-  for await (const { query, passages, relevance, teacher, labeled } of source.lists(1)) {
+  for await (const { query, passages, relevance, teacher, labeled, weights } of source.lists(1)) {
     const taught = teacher && !labeled ? ` | ${teacher.join(' ')}` : '';
-    found.push(`${query}: ${passages.map((text, p) => `${text}=${relevance[p]}`).join(' ')}${taught}`);
+    found.push(
+      `${query}: ${passages.map((text, p) => `${text}=${relevance[p]}${weights ? `*${weights[p]}` : ''}`).join(' ')}${taught}`,
+    );
   }
   await source.close?.();
   return found.sort();
@@ -303,10 +378,20 @@ describe('a new user', () => {
   let checked: Checked;
   beforeAll(async () => {
     await writeTinyModel(join(folder, 'tiny'));
+    const plain: string[] = [];
+    const found = new Map<string, Checked['files'][number]>();
+    const check = async (...args: string[]) => {
+      const { output, error } = await winnow('data', 'check', '--json', ...args);
+      expect(error).toBe('');
+      for (const each of (JSON.parse(output) as Checked).files) found.set(each.path, each);
+    };
     const paths = FORMS.map(pathOf);
-    const { output, error } = await winnow('data', 'check', '--json', ...paths);
-    expect(error).toBe('');
-    checked = JSON.parse(output) as Checked;
+    for (const [i, path] of paths.entries()) {
+      if (FORMS[i]!.files['judged.qrels'] === undefined) plain.push(path);
+      else await check(path, '--qrels', join(dirname(path), 'judged.qrels'));
+    }
+    await check(...plain);
+    checked = { files: paths.map((path) => found.get(path)!) };
   }, 120_000);
 
   it.each(FORMS.map((form, i) => [form.name, i] as const))('%s: one try', async (_, i) => {

@@ -10,12 +10,16 @@ const NOT_TEXT = 'cell that is not text';
 /** A list of texts as Python prints it. */
 const PRINTED = /^\[\s*'.*'\s*\]$/s;
 
+/** Returns what an object holds as a passage's text. */
+export const passageText = (value: JsonObject): unknown =>
+  value.text ?? value.contents ?? value.content ?? value.passage;
+
 /** Returns the text of a passage: text, a number as it is written, or an object with `text` and perhaps `title`. */
 function textOf(value: unknown, holder: object, key: string): string | undefined {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return sourceOf(holder, key, value);
   if (!isObject(value)) return undefined;
-  const text = value.text ?? value.contents ?? value.passage;
+  const text = passageText(value);
   if (typeof text !== 'string') return undefined;
   return typeof value.title === 'string' && value.title !== '' ? `${value.title} ${text}` : text;
 }

@@ -15,6 +15,7 @@ export const COLUMN_ROLES = [
   'score',
   'positive-score',
   'negative-score',
+  'weight',
   'query-id',
   'passage-id',
   'positive-id',
@@ -34,20 +35,25 @@ const NAMES: Readonly<Partial<Record<KnownRole, readonly string[]>>> = {
     'passage document doc docs documents passages sentence2 sentence_2 sentence_b text text2 text_2 text_b context contexts candidate candidates passage_text document_text',
   ),
   answer: words('answer answers'),
-  positive: words('positive positives pos positive_passages positive_passage positive_text positive_ctxs'),
+  positive: words(
+    'positive positives pos positive_passages positive_passage positive_text positive_ctxs relevant_passages relevant_passage chosen',
+  ),
   negative: words(
-    'negative negatives neg negative_passages negative_passage negative_text hard_negative hard_negatives hard_negative_ctxs',
+    'negative negatives neg negative_passages negative_passage negative_text hard_negative hard_negatives hard_negative_ctxs negative_ctxs irrelevant_passages rejected',
   ),
   label: words('label labels relevance rel grade relevant is_relevant relevance_label'),
-  score: words('score scores teacher_score teacher_scores margin margins'),
+  score: words(
+    'score scores teacher_score teacher_scores margin margins relevance_score relevance_scores similarity similarity_score',
+  ),
   'positive-score': words('pos_scores pos_score positive_score positive_scores'),
   'negative-score': words('neg_scores neg_score negative_score negative_scores'),
+  weight: words('weight weights sample_weight sample_weights loss_weight example_weight instance_weight'),
   'query-id': words('query_id qid queryid'),
   'passage-id': words('doc_id doc_ids docid docids pid pids passage_id passage_ids corpus_id corpus_ids document_id'),
-  'positive-id': words('positive_id positive_ids pos_id pos_ids positive_pid'),
-  'negative-id': words('negative_id negative_ids neg_id neg_ids negative_pid'),
+  'positive-id': words('positive_id positive_ids pos_id pos_ids positive_pid positive_document_ids'),
+  'negative-id': words('negative_id negative_ids neg_id neg_ids negative_pid negative_document_ids'),
   unread: words(
-    'id _id idx index source url lang language split dataset dataset_name type prompt task domain meta metadata weight sample_weight __index_level_0__',
+    'id _id idx index source url lang language split dataset dataset_name type prompt task domain meta metadata __index_level_0__',
   ),
 };
 
@@ -95,6 +101,7 @@ export function columnSorter(stated: ColumnNames | undefined): (row: Readonly<Re
       score: of('score'),
       'positive-score': of('positive-score'),
       'negative-score': of('negative-score'),
+      weight: of('weight'),
       'query-id': of('query-id'),
       'passage-id': of('passage-id'),
       'positive-id': of('positive-id'),

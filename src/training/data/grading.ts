@@ -30,6 +30,10 @@ export interface Grading {
 /** Returns the lowest grade of a relevant passage. */
 export const leastGrade = ({ minRelevance = 1 }: DataSource): number => minRelevance;
 
+/** Returns the ids of the passages of a query that are judged relevant. */
+export const relevantOf = (qrels: Qrels, qid: string, least: number): string[] =>
+  [...(qrels.get(qid) ?? [])].flatMap(([docid, value]) => (value >= least ? [docid] : []));
+
 function gradesOf(docids: readonly string[], scores: readonly number[] | undefined, qid: string, grading: Grading) {
   const { teacherPositives } = grading.source;
   const least = leastGrade(grading.source);

@@ -11,9 +11,9 @@ import type { Run } from '../../evaluation/measures/evaluation.ts';
 import type { Qrels } from '../../evaluation/measures/ranked.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { DataFormat, DataSource } from './data-schema.ts';
-import { type Candidates, type Grading, grade, leastGrade } from './grading.ts';
+import { type Candidates, type Grading, grade, leastGrade, relevantOf } from './grading.ts';
 import { knownTexts } from './known-texts.ts';
-import { type IdentifiedList, type RawSource, type SkipCount, UNKNOWN_PASSAGE } from './list-types.ts';
+import { type IdentifiedList, type RawSource, type SkipCount, UNKNOWN_PASSAGE, withOrigin } from './list-types.ts';
 import type { RowFormat } from './row-formats.ts';
 import { readRunGroups } from './run-groups.ts';
 import { reservoir, shuffled } from './shuffle.ts';
@@ -47,24 +47,34 @@ const readJudged = async (path: string): Promise<Qrels> => splitEmpty(await read
 const pathsOf = (at: At, ...paths: readonly (string | undefined)[]): string[] =>
   paths.flatMap((path) => (path === undefined ? [] : [at(path)]));
 
+/** Where a query of a source stands, for messages. */
+const queryPlace = (path: string, qid: string): string => `${path}, query ${qid}`;
+
 /** Counts the judged queries that a source has no list for. */
-function skipJudged(qrels: Qrels | undefined, isThere: (qid: string) => boolean, counts: SkipCount): void {
-  for (const qid of qrels?.keys() ?? []) if (!isThere(qid)) counts.skip('judged query without a list');
+function skipJudged(
+  qrels: Qrels | undefined,
+  isThere: (qid: string) => boolean,
+  counts: SkipCount,
+  path: string,
+): void {
+  for (const qid of qrels?.keys() ?? [])
+    if (!isThere(qid)) counts.skip('judged query without a list', queryPlace(path, qid));
 }
 
-/** Yields candidates of queries in memory. @param list returns the ids of a query, with scores where they are the teacher's. */
+/** Yields candidates of queries in memory. @param path of the source, for messages. @param list returns the ids of a query, with scores where they are the teacher's. */
 function fromQueries(
   queries: Queries,
   qrels: Qrels | undefined,
+  path: string,
   list: (qid: string) => Pick<Candidates, 'docids' | 'own'> | undefined,
 ) {
   return async function* (counts: SkipCount, seed: number | undefined): AsyncGenerator<Candidates> {
-    skipJudged(qrels, (qid) => queries.has(qid), counts);
+    skipJudged(qrels, (qid) => queries.has(qid), counts, path);
     const qids = [...queries.keys()];
     for (const qid of seed === undefined ? qids : createRandom(deriveSeed(seed, 'shuffle')).shuffle(qids)) {
       const found = list(qid);
       if (found && found.docids.length > 0) yield { qid, query: queries.get(qid)!, ...found };
-      else counts.skip(qrels && !qrels.has(qid) ? 'query without judgements' : 'no candidates');
+      else counts.skip(qrels && !qrels.has(qid) ? 'query without judgements' : 'no candidates', queryPlace(path, qid));
     }
   };
 }
@@ -78,10 +88,6 @@ function listOf(
   return docs && { docids: docs.docids, ...(withScores && { own: Array.from(docs.scores) }) };
 }
 
-/** Returns the relevant passages of a query, from which a list starts where there is no first stage. */
-const relevantOf = (qrels: Qrels, qid: string, least: number): string[] =>
-  [...(qrels.get(qid) ?? [])].flatMap(([docid, value]) => (value >= least ? [docid] : []));
-
 const rankLlm: Open = async (source, at) => {
   const path = at(source.path);
   const { queries, run, texts } = await readRankLlm(path);
@@ -89,7 +95,7 @@ const rankLlm: Open = async (source, at) => {
   return {
     passages: memoryPassages(texts, path),
     qrels,
-    candidates: fromQueries(queries, qrels, (qid) => {
+    candidates: fromQueries(queries, qrels, source.path, (qid) => {
       const list = listOf(run, qid, true);
       const byRank = source.teacher === undefined && source.teacherValue === 'rank';
       return list && byRank ? { ...list, own: list.docids.map((_, i) => -(i + 1)) } : list;
@@ -120,10 +126,10 @@ const trecRun: Open = async (source, at) => {
       for await (const { qid, docids, values } of seed === undefined ? groups : shuffled(groups, seed, SHUFFLE_LISTS)) {
         const query = texts.get(qid);
         if (qrels?.has(qid)) seen.add(qid);
-        if (query === undefined) counts.skip('unknown query');
+        if (query === undefined) counts.skip('unknown query', queryPlace(source.path, qid));
         else yield { qid, query, docids, own: values };
       }
-      skipJudged(qrels, (qid) => seen.has(qid), counts);
+      skipJudged(qrels, (qid) => seen.has(qid), counts, source.path);
     },
     files: pathsOf(at, source.path, queries, collection, source.qrels),
   };
@@ -150,7 +156,7 @@ const dataset =
     return {
       passages,
       qrels,
-      candidates: fromQueries(queries, qrels, (qid) => {
+      candidates: fromQueries(queries, qrels, source.path, (qid) => {
         if (run) return listOf(run, qid, source.candidates !== undefined);
         const relevant = relevantOf(qrels, qid, leastGrade(source));
         return { docids: [...relevant, ...others(qid, qrels, ids).filter((id) => !relevant.includes(id))] };
@@ -200,7 +206,7 @@ async function listWith(
   const known = await knownTexts(passages, all.docids);
   const missing = new Set(all.docids.filter((docid) => !known.has(docid)));
   if (missing.size === all.docids.length) return undefined;
-  counts.drop(UNKNOWN_PASSAGE, missing.size);
+  counts.drop(UNKNOWN_PASSAGE, missing.size, queryPlace(grading.source.path, qid));
   // Graded again: a missing relevant passage must not leave the list without the teacher's scores.
   const graded = missing.size === 0 ? all : grade(candidates, { ...grading, missing }, negatives);
   return { qid, query, passages: graded.docids.map((docid) => known.get(docid)!), ...graded };
@@ -225,13 +231,14 @@ export async function openIdSource(
   async function* lists(counts: SkipCount, seed?: number): AsyncGenerator<IdentifiedList> {
     for await (const candidates of opened.candidates(counts, seed)) {
       const { qid } = candidates;
+      const where = queryPlace(source.path, qid);
       if (heldOut?.has(qid)) {
-        counts.skip('held out');
+        counts.skip('held out', where);
         continue;
       }
       const list = await listWith(opened.passages, candidates, grading, negatives(qid, seed ?? 0), counts);
-      if (list) yield list;
-      else counts.skip('unknown passage');
+      if (list) yield withOrigin(list, { where, rows: 1 });
+      else counts.skip('unknown passage', where);
     }
   }
   return {

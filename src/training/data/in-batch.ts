@@ -66,9 +66,11 @@ function choose(
   return chosen;
 }
 
+const meanOf = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+
 function append(list: CandidateList, chosen: readonly Offered[]): CandidateList {
   if (chosen.length === 0) return list;
-  const { teacher, ...others } = list;
+  const { teacher, weights, ...others } = list;
   const zeros = chosen.map(() => 0);
   return {
     ...others,
@@ -77,6 +79,8 @@ function append(list: CandidateList, chosen: readonly Offered[]): CandidateList 
     relevance: [...list.relevance, ...zeros],
     // A teacher's scores, which the objective does not read, end here: it has none for the new passages.
     ...(teacher && hasOnlyLabels(list) && { teacher: [...teacher, ...zeros] }),
+    // The new passages weigh what the list's own do on average.
+    ...(weights && { weights: [...weights, ...chosen.map(() => meanOf(weights))] }),
   };
 }
 

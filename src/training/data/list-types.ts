@@ -15,6 +15,8 @@ export interface CandidateList {
   readonly relevance: readonly number[];
   /** One teacher score per passage, in any scale; absent where the source has none. */
   readonly teacher?: readonly number[];
+  /** Weight of each passage's loss, of at least 0; absent where all are 1. */
+  readonly weights?: readonly number[];
   /** Present where the source states a label for each passage, so that grade 0 is a statement. */
   readonly labeled?: Labeling;
 }
@@ -23,19 +25,24 @@ export interface CandidateList {
 export type IdentifiedList = CandidateList & { readonly docids: readonly string[] };
 
 /** Returns the list with the passages at these places, in this order. */
-export function pick<List extends Pick<CandidateList, 'docids' | 'passages' | 'relevance' | 'teacher'>>(
+export function pick<List extends Pick<CandidateList, 'docids' | 'passages' | 'relevance' | 'teacher' | 'weights'>>(
   list: List,
   places: readonly number[],
 ): List {
-  const { docids, teacher } = list;
+  const { docids, teacher, weights } = list;
   return {
     ...list,
     ...(docids && { docids: places.map((p) => docids[p]!) }),
     passages: places.map((p) => list.passages[p]!),
     relevance: places.map((p) => list.relevance[p]!),
     ...(teacher && { teacher: places.map((p) => teacher[p]!) }),
+    ...(weights && { weights: places.map((p) => weights[p]!) }),
   };
 }
+
+/** Whether all passages of a list have one weight. */
+export const hasOneWeight = ({ weights }: Pick<CandidateList, 'weights'>): boolean =>
+  weights === undefined || weights.every((weight) => weight === weights[0]);
 
 /** Whether a list's scores are its labels, which stand in for a teacher where the source has none. */
 export const hasOnlyLabels = ({ labeled, teacher, relevance }: CandidateList): boolean =>
@@ -52,7 +59,7 @@ export interface LeftOut {
   readonly reason: string;
   /** Rows, lists or passages. */
   readonly count: number;
-  /** File and line of the first one; absent where the source has no lines. */
+  /** File and line of the first one, or file and query. */
   readonly first?: string;
 }
 
@@ -64,6 +71,8 @@ export interface SkipCount {
   drop(reason: string, passages: number, where?: string): void;
   /** Receives a column that is not read. */
   unread?(column: string, where: string): void;
+  /** Receives what has no effect, as a sentence, with the place of the first of it. */
+  idle?(what: string, where: string): void;
 }
 
 /** Reason for passages that leave a list because the collection lacks them. */
@@ -80,12 +89,17 @@ export interface Skips extends SkipCount {
   rows(): number;
   /** Columns that are not read, with the first place of each. */
   columns(): ReadonlyMap<string, string>;
+  /** Sentences on what has no effect, with the first place of each. */
+  idles(): ReadonlyMap<string, string>;
+  /** Returns a sentence for each column that is not read, and for what else has no effect, with the first place. */
+  notes(): readonly string[];
 }
 
 /** Creates a count of skips. */
 export function skipCount(): Skips {
   const found = new Map<string, { count: number; first?: string | undefined }>();
   const columns = new Map<string, string>();
+  const idle = new Map<string, string>();
   let rows = 0;
   const add = (reason: string, count: number, where: string | undefined): void => {
     if (count <= 0) return;
@@ -104,9 +118,19 @@ export function skipCount(): Skips {
     leftOut: () =>
       [...found].map(([reason, { count, first }]) => ({ reason, count, ...(first !== undefined && { first }) })),
     rows: () => rows,
+    idle: (what, where) => void idle.set(what, where),
     columns: () => columns,
+    idles: () => idle,
+    notes: () => [
+      ...[...columns].map(([column, where]) => `column "${column}" is not read (first: ${where})`),
+      ...[...idle].map(([what, where]) => `${what} (first: ${where})`),
+    ],
   };
 }
+
+/** Returns the place of the first one by reason, of those that have one. */
+export const firstPlaces = (leftOut: readonly LeftOut[]): Readonly<Record<string, string>> =>
+  Object.fromEntries(leftOut.flatMap(({ reason, first }) => (first === undefined ? [] : [[reason, first]])));
 
 /** Returns the error for data of which nothing is left. @param leftOut what was skipped, by reason. */
 export const nothingLeft = (where: string, expected: string, leftOut: Readonly<Record<string, number>>): WinnowError =>
@@ -118,7 +142,10 @@ export interface Usage {
   readonly used: number;
   readonly unused: number;
   readonly leftOut: readonly LeftOut[];
-  readonly columns: ReadonlyMap<string, string>;
+  /** What is not read or has no effect, a sentence each. */
+  readonly notes: readonly string[];
+  /** Whether the pass was read to its end. */
+  readonly complete: boolean;
 }
 
 /** Rows that a list was made of, and the place of the first. */
@@ -162,7 +189,16 @@ export interface ListSource {
   skipped(): Readonly<Record<string, number>>;
   /** Returns what was left out so far, by reason, with the first place of each. */
   leftOut(): readonly LeftOut[];
-  /** Counts, source by source, the rows that one pass over up to `lists` lists of each trains on and leaves out. */
-  usage(seed: number, lists: number): AsyncIterable<Usage>;
+  /** Returns what was not read or had no effect so far, a sentence each. */
+  notes(): readonly string[];
+  /**
+   * Counts, source by source, the rows that one pass over up to `lists` lists of each trains on and leaves out.
+   * @param onList receives each list in the order of the files, and what a pass takes of it.
+   */
+  usage(
+    seed: number,
+    lists: number,
+    onList?: (whole: CandidateList, sampled: readonly CandidateList[]) => void,
+  ): AsyncIterable<Usage>;
   close?(): Promise<void>;
 }

@@ -13,7 +13,8 @@ const PARTS = 128;
 const WRITTEN_AT_ONCE = 1 << 15;
 
 /** Pairs with a teacher's score are a list of their own, as are labeled ones: a list has scores or labels for all passages or for none. */
-const keyOf = ({ query, teacher, labeled }: RawList): string => `${teacher ? 1 : 0}${labeled ? 1 : 0}${query}`;
+const keyOf = ({ query, qid = '', teacher, labeled }: RawList): string =>
+  `${teacher ? 1 : 0}${labeled ? 1 : 0}${qid}\0${query}`;
 
 /** Joins the pairs of each query into one list, in the order in which the queries first come. */
 function* joined(pairs: Iterable<RawList>): Generator<RawList> {
@@ -30,7 +31,11 @@ function* joined(pairs: Iterable<RawList>): Generator<RawList> {
       passages: group.flatMap(({ passages }) => passages),
       relevance: group.flatMap(({ relevance }) => relevance),
       rows: group.length,
+      ...(first!.docids && { docids: group.flatMap(({ docids }) => docids ?? []) }),
       ...(first!.teacher && { teacher: group.flatMap(({ teacher }) => teacher ?? []) }),
+      ...(group.some(({ weights }) => weights) && {
+        weights: group.flatMap(({ weights, passages }) => weights ?? passages.map(() => 1)),
+      }),
     };
   }
 }

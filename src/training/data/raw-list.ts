@@ -9,8 +9,13 @@ export interface RawList {
   readonly query: string;
   /** Texts, or ids where a collection is given. */
   readonly passages: readonly string[];
+  /** Ids beside texts, where a row has both and judgements need them. */
+  readonly qid?: string;
+  readonly docids?: readonly string[];
   readonly relevance: readonly number[];
   readonly teacher?: readonly number[];
+  /** One per passage; absent where all are 1. */
+  readonly weights?: readonly number[];
   readonly labeled?: Labeling;
   /** File and line; of the first row, where several became one list. */
   readonly where?: string;

@@ -1,8 +1,9 @@
-import type { JsonObject } from '../../util/json-files.ts';
-import { type Drop, numberCells, spellsNumber, textCells } from './cells.ts';
+import { isObject, type JsonObject } from '../../util/json-files.ts';
+import { type Drop, numberCells, passageText, spellsNumber, textCells } from './cells.ts';
 import { type Columns, unknownColumn } from './columns.ts';
 import { gradesOf, hasReading, refuseReading } from './labels.ts';
 import { badRow, type RawList, type RowReading, type RowSkip } from './raw-list.ts';
+import { type RowWeights, readWeights, weightsOf } from './row-weights.ts';
 
 /*
  * Rows as sentence-transformers, FlagEmbedding and Tevatron take them. A column has one role, whatever the objective: labels say what is
@@ -13,7 +14,8 @@ import { badRow, type RawList, type RowReading, type RowSkip } from './raw-list.
 export type PairScores = 'labels' | 'teacher';
 
 /** Whether the column may hold labels of single passages, as sentence-transformers takes them. */
-export const isPairScore = (name: string): boolean => name.trim().toLowerCase() === 'score';
+export const isPairScore = (name: string): boolean =>
+  /^(score|relevance[_ -]score|similarity([_ -]score)?)$/i.test(name.trim());
 
 /** A row with what reading it needs. */
 interface Row {
@@ -22,6 +24,7 @@ interface Row {
   readonly where: string;
   readonly reading: RowReading;
   readonly pairScores: PairScores;
+  readonly weights: RowWeights | undefined;
   readonly drop: Drop;
 }
 
@@ -44,13 +47,17 @@ const numbersIn = ({ cells, where }: Row, names: readonly string[]): number[] | 
   return found.length === 0 ? undefined : found.flatMap((name) => numberCells(cells[name], where, name) ?? []);
 };
 
+/** Whether a cell holds a text that is no number: itself, in a list, or as the passage of an object. */
+function holdsText(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(holdsText);
+  const text = isObject(value) ? passageText(value) : value;
+  return typeof text === 'string' && text.trim() !== '' && !spellsNumber(text);
+}
+
 /** Refuses texts in columns of unknown names, which may be the passages. */
 function refuseUnknown({ cells, columns, where }: Row): void {
   for (const name of columns.unknown) {
-    const value = cells[name];
-    const texts = Array.isArray(value) ? value : [value];
-    if (texts.some((text) => typeof text === 'string' && text.trim() !== '' && !spellsNumber(text)))
-      throw unknownColumn(where, name);
+    if (holdsText(cells[name])) throw unknownColumn(where, name);
   }
 }
 
@@ -73,6 +80,7 @@ function judged(
   teacher: readonly number[] | undefined,
 ): RawList | RowSkip {
   const all = [...positives, ...negatives];
+  const weights = row.weights && weightsOf(row.weights, all, row.where);
   const seen = new Set<string>();
   const places: number[] = [];
   let overlapping = 0;
@@ -95,6 +103,7 @@ function judged(
     passages: places.map((p) => all[p]!),
     relevance: places.map((p) => +(p < positives.length)),
     ...(taught && { teacher: places.map((p) => teacher[p]!) }),
+    ...(weights && { weights: places.map((p) => weights[p]!) }),
   };
 }
 
@@ -180,7 +189,13 @@ function labeled(row: Row, query: string, names: readonly string[]): RawList | R
   const taught = scores?.length === texts.length && places.every((p) => !Number.isNaN(scores[p]));
   if (scores && !taught) row.drop(scores.length === texts.length ? NO_NUMBER : NO_MATCH);
   const teacher = taught ? scores : labels!;
-  const list = { query, passages: places.map((p) => texts[p]!), teacher: places.map((p) => teacher[p]!) };
+  const weights = row.weights && weightsOf(row.weights, texts, where);
+  const list = {
+    query,
+    passages: places.map((p) => texts[p]!),
+    teacher: places.map((p) => teacher[p]!),
+    ...(weights && { weights: places.map((p) => weights[p]!) }),
+  };
   if (!labels) {
     refuseReading(reading, where, Object.keys(row.cells));
     return { ...list, relevance: places.map(() => 0) };
@@ -198,8 +213,15 @@ function labeled(row: Row, query: string, names: readonly string[]): RawList | R
 
 /** Returns the skip of a row whose file has labels but not here, or refuses a row of a file without them. */
 function noLabels(row: Row, names: readonly string[]): RowSkip {
-  const { label, score } = row.columns;
+  const { columns } = row;
+  const { label, score } = columns;
   if (label.length + score.length > 0) return NO_LABEL;
+  if (columns['query-id'].length > 0 && columns['passage-id'].length > 0)
+    throw badRow(
+      row.where,
+      'a top1000 file with `qrels`, the judgements of its ids, or a column of labels or scores',
+      `fields ${Object.keys(row.cells).join(', ')}`,
+    );
   const cure = `\`columns: { ${names[0]}: positive }\` where every passage is relevant`;
   throw badRow(row.where, `a column of labels or scores, or ${cure}`, `fields ${Object.keys(row.cells).join(', ')}`);
 }
@@ -215,7 +237,8 @@ export function readRow(
   where: string,
   { reading, pairScores, drop }: Pick<Row, 'reading' | 'pairScores' | 'drop'>,
 ): RawList | RowSkip {
-  const row: Row = { cells, columns, where, reading, pairScores, drop };
+  const weights = readWeights(cells, columns.weight, where);
+  const row: Row = { cells, columns, where, reading, pairScores, weights, drop };
   refuseUnknown(row);
   const queries = namesOf(row, columns.query, columns['query-id'], 'queries');
   if (queries.length === 0)

@@ -82,9 +82,9 @@ export async function resolve(raw: RawList, lookup: TextLookup, counts: SkipCoun
   const { where: _w, rows: _r, ...row } = pick(raw, places);
   return {
     ...row,
-    qid: lookup.query ? raw.query : textId(query),
+    qid: raw.qid ?? (lookup.query ? raw.query : textId(query)),
     query,
-    docids: known ? row.passages : row.passages.map(textId),
+    docids: row.docids ?? (known ? row.passages : row.passages.map(textId)),
     passages: known ? row.passages.map((id) => known.get(id)!) : row.passages,
   };
 }

@@ -1,12 +1,15 @@
 import { resolve as resolvePath } from 'node:path';
 import { describe, WinnowError } from '../../errors.ts';
 import { openCollection } from '../../evaluation/formats/load-dataset.ts';
-import { readQrels } from '../../evaluation/formats/qrels.ts';
+import { readQrels, splitEmpty } from '../../evaluation/formats/qrels.ts';
 import { readQueries } from '../../evaluation/formats/topics.ts';
+import type { Qrels } from '../../evaluation/measures/ranked.ts';
 import { readLines } from '../../util/lines.ts';
 import { columnSorter } from './columns.ts';
 import type { DataSource } from './data-schema.ts';
 import { datasetFiles } from './datasets-folder.ts';
+import { leastGrade, relevantOf } from './grading.ts';
+import { judgedRow } from './judged-row.ts';
 import { knownTexts } from './known-texts.ts';
 import { type IdentifiedList, type RawSource, type SkipCount, withOrigin } from './list-types.ts';
 import { groupPairs } from './pair-groups.ts';
@@ -114,20 +117,31 @@ function pairScoresOf(records: readonly DataRecord[]): PairScores {
 function readRecords(
   records: AsyncIterable<DataRecord>,
   reading: DataSource,
+  qrels: Qrels | undefined,
   counts: SkipCount,
 ): AsyncGenerator<ReadRow> {
   const sort = columnSorter(reading.columns);
   const noted = new Set<unknown>();
+  let weighted = false;
+  const weightOf = (cells: DataRecord['cells']): unknown => sort(cells).weight.map((name) => cells[name])[0];
   const read = ({ cells, where }: DataRecord, pairScores: PairScores): ReadRow => {
     const columns = sort(cells);
     const drop = (reason: string, count = 1): void => counts.drop(reason, count, where);
-    const row = readRow(cells, columns, where, { reading, pairScores, drop });
-    if (!noted.has(columns)) for (const name of [...columns.unread, ...columns.unknown]) counts.unread?.(name, where);
+    weighted ||= columns.weight.length > 0;
+    if (weighted && (weightOf(cells) ?? null) === null) drop('row without a weight, which counts as 1');
+    const row = qrels
+      ? judgedRow(cells, columns, where, { reading, drop, qrels })
+      : readRow(cells, columns, where, { reading, pairScores, drop });
+    // Positives say which passages there are: other columns of passages beside them are not read.
+    const beside = columns.positive.length > 0 ? [...columns.passage, ...columns.answer] : [];
+    if (!noted.has(columns))
+      for (const name of [...columns.unread, ...columns.unknown, ...beside]) counts.unread?.(name, where);
     noted.add(columns);
     return { where, row };
   };
   return readByFirst(records, (first) => {
     const scores = pairScoresOf(first);
+    weighted = first.some(({ cells }) => sort(cells).weight.length > 0);
     return (record) => read(record, scores);
   });
 }
@@ -165,11 +179,12 @@ export async function openRowSource(
   const readLine = lineReader(format);
   const { lookup, close } = await openLookup(source, at);
   const teacher = source.teacher === undefined ? undefined : await readTeacher(at(source.teacher), source.teacherValue);
+  const qrels = source.qrels === undefined ? undefined : splitEmpty(await readQrels(at(source.qrels))).qrels;
   const heldOut = source.excludeJudged === undefined ? undefined : await readQrels(at(source.excludeJudged));
   async function* rows(counts: SkipCount): AsyncGenerator<RawList> {
     const read = readLine
       ? readLineRows(path, format, readLine)
-      : readRecords(recordsOf(data.files, data.format, source), source, counts);
+      : readRecords(recordsOf(data.files, data.format, source), source, qrels, counts);
     for await (const { where, row } of read)
       if (typeof row === 'string') counts.skip(row, where);
       else yield { ...row, where };
@@ -187,7 +202,12 @@ export async function openRowSource(
       }
     }
   }
-  const others = [source.queries, source.collection, source.teacher, source.excludeJudged];
+  const others = [source.queries, source.collection, source.qrels, source.teacher, source.excludeJudged];
   const files = [...data.files, ...others.flatMap((file) => (file === undefined ? [] : [at(file)]))];
-  return { files, lists, close };
+  return {
+    files,
+    lists,
+    ...(qrels && { relevantIds: (qid: string) => relevantOf(qrels, qid, leastGrade(source)) }),
+    close,
+  };
 }

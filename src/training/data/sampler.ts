@@ -2,7 +2,7 @@ import { WinnowError } from '../../errors.ts';
 import { createRandom, deriveSeed, type Random } from '../../util/random.ts';
 import type { LabelNeed, Needs } from '../objectives/needs.ts';
 import type { Sampler } from './data-schema.ts';
-import { type CandidateList, pick } from './list-types.ts';
+import { type CandidateList, hasOneWeight, originOf, pick } from './list-types.ts';
 import { quantileAnchors, stratified } from './strata.ts';
 
 /** Why a list is left out. */
@@ -153,6 +153,18 @@ function checkMargins({ query, teacher, labeled }: CandidateList, needed: Needs)
   });
 }
 
+/** Refuses lists whose passages have different weights where the objective weighs whole lists. @throws WinnowError `invalid_input`. */
+function checkWeights(list: CandidateList, { weights: needed }: Needs): void {
+  if (needed !== 'lists' || hasOneWeight(list)) return;
+  const different = [...new Set(list.weights)];
+  throw new WinnowError('invalid_input', {
+    where: `${originOf(list)?.where ?? 'training data'}, query "${list.query.slice(0, 60)}"`,
+    expected:
+      'one weight for all passages of a query with this objective, whose loss is one of lists; BCE and MSE weigh passages one by one',
+    got: `weights ${different.slice(0, 5).join(', ')}`,
+  });
+}
+
 /** Returns every passage of a labeled list, in lists of the sampler's size. */
 function everyPassage(list: CandidateList, sampler: Sampler, seed: number): CandidateList[] {
   const size = sampler.positives + sampler.negatives;
@@ -179,6 +191,7 @@ export function samples(
 ): readonly CandidateList[] | SkipReason {
   if (list.labeled === 'as given') checkLabels(list, needed.labels);
   checkMargins(list, needed);
+  checkWeights(list, needed);
   const readsLabels = !sampler.equalNegatives && isPointwise(list, needed);
   if (readsLabels && sampler.mode === 'negatives') return everyPassage(list, sampler, seed);
   const sampled = readsLabels ? draft(list, sampler, seed) : sample(list, sampler, seed, needed);

@@ -40,9 +40,21 @@ function splitCells(text: string, separator: string): string[] | undefined {
   }
 }
 
-/** Splits a line at tabs. A cell is unquoted only where it is quoted as a whole: queries begin with quotation marks too. */
-const splitTabs = (text: string): string[] =>
-  text.split('\t').map((cell) => (/^"(?:[^"]|"")*"$/s.test(cell) ? cell.slice(1, -1).replaceAll('""', '"') : cell));
+const QUOTED = /^"(?:[^"]|"")*"$/s;
+
+/**
+ * Splits a line at tabs; undefined where a quoted cell goes on in the next line. A cell is unquoted only where it is quoted as a whole: queries begin
+ * with quotation marks too. Tabs and line breaks stand in quotation marks only where the row would have another number of cells otherwise.
+ * @param width cells of the first row, where it is known.
+ */
+export function tabCells(text: string, width?: number): string[] | undefined {
+  const cells = text.split('\t');
+  const plain = cells.map((cell) => (QUOTED.test(cell) ? cell.slice(1, -1).replaceAll('""', '"') : cell));
+  if (width === undefined || cells.length === width || !/(?:^|\t)"/.test(text)) return plain;
+  const quoted = splitCells(text, '\t');
+  if (quoted === undefined) return cells.length < width ? undefined : plain;
+  return quoted.length === width ? quoted : plain;
+}
 
 /** Returns the separator of a table: that of the format, or the semicolon of spreadsheets where the first line has more of them. */
 function separatorOf(first: string, separator: string): string {
@@ -54,17 +66,17 @@ function separatorOf(first: string, separator: string): string {
 async function* tableRows(path: string, format: ',' | '\t'): AsyncGenerator<TableRow> {
   let separator: string | undefined;
   let open: { readonly line: number; readonly lines: string[] } | undefined;
+  let width: number | undefined;
+  const split = (text: string): string[] | undefined =>
+    format === '\t' ? tabCells(text, width) : splitCells(text, separator!);
   for await (const { line, text } of readLines(path)) {
     if (!open && text.trim() === '') continue;
     separator ??= separatorOf(text, format);
-    if (format === '\t') {
-      yield { line, cells: splitTabs(text) };
-      continue;
-    }
     open ??= { line, lines: [] };
     open.lines.push(text);
-    const cells = open.lines.length === 1 ? splitCells(text, separator) : closed(open.lines, separator);
+    const cells = open.lines.length === 1 ? split(text) : closed(open.lines, split);
     if (cells) {
+      width ??= cells.length;
       yield { line: open.line, cells };
       open = undefined;
     } else if (open.lines.length > CELL_LINES)
@@ -74,8 +86,8 @@ async function* tableRows(path: string, format: ',' | '\t'): AsyncGenerator<Tabl
 }
 
 /** Returns the cells of joined lines where the last line may close a quoted cell. */
-const closed = (lines: readonly string[], separator: string): string[] | undefined =>
-  lines.at(-1)!.includes('"') ? splitCells(lines.join('\n'), separator) : undefined;
+const closed = (lines: readonly string[], split: (text: string) => string[] | undefined): string[] | undefined =>
+  lines.at(-1)!.includes('"') ? split(lines.join('\n')) : undefined;
 
 /** One word, as names of columns are as a rule. */
 const WORD = /^[\p{L}\p{N}_.-]*$/u;
@@ -106,11 +118,11 @@ const LAYOUTS: Readonly<Record<string, readonly string[]>> = {
   ttn: ['query', 'passage', 'label'],
   ttt: ['query', 'positive', 'negative'],
   tttn: ['query', 'positive', 'negative', 'scores'],
+  nntt: ['qid', 'pid', 'query', 'passage'],
   nnttt: ['pos_scores', 'neg_scores', 'query', 'positive', 'negative'],
 };
 
 const CURES: Readonly<Record<string, string>> = {
-  nntt: 'a top1000 file, which holds no labels: rows of query, passage and label, or `format: trec` with the run, `queries`, `collection` and `qrels`',
   nnn: '`format: triples` with `queries` and `collection`, for ids, or a header line',
   nnnn: '`format: beir` or `trec` with these judgements as `qrels`, or a header line',
 };

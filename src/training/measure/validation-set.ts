@@ -89,8 +89,10 @@ async function fromLists(data: DataSource, folder: string): Promise<ValidationSe
   const qrels = new Map<string, Map<string, number>>();
   const lists = new Map<string, Set<string>>();
   const texts = new Map<string, string>();
+  let weighted = false;
   try {
     for await (const list of raw.lists(counts)) {
+      weighted ||= list.weights !== undefined;
       const { qid, query, docids, passages, relevance } = list;
       const judged = qrels.get(qid) ?? new Map<string, number>();
       const listed = lists.get(qid) ?? new Set<string>();
@@ -119,10 +121,12 @@ async function fromLists(data: DataSource, folder: string): Promise<ValidationSe
     qrels,
     candidates: new Map([...lists].map(([qid, docids]) => [qid, { docids: [...docids] }])),
     texts: async (docids) => docids.map((docid) => texts.get(docid)!),
-    notes:
-      left.length === 0
+    notes: [
+      ...(left.length === 0
         ? []
-        : [`validation ${data.path}: left out: ${left.map(([reason, n]) => `${n} ${reason}`).join(', ')}`],
+        : [`validation ${data.path}: left out: ${left.map(([reason, n]) => `${n} ${reason}`).join(', ')}`]),
+      ...(weighted ? [`validation ${data.path}: weights of rows are not read; measures weigh all queries alike`] : []),
+    ],
     close: async () => undefined,
   };
 }

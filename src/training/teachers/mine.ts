@@ -1,6 +1,6 @@
 import type { FirstStage } from '../../evaluation/first-stage/first-stage.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
-import type { IdentifiedList, SkipCount } from '../data/list-types.ts';
+import { hasOneWeight, type IdentifiedList, type SkipCount } from '../data/list-types.ts';
 import { isFalseNegative } from '../data/sampler.ts';
 import type { TeacherScores } from '../data/teacher.ts';
 
@@ -22,6 +22,7 @@ interface MinedRow {
   readonly neg: readonly string[];
   readonly pos_scores?: readonly number[];
   readonly neg_scores?: readonly number[];
+  readonly weight?: number;
 }
 
 /**
@@ -81,12 +82,17 @@ export async function* mine(source: MineSource, settings: MineSettings): AsyncGe
       source.counts.skip('no negative in these ranks');
       continue;
     }
+    const { weights } = list;
+    const weighs = weights !== undefined && hasOneWeight(list);
+    if (weights && !weighs)
+      source.counts.drop('weights of a list that differ, which its mined row does not have', weights.length);
     const [high, low] = [scoresOf(positives, known), scoresOf(negatives, known)];
     yield {
       query: list.query,
       pos: list.passages.filter((_, i) => list.relevance[i]! > 0),
       neg: await source.texts(negatives),
       ...(high && low && { pos_scores: high, neg_scores: low }),
+      ...(weighs && { weight: weights[0]! }),
     };
   }
 }

@@ -46,6 +46,7 @@ function source(count: number): ListSource {
     files: [],
     skipped: () => ({}),
     leftOut: () => [],
+    notes: () => [],
     async *usage() {},
     async addKnown() {},
     async *lists(seed) {

@@ -141,7 +141,7 @@ describe('columns', () => {
     const path = put(
       'a.jsonl',
       lines(
-        { query: 'q', pos: ['a', null], neg: ['b', { no: 'text' }, true], note: 3, weight: 2 },
+        { query: 'q', pos: ['a', null], neg: ['b', { no: 'text' }, true], note: 3, url: 'u' },
         { query: 'r', docs: ['a', 'b'], labels: [1, 'x'] },
         { query: 's', pos: ['a'], neg: ['b'], pos_scores: [1, 2], neg_scores: [3] },
         { query: {}, pos: ['a'], neg: ['b'] },
@@ -159,7 +159,7 @@ describe('columns', () => {
       '1 labels that differ from the passages in number :5',
       '1 label that is not a number :6',
     ]);
-    expect(columns).toEqual(['weight', 'note']);
+    expect(columns).toEqual(['url', 'note']);
   });
 
   it('an unknown column of texts is refused by name, until it has a role', async () => {
@@ -171,9 +171,9 @@ describe('columns', () => {
   });
 
   it('commands take roles too, and tell columns that are not read', async () => {
-    const path = put('a.jsonl', lines({ frage: 'q', antwort: 'a', falsch: 'b', weight: 2 }));
+    const path = put('a.jsonl', lines({ frage: 'q', antwort: 'a', falsch: 'b', url: 'u' }));
     const { output } = await winnow('data', 'check', path, '--columns', 'frage=query,antwort=positive,falsch=negative');
-    expect(output).toMatch(/column "weight", which is not read/);
+    expect(output).toMatch(/column "url", which is not read/);
     const { code, error } = await winnow('data', 'check', path, '--columns', 'frage');
     expect([code, error]).toEqual([2, expect.stringMatching(/--columns: expected name=role/)]);
   });

@@ -144,6 +144,24 @@ describe('a drop list', () => {
     });
   });
 
+  it('names the first pair that is no negative of the lists', async () => {
+    const pairs = [
+      { query: 'q', passage: 'n' },
+      { query: 'q', passage: 'p' },
+      { query: 'other', passage: 'm' },
+    ];
+    writeFileSync(join(folder, 'one.jsonl'), `${JSON.stringify(row)}\n`);
+    writeFileSync(join(folder, 'drop.jsonl'), pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(''));
+    const data = { train: [{ format: 'jsonl', path: 'one.jsonl', drop: 'drop.jsonl' }] };
+    const source = await openSources(loaded({ data }).recipe.data, folder);
+    for await (const { notes } of source.usage(1, 100))
+      expect(notes).toEqual([
+        expect.stringMatching(
+          /^2 of 3 pairs of the drop list are no negatives of these lists \(first: .*drop\.jsonl:2\)$/,
+        ),
+      ]);
+  });
+
   it.each([
     ['{', /drop.jsonl:1: expected a JSON object/],
     ['[]', /drop.jsonl:1: expected a JSON object/],

@@ -1,6 +1,6 @@
 import { writeLines } from '../../../evaluation/formats/write-lines.ts';
 import type { DataSource } from '../data-schema.ts';
-import { type CandidateList, hasOnlyLabels, skipCount } from '../list-types.ts';
+import { type CandidateList, hasOneWeight, hasOnlyLabels, skipCount } from '../list-types.ts';
 import { openRaw } from '../sources.ts';
 
 const NOTHING_TO_LEARN = 'list without labels, a relevant passage or scores';
@@ -10,12 +10,14 @@ const at = <T>(items: readonly T[] | undefined, places: readonly number[]): T[] 
 /** Returns a list as a row of JSON lines that reads as the same list; undefined where it states nothing about its passages. */
 export function rowOf(list: CandidateList): Readonly<Record<string, unknown>> | undefined {
   const { query, passages: docs, relevance, teacher, labeled } = list;
+  const weight = (places: readonly number[]) =>
+    list.weights && { weight: hasOneWeight(list) ? list.weights[0] : at(list.weights, places) };
   const graded = relevance.some((grade) => grade > 0);
   const taught = teacher && !hasOnlyLabels(list);
-  if (labeled || relevance.some((grade) => grade !== 0 && grade !== 1))
-    return { query, docs, labels: relevance, ...(taught && { scores: teacher }) };
-  if (!graded) return teacher && { query, docs, scores: teacher };
   const places = [...docs.keys()];
+  if (labeled || relevance.some((grade) => grade !== 0 && grade !== 1))
+    return { query, docs, labels: relevance, ...(taught && { scores: teacher }), ...weight(places) };
+  if (!graded) return teacher && { query, docs, scores: teacher, ...weight(places) };
   const positives = places.filter((p) => relevance[p]! > 0);
   const negatives = places.filter((p) => relevance[p] === 0);
   return {
@@ -23,6 +25,7 @@ export function rowOf(list: CandidateList): Readonly<Record<string, unknown>> | 
     pos: at(docs, positives),
     neg: at(docs, negatives),
     ...(teacher && { pos_scores: at(teacher, positives), neg_scores: at(teacher, negatives) }),
+    ...weight([...positives, ...negatives]),
   };
 }
 

@@ -6,8 +6,10 @@ import { readHead } from '../../../util/bytes.ts';
 import { isObject } from '../../../util/json-files.ts';
 import { parseJson } from '../../../util/parse-json.ts';
 import { spellsNumber } from '../cells.ts';
+import { roleOf } from '../columns.ts';
 import type { DataFormat } from '../data-schema.ts';
 import { datasetFiles, recordFormatOf } from '../datasets-folder.ts';
+import { tabCells } from '../table-records.ts';
 
 /** Bytes of a file that its form is guessed from. */
 const HEAD_BYTES = 1 << 20;
@@ -22,7 +24,7 @@ function jsonLine(text: string): DataFormat | undefined {
   try {
     const row: unknown = parseJson(text);
     if (!isObject(row)) return undefined;
-    if (Array.isArray(row.data)) return 'squad';
+    if (Array.isArray(row.data)) return /"paragraphs"\s*:/.test(text) ? 'squad' : 'json';
     // Columns, not a row.
     if (Object.values(row).every((cells) => Array.isArray(cells))) return 'json';
     return 'hits' in row || 'candidates' in row ? 'rank_llm' : 'jsonl';
@@ -43,11 +45,15 @@ function isRun(lines: readonly string[]): boolean {
 
 function tableOf(lines: readonly string[]): DataFormat | undefined {
   if (isRun(lines)) return 'trec';
-  const rows = lines.map((line) => line.split('\t'));
+  const plain = lines.map((line) => line.split('\t'));
+  const rows = lines.map((line) => tabCells(line, plain[0]!.length) ?? line.split('\t'));
   if (rows.every((row) => row.length === 5 && isNumber(row[0]) && isNumber(row[1]))) return 'teacher_tsv';
   const width = rows[0]!.length;
   if (width < 2 || rows.some((row) => row.length > width)) return undefined;
-  const isTriple = rows.every((row) => row.length === 3) && !(rows.length > 1 && rows.slice(1).every(isLabeled));
+  // A header makes it a table, whose cells may be quoted.
+  const isNamed = rows[0]!.every((cell) => roleOf(cell, undefined) !== undefined);
+  const isTriple =
+    !isNamed && rows.every((row) => row.length === 3) && !(rows.length > 1 && rows.slice(1).every(isLabeled));
   return isTriple ? 'triples' : 'tsv';
 }
 

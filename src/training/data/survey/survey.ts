@@ -1,6 +1,6 @@
 import type { PairOptions, TextTokenizer } from '../../../tokenization/tokenization-types.ts';
 import type { DataSource, Sampler } from '../data-schema.ts';
-import { hasOnlyLabels, type IdentifiedList, skipCount } from '../list-types.ts';
+import { firstPlaces, hasOnlyLabels, type IdentifiedList, skipCount } from '../list-types.ts';
 import { openRaw } from '../sources.ts';
 import { KeyCounts } from './key-counts.ts';
 import { type NumberFacts, NumberSummary } from './number-summary.ts';
@@ -34,10 +34,14 @@ export interface DataSurvey {
   readonly rowsLeftOut: Readonly<Record<string, number>>;
   /** Passages that leave their list, by reason. */
   readonly passagesLeftOut: Readonly<Record<string, number>>;
+  /** File and line of the first one by reason. */
+  readonly firstLeftOut: Readonly<Record<string, string>>;
   /** The summaries are undefined where there is nothing to summarize. */
   readonly passagesAList: NumberFacts | undefined;
   readonly labels: NumberFacts | undefined;
   readonly teacherScores: NumberFacts | undefined;
+  /** Weights of passages; undefined where no row has one. */
+  readonly weights: NumberFacts | undefined;
   /** Words of query and passage together. */
   readonly words: NumberFacts | undefined;
   readonly tokens: TokenFacts | undefined;
@@ -55,6 +59,7 @@ interface SurveyOptions {
 
 const EMPTY_QUERY = 'list with an empty query';
 const EMPTY_PASSAGE = 'empty passage';
+const NO_WEIGHT = 'passage of weight 0, which trains nothing';
 const TWICE_IN_LIST = 'passage that stands twice in its list';
 const BOTH = 'passage that is relevant and not relevant for the same query';
 const SEVERAL_LISTS = 'list whose query has an earlier list';
@@ -100,6 +105,7 @@ class Tally {
   readonly sizes = new NumberSummary();
   readonly labels = new NumberSummary();
   readonly scores = new NumberSummary();
+  readonly weights = new NumberSummary();
   readonly words = new NumberSummary();
   readonly queries = new KeyCounts();
   readonly pairs = new KeyCounts();
@@ -107,7 +113,7 @@ class Tally {
   readonly findings = new Findings();
 
   add(list: IdentifiedList): void {
-    const { query, passages, relevance, labeled } = list;
+    const { query, passages, relevance, labeled, weights } = list;
     const teacher = hasOnlyLabels(list) ? undefined : list.teacher;
     this.lists++;
     this.passages += passages.length;
@@ -121,6 +127,8 @@ class Tally {
       if (relevance[p]! > 0) this.relevant++;
       this.labels.add(relevance[p]!);
       if (teacher) this.scores.add(teacher[p]!);
+      if (weights) this.weights.add(weights[p]!);
+      if (weights?.[p] === 0) this.findings.note(NO_WEIGHT, exampleOf(list, text));
       this.words.add(queryWords + wordCount(text));
       this.sample.add(query, text);
     }
@@ -179,6 +187,7 @@ export async function surveyData(source: DataSource, folder: string, options: Su
     await raw.close();
   }
   for (const [column, where] of rows.columns()) tally.findings.note(`column "${column}", which is not read`, where);
+  for (const [what, where] of rows.idles()) tally.findings.note(what, where);
   const tokens = tokenizer && (await surveyTokens(tally.sample.pairs, tokenizer.tokenizer, tokenizer.pairs));
   return {
     lists: tally.lists,
@@ -189,9 +198,11 @@ export async function surveyData(source: DataSource, folder: string, options: Su
     taughtLists: tally.taughtLists,
     rowsLeftOut: rows.skipped(),
     passagesLeftOut: left.skipped(),
+    firstLeftOut: { ...firstPlaces(rows.leftOut()), ...firstPlaces(left.leftOut()) },
     passagesAList: tally.sizes.facts(),
     labels: tally.labels.facts(),
     teacherScores: tally.scores.facts(),
+    weights: tally.weights.facts(),
     words: tally.words.facts(),
     tokens,
     uses: uses.uses(),
