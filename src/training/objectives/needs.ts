@@ -6,7 +6,7 @@ export type LabelNeed = 'target' | 'binary';
 /**
  * What has a weight in the loss: each passage by itself, or a list as a whole, whose passages then have one weight.
  */
-export type WeightNeed = 'passages' | 'lists';
+type WeightNeed = 'passages' | 'lists';
 
 /** What a list must hold for the objective to use it. */
 export interface Needs {

@@ -80,7 +80,7 @@ export class LeakSearch {
  * Looks for the texts of a validation set in all training lists, before sampling. Memory is that of the validation set.
  * @param onLists receives the number of lists read so far, every 10,000 lists.
  */
-export async function findLeaks(
+async function findLeaks(
   validation: Pick<Validation, 'texts'>,
   source: Pick<ListSource, 'whole'>,
   onLists?: (lists: number) => void,
