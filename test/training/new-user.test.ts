@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { tableFromJSON, tableToIPC } from 'apache-arrow';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSources } from '../../src/training/data/sources.ts';
 import { createObjective } from '../../src/training/objectives/catalog.ts';
@@ -260,6 +261,8 @@ const FORMS: readonly Form[] = [
     readFileSync(join(import.meta.dirname, '..', 'fixtures', 'training-rows', 'tevatron.parquet')),
     PLAIN,
   ),
+  file('an Arrow file', 'rows.arrow', Buffer.from(tableToIPC(tableFromJSON([...TRIPLES]), 'file')), PLAIN),
+  file('an Arrow stream', 'rows.arrow', Buffer.from(tableToIPC(tableFromJSON([...TRIPLES]), 'stream')), PLAIN),
   {
     name: 'a folder of datasets',
     files: { 'train-00000-of-00001.jsonl': lines(TRIPLES), 'test-00000-of-00001.jsonl': lines(PAIRS) },

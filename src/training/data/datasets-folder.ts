@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { z } from 'zod';
@@ -49,6 +49,10 @@ async function savedFiles(folder: string, split: string): Promise<DatasetFiles> 
   return { format: 'arrow', files };
 }
 
+/** Whether a path names an Arrow or Feather file. */
+export const isArrow = (path: string): boolean =>
+  /\.(arrow|feather)$/i.test(path) && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+
 const isSaved = (folder: string): boolean =>
   ['dataset_dict.json', 'state.json'].some((file) => existsSync(join(folder, file)));
 
@@ -64,10 +68,11 @@ function refuse(folder: string, files: readonly string[]): never {
 
 /**
  * Returns the files of one split of a data set in the layout of the Hugging Face hub, in the order of their names, and their format; or
- * those of a folder that `save_to_disk` of datasets wrote.
+ * those of a folder that `save_to_disk` of datasets wrote; an Arrow file is its own only one.
  * @throws WinnowError `invalid_input` for a folder without such files, and with several configurations or formats.
  */
 export async function datasetFiles(folder: string, split = 'train'): Promise<DatasetFiles> {
+  if (isArrow(folder)) return { format: 'arrow', files: [folder] };
   if (isSaved(folder)) return savedFiles(folder, split);
   const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch((error) => {
     throw unreadable(folder, error);

@@ -8,7 +8,7 @@ import { parseJson } from '../../../util/parse-json.ts';
 import { spellsNumber } from '../cells.ts';
 import { roleOf } from '../columns.ts';
 import type { DataFormat } from '../data-schema.ts';
-import { datasetFiles, recordFormatOf } from '../datasets-folder.ts';
+import { datasetFiles, isArrow, recordFormatOf } from '../datasets-folder.ts';
 import { tabCells } from '../table-records.ts';
 
 /** Bytes of a file that its form is guessed from. */
@@ -85,6 +85,7 @@ async function fileFormat(path: string): Promise<DataFormat | undefined> {
  * @throws WinnowError `invalid_input` where it is none of those that training reads.
  */
 export async function guessFormat(path: string): Promise<DataFormat> {
+  if (isArrow(path)) return 'datasets';
   const layout = await datasetFormat(path).catch(async (error) => {
     if (!(await stat(path)).isDirectory()) throw error;
     await datasetFiles(path);
