@@ -54,6 +54,7 @@ const TRAINING_TARGET = 1;
 const PASSAGES = 32;
 /** Large models on busy machines take minutes for a round, for which a server would refuse a request. */
 const PATIENCE = { 'x-winnow-deadline-ms': '600000', 'x-winnow-lane': 'batch' };
+const PATIENT = ['--server-request-timeout-ms', '1200000', '--inference-batch-timeout-ms', '600000'];
 /** Rows that show the ranges of states; speed does not depend on them. */
 const CALIBRATION_ROWS = 16;
 
@@ -98,7 +99,7 @@ async function askAll({ url }: ServerProcess, work: readonly Topic[]): Promise<n
 
 /** Starts `winnow serve --model folder`, without a cache of scores. Memory is that of all its processes, at its peak between rounds. */
 async function serving(folder: string, variant: string, at: string, work: readonly Topic[]): Promise<Contestant> {
-  const layout = ['--inference-hosts', String(THREADS), '--inference-threads', '1'];
+  const layout = ['--inference-hosts', String(THREADS), '--inference-threads', '1', ...PATIENT];
   const flagsOf = ['--model', folder, '--registry-variant', variant, ...layout];
   const env = { WINNOW_MODELS: '', XDG_CACHE_HOME: join(at, 'cache') };
   const server = await startServerProcess({ flags: flagsOf, env });

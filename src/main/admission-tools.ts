@@ -78,7 +78,7 @@ export async function writeGraph(
 ): Promise<readonly string[]> {
   const { isHalf, leftOutOf } = await import('../onnx/architectures/architectures.ts');
   const { readWholeModel } = await import('../onnx/architectures/whole-model.ts');
-  const { writeModel } = await import('../onnx/model-file.ts');
+  const { writeServed } = await import('../onnx/write-served.ts');
   const { answerIds } = await import('../tokenization/answer-tokens.ts');
   const model = await readWholeModel(folder, () => answerIds(folder, names));
   const [output] = model.graph.outputs;
@@ -88,7 +88,7 @@ export async function writeGraph(
       expected: 'weights of a classification head, which gives scores (train one: `backbone` of a recipe)',
       got: 'an encoder without it',
     });
-  await writeModel(file, model);
+  await writeServed(file, model);
   const leftOut = leftOutOf(model);
   const warnings = leftOut === undefined ? [] : [`tensors that the scores do not need, left out: ${leftOut}`];
   if (!(onGpu && isHalf(model))) return warnings;

@@ -59,6 +59,21 @@ export interface WriteOptions {
 
 /** Writes external data and model file, in this order, each atomically. Returns the paths written. */
 export async function writeModel(path: string, model: Model, options: WriteOptions = {}): Promise<readonly string[]> {
+  const { place, files } = await writeData(path, model, options);
+  await writeGraph(path, model, place);
+  return [...files, path];
+}
+
+/**
+ * Writes external data alone, atomically.
+ * @param path of the model file that will read it.
+ * @returns where the external initializers are, and the paths written.
+ */
+export async function writeData(
+  path: string,
+  model: Model,
+  options: WriteOptions,
+): Promise<{ readonly place: Placement; readonly files: readonly string[] }> {
   const tooBig = initializerBytes(model) > (options.insideLimit ?? INSIDE_LIMIT);
   const outside = options.outside ?? ((_: string, t: Tensor) => tooBig && byteLength(t) > 1024);
   const location = options.dataFile ?? `${path.split(sep).at(-1)}.data`;
@@ -70,15 +85,17 @@ export async function writeModel(path: string, model: Model, options: WriteOptio
     placed.set(name, { location, offset, length: byteLength(value) });
     end = offset + byteLength(value);
   }
-  const written: string[] = [];
-  if (placed.size > 0) {
-    const file = resolve(dirname(path), location);
-    await writeFileOf(file, async (write) => {
-      for (const [name, { offset }] of placed) await write(model.graph.initializers.get(name)!.bytes, offset);
-    });
-    written.push(file);
-  }
   const place: Placement = (name) => placed.get(name);
+  if (placed.size === 0) return { place, files: [] };
+  const file = resolve(dirname(path), location);
+  await writeFileOf(file, async (write) => {
+    for (const [name, { offset }] of placed) await write(model.graph.initializers.get(name)!.bytes, offset);
+  });
+  return { place, files: [file] };
+}
+
+/** Writes a model file atomically, without the initializers that are elsewhere. */
+export async function writeGraph(path: string, model: Model, place: Placement): Promise<void> {
   await writeFileOf(path, async (write) => {
     let at = 0;
     for (const piece of piecesOf(model, place)) {
@@ -87,7 +104,6 @@ export async function writeModel(path: string, model: Model, options: WriteOptio
       at += bytes.byteLength;
     }
   });
-  return [...written, path];
 }
 
 type Write = (bytes: Uint8Array, at: number) => Promise<void>;

@@ -1,6 +1,6 @@
 import type { DataType } from './dtypes.ts';
 import { freezeGraph, type Graph, type Model, type ValueInfo } from './graph.ts';
-import { type Feeds, type RunOptions, runOnce } from './runner.ts';
+import { type Feeds, type Results, type RunOptions, runOnce } from './runner.ts';
 import { numbers, sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** What the probing batch shows of a value. */
@@ -56,7 +56,14 @@ export async function probeShapes(
   feeds: Feeds = probeFeeds(model.graph.inputs),
   options: RunOptions = {},
 ): Promise<Shapes> {
-  const results = await runOnce({ ...model, graph: everyOutput(model.graph) }, feeds, options);
+  return describe(model, feeds, await runOnce(withEveryOutput(model), feeds, options));
+}
+
+/** Returns the model with every value as an output. */
+export const withEveryOutput = (model: Model): Model => ({ ...model, graph: everyOutput(model.graph) });
+
+/** Returns type and dims of all values. @param results those that running the model with every value as an output gave. */
+export function describe(model: Model, feeds: Feeds, results: Results): Shapes {
   const shapes = new Map<string, Probed>();
   for (const source of [model.graph.initializers, new Map(Object.entries(feeds)), new Map(Object.entries(results))])
     for (const [name, value] of source) shapes.set(name, describeTensor(value));

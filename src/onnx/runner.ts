@@ -16,6 +16,8 @@ export type Results = Readonly<Record<string, Tensor>>;
 export interface RunOptions {
   readonly threads?: number;
   readonly level?: 'disabled' | 'basic' | 'extended' | 'all';
+  /** Whether weights are copied into the order that products read fastest; true by default. */
+  readonly packs?: boolean;
 }
 
 /** Wraps a tensor for the engine without a copy. */
@@ -32,13 +34,14 @@ export interface Runner {
   close(): Promise<void>;
 }
 
-/** Opens a session. @throws WinnowError `invalid_graph` with the engine's reason, which names the node. */
-export async function openRunner(model: Model | Uint8Array, options: RunOptions = {}): Promise<Runner> {
+/** Opens a session of a model in memory, its bytes or its file. @throws WinnowError `invalid_graph` with the engine's reason, which names the node. */
+export async function openRunner(model: Model | Uint8Array | string, options: RunOptions = {}): Promise<Runner> {
   const session = await load(model, {
     intraOpNumThreads: options.threads ?? 1,
     graphOptimizationLevel: options.level ?? 'disabled',
     // Fatal only: what the engine logs as an error it also throws.
     logSeverityLevel: 4,
+    ...(options.packs === false && { extra: { session: { disable_prepacking: '1' } } }),
   }).catch((error: unknown) => {
     throw error instanceof WinnowError ? error : engineFault('loading the graph', error);
   });
@@ -56,8 +59,10 @@ export async function openRunner(model: Model | Uint8Array, options: RunOptions 
   };
 }
 
-const load = (model: Model | Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> =>
-  model instanceof Uint8Array ? InferenceSession.create(model, options) : openModel(model, options);
+function load(model: Model | Uint8Array | string, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
+  if (typeof model === 'string') return InferenceSession.create(model, options);
+  return model instanceof Uint8Array ? InferenceSession.create(model, options) : openModel(model, options);
+}
 
 function engineFault(where: string, error: unknown): WinnowError {
   return new WinnowError(
@@ -67,8 +72,8 @@ function engineFault(where: string, error: unknown): WinnowError {
   );
 }
 
-/** Runs a model once. */
-export async function runOnce(model: Model, feeds: Feeds, options: RunOptions = {}): Promise<Results> {
+/** Runs a model, or its file, once. */
+export async function runOnce(model: Model | string, feeds: Feeds, options: RunOptions = {}): Promise<Results> {
   const runner = await openRunner(model, options);
   try {
     return await runner.run(feeds);

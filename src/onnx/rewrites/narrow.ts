@@ -17,7 +17,7 @@ const sameCut = (a: Cut, b: Cut): boolean => a.axis === b.axis && a.index === b.
 
 /** Returns the one position a node takes of its input, if it is a Gather of one constant index or a Slice of length one. */
 function selection(graph: Graph, shapes: Shapes, node: Node): Cut | undefined {
-  if (node.domain !== '') return undefined;
+  if (node.domain !== '' || (node.op !== 'Gather' && node.op !== 'Slice')) return undefined;
   const dims = shapes.get(node.inputs[0] ?? '')?.dims;
   if (dims === undefined) return undefined;
   const at = (axis: number, index: number): Cut | undefined => {
@@ -26,7 +26,7 @@ function selection(graph: Graph, shapes: Shapes, node: Node): Cut | undefined {
   };
   const [second, third, fourth, fifth] = [1, 2, 3, 4].map((i) => constantNumbers(graph, node.inputs[i] || undefined));
   if (node.op === 'Gather') return second?.length === 1 ? at(attrNumber(node, 'axis', 0), second[0]!) : undefined;
-  if (node.op !== 'Slice' || second?.length !== 1 || third?.length !== 1) return undefined;
+  if (second?.length !== 1 || third?.length !== 1) return undefined;
   const one = third[0] === second[0]! + 1 || (second[0] === -1 && third[0]! > 1 << 30);
   const step = node.inputs[4] ? fifth?.[0] : 1;
   const axis = node.inputs[3] ? fourth?.[0] : 0;
