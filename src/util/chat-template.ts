@@ -1,9 +1,10 @@
 import { WinnowError } from '../errors.ts';
+import { readRendered } from './rendered-template.ts';
 import { type TextTemplate, templateSchema } from './text-template.ts';
 
 /*
  * Chat templates of re-rankers, as sentence-transformers and vLLM read them: the roles `query`, `document` and `system` (the instruction) stand
- * in one text. Only templates of text and such expressions are read; one with statements is a conversation's, or needs a program.
+ * in one text. Those of text and such expressions are read as they are written; those with statements are rendered.
  */
 
 /** A dash takes the white space beside it away. */
@@ -28,19 +29,30 @@ const filtersOf = (expression: string): readonly string[] =>
   );
 
 function refuse(file: string, got: string): never {
-  const expected = 'text with {{ }} that picks messages by role; or state `template` in model.json';
+  const expected = 'text that shows the messages of the roles query and document; or state `template` in model.json';
   throw new WinnowError('invalid_manifest', { file, field: 'chat_template', expected, got });
 }
 
+/** Names and texts of special tokens, which statements may print. */
+type SpecialTokens = Readonly<Record<string, string>>;
+
 /**
  * Returns the template that a chat template means; undefined for one that is not made for queries and documents.
- * @throws WinnowError `invalid_manifest` for one that is, and needs a program.
+ * @param prompt What stands as the instruction of every request; undefined without one.
+ * @throws WinnowError `invalid_manifest` for one that is, and does not give one text with query and document in this order.
  */
-export function readChatTemplate(source: string, file = 'chat_template.jinja'): TextTemplate | undefined {
+export function readChatTemplate(
+  source: string,
+  file = 'chat_template.jinja',
+  { prompt, tokens = {} }: { readonly prompt?: string | undefined; readonly tokens?: SpecialTokens } = {},
+): TextTemplate | undefined {
   const text = source.replaceAll(/\{#[\s\S]*?#\}/g, '').replace(/\n$/, '');
   if (!['query', 'document'].every((role) => new RegExp(`["']${role}["']`).test(text))) return undefined;
-  const statement = /\{%[\s\S]*?%\}/.exec(text)?.[0];
-  if (statement !== undefined) return refuse(file, `the statement ${statement.slice(0, 80)}`);
+  if (text.includes('{%')) {
+    const found = readRendered(source, prompt, tokens);
+    if ('fault' in found) return refuse(file, found.fault);
+    return parts(found.text, found.instruction) ?? refuse(file, ORDER);
+  }
   let instruction: string | undefined;
   const body = text.replaceAll(EXPRESSION, (_, expression: string) => {
     const role = ROLE.exec(expression)?.[1];
@@ -53,11 +65,14 @@ export function readChatTemplate(source: string, file = 'chat_template.jinja'): 
     if (role === 'system') instruction = (stated?.[1] ?? stated?.[2] ?? '').replaceAll(NEWLINE, '\n');
     return PLACEHOLDER[role]!;
   });
-  return parts(body, instruction) ?? refuse(file, 'query, document or system twice, none of them, or in another order');
+  return parts(body, instruction) ?? refuse(file, ORDER);
 }
+
+const ORDER = 'query, document or system twice, none of them, or in another order';
 
 /** Splits a whole text into prefix, body and suffix: the body is from the first line with a placeholder to the document. */
 function parts(text: string, instruction: string | undefined): TextTemplate | undefined {
+  if (Object.values(PLACEHOLDER).some((p) => text.split(p).length > 2)) return undefined;
   const first = Math.min(
     ...Object.values(PLACEHOLDER)
       .map((p) => text.indexOf(p))

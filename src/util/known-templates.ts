@@ -107,12 +107,26 @@ function promptOf({ settings }: TemplateFiles): string | undefined {
   return typeof prompt === 'string' && prompt !== '' ? prompt : undefined;
 }
 
+/** Returns the texts of the special tokens in tokenizer_config.json, by name; each is a text or an object with one. */
+function specialTokens(tokenizerConfig: JsonObject): Readonly<Record<string, string>> {
+  const named = ['bos_token', 'eos_token', 'pad_token', 'unk_token', 'sep_token', 'cls_token', 'mask_token'];
+  return Object.fromEntries(
+    named.flatMap((name) => {
+      const value = tokenizerConfig[name];
+      const text = isObject(value) ? value.content : value;
+      return typeof text === 'string' ? [[name, text]] : [];
+    }),
+  );
+}
+
 function inChat(files: TemplateFiles): TextTemplate | undefined {
   const { chatTemplate, tokenizerConfig } = files;
-  const own = chatTemplate === undefined ? undefined : readChatTemplate(chatTemplate);
+  const use = { prompt: promptOf(files), tokens: specialTokens(tokenizerConfig) };
+  const own = chatTemplate === undefined ? undefined : readChatTemplate(chatTemplate, 'chat_template.jinja', use);
   const inside = tokenizerConfig.chat_template;
-  const found = own ?? (typeof inside === 'string' ? readChatTemplate(inside, 'tokenizer_config.json') : undefined);
-  const instruction = promptOf(files) ?? found?.instruction;
+  const found =
+    own ?? (typeof inside === 'string' ? readChatTemplate(inside, 'tokenizer_config.json', use) : undefined);
+  const instruction = use.prompt ?? found?.instruction;
   return found && { ...found, ...(instruction === undefined ? {} : { instruction }) };
 }
 

@@ -77,13 +77,103 @@ describe('chat templates', () => {
   });
 
   it.each([
-    [`{%- for m in messages %}${role('query')}${role('document')}{%- endfor %}`, /got the statement \{%- for/],
+    [`{%- for m in messages %}${role('query')}${role('document')}{%- endfor %}`, /got query, document or system twice/],
+    [`${role('query')} ${role('document')} again: ${role('query')}`, /got query, document or system twice/],
     [`${role('query')} ${role('document').replace('first', 'first | trim')}`, /got \{\{ messages/],
     [`${role('query')} ${role('document')} {{ eos_token }}`, /got \{\{ eos_token \}\}/],
     [`${role('document')} ${role('query')}`, /in another order/],
     [`${role('query')} ${role('document').replace('first', 'first | default("x")')}`, /got \{\{ messages/],
   ])('that need a program are refused: %s', (source, message) => {
     expect(() => readChatTemplate(source)).toThrow(message);
+  });
+
+  describe('with statements', () => {
+    const looping = (inside: string, query = 'm.content') =>
+      `{%- for m in messages %}${inside}{%- if m.role == 'query' %}query: {{ ${query} }}\n{%- elif m["role"] == 'document' %}\ndocument: {{ m.content }}{%- endif %}{%- endfor %}`;
+    const system = `{%- if m.role == 'system' %}task: {{ m.content }}\n{% endif %}`;
+    const whole = 'query: {query}\ndocument: {document}';
+
+    it.each([
+      [
+        'loops',
+        `<s>${looping('')}\nRelevance:`,
+        { prefix: '', body: `<s>query: {query}document: {document}`, suffix: 'Relevance:' },
+      ],
+      [
+        'variables',
+        `{%- set ns = namespace(task='find it') -%}{%- for m in messages if m.role == 'system' -%}{%- set ns.task = m.content -%}{%- endfor -%}
+<|im_start|>user
+task: {{ ns.task }}
+query: {{ ${'(messages | selectattr("role", "eq", "query") | first)'}.content }}
+document: {{ (messages | selectattr("role", "eq", "document") | first)['content'] }}<|im_end|>
+{% if add_generation_prompt %}not here{% endif %}end`,
+        {
+          prefix: '<|im_start|>user\n',
+          body: `task: {instruction}\n${whole}`,
+          suffix: '<|im_end|>\nend',
+          instruction: 'find it',
+        },
+      ],
+      [
+        'parts of messages and special tokens',
+        `{% set q = (messages | selectattr("role", "eq", "query") | first).content[0].text %}{{ bos_token }}query: {{ q }}
+document: {{ (messages | selectattr("role", "eq", "document") | first).content[0].text }}{{ eos_token }}`,
+        { prefix: '', body: `<s>${whole}`, suffix: '</s>' },
+      ],
+    ])('are rendered: %s', (_, source, expected) => {
+      const tokens = { bos_token: '<s>', eos_token: '</s>' };
+      expect(readChatTemplate(source, undefined, { tokens })).toEqual(expected);
+    });
+
+    it('may leave out the line of the instruction, or a block, which then needs a prompt of the folder', () => {
+      const line = `{% for m in messages %}{% if m.role == 'system' %}task: {{ m.content }}
+{% elif m.role == 'query' %}query: {{ m.content }}
+{% elif m.role == 'document' %}document: {{ m.content }}{% endif %}{% endfor %}`;
+      expect(readChatTemplate(line)).toEqual({ prefix: '', body: `task: {instruction}\n${whole}`, suffix: '' });
+      const block = line.replace('task:', '<system>\ntask:');
+      expect(readChatTemplate(block)).toEqual({ prefix: '', body: whole, suffix: '' });
+      expect(readChatTemplate(block, undefined, { prompt: 'find it' })).toMatchObject({
+        prefix: '<system>\n',
+        body: `task: {instruction}\n${whole}`,
+      });
+    });
+
+    const ALL = looping(system);
+    it.each([
+      ['a range', `{% for i in range(1000000000) %}x{% endfor %}${ALL}`, /call of range/],
+      ['loops in loops', `${'{% for a in messages %}'.repeat(40)}x${'{% endfor %}'.repeat(40)}${ALL}`, /20000 steps/],
+      [
+        'lists that double',
+        `{% set n = namespace(x=[1]) %}${'{% for a in messages %}'.repeat(4)}{% set n.x = n.x + n.x %}${'{% endfor %}'.repeat(4)}${ALL}`,
+        /1000 items/,
+      ],
+      [
+        'texts that double',
+        `{% set n = namespace(x='xxxxxxxx') %}${'{% for a in messages %}'.repeat(4)}{% set n.x = n.x ~ n.x %}${'{% endfor %}'.repeat(4)}${ALL}`,
+        /40000 characters/,
+      ],
+      ['a macro of itself', `{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}${ALL}`, /a Macro/],
+      ['parentheses without end', `{{ ${'('.repeat(20_000)}1${')'.repeat(20_000)} }}${ALL}`, /call stack/],
+      ['megabytes', `${'x'.repeat(70_000)}${ALL}`, /characters/],
+      ['a large suffix', `${ALL}${'x'.repeat(30_000)}`, /chat_template/],
+      ['constructors', `{{ messages.constructor.constructor('return process')() }}${ALL}`, /call of constructor/],
+      ['a filter that makes long texts', `{{ 'x' | indent(1000000000) }}${ALL}`, /filter indent/],
+      ['a syntax error', `{% for m in %}${ALL}`, /Unexpected token/],
+      [
+        'a text that depends on the query',
+        looping('', "m.content if m.content | length < 100 else 'long'"),
+        /depends on what query/,
+      ],
+      ['a query without white space around it', looping('', 'm.content | trim'), /depends on what query/],
+      ['a filter on texts', looping('', 'm.content | upper'), /filter upper/],
+      [
+        'a message that is always needed',
+        `{% if messages | length < 3 %}{{ raise_exception('no task') }}{% endif %}${ALL}`,
+        /no text without an instruction.*no task/,
+      ],
+    ])('are refused: %s', (_, source, message) => {
+      expect(() => readChatTemplate(source)).toThrow(message);
+    });
   });
 
   it.each([
