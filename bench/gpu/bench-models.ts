@@ -1,12 +1,14 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Provider } from '../../src/inference/inference-types.ts';
 import { readWholeModel } from '../../src/onnx/architectures/whole-model.ts';
 import { writeModel } from '../../src/onnx/model-file.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
 import { probeShapes } from '../../src/onnx/probe.ts';
 import { foldConstants } from '../../src/onnx/rewrites/fold.ts';
 import { halveModel } from '../../src/onnx/rewrites/fp16.ts';
+import { fuseAttention, type MaskForm } from '../../src/onnx/rewrites/fused-attention.ts';
 import { attachHead, freshHead } from '../../src/onnx/rewrites/head.ts';
 import { writeSafetensors } from '../../src/onnx/safetensors.ts';
 import type { Context } from './context.ts';
@@ -26,8 +28,17 @@ export interface BenchModel {
   readonly maxLength: number;
 }
 
-export const fileOf = ({ folder }: BenchModel, precision: Precision): string =>
-  join(folder, 'onnx', precision === 'fp16' ? 'model_fp16.onnx' : 'model.onnx');
+/** How attention is written: as exported, or as one node that is told the rows' lengths, or lengths and starts. */
+export type Form = 'plain' | MaskForm;
+
+export function fileOf({ folder }: BenchModel, precision: Precision, form: Form = 'plain'): string {
+  if (form !== 'plain') return join(folder, 'graphs', `${precision}-${form}.onnx`);
+  return join(folder, 'onnx', precision === 'fp16' ? 'model_fp16.onnx' : 'model.onnx');
+}
+
+/** Returns the forms that a provider has kernels for, the one that is served first. The processor has none for starts, WebGPU none for lengths. */
+export const formsOf = (provider: Provider): readonly Form[] =>
+  provider === 'cuda' ? ['lengths', 'plain', 'starts'] : provider === 'cpu' ? ['lengths', 'plain'] : ['plain'];
 
 type Fields = Readonly<Record<string, unknown>> & EncoderSize;
 
@@ -92,6 +103,7 @@ function copyTokenizer(from: string, to: string, isUntyped: boolean): void {
 }
 
 const SEED = 3;
+const MAX_LENGTH = 512;
 
 /** Reads the real MiniLM-L6, an encoder, and adds a head that compares the mean of the states, so that it gives a score. */
 async function realModel(folder: string) {
@@ -113,8 +125,18 @@ async function write(name: ModelName, context: Context, folder: string): Promise
   const model = isReal ? await realModel(context.realModel) : await readWholeModel(folder);
   const prepared = await prepare(model, { output: 'logits' });
   const whole = await foldConstants(prepared.model);
+  const half = halveModel(whole, await probeShapes(whole));
   await writeModel(join(folder, 'onnx/model.onnx'), whole);
-  await writeModel(join(folder, 'onnx/model_fp16.onnx'), halveModel(whole, await probeShapes(whole)));
+  await writeModel(join(folder, 'onnx/model_fp16.onnx'), half);
+  mkdirSync(join(folder, 'graphs'));
+  for (const [precision, source] of [
+    ['fp32', whole],
+    ['fp16', half],
+  ] as const)
+    for (const form of ['lengths', 'starts'] as const) {
+      const fused = await fuseAttention(source, Math.min(MAX_LENGTH, fields.max_position_embeddings), form);
+      await writeModel(join(folder, 'graphs', `${precision}-${form}.onnx`), fused.model);
+    }
 }
 
 /** Writes config.json, tokenizer and random weights of a model for PyTorch. @returns the folder. */
@@ -138,7 +160,12 @@ export async function benchModel(name: ModelName, context: Context): Promise<Ben
     else renameSync(draft, folder);
   }
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as Fields;
-  return { name, folder, vocabulary: config.vocab_size, maxLength: Math.min(512, config.max_position_embeddings) };
+  return {
+    name,
+    folder,
+    vocabulary: config.vocab_size,
+    maxLength: Math.min(MAX_LENGTH, config.max_position_embeddings),
+  };
 }
 
 /** Waits until another process of this run has made a model. @throws Error after the deadline. */

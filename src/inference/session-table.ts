@@ -84,7 +84,11 @@ export class SessionTable {
 
   async #open(spec: LoadSpec): Promise<InferenceSession> {
     try {
-      return await createSession(fileOf(spec), this.#settings);
+      const file = fileOf(spec);
+      if ((this.#settings.provider ?? 'cpu') === 'cpu') return await createSession(file, this.#settings);
+      // Hosts on the processor start without the code that rewrites graphs.
+      const { openServed } = await import('./device-graph.ts');
+      return await openServed({ file, maxLength: spec.maxLength }, this.#settings);
     } catch (error) {
       if (error instanceof WinnowError) throw error;
       const got = (error as Error).message.trim();

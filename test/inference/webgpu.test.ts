@@ -70,16 +70,20 @@ describe.skipIf(!DRIVER)(`WebGPU on software Vulkan (needs ${ICD}: Debian's chro
     expect(largest(scores.webgpu, scores.cpu)).toBeLessThanOrEqual(1e-5);
   }, 300_000);
 
-  it.skipIf(NO_FIXTURES !== '')(
-    `gives PyTorch's golden logits to 1e-5 ${NO_FIXTURES && `(${NO_FIXTURES})`}`,
-    async () => {
-      const golden = JSON.parse(readFileSync(join(FIXTURES, 'bert/golden.json'), 'utf8')) as Golden;
+  // ModernBERT masks windows by `And` and turns states by sines, which this driver knows to 2e-4.
+  it.skipIf(NO_FIXTURES !== '').each([
+    ['bert', 1e-5],
+    ['modernbert-cls', 2e-3],
+  ])(
+    `gives PyTorch's golden logits: %s to %d ${NO_FIXTURES && `(${NO_FIXTURES})`}`,
+    async (family, tolerance) => {
+      const golden = JSON.parse(readFileSync(join(FIXTURES, family, 'golden.json'), 'utf8')) as Golden;
       const rows = golden.inputs.input_ids.map((ids, r) => {
         const length = golden.inputs.attention_mask[r]!.reduce((sum, bit) => sum + bit, 0);
-        return row(ids.slice(0, length), golden.inputs.token_type_ids[r]!.indexOf(1));
+        return row(ids.slice(0, length), golden.inputs.token_type_ids?.[r]?.indexOf(1) ?? length);
       });
-      const { webgpu } = await both(specOf('bert', join(FIXTURES, 'bert/dynamo-op20.onnx')), rows);
-      expect(largest(webgpu, Float32Array.from(golden.logits))).toBeLessThanOrEqual(1e-5);
+      const { webgpu } = await both(specOf(family, join(FIXTURES, family, 'dynamo-op20.onnx')), rows);
+      expect(largest(webgpu, Float32Array.from(golden.logits))).toBeLessThanOrEqual(tolerance);
     },
     300_000,
   );
@@ -104,7 +108,7 @@ interface Golden {
   readonly inputs: {
     readonly input_ids: readonly number[][];
     readonly attention_mask: readonly number[][];
-    readonly token_type_ids: readonly number[][];
+    readonly token_type_ids?: readonly number[][];
   };
   readonly logits: readonly number[];
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { sessionOptions } from '../../../src/inference/providers.ts';
 import { InferenceSession } from '../../../src/onnx/engine.ts';
 import { feedsOf, randomRows } from '../batches.ts';
-import { type BenchModel, benchModel, fileOf, type Precision } from '../bench-models.ts';
+import { type BenchModel, benchModel, fileOf, formsOf, type Precision } from '../bench-models.ts';
 import { type Context, PAIR_TOKENS } from '../context.ts';
 import { attempt, type Finding, report } from '../findings.ts';
 import type { Check } from './check.ts';
@@ -99,6 +99,9 @@ export const kernels: Check = {
   async run(context) {
     const model = await benchModel('minilm-l6', context);
     for (const precision of ['fp16', 'fp32'] satisfies Precision[])
-      await attempt(precision, () => profile(fileOf(model, precision), model, precision, context));
+      for (const form of formsOf(context.provider)) {
+        const label = `${precision}, attention ${form}`;
+        await attempt(label, () => profile(fileOf(model, precision, form), model, label, context));
+      }
   },
 };

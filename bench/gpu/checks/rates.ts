@@ -4,9 +4,10 @@ import {
   awaitModel,
   type BenchModel,
   benchModel,
+  type Form,
   fileOf,
+  formsOf,
   LARGER,
-  type ModelName,
   type Precision,
 } from '../bench-models.ts';
 import { batchTokens, type Context, PAIR_TOKENS } from '../context.ts';
@@ -44,31 +45,45 @@ async function rateOf(file: string, model: BenchModel, tokens: number, context: 
   }
 }
 
-/** Measures a file at every size of batch. */
-async function measure(model: BenchModel, precision: Precision, context: Context, sizes: readonly number[]) {
-  for (const tokens of sizes) {
-    const what = `${model.name} ${precision}, batches of ${tokens} tokens`;
-    await attempt(what, async () => {
-      const value = await rateOf(fileOf(model, precision), model, tokens, context);
-      report({ what, status: 'measured', value, unit: 'pairs/s' });
-    });
-  }
+type Shape = readonly [precision: Precision, form: Form];
+
+/** Measures files of a model at sizes of batches. */
+async function measure(model: BenchModel, shapes: readonly Shape[], context: Context, sizes: readonly number[]) {
+  for (const tokens of sizes)
+    for (const [precision, form] of shapes) {
+      const what = `${model.name} ${precision}, attention ${form}, batches of ${tokens} tokens`;
+      await attempt(what, async () => {
+        const value = await rateOf(fileOf(model, precision, form), model, tokens, context);
+        report({ what, status: 'measured', value, unit: 'pairs/s' });
+      });
+    }
 }
 
 /** MiniLM-L6 at every size of batch. */
 export const engine: Check = {
   name: 'engine',
   question: 'How many pairs of 128 tokens a second does MiniLM-L6 score in the engine alone?',
-  seconds: 100,
+  seconds: 110,
   async run(context) {
     const model = await benchModel('minilm-l6', context);
     const sizes = batchTokens(context);
+    const forms = formsOf(context.provider);
+    const every = (precision: Precision): Shape[] => forms.map((form) => [precision, form]);
     // The software Vulkan driver of a dry run has no float16.
-    if (context.small && context.provider === 'webgpu') return measure(model, 'fp32', context, sizes.slice(0, 1));
-    await measure(model, 'fp16', context, sizes.slice(0, 2));
-    await measure(model, 'fp32', context, sizes.slice(0, 2));
-    await measure(model, 'fp16', context, sizes.slice(2));
-    await measure(model, 'fp32', context, sizes.slice(2));
+    if (context.small && context.provider === 'webgpu')
+      return measure(model, every('fp32'), context, sizes.slice(0, 1));
+    await measure(model, every('fp16'), context, sizes.slice(0, 1));
+    await measure(model, every('fp32'), context, sizes.slice(0, 1));
+    await measure(model, every('fp16'), context, sizes.slice(1, 2));
+    await measure(
+      model,
+      [
+        ['fp16', forms[0]!],
+        ['fp32', forms[0]!],
+      ],
+      context,
+      sizes.slice(1),
+    );
   },
 };
 
@@ -94,15 +109,23 @@ export const larger: Check = {
   seconds: 150,
   async run(context) {
     const sizes = batchTokens(context);
-    for (const [precision, tokens] of [
-      ['fp16', sizes.slice(0, 2)],
-      ['fp32', sizes.slice(0, 1)],
-      ['fp16', sizes.slice(2)],
-      ['fp32', sizes.slice(1)],
-    ] as const)
-      for (const name of LARGER) {
-        const made = (): Promise<BenchModel> => awaitModel(name as ModelName, context, MODEL_WAIT_MS);
-        await attempt(`${name} ${precision}`, async () => measure(await made(), precision, context, tokens));
-      }
+    const [first = 'plain'] = formsOf(context.provider);
+    for (const [shapes, tokens] of [
+      [
+        [
+          ['fp16', first],
+          ['fp16', 'plain'],
+        ],
+        sizes.slice(0, 1),
+      ],
+      [[['fp32', first]], sizes.slice(0, 1)],
+      [[['fp16', first]], sizes.slice(1)],
+      [[['fp32', first]], sizes.slice(1)],
+    ] satisfies [Shape[], readonly number[]][])
+      for (const name of LARGER)
+        await attempt(name, async () => {
+          const model = await awaitModel(name, context, MODEL_WAIT_MS);
+          await measure(model, shapes, context, tokens);
+        });
   },
 };
