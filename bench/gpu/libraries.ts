@@ -104,7 +104,9 @@ export const missingIn = (ldd: string): readonly string[] =>
 /** Runs `ldd` with the given search path. @throws Error without `ldd`. */
 export function missingLibraries(library: string, searched: string): readonly string[] {
   const env = { ...process.env, LD_LIBRARY_PATH: searched };
-  return missingIn(execFileSync('ldd', [library], { encoding: 'utf8', env, timeout: 60_000 }));
+  return missingIn(
+    execFileSync('ldd', [library], { encoding: 'utf8', env, timeout: 60_000, stdio: ['ignore', 'pipe', 'ignore'] }),
+  );
 }
 
 /** Names under which cuDNN and its companions are also opened: packages of Python have those with a version alone. */
