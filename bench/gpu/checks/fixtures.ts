@@ -22,8 +22,8 @@ interface Export {
   readonly golden: Golden;
 }
 
-/** Largest difference from PyTorch's float64 logits. TF32 has 10 bits of mantissa; it is measured apart. */
-const TOLERANCE = 1e-4;
+/** Largest difference from PyTorch's float64 logits. TF32 is measured apart; sines of Vulkan's drivers may be off by 2⁻¹¹. */
+const TOLERANCES = { cpu: 1e-4, cuda: 1e-4, webgpu: 1e-3 } as const;
 
 const rowsOf = ({ inputs }: Golden): InferenceRow[] =>
   inputs.input_ids.map((ids, r) => {
@@ -82,7 +82,12 @@ export const fixtures: Check = {
         });
         const { scores } = await pool.run(key, rowsOf(golden));
         const value = largestDifference(golden.logits, scores);
-        report({ what: key, status: value <= TOLERANCE ? 'right' : 'wrong', value, unit: 'largest difference' });
+        report({
+          what: key,
+          status: value <= TOLERANCES[provider] ? 'right' : 'wrong',
+          value,
+          unit: 'largest difference',
+        });
         await pool.unload(key);
       });
     }
