@@ -24,6 +24,9 @@ function products(count: number): Model {
   g.output(product(q, k), 'float32', ['batch', HEADS, 'length', 'length'], 'plain');
   const masked = product(channels.query(q, count, 64, 'q'), channels.key(k, count, HEADS));
   g.output(masked, 'float32', ['batch', HEADS, 'length', 'length'], 'masked');
+  const turned = channels.turnedQuery(g.transpose(q, [0, 1, 3, 2]), count, 64, 'q');
+  const back = product(g.transpose(turned, [0, 1, 3, 2]), channels.key(k, count, HEADS));
+  g.output(back, 'float32', ['batch', HEADS, 'length', 'length'], 'turned');
   return modelOf(g.build());
 }
 
@@ -38,12 +41,13 @@ describe('MaskChannels', () => {
         bytes(-127, 127),
         fc.array(fc.nat(1), { minLength: 6, maxLength: 6 }),
         async (q, k, mask) => {
-          const { plain, masked } = await runOnce(model, {
+          const { plain, masked, turned } = await runOnce(model, {
             attention_mask: tensor('int64', [BATCH, LENGTH], mask),
             q: tensor('uint8', [BATCH, HEADS, LENGTH, SIZE], q),
             k: tensor('int8', [BATCH, HEADS, SIZE, LENGTH], k),
           });
           const before = numbers(plain!);
+          expect(numbers(turned!)).toEqual(numbers(masked!));
           numbers(masked!).forEach((score, i) => {
             const row = Math.floor(i / (HEADS * LENGTH * LENGTH));
             const isText = mask[row * LENGTH + (i % LENGTH)] === 1;
@@ -58,10 +62,11 @@ describe('MaskChannels', () => {
 
 describe('maskChannels', () => {
   it('takes as few as hold padding below text, and none where sixteen do not', () => {
-    expect(maskChannels(0.002, 10)).toBe(4);
-    expect(maskChannels(0.002, 70)).toBe(8);
-    expect(maskChannels(0.002, 90)).toBe(12);
-    expect(maskChannels(0.002, 200)).toBeUndefined();
+    // Two channels lower a score by 191 · 127 · .002 = 48.5.
+    expect(maskChannels(0.002, 53)).toBe(4);
+    expect(maskChannels(0.002, 54)).toBe(8);
+    expect(maskChannels(0.002, 130)).toBe(12);
+    expect(maskChannels(0.002, 250)).toBeUndefined();
     expect(maskChannels(0, 0)).toBeUndefined();
   });
 });
@@ -79,5 +84,29 @@ describe('paddingBiases', () => {
     for (const sum of sums) g.output(g.add(scores, sum), 'float32', ['batch', 1, 1, 'length']);
     const model = modelOf(g.build());
     expect([...(await paddingBiases(model, await probeShapes(model)))]).toEqual([low]);
+  });
+
+  /** A mask of every query, and how far a query sees. */
+  const expanded = (window: number): { model: Model; low: string } => {
+    const g = new GraphBuilder('expanded');
+    const mask = g.input('attention_mask', 'int64', ['batch', 'length']);
+    const ids = g.input('input_ids', 'int64', ['batch', 'length']);
+    const states = g.cast(g.unsqueeze(ids, [1, 3]), 'float32');
+    const length = g.slice(g.shape(states), [2], [3], [0]);
+    const ends = [g.scalar(0, 'int64'), g.squeeze(length, [0]), g.scalar(1, 'int64')];
+    const places = g.op('Range', ends);
+    const apart = g.op('Abs', [g.sub(g.unsqueeze(places, [1]), g.unsqueeze(places, [0]))]);
+    const near = g.less(apart, g.scalar(window, 'int64'));
+    const text = g.op('And', [g.cast(g.unsqueeze(mask, [1, 2]), 'bool'), near]);
+    const low = g.where(text, g.scalar(0), g.scalar(-3e38));
+    g.output(g.add(g.mul(states, g.cast(g.unsqueeze(mask, [1, 2]), 'float32')), low), 'float32');
+    return { model: modelOf(g.build()), low };
+  };
+
+  it('finds a mask that is written out for every query, and none that depends on the query in long rows', async () => {
+    const all = expanded(1e6);
+    expect([...(await paddingBiases(all.model, await probeShapes(all.model)))]).toEqual([all.low]);
+    const local = expanded(64);
+    expect([...(await paddingBiases(local.model, await probeShapes(local.model)))]).toEqual([]);
   });
 });

@@ -2,6 +2,7 @@ import { GraphBuilder, MICROSOFT } from '../builder.ts';
 import { attrNumber, type Graph, type Node } from '../graph.ts';
 import type { Shapes } from '../probe.ts';
 import { tensor } from '../tensor.ts';
+import { appendExchange, appendTurned, splitOf } from './int8-heads.ts';
 import { MaskChannels, maskChannels, maskingAdd } from './int8-mask.ts';
 import {
   appendProduct,
@@ -31,6 +32,8 @@ export interface ScoreProduct {
   readonly product: Node;
   /** The last of product and scaling. */
   readonly last: Node;
+  /** What the Softmax reads: the scores with bias and mask. */
+  readonly biased: string;
   readonly alpha: number;
   readonly query: Operand;
   readonly key: Operand;
@@ -43,10 +46,14 @@ const DEPTH = 4;
 export function findScoreProducts(graph: Graph, shapes: Shapes): readonly ScoreProduct[] {
   const m = new Matcher(graph, shapes);
   const softmax = graph.nodes.filter((n) => n.op === 'Softmax' && n.domain === '');
-  return softmax.flatMap((node) => productsBehind(m, node.inputs[0], DEPTH));
+  return softmax.flatMap(({ inputs: [biased] }) =>
+    productsBehind(m, biased, DEPTH).map((found) => ({ ...found, biased: biased! })),
+  );
 }
 
-function productsBehind(m: Matcher, value: string | undefined, depth: number): readonly ScoreProduct[] {
+type Found = Omit<ScoreProduct, 'biased'>;
+
+function productsBehind(m: Matcher, value: string | undefined, depth: number): readonly Found[] {
   if (value === undefined || depth === 0 || m.valueReaders(value).length !== 1) return [];
   const own = scoresAt(m, value);
   if (own) return [own];
@@ -54,7 +61,7 @@ function productsBehind(m: Matcher, value: string | undefined, depth: number): r
   return (sum?.inputs ?? []).flatMap((input) => productsBehind(m, input, depth - 1));
 }
 
-function scoresAt(m: Matcher, value: string): ScoreProduct | undefined {
+function scoresAt(m: Matcher, value: string): Found | undefined {
   const scaling = m.made(value, 'Div') ?? m.made(value, 'Mul');
   const constant = scaling?.inputs.find((i) => m.scalar(i) !== undefined);
   const turned = scaling?.op === 'Div' && scaling.inputs[1] !== constant;
@@ -108,8 +115,8 @@ export interface ScoreRange {
   readonly scores: ScoreProduct;
   readonly query: Float32Array;
   readonly key: Float32Array;
-  /** Largest magnitude of a score. */
-  readonly largest: number;
+  /** How far the largest score of any two tokens is above the largest of the query that has the lowest. */
+  readonly span: number;
   /** Shares of the ranges that are covered; the rest is clipped. */
   readonly clips: { readonly query: number; readonly key: number };
 }
@@ -122,14 +129,26 @@ export const QUERY_LEVELS = 63;
 const QUERY_ZERO = 64;
 export const KEY_LEVELS = 127;
 
-/** Returns a graph that also gives the largest magnitude of each product's scores, [1, 1, 1, 1], and these outputs' names. */
-export function withLargestScores(
+/** Names of two values of a batch, [batch, queries, heads]: the queries of text count, those of padding are read by nothing. */
+export interface ScoreExtremes {
+  /** The largest score that each query has with any token, padding included. */
+  readonly highest: string;
+  /** The largest score that each query has with text, negated. */
+  readonly lowest: string;
+}
+
+/** Returns a graph that also gives the extremes of each product's scores. */
+export function withScoreExtremes(
   graph: Graph,
   products: readonly ScoreProduct[],
-): { readonly graph: Graph; readonly names: readonly string[] } {
+): { readonly graph: Graph; readonly extremes: readonly ScoreExtremes[] } {
   const g = GraphBuilder.from(graph);
-  const names = products.map(({ last }) => g.reduceMax(g.op('Abs', [last.outputs[0]!]), [0, 1, 2, 3]));
-  return { graph: g.build(), names };
+  const largestOf = (scores: string) => g.transpose(g.reduceMax(scores, [3], false), [0, 2, 1]);
+  const extremes = products.map(({ last, biased }) => ({
+    highest: largestOf(last.outputs[0]!),
+    lowest: g.neg(largestOf(biased)),
+  }));
+  return { graph: g.build(), extremes };
 }
 
 /** Returns √(max|k| / max|q|) for each channel: with q multiplied and k divided by it, both have the same range in every channel. */
@@ -148,12 +167,16 @@ function layersOf(m: Matcher, { scores }: ScoreRange): readonly [IntegerProduct,
   return q && k && alike && q.scales.length === k.scales.length ? [q, k] : undefined;
 }
 
-/** Appends an operand in 8 bits: quantized at its source, at most `most`, then moved as the floats were. */
-function appendOperand(g: GraphBuilder, { source, moves }: Operand, step: string, zero: string, most?: number): string {
+/** Appends the source of an operand in 8 bits, at most `most`. */
+function appendBytes(g: GraphBuilder, source: string, step: string, zero: string, most?: number): string {
   const integers = g.op('QuantizeLinear', [source, step, zero]);
   const byte = (value: number) => g.constant(tensor('uint8', [], [value]));
-  const quantized = most === undefined ? integers : g.op('Clip', [integers, byte(0), byte(most)]);
-  return moves.reduce((value, move) => {
+  return most === undefined ? integers : g.op('Clip', [integers, byte(0), byte(most)]);
+}
+
+/** Appends the nodes that moved the floats of an operand, for its bytes. */
+const appendMoves = (g: GraphBuilder, bytes: string, moves: readonly Node[]): string =>
+  moves.reduce((value, move) => {
     const output = g.unique(`${move.outputs[0]!}_int8`);
     g.append({
       ...move,
@@ -162,8 +185,7 @@ function appendOperand(g: GraphBuilder, { source, moves }: Operand, step: string
       outputs: [output],
     });
     return output;
-  }, quantized);
-}
+  }, bytes);
 
 interface Steps {
   readonly query: number;
@@ -180,30 +202,48 @@ interface Masking {
   readonly channels: MaskChannels;
   readonly count: number;
   readonly heads: number;
-  readonly queries: string;
+  /** What tells queries of this shape from others. */
+  readonly shape: string;
 }
 
-function appendScores(g: GraphBuilder, range: ScoreRange, output: string, masking: Masking | undefined): void {
+function appendScores(
+  g: GraphBuilder,
+  m: Matcher,
+  range: ScoreRange,
+  output: string,
+  masking: Masking | undefined,
+): void {
   const { product, alpha, query, key } = range.scores;
   const steps = stepsOf(range);
   const scalar = (value: number) => g.constant(tensor('float32', [], [value]), 'step');
   const zero = g.constant(tensor('uint8', [], [QUERY_ZERO]), 'zero_point');
   const keyStep = scalar(steps.key);
-  const left = appendOperand(g, query, scalar(steps.query), zero, QUERY_ZERO + QUERY_LEVELS);
-  const right = appendOperand(g, key, keyStep, g.constant(tensor('int8', [], [0]), 'zero_point'));
-  const turned = attrNumber(product, 'transB', 0) === 1 ? g.transpose(right, [0, 1, 3, 2]) : right;
-  const { channels, count, heads, queries } = masking ?? { channels: undefined, count: 0, heads: 0, queries: '' };
+  const queries = appendBytes(g, query.source, scalar(steps.query), zero, QUERY_ZERO + QUERY_LEVELS);
+  const keys = appendBytes(g, key.source, keyStep, g.constant(tensor('int8', [], [0]), 'zero_point'));
+  const { channels, count, heads, shape } = masking ?? { channels: undefined, count: 0, heads: 0, shape: '' };
+  const appendQueries = (): string => {
+    const split = splitOf(m, query.source, query.moves);
+    if (split && !split.turned) {
+      const turned = appendTurned(g, queries, split);
+      return appendExchange(g, channels?.turnedQuery(turned, count, QUERY_ZERO, shape) ?? turned);
+    }
+    const moved = appendMoves(g, queries, query.moves);
+    return channels?.query(moved, count, QUERY_ZERO, shape) ?? moved;
+  };
+  const appendKeys = (): string => {
+    const split = splitOf(m, key.source, key.moves);
+    const isTurned = attrNumber(product, 'transB', 0) !== 1;
+    if (split && split.turned === isTurned) return appendTurned(g, keys, split);
+    const moved = appendMoves(g, keys, key.moves);
+    return isTurned ? moved : appendExchange(g, moved);
+  };
+  const left = appendQueries();
+  const right = appendKeys();
   g.append({
     op: 'MatMulIntegerToFloat',
     domain: MICROSOFT,
     name: product.name,
-    inputs: [
-      channels?.query(left, count, QUERY_ZERO, queries) ?? left,
-      channels?.key(turned, count, heads) ?? turned,
-      scalar(steps.query * alpha),
-      keyStep,
-      zero,
-    ],
+    inputs: [left, channels?.key(right, count, heads) ?? right, scalar(steps.query * alpha), keyStep, zero],
     outputs: [output],
     attrs: {},
   });
@@ -218,9 +258,9 @@ function maskingOf(
   const { last, alpha, product } = range.scores;
   const add = maskingAdd(m, last.outputs[0]!, biases);
   const steps = stepsOf(range);
-  const count = add && maskChannels(steps.query * steps.key * alpha, range.largest);
+  const count = add && maskChannels(steps.query * steps.key * alpha, range.span);
   const [queries, keys] = product.inputs.map((input) => m.dims(input));
-  return add && count && queries && keys ? { add, count, heads: keys[1]!, queries: queries.join() } : undefined;
+  return add && count && queries && keys ? { add, count, heads: keys[1]!, shape: queries.join() } : undefined;
 }
 
 /**
@@ -253,7 +293,7 @@ export function quantizeScores(
     const last = masking?.add ?? range.scores.last;
     at.set(last, (g) => {
       channels ??= new MaskChannels(g);
-      appendScores(g, balanced, last.outputs[0]!, masking && { ...masking, channels });
+      appendScores(g, m, balanced, last.outputs[0]!, masking && { ...masking, channels });
     });
   }
   return replaceNodes(graph, at);

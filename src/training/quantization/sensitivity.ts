@@ -27,7 +27,8 @@ export function varianceOf(x: ArrayLike<number>): number {
   return mean(Array.from(x, (one) => (one - center) ** 2));
 }
 
-async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {
+/** Returns the scores of rows. */
+export async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {
   const scorer = await openRowScorer(model, { padId });
   try {
     return await scorer.score(rows, { rows: BATCH });
@@ -36,7 +37,7 @@ async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number
   }
 }
 
-interface Sensitivities {
+export interface Sensitivities {
   /** Variance of the float32 scores on the same rows. */
   readonly variance: number;
   /** In the order of the choices. */
