@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
+import { WinnowError } from '../errors.ts';
 import { quantizeFolder } from '../training/quantization/quantize-folder.ts';
 import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/recipe/variant-names.ts';
 import { startProgress } from '../util/progress.ts';
@@ -20,6 +21,7 @@ interface Flags {
   readonly label?: string;
   readonly depth: number;
   readonly tables: TablePlace;
+  readonly attentionNoise?: number;
   readonly only?: true;
 }
 
@@ -34,6 +36,12 @@ function progress(): (stage: string, done: number, total: number) => void {
 }
 
 async function run(source: string, flags: Flags): Promise<void> {
+  if (flags.to !== 'int8' && flags.attentionNoise !== undefined)
+    throw new WinnowError('invalid_input', {
+      where: '--attention-noise',
+      expected: 'to be left out with --to fp16, which has no 8-bit attention scores',
+      got: String(flags.attentionNoise),
+    });
   const result = await quantizeFolder(resolve(source), {
     data: resolve(flags.data),
     ...(flags.qrels !== undefined && { qrels: resolve(flags.qrels) }),
@@ -43,6 +51,7 @@ async function run(source: string, flags: Flags): Promise<void> {
     ...(flags.label !== undefined && { label: flags.label }),
     depth: flags.depth,
     tables: flags.tables,
+    ...(flags.attentionNoise !== undefined && { attentionNoise: flags.attentionNoise }),
     keepsFloat: !flags.only,
     onProgress: progress(),
   });
@@ -76,6 +85,13 @@ export function command(): Command {
         'word embeddings in the model file, or in a file beside it',
         TABLE_PLACES,
         'inside',
+      ),
+    )
+    .addOption(
+      numberOption(
+        '--attention-noise <share>',
+        "int8: keep a layer's attention scores float where 8 bits alone would change the model's scores by more than this share of their deviation (default: all are 8-bit)",
+        { min: 0 },
       ),
     )
     .option('--only', 'leave out the float32 file of the new version')

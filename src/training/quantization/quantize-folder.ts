@@ -30,6 +30,8 @@ interface QuantizeFolderOptions {
   /** Whether the new version keeps the float32 file; true by default. */
   readonly keepsFloat?: boolean;
   readonly tables?: TablePlace;
+  /** int8 only: see `QuantizeOptions`. */
+  readonly attentionNoise?: number;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
 }
 
@@ -123,7 +125,12 @@ async function addVariant(
       work,
       model,
       output,
-      { ...rows, padId: tokenizer.padId, ...(options.onProgress && { onProgress: options.onProgress }) },
+      {
+        ...rows,
+        padId: tokenizer.padId,
+        ...(options.attentionNoise !== undefined && { attentionNoise: options.attentionNoise }),
+        ...(options.onProgress && { onProgress: options.onProgress }),
+      },
       {
         ...(validation && { validation }),
         from: precision,

@@ -1,7 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
 import type { Model } from '../../onnx/graph.ts';
-import { INSIDE_LIMIT, initializerBytes } from '../../onnx/model-file.ts';
 import { downstream } from '../../onnx/order.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { PROBE_LENGTH, probeShapes } from '../../onnx/probe.ts';
@@ -11,13 +10,12 @@ import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
-import { once } from '../../util/once.ts';
 import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate, inputsOf } from './calibration.ts';
 import { chooseGroup, type GroupChoice } from './group-search.ts';
 import { compareScores, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
 import { refineInt8 } from './refine.ts';
-import { chooseKept, measureSensitivity } from './sensitivity.ts';
+import { chooseKept, measureSensitivity, type Sensitivities } from './sensitivity.ts';
 
 export interface QuantizeOptions {
   readonly padId: number;
@@ -31,6 +29,8 @@ export interface QuantizeOptions {
   readonly noise?: number;
   /** Share of the layers' work that may stay in float32 for that; by default none, or a fifth where the result would exceed `bounds`. */
   readonly keepShare?: number;
+  /** Largest change of scores by 8-bit attention scores of one layer, as a share of the scores' own deviation; all are 8-bit without it. */
+  readonly attentionNoise?: number;
   readonly bounds?: ParityBounds;
   readonly seed?: number;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
@@ -108,7 +108,7 @@ const canonical = async (source: Model, output: string): Promise<Model> =>
 export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
   const model = await canonical(source, output);
   const groups = findLinears(model.graph);
-  const { calibration, padId, seed = 1, onProgress } = options;
+  const { calibration, padId, seed = 1, attentionNoise, onProgress } = options;
   const seen = await calibrate(model, inputsOf(groups), calibration, {
     padId,
     seed,
@@ -128,25 +128,28 @@ export async function quantize(source: Model, output: string, options: QuantizeO
   const usable = choices.filter((c) => !staysFloat(c));
   const rows = calibration.slice(0, TRIED);
   const onGroup = (done: number) => onProgress?.('try', done, usable.length);
-  const measureAll = once(() => measureSensitivity(model, usable, rows, { padId, onGroup }));
-  // Each group alone in a model of gigabytes takes hours: only where the result depends on it.
-  let tried = initializerBytes(model) > INSIDE_LIMIT ? undefined : await measureAll();
+  // Each group alone takes long, in a model of gigabytes hours: only where the result depends on it.
+  let tried: Sensitivities | undefined;
+  const keptWithin = async (share: number): Promise<ReadonlySet<number>> => {
+    if (share === 0) return new Set();
+    tried ??= await measureSensitivity(model, usable, rows, { padId, onGroup });
+    return chooseKept(tried, { noise: options.noise ?? NOISE, share });
+  };
   const make = async (share: number) => {
-    if (share > 0) tried = await measureAll();
-    const kept = tried ? chooseKept(tried, { noise: options.noise ?? NOISE, share }) : new Set<number>();
+    const kept = await keptWithin(share);
     const chosen = usable.filter((_, i) => !kept.has(i)).map((c) => c.quantization);
-    const small = await refineInt8(quantizeModel(model, chosen), calibration, { padId, seed, onProgress });
+    const refining = { padId, seed, attentionNoise, onProgress };
+    const small = await refineInt8(quantizeModel(model, chosen), calibration, refining);
     return { small, kept, parity: await checkParity(model, small, options) };
   };
   const { small, kept, parity } = await firstWithin(
     options.keepShare === undefined ? SHARES : [options.keepShare],
     make,
   );
+  const noiseOf = (at: number) => tried && Math.sqrt(tried.groups[at]!.variance / Math.max(tried.variance, 1e-30));
   const layers = choices.map((choice) => {
     const at = usable.indexOf(choice);
-    if (at < 0) return reportOf(choice, true);
-    if (!tried) return reportOf(choice, false);
-    return reportOf(choice, kept.has(at), Math.sqrt(tried.groups[at]!.variance / Math.max(tried.variance, 1e-30)));
+    return at < 0 ? reportOf(choice, true) : reportOf(choice, kept.has(at), noiseOf(at));
   });
   return { model: small, parity, layers };
 }

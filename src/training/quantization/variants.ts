@@ -19,8 +19,8 @@ export type Precision = 'float32' | 'int8';
 
 /** Refines an int8 file whose float32 file is not at hand. @throws WinnowError `model_refused` where scores leave the bounds. */
 const refine: Maker = async (model, _output, options) => {
-  const { padId, calibration, seed = 1, onProgress } = options;
-  const refined = await refineInt8(model, calibration, { padId, seed, onProgress });
+  const { padId, calibration, seed = 1, attentionNoise, onProgress } = options;
+  const refined = await refineInt8(model, calibration, { padId, seed, attentionNoise, onProgress });
   return { model: refined, parity: await checkParity(model, refined, options), layers: [] };
 };
 

@@ -72,7 +72,7 @@ describe('quantize', () => {
 
   it('keeps layers in float32 that change the scores most, up to the share', async () => {
     const [none, one] = [
-      await quantize(tiny, 'logits', { ...options(), noise: 1e9 }),
+      await quantize(tiny, 'logits', { ...options(), noise: 1e9, keepShare: 1 }),
       await quantize(tiny, 'logits', { ...options(), noise: 0, keepShare: 1 }),
     ];
     // One group reads states of tokens; the others follow the pooling.
@@ -80,6 +80,13 @@ describe('quantize', () => {
     expect(one.layers.filter((l) => l.noise !== undefined)).toMatchObject([{ kept: true }]);
     expect(none.layers[0]!.noise).toBeGreaterThan(0);
     expect(one.parity.rms).toBeLessThan(none.parity.rms);
+  });
+
+  it('tries no layer alone where none has to stay in float32', async () => {
+    const { layers, parity } = await quantize(tiny, 'logits', options());
+    expect(layers.filter((l) => 'noise' in l)).toEqual([]);
+    const tried = await quantize(tiny, 'logits', { ...options(), noise: 1e9, keepShare: 1 });
+    expect({ ...tried.parity, speed: 0 }).toEqual({ ...parity, speed: 0 });
   });
 
   it('refuses what exceeds its bounds', async () => {

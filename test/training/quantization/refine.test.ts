@@ -39,6 +39,17 @@ const rows: EncodedRow[] = Array.from({ length: 60 }, () => {
 
 const ops = ({ graph }: Model, op: string) => graph.nodes.filter((n) => n.op === op);
 
+const options = (padId: number) => ({
+  padId,
+  calibration: rows.slice(0, 30),
+  check: rows.slice(30),
+  bounds: { relativeRms: 9, batchDrift: 1 },
+});
+
+/** Products of queries and keys in 8 bits. */
+const ofScores = (model: Model) =>
+  ops(model, 'MatMulIntegerToFloat').filter((n) => !model.graph.initializers.has(n.inputs[1]!));
+
 const FAMILIES: readonly (readonly [string, Config, () => Weights, number])[] = [
   ['mpnet', MPNET, () => randomWeights(mpnetShapes()), 1],
   ['modernbert', { ...MODERNBERT, classifier_pooling: 'cls' }, modernbertWeights, Number(MODERNBERT.pad_token_id)],
@@ -49,13 +60,7 @@ describe.each(FAMILIES)('an int8 file of %s, whose head reads the first token', 
   let small: Model;
   beforeAll(async () => {
     float = await fromSafetensors(await writeCheckpoint(join(folder, name), config, weights()));
-    const options = {
-      padId,
-      calibration: rows.slice(0, 30),
-      check: rows.slice(30),
-      bounds: { relativeRms: 9, batchDrift: 1 },
-    };
-    const made = await quantize(float, 'logits', options);
+    const made = await quantize(float, 'logits', options(padId));
     small = made.model;
     expect(made.parity.rms / made.parity.spread).toBeLessThan(0.25);
     expect(made.layers.filter((l) => l.kept)).toEqual([]);
@@ -64,15 +69,14 @@ describe.each(FAMILIES)('an int8 file of %s, whose head reads the first token', 
 
   it('computes attention scores and layers from integers, with the biases inside', async () => {
     const products = ops(small, 'MatMulIntegerToFloat');
-    const ofScores = products.filter((n) => !small.graph.initializers.has(n.inputs[1]!));
-    expect(ofScores.length).toBeGreaterThan(0);
+    expect(ofScores(small).length).toBeGreaterThan(0);
     expect(findScoreProducts(small.graph, await probeShapes(small))).toEqual([]);
     expect(ops(small, 'Gemm')).toEqual([]);
     // Queries are clipped to 7 bits, whatever a text gives: a pair of products must stay below 2¹⁵.
     const bytes = new Set(ops(small, 'QuantizeLinear').map((n) => n.outputs[0]!));
     const clips = ops(small, 'Clip').filter((n) => bytes.has(n.inputs[0]!));
     const most = clips.map((n) => numbers(small.graph.initializers.get(n.inputs[2]!)!));
-    expect(most).toEqual(ofScores.map(() => [127]));
+    expect(most).toEqual(ofScores(small).map(() => [127]));
     const made = new Set(products.map((n) => n.outputs[0]!));
     const biased = ops(small, 'Add').filter((n) => n.inputs.some((i) => made.has(i)));
     expect(biased.filter((n) => n.inputs.some((i) => small.graph.initializers.get(i)?.dims.length === 1))).toEqual([]);
@@ -86,6 +90,25 @@ describe.each(FAMILIES)('an int8 file of %s, whose head reads the first token', 
     const alone: number[] = [];
     for (const text of texts) alone.push(...(await scoreRows(small, [text], padId)));
     expect(together).toEqual(alone);
+  });
+});
+
+describe('attentionNoise', () => {
+  it('is the largest change of scores by which the attention scores of a layer become 8-bit', async () => {
+    const float = await fromSafetensors(
+      await writeCheckpoint(join(folder, 'noise'), MPNET, randomWeights(mpnetShapes())),
+    );
+    const made = async (attentionNoise?: number) => {
+      const { model } = await quantize(float, 'logits', {
+        ...options(1),
+        ...(attentionNoise !== undefined && { attentionNoise }),
+      });
+      return ofScores(model).length;
+    };
+    const all = await made();
+    expect(all).toBeGreaterThan(0);
+    expect(await made(1e9)).toBe(all);
+    expect(await made(0)).toBe(0);
   });
 });
 
