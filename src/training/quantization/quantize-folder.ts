@@ -142,7 +142,10 @@ async function addVariant(
       ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, limits) }),
       [options.variant]: await selfTestScores(made.file, work, limits),
     };
-    const training = { ...manifest?.training, quantization: parityFacts([made]) };
+    const facts = parityFacts([made]);
+    const before = manifest?.training?.quantization;
+    const quantization = precision === 'int8' ? { ...Object(before), refined: facts.int8 } : facts;
+    const training = { ...manifest?.training, quantization };
     return { manifest: { training, selfTest: selfTest(scores) }, made, source };
   } finally {
     await tokenizer.close();

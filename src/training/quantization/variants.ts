@@ -161,9 +161,9 @@ export function parityCard(variants: readonly MadeVariant[]): string {
     ]),
   );
   const against = first.from === 'int8' ? 'the int8 file it was made from' : 'float32';
-  return `## Smaller files
+  return `## ${first.from === 'int8' ? 'The int8 file, made faster' : 'Smaller files'}
 
-Against ${against} on ${first.parity.rows} held-out pairs. Drift: the same pair alone and in a batch. Speed: relative to it on the machine that made the files, one thread.
+Against ${against} on ${first.parity.rows} held-out pairs. Drift: the same pair alone and in a batch. Speed: relative to it by processor time on the machine that made the files, one thread.
 
 ${table}
 `;
