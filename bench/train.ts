@@ -21,7 +21,7 @@ One training step of a MiniLM-L6: milliseconds and peak memory, compared with Py
 process of its own, so that peak memory is its own, and the two alternate step by step, so that other load affects both.
 
 Prints a line per round (median milliseconds, processor time and peak memory, and the machine's load average), and per case the ratio of times,
-processor times and memories. Ratios of processor time hold on a machine with other load too.
+processor times and memories. Under other load, both ratios of time say little: PyTorch's threads use processor time while they wait.
 
 With --python the last line is a ModernBERT-base (150 million random weights) with adapters of rank --lora beside all matrices of the encoder.
 
