@@ -10,6 +10,7 @@ import { foldConstants } from '../../src/onnx/rewrites/fold.ts';
 import { halveModel } from '../../src/onnx/rewrites/fp16.ts';
 import { fuseAttention, type MaskForm } from '../../src/onnx/rewrites/fused-attention.ts';
 import { attachHead, freshHead } from '../../src/onnx/rewrites/head.ts';
+import { fuseSkipNorm } from '../../src/onnx/rewrites/skip-norm.ts';
 import { writeSafetensors } from '../../src/onnx/safetensors.ts';
 import type { Context } from './context.ts';
 import { bertShapes, type EncoderSize, modernBertShapes, randomWeights } from './random-weights.ts';
@@ -135,7 +136,7 @@ async function write(name: ModelName, context: Context, folder: string): Promise
   ] as const)
     for (const form of ['lengths', 'starts'] as const) {
       const fused = await fuseAttention(source, Math.min(MAX_LENGTH, fields.max_position_embeddings), form);
-      await writeModel(join(folder, 'graphs', `${precision}-${form}.onnx`), fused.model);
+      await writeModel(join(folder, 'graphs', `${precision}-${form}.onnx`), await fuseSkipNorm(fused.model));
     }
 }
 

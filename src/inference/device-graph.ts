@@ -4,6 +4,7 @@ import { INSIDE_LIMIT, initializerBytes, readModel } from '../onnx/model-file.ts
 import { prepare } from '../onnx/prepare.ts';
 import { encodeModel } from '../onnx/protobuf-write.ts';
 import { fuseAttention, paddedFeeds, probeLengths } from '../onnx/rewrites/fused-attention.ts';
+import { fuseSkipNorm } from '../onnx/rewrites/skip-norm.ts';
 import { withoutAnd } from '../onnx/rewrites/webgpu.ts';
 import { type Feeds, toOrt } from '../onnx/runner.ts';
 import type { LoadSpec } from './inference-types.ts';
@@ -55,7 +56,7 @@ export async function fusedFor(model: Model, maxLength: number): Promise<Model |
   const output = model.graph.outputs.find(({ name }) => name === 'logits') ?? model.graph.outputs[0]!;
   const { model: canonical } = await prepare(model, { output: output.name });
   const { model: fused, fused: count } = await fuseAttention(canonical, maxLength);
-  return count === 0 ? undefined : fused;
+  return count === 0 ? undefined : fuseSkipNorm(fused);
 }
 
 /** Opens the fused form and ends the plain one. @returns undefined where there is none. @throws Error where scores differ. */

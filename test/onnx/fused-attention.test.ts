@@ -1,16 +1,17 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Model } from '../../src/onnx/graph.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { prepare } from '../../src/onnx/prepare.ts';
-import { type FusedModel, fuseAttention } from '../../src/onnx/rewrites/fused-attention.ts';
+import { fuseAttention } from '../../src/onnx/rewrites/fused-attention.ts';
+import { fuseSkipNorm } from '../../src/onnx/rewrites/skip-norm.ts';
 import { runOnce } from '../../src/onnx/runner.ts';
 import { numbers, tensor } from '../../src/onnx/tensor.ts';
 import { FIXTURES, type Golden, NO_FIXTURES } from '../support/training-fixtures.ts';
 
 /*
- * Fused attention against PyTorch's logits, on the processor, whose engine has the node. Padding stands behind the tokens, as the host puts it.
+ * Fused attention and normalization against PyTorch's logits, on the processor, whose engine has the node. Padding stands behind the tokens, as the host puts it.
  */
 
 /** Positions of the fixtures' tables; ModernBERT's windows have 6 tokens. */
@@ -41,8 +42,6 @@ const exportsOf = (family: string): readonly string[] =>
     ? readdirSync(join(FIXTURES, family)).filter((file) => file.endsWith('.onnx') && !file.startsWith('features-'))
     : [];
 
-const counts = new Map<string, FusedModel>();
-
 describe.skipIf(NO_FIXTURES !== '')(`fused attention ${NO_FIXTURES && `(skipped: ${NO_FIXTURES})`}`, () => {
   const cases = Object.keys(LAYERS).flatMap((family) => exportsOf(family).map((file) => [family, file] as const));
 
@@ -50,8 +49,10 @@ describe.skipIf(NO_FIXTURES !== '')(`fused attention ${NO_FIXTURES && `(skipped:
     const golden = JSON.parse(readFileSync(join(FIXTURES, family, 'golden.json'), 'utf8')) as Golden;
     const { model } = await prepare(await readModel(join(FIXTURES, family, file)), { output: 'logits' });
     const fused = await fuseAttention(model, MAX_LENGTH);
-    counts.set(`${family}/${file}`, fused);
     expect(largest(await scores(fused.model, golden), golden.logits)).toBeLessThanOrEqual(1e-5);
+    const whole = await fuseSkipNorm(fused.model);
+    expect(whole.graph.nodes.map(({ op }) => op)).toContain('SkipLayerNormalization');
+    expect(largest(await scores(whole, golden), golden.logits)).toBeLessThanOrEqual(1e-5);
     const softmaxes = fused.model.graph.nodes.filter(({ op }) => op === 'Softmax').length;
     const nodes = fused.model.graph.nodes.filter(({ op }) => op === 'MultiHeadAttention').length;
     expect({ nodes: nodes > 0, softmaxes: softmaxes > 0 }).toEqual({
@@ -59,6 +60,4 @@ describe.skipIf(NO_FIXTURES !== '')(`fused attention ${NO_FIXTURES && `(skipped:
       softmaxes: LAYERS[family] !== 'all',
     });
   });
-
-  afterAll(() => counts.clear());
 });
