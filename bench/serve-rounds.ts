@@ -16,7 +16,6 @@ export interface Served {
   readonly folder: string;
   readonly variant: 'int8' | 'fp32' | 'fp16';
   readonly maxLength: number;
-  readonly batchTokens: number;
   readonly batchRows: number;
 }
 
@@ -33,14 +32,13 @@ interface Model {
 export async function servedBy(server: ServerProcess, registry: string): Promise<Served> {
   const get = async <T>(path: string) => (await (await fetch(server.url + path)).json()) as T;
   const models = await get<{ data: Model[] }>('/v1/models');
-  const info = await get<{ max_batch_tokens: number; max_batch_requests: number }>('/info');
+  const info = await get<{ max_batch_requests: number }>('/info');
   const found = models.data.find((model) => model.default && model.state === 'ready');
   if (!found) throw new Error('the server has no default model in memory');
   return {
     folder: join(registry, found.name, found.version),
     variant: found.variant,
     maxLength: found.max_length,
-    batchTokens: info.max_batch_tokens,
     batchRows: info.max_batch_requests,
   };
 }
@@ -54,9 +52,12 @@ export async function serverRound(client: LoadClient, requests: readonly LoadReq
   return run.seconds;
 }
 
+/** Tokens of a padded batch that are tried for the bare engine. */
+const SIZES = [384, 512, 1024] as const;
+
 /** Batches the rows of as many requests as are in flight, sorted by length: the best a server could do. */
-async function bestBatches(served: Served, requests: readonly LoadRequest[]): Promise<BareRow[][]> {
-  const budget = { tokens: served.batchTokens, rows: served.batchRows };
+async function bestBatches(served: Served, requests: readonly LoadRequest[], tokens: number): Promise<BareRow[][]> {
+  const budget = { tokens, rows: served.batchRows };
   const batches: BareRow[][] = [];
   for (let i = 0; i < requests.length; i += CONCURRENCY) {
     const rows = await encodeRequests(served.folder, requests.slice(i, i + CONCURRENCY), served.maxLength);
@@ -65,13 +66,20 @@ async function bestBatches(served: Served, requests: readonly LoadRequest[]): Pr
   return batches;
 }
 
-/** Starts the bare engine in the fastest of the layouts that fit the cores. */
-async function fastestEngine(served: Served, batches: readonly BareRow[][]) {
-  const file = join(served.folder, 'onnx', served.variant === 'fp32' ? 'model.onnx' : `model_${served.variant}.onnx`);
+/** Returns the ONNX file that is served. */
+export const fileOf = ({ folder, variant }: Served): string =>
+  join(folder, 'onnx', variant === 'fp32' ? 'model.onnx' : `model_${variant}.onnx`);
+
+/** Starts the bare engine in the fastest of the layouts that fit the cores, at the batch size that is fastest in it. */
+async function fastestEngine(served: Served, requests: readonly LoadRequest[]) {
+  const file = fileOf(served);
   const trials: { readonly name: string; readonly engine: BareEngine; readonly seconds: number }[] = [];
-  for (const { hosts, threads } of layouts()) {
-    const engine = await startBareEngine(file, { hosts, threads }, batches);
-    trials.push({ name: `${hosts}×${threads}`, engine, seconds: await engine.round() });
+  for (const tokens of SIZES) {
+    const batches = await bestBatches(served, requests, tokens);
+    for (const { hosts, threads } of layouts()) {
+      const engine = await startBareEngine(file, { hosts, threads }, batches);
+      trials.push({ name: `${hosts}×${threads}, ${tokens} tokens`, engine, seconds: await engine.round() });
+    }
   }
   const [best, ...others] = trials.toSorted((a, b) => a.seconds - b.seconds);
   for (const { engine } of others) engine.close();
@@ -80,7 +88,7 @@ async function fastestEngine(served: Served, batches: readonly BareRow[][]) {
 
 /** Pairs a second, one value a round. */
 export interface Rounds {
-  /** Processes × threads of the engine. */
+  /** Processes × threads of the engine, and the tokens of its batches. */
   readonly layout: string;
   readonly server: readonly number[];
   readonly engine: readonly number[];
@@ -100,7 +108,7 @@ export async function alternate(
   rounds: number,
 ): Promise<Rounds> {
   const pairs = requests.reduce((sum, { passages }) => sum + passages.length, 0);
-  const { engine, name } = await fastestEngine(served, await bestBatches(served, requests));
+  const { engine, name } = await fastestEngine(served, requests);
   const { folder, variant: dtype, maxLength } = served;
   const peer = await startTransformers({ folder, dtype, maxLength, requests });
   const result = { engine: [] as number[], server: [] as number[], peer: [] as number[], otherCpu: [] as number[] };

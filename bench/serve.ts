@@ -18,11 +18,24 @@ const ABOUT = `
 Loads a running server, the bare engine (onnxruntime-node alone) and @huggingface/transformers with the same requests, model and file.
 Rounds alternate between the three, so that other load on the machine affects all of them; "other CPU" shows how much there was.
 
+With --only stages it prints the processor time of a pair, sent in several ways, beside the engine alone in its best layout and batch size; the
+processor time by stage, from a server that profiles itself; and the latency of one small request to an idle server.
+
 Prints three Markdown tables: the closed loop (pairs a second and memory of each of the three), the open loop (arrivals at 0.5, 1, 2 and
 3 times the measured capacity: goodput, refusals, failures, latencies), and the targets with the values seen.
 `;
 
 const options = readFlags('serve', ABOUT, {
+  only: {
+    type: 'string',
+    default: 'load',
+    help: '`load` for the three tables; `stages` for the cost of a request beside the engine: by way of sending, by stage, of one small request.',
+  },
+  tokens: {
+    type: 'string',
+    default: '256,384,512,768,1024',
+    help: 'Tokens of a batch that --only stages tries for the engine alone.',
+  },
   quick: { type: 'boolean', default: false, help: 'Use short rounds: about 2 minutes instead of 10.' },
   models: {
     type: 'string',
@@ -120,6 +133,14 @@ async function measure(): Promise<ServeResult> {
   }
 }
 
+if (options.only === 'stages') {
+  const stream = requestStream(topics, settings.passages, settings.seed);
+  const requests = Array.from({ length: Math.ceil(settings.pairs / settings.passages) }, () => stream.next().value);
+  const sizes = options.tokens.split(',').map(Number);
+  const { stages } = await import('./serve-stages.ts');
+  console.log(await stages({ models: options.models, flags, rounds: settings.rounds, sizes, requests }));
+  process.exit(0);
+}
 const result = await measure();
 console.log(report(result));
 if (options.json) {

@@ -24,23 +24,39 @@ function reasonOf(text: string): string {
   }
 }
 
+interface Scored {
+  readonly index: number;
+  readonly score: number;
+}
+
 function parse(status: number, text: string, headers: Answer['headers'], count: number): Answer {
   if (status !== 200) return { status, headers, error: reasonOf(text) };
   const scores = new Float32Array(count).fill(Number.NaN);
-  for (const { index, score } of JSON.parse(text) as { index: number; score: number }[]) scores[index] = score;
+  const answer = JSON.parse(text) as Scored[] | { readonly data: Scored[] };
+  for (const { index, score } of Array.isArray(answer) ? answer : answer.data) scores[index] = score;
   return scores.every(Number.isFinite)
     ? { status, headers, scores }
     : { status: 0, headers, error: 'the answer lacks a score' };
 }
 
-/** Opens a keep-alive client of `POST /rerank` in the dialect of Text Embeddings Inference, with raw scores. It never throws. */
-export function createLoadClient(url: string): LoadClient {
+/** Routes that a client sends to. */
+export type Route = 'rerank' | 'score';
+
+/** The body of a request: in the dialect of Text Embeddings Inference for `/rerank`, of vLLM for `/score`. */
+const BODIES: Readonly<Record<Route, (request: LoadRequest) => object>> = {
+  rerank: ({ query, passages, model }) => ({ query, texts: passages, model, raw_scores: true, truncate: true }),
+  score: ({ query, passages, model }) => ({ text_1: query, text_2: passages, model, use_activation: false }),
+};
+
+/** Opens a keep-alive client of `POST /rerank` or `/score`, with raw scores. It never throws. */
+export function createLoadClient(url: string, route: Route = 'rerank'): LoadClient {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-  const target = new URL('/rerank', url);
+  const target = new URL(`/${route}`, url);
   return {
-    rerank: ({ query, passages, model }, extra = {}) =>
+    rerank: (sent, extra = {}) =>
       new Promise((resolve) => {
-        const body = Buffer.from(JSON.stringify({ query, texts: passages, model, raw_scores: true, truncate: true }));
+        const { passages } = sent;
+        const body = Buffer.from(JSON.stringify(BODIES[route](sent)));
         const headers = { 'content-type': 'application/json', 'content-length': body.length, ...extra };
         const failed = (error: NodeJS.ErrnoException) =>
           resolve({ status: 0, error: error.code ?? error.message, headers: {} });
