@@ -3,7 +3,7 @@ import { cpus, release } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cpuBudget } from '../src/inference/cgroup.ts';
 import { readFlags } from './load/flags.ts';
-import { watchOthers } from './load/processes.ts';
+import { processTree, watchOthers } from './load/processes.ts';
 import { peersSvg } from './peers/chart.ts';
 import { Entry, note } from './peers/entry.ts';
 import { makeModel } from './peers/make-model.ts';
@@ -136,7 +136,23 @@ function write(found: Found): void {
   if (flags.json) writeFileSync(flags.json, `${JSON.stringify(found, null, 1)}\n`);
 }
 
+/** Ends every process that was started, also those of a program that failed to start and after Ctrl-C. */
+function endWithAll(): void {
+  process.once('SIGINT', () => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
+  process.once('exit', () => {
+    for (const pid of processTree(process.pid).slice(1)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  });
+}
+
 async function main(): Promise<void> {
+  endWithAll();
   const scene = await openScene();
   const { work, layout, load } = scene;
   const entries = chosen().map((row) => new Entry(row));

@@ -7,12 +7,12 @@ import type { Found } from './report.ts';
 export function peersSvg({ results, pairs }: Found): Promise<string> {
   const values = results
     .filter(({ seconds }) => seconds.length > 0)
-    .map(({ title, given, seconds }) => ({
+    .map(({ title, given, isOurs, seconds }) => ({
       title: given.endsWith('tokens') ? `${title} (${given})` : title,
       rate: pairs / median(seconds),
       low: pairs / Math.max(...seconds),
       high: pairs / Math.min(...seconds),
-      side: title.startsWith('Winnow') ? 'Winnow' : 'others',
+      side: isOurs ? 'Winnow' : 'others',
     }))
     .toSorted((a, b) => b.rate - a.rate);
   const y = { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 320 } } as const;

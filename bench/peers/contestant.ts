@@ -13,11 +13,6 @@ export interface Contestant {
   close(): Promise<void>;
 }
 
-/** Why a contestant does not take part: it is a row with this reason. */
-export class NotThere extends Error {
-  override readonly name = 'NotThere';
-}
-
 /** Processes of a contestant, and threads of each. */
 export interface Layout {
   readonly processes: number;

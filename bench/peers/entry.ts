@@ -1,5 +1,5 @@
 import { cpuSeconds, residentBytes } from '../load/processes.ts';
-import { type Contestant, NotThere } from './contestant.ts';
+import type { Contestant } from './contestant.ts';
 import type { Result } from './report.ts';
 import type { Row, Scene } from './rows.ts';
 import type { Accuracy } from './work.ts';
@@ -37,6 +37,7 @@ export class Entry {
   async fail(error: unknown): Promise<void> {
     this.reason = reasonOf(error);
     note(`${this.row.title}: ${this.reason}`);
+    if (this.row.isOurs) process.exitCode = 1;
     const { contestant } = this;
     this.contestant = undefined;
     await contestant?.close();
@@ -48,7 +49,6 @@ export class Entry {
       this.version = this.contestant.version;
       note(`${this.row.title}: ready`);
     } catch (error) {
-      if (!(error instanceof NotThere)) process.exitCode = 1;
       await this.fail(error);
     }
   }
@@ -69,9 +69,9 @@ export class Entry {
 
   result(): Result {
     const { row, version, reason, seconds, cpu, bytes, accuracy } = this;
-    const { id, title, given } = row;
+    const { id, title, given, isOurs = false } = row;
     return {
-      ...{ id, title, given, version, seconds, cpu, bytes },
+      ...{ id, title, given, isOurs, version, seconds, cpu, bytes },
       ...(reason === undefined ? {} : { reason }),
       ...(accuracy === undefined ? {} : { accuracy }),
     };

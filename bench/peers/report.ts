@@ -7,6 +7,7 @@ export interface Result {
   readonly id: string;
   readonly title: string;
   readonly given: string;
+  readonly isOurs: boolean;
   readonly version: string;
   /** Why it was not measured, or not to the end. */
   readonly reason?: string;
@@ -79,7 +80,7 @@ function cellsOf(result: Result, base: Result | undefined, pairs: number): reado
 export function verdict({ results }: Found): string {
   const timed = results.filter(({ seconds, reason }) => seconds.length > 0 && reason === undefined);
   const ours = timed.find(({ id }) => id === OURS);
-  const others = timed.filter(({ id }) => !id.startsWith('winnow'));
+  const others = timed.filter(({ isOurs }) => !isOurs);
   if (!ours || others.length === 0) return 'No comparison: the service or every other program is missing.';
   const against = others.map((other) => ({ other, all: ratios(ours.seconds, other.seconds) }));
   const hardest = against.reduce((a, b) => (median(a.all) <= median(b.all) ? a : b));

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Contestant, type Layout, NotThere } from './contestant.ts';
+import type { Contestant, Layout } from './contestant.ts';
 import { startServer } from './server.ts';
 import { type SideSpec, startSides } from './sides.ts';
 import type { Work } from './work.ts';
@@ -28,6 +28,9 @@ export interface Row {
   readonly given: string;
   /** Row of the same engine and file, whose scores are the same to the bit: they are not measured twice. */
   readonly scoresAs?: string;
+  /** Whether it is Winnow: the benchmark fails with it. */
+  readonly isOurs?: boolean;
+  /** Rejects with the reason where the program is not there: the row shows it. */
   readonly start: (scene: Scene) => Promise<Contestant>;
 }
 
@@ -35,18 +38,23 @@ export interface Row {
 export const BASELINE = 'ort-fp32-1024';
 export const OURS = 'winnow-int8-http';
 
+const NO_PYTHON = 'no Python given (--python)';
 const PYTHON_SIDES = join(import.meta.dirname, '../../test/clients/peers');
 
 const nodeSide = (script: string) => (job: string) =>
   [process.execPath, join(import.meta.dirname, script), job] as [string, ...string[]];
-const pythonSide = (python: string, script: string) => (job: string) =>
-  [python, join(PYTHON_SIDES, script), job] as [string, ...string[]];
 
-/** Returns a file of the scene. @throws NotThere with the reason of the part that should have written it. */
+/** Returns the command of a Python side. @throws Error without a Python. */
+function pythonSide({ python }: Scene, script: string) {
+  if (python === '') throw new Error(NO_PYTHON);
+  return (job: string) => [python, join(PYTHON_SIDES, script), job] as [string, ...string[]];
+}
+
+/** Returns a file of the scene. @throws Error with the reason of the part that should have written it. */
 function needed({ plain, why, python }: Scene, part: string, file: string): string {
   const path = join(plain, file);
   if (existsSync(path)) return path;
-  throw new NotThere(why[part] ?? why.onnx ?? (python ? `no ${file}` : 'no Python given (--python)'));
+  throw new Error(why[part] ?? why.onnx ?? (python ? `no ${file}` : NO_PYTHON));
 }
 
 const sides = ({ work, layout, deadlineMs }: Scene, spec: SideSpec) => startSides(work, spec, layout, deadlineMs);
@@ -68,7 +76,7 @@ const openvino = (id: string, name: string, part: string, file: string, precisio
   given: '1024 tokens',
   start: async (scene) => {
     const path = needed(scene, part, file);
-    const command = pythonSide(scene.python, 'openvino_engine.py');
+    const command = pythonSide(scene, 'openvino_engine.py');
     return sides(scene, { file: path, precision, tokens: 1024, command });
   },
 });
@@ -79,7 +87,7 @@ const torch = (id: string, precision: string): Row => ({
   given: 'texts',
   start: async (scene) => {
     needed(scene, 'onnx', 'model.safetensors');
-    return sides(scene, { file: scene.plain, precision, command: pythonSide(scene.python, 'cross_encoder.py') });
+    return sides(scene, { file: scene.plain, precision, command: pythonSide(scene, 'cross_encoder.py') });
   },
 });
 
@@ -97,6 +105,7 @@ const winnowEngine = (id: string, name: string, file: string): Row => ({
   id,
   title: `Winnow, ${name}, engine`,
   given: '512 tokens',
+  isOurs: true,
   start: (scene) => engine(scene, join(scene.version, 'onnx', file), 512),
 });
 
@@ -104,6 +113,7 @@ const winnowServer = (id: string, variant: 'fp32' | 'int8'): Row => ({
   id,
   title: `Winnow, ${variant === 'int8' ? 'int8' : 'float32'}, HTTP`,
   given: 'requests',
+  isOurs: true,
   start: ({ work, registry, layout, load, deadlineMs }) =>
     startServer(work, { registry, variant, layout, load, deadlineMs }),
 });

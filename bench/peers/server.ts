@@ -74,8 +74,17 @@ export async function startServer(work: Work, spec: ServerSpec): Promise<Contest
     const slow = () => new Error(`expected answers within ${deadlineMs / 1000} s, got none (--deadline)`);
     await within(deadlineMs, Promise.all(Array.from({ length: inFlight }, one)), slow);
   };
+  const close = async () => {
+    client.close();
+    await server.stop();
+  };
   const speed = requestsOf(work, work.speed, load.passages);
-  await ask(speed, load.inFlight);
+  try {
+    await ask(speed, load.inFlight);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     version: 'winnow serve',
     pids: [server.pid],
@@ -89,9 +98,6 @@ export async function startServer(work: Work, spec: ServerSpec): Promise<Contest
       await ask(requestsOf(work, work.alone, 1), 1);
       return Float64Array.from(work.alone, (place) => scored.get(place)!);
     },
-    async close() {
-      client.close();
-      await server.stop();
-    },
+    close,
   };
 }
