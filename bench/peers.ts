@@ -56,6 +56,17 @@ const flags = readFlags('peers', ABOUT, {
   svg: { type: 'string', help: 'File to draw the bars to.' },
 });
 
+/** Instructions that int8 and bf16 need to be fast. */
+const INSTRUCTIONS = ['avx2', 'avx_vnni', 'avx512_vnni', 'avx512_bf16', 'amx_int8'];
+
+/** Says what this machine is. */
+function machine(): string {
+  const info = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
+  const has = new Set(/^flags\s*:(.*)$/m.exec(info)?.[1]?.split(' '));
+  const fast = INSTRUCTIONS.filter((name) => has.has(name)).join(', ');
+  return `${cpus()[0]?.model} (${fast}), ${cpuBudget()} cores, Linux ${release()}, node ${process.version}`;
+}
+
 const DEADLINE_MS = 1000 * Number(flags.deadline);
 /** Programs that are started at the same time. */
 const STARTS = 4;
@@ -165,7 +176,7 @@ async function main(): Promise<void> {
     await race(entries, Number(flags.rounds));
     const tokens = work.speed.reduce((sum, place) => sum + work.rows[place]!.ids.length, 0) / work.speed.length;
     const found: Found = {
-      machine: `${cpus()[0]?.model}, ${cpuBudget()} cores, Linux ${release()}, node ${process.version}`,
+      machine: machine(),
       pairs: work.speed.length,
       tokens: Math.round(tokens),
       layout: `${layout.processes} processes of ${layout.threads} thread`,

@@ -15,7 +15,7 @@ export function peersSvg({ results, pairs }: Found): Promise<string> {
       side: isOurs ? 'Winnow' : 'others',
     }))
     .toSorted((a, b) => b.rate - a.rate);
-  const y = { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 320 } } as const;
+  const y = { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 500 } } as const;
   const x = (field: string) => ({ field, type: 'quantitative', title: 'pairs a second' }) as const;
   const color = {
     field: 'side',

@@ -86,7 +86,7 @@ export async function startServer(work: Work, spec: ServerSpec): Promise<Contest
     throw error;
   }
   return {
-    version: 'winnow serve',
+    version: '',
     pids: [server.pid],
     round: () => ask(speed, load.inFlight),
     async together() {
