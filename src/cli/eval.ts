@@ -11,7 +11,7 @@ import type { ReportModel } from '../reports/report-model.ts';
 import { type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { type Progress, startProgress } from '../util/progress.ts';
 import type { Shard } from '../util/shard.ts';
-import { reportFormatOption, shardOption } from './options.ts';
+import { instructionIgnored, instructionOption, reportFormatOption, shardOption } from './options.ts';
 import { printReport } from './print-report.ts';
 
 const EXAMPLES = `
@@ -34,6 +34,7 @@ interface Options {
   readonly reportOnly?: true;
   readonly format: ReportFormat;
   readonly config?: string;
+  readonly instruction?: string;
 }
 
 /** Shows a progress bar and notes on standard error. */
@@ -58,8 +59,16 @@ const flagsOf = ({ models, config }: Options): string[] => [
 
 function openModels(options: Options): SuiteModels & { close(): Promise<void> } {
   const environment = { ...process.env };
-  return openSuiteModels((variant) =>
-    loadConfig([...flagsOf(options), ...(variant === 'auto' ? [] : ['--registry-variant', variant])], environment),
+  const { instruction } = options;
+  const told = new Set<string>();
+  const onIgnored = (key: string) => {
+    if (!told.has(key)) process.stderr.write(instructionIgnored(key));
+    told.add(key);
+  };
+  return openSuiteModels(
+    (variant) =>
+      loadConfig([...flagsOf(options), ...(variant === 'auto' ? [] : ['--registry-variant', variant])], environment),
+    { instruction, onIgnored },
   );
 }
 
@@ -113,6 +122,7 @@ export function command(): Command {
     .option('--models <folder>', 'registry folder (default: the setting registry.folder)')
     .option('--config <file>', 'settings file of `npx winnow serve`')
     .option('--out <folder>', 'folder of results; finished cells in it are not scored again (default: runs/<suite>)')
+    .addOption(instructionOption())
     .addOption(shardOption('the cells; the part that finishes last writes the report'))
     .option('--quick', 'score ten queries a set and ten passages a query, in <out>/quick')
     .option('--report-only', 'score nothing; report the finished cells')

@@ -88,6 +88,25 @@ export const modelsOption = (): Option =>
 export const providerOption = (initial?: 'cpu'): Option =>
   choiceOption('--provider <provider>', 'execution provider', ['auto', 'cpu', 'cuda', 'webgpu'], initial);
 
+const LONGEST_INSTRUCTION = 10_000;
+
+/** What models with a template look for. */
+export const instructionOption = (): Option =>
+  new Option('--instruction <text>', 'what decoders such as Qwen3-Reranker look for, in place of their own').argParser(
+    (text: string) => {
+      if (text.trim() !== '' && text.length <= LONGEST_INSTRUCTION) return text;
+      throw new WinnowError('invalid_input', {
+        where: '--instruction',
+        expected: `a text of 1 to ${LONGEST_INSTRUCTION} characters`,
+        got: text.trim() === '' ? 'an empty one' : `${text.length}`,
+      });
+    },
+  );
+
+/** Returns the line that tells of a model which reads no instruction. */
+export const instructionIgnored = (model: string): string =>
+  `--instruction has no effect on ${model}: it has no template with a place for it\n`;
+
 /** The part of a job that this process does. */
 export const shardOption = (of: string): Option =>
   new Option('--shard <i/n>', `only part i, from 0, of the n parts of ${of}`).argParser(parseShard);

@@ -9,7 +9,16 @@ import { scoreToFile } from '../training/teachers/score-to-file.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, shardFile, WHOLE } from '../util/shard.ts';
 import { cutText, type DataFlags, dataSource, leftOutText, withDataFlags } from './data-flags.ts';
-import { acceptOldFlag, choiceOption, modelsOption, numberOption, providerOption, shardOption } from './options.ts';
+import {
+  acceptOldFlag,
+  choiceOption,
+  instructionIgnored,
+  instructionOption,
+  modelsOption,
+  numberOption,
+  providerOption,
+  shardOption,
+} from './options.ts';
 
 const EXAMPLES = `
 Examples:
@@ -19,6 +28,9 @@ Examples:
       --model big --model bigger --out mean.run          # the mean of the logits of two models
   $ npx winnow score --format trec --data first.run --queries q.tsv --collection c.tsv --model big \\
       --shard 0/4 --out teacher.run                      # writes teacher.0-of-4.run; concatenate the parts
+
+  $ npx winnow score --format rank-llm --data dl22.json --model qwen3-reranker \\
+      --instruction 'Given a question, find passages that answer it' --out qwen.run
 
 The file goes into a recipe as \`teacher: teacher.run\`. A command that was stopped and is started again with the same
 arguments goes on after the last list that was scored.
@@ -32,6 +44,7 @@ interface Flags extends DataFlags {
   readonly normalize: Normalization;
   readonly depth: number;
   readonly maxLength: number;
+  readonly instruction?: string;
   readonly shard?: Shard;
   readonly out: string;
 }
@@ -51,13 +64,20 @@ const configOf = ({ models, provider }: Flags) =>
   );
 
 async function run(flags: Flags): Promise<void> {
-  const { model: models, biEncoder: biEncoders, maxLength, provider, depth, shard = WHOLE } = flags;
+  const { model: models, biEncoder: biEncoders, maxLength, provider, instruction, depth, shard = WHOLE } = flags;
   if (models.length + biEncoders.length === 0)
     throw new WinnowError('invalid_input', { where: 'score', expected: '--model or --bi-encoder', got: 'neither' });
   const source = await openRaw(dataSource(flags), process.cwd());
   const path = resolve(shardFile(flags.out, shard));
   try {
-    const teachers = openTeachers(() => configOf(flags), { models, biEncoders, maxLength, provider });
+    const teachers = openTeachers(() => configOf(flags), {
+      models,
+      biEncoders,
+      maxLength,
+      provider,
+      instruction,
+      onIgnored: (name) => process.stderr.write(instructionIgnored(name)),
+    });
     const written = await scoreToFile({ source, shard, depth }, teachers, {
       path,
       normalization: flags.normalize,
@@ -97,6 +117,7 @@ export function command(): Command {
     .addOption(
       numberOption('--max-length <n>', 'tokens of a text that a bi-encoder reads', { integer: true, min: 1 }, 256),
     )
+    .addOption(instructionOption())
     .addOption(shardOption('the queries'))
     .requiredOption('--out <file>', 'TREC run to write; .json and .jsonl are written as rank_llm JSON with texts')
     .addHelpText('after', EXAMPLES)

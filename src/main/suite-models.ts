@@ -10,6 +10,15 @@ import type { PairOptions } from '../tokenization/tokenization-types.ts';
 import { closeAll } from './close-all.ts';
 import { openStack, type Stack } from './stack.ts';
 
+interface Use {
+  /** What models with a template look for, in place of the template's own instruction. */
+  readonly instruction?: string | undefined;
+  /** Receives each model that does not read the instruction. */
+  readonly onIgnored?: (key: string) => void;
+}
+
+const asked = ({ instruction }: Use) => (instruction === undefined ? {} : { instruction });
+
 interface OpenVariant {
   readonly stack: Stack;
   readonly scorer: Scorer;
@@ -17,7 +26,7 @@ interface OpenVariant {
 }
 
 /** Opens a stack for a suite: tokenizers, scheduler and hosts as the server has them, without score cache and folder watch. */
-async function openVariant(config: Config, cleanup: AsyncDisposableStack): Promise<OpenVariant> {
+async function openVariant(config: Config, cleanup: AsyncDisposableStack, use: Use): Promise<OpenVariant> {
   const metrics = createMetrics();
   cleanup.defer(() => metrics.close());
   const unwatched = { ...config, registry: { ...config.registry, watch: false } };
@@ -28,16 +37,18 @@ async function openVariant(config: Config, cleanup: AsyncDisposableStack): Promi
   return {
     stack,
     scorer: createScorer({ registry, tokenizers, scheduler, settings }),
-    pairsOf: (version) => pairOptions({ truncate: true }, version, settings),
+    pairsOf: (version) => pairOptions({ truncate: true, ...asked(use) }, version, settings),
   };
 }
 
-async function factsOf({ stack, pairsOf }: OpenVariant, reference: string): Promise<SuiteModel> {
+async function factsOf({ stack, pairsOf }: OpenVariant, reference: string, use: Use): Promise<SuiteModel> {
   const lease = await stack.registry.acquire(reference);
   try {
     const { key, sha256, variant, provider, folder } = lease.version;
     const { training } = await readManifest(folder).catch(() => ({ training: undefined }));
-    return { key, sha256, variant, provider, pairs: pairsOf(lease.version), training };
+    const pairs = pairsOf(lease.version);
+    if (use.instruction !== undefined && pairs.instruction === undefined) use.onIgnored?.(key);
+    return { key, sha256, variant, provider, pairs, training };
   } finally {
     lease.release();
   }
@@ -47,8 +58,9 @@ async function* scores(
   { scorer }: OpenVariant,
   reference: string,
   requests: AsyncIterable<ScoreRequest>,
+  use: Use,
 ): AsyncGenerator<ScoreResult> {
-  for await (const scored of scorer.score(requests, { model: reference })) {
+  for await (const scored of scorer.score(requests, { model: reference, ...asked(use) })) {
     const { input, scores: values, tokens, truncated, queryCut } = scored;
     yield { qid: input.qid, scores: values, tokens, truncated: truncated.filter(Boolean).length, queryCut };
   }
@@ -59,18 +71,21 @@ async function* scores(
  *
  * @param configFor returns the settings with which a variant is served.
  */
-export function openSuiteModels(configFor: (variant: string) => Config): SuiteModels & { close(): Promise<void> } {
+export function openSuiteModels(
+  configFor: (variant: string) => Config,
+  use: Use = {},
+): SuiteModels & { close(): Promise<void> } {
   const cleanup = new AsyncDisposableStack();
   const stacks = new Map<string, Promise<OpenVariant>>();
   const stackOf = (variant: string): Promise<OpenVariant> => {
-    const known = stacks.get(variant) ?? openVariant(configFor(variant), cleanup);
+    const known = stacks.get(variant) ?? openVariant(configFor(variant), cleanup, use);
     stacks.set(variant, known);
     return known;
   };
   return {
-    open: async (reference, variant) => factsOf(await stackOf(variant), reference),
+    open: async (reference, variant) => factsOf(await stackOf(variant), reference, use),
     async *score(reference, variant, requests) {
-      yield* scores(await stackOf(variant), reference, requests);
+      yield* scores(await stackOf(variant), reference, requests, use);
     },
     close: () => closeAll(cleanup),
   };

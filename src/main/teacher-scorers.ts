@@ -19,6 +19,10 @@ interface Teachers {
   readonly maxLength: number;
   /** Provider of bi-encoders; `auto` leaves it to their default. */
   readonly provider?: Provider | undefined;
+  /** What models with a template look for, in place of the template's own instruction. */
+  readonly instruction?: string | undefined;
+  /** Receives each teacher that does not read the instruction. */
+  readonly onIgnored?: (name: string) => void;
 }
 
 /** Makes the scorer of a registry model. It names the version, so that a job is not resumed with another one. */
@@ -27,28 +31,30 @@ async function modelScorer(
   scorer: Scorer,
   reference: string,
   settings: PairSettings,
+  { instruction, onIgnored }: Teachers,
 ): Promise<ListScorer> {
   const lease = await registry.acquire(reference);
   const { name, version, variant } = lease.version;
-  const pairs = pairOptions({ truncate: true }, lease.version, settings);
+  const asked = instruction === undefined ? {} : { instruction };
+  const pairs = pairOptions({ truncate: true, ...asked }, lease.version, settings);
   lease.release();
   const model = `${name}@${version}`;
+  if (instruction !== undefined && pairs.instruction === undefined) onIgnored?.(model);
   return {
     name: `model ${model} ${variant}`,
     pairs,
-    score: (lists: AsyncIterable<IdentifiedList>) => scorer.score(lists, { model }),
+    score: (lists: AsyncIterable<IdentifiedList>) => scorer.score(lists, { model, ...asked }),
   };
 }
 
 /** Opens scorers of registry models on one stack: they use the server's batch lane. */
-async function* modelScorers(config: Config, models: readonly string[]): AsyncGenerator<ListScorer> {
-  if (models.length === 0) return;
+async function* modelScorers(config: Config, teachers: Teachers): AsyncGenerator<ListScorer> {
   const metrics = createMetrics();
   const stack = await openStack(config, { metrics, logger: createLogger(config.telemetry.logLevel) });
   try {
     const { registry, tokenizers, scheduler } = stack;
     const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
-    for (const model of models) yield await modelScorer(stack, scorer, model, config.tokenization);
+    for (const model of teachers.models) yield await modelScorer(stack, scorer, model, config.tokenization, teachers);
   } finally {
     await stack.closePrefetched();
     await stack.close();
@@ -61,9 +67,10 @@ async function* modelScorers(config: Config, models: readonly string[]): AsyncGe
  * @param config is called only if there are models.
  */
 export async function* openTeachers(config: () => Config, teachers: Teachers): AsyncGenerator<ListScorer> {
-  const { models, biEncoders, maxLength, provider } = teachers;
-  if (models.length > 0) yield* modelScorers(config(), models);
+  const { models, biEncoders, maxLength, provider, instruction, onIgnored } = teachers;
+  if (models.length > 0) yield* modelScorers(config(), teachers);
   for (const folder of biEncoders) {
+    if (instruction !== undefined) onIgnored?.(folder);
     const named = provider === undefined || provider === 'auto' ? {} : { provider };
     const encoder = await openBiEncoder(folder, { maxLength, ...named });
     try {
