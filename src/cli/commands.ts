@@ -24,6 +24,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'add an int8 or fp16 file to a model',
     load: () => import('./quantize.ts').then((m) => m.command()),
   },
+  prune: {
+    summary: 'calibrate a model for early pruning of candidate lists',
+    load: () => import('./prune.ts').then((m) => m.command()),
+  },
   train: { summary: 'fine-tune a backbone by a recipe', load: () => import('./train.ts').then((m) => m.command()) },
   grid: {
     summary: 'train a grid of objectives, backbones and seeds',

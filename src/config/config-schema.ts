@@ -220,6 +220,14 @@ export const configSchema = z.strictObject({
   scoreCache: z.strictObject({
     bytes: bytes(0, 2 ** 40, 0, 'Limits the memory for scores of pairs seen before; 0 turns the cache off.'),
   }),
+  pruning: z.strictObject({
+    recall: real(
+      0,
+      0.999,
+      0,
+      'Sets the part of the first top_n that has to stay where a request with top_n does not say it; 0: lists are not pruned. Raising it scores more passages.',
+    ),
+  }),
   experiments: z.strictObject({
     file: optionalText(
       'Names the file of experiments, experiments.yaml; changes take effect without a restart.',

@@ -38,6 +38,8 @@ export interface RequestEvent {
   readonly truncated?: number;
   /** Tokens of queries that were left out. */
   readonly queryTruncated?: number;
+  /** Passages that pruning left out, and their tokens. */
+  readonly pruned?: { readonly passages: number; readonly tokens: number } | undefined;
   readonly timings?: Timings;
 }
 

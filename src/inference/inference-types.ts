@@ -30,6 +30,8 @@ export interface LoadSpec {
   readonly firstPosition?: number | undefined;
   readonly maxLength: number;
   readonly reduction: Reduction;
+  /** Loads the early score of the file instead of its scores. */
+  readonly early?: { readonly value: string; readonly weights: readonly number[] };
 }
 
 export interface LoadedModel {

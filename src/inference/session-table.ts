@@ -84,9 +84,13 @@ export class SessionTable {
 
   async #open(spec: LoadSpec): Promise<InferenceSession> {
     try {
+      // Hosts on the processor start without the code that rewrites graphs.
+      if (spec.early) {
+        const { earlyGraph } = await import('./early-graph.ts');
+        return await createSession(await earlyGraph(spec, spec.early), this.#settings);
+      }
       const file = fileOf(spec);
       if ((this.#settings.provider ?? 'cpu') === 'cpu') return await createSession(file, this.#settings);
-      // Hosts on the processor start without the code that rewrites graphs.
       const { openServed } = await import('./device-graph.ts');
       return await openServed({ file, maxLength: spec.maxLength }, this.#settings);
     } catch (error) {

@@ -10,12 +10,12 @@ import type { Metrics } from '../telemetry/metrics.ts';
 
 /* Turns what the parts report into metrics and log lines. */
 
-/** Splits a key of the hosts into labels: `name@version`, followed by `#n` where a version was loaded again. */
+/** Splits a key of the hosts into labels: `name@version`, followed by `#n` where a version was loaded again, and `~early` for early scores. */
 export function versionLabels(key: string): { readonly model: string; readonly version: string } {
   const at = key.lastIndexOf('@');
   return at < 0
     ? { model: key, version: '' }
-    : { model: key.slice(0, at), version: key.slice(at + 1).replace(/#\d+$/, '') };
+    : { model: key.slice(0, at), version: key.slice(at + 1).replace(/#\d+(?=~|$)/, '') };
 }
 
 function observeArm(
@@ -38,6 +38,7 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
     passages,
     truncated,
     queryTruncated,
+    pruned,
     timings,
   } = event;
   const served = { model, version };
@@ -53,6 +54,8 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
   metrics.pairs.inc(served, passages ?? 0);
   metrics.truncatedPassages.inc(served, truncated ?? 0);
   metrics.truncatedQueries.inc(served, queryTruncated ? 1 : 0);
+  metrics.prunedPassages.inc(served, pruned?.passages ?? 0);
+  metrics.prunedTokens.inc(served, pruned?.tokens ?? 0);
 }
 
 /** Counts every HTTP request, and scoring requests with the durations of their stages. */

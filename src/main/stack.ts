@@ -124,6 +124,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
       scheduler,
       settings: config.tokenization,
       ...(scoreCache ? { scoreCache } : {}),
+      pruneRecall: config.pruning.recall,
       experiments: experiments.hook,
       observer: {
         onHookFailure: (error, { requestId }) => logger.error({ err: error, requestId }, 'experiment failed'),

@@ -6,6 +6,7 @@ import { templateFields } from '../util/known-templates.ts';
 import { issueExpectation, issueFinding } from '../util/schema-issues.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './model-names.ts';
+import { pruningSchema } from './pruning.ts';
 
 export const MANIFEST_FILE = 'model.json';
 export const MANIFEST_FORMAT = 1;
@@ -60,6 +61,7 @@ const manifestSchema = z.strictObject({
   wholeGraph: z.literal(true).optional(),
   training: z.record(z.string(), fact).optional(),
   selfTest: selfTestSchema.optional(),
+  pruning: pruningSchema.optional(),
   files: z.record(safePath, fileEntry).optional(),
 });
 

@@ -1,5 +1,6 @@
 import type { InferenceRow, Provider, Reduction } from '../inference/inference-types.ts';
 import type { TextTemplate } from '../util/text-template.ts';
+import type { Pruning } from './pruning.ts';
 
 /** How a score (fp32 logit) becomes a relevance score; `none` keeps the logit. */
 export type Activation = 'sigmoid' | 'none';
@@ -27,6 +28,8 @@ export interface ServedVersion {
   readonly provider: Provider;
   /** sha256 of the served ONNX file. */
   readonly sha256: string;
+  /** How it prunes candidate lists; undefined where it was not calibrated for the served file. */
+  readonly pruning?: Pruning | undefined;
   /** Warnings of admission: files that are not applied, scores that depend on the batch. One sentence each. */
   readonly warnings: readonly string[];
   /** How the graph of another tool was rewritten for this machine, or why not; undefined where nothing is to rewrite. */

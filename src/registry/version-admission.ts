@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import type { HostPool, LoadedModel } from '../inference/inference-types.ts';
+import type { HostPool, LoadedModel, LoadSpec } from '../inference/inference-types.ts';
 import type { GraphRewriter } from '../inference/rewrite/rewrite-types.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
 import { ownTargets, targetOf } from './processor.ts';
+import { type Pruning, pruningOf } from './pruning.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
 import {
   type ChosenGraph,
@@ -102,11 +103,17 @@ function processorWarning({ variant }: ChosenGraph): readonly string[] {
   return [`${variant.file} is made for ${targetOf(variant.file)}, this processor is ${own}: its scores may differ`];
 }
 
+/** Returns a warning if the version was calibrated for pruning with another ONNX file. */
+function pruningWarning({ version: { manifest }, graph, sha256 }: Inspected): readonly string[] {
+  if (!manifest?.pruning || manifest.pruning.sha256 === sha256) return [];
+  return [`model.json: pruning was calibrated with another file than ${graph.variant.file}: requests are not pruned`];
+}
+
 function servedVersion(
   candidate: Candidate,
   inspected: Inspected,
   pool: HostPool,
-  { moved, rewrite }: Pick<OnHosts, 'moved' | 'rewrite'>,
+  { moved, rewrite, pruning }: Pick<OnHosts, 'moved' | 'rewrite' | 'pruning'>,
 ): ServedVersion {
   const { version, graph, sha256 } = inspected;
   return Object.freeze({
@@ -124,7 +131,13 @@ function servedVersion(
     variant: graph.variant.name,
     provider: pool.provider,
     sha256,
-    warnings: [...version.warnings, ...batchWarning(graph, moved, pool.provider), ...processorWarning(graph)],
+    ...(pruning && { pruning }),
+    warnings: [
+      ...version.warnings,
+      ...batchWarning(graph, moved, pool.provider),
+      ...processorWarning(graph),
+      ...pruningWarning(inspected),
+    ],
     rewrite,
   });
 }
@@ -134,11 +147,19 @@ function checkLoadedInputs(loaded: LoadedModel, file: string): void {
   throw new WinnowError('invalid_graph', { where: file, expected: 'input input_ids', got: loaded.inputs.join(', ') });
 }
 
+/** What became of a version on the hosts. */
 interface OnHosts {
   readonly loaded: LoadedModel;
   /** How much the score of a pair differed between batches. */
   readonly moved: number;
   readonly rewrite: string | undefined;
+  readonly pruning: Pruning | undefined;
+}
+
+/** Returns how a version prunes, if it was calibrated with the file that is served. */
+function ownPruning({ version: { manifest }, sha256 }: Inspected, spec: LoadSpec, pool: HostPool): Pruning | undefined {
+  const facts = manifest?.pruning;
+  return facts?.sha256 === sha256 ? pruningOf(facts, spec, (early) => pool.load(early)) : undefined;
 }
 
 /** Loads the rewritten graph of a version, or the one as exported where there is none or the hosts refuse it. */
@@ -194,7 +215,7 @@ async function loadFile(
     await pool.unload(key).catch(() => undefined);
     throw error;
   }
-  return { loaded, moved };
+  return { loaded, moved, pruning: ownPruning(inspected, whole, pool) };
 }
 
 /** Names the cause of a failed self-test where the tokenizer has more tokens than config.json says; returns other errors as they are. */

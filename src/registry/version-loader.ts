@@ -2,6 +2,7 @@ import { WinnowError } from '../errors.ts';
 import { Mutex } from '../util/mutex.ts';
 import type { VersionEntry } from './entries.ts';
 import { LoadedVersion } from './loaded-version.ts';
+import { earlyKey } from './pruning.ts';
 import type { RegistryObserver, UnloadCause } from './registry-types.ts';
 import { evictions } from './routing.ts';
 import { type AdmissionDeps, type Admitted, inspectVersion, loadAndTest } from './version-admission.ts';
@@ -139,6 +140,7 @@ export class Loader {
     this.#loaded.delete(loaded);
     try {
       await this.#options.pool.unload(served.key);
+      if (served.pruning) await this.#options.pool.unload(earlyKey(served.key));
     } catch (error) {
       this.#options.observer.onProblem?.({ where: served.key, reason: `unload: ${(error as Error).message}` });
     }

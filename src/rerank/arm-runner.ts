@@ -123,7 +123,9 @@ export class ArmRunner<D extends Decision> {
     { request, shared }: Pick<DecidedRequest<D>, 'request' | 'shared'>,
     scope: RequestScope,
   ): Promise<ScoredArm> {
-    const instructed = instruction === undefined ? request : { ...request, instruction };
+    // Arms are compared on whole rankings.
+    const whole = { ...request, prune: false } as const;
+    const instructed = instruction === undefined ? whole : { ...whole, instruction };
     const { instructionIgnored, ...ranking } = await rankByModel(this.#deps, {
       request: instructed,
       model,
@@ -132,7 +134,12 @@ export class ArmRunner<D extends Decision> {
     });
     if (instructionIgnored && instruction !== undefined) this.#observer.onInstructionIgnored?.({ arm, ...ranking });
     const isIgnored = request.instruction !== undefined && (instruction !== undefined || instructionIgnored);
-    return { arm, ...ranking, ...(isIgnored ? { instructionIgnored: true } : {}) };
+    return {
+      arm,
+      ...ranking,
+      ...(isIgnored ? { instructionIgnored: true } : {}),
+      ...(request.prune ? { unpruned: 'experiment' } : {}),
+    };
   }
 
   #merge(decided: DecidedRequest<D>, { arms, fallback }: ArmResults): ExperimentRanking {
@@ -198,6 +205,7 @@ function combinedCost(arms: readonly ScoredArm[]): Omit<ModelRanking, 'model' | 
     truncated: arms[0]!.truncated.map((_, i) => arms.some((arm) => arm.truncated[i])),
     queryCut: Math.max(...arms.map(({ queryCut }) => queryCut)),
     ...(arms.every(({ instructionIgnored }) => instructionIgnored) ? { instructionIgnored: true } : {}),
+    ...(arms[0]?.unpruned ? { unpruned: arms[0].unpruned } : {}),
     timings: combineTimings(
       'arms',
       arms.map((arm) => arm.timings),

@@ -8,11 +8,12 @@ import { type Scored, type ScoringDeps, scorePassages, withModel } from './scori
 import { combineTimings } from './timings.ts';
 
 /** @throws WinnowError `invalid_field` for an empty cascade or a stage without a valid `keep`. */
-function checkStages({ cascade = [], model }: RerankRequest): void {
+function checkStages({ cascade = [], model, prune }: RerankRequest): void {
   const refuse = (expected: string, got: unknown, field: string): never => {
     throw new WinnowError('invalid_field', { expected, got: describe(got), field });
   };
   if (model !== undefined) refuse('either `model` or `cascade`', 'both', 'cascade');
+  if (prune) refuse('either `cascade` or `prune`', 'both', 'prune');
   if (cascade.length === 0) refuse('at least one stage', cascade, 'cascade');
   cascade.forEach(({ keep }, i) => {
     const optional = i === cascade.length - 1 && keep === undefined;
@@ -40,7 +41,7 @@ async function runStage(
 ): Promise<StageResult> {
   const passages = places.map((place) => request.passages[place]!);
   const scored = await withModel(deps, stage.model, scope, (version) =>
-    scorePassages(deps, { version, request: { ...request, passages }, scope }),
+    scorePassages(deps, { version, request: { ...request, passages, prune: false }, scope }),
   );
   return {
     scored,

@@ -16,6 +16,12 @@ export function timingsOf(
 /** Returns the most tokens of the query that any pair left out. */
 export const mostCut = (queryCut: Int32Array): number => queryCut.reduce((most, cut) => Math.max(most, cut), 0);
 
+/** Returns what an answer says of pruning. */
+const pruneNote = ({ pruned, unpruned }: Scored): Pick<ModelRanking, 'pruned' | 'unpruned'> => ({
+  ...(pruned && { pruned: { passages: pruned.places.length, tokens: pruned.tokens } }),
+  ...(unpruned && { unpruned }),
+});
+
 /** A request to be ranked by one model. */
 interface RankingTask {
   readonly request: RerankRequest;
@@ -35,11 +41,12 @@ export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }
     return {
       model: version.name,
       version: version.version,
-      ranking: rank(scored.scores, version.activation),
+      ranking: rank(scored.scores, version.activation, scored.pruned?.places),
       tokens: scored.tokens,
       truncated: scored.truncated,
       queryCut: mostCut(scored.queryCut),
       ...instructionNote(request, [version]),
+      ...pruneNote(scored),
       timings: timingsOf(deps, scored, scope),
     };
   });

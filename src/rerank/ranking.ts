@@ -41,9 +41,11 @@ export function atLeast(ranking: readonly Ranked[], least: number): readonly Ran
   return ranking.filter(({ relevanceScore: score }) => score >= limit);
 }
 
-/** Ranks passages that were all scored by one model. */
-export function rank(scores: Float32Array, activation: Activation): Ranked[] {
-  return Array.from(rankOrder(scores), (index) => {
+/** Ranks passages that were all scored by one model. @param without places of passages that have no score. */
+export function rank(scores: Float32Array, activation: Activation, without: readonly number[] = []): Ranked[] {
+  const left = new Set(without);
+  const order = Array.from(rankOrder(scores)).filter((index) => !left.has(index));
+  return order.map((index) => {
     const score = scores[index]!;
     return { index, score, relevanceScore: relevanceScore(score, activation) };
   });

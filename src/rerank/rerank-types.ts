@@ -36,6 +36,8 @@ export interface RerankRequest {
   readonly maxWindows?: number;
   /** What a model with a template looks for, in place of the template's own instruction. */
   readonly instruction?: string;
+  /** Passages that cannot be among the first `topN` are left out before they are scored; false: whatever the server does by default. */
+  readonly prune?: { readonly recall: number } | false;
   readonly lane: Lane;
   readonly priority?: number;
   /** Milliseconds from now after which the answer is of no use. */
@@ -46,6 +48,17 @@ export interface RerankRequest {
   /** What experiments hash and target on. */
   readonly subject?: Subject;
 }
+
+/** Why a request that asked to be pruned was not. */
+export type UnprunedReason =
+  /** The answer holds every passage, so none can be left out. */
+  | 'no_top_n'
+  /** The version has no calibration for the served file. */
+  | 'uncalibrated'
+  /** The calibration has no margin for so high a recall. */
+  | 'recall'
+  /** Arms of an experiment are compared on whole rankings. */
+  | 'experiment';
 
 /** A passage in a ranking. */
 export interface Ranked extends RankedPassage {
@@ -60,7 +73,7 @@ export interface Timings {
   readonly totalMs: number;
 }
 
-/** The ranking of a whole request by one model: every passage, whatever `topN`. */
+/** The ranking of a whole request by one model: every passage that was not pruned, whatever `topN`. */
 export interface ModelRanking {
   readonly model: string;
   readonly version: string;
@@ -73,6 +86,10 @@ export interface ModelRanking {
   readonly queryCut: number;
   /** Whether the request's instruction had no effect: no model has a template with a place for it, or the arm has one of its own. */
   readonly instructionIgnored?: boolean;
+  /** Passages that were left out because they cannot be among the first `topN`, and the tokens that were not scored. */
+  readonly pruned?: { readonly passages: number; readonly tokens: number };
+  /** Why a request that asks to be pruned was not. */
+  readonly unpruned?: UnprunedReason;
   /** `totalMs` is from the request's start to this model's end. */
   readonly timings: Timings;
 }

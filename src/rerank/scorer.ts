@@ -4,8 +4,9 @@ import type { Clock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
 import { mostCut } from './model-ranking.ts';
 import type { CutOptions } from './pair-settings.ts';
+import type { PruneOptions } from './pruning.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
-import { leaseModel, type ScoringOptions, scorePassages, scoringDeps } from './scoring.ts';
+import { leaseModel, type Scored, type ScoringOptions, scorePassages, scoringDeps } from './scoring.ts';
 
 /** One query with its passages. Other fields are returned with the scores. */
 interface ScorerInput {
@@ -23,9 +24,13 @@ interface ScorerOutput<Input extends ScorerInput> {
   readonly queryCut: number;
   /** Tokens scored. */
   readonly tokens: number;
+  /** Passages without a score, because they cannot be among the first `topN`, and their tokens. */
+  readonly pruned?: Scored['pruned'];
+  /** Why nothing was pruned though `prune` asks for it. */
+  readonly unpruned?: Scored['unpruned'];
 }
 
-interface ScoreOptions extends Omit<CutOptions, 'truncate'> {
+interface ScoreOptions extends Omit<CutOptions, 'truncate'>, Pick<PruneOptions, 'topN' | 'prune'> {
   /** `model`, `model@version`, `model:label`; the default model if absent. One version scores the whole stream. */
   readonly model?: string;
   /** The most passages in progress at once, over all requests; one request always is in progress. Default 2,048. */
@@ -82,10 +87,10 @@ export function createScorer(options: ScoringOptions): Scorer {
         const scoreOne = async <Input extends ScorerInput>(input: Input): Promise<ScorerOutput<Input>> => {
           const { query, passages } = input;
           const request = { ...cutOptions, query, passages, truncate: true, lane: 'batch', signal: ended } as const;
-          const { scores, truncated, queryCut, tokens } = await retryOverloaded(clock, scope, () =>
+          const { scores, truncated, queryCut, tokens, pruned, unpruned } = await retryOverloaded(clock, scope, () =>
             scorePassages(deps, { version, request, scope }),
           );
-          return { input, version, scores, truncated, queryCut: mostCut(queryCut), tokens };
+          return { input, version, scores, truncated, queryCut: mostCut(queryCut), tokens, pruned, unpruned };
         };
         try {
           const weight = ({ passages }: ScorerInput) => passages.length;

@@ -1,15 +1,18 @@
 import { WinnowError } from '../errors.ts';
+import type { Pruning } from '../registry/pruning.ts';
 import type { Lease, ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
-import type { Scheduler } from '../scheduling/scheduling-types.ts';
+import type { JobResult, Scheduler } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { renumberRow } from '../util/row-errors.ts';
+import { distinct, readCache } from './known-scores.ts';
 import { type CutOptions, DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-settings.ts';
+import { prunePlan, rowsOf, survivors } from './pruning.ts';
 import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
-import type { RerankRequest } from './rerank-types.ts';
-import type { CachedPairs, ScoreCache } from './score-cache.ts';
+import type { RerankRequest, UnprunedReason } from './rerank-types.ts';
+import type { ScoreCache } from './score-cache.ts';
 import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
 
 /** The parts of the service that scoring uses, as a caller gives them. */
@@ -23,6 +26,8 @@ export interface ScoringOptions {
   /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
   readonly settings?: PairSettings;
   readonly scoreCache?: ScoreCache;
+  /** Recall with which requests that say nothing are pruned; 0 (the default): they are not. */
+  readonly pruneRecall?: number;
 }
 
 /** The same with defaults filled in. */
@@ -33,6 +38,7 @@ export interface ScoringDeps {
   readonly clock: Clock;
   readonly settings: PairSettings;
   readonly scoreCache: ScoreCache | undefined;
+  readonly pruneRecall: number;
 }
 
 /** Fills in defaults and opens a shelf of tokenizers. */
@@ -44,12 +50,13 @@ export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: Sc
     clock: optional.clock ?? monotonicClock,
     settings: optional.settings ?? DEFAULT_SETTINGS,
     scoreCache: optional.scoreCache,
+    pruneRecall: optional.pruneRecall ?? 0,
   };
 }
 
 /** The fields of a request that decide its scores and how they are computed. */
 type ScoringRequest = CutOptions &
-  Pick<RerankRequest, 'query' | 'passages' | 'lane' | 'priority' | 'subject' | 'signal'>;
+  Pick<RerankRequest, 'query' | 'passages' | 'topN' | 'prune' | 'lane' | 'priority' | 'subject' | 'signal'>;
 
 /** Encodings of one request's texts that several models may share, by tokenizer and options. */
 export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
@@ -65,8 +72,12 @@ interface ScoringTask {
 /** The scores of all passages of a request by one model. */
 export interface Scored {
   readonly version: ServedVersion;
-  /** fp32 logit of each passage. */
+  /** fp32 logit of each passage; 0 of those that were pruned. */
   readonly scores: Float32Array;
+  /** Passages that were left out because they cannot be among the first `topN`, by place in the request, and their tokens. */
+  readonly pruned?: { readonly places: readonly number[]; readonly tokens: number };
+  /** Why a request that asks to be pruned was not. */
+  readonly unpruned?: UnprunedReason;
   readonly truncated: readonly boolean[];
   /** For each passage, the tokens of the query that its pair left out. */
   readonly queryCut: Int32Array;
@@ -145,77 +156,83 @@ function checkLengths(
   throw new WinnowError('passage_too_long', { limit, got: fullLengths[i]!, field: `passages[${missing[i]}]` });
 }
 
-async function schedule(deps: ScoringDeps, { version, request, scope }: MissingTask, encoded: EncodedRequest) {
+/**
+ * Runs rows by a graph of the hosts and returns one score for each passage.
+ * @param places of the passages in the request, which errors name.
+ * @throws WinnowError of the scheduler; `not_a_number`.
+ */
+async function runRows(
+  deps: ScoringDeps,
+  { version, request, scope, options }: MissingTask,
+  { rows, passageOf }: Pick<EncodedRequest, 'rows' | 'passageOf'>,
+  places: readonly number[],
+  key = version.key,
+): Promise<JobResult> {
   const { lane, priority, signal, subject } = request;
   try {
-    return await deps.scheduler.submit({
-      key: version.key,
-      rows: encoded.rows,
+    const result = await deps.scheduler.submit({
+      key,
+      rows,
       lane,
       deadline: scope.deadline,
       ...(subject?.key === undefined ? {} : { share: subject.key }),
       ...(priority === undefined ? {} : { priority }),
       ...(signal === undefined ? {} : { signal }),
     });
+    checkScores(result.scores);
+    if (options.longPassages === 'truncate') return result;
+    return { ...result, scores: poolWindows(result.scores, passageOf, places.length, options.longPassages) };
   } catch (error) {
-    throw renumberRow(error, (row) => encoded.passageOf[row]);
+    throw renumberRow(error, (row) => places[passageOf[row]!]);
   }
 }
 
-/** Scores the passages at `missing`, in that order. */
-async function scoreMissing(deps: ScoringDeps, task: MissingTask): Promise<Scored> {
-  const { version, request, options, missing } = task;
+/** What was scored now. */
+interface Fresh extends Pick<Scored, 'tokens' | 'tokenizeMs' | 'queueMs' | 'inferMs' | 'pruned' | 'unpruned'> {
+  /** Passages that have a score now, by place in the request. */
+  readonly places: readonly number[];
+  readonly scores: Float32Array;
+  readonly encoded: EncodedRequest;
+  /** Returns the index in `encoded` of the passage at `places[i]`. */
+  readonly at: (place: number, i: number) => number;
+}
+
+/** Scores the passages at `missing`. */
+async function scoreMissing(deps: ScoringDeps, task: MissingTask): Promise<Fresh> {
+  const { request, missing } = task;
   const { encoded, tokenizeMs } = await encode(deps, task);
   if (!request.truncate) checkLengths(encoded, task);
-  const { scores: rowScores, queueMs, inferMs } = await schedule(deps, task, encoded);
-  const { passageOf, truncated, queryCut, tokens } = encoded;
-  const scores =
-    options.longPassages === 'truncate'
-      ? rowScores
-      : poolWindows(rowScores, passageOf, missing.length, options.longPassages);
-  checkScores(scores);
-  return { version, scores, truncated, queryCut, tokens, tokenizeMs, queueMs, inferMs };
-}
-
-interface CacheResult {
-  readonly scores: Float32Array;
-  readonly truncated: boolean[];
-  readonly queryCut: Int32Array;
-  readonly missing: readonly number[];
-}
-
-/** Reads the cached scores of a request. A pair known to be too long counts as missing, so that `checkLengths` refuses it. */
-function readCache(cached: CachedPairs | undefined, { passages, truncate }: ScoringRequest): CacheResult {
-  const scores = new Float32Array(passages.length);
-  const truncated: boolean[] = new Array(passages.length).fill(false);
-  const queryCut = new Int32Array(passages.length);
-  const missing: number[] = [];
-  passages.forEach((_, i) => {
-    const known = cached?.get(i);
-    if (!known || ((known.truncated || known.queryCut > 0) && !truncate)) missing.push(i);
-    else {
-      scores[i] = known.score;
-      truncated[i] = known.truncated;
-      queryCut[i] = known.queryCut;
-    }
-  });
-  return { scores, truncated, queryCut, missing };
+  const { scores, queueMs, inferMs } = await runRows(deps, task, encoded, missing);
+  return { places: missing, scores, encoded, at: (_, i) => i, tokens: encoded.tokens, tokenizeMs, queueMs, inferMs };
 }
 
 /**
- * Returns the passages to score so that no text is scored twice, and for each of `missing` the place of its text among them. A score depends
- * on its pair alone.
+ * Scores those of the passages at `missing` that may be among the first `topN`. The early scores of all passages decide, cached or not, so that a
+ * request has the same survivors whatever the cache holds. Survivors are scored by the whole model as if nothing had been pruned.
  */
-function distinct(passages: readonly string[], missing: readonly number[]) {
-  const places = new Map<string, number>();
-  const once: number[] = [];
-  const placeOf = missing.map((i) => {
-    const known = places.get(passages[i]!);
-    if (known !== undefined) return known;
-    places.set(passages[i]!, once.length);
-    return once.push(i) - 1;
-  });
-  return { once, placeOf };
+async function scoreSurvivors(deps: ScoringDeps, task: MissingTask, pruning: Pruning, margin: number): Promise<Fresh> {
+  const { request, missing, scope } = task;
+  const all = request.passages.map((_, place) => place);
+  const { encoded, tokenizeMs } = await encode(deps, { ...task, missing: all });
+  if (!request.truncate) checkLengths(encoded, { ...task, missing: all });
+  const key = await scope.guard(pruning.load());
+  const early = await runRows(deps, task, encoded, all, key);
+  const stays = survivors(early.scores, request.topN!, margin);
+  const places = missing.filter((place) => stays[place]);
+  const left = missing.filter((place) => !stays[place]);
+  const { tokens, ...rows } = rowsOf(encoded, places);
+  const run = places.length > 0 ? await runRows(deps, task, rows, places) : undefined;
+  return {
+    places,
+    scores: run?.scores ?? new Float32Array(),
+    encoded,
+    at: (place) => place,
+    tokens,
+    tokenizeMs,
+    queueMs: early.queueMs + (run?.queueMs ?? 0),
+    inferMs: early.inferMs + (run?.inferMs ?? 0),
+    pruned: { places: left, tokens: rowsOf(encoded, left).tokens },
+  };
 }
 
 /**
@@ -232,20 +249,42 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const known = { version, scores, truncated, queryCut };
   if (missing.length === 0) return { ...known, tokens: 0, tokenizeMs: 0, queueMs: 0, inferMs: 0 };
   const { once, placeOf } = distinct(passages, missing);
+  const { margin, unpruned } = prunePlan(request, version, deps.pruneRecall);
+  const work = { ...task, options, missing: once };
   try {
-    const fresh = await scoreMissing(deps, { ...task, options, missing: once });
-    missing.forEach((i, nth) => {
-      const at = placeOf[nth]!;
-      const score = fresh.scores[at]!;
-      scores[i] = score;
-      truncated[i] = fresh.truncated[at]!;
-      queryCut[i] = fresh.queryCut[at]!;
-      cached?.set(i, { score, truncated: truncated[i], queryCut: queryCut[i] });
+    const {
+      places,
+      at,
+      encoded,
+      scores: found,
+      pruned,
+      ...fresh
+    } = await (margin === undefined || !version.pruning
+      ? scoreMissing(deps, work)
+      : scoreSurvivors(deps, work, version.pruning, margin));
+    const indexOf = new Map(places.map((place, i) => [place, i]));
+    const left: number[] = [];
+    missing.forEach((place, nth) => {
+      const first = once[placeOf[nth]!]!;
+      const i = indexOf.get(first);
+      if (i === undefined) {
+        left.push(place);
+        return;
+      }
+      scores[place] = found[i]!;
+      truncated[place] = encoded.truncated[at(first, i)]!;
+      queryCut[place] = encoded.queryCut[at(first, i)]!;
+      cached?.set(place, { score: found[i]!, truncated: truncated[place], queryCut: queryCut[place] });
     });
-    return { ...fresh, ...known };
+    return {
+      ...fresh,
+      ...known,
+      ...(pruned && { pruned: { places: left, tokens: pruned.tokens } }),
+      ...(unpruned && request.prune && { unpruned }),
+    };
   } catch (error) {
     // The scope's reason names the deadline of the request, or says that the client left.
     if (scope.signal.aborted) throw scope.signal.reason;
-    throw renumberRow(error, (row) => once[row]);
+    throw error;
   }
 }

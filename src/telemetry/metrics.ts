@@ -64,6 +64,8 @@ export const METRICS = {
   pairs: counter('winnow_pairs_scored_total', 'Query-passage pairs in answers with scores.', ['model', 'version']),
   truncatedPassages: counter('winnow_truncated_passages_total', 'Passages that were truncated.', ['model', 'version']),
   truncatedQueries: counter('winnow_truncated_queries_total', 'Requests with a cut query.', ['model', 'version']),
+  prunedPassages: counter('winnow_pruned_passages_total', 'Passages left out by pruning.', ['model', 'version']),
+  prunedTokens: counter('winnow_pruned_tokens_total', 'Tokens of passages left out by pruning.', ['model', 'version']),
   httpRequests: counter('winnow_http_requests_total', 'Answers of every route, probes included.', [
     'method',
     'route',

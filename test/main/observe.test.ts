@@ -138,6 +138,7 @@ describe('scheduler', () => {
   it('splits a key at its last @', () => {
     expect(versionLabels('org@x@7')).toEqual({ model: 'org@x', version: '7' });
     expect(versionLabels('m@7#2')).toEqual({ model: 'm', version: '7' });
+    expect(versionLabels('m@7#2~early')).toEqual({ model: 'm', version: '7~early' });
     expect(versionLabels('plain')).toEqual({ model: 'plain', version: '' });
   });
 });

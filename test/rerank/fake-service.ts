@@ -23,6 +23,8 @@ export interface FakeModel {
   readonly fail?: () => WinnowError;
   /** Milliseconds until it can be leased. */
   readonly loadMs?: number;
+  /** Margin of every request, and what the early score makes of a score. */
+  readonly early?: { readonly margin: number; readonly of: (score: number) => number };
 }
 
 export interface FakeService {
@@ -61,6 +63,15 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
     provider: 'cpu',
     sha256: `sha of ${name}`,
     warnings: [],
+    ...(model.early && {
+      pruning: {
+        counts: [1],
+        recalls: [0.9],
+        margins: [[model.early.margin]],
+        share: 0.1,
+        load: async () => `${name}@${version}~early`,
+      },
+    }),
   };
 }
 
@@ -139,7 +150,8 @@ export function openFakeService(models: Readonly<Record<string, FakeModel>>): Fa
       log.batches.push({ key, rows: rows.length });
       await new Promise<void>((resolve) => clock.after(inferMs, resolve));
       if (model.fail) throw model.fail();
-      return { scores: Float32Array.from(rows, (row) => score(row, model.factor)), inferMs };
+      const early = key.endsWith('~early') ? model.early!.of : (exact: number) => exact;
+      return { scores: Float32Array.from(rows, (row) => early(score(row, model.factor))), inferMs };
     },
   };
   const limits = { batchTokens: 4096, batchRows: 64, queueTokens: 100_000, maxWaitMs: 10_000, agingMs: 2000 };

@@ -62,6 +62,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'step',
     'measure',
     'quantization',
+    'pruning',
     'teachers',
     'run',
     'publish',

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { describe, WinnowError } from '../../errors.ts';
 import type { Limits, QueryRequest } from './dialect.ts';
 import { instructionFields, instructionOptions, overruledInstructions } from './instruction.ts';
+import { pruneFields } from './prune.ts';
 import { decimal, flag, flagOrWord, integer } from './scalars.ts';
 
 /** Returns the properties that are neither undefined nor null, so that optional ones are absent rather than empty. */
@@ -80,6 +81,7 @@ export const commonFields = {
   priority: integer(-1_000_000, 1_000_000, 'Smaller is served first within a lane; 0 if absent.'),
   timeout_ms: integer(1, 3_600_000, 'Winnow: deadline of the answer, in milliseconds from now.'),
   user: z.string().max(512).nullish().meta({ description: 'End user the answer is for; experiments assign by it.' }),
+  ...pruneFields,
   ...instructionFields,
 };
 
@@ -117,6 +119,12 @@ export function commonOptions(body: Common, before = ''): Omit<QueryRequest, 'qu
   const pairTokens = pairTokensOf(body, before);
   if (cascade && model)
     throw new WinnowError('invalid_field', { expected: 'either `model` or `cascade`', got: 'both', field: 'cascade' });
+  if (cascade && body.prune)
+    throw new WinnowError('invalid_field', {
+      expected: 'either `cascade` or `prune`',
+      got: 'both',
+      field: `${before}prune`,
+    });
   return withoutEmpty({
     model: model || undefined,
     cascade: cascade ? checkCascade(cascade) : undefined,
@@ -126,6 +134,7 @@ export function commonOptions(body: Common, before = ''): Omit<QueryRequest, 'qu
     side: body.truncation_side,
     longPassages: body.long_passages,
     minScore: body.min_score,
+    prune: body.prune,
     maxPairTokens: pairTokens === -1 ? undefined : pairTokens,
     maxQueryTokens: body.max_tokens_per_query || undefined,
     maxPassageTokens: body.max_tokens_per_doc || undefined,

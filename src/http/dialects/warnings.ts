@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { RerankAnswer } from '../../rerank/rerank-types.ts';
 import type { AnswerContext } from './dialect.ts';
+import { prunedField, prunedOf, unprunedWarnings } from './prune.ts';
 
 const texts = (count: number) => `${count} ${count === 1 ? 'text' : 'texts'}`;
 
@@ -25,6 +26,7 @@ export function warningsOf(
     ...(cut > 0 ? [`${cut} of ${flags.length} passages were truncated`] : []),
     ...(left > 0 ? [`${subject} truncated: ${tokens(left)} left out`] : []),
     ...(repaired > 0 ? [`NUL or halves of characters were dropped or replaced in ${texts(repaired)}`] : []),
+    ...unprunedWarnings(answers),
     ...ignored.map((field) => `\`${field}\` is not supported and had no effect`),
   ];
 }
@@ -44,6 +46,7 @@ export const metaFields = {
   below_min_score: z.number().int().min(0).optional().meta({
     description: 'Winnow: passages left out because of `min_score`; absent without it.',
   }),
+  ...prunedField,
 };
 
 /** `meta` of answers that otherwise have none. */
@@ -52,6 +55,11 @@ export const warningsMeta = z.object(metaFields).optional();
 /** Returns that `meta`; undefined where there is nothing to say. */
 export function metaOf({ warnings }: AnswerContext, answers: readonly RerankAnswer[]) {
   const below = belowMinScore(answers);
-  if (warnings.length === 0 && below === undefined) return undefined;
-  return { ...(warnings.length > 0 && { warnings }), ...(below !== undefined && { below_min_score: below }) };
+  const pruned = prunedOf(answers);
+  if (warnings.length === 0 && below === undefined && pruned === undefined) return undefined;
+  return {
+    ...(warnings.length > 0 && { warnings }),
+    ...(below !== undefined && { below_min_score: below }),
+    ...(pruned && { pruned }),
+  };
 }

@@ -3,6 +3,7 @@ import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../reran
 import { combineTimings } from '../../rerank/timings.ts';
 import type { AnswerText, AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
+import { type Pruned, prunedOf, unusedPrune } from '../dialects/prune.ts';
 import { inSentNames, type SentNames } from '../dialects/sent-names.ts';
 import { belowMinScore, warningsOf } from '../dialects/warnings.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
@@ -29,6 +30,8 @@ interface Totals {
   readonly truncated: number;
   /** Tokens of queries that were left out. */
   readonly queryTruncated: number;
+  /** What pruning left out; undefined where no list was pruned. */
+  readonly pruned?: Pruned | undefined;
   readonly timings: Timings;
 }
 
@@ -37,6 +40,7 @@ function totalsOf(answers: readonly RerankAnswer[]): Totals {
     tokens: sumOf(answers, ({ tokens }) => tokens),
     truncated: sumOf(answers, ({ truncated }) => truncated.filter(Boolean).length),
     queryTruncated: sumOf(answers, ({ queryCut }) => queryCut),
+    pruned: prunedOf(answers),
     timings: combineTimings(
       'queries',
       answers.map(({ timings }) => timings),
@@ -56,7 +60,7 @@ function teamHeader(ranking: RerankAnswer['ranking']): { readonly 'x-winnow-team
 /** Headers with the names of Text Embeddings Inference (milliseconds and counts as whole numbers), then those of Winnow. */
 function answerHeaders(
   { model, version, ranking, experiment }: RerankAnswer,
-  { tokens, truncated, queryTruncated, timings }: Totals,
+  { tokens, truncated, queryTruncated, pruned, timings }: Totals,
   facts: {
     readonly characters: number;
     readonly elapsedMs: number;
@@ -81,6 +85,7 @@ function answerHeaders(
     ...(queryTruncated > 0 ? { 'x-winnow-query-truncated': String(queryTruncated) } : {}),
     ...(facts.ignored.length > 0 ? { 'x-winnow-ignored': facts.ignored.join(', ') } : {}),
     ...(facts.below === undefined ? {} : { 'x-winnow-below-min-score': String(facts.below) }),
+    ...(pruned ? { 'x-winnow-pruned': String(pruned.passages) } : {}),
     ...teamHeader(ranking),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
@@ -263,7 +268,7 @@ function scoringHandler(
         characters,
         elapsedMs,
         provider,
-        ignored,
+        ignored: [...unusedPrune(body.requests, answers), ...ignored],
         below: belowMinScore(answers),
       }),
     );

@@ -133,8 +133,13 @@ export const firstPlaces = (leftOut: readonly LeftOut[]): Readonly<Record<string
   Object.fromEntries(leftOut.flatMap(({ reason, first }) => (first === undefined ? [] : [[reason, first]])));
 
 /** Returns the error for data of which nothing is left. @param leftOut what was skipped, by reason. */
-export const nothingLeft = (where: string, expected: string, leftOut: Readonly<Record<string, number>>): WinnowError =>
-  new WinnowError('invalid_input', { where, expected, got: `none (left out: ${JSON.stringify(leftOut)})` });
+export const nothingLeft = (
+  where: string,
+  expected: string,
+  leftOut: Readonly<Record<string, number>>,
+  found: number | 'none' = 'none',
+): WinnowError =>
+  new WinnowError('invalid_input', { where, expected, got: `${found} (left out: ${JSON.stringify(leftOut)})` });
 
 /** How many rows of a source are trained on. */
 export interface Usage {
