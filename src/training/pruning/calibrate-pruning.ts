@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import type { Model } from '../../onnx/graph.ts';
 import { readModel } from '../../onnx/model-file.ts';
-import { encodeModel } from '../../onnx/protobuf-write.ts';
 import { earlyFeatures, findCut } from '../../onnx/rewrites/early-score.ts';
 import { MANIFEST_FORMAT, type Manifest, writeManifest } from '../../registry/manifest.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
@@ -114,7 +114,7 @@ export async function calibratePruning(folder: string, options: CalibrationOptio
   const model = await readModel(file);
   const cut = await findCut(model, share, graph.variant.file);
   const found = await scoreLists(folder, file, lists, {
-    graph: encodeModel(await earlyFeatures(model, cut.value)),
+    graph: await earlyFeatures(model, cut.value),
     pairs: pairsWithin({ ...version.manifest, maxLength: version.maxLength }),
     ...(onLists && { onLists }),
   });
@@ -149,7 +149,7 @@ async function scoreLists(
   file: string,
   lists: readonly TextList[],
   how: {
-    readonly graph: Uint8Array;
+    readonly graph: Model;
     readonly pairs: PairOptions;
     readonly onLists?: (done: number, total: number) => void;
   },

@@ -1,5 +1,6 @@
 import type { Tensor } from 'onnxruntime-node';
 import { createSession } from '../../inference/providers.ts';
+import type { Model } from '../../onnx/graph.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { rowFeeds } from '../step/feeds.ts';
 
@@ -11,7 +12,7 @@ export interface RowFeatures {
 }
 
 /** Opens a graph made by `earlyFeatures`. @throws WinnowError as `createSession`. */
-export async function openFeatures(graph: Uint8Array, padId: number): Promise<RowFeatures> {
+export async function openFeatures(graph: Model, padId: number): Promise<RowFeatures> {
   const session = await createSession(graph);
   const [output] = session.outputNames;
   return {
