@@ -42,7 +42,9 @@ describe('prune', () => {
       const { status, text } = await post('/rerank', { ...plain, prune: wrong });
       expect(status).toBe(422);
       expect(text).toMatch(/prune/);
-      expect(text).toMatch(/expected (false, or|less than 1|more than 0|above 0|only the documented|a number|[^"]*prune)/);
+      expect(text).toMatch(
+        /expected (false, or|less than 1|more than 0|above 0|only the documented|a number|[^"]*prune)/,
+      );
     },
   );
 
