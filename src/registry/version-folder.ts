@@ -60,8 +60,8 @@ export interface ChosenGraph {
   readonly batchOps: readonly string[];
   /** Whether the graph can tell padding from text. */
   readonly isMasked: boolean;
-  /** The tool that wrote the file; empty where it does not say. */
-  readonly producer: string;
+  /** Whether Winnow made the file, so that nothing in it is to rewrite. */
+  readonly isOwn: boolean;
 }
 
 const KNOWN_INPUTS = Object.keys(INPUTS);
@@ -230,6 +230,9 @@ function externalFiles(version: VersionFolder, graph: GraphFacts, file: string):
   });
 }
 
+/** The product of `winnow quantize`. No exporter writes it; such files keep the name of the tool that exported the float32 file. */
+const OWN_OP = 'MatMulIntegerToFloat';
+
 /** Operators that compute the scale of a quantized tensor from all rows of a batch: dynamic int8. */
 const BATCH_OPS = ['DynamicQuantizeLinear', 'DynamicQuantizeMatMul', 'DynamicQuantizeLSTM'];
 
@@ -265,7 +268,7 @@ export async function chooseGraph(
     bytes: [variant.file, ...external].reduce((sum, path) => sum + size(path), 0),
     batchOps: batchOpsOf(graph),
     isMasked: graph.inputs.some((input) => input.name === 'attention_mask'),
-    producer: graph.producer,
+    isOwn: graph.producer === 'winnow' || graph.ops.has(OWN_OP),
   };
 }
 

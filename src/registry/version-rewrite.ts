@@ -12,9 +12,6 @@ const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-5, int8: 0 };
 /** Pairs of the manifest's self-test that are scored by both graphs. */
 const RECORDED = 16;
 
-/** Who wrote a file that needs no rewriting. */
-const OWN = 'winnow';
-
 async function encode(version: VersionFolder, tokenizer: SelfTestTokenizer): Promise<readonly InferenceRow[]> {
   const { manifest, maxLength } = version;
   const limits = pairsWithin({ ...manifest, maxLength });
@@ -33,7 +30,7 @@ export async function rewriteFor(
   { pool, rewriter }: { readonly pool: Pick<HostPool, 'provider'>; readonly rewriter?: GraphRewriter | undefined },
 ): Promise<Rewritten | undefined> {
   const tolerance = TOLERANCE[graph.variant.name];
-  if (!rewriter || pool.provider !== 'cpu' || tolerance === undefined || graph.producer === OWN) return undefined;
+  if (!rewriter || pool.provider !== 'cpu' || tolerance === undefined || graph.isOwn) return undefined;
   if (graph.batchOps.length > 0) {
     const reason =
       'dynamic int8 rounds by the states of the whole batch, so that no rewritten graph has the same scores';

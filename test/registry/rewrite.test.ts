@@ -47,6 +47,9 @@ async function rewriterTo(bytes: Uint8Array | string, note = 'rewritten') {
   return { rewriter, requests, file };
 }
 
+/** A version that ships with Winnow. */
+const SHIPPED = join(import.meta.dirname, '../../models/minilm-l6-bce/1');
+
 const EXPORT = { producer: 'pytorch' } as const;
 
 describe('the graph of another tool', () => {
@@ -96,6 +99,13 @@ describe('the graph of another tool', () => {
     expect((await admit(half, { rewriter, variant: 'fp16' })).rewrite).toBeUndefined();
     expect((await admit({}, { rewriter })).rewrite).toBeUndefined();
     expect(requests).toHaveLength(0);
+  });
+
+  it('is none in a file of `winnow quantize`, which keeps the name of the exporter', async () => {
+    const { graph } = await inspectVersion({ folder: SHIPPED }, { provider: 'cpu' });
+    expect(graph.isOwn).toBe(true);
+    const exported = await writeExport(await scratch(), EXPORT);
+    expect((await inspectVersion({ folder: exported }, { provider: 'cpu' })).graph.isOwn).toBe(false);
   });
 
   it('is loaded as exported by a host that finds the cache emptied', async () => {
