@@ -46,9 +46,8 @@ export function command(): Command {
       'after',
       `
 Examples:
-  winnow health                        exit code 0 if ready, 1 if not
-  PORT=9000 winnow health --live
-  winnow health --server-port 9000 && echo ready`,
+  $ npx winnow health                              # exit code 0 if ready, 1 if not
+  $ npx winnow health --live --server-port 9000`,
     )
     .action(async ({ live, timeoutMs }: Options, self: Command) => {
       const ms = Number(timeoutMs);

@@ -14,7 +14,7 @@ interface Stages {
 }
 
 /** What is counted of one version since the start of the service. */
-export interface VersionStatistics {
+interface VersionStatistics {
   /** Milliseconds since the epoch; 0 without any answer. */
   readonly lastAnswer: number;
   readonly success: Times;

@@ -52,7 +52,7 @@ async function openForWebGpu({ file }: Served, settings: SessionSettings, open: 
 }
 
 /** Returns a model with fused attention; undefined where nothing is to be fused. */
-export async function fusedFor(model: Model, maxLength: number): Promise<Model | undefined> {
+async function fusedFor(model: Model, maxLength: number): Promise<Model | undefined> {
   const output = model.graph.outputs.find(({ name }) => name === 'logits') ?? model.graph.outputs[0]!;
   const { model: canonical } = await prepare(model, { output: output.name });
   const { model: fused, fused: count } = await fuseAttention(canonical, maxLength);

@@ -20,7 +20,7 @@ import {
 import type { BatchScores, InferenceRow, LoadSpec, Provider } from './inference-types.ts';
 
 /** What runs the batches of a host. */
-export interface HostEngine {
+interface HostEngine {
   load(handle: number, spec: LoadSpec): Promise<Omit<LoadedMessage, 'rss'>>;
   unload(handle: number): Promise<void>;
   /** Scores rows by the model under a handle, one fp32 logit each. */

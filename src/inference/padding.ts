@@ -2,7 +2,7 @@ import type { Tensor } from 'onnxruntime-common';
 import type { InferenceRow } from './inference-types.ts';
 
 /** How the rows of a model are padded. */
-export interface Padding {
+interface Padding {
   readonly padId: number;
   /** Position of a row's first token. Default: 0. In RoBERTa's family the position after that of padding. */
   readonly firstPosition?: number | undefined;

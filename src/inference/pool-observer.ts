@@ -31,7 +31,7 @@ export type PoolEvent =
 export type PoolObserver = (event: PoolEvent) => void;
 
 /** The place of one host. A lost host is replaced on the same device. */
-export interface HostFacts {
+interface HostFacts {
   /** GPU index; without effect where the provider cannot choose between devices. */
   readonly device: number;
   readonly alive: boolean;

@@ -45,7 +45,7 @@ export interface Pruning extends Pick<PruningFacts, 'counts' | 'recalls' | 'marg
 }
 
 /** Returns the weights of an early score. */
-export function earlyWeights({ weights }: Pick<PruningFacts, 'weights'>): Float32Array {
+function earlyWeights({ weights }: Pick<PruningFacts, 'weights'>): Float32Array {
   const bytes = Buffer.from(weights, 'base64');
   return Float32Array.from({ length: bytes.length / FLOAT_BYTES }, (_, i) => bytes.readFloatLE(i * FLOAT_BYTES));
 }

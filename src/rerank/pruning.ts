@@ -6,7 +6,7 @@ import type { RerankRequest, UnprunedReason } from './rerank-types.ts';
 export type PruneOptions = Pick<RerankRequest, 'prune' | 'topN' | 'passages'>;
 
 /** How a list is pruned, or why it is not. Neither where nothing asks for it. */
-export interface PrunePlan {
+interface PrunePlan {
   /** How far below the early score of place `topN` a passage may be and stay. */
   readonly margin?: number;
   readonly unpruned?: UnprunedReason;

@@ -72,7 +72,7 @@ describe('parsing JSON', () => {
 
   it('is used for all JSON but that of this program itself', () => {
     const src = join(import.meta.dirname, '..', '..', 'src');
-    const own = ['util/parse-json.ts', 'inference/host.ts', 'config/load-config.ts'];
+    const own = ['util/parse-json.ts', 'inference/host-loop.ts', 'config/load-config.ts'];
     const others = readdirSync(src, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.ts') && !file.startsWith('console/web/') && !own.includes(file))
       .filter((file) => readFileSync(join(src, file), 'utf8').includes('JSON.parse('));

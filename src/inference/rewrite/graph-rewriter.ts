@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { sha256File, withTemporary, writeFileAtomic } from '../../util/files.ts';
+import { parseJson } from '../../util/parse-json.ts';
 import { workerEntry } from '../../util/worker-entry.ts';
 import { hostEnvironment } from '../host-environment.ts';
 import type { GraphRewriter, RewriteJob, RewriteOutcome, RewriteRequest, Rewritten } from './rewrite-types.ts';
@@ -95,7 +96,7 @@ async function keyOf({ files: [, ...external], sha256, tolerance }: RewriteReque
 /** Reads what is known of a graph; nothing where it is damaged or the rewritten file is not the one that was checked. */
 async function readEntry(path: string, graph: string): Promise<Entry | undefined> {
   try {
-    const entry = entrySchema.parse(JSON.parse(await readFile(path, 'utf8')));
+    const entry = entrySchema.parse(parseJson(await readFile(path, 'utf8')));
     if (entry.outcome.kind === 'rewritten' && (await sha256File(graph)) !== entry.sha256) return undefined;
     const now = new Date();
     const used = entry.outcome.kind === 'rewritten' ? [path, graph] : [path];

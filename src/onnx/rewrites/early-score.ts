@@ -22,7 +22,7 @@ const EPSILON = 1e-6;
 const OUTSIDE = 10;
 
 /** What a state of an early score is computed from. */
-export interface EarlyScore {
+interface EarlyScore {
   /** Name of the value whose states are read, [rows, tokens, width]. */
   readonly value: string;
   /** Weight of each feature. */
@@ -70,7 +70,7 @@ function matrixSize(graph: Graph, nodes: Iterable<Node>): number {
 }
 
 /** Where a graph may be cut for an early score. */
-export interface EarlyCut {
+interface EarlyCut {
   readonly value: string;
   /** Part of the model's work that leads to the value. */
   readonly share: number;

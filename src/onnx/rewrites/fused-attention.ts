@@ -169,7 +169,7 @@ function rowStarts(g: GraphBuilder, lengths: string): string {
   return g.concat([lengths, starts, starts], 0);
 }
 
-export interface FusedModel {
+interface FusedModel {
   readonly model: Model;
   /** Nodes of attention that were fused, and those that were found. */
   readonly fused: number;

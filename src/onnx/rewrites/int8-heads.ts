@@ -10,7 +10,7 @@ import { Matcher } from './matcher.ts';
  */
 
 /** Sizes of a value whose last axis holds the channels of all heads. */
-export interface Heads {
+interface Heads {
   readonly heads: number;
   readonly size: number;
 }

@@ -130,7 +130,7 @@ const QUERY_ZERO = 64;
 export const KEY_LEVELS = 127;
 
 /** Names of two values of a batch, [batch, queries, heads]: the queries of text count, those of padding are read by nothing. */
-export interface ScoreExtremes {
+interface ScoreExtremes {
   /** The largest score that each query has with any token, padding included. */
   readonly highest: string;
   /** The largest score that each query has with text, negated. */

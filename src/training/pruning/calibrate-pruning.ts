@@ -25,7 +25,7 @@ const RECALLS = [0.5, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995,
 /** Lists that a calibration needs: fewer say little about the rare misses that a recall of .99 is about. */
 const LEAST_LISTS = 20;
 
-export interface CalibrationOptions {
+interface CalibrationOptions {
   /** Candidate lists. Judgements and labels are not read. */
   readonly data: readonly DataSource[];
   /** Passages of a list, from rank 1. */
