@@ -2,7 +2,7 @@ import { readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
-import { writeGraph } from '../../src/main/admission-tools.ts';
+import { writeGraph } from '../../src/main/write-graph.ts';
 import { readModel } from '../../src/onnx/model-file.ts';
 import { decodeModel } from '../../src/onnx/protobuf.ts';
 import { encodeModel } from '../../src/onnx/protobuf-write.ts';

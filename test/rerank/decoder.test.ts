@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostPool } from '../../src/inference/inference-types.ts';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
-import { writeGraph } from '../../src/main/admission-tools.ts';
+import { writeGraph } from '../../src/main/write-graph.ts';
 import { createRegistry, type FolderRegistry } from '../../src/registry/folder-registry.ts';
 import { importFolder } from '../../src/registry/import-version.ts';
 import type { RerankRequest } from '../../src/rerank/rerank-types.ts';
