@@ -4,7 +4,7 @@
 #   docker build --target cuda -t winnow:cuda .               the same for NVIDIA cards; cuda-bare has none
 #   docker buildx build --platform linux/amd64,linux/arm64 --target cpu …
 # Every RUN is in a stage of the building platform, so that no instruction needs the processor of the image.
-# `npm run test:image` builds it with buildah, runs it, and prints sizes; test/e2e/image.test.ts carries out the steps in plain folders.
+# `npm run test:image` builds it for this processor with buildah, runs it, and prints sizes; test/e2e/image.test.ts carries out the steps in plain folders.
 
 ARG NODE_IMAGE=node:24-slim@sha256:a9f5f7c91a432850b2a8a7797adf5eadb6c733ceed61167806cee7ea7fbc29df
 ARG CUDA_IMAGE=nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04@sha256:ac55d124da4882b497f732d8dfd9a702d5447a5f29d08d56da6f64f0a1eb34bc

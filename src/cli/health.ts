@@ -2,29 +2,37 @@ import { Command, Option } from 'commander';
 import type { Config } from '../config/config-schema.ts';
 import { loadConfig } from '../config/load-config.ts';
 
-/** Every address of the machine; a connection has to name one of them. */
-const EVERY: Readonly<Record<string, string>> = { '::': 'localhost', '0.0.0.0': '127.0.0.1' };
+/** Addresses at which a server on every address is reached; names are not resolved, since containers may know none. */
+const LOOPBACK: Readonly<Record<string, readonly string[]>> = { '::': ['127.0.0.1', '::1'], '0.0.0.0': ['127.0.0.1'] };
 
-/** Returns the address of a health route of the server that these settings start. */
-function healthUrl({ server }: Config, route: 'ready' | 'live'): string {
-  const host = EVERY[server.host] ?? server.host;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${server.port}/health/${route}`;
-}
+/** Returns the addresses of a health route of the server that these settings start. */
+const healthUrls = ({ server: { host, port } }: Config, route: 'ready' | 'live'): readonly string[] =>
+  (LOOPBACK[host] ?? [host]).map((name) => `http://${name.includes(':') ? `[${name}]` : name}:${port}/health/${route}`);
 
 interface Health {
+  readonly url: string;
   readonly isGood: boolean;
   /** What the server said, or why it could not be asked. */
   readonly text: string;
+  /** Whether nothing listens at this address. */
+  readonly isAbsent?: boolean;
 }
 
 async function ask(url: string, timeoutMs: number): Promise<Health> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'error' });
-    return { isGood: response.ok, text: await response.text() };
+    return { url, isGood: response.ok, text: await response.text() };
   } catch (error) {
     const cause = error instanceof Error ? (error.cause ?? error) : error;
-    return { isGood: false, text: `no answer: ${cause instanceof Error ? cause.message : String(cause)}` };
+    const text = `no answer: ${cause instanceof Error ? cause.message : String(cause)}`;
+    return { url, isGood: false, text, isAbsent: !(cause instanceof Error && cause.name === 'TimeoutError') };
   }
+}
+
+/** Asks the addresses in turn, until something listens. */
+async function askAny([first = '', ...others]: readonly string[], timeoutMs: number): Promise<Health> {
+  const found = await ask(first, timeoutMs);
+  return found.isAbsent && others.length > 0 ? askAny(others, timeoutMs) : found;
 }
 
 interface Options {
@@ -53,8 +61,8 @@ Examples:
       const ms = Number(timeoutMs);
       if (!Number.isInteger(ms) || ms < 1 || ms > 60_000)
         self.error(`error: option '--timeout-ms <ms>': expected a whole number from 1 to 60000, got ${timeoutMs}`);
-      const url = healthUrl(loadConfig(self.args, process.env), live ? 'live' : 'ready');
-      const { isGood, text } = await ask(url, ms);
+      const urls = healthUrls(loadConfig(self.args, process.env), live ? 'live' : 'ready');
+      const { url, isGood, text } = await askAny(urls, ms);
       process.stdout.write(`${url}  ${text}\n`);
       if (!isGood) process.exitCode = 1;
     });

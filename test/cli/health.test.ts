@@ -41,7 +41,15 @@ describe('winnow health', () => {
     expect(asked).toMatchObject({ code: 0, output: `http://127.0.0.1:${port}/health/live  {"status":"live"}\n` });
     expect(await health('--port', port)).toMatchObject({
       code: 1,
-      output: `http://localhost:${port}/health/ready  {"status":"not ready","reason":"no model"}\n`,
+      output: `http://127.0.0.1:${port}/health/ready  {"status":"not ready","reason":"no model"}\n`,
+    });
+  });
+
+  it('finds a server that listens on IPv6 alone', async () => {
+    const port = await listen(answer, '::1');
+    expect(await health('--port', port, '--live')).toMatchObject({
+      code: 0,
+      output: `http://[::1]:${port}/health/live  {"status":"live"}\n`,
     });
   });
 
