@@ -13,7 +13,7 @@ import { Matcher } from './matcher.ts';
  * Whether a mask is padding and nothing else is read off its numbers: every exporter writes it as other nodes.
  */
 
-/** How the node is told where rows end: their lengths, or lengths with the places where rows begin, which other kernels read. */
+/** What tells the node where rows end: their lengths, or lengths with the places where rows begin, which other kernels read. */
 export type MaskForm = 'lengths' | 'starts';
 
 interface Attention {
