@@ -1,8 +1,6 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { type ErrorCode, WinnowError } from '../errors.ts';
-import { hostEnvironment } from '../inference/host-environment.ts';
+import { NoAnswer, runChildJob } from '../inference/child-job.ts';
 import { workerEntry } from '../util/worker-entry.ts';
 
 /** What is written, and from what. */
@@ -45,33 +43,17 @@ function warningsOf(message: unknown): readonly string[] {
  * @returns Warnings.
  * @throws WinnowError as `writeGraph` does, and `invalid_input` where the process ends without an answer, as it does where memory runs out.
  */
-export function writeGraphInChild(job: GraphJob): Promise<readonly string[]> {
-  const { promise, resolve, reject } = Promise.withResolvers<readonly string[]>();
-  const ended = (got: string) =>
-    reject(
-      new WinnowError('invalid_input', { where: job.folder, expected: 'memory and time to build its graph', got }),
-    );
-  const child = fork(fileURLToPath(workerEntry('./graph-process', import.meta.url)), [], {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    serialization: 'advanced',
-    env: hostEnvironment(process.env, {}),
-    execArgv: [],
-  });
-  const timer = setTimeout(() => {
-    ended(`no graph within ${LIMIT_MS / 60_000} minutes`);
-    child.kill('SIGKILL');
-  }, LIMIT_MS);
-  child.once('message', (message) => {
-    try {
-      resolve(warningsOf(message));
-    } catch (error) {
-      reject(error);
-    }
-  });
-  child.on('error', reject);
-  child.once('exit', (code, signal) => ended(`a process that ended with ${signal ?? `code ${code}`}`));
-  child.send(job, (error) => {
-    if (error) reject(error);
-  });
-  return promise.finally(() => clearTimeout(timer));
+export async function writeGraphInChild(job: GraphJob): Promise<readonly string[]> {
+  const module = workerEntry('./graph-process', import.meta.url);
+  try {
+    return warningsOf(await runChildJob(module, job, { limitMs: LIMIT_MS, stderr: 'inherit' }));
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    const got =
+      error.end === undefined
+        ? `no graph within ${LIMIT_MS / 60_000} minutes`
+        : `a process that ended with ${error.end}`;
+    const expected = 'memory and time to build its graph';
+    throw new WinnowError('invalid_input', { where: job.folder, expected, got }, { cause: error });
+  }
 }

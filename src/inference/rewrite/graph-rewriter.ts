@@ -1,13 +1,11 @@
-import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { sha256File, withTemporary, writeFileAtomic } from '../../util/files.ts';
 import { parseJson } from '../../util/parse-json.ts';
 import { workerEntry } from '../../util/worker-entry.ts';
-import { hostEnvironment } from '../host-environment.ts';
+import { NoAnswer, runChildJob } from '../child-job.ts';
 import type { GraphRewriter, RewriteJob, RewriteOutcome, RewriteRequest, Rewritten } from './rewrite-types.ts';
 
 /** Changes whenever a graph is rewritten in another way or by another engine, so that files of before are not used. */
@@ -64,26 +62,19 @@ function answerOf(outcome: RewriteOutcome, file: string): Rewritten {
 }
 
 /** Runs a job in a child process, which is ended after `LIMIT_MS`. */
-function runInChild(job: RewriteJob): Promise<RewriteOutcome> {
-  const { promise, resolve } = Promise.withResolvers<RewriteOutcome>();
-  const failed = (reason: string) => resolve({ kind: 'failed', reason });
-  const child = fork(fileURLToPath(workerEntry('./rewrite-process', import.meta.url)), [], {
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    serialization: 'advanced',
-    env: hostEnvironment(process.env, {}),
-    execArgv: [],
-  });
-  const timer = setTimeout(() => {
-    failed(`rewriting took longer than ${LIMIT_MS / 1000} s`);
-    child.kill('SIGKILL');
-  }, LIMIT_MS);
-  child.once('message', (outcome) => resolve(outcome as RewriteOutcome));
-  child.on('error', (error) => failed(error.message));
-  child.once('exit', (code, signal) => failed(`the process that rewrites it ended with ${signal ?? `code ${code}`}`));
-  child.send(job, (error) => {
-    if (error) failed(error.message);
-  });
-  return promise.finally(() => clearTimeout(timer));
+async function runInChild(job: RewriteJob): Promise<RewriteOutcome> {
+  const module = workerEntry('./rewrite-process', import.meta.url);
+  try {
+    return (await runChildJob(module, job, { limitMs: LIMIT_MS, stderr: 'ignore' })) as RewriteOutcome;
+  } catch (error) {
+    return { kind: 'failed', reason: reasonOf(error as Error) };
+  }
+}
+
+function reasonOf(error: Error): string {
+  if (!(error instanceof NoAnswer)) return error.message;
+  if (error.end === undefined) return `rewriting took longer than ${LIMIT_MS / 1000} s`;
+  return `the process that rewrites it ended with ${error.end}`;
 }
 
 /** Returns the name of what is kept of a graph: its content and how it was rewritten. */
