@@ -71,6 +71,11 @@ export function observeRequests(metrics: Metrics): Required<Pick<HttpTelemetry, 
   };
 }
 
+/** Returns whether a scoring request was refused for lack of memory before its body was read. Limits of a key are no lack of capacity. */
+export function isRefusedUnread({ dialect, code, passages }: RequestEvent): boolean {
+  return dialect !== undefined && code === 'too_many_bytes' && passages === undefined;
+}
+
 /** Counts batches, padding, shed rows and the queue of the scheduler. */
 export function observeScheduler(
   metrics: Metrics,

@@ -113,7 +113,10 @@ export async function openHttp(
     bodyLimitBytes,
     keepAliveMs,
     maxConnections: connectionLimit(maxConnections),
-    onDrop: () => parts.metrics.connectionsDropped.inc(),
+    onDrop() {
+      parts.metrics.connectionsDropped.inc();
+      stack.scheduler.demand.noteUnread();
+    },
   });
   const drain = trackRequests(server);
   const url = await listen(server, config.server);

@@ -8,7 +8,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';
 import { parseJson } from '../util/parse-json.ts';
 import { closeAll, closeWithin } from './close-all.ts';
-import { countBatches, observeRequests, watchProcess } from './observe.ts';
+import { countBatches, isRefusedUnread, observeRequests, watchProcess } from './observe.ts';
 import { isInference, openReadiness } from './open-readiness.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
@@ -58,6 +58,7 @@ export async function startServer(
       ...observer,
       onRequest(event: RequestEvent) {
         observer.onRequest(event);
+        if (isRefusedUnread(event)) stack.scheduler.demand.noteUnread();
         if (isInference(event, stack.registry.defaultModel)) readiness.answered();
       },
       metrics: () => metrics.render(),

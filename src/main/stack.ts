@@ -58,6 +58,7 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackD
     executor: {
       concurrency: pool.size,
       depth: 2,
+      available: () => pool.facts().alive,
       execute: (key, rows, predictedMs) => pool.run(key, rows, undefined, predictedMs),
     },
     limits: config.scheduling,
@@ -133,6 +134,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     });
     if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
     watchPool(metrics, () => pool.facts());
+    metrics.onScrape(() => metrics.demand.set(scheduler.demand.ratio()));
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     const tokenReader = createTokenReader({ registry, tokenizers });
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, tokenReader };

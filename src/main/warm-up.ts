@@ -24,6 +24,7 @@ export async function checkInference(
     passages: [`yes ${++checks}`],
     truncate: true,
     lane: 'interactive',
+    isCheck: true,
     deadlineMs,
     ...(signal ? { signal } : {}),
   });

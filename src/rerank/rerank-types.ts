@@ -45,6 +45,8 @@ export interface RerankRequest {
   /** The client chose `deadlineMs`; else the server's setting did. */
   readonly clientDeadline?: boolean;
   readonly signal?: AbortSignal;
+  /** The server's own check of itself, which does not count as demand. */
+  readonly isCheck?: boolean;
   /** What experiments hash and target on. */
   readonly subject?: Subject;
 }

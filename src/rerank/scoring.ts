@@ -56,7 +56,7 @@ export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: Sc
 
 /** The fields of a request that decide its scores and how they are computed. */
 type ScoringRequest = CutOptions &
-  Pick<RerankRequest, 'query' | 'passages' | 'topN' | 'prune' | 'lane' | 'priority' | 'subject' | 'signal'>;
+  Pick<RerankRequest, 'query' | 'passages' | 'topN' | 'prune' | 'lane' | 'priority' | 'subject' | 'signal' | 'isCheck'>;
 
 /** Encodings of one request's texts that several models may share, by tokenizer and options. */
 export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
@@ -168,7 +168,7 @@ async function runRows(
   places: readonly number[],
   key = version.key,
 ): Promise<JobResult> {
-  const { lane, priority, signal, subject } = request;
+  const { lane, priority, signal, subject, isCheck } = request;
   try {
     const result = await deps.scheduler.submit({
       key,
@@ -178,6 +178,7 @@ async function runRows(
       ...(subject?.key === undefined ? {} : { share: subject.key }),
       ...(priority === undefined ? {} : { priority }),
       ...(signal === undefined ? {} : { signal }),
+      ...(isCheck ? { isCheck } : {}),
     });
     checkScores(result.scores);
     if (options.longPassages === 'truncate') return result;

@@ -1,3 +1,4 @@
+import { WinnowError } from '../errors.ts';
 import type { QueuedJob } from './queued-job.ts';
 import type { ExecutorLoad, WaitingJobs } from './waiting-jobs.ts';
 
@@ -13,9 +14,14 @@ interface Admission {
   readonly waitMs: number;
 }
 
-export interface Refusal extends Admission {
+interface Refusal extends Admission {
   /** Milliseconds after which a retry may be admitted. */
   readonly retryMs: number;
+}
+
+/** Returns the error of a refused job. */
+export function overloaded({ waitMs, retryMs }: Refusal): WinnowError {
+  return new WinnowError('overloaded', { waitMs: Math.ceil(waitMs), seconds: Math.max(1, Math.ceil(retryMs / 1000)) });
 }
 
 /**

@@ -4,9 +4,10 @@ import { renumberRow } from '../util/row-errors.ts';
 import { type Budget, formBatch } from './batch-former.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
+import { DemandMeter } from './demand.ts';
 import { Forecast } from './forecast.ts';
 import { type InFlightBatch, InFlightBatches } from './in-flight-batches.ts';
-import { type AdmissionLimits, admit, predictedWait, type Refusal } from './job-admission.ts';
+import { type AdmissionLimits, admit, overloaded, predictedWait } from './job-admission.ts';
 import { createQueuedJob, NO_SHARE, rowWork } from './queued-job.ts';
 import {
   type BatchAnswer,
@@ -14,6 +15,7 @@ import {
   type Job,
   type JobResult,
   LANES,
+  LANES_FORMED_AHEAD,
   type Lane,
   type SchedulableRow,
   type Scheduler,
@@ -45,9 +47,6 @@ interface SchedulerOptions<Row extends SchedulableRow> {
   readonly prior?: Cost;
 }
 
-/** Lanes whose batches are also formed ahead, behind a running one. Shadow batches start only on an idle runner. */
-const LANES_FORMED_AHEAD: readonly Lane[] = ['interactive', 'batch'];
-
 /** Assumed tokens of a row whose length is unknown. */
 const TYPICAL_LENGTH = 128;
 
@@ -62,6 +61,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   readonly #waiting: WaitingJobs<Ticket<Row>>;
   readonly #inFlight: InFlightBatches<Ticket<Row>>;
   readonly #deadlines: Deadlines<Ticket<Row>>;
+  readonly demand: DemandMeter;
   /** One batch for each job of a failed batch with several jobs, to be run again. */
   readonly #retries: TicketBatch<Row>[] = [];
   readonly #open = new Set<Ticket<Row>>();
@@ -79,12 +79,19 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     this.#waiting = new WaitingJobs(limits.agingMs);
     this.#inFlight = new InFlightBatches(executor.concurrency, executor.depth ?? 1);
     this.#deadlines = new Deadlines(this.#clock, (ticket) => this.#expire(ticket));
+    this.demand = new DemandMeter({
+      clock: this.#clock,
+      runners: () => executor.available?.() ?? executor.concurrency,
+      rate: (key) => this.#forecast.rate(key),
+    });
   }
 
   async submit(job: Job<Row>): Promise<JobResult> {
     const now = this.#clock.now();
     const ticket = new Ticket(job, now);
     if (this.#closed) throw new WinnowError('shutting_down');
+    // Shadow work fills idle time only: more pods for it would double the cost of an experiment.
+    if (job.lane !== 'shadow' && !job.isCheck) this.demand.offer(job.key, job.rows);
     if (job.signal?.aborted) throw this.#refuse(ticket, 'cancelled', new WinnowError('client_closed'));
     if (!(job.deadline > now)) throw this.#refuse(ticket, 'expired', ticket.expired());
     if (job.rows.length === 0) ticket.complete();
@@ -258,6 +265,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const ms = this.#inFlight.complete(sent, host, now);
     const startedAt = now - ms;
     this.#forecast.learnBatch(batch, ms);
+    this.demand.ran(batch.key, batch.rows, ms);
     this.#pump();
     for (const ticket of ticketsOf(batch))
       if (!ticket.settled && ticket.deliver(batch, scores, inferMs, startedAt)) {
@@ -281,10 +289,6 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   #reportQueue(): void {
     this.#observer.onQueue?.(this.queued());
   }
-}
-
-function overloaded({ waitMs, retryMs }: Refusal): WinnowError {
-  return new WinnowError('overloaded', { waitMs: Math.ceil(waitMs), seconds: Math.max(1, Math.ceil(retryMs / 1000)) });
 }
 
 /**

@@ -2,6 +2,9 @@
 export const LANES = ['interactive', 'batch', 'shadow'] as const;
 export type Lane = (typeof LANES)[number];
 
+/** Lanes whose batches are also formed ahead, behind a running one. Shadow batches start only on an idle runner. */
+export const LANES_FORMED_AHEAD: readonly Lane[] = ['interactive', 'batch'];
+
 /** What the scheduler uses of a row: its length. The row itself is passed on unchanged. */
 export interface SchedulableRow {
   readonly ids: { readonly length: number };
@@ -19,6 +22,8 @@ export interface Job<Row extends SchedulableRow> {
   /** Time on the scheduler's clock after which the job is rejected, in milliseconds. */
   readonly deadline: number;
   readonly signal?: AbortSignal;
+  /** The server's own check of itself: it is no demand. */
+  readonly isCheck?: boolean;
 }
 
 export interface JobResult {
@@ -47,6 +52,8 @@ export interface BatchExecutor<Row extends SchedulableRow> {
   readonly concurrency: number;
   /** Batches that each runner takes, the running one included, so that it never idles between two. It runs them in order. Default: 1. */
   readonly depth?: number;
+  /** Returns how many runners can run batches now. Default: all. */
+  available?(): number;
   /** @param predictedMs How long the batch should take by what was learned of the model; undefined before enough batches of it have run. */
   execute(key: string, rows: readonly Row[], predictedMs?: number): Promise<BatchAnswer>;
 }
@@ -68,6 +75,14 @@ export interface SchedulerObserver {
   onQueue?(state: { tokens: number; rows: number; jobs: number }): void;
 }
 
+/** Work offered in the last minute, compared with what the runners can do. */
+export interface Demand {
+  /** Returns offered ÷ capacity: 0 when nothing was offered, above 1 when more was offered than all runners can do. */
+  ratio(): number;
+  /** Counts a request that was refused before its rows were known. It is worth as much as the average job. */
+  noteUnread(): void;
+}
+
 export interface Scheduler<Row extends SchedulableRow> {
   /**
    * Scores the rows of a job.
@@ -78,6 +93,8 @@ export interface Scheduler<Row extends SchedulableRow> {
   /** Returns the predicted milliseconds until a job of `tokens` tokens would start. */
   predictedWaitMs(key: string, lane: Lane, tokens: number): number;
   queued(): { readonly tokens: number; readonly rows: number; readonly jobs: number };
+  /** How much work arrives. Refused work counts, the lane `shadow` and the server's own checks do not. */
+  readonly demand: Demand;
   /** Refuses new jobs, drops shadow jobs and resolves when the other jobs are finished. */
   close(): Promise<void>;
 }

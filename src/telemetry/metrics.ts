@@ -172,7 +172,12 @@ export const METRICS = {
   // Queue
   queueTokens: gauge('winnow_queue_tokens', 'Tokens waiting for a batch.', []),
   queueRows: gauge('winnow_queue_rows', 'Rows waiting for a batch.', []),
-  queueJobs: gauge('winnow_queue_jobs', 'Requests with rows waiting for a batch; the autoscaler follows it.', []),
+  queueJobs: gauge('winnow_queue_jobs', 'Requests with rows waiting for a batch.', []),
+  demand: gauge(
+    'winnow_demand_ratio',
+    'Work offered ÷ capacity of the hosts over the last minute; refused work counts. Above 1: more arrives than can be done. The autoscaler follows it.',
+    [],
+  ),
   shedRows: counter('winnow_shed_rows_total', 'Rows removed from the queue without a score, by reason.', [
     'reason',
     'lane',

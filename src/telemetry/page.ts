@@ -51,7 +51,7 @@ label such as \`stable\`; \`lane\` is \`interactive\`, \`batch\` or \`shadow\`; 
 |---|---|
 | How long do answers take? | \`histogram_quantile(0.99, sum by (le) (rate(winnow_request_duration_seconds_bucket{lane="interactive"}[5m])))\` |
 | Is it the queue or the engine? | \`rate(winnow_queue_wait_seconds_sum[5m])\` against \`rate(winnow_infer_duration_seconds_sum[5m])\` |
-| Is more capacity needed? | \`avg(winnow_queue_jobs)\`: the autoscaler in \`k8s/\` follows it |
+| Is more capacity needed? | \`sum(winnow_demand_ratio)\`: how many processes it would keep busy, refused work included; the autoscaler in \`k8s/\` follows it |
 | Is work refused? | \`sum by (code) (rate(winnow_errors_total[5m]))\`, \`sum by (reason) (rate(winnow_shed_rows_total[5m]))\` |
 | Is padding wasted? | \`winnow_padding_ratio\` |
 | Does an arm fail or lag? | \`sum by (experiment, arm) (rate(winnow_arm_failures_total[5m]))\`, \`histogram_quantile(0.95, sum by (experiment, arm, le) (rate(winnow_arm_duration_seconds_bucket[5m])))\` |

@@ -23,6 +23,9 @@ const CAUSES = ['crashed', 'killed', 'faulty'] as const;
 /** Values of labels that have a fixed set of them. */
 const VALUES: Readonly<Record<string, readonly string[]>> = { event: EVENTS, cause: CAUSES, lane: LANES };
 
+/** Labels that Prometheus gives to every series of a scraped pod. */
+const TARGET_LABELS = ['namespace', 'pod', 'job', 'instance', 'service', 'endpoint', 'container'];
+
 /** Texts that may name metrics, with the escapes of Markdown tables and JSON resolved. */
 const PAGES = ['README.md', ...filesIn('docs'), ...filesIn('k8s')].map(
   (path) => [path, readFileSync(join(ROOT, path), 'utf8').replaceAll(/\\(["|])/g, '$1')] as const,
@@ -63,7 +66,8 @@ describe('metrics and their page', () => {
         for (const [, label, values] of matchers!.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"/g)) {
           const known = VALUES[label!];
           const unknown = known ? values!.split('|').filter((value) => !known.includes(value)) : [];
-          if (!ROW_OF[name!]?.labels.includes(label!) || unknown.length > 0) strangers.push(`${path}: ${selector}`);
+          const labels = [...(ROW_OF[name!]?.labels ?? []), ...(name! in ROW_OF ? TARGET_LABELS : [])];
+          if (!labels.includes(label!) || unknown.length > 0) strangers.push(`${path}: ${selector}`);
         }
     expect(strangers).toEqual([]);
   });
