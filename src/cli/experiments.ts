@@ -13,6 +13,7 @@ import {
   openOffline,
   readExperiments,
 } from '../experiments/offline-experiments.ts';
+import { unsharedDatabase } from '../experiments/shared-database.ts';
 import { textTable } from '../reports/tables.ts';
 import { renderTerminal, terminalSection } from '../reports/terminal.ts';
 import { parseNumber, parseTime } from '../util/cli-numbers.ts';
@@ -181,22 +182,40 @@ function checkCommand(): Command {
     );
 }
 
+interface ValidateFlags extends Pick<Common, 'database'> {
+  readonly replicas?: number;
+}
+
 function validateCommand(): Command {
   return new Command('validate')
-    .description('Check a file of definitions, and what its changes do to units that a database knows.')
+    .description(
+      'Check a file of definitions, what its changes do to units that a database knows, and whether the replicas can share that database.',
+    )
     .argument('<file>')
     .option(...DATABASE)
-    .action(async (file: string, { database }: Pick<Common, 'database'>) => {
+    .addOption(
+      numberOption('--replicas <count>', 'processes that serve together (default: WINNOW_SERVER_REPLICAS)', {
+        integer: true,
+        min: 1,
+      }),
+    )
+    .action(async (file: string, { database, replicas }: ValidateFlags) => {
       const experiments = await readExperiments(file);
       print(`${file}: ${experiments.length} experiment(s) in order: ${experiments.map(({ name }) => name).join(', ')}`);
-      const target = database ?? loadConfig([], process.env).experiments.database.reveal();
+      const config = loadConfig([], process.env);
+      const target = database ?? config.experiments.database.reveal();
       for (const effect of target ? await effectsOnDatabase(experiments, target) : []) print(`warning: ${effect}`);
+      const fault = unsharedDatabase(target, replicas ?? config.server.replicas);
+      if (fault === undefined) return;
+      process.stderr.write(`winnow: ${fault}\n`);
+      process.exitCode = 1;
     });
 }
 
 const EXAMPLES = `
 Examples:
   $ npx winnow experiments validate experiments.yaml --database runs/experiments.sqlite
+  $ npx winnow experiments validate experiments.yaml --replicas 3
   $ npx winnow experiments list --database runs/experiments.sqlite
   $ npx winnow experiments report new-objective
   $ npx winnow experiments report new-objective --out report/       # report.md, report.json, drawings

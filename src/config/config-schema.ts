@@ -99,6 +99,12 @@ export const configSchema = z.strictObject({
       'Sets how many proxies stand in front: their X-Forwarded-For names the client address, for the rate limit and for admin routes without keys. Too high a number lets clients choose their address.',
     ),
     corsOrigins: list(origin, 'origins, separated by commas', 'Lists the origins that browsers may call from.'),
+    replicas: integer(
+      1,
+      100_000,
+      1,
+      'Declares how many processes serve these requests together; with an autoscaler, the most that it starts. Above 1 the server warns of what replicas cannot share, such as an experiment database in a SQLite file, and answers of admin routes name the process that followed.',
+    ),
     hosts: list(
       hostName,
       'host names, separated by commas',

@@ -12,6 +12,7 @@ import { countBatches, isRefusedUnread, observeRequests, watchProcess } from './
 import { isInference, openReadiness } from './open-readiness.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
+import { warnOfReplicas } from './replicas.ts';
 import { withSources } from './serve-sources.ts';
 import { openServerParts } from './server-parts.ts';
 
@@ -48,6 +49,7 @@ export async function startServer(
   const cleanup = new AsyncDisposableStack();
   try {
     const { metrics, tracing, stack, openHttp } = await openServerParts(config, logger, VERSION, cleanup, hostProgram);
+    warnOfReplicas(config, logger);
     const readiness = openReadiness(config, stack, logger);
     const build = { version: VERSION, provider: stack.pool.provider };
     watchProcess(metrics, build, () => readiness.ready);
