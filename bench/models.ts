@@ -3,21 +3,23 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cpuBudget } from '../src/inference/cgroup.ts';
 import { BACKBONES, type BackboneShape } from './load/backbones.ts';
+import { alternate, type Contestant, type Figures, ratio } from './load/contest.ts';
 import { median, table } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { profileOf } from './load/operator-profile.ts';
-import { cpuSeconds, residentBytes } from './load/processes.ts';
+import { residentBytes } from './load/processes.ts';
 import { makeFolders, type RandomFolders, writeInt8 } from './load/random-folders.ts';
 import { loadTopics, type Topic } from './load/requests.ts';
 import { type ServerProcess, startServerProcess } from './load/server.ts';
 import { Side } from './load/side.ts';
-import { predictSide, trainSide } from './load/torch-sides.ts';
+import { loraSide, predictSide, trainSide } from './load/torch-sides.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const ABOUT = `
 The backbones of arXiv 2603.03010 and a decoder at real size with random weights: pairs a second and memory of a server, in float32 and
 int8, beside sentence-transformers (PyTorch) on the same pairs, and a training step beside PyTorch's. All sides of a model are open at once
-and take turns, so that other load affects them alike. Every model has BERT's tokenizer, so that all score the same tokens. int8 files are
+and take turns, so that other load affects them alike; a decoder's step has
+adapters and four parts, and its two sides run one after the other. Every model has BERT's tokenizer, so that all score the same tokens. int8 files are
 made without the search for accuracy: their scores say nothing.
 
 Prints a table row per model when it is done: parameters, pairs a second and memory, ratios to sentence-transformers, milliseconds and
@@ -32,7 +34,7 @@ const flags = readFlags('models', ABOUT, {
   python: { type: 'string', default: process.env.WINNOW_PYTHON ?? '', help: 'Python with sentence-transformers.' },
   models: {
     type: 'string',
-    default: BACKBONES.filter(({ trains }) => trains)
+    default: BACKBONES.filter(({ trains }) => trains === 'all')
       .map(({ name }) => name)
       .join(','),
     help: 'Models, comma-separated; also qwen3-0.6b.',
@@ -75,14 +77,6 @@ const pairsOf = (work: readonly Topic[]) =>
 
 /** What ends the processes of a model, also of one that failed. */
 const opened: (() => Promise<unknown>)[] = [];
-
-interface Contestant {
-  readonly pid: number;
-  /** Scores all pairs once. @returns milliseconds. */
-  round(): Promise<number>;
-  /** Ends it. @returns memory in MB. */
-  end(): Promise<number>;
-}
 
 async function askAll({ url }: ServerProcess, work: readonly Topic[]): Promise<number> {
   const begin = performance.now();
@@ -131,36 +125,6 @@ const sideOf = async (side: Side): Promise<Contestant> => {
   };
 };
 
-interface Figures {
-  readonly ms: readonly number[];
-  /** Processor seconds of each round, by all processes of the side. */
-  readonly cpu: readonly number[];
-  readonly mb: number;
-}
-
-/** Lets contestants take turns. @returns the figures of each, in their order. */
-async function alternate(all: readonly Contestant[], rounds: number): Promise<readonly Figures[]> {
-  const found = all.map(() => ({ ms: [] as number[], cpu: [] as number[] }));
-  for (let round = 0; round < rounds; round++) {
-    const places = [...all.keys()];
-    for (const place of round % 2 ? places.toReversed() : places) {
-      const { pid, round: run } = all[place]!;
-      const before = cpuSeconds(pid);
-      found[place]!.ms.push(await run());
-      found[place]!.cpu.push(cpuSeconds(pid) - before);
-    }
-  }
-  const memory: number[] = [];
-  for (const one of all) memory.push(await one.end());
-  return found.map((one, i) => ({ ...one, mb: memory[i]! }));
-}
-
-/**
- * Median over rounds of how many times as fast `mine` is, by processor time: the time by the clock depends on what else runs on the machine,
- * and threads that wait for each other suffer most.
- */
-const ratio = (mine: Figures, other: Figures): number => median(mine.cpu.map((s, i) => other.cpu[i]! / s));
-
 async function measureServing(folders: RandomFolders, at: string): Promise<readonly Figures[]> {
   const work = workOf(Number(flags.pairs));
   const file = join(at, 'pairs.json');
@@ -171,17 +135,38 @@ async function measureServing(folders: RandomFolders, at: string): Promise<reado
   return alternate([float, int8, peer], Number(flags.rounds));
 }
 
-async function measureTraining(folder: string): Promise<readonly Figures[]> {
-  const mine = new Side(process.execPath, [
-    join(import.meta.dirname, 'train.ts'),
-    `--backbone=${folder}`,
-    `--threads=${THREADS}`,
-    '--dropout=config',
-    '--warm-up=1',
-    `--one=${flags.shape},trained`,
-  ]);
-  const peer = trainSide(flags.python, folder, flags.shape, THREADS);
-  return alternate([await sideOf(mine), await sideOf(peer)], Number(flags.steps));
+/**
+ * A step of a decoder trains adapters of this rank, in parts whose gradients are added. All of its weights with their moments would take more
+ * than 9 GB, and 32 x 128 tokens at once 25 GB in PyTorch and 30 GB here.
+ */
+const RANK = '16';
+const PARTS = 4;
+
+async function measureTraining(folder: string, trains: BackboneShape['trains']): Promise<readonly Figures[]> {
+  const steps = Number(flags.steps);
+  const mine = () =>
+    sideOf(
+      new Side(process.execPath, [
+        join(import.meta.dirname, 'train.ts'),
+        `--backbone=${folder}`,
+        `--threads=${THREADS}`,
+        '--dropout=config',
+        '--warm-up=1',
+        ...(trains === 'adapters' ? [`--lora=${RANK}`, `--parts=${PARTS}`] : []),
+        `--one=${flags.shape},${trains === 'adapters' ? 'lora' : 'trained'}`,
+      ]),
+    );
+  if (trains === 'all')
+    return alternate([await mine(), await sideOf(trainSide(flags.python, folder, flags.shape, THREADS))], steps);
+  // One after the other: memory has no room for both.
+  const first = await alternate([await mine()], steps);
+  const peer = loraSide(flags.python, folder, flags.shape, {
+    threads: String(THREADS),
+    rank: RANK,
+    warmUp: 1,
+    parts: PARTS,
+  });
+  return [...first, ...(await alternate([await sideOf(peer)], steps))];
 }
 
 const HEAD = [
@@ -219,8 +204,8 @@ async function measure(shape: BackboneShape, at: string): Promise<readonly strin
   const cpu = (one: Figures, each: number) => ((1000 * median(one.cpu)) / each).toFixed(0);
   const memory = ({ mb }: Figures) => mb.toFixed(0);
   const served = ratio(float, peer);
-  const isTrained = shape.trains && Number(flags.steps) > 0;
-  const steps = isTrained ? ((await measureTraining(folders.folder)) as [Figures, Figures]) : undefined;
+  const isTrained = Number(flags.steps) > 0;
+  const steps = isTrained ? ((await measureTraining(folders.folder, shape.trains)) as [Figures, Figures]) : undefined;
   if (flags.profile || served < SERVING_TARGET)
     print(`${shape.name}, float32, time by operator: ${await profileOf(folders.folder, workOf(PASSAGES))}`);
   const trained = steps ? ratio(...steps) : Number.NaN;

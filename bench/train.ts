@@ -43,6 +43,7 @@ const flags = readFlags('train', ABOUT, {
   threads: { type: 'string', default: String(cpuBudget()), help: 'Threads of each side.' },
   dropout: { type: 'string', default: '0.1' },
   'warm-up': { type: 'string', default: '3' },
+  parts: { type: 'string', default: '1' },
   one: { type: 'string' },
 });
 
@@ -88,13 +89,13 @@ async function stepOnDemand({ shape, words }: Case): Promise<void> {
     'bench',
   );
   const sessions = await openSessions(await loadBackbone(flags.backbone, recipe), recipe, 0);
-  const batch = fullBatch(rows, length);
+  const parts = Array.from({ length: Number(flags.parts) }, () => fullBatch(rows / Number(flags.parts), length));
   const writeLine = (line: string | number) => process.stdout.write(`${line}\n`);
   let count = 0;
   const step = async (): Promise<number> => {
     const from = performance.now();
     const number = ++count;
-    await sessions.stepper.step([batch], number, { backbone: 2e-5, head: 2e-5 }, (b) => sessions.dropout(b, number));
+    await sessions.stepper.step(parts, number, { backbone: 2e-5, head: 2e-5 }, (b) => sessions.dropout(b, number));
     return performance.now() - from;
   };
   while (count < Number(flags['warm-up'])) await step();
@@ -158,7 +159,7 @@ const ours = (c: Case, model: string | undefined): Side =>
 
 const peer = (c: Case, model: string): Side =>
   c.words === 'lora'
-    ? loraSide(flags.python, model, c.shape, flags.threads, flags.lora)
+    ? loraSide(flags.python, model, c.shape, { threads: flags.threads, rank: flags.lora, warmUp: 3, parts: 1 })
     : new Side(flags.python, ['-c', PEER_STEP, flags.peers, model, c.shape, c.words, flags.threads, flags.steps]);
 
 const SIDES = ['winnow', 'PyTorch'];

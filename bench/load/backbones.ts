@@ -3,8 +3,8 @@ export interface BackboneShape {
   readonly name: string;
   /** config.json at real size, without the fields that are the default of transformers. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Whether a training step is measured too. */
-  readonly trains: boolean;
+  /** What a training step changes: all weights, or adapters beside frozen ones. */
+  readonly trains: 'all' | 'adapters';
 }
 
 const bertLike = (model_type: string, hidden: number, more: Readonly<Record<string, unknown>> = {}) => ({
@@ -53,7 +53,7 @@ const QWEN3 = {
   tie_word_embeddings: true,
 };
 
-const trained = (name: string, config: BackboneShape['config']): BackboneShape => ({ name, config, trains: true });
+const trained = (name: string, config: BackboneShape['config']): BackboneShape => ({ name, config, trains: 'all' });
 
 /** The nine backbones of arXiv 2603.03010, smallest first, and a decoder. */
 export const BACKBONES: readonly BackboneShape[] = [
@@ -69,5 +69,5 @@ export const BACKBONES: readonly BackboneShape[] = [
   ),
   trained('ettin-150m', ettin(768, 22, 1152)),
   trained('deberta-v3-base', DEBERTA_V3),
-  { name: 'qwen3-0.6b', config: QWEN3, trains: false },
+  { name: 'qwen3-0.6b', config: QWEN3, trains: 'adapters' },
 ];

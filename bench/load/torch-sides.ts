@@ -66,8 +66,8 @@ for module in list(model.base_model.modules()):
         if isinstance(child, torch.nn.Linear):
             setattr(module, name, Low(child, int(sys.argv[4])))`;
 
-/** One training step for every line: forward, BCE, backward, AdamW, as a trainer runs it. */
-const stepOf = (warmUp: number): string => `
+/** One training step for every line: forward, BCE, backward, for all rows or part by part, then AdamW, as a trainer runs it. */
+const stepOf = (warmUp: number, parts = 1): string => `
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-5, weight_decay=0.01)
 ids = torch.randint(1000, 30000, (rows, length))
 mask = torch.ones_like(ids)
@@ -75,8 +75,9 @@ labels = torch.randint(0, 2, (rows,)).float()
 def work():
     begin = time.perf_counter()
     optimizer.zero_grad()
-    logits = model(input_ids=ids, attention_mask=mask).logits[:, 0]
-    torch.nn.functional.binary_cross_entropy_with_logits(logits, labels).backward()
+    for i, m, l in zip(ids.chunk(${parts}), mask.chunk(${parts}), labels.chunk(${parts})):
+        logits = model(input_ids=i, attention_mask=m).logits[:, 0]
+        (torch.nn.functional.binary_cross_entropy_with_logits(logits, l) / ${parts}).backward()
     optimizer.step()
     return 1000 * (time.perf_counter() - begin)
 ${onEveryLine(warmUp)}`;
@@ -99,6 +100,15 @@ export const predictSide = (python: string, folder: string, pairs: string, threa
 export const trainSide = (python: string, folder: string, shape: string, threads: number): Side =>
   new Side(python, ['-c', `${LOAD}${stepOf(1)}`, folder, shape, String(threads)]);
 
+interface Adapters {
+  readonly threads: string;
+  readonly rank: string;
+  /** Steps before the first timed one. */
+  readonly warmUp: number;
+  /** Parts of a step whose gradients are added. */
+  readonly parts: number;
+}
+
 /** Starts PyTorch's training step with low-rank layers. @param shape `rows x tokens`. */
-export const loraSide = (python: string, folder: string, shape: string, threads: string, rank: string): Side =>
-  new Side(python, ['-c', `${LOAD}${LORA}${stepOf(3)}`, folder, shape, threads, rank]);
+export const loraSide = (python: string, folder: string, shape: string, of: Adapters): Side =>
+  new Side(python, ['-c', `${LOAD}${LORA}${stepOf(of.warmUp, of.parts)}`, folder, shape, of.threads, of.rank]);
