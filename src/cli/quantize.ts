@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { WinnowError } from '../errors.ts';
+import { withGraphOf } from '../main/admission-tools.ts';
 import { quantizeFolder } from '../training/quantization/quantize-folder.ts';
 import { TABLE_PLACES, type TablePlace, VARIANTS, type Variant } from '../training/recipe/variant-names.ts';
 import { startProgress } from '../util/progress.ts';
@@ -42,11 +43,12 @@ async function run(source: string, flags: Flags): Promise<void> {
       expected: 'to be left out with --to fp16, which has no 8-bit attention scores',
       got: String(flags.attentionNoise),
     });
-  const result = await quantizeFolder(resolve(source), {
+  const registry = resolve(flags.models);
+  const options = {
     data: resolve(flags.data),
     ...(flags.qrels !== undefined && { qrels: resolve(flags.qrels) }),
     variant: flags.to,
-    registry: resolve(flags.models),
+    registry,
     name: flags.name ?? basename(resolve(source, '..')),
     ...(flags.label !== undefined && { label: flags.label }),
     depth: flags.depth,
@@ -54,6 +56,10 @@ async function run(source: string, flags: Flags): Promise<void> {
     ...(flags.attentionNoise !== undefined && { attentionNoise: flags.attentionNoise }),
     keepsFloat: !flags.only,
     onProgress: progress(),
+  };
+  const result = await withGraphOf(resolve(source), registry, (folder, warnings) => {
+    for (const warning of warnings) process.stderr.write(`${source}: ${warning}\n`);
+    return quantizeFolder(folder, options);
   });
   process.stdout.write(
     `${result.card}\npublished ${result.published.name}@${result.published.version} in ${result.published.folder}\n`,
@@ -68,7 +74,7 @@ export function command(): Command {
     )
     .argument(
       '<folder>',
-      'model folder in Hugging Face layout with a float32 ONNX file, or an int8 file to make faster',
+      'model folder in Hugging Face layout with weights or a float32 ONNX file, or an int8 file to make faster',
     )
     .requiredOption('--data <path>', 'data set whose pairs calibrate and compare, in any format of `npx winnow eval`')
     .option('--qrels <file>', 'judgements, to measure what the smaller file loses')

@@ -1,6 +1,7 @@
 import type { ProviderSetting } from '../inference/inference-types.ts';
 import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
+import { withGraph } from '../registry/weights-folder.ts';
 import { once } from '../util/once.ts';
 import { writeGraphInChild } from './graph-writer.ts';
 
@@ -55,6 +56,21 @@ export async function withSharedTools<T>(
     await closed?.catch(() => undefined);
   }
 }
+
+/**
+ * Runs `work` on a folder with an ONNX file: the given one, or where it has weights only, a copy with the file that is made of them. The copy
+ * is removed at the end.
+ * @throws WinnowError of `withGraph`.
+ */
+export const withGraphOf = <T>(
+  folder: string,
+  registry: string,
+  work: (folder: string, warnings: readonly string[]) => Promise<T>,
+): Promise<T> => {
+  const writeGraph: AdmissionDeps['writeGraph'] = (from, file, names) =>
+    writeGraphInChild({ folder: from, file, names, onGpu: false });
+  return withGraph(folder, registry, { writeGraph }, [], work);
+};
 
 /** Checks the small files of a folder before its weights are loaded from the hub. @throws WinnowError `invalid_input`. */
 export async function checkWeights(folder: string): Promise<void> {
