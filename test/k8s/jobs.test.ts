@@ -26,7 +26,7 @@ interface JobSpec {
   };
 }
 
-const manifest: Manifest = parse(readFileSync(join(import.meta.dirname, '../../k8s/jobs/eval.yaml'), 'utf8'));
+const manifest: Manifest = parse(readFileSync(join(import.meta.dirname, '../../k8s/jobs/eval/job.yaml'), 'utf8'));
 const job = manifest.spec as JobSpec;
 const pod = job.template.spec;
 const container = pod.containers[0]!;

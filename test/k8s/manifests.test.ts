@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { loadConfig } from '../../src/config/load-config.ts';
 import { settings } from '../../src/config/setting-list.ts';
-import { METRICS } from '../../src/telemetry/metrics.ts';
 import { canonical, kustomize, type Manifest, withoutSuffix } from './kustomize.ts';
 import { checkValues, unknownFields } from './schemas.ts';
 
@@ -74,12 +73,10 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
     expect(manifests.map(({ kind }) => kind).toSorted()).toEqual([
       'ConfigMap',
       'Deployment',
-      'HorizontalPodAutoscaler',
       'NetworkPolicy',
       'PodDisruptionBudget',
       'Service',
       'ServiceAccount',
-      'ServiceMonitor',
     ]);
     for (const manifest of manifests) checkValues(manifest);
   });
@@ -91,14 +88,21 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
     expect(config.server.port).toBe(container.ports[0]?.containerPort);
   });
 
-  it('gives preStop and drain time within the grace period', () => {
+  it('gives preStop, drain and closing time within the grace period', () => {
     const drainSeconds = Number(settingsIn(manifests).WINNOW_SERVER_DRAIN_MS) / 1000;
     const { preStop } = container.lifecycle;
-    expect(preStop.sleep.seconds + drainSeconds).toBeLessThan(pod.terminationGracePeriodSeconds);
+    const closing = /^const CLOSE_MS = ([\d_]+);$/m.exec(readFileSync(join(ROOT, 'src/main/server.ts'), 'utf8'))?.[1];
+    const closingSeconds = Number(closing?.replaceAll('_', '')) / 1000;
+    expect(closingSeconds).toBeGreaterThan(0);
+    expect(preStop.sleep.seconds + drainSeconds + closingSeconds).toBeLessThan(pod.terminationGracePeriodSeconds);
+  });
+
+  it('sets no number of replicas, which an autoscaler or a person sets', () => {
+    expect(find(manifests, 'Deployment').spec).not.toHaveProperty('replicas');
   });
 
   it('probes what each probe is for', () => {
-    expect(container.startupProbe.httpGet.path).toBe('/health/ready');
+    expect(container.startupProbe.httpGet.path).toBe('/health/live');
     expect(container.readinessProbe.httpGet.path).toBe('/health/ready');
     expect(container.readinessProbe.failureThreshold).toBeGreaterThanOrEqual(2);
     expect(container.livenessProbe.httpGet.path).toBe('/health/live');
@@ -135,17 +139,6 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
       expect(Object.keys(selector)).not.toHaveLength(0);
       expect(template.metadata.labels).toMatchObject(selector);
     }
-    const monitor = (find(manifests, 'ServiceMonitor').spec as { selector: { matchLabels: object } }).selector;
-    expect(find(manifests, 'Service').metadata.labels).toMatchObject(monitor.matchLabels);
-  });
-
-  it('scales on a metric the server has', () => {
-    const { metrics } = find(manifests, 'HorizontalPodAutoscaler').spec as {
-      metrics: readonly { pods: { metric: { name: string } } }[];
-    };
-    const names = Object.values(METRICS).map(({ name }) => name as string);
-    expect(metrics.map((m) => m.pods.metric.name)).toEqual(['winnow_queue_jobs']);
-    expect(names).toContain('winnow_queue_jobs');
   });
 
   it('runs an image the Dockerfile has a target for', () => {

@@ -2,13 +2,16 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { PrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule';
 import { ServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor';
 import { Deployment } from 'kubernetes-models/apps/v1/Deployment';
 import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler';
 import { Job } from 'kubernetes-models/batch/v1/Job';
+import { Ingress } from 'kubernetes-models/networking.k8s.io/v1/Ingress';
 import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget';
 import { ConfigMap } from 'kubernetes-models/v1/ConfigMap';
+import { PersistentVolumeClaim } from 'kubernetes-models/v1/PersistentVolumeClaim';
 import { Service } from 'kubernetes-models/v1/Service';
 import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
 import type { Manifest } from './kustomize.ts';
@@ -20,13 +23,19 @@ const MODELS: Readonly<Record<string, readonly [Model, string]>> = {
   ConfigMap: [ConfigMap, 'kubernetes-models/v1/ConfigMap'],
   Deployment: [Deployment, 'kubernetes-models/apps/v1/Deployment'],
   HorizontalPodAutoscaler: [HorizontalPodAutoscaler, 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler'],
+  Ingress: [Ingress, 'kubernetes-models/networking.k8s.io/v1/Ingress'],
   Job: [Job, 'kubernetes-models/batch/v1/Job'],
   NetworkPolicy: [NetworkPolicy, 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy'],
+  PersistentVolumeClaim: [PersistentVolumeClaim, 'kubernetes-models/v1/PersistentVolumeClaim'],
   PodDisruptionBudget: [PodDisruptionBudget, 'kubernetes-models/policy/v1/PodDisruptionBudget'],
+  PrometheusRule: [PrometheusRule, '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule'],
   Service: [Service, 'kubernetes-models/v1/Service'],
   ServiceAccount: [ServiceAccount, 'kubernetes-models/v1/ServiceAccount'],
   ServiceMonitor: [ServiceMonitor, '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor'],
 };
+
+/** Whether a schema of the kind is at hand. The others meet theirs in a cluster (`npm run test:cluster`). */
+export const hasSchema = ({ kind }: Manifest): boolean => Object.hasOwn(MODELS, kind);
 
 /** Checks values and required fields against the schema of its kind. @throws Error with every fault. */
 export function checkValues(manifest: Manifest): void {

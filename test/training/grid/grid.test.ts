@@ -229,9 +229,9 @@ describe('a grid', () => {
   });
 });
 
-describe('k8s/jobs/train-grid.yaml', () => {
+describe('k8s/jobs/train-grid', () => {
   it('is a valid Job with as many shards as completions', () => {
-    const job = parse(readFileSync(join(ROOT, 'k8s', 'jobs', 'train-grid.yaml'), 'utf8'));
+    const job = parse(readFileSync(join(ROOT, 'k8s', 'jobs', 'train-grid', 'job.yaml'), 'utf8'));
     expect(() => new Job(job).validate()).not.toThrow();
     const { completions, parallelism, template } = job.spec;
     expect(template.spec.containers[0].args).toContain(`$(JOB_COMPLETION_INDEX)/${completions}`);
