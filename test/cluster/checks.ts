@@ -1,0 +1,106 @@
+import { manifestsOf } from '../k8s/renderings.ts';
+import { list, podsMade, refusal, restrictedNamespace, until } from './apply.ts';
+import type { Cluster } from './cluster.ts';
+import { firstLine, type Result } from './tools.ts';
+
+async function checked(claim: string, look: () => Promise<string>): Promise<Result> {
+  try {
+    return { claim, seen: await look(), passed: true };
+  } catch (error) {
+    return { claim, seen: firstLine(error), passed: false };
+  }
+}
+
+/** The command of the documentation, as it is written there. */
+export const asDocumented = (cluster: Cluster, folder: string, text: string): Promise<Result> =>
+  checked('kubectl apply -k k8s/overlays/cpu, bare cluster: exit code 0', async () => {
+    const namespace = 'winnow-documented';
+    await restrictedNamespace(cluster, namespace);
+    const { stderr } = cluster.kubectl(['-n', namespace, 'apply', '-k', folder]);
+    if (stderr.trim()) throw new Error(stderr);
+    return `${await podsMade(cluster, namespace, manifestsOf(text))} pod`;
+  });
+
+/** Pod Security of this server refuses, and so does its validation: without that, nothing here would show anything. */
+export function negativeControls(cluster: Cluster, text: string): Promise<Result>[] {
+  const refuses = async (namespace: string, from: string, to: string): Promise<string> => {
+    const changed = text.replace(from, to);
+    if (changed === text) throw new Error(`expected ${from} in the manifests, got none`);
+    await restrictedNamespace(cluster, namespace);
+    cluster.kubectl(['-n', namespace, 'apply', '--server-side', '--validate=strict', '-f', '-'], changed);
+    return until('a refused pod', () => refusal(cluster, namespace));
+  };
+  const expecting = async (part: string, found: Promise<string>): Promise<string> => {
+    const message = await found;
+    if (!message.includes(part)) throw new Error(`expected ${part}, got ${message}`);
+    return message.slice(0, 300);
+  };
+  return [
+    checked('a pod with allowPrivilegeEscalation: true is refused', () =>
+      expecting(
+        'violates PodSecurity "restricted',
+        refuses('winnow-escalation', 'allowPrivilegeEscalation: false', 'allowPrivilegeEscalation: true'),
+      ),
+    ),
+    checked('a pod that may run as root is refused', () =>
+      expecting('runAsNonRoot', refuses('winnow-root', 'runAsNonRoot: true', 'runAsNonRoot: false')),
+    ),
+    checked('an unknown field is refused', () =>
+      expecting(
+        'livenesProbe',
+        refuses('winnow-unknown', 'livenessProbe:', 'livenesProbe:').catch((error: unknown) => firstLine(error)),
+      ),
+    ),
+  ];
+}
+
+interface Slice {
+  readonly ports?: readonly { readonly name: string; readonly port: number }[];
+  readonly endpoints?: readonly { readonly addresses: readonly string[] }[];
+}
+
+const ADDRESS = '10.1.2.3';
+
+const NODE = 'winnow-node';
+
+/** The part of scheduler and kubelet: puts a pod on a node that is only a name, and reports it as running and ready. */
+function reportReady(cluster: Cluster, namespace: string, pod: string): void {
+  cluster.kubectl(['create', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: NODE } }));
+  const target = { apiVersion: 'v1', kind: 'Node', name: NODE };
+  const binding = { apiVersion: 'v1', kind: 'Binding', metadata: { name: pod }, target };
+  const path = `/api/v1/namespaces/${namespace}/pods/${pod}/binding`;
+  cluster.kubectl(['create', '--raw', path, '-f', '-'], JSON.stringify(binding));
+  const status = {
+    phase: 'Running',
+    podIP: ADDRESS,
+    podIPs: [{ ip: ADDRESS }],
+    conditions: [{ type: 'Ready', status: 'True' }],
+  };
+  const patch = JSON.stringify({ status });
+  cluster.kubectl(['-n', namespace, 'patch', 'pod', pod, '--subresource=status', '--type=merge', '-p', patch]);
+}
+
+/** The Service and the disruption budget find the pods that the Deployment makes. For a server that has no nodes. */
+export async function selected(cluster: Cluster, namespace: string): Promise<Result[]> {
+  const [pod] = list(cluster, namespace, 'pods');
+  if (pod) reportReady(cluster, namespace, pod.metadata.name);
+  return [
+    await checked('the Service leads to port 8080 of a ready pod', () =>
+      until('an address in the slice of the Service', () => {
+        const slices = list(cluster, namespace, 'endpointslices') as unknown as Slice[];
+        const hit = slices.find(({ endpoints }) => endpoints?.some(({ addresses }) => addresses.includes(ADDRESS)));
+        const port = hit?.ports?.find(({ name }) => name === 'http')?.port;
+        return port === 8080 ? `${ADDRESS}:${port}` : undefined;
+      }),
+    ),
+    await checked('the PodDisruptionBudget counts the pod', () =>
+      until('a budget with one healthy pod', () => {
+        const { currentHealthy, expectedPods, disruptionsAllowed } = Object(
+          list(cluster, namespace, 'poddisruptionbudgets')[0]?.status,
+        );
+        if (currentHealthy !== 1) return undefined;
+        return `${currentHealthy} of ${expectedPods} healthy, ${disruptionsAllowed} may be evicted`;
+      }),
+    ),
+  ];
+}
