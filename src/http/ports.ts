@@ -24,6 +24,8 @@ export interface RequestEvent {
   readonly status: number;
   readonly durationMs: number;
   readonly code?: ErrorCode;
+  /** Set where the trace of the request is recorded. */
+  readonly traceId?: string;
   /** Name of the API key, or `anonymous`. */
   readonly caller?: string;
   /** This field and the following ones are set for scoring requests only. */
@@ -49,8 +51,8 @@ export interface HttpTelemetry {
   /** Called when a scoring request arrives; `onRequest` follows for each. */
   onScoringStart?(): void;
   onRequest(event: RequestEvent): void;
-  /** Returns the answer of `GET /metrics`. */
-  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Returns the answer of `GET /metrics`: Prometheus' text format or OpenMetrics. */
+  metrics(format: 'text' | 'openmetrics'): Promise<{ readonly contentType: string; readonly text: string }>;
   /** Returns what the engine has run since the start, by `model@version`. */
   batches(): Promise<ReadonlyMap<string, BatchCounts>>;
 }

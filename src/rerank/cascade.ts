@@ -3,7 +3,7 @@ import { mostCut, timingsOf } from './model-ranking.ts';
 import { instructionNote } from './pair-settings.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
-import type { CascadeStage, ModelRanking, Ranked, RerankRequest, Timings } from './rerank-types.ts';
+import type { CascadeStage, ModelRanking, Ranked, RerankRequest, StageRun, Timings } from './rerank-types.ts';
 import { type Scored, type ScoringDeps, scorePassages, withModel } from './scoring.ts';
 import { combineTimings } from './timings.ts';
 
@@ -29,6 +29,7 @@ interface StageResult {
   /** Scores by place in the request. */
   readonly scoreOf: ReadonlyMap<number, number>;
   readonly timings: Timings;
+  readonly leaseMs: number;
 }
 
 /** @param places passages that the stage gets, by place in the request. */
@@ -40,16 +41,28 @@ async function runStage(
   scope: RequestScope,
 ): Promise<StageResult> {
   const passages = places.map((place) => request.passages[place]!);
-  const scored = await withModel(deps, stage.model, scope, (version) =>
-    scorePassages(deps, { version, request: { ...request, passages, prune: false }, scope }),
-  );
+  const askedAt = deps.clock.now();
+  let leaseMs = 0;
+  const scored = await withModel(deps, stage.model, scope, (version) => {
+    leaseMs = deps.clock.now() - askedAt;
+    return scorePassages(deps, { version, request: { ...request, passages, prune: false }, scope });
+  });
   return {
     scored,
+    leaseMs,
     order: Array.from(rankOrder(scored.scores), (at) => places[at]!),
     scoreOf: new Map(places.map((place, at) => [place, scored.scores[at]!])),
     timings: timingsOf(deps, scored, scope),
   };
 }
+
+const stageRun = ({ scored: { version, scores }, leaseMs, timings }: StageResult): StageRun => ({
+  model: version.name,
+  version: version.version,
+  passages: scores.length,
+  leaseMs,
+  timings,
+});
 
 /** Returns the passages that a stage ranked at `from` and below, with that stage's scores. */
 function rankedFrom({ scored, order, scoreOf }: StageResult, from: number, stage: number): Ranked[] {
@@ -111,5 +124,6 @@ export async function rankByCascade(
       'stages',
       stages.map(({ timings }) => timings),
     ),
+    stages: stages.map(stageRun),
   };
 }

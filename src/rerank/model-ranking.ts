@@ -36,7 +36,9 @@ interface RankingTask {
  * @throws WinnowError of registry, tokenizer, scheduler and scoring.
  */
 export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }: RankingTask): Promise<ModelRanking> {
+  const askedAt = deps.clock.now();
   return withModel(deps, model, scope, async (version) => {
+    const leaseMs = deps.clock.now() - askedAt;
     const scored = await scorePassages(deps, { version, request, scope, shared });
     return {
       model: version.name,
@@ -48,6 +50,7 @@ export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }
       ...instructionNote(request, [version]),
       ...pruneNote(scored),
       timings: timingsOf(deps, scored, scope),
+      leaseMs,
     };
   });
 }

@@ -75,6 +75,18 @@ export interface Timings {
   readonly totalMs: number;
 }
 
+/** One stage of a cascade that ran. */
+export interface StageRun {
+  readonly model: string;
+  readonly version: string;
+  /** Passages that it ranked. */
+  readonly passages: number;
+  /** Milliseconds until its version was in memory. */
+  readonly leaseMs: number;
+  /** `totalMs` is from the request's start to this stage's end. */
+  readonly timings: Timings;
+}
+
 /** The ranking of a whole request by one model: every passage that was not pruned, whatever `topN`. */
 export interface ModelRanking {
   readonly model: string;
@@ -94,6 +106,10 @@ export interface ModelRanking {
   readonly unpruned?: UnprunedReason;
   /** `totalMs` is from the request's start to this model's end. */
   readonly timings: Timings;
+  /** Milliseconds until the version was in memory, which is long where it had to be loaded. */
+  readonly leaseMs?: number;
+  /** Those of a cascade, in order. */
+  readonly stages?: readonly StageRun[];
 }
 
 export interface RerankAnswer extends ModelRanking {

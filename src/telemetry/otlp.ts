@@ -9,7 +9,7 @@ import {
   trace,
 } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
-import { resourceFromAttributes } from '@opentelemetry/resources';
+import { detectResources, envDetector, type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import {
   BatchSpanProcessor,
   ParentBasedSampler,
@@ -17,7 +17,8 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import type { RequestSpan, Tracing, TracingOptions } from './spans.ts';
+import type { TracePlan } from './otel-variables.ts';
+import type { ParentSpan, RequestSpan, Tracing, TracingOptions } from './spans.ts';
 import { formatTraceparent, parseTraceparent, type TraceContext } from './trace-context.ts';
 
 /** OTLP's code of a successful export. */
@@ -46,6 +47,17 @@ function remoteParent(parent: TraceContext | undefined): Context {
   });
 }
 
+function parentOf(tracer: Tracer, span: Span): ParentSpan {
+  const inside = trace.setSpan(ROOT_CONTEXT, span);
+  return {
+    stage(name, start, end, attributes = {}) {
+      const child = tracer.startSpan(name, { startTime: start, attributes }, inside);
+      child.end(end);
+      return parentOf(tracer, child);
+    },
+  };
+}
+
 function requestSpan(tracer: Tracer, span: Span, state: string | undefined): RequestSpan {
   const { traceId, spanId, traceFlags } = span.spanContext();
   const context: TraceContext = {
@@ -54,13 +66,11 @@ function requestSpan(tracer: Tracer, span: Span, state: string | undefined): Req
     sampled: (traceFlags & TraceFlags.SAMPLED) !== 0,
     ...(state ? { state } : {}),
   };
-  const inside = trace.setSpan(ROOT_CONTEXT, span);
   return {
+    ...parentOf(tracer, span),
     context,
     traceparent: formatTraceparent(context),
-    stage(name, start, end, attributes = {}) {
-      tracer.startSpan(name, { startTime: start, attributes }, inside).end(end);
-    },
+    rename: (name) => void span.updateName(name),
     end(attributes = {}, error) {
       span.setAttributes(attributes);
       // A client error does not make a server span fail (OpenTelemetry semantic conventions for HTTP).
@@ -71,19 +81,29 @@ function requestSpan(tracer: Tracer, span: Span, state: string | undefined): Req
   };
 }
 
+/** Returns what sends spans: a name of its own for the service, and over it what OpenTelemetry's variables say. */
+function resourceOf(serviceVersion: string | undefined): Resource {
+  return resourceFromAttributes({
+    'service.name': 'winnow',
+    ...(serviceVersion ? { 'service.version': serviceVersion } : {}),
+  }).merge(detectResources({ detectors: [envDetector] }));
+}
+
 /** Returns tracing that records sampled requests and sends them to `url` (OTLP/HTTP, JSON) in batches. Nothing is registered globally. */
-export function createExportingTracing(options: TracingOptions & { readonly url: string }): Tracing {
+export function createExportingTracing(
+  options: TracingOptions & Pick<TracePlan, 'sampling' | 'batch'> & { readonly url: string },
+): Tracing {
+  const { sampling, batch } = options;
   const exporter = new OTLPTraceExporter({ url: options.url });
+  const chosen = new TraceIdRatioBasedSampler(sampling.ratio);
   const provider = new TracerProvider({
-    resource: resourceFromAttributes({
-      'service.name': 'winnow',
-      ...(options.serviceVersion ? { 'service.version': options.serviceVersion } : {}),
-    }),
-    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(options.ratio ?? 1) }),
+    resource: resourceOf(options.serviceVersion),
+    sampler: sampling.parentBased ? new ParentBasedSampler({ root: chosen }) : chosen,
     spanProcessors: [
       new BatchSpanProcessor({
         exporter: reportFailures(exporter, options.onExportError ?? (() => {})),
         scheduledDelayMillis: 2000,
+        ...batch,
       }),
     ],
   });
@@ -96,6 +116,9 @@ export function createExportingTracing(options: TracingOptions & { readonly url:
         tracer.startSpan(name, { kind: SpanKind.SERVER }, remoteParent(parent)),
         parent?.state,
       );
+    },
+    record(name, start, end, attributes = {}) {
+      tracer.startSpan(name, { startTime: start, attributes }, ROOT_CONTEXT).end(end);
     },
     // `onExportError` has reported a last export that failed; closing must not fail because of it.
     close: () => provider.shutdown().catch(() => {}),

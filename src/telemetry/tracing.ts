@@ -1,27 +1,27 @@
-import type { Tracing, TracingOptions } from './spans.ts';
+import { planTraces } from './otel-variables.ts';
+import type { ParentSpan, Tracing, TracingOptions } from './spans.ts';
 import { childContext, formatTraceparent, parseTraceparent } from './trace-context.ts';
 
 export type * from './spans.ts';
+
+const IDLE: ParentSpan = { stage: () => IDLE };
 
 /** Passes the caller's trace on without recording anything. */
 export const passThrough: Tracing = {
   startRequest(_name, traceparent, tracestate) {
     const context = childContext(parseTraceparent(traceparent, tracestate));
-    return { context, traceparent: formatTraceparent(context), stage: () => {}, end: () => {} };
+    return { ...IDLE, context, traceparent: formatTraceparent(context), rename: () => {}, end: () => {} };
   },
+  record: () => {},
   close: async () => {},
 };
 
-/** Returns the URL of a collector's traces: adds OTLP's default path if the endpoint has none. */
-export function tracesUrl(endpoint: string): string {
-  const url = new URL(endpoint);
-  if (!url.pathname.endsWith('/v1/traces')) url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/traces`;
-  return url.href;
-}
-
-/** Creates tracing, with export if an endpoint is given. The exporter's packages are loaded only then. */
+/** Creates tracing, with export if settings or variables name a collector. The exporter's packages are loaded only then. */
 export async function createTracing(options: TracingOptions = {}): Promise<Tracing> {
-  if (!options.endpoint) return passThrough;
+  const plan = planTraces(options.env ?? process.env, options);
+  for (const note of plan.notes) options.onNote?.(note);
+  const { url } = plan;
+  if (url === undefined) return passThrough;
   const { createExportingTracing } = await import('./otlp.ts');
-  return createExportingTracing({ ...options, url: tracesUrl(options.endpoint) });
+  return createExportingTracing({ ...options, ...plan, url });
 }

@@ -52,22 +52,54 @@ describe('traces', () => {
     const deps = fakeDeps();
     const stages: string[] = [];
     const ended: unknown[] = [];
+    const names: string[] = [];
     const { startRequest } = deps.telemetry.tracing;
     const tracing = {
       startRequest: (...args: Parameters<typeof startRequest>) => ({
         ...startRequest(...args),
-        stage: (name: string) => void stages.push(name),
+        stage(name: string) {
+          stages.push(name);
+          return this;
+        },
+        rename: (name: string) => void names.push(name),
         end: (attributes: unknown) => void ended.push(attributes),
       }),
     };
-    return { deps: { ...deps, telemetry: { ...deps.telemetry, tracing } }, stages, ended };
+    return { deps: { ...deps, telemetry: { ...deps.telemetry, tracing } }, stages, ended, names };
   }
 
   it('contain the stages of a request', async () => {
-    const { deps, stages, ended } = watched();
+    const { deps, stages, ended, names } = watched();
     await post(deps);
     expect(stages).toEqual(['tokenize', 'queue', 'infer']);
+    expect(names).toEqual(['POST /rerank']);
     expect(ended).toEqual([expect.objectContaining({ 'http.route': '/rerank', 'winnow.model': 'tiny' })]);
+  });
+
+  it('contain the stages of a cascade, and the wait for a model that is loaded', async () => {
+    const { deps, stages } = watched();
+    deps.reranker.after = (answer) => {
+      const run = { model: 'tiny', version: '1', passages: 2, timings: answer.timings };
+      return {
+        ...answer,
+        stages: [
+          { ...run, leaseMs: 0 },
+          { ...run, leaseMs: 80 },
+        ],
+      };
+    };
+    await post(deps);
+    const steps = ['tokenize', 'queue', 'infer'];
+    expect(stages).toEqual(['cascade stage', ...steps, 'cascade stage', 'load', ...steps]);
+  });
+
+  it('have names that clients do not choose, and none for probes', async () => {
+    const { deps, names } = watched();
+    const app = createApp(deps);
+    await request(app).get('/any/path/at/all');
+    for (const path of ['/health', '/health/live', '/HEALTH/ready/', '/ping/', '/metrics', '/', '/v2/health/ready'])
+      await request(app).get(path);
+    expect(names).toEqual(['GET']);
   });
 
   it('and log lines name experiment, arm and version', async () => {

@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { tracesUrl } from '../../src/telemetry/otel-variables.ts';
 import { childContext, formatTraceparent, parseTraceparent } from '../../src/telemetry/trace-context.ts';
-import { createTracing, passThrough, tracesUrl } from '../../src/telemetry/tracing.ts';
+import { createTracing, passThrough } from '../../src/telemetry/tracing.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const SPAN = '00f067aa0ba902b7';
@@ -67,6 +68,11 @@ describe('tracing without a collector', () => {
   });
 });
 
+interface Attribute {
+  readonly key: string;
+  readonly value: Record<string, unknown>;
+}
+
 interface OtlpSpan {
   readonly traceId: string;
   readonly spanId: string;
@@ -74,12 +80,12 @@ interface OtlpSpan {
   readonly name: string;
   readonly startTimeUnixNano: string;
   readonly endTimeUnixNano: string;
-  readonly attributes: { key: string; value: Record<string, unknown> }[];
+  readonly attributes: Attribute[];
   readonly status: { code?: number; message?: string };
 }
 
 describe('tracing to a collector', () => {
-  const received: { path: string; spans: OtlpSpan[]; service: unknown }[] = [];
+  const received: { path: string; spans: OtlpSpan[]; service: unknown; resource: Attribute[]; token: unknown }[] = [];
   const collector = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -89,6 +95,8 @@ describe('tracing to a collector', () => {
         received.push({
           path: request.url ?? '',
           spans: scopeSpans.flatMap((s: { spans: OtlpSpan[] }) => s.spans),
+          resource: resource.attributes,
+          token: request.headers['x-token'],
           service: resource.attributes.find((a: { key: string }) => a.key === 'service.name')?.value.stringValue,
         });
       response.setHeader('content-type', 'application/json').end('{}');
@@ -119,6 +127,57 @@ describe('tracing to a collector', () => {
     expect(byName.infer).toMatchObject({ traceId: TRACE, parentSpanId: byName.rerank!.spanId });
     const took = BigInt(byName.infer!.endTimeUnixNano) - BigInt(byName.infer!.startTimeUnixNano);
     expect(took).toBe(6_000_000n);
+  });
+
+  afterEach(() => vi.unstubAllEnvs());
+
+  it("sends the resource and the headers of OpenTelemetry's variables", async () => {
+    vi.stubEnv('OTEL_SERVICE_NAME', 'search');
+    vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', 'deployment.environment=test,service.name=other,k8s.pod.name=pod-1');
+    vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', 'x-token=abc');
+    const notes: string[] = [];
+    const tracing = await createTracing({ endpoint, serviceVersion: '1.2.3', onNote: (note) => notes.push(note) });
+    tracing.startRequest('a').end();
+    await tracing.close();
+    const { service, resource, token } = received.at(-1)!;
+    expect([service, token, notes]).toEqual(['search', 'abc', []]);
+    const attributes = Object.fromEntries(resource.map(({ key, value }) => [key, value.stringValue]));
+    expect(attributes).toMatchObject({
+      'deployment.environment': 'test',
+      'k8s.pod.name': 'pod-1',
+      'service.version': '1.2.3',
+    });
+  });
+
+  it('samples as the variable says', async () => {
+    vi.stubEnv('OTEL_TRACES_SAMPLER', 'always_off');
+    const before = received.length;
+    const off = await createTracing({ endpoint });
+    off.startRequest('a', `00-${TRACE}-${SPAN}-01`).end();
+    await off.close();
+    expect(received).toHaveLength(before);
+    vi.stubEnv('OTEL_TRACES_SAMPLER', 'parentbased_always_off');
+    const kept = await createTracing({ endpoint });
+    kept.startRequest('by the caller', `00-${TRACE}-${SPAN}-01`).end();
+    kept.startRequest('b').end();
+    await kept.close();
+    expect(received.slice(before).flatMap(({ spans }) => spans.map(({ name }) => name))).toEqual(['by the caller']);
+  });
+
+  it('names a request late, nests stages, and records work without a request', async () => {
+    const tracing = await createTracing({ endpoint });
+    const span = tracing.startRequest('POST');
+    span.stage('cascade stage', 1, 3, { 'winnow.stage': 0 }).stage('infer', 2, 3);
+    span.rename('POST /rerank');
+    span.end();
+    tracing.record('model load', 1, 5, { 'winnow.model': 'm' });
+    await tracing.close();
+    const spans = Object.fromEntries(received.at(-1)!.spans.map((s) => [s.name, s]));
+    expect(Object.keys(spans).toSorted()).toEqual(['POST /rerank', 'cascade stage', 'infer', 'model load']);
+    expect(spans['cascade stage']!.parentSpanId).toBe(spans['POST /rerank']!.spanId);
+    expect(spans.infer!.parentSpanId).toBe(spans['cascade stage']!.spanId);
+    expect(spans['model load']!.parentSpanId ?? '').toBe('');
+    expect(spans['model load']!.traceId).not.toBe(spans.infer!.traceId);
   });
 
   it('marks server errors as errors, and client errors not', async () => {

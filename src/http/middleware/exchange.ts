@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
+import { passThrough } from '../../telemetry/tracing.ts';
 import { exchangeOf, header, openExchange } from '../exchange.ts';
 import { plainAddress } from '../peer.ts';
 import type { HttpDeps, HttpTelemetry, RequestEvent } from '../ports.ts';
@@ -10,11 +11,11 @@ const REQUEST_ID = /^[\w.:/+=@-]{1,128}$/;
 /** Statuses whose log lines have the client's address. */
 const REFUSALS = new Set([401, 403, 429]);
 
-/** Routes that are polled every few seconds; their successes are not logged. */
-const POLLED = /^\/($|ping$|metrics$|health|\.well-known|v2\/health)/;
+/** Routes that are polled every few seconds; their successes are not logged, and they are not traced. */
+const POLLED = /^\/($|ping\/?$|metrics\/?$|health|\.well-known|v2\/health)/i;
 
 function eventOf(req: { method: string }, res: Response): RequestEvent {
-  const { requestId, route, started, dialect, caller, code, facts } = exchangeOf(res);
+  const { requestId, route, started, dialect, caller, code, facts, span } = exchangeOf(res);
   return {
     requestId,
     method: req.method,
@@ -22,6 +23,7 @@ function eventOf(req: { method: string }, res: Response): RequestEvent {
     status: res.writableFinished ? res.statusCode : 499,
     durationMs: performance.now() - started,
     ...(code ? { code } : {}),
+    ...(span.context.sampled ? { traceId: span.context.traceId } : {}),
     ...(caller ? { caller: caller.name } : {}),
     ...(dialect ? { dialect } : {}),
     ...facts,
@@ -42,6 +44,8 @@ function report(telemetry: HttpTelemetry, req: { method: string }, res: Response
   const { span } = exchangeOf(res);
   telemetry.onRequest(event);
   const { timings: _timings, durationMs, ...line } = event;
+  // Without a route the name has the method alone, so that clients cannot choose names.
+  span.rename(event.route === 'unmatched' ? event.method : `${event.method} ${event.route}`);
   span.end(
     {
       'http.request.method': event.method,
@@ -90,11 +94,8 @@ export function exchange({ telemetry, readiness, bytes: account, options }: Http
   return function openExchangeForRequest(req, res, next) {
     const wanted = header(req, 'x-request-id');
     const requestId = wanted && REQUEST_ID.test(wanted) ? wanted : randomUUID();
-    const span = telemetry.tracing.startRequest(
-      `${req.method} request`,
-      header(req, 'traceparent'),
-      header(req, 'tracestate'),
-    );
+    const tracing = POLLED.test(req.path) ? passThrough : telemetry.tracing;
+    const span = tracing.startRequest(req.method, header(req, 'traceparent'), header(req, 'tracestate'));
     const gone = new AbortController();
     const started = performance.now();
     const bytes = account.open();

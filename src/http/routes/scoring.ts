@@ -19,6 +19,7 @@ import { atVersion } from './models.ts';
 import type { Route } from './route.ts';
 import { sendPieces } from './send-pieces.ts';
 import { tokenizeRoute } from './tokenize.ts';
+import { traceStages } from './trace-stages.ts';
 
 const sumOf = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
 
@@ -89,15 +90,6 @@ function answerHeaders(
     ...teamHeader(ranking),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
-}
-
-/** Adds the stages of the request to its span, one after the other from its arrival. */
-function traceStages({ span, startedAt }: Exchange, { tokenizeMs, queueMs, inferMs }: Timings): void {
-  const queuedAt = startedAt + tokenizeMs;
-  const inferredAt = queuedAt + queueMs;
-  span.stage('tokenize', startedAt, queuedAt);
-  span.stage('queue', queuedAt, inferredAt);
-  span.stage('infer', inferredAt, inferredAt + inferMs);
 }
 
 /** Returns the model in a path of NVIDIA's hosted service: what follows the vendor's name. */
@@ -249,7 +241,7 @@ function scoringHandler(
     const first = answers[0]!;
     const { model, version, experiment } = first;
     exchange.facts = { ...exchange.facts, model, version, ...(experiment ? { experiment } : {}), ...totals };
-    traceStages(exchange, totals.timings);
+    traceStages(exchange.span, answers, totals.timings);
     const ignored = [...unusedInstruction(body.requests, answers), ...body.ignored];
     const warnings = warningsOf(answers, ignored, repaired);
     const created = Math.floor(startedAt / 1000);
