@@ -12,7 +12,7 @@ import { type Overload, report, type ServeResult, targetsOf } from './serve-repo
 import { alternate, CONCURRENCY, servedBy, serverRound } from './serve-rounds.ts';
 
 const MULTIPLES = [0.5, 1, 2, 3] as const;
-const P99 = 'winnow_event_loop_delay_seconds{quantile="0.99"}';
+const P99 = 'winnow_event_loop_delay_seconds{percentile="99"}';
 
 const ABOUT = `
 Loads a running server, the bare engine (onnxruntime-node alone) and @huggingface/transformers with the same requests, model and file.

@@ -259,7 +259,8 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.#recorder.keepOnly(this.#experiments);
     const now = this.clock.now();
     const running = this.#experiments.filter((prepared) => statusOf(prepared, now) === 'running').length;
-    this.observer.onDefinitions?.({ defined: this.#experiments.length, running });
+    const names = this.#experiments.map(({ definition }) => definition.name);
+    this.observer.onDefinitions?.({ defined: this.#experiments.length, running, names });
   }
 
   /** Runs before anything else uses a newly opened database. */

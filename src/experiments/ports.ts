@@ -121,7 +121,11 @@ export interface ExperimentHook<D extends Decision = Decision> {
 /** Receives everything worth a log line or a metric; must not throw. */
 export interface ExperimentObserver {
   /** Definitions in effect, after each change. */
-  onDefinitions?(counts: { readonly defined: number; readonly running: number }): void;
+  onDefinitions?(counts: {
+    readonly defined: number;
+    readonly running: number;
+    readonly names?: readonly string[];
+  }): void;
   onChange?(entry: AuditEntry): void;
   /** A change of a running experiment moves units or begins figures anew; one line to read. */
   onEffect?(effect: { readonly experiment: string; readonly effect: string }): void;

@@ -3,7 +3,7 @@ import type { Clock } from '../util/clock.ts';
 import { Breaker } from './breaker.ts';
 import { FinishTimes } from './finish-times.ts';
 import { HostBroken, HostLost } from './host-client.ts';
-import { decodeScores, encodeRun, type Frame } from './host-protocol.ts';
+import { decodeScores, encodeRun, type Frame, type HostUsage } from './host-protocol.ts';
 import type { BatchScores, InferenceRow } from './inference-types.ts';
 import type { LossCause } from './pool-observer.ts';
 
@@ -31,7 +31,7 @@ interface DispatcherHooks<Host extends Worker> {
   readonly handleOf: (key: string) => number | undefined;
   readonly batchTimeoutMs: number;
   readonly clock: Pick<Clock, 'now'>;
-  readonly answered: (host: Host, rss: number) => void;
+  readonly answered: (host: Host, usage: HostUsage) => void;
   readonly retried: (host: Host, key: string, reason: string) => void;
 }
 
@@ -170,11 +170,11 @@ export class Dispatcher<Host extends Worker> {
       .call((id) => encodeRun(id, { handle, rows }), limitMs, tokens, expectedMs)
       .then(
         ({ payload }) => {
-          const { scores, inferMs, rss } = decodeScores(payload);
+          const { scores, inferMs, rss, cpuMs } = decodeScores(payload);
           this.#breaker.succeeded(task.key);
           this.#finishTimes.observe(host.index, predictedMs, inferMs);
           task.resolve({ scores, inferMs, host: host.index });
-          this.#hooks.answered(host, rss);
+          this.#hooks.answered(host, { rss, cpuMs });
         },
         (error: Error) => this.#failed(task, host, error),
       )

@@ -2,7 +2,7 @@ import type { Clock } from '../util/clock.ts';
 import { type BackOff, restartDelay } from './backoff.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
 import { choosesDevice, deviceOf } from './host-layout.ts';
-import type { HostSettings } from './host-protocol.ts';
+import type { HostSettings, HostUsage } from './host-protocol.ts';
 import type { Provider, ProviderSetting } from './inference-types.ts';
 import type { PoolEvent, PoolObserver } from './pool-observer.ts';
 
@@ -44,6 +44,8 @@ interface Slot {
   /** Memory of the host after its models were loaded. A limit below it could never be kept. */
   readyRss: number;
   rss: number;
+  /** Processor time of all hosts that were in this place, in milliseconds. */
+  cpuMs: number;
   recycling: boolean;
 }
 
@@ -80,6 +82,7 @@ export class Fleet {
       readyAt: 0,
       readyRss: 0,
       rss: 0,
+      cpuMs: 0,
       recycling: false,
     }));
   }
@@ -97,7 +100,12 @@ export class Fleet {
   get facts() {
     const { hosts, threads } = this.#options;
     const counters = { restarts: this.#restarts, recycles: this.#recycles, kills: this.#kills };
-    const slots = this.#slots.map(({ host, device, rss }) => ({ device, rss, alive: host?.alive ?? false }));
+    const slots = this.#slots.map(({ host, device, rss, cpuMs }) => ({
+      device,
+      rss,
+      cpuMs,
+      alive: host?.alive ?? false,
+    }));
     const devices = this.#provider !== 'auto' && choosesDevice(this.#provider) ? this.#options.devices : [];
     return { hosts, threads, devices, ...counters, slots, alive: this.ready.length };
   }
@@ -122,20 +130,29 @@ export class Fleet {
   }
 
   /** Records a host's memory after a load, which later memory is compared with. */
-  noteLoad(host: HostClient, rss: number): void {
+  noteLoad(host: HostClient, { rss, cpuMs }: HostUsage): void {
     host.rss = rss;
+    this.#noteCpu(host, cpuMs);
     const slot = this.#slots[host.index];
     if (slot?.host === host) Object.assign(slot, { rss, readyRss: Math.max(slot.readyRss, rss) });
   }
 
-  /** Records a host's memory and replaces the host if it exceeds the limit. */
-  noteMemory(host: HostClient, rss: number): void {
+  /** Records what a host uses, and replaces the host if its memory exceeds the limit. */
+  noteUsage(host: HostClient, { rss, cpuMs }: HostUsage): void {
+    this.#noteCpu(host, cpuMs);
     const slot = this.#slots[host.index]!;
     if (slot.host !== host) return;
     slot.rss = rss;
     const { maxRssBytes, recycleEveryMs, clock } = this.#options;
     if (maxRssBytes === 0 || slot.recycling || rss <= Math.max(maxRssBytes, MIN_GROWTH * slot.readyRss)) return;
     if (clock.now() - slot.readyAt >= recycleEveryMs) void this.#recycle(slot, rss);
+  }
+
+  /** Adds the processor time since the host's last report to its place; a host that is tried has none. */
+  #noteCpu(host: HostClient, cpuMs: number): void {
+    const slot = this.#slots[host.index];
+    if (slot) slot.cpuMs += Math.max(0, cpuMs - host.cpuMs);
+    host.cpuMs = cpuMs;
   }
 
   /** Starts a host that is never in service, at a lower priority than those that are. The caller ends it. */
@@ -195,9 +212,10 @@ export class Fleet {
     const host: HostClient = this.#newHost(slot.index, slot.device, (end) => this.#exited(slot, host, end));
     this.#outOfService.add(host);
     try {
-      const { provider, rss } = await host.ready;
+      const { provider, rss, cpuMs } = await host.ready;
       this.#provider = provider;
       host.rss = rss;
+      this.#noteCpu(host, cpuMs);
       await this.#hooks.prepare(host);
       if (this.#closing.signal.aborted) throw new Error('the pool was closed');
       return host;

@@ -91,6 +91,8 @@ export class HostClient {
   readonly loading = new Set<number>();
   /** Resident memory as last reported by the host, in bytes. */
   rss = 0;
+  /** Processor time as last reported by the host, in milliseconds. */
+  cpuMs = 0;
   readonly #options: HostClientOptions;
   readonly #child: ChildProcess;
   readonly #pipe: Duplex;

@@ -14,6 +14,7 @@ import {
   type Frame,
   FrameReader,
   type HostSettings,
+  type HostUsage,
   type LoadedMessage,
   type LoadMessage,
 } from './host-protocol.ts';
@@ -21,7 +22,7 @@ import type { BatchScores, InferenceRow, LoadSpec, Provider } from './inference-
 
 /** What runs the batches of a host. */
 interface HostEngine {
-  load(handle: number, spec: LoadSpec): Promise<Omit<LoadedMessage, 'rss'>>;
+  load(handle: number, spec: LoadSpec): Promise<Omit<LoadedMessage, keyof HostUsage>>;
   unload(handle: number): Promise<void>;
   /** Scores rows by the model under a handle, one fp32 logit each. */
   run(handle: number, rows: readonly InferenceRow[]): Promise<Pick<BatchScores, 'scores' | 'inferMs'>>;
@@ -33,7 +34,10 @@ interface HostEngine {
  */
 const NICENESS = 5;
 
-const rss = () => process.memoryUsage.rss();
+function usage(): HostUsage {
+  const { user, system } = process.cpuUsage();
+  return { rss: process.memoryUsage.rss(), cpuMs: (user + system) / 1000 };
+}
 
 function failure(error: unknown): FailedMessage {
   const reason = error instanceof Error ? error.message : String(error);
@@ -43,19 +47,19 @@ function failure(error: unknown): FailedMessage {
     code: known ? (error.code as FailedMessage['code']) : 'inference_failed',
     params: known ? (error.params as FailedMessage['params']) : { reason: reason.trim() },
     fatal: isStickyFault(reason),
-    rss: rss(),
+    ...usage(),
   };
 }
 
 async function answer(engine: HostEngine, { kind, id, payload }: Frame): Promise<Uint8Array> {
   if (kind === 'run') {
     const { handle, rows } = decodeRun(payload);
-    return encodeScores(id, { ...(await engine.run(handle, rows)), rss: rss() });
+    return encodeScores(id, { ...(await engine.run(handle, rows)), ...usage() });
   }
   const { handle, spec } = decodeJson<LoadMessage>(payload);
-  if (kind === 'load') return encodeJson('loaded', id, { ...(await engine.load(handle, spec)), rss: rss() });
+  if (kind === 'load') return encodeJson('loaded', id, { ...(await engine.load(handle, spec)), ...usage() });
   await engine.unload(handle);
-  return encodeJson('unloaded', id, { rss: rss() });
+  return encodeJson('unloaded', id, usage());
 }
 
 /** Answers frames in order until the pipe ends. The next frame is already in the pipe when one is answered. */
@@ -119,7 +123,7 @@ export async function serveHost(
   try {
     const { provider, engine } = await open();
     watchParent();
-    pipe.write(encodeJson('ready', 0, { provider, threads, rss: rss() }));
+    pipe.write(encodeJson('ready', 0, { provider, threads, ...usage() }));
     await serve(pipe, engine);
   } catch (error) {
     pipe.end(encodeJson('failed', 0, failure(error)));

@@ -49,19 +49,24 @@ export interface LoadMessage {
   readonly spec: LoadSpec;
 }
 
-export interface ReadyMessage {
-  readonly provider: Provider;
-  readonly threads: number;
-  /** Resident memory of the host, in bytes. */
+/** What a host has used of the machine; every message of a host says it. */
+export interface HostUsage {
+  /** Resident memory, in bytes. */
   readonly rss: number;
+  /** Processor time of all threads since the process started, in milliseconds. */
+  readonly cpuMs: number;
 }
 
-export interface LoadedMessage {
+export interface ReadyMessage extends HostUsage {
+  readonly provider: Provider;
+  readonly threads: number;
+}
+
+export interface LoadedMessage extends HostUsage {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly loadMs: number;
   readonly bytes: number;
-  readonly rss: number;
 }
 
 interface RunMessage {
@@ -69,18 +74,16 @@ interface RunMessage {
   readonly rows: readonly InferenceRow[];
 }
 
-interface ScoresMessage {
+interface ScoresMessage extends HostUsage {
   readonly scores: Float32Array;
   readonly inferMs: number;
-  readonly rss: number;
 }
 
-export interface FailedMessage {
+export interface FailedMessage extends HostUsage {
   readonly code: 'inference_failed' | 'invalid_graph' | 'provider_unavailable';
   readonly params: Readonly<Record<string, string | number>>;
   /** Whether the host must be replaced (sticky device error). */
   readonly fatal: boolean;
-  readonly rss: number;
 }
 
 function frame(kind: Kind, id: number, payloadBytes: number): Uint8Array<ArrayBuffer> {
@@ -133,19 +136,24 @@ export function decodeRun(payload: Uint8Array<ArrayBuffer>): RunMessage {
   return { handle, rows };
 }
 
-/** Encodes scores: f64 milliseconds, f64 resident bytes, then one f32 for each row. */
-export function encodeScores(id: number, { scores, inferMs, rss }: ScoresMessage): Uint8Array {
-  const bytes = frame('scores', id, 16 + 4 * scores.length);
+/** Bytes before the scores. */
+const SCORES_AT = 24;
+
+/** Encodes scores: f64 milliseconds, f64 resident bytes, f64 milliseconds of processor time, then one f32 for each row. */
+export function encodeScores(id: number, { scores, inferMs, rss, cpuMs }: ScoresMessage): Uint8Array {
+  const bytes = frame('scores', id, SCORES_AT + 4 * scores.length);
   const view = new DataView(bytes.buffer, HEADER);
   view.setFloat64(0, inferMs, true);
   view.setFloat64(8, rss, true);
-  new Float32Array(bytes.buffer, HEADER + 16).set(scores);
+  view.setFloat64(16, cpuMs, true);
+  new Float32Array(bytes.buffer, HEADER + SCORES_AT).set(scores);
   return bytes;
 }
 
 export function decodeScores(payload: Uint8Array<ArrayBuffer>): ScoresMessage {
-  const [inferMs = 0, rss = 0] = new Float64Array(payload.buffer, 0, 2);
-  return { inferMs, rss, scores: new Float32Array(payload.buffer, 16, (payload.byteLength - 16) >> 2) };
+  const [inferMs = 0, rss = 0, cpuMs = 0] = new Float64Array(payload.buffer, 0, 3);
+  const scores = new Float32Array(payload.buffer, SCORES_AT, (payload.byteLength - SCORES_AT) >> 2);
+  return { inferMs, rss, cpuMs, scores };
 }
 
 /** Cuts a byte stream into frames. A frame may span several chunks. Every payload is copied once, into its own buffer. */

@@ -37,6 +37,8 @@ interface HostFacts {
   readonly alive: boolean;
   /** Resident memory as last reported, in bytes; 0 where no host runs. */
   readonly rss: number;
+  /** Processor time of all hosts that were in this place, as last reported, in milliseconds. */
+  readonly cpuMs: number;
 }
 
 export interface PoolFacts {

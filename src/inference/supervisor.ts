@@ -71,7 +71,7 @@ export class Supervisor implements HostPool {
       handleOf: (key) => this.#models.get(key)?.handle,
       batchTimeoutMs: options.batchTimeoutMs,
       clock: options.clock,
-      answered: (host, rss) => this.#fleet.noteMemory(host, rss),
+      answered: (host, usage) => this.#fleet.noteUsage(host, usage),
       retried: (host, model, reason) => {
         this.#retries++;
         observe({ kind: 'retry', host: host.index, model, reason });
@@ -179,9 +179,9 @@ export class Supervisor implements HostPool {
     try {
       const encode = (id: number) => encodeJson('load', id, { handle, spec });
       const { payload } = await host.call(encode, this.#options.loadTimeoutMs, LOAD_WEIGHT);
-      const { rss, ...facts } = decodeJson<LoadedMessage>(payload);
+      const { rss, cpuMs, ...facts } = decodeJson<LoadedMessage>(payload);
       host.loaded.add(handle);
-      this.#fleet.noteLoad(host, rss);
+      this.#fleet.noteLoad(host, { rss, cpuMs });
       return { key: spec.key, provider: this.#provider, ...facts };
     } finally {
       host.loading.delete(handle);

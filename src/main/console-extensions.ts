@@ -5,7 +5,7 @@ import type { ConsoleSources, Distribution, LoadFacts, PlaygroundAnswer } from '
 import { WinnowError } from '../errors.ts';
 import type { Extension } from '../http/ports.ts';
 import type { RerankAnswer } from '../rerank/rerank-types.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/instruments.ts';
 import type { Stack } from './stack.ts';
 
 interface Samples {

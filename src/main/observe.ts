@@ -1,12 +1,14 @@
 import type { ExperimentObserver } from '../experiments/ports.ts';
 import type { BatchCounts, HttpTelemetry, RequestEvent } from '../http/ports.ts';
-import { choosesDevice } from '../inference/host-layout.ts';
-import type { PoolEvent, PoolFacts, PoolObserver } from '../inference/pool-observer.ts';
+import type { PoolEvent, PoolObserver } from '../inference/pool-observer.ts';
 import type { RegistryObserver, ServedVersion } from '../registry/registry-types.ts';
 import type { RerankObserver } from '../rerank/rerank-types.ts';
 import type { SchedulerObserver } from '../scheduling/scheduling-types.ts';
+import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
+import { BusyHosts } from './busy-hosts.ts';
+import { failureStarter, startCounters, startExperiment, startVersion } from './known-labels.ts';
 
 /* Turns what the parts report into metrics and log lines. */
 
@@ -18,14 +20,15 @@ export function versionLabels(key: string): { readonly model: string; readonly v
     : { model: key.slice(0, at), version: key.slice(at + 1).replace(/#\d+(?=~|$)/, '') };
 }
 
-function observeArm(
-  metrics: Metrics,
-  { experiment, model = '', version = '', status, durationMs }: RequestEvent,
-): void {
+/** The exemplar of a request whose trace is recorded. */
+const traceOf = ({ traceId }: RequestEvent) => (traceId ? { exemplarLabels: { trace_id: traceId } } : {});
+
+function observeArm(metrics: Metrics, event: RequestEvent): void {
+  const { experiment, model = '', version = '', status, durationMs } = event;
   if (!experiment) return;
   const arm = { experiment: experiment.name, arm: experiment.arm };
   metrics.armRequests.inc({ ...arm, model, version, status: String(status) });
-  metrics.armSeconds.observe(arm, durationMs / 1000);
+  metrics.armSeconds.observe({ labels: arm, value: durationMs / 1000, ...traceOf(event) });
 }
 
 function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string): void {
@@ -47,10 +50,11 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
   if (passages !== undefined) metrics.requestPassages.observe({ dialect }, passages);
   observeArm(metrics, event);
   if (!timings || status >= 400) return;
-  metrics.requestSeconds.observe({ ...served, dialect, lane }, durationMs / 1000);
-  metrics.tokenizeSeconds.observe(served, timings.tokenizeMs / 1000);
-  metrics.queueSeconds.observe({ ...served, lane }, timings.queueMs / 1000);
-  metrics.inferSeconds.observe(served, timings.inferMs / 1000);
+  const trace = traceOf(event);
+  metrics.requestSeconds.observe({ labels: { ...served, dialect, lane }, value: durationMs / 1000, ...trace });
+  metrics.tokenizeSeconds.observe({ labels: served, value: timings.tokenizeMs / 1000, ...trace });
+  metrics.queueSeconds.observe({ labels: { ...served, lane }, value: timings.queueMs / 1000, ...trace });
+  metrics.inferSeconds.observe({ labels: served, value: timings.inferMs / 1000, ...trace });
   metrics.pairs.inc(served, passages ?? 0);
   metrics.truncatedPassages.inc(served, truncated ?? 0);
   metrics.truncatedQueries.inc(served, queryTruncated ? 1 : 0);
@@ -60,13 +64,17 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
 
 /** Counts every HTTP request, and scoring requests with the durations of their stages. */
 export function observeRequests(metrics: Metrics): Required<Pick<HttpTelemetry, 'onScoringStart' | 'onRequest'>> {
+  startCounters(metrics);
+  const startFailures = failureStarter(metrics);
   return {
     onScoringStart: () => metrics.requestsInFlight.inc(),
     onRequest(event) {
       const { method, route, status, code, dialect } = event;
       metrics.httpRequests.inc({ method, route, status: String(status) });
-      if (code) metrics.errors.inc({ code, dialect: dialect ?? '' });
-      if (dialect) observeScoring(metrics, event, dialect);
+      if (code) metrics.errors.inc({ labels: { code, dialect: dialect ?? '' }, value: 1, ...traceOf(event) });
+      if (!dialect) return;
+      startFailures(dialect);
+      observeScoring(metrics, event, dialect);
     },
   };
 }
@@ -76,15 +84,26 @@ export function isRefusedUnread({ dialect, code, passages }: RequestEvent): bool
   return dialect !== undefined && code === 'too_many_bytes' && passages === undefined;
 }
 
-/** Counts batches, padding, shed rows and the queue of the scheduler. */
+/** Counts batches, padding, shed rows and the queue of the scheduler, and the work of `hosts` hosts. */
 export function observeScheduler(
   metrics: Metrics,
   provider: () => string,
   deviceOf: (host: number) => string = () => '',
+  hosts = 0,
 ): Required<SchedulerObserver> {
+  const placeOf = (host: number) => ({ host: String(host), device: deviceOf(host) });
+  for (let host = 0; host < hosts; host++) {
+    metrics.hostBatches.inc(placeOf(host), 0);
+    metrics.hostBusySeconds.inc(placeOf(host), 0);
+  }
+  const busy = new BusyHosts(hosts);
+  metrics.onScrape(() => {
+    for (const [host, ratio] of busy.ratios().entries()) metrics.hostBusy.set(placeOf(host), ratio);
+  });
   return {
     onBatch({ key, lane, rows, tokens, paddedTokens, inferMs, host }) {
-      const place = { host: String(host), device: deviceOf(host) };
+      const place = placeOf(host);
+      busy.add(host, inferMs);
       metrics.hostBatches.inc(place);
       metrics.hostBusySeconds.inc(place, inferMs / 1000);
       const served = versionLabels(key);
@@ -133,22 +152,14 @@ export function observePool(metrics: Metrics, logger: Logger): PoolObserver {
   };
 }
 
-/** Reads the state of the pool at each scrape. */
-export function watchPool(metrics: Metrics, facts: () => Pick<PoolFacts, 'provider' | 'alive' | 'slots'>): void {
-  metrics.onScrape(() => {
-    const { provider, alive, slots } = facts();
-    metrics.hosts.set({ provider }, alive);
-    for (const [host, { rss }] of slots.entries()) metrics.hostRss.set({ host: String(host) }, rss);
-    if (!choosesDevice(provider)) return;
-    for (const [device, there] of Map.groupBy(slots, (slot) => slot.device))
-      metrics.deviceHosts.set({ device: String(device) }, there.filter((slot) => slot.alive).length);
-  });
-}
-
 type ShownVersion = Pick<ServedVersion, 'name' | 'version' | 'variant' | 'provider'>;
 
-/** Counts and logs loads, refusals, unloads and routes of the registry. */
-export function observeRegistry(metrics: Metrics, logger: Logger): Required<Omit<RegistryObserver, 'onScanned'>> {
+/** Counts and logs loads, refusals, unloads and routes of the registry, and traces loads. */
+export function observeRegistry(
+  metrics: Metrics,
+  logger: Logger,
+  tracing?: Pick<Tracing, 'record'>,
+): Required<Omit<RegistryObserver, 'onScanned'>> {
   const labels = ({ name, version }: Pick<ShownVersion, 'name' | 'version'>) => ({ model: name, version });
   const facts = (v: ShownVersion) => ({ ...labels(v), variant: v.variant, provider: v.provider });
   // A version that is loaded again is in memory twice until the old copy has finished its work.
@@ -162,9 +173,18 @@ export function observeRegistry(metrics: Metrics, logger: Logger): Required<Omit
   return {
     onLoaded({ version, loadMs, bytes }) {
       countCopies(version, 1);
+      startVersion(metrics, labels(version));
+      metrics.modelLoadSeconds.observe(loadMs / 1000);
       metrics.modelLoads.inc(labels(version));
       metrics.modelInfo.set(facts(version), 1);
       metrics.modelBytes.set(labels(version), bytes);
+      const now = Date.now();
+      tracing?.record('model load', now - loadMs, now, {
+        'winnow.model': version.name,
+        'winnow.version': version.version,
+        'winnow.variant': version.variant,
+        'winnow.bytes': bytes,
+      });
       const { rewrite } = version;
       logger.info({ ...facts(version), loadMs: Math.round(loadMs), bytes, rewrite }, 'model loaded');
       for (const warning of version.warnings) logger.warn({ ...labels(version), warning }, 'model warning');
@@ -200,7 +220,8 @@ export function observeExperiments(metrics: Metrics, logger: Logger): Required<E
       seen.add(key);
       logger.warn({ experiment, id }, 'requests have an id that counts as none');
     },
-    onDefinitions({ defined, running }) {
+    onDefinitions({ defined, running, names = [] }) {
+      for (const name of names) startExperiment(metrics, name);
       metrics.experimentsDefined.set({ state: 'running' }, running);
       metrics.experimentsDefined.set({ state: 'idle' }, defined - running);
       logger.info({ defined, running }, 'experiments in effect');
@@ -231,32 +252,6 @@ export function observeExperiments(metrics: Metrics, logger: Logger): Required<E
     onLost: (rows, reason) => metrics.exposuresLost.inc({ reason }, rows),
     onOutcome: (status, count) => metrics.outcomes.inc({ status }, count),
   };
-}
-
-/** Reads the counts of a cache at each scrape. */
-export function watchCache(
-  metrics: Metrics,
-  cache: string,
-  stats: () => { readonly hits: number; readonly misses: number; readonly bytes: number },
-): void {
-  let [hits, misses] = [0, 0];
-  metrics.onScrape(() => {
-    const now = stats();
-    metrics.cacheHits.inc({ cache }, now.hits - hits);
-    metrics.cacheMisses.inc({ cache }, now.misses - misses);
-    metrics.cacheBytes.set({ cache }, now.bytes);
-    ({ hits, misses } = now);
-  });
-}
-
-/** Sets the facts of the process, and reads its readiness at each scrape. */
-export function watchProcess(
-  metrics: Metrics,
-  { version, provider }: { readonly version: string; readonly provider: string },
-  ready: () => boolean,
-): void {
-  metrics.info.set({ version, node: process.version, provider }, 1);
-  metrics.onScrape(() => metrics.ready.set(ready() ? 1 : 0));
 }
 
 /** Logs once for each arm and version that the instruction of the arm has no effect. */

@@ -9,8 +9,8 @@ import type { RequestDecision } from '../experiments/assignment/decisions.ts';
 import { ExperimentService } from '../experiments/experiment-service.ts';
 import { createExperimentsApi, type ExperimentsApi } from '../experiments/experiments-api.ts';
 import type { ExperimentHook } from '../experiments/ports.ts';
+import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { observeExperiments } from './observe.ts';
 
 /** The experiments of one server. */

@@ -6,7 +6,7 @@ import { ByteAccount } from '../http/byte-account.ts';
 import { type ApiKey, loadKeys, separatesOutcomes } from '../http/keys.ts';
 import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import { createServer } from '../http/server.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/instruments.ts';
 import { boundTo } from './bound-to.ts';
 import { connectionLimit } from './connection-limit.ts';
 import { consoleExtensions } from './console-extensions.ts';

@@ -1,8 +1,8 @@
 import type { Config } from '../config/config-schema.ts';
 import type { SupervisedPool } from '../inference/host-pool.ts';
 import type { PoolObserver } from '../inference/pool-observer.ts';
+import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { createTracing, type Tracing } from '../telemetry/tracing.ts';
 import { observePool } from './observe.ts';
 import { openHostPool } from './open-host-pool.ts';
@@ -28,7 +28,7 @@ function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStac
     void metrics.then((known) => observePool(known, logger)(event));
   };
   const pool = openHostPool(config, logger, observe, program);
-  const metrics = import('../telemetry/metrics.ts').then(({ createMetrics }) => createMetrics());
+  const metrics = import('../telemetry/instruments.ts').then(({ createMetrics }) => createMetrics());
   cleanup.defer(async () => (await metrics).close());
   // A failed start rejects every pending `pool` await; there is nothing to close then.
   const opened = pool.catch(() => undefined);
@@ -42,6 +42,7 @@ function openTracing({ telemetry }: Config, logger: Logger, version: string): Pr
     ratio: telemetry.traceRatio,
     serviceVersion: version,
     onExportError: (error) => logger.warn({ err: error }, 'traces were not taken'),
+    onNote: (note) => logger.warn({ note }, 'OpenTelemetry variable'),
   });
 }
 
@@ -63,7 +64,7 @@ export async function openServerParts(
   cleanup.defer(() => tracing.close());
   const metrics = await loading;
   const { openStack } = await import('./stack.ts');
-  const stack = await openStack(config, { metrics, logger, pool });
+  const stack = await openStack(config, { metrics, logger, pool, tracing });
   cleanup.defer(() => stack.close());
   // The hosts read the default model while HTTP is loaded; the check of readiness reports a failure.
   stack.registry.acquire().then(

@@ -4,17 +4,19 @@ import { loadConfig, printConfig } from '../config/load-config.ts';
 import { settingsHelp } from '../config/setting-help.ts';
 import { WinnowError } from '../errors.ts';
 import type { RequestEvent } from '../http/ports.ts';
+import type { MetricsFormat } from '../telemetry/instruments.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { once } from '../util/once.ts';
 import { parseJson } from '../util/parse-json.ts';
 import { closeAll, closeWithin } from './close-all.ts';
-import { countBatches, isRefusedUnread, observeRequests, watchProcess } from './observe.ts';
+import { countBatches, isRefusedUnread, observeRequests } from './observe.ts';
 import { isInference, openReadiness } from './open-readiness.ts';
 import { checkStart } from './preflight.ts';
 import { handleFaults, handleSignals } from './process.ts';
 import { warnOfReplicas } from './replicas.ts';
 import { withSources } from './serve-sources.ts';
 import { openServerParts } from './server-parts.ts';
+import { watchProcess } from './watch.ts';
 
 /*
  * The composition root of `winnow serve`: parse, build, listen, handle signals. Which class implements which port is chosen in src/main/
@@ -63,7 +65,7 @@ export async function startServer(
         if (isRefusedUnread(event)) stack.scheduler.demand.noteUnread();
         if (isInference(event, stack.registry.defaultModel)) readiness.answered();
       },
-      metrics: () => metrics.render(),
+      metrics: (format: MetricsFormat) => metrics.render(format),
       batches: () => countBatches(metrics),
     };
     const { url, drain } = await openHttp(config, stack, { version: VERSION, readiness, telemetry, metrics });

@@ -13,17 +13,19 @@ import { createScoreCache } from '../rerank/score-cache.ts';
 import { createTokenReader, type TokenReader } from '../rerank/text-tokens.ts';
 import { createScheduler } from '../scheduling/scheduler.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
+import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 import { cacheFolder } from '../util/cache-folder.ts';
 import { once } from '../util/once.ts';
 import { closeAll } from './close-all.ts';
-import { instructionNotes, observePool, observeRegistry, observeScheduler, watchCache, watchPool } from './observe.ts';
+import { instructionNotes, observePool, observeRegistry, observeScheduler } from './observe.ts';
 import { openExperiments } from './open-experiments.ts';
 import { openHostPool } from './open-host-pool.ts';
 import { prefetchTokenizer } from './prefetch.ts';
+import { watchCache, watchPool, watchRegistry, watchScheduler } from './watch.ts';
 
 /** The parts of the service behind HTTP, connected. */
 export interface Stack {
@@ -47,6 +49,8 @@ const tokenizerThreadsFor = (configured: number) => configured || Math.max(1, Ma
 interface StackDeps {
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** Records loads of models; default: none are. */
+  readonly tracing?: Pick<Tracing, 'record'>;
   /** Hosts that are starting already. The caller closes them, after the stack. */
   readonly pool?: Promise<SupervisedPool>;
 }
@@ -66,6 +70,7 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackD
       metrics,
       () => pool.provider,
       (host) => String(deviceOf(devices, host) ?? ''),
+      pool.size,
     ),
   });
 }
@@ -75,7 +80,7 @@ const graphFolder = (): string => join(cacheFolder(process.env), 'graphs');
 
 function openRegistry(
   { registry, inference }: Config,
-  { metrics, logger }: StackDeps,
+  { metrics, logger, tracing }: StackDeps,
   pool: SupervisedPool,
   tokenizers: TokenizerPool,
 ): Promise<FolderRegistry> {
@@ -92,7 +97,7 @@ function openRegistry(
     tokenizers,
     rewriter: inference.rewrite ? createGraphRewriter({ folder: graphFolder() }) : undefined,
     limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
-    observer: observeRegistry(metrics, logger),
+    observer: observeRegistry(metrics, logger, tracing),
   });
 }
 
@@ -135,6 +140,8 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     if (scoreCache) watchCache(metrics, 'scores', () => scoreCache.stats());
     watchPool(metrics, () => pool.facts());
     metrics.onScrape(() => metrics.demand.set(scheduler.demand.ratio()));
+    watchScheduler(metrics, scheduler);
+    watchRegistry(metrics, registry);
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     const tokenReader = createTokenReader({ registry, tokenizers });
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, tokenReader };

@@ -1,8 +1,8 @@
 import type { Config } from '../config/config-schema.ts';
 import { type PairSettings, pairOptions } from '../rerank/pair-settings.ts';
 import { createScorer, type Scorer } from '../rerank/scorer.ts';
+import { createMetrics } from '../telemetry/instruments.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { createMetrics } from '../telemetry/metrics.ts';
 import type { IdentifiedList } from '../training/data/list-types.ts';
 import { openBiEncoder } from '../training/teachers/bi-encoder.ts';
 import type { ListScorer } from '../training/teachers/score-job.ts';

@@ -100,6 +100,8 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   predictedWaitMs(key: string, lane: Lane, tokens: number): number {
+    // Without tokens the model does not matter.
+    if (tokens === 0) return this.#predictedWait(lane, 0);
     const rate = this.#forecast.rate(key);
     const work = (tokens / TYPICAL_LENGTH) * rowWork(rate, TYPICAL_LENGTH);
     return this.#predictedWait(lane, work);

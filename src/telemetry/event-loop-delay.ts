@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-/** Monitors the event loop's delay; `read` returns its quantiles in seconds since the last reading. */
+/** Monitors the event loop's delay; `read` returns percentiles in seconds since the last reading. */
 export function watchEventLoop() {
   const resolution = 10;
   const delay = monitorEventLoopDelay({ resolution });
@@ -8,11 +8,11 @@ export function watchEventLoop() {
   // Node records the time between two ticks of a timer: the timer's own period is no delay.
   const seconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - resolution / 1e3);
   return {
-    read(): [quantile: string, seconds: number][] {
-      const quantiles = [0.5, 0.9, 0.99].map((q): [string, number] => [String(q), seconds(delay.percentile(100 * q))]);
-      quantiles.push(['1', seconds(delay.max)]);
+    read(): [percentile: string, seconds: number][] {
+      const percentiles = [50, 90, 99].map((p): [string, number] => [String(p), seconds(delay.percentile(p))]);
+      percentiles.push(['100', seconds(delay.max)]);
       delay.reset();
-      return quantiles;
+      return percentiles;
     },
     close: () => {
       delay.disable();

@@ -1,44 +1,20 @@
 import {
-  Counter,
-  type CounterConfiguration,
-  collectDefaultMetrics,
-  Gauge,
-  type GaugeConfiguration,
-  Histogram,
-  type HistogramConfiguration,
-  Registry,
-} from 'prom-client';
-import { watchEventLoop } from './event-loop-delay.ts';
+  counter,
+  gauge,
+  histogram,
+  LATENCY,
+  PASSAGES,
+  ROWS,
+  type Shape,
+  TOKENS,
+  tracedCounter,
+  tracedHistogram,
+} from './metric-shapes.ts';
 
 /*
  * The table of all metrics. Names follow Prometheus' rules: base units (seconds, bytes), `_total` on counters. docs/metrics.md is generated
  * from it.
  */
-
-/** Seconds, 1 ms to 60 s; narrow buckets around the latency of interactive requests. */
-const LATENCY = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
-const TOKENS = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768];
-const PASSAGES = [1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
-
-interface Shape {
-  readonly kind: 'counter' | 'gauge' | 'histogram';
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly buckets?: readonly number[];
-}
-
-const counter = <const L extends readonly string[]>(name: string, help: string, labels: L) =>
-  ({ kind: 'counter', name, help, labels }) as const;
-const gauge = <const L extends readonly string[]>(name: string, help: string, labels: L) =>
-  ({ kind: 'gauge', name, help, labels }) as const;
-const histogram = <const L extends readonly string[]>(
-  name: string,
-  help: string,
-  labels: L,
-  buckets: readonly number[],
-) => ({ kind: 'histogram', name, help, labels, buckets }) as const;
 
 export const METRICS = {
   // Requests
@@ -49,7 +25,7 @@ export const METRICS = {
     'lane',
     'status',
   ]),
-  requestSeconds: histogram(
+  requestSeconds: tracedHistogram(
     'winnow_request_duration_seconds',
     'From the arrival of a request to the end of its answer.',
     ['model', 'version', 'dialect', 'lane'],
@@ -57,7 +33,7 @@ export const METRICS = {
   ),
   requestPassages: histogram('winnow_request_passages', 'Passages in a request.', ['dialect'], PASSAGES),
   requestsInFlight: gauge('winnow_requests_in_flight', 'Re-ranking requests being answered now.', []),
-  errors: counter('winnow_errors_total', 'Answers with an error, by code of the catalog (docs/errors.md).', [
+  errors: tracedCounter('winnow_errors_total', 'Answers with an error, by code of the catalog (docs/errors.md).', [
     'code',
     'dialect',
   ]),
@@ -84,7 +60,7 @@ export const METRICS = {
     'version',
     'status',
   ]),
-  armSeconds: histogram(
+  armSeconds: tracedHistogram(
     'winnow_arm_duration_seconds',
     'From the arrival of a request to the end of its answer, inside an experiment.',
     ['experiment', 'arm'],
@@ -134,19 +110,19 @@ export const METRICS = {
     ['where'],
   ),
   // Stages of a request
-  tokenizeSeconds: histogram(
+  tokenizeSeconds: tracedHistogram(
     'winnow_tokenize_duration_seconds',
     'Tokenization of one request: query, passages and pairs.',
     ['model', 'version'],
     LATENCY,
   ),
-  queueSeconds: histogram(
+  queueSeconds: tracedHistogram(
     'winnow_queue_wait_seconds',
     'From submission of a request to the start of its first batch.',
     ['model', 'version', 'lane'],
     LATENCY,
   ),
-  inferSeconds: histogram(
+  inferSeconds: tracedHistogram(
     'winnow_infer_duration_seconds',
     "A request's share, by tokens, of the engine time of its batches.",
     ['model', 'version'],
@@ -172,6 +148,11 @@ export const METRICS = {
   // Queue
   queueTokens: gauge('winnow_queue_tokens', 'Tokens waiting for a batch.', []),
   queueRows: gauge('winnow_queue_rows', 'Rows waiting for a batch.', []),
+  predictedWait: gauge(
+    'winnow_predicted_wait_seconds',
+    'Predicted wait of a request that arrives now, by lane; above scheduling.maxWaitMs requests are refused.',
+    ['lane'],
+  ),
   queueJobs: gauge('winnow_queue_jobs', 'Requests with rows waiting for a batch.', []),
   demand: gauge(
     'winnow_demand_ratio',
@@ -197,6 +178,15 @@ export const METRICS = {
     'Seconds an inference host spent in the engine; its rate is the share of time that the host or its GPU was busy.',
     ['host', 'device'],
   ),
+  hostBusy: gauge('winnow_host_busy_ratio', 'Share of the last minute that an inference host spent in the engine.', [
+    'host',
+    'device',
+  ]),
+  hostCpuSeconds: counter(
+    'winnow_host_cpu_seconds_total',
+    'Processor time of an inference host; the processes that succeed each other in its place are added up.',
+    ['host', 'device'],
+  ),
   hostEvents: counter(
     'winnow_host_events_total',
     'Events of inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing.',
@@ -219,7 +209,14 @@ export const METRICS = {
     'model',
     'version',
   ]),
+  refusedVersions: gauge('winnow_refused_versions', 'Versions in the registry folder that are refused now.', []),
   modelLoads: counter('winnow_model_loads_total', 'Versions loaded.', ['model', 'version']),
+  modelLoadSeconds: histogram(
+    'winnow_model_load_duration_seconds',
+    'From reading the files of a version to the end of its load on the first inference host.',
+    [],
+    LATENCY,
+  ),
   modelUnloads: counter(
     'winnow_model_unloads_total',
     'Versions unloaded, by cause: replaced, request, memory, removed.',
@@ -239,63 +236,7 @@ export const METRICS = {
   ready: gauge('winnow_ready', '1 while /health/ready answers 200.', []),
   eventLoopDelay: gauge(
     'winnow_event_loop_delay_seconds',
-    'Delay of the event loop of the HTTP process, since the last scrape.',
-    ['quantile'],
+    'Delay of the event loop of the HTTP process since the last scrape; percentile: 50, 90, 99, 100.',
+    ['percentile'],
   ),
 } as const satisfies Record<string, Shape>;
-
-type Table = typeof METRICS;
-type Instrument<S extends Shape> = S['kind'] extends 'counter'
-  ? Counter<S['labels'][number]>
-  : S['kind'] extends 'gauge'
-    ? Gauge<S['labels'][number]>
-    : Histogram<S['labels'][number]>;
-
-/** One instrument for each row of the table, under the row's key, and the registry that renders them. */
-export type Metrics = { readonly [K in keyof Table]: Instrument<Table[K]> } & {
-  readonly registry: Registry;
-  /** Calls `read` before each rendering, for gauges whose value is looked up at the scrape. */
-  onScrape(read: () => void): void;
-  /** Returns the text in Prometheus' exposition format, and its content type. */
-  render(): Promise<{ readonly contentType: string; readonly text: string }>;
-  /** Stops the event loop's monitor. */
-  close(): void;
-};
-
-function build(shape: Shape, registry: Registry): Counter | Gauge | Histogram {
-  const common = { name: shape.name, help: shape.help, labelNames: [...shape.labels], registers: [registry] };
-  if (shape.kind === 'counter') return new Counter(common satisfies CounterConfiguration<string>);
-  if (shape.kind === 'gauge') return new Gauge(common satisfies GaugeConfiguration<string>);
-  return new Histogram({
-    ...common,
-    buckets: [...(shape.buckets ?? LATENCY)],
-  } satisfies HistogramConfiguration<string>);
-}
-
-async function total(counter: Counter): Promise<number> {
-  return (await counter.get()).values.reduce((sum, { value }) => sum + value, 0);
-}
-
-/** Creates all metrics in a registry of their own, so that two servers in one process share nothing. */
-export function createMetrics(options: { readonly processMetrics?: boolean } = {}): Metrics {
-  const registry = new Registry();
-  const built = Object.fromEntries(Object.entries(METRICS).map(([key, shape]) => [key, build(shape, registry)]));
-  const instruments = built as unknown as { [K in keyof Table]: Instrument<Table[K]> };
-  if (options.processMetrics ?? true) collectDefaultMetrics({ register: registry });
-  const delay = watchEventLoop();
-  const readers: (() => void)[] = [];
-  return {
-    ...instruments,
-    registry,
-    onScrape: (read) => void readers.push(read),
-    async render() {
-      for (const read of readers) read();
-      for (const [quantile, seconds] of delay.read()) instruments.eventLoopDelay.set({ quantile }, seconds);
-      // Computed from the two counters, so that it always agrees with them.
-      const padding = await total(instruments.paddingTokens);
-      instruments.paddingRatio.set(padding / Math.max(1, padding + (await total(instruments.tokens))));
-      return { contentType: registry.contentType, text: await registry.metrics() };
-    },
-    close: delay.close,
-  };
-}

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, expectTypeOf, it } from 'vitest';
 import type { LossCause, PoolEvent } from '../../src/inference/pool-observer.ts';
 import { LANES } from '../../src/scheduling/scheduling-types.ts';
-import { createMetrics, METRICS } from '../../src/telemetry/metrics.ts';
+import { createMetrics } from '../../src/telemetry/instruments.ts';
+import { METRICS } from '../../src/telemetry/metrics.ts';
 import { metricsMarkdown } from '../../src/telemetry/page.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');

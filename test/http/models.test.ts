@@ -301,6 +301,36 @@ describe('/metrics', () => {
     const { text, headers } = await request(app).get('/metrics');
     expect(text).toBe('winnow_ready 1\n');
     expect(headers['content-type']).toContain('version=0.0.4');
+    expect(headers.vary?.toLowerCase()).toContain('accept');
+  });
+
+  it.each([
+    [undefined, 'text'],
+    ['*/*', 'text'],
+    ['text/plain', 'text'],
+    ['application/openmetrics-text', 'openmetrics'],
+    ['application/openmetrics-text; q=0', 'text'],
+    ['application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4;q=0.5', 'text'],
+    ['text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.2', 'text'],
+    // Prometheus 2.42, then 3.
+    [
+      'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
+      'openmetrics',
+    ],
+    [
+      'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2',
+      'openmetrics',
+    ],
+  ])('answers Accept %s with %s', async (accept, format) => {
+    const asked: string[] = [];
+    const base = fakeDeps();
+    const metrics = async (wanted: string) => {
+      asked.push(wanted);
+      return { contentType: 'text/plain', text: '' };
+    };
+    const ask = request(createApp({ ...base, telemetry: { ...base.telemetry, metrics } })).get('/metrics');
+    await (accept === undefined ? ask : ask.set('accept', accept));
+    expect(asked).toEqual([format]);
   });
 });
 

@@ -48,7 +48,7 @@ class PaperHost implements Worker {
   answer(): void {
     const { frame, resolve } = this.calls.shift()!;
     const scores = Float32Array.from(decodeRun(frame.payload).rows, ({ ids }) => ids[0]!);
-    resolve(frameOf(encodeScores(0, { scores, inferMs: 1, rss: 5 })));
+    resolve(frameOf(encodeScores(0, { scores, inferMs: 1, rss: 5, cpuMs: 1 })));
   }
 
   lose(reason: string): void {
@@ -140,7 +140,7 @@ describe('dispatching', () => {
     hosts[0]!.loaded.clear();
     hosts[1]!.tokens = 10;
     expect(firstFree(hosts, 1)).toBe(hosts[2]);
-    void hosts[2]!.call(() => encodeScores(0, { scores: new Float32Array(0), inferMs: 0, rss: 0 }));
+    void hosts[2]!.call(() => encodeScores(0, { scores: new Float32Array(0), inferMs: 0, rss: 0, cpuMs: 0 }));
     expect(firstFree(hosts, 1)).toBe(hosts[1]);
     expect(firstFree(hosts, 2)).toBeUndefined();
   });

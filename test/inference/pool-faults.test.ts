@@ -264,8 +264,11 @@ describe('memory', () => {
     expect((await Promise.all(answers)).map(({ scores }) => scores[0])).toEqual(
       numbers.map((n) => (n === 3 ? 3.5 : n + 1000)),
     );
+    const cpuMs = pool.facts().slots[0]!.cpuMs;
     await seen('recycle');
     expect(pids()[0]).not.toBe(before);
+    // The processor time of the place goes on with that of the new process.
+    expect(pool.facts().slots[0]!.cpuMs).toBeGreaterThan(cpuMs);
     expect(pool.facts()).toMatchObject({ recycles: 1, restarts: 0, kills: 0 });
     expect(events.some(({ kind }) => kind === 'lost')).toBe(false);
     expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);

@@ -52,12 +52,12 @@ describe('protocol', () => {
   it('scores come back bit for bit', () => {
     const float = fc.float32Array();
     fc.assert(
-      fc.property(id, float, fc.double(), fc.nat(), (id, scores, inferMs, rss) => {
-        const frame = soleFrame(encodeScores(id, { scores, inferMs, rss }));
+      fc.property(id, float, fc.double(), fc.nat(), fc.nat(), (id, scores, inferMs, rss, cpuMs) => {
+        const frame = soleFrame(encodeScores(id, { scores, inferMs, rss, cpuMs }));
         expect(frame).toMatchObject({ kind: 'scores', id });
         const back = decodeScores(frame.payload);
         expect(new Uint32Array(back.scores.slice().buffer)).toEqual(new Uint32Array(scores.slice().buffer));
-        expect([back.inferMs, back.rss]).toEqual([inferMs, rss]);
+        expect([back.inferMs, back.rss, back.cpuMs]).toEqual([inferMs, rss, cpuMs]);
       }),
     );
   });

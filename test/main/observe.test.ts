@@ -7,13 +7,11 @@ import {
   observeRequests,
   observeScheduler,
   versionLabels,
-  watchCache,
-  watchPool,
-  watchProcess,
 } from '../../src/main/observe.ts';
+import { watchCache, watchPool, watchProcess } from '../../src/main/watch.ts';
 import type { ServedVersion } from '../../src/registry/registry-types.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/instruments.ts';
 import { createLogger, type Logger } from '../../src/telemetry/logger.ts';
-import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 
 let metrics: Metrics;
 let lines: string[];
@@ -146,8 +144,8 @@ describe('scheduler', () => {
 describe('inference hosts', () => {
   it('on several devices are counted by device, and so is their work', async () => {
     const slots = [
-      { device: 0, alive: true, rss: 100 },
-      { device: 3, alive: false, rss: 0 },
+      { device: 0, alive: true, rss: 100, cpuMs: 2500 },
+      { device: 3, alive: false, rss: 0, cpuMs: 0 },
     ];
     watchPool(metrics, () => ({ provider: 'cuda', alive: 1, slots }));
     const scheduler = observeScheduler(
@@ -170,8 +168,8 @@ describe('inference hosts', () => {
     pool({ kind: 'output', host: 1, line: 'a line of the runtime' });
     let alive = 2;
     const slots = [
-      { device: 0, alive: true, rss: 100 },
-      { device: 0, alive: true, rss: 0 },
+      { device: 0, alive: true, rss: 100, cpuMs: 2500 },
+      { device: 0, alive: true, rss: 0, cpuMs: 0 },
     ];
     watchPool(metrics, () => ({ provider: 'cpu', alive, slots }));
     expect(await sample('winnow_host_events_total{event="lost",cause="crashed"}')).toBe('1');

@@ -7,8 +7,8 @@ import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load-config.ts';
 import { type Experiments, openExperiments } from '../../src/main/open-experiments.ts';
 import type { RerankRequest } from '../../src/rerank/rerank-types.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/instruments.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
-import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { SPLIT } from '../experiments/lab.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-main-'));

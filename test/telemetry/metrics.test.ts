@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { createMetrics, METRICS, type Metrics } from '../../src/telemetry/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/instruments.ts';
+import { METRICS } from '../../src/telemetry/metrics.ts';
 
 let open: Metrics[] = [];
 const fresh = (): Metrics => {
@@ -36,6 +37,39 @@ describe('metrics', () => {
     expect(text).toContain('winnow_batch_rows_bucket{le="16",model="m",version="3",provider="cpu"} 1');
   });
 
+  it('render as OpenMetrics with the trace of an observation, and as text without, also at the same time', async () => {
+    const metrics = fresh();
+    const trace_id = '4bf92f3577b34da6a3ce929d0e0e4736';
+    const served = { model: 'm', version: '3' };
+    metrics.inferSeconds.observe({ labels: served, value: 0.07, exemplarLabels: { trace_id } });
+    metrics.errors.inc({ labels: { code: 'overloaded', dialect: 'tei' }, value: 1, exemplarLabels: { trace_id } });
+    const [open, text, again] = await Promise.all([
+      metrics.render('openmetrics'),
+      metrics.render(),
+      metrics.render('openmetrics'),
+    ]);
+    expect(open.contentType).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
+    expect(open.text).toContain(
+      '# TYPE winnow_errors counter\nwinnow_errors_total{code="overloaded",dialect="tei"} 1 # {',
+    );
+    expect(open.text).toMatch(
+      /winnow_infer_duration_seconds_bucket\{le="0.075",.*\} 1 # \{trace_id="4bf9\w+"\} 0.07 \d/,
+    );
+    expect(open.text.endsWith('# EOF\n')).toBe(true);
+    expect(text.text).toContain(
+      '# TYPE winnow_errors_total counter\nwinnow_errors_total{code="overloaded",dialect="tei"} 1\n',
+    );
+    expect(text.text).not.toContain(trace_id);
+    expect(again.text).toContain('# TYPE winnow_requests counter');
+  });
+
+  it('have no gauge with a counter name, which Prometheus warns of', async () => {
+    const { text } = await fresh().render();
+    const gauges = [...text.matchAll(/^# TYPE (\S+) gauge$/gm)].map(([, name]) => name!);
+    expect(gauges.filter((name) => name.endsWith('_total'))).toEqual([]);
+    expect(gauges).toContain('nodejs_active_handles');
+  });
+
   it('share nothing between two servers of one process', async () => {
     const [a, b] = [fresh(), fresh()];
     a.queueJobs.set(7);
@@ -55,7 +89,7 @@ describe('metrics', () => {
   it('measure a blocked event loop, without the period of the timer', async () => {
     const metrics = fresh();
     const worst = async () =>
-      Number(/delay_seconds\{quantile="1"\} (\S+)/.exec((await metrics.render()).text)?.[1] ?? Number.NaN);
+      Number(/delay_seconds\{percentile="100"\} (\S+)/.exec((await metrics.render()).text)?.[1] ?? Number.NaN);
     const tick = () => new Promise((done) => setTimeout(done, 30));
     await tick();
     const begin = performance.now();
