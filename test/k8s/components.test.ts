@@ -11,6 +11,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const K8S = join(ROOT, 'k8s');
 const RENDERINGS = allRenderings(K8S);
 const BUILT_IN = ['v1', 'apps/v1', 'policy/v1', 'networking.k8s.io/v1', 'batch/v1'];
+const RESOURCES = ['cpu', 'ephemeral-storage', 'memory'];
 const AUTOSCALERS = ['HorizontalPodAutoscaler', 'ScaledObject'];
 
 interface Variable {
@@ -42,8 +43,8 @@ const settingsMaps = (manifests: readonly Manifest[]) =>
   ofKind(manifests, 'ConfigMap').filter(({ metadata }) => metadata.name.startsWith('winnow-settings'));
 const settingsIn = (manifests: readonly Manifest[]): Record<string, string> =>
   Object.assign({}, ...settingsMaps(manifests).map(({ data }) => data)) as Record<string, string>;
-const labelsOf = (manifests: readonly Manifest[]) =>
-  Object(ofKind(manifests, 'Deployment')[0]?.spec).template.metadata.labels;
+const podLabels = (manifests: readonly Manifest[]) =>
+  Object([...ofKind(manifests, 'Deployment'), ...ofKind(manifests, 'Job')][0]?.spec).template.metadata.labels;
 
 describe.skipIf(!hasKubectl())('k8s/ rendered by kubectl, without a file outside of it (needs kubectl)', () => {
   let copy: Copy;
@@ -68,8 +69,8 @@ describe.skipIf(!hasKubectl())('k8s/ rendered by kubectl, without a file outside
             readOnlyRootFilesystem: true,
             capabilities: { drop: ['ALL'] },
           });
-          expect(Object.keys(resources.requests)).toEqual(['cpu', 'memory']);
-          expect(Object.keys(resources.limits)).toEqual(expect.arrayContaining(['cpu', 'memory']));
+          expect(Object.keys(resources.requests)).toEqual(RESOURCES);
+          expect(Object.keys(resources.limits)).toEqual(expect.arrayContaining(RESOURCES));
           for (const mount of volumeMounts) mounted.add(mount.name);
           const writable = volumeMounts.filter(({ readOnly }) => !readOnly).map(({ mountPath }) => mountPath);
           const cache = env?.find((variable) => variable.name === 'XDG_CACHE_HOME')?.value;
@@ -115,8 +116,9 @@ describe.skipIf(!hasKubectl())('k8s/ rendered by kubectl, without a file outside
     });
 
     it('has selectors that select its pods and its Service', () => {
+      expect(ofKind(of(name), 'NetworkPolicy')).not.toHaveLength(0);
       for (const { spec } of ofKind(of(name), 'NetworkPolicy'))
-        expect(labelsOf(of(name))).toMatchObject(Object(spec).podSelector.matchLabels);
+        expect(podLabels(of(name))).toMatchObject(Object(spec).podSelector.matchLabels);
       for (const { spec } of ofKind(of(name), 'ServiceMonitor'))
         expect(ofKind(of(name), 'Service')[0]?.metadata.labels).toMatchObject(Object(spec).selector.matchLabels);
     });
