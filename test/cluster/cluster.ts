@@ -7,6 +7,8 @@ import { type Ran, run } from './tools.ts';
 
 /** A Kubernetes API server with its controllers. */
 export interface Cluster {
+  /** Path of its kubeconfig. */
+  readonly kubeconfig: string;
   /** Runs kubectl against it. @throws Error with kubectl's message. */
   kubectl(args: readonly string[], input?: string): Ran;
   stop(): Promise<void>;
@@ -14,6 +16,7 @@ export interface Cluster {
 
 /** Calls kubectl with the given kubeconfig. */
 export const clusterOf = (kubeconfig: string, stop = async (): Promise<void> => {}): Cluster => ({
+  kubeconfig,
   kubectl: (args, input) =>
     run('kubectl', args, {
       env: { ...process.env, KUBECONFIG: kubeconfig },

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allRenderings, type Copy, copyManifests, manifestsOf, type Rendering } from '../k8s/renderings.ts';
 import { applied } from './apply.ts';
+import { checkAutoscaling } from './autoscaling.ts';
 import { asDocumented, negativeControls, selected } from './checks.ts';
 import { type Cluster, clusterOf, startCluster } from './cluster.ts';
 import { groupsOf, installKinds } from './kinds.ts';
@@ -17,7 +18,10 @@ controllers, and checks that each pod is admitted.
   npm run test:cluster                        starts a server by ../shared/k8s-server; about 2 minutes on 2 idle cores
   npm run test:cluster -- --server FOLDER     by the scripts build.sh, start.sh and stop.sh of that folder
   npm run test:cluster -- --kubeconfig FILE   on a cluster that is there, one to throw away: namespaces and kinds are made and left
+  npm run test:cluster -- --only autoscaling  the autoscaler alone, in 4 minutes; \`manifests\`: all but that
   npm run test:cluster -- --json FILE         also writes the results
+
+The autoscaler is checked where the server is this command's own: pods are marked as running, which a kubelet would do.
 
 Needed: kubectl; without --kubeconfig also Debian's etcd-server, openssl, curl and Go 1.25, which builds the server once (minutes) into
 ~/.cache/k8s-server; K8S_PORT and ETCD_PORT name its ports. KEDA's kinds come from its Go module.
@@ -28,6 +32,7 @@ const { values } = parseArgs({
     server: { type: 'string', default: join(ROOT, '../shared/k8s-server') },
     kubeconfig: { type: 'string' },
     json: { type: 'string' },
+    only: { type: 'string', default: '' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
@@ -106,7 +111,8 @@ async function main(): Promise<void> {
   };
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
-    await check(cluster, casesOf(copy), report);
+    if (values.only !== 'autoscaling') await check(cluster, casesOf(copy), report);
+    if (values.only !== 'manifests' && !values.kubeconfig) await checkAutoscaling(cluster.kubeconfig, copy, report);
   } finally {
     await cluster.stop();
     copy.remove();
