@@ -128,6 +128,16 @@ export const CATALOG = {
   // Inference
   inference_failed: { status: 500, type: 'Backend', message: 'Backend error: {reason}' },
   host_lost: { status: 503, type: 'Backend', message: 'the inference host was lost twice with this batch: {reason}' },
+  no_host: {
+    status: 503,
+    type: 'Unhealthy',
+    message: 'expected an inference host that can run a batch, got none for {outageSeconds} s: {reason}',
+  },
+  not_started: {
+    status: 503,
+    type: 'Unhealthy',
+    message: 'expected a server that has started, got one that does not answer requests yet: {reason}',
+  },
   tokenization_failed: { status: 500, type: 'Tokenizer', message: 'the tokenizer failed: {reason}' },
   not_a_number: { status: 424, type: 'Backend', message: 'score is NaN (row {row})' },
   provider_unavailable: {

@@ -17,6 +17,8 @@ const WHILE_RUNNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'in_use',
   'inference_failed',
   'host_lost',
+  'no_host',
+  'not_started',
   'tokenization_failed',
   'not_a_number',
   'model_not_ready',

@@ -37,6 +37,18 @@ export const inferenceSettings = z.strictObject({
     30_000,
     'Limits the milliseconds of a batch; a process that takes longer is killed and replaced. Predicted batches have 20 times their prediction, at least 2 s, if that is less. Half of `server.requestTimeoutMs`, or 2 s, is the limit where it is less.',
   ),
+  outageGraceMs: integer(
+    0,
+    600_000,
+    8000,
+    'Sets the milliseconds without any inference process after which the service is not ready and waiting requests fail with 503. Raising it hides longer restarts.',
+  ),
+  outageLimitMs: integer(
+    0,
+    86_400_000,
+    180_000,
+    'Sets the milliseconds without any inference process after which `/health/live` fails, so that the platform restarts the service; 0: never. Processes are started again all the time.',
+  ),
   device: integers(
     0,
     64,

@@ -1,9 +1,12 @@
 import type { Clock } from '../util/clock.ts';
 import { type BackOff, restartDelay } from './backoff.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
-import { choosesDevice, deviceOf } from './host-layout.ts';
+import { choosesDevice } from './host-layout.ts';
 import type { HostSettings, HostUsage } from './host-protocol.ts';
+import { emptySlots, type Slot } from './host-slots.ts';
 import type { Provider, ProviderSetting } from './inference-types.ts';
+import { Outage, type OutageFacts } from './outage.ts';
+import { pause } from './pause.ts';
 import type { PoolEvent, PoolObserver } from './pool-observer.ts';
 
 export interface FleetOptions extends Omit<HostSettings, 'device'> {
@@ -16,6 +19,8 @@ export interface FleetOptions extends Omit<HostSettings, 'device'> {
   readonly clock: Clock;
   readonly backOff: BackOff;
   readonly startTimeoutMs: number;
+  /** Milliseconds without any host after which what waits is rejected. */
+  readonly outageGraceMs: number;
   /** Milliseconds in which a host that is ended may finish its batches. */
   readonly graceMs: number;
   /** Resident memory in bytes above which a host is replaced; 0: never. */
@@ -31,22 +36,9 @@ interface FleetHooks {
   readonly ready: () => void;
   /** Called when no host is in service and every slot has failed to start one `MAX_FAILED_STARTS` times. */
   readonly startsFailed: (reason: string) => void;
+  /** Called when no host has been in service for longer than the grace, or starting one is hopeless for now. */
+  readonly outage: (facts: OutageFacts) => void;
   readonly observe: PoolObserver;
-}
-
-/** A place for one host; lost processes are replaced in it. */
-interface Slot {
-  readonly index: number;
-  readonly device: number;
-  host: HostClient | undefined;
-  failures: number;
-  readyAt: number;
-  /** Memory of the host after its models were loaded. A limit below it could never be kept. */
-  readyRss: number;
-  rss: number;
-  /** Processor time of all hosts that were in this place, in milliseconds. */
-  cpuMs: number;
-  recycling: boolean;
 }
 
 /** Consecutive failed starts, on every slot, after which waiting batches are rejected. */
@@ -65,6 +57,7 @@ export class Fleet {
   /** Processes that are starting or ending. */
   readonly #outOfService = new Set<HostClient>();
   readonly #closing = new AbortController();
+  readonly #outage: Outage;
   #provider: ProviderSetting;
   #restarts = 0;
   #recycles = 0;
@@ -74,17 +67,15 @@ export class Fleet {
     this.#options = options;
     this.#hooks = hooks;
     this.#provider = options.provider;
-    this.#slots = Array.from({ length: options.hosts }, (_, index) => ({
-      index,
-      device: deviceOf(options.devices, index) ?? 0,
-      host: undefined,
-      failures: 0,
-      readyAt: 0,
-      readyRss: 0,
-      rss: 0,
-      cpuMs: 0,
-      recycling: false,
-    }));
+    this.#outage = new Outage({
+      graceMs: options.outageGraceMs,
+      clock: options.clock,
+      onOverGrace: (facts) => {
+        this.#emit({ kind: 'outage', reason: facts.reason });
+        hooks.outage(facts);
+      },
+    });
+    this.#slots = emptySlots(options);
   }
 
   /** Hosts that take batches now. */
@@ -95,6 +86,11 @@ export class Fleet {
   /** Whether a slot has no running host. */
   get recovering(): boolean {
     return this.#slots.some(({ host }) => !host?.alive);
+  }
+
+  /** The time in which no host is in service, if it is one. */
+  get outage(): OutageFacts | undefined {
+    return this.#outage.facts;
   }
 
   get facts() {
@@ -178,6 +174,7 @@ export class Fleet {
   /** Ends every process. Those in service finish their batches first. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#outage.end();
     for (const host of this.#outOfService) host.kill('the pool was closed');
     const serving = this.#slots.flatMap(({ host }) => (host ? [host] : []));
     await Promise.all([
@@ -228,6 +225,7 @@ export class Fleet {
   #install(slot: Slot, host: HostClient): void {
     this.#outOfService.delete(host);
     Object.assign(slot, { host, readyAt: this.#options.clock.now(), readyRss: host.rss, rss: host.rss });
+    this.#outage.end();
     const provider = this.#provider as Provider;
     this.#emit({ kind: 'ready', host: slot.index, pid: host.pid!, provider, device: slot.device });
     this.#hooks.ready();
@@ -240,6 +238,7 @@ export class Fleet {
     slot.host = undefined;
     slot.rss = 0;
     if (this.#closing.signal.aborted) return;
+    this.#noteOutage(reason);
     this.#emit({ kind: 'lost', host: slot.index, cause, reason });
     if (!slot.recycling) void this.#restart(slot);
   }
@@ -251,7 +250,7 @@ export class Fleet {
       const delayMs = restartDelay(++slot.failures, backOff);
       this.#restarts++;
       this.#emit({ kind: 'restart', host: slot.index, delayMs });
-      await this.#sleep(delayMs);
+      await pause(delayMs, clock, this.#closing.signal);
       if (this.#closing.signal.aborted) return;
       try {
         this.#install(slot, await this.#startHost(slot));
@@ -264,9 +263,15 @@ export class Fleet {
 
   #startFailed(slot: Slot, reason: string): void {
     if (this.#closing.signal.aborted) return;
+    this.#noteOutage(reason);
     this.#emit({ kind: 'lost', host: slot.index, cause: 'crashed', reason });
-    if (this.#slots.every(({ host, failures }) => !host?.alive && failures >= MAX_FAILED_STARTS))
-      this.#hooks.startsFailed(reason);
+    if (!this.#slots.every(({ host, failures }) => !host?.alive && failures >= MAX_FAILED_STARTS)) return;
+    this.#hooks.startsFailed(reason);
+    this.#outage.giveUp();
+  }
+
+  #noteOutage(reason: string): void {
+    if (this.ready.length === 0) this.#outage.begin(reason);
   }
 
   /** Replaces a host: the old one serves until the new one has its models, then finishes its batches and ends. */
@@ -285,17 +290,5 @@ export class Fleet {
     }
     slot.recycling = false;
     if (!slot.host && !this.#closing.signal.aborted) void this.#restart(slot);
-  }
-
-  #sleep(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#options.clock.after(ms, resolve);
-    const { signal } = this.#closing;
-    const wake = () => {
-      cancel();
-      resolve();
-    };
-    signal.addEventListener('abort', wake, { once: true });
-    return promise.finally(() => signal.removeEventListener('abort', wake));
   }
 }

@@ -21,6 +21,8 @@ export interface PoolOptions {
   readonly batchTimeoutMs?: number;
   readonly loadTimeoutMs?: number;
   readonly startTimeoutMs?: number;
+  /** Milliseconds without any host after which batches are rejected until there is one. */
+  readonly outageGraceMs?: number;
   readonly graceMs?: number;
   readonly backOff?: BackOff;
   readonly clock?: Clock;
@@ -43,6 +45,7 @@ const DEFAULTS = {
   batchTimeoutMs: 30_000,
   loadTimeoutMs: 120_000,
   startTimeoutMs: 60_000,
+  outageGraceMs: 8000,
   graceMs: 10_000,
   backOff: DEFAULT_BACK_OFF,
   clock: monotonicClock,

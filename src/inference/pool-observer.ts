@@ -1,4 +1,5 @@
 import type { Provider } from './inference-types.ts';
+import type { OutageFacts } from './outage.ts';
 
 /** `crashed`: the process ended by itself; `killed`: a call exceeded its time limit; `faulty`: the device failed permanently. */
 export type LossCause = 'crashed' | 'killed' | 'faulty';
@@ -16,6 +17,8 @@ export type PoolEvent =
   | { readonly kind: 'lost'; readonly host: number; readonly cause: LossCause; readonly reason: string }
   /** A lost host is about to be replaced, `delayMs` from now. */
   | { readonly kind: 'restart'; readonly host: number; readonly delayMs: number }
+  /** No host has been in service for longer than the grace, or none can be started: batches are rejected until one is. */
+  | { readonly kind: 'outage'; readonly reason: string }
   /** A host above the memory limit has been replaced. */
   | { readonly kind: 'recycle'; readonly host: number; readonly rss: number }
   /** A batch whose host was lost is run on another. */
@@ -59,4 +62,6 @@ export interface PoolFacts {
   /** Batches that wait for a host. */
   readonly waiting: number;
   readonly slots: readonly HostFacts[];
+  /** The time in which no host takes batches, if it is one. */
+  readonly outage: OutageFacts | undefined;
 }

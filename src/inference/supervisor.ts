@@ -12,9 +12,12 @@ import type {
   Provider,
   TrialRun,
 } from './inference-types.ts';
+import { LoadRetry } from './load-retry.ts';
+import { noHost } from './outage.ts';
 import type { PoolFacts, PoolObserver } from './pool-observer.ts';
 import { scoreBatch } from './score-batch.ts';
 import { endsHost, Trials, tryOnHost } from './trial.ts';
+import { Waiters } from './waiters.ts';
 
 interface SupervisorOptions extends FleetOptions {
   readonly batchTimeoutMs: number;
@@ -27,14 +30,12 @@ interface Model {
   readonly spec: LoadSpec;
 }
 
-/** Wait before a model that a host could not load is tried there again, in milliseconds; doubles with each failure up to the second number. */
-const MISSING_RETRY_MS = [1000, 8000] as const;
-
 /** Tokens that a load or unload counts as when the host for a batch is chosen: more than any batch. */
 const LOAD_WEIGHT = 1e9;
 
 /** A model that took longer to load in its trial is not loaded on hosts that serve, in milliseconds. */
 const SLOW_LOAD_MS = 1000;
+
 /** The pool of inference hosts: loads models on all of them and scores each batch on one of them. */
 export class Supervisor implements HostPool {
   readonly size: number;
@@ -44,25 +45,27 @@ export class Supervisor implements HostPool {
   readonly #fleet: Fleet;
   readonly #dispatcher: Dispatcher<HostClient>;
   readonly #models = new Map<string, Model>();
-  #waiters: Pick<PromiseWithResolvers<void>, 'resolve' | 'reject'>[] = [];
+  /** Loads that wait for a host. */
+  readonly #waiters = new Waiters();
   #provider: Provider = 'cpu';
   #handles = 0;
   #retries = 0;
   #splits = 0;
   #closed: Promise<void> | undefined;
   readonly #trials = new Trials();
-  #missingFailures = 0;
-  #cancelRetry: (() => void) | undefined;
+  readonly #missing: LoadRetry;
 
   constructor(options: SupervisorOptions, observe: PoolObserver) {
     this.#options = options;
     this.#observe = observe;
     this.size = options.hosts;
     this.threads = options.threads;
+    this.#missing = new LoadRetry(options.clock, () => this.#loadMissing());
     this.#fleet = new Fleet(options, {
       prepare: (host) => this.#prepare(host),
       ready: () => this.#hostReady(),
       startsFailed: (reason) => this.#rejectWaiting(new WinnowError('host_lost', { reason })),
+      outage: (facts) => this.#rejectWaiting(noHost(facts)),
       observe,
     });
     this.#dispatcher = new Dispatcher({
@@ -86,7 +89,8 @@ export class Supervisor implements HostPool {
   facts(): PoolFacts {
     const inFlight = this.#fleet.ready.reduce((sum, { depth }) => sum + depth, 0);
     const counters = { retries: this.#retries, splits: this.#splits };
-    return { ...this.#fleet.facts, ...counters, provider: this.#provider, inFlight, waiting: this.#dispatcher.waiting };
+    const { facts, outage } = this.#fleet;
+    return { ...facts, ...counters, outage, provider: this.#provider, inFlight, waiting: this.#dispatcher.waiting };
   }
 
   /** Starts the hosts. @throws WinnowError `provider_unavailable`, `host_lost`. */
@@ -147,6 +151,7 @@ export class Supervisor implements HostPool {
     this.#refuseWhenClosed();
     const model = this.#models.get(key);
     if (!model) throw new WinnowError('model_not_ready', { model: key, reason: 'it is not loaded' });
+    this.#refuseInOutage();
     const onSplit = () => {
       this.#splits++;
       this.#observe({ kind: 'split', model: key });
@@ -163,7 +168,7 @@ export class Supervisor implements HostPool {
   close(): Promise<void> {
     if (this.#closed) return this.#closed;
     const error = new WinnowError('shutting_down');
-    this.#cancelRetry?.();
+    this.#missing.stop();
     this.#dispatcher.close(error);
     this.#rejectWaiting(error);
     this.#closed = this.#fleet.close();
@@ -172,6 +177,11 @@ export class Supervisor implements HostPool {
 
   #refuseWhenClosed(): void {
     if (this.#closed) throw new WinnowError('shutting_down');
+  }
+
+  #refuseInOutage(): void {
+    const { outage } = this.#fleet;
+    if (outage?.isOverGrace) throw noHost(outage);
   }
 
   async #loadOn(host: HostClient, { handle, spec }: Model): Promise<LoadedModel> {
@@ -248,20 +258,7 @@ export class Supervisor implements HostPool {
   #reportMissing(error: Error, host: HostClient, { spec }: Model): void {
     if (error instanceof HostLost) return;
     this.#observe({ kind: 'model_missing', host: host.index, model: spec.key, reason: error.message });
-    this.#retryMissing();
-  }
-
-  /** Tries again later what a host could not load: its files may come back. */
-  #retryMissing(): void {
-    if (this.#cancelRetry || this.#closed) return;
-    const [first, longest] = MISSING_RETRY_MS;
-    const delayMs = Math.min(longest, first * 2 ** this.#missingFailures++);
-    this.#cancelRetry = this.#options.clock.after(delayMs, () => {
-      this.#cancelRetry = undefined;
-      void this.#loadMissing().then(() => {
-        if (!this.#cancelRetry) this.#missingFailures = 0;
-      });
-    });
+    if (!this.#closed) this.#missing.plan();
   }
 
   async #unloadHandle(handle: number): Promise<void> {
@@ -276,25 +273,20 @@ export class Supervisor implements HostPool {
     for (;;) {
       const [host] = this.#fleet.ready.toSorted((a, b) => a.depth - b.depth);
       if (host) return host;
-      await this.#nextReady();
+      this.#refuseInOutage();
+      await this.#waiters.next();
       this.#refuseWhenClosed();
     }
   }
 
-  #nextReady(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiters.push({ resolve, reject });
-    return promise;
-  }
-
   #hostReady(): void {
-    for (const { resolve } of this.#waiters.splice(0)) resolve();
+    this.#waiters.wake();
     this.#dispatcher.pump();
     void this.#loadMissing();
   }
 
   #rejectWaiting(error: WinnowError): void {
-    for (const { reject } of this.#waiters.splice(0)) reject(error);
+    this.#waiters.reject(error);
     this.#dispatcher.rejectWaiting(error);
   }
 }

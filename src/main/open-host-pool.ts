@@ -28,10 +28,18 @@ export async function openHostPool(
   observe: PoolObserver,
   program?: string,
 ): Promise<SupervisedPool> {
-  const { provider, device, maxRssBytes } = config.inference;
+  const { provider, device, maxRssBytes, outageGraceMs } = config.inference;
   const devices = [device].flat();
   const layout = await chooseLayout(config, logger);
-  const settings = { provider, ...layout, devices, maxRssBytes, batchTimeoutMs: batchLimit(config), program };
+  const settings = {
+    provider,
+    ...layout,
+    devices,
+    maxRssBytes,
+    outageGraceMs,
+    batchTimeoutMs: batchLimit(config),
+    program,
+  };
   const pool = await createHostPool(settings, observe);
   if (!choosesDevice(pool.provider) && (devices.length > 1 || devices[0] !== 0))
     logger.warn(

@@ -26,7 +26,12 @@ const RETRIED_CODES: ReadonlySet<string> = new Set([
 const RETRY_MS = 30_000;
 
 /** Errors after which the model is not refused at all. */
-const NOT_REFUSED_CODES: ReadonlySet<string> = new Set(['model_not_ready', 'shutting_down', 'client_closed']);
+const NOT_REFUSED_CODES: ReadonlySet<string> = new Set([
+  'model_not_ready',
+  'no_host',
+  'shutting_down',
+  'client_closed',
+]);
 
 const bytes = (n: number) => `${(n / 1_048_576).toFixed(1)} MiB`;
 

@@ -90,11 +90,18 @@ describe('several devices (processes with paper devices)', () => {
           clock: monotonicClock,
           backOff: { baseMs: 1, maxMs: 1, stableMs: 1 },
           startTimeoutMs: 30_000,
+          outageGraceMs: 8000,
           graceMs: 5000,
           maxRssBytes: 0,
           recycleEveryMs: 0,
         },
-        { prepare: async () => {}, ready: () => {}, startsFailed: () => {}, observe: (event) => ends.push(event) },
+        {
+          prepare: async () => {},
+          ready: () => {},
+          startsFailed: () => {},
+          outage: () => {},
+          observe: (event) => ends.push(event),
+        },
       );
       await expect(fleet.start()).rejects.toMatchObject({
         code: 'provider_unavailable',

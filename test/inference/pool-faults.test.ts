@@ -237,6 +237,62 @@ function steppedClock() {
   return { clock, waits, take };
 }
 
+describe('without any host', () => {
+  it('waits for one as long as the grace lasts, then refuses at once, and serves again when one is back', async () => {
+    const { clock, take } = steppedClock();
+    const env: Record<string, string> = {};
+    const backOff = { baseMs: 111, maxMs: 111, stableMs: 1e9 };
+    const { pool, pids, events, seen } = await watched({ hosts: 1, clock, env, backOff, outageGraceMs: 7777 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    expect(pool.facts().outage).toBeUndefined();
+    env.NODE_OPTIONS = '--require /nowhere/at-all.cjs';
+    process.kill(pids()[0]!, 'SIGKILL');
+    await seen('restart');
+    take(0);
+    await seen('restart', 2);
+    const facts = { isOverGrace: false, reason: 'it exited with code 1' };
+    expect(pool.facts().outage).toMatchObject({ isOverGrace: false, reason: expect.stringContaining(facts.reason) });
+    const waiting = expect(pool.run('sum', [row([1], 1)])).rejects.toMatchObject({ code: 'no_host', status: 503 });
+    const loading = expect(pool.load(await folder.write('other', sumGraph()))).rejects.toMatchObject({
+      code: 'no_host',
+    });
+    take(7777);
+    await Promise.all([waiting, loading]);
+    expect(events.filter(({ kind }) => kind === 'outage')).toHaveLength(1);
+    await expect(pool.run('sum', [row([1], 1)])).rejects.toThrow('got none for 0 s: it exited with code 1');
+    await expect(pool.load(await folder.write('other', sumGraph()))).rejects.toMatchObject({ code: 'no_host' });
+    delete env.NODE_OPTIONS;
+    take(111);
+    await seen('ready', 2);
+    expect(pool.facts().outage).toBeUndefined();
+    expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);
+  });
+
+  it('does not wait for the grace where every start fails', async () => {
+    const env: Record<string, string> = {};
+    const backOff = { baseMs: 1, maxMs: 1, stableMs: 1e9 };
+    const { pool, pids, seen } = await watched({ hosts: 2, env, backOff, outageGraceMs: 600_000 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    env.NODE_OPTIONS = '--require /nowhere/at-all.cjs';
+    for (const pid of pids()) process.kill(pid, 'SIGKILL');
+    await seen('outage');
+    await expect(pool.run('sum', [row([1], 1)])).rejects.toMatchObject({ code: 'no_host' });
+    delete env.NODE_OPTIONS;
+    await seen('ready', 4);
+    expect([...(await pool.run('sum', [row([1], 1)])).scores]).toEqual([1001]);
+  });
+
+  it('is no outage while one of several hosts, or the host that is replaced, runs', async () => {
+    const { pool, pids, seen, events } = await watched({ hosts: 2, outageGraceMs: 0 });
+    await pool.load(await folder.write('sum', sumGraph()));
+    process.kill(pids()[0]!, 'SIGKILL');
+    await seen('lost');
+    expect(pool.facts().outage).toBeUndefined();
+    await seen('ready', 3);
+    expect(events.filter(({ kind }) => kind === 'outage')).toEqual([]);
+  });
+});
+
 describe('restarting', () => {
   it('backs off, doubling, and not for the first time', async () => {
     const { clock, waits, take } = steppedClock();
