@@ -4,6 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
 
+// A server reloads at SIGHUP. Until it can, the signal must not end the process either.
+if (process.argv[2] === 'serve') process.on('SIGHUP', () => {});
+
 const { engines } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 const [major, minor] = process.versions.node.split('.').map(Number);
 const [needed, atLeast] = engines.node.replace('>=', '').split('.').map(Number);

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { type Clock, monotonicClock, wallClock } from '../util/clock.ts';
 import { Mutex } from '../util/mutex.ts';
 import { createRandom, deriveSeed } from '../util/random.ts';
+import type { ReadResult } from '../util/watched-file.ts';
 import { within } from '../util/within.ts';
 import { inOwnThread, inThisThread, type ReportRunner } from './analysis/report-runner.ts';
 import { fnv32a } from './assignment/buckets.ts';
@@ -14,6 +15,7 @@ import { type PreparedExperiment, prepareExperiment, statusOf } from './assignme
 import { StickyDecider } from './assignment/sticky.ts';
 import { type Defined, DefinitionBook } from './definitions/definition-book.ts';
 import { DefinitionFile } from './definitions/definition-file.ts';
+import { DEFAULT_DATABASE, type ExperimentsOptions } from './experiment-options.ts';
 import type {
   ArmRanking,
   ExperimentHook,
@@ -36,36 +38,6 @@ import { StoreKeeper, timedOut } from './store/store-keeper.ts';
 
 /** How long closing waits for a sync in progress, for the thread of reports and for the database, in milliseconds each. */
 const CLOSE_STEP_MS = 2500;
-
-/** The database where none is configured. */
-export const DEFAULT_DATABASE = 'runs/experiments.sqlite';
-
-export interface ExperimentsOptions {
-  /** Path of experiments.yaml; its changes take effect. */
-  readonly file?: string | undefined;
-  /** SQLite file or `postgres://` URL; DEFAULT_DATABASE if absent. Created when it is first needed. */
-  readonly database?: string | undefined;
-  /** Key of unit hashes; if absent a random one that the database keeps. */
-  readonly unitSecret?: string | undefined;
-  /** How long a PostgreSQL server may take to accept a connection or answer a statement; 5000 if absent. */
-  readonly databaseTimeoutMs?: number;
-  readonly retentionDays?: number;
-  readonly bufferRows?: number;
-  /** Returns the model that answers requests which name none. */
-  readonly defaultModel?: () => string | undefined;
-  /** Ids that count as none; those of util/placeholder-ids.ts if absent. */
-  readonly placeholderIds?: readonly string[] | undefined;
-  /** Assigns units to the arms of split experiments; Winnow's hash if absent. */
-  readonly decider?: ArmDecider;
-  readonly observer?: ExperimentObserver;
-  readonly clock?: Clock;
-  /** Returns milliseconds since some moment; it never jumps. The system's if absent. */
-  readonly monotonic?: () => number;
-  /** Interval of the checks whether experiments.yaml has changed, in milliseconds. */
-  readonly pollMs?: number;
-  /** Interval of the reads of what other servers changed in the database, in milliseconds. */
-  readonly syncMs?: number;
-}
 
 /** The experiments of one server. */
 export class ExperimentService implements ExperimentHook<RequestDecision> {
@@ -134,6 +106,13 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   async start(): Promise<void> {
     await this.#file?.start();
     this.#tick();
+  }
+
+  /** Reads experiments.yaml and syncs with the database now. Never rejects. */
+  async reload(): Promise<ReadResult> {
+    const result = (await this.#file?.read()) ?? 'unchanged';
+    this.#sync();
+    return result;
   }
 
   /** Resolves when the last sync with the database has ended, in success or failure. */

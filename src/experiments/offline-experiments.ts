@@ -5,7 +5,7 @@ import { readText } from '../util/text.ts';
 import { YAML_BYTES } from '../util/yaml-file.ts';
 import { changeEffects } from './assignment/change-effects.ts';
 import { checkExperiment, configHash, type Experiment, parseExperiments } from './definitions/definition.ts';
-import { DEFAULT_DATABASE } from './experiment-service.ts';
+import { DEFAULT_DATABASE } from './experiment-options.ts';
 import type { ExperimentStore, StoredDefinition } from './records.ts';
 import { isPostgres, openStore } from './store/store.ts';
 

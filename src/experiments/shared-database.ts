@@ -1,4 +1,4 @@
-import { DEFAULT_DATABASE } from './experiment-service.ts';
+import { DEFAULT_DATABASE } from './experiment-options.ts';
 import { isPostgres } from './store/store.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
-import { readYamlFile } from '../util/yaml-file.ts';
+import { readYamlFile, yamlDocument } from '../util/yaml-file.ts';
 import { faultOf } from './faults.ts';
 
 const SCOPES = ['rerank', 'outcomes', 'admin'] as const;
@@ -58,9 +58,9 @@ function refuse(file: string, faults: readonly string[]): never {
   });
 }
 
-function readYaml(file: string): unknown {
+function readYaml(read: () => unknown): unknown {
   try {
-    return readYamlFile(file).document;
+    return read();
   } catch (error) {
     throw new WinnowError('invalid_config', { count: 1, faults: `  - ${(error as Error).message}` });
   }
@@ -70,8 +70,20 @@ function readYaml(file: string): unknown {
  * Reads the key file: `keys:` with `name`, `sha256` (of the key, hex) and `scopes`.
  * @throws WinnowError `invalid_config` with all faults of the file.
  */
-export function loadKeys(file: string): readonly ApiKey[] {
-  const tree = readYaml(file);
+export const loadKeys = (file: string): readonly ApiKey[] =>
+  keysOf(
+    readYaml(() => readYamlFile(file).document),
+    file,
+  );
+
+/** Reads keys from the text of a key file. @throws as `loadKeys`. */
+export const parseKeys = (text: string, file: string): readonly ApiKey[] =>
+  keysOf(
+    readYaml(() => yamlDocument(text, file)),
+    file,
+  );
+
+function keysOf(tree: unknown, file: string): readonly ApiKey[] {
   const parsed = keyFileSchema.safeParse(tree);
   if (!parsed.success)
     refuse(

@@ -11,6 +11,7 @@ import { createExperimentsApi, type ExperimentsApi } from '../experiments/experi
 import type { ExperimentHook } from '../experiments/ports.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { ReadResult } from '../util/watched-file.ts';
 import { observeExperiments } from './observe.ts';
 
 /** The experiments of one server. */
@@ -21,6 +22,8 @@ export interface Experiments {
   readonly api: ExperimentsApi;
   /** Reads experiments.yaml and begins to watch it; the database is opened meanwhile. */
   start(): Promise<void>;
+  /** Reads experiments.yaml again. Never rejects. */
+  reload(): Promise<ReadResult>;
   /** Writes waiting exposures and closes the database. Call it when no request and no shadow is in progress. */
   close(): Promise<void>;
 }
@@ -73,6 +76,7 @@ export async function openExperiments(
     hook: service,
     api: createExperimentsApi(service),
     start: () => service.start(),
+    reload: () => service.reload(),
     close: () => service.close(),
   };
 }

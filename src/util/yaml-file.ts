@@ -43,14 +43,23 @@ function repeatedKey(at: number, lines: LineCounter): YAMLParseError {
   return error;
 }
 
-/** Reads and parses a YAML file. @throws WinnowError `invalid_input` for one that is unreadable, too large, not UTF-8 or not YAML. */
-export function readYamlFile(path: string): { readonly text: string; readonly document: unknown } {
+/** Names the file in what is wrong with it. @throws WinnowError `invalid_input` where `work` throws. */
+function naming<T>(path: string, work: () => T): T {
   try {
-    const text = readTextSync(path, YAML_BYTES);
-    return { text, document: parseYaml(text) };
+    return work();
   } catch (error) {
     if (error instanceof WinnowError) throw error;
     const got = (error as Error).message.split('\n')[0]!;
     throw new WinnowError('invalid_input', { where: path, expected: 'a readable YAML file', got }, { cause: error });
   }
 }
+
+/** Reads and parses a YAML file. @throws WinnowError `invalid_input` for one that is unreadable, too large, not UTF-8 or not YAML. */
+export const readYamlFile = (path: string): { readonly text: string; readonly document: unknown } =>
+  naming(path, () => {
+    const text = readTextSync(path, YAML_BYTES);
+    return { text, document: parseYaml(text) };
+  });
+
+/** Parses the text of a YAML file. @throws WinnowError `invalid_input` where it is not YAML. */
+export const yamlDocument = (text: string, path: string): unknown => naming(path, () => parseYaml(text));

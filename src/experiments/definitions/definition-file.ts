@@ -1,9 +1,8 @@
-import { unwatchFile, watchFile } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { Mutex } from '../../util/mutex.ts';
 import { readTextFile } from '../../util/text.ts';
+import { type ReadResult, WatchedFile } from '../../util/watched-file.ts';
 import { YAML_BYTES } from '../../util/yaml-file.ts';
 import { type Experiment, parseExperiments } from './definition.ts';
 
@@ -42,52 +41,35 @@ interface DefinitionFileOptions {
   readonly onProblem: (reason: string) => void;
 }
 
-/**
- * Watches experiments.yaml by polling it every `pollMs` milliseconds. This notices edits in place, atomic renames and the swapped links of
- * a Kubernetes ConfigMap, also on file systems that send no events.
- */
+/** experiments.yaml; its changes take effect, and an invalid file leaves the definitions in effect as they are. */
 export class DefinitionFile {
-  readonly #options: DefinitionFileOptions;
-  #text: string | undefined;
-  #problem: string | undefined;
-  readonly #mutex = new Mutex();
-  readonly #listener = () => void this.read();
+  readonly #file: WatchedFile;
 
-  constructor(options: DefinitionFileOptions) {
-    this.#options = options;
+  constructor({ path, pollMs, onChange, onProblem }: DefinitionFileOptions) {
+    this.#file = new WatchedFile({
+      path,
+      pollMs,
+      maxBytes: YAML_BYTES,
+      onProblem,
+      async take(text) {
+        const experiments = parseFile(text, path);
+        const { uid } = await stat(path);
+        onChange({ experiments, who: `${basename(path)} (uid ${uid})` });
+      },
+    });
   }
 
   /** Reads the file and begins to watch it. Never rejects. */
   async start(): Promise<void> {
-    const { path, pollMs } = this.#options;
-    watchFile(path, { interval: pollMs, persistent: false }, this.#listener);
-    await this.read();
+    await this.#file.start();
   }
 
   /** Reads the file now. Never rejects. */
-  read(): Promise<void> {
-    return this.#mutex.run(() => this.#read());
+  read(): Promise<ReadResult> {
+    return this.#file.read();
   }
 
   stop(): void {
-    unwatchFile(this.#options.path, this.#listener);
-  }
-
-  async #read(): Promise<void> {
-    const { path, onChange, onProblem } = this.#options;
-    try {
-      const text = await readTextFile(path, YAML_BYTES);
-      if (text === this.#text && this.#problem === undefined) return;
-      const experiments = parseFile(text, path);
-      const { uid } = await stat(path);
-      this.#problem = undefined;
-      if (text === this.#text) return;
-      this.#text = text;
-      onChange({ experiments, who: `${basename(path)} (uid ${uid})` });
-    } catch (error) {
-      const { message } = error as Error;
-      if (message !== this.#problem) onProblem(message);
-      this.#problem = message;
-    }
+    this.#file.stop();
   }
 }

@@ -25,11 +25,13 @@ function keyOf(req: Request): string | undefined {
 
 /** Who may call, and what requests without a valid key have used up of their minute. */
 export interface Access {
-  readonly keys: readonly ApiKey[];
+  /** Returns the keys in effect now. */
+  readonly keys: () => readonly ApiKey[];
   readonly failures: MinuteBudget;
 }
 
-function callerOf(req: Request, res: Response, { keys, failures }: Access): Caller {
+function callerOf(req: Request, res: Response, { keys: inEffect, failures }: Access): Caller {
+  const keys = inEffect();
   if (keys.length === 0) return isLocal(req) ? ANONYMOUS : REMOTE;
   checkFailures(failures, res);
   const key = keyOf(req);
@@ -44,8 +46,8 @@ function callerOf(req: Request, res: Response, { keys, failures }: Access): Call
  * @throws WinnowError `rate_limited`, `unauthorized`, `forbidden`, `not_local`.
  */
 export function requireScope(access: Access, wanted: Scope): RequestHandler {
-  const scope = wanted === 'outcomes' && !separatesOutcomes(access.keys) ? 'rerank' : wanted;
   return function checkCaller(req, res, next) {
+    const scope = wanted === 'outcomes' && !separatesOutcomes(access.keys()) ? 'rerank' : wanted;
     const caller = callerOf(req, res, access);
     exchangeOf(res).caller = caller;
     if (!mayUse(caller, scope)) throw scopeRefusal(caller, scope);
