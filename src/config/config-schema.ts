@@ -30,6 +30,11 @@ export const configSchema = z.strictObject({
       'Sets the address to listen on. `::` is every IPv6 and IPv4 address; without IPv6 on the machine, every IPv4 one.',
     ),
     port: integer(0, 65_535, 8080, 'Sets the port to listen on; 0 takes a free one.'),
+    adminPort: optionalInteger(
+      0,
+      65_535,
+      'Sets the port of a listener for operators: metrics, console, API description and admin routes; `server.port` then answers 404 for them. Probes are at both. 0 takes a free one. Unset: all routes are at `server.port`.',
+    ),
     bodyLimitBytes: bytes(
       1024,
       2 ** 30,
@@ -97,6 +102,12 @@ export const configSchema = z.strictObject({
       16,
       0,
       'Sets how many proxies stand in front: their X-Forwarded-For names the client address, for the rate limit and for admin routes without keys. Too high a number lets clients choose their address.',
+    ),
+    hstsSeconds: integer(
+      0,
+      63_072_000,
+      0,
+      'Sets the seconds for which browsers may reach this host name by HTTPS only (`Strict-Transport-Security`); 0 sends no such header. It binds every service of that name.',
     ),
     corsOrigins: list(origin, 'origins, separated by commas', 'Lists the origins that browsers may call from.'),
     replicas: integer(

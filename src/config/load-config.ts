@@ -165,6 +165,14 @@ function checkDevices({ provider, device, hosts }: Config['inference'], faults: 
 
 function checkTogether(config: Config, faults: string[]): void {
   checkDevices(config.inference, faults);
+  const { outageGraceMs, outageLimitMs } = config.inference;
+  if (outageLimitMs > 0 && outageLimitMs < outageGraceMs)
+    faults.push(
+      `inference.outageLimitMs: expected 0 or at least inference.outageGraceMs (${outageGraceMs}), got ${outageLimitMs}`,
+    );
+  const { port, adminPort } = config.server;
+  if (adminPort !== undefined && adminPort > 0 && adminPort === port)
+    faults.push(`server.adminPort: expected another port than server.port, got ${adminPort} for both`);
   const { batchTokens, queueTokens } = config.scheduling;
   if (queueTokens < batchTokens)
     faults.push(

@@ -19,15 +19,21 @@ import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
 import { modelRoutes } from './routes/models.ts';
 import { repositoryRoutes } from './routes/repository.ts';
-import type { Route } from './routes/route.ts';
+import type { ListenerKind, Route } from './routes/route.ts';
 import { scoringRoutes } from './routes/scoring.ts';
 import { tritonRoutes } from './routes/triton.ts';
 
+/** Routes that compute or record something for clients. */
+const onMain = (routes: readonly Route[]): readonly Route[] => routes.map((route) => ({ ...route, on: 'main' }));
+
+/** Whether a listener serves what belongs to another one (absent: to every one), or needs a scope. */
+const serves = (listener: ListenerKind, { on, access }: Pick<Route, 'on' | 'access'>): boolean =>
+  listener === 'all' || (on ?? (access === 'admin' ? 'admin' : listener)) === listener;
+
 /** Returns every route of the service itself, without extensions. */
-export function routesOf(deps: HttpDeps): readonly Route[] {
-  const statistics = new ModelStatistics();
+export function routesOf(deps: HttpDeps, statistics = new ModelStatistics()): readonly Route[] {
   return [
-    ...scoringRoutes(deps, statistics),
+    ...onMain(scoringRoutes(deps, statistics)),
     ...tritonRoutes(deps, statistics),
     ...modelRoutes(deps),
     ...repositoryRoutes(deps),
@@ -53,11 +59,11 @@ interface Gate {
   readonly discards: Discards;
 }
 
-function gateOf({ keys, options }: HttpDeps): Gate {
-  const { corsOrigins, hosts = [], requestsPerMinute } = options;
+function gateOf(deps: HttpDeps): Gate {
+  const { corsOrigins, hosts = [], requestsPerMinute } = deps.options;
   return {
     site: refuseCrossSite(corsOrigins, hosts),
-    access: { keys, failures: new MinuteBudget(requestsPerMinute) },
+    access: { keys: () => deps.keys, failures: new MinuteBudget(requestsPerMinute) },
     rate: limitRate(requestsPerMinute),
     discards: new Discards(),
   };
@@ -87,25 +93,48 @@ function mountExtension(app: Express, extension: Extension, deps: HttpDeps, gate
   app.use(path, nameRoute(path), ...checks(deps, gate, access, json ? 'optional-json' : undefined), router);
 }
 
-/**
- * Creates the service as an Express app. The app does not listen: pass it to `createServer` (src/http/server.ts) or to a test. Nothing is
- * global: two apps in one process share no state.
- */
-export function createApp(deps: HttpDeps): Express {
+function createListenerApp(deps: HttpDeps, listener: ListenerKind, gate: Gate, statistics: ModelStatistics): Express {
+  const { trustedProxies = 0, basePath = '', corsOrigins, hstsSeconds = 0 } = deps.options;
   const app = express();
   app.disable('x-powered-by');
   // An ETag would hash every answer, and answers to POST are not cached.
   app.set('etag', false);
   app.set('query parser', 'simple');
-  app.set('trust proxy', deps.options.trustedProxies ?? 0);
-  app.use(plainPath(deps.options.basePath ?? ''));
+  app.set('trust proxy', trustedProxies);
+  app.use(plainPath(basePath));
   app.use(exchange(deps));
-  app.use(helmet());
-  app.use(cors(deps.options.corsOrigins));
-  const gate = gateOf(deps);
-  for (const extension of deps.extensions ?? []) mountExtension(app, extension, deps, gate);
-  mountRoutes(app, routesOf(deps), deps, gate);
-  app.use(refuseUnknownRoute);
+  // Over plain HTTP, and for a domain that other services share, this header is not the service's to decide.
+  app.use(helmet({ strictTransportSecurity: hstsSeconds > 0 ? { maxAge: hstsSeconds } : false }));
+  app.use(cors(corsOrigins));
+  if (listener !== 'main') for (const extension of deps.extensions ?? []) mountExtension(app, extension, deps, gate);
+  const unknown = refuseUnknownRoute(listener);
+  const routes = routesOf(deps, statistics);
+  // First, because patterns of own routes may fit the same paths.
+  for (const route of routes) if (!serves(listener, route)) app[route.method](route.path, unknown);
+  mountRoutes(
+    app,
+    routes.filter((route) => serves(listener, route)),
+    deps,
+    gate,
+  );
+  app.use(unknown);
   app.use(answerErrors(deps.telemetry));
   return app;
+}
+
+/**
+ * Creates the service as an Express app. The app does not listen: pass it to `createServer` (src/http/server.ts) or to a test. Nothing is
+ * global: two apps in one process share no state.
+ */
+export const createApp = (deps: HttpDeps): Express =>
+  createListenerApp(deps, 'all', gateOf(deps), new ModelStatistics());
+
+/** Creates the apps of two listeners, which share limits and statistics: one for clients, one for operators. Both have the probes. */
+export function createApps(deps: HttpDeps): { readonly main: Express; readonly admin: Express } {
+  const gate = gateOf(deps);
+  const statistics = new ModelStatistics();
+  return {
+    main: createListenerApp(deps, 'main', gate, statistics),
+    admin: createListenerApp(deps, 'admin', gate, statistics),
+  };
 }

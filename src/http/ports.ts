@@ -65,8 +65,10 @@ export interface BatchCounts {
 
 /** Whether the service can answer. */
 export interface Readiness {
-  /** `reason` is set while `ready` is false: no model yet, shutting down. */
+  /** `reason` is set while `ready` is false: no model yet, no host, shutting down. */
   probe(): Promise<{ readonly ready: boolean; readonly reason?: string }>;
+  /** Whether a restart of the process is not due; always, if absent. `reason` is set where it is due. */
+  liveness?(): { readonly live: boolean; readonly reason?: string };
   /** Returns true from SIGTERM on: answers then close their connection. */
   draining(): boolean;
 }
@@ -105,6 +107,8 @@ export interface HttpOptions {
   readonly autoTruncate?: boolean | 'always';
   /** Prefix under which a proxy publishes the service, such as `/winnow`; default none. */
   readonly basePath?: string;
+  /** Seconds for which browsers use HTTPS only (`Strict-Transport-Security`); 0, the default, sends no such header. */
+  readonly hstsSeconds?: number;
   /** The most tokens of a query for every model; default: what each model says. */
   readonly maxQueryTokens?: number | undefined;
   /** Number of proxies in front whose `X-Forwarded-For` is trusted; default 0. */
@@ -126,7 +130,7 @@ export interface HttpDeps {
   readonly tokenReader: TokenReader;
   readonly registry: ModelRegistry;
   readonly options: HttpOptions;
-  /** Without keys, scope `admin` is for clients on this machine and every other route for all. */
+  /** Read at each request: they may change. Without keys, scope `admin` is for clients on this machine and every other route for all. */
   readonly keys: readonly ApiKey[];
   /** Counts the bytes that requests hold between body and answer. */
   readonly bytes: ByteAccount;

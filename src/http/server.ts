@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Express } from 'express';
 import { WinnowError } from '../errors.ts';
 import { errorBody } from './dialects/errors.ts';
 
@@ -58,7 +57,7 @@ const announcedBytes = (req: IncomingMessage) => Number(req.headers['content-len
  * Creates an HTTP server around the app, with time limits for slow clients; call `listen` on it. Requests that Node's parser refuses get a
  * JSON error too.
  */
-export function createServer(app: Express, options: ServerOptions): Server {
+export function createServer(app: RequestListener, options: ServerOptions): Server {
   const { headerTimeoutMs, bodyLimitBytes, keepAliveMs = 65_000, maxConnections, onDrop } = options;
   const server = createHttpServer(
     {

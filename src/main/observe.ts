@@ -148,7 +148,7 @@ export function observePool(metrics: Metrics, logger: Logger): PoolObserver {
     }
     if (kind === 'retry' || kind === 'split') metrics.batchRepeats.inc({ reason: kind });
     else metrics.hostEvents.inc({ event: kind, cause: kind === 'lost' ? event.cause : '' });
-    logger[NORMAL.has(kind) ? 'info' : 'warn'](event, `inference host: ${kind}`);
+    logger[NORMAL.has(kind) ? 'info' : kind === 'outage' ? 'error' : 'warn'](event, `inference host: ${kind}`);
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config-schema.ts';
 import type { RequestEvent } from '../http/ports.ts';
+import type { PoolFacts } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { ReadinessWatch } from './readiness.ts';
 import type { Stack } from './stack.ts';
@@ -13,6 +14,17 @@ export function isInference({ status, model, timings }: RequestEvent, defaultMod
   return status === 200 && model !== undefined && model === name && (timings?.inferMs ?? 0) > 0;
 }
 
+/** Returns whether the process can recover without a restart. @param limitMs How long hosts may be absent; 0: for ever. */
+export function livenessOf(
+  pool: { facts(): Pick<PoolFacts, 'outage'> },
+  limitMs: number,
+): { readonly live: boolean; readonly reason?: string } {
+  const { outage } = pool.facts();
+  if (limitMs === 0 || outage === undefined || outage.ageMs < limitMs) return { live: true };
+  const seconds = Math.floor(outage.ageMs / 1000);
+  return { live: false, reason: `no inference host has started for ${seconds} s: ${outage.reason}` };
+}
+
 /** Watches whether a stack can answer: the first check warms it up, later ones score a pair when no request has lately. */
 export function openReadiness(config: Config, stack: Stack, logger: Logger): ReadinessWatch {
   let warm = false;
@@ -23,6 +35,10 @@ export function openReadiness(config: Config, stack: Stack, logger: Logger): Rea
       warm = true;
     },
     checkFiles: () => (warm ? stack.registry.checkFiles() : Promise.resolve()),
+    hasGrace() {
+      const { outage } = stack.pool.facts();
+      return outage !== undefined && !outage.isOverGrace;
+    },
     deadlineMs: CHECK_MS,
     onChange: (state) => logger[state.ready || state.reason === 'shutting down' ? 'info' : 'error'](state, 'readiness'),
   });

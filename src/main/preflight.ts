@@ -8,7 +8,7 @@ import { unreadableReleases } from '../registry/labels.ts';
 import { boundTo } from './bound-to.ts';
 
 /** Binds the address for a moment. @throws the system's error where it is not free. */
-async function checkAddress({ host, port }: Config['server']): Promise<void> {
+async function checkAddress(host: string, port: number): Promise<void> {
   const server = createServer();
   server.listen({ port, ...boundTo(host) });
   await once(server, 'listening');
@@ -47,8 +47,10 @@ function faultLines(where: string, error: unknown): string[] {
  */
 export async function checkStart(config: Config): Promise<void> {
   const { keysFile } = config.auth;
+  const { host, port, adminPort } = config.server;
   const checks: readonly (readonly [string, () => unknown])[] = [
-    [`${config.server.host}:${config.server.port}`, () => checkAddress(config.server)],
+    [`${host}:${port}`, () => checkAddress(host, port)],
+    [`${host}:${adminPort}`, () => adminPort !== undefined && checkAddress(host, adminPort)],
     ['auth.keysFile', () => keysFile !== undefined && loadKeys(keysFile)],
     ['registry.folder', () => checkReleases(config.registry)],
     ['experiments.file', () => checkExperiments(config.experiments)],

@@ -9,6 +9,8 @@ interface ReadinessOptions {
   readonly check: (signal: AbortSignal) => Promise<void>;
   /** Whether the files of the default model are still there; throws if not. It runs also while traffic shows that inference works. */
   readonly checkFiles?: () => Promise<void>;
+  /** Whether no host can run a batch and one is to be replaced any moment: a failed check then does not count. */
+  readonly hasGrace?: () => boolean;
   /** Called when readiness changes, and for a first or different reason for not being ready. */
   readonly onChange?: (state: ReadinessState) => void;
   /** Milliseconds between two checks, and the age up to which a successful request counts as one. */
@@ -43,6 +45,7 @@ export class ReadinessWatch {
   constructor(options: ReadinessOptions) {
     this.#options = {
       checkFiles: async () => {},
+      hasGrace: () => false,
       onChange: () => {},
       everyMs: 3000,
       deadlineMs: 5000,
@@ -101,7 +104,7 @@ export class ReadinessWatch {
   }
 
   async #run(deadlineMs: number): Promise<void> {
-    const { check, checkFiles, everyMs, clock } = this.#options;
+    const { check, checkFiles, hasGrace, everyMs, clock } = this.#options;
     const isProven = this.#state.ready && clock.now() - this.#answeredAt < everyMs;
     try {
       await this.#limited(deadlineMs, async (signal) => {
@@ -114,6 +117,7 @@ export class ReadinessWatch {
     } catch (error) {
       const isBusy = error instanceof WinnowError && error.code === 'overloaded';
       if (isBusy && this.#state.ready && clock.now() - this.#succeededAt < BUSY_MS) return;
+      if (this.#state.ready && hasGrace()) return;
       this.#become({ ready: false, reason: (error as Error).message });
     }
   }

@@ -9,22 +9,27 @@ import { openHostPool } from './open-host-pool.ts';
 import type { Stack } from './stack.ts';
 
 /** What a server is made of, apart from HTTP. */
-interface ServerParts {
+export interface ServerParts {
   readonly metrics: Metrics;
   readonly tracing: Tracing;
   readonly stack: Stack;
+  /** Calls `listener` for every event of the hosts from now on. */
+  onPoolEvent(listener: PoolObserver): void;
   /** Puts HTTP in front of the stack. It comes with the parts because its module is loaded while the hosts start. */
   readonly openHttp: typeof import('./open-http.ts').openHttp;
 }
 
 interface Starting {
+  readonly listeners: PoolObserver[];
   readonly pool: Promise<SupervisedPool>;
   readonly metrics: Promise<Metrics>;
 }
 
 /** Starts what takes longest: the hosts start while this process loads its other modules. */
 function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStack, program?: string): Starting {
+  const listeners: PoolObserver[] = [];
   const observe: PoolObserver = (event) => {
+    for (const listener of listeners) listener(event);
     void metrics.then((known) => observePool(known, logger)(event));
   };
   const pool = openHostPool(config, logger, observe, program);
@@ -33,7 +38,7 @@ function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStac
   // A failed start rejects every pending `pool` await; there is nothing to close then.
   const opened = pool.catch(() => undefined);
   cleanup.defer(async () => (await opened)?.close());
-  return { pool, metrics };
+  return { listeners, pool, metrics };
 }
 
 function openTracing({ telemetry }: Config, logger: Logger, version: string): Promise<Tracing> {
@@ -59,7 +64,7 @@ export async function openServerParts(
   cleanup: AsyncDisposableStack,
   program?: string,
 ): Promise<ServerParts> {
-  const { pool, metrics: loading } = startHosts(config, logger, cleanup, program);
+  const { listeners, pool, metrics: loading } = startHosts(config, logger, cleanup, program);
   const tracing = await openTracing(config, logger, version);
   cleanup.defer(() => tracing.close());
   const metrics = await loading;
@@ -72,5 +77,5 @@ export async function openServerParts(
     () => undefined,
   );
   const { openHttp } = await import('./open-http.ts');
-  return { metrics, tracing, stack, openHttp };
+  return { metrics, tracing, stack, openHttp, onPoolEvent: (listener) => void listeners.push(listener) };
 }

@@ -20,6 +20,7 @@ import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 import { cacheFolder } from '../util/cache-folder.ts';
 import { once } from '../util/once.ts';
+import type { ReadResult } from '../util/watched-file.ts';
 import { closeAll } from './close-all.ts';
 import { instructionNotes, observePool, observeRegistry, observeScheduler } from './observe.ts';
 import { openExperiments } from './open-experiments.ts';
@@ -37,6 +38,8 @@ export interface Stack {
   readonly reranker: Reranker;
   readonly tokenReader: TokenReader;
   readonly experiments: ExperimentsApi;
+  /** Reads experiments.yaml again. Never rejects. */
+  reloadExperiments(): Promise<ReadResult>;
   /** Closes what was opened ahead for a quick start; call it after the first answer. */
   closePrefetched(): Promise<void>;
   /** Finishes accepted work, then ends processes and threads. */
@@ -145,7 +148,13 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     const tokenReader = createTokenReader({ registry, tokenizers });
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, tokenReader };
-    return { ...parts, experiments: experiments.api, closePrefetched, close: () => closeAll(cleanup) };
+    return {
+      ...parts,
+      experiments: experiments.api,
+      reloadExperiments: () => experiments.reload(),
+      closePrefetched,
+      close: () => closeAll(cleanup),
+    };
   } catch (error) {
     await closeAll(cleanup);
     throw error;

@@ -64,5 +64,7 @@ export function watchProcess(
   ready: () => boolean,
 ): void {
   metrics.info.set({ version, node: process.version, provider }, 1);
+  for (const what of ['keys', 'settings'])
+    for (const result of ['applied', 'failed']) metrics.reloads.inc({ what, result }, 0);
   metrics.onScrape(() => metrics.ready.set(ready() ? 1 : 0));
 }

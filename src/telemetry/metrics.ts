@@ -189,7 +189,7 @@ export const METRICS = {
   ),
   hostEvents: counter(
     'winnow_host_events_total',
-    'Events of inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing.',
+    'Events of inference hosts: ready, lost (cause: crashed, killed, faulty), restart, recycle, model_missing, outage (none for longer than its grace).',
     ['event', 'cause'],
   ),
   batchRepeats: counter(
@@ -233,6 +233,11 @@ export const METRICS = {
     'node',
     'provider',
   ]),
+  reloads: counter(
+    'winnow_reloads_total',
+    'Changes of the file of keys and of settings while the server ran, by what (keys, settings) and result (applied, failed: what was in effect stays).',
+    ['what', 'result'],
+  ),
   ready: gauge('winnow_ready', '1 while /health/ready answers 200.', []),
   eventLoopDelay: gauge(
     'winnow_event_loop_delay_seconds',

@@ -18,7 +18,7 @@ const ROW_OF: Readonly<Record<string, { readonly labels: readonly string[] }>> =
   Object.values(METRICS).flatMap((row) => ['', '_bucket', '_sum', '_count'].map((end) => [`${row.name}${end}`, row])),
 );
 
-const EVENTS = ['ready', 'lost', 'restart', 'recycle', 'model_missing'] as const;
+const EVENTS = ['ready', 'lost', 'restart', 'recycle', 'model_missing', 'outage'] as const;
 const CAUSES = ['crashed', 'killed', 'faulty'] as const;
 
 /** Values of labels that have a fixed set of them. */

@@ -13,6 +13,15 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
+describe('Strict-Transport-Security', () => {
+  it('is sent only where a setting asks for it: it binds every service of the host name', async () => {
+    for (const path of ['/', '/docs', '/rerank', '/nowhere'])
+      expect((await request(createApp(fakeDeps())).get(path)).headers).not.toHaveProperty('strict-transport-security');
+    const { headers } = await request(createApp(fakeDeps({ options: { hstsSeconds: 600 } }))).get('/');
+    expect(headers['strict-transport-security']).toBe('max-age=600; includeSubDomains');
+  });
+});
+
 const BODY = { query: 'q', texts: ['a', 'b'] };
 const LOAD = '/v2/repository/models/tiny/load';
 

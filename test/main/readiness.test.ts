@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
-import { isInference } from '../../src/main/open-readiness.ts';
+import { isInference, livenessOf } from '../../src/main/open-readiness.ts';
 import { ReadinessWatch } from '../../src/main/readiness.ts';
 import { SimulatedClock } from '../scheduling/simulation.ts';
 
@@ -13,7 +13,9 @@ function watch(...results: Result[]) {
   const aborted: boolean[] = [];
   let checks = 0;
   let files: Error | undefined;
+  let hasGrace = false;
   const readiness = new ReadinessWatch({
+    hasGrace: () => hasGrace,
     check: async (signal) => {
       const result = results[Math.min(checks++, results.length - 1)];
       if (result === 'hang') {
@@ -36,6 +38,9 @@ function watch(...results: Result[]) {
     aborted,
     clock,
     checks: () => checks,
+    grace(given: boolean) {
+      hasGrace = given;
+    },
     lose: (error: Error | undefined) => {
       files = error;
     },
@@ -109,6 +114,19 @@ describe('readiness', () => {
     expect(readiness.ready).toBe(false);
   });
 
+  it('stays true while a host is replaced, and no longer', async () => {
+    const { readiness, grace, clock } = watch(undefined, new Error('no host'));
+    await readiness.start();
+    grace(true);
+    await clock.run(6000);
+    expect(readiness.ready).toBe(true);
+    grace(false);
+    expect(await readiness.check()).toEqual({ ready: false, reason: 'no host' });
+    // A grace makes nothing ready that was not.
+    grace(true);
+    expect(await readiness.check()).toEqual({ ready: false, reason: 'no host' });
+  });
+
   it('runs one check at a time', async () => {
     const { readiness, checks } = watch(undefined);
     await Promise.all([readiness.check(), readiness.check(), readiness.check()]);
@@ -125,6 +143,19 @@ describe('readiness', () => {
     expect(readiness.draining()).toBe(true);
     expect(changes).toEqual([{ ready: false, reason: 'shutting down' }]);
     expect(clock.pending).toBe(0);
+  });
+});
+
+describe('liveness', () => {
+  const absent = (ageMs: number) => ({ facts: () => ({ outage: { ageMs, isOverGrace: true, reason: 'no memory' } }) });
+  it('fails when no host has started for as long as the setting says, and says why', () => {
+    expect(livenessOf({ facts: () => ({ outage: undefined }) }, 1000)).toEqual({ live: true });
+    expect(livenessOf(absent(179_999), 180_000)).toEqual({ live: true });
+    expect(livenessOf(absent(180_000), 180_000)).toEqual({
+      live: false,
+      reason: 'no inference host has started for 180 s: no memory',
+    });
+    expect(livenessOf(absent(1e9), 0)).toEqual({ live: true });
   });
 });
 

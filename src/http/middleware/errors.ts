@@ -4,6 +4,7 @@ import { alternatives, SCORING_PATHS } from '../dialects/dispatch.ts';
 import { stringErrors } from '../dialects/errors.ts';
 import { exchangeOf } from '../exchange.ts';
 import type { HttpTelemetry } from '../ports.ts';
+import type { ListenerKind } from '../routes/route.ts';
 
 /** Seconds until a retry makes sense, by status: for failures that end without a change of the request. */
 const RETRY_AFTER: Readonly<Record<number, number>> = { 429: 1, 503: 1 };
@@ -45,12 +46,19 @@ export function answerErrors(telemetry: HttpTelemetry): ErrorRequestHandler {
 
 /** Where clients that look for another service's path find this one's. */
 const SCORING = SCORING_PATHS.map(({ path }) => path).filter((path) => !path.includes('/v2/models/'));
-const KNOWN = `passages are scored by POST ${alternatives(SCORING)}; GET /docs lists all routes`;
+const SCORED = `passages are scored by POST ${alternatives(SCORING)}`;
+const KNOWN = {
+  all: `${SCORED}; GET /docs lists all routes`,
+  main: `${SCORED}; routes of operators are at server.adminPort`,
+  admin: 'passages are scored at server.port; GET /docs lists all routes',
+} as const satisfies Record<ListenerKind, string>;
 
-/** Refuses a path that has no route. */
-export const refuseUnknownRoute: RequestHandler = (req) => {
-  throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200), known: KNOWN });
-};
+/** Refuses a path that has no route at a listener. */
+export function refuseUnknownRoute(listener: ListenerKind): RequestHandler {
+  return function refuseUnknown(req) {
+    throw new WinnowError('not_found', { method: req.method, path: req.path.slice(0, 200), known: KNOWN[listener] });
+  };
+}
 
 /** Refuses every method on a path except those of its routes. */
 export function refuseOtherMethods(methods: readonly string[]): RequestHandler {

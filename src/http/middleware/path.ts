@@ -9,6 +9,13 @@ function withoutPrefix(path: string, prefix: string): string {
   return rest === '' || rest.startsWith('/') ? rest || '/' : path;
 }
 
+/** Splits a URL of a request into its path, with single slashes and without the prefix, and the rest. */
+export function partsOf(url: string, basePath: string): { readonly path: string; readonly query: string } {
+  const mark = url.indexOf('?');
+  const end = mark === -1 ? url.length : mark;
+  return { path: withoutPrefix(url.slice(0, end).replace(SLASHES, '/'), basePath), query: url.slice(end) };
+}
+
 /** Paths of KServe and Triton with the name of a model inside. */
 const MODEL_PATH =
   /^(\/v2(?:\/repository)?\/models\/)(.+?)((?:\/versions\/[^/]+)?(?:\/(?:infer|ready|config|stats|load|unload))?)$/;
@@ -27,10 +34,8 @@ const withWholeName = (path: string, method: string): string =>
  */
 export function plainPath(basePath: string): RequestHandler {
   return function makePathPlain(req, _res, next) {
-    const mark = req.url.indexOf('?');
-    const end = mark === -1 ? req.url.length : mark;
-    const path = req.url.slice(0, end).replace(SLASHES, '/');
-    req.url = withWholeName(withoutPrefix(path, basePath), req.method) + req.url.slice(end);
+    const { path, query } = partsOf(req.url, basePath);
+    req.url = withWholeName(path, req.method) + query;
     next();
   };
 }

@@ -5,6 +5,14 @@ import { alternatives, SCORING_PATHS, type ScoringPath } from '../dialects/dispa
 import * as experiments from '../routes/experiment-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
 import { tokenizeAnswer, tokenizeRequest } from '../routes/tokenize.ts';
+import {
+  BODY_ERRORS,
+  KEY_ERRORS,
+  MODEL_ERRORS,
+  READ_ERRORS,
+  REGISTRY_ERRORS,
+  SCORING_ERRORS,
+} from './operation-errors.ts';
 
 /** One route in openapi.yaml. */
 export interface Operation {
@@ -21,62 +29,6 @@ export interface Operation {
   readonly errors: readonly ErrorCode[];
 }
 
-const KEY_ERRORS = [
-  'unauthorized',
-  'forbidden',
-  'not_local',
-  'cross_site',
-  'unknown_host',
-  'rate_limited',
-  'internal',
-] as const satisfies readonly ErrorCode[];
-
-const BODY_ERRORS = [
-  'malformed_json',
-  'unsupported_media_type',
-  'body_too_large',
-  'body_too_complex',
-  'too_many_bytes',
-  'request_timeout',
-  'invalid_field',
-] as const satisfies readonly ErrorCode[];
-
-const MODEL_ERRORS = ['unknown_model', 'unknown_version', 'model_refused', 'model_not_ready'] as const;
-
-const SCORING_ERRORS: readonly ErrorCode[] = [
-  ...KEY_ERRORS,
-  ...BODY_ERRORS,
-  'unknown_dialect',
-  'empty_passages',
-  'too_many_passages',
-  'passage_too_long',
-  ...MODEL_ERRORS,
-  'overloaded',
-  'deadline_exceeded',
-  'shutting_down',
-  'inference_failed',
-  'host_lost',
-  'tokenization_failed',
-  'not_a_number',
-];
-
-const REGISTRY_ERRORS: readonly ErrorCode[] = [
-  ...KEY_ERRORS,
-  ...BODY_ERRORS,
-  ...MODEL_ERRORS,
-  'invalid_manifest',
-  'unsafe_path',
-  'hash_mismatch',
-  'provider_unavailable',
-  'inference_failed',
-  'host_lost',
-  'tokenization_failed',
-  'not_a_number',
-  'shutting_down',
-];
-
-const READ_ERRORS: readonly ErrorCode[] = [...KEY_ERRORS, 'unknown_model', 'unknown_version'];
-
 function scoringOperation({ dialect, marked, note }: ScoringPath): Operation {
   const dialects = [...marked, dialect];
   const formats = alternatives(dialects.map(({ docs }) => docs.title));
@@ -90,12 +42,17 @@ function scoringOperation({ dialect, marked, note }: ScoringPath): Operation {
   };
 }
 
+const HEALTH = { tag: 'Health', access: 'public', errors: ['internal'] } as const;
+
 const probe = (summary: string): Operation => ({
-  tag: 'Health',
+  ...HEALTH,
   summary,
-  access: 'public',
   answers: { 200: schemas.health, 503: schemas.health },
-  errors: ['internal'],
+});
+
+const liveProbe = (summary: string, answer: z.ZodType | null): Operation => ({
+  ...probe(summary),
+  answers: answer ? { 200: answer, 503: answer } : { 204: null, 503: schemas.live },
 });
 
 const read = (tag: Operation['tag'], summary: string, answer: z.ZodType): Operation => ({
@@ -278,11 +235,11 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   'GET /': probe('Whether the service can answer'),
   'GET /health': probe('Whether the service can answer'),
   'GET /ping': probe('Whether the service can answer (SageMaker)'),
-  'GET /health/live': { ...probe('Whether the process runs'), answers: { 200: schemas.live } },
+  'GET /health/live': liveProbe('Whether a restart of the process is not due', schemas.live),
   'GET /health/ready': probe('Whether an inference has succeeded and no shutdown has begun'),
-  'GET /.well-known/live': { ...probe('Whether the process runs (Weaviate)'), answers: { 204: null } },
+  'GET /.well-known/live': liveProbe('Whether a restart of the process is not due (Weaviate)', null),
   'GET /.well-known/ready': probe('Whether the service can answer (Weaviate)'),
-  'GET /v2/health/live': { ...probe('Whether the process runs (KServe)'), answers: { 200: schemas.kserveLive } },
+  'GET /v2/health/live': liveProbe('Whether a restart of the process is not due (KServe)', schemas.kserveLive),
   'GET /v2/health/ready': {
     ...probe('Whether the service can answer (KServe)'),
     answers: { 200: schemas.kserveServerReady, 503: schemas.kserveServerReady },

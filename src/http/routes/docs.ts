@@ -20,5 +20,5 @@ export function docsRoutes(): readonly Route[] {
       },
     ],
   ];
-  return handlers.map(([path, handler]) => ({ method: 'get', path, access: 'public', handler }));
+  return handlers.map(([path, handler]) => ({ method: 'get', path, access: 'public', on: 'admin', handler }));
 }

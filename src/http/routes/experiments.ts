@@ -93,7 +93,14 @@ export function experimentRoutes(deps: Pick<HttpDeps, 'experiments'>): readonly 
     ...(method === 'put' ? { body: 'json' } : {}),
   });
   return [
-    { method: 'post', path: '/v1/outcomes', access: 'outcomes', body: 'json', handler: answer(postOutcomes) },
+    {
+      method: 'post',
+      path: '/v1/outcomes',
+      access: 'outcomes',
+      on: 'main',
+      body: 'json',
+      handler: answer(postOutcomes),
+    },
     admin('get', '/v1/experiments', (api, _req, res) => void res.json({ experiments: api.list() })),
     admin('get', one, (api, req, res) => void res.json(api.get(nameOf(req)))),
     admin('put', one, putExperiment),

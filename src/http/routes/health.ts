@@ -1,24 +1,7 @@
 import type { RequestHandler } from 'express';
-import type { HttpDeps, Readiness } from '../ports.ts';
+import type { HttpDeps } from '../ports.ts';
+import { PROBES } from '../probes.ts';
 import type { Route } from './route.ts';
-
-/** Answers 200 while the service can answer requests, else 503 with the reason. */
-function whenReady(readiness: Readiness): RequestHandler {
-  return async function ready(_req, res) {
-    const { ready, reason } = await readiness.probe();
-    res
-      .status(ready ? 200 : 503)
-      .json(ready ? { status: 'ready' } : { status: 'not ready', reason: reason ?? 'starting' });
-  };
-}
-
-const live: RequestHandler = (_req, res) => {
-  res.json({ status: 'live' });
-};
-
-const noContent: RequestHandler = (_req, res) => {
-  res.status(204).end();
-};
 
 const OPEN_METRICS = 'application/openmetrics-text';
 
@@ -54,24 +37,18 @@ function metrics(deps: HttpDeps): RequestHandler {
 
 /** Returns the routes of probes and metrics. None needs a key: kubelets, load balancers and Prometheus have none. */
 export function healthRoutes(deps: HttpDeps): readonly Route[] {
-  const ready = whenReady(deps.readiness);
-  const rows: readonly (readonly [string, RequestHandler])[] = [
-    ['/', ready],
-    ['/health', ready],
-    ['/ping', ready],
-    ['/health/live', live],
-    ['/health/ready', ready],
-    ['/.well-known/live', noContent],
-    ['/.well-known/ready', ready],
-    ['/v2/health/live', (_req, res) => void res.json({ live: true })],
-    [
-      '/v2/health/ready',
-      async (_req, res) => {
-        const { ready: isReady } = await deps.readiness.probe();
-        res.status(isReady ? 200 : 503).json({ ready: isReady });
-      },
-    ],
-    ['/metrics', metrics(deps)],
-  ];
-  return rows.map(([path, handler]) => ({ method: 'get', path, access: 'public', handler }));
+  const { readiness } = deps;
+  const get = { method: 'get', access: 'public' } as const;
+  const probes = [...PROBES].map(([path, probe]): Route => {
+    const handler: RequestHandler = async (_req, res) => {
+      const { ready, reason: notReadyReason } = await readiness.probe();
+      const { live, reason: notLiveReason } = readiness.liveness?.() ?? { live: true };
+      const { status, body } = probe({ live, notLiveReason, ready, notReadyReason });
+      res.status(status);
+      if (body) res.json(body);
+      else res.end();
+    };
+    return { ...get, path, handler };
+  });
+  return [...probes, { ...get, path: '/metrics', on: 'admin', handler: metrics(deps) }];
 }

@@ -262,4 +262,6 @@ export const health = z
 
 export const kserveLive = z.object({ live: z.boolean() }).meta({ id: 'KserveLive' });
 export const kserveServerReady = z.object({ ready: z.boolean() }).meta({ id: 'KserveServerReady' });
-export const live = z.object({ status: z.literal('live') }).meta({ id: 'Live' });
+export const live = z
+  .object({ status: z.enum(['live', 'not live']), reason: z.string().optional() })
+  .meta({ id: 'Live' });
