@@ -119,8 +119,15 @@ describe.skipIf(!hasKubectl())('k8s/ rendered by kubectl, without a file outside
       expect(ofKind(of(name), 'NetworkPolicy')).not.toHaveLength(0);
       for (const { spec } of ofKind(of(name), 'NetworkPolicy'))
         expect(podLabels(of(name))).toMatchObject(Object(spec).podSelector.matchLabels);
-      for (const { spec } of ofKind(of(name), 'ServiceMonitor'))
-        expect(ofKind(of(name), 'Service')[0]?.metadata.labels).toMatchObject(Object(spec).selector.matchLabels);
+      const [service] = ofKind(of(name), 'Service');
+      const servicePorts = Object(service?.spec).ports?.map((port: { name: string }) => port.name);
+      for (const { spec } of ofKind(of(name), 'ServiceMonitor')) {
+        expect(service?.metadata.labels).toMatchObject(Object(spec).selector.matchLabels);
+        for (const { port } of Object(spec).endpoints) expect(servicePorts).toContain(port);
+      }
+      const podPorts = podsIn(of(name)).flatMap(({ containers }) => Object(containers[0]).ports ?? []);
+      for (const { targetPort } of Object(service?.spec).ports ?? [])
+        expect(podPorts).toContainEqual(expect.objectContaining({ name: targetPort }));
     });
 
     it('is valid by the schemas of its kinds', () => {

@@ -85,7 +85,8 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
     const env = { ...settingsIn(manifests), WINNOW_MODELS: ROOT };
     const config = loadConfig([], env);
     expect(config.inference.provider).toBe(overlay);
-    expect(config.server.port).toBe(container.ports[0]?.containerPort);
+    const ports = Object.fromEntries(container.ports.map(({ name, containerPort }) => [name, containerPort]));
+    expect(ports).toEqual({ http: config.server.port, admin: config.server.adminPort });
   });
 
   it('gives preStop, drain and closing time within the grace period', () => {
@@ -189,8 +190,12 @@ describe('manifests', () => {
       egress: { ports: { port: number }[] }[];
     };
     expect(policy.policyTypes).toEqual(['Ingress', 'Egress']);
-    expect(policy.ingress).toHaveLength(1);
-    expect(policy.ingress[0]!.from).toHaveLength(2);
+    const clients = { matchLabels: { 'winnow-client': 'true' } };
+    const prometheus = { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } };
+    expect(policy.ingress).toEqual([
+      { from: [{ namespaceSelector: clients }], ports: [{ port: 'http', protocol: 'TCP' }] },
+      { from: [{ namespaceSelector: prometheus }], ports: [{ port: 'admin', protocol: 'TCP' }] },
+    ]);
     expect(policy.egress.flatMap(({ ports }) => ports.map(({ port }) => port))).toEqual([53, 53, 4318]);
   });
 
