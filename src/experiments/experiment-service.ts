@@ -64,11 +64,17 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   readonly #syncs = new Mutex();
   readonly #retention: Retention;
   #secret: string | undefined;
+  /**
+   * Whether the database has been reached. A PostgreSQL server has the key of unit hashes, the arms that guardrails disabled and definitions of
+   * the API: experiments are off until they are known.
+   */
+  #isReached: boolean;
 
   constructor(options: ExperimentsOptions) {
     this.#options = options;
     this.#secret = options.unitSecret || undefined;
     this.#database = options.database || DEFAULT_DATABASE;
+    this.#isReached = !isPostgres(this.#database);
     this.observer = options.observer ?? {};
     this.clock = options.clock ?? wallClock;
     this.placeholders = new Placeholders(options.placeholderIds);
@@ -102,10 +108,17 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     this.#file = options.file === undefined ? undefined : this.#definitionFile(options.file);
   }
 
-  /** Reads experiments.yaml and begins to watch it; the database is opened meanwhile. Never rejects. */
+  /**
+   * Reads experiments.yaml and begins to watch it; the database is opened meanwhile. A PostgreSQL server has the time of one statement to be
+   * reached; experiments are off until it is. Never rejects.
+   */
   async start(): Promise<void> {
     await this.#file?.start();
     this.#tick();
+    if (this.#isReached) return;
+    const late = () => timedOut('the database was not reached in time');
+    await within(this.databaseTimeoutMs, this.settled(), late).catch(() => {});
+    if (!this.#isReached) this.#reportDefinitions();
   }
 
   /** Reads experiments.yaml and syncs with the database now. Never rejects. */
@@ -143,7 +156,7 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
   }
 
   decide(request: HookRequest): RequestDecision | undefined | Promise<RequestDecision | undefined> {
-    if (this.#experiments.length === 0) return undefined;
+    if (this.#experiments.length === 0 || !(this.#isReached || request.subject?.forcedArm)) return undefined;
     const { request: named, placeholder } = this.placeholders.without(request);
     const decision = decide(named, this.#context());
     if (placeholder !== undefined) void this.#reportPlaceholder(placeholder, decision);
@@ -236,16 +249,24 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     }
     this.trips.keepOnly(this.#experiments);
     this.#recorder.keepOnly(this.#experiments);
+    this.#reportDefinitions();
+  }
+
+  #reportDefinitions(): void {
     const now = this.clock.now();
-    const running = this.#experiments.filter((prepared) => statusOf(prepared, now) === 'running').length;
+    const due = this.#experiments.filter((prepared) => statusOf(prepared, now) === 'running').length;
+    const [running, off] = this.#isReached ? [due, 0] : [0, due];
     const names = this.#experiments.map(({ definition }) => definition.name);
-    this.observer.onDefinitions?.({ defined: this.#experiments.length, running, names });
+    this.observer.onDefinitions?.({ defined: this.#experiments.length, running, off, names });
   }
 
   /** Runs before anything else uses a newly opened database. */
   async #prepareStore(store: ExperimentStore): Promise<void> {
     this.#secret ??= await store.secret();
     await this.trips.sync(store);
+    if (this.#isReached) return;
+    this.#isReached = true;
+    this.#reportDefinitions();
   }
 
   #tick(): void {

@@ -124,6 +124,8 @@ export interface ExperimentObserver {
   onDefinitions?(counts: {
     readonly defined: number;
     readonly running: number;
+    /** Those that would run, and are off until the database has been reached. */
+    readonly off?: number;
     readonly names?: readonly string[];
   }): void;
   onChange?(entry: AuditEntry): void;

@@ -220,11 +220,13 @@ export function observeExperiments(metrics: Metrics, logger: Logger): Required<E
       seen.add(key);
       logger.warn({ experiment, id }, 'requests have an id that counts as none');
     },
-    onDefinitions({ defined, running, names = [] }) {
+    onDefinitions({ defined, running, off = 0, names = [] }) {
       for (const name of names) startExperiment(metrics, name);
       metrics.experimentsDefined.set({ state: 'running' }, running);
-      metrics.experimentsDefined.set({ state: 'idle' }, defined - running);
-      logger.info({ defined, running }, 'experiments in effect');
+      metrics.experimentsDefined.set({ state: 'idle' }, defined - running - off);
+      metrics.experimentsDefined.set({ state: 'off' }, off);
+      if (off > 0) logger.warn({ defined, off }, 'experiments are off until the database answers; it is tried again');
+      else logger.info({ defined, running }, 'experiments in effect');
     },
     onChange({ who, experiment, action, configHash, diff }) {
       if (action === 'tripped') metrics.guardrailTrips.inc({ experiment });

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Config } from '../config/config-schema.ts';
 import { WinnowError } from '../errors.ts';
+import { checkDatabase } from '../experiments/check-database.ts';
 import { checkDefinitionFile } from '../experiments/definitions/definition-file.ts';
 import { loadKeys } from '../http/keys.ts';
 import { unreadableReleases } from '../registry/labels.ts';
@@ -26,10 +27,18 @@ async function checkReleases({ folder }: Config['registry']): Promise<void> {
   throw new WinnowError('invalid_config', { count: found.length, faults: faults.join('\n') });
 }
 
-/** Checks the file of experiments. @throws WinnowError `invalid_config` where it is there and cannot be used. */
-async function checkExperiments({ file }: Config['experiments']): Promise<void> {
-  if (file === undefined) return;
-  await checkDefinitionFile(file).catch((error: Error) => {
+/**
+ * Checks the file of experiments and the database that they need.
+ * @throws WinnowError `invalid_config` where the file is there and cannot be used; `invalid_input` for the database.
+ */
+async function checkExperiments({ file, database, unitSecret }: Config['experiments']): Promise<void> {
+  const defined = file === undefined ? 0 : await checkFile(file);
+  await checkDatabase({ database: database.reveal(), unitSecret: unitSecret.reveal(), isNeeded: defined > 0 });
+}
+
+/** Returns how many experiments a file defines. */
+function checkFile(file: string): Promise<number> {
+  return checkDefinitionFile(file).catch((error: Error) => {
     const faults = `  - ${file}: ${error.message}; correct it, for without it requests would get other models`;
     throw new WinnowError('invalid_config', { count: 1, faults });
   });
@@ -38,7 +47,11 @@ async function checkExperiments({ file }: Config['experiments']): Promise<void> 
 /** Formats a failed check; the faults of a settings file stay one line each. */
 function faultLines(where: string, error: unknown): string[] {
   if (error instanceof WinnowError && error.code === 'invalid_config') return String(error.params.faults).split('\n');
-  return [`  - ${where}: ${(error as Error).message}`];
+  const { message } = error as Error;
+  // Such an error names its place itself.
+  return [
+    error instanceof WinnowError && error.code === 'invalid_input' ? `  - ${message}` : `  - ${where}: ${message}`,
+  ];
 }
 
 /**
@@ -53,7 +66,7 @@ export async function checkStart(config: Config): Promise<void> {
     [`${host}:${adminPort}`, () => adminPort !== undefined && checkAddress(host, adminPort)],
     ['auth.keysFile', () => keysFile !== undefined && loadKeys(keysFile)],
     ['registry.folder', () => checkReleases(config.registry)],
-    ['experiments.file', () => checkExperiments(config.experiments)],
+    ['experiments', () => checkExperiments(config.experiments)],
   ];
   const results = await Promise.allSettled(checks.map(async ([, check]) => check()));
   const faults = results.flatMap((result, i) =>

@@ -67,7 +67,11 @@ export const METRICS = {
     LATENCY,
   ),
   // Experiments
-  experimentsDefined: gauge('winnow_experiments', 'Experiments defined, by state: running, idle.', ['state']),
+  experimentsDefined: gauge(
+    'winnow_experiments',
+    'Experiments defined, by state: running, idle, off (they wait for a PostgreSQL database that has not been reached since the start).',
+    ['state'],
+  ),
   armFailures: counter(
     'winnow_arm_failures_total',
     'Requests whose arm could not answer, by code: control answered (fallback: missing, failed, guardrail) or the request failed (none).',

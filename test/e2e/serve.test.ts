@@ -97,6 +97,43 @@ describe('the command line', () => {
   });
 });
 
+describe('a start whose experiment database cannot be used', () => {
+  const folder = () => scratch.make();
+  const file = (text: string) => {
+    const path = join(folder(), 'experiments.sqlite');
+    writeFileSync(path, text);
+    return path;
+  };
+  const empty = 'a file that is no database, and is long enough to be one, for a header has a hundred bytes '.repeat(9);
+  const withEmptyKey = () => {
+    const path = join(folder(), 'experiments.sqlite');
+    writeFileSync(`${path}.key`, '');
+    return path;
+  };
+
+  it.each<[string, () => string, string]>([
+    ['a folder', folder, 'a SQLite file that can be opened and written'],
+    ['below a file', () => join(file('x'), 'sub', 'e.sqlite'), 'a SQLite file that can be opened and written'],
+    ['no database', () => file(empty), 'file is not a database'],
+    ['a database with an empty key file', withEmptyKey, 'expected the key of the unit hashes, got an empty file'],
+    ['another scheme', () => 'mysql://u:hunter2@db/x', 'a URL that begins with postgres://, got mysql://'],
+    ['a URL for SQLite', () => 'sqlite:///runs/x.sqlite', 'the path of a SQLite file'],
+    ['a URL without its slashes', () => 'postgres:u:hunter2@db/x', 'begins with postgres://'],
+    [
+      'a port that is none',
+      () => 'postgres://u:hunter2@db:many/x',
+      'postgres://user@host:5432/database, got a malformed',
+    ],
+    ['a certificate that is not there', () => 'postgres://u:hunter2@db/x?sslrootcert=/no/where', '/no/where'],
+  ])('%s ends with 2 and says so, without the password', async (_, target, expected) => {
+    const flags = ['--port', '0', '--models', scratch.make(), '--experiments-database', target()];
+    const { code, stderr } = await run(process.execPath, ['src/main/server.ts', ...flags]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(expected)]);
+    expect(stderr).toContain('experiments.database: expected');
+    expect(stderr).not.toContain('hunter2');
+  });
+});
+
 describe('npm start', () => {
   it('honors WINNOW_MODELS and flags, and drains on SIGTERM', async () => {
     const server = await startServerProcess({

@@ -75,6 +75,7 @@ export interface Reported {
   /** Exposures counted as written. */
   stored: number;
   running: number;
+  readonly definitions: { readonly defined: number; readonly running: number; readonly off: number }[];
 }
 
 export interface Lab {
@@ -186,8 +187,9 @@ function labReranker(
 
 function observe(reported: Reported): ExperimentObserver {
   return {
-    onDefinitions: ({ running }) => {
+    onDefinitions: ({ defined, running, off = 0 }) => {
       reported.running = running;
+      reported.definitions.push({ defined, running, off });
     },
     onChange: (entry) => void reported.changes.push(entry),
     onProblem: (problem) => void reported.problems.push(problem),
@@ -217,6 +219,7 @@ export async function openLab(
     lost: [],
     stored: 0,
     running: 0,
+    definitions: [],
   };
   const service = new ExperimentService({
     database: join(folder, 'experiments.sqlite'),

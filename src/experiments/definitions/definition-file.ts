@@ -24,13 +24,17 @@ function parseFile(text: string, path: string): readonly Experiment[] {
   return parseExperiments(text, file);
 }
 
-/** Checks a file of definitions before a start; a file that is not there yet is no fault. @throws what reading and parsing it throw. */
-export async function checkDefinitionFile(path: string): Promise<void> {
+/**
+ * Checks a file of definitions before a start; a file that is not there yet is no fault.
+ * @returns How many experiments it defines.
+ * @throws what reading and parsing it throw.
+ */
+export async function checkDefinitionFile(path: string): Promise<number> {
   const isAbsent = await stat(path).then(
     () => false,
     (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
   );
-  if (!isAbsent) parseFile(await readTextFile(path, YAML_BYTES), path);
+  return isAbsent ? 0 : parseFile(await readTextFile(path, YAML_BYTES), path).length;
 }
 
 interface DefinitionFileOptions {

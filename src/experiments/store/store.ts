@@ -1,3 +1,4 @@
+import { WinnowError } from '../../errors.ts';
 import type { AuditEntry, ExperimentStore, Exposure, StoredAssignment, StoredDefinition } from '../records.ts';
 import { readChanges } from './changes.ts';
 import { insertOutcomes, passagesOf } from './insert-outcomes.ts';
@@ -171,8 +172,36 @@ function createSqlStore(db: SqlConnection, target: string): ExperimentStore {
 /** Whether a setting names a PostgreSQL server. */
 export const isPostgres = (target: string): boolean => /^postgres(ql)?:\/\//.test(target);
 
+/** Schemes of other databases and programs, which would otherwise name a folder. */
+const SCHEME = /^(?:[a-z][a-z0-9+.-]*:\/\/|(?:postgres|postgresql|sqlite|sqlite3|file):)/i;
+
+/**
+ * Checks what a setting names as database. Nothing is opened.
+ * @throws WinnowError `invalid_input` for what is neither a path nor a well-formed URL of PostgreSQL. Its message does not quote the text.
+ */
+export async function checkTarget(target: string): Promise<void> {
+  const refuse = (expected: string, got: string): never => {
+    throw new WinnowError('invalid_input', { where: 'experiments.database', expected, got });
+  };
+  if (!isPostgres(target)) {
+    const [scheme] = SCHEME.exec(target) ?? [];
+    if (scheme !== undefined) refuse('the path of a SQLite file, or a URL that begins with postgres://', `${scheme}…`);
+    return;
+  }
+  const { default: pg } = await import('pg');
+  try {
+    // It reads the URL and the certificates that the URL names, and connects later.
+    new pg.Client({ connectionString: target });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const got = code === 'ERR_INVALID_URL' ? 'a malformed one' : message.replaceAll(target, '…');
+    refuse('a URL such as postgres://user@host:5432/database', got);
+  }
+}
+
 /** Opens the store that a setting names: `postgres://…` is a server, anything else a SQLite file. @throws the database's error. */
 export async function openStore(target: string, options: StoreOptions = {}): Promise<ExperimentStore> {
+  await checkTarget(target);
   if (!isPostgres(target)) return createSqlStore(await openSqlite(target, options), target);
   // Loaded only where it is used: servers without PostgreSQL start sooner.
   const { openPostgres } = await import('./postgres.ts');
