@@ -2,7 +2,7 @@
 // node docker/sbom.mjs FILE
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 const [file] = process.argv.slice(2);
 if (file === undefined) {
@@ -12,9 +12,20 @@ if (file === undefined) {
 
 const options = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'];
 const document = JSON.parse(execFileSync('npm', options, { encoding: 'utf8', maxBuffer: 64e6 }));
-// `--omit dev` would leave out the modules of the service that modules for development need too (npm 11).
-const isDevelopment = ({ properties = [] }) => properties.some(({ name }) => name === 'cdx:npm:package:development');
-const left = document.components.filter((component) => !isDevelopment(component));
+// `--omit dev` would leave out the modules of the service that modules for development need too (npm 11), and where a version is installed several
+// times, npm lists it once, with the properties of one place. The lock file tells each place.
+const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
+const served = new Set(
+  Object.entries(packages)
+    .filter(([path, { dev }]) => path && !dev)
+    .map(([path, { name, version }]) => `${name ?? path.split('node_modules/').at(-1)}@${version}`),
+);
+const left = document.components
+  .filter(({ group, name, version }) => served.has(`${group ? `${group}/` : ''}${name}@${version}`))
+  .map((component) => {
+    const properties = component.properties.filter(({ name }) => name !== 'cdx:npm:package:development');
+    return properties.length < component.properties.length ? { ...component, scope: 'required', properties } : component;
+  });
 const names = new Set([document.metadata.component, ...left].map((component) => component['bom-ref']));
 document.components = left;
 document.dependencies = document.dependencies
