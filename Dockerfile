@@ -29,10 +29,12 @@ RUN node docker/sbom.mjs sbom.cdx.json
 FROM build AS files-cpu
 ARG TARGETARCH
 RUN node docker/prune.mjs --arch="${TARGETARCH}"
+RUN node docker/compile-cache.mjs --arch="${TARGETARCH}"
 
 FROM build AS files-cuda
 RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/install.js
 RUN node docker/prune.mjs --arch=amd64
+RUN node docker/compile-cache.mjs --arch=amd64
 
 FROM ${NODE_IMAGE} AS cpu-bare
 ARG VERSION=0.1.0
@@ -43,6 +45,7 @@ WORKDIR /app
 COPY --from=files-cpu /app/node_modules node_modules
 COPY --from=files-cpu /app/dist dist
 COPY --from=files-cpu /app/bin bin
+COPY --from=files-cpu /app/compile-cache compile-cache
 COPY --from=files-cpu /app/package.json /app/sbom.cdx.json ./
 COPY --from=files-cpu --chown=1000:0 /app/runs runs
 COPY --from=files-cpu --chown=1000:0 /app/cache cache
@@ -69,6 +72,7 @@ WORKDIR /app
 COPY --from=files-cuda /app/node_modules node_modules
 COPY --from=files-cuda /app/dist dist
 COPY --from=files-cuda /app/bin bin
+COPY --from=files-cuda /app/compile-cache compile-cache
 COPY --from=files-cuda /app/package.json /app/sbom.cdx.json ./
 COPY --from=files-cuda --chown=1000:0 /app/runs runs
 COPY --from=files-cuda --chown=1000:0 /app/cache cache

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // A checkout runs its sources, from which Node strips the types. An installed package or image has dist/ only.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, symlinkSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -18,9 +18,24 @@ if (major < needed || (major === needed && minor < atLeast)) {
 }
 
 // Keeps compiled code for the next start and for child processes: it halves the time until a server is ready.
-nodeModule.enableCompileCache();
-const cache = nodeModule.getCompileCacheDir();
-if (cache && !process.env.NODE_COMPILE_CACHE) process.env.NODE_COMPILE_CACHE = cache;
+const { directory } = nodeModule.enableCompileCache();
+if (directory && !process.env.NODE_COMPILE_CACHE) process.env.NODE_COMPILE_CACHE = directory;
+useShipped(nodeModule.getCompileCacheDir());
+
+/**
+ * Puts the image's compiled code where Node looks for it. Node names that folder by processor features and user, which an image cannot know;
+ * code from another processor of the same architecture is as good.
+ */
+function useShipped(folder) {
+  const shipped = fileURLToPath(new URL('../compile-cache', import.meta.url));
+  if (!folder || !existsSync(shipped) || readdirSync(shipped).length === 0) return;
+  try {
+    rmdirSync(folder);
+    symlinkSync(shipped, folder);
+  } catch {
+    // It has entries already, or another process was first.
+  }
+}
 
 const source = new URL('../src/cli/winnow.ts', import.meta.url);
 await import(existsSync(fileURLToPath(source)) ? source.href : new URL('../dist/cli/winnow.js', import.meta.url).href);

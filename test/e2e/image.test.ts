@@ -59,6 +59,7 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
       'LICENSE',
       'bin',
       'cache',
+      'compile-cache',
       'dist',
       'models',
       'node_modules',
