@@ -2,8 +2,12 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:f
 import { join } from 'node:path';
 import { buildah, CACHE, run } from './tools.ts';
 
-/** Docker's name of a processor. */
-export type Architecture = 'amd64' | 'arm64';
+/** Docker's names of processors. */
+export const ARCHITECTURES = ['amd64', 'arm64'] as const;
+export type Architecture = (typeof ARCHITECTURES)[number];
+
+/** That of this machine. */
+export const OWN: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
 const SUITE = 'bookworm';
 /** Debian packages of the image `node:24-slim` that Node, and a shell for the build, need. */
@@ -49,6 +53,8 @@ export function baseImage(architecture: Architecture, root: string): string {
   const node = unpacked(`${NODE_PACKAGES[architecture]}@${devDependencies.node}`);
   buildah('copy', '--quiet', container, join(node, 'bin/node'), '/usr/local/bin/node');
   addNpm(container);
+  // Without a variant, buildah takes an arm64 image for another platform's.
+  if (architecture === 'arm64') buildah('config', '--variant', 'v8', container);
   buildah('config', '--env', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', container);
   buildah('commit', '--quiet', '--rm', container, name);
   return name;

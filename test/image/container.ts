@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { buildah, run } from './tools.ts';
 
+/** Default for a server to listen. */
 const START_MS = 120_000;
+const EXEC_MS = 180_000;
 
 export interface Mount {
   readonly source: string;
@@ -21,6 +23,14 @@ export interface ContainerOptions {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly mounts?: readonly Mount[];
+  /** Default: 2 minutes. */
+  readonly startMs?: number;
+}
+
+/** How a command in a container ended. */
+interface Ended {
+  readonly code: number;
+  readonly output: string;
 }
 
 interface ImageConfig {
@@ -82,16 +92,16 @@ export interface Container {
   readonly url: string;
   /** Log lines so far. */
   readonly log: readonly string[];
-  /** Runs a command in the container and returns its exit code. */
-  exec(...args: string[]): number;
+  /** Runs a command in the container. */
+  exec(...args: string[]): Ended;
   /** Sends SIGTERM; resolves to the exit code. */
   stop(): Promise<number | null>;
   remove(): void;
 }
 
-async function listening(child: ChildProcess, log: string[]): Promise<string> {
+async function listening(child: ChildProcess, log: string[], limitMs: number): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const timer = setTimeout(() => reject(new Error(`no server within ${START_MS} ms\n${log.join('\n')}`)), START_MS);
+  const timer = setTimeout(() => reject(new Error(`no server within ${limitMs} ms\n${log.join('\n')}`)), limitMs);
   createInterface({ input: child.stdout! }).on('line', (line) => {
     log.push(line);
     if (!line.startsWith('{')) return;
@@ -121,17 +131,13 @@ export async function startContainer(options: ContainerOptions): Promise<Contain
     rmSync(bundle, { recursive: true, force: true });
   };
   try {
-    const url = await listening(child, log);
+    const url = await listening(child, log, options.startMs ?? START_MS);
     return {
       url,
       log,
       exec: (...args) => {
-        try {
-          run('runc', [...runtime, 'exec', name, ...args], { timeoutMs: 60_000 });
-          return 0;
-        } catch (error) {
-          return Number(/got (\d+)/.exec(String(error))?.[1] ?? 255);
-        }
+        const done = spawnSync('runc', [...runtime, 'exec', name, ...args], { encoding: 'utf8', timeout: EXEC_MS });
+        return { code: done.status ?? 255, output: `${done.stdout}${done.stderr}` };
       },
       stop: () => {
         run('runc', [...runtime, 'kill', name, 'TERM']);

@@ -1,8 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Built, build } from './build.ts';
-import { check, type Result } from './checks.ts';
+import { ARCHITECTURES, type Architecture, OWN } from './base.ts';
+import { type Built, build, removeLeftovers } from './build.ts';
+import { contents } from './contents.ts';
+import { emulatingArm64 } from './emulation.ts';
+import { lives } from './life.ts';
+import type { Result } from './result.ts';
+import { sameScores } from './scores.ts';
+import { compareStarts } from './starts.ts';
 import { megabytes, missingPrograms } from './tools.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -10,31 +16,48 @@ const ROOT = join(import.meta.dirname, '../..');
 const HELP = `Builds the image with buildah, runs it with runc, and checks what the documentation says of it.
 
   npm run test:image                          cpu-bare for this processor: build, contents, runs; about 3 minutes on 2 idle cores
+  npm run test:image -- --arch arm64          for another processor: build, contents; runs it emulated, and compares scores
   npm run test:image -- --twice               also builds anew and compares the digests
+  npm run test:image -- --starts 5            also compares starts with and without compiled code
   npm run test:image -- --base IMAGE          on an image that is here, in place of a stand-in for node:24-slim
   npm run test:image -- --json FILE           also writes the results
 
-Needed: root, and Debian's packages buildah, runc, mmdebstrap. Base images and layers stay in ~/.cache/winnow-image.
+Needed: root, and Debian's packages buildah, runc, mmdebstrap; for another processor qemu-user-static. Base images and layers stay in ~/.cache/winnow-image.
 `;
 
 const { values } = parseArgs({
   options: {
     target: { type: 'string', default: 'cpu-bare' },
+    arch: { type: 'string', default: OWN },
     base: { type: 'string' },
     twice: { type: 'boolean', default: false },
+    starts: { type: 'string', default: '0' },
     json: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
 
+function architecture(): Architecture {
+  const found = ARCHITECTURES.find((name) => name === values.arch);
+  if (found === undefined) throw new Error(`expected --arch to be ${ARCHITECTURES.join(' or ')}, got ${values.arch}`);
+  return found;
+}
+
 function describeBuilt({ image, seconds, digest, layers }: Built): string {
-  const all = layers.reduce((sum, size) => sum + size, 0);
-  const own = layers.slice(1).map(megabytes).join(' + ');
-  return `${image}  ${digest.slice(0, 19)}  built in ${seconds.toFixed(0)} s\n  compressed ${megabytes(all)}: base ${megabytes(layers[0] ?? 0)} + ${own}\n`;
+  const all = layers.reduce((sum, { bytes }) => sum + bytes, 0);
+  const lines = layers.map(({ by, bytes }) => `  ${megabytes(bytes).padStart(9)}  ${by}`);
+  return `${image}  ${digest.slice(0, 19)}  built in ${seconds.toFixed(0)} s\n${lines.join('\n')}\n  ${megabytes(all).padStart(9)}  compressed, all layers\n`;
 }
 
 function print({ claim, seen, passed }: Result): void {
   process.stdout.write(`${passed ? 'ok    ' : 'FAILED'} ${claim}: ${seen}\n`);
+}
+
+/** What an image of this machine's processor shows; the other one is compared with it. */
+async function runs(image: Built): Promise<Result[]> {
+  if (image.architecture === OWN) return lives(image, ROOT);
+  const own = build({ root: ROOT, target: values.target, architecture: OWN, fromCache: true });
+  return emulatingArm64(() => sameScores(image, own, ROOT));
 }
 
 async function main(): Promise<void> {
@@ -43,15 +66,23 @@ async function main(): Promise<void> {
     throw new Error(
       `expected root and ${missing.join(', ') || 'buildah'}, got neither; apt-get install buildah runc mmdebstrap`,
     );
-  const options = { root: ROOT, target: values.target, base: values.base };
+  const options = { root: ROOT, target: values.target, architecture: architecture(), base: values.base };
   const image = build({ ...options, fromCache: !values.twice });
   process.stdout.write(describeBuilt(image));
-  const results = await check(image, ROOT);
+  const results = contents(image, image.architecture === OWN);
+  results.forEach(print);
+  const seen = await runs(image);
+  seen.forEach(print);
+  results.push(...seen);
   if (values.twice) {
     const { digest } = build({ ...options, fromCache: false });
-    results.push({ claim: 'the same sources give the same image', seen: digest, passed: digest === image.digest });
+    const same = { claim: 'the same sources give the same image', seen: digest, passed: digest === image.digest };
+    print(same);
+    results.push(same);
   }
-  for (const result of results) print(result);
+  const starts = Number(values.starts);
+  if (starts > 0) process.stdout.write(`${await compareStarts(image, ROOT, starts)}\n`);
+  removeLeftovers();
   if (values.json) writeFileSync(values.json, `${JSON.stringify({ image, results }, undefined, 2)}\n`);
   const failed = results.filter(({ passed }) => !passed).length;
   process.stdout.write(`${results.length - failed} passed, ${failed} failed\n`);

@@ -43,6 +43,17 @@ export function buildah(...args: string[]): string {
   return run('buildah', [...storage, ...args]);
 }
 
+/** Mounts an image's files and calls `work` with their folder. */
+export function withFiles<T>(image: string, work: (folder: string) => T): T {
+  const container = buildah('from', image).trim();
+  try {
+    return work(buildah('mount', container).trim());
+  } finally {
+    buildah('umount', container);
+    buildah('rm', container);
+  }
+}
+
 const PROGRAMS = ['buildah', 'runc', 'mmdebstrap'];
 
 /** Returns the programs that this machine lacks. */
