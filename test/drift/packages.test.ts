@@ -44,3 +44,10 @@ describe('the lock file', () => {
     expect(Object.values(packages).filter(({ resolved }) => resolved !== undefined)).toEqual([]);
   });
 });
+
+it('.ci/run names every test command that it leaves out', () => {
+  const script = readFileSync(join(ROOT, '.ci/run'), 'utf8');
+  // `npm test` runs the fixtures.
+  const apart = Object.keys(read('package.json').scripts).filter((name) => /^test:(?!fixtures$)/.test(name));
+  expect(apart.filter((name) => !script.includes(`left out: npm run ${name} `))).toEqual([]);
+});
