@@ -89,6 +89,8 @@ async function check(cluster: Cluster, cases: readonly Case[], report: (result: 
 }
 
 async function main(): Promise<void> {
+  if (!['', 'manifests', 'autoscaling'].includes(values.only))
+    throw new Error(`expected --only to be manifests or autoscaling, got ${values.only}`);
   const needed = missing();
   if (needed.length > 0) {
     process.stderr.write(`test:cluster: not run. Expected ${needed.join(', ')}, got none; --help says more.\n`);
