@@ -16,6 +16,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'ask the server on this machine whether it is ready',
     load: () => import('./health.ts').then((m) => m.command()),
   },
+  capacity: {
+    summary: 'compute the replicas that a load needs',
+    load: () => import('./capacity.ts').then((m) => m.command()),
+  },
   models: {
     summary: 'list, verify, label, import and pull models',
     load: () => import('./models.ts').then((m) => m.command()),

@@ -13,19 +13,26 @@ const FLAGS = [
 
 const PASSAGE = 'A flea can live up to a year, but its general lifespan depends on its living conditions. ';
 
-/** Requests by status. */
-export type Answers = Map<number, number>;
+/** Requests by status; 0: no answer. */
+export type Answers = ReadonlyMap<number, number>;
+
+interface Load {
+  readonly passages: number;
+  readonly deadlineMs: number;
+  /** Requests a second; it may change. */
+  perSecond: number;
+}
 
 /** A real server and what is sent to it. */
 export interface WinnowUnderLoad {
   readonly url: string;
   /** Sums the samples of a metric. */
   metric(name: string): Promise<number>;
-  /** Sends requests in an open loop until the signal aborts, each with a deadline, without waiting for answers. */
-  load(
-    options: { readonly perSecond: number; readonly passages: number; readonly deadlineMs: number },
-    signal: AbortSignal,
-  ): Promise<Answers>;
+  /**
+   * Sends requests in an open loop until the signal aborts, each with a deadline, without waiting for answers.
+   * @returns The answers so far, and a promise of the last one.
+   */
+  load(load: Load, signal: AbortSignal): { readonly answers: Answers; readonly ended: Promise<void> };
   close(): Promise<void>;
 }
 
@@ -49,6 +56,19 @@ async function rerank(url: string, passages: number, deadlineMs: number): Promis
   });
   await answer.arrayBuffer();
   return answer.status;
+}
+
+async function send(url: string, load: Load, answers: Map<number, number>, signal: AbortSignal): Promise<void> {
+  const pending = new Set<Promise<void>>();
+  while (!signal.aborted) {
+    const one = rerank(url, load.passages, load.deadlineMs)
+      .catch(() => 0)
+      .then((status) => void answers.set(status, (answers.get(status) ?? 0) + 1))
+      .finally(() => pending.delete(one));
+    pending.add(one);
+    await sleep(1000 / load.perSecond, undefined, { signal }).catch(() => {});
+  }
+  await Promise.all(pending);
 }
 
 async function waitUntilReady(url: string): Promise<void> {
@@ -78,19 +98,9 @@ export async function startWinnow(): Promise<WinnowUnderLoad> {
       if (lines.length === 0) throw new Error(`${url}/metrics: expected ${name}, got no such metric`);
       return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
     },
-    async load({ perSecond, passages, deadlineMs }, signal) {
-      const answers: Answers = new Map();
-      const pending = new Set<Promise<void>>();
-      while (!signal.aborted) {
-        const one = rerank(url, passages, deadlineMs)
-          .catch(() => 0)
-          .then((status) => void answers.set(status, (answers.get(status) ?? 0) + 1))
-          .finally(() => pending.delete(one));
-        pending.add(one);
-        await sleep(1000 / perSecond, undefined, { signal }).catch(() => {});
-      }
-      await Promise.all(pending);
-      return answers;
+    load(load, signal) {
+      const answers = new Map<number, number>();
+      return { answers, ended: send(url, load, answers, signal) };
     },
     async close() {
       const ended = once(child, 'exit');
