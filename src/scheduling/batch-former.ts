@@ -1,6 +1,8 @@
 import type { Cost } from './cost-model.ts';
-import { longestWaiting, type QueuedJob, type QueuedRow } from './queued-job.ts';
+import type { LaneQueue } from './lane-queue.ts';
+import { longestWaiting, type QueuedJob, type QueuedRow, rowWork } from './queued-job.ts';
 import { LANES, type Lane } from './scheduling-types.ts';
+import { canWait, type LaneLoad } from './service-order.ts';
 import type { ExecutorLoad, WaitingJobs } from './waiting-jobs.ts';
 
 /** Limits of one batch. */
@@ -30,6 +32,12 @@ export interface Batch<Owner> {
 const FIXED_SHARE = 0.05;
 
 /**
+ * Above so many padded tokens a batch is large enough when its fixed cost is at most this larger share: what is learned as a fixed cost on a CPU
+ * may be three times too high, and larger batches save nothing there.
+ */
+const AMPLE = { tokens: 384, fixedShare: 0.1 } as const;
+
+/**
  * The rows of the lead alone fill a batch up to at least this many padded tokens. On CPUs both smaller and larger batches take longer a token
  * (`npm run bench:serve -- --only stages` prints how long).
  */
@@ -41,12 +49,23 @@ const LEAST_TOKENS = 512;
  */
 const MAX_PADDING = 0.02;
 
-/** Rows that fill a batch are taken from the next jobs, until these hold so many batches. */
+/**
+ * Milliseconds of processor time that a batch costs its host and the front process at least, whatever it holds. On a busy machine the fixed cost
+ * that is learned from the times of batches may be close to zero.
+ */
+const LEAST_FIXED_MS = 1;
+
+/** Rows that make a batch efficient are taken from the next jobs, until these hold so many batches. */
 const LOOK_AHEAD = 8;
 
-/** Returns the padded tokens at which the fixed cost is `FIXED_SHARE` of a batch. */
+/** Rows of the same length are looked for among so many batches: jobs that take part in turn get no more than equal sharing gives them. */
+const LOOK_AHEAD_SHARED = 32;
+
+/** Returns the padded tokens at which a batch is large enough. */
 function tokensToAmortize(cost: Cost, length: number): number {
-  return (cost.fixed * (1 / FIXED_SHARE - 1)) / Math.max(cost.perToken + cost.perSquare * length, Number.MIN_VALUE);
+  const aToken = Math.max(cost.perToken + cost.perSquare * length, Number.MIN_VALUE);
+  const at = (share: number) => (cost.fixed * (1 / share - 1)) / aToken;
+  return Math.min(at(FIXED_SHARE), Math.max(AMPLE.tokens, at(AMPLE.fixedShare)));
 }
 
 /** A batch that is being filled. Decides whether one more row is worth its padding. */
@@ -106,7 +125,7 @@ class BatchDraft<Owner> {
 
 /**
  * Adds rows one by one from index `from` in steps of `step`, until the batch holds `target` padded tokens or a row does not fit. The rows
- * must be in an order in which no row fits after one that does not.
+ * must be in an order in which no row fits after one that does not. Rows that `skips` names are passed over.
  */
 function addFrom<Owner>(
   draft: BatchDraft<Owner>,
@@ -115,10 +134,11 @@ function addFrom<Owner>(
   step: 1 | -1,
   target: number,
   accepts: (length: number) => boolean,
+  skips: (row: QueuedRow<Owner>) => boolean = () => false,
 ): void {
   for (let i = from; i >= 0 && i < rows.length; i += step) {
     const row = rows[i]!;
-    if (!row.waiting) continue;
+    if (!row.waiting || skips(row)) continue;
     if (!draft.roomFor(target, Math.max(draft.length, row.length)) || !accepts(row.length)) return;
     draft.add(row);
   }
@@ -158,6 +178,66 @@ function candidates<Owner>(
   return byLength(rows);
 }
 
+/** The queue from which a batch is formed. */
+interface Forming<Owner> {
+  readonly lane: LaneQueue<Owner>;
+  readonly load: LaneLoad;
+}
+
+/**
+ * Returns the jobs that may take part in the lead's batch in turn: those of its priority, up to the first that would miss its deadline if the
+ * batch took `work` more, and until they hold `tokens`.
+ */
+function partners<Owner>(
+  lead: QueuedJob<Owner>,
+  { lane, load }: Forming<Owner>,
+  work: number,
+  tokens: number,
+): QueuedJob<Owner>[] {
+  const found: QueuedJob<Owner>[] = [];
+  // The oldest job may lead from any place in the order.
+  const isFirst = lane.order[0] === lead;
+  let done = load.workBefore + (isFirst ? 0 : lead.work);
+  let seen = 0;
+  for (const job of lane.order) {
+    if (isFirst || job !== lead) done += job.work;
+    if (job.priority > lead.priority || (job.late && !lead.late)) break;
+    found.push(job);
+    if (job.key === lead.key) seen += job.waitingTokens;
+    if (seen >= tokens || !canWait(job, done, work, load)) break;
+  }
+  return found;
+}
+
+/**
+ * Fills a batch with rows of the lead's length of other jobs, as long as each of these has had less than equal sharing would have given it. So the
+ * lead, and every job after it, is still done no later than under equal sharing, but for a row of each job.
+ */
+function fillInTurn<Owner>(
+  draft: BatchDraft<Owner>,
+  lead: QueuedJob<Owner>,
+  from: Forming<Owner>,
+  target: number,
+): void {
+  const batchWork = rowWork(lead.rate, draft.length) * (target / draft.length);
+  const tokens = LOOK_AHEAD_SHARED * target;
+  const jobs = partners(lead, from, batchWork, tokens);
+  if (jobs.length < 2) return;
+  const rows = candidates(lead, jobs, tokens);
+  const lag = new Map<QueuedJob<Owner>, number>();
+  const isAhead = ({ job, length }: QueuedRow<Owner>) => {
+    if (job === lead) return false;
+    const left = lag.get(job) ?? from.lane.lag(job);
+    if (left < 0) return true;
+    lag.set(job, left - rowWork(job.rate, length));
+    return false;
+  };
+  const accepts = (length: number) => draft.paddingIsSmall(length);
+  const middle = firstWithin(rows, draft.length);
+  addFrom(draft, rows, middle, 1, target, accepts, isAhead);
+  addFrom(draft, rows, middle - 1, -1, target, accepts, isAhead);
+}
+
 /** Returns the index of the first row that is at most `length` long. */
 function firstWithin<Owner>(rows: readonly QueuedRow<Owner>[], length: number): number {
   let low = 0;
@@ -171,13 +251,13 @@ function firstWithin<Owner>(rows: readonly QueuedRow<Owner>[], length: number): 
 }
 
 /**
- * Fills a batch with rows of the lead that have about the same length. If these are too few to be efficient, rows of nearly that length
- * of the next jobs follow, shorter ones first, then longer ones. If those are too few as well, other rows follow as long as their padding
- * costs less than one more batch.
+ * Fills a batch with rows of the lead that have about the same length, then with such rows of jobs that are behind equal sharing. If these are too
+ * few to be efficient, rows of nearly that length of the next jobs follow, shorter ones first, then longer ones. If those are too few as
+ * well, other rows follow as long as their padding costs less than one more batch.
  */
 function draftBatch<Owner>(
   lead: QueuedJob<Owner>,
-  order: readonly QueuedJob<Owner>[],
+  from: Forming<Owner>,
   budget: Budget,
   cost: Cost,
 ): BatchDraft<Owner> {
@@ -186,8 +266,9 @@ function draftBatch<Owner>(
   const paddingPays = (length: number) => draft.paddingPays(length);
   const enough = Math.min(tokensToAmortize(cost, draft.length), budget.tokens);
   addFrom(draft, lead.rows, lead.cursor, 1, Math.max(enough, LEAST_TOKENS), paddingIsSmall);
+  if (draft.roomFor(LEAST_TOKENS)) fillInTurn(draft, lead, from, LEAST_TOKENS);
   if (!draft.roomFor(enough)) return draft;
-  const rows = candidates(lead, order, LOOK_AHEAD * enough);
+  const rows = candidates(lead, from.lane.order, LOOK_AHEAD * enough);
   const middle = firstWithin(rows, draft.length);
   for (const accepts of [paddingIsSmall, paddingPays]) {
     addFrom(draft, rows, middle, 1, enough, accepts);
@@ -200,7 +281,7 @@ function draftBatch<Owner>(
  * Forms the next batch and removes its rows from the queue. Depends on its arguments only.
  *
  * The highest lane with waiting rows decides which job leads (LaneQueue); the lead's longest row is in the batch. Rows that fill the batch
- * come from the next few jobs only, so that no job is overtaken by much and jobs finish one after another, not all at the end.
+ * are those of jobs that are behind equal sharing, or of the next few jobs, so that no job is overtaken by much.
  *
  * @param costOf Returns the present cost of a model's batches.
  * @param lanes Lanes that may start a batch now.
@@ -214,7 +295,10 @@ export function formBatch<Owner>(
 ): Batch<Owner> | undefined {
   const lead = lanes.some((lane) => waiting.lane(lane).rows > 0) ? waiting.lead(load) : undefined;
   if (!lead) return undefined;
-  const draft = draftBatch(lead, waiting.lane(lead.lane).order, budget, costOf(lead.key));
+  const from = { lane: waiting.lane(lead.lane), load: waiting.laneLoad(lead.lane, load) };
+  const learned = costOf(lead.key);
+  const cost = { ...learned, fixed: Math.max(learned.fixed, LEAST_FIXED_MS) };
+  const draft = draftBatch(lead, from, budget, cost);
   for (const row of draft.rows) waiting.take(row);
   const { rows, length, tokens, paddedTokens } = draft;
   return { key: lead.key, lane: lead.lane, lead, rows, length, tokens, paddedTokens };

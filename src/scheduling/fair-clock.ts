@@ -24,6 +24,11 @@ export class FairClock {
     return this.#active.length;
   }
 
+  /** Returns the units that equal sharing has still to do of a job with this virtual finish. */
+  left(finish: number): number {
+    return Math.max(0, finish - this.#virtual);
+  }
+
   /** Adds a job of `work` units. */
   arrive(work: number): FairTicket {
     const ticket = { finish: this.#virtual + work };

@@ -42,6 +42,11 @@ export class LaneQueue<Owner> {
     return this.#currentOrder();
   }
 
+  /** Returns how much more work of a job waits than would if all jobs were served equally; negative for a job that is ahead of equal sharing. */
+  lag(job: QueuedJob<Owner>): number {
+    return job.work - this.#clock.left(job);
+  }
+
   /** Returns where a job of this share, priority, work and deadline would go. */
   place(job: Pick<QueuedJob<Owner>, 'share' | 'priority' | 'work' | 'deadline'>, load: LaneLoad): Place {
     const { share, priority, work, deadline } = job;

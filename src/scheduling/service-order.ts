@@ -51,7 +51,7 @@ function deadlineCounts(work: number, deadline: number, { now, speed }: LaneLoad
  * Whether `job` can wait for `work` more without missing a deadline that it would otherwise meet.
  * @param done Work after which `job` is finished in the present order.
  */
-function canWait<Owner>(job: QueuedJob<Owner>, done: number, work: number, load: LaneLoad): boolean {
+export function canWait<Owner>(job: QueuedJob<Owner>, done: number, work: number, load: LaneLoad): boolean {
   if (job.late || !deadlineCounts(job.work, job.deadline, load)) return true;
   const room = workUntil(job.deadline, load) - done;
   return room < 0 || room >= work;

@@ -42,6 +42,11 @@ export class ShareClock {
     return { finish, finishesBefore: (job) => job.finish > (limits.get(job.share) ?? limitOf(job.share)) };
   }
 
+  /** Returns the units that equal sharing has still to do of a job. */
+  left({ share, finish }: SharedJob): number {
+    return this.#of(share).left(finish);
+  }
+
   /** Advances virtual time by `work` units served, of any job. */
   serve(work: number): void {
     this.#served += work;

@@ -54,11 +54,11 @@ export class WaitingJobs<Owner> {
 
   /** Returns where a job would go in its lane, and the work in front of it. */
   place(job: Pick<QueuedJob<Owner>, 'lane' | 'share' | 'priority' | 'work' | 'deadline'>, load: ExecutorLoad): Place {
-    return this.#lanes[job.lane].place(job, this.#laneLoad(job.lane, load));
+    return this.#lanes[job.lane].place(job, this.laneLoad(job.lane, load));
   }
 
   add(job: QueuedJob<Owner>, load: ExecutorLoad): void {
-    this.#lanes[job.lane].add(job, this.#laneLoad(job.lane, load));
+    this.#lanes[job.lane].add(job, this.laneLoad(job.lane, load));
   }
 
   /** Removes the waiting rows of a job; does nothing if there are none. */
@@ -82,10 +82,11 @@ export class WaitingJobs<Owner> {
       for (let job = this.#lanes[from].oldest(since); job; job = this.#lanes[from].oldest(since))
         this.#promote(job, to, load);
     const lane = LANES.find((candidate) => this.#lanes[candidate].rows > 0);
-    return lane && this.#lanes[lane].lead(this.#laneLoad(lane, load), this.#agingMs);
+    return lane && this.#lanes[lane].lead(this.laneLoad(lane, load), this.#agingMs);
   }
 
-  #laneLoad(lane: Lane, { now, speed, inFlight }: ExecutorLoad): LaneLoad {
+  /** Returns how busy the executor is from the point of view of one lane. */
+  laneLoad(lane: Lane, { now, speed, inFlight }: ExecutorLoad): LaneLoad {
     let workBefore = inFlight;
     for (const higher of LANES) {
       if (higher === lane) break;
