@@ -25,7 +25,7 @@ test/clients/peers/prepare.py imports, writes the plain export, the dynamic int8
 Prints a table: pairs a second (median, range of the rounds); how many times as fast as float32 by onnxruntime in batches of 1,024 tokens,
 by the clock (ratios within a round) and by processor time, which other load hardly changes; nDCG@10 on TREC-DL 2019 (BM25's first 40
 candidates); the root mean square difference from float32 scores; the largest change of a score between a batch of its own and one with
-other pairs; the memory of all its processes. Then the service beside the fastest other program.
+other pairs, of like length and of any; the memory of all its processes. Then the service beside the fastest other program.
 
   npm run bench:peers -- --make --python venv/bin/python     # trains the model first, ten minutes
   npm run bench:peers -- --python venv/bin/python
@@ -126,8 +126,10 @@ async function measureAccuracy(entries: readonly Entry[], work: Work): Promise<v
     await entry.attempt(async (contestant) => {
       const together = await contestant.together();
       if (entry.row.id === BASELINE) exact = together;
-      entry.accuracy = accuracyOf(work, together, await contestant.alone(), exact);
-      note(`${entry.row.title}: nDCG@10 ${entry.accuracy.ndcg.toFixed(4)}, drift ${entry.accuracy.drift}`);
+      const scores = { alone: await contestant.alone(), mixed: await contestant.mixed() };
+      entry.accuracy = accuracyOf(work, together, scores, exact);
+      const { ndcg, drift, mixedDrift } = entry.accuracy;
+      note(`${entry.row.title}: nDCG@10 ${ndcg.toFixed(4)}, drift ${drift}, ${mixedDrift} among mixed lengths`);
     });
   for (const entry of entries) entry.accuracy ??= twin(entry)?.accuracy;
 }

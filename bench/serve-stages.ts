@@ -79,6 +79,8 @@ async function bestEngine(served: Served, { requests, sizes }: StageSettings): P
 
 interface Mode {
   readonly name: string;
+  /** Pairs that are scored for each pair sent; 1 if absent. */
+  readonly scored?: number;
   readonly flags?: readonly string[];
   readonly route?: Route;
   readonly change?: (request: LoadRequest) => LoadRequest;
@@ -86,12 +88,19 @@ interface Mode {
 
 const twice = ({ passages, ...rest }: LoadRequest): LoadRequest => ({ ...rest, passages: [...passages, ...passages] });
 
+/** Two models of the same size; the first passes half of the passages on. */
+function cascaded(request: LoadRequest): LoadRequest {
+  const keep = Math.ceil(request.passages.length / 2);
+  return { ...request, cascade: [{ model: 'minilm-l6-marginmse', keep }, { model: 'minilm-l6-bce' }] };
+}
+
 /** Ways to send the same pairs. Rounds repeat the same requests, so that all but the second have their token ids cached. */
 const MODES: readonly Mode[] = [
   { name: '/rerank, token ids cached' },
   { name: '/rerank, no token cache', flags: ['--tokenization-cache-bytes', '0'] },
   { name: '/score, token ids cached', route: 'score' },
   { name: '/rerank, every passage twice', change: twice },
+  { name: '/rerank, cascade of two models, half goes on', change: cascaded, scored: 1.5 },
   { name: '/rerank, all scores cached', flags: ['--score-cache-bytes', '67108864'] },
 ];
 
@@ -100,7 +109,7 @@ interface OpenMode extends Contender {
 }
 
 async function openMode(
-  { name, flags = [], route, change = (r) => r }: Mode,
+  { name, flags = [], route, change = (r) => r, scored = 1 }: Mode,
   settings: StageSettings,
 ): Promise<OpenMode> {
   const server = await startServerProcess({ flags: [...settings.flags, ...PATIENT, ...flags] });
@@ -115,7 +124,7 @@ async function openMode(
   await round();
   return {
     name,
-    pairs: pairsOf(requests),
+    pairs: scored * pairsOf(requests),
     round,
     async close() {
       client.close();
@@ -135,7 +144,8 @@ async function compareModes(settings: StageSettings, served: Served): Promise<st
       for (let round = 0; round < settings.rounds; round++)
         runs.push({ bare: await engine.round(), own: await open.round() });
       await open.close();
-      const share = (of: (cost: Cost) => number) => median(runs.map(({ own, bare }) => of(bare) / of(own)));
+      const share = (of: (cost: Cost) => number) =>
+        median(runs.map(({ own, bare }) => ((mode.scored ?? 1) * of(bare)) / of(own)));
       const ms = (1000 * median(runs.map(({ own }) => own.cpu))) / open.pairs;
       const row = [
         mode.name,

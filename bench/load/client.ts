@@ -44,7 +44,10 @@ export type Route = 'rerank' | 'score';
 
 /** The body of a request: in the dialect of Text Embeddings Inference for `/rerank`, of vLLM for `/score`. */
 const BODIES: Readonly<Record<Route, (request: LoadRequest) => object>> = {
-  rerank: ({ query, passages, model }) => ({ query, texts: passages, model, raw_scores: true, truncate: true }),
+  rerank: ({ query, passages, model, cascade }) => ({
+    ...{ query, texts: passages, model, cascade },
+    ...{ raw_scores: true, truncate: true },
+  }),
   score: ({ query, passages, model }) => ({ text_1: query, text_2: passages, model, use_activation: false }),
 };
 

@@ -15,6 +15,8 @@ export interface LoadRequest {
   readonly passages: readonly string[];
   /** The server's default if absent. */
   readonly model?: string;
+  /** Stages in place of one model. */
+  readonly cascade?: readonly { readonly model: string; readonly keep?: number }[];
 }
 
 /** Candidate lists of TREC Deep Learning 2019 with their texts. */

@@ -10,6 +10,8 @@ export interface Contestant {
   together(): Promise<Float64Array>;
   /** Returns the scores of the pairs of `work.alone`, each in a batch of its own. */
   alone(): Promise<Float64Array>;
+  /** Returns the scores of the pairs of `work.alone`, in batches of pairs in the order given, whatever their lengths. */
+  mixed(): Promise<Float64Array>;
   close(): Promise<void>;
 }
 

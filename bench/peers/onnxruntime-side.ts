@@ -13,7 +13,7 @@ const session = await InferenceSession.create(job.file, {
   logSeverityLevel: 3,
 });
 const feeds = new Map(
-  [...job.speed, ...job.all, ...job.alone, ...job.warm].map((batch) => {
+  [...job.speed, ...job.all, ...job.alone, ...job.mixed, ...job.warm].map((batch) => {
     const rows = batch.map((place) => job.rows[place]!).map(([ids, secondSegment]) => ({ ids, secondSegment }));
     return [batch, feedOf(rows, session.inputNames)];
   }),

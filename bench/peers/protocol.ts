@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline';
  * after `speed`. It ends with its input. test/clients/peers/side.py is the same in Python.
  */
 
-/** Which batches are scored: those of a timed round, all pairs, or pairs alone. */
-export type RunName = 'speed' | 'all' | 'alone';
+/** Which batches are scored: those of a timed round, all pairs, pairs alone, or pairs among others of any length. */
+export type RunName = 'speed' | 'all' | 'alone' | 'mixed';
 
 /** Numbers in batches are places in `rows` or `pairs`. */
 export interface SideJob extends Readonly<Record<RunName, readonly (readonly number[])[]>> {

@@ -55,12 +55,14 @@ const HEAD = [
   'nDCG@10',
   'error',
   'drift',
+  'drift, mixed',
   'memory MB',
 ] as const;
 
 function cellsOf(result: Result, base: Result | undefined, pairs: number): readonly string[] {
   const { title, given, seconds, cpu, accuracy, bytes, reason } = result;
-  const known = [number(accuracy?.ndcg, 3), number(accuracy?.error, 3), small(accuracy?.drift)];
+  const drifts = [small(accuracy?.drift), small(accuracy?.mixedDrift)];
+  const known = [number(accuracy?.ndcg, 3), number(accuracy?.error, 3), ...drifts];
   if (reason !== undefined) return [title, reason, '–', '–', '–', ...known, '–'];
   const isTimed = seconds.length > 0;
   const rates = seconds.map((s) => pairs / s);

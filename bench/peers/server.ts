@@ -22,6 +22,9 @@ export interface ServerSpec {
   readonly deadlineMs: number;
 }
 
+/** Passages of a request of the run among mixed lengths: other requests, and so other batches, than those of the first run. */
+const MIXED_PASSAGES = 7;
+
 /** Requests wait as long as the benchmark does: a busy machine refuses none. */
 const PATIENCE_MS = '600000';
 const PATIENCE = { 'x-winnow-deadline-ms': PATIENCE_MS };
@@ -96,6 +99,10 @@ export async function startServer(work: Work, spec: ServerSpec): Promise<Contest
     },
     async alone() {
       await ask(requestsOf(work, work.alone, 1), 1);
+      return Float64Array.from(work.alone, (place) => scored.get(place)!);
+    },
+    async mixed() {
+      await ask(requestsOf(work, [...work.pairs.keys()], MIXED_PASSAGES), load.inFlight);
       return Float64Array.from(work.alone, (place) => scored.get(place)!);
     },
     close,

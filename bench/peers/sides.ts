@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { within } from '../../src/util/within.ts';
 import type { Contestant, Layout } from './contestant.ts';
 import type { RunName, SideJob } from './protocol.ts';
-import { batchesOf, type Work } from './work.ts';
+import { batchesOf, mixedBatches, type Work } from './work.ts';
 
 interface Answer {
   readonly ready?: string;
@@ -112,6 +112,7 @@ export function jobsOf(work: Work, { file, precision = 'f32', tokens }: SideSpec
         work.alone.map((place) => [place]),
         at,
       ),
+      mixed: share(mixedBatches(work, tokens), at),
     };
   });
 }
@@ -153,6 +154,10 @@ export async function startSides(work: Work, spec: SideSpec, layout: Layout, dea
       },
       async alone() {
         const found = await scored('alone');
+        return Float64Array.from(work.alone, (place) => found.get(place)!);
+      },
+      async mixed() {
+        const found = await scored('mixed');
         return Float64Array.from(work.alone, (place) => found.get(place)!);
       },
       close,

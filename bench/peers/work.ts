@@ -79,12 +79,36 @@ export function batchesOf({ rows }: Work, places: readonly number[], tokens: num
   return sortedBatches([...placeOf.keys()], budget).map((batch) => batch.map((row) => placeOf.get(row)!));
 }
 
+/** Pairs of a mixed batch of a program that gets texts. */
+const MIXED_TEXTS = 32;
+
+/**
+ * Cuts pairs in the order given into batches of at most `tokens` padded tokens, or of `MIXED_TEXTS` pairs without a number, and returns those
+ * with a pair that is also scored alone.
+ */
+export function mixedBatches({ rows, alone }: Pick<Work, 'rows' | 'alone'>, tokens: number | undefined): number[][] {
+  const batches: number[][] = [];
+  let longest = 0;
+  for (const [place, { ids }] of rows.entries()) {
+    const last = batches.at(-1);
+    const length = Math.max(longest, ids.length);
+    const isFull = !last || (tokens === undefined ? last.length === MIXED_TEXTS : (last.length + 1) * length > tokens);
+    if (isFull) batches.push([place]);
+    else last.push(place);
+    longest = isFull ? ids.length : length;
+  }
+  const wanted = new Set(alone);
+  return batches.filter((batch) => batch.some((place) => wanted.has(place)));
+}
+
 /** Accuracy of a contestant's scores. */
 export interface Accuracy {
   /** nDCG@10 over all lists. */
   readonly ndcg: number;
   /** Largest change of a score between a batch of its own and a batch with other pairs. */
   readonly drift: number;
+  /** The same against a batch of pairs of any length; absent in files of earlier versions. */
+  readonly mixedDrift?: number;
   /** Root mean square difference from float32 scores; NaN without them. */
   readonly error: number;
 }
@@ -96,7 +120,7 @@ export interface Accuracy {
 export function accuracyOf(
   work: Work,
   together: ArrayLike<number>,
-  alone: ArrayLike<number>,
+  { alone, mixed }: Readonly<Record<'alone' | 'mixed', ArrayLike<number>>>,
   exact?: ArrayLike<number>,
 ): Accuracy {
   const scored = new Map(
@@ -105,7 +129,8 @@ export function accuracyOf(
   const measure = parseMeasure('nDCG@10');
   const ndcg = evaluate(work.qrels, scored, [measure]).mean.get(measure.name)!;
   const drift = Math.max(...work.alone.map((place, i) => Math.abs(together[place]! - alone[i]!)));
+  const mixedDrift = Math.max(...work.alone.map((_, i) => Math.abs(mixed[i]! - alone[i]!)));
   const squares = exact ? work.pairs.map((_, i) => (together[i]! - exact[i]!) ** 2) : [];
   const error = exact ? Math.sqrt(squares.reduce((sum, x) => sum + x, 0) / squares.length) : Number.NaN;
-  return { ndcg, drift, error };
+  return { ndcg, drift, mixedDrift, error };
 }

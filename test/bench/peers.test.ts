@@ -7,7 +7,7 @@ import { Entry } from '../../bench/peers/entry.ts';
 import { markdown, type Result, verdict } from '../../bench/peers/report.ts';
 import { BASELINE, OURS, ROWS, type Row, type Scene } from '../../bench/peers/rows.ts';
 import { jobsOf, startSides } from '../../bench/peers/sides.ts';
-import { accuracyOf, spread, type Work } from '../../bench/peers/work.ts';
+import { accuracyOf, mixedBatches, spread, type Work } from '../../bench/peers/work.ts';
 
 const LENGTHS = [3, 9, 5, 7];
 /** Two queries with two candidates each; the second candidate of both is relevant. */
@@ -53,6 +53,7 @@ describe('processes of a contestant', () => {
     await mine.round();
     expect([...(await mine.together())]).toEqual(LENGTHS);
     expect([...(await mine.alone())]).toEqual([9, 5]);
+    expect([...(await mine.mixed())]).toEqual([9, 5]);
     await mine.close();
   });
 
@@ -92,7 +93,8 @@ describe('a row', () => {
     const round = () => Promise.reject(new Error('gone\nat line 1'));
     const none = async () => new Float64Array();
     const close = async () => void closed++;
-    const entry = new Entry(row(async () => ({ version: 'v', pids: [], round, together: none, alone: none, close })));
+    const scores = { together: none, alone: none, mixed: none };
+    const entry = new Entry(row(async () => ({ version: 'v', pids: [], round, ...scores, close })));
     await entry.open(scene);
     await entry.time();
     await entry.time();
@@ -110,10 +112,27 @@ describe('a row', () => {
 
 it('accuracy is nDCG, the largest drift, and the error against float32', () => {
   // Query a ranks the relevant passage first, b second: (1 + 1 / log2(3)) / 2.
-  const { ndcg, drift, error } = accuracyOf(WORK, [1, 2, 4, 3], [2.5, 4.25], [1, 2, 4, 5]);
+  const scores = { alone: [2.5, 4.25], mixed: [2.75, 5.25] };
+  const { ndcg, drift, mixedDrift, error } = accuracyOf(WORK, [1, 2, 4, 3], scores, [1, 2, 4, 5]);
   expect(ndcg).toBeCloseTo((1 + 1 / Math.log2(3)) / 2, 12);
-  expect([drift, error]).toEqual([0.5, 1]);
-  expect(accuracyOf(WORK, [1, 2, 4, 3], [2, 4]).error).toBeNaN();
+  expect([drift, mixedDrift, error]).toEqual([0.5, 1, 1]);
+  expect(accuracyOf(WORK, [1, 2, 4, 3], { alone: [2, 4], mixed: [2, 4] }).error).toBeNaN();
+});
+
+it('mixed batches keep the order given, whatever the lengths, and hold a pair that is scored alone', () => {
+  const rows = [3, 9, 5, 7, 2, 2, 2].map((n) => ({ ids: Array.from({ length: n }, () => 1), secondSegment: 1 }));
+  expect(mixedBatches({ rows, alone: [0, 1, 2, 3, 4, 5, 6] }, 18)).toEqual([
+    [0, 1],
+    [2, 3],
+    [4, 5, 6],
+  ]);
+  expect(mixedBatches({ rows, alone: [1, 6] }, 18)).toEqual([
+    [0, 1],
+    [4, 5, 6],
+  ]);
+  expect(mixedBatches({ rows, alone: [0, 1, 2, 3, 4, 5, 6] }, 1)).toHaveLength(7);
+  const many = Array.from({ length: 70 }, () => rows[0]!);
+  expect(mixedBatches({ rows: many, alone: [0, 69] }, undefined).map((batch) => batch.length)).toEqual([32, 6]);
 });
 
 it('spread values are evenly spaced, all of them where there are no more', () => {

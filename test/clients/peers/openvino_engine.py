@@ -31,5 +31,5 @@ def feed(batch):
     return {name: all_[name] for name in names}
 
 
-feeds = {tuple(batch): feed(batch) for name in ("speed", "all", "alone") for batch in job[name]}
+feeds = {tuple(batch): feed(batch) for name in ("speed", "all", "alone", "mixed") for batch in job[name]}
 serve(f"openvino {ov.__version__.split('-')[0]}", lambda batch: request.infer(feeds[tuple(batch)])[compiled.outputs[0]][:, 0], job)
