@@ -1,5 +1,11 @@
 import type { Config } from '../config/config-schema.ts';
-import type { ScoreRequest, ScoreResult, SuiteModel, SuiteModels } from '../evaluation/suites/suite-models.ts';
+import type {
+  PruneSpec,
+  ScoreRequest,
+  ScoreResult,
+  SuiteModel,
+  SuiteModels,
+} from '../evaluation/suites/suite-models.ts';
 import { readManifest } from '../registry/manifest.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import { pairOptions } from '../rerank/pair-settings.ts';
@@ -45,10 +51,11 @@ async function factsOf({ stack, pairsOf }: OpenVariant, reference: string, use: 
   const lease = await stack.registry.acquire(reference);
   try {
     const { key, sha256, variant, provider, folder } = lease.version;
-    const { training } = await readManifest(folder).catch(() => ({ training: undefined }));
+    const { training, pruning } = await readManifest(folder).catch(() => ({ training: undefined, pruning: undefined }));
     const pairs = pairsOf(lease.version);
     if (use.instruction !== undefined && pairs.instruction === undefined) use.onIgnored?.(key);
-    return { key, sha256, variant, provider, pairs, training };
+    const calibrated = lease.version.pruning && pruning ? { pruning } : {};
+    return { key, sha256, variant, provider, pairs, training, ...calibrated };
   } finally {
     lease.release();
   }
@@ -59,10 +66,12 @@ async function* scores(
   reference: string,
   requests: AsyncIterable<ScoreRequest>,
   use: Use,
+  prune: PruneSpec | undefined,
 ): AsyncGenerator<ScoreResult> {
-  for await (const scored of scorer.score(requests, { model: reference, ...asked(use) })) {
-    const { input, scores: values, tokens, truncated, queryCut } = scored;
-    yield { qid: input.qid, scores: values, tokens, truncated: truncated.filter(Boolean).length, queryCut };
+  const pruning = prune === undefined ? {} : { topN: prune.topN, prune: { recall: prune.recall } };
+  for await (const scored of scorer.score(requests, { model: reference, ...pruning, ...asked(use) })) {
+    const { input, scores: values, tokens, truncated, queryCut, pruned } = scored;
+    yield { qid: input.qid, scores: values, tokens, truncated: truncated.filter(Boolean).length, queryCut, pruned };
   }
 }
 
@@ -84,8 +93,8 @@ export function openSuiteModels(
   };
   return {
     open: async (reference, variant) => factsOf(await stackOf(variant), reference, use),
-    async *score(reference, variant, requests) {
-      yield* scores(await stackOf(variant), reference, requests, use);
+    async *score(reference, variant, requests, prune) {
+      yield* scores(await stackOf(variant), reference, requests, use, prune);
     },
     close: () => closeAll(cleanup),
   };

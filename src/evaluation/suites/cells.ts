@@ -24,6 +24,8 @@ export interface CellFacts {
   readonly truncated?: number;
   /** Number of queries that were truncated; absent if there are none. */
   readonly truncatedQueries?: number;
+  /** What pruning left out, and the tokens whose early scores were computed; absent where nothing asked for it. */
+  readonly pruned?: { readonly passages: number; readonly tokens: number; readonly earlyTokens: number };
   readonly sha256?: string;
   readonly variant?: string;
   readonly provider?: string;
@@ -62,6 +64,8 @@ export interface ScoredQuery {
   readonly qid: string;
   readonly scores: readonly number[];
   readonly tokens: number;
+  /** Passages that were pruned, by place in the list, and their tokens; absent where the list was not pruned. */
+  readonly pruned?: { readonly places: readonly number[]; readonly tokens: number };
   readonly truncated: number;
   /** Tokens of the query that were truncated; absent if there are none. */
   readonly queryCut?: number;

@@ -29,11 +29,12 @@ async function scoreQueries(
     const scored = new Map(before.map((query) => [query.qid, query]));
     for (const { scores } of before) onPairs(scores.length);
     const [start, earlier] = [performance.now(), before.at(-1)?.seconds ?? 0];
-    for await (const result of models.score(system.reference, system.variant, requestsOf(set, scored))) {
-      const { qid, scores, tokens, truncated, queryCut } = result;
+    const { reference, variant, prune } = system;
+    for await (const result of models.score(reference, variant, requestsOf(set, scored), prune)) {
+      const { qid, scores, tokens, truncated, queryCut, pruned } = result;
       const seconds = earlier + (performance.now() - start) / 1000;
       const cut = queryCut ? { queryCut } : {};
-      const query = { qid, scores: Array.from(scores), tokens, truncated, ...cut, seconds };
+      const query = { qid, scores: Array.from(scores), tokens, ...(pruned && { pruned }), truncated, ...cut, seconds };
       // JSON has no word for NaN: such a query is scored again.
       if (query.scores.every(Number.isFinite)) await log.append(query);
       scored.set(qid, query);
@@ -43,6 +44,26 @@ async function scoreQueries(
   } finally {
     await log.close();
   }
+}
+
+/** Returns the passages of a list that have scores. */
+function scoredDocs(docids: readonly string[], { scores, pruned }: ScoredQuery): ScoredDocs {
+  if (!pruned) return { docids, scores };
+  const left = new Set(pruned.places);
+  const stays = (_: unknown, place: number) => !left.has(place);
+  return { docids: docids.filter(stays), scores: scores.filter(stays) };
+}
+
+/** Adds up what pruning left out of lists. A list that was not pruned, because it is not longer than `topN`, has no early scores. */
+function prunedIn(queries: Iterable<ScoredQuery>): NonNullable<CellFacts['pruned']> {
+  const sum = { passages: 0, tokens: 0, earlyTokens: 0 };
+  for (const { tokens, pruned } of queries) {
+    if (!pruned) continue;
+    sum.passages += pruned.places.length;
+    sum.tokens += pruned.tokens;
+    sum.earlyTokens += tokens + pruned.tokens;
+  }
+  return sum;
 }
 
 /**
@@ -64,7 +85,7 @@ export async function scoreCell(
   for (const qid of set.queries.keys()) {
     const query = scored.get(qid);
     if (query === undefined) continue;
-    run.set(qid, { docids: set.candidates.run.get(qid)!.docids, scores: query.scores });
+    run.set(qid, scoredDocs(set.candidates.run.get(qid)!.docids, query));
     tokens += query.tokens;
     truncated += query.truncated;
     if (query.queryCut) truncatedQueries++;
@@ -72,7 +93,8 @@ export async function scoreCell(
   }
   const { sha256, variant, provider, key: label } = system.model;
   const cut = truncatedQueries > 0 ? { truncatedQueries } : {};
-  const facts = { key, label, seconds, pairs, tokens, truncated, ...cut, sha256, variant, provider };
+  const pruned = system.prune === undefined ? {} : { pruned: prunedIn(scored.values()) };
+  const facts = { key, label, seconds, pairs, tokens, truncated, ...cut, ...pruned, sha256, variant, provider };
   await writeCell(out, set.name, system.name, run, facts);
   await dropProgress(out, set.name, system.name);
   return facts;

@@ -1,5 +1,5 @@
 import { WinnowError } from '../../errors.ts';
-import { pValue, share, signed } from '../../reports/format.ts';
+import { percent, pValue, share, signed } from '../../reports/format.ts';
 import type { Cell, ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import {
   differencesSection,
@@ -99,6 +99,37 @@ function conditionsTable({ sets }: SuiteResult): TableSection {
       text(String([...candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0))),
     ]),
   };
+}
+
+/** Says for each pruned system what it saved and what it cost against the same model on whole lists. */
+function pruningTables({ sets }: SuiteResult): TableSection[] {
+  const rows = sets.flatMap((set) => {
+    const { label } = set.measures[0]!;
+    return set.systems.flatMap(({ system, pruning, mean }): Cell[][] => {
+      if (!pruning) return [];
+      const value = mean.get(label)!;
+      const whole = set.systems.find((other) => other.system === pruning.whole)?.mean.get(label);
+      const numbers = [
+        String(pruning.topN),
+        share(pruning.recall, 2),
+        percent(pruning.left),
+        `${pruning.fewer.toFixed(2)}x`,
+      ];
+      const values = [share(value), whole === undefined ? '–' : signed(value - whole)];
+      return [[set.name, system, ...numbers, ...values].map(text)];
+    });
+  });
+  if (rows.length === 0) return [];
+  const heads = ['top n', 'recall', 'passages left out', 'fewer tokens', 'main measure', 'to whole lists'];
+  return [
+    {
+      kind: 'table',
+      title: 'Early pruning',
+      columns: [{ label: 'set' }, { label: 'system' }, ...heads.map((label) => ({ label, numeric: true }))],
+      rows,
+      note: 'A token of an early score counts as the part of the model that it runs through. Passages that were left out are not in the run.',
+    },
+  ];
 }
 
 /** Returns the system with the best main measure apart from the baseline. */
@@ -219,8 +250,9 @@ function dataOf(result: SuiteResult): unknown {
       depth: set.prepared.depth,
       queries: set.qids.length,
       notes: set.notes,
-      systems: set.systems.map(({ system, mean, ms, seen, facts, file }) => ({
+      systems: set.systems.map(({ system, mean, ms, seen, facts, file, pruning }) => ({
         system,
+        pruning,
         run: file,
         mean: Object.fromEntries(mean),
         msPerQuery: ms,
@@ -248,6 +280,7 @@ export async function suiteReport(result: SuiteResult): Promise<ReportModel> {
       ...labels.map((label) => measureTable(result, label)),
       ...labels.slice(0, 1).map((label) => comparisonTable(result, label)),
       conditionsTable(result),
+      ...pruningTables(result),
       ...remarks(result),
       ...(cost.points.length > 1 ? [cost] : []),
       ...curveSections(result),

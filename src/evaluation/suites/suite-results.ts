@@ -9,6 +9,7 @@ import { distinctMeasures, type Measure, parseMeasure } from '../measures/measur
 import { cascadeRun, stagePairs } from './cascade.ts';
 import { type CellFacts, readCell, writeValues } from './cells.ts';
 import { readForeign } from './foreign-runs.ts';
+import { type PruningResult, pruningResult } from './pruning-result.ts';
 import { saidSeen, whySeen } from './seen.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
 import { type LeftOut, pathIn } from './suite-set.ts';
@@ -28,6 +29,8 @@ export interface SystemResult {
   readonly facts: CellFacts | undefined;
   /** The run file of a system that does not run here. */
   readonly file?: string;
+  /** What pruning saved; absent where nothing asked for it. */
+  readonly pruning?: PruningResult;
 }
 
 /** A measure by the name the suite gives it, with the set's relevance level and cutoffs applied. */
@@ -94,7 +97,9 @@ async function modelResult(context: Context, system: ScoringSystem): Promise<Sys
   const { out, prepared, work } = context;
   const { key } = work.cells.find((cell) => cell.set === prepared && cell.system === system)!;
   const { run, facts } = (await readCell(out, prepared.name, system.name, key))!;
+  const pruning = pruningResult(system, facts, work.systems);
   return {
+    ...(pruning && { pruning }),
     system: system.name,
     ...(await measureRun(context, system.name, run)),
     ms: perQueryMs(facts.seconds, prepared),
@@ -191,7 +196,7 @@ async function tablesOf(context: Context): Promise<Map<string, SystemResult>> {
   for (const system of context.work.systems) {
     const result = await modelResult(context, system);
     tables.set(system.name, result);
-    if (!tables.has(system.reference)) tables.set(system.reference, result);
+    if (system.prune === undefined && !tables.has(system.reference)) tables.set(system.reference, result);
   }
   return tables;
 }

@@ -88,7 +88,14 @@ const set = z.strictObject({
 });
 
 const variant = z.enum(['auto', 'fp32', 'fp16', 'int8']);
-const single = z.strictObject({ model: z.string().min(1), name: name.optional(), variant: variant.default('auto') });
+/** Early pruning of the lists: the part of their first `topN` that has to stay. */
+const prune = z.strictObject({ recall: z.number().gt(0).lt(1), topN: z.int().min(1).default(10) });
+const single = z.strictObject({
+  model: z.string().min(1),
+  name: name.optional(),
+  variant: variant.default('auto'),
+  prune: prune.optional(),
+});
 const stage = z.strictObject({ model: z.string().min(1), keep: z.int().min(1).optional() });
 const cascade = z.strictObject({ name, cascade: z.array(stage).min(2) }).superRefine(({ cascade: stages }, context) => {
   stages.slice(0, -1).forEach(({ keep }, i) => {
@@ -159,10 +166,15 @@ export interface LoadedSuite {
 }
 
 /** Returns the name of a model in tables. */
-export const systemName = (spec: ModelSpec): string =>
-  'cascade' in spec
-    ? spec.name
-    : (spec.name ?? (spec.variant === 'auto' ? spec.model : `${spec.model} ${spec.variant}`));
+export function systemName(spec: ModelSpec): string {
+  if ('cascade' in spec) return spec.name;
+  if (spec.name !== undefined) return spec.name;
+  const variantName = spec.variant === 'auto' ? spec.model : `${spec.model} ${spec.variant}`;
+  return spec.prune ? `${variantName} pruned ${spec.prune.recall}` : variantName;
+}
+
+/** Whether a system's lists lack the scores of pruned passages, which cascades and curves would need. */
+const isPruned = (spec: ModelSpec): boolean => 'prune' in spec && spec.prune !== undefined;
 
 function checkTogether(suite: Suite): string[] {
   const faults: string[] = [];
@@ -177,8 +189,15 @@ function checkTogether(suite: Suite): string[] {
     if (found !== undefined) faults.push(`${field}: expected each name once, got ${found} twice`);
   if (!systems.includes(suite.baseline))
     faults.push(`baseline: expected one of ${systems.join(', ')}, got ${suite.baseline}`);
+  const pruned = suite.models.filter(isPruned).map(systemName);
+  suite.models.forEach((spec, i) => {
+    const stages = 'cascade' in spec ? spec.cascade : [];
+    const at = stages.findIndex(({ model: stage }) => pruned.includes(stage));
+    if (at >= 0)
+      faults.push(`models.${i}.cascade.${at}.model: expected a system without prune, got ${stages[at]!.model}`);
+  });
   suite.curves.forEach(({ stages, sets: wanted = [] }, i) => {
-    const finishing = suite.models.filter((m) => !('cascade' in m)).map(systemName);
+    const finishing = suite.models.filter((m) => !('cascade' in m) && !isPruned(m)).map(systemName);
     if (!finishing.includes(stages[1]))
       faults.push(`curves.${i}.stages.1: expected one of ${finishing.join(', ')}, got ${stages[1]}`);
     if (stages[0] !== FIRST_STAGE && !finishing.includes(stages[0]))

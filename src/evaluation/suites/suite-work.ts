@@ -4,7 +4,7 @@ import { type Candidates, candidatesOf, type StageContext } from './candidates.t
 import { type CellFacts, dropProgress, readFacts } from './cells.ts';
 import { type ForeignRun, foreignRuns } from './foreign-runs.ts';
 import { expandSets } from './set-groups.ts';
-import type { SuiteModel, SuiteModels } from './suite-models.ts';
+import type { PruneSpec, SuiteModel, SuiteModels } from './suite-models.ts';
 import { FIRST_STAGE, type LoadedSuite, type Suite, systemName } from './suite-schema.ts';
 import { fingerprint, isLeftOut, type LeftOut, type OpenSet, openSet } from './suite-set.ts';
 
@@ -14,6 +14,7 @@ export interface ScoringSystem {
   readonly reference: string;
   readonly variant: string;
   readonly model: SuiteModel;
+  readonly prune?: PruneSpec | undefined;
   /** Named by a cascade only: it has no row of its own. */
   readonly hidden: boolean;
 }
@@ -50,13 +51,24 @@ type RequestedModel = Omit<ScoringSystem, 'model'>;
 
 /** Every model that has to score: those with a row, and those that only cascades name. */
 function requestedModels({ models }: Suite): RequestedModel[] {
-  const rows = models.flatMap((spec): RequestedModel[] =>
-    'cascade' in spec ? [] : [{ name: systemName(spec), reference: spec.model, variant: spec.variant, hidden: false }],
-  );
+  const rows = models.flatMap((spec): RequestedModel[] => {
+    if ('cascade' in spec) return [];
+    const { model: reference, variant, prune } = spec;
+    return [{ name: systemName(spec), reference, variant, prune, hidden: false }];
+  });
   const stages = models.flatMap((spec) => ('cascade' in spec ? spec.cascade.map((stage) => stage.model) : []));
-  const known = new Set([FIRST_STAGE, ...rows.flatMap(({ name, reference }) => [name, reference])]);
+  // A stage needs all scores, which a pruned system does not have.
+  const whole = rows.filter(({ prune }) => prune === undefined);
+  const known = new Set([FIRST_STAGE, ...whole.flatMap(({ name, reference }) => [name, reference])]);
   const hidden = [...new Set(stages)].filter((name) => !known.has(name));
   return [...rows, ...hidden.map((name) => ({ name, reference: name, variant: 'auto', hidden: true }))];
+}
+
+/** Returns why a model cannot be pruned so; undefined if it can. */
+function whyUnpruned({ recall }: PruneSpec, { key, pruning }: SuiteModel): string | undefined {
+  if (!pruning) return `${key} is not calibrated for pruning its served file (npx winnow prune)`;
+  const most = Math.max(...pruning.recalls);
+  return most < recall ? `${key} is calibrated for recalls up to ${most}, got ${recall}` : undefined;
 }
 
 async function openModel(models: SuiteModels, requested: RequestedModel): Promise<ScoringSystem | LeftOut> {
@@ -65,7 +77,8 @@ async function openModel(models: SuiteModels, requested: RequestedModel): Promis
     const model = await models.open(reference, variant);
     if (variant !== 'auto' && model.variant !== variant)
       return { what: name, reason: `${model.key} has no ${variant} file` };
-    return { ...requested, model };
+    const unpruned = requested.prune && whyUnpruned(requested.prune, model);
+    return unpruned === undefined ? { ...requested, model } : { what: name, reason: unpruned };
   } catch (error) {
     if (error instanceof WinnowError && (LEAVES_OUT as readonly string[]).includes(error.code))
       return { what: name, reason: error.message };
@@ -74,8 +87,9 @@ async function openModel(models: SuiteModels, requested: RequestedModel): Promis
 }
 
 async function prepareCell(out: string, set: PreparedSet, system: ScoringSystem): Promise<WorkCell> {
-  const { model } = system;
-  const key = fingerprint([2, set.candidates.fingerprint, model.key, model.sha256, model.pairs ?? {}]);
+  const { model, prune } = system;
+  const pruned = prune === undefined ? [] : [prune, model.pruning ?? {}];
+  const key = fingerprint([2, set.candidates.fingerprint, model.key, model.sha256, model.pairs ?? {}, ...pruned]);
   const facts = await readFacts(out, set.name, system.name);
   const pairs = [...set.candidates.run.values()].reduce((sum, { docids }) => sum + docids.length, 0);
   const done = facts?.key === key ? facts : undefined;

@@ -99,7 +99,13 @@ describe('suite.yaml', () => {
     const examples = [...page.matchAll(/```yaml\n(.*?)```/gs)].map((match) => match[1]!);
     const [first, whole] = examples.map((example) => parseSuite(parse(example), 'docs/evaluation.md'));
     expect(first!.models.map(systemName)).toEqual(['minilm-l6-bce', 'minilm-l6-infonce']);
-    expect(whole!.models.map(systemName)).toEqual(['minilm-l6-infonce', 'my-model fp32', 'my-model int8', 'cascade']);
+    expect(whole!.models.map(systemName)).toEqual([
+      'minilm-l6-infonce',
+      'my-model fp32',
+      'my-model int8',
+      'minilm-l6-bce pruned 0.9',
+      'cascade',
+    ]);
   });
 
   it('names a model by its variant if the suite sets one', () => {
