@@ -256,8 +256,8 @@ export class ExperimentService implements ExperimentHook<RequestDecision> {
     const now = this.clock.now();
     const due = this.#experiments.filter((prepared) => statusOf(prepared, now) === 'running').length;
     const [running, off] = this.#isReached ? [due, 0] : [0, due];
-    const names = this.#experiments.map(({ definition }) => definition.name);
-    this.observer.onDefinitions?.({ defined: this.#experiments.length, running, off, names });
+    const definitions = this.#experiments.map(({ definition }) => definition);
+    this.observer.onDefinitions?.({ defined: this.#experiments.length, running, off, definitions });
   }
 
   /** Runs before anything else uses a newly opened database. */

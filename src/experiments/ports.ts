@@ -126,7 +126,7 @@ export interface ExperimentObserver {
     readonly running: number;
     /** Those that would run, and are off until the database has been reached. */
     readonly off?: number;
-    readonly names?: readonly string[];
+    readonly definitions?: readonly { readonly name: string; readonly arms: readonly { readonly name: string }[] }[];
   }): void;
   onChange?(entry: AuditEntry): void;
   /** A change of a running experiment moves units or begins figures anew; one line to read. */

@@ -96,10 +96,24 @@ export function startVersion(metrics: Metrics, served: { readonly model: string;
   for (const cause of ['replaced', 'request', 'memory', 'removed']) metrics.modelUnloads.inc({ ...served, cause }, 0);
 }
 
+/** Why an arm cannot answer, most often: its model is not there, or failed. */
+const MISSING: readonly ErrorCode[] = ['unknown_model', 'unknown_version', 'model_refused', 'model_not_ready'];
+const FAILED: readonly ErrorCode[] = ['overloaded', 'deadline_exceeded', 'inference_failed', 'host_lost'];
+
 /** Starts the counters of an experiment that came into effect. */
-export function startExperiment(metrics: Metrics, experiment: string): void {
+export function startExperiment(
+  metrics: Metrics,
+  { name: experiment, arms }: { readonly name: string; readonly arms: readonly { readonly name: string }[] },
+): void {
   metrics.guardrailTrips.inc({ experiment }, 0);
   metrics.placeholderIds.inc({ experiment }, 0);
+  for (const { name: arm } of arms) {
+    metrics.armFailures.inc({ experiment, arm, fallback: 'guardrail', code: '' }, 0);
+    for (const code of MISSING) metrics.armFailures.inc({ experiment, arm, fallback: 'missing', code }, 0);
+    for (const code of FAILED)
+      for (const fallback of ['failed', 'none']) metrics.armFailures.inc({ experiment, arm, fallback, code }, 0);
+    for (const code of [...MISSING, ...FAILED]) metrics.shadowFailures.inc({ experiment, arm, code }, 0);
+  }
 }
 
 /** Returns a function that starts the failures of a wire format with its first request. */

@@ -220,8 +220,8 @@ export function observeExperiments(metrics: Metrics, logger: Logger): Required<E
       seen.add(key);
       logger.warn({ experiment, id }, 'requests have an id that counts as none');
     },
-    onDefinitions({ defined, running, off = 0, names = [] }) {
-      for (const name of names) startExperiment(metrics, name);
+    onDefinitions({ defined, running, off = 0, definitions = [] }) {
+      for (const definition of definitions) startExperiment(metrics, definition);
       metrics.experimentsDefined.set({ state: 'running' }, running);
       metrics.experimentsDefined.set({ state: 'idle' }, defined - running - off);
       metrics.experimentsDefined.set({ state: 'off' }, off);

@@ -23,7 +23,11 @@ describe('series that start at 0', () => {
   it('are there before the first event, so that the first one is an increase', async () => {
     const requests = observeRequests(metrics);
     observeScheduler(metrics, () => 'cpu', undefined, 2);
-    observeExperiments(metrics, createLogger('silent')).onDefinitions({ defined: 1, running: 1, names: ['loss'] });
+    observeExperiments(metrics, createLogger('silent')).onDefinitions({
+      defined: 1,
+      running: 1,
+      definitions: [{ name: 'loss', arms: [{ name: 'a' }, { name: 'b' }] }],
+    });
     const read = async () => {
       const { text } = await metrics.render();
       return new Map(
@@ -43,6 +47,8 @@ describe('series that start at 0', () => {
       'winnow_outcomes_total{status="conflict"}',
       'winnow_experiment_problems_total{where="database"}',
       'winnow_guardrail_trips_total{experiment="loss"}',
+      'winnow_arm_failures_total{experiment="loss",arm="b",fallback="missing",code="model_refused"}',
+      'winnow_shadow_failures_total{experiment="loss",arm="b",code="host_lost"}',
     ])
       expect(before.get(series), series).toBe('0');
     requests.onRequest({

@@ -1,0 +1,59 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** A query of a dashboard or of a page. */
+export interface ShownQuery {
+  /** File and panel. */
+  readonly where: string;
+  readonly expression: string;
+}
+
+/** The step of Grafana's `$__rate_interval` in these checks, whose scrapes are a second apart. */
+const RATE_INTERVAL = '20s';
+
+/** Puts values in place of the variables of a dashboard. */
+const withValues = (expression: string): string =>
+  expression.replaceAll('$__rate_interval', RATE_INTERVAL).replaceAll(/\$(experiment|instance)\b/g, '.*');
+
+const records = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.map(Object) : []);
+
+function ofDashboard(file: string, text: string): ShownQuery[] {
+  const { panels, templating } = Object(JSON.parse(text));
+  const shown = records(panels).flatMap(({ title, targets }) =>
+    records(targets).map(({ expr, refId }) => ({
+      where: `${file}: ${title} ${refId}`,
+      expression: withValues(String(expr)),
+    })),
+  );
+  const variables = records(Object(templating).list).flatMap(({ name, query }) => {
+    const [, metric, label] = /^label_values\((\w+), (\w+)\)$/.exec(String(query)) ?? [];
+    return metric ? [{ where: `${file}: variable ${name}`, expression: `count by (${label}) (${metric})` }] : [];
+  });
+  return [...shown, ...variables];
+}
+
+/** Returns the queries of the page of metrics: the code of its table of questions. */
+function ofPage(root: string): ShownQuery[] {
+  const text = readFileSync(join(root, 'docs/metrics.md'), 'utf8');
+  const [, section = ''] = text.split('## Which queries answer which question?');
+  const rows = section
+    .split('\n## ', 1)[0]!
+    .split('\n')
+    .filter((row) => row.startsWith('| ') && row.includes('`'));
+  return rows.flatMap((row) =>
+    [...row.matchAll(/`([^`]+)`/g)]
+      .map(([, code]) => code!.replaceAll('\\|', '|'))
+      .filter((code) => /winnow_\w+/.test(code))
+      .map((expression) => ({ where: `docs/metrics.md: ${row.split('|')[1]!.trim()}`, expression })),
+  );
+}
+
+/** Returns every query of every dashboard and of docs/metrics.md. */
+export function shownQueries(root: string): readonly ShownQuery[] {
+  const folder = join(root, 'docs/dashboards');
+  const dashboards = readdirSync(folder).filter((file) => file.endsWith('.json'));
+  return [
+    ...dashboards.flatMap((file) => ofDashboard(file, readFileSync(join(folder, file), 'utf8'))),
+    ...ofPage(root),
+  ];
+}
