@@ -37,6 +37,8 @@ export const SCORING_CODES: readonly ErrorCode[] = [
   'shutting_down',
   'inference_failed',
   'host_lost',
+  'no_host',
+  'not_started',
   'tokenization_failed',
   'not_a_number',
   'client_closed',
