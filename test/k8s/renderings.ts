@@ -42,10 +42,12 @@ export function allRenderings(k8s: string): Rendering[] {
   const components = foldersIn(k8s, 'components');
   const together = (...others: string[]) =>
     [...TOGETHER, ...others].map((name) => `components/${name}`).filter((folder) => components.includes(folder));
+  const jobs = foldersIn(k8s, 'jobs');
   return [
     rendering('base'),
     ...foldersIn(k8s, 'overlays').map((folder) => rendering(folder)),
-    ...foldersIn(k8s, 'jobs').map((folder) => rendering(folder)),
+    ...jobs.map((folder) => rendering(folder)),
+    ...jobs.map((folder) => rendering(folder, ['components/openshift'])),
     ...['base', 'overlays/cpu'].flatMap((folder) => components.map((component) => rendering(folder, [component]))),
     rendering('overlays/cpu', together('models-pvc')),
     rendering('overlays/cpu', together('gpu', 'models-pull')),
