@@ -166,7 +166,7 @@ export const configSchema = z.strictObject({
       0,
       2 ** 42,
       0,
-      'Limits the memory of loaded models; beyond it the least recently used ones are unloaded. 0 sets no limit.',
+      'Limits the memory of loaded models; beyond it the least recently used ones are unloaded. 0 takes what the cgroup leaves beside the processes.',
     ),
     pinned: list(names(), 'names, separated by commas', 'Lists models that are never unloaded for memory.'),
     variant: choice(

@@ -14,7 +14,7 @@ export const inferenceSettings = z.strictObject({
     0,
     256,
     0,
-    'Sets the number of inference processes; 0 takes one for each core, with `cuda` one for each device. Each holds its own copy of every loaded model.',
+    'Sets the number of inference processes; 0 takes one for each core (from 8 cores on one less) as far as their memory fits the cgroup, with `cuda` one for each device. Each holds its own copy of every loaded model.',
   ),
   threads: integer(0, 256, 0, "Sets the threads of each process; 0 divides the cgroup's quota among the processes."),
   calibrate: toggle(
@@ -29,7 +29,7 @@ export const inferenceSettings = z.strictObject({
     0,
     2 ** 42,
     4_294_967_296,
-    'Limits the memory of an inference process; above it the process is replaced between two batches. 0 sets no limit.',
+    'Limits the memory of an inference process; above it the process is replaced between two batches. The share of a process of the memory of the cgroup is the limit where it is less. 0 sets no limit.',
   ),
   batchTimeoutMs: integer(
     100,

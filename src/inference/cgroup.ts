@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 
 type Read = (path: string) => string | undefined;
 
@@ -39,6 +39,22 @@ function quotas(read: Read): (number | undefined)[] {
   );
   return [...v2, ...v1];
 }
+
+function memoryMaxima(read: Read): number[] {
+  const v2 = ancestors(ownGroup(read, '')).map((group) => read(`/sys/fs/cgroup${group}/memory.max`));
+  const v1 = ancestors(ownGroup(read, 'memory')).map((group) =>
+    read(`/sys/fs/cgroup/memory${group}/memory.limit_in_bytes`),
+  );
+  // `max` is no number; version 1 has the largest multiple of a page in its place, which is more than any machine has.
+  return [...v2, ...v1].map(Number).filter((limit) => limit > 0);
+}
+
+/**
+ * Returns the bytes of memory that this process and its children may use together: the least of the limits of its cgroup and the cgroups above
+ * (v2 `memory.max`, v1 `memory.limit_in_bytes`) and of the memory of the machine.
+ */
+export const memoryBudget = (read: Read = readText, total = totalmem()): number =>
+  Math.min(total, ...memoryMaxima(read));
 
 /**
  * Returns the cores that this process may use: the least of the CPU quota of its cgroup and the cgroups above (v2 `cpu.max`, v1

@@ -1,45 +1,13 @@
-import type { Clock } from '../util/clock.ts';
-import { type BackOff, restartDelay } from './backoff.ts';
+import { restartDelay } from './backoff.ts';
+import type { FleetHooks, FleetOptions } from './fleet-options.ts';
 import { HostClient, type HostEnd } from './host-client.ts';
 import { choosesDevice } from './host-layout.ts';
-import type { HostSettings, HostUsage } from './host-protocol.ts';
+import type { HostUsage } from './host-protocol.ts';
 import { emptySlots, type Slot } from './host-slots.ts';
 import type { Provider, ProviderSetting } from './inference-types.ts';
 import { Outage, type OutageFacts } from './outage.ts';
 import { pause } from './pause.ts';
-import type { PoolEvent, PoolObserver } from './pool-observer.ts';
-
-export interface FleetOptions extends Omit<HostSettings, 'device'> {
-  /** GPU indexes. A slot keeps its device when its host is replaced. */
-  readonly devices: readonly number[];
-  readonly hosts: number;
-  /** Path of the hosts' program; the one with ONNX Runtime if absent. */
-  readonly program?: string | undefined;
-  readonly env: Readonly<Record<string, string>>;
-  readonly clock: Clock;
-  readonly backOff: BackOff;
-  readonly startTimeoutMs: number;
-  /** Milliseconds without any host after which what waits is rejected. */
-  readonly outageGraceMs: number;
-  /** Milliseconds in which a host that is ended may finish its batches. */
-  readonly graceMs: number;
-  /** Resident memory in bytes above which a host is replaced; 0: never. */
-  readonly maxRssBytes: number;
-  /** Least milliseconds between two replacements of a host for memory. */
-  readonly recycleEveryMs: number;
-}
-
-interface FleetHooks {
-  /** Loads the models on a new host before it comes into service. */
-  readonly prepare: (host: HostClient) => Promise<void>;
-  /** Called when a host has come into service. */
-  readonly ready: () => void;
-  /** Called when no host is in service and every slot has failed to start one `MAX_FAILED_STARTS` times. */
-  readonly startsFailed: (reason: string) => void;
-  /** Called when no host has been in service for longer than the grace, or starting one is hopeless for now. */
-  readonly outage: (facts: OutageFacts) => void;
-  readonly observe: PoolObserver;
-}
+import type { PoolEvent } from './pool-observer.ts';
 
 /** Consecutive failed starts, on every slot, after which waiting batches are rejected. */
 const MAX_FAILED_STARTS = 5;
@@ -274,13 +242,24 @@ export class Fleet {
     if (this.ready.length === 0) this.#outage.begin(reason);
   }
 
+  /** Ends the host of a place after its batches. */
+  async #vacate(slot: Slot): Promise<void> {
+    const { host } = slot;
+    if (!host) return;
+    slot.host = undefined;
+    this.#outOfService.add(host);
+    this.#noteOutage('it is replaced, because its memory is over the limit');
+    await host.end(this.#options.graceMs);
+  }
+
   /** Replaces a host: the old one serves until the new one has its models, then finishes its batches and ends. */
   async #recycle(slot: Slot, rss: number): Promise<void> {
     slot.recycling = true;
     try {
-      const next = await this.#startHost(slot);
       const old = slot.host;
-      if (old) this.#outOfService.add(old);
+      if (this.#options.replacesInPlace) await this.#vacate(slot);
+      const next = await this.#startHost(slot);
+      if (old?.alive) this.#outOfService.add(old);
       this.#install(slot, next);
       this.#recycles++;
       this.#emit({ kind: 'recycle', host: slot.index, rss });

@@ -15,7 +15,16 @@ export const deviceOf = (devices: readonly number[], host: number): number | und
   devices[host % devices.length];
 
 /**
- * Returns the layout for a provider. On the CPU the default is one host for each core, one thread each: two batches on two cores run faster
+ * Cores from which on one of them is left to HTTP and tokenization. Below, they take less than half a core when every host is busy, and hosts
+ * run at a lower priority (docs/inference.md has the measurement).
+ */
+const CORES_WITH_A_FREE_ONE = 8;
+
+/** Returns the cores for hosts. */
+const coresForHosts = (budget: number): number => (budget >= CORES_WITH_A_FREE_ONE ? budget - 1 : budget);
+
+/**
+ * Returns the layout for a provider. On the CPU the default is one host for each core, from 8 cores on less one, with one thread each: two batches on two cores run faster
  * than one batch on two threads (docs/inference.md has the measurement). A GPU runs one batch at a time, so the default is one host for
  * each device that the provider can choose.
  * @param hosts 0 derives it.
@@ -24,9 +33,10 @@ export const deviceOf = (devices: readonly number[], host: number): number | und
  */
 export function chooseLayout(provider: Provider, hosts = 0, threads = 0, budget = cpuBudget(), devices = 1): Layout {
   const onGpu = choosesDevice(provider) ? devices : 1;
-  const derived = provider === 'cpu' ? Math.max(1, Math.floor(budget / Math.max(1, threads))) : onGpu;
+  const cores = provider === 'cpu' ? coresForHosts(budget) : budget;
+  const derived = provider === 'cpu' ? Math.max(1, Math.floor(cores / Math.max(1, threads))) : onGpu;
   const count = hosts || derived;
-  return { hosts: count, threads: threads || Math.max(1, Math.floor(budget / count)) };
+  return { hosts: count, threads: threads || Math.max(1, Math.floor(cores / count)) };
 }
 
 /** Returns every even division of the CPU budget: 4 → 1x4, 2x2, 4x1. */

@@ -17,6 +17,8 @@ export interface PoolOptions {
   readonly devices?: readonly number[];
   /** Resident memory in bytes above which a host is replaced; 0: never. Default: 4 GiB. */
   readonly maxRssBytes?: number;
+  /** Whether a host that is replaced ends before its successor starts; default false. */
+  readonly replacesInPlace?: boolean;
   readonly recycleEveryMs?: number;
   readonly batchTimeoutMs?: number;
   readonly loadTimeoutMs?: number;
@@ -41,6 +43,7 @@ export interface SupervisedPool extends HostPool {
 const DEFAULTS = {
   devices: [0],
   maxRssBytes: 4 * 2 ** 30,
+  replacesInPlace: false,
   recycleEveryMs: 10_000,
   batchTimeoutMs: 30_000,
   loadTimeoutMs: 120_000,

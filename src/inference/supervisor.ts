@@ -1,6 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import { Dispatcher } from './dispatcher.ts';
-import { Fleet, type FleetOptions } from './fleet.ts';
+import { Fleet } from './fleet.ts';
+import type { FleetOptions } from './fleet-options.ts';
 import { type HostClient, HostLost } from './host-client.ts';
 import { decodeJson, encodeJson, type LoadedMessage } from './host-protocol.ts';
 import type {

@@ -9,7 +9,8 @@ interface LayoutSetting {
   readonly threads: number;
 }
 
-const runsOnCpu = (provider: ProviderSetting) =>
+/** Whether a setting ends at the processor on this machine. */
+export const runsOnCpu = (provider: ProviderSetting) =>
   provider === 'cpu' || (provider === 'auto' && candidates(graphicsFacts())[0] === 'cpu');
 
 /**

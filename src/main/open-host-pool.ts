@@ -3,7 +3,7 @@ import { choosesDevice } from '../inference/host-layout.ts';
 import { createHostPool, type SupervisedPool } from '../inference/host-pool.ts';
 import type { PoolObserver } from '../inference/pool-observer.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { chooseLayout } from './choose-layout.ts';
+import { type HostPlan, planHosts } from './plan-hosts.ts';
 
 /** The least limit of a batch, in milliseconds: a busy machine may stop a process for a second. */
 const LEAST_LIMIT_MS = 2000;
@@ -20,6 +20,7 @@ export function batchLimit({ inference, server }: Pick<Config, 'inference' | 'se
  * Starts the inference hosts by the settings. This module imports little, because hosts take longest to start: a server starts them first
  * and loads its other modules meanwhile.
  * @param program Path of the hosts' program, for measurements without an engine.
+ * @param planned Their number and limits; planned here if absent.
  * @throws WinnowError `provider_unavailable`, `host_lost`.
  */
 export async function openHostPool(
@@ -27,15 +28,18 @@ export async function openHostPool(
   logger: Logger,
   observe: PoolObserver,
   program?: string,
+  planned: Promise<HostPlan> = planHosts(config, logger),
 ): Promise<SupervisedPool> {
-  const { provider, device, maxRssBytes, outageGraceMs } = config.inference;
+  const { provider, device, outageGraceMs } = config.inference;
   const devices = [device].flat();
-  const layout = await chooseLayout(config, logger);
+  const { hosts, threads, maxRssBytes, replacesInPlace } = await planned;
   const settings = {
     provider,
-    ...layout,
+    hosts,
+    threads,
     devices,
     maxRssBytes,
+    replacesInPlace,
     outageGraceMs,
     batchTimeoutMs: batchLimit(config),
     program,

@@ -6,6 +6,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { createTracing, type Tracing } from '../telemetry/tracing.ts';
 import { observePool } from './observe.ts';
 import { openHostPool } from './open-host-pool.ts';
+import { type HostPlan, planHosts } from './plan-hosts.ts';
 import type { Stack } from './stack.ts';
 
 /** What a server is made of, apart from HTTP. */
@@ -20,6 +21,7 @@ export interface ServerParts {
 }
 
 interface Starting {
+  readonly plan: Promise<HostPlan>;
   readonly listeners: PoolObserver[];
   readonly pool: Promise<SupervisedPool>;
   readonly metrics: Promise<Metrics>;
@@ -32,13 +34,14 @@ function startHosts(config: Config, logger: Logger, cleanup: AsyncDisposableStac
     for (const listener of listeners) listener(event);
     void metrics.then((known) => observePool(known, logger)(event));
   };
-  const pool = openHostPool(config, logger, observe, program);
+  const plan = planHosts(config, logger);
+  const pool = openHostPool(config, logger, observe, program, plan);
   const metrics = import('../telemetry/instruments.ts').then(({ createMetrics }) => createMetrics());
   cleanup.defer(async () => (await metrics).close());
   // A failed start rejects every pending `pool` await; there is nothing to close then.
   const opened = pool.catch(() => undefined);
   cleanup.defer(async () => (await opened)?.close());
-  return { listeners, pool, metrics };
+  return { listeners, plan, pool, metrics };
 }
 
 function openTracing({ telemetry }: Config, logger: Logger, version: string): Promise<Tracing> {
@@ -64,12 +67,12 @@ export async function openServerParts(
   cleanup: AsyncDisposableStack,
   program?: string,
 ): Promise<ServerParts> {
-  const { listeners, pool, metrics: loading } = startHosts(config, logger, cleanup, program);
+  const { listeners, plan, pool, metrics: loading } = startHosts(config, logger, cleanup, program);
   const tracing = await openTracing(config, logger, version);
   cleanup.defer(() => tracing.close());
   const metrics = await loading;
   const { openStack } = await import('./stack.ts');
-  const stack = await openStack(config, { metrics, logger, pool, tracing });
+  const stack = await openStack(config, { metrics, logger, pool, plan, tracing });
   cleanup.defer(() => stack.close());
   // The hosts read the default model while HTTP is loaded; the check of readiness reports a failure.
   stack.registry.acquire().then(

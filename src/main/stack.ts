@@ -25,6 +25,7 @@ import { closeAll } from './close-all.ts';
 import { instructionNotes, observePool, observeRegistry, observeScheduler } from './observe.ts';
 import { openExperiments } from './open-experiments.ts';
 import { openHostPool } from './open-host-pool.ts';
+import { type HostPlan, planHosts } from './plan-hosts.ts';
 import { prefetchTokenizer } from './prefetch.ts';
 import { watchCache, watchPool, watchRegistry, watchScheduler } from './watch.ts';
 
@@ -56,6 +57,8 @@ interface StackDeps {
   readonly tracing?: Pick<Tracing, 'record'>;
   /** Hosts that are starting already. The caller closes them, after the stack. */
   readonly pool?: Promise<SupervisedPool>;
+  /** What they are started with. */
+  readonly plan?: Promise<HostPlan>;
 }
 
 function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<EncodedRow> {
@@ -81,18 +84,24 @@ function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackD
 /** Returns where rewritten graphs are kept. */
 const graphFolder = (): string => join(cacheFolder(process.env), 'graphs');
 
+interface RegistryParts {
+  readonly pool: SupervisedPool;
+  readonly tokenizers: TokenizerPool;
+  /** Room for loaded models where no setting limits it; 0: no limit. */
+  readonly modelBytes: number;
+}
+
 function openRegistry(
   { registry, inference }: Config,
   { metrics, logger, tracing }: StackDeps,
-  pool: SupervisedPool,
-  tokenizers: TokenizerPool,
+  { pool, tokenizers, modelBytes }: RegistryParts,
 ): Promise<FolderRegistry> {
   const { folder, aliases, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
   return createRegistry({
     folder,
     aliases,
     defaultModel,
-    memoryBytes,
+    memoryBytes: memoryBytes || modelBytes,
     pinned,
     variant,
     watch,
@@ -116,9 +125,12 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
   const cleanup = new AsyncDisposableStack();
   cleanup.defer(() => tokenizers.close());
   try {
-    const pool = await (deps.pool ?? openHostPool(config, logger, observePool(metrics, logger)));
+    const planned = deps.plan ?? planHosts(config, logger);
+    const pool = await (deps.pool ?? openHostPool(config, logger, observePool(metrics, logger), undefined, planned));
     if (!deps.pool) cleanup.defer(() => pool.close());
-    const registry = await openRegistry(config, deps, pool, tokenizers);
+    const { modelBytes, maxRssBytes } = await planned;
+    metrics.hostMemoryLimit.set(maxRssBytes);
+    const registry = await openRegistry(config, deps, { pool, tokenizers, modelBytes });
     cleanup.defer(() => registry.close());
     const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
     // Closed after the scheduler, because the last shadow rankings are still recorded.

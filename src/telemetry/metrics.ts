@@ -201,6 +201,11 @@ export const METRICS = {
     'Batches run again: retry (their host was lost), split (they failed as a whole).',
     ['reason'],
   ),
+  hostMemoryLimit: gauge(
+    'winnow_host_memory_limit_bytes',
+    'Resident memory above which an inference host is replaced; 0: no limit.',
+    [],
+  ),
   hostRss: gauge('winnow_host_resident_memory_bytes', 'Resident memory of an inference host.', ['host']),
   // Caches
   cacheHits: counter('winnow_cache_hits_total', 'Lookups answered by a cache (tokens, scores).', ['cache']),

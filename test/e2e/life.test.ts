@@ -12,6 +12,7 @@ import { type ServerProcess, startServerProcess } from '../../bench/load/server.
 import { loadConfig } from '../../src/config/load-config.ts';
 import { startServer } from '../../src/main/server.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
+import { limitMemory } from '../attacks/harness/cgroup.ts';
 import { FLEAS, ROOT, Scratch } from './support.ts';
 
 const scratch = new Scratch();
@@ -155,6 +156,31 @@ describe('a server that loses its hosts', { timeout: 60_000 }, () => {
     expect(await statusOf(url, '/health/live')).toBe(200);
     expect((await rerank(url)).status).toBe(200);
     await server.close();
+  });
+});
+
+const LIMIT = 640 * 2 ** 20;
+const group = limitMemory(LIMIT);
+afterAll(() => {
+  if (typeof group !== 'string') group.remove();
+});
+
+describe.skipIf(typeof group === 'string')('a memory cgroup (needs root)', () => {
+  it('decides how many hosts start, and holds them', async () => {
+    if (typeof group === 'string') return;
+    const flags = ['--models', scratch.registry('1'), '--inference-provider', 'cpu'];
+    const command = group.wrap([process.execPath, join(ROOT, 'bin/winnow.mjs'), 'serve']);
+    const server = await startServerProcess({ command, flags });
+    servers.push(server);
+    const plan = server.log.find(({ msg }) => msg === 'hosts planned');
+    expect(plan).toMatchObject({ memoryBytes: LIMIT, hosts: 1 });
+    const limit = Number(plan?.maxRssBytes);
+    expect(limit).toBeLessThan(LIMIT - 2 ** 28);
+    expect(await server.metric('winnow_host_memory_limit_bytes')).toBe(limit);
+    const answers = await Promise.all([1, 2, 3, 4].map(() => rerank(server.url)));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(group.peak()).toBeLessThan(LIMIT);
+    expect(await server.stop()).toBe(0);
   });
 });
 

@@ -93,6 +93,7 @@ describe('several devices (processes with paper devices)', () => {
           outageGraceMs: 8000,
           graceMs: 5000,
           maxRssBytes: 0,
+          replacesInPlace: false,
           recycleEveryMs: 0,
         },
         {

@@ -2,9 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { candidates, type GraphicsFacts, hasHardwareAdapter } from '../../src/inference/adapters.ts';
 import { restartDelay } from '../../src/inference/backoff.ts';
-import { cpuBudget } from '../../src/inference/cgroup.ts';
+import { cpuBudget, memoryBudget } from '../../src/inference/cgroup.ts';
 import { isStickyFault } from '../../src/inference/device-faults.ts';
 import { chooseLayout, layouts } from '../../src/inference/host-layout.ts';
+import { hostsThatFit, memoryLimits } from '../../src/inference/memory-plan.ts';
 
 const reader = (files: Readonly<Record<string, string>>) => (path: string) => files[path];
 
@@ -52,6 +53,85 @@ describe('the CPU budget', () => {
   });
 });
 
+describe('the memory budget', () => {
+  const GIB = 2 ** 30;
+  it.each([
+    ['no limit anywhere', {}, 8 * GIB],
+    ['v2, root', { '/sys/fs/cgroup/memory.max': '3221225472' }, 3 * GIB],
+    ['v2, no limit', { '/sys/fs/cgroup/memory.max': 'max' }, 8 * GIB],
+    [
+      'v2, a group above is tighter',
+      {
+        '/proc/self/cgroup': '0::/pod/box',
+        '/sys/fs/cgroup/pod/box/memory.max': 'max',
+        '/sys/fs/cgroup/pod/memory.max': '2147483648',
+      },
+      2 * GIB,
+    ],
+    [
+      'v1, own group',
+      { '/proc/self/cgroup': '4:memory:/box\n0::/', '/sys/fs/cgroup/memory/box/memory.limit_in_bytes': '1073741824' },
+      GIB,
+    ],
+    [
+      'v1 with other controllers, a group above is tighter',
+      {
+        '/proc/self/cgroup': '4:cpuset,memory:/pod/box',
+        '/sys/fs/cgroup/memory/pod/box/memory.limit_in_bytes': '9223372036854771712',
+        '/sys/fs/cgroup/memory/pod/memory.limit_in_bytes': '1073741824',
+      },
+      GIB,
+    ],
+    ['v1, no limit', { '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712' }, 8 * GIB],
+    ['a limit above the memory of the machine', { '/sys/fs/cgroup/memory.max': '68719476736' }, 8 * GIB],
+    ['an empty file', { '/sys/fs/cgroup/memory.max': '' }, 8 * GIB],
+  ])('%s', (_, files, expected) => {
+    expect(memoryBudget(reader(files), 8 * GIB)).toBe(expected);
+  });
+
+  it('of this machine is more than a host takes', () => {
+    expect(memoryBudget()).toBeGreaterThan(2 ** 28);
+  });
+});
+
+describe('memory of hosts', () => {
+  const GIB = 2 ** 30;
+  it('limits their number, and is given as few hosts as weights fit', () => {
+    // The shipped model (24 MB) in the memory of a small pod, and 150M float32 parameters (600 MB).
+    expect(hostsThatFit(8, GIB, 24e6)).toBe(2);
+    expect(hostsThatFit(2, 3 * GIB, 24e6)).toBe(2);
+    expect(hostsThatFit(8, 3 * GIB, 600e6)).toBe(1);
+    expect(hostsThatFit(8, 8 * GIB, 600e6)).toBe(7);
+    expect(hostsThatFit(8, 2 ** 28, 600e6)).toBe(1);
+    expect(hostsThatFit(8, GIB, Number.POSITIVE_INFINITY)).toBe(1);
+  });
+
+  it('is never promised twice: all hosts at their limit, a replacement and the front process stay below it', () => {
+    const bytes = fc.integer({ min: 2 ** 20, max: 2 ** 40 });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 64 }),
+        bytes,
+        fc.integer({ min: 0, max: 2 ** 34 }),
+        (most, memory, weights) => {
+          const hosts = hostsThatFit(most, memory, weights);
+          expect(hosts).toBeGreaterThanOrEqual(1);
+          expect(hosts).toBeLessThanOrEqual(most);
+          const { hostBytes, hasSpare, fits, modelBytes } = memoryLimits(hosts, memory, weights);
+          expect(hosts * hostBytes).toBeLessThan(memory);
+          expect(modelBytes).toBeLessThan(memory);
+          // More than one host is chosen only where a replacement fits beside them.
+          if (hosts > 1) expect(hasSpare).toBe(true);
+          if (hasSpare) expect(fits && hostBytes >= weights && hosts * hostBytes + weights < memory).toBe(true);
+          // Memory and weights change the number in one direction.
+          expect(hostsThatFit(most, 2 * memory, weights)).toBeGreaterThanOrEqual(hosts);
+          expect(hostsThatFit(most, memory, 2 * weights)).toBeLessThanOrEqual(hosts);
+        },
+      ),
+    );
+  });
+});
+
 describe('hosts and threads', () => {
   it('never use more than the budget unless set', () => {
     fc.assert(
@@ -66,6 +146,10 @@ describe('hosts and threads', () => {
 
   it('are one a core on the CPU, one host on a GPU, and what is set', () => {
     expect(chooseLayout('cpu', 0, 0, 4)).toEqual({ hosts: 4, threads: 1 });
+    expect(chooseLayout('cpu', 0, 0, 7)).toEqual({ hosts: 7, threads: 1 });
+    // From 8 cores on, HTTP and tokenization have one.
+    expect(chooseLayout('cpu', 0, 0, 8)).toEqual({ hosts: 7, threads: 1 });
+    expect(chooseLayout('cpu', 0, 2, 16)).toEqual({ hosts: 7, threads: 2 });
     expect(chooseLayout('cpu', 2, 0, 4)).toEqual({ hosts: 2, threads: 2 });
     expect(chooseLayout('cpu', 0, 2, 4)).toEqual({ hosts: 2, threads: 2 });
     expect(chooseLayout('cpu', 3, 5, 4)).toEqual({ hosts: 3, threads: 5 });

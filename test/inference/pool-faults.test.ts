@@ -331,6 +331,23 @@ describe('memory', () => {
     await until(() => !alive(before!));
   });
 
+  it('where it does not hold two, ends the host before its successor starts; no request fails', async () => {
+    const options = { hosts: 1, maxRssBytes: 1, recycleEveryMs: 0, replacesInPlace: true };
+    const { pool, pids, seen, events } = await watched(options);
+    await pool.load(await folder.write('bulky', bulkyGraph(20e6)));
+    await pool.load(await folder.write('sum', sumGraph()));
+    const [before] = pids();
+    await pool.run('bulky', [row([1])]);
+    const answers = Promise.all([1, 2, 3, 4].map((n) => pool.run('sum', [row([n], 1)])));
+    await seen('ready', 2);
+    // The first was gone when the second reported that it runs.
+    expect(alive(before!)).toBe(false);
+    expect((await answers).map(({ scores }) => scores[0])).toEqual([1001, 1002, 1003, 1004]);
+    await seen('recycle');
+    expect(events.filter(({ kind }) => kind === 'lost' || kind === 'outage')).toEqual([]);
+    expect(pool.facts().outage).toBeUndefined();
+  });
+
   it('does not replace one that is above the limit from the start', async () => {
     const { pool, events } = await watched({ hosts: 1, maxRssBytes: 1, recycleEveryMs: 0 });
     await pool.load(await folder.write('sum', sumGraph()));

@@ -1,0 +1,53 @@
+/* How the memory of the process group is divided. The sizes are measured (docs/inference.md, *How is memory divided?*). */
+
+const MIB = 2 ** 20;
+
+/** The front process: its code, tokenizers, and bodies and answers of requests in flight. */
+const FRONT_BYTES = 320 * MIB;
+/** An inference host without weights, while it runs batches. */
+const HOST_BYTES = 256 * MIB;
+/** The same before its first batch. */
+const FRESH_HOST_BYTES = 96 * MIB;
+/** What weights take in memory, in times of their files: the engine stores some of them in another order, too. */
+const WEIGHT_FACTOR = 1.25;
+
+/** The memory that a host takes: in batches, and when it has loaded its models. */
+const hostBytes = (weightBytes: number) => HOST_BYTES + WEIGHT_FACTOR * weightBytes;
+const freshBytes = (weightBytes: number) => FRESH_HOST_BYTES + WEIGHT_FACTOR * weightBytes;
+
+/**
+ * Returns how many hosts fit, of at most `most`; one more must be able to load its models beside them, for hosts are replaced. At least 1.
+ * @param memoryBytes Memory of the process group.
+ * @param weightBytes Files of the weights that every host loads.
+ */
+export function hostsThatFit(most: number, memoryBytes: number, weightBytes: number): number {
+  const room = memoryBytes - FRONT_BYTES - freshBytes(weightBytes);
+  // Unknown weights are infinite.
+  return room <= 0 ? 1 : Math.max(1, Math.min(most, Math.floor(room / hostBytes(weightBytes))));
+}
+
+/** Limits that keep a number of hosts within the memory of the process group. */
+export interface MemoryLimits {
+  /** Resident memory in bytes above which a host is replaced. */
+  readonly hostBytes: number;
+  /** Whether a replacement fits beside all hosts; if not, a host ends before its replacement starts. */
+  readonly hasSpare: boolean;
+  /** Whether all hosts fit at all. */
+  readonly fits: boolean;
+  /** Room for the weights of models on all hosts together, as they are counted when loaded. */
+  readonly modelBytes: number;
+}
+
+/** Divides memory among hosts, so that their own limits act before the kernel ends processes. */
+export function memoryLimits(hosts: number, memoryBytes: number, weightBytes: number): MemoryLimits {
+  const room = memoryBytes - FRONT_BYTES;
+  const needed = hosts * hostBytes(weightBytes);
+  const spare = room - freshBytes(weightBytes);
+  const hasSpare = needed <= spare;
+  return {
+    hostBytes: Math.max(0, Math.floor((hasSpare ? spare : room) / hosts)),
+    hasSpare,
+    fits: needed <= room,
+    modelBytes: Math.max(0, Math.floor((room - hosts * HOST_BYTES - FRESH_HOST_BYTES) / WEIGHT_FACTOR)),
+  };
+}

@@ -1,0 +1,77 @@
+import type { Config } from '../config/config-schema.ts';
+import { cpuBudget, memoryBudget } from '../inference/cgroup.ts';
+import { chooseLayout as layoutByRule } from '../inference/host-layout.ts';
+import { hostsThatFit, memoryLimits } from '../inference/memory-plan.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { chooseLayout, runsOnCpu } from './choose-layout.ts';
+import { defaultWeightBytes, mostWeightBytes } from './weight-bytes.ts';
+
+/** What a server starts its hosts with; hosts and threads of 0 are left to the rule for the cores. */
+export interface HostPlan {
+  readonly hosts: number;
+  readonly threads: number;
+  readonly maxRssBytes: number;
+  readonly replacesInPlace: boolean;
+  /** Room for weights on all hosts together, in bytes; 0: no limit. */
+  readonly modelBytes: number;
+}
+
+interface Machine {
+  readonly cores: number;
+  readonly memoryBytes: number;
+}
+
+/** Returns what each host loads of weights, in bytes: files are only opened where the largest version would not fit as often as there are cores. */
+async function weightBytes(config: Config, hosts: number, { memoryBytes }: Machine): Promise<number> {
+  const models = 1 + new Set(config.registry.preload).size;
+  const most = models * mostWeightBytes(config.registry.folder);
+  if (memoryLimits(hosts, memoryBytes, most).hasSpare) return most;
+  const exact = await defaultWeightBytes(config);
+  return exact === 0 ? 0 : models * exact;
+}
+
+/**
+ * Plans hosts for cores and memory of the process group: on the CPU no more of them than weights fit, and limits that act before the kernel's.
+ * Settings are kept; where they exceed the memory, the log warns. What was chosen and why is logged.
+ */
+export async function planHosts(
+  config: Config,
+  logger: Pick<Logger, 'info' | 'warn'>,
+  machine: Machine = { cores: cpuBudget(), memoryBytes: memoryBudget() },
+): Promise<HostPlan> {
+  const { cores, memoryBytes } = machine;
+  const chosen = await chooseLayout(config, logger);
+  const onCpu = runsOnCpu(config.inference.provider);
+  const devices = [config.inference.device].flat().length;
+  const byCores = layoutByRule(onCpu ? 'cpu' : 'cuda', chosen.hosts, chosen.threads, cores, devices).hosts;
+  const weights = await weightBytes(config, byCores, machine);
+  const isFree = onCpu && chosen.hosts === 0;
+  const hosts = isFree ? hostsThatFit(byCores, memoryBytes, weights) : byCores;
+  const limits = memoryLimits(hosts, memoryBytes, weights);
+  const { maxRssBytes: set } = config.inference;
+  const maxRssBytes = set === 0 ? 0 : Math.min(set, Math.max(1, limits.hostBytes));
+  const facts = {
+    cores,
+    memoryBytes,
+    weightBytes: weights,
+    hosts,
+    maxRssBytes,
+    hostsBy: hosts < byCores ? 'memory' : isFree ? 'cores' : 'settings',
+  };
+  logger.info({ ...facts, hostsByCores: byCores }, 'hosts planned');
+  if (!limits.fits)
+    logger.warn(
+      facts,
+      'the memory does not hold these hosts with the default model: the system may end them; raise the limit',
+    );
+  else if (set === 0)
+    logger.warn(facts, 'inference.maxRssBytes is 0: the system ends processes where the memory runs out');
+  return {
+    // The rule for the cores knows the provider that is found.
+    hosts: hosts < byCores ? hosts : chosen.hosts,
+    threads: chosen.threads,
+    maxRssBytes,
+    replacesInPlace: !limits.hasSpare,
+    modelBytes: limits.modelBytes >= hosts * weights ? limits.modelBytes : 0,
+  };
+}
