@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { Bm25Index } from '../../src/evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../../src/evaluation/first-stage/index/build-index.ts';
 import { memoryPassages } from '../../src/evaluation/formats/passages.ts';
-import { type BiEncoder, dot, openBiEncoder } from '../../src/training/teachers/bi-encoder.ts';
+import { type BiEncoder, openBiEncoder } from '../../src/training/teachers/bi-encoder.ts';
 import { createRandom, type Random } from '../../src/util/random.ts';
+import { dot } from '../../src/util/vectors.ts';
 
 /* Lists to teach the small backbone with: parts of the passages as queries, scored by a sentence encoder and BM25. */
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { createSession } from '../../src/inference/providers.ts';
 import { loadTokenizer } from '../../src/tokenization/load.ts';
 import { rowFeeds } from '../../src/training/step/feeds.ts';
-import { dot } from '../../src/training/teachers/bi-encoder.ts';
 import { createRandom } from '../../src/util/random.ts';
+import { dot } from '../../src/util/vectors.ts';
 
 /* The word table of the small backbone: pieces of a sentence encoder's vocabulary, each as the encoder sees it alone, in few dimensions. */
 

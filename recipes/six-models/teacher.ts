@@ -1,4 +1,4 @@
-import { dot } from '../../src/training/teachers/bi-encoder.ts';
+import { dot } from '../../src/util/vectors.ts';
 import type { List } from './lists.ts';
 
 /** A line of training data in the format of FlagEmbedding, with one teacher score per passage. */

@@ -12,11 +12,13 @@ export type Provider = 'cpu' | 'cuda' | 'webgpu';
 /** `auto`: CUDA with an NVIDIA device, else WebGPU with a hardware adapter, else the CPU. */
 export type ProviderSetting = Provider | 'auto';
 
-/** How logits of shape [N, k] become one score for each row. */
+/** How an output of shape [N, k] becomes the values of each row: one score, or a vector. */
 export type Reduction =
   | { readonly kind: 'single' }
   /** Logit of one class minus logsumexp of the others, so that its sigmoid is the softmax probability. */
-  | { readonly kind: 'class'; readonly index: number };
+  | { readonly kind: 'class'; readonly index: number }
+  /** All k numbers: the vector of a text. */
+  | { readonly kind: 'vector' };
 
 export interface LoadSpec {
   /** `name@version`; unique for each loaded version. */
@@ -45,7 +47,7 @@ export interface LoadedModel {
 }
 
 export interface BatchScores {
-  /** One fp32 logit for each row, in the batch's order. */
+  /** One fp32 logit for each row, in the batch's order; of a bi-encoder, the numbers of each row's vector. */
   readonly scores: Float32Array;
   /** Milliseconds in the engine. */
   readonly inferMs: number;

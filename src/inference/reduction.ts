@@ -19,7 +19,7 @@ function logSumExpWithout(values: Float32Array, from: number, to: number, left: 
 }
 
 /**
- * Returns one score for each row of logits `[N]`, `[N, 1]` or `[N, k]`.
+ * Returns one score for each row of logits `[N]`, `[N, 1]` or `[N, k]`, or all k values of each.
  * `class`: z_c − log Σ_{i≠c} exp z_i, whose sigmoid is softmax(z)_c.
  * @throws Error when the shape does not fit the rows or the reduction.
  */
@@ -32,6 +32,7 @@ export function reduceLogits(
   const [count, width = 1] = dims;
   const shape = `[${dims.join(', ')}]`;
   if (count !== rows || dims.length > 2 || width === 0) throw new Error(`expected logits [${rows}, k], got ${shape}`);
+  if (reduction.kind === 'vector') return logits.slice();
   if (reduction.kind === 'single') {
     if (width !== 1) throw new Error(`expected logits [${rows}, 1], got ${shape}: name the class to score`);
     return logits.slice();

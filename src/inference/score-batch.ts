@@ -61,7 +61,8 @@ export async function scoreBatch(
   if (rows.length === 0) return { scores: new Float32Array(0), inferMs: 0, host: 0 };
   checkLengths(rows, maxLength);
   const result = await scoreInHalves(rows, runBatch, onSplit);
-  const row = firstNaN(result.scores);
-  if (row >= 0) throw new WinnowError('not_a_number', { row });
+  const bad = firstNaN(result.scores);
+  // A row of a bi-encoder has many values.
+  if (bad >= 0) throw new WinnowError('not_a_number', { row: Math.floor((bad * rows.length) / result.scores.length) });
   return result;
 }

@@ -75,5 +75,5 @@ export const withGraphOf = <T>(
 /** Checks the small files of a folder before its weights are loaded from the hub. @throws WinnowError `invalid_input`. */
 export async function checkWeights(folder: string): Promise<void> {
   const { checkFamily } = await import('../onnx/architectures/architectures.ts');
-  await checkFamily(folder);
+  await checkFamily(folder, true);
 }

@@ -1,5 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import { isHalf, leftOutOf } from '../onnx/architectures/architectures.ts';
+import { VECTOR } from '../onnx/architectures/module-kinds.ts';
 import { readWholeModel } from '../onnx/architectures/whole-model.ts';
 import { writeServed } from '../onnx/write-served.ts';
 import { answerIds } from '../tokenization/answer-tokens.ts';
@@ -19,12 +20,13 @@ export async function writeGraph(
   names: readonly string[] = [],
   onGpu = false,
 ): Promise<readonly string[]> {
-  const model = await readWholeModel(folder, () => answerIds(folder, names));
+  const model = await readWholeModel(folder, () => answerIds(folder, names), true);
   const [output] = model.graph.outputs;
-  if (output?.name !== 'logits')
+  if (output?.name !== 'logits' && output?.name !== VECTOR)
     throw new WinnowError('invalid_input', {
       where: folder,
-      expected: 'weights of a classification head, which gives scores (train one: `backbone` of a recipe)',
+      expected:
+        'weights of a classification head, which gives scores (train one: `backbone` of a recipe), or modules of a bi-encoder',
       got: 'an encoder without it',
     });
   await writeServed(file, model);

@@ -14,15 +14,19 @@ interface Refusal {
 }
 
 /** What a status says about a version that is or was loaded. */
-const factsOf = ({ variant, provider, maxLength, maxQueryTokens, activation, warnings, rewrite }: ServedVersion) => ({
-  variant,
-  provider,
-  maxLength,
-  ...(maxQueryTokens === undefined ? {} : { maxQueryTokens }),
-  activation,
-  ...(warnings.length > 0 ? { warnings } : {}),
-  ...(rewrite === undefined ? {} : { rewrite }),
-});
+const factsOf = (served: ServedVersion) => {
+  const { variant, provider, maxLength, maxQueryTokens, activation, warnings, rewrite, encoder } = served;
+  return {
+    variant,
+    provider,
+    maxLength,
+    ...(maxQueryTokens === undefined ? {} : { maxQueryTokens }),
+    activation,
+    ...(warnings.length > 0 ? { warnings } : {}),
+    ...(rewrite === undefined ? {} : { rewrite }),
+    kind: encoder ? ('bi-encoder' as const) : ('cross-encoder' as const),
+  };
+};
 
 /** The state of one version in the registry. */
 export class VersionEntry {

@@ -35,7 +35,7 @@ async function inspectVariant(
 }
 
 async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {
-  const { folder, manifest, maxLength } = inspected.version;
+  const { folder, manifest, maxLength, encoder } = inspected.version;
   const variant = inspected.graph.variant.name;
   const key = `${folder}@${variant}`;
   const { served } = await loadAndTest({ name: folder, version: variant, key, folder }, inspected, deps);
@@ -43,7 +43,7 @@ async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: re
     const tokenizer = await deps.tokenizers.for(folder);
     try {
       const limits = { ...manifest, maxLength };
-      const scores = await scorePairs({ pool: deps.pool, key, tokenizer, limits }, pairs);
+      const scores = await scorePairs({ pool: deps.pool, key, tokenizer, limits, encoder }, pairs);
       const recorded = recordName(inspected.graph.variant);
       return { variant, recorded, scores, warnings: served.warnings };
     } finally {
@@ -109,7 +109,7 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
   const manifest = {
     activation: version.activation,
     maxLength: version.maxLength,
-    reduction: graph.reduction,
+    ...(graph.reduction.kind !== 'vector' && { reduction: graph.reduction }),
     ...(version.manifest?.template === undefined && templateManifest(version.template, version.manifest)),
     selfTest: version.manifest?.selfTest ?? measured,
   };

@@ -7,6 +7,7 @@ import { issueExpectation, issueFinding } from '../util/schema-issues.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { pruningSchema } from './pruning.ts';
+import { encoderFields } from './side-encoder.ts';
 
 export const MANIFEST_FILE = 'model.json';
 export const MANIFEST_FORMAT = 1;
@@ -49,6 +50,7 @@ const manifestSchema = z.strictObject({
   maxQueryTokens: z.int().min(1).max(1_048_576).optional(),
   truncation: z.enum(['longest_first', 'only_second']).optional(),
   ...templateFields,
+  ...encoderFields,
   reduction: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('single') }),

@@ -5,6 +5,17 @@ import type { Pruning } from './pruning.ts';
 /** How a score (fp32 logit) becomes a relevance score; `none` keeps the logit. */
 export type Activation = 'sigmoid' | 'none';
 
+/** Whether a model reads query and passage together, as a pair, or apart, as two vectors. */
+export type ModelKind = 'cross-encoder' | 'bi-encoder';
+
+/** What a bi-encoder puts before texts, and how it compares their vectors. */
+export interface SideEncoder {
+  readonly queryPrefix: string;
+  readonly passagePrefix: string;
+  /** A score is the dot product of the vectors times this. The graph makes their length 1 where it is a cosine. */
+  readonly scale: number;
+}
+
 /** A version that passed admission and is loaded on every host. */
 export interface ServedVersion {
   readonly name: string;
@@ -21,6 +32,8 @@ export interface ServedVersion {
   readonly truncation?: 'longest_first' | 'only_second' | undefined;
   /** How query and passage become one text; undefined where they are a pair. */
   readonly template?: TextTemplate | undefined;
+  /** Of a bi-encoder, which reads query and passage apart; undefined for models that read pairs. */
+  readonly encoder?: SideEncoder | undefined;
   /** The training objective, if the manifest says so. */
   readonly objective: string | undefined;
   /** `fp32`, `fp16`, `int8`: the ONNX file that is served. */
@@ -56,6 +69,8 @@ export interface VersionStatus {
   readonly maxLength?: number;
   readonly maxQueryTokens?: number;
   readonly activation?: Activation;
+  /** Whether it reads query and passage together or apart. */
+  readonly kind?: ModelKind;
   readonly objective?: string;
   /** Those of `ServedVersion`; absent without any. */
   readonly warnings?: readonly string[];
@@ -87,21 +102,25 @@ export interface ModelRegistry {
   close(): Promise<void>;
 }
 
+/** How admission cuts texts. */
+interface SelfTestOptions {
+  readonly maxLength: number;
+  readonly maxQueryTokens: number | undefined;
+  readonly truncation: 'longest_first' | 'only_second';
+  readonly side: 'left' | 'right';
+  readonly longPassages: 'truncate';
+  readonly windowOverlap: number;
+}
+
+interface SelfTestRows {
+  readonly rows: readonly InferenceRow[];
+}
+
 /** What admission uses of a tokenizer. `PairTokenizer` of tokenization fits by structure. */
 export interface SelfTestTokenizer {
   readonly padId: number;
-  encode(
-    query: string,
-    passages: readonly string[],
-    options: {
-      readonly maxLength: number;
-      readonly maxQueryTokens: number | undefined;
-      readonly truncation: 'longest_first' | 'only_second';
-      readonly side: 'left' | 'right';
-      readonly longPassages: 'truncate';
-      readonly windowOverlap: number;
-    },
-  ): Promise<{ readonly rows: readonly InferenceRow[] }>;
+  encode(query: string, passages: readonly string[], options: SelfTestOptions): Promise<SelfTestRows>;
+  encodeTexts(texts: readonly string[], options: SelfTestOptions): Promise<SelfTestRows>;
   close(): Promise<void>;
 }
 

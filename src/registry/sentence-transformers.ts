@@ -5,7 +5,7 @@ import { type FoundTemplate, readsTextsOnly } from '../util/known-templates.ts';
 import { activationOf, classOf } from './adoption.ts';
 import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import { excerpt } from './model-names.ts';
-import type { Activation } from './registry-types.ts';
+import type { Activation, SideEncoder } from './registry-types.ts';
 
 /*
  * Settings of a version in the files that sentence-transformers writes next to config.json. File and field names, and which file counts
@@ -34,6 +34,8 @@ interface Stated {
   readonly config: JsonObject;
   readonly tokenizerConfig: JsonObject;
   readonly template: FoundTemplate | undefined;
+  /** Of a bi-encoder: its prompts are prefixes. */
+  readonly encoder?: SideEncoder | undefined;
   /** That of model.json: the graph computes the modules in the folder. */
   readonly wholeGraph?: boolean | undefined;
 }
@@ -148,8 +150,9 @@ function contradiction(config: JsonObject, stated: unknown): readonly string[] {
 
 async function readModelSettings(
   folder: ListedFolder,
-  { activation, config, template }: Stated,
+  { activation, config, template, encoder }: Stated,
 ): Promise<Pick<SentenceSettings, 'activation' | 'warnings'>> {
+  if (encoder) return { activation, warnings: [] };
   const settings = await readOptionalObject(folder, MODEL_SETTINGS);
   const kind = settings.model_type ?? KIND;
   if (kind !== KIND)

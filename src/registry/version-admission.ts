@@ -127,6 +127,7 @@ function servedVersion(
     maxQueryTokens: version.manifest?.maxQueryTokens,
     truncation: version.manifest?.truncation ?? (version.template && 'only_second'),
     template: version.template?.template,
+    encoder: version.encoder,
     objective: version.objective,
     variant: graph.variant.name,
     provider: pool.provider,
@@ -203,7 +204,11 @@ async function loadFile(
   const limits = { ...manifest, maxLength };
   let moved = 0;
   const test = async (on: Pick<HostPool, 'run'>) => {
-    moved = await runSelfTest({ pool: on, key, tokenizer, limits }, recordName(graph.variant), manifest?.selfTest);
+    moved = await runSelfTest(
+      { pool: on, key, tokenizer, limits, encoder: version.encoder },
+      recordName(graph.variant),
+      manifest?.selfTest,
+    );
   };
   // What serves is not touched before the version has shown that it loads and computes.
   const tried = (await pool.trial?.(whole, (run) => test({ run: (_key, rows) => run(rows) }))) ?? false;

@@ -17,8 +17,9 @@ import {
 import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
-import type { Activation } from './registry-types.ts';
+import type { Activation, SideEncoder } from './registry-types.ts';
 import { readSentenceTransformers } from './sentence-transformers.ts';
+import { statedEncoder } from './side-encoder.ts';
 import { instructionWarning, readTemplate } from './version-template.ts';
 import {
   isForeign,
@@ -44,6 +45,8 @@ export interface VersionFolder {
   readonly objective: string | undefined;
   /** How query and passage become one text; undefined where they are a pair. */
   readonly template: FoundTemplate | undefined;
+  /** How a bi-encoder reads query and passage apart; undefined for models that read pairs. */
+  readonly encoder: SideEncoder | undefined;
   /** What the files say and Winnow does not apply, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -110,6 +113,7 @@ function compareWithManifest(files: readonly FolderFile[], listed: NonNullable<M
  * Reads how a model is served from the files that transformers and sentence-transformers write; an absent file says nothing.
  * @param manifest model.json, whose fields count first.
  * @param names Names that the model is known by beside its folder's.
+ * @param encoder Of a bi-encoder.
  * @throws WinnowError `invalid_manifest`.
  */
 export async function readSettings(
@@ -118,13 +122,15 @@ export async function readSettings(
   limits: FolderLimits,
   manifest: Manifest | undefined,
   names: readonly string[] = [],
+  encoder?: SideEncoder | undefined,
 ) {
   const listed = { folder, paths: new Set(files.map(({ path }) => path)), limits };
   const config = await readOptionalObject(listed, 'config.json');
   const tokenizerConfig = await readOptionalObject(listed, 'tokenizer_config.json');
-  const template = await readTemplate(listed, { manifest, config, tokenizerConfig }, names);
+  const template = encoder ? undefined : await readTemplate(listed, { manifest, config, tokenizerConfig }, names);
   const { activation, wholeGraph } = manifest ?? {};
-  const stated = await readSentenceTransformers(listed, { activation, wholeGraph, config, tokenizerConfig, template });
+  const known = { activation, wholeGraph, config, tokenizerConfig, template, encoder };
+  const stated = await readSentenceTransformers(listed, known);
   return { config, tokenizerConfig, stated, template };
 }
 
@@ -147,7 +153,15 @@ export async function readVersionFolder(
   await checkTextFiles(folder, files, limits);
   const manifest = has(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
   if (manifest?.files) compareWithManifest(files, manifest.files);
-  const { config, tokenizerConfig, stated, template } = await readSettings(folder, files, limits, manifest);
+  const encoder = statedEncoder(manifest, MANIFEST_FILE);
+  const { config, tokenizerConfig, stated, template } = await readSettings(
+    folder,
+    files,
+    limits,
+    manifest,
+    [],
+    encoder,
+  );
   const variants = variantsOf(paths);
   const unserved = unservedFiles(paths);
   if (variants.length === 0)
@@ -166,9 +180,10 @@ export async function readVersionFolder(
     variants,
     maxLength: manifest?.maxLength ?? adoptMaxLength(config, tokenizerConfig, stated.maxLength),
     firstPosition: adoptFirstPosition(config),
-    activation: stated.activation ?? adoptActivation(config),
+    activation: stated.activation ?? (encoder ? 'none' : adoptActivation(config)),
     objective: manifest?.objective,
     template,
+    encoder,
     warnings: [...stated.warnings, ...instructionWarning(template, manifest), ...unservedWarning(unserved)],
   };
 }
@@ -204,9 +219,10 @@ function outputWidth(graph: GraphFacts, file: string): number | undefined {
 }
 
 function reductionOf(version: VersionFolder, width: number | undefined, file: string): Reduction {
-  const { manifest, config } = version;
+  const { manifest, config, encoder } = version;
+  if (encoder) return { kind: 'vector' };
   const reduction = manifest?.reduction ?? adoptReduction(config, width);
-  if (width === undefined) return reduction;
+  if (width === undefined || reduction.kind === 'vector') return reduction;
   if (reduction.kind === 'single' ? width !== 1 : width < 2 || reduction.index >= width)
     refuse(
       file,

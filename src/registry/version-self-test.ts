@@ -1,8 +1,9 @@
 import { WinnowError } from '../errors.ts';
 import type { HostPool } from '../inference/inference-types.ts';
+import { dot } from '../util/vectors.ts';
 import type { SelfTest } from './manifest.ts';
 import { type PairLimits, pairsWithin } from './pair-limits.ts';
-import type { SelfTestTokenizer } from './registry-types.ts';
+import type { SelfTestTokenizer, SideEncoder } from './registry-types.ts';
 
 /** Two queries, each with its own passage and the other's. A re-ranker that scores both equally has no trained head or weights. */
 export const PROBE_PAIRS: readonly { readonly query: string; readonly passage: string }[] = (() => {
@@ -27,6 +28,8 @@ interface SelfTestDeps {
   readonly key: string;
   readonly tokenizer: SelfTestTokenizer;
   readonly limits: PairLimits;
+  /** Of a bi-encoder. */
+  readonly encoder?: SideEncoder | undefined;
 }
 
 interface Pair {
@@ -39,15 +42,33 @@ const fail = (reason: string) =>
 
 /** Scores pairs in one batch. Returns one score for each. @throws WinnowError `not_a_number`, `invalid_graph`. */
 export async function scorePairs(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
+  const scores = await (deps.encoder ? scoreApart(deps, deps.encoder, pairs) : scoreTogether(deps, pairs));
+  const bad = scores.findIndex((s) => !Number.isFinite(s));
+  if (bad >= 0) throw new WinnowError('not_a_number', { row: bad });
+  return scores;
+}
+
+/** Scores pairs by the vectors of their texts. */
+async function scoreApart(
+  { pool, key, tokenizer, limits }: SelfTestDeps,
+  { queryPrefix, passagePrefix, scale }: SideEncoder,
+  pairs: readonly Pair[],
+): Promise<Float32Array> {
+  const texts = pairs.flatMap(({ query, passage }) => [queryPrefix + query, passagePrefix + passage]);
+  const { rows } = await tokenizer.encodeTexts(texts, pairsWithin(limits));
+  const { scores: values } = await pool.run(key, rows);
+  const width = values.length / rows.length;
+  const vector = (row: number) => values.subarray(row * width, (row + 1) * width);
+  return Float32Array.from(pairs, (_, i) => scale * dot(vector(2 * i), vector(2 * i + 1)));
+}
+
+async function scoreTogether(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
   const encoded = await Promise.all(
     pairs.map(({ query, passage }) => deps.tokenizer.encode(query, [passage], pairsWithin(deps.limits))),
   );
   const rows = encoded.flatMap((e) => e.rows);
   if (rows.length !== pairs.length) throw fail('one row a pair');
-  const { scores } = await deps.pool.run(deps.key, rows);
-  const bad = scores.findIndex((s) => !Number.isFinite(s));
-  if (bad >= 0) throw new WinnowError('not_a_number', { row: bad });
-  return scores;
+  return (await deps.pool.run(deps.key, rows)).scores;
 }
 
 /** Returns the largest token id of the probe pairs. */

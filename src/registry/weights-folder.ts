@@ -8,7 +8,9 @@ import { checkJson, DEFAULT_LIMITS, type FolderFile, type FolderLimits, listFile
 import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.ts';
 import { excerpt } from './model-names.ts';
 import { FOREIGN_WEIGHTS } from './publish-version.ts';
+import type { SideEncoder } from './registry-types.ts';
 import { listModules, MODULES } from './sentence-transformers.ts';
+import { encoderManifest, foundEncoder } from './side-encoder.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 import { checkTextFiles, readSettings } from './version-folder.ts';
 import { templateManifest, templateWarning } from './version-template.ts';
@@ -18,7 +20,7 @@ const BUILT = 'onnx/model.onnx';
 /**
  * Checks, before weights are read, that the files are safe to parse and ask for nothing that a graph of the weights lacks.
  * @param isModule Whether a file belongs to modules, which the graph computes.
- * @returns What the folder says of its template.
+ * @returns What the folder says of its template, or of a bi-encoder.
  */
 async function check(
   folder: string,
@@ -27,13 +29,15 @@ async function check(
   manifest: Manifest | undefined,
   names: readonly string[],
   isModule: (path: string) => boolean,
-): Promise<FoundTemplate | undefined> {
+): Promise<{ readonly template: FoundTemplate | undefined; readonly encoder: SideEncoder | undefined }> {
   await checkTextFiles(folder, files, limits);
   for (const { path } of files)
     if (isModule(path) && path.includes('/') && path.endsWith('.json'))
       await checkJson(join(folder, path), path, limits.maxJsonBytes, limits.maxJsonDepth);
   const others = files.filter(({ path }) => !isModule(path));
-  return (await readSettings(folder, others, limits, manifest, names)).template;
+  const listed = { folder, paths: new Set(others.map(({ path }) => path)), limits };
+  const encoder = await foundEncoder(listed, manifest, names);
+  return { encoder, template: (await readSettings(folder, others, limits, manifest, names, encoder)).template };
 }
 
 /** Whether a folder has weights that `writeGraph` reads, and no ONNX file. @throws WinnowError where it has other weights only. */
@@ -97,14 +101,14 @@ export async function withGraph<T>(
   const isModular = modules.length > 0;
   if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
   const isModule = belongsTo(modules);
-  const template = await check(folder, files, limits, manifest, names, isModule);
+  const { template, encoder } = await check(folder, files, limits, manifest, names, isModule);
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
     // The ONNX files of a modular folder compute its encoder alone.
     await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
     await mkdir(dirname(join(staging, BUILT)), { recursive: true });
     const built = await writeGraph(folder, join(staging, BUILT), names);
-    if (template)
-      await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...templateManifest(template, manifest) });
+    const found = encoder ? encoderManifest(encoder) : templateManifest(template, manifest);
+    if (template || encoder) await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...found });
     return work(staging, [...built, ...templateWarning(template), ...(isModular ? passedOver(paths) : [])]);
   });
 }

@@ -4,7 +4,7 @@ import { rankByModel } from './model-ranking.ts';
 import { neverRising } from './ranking.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
 import type { ModelRanking, Ranked, RerankAnswer, RerankObserver, RerankRequest } from './rerank-types.ts';
-import type { ScoringDeps, SharedEncodings } from './scoring.ts';
+import type { ScoringDeps, SharedEncodings } from './scoring-types.ts';
 import { combineTimings } from './timings.ts';
 
 /** Failures of an arm's model, after which control answers. Faults of the client or of the whole server fail the request. */

@@ -4,7 +4,8 @@ import { instructionNote } from './pair-settings.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { CascadeStage, ModelRanking, Ranked, RerankRequest, StageRun, Timings } from './rerank-types.ts';
-import { type Scored, type ScoringDeps, scorePassages, withModel } from './scoring.ts';
+import { scorePassages, withModel } from './scoring.ts';
+import type { Scored, ScoringDeps } from './scoring-types.ts';
 import { combineTimings } from './timings.ts';
 
 /** @throws WinnowError `invalid_field` for an empty cascade or a stage without a valid `keep`. */

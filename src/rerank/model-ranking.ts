@@ -2,7 +2,8 @@ import { instructionNote } from './pair-settings.ts';
 import { rank } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { ModelRanking, RerankRequest, Timings } from './rerank-types.ts';
-import { type Scored, type ScoringDeps, type SharedEncodings, scorePassages, withModel } from './scoring.ts';
+import { scorePassages, withModel } from './scoring.ts';
+import type { Scored, ScoringDeps, SharedEncodings } from './scoring-types.ts';
 
 /** Returns the timings of one scoring; `totalMs` is from the start of the request until now. */
 export function timingsOf(

@@ -17,10 +17,10 @@ export function relevanceScore(score: number, activation: Activation): number {
   return ACTIVATIONS[activation](score);
 }
 
-/** @throws WinnowError `not_a_number` naming the first passage without a score. */
-export function checkScores(scores: Float32Array): void {
-  const row = scores.findIndex(Number.isNaN);
-  if (row >= 0) throw new WinnowError('not_a_number', { row });
+/** @param rows with equally many values each. @throws WinnowError `not_a_number` naming the first row without a score. */
+export function checkScores(scores: Float32Array, rows = scores.length): void {
+  const bad = scores.findIndex(Number.isNaN);
+  if (bad >= 0) throw new WinnowError('not_a_number', { row: Math.floor((bad * rows) / scores.length) });
 }
 
 /** Returns indexes by descending score, ties by ascending index. */

@@ -6,7 +6,8 @@ import { rankByModel } from './model-ranking.ts';
 import { atLeast } from './ranking.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
 import type { ModelRanking, RerankAnswer, Reranker, RerankObserver, RerankRequest } from './rerank-types.ts';
-import { type ScoringOptions, scoringDeps } from './scoring.ts';
+import { scoringDeps } from './scoring.ts';
+import type { ScoringOptions } from './scoring-types.ts';
 
 export interface RerankerOptions<D extends Decision = Decision> extends ScoringOptions {
   readonly observer?: RerankObserver;

@@ -44,8 +44,8 @@ const ENTRY_BYTES = 320;
 
 /** Returns the key of each pair. */
 async function keysOf({ version, options, query, passages }: PairsToScore): Promise<string[]> {
-  const { name, version: number, sha256, variant, provider, template } = version;
-  const how = JSON.stringify([name, number, sha256, variant, provider, options, template]);
+  const { name, version: number, sha256, variant, provider, template, encoder } = version;
+  const how = JSON.stringify([name, number, sha256, variant, provider, options, template, encoder]);
   const [prefix] = await digestsInTurns([query], { encoding: 'base64', prefix: how });
   return digestsInTurns(passages, { encoding: 'base64', prefix: prefix! });
 }

@@ -6,7 +6,8 @@ import { mostCut } from './model-ranking.ts';
 import type { CutOptions } from './pair-settings.ts';
 import type { PruneOptions } from './pruning.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
-import { leaseModel, type Scored, type ScoringOptions, scorePassages, scoringDeps } from './scoring.ts';
+import { leaseModel, scorePassages, scoringDeps } from './scoring.ts';
+import type { Scored, ScoringOptions } from './scoring-types.ts';
 
 /** One query with its passages. Other fields are returned with the scores. */
 interface ScorerInput {

@@ -1,45 +1,15 @@
-import { WinnowError } from '../errors.ts';
 import type { Pruning } from '../registry/pruning.ts';
-import type { Lease, ModelRegistry, ServedVersion } from '../registry/registry-types.ts';
-import type { JobResult, Scheduler } from '../scheduling/scheduling-types.ts';
-import { poolWindows } from '../tokenization/pooling.ts';
-import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
-import { type Clock, monotonicClock } from '../util/clock.ts';
-import { renumberRow } from '../util/row-errors.ts';
+import type { Lease, ServedVersion } from '../registry/registry-types.ts';
+import type { EncodedRequest } from '../tokenization/tokenization-types.ts';
+import { monotonicClock } from '../util/clock.ts';
 import { distinct, readCache } from './known-scores.ts';
-import { type CutOptions, DEFAULT_SETTINGS, type PairSettings, pairOptions } from './pair-settings.ts';
+import { DEFAULT_SETTINGS, pairOptions } from './pair-settings.ts';
 import { prunePlan, rowsOf, survivors } from './pruning.ts';
-import { checkScores } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
-import type { RerankRequest, UnprunedReason } from './rerank-types.ts';
-import type { ScoreCache } from './score-cache.ts';
-import { TokenizerShelf, type TokenizerSource } from './tokenizer-shelf.ts';
-
-/** The parts of the service that scoring uses, as a caller gives them. */
-export interface ScoringOptions {
-  readonly registry: Pick<ModelRegistry, 'acquire'>;
-  /** The pool of tokenizer threads, or a loader in this thread. */
-  readonly tokenizers: TokenizerSource;
-  readonly scheduler: Scheduler<EncodedRow>;
-  /** The scheduler's clock. */
-  readonly clock?: Clock;
-  /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
-  readonly settings?: PairSettings;
-  readonly scoreCache?: ScoreCache;
-  /** Recall with which requests that say nothing are pruned; 0 (the default): they are not. */
-  readonly pruneRecall?: number;
-}
-
-/** The same with defaults filled in. */
-export interface ScoringDeps {
-  readonly registry: Pick<ModelRegistry, 'acquire'>;
-  readonly tokenizers: TokenizerShelf;
-  readonly scheduler: Scheduler<EncodedRow>;
-  readonly clock: Clock;
-  readonly settings: PairSettings;
-  readonly scoreCache: ScoreCache | undefined;
-  readonly pruneRecall: number;
-}
+import { checkLengths, runRows } from './run-rows.ts';
+import { scoreApart } from './score-apart.ts';
+import type { Fresh, MissingTask, Scored, ScoringDeps, ScoringOptions, ScoringTask } from './scoring-types.ts';
+import { TokenizerShelf } from './tokenizer-shelf.ts';
 
 /** Fills in defaults and opens a shelf of tokenizers. */
 export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: ScoringOptions): ScoringDeps {
@@ -52,40 +22,6 @@ export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: Sc
     scoreCache: optional.scoreCache,
     pruneRecall: optional.pruneRecall ?? 0,
   };
-}
-
-/** The fields of a request that decide its scores and how they are computed. */
-type ScoringRequest = CutOptions &
-  Pick<RerankRequest, 'query' | 'passages' | 'topN' | 'prune' | 'lane' | 'priority' | 'subject' | 'signal' | 'isCheck'>;
-
-/** Encodings of one request's texts that several models may share, by tokenizer and options. */
-export type SharedEncodings = Map<string, Promise<EncodedRequest>>;
-
-/** One request to be scored by one version. */
-interface ScoringTask {
-  readonly version: ServedVersion;
-  readonly request: ScoringRequest;
-  readonly scope: RequestScope;
-  readonly shared?: SharedEncodings | undefined;
-}
-
-/** The scores of all passages of a request by one model. */
-export interface Scored {
-  readonly version: ServedVersion;
-  /** fp32 logit of each passage; 0 of those that were pruned. */
-  readonly scores: Float32Array;
-  /** Passages that were left out because they cannot be among the first `topN`, by place in the request, and their tokens. */
-  readonly pruned?: { readonly places: readonly number[]; readonly tokens: number };
-  /** Why a request that asks to be pruned was not. */
-  readonly unpruned?: UnprunedReason;
-  readonly truncated: readonly boolean[];
-  /** For each passage, the tokens of the query that its pair left out. */
-  readonly queryCut: Int32Array;
-  /** Tokens of the pairs that were scored now; those of cached ones are not counted. */
-  readonly tokens: number;
-  readonly tokenizeMs: number;
-  readonly queueMs: number;
-  readonly inferMs: number;
 }
 
 /**
@@ -115,13 +51,6 @@ export async function withModel<T>(
   }
 }
 
-/** A task whose cached passages are known. */
-interface MissingTask extends ScoringTask {
-  readonly options: PairOptions;
-  /** Passages to score now, by place in the request. */
-  readonly missing: readonly number[];
-}
-
 async function encode(
   deps: ScoringDeps,
   { version, request, options, missing, scope, shared }: MissingTask,
@@ -143,59 +72,6 @@ async function encode(
     return pending;
   });
   return { encoded, tokenizeMs: deps.clock.now() - startedAt };
-}
-
-/** @throws WinnowError `passage_too_long` where the model's length cut a pair. What the request's own limits cut is what was asked for. */
-function checkLengths(
-  { overLength, fullLengths }: EncodedRequest,
-  { version, options, missing }: Pick<MissingTask, 'version' | 'options' | 'missing'>,
-): void {
-  const limit = version.maxLength;
-  const i = overLength.indexOf(true);
-  if (i < 0 || options.maxLength < limit) return;
-  throw new WinnowError('passage_too_long', { limit, got: fullLengths[i]!, field: `passages[${missing[i]}]` });
-}
-
-/**
- * Runs rows by a graph of the hosts and returns one score for each passage.
- * @param places of the passages in the request, which errors name.
- * @throws WinnowError of the scheduler; `not_a_number`.
- */
-async function runRows(
-  deps: ScoringDeps,
-  { version, request, scope, options }: MissingTask,
-  { rows, passageOf }: Pick<EncodedRequest, 'rows' | 'passageOf'>,
-  places: readonly number[],
-  key = version.key,
-): Promise<JobResult> {
-  const { lane, priority, signal, subject, isCheck } = request;
-  try {
-    const result = await deps.scheduler.submit({
-      key,
-      rows,
-      lane,
-      deadline: scope.deadline,
-      ...(subject?.key === undefined ? {} : { share: subject.key }),
-      ...(priority === undefined ? {} : { priority }),
-      ...(signal === undefined ? {} : { signal }),
-      ...(isCheck ? { isCheck } : {}),
-    });
-    checkScores(result.scores);
-    if (options.longPassages === 'truncate') return result;
-    return { ...result, scores: poolWindows(result.scores, passageOf, places.length, options.longPassages) };
-  } catch (error) {
-    throw renumberRow(error, (row) => places[passageOf[row]!]);
-  }
-}
-
-/** What was scored now. */
-interface Fresh extends Pick<Scored, 'tokens' | 'tokenizeMs' | 'queueMs' | 'inferMs' | 'pruned' | 'unpruned'> {
-  /** Passages that have a score now, by place in the request. */
-  readonly places: readonly number[];
-  readonly scores: Float32Array;
-  readonly encoded: EncodedRequest;
-  /** Returns the index in `encoded` of the passage at `places[i]`. */
-  readonly at: (place: number, i: number) => number;
 }
 
 /** Scores the passages at `missing`. */
@@ -236,6 +112,12 @@ async function scoreSurvivors(deps: ScoringDeps, task: MissingTask, pruning: Pru
   };
 }
 
+function scoreFresh(deps: ScoringDeps, task: MissingTask, margin: number | undefined): Promise<Fresh> {
+  const { encoder, pruning } = task.version;
+  if (encoder) return scoreApart(deps, task, encoder);
+  return margin === undefined || !pruning ? scoreMissing(deps, task) : scoreSurvivors(deps, task, pruning, margin);
+}
+
 /**
  * Scores every passage of a request by one version. Cached scores are taken from the cache; the rest, each text once, is tokenized, scheduled, pooled over
  * windows and put into the cache.
@@ -253,16 +135,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const { margin, unpruned } = prunePlan(request, version, deps.pruneRecall);
   const work = { ...task, options, missing: once };
   try {
-    const {
-      places,
-      at,
-      encoded,
-      scores: found,
-      pruned,
-      ...fresh
-    } = await (margin === undefined || !version.pruning
-      ? scoreMissing(deps, work)
-      : scoreSurvivors(deps, work, version.pruning, margin));
+    const { places, at, encoded, scores: found, pruned, ...fresh } = await scoreFresh(deps, work, margin);
     const indexOf = new Map(places.map((place, i) => [place, i]));
     const left: number[] = [];
     missing.forEach((place, nth) => {

@@ -27,7 +27,7 @@ export interface Job<Row extends SchedulableRow> {
 }
 
 export interface JobResult {
-  /** One score for each row, in the job's order. */
+  /** One score for each row, in the job's order; where rows have several values, those of each row one after another. */
   readonly scores: Float32Array;
   /** Milliseconds from submission to the start of the first batch with a row of this job. */
   readonly queueMs: number;
@@ -38,7 +38,7 @@ export interface JobResult {
 
 /** The scores of a batch. */
 export interface BatchAnswer {
-  /** One score for each row, in the batch's order. */
+  /** One score for each row, or as many values for every row, in the batch's order. */
   readonly scores: Float32Array;
   /** Milliseconds in the engine. */
   readonly inferMs: number;

@@ -14,7 +14,8 @@ export class Ticket<Row extends SchedulableRow> {
   queued!: QueuedJob<Ticket<Row>>;
   /** Predicted milliseconds from submission to the end; 0 without a prediction. */
   predictedMs = 0;
-  readonly #scores: Float32Array;
+  /** Values of all rows; made with the first batch, which shows how many a row has. */
+  #scores: Float32Array | undefined;
   readonly #resolve: (result: JobResult) => void;
   readonly #reject: (error: unknown) => void;
   #outcome: Outcome = 'pending';
@@ -27,7 +28,6 @@ export class Ticket<Row extends SchedulableRow> {
   constructor(job: Job<Row>, submittedAt: number) {
     this.job = job;
     this.submittedAt = submittedAt;
-    this.#scores = new Float32Array(job.rows.length);
     this.#missing = job.rows.length;
     const { promise, resolve, reject } = Promise.withResolvers<JobResult>();
     this.promise = promise;
@@ -52,9 +52,13 @@ export class Ticket<Row extends SchedulableRow> {
     const waitedMs = startedAt - this.submittedAt;
     this.#queueMs = this.#batches === 0 ? waitedMs : Math.min(this.#queueMs, waitedMs);
     this.#batches++;
+    const width = scores.length / batch.rows.length;
+    this.#scores ??= new Float32Array(this.job.rows.length * width);
+    const all = this.#scores;
     batch.rows.forEach((row, i) => {
       if (row.job !== this.queued) return;
-      this.#scores[row.index] = scores[i]!;
+      if (width === 1) all[row.index] = scores[i]!;
+      else all.set(scores.subarray(i * width, (i + 1) * width), row.index * width);
       this.#inferMs += (inferMs * row.length) / Math.max(1, batch.tokens);
       this.#missing--;
     });
@@ -66,7 +70,7 @@ export class Ticket<Row extends SchedulableRow> {
     this.#outcome = 'done';
     this.#stopListening();
     this.#resolve({
-      scores: this.#scores,
+      scores: this.#scores ?? new Float32Array(0),
       queueMs: this.#queueMs,
       inferMs: this.#inferMs,
       batches: this.#batches,

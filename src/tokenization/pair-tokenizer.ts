@@ -36,6 +36,9 @@ const HASHED_UNITS_A_TURN = 1 << 18;
 const CACHED_TEXTS_A_TURN = 256;
 const PASSAGES_A_TURN = 256;
 
+/** The query of rows that have none. */
+const NO_IDS = new Int32Array(0);
+
 /** A text without cached ids, and its indexes in the request. */
 interface Missing {
   readonly text: string;
@@ -81,6 +84,17 @@ export class CachedPairTokenizer implements TextTokenizer {
       checkPairOptions(options, template);
       const { queryIds, passageIds } = await this.#pairIds(query, passages, enoughFor(options), turn);
       return this.#assemble({ ids: queryIds, template }, passageIds, options, turn);
+    });
+  }
+
+  async encodeTexts(texts: readonly string[], options: PairOptions, signal?: AbortSignal): Promise<EncodedRequest> {
+    return this.#whileOpen(signal, async () => {
+      const { prefix, suffix } = this.#facts.template;
+      const template = { prefix, middle: [], suffix, secondType: 0 as const };
+      checkPairOptions(options, template);
+      const turn = { signal, share: options.share };
+      const ids = await this.#idsOf(texts, enoughFor(options), turn);
+      return this.#assemble({ ids: NO_IDS, template }, ids, options, turn);
     });
   }
 

@@ -1,4 +1,4 @@
-/** One query–passage pair as token ids. */
+/** One query–passage pair, or one text, as token ids. */
 export interface EncodedRow {
   /** Token ids with special tokens, without padding. Rows of a request share one buffer, so copy before transferring. */
   readonly ids: Int32Array;
@@ -98,6 +98,12 @@ export interface PairTokenizer {
     options: PairOptions,
     signal?: AbortSignal,
   ): Promise<EncodedRequest>;
+  /**
+   * Tokenizes texts by themselves, each with the special tokens of a single text around it. The rows are those of passages without a query:
+   * options that cut queries have no effect, and `queryCut` is 0.
+   * @throws WinnowError as `encode`.
+   */
+  encodeTexts(texts: readonly string[], options: PairOptions, signal?: AbortSignal): Promise<EncodedRequest>;
   close(): Promise<void>;
 }
 

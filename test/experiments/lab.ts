@@ -122,6 +122,7 @@ function labTokenizers(encoded: string[][]): TokenizerSource {
         encoded.push([query, ...passages]);
         return encodePassages(query, passages);
       },
+      encodeTexts: async (texts) => encodePassages('', texts),
       close: async () => {},
     }),
   };

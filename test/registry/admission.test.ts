@@ -65,6 +65,7 @@ describe('a plain Hugging Face export', () => {
         return {
           padId: tokenizer.padId,
           close: () => tokenizer.close(),
+          encodeTexts: (texts, options) => tokenizer.encodeTexts(texts, options),
           encode(query, passages, options) {
             seen.push([options.maxQueryTokens, options.truncation]);
             return tokenizer.encode(query, passages, options);

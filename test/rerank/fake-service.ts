@@ -112,6 +112,9 @@ function fakeTokenizer(folder: string, clock: SimulatedClock, log: FakeService['
         tokens: rows.reduce((sum, row) => sum + row.ids.length, 0),
       };
     },
+    encodeTexts(texts, options, signal) {
+      return this.encode('', texts, options, signal);
+    },
     async close() {
       log.closed.push(folder);
     },

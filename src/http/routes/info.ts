@@ -66,6 +66,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       body_limit_bytes: deps.options.bodyLimitBytes,
       rewrite: served?.rewrite ?? null,
       score: served ? SCORES[served.activation] : null,
+      model_kind: served ? (served.encoder ? 'bi-encoder' : 'cross-encoder') : null,
     };
     res.json(answer);
   };

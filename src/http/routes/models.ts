@@ -46,6 +46,7 @@ export function entryOf(
     ...(maxLength ? { max_length: maxLength } : {}),
     ...(queryLimit ? { max_query_tokens: queryLimit } : {}),
     ...(activation ? { activation } : {}),
+    ...(status.kind ? { model_kind: status.kind } : {}),
     ...(objective ? { objective } : {}),
     ...(warnings ? { warnings: [...warnings] } : {}),
     ...(rewrite ? { rewrite } : {}),

@@ -31,6 +31,10 @@ const modelEntry = z
       .enum(['sigmoid', 'none'])
       .optional()
       .meta({ description: 'How a logit becomes a relevance score; `none` returns the logit.' }),
+    model_kind: z
+      .enum(['cross-encoder', 'bi-encoder'])
+      .optional()
+      .meta({ description: 'Whether it reads query and passage together, or apart as two vectors.' }),
     objective: z.string().optional().meta({ description: 'Training objective.' }),
     warnings: z
       .array(z.string())
@@ -165,6 +169,10 @@ export const info = z
     score: z.enum(['sigmoid(logit) unless raw_scores', 'logit']).nullable().meta({
       description:
         'How the default model computes relevance scores: never relative to the other passages. null: it is not in memory.',
+    }),
+    model_kind: z.enum(['cross-encoder', 'bi-encoder']).nullable().meta({
+      description:
+        'Whether the default model reads query and passage together, or apart as two vectors. null: it is not in memory.',
     }),
   })
   .meta({ id: 'Info' });

@@ -80,11 +80,12 @@ function builderOf(settings: Settings): (checkpoint: Checkpoint) => Parts {
 
 /**
  * Checks, by the small files of a folder, that a graph can be made of its weights, before these are loaded.
+ * @param sides Whether the modules of a bi-encoder are part of it.
  * @throws WinnowError `invalid_input` for a family or a module that is not known.
  */
-export async function checkFamily(folder: string): Promise<void> {
+export async function checkFamily(folder: string, sides = false): Promise<void> {
   builderOf(await readSettings(folder));
-  await readModules(folder);
+  await readModules(folder, sides);
 }
 
 /**
@@ -93,13 +94,14 @@ export async function checkFamily(folder: string): Promise<void> {
  * [batch, sequence, hidden]. The modules of a modular cross-encoder of sentence-transformers are part of it. Linear weights are transposed
  * to [in, out] and keep their names; all are float32.
  * @param answers Of a language model: the tokens whose logits' difference is the score, `logits` [batch, 1].
+ * @param sides Whether the modules of a bi-encoder are part of it too; its output is then `sentence_embedding` [batch, width].
  * @throws WinnowError `invalid_input` with file and field or tensor: another family, a setting that is not supported, weights that are
  * missing or do not fit config.json; `invalid_graph` for files of other formats and those that hold more than tensors.
  */
-export async function fromSafetensors(folder: string, answers?: Answers): Promise<Model> {
+export async function fromSafetensors(folder: string, answers?: Answers, sides = false): Promise<Model> {
   const settings = await readSettings(folder);
   const build = builderOf(settings);
-  const modules = await readModules(folder);
+  const modules = await readModules(folder, sides);
   const use = {
     isHeadless: modules?.encoder.output === 'last_hidden_state',
     isUntyped: await lacksTokenTypes(folder),

@@ -3,7 +3,7 @@ import { GraphBuilder } from '../builder.ts';
 import type { Model } from '../graph.ts';
 import { prune } from '../order.ts';
 import { raiseOpset } from '../rewrites/opset.ts';
-import { type Feature, SCORES, type Step } from './module-kinds.ts';
+import { type Feature, SCORES, type Step, unit, VECTOR } from './module-kinds.ts';
 import type { Modules } from './modules.ts';
 
 /** Names of the output with the states of tokens, in the order of preference; those of transformers and of optimum. */
@@ -26,7 +26,7 @@ function encoderFeature({ graph }: Model, { folder, encoder }: Modules): Feature
 
 /**
  * Appends the modules of a cross-encoder to the model of its encoder. The only output is `logits` [batch, labels], before the activation
- * function of `config_sentence_transformers.json`.
+ * function of `config_sentence_transformers.json`; of a bi-encoder, `sentence_embedding` [batch, width], of length 1 where cosines are compared.
  * @throws WinnowError `invalid_input` with file and field for modules that do not fit each other or their weights.
  */
 export async function appendModules(encoder: Model, modules: Modules): Promise<Model> {
@@ -38,13 +38,18 @@ export async function appendModules(encoder: Model, modules: Modules): Promise<M
     const step: Step = { module, g, inputs, features };
     await module.append(step);
   }
-  const scores = features.get(SCORES);
-  if (!scores || scores.isTokens)
+  const { similarity } = modules;
+  const name = similarity ? VECTOR : SCORES;
+  const found = features.get(name);
+  if (!found || found.isTokens)
     throw new WinnowError('invalid_input', {
       where: modules.folder,
-      expected: `a module that writes ${SCORES}, one row a pair (a Dense with module_output_name ${SCORES})`,
+      expected: similarity
+        ? `a module that writes ${VECTOR}, one row a text (a Pooling)`
+        : `a module that writes ${SCORES}, one row a pair (a Dense with module_output_name ${SCORES})`,
       got: `modules that write ${[...features.keys()].join(', ')}`,
     });
-  g.output(scores.value, 'float32', ['batch', scores.width ?? null], 'logits');
+  const value = similarity === 'cosine' ? unit(g, found.value) : found.value;
+  g.output(value, 'float32', ['batch', found.width ?? null], similarity ? VECTOR : 'logits');
   return Object.freeze({ ...model, graph: prune(g.build()) });
 }

@@ -35,7 +35,8 @@ export interface Step {
   readonly features: Map<string, Feature>;
 }
 
-const VECTOR = 'sentence_embedding';
+/** The feature that holds the vector of a text; an output of this name in graphs of bi-encoders. */
+export const VECTOR = 'sentence_embedding';
 
 /** The feature that holds what a cross-encoder returns. */
 export const SCORES = 'scores';
@@ -174,14 +175,19 @@ export async function appendLayerNorm(step: Step): Promise<void> {
 /** The shortest length that a vector is divided by; PyTorch's. */
 const SHORTEST = 1e-12;
 
+/** Returns vectors divided by their Euclidean length. */
+export function unit(g: GraphBuilder, vectors: string): string {
+  const length = g.op('ReduceL2', [vectors, g.ints([-1])], { keepdims: 1 });
+  return g.div(vectors, g.op('Max', [length, g.scalar(SHORTEST)]));
+}
+
 /** Appends a division by the Euclidean length. A feature that was not written stays so, as in sentence-transformers. */
 export function appendNormalize({ module, g, features }: Step): void {
   checkFields(module, ['module_input_name', 'module_output_name']);
   const { from, to } = namesOf(module);
   const input = features.get(from);
   if (!input) return;
-  const length = g.op('ReduceL2', [input.value, g.ints([-1])], { keepdims: 1 });
-  features.set(to, { ...input, value: g.div(input.value, g.op('Max', [length, g.scalar(SHORTEST)])) });
+  features.set(to, { ...input, value: unit(g, input.value) });
 }
 
 /** Reads the token ids of a LogitScore. */

@@ -36,7 +36,11 @@ const KINDS: Readonly<Record<string, Module['append']>> = {
 
 const LOGIT_SCORE = 'LogitScore';
 
-/** The modules of a cross-encoder. */
+/** How a bi-encoder's vectors are compared. */
+const SIMILARITIES = ['cosine', 'dot'] as const;
+export type Similarity = (typeof SIMILARITIES)[number];
+
+/** The modules of a cross-encoder, or of a bi-encoder. */
 export interface Modules {
   readonly folder: string;
   /** Those after the encoder, in order. */
@@ -45,6 +49,8 @@ export interface Modules {
   readonly encoder: { readonly output: 'last_hidden_state' | 'logits'; readonly feature: string };
   /** Of a language model: the tokens that its score is read from. */
   readonly answers: Answers | undefined;
+  /** Of a bi-encoder; undefined where the modules make scores. */
+  readonly similarity: Similarity | undefined;
 }
 
 const fault = (where: string, expected: string, got: unknown) =>
@@ -126,22 +132,38 @@ async function readEncoder(folder: string): Promise<Modules['encoder']> {
   return { output, feature };
 }
 
+/** Prefixes are part of the texts, whose tokens are pooled. @throws WinnowError `invalid_input` for a Pooling that leaves them out. */
+function checkPrompts(entries: readonly Entry[]): void {
+  for (const { type, settings } of entries)
+    if (type === 'Pooling' && settings.get('include_prompt') === false)
+      throw settings.fault('include_prompt', 'true, because prefixes are pooled with their texts', 'false');
+}
+
+/** Reads how vectors are compared; sentence-transformers takes the cosine where nothing is stated. */
+const readSimilarity = async (folder: string): Promise<Similarity> =>
+  (await readSettings(join(folder, MODEL_FILE))).choice('similarity_fn_name', SIMILARITIES, 'cosine');
+
 /**
- * Reads the modules of a folder that holds a cross-encoder.
- * @returns undefined where nothing follows the encoder, and for a sentence encoder, of which only the encoder is of use here.
+ * Reads the modules of a folder that holds a cross-encoder, or a bi-encoder.
+ * @param sides Whether those of bi-encoders are wanted; of these, a backbone is the encoder alone.
+ * @returns undefined where nothing follows the encoder, and for a bi-encoder that is not wanted.
  * @throws WinnowError `invalid_input` with file and field for modules that are not known.
  */
-export async function readModules(folder: string): Promise<Modules | undefined> {
+export async function readModules(folder: string, sides = false): Promise<Modules | undefined> {
   const file = join(folder, MODULES_FILE);
   if (!existsSync(file)) return undefined;
   const listed: unknown = await readJsonFile(file);
   if (!Array.isArray(listed) || listed.length === 0) throw fault(file, 'a list of modules', listed);
   const entries = await Promise.all(listed.map((value: unknown, i) => readEntry(folder, value, i)));
   const [first, ...rest] = entries;
-  if (first === undefined || rest.length === 0 || !(await isCrossEncoder(folder, rest))) return undefined;
+  if (first === undefined || rest.length === 0) return undefined;
+  const isCross = await isCrossEncoder(folder, rest);
+  if (!isCross && !sides) return undefined;
   checkEncoder(first);
   const list = rest.map((entry) => moduleOf(folder, entry));
   const score = rest.findIndex(({ type }) => type === LOGIT_SCORE);
   const answers = score === -1 ? undefined : answersIn(list[score]!);
-  return { folder, list, encoder: await readEncoder(folder), answers };
+  if (!isCross) checkPrompts(rest);
+  const similarity = isCross ? undefined : await readSimilarity(folder);
+  return { folder, list, encoder: await readEncoder(folder), answers, similarity };
 }

@@ -18,18 +18,20 @@ const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
  * Reads the model of a folder in Hugging Face layout: its ONNX file; without one, the graph of its weights. Modules of a cross-encoder that
  * the ONNX file does not compute are appended; where the graph of the weights can be built, that comes first.
  * @param findAnswers Returns those of `fromSafetensors`; called where no module names them.
+ * @param sides As of `fromSafetensors`.
  * @throws WinnowError `invalid_input` for a folder without a model, and what `fromSafetensors` throws.
  */
 export async function readWholeModel(
   folder: string,
   findAnswers: () => Promise<Answers | undefined> = async () => undefined,
+  sides = false,
 ): Promise<Model> {
   const exported = MODEL_FILES.find((file) => existsSync(join(folder, file)));
   const hasWeights = WEIGHT_FILES.some((file) => existsSync(join(folder, file)));
   if (exported === undefined && !hasWeights) throw await nothingIn(folder);
-  const modules = await readModules(folder);
+  const modules = await readModules(folder, sides);
   if (exported === undefined || (modules && hasWeights && (await isKnownFamily(folder))))
-    return fromSafetensors(folder, modules?.answers ?? (await findAnswers()));
+    return fromSafetensors(folder, modules?.answers ?? (await findAnswers()), sides);
   if (modules?.answers)
     throw new WinnowError('invalid_input', {
       where: join(folder, exported),

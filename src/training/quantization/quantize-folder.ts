@@ -101,6 +101,8 @@ async function addVariant(
 ): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; source: Source }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const version = await readVersionFolder(work);
+  if (version.encoder)
+    throw new WinnowError('invalid_input', { where: work, expected: 'a model that scores pairs', got: 'a bi-encoder' });
   const source = await readSource(version, options.variant);
   const { model, file, precision } = source;
   checkPositions(model, version.config, file);

@@ -25,7 +25,7 @@ export function findBackbone(backbone: string, folder: string): Promise<string> 
 async function fromHub(reference: NonNullable<ReturnType<typeof parseHubReference>>): Promise<string> {
   const hub = await readHubSettings(process.env);
   const warn = (line: string) => process.stderr.write(`warning: ${line}\n`);
-  const snapshot = await loadSnapshot(reference, { hub, warn, checkWeights: checkFamily });
+  const snapshot = await loadSnapshot(reference, { hub, warn, checkWeights: (folder) => checkFamily(folder) });
   if (snapshot) return snapshot.folder;
   throw unlisted(reference, hub);
 }

@@ -5,6 +5,7 @@ import { WinnowError } from '../../errors.ts';
 import { createSession, type SessionSettings } from '../../inference/providers.ts';
 import { type LoadedTokenizer, loadTokenizer } from '../../tokenization/load.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import { dot } from '../../util/vectors.ts';
 import type { IdentifiedList } from '../data/list-types.ts';
 import { rowFeeds } from '../step/feeds.ts';
 import { mapLengthBatches } from '../step/row-scorer.ts';
@@ -46,13 +47,6 @@ function pool(output: Tensor, rows: readonly EncodedRow[]): Float32Array[] {
     for (let t = 0; t < tokens; t++) for (let h = 0; h < hidden; h++) sum[h]! += data[(r * length + t) * hidden + h]!;
     return normalize(sum);
   });
-}
-
-/** Returns the dot product: of unit vectors, their cosine. */
-export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
 }
 
 function modelFile(folder: string): string {

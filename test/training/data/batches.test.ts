@@ -30,6 +30,9 @@ function textLengthTokenizer(): PairTokenizer & { calls: number } {
         tokens: 0,
       };
     },
+    encodeTexts(texts, options) {
+      return this.encode('', texts, options);
+    },
     async close() {},
   };
 }
