@@ -4,10 +4,10 @@ import { WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { templateFields } from '../util/known-templates.ts';
 import { issueExpectation, issueFinding } from '../util/schema-issues.ts';
+import { encoderFields } from './encoder-fields.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { pruningSchema } from './pruning.ts';
-import { encoderFields } from './side-encoder.ts';
 
 export const MANIFEST_FILE = 'model.json';
 export const MANIFEST_FORMAT = 1;

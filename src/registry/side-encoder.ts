@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { describe, WinnowError } from '../errors.ts';
 import { asObject, isObject, type JsonObject } from '../util/json-files.ts';
 import { namesIn } from '../util/known-templates.ts';
@@ -14,18 +13,6 @@ import { MODEL_SETTINGS, MODULES } from './sentence-transformers.ts';
  * Bi-encoders: models that make one vector of a text. Query and passage are read apart, each behind its own prefix. Names of files, fields and
  * prompts are those of sentence-transformers 6.2 (`encode_query`, `encode_document`).
  */
-
-const prefix = z.string().max(10_000).optional();
-
-/** The fields of model.json about bi-encoders. */
-export const encoderFields = {
-  kind: z.enum(['cross-encoder', 'bi-encoder']).optional(),
-  /** Texts before every query and every passage. */
-  queryPrefix: prefix,
-  passagePrefix: prefix,
-  /** A score is the cosine (or dot product) of the vectors times this; 1 by default. */
-  scale: z.number().positive().max(1_000_000).optional(),
-};
 
 /** Returns what model.json says of a bi-encoder; undefined for other kinds. @throws WinnowError `invalid_manifest` for fields without effect. */
 export function statedEncoder(manifest: Manifest | undefined, file: string): SideEncoder | undefined {
