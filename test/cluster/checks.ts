@@ -1,4 +1,5 @@
-import { manifestsOf } from '../k8s/renderings.ts';
+import { stringify } from 'yaml';
+import { type Copy, manifestsOf } from '../k8s/renderings.ts';
 import { list, podsMade, refusal, restrictedNamespace, until } from './apply.ts';
 import type { Cluster } from './cluster.ts';
 import { firstLine, type Result } from './tools.ts';
@@ -102,5 +103,35 @@ export async function selected(cluster: Cluster, namespace: string): Promise<Res
         return `${currentHealthy} of ${expectedPods} healthy, ${disruptionsAllowed} may be evicted`;
       }),
     ),
+  ];
+}
+
+const SETTING = 'WINNOW_SCHEDULING_MAX_WAIT_MS';
+
+/** What the documentation says of changes: a scaled Deployment stays so, and a changed setting makes new pods. */
+export async function changes(cluster: Cluster, namespace: string, folder: string, copy: Copy): Promise<Result[]> {
+  const wanted = () => Object(list(cluster, namespace, 'deployments')[0]?.spec).replicas;
+  const changed = copy.renderText(
+    stringify({
+      resources: ['../k8s/overlays/cpu'],
+      configMapGenerator: [{ name: 'winnow-settings', behavior: 'merge', literals: [`${SETTING}=2000`] }],
+    }),
+  );
+  return [
+    await checked('a number of pods that was set stays when the manifests are applied again', async () => {
+      cluster.kubectl(['-n', namespace, 'scale', 'deployment/winnow', '--replicas=3']);
+      cluster.kubectl(['-n', namespace, 'apply', '-k', folder]);
+      if (wanted() !== 3) throw new Error(`expected 3, got ${wanted()}`);
+      return until('3 pods', () => (list(cluster, namespace, 'pods').length === 3 ? '3 pods' : undefined));
+    }),
+    await checked('a changed setting makes new pods', async () => {
+      cluster.kubectl(['-n', namespace, 'apply', '-f', '-'], changed);
+      return until('a second ReplicaSet with a pod', () => {
+        const sets = list(cluster, namespace, 'replicasets').map(({ status }) => Object(status).replicas ?? 0);
+        return sets.length === 2 && sets.every((pods) => pods > 0)
+          ? `pods by ReplicaSet: ${sets.join(', ')}`
+          : undefined;
+      });
+    }),
   ];
 }

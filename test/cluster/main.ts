@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { allRenderings, type Copy, copyManifests, manifestsOf, type Rendering } from '../k8s/renderings.ts';
 import { applied } from './apply.ts';
 import { checkAutoscaling } from './autoscaling.ts';
-import { asDocumented, negativeControls, selected } from './checks.ts';
+import { asDocumented, changes, negativeControls, selected } from './checks.ts';
 import { type Cluster, clusterOf, startCluster } from './cluster.ts';
 import { groupsOf, installKinds } from './kinds.ts';
 import { isThere, type Result } from './tools.ts';
@@ -65,11 +65,14 @@ function casesOf(copy: Copy): Case[] {
   });
 }
 
-async function check(cluster: Cluster, cases: readonly Case[], report: (result: Result) => void): Promise<void> {
+async function check(cluster: Cluster, copy: Copy, report: (result: Result) => void): Promise<void> {
+  const cases = casesOf(copy);
   const cpu = cases.find(({ rendering }) => rendering.name === 'overlays/cpu')!;
   report(await asDocumented(cluster, join(K8S, cpu.rendering.folder), cpu.text));
   for (const control of negativeControls(cluster, cpu.text)) report(await control);
   if (!values.kubeconfig) for (const result of await selected(cluster, 'winnow-documented')) report(result);
+  for (const result of await changes(cluster, 'winnow-documented', join(K8S, cpu.rendering.folder), copy))
+    report(result);
   const bare = groupsOf(cluster);
   const applyAll = async (some: readonly Case[], known: ReadonlySet<string>) => {
     for (const [i, { rendering, text, groups }] of some.entries()) {
@@ -113,7 +116,7 @@ async function main(): Promise<void> {
   };
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
-    if (values.only !== 'autoscaling') await check(cluster, casesOf(copy), report);
+    if (values.only !== 'autoscaling') await check(cluster, copy, report);
     if (values.only !== 'manifests' && !values.kubeconfig) await checkAutoscaling(cluster.kubeconfig, copy, report);
   } finally {
     await cluster.stop();

@@ -6,6 +6,7 @@ import { type Built, build, removeLeftovers } from './build.ts';
 import { contents } from './contents.ts';
 import { emulatingArm64 } from './emulation.ts';
 import { lives } from './life.ts';
+import { podOfManifests } from './pod.ts';
 import type { Result } from './result.ts';
 import { sameScores } from './scores.ts';
 import { compareStarts } from './starts.ts';
@@ -55,7 +56,7 @@ function print({ claim, seen, passed }: Result): void {
 
 /** What an image of this machine's processor shows; the other one is compared with it. */
 async function runs(image: Built): Promise<Result[]> {
-  if (image.architecture === OWN) return lives(image, ROOT);
+  if (image.architecture === OWN) return [...(await lives(image, ROOT)), ...(await podOfManifests(image, ROOT))];
   const own = build({ root: ROOT, target: values.target, architecture: OWN, fromCache: true });
   return emulatingArm64(() => sameScores(image, own, ROOT));
 }
