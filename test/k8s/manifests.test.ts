@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { loadConfig } from '../../src/config/load-config.ts';
 import { settings } from '../../src/config/setting-list.ts';
+import { planHosts } from '../../src/main/plan-hosts.ts';
 import { canonical, kustomize, type Manifest, withoutSuffix } from './kustomize.ts';
 import { checkValues, unknownFields } from './schemas.ts';
 
@@ -87,6 +88,21 @@ describe.each(OVERLAYS)('overlay %s', (overlay) => {
     expect(config.inference.provider).toBe(overlay);
     const ports = Object.fromEntries(container.ports.map(({ name, containerPort }) => [name, containerPort]));
     expect(ports).toEqual({ http: config.server.port, admin: config.server.adminPort });
+  });
+
+  it('holds as many hosts as its cores start, with memory for one that replaces another', async () => {
+    const env = { ...settingsIn(manifests), WINNOW_MODELS: join(ROOT, 'models') };
+    const { cpu, memory } = container.resources.limits;
+    const machine = { cores: Number(cpu), memoryBytes: Number(/^(\d+)Gi$/.exec(memory!)![1]) * 2 ** 30 };
+    const warnings: unknown[] = [];
+    const logger = { info: () => {}, warn: (facts: unknown) => warnings.push(facts) };
+    const { replacesInPlace, maxRssBytes, hosts } = await planHosts(loadConfig([], env), logger, machine);
+    expect(warnings).toEqual([]);
+    // 0: the rule for the cores decides.
+    expect(hosts).toBe(0);
+    expect(replacesInPlace).toBe(false);
+    const started = overlay === 'cpu' ? machine.cores : 1;
+    expect(started * maxRssBytes).toBeLessThan(machine.memoryBytes);
   });
 
   it('gives preStop, drain and closing time within the grace period', () => {
