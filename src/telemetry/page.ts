@@ -69,9 +69,9 @@ curl -s localhost:8080/metrics | grep -E '^winnow_(requests_total.*"200"|request
 
 \`\`\`
 winnow_requests_total{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive",status="200"} 1
-winnow_request_duration_seconds_sum{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive"} 0.025873069000000214
+winnow_request_duration_seconds_sum{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive"} 0.15652084899999955
 winnow_request_duration_seconds_count{model="minilm-l6-bce",version="1",dialect="tei",lane="interactive"} 1
-winnow_demand_ratio 0
+winnow_demand_ratio 0.0002636412845726511
 winnow_ready 1
 \`\`\`
 

@@ -1,9 +1,13 @@
 import { join } from 'node:path';
+import type { Collector } from './collector.ts';
 import { shownQueries } from './dashboards.ts';
 import type { Prometheus } from './prometheus.ts';
 import { rulesFile } from './rules.ts';
 import type { Service } from './service.ts';
 import { promtool, type Result, until } from './tools.ts';
+
+/** The name that the server of these checks has in its traces. */
+export const SERVICE_NAME = 'winnow-under-test';
 
 /** Checks the rules by promtool: their form, and whether each alert fires when it should and stays quiet when it should. */
 export function ruleChecks(root: string): Result[] {
@@ -22,15 +26,58 @@ export async function formatCheck({ url }: Service): Promise<Result> {
   return { claim: 'promtool check metrics', seen: text || 'nothing to say', passed: passed && text === '' };
 }
 
-/** Checks that Prometheus takes OpenMetrics, and that its exemplars are trace ids that clients sent. */
-export async function exemplarCheck(prometheus: Prometheus): Promise<Result> {
-  const ids = await prometheus.traces('winnow_request_duration_seconds_bucket');
+/** Checks that Prometheus takes OpenMetrics: its exemplars are trace ids that clients sent. */
+export function exemplarCheck(ids: readonly string[]): Result {
   const known = ids.filter((id) => /^a+[0-9a-f]+$/.test(id) && id.length === 32);
   return {
     claim: 'histograms name the traces of requests (exemplars)',
     seen: `${ids.length} exemplars, such as ${ids[0] ?? 'none'}`,
     passed: ids.length > 0 && known.length === ids.length,
   };
+}
+
+/** Spans that the load of these checks leaves, each below the one named; '' is the caller. */
+const EXPECTED_SPANS: readonly (readonly [name: string, parent: string])[] = [
+  ['POST /rerank', ''],
+  ['POST /v2/rerank', ''],
+  ['POST /v1/outcomes', ''],
+  ['infer', 'POST /rerank'],
+  ['cascade stage', 'POST /v2/rerank'],
+  ['infer', 'cascade stage'],
+  ['model load', ''],
+];
+
+/** Checks what a receiver of traces got: names, parents, resource, no probes, and the traces that exemplars name. */
+export function traceChecks({ spans }: Collector, exemplars: readonly string[]): Result[] {
+  const byId = new Map(spans.map((span) => [span.spanId, span]));
+  const pairs = new Set(spans.map(({ name, parentSpanId }) => `${name} < ${byId.get(parentSpanId)?.name ?? ''}`));
+  const missing = EXPECTED_SPANS.filter(([name, parent]) => !pairs.has(`${name} < ${parent}`));
+  const names = [...new Set(spans.map(({ name }) => name))].toSorted();
+  const traces = new Set(spans.map(({ traceId }) => traceId));
+  const unknown = exemplars.filter((id) => !traces.has(id));
+  const services = [...new Set(spans.map(({ service }) => service))];
+  return [
+    {
+      claim: 'spans of requests, stages and loads reach a receiver of OTLP',
+      seen: missing.map(([name, parent]) => `no ${name} below ${parent}`).join(', ') || names.join(', '),
+      passed: missing.length === 0,
+    },
+    {
+      claim: 'probes and scrapes have no spans',
+      seen: names.filter((name) => /health|metrics/.test(name)).join(', ') || 'none',
+      passed: !names.some((name) => /health|metrics/.test(name)),
+    },
+    {
+      claim: 'OTEL_SERVICE_NAME names the service',
+      seen: services.join(', '),
+      passed: services.join() === SERVICE_NAME,
+    },
+    {
+      claim: 'the traces that exemplars name were received',
+      seen: `${exemplars.length - unknown.length} of ${exemplars.length}`,
+      passed: exemplars.length > 0 && unknown.length === 0,
+    },
+  ];
 }
 
 /** How long a query may be without data, in milliseconds: counters change meanwhile. */

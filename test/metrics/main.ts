@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { postgresPrograms, startPostgres } from '../support/postgres.ts';
-import { exemplarCheck, formatCheck, queryChecks, ruleChecks } from './checks.ts';
+import { exemplarCheck, formatCheck, queryChecks, ruleChecks, SERVICE_NAME, traceChecks } from './checks.ts';
+import { startCollector } from './collector.ts';
 import { drill } from './drill.ts';
 import { startPrometheus } from './prometheus.ts';
 import { alertNames, shortenedRules } from './rules.ts';
@@ -48,9 +49,6 @@ function note(result: Result): void {
 }
 
 async function main(): Promise<void> {
-  const missing = missingPrograms();
-  if (missing.length > 0)
-    throw new Error(`expected prometheus and promtool, got no ${missing.join(', ')}; apt-get install prometheus`);
   await using cleanup = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), 'winnow-metrics-'));
   cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -58,7 +56,14 @@ async function main(): Promise<void> {
   const programs = postgresPrograms();
   const database = programs ? await startPostgres(programs) : undefined;
   cleanup.defer(() => database?.stop());
-  const service = await startService(ROOT, folder, database?.url ?? join(folder, 'experiments.sqlite'), SETTINGS);
+  const collector = await startCollector();
+  cleanup.defer(() => collector.stop());
+  const service = await startService(ROOT, folder, database?.url ?? join(folder, 'experiments.sqlite'), {
+    ...SETTINGS,
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_SERVICE_NAME: SERVICE_NAME,
+    OTEL_BSP_SCHEDULE_DELAY: '500',
+  });
   cleanup.defer(() => service.stop());
   const prometheus = await startPrometheus(join(folder, 'prometheus'), service.target, shortenedRules(ROOT));
   cleanup.defer(() => prometheus.stop());
@@ -66,8 +71,12 @@ async function main(): Promise<void> {
   await pause(15_000);
   note(await formatCheck(service));
   for (const result of await queryChecks(ROOT, prometheus)) note(result);
-  note(await exemplarCheck(prometheus));
+  const exemplars = await prometheus.traces('winnow_request_duration_seconds_bucket');
+  note(exemplarCheck(exemplars));
   await load.stop();
+  // Spans are sent every half second.
+  await pause(2000);
+  for (const result of traceChecks(collector, exemplars)) note(result);
   process.stdout.write(`load: ${[...load.statuses].map(([status, count]) => `${count} × ${status}`).join(', ')}\n`);
   if (!values.drill) return;
   process.stdout.write('drill: ranges and waiting times of the rules are shortened, limits are the shipped ones\n');
@@ -91,6 +100,14 @@ function finish(): void {
 
 if (values.help) process.stdout.write(HELP);
 else {
-  await main();
-  finish();
+  const missing = missingPrograms();
+  if (missing.length > 0) {
+    process.stderr.write(
+      `test:metrics: expected prometheus and promtool, got no ${missing.join(' and no ')}; apt-get install prometheus\n`,
+    );
+    process.exitCode = 2;
+  } else {
+    await main();
+    finish();
+  }
 }

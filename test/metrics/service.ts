@@ -91,6 +91,14 @@ const textOf = (seed: number, words: number) =>
 const WAYS: readonly (readonly [path: string, bodyOf: (query: string, texts: readonly string[]) => object])[] = [
   ['/rerank', (query, texts) => ({ query, texts })],
   ['/v2/rerank', (query, documents) => ({ model: 'minilm-l6-bce', query, documents })],
+  [
+    '/v2/rerank',
+    (query, documents) => ({
+      query,
+      documents,
+      cascade: [{ model: 'minilm-l6-hinge', keep: 2 }, { model: 'minilm-l6-bce' }],
+    }),
+  ],
   ['/v1/rerank', (query, documents) => ({ model: 'minilm-l6-bce', query, documents, top_n: 3 })],
 ];
 
