@@ -189,6 +189,9 @@ export function observeRegistry(
       logger.info({ ...facts(version), loadMs: Math.round(loadMs), bytes, rewrite }, 'model loaded');
       for (const warning of version.warnings) logger.warn({ ...labels(version), warning }, 'model warning');
     },
+    onGrown({ version, bytes }) {
+      metrics.modelBytes.set(labels(version), bytes);
+    },
     onRefused(refusal) {
       metrics.admissionsRefused.inc(labels(refusal));
       logger.error({ ...labels(refusal), code: refusal.code, reason: refusal.reason }, 'model refused');

@@ -7,8 +7,8 @@ export class LoadedVersion implements EvictionCandidate {
   readonly served: ServedVersion;
   /** Path of the ONNX file that is served. */
   readonly file: string;
-  readonly bytes: number;
   readonly pinned: boolean;
+  readonly #bytes: number;
   readonly #unload: (loaded: LoadedVersion, cause: UnloadCause) => Promise<void>;
   readonly #unloaded = Promise.withResolvers<void>();
   #leases = 0;
@@ -25,10 +25,15 @@ export class LoadedVersion implements EvictionCandidate {
   ) {
     this.served = admitted.served;
     this.file = admitted.file;
-    this.bytes = admitted.bytes;
+    this.#bytes = admitted.bytes;
     this.pinned = options.pinned;
     this.#lastUsed = options.now;
     this.#unload = options.unload;
+  }
+
+  /** Memory over all hosts, that of an early score included once it is loaded. */
+  get bytes(): number {
+    return this.#bytes + (this.served.pruning?.bytes ?? 0);
   }
 
   get inUse(): boolean {

@@ -40,8 +40,12 @@ export type PruningFacts = z.infer<typeof pruningSchema>;
 
 /** How a served version prunes. */
 export interface Pruning extends Pick<PruningFacts, 'counts' | 'recalls' | 'margins' | 'share'> {
+  /** Memory of the early score over all hosts, in bytes; 0 before it is loaded. */
+  readonly bytes: number;
   /** Loads the early score on all hosts, the first time that it is called, and returns its key there. */
   load(): Promise<string>;
+  /** Calls back when the early score has been loaded. */
+  whenLoaded(call: () => void): void;
 }
 
 /** Returns the weights of an early score. */
@@ -66,13 +70,21 @@ export const earlyKey = (key: string): string => `${key}~early`;
  * Returns how a version prunes; its early score is loaded when it is first used, so that a version that never prunes costs nothing.
  * @param load loads a graph on all hosts.
  */
-export function pruningOf(facts: PruningFacts, spec: LoadSpec, load: (spec: LoadSpec) => Promise<unknown>): Pruning {
+export function pruningOf(
+  facts: PruningFacts,
+  spec: LoadSpec,
+  load: (spec: LoadSpec) => Promise<{ readonly bytes: number }>,
+): Pruning {
   const { counts, recalls, margins, share, value } = facts;
   const key = earlyKey(spec.key);
   let loading: (() => Promise<string>) | undefined;
+  let bytes = 0;
+  const listeners: (() => void)[] = [];
   const start = () =>
     once(async () => {
-      await load({ ...spec, key, reduction: { kind: 'single' }, early: { value, weights: [...earlyWeights(facts)] } });
+      const early = { value, weights: [...earlyWeights(facts)] };
+      bytes = (await load({ ...spec, key, reduction: { kind: 'single' }, early })).bytes;
+      for (const call of listeners) call();
       return key;
     });
   return {
@@ -80,6 +92,10 @@ export function pruningOf(facts: PruningFacts, spec: LoadSpec, load: (spec: Load
     recalls,
     margins,
     share,
+    get bytes() {
+      return bytes;
+    },
+    whenLoaded: (call) => void listeners.push(call),
     async load() {
       loading ??= start();
       try {

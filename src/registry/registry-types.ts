@@ -134,6 +134,8 @@ export type UnloadCause = 'replaced' | 'request' | 'memory' | 'removed';
 /** Receives events for log and metrics. Must not throw. */
 export interface RegistryObserver {
   onLoaded?(event: { version: ServedVersion; loadMs: number; bytes: number }): void;
+  /** A loaded version takes more memory now: its early score was loaded. */
+  onGrown?(event: { version: ServedVersion; bytes: number }): void;
   onRefused?(event: { name: string; version: string; code: string; reason: string }): void;
   onUnloaded?(event: { version: ServedVersion; cause: UnloadCause }): void;
   /** Another version now serves requests of a model, or of one of its labels. */

@@ -73,6 +73,7 @@ export class Loader {
     this.#checkWanted(entry);
     entry.serve(loaded, fingerprint);
     this.#options.observer.onLoaded?.({ version: admitted.served, loadMs: admitted.loadMs, bytes: admitted.bytes });
+    admitted.served.pruning?.whenLoaded(() => this.#grown(loaded));
     this.#trim(loaded);
     return loaded;
   }
@@ -133,6 +134,12 @@ export class Loader {
     if (memoryBytes === 0) return;
     const others = [...this.#loaded.keys()].filter((r) => r !== latest);
     for (const loaded of evictions(others, latest.bytes, memoryBytes) ?? []) this.#evict(loaded);
+  }
+
+  /** Counts the memory of a version whose early score was loaded later. */
+  #grown(loaded: LoadedVersion): void {
+    this.#options.observer.onGrown?.({ version: loaded.served, bytes: loaded.bytes });
+    this.#trim(loaded);
   }
 
   #evict(loaded: LoadedVersion): void {

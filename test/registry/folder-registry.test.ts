@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -6,7 +7,7 @@ import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { publish } from '../../src/registry/publish-version.ts';
 import { writeFileAtomic } from '../../src/util/files.ts';
 import { modelRegistryContract } from '../contracts/model-registry.ts';
-import { dropVersion, fakePool, label, openRegistry, recorder, scratch, writeExport } from './support.ts';
+import { dropVersion, fakePool, label, openRegistry, recorder, scratch, tinyGraph, writeExport } from './support.ts';
 
 async function openContractRegistry() {
   const folder = await scratch();
@@ -134,6 +135,33 @@ describe('memory', () => {
     const registry = await openRegistry(await three(), { pool, memoryBytes: 95_000, now: () => ++now });
     for (const name of ['a', 'b', 'c']) await touch(registry, name);
     expect([...pool.loaded.keys()]).toEqual(['c@1']);
+  });
+
+  it('an early score counts once it is loaded, makes others go, and goes with its version', async () => {
+    const folder = await three();
+    const pruning = {
+      ...{ sha256: createHash('sha256').update(tinyGraph()).digest('hex'), value: 'x', weights: '', lists: 1 },
+      ...{ counts: [10], recalls: [0.9], margins: [[1]], share: 0.1 },
+    };
+    const files = { 'model.json': JSON.stringify({ format: 1, pruning }) };
+    await dropVersion(folder, 'p', '1', { files });
+    const pool = fakePool(({ early }) => (early ? 4000 : 10_000));
+    let now = 0;
+    const { observer, seen } = recorder();
+    const registry = await openRegistry(folder, { pool, memoryBytes: 31_000, now: () => ++now, observer });
+    for (const name of ['a', 'b']) await touch(registry, name);
+    const lease = await registry.acquire('p');
+    const bytes = () => registry.list().find(({ name }) => name === 'p')?.bytes;
+    expect([bytes(), pool.loaded.size]).toEqual([10_000, 3]);
+    expect(await lease.version.pruning!.load()).toBe('p@1~early');
+    expect(bytes()).toBe(14_000);
+    expect(seen.filter(({ kind }) => kind === 'onGrown')).toMatchObject([
+      { event: { version: { key: 'p@1' }, bytes: 14_000 } },
+    ]);
+    lease.release();
+    expect([...pool.loaded.keys()]).toEqual(['b@1', 'p@1', 'p@1~early']);
+    await registry.unload('p');
+    expect([...pool.loaded.keys()]).toEqual(['b@1']);
   });
 });
 

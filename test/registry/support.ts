@@ -183,6 +183,7 @@ export function recorder(): Recorder {
     seen,
     observer: {
       onLoaded: tell('onLoaded'),
+      onGrown: tell('onGrown'),
       onRefused: tell('onRefused'),
       onUnloaded: tell('onUnloaded'),
       onRouted: tell('onRouted'),

@@ -69,6 +69,8 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
         recalls: [0.9],
         margins: [[model.early.margin]],
         share: 0.1,
+        bytes: 0,
+        whenLoaded: () => {},
         load: async () => `${name}@${version}~early`,
       },
     }),
