@@ -150,6 +150,17 @@ describe.skipIf(!hasKubectl())('k8s/ rendered by kubectl, without a file outside
     expect(of(name).some(({ kind }) => AUTOSCALERS.includes(kind))).toBe(false);
   });
 
+  it('docs/deployment.md shows what applying overlays/cpu prints', () => {
+    const page = readFileSync(join(ROOT, 'docs/deployment.md'), 'utf8');
+    const [, block] = /apply -k k8s\/overlays\/cpu\n```\n\n```text\n([\s\S]*?)```/.exec(page)!;
+    const printed = of('overlays/cpu').map(({ apiVersion, kind, metadata }) => {
+      const [group, version] = String(apiVersion).split('/');
+      const type = version === undefined ? kind : `${kind}.${group}`;
+      return `${type.toLowerCase()}/${metadata.name.replace(/^(winnow-settings-).*/, '$1…')} created\n`;
+    });
+    expect(block).toBe(printed.join(''));
+  });
+
   it('the gpu component turns the CPU overlay into one for a GPU', () => {
     const manifests = of('overlays/cpu + components/gpu');
     const [container] = podsIn(manifests)[0]!.containers;
