@@ -39,6 +39,7 @@ export function openReadiness(config: Config, stack: Stack, logger: Logger): Rea
       const { outage } = stack.pool.facts();
       return outage !== undefined && !outage.isOverGrace;
     },
+    graceMs: config.inference.outageGraceMs,
     deadlineMs: CHECK_MS,
     onChange: (state) => logger[state.ready || state.reason === 'shutting down' ? 'info' : 'error'](state, 'readiness'),
   });

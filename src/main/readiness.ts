@@ -9,8 +9,10 @@ interface ReadinessOptions {
   readonly check: (signal: AbortSignal) => Promise<void>;
   /** Whether the files of the default model are still there; throws if not. It runs also while traffic shows that inference works. */
   readonly checkFiles?: () => Promise<void>;
-  /** Whether no host can run a batch and one is to be replaced any moment: a failed check then does not count. */
+  /** Whether no host can run a batch and one is to be replaced any moment: a failed check then does not count, for `graceMs`. */
   readonly hasGrace?: () => boolean;
+  /** Milliseconds in which such a replacement should be done; hosts that are lost again and again get no more. */
+  readonly graceMs?: number;
   /** Called when readiness changes, and for a first or different reason for not being ready. */
   readonly onChange?: (state: ReadinessState) => void;
   /** Milliseconds between two checks, and the age up to which a successful request counts as one. */
@@ -46,6 +48,7 @@ export class ReadinessWatch {
     this.#options = {
       checkFiles: async () => {},
       hasGrace: () => false,
+      graceMs: 0,
       onChange: () => {},
       everyMs: 3000,
       deadlineMs: 5000,
@@ -104,7 +107,7 @@ export class ReadinessWatch {
   }
 
   async #run(deadlineMs: number): Promise<void> {
-    const { check, checkFiles, hasGrace, everyMs, clock } = this.#options;
+    const { check, checkFiles, hasGrace, graceMs, everyMs, clock } = this.#options;
     const isProven = this.#state.ready && clock.now() - this.#answeredAt < everyMs;
     try {
       await this.#limited(deadlineMs, async (signal) => {
@@ -117,7 +120,8 @@ export class ReadinessWatch {
     } catch (error) {
       const isBusy = error instanceof WinnowError && error.code === 'overloaded';
       if (isBusy && this.#state.ready && clock.now() - this.#succeededAt < BUSY_MS) return;
-      if (this.#state.ready && hasGrace()) return;
+      // The last success may be as old as the time between two checks when the hosts are lost.
+      if (this.#state.ready && hasGrace() && clock.now() - this.#succeededAt < everyMs + graceMs) return;
       this.#become({ ready: false, reason: (error as Error).message });
     }
   }

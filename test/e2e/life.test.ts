@@ -1,10 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
@@ -101,6 +111,26 @@ describe('a start that waits for a model', () => {
   });
 });
 
+describe('a default version that is refused', () => {
+  it('leaves the server live and not ready, which says why, until a version is admitted', async () => {
+    const models = scratch.registry('1');
+    const graph = join(models, 'm', '1', 'onnx', 'model_int8.onnx');
+    const whole = readFileSync(graph);
+    writeFileSync(graph, 'no graph');
+    const server = await startServerProcess({ flags: ['--inference-hosts', '1', '--models', models], unready: true });
+    servers.push(server);
+    const { url } = server;
+    await server.logged(({ msg, ready }) => msg === 'readiness' && ready === false);
+    expect(await statusOf(url, '/health/live')).toBe(200);
+    expect((await ask(url, '/health/ready')).body).toMatchObject({
+      status: 'not ready',
+      reason: expect.stringContaining('m@1'),
+    });
+    writeFileSync(graph, whole);
+    await until(async () => (await statusOf(url, '/health/ready')) === 200);
+  });
+});
+
 describe('a server that loses its hosts', { timeout: 60_000 }, () => {
   /** A server in this process whose hosts' program can be taken away. */
   async function withProgram(...flags: string[]) {
@@ -165,12 +195,36 @@ afterAll(() => {
   if (typeof group !== 'string') group.remove();
 });
 
+/** Whether every user may read a folder and those above it. */
+const isOpen = (folder: string): boolean =>
+  (statSync(folder).mode & 0o055) === 0o055 && (dirname(folder) === folder || isOpen(dirname(folder)));
+/** Whether the server can run as another user here. */
+const OTHER_USER = existsSync('/usr/bin/setpriv') && [ROOT, dirname(process.execPath)].every(isOpen);
+
 describe.skipIf(typeof group === 'string')('a memory cgroup (needs root)', () => {
-  it('decides how many hosts start, and holds them', async () => {
+  it('decides how many hosts start, and holds them; any user of group 0 can run the server', async () => {
     if (typeof group === 'string') return;
-    const flags = ['--models', scratch.registry('1'), '--inference-provider', 'cpu'];
-    const command = group.wrap([process.execPath, join(ROOT, 'bin/winnow.mjs'), 'serve']);
-    const server = await startServerProcess({ command, flags });
+    const [models, runs] = [scratch.registry('1'), scratch.make()];
+    for (const folder of [models, runs]) chmodSync(folder, 0o775);
+    const experiments = join(runs, 'experiments.yaml');
+    writeFileSync(
+      experiments,
+      'experiments: [{name: t, mode: split, control: a, metrics: [{name: c}], arms: [{name: a, model: m}, {name: b, model: m@1}]}]',
+    );
+    const database = join(runs, 'experiments.sqlite');
+    const flags = [
+      '--models',
+      models,
+      '--inference-provider',
+      'cpu',
+      '--experiments',
+      experiments,
+      '--experiments-database',
+      database,
+    ];
+    const user = OTHER_USER ? ['setpriv', '--reuid', '54321', '--regid', '0', '--clear-groups'] : [];
+    const command = group.wrap([...user, process.execPath, join(ROOT, 'bin/winnow.mjs'), 'serve']);
+    const server = await startServerProcess({ command, flags, env: { HOME: '', XDG_CACHE_HOME: runs } });
     servers.push(server);
     const plan = server.log.find(({ msg }) => msg === 'hosts planned');
     expect(plan).toMatchObject({ memoryBytes: LIMIT, hosts: 1 });
@@ -180,6 +234,7 @@ describe.skipIf(typeof group === 'string')('a memory cgroup (needs root)', () =>
     const answers = await Promise.all([1, 2, 3, 4].map(() => rerank(server.url)));
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     expect(group.peak()).toBeLessThan(LIMIT);
+    expect(statSync(database).uid).toBe(OTHER_USER ? 54_321 : process.getuid?.());
     expect(await server.stop()).toBe(0);
   });
 });

@@ -16,6 +16,7 @@ function watch(...results: Result[]) {
   let hasGrace = false;
   const readiness = new ReadinessWatch({
     hasGrace: () => hasGrace,
+    graceMs: 8000,
     check: async (signal) => {
       const result = results[Math.min(checks++, results.length - 1)];
       if (result === 'hang') {
@@ -125,6 +126,16 @@ describe('readiness', () => {
     // A grace makes nothing ready that was not.
     grace(true);
     expect(await readiness.check()).toEqual({ ready: false, reason: 'no host' });
+  });
+
+  it('is false where hosts are replaced again and again, and no inference succeeds', async () => {
+    const { readiness, grace, clock } = watch(undefined, new Error('lost'));
+    await readiness.start();
+    grace(true);
+    await clock.run(10_000);
+    expect(readiness.ready).toBe(true);
+    await clock.run(12_000);
+    expect(await readiness.probe()).toEqual({ ready: false, reason: 'lost' });
   });
 
   it('runs one check at a time', async () => {
