@@ -125,6 +125,18 @@ export interface Extension {
   readonly json?: boolean;
 }
 
+/** The processes that serve the same requests, for answers to changes that one of them makes. */
+export interface Replicas {
+  /** Processes, this one included. */
+  readonly count: number;
+  /** Name of this process's machine or pod. */
+  readonly instance: string;
+  /** Whether processes follow changes of the registry folder. */
+  readonly watchesFolder: boolean;
+  /** Whether all processes read one database of experiments. */
+  readonly sharesExperiments: boolean;
+}
+
 export interface HttpDeps {
   readonly reranker: Reranker;
   readonly tokenReader: TokenReader;
@@ -137,6 +149,8 @@ export interface HttpDeps {
   readonly telemetry: HttpTelemetry;
   readonly readiness: Readiness;
   info(): ServiceInfo;
+  /** If absent, this process serves alone. */
+  readonly replicas?: Replicas;
   /** If absent, the routes of experiments answer `not_found`. */
   readonly experiments?: ExperimentsApi;
   readonly extensions?: readonly Extension[];

@@ -6,6 +6,7 @@ import type { HttpDeps, HttpTelemetry, Readiness } from '../http/ports.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import { consoleExtensions } from './console-extensions.ts';
 import type { Front } from './front.ts';
+import { replicasOf } from './replicas.ts';
 import type { Stack } from './stack.ts';
 
 interface HttpParts {
@@ -36,6 +37,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
     tokenReader: stack.tokenReader,
     registry: stack.registry,
     experiments: stack.experiments,
+    replicas: replicasOf(config),
     options: {
       bodyLimitBytes,
       maxPassages,

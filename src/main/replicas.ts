@@ -1,6 +1,16 @@
+import { hostname } from 'node:os';
 import type { Config } from '../config/config-schema.ts';
 import { unsharedDatabase } from '../experiments/shared-database.ts';
+import type { Replicas } from '../http/ports.ts';
 import type { Logger } from '../telemetry/logger.ts';
+
+/** Returns what answers to changes say of the other processes. The name of a pod is that of its machine. */
+export const replicasOf = ({ server, registry, experiments }: Config): Replicas => ({
+  count: server.replicas,
+  instance: hostname(),
+  watchesFolder: registry.watch,
+  sharesExperiments: unsharedDatabase(experiments.database.reveal(), server.replicas) === undefined,
+});
 
 /** Warns of settings under which several replicas do not work together. */
 export function warnOfReplicas({ server, experiments }: Config, logger: Pick<Logger, 'warn'>): void {

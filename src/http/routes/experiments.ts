@@ -6,9 +6,12 @@ import { exchangeOf } from '../exchange.ts';
 import { parseOrRefuse } from '../faults.ts';
 import { ANONYMOUS } from '../keys.ts';
 import type { HttpDeps } from '../ports.ts';
+import { noteReplicas, warningsField } from '../replicas.ts';
 import { outcomesSchema, reportQuery, seriesQuery } from './experiment-schemas.ts';
 import { pathParam } from './models.ts';
 import type { Route } from './route.ts';
+
+type Deps = Pick<HttpDeps, 'experiments' | 'replicas'>;
 
 type Handler = (api: ExperimentsApi, req: Request, res: Response) => void | Promise<void>;
 
@@ -49,15 +52,21 @@ const postOutcomes: Handler = async (api, req, res) => {
   res.json(result);
 };
 
-const putExperiment: Handler = async (api, req, res) => {
-  const { created, view } = await api.put(nameOf(req), req.body, callerName(res));
-  res.status(created ? 201 : 200).json(view);
-};
+const putExperiment =
+  ({ replicas }: Deps): Handler =>
+  async (api, req, res) => {
+    const { created, view } = await api.put(nameOf(req), req.body, callerName(res));
+    const warnings = [...(view.warnings ?? []), ...noteReplicas(res, replicas, 'database')];
+    res.status(created ? 201 : 200).json({ ...view, ...warningsField(warnings) });
+  };
 
-const removeExperiment: Handler = async (api, req, res) => {
-  await api.remove(nameOf(req), callerName(res));
-  res.status(204).end();
-};
+const removeExperiment =
+  ({ replicas }: Deps): Handler =>
+  async (api, req, res) => {
+    await api.remove(nameOf(req), callerName(res));
+    noteReplicas(res, replicas, 'database');
+    res.status(204).end();
+  };
 
 const showReport: Handler = async (api, req, res) => {
   const { until, since } = parseOrRefuse(reportQuery, req.query);
@@ -74,7 +83,7 @@ const showAudits: Handler = async (api, req, res) => {
 };
 
 /** Returns the routes of outcomes and of experiments: definitions, reports, audits. */
-export function experimentRoutes(deps: Pick<HttpDeps, 'experiments'>): readonly Route[] {
+export function experimentRoutes(deps: Deps): readonly Route[] {
   const answer =
     (work: Handler): RequestHandler =>
     (req, res) => {
@@ -103,8 +112,8 @@ export function experimentRoutes(deps: Pick<HttpDeps, 'experiments'>): readonly 
     },
     admin('get', '/v1/experiments', (api, _req, res) => void res.json({ experiments: api.list() })),
     admin('get', one, (api, req, res) => void res.json(api.get(nameOf(req)))),
-    admin('put', one, putExperiment),
-    admin('delete', one, removeExperiment),
+    admin('put', one, putExperiment(deps)),
+    admin('delete', one, removeExperiment(deps)),
     admin('get', `${one}/report`, showReport),
     admin('get', `${one}/series`, showSeries),
     admin('get', `${one}/audits`, showAudits),

@@ -5,6 +5,7 @@ import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, VersionStatus } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
+import { noteReplicas, warningsField } from '../replicas.ts';
 import { idOf, type ListedName, listedNames } from './listed-models.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
@@ -142,7 +143,8 @@ function setLabel(deps: HttpDeps): RequestHandler {
         field: 'label',
       });
     await deps.registry.setLabel(name, label, version);
-    const answer: LabelAnswer = { name, label, version };
+    const warnings = noteReplicas(res, deps.replicas, 'folder');
+    const answer: LabelAnswer = { name, label, version, ...warningsField(warnings) };
     res.json(answer);
   };
 }

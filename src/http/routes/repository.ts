@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import type { ModelRegistry, VersionState } from '../../registry/registry-types.ts';
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
+import { noteReplicas, warningsField } from '../replicas.ts';
 import { entryOf, pathParam, referenceOf, versionsOf } from './models.ts';
 import type { Route } from './route.ts';
 import { type IndexAnswer, indexRequest, type LoadAnswer, loadRequest } from './schemas.ts';
@@ -47,7 +48,9 @@ function load(deps: HttpDeps): RequestHandler {
   return async (req, res) => {
     const { name, version } = target(deps.registry, req);
     const versions = await deps.registry.load(name, version);
-    const answer: LoadAnswer = { name, versions: versions.map((status) => entryOf(status, deps)) };
+    const warnings = noteReplicas(res, deps.replicas, 'memory');
+    const entries = versions.map((status) => entryOf(status, deps));
+    const answer: LoadAnswer = { name, versions: entries, ...warningsField(warnings) };
     res.json(answer);
   };
 }
@@ -57,7 +60,8 @@ function unload(deps: HttpDeps): RequestHandler {
     const { name, version } = target(deps.registry, req);
     await deps.registry.unload(name, version);
     const versions = versionsOf(deps.registry, name).map((status) => entryOf(status, deps));
-    res.json({ name, versions } satisfies LoadAnswer);
+    const warnings = noteReplicas(res, deps.replicas, 'memory');
+    res.json({ name, versions, ...warningsField(warnings) } satisfies LoadAnswer);
   };
 }
 

@@ -79,6 +79,13 @@ export const modelVersions = z
   .meta({ id: 'ModelVersions' });
 export type ModelVersions = z.infer<typeof modelVersions>;
 
+const replicaWarnings = {
+  warnings: z
+    .array(z.string())
+    .optional()
+    .meta({ description: 'Several replicas: which of them followed. Absent where the service is one process.' }),
+};
+
 export const labelRequest = z
   .object({
     version: z
@@ -88,7 +95,7 @@ export const labelRequest = z
   .meta({ id: 'LabelRequest' });
 
 export const labelAnswer = z
-  .object({ name: z.string(), label: z.string(), version: z.string() })
+  .object({ name: z.string(), label: z.string(), version: z.string(), ...replicaWarnings })
   .meta({ id: 'LabelAnswer' });
 export type LabelAnswer = z.infer<typeof labelAnswer>;
 
@@ -128,7 +135,7 @@ export const loadRequest = z
   .meta({ id: 'RepositoryModelRequest' });
 
 export const loadAnswer = z
-  .object({ name: z.string(), versions: z.array(modelEntry) })
+  .object({ name: z.string(), versions: z.array(modelEntry), ...replicaWarnings })
   .meta({ id: 'RepositoryModelAnswer' });
 export type LoadAnswer = z.infer<typeof loadAnswer>;
 
