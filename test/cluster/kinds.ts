@@ -30,10 +30,10 @@ export function installKinds(cluster: Cluster, scripts: string): Result[] {
   return sources.map(([claim, find]) => {
     try {
       const folder = find();
-      if (!folder) return { claim, seen: 'left out: no source of them here', passed: undefined };
+      if (!folder) return { claim, seen: 'no source of them here', passed: undefined };
       return install(cluster, claim, folder);
     } catch (error) {
-      return { claim, seen: `left out: ${firstLine(error)}`, passed: undefined };
+      return { claim, seen: firstLine(error), passed: undefined };
     }
   });
 }

@@ -77,7 +77,7 @@ async function check(cluster: Cluster, copy: Copy, report: (result: Result) => v
   const applyAll = async (some: readonly Case[], known: ReadonlySet<string>) => {
     for (const [i, { rendering, text, groups }] of some.entries()) {
       const stranger = groups.find((group) => !known.has(group));
-      const seen = `left out: the server has no kinds of ${stranger}`;
+      const seen = `the server has no kinds of ${stranger}`;
       if (stranger) report({ claim: rendering.name, seen, passed: undefined });
       else report(await applied(cluster, rendering.name, `winnow-${known === bare ? 'bare' : 'kinds'}-${i}`, text));
     }
