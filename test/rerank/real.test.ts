@@ -166,8 +166,12 @@ describe('reranker on the shipped model', () => {
     const whole = await make().rerank(request(query, passages, { truncate: false }));
     expect(usual.tokens).toBeGreaterThan(2 * 110);
     expect([usual.queryCut, usual.tokens]).toEqual([0, whole.tokens]);
-    expect(usual.ranking).toEqual(whole.ranking);
-    expect(usual.ranking[0]!.index).toBe(0);
+    // Rows that share a batch or not differ by rounding in the mean over tokens.
+    expect(usual.ranking.map(({ index }) => index)).toEqual([0, 1]);
+    for (const [i, { index, score }] of whole.ranking.entries()) {
+      expect(usual.ranking[i]!.index).toBe(index);
+      expect(Math.abs(usual.ranking[i]!.score - score)).toBeLessThanOrEqual(1e-6);
+    }
   });
 
   it('says how much of a query was left out, whatever cut it, also from the cache and in cascades', async () => {
