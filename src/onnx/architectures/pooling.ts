@@ -20,8 +20,15 @@ function tokenNumbers(g: GraphBuilder, dtype: 'float32' | 'int64'): string {
   return g.mul(g.op('CumSum', [mask, g.scalar(1, 'int64')]), mask);
 }
 
+/**
+ * Sums token states [batch, sequence, width] over the tokens, [batch, width], from the first to the last. The engine's ReduceSum and MatMul add in
+ * an order that depends on the length of the batch, so that the last bits of a sum would depend on its company; zeros of padding change none here.
+ */
+export const tokenSum = (g: GraphBuilder, x: string): string =>
+  g.gather(g.op('CumSum', [x, g.scalar(1, 'int64')]), g.scalar(-1, 'int64'), 1);
+
 /** Σ weight · state, [batch, width]. */
-const weighted = (g: GraphBuilder, x: string, weights: string): string => g.reduceSum(g.mul(x, weights), [1], false);
+const weighted = (g: GraphBuilder, x: string, weights: string): string => tokenSum(g, g.mul(x, weights));
 
 /** Σ weight, [batch, 1], never 0. */
 const total = (g: GraphBuilder, weights: string): string =>
@@ -31,7 +38,8 @@ const total = (g: GraphBuilder, weights: string): string =>
 function lastToken(g: GraphBuilder, x: string): string {
   const numbers = tokenNumbers(g, 'int64');
   const isLast = g.equal(numbers, g.op('Max', [g.reduceMax(numbers, [1]), g.scalar(1, 'int64')]));
-  return weighted(g, x, g.unsqueeze(g.cast(isLast, 'float32'), [2]));
+  // One weight is not 0, so that the order does not count.
+  return g.reduceSum(g.mul(x, g.unsqueeze(g.cast(isLast, 'float32'), [2])), [1], false);
 }
 
 const MODES = {

@@ -1,4 +1,5 @@
 import { WinnowError } from '../../errors.ts';
+import { tokenSum } from '../architectures/pooling.ts';
 import { GraphBuilder } from '../builder.ts';
 import { freezeGraph, type Graph, type Model, type Node, producers, reads } from '../graph.ts';
 import { prune, topologicalSort, upstream } from '../order.ts';
@@ -109,7 +110,7 @@ function masks(g: GraphBuilder, attention: string, types: string) {
 /** Appends the mean of the states that a mask takes. */
 function meanOf(g: GraphBuilder, states: string, mask: string): string {
   const count = g.add(g.reduceSum(mask, [1], false), g.scalar(EPSILON));
-  return g.div(g.reduceSum(g.mul(states, mask), [1], false), count);
+  return g.div(tokenSum(g, g.mul(states, mask)), count);
 }
 
 /** Appends Σ over query tokens of how well each is matched times its state. */

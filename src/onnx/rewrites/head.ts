@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import { createRandom, type Random } from '../../util/random.ts';
-import { MASK_INPUT, pool } from '../architectures/pooling.ts';
+import { MASK_INPUT, pool, tokenSum } from '../architectures/pooling.ts';
 import { GraphBuilder } from '../builder.ts';
 import type { Model, ValueInfo } from '../graph.ts';
 import { prune } from '../order.ts';
@@ -140,7 +140,7 @@ function columnOf(g: GraphBuilder, model: Model, name: string, pooling: Pooling,
 /** Σ mask·state / Σ mask */
 function meanOf(g: GraphBuilder, model: Model, states: string): string {
   const mask = columnOf(g, model, 'attention_mask', 'mean');
-  return g.div(g.reduceSum(g.mul(states, mask), [1], false), g.reduceSum(mask, [1], false));
+  return g.div(tokenSum(g, g.mul(states, mask)), g.reduceSum(mask, [1], false));
 }
 
 /** Keeps the quotient finite for a text without tokens. */
@@ -151,7 +151,7 @@ function pairOf(g: GraphBuilder, model: Model, states: string, options: AttachOp
   const mask = columnOf(g, model, 'attention_mask', 'pair', options.mask);
   const second = g.mul(columnOf(g, model, 'token_type_ids', 'pair', options.sides), mask);
   const unit = (part: string): string => {
-    const sum = g.reduceSum(g.mul(states, part), [1], false);
+    const sum = tokenSum(g, g.mul(states, part));
     return g.div(sum, g.sqrt(g.add(g.reduceSum(g.mul(sum, sum), [1]), g.scalar(TINY))));
   };
   return g.mul(unit(g.sub(mask, second)), unit(second));

@@ -84,8 +84,9 @@ async function afterPooling(model: Model): Promise<ReadonlySet<string>> {
   const shapes = await probeShapes(model);
   const poolings = model.graph.nodes.filter(({ op, inputs, outputs }) => {
     const [from, to] = [shapes.get(inputs[0] ?? '')?.dims, shapes.get(outputs[0]!)?.dims];
-    const sums = op.startsWith('Reduce') && from?.length === 3 && from[1] === PROBE_LENGTH;
-    return sums && !(to?.length === 3 && to[1] === PROBE_LENGTH);
+    const isStates = from?.length === 3 && from[1] === PROBE_LENGTH;
+    if (op === 'CumSum') return isStates;
+    return op.startsWith('Reduce') && isStates && !(to?.length === 3 && to[1] === PROBE_LENGTH);
   });
   return downstream(
     model.graph,

@@ -10,6 +10,7 @@ import {
   withScoreExtremes,
 } from '../../onnx/rewrites/int8-scores.ts';
 import { largest } from '../../onnx/rewrites/linears.ts';
+import { orderSums } from '../../onnx/rewrites/ordered-sums.ts';
 import { differences } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { calibrate } from './calibration.ts';
@@ -49,7 +50,7 @@ async function quietRanges(
 
 /**
  * Makes an int8 model faster: biases and the smoothing of attention outputs become part of the integer products, and attention scores are
- * computed from 8-bit queries and keys. Needs no float32 weights, only rows that show the range of queries and keys.
+ * computed from 8-bit queries and keys. Sums over tokens get one order. Needs no float32 weights, only rows that show the range of queries and keys.
  * @param model with products as `MatMulIntegerToFloat`.
  */
 export async function refineInt8(
@@ -61,7 +62,7 @@ export async function refineInt8(
   const products = findScoreProducts(folded.graph, shapes);
   const names = new Set(products.flatMap(({ query, key }) => [query.source, key.source]));
   const values = [...names].map((name) => ({ name, channels: shapes.get(name)!.dims.at(-1)! }));
-  if (values.length === 0) return { ...folded, graph: turnHeads(folded.graph, shapes) };
+  if (values.length === 0) return { ...folded, graph: orderSums(turnHeads(folded.graph, shapes), shapes) };
   const probed = withScoreExtremes(folded.graph, products);
   const scoreValues = products.flatMap(({ biased }, i) => {
     const channels = shapes.get(biased)!.dims[1]!;
@@ -87,7 +88,7 @@ export async function refineInt8(
   const biases = await paddingBiases(folded, shapes);
   const make = (some: readonly ScoreRange[]): Model => ({
     ...folded,
-    graph: turnHeads(quantizeScores(folded.graph, some, shapes, biases), shapes),
+    graph: orderSums(turnHeads(quantizeScores(folded.graph, some, shapes, biases), shapes), shapes),
   });
   if (attentionNoise === undefined) return make(ranges);
   return make(await quietRanges(ranges, attentionNoise, make, (some) => scoresOf(some, rows, padId)));
