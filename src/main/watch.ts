@@ -37,7 +37,10 @@ export function watchRegistry(metrics: Metrics, registry: Pick<ModelRegistry, 'l
   metrics.onScrape(() => {
     const versions = registry.list();
     metrics.refusedVersions.set(versions.filter(({ state }) => state === 'refused').length);
-    for (const { name, version } of versions) metrics.admissionsRefused.inc({ model: name, version }, 0);
+    for (const { name, version } of versions) {
+      metrics.admissionsRefused.inc({ model: name, version }, 0);
+      metrics.modelLoads.inc({ model: name, version }, 0);
+    }
   });
 }
 

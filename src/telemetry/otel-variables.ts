@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+
 /*
  * OpenTelemetry's variables. The SDK packages read some by themselves (headers, timeout, compression, certificates, resource); the others
  * are read here. What is wrong or has no effect is reported: the SDK would ignore it in silence.
@@ -41,7 +43,28 @@ const oneOf =
   (value: string) =>
     values.includes(value);
 const isPairs = (value: string) => value.split(',').every((pair) => /^\s*[^=\s]+\s*=/.test(pair));
-const isFile = () => true;
+const isFile = (value: string) => statSync(value, { throwIfNoEntry: false })?.isFile() ?? false;
+
+/** Longest key or value of a resource attribute, in characters. */
+const LONGEST_ATTRIBUTE = 255;
+
+function isDecodable(text: string): boolean {
+  try {
+    return decodeURIComponent(text.trim()).length <= LONGEST_ATTRIBUTE;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the SDK takes all attributes: where one is malformed, it leaves out the whole variable. */
+const isAttributes = (value: string) =>
+  value
+    .split(',')
+    .filter((pair) => pair.trim() !== '')
+    .every((pair) => {
+      const [key = '', ...rest] = pair.split('=');
+      return rest.length === 1 && key.trim() !== '' && isDecodable(key) && isDecodable(rest[0]!);
+    });
 const isUrl = (value: string) => URL.canParse(value) && /^https?:/.test(value);
 
 /** A variable with effect: what it takes, and whether a value is that. */
@@ -76,7 +99,10 @@ const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   ['OTEL_SDK_DISABLED', { expected: 'true or false', takes: (value) => /^(true|false)$/i.test(value) }],
   ['OTEL_TRACES_EXPORTER', { expected: 'otlp or none', takes: oneOf('otlp', 'none') }],
   ['OTEL_SERVICE_NAME', { expected: 'a name', takes: () => true }],
-  ['OTEL_RESOURCE_ATTRIBUTES', { expected: 'key=value pairs with commas between them', takes: isPairs }],
+  [
+    'OTEL_RESOURCE_ATTRIBUTES',
+    { expected: 'key=value pairs with commas between them, percent-encoded', takes: isAttributes },
+  ],
   ['OTEL_TRACES_SAMPLER', { expected: `one of ${SAMPLERS.join(', ')}`, takes: oneOf(...SAMPLERS) }],
   ['OTEL_TRACES_SAMPLER_ARG', { expected: 'a number from 0 to 1', takes: (value) => share(value) !== undefined }],
   ['OTEL_BSP_SCHEDULE_DELAY', { expected: 'milliseconds above 0', takes: positive }],

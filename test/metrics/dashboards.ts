@@ -48,12 +48,25 @@ function ofPage(root: string): ShownQuery[] {
   );
 }
 
-/** Returns every query of every dashboard and of docs/metrics.md. */
+/** Returns the queries of the runbooks: each line of a block of PromQL is one. */
+function ofRunbooks(root: string): ShownQuery[] {
+  const text = readFileSync(join(root, 'docs/runbooks.md'), 'utf8');
+  const blocks = [...text.matchAll(/^```promql\n(.*?)^```/gms)].map(([, block]) => block!);
+  return blocks.flatMap((block) =>
+    block
+      .trim()
+      .split('\n')
+      .map((expression) => ({ where: 'docs/runbooks.md', expression })),
+  );
+}
+
+/** Returns every query of every dashboard, of docs/metrics.md and of the runbooks. */
 export function shownQueries(root: string): readonly ShownQuery[] {
   const folder = join(root, 'docs/dashboards');
   const dashboards = readdirSync(folder).filter((file) => file.endsWith('.json'));
   return [
     ...dashboards.flatMap((file) => ofDashboard(file, readFileSync(join(folder, file), 'utf8'))),
     ...ofPage(root),
+    ...ofRunbooks(root),
   ];
 }
