@@ -98,9 +98,11 @@ const FAULTS: readonly Fault[] = [
     alerts: ['WinnowModelRefused'],
     isUnderLoad: false,
     async begin({ service: { models, url } }) {
-      const folder = join(models, BROKEN);
+      const folder = join(models, '..', 'damaged');
       cpSync(join(models, 'minilm-l6-hinge', '1'), folder, { recursive: true });
       writeFileSync(join(folder, 'tokenizer.json'), '{}');
+      // At once, as a version is published: a folder that is still being copied is another version in the eyes of the registry.
+      renameSync(folder, join(models, BROKEN));
       await until('the damaged version to be refused', async () => {
         const response = await fetch(`${url}/rerank`, {
           method: 'POST',
