@@ -13,8 +13,14 @@ export const replicasOf = ({ server, registry, experiments }: Config): Replicas 
 });
 
 /** Warns of settings under which several replicas do not work together. */
-export function warnOfReplicas({ server, experiments }: Config, logger: Pick<Logger, 'warn'>): void {
+export function warnOfReplicas({ server, experiments, auth }: Config, logger: Pick<Logger, 'warn'>): void {
   const fault = unsharedDatabase(experiments.database.reveal(), server.replicas);
   if (fault !== undefined)
     logger.warn({ setting: 'experiments.database', replicas: server.replicas }, `experiments would break: ${fault}`);
+  const limits = ['requestsPerMinute', 'passagesPerMinute'] as const;
+  for (const limit of limits.filter((name) => server.replicas > 1 && auth[name] > 0))
+    logger.warn(
+      { setting: `auth.${limit}`, replicas: server.replicas },
+      `auth.${limit} holds in each of ${server.replicas} replicas: a client may get up to ${server.replicas * auth[limit]} a minute from all of them`,
+    );
 }

@@ -62,7 +62,7 @@ async function encode(
   // A refusal names the exact length; where passages may be cut, only what is kept is read.
   const share = subject?.key === undefined ? {} : { share: subject.key };
   const read = { ...options, exactLengths: !request.truncate, ...share };
-  const encoded = await deps.tokenizers.use(version, (tokenizer) => {
+  const encoding = deps.tokenizers.use(version, (tokenizer) => {
     const run = () => scope.guard(tokenizer.encode(query, texts, read, scope.signal));
     // The passages that a cache leaves differ between models, so only whole requests are shared.
     if (!shared || !isWhole || !tokenizer.pairKey) return run();
@@ -70,6 +70,11 @@ async function encode(
     const pending = shared.get(key) ?? run();
     shared.set(key, pending);
     return pending;
+  });
+  const encoded = await encoding.catch((error: unknown) => {
+    // Given up before the scheduler knew of it, which would have counted its rows.
+    if (scope.signal.aborted && request.lane !== 'shadow' && !request.isCheck) deps.scheduler.demand.noteUnread();
+    throw error;
   });
   return { encoded, tokenizeMs: deps.clock.now() - startedAt };
 }

@@ -1,9 +1,11 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findHelm } from '../k8s/helm.ts';
 import { allRenderings, type Copy, copyManifests, manifestsOf, type Rendering } from '../k8s/renderings.ts';
 import { applied } from './apply.ts';
 import { checkAutoscaling } from './autoscaling.ts';
+import { checkChart } from './chart.ts';
 import { asDocumented, changes, negativeControls, selected } from './checks.ts';
 import { type Cluster, clusterOf, startCluster } from './cluster.ts';
 import { groupsOf, installKinds } from './kinds.ts';
@@ -24,7 +26,8 @@ controllers, and checks that each pod is admitted.
 The autoscaler is checked where the server is this command's own: pods are marked as running, which a kubelet would do.
 
 Needed: kubectl; without --kubeconfig also Debian's etcd-server, openssl, curl and Go 1.25, which builds the server once (minutes) into
-~/.cache/k8s-server; K8S_PORT and ETCD_PORT name its ports. KEDA's kinds come from its Go module.
+~/.cache/k8s-server; K8S_PORT and ETCD_PORT name its ports. KEDA's kinds come from its Go module. The chart is
+installed where Helm 3 is (HELM names one, or ~/.cache/winnow-helm/helm).
 `;
 
 const { values } = parseArgs({
@@ -73,6 +76,7 @@ async function check(cluster: Cluster, copy: Copy, report: (result: Result) => v
   if (!values.kubeconfig) for (const result of await selected(cluster, 'winnow-documented')) report(result);
   for (const result of await changes(cluster, 'winnow-documented', join(K8S, cpu.rendering.folder), copy))
     report(result);
+  report(await checkChart(cluster, findHelm()));
   const bare = groupsOf(cluster);
   const applyAll = async (some: readonly Case[], known: ReadonlySet<string>) => {
     for (const [i, { rendering, text, groups }] of some.entries()) {

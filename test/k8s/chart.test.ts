@@ -1,19 +1,16 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { findHelm } from './helm.ts';
 import { canonical, type Manifest } from './kustomize.ts';
 import { type Copy, copyManifests, hasKubectl, manifestsOf } from './renderings.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CHART = join(ROOT, 'charts/winnow');
 
-/** `go install helm.sh/helm/v3/cmd/helm@v3.22.0` with GOBIN=~/.cache/winnow-helm gives one where no package does. */
-const HELM = [process.env.HELM ?? 'helm', join(homedir(), '.cache/winnow-helm/helm')].find(
-  (program) => spawnSync(program, ['version'], { stdio: 'ignore' }).status === 0,
-);
+const HELM = findHelm();
 
 /** Values of the chart, and the same in k8s/. Components are in the order in which the chart applies them. */
 const CASES: readonly (readonly [values: readonly string[], folder: string, components: readonly string[]])[] = [

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RequestEvent } from '../../src/http/ports.ts';
 import {
   countBatches,
+  isRefusedUnread,
   observePool,
   observeRegistry,
   observeRequests,
@@ -46,6 +47,16 @@ const answered: RequestEvent = {
 };
 
 describe('requests', () => {
+  it('refused before their body is read are demand, those beyond the limit of a key are not', () => {
+    const { passages: _, timings: __, ...unread } = answered;
+    expect(isRefusedUnread({ ...unread, status: 429, code: 'too_many_bytes' })).toBe(true);
+    expect(isRefusedUnread({ ...unread, status: 429, code: 'rate_limited' })).toBe(false);
+    // An answer that finds no room was scored.
+    expect(isRefusedUnread({ ...answered, status: 429, code: 'too_many_bytes' })).toBe(false);
+    const { dialect: ___, ...other } = unread;
+    expect(isRefusedUnread({ ...other, status: 429, code: 'too_many_bytes' })).toBe(false);
+  });
+
   it('count with their stages', async () => {
     const requests = observeRequests(metrics);
     requests.onScoringStart();

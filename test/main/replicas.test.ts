@@ -30,6 +30,20 @@ describe('several replicas', () => {
     expect(file[0]).toContain('got the SQLite file /data/e.sqlite');
   });
 
+  it('are warned of limits that each counts for itself', () => {
+    const shared = { WINNOW_SERVER_REPLICAS: '3', WINNOW_EXPERIMENTS_DATABASE: 'postgres://db/winnow' };
+    const limits = { WINNOW_AUTH_REQUESTS_PER_MINUTE: '600', WINNOW_AUTH_PASSAGES_PER_MINUTE: '5000' };
+    expect(warnings({ ...shared, ...limits })).toEqual([
+      expect.stringContaining(
+        'auth.requestsPerMinute holds in each of 3 replicas: a client may get up to 1800 a minute',
+      ),
+      expect.stringContaining(
+        'auth.passagesPerMinute holds in each of 3 replicas: a client may get up to 15000 a minute',
+      ),
+    ]);
+    expect(warnings(limits)).toEqual([]);
+  });
+
   it('are not where they share a database, nor is a single process', () => {
     const shared = { WINNOW_EXPERIMENTS_DATABASE: 'postgres://w:secret@db/winnow' };
     expect(warnings({ WINNOW_SERVER_REPLICAS: '10', ...shared })).toEqual([]);
