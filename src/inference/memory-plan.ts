@@ -4,14 +4,16 @@ const MIB = 2 ** 20;
 
 /** The front process: its code, tokenizers, and bodies and answers of requests in flight. */
 const FRONT_BYTES = 320 * MIB;
-/** An inference host without weights, while it runs batches. */
-const HOST_BYTES = 256 * MIB;
+/** Pages of the program and the engine, which all processes share. Each counts them in its resident memory. */
+const SHARED_BYTES = 72 * MIB;
+/** What an inference host has for itself without weights, while it runs batches. */
+const HOST_BYTES = 192 * MIB;
 /** The same before its first batch. */
-const FRESH_HOST_BYTES = 96 * MIB;
+const FRESH_HOST_BYTES = 64 * MIB;
 /** What weights take in memory, in times of their files: the engine stores some of them in another order, too. */
 const WEIGHT_FACTOR = 1.25;
 
-/** The memory that a host takes: in batches, and when it has loaded its models. */
+/** The memory that a host takes for itself: in batches, and when it has loaded its models. */
 const hostBytes = (weightBytes: number) => HOST_BYTES + WEIGHT_FACTOR * weightBytes;
 const freshBytes = (weightBytes: number) => FRESH_HOST_BYTES + WEIGHT_FACTOR * weightBytes;
 
@@ -21,7 +23,7 @@ const freshBytes = (weightBytes: number) => FRESH_HOST_BYTES + WEIGHT_FACTOR * w
  * @param weightBytes Files of the weights that every host loads.
  */
 export function hostsThatFit(most: number, memoryBytes: number, weightBytes: number): number {
-  const room = memoryBytes - FRONT_BYTES - freshBytes(weightBytes);
+  const room = memoryBytes - FRONT_BYTES - SHARED_BYTES - freshBytes(weightBytes);
   // Unknown weights are infinite.
   return room <= 0 ? 1 : Math.max(1, Math.min(most, Math.floor(room / hostBytes(weightBytes))));
 }
@@ -40,12 +42,12 @@ export interface MemoryLimits {
 
 /** Divides memory among hosts, so that their own limits act before the kernel ends processes. */
 export function memoryLimits(hosts: number, memoryBytes: number, weightBytes: number): MemoryLimits {
-  const room = memoryBytes - FRONT_BYTES;
+  const room = memoryBytes - FRONT_BYTES - SHARED_BYTES;
   const needed = hosts * hostBytes(weightBytes);
   const spare = room - freshBytes(weightBytes);
   const hasSpare = needed <= spare;
   return {
-    hostBytes: Math.max(0, Math.floor((hasSpare ? spare : room) / hosts)),
+    hostBytes: SHARED_BYTES + Math.max(0, Math.floor((hasSpare ? spare : room) / hosts)),
     hasSpare,
     fits: needed <= room,
     modelBytes: Math.max(0, Math.floor((room - hosts * HOST_BYTES - FRESH_HOST_BYTES) / WEIGHT_FACTOR)),

@@ -16,6 +16,9 @@ export interface HostPlan {
   readonly modelBytes: number;
 }
 
+/** A limit of loaded models has room for so many versions, or there is none: a new version is loaded beside the one that serves. */
+const VERSIONS_AT_LEAST = 3;
+
 interface Machine {
   readonly cores: number;
   readonly memoryBytes: number;
@@ -72,6 +75,6 @@ export async function planHosts(
     threads: chosen.threads,
     maxRssBytes,
     replacesInPlace: !limits.hasSpare,
-    modelBytes: limits.modelBytes >= hosts * weights ? limits.modelBytes : 0,
+    modelBytes: limits.modelBytes >= VERSIONS_AT_LEAST * hosts * weights ? limits.modelBytes : 0,
   };
 }

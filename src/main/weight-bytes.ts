@@ -2,6 +2,8 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/config-schema.ts';
 
+/** Files that belong to a graph; a folder may have the weights it was made from, too. */
+const GRAPH = /\.(?:onnx|onnx[._]data|data|tables)$/;
 const WEIGHTS = /\.(?:onnx|onnx[._]data|data|tables|safetensors|bin)$/;
 /** Entries of a registry folder that are looked at; where there are more, the exact way is taken. */
 const MAX_ENTRIES = 2000;
@@ -46,7 +48,7 @@ export function mostWeightBytes(folder: string): number {
 function graphBytes(file: string): number {
   const stem = basename(file).replace(/\.onnx$/, '');
   return readdirSync(dirname(file))
-    .filter((name) => name.startsWith(`${stem}.`) && WEIGHTS.test(name))
+    .filter((name) => name.startsWith(`${stem}.`) && GRAPH.test(name))
     .reduce((sum, name) => sum + statSync(join(dirname(file), name)).size, 0);
 }
 
