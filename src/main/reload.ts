@@ -55,6 +55,7 @@ export function createReload(parts: ReloadParts): () => Promise<void> {
     turns.run(async () => {
       const settings = reloadSettings(parts);
       const [keys, experiments] = await Promise.all([parts.keys(), parts.experiments()]);
-      parts.logger.info({ settings, keys, experiments }, 'reloaded');
+      const isWhole = [settings, keys, experiments].every((result) => result !== 'failed');
+      parts.logger[isWhole ? 'info' : 'warn']({ settings, keys, experiments }, 'reloaded');
     });
 }
