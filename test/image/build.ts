@@ -125,5 +125,11 @@ function contentsOf(image: string): Pick<Built, 'digest' | 'layers'> {
   }
 }
 
-/** Removes images of earlier builds that have no name any more. */
-export const removeLeftovers = (): string => buildah('rmi', '--prune');
+/** Removes images of earlier builds that have no name any more, except those that another run uses. */
+export function removeLeftovers(): void {
+  try {
+    buildah('rmi', '--prune');
+  } catch {
+    // A later run removes them.
+  }
+}

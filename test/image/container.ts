@@ -20,7 +20,8 @@ export interface ContainerOptions {
   readonly image: string;
   /** `uid:gid`. */
   readonly user: string;
-  readonly args: readonly string[];
+  /** Of the entry point. */
+  readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly mounts?: readonly Mount[];
   /** Default: 2 minutes. */
@@ -56,10 +57,15 @@ const bind = ({ source, target, isWritable }: Mount) => ({
  * Writes the runtime's specification: as Kubernetes' restricted Pod Security has it, with a read-only root, no capabilities, no new
  * privileges, and /tmp in memory. The network is this machine's, so that the server is reached on loopback.
  */
-function writeSpecification(bundle: string, root: string, options: ContainerOptions): void {
+function writeSpecification(
+  bundle: string,
+  root: string,
+  options: ContainerOptions,
+  program?: readonly string[],
+): void {
   run('runc', ['spec'], { cwd: bundle });
   const file = join(bundle, 'config.json');
-  const { linux, mounts, process: program, ...rest } = JSON.parse(readFileSync(file, 'utf8'));
+  const { linux, mounts, process: main, ...rest } = JSON.parse(readFileSync(file, 'utf8'));
   const config = configOf(options.image);
   const [uid, gid] = options.user.split(':').map(Number);
   const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
@@ -69,10 +75,10 @@ function writeSpecification(bundle: string, root: string, options: ContainerOpti
     ...rest,
     root: { path: root, readonly: true },
     process: {
-      ...program,
+      ...main,
       terminal: false,
       user: { uid, gid },
-      args: [...config.Entrypoint, ...options.args],
+      args: program ?? [...config.Entrypoint, ...(options.args ?? [])],
       cwd: config.WorkingDir,
       env: [...config.Env, ...env],
       capabilities: {},
@@ -86,6 +92,21 @@ function writeSpecification(bundle: string, root: string, options: ContainerOpti
     },
   };
   writeFileSync(file, JSON.stringify(specification));
+}
+
+/** Runs a command in a container of the image and returns what it prints. @throws Error with the end of its errors. */
+export function runInContainer(options: ContainerOptions, program: readonly string[]): string {
+  const bundle = mkdtempSync(join(tmpdir(), 'winnow-bundle-'));
+  const from = buildah('from', options.image).trim();
+  try {
+    writeSpecification(bundle, buildah('mount', from).trim(), options, program);
+    const name = `winnow-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
+    return run('runc', ['--root', join(bundle, 'state'), 'run', '--bundle', bundle, name]);
+  } finally {
+    buildah('umount', from);
+    buildah('rm', from);
+    rmSync(bundle, { recursive: true, force: true });
+  }
 }
 
 export interface Container {
