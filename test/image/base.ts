@@ -26,13 +26,13 @@ function unpacked(spec: string): string {
   return folder;
 }
 
-/** Makes the archive of a small Debian. */
+/** Makes the archive of a small Debian; for another processor its files alone, because no program of theirs can configure them here. */
 function debian(architecture: Architecture): string {
   const archive = join(CACHE, `${SUITE}-${architecture}.tar`);
   if (existsSync(archive)) return archive;
   run('mmdebstrap', [
     `--architectures=${architecture}`,
-    '--variant=essential',
+    `--variant=${architecture === OWN ? 'essential' : 'extract'}`,
     `--include=${PACKAGES}`,
     SUITE,
     archive,

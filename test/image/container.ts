@@ -9,6 +9,7 @@ import { buildah, run } from './tools.ts';
 /** Default for a server to listen. */
 const START_MS = 120_000;
 const EXEC_MS = 180_000;
+const PROGRAM_MS = 600_000;
 
 export interface Mount {
   readonly source: string;
@@ -98,11 +99,14 @@ function writeSpecification(
 export function runInContainer(options: ContainerOptions, program: readonly string[]): string {
   const bundle = mkdtempSync(join(tmpdir(), 'winnow-bundle-'));
   const from = buildah('from', options.image).trim();
+  const runtime = ['--root', join(bundle, 'state')];
+  const name = `winnow-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
   try {
     writeSpecification(bundle, buildah('mount', from).trim(), options, program);
-    const name = `winnow-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
-    return run('runc', ['--root', join(bundle, 'state'), 'run', '--bundle', bundle, name]);
+    return run('runc', [...runtime, 'run', '--bundle', bundle, name], { timeoutMs: PROGRAM_MS });
   } finally {
+    // A program that crashes as the first process of a container stays, because signals that end others have no effect on it.
+    spawnSync('runc', [...runtime, 'delete', '--force', name]);
     buildah('umount', from);
     buildah('rm', from);
     rmSync(bundle, { recursive: true, force: true });

@@ -16,6 +16,10 @@ const QUESTION = {
   ],
 };
 
+/** Prints where the folder of Node's compiled code leads. */
+const COMPILED =
+  "const fs = require('fs'); console.log(fs.globSync('{/app/cache/compiled,/tmp/node-compile-cache}/v*').map((file) => fs.readlinkSync(file)).join())";
+
 async function bestOf(url: string): Promise<string> {
   const { status, logits } = await ask(url, QUESTION);
   return `${status}, best is document ${logits.indexOf(Math.max(...logits))}`;
@@ -27,6 +31,7 @@ async function life(container: Container, who: string): Promise<Result[]> {
   const { port } = new URL(container.url);
   const health = container.exec('node', '/app/bin/winnow.mjs', 'health', '--port', port).code;
   const writes = container.exec('node', '-e', "require('fs').writeFileSync('/app/runs/probe', '1')").code;
+  const compiled = container.exec('node', '-e', COMPILED).output.trim();
   const code = await container.stop();
   return [
     {
@@ -37,6 +42,11 @@ async function life(container: Container, who: string): Promise<Result[]> {
     { claim: `${who}: ranks`, seen: best, passed: best === '200, best is document 1' },
     { claim: `${who}: winnow health`, seen: `exit code ${health}`, passed: health === 0 },
     { claim: `${who}: writes to runs/ where a volume is`, seen: `exit code ${writes}`, passed: writes === 0 },
+    {
+      claim: `${who}: starts from the compiled code of the image`,
+      seen: compiled,
+      passed: compiled === '/app/compile-cache',
+    },
     { claim: `${who}: ends on SIGTERM`, seen: `exit code ${code}`, passed: code === 0 },
   ];
 }
