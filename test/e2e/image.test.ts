@@ -1,5 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
@@ -46,7 +55,12 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
     server = await startServerProcess({
       command: command as [string, ...string[]],
       cwd: app,
-      env: { WINNOW_MODELS: built.env.WINNOW_MODELS!.replace(/^\/app/, app), NODE_ENV: 'production' },
+      env: {
+        WINNOW_MODELS: built.env.WINNOW_MODELS!.replace(/^\/app/, app),
+        XDG_CACHE_HOME: built.env.XDG_CACHE_HOME!.replace(/^\/app/, app),
+        NODE_COMPILE_CACHE: '',
+        NODE_ENV: 'production',
+      },
     });
   }, 240_000);
   afterAll(async () => {
@@ -85,6 +99,12 @@ describe('the image for the CPU, its steps carried out in a clean folder', () =>
     );
     for (const name of ['express', 'onnxruntime-node', 'pg']) expect(named).toContain(name);
     expect(named).not.toContain('vitest');
+  });
+
+  it('starts from the compiled code that it holds', () => {
+    expect(readdirSync(join(app, 'compile-cache')).length).toBeGreaterThan(300);
+    const [folder] = readdirSync(join(app, 'cache/compiled'));
+    expect(readlinkSync(join(app, 'cache/compiled', folder!))).toBe(join(app, 'compile-cache'));
   });
 
   it('serves from dist/', async () => {
