@@ -6,26 +6,34 @@ const MIB = 2 ** 20;
 const FRONT_BYTES = 320 * MIB;
 /** Pages of the program and the engine, which all processes share. Each counts them in its resident memory. */
 const SHARED_BYTES = 72 * MIB;
-/** What an inference host has for itself without weights, while it runs batches. */
-const HOST_BYTES = 192 * MIB;
-/** The same before its first batch. */
+/** What an inference host has for itself without weights, before its first batch. */
 const FRESH_HOST_BYTES = 64 * MIB;
+/** What it takes for each padded token of its largest batch. */
+const TOKEN_BYTES = 32 * 1024;
+/** Tokens of the largest batch, where nothing else is set (`scheduling.batchTokens`). */
+const BATCH_TOKENS = 4096;
 /** What weights take in memory, in times of their files: the engine stores some of them in another order, too. */
 const WEIGHT_FACTOR = 1.25;
 
-/** The memory that a host takes for itself: in batches, and when it has loaded its models. */
-const hostBytes = (weightBytes: number) => HOST_BYTES + WEIGHT_FACTOR * weightBytes;
+/** The memory that a host takes for itself: when it has loaded its models, and in batches. */
 const freshBytes = (weightBytes: number) => FRESH_HOST_BYTES + WEIGHT_FACTOR * weightBytes;
+const hostBytes = (weightBytes: number, batchTokens: number) => freshBytes(weightBytes) + TOKEN_BYTES * batchTokens;
 
 /**
  * Returns how many hosts fit, of at most `most`; one more must be able to load its models beside them, for hosts are replaced. At least 1.
  * @param memoryBytes Memory of the process group.
  * @param weightBytes Files of the weights that every host loads.
+ * @param batchTokens Padded tokens of the largest batch.
  */
-export function hostsThatFit(most: number, memoryBytes: number, weightBytes: number): number {
+export function hostsThatFit(
+  most: number,
+  memoryBytes: number,
+  weightBytes: number,
+  batchTokens = BATCH_TOKENS,
+): number {
   const room = memoryBytes - FRONT_BYTES - SHARED_BYTES - freshBytes(weightBytes);
   // Unknown weights are infinite.
-  return room <= 0 ? 1 : Math.max(1, Math.min(most, Math.floor(room / hostBytes(weightBytes))));
+  return room <= 0 ? 1 : Math.max(1, Math.min(most, Math.floor(room / hostBytes(weightBytes, batchTokens))));
 }
 
 /** Limits that keep a number of hosts within the memory of the process group. */
@@ -41,15 +49,20 @@ export interface MemoryLimits {
 }
 
 /** Divides memory among hosts, so that their own limits act before the kernel ends processes. */
-export function memoryLimits(hosts: number, memoryBytes: number, weightBytes: number): MemoryLimits {
+export function memoryLimits(
+  hosts: number,
+  memoryBytes: number,
+  weightBytes: number,
+  batchTokens = BATCH_TOKENS,
+): MemoryLimits {
   const room = memoryBytes - FRONT_BYTES - SHARED_BYTES;
-  const needed = hosts * hostBytes(weightBytes);
+  const needed = hosts * hostBytes(weightBytes, batchTokens);
   const spare = room - freshBytes(weightBytes);
   const hasSpare = needed <= spare;
   return {
     hostBytes: SHARED_BYTES + Math.max(0, Math.floor((hasSpare ? spare : room) / hosts)),
     hasSpare,
     fits: needed <= room,
-    modelBytes: Math.max(0, Math.floor((room - hosts * HOST_BYTES - FRESH_HOST_BYTES) / WEIGHT_FACTOR)),
+    modelBytes: Math.max(0, Math.floor((room - hosts * hostBytes(0, batchTokens) - FRESH_HOST_BYTES) / WEIGHT_FACTOR)),
   };
 }

@@ -25,10 +25,10 @@ interface Machine {
 }
 
 /** Returns what each host loads of weights, in bytes: files are only opened where the largest version would not fit as often as there are cores. */
-async function weightBytes(config: Config, hosts: number, { memoryBytes }: Machine): Promise<number> {
+async function weightBytes(config: Config, hosts: number, memoryBytes: number, batchTokens: number): Promise<number> {
   const models = 1 + new Set(config.registry.preload).size;
   const most = models * mostWeightBytes(config.registry.folder);
-  if (memoryLimits(hosts, memoryBytes, most).hasSpare) return most;
+  if (memoryLimits(hosts, memoryBytes, most, batchTokens).hasSpare) return most;
   const exact = await defaultWeightBytes(config);
   return exact === 0 ? 0 : models * exact;
 }
@@ -47,16 +47,19 @@ export async function planHosts(
   const onCpu = runsOnCpu(config.inference.provider);
   const devices = [config.inference.device].flat().length;
   const byCores = layoutByRule(onCpu ? 'cpu' : 'cuda', chosen.hosts, chosen.threads, cores, devices).hosts;
-  const weights = await weightBytes(config, byCores, machine);
+  // On a GPU the batches are in the memory of the card.
+  const batchTokens = onCpu ? config.scheduling.batchTokens : 0;
+  const weights = await weightBytes(config, byCores, memoryBytes, batchTokens);
   const isFree = onCpu && chosen.hosts === 0;
-  const hosts = isFree ? hostsThatFit(byCores, memoryBytes, weights) : byCores;
-  const limits = memoryLimits(hosts, memoryBytes, weights);
+  const hosts = isFree ? hostsThatFit(byCores, memoryBytes, weights, batchTokens) : byCores;
+  const limits = memoryLimits(hosts, memoryBytes, weights, batchTokens);
   const { maxRssBytes: set } = config.inference;
   const maxRssBytes = set === 0 ? 0 : Math.min(set, Math.max(1, limits.hostBytes));
   const facts = {
     cores,
     memoryBytes,
     weightBytes: weights,
+    batchTokens,
     hosts,
     maxRssBytes,
     hostsBy: hosts < byCores ? 'memory' : isFree ? 'cores' : 'settings',

@@ -54,6 +54,15 @@ it('starts fewer hosts where the weights of all do not fit, with the limits of t
   expect(tight.plan).toMatchObject({ hosts: 1, replacesInPlace: true });
 });
 
+it('counts the memory of batches, which is on the card where there is one', async () => {
+  const machine = { cores: 7, memoryBytes: 4096 * MIB };
+  expect((await planned(machine)).plan.hosts).toBe(0);
+  expect((await planned(machine, '--scheduling-batch-tokens', '32768')).plan.hosts).toBe(3);
+  const onCard = await planned(machine, '--scheduling-batch-tokens', '262144', '--provider', 'cuda');
+  expect(onCard.plan.hosts).toBe(0);
+  expect(onCard.said.map(({ level }) => level)).toEqual(['info']);
+});
+
 it('keeps what is set, and warns where it does not fit', async () => {
   const flags = ['--inference-hosts', '4', '--inference-max-rss-bytes', '200MiB'];
   const { plan, said } = await planned({ cores: 4, memoryBytes: 700 * MIB }, ...flags);
