@@ -44,7 +44,7 @@ function toText(flags: Flags, measured: MeasuredCapacity, plan: CapacityPlan, ho
     ['load', `${rps} requests/s of ${passages} passages of ${tokens} tokens: ${plan.busyHosts.toFixed(1)} busy hosts`],
     ['replicas', `${plan.replicas} of ${perReplica(cores, 'core')} and ${perReplica(hostsAReplica, 'host')}`],
     ['busy', `${percent(plan.utilization, 0)} (headroom at least ${percent(headroom, 0)})`],
-    ['each answers at most', `${plan.mostRpsAReplica.toFixed(1)} requests/s`],
+    ['each answers at most', `${plan.mostRpsAReplica.toFixed(plan.mostRpsAReplica < 1 ? 3 : 1)} requests/s`],
     ['memory', `${megabytes(plan.bytesAReplica)} a replica, ${megabytes(plan.bytes)} together`],
     ...(plan.costAMonth === undefined ? [] : [['cost', `${plan.costAMonth.toFixed(2)} a month (730 h)`]]),
   ];

@@ -34,7 +34,10 @@ export interface MeasuredCapacity {
 }
 
 /** Passages in one request of the measurement. Requests with more are measured as several. */
-const MOST_PASSAGES = 100;
+const MOST_PASSAGES = 20;
+
+/** Answers of each host that are measured at least, however long they take. */
+const LEAST_ANSWERS = 4;
 
 /** Requests in progress for each host: none of them waits for the next request. */
 const AHEAD = 3;
@@ -52,6 +55,13 @@ function checkTokens({ name, maxLength }: ServedVersion, tokens: number): void {
       expected: `at most ${maxLength}, to which ${name} cuts pairs`,
       got: `${tokens}`,
     });
+}
+
+/** Names the flag where a model cannot make pairs that short: its template and special tokens need more. */
+function namingFlag(error: unknown): unknown {
+  if (!(error instanceof WinnowError) || error.params.field !== 'maxLength') return error;
+  const { expected = '', got = '' } = error.params;
+  return new WinnowError('invalid_input', { where: '--tokens', expected, got });
 }
 
 interface Counted {
@@ -97,7 +107,8 @@ async function run(
   while (answered < AHEAD * pool.size) await nextAnswer();
   const from = await nextAnswer();
   await passed(seconds * 1000);
-  const to = await nextAnswer();
+  let to = await nextAnswer();
+  while (to.requests - from.requests < LEAST_ANSWERS * pool.size) to = await nextAnswer();
   stop.abort();
   await clients;
   return { requests: to.requests - from.requests, ms: to.ms - from.ms, cpuMs: to.cpuMs - from.cpuMs };
@@ -123,7 +134,9 @@ export async function measureCapacity(config: Config, load: MeasuredLoad): Promi
     // Many passages are measured in parts: otherwise a few seconds see a few answers.
     const part = Math.min(load.passages, MOST_PASSAGES);
     const model = `${version.name}@${version.version}`;
-    const { requests, ms, cpuMs } = await run(stack, model, { ...load, passages: part });
+    const { requests, ms, cpuMs } = await run(stack, model, { ...load, passages: part }).catch((error: unknown) => {
+      throw namingFlag(error);
+    });
     const { provider, hosts, threads, slots } = stack.pool.facts();
     const parts = load.passages / part / requests;
     return {

@@ -22,6 +22,11 @@ describe('winnow capacity', () => {
       code: 2,
       error: 'winnow: --tokens: expected at most 192, to which minilm-l6-bce cuts pairs, got 193\n',
     });
+    const tooShort = await winnow(...FLAGS, '--rps', '1', '--tokens', '3');
+    expect([tooShort.code, tooShort.error]).toEqual([
+      2,
+      expect.stringMatching(/^winnow: --tokens: expected .* got 3\n$/),
+    ]);
     const none = await winnow(...FLAGS, '--rps', '0', '--tokens', '16');
     expect([none.code, none.error]).toEqual([2, expect.stringContaining('--rps: expected a number of at least 0.001')]);
   });
