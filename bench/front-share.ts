@@ -9,6 +9,8 @@ import { startServerProcess } from './load/server.ts';
 const ABOUT = `
 Measures how much processor time the front process (HTTP, tokenization, scheduler) takes beside its busy inference hosts, as a share of theirs.
 With as many hosts as cores, that share times the hosts is what the front process needs of a machine. Linux only.
+
+Prints a Markdown table: passages of a request, requests answered, processor time of the front process ÷ that of all hosts.
 `;
 
 const options = readFlags('front-share', ABOUT, {
