@@ -13,7 +13,7 @@ With as many hosts as cores, that share times the hosts is what the front proces
 Prints a Markdown table: passages of a request, requests answered, processor time of the front process ÷ that of all hosts.
 `;
 
-const options = readFlags('front-share', ABOUT, {
+const options = readFlags('front', ABOUT, {
   passages: { type: 'string', default: '20,100', help: 'Passages per request, one or several numbers.' },
   hosts: { type: 'string', default: '2', help: 'Inference hosts of one thread.' },
   seconds: { type: 'string', default: '12', help: 'Time of each measurement.' },
