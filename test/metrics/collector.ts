@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { records } from './tools.ts';
 
 interface SpanSeen {
   readonly name: string;
@@ -16,8 +17,6 @@ export interface Collector {
   readonly spans: readonly SpanSeen[];
   stop(): Promise<void>;
 }
-
-const records = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.map(Object) : []);
 
 function spansOf(body: string): SpanSeen[] {
   return records(Object(JSON.parse(body)).resourceSpans).flatMap(({ resource, scopeSpans }) => {

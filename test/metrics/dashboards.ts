@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { records } from './tools.ts';
 
 /** A query of a dashboard or of a page. */
 export interface ShownQuery {
@@ -14,8 +15,6 @@ const RATE_INTERVAL = '20s';
 /** Puts values in place of the variables of a dashboard. */
 const withValues = (expression: string): string =>
   expression.replaceAll('$__rate_interval', RATE_INTERVAL).replaceAll(/\$(experiment|instance)\b/g, '.*');
-
-const records = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.map(Object) : []);
 
 function ofDashboard(file: string, text: string): ShownQuery[] {
   const { panels, templating } = Object(JSON.parse(text));

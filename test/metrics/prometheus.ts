@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort, json, type Running, start, until } from './tools.ts';
+import { freePort, json, type Running, records, start, until } from './tools.ts';
 
 /** One series of an answer. */
 export interface Sample {
@@ -20,9 +20,6 @@ export interface Prometheus {
   alerts(): Promise<readonly Alert[]>;
   stop(): Promise<void>;
 }
-
-/** Returns a list's elements as records; empty where there is no list. */
-const records = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.map(Object) : []);
 
 const sampleOf = ({ metric, value }: Record<string, unknown>): Sample => ({
   metric: Object(metric),

@@ -79,3 +79,6 @@ export async function json(url: string, init: RequestInit = {}): Promise<Record<
   const response = await fetch(url, { signal: AbortSignal.timeout(30_000), ...init });
   return Object(await response.json());
 }
+
+/** Returns a list's elements as records; empty where there is no list. */
+export const records = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.map(Object) : []);
