@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -84,6 +84,11 @@ describe('chart', () => {
     // Helm adds `global` where the chart is part of another one.
     const { global: _, ...properties } = schema.properties;
     compare(values, properties);
+  });
+
+  it('has a value for every component', () => {
+    const known = new Set(CASES.flatMap(([, , components]) => components));
+    expect([...known].toSorted()).toEqual(readdirSync(join(CHART, 'k8s/components')).toSorted());
   });
 
   it('takes the manifests from k8s/ by a link', () => {
