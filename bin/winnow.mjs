@@ -36,12 +36,13 @@ function enableCache({ XDG_CACHE_HOME, NODE_COMPILE_CACHE }) {
  * code from another processor of the same architecture is as good.
  */
 function useShipped(folder) {
-  if (!folder || !existsSync(shipped) || readdirSync(shipped).length === 0) return;
+  if (!folder || !existsSync(shipped)) return;
   try {
+    if (readdirSync(shipped).length === 0) return;
     rmdirSync(folder);
     symlinkSync(shipped, folder);
   } catch {
-    // It has entries already, or another process was first.
+    // It has entries already, another process was first, or nothing can be read there: then code is compiled.
   }
 }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -119,9 +119,28 @@ export interface Container {
   readonly log: readonly string[];
   /** Runs a command in the container. */
   exec(...args: string[]): Ended;
+  /** Processor time of its processes so far, in seconds. */
+  processorSeconds(): number;
   /** Sends SIGTERM; resolves to the exit code. */
   stop(): Promise<number | null>;
   remove(): void;
+}
+
+/** Clock ticks of /proc in a second. */
+const TICKS = 100;
+
+/** Processor time of a process and of those it started, in seconds. */
+function processorSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  // Fields 14 and 15 of proc(5): user and system time; the name in parentheses and what is before it are gone.
+  const own = (Number(fields[11]) + Number(fields[12])) / TICKS;
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const started = threads.flatMap((id) =>
+    readFileSync(`/proc/${pid}/task/${id}/children`, 'utf8').trim().split(' ').filter(Boolean),
+  );
+  return started.reduce((sum, child) => sum + processorSeconds(Number(child)), own);
 }
 
 async function listening(child: ChildProcess, log: string[], limitMs: number): Promise<string> {
@@ -164,6 +183,7 @@ export async function startContainer(options: ContainerOptions): Promise<Contain
         const done = spawnSync('runc', [...runtime, 'exec', name, ...args], { encoding: 'utf8', timeout: EXEC_MS });
         return { code: done.status ?? 255, output: `${done.stdout}${done.stderr}` };
       },
+      processorSeconds: () => processorSeconds(JSON.parse(run('runc', [...runtime, 'state', name])).pid),
       stop: () => {
         run('runc', [...runtime, 'kill', name, 'TERM']);
         return ended;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isReady } from './ask.ts';
@@ -8,7 +8,7 @@ import { startContainer } from './container.ts';
 interface Start {
   /** From the runtime's call until the server is ready, in seconds. */
   readonly wall: number;
-  /** Processor time of the HTTP process until then, in seconds. */
+  /** Processor time of all processes until then, in seconds. */
   readonly processor: number;
 }
 
@@ -26,8 +26,7 @@ async function start({ image }: Built, root: string, isWithout: string | undefin
   try {
     await isReady(container.url);
     const wall = (performance.now() - begin) / 1000;
-    const metrics = await (await fetch(`${container.url}/metrics`)).text();
-    const processor = Number(/^process_cpu_seconds_total (\S+)/m.exec(metrics)?.[1]);
+    const processor = container.processorSeconds();
     await container.stop();
     return { wall, processor };
   } finally {
@@ -40,6 +39,7 @@ const median = (values: readonly number[]): number => values.toSorted((a, b) => 
 /** Starts the image with and without its compiled code, in turns. @returns A line with both and their ratios. */
 export async function compareStarts(built: Built, root: string, rounds: number): Promise<string> {
   const empty = mkdtempSync(join(tmpdir(), 'winnow-empty-'));
+  chmodSync(empty, 0o755);
   const [having, lacking]: [Start[], Start[]] = [[], []];
   try {
     await start(built, root, undefined);
@@ -55,5 +55,5 @@ export async function compareStarts(built: Built, root: string, rounds: number):
     const ratio = median(having.map((one, at) => one[key] / lacking[at]![key]));
     return `${a!.toFixed(2)} s against ${b!.toFixed(2)} s (${ratio.toFixed(2)}x)`;
   };
-  return `ready with compiled code and without, ${rounds} starts in turns: ${figures('wall')}; processor time of the HTTP process ${figures('processor')}`;
+  return `ready with compiled code and without, ${rounds} starts in turns: ${figures('wall')}; processor time ${figures('processor')}`;
 }
