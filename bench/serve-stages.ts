@@ -8,7 +8,7 @@ import { type BareEngine, encodeRequests, sortedBatches, startBareEngine } from 
 import { median, table } from './load/figures.ts';
 import { ownCpuSeconds, processTree } from './load/processes.ts';
 import type { LoadRequest } from './load/requests.ts';
-import { type ServerProcess, startServerProcess } from './load/server.ts';
+import { readBatchShape, type ServerProcess, shapeBetween, startServerProcess } from './load/server.ts';
 import { FRONT_STAGES, HOST_STAGES, readProfiles, stagesBetween } from './load/stage-profile.ts';
 import { CONCURRENCY, fileOf, type Served, servedBy, serverRound } from './serve-rounds.ts';
 
@@ -105,6 +105,8 @@ const MODES: readonly Mode[] = [
 ];
 
 interface OpenMode extends Contender {
+  /** Says what its batches held since the first round. */
+  shape(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -122,10 +124,12 @@ async function openMode(
       () => serverRound(client, requests),
     );
   await round();
+  const before = await readBatchShape(server.url);
   return {
     name,
     pairs: scored * pairsOf(requests),
     round,
+    shape: async () => shapeBetween(before, await readBatchShape(server.url)),
     async close() {
       client.close();
       await server.stop();
@@ -143,6 +147,7 @@ async function compareModes(settings: StageSettings, served: Served): Promise<st
       const runs: { readonly own: Cost; readonly bare: Cost }[] = [];
       for (let round = 0; round < settings.rounds; round++)
         runs.push({ bare: await engine.round(), own: await open.round() });
+      const shape = await open.shape();
       await open.close();
       const share = (of: (cost: Cost) => number) =>
         median(runs.map(({ own, bare }) => ((mode.scored ?? 1) * of(bare)) / of(own)));
@@ -152,6 +157,7 @@ async function compareModes(settings: StageSettings, served: Served): Promise<st
         ms.toFixed(2),
         percentText(share(({ cpu }) => cpu)),
         percentText(share(({ wall }) => wall)),
+        shape,
       ];
       console.error(row.join(', '));
       rows.push(row);
@@ -159,7 +165,7 @@ async function compareModes(settings: StageSettings, served: Served): Promise<st
   } finally {
     engine.close();
   }
-  const head = ['way', 'processor ms a pair', 'engine ÷ server, processor time', 'by the clock'];
+  const head = ['way', 'processor ms a pair', 'engine ÷ server, processor time', 'by the clock', 'a batch'];
   return `Best engine: ${engine.name}.\n\n${table(head, rows)}`;
 }
 

@@ -73,6 +73,36 @@ async function killUnless(ready: Promise<unknown>, child: ChildProcess): Promise
   }
 }
 
+/** Batches that a server has run, with their rows and tokens. */
+interface BatchShape {
+  readonly batches: number;
+  readonly rows: number;
+  readonly padded: number;
+  readonly padding: number;
+}
+
+/** Reads the sums of a server's batches from its metrics. */
+export async function readBatchShape(url: string): Promise<BatchShape> {
+  const lines = (await (await fetch(`${url}/metrics`)).text()).split('\n');
+  const sum = (name: string) =>
+    lines.filter((line) => line.startsWith(`${name}{`)).reduce((all, line) => all + Number(line.split(' ').at(-1)), 0);
+  return {
+    batches: sum('winnow_batch_rows_count'),
+    rows: sum('winnow_batch_rows_sum'),
+    padded: sum('winnow_batch_tokens_sum'),
+    padding: sum('winnow_padding_tokens_total'),
+  };
+}
+
+/** Says what the batches between two readings held. */
+export function shapeBetween(before: BatchShape, after: BatchShape): string {
+  const batches = after.batches - before.batches;
+  if (batches === 0) return 'none';
+  const padded = after.padded - before.padded;
+  const share = (100 * (after.padding - before.padding)) / padded;
+  return `${((after.rows - before.rows) / batches).toFixed(1)} rows, ${(padded / batches).toFixed(0)} tokens, ${share.toFixed(1)} % padding`;
+}
+
 /**
  * Starts a server process on a free port and waits for its first inference.
  * @throws Error with its output if it ends before that; with its reason if it does not become ready.
