@@ -15,9 +15,13 @@ import {
   type ReadyMessage,
 } from './host-protocol.ts';
 import type { LossCause } from './pool-observer.ts';
+import { extraMs, processorUse } from './starvation.ts';
 
 const PROGRAM = fileURLToPath(workerEntry('./host', import.meta.url));
 const STDERR_TAIL = 2000;
+
+/** The unit of processor times. */
+const TICK_MS = 10;
 
 /** The host's process ended before it answered. */
 export class HostLost extends Error {
@@ -191,8 +195,20 @@ export class HostClient {
     const [head] = this.#calls;
     if (!head) return;
     this.#runningSince = this.#options.clock.now();
-    this.#cancelLimit = this.#options.clock.after(head.timeoutMs, () => {
-      this.kill(`it did not answer within ${head.timeoutMs} ms`, 'killed');
+    this.#limit(head, head.timeoutMs, this.cpuMs);
+  }
+
+  /** Kills the host in `ms` milliseconds, unless it has waited for a processor instead of using its time. */
+  #limit(head: Call, ms: number, cpuMsBefore: number): void {
+    const { clock } = this.#options;
+    this.#cancelLimit = clock.after(ms, () => {
+      const { timeoutMs: limitMs } = head;
+      const elapsedMs = clock.now() - this.#runningSince;
+      const use = this.pid === undefined ? undefined : processorUse(this.pid);
+      // Less than a tick of processor time cannot be told from none.
+      const more = extraMs({ limitMs, elapsedMs, cpuMsBefore }, use);
+      if (more >= TICK_MS) this.#limit(head, more, cpuMsBefore);
+      else this.kill(`it did not answer within ${limitMs} ms`, 'killed');
     });
   }
 

@@ -34,16 +34,9 @@ interface HostEngine {
  */
 const NICENESS = 5;
 
-/** Milliseconds for which a reading of the resident memory counts: reading it takes longer than all else that a host does for a batch. */
-const RSS_MS = 1000;
-let [rss, readAt] = [0, Number.NEGATIVE_INFINITY];
-
-/** Returns processor time, and the resident memory as it was at most `oldest` milliseconds ago. */
-function usage(oldest = 0): HostUsage {
+function usage(): HostUsage {
   const { user, system } = process.cpuUsage();
-  const now = performance.now();
-  if (now - readAt >= oldest) [rss, readAt] = [process.memoryUsage.rss(), now];
-  return { rss, cpuMs: (user + system) / 1000 };
+  return { rss: process.memoryUsage.rss(), cpuMs: (user + system) / 1000 };
 }
 
 function failure(error: unknown): FailedMessage {
@@ -61,7 +54,7 @@ function failure(error: unknown): FailedMessage {
 async function answer(engine: HostEngine, { kind, id, payload }: Frame): Promise<Uint8Array> {
   if (kind === 'run') {
     const { handle, rows } = decodeRun(payload);
-    return encodeScores(id, { ...(await engine.run(handle, rows)), ...usage(RSS_MS) });
+    return encodeScores(id, { ...(await engine.run(handle, rows)), ...usage() });
   }
   const { handle, spec } = decodeJson<LoadMessage>(payload);
   if (kind === 'load') return encodeJson('loaded', id, { ...(await engine.load(handle, spec)), ...usage() });
