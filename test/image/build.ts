@@ -27,6 +27,7 @@ export interface BuildOptions {
   readonly architecture: Architecture;
   /** An image to build on; without, one is made that stands in for it. */
   readonly base?: string | undefined;
+  /** With layers of earlier builds, one layer an instruction; else anew, in one layer, the same bytes for the same sources. */
   readonly fromCache: boolean;
 }
 
@@ -52,8 +53,9 @@ function bud({ root, fromCache }: BuildOptions, target: string, image: string, .
   buildah(
     ...['bud', '--isolation', 'chroot', '--format', 'docker', '--pull-never', '--target', target],
     ...['--build-arg', `REVISION=${run('git', ['rev-parse', 'HEAD'], { cwd: root }).trim()}`],
-    ...['--timestamp', epoch, '--build-arg', `SOURCE_DATE_EPOCH=${epoch}`, '--layers'],
-    ...(fromCache ? [] : ['--no-cache']),
+    ...['--timestamp', epoch, '--build-arg', `SOURCE_DATE_EPOCH=${epoch}`],
+    // With layers, buildah writes ids of intermediate images into the history, and takes times of files from its cache: other bytes each time.
+    ...(fromCache ? ['--layers'] : ['--no-cache', '--layers=false']),
     ...args,
     ...npmFiles(),
     ...['--tag', image, root],

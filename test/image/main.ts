@@ -18,7 +18,7 @@ const HELP = `Builds the image with buildah, runs it with runc, and checks what 
 
   npm run test:image                          cpu-bare for this processor: build, contents, runs; about 3 minutes on 2 idle cores
   npm run test:image -- --arch arm64          for another processor: build, contents; runs it emulated, and compares scores
-  npm run test:image -- --twice               also builds anew and compares the digests
+  npm run test:image -- --twice               builds anew, twice, in one layer, and compares the digests
   npm run test:image -- --starts 5            also compares starts with and without compiled code
   npm run test:image -- --base IMAGE          on an image that is here, in place of a stand-in for node:24-slim
   npm run test:image -- --json FILE           also writes the results
