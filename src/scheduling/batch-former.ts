@@ -68,19 +68,24 @@ function tokensToAmortize(cost: Cost, length: number): number {
   return Math.min(at(FIXED_SHARE), Math.max(AMPLE.tokens, at(AMPLE.fixedShare)));
 }
 
+/** Returns the cost that padding is judged by: below `LEAST_TOKENS` the fixed cost is at most `FIXED_SHARE` of a batch that is large enough. */
+function paddingCost(cost: Cost, length: number, enough: number): Cost {
+  if (enough >= LEAST_TOKENS) return cost;
+  const tokensMs = enough * (cost.perToken + cost.perSquare * length);
+  return { ...cost, fixed: Math.min(cost.fixed, (tokensMs * FIXED_SHARE) / (1 - FIXED_SHARE)) };
+}
+
 /** A batch that is being filled. Decides whether one more row is worth its padding. */
 class BatchDraft<Owner> {
   readonly rows: QueuedRow<Owner>[] = [];
   length: number;
   tokens = 0;
   readonly #budget: Budget;
-  readonly #cost: Cost;
   #squares = 0;
 
-  constructor(length: number, budget: Budget, cost: Cost) {
+  constructor(length: number, budget: Budget) {
     this.length = length;
     this.#budget = budget;
-    this.#cost = cost;
   }
 
   get paddedTokens(): number {
@@ -105,10 +110,9 @@ class BatchDraft<Owner> {
   }
 
   /** Whether all padding together, with a row of this length, costs less than one more batch. */
-  paddingPays(length: number): boolean {
+  paddingPays(length: number, { perToken, perSquare, fixed }: Cost): boolean {
     const rows = this.rows.length + 1;
     const longest = Math.max(length, this.length);
-    const { perToken, perSquare, fixed } = this.#cost;
     const tokens = rows * longest - this.tokens - length;
     const squares = rows * longest * longest - this.#squares - length * length;
     return perToken * tokens + perSquare * squares <= fixed;
@@ -261,10 +265,11 @@ function draftBatch<Owner>(
   budget: Budget,
   cost: Cost,
 ): BatchDraft<Owner> {
-  const draft = new BatchDraft<Owner>(longestWaiting(lead).length, budget, cost);
+  const draft = new BatchDraft<Owner>(longestWaiting(lead).length, budget);
   const paddingIsSmall = (length: number) => draft.paddingIsSmall(length);
-  const paddingPays = (length: number) => draft.paddingPays(length);
   const enough = Math.min(tokensToAmortize(cost, draft.length), budget.tokens);
+  const judged = paddingCost(cost, draft.length, enough);
+  const paddingPays = (length: number) => draft.paddingPays(length, judged);
   addFrom(draft, lead.rows, lead.cursor, 1, Math.max(enough, LEAST_TOKENS), paddingIsSmall);
   if (draft.roomFor(LEAST_TOKENS)) fillInTurn(draft, lead, from, LEAST_TOKENS);
   if (!draft.roomFor(enough)) return draft;
