@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { percent } from '../src/reports/format.ts';
-import { type Batch, type Budget, formBatch } from '../src/scheduling/batch-former.ts';
+import type { Budget } from '../src/scheduling/batch-draft.ts';
+import { type Batch, formBatch } from '../src/scheduling/batch-former.ts';
 import { batchMs, type Cost } from '../src/scheduling/cost-model.ts';
 import { createQueuedJob, workRate } from '../src/scheduling/queued-job.ts';
 import { WaitingJobs } from '../src/scheduling/waiting-jobs.ts';

@@ -1,4 +1,5 @@
-import { type Batch, type Budget, formBatch } from '../../src/scheduling/batch-former.ts';
+import type { Budget } from '../../src/scheduling/batch-draft.ts';
+import { type Batch, formBatch } from '../../src/scheduling/batch-former.ts';
 import { batchMs, type Cost, createCostModel } from '../../src/scheduling/cost-model.ts';
 import { createQueuedJob, workRate } from '../../src/scheduling/queued-job.ts';
 import { WaitingJobs } from '../../src/scheduling/waiting-jobs.ts';

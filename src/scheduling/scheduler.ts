@@ -1,7 +1,8 @@
 import { WinnowError } from '../errors.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { renumberRow } from '../util/row-errors.ts';
-import { type Budget, formBatch } from './batch-former.ts';
+import type { Budget } from './batch-draft.ts';
+import { formBatch } from './batch-former.ts';
 import type { Cost } from './cost-model.ts';
 import { Deadlines } from './deadlines.ts';
 import { DemandMeter } from './demand.ts';
