@@ -8,7 +8,8 @@ import { putLabel } from './labels.ts';
 import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.ts';
 import { compareVersions, excerpt, isName, NAME_RULE } from './model-names.ts';
 import { readCatalog } from './registry-catalog.ts';
-import { chooseGraph, isHashed, readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
+import { isHashed, readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
+import { chooseGraph } from './version-graph.ts';
 
 export interface PublishOptions {
   /** A label to set on the new version. */

@@ -7,15 +7,8 @@ import { excerpt } from './model-names.ts';
 import { ownTargets, targetOf } from './processor.ts';
 import { type Pruning, pruningOf } from './pruning.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
-import {
-  type ChosenGraph,
-  chooseGraph,
-  readVersionFolder,
-  servedFiles,
-  sha256Of,
-  type VersionFolder,
-  verifyHashes,
-} from './version-folder.ts';
+import { readVersionFolder, sha256Of, type VersionFolder, verifyHashes } from './version-folder.ts';
+import { type ChosenGraph, chooseGraph, servedFiles } from './version-graph.ts';
 import { rewriteFor } from './version-rewrite.ts';
 import { largestId, runSelfTest, TOLERANCE } from './version-self-test.ts';
 import { isForeign, recordName, type VariantPreference } from './version-variants.ts';

@@ -1,11 +1,9 @@
-import { join, posix } from 'node:path';
+import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import type { Provider, Reduction } from '../inference/inference-types.ts';
-import { INPUTS } from '../inference/padding.ts';
 import { sha256File } from '../util/files.ts';
 import type { JsonObject } from '../util/json-files.ts';
 import type { FoundTemplate } from '../util/known-templates.ts';
-import { adoptActivation, adoptFirstPosition, adoptMaxLength, adoptReduction } from './adoption.ts';
+import { adoptActivation, adoptFirstPosition, adoptMaxLength } from './adoption.ts';
 import {
   checkJson,
   DEFAULT_LIMITS,
@@ -15,20 +13,12 @@ import {
   readOptionalObject,
 } from './folder-files.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
-import { excerpt, isSafePath } from './model-names.ts';
-import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
+import { excerpt } from './model-names.ts';
 import type { Activation, SideEncoder } from './registry-types.ts';
 import { readSentenceTransformers } from './sentence-transformers.ts';
 import { statedEncoder } from './side-encoder.ts';
 import { instructionWarning, readTemplate } from './version-template.ts';
-import {
-  isForeign,
-  preferredVariants,
-  unservedFiles,
-  type Variant,
-  type VariantPreference,
-  variantsOf,
-} from './version-variants.ts';
+import { unservedFiles, type Variant, variantsOf } from './version-variants.ts';
 
 /** The settings of a version from its small files; no weights are read. */
 export interface VersionFolder {
@@ -51,31 +41,13 @@ export interface VersionFolder {
   readonly warnings: readonly string[];
 }
 
-/** The ONNX file of a version that is served. */
-export interface ChosenGraph {
-  readonly variant: Variant;
-  /** External data files, relative to the version's folder. */
-  readonly external: readonly string[];
-  readonly reduction: Reduction;
-  /** Size of the file and its external data in bytes. */
-  readonly bytes: number;
-  /** Operators that compute over the rows of a batch together, so that a score may depend on co-batched rows. */
-  readonly batchOps: readonly string[];
-  /** Whether the graph can tell padding from text. */
-  readonly isMasked: boolean;
-  /** Whether Winnow made the file, so that nothing in it is to rewrite. */
-  readonly isOwn: boolean;
-}
-
-const KNOWN_INPUTS = Object.keys(INPUTS);
-
 /** Documents: they are optional and not hashed. */
 const DOCUMENTS = /^(README|LICEN[CS]E|NOTICE|COPYING|CHANGELOG)[^/]*$/i;
 
 /** Files of which a version must have at least one. */
 const TOKENIZER_FILES = ['tokenizer.json', 'vocab.txt', 'vocab.json', 'spm.model'];
 
-function refuse(file: string, expected: string, got: string, field: string): never {
+export function refuse(file: string, expected: string, got: string, field: string): never {
   throw new WinnowError('invalid_manifest', { file: excerpt(file), expected, got: excerpt(got), field });
 }
 
@@ -193,101 +165,6 @@ const unservedWarning = (files: readonly string[]) =>
     ? []
     : [`${excerpt(files.join(', '))}: not served; files of fp32, fp16 and 8 bits with known names are`];
 
-function checkInputs(graph: GraphFacts, file: string): void {
-  const names = graph.inputs.map((v) => v.name);
-  if (!names.includes('input_ids') || names.some((name) => !KNOWN_INPUTS.includes(name)))
-    refuse(
-      file,
-      `inputs input_ids and any of ${KNOWN_INPUTS.filter((name) => name !== 'input_ids').join(', ')}`,
-      names.join(', ') || 'none',
-      'inputs',
-    );
-}
-
-/** Returns the width of the output that a host reads (`logits`, else the first) if it is fixed. */
-function outputWidth(graph: GraphFacts, file: string): number | undefined {
-  const output = graph.outputs.find((v) => v.name === 'logits') ?? graph.outputs[0]!;
-  const { shape } = output;
-  if (shape !== undefined && (shape.length === 0 || shape.length > 2))
-    refuse(
-      file,
-      'an output [N, 1] (or [N, k])',
-      `${output.name} of ${shape.length} dimensions: an export without its classification head?`,
-      'outputs',
-    );
-  return shape?.length === 1 ? 1 : shape?.[1];
-}
-
-function reductionOf(version: VersionFolder, width: number | undefined, file: string): Reduction {
-  const { manifest, config, encoder } = version;
-  if (encoder) return { kind: 'vector' };
-  const reduction = manifest?.reduction ?? adoptReduction(config, width);
-  if (width === undefined || reduction.kind === 'vector') return reduction;
-  if (reduction.kind === 'single' ? width !== 1 : width < 2 || reduction.index >= width)
-    refuse(
-      file,
-      reduction.kind === 'single' ? 'an output [N, 1]' : `an output above class ${reduction.index}`,
-      `[N, ${width}]`,
-      'reduction',
-    );
-  return reduction;
-}
-
-/** Checks that external data is in the folder, in the list of files, and long enough. Returns its paths. */
-function externalFiles(version: VersionFolder, graph: GraphFacts, file: string): readonly string[] {
-  return graph.external.map(({ location, bytes }) => {
-    if (!isSafePath(location))
-      throw new WinnowError('unsafe_path', { file: excerpt(file), got: `external data at "${excerpt(location)}"` });
-    const path = posix.join(posix.dirname(file), location);
-    const found = version.files.find((f) => f.path === path);
-    if (!found) refuse(path, `the external data of ${file}`, 'nothing', 'files');
-    if (found.bytes < bytes) refuse(path, `at least ${bytes} bytes of external data`, String(found.bytes), 'bytes');
-    return path;
-  });
-}
-
-/** The product of `winnow quantize`. No exporter writes it; such files keep the name of the tool that exported the float32 file. */
-const OWN_OP = 'MatMulIntegerToFloat';
-
-/** Operators that compute the scale of a quantized tensor from all rows of a batch: dynamic int8. */
-const BATCH_OPS = ['DynamicQuantizeLinear', 'DynamicQuantizeMatMul', 'DynamicQuantizeLSTM'];
-
-const batchOpsOf = (graph: GraphFacts): readonly string[] => BATCH_OPS.filter((op) => graph.ops.has(op));
-
-async function scan(version: VersionFolder, variant: Variant): Promise<{ variant: Variant; graph: GraphFacts }> {
-  return { variant, graph: await scanOnnx(join(version.folder, variant.file), variant.file) };
-}
-
-/**
- * Chooses the ONNX file to serve and checks protobuf, inputs, output and external data without loading it.
- * @throws WinnowError `invalid_manifest`, `unsafe_path`.
- */
-export async function chooseGraph(
-  version: VersionFolder,
-  preference: VariantPreference,
-  provider: Provider,
-): Promise<ChosenGraph> {
-  const [first, ...others] = preferredVariants(version.variants, preference, provider);
-  if (!first) return refuse('onnx', `variant ${preference}`, version.variants.map((v) => v.name).join(', '), 'variant');
-  let chosen = await scan(version, first);
-  // A variant whose scores depend on co-batched rows or on the processor is the last choice.
-  const isLast = batchOpsOf(chosen.graph).length > 0 || isForeign(first.file);
-  if (preference === 'auto' && isLast && others[0]) chosen = await scan(version, others[0]);
-  const { variant, graph } = chosen;
-  checkInputs(graph, variant.file);
-  const external = externalFiles(version, graph, variant.file);
-  const size = (path: string) => version.files.find((f) => f.path === path)!.bytes;
-  return {
-    variant,
-    external,
-    reduction: reductionOf(version, outputWidth(graph, variant.file), variant.file),
-    bytes: [variant.file, ...external].reduce((sum, path) => sum + size(path), 0),
-    batchOps: batchOpsOf(graph),
-    isMasked: graph.inputs.some((input) => input.name === 'attention_mask'),
-    isOwn: graph.producer === 'winnow' || graph.ops.has(OWN_OP),
-  };
-}
-
 /** Returns the sha256 of a file: that of the manifest, which `verifyHashes` checks, else computed. */
 export async function sha256Of(version: VersionFolder, path: string): Promise<string> {
   return version.manifest?.files?.[path]?.sha256 ?? (await sha256File(join(version.folder, path)));
@@ -304,11 +181,4 @@ export async function verifyHashes(version: VersionFolder, paths?: readonly stri
     const got = await sha256File(join(version.folder, path));
     if (got !== sha256) throw new WinnowError('hash_mismatch', { file: excerpt(path), expected: sha256, got });
   }
-}
-
-/** Returns the files that a served version uses: the graph, its external data, and the small files (config and tokenizer). */
-export function servedFiles(version: VersionFolder, graph: ChosenGraph): readonly string[] {
-  const isWeights = (path: string) => path.includes('/') || path.includes('.onnx');
-  const small = version.files.map((f) => f.path).filter((path) => !isWeights(path));
-  return [...small, graph.variant.file, ...graph.external];
 }

@@ -3,7 +3,8 @@ import type { HostPool, InferenceRow } from '../inference/inference-types.ts';
 import type { GraphRewriter, Rewritten } from '../inference/rewrite/rewrite-types.ts';
 import { pairsWithin } from './pair-limits.ts';
 import type { SelfTestTokenizer } from './registry-types.ts';
-import type { ChosenGraph, VersionFolder } from './version-folder.ts';
+import type { VersionFolder } from './version-folder.ts';
+import type { ChosenGraph } from './version-graph.ts';
 import { CHECK_PAIRS } from './version-self-test.ts';
 
 /** Largest difference of scores, relative to those above 1, with which a rewritten graph is served, by variant. */

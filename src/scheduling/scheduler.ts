@@ -9,7 +9,7 @@ import { DemandMeter } from './demand.ts';
 import { Forecast } from './forecast.ts';
 import { type InFlightBatch, InFlightBatches } from './in-flight-batches.ts';
 import { type AdmissionLimits, admit, overloaded, predictedWait } from './job-admission.ts';
-import { createQueuedJob, NO_SHARE, rowWork } from './queued-job.ts';
+import { NO_SHARE, rowWork } from './queued-job.ts';
 import {
   type BatchAnswer,
   type BatchExecutor,
@@ -22,7 +22,7 @@ import {
   type Scheduler,
   type SchedulerObserver,
 } from './scheduling-types.ts';
-import { batchOf, Ticket, type TicketBatch, ticketsOf } from './ticket.ts';
+import { batchOf, queueTicket, Ticket, type TicketBatch, ticketsOf } from './ticket.ts';
 import { type ExecutorLoad, WaitingJobs } from './waiting-jobs.ts';
 
 /** The settings of `scheduling` in the configuration. */
@@ -141,13 +141,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
   }
 
   #enqueue(ticket: Ticket<Row>, now: number): void {
-    const { key, lane, share = NO_SHARE, rows, priority = 0, deadline } = ticket.job;
-    const lengths = new Float64Array(rows.length);
-    for (let i = 0; i < rows.length; i++) lengths[i] = rows[i]!.ids.length;
-    const rate = this.#forecast.rate(key);
-    const sequence = this.#sequence++;
-    const facts = { owner: ticket, sequence, key, share, lane, priority, arrived: now, deadline, lengths, rate };
-    ticket.queued = createQueuedJob(facts);
+    ticket.queued = queueTicket(ticket, this.#sequence++, this.#forecast.rate(ticket.job.key));
     this.#admit(ticket, now);
     this.#open.add(ticket);
     this.#waiting.add(ticket.queued, this.#load(now));

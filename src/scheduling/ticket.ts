@@ -1,6 +1,6 @@
 import { WinnowError } from '../errors.ts';
 import type { Batch } from './batch-former.ts';
-import type { QueuedJob } from './queued-job.ts';
+import { createQueuedJob, NO_SHARE, type QueuedJob, type WorkRate } from './queued-job.ts';
 import type { Job, JobResult, SchedulableRow } from './scheduling-types.ts';
 
 type Outcome = 'pending' | 'done' | 'failed';
@@ -87,6 +87,19 @@ export class Ticket<Row extends SchedulableRow> {
   expired(): WinnowError {
     return new WinnowError('deadline_exceeded', { deadlineMs: Math.round(this.job.deadline - this.submittedAt) });
   }
+}
+
+/** Makes the job of a ticket as the queue holds it. @param sequence order of submission. */
+export function queueTicket<Row extends SchedulableRow>(
+  ticket: Ticket<Row>,
+  sequence: number,
+  rate: WorkRate,
+): QueuedJob<Ticket<Row>> {
+  const { key, lane, share = NO_SHARE, rows, priority = 0, deadline } = ticket.job;
+  const lengths = new Float64Array(rows.length);
+  for (let i = 0; i < rows.length; i++) lengths[i] = rows[i]!.ids.length;
+  const facts = { owner: ticket, sequence, key, share, lane, priority, deadline, lengths, rate };
+  return createQueuedJob({ ...facts, arrived: ticket.submittedAt });
 }
 
 /** A batch whose rows belong to submitted jobs. */

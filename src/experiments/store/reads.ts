@@ -292,10 +292,8 @@ export async function* readSlice(db: SqlConnection, experiment: string, range: S
   for (const statement of sliceStatements(experiment, range)) {
     const rows = await db.query(statement);
     for (const row of rows) if (row.metric === null) exposures.set(String(row.unit), Number(row.total));
-    addSums(
-      sums,
-      rows.filter((row) => row.metric !== null),
-    );
+    const recorded = rows.filter((row) => row.metric !== null);
+    addSums(sums, recorded);
   }
   for (const unit of new Set([...exposures.keys(), ...sums.keys()]))
     yield { unit, exposures: exposures.get(unit) ?? 0, sums: sums.get(unit) ?? {} };
