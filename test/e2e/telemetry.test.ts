@@ -73,7 +73,9 @@ describe('what leaves the machine', () => {
     try {
       let url: string | undefined;
       for await (const line of createInterface({ input: server.stdout })) {
-        url = (JSON.parse(line) as { url?: string }).url;
+        const { msg, url: at } = JSON.parse(line) as { msg: string; url?: string };
+        // Before this line, only probes are answered.
+        if (msg === 'listening') url = at;
         if (url) break;
       }
       server.stdout.resume();
