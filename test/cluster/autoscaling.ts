@@ -32,11 +32,13 @@ const SELECTOR = 'app.kubernetes.io/name=winnow';
 /** A Deployment with the autoscaler that Winnow had before: by the queue. */
 const BY_QUEUE = 'winnow-by-queue';
 
-/** Lists of 40 passages, and clients that wait for 2 seconds: a queue cannot become long. */
-const LOAD = { passages: 40, deadlineMs: 2000 };
+/** Long lists, and clients that wait little longer than one of them takes: a queue cannot become long, however fast the machine is. */
+const LOAD = { passages: 160, deadlineMs: 1200 };
 /** Pods at first, by the component, and pods that a load of which most is refused needs at least. */
 const LEAST = 2;
 const ENOUGH = 4;
+/** Answers from which the share of refused ones is read. */
+const ENOUGH_REQUESTS = 40;
 
 const NO_PRIVILEGES = { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } };
 
@@ -156,6 +158,12 @@ async function scaleUp(namespace: Namespace, server: WinnowUnderLoad): Promise<R
   const { answers, ended } = server.load(load, stop.signal);
   const steering = steer(load, answers, stop.signal);
   try {
+    // The queue's autoscaler begins under load: without any it would scale down at once, whatever it sees later.
+    for (const end = Date.now() + 60_000; Date.now() < end; await sleep(LOOK_MS)) {
+      const { all, answered } = count(answers);
+      if (all >= ENOUGH_REQUESTS && answered < all / 2) break;
+    }
+    await namespace.apply(...byQueue);
     const [queue, up] = await Promise.all([
       namespace.until(BY_QUEUE, `app=${BY_QUEUE}`, (replicas) => replicas === LEAST, 150),
       namespace.until('winnow', SELECTOR, (replicas) => replicas >= ENOUGH, 150),
@@ -223,7 +231,7 @@ export async function checkAutoscaling(
   };
   const api = await serveCustomMetrics(['winnow_demand_ratio', 'winnow_queue_jobs'], read);
   try {
-    await namespace.apply(...registration(api.port, NAMESPACE), ...byQueue);
+    await namespace.apply(...registration(api.port, NAMESPACE));
     await namespace.until('winnow', SELECTOR, (replicas) => replicas === LEAST, 60);
     for (const result of await scaleUp(namespace, server)) report(result);
     report(await scaleDown(namespace, server));
