@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import { DIALECTS } from '../http/dialects/dispatch.ts';
+import { SCORING_ERRORS } from '../http/openapi/operation-errors.ts';
 import { LANES } from '../scheduling/scheduling-types.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 
@@ -8,44 +9,10 @@ import type { Metrics } from '../telemetry/instruments.ts';
  * appears with 1 has not increased. Every label set that is known is therefore written with 0.
  */
 
-/** Errors of requests that score; `test/main/known-labels.test.ts` compares them with the operations of the API. */
-export const SCORING_CODES: readonly ErrorCode[] = [
-  'unauthorized',
-  'forbidden',
-  'not_local',
-  'cross_site',
-  'unknown_host',
-  'rate_limited',
-  'internal',
-  'malformed_json',
-  'unsupported_media_type',
-  'body_too_large',
-  'body_too_complex',
-  'too_many_bytes',
-  'request_timeout',
-  'invalid_field',
-  'unknown_dialect',
-  'empty_passages',
-  'too_many_passages',
-  'passage_too_long',
-  'unknown_model',
-  'unknown_version',
-  'model_refused',
-  'model_not_ready',
-  'overloaded',
-  'deadline_exceeded',
-  'shutting_down',
-  'inference_failed',
-  'host_lost',
-  'no_host',
-  'not_started',
-  'tokenization_failed',
-  'not_a_number',
-  'client_closed',
-  'method_not_allowed',
-];
+/** Errors of requests that score: those that the API names, and those of clients that leave or take another method. */
+export const SCORING_CODES: readonly ErrorCode[] = [...SCORING_ERRORS, 'client_closed', 'method_not_allowed'];
 
-/** Errors of other routes, in addition to those of scoring. */
+/** Errors of other routes, in addition to those of scoring; `test/main/known-labels.test.ts` compares all with the operations of the API. */
 export const OTHER_CODES: readonly ErrorCode[] = [
   'not_found',
   'invalid_manifest',
