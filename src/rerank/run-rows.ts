@@ -1,10 +1,34 @@
 import { WinnowError } from '../errors.ts';
 import type { JobResult } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
-import type { EncodedRequest, EncodedRow } from '../tokenization/tokenization-types.ts';
+import type { EncodedRequest, EncodedRow, PairOptions, PairTokenizer } from '../tokenization/tokenization-types.ts';
 import { renumberRow } from '../util/row-errors.ts';
 import { checkScores } from './ranking.ts';
 import type { MissingTask, ScoringDeps } from './scoring-types.ts';
+
+/**
+ * Runs `work` with the tokenizer of a task's version and the options that its texts are read with. A refusal names the exact length; where
+ * passages may be cut, only what is kept is read.
+ * @returns what `work` returns, and how long it took.
+ */
+export async function tokenizing<T>(
+  { tokenizers, scheduler, clock }: ScoringDeps,
+  { version, request, options, scope }: Pick<MissingTask, 'version' | 'request' | 'options' | 'scope'>,
+  work: (tokenizer: PairTokenizer, read: PairOptions) => Promise<T>,
+): Promise<{ readonly encoded: T; readonly tokenizeMs: number }> {
+  const { subject, lane, isCheck, truncate } = request;
+  const share = subject?.key === undefined ? {} : { share: subject.key };
+  const read = { ...options, exactLengths: !truncate, ...share };
+  const startedAt = clock.now();
+  try {
+    const encoded = await tokenizers.use(version, (tokenizer) => work(tokenizer, read));
+    return { encoded, tokenizeMs: clock.now() - startedAt };
+  } catch (error) {
+    // Given up before the scheduler knew of it, which would have counted its rows.
+    if (scope.signal.aborted && lane !== 'shadow' && !isCheck) scheduler.demand.noteUnread();
+    throw error;
+  }
+}
 
 /** @throws WinnowError `passage_too_long` where the model's length cut a pair. What the request's own limits cut is what was asked for. */
 export function checkLengths(

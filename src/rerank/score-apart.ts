@@ -3,7 +3,7 @@ import type { SideEncoder } from '../registry/registry-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, PairOptions } from '../tokenization/tokenization-types.ts';
 import { dot } from '../util/vectors.ts';
-import { checkLengths, submitRows } from './run-rows.ts';
+import { checkLengths, submitRows, tokenizing } from './run-rows.ts';
 import type { Fresh, MissingTask, ScoringDeps } from './scoring-types.ts';
 
 /** Query and passages as token ids. */
@@ -20,12 +20,14 @@ const queryOptions = ({ maxPassageTokens: _, maxQueryTokens, ...options }: PairO
   exactLengths: true,
 });
 
-function encodeSides(deps: ScoringDeps, task: MissingTask, encoder: SideEncoder): Promise<Sides> {
-  const { version, request, options, missing, scope } = task;
-  const share = request.subject?.key === undefined ? {} : { share: request.subject.key };
-  const read = { ...options, exactLengths: !request.truncate, ...share };
+function encodeSides(
+  deps: ScoringDeps,
+  task: MissingTask,
+  encoder: SideEncoder,
+): Promise<{ readonly encoded: Sides; readonly tokenizeMs: number }> {
+  const { request, missing, scope } = task;
   const texts = missing.map((place) => encoder.passagePrefix + request.passages[place]!);
-  return deps.tokenizers.use(version, async (tokenizer) => {
+  return tokenizing(deps, task, async (tokenizer, read) => {
     const [query, passages] = await scope.guard(
       Promise.all([
         tokenizer.encodeTexts([encoder.queryPrefix + request.query], queryOptions(read), scope.signal),
@@ -60,9 +62,7 @@ function rowScores(values: Float32Array, rows: number, scale: number): Float32Ar
  */
 export async function scoreApart(deps: ScoringDeps, task: MissingTask, encoder: SideEncoder): Promise<Fresh> {
   const { request, missing, options } = task;
-  const startedAt = deps.clock.now();
-  const sides = await encodeSides(deps, task, encoder);
-  const tokenizeMs = deps.clock.now() - startedAt;
+  const { encoded: sides, tokenizeMs } = await encodeSides(deps, task, encoder);
   if (!request.truncate) checkSides(sides, task);
   const { query, passages } = sides;
   const rows = [query.rows[0]!, ...passages.rows];

@@ -6,7 +6,7 @@ import { distinct, readCache } from './known-scores.ts';
 import { DEFAULT_SETTINGS, pairOptions } from './pair-settings.ts';
 import { prunePlan, rowsOf, survivors } from './pruning.ts';
 import type { RequestScope } from './request-scope.ts';
-import { checkLengths, runRows } from './run-rows.ts';
+import { checkLengths, runRows, tokenizing } from './run-rows.ts';
 import { scoreApart } from './score-apart.ts';
 import type { Fresh, MissingTask, Scored, ScoringDeps, ScoringOptions, ScoringTask } from './scoring-types.ts';
 import { TokenizerShelf } from './tokenizer-shelf.ts';
@@ -51,18 +51,15 @@ export async function withModel<T>(
   }
 }
 
-async function encode(
+function encode(
   deps: ScoringDeps,
-  { version, request, options, missing, scope, shared }: MissingTask,
+  task: MissingTask,
 ): Promise<{ readonly encoded: EncodedRequest; readonly tokenizeMs: number }> {
-  const { query, passages, subject } = request;
+  const { request, missing, scope, shared } = task;
+  const { query, passages } = request;
   const isWhole = missing.length === passages.length;
   const texts = isWhole ? passages : missing.map((i) => passages[i]!);
-  const startedAt = deps.clock.now();
-  // A refusal names the exact length; where passages may be cut, only what is kept is read.
-  const share = subject?.key === undefined ? {} : { share: subject.key };
-  const read = { ...options, exactLengths: !request.truncate, ...share };
-  const encoding = deps.tokenizers.use(version, (tokenizer) => {
+  return tokenizing(deps, task, (tokenizer, read) => {
     const run = () => scope.guard(tokenizer.encode(query, texts, read, scope.signal));
     // The passages that a cache leaves differ between models, so only whole requests are shared.
     if (!shared || !isWhole || !tokenizer.pairKey) return run();
@@ -71,12 +68,6 @@ async function encode(
     shared.set(key, pending);
     return pending;
   });
-  const encoded = await encoding.catch((error: unknown) => {
-    // Given up before the scheduler knew of it, which would have counted its rows.
-    if (scope.signal.aborted && request.lane !== 'shadow' && !request.isCheck) deps.scheduler.demand.noteUnread();
-    throw error;
-  });
-  return { encoded, tokenizeMs: deps.clock.now() - startedAt };
 }
 
 /** Scores the passages at `missing`. */

@@ -29,8 +29,12 @@ describe('demand of requests', () => {
     expect(await demandOf({ isCheck: true })).toBe(0);
   });
 
-  it('counts a request that is given up before its rows are known as an average one', async () => {
-    const service = openFakeService({ m: { factor: 1 } });
+  const bi = { queryPrefix: '1 ', passagePrefix: '2 ', scale: 1 };
+  it.each([
+    ['pairs', { factor: 1 }],
+    ['texts', { factor: 1, encoder: bi }],
+  ])('counts a request that is given up before its rows are known as an average one: %s', async (_, model) => {
+    const service = openFakeService({ m: model });
     const reranker = createReranker({ ...service });
     await settle(service, reranker.rerank(ask(['1 2'])));
     const one = service.scheduler.demand.ratio();

@@ -17,6 +17,7 @@ export interface FakeModel {
   readonly maxLength?: number;
   readonly maxQueryTokens?: number;
   readonly template?: ServedVersion['template'];
+  readonly encoder?: ServedVersion['encoder'];
   readonly activation?: ServedVersion['activation'];
   /** Milliseconds a batch takes. */
   readonly batchMs?: number;
@@ -56,6 +57,7 @@ function versionOf(reference: string, model: FakeModel): ServedVersion {
     maxLength: model.maxLength ?? 32,
     maxQueryTokens: model.maxQueryTokens,
     template: model.template,
+    encoder: model.encoder,
     activation: model.activation ?? 'sigmoid',
     reduction: { kind: 'single' },
     objective: undefined,
