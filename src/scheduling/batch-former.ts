@@ -125,7 +125,7 @@ interface Forming<Owner> {
 }
 
 /**
- * Returns the jobs that may take part in the lead's batch in turn: those of its priority, up to the first that would miss its deadline if the
+ * Returns the jobs that may take part in the lead's batch in turn: those of its share, so that many jobs of one share delay no other, and of its priority, up to the first that would miss its deadline if the
  * batch took `work` more, and until they hold `tokens`.
  */
 function partners<Owner>(
@@ -142,8 +142,10 @@ function partners<Owner>(
   for (const job of lane.order) {
     if (isFirst || job !== lead) done += job.work;
     if (job.priority > lead.priority || (job.late && !lead.late)) break;
-    found.push(job);
-    if (job.key === lead.key) seen += job.waitingTokens;
+    if (job.share === lead.share) {
+      found.push(job);
+      if (job.key === lead.key) seen += job.waitingTokens;
+    }
     if (seen >= tokens || !canWait(job, done, work, load)) break;
   }
   return found;
