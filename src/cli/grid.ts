@@ -1,17 +1,21 @@
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { WinnowError } from '../errors.ts';
+import { type CellForecast, explainGrid } from '../training/grid/explain-grid.ts';
 import type { Cell } from '../training/grid/grid.ts';
-import { readGrid } from '../training/grid/grid-schema.ts';
+import { type LoadedGrid, readGrid } from '../training/grid/grid-schema.ts';
 import { type GridFiles, type ListedCells, listCells, runGrid, writeGridReport } from '../training/grid/run-grid.ts';
 import type { TrainingObserver } from '../training/run/run-state.ts';
 import { startProgress } from '../util/progress.ts';
 import { type Shard, WHOLE } from '../util/shard.ts';
 import { choiceOption, shardOption } from './options.ts';
+import { plainTable } from './plain-table.ts';
 import { stopOnSignals } from './stop-on-signals.ts';
 
 const EXAMPLES = `
 Examples:
   $ npx winnow grid grid.yaml                               # search, full grid, report in runs/<name>/report
+  $ npx winnow grid grid.yaml --explain                     # memory and time of all cells on this machine
   $ npx winnow grid grid.yaml --list                        # the cells and their results
   $ npx winnow grid grid.yaml --shard 2/4 --wait            # one of four machines with a shared folder
   $ npx winnow grid grid.yaml --phase report                # the report of finished cells
@@ -25,6 +29,7 @@ interface Flags {
   readonly shard?: Shard;
   readonly wait?: boolean;
   readonly list?: true;
+  readonly explain?: true;
 }
 
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
@@ -68,8 +73,41 @@ function printFiles({ paths, done, missing }: GridFiles): void {
   for (const path of paths) process.stdout.write(`${path}\n`);
 }
 
-async function run(path: string, { run: runFolder, list, phase, shard = WHOLE, wait = false }: Flags): Promise<void> {
+const HEAD = ['backbone', 'objective', 'runs', 'steps', 'weights trained', 'memory MiB', 'step ms', 'hours'] as const;
+
+function rowOf({ backbone, objective, runs, steps, measured }: CellForecast): string[] {
+  const counts = [backbone, objective, `${runs.search} + ${runs.full}`, `${steps}`];
+  if (!measured) return [...counts, '–', '–', '–', '–'];
+  const { trainedWeights, memory, stepMs, hours } = measured;
+  const millions = `${(trainedWeights / 1e6).toFixed(1)} M`;
+  return [...counts, millions, `${memory.weightsAndMoments} of ${memory.peak}`, `${stepMs}`, hours.toFixed(2)];
+}
+
+/** Prints the forecast. @throws WinnowError `invalid_input` where some cells cannot be run. */
+async function explain(path: string, loaded: LoadedGrid): Promise<void> {
+  const { backbones, objectives } = loaded.grid;
+  const progress = startProgress('explain', backbones.length * objectives.length);
+  const rows: CellForecast[] = [];
+  for await (const row of explainGrid(loaded)) {
+    rows.push(row);
+    progress.update(rows.length, `${row.backbone} ${row.objective}`);
+  }
+  progress.stop();
+  const hours = rows.reduce((sum, { measured }) => sum + (measured?.hours ?? 0), 0);
+  process.stdout.write(`${plainTable([HEAD, ...rows.map(rowOf)])}\n`);
+  process.stdout.write(`${hours.toFixed(1)} hours of training in all, on this machine; runs: search + full\n`);
+  const faults = new Set(rows.flatMap(({ fault }) => fault ?? []));
+  if (faults.size === 0) return;
+  const got = `${rows.filter(({ fault }) => fault !== undefined).length} of ${rows.length} without: ${[...faults].join('; ')}`;
+  throw new WinnowError('invalid_input', { where: path, expected: 'files for all cells', got });
+}
+
+async function run(
+  path: string,
+  { run: runFolder, list, explain: isExplained, phase, shard = WHOLE, wait = false }: Flags,
+): Promise<void> {
   const loaded = readGrid(path);
+  if (isExplained) return explain(path, loaded);
   const folder = resolve(runFolder ?? join('runs', loaded.grid.name));
   if (list) return printCells(await listCells(loaded, folder));
   if (phase === 'report') return printFiles(await writeGridReport(loaded, folder));
@@ -97,6 +135,7 @@ export function command(): Command {
     .addOption(choiceOption('--phase <phase>', 'part of the work to run', ['all', 'search', 'full', 'report'], 'all'))
     .addOption(shardOption('the cells'))
     .option('--wait', 'wait for the results of other shards at the end of the search')
+    .option('--explain', 'print memory and time of all cells on this machine, and run none')
     .option('--list', 'list the cells and run none')
     .addHelpText('after', EXAMPLES)
     .action(run);

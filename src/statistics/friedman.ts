@@ -33,7 +33,7 @@ function check(blocks: Blocks): number {
 const ranksOf = (blocks: Blocks): Float64Array[] => blocks.map((row) => averageRanks(row.map((value) => -value)));
 
 /** Returns the mean rank of each treatment over the blocks, 1 the best. */
-function meanRanks(blocks: Blocks): number[] {
+export function meanRanks(blocks: Blocks): number[] {
   const k = check(blocks);
   const ranks = ranksOf(blocks);
   return Array.from({ length: k }, (_, j) => ranks.reduce((sum, row) => sum + row[j]!, 0) / blocks.length);

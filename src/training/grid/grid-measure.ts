@@ -4,18 +4,30 @@ import { withOutcome } from '../publish/outcome-scorer.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 
-/** Measures the weights that a run would publish on benchmarks. Returns the value of each. */
+/** Values of a model on benchmarks, by name. */
+interface Measured {
+  readonly benchmarks: Readonly<Record<string, number>>;
+  /** The values of single queries, rounded to six digits. */
+  readonly perQuery: Readonly<Record<string, readonly number[]>>;
+}
+
+const rounded = (value: number): number => Number(value.toFixed(6));
+
+/** Measures the weights that a run would publish on benchmarks. */
 export function measureCell(
   loaded: LoadedRecipe,
   outcome: TrainingOutcome,
-  benchmarks: Readonly<Record<string, ValidationSettings>>,
-): Promise<Record<string, number>> {
+  settings: Readonly<Record<string, ValidationSettings>>,
+): Promise<Measured> {
   return withOutcome(loaded, outcome, async (tokenizer, scorer) => {
-    const values: Record<string, number> = {};
-    for (const [name, settings] of Object.entries(benchmarks)) {
-      const validation = await openValidation(settings, loaded.folder, tokenizer, pairsWithin(loaded.recipe));
-      values[name] = await validation.value(scorer.score);
+    const benchmarks: Record<string, number> = {};
+    const perQuery: Record<string, number[]> = {};
+    for (const [name, one] of Object.entries(settings)) {
+      const validation = await openValidation(one, loaded.folder, tokenizer, pairsWithin(loaded.recipe));
+      const lists = validation.queriesOf(await scorer.score(validation.rows));
+      benchmarks[name] = validation.measured(lists);
+      perQuery[name] = Array.from(validation.perQuery(lists), rounded);
     }
-    return values;
+    return { benchmarks, perQuery };
   });
 }

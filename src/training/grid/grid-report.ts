@@ -1,10 +1,12 @@
 import { gridComparison } from '../../reports/grid-comparison.ts';
 import type { GridData } from '../../reports/grid-data.ts';
+import { rankAgreement, referenceTable } from '../../reports/reference-ranks.ts';
 import type { ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { effectivenessTable } from '../../reports/tables.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { CellResult, Frozen } from './grid.ts';
 import type { Grid } from './grid-schema.ts';
+import { curveSections, intervalTable, meanQueries, type Row } from './grid-sections.ts';
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -22,13 +24,6 @@ function measureOf(grid: Grid, benchmark: string): string {
   return grid.benchmarks[benchmark]?.measure ?? validation?.measure ?? 'nDCG@10';
 }
 
-interface Row {
-  readonly backbone: string;
-  readonly objective: string;
-  /** For each benchmark, the values of the seeds. */
-  readonly values: readonly (readonly number[])[];
-}
-
 /** Returns one row per backbone and objective, without the seeds that failed. */
 function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
   const objectives = grid.objectives.map((spec) => createObjective(spec).name);
@@ -39,6 +34,10 @@ function rowsOf(grid: Grid, results: readonly CellResult[]): Row[] {
         backbone,
         objective,
         values: benchmarksOf(grid).map((id) => runs.flatMap((run) => run.benchmarks[id] ?? [])),
+        queries: benchmarksOf(grid).map((id) =>
+          meanQueries(runs.flatMap((run) => (run.perQuery?.[id] ? [run.perQuery[id]] : []))),
+        ),
+        runs,
       };
     }),
   );
@@ -105,18 +104,45 @@ function frozenTable(frozen: Frozen): TableSection {
   };
 }
 
+/** Compares the order of the objectives with that of a reference, block by block. */
+function besideReference(data: GridData, rows: readonly Row[], reference: GridData): Section {
+  const blocks = data.backbones.flatMap((backbone) =>
+    data.benchmarks.map((_, benchmark) =>
+      rows.filter((row) => row.backbone === backbone).map((row) => row.values[benchmark]!),
+    ),
+  );
+  return referenceTable(rankAgreement(data.objectives, blocks, reference), reference);
+}
+
 /**
  * Makes the report of a finished grid: the tests and charts of `winnow report` where there are at least two backbones, two objectives and a
- * value in every cell, and the table of all values.
+ * value in every cell, the values of all cells with intervals, and the validation curves.
+ * @param reference Results whose mean ranks stand beside those of the grid.
+ * @throws WinnowError `invalid_input` where grid and reference share fewer than three objectives.
  */
-export function trainedGridReport(grid: Grid, frozen: Frozen, results: readonly CellResult[]): ReportModel {
+export function trainedGridReport(
+  grid: Grid,
+  frozen: Frozen,
+  results: readonly CellResult[],
+  reference?: GridData,
+): ReportModel {
   const data = gridData(grid, results);
   const rows = rowsOf(grid, results);
-  const own: Section[] = [seedsTable(grid, rows), ...(grid.search ? [frozenTable(frozen)] : [])];
+  const own: Section[] = [
+    seedsTable(grid, rows),
+    ...intervalTable(data.benchmarks, rows),
+    ...curveSections(data.backbones, rows),
+    ...(grid.search ? [frozenTable(frozen)] : []),
+  ];
   const whole = data.rows.every((row) => row.values.every(Number.isFinite));
   if (whole && data.backbones.length > 1 && data.objectives.length > 1) {
     const report = gridComparison(data);
-    return { ...report, title: `Grid ${grid.name}: ${report.title}`, sections: [...report.sections, ...own] };
+    const beside = reference ? [besideReference(data, rows, reference)] : [];
+    return {
+      ...report,
+      title: `Grid ${grid.name}: ${report.title}`,
+      sections: [...report.sections, ...beside, ...own],
+    };
   }
   const table = effectivenessTable({
     title: data.measure,

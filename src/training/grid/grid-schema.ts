@@ -57,6 +57,12 @@ export const gridSchema = z.strictObject({
     .record(z.string(), validationSchema)
     .default({})
     .describe('Sets that finished cells are measured on; the recipe’s validation if empty.'),
+  reference: z
+    .string()
+    .optional()
+    .describe(
+      'Results whose order of the objectives the report compares with: `paper` (arXiv 2603.03010), or a file that `winnow report --data` reads, relative to the grid file.',
+    ),
 });
 export type Grid = z.infer<typeof gridSchema>;
 

@@ -51,7 +51,11 @@ export interface CellResult {
   readonly base?: number;
   /** Best value of the validation inside the run. */
   readonly validation?: number;
+  /** Validations of the run, the untrained model's first: step and value. */
+  readonly curve?: readonly (readonly [number, number])[];
   readonly benchmarks: Readonly<Record<string, number>>;
+  /** Values of single queries; absent in results of earlier versions and of the search. */
+  readonly perQuery?: Readonly<Record<string, readonly number[]>>;
   /** Why there are no values. */
   readonly failed?: string;
 }

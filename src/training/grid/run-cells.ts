@@ -8,6 +8,7 @@ import { createObjective } from '../objectives/catalog.ts';
 import { checkPublish } from '../publish/check-publish.ts';
 import { publishRun } from '../publish/publish.ts';
 import { lockRun } from '../publish/run-recipe.ts';
+import { CURVE_FILE, isValidation, readCurve } from '../run/curve.ts';
 import { countLists, withSteps } from '../run/epochs.ts';
 import type { TrainingObserver } from '../run/run-state.ts';
 import { type TrainingOutcome, train } from '../run/trainer.ts';
@@ -23,20 +24,28 @@ export interface GridOptions {
   onResult?(result: CellResult): void;
 }
 
-async function finish(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise<CellResult> {
+/** Measures a cell's weights. The search chooses by validation and needs no benchmarks. */
+async function measure(grid: Grid, cell: Cell, outcome: TrainingOutcome): Promise<Pick<CellResult, 'benchmarks'>> {
+  const { validation } = outcome;
+  if (cell.phase === 'full' && Object.keys(grid.benchmarks).length > 0)
+    return measureCell(cell, outcome, grid.benchmarks);
+  return { benchmarks: validation ? { validation: validation.tuned } : {} };
+}
+
+async function finish(grid: Grid, cell: Cell, folder: string, outcome: TrainingOutcome): Promise<CellResult> {
   const { validation, step } = outcome;
-  const benchmarks =
-    Object.keys(grid.benchmarks).length > 0
-      ? await measureCell(cell, outcome, grid.benchmarks)
-      : validation
-        ? { validation: validation.tuned }
-        : {};
+  const measured = await measure(grid, cell, outcome);
   if (cell.phase === 'full' && cell.recipe.publish) await publishRun(cell, outcome);
+  const points = (await readCurve(join(folder, CURVE_FILE))).filter(isValidation);
   return {
     cell: keyOf(cell),
     step,
-    ...(validation && { base: validation.base, validation: validation.tuned }),
-    benchmarks,
+    ...(validation && {
+      base: validation.base,
+      validation: validation.tuned,
+      curve: [[0, validation.base] as const, ...points.map((point) => [point.step, point.value] as const)],
+    }),
+    ...measured,
   };
 }
 
@@ -63,7 +72,7 @@ async function runCell(
   const cell = await withSteps(given, undefined, count);
   try {
     const outcome = await train(cell, folder, observer, options.signal, bases);
-    return options.signal?.aborted ? undefined : await finish(grid, cell, outcome);
+    return options.signal?.aborted ? undefined : await finish(grid, cell, folder, outcome);
   } catch (error) {
     if (!(error instanceof WinnowError && error.code === 'training_diverged')) throw error;
     return { cell: keyOf(cell), step: Number(error.params.step), benchmarks: {}, failed: error.message };

@@ -1,6 +1,7 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
+import { type GridData, PAPER_GRID, readGridData } from '../../reports/grid-data.ts';
 import { writeReport } from '../../reports/write-report.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { type Cell, type CellResult, collect, freeze, fullCells, searchCells } from './grid.ts';
@@ -33,7 +34,17 @@ export interface GridFiles {
   readonly missing: number;
 }
 
-/** Writes `grid.json` and the report of the full cells that have a result; writes nothing where none has. */
+/** Reads the results that a grid is compared with. @throws WinnowError `invalid_input`. */
+async function referenceOf({ grid, folder }: LoadedGrid): Promise<GridData | undefined> {
+  const { reference } = grid;
+  if (reference === undefined || reference === 'paper') return reference === undefined ? undefined : PAPER_GRID;
+  return readGridData(resolve(folder, reference));
+}
+
+/**
+ * Writes `grid.json`, `cells.jsonl` (a line per cell, with the values of its queries) and the report of the full cells that have a result; writes
+ * nothing where none has.
+ */
 export async function writeGridReport(loaded: LoadedGrid, folder: string): Promise<GridFiles> {
   const { grid } = loaded;
   const frozen = freeze(grid, (await collect(folder, searchCells(loaded))).done);
@@ -41,7 +52,9 @@ export async function writeGridReport(loaded: LoadedGrid, folder: string): Promi
   const counts = { done: done.length, missing: missing.length };
   if (done.length === 0) return { ...counts, paths: [] };
   await writeFileAtomic(join(folder, 'grid.json'), `${JSON.stringify(gridData(grid, done), null, 2)}\n`);
-  return { ...counts, paths: await writeReport(join(folder, 'report'), trainedGridReport(grid, frozen, done)) };
+  await writeFileAtomic(join(folder, 'cells.jsonl'), done.map((result) => `${JSON.stringify(result)}\n`).join(''));
+  const report = trainedGridReport(grid, frozen, done, await referenceOf(loaded));
+  return { ...counts, paths: await writeReport(join(folder, 'report'), report) };
 }
 
 export interface ListedCells {

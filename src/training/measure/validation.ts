@@ -44,6 +44,8 @@ export interface Validation {
   queriesOf(scores: Float32Array): readonly ScoredQuery[];
   /** Returns the value of scored lists by one of the measures that the set was opened with; by its own one without a name. */
   measured(lists: readonly ScoredQuery[], measure?: string): number;
+  /** Returns the value of each query by the set's own measure, in the order of the lists. */
+  perQuery(lists: readonly ScoredQuery[]): Float64Array;
   /** Returns the value of the given scores. @param score returns one score per row. */
   value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
 }
@@ -109,11 +111,15 @@ function digestOf(measure: string, prepared: readonly Prepared[], qrels: ReturnT
 /** Returns what measures lists by one of the measures. @throws WinnowError for a name that is no measure. */
 function measureBy(qrels: Qrels, names: readonly string[]) {
   const measures = names.map((name) => parseMeasure(name));
-  return (run: Run, name?: string): number => {
+  return (run: Run, name?: string): { readonly mean: number; readonly perQuery: Float64Array } => {
     const measure = name === undefined ? measures[0]! : measures[names.indexOf(name)]!;
-    return evaluate(qrels, run, [measure]).mean.get(measure.name)!;
+    const { mean, perQuery } = evaluate(qrels, run, [measure]);
+    return { mean: mean.get(measure.name)!, perQuery: perQuery.get(measure.name)! };
   };
 }
+
+const runOf = (lists: readonly ScoredQuery[]): Run =>
+  new Map(lists.map(({ qid, docids, scores }) => [qid, { docids, scores }]));
 
 /**
  * Opens a validation set and tokenizes it.
@@ -140,8 +146,7 @@ export async function openValidation(
   const measure = parseMeasure(settings.measure);
   const by = measureBy(qrels, [settings.measure, ...further]);
   const rows = prepared.flatMap((p) => p.rows);
-  const measured = (lists: readonly ScoredQuery[], name?: string): number =>
-    by(new Map(lists.map(({ qid, docids, scores }) => [qid, { docids, scores }])), name);
+  const measured = (lists: readonly ScoredQuery[], name?: string): number => by(runOf(lists), name).mean;
   const queriesOf = (scores: Float32Array): ScoredQuery[] => {
     let from = 0;
     return prepared.map(({ qid, docids }) => {
@@ -164,10 +169,12 @@ export async function openValidation(
           ]),
     ],
     digest: digestOf(measure.name, prepared, qrels),
-    firstStage: by(new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }]))),
+    firstStage: by(new Map(prepared.map(({ qid, docids }) => [qid, { docids, scores: docids.map((_, i) => -i) }])))
+      .mean,
     rows,
     queriesOf,
     measured,
+    perQuery: (lists) => by(runOf(lists)).perQuery,
     value: async (score) => measured(queriesOf(await score(rows))),
   };
 }

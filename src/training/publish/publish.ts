@@ -33,7 +33,7 @@ import {
 } from '../quantization/variants.ts';
 import { type LoadedRecipe, servedLength } from '../recipe/recipe.ts';
 import { VARIANTS } from '../recipe/variant-names.ts';
-import { isValidation, readCurve } from '../run/curve.ts';
+import { CURVE_FILE, isValidation, readCurve } from '../run/curve.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { type Backbone, withWeights } from '../step/backbone.ts';
 import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
@@ -139,7 +139,7 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
   await copyTemplate(backbone, folder);
   await writeJson(join(folder, 'config.json'), servedConfig(backbone.config));
   const torch = await writeTorch(folder, loaded, outcome, model);
-  const curve = await readCurve(join(outcome.runFolder, 'curve.jsonl'));
+  const curve = await readCurve(join(outcome.runFolder, CURVE_FILE));
   const picture = await trainingCurveSvg({
     title: recipe.name,
     losses: curve.flatMap((point) => (isValidation(point) ? [] : [point])),

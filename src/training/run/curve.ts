@@ -3,6 +3,9 @@ import { appendFile, readFile } from 'node:fs/promises';
 import { namingPath, writeFileAtomic } from '../../util/files.ts';
 import { parseJson } from '../../util/parse-json.ts';
 
+/** A run's curve, in its folder. */
+export const CURVE_FILE = 'curve.jsonl';
+
 /** A step in `curve.jsonl`. */
 interface CurveStep {
   readonly step: number;

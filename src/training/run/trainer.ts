@@ -20,7 +20,7 @@ import { averageState, initialAverage } from './average.ts';
 import { baseKey, baseValue, weightsHash } from './base-value.ts';
 import { readBest, readCheckpoint, writeBest, writeCheckpoint } from './checkpoint.ts';
 import { checkBackbone, checkFiles, checkRunFolder } from './checks.ts';
-import { openCurve } from './curve.ts';
+import { CURVE_FILE, openCurve } from './curve.ts';
 import { openEvents } from './event-file.ts';
 import { guardLeaks, leakNotes } from './leaks.ts';
 import { guardLeftOut, leftOutReasons, leftOutSince } from './left-out.ts';
@@ -126,7 +126,7 @@ interface OpenRun {
 
 /** Opens the run's curve, and its copy for TensorBoard. */
 async function openCurves(runFolder: string, fromStep: number): Promise<RunState['record']> {
-  const lines = await openCurve(join(runFolder, 'curve.jsonl'), fromStep);
+  const lines = await openCurve(join(runFolder, CURVE_FILE), fromStep);
   const events = await openEvents(join(runFolder, 'events.out.tfevents.winnow'), fromStep);
   return async (point) => {
     await lines(point);

@@ -1,11 +1,11 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Job } from 'kubernetes-models/batch/v1/Job';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { readGridData } from '../../../src/reports/grid-data.ts';
+import { PAPER_GRID, readGridData } from '../../../src/reports/grid-data.ts';
 import {
   type CellResult,
   collect,
@@ -190,8 +190,24 @@ describe('a grid', () => {
     expect(readdirSync(join(runs, 'full', full[0]!.id))).not.toContain('checkpoints');
     const report = trainedGridReport(loaded.grid, frozen, results);
     expect(report.sections.map((section) => section.title)).toEqual(
-      expect.arrayContaining(['Objectives by mean rank', 'Over seeds', 'Hyper-parameters found']),
+      expect.arrayContaining([
+        'Objectives by mean rank',
+        'Over seeds',
+        'Over queries',
+        'Validation while training, small',
+        'Hyper-parameters found',
+      ]),
     );
+    // The benchmark's value is the mean of its queries; the search, which chooses by validation, has not looked at it.
+    const one = results[0]!;
+    expect(one.perQuery!.second!.length).toBe(20);
+    expect(one.perQuery!.second!.reduce((a, b) => a + b, 0) / 20).toBeCloseTo(one.benchmarks.second!, 5);
+    expect(done.map(({ benchmarks }) => Object.keys(benchmarks))).toEqual(done.map(() => ['validation']));
+    expect(one.curve).toEqual([
+      [0, one.base],
+      [20, expect.any(Number)],
+    ]);
+    expect(() => trainedGridReport(loaded.grid, frozen, results, PAPER_GRID)).toThrow(/at least 3 of the objectives/);
     const output = execFileSync(
       process.execPath,
       [join(ROOT, 'bin', 'winnow.mjs'), 'grid', join(folder, 'grid.yaml'), '--run', runs],
@@ -200,7 +216,30 @@ describe('a grid', () => {
     expect(output).toContain(join(runs, 'report', 'report.html'));
     expect(readFileSync(join(runs, 'report', 'report.md'), 'utf8')).toContain('Grid tiny');
     expect((await readGridData(join(runs, 'grid.json'))).rows.length).toBe(4);
+    const lines = readFileSync(join(runs, 'cells.jsonl'), 'utf8').trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line).cell.id).sort()).toEqual(full.map((cell) => cell.id).sort());
   }, 120_000);
+
+  it('is explained: runs, steps, memory and time, and cells whose files are missing', () => {
+    const one = { ...GRID.search, parameters: { 'optimizer.learningRate': [0.01] }, backbones: ['small'], steps: 7 };
+    const absent = { ...GRID.backbones[1]!, name: 'absent', path: 'nowhere' };
+    put('explain.yaml', { ...GRID, search: one, objectives: ['InfoNCE'], backbones: [GRID.backbones[0], absent] });
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      [join(ROOT, 'bin', 'winnow.mjs'), 'grid', join(folder, 'explain.yaml'), '--explain'],
+      { encoding: 'utf8', cwd: folder },
+    );
+    const [head, small, missing, total] = stdout.split('\n').map((line) => line.split(/ {2,}/));
+    expect(head!.slice(0, 4)).toEqual(['backbone', 'objective', 'runs', 'steps']);
+    // Two seeds of 20 steps, and a run of the search of 7.
+    expect(small!.slice(0, 4)).toEqual(['small', 'InfoNCE', '1 + 2', '47']);
+    expect(Number(small![6])).toBeGreaterThan(0);
+    expect(missing).toEqual(['absent', 'InfoNCE', '0 + 2', '40', '–', '–', '–', '–']);
+    expect(total![0]).toMatch(/^\d+\.\d hours of training in all/);
+    expect(stderr).toMatch(/expected files for all cells, got 1 of 2 without: .*nowhere/);
+    expect(status).toBe(2);
+    expect(readdirSync(folder)).not.toContain('runs/tiny');
+  }, 60_000);
 
   it('a run that diverges is reported and does not end the grid', async () => {
     const wild = {
