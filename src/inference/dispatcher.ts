@@ -1,9 +1,10 @@
 import { WinnowError } from '../errors.ts';
 import type { Clock } from '../util/clock.ts';
+import { decodeAnswer, encodeBatch } from './batch-frames.ts';
 import { Breaker } from './breaker.ts';
 import { FinishTimes } from './finish-times.ts';
 import { HostBroken, HostLost } from './host-client.ts';
-import { decodeScores, encodeRun, type Frame, type HostUsage } from './host-protocol.ts';
+import type { Frame, HostUsage } from './host-protocol.ts';
 import type { BatchScores, InferenceRow } from './inference-types.ts';
 import type { LossCause } from './pool-observer.ts';
 
@@ -167,13 +168,14 @@ export class Dispatcher<Host extends Worker> {
     const { rows, tokens, limitMs, predictedMs } = task;
     const expectedMs = predictedMs === undefined ? undefined : this.#finishTimes.batchMs(host.index, predictedMs);
     host
-      .call((id) => encodeRun(id, { handle, rows }), limitMs, tokens, expectedMs)
+      .call((id) => encodeBatch(id, { handle, rows }), limitMs, tokens, expectedMs)
       .then(
-        ({ payload }) => {
-          const { scores, inferMs, rss, cpuMs } = decodeScores(payload);
+        (frame) => {
+          const { rss, cpuMs, ...answer } = decodeAnswer(frame);
+          const { inferMs } = answer;
           this.#breaker.succeeded(task.key);
           this.#finishTimes.observe(host.index, predictedMs, inferMs);
-          task.resolve({ scores, inferMs, host: host.index });
+          task.resolve({ ...answer, host: host.index });
           this.#hooks.answered(host, { rss, cpuMs });
         },
         (error: Error) => this.#failed(task, host, error),

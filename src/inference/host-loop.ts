@@ -4,12 +4,11 @@ import { setPriority } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { WinnowError } from '../errors.ts';
 import { workerEntry } from '../util/worker-entry.ts';
+import { decodeBatch, encodeAnswer } from './batch-frames.ts';
 import { isStickyFault } from './device-faults.ts';
 import {
   decodeJson,
-  decodeRun,
   encodeJson,
-  encodeScores,
   type FailedMessage,
   type Frame,
   FrameReader,
@@ -24,8 +23,8 @@ import type { BatchScores, InferenceRow, LoadSpec, Provider } from './inference-
 interface HostEngine {
   load(handle: number, spec: LoadSpec): Promise<Omit<LoadedMessage, keyof HostUsage>>;
   unload(handle: number): Promise<void>;
-  /** Scores rows by the model under a handle, one fp32 logit each. */
-  run(handle: number, rows: readonly InferenceRow[]): Promise<Pick<BatchScores, 'scores' | 'inferMs'>>;
+  /** Runs rows by the model under a handle. */
+  run(handle: number, rows: readonly InferenceRow[]): Promise<Omit<BatchScores, 'host'>>;
 }
 
 /**
@@ -51,10 +50,11 @@ function failure(error: unknown): FailedMessage {
   };
 }
 
-async function answer(engine: HostEngine, { kind, id, payload }: Frame): Promise<Uint8Array> {
-  if (kind === 'run') {
-    const { handle, rows } = decodeRun(payload);
-    return encodeScores(id, { ...(await engine.run(handle, rows)), ...usage() });
+async function answer(engine: HostEngine, frame: Frame): Promise<Uint8Array> {
+  const { kind, id, payload } = frame;
+  if (kind === 'run' || kind === 'runKept') {
+    const { handle, rows } = decodeBatch(frame);
+    return encodeAnswer(id, { ...(await engine.run(handle, rows)), ...usage() });
   }
   const { handle, spec } = decodeJson<LoadMessage>(payload);
   if (kind === 'load') return encodeJson('loaded', id, { ...(await engine.load(handle, spec)), ...usage() });

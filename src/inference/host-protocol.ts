@@ -10,7 +10,8 @@ import type { InferenceRow, LoadSpec, Provider, ProviderSetting } from './infere
  * control messages (load, ready, failed: a few a minute) are UTF-8 JSON. A host answers requests in order, with the id of the request.
  */
 
-const HEADER = 12;
+/** Bytes before the payload. */
+export const HEADER = 12;
 /** Larger than any batch or message. A longer frame means that the two ends are out of step. */
 const MAX_FRAME = 1 << 30;
 
@@ -18,11 +19,13 @@ const KIND = {
   load: 1,
   unload: 2,
   run: 3,
+  runKept: 4,
   ready: 16,
   loaded: 17,
   unloaded: 18,
   scores: 19,
   failed: 20,
+  pieces: 21,
 } as const;
 type Kind = keyof typeof KIND;
 const NAMES = new Map<number, Kind>(Object.entries(KIND).map(([name, code]) => [code, name as Kind]));
@@ -69,12 +72,12 @@ export interface LoadedMessage extends HostUsage {
   readonly bytes: number;
 }
 
-interface RunMessage {
+export interface RunMessage {
   readonly handle: number;
   readonly rows: readonly InferenceRow[];
 }
 
-interface ScoresMessage extends HostUsage {
+export interface ScoresMessage extends HostUsage {
   readonly scores: Float32Array;
   readonly inferMs: number;
 }
@@ -86,7 +89,8 @@ export interface FailedMessage extends HostUsage {
   readonly fatal: boolean;
 }
 
-function frame(kind: Kind, id: number, payloadBytes: number): Uint8Array<ArrayBuffer> {
+/** Makes a frame with an empty payload. */
+export function frame(kind: Kind, id: number, payloadBytes: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HEADER + payloadBytes);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, HEADER - 4 + payloadBytes, true);
@@ -137,15 +141,23 @@ export function decodeRun(payload: Uint8Array<ArrayBuffer>): RunMessage {
 }
 
 /** Bytes before the scores. */
-const SCORES_AT = 24;
+export const SCORES_AT = 24;
 
-/** Encodes scores: f64 milliseconds, f64 resident bytes, f64 milliseconds of processor time, then one f32 for each row. */
-export function encodeScores(id: number, { scores, inferMs, rss, cpuMs }: ScoresMessage): Uint8Array {
-  const bytes = frame('scores', id, SCORES_AT + 4 * scores.length);
+/** Writes what precedes the scores: f64 milliseconds, f64 resident bytes, f64 milliseconds of processor time. */
+export function writeUsage(
+  bytes: Uint8Array<ArrayBuffer>,
+  { inferMs, rss, cpuMs }: Omit<ScoresMessage, 'scores'>,
+): void {
   const view = new DataView(bytes.buffer, HEADER);
   view.setFloat64(0, inferMs, true);
   view.setFloat64(8, rss, true);
   view.setFloat64(16, cpuMs, true);
+}
+
+/** Encodes scores: time and memory (`writeUsage`), then one f32 for each row. */
+export function encodeScores(id: number, { scores, ...usage }: ScoresMessage): Uint8Array {
+  const bytes = frame('scores', id, SCORES_AT + 4 * scores.length);
+  writeUsage(bytes, usage);
   new Float32Array(bytes.buffer, HEADER + SCORES_AT).set(scores);
   return bytes;
 }

@@ -5,6 +5,16 @@
 export interface InferenceRow {
   readonly ids: Int32Array;
   readonly secondSegment: number;
+  /** Of a row that is scored by the kept states of its passage. `ids` are the passage's, for their number; hosts do not get them. */
+  readonly kept?: KeptInput | undefined;
+}
+
+/** A query, and what the graph of passages gave for a passage. */
+export interface KeptInput {
+  /** Token ids of the query. Rows of one query share the array, so that it is computed once a batch. */
+  readonly query: Int32Array;
+  /** States, scales and vector of the passage, as `HostPool.run` gave them in `pieces`. */
+  readonly bytes: Uint8Array;
 }
 
 export type Provider = 'cpu' | 'cuda' | 'webgpu';
@@ -18,7 +28,9 @@ export type Reduction =
   /** Logit of one class minus logsumexp of the others, so that its sigmoid is the softmax probability. */
   | { readonly kind: 'class'; readonly index: number }
   /** All k numbers: the vector of a text. */
-  | { readonly kind: 'vector' };
+  | { readonly kind: 'vector' }
+  /** What is kept of a passage: the outputs `states`, `scales` and `vector`, without padding, one after another. */
+  | { readonly kind: 'kept' };
 
 export interface LoadSpec {
   /** `name@version`; unique for each loaded version. */
@@ -47,8 +59,10 @@ export interface LoadedModel {
 }
 
 export interface BatchScores {
-  /** One fp32 logit for each row, in the batch's order; of a bi-encoder, the numbers of each row's vector. */
+  /** One fp32 logit for each row, in the batch's order; of a bi-encoder, the numbers of each row's vector. Empty with `pieces`. */
   readonly scores: Float32Array;
+  /** The bytes that are kept of each row's passage, by a graph of passages. They are views of one buffer. */
+  readonly pieces?: readonly Uint8Array[];
   /** Milliseconds in the engine. */
   readonly inferMs: number;
   /** Index of the host that ran it. */

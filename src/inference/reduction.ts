@@ -32,7 +32,7 @@ export function reduceLogits(
   const [count, width = 1] = dims;
   const shape = `[${dims.join(', ')}]`;
   if (count !== rows || dims.length > 2 || width === 0) throw new Error(`expected logits [${rows}, k], got ${shape}`);
-  if (reduction.kind === 'vector') return logits.slice();
+  if (reduction.kind === 'vector' || reduction.kind === 'kept') return logits.slice();
   if (reduction.kind === 'single') {
     if (width !== 1) throw new Error(`expected logits [${rows}, 1], got ${shape}: name the class to score`);
     return logits.slice();

@@ -11,7 +11,8 @@ function concatenate(a: BatchScores, b: BatchScores): BatchScores {
   const scores = new Float32Array(a.scores.length + b.scores.length);
   scores.set(a.scores);
   scores.set(b.scores, a.scores.length);
-  return { scores, inferMs: a.inferMs + b.inferMs, host: b.host };
+  const pieces = a.pieces && b.pieces && [...a.pieces, ...b.pieces];
+  return { scores, ...(pieces && { pieces }), inferMs: a.inferMs + b.inferMs, host: b.host };
 }
 
 /**
@@ -42,9 +43,12 @@ export async function scoreInHalves(
 }
 
 function checkLengths(rows: readonly InferenceRow[], maxLength: number): void {
-  const row = rows.findIndex(({ ids }) => ids.length === 0 || ids.length > maxLength);
+  const fits = (ids: Int32Array): boolean => ids.length > 0 && ids.length <= maxLength;
+  const row = rows.findIndex(({ ids, kept }) => !fits(ids) || (kept && !fits(kept.query)));
   if (row < 0) return;
-  const reason = `expected 1 to ${maxLength} tokens in row ${row}, got ${rows[row]!.ids.length}`;
+  const { ids, kept } = rows[row]!;
+  const got = fits(ids) ? kept!.query.length : ids.length;
+  const reason = `expected 1 to ${maxLength} tokens in row ${row}, got ${got}`;
   throw new WinnowError('inference_failed', { reason, row });
 }
 

@@ -1,7 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { WinnowError } from '../errors.ts';
 import { type InferenceSession, Tensor } from '../onnx/engine.ts';
-import type { InferenceRow, LoadSpec } from './inference-types.ts';
+import type { BatchScores, InferenceRow, LoadSpec } from './inference-types.ts';
+import { cutKept, KEPT_INPUTS, KEPT_OUTPUTS, KeptBatch, type Layout, layoutOf } from './kept-batch.ts';
 import { INPUTS, type InputSpec, integerType, type PaddedInput, Padder } from './padding.ts';
 import { createSession, type SessionSettings } from './providers.ts';
 import { reduceLogits, toFloat32 } from './reduction.ts';
@@ -9,8 +10,12 @@ import { reduceLogits, toFloat32 } from './reduction.ts';
 interface Loaded {
   readonly session: InferenceSession;
   readonly spec: LoadSpec;
+  /** Inputs that token ids are padded for. */
   readonly inputs: readonly InputSpec[];
-  readonly output: string;
+  /** Names of the outputs that are read. */
+  readonly outputs: readonly string[];
+  /** Of a graph that gives what is kept of passages, or scores by it. */
+  readonly layout?: Layout | undefined;
 }
 
 interface LoadFacts {
@@ -50,11 +55,29 @@ const fileOf = ({ file, exported }: LoadSpec): string => (exported === undefined
 const tensorOf = ({ data, dims }: PaddedInput) =>
   data instanceof BigInt64Array ? new Tensor('int64', data, dims) : new Tensor('int32', data, dims);
 
+/** Whether a graph scores passages by their kept states. */
+const readsKept = ({ inputNames }: InferenceSession): boolean => inputNames.includes('query_of');
+
+/** Checks inputs and outputs of a session. @throws WinnowError `invalid_graph` naming what is wrong. */
+function describe(session: InferenceSession, { key, reduction }: LoadSpec): Omit<Loaded, 'session' | 'spec'> {
+  const keeps = reduction.kind === 'kept';
+  const reads = readsKept(session);
+  const own = session.inputMetadata.filter(({ name }) => !reads || !KEPT_INPUTS.includes(name));
+  const inputs = own.map((metadata) => inputSpec(metadata, key));
+  if (!keeps) {
+    const outputs = [scoreOutput(session, key)];
+    return reads ? { inputs, outputs, layout: layoutOf(session.inputMetadata, key) } : { inputs, outputs };
+  }
+  const outputs = KEPT_OUTPUTS.filter((name) => session.outputNames.includes(name));
+  return { inputs, outputs, layout: layoutOf(session.outputMetadata, key) };
+}
+
 /** Loaded sessions by handle. Pads rows, runs a session and reduces its logits to scores. Blocks its thread while a session runs. */
 export class SessionTable {
   readonly #settings: SessionSettings;
   readonly #models = new Map<number, Loaded>();
   readonly #padder = new Padder();
+  readonly #keptBatch = new KeptBatch();
 
   constructor(settings: SessionSettings) {
     // Batches differ in shape, so memory patterns would grow without limit.
@@ -67,9 +90,9 @@ export class SessionTable {
     const start = performance.now();
     const session = await this.#open(spec);
     try {
-      const inputs = session.inputMetadata.map((metadata) => inputSpec(metadata, spec.key));
+      const described = describe(session, spec);
       await this.unload(handle);
-      this.#models.set(handle, { session, spec, inputs, output: scoreOutput(session, spec.key) });
+      this.#models.set(handle, { session, spec, ...described });
     } catch (error) {
       await session.release();
       throw error;
@@ -105,16 +128,27 @@ export class SessionTable {
     this.#models.delete(handle);
   }
 
-  /** Returns one fp32 logit for each row, NaN included. */
-  async run(handle: number, rows: readonly InferenceRow[]): Promise<{ scores: Float32Array; inferMs: number }> {
+  /** Returns one fp32 logit for each row, NaN included; of a graph of passages, what is kept of each. */
+  async run(handle: number, rows: readonly InferenceRow[]): Promise<Omit<BatchScores, 'host'>> {
     const model = this.#models.get(handle);
     if (!model) throw new Error(`expected a loaded model, got handle ${handle}`);
-    const padded = this.#padder.pad(rows, model.inputs, model.spec);
-    const feeds = Object.fromEntries(Object.entries(padded).map(([name, input]) => [name, tensorOf(input)]));
+    const { session, outputs, spec, layout } = model;
+    const feeds = this.#feeds(model, rows);
     const start = performance.now();
-    const logits = (await model.session.run(feeds, [model.output]))[model.output]!;
+    const found = await session.run(feeds, outputs);
     const inferMs = performance.now() - start;
-    const scores = reduceLogits(toFloat32(logits.type, logits.data), logits.dims, rows.length, model.spec.reduction);
+    if (spec.reduction.kind === 'kept')
+      return { scores: new Float32Array(0), pieces: cutKept(found, rows, layout!), inferMs };
+    const logits = found[outputs[0]!]!;
+    const scores = reduceLogits(toFloat32(logits.type, logits.data), logits.dims, rows.length, spec.reduction);
     return { scores, inferMs };
+  }
+
+  #feeds({ inputs, spec, layout }: Loaded, rows: readonly InferenceRow[]): Record<string, Tensor> {
+    const isKept = layout !== undefined && spec.reduction.kind !== 'kept';
+    const { queries, feeds } = isKept ? this.#keptBatch.fill(rows, layout) : { queries: rows, feeds: {} };
+    const padded = this.#padder.pad(queries, inputs, spec);
+    const ids = Object.fromEntries(Object.entries(padded).map(([name, input]) => [name, tensorOf(input)]));
+    return { ...ids, ...feeds };
   }
 }

@@ -1,6 +1,7 @@
 import { WinnowError } from '../errors.ts';
+import { decodeAnswer, encodeBatch } from './batch-frames.ts';
 import { type HostClient, HostLost } from './host-client.ts';
-import { decodeScores, encodeRun } from './host-protocol.ts';
+
 import type { BatchScores, InferenceRow, LoadedModel, LoadSpec, TrialRun } from './inference-types.ts';
 import { scoreBatch } from './score-batch.ts';
 
@@ -63,10 +64,10 @@ export async function tryOnHost(
   let msPerToken = 0;
   const limitMs = Math.min(batchTimeoutMs, TRIAL_BATCH_MS);
   const run = async (rows: readonly InferenceRow[]): Promise<BatchScores> => {
-    const { payload } = await host.call((id) => encodeRun(id, { handle, rows }), limitMs);
-    const { scores, inferMs } = decodeScores(payload);
-    msPerToken = Math.max(msPerToken, inferMs / paddedTokens(rows));
-    return { scores, inferMs, host: host.index };
+    const frame = await host.call((id) => encodeBatch(id, { handle, rows }), limitMs);
+    const { rss: _, cpuMs: __, ...answer } = decodeAnswer(frame);
+    msPerToken = Math.max(msPerToken, answer.inferMs / paddedTokens(rows));
+    return { ...answer, host: host.index };
   };
   try {
     const facts = await load();

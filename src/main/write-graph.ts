@@ -1,14 +1,16 @@
+import { dirname } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { isHalf, leftOutOf } from '../onnx/architectures/architectures.ts';
 import { VECTOR } from '../onnx/architectures/module-kinds.ts';
 import { readWholeModel } from '../onnx/architectures/whole-model.ts';
+import { isInteractionFolder, writeInteraction } from '../onnx/interaction/write-interaction.ts';
 import { writeServed } from '../onnx/write-served.ts';
 import { answerIds } from '../tokenization/answer-tokens.ts';
 import { writeHalf } from './half-file.ts';
 
 /**
- * Writes the ONNX file of a folder that has weights, or modules after its encoder. The head of a language model becomes the difference of two
- * answers' logits.
+ * Writes the ONNX file of a folder that has weights, or modules after its encoder; both files of an interaction model. The head of a language model
+ * becomes the difference of two answers' logits.
  * @param names Names that the model is known by beside its folder's.
  * @param onGpu Whether a file in half precision is written too, where the weights are.
  * @returns Warnings: tensors that were left out, a file in half precision that was not written.
@@ -20,6 +22,11 @@ export async function writeGraph(
   names: readonly string[] = [],
   onGpu = false,
 ): Promise<readonly string[]> {
+  if (await isInteractionFolder(folder)) {
+    // `file` lies in the folder of ONNX files.
+    await writeInteraction(folder, dirname(dirname(file)));
+    return [];
+  }
   const model = await readWholeModel(folder, () => answerIds(folder, names), true);
   const [output] = model.graph.outputs;
   if (output?.name !== 'logits' && output?.name !== VECTOR)

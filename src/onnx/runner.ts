@@ -22,7 +22,15 @@ export interface RunOptions {
 
 /** Wraps a tensor for the engine without a copy. */
 export function toOrt(t: Tensor): OrtTensor {
+  if (t.dtype === 'float16') return halfToOrt(t);
   return new OrtTensor(t.dtype as 'float32', view(t) as Float32Array, t.dims as number[]);
+}
+
+/** The binding reads float16 from a Uint16Array, which the class of tensors replaces where there is a Float16Array. */
+function halfToOrt({ bytes, dims }: Tensor): OrtTensor {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
+  const bits = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+  return Object.defineProperty(new OrtTensor('float16', bits, dims as number[]), 'data', { value: bits });
 }
 
 export const fromOrt = (t: OrtTensor): Tensor => tensorOf(t.type as DataType, t.dims, t.data as Float32Array);

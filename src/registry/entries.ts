@@ -4,6 +4,7 @@ import type { LoadedVersion } from './loaded-version.ts';
 import type { VersionOnDisk } from './registry-catalog.ts';
 import type { ServedVersion, UnloadCause, VersionState, VersionStatus } from './registry-types.ts';
 import type { Routable } from './routing.ts';
+import { kindOf } from './side-encoder.ts';
 
 interface Refusal {
   readonly error: WinnowError;
@@ -15,7 +16,7 @@ interface Refusal {
 
 /** What a status says about a version that is or was loaded. */
 const factsOf = (served: ServedVersion) => {
-  const { variant, provider, maxLength, maxQueryTokens, activation, warnings, rewrite, encoder } = served;
+  const { variant, provider, maxLength, maxQueryTokens, activation, warnings, rewrite } = served;
   return {
     variant,
     provider,
@@ -24,7 +25,7 @@ const factsOf = (served: ServedVersion) => {
     activation,
     ...(warnings.length > 0 ? { warnings } : {}),
     ...(rewrite === undefined ? {} : { rewrite }),
-    kind: encoder ? ('bi-encoder' as const) : ('cross-encoder' as const),
+    kind: kindOf(served),
   };
 };
 

@@ -4,10 +4,10 @@ import { withTemporary } from '../util/files.ts';
 import { namesIn } from '../util/known-templates.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { copySnapshot, findSnapshot } from './hub-cache.ts';
+import { interactionManifest } from './interaction.ts';
 import type { Manifest, SelfTest } from './manifest.ts';
 import { type Published, type PublishOptions, publish } from './publish-version.ts';
-import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
-import { sha256Of } from './version-folder.ts';
+import { type AdmissionDeps, hashesOf, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
 import { chooseGraph } from './version-graph.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
 import { templateManifest } from './version-template.ts';
@@ -32,19 +32,21 @@ async function inspectVariant(
   deps: AdmissionDeps,
 ): Promise<Inspected> {
   const graph = await chooseGraph(version, variant.name, deps.pool.provider);
-  return { version, graph, sha256: await sha256Of(version, variant.file) };
+  return { version, graph, ...(await hashesOf(version, graph)) };
 }
 
 async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {
-  const { folder, manifest, maxLength, encoder } = inspected.version;
+  const { folder, manifest, maxLength, encoder, isInteraction } = inspected.version;
   const variant = inspected.graph.variant.name;
   const key = `${folder}@${variant}`;
   const { served } = await loadAndTest({ name: folder, version: variant, key, folder }, inspected, deps);
+  const { passages } = served;
   try {
     const tokenizer = await deps.tokenizers.for(folder);
     try {
       const limits = { ...manifest, maxLength };
-      const scores = await scorePairs({ pool: deps.pool, key, tokenizer, limits, encoder }, pairs);
+      const tested = { pool: deps.pool, key, tokenizer, limits, encoder, isInteraction };
+      const scores = await scorePairs(tested, pairs);
       const recorded = recordName(inspected.graph.variant);
       return { variant, recorded, scores, warnings: served.warnings };
     } finally {
@@ -52,6 +54,7 @@ async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: re
     }
   } finally {
     await deps.pool.unload(key);
+    if (passages) await deps.pool.unload(passages.key);
   }
 }
 
@@ -110,7 +113,8 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
   const manifest = {
     activation: version.activation,
     maxLength: version.maxLength,
-    ...(graph.reduction.kind !== 'vector' && { reduction: graph.reduction }),
+    ...(graph.reduction.kind !== 'vector' && graph.reduction.kind !== 'kept' && { reduction: graph.reduction }),
+    ...(version.isInteraction && interactionManifest(version.encoder)),
     ...(version.manifest?.template === undefined && templateManifest(version.template, version.manifest)),
     selfTest: version.manifest?.selfTest ?? measured,
   };

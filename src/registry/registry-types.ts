@@ -5,15 +5,26 @@ import type { Pruning } from './pruning.ts';
 /** How a score (fp32 logit) becomes a relevance score; `none` keeps the logit. */
 export type Activation = 'sigmoid' | 'none';
 
-/** Whether a model reads query and passage together, as a pair, or apart, as two vectors. */
-export type ModelKind = 'cross-encoder' | 'bi-encoder';
+/**
+ * Whether a model reads query and passage together, as a pair, or apart, as two vectors; or apart in its lower layers, so that a few upper layers of
+ * the query look at finished states of the passage.
+ */
+export type ModelKind = 'cross-encoder' | 'bi-encoder' | 'interaction';
 
-/** What a bi-encoder puts before texts, and how it compares their vectors. */
+/** What a model that reads texts apart puts before them, and how a bi-encoder compares their vectors. */
 export interface SideEncoder {
   readonly queryPrefix: string;
   readonly passagePrefix: string;
-  /** A score is the dot product of the vectors times this. The graph makes their length 1 where it is a cosine. */
+  /** A score is the dot product of the vectors times this. The graph makes their length 1 where it is a cosine. 1 for interaction models. */
   readonly scale: number;
+}
+
+/** The graph of an interaction model that reads passages. What it gives is kept; the version's own graph scores by it. */
+export interface PassageGraph {
+  /** Its key in inference hosts. */
+  readonly key: string;
+  /** sha256 of its ONNX file. */
+  readonly sha256: string;
 }
 
 /** A version that passed admission and is loaded on every host. */
@@ -32,14 +43,16 @@ export interface ServedVersion {
   readonly truncation?: 'longest_first' | 'only_second' | undefined;
   /** How query and passage become one text; undefined where they are a pair. */
   readonly template?: TextTemplate | undefined;
-  /** Of a bi-encoder, which reads query and passage apart; undefined for models that read pairs. */
+  /** Of a model that reads query and passage apart; undefined for models that read pairs. */
   readonly encoder?: SideEncoder | undefined;
+  /** Of an interaction model. */
+  readonly passages?: PassageGraph | undefined;
   /** The training objective, if the manifest says so. */
   readonly objective: string | undefined;
   /** `fp32`, `fp16`, `int8`: the ONNX file that is served. */
   readonly variant: string;
   readonly provider: Provider;
-  /** sha256 of the served ONNX file. */
+  /** sha256 of the served ONNX file; of an interaction model that of the hashes of both, in hexadecimal digits. */
   readonly sha256: string;
   /** How it prunes candidate lists; undefined where it was not calibrated for the served file. */
   readonly pruning?: Pruning | undefined;
@@ -69,7 +82,7 @@ export interface VersionStatus {
   readonly maxLength?: number;
   readonly maxQueryTokens?: number;
   readonly activation?: Activation;
-  /** Whether it reads query and passage together or apart. */
+  /** How it reads query and passage. */
   readonly kind?: ModelKind;
   readonly objective?: string;
   /** Those of `ServedVersion`; absent without any. */

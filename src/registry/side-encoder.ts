@@ -6,13 +6,19 @@ import { namesIn } from '../util/known-templates.ts';
 import { classOf } from './adoption.ts';
 import { type ListedFolder, readJson, readOptionalObject } from './folder-files.ts';
 import type { Manifest } from './manifest.ts';
-import type { SideEncoder } from './registry-types.ts';
+import type { ModelKind, ServedVersion, SideEncoder } from './registry-types.ts';
 import { MODEL_SETTINGS, MODULES } from './sentence-transformers.ts';
 
 /*
  * Bi-encoders: models that make one vector of a text. Query and passage are read apart, each behind its own prefix. Names of files, fields and
  * prompts are those of sentence-transformers 6.2 (`encode_query`, `encode_document`).
  */
+
+/** Returns the kind of a version. */
+export const kindOf = ({ encoder, passages }: Pick<ServedVersion, 'encoder' | 'passages'>): ModelKind => {
+  if (!encoder) return 'cross-encoder';
+  return passages ? 'interaction' : 'bi-encoder';
+};
 
 /** Returns what model.json says of a bi-encoder; undefined for other kinds. @throws WinnowError `invalid_manifest` for fields without effect. */
 export function statedEncoder(manifest: Manifest | undefined, file: string): SideEncoder | undefined {

@@ -1,17 +1,19 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
-import type { HostPool, LoadedModel, LoadSpec } from '../inference/inference-types.ts';
+import type { HostPool, LoadedModel, LoadSpec, TrialRun } from '../inference/inference-types.ts';
 import type { GraphRewriter } from '../inference/rewrite/rewrite-types.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
+import { passageGraphOf, passageKey } from './interaction.ts';
 import { excerpt } from './model-names.ts';
-import { ownTargets, targetOf } from './processor.ts';
 import { type Pruning, pruningOf } from './pruning.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
 import { readVersionFolder, sha256Of, type VersionFolder, verifyHashes } from './version-folder.ts';
 import { type ChosenGraph, chooseGraph, servedFiles } from './version-graph.ts';
 import { rewriteFor } from './version-rewrite.ts';
-import { largestId, runSelfTest, TOLERANCE } from './version-self-test.ts';
-import { isForeign, recordName, type VariantPreference } from './version-variants.ts';
+import { keepProbes, largestId, runSelfTest, type SelfTestDeps } from './version-self-test.ts';
+import { recordName, type VariantPreference } from './version-variants.ts';
+import { warningsAbout } from './version-warnings.ts';
 
 export interface AdmissionDeps {
   readonly pool: HostPool;
@@ -51,6 +53,24 @@ export interface Inspected {
   readonly version: VersionFolder;
   readonly graph: ChosenGraph;
   readonly sha256: string;
+  /** That of the graph of passages, of an interaction model. */
+  readonly passagesSha256?: string | undefined;
+}
+
+/** Returns the hashes of the files of a variant; those of both graphs of an interaction model become one. */
+export async function hashesOf(
+  version: VersionFolder,
+  { variant: { file, passages } }: Pick<ChosenGraph, 'variant'>,
+): Promise<Pick<Inspected, 'sha256' | 'passagesSha256'>> {
+  const sha256 = await sha256Of(version, file);
+  if (passages === undefined) return { sha256 };
+  const passagesSha256 = await sha256Of(version, passages);
+  return {
+    sha256: createHash('sha256')
+      .update(sha256 + passagesSha256)
+      .digest('hex'),
+    passagesSha256,
+  };
 }
 
 /**
@@ -66,40 +86,7 @@ export async function inspectVersion(
   const version = await readVersionFolder(candidate.folder, deps.limits ?? DEFAULT_LIMITS, candidate.skip);
   const graph = await chooseGraph(version, deps.variant ?? 'auto', deps.provider);
   await verifyHashes(version, everyFile ? undefined : servedFiles(version, graph));
-  return { version, graph, sha256: await sha256Of(version, graph.variant.file) };
-}
-
-/** Largest difference of a pair's scores in different batches by rounding alone, by variant. GPUs multiply with fewer digits. */
-function roundingOf(variant: string, provider: HostPool['provider']): number {
-  return Math.max(TOLERANCE[variant]!, provider === 'cpu' ? 0 : TOLERANCE.fp16!);
-}
-
-/** Returns a warning if scores depend on the rows of a batch: `moved` is how much that of a probe did. */
-function batchWarning(graph: ChosenGraph, moved: number, provider: HostPool['provider']): readonly string[] {
-  const { variant, batchOps, isMasked } = graph;
-  const isMoved = moved > roundingOf(variant.name, provider);
-  if (batchOps.length === 0 && !isMoved) return [];
-  const cause =
-    batchOps.length > 0
-      ? `${batchOps.join(' and ')} computes its scale over all rows of a batch (dynamic int8)`
-      : isMasked
-        ? 'an operator of the graph computes over the rows or the padding of a batch'
-        : 'the graph has no input attention_mask, so that padding is read as text';
-  const effect = `a score depends on the co-batched rows; that of a self-test pair differed by ${moved.toPrecision(2)}`;
-  return [`${variant.file}: ${cause}: ${effect}. Serve another variant, or an int8 file of \`winnow quantize\``];
-}
-
-/** Returns a warning if a file is made for another processor. */
-function processorWarning({ variant }: ChosenGraph): readonly string[] {
-  if (!isForeign(variant.file)) return [];
-  const own = ownTargets().join(', ') || 'none of the known ones';
-  return [`${variant.file} is made for ${targetOf(variant.file)}, this processor is ${own}: its scores may differ`];
-}
-
-/** Returns a warning if the version was calibrated for pruning with another ONNX file. */
-function pruningWarning({ version: { manifest }, graph, sha256 }: Inspected): readonly string[] {
-  if (!manifest?.pruning || manifest.pruning.sha256 === sha256) return [];
-  return [`model.json: pruning was calibrated with another file than ${graph.variant.file}: requests are not pruned`];
+  return { version, graph, ...(await hashesOf(version, graph)) };
 }
 
 function servedVersion(
@@ -108,7 +95,7 @@ function servedVersion(
   pool: HostPool,
   { moved, rewrite, pruning }: Pick<OnHosts, 'moved' | 'rewrite' | 'pruning'>,
 ): ServedVersion {
-  const { version, graph, sha256 } = inspected;
+  const { version, graph, sha256, passagesSha256 } = inspected;
   return Object.freeze({
     name: candidate.name,
     version: candidate.version,
@@ -121,17 +108,13 @@ function servedVersion(
     truncation: version.manifest?.truncation ?? (version.template && 'only_second'),
     template: version.template?.template,
     encoder: version.encoder,
+    passages: passageGraphOf(candidate.key, passagesSha256),
     objective: version.objective,
     variant: graph.variant.name,
     provider: pool.provider,
     sha256,
     ...(pruning && { pruning }),
-    warnings: [
-      ...version.warnings,
-      ...batchWarning(graph, moved, pool.provider),
-      ...processorWarning(graph),
-      ...pruningWarning(inspected),
-    ],
+    warnings: warningsAbout(inspected, moved, pool.provider),
     rewrite,
   });
 }
@@ -194,26 +177,61 @@ async function loadFile(
     maxLength,
   };
   const whole = { ...spec, reduction: graph.reduction };
-  const limits = { ...manifest, maxLength };
+  const { encoder, isInteraction } = version;
+  const tested = { key, tokenizer, limits: { ...manifest, maxLength }, encoder, isInteraction };
   let moved = 0;
   const test = async (on: Pick<HostPool, 'run'>) => {
-    moved = await runSelfTest(
-      { pool: on, key, tokenizer, limits, encoder: version.encoder },
-      recordName(graph.variant),
-      manifest?.selfTest,
-    );
+    moved = await runSelfTest({ ...tested, pool: on }, recordName(graph.variant), manifest?.selfTest);
   };
-  // What serves is not touched before the version has shown that it loads and computes.
-  const tried = (await pool.trial?.(whole, (run) => test({ run: (_key, rows) => run(rows) }))) ?? false;
-  const loaded = await pool.load(whole);
+  const passages = await loadPassages(inspected, spec, pool, tested);
   try {
-    checkLoadedInputs(loaded, graph.variant.file);
-    if (!tried) await test(pool);
+    const loaded = await loadTested(whole, graph.variant.file, pool, test);
+    const [bytes, loadMs] = [passages?.bytes ?? 0, passages?.loadMs ?? 0];
+    const both = { ...loaded, bytes: loaded.bytes + bytes, loadMs: loaded.loadMs + loadMs };
+    return { loaded: both, moved, pruning: ownPruning(inspected, whole, pool) };
   } catch (error) {
-    await pool.unload(key).catch(() => undefined);
+    if (passages) await pool.unload(passages.key).catch(() => undefined);
     throw error;
   }
-  return { loaded, moved, pruning: ownPruning(inspected, whole, pool) };
+}
+
+/** Loads a graph that passes `test`. What serves is not touched before it has shown that it loads and computes. */
+async function loadTested(
+  spec: LoadSpec,
+  file: string,
+  pool: HostPool,
+  test: (on: Pick<HostPool, 'run'>) => Promise<void>,
+): Promise<LoadedModel> {
+  const onTrial = (run: TrialRun): Pick<HostPool, 'run'> => ({
+    run: (key, rows) => (key === spec.key ? run(rows) : pool.run(key, rows)),
+  });
+  const tried = (await pool.trial?.(spec, (run) => test(onTrial(run)))) ?? false;
+  const loaded = await pool.load(spec);
+  try {
+    checkLoadedInputs(loaded, file);
+    if (!tried) await test(pool);
+    return loaded;
+  } catch (error) {
+    await pool.unload(spec.key).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Loads the graph of passages of an interaction model, after it has shown on a spare host that it computes; undefined for other kinds. */
+async function loadPassages(
+  { version, graph }: Inspected,
+  spec: Omit<LoadSpec, 'reduction'>,
+  pool: HostPool,
+  tested: Omit<SelfTestDeps, 'pool'>,
+): Promise<LoadedModel | undefined> {
+  const { passages } = graph.variant;
+  if (passages === undefined) return undefined;
+  const file = join(version.folder, passages);
+  const own = { ...spec, key: passageKey(spec.key), file, exported: file, reduction: { kind: 'kept' } } as const;
+  const probe = async (run: TrialRun) =>
+    void (await keepProbes({ ...tested, pool: { run: (_key, rows) => run(rows) } }));
+  await pool.trial?.(own, probe);
+  return pool.load(own);
 }
 
 /** Names the cause of a failed self-test where the tokenizer has more tokens than config.json says; returns other errors as they are. */

@@ -12,6 +12,7 @@ import {
   listFiles,
   readOptionalObject,
 } from './folder-files.ts';
+import { interactionVariants, isHalf, isInteraction, statedInteraction } from './interaction.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
 import { excerpt } from './model-names.ts';
 import type { Activation, SideEncoder } from './registry-types.ts';
@@ -35,8 +36,10 @@ export interface VersionFolder {
   readonly objective: string | undefined;
   /** How query and passage become one text; undefined where they are a pair. */
   readonly template: FoundTemplate | undefined;
-  /** How a bi-encoder reads query and passage apart; undefined for models that read pairs. */
+  /** How a bi-encoder or an interaction model reads query and passage apart; undefined for models that read pairs. */
   readonly encoder: SideEncoder | undefined;
+  /** Whether each of its variants is two graphs. */
+  readonly isInteraction: boolean;
   /** What the files say and Winnow does not apply, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -100,7 +103,8 @@ export async function readSettings(
   const config = await readOptionalObject(listed, 'config.json');
   const tokenizerConfig = await readOptionalObject(listed, 'tokenizer_config.json');
   const template = encoder ? undefined : await readTemplate(listed, { manifest, config, tokenizerConfig }, names);
-  const { activation, wholeGraph } = manifest ?? {};
+  const { activation } = manifest ?? {};
+  const wholeGraph = manifest?.wholeGraph ?? (isInteraction(config) || undefined);
   const known = { activation, wholeGraph, config, tokenizerConfig, template, encoder };
   const stated = await readSentenceTransformers(listed, known);
   return { config, tokenizerConfig, stated, template };
@@ -125,7 +129,9 @@ export async function readVersionFolder(
   await checkTextFiles(folder, files, limits);
   const manifest = has(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
   if (manifest?.files) compareWithManifest(files, manifest.files);
-  const encoder = statedEncoder(manifest, MANIFEST_FILE);
+  const stated0 = await readOptionalObject({ folder, paths: new Set(paths), limits }, 'config.json');
+  const interaction = statedInteraction(manifest, stated0, MANIFEST_FILE);
+  const encoder = interaction ?? statedEncoder(manifest, MANIFEST_FILE);
   const { config, tokenizerConfig, stated, template } = await readSettings(
     folder,
     files,
@@ -134,8 +140,8 @@ export async function readVersionFolder(
     [],
     encoder,
   );
-  const variants = variantsOf(paths);
-  const unserved = unservedFiles(paths);
+  const variants = interaction ? interactionVariants(paths) : variantsOf(paths);
+  const unserved = unservedFiles(paths).filter((path) => !interaction || !isHalf(path));
   if (variants.length === 0)
     refuse(
       'onnx/model.onnx',
@@ -156,6 +162,7 @@ export async function readVersionFolder(
     objective: manifest?.objective,
     template,
     encoder,
+    isInteraction: interaction !== undefined,
     warnings: [...stated.warnings, ...instructionWarning(template, manifest), ...unservedWarning(unserved)],
   };
 }

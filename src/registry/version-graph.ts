@@ -3,6 +3,7 @@ import { WinnowError } from '../errors.ts';
 import type { Provider, Reduction } from '../inference/inference-types.ts';
 import { INPUTS } from '../inference/padding.ts';
 import { adoptReduction } from './adoption.ts';
+import { checkHalves } from './interaction.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
 import { refuse, type VersionFolder } from './version-folder.ts';
@@ -11,10 +12,10 @@ import { isForeign, preferredVariants, type Variant, type VariantPreference } fr
 /** The ONNX file of a version that is served. */
 export interface ChosenGraph {
   readonly variant: Variant;
-  /** External data files, relative to the version's folder. */
+  /** External data files, those of both graphs of an interaction model, relative to the version's folder. */
   readonly external: readonly string[];
   readonly reduction: Reduction;
-  /** Size of the file and its external data in bytes. */
+  /** Size of the files and their external data in bytes. */
   readonly bytes: number;
   /** Operators that compute over the rows of a batch together, so that a score may depend on co-batched rows. */
   readonly batchOps: readonly string[];
@@ -26,8 +27,8 @@ export interface ChosenGraph {
 
 const KNOWN_INPUTS = Object.keys(INPUTS);
 
-function checkInputs(graph: GraphFacts, file: string): void {
-  const names = graph.inputs.map((v) => v.name);
+function checkInputs(inputs: GraphFacts['inputs'], file: string): void {
+  const names = inputs.map((v) => v.name);
   if (!names.includes('input_ids') || names.some((name) => !KNOWN_INPUTS.includes(name)))
     refuse(
       file,
@@ -51,11 +52,13 @@ function outputWidth(graph: GraphFacts, file: string): number | undefined {
   return shape?.length === 1 ? 1 : shape?.[1];
 }
 
+const SINGLE: Reduction = { kind: 'single' };
+
 function reductionOf(version: VersionFolder, width: number | undefined, file: string): Reduction {
-  const { manifest, config, encoder } = version;
-  if (encoder) return { kind: 'vector' };
-  const reduction = manifest?.reduction ?? adoptReduction(config, width);
-  if (width === undefined || reduction.kind === 'vector') return reduction;
+  const { manifest, config, encoder, isInteraction } = version;
+  if (encoder && !isInteraction) return { kind: 'vector' };
+  const reduction = manifest?.reduction ?? (isInteraction ? SINGLE : adoptReduction(config, width));
+  if (width === undefined || reduction.kind === 'vector' || reduction.kind === 'kept') return reduction;
   if (reduction.kind === 'single' ? width !== 1 : width < 2 || reduction.index >= width)
     refuse(
       file,
@@ -107,23 +110,38 @@ export async function chooseGraph(
   const isLast = batchOpsOf(chosen.graph).length > 0 || isForeign(first.file);
   if (preference === 'auto' && isLast && others[0]) chosen = await scan(version, others[0]);
   const { variant, graph } = chosen;
-  checkInputs(graph, variant.file);
-  const external = externalFiles(version, graph, variant.file);
+  const passages = await scanPassages(version, variant, graph);
+  if (!passages) checkInputs(graph.inputs, variant.file);
+  const external = [...externalFiles(version, graph, variant.file), ...(passages?.external ?? [])];
   const size = (path: string) => version.files.find((f) => f.path === path)!.bytes;
+  const graphs = passages ? [graph, passages.graph] : [graph];
   return {
     variant,
     external,
     reduction: reductionOf(version, outputWidth(graph, variant.file), variant.file),
-    bytes: [variant.file, ...external].reduce((sum, path) => sum + size(path), 0),
-    batchOps: batchOpsOf(graph),
-    isMasked: graph.inputs.some((input) => input.name === 'attention_mask'),
+    bytes: [...graphFiles(variant), ...external].reduce((sum, path) => sum + size(path), 0),
+    batchOps: [...new Set(graphs.flatMap(batchOpsOf))],
+    isMasked: graphs.every(({ inputs }) => inputs.some((input) => input.name === 'attention_mask')),
     isOwn: graph.producer === 'winnow' || graph.ops.has(OWN_OP),
   };
 }
+
+/** Checks the graph of passages of an interaction model, and both graphs against each other; undefined for other kinds. */
+async function scanPassages(version: VersionFolder, { file, passages }: Variant, top: GraphFacts) {
+  if (passages === undefined) return undefined;
+  const graph = await scanOnnx(join(version.folder, passages), passages);
+  checkInputs(checkHalves(top, graph, { top: file, passages }), file);
+  checkInputs(graph.inputs, passages);
+  return { graph, external: externalFiles(version, graph, passages) };
+}
+
+/** Returns the ONNX files of a variant. */
+export const graphFiles = ({ file, passages }: Variant): readonly string[] =>
+  passages === undefined ? [file] : [file, passages];
 
 /** Returns the files that a served version uses: the graph, its external data, and the small files (config and tokenizer). */
 export function servedFiles(version: VersionFolder, graph: ChosenGraph): readonly string[] {
   const isWeights = (path: string) => path.includes('/') || path.includes('.onnx');
   const small = version.files.map((f) => f.path).filter((path) => !isWeights(path));
-  return [...small, graph.variant.file, ...graph.external];
+  return [...small, ...graphFiles(graph.variant), ...graph.external];
 }

@@ -152,6 +152,7 @@ export class Loader {
     this.#loaded.delete(loaded);
     try {
       await this.#options.pool.unload(served.key);
+      if (served.passages) await this.#options.pool.unload(served.passages.key);
       if (served.pruning) await this.#options.pool.unload(earlyKey(served.key));
     } catch (error) {
       this.#options.observer.onProblem?.({ where: served.key, reason: `unload: ${(error as Error).message}` });

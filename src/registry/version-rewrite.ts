@@ -31,7 +31,8 @@ export async function rewriteFor(
   { pool, rewriter }: { readonly pool: Pick<HostPool, 'provider'>; readonly rewriter?: GraphRewriter | undefined },
 ): Promise<Rewritten | undefined> {
   const tolerance = TOLERANCE[graph.variant.name];
-  if (!rewriter || pool.provider !== 'cpu' || tolerance === undefined || graph.isOwn) return undefined;
+  const isWhole = graph.variant.passages === undefined;
+  if (!rewriter || pool.provider !== 'cpu' || tolerance === undefined || graph.isOwn || !isWhole) return undefined;
   if (graph.batchOps.length > 0) {
     const reason =
       'dynamic int8 rounds by the states of the whole batch, so that no rewritten graph has the same scores';

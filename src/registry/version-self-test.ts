@@ -1,6 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { HostPool } from '../inference/inference-types.ts';
 import { dot } from '../util/vectors.ts';
+import { passageKey } from './interaction.ts';
 import type { SelfTest } from './manifest.ts';
 import { type PairLimits, pairsWithin } from './pair-limits.ts';
 import type { SelfTestTokenizer, SideEncoder } from './registry-types.ts';
@@ -23,13 +24,15 @@ const WARM_UP_TOKENS = 512;
 /** Tolerance of a self-test that `winnow models import` writes: how much scores differ between processors and providers. */
 export const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-3, fp16: 2e-2, int8: 1e-1 };
 
-interface SelfTestDeps {
+export interface SelfTestDeps {
   readonly pool: Pick<HostPool, 'run'>;
   readonly key: string;
   readonly tokenizer: SelfTestTokenizer;
   readonly limits: PairLimits;
-  /** Of a bi-encoder. */
+  /** Of a model that reads texts apart. */
   readonly encoder?: SideEncoder | undefined;
+  /** Whether the query is scored against kept states of the passage. */
+  readonly isInteraction?: boolean;
 }
 
 interface Pair {
@@ -42,20 +45,52 @@ const fail = (reason: string) =>
 
 /** Scores pairs in one batch. Returns one score for each. @throws WinnowError `not_a_number`, `invalid_graph`. */
 export async function scorePairs(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
-  const scores = await (deps.encoder ? scoreApart(deps, deps.encoder, pairs) : scoreTogether(deps, pairs));
+  const scores = await scoreBy(deps, pairs);
   const bad = scores.findIndex((s) => !Number.isFinite(s));
   if (bad >= 0) throw new WinnowError('not_a_number', { row: bad });
   return scores;
 }
 
-/** Scores pairs by the vectors of their texts. */
-async function scoreApart(
-  { pool, key, tokenizer, limits }: SelfTestDeps,
-  { queryPrefix, passagePrefix, scale }: SideEncoder,
+function scoreBy(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
+  const { encoder, isInteraction } = deps;
+  if (!encoder) return scoreTogether(deps, pairs);
+  return isInteraction ? scoreByStates(deps, encoder, pairs) : scoreApart(deps, encoder, pairs);
+}
+
+/** Tokenizes the texts of pairs by themselves: query and passage of each pair, one after the other. */
+async function encodeApart(
+  { tokenizer, limits }: Pick<SelfTestDeps, 'tokenizer' | 'limits'>,
+  { queryPrefix, passagePrefix }: SideEncoder,
   pairs: readonly Pair[],
-): Promise<Float32Array> {
+) {
   const texts = pairs.flatMap(({ query, passage }) => [queryPrefix + query, passagePrefix + passage]);
-  const { rows } = await tokenizer.encodeTexts(texts, pairsWithin(limits));
+  return (await tokenizer.encodeTexts(texts, pairsWithin(limits))).rows;
+}
+
+/** Scores pairs by what the graph of passages keeps. */
+async function scoreByStates(deps: SelfTestDeps, encoder: SideEncoder, pairs: readonly Pair[]): Promise<Float32Array> {
+  const { pool, key } = deps;
+  const rows = await encodeApart(deps, encoder, pairs);
+  const passages = pairs.map((_, i) => rows[2 * i + 1]!);
+  const { pieces } = await pool.run(passageKey(key), passages);
+  if (pieces?.length !== pairs.length) throw fail('kept states of each passage');
+  const kept = passages.map((row, i) => ({ ...row, kept: { query: rows[2 * i]!.ids, bytes: pieces[i]! } }));
+  return (await pool.run(key, kept)).scores;
+}
+
+/** Runs a graph of passages on the built-in passages and one of the model's length. @throws WinnowError as `scorePairs`. */
+export async function keepProbes(deps: SelfTestDeps): Promise<void> {
+  const { encoder, pool, key } = deps;
+  const probes = [...PROBE_PAIRS, LONG_PAIR, { query: '', passage: 'word '.repeat(WARM_UP_TOKENS) }];
+  const rows = await encodeApart(deps, encoder!, probes);
+  await pool.run(passageKey(key), rows);
+}
+
+/** Scores pairs by the vectors of their texts. */
+async function scoreApart(deps: SelfTestDeps, encoder: SideEncoder, pairs: readonly Pair[]): Promise<Float32Array> {
+  const { pool, key } = deps;
+  const { scale } = encoder;
+  const rows = await encodeApart(deps, encoder, pairs);
   const { scores: values } = await pool.run(key, rows);
   const width = values.length / rows.length;
   const vector = (row: number) => values.subarray(row * width, (row + 1) * width);

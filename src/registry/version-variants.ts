@@ -5,8 +5,10 @@ export type VariantPreference = 'auto' | 'fp32' | 'fp16' | 'int8';
 
 export interface Variant {
   readonly name: Exclude<VariantPreference, 'auto'>;
-  /** Path of the ONNX file, relative to the version's folder. */
+  /** Path of the ONNX file that gives scores, relative to the version's folder. */
   readonly file: string;
+  /** Of an interaction model, that of the file that reads passages. */
+  readonly passages?: string;
 }
 
 /**

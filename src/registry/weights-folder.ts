@@ -4,7 +4,15 @@ import { WinnowError } from '../errors.ts';
 import { withTemporary } from '../util/files.ts';
 import type { FoundTemplate } from '../util/known-templates.ts';
 import { WEIGHT_FILES } from '../util/weight-files.ts';
-import { checkJson, DEFAULT_LIMITS, type FolderFile, type FolderLimits, listFiles } from './folder-files.ts';
+import {
+  checkJson,
+  DEFAULT_LIMITS,
+  type FolderFile,
+  type FolderLimits,
+  listFiles,
+  readOptionalObject,
+} from './folder-files.ts';
+import { interactionManifest, isInteraction, statedInteraction } from './interaction.ts';
 import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.ts';
 import { excerpt } from './model-names.ts';
 import { FOREIGN_WEIGHTS } from './publish-version.ts';
@@ -20,7 +28,7 @@ const BUILT = 'onnx/model.onnx';
 /**
  * Checks, before weights are read, that the files are safe to parse and ask for nothing that a graph of the weights lacks.
  * @param isModule Whether a file belongs to modules, which the graph computes.
- * @returns What the folder says of its template, or of a bi-encoder.
+ * @returns What the folder says of its template, or the fields of a manifest that state a bi-encoder or an interaction model.
  */
 async function check(
   folder: string,
@@ -29,15 +37,19 @@ async function check(
   manifest: Manifest | undefined,
   names: readonly string[],
   isModule: (path: string) => boolean,
-): Promise<{ readonly template: FoundTemplate | undefined; readonly encoder: SideEncoder | undefined }> {
+): Promise<{ readonly template: FoundTemplate | undefined; readonly stated: Partial<Manifest> | undefined }> {
   await checkTextFiles(folder, files, limits);
   for (const { path } of files)
     if (isModule(path) && path.includes('/') && path.endsWith('.json'))
       await checkJson(join(folder, path), path, limits.maxJsonBytes, limits.maxJsonDepth);
   const others = files.filter(({ path }) => !isModule(path));
   const listed = { folder, paths: new Set(others.map(({ path }) => path)), limits };
-  const encoder = await foundEncoder(listed, manifest, names);
-  return { encoder, template: (await readSettings(folder, others, limits, manifest, names, encoder)).template };
+  const config = await readOptionalObject(listed, 'config.json');
+  const interaction = statedInteraction(manifest, config, MANIFEST_FILE);
+  const encoder: SideEncoder | undefined = interaction ?? (await foundEncoder(listed, manifest, names));
+  const { template } = await readSettings(folder, others, limits, manifest, names, encoder);
+  if (!encoder) return { template, stated: undefined };
+  return { template, stated: interaction ? interactionManifest(interaction) : encoderManifest(encoder) };
 }
 
 /** Whether a folder has weights that `writeGraph` reads, and no ONNX file. @throws WinnowError where it has other weights only. */
@@ -96,19 +108,20 @@ export async function withGraph<T>(
   const files = await listFiles(folder, limits);
   const paths = files.map(({ path }) => path);
   const manifest = paths.includes(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
-  const modules =
-    writeGraph && !manifest?.wholeGraph ? await listModules({ folder, paths: new Set(paths), limits }) : [];
+  const listed = { folder, paths: new Set(paths), limits };
+  const isWhole = manifest?.wholeGraph || isInteraction(await readOptionalObject(listed, 'config.json'));
+  const modules = writeGraph && !isWhole ? await listModules(listed) : [];
   const isModular = modules.length > 0;
   if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
   const isModule = belongsTo(modules);
-  const { template, encoder } = await check(folder, files, limits, manifest, names, isModule);
+  const { template, stated } = await check(folder, files, limits, manifest, names, isModule);
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
     // The ONNX files of a modular folder compute its encoder alone.
     await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
     await mkdir(dirname(join(staging, BUILT)), { recursive: true });
     const built = await writeGraph(folder, join(staging, BUILT), names);
-    const found = encoder ? encoderManifest(encoder) : templateManifest(template, manifest);
-    if (template || encoder) await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...found });
+    const found = stated ?? templateManifest(template, manifest);
+    if (template || stated) await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...found });
     return work(staging, [...built, ...templateWarning(template), ...(isModular ? passedOver(paths) : [])]);
   });
 }

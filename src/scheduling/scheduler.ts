@@ -251,12 +251,15 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const rows = batch.rows.map((row) => row.job.owner.job.rows[row.index]!);
     const predictedMs = this.#forecast.isTrusted(batch.key) ? this.#forecast.batchMs(batch) : undefined;
     const answer = await this.#executor.execute(batch.key, rows, predictedMs);
-    const got = answer.scores.length;
-    if (got > 0 && got % rows.length === 0) return answer;
+    const { pieces } = answer;
+    if (pieces?.length === rows.length) return answer;
+    const got = pieces?.length ?? answer.scores.length;
+    if (!pieces && got > 0 && got % rows.length === 0) return answer;
     throw new WinnowError('inference_failed', { reason: `expected ${rows.length} scores, got ${got}` });
   }
 
-  #completed(sent: InFlightBatch<Ticket<Row>>, { scores, inferMs, host = 0 }: BatchAnswer): void {
+  #completed(sent: InFlightBatch<Ticket<Row>>, answer: BatchAnswer): void {
+    const { inferMs, host = 0 } = answer;
     const now = this.#clock.now();
     const { batch } = sent;
     const ms = this.#inFlight.complete(sent, host, now);
@@ -265,7 +268,7 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     this.demand.ran(batch.key, batch.rows, ms);
     this.#pump();
     for (const ticket of ticketsOf(batch))
-      if (!ticket.settled && ticket.deliver(batch, scores, inferMs, startedAt)) {
+      if (!ticket.settled && ticket.deliver(batch, answer, startedAt)) {
         this.#learn(ticket, now);
         ticket.complete();
         this.#close(ticket);

@@ -29,6 +29,8 @@ export interface Job<Row extends SchedulableRow> {
 export interface JobResult {
   /** One score for each row, in the job's order; where rows have several values, those of each row one after another. */
   readonly scores: Float32Array;
+  /** The bytes of each row, in the job's order, where rows are answered by bytes; `scores` is empty then. */
+  readonly pieces?: readonly Uint8Array[];
   /** Milliseconds from submission to the start of the first batch with a row of this job. */
   readonly queueMs: number;
   /** The job's share, by tokens, of its batches' time in the engine, in milliseconds. */
@@ -40,6 +42,8 @@ export interface JobResult {
 export interface BatchAnswer {
   /** One score for each row, or as many values for every row, in the batch's order. */
   readonly scores: Float32Array;
+  /** The bytes of each row instead of scores, of any length. */
+  readonly pieces?: readonly Uint8Array[];
   /** Milliseconds in the engine. */
   readonly inferMs: number;
   /** The runner that ran the batch. Required with several runners, because batch times are measured for each. Default: 0. */

@@ -1,7 +1,7 @@
 import { WinnowError } from '../errors.ts';
 import type { Batch } from './batch-former.ts';
 import { createQueuedJob, NO_SHARE, type QueuedJob, type WorkRate } from './queued-job.ts';
-import type { Job, JobResult, SchedulableRow } from './scheduling-types.ts';
+import type { BatchAnswer, Job, JobResult, SchedulableRow } from './scheduling-types.ts';
 
 type Outcome = 'pending' | 'done' | 'failed';
 
@@ -16,6 +16,8 @@ export class Ticket<Row extends SchedulableRow> {
   predictedMs = 0;
   /** Values of all rows; made with the first batch, which shows how many a row has. */
   #scores: Float32Array | undefined;
+  /** Bytes of all rows, where they are answered by bytes. */
+  #pieces: Uint8Array[] | undefined;
   readonly #resolve: (result: JobResult) => void;
   readonly #reject: (error: unknown) => void;
   #outcome: Outcome = 'pending';
@@ -48,16 +50,18 @@ export class Ticket<Row extends SchedulableRow> {
   }
 
   /** Copies this job's scores from a batch. Returns whether all scores of the job have arrived. */
-  deliver(batch: Batch<Ticket<Row>>, scores: Float32Array, inferMs: number, startedAt: number): boolean {
+  deliver(batch: Batch<Ticket<Row>>, { scores, pieces, inferMs }: BatchAnswer, startedAt: number): boolean {
     const waitedMs = startedAt - this.submittedAt;
     this.#queueMs = this.#batches === 0 ? waitedMs : Math.min(this.#queueMs, waitedMs);
     this.#batches++;
     const width = scores.length / batch.rows.length;
     this.#scores ??= new Float32Array(this.job.rows.length * width);
+    if (pieces) this.#pieces ??= new Array<Uint8Array>(this.job.rows.length);
     const all = this.#scores;
     batch.rows.forEach((row, i) => {
       if (row.job !== this.queued) return;
-      if (width === 1) all[row.index] = scores[i]!;
+      if (pieces) this.#pieces![row.index] = pieces[i]!;
+      else if (width === 1) all[row.index] = scores[i]!;
       else all.set(scores.subarray(i * width, (i + 1) * width), row.index * width);
       this.#inferMs += (inferMs * row.length) / Math.max(1, batch.tokens);
       this.#missing--;
@@ -71,6 +75,7 @@ export class Ticket<Row extends SchedulableRow> {
     this.#stopListening();
     this.#resolve({
       scores: this.#scores ?? new Float32Array(0),
+      ...(this.#pieces && { pieces: this.#pieces }),
       queueMs: this.#queueMs,
       inferMs: this.#inferMs,
       batches: this.#batches,

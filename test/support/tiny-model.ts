@@ -93,15 +93,23 @@ function tinyGraph() {
   return g.build();
 }
 
-/** Writes a model folder in Hugging Face layout that any part of Winnow can load, train and serve. */
-export async function writeTinyModel(folder: string): Promise<string> {
-  mkdirSync(join(folder, 'onnx'), { recursive: true });
-  await writeModel(join(folder, 'onnx', 'model.onnx'), modelOf(tinyGraph()));
+/** Ids of the tokenizer. */
+export const VOCABULARY = SPECIAL.length + WORDS.length;
+
+/** Writes the tokenizer of the synthetic language. */
+export function writeTinyTokenizer(folder: string): void {
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizerJson()));
   writeFileSync(
     join(folder, 'tokenizer_config.json'),
     JSON.stringify({ tokenizer_class: 'BertTokenizer', model_max_length: 64 }),
   );
+}
+
+/** Writes a model folder in Hugging Face layout that any part of Winnow can load, train and serve. */
+export async function writeTinyModel(folder: string): Promise<string> {
+  mkdirSync(join(folder, 'onnx'), { recursive: true });
+  await writeModel(join(folder, 'onnx', 'model.onnx'), modelOf(tinyGraph()));
+  writeTinyTokenizer(folder);
   writeFileSync(
     join(folder, 'config.json'),
     JSON.stringify({

@@ -1,6 +1,7 @@
 import type { Request, RequestHandler } from 'express';
 import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
+import { kindOf } from '../../registry/side-encoder.ts';
 import type { HttpDeps } from '../ports.ts';
 import { atVersion, mayAnswer, pathParam, versionsNamed } from './models.ts';
 import type { Route } from './route.ts';
@@ -66,7 +67,7 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       body_limit_bytes: deps.options.bodyLimitBytes,
       rewrite: served?.rewrite ?? null,
       score: served ? SCORES[served.activation] : null,
-      model_kind: served ? (served.encoder ? 'bi-encoder' : 'cross-encoder') : null,
+      model_kind: served ? kindOf(served) : null,
     };
     res.json(answer);
   };

@@ -7,6 +7,8 @@ import { z } from 'zod';
 
 const count = z.number().int().min(0);
 
+const MODEL_KINDS = ['cross-encoder', 'bi-encoder', 'interaction'] as const;
+
 /** One version of a model in the registry. */
 const modelEntry = z
   .object({
@@ -31,10 +33,10 @@ const modelEntry = z
       .enum(['sigmoid', 'none'])
       .optional()
       .meta({ description: 'How a logit becomes a relevance score; `none` returns the logit.' }),
-    model_kind: z
-      .enum(['cross-encoder', 'bi-encoder'])
-      .optional()
-      .meta({ description: 'Whether it reads query and passage together, or apart as two vectors.' }),
+    model_kind: z.enum(MODEL_KINDS).optional().meta({
+      description:
+        'Whether it reads query and passage together, apart as two vectors, or apart in its lower layers (`interaction`).',
+    }),
     objective: z.string().optional().meta({ description: 'Training objective.' }),
     warnings: z
       .array(z.string())
@@ -177,9 +179,9 @@ export const info = z
       description:
         'How the default model computes relevance scores: never relative to the other passages. null: it is not in memory.',
     }),
-    model_kind: z.enum(['cross-encoder', 'bi-encoder']).nullable().meta({
+    model_kind: z.enum(MODEL_KINDS).nullable().meta({
       description:
-        'Whether the default model reads query and passage together, or apart as two vectors. null: it is not in memory.',
+        'Whether the default model reads query and passage together, apart as two vectors, or apart in its lower layers (`interaction`). null: it is not in memory.',
     }),
   })
   .meta({ id: 'Info' });

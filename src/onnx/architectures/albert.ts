@@ -1,5 +1,5 @@
 import { MOST_LAYERS } from './parts.ts';
-import { BERT_FIELDS, postNorm } from './post-norm.ts';
+import { BERT_FIELDS, type PostNormFamily, postNorm } from './post-norm.ts';
 import type { Settings } from './settings.ts';
 
 /** Spreads the layers over groups: those of one group have one set of weights. Source: `AlbertTransformer` of transformers. */
@@ -14,7 +14,7 @@ function layersOf(settings: Settings): readonly string[] {
 }
 
 /** ALBERT (Lan et al. 2020): layers share weights, and embeddings of a width of their own are projected. */
-export const albert = postNorm({
+export const ALBERT: PostNormFamily = {
   prefix: 'albert.',
   tokenTypes: 'input',
   positions: 'row',
@@ -34,4 +34,6 @@ export const albert = postNorm({
     down: 'ffn_output',
     lastNorm: 'full_layer_layer_norm',
   },
-});
+};
+
+export const albert = postNorm(ALBERT);

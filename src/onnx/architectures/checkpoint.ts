@@ -56,6 +56,16 @@ export class Checkpoint {
     return this.#names.has(name);
   }
 
+  /** Whether a tensor has a name that starts so. */
+  hasAny(start: string): boolean {
+    return [...this.#names].some((name) => name.startsWith(start));
+  }
+
+  /** Returns the number of axes of a tensor that was not taken yet; undefined without it. */
+  rank(name: string): number | undefined {
+    return this.#left.get(name)?.dims.length;
+  }
+
   /** Returns the first size of a tensor that was not taken yet; undefined without it. */
   rows(name: string): number | undefined {
     return this.#left.get(name)?.dims[0];

@@ -1,7 +1,7 @@
-import { postNorm } from './post-norm.ts';
+import { type PostNormFamily, postNorm } from './post-norm.ts';
 
 /** DistilBERT (Sanh et al. 2019): BERT without token types and pooler, under names of its own. */
-export const distilbert = postNorm({
+export const DISTILBERT: PostNormFamily = {
   prefix: 'distilbert.',
   tokenTypes: 'none',
   positions: 'row',
@@ -18,4 +18,6 @@ export const distilbert = postNorm({
     down: 'ffn.lin2',
     lastNorm: 'output_layer_norm',
   },
-});
+};
+
+export const distilbert = postNorm(DISTILBERT);

@@ -1,6 +1,6 @@
 import { int64s } from '../tensor.ts';
 import { lookUp, type Parts, rowPositions } from './parts.ts';
-import { BERT_FIELDS, BERT_NAMES, postNorm } from './post-norm.ts';
+import { BERT_FIELDS, BERT_NAMES, type PostNormFamily, postNorm } from './post-norm.ts';
 
 /** What the reference implementation passes for the number of buckets, whatever config.json says of the table's rows. */
 const BUCKETS = 32;
@@ -38,7 +38,7 @@ function relativeBias(parts: Parts, at: string, heads: number): string {
 }
 
 /** MPNet (Song et al. 2020): no token types, and attention scores have a bias by the distance of the two tokens. */
-export const mpnet = postNorm({
+export const MPNET: PostNormFamily = {
   prefix: 'mpnet.',
   tokenTypes: 'none',
   positions: 'tokens',
@@ -54,4 +54,6 @@ export const mpnet = postNorm({
     middleNorm: 'attention.LayerNorm',
   },
   scoreBias: relativeBias,
-});
+};
+
+export const mpnet = postNorm(MPNET);

@@ -42,10 +42,10 @@ export const activate = ({ g }: Parts, x: string, activation: Activation): strin
 export const activationIn = ({ checkpoint }: Parts, field: string, otherwise: Activation = 'gelu'): Activation =>
   checkpoint.settings.choice(field, Object.keys(ACTIVATIONS).filter(isActivation), otherwise);
 
-/** Starts a graph with its inputs, [batch, sequence]. */
-export function start(checkpoint: Checkpoint, inputs: readonly string[]): Parts {
+/** Starts a graph with its inputs, [batch, sequence]. @param batch name of their first size. */
+export function start(checkpoint: Checkpoint, inputs: readonly string[], batch = 'batch'): Parts {
   const g = new GraphBuilder('encoder');
-  for (const name of inputs) g.input(name, 'int64', ['batch', 'sequence']);
+  for (const name of inputs) g.input(name, 'int64', [batch, 'sequence']);
   return { g, checkpoint, written: new Set() };
 }
 

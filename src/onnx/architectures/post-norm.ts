@@ -82,24 +82,51 @@ export interface Sizes extends Heads {
   readonly epsilon: number;
 }
 
+/** An encoder whose layers are appended one after another. */
+export interface LayerStack {
+  readonly parts: Parts;
+  readonly family: PostNormFamily;
+  readonly sizes: Sizes;
+  /** What the encoder's weights are named after. */
+  readonly prefix: string;
+  /** What the weights of each layer are named after, in order. */
+  readonly layers: readonly string[];
+  /** States before the first layer, [batch, sequence, hidden]. */
+  readonly x: string;
+  /** What is added to attention scores, [batch, 1 or heads, 1 or sequence, sequence]. */
+  readonly mask: string;
+}
+
+/**
+ * Starts the graph of an encoder: inputs, embeddings and mask.
+ * @param batch name of the first size of the inputs.
+ * @throws WinnowError `invalid_input` for settings or weights that do not fit.
+ */
+export function openLayers(checkpoint: Checkpoint, family: PostNormFamily, batch?: string): LayerStack {
+  const { settings } = checkpoint;
+  checkSwitches(settings);
+  settings.choice('position_embedding_type', ['absolute'], 'absolute');
+  const types = tokenTypesOf(checkpoint, family) === 'input' ? ['token_type_ids'] : [];
+  const parts = start(checkpoint, ['input_ids', 'attention_mask', ...types], batch);
+  // A bare encoder's checkpoint names its weights without the prefix.
+  const prefix = checkpoint.has(`${family.prefix}embeddings.word_embeddings.weight`) ? family.prefix : '';
+  const heads = readHeads(settings, family.fields.hidden, family.fields.heads);
+  const sizes = { ...heads, epsilon: settings.positive('layer_norm_eps', 1e-12) };
+  const x = embeddings(parts, family, prefix, sizes);
+  const open = biasOf(parts, isText(parts));
+  const mask = family.scoreBias ? parts.g.add(open, family.scoreBias(parts, prefix, sizes.heads)) : open;
+  const names = family.layersOf?.(settings) ?? numbered(settings.bounded(family.fields.layers, MOST_LAYERS));
+  const layers = names.map((name) => `${prefix}${family.names.layers}${name}.`);
+  return { parts, family, sizes, prefix, layers, x, mask };
+}
+
 /** Returns the builder of a family's graphs: output `logits` if the checkpoint has the head's weights, else `last_hidden_state`. */
 export const postNorm =
   (family: PostNormFamily) =>
   (checkpoint: Checkpoint): Parts => {
-    const { settings } = checkpoint;
-    checkSwitches(settings);
-    settings.choice('position_embedding_type', ['absolute'], 'absolute');
-    const types = tokenTypesOf(checkpoint, family) === 'input' ? ['token_type_ids'] : [];
-    const parts = start(checkpoint, ['input_ids', 'attention_mask', ...types]);
-    // A bare encoder's checkpoint names its weights without the prefix.
-    const prefix = checkpoint.has(`${family.prefix}embeddings.word_embeddings.weight`) ? family.prefix : '';
-    const heads = readHeads(settings, family.fields.hidden, family.fields.heads);
-    const sizes = { ...heads, epsilon: settings.positive('layer_norm_eps', 1e-12) };
-    let x = embeddings(parts, family, prefix, sizes);
-    const open = biasOf(parts, isText(parts));
-    const mask = family.scoreBias ? parts.g.add(open, family.scoreBias(parts, prefix, sizes.heads)) : open;
-    for (const name of family.layersOf?.(settings) ?? numbered(settings.bounded(family.fields.layers, MOST_LAYERS)))
-      x = layer(parts, family, `${prefix}${family.names.layers}${name}.`, { x, mask }, sizes);
+    const stack = openLayers(checkpoint, family);
+    const { parts, sizes, prefix, layers } = stack;
+    const x = layers.reduce((states, at) => appendLayer(stack, at, states), stack.x);
     finish(parts, family, x, sizes.hidden);
     checkpoint.checkUnused([`${prefix}embeddings`, `${prefix}${family.names.layers}`]);
     return parts;
@@ -138,23 +165,46 @@ function positions(parts: Parts, family: PostNormFamily): string {
   return g.add(g.mul(g.op('CumSum', [real, g.scalar(1, 'int64')]), real), padding);
 }
 
-function layer(
-  parts: Parts,
-  family: PostNormFamily,
-  at: string,
-  { x, mask }: { readonly x: string; readonly mask: string },
-  sizes: Sizes,
-): string {
+/**
+ * Appends a layer, whose weights are named after `at`.
+ * @param x the states it reads, [batch, sequence, hidden], as it returns.
+ */
+export function appendLayer(stack: LayerStack, at: string, x: string): string {
+  const { parts, family, sizes } = stack;
+  const attended = selfAttention(stack, at, { x, of: x, mask: stack.mask });
+  return feedForward(parts, family, at, halfNorm(parts, family, at, parts.g.add(attended, x), sizes), sizes);
+}
+
+/** What a layer's attention reads. */
+interface Attending {
+  /** States that are looked at, [batch, sequence, hidden]. */
+  readonly x: string;
+  /** Those that look: the same, or the first one of each row. */
+  readonly of: string;
+  readonly mask: string;
+}
+
+/** Appends a layer's attention with its output projection; returns as many states as look. */
+export function selfAttention({ parts, family, sizes }: LayerStack, at: string, { x, of, mask }: Attending): string {
   const { hidden, heads, size } = sizes;
   const { names } = family;
   const square = { from: hidden, to: hidden };
-  const headsOf = (name: string, perm: readonly number[]): string =>
-    splitHeads(parts, linear(parts, x, `${at}${name}`, square), heads, size, perm);
-  const query = headsOf(names.query, [0, 2, 1, 3]);
-  const keys = headsOf(names.key, [0, 2, 3, 1]);
-  const value = headsOf(names.value, [0, 2, 1, 3]);
-  return afterAttention(parts, family, at, { x, mixed: attend(parts, { query, keys, value, mask }, sizes) }, sizes);
+  const headsOf = (from: string, name: string, perm: readonly number[]): string =>
+    splitHeads(parts, linear(parts, from, `${at}${name}`, square), heads, size, perm);
+  const query = headsOf(of, names.query, [0, 2, 1, 3]);
+  const keys = headsOf(x, names.key, [0, 2, 3, 1]);
+  const value = headsOf(x, names.value, [0, 2, 1, 3]);
+  return linear(parts, attend(parts, { query, keys, value, mask }, sizes), `${at}${names.attended}`, square);
 }
+
+/** Appends the normalization behind a layer's attention. */
+export const halfNorm = (
+  parts: Parts,
+  { names }: Pick<PostNormFamily, 'names'>,
+  at: string,
+  sum: string,
+  { hidden, epsilon }: Sizes,
+): string => norm(parts, sum, `${at}${names.middleNorm}`, { size: hidden, epsilon });
 
 /**
  * The rest of a layer: output projection and feed-forward part, each added to its input and normalized.
@@ -163,15 +213,26 @@ function layer(
  */
 export function afterAttention(
   parts: Parts,
-  { fields, names, activation }: Pick<PostNormFamily, 'fields' | 'names' | 'activation'>,
+  family: Pick<PostNormFamily, 'fields' | 'names' | 'activation'>,
   at: string,
   { x, mixed }: { readonly x: string; readonly mixed: string },
+  sizes: Sizes,
+): string {
+  const { hidden } = sizes;
+  const attended = linear(parts, mixed, `${at}${family.names.attended}`, { from: hidden, to: hidden });
+  return feedForward(parts, family, at, halfNorm(parts, family, at, parts.g.add(attended, x), sizes), sizes);
+}
+
+/** The feed-forward part of a layer, added to its input and normalized. */
+export function feedForward(
+  parts: Parts,
+  { fields, names, activation }: Pick<PostNormFamily, 'fields' | 'names' | 'activation'>,
+  at: string,
+  middle: string,
   { hidden, epsilon }: Sizes,
 ): string {
   const { g, checkpoint } = parts;
   const wide = checkpoint.settings.count(fields.wide);
-  const attended = linear(parts, mixed, `${at}${names.attended}`, { from: hidden, to: hidden });
-  const middle = norm(parts, g.add(attended, x), `${at}${names.middleNorm}`, { size: hidden, epsilon });
   const up = linear(parts, middle, `${at}${names.up}`, { from: hidden, to: wide });
   const active = activate(parts, up, activationIn(parts, fields.activation, activation));
   const down = linear(parts, active, `${at}${names.down}`, { from: wide, to: hidden });
