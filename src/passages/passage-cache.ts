@@ -1,0 +1,259 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Flight, Flights, keyText } from './flights.ts';
+import { keysInTurns } from './passage-keys.ts';
+import { PassageStore } from './passage-store.ts';
+import {
+  type ComputePassages,
+  type HeldPassages,
+  KEY_WORDS,
+  type PassageCache,
+  type PassageEntry,
+  type PassageFilter,
+  type PassageKeys,
+  type PassageModel,
+  type PassageObserver,
+  type PassageRequest,
+} from './passage-types.ts';
+
+/** Bytes that are copied into the store in one turn of the event loop: a millisecond or two. */
+const BYTES_PER_TURN = 2 ** 22;
+/** Entries that a sweep looks at in one turn. */
+const ENTRIES_PER_TURN = 4096;
+/** How often a request waits for others to compute a value before it computes it itself. */
+const MOST_WAITS = 2;
+
+/** Counts of a version, by its number in the store. */
+interface Tally {
+  readonly id: number;
+  readonly model: PassageModel;
+  entries: number;
+  bytes: number;
+  hits: number;
+  misses: number;
+  evictions: number;
+  unkept: number;
+}
+
+const fits = (model: PassageModel, filter: PassageFilter): boolean =>
+  (filter.name ?? model.name) === model.name &&
+  (filter.version ?? model.version) === model.version &&
+  (filter.sha256 ?? model.sha256) === model.sha256 &&
+  (filter.variant ?? model.variant) === model.variant &&
+  (filter.provider ?? model.provider) === model.provider;
+
+interface CacheOptions {
+  /** The most memory, tables included. */
+  readonly bytes: number;
+  readonly observer?: PassageObserver;
+}
+
+/** The rows of one request on their way to values. */
+interface Holding {
+  readonly request: PassageRequest;
+  readonly tally: Tally;
+  readonly compute: ComputePassages;
+  readonly values: Uint8Array[];
+  readonly missed: boolean[];
+  /** Entries that stay until the request is done. */
+  readonly pinned: number[];
+}
+
+interface Division {
+  readonly mine: readonly (readonly [row: number, flight: Flight])[];
+  readonly awaited: readonly (readonly [row: number, flight: Flight])[];
+}
+
+class MemoryCache implements PassageCache {
+  readonly #limit: number;
+  readonly #observer: PassageObserver;
+  readonly #store: PassageStore;
+  readonly #flights = new Flights();
+  readonly #tallies: Tally[] = [];
+  readonly #tallyOf = new Map<string, Tally>();
+  readonly keys = keysInTurns;
+
+  constructor({ bytes, observer = {} }: CacheOptions) {
+    this.#limit = bytes;
+    this.#observer = observer;
+    this.#store = new PassageStore({ bytes, onEvict: (entry) => this.#evicted(entry) });
+  }
+
+  async hold<T>(
+    request: PassageRequest,
+    compute: ComputePassages,
+    use: (held: HeldPassages) => T | Promise<T>,
+  ): Promise<T> {
+    const rows = request.lengths.length;
+    const tally = this.#tallyFor(request.model);
+    const missed = new Array<boolean>(rows).fill(false);
+    const holding: Holding = { request, tally, compute, values: [], missed, pinned: [] };
+    try {
+      await this.#fill(holding);
+      return await use({ values: holding.values, missed });
+    } finally {
+      for (const entry of holding.pinned) this.#store.unpin(entry);
+    }
+  }
+
+  has(keys: PassageKeys): readonly boolean[] {
+    return Array.from({ length: keys.length / KEY_WORDS }, (_, row) => this.#store.find(keys, KEY_WORDS * row) >= 0);
+  }
+
+  load({ model, key, tokens, value }: PassageEntry): boolean {
+    if (this.#store.find(key, 0) >= 0) return false;
+    return this.#insert(this.#tallyFor(model), { keys: key, at: 0, tokens, value }, false);
+  }
+
+  async clear(filter: PassageFilter, why: 'cleared' | 'unloaded' = 'cleared') {
+    let [entries, bytes] = [0, 0];
+    for (let from = 0; from < this.#store.end; from += ENTRIES_PER_TURN) {
+      if (from > 0) await nextTurn();
+      const end = Math.min(from + ENTRIES_PER_TURN, this.#store.end);
+      for (let entry = from; entry < end; entry++) {
+        const tally = this.#tallies[this.#store.model(entry)];
+        if (!tally || !fits(tally.model, filter)) continue;
+        entries++;
+        bytes += this.#forget(entry, tally);
+        this.#store.remove(entry);
+      }
+    }
+    this.#store.trim();
+    this.#observer.onClear?.(filter, why);
+    return { entries, bytes };
+  }
+
+  stats() {
+    return {
+      limitBytes: this.#limit,
+      bytes: this.#store.bytes,
+      entries: this.#store.entries,
+      models: this.#tallies.map(({ id: _, ...counts }) => counts),
+    };
+  }
+
+  async #fill(holding: Holding): Promise<void> {
+    let left: readonly number[] = Array.from(holding.missed, (_, row) => row);
+    for (let round = 0; round === 0 || left.length > 0; round++) {
+      const { mine, awaited } = this.#divide(holding, left, round < MOST_WAITS);
+      if (round === 0 || mine.length > 0) await this.#computeOwn(holding, mine);
+      const landed = await holding.request.guard(Promise.all(awaited.map(([, flight]) => flight.landed)));
+      left = awaited.flatMap(([row], i) => {
+        const value = landed[i];
+        if (!value) return [row];
+        holding.values[row] = value;
+        if (!holding.missed[row]) holding.tally.hits++;
+        return [];
+      });
+    }
+  }
+
+  /** Takes the values of rows that are there, and divides the others into those to compute and those to wait for. */
+  #divide({ request, tally, values, missed, pinned }: Holding, rows: readonly number[], mayWait: boolean): Division {
+    const { keys, lengths, lane, priority } = request;
+    const absent = rows.filter((row) => {
+      const entry = this.#store.find(keys, KEY_WORDS * row);
+      if (entry < 0) return true;
+      this.#store.pin(entry);
+      pinned.push(entry);
+      values[row] = this.#store.value(entry);
+      tally.hits++;
+      return false;
+    });
+    const jobTokens = absent.reduce((sum, row) => sum + lengths[row]!, 0);
+    const own = { lane, priority, jobTokens };
+    const started = new Map<string, Flight>();
+    const mine: [number, Flight][] = [];
+    const awaited: [number, Flight][] = [];
+    for (const row of absent) {
+      const key = keyText(keys, KEY_WORDS * row);
+      const flight = started.get(key) ?? (mayWait ? this.#flights.toAwait(key, own) : undefined);
+      if (flight) {
+        awaited.push([row, flight]);
+        continue;
+      }
+      const ours = this.#flights.start(key, own);
+      started.set(key, ours);
+      mine.push([row, ours]);
+      missed[row] = true;
+    }
+    tally.misses += mine.length;
+    return { mine, awaited };
+  }
+
+  async #computeOwn({ request, tally, compute, values }: Holding, mine: Division['mine']): Promise<void> {
+    try {
+      const found = await compute(mine.map(([row]) => row));
+      if (found.length !== mine.length) throw new Error(`expected ${mine.length} values, got ${found.length}`);
+      let copied = 0;
+      for (const [i, [row, flight]] of mine.entries()) {
+        const value = found[i]!;
+        values[row] = value;
+        flight.land(value);
+        copied += value.byteLength;
+        if (copied > BYTES_PER_TURN) {
+          await nextTurn();
+          copied = 0;
+        }
+        // Another request may have computed it too, because this one was less urgent.
+        const at = KEY_WORDS * row;
+        if (this.#store.find(request.keys, at) < 0)
+          this.#insert(tally, { keys: request.keys, at, tokens: request.lengths[row]!, value }, true);
+      }
+    } finally {
+      for (const [, flight] of mine) flight.land(undefined);
+    }
+  }
+
+  #insert(
+    tally: Tally,
+    entry: { readonly keys: PassageKeys; readonly at: number; readonly tokens: number; readonly value: Uint8Array },
+    isNew: boolean,
+  ): boolean {
+    const { keys, at, tokens, value } = entry;
+    const placed = this.#store.insert({ ...entry, model: tally.id }, isNew);
+    if (placed < 0) {
+      if (isNew) tally.unkept++;
+      return false;
+    }
+    tally.entries++;
+    tally.bytes += this.#store.bytesOf(placed);
+    if (isNew) this.#observer.onInsert?.({ model: tally.model, key: keys.slice(at, at + KEY_WORDS), tokens, value });
+    return true;
+  }
+
+  #evicted(entry: number): void {
+    const tally = this.#tallies[this.#store.model(entry)]!;
+    tally.evictions++;
+    this.#forget(entry, tally);
+    this.#observer.onEvict?.(this.#store.key(entry), tally.model);
+  }
+
+  /** Takes an entry out of the counts. Returns its bytes. */
+  #forget(entry: number, tally: Tally): number {
+    const bytes = this.#store.bytesOf(entry);
+    tally.entries--;
+    tally.bytes -= bytes;
+    return bytes;
+  }
+
+  #tallyFor({ name, version, sha256, variant, provider }: PassageModel): Tally {
+    const key = JSON.stringify([name, version, sha256, variant, provider]);
+    let tally = this.#tallyOf.get(key);
+    if (!tally) {
+      const model = { name, version, sha256, variant, provider };
+      const counts = { entries: 0, bytes: 0, hits: 0, misses: 0, evictions: 0, unkept: 0 };
+      tally = { id: this.#tallies.length, model, ...counts };
+      this.#tallies.push(tally);
+      this.#tallyOf.set(key, tally);
+    }
+    return tally;
+  }
+}
+
+/**
+ * Creates a cache of what models make of passages, in memory outside the JavaScript heap. `bytes` bounds all of it: values, the unused parts
+ * of slabs, and tables.
+ */
+export function createPassageCache(options: CacheOptions): PassageCache {
+  return new MemoryCache(options);
+}
