@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PLACEHOLDER_IDS } from '../util/placeholder-ids.ts';
+import { cacheSettings } from './cache-settings.ts';
 import { inferenceSettings } from './inference-settings.ts';
 import {
   basePath,
@@ -237,6 +238,7 @@ export const configSchema = z.strictObject({
   scoreCache: z.strictObject({
     bytes: bytes(0, 2 ** 40, 0, 'Limits the memory for scores of pairs seen before; 0 turns the cache off.'),
   }),
+  cache: cacheSettings,
   pruning: z.strictObject({
     recall: real(
       0,

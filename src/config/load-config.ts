@@ -163,8 +163,20 @@ function checkDevices({ provider, device, hosts }: Config['inference'], faults: 
     );
 }
 
+/** The least memory of a passage cache that is on. */
+const LEAST_PASSAGE_BYTES = 2 ** 20;
+
+function checkPassages({ passageBytes, shared }: Config['cache'], faults: string[]): void {
+  if (passageBytes === undefined) return;
+  if (passageBytes > 0 && passageBytes < LEAST_PASSAGE_BYTES)
+    faults.push(`cache.passageBytes: expected 0 or at least ${LEAST_PASSAGE_BYTES} (1 MiB), got ${passageBytes}`);
+  if (passageBytes === 0 && shared)
+    faults.push('cache.shared: expected false, since cache.passageBytes is 0 and nothing is kept, got true');
+}
+
 function checkTogether(config: Config, faults: string[]): void {
   checkDevices(config.inference, faults);
+  checkPassages(config.cache, faults);
   const { outageGraceMs, outageLimitMs } = config.inference;
   if (outageLimitMs > 0 && outageLimitMs < outageGraceMs)
     faults.push(

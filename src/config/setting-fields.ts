@@ -102,6 +102,14 @@ export function bytes(min: number, max: number, initial: number, description: st
     .meta({ description, kind } satisfies FieldMeta);
 }
 
+/** Makes a size that has no default: where it is not set, the server chooses one. */
+export function optionalBytes(min: number, max: number, description: string) {
+  const kind = `bytes from ${words(min)} to ${words(max)}, or a size such as 64MiB`;
+  return number(z.int(`expected ${kind}`), toBytes, kind, min, max)
+    .optional()
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
 export function toggle(initial: boolean, description: string) {
   const kind = 'true or false';
   return z

@@ -8,6 +8,7 @@ const TITLES: Readonly<Record<string, string>> = {
   tokenization: 'Tokenization',
   scheduling: 'Batches and queue',
   scoreCache: 'Score cache',
+  cache: 'Passage cache',
   experiments: 'Experiments',
   telemetry: 'Logs and traces',
 };

@@ -57,6 +57,8 @@ interface HookAnswer {
   readonly truncated: readonly boolean[];
   /** Tokens of the query that some pair left out. */
   readonly queryCut: number;
+  /** What the passage cache did; undefined where no model looks passages up. */
+  readonly kept?: { readonly hits: number };
 }
 
 export interface ArmChoice {

@@ -40,6 +40,8 @@ export interface Exposure {
   readonly queryTruncated?: number;
   /** Passages of the request; absent in rows of older releases. */
   readonly passages?: number;
+  /** Passages whose vector or states were in the passage cache, over the arms that answered; absent where none of them looks passages up. */
+  readonly keptPassages?: number;
   readonly items: readonly ExposedItem[];
   /** Shadow mode: figures of each shadow arm. They are known after the answer, and stored by a second exposure that repeats the rest. */
   readonly shadow?: Readonly<Record<string, Readonly<Record<string, number>>>>;

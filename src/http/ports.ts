@@ -2,7 +2,7 @@ import type { RequestHandler, Router } from 'express';
 import type { ErrorCode } from '../errors.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import type { ModelRegistry } from '../registry/registry-types.ts';
-import type { Reranker, Timings } from '../rerank/rerank-types.ts';
+import type { KeptPassages, Reranker, Timings } from '../rerank/rerank-types.ts';
 import type { TokenReader } from '../rerank/text-tokens.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import type { ByteAccount } from './byte-account.ts';
@@ -42,6 +42,8 @@ export interface RequestEvent {
   readonly queryTruncated?: number;
   /** Passages that pruning left out, and their tokens. */
   readonly pruned?: { readonly passages: number; readonly tokens: number } | undefined;
+  /** What the passage cache did. */
+  readonly kept?: KeptPassages | undefined;
   readonly timings?: Timings;
 }
 

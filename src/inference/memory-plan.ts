@@ -36,6 +36,26 @@ export function hostsThatFit(
   return room <= 0 ? 1 : Math.max(1, Math.min(most, Math.floor(room / hostBytes(weightBytes, batchTokens))));
 }
 
+/** Memory of the passage cache where nothing is set: a part of all memory, at most so much. */
+const PASSAGE_PART = 1 / 16;
+const MOST_PASSAGE_BYTES = 1024 * MIB;
+
+/**
+ * Returns the memory of the passage cache where nothing is set: at most half of what front, hosts and a replacement leave, so that it changes
+ * neither the number of hosts nor how they are replaced.
+ */
+export function defaultPassageBytes(
+  hosts: number,
+  memoryBytes: number,
+  weightBytes: number,
+  batchTokens = BATCH_TOKENS,
+): number {
+  const planned = FRONT_BYTES + SHARED_BYTES + hosts * hostBytes(weightBytes, batchTokens) + freshBytes(weightBytes);
+  const left = Math.max(0, memoryBytes - planned);
+  const bytes = Math.floor(Math.min(PASSAGE_PART * memoryBytes, MOST_PASSAGE_BYTES, left / 2));
+  return bytes < MIB ? 0 : bytes;
+}
+
 /** Limits that keep a number of hosts within the memory of the process group. */
 export interface MemoryLimits {
   /** Resident memory in bytes above which a host is replaced. */

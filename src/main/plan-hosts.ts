@@ -1,7 +1,7 @@
 import type { Config } from '../config/config-schema.ts';
 import { cpuBudget, memoryBudget } from '../inference/cgroup.ts';
 import { chooseLayout as layoutByRule } from '../inference/host-layout.ts';
-import { hostsThatFit, memoryLimits } from '../inference/memory-plan.ts';
+import { defaultPassageBytes, hostsThatFit, memoryLimits } from '../inference/memory-plan.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { chooseLayout, runsOnCpu } from './choose-layout.ts';
 import { defaultWeightBytes, mostWeightBytes } from './weight-bytes.ts';
@@ -14,6 +14,8 @@ export interface HostPlan {
   readonly replacesInPlace: boolean;
   /** Room for weights on all hosts together, in bytes; 0: no limit. */
   readonly modelBytes: number;
+  /** The most memory of the passage cache, in the front process; 0: there is none. */
+  readonly passageBytes: number;
 }
 
 /** A limit of loaded models has room for so many versions, or there is none: a new version is loaded beside the one that serves. */
@@ -42,7 +44,9 @@ export async function planHosts(
   logger: Pick<Logger, 'info' | 'warn'>,
   machine: Machine = { cores: cpuBudget(), memoryBytes: memoryBudget() },
 ): Promise<HostPlan> {
-  const { cores, memoryBytes } = machine;
+  const { cores } = machine;
+  const { passageBytes: kept } = config.cache;
+  const memoryBytes = Math.max(0, machine.memoryBytes - (kept ?? 0));
   const chosen = await chooseLayout(config, logger);
   const onCpu = runsOnCpu(config.inference.provider);
   const devices = [config.inference.device].flat().length;
@@ -52,14 +56,16 @@ export async function planHosts(
   const weights = await weightBytes(config, byCores, memoryBytes, batchTokens);
   const isFree = onCpu && chosen.hosts === 0;
   const hosts = isFree ? hostsThatFit(byCores, memoryBytes, weights, batchTokens) : byCores;
-  const limits = memoryLimits(hosts, memoryBytes, weights, batchTokens);
+  const passageBytes = kept ?? defaultPassageBytes(hosts, memoryBytes, weights, batchTokens);
+  const limits = memoryLimits(hosts, machine.memoryBytes - passageBytes, weights, batchTokens);
   const { maxRssBytes: set } = config.inference;
   const maxRssBytes = set === 0 ? 0 : Math.min(set, Math.max(1, limits.hostBytes));
   const facts = {
     cores,
-    memoryBytes,
+    memoryBytes: machine.memoryBytes,
     weightBytes: weights,
     batchTokens,
+    passageBytes,
     hosts,
     maxRssBytes,
     hostsBy: hosts < byCores ? 'memory' : isFree ? 'cores' : 'settings',
@@ -68,7 +74,7 @@ export async function planHosts(
   if (!limits.fits)
     logger.warn(
       facts,
-      'the memory does not hold these hosts with the default model: the system may end them; raise the limit',
+      'the memory does not hold these hosts with the default model and the passage cache: the system may end them; raise the limit',
     );
   else if (set === 0)
     logger.warn(facts, 'inference.maxRssBytes is 0: the system ends processes where the memory runs out');
@@ -79,5 +85,6 @@ export async function planHosts(
     maxRssBytes,
     replacesInPlace: !limits.hasSpare,
     modelBytes: limits.modelBytes >= VERSIONS_AT_LEAST * hosts * weights ? limits.modelBytes : 0,
+    passageBytes,
   };
 }

@@ -7,6 +7,7 @@ import type { SupervisedPool } from '../inference/host-pool.ts';
 import { createGraphRewriter } from '../inference/rewrite/graph-rewriter.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
+import type { PassageSharing } from '../rerank/kept-passages.ts';
 import type { Reranker } from '../rerank/rerank-types.ts';
 import { createReranker } from '../rerank/reranker.ts';
 import { createScoreCache } from '../rerank/score-cache.ts';
@@ -25,6 +26,7 @@ import { closeAll } from './close-all.ts';
 import { instructionNotes, observePool, observeRegistry, observeScheduler } from './observe.ts';
 import { openExperiments } from './open-experiments.ts';
 import { openHostPool } from './open-host-pool.ts';
+import { openPassages, type Passages } from './open-passages.ts';
 import { type HostPlan, planHosts } from './plan-hosts.ts';
 import { prefetchTokenizer } from './prefetch.ts';
 import { watchCache, watchPool, watchRegistry, watchScheduler } from './watch.ts';
@@ -38,6 +40,8 @@ export interface Stack {
   readonly scheduler: Scheduler<EncodedRow>;
   readonly reranker: Reranker;
   readonly tokenReader: TokenReader;
+  /** The passage cache; undefined where it is off. */
+  readonly passages: PassageSharing | undefined;
   readonly experiments: ExperimentsApi;
   /** Reads experiments.yaml again. Never rejects. */
   reloadExperiments(): Promise<ReadResult>;
@@ -89,13 +93,15 @@ interface RegistryParts {
   readonly tokenizers: TokenizerPool;
   /** Room for loaded models where no setting limits it; 0: no limit. */
   readonly modelBytes: number;
+  readonly passages: Passages;
 }
 
 function openRegistry(
   { registry, inference }: Config,
   { metrics, logger, tracing }: StackDeps,
-  { pool, tokenizers, modelBytes }: RegistryParts,
+  { pool, tokenizers, modelBytes, passages }: RegistryParts,
 ): Promise<FolderRegistry> {
+  const observer = observeRegistry(metrics, logger, tracing);
   const { folder, aliases, defaultModel, memoryBytes, pinned, variant, maxModelBytes, watch } = registry;
   return createRegistry({
     folder,
@@ -109,7 +115,17 @@ function openRegistry(
     tokenizers,
     rewriter: inference.rewrite ? createGraphRewriter({ folder: graphFolder() }) : undefined,
     limits: { ...DEFAULT_LIMITS, maxBytes: maxModelBytes },
-    observer: observeRegistry(metrics, logger, tracing),
+    observer: {
+      ...observer,
+      onLoaded(event) {
+        observer.onLoaded(event);
+        passages.observer.onLoaded(event);
+      },
+      onUnloaded(event) {
+        observer.onUnloaded(event);
+        passages.observer.onUnloaded(event);
+      },
+    },
   });
 }
 
@@ -128,9 +144,10 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     const planned = deps.plan ?? planHosts(config, logger);
     const pool = await (deps.pool ?? openHostPool(config, logger, observePool(metrics, logger), undefined, planned));
     if (!deps.pool) cleanup.defer(() => pool.close());
-    const { modelBytes, maxRssBytes } = await planned;
+    const { modelBytes, maxRssBytes, passageBytes } = await planned;
     metrics.hostMemoryLimit.set(maxRssBytes);
-    const registry = await openRegistry(config, deps, { pool, tokenizers, modelBytes });
+    const passages = openPassages(config, passageBytes, deps);
+    const registry = await openRegistry(config, deps, { pool, tokenizers, modelBytes, passages });
     cleanup.defer(() => registry.close());
     const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
     // Closed after the scheduler, because the last shadow rankings are still recorded.
@@ -145,6 +162,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
       scheduler,
       settings: config.tokenization,
       ...(scoreCache ? { scoreCache } : {}),
+      passages: passages.sharing,
       pruneRecall: config.pruning.recall,
       experiments: experiments.hook,
       observer: {
@@ -162,6 +180,7 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, tokenReader };
     return {
       ...parts,
+      passages: passages.sharing,
       experiments: experiments.api,
       reloadExperiments: () => experiments.reload(),
       closePrefetched,

@@ -1,5 +1,6 @@
 import { type ErrorCode, WinnowError } from '../errors.ts';
 import type { ArmChoice, Decision, ExperimentHook, FinishedRequest } from '../experiments/ports.ts';
+import { sumOfKept } from './kept-passages.ts';
 import { rankByModel } from './model-ranking.ts';
 import { neverRising } from './ranking.ts';
 import { openScope, type RequestScope } from './request-scope.ts';
@@ -200,11 +201,13 @@ export class ArmRunner<D extends Decision> {
 
 /** Adds up what interleaved arms took. A passage counts as truncated if any arm's model saw less than its whole text. */
 function combinedCost(arms: readonly ScoredArm[]): Omit<ModelRanking, 'model' | 'version' | 'ranking'> {
+  const kept = sumOfKept(arms);
   return {
     tokens: arms.reduce((sum, arm) => sum + arm.tokens, 0),
     truncated: arms[0]!.truncated.map((_, i) => arms.some((arm) => arm.truncated[i])),
     queryCut: Math.max(...arms.map(({ queryCut }) => queryCut)),
     ...(arms.every(({ instructionIgnored }) => instructionIgnored) ? { instructionIgnored: true } : {}),
+    ...(kept && { kept }),
     ...(arms[0]?.unpruned ? { unpruned: arms[0].unpruned } : {}),
     timings: combineTimings(
       'arms',

@@ -1,4 +1,5 @@
 import { describe, WinnowError } from '../errors.ts';
+import { sumOfKept } from './kept-passages.ts';
 import { mostCut, timingsOf } from './model-ranking.ts';
 import { instructionNote } from './pair-settings.ts';
 import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
@@ -110,6 +111,7 @@ export async function rankByCascade(
   const dropped = stages.slice(0, -1).flatMap((stage, i) => [rankedFrom(stage, cascade[i]!.keep!, i)]);
   const whole = [...rankedFrom(stages[last]!, 0, last), ...dropped.reverse().flat()];
   const { version } = stages[last]!.scored;
+  const kept = sumOfKept(stages.map(({ scored }) => scored));
   return {
     model: version.name,
     version: version.version,
@@ -121,6 +123,7 @@ export async function rankByCascade(
       request,
       stages.map(({ scored }) => scored.version),
     ),
+    ...(kept && { kept }),
     timings: combineTimings(
       'stages',
       stages.map(({ timings }) => timings),

@@ -50,6 +50,7 @@ export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }
       queryCut: mostCut(scored.queryCut),
       ...instructionNote(request, [version]),
       ...pruneNote(scored),
+      ...(scored.kept && { kept: scored.kept }),
       timings: timingsOf(deps, scored, scope),
       leaseMs,
     };

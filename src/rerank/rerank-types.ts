@@ -68,6 +68,16 @@ export interface Ranked extends RankedPassage {
   readonly stage?: number;
 }
 
+/** What the passage cache did. Passages with the same text count each; those with a known score are not looked up. */
+export interface KeptPassages {
+  /** Passages whose vector or states were kept, or on their way for another request. */
+  readonly hits: number;
+  /** Passages that the model read. */
+  readonly misses: number;
+  /** Milliseconds in the engine for the misses. */
+  readonly encodeMs: number;
+}
+
 export interface Timings {
   readonly tokenizeMs: number;
   readonly queueMs: number;
@@ -100,6 +110,8 @@ export interface ModelRanking {
   readonly queryCut: number;
   /** Whether the request's instruction had no effect: no model has a template with a place for it, or the arm has one of its own. */
   readonly instructionIgnored?: boolean;
+  /** What the passage cache did; undefined where no model keeps what it makes of passages, or the cache is off. */
+  readonly kept?: KeptPassages;
   /** Passages that were left out because they cannot be among the first `topN`, and the tokens that were not scored. */
   readonly pruned?: { readonly passages: number; readonly tokens: number };
   /** Why a request that asks to be pruned was not. */

@@ -2,9 +2,10 @@ import type { ModelRegistry, ServedVersion } from '../registry/registry-types.ts
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import type { EncodedRequest, EncodedRow, PairOptions } from '../tokenization/tokenization-types.ts';
 import type { Clock } from '../util/clock.ts';
+import type { PassageSharing } from './kept-passages.ts';
 import type { CutOptions, PairSettings } from './pair-settings.ts';
 import type { RequestScope } from './request-scope.ts';
-import type { RerankRequest, UnprunedReason } from './rerank-types.ts';
+import type { KeptPassages, RerankRequest, UnprunedReason } from './rerank-types.ts';
 import type { ScoreCache } from './score-cache.ts';
 import type { TokenizerShelf, TokenizerSource } from './tokenizer-shelf.ts';
 
@@ -19,6 +20,8 @@ export interface ScoringOptions {
   /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
   readonly settings?: PairSettings;
   readonly scoreCache?: ScoreCache;
+  /** What models that read query and passage apart make of passages; default: it is computed for each request. */
+  readonly passages?: PassageSharing | undefined;
   /** Recall with which requests that say nothing are pruned; 0 (the default): they are not. */
   readonly pruneRecall?: number;
 }
@@ -31,6 +34,7 @@ export interface ScoringDeps {
   readonly clock: Clock;
   readonly settings: PairSettings;
   readonly scoreCache: ScoreCache | undefined;
+  readonly passages: PassageSharing | undefined;
   readonly pruneRecall: number;
 }
 
@@ -61,6 +65,8 @@ export interface Scored {
   readonly truncated: readonly boolean[];
   /** For each passage, the tokens of the query that its pair left out. */
   readonly queryCut: Int32Array;
+  /** Passages that were looked up in the passage cache; undefined where the model keeps none, or there is no cache. */
+  readonly kept?: KeptPassages;
   /** Tokens of the pairs that were scored now; those of cached ones are not counted. */
   readonly tokens: number;
   readonly tokenizeMs: number;
@@ -77,6 +83,8 @@ export interface MissingTask extends ScoringTask {
 
 /** What was scored now. */
 export interface Fresh extends Pick<Scored, 'tokens' | 'tokenizeMs' | 'queueMs' | 'inferMs' | 'pruned' | 'unpruned'> {
+  /** For each of `missing`, whether the model read it now rather than the passage cache had it; undefined without a cache. */
+  readonly kept?: { readonly read: readonly boolean[]; readonly encodeMs: number };
   /** Passages that have a score now, by place in the request. */
   readonly places: readonly number[];
   readonly scores: Float32Array;

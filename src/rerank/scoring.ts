@@ -6,6 +6,7 @@ import { distinct, readCache } from './known-scores.ts';
 import { DEFAULT_SETTINGS, pairOptions } from './pair-settings.ts';
 import { prunePlan, rowsOf, survivors } from './pruning.ts';
 import type { RequestScope } from './request-scope.ts';
+import type { KeptPassages } from './rerank-types.ts';
 import { checkLengths, runRows, tokenizing } from './run-rows.ts';
 import { scoreApart } from './score-apart.ts';
 import type { Fresh, MissingTask, Scored, ScoringDeps, ScoringOptions, ScoringTask } from './scoring-types.ts';
@@ -20,6 +21,7 @@ export function scoringDeps({ registry, tokenizers, scheduler, ...optional }: Sc
     clock: optional.clock ?? monotonicClock,
     settings: optional.settings ?? DEFAULT_SETTINGS,
     scoreCache: optional.scoreCache,
+    passages: optional.passages,
     pruneRecall: optional.pruneRecall ?? 0,
   };
 }
@@ -114,6 +116,12 @@ function scoreFresh(deps: ScoringDeps, task: MissingTask, margin: number | undef
   return margin === undefined || !pruning ? scoreMissing(deps, task) : scoreSurvivors(deps, task, pruning, margin);
 }
 
+/** Counts passages: `placeOf` has for each the place of its text in `read`. */
+function keptPassages({ read, encodeMs }: NonNullable<Fresh['kept']>, placeOf: readonly number[]): KeptPassages {
+  const misses = placeOf.filter((place) => read[place]).length;
+  return { hits: placeOf.length - misses, misses, encodeMs };
+}
+
 /**
  * Scores every passage of a request by one version. Cached scores are taken from the cache; the rest, each text once, is tokenized, scheduled, pooled over
  * windows and put into the cache.
@@ -131,7 +139,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const { margin, unpruned } = prunePlan(request, version, deps.pruneRecall);
   const work = { ...task, options, missing: once };
   try {
-    const { places, at, encoded, scores: found, pruned, ...fresh } = await scoreFresh(deps, work, margin);
+    const { places, at, encoded, scores: found, pruned, kept, ...fresh } = await scoreFresh(deps, work, margin);
     const indexOf = new Map(places.map((place, i) => [place, i]));
     const left: number[] = [];
     missing.forEach((place, nth) => {
@@ -151,6 +159,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
       ...known,
       ...(pruned && { pruned: { places: left, tokens: pruned.tokens } }),
       ...(unpruned && request.prune && { unpruned }),
+      ...(kept && { kept: keptPassages(kept, placeOf) }),
     };
   } catch (error) {
     // The scope's reason names the deadline of the request, or says that the client left.

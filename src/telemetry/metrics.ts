@@ -208,9 +208,30 @@ export const METRICS = {
   ),
   hostRss: gauge('winnow_host_resident_memory_bytes', 'Resident memory of an inference host.', ['host']),
   // Caches
-  cacheHits: counter('winnow_cache_hits_total', 'Lookups answered by a cache (tokens, scores).', ['cache']),
+  cacheHits: counter('winnow_cache_hits_total', 'Lookups answered by a cache (tokens, scores, passages).', ['cache']),
   cacheMisses: counter('winnow_cache_misses_total', 'Lookups a cache could not answer.', ['cache']),
   cacheBytes: gauge('winnow_cache_bytes', 'Memory of the entries in a cache.', ['cache']),
+  passageEntries: gauge('winnow_passage_entries', 'Rows of passages in the passage cache.', ['model', 'version']),
+  passageBytes: gauge('winnow_passage_bytes', 'Memory of the passage cache that a version uses.', ['model', 'version']),
+  passageEvictions: counter(
+    'winnow_passage_evictions_total',
+    'Rows that left the passage cache because others needed their memory.',
+    ['model', 'version'],
+  ),
+  passageHits: counter('winnow_passage_hits_total', 'Passages of answered requests whose vector or states were kept.', [
+    'model',
+    'version',
+  ]),
+  passageMisses: counter(
+    'winnow_passage_misses_total',
+    'Passages of answered requests that the model read, with the passage cache on.',
+    ['model', 'version'],
+  ),
+  passageEncodeSeconds: counter(
+    'winnow_passage_encode_seconds_total',
+    'Seconds in the engine for passages that were not kept.',
+    ['model', 'version'],
+  ),
   // Registry
   modelInfo: gauge('winnow_model_info', '1 for each version in memory.', ['model', 'version', 'variant', 'provider']),
   modelBytes: gauge('winnow_model_bytes', 'Memory of a loaded version, summed over all hosts.', ['model', 'version']),

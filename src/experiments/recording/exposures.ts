@@ -90,6 +90,7 @@ function recordOf(
     truncated: finished.answer?.truncated.filter(Boolean).length ?? 0,
     ...(finished.answer?.queryCut ? { queryTruncated: finished.answer.queryCut } : {}),
     passages: finished.request.passages.length,
+    ...(finished.answer?.kept ? { keptPassages: finished.answer.kept.hits } : {}),
   };
 }
 

@@ -12,7 +12,7 @@ export interface TableFacts {
 }
 
 /** Columns that winnow_exposures got later. A server of an older release that still runs writes rows without them. */
-const ADDED_COLUMNS = { passages: 'INTEGER', query_truncated: 'INTEGER NOT NULL DEFAULT 0' };
+const ADDED_COLUMNS = { passages: 'INTEGER', query_truncated: 'INTEGER NOT NULL DEFAULT 0', kept_passages: 'INTEGER' };
 
 /** SQLite cannot change a primary key: the table is written anew. Its indexes go with the old one. */
 const OUTCOME_KEY_SQLITE = [

@@ -18,8 +18,8 @@ export interface StoreOptions extends SqliteOptions {
 function insertExposure(e: Exposure): readonly Statement[] {
   const main: Statement = {
     sql: `INSERT INTO winnow_exposures (request_id, experiment, at, config_hash, mode, unit_kind, unit, hash_version, arm, models, forced,
-      fallback, failed, latency_ms, truncated, query_truncated, items, passages)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      fallback, failed, latency_ms, truncated, query_truncated, items, passages, kept_passages)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     values: [
       e.requestId,
       e.experiment,
@@ -39,6 +39,7 @@ function insertExposure(e: Exposure): readonly Statement[] {
       e.queryTruncated ?? 0,
       JSON.stringify(e.items),
       e.passages ?? null,
+      e.keptPassages ?? null,
     ],
   };
   const figures = Object.entries(e.shadow ?? {}).flatMap(([arm, values]) =>

@@ -5,6 +5,7 @@ import { isObject, type JsonObject } from '../../util/json-files.ts';
 import { aroundField, type JsonText, moreFields } from '../json/text.ts';
 import { formatScore } from '../scores.ts';
 import type { AnswerContext } from './dialect.ts';
+import { keptField, keptOf } from './kept.ts';
 import { metaFields, metaOf } from './warnings.ts';
 
 /**
@@ -92,6 +93,7 @@ function makeSchema(form: AnswerForm): z.ZodType {
       prompt_tokens: count,
       total_tokens: count,
       ...(form.hasRerankUnits ? { rerank_units: count } : {}),
+      ...keptField,
     }),
     ...(data.field === 'input' ? { top_k: count, return_input: z.boolean() } : {}),
     truncated: z
@@ -172,7 +174,12 @@ export function writeAnswer(form: AnswerForm, answer: RerankAnswer, context: Ans
       tokens: { input_tokens: tokens, output_tokens: 0 },
       ...metaOf(context, [answer]),
     },
-    usage: { prompt_tokens: tokens, total_tokens: tokens, ...(form.hasRerankUnits && { rerank_units: units }) },
+    usage: {
+      prompt_tokens: tokens,
+      total_tokens: tokens,
+      ...(form.hasRerankUnits && { rerank_units: units }),
+      ...keptOf([answer]),
+    },
     ...(form.data.field === 'input' && { top_k: ranking.length, return_input: asked.documents !== undefined }),
     truncated: cutPassages(answer),
     teams: teamsOf(answer),

@@ -15,6 +15,7 @@ import {
   topNOption,
   withoutEmpty,
 } from './fields.ts';
+import { keptField, keptOf } from './kept.ts';
 import { metaOf, warningsMeta } from './warnings.ts';
 
 const schema = z
@@ -39,7 +40,7 @@ const count = z.number().int().min(0);
 const answerSchema = z
   .object({
     rankings: z.array(z.object({ index: count, logit: z.number() })).meta({ description: 'Best first.' }),
-    usage: z.object({ prompt_tokens: count, total_tokens: count }),
+    usage: z.object({ prompt_tokens: count, total_tokens: count, ...keptField }),
     meta: warningsMeta,
     teams: teamsField,
   })
@@ -101,7 +102,7 @@ export const nim = defineDialect({
   idleFields: (body) => [...overruledFields(body), ...(body.raw_scores === false ? ['raw_scores'] : [])],
   toAnswer(_body, answers, context) {
     const answer = answers[0]!;
-    const usage = { prompt_tokens: answer.tokens, total_tokens: answer.tokens };
+    const usage = { prompt_tokens: answer.tokens, total_tokens: answer.tokens, ...keptOf(answers) };
     return {
       head: '{"rankings":[',
       count: answer.ranking.length,

@@ -6,6 +6,7 @@ import { defineDialect, type Limits } from './dialect.ts';
 import { wantsRaw } from './documents.ts';
 import { objectErrors } from './errors.ts';
 import { checkCount, commonFields, commonOptions, overruledFields, textAt } from './fields.ts';
+import { keptField, keptOf } from './kept.ts';
 import { groupByQuery, inSentOrder, type PairGroup } from './pairs.ts';
 import { flag } from './scalars.ts';
 import type { SentNames } from './sent-names.ts';
@@ -45,7 +46,7 @@ const answerSchema = z
     data: z
       .array(z.object({ index: count, object: z.literal('score'), score: z.number() }))
       .meta({ description: 'In the order sent.' }),
-    usage: z.object({ prompt_tokens: count, total_tokens: count }),
+    usage: z.object({ prompt_tokens: count, total_tokens: count, ...keptField }),
     meta: warningsMeta,
   })
   .meta({ id: 'ScoreAnswer' });
@@ -123,6 +124,7 @@ export const score = defineDialect({
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0);
     const { model, version } = answers[0]!;
     const raw = wantsRaw(body);
+    const usage = { prompt_tokens: tokens, total_tokens: tokens, ...keptOf(answers) };
     const head = { id: context.requestId, object: 'list', created: context.created, model: `${model}@${version}` };
     return {
       head: `${JSON.stringify(head).slice(0, -1)},"data":[`,
@@ -132,7 +134,7 @@ export const score = defineDialect({
         const value = formatScore(raw ? ranked.score : ranked.relevanceScore, place);
         return `{"index":${place},"object":"score","score":${value}}`;
       },
-      tail: `]${moreFields({ usage: { prompt_tokens: tokens, total_tokens: tokens }, meta: metaOf(context, answers) })}}`,
+      tail: `]${moreFields({ usage, meta: metaOf(context, answers) })}}`,
     };
   },
 });

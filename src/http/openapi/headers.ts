@@ -50,6 +50,9 @@ export const ANSWER_HEADERS: Readonly<Record<string, HeaderDoc>> = {
   'x-winnow-experiment': text('Experiment of the request.'),
   'x-winnow-below-min-score': whole('Passages left out because of `min_score`; absent without it.'),
   'x-winnow-pruned': whole('Passages left out by `prune` before they were scored; absent without it.'),
+  'x-winnow-kept-passages': whole(
+    'Passages whose vector or states were in the passage cache; absent for models that read query and passage together.',
+  ),
   'x-winnow-teams': text('Interleaved answers: the arms that contributed the first 20 results, in their order.'),
   'x-winnow-arm': text('Arm that answered.'),
   'x-compute-type': text('Execution provider.'),

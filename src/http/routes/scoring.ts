@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
-import type { RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/rerank-types.ts';
+import { sumOfKept } from '../../rerank/kept-passages.ts';
+import type { KeptPassages, RerankAnswer, Reranker, RerankRequest, Timings } from '../../rerank/rerank-types.ts';
 import { combineTimings } from '../../rerank/timings.ts';
 import type { AnswerText, AnyDialect, QueryRequest } from '../dialects/dialect.ts';
 import { dialectOf, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
@@ -33,6 +34,8 @@ interface Totals {
   readonly queryTruncated: number;
   /** What pruning left out; undefined where no list was pruned. */
   readonly pruned?: Pruned | undefined;
+  /** What the passage cache did; undefined where no model looks passages up. */
+  readonly kept?: KeptPassages | undefined;
   readonly timings: Timings;
 }
 
@@ -42,6 +45,7 @@ function totalsOf(answers: readonly RerankAnswer[]): Totals {
     truncated: sumOf(answers, ({ truncated }) => truncated.filter(Boolean).length),
     queryTruncated: sumOf(answers, ({ queryCut }) => queryCut),
     pruned: prunedOf(answers),
+    kept: sumOfKept(answers),
     timings: combineTimings(
       'queries',
       answers.map(({ timings }) => timings),
@@ -61,7 +65,7 @@ function teamHeader(ranking: RerankAnswer['ranking']): { readonly 'x-winnow-team
 /** Headers with the names of Text Embeddings Inference (milliseconds and counts as whole numbers), then those of Winnow. */
 function answerHeaders(
   { model, version, ranking, experiment }: RerankAnswer,
-  { tokens, truncated, queryTruncated, pruned, timings }: Totals,
+  { tokens, truncated, queryTruncated, pruned, kept, timings }: Totals,
   facts: {
     readonly characters: number;
     readonly elapsedMs: number;
@@ -87,6 +91,7 @@ function answerHeaders(
     ...(facts.ignored.length > 0 ? { 'x-winnow-ignored': facts.ignored.join(', ') } : {}),
     ...(facts.below === undefined ? {} : { 'x-winnow-below-min-score': String(facts.below) }),
     ...(pruned ? { 'x-winnow-pruned': String(pruned.passages) } : {}),
+    ...(kept ? { 'x-winnow-kept-passages': String(kept.hits) } : {}),
     ...teamHeader(ranking),
     ...(experiment ? { 'x-winnow-experiment': experiment.name, 'x-winnow-arm': experiment.arm } : {}),
   };
