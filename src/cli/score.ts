@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { loadConfig } from '../config/load-config.ts';
 import { WinnowError } from '../errors.ts';
 import { openTeachers } from '../main/teacher-scorers.ts';
+import { POOLING_MODES, type PoolingMode } from '../onnx/architectures/pooling.ts';
 import { openRaw } from '../training/data/sources.ts';
 import { NORMALIZATIONS, type Normalization } from '../training/teachers/ensemble.ts';
 import { scoreToFile } from '../training/teachers/score-to-file.ts';
@@ -24,6 +25,8 @@ const EXAMPLES = `
 Examples:
   $ npx winnow score --format rank-llm --data BM25.dl21.top100.json --model minilm-l6-infonce --out teacher.run
   $ npx winnow score --format rank-llm --data dl22.json --bi-encoder backbones/all-minilm-l6-v2 --out cosine.run
+  $ npx winnow score --format rank-llm --data dl22.json --bi-encoder bge-small --pooling cls --vectors vectors \
+      --query-prefix 'Represent this sentence for searching relevant passages: ' --out bge.run
   $ npx winnow score --format triples --data triples.tsv --queries queries.tsv --collection collection.tsv \\
       --model big --model bigger --out mean.run          # the mean of the logits of two models
   $ npx winnow score --format trec --data first.run --queries q.tsv --collection c.tsv --model big \\
@@ -44,6 +47,10 @@ interface Flags extends DataFlags {
   readonly normalize: Normalization;
   readonly depth: number;
   readonly maxLength: number;
+  readonly queryPrefix?: string;
+  readonly passagePrefix?: string;
+  readonly pooling?: PoolingMode;
+  readonly vectors?: string;
   readonly instruction?: string;
   readonly shard?: Shard;
   readonly out: string;
@@ -63,17 +70,32 @@ const configOf = ({ models, provider }: Flags) =>
     process.env,
   );
 
+/** Returns how sentence encoders read texts. @throws WinnowError `invalid_input` for flags that no encoder would read. */
+function sidesOf({ biEncoder, maxLength, queryPrefix, passagePrefix, pooling, vectors }: Flags) {
+  const only = Object.entries({
+    '--query-prefix': queryPrefix,
+    '--passage-prefix': passagePrefix,
+    '--pooling': pooling,
+    '--vectors': vectors,
+  });
+  const given = only.find(([, value]) => value !== undefined)?.[0];
+  if (given !== undefined && biEncoder.length === 0)
+    throw new WinnowError('invalid_input', { where: given, expected: '--bi-encoder', got: '--model alone' });
+  return { maxLength, queryPrefix, passagePrefix, pooling, vectors };
+}
+
 async function run(flags: Flags): Promise<void> {
-  const { model: models, biEncoder: biEncoders, maxLength, provider, instruction, depth, shard = WHOLE } = flags;
+  const { model: models, biEncoder: biEncoders, provider, instruction, depth, shard = WHOLE } = flags;
   if (models.length + biEncoders.length === 0)
     throw new WinnowError('invalid_input', { where: 'score', expected: '--model or --bi-encoder', got: 'neither' });
+  const sides = sidesOf(flags);
   const source = await openRaw(dataSource(flags), process.cwd());
   const path = resolve(shardFile(flags.out, shard));
   try {
     const teachers = openTeachers(() => configOf(flags), {
       models,
       biEncoders,
-      maxLength,
+      sides,
       provider,
       instruction,
       onIgnored: (name) => process.stderr.write(instructionIgnored(name)),
@@ -117,6 +139,19 @@ export function command(): Command {
     .addOption(
       numberOption('--max-length <n>', 'tokens of a text that a bi-encoder reads', { integer: true, min: 1 }, 256),
     )
+    .option(
+      '--query-prefix <text>',
+      'text that bi-encoders read before each query (default: what the folder or its name says)',
+    )
+    .option('--passage-prefix <text>', 'text that bi-encoders read before each passage (default: as above)')
+    .addOption(
+      choiceOption(
+        '--pooling <how>',
+        'how bi-encoders make one vector of token states (default: what the folder says, else mean)',
+        POOLING_MODES,
+      ),
+    )
+    .option('--vectors <folder>', 'folder that keeps the vectors of bi-encoders for later runs')
     .addOption(instructionOption())
     .addOption(shardOption('the queries'))
     .requiredOption('--out <file>', 'TREC run to write; .json and .jsonl are written as rank_llm JSON with texts')

@@ -4,7 +4,7 @@ import { createScorer, type Scorer } from '../rerank/scorer.ts';
 import { createMetrics } from '../telemetry/instruments.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import type { IdentifiedList } from '../training/data/list-types.ts';
-import { openBiEncoder } from '../training/teachers/bi-encoder.ts';
+import { type BiEncoderOptions, openBiEncoder } from '../training/teachers/bi-encoder.ts';
 import type { ListScorer } from '../training/teachers/score-job.ts';
 import { openStack, type Stack } from './stack.ts';
 
@@ -15,8 +15,8 @@ interface Teachers {
   readonly models: readonly string[];
   /** Folders of sentence encoders. */
   readonly biEncoders: readonly string[];
-  /** Tokens of a text that a bi-encoder reads. */
-  readonly maxLength: number;
+  /** How all sentence encoders read texts. */
+  readonly sides: Omit<BiEncoderOptions, 'provider' | 'threads'>;
   /** Provider of bi-encoders; `auto` leaves it to their default. */
   readonly provider?: Provider | undefined;
   /** What models with a template look for, in place of the template's own instruction. */
@@ -67,12 +67,12 @@ async function* modelScorers(config: Config, teachers: Teachers): AsyncGenerator
  * @param config is called only if there are models.
  */
 export async function* openTeachers(config: () => Config, teachers: Teachers): AsyncGenerator<ListScorer> {
-  const { models, biEncoders, maxLength, provider, instruction, onIgnored } = teachers;
+  const { models, biEncoders, sides, provider, instruction, onIgnored } = teachers;
   if (models.length > 0) yield* modelScorers(config(), teachers);
   for (const folder of biEncoders) {
     if (instruction !== undefined) onIgnored?.(folder);
     const named = provider === undefined || provider === 'auto' ? {} : { provider };
-    const encoder = await openBiEncoder(folder, { maxLength, ...named });
+    const encoder = await openBiEncoder(folder, { ...sides, ...named });
     try {
       yield encoder;
     } finally {

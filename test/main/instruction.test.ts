@@ -43,7 +43,7 @@ describe('an instruction', () => {
     const found = async (instruction?: string) => {
       const ignored: string[] = [];
       const scored: { name: string; pairs?: object; score: number }[] = [];
-      const use = { models: ['judge', 'pairs'], biEncoders: [], maxLength: 64, instruction };
+      const use = { models: ['judge', 'pairs'], biEncoders: [], sides: { maxLength: 64 }, instruction };
       for await (const { name, pairs, score } of openTeachers(config, { ...use, onIgnored: (n) => ignored.push(n) }))
         for await (const { scores } of score(one(LIST)))
           scored.push({ name, ...(pairs && { pairs }), score: scores[0]! });

@@ -1,7 +1,7 @@
 import type { GraphBuilder } from '../builder.ts';
 import { type Answers, Checkpoint, readWeights } from './checkpoint.ts';
 import { linear, norm, type Parts } from './parts.ts';
-import { MASK_INPUT, POOLING_FLAGS, POOLING_MODES, pool, poolingMode } from './pooling.ts';
+import { MASK_INPUT, POOLING_FLAGS, POOLING_MODES, type PoolingMode, pool, poolingMode } from './pooling.ts';
 import type { Settings } from './settings.ts';
 import { TORCH_ACTIVATION_NAMES, type TorchActivation, torchActivation } from './torch-activations.ts';
 
@@ -107,6 +107,17 @@ export function appendPooling(step: Step): void {
     throw settings.fault('pooling_mode', `a graph with input ${MASK_INPUT}`, inputs.join(', '));
   features.set(VECTOR, { value: pool(g, states.value, modes), width: modes.length * width, isTokens: false });
 }
+
+/** Returns a module that pools by a mode which the caller states, whatever files say. */
+export const poolingBy =
+  (mode: PoolingMode): Module['append'] =>
+  (step) => {
+    const { module, g, features, inputs } = step;
+    if (!inputs.includes(MASK_INPUT))
+      throw module.settings.fault('pooling', `a graph with input ${MASK_INPUT}`, inputs.join(', '));
+    const states = read(step, 'token_embeddings', 'pooling');
+    features.set(VECTOR, { value: pool(g, states.value, [mode]), width: states.width, isTokens: false });
+  };
 
 function activationOf(settings: Settings, isTokens: boolean, width: number): TorchActivation {
   const path = textField(settings, 'activation_function', 'torch.nn.modules.activation.Tanh');

@@ -11,8 +11,11 @@ import {
   appendNormalize,
   appendPooling,
   type Module,
+  poolingBy,
   SCORES,
+  VECTOR,
 } from './module-kinds.ts';
+import type { PoolingMode } from './pooling.ts';
 import { Settings } from './settings.ts';
 
 /*
@@ -46,7 +49,7 @@ export interface Modules {
   /** Those after the encoder, in order. */
   readonly list: readonly Module[];
   /** What the encoder gives, and the feature it is. */
-  readonly encoder: { readonly output: 'last_hidden_state' | 'logits'; readonly feature: string };
+  readonly encoder: { readonly output: 'last_hidden_state' | 'logits' | typeof VECTOR; readonly feature: string };
   /** Of a language model: the tokens that its score is read from. */
   readonly answers: Answers | undefined;
   /** Of a bi-encoder; undefined where the modules make scores. */
@@ -167,3 +170,23 @@ export async function readModules(folder: string, sides = false): Promise<Module
   const similarity = isCross ? undefined : await readSimilarity(folder);
   return { folder, list, encoder: await readEncoder(folder), answers, similarity };
 }
+
+/**
+ * Returns the modules of a bi-encoder whose pooling is stated: those of the folder with another Pooling, or a Pooling alone.
+ * @param found Those of the folder, if it has any.
+ */
+export function withPooling(folder: string, mode: PoolingMode, found?: Modules): Modules {
+  const pooling = { folder, name: 'pooling', settings: new Settings(folder, {}), append: poolingBy(mode) };
+  const encoder = { output: 'last_hidden_state', feature: 'token_embeddings' } as const;
+  if (!found) return { folder, list: [pooling], encoder, answers: undefined, similarity: 'cosine' };
+  return { ...found, list: found.list.map((module) => (module.append === appendPooling ? pooling : module)) };
+}
+
+/** Returns the modules of a graph that makes vectors itself: none, and cosines. */
+export const ownVectors = (folder: string): Modules => ({
+  folder,
+  list: [],
+  encoder: { output: VECTOR, feature: VECTOR },
+  answers: undefined,
+  similarity: 'cosine',
+});

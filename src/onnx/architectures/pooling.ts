@@ -63,7 +63,7 @@ const MODES = {
   lasttoken: lastToken,
 };
 
-type PoolingMode = keyof typeof MODES;
+export type PoolingMode = keyof typeof MODES;
 
 const isMode = (word: unknown): word is PoolingMode => typeof word === 'string' && Object.hasOwn(MODES, word);
 

@@ -8,7 +8,9 @@ import { readModel } from '../model-file.ts';
 import { fromSafetensors, isKnownFamily } from './architectures.ts';
 import type { Answers } from './checkpoint.ts';
 import { appendModules } from './modular.ts';
-import { readModules } from './modules.ts';
+import { VECTOR } from './module-kinds.ts';
+import { ownVectors, readModules, withPooling } from './modules.ts';
+import type { PoolingMode } from './pooling.ts';
 import { lacksTokenTypes, withoutTokenTypes } from './token-types.ts';
 
 /** ONNX files with float32 weights, in the order of preference. */
@@ -43,6 +45,30 @@ export async function readWholeModel(
   if (!modules || isWhole) return model;
   const isUntyped = await lacksTokenTypes(folder);
   return appendModules(isUntyped ? withoutTokenTypes(model) : model, modules);
+}
+
+/**
+ * Reads a sentence encoder in Hugging Face layout as a model whose only output is `sentence_embedding`, [batch, width]: the modules of the
+ * folder; without them its own vectors, else the mean of its tokens' states, of length 1.
+ * @param pooling How states become a vector, in place of what the folder says.
+ * @param hasVectors Whether an output `sentence_embedding` is what is compared, as in versions of a registry; else its length becomes 1.
+ * @throws WinnowError `invalid_input` for a folder without a model, with a cross-encoder's modules, or without states.
+ */
+export async function readSideEncoder(folder: string, pooling?: PoolingMode, hasVectors = false): Promise<Model> {
+  const modules = existsSync(folder) ? await readModules(folder, true) : undefined;
+  if (modules && modules.similarity === undefined)
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected: 'a sentence encoder, whose modules make vectors',
+      got: 'modules that make scores',
+    });
+  if (modules && pooling === undefined) return readWholeModel(folder, undefined, true);
+  const encoder = await readWholeModel(folder);
+  const outputs = encoder.graph.outputs.map(({ name }) => name);
+  const isOwn = pooling === undefined && outputs.includes(VECTOR);
+  if (isOwn && hasVectors) return encoder;
+  const typed = (await lacksTokenTypes(folder)) ? withoutTokenTypes(encoder) : encoder;
+  return appendModules(typed, isOwn ? ownVectors(folder) : withPooling(folder, pooling ?? 'mean', modules));
 }
 
 async function nothingIn(folder: string): Promise<WinnowError> {

@@ -1,0 +1,203 @@
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
+import { writeModel } from '../../../src/onnx/model-file.ts';
+import { float32 } from '../../../src/onnx/tensor.ts';
+import { type BiEncoderOptions, openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
+import { createRandom } from '../../../src/util/random.ts';
+import { winnow } from '../../support/command.ts';
+import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
+
+const WIDTH = 8;
+const CLS = 2;
+const SEP = 3;
+const random = createRandom(5);
+const TABLE = Array.from({ length: 5 + WORDS.length }, () => Array.from({ length: WIDTH }, () => random.normal()));
+const QUERY = WORDS[0]!;
+const PASSAGES = [WORDS[20]!, `${WORDS[21]!} ${WORDS[3]!} ${WORDS[4]!}`, `${WORDS[22]!} ${WORDS[0]!}`];
+const LIST = { qid: 'q', query: QUERY, docids: ['a', 'b', 'c'], passages: PASSAGES, relevance: [1, 0, 0] };
+
+const root = mkdtempSync(join(tmpdir(), 'winnow-bi-encoder-'));
+const folder = join(root, 'encoder');
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** The state of a token is its row of a table plus the sum of the rows of all tokens, so that the first token's depends on the text. */
+async function writeStates(): Promise<void> {
+  const g = new GraphBuilder();
+  const ids = g.input('input_ids', 'int64', ['batch', 'sequence']);
+  const mask = g.cast(g.input('attention_mask', 'int64', ['batch', 'sequence']), 'float32');
+  const rows = g.gather(g.initializer('table', float32([TABLE.length, WIDTH], TABLE.flat())), ids);
+  const sum = g.reduceSum(g.mul(rows, g.unsqueeze(mask, [2])), [1], true);
+  g.output(g.add(rows, sum), 'float32', ['batch', 'sequence', WIDTH], 'last_hidden_state');
+  await writeModel(join(folder, 'onnx', 'model.onnx'), modelOf(g.build()));
+}
+
+beforeAll(async () => {
+  await writeTinyModel(folder);
+  await writeStates();
+});
+
+const idsOf = (text: string, maxLength: number): number[] => {
+  const words = text
+    .split(' ')
+    .filter(Boolean)
+    .map((word) => 5 + WORDS.indexOf(word));
+  return [CLS, ...words.slice(0, maxLength - 2), SEP];
+};
+
+/** The unit vector of a text, from the formula. */
+function vectorOf(text: string, pooling: 'cls' | 'mean', maxLength = 256): number[] {
+  const rows = idsOf(text, maxLength).map((id) => TABLE[id]!);
+  const sum = rows[0]!.map((_, i) => rows.reduce((total, row) => total + row[i]!, 0));
+  const pooled = sum.map((total, i) => total + (pooling === 'cls' ? TABLE[CLS]![i]! : total / rows.length));
+  const length = Math.hypot(...pooled);
+  return pooled.map((x) => x / length);
+}
+
+const cosine = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+async function scores(options: BiEncoderOptions) {
+  const encoder = await openBiEncoder(folder, { threads: 1, ...options });
+  try {
+    for await (const { scores: found, truncated, queryCut } of encoder.score(
+      (async function* () {
+        yield LIST;
+      })(),
+    ))
+      return { name: encoder.name, scores: Array.from(found), truncated, queryCut };
+  } finally {
+    await encoder.close();
+  }
+  throw new Error('no list');
+}
+
+describe('a sentence encoder as a teacher', () => {
+  it.each([
+    { pooling: undefined, queryPrefix: undefined, passagePrefix: undefined },
+    { pooling: 'mean', queryPrefix: `${WORDS[7]!} `, passagePrefix: `${WORDS[8]!} ${WORDS[9]!} ` },
+    { pooling: 'cls', queryPrefix: undefined, passagePrefix: undefined },
+    { pooling: 'cls', queryPrefix: `${WORDS[7]!} `, passagePrefix: '' },
+  ] as const)(
+    'pooling $pooling, prefixes "$queryPrefix" and "$passagePrefix": cosines of the formula',
+    async (options) => {
+      const found = await scores(options);
+      const { pooling = 'mean', queryPrefix = '', passagePrefix = '' } = options;
+      const query = vectorOf(queryPrefix + QUERY, pooling);
+      PASSAGES.forEach((passage, i) => {
+        expect(found.scores[i]).toBeCloseTo(cosine(query, vectorOf(passagePrefix + passage, pooling)), 6);
+      });
+      expect([found.truncated, found.queryCut]).toEqual([[false, false, false], 0]);
+    },
+  );
+
+  it('cuts texts with their prefix, and says so', async () => {
+    const passagePrefix = `${WORDS[8]!} `;
+    const found = await scores({ maxLength: 4, passagePrefix });
+    const query = vectorOf(QUERY, 'mean');
+    PASSAGES.forEach((passage, i) => {
+      expect(found.scores[i]).toBeCloseTo(cosine(query, vectorOf(passagePrefix + passage, 'mean', 4)), 6);
+    });
+    expect(found.truncated).toEqual([false, true, true]);
+  });
+
+  it('is another teacher for a progress file with another prefix or pooling', async () => {
+    const names = [{}, { queryPrefix: 'a ' }, { passagePrefix: 'a ' }, { pooling: 'cls' } as const, { maxLength: 9 }];
+    const found = await Promise.all(names.map(async (options) => (await scores(options)).name));
+    expect(new Set(found).size).toBe(names.length);
+  });
+
+  it('reads what a folder of sentence-transformers says; a stated pooling replaces its own', async () => {
+    const modules = ['Transformer', 'Pooling', 'Normalize'].map((type, i) => ({
+      idx: i,
+      name: `${i}`,
+      path: i === 1 ? '1_Pooling' : '',
+      type: `sentence_transformers.models.${type}`,
+    }));
+    const other = join(root, 'modular');
+    await writeTinyModel(other);
+    cpSync(join(folder, 'onnx'), join(other, 'onnx'), { recursive: true });
+    mkdirSync(join(other, '1_Pooling'));
+    writeFileSync(join(other, 'modules.json'), JSON.stringify(modules));
+    writeFileSync(
+      join(other, '1_Pooling/config.json'),
+      JSON.stringify({ word_embedding_dimension: WIDTH, pooling_mode: 'cls' }),
+    );
+    const prompts = { query: `${WORDS[7]!} `, passage: `${WORDS[8]!} ` };
+    writeFileSync(join(other, 'config_sentence_transformers.json'), JSON.stringify({ prompts }));
+    for (const pooling of [undefined, 'mean'] as const) {
+      const encoder = await openBiEncoder(other, { threads: 1, pooling });
+      const [query] = await encoder.embed([QUERY], 'query');
+      const [passage] = await encoder.embed([PASSAGES[1]!], 'passage');
+      const [bare] = await encoder.embed([PASSAGES[1]!]);
+      await encoder.close();
+      const close = (got: Float32Array | undefined, text: string) =>
+        vectorOf(text, pooling ?? 'cls').forEach((x, i) => {
+          expect(got![i]).toBeCloseTo(x, 6);
+        });
+      close(query, prompts.query + QUERY);
+      close(passage, prompts.passage + PASSAGES[1]!);
+      close(bare, PASSAGES[1]!);
+    }
+  });
+});
+
+describe('kept vectors', () => {
+  const vectors = join(root, 'vectors');
+  const file = () => join(vectors, readdirSync(vectors).find((name) => name.endsWith('.vectors'))!);
+
+  it('are read again, to the last bit, also after a kill within a record and a damaged byte', async () => {
+    const first = await scores({ vectors, maxLength: 4 });
+    const { size } = statSync(file());
+    expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
+    expect(statSync(file()).size).toBe(size);
+    truncateSync(file(), size - 3);
+    expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
+    expect(statSync(file()).size).toBe(size);
+    const bytes = readFileSync(file());
+    bytes[bytes.length - 60]! ^= 4;
+    writeFileSync(file(), bytes);
+    expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
+    expect(statSync(file()).size).toBe(size);
+    writeFileSync(file(), '');
+    appendFileSync(file(), 'half a li');
+    expect(await scores({ vectors, maxLength: 4 })).toEqual(first);
+  });
+
+  it('belong to one pooling and length', async () => {
+    const files = () => readdirSync(vectors).filter((name) => name.endsWith('.vectors')).length;
+    const before = files();
+    await scores({ vectors, maxLength: 5 });
+    await scores({ vectors, maxLength: 4, pooling: 'cls' });
+    expect(files()).toBe(before + 2);
+  });
+
+  it('are closed to a second process while one adds', async () => {
+    const encoder = await openBiEncoder(folder, { threads: 1, vectors });
+    await expect(openBiEncoder(folder, { threads: 1, vectors })).rejects.toThrow(/in use|another process|--vectors/);
+    await encoder.close();
+    expect(readdirSync(vectors).filter((name) => name.endsWith('.lock'))).toEqual([]);
+  });
+});
+
+describe('winnow score', () => {
+  it('refuses flags of sentence encoders without one', async () => {
+    const job = ['score', '--format', 'jsonl', '--data', 'x.jsonl', '--model', 'm', '--out', 'x.run'];
+    for (const flag of ['--query-prefix', '--passage-prefix', '--vectors']) {
+      const { code, error } = await winnow(...job, flag, 'x');
+      expect([code, error]).toEqual([2, expect.stringContaining(`${flag}: expected --bi-encoder, got --model alone`)]);
+    }
+  });
+});
