@@ -81,9 +81,10 @@ const MODULES = ['Transformer', 'Pooling', 'Normalize'].map((name, idx) => ({
   type: `sentence_transformers.models.${name}`,
 }));
 
-/** Runs Maven. @throws Error with its output where it fails. */
-function maven(...args: string[]): void {
+/** Runs Maven in a folder, where the plugin leaves its marks. @throws Error with its output where it fails. */
+function maven(cwd: string, ...args: string[]): void {
   const { status, error, stdout, stderr } = spawnSync('mvn', ['--quiet', '--batch-mode', ...args], {
+    cwd,
     encoding: 'utf8',
   });
   if (error) throw new Error(`expected Maven (mvn) on the path, got ${error.message}`);
@@ -123,7 +124,7 @@ export async function fetchEncoder(folder: string, name: EncoderName): Promise<s
   if (existsSync(to)) return to;
   const source = ENCODERS[name];
   await using unpacked = await temporaryFolder('encoder');
-  maven(UNPACK, `-Dartifact=${source.artifact}`, `-DoutputDirectory=${unpacked.path}`);
+  maven(unpacked.path, UNPACK, `-Dartifact=${source.artifact}`, `-DoutputDirectory=${unpacked.path}`);
   await mkdir(folder, { recursive: true });
   await writeFolderAtomic(to, (staging) => writeEncoder(unpacked.path, staging, source));
   return to;

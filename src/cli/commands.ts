@@ -32,6 +32,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'calibrate a model for early pruning of candidate lists',
     load: () => import('./prune.ts').then((m) => m.command()),
   },
+  calibrate: {
+    summary: 'make the relevance scores of a model probabilities',
+    load: () => import('./calibrate.ts').then((m) => m.command()),
+  },
   train: { summary: 'fine-tune a backbone by a recipe', load: () => import('./train.ts').then((m) => m.command()) },
   grid: {
     summary: 'train a grid of objectives, backbones and seeds',

@@ -16,13 +16,14 @@ interface Refusal {
 
 /** What a status says about a version that is or was loaded. */
 const factsOf = (served: ServedVersion) => {
-  const { variant, provider, maxLength, maxQueryTokens, activation, warnings, rewrite } = served;
+  const { variant, provider, maxLength, maxQueryTokens, activation, calibration, warnings, rewrite } = served;
   return {
     variant,
     provider,
     maxLength,
     ...(maxQueryTokens === undefined ? {} : { maxQueryTokens }),
     activation,
+    ...(calibration && { calibration }),
     ...(warnings.length > 0 ? { warnings } : {}),
     ...(rewrite === undefined ? {} : { rewrite }),
     kind: kindOf(served),

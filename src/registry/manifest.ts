@@ -4,6 +4,7 @@ import { WinnowError } from '../errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { templateFields } from '../util/known-templates.ts';
 import { issueExpectation, issueFinding } from '../util/schema-issues.ts';
+import { calibrationSchema } from './calibration.ts';
 import { encoderFields } from './encoder-fields.ts';
 import { DEFAULT_LIMITS, type FolderLimits, readJsonObject } from './folder-files.ts';
 import { excerpt, isSafePath } from './model-names.ts';
@@ -64,6 +65,7 @@ const manifestSchema = z.strictObject({
   training: z.record(z.string(), fact).optional(),
   selfTest: selfTestSchema.optional(),
   pruning: pruningSchema.optional(),
+  calibration: calibrationSchema.optional(),
   files: z.record(safePath, fileEntry).optional(),
 });
 

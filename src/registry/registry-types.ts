@@ -1,5 +1,6 @@
 import type { InferenceRow, Provider, Reduction } from '../inference/inference-types.ts';
 import type { TextTemplate } from '../util/text-template.ts';
+import type { CalibrationFacts } from './calibration.ts';
 import type { Pruning } from './pruning.ts';
 
 /** How a score (fp32 logit) becomes a relevance score; `none` keeps the logit. */
@@ -56,6 +57,8 @@ export interface ServedVersion {
   readonly sha256: string;
   /** How it prunes candidate lists; undefined where it was not calibrated for the served file. */
   readonly pruning?: Pruning | undefined;
+  /** How scores become probabilities, in place of the activation; undefined where it was not calibrated with the served file. */
+  readonly calibration?: CalibrationFacts | undefined;
   /** Warnings of admission: files that are not applied, scores that depend on the batch. One sentence each. */
   readonly warnings: readonly string[];
   /** How the graph of another tool was rewritten for this machine, or why not; undefined where nothing is to rewrite. */
@@ -85,6 +88,8 @@ export interface VersionStatus {
   /** How it reads query and passage. */
   readonly kind?: ModelKind;
   readonly objective?: string;
+  /** That of `ServedVersion`. */
+  readonly calibration?: CalibrationFacts;
   /** Those of `ServedVersion`; absent without any. */
   readonly warnings?: readonly string[];
   /** That of `ServedVersion`. */

@@ -13,7 +13,7 @@ import { type ChosenGraph, chooseGraph, servedFiles } from './version-graph.ts';
 import { rewriteFor } from './version-rewrite.ts';
 import { keepProbes, largestId, runSelfTest, type SelfTestDeps } from './version-self-test.ts';
 import { recordName, type VariantPreference } from './version-variants.ts';
-import { warningsAbout } from './version-warnings.ts';
+import { ownCalibration, warningsAbout } from './version-warnings.ts';
 
 export interface AdmissionDeps {
   readonly pool: HostPool;
@@ -96,6 +96,7 @@ function servedVersion(
   { moved, rewrite, pruning }: Pick<OnHosts, 'moved' | 'rewrite' | 'pruning'>,
 ): ServedVersion {
   const { version, graph, sha256, passagesSha256 } = inspected;
+  const calibration = ownCalibration(inspected);
   return Object.freeze({
     name: candidate.name,
     version: candidate.version,
@@ -114,6 +115,7 @@ function servedVersion(
     provider: pool.provider,
     sha256,
     ...(pruning && { pruning }),
+    ...(calibration && { calibration }),
     warnings: warningsAbout(inspected, moved, pool.provider),
     rewrite,
   });

@@ -5,6 +5,9 @@ import type { ChosenGraph } from './version-graph.ts';
 import { TOLERANCE } from './version-self-test.ts';
 import { isForeign } from './version-variants.ts';
 
+/** A version and the file that is served. */
+type Scored = Pick<Inspected, 'version' | 'graph' | 'sha256'>;
+
 /** Largest difference of a pair's scores in different batches by rounding alone, by variant. GPUs multiply with fewer digits. */
 function roundingOf(variant: string, provider: HostPool['provider']): number {
   return Math.max(TOLERANCE[variant]!, provider === 'cpu' ? 0 : TOLERANCE.fp16!);
@@ -33,26 +36,32 @@ function processorWarning({ variant }: ChosenGraph): readonly string[] {
 }
 
 /** Returns a warning if the version was calibrated for pruning with another ONNX file. */
-function pruningWarning({
-  version: { manifest },
-  graph,
-  sha256,
-}: Pick<Inspected, 'version' | 'graph' | 'sha256'>): readonly string[] {
+function pruningWarning({ version: { manifest }, graph, sha256 }: Scored): readonly string[] {
   if (!manifest?.pruning || manifest.pruning.sha256 === sha256) return [];
   return [`model.json: pruning was calibrated with another file than ${graph.variant.file}: requests are not pruned`];
+}
+
+/** Returns how the served file's scores become probabilities; undefined where the version was calibrated with another file, or not at all. */
+export const ownCalibration = ({ version: { manifest }, sha256 }: Scored) =>
+  manifest?.calibration?.sha256 === sha256 ? manifest.calibration : undefined;
+
+/** Returns a warning if the version was calibrated with another ONNX file. */
+function calibrationWarning(inspected: Scored): readonly string[] {
+  const { version, graph } = inspected;
+  if (!version.manifest?.calibration || ownCalibration(inspected)) return [];
+  const effect =
+    version.activation === 'none' ? 'scores are returned as they are' : 'relevance scores are those of the sigmoid';
+  return [`model.json: scores were calibrated with another file than ${graph.variant.file}: ${effect}`];
 }
 
 /**
  * Returns the warnings about a version that was tested.
  * @param moved how much the score of a pair differed between batches.
  */
-export const warningsAbout = (
-  inspected: Pick<Inspected, 'version' | 'graph' | 'sha256'>,
-  moved: number,
-  provider: HostPool['provider'],
-): readonly string[] => [
+export const warningsAbout = (inspected: Scored, moved: number, provider: HostPool['provider']): readonly string[] => [
   ...inspected.version.warnings,
   ...batchWarning(inspected.graph, moved, provider),
   ...processorWarning(inspected.graph),
   ...pruningWarning(inspected),
+  ...calibrationWarning(inspected),
 ];

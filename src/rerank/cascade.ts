@@ -2,7 +2,7 @@ import { describe, WinnowError } from '../errors.ts';
 import { sumOfKept } from './kept-passages.ts';
 import { mostCut, timingsOf } from './model-ranking.ts';
 import { instructionNote } from './pair-settings.ts';
-import { neverRising, rankOrder, relevanceScore } from './ranking.ts';
+import { neverRising, rankOrder, relevanceOf, relevanceScore } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { CascadeStage, ModelRanking, Ranked, RerankRequest, StageRun, Timings } from './rerank-types.ts';
 import { scorePassages, withModel } from './scoring.ts';
@@ -70,7 +70,7 @@ const stageRun = ({ scored: { version, scores }, leaseMs, timings }: StageResult
 function rankedFrom({ scored, order, scoreOf }: StageResult, from: number, stage: number): Ranked[] {
   return order.slice(from).map((index) => {
     const score = scoreOf.get(index)!;
-    return { index, score, relevanceScore: relevanceScore(score, scored.version.activation), stage };
+    return { index, score, relevanceScore: relevanceScore(score, relevanceOf(scored.version)), stage };
   });
 }
 

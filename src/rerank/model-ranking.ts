@@ -1,5 +1,5 @@
 import { instructionNote } from './pair-settings.ts';
-import { rank } from './ranking.ts';
+import { rank, relevanceOf } from './ranking.ts';
 import type { RequestScope } from './request-scope.ts';
 import type { ModelRanking, RerankRequest, Timings } from './rerank-types.ts';
 import { scorePassages, withModel } from './scoring.ts';
@@ -44,7 +44,7 @@ export function rankByModel(deps: ScoringDeps, { request, model, scope, shared }
     return {
       model: version.name,
       version: version.version,
-      ranking: rank(scored.scores, version.activation, scored.pruned?.places),
+      ranking: rank(scored.scores, relevanceOf(version), scored.pruned?.places),
       tokens: scored.tokens,
       truncated: scored.truncated,
       queryCut: mostCut(scored.queryCut),

@@ -1,20 +1,31 @@
 import { WinnowError } from '../errors.ts';
-import type { Activation } from '../registry/registry-types.ts';
+import { probabilityOf, type ScoreMap } from '../registry/calibration.ts';
+import type { Activation, ServedVersion } from '../registry/registry-types.ts';
 import type { Ranked } from './rerank-types.ts';
 
 /*
  * Scores are fp32 logits, relevance scores fp32 values after the activation. Passages are ordered by logits, because a sigmoid in fp32
- * maps many of them to one value. The activation is applied last and keeps the order.
+ * maps many of them to one value. The activation, or the map that a calibration put in its place, is applied last and keeps the order.
  */
+
+/** How a version turns scores into relevance scores. */
+type Relevance = Activation | ScoreMap;
+
+/** Returns how a version turns scores into relevance scores. */
+export const relevanceOf = ({
+  activation,
+  calibration,
+}: Pick<ServedVersion, 'activation' | 'calibration'>): Relevance => calibration?.map ?? activation;
+
 const ACTIVATIONS: Readonly<Record<Activation, (score: number) => number>> = {
   // Exact to half a unit in the last place of fp32 and monotone: evaluated in double precision, rounded once. exp may overflow: 1/∞ is 0.
   sigmoid: (score) => Math.fround(1 / (1 + Math.exp(-score))),
   none: (score) => Math.fround(score),
 };
 
-/** Applies a model's activation to an fp32 logit. */
-export function relevanceScore(score: number, activation: Activation): number {
-  return ACTIVATIONS[activation](score);
+/** Applies a model's activation or calibration to an fp32 logit. */
+export function relevanceScore(score: number, how: Relevance): number {
+  return typeof how === 'string' ? ACTIVATIONS[how](score) : Math.fround(probabilityOf(how, score));
 }
 
 /** @param rows with equally many values each. @throws WinnowError `not_a_number` naming the first row without a score. */
@@ -42,12 +53,12 @@ export function atLeast(ranking: readonly Ranked[], least: number): readonly Ran
 }
 
 /** Ranks passages that were all scored by one model. @param without places of passages that have no score. */
-export function rank(scores: Float32Array, activation: Activation, without: readonly number[] = []): Ranked[] {
+export function rank(scores: Float32Array, how: Relevance, without: readonly number[] = []): Ranked[] {
   const left = new Set(without);
   const order = Array.from(rankOrder(scores)).filter((index) => !left.has(index));
   return order.map((index) => {
     const score = scores[index]!;
-    return { index, score, relevanceScore: relevanceScore(score, activation) };
+    return { index, score, relevanceScore: relevanceScore(score, how) };
   });
 }
 

@@ -3,6 +3,7 @@ import { smallestLimit } from '../../registry/pair-limits.ts';
 import type { ModelRegistry, ServedVersion, VersionStatus } from '../../registry/registry-types.ts';
 import { kindOf } from '../../registry/side-encoder.ts';
 import type { HttpDeps } from '../ports.ts';
+import { calibrationOf } from './calibration.ts';
 import { atVersion, mayAnswer, pathParam, versionsNamed } from './models.ts';
 import type { Route } from './route.ts';
 import type { Info, KserveModel, KserveReady, KserveServer, Meta } from './schemas.ts';
@@ -24,6 +25,10 @@ const EXTENSIONS = [
 
 /** How a relevance score is computed, by activation. */
 const SCORES = { sigmoid: 'sigmoid(logit) unless raw_scores', none: 'logit' } as const;
+
+/** Says how a version's relevance scores are computed. */
+const scoreText = ({ activation, calibration }: ServedVersion): Info['score'] =>
+  calibration ? 'calibrated probability unless raw_scores' : SCORES[activation];
 
 /** Returns the version that answers requests without `model`, if it is in memory; never loads it. */
 async function defaultVersion(registry: ModelRegistry): Promise<ServedVersion | undefined> {
@@ -66,7 +71,8 @@ function infoHandler(deps: HttpDeps): RequestHandler {
       ...(service.devices.length > 0 ? { devices: [...service.devices] } : {}),
       body_limit_bytes: deps.options.bodyLimitBytes,
       rewrite: served?.rewrite ?? null,
-      score: served ? SCORES[served.activation] : null,
+      score: served ? scoreText(served) : null,
+      calibration: served?.calibration ? calibrationOf(served.calibration) : null,
       model_kind: served ? kindOf(served) : null,
     };
     res.json(answer);

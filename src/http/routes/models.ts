@@ -6,6 +6,7 @@ import type { ModelRegistry, VersionStatus } from '../../registry/registry-types
 import { parseOrRefuse } from '../faults.ts';
 import type { HttpDeps } from '../ports.ts';
 import { noteReplicas, warningsField } from '../replicas.ts';
+import { calibrationOf } from './calibration.ts';
 import { idOf, type ListedName, listedNames } from './listed-models.ts';
 import type { Route } from './route.ts';
 import { type LabelAnswer, labelRequest, type ModelEntry, type ModelList, type ModelVersions } from './schemas.ts';
@@ -47,6 +48,7 @@ export function entryOf(
     ...(maxLength ? { max_length: maxLength } : {}),
     ...(queryLimit ? { max_query_tokens: queryLimit } : {}),
     ...(activation ? { activation } : {}),
+    ...(status.calibration ? { calibration: calibrationOf(status.calibration) } : {}),
     ...(status.kind ? { model_kind: status.kind } : {}),
     ...(objective ? { objective } : {}),
     ...(warnings ? { warnings: [...warnings] } : {}),

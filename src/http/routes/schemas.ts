@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { modelCalibration } from './calibration.ts';
 
 /*
  * Schemas of bodies and answers of the routes that do not score. They parse requests, type the handlers, and openapi.yaml is generated from
@@ -33,6 +34,9 @@ const modelEntry = z
       .enum(['sigmoid', 'none'])
       .optional()
       .meta({ description: 'How a logit becomes a relevance score; `none` returns the logit.' }),
+    calibration: modelCalibration
+      .optional()
+      .meta({ description: 'How logits become probabilities in place of the activation (`winnow calibrate`).' }),
     model_kind: z.enum(MODEL_KINDS).optional().meta({
       description:
         'Whether it reads query and passage together, apart as two vectors, or apart in its lower layers (`interaction`).',
@@ -175,9 +179,16 @@ export const info = z
       description:
         'How the graph of another tool was rewritten for this machine, or why not; null for a file of Winnow’s own.',
     }),
-    score: z.enum(['sigmoid(logit) unless raw_scores', 'logit']).nullable().meta({
+    score: z
+      .enum(['sigmoid(logit) unless raw_scores', 'logit', 'calibrated probability unless raw_scores'])
+      .nullable()
+      .meta({
+        description:
+          'How the default model computes relevance scores: never relative to the other passages. null: it is not in memory.',
+      }),
+    calibration: modelCalibration.nullable().meta({
       description:
-        'How the default model computes relevance scores: never relative to the other passages. null: it is not in memory.',
+        'What the probabilities of the default model were calibrated on. null: it is not calibrated, or not in memory.',
     }),
     model_kind: z.enum(MODEL_KINDS).nullable().meta({
       description:
