@@ -23,6 +23,8 @@ export interface StageSettings {
   /** Tokens of a padded batch that are tried for the bare engine. */
   readonly sizes: readonly number[];
   readonly requests: readonly LoadRequest[];
+  /** Pairs that a server answers before it is measured: until then V8 compiles its code. */
+  readonly warmUp: number;
 }
 
 /** What a round took: seconds of the clock, and of processors. */
@@ -77,6 +79,12 @@ async function bestEngine(served: Served, { requests, sizes }: StageSettings): P
   return { name, pairs, round: () => round(engine), close: () => engine.close() };
 }
 
+/** Sends rounds until a server has answered the pairs of the warm-up; one at least. */
+async function warm(client: LoadClient, requests: readonly LoadRequest[], warmUp: number): Promise<void> {
+  const pairs = pairsOf(requests);
+  for (let sent = 0; sent === 0 || sent < warmUp; sent += pairs) await serverRound(client, requests);
+}
+
 interface Mode {
   readonly name: string;
   /** Pairs that are scored for each pair sent; 1 if absent. */
@@ -123,7 +131,7 @@ async function openMode(
       () => tree.reduce((sum, pid) => sum + ownCpuSeconds(pid), 0),
       () => serverRound(client, requests),
     );
-  await round();
+  await warm(client, requests, settings.warmUp);
   const before = await readBatchShape(server.url);
   return {
     name,
@@ -194,10 +202,10 @@ async function profileStages(settings: StageSettings): Promise<string> {
   }
 }
 
-async function profiledLoad(server: ServerProcess, { requests, rounds }: StageSettings) {
+async function profiledLoad(server: ServerProcess, { requests, rounds, warmUp }: StageSettings) {
   const client = createLoadClient(server.url);
   const tree = processTree(server.pid);
-  await serverRound(client, requests);
+  await warm(client, requests, warmUp);
   const from = now();
   for (let round = 0; round < rounds; round++) await serverRound(client, requests);
   client.close();

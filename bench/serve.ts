@@ -46,6 +46,11 @@ const options = readFlags('serve', ABOUT, {
   deadline: { type: 'string', default: '2000', help: 'Deadline of a request in the open loop, in milliseconds.' },
   seconds: { type: 'string', help: 'Seconds of each open loop (default: 30, with --quick 6).' },
   rounds: { type: 'string', help: 'Rounds of the closed loop (default: 5, with --quick 2).' },
+  'warm-up': {
+    type: 'string',
+    default: '5000',
+    help: 'Pairs that --only stages sends before it measures a server, while V8 compiles its code.',
+  },
   pairs: { type: 'string', help: 'Pairs per round of the closed loop (default: 1200, with --quick 240).' },
   flags: { type: 'string', default: '', help: "More flags of `winnow serve`, such as '--inference-hosts 2'." },
   seed: { type: 'string', default: '1', help: 'Seed of requests and arrivals.' },
@@ -138,7 +143,8 @@ if (options.only === 'stages') {
   const requests = Array.from({ length: Math.ceil(settings.pairs / settings.passages) }, () => stream.next().value);
   const sizes = options.tokens.split(',').map(Number);
   const { stages } = await import('./serve-stages.ts');
-  console.log(await stages({ models: options.models, flags, rounds: settings.rounds, sizes, requests }));
+  const warmUp = Number(options['warm-up']);
+  console.log(await stages({ models: options.models, flags, rounds: settings.rounds, sizes, requests, warmUp }));
   process.exit(0);
 }
 const result = await measure();
