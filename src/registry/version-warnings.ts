@@ -1,12 +1,16 @@
 import type { HostPool } from '../inference/inference-types.ts';
 import { ownTargets, targetOf } from './processor.ts';
-import type { Inspected } from './version-admission.ts';
+import type { VersionFolder } from './version-folder.ts';
 import type { ChosenGraph } from './version-graph.ts';
 import { TOLERANCE } from './version-self-test.ts';
 import { isForeign } from './version-variants.ts';
 
 /** A version and the file that is served. */
-type Scored = Pick<Inspected, 'version' | 'graph' | 'sha256'>;
+interface Scored {
+  readonly version: VersionFolder;
+  readonly graph: ChosenGraph;
+  readonly sha256: string;
+}
 
 /** Largest difference of a pair's scores in different batches by rounding alone, by variant. GPUs multiply with fewer digits. */
 function roundingOf(variant: string, provider: HostPool['provider']): number {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type ServerProcess, startServerProcess } from '../../bench/load/server.ts';
-import { parseManifest } from '../../src/registry/manifest.ts';
+import { parseManifest, writeManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish-version.ts';
 import { logistic } from '../../src/statistics/calibration.ts';
 import { createRandom } from '../../src/util/random.ts';
@@ -126,10 +126,14 @@ describe('winnow calibrate', () => {
     expect(text.split('## Calibration')).toHaveLength(2);
     const manifest = parseManifest(JSON.parse(readFileSync(join(version, 'model.json'), 'utf8')));
     expect(manifest.calibration?.map.method).toBe('isotonic');
-    const other = { ...manifest.calibration, sha256: 'b'.repeat(64) };
-    writeFileSync(join(version, 'model.json'), JSON.stringify({ ...manifest, calibration: other }));
+    await vi.waitFor(async () => expect((await listed()).calibration).toMatchObject({ method: 'isotonic' }), WAIT);
+    const other = { ...manifest.calibration!, sha256: 'b'.repeat(64) };
+    await writeManifest(version, { ...manifest, calibration: other });
     const warning = 'calibrated with another file than onnx/model.onnx: relevance scores are those of the sigmoid';
-    await vi.waitFor(async () => expect((await listed()).warnings?.join()).toContain(warning), WAIT);
+    await vi.waitFor(
+      async () => expect((await listed()).warnings ?? []).toContainEqual(expect.stringContaining(warning)),
+      WAIT,
+    );
     expect((await listed()).calibration).toBeUndefined();
     expect(await info()).toMatchObject({ score: 'sigmoid(logit) unless raw_scores', calibration: null });
   }, 60_000);
