@@ -78,7 +78,7 @@ async function partsOf({ module, g }: Step): Promise<Parts> {
 }
 
 /** Reads the modes of a Pooling: a name, several, or the flags of older files. */
-function modesOf(settings: Settings) {
+export function poolingModes(settings: Settings) {
   const stated = settings.get('pooling_mode');
   const flagged = POOLING_FLAGS.filter(([flag]) => settings.flag(flag, false)).map(([, mode]) => mode);
   const listed = stated === undefined ? (flagged.length > 0 ? flagged : ['mean']) : stated;
@@ -102,7 +102,7 @@ export function appendPooling(step: Step): void {
   const states = read(step, 'token_embeddings', 'pooling_mode');
   const field = settings.get(WIDTH_FIELDS[0]) === undefined ? WIDTH_FIELDS[1] : WIDTH_FIELDS[0];
   const width = checkWidth(settings, field, states);
-  const modes = modesOf(settings);
+  const modes = poolingModes(settings);
   if (!inputs.includes(MASK_INPUT))
     throw settings.fault('pooling_mode', `a graph with input ${MASK_INPUT}`, inputs.join(', '));
   features.set(VECTOR, { value: pool(g, states.value, modes), width: modes.length * width, isTokens: false });

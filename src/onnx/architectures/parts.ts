@@ -75,7 +75,7 @@ export function parameter({ g, written }: Parts, name: string, read: () => Tenso
 }
 
 /** A matrix transposed when its bytes are read. */
-const transposed = (matrix: Tensor): Tensor =>
+export const transposed = (matrix: Tensor): Tensor =>
   deferred(matrix.dtype, matrix.dims.toReversed(), () => transposeTensor(matrix).bytes);
 
 export interface LinearShape {

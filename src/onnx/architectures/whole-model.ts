@@ -14,7 +14,7 @@ import type { PoolingMode } from './pooling.ts';
 import { lacksTokenTypes, withoutTokenTypes } from './token-types.ts';
 
 /** ONNX files with float32 weights, in the order of preference. */
-const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
+export const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.onnx'];
 
 /**
  * Reads the model of a folder in Hugging Face layout: its ONNX file; without one, the graph of its weights. Modules of a cross-encoder that

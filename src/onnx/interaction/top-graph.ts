@@ -27,8 +27,8 @@ import { INTERACTION, type InteractionSettings, readInteraction } from './settin
  *   out_i    = (softmax(logits_i) D) W_v,iᵀ        (b_v goes through the output projection into its bias)
  */
 
-const QUERY_OF = 'query_of';
-const PASSAGE_MASK = 'passage_mask';
+export const QUERY_OF = 'query_of';
+export const PASSAGE_MASK = 'passage_mask';
 
 interface Top {
   readonly stack: LayerStack;
