@@ -60,6 +60,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'optimizers',
     'data',
     'recipe',
+    'interaction',
     'step',
     'measure',
     'quantization',

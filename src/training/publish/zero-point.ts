@@ -91,6 +91,8 @@ async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights 
  */
 export async function withZeroPoint(loaded: LoadedRecipe, outcome: TrainingOutcome): Promise<TrainingOutcome> {
   const { backbone, weights } = outcome;
+  // The score is the cosine's, or its passages are read apart.
+  if (backbone.interaction) return outcome;
   const bias = lastBias(backbone.model.graph, backbone.logits);
   if (bias === undefined || createObjective(loaded.recipe.objective).anchored) return outcome;
   const { relevant, others } = await scoreLists(loaded, outcome);

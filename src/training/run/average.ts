@@ -1,3 +1,4 @@
+import { float32View } from '../../onnx/tensor.ts';
 import type { TrainingSessions } from '../step/sessions.ts';
 import type { StateArrays } from '../step/stepper.ts';
 
@@ -27,6 +28,15 @@ export function updateAverage(average: StateArrays, state: StateArrays, decay: n
     for (let i = 0; i < mean.length; i++) mean[i]! += rate * (now[i]! - mean[i]!);
   }
 }
+
+/** Returns the mean of the untrained weights and others. @param share of the untrained ones. */
+export const withStart = (trained: TrainingSessions['trained'], state: StateArrays, share: number): StateArrays =>
+  new Map(
+    trained.map(({ name, value }) => {
+      const [start, end] = [float32View(value), state.get(name)!];
+      return [name, share === 0 ? end : end.map((x, i) => share * start[i]! + (1 - share) * x)];
+    }),
+  );
 
 /** Returns the average under the names it has in a checkpoint. */
 export const averageState = (average: StateArrays | undefined): StateArrays =>

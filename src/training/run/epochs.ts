@@ -2,7 +2,8 @@ import { WinnowError } from '../../errors.ts';
 import { nothingLeft } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
 import { createObjective } from '../objectives/catalog.ts';
-import { type LoadedRecipe, WARMUP_RULE, warmupSteps } from '../recipe/recipe.ts';
+import { WARMUP_RULE, warmupSteps } from '../recipe/conflicts.ts';
+import type { LoadedRecipe } from '../recipe/recipe.ts';
 
 /** Returns the usable lists of one pass over the training data. @throws WinnowError `invalid_input` for none. */
 export async function countLists({ recipe, folder }: LoadedRecipe): Promise<number> {

@@ -1,10 +1,12 @@
+import { join } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
-import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { temporaryFolder } from '../../util/files.ts';
+import { recipeTokenizer } from '../interaction/tokenizer.ts';
 import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
-import { type LoadedRecipe, type Recipe, warmupSteps } from '../recipe/recipe.ts';
+import { warmupSteps } from '../recipe/conflicts.ts';
+import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
 import { loadBackbone, trainable } from '../step/backbone.ts';
 import { parameterCount } from '../step/trainable.ts';
 import { checkFiles } from './checks.ts';
@@ -65,7 +67,7 @@ interface Looked {
 async function lookAtData(loaded: LoadedRecipe): Promise<Looked> {
   const { recipe, folder } = loaded;
   if (!recipe.validation) return { data: await readData(loaded, undefined) };
-  const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
+  const tokenizer = await recipeTokenizer(await findBackbone(recipe.backbone, folder), recipe);
   try {
     const opened = await openValidations(recipe.validation, folder, tokenizer, pairsWithin(recipe));
     const { measure, queries, passages, firstStage, notes } = opened;
@@ -114,8 +116,9 @@ async function timeSteps({ recipe, folder, source }: LoadedRecipe): Promise<{ st
   const steps = Math.min(recipe.steps, Math.max(3, 2 * recipe.stepsPerRun));
   // What is left out was looked at before.
   const data = { ...recipe.data, maxLeftOut: 1 };
-  const short = { ...rest, data, steps, checkpoint: { every: steps, keep: 1 } };
   const runFolder = await temporaryFolder('explain');
+  const interaction = rest.interaction && { ...rest.interaction, passages: join(runFolder.path, 'passages') };
+  const short = { ...rest, interaction, data, steps, checkpoint: { every: steps, keep: 1 } };
   const times: number[] = [];
   try {
     await train({ recipe: short, folder, source }, runFolder.path, { onStep: ({ ms }) => void times.push(ms) });

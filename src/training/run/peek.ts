@@ -1,9 +1,9 @@
 import { pairsWithin } from '../../registry/pair-limits.ts';
-import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
 import { type CandidateList, firstPlaces, hasOnlyLabels } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
+import { recipeTokenizer } from '../interaction/tokenizer.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { LabelNeed } from '../objectives/needs.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
@@ -125,7 +125,7 @@ export async function peekRecipe(loaded: LoadedRecipe, count: number): Promise<P
   const { recipe, folder } = loaded;
   checkFiles(loaded);
   const objective = createObjective(recipe.objective);
-  const tokenizer = await createLocalTokenizer(await findBackbone(recipe.backbone, folder));
+  const tokenizer = await recipeTokenizer(await findBackbone(recipe.backbone, folder), recipe);
   try {
     const source = await openSources(recipe.data, folder, objective.needs);
     const { accumulate } = recipe.batch;

@@ -1,7 +1,8 @@
 import { WinnowError } from '../../errors.ts';
 import type { Batch } from '../data/batches.ts';
 import { scheduleFactor } from '../optimizers/schedules.ts';
-import { type Recipe, warmupSteps } from '../recipe/recipe.ts';
+import { warmupSteps } from '../recipe/conflicts.ts';
+import type { Recipe } from '../recipe/recipe.ts';
 import type { LearningRates, StepInput, StepResult } from '../step/stepper.ts';
 import { updateAverage } from './average.ts';
 import { alarmMessage, countAlarms } from './guards.ts';
@@ -59,7 +60,10 @@ async function nextInputs(run: RunState): Promise<StepInput[]> {
       batches: taken,
       step,
       rates: ratesAt(run.recipe, step),
-      extra: (batch, i, size) => run.sessions.dropout(batch, (step - 1) * taken.length + i, size),
+      extra: async (batch, i, size) => ({
+        ...run.sessions.dropout(batch, (step - 1) * taken.length + i, size),
+        ...(await run.sessions.inputs(batch.rows)),
+      }),
     });
   }
   return inputs;

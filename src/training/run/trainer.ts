@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pairsWithin } from '../../registry/pair-limits.ts';
-import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import type { LeftOut, ListSource } from '../data/list-types.ts';
 import { openSources } from '../data/sources.ts';
+import { passagesFolder, passagesNote } from '../interaction/passage-states.ts';
+import { recipeTokenizer } from '../interaction/tokenizer.ts';
 import type { Validation } from '../measure/validation.ts';
 import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
@@ -16,7 +17,7 @@ import { mergeAdapters } from '../step/lora.ts';
 import { openSessions, type TrainingSessions } from '../step/sessions.ts';
 import type { StateArrays } from '../step/stepper.ts';
 import { parameterCount } from '../step/trainable.ts';
-import { averageState, initialAverage } from './average.ts';
+import { averageState, initialAverage, withStart } from './average.ts';
 import { baseKey, baseValue, weightsHash } from './base-value.ts';
 import { readBest, readCheckpoint, writeBest, writeCheckpoint } from './checkpoint.ts';
 import { checkBackbone, checkFiles, checkRunFolder } from './checks.ts';
@@ -59,7 +60,13 @@ export interface TrainingOutcome {
 
 /** Returns a hash of everything that decides a run's numbers; checkpoint interval, publishing, name, threads and what leaks do are left out. */
 function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
-  const { checkpoint: _c, publish: _p, name: _n, threads: _t, falseNegatives: _f, ...decisive } = recipe;
+  const { checkpoint: _c, publish: _p, name: _n, threads: _t, falseNegatives: _f, average, ...others } = recipe;
+  const { interaction } = recipe;
+  const decisive = {
+    ...others,
+    ...(average > 0 && { average }),
+    ...(interaction && { interaction: { ...interaction, passages: undefined } }),
+  };
   const { validation } = recipe;
   const measured = validation && { validation: { ...validation, leaks: undefined } };
   const data = { ...recipe.data, maxLeftOut: undefined };
@@ -68,14 +75,15 @@ function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
 }
 
 /** Returns the trained weights without moments: the averaged ones where the recipe asks for an average. */
-function weightsToPublish({ average, sessions }: RunState): StateArrays {
-  const state = average ?? sessions.stepper.state();
-  return new Map(sessions.trained.map(({ name }) => [name, state.get(name)!]));
-}
+const weightsToPublish = ({ average, sessions, recipe }: RunState): StateArrays =>
+  withStart(sessions.trained, average ?? sessions.stepper.state(), recipe.average);
 
 async function validate(run: RunState, step: number): Promise<void> {
   const { measure } = run.validation!;
-  const { value, others } = await run.validation!.all(run.sessions.score, validationLoss(run));
+  // What is published is measured; a moving average is near the weights that it follows.
+  const weights = run.recipe.average > 0 ? weightsToPublish(run) : undefined;
+  const score: TrainingSessions['score'] = (rows) => run.sessions.score(rows, weights);
+  const { value, others } = await run.validation!.all(score, validationLoss(run));
   const best = value > (run.facts.best?.value ?? Number.NEGATIVE_INFINITY);
   if (best) await writeBest(run.folder, weightsToPublish(run), run.facts.runHash, { step, value });
   run.facts = best ? { ...run.facts, best: { step, value }, stale: 0 } : { ...run.facts, stale: run.facts.stale + 1 };
@@ -157,7 +165,7 @@ async function openRun(
   const backbone = await loadBackbone(backboneFolder, recipe);
   checkBackbone(backbone, recipe);
   await checkRunFolder(backbone, recipe, runFolder);
-  const tokenizer = await createLocalTokenizer(backboneFolder);
+  const tokenizer = await recipeTokenizer(backboneFolder, recipe);
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   const untrained = weightsHash(backbone);
   const hash = hashOf(recipe, source, untrained);
@@ -169,13 +177,14 @@ async function openRun(
   if (checkpoint?.best) await readBest(runFolder, hash, checkpoint.best);
   const { state, ...facts } = checkpoint ?? { state: undefined, step: 0, runHash: hash, stale: 0, alarms: {} };
   const told = checkpoint ? [] : await guardLeftOut(recipe.data, source, recipe.seed, observer.onNote);
-  const sessions = await openSessions(backbone, recipe, tokenizer.padId, checkpoint);
+  const passages = passagesFolder(loaded, runFolder);
+  const sessions = await openSessions(backbone, recipe, tokenizer.padId, { ...checkpoint, passages });
   const pairs = pairsWithin(recipe);
   const validation = recipe.validation && (await openValidations(recipe.validation, folder, tokenizer, pairs));
   const leaks = validation && (await guardLeaks(validation, source, recipe.validation!, runFolder, observer.onSearch));
   for (const note of leaks ? leakNotes(leaks) : []) observer.onNote?.(note);
   // A resumed run has other weights than the untrained model.
-  const again = checkpoint && (() => openSessions(backbone, recipe, tokenizer.padId));
+  const again = checkpoint && (() => openSessions(backbone, recipe, tokenizer.padId, { passages }));
   const base =
     validation &&
     (await baseValue(validation, () => measureBase(validation, sessions, again), {
@@ -225,13 +234,14 @@ export async function train(
   try {
     await loop(run, signal);
     const later = leftOutSince(told, source.leftOut());
+    if (sessions.passages) observer.onNote?.(passagesNote(sessions.passages));
     if (later.length > 0) observer.onNote?.(`left out in training: ${leftOutReasons(later)}`);
     const { best, step: done, runHash } = run.facts;
-    const kept = best && (await readBest(runFolder, runHash, best));
+    const published = best && (await readBest(runFolder, runHash, best));
     return {
       backbone,
-      weights: mergeAdapters(backbone.model, backbone.adapters, kept?.state ?? weightsToPublish(run)),
-      step: kept?.best.step ?? done,
+      weights: mergeAdapters(backbone.model, backbone.adapters, published?.state ?? weightsToPublish(run)),
+      step: published?.best.step ?? done,
       done,
       runHash,
       steps: recipe.steps,
@@ -246,7 +256,7 @@ export async function train(
           queries: validation.queries,
           firstStage: validation.firstStage,
           base: base!,
-          tuned: kept?.best.value ?? Number.NaN,
+          tuned: published?.best.value ?? Number.NaN,
         },
       }),
     };

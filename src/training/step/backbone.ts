@@ -12,8 +12,10 @@ import { matches, type Weight } from '../../onnx/weights.ts';
 import { answerIds } from '../../tokenization/answer-tokens.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { isDecoder } from '../../util/known-templates.ts';
+import type { InteractionEncoder } from '../interaction/encoder.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { checkPositions } from './feeds.ts';
+import { LOGITS, loadInteraction } from './interaction-backbone.ts';
 import { type Adapter, createAdapters } from './lora.ts';
 import type { TrainableWeight } from './trainable.ts';
 
@@ -28,6 +30,8 @@ export interface Backbone {
   readonly config: Readonly<Record<string, unknown>>;
   /** Low-rank matrices that are trained beside the weights, which are then frozen; none without `lora`. */
   readonly adapters: readonly Adapter[];
+  /** Of an interaction model: its encoder, whose passages are read apart. */
+  readonly interaction?: InteractionEncoder;
   /** Whether the head was added with random weights. */
   readonly freshHead: boolean;
   /** How many tensors of the folder are not read, such as those of a language model's head, and the first names. */
@@ -86,9 +90,10 @@ async function withHead(
   return { model: attachHead(towers, fresh, { mask, sides }), fresh: true };
 }
 
-type Settings = Pick<Recipe, 'head' | 'seed' | 'freeze'> & Partial<Pick<Recipe, 'lora' | 'optimizer'>>;
+type Settings = Pick<Recipe, 'head' | 'seed' | 'freeze'> & Partial<Pick<Recipe, 'lora' | 'optimizer' | 'interaction'>>;
 
-function weightsOf(model: Model, found: readonly Weight[], { freeze, optimizer }: Settings): Backbone['weights'] {
+function weightsOf(model: Model, found: readonly Weight[], settings: Settings): Backbone['weights'] {
+  const { freeze, optimizer } = settings;
   const rates = optimizer?.rates ?? [];
   const weights = found.map(({ tensor, name, decay }): Backbone['weights'][number] => ({
     name: tensor,
@@ -99,14 +104,21 @@ function weightsOf(model: Model, found: readonly Weight[], { freeze, optimizer }
     rate: rates.find(({ match }) => matches([match], tensor, name))?.factor,
     frozen: matches(freeze, tensor, name),
   }));
-  const unmatched = rates.find(({ match }) => !weights.some((w) => !w.frozen && matches([match], w.name, w.parameter)));
+  return checkRates({ weights }, settings).weights;
+}
+
+/** Refuses factors on learning rates that have no effect. */
+function checkRates<T extends Pick<Backbone, 'weights'>>(backbone: T, { optimizer }: Pick<Settings, 'optimizer'>): T {
+  const { weights } = backbone;
+  const isUsed = (match: string) => weights.some((w) => !w.frozen && matches([match], w.name, w.parameter));
+  const unmatched = (optimizer?.rates ?? []).find(({ match }) => !isUsed(match));
   if (unmatched)
     throw new WinnowError('invalid_input', {
       where: 'recipe optimizer.rates',
       expected: 'parts of names of trained weights',
       got: `"${unmatched.match}", which matches none of ${weights.filter((w) => !w.frozen).length}`,
     });
-  return weights;
+  return backbone;
 }
 
 /**
@@ -115,6 +127,11 @@ function weightsOf(model: Model, found: readonly Weight[], { freeze, optimizer }
  * cannot run.
  */
 export async function loadBackbone(folder: string, recipe: Settings): Promise<Backbone> {
+  if (recipe.interaction) {
+    const loaded = await loadInteraction(folder, recipe.interaction, recipe);
+    const { config } = loaded.interaction;
+    return checkRates({ ...loaded, folder, config, logits: LOGITS, freshHead: true, adapters: [] }, recipe);
+  }
   const config = (
     existsSync(join(folder, 'config.json')) ? await readJsonFile(join(folder, 'config.json')) : {}
   ) as Record<string, unknown>;

@@ -173,7 +173,7 @@ export function createHostStepper(session: InferenceSession, options: HostSteppe
     const scalars = scalarFeeds(rates, number, options.optimizer, scale);
     optimizer.clear();
     for (const [i, batch] of batches.entries()) {
-      const results = await run(batch, { ...scalars, ...extra(batch, i) });
+      const results = await run(batch, { ...scalars, ...(await extra(batch, i)) });
       losses.push((results[NAMES.loss] as Tensor).data[0] as number);
       scores = (results[NAMES.scores] as Tensor).data as Float32Array<ArrayBuffer>;
       optimizer.add(results, i, batches.length);

@@ -31,20 +31,22 @@ function singleBatch({ batches }: StepInput, queries: number): Batch {
 }
 
 /** Makes the stacked feeds of all steps; batches are padded to a common size. */
-function stackedFeeds(
+async function stackedFeeds(
   session: InferenceSession,
   steps: readonly StepInput[],
   options: StepperOptions,
   scale: LossScale,
-): { feeds: SessionFeeds; passages: number } {
+): Promise<{ feeds: SessionFeeds; passages: number }> {
   const batches = steps.map((s) => singleBatch(s, steps[0]!.batches[0]!.queries));
   const size = commonSize(batches);
   const inputs = session.inputNames.map((name) => name.replace(/^each\./, ''));
-  const each = steps.map(({ step, rates, extra }, i) => ({
-    ...batchFeeds(batches[i]!, inputs, options.padId, size),
-    ...scalarFeeds(rates, step, options.optimizer, scale),
-    ...extra?.(batches[i]!, 0, size),
-  }));
+  const each: SessionFeeds[] = [];
+  for (const [i, { step, rates, extra }] of steps.entries())
+    each.push({
+      ...batchFeeds(batches[i]!, inputs, options.padId, size),
+      ...scalarFeeds(rates, step, options.optimizer, scale),
+      ...(await extra?.(batches[i]!, 0, size)),
+    });
   const feeds = Object.keys(each[0]!).map((name) => [
     LOOP.each(name),
     stackTensors(each.map((f) => f[name] as Tensor)),
@@ -65,7 +67,7 @@ export function createLoopStepper(session: InferenceSession, options: StepperOpt
   const scaled = options.lossScale !== undefined;
   let scale = options.lossScale ?? NO_SCALE;
   const run: Stepper['run'] = async (steps) => {
-    const { feeds, passages } = stackedFeeds(session, steps, options, scale);
+    const { feeds, passages } = await stackedFeeds(session, steps, options, scale);
     const results = await runWithState(session, feeds, [buffers], STATE_NAMES);
     const all = (name: string): Float32Array => (results[LOOP.all(name)] as Tensor).data as Float32Array;
     const [losses, norms, scores] = [all(NAMES.loss), all(NAMES.norm), all(NAMES.scores)];

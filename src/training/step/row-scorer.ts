@@ -60,10 +60,12 @@ interface RowScorerOptions {
   readonly output?: string;
   /** Further inputs of the model, asked for at every call of `score`: weights in training. */
   readonly inputs?: () => SessionFeeds;
+  /** Makes the inputs of rows; the model reads them as pairs if absent. */
+  readonly feeds?: (rows: readonly EncodedRow[]) => Promise<SessionFeeds>;
 }
 
 /** Wraps an open session, which `close` releases. */
-function rowScorer(session: InferenceSession, { padId, output, inputs }: RowScorerOptions): RowScorer {
+function rowScorer(session: InferenceSession, { padId, output, inputs, feeds }: RowScorerOptions): RowScorer {
   const name = output ?? session.outputNames[0]!;
   return {
     async score(rows, limit) {
@@ -71,7 +73,8 @@ function rowScorer(session: InferenceSession, { padId, output, inputs }: RowScor
       const scores = await mapLengthBatches<number>(
         rows,
         async (batch) => {
-          const results = await session.run({ ...rowFeeds(batch, session.inputNames, padId), ...fixed }, [name]);
+          const own = feeds ? await feeds(batch) : rowFeeds(batch, session.inputNames, padId);
+          const results = await session.run({ ...own, ...fixed }, [name]);
           return (results[name] as Tensor).data as Float32Array;
         },
         limit,

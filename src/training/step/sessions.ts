@@ -6,6 +6,7 @@ import {
   widenDropoutMask,
 } from '../../autodiff/dropout/mask.ts';
 import { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from '../../autodiff/dropout/rates.ts';
+import { WinnowError } from '../../errors.ts';
 import { createSession, threadsOf } from '../../inference/providers.ts';
 import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
@@ -14,10 +15,12 @@ import { float32View, sizeOf } from '../../onnx/tensor.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import type { Batch } from '../data/batches.ts';
+import { openPassageStates, type PassageStates } from '../interaction/passage-states.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { Objective } from '../objectives/objective.ts';
 import { FIRST_SCALE, type LossScale } from '../optimizers/loss-scale.ts';
 import type { Recipe } from '../recipe/recipe.ts';
+import { apartFeeds } from './apart-feeds.ts';
 import { type Backbone, trainable } from './backbone.ts';
 import { type BatchSize, type ListArrays, listFeeds, type SessionFeeds, sizeOfBatch } from './feeds.ts';
 import { createHostStepper } from './host-stepper.ts';
@@ -40,8 +43,12 @@ export interface TrainingSessions {
   trivialLoss(batch: Batch): Promise<number>;
   /** Returns the objective's value on lists with these scores, [queries, passages]. */
   loss(lists: ListArrays, scores: Float32Array): Promise<number>;
-  /** Scores rows with the current weights, without dropout. */
-  score(rows: readonly EncodedRow[]): Promise<Float32Array>;
+  /** Makes the inputs of rows that tokens alone do not give: states of passages; none for cross-encoders. */
+  inputs(rows: readonly EncodedRow[]): Promise<SessionFeeds>;
+  /** Scores rows without dropout. @param weights in place of the current ones. */
+  score(rows: readonly EncodedRow[], weights?: StateArrays): Promise<Float32Array>;
+  /** States of passages; undefined for cross-encoders. */
+  readonly passages: PassageStates | undefined;
   close(): Promise<void>;
 }
 
@@ -162,12 +169,42 @@ function fixedWeights({ adapters, weights }: Backbone, recipe: Recipe): readonly
   return weights.filter((w) => w.frozen && sizeOf(w.value.dims) >= FIXED_ELEMENTS);
 }
 
+interface ScorerInputs {
+  readonly padId: number;
+  /** Returns the trained weights. */
+  readonly weights: () => SessionFeeds;
+  /** As of `openRowScorer`. */
+  readonly feeds?: ((rows: readonly EncodedRow[]) => Promise<SessionFeeds>) | undefined;
+}
+
+/** Opens the states of passages, if the backbone is that of an interaction model. */
+async function openPassages(
+  { interaction }: Backbone,
+  recipe: Recipe,
+  padId: number,
+  folder: string | undefined,
+): Promise<PassageStates | undefined> {
+  if (!interaction) return undefined;
+  if (folder === undefined)
+    throw new WinnowError('invalid_input', {
+      where: 'interaction.passages',
+      expected: 'a folder for states of passages',
+      got: 'none',
+    });
+  const { provider, threads } = recipe;
+  return openPassageStates(interaction, folder, padId, { provider, threads, memoryPattern: false });
+}
+
+/** Wraps the arrays of a state as inputs of a session. */
+const stateFeeds = (weights: StateArrays, trained: readonly TrainableWeight[]): SessionFeeds =>
+  Object.fromEntries(trained.map(({ name, value }) => [name, tensorLike(weights.get(name)!, value.dims)]));
+
 /** Scores rows by the plain forward graph, which is fed the current weights. */
 async function openScorer(
   backbone: Backbone,
-  { trained, stepper }: OpenedStepper,
+  { trained }: OpenedStepper,
   recipe: Recipe,
-  padId: number,
+  { padId, weights, feeds }: ScorerInputs,
 ): Promise<RowScorer> {
   const fixed = fixedWeights(backbone, recipe);
   const graph = weightsToInputs(
@@ -177,7 +214,7 @@ async function openScorer(
   const held = fixedFeeds(fixed);
   return openRowScorer(
     { ...backbone.model, graph },
-    { padId, output: backbone.logits, inputs: () => ({ ...stepper.tensors(), ...held }) },
+    { padId, output: backbone.logits, inputs: () => ({ ...weights(), ...held }), ...(feeds && { feeds }) },
     { ...sessionSettings(recipe), optimization: 'all' },
   );
 }
@@ -199,7 +236,7 @@ export async function openSessions(
   backbone: Backbone,
   recipe: Recipe,
   padId: number,
-  from: { readonly state?: StateArrays; readonly lossScale?: LossScale } = {},
+  from: { readonly state?: StateArrays; readonly lossScale?: LossScale; readonly passages?: string | undefined } = {},
 ): Promise<TrainingSessions> {
   const objective = createObjective(recipe.objective);
   const found = backbone.weights.map((w) => ({
@@ -212,7 +249,9 @@ export async function openSessions(
   const onHost = stepperKind(recipe) === 'host';
   const rates = ratesFor(recipe, backbone.config);
   const form = onHost ? 'float32' : 'uint8';
-  const plain = await insertDropout(backbone.model, found, rates, backbone.logits, form);
+  const plain = backbone.interaction
+    ? { model: backbone.model, parts: [] }
+    : await insertDropout(backbone.model, found, rates, backbone.logits, form);
   const dropped = await withAdapters(plain, backbone, recipe, form);
   const masks = createDropoutMasks(dropped.parts, onHost);
   const opened = await openStepper(backbone, dropped, objective, recipe, {
@@ -222,7 +261,14 @@ export async function openSessions(
     ...(recipe.precision === 'fp16' && { lossScale: from.lossScale ?? FIRST_SCALE }),
   });
   const { stepper, trained } = opened;
-  const scorer = await openScorer(backbone, opened, recipe, padId);
+  const passages = await openPassages(backbone, recipe, padId, from.passages);
+  const inputs = passages && ((rows: readonly EncodedRow[]) => apartFeeds(rows, passages, padId));
+  let replaced: StateArrays | undefined;
+  const scorer = await openScorer(backbone, opened, recipe, {
+    padId,
+    feeds: inputs,
+    weights: () => (replaced ? stateFeeds(replaced, trained) : stepper.tensors()),
+  });
   const loss = await createSession(buildLoss(objective), { threads: 1 });
   const lossOf = async (lists: ListArrays, scores: Float32Array): Promise<number> => {
     const flat = new Tensor('float32', scores, [lists.queries, lists.passages]);
@@ -237,10 +283,19 @@ export async function openSessions(
     dropout: (batch, step, size) => maskFeeds(dropped, masks, batch, { seed: recipe.seed, step, size }),
     loss: lossOf,
     trivialLoss: (batch) => lossOf(batch, new Float32Array(batch.valid.length)),
-    score: (rows) => scorer.score(rows),
+    passages,
+    inputs: async (rows) => (inputs ? inputs(rows) : {}),
+    score(rows, weights) {
+      // The scorer asks for its weights before it waits for anything.
+      replaced = weights;
+      const scores = scorer.score(rows);
+      replaced = undefined;
+      return scores;
+    },
     async close() {
       await stepper.close?.();
       await scorer.close();
+      await passages?.close();
       for (const session of [...opened.sessions, loss]) await session.release();
     },
   };

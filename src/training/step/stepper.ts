@@ -23,8 +23,8 @@ export interface StepResult {
 
 export type LearningRates = Readonly<Record<Group, number>>;
 
-/** Makes further inputs of a batch: dropout masks. @param size the batch is padded to, if it is. */
-type ExtraFeeds = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds;
+/** Makes further inputs of a batch: dropout masks, states of passages. @param size the batch is padded to, if it is. */
+type ExtraFeeds = (batch: Batch, index: number, size?: BatchSize) => SessionFeeds | Promise<SessionFeeds>;
 
 /** One optimizer step, from one batch or the averaged gradients of several. */
 export interface StepInput {
@@ -221,7 +221,8 @@ export function createStepper(sessions: StepSessions, options: StepperOptions): 
     let last: Numbers | undefined;
     for (const [i, batch] of batches.entries()) {
       const session = i < batches.length - 1 ? sessions.accumulate! : sessions.update;
-      const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...scalars, ...extra(batch, i) };
+      const own = { ...scalars, ...(await extra(batch, i)) };
+      const feeds = { ...batchFeeds(batch, session.inputNames, options.padId), ...own };
       last = numbersOf(await runWithState(session, feeds, held));
       losses.push(last.loss);
     }
