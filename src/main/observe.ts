@@ -42,7 +42,6 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
     truncated,
     queryTruncated,
     pruned,
-    kept,
     timings,
   } = event;
   const served = { model, version };
@@ -61,10 +60,6 @@ function observeScoring(metrics: Metrics, event: RequestEvent, dialect: string):
   metrics.truncatedQueries.inc(served, queryTruncated ? 1 : 0);
   metrics.prunedPassages.inc(served, pruned?.passages ?? 0);
   metrics.prunedTokens.inc(served, pruned?.tokens ?? 0);
-  if (!kept) return;
-  metrics.passageHits.inc(served, kept.hits);
-  metrics.passageMisses.inc(served, kept.misses);
-  metrics.passageEncodeSeconds.inc(served, kept.encodeMs / 1000);
 }
 
 /** Counts every HTTP request, and scoring requests with the durations of their stages. */

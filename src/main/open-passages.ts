@@ -23,6 +23,33 @@ const modelOf = ({ name, version, sha256, variant, provider }: ServedVersion): P
   provider,
 });
 
+type Labels = Readonly<Record<'model' | 'version', string>>;
+
+/** Returns the counters of versions, by what they count. */
+const countersOf = (metrics: Metrics) => ({
+  hits: metrics.passageHits,
+  misses: metrics.passageMisses,
+  evictions: metrics.passageEvictions,
+  encodeMs: metrics.passageEncodeSeconds,
+});
+const COUNTED = ['hits', 'misses', 'evictions', 'encodeMs'] as const;
+
+/** Adds up the counts of the files that a version was loaded from. */
+function byVersion(cache: PassageCache) {
+  const versions = Map.groupBy(cache.stats().models, ({ model: { name, version } }) => `${name}@${version}`);
+  return [...versions].map(([key, counts]) => {
+    const { name, version } = counts[0]!.model;
+    const sum = (field: (typeof COUNTED)[number] | 'entries' | 'bytes') =>
+      counts.reduce((total, one) => total + one[field], 0);
+    return { key, labels: { model: name, version } satisfies Labels, sum };
+  });
+}
+
+/** Starts the counters of a version, so that its first event is an increase. */
+function startCounters(metrics: Metrics, labels: Labels): void {
+  for (const counter of Object.values(countersOf(metrics))) counter.inc(labels, 0);
+}
+
 /** Reads the counts of the passage cache at each scrape. */
 function watchPassages(metrics: Metrics, cache: PassageCache): void {
   watchCache(metrics, 'passages', () => {
@@ -30,31 +57,19 @@ function watchPassages(metrics: Metrics, cache: PassageCache): void {
     const sum = (field: 'hits' | 'misses') => models.reduce((total, one) => total + one[field], 0);
     return { bytes, hits: sum('hits'), misses: sum('misses') };
   });
-  /** Evictions that the counter has, by version. */
+  const counters = countersOf(metrics);
+  /** What the counters have, by version. */
   const counted = new Map<string, number>();
   metrics.onScrape(() => {
-    for (const { served, entries, bytes, evictions } of byVersion(cache)) {
-      const key = `${served.model}@${served.version}`;
-      metrics.passageEntries.set(served, entries);
-      metrics.passageBytes.set(served, bytes);
-      metrics.passageEvictions.inc(served, evictions - (counted.get(key) ?? 0));
-      counted.set(key, evictions);
+    for (const { key, labels, sum } of byVersion(cache)) {
+      metrics.passageEntries.set(labels, sum('entries'));
+      metrics.passageBytes.set(labels, sum('bytes'));
+      for (const field of COUNTED) {
+        const now = sum(field) / (field === 'encodeMs' ? 1000 : 1);
+        counters[field].inc(labels, now - (counted.get(`${field} ${key}`) ?? 0));
+        counted.set(`${field} ${key}`, now);
+      }
     }
-  });
-}
-
-/** Adds up the files of each version that have entries. */
-function byVersion(cache: PassageCache) {
-  const models = Map.groupBy(cache.stats().models, ({ model: { name, version } }) => `${name}@${version}`);
-  return [...models.values()].map((counts) => {
-    const { name, version } = counts[0]!.model;
-    const sum = (field: 'entries' | 'bytes' | 'evictions') => counts.reduce((total, one) => total + one[field], 0);
-    return {
-      served: { model: name, version },
-      entries: sum('entries'),
-      bytes: sum('bytes'),
-      evictions: sum('evictions'),
-    };
   });
 }
 
@@ -86,6 +101,7 @@ export function openPassages(
     observer: {
       onLoaded({ version }) {
         count(version, 1);
+        if (version.encoder) startCounters(metrics, { model: version.name, version: version.version });
       },
       onUnloaded({ version }) {
         if (count(version, -1) > 0) return;

@@ -31,12 +31,16 @@ interface OpenVariant {
   readonly pairsOf: (version: ServedVersion) => PairOptions;
 }
 
-/** Opens a stack for a suite: tokenizers, scheduler and hosts as the server has them, without score cache and folder watch. */
+/** Opens a stack for a suite: tokenizers, scheduler and hosts as the server has them, without caches of scores and passages and folder watch: times are those of the models. */
 async function openVariant(config: Config, cleanup: AsyncDisposableStack, use: Use): Promise<OpenVariant> {
   const metrics = createMetrics();
   cleanup.defer(() => metrics.close());
-  const unwatched = { ...config, registry: { ...config.registry, watch: false } };
-  const stack = await openStack(unwatched, { metrics, logger: createLogger('warn') });
+  const plain = {
+    ...config,
+    registry: { ...config.registry, watch: false },
+    cache: { ...config.cache, passageBytes: 0 },
+  };
+  const stack = await openStack(plain, { metrics, logger: createLogger('warn') });
   cleanup.defer(() => stack.close());
   const { registry, tokenizers, scheduler } = stack;
   const { tokenization: settings } = config;

@@ -52,8 +52,8 @@ async function* modelScorers(config: Config, teachers: Teachers): AsyncGenerator
   const metrics = createMetrics();
   const stack = await openStack(config, { metrics, logger: createLogger(config.telemetry.logLevel) });
   try {
-    const { registry, tokenizers, scheduler } = stack;
-    const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
+    const { registry, tokenizers, scheduler, passages } = stack;
+    const scorer = createScorer({ registry, tokenizers, scheduler, passages, settings: config.tokenization });
     for (const model of teachers.models) yield await modelScorer(stack, scorer, model, config.tokenization, teachers);
   } finally {
     await stack.closePrefetched();

@@ -15,8 +15,12 @@ import {
   type PassageRequest,
 } from './passage-types.ts';
 
-/** Bytes that are copied into the store in one turn of the event loop: a millisecond or two. */
+/** Bytes that are copied into the store in one turn of the event loop: a few milliseconds. */
 const BYTES_PER_TURN = 2 ** 22;
+/** Bytes that an entry counts for in addition to its own: the cost of finding a place for it. */
+const BYTES_PER_ENTRY = 4096;
+/** Rows that are looked up in one turn. */
+const ROWS_PER_TURN = 2048;
 /** Entries that a sweep looks at in one turn. */
 const ENTRIES_PER_TURN = 4096;
 /** How often a request waits for others to compute a value before it computes it itself. */
@@ -31,6 +35,7 @@ interface Tally {
   hits: number;
   misses: number;
   evictions: number;
+  encodeMs: number;
   unkept: number;
 }
 
@@ -122,6 +127,10 @@ class MemoryCache implements PassageCache {
     return { entries, bytes };
   }
 
+  noteEncoded(model: PassageModel, ms: number): void {
+    this.#tallyFor(model).encodeMs += ms;
+  }
+
   stats() {
     return {
       limitBytes: this.#limit,
@@ -134,37 +143,47 @@ class MemoryCache implements PassageCache {
   async #fill(holding: Holding): Promise<void> {
     let left: readonly number[] = Array.from(holding.missed, (_, row) => row);
     for (let round = 0; round === 0 || left.length > 0; round++) {
-      const { mine, awaited } = this.#divide(holding, left, round < MOST_WAITS);
+      const absent = await this.#readKept(holding, left);
+      const { mine, awaited } = await this.#divide(holding, absent, round < MOST_WAITS);
       if (round === 0 || mine.length > 0) await this.#computeOwn(holding, mine);
       const landed = await holding.request.guard(Promise.all(awaited.map(([, flight]) => flight.landed)));
       left = awaited.flatMap(([row], i) => {
         const value = landed[i];
         if (!value) return [row];
         holding.values[row] = value;
-        if (!holding.missed[row]) holding.tally.hits++;
+        holding.tally.hits++;
         return [];
       });
     }
   }
 
-  /** Takes the values of rows that are there, and divides the others into those to compute and those to wait for. */
-  #divide({ request, tally, values, missed, pinned }: Holding, rows: readonly number[], mayWait: boolean): Division {
-    const { keys, lengths, lane, priority } = request;
-    const absent = rows.filter((row) => {
-      const entry = this.#store.find(keys, KEY_WORDS * row);
-      if (entry < 0) return true;
+  /** Takes the values of rows that are there. Returns the other rows. */
+  async #readKept({ request, tally, values, pinned }: Holding, rows: readonly number[]): Promise<readonly number[]> {
+    const absent: number[] = [];
+    for (const [i, row] of rows.entries()) {
+      if (i > 0 && i % ROWS_PER_TURN === 0) await nextTurn();
+      const entry = this.#store.find(request.keys, KEY_WORDS * row);
+      if (entry < 0) {
+        absent.push(row);
+        continue;
+      }
       this.#store.pin(entry);
       pinned.push(entry);
       values[row] = this.#store.value(entry);
       tally.hits++;
-      return false;
-    });
-    const jobTokens = absent.reduce((sum, row) => sum + lengths[row]!, 0);
-    const own = { lane, priority, jobTokens };
+    }
+    return absent;
+  }
+
+  /** Divides rows into those to compute and those to wait for. */
+  async #divide({ request, tally, missed }: Holding, absent: readonly number[], mayWait: boolean): Promise<Division> {
+    const { keys, lengths, lane, priority } = request;
+    const own = { lane, priority, jobTokens: absent.reduce((sum, row) => sum + lengths[row]!, 0) };
     const started = new Map<string, Flight>();
     const mine: [number, Flight][] = [];
     const awaited: [number, Flight][] = [];
-    for (const row of absent) {
+    for (const [i, row] of absent.entries()) {
+      if (i > 0 && i % ROWS_PER_TURN === 0) await nextTurn();
       const key = keyText(keys, KEY_WORDS * row);
       const flight = started.get(key) ?? (mayWait ? this.#flights.toAwait(key, own) : undefined);
       if (flight) {
@@ -189,7 +208,7 @@ class MemoryCache implements PassageCache {
         const value = found[i]!;
         values[row] = value;
         flight.land(value);
-        copied += value.byteLength;
+        copied += value.byteLength + BYTES_PER_ENTRY;
         if (copied > BYTES_PER_TURN) {
           await nextTurn();
           copied = 0;
@@ -241,7 +260,7 @@ class MemoryCache implements PassageCache {
     let tally = this.#tallyOf.get(key);
     if (!tally) {
       const model = { name, version, sha256, variant, provider };
-      const counts = { entries: 0, bytes: 0, hits: 0, misses: 0, evictions: 0, unkept: 0 };
+      const counts = { entries: 0, bytes: 0, hits: 0, misses: 0, evictions: 0, encodeMs: 0, unkept: 0 };
       tally = { id: this.#tallies.length, model, ...counts };
       this.#tallies.push(tally);
       this.#tallyOf.set(key, tally);

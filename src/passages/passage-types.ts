@@ -68,6 +68,8 @@ interface PassageCounts {
   /** Rows that were computed. */
   readonly misses: number;
   readonly evictions: number;
+  /** Milliseconds in the engine for the misses, as `noteEncoded` was told. */
+  readonly encodeMs: number;
   /** Values that were not kept, because they are larger than an eighth of the cache or all of it was being read. */
   readonly unkept: number;
 }
@@ -128,5 +130,7 @@ export interface PassageCache {
   load(entry: PassageEntry): boolean;
   /** Removes entries, with turns of the event loop for other work in between. Returns how many, and their bytes. */
   clear(filter: PassageFilter, why?: ClearReason): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /** Adds to the time in the engine that misses of a version took, in milliseconds. */
+  noteEncoded(model: PassageModel, ms: number): void;
   stats(): PassageStats;
 }

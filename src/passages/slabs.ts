@@ -34,6 +34,9 @@ export interface Page {
   place: number;
 }
 
+/** Slots from which on a page has the common size: what it wastes is less than one of them. */
+const MANY_SLOTS = 8;
+
 /** Bytes of a slot in the tables of its page. */
 const SLOT_TABLE_BYTES = 8;
 /** Bytes of the objects of a page. */
@@ -61,8 +64,7 @@ export class Slabs {
 
   /** Returns what a new page of a size class takes. */
   pageBytesOf(sizeClass: number): number {
-    const slots = this.#slotsOf(sizeClass);
-    return slots * (slotBytes(sizeClass) + SLOT_TABLE_BYTES) + PAGE_BYTES;
+    return this.#bufferBytes(sizeClass) + this.#slotsOf(sizeClass) * SLOT_TABLE_BYTES + PAGE_BYTES;
   }
 
   page(id: number): Page {
@@ -81,9 +83,9 @@ export class Slabs {
     const page: Page = {
       id,
       sizeClass,
-      bytes: new Uint8Array(slots * slotBytes(sizeClass)),
+      bytes: new Uint8Array(this.#bufferBytes(sizeClass)),
       entryOf: new Int32Array(slots).fill(-1),
-      free: Int32Array.from({ length: slots }, (_, i) => slots - 1 - i),
+      free: new Int32Array(slots).map((_, i) => slots - 1 - i),
       freeSlots: slots,
       pinned: 0,
       place: -1,
@@ -130,6 +132,12 @@ export class Slabs {
 
   #slotsOf(sizeClass: number): number {
     return Math.max(1, Math.floor(this.#pageBytes / slotBytes(sizeClass)));
+  }
+
+  /** Buffers of equal size leave no gaps in the memory of the process when other classes take their place. */
+  #bufferBytes(sizeClass: number): number {
+    const slots = this.#slotsOf(sizeClass);
+    return slots < MANY_SLOTS ? slots * slotBytes(sizeClass) : this.#pageBytes;
   }
 
   #openUp(page: Page): void {

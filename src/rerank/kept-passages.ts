@@ -66,6 +66,16 @@ export async function withKeptRows<T>(
   }));
 }
 
+/** Counts milliseconds in the engine for passage rows that were not kept. */
+export function noteEncoded(
+  sharing: PassageSharing | undefined,
+  { version }: Pick<PassageTask, 'version'>,
+  ms: number,
+) {
+  const { name, version: number, sha256, variant, provider } = version;
+  sharing?.cache.noteEncoded({ name, version: number, sha256, variant, provider }, ms);
+}
+
 /** Returns for each passage whether the model read some row of it. */
 export function readPassages(
   { passageOf }: Pick<EncodedRequest, 'passageOf'>,
@@ -81,9 +91,5 @@ export function readPassages(
 export function sumOfKept(all: readonly { readonly kept?: KeptPassages | undefined }[]): KeptPassages | undefined {
   const known = all.flatMap(({ kept }) => kept ?? []);
   if (known.length === 0) return undefined;
-  return known.reduce((a, b) => ({
-    hits: a.hits + b.hits,
-    misses: a.misses + b.misses,
-    encodeMs: a.encodeMs + b.encodeMs,
-  }));
+  return known.reduce((a, b) => ({ hits: a.hits + b.hits, misses: a.misses + b.misses }));
 }

@@ -74,8 +74,6 @@ export interface KeptPassages {
   readonly hits: number;
   /** Passages that the model read. */
   readonly misses: number;
-  /** Milliseconds in the engine for the misses. */
-  readonly encodeMs: number;
 }
 
 export interface Timings {

@@ -4,7 +4,7 @@ import type { SideEncoder } from '../registry/registry-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
 import type { EncodedRequest, PairOptions } from '../tokenization/tokenization-types.ts';
 import { dot } from '../util/vectors.ts';
-import { readPassages, withKeptRows } from './kept-passages.ts';
+import { noteEncoded, readPassages, withKeptRows } from './kept-passages.ts';
 import { checkLengths, submitRows, tokenizing } from './run-rows.ts';
 import type { Fresh, MissingTask, ScoringDeps } from './scoring-types.ts';
 
@@ -133,6 +133,7 @@ export async function scoreApart(deps: ScoringDeps, task: MissingTask, encoder: 
   const { longPassages } = options;
   const cut = query.fullLengths[0]! - query.rows[0]!.ids.length;
   const { tokens, queueMs, inferMs, encodeMs } = runner;
+  noteEncoded(sharing, task, encodeMs);
   return {
     places: missing,
     scores:
@@ -143,6 +144,6 @@ export async function scoreApart(deps: ScoringDeps, task: MissingTask, encoder: 
     tokenizeMs,
     queueMs,
     inferMs,
-    ...(sharing && { kept: { read: readPassages(passages, missed, missing.length), encodeMs } }),
+    ...(sharing && { read: readPassages(passages, missed, missing.length) }),
   };
 }

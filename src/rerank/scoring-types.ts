@@ -84,7 +84,7 @@ export interface MissingTask extends ScoringTask {
 /** What was scored now. */
 export interface Fresh extends Pick<Scored, 'tokens' | 'tokenizeMs' | 'queueMs' | 'inferMs' | 'pruned' | 'unpruned'> {
   /** For each of `missing`, whether the model read it now rather than the passage cache had it; undefined without a cache. */
-  readonly kept?: { readonly read: readonly boolean[]; readonly encodeMs: number };
+  readonly read?: readonly boolean[];
   /** Passages that have a score now, by place in the request. */
   readonly places: readonly number[];
   readonly scores: Float32Array;

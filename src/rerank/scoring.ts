@@ -117,9 +117,9 @@ function scoreFresh(deps: ScoringDeps, task: MissingTask, margin: number | undef
 }
 
 /** Counts passages: `placeOf` has for each the place of its text in `read`. */
-function keptPassages({ read, encodeMs }: NonNullable<Fresh['kept']>, placeOf: readonly number[]): KeptPassages {
+function keptPassages(read: readonly boolean[], placeOf: readonly number[]): KeptPassages {
   const misses = placeOf.filter((place) => read[place]).length;
-  return { hits: placeOf.length - misses, misses, encodeMs };
+  return { hits: placeOf.length - misses, misses };
 }
 
 /**
@@ -139,7 +139,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
   const { margin, unpruned } = prunePlan(request, version, deps.pruneRecall);
   const work = { ...task, options, missing: once };
   try {
-    const { places, at, encoded, scores: found, pruned, kept, ...fresh } = await scoreFresh(deps, work, margin);
+    const { places, at, encoded, scores: found, pruned, read, ...fresh } = await scoreFresh(deps, work, margin);
     const indexOf = new Map(places.map((place, i) => [place, i]));
     const left: number[] = [];
     missing.forEach((place, nth) => {
@@ -159,7 +159,7 @@ export async function scorePassages(deps: ScoringDeps, task: ScoringTask): Promi
       ...known,
       ...(pruned && { pruned: { places: left, tokens: pruned.tokens } }),
       ...(unpruned && request.prune && { unpruned }),
-      ...(kept && { kept: keptPassages(kept, placeOf) }),
+      ...(read && { kept: keptPassages(read, placeOf) }),
     };
   } catch (error) {
     // The scope's reason names the deadline of the request, or says that the client left.

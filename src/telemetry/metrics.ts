@@ -218,18 +218,19 @@ export const METRICS = {
     'Rows that left the passage cache because others needed their memory.',
     ['model', 'version'],
   ),
-  passageHits: counter('winnow_passage_hits_total', 'Passages of answered requests whose vector or states were kept.', [
-    'model',
-    'version',
-  ]),
+  passageHits: counter(
+    'winnow_passage_hits_total',
+    'Rows of passages that a version did not read, because what it makes of them was kept or being computed.',
+    ['model', 'version'],
+  ),
   passageMisses: counter(
     'winnow_passage_misses_total',
-    'Passages of answered requests that the model read, with the passage cache on.',
+    'Rows of passages that a version read and put into the passage cache.',
     ['model', 'version'],
   ),
   passageEncodeSeconds: counter(
     'winnow_passage_encode_seconds_total',
-    'Seconds in the engine for passages that were not kept.',
+    'Seconds in the engine for rows of passages that were not kept.',
     ['model', 'version'],
   ),
   // Registry

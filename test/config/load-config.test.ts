@@ -32,6 +32,27 @@ const faults = (argv: readonly string[], env: Record<string, string> = {}): stri
   return [];
 };
 
+describe('the passage cache', () => {
+  it('has a size that the server chooses, a size that is set, or none', () => {
+    expect(load().cache).toEqual({ shared: false });
+    expect(load(['--cache-passage-bytes', '64MiB', '--cache-shared', 'true']).cache).toEqual({
+      passageBytes: 64 * 2 ** 20,
+      shared: true,
+    });
+    expect(load([], { WINNOW_CACHE_PASSAGE_BYTES: '0' }).cache.passageBytes).toBe(0);
+  });
+
+  it('is refused where it is too small, or shared although it is off', () => {
+    expect(faults(['--cache-passage-bytes', '1000'])).toEqual([
+      expect.stringContaining('cache.passageBytes: expected 0 or at least 1048576 (1 MiB), got 1000'),
+    ]);
+    expect(faults(['--cache-passage-bytes', '0', '--cache-shared', 'true'])).toEqual([
+      expect.stringContaining('cache.shared: expected false, since cache.passageBytes is 0'),
+    ]);
+    expect(faults(['--cache-passage-bytes', '-1'])).toHaveLength(1);
+  });
+});
+
 describe('the devices of the hosts', () => {
   const device = (argv: readonly string[], env: Record<string, string> = {}) => load(argv, env).inference.device;
 

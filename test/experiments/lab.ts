@@ -9,6 +9,7 @@ import { createExperimentsApi, type ExperimentsApi } from '../../src/experiments
 import type { ExperimentObserver } from '../../src/experiments/ports.ts';
 import type { AuditEntry } from '../../src/experiments/records.ts';
 import type { Lease } from '../../src/registry/registry-types.ts';
+import type { PassageSharing } from '../../src/rerank/kept-passages.ts';
 import type { RerankAnswer, RerankRequest } from '../../src/rerank/rerank-types.ts';
 import { createReranker } from '../../src/rerank/reranker.ts';
 import type { TokenizerSource } from '../../src/rerank/tokenizer-shelf.ts';
@@ -128,7 +129,8 @@ function labTokenizers(encoded: string[][]): TokenizerSource {
   };
 }
 
-function leaseOf(reference: string): Lease {
+/** Models with a passage cache read query and passage apart. */
+function leaseOf(reference: string, isApart: boolean): Lease {
   const [name = '', version = '1'] = reference.split('@');
   return {
     version: {
@@ -139,6 +141,7 @@ function leaseOf(reference: string): Lease {
       maxLength: 32,
       activation: 'sigmoid',
       reduction: { kind: 'single' },
+      encoder: isApart ? { queryPrefix: '', passagePrefix: '', scale: 1 } : undefined,
       objective: undefined,
       variant: 'fp32',
       provider: 'cpu',
@@ -153,6 +156,7 @@ function labReranker(
   models: Readonly<Record<string, LabModel>>,
   service: ExperimentService,
   log: { encoded: string[][]; batches: string[] },
+  passages: PassageSharing | undefined,
 ) {
   const limits = { batchTokens: 4096, batchRows: 64, queueTokens: 1_000_000, maxWaitMs: 60_000, agingMs: 2000 };
   const scheduler = createScheduler<EncodedRow>({
@@ -170,7 +174,7 @@ function labReranker(
     async acquire(reference = Object.keys(models)[0]!) {
       if (!(reference.split('@')[0]! in models))
         throw new WinnowError('unknown_model', { known: Object.keys(models).join(', '), got: reference });
-      return leaseOf(reference);
+      return leaseOf(reference, passages !== undefined);
     },
   };
   return createReranker<RequestDecision>({
@@ -178,6 +182,7 @@ function labReranker(
     scheduler,
     tokenizers: labTokenizers(log.encoded),
     experiments: service,
+    passages,
     observer: {
       onHookFailure(error) {
         throw error;
@@ -207,7 +212,7 @@ function observe(reported: Reported): ExperimentObserver {
 /** Opens a lab with its own database in a temporary folder. */
 export async function openLab(
   models: Readonly<Record<string, LabModel>>,
-  options: Partial<ExperimentsOptions> & { readonly clock?: LabClock } = {},
+  options: Partial<ExperimentsOptions> & { readonly clock?: LabClock; readonly sharing?: PassageSharing } = {},
 ): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'winnow-lab-'));
   const clock = options.clock ?? new LabClock();
@@ -233,7 +238,7 @@ export async function openLab(
     defaultModel: () => Object.keys(models)[0],
   });
   const log = { encoded: [] as string[][], batches: [] as string[] };
-  const reranker = labReranker(models, service, log);
+  const reranker = labReranker(models, service, log, options.sharing);
   await service.start();
   await service.settled();
   let serial = 0;

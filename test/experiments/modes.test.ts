@@ -6,6 +6,7 @@ import { rankCredit, teamCredit } from '../../src/experiments/analysis/credit.ts
 import { reportModel } from '../../src/experiments/analysis/report-tables.ts';
 import { balanced } from '../../src/experiments/assignment/interleaving.ts';
 import { compareRankings, inversions } from '../../src/experiments/recording/shadow-figures.ts';
+import { createPassageCache } from '../../src/passages/passage-cache.ts';
 import { pStatement, pValue } from '../../src/reports/format.ts';
 import { renderTerminal } from '../../src/reports/terminal.ts';
 import { kendall } from '../../src/statistics/rank-correlation.ts';
@@ -64,6 +65,22 @@ describe('interleaving', () => {
     expect(rows.map(Object.values)).toEqual([
       ['cut 11', 0],
       ['cut 59', 22],
+    ]);
+  });
+
+  it('the exposure tells how many passages were kept, over both arms', async () => {
+    const sharing = { cache: createPassageCache({ bytes: 2 ** 20 }), shared: false };
+    lab = await openLab(MODELS, { sharing });
+    await lab.api.put('trial', { ...SPLIT, mode: 'interleave' }, 'ada');
+    for (const [i, grades] of [GRADES, [...GRADES, 8]].entries())
+      await lab.ask('u', grades, { query: '1', requestId: `asked ${i}` });
+    await lab.service.close();
+    const database = new DatabaseSync(`${lab.folder}/experiments.sqlite`);
+    const rows = database.prepare('SELECT request_id, kept_passages FROM winnow_exposures ORDER BY request_id').all();
+    database.close();
+    expect(rows.map(Object.values)).toEqual([
+      ['asked 0', 0],
+      ['asked 1', 2 * GRADES.length],
     ]);
   });
 

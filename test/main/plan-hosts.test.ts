@@ -77,6 +77,28 @@ it('keeps what is set, and warns where it does not fit', async () => {
   expect(none.said[1]).toMatchObject({ level: 'warn', message: expect.stringContaining('maxRssBytes is 0') });
 });
 
+it('counts the passage cache, which takes no host and no replacement their room unless it is set', async () => {
+  const ample = await planned({ cores: 4, memoryBytes: 8192 * MIB });
+  expect(ample.plan.passageBytes).toBe(512 * MIB);
+  expect(ample.said[0]!.facts).toMatchObject({ passageBytes: 512 * MIB });
+  expect((await planned({ cores: 4, memoryBytes: 64 * 1024 * MIB })).plan.passageBytes).toBe(1024 * MIB);
+  for (const memoryBytes of [640, 760, 1024, 1500, 2048].map((mib) => mib * MIB)) {
+    const machine = { cores: 2, memoryBytes };
+    const [without, by] = [await planned(machine, '--cache-passage-bytes', '0'), await planned(machine)];
+    expect(without.plan.passageBytes).toBe(0);
+    expect(by.plan).toMatchObject({ hosts: without.plan.hosts, replacesInPlace: without.plan.replacesInPlace });
+    expect(by.said.map(({ level }) => level)).toEqual(without.said.map(({ level }) => level));
+    expect(by.plan.hosts === 0 ? 2 * by.plan.maxRssBytes : by.plan.maxRssBytes).toBeLessThanOrEqual(
+      memoryBytes - by.plan.passageBytes,
+    );
+  }
+  const large = await planned({ cores: 4, memoryBytes: 2048 * MIB }, '--cache-passage-bytes', '1GiB');
+  expect(large.plan).toMatchObject({ passageBytes: 1024 * MIB });
+  expect(large.said[0]!.facts).toMatchObject({ hostsBy: 'memory', memoryBytes: 2048 * MIB });
+  const beyond = await planned({ cores: 1, memoryBytes: 1024 * MIB }, '--cache-passage-bytes', '1GiB');
+  expect(beyond.said[1]).toMatchObject({ level: 'warn', message: expect.stringContaining('the passage cache') });
+});
+
 it('bounds weights by the sizes of files, of every form of folder', async () => {
   expect(mostWeightBytes(registry(600 * MIB))).toBe(600 * MIB);
   expect(mostWeightBytes(join(folder, 'absent'))).toBe(Number.POSITIVE_INFINITY);
