@@ -72,6 +72,13 @@ export interface LoadFacts {
     readonly restarts: number;
     readonly recycles: number;
   };
+  /** Rows of passages that were kept and that were read, and what is in the passage cache now. */
+  readonly passages: {
+    readonly hits: number;
+    readonly misses: number;
+    readonly entries: number;
+    readonly bytes: number;
+  };
   readonly process: { readonly rss: number; readonly heapUsed: number };
 }
 

@@ -39,10 +39,12 @@ async function distribution(histogram: Readable): Promise<Distribution> {
   return { bounds: buckets.map(([bound]) => bound).filter(Number.isFinite), counts, sum };
 }
 
-async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<LoadFacts> {
+async function loadFacts({ pool, scheduler, passages }: Stack, metrics: Metrics): Promise<LoadFacts> {
   const { provider, alive, slots, restarts, recycles } = pool.facts();
   const [rows, latency] = await Promise.all([distribution(metrics.batchRows), distribution(metrics.requestSeconds)]);
   const memory = process.memoryUsage();
+  const kept = passages?.cache.stats();
+  const sumOf = (field: 'hits' | 'misses') => kept?.models.reduce((sum, one) => sum + one[field], 0) ?? 0;
   return {
     at: Date.now(),
     queue: scheduler.queued(),
@@ -58,6 +60,12 @@ async function loadFacts({ pool, scheduler }: Stack, metrics: Metrics): Promise<
     latency,
     queueWait: await distribution(metrics.queueSeconds),
     hosts: { provider, alive, rss: slots.map(({ rss }) => rss), restarts, recycles },
+    passages: {
+      hits: sumOf('hits'),
+      misses: sumOf('misses'),
+      entries: kept?.entries ?? 0,
+      bytes: kept?.bytes ?? 0,
+    },
     process: { rss: memory.rss, heapUsed: memory.heapUsed },
   };
 }

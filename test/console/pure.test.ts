@@ -98,6 +98,7 @@ describe('the period between two samples', () => {
     latency: distribution(latency),
     queueWait: distribution([]),
     hosts: { provider: 'cpu', alive: 2, rss: [1, 2], restarts: 0, recycles: 0 },
+    passages: { hits: 3 * n, misses: n, entries: 12, bytes: 34 },
     process: { rss: 5, heapUsed: 4 },
     loop: { p50: 0, p99: 3, max: 4 },
   });
@@ -111,6 +112,9 @@ describe('the period between two samples', () => {
       rowsPerBatch: 5,
       padding: 0.1,
       queueTokens: 7,
+      kept: 0.75,
+      keptEntries: 12,
+      keptBytes: 34,
       hostRss: 3,
     });
     expect(found.p50Ms).toBeCloseTo(55, 9);

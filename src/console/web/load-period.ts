@@ -23,6 +23,10 @@ export interface Period {
   readonly p95Ms: number;
   readonly p99Ms: number;
   readonly waitP95Ms: number;
+  /** Share of looked up passages that were kept. */
+  readonly kept: number;
+  readonly keptEntries: number;
+  readonly keptBytes: number;
   readonly loopP99Ms: number;
   readonly hostRss: number;
   readonly processRss: number;
@@ -59,6 +63,7 @@ export function periodBetween(before: LoadAnswer, after: LoadAnswer): Period | u
   const latency = increase(before.latency, after.latency);
   const wait = increase(before.queueWait, after.queueWait);
   const ms = (q: number) => 1000 * quantile(after.latency.bounds, latency, q);
+  const hits = after.passages.hits - before.passages.hits;
   const padding = after.paddingTokens - before.paddingTokens;
   return {
     at: after.at,
@@ -76,6 +81,9 @@ export function periodBetween(before: LoadAnswer, after: LoadAnswer): Period | u
     p95Ms: ms(0.95),
     p99Ms: ms(0.99),
     waitP95Ms: 1000 * quantile(after.queueWait.bounds, wait, 0.95),
+    kept: share(hits, hits + after.passages.misses - before.passages.misses),
+    keptEntries: after.passages.entries,
+    keptBytes: after.passages.bytes,
     loopP99Ms: after.loop.p99,
     hostRss: after.hosts.rss.reduce((sum, n) => sum + n, 0),
     processRss: after.process.rss,

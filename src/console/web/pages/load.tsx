@@ -38,6 +38,12 @@ const PANELS: readonly Panel[] = [
     note: (s) => (Number.isNaN(s.rowsPerBatch) ? '' : `${figure(s.rowsPerBatch)} rows each`),
   },
   { title: 'Padding', of: (s) => s.padding, text: (v) => (Number.isNaN(v) ? 'idle' : percent(v)) },
+  {
+    title: 'Passages kept',
+    of: (s) => s.kept,
+    text: (v) => (Number.isNaN(v) ? 'idle' : percent(v)),
+    note: (s) => `${count(s.keptEntries)} in ${bytes(s.keptBytes)}`,
+  },
   { title: 'Errors', of: (s) => s.errors, text: rate, note: (s) => `${figure(s.shed)} rows shed /s` },
   { title: 'Event loop delay, p99', of: (s) => s.loopP99Ms, text: ms },
   { title: 'Memory of hosts', of: (s) => s.hostRss, text: bytes },
