@@ -9,10 +9,10 @@ import type { Manifest, SelfTest } from './manifest.ts';
 import { type Published, type PublishOptions, publish } from './publish-version.ts';
 import { type AdmissionDeps, hashesOf, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
 import { chooseGraph } from './version-graph.ts';
-import { PROBE_PAIRS, scorePairs, TOLERANCE } from './version-self-test.ts';
+import { PROBE_PAIRS, scorePairs, TOLERANCE, toleranceFor } from './version-self-test.ts';
 import { templateManifest } from './version-template.ts';
 import { recordName } from './version-variants.ts';
-import { withGraph } from './weights-folder.ts';
+import { type SideStatement, withGraph } from './weights-folder.ts';
 
 type Pair = Pick<SelfTest['pairs'][number], 'query' | 'passage'>;
 
@@ -103,7 +103,11 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
   const { inspected, pairs, results } = await verifyFolder(folder, { ...deps, variant: 'auto' });
   const { version, graph } = inspected;
   const measured = {
-    tolerance: Math.max(...results.map(({ variant }) => TOLERANCE[variant]!)),
+    tolerance: toleranceFor(
+      Math.max(...results.map(({ variant }) => TOLERANCE[variant]!)),
+      version.encoder,
+      results.flatMap(({ scores }) => [...scores]),
+    ),
     pairs: pairs.map(({ query, passage }, i) => ({
       query,
       passage,
@@ -119,6 +123,11 @@ export async function describeExport(folder: string, deps: AdmissionDeps): Promi
     selfTest: version.manifest?.selfTest ?? measured,
   };
   return { manifest, warnings: warningsOf(results) };
+}
+
+export interface ImportOptions extends PublishOptions {
+  /** What is stated of a bi-encoder, before its model.json. */
+  readonly sides?: SideStatement | undefined;
 }
 
 /** A version that was imported. */
@@ -153,7 +162,7 @@ export async function importFolder(
   registryFolder: string,
   name: string,
   deps: AdmissionDeps,
-  options: PublishOptions = {},
+  { sides, ...options }: ImportOptions = {},
 ): Promise<Imported> {
   const work = async (folder: string, origin: string | undefined, notes: readonly string[]) => {
     const { manifest, warnings } = await describeExport(folder, deps);
@@ -170,7 +179,7 @@ export async function importFolder(
     (folder, origin) => {
       const origins = [origin, options.manifest?.source].filter((text) => text !== undefined);
       const names = [name, ...namesIn(source), ...origins];
-      return withGraph(folder, registryFolder, deps, names, (complete, notes) => work(complete, origin, notes));
+      return withGraph(folder, registryFolder, deps, names, (complete, notes) => work(complete, origin, notes), sides);
     },
     deps.limits ?? DEFAULT_LIMITS,
   );

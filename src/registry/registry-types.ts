@@ -128,6 +128,9 @@ interface SelfTestOptions {
   readonly side: 'left' | 'right';
   readonly longPassages: 'truncate';
   readonly windowOverlap: number;
+  /** Of texts that are read by themselves. */
+  readonly prefix?: string;
+  readonly maxPassageTokens?: number | undefined;
 }
 
 interface SelfTestRows {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { HostPool, LoadedModel, LoadSpec, TrialRun } from '../inference/inference-types.ts';
 import type { GraphRewriter } from '../inference/rewrite/rewrite-types.ts';
+import type { VectorForm } from '../util/pooling-modes.ts';
 import { DEFAULT_LIMITS, type FolderLimits } from './folder-files.ts';
 import { passageGraphOf, passageKey } from './interaction.ts';
 import { excerpt } from './model-names.ts';
@@ -25,8 +26,14 @@ export interface AdmissionDeps {
   /**
    * Writes the ONNX file of a folder with weights only, and returns warnings. Without it, imports need an ONNX file.
    * @param names Names that the model is known by beside its folder's.
+   * @param vectors Of a bi-encoder without modules.
    */
-  readonly writeGraph?: (folder: string, file: string, names: readonly string[]) => Promise<readonly string[]>;
+  readonly writeGraph?: (
+    folder: string,
+    file: string,
+    names: readonly string[],
+    vectors?: VectorForm,
+  ) => Promise<readonly string[]>;
 }
 
 interface Candidate {

@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import type { HostPool, InferenceRow } from '../inference/inference-types.ts';
 import type { GraphRewriter, Rewritten } from '../inference/rewrite/rewrite-types.ts';
-import { pairsWithin } from './pair-limits.ts';
 import type { SelfTestTokenizer } from './registry-types.ts';
 import type { VersionFolder } from './version-folder.ts';
 import type { ChosenGraph } from './version-graph.ts';
-import { CHECK_PAIRS } from './version-self-test.ts';
+import { CHECK_PAIRS, rowsOf } from './version-self-test.ts';
 
 /** Largest difference of scores, relative to those above 1, with which a rewritten graph is served, by variant. */
 const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-5, int8: 0 };
@@ -13,12 +12,10 @@ const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-5, int8: 0 };
 /** Pairs of the manifest's self-test that are scored by both graphs. */
 const RECORDED = 16;
 
-async function encode(version: VersionFolder, tokenizer: SelfTestTokenizer): Promise<readonly InferenceRow[]> {
-  const { manifest, maxLength } = version;
-  const limits = pairsWithin({ ...manifest, maxLength });
+function encode(version: VersionFolder, tokenizer: SelfTestTokenizer): Promise<readonly InferenceRow[]> {
+  const { manifest, maxLength, encoder } = version;
   const pairs = [...CHECK_PAIRS, ...(manifest?.selfTest?.pairs.slice(0, RECORDED) ?? [])];
-  const encoded = await Promise.all(pairs.map(({ query, passage }) => tokenizer.encode(query, [passage], limits)));
-  return encoded.flatMap(({ rows }) => rows);
+  return rowsOf({ tokenizer, limits: { ...manifest, maxLength }, encoder }, pairs);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { WinnowError } from '../errors.ts';
-import type { HostPool } from '../inference/inference-types.ts';
+import type { HostPool, InferenceRow } from '../inference/inference-types.ts';
 import { dot } from '../util/vectors.ts';
 import { passageKey } from './interaction.ts';
 import type { SelfTest } from './manifest.ts';
@@ -23,6 +23,15 @@ const WARM_UP_TOKENS = 512;
 
 /** Tolerance of a self-test that `winnow models import` writes: how much scores differ between processors and providers. */
 export const TOLERANCE: Readonly<Record<string, number>> = { fp32: 1e-3, fp16: 2e-2, int8: 1e-1 };
+
+/** Share of the logits' tolerance that is a cosine's: within a list, cosines spread by about a twentieth as much. */
+const COSINE_SHARE = 0.05;
+
+/** Returns the tolerance for scores of a model, from that of logits. @param encoder Of a bi-encoder. @param scores Some of them. */
+export function toleranceFor(logits: number, encoder: SideEncoder | undefined, scores: Iterable<number> = []): number {
+  if (!encoder) return logits;
+  return logits * COSINE_SHARE * [...scores].reduce((most, x) => Math.max(most, Math.abs(x)), encoder.scale);
+}
 
 export interface SelfTestDeps {
   readonly pool: Pick<HostPool, 'run'>;
@@ -62,9 +71,16 @@ async function encodeApart(
   { tokenizer, limits }: Pick<SelfTestDeps, 'tokenizer' | 'limits'>,
   { queryPrefix, passagePrefix }: SideEncoder,
   pairs: readonly Pair[],
-) {
-  const texts = pairs.flatMap(({ query, passage }) => [queryPrefix + query, passagePrefix + passage]);
-  return (await tokenizer.encodeTexts(texts, pairsWithin(limits))).rows;
+): Promise<readonly InferenceRow[]> {
+  const options = pairsWithin(limits);
+  const asked = { ...options, prefix: queryPrefix, maxPassageTokens: limits.maxQueryTokens };
+  const queries = pairs.map(({ query }) => query);
+  const passages = pairs.map(({ passage }) => passage);
+  const [first, second] = await Promise.all([
+    tokenizer.encodeTexts(queries, asked),
+    tokenizer.encodeTexts(passages, { ...options, prefix: passagePrefix }),
+  ]);
+  return pairs.flatMap((_, i) => [first.rows[i]!, second.rows[i]!]);
 }
 
 /** Scores pairs by what the graph of passages keeps. */
@@ -98,12 +114,20 @@ async function scoreApart(deps: SelfTestDeps, encoder: SideEncoder, pairs: reado
 }
 
 async function scoreTogether(deps: SelfTestDeps, pairs: readonly Pair[]): Promise<Float32Array> {
-  const encoded = await Promise.all(
-    pairs.map(({ query, passage }) => deps.tokenizer.encode(query, [passage], pairsWithin(deps.limits))),
-  );
-  const rows = encoded.flatMap((e) => e.rows);
+  const rows = await rowsOf(deps, pairs);
   if (rows.length !== pairs.length) throw fail('one row a pair');
   return (await deps.pool.run(deps.key, rows)).scores;
+}
+
+/** Returns the rows of pairs as the model reads them: one a pair; of a bi-encoder query and passage of each. */
+export async function rowsOf(
+  deps: Pick<SelfTestDeps, 'tokenizer' | 'limits' | 'encoder'>,
+  pairs: readonly Pair[],
+): Promise<readonly InferenceRow[]> {
+  const { tokenizer, limits, encoder } = deps;
+  if (encoder) return encodeApart(deps, encoder, pairs);
+  const encode = ({ query, passage }: Pair) => tokenizer.encode(query, [passage], pairsWithin(limits));
+  return (await Promise.all(pairs.map(encode))).flatMap(({ rows }) => rows);
 }
 
 /** Returns the largest token id of the probe pairs. */

@@ -2,7 +2,7 @@ import type { HostPool } from '../inference/inference-types.ts';
 import { ownTargets, targetOf } from './processor.ts';
 import type { VersionFolder } from './version-folder.ts';
 import type { ChosenGraph } from './version-graph.ts';
-import { TOLERANCE } from './version-self-test.ts';
+import { TOLERANCE, toleranceFor } from './version-self-test.ts';
 import { isForeign } from './version-variants.ts';
 
 /** A version and the file that is served. */
@@ -18,9 +18,13 @@ function roundingOf(variant: string, provider: HostPool['provider']): number {
 }
 
 /** Returns a warning if scores depend on the rows of a batch: `moved` is how much that of a probe did. */
-function batchWarning(graph: ChosenGraph, moved: number, provider: HostPool['provider']): readonly string[] {
+function batchWarning(
+  { version: { encoder }, graph }: Pick<Inspected, 'version' | 'graph'>,
+  moved: number,
+  provider: HostPool['provider'],
+): readonly string[] {
   const { variant, batchOps, isMasked } = graph;
-  const isMoved = moved > roundingOf(variant.name, provider);
+  const isMoved = moved > toleranceFor(roundingOf(variant.name, provider), encoder);
   if (batchOps.length === 0 && !isMoved) return [];
   const cause =
     batchOps.length > 0
@@ -64,7 +68,7 @@ function calibrationWarning(inspected: Scored): readonly string[] {
  */
 export const warningsAbout = (inspected: Scored, moved: number, provider: HostPool['provider']): readonly string[] => [
   ...inspected.version.warnings,
-  ...batchWarning(inspected.graph, moved, provider),
+  ...batchWarning(inspected, moved, provider),
   ...processorWarning(inspected.graph),
   ...pruningWarning(inspected),
   ...calibrationWarning(inspected),

@@ -2,7 +2,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import type { SideEncoder } from '../registry/registry-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
-import type { EncodedRequest, PairOptions } from '../tokenization/tokenization-types.ts';
+import { queryOptions } from '../tokenization/query-options.ts';
+import type { EncodedRequest } from '../tokenization/tokenization-types.ts';
 import { dot } from '../util/vectors.ts';
 import { noteEncoded, readPassages, withKeptRows } from './kept-passages.ts';
 import { checkLengths, submitRows, tokenizing } from './run-rows.ts';
@@ -14,26 +15,18 @@ interface Sides {
   readonly passages: EncodedRequest;
 }
 
-/** The query is one row, cut by the limits of queries; windows are for passages. It is read to its end: the answer says what was left out. */
-const queryOptions = ({ maxPassageTokens: _, maxQueryTokens, ...options }: PairOptions): PairOptions => ({
-  ...options,
-  ...(maxQueryTokens === undefined ? {} : { maxPassageTokens: maxQueryTokens }),
-  longPassages: 'truncate',
-  exactLengths: true,
-});
-
 function encodeSides(
   deps: ScoringDeps,
   task: MissingTask,
   encoder: SideEncoder,
 ): Promise<{ readonly encoded: Sides; readonly tokenizeMs: number }> {
   const { request, missing, scope } = task;
-  const texts = missing.map((place) => encoder.passagePrefix + request.passages[place]!);
+  const texts = missing.map((place) => request.passages[place]!);
   return tokenizing(deps, task, async (tokenizer, read) => {
     const [query, passages] = await scope.guard(
       Promise.all([
-        tokenizer.encodeTexts([encoder.queryPrefix + request.query], queryOptions(read), scope.signal),
-        tokenizer.encodeTexts(texts, read, scope.signal),
+        tokenizer.encodeTexts([request.query], { ...queryOptions(read), prefix: encoder.queryPrefix }, scope.signal),
+        tokenizer.encodeTexts(texts, { ...read, prefix: encoder.passagePrefix }, scope.signal),
       ]),
     );
     return { query, passages };

@@ -2,8 +2,10 @@ import { WinnowError } from '../errors.ts';
 import { type RowTexts, rowTexts } from '../util/text-template.ts';
 import type { TokenizerFacts } from './load.ts';
 import { Pace } from './pace.ts';
+import type { PairTemplate } from './pair-template.ts';
 import { assemblePairs, checkPairOptions, enoughFor, joinRequests, type QueryTokens } from './pairs.ts';
 import { type Enough, LONGEST_WHOLE } from './piecewise-encoder.ts';
+import { dividePrefix, prefixed } from './prefixed-texts.ts';
 import type { TokenCache } from './token-cache.ts';
 import type {
   EncodedRequest,
@@ -91,11 +93,31 @@ export class CachedPairTokenizer implements TextTokenizer {
     return this.#whileOpen(signal, async () => {
       const { prefix, suffix } = this.#facts.template;
       const template = { prefix, middle: [], suffix, secondType: 0 as const };
-      checkPairOptions(options, template);
       const turn = { signal, share: options.share };
+      if (options.prefix) return this.#encodePrefixed(texts, options.prefix, template, options, turn);
+      checkPairOptions(options, template);
       const ids = await this.#idsOf(texts, enoughFor(options), turn);
       return this.#assemble({ ids: NO_IDS, template }, ids, options, turn);
     });
+  }
+
+  /** Encodes texts behind a prefix that is not cut. */
+  async #encodePrefixed(
+    texts: readonly string[],
+    text: string,
+    template: PairTemplate,
+    options: PairOptions,
+    turn: Turn,
+  ): Promise<EncodedRequest> {
+    const [ids] = await this.#idsOf([text], undefined, turn);
+    const prefix = { text, ids: ids! };
+    checkPairOptions(options, { ...template, prefix: [...template.prefix, ...prefix.ids] });
+    const whole = texts.map((one) => prefixed(one, text, options));
+    const found = await this.#idsOf(whole, enoughFor(options), turn);
+    const parts: EncodedRequest[] = [];
+    for (const part of dividePrefix(texts, found, prefix, template, options))
+      parts.push(await this.#assemble({ ids: NO_IDS, template: part.template }, part.ids, part.options, turn));
+    return joinRequests(parts, texts.length);
   }
 
   async tokens(texts: readonly string[], options: TokenOptions, signal?: AbortSignal): Promise<TokenizedTexts> {

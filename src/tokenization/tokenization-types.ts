@@ -38,6 +38,8 @@ export interface PairOptions {
   readonly exactLengths?: boolean;
   /** What a model with a template looks for. Default: the template's own; without a template it has no effect. */
   readonly instruction?: string | undefined;
+  /** What stands before each of texts that are read by themselves, and is not cut; it counts in their limits. Default: nothing. */
+  readonly prefix?: string | undefined;
   /** The key of the caller. Requests of one key share its turn among others. Default: the request has a turn of its own. */
   readonly share?: string;
 }

@@ -117,7 +117,13 @@ function fakeTokenizer(folder: string, clock: SimulatedClock, log: FakeService['
       };
     },
     encodeTexts(texts, options, signal) {
-      return this.encode('', texts, options, signal);
+      const { prefix = '' } = options;
+      return this.encode(
+        '',
+        texts.map((text) => prefix + text),
+        options,
+        signal,
+      );
     },
     async close() {
       log.closed.push(folder);
