@@ -57,7 +57,8 @@ async function run(source: string, flags: Flags): Promise<void> {
     keepsFloat: !flags.only,
     onProgress: progress(),
   };
-  const result = await withGraphOf(resolve(source), registry, (folder, warnings) => {
+  const names = flags.name === undefined ? [] : [flags.name];
+  const result = await withGraphOf(resolve(source), registry, names, (folder, warnings) => {
     for (const warning of warnings) process.stderr.write(`${source}: ${warning}\n`);
     return quantizeFolder(folder, options);
   });
@@ -70,7 +71,7 @@ async function run(source: string, flags: Flags): Promise<void> {
 export function command(): Command {
   const quantize = new Command('quantize')
     .description(
-      'Add an int8 (or fp16) file to a model: scores that do not depend on co-batched rows, compared with float32.',
+      'Add an int8 (or fp16) file to a cross-encoder or bi-encoder: scores that do not depend on co-batched rows, compared with float32.',
     )
     .argument(
       '<folder>',

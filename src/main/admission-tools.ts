@@ -23,7 +23,8 @@ export async function withAdmissionTools<T>(
       pool,
       tokenizers: { for: (folder: string) => createLocalTokenizer(folder) },
       variant,
-      writeGraph: (folder, file, names) => writeGraphInChild({ folder, file, names, onGpu: pool.provider !== 'cpu' }),
+      writeGraph: (folder, file, names, vectors) =>
+        writeGraphInChild({ folder, file, names, vectors, onGpu: pool.provider !== 'cpu' }),
     });
   } finally {
     await pool.close();
@@ -60,16 +61,18 @@ export async function withSharedTools<T>(
 /**
  * Runs `work` on a folder with an ONNX file: the given one, or where it has weights only, a copy with the file that is made of them. The copy
  * is removed at the end.
+ * @param names Names that the model is known by beside its folder's.
  * @throws WinnowError of `withGraph`.
  */
 export const withGraphOf = <T>(
   folder: string,
   registry: string,
+  names: readonly string[],
   work: (folder: string, warnings: readonly string[]) => Promise<T>,
 ): Promise<T> => {
-  const writeGraph: AdmissionDeps['writeGraph'] = (from, file, names) =>
-    writeGraphInChild({ folder: from, file, names, onGpu: false });
-  return withGraph(folder, registry, { writeGraph }, [], work);
+  const writeGraph: AdmissionDeps['writeGraph'] = (from, file, names, vectors) =>
+    writeGraphInChild({ folder: from, file, names, vectors, onGpu: false });
+  return withGraph(folder, registry, { writeGraph }, names, work);
 };
 
 /** Checks the small files of a folder before its weights are loaded from the hub. @throws WinnowError `invalid_input`. */

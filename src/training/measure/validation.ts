@@ -4,8 +4,9 @@ import { someIds } from '../../evaluation/measures/coverage.ts';
 import { evaluate, type Run } from '../../evaluation/measures/evaluation.ts';
 import { parseMeasure } from '../../evaluation/measures/measure.ts';
 import type { Qrels } from '../../evaluation/measures/ranked.ts';
-import type { EncodedRow, PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
+import type { PairOptions, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { comparable, textHash } from '../data/survey/text-hash.ts';
+import { type ModelRow, rowScores, type SidePrefixes, sideRows } from './side-rows.ts';
 import { openValidationSet, type ValidationData, type ValidationSet } from './validation-set.ts';
 
 /** The part of a recipe's `validation` that decides its value. */
@@ -38,16 +39,16 @@ export interface Validation {
   readonly firstStage: number;
   /** Judged queries that are not measured, a line for each reason. */
   readonly notes: readonly string[];
-  /** All pairs, list after list. */
-  readonly rows: readonly EncodedRow[];
-  /** Returns the lists with their part of the scores, one a row. */
+  /** All pairs, list after list; of a bi-encoder each list's query before its passages. */
+  readonly rows: readonly ModelRow[];
+  /** Returns the lists with their part of the scores, one a passage. */
   queriesOf(scores: Float32Array): readonly ScoredQuery[];
   /** Returns the value of scored lists by one of the measures that the set was opened with; by its own one without a name. */
   measured(lists: readonly ScoredQuery[], measure?: string): number;
   /** Returns the value of each query by the set's own measure, in the order of the lists. */
   perQuery(lists: readonly ScoredQuery[]): Float64Array;
-  /** Returns the value of the given scores. @param score returns one score per row. */
-  value(score: (rows: readonly EncodedRow[]) => Promise<Float32Array>): Promise<number>;
+  /** Returns the value of the given scores. @param score returns one score per row; of a bi-encoder, its vector's numbers. */
+  value(score: (rows: readonly ModelRow[]) => Promise<Float32Array>): Promise<number>;
 }
 
 /** Characters of a text that are kept to name it. */
@@ -67,7 +68,7 @@ class TextIndex {
 interface Prepared {
   readonly qid: string;
   readonly docids: readonly string[];
-  readonly rows: readonly EncodedRow[];
+  readonly rows: readonly ModelRow[];
 }
 
 async function prepare(
@@ -75,6 +76,7 @@ async function prepare(
   settings: ValidationSettings,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
+  prefixes: SidePrefixes | undefined,
 ): Promise<{ readonly prepared: readonly Prepared[]; readonly leftOut: readonly string[]; readonly texts: TextIndex }> {
   const prepared: Prepared[] = [];
   const texts = new TextIndex();
@@ -89,7 +91,10 @@ async function prepare(
     if (settings.queries !== undefined && prepared.length >= settings.queries) break;
     const passages = await set.texts(docids);
     texts.add(query, passages);
-    const { rows } = await tokenizer.encode(query, passages, pairs);
+    const list = prepared.length;
+    const rows = prefixes
+      ? await sideRows(tokenizer, { query, passages, list }, pairs, prefixes)
+      : (await tokenizer.encode(query, passages, pairs)).rows;
     prepared.push({ qid, docids, rows });
   }
   return { prepared, leftOut, texts };
@@ -121,9 +126,15 @@ function measureBy(qrels: Qrels, names: readonly string[]) {
 const runOf = (lists: readonly ScoredQuery[]): Run =>
   new Map(lists.map(({ qid, docids, scores }) => [qid, { docids, scores }]));
 
+interface OpenOptions {
+  /** Measures that its lists can be measured by beside its own. */
+  readonly further?: readonly string[];
+  /** Of a bi-encoder, whose rows are queries and passages apart. */
+  readonly prefixes?: SidePrefixes | undefined;
+}
+
 /**
  * Opens a validation set and tokenizes it.
- * @param further measures that its lists can be measured by beside its own.
  * @throws WinnowError `invalid_input` where no judged query has candidates.
  */
 export async function openValidation(
@@ -131,11 +142,13 @@ export async function openValidation(
   folder: string,
   tokenizer: PairTokenizer,
   pairs: PairOptions,
-  further: readonly string[] = [],
+  { further = [], prefixes }: OpenOptions = {},
 ): Promise<Validation> {
   const { data } = settings;
   const set = await openValidationSet(data, folder);
-  const { prepared, leftOut, texts } = await prepare(set, settings, tokenizer, pairs).finally(() => set.close());
+  const { prepared, leftOut, texts } = await prepare(set, settings, tokenizer, pairs, prefixes).finally(() =>
+    set.close(),
+  );
   if (prepared.length === 0)
     throw new WinnowError('invalid_input', {
       where: `validation ${data.path}`,
@@ -158,7 +171,7 @@ export async function openValidation(
   return {
     measure: measure.name,
     queries: prepared.length,
-    passages: prepared.reduce((sum, { rows }) => sum + rows.length, 0),
+    passages: prepared.reduce((sum, { docids }) => sum + docids.length, 0),
     texts,
     notes: [
       ...set.notes,
@@ -175,6 +188,6 @@ export async function openValidation(
     queriesOf,
     measured,
     perQuery: (lists) => by(runOf(lists)).perQuery,
-    value: async (score) => measured(queriesOf(await score(rows))),
+    value: async (score) => measured(queriesOf(rowScores(rows, await score(rows)))),
   };
 }

@@ -64,12 +64,12 @@ export async function openValidations(
       expected: 'each name once',
       got: `${twice} twice`,
     });
-  const main = await openValidation(settings, folder, tokenizer, pairs, measures);
+  const main = await openValidation(settings, folder, tokenizer, pairs, { further: measures });
   const further = await Promise.all(
     sets.map(async ({ name, measures: [measure = settings.measure, ...rest], ...set }) => ({
       name,
       rest,
-      set: await openValidation({ ...set, measure }, folder, tokenizer, pairs, rest),
+      set: await openValidation({ ...set, measure }, folder, tokenizer, pairs, { further: rest }),
     })),
   );
   const all = [main, ...further.map(({ set }) => set)];

@@ -102,6 +102,13 @@ export async function calibratePruning(folder: string, options: CalibrationOptio
   const version = await readVersionFolder(folder);
   if (version.template)
     throw new WinnowError('invalid_input', { where: folder, expected: 'a model of pairs', got: 'one with a template' });
+  if (version.encoder)
+    throw new WinnowError('invalid_input', {
+      where: folder,
+      expected:
+        'a model that reads query and passage together, whose first layers say which passages the others can leave out',
+      got: 'a bi-encoder, which reads each passage apart from the query',
+    });
   const graph = await chooseGraph(version, variant, 'cpu');
   if (graph.reduction.kind !== 'single')
     throw new WinnowError('invalid_input', { where: folder, expected: 'a model with one score', got: 'classes' });

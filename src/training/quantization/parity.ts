@@ -1,9 +1,15 @@
 import { kendall } from '../../statistics/rank-correlation.ts';
+import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import { comparedScores, isQuery, type ModelRow } from '../measure/side-rows.ts';
 import type { BatchLimit, RowScorer } from '../step/row-scorer.ts';
 
-/** How the scores of a smaller file differ from those of the float32 file on the same rows. */
+/**
+ * How the scores of a smaller file differ from those of the float32 file on the same pairs. The scores of a bi-encoder are compared less the mean
+ * of their list (see `comparedScores`).
+ */
 export interface Parity {
+  /** Pairs. */
   readonly rows: number;
   /** Root mean square of the differences. */
   readonly rms: number;
@@ -11,7 +17,9 @@ export interface Parity {
   /** Standard deviation of the float32 scores, the scale of `rms` and `largest`. */
   readonly spread: number;
   readonly kendall: number;
-  /** Largest difference between a row's score alone and in a batch, by the smaller file. */
+  /** Of a bi-encoder: root mean square of the vectors' differences, over that of the vectors. */
+  readonly vectorError?: number;
+  /** Largest difference between a row's score, or a number of its vector, alone and in a batch, by the smaller file. */
   readonly batchDrift: number;
   /** Processor time of the float32 file divided by that of the smaller one, on the same rows in turn. */
   readonly speed: number;
@@ -19,7 +27,7 @@ export interface Parity {
 
 /** Largest values with which a smaller file is published. */
 export interface ParityBounds {
-  /** Of `rms` / `spread`. */
+  /** Of `rms` / `spread`, and of `vectorError`. */
   readonly relativeRms: number;
   readonly batchDrift: number;
 }
@@ -53,24 +61,27 @@ async function speedRatio(float: RowScorer, small: RowScorer, rows: readonly Enc
   return median(ratios);
 }
 
+const rms = (values: Float32Array | Float64Array): number => Math.sqrt(mean(values.map((x) => x * x)));
+const most = (values: Float64Array): number => values.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+
 /** Compares the scores of two files of one model on the same rows. */
-export async function compareScores(float: RowScorer, small: RowScorer, rows: readonly EncodedRow[]): Promise<Parity> {
+export async function compareScores(float: RowScorer, small: RowScorer, rows: readonly ModelRow[]): Promise<Parity> {
   const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);
-  const exact = await float.score(sorted, BATCH);
-  const got = await small.score(sorted, BATCH);
+  const given = { float: await float.score(sorted, BATCH), small: await small.score(sorted, BATCH) };
   const alone = await small.score(sorted, { rows: 1 });
-  const differences = Array.from(got, (x, i) => x - exact[i]!);
-  const mean = exact.reduce((a, b) => a + b, 0) / exact.length;
-  const rms = (values: readonly number[]): number =>
-    Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
-  const most = (values: readonly number[]): number => values.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+  const [exact, got] = [comparedScores(sorted, given.float), comparedScores(sorted, given.small)];
+  const scoreErrors = differences(got, exact);
+  const center = mean(exact);
   return {
-    rows: sorted.length,
-    rms: rms(differences),
-    largest: most(differences),
-    spread: rms(Array.from(exact, (x) => x - mean)),
+    rows: exact.length,
+    rms: rms(scoreErrors),
+    largest: most(scoreErrors),
+    spread: rms(Float64Array.from(exact, (x) => x - center)),
     kendall: kendall(exact, got).statistic,
-    batchDrift: most(Array.from(alone, (x, i) => x - got[i]!)),
+    ...(rows.some(isQuery) && {
+      vectorError: rms(differences(given.small, given.float)) / Math.max(rms(given.float), 1e-30),
+    }),
+    batchDrift: most(differences(alone, given.small)),
     speed: await speedRatio(float, small, sorted.slice(0, TIMED_ROWS)),
   };
 }
@@ -80,6 +91,9 @@ export function refusal(parity: Parity, bounds: ParityBounds = DEFAULT_BOUNDS): 
   const relative = parity.rms / Math.max(parity.spread, 1e-9);
   if (!(relative <= bounds.relativeRms))
     return `expected scores within ${bounds.relativeRms} of their spread (RMS), got ${relative.toFixed(3)}`;
+  const { vectorError = 0 } = parity;
+  if (!(vectorError <= bounds.relativeRms))
+    return `expected vectors within ${bounds.relativeRms} of their length (RMS), got ${vectorError.toFixed(3)}`;
   if (!(parity.batchDrift <= bounds.batchDrift))
     return `expected scores that do not depend on co-batched rows (${bounds.batchDrift}), got a drift of ${parity.batchDrift}`;
   return undefined;

@@ -102,18 +102,17 @@ async function addVariant(
 ): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; source: Source }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const version = await readVersionFolder(work);
-  if (version.encoder)
-    throw new WinnowError('invalid_input', { where: work, expected: 'a model that scores pairs', got: 'a bi-encoder' });
   const source = await readSource(version, options.variant);
   const { model, file, precision } = source;
   checkPositions(model, version.config, file);
+  const { encoder } = version;
   const output = model.graph.outputs[0]!.name;
   const tokenizer = await createLocalTokenizer(work);
   const maxLength = manifest?.maxLength ?? Math.min(CALIBRATION_LENGTH, version.maxLength);
   const limits = { ...manifest, maxLength };
   try {
     const pairs = pairsWithin(limits);
-    const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs);
+    const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs, encoder);
     const validationSettings =
       options.qrels === undefined
         ? undefined
@@ -122,7 +121,8 @@ async function addVariant(
             depth: options.depth,
             measure: 'nDCG@10',
           };
-    const validation = validationSettings && (await openValidation(validationSettings, '.', tokenizer, pairs));
+    const validation =
+      validationSettings && (await openValidation(validationSettings, '.', tokenizer, pairs, { prefixes: encoder }));
     const made = await makeVariant(
       options.variant,
       work,
@@ -142,14 +142,14 @@ async function addVariant(
     );
     const keepsFloat = precision === 'float32' && (options.keepsFloat ?? true);
     const scores = {
-      ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, limits) }),
-      [options.variant]: await selfTestScores(made.file, work, limits),
+      ...(keepsFloat && { fp32: await selfTestScores(join(work, file), work, limits, encoder) }),
+      [options.variant]: await selfTestScores(made.file, work, limits, encoder),
     };
     const facts = parityFacts([made]);
     const before = manifest?.training?.quantization;
     const quantization = precision === 'int8' ? { ...Object(before), refined: facts.int8 } : facts;
     const training = { ...manifest?.training, quantization };
-    return { manifest: { training, selfTest: selfTest(scores) }, made, source };
+    return { manifest: { training, selfTest: selfTest(scores, encoder) }, made, source };
   } finally {
     await tokenizer.close();
   }

@@ -9,7 +9,7 @@ import { halveModel } from '../../onnx/rewrites/fp16.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
-import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import type { ModelRow } from '../measure/side-rows.ts';
 import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate, inputsOf } from './calibration.ts';
 import { chooseGroup, type GroupChoice } from './group-search.ts';
@@ -20,9 +20,9 @@ import { chooseKept, measureSensitivity, type Sensitivities } from './sensitivit
 export interface QuantizeOptions {
   readonly padId: number;
   /** Rows for calibration; none of them should be in `check`. */
-  readonly calibration: readonly EncodedRow[];
+  readonly calibration: readonly ModelRow[];
   /** Rows that the result is compared on. */
-  readonly check: readonly EncodedRow[];
+  readonly check: readonly ModelRow[];
   /** Groups whose outputs have a larger relative error than this stay in float32. */
   readonly keepAbove?: number;
   /** Allowed standard deviation of the change of scores, as a share of the scores' own; 0 keeps as many layers as `keepShare` allows. */
@@ -99,11 +99,11 @@ const canonical = async (source: Model, output: string): Promise<Model> =>
   narrowModel((await prepare(source, { output })).model);
 
 /**
- * Quantizes a cross-encoder to int8: static calibrated scales with channel smoothing (so that scores do not depend on co-batched rows), α and
+ * Quantizes a cross-encoder or a bi-encoder to int8: static calibrated scales with channel smoothing (so that scores do not depend on co-batched rows), α and
  * range per group by the error of its outputs, bias correction, int8 word embeddings, attention scores from 8-bit queries and keys. Layers
  * after a pooling by sums stay in float32, as do those with the largest error and, where the result would be refused, those that change
  * the scores most for their work.
- * @param source float32 model; `output` is the name of its scores, [rows, 1].
+ * @param source float32 model; `output` is the name of its scores, [rows, 1], or of its vectors, [rows, width].
  * @throws WinnowError `model_refused` where the result exceeds the bounds.
  */
 export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
@@ -186,7 +186,7 @@ export async function checkParity(
 }
 
 /**
- * Converts a cross-encoder to float16, for GPUs; CPUs convert it back to float32 and are slower.
+ * Converts a cross-encoder or a bi-encoder to float16, for GPUs; CPUs convert it back to float32 and are slower.
  * @throws WinnowError `model_refused` where the result exceeds the bounds.
  */
 export async function halve(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {

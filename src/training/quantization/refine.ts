@@ -12,7 +12,7 @@ import {
 import { largest } from '../../onnx/rewrites/linears.ts';
 import { orderSums } from '../../onnx/rewrites/ordered-sums.ts';
 import { differences } from '../../statistics/samples.ts';
-import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import type { ModelRow } from '../measure/side-rows.ts';
 import { calibrate } from './calibration.ts';
 import { chooseClips } from './score-clips.ts';
 import { scoresOf, varianceOf } from './sensitivity.ts';
@@ -55,7 +55,7 @@ async function quietRanges(
  */
 export async function refineInt8(
   model: Model,
-  rows: readonly EncodedRow[],
+  rows: readonly ModelRow[],
   { padId, seed, attentionNoise, onProgress }: RefineOptions,
 ): Promise<Model> {
   const { model: folded, shapes } = await foldInt8(model);

@@ -1,7 +1,7 @@
 import type { Model } from '../../onnx/graph.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
-import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import { comparedScores, type ModelRow } from '../measure/side-rows.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 import type { GroupChoice } from './group-search.ts';
 
@@ -27,11 +27,11 @@ export function varianceOf(x: ArrayLike<number>): number {
   return mean(Array.from(x, (one) => (one - center) ** 2));
 }
 
-/** Returns the scores of rows. */
-export async function scoresOf(model: Model, rows: readonly EncodedRow[], padId: number): Promise<Float32Array> {
+/** Returns the scores of rows that files are compared by. */
+export async function scoresOf(model: Model, rows: readonly ModelRow[], padId: number): Promise<Float32Array> {
   const scorer = await openRowScorer(model, { padId });
   try {
-    return await scorer.score(rows, { rows: BATCH });
+    return comparedScores(rows, await scorer.score(rows, { rows: BATCH }));
   } finally {
     await scorer.close();
   }
@@ -48,7 +48,7 @@ export interface Sensitivities {
 export async function measureSensitivity(
   model: Model,
   choices: readonly GroupChoice[],
-  rows: readonly EncodedRow[],
+  rows: readonly ModelRow[],
   { padId, onGroup }: { readonly padId: number; readonly onGroup?: (done: number) => void },
 ): Promise<Sensitivities> {
   const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);

@@ -145,7 +145,9 @@ export function parityCard(variants: readonly MadeVariant[]): string {
   const [first] = variants;
   if (!first) return '';
   const measured = variants.find((v) => v.effectiveness)?.effectiveness;
-  const head = ['file', 'RMS difference', 'largest', 'spread of scores', 'Kendall τ', 'drift', 'speed'];
+  const isApart = first.parity.vectorError !== undefined;
+  const vectors = isApart ? ['error of vectors'] : [];
+  const head = ['file', 'RMS difference', 'largest', 'spread of scores', 'Kendall τ', ...vectors, 'drift', 'speed'];
   const effectiveness = measured ? `${measured.measure}, ${measured.queries} queries` : 'effectiveness';
   const table = markdownTable(
     [...head, effectiveness].map((label) => ({ label })),
@@ -153,8 +155,9 @@ export function parityCard(variants: readonly MadeVariant[]): string {
       variant,
       parity.rms.toFixed(4),
       parity.largest.toFixed(4),
-      parity.spread.toFixed(3),
+      parity.spread.toFixed(isApart ? 4 : 3),
       parity.kendall.toFixed(4),
+      ...(isApart ? [`${(100 * (parity.vectorError ?? 0)).toFixed(2)} %`] : []),
       parity.batchDrift.toExponential(1),
       parity.speed.toFixed(2),
       e ? `${(e.fp32 ?? e.int8 ?? Number.NaN).toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured',
@@ -163,7 +166,7 @@ export function parityCard(variants: readonly MadeVariant[]): string {
   const against = first.from === 'int8' ? 'the int8 file it was made from' : 'float32';
   return `## ${first.from === 'int8' ? 'The int8 file, made faster' : 'Smaller files'}
 
-Against ${against} on ${first.parity.rows} held-out pairs. Drift: the same pair alone and in a batch. Speed: relative to it by processor time on the machine that made the files, one thread.
+Against ${against} on ${first.parity.rows} held-out pairs.${isApart ? ' Scores are compared less the mean of their list.' : ''} Drift: the same pair alone and in a batch. Speed: relative to it by processor time on the machine that made the files, one thread.
 
 ${table}
 `;

@@ -46,9 +46,12 @@ export async function mapLengthBatches<T>(
   return results;
 }
 
-/** Scores rows by one session of a cross-encoder. */
+/** Scores rows by one session of a model. */
 export interface RowScorer {
-  /** Returns one score per row, in the order of the rows. @param limit of a batch; 4096 padded tokens if absent. */
+  /**
+   * Returns one score per row, in the order of the rows; of a bi-encoder, the numbers of each row's vector.
+   * @param limit of a batch; 4096 padded tokens if absent.
+   */
   score(rows: readonly EncodedRow[], limit?: BatchLimit): Promise<Float32Array>;
   /** Releases the session. */
   close(): Promise<void>;
@@ -70,16 +73,21 @@ function rowScorer(session: InferenceSession, { padId, output, inputs, feeds }: 
   return {
     async score(rows, limit) {
       const fixed = inputs?.();
-      const scores = await mapLengthBatches<number>(
+      const found = await mapLengthBatches<Float32Array>(
         rows,
         async (batch) => {
           const own = feeds ? await feeds(batch) : rowFeeds(batch, session.inputNames, padId);
           const results = await session.run({ ...own, ...fixed }, [name]);
-          return (results[name] as Tensor).data as Float32Array;
+          const data = (results[name] as Tensor).data as Float32Array;
+          const width = data.length / batch.length;
+          return batch.map((_, i) => data.subarray(i * width, (i + 1) * width));
         },
         limit,
       );
-      return Float32Array.from(scores);
+      const width = found[0]?.length ?? 0;
+      const numbers = new Float32Array(found.length * width);
+      for (const [i, own] of found.entries()) numbers.set(own, i * width);
+      return numbers;
     },
     close: () => session.release(),
   };
