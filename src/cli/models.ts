@@ -11,6 +11,7 @@ import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
 import { choiceOption, modelsOption, providerOption } from './options.ts';
 import { plainTable } from './plain-table.ts';
+import { type SideFlags, sidesOf, withSideFlags } from './side-flags.ts';
 
 interface Common {
   readonly models: string;
@@ -124,7 +125,7 @@ function labelCommand(): Command {
 }
 
 function importCommand(): Command {
-  return new Command('import')
+  const importing = new Command('import')
     .description(
       'Copy a model folder in Hugging Face layout (ONNX files, model.safetensors or pytorch_model.bin) into the registry, as the next version.',
     )
@@ -132,19 +133,20 @@ function importCommand(): Command {
     .argument('<model>', 'name in the registry')
     .addOption(modelsOption())
     .addOption(providerOption('cpu'))
-    .option('--label <label>', 'label to set on the new version')
+    .option('--label <label>', 'label to set on the new version');
+  return withSideFlags(importing)
     .addOption(jsonOption())
-    .action(async (folder: string, model: string, options: AdmissionFlags & { label?: string }) => {
+    .action(async (folder: string, model: string, options: AdmissionFlags & SideFlags & { label?: string }) => {
       const { label } = options;
       const done = await withAdmissionTools(options, (deps) =>
-        importFolder(folder, options.models, model, deps, { label }),
+        importFolder(folder, options.models, model, deps, { label, sides: sidesOf(options) }),
       );
       printImported(done, options, label);
     });
 }
 
 function pullCommand(): Command {
-  return new Command('pull')
+  const pulling = new Command('pull')
     .description('Download a model of the Hugging Face hub into the hub cache, then import it into the registry.')
     .argument('<repository>', 'ORGANIZATION/MODEL')
     .option('--revision <revision>', 'branch, tag or commit', 'main')
@@ -155,11 +157,14 @@ function pullCommand(): Command {
     .option('--label <label>', 'label to set on the new version')
     .option('--endpoint <url>', 'another server with the routes of the hub; also HF_ENDPOINT')
     .addOption(modelsOption())
-    .addOption(providerOption('cpu'))
+    .addOption(providerOption('cpu'));
+  type PullFlags = Omit<AdmissionFlags, 'variant'> & Omit<PullOptions, 'sides'> & SideFlags;
+  return withSideFlags(pulling)
     .addOption(jsonOption())
-    .action(async (repository: string, { variant, ...options }: Omit<AdmissionFlags, 'variant'> & PullOptions) => {
+    .action(async (repository: string, { variant, ...options }: PullFlags) => {
       const warn = (line: string) => process.stderr.write(`warning: ${line}\n`);
-      const wanted = { ...options, warn, checkWeights, ...(variant === undefined ? {} : { variant }) };
+      const sides = sidesOf(options);
+      const wanted = { ...options, warn, checkWeights, sides, ...(variant === undefined ? {} : { variant }) };
       const done = await withAdmissionTools(options, (deps) => pull(repository, options.models, deps, wanted));
       printImported(done, options, options.label);
     });

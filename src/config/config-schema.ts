@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { PLACEHOLDER_IDS } from '../util/placeholder-ids.ts';
 import { cacheSettings } from './cache-settings.ts';
 import { inferenceSettings } from './inference-settings.ts';
+import { registrySettings } from './registry-settings.ts';
 import {
   basePath,
   bytes,
@@ -14,14 +15,10 @@ import {
   optionalUrl,
   origin,
   real,
-  references,
   secret,
   text,
-  toggle,
   toggleOr,
 } from './setting-fields.ts';
-
-const names = () => z.string('expected a name').min(1, 'expected a name');
 
 /** Every setting of `winnow serve`. Type, limits, default and help text of a setting stand together. */
 export const configSchema = z.strictObject({
@@ -141,42 +138,7 @@ export const configSchema = z.strictObject({
       'Limits the passages a minute of a key, or of an address without keys; 0 sets no limit. A request with more passages than the limit is always refused.',
     ),
   }),
-  registry: z.strictObject({
-    folder: text('models', 'Names the registry folder: <name>/<version>/ in Hugging Face layout.', 'folder'),
-    sources: list(
-      names(),
-      'hub ids and folders, separated by commas',
-      'Lists models to serve from where they are: `organization/model`, `organization/model@revision` or a folder in Hugging Face layout. Each is imported when its content is new, keeps its name as an alias, and is loaded at start; the first is the default model. Without a registry folder of your own they are imported into `~/.cache/winnow/models`. The flag may be repeated.',
-    ),
-    defaultModel: optionalText(
-      'Names the model of requests that name none. Unset: the one in default.json of the registry folder, else the first by name.',
-    ),
-    aliases: references(
-      'Gives models further names, as clients write them: the name a client sends, and the `model`, `model@version` or `model:label` it means. `*` stands for all other names. A model of the registry keeps its own name.',
-    ),
-    preload: list(
-      names(),
-      'names, separated by commas',
-      'Lists models to load at start in addition to the default one. Each takes memory and delays readiness.',
-    ),
-    watch: toggle(
-      true,
-      'Follows completed renames in the registry folder, so that new versions are served without a restart.',
-    ),
-    memoryBytes: bytes(
-      0,
-      2 ** 42,
-      0,
-      'Limits the memory of loaded models; beyond it the least recently used ones are unloaded. 0 takes what the cgroup leaves beside the processes.',
-    ),
-    pinned: list(names(), 'names, separated by commas', 'Lists models that are never unloaded for memory.'),
-    variant: choice(
-      ['auto', 'fp32', 'fp16', 'int8'],
-      'auto',
-      'Chooses the ONNX file of a version. `auto` takes int8 on a CPU and fp16 on a GPU where the version has them.',
-    ),
-    maxModelBytes: bytes(1024, 2 ** 42, 8_589_934_592, 'Limits the size of a model folder that is admitted.'),
-  }),
+  registry: registrySettings,
   inference: inferenceSettings,
   tokenization: z.strictObject({
     threads: integer(0, 64, 0, 'Sets the number of tokenizer threads; 0 derives it from the cores.'),

@@ -8,6 +8,7 @@ import { valueAt } from '../util/schema-issues.ts';
 import { fieldName, readSpelling, warnOfOld, writeSpelling } from '../util/spelling.ts';
 import { readYamlFile } from '../util/yaml-file.ts';
 import { type Config, configSchema } from './config-schema.ts';
+import { TOGGLE } from './setting-fields.ts';
 import { ALIASES, emptyTree, type Setting, settings, variablePrefix } from './setting-list.ts';
 
 /*
@@ -112,8 +113,9 @@ function gatherFlags(flags: readonly Flag[], gathering: Gathering, known: readon
   const byFlag = new Map(known.flatMap((setting) => flagsOf(setting).map((name) => [name, setting] as const)));
   const names = [...byFlag.keys(), '--config'];
   const lists = new Map<string, string>();
-  for (const { name, value: last } of flags) {
+  for (const { name, value: given } of flags) {
     const setting = byFlag.get(name);
+    const last = given ?? (setting?.kind === TOGGLE ? 'true' : undefined);
     const earlier = setting?.isList ? lists.get(setting.path) : undefined;
     const value = earlier === undefined || last === undefined ? last : `${earlier},${last}`;
     if (setting?.isList && value !== undefined) lists.set(setting.path, value);
@@ -174,9 +176,20 @@ function checkPassages({ passageBytes, shared }: Config['cache'], faults: string
     faults.push('cache.shared: expected false, since cache.passageBytes is 0 and nothing is kept, got true');
 }
 
+/** Adds a fault for each setting about models of `registry.sources` where there are none. */
+function checkSources({ registry }: Config, faults: string[]): void {
+  const { sources, biEncoder, pooling, queryPrefix, passagePrefix } = registry;
+  if (sources.length > 0) return;
+  const given = { biEncoder: biEncoder || undefined, pooling, queryPrefix, passagePrefix };
+  for (const [key, value] of Object.entries(given))
+    if (value !== undefined)
+      faults.push(`registry.${key}: expected models in registry.sources, whose import it describes, got ${value}`);
+}
+
 function checkTogether(config: Config, faults: string[]): void {
   checkDevices(config.inference, faults);
   checkPassages(config.cache, faults);
+  checkSources(config, faults);
   const { outageGraceMs, outageLimitMs } = config.inference;
   if (outageLimitMs > 0 && outageLimitMs < outageGraceMs)
     faults.push(

@@ -110,8 +110,11 @@ export function optionalBytes(min: number, max: number, description: string) {
     .meta({ description, kind } satisfies FieldMeta);
 }
 
+/** What a toggle accepts; its flag may stand without a value. */
+export const TOGGLE = 'true or false';
+
 export function toggle(initial: boolean, description: string) {
-  const kind = 'true or false';
+  const kind = TOGGLE;
   return z
     .preprocess(toBoolean, z.boolean(`expected ${kind}`))
     .default(initial)
@@ -147,6 +150,15 @@ export function choice<const T extends readonly [string, ...string[]]>(
   return z
     .enum(values, `expected ${kind}`)
     .default(initial as z.util.NoUndefined<T[number]>)
+    .meta({ description, kind } satisfies FieldMeta);
+}
+
+/** Makes a choice that has no default: where it is not set, nothing is chosen. */
+export function optionalChoice<const T extends readonly [string, ...string[]]>(values: T, description: string) {
+  const kind = `one of ${values.map(kebabCase).join(', ')}`;
+  return z
+    .enum(values, `expected ${kind}`)
+    .optional()
     .meta({ description, kind } satisfies FieldMeta);
 }
 

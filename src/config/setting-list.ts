@@ -13,6 +13,10 @@ export const ALIASES: Readonly<Record<string, string>> = {
   '--host': 'server.host',
   '--models': 'registry.folder',
   '--model': 'registry.sources',
+  '--bi-encoder': 'registry.biEncoder',
+  '--pooling': 'registry.pooling',
+  '--query-prefix': 'registry.queryPrefix',
+  '--passage-prefix': 'registry.passagePrefix',
   '--provider': 'inference.provider',
   '--experiments': 'experiments.file',
 };

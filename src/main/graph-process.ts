@@ -6,9 +6,9 @@ import { writeGraph } from './write-graph.ts';
  * The child process that writes the graph of a folder with weights. It ends with its parent's channel.
  */
 
-async function answerTo({ folder, file, names, onGpu }: GraphJob): Promise<GraphAnswer> {
+async function answerTo({ folder, file, names, vectors, onGpu }: GraphJob): Promise<GraphAnswer> {
   try {
-    return { kind: 'written', warnings: [...(await writeGraph(folder, file, names, onGpu))] };
+    return { kind: 'written', warnings: [...(await writeGraph(folder, file, names, vectors, onGpu))] };
   } catch (error) {
     if (error instanceof WinnowError) return { kind: 'refused', code: error.code, params: { ...error.params } };
     return { kind: 'failed', message: error instanceof Error ? error.message : String(error) };

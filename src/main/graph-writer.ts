@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type ErrorCode, WinnowError } from '../errors.ts';
 import { NoAnswer, runChildJob } from '../inference/child-job.ts';
+import type { VectorForm } from '../util/pooling-modes.ts';
 import { workerEntry } from '../util/worker-entry.ts';
 
 /** What is written, and from what. */
@@ -10,6 +11,8 @@ export interface GraphJob {
   readonly file: string;
   /** Names that the model is known by beside its folder's. */
   readonly names: readonly string[];
+  /** Of a bi-encoder without modules. */
+  readonly vectors?: VectorForm | undefined;
   /** Whether a file in half precision is written too, where the weights are. */
   readonly onGpu: boolean;
 }

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config-schema.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { ensureModel, type SourceModel, type SourceOptions, type WithDeps } from '../registry/model-source.ts';
+import { sideStatement } from '../registry/weights-folder.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkWeights, withSharedTools } from './admission-tools.ts';
 
@@ -35,9 +36,11 @@ export async function withSources(
 ): Promise<Config> {
   const { registry } = config;
   if (registry.sources.length === 0) return config;
+  const { biEncoder, pooling, queryPrefix, passagePrefix } = registry;
   const options: SourceOptions = {
     env: process.env,
     program,
+    sides: sideStatement({ biEncoder, pooling, queryPrefix, passagePrefix }),
     variant: registry.variant,
     maxBytes: registry.maxModelBytes,
     limits: { ...DEFAULT_LIMITS, maxBytes: registry.maxModelBytes },

@@ -6,12 +6,14 @@ import { readWholeModel } from '../onnx/architectures/whole-model.ts';
 import { isInteractionFolder, writeInteraction } from '../onnx/interaction/write-interaction.ts';
 import { writeServed } from '../onnx/write-served.ts';
 import { answerIds } from '../tokenization/answer-tokens.ts';
+import type { VectorForm } from '../util/pooling-modes.ts';
 import { writeHalf } from './half-file.ts';
 
 /**
  * Writes the ONNX file of a folder that has weights, or modules after its encoder; both files of an interaction model. The head of a language model
  * becomes the difference of two answers' logits.
  * @param names Names that the model is known by beside its folder's.
+ * @param vectors Of a bi-encoder without modules.
  * @param onGpu Whether a file in half precision is written too, where the weights are.
  * @returns Warnings: tensors that were left out, a file in half precision that was not written.
  * @throws WinnowError `invalid_input`, `invalid_graph` for a folder whose graph cannot be built, and for one without a classification head.
@@ -20,6 +22,7 @@ export async function writeGraph(
   folder: string,
   file: string,
   names: readonly string[] = [],
+  vectors?: VectorForm,
   onGpu = false,
 ): Promise<readonly string[]> {
   if (await isInteractionFolder(folder)) {
@@ -27,7 +30,7 @@ export async function writeGraph(
     await writeInteraction(folder, dirname(dirname(file)));
     return [];
   }
-  const model = await readWholeModel(folder, () => answerIds(folder, names), true);
+  const model = await readWholeModel(folder, () => answerIds(folder, names), true, vectors);
   const [output] = model.graph.outputs;
   if (output?.name !== 'logits' && output?.name !== VECTOR)
     throw new WinnowError('invalid_input', {

@@ -13,6 +13,7 @@ import { MANIFEST_FILE } from './manifest.ts';
 import { excerpt, isName } from './model-names.ts';
 import { importSnapshot } from './pull.ts';
 import type { AdmissionDeps } from './version-admission.ts';
+import type { SideStatement } from './weights-folder.ts';
 
 /*
  * Models that are named by where they are, a repository of the hub or a folder, and imported into a registry when they are first used. A
@@ -24,6 +25,8 @@ export interface SourceOptions extends Omit<SnapshotOptions, 'hub'> {
   readonly limits?: FolderLimits;
   /** Begins the key of an import: another version of Winnow writes graphs anew. */
   readonly program: string;
+  /** What is stated of bi-encoders, before their model.json. */
+  readonly sides?: SideStatement | undefined;
 }
 
 /** Runs `work` with what an import needs; it is called only for models that are not in the registry yet. */
@@ -78,20 +81,21 @@ async function loadReference(reference: HubReference, options: SourceOptions): P
 async function find(text: string, registryFolder: string, options: SourceOptions): Promise<Found> {
   const source = await resolveSource(text, options);
   if (typeof source === 'string') return foundFolder(source, registryFolder, options);
+  const { sides } = options;
   const { id, revision } = parseHubReference(text)!;
   const plain = id.slice(id.indexOf('/') + 1);
   return {
     key: JSON.stringify([id, source.commit, [...source.files].sort()]),
     label: plain,
     aliases: [id, plain, ...(text === id ? [] : [`${id}@${revision}`])],
-    importAs: (name, deps) => importSnapshot(source, registryFolder, name, deps, undefined),
+    importAs: (name, deps) => importSnapshot(source, registryFolder, name, deps, { sides }),
   };
 }
 
 async function foundFolder(
   folder: string,
   registryFolder: string,
-  { limits = DEFAULT_LIMITS }: SourceOptions,
+  { limits = DEFAULT_LIMITS, sides }: SourceOptions,
 ): Promise<Found> {
   const snapshot = await findSnapshot(folder);
   const root = snapshot?.folder ?? folder;
@@ -100,7 +104,7 @@ async function foundFolder(
     key: await contentOf(root, snapshot && linkRule(snapshot), limits),
     label,
     aliases: [label],
-    importAs: (name, deps) => importFolder(folder, registryFolder, name, deps),
+    importAs: (name, deps) => importFolder(folder, registryFolder, name, deps, { sides }),
   };
 }
 
@@ -143,7 +147,8 @@ export async function ensureModel(
   options: SourceOptions,
 ): Promise<SourceModel> {
   const found = await find(text, registryFolder, options);
-  const name = nameFor(found.label, `${options.program}\n${found.key}`);
+  const { sides } = options;
+  const name = nameFor(found.label, `${options.program}\n${found.key}${sides ? `\n${JSON.stringify(sides)}` : ''}`);
   const aliases = [...new Set(found.aliases)].filter((alias) => alias !== name);
   if (await hasVersion(registryFolder, name)) return { name, aliases, isNew: false, warnings: [] };
   try {

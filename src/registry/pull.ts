@@ -10,7 +10,7 @@ import { checkReference, type HubSettings, readHubSettings } from './hub/hub-set
 import { type HubSnapshot, loadSnapshot, type SnapshotOptions } from './hub/hub-snapshot.ts';
 import { withProbedFolder } from './hub/probed-folder.ts';
 import { placeFile } from './hub-cache.ts';
-import { type Imported, importFolder } from './import-version.ts';
+import { type Imported, type ImportOptions, importFolder } from './import-version.ts';
 import type { AdmissionDeps } from './version-admission.ts';
 
 export interface PullOptions extends Omit<SnapshotOptions, 'hub'> {
@@ -21,6 +21,8 @@ export interface PullOptions extends Omit<SnapshotOptions, 'hub'> {
   /** Name in the registry. Default: that of the repository without its owner. */
   readonly name?: string | undefined;
   readonly label?: string | undefined;
+  /** What is stated of a bi-encoder, before its model.json. */
+  readonly sides?: ImportOptions['sides'];
   /** Another server with the paths of the hub. */
   readonly endpoint?: string | undefined;
 }
@@ -39,11 +41,11 @@ export async function importSnapshot(
   registryFolder: string,
   name: string,
   deps: AdmissionDeps,
-  label: string | undefined,
+  { label, sides }: Pick<ImportOptions, 'label' | 'sides'> = {},
 ): Promise<Imported> {
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
     for (const file of files) await placeFile(await realpath(join(folder, file)), join(staging, file));
-    const importing = importFolder(staging, registryFolder, name, deps, { label, manifest: { source: origin } });
+    const importing = importFolder(staging, registryFolder, name, deps, { label, sides, manifest: { source: origin } });
     return importing.catch((error: unknown) => {
       throw placedAt(error, staging, folder);
     });
@@ -75,13 +77,14 @@ export async function pull(
   const hub: HubSettings = await readHubSettings(process.env, options.endpoint);
   const name = options.name ?? id.split('/').pop()!;
   const snapshot = await loadSnapshot(reference, { ...options, hub });
-  if (snapshot) return importSnapshot(snapshot, registryFolder, name, deps, options.label);
+  if (snapshot) return importSnapshot(snapshot, registryFolder, name, deps, options);
   const { endpoint, token } = hub;
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const load = { ...downloadOptions(options), headers };
   const server = { ...reference, endpoint };
   return withProbedFolder(server, registryFolder, options.variant ?? 'auto', load, (folder, commit) => {
     const manifest = { source: `${endpoint}/${id}@${commit ?? reference.revision}` };
-    return importFolder(folder, registryFolder, name, deps, { label: options.label, manifest });
+    const { label, sides } = options;
+    return importFolder(folder, registryFolder, name, deps, { label, sides, manifest });
   });
 }

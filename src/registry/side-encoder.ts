@@ -22,10 +22,20 @@ export const kindOf = ({ encoder, passages }: Pick<ServedVersion, 'encoder' | 'p
 
 /** Returns what model.json says of a bi-encoder; undefined for other kinds. @throws WinnowError `invalid_manifest` for fields without effect. */
 export function statedEncoder(manifest: Manifest | undefined, file: string): SideEncoder | undefined {
-  const { kind, queryPrefix, passagePrefix, scale } = manifest ?? {};
-  if (kind === 'bi-encoder')
+  const { kind, queryPrefix, passagePrefix, scale, pooling, normalize } = manifest ?? {};
+  const stated = (fields: object) => Object.entries(fields).find(([, value]) => value !== undefined)?.[0];
+  if (kind === 'bi-encoder') {
+    const open = stated({ pooling, normalize });
+    if (open !== undefined)
+      throw new WinnowError('invalid_manifest', {
+        file,
+        field: open,
+        expected: 'to be left out of a version; `winnow models import` writes it into the graph',
+        got: String(pooling ?? normalize),
+      });
     return { queryPrefix: queryPrefix ?? '', passagePrefix: passagePrefix ?? '', scale: scale ?? 1 };
-  const field = Object.entries({ queryPrefix, passagePrefix, scale }).find(([, value]) => value !== undefined)?.[0];
+  }
+  const field = stated({ queryPrefix, passagePrefix, scale, pooling, normalize });
   if (field === undefined) return undefined;
   const expected = `"kind": "bi-encoder" beside \`${field}\`, which other models do not read`;
   throw new WinnowError('invalid_manifest', { file, field: 'kind', expected, got: kind ?? 'nothing' });
@@ -79,9 +89,10 @@ async function makesVectors({ folder, limits }: ListedFolder, settings: JsonObje
 }
 
 /**
- * Returns what a folder of sentence-transformers says of a bi-encoder: its prompts, else the prefixes that a model of this name is known for.
+ * Returns what a folder says of a bi-encoder: the prompts of sentence-transformers, else the prefixes that a model of this name is known for.
+ * @param manifest model.json, and what flags say in its place.
  * @param names Names that the model is known by beside its folder's.
- * @returns undefined where modules do not make vectors.
+ * @returns undefined where modules do not make vectors, and for a folder without modules whose manifest does not call it a bi-encoder.
  * @throws WinnowError `invalid_manifest`.
  */
 export async function foundEncoder(
@@ -90,7 +101,8 @@ export async function foundEncoder(
   names: readonly string[],
 ): Promise<SideEncoder | undefined> {
   const settings = await readOptionalObject(listed, MODEL_SETTINGS);
-  if (manifest?.kind === 'cross-encoder' || !(await makesVectors(listed, settings))) return undefined;
+  const isStated = manifest?.kind === 'bi-encoder' && !existsSync(join(listed.folder, MODULES));
+  if (manifest?.kind === 'cross-encoder' || !(isStated || (await makesVectors(listed, settings)))) return undefined;
   const all = [...names, ...namesIn(listed.folder)].map((name) => name.replace(/^models--.*--/, ''));
   const known = KNOWN.find(([pattern]) => all.some((name) => pattern.test(name)))?.[1];
   const { queryPrefix, passagePrefix, scale = 1 } = manifest ?? {};

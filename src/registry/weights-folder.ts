@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { withTemporary } from '../util/files.ts';
 import type { FoundTemplate } from '../util/known-templates.ts';
+import type { PoolingMode, VectorForm } from '../util/pooling-modes.ts';
 import { WEIGHT_FILES } from '../util/weight-files.ts';
 import {
   checkJson,
@@ -13,7 +14,14 @@ import {
   readOptionalObject,
 } from './folder-files.ts';
 import { interactionManifest, isInteraction, statedInteraction } from './interaction.ts';
-import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, readManifest, writeManifest } from './manifest.ts';
+import {
+  MANIFEST_FILE,
+  MANIFEST_FORMAT,
+  type Manifest,
+  parseManifest,
+  readManifest,
+  writeManifest,
+} from './manifest.ts';
 import { excerpt } from './model-names.ts';
 import { FOREIGN_WEIGHTS } from './publish-version.ts';
 import type { SideEncoder } from './registry-types.ts';
@@ -66,6 +74,69 @@ function needsGraph(paths: readonly string[]): boolean {
   });
 }
 
+/** What flags or settings say of a bi-encoder, before its model.json. */
+export type SideStatement = Pick<
+  Manifest,
+  'kind' | 'pooling' | 'normalize' | 'queryPrefix' | 'passagePrefix' | 'scale'
+>;
+
+/** Returns what flags or settings say of a bi-encoder; undefined where they say nothing. */
+export function sideStatement(given: {
+  readonly biEncoder?: boolean | undefined;
+  readonly pooling?: PoolingMode | undefined;
+  readonly queryPrefix?: string | undefined;
+  readonly passagePrefix?: string | undefined;
+}): SideStatement | undefined {
+  const { biEncoder, pooling, queryPrefix, passagePrefix } = given;
+  const isStated = biEncoder || pooling !== undefined;
+  if (!isStated && queryPrefix === undefined && passagePrefix === undefined) return undefined;
+  return { ...(isStated && { kind: 'bi-encoder' as const }), pooling, queryPrefix, passagePrefix };
+}
+
+/** Returns the fields that are stated. */
+const statedFields = (stated: SideStatement): readonly string[] =>
+  Object.entries(stated).flatMap(([field, value]) => (value === undefined ? [] : [field]));
+
+/** Returns a manifest with the fields that are stated; undefined without either. */
+function withStatement(manifest: Manifest | undefined, stated: SideStatement): Manifest | undefined {
+  const fields = statedFields(stated);
+  if (fields.length === 0) return manifest;
+  const given = Object.fromEntries(Object.entries(stated).filter(([field]) => fields.includes(field)));
+  return parseManifest({ format: MANIFEST_FORMAT, ...manifest, ...given });
+}
+
+/** Refuses what is stated of another model than a bi-encoder. */
+function refuseStatement(folder: string, stated: SideStatement, got: string): void {
+  const fields = statedFields(stated);
+  if (fields.length === 0) return;
+  const expected = `a folder to which ${fields.join(', ')} can be applied: an encoder with states or vectors`;
+  throw new WinnowError('invalid_input', { where: folder, expected, got });
+}
+
+/**
+ * Returns how a bi-encoder without modules makes its vectors.
+ * @returns undefined for other models, and for versions that were published, whose graphs make them.
+ */
+function vectorForm(manifest: Manifest | undefined): VectorForm | undefined {
+  if (manifest?.kind !== 'bi-encoder') return undefined;
+  const { pooling, normalize, files } = manifest;
+  const isOpen = pooling !== undefined || normalize !== undefined || files === undefined;
+  return isOpen ? { pooling, normalize: normalize ?? true } : undefined;
+}
+
+/** Refuses a pooling beside modules, which state it. */
+function checkModular({ pooling, normalize }: Partial<Manifest> = {}): undefined {
+  const field = pooling !== undefined ? 'pooling' : normalize !== undefined ? 'normalize' : undefined;
+  if (field === undefined) return undefined;
+  const expected = `to be left out beside ${MODULES}, which states it`;
+  throw new WinnowError('invalid_manifest', {
+    file: MANIFEST_FILE,
+    field,
+    expected,
+    got: String(pooling ?? normalize),
+  });
+}
+
 /** Whether a file is modules.json or lies in the folder of a module. */
 const belongsTo =
   (modules: readonly string[]) =>
@@ -96,7 +167,9 @@ async function copyPlain(from: string, to: string, paths: readonly string[]): Pr
  * Runs `work` on a folder whose ONNX file computes the whole model: the given one, or a hidden copy in the registry with the file that
  * `deps.writeGraph` made of its weights and modules. The copy is removed at the end.
  * @param names Names that the model is known by beside its folder's.
- * @throws WinnowError `invalid_manifest`, `unsafe_path` for files that are not safe, and what `deps.writeGraph` throws.
+ * @param stated Fields of a bi-encoder that count before those of the folder's model.json.
+ * @throws WinnowError `invalid_manifest`, `unsafe_path` for files that are not safe, `invalid_input` for what is stated of other models, and what
+ * `deps.writeGraph` throws.
  */
 export async function withGraph<T>(
   folder: string,
@@ -104,24 +177,33 @@ export async function withGraph<T>(
   { writeGraph, limits = DEFAULT_LIMITS }: Pick<AdmissionDeps, 'writeGraph' | 'limits'>,
   names: readonly string[],
   work: (folder: string, warnings: readonly string[]) => Promise<T>,
+  stated: SideStatement = {},
 ): Promise<T> {
   const files = await listFiles(folder, limits);
   const paths = files.map(({ path }) => path);
-  const manifest = paths.includes(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
+  const given = paths.includes(MANIFEST_FILE) ? await readManifest(folder, limits) : undefined;
+  const manifest = withStatement(given, stated);
   const listed = { folder, paths: new Set(paths), limits };
   const isWhole = manifest?.wholeGraph || isInteraction(await readOptionalObject(listed, 'config.json'));
   const modules = writeGraph && !isWhole ? await listModules(listed) : [];
   const isModular = modules.length > 0;
-  if (!writeGraph || !(isModular || needsGraph(paths))) return work(folder, []);
+  const vectors = isModular ? checkModular(manifest) : vectorForm(manifest);
+  if (!writeGraph || !(isModular || vectors || needsGraph(paths))) {
+    refuseStatement(folder, stated, 'one whose graph is served as it is');
+    return work(folder, []);
+  }
   const isModule = belongsTo(modules);
-  const { template, stated } = await check(folder, files, limits, manifest, names, isModule);
+  const { template, stated: found } = await check(folder, files, limits, manifest, names, isModule);
+  if (!found) refuseStatement(folder, stated, 'a model of pairs');
+  const isAppended = isModular || vectors !== undefined;
   return withTemporary(join(registryFolder, 'import'), async (staging) => {
-    // The ONNX files of a modular folder compute its encoder alone.
-    await copyPlain(folder, staging, isModular ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
+    // The ONNX files of such a folder compute its encoder alone.
+    await copyPlain(folder, staging, isAppended ? paths.filter((path) => !isModule(path) && !isOnnx(path)) : paths);
     await mkdir(dirname(join(staging, BUILT)), { recursive: true });
-    const built = await writeGraph(folder, join(staging, BUILT), names);
-    const found = stated ?? templateManifest(template, manifest);
-    if (template || stated) await writeManifest(staging, { format: MANIFEST_FORMAT, ...manifest, ...found });
-    return work(staging, [...built, ...templateWarning(template), ...(isModular ? passedOver(paths) : [])]);
+    const built = await writeGraph(folder, join(staging, BUILT), names, vectors);
+    const { pooling: _pooling, normalize: _normalize, ...kept } = manifest ?? {};
+    const more = found ?? templateManifest(template, manifest);
+    if (template || found) await writeManifest(staging, { format: MANIFEST_FORMAT, ...kept, ...more });
+    return work(staging, [...built, ...templateWarning(template), ...(isAppended ? passedOver(paths) : [])]);
   });
 }

@@ -210,7 +210,7 @@ describe('importing', () => {
       const source = await writeExport(await scratch(), { config, files: { 'onnx/model.onnx': null } });
       await writeCheckpoint(source, config, weights);
       const target = await scratch();
-      const warnings = await writeGraph(source, join(target, 'model.onnx'), [], true);
+      const warnings = await writeGraph(source, join(target, 'model.onnx'), [], undefined, true);
       return { warnings, files: (await readdir(target)).toSorted(), target };
     };
     const half = await write(modernbertWeights('bfloat16', 80));

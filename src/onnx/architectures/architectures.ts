@@ -99,18 +99,32 @@ export async function checkFamily(folder: string, sides = false): Promise<void> 
  * missing or do not fit config.json; `invalid_graph` for files of other formats and those that hold more than tensors.
  */
 export async function fromSafetensors(folder: string, answers?: Answers, sides = false): Promise<Model> {
+  builderOf(await readSettings(folder));
+  const modules = await readModules(folder, sides);
+  const model = await buildFrom(folder, {
+    isHeadless: modules?.encoder.output === 'last_hidden_state',
+    answers: modules?.answers ?? answers,
+  });
+  return modules ? appendModules(model, modules) : model;
+}
+
+/**
+ * Builds the encoder of a folder with weights, without a head; its output is `last_hidden_state` [batch, sequence, hidden].
+ * @throws WinnowError as `fromSafetensors`.
+ */
+export const encoderFromWeights = (folder: string): Promise<Model> =>
+  buildFrom(folder, { isHeadless: true, answers: undefined });
+
+async function buildFrom(
+  folder: string,
+  use: { readonly isHeadless: boolean; readonly answers: Answers | undefined },
+): Promise<Model> {
   const settings = await readSettings(folder);
   const build = builderOf(settings);
-  const modules = await readModules(folder, sides);
-  const use = {
-    isHeadless: modules?.encoder.output === 'last_hidden_state',
-    isUntyped: await lacksTokenTypes(folder),
-    answers: modules?.answers ?? answers,
-  };
+  const isUntyped = await lacksTokenTypes(folder);
   const weights = await readWeights(folder);
   const precision = precisionOf(weights.values());
-  const checkpoint = new Checkpoint(folder, settings, weights, use);
+  const checkpoint = new Checkpoint(folder, settings, weights, { ...use, isUntyped });
   const { g } = build(checkpoint);
-  const model = { ...modelOf(g.build()), metadata: { ...precision, ...leftOutMetadata(checkpoint.leftOver()) } };
-  return modules ? appendModules(model, modules) : model;
+  return { ...modelOf(g.build()), metadata: { ...precision, ...leftOutMetadata(checkpoint.leftOver()) } };
 }

@@ -1,7 +1,8 @@
+import { POOLING_MODES, type PoolingMode } from '../../util/pooling-modes.ts';
 import type { GraphBuilder } from '../builder.ts';
 import { type Answers, Checkpoint, readWeights } from './checkpoint.ts';
 import { linear, norm, type Parts } from './parts.ts';
-import { MASK_INPUT, POOLING_FLAGS, POOLING_MODES, type PoolingMode, pool, poolingMode } from './pooling.ts';
+import { MASK_INPUT, POOLING_FLAGS, pool, poolingMode } from './pooling.ts';
 import type { Settings } from './settings.ts';
 import { TORCH_ACTIVATION_NAMES, type TorchActivation, torchActivation } from './torch-activations.ts';
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { isObject, readJsonFile } from '../../util/json-files.ts';
+import type { PoolingMode } from '../../util/pooling-modes.ts';
 import type { Answers } from './checkpoint.ts';
 import {
   answersIn,
@@ -15,7 +16,6 @@ import {
   SCORES,
   VECTOR,
 } from './module-kinds.ts';
-import type { PoolingMode } from './pooling.ts';
 import { Settings } from './settings.ts';
 
 /*

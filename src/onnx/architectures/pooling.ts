@@ -1,3 +1,4 @@
+import { POOLING_MODES, type PoolingMode } from '../../util/pooling-modes.ts';
 import type { GraphBuilder } from '../builder.ts';
 import { LOWEST } from './parts.ts';
 
@@ -42,35 +43,29 @@ function lastToken(g: GraphBuilder, x: string): string {
   return g.reduceSum(g.mul(x, g.unsqueeze(g.cast(isLast, 'float32'), [2])), [1], false);
 }
 
-const MODES = {
-  cls: (g: GraphBuilder, x: string) => g.gather(x, g.scalar(0, 'int64'), 1),
-  max: (g: GraphBuilder, x: string) => {
+const MODES: Readonly<Record<PoolingMode, (g: GraphBuilder, x: string) => string>> = {
+  cls: (g, x) => g.gather(x, g.scalar(0, 'int64'), 1),
+  max: (g, x) => {
     const isText = g.cast(g.unsqueeze(MASK_INPUT, [2]), 'bool');
     return g.reduceMax(g.where(isText, x, g.scalar(LOWEST)), [1], false);
   },
-  mean: (g: GraphBuilder, x: string) => {
+  mean: (g, x) => {
     const mask = maskColumn(g);
     return g.div(weighted(g, x, mask), total(g, mask));
   },
-  mean_sqrt_len_tokens: (g: GraphBuilder, x: string) => {
+  mean_sqrt_len_tokens: (g, x) => {
     const mask = maskColumn(g);
     return g.div(weighted(g, x, mask), g.sqrt(total(g, mask)));
   },
-  weightedmean: (g: GraphBuilder, x: string) => {
+  weightedmean: (g, x) => {
     const weights = g.unsqueeze(tokenNumbers(g, 'float32'), [2]);
     return g.div(weighted(g, x, weights), total(g, weights));
   },
   lasttoken: lastToken,
 };
 
-export type PoolingMode = keyof typeof MODES;
-
-const isMode = (word: unknown): word is PoolingMode => typeof word === 'string' && Object.hasOwn(MODES, word);
-
-export const POOLING_MODES: readonly PoolingMode[] = Object.keys(MODES).filter(isMode);
-
 /** Returns the mode of that name; undefined for another word. */
-export const poolingMode = (word: unknown): PoolingMode | undefined => (isMode(word) ? word : undefined);
+export const poolingMode = (word: unknown): PoolingMode | undefined => POOLING_MODES.find((mode) => mode === word);
 
 /** Older files have one flag a mode; where several are set, their vectors follow each other in this order. */
 export const POOLING_FLAGS: readonly (readonly [flag: string, mode: PoolingMode])[] = [

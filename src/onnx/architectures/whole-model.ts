@@ -2,15 +2,16 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import type { PoolingMode, VectorForm } from '../../util/pooling-modes.ts';
 import { WEIGHT_FILES } from '../../util/weight-files.ts';
 import type { Model } from '../graph.ts';
 import { readModel } from '../model-file.ts';
-import { fromSafetensors, isKnownFamily } from './architectures.ts';
+import { encoderFromWeights, fromSafetensors, isKnownFamily } from './architectures.ts';
 import type { Answers } from './checkpoint.ts';
 import { appendModules } from './modular.ts';
 import { VECTOR } from './module-kinds.ts';
 import { ownVectors, readModules, withPooling } from './modules.ts';
-import type { PoolingMode } from './pooling.ts';
+import { statedModules } from './stated-modules.ts';
 import { lacksTokenTypes, withoutTokenTypes } from './token-types.ts';
 
 /** ONNX files with float32 weights, in the order of preference. */
@@ -21,16 +22,19 @@ export const MODEL_FILES = ['onnx/model.onnx', 'model.onnx', 'onnx/model_fp32.on
  * the ONNX file does not compute are appended; where the graph of the weights can be built, that comes first.
  * @param findAnswers Returns those of `fromSafetensors`; called where no module names them.
  * @param sides As of `fromSafetensors`.
+ * @param vectors Of a bi-encoder without modules.
  * @throws WinnowError `invalid_input` for a folder without a model, and what `fromSafetensors` throws.
  */
 export async function readWholeModel(
   folder: string,
   findAnswers: () => Promise<Answers | undefined> = async () => undefined,
   sides = false,
+  vectors?: VectorForm,
 ): Promise<Model> {
   const exported = MODEL_FILES.find((file) => existsSync(join(folder, file)));
   const hasWeights = WEIGHT_FILES.some((file) => existsSync(join(folder, file)));
   if (exported === undefined && !hasWeights) throw await nothingIn(folder);
+  if (vectors) return withVectors(folder, exported, vectors);
   const modules = await readModules(folder, sides);
   if (exported === undefined || (modules && hasWeights && (await isKnownFamily(folder))))
     return fromSafetensors(folder, modules?.answers ?? (await findAnswers()), sides);
@@ -69,6 +73,14 @@ export async function readSideEncoder(folder: string, pooling?: PoolingMode, has
   if (isOwn && hasVectors) return encoder;
   const typed = (await lacksTokenTypes(folder)) ? withoutTokenTypes(encoder) : encoder;
   return appendModules(typed, isOwn ? ownVectors(folder) : withPooling(folder, pooling ?? 'mean', modules));
+}
+
+/** Returns the model of a bi-encoder without modules: its ONNX file, else the graph of its weights, with the pooling that is stated. */
+async function withVectors(folder: string, exported: string | undefined, vectors: VectorForm): Promise<Model> {
+  const encoder = exported === undefined ? await encoderFromWeights(folder) : await readModel(join(folder, exported));
+  const outputs = encoder.graph.outputs.map(({ name }) => name);
+  const model = (await lacksTokenTypes(folder)) ? withoutTokenTypes(encoder) : encoder;
+  return appendModules(model, statedModules(folder, vectors, outputs));
 }
 
 async function nothingIn(folder: string): Promise<WinnowError> {
