@@ -19,7 +19,7 @@ function roundingOf(variant: string, provider: HostPool['provider']): number {
 
 /** Returns a warning if scores depend on the rows of a batch: `moved` is how much that of a probe did. */
 function batchWarning(
-  { version: { encoder }, graph }: Pick<Inspected, 'version' | 'graph'>,
+  { version: { encoder }, graph }: Pick<Scored, 'version' | 'graph'>,
   moved: number,
   provider: HostPool['provider'],
 ): readonly string[] {
