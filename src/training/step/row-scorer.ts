@@ -78,8 +78,8 @@ function rowScorer(session: InferenceSession, { padId, output, inputs, feeds }: 
         async (batch) => {
           const own = feeds ? await feeds(batch) : rowFeeds(batch, session.inputNames, padId);
           const results = await session.run({ ...own, ...fixed }, [name]);
-          const data = (results[name] as Tensor).data as Float32Array;
-          const width = data.length / batch.length;
+          const { data, dims } = results[name] as Tensor & { readonly data: Float32Array };
+          const width = dims.length > 1 ? dims.at(-1)! : 1;
           return batch.map((_, i) => data.subarray(i * width, (i + 1) * width));
         },
         limit,
