@@ -9,7 +9,7 @@ import { type SurveyRow, surveyRegistry } from '../registry/survey.ts';
 import { type VerifiedVersion, verifyVersions, versionsNamed } from '../registry/verify-versions.ts';
 import type { AdmissionDeps } from '../registry/version-admission.ts';
 import type { VariantPreference } from '../registry/version-variants.ts';
-import { choiceOption, modelsOption, providerOption } from './options.ts';
+import { choiceOption, modelsOption, numberOption, providerOption } from './options.ts';
 import { plainTable } from './plain-table.ts';
 import { type SideFlags, sidesOf, withSideFlags } from './side-flags.ts';
 
@@ -145,6 +145,40 @@ function importCommand(): Command {
     });
 }
 
+interface InteractionFlags extends AdmissionFlags {
+  readonly top: number;
+  readonly states?: number;
+  readonly pooling?: 'mean' | 'cls';
+  readonly label?: string;
+}
+
+const LAYERS = { integer: true, min: 1, max: 1000 } as const;
+
+function interactionCommand(): Command {
+  return new Command('interaction')
+    .description(
+      'Import a bi-encoder as an interaction model that was not trained: it scores by the cosine, at the cost of a trained one.',
+    )
+    .argument('<folder>', 'folder of sentence-transformers, or a version of a bi-encoder')
+    .argument('<model>', 'name in the registry')
+    .addOption(numberOption('--top <layers>', 'upper layers in which the query looks at the passage', LAYERS, 3))
+    .addOption(
+      numberOption('--states <layers>', 'layers after which states of passages are kept (default: all)', LAYERS),
+    )
+    .addOption(choiceOption('--pooling <mode>', 'pooling, for a folder without modules.json', ['mean', 'cls']))
+    .addOption(modelsOption())
+    .addOption(providerOption('cpu'))
+    .option('--label <label>', 'label to set on the new version')
+    .addOption(jsonOption())
+    .action(async (folder: string, model: string, options: InteractionFlags) => {
+      const { startInteraction } = await import('../main/start-interaction.ts');
+      const done = await withAdmissionTools(options, (deps) =>
+        startInteraction(folder, options.models, model, deps, options),
+      );
+      printImported(done, options, options.label);
+    });
+}
+
 function pullCommand(): Command {
   const pulling = new Command('pull')
     .description('Download a model of the Hugging Face hub into the hub cache, then import it into the registry.')
@@ -175,6 +209,7 @@ Examples:
   $ npx winnow models list
   $ npx winnow models verify minilm-l6-infonce
   $ npx winnow models import ./my-export my-model --label canary
+  $ npx winnow models interaction ./e5-small-v2 e5-top3 --top 3
   $ npx winnow models label my-model stable 2
   $ npx winnow models pull cross-encoder/ms-marco-MiniLM-L6-v2 --variant fp32
   $ npx winnow models pull cross-encoder/ettin-reranker-17m-v1        # weights alone: the graph is written here
@@ -188,6 +223,7 @@ export function command(): Command {
     .addCommand(verifyCommand())
     .addCommand(labelCommand())
     .addCommand(importCommand())
+    .addCommand(interactionCommand())
     .addCommand(pullCommand())
     .addHelpText('after', EXAMPLES);
 }
