@@ -10,7 +10,7 @@ export interface InferenceRow {
 }
 
 /** A query, and what the graph of passages gave for a passage. */
-export interface KeptInput {
+interface KeptInput {
   /** Token ids of the query. Rows of one query share the array, so that it is computed once a batch. */
   readonly query: Int32Array;
   /** States, scales and vector of the passage, as `HostPool.run` gave them in `pieces`. */

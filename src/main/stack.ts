@@ -11,13 +11,13 @@ import type { PassageSharing } from '../rerank/kept-passages.ts';
 import type { Reranker } from '../rerank/rerank-types.ts';
 import { createReranker } from '../rerank/reranker.ts';
 import { createScoreCache } from '../rerank/score-cache.ts';
+import type { ScoredRow } from '../rerank/scoring-types.ts';
 import { createTokenReader, type TokenReader } from '../rerank/text-tokens.ts';
 import { createScheduler } from '../scheduling/scheduler.ts';
 import type { Scheduler } from '../scheduling/scheduling-types.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
-import type { EncodedRow } from '../tokenization/tokenization-types.ts';
 import { createTokenizerPool, type TokenizerPool } from '../tokenization/tokenizer-pool.ts';
 import { cacheFolder } from '../util/cache-folder.ts';
 import { once } from '../util/once.ts';
@@ -37,7 +37,7 @@ export interface Stack {
   readonly tokenizers: TokenizerPool;
   readonly tokenizerThreads: number;
   readonly registry: FolderRegistry;
-  readonly scheduler: Scheduler<EncodedRow>;
+  readonly scheduler: Scheduler<ScoredRow>;
   readonly reranker: Reranker;
   readonly tokenReader: TokenReader;
   /** The passage cache; undefined where it is off. */
@@ -65,9 +65,9 @@ interface StackDeps {
   readonly plan?: Promise<HostPlan>;
 }
 
-function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<EncodedRow> {
+function openScheduler(config: Config, pool: SupervisedPool, { metrics }: StackDeps): Scheduler<ScoredRow> {
   const { devices } = pool.facts();
-  return createScheduler<EncodedRow>({
+  return createScheduler<ScoredRow>({
     // Two batches per host: the next one waits in its pipe while one runs.
     executor: {
       concurrency: pool.size,

@@ -139,5 +139,5 @@ export function checkHalves(
 }
 
 /** Returns the graph of passages of a version; undefined for other kinds. */
-export const passageGraphOf = (key: string, sha256: string | undefined): PassageGraph | undefined =>
-  sha256 === undefined ? undefined : { key: passageKey(key), sha256 };
+export const passageGraphOf = (key: string, { passages }: Pick<Variant, 'passages'>): PassageGraph | undefined =>
+  passages === undefined ? undefined : { key: passageKey(key) };

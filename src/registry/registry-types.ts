@@ -24,8 +24,6 @@ export interface SideEncoder {
 export interface PassageGraph {
   /** Its key in inference hosts. */
   readonly key: string;
-  /** sha256 of its ONNX file. */
-  readonly sha256: string;
 }
 
 /** A version that passed admission and is loaded on every host. */
@@ -53,7 +51,7 @@ export interface ServedVersion {
   /** `fp32`, `fp16`, `int8`: the ONNX file that is served. */
   readonly variant: string;
   readonly provider: Provider;
-  /** sha256 of the served ONNX file; of an interaction model that of the hashes of both, in hexadecimal digits. */
+  /** sha256 of the served ONNX file; of an interaction model that of the hashes of all its ONNX files and their data. */
   readonly sha256: string;
   /** How it prunes candidate lists; undefined where it was not calibrated for the served file. */
   readonly pruning?: Pruning | undefined;

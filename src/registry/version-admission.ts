@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { HostPool, LoadedModel, LoadSpec, TrialRun } from '../inference/inference-types.ts';
@@ -9,8 +8,8 @@ import { passageGraphOf, passageKey } from './interaction.ts';
 import { excerpt } from './model-names.ts';
 import { type Pruning, pruningOf } from './pruning.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
-import { readVersionFolder, sha256Of, type VersionFolder, verifyHashes } from './version-folder.ts';
-import { type ChosenGraph, chooseGraph, servedFiles } from './version-graph.ts';
+import { readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
+import { type ChosenGraph, chooseGraph, servedFiles, servedHash } from './version-graph.ts';
 import { rewriteFor } from './version-rewrite.ts';
 import { keepProbes, largestId, runSelfTest, type SelfTestDeps } from './version-self-test.ts';
 import { recordName, type VariantPreference } from './version-variants.ts';
@@ -60,24 +59,6 @@ export interface Inspected {
   readonly version: VersionFolder;
   readonly graph: ChosenGraph;
   readonly sha256: string;
-  /** That of the graph of passages, of an interaction model. */
-  readonly passagesSha256?: string | undefined;
-}
-
-/** Returns the hashes of the files of a variant; those of both graphs of an interaction model become one. */
-export async function hashesOf(
-  version: VersionFolder,
-  { variant: { file, passages } }: Pick<ChosenGraph, 'variant'>,
-): Promise<Pick<Inspected, 'sha256' | 'passagesSha256'>> {
-  const sha256 = await sha256Of(version, file);
-  if (passages === undefined) return { sha256 };
-  const passagesSha256 = await sha256Of(version, passages);
-  return {
-    sha256: createHash('sha256')
-      .update(sha256 + passagesSha256)
-      .digest('hex'),
-    passagesSha256,
-  };
 }
 
 /**
@@ -93,7 +74,7 @@ export async function inspectVersion(
   const version = await readVersionFolder(candidate.folder, deps.limits ?? DEFAULT_LIMITS, candidate.skip);
   const graph = await chooseGraph(version, deps.variant ?? 'auto', deps.provider);
   await verifyHashes(version, everyFile ? undefined : servedFiles(version, graph));
-  return { version, graph, ...(await hashesOf(version, graph)) };
+  return { version, graph, sha256: await servedHash(version, graph) };
 }
 
 function servedVersion(
@@ -102,7 +83,7 @@ function servedVersion(
   pool: HostPool,
   { moved, rewrite, pruning }: Pick<OnHosts, 'moved' | 'rewrite' | 'pruning'>,
 ): ServedVersion {
-  const { version, graph, sha256, passagesSha256 } = inspected;
+  const { version, graph, sha256 } = inspected;
   const calibration = ownCalibration(inspected);
   return Object.freeze({
     name: candidate.name,
@@ -116,7 +97,7 @@ function servedVersion(
     truncation: version.manifest?.truncation ?? (version.template && 'only_second'),
     template: version.template?.template,
     encoder: version.encoder,
-    passages: passageGraphOf(candidate.key, passagesSha256),
+    passages: passageGraphOf(candidate.key, graph.variant),
     objective: version.objective,
     variant: graph.variant.name,
     provider: pool.provider,

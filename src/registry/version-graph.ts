@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { Provider, Reduction } from '../inference/inference-types.ts';
@@ -6,7 +7,7 @@ import { adoptReduction } from './adoption.ts';
 import { checkHalves } from './interaction.ts';
 import { excerpt, isSafePath } from './model-names.ts';
 import { type GraphFacts, scanOnnx } from './onnx-scan.ts';
-import { refuse, type VersionFolder } from './version-folder.ts';
+import { refuse, sha256Of, type VersionFolder } from './version-folder.ts';
 import { isForeign, preferredVariants, type Variant, type VariantPreference } from './version-variants.ts';
 
 /** The ONNX file of a version that is served. */
@@ -135,8 +136,19 @@ async function scanPassages(version: VersionFolder, { file, passages }: Variant,
   return { graph, external: externalFiles(version, graph, passages) };
 }
 
+/** Returns the hash of the file of a variant; of an interaction model one of the hashes of both graphs and their external data. */
+export async function servedHash(
+  version: VersionFolder,
+  { variant, external }: Pick<ChosenGraph, 'variant' | 'external'>,
+): Promise<string> {
+  if (variant.passages === undefined) return sha256Of(version, variant.file);
+  const hash = createHash('sha256');
+  for (const path of [...graphFiles(variant), ...external]) hash.update(await sha256Of(version, path));
+  return hash.digest('hex');
+}
+
 /** Returns the ONNX files of a variant. */
-export const graphFiles = ({ file, passages }: Variant): readonly string[] =>
+const graphFiles = ({ file, passages }: Variant): readonly string[] =>
   passages === undefined ? [file] : [file, passages];
 
 /** Returns the files that a served version uses: the graph, its external data, and the small files (config and tokenizer). */

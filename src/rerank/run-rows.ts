@@ -1,10 +1,10 @@
 import { WinnowError } from '../errors.ts';
 import type { JobResult } from '../scheduling/scheduling-types.ts';
 import { poolWindows } from '../tokenization/pooling.ts';
-import type { EncodedRequest, EncodedRow, PairOptions, PairTokenizer } from '../tokenization/tokenization-types.ts';
+import type { EncodedRequest, PairOptions, PairTokenizer } from '../tokenization/tokenization-types.ts';
 import { renumberRow } from '../util/row-errors.ts';
 import { checkScores } from './ranking.ts';
-import type { MissingTask, ScoringDeps } from './scoring-types.ts';
+import type { MissingTask, ScoredRow, ScoringDeps } from './scoring-types.ts';
 
 /**
  * Runs `work` with the tokenizer of a task's version and the options that its texts are read with. A refusal names the exact length; where
@@ -49,7 +49,7 @@ export function checkLengths(
 export async function submitRows(
   deps: ScoringDeps,
   { version, request, scope }: Pick<MissingTask, 'version' | 'request' | 'scope'>,
-  rows: readonly EncodedRow[],
+  rows: readonly ScoredRow[],
   placeOf: (row: number) => number | undefined,
   key = version.key,
 ): Promise<JobResult> {

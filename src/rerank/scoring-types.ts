@@ -9,12 +9,18 @@ import type { KeptPassages, RerankRequest, UnprunedReason } from './rerank-types
 import type { ScoreCache } from './score-cache.ts';
 import type { TokenizerShelf, TokenizerSource } from './tokenizer-shelf.ts';
 
+/** A row as it is submitted. */
+export interface ScoredRow extends EncodedRow {
+  /** Of a passage that is scored by its kept states: the query, and what was kept. Rows of one query share the array. */
+  readonly kept?: { readonly query: Int32Array; readonly bytes: Uint8Array };
+}
+
 /** The parts of the service that scoring uses, as a caller gives them. */
 export interface ScoringOptions {
   readonly registry: Pick<ModelRegistry, 'acquire'>;
   /** The pool of tokenizer threads, or a loader in this thread. */
   readonly tokenizers: TokenizerSource;
-  readonly scheduler: Scheduler<EncodedRow>;
+  readonly scheduler: Scheduler<ScoredRow>;
   /** The scheduler's clock. */
   readonly clock?: Clock;
   /** How pairs are cut where a request does not say: the section `tokenization` of the configuration. */
@@ -30,7 +36,7 @@ export interface ScoringOptions {
 export interface ScoringDeps {
   readonly registry: Pick<ModelRegistry, 'acquire'>;
   readonly tokenizers: TokenizerShelf;
-  readonly scheduler: Scheduler<EncodedRow>;
+  readonly scheduler: Scheduler<ScoredRow>;
   readonly clock: Clock;
   readonly settings: PairSettings;
   readonly scoreCache: ScoreCache | undefined;

@@ -9,6 +9,7 @@ import type { RequestScope } from './request-scope.ts';
 import type { KeptPassages } from './rerank-types.ts';
 import { checkLengths, runRows, tokenizing } from './run-rows.ts';
 import { scoreApart } from './score-apart.ts';
+import { scoreByStates } from './score-states.ts';
 import type { Fresh, MissingTask, Scored, ScoringDeps, ScoringOptions, ScoringTask } from './scoring-types.ts';
 import { TokenizerShelf } from './tokenizer-shelf.ts';
 
@@ -111,8 +112,8 @@ async function scoreSurvivors(deps: ScoringDeps, task: MissingTask, pruning: Pru
 }
 
 function scoreFresh(deps: ScoringDeps, task: MissingTask, margin: number | undefined): Promise<Fresh> {
-  const { encoder, pruning } = task.version;
-  if (encoder) return scoreApart(deps, task, encoder);
+  const { encoder, passages, pruning } = task.version;
+  if (encoder) return passages ? scoreByStates(deps, task, encoder, passages) : scoreApart(deps, task, encoder);
   return margin === undefined || !pruning ? scoreMissing(deps, task) : scoreSurvivors(deps, task, pruning, margin);
 }
 

@@ -58,7 +58,7 @@ export async function poolingIn(folder: string): Promise<InteractionSettings['po
 }
 
 /** Weights and config.json of an interaction model that was not trained. */
-export interface Untrained {
+interface Untrained {
   readonly config: Readonly<Record<string, unknown>>;
   readonly weights: ReadonlyMap<string, Tensor>;
 }
