@@ -124,7 +124,9 @@ export async function measureCapacity(config: Config, load: MeasuredLoad): Promi
     const metrics = createMetrics();
     cleanup.defer(() => metrics.close());
     const scheduling = { ...config.scheduling, maxWaitMs: DEADLINE_MS, queueTokens: Number.MAX_SAFE_INTEGER };
-    const stack = await openStack({ ...config, scheduling }, { metrics, logger: createLogger('warn') });
+    // Measured are passages that no cache has.
+    const cache = { ...config.cache, passageBytes: 0 };
+    const stack = await openStack({ ...config, scheduling, cache }, { metrics, logger: createLogger('warn') });
     cleanup.defer(() => stack.close());
     cleanup.defer(() => stack.closePrefetched());
     const lease = await stack.registry.acquire(load.model);

@@ -26,8 +26,8 @@ export async function* scoreByVersion(
   const metrics = createMetrics();
   const stack = await openStack(config, { metrics, logger: createLogger(config.telemetry.logLevel) });
   try {
-    const { registry, tokenizers, scheduler } = stack;
-    const scorer = createScorer({ registry, tokenizers, scheduler, settings: config.tokenization });
+    const { registry, tokenizers, scheduler, passages } = stack;
+    const scorer = createScorer({ registry, tokenizers, scheduler, passages, settings: config.tokenization });
     for await (const { input, scores, version } of scorer.score(lists, { model: reference }))
       yield { list: input, scores, version };
   } finally {

@@ -19,20 +19,21 @@ export class Flights {
   readonly #known = new Map<string, Flight>();
 
   /**
-   * Returns the flight of a key that a request should wait for. It should not wait for one that is less urgent, which may stand behind it in
-   * the queue, nor for a job that is much longer than its own, whose values all come at its end.
+   * Returns the flight of a key that a request should wait for. It should not wait for one of another share or less urgent, which may stand
+   * behind it in the queue, nor for a job that is much longer than its own, whose values all come at its end.
    */
   toAwait(key: string, own: Urgency & { readonly jobTokens: number }): Flight | undefined {
     const flight = this.#known.get(key);
-    if (!flight) return undefined;
+    if (flight?.share !== own.share) return undefined;
     const isUrgent = flight.lane < own.lane || (flight.lane === own.lane && flight.priority <= own.priority);
     return isUrgent && flight.jobTokens <= Math.max(SHORT_JOB, MUCH_LONGER * own.jobTokens) ? flight : undefined;
   }
 
   /** Announces that a request computes the value of a key. Later requests wait for this flight, also where there was another. */
-  start(key: string, { lane, priority, jobTokens }: Urgency & { readonly jobTokens: number }): Flight {
+  start(key: string, { share, lane, priority, jobTokens }: Urgency & { readonly jobTokens: number }): Flight {
     const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
     const flight: Flight = {
+      share,
       lane,
       priority,
       jobTokens,

@@ -177,8 +177,8 @@ class MemoryCache implements PassageCache {
 
   /** Divides rows into those to compute and those to wait for. */
   async #divide({ request, tally, missed }: Holding, absent: readonly number[], mayWait: boolean): Promise<Division> {
-    const { keys, lengths, lane, priority } = request;
-    const own = { lane, priority, jobTokens: absent.reduce((sum, row) => sum + lengths[row]!, 0) };
+    const { keys, lengths, share, lane, priority } = request;
+    const own = { share, lane, priority, jobTokens: absent.reduce((sum, row) => sum + lengths[row]!, 0) };
     const started = new Map<string, Flight>();
     const mine: [number, Flight][] = [];
     const awaited: [number, Flight][] = [];

@@ -83,8 +83,13 @@ interface PassageStats {
   readonly models: readonly PassageCounts[];
 }
 
-/** How urgent the request is that computes a value. A request waits only for another that is no less urgent, and not much longer. */
+/**
+ * How urgent the request is that computes a value. A request waits only for another of the same share that is no less urgent, and not much
+ * longer: any other may stand behind it in the queue.
+ */
 export interface Urgency {
+  /** Whose request it is: shares divide the engine among them. */
+  readonly share: string;
   /** Smaller is more urgent: the lane first, then the priority within it. */
   readonly lane: number;
   readonly priority: number;

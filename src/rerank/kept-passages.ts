@@ -57,7 +57,11 @@ export async function withKeptRows<T>(
   const { request, scope } = task;
   const of = passageScope(task, shared);
   const keys = await scope.guard(cache.keys(of, rows));
-  const urgency = { lane: LANES.indexOf(request.lane), priority: request.priority ?? 0 };
+  const urgency = {
+    share: request.subject?.key ?? '',
+    lane: LANES.indexOf(request.lane),
+    priority: request.priority ?? 0,
+  };
   const lengths = rows.map(({ ids }) => ids.length);
   const guard = <V>(promise: Promise<V>) => scope.guard(promise);
   return cache.hold({ model: of.model, keys, lengths, guard, ...urgency }, compute, async ({ values, missed }) => ({

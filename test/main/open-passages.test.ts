@@ -47,7 +47,7 @@ async function read({ cache }: PassageSharing, ids: readonly number[]): Promise<
   const model = { name, version: number, sha256, variant, provider };
   const rows = ids.map((id) => ({ ids: Int32Array.of(id) }));
   const keys = await cache.keys({ model, passagePrefix: '', cut: '512', salt: '' }, rows);
-  const urgency = { lane: 0, priority: 0, guard: <T>(promise: Promise<T>) => promise };
+  const urgency = { share: '', lane: 0, priority: 0, guard: <T>(promise: Promise<T>) => promise };
   await cache.hold(
     { model, keys, lengths: rows.map(() => 1), ...urgency },
     async (missing) => missing.map(() => new Uint8Array(400)),

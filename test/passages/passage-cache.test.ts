@@ -22,18 +22,19 @@ const bytesOf = (ids: Int32Array) => new Uint8Array(Float32Array.from(ids, (id) 
 interface Ask {
   readonly rows: readonly { readonly ids: Int32Array }[];
   readonly scope?: PassageScope;
-  readonly urgency?: Urgency;
+  readonly urgency?: Partial<Urgency>;
   readonly compute?: ComputePassages;
   readonly guard?: <T>(promise: Promise<T>) => Promise<T>;
 }
 
 /** Reads rows through a cache. Returns copies of the values, and which rows this request computed. */
 async function read(cache: PassageCache, ask: Ask): Promise<HeldPassages> {
-  const { rows, scope = SCOPE, urgency = { lane: 0, priority: 0 }, guard = (promise) => promise } = ask;
+  const { rows, scope = SCOPE, urgency = {}, guard = (promise) => promise } = ask;
   const compute = ask.compute ?? (async (missing: readonly number[]) => missing.map((i) => bytesOf(rows[i]!.ids)));
   const keys = await cache.keys(scope, rows);
   const lengths = rows.map(({ ids }) => ids.length);
-  return cache.hold({ model: scope.model, keys, lengths, guard, ...urgency }, compute, ({ values, missed }) => ({
+  const request = { model: scope.model, keys, lengths, guard, share: '', lane: 0, priority: 0, ...urgency };
+  return cache.hold(request, compute, ({ values, missed }) => ({
     values: values.map((value) => value.slice()),
     missed: [...missed],
   }));
@@ -115,7 +116,15 @@ describe('a passage cache', () => {
     await read(cache, { rows: mine });
     const keys = await cache.keys(SCOPE, mine);
     const lengths = mine.map(({ ids }) => ids.length);
-    const request = { model: MODEL, keys, lengths, lane: 0, priority: 0, guard: <T>(promise: Promise<T>) => promise };
+    const request = {
+      model: MODEL,
+      keys,
+      lengths,
+      share: '',
+      lane: 0,
+      priority: 0,
+      guard: <T>(promise: Promise<T>) => promise,
+    };
     await cache.hold(
       request,
       async () => [],
@@ -261,14 +270,25 @@ describe('one flight a key', () => {
     expect((await first).missed).toEqual([true]);
   });
 
+  it('does not wait for another share, whose turn may come later', async () => {
+    const cache = createPassageCache({ bytes: 256 * KIB });
+    const rows = [row(1)];
+    const owner = pending(rows);
+    const first = read(cache, { rows, compute: owner.compute, urgency: { share: 'shop' } });
+    await owner.started;
+    expect((await read(cache, { rows, urgency: { share: 'bank' } })).missed).toEqual([true]);
+    owner.gate.resolve();
+    expect((await first).missed).toEqual([true]);
+  });
+
   it('does not wait for a less urgent request, nor for a much longer one', async () => {
     const cache = createPassageCache({ bytes: 1024 * KIB });
     const rows = [row(1)];
     const shadow = pending(rows);
-    const first = read(cache, { rows, compute: shadow.compute, urgency: { lane: 2, priority: 0 } });
+    const first = read(cache, { rows, compute: shadow.compute, urgency: { lane: 2 } });
     await shadow.started;
     expect((await read(cache, { rows })).missed).toEqual([true]);
-    expect((await read(cache, { rows, urgency: { lane: 2, priority: 0 } })).missed).toEqual([false]);
+    expect((await read(cache, { rows, urgency: { lane: 2 } })).missed).toEqual([false]);
     shadow.gate.resolve();
     expect((await first).values).toEqual([bytesOf(rows[0]!.ids)]);
 

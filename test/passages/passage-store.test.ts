@@ -93,6 +93,32 @@ describe('the store of passages', () => {
   });
 });
 
+describe('values of like size', () => {
+  it('leave exactly in the order of their last use', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(120), { minLength: 50, maxLength: 400 }), (names) => {
+        /** Names, the one that was unused for the longest first. */
+        const order: number[] = [];
+        const store: PassageStore = new PassageStore({
+          bytes: 64 * KIB,
+          onEvict: (entry) => expect(store.tokens(entry)).toBe(order.shift()),
+        });
+        for (const name of names) {
+          const known = store.find(keyOf(name), 0);
+          expect(known >= 0).toBe(order.includes(name));
+          if (known >= 0) {
+            store.pin(known);
+            store.unpin(known);
+            order.splice(order.indexOf(name), 1);
+          } else insert(store, name, bytesOf(name, 1000));
+          order.push(name);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
 type Action =
   | { readonly kind: 'insert'; readonly name: number; readonly length: number }
   | { readonly kind: 'pin' | 'unpin' | 'remove'; readonly name: number };

@@ -21,6 +21,8 @@ export interface FakeModel {
   readonly activation?: ServedVersion['activation'];
   /** Milliseconds a batch takes. */
   readonly batchMs?: number;
+  /** Milliseconds more for each of its tokens. */
+  readonly tokenMs?: number;
   readonly fail?: () => WinnowError;
   /** Milliseconds until it can be leased. */
   readonly loadMs?: number;
@@ -159,7 +161,8 @@ export function openFakeService(models: Readonly<Record<string, FakeModel>>): Fa
     depth: 2,
     async execute(key, rows) {
       const model = modelOf(key)!;
-      const inferMs = model.batchMs ?? 10;
+      const tokens = rows.reduce((sum, row) => sum + row.ids.length, 0);
+      const inferMs = (model.batchMs ?? 10) + (model.tokenMs ?? 0) * tokens;
       log.batches.push({ key, rows: rows.length });
       await new Promise<void>((resolve) => clock.after(inferMs, resolve));
       if (model.fail) throw model.fail();

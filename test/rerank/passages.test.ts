@@ -192,6 +192,28 @@ describe('prices', () => {
     expect((await Promise.all(others)).some(({ value }) => value)).toBe(true);
   });
 
+  it('follow the hits where a deadline decides', async () => {
+    const service = serviceOf({ timed: { factor: 0.1, encoder, batchMs: 1, tokenMs: 1 } });
+    const reranker = createReranker({ ...service, passages: open() });
+    const texts = (from: number) => Array.from({ length: 40 }, (_, i) => `${from + i} `.repeat(25).trim());
+    const run = (passages: readonly string[], deadlineMs: number, query = 'q') =>
+      settleLater(reranker.rerank(ask(passages, { model: 'timed', deadlineMs, query })));
+    // The costs are learned.
+    for (let from = 1000; from < 3000; from += 100) {
+      const learned = run(texts(from), 1e6);
+      await service.clock.run();
+      await learned;
+    }
+    const busy = run(texts(5000), 1e6);
+    await service.clock.run(service.clock.now());
+    const hits = run(texts(1000), 1700, 'other');
+    const misses = run(texts(6000), 1700, 'other');
+    await service.clock.run();
+    expect((await misses).error?.code).toBe('overloaded');
+    expect((await hits).value!.kept).toMatchObject({ hits: 40, misses: 0 });
+    expect((await busy).value!.kept).toMatchObject({ misses: 40 });
+  });
+
   it('follow the hits in demand', async () => {
     const service = serviceOf();
     const reranker = createReranker({ ...service, passages: open() });
