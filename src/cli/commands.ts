@@ -46,7 +46,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'score candidate lists with a teacher, for distillation',
     load: () => import('./score.ts').then((m) => m.command()),
   },
-  mine: { summary: 'find hard negatives with BM25', load: () => import('./mine.ts').then((m) => m.command()) },
+  mine: {
+    summary: 'find hard negatives with BM25 or a sentence encoder',
+    load: () => import('./mine.ts').then((m) => m.command()),
+  },
   teach: {
     summary: 'rank candidate lists with a language model',
     load: () => import('./teach.ts').then((m) => m.command()),

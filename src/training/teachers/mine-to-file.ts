@@ -15,6 +15,8 @@ import type { DataSource } from '../data/data-schema.ts';
 import { type IdentifiedList, nothingLeft, type RawSource, skipCount } from '../data/list-types.ts';
 import { openRaw } from '../data/sources.ts';
 import { readTeacher } from '../data/teacher.ts';
+import { type BiEncoderOptions, openBiEncoder } from './bi-encoder.ts';
+import { encoderStage } from './encoder-stage.ts';
 import { type MineSettings, mine } from './mine.ts';
 
 interface MineJob {
@@ -25,6 +27,9 @@ interface MineJob {
   readonly index?: string | undefined;
   /** Run file of another first stage. */
   readonly run?: string | undefined;
+  /** Folder of a sentence encoder, in place of BM25, and how it reads texts. */
+  readonly biEncoder?: string | undefined;
+  readonly sides?: BiEncoderOptions;
   /** Run file with the teacher's scores. */
   readonly teacher?: string | undefined;
   readonly settings: MineSettings;
@@ -43,18 +48,38 @@ async function ownPassages(source: RawSource, name: string): Promise<PassageStor
 
 interface OpenedStage {
   readonly stage: FirstStage;
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 type StartProgress = (label: string, total: number) => Progress;
 
+async function openEncoderStage(
+  folder: string,
+  sides: BiEncoderOptions | undefined,
+  passages: PassageStore,
+  start: StartProgress,
+): Promise<OpenedStage> {
+  const encoder = await openBiEncoder(folder, sides);
+  const progress = start('vectors', passages.size);
+  try {
+    const stage = await encoderStage(encoder, passages.entries(), (n) => progress.update(n, 'passages'));
+    return { stage, close: () => encoder.close() };
+  } catch (error) {
+    await encoder.close();
+    throw error;
+  } finally {
+    progress.stop();
+  }
+}
+
 async function openStage(
-  { run, index: known }: MineJob,
+  { run, index: known, biEncoder, sides }: MineJob,
   passages: PassageStore,
   folder: string,
   start: StartProgress,
 ): Promise<OpenedStage> {
   if (run !== undefined) return { stage: await runFileStage(run), close: () => undefined };
+  if (biEncoder !== undefined) return openEncoderStage(biEncoder, sides, passages, start);
   const path = known ?? join(folder, 'index');
   if (known === undefined) {
     const progress = start('index', passages.size);

@@ -17,6 +17,7 @@ import { GraphBuilder, modelOf } from '../../../src/onnx/builder.ts';
 import { writeModel } from '../../../src/onnx/model-file.ts';
 import { float32 } from '../../../src/onnx/tensor.ts';
 import { type BiEncoderOptions, openBiEncoder } from '../../../src/training/teachers/bi-encoder.ts';
+import { encoderStage } from '../../../src/training/teachers/encoder-stage.ts';
 import { createRandom } from '../../../src/util/random.ts';
 import { winnow } from '../../support/command.ts';
 import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
@@ -189,6 +190,60 @@ describe('kept vectors', () => {
     await expect(openBiEncoder(folder, { threads: 1, vectors })).rejects.toThrow(/in use|another process|--vectors/);
     await encoder.close();
     expect(readdirSync(vectors).filter((name) => name.endsWith('.lock'))).toEqual([]);
+  });
+});
+
+describe('a first stage of vectors', () => {
+  it('retrieves the passages of the highest cosine by the formula, best first', async () => {
+    const texts = Array.from({ length: 30 }, (_, i) => `${WORDS[i]!} ${WORDS[(3 * i) % 40]!} ${WORDS[(11 * i) % 40]!}`);
+    const encoder = await openBiEncoder(folder, { threads: 1 });
+    const stage = await encoderStage(
+      encoder,
+      texts.map((text, i) => ({ id: `d${i}`, text })),
+    );
+    const queries = new Map([
+      ['a', WORDS[5]!],
+      ['b', `${WORDS[9]!} ${WORDS[27]!}`],
+    ]);
+    const run = await stage.retrieve(queries, 7);
+    await encoder.close();
+    for (const [qid, query] of queries) {
+      const vector = vectorOf(query, 'mean');
+      const cosines = texts.map((text) => cosine(vector, vectorOf(text, 'mean')));
+      const best = [...cosines.keys()].sort((a, b) => cosines[b]! - cosines[a]!).slice(0, 7);
+      expect(run.get(qid)?.docids).toEqual(best.map((i) => `d${i}`));
+      expect(Array.from(run.get(qid)?.scores ?? [])).toEqual(best.map((i) => expect.closeTo(cosines[i]!, 6)));
+    }
+  });
+
+  it('mines negatives by it', async () => {
+    const lines = [0, 1, 2, 3].map((i) => ({
+      query: WORDS[i]!,
+      pos: [WORDS[20 + i]!],
+      neg: [`${WORDS[i]!} ${WORDS[9]!}`],
+    }));
+    writeFileSync(join(root, 'lists.jsonl'), lines.map((line) => JSON.stringify(line)).join('\n'));
+    const job = ['mine', '--format', 'jsonl', '--data', join(root, 'lists.jsonl'), '--out', join(root, 'mined.jsonl')];
+    const { code, output, error } = await winnow(...job, '--bi-encoder', folder, '--negatives', '2');
+    expect([code, output], error).toEqual([0, expect.stringContaining(`4 queries from bi-encoder ${folder} 256`)]);
+    const mined = readFileSync(join(root, 'mined.jsonl'), 'utf8').trim().split('\n');
+    const texts = lines.flatMap(({ pos, neg }) => [...pos, ...neg]);
+    mined
+      .map((line) => JSON.parse(line) as { query: string; pos: string[]; neg: string[] })
+      .forEach((row) => {
+        const query = vectorOf(row.query, 'mean');
+        const others = texts.filter((text) => !row.pos.includes(text));
+        const best = others.toSorted((a, b) => cosine(query, vectorOf(b, 'mean')) - cosine(query, vectorOf(a, 'mean')));
+        expect(row.neg).toEqual(best.slice(0, 2));
+      });
+    for (const more of [
+      ['--run', 'x.run'],
+      ['--index', 'x'],
+    ]) {
+      const { code: refused, error: reason } = await winnow(...job, '--bi-encoder', folder, ...more);
+      expect([refused, reason]).toEqual([2, expect.stringContaining('expected one first stage')]);
+    }
+    expect((await winnow(...job, '--vectors', 'x')).error).toContain('--vectors: expected --bi-encoder, got none');
   });
 });
 
