@@ -46,6 +46,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'score candidate lists with a teacher, for distillation',
     load: () => import('./score.ts').then((m) => m.command()),
   },
+  ensemble: {
+    summary: 'take the weighted mean of score files',
+    load: () => import('./ensemble.ts').then((m) => m.command()),
+  },
   mine: {
     summary: 'find hard negatives with BM25 or a sentence encoder',
     load: () => import('./mine.ts').then((m) => m.command()),

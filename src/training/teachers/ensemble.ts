@@ -27,6 +27,10 @@ const RULES: Readonly<Record<Normalization, (scores: readonly number[]) => reado
   },
 };
 
+/** Returns the scores of a list on the scale of a normalization. */
+export const normalized = (scores: readonly number[], normalization: Normalization): readonly number[] =>
+  RULES[normalization](scores);
+
 /**
  * Returns the mean of several teachers' scores of one list. Without normalization it is the mean of raw logits, as in the teacher ensemble
  * of Hofstätter et al. 2020; use `z` for teachers of different scales, such as a cosine and a logit.
@@ -40,7 +44,7 @@ export function meanScores(parts: readonly ScoredList[], normalization: Normaliz
       expected: 'the same passages from every teacher',
       got: parts.map((part) => `${part.docids.length} of query ${part.qid}`).join(', '),
     });
-  const scaled = parts.map((part) => RULES[normalization](part.scores));
+  const scaled = parts.map((part) => normalized(part.scores, normalization));
   return {
     qid: first.qid,
     docids: first.docids,
