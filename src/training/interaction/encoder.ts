@@ -35,6 +35,8 @@ export interface InteractionEncoder {
   readonly kept: InteractionRecipe['kept'];
   /** The encoder's weights and the new ones, in PyTorch's layout. */
   readonly weights: ReadonlyMap<string, Tensor>;
+  /** Beginnings of the names of the weights of each layer. */
+  readonly layers: readonly string[];
   /** Token ids of passages → states and vectors. */
   readonly passage: Model;
   /** Queries and states → `logits`. */
@@ -140,6 +142,7 @@ export async function openInteraction(
     settings,
     kept: recipe.kept,
     weights,
+    layers: openLayers(open(), familyOf(open())).layers,
     passage,
     top: trainedTop(open(), settings, recipe.kept),
   };

@@ -11,6 +11,9 @@ export const NAMES = {
   classifier: `${PREFIX}classifier`,
 } as const;
 
+/** Names of the query's own weights of a layer. */
+export const COPIED = /^interaction\.\d+\.layer\./;
+
 /** Prefix of the weights of a cross-attention. */
 export const crossName = (i: number): string => `${PREFIX}${i}.cross.`;
 /** Prefix of the query's own weights of a layer. */

@@ -8,6 +8,7 @@ import { Tensor } from '../../onnx/engine.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
 import { SCALES, STATES, VECTOR } from '../../onnx/interaction/parts.ts';
 import { PASSAGE_MASK } from '../../onnx/interaction/top-graph.ts';
+import { toOrt } from '../../onnx/runner.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { InteractionEncoder } from './encoder.ts';
 import { type Kept, keyOf, openKeptFile } from './kept-file.ts';
@@ -41,6 +42,8 @@ interface Layout {
   readonly hidden: number;
   readonly isInt8: boolean;
   readonly hasVector: boolean;
+  /** Whether states of float16 become float32, which the trained graph reads. */
+  readonly isDecoded: boolean;
 }
 
 /** Returns a hash of what decides the states: the weights that passages are read by, the graph's nodes, and the form of states. */
@@ -62,6 +65,7 @@ function paddedFeeds(rows: readonly Int32Array[], padId: number, inputs: readonl
   const all: Record<string, Tensor> = {
     input_ids: of((ids, t) => ids[t] ?? padId),
     attention_mask: of((ids, t) => +(t < ids.length)),
+    token_type_ids: of(() => 0),
   };
   return Object.fromEntries(Object.entries(all).filter(([name]) => inputs.includes(name)));
 }
@@ -141,7 +145,7 @@ function batchesOf(missing: ReadonlyMap<string, Int32Array>): (readonly (readonl
 }
 
 /** Lays kept passages out as inputs of the top; what is padding is 0. */
-function stacked(all: readonly Kept[], { hidden, isInt8, hasVector }: Layout): Record<string, Tensor> {
+function stacked(all: readonly Kept[], { hidden, isInt8, hasVector, isDecoded }: Layout): Record<string, Tensor> {
   const rows = all.length;
   const length = Math.max(...all.map(({ tokens }) => tokens));
   const width = hidden * (isInt8 ? 1 : 2);
@@ -161,11 +165,11 @@ function stacked(all: readonly Kept[], { hidden, isInt8, hasVector }: Layout): R
     mask.fill(1n, r * length, r * length + tokens);
   }
   const dims = [rows, length, hidden];
-  const { buffer } = states;
   return {
-    [STATES]: isInt8
-      ? new Tensor('int8', new Int8Array(buffer), dims)
-      : new Tensor('float32', Float32Array.from(new Float16Array(buffer)), dims),
+    [STATES]:
+      isInt8 || !isDecoded
+        ? toOrt({ dtype: isInt8 ? 'int8' : 'float16', dims, bytes: states })
+        : new Tensor('float32', Float32Array.from(new Float16Array(states.buffer)), dims),
     ...(isInt8 && { [SCALES]: new Tensor('float32', scales, [rows, length]) }),
     [PASSAGE_MASK]: new Tensor('int64', mask, [rows, length]),
     ...(hasVector && { [VECTOR]: new Tensor('float32', vectors, [rows, hidden]) }),
@@ -174,6 +178,7 @@ function stacked(all: readonly Kept[], { hidden, isInt8, hasVector }: Layout): R
 
 /**
  * Opens the kept states of an encoder's passages.
+ * @param form `decoded` for the trained graph, whose states of float16 arrive as float32; `as kept` for a served one.
  * @param folder that runs of one or several encoders share; each encoder has a folder of its own inside.
  */
 export async function openPassageStates(
@@ -181,6 +186,7 @@ export async function openPassageStates(
   folder: string,
   padId: number,
   settings: SessionSettings,
+  form: 'decoded' | 'as kept' = 'decoded',
 ): Promise<PassageStates> {
   const own = join(folder, passageKey(encoder));
   const file = await openKeptFile(own);
@@ -189,6 +195,7 @@ export async function openPassageStates(
     hidden: Number(outputs.find(({ name }) => name === STATES)?.dims?.at(-1)),
     isInt8: encoder.kept === 'int8',
     hasVector: encoder.settings.form === 'cosine',
+    isDecoded: form === 'decoded',
   };
   let session: Promise<InferenceSession> | undefined;
   let [computed, bytes] = [0, 0];

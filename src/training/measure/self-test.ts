@@ -3,6 +3,7 @@ import { type PairLimits, pairsWithin } from '../../registry/pair-limits.ts';
 import type { SideEncoder } from '../../registry/registry-types.ts';
 import { toleranceFor } from '../../registry/version-self-test.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
+import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 import { type ModelRow, rowScores, sideRows } from './side-rows.ts';
 
@@ -22,6 +23,14 @@ const SELF_TEST: readonly (readonly [query: string, passage: string])[] = [
 
 /** Allowed difference of scores: int8 kernels differ a little between processors, fp32 ones hardly. */
 const SELF_TEST_TOLERANCE = 0.1;
+
+/** Tokenizes the self-test pairs. */
+export async function selfTestPairs(tokenizer: PairTokenizer, limits: PairLimits): Promise<EncodedRow[]> {
+  const rows: EncodedRow[] = [];
+  for (const [query, passage] of SELF_TEST)
+    rows.push(...(await tokenizer.encode(query, [passage], pairsWithin(limits))).rows);
+  return rows;
+}
 
 /** Scores the self-test pairs one by one with a file to be served. @param encoder Of a bi-encoder. */
 export async function selfTestScores(

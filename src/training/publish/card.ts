@@ -1,6 +1,8 @@
 import { basename } from 'node:path';
+import { interactionManifest } from '../../registry/interaction.ts';
 import type { Manifest } from '../../registry/manifest.ts';
 import { markdownTable } from '../../reports/markdown.ts';
+import type { Prefixes } from '../interaction/rows.ts';
 import { type Recipe, servedLength } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 
@@ -30,6 +32,8 @@ interface CardFacts {
   readonly outcome: TrainingOutcome;
   readonly backbone: BackboneFacts;
   readonly objective: string;
+  /** Texts before those of an interaction model. */
+  readonly prefixes?: Prefixes | undefined;
 }
 
 /** Returns the files the model was trained on, those of its backbone included; files of the same content once. */
@@ -55,12 +59,21 @@ function validationTable({ validation }: TrainingOutcome): string {
   );
 }
 
+function kindOf({ interaction }: Recipe): string {
+  if (!interaction) return 'A cross-encoder';
+  const { form, top, kept } = interaction;
+  return `An interaction model (form ${form}: ${top} layers of the query read kept states of the passage, ${kept})`;
+}
+
+const scoreText = ({ interaction }: Recipe): string =>
+  interaction ? 'Scores compare passages of one query.' : 'The score is a logit; serve it through a sigmoid.';
+
 function readme(facts: CardFacts): string {
   const { recipe, outcome, objective, source, backbone } = facts;
   const skipped = Object.entries(outcome.skipped).map(([reason, n]) => `${n} ${reason}`);
   const parts = [
     `# ${recipe.name}`,
-    `A cross-encoder from ${backbone.name}, trained with ${objective} for ${outcome.step} of ${recipe.steps} steps. The score is a logit; serve it through a sigmoid.`,
+    `${kindOf(recipe)} from ${backbone.name}, trained with ${objective} for ${outcome.step} of ${recipe.steps} steps. ${scoreText(recipe)}`,
     validationTable(outcome),
     '![loss and validation over the steps](curve.svg)',
     '## Data',
@@ -76,7 +89,7 @@ function readme(facts: CardFacts): string {
   return `---
 base_model: ${backbone.name}
 pipeline_tag: text-ranking
-tags: [cross-encoder, reranker, winnow]
+tags: [${recipe.interaction ? 'interaction' : 'cross-encoder'}, reranker, winnow]
 ---
 
 ${parts.join('\n\n')}
@@ -92,11 +105,12 @@ export function writeCard(facts: CardFacts): Card {
     manifest: {
       description: `${facts.backbone.name} fine-tuned with ${objective}.`,
       license: licenseOf(facts),
-      activation: 'sigmoid',
+      activation: recipe.interaction ? 'none' : 'sigmoid',
       maxLength: servedLength(recipe),
       ...(recipe.maxQueryTokens !== undefined && { maxQueryTokens: recipe.maxQueryTokens }),
-      truncation: 'longest_first',
-      reduction: { kind: 'single' },
+      ...(facts.prefixes
+        ? interactionManifest({ ...facts.prefixes, scale: 1 })
+        : ({ truncation: 'longest_first', reduction: { kind: 'single' } } as const)),
       objective,
       backbone: facts.backbone.name,
       training: {

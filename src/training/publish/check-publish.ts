@@ -14,8 +14,14 @@ import { checkTorchExport } from './torch-folder.ts';
 type PublishSettings = NonNullable<Recipe['publish']>;
 
 /** Bytes of the files of a version, by the size of its float32 file. */
-const shareOf = ({ fp32, int8, fp16, formats }: PublishSettings): number =>
-  (fp32 || !(int8 || fp16) ? 1 : 0) + (int8 ? 0.4 : 0) + (fp16 ? 0.5 : 0) + (formats.includes('safetensors') ? 1 : 0);
+const shareOf = ({ fp32, int8, fp16, formats }: PublishSettings, isInteraction: boolean): number =>
+  // Weights, and the graphs of passages and of the top.
+  isInteraction
+    ? 3
+    : (fp32 || !(int8 || fp16) ? 1 : 0) +
+      (int8 ? 0.4 : 0) +
+      (fp16 ? 0.5 : 0) +
+      (formats.includes('safetensors') ? 1 : 0);
 
 /** Returns the size of the largest file of a model folder: its weights. */
 async function largestFile(folder: string): Promise<number> {
@@ -54,7 +60,8 @@ export async function checkPublish({ recipe, folder }: LoadedRecipe, exported = 
   if (label !== undefined) await readLabels(model);
   const backbone = await findBackbone(recipe.backbone, folder);
   const weights = await largestFile(backbone).catch(() => 0);
-  for (const place of [registry, tmpdir()]) await checkSpace(place, weights * shareOf(publish), 'the published files');
+  for (const place of [registry, tmpdir()])
+    await checkSpace(place, weights * shareOf(publish, recipe.interaction !== undefined), 'the published files');
   const form = JSON.stringify([backbone, recipe.head, recipe.lora, recipe.freeze, recipe.optimizer.rates]);
   if (!publish.formats.includes('safetensors') || exported.has(form)) return;
   await checkTorchExport(recipe, await loadBackbone(backbone, recipe));

@@ -4,8 +4,8 @@ import { recipeTokenizer } from '../interaction/tokenizer.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { apartFeeds } from '../step/apart-feeds.ts';
+import { withWeights } from '../step/backbone.ts';
 import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
-import { trainedModel } from './publish.ts';
 
 /** Lets `work` score rows with the weights that a run would publish, and releases tokenizer and session. */
 export async function withOutcome<T>(
@@ -22,7 +22,7 @@ export async function withOutcome<T>(
     backbone.interaction &&
     (await openPassageStates(backbone.interaction, passagesFolder(loaded, outcome.runFolder), padId, settings));
   const feeds = passages && { feeds: (rows: readonly EncodedRow[]) => apartFeeds(rows, passages, padId) };
-  const model = trainedModel(backbone, outcome);
+  const model = withWeights(backbone.model, outcome.weights);
   const scorer = await openRowScorer(model, { padId, output: backbone.logits, ...feeds }, settings);
   try {
     return await work(tokenizer, scorer);

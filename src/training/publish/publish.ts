@@ -37,6 +37,7 @@ import { CURVE_FILE, isValidation, readCurve } from '../run/curve.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
 import { type Backbone, withWeights } from '../step/backbone.ts';
 import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
+import { interactionScores, writeInteractionFolder } from './interaction-folder.ts';
 import { changed, checkTorchFiles, servedConfig, writeJson, writeTorchFiles } from './torch-folder.ts';
 import { withZeroPoint } from './zero-point.ts';
 
@@ -127,18 +128,25 @@ async function writeTorch(folder: string, loaded: LoadedRecipe, { backbone }: Tr
   return paths;
 }
 
+/** Writes config.json, the ONNX files and, where they are asked for, weights in PyTorch's layout. Returns the paths of these. */
+async function writeModels(file: string, folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
+  const { backbone } = outcome;
+  if (backbone.interaction) return writeInteractionFolder(folder, backbone.interaction, outcome);
+  const model = trainedModel(backbone, outcome);
+  await writeModel(file, model, tablesIn(loaded.recipe.publish?.tables, 'model'));
+  await writeJson(join(folder, 'config.json'), servedConfig(backbone.config));
+  return writeTorch(folder, loaded, outcome, model);
+}
+
 /** Writes weights, tokenizer, config, card and curve into a folder in Hugging Face layout. */
 async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome: TrainingOutcome) {
   const { recipe, source } = loaded;
   const { backbone } = outcome;
   await mkdir(join(folder, 'onnx'), { recursive: true });
   const file = join(folder, 'onnx', 'model.onnx');
-  const model = trainedModel(backbone, outcome);
-  await writeModel(file, model, tablesIn(recipe.publish?.tables, 'model'));
   await copyTokenizer(backbone.folder, folder);
   await copyTemplate(backbone, folder);
-  await writeJson(join(folder, 'config.json'), servedConfig(backbone.config));
-  const torch = await writeTorch(folder, loaded, outcome, model);
+  const torch = await writeModels(file, folder, loaded, outcome);
   const curve = await readCurve(join(outcome.runFolder, CURVE_FILE));
   const picture = await trainingCurveSvg({
     title: recipe.name,
@@ -153,6 +161,7 @@ async function writeVersionFolder(folder: string, loaded: LoadedRecipe, outcome:
     outcome,
     objective,
     backbone: await backboneFacts(backbone.folder),
+    prefixes: backbone.interaction?.settings,
   });
   await writeFile(join(folder, 'README.md'), card.readme);
   return { file, torch, manifest: card.manifest };
@@ -251,7 +260,10 @@ export async function publishRun(loaded: LoadedRecipe, trained: TrainingOutcome)
     await appendFile(join(folder, 'README.md'), `\n${part}`);
   const keepsFloat = settings.fp32 || variants.length === 0 || refused.length > 0;
   if (!keepsFloat) for (const path of [file, file.replace(/onnx$/, 'tables')]) await rm(path, { force: true });
-  const scores = await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
+  const { interaction } = outcome.backbone;
+  const scores = interaction
+    ? { fp32: await interactionScores(folder, interaction, loaded, outcome) }
+    : await scoresOf(folder, keepsFloat ? file : undefined, variants, loaded.recipe);
   const reasons = Object.fromEntries(refused.map(({ variant, reason }) => [variant, { refused: reason }]));
   const quantization = { ...parityFacts(variants), ...reasons };
   const training = { ...manifest.training, run, ...(Object.keys(quantization).length > 0 && { quantization }) };

@@ -86,8 +86,11 @@ const WITH_INTERACTION: readonly Conflict[] = [
   },
   {
     field: ['publish'],
-    applies: ({ publish }) => publish !== undefined,
-    message: 'interaction models are trained and not published yet: leave publish out',
+    applies: ({ publish }) =>
+      publish !== undefined &&
+      (publish.int8 || publish.fp16 || publish.tables !== 'inside' || publish.formats.includes('safetensors')),
+    message:
+      'an interaction model is published as weights and two float32 graphs, and interaction.kept is the format of states: leave int8, fp16, tables and formats out',
   },
 ];
 

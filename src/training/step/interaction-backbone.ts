@@ -1,7 +1,7 @@
 import { prepare } from '../../onnx/prepare.ts';
 import { matches } from '../../onnx/weights.ts';
 import { openInteraction } from '../interaction/encoder.ts';
-import { NAMES } from '../interaction/names.ts';
+import { COPIED, NAMES } from '../interaction/names.ts';
 import type { InteractionRecipe } from '../recipe/interaction-schema.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 
@@ -9,9 +9,6 @@ import type { Recipe } from '../recipe/recipe.ts';
 export const LOGITS = 'logits';
 
 type Settings = Pick<Recipe, 'seed' | 'freeze'> & Partial<Pick<Recipe, 'optimizer'>>;
-
-/** Parts of names of weights that began as the encoder's: the query's own copy of the upper layers. */
-const COPIED = `${NAMES.prefix}*.layer.*`;
 
 /**
  * Reads an encoder's folder as an interaction model to be trained. New weights are in group `head`; the encoder's own are frozen, but for the
@@ -30,8 +27,8 @@ export async function loadInteraction(
     model,
     interaction,
     weights: weights.map(({ tensor, name, decay }) => {
-      const isNew = name.startsWith(NAMES.prefix) && !matches([COPIED], name);
-      const isTrained = isNew || (recipe.train === 'top' && matches([COPIED], name));
+      const isNew = name.startsWith(NAMES.prefix) && !COPIED.test(name);
+      const isTrained = isNew || (recipe.train === 'top' && COPIED.test(name));
       return {
         name: tensor,
         parameter: name,

@@ -63,8 +63,8 @@ interface RowScorerOptions {
   readonly output?: string;
   /** Further inputs of the model, asked for at every call of `score`: weights in training. */
   readonly inputs?: () => SessionFeeds;
-  /** Makes the inputs of rows; the model reads them as pairs if absent. */
-  readonly feeds?: (rows: readonly EncodedRow[]) => Promise<SessionFeeds>;
+  /** Makes the inputs of rows, of those that the model has; it reads rows as pairs if absent. */
+  readonly feeds?: (rows: readonly EncodedRow[], inputs: readonly string[]) => Promise<SessionFeeds>;
 }
 
 /** Wraps an open session, which `close` releases. */
@@ -76,7 +76,7 @@ function rowScorer(session: InferenceSession, { padId, output, inputs, feeds }: 
       const found = await mapLengthBatches<Float32Array>(
         rows,
         async (batch) => {
-          const own = feeds ? await feeds(batch) : rowFeeds(batch, session.inputNames, padId);
+          const own = feeds ? await feeds(batch, session.inputNames) : rowFeeds(batch, session.inputNames, padId);
           const results = await session.run({ ...own, ...fixed }, [name]);
           const { data, dims } = results[name] as Tensor & { readonly data: Float32Array };
           const width = dims.length > 1 ? dims.at(-1)! : 1;

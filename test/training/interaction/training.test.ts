@@ -2,10 +2,15 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { interactionModels } from '../../../src/onnx/interaction/write-interaction.ts';
+import { readModel } from '../../../src/onnx/model-file.ts';
+import { readSafetensors } from '../../../src/onnx/safetensors.ts';
+import { readManifest } from '../../../src/registry/manifest.ts';
 import { openInteraction, prefixesOf } from '../../../src/training/interaction/encoder.ts';
 import { openPassageStates } from '../../../src/training/interaction/passage-states.ts';
 import { recipeTokenizer } from '../../../src/training/interaction/tokenizer.ts';
 import { PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
+import { publishRun } from '../../../src/training/publish/publish.ts';
 import type { LoadedRecipe } from '../../../src/training/recipe/recipe.ts';
 import type { TrainingObserver } from '../../../src/training/run/run-state.ts';
 import { type TrainingOutcome, train } from '../../../src/training/run/trainer.ts';
@@ -200,6 +205,35 @@ describe('interaction models in training', () => {
     expect(moved(all)).toBe(0);
     if (half.outcome.step === none.outcome.step) expect(moved(half)).toBeCloseTo(moved(none) / 2, 6);
     expect(half.found).toHaveLength(2);
+  });
+
+  it.each([
+    {},
+    { train: 'top' },
+    { form: 'first', bottom: 1, top: 1, train: 'top' },
+    { form: 'first', kept: 'float16' },
+  ])('publishes %j: weights, both graphs and the scores of the trained model', async (interaction) => {
+    const name = `published-${JSON.stringify(interaction).replace(/\W+/g, '-')}`;
+    const loaded = recipe(
+      { queryPrefix: 'waq ', ...interaction },
+      { steps: 3, publish: { registry: 'registry', name } },
+    );
+    const { outcome } = await run(loaded, name);
+    const published = await publishRun(loaded, outcome);
+    const manifest = await readManifest(published.folder);
+    expect(manifest).toMatchObject({ kind: 'interaction', queryPrefix: 'waq ', passagePrefix: '', activation: 'none' });
+    expect(manifest.selfTest!.pairs).toHaveLength(4);
+    expect(Object.keys(manifest.files!).toSorted()).toEqual(
+      expect.arrayContaining(['config.json', 'onnx/passage.onnx', 'onnx/top.onnx', 'tokenizer.json']),
+    );
+    // The published weights make the same graphs again.
+    const { tensors } = await readSafetensors(join(published.folder, 'model.safetensors'));
+    const hasCopies = [...tensors.keys()].some((tensor) => tensor.startsWith('interaction.0.layer.'));
+    expect(hasCopies).toBe('train' in interaction);
+    expect(tensors.has('encoder.layer.2.output.dense.weight')).toBe(!('bottom' in interaction));
+    const { top } = await interactionModels(published.folder);
+    const file = await readModel(join(published.folder, 'onnx', 'top.onnx'));
+    expect([...top.graph.initializers.keys()]).toEqual([...file.graph.initializers.keys()]);
   });
 
   it('refuses what does not go with it, by field', async () => {
