@@ -44,7 +44,8 @@ const fits = (model: PassageModel, filter: PassageFilter): boolean =>
   (filter.version ?? model.version) === model.version &&
   (filter.sha256 ?? model.sha256) === model.sha256 &&
   (filter.variant ?? model.variant) === model.variant &&
-  (filter.provider ?? model.provider) === model.provider;
+  (filter.provider ?? model.provider) === model.provider &&
+  (filter.salt ?? model.salt) === model.salt;
 
 interface CacheOptions {
   /** The most memory, tables included. */
@@ -255,11 +256,11 @@ class MemoryCache implements PassageCache {
     return bytes;
   }
 
-  #tallyFor({ name, version, sha256, variant, provider }: PassageModel): Tally {
-    const key = JSON.stringify([name, version, sha256, variant, provider]);
+  #tallyFor({ name, version, sha256, variant, provider, salt }: PassageModel): Tally {
+    const key = JSON.stringify([name, version, sha256, variant, provider, salt]);
     let tally = this.#tallyOf.get(key);
     if (!tally) {
-      const model = { name, version, sha256, variant, provider };
+      const model = { name, version, sha256, variant, provider, salt };
       const counts = { entries: 0, bytes: 0, hits: 0, misses: 0, evictions: 0, encodeMs: 0, unkept: 0 };
       tally = { id: this.#tallies.length, model, ...counts };
       this.#tallies.push(tally);

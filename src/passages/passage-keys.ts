@@ -10,8 +10,8 @@ const BYTES_PER_ROW = 1000;
 const SCOPE_BYTES = 32;
 
 /** Hashes what all keys of a request depend on. */
-function scopeDigest({ model, passagePrefix, cut, salt }: PassageScope): Buffer {
-  const { name, version, sha256, variant, provider } = model;
+function scopeDigest({ model, passagePrefix, cut }: PassageScope): Buffer {
+  const { name, version, sha256, variant, provider, salt } = model;
   return hash('sha256', JSON.stringify([name, version, sha256, variant, provider, passagePrefix, cut, salt]), 'buffer');
 }
 

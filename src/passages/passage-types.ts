@@ -1,4 +1,4 @@
-/** The file of a version that computes what is kept of passages. */
+/** The file of a version that computes what is kept of passages, and for whom. */
 export interface PassageModel {
   readonly name: string;
   readonly version: string;
@@ -7,6 +7,8 @@ export interface PassageModel {
   /** Number format of that file. */
   readonly variant: string;
   readonly provider: string;
+  /** Entries of different salts never answer each other's requests: the name of an API key. Empty: shared. */
+  readonly salt: string;
 }
 
 /** What a kept value depends on, apart from the token ids of its row. */
@@ -15,8 +17,6 @@ export interface PassageScope {
   readonly passagePrefix: string;
   /** The cut of passages, as text; rows with equal token ids and different cuts have entries of their own. */
   readonly cut: string;
-  /** Entries of different salts never answer each other's requests: the name of an API key. Empty: shared. */
-  readonly salt: string;
 }
 
 /** 128-bit keys of rows, one after another: four words each. */
@@ -74,7 +74,7 @@ interface PassageCounts {
   readonly unkept: number;
 }
 
-interface PassageStats {
+export interface PassageStats {
   /** The bound on `bytes`. */
   readonly limitBytes: number;
   /** Memory of the cache: values, unused parts of slabs, and tables. */

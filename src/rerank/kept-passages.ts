@@ -27,13 +27,15 @@ interface KeptRows<T> {
 }
 
 /** Returns what entries of a task depend on, in addition to the tokens of a row. Rows are cut already, so a request's own limits are in them. */
-function passageScope({ version, request }: Pick<PassageTask, 'version' | 'request'>, shared: boolean): PassageScope {
+export function passageScope(
+  { version, request }: Pick<PassageTask, 'version' | 'request'>,
+  shared: boolean,
+): PassageScope {
   const { name, version: number, sha256, variant, provider, encoder, maxLength } = version;
   return {
-    model: { name, version: number, sha256, variant, provider },
+    model: { name, version: number, sha256, variant, provider, salt: shared ? '' : (request.subject?.key ?? '') },
     passagePrefix: encoder?.passagePrefix ?? '',
     cut: String(maxLength),
-    salt: shared ? '' : (request.subject?.key ?? ''),
   };
 }
 

@@ -11,8 +11,9 @@ import type {
   Urgency,
 } from '../../src/passages/passage-types.ts';
 
-const MODEL: PassageModel = { name: 'e', version: '1', sha256: 'a', variant: 'fp32', provider: 'cpu' };
-const SCOPE: PassageScope = { model: MODEL, passagePrefix: 'passage: ', cut: '512', salt: '' };
+const MODEL: PassageModel = { name: 'e', version: '1', sha256: 'a', variant: 'fp32', provider: 'cpu', salt: '' };
+const SCOPE: PassageScope = { model: MODEL, passagePrefix: 'passage: ', cut: '512' };
+const salted = (salt: string): PassageScope => ({ ...SCOPE, model: { ...MODEL, salt } });
 const KIB = 1024;
 
 const row = (...ids: number[]) => ({ ids: Int32Array.from(ids) });
@@ -49,7 +50,7 @@ describe('keys', () => {
       SCOPE,
       { ...SCOPE, passagePrefix: '' },
       { ...SCOPE, cut: '128' },
-      { ...SCOPE, salt: 'shop' },
+      salted('shop'),
       ...Object.keys(MODEL).map((field) => ({ ...SCOPE, model: { ...MODEL, [field]: 'other' } })),
     ];
     const rows = [row(1, 2, 3), row(1, 2), row(1, 2, 3, 0), row(3, 2, 1), row(0x0201, 3)];
@@ -105,9 +106,9 @@ describe('a passage cache', () => {
 
   it('does not share entries between salts', async () => {
     const cache = createPassageCache({ bytes: 256 * KIB });
-    await read(cache, { rows: [row(1)], scope: { ...SCOPE, salt: 'a' } });
-    expect((await read(cache, { rows: [row(1)], scope: { ...SCOPE, salt: 'b' } })).missed).toEqual([true]);
-    expect((await read(cache, { rows: [row(1)], scope: { ...SCOPE, salt: 'a' } })).missed).toEqual([false]);
+    await read(cache, { rows: [row(1)], scope: salted('a') });
+    expect((await read(cache, { rows: [row(1)], scope: salted('b') })).missed).toEqual([true]);
+    expect((await read(cache, { rows: [row(1)], scope: salted('a') })).missed).toEqual([false]);
   });
 
   it('keeps the values of a request that reads while others evict', async () => {
