@@ -111,6 +111,11 @@ export const CATALOG = {
     message: '{file}: expected a path inside the model folder, got {got}',
   },
   hash_mismatch: { status: 422, type: 'ModelRefused', message: '{file}: expected sha256 {expected}, got {got}' },
+  passage_cache_off: {
+    status: 409,
+    type: 'Conflict',
+    message: 'expected a server that keeps passages, got cache.passageBytes 0; set it to the bytes of memory for them',
+  },
   // Load and deadlines
   overloaded: {
     status: 429,

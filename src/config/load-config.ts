@@ -168,12 +168,14 @@ function checkDevices({ provider, device, hosts }: Config['inference'], faults: 
 /** The least memory of a passage cache that is on. */
 const LEAST_PASSAGE_BYTES = 2 ** 20;
 
-function checkPassages({ passageBytes, shared }: Config['cache'], faults: string[]): void {
+function checkPassages({ passageBytes, passageFile, shared }: Config['cache'], faults: string[]): void {
   if (passageBytes === undefined) return;
   if (passageBytes > 0 && passageBytes < LEAST_PASSAGE_BYTES)
     faults.push(`cache.passageBytes: expected 0 or at least ${LEAST_PASSAGE_BYTES} (1 MiB), got ${passageBytes}`);
   if (passageBytes === 0 && shared)
     faults.push('cache.shared: expected false, since cache.passageBytes is 0 and nothing is kept, got true');
+  if (passageBytes === 0 && passageFile !== undefined)
+    faults.push('cache.passageFile: expected none, since cache.passageBytes is 0 and nothing is kept, got a file');
 }
 
 /** Adds a fault for each setting about models of `registry.sources` where there are none. */

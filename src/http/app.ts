@@ -18,6 +18,7 @@ import { experimentRoutes } from './routes/experiments.ts';
 import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
 import { modelRoutes } from './routes/models.ts';
+import { passageRoutes } from './routes/passages.ts';
 import { repositoryRoutes } from './routes/repository.ts';
 import type { ListenerKind, Route } from './routes/route.ts';
 import { scoringRoutes } from './routes/scoring.ts';
@@ -32,8 +33,11 @@ const serves = (listener: ListenerKind, { on, access }: Pick<Route, 'on' | 'acce
 
 /** Returns every route of the service itself, without extensions. */
 export function routesOf(deps: HttpDeps, statistics = new ModelStatistics()): readonly Route[] {
+  // One for all routes that take texts.
+  const budget = new MinuteBudget(deps.options.passagesPerMinute ?? 0);
   return [
-    ...onMain(scoringRoutes(deps, statistics)),
+    ...onMain(scoringRoutes(deps, statistics, budget)),
+    ...passageRoutes(deps, budget),
     ...tritonRoutes(deps, statistics),
     ...modelRoutes(deps),
     ...repositoryRoutes(deps),

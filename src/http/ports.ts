@@ -2,6 +2,7 @@ import type { RequestHandler, Router } from 'express';
 import type { ErrorCode } from '../errors.ts';
 import type { ExperimentsApi } from '../experiments/experiments-api.ts';
 import type { ModelRegistry } from '../registry/registry-types.ts';
+import type { PassagesApi } from '../rerank/passages-api.ts';
 import type { KeptPassages, Reranker, Timings } from '../rerank/rerank-types.ts';
 import type { TokenReader } from '../rerank/text-tokens.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
@@ -143,6 +144,8 @@ export interface HttpDeps {
   readonly reranker: Reranker;
   readonly tokenReader: TokenReader;
   readonly registry: ModelRegistry;
+  /** If absent, the routes of kept passages answer `passage_cache_off`. */
+  readonly passages?: PassagesApi;
   readonly options: HttpOptions;
   /** Read at each request: they may change. Without keys, scope `admin` is for clients on this machine and every other route for all. */
   readonly keys: readonly ApiKey[];

@@ -1,8 +1,8 @@
 import type { Response } from 'express';
 import type { Replicas } from './ports.ts';
 
-/** Where a change is kept: in this process, in the registry folder, or in the database of experiments. */
-type Place = 'memory' | 'folder' | 'database';
+/** Where a change is kept: models or passages in this process, the registry folder, or the database of experiments. */
+type Place = 'memory' | 'passages' | 'folder' | 'database';
 
 /** Returns whether other processes follow a change, and what an admin has to know if not all of them do at once. */
 function followers(
@@ -17,6 +17,7 @@ function followers(
     };
   const reasons: Readonly<Record<Place, string>> = {
     memory: 'models are loaded and unloaded by each process for itself; call each of them',
+    passages: 'each keeps passages for itself; call each of them',
     folder: 'the others read the registry folder at their next start (registry.watch is false)',
     database: 'each has an experiment database of its own; set experiments.database to a postgres:// URL',
   };

@@ -19,6 +19,7 @@ export const OTHER_CODES: readonly ErrorCode[] = [
   'unsafe_path',
   'hash_mismatch',
   'provider_unavailable',
+  'passage_cache_off',
   'unknown_experiment',
   'unknown_request',
   'outcome_conflict',

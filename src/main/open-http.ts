@@ -36,6 +36,7 @@ function httpDeps(config: Config, stack: Stack, { version, readiness, telemetry,
     reranker: stack.reranker,
     tokenReader: stack.tokenReader,
     registry: stack.registry,
+    ...(stack.passagesApi && { passages: stack.passagesApi }),
     experiments: stack.experiments,
     replicas: replicasOf(config),
     options: {

@@ -1,21 +1,39 @@
 import type { Config } from '../config/config-schema.ts';
 import { createPassageCache } from '../passages/passage-cache.ts';
+import type { PassageDisk } from '../passages/passage-disk.ts';
 import type { PassageCache, PassageModel } from '../passages/passage-types.ts';
 import type { RegistryObserver, ServedVersion } from '../registry/registry-types.ts';
 import type { PassageSharing } from '../rerank/kept-passages.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { openPassageDisk } from './open-passage-disk.ts';
 import { watchCache } from './watch.ts';
 
 /** The passage cache of a server. */
 export interface Passages {
   /** Undefined where the cache is off. */
   readonly sharing: PassageSharing | undefined;
-  /** Frees the entries of versions that are unloaded. */
+  /** The file that keeps them as well, where there is one. */
+  readonly disk: PassageDisk | undefined;
+  /** Frees the entries of versions that are unloaded, and brings back those of versions that are loaded. */
   readonly observer: Required<Pick<RegistryObserver, 'onLoaded' | 'onUnloaded'>>;
+  /** Resolves when what the file has of the loaded versions is in memory. Never rejects. */
+  loaded(): Promise<void>;
+  /** Closes the file. Never rejects. */
+  close(): Promise<void>;
 }
 
-const modelOf = ({ name, version, sha256, variant, provider }: ServedVersion): PassageModel => ({
+const OFF: Passages = {
+  sharing: undefined,
+  disk: undefined,
+  observer: { onLoaded: () => {}, onUnloaded: () => {} },
+  loaded: async () => {},
+  close: async () => {},
+};
+
+type VersionFile = Omit<PassageModel, 'salt'>;
+
+const fileOf = ({ name, version, sha256, variant, provider }: ServedVersion): VersionFile => ({
   name,
   version,
   sha256,
@@ -73,24 +91,44 @@ function watchPassages(metrics: Metrics, cache: PassageCache): void {
   });
 }
 
+/** Brings back what the file has of versions as they are loaded. */
+function restorer(cache: PassageCache, disk: PassageDisk | undefined, logger: Pick<Logger, 'info'>) {
+  const pending = new Set<Promise<void>>();
+  return {
+    restore(version: ServedVersion): void {
+      if (!disk) return;
+      const work = disk.load(cache, fileOf(version)).then((entries) => {
+        pending.delete(work);
+        if (entries > 0) logger.info({ model: version.key, entries }, 'kept passages: read from the file');
+      });
+      pending.add(work);
+    },
+    loaded: async () => void (await Promise.all(pending)),
+  };
+}
+
 /**
- * Opens the passage cache, unless it is off, and frees the entries of a version when no copy of its file is in memory any more.
+ * Opens the passage cache and its file, unless it is off, and frees the entries of a version when no copy of its file is in memory any more.
  * @param bytes The most memory of the cache; 0: there is none.
+ * @throws WinnowError `in_use`, `invalid_input` for the file.
  */
-export function openPassages(
-  { cache: { shared }, auth }: Pick<Config, 'cache' | 'auth'>,
+export async function openPassages(
+  { cache: { shared, passageFile }, auth }: Pick<Config, 'cache' | 'auth'>,
   bytes: number,
-  { metrics, logger }: { readonly metrics: Metrics; readonly logger: Pick<Logger, 'warn'> },
-): Passages {
+  deps: { readonly metrics: Metrics; readonly logger: Pick<Logger, 'info' | 'warn' | 'error'> },
+): Promise<Passages> {
+  const { metrics, logger } = deps;
   if (shared && auth.keysFile === undefined)
     logger.warn({ setting: 'cache.shared' }, 'no effect: without auth.keysFile all requests share entries');
-  if (bytes === 0) return { sharing: undefined, observer: { onLoaded: () => {}, onUnloaded: () => {} } };
-  const cache = createPassageCache({ bytes });
+  if (bytes === 0) return OFF;
+  const disk = passageFile === undefined ? undefined : await openPassageDisk(passageFile, bytes, deps);
+  const cache = createPassageCache({ bytes, ...(disk && { observer: disk.observer }) });
+  const { restore, loaded } = restorer(cache, disk, logger);
   watchPassages(metrics, cache);
   // A version that is loaded again is in memory twice until the old copy has finished its work.
   const copies = new Map<string, number>();
   const count = (version: ServedVersion, change: number): number => {
-    const key = JSON.stringify(modelOf(version));
+    const key = JSON.stringify(fileOf(version));
     const now = (copies.get(key) ?? 0) + change;
     if (now > 0) copies.set(key, now);
     else copies.delete(key);
@@ -98,14 +136,18 @@ export function openPassages(
   };
   return {
     sharing: { cache, shared },
+    disk,
+    loaded,
+    close: async () => disk?.close(),
     observer: {
       onLoaded({ version }) {
         count(version, 1);
         if (version.encoder) startCounters(metrics, { model: version.name, version: version.version });
+        restore(version);
       },
       onUnloaded({ version }) {
         if (count(version, -1) > 0) return;
-        cache.clear(modelOf(version), 'unloaded').catch((error: unknown) => {
+        cache.clear(fileOf(version), 'unloaded').catch((error: unknown) => {
           logger.warn({ err: error, model: version.key }, 'kept passages of a version were not freed');
         });
       },

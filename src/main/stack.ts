@@ -7,7 +7,9 @@ import type { SupervisedPool } from '../inference/host-pool.ts';
 import { createGraphRewriter } from '../inference/rewrite/graph-rewriter.ts';
 import { DEFAULT_LIMITS } from '../registry/folder-files.ts';
 import { createRegistry, type FolderRegistry } from '../registry/folder-registry.ts';
+import { createPassagesApi } from '../rerank/create-passages-api.ts';
 import type { PassageSharing } from '../rerank/kept-passages.ts';
+import type { PassagesApi } from '../rerank/passages-api.ts';
 import type { Reranker } from '../rerank/rerank-types.ts';
 import { createReranker } from '../rerank/reranker.ts';
 import { createScoreCache } from '../rerank/score-cache.ts';
@@ -42,6 +44,10 @@ export interface Stack {
   readonly tokenReader: TokenReader;
   /** The passage cache; undefined where it is off. */
   readonly passages: PassageSharing | undefined;
+  /** What clients may do with it; undefined where it is off. */
+  readonly passagesApi: PassagesApi | undefined;
+  /** Resolves when what the passage file has of the loaded models is in memory. Never rejects. */
+  passagesLoaded(): Promise<void>;
   readonly experiments: ExperimentsApi;
   /** Reads experiments.yaml again. Never rejects. */
   reloadExperiments(): Promise<ReadResult>;
@@ -129,6 +135,10 @@ function openRegistry(
   });
 }
 
+/** Whether a version is in the registry folder. */
+const hasVersion = (registry: FolderRegistry, { name, version }: { readonly name: string; readonly version: string }) =>
+  registry.list().some((status) => status.name === name && status.version === version);
+
 /**
  * Starts hosts (where none are given) and tokenizer threads and opens the registry. No model is loaded yet.
  * @throws WinnowError `provider_unavailable`, `host_lost`, `invalid_input`. Nothing is left running then.
@@ -146,9 +156,11 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     if (!deps.pool) cleanup.defer(() => pool.close());
     const { modelBytes, maxRssBytes, passageBytes } = await planned;
     metrics.hostMemoryLimit.set(maxRssBytes);
-    const passages = openPassages(config, passageBytes, deps);
+    const passages = await openPassages(config, passageBytes, deps);
+    cleanup.defer(() => passages.close());
     const registry = await openRegistry(config, deps, { pool, tokenizers, modelBytes, passages });
     cleanup.defer(() => registry.close());
+    void passages.disk?.dropUnknown((model) => hasVersion(registry, model));
     const experiments = await openExperiments(config.experiments, deps, () => registry.defaultModel);
     // Closed after the scheduler, because the last shadow rankings are still recorded.
     cleanup.defer(() => experiments.close());
@@ -177,10 +189,16 @@ export async function openStack(config: Config, deps: StackDeps): Promise<Stack>
     watchRegistry(metrics, registry);
     watchCache(metrics, 'tokens', () => tokenizers.stats().cache);
     const tokenReader = createTokenReader({ registry, tokenizers });
+    const { sharing, disk } = passages;
+    const passagesApi =
+      sharing &&
+      createPassagesApi({ registry, tokenizers, scheduler, settings: config.tokenization, passages: sharing, disk });
     const parts = { pool, tokenizers, tokenizerThreads, registry, scheduler, reranker, tokenReader };
     return {
       ...parts,
-      passages: passages.sharing,
+      passages: sharing,
+      passagesApi,
+      passagesLoaded: () => passages.loaded(),
       experiments: experiments.api,
       reloadExperiments: () => experiments.reload(),
       closePrefetched,

@@ -1,6 +1,10 @@
 import { flushCompileCache } from 'node:module';
 import type { Config } from '../config/config-schema.ts';
+import { within } from '../util/within.ts';
 import type { Stack } from './stack.ts';
+
+/** Milliseconds for which readiness waits for kept passages. */
+const PASSAGES_MS = 5000;
 
 let checks = 0;
 
@@ -38,6 +42,8 @@ export async function warmUp(config: Config, stack: Stack): Promise<void> {
   await checkInference(stack, config.server.requestTimeoutMs);
   for (const name of config.registry.preload) (await stack.registry.acquire(name)).release();
   await stack.closePrefetched();
+  // Requests may find passages kept from the start; a large file is read on after that.
+  await within(PASSAGES_MS, stack.passagesLoaded(), () => new Error('late')).catch(() => undefined);
   // All code is compiled by now: the next start reads it from the cache, however this process ends. Without a cache this does nothing.
   flushCompileCache();
 }

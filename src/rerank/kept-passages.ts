@@ -75,11 +75,10 @@ export async function withKeptRows<T>(
 /** Counts milliseconds in the engine for passage rows that were not kept. */
 export function noteEncoded(
   sharing: PassageSharing | undefined,
-  { version }: Pick<PassageTask, 'version'>,
+  task: Pick<PassageTask, 'version' | 'request'>,
   ms: number,
 ) {
-  const { name, version: number, sha256, variant, provider } = version;
-  sharing?.cache.noteEncoded({ name, version: number, sha256, variant, provider }, ms);
+  sharing?.cache.noteEncoded(passageScope(task, sharing.shared).model, ms);
 }
 
 /** Returns for each passage whether the model read some row of it. */

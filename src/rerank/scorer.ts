@@ -1,11 +1,10 @@
-import { WinnowError } from '../errors.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
-import type { Clock } from '../util/clock.ts';
 import { mapAhead } from '../util/look-ahead.ts';
 import { mostCut } from './model-ranking.ts';
 import type { CutOptions } from './pair-settings.ts';
 import type { PruneOptions } from './pruning.ts';
-import { openScope, type RequestScope } from './request-scope.ts';
+import { openScope } from './request-scope.ts';
+import { retryOverloaded } from './retry-overloaded.ts';
 import { leaseModel, scorePassages, scoringDeps } from './scoring.ts';
 import type { Scored, ScoringOptions } from './scoring-types.ts';
 
@@ -52,26 +51,6 @@ export interface Scorer {
 }
 
 const PASSAGES_AHEAD = 2048;
-
-/** Longest pause before a refused request is tried again. */
-const LONGEST_PAUSE_MS = 5000;
-
-function pause(clock: Clock, ms: number, scope: RequestScope): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const cancel = clock.after(ms, resolve);
-  return scope.guard(promise).finally(cancel);
-}
-
-/** Retries `work` until the scheduler has room for it: a batch job has no deadline. */
-async function retryOverloaded<T>(clock: Clock, scope: RequestScope, work: () => Promise<T>): Promise<T> {
-  for (;;)
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof WinnowError && error.code === 'overloaded')) throw error;
-      await pause(clock, Math.min(LONGEST_PAUSE_MS, Number(error.params.seconds) * 1000), scope);
-    }
-}
 
 /** Creates the scorer behind `winnow score` and `winnow eval`. It uses the same tokenizers, scheduler and hosts as requests to the server. */
 export function createScorer(options: ScoringOptions): Scorer {

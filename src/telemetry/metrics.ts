@@ -213,6 +213,13 @@ export const METRICS = {
   cacheBytes: gauge('winnow_cache_bytes', 'Memory of the entries in a cache.', ['cache']),
   passageEntries: gauge('winnow_passage_entries', 'Rows of passages in the passage cache.', ['model', 'version']),
   passageBytes: gauge('winnow_passage_bytes', 'Memory of the passage cache that a version uses.', ['model', 'version']),
+  passageFileEntries: gauge('winnow_passage_file_entries', 'Rows of passages in the passage file.', []),
+  passageFileBytes: gauge('winnow_passage_file_bytes', 'Bytes of vectors and states in the passage file.', []),
+  passageFileLost: counter(
+    'winnow_passage_file_lost_total',
+    'Rows that are not in the passage file: unwritten (the file or the disk failed), damaged (not what was written).',
+    ['reason'],
+  ),
   passageEvictions: counter(
     'winnow_passage_evictions_total',
     'Rows that left the passage cache because others needed their memory.',

@@ -147,6 +147,10 @@ const GOOD: readonly Case[] = [
     key: 'POST /rerank',
     body: { ...body, min_score: 0.5 },
   })),
+  { key: 'POST /v1/passages', body: { documents: ['a', { text: 'b' }, 'x'.repeat(30)], top_n: 3 } },
+  { key: 'GET /v1/passages' },
+  { key: 'DELETE /v1/passages', path: '/v1/passages?model=tiny' },
+  { key: 'DELETE /v1/passages', body: { model: 'tiny' } },
   { key: 'POST /score', body: { ...pairs, min_score: '0.5' } },
   {
     key: 'POST /v2/models/:model/infer',

@@ -6,6 +6,7 @@ import { ByteAccount } from '../../src/http/byte-account.ts';
 import type { HttpDeps, HttpOptions, HttpTelemetry, RequestEvent } from '../../src/http/ports.ts';
 import { Aliases } from '../../src/registry/aliases.ts';
 import type { Lease, ModelRegistry, VersionStatus } from '../../src/registry/registry-types.ts';
+import type { KeptReport, PassagesApi, WarmRequest } from '../../src/rerank/passages-api.ts';
 import type { Ranked, RerankAnswer, Reranker, RerankRequest } from '../../src/rerank/rerank-types.ts';
 import type { TokenReader } from '../../src/rerank/text-tokens.ts';
 import { passThrough } from '../../src/telemetry/tracing.ts';
@@ -87,6 +88,45 @@ export const fakeTokenReader: TokenReader = {
     };
   },
 };
+
+export const KEPT_COUNTS = { entries: 2, bytes: 100, hits: 3, misses: 1, evictions: 0, unkept: 0 };
+
+/** Keeps nothing. Texts of more than 20 characters are too long. */
+export function fakePassages(shared = false) {
+  const warmed: WarmRequest[] = [];
+  const reports: (string | undefined)[] = [];
+  const cleared: Parameters<PassagesApi['clear']>[] = [];
+  const api: PassagesApi = {
+    shared,
+    async warm(asked) {
+      warmed.push(asked);
+      const { passages, model = 'tiny', truncate } = asked;
+      if (model === 'other')
+        throw new WinnowError('invalid_field', { expected: 'a bi-encoder', got: model, field: 'model' });
+      if (passages.includes('broken')) throw new WinnowError('not_a_number', { row: passages.indexOf('broken') });
+      const tooLong = [...passages.keys()].filter((i) => passages[i]!.length > 20);
+      const leftOut = truncate ? 0 : tooLong.length;
+      const sizes = { stored: passages.length - leftOut, present: 0, notKept: 0, tooLong, leftOut };
+      const timings = { tokenizeMs: 1, queueMs: 2, inferMs: 3, totalMs: 6 };
+      return { model, version: '1', ...sizes, tokens: 10, bytes: 64, timings };
+    },
+    report(owner): KeptReport {
+      reports.push(owner);
+      const file = { entries: 1, bytes: 50, unwritten: 0, damaged: 0 };
+      return {
+        limitBytes: 1000,
+        ...KEPT_COUNTS,
+        models: [{ model: 'tiny', version: '1', variant: 'int8', ...KEPT_COUNTS }],
+        file,
+      };
+    },
+    async clear(...asked) {
+      cleared.push(asked);
+      return { entries: 2, bytes: 100 };
+    },
+  };
+  return { api, warmed, reports, cleared };
+}
 
 export interface FakeRegistry extends ModelRegistry {
   readonly calls: string[];
@@ -226,6 +266,7 @@ export function fakeDeps(
     tokenReader: fakeTokenReader,
     registry: fakeRegistry(),
     telemetry: fakeTelemetry(),
+    passages: fakePassages().api,
     // A real service over a database in memory, opened when a test first asks for it.
     experiments: createExperimentsApi(new ExperimentService({ database: ':memory:' })),
     keys: [],

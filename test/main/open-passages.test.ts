@@ -15,7 +15,8 @@ beforeEach(() => {
 afterEach(() => metrics.close());
 
 const open = (bytes: number, ...flags: string[]) => {
-  const logger = { warn: (...said: unknown[]) => void warned.push(said.map((one) => JSON.stringify(one)).join(' ')) };
+  const warn = (...said: unknown[]) => void warned.push(said.map((one) => JSON.stringify(one)).join(' '));
+  const logger = { warn, info: () => {}, error: () => {} };
   return openPassages(loadConfig(['--models', MODELS, ...flags], {}), bytes, { metrics, logger });
 };
 
@@ -44,9 +45,9 @@ const sample = async (series: string): Promise<string | undefined> =>
 /** Reads rows of one token each. */
 async function read({ cache }: PassageSharing, ids: readonly number[]): Promise<void> {
   const { name, version: number, sha256, variant, provider } = version;
-  const model = { name, version: number, sha256, variant, provider };
+  const model = { name, version: number, sha256, variant, provider, salt: '' };
   const rows = ids.map((id) => ({ ids: Int32Array.of(id) }));
-  const keys = await cache.keys({ model, passagePrefix: '', cut: '512', salt: '' }, rows);
+  const keys = await cache.keys({ model, passagePrefix: '', cut: '512' }, rows);
   const urgency = { share: '', lane: 0, priority: 0, guard: <T>(promise: Promise<T>) => promise };
   await cache.hold(
     { model, keys, lengths: rows.map(() => 1), ...urgency },
@@ -58,7 +59,7 @@ async function read({ cache }: PassageSharing, ids: readonly number[]): Promise<
 
 describe('the passage cache of a server', () => {
   it('is counted at each scrape, from 0 on', async () => {
-    const { sharing, observer } = open(2 ** 20);
+    const { sharing, observer } = await open(2 ** 20);
     observer.onLoaded({ version, loadMs: 1, bytes: 1 });
     const of = '{model="e",version="1"}';
     expect(await sample(`winnow_passage_hits_total${of}`)).toBe('0');
@@ -76,7 +77,7 @@ describe('the passage cache of a server', () => {
   });
 
   it('frees the entries of a version with its last copy', async () => {
-    const { sharing, observer } = open(2 ** 20);
+    const { sharing, observer } = await open(2 ** 20);
     observer.onLoaded({ version, loadMs: 1, bytes: 1 });
     observer.onLoaded({ version, loadMs: 1, bytes: 1 });
     await read(sharing!, [1, 2]);
@@ -90,10 +91,10 @@ describe('the passage cache of a server', () => {
     await expect.poll(() => sharing!.cache.stats().entries).toBe(0);
   });
 
-  it('is off with 0 bytes, and warns of sharing without keys', () => {
-    expect(open(0).sharing).toBeUndefined();
+  it('is off with 0 bytes, and warns of sharing without keys', async () => {
+    expect((await open(0)).sharing).toBeUndefined();
     expect(warned).toEqual([]);
-    expect(open(2 ** 20, '--cache-shared', 'true').sharing).toMatchObject({ shared: true });
+    expect((await open(2 ** 20, '--cache-shared', 'true')).sharing).toMatchObject({ shared: true });
     expect(warned).toEqual([expect.stringContaining('without auth.keysFile all requests share entries')]);
   });
 });

@@ -32,7 +32,7 @@ async function withDisk(path: string, work: (opened: Opened) => Promise<void>, b
   const read: Opened['read'] = async (ids, model = modelOf()) => {
     const rows = rowsOf(ids);
     const keys = await cache.keys({ model, passagePrefix: '', cut: '512' }, rows);
-    const request = { model, keys, lengths: rows.map(() => 3), lane: 0, priority: 0 };
+    const request = { model, keys, lengths: rows.map(() => 3), share: '', lane: 0, priority: 0 };
     const guard = <T>(promise: Promise<T>) => promise;
     return cache.hold(
       { ...request, guard },

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../../errors.ts';
 import type { AnyDialect } from '../dialects/dialect.ts';
 import { alternatives, SCORING_PATHS, type ScoringPath } from '../dialects/dispatch.ts';
 import * as experiments from '../routes/experiment-schemas.ts';
+import * as passages from '../routes/passage-schemas.ts';
 import * as schemas from '../routes/schemas.ts';
 import { tokenizeAnswer, tokenizeRequest } from '../routes/tokenize.ts';
 import {
@@ -16,7 +17,7 @@ import {
 
 /** One route in openapi.yaml. */
 export interface Operation {
-  readonly tag: 'Scoring' | 'Models' | 'Repository' | 'Experiments' | 'Service' | 'Health' | 'Description';
+  readonly tag: 'Scoring' | 'Passages' | 'Models' | 'Repository' | 'Experiments' | 'Service' | 'Health' | 'Description';
   readonly summary: string;
   readonly description?: string;
   readonly access: 'public' | 'rerank' | 'outcomes' | 'admin';
@@ -128,6 +129,30 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       'shutting_down',
       'tokenization_failed',
     ],
+  },
+  'POST /v1/passages': {
+    tag: 'Passages',
+    summary: 'Read passages ahead and keep what the model makes of them',
+    access: 'rerank',
+    body: { schema: passages.passagesRequest, required: true },
+    answers: { 200: passages.passagesAnswer },
+    errors: [
+      ...SCORING_ERRORS.filter((code) => code !== 'unknown_dialect' && code !== 'passage_too_long'),
+      'passage_cache_off',
+    ],
+  },
+  'GET /v1/passages': {
+    ...read('Passages', 'Entries, bytes and hit rate of kept passages', passages.passagesReport),
+    errors: [...KEY_ERRORS, 'passage_cache_off'],
+  },
+  'DELETE /v1/passages': {
+    tag: 'Passages',
+    summary: 'Remove kept passages: those of the key, or all with scope admin',
+    access: 'rerank',
+    query: passages.passagesQuery,
+    body: { schema: passages.passagesQuery, required: false },
+    answers: { 200: passages.passagesRemoved },
+    errors: [...READ_ERRORS, ...BODY_ERRORS, 'passage_cache_off'],
   },
   'GET /v1/models': read('Models', 'Models, their versions, states and reasons', schemas.modelList),
   'GET /v1/models/*model': read('Models', 'One model, or one version of it', schemas.modelVersions),

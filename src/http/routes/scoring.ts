@@ -10,11 +10,12 @@ import { belowMinScore, warningsOf } from '../dialects/warnings.ts';
 import { type Exchange, exchangeOf, header } from '../exchange.ts';
 import { writeJson } from '../json/text.ts';
 import { spendPassages } from '../middleware/rate-limit.ts';
-import { MinuteBudget } from '../minute-budget.ts';
+import type { MinuteBudget } from '../minute-budget.ts';
 import type { ModelStatistics } from '../model-statistics.ts';
 import type { HttpDeps } from '../ports.ts';
 import { deadlineOf, laneOf, priorityOf, subjectOf } from '../request-headers.ts';
 import { repairTexts } from '../text-repair.ts';
+import { truncates } from '../truncates.ts';
 import { idOf, statusOf } from './listed-models.ts';
 import { atVersion } from './models.ts';
 import type { Route } from './route.ts';
@@ -113,11 +114,6 @@ function modelOf(req: Request, { registry }: HttpDeps, named: string | undefined
   const model = at.model ?? named ?? hostedModel(hosted);
   if (model === undefined) return {};
   return { model: version ? atVersion(registry, model, version) : registry.canonical(model) };
-}
-
-/** Whether pairs that are too long are cut; an operator's `always` overrules clients that cannot be configured to allow it. */
-function truncates({ autoTruncate = true }: HttpDeps['options'], asked: boolean | undefined): boolean {
-  return autoTruncate === 'always' || (asked ?? autoTruncate);
 }
 
 /** Completes a query of the body with what headers, path and options say. */
@@ -282,9 +278,8 @@ function prepareErrors({ dialect }: ScoringPath, deps: HttpDeps): RequestHandler
   };
 }
 
-/** Returns a route for every path that scores, and that of tokens, which has the same budget of texts. */
-export function scoringRoutes(deps: HttpDeps, statistics: ModelStatistics): readonly Route[] {
-  const budget = new MinuteBudget(deps.options.passagesPerMinute ?? 0);
+/** Returns a route for every path that scores, and that of tokens. @param budget of texts a minute. */
+export function scoringRoutes(deps: HttpDeps, statistics: ModelStatistics, budget: MinuteBudget): readonly Route[] {
   const scoring = SCORING_PATHS.map(
     (at): Route => ({
       method: 'post',
