@@ -11,7 +11,20 @@ const folders = (path: string): string[] =>
     .toSorted();
 
 /** Names of all shipped models. */
-export const SHIPPED_NAMES: readonly string[] = folders(MODELS);
+export const SHIPPED_MODELS: readonly string[] = folders(MODELS);
+
+/** Whether a shipped model reads query and passage apart. */
+function isEncoder(name: string): boolean {
+  const [version] = folders(join(MODELS, name));
+  const manifest = JSON.parse(readFileSync(join(MODELS, name, version!, 'model.json'), 'utf8')) as { kind?: string };
+  return manifest.kind === 'bi-encoder';
+}
+
+/** Names of the shipped bi-encoders. */
+export const SHIPPED_ENCODERS: readonly string[] = SHIPPED_MODELS.filter(isEncoder);
+
+/** Names of the shipped cross-encoders. */
+export const SHIPPED_NAMES: readonly string[] = SHIPPED_MODELS.filter((name) => !isEncoder(name));
 
 const DEFAULT = join(MODELS, 'default.json');
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { MODELS, SHIPPED_NAME, SHIPPED_NAMES } from '../support/shipped.ts';
+import { MODELS, SHIPPED_MODELS, SHIPPED_NAME, SHIPPED_NAMES } from '../support/shipped.ts';
 import { dropVersion, scratch, writeExport } from './support.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -34,7 +34,7 @@ describe('winnow models', () => {
     for (const name of SHIPPED_NAMES)
       expect(table.out).toMatch(new RegExp(`^${name} +1 +stable +int8 +192 +sigmoid +[\\d.]+ +hashed$`, 'm'));
     expect(JSON.parse(json.out)).toMatchObject(
-      SHIPPED_NAMES.map((name) => ({ name, version: '1', labels: ['stable'] })),
+      SHIPPED_MODELS.map((name) => ({ name, version: '1', labels: ['stable'] })),
     );
   });
 

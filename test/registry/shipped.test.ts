@@ -8,6 +8,7 @@ import { readManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish-version.ts';
 import { createLocalTokenizer } from '../../src/tokenization/local.ts';
 import type { PairTokenizer } from '../../src/tokenization/tokenization-types.ts';
+import { dot } from '../../src/util/vectors.ts';
 import {
   hasReference,
   MODELS,
@@ -15,6 +16,7 @@ import {
   REFERENCE_SCORES,
   referenceRegistry,
   SHIPPED,
+  SHIPPED_ENCODERS,
   SHIPPED_NAME,
   SHIPPED_NAMES,
   shippedFolder,
@@ -99,6 +101,40 @@ describe.each(SHIPPED_NAMES)('the shipped model %s', (name) => {
   it('has no texts of its training data in its self-test', async () => {
     const { selfTest } = await readManifest(shippedFolder(name));
     expect(selfTest!.pairs.every((p) => p.passage.length < 200)).toBe(true);
+  });
+});
+
+describe.each(SHIPPED_ENCODERS)('the shipped bi-encoder %s', (name) => {
+  it('is admitted by a real host, every hash and the self-test included', async () => {
+    const { inspected, results } = await verifyFolder(shippedFolder(name), { pool, tokenizers });
+    const { selfTest, files, license } = inspected.version.manifest!;
+    expect(inspected.version.encoder?.passagePrefix).toBeDefined();
+    expect(Object.keys(files!)).toContain('onnx/model_int8.onnx');
+    expect(license).toMatch(/^MIT/);
+    expect(results.map((r) => r.variant)).toEqual(['int8']);
+    selfTest!.pairs.forEach(({ scores }, i) => {
+      expect(Math.abs(results[0]!.scores[i]! - scores.int8!)).toBeLessThanOrEqual(selfTest!.tolerance);
+    });
+  });
+
+  it('makes the same vector of a text alone and next to longer ones, bit for bit, and tells what answers a question', async () => {
+    const registry = await open(MODELS);
+    const { version, release } = await registry.acquire(name);
+    const { queryPrefix, passagePrefix } = version.encoder!;
+    const tokenizer = await tokenizerOf(version.folder);
+    const encode = async (prefix: string, texts: readonly string[]) => {
+      const { rows } = await tokenizer.encodeTexts(texts, { ...options, prefix, maxLength: version.maxLength });
+      const { scores } = await pool.run(version.key, rows);
+      const width = scores.length / rows.length;
+      return rows.map((_, i) => scores.slice(i * width, (i + 1) * width));
+    };
+    const texts = [1, 2, 5, 17].map((n) => 'Bees make honey from the nectar of flowers. '.repeat(n));
+    const together = await encode(passagePrefix, [...texts, 'The train to the coast was late again.']);
+    for (const [i, text] of texts.entries()) expect((await encode(passagePrefix, [text]))[0]).toEqual(together[i]);
+    const [query] = await encode(queryPrefix, ['what do bees make']);
+    const [good, bad] = [together[0]!, together.at(-1)!].map((vector) => dot(query!, vector));
+    expect(good!).toBeGreaterThan(bad! + 0.05);
+    release();
   });
 });
 

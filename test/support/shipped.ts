@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SATURATES } from './processor.ts';
 
-export { MODELS, SHIPPED, SHIPPED_NAME, SHIPPED_NAMES, shippedFolder } from '../../bench/load/shipped.ts';
+export {
+  MODELS,
+  SHIPPED,
+  SHIPPED_ENCODERS,
+  SHIPPED_MODELS,
+  SHIPPED_NAME,
+  SHIPPED_NAMES,
+  shippedFolder,
+} from '../../bench/load/shipped.ts';
 
 /** Folder of a model with scores from another binding of the engine; not part of the checkout. */
 export const REFERENCE_MODEL = join(
