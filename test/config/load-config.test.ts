@@ -127,6 +127,20 @@ describe('where a setting comes from', () => {
     expect(server).toMatchObject({ port: 3001, maxPassages: 2002, drainMs: 1003, headerTimeoutMs: 15_000 });
   });
 
+  it('reads what flags say of bi-encoders; a toggle may stand without a value', () => {
+    const flags = ['--bi-encoder', '--pooling', 'mean', '--query-prefix', 'query: ', '--passage-prefix=passage: '];
+    expect(load(['--model', 'org/e5', ...flags]).registry).toMatchObject({
+      biEncoder: true,
+      pooling: 'mean',
+      queryPrefix: 'query: ',
+      passagePrefix: 'passage: ',
+    });
+    expect(load(['--registry-watch']).registry.watch).toBe(true);
+    expect(() => load(['--model', 'org/e5', '--pooling'])).toThrow(/--pooling: expected a value/);
+    expect(() => load(['--model', 'org/e5', '--pooling', 'median'])).toThrow(/one of cls, max, mean/);
+    expect(() => load(flags)).toThrow(/registry.queryPrefix: expected models in registry.sources/);
+  });
+
   it('knows PORT, WINNOW_MODELS, --port and --models', () => {
     expect(loadConfig([], { PORT: '81', WINNOW_MODELS: folder })).toMatchObject({
       server: { port: 81 },

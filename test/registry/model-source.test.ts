@@ -2,9 +2,12 @@ import { cp, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
+import { writeGraph } from '../../src/main/write-graph.ts';
 import { readManifest } from '../../src/registry/manifest.ts';
 import { ensureModel, type SourceOptions, type WithDeps } from '../../src/registry/model-source.ts';
+import type { AdmissionDeps } from '../../src/registry/version-admission.ts';
 import { openHubServer } from '../support/hub-server.ts';
+import { writeTinyBiEncoder } from '../support/tiny-bi-encoder.ts';
 import { scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
 
 const quiet = () => ({ update() {}, stop() {} });
@@ -16,23 +19,25 @@ async function open() {
   const server = await openHubServer(root);
   onTestFinished(() => server.close());
   let imports = 0;
-  const withDeps: WithDeps = async (work) => {
-    imports++;
-    const pool = await createLocalPool({ threads: 1 });
-    try {
-      return await work({ pool, tokenizers });
-    } finally {
-      await pool.close();
-    }
-  };
+  const withDeps =
+    (more: Partial<AdmissionDeps>): WithDeps =>
+    async (work) => {
+      imports++;
+      const pool = await createLocalPool({ threads: 1 });
+      try {
+        return await work({ pool, tokenizers, ...more });
+      } finally {
+        await pool.close();
+      }
+    };
   const options: SourceOptions = {
     env: { HF_ENDPOINT: server.url, HF_HOME: home },
     program: '1',
     startProgress: quiet,
     retryMs: 1,
   };
-  const ensure = (text: string, more: Partial<SourceOptions> = {}) =>
-    ensureModel(text, registry, withDeps, { ...options, ...more });
+  const ensure = (text: string, more: Partial<SourceOptions> = {}, deps: Partial<AdmissionDeps> = {}) =>
+    ensureModel(text, registry, withDeps(deps), { ...options, ...more });
   return { root, registry, folder, server, ensure, imports: () => imports, env: options.env };
 }
 
@@ -53,6 +58,23 @@ describe('a folder that is named as a model', () => {
     expect((await readdir(registry)).sort()).toEqual([first.name, second.name].sort());
     await cp(folder, `${folder}-copy`, { recursive: true });
     expect((await ensure(`${folder}-copy`)).name).toMatch(/^My-model-copy-/);
+  });
+
+  it('is another model where it is imported as a bi-encoder', async () => {
+    const { root, registry, ensure } = await open();
+    const folder = await writeTinyBiEncoder(join(root, 'bare'));
+    const deps = { writeGraph };
+    await expect(ensure(folder, {}, deps)).rejects.toThrow(/dimensions/);
+    const sides = { kind: 'bi-encoder', pooling: 'mean', queryPrefix: 'q: ' } as const;
+    const mean = await ensure(folder, { sides }, deps);
+    expect(await readManifest(join(registry, mean.name, '1'))).toMatchObject({
+      kind: 'bi-encoder',
+      queryPrefix: 'q: ',
+    });
+    expect((await ensure(folder, { sides }, deps)).isNew).toBe(false);
+    const cls = await ensure(folder, { sides: { ...sides, pooling: 'cls' } }, deps);
+    expect(cls).toMatchObject({ isNew: true });
+    expect(cls.name).not.toBe(mean.name);
   });
 
   it('has the name of its model where it is a version of a registry', async () => {
