@@ -1,9 +1,9 @@
 import type { Config } from '../config/config-schema.ts';
 import { createPassageCache } from '../passages/passage-cache.ts';
 import type { PassageDisk } from '../passages/passage-disk.ts';
-import type { PassageCache, PassageModel } from '../passages/passage-types.ts';
+import type { PassageCache } from '../passages/passage-types.ts';
 import type { RegistryObserver, ServedVersion } from '../registry/registry-types.ts';
-import type { PassageSharing } from '../rerank/kept-passages.ts';
+import { type PassageSharing, versionFile } from '../rerank/kept-passages.ts';
 import type { Metrics } from '../telemetry/instruments.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { openPassageDisk } from './open-passage-disk.ts';
@@ -30,16 +30,6 @@ const OFF: Passages = {
   loaded: async () => {},
   close: async () => {},
 };
-
-type VersionFile = Omit<PassageModel, 'salt'>;
-
-const fileOf = ({ name, version, sha256, variant, provider }: ServedVersion): VersionFile => ({
-  name,
-  version,
-  sha256,
-  variant,
-  provider,
-});
 
 type Labels = Readonly<Record<'model' | 'version', string>>;
 
@@ -97,7 +87,7 @@ function restorer(cache: PassageCache, disk: PassageDisk | undefined, logger: Pi
   return {
     restore(version: ServedVersion): void {
       if (!disk) return;
-      const work = disk.load(cache, fileOf(version)).then((entries) => {
+      const work = disk.load(cache, versionFile(version)).then((entries) => {
         pending.delete(work);
         if (entries > 0) logger.info({ model: version.key, entries }, 'kept passages: read from the file');
       });
@@ -128,7 +118,7 @@ export async function openPassages(
   // A version that is loaded again is in memory twice until the old copy has finished its work.
   const copies = new Map<string, number>();
   const count = (version: ServedVersion, change: number): number => {
-    const key = JSON.stringify(fileOf(version));
+    const key = JSON.stringify(versionFile(version));
     const now = (copies.get(key) ?? 0) + change;
     if (now > 0) copies.set(key, now);
     else copies.delete(key);
@@ -147,7 +137,7 @@ export async function openPassages(
       },
       onUnloaded({ version }) {
         if (count(version, -1) > 0) return;
-        cache.clear(fileOf(version), 'unloaded').catch((error: unknown) => {
+        cache.clear(versionFile(version), 'unloaded').catch((error: unknown) => {
           logger.warn({ err: error, model: version.key }, 'kept passages of a version were not freed');
         });
       },

@@ -1,10 +1,10 @@
-/** The file of a version that computes what is kept of passages, and for whom. */
+/** The graph of a version that computes what is kept of passages, and for whom. */
 export interface PassageModel {
   readonly name: string;
   readonly version: string;
-  /** sha256 of the served ONNX file. */
+  /** Of all that its values depend on: its files, external data included, and whether it was rewritten for this machine. */
   readonly sha256: string;
-  /** Number format of that file. */
+  /** Number format of its file. */
   readonly variant: string;
   readonly provider: string;
   /** Entries of different salts never answer each other's requests: the name of an API key. Empty: shared. */

@@ -8,7 +8,7 @@ import { interactionManifest } from './interaction.ts';
 import type { Manifest, SelfTest } from './manifest.ts';
 import { type Published, type PublishOptions, publish } from './publish-version.ts';
 import { type AdmissionDeps, type Inspected, inspectVersion, loadAndTest } from './version-admission.ts';
-import { chooseGraph, servedHash } from './version-graph.ts';
+import { chooseGraph, servedHashes } from './version-graph.ts';
 import { PROBE_PAIRS, scorePairs, TOLERANCE, toleranceFor } from './version-self-test.ts';
 import { templateManifest } from './version-template.ts';
 import { recordName } from './version-variants.ts';
@@ -32,7 +32,7 @@ async function inspectVariant(
   deps: AdmissionDeps,
 ): Promise<Inspected> {
   const graph = await chooseGraph(version, variant.name, deps.pool.provider);
-  return { version, graph, sha256: await servedHash(version, graph) };
+  return { version, graph, ...(await servedHashes(version, graph)) };
 }
 
 async function scoreVariant(inspected: Inspected, deps: AdmissionDeps, pairs: readonly Pair[]): Promise<VariantScores> {

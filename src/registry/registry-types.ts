@@ -53,6 +53,11 @@ export interface ServedVersion {
   readonly provider: Provider;
   /** sha256 of the served ONNX file; of an interaction model that of the hashes of all its ONNX files and their data. */
   readonly sha256: string;
+  /**
+   * Hash of all that the values of its graph depend on: `sha256`, the external data, and whether it was rewritten for this machine. Default:
+   * `sha256`.
+   */
+  readonly graphId?: string;
   /** How it prunes candidate lists; undefined where it was not calibrated for the served file. */
   readonly pruning?: Pruning | undefined;
   /** How scores become probabilities, in place of the activation; undefined where it was not calibrated with the served file. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import type { HostPool, LoadedModel, LoadSpec, TrialRun } from '../inference/inference-types.ts';
@@ -9,7 +10,7 @@ import { excerpt } from './model-names.ts';
 import { type Pruning, pruningOf } from './pruning.ts';
 import type { SelfTestTokenizer, ServedVersion, Tokenizers } from './registry-types.ts';
 import { readVersionFolder, type VersionFolder, verifyHashes } from './version-folder.ts';
-import { type ChosenGraph, chooseGraph, servedFiles, servedHash } from './version-graph.ts';
+import { type ChosenGraph, chooseGraph, servedFiles, servedHashes } from './version-graph.ts';
 import { rewriteFor } from './version-rewrite.ts';
 import { keepProbes, largestId, runSelfTest, type SelfTestDeps } from './version-self-test.ts';
 import { recordName, type VariantPreference } from './version-variants.ts';
@@ -59,6 +60,8 @@ export interface Inspected {
   readonly version: VersionFolder;
   readonly graph: ChosenGraph;
   readonly sha256: string;
+  /** Of all files of the graph, external data included. */
+  readonly graphHash: string;
 }
 
 /**
@@ -74,16 +77,16 @@ export async function inspectVersion(
   const version = await readVersionFolder(candidate.folder, deps.limits ?? DEFAULT_LIMITS, candidate.skip);
   const graph = await chooseGraph(version, deps.variant ?? 'auto', deps.provider);
   await verifyHashes(version, everyFile ? undefined : servedFiles(version, graph));
-  return { version, graph, sha256: await servedHash(version, graph) };
+  return { version, graph, ...(await servedHashes(version, graph)) };
 }
 
 function servedVersion(
   candidate: Candidate,
   inspected: Inspected,
   pool: HostPool,
-  { moved, rewrite, pruning }: Pick<OnHosts, 'moved' | 'rewrite' | 'pruning'>,
+  { moved, rewrite, isRewritten, pruning }: Omit<OnHosts, 'loaded'>,
 ): ServedVersion {
-  const { version, graph, sha256 } = inspected;
+  const { version, graph, sha256, graphHash: hash } = inspected;
   const calibration = ownCalibration(inspected);
   return Object.freeze({
     name: candidate.name,
@@ -102,6 +105,7 @@ function servedVersion(
     variant: graph.variant.name,
     provider: pool.provider,
     sha256,
+    graphId: isRewritten ? createHash('sha256').update(`${hash} rewritten`).digest('hex') : hash,
     ...(pruning && { pruning }),
     ...(calibration && { calibration }),
     warnings: warningsAbout(inspected, moved, pool.provider),
@@ -120,6 +124,8 @@ interface OnHosts {
   /** How much the score of a pair differed between batches. */
   readonly moved: number;
   readonly rewrite: string | undefined;
+  /** Whether another graph than the exported one is loaded. */
+  readonly isRewritten: boolean;
   readonly pruning: Pruning | undefined;
 }
 
@@ -137,12 +143,15 @@ async function loadOnHosts(
   tokenizer: SelfTestTokenizer,
 ): Promise<OnHosts> {
   const { file, note: rewrite } = (await rewriteFor(inspected, tokenizer, deps)) ?? {};
-  if (file === undefined) return { ...(await loadFile(candidate, inspected, deps, tokenizer)), rewrite };
-  try {
-    return { ...(await loadFile(candidate, inspected, deps, tokenizer, file)), rewrite };
-  } catch (error) {
+  const exported = async (note: string | undefined): Promise<OnHosts> => {
     const loaded = await loadFile(candidate, inspected, deps, tokenizer);
-    return { ...loaded, rewrite: `served as exported: the rewritten graph was refused (${(error as Error).message})` };
+    return { ...loaded, rewrite: note, isRewritten: false };
+  };
+  if (file === undefined) return exported(rewrite);
+  try {
+    return { ...(await loadFile(candidate, inspected, deps, tokenizer, file)), rewrite, isRewritten: true };
+  } catch (error) {
+    return exported(`served as exported: the rewritten graph was refused (${(error as Error).message})`);
   }
 }
 
@@ -152,7 +161,7 @@ async function loadFile(
   deps: AdmissionDeps,
   tokenizer: SelfTestTokenizer,
   rewritten?: string,
-): Promise<Omit<OnHosts, 'rewrite'>> {
+): Promise<Omit<OnHosts, 'rewrite' | 'isRewritten'>> {
   const { version, graph } = inspected;
   const { pool } = deps;
   const { key } = candidate;

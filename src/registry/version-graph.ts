@@ -137,7 +137,7 @@ async function scanPassages(version: VersionFolder, { file, passages }: Variant,
 }
 
 /** Returns the hash of the file of a variant; of an interaction model one of the hashes of both graphs and their external data. */
-export async function servedHash(
+async function servedHash(
   version: VersionFolder,
   { variant, external }: Pick<ChosenGraph, 'variant' | 'external'>,
 ): Promise<string> {
@@ -145,6 +145,18 @@ export async function servedHash(
   const hash = createHash('sha256');
   for (const path of [...graphFiles(variant), ...external]) hash.update(await sha256Of(version, path));
   return hash.digest('hex');
+}
+
+/** Returns the hash of a served version, and that of all files of its graph, external data included. */
+export async function servedHashes(
+  version: VersionFolder,
+  chosen: Pick<ChosenGraph, 'variant' | 'external'>,
+): Promise<{ readonly sha256: string; readonly graphHash: string }> {
+  const sha256 = await servedHash(version, chosen);
+  if (chosen.variant.passages !== undefined || chosen.external.length === 0) return { sha256, graphHash: sha256 };
+  const hash = createHash('sha256').update(sha256);
+  for (const path of chosen.external) hash.update(await sha256Of(version, path));
+  return { sha256, graphHash: hash.digest('hex') };
 }
 
 /** Returns the ONNX files of a variant. */

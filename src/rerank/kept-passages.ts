@@ -1,4 +1,4 @@
-import type { PassageCache, PassageScope } from '../passages/passage-types.ts';
+import type { PassageCache, PassageModel, PassageScope } from '../passages/passage-types.ts';
 import type { ServedVersion } from '../registry/registry-types.ts';
 import { LANES } from '../scheduling/scheduling-types.ts';
 import type { EncodedRequest, EncodedRow } from '../tokenization/tokenization-types.ts';
@@ -26,16 +26,27 @@ interface KeptRows<T> {
   readonly missed: readonly boolean[];
 }
 
+/** Returns what the cache knows a version by, without the salt of a request. */
+export function versionFile({
+  name,
+  version,
+  sha256,
+  graphId = sha256,
+  variant,
+  provider,
+}: ServedVersion): Omit<PassageModel, 'salt'> {
+  return { name, version, sha256: graphId, variant, provider };
+}
+
 /** Returns what entries of a task depend on, in addition to the tokens of a row. Rows are cut already, so a request's own limits are in them. */
 export function passageScope(
   { version, request }: Pick<PassageTask, 'version' | 'request'>,
   shared: boolean,
 ): PassageScope {
-  const { name, version: number, sha256, variant, provider, encoder, maxLength } = version;
   return {
-    model: { name, version: number, sha256, variant, provider, salt: shared ? '' : (request.subject?.key ?? '') },
-    passagePrefix: encoder?.passagePrefix ?? '',
-    cut: String(maxLength),
+    model: { ...versionFile(version), salt: shared ? '' : (request.subject?.key ?? '') },
+    passagePrefix: version.encoder?.passagePrefix ?? '',
+    cut: String(version.maxLength),
   };
 }
 

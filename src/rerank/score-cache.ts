@@ -44,16 +44,16 @@ const ENTRY_BYTES = 320;
 
 /** Returns the key of each pair. */
 async function keysOf({ version, options, query, passages }: PairsToScore): Promise<string[]> {
-  const { name, version: number, sha256, variant, provider, template, encoder } = version;
-  const how = JSON.stringify([name, number, sha256, variant, provider, options, template, encoder]);
+  const { name, version: number, sha256, graphId = sha256, variant, provider, template, encoder } = version;
+  const how = JSON.stringify([name, number, graphId, variant, provider, options, template, encoder]);
   const [prefix] = await digestsInTurns([query], { encoding: 'base64', prefix: how });
   return digestsInTurns(passages, { encoding: 'base64', prefix: prefix! });
 }
 
 /**
  * Creates a cache of scores, bounded in bytes; the least recently used entries are dropped first. A pair's score depends on model, options
- * and its two texts only, so the key is a SHA-256 of these. The model counts by the hash of its file: a version that was replaced on disk
- * never answers with old scores.
+ * and its two texts only, so the key is a SHA-256 of these. The model counts by the hash of its files: a version that was replaced on
+ * disk never answers with old scores.
  */
 export function createScoreCache({ bytes }: { readonly bytes: number }): ScoreCache {
   const entries = new LRUCache<string, CachedScore>({ max: Math.max(1, Math.floor(bytes / ENTRY_BYTES)) });

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load-config.ts';
 import { openPassages } from '../../src/main/open-passages.ts';
 import type { ServedVersion } from '../../src/registry/registry-types.ts';
-import type { PassageSharing } from '../../src/rerank/kept-passages.ts';
+import { type PassageSharing, versionFile } from '../../src/rerank/kept-passages.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/instruments.ts';
 import { MODELS } from '../support/shipped.ts';
 
@@ -44,8 +44,7 @@ const sample = async (series: string): Promise<string | undefined> =>
 
 /** Reads rows of one token each. */
 async function read({ cache }: PassageSharing, ids: readonly number[]): Promise<void> {
-  const { name, version: number, sha256, variant, provider } = version;
-  const model = { name, version: number, sha256, variant, provider, salt: '' };
+  const model = { ...versionFile(version), salt: '' };
   const rows = ids.map((id) => ({ ids: Int32Array.of(id) }));
   const keys = await cache.keys({ model, passagePrefix: '', cut: '512' }, rows);
   const urgency = { share: '', lane: 0, priority: 0, guard: <T>(promise: Promise<T>) => promise };
@@ -83,7 +82,7 @@ describe('the passage cache of a server', () => {
     await read(sharing!, [1, 2]);
     observer.onUnloaded({ version, cause: 'replaced' });
     expect(sharing!.cache.stats().entries).toBe(2);
-    const changed = { ...version, sha256: 'b' };
+    const changed = { ...version, graphId: 'other data' };
     observer.onLoaded({ version: changed, loadMs: 1, bytes: 1 });
     observer.onUnloaded({ version: changed, cause: 'replaced' });
     expect(sharing!.cache.stats().entries).toBe(2);

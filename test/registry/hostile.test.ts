@@ -36,6 +36,18 @@ describe('external data', () => {
     expect((await look(folder)).graph).toMatchObject({ external: ['onnx/model.onnx_data'] });
   });
 
+  it('counts in the hash of the graph, which what is kept of passages and pairs depends on', async () => {
+    const folder = await withData('model.onnx_data');
+    const hashes = async (byte: number) => {
+      await writeFile(join(folder, 'onnx', 'model.onnx_data'), new Uint8Array(16).fill(byte));
+      return look(folder);
+    };
+    const [first, second, again] = [await hashes(1), await hashes(2), await hashes(1)];
+    expect(second.sha256).toBe(first.sha256);
+    expect(second.graphHash).not.toBe(first.graphHash);
+    expect(again.graphHash).toBe(first.graphHash);
+  });
+
   it.each(['../config.json', '/etc/passwd', '../../other/1/onnx/weights', 'a/../../x', 'C:\\x', 'x\0y'])(
     'at %j is refused',
     async (location) => {

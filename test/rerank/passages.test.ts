@@ -89,6 +89,25 @@ describe('a bi-encoder with a passage cache', () => {
   });
 });
 
+describe('a version that was replaced by one with other data in the same file', () => {
+  it('shares neither passages nor scores with the one before', async () => {
+    const service = serviceOf();
+    let graphId = 'first';
+    const registry = {
+      async acquire(reference?: string) {
+        const lease = await service.registry.acquire(reference);
+        return { version: { ...lease.version, graphId }, release: () => lease.release() };
+      },
+    };
+    const scoreCache = createScoreCache({ bytes: 1e5 });
+    const reranker = createReranker({ ...service, registry, passages: open(), scoreCache });
+    for (graphId of ['first', 'second', 'first']) await settle(service, reranker.rerank(ask(TEXTS)));
+    for (graphId of ['first', 'second', 'first'])
+      await settle(service, reranker.rerank(ask(TEXTS, { query: 'other' })));
+    expect(rowsOf(service)).toEqual(['e@1 4', 'e@1 4', 'e@1 1', 'e@1 1']);
+  });
+});
+
 describe('tenants', () => {
   it.each([
     [false, ['e@1 4', 'e@1 4', 'e@1 1']],
