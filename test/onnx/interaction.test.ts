@@ -67,14 +67,14 @@ class Both {
 
   async keep(passages: readonly (readonly number[])[]): Promise<readonly Kept[]> {
     const { states, scales, vector } = await this.#passage.run(ids(passages));
-    const width = states!.dims[1]!;
+    const [, width, hidden] = states!.dims as [number, number, number];
     const all = numbers(states!);
     return passages.map(({ length }, row) => {
-      const from = row * width * TINY.hidden;
+      const from = row * width * hidden;
       return {
-        states: tensor(states!.dtype, [length, TINY.hidden], all.slice(from, from + length * TINY.hidden)),
+        states: tensor(states!.dtype, [length, hidden], all.slice(from, from + length * hidden)),
         scales: scales && numbers(scales).slice(row * width, row * width + length),
-        vector: vector && numbers(vector).slice(row * TINY.hidden, (row + 1) * TINY.hidden),
+        vector: vector && numbers(vector).slice(row * hidden, (row + 1) * hidden),
       };
     });
   }
@@ -86,8 +86,9 @@ class Both {
       ...values,
       ...new Array<number>(size - values.length).fill(0),
     ];
-    const { dtype } = kept[0]!.states;
-    const states = kept.flatMap((k) => pad(numbers(k.states), width * TINY.hidden));
+    const { dtype, dims } = kept[0]!.states;
+    const hidden = dims[1]!;
+    const states = kept.flatMap((k) => pad(numbers(k.states), width * hidden));
     const feeds = {
       ...ids(queries),
       query_of: tensor(
@@ -95,7 +96,7 @@ class Both {
         [pairs.length],
         pairs.map(({ query }) => queries.indexOf(query)),
       ),
-      states: castTensor(float32([pairs.length, width, TINY.hidden], states), dtype),
+      states: castTensor(float32([pairs.length, width, hidden], states), dtype),
       scales: float32(
         [pairs.length, width],
         kept.flatMap((k) => pad(k.scales ?? [], width)),
@@ -106,8 +107,8 @@ class Both {
         kept.flatMap((k) => pad(new Array<number>(k.states.dims[0]!).fill(1), width)),
       ),
       vector: float32(
-        [pairs.length, TINY.hidden],
-        kept.flatMap((k) => k.vector ?? pad([], TINY.hidden)),
+        [pairs.length, hidden],
+        kept.flatMap((k) => k.vector ?? pad([], hidden)),
       ),
     };
     return numbers((await this.#top.run(feeds)).logits!);
@@ -165,6 +166,23 @@ describe.each(FORMS)('both graphs of an interaction model: $form, top $top, stat
       const [single] = await both.score([pair], [kept[i % PASSAGES.length]!]);
       expect(single).toBe(among[i]);
     }
+  });
+});
+
+describe('a hidden size whose products the engine adds in blocks', () => {
+  it('gives a passage the same bits beside short and long ones', async () => {
+    const form: TinyForm = { form: 'cosine', top: 1, states: 4, hidden: 192 };
+    const both = await Both.open(await build(form));
+    const passages = [10, 40, 64, 60].map(text);
+    const kept = await both.keep(passages);
+    const query = QUERIES[0]!;
+    const among = await both.score(
+      passages.map((passage) => ({ query, passage })),
+      kept,
+    );
+    for (const [i, passage] of passages.entries())
+      expect((await both.score([{ query, passage }], [kept[i]!]))[0]).toBe(among[i]);
+    await both.close();
   });
 });
 

@@ -20,39 +20,40 @@ export interface TinyForm {
   readonly pooling?: 'mean' | 'cls';
   readonly queryPrefix?: string;
   readonly passagePrefix?: string;
+  /** Another hidden size than `TINY.hidden`. */
+  readonly hidden?: number;
 }
 
 const linear = (name: string, to: number, from: number) => ({ [`${name}.weight`]: [to, from], [`${name}.bias`]: [to] });
-const norm = (name: string) => ({ [`${name}.weight`]: [TINY.hidden], [`${name}.bias`]: [TINY.hidden] });
+const norm = (name: string, hidden: number) => ({ [`${name}.weight`]: [hidden], [`${name}.bias`]: [hidden] });
 
-function encoderShapes(): Record<string, number[]> {
-  const { hidden, wide, layers } = TINY;
+function encoderShapes({ hidden = TINY.hidden }: TinyForm): Record<string, number[]> {
+  const { wide, layers } = TINY;
   const layer = (at: string) => ({
     ...linear(`${at}attention.self.query`, hidden, hidden),
     ...linear(`${at}attention.self.key`, hidden, hidden),
     ...linear(`${at}attention.self.value`, hidden, hidden),
     ...linear(`${at}attention.output.dense`, hidden, hidden),
-    ...norm(`${at}attention.output.LayerNorm`),
+    ...norm(`${at}attention.output.LayerNorm`, hidden),
     ...linear(`${at}intermediate.dense`, wide, hidden),
     ...linear(`${at}output.dense`, hidden, wide),
-    ...norm(`${at}output.LayerNorm`),
+    ...norm(`${at}output.LayerNorm`, hidden),
   });
   return {
     'embeddings.word_embeddings.weight': [VOCABULARY, hidden],
     'embeddings.position_embeddings.weight': [64, hidden],
     'embeddings.token_type_embeddings.weight': [2, hidden],
-    ...norm('embeddings.LayerNorm'),
+    ...norm('embeddings.LayerNorm', hidden),
     ...Object.assign({}, ...Array.from({ length: layers }, (_, i) => layer(`encoder.layer.${i}.`))),
   };
 }
 
-function topShapes({ form, top }: TinyForm): Record<string, number[]> {
-  const { hidden } = TINY;
+function topShapes({ form, top, hidden = TINY.hidden }: TinyForm): Record<string, number[]> {
   const cross = (i: number) =>
     Object.assign(
       {},
       ...['query', 'key', 'value', 'output'].map((name) => linear(`interaction.${i}.cross.${name}`, hidden, hidden)),
-      form === 'cosine' ? { [`interaction.${i}.gate`]: [hidden] } : norm(`interaction.${i}.norm`),
+      form === 'cosine' ? { [`interaction.${i}.gate`]: [hidden] } : norm(`interaction.${i}.norm`, hidden),
     );
   const ends =
     form === 'cosine'
@@ -69,7 +70,7 @@ function topShapes({ form, top }: TinyForm): Record<string, number[]> {
 export function tinyWeights(form: TinyForm): Map<string, Tensor> {
   const random = createRandom(17);
   return new Map(
-    Object.entries({ ...encoderShapes(), ...topShapes(form) }).map(([name, dims]) => {
+    Object.entries({ ...encoderShapes(form), ...topShapes(form) }).map(([name, dims]) => {
       const isNorm = /(LayerNorm|norm)\.weight$/.test(name);
       const values = Float32Array.from({ length: sizeOf(dims) }, () => (isNorm ? 1 : 0) + 0.3 * random.normal());
       return [name, float32(dims, values)] as const;
@@ -83,11 +84,11 @@ export function close(weights: Map<string, Tensor>, name: RegExp): void {
     if (name.test(key)) weights.set(key, float32(dims, new Float32Array(sizeOf(dims))));
 }
 
-export const tinyConfig = (form: TinyForm): Record<string, unknown> => ({
+export const tinyConfig = ({ hidden = TINY.hidden, ...form }: TinyForm): Record<string, unknown> => ({
   model_type: 'bert',
   architectures: ['BertModel'],
   vocab_size: VOCABULARY,
-  hidden_size: TINY.hidden,
+  hidden_size: hidden,
   num_hidden_layers: TINY.layers,
   num_attention_heads: TINY.heads,
   intermediate_size: TINY.wide,

@@ -1,16 +1,11 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { createRandom } from '../../util/random.ts';
-import { WEIGHT_FILES } from '../../util/weight-files.ts';
-import { Checkpoint, readSettings, readWeights } from '../architectures/checkpoint.ts';
+import { Checkpoint, readSettings } from '../architectures/checkpoint.ts';
+import { readEncoderWeights } from '../architectures/encoder-weights.ts';
 import { appendNormalize, appendPooling, poolingModes } from '../architectures/module-kinds.ts';
 import { readModules } from '../architectures/modules.ts';
 import { openLayers } from '../architectures/post-norm.ts';
-import { torchWeights } from '../architectures/torch-names.ts';
-import { MODEL_FILES } from '../architectures/whole-model.ts';
-import { readModel } from '../model-file.ts';
-import { prepare } from '../prepare.ts';
 import { float32, sizeOf, type Tensor } from '../tensor.ts';
 import { familyOf } from './parts.ts';
 import { INTERACTION, type InteractionSettings } from './settings.ts';
@@ -23,20 +18,6 @@ import { INTERACTION, type InteractionSettings } from './settings.ts';
 /** Deviation of the head's first layer, which must not be 0 for the second one to learn. */
 const HEAD_DEVIATION = 0.02;
 const SEED = 1;
-
-/** Reads an encoder's weights by their names in PyTorch: from its weights, else from the initializers of its ONNX file. */
-async function encoderWeights(folder: string): Promise<Map<string, Tensor>> {
-  if (WEIGHT_FILES.some((file) => existsSync(join(folder, file)))) return readWeights(folder);
-  const file = MODEL_FILES.find((name) => existsSync(join(folder, name)));
-  if (file === undefined)
-    throw new WinnowError('invalid_input', {
-      where: folder,
-      expected: `one of ${[...WEIGHT_FILES, ...MODEL_FILES].join(', ')}`,
-      got: 'none of them',
-    });
-  const { model, weights } = await prepare(await readModel(join(folder, file)));
-  return torchWeights(model.graph, weights);
-}
 
 /**
  * Reads how a folder of sentence-transformers pools.
@@ -75,7 +56,7 @@ export async function startFrom(
   },
 ): Promise<Untrained> {
   const config = await readSettings(folder);
-  const weights = await encoderWeights(folder);
+  const weights = await readEncoderWeights(folder);
   const checkpoint = new Checkpoint(folder, config, new Map(weights), { isHeadless: true });
   const { family, layers, sizes } = openLayers(checkpoint, familyOf(checkpoint));
   const { top } = settings;

@@ -9,7 +9,7 @@ import {
   openLayers,
   selfAttention,
 } from '../architectures/post-norm.ts';
-import { modelOf } from '../builder.ts';
+import { type GraphBuilder, modelOf } from '../builder.ts';
 import type { Model } from '../graph.ts';
 import { float32, float32View } from '../tensor.ts';
 import { familyOf, firstToken, rowDot, SCALES, STATES, textVector, VECTOR } from './parts.ts';
@@ -30,11 +30,30 @@ import { INTERACTION, type InteractionSettings, readInteraction } from './settin
 export const QUERY_OF = 'query_of';
 export const PASSAGE_MASK = 'passage_mask';
 
+/**
+ * Numbers of a state that are multiplied and added at once. The engine adds longer products in blocks, whose length depends on the length of the
+ * longest passage of the batch and on the threads; the blocks here are always the same, and so are the bits of a score.
+ */
+const PIECE = 128;
+
+interface Piece {
+  readonly from: number;
+  readonly to: number;
+}
+
+function piecesOf(hidden: number): readonly Piece[] {
+  const count = Math.ceil(hidden / PIECE);
+  const at = (i: number) => Math.round((i * hidden) / count);
+  return Array.from({ length: count }, (_, i) => ({ from: at(i), to: at(i + 1) }));
+}
+
 interface Top {
   readonly stack: LayerStack;
   readonly settings: InteractionSettings;
   /** Decoded states of passages, [batch, length, hidden]. */
   readonly passages: string;
+  /** The same in pieces of at most `PIECE` numbers of each state, and where the pieces lie. */
+  readonly pieces: readonly (Piece & { readonly passages: string })[];
   /** Added to the logits of a passage's tokens, [batch, 1, length]. */
   readonly passageMask: string;
   /** Takes a value of each query to the rows that are scored against it. */
@@ -50,29 +69,41 @@ function openTop(stack: LayerStack, settings: InteractionSettings, kept: KeptTyp
   if (kept === 'int8') g.input(SCALES, 'float32', ['batch', 'length']);
   g.input(PASSAGE_MASK, 'int64', ['batch', 'length']);
   if (settings.form === 'cosine') g.input(VECTOR, 'float32', ['batch', sizes.hidden]);
-  const decoded = g.cast(STATES, 'float32');
+  const passages = kept === 'int8' ? decoded(g, sizes.hidden) : g.cast(STATES, 'float32');
+  const cut = piecesOf(sizes.hidden);
   return {
     stack,
     settings,
-    passages: kept === 'int8' ? g.mul(decoded, g.unsqueeze(SCALES, [2])) : decoded,
+    passages,
+    pieces: cut.map(({ from, to }) => ({ from, to, passages: cut.length > 1 ? g.slice(passages, [from], [to], [2]) : passages })),
     passageMask: biasOf(parts, g.cast(g.unsqueeze(PASSAGE_MASK, [1]), 'bool')),
     perRow: (value) => g.gather(value, QUERY_OF),
   };
 }
 
+/** Multiplies int8 states by the scale of their token, in one pass over them. */
+function decoded(g: GraphBuilder, hidden: number): string {
+  const flat = g.reshape(STATES, [-1, hidden]);
+  const states = g.op('DequantizeLinear', [flat, g.reshape(SCALES, [-1])], { axis: 0 });
+  return g.reshape(states, g.concat([g.shape(SCALES), g.ints([hidden])], 0));
+}
+
 /** Names of the weights of layer `i` of the top. */
 const namesOf = (i: number): string => `${INTERACTION}.${i}.`;
 
-/** The keys' matrix [heads, size, hidden], by which queries are multiplied; 1/√d is part of it. */
-function keysMatrix({ stack: { parts, sizes } }: Top, at: string): string {
+/** The keys' matrix in pieces [heads, size, numbers of a state], by which queries are multiplied; 1/√d is part of it. */
+function keysMatrix({ stack: { parts, sizes }, pieces }: Top, at: string): readonly string[] {
+  const { g, checkpoint } = parts;
   const { hidden, heads, size } = sizes;
-  parts.checkpoint.leaveOut(`${at}key.bias`);
-  return parameter(parts, `${at}key.weight`, () => {
-    const weight = float32View(parts.checkpoint.take(`${at}key.weight`, [hidden, hidden]));
-    return float32(
-      [heads, size, hidden],
-      weight.map((x) => x / Math.sqrt(size)),
+  checkpoint.leaveOut(`${at}key.bias`);
+  const weight = float32View(checkpoint.take(`${at}key.weight`, [hidden, hidden]));
+  return pieces.map(({ from, to }) => {
+    const width = to - from;
+    const values = Float32Array.from(
+      { length: hidden * width },
+      (_, i) => weight[Math.floor(i / width) * hidden + from + (i % width)]! / Math.sqrt(size),
     );
+    return g.initializer(pieces.length > 1 ? `${at}key.weight.${from}` : `${at}key.weight`, float32([heads, size, width], values));
   });
 }
 
@@ -112,21 +143,30 @@ function projectOut({ stack: { parts, sizes }, settings }: Top, at: string, x: s
   return g.add(product, g.initializer(`${at}output.bias`, float32([hidden], bias)));
 }
 
-/** Returns what the heads of tokens [rows, tokens, hidden] look for: (q_i W_k,i / √d), [rows, heads · tokens, hidden]. */
-function lookFor(top: Top, at: string, x: string): string {
+/**
+ * Returns what the heads of tokens look for: (q_i W_k,i / √d), [batch, heads · tokens, hidden], in pieces of the hidden size.
+ * @param x states of the queries before the first passage is read (`i` = 0), later of each row: [.., tokens, hidden].
+ */
+function lookFor(top: Top, i: number, x: string): readonly string[] {
   const { parts, sizes } = top.stack;
   const { hidden, heads, size } = sizes;
+  const at = `${namesOf(i)}cross.`;
   const query = linear(parts, x, `${at}query`, { from: hidden, to: hidden });
-  const rows = parts.g.matmul(splitHeads(parts, query, heads, size, [0, 2, 1, 3]), keysMatrix(top, at));
-  return parts.g.reshape(rows, [0, -1, hidden]);
+  const split = splitHeads(parts, query, heads, size, [0, 2, 1, 3]);
+  const queries = i === 0 ? top.perRow(split) : split;
+  return keysMatrix(top, at).map((keys, n) => {
+    const { from, to } = top.pieces[n]!;
+    return parts.g.reshape(parts.g.matmul(queries, keys), [0, -1, to - from]);
+  });
 }
 
 /** Returns what tokens read in the passages, after the output projection, [batch, tokens, hidden]. @param wanted what `lookFor` returned, a row each. */
-function readPassages(top: Top, at: string, wanted: string): string {
+function readPassages(top: Top, at: string, wanted: readonly string[]): string {
   const { parts, sizes } = top.stack;
   const { g } = parts;
   const { hidden, heads } = sizes;
-  const logits = g.add(g.matmul(wanted, top.passages, { transB: true }), top.passageMask);
+  const products = wanted.map((rows, n) => g.matmul(rows, top.pieces[n]!.passages, { transB: true }));
+  const logits = g.add(products.reduce(g.add), top.passageMask);
   const found = g.matmul(g.softmax(logits), top.passages);
   const values = g.matmul(g.reshape(found, g.ints([0, heads, -1, hidden])), valuesMatrix(top, at));
   return projectOut(top, at, g.reshape(g.transpose(values, [0, 2, 1, 3]), [0, 0, hidden]));
@@ -145,15 +185,6 @@ interface TopLayer {
   readonly isNarrow: boolean;
 }
 
-/**
- * What is looked for in the passages by tokens of the first layer is computed once a query.
- * @returns `wanted` of each row.
- */
-const wantedOf = (top: Top, { i }: TopLayer, x: string): string => {
-  const wanted = lookFor(top, `${namesOf(i)}cross.`, x);
-  return i === 0 ? top.perRow(wanted) : wanted;
-};
-
 /** h ← LN_1(h + SelfAttn(h) + g ⊙ CrossAttn(h, D)), h ← LN_2(h + FFN(h)). */
 function cosineLayer(top: Top, layer: TopLayer, { x, mask }: Query): string {
   const { stack } = top;
@@ -161,7 +192,7 @@ function cosineLayer(top: Top, layer: TopLayer, { x, mask }: Query): string {
   const { at, i, isNarrow } = layer;
   const of = isNarrow ? firstState(top, x) : x;
   const alone = g.add(selfAttention(stack, at, { x, of, mask: isNarrow ? firstRow(top, mask) : mask }), of);
-  const read = readPassages(top, `${namesOf(i)}cross.`, wantedOf(top, layer, of));
+  const read = readPassages(top, `${namesOf(i)}cross.`, lookFor(top, i, of));
   const sum = g.add(i === 0 ? top.perRow(alone) : alone, read);
   return feedForward(
     stack.parts,
@@ -178,7 +209,7 @@ function firstLayer(top: Top, layer: TopLayer, { x, mask }: Query): string {
   const { parts, family, sizes } = stack;
   const { g } = parts;
   const { at, i, isNarrow } = layer;
-  const read = readPassages(top, `${namesOf(i)}cross.`, wantedOf(top, layer, x));
+  const read = readPassages(top, `${namesOf(i)}cross.`, lookFor(top, i, x));
   const sum = g.add(i === 0 ? top.perRow(x) : x, read);
   const states = norm(parts, sum, `${namesOf(i)}norm`, { size: sizes.hidden, epsilon: sizes.epsilon });
   const of = isNarrow ? firstState(top, states) : states;
