@@ -171,7 +171,7 @@ describe.each(FORMS)('both graphs of an interaction model: $form, top $top, stat
 
 describe('a hidden size whose products the engine adds in blocks', () => {
   it('gives a passage the same bits beside short and long ones', async () => {
-    const form: TinyForm = { form: 'cosine', top: 1, states: 4, hidden: 192 };
+    const form: TinyForm = { form: 'cosine', top: 1, states: 4, hidden: 320 };
     const both = await Both.open(await build(form));
     const passages = [10, 40, 64, 60].map(text);
     const kept = await both.keep(passages);
