@@ -7,7 +7,7 @@ import { openRunner, type Runner } from '../../src/onnx/runner.ts';
 import { castTensor, float32, numbers, type Tensor, tensor } from '../../src/onnx/tensor.ts';
 import { createRandom } from '../../src/util/random.ts';
 import { PlainModel } from '../support/plain-interaction.ts';
-import { close, TINY, type TinyForm, tinyWeights, writeTinyInteraction } from '../support/tiny-interaction.ts';
+import { close, type TinyForm, tinyWeights, writeTinyInteraction } from '../support/tiny-interaction.ts';
 
 let root = '';
 let count = 0;

@@ -75,7 +75,11 @@ function openTop(stack: LayerStack, settings: InteractionSettings, kept: KeptTyp
     stack,
     settings,
     passages,
-    pieces: cut.map(({ from, to }) => ({ from, to, passages: cut.length > 1 ? g.slice(passages, [from], [to], [2]) : passages })),
+    pieces: cut.map(({ from, to }) => ({
+      from,
+      to,
+      passages: cut.length > 1 ? g.slice(passages, [from], [to], [2]) : passages,
+    })),
     passageMask: biasOf(parts, g.cast(g.unsqueeze(PASSAGE_MASK, [1]), 'bool')),
     perRow: (value) => g.gather(value, QUERY_OF),
   };
@@ -103,7 +107,10 @@ function keysMatrix({ stack: { parts, sizes }, pieces }: Top, at: string): reado
       { length: hidden * width },
       (_, i) => weight[Math.floor(i / width) * hidden + from + (i % width)]! / Math.sqrt(size),
     );
-    return g.initializer(pieces.length > 1 ? `${at}key.weight.${from}` : `${at}key.weight`, float32([heads, size, width], values));
+    return g.initializer(
+      pieces.length > 1 ? `${at}key.weight.${from}` : `${at}key.weight`,
+      float32([heads, size, width], values),
+    );
   });
 }
 
