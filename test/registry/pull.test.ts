@@ -5,11 +5,14 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createLocalPool } from '../../src/inference/local-pool.ts';
+import { writeGraph } from '../../src/main/write-graph.ts';
 import { decodeModel } from '../../src/onnx/protobuf.ts';
 import { encodeModel } from '../../src/onnx/protobuf-write.ts';
 import { readManifest } from '../../src/registry/manifest.ts';
 import { type PullOptions, pull } from '../../src/registry/pull.ts';
 import { variantsOf } from '../../src/registry/version-variants.ts';
+import { tinyStates } from '../support/tiny-bi-encoder.ts';
+import { writeTinyModel } from '../support/tiny-model.ts';
 import { scratch, tinyGraph, tokenizers, VOCABULARY } from './support.ts';
 
 type Files = Record<string, string | Uint8Array>;
@@ -173,6 +176,34 @@ describe('pull', () => {
     const modules = JSON.stringify(['Transformer', 'Dense'].map((name, idx) => ({ idx, path: '', type: `x.${name}` })));
     await expect(pullFrom(await openHub({ 'modules.json': modules }), await scratch())).rejects.toThrow(/got Dense/);
     await expect(pullFrom(await openHub({ 'adapter_config.json': '{}' }), await scratch())).rejects.toThrow(/adapter/);
+  });
+
+  it('fetches the modules of a bi-encoder, or takes its pooling from flags', async () => {
+    const pool = await createLocalPool({ threads: 1 });
+    onTestFinished(() => pool.close());
+    const tiny = await writeTinyModel(await scratch());
+    const bare = {
+      'tokenizer.json': await readFile(join(tiny, 'tokenizer.json')),
+      'config.json': JSON.stringify({ model_type: 'bert', hidden_size: 16, max_position_embeddings: 64 }),
+      'onnx/model.onnx': encodeModel(tinyStates()),
+    };
+    const module = (path: string, type: string) => ({ path, type: `sentence_transformers.models.${type}` });
+    const modular = {
+      ...bare,
+      'modules.json': JSON.stringify([module('', 'Transformer'), module('1_Pooling', 'Pooling')]),
+      '1_Pooling/config.json': JSON.stringify({ word_embedding_dimension: 16, pooling_mode: 'cls' }),
+    };
+    const common = { startProgress: quiet, retryMs: 1 };
+    const sides = { kind: 'bi-encoder', pooling: 'mean', passagePrefix: 'text: ' } as const;
+    const read = async (files: Files, options: PullOptions) => {
+      const { url: endpoint } = await openHub(files);
+      const deps = { pool, tokenizers, writeGraph };
+      const { folder } = await pull('acme/ranker', await scratch(), deps, { ...common, endpoint, ...options });
+      return readManifest(folder);
+    };
+    expect(await read(modular, {})).toMatchObject({ kind: 'bi-encoder', passagePrefix: '' });
+    expect(await read(bare, { sides })).toMatchObject({ kind: 'bi-encoder', passagePrefix: 'text: ' });
+    await expect(read(bare, {})).rejects.toThrow(/import its folder with --bi-encoder and --pooling/);
   });
 
   it('says which variants there are when the one asked for is not', async () => {

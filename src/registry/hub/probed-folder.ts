@@ -1,10 +1,13 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import { asObject } from '../../util/json-files.ts';
 import { RetriableError } from '../../util/retry.ts';
 import { type DownloadOptions, download, httpFault, isThere } from '../download.ts';
+import { DEFAULT_LIMITS, readJson } from '../folder-files.ts';
 import { excerpt, isSafePath } from '../model-names.ts';
 import { scanOnnx } from '../onnx-scan.ts';
+import { MODULES } from '../sentence-transformers.ts';
 import { chooseGraphs, GRAPHS, hasInt8, ownInt8Files, SMALL_FILES, type WantedVariant } from './hub-selection.ts';
 import { fileUrl, type HubReference } from './hub-settings.ts';
 
@@ -80,6 +83,22 @@ async function fetchTargeted(repository: Repository): Promise<string | undefined
   return undefined;
 }
 
+/** Folders of modules, as sentence-transformers names them. */
+const MODULE_FOLDER = /^\d+_[A-Za-z]\w*$/;
+
+/** Downloads settings and weights of the modules that modules.json lists. */
+async function fetchModules(repository: Repository): Promise<void> {
+  if (!(await fetchFile(repository, MODULES))) return;
+  const listed = await readJson(join(repository.staging, MODULES), MODULES, DEFAULT_LIMITS);
+  const paths = (Array.isArray(listed) ? listed : []).map((module) => asObject(module).path);
+  for (const path of paths) {
+    if (typeof path !== 'string' || !MODULE_FOLDER.test(path)) continue;
+    await fetchFile(repository, `${path}/config.json`);
+    if (!(await fetchFile(repository, `${path}/model.safetensors`)))
+      await fetchFile(repository, `${path}/pytorch_model.bin`);
+  }
+}
+
 async function fetchAll(repository: Repository, variant: WantedVariant): Promise<string | undefined> {
   const commit = await pinCommit(repository);
   const graphs = await graphsThere(repository);
@@ -87,6 +106,7 @@ async function fetchAll(repository: Repository, variant: WantedVariant): Promise
   const files = targeted && variant === 'int8' ? [] : chooseGraphs(graphs, variant, repository.id);
   if (targeted) files.push(targeted);
   for (const file of SMALL_FILES) await fetchFile(repository, file);
+  await fetchModules(repository);
   for (const file of files) await fetchGraph(repository, file);
   return commit;
 }
