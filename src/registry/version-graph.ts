@@ -26,6 +26,9 @@ export interface ChosenGraph {
   readonly isOwn: boolean;
 }
 
+/** How a graph that gives states of tokens becomes one that gives vectors. */
+const AS_ENCODER = 'import its folder with --bi-encoder and --pooling';
+
 const KNOWN_INPUTS = Object.keys(INPUTS);
 
 function checkInputs(inputs: GraphFacts['inputs'], file: string): void {
@@ -40,16 +43,15 @@ function checkInputs(inputs: GraphFacts['inputs'], file: string): void {
 }
 
 /** Returns the width of the output that a host reads (`logits`, else the first) if it is fixed. */
-function outputWidth(graph: GraphFacts, file: string): number | undefined {
-  const output = graph.outputs.find((v) => v.name === 'logits') ?? graph.outputs[0]!;
+function outputWidth({ outputs }: GraphFacts, { encoder }: VersionFolder, file: string): number | undefined {
+  const output = outputs.find((v) => v.name === 'logits') ?? outputs[0]!;
   const { shape } = output;
-  if (shape !== undefined && (shape.length === 0 || shape.length > 2))
-    refuse(
-      file,
-      'an output [N, 1] (or [N, k])',
-      `${output.name} of ${shape.length} dimensions: an export without its classification head?`,
-      'outputs',
-    );
+  if (shape !== undefined && (shape.length === 0 || shape.length > 2)) {
+    const got = `${output.name} of ${shape.length} dimensions`;
+    if (encoder) refuse(file, `vectors [N, k] as the first output; ${AS_ENCODER}`, got, 'outputs');
+    const cause = 'an export without its classification head?';
+    refuse(file, `an output [N, 1] (or [N, k]); of a sentence encoder, ${AS_ENCODER}`, `${got}: ${cause}`, 'outputs');
+  }
   return shape?.length === 1 ? 1 : shape?.[1];
 }
 
@@ -119,7 +121,7 @@ export async function chooseGraph(
   return {
     variant,
     external,
-    reduction: reductionOf(version, outputWidth(graph, variant.file), variant.file),
+    reduction: reductionOf(version, outputWidth(graph, version, variant.file), variant.file),
     bytes: [...graphFiles(variant), ...external].reduce((sum, path) => sum + size(path), 0),
     batchOps: [...new Set(graphs.flatMap(batchOpsOf))],
     isMasked: graphs.every(({ inputs }) => inputs.some((input) => input.name === 'attention_mask')),

@@ -64,7 +64,7 @@ describe('a folder that is named as a model', () => {
     const { root, registry, ensure } = await open();
     const folder = await writeTinyBiEncoder(join(root, 'bare'));
     const deps = { writeGraph };
-    await expect(ensure(folder, {}, deps)).rejects.toThrow(/dimensions/);
+    await expect(ensure(folder, {}, deps)).rejects.toThrow(/import its folder with --bi-encoder/);
     const sides = { kind: 'bi-encoder', pooling: 'mean', queryPrefix: 'q: ' } as const;
     const mean = await ensure(folder, { sides }, deps);
     expect(await readManifest(join(registry, mean.name, '1'))).toMatchObject({
