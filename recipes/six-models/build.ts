@@ -1,7 +1,7 @@
 /*
  * Trains the six models that ship in `models/`, one per objective, on the same data from the same start:
  *
- *   npm run train:models -- [--models models]
+ *   node recipes/six-models/build.ts [--models models]
  *
  * Steps: candidate lists with a teacher's scores (prepare.ts), a common start (distil.yaml), six objectives from two seeds each
  * (six-objectives.yaml). Of each objective the seed that is better on held-out queries is quantized to int8 and published; the best of all is

@@ -1,6 +1,6 @@
 /*
  * Writes the results of the six models into docs/objectives.md, between its markers: `node recipes/six-models/report.ts`, after
- * `npm run train:models` and `winnow eval bench/suites/shared.yaml`, once `--out runs/shared`, once `--out runs/shared-fp32` with
+ * `node recipes/six-models/build.ts` and `winnow eval bench/suites/shared.yaml`, once `--out runs/shared`, once `--out runs/shared-fp32` with
  * `WINNOW_MODELS=runs/six-models/fp32`.
  */
 import { existsSync, readFileSync } from 'node:fs';

@@ -3,13 +3,15 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { WinnowError } from '../errors.ts';
 import { readQrels } from '../evaluation/formats/qrels.ts';
+import { readRankLlm } from '../evaluation/formats/read-rank-llm.ts';
 import { readRun, writeRun } from '../evaluation/formats/run.ts';
+import type { Run } from '../evaluation/measures/evaluation.ts';
 import { type Measure, parseMeasure } from '../evaluation/measures/measure.ts';
 import { readTeacher } from '../training/data/teacher.ts';
 import { blendAll, chooseWeights, type Teacher, type WeightChoice } from '../training/teachers/choose-weights.ts';
 import { NORMALIZATIONS, type Normalization } from '../training/teachers/ensemble.ts';
 import { sha256File, writeFileAtomic } from '../util/files.ts';
-import { readJsonFile } from '../util/json-files.ts';
+import { isJson, isJsonLines, readJsonFile } from '../util/json-files.ts';
 import { choiceOption } from './options.ts';
 import { plainTable } from './plain-table.ts';
 
@@ -77,6 +79,10 @@ function table(teachers: readonly Teacher[], choice: WeightChoice, { name }: Mea
   ]);
 }
 
+/** Reads candidate lists: a run, or JSON of rank_llm. */
+const readLists = async (path: string): Promise<Run> =>
+  isJson(path) || isJsonLines(path) ? (await readRankLlm(path)).run : readRun(path);
+
 /** Chooses weights, prints the table and writes the choice. */
 async function choose(flags: Flags, teachers: readonly Teacher[], qrels: string): Promise<readonly number[]> {
   const { normalize: normalization, candidates } = flags;
@@ -86,7 +92,7 @@ async function choose(flags: Flags, teachers: readonly Teacher[], qrels: string)
     qrels: await readQrels(qrels),
     measure,
     normalization,
-    candidates: candidates === undefined ? undefined : await readRun(candidates),
+    candidates: candidates === undefined ? undefined : await readLists(candidates),
   });
   if (!choice)
     throw new WinnowError('invalid_input', { where: qrels, expected: 'judgements of queries with lists', got: 'none' });
@@ -126,7 +132,10 @@ export function command(): Command {
     .description('Take the weighted mean of score files, with weights chosen on judged queries.')
     .requiredOption('--teacher <file>', 'score file; repeat the flag for several', collect)
     .option('--qrels <file>', 'judgements of the held-out queries that weights are chosen on')
-    .option('--candidates <file>', 'run with the lists that are ranked for the choice (default: all scored passages)')
+    .option(
+      '--candidates <file>',
+      'run, or JSON of rank_llm, with the lists that are ranked for the choice (default: all scored passages)',
+    )
     .option('--measure <name>', 'measure that the weights maximize', 'nDCG@10')
     .addOption(choiceOption('--normalize <how>', 'normalization of the scores of a list', NORMALIZATIONS, 'z'))
     .option('--choice <file>', 'JSON file to write: weights, files with hashes, values of the measure')

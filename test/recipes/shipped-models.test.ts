@@ -1,0 +1,99 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readJudged } from '../../recipes/shipped-models/lists.ts';
+import type { Pool } from '../../recipes/shipped-models/pools.ts';
+import { plain } from '../../recipes/shipped-models/pools.ts';
+import { makeQueries } from '../../recipes/shipped-models/queries.ts';
+import { allSteps, recipePath } from '../../recipes/shipped-models/steps.ts';
+import { readGrid } from '../../src/training/grid/grid-schema.ts';
+import { readRecipe } from '../../src/training/recipe/recipe.ts';
+
+const DATA = join(import.meta.dirname, '../../../shared/data');
+
+const FILLER =
+  'It has many parts that are described in the long text which follows, one after the other, in some detail.';
+const pool: Pool = new Map([
+  [
+    'a',
+    { text: `The ferry leaves the island at eight in the morning. ${FILLER} Tickets are sold on board by the crew.` },
+  ],
+  [
+    'b',
+    {
+      text: `What does a lighthouse keeper do all day? ${FILLER} He cleans the lamp and writes the log of the passing ships.`,
+    },
+  ],
+  [
+    'c',
+    {
+      text: `A sextant is an instrument that measures angles between stars. ${FILLER}`,
+      title: 'Sextant (instrument) of ships',
+    },
+  ],
+  ['d', { text: 'Short.' }],
+]);
+
+describe('recipes of the shipped models', () => {
+  it('read as recipes and a grid', () => {
+    for (const file of ['large.yaml', 'start.yaml']) {
+      const { recipe } = readRecipe(recipePath(file));
+      expect(recipe.data.train.reduce((sum, { weight }) => sum + (weight ?? 1), 0)).toBeCloseTo(1, 10);
+      expect(recipe.data.train.every(({ teacher }) => teacher?.endsWith('.run'))).toBe(true);
+    }
+    const { grid } = readGrid(recipePath('objectives.yaml'));
+    expect([grid.objectives.length, grid.seeds.length]).toEqual([6, 2]);
+  });
+
+  it('steps have names and outputs of their own, and what a training reads is written before it', () => {
+    const steps = allSteps();
+    expect(new Set(steps.map(({ name }) => name)).size).toBe(steps.length);
+    expect(new Set(steps.map(({ output }) => output)).size).toBe(steps.length);
+    for (const [place, { recipe }] of steps.entries()) {
+      if (recipe === undefined || recipe.endsWith('objectives.yaml')) continue;
+      const { recipe: read, folder } = readRecipe(recipe);
+      const before = steps.slice(0, place).map(({ output }) => output);
+      for (const { teacher } of read.data.train) expect(before).toContain(join(folder, teacher!));
+    }
+  });
+});
+
+describe('queries of passages', () => {
+  const made = () =>
+    makeQueries(DATA, 'web', pool, new Set([plain('A sextant is an instrument that measures angles between stars')]));
+
+  it('are the same every time, none twice, and none that is refused', async () => {
+    const queries = await made();
+    expect(await made()).toEqual(queries);
+    const texts = queries.map(({ query }) => plain(query));
+    expect(new Set(texts).size).toBe(texts.length);
+    expect(new Set(queries.map(({ qid }) => qid)).size).toBe(queries.length);
+    expect(queries.some(({ source, own }) => source === 'sentences' && own?.docid === 'c')).toBe(false);
+  });
+
+  it('leave their passage where they are a part of it, and keywords are words of it', async () => {
+    const queries = await made();
+    const of = (source: string) => queries.filter((query) => query.source === source);
+    expect(of('questions').map(({ query }) => query)).toEqual(['What does a lighthouse keeper do all day?']);
+    expect(of('sentences').map(({ query }) => query)).toContain('The ferry leaves the island at eight in the morning');
+    expect(of('titles').map(({ query }) => query)).toEqual(['Sextant (instrument) of ships']);
+    for (const { source, query, own } of queries) {
+      if (source === 'questions' || source === 'sentences') expect(own?.text).not.toContain(query);
+      if (source !== 'keywords') continue;
+      const words = query.split(' ');
+      expect(words.length).toBeGreaterThanOrEqual(2);
+      expect(words.length).toBeLessThanOrEqual(5);
+      for (const word of words) expect(pool.get(own!.docid)?.text.toLowerCase()).toContain(word);
+    }
+    expect(of('keywords').some(({ own }) => own?.docid === 'd')).toBe(false);
+  });
+});
+
+describe.skipIf(!existsSync(DATA))('held-out queries (needs ../shared/data)', () => {
+  it('are 14, with 12 others kept back, of the judged ones of 2021', async () => {
+    const { heldOut, keptBack, lines } = await readJudged(DATA);
+    expect([heldOut.size, keptBack.size]).toEqual([14, 12]);
+    expect([...heldOut].some((qid) => keptBack.has(qid))).toBe(false);
+    expect(new Set(lines(heldOut).map((line) => line.split(/\s+/)[0]))).toEqual(new Set(heldOut));
+  });
+});
