@@ -117,7 +117,7 @@ function valuesOf(
 }
 
 /**
- * Chooses the weights of teachers by the mean of a measure over judged queries: the best of all multiples of a tenth (of a larger part for more
+ * Chooses the weights of teachers by the mean of a measure over judged queries: the best of equal weights and all multiples of a tenth (of a larger part for more
  * than five teachers).
  * @returns undefined where no judged query has a list.
  */
@@ -129,7 +129,9 @@ export function chooseWeights(input: ChoiceInput): WeightChoice | undefined {
   });
   if (lists.length === 0) return undefined;
   const parts = partsFor(teachers.length);
-  const rows = combinations(teachers.length, parts);
+  const equal = teachers.map(() => 1 / teachers.length);
+  // Equal weights are the one guess that needs no data: for three teachers they are no multiples of a tenth.
+  const rows = [equal, ...combinations(teachers.length, parts).map((row) => row.map((count) => count / parts))];
   const values = rows.map((weights) => valuesOf(lists, weights, input));
   const sums = values.map((row) => row.reduce((a, b) => a + b, 0));
   const best = bestOf(rows, sums);
@@ -139,16 +141,10 @@ export function chooseWeights(input: ChoiceInput): WeightChoice | undefined {
   });
   const only = (place: number): readonly number[] => teachers.map((_, i) => +(i === place));
   return {
-    weights: rows[best]!.map((weight) => weight / parts),
+    weights: rows[best]!,
     queries: lists.length,
     alone: teachers.map((_, i) => mean(valuesOf(lists, only(i), input))),
-    equal: mean(
-      valuesOf(
-        lists,
-        teachers.map(() => 1),
-        input,
-      ),
-    ),
+    equal: sums[0]! / lists.length,
     chosen: sums[best]! / lists.length,
     leftOut: mean(leftOut),
   };

@@ -55,6 +55,12 @@ describe('weights of teachers', () => {
     expect(chooseWeights(input([one, { ...one, name: 'same' }]))?.weights).toEqual([0.5, 0.5]);
   });
 
+  it('three equal weights are no multiples of a tenth, and are tried', () => {
+    const one = teacher('one', 1, 1);
+    const same = ['a', 'b', 'c'].map((name) => ({ ...one, name }));
+    expect(chooseWeights(input(same))?.weights).toEqual([1 / 3, 1 / 3, 1 / 3]);
+  });
+
   it('many teachers are tried in larger steps', () => {
     const many = Array.from({ length: 7 }, (_, i) => teacher(`t${i}`, 1 + i, 1));
     const choice = chooseWeights({ ...input(many.slice(0, 6)), qrels: new Map([...truth].slice(0, 1)) });
