@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fetchEncoder } from './encoders.ts';
 import { listFile } from './pools.ts';
@@ -15,6 +15,9 @@ const MINILM = join(ROOT, '../shared/backbones/all-minilm-l6-v2');
 const ENCODERS = join(WORK, 'encoders');
 const VECTORS = join(WORK, 'vectors');
 const PREPARED = join(WORK, 'data');
+
+/** Seconds that steps took, a line each time that one ran. */
+export const TIMES = join(WORK, 'times.jsonl');
 
 /** A part of the work that is not repeated once its output exists. */
 export interface Step {
@@ -140,7 +143,14 @@ export async function runSteps(steps: readonly Step[], last?: string): Promise<v
     if (!existsSync(step.output)) {
       process.stdout.write(`${step.name} → ${relative(ROOT, step.output)}\n`);
       await mkdir(dirname(step.output), { recursive: true });
-      await step.run();
+      const start = performance.now();
+      try {
+        await step.run();
+      } finally {
+        // Of a step that is stopped and goes on later, every part has a line.
+        const seconds = Math.round((performance.now() - start) / 1000);
+        await appendFile(TIMES, `${JSON.stringify({ name: step.name, seconds })}\n`);
+      }
     }
     if (step.name === last) return;
   }
