@@ -16,8 +16,9 @@ import { collect, fullCells } from '../../src/training/grid/grid.ts';
 import { readGrid } from '../../src/training/grid/grid-schema.ts';
 import { writeFileAtomic } from '../../src/util/files.ts';
 import { warnOfOld } from '../../src/util/spelling.ts';
+import { addTeacher } from './card.ts';
 import { listFile } from './pools.ts';
-import { allSteps, DATA, LARGE, ROOT, recipePath, runSteps, type Step, WORK, winnow } from './steps.ts';
+import { allSteps, DATA, LARGE, ROOT, recipePath, runSteps, type Step, TIMES, WORK, winnow } from './steps.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -44,14 +45,21 @@ async function bestSeeds(): Promise<
   });
 }
 
-/** Quantizes a version to int8 and publishes it under its shipped name, unless it is there; word embeddings beside the graph, the same for all of a backbone. */
-function ship(version: string, name: string): void {
+/**
+ * Quantizes a version to int8, publishes it under its shipped name and calibrates its scores on the held-out queries, unless it is there. Word
+ * embeddings are beside the graph, the same for all of a backbone.
+ * @param ensemble name of the ensemble that it learned from.
+ */
+async function ship(version: string, name: string, ensemble: string): Promise<void> {
   // The float32 version under the shipped name, for comparison with the int8 file.
   cpSync(version, join(WORK, 'fp32', name, '1'), { recursive: true });
   if (existsSync(join(MODELS, name))) return;
   const judged = ['--data', listFile(DATA, 'BM25', 'dl21'), '--qrels', join(WORK, 'data/held-out.qrels')];
+  const lists = ['--format', 'rank-llm', ...judged, '--min-relevance', '2'];
   const as = ['--name', name, '--models', MODELS, '--label', 'stable'];
   winnow('quantize', version, ...judged, ...as, '--only', '--tables', 'beside');
+  winnow('calibrate', '--model', name, '--models', MODELS, ...lists);
+  await addTeacher(join(MODELS, name, '1'), join(WORK, `${ensemble}.json`), TIMES);
   process.stdout.write(`${name} from ${relative(ROOT, version)}\n`);
 }
 
@@ -79,8 +87,8 @@ else {
   await runSteps(steps, flags.until);
   if (flags.until === undefined) {
     const models = await bestSeeds();
-    ship(join(WORK, 'registry', LARGE, '1'), LARGE);
-    for (const { objective, version } of models) ship(version, `minilm-l6-${objective.toLowerCase()}`);
+    await ship(join(WORK, 'registry', LARGE, '1'), LARGE, 'ensemble');
+    for (const { objective, version } of models) await ship(version, `minilm-l6-${objective.toLowerCase()}`, 'teacher');
     const best = models.toSorted((a, b) => b.validation - a.validation)[0]!;
     const chosen = { model: `minilm-l6-${best.objective.toLowerCase()}` };
     await writeFileAtomic(join(MODELS, DEFAULT_FILE), `${JSON.stringify(chosen, null, 2)}\n`);
