@@ -134,7 +134,7 @@ export async function poolLists(queries: readonly PoolQuery[], pool: Pool, optio
 }
 
 /** Returns a list as a line of rank_llm's format. Scores only state the order. */
-export const rankLlmLine = ({ qid, query, passages }: List): string =>
+export const rankLlmLine = ({ qid, query, passages }: Omit<List, 'source'>): string =>
   JSON.stringify({
     query: { text: query, qid },
     candidates: passages.map(({ docid, text }, i) => ({ docid, score: passages.length - i, doc: { text } })),
