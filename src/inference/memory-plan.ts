@@ -40,19 +40,28 @@ export function hostsThatFit(
 const PASSAGE_PART = 1 / 16;
 const MOST_PASSAGE_BYTES = 1024 * MIB;
 
+/** Returns the room for the weights of models on all hosts together. */
+function modelRoom(hosts: number, memoryBytes: number, batchTokens: number): number {
+  const taken = FRONT_BYTES + SHARED_BYTES + hosts * hostBytes(0, batchTokens) + FRESH_HOST_BYTES;
+  return Math.max(0, Math.floor((memoryBytes - taken) / WEIGHT_FACTOR));
+}
+
 /**
  * Returns the memory of the passage cache where nothing is set: at most half of what front, hosts and a replacement leave, so that it changes
  * neither the number of hosts nor how they are replaced.
+ * @param versions Room that it leaves for so many versions of the weights on every host, where there is room for them without it.
  */
 export function defaultPassageBytes(
   hosts: number,
   memoryBytes: number,
   weightBytes: number,
   batchTokens = BATCH_TOKENS,
+  versions = 0,
 ): number {
   const planned = FRONT_BYTES + SHARED_BYTES + hosts * hostBytes(weightBytes, batchTokens) + freshBytes(weightBytes);
-  const left = Math.max(0, memoryBytes - planned);
-  const bytes = Math.floor(Math.min(PASSAGE_PART * memoryBytes, MOST_PASSAGE_BYTES, left / 2));
+  const beyond = WEIGHT_FACTOR * (modelRoom(hosts, memoryBytes, batchTokens) - versions * hosts * weightBytes);
+  const left = Math.min(Math.max(0, memoryBytes - planned) / 2, beyond >= 0 ? beyond : Number.POSITIVE_INFINITY);
+  const bytes = Math.floor(Math.min(PASSAGE_PART * memoryBytes, MOST_PASSAGE_BYTES, left));
   return bytes < MIB ? 0 : bytes;
 }
 
@@ -83,6 +92,6 @@ export function memoryLimits(
     hostBytes: SHARED_BYTES + Math.max(0, Math.floor((hasSpare ? spare : room) / hosts)),
     hasSpare,
     fits: needed <= room,
-    modelBytes: Math.max(0, Math.floor((room - hosts * hostBytes(0, batchTokens) - FRESH_HOST_BYTES) / WEIGHT_FACTOR)),
+    modelBytes: modelRoom(hosts, memoryBytes, batchTokens),
   };
 }

@@ -56,7 +56,7 @@ export async function planHosts(
   const weights = await weightBytes(config, byCores, memoryBytes, batchTokens);
   const isFree = onCpu && chosen.hosts === 0;
   const hosts = isFree ? hostsThatFit(byCores, memoryBytes, weights, batchTokens) : byCores;
-  const passageBytes = kept ?? defaultPassageBytes(hosts, memoryBytes, weights, batchTokens);
+  const passageBytes = kept ?? defaultPassageBytes(hosts, memoryBytes, weights, batchTokens, VERSIONS_AT_LEAST);
   const limits = memoryLimits(hosts, machine.memoryBytes - passageBytes, weights, batchTokens);
   const { maxRssBytes: set } = config.inference;
   const maxRssBytes = set === 0 ? 0 : Math.min(set, Math.max(1, limits.hostBytes));

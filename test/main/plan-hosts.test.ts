@@ -82,11 +82,13 @@ it('counts the passage cache, which takes no host and no replacement their room 
   expect(ample.plan.passageBytes).toBe(512 * MIB);
   expect(ample.said[0]!.facts).toMatchObject({ passageBytes: 512 * MIB });
   expect((await planned({ cores: 4, memoryBytes: 64 * 1024 * MIB })).plan.passageBytes).toBe(1024 * MIB);
-  for (const memoryBytes of [640, 760, 1024, 1500, 2048].map((mib) => mib * MIB)) {
+  for (const memoryBytes of [640, 760, 1024, 1100, 1500, 2048].map((mib) => mib * MIB)) {
     const machine = { cores: 2, memoryBytes };
     const [without, by] = [await planned(machine, '--cache-passage-bytes', '0'), await planned(machine)];
     expect(without.plan.passageBytes).toBe(0);
     expect(by.plan).toMatchObject({ hosts: without.plan.hosts, replacesInPlace: without.plan.replacesInPlace });
+    // Loaded models are bounded as they were.
+    expect(by.plan.modelBytes > 0).toBe(without.plan.modelBytes > 0);
     expect(by.said.map(({ level }) => level)).toEqual(without.said.map(({ level }) => level));
     expect(by.plan.hosts === 0 ? 2 * by.plan.maxRssBytes : by.plan.maxRssBytes).toBeLessThanOrEqual(
       memoryBytes - by.plan.passageBytes,
