@@ -107,7 +107,7 @@ export async function calibratePruning(folder: string, options: CalibrationOptio
       where: folder,
       expected:
         'a model that reads query and passage together, whose first layers say which passages the others can leave out',
-      got: 'a bi-encoder, which reads each passage apart from the query',
+      got: `${version.isInteraction ? 'an interaction model' : 'a bi-encoder'}, which reads each passage apart from the query`,
     });
   const graph = await chooseGraph(version, variant, 'cpu');
   if (graph.reduction.kind !== 'single')

@@ -102,6 +102,12 @@ async function addVariant(
 ): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; source: Source }> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const version = await readVersionFolder(work);
+  if (version.isInteraction)
+    throw new WinnowError('invalid_input', {
+      where: work,
+      expected: 'a cross-encoder or a bi-encoder',
+      got: 'an interaction model, whose graphs stay in float32',
+    });
   const source = await readSource(version, options.variant);
   const { model, file, precision } = source;
   checkPositions(model, version.config, file);
