@@ -5,6 +5,7 @@ import { WinnowError } from '../errors.ts';
 import { checkDatabase } from '../experiments/check-database.ts';
 import { checkDefinitionFile } from '../experiments/definitions/definition-file.ts';
 import { loadKeys } from '../http/keys.ts';
+import { checkPassageFile } from '../passages/passage-file.ts';
 import { unreadableReleases } from '../registry/labels.ts';
 import { boundTo } from './bound-to.ts';
 
@@ -60,6 +61,7 @@ function faultLines(where: string, error: unknown): string[] {
  */
 export async function checkStart(config: Config): Promise<void> {
   const { keysFile } = config.auth;
+  const { passageFile } = config.cache;
   const { host, port, adminPort } = config.server;
   const checks: readonly (readonly [string, () => unknown])[] = [
     [`${host}:${port}`, () => checkAddress(host, port)],
@@ -67,6 +69,7 @@ export async function checkStart(config: Config): Promise<void> {
     ['auth.keysFile', () => keysFile !== undefined && loadKeys(keysFile)],
     ['registry.folder', () => checkReleases(config.registry)],
     ['experiments', () => checkExperiments(config.experiments)],
+    ['cache.passageFile', () => passageFile !== undefined && checkPassageFile(passageFile)],
   ];
   const results = await Promise.allSettled(checks.map(async ([, check]) => check()));
   const faults = results.flatMap((result, i) =>

@@ -1,9 +1,11 @@
 import { dirname, resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WinnowError } from '../errors.ts';
 import { type Clock, monotonicClock } from '../util/clock.ts';
 import { sweepLeftovers } from '../util/leftovers.ts';
-import type { FileError } from './disk/errors.ts';
+import { FileError, FOREIGN, fileError } from './disk/errors.ts';
 import type { FileCounts, FileFacts, PassagesRead, ReadFrom } from './disk/file-types.ts';
+import { fileState } from './disk/header.ts';
 import { type KeptPassage, packPassages, unpackPassages } from './disk/packed.ts';
 import { FileThread } from './disk/thread.ts';
 
@@ -39,6 +41,8 @@ const WAIT_MS = 250;
 const LOCK_WAIT_MS = 5000;
 /** Bytes of values that are written at once, and that are read at once. */
 const GROUP_BYTES = 1 << 20;
+/** Entries that are taken into memory in one turn of the event loop: about a millisecond. */
+const ENTRIES_PER_TURN = 64;
 /** Bytes of values that wait for the disk, at most; further ones are not kept. */
 const PENDING_BYTES = 32 << 20;
 /** Milliseconds after a failure until the next write. */
@@ -62,6 +66,16 @@ export async function openPassageFile(options: PassageFileOptions): Promise<Pass
   } catch (error) {
     await file.close();
     throw refusal(path, error as FileError);
+  }
+}
+
+/** Checks before a start that the path is free, or has a file of this kind. @throws WinnowError `invalid_input`. */
+export function checkPassageFile(path: string): void {
+  const where = resolve(path);
+  try {
+    if (fileState(where) === 'foreign') throw new FileError('foreign', FOREIGN);
+  } catch (error) {
+    throw refusal(where, fileError(error));
   }
 }
 
@@ -129,7 +143,7 @@ export class PassageFile {
 
   /**
    * Reads the entries of some spaces that the file has now, oldest first, with turns of the event loop for other work in between. Never rejects.
-   * @param take receives about 1 MiB of passages at a time; keys and values are views of memory that is its own from then on.
+   * @param take receives about 1 MiB of passages at a time, at most 64 of them; keys and values are views of memory that is its own from then on.
    */
   async load(spaces: readonly string[], take: (passages: readonly KeptPassage[]) => void): Promise<void> {
     let from: ReadFrom | undefined;
@@ -141,7 +155,11 @@ export class PassageFile {
       if (!read) return;
       if (read.damaged > 0) this.#onEvent({ kind: 'damaged', entries: read.damaged });
       this.#damaged += read.damaged;
-      take([...unpackPassages(read.passages)]);
+      const passages = [...unpackPassages(read.passages)];
+      for (let start = 0; start < passages.length; start += ENTRIES_PER_TURN) {
+        take(passages.slice(start, start + ENTRIES_PER_TURN));
+        await nextTurn();
+      }
       from = read.next;
     } while (from && !this.#closed);
   }

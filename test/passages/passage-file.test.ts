@@ -25,7 +25,12 @@ import { FileError } from '../../src/passages/disk/errors.ts';
 import type { FileCall } from '../../src/passages/disk/file-types.ts';
 import { FileKeeper } from '../../src/passages/disk/keeper.ts';
 import { type KeptPassage, packPassages, unpackPassages } from '../../src/passages/disk/packed.ts';
-import { openPassageFile, type PassageFile, type PassageFileEvent } from '../../src/passages/passage-file.ts';
+import {
+  checkPassageFile,
+  openPassageFile,
+  type PassageFile,
+  type PassageFileEvent,
+} from '../../src/passages/passage-file.ts';
 import { passage, shown } from './file-data.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'winnow-passages-'));
@@ -261,6 +266,7 @@ describe('a file that cannot be used', () => {
           /passages\.db: expected a file of kept passages, or none.*, got a file of another kind/,
         ),
       });
+      expect(() => checkPassageFile(path)).toThrow(/got a file of another kind/);
       expect(readFileSync(path)).toEqual(bytes);
     }
   });
@@ -270,8 +276,11 @@ describe('a file that cannot be used', () => {
     mkdirSync(path, { recursive: true });
     const file = join(path, 'file');
     writeFileSync(file, 'text');
-    for (const wrong of [path, join(file, 'passages.db')])
+    for (const wrong of [path, join(file, 'passages.db')]) {
       await expect(openPassageFile({ path: wrong, limitBytes })).rejects.toMatchObject({ code: 'invalid_input' });
+      expect(() => checkPassageFile(wrong)).toThrow(/passage/);
+    }
+    checkPassageFile(join(path, 'none.db'));
   });
 
   it('is set aside where it is damaged: broken header, zeros, cut, of another layout', () => {

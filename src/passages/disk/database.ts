@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
-import { FileError, guarded } from './errors.ts';
+import { FileError, FOREIGN, guarded } from './errors.ts';
 import type { FileCounts, FileSetting, PassagesRead, ReadFrom } from './file-types.ts';
 import { fileState } from './header.ts';
 import { KEY_BYTES, type KeptPassage, type PackedPassages, packPassages, unpackPassages } from './packed.ts';
@@ -40,7 +40,7 @@ export class PassageDatabase {
     this.#limitBytes = limitBytes;
     const opened = guarded(() => {
       const state = fileState(path);
-      if (state === 'foreign') throw new FileError('foreign', 'a file of another kind');
+      if (state === 'foreign') throw new FileError('foreign', FOREIGN);
       if (state === 'damaged') throw new FileError('damaged', 'a broken header');
       if (state === 'empty') rmSync(path);
       if (state !== 'own') create(path);

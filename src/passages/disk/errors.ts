@@ -13,6 +13,9 @@ export type FileFault =
   /** The file system fails: no space, a broken disk. */
   | 'failed';
 
+/** What a file is that something else made. */
+export const FOREIGN = 'a file of another kind';
+
 export class FileError extends Error {
   readonly fault: FileFault;
 
@@ -37,7 +40,7 @@ const FAULTS: Readonly<Record<number, FileFault>> = {
 const PASSING = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'EFBIG'];
 
 /** Returns a failure of the file system or of SQLite with what it means for the file. */
-function fileError(error: unknown): FileError {
+export function fileError(error: unknown): FileError {
   if (error instanceof FileError) return error;
   const { message, code, errcode } = error as Error & { readonly code?: string; readonly errcode?: number };
   const options = { cause: error };
