@@ -15,11 +15,17 @@ import { MODEL_FILES } from './whole-model.ts';
  * a linear layer as [in, out] under a generated name, and `findWeights` knows its own from the bias beside it or the path of its node.
  */
 
-/** Returns the weights of an export in PyTorch's layout: those of linear layers are [out, in]. */
+/** The weight that every encoder has; what stands before it is the path of the encoder in the exported module, such as `model.0.auto_model.`. */
+const WORDS = 'embeddings.word_embeddings.weight';
+
+/** Returns the weights of an export in PyTorch's layout, named from the encoder on: those of linear layers are [out, in]. */
 function exportedWeights({ model, weights }: Prepared): Map<string, Tensor> {
   const read = consumers(model.graph);
+  const table = weights.find(({ name }) => name.endsWith(WORDS))?.name ?? WORDS;
+  const prefix = table.slice(0, -WORDS.length);
   return new Map(
-    weights.map(({ tensor, name, dims }) => {
+    weights.map(({ tensor, name: path, dims }) => {
+      const name = path.startsWith(prefix) ? path.slice(prefix.length) : path;
       const value = model.graph.initializers.get(tensor)!;
       const isProduct = (read.get(tensor) ?? []).some((node) => node.op === 'MatMul' && node.inputs[1] === tensor);
       return [name, dims.length === 2 && isProduct ? transposed(value) : value] as const;
