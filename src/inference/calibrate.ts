@@ -62,7 +62,7 @@ export function fastest(trials: readonly Trial[]): Layout {
 async function round(pool: SupervisedPool, key: string, batches: readonly InferenceRow[][]): Promise<number> {
   const start = performance.now();
   const answers = await Promise.all(batches.map((batch) => pool.run(key, batch)));
-  const rows = answers.reduce((sum, { scores }) => sum + scores.length, 0);
+  const rows = answers.reduce((sum, { scores, pieces }) => sum + (pieces ?? scores).length, 0);
   return (1000 * rows) / (performance.now() - start);
 }
 

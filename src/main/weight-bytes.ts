@@ -57,7 +57,7 @@ export async function defaultWeightBytes(config: Config): Promise<number> {
   try {
     const { defaultGraph } = await import('./default-graph.ts');
     const spec = await defaultGraph(config);
-    return spec ? graphBytes(spec.file) : 0;
+    return spec ? spec.files.reduce((sum, file) => sum + graphBytes(file), 0) : 0;
   } catch {
     return 0;
   }
