@@ -190,6 +190,7 @@ describe('a passage file', () => {
     await withFile(path, async (file) => {
       for (const i of numbers(30)) file.put(passage(i));
       await file.flush();
+      writeFileSync(`${path}.damaged`, needle);
       expect(onDisk()).toBe(true);
       await file.drop(['space 1']);
       expect(onDisk()).toBe(false);

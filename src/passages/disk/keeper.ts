@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { PassageDatabase } from './database.ts';
 import { FileError } from './errors.ts';
 import type { FileCall, FileFacts, FileSetting, PassagesRead } from './file-types.ts';
-import { BESIDE, setAside } from './place.ts';
+import { asideOf, BESIDE, setAside } from './place.ts';
 
 /** Answers the calls to a passage file, and replaces a file that is damaged or gone. Calls are synchronous. */
 export class FileKeeper {
@@ -43,10 +43,13 @@ export class FileKeeper {
         return undefined;
       case 'drop':
         this.#open().drop(call.spaces);
+        // It may hold entries of theirs.
+        rmSync(asideOf(this.#setting.path), { force: true });
         return undefined;
       case 'empty':
         this.#close();
-        for (const suffix of ['', ...BESIDE, '.damaged']) rmSync(this.#setting.path + suffix, { force: true });
+        for (const suffix of ['', ...BESIDE]) rmSync(this.#setting.path + suffix, { force: true });
+        rmSync(asideOf(this.#setting.path), { force: true });
         this.#open();
         return undefined;
       case 'close':

@@ -49,9 +49,12 @@ export function create(path: string): void {
   }
 }
 
+/** Returns where a damaged file is moved. */
+export const asideOf = (path: string): string => `${path}.damaged`;
+
 /** Moves a damaged file out of the way. @returns its new path, where an older damaged file is replaced. */
 export function setAside(path: string): string {
-  const to = `${path}.damaged`;
+  const to = asideOf(path);
   renameSync(path, to);
   removeBeside(path);
   return to;
