@@ -6,9 +6,10 @@ import { readJsonFile } from '../../util/json-files.ts';
 import type { Validation } from '../measure/validation.ts';
 import type { Backbone } from '../step/backbone.ts';
 
-/** Returns a hash of a backbone's weights, those of a new head included. */
-export function weightsHash({ model }: Backbone): string {
+/** Returns a hash of a backbone's weights, those of a new head included, and of what else decides the scores of an interaction model. */
+export function weightsHash({ model, interaction }: Backbone): string {
   const hash = createHash('sha256');
+  if (interaction) hash.update(JSON.stringify([interaction.kept, interaction.settings]));
   for (const [name, { bytes }] of model.graph.initializers) hash.update(name).update(bytes);
   return hash.digest('hex');
 }
