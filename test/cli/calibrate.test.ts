@@ -6,6 +6,9 @@ import { type ServerProcess, startServerProcess } from '../../bench/load/server.
 import { parseManifest, writeManifest } from '../../src/registry/manifest.ts';
 import { publish } from '../../src/registry/publish-version.ts';
 import { logistic } from '../../src/statistics/calibration.ts';
+import { dataSourceSchema } from '../../src/training/data/data-schema.ts';
+import { skipCount } from '../../src/training/data/list-types.ts';
+import { readGraded } from '../../src/training/publish/labeled-lists.ts';
 import { createRandom } from '../../src/util/random.ts';
 import { winnow } from '../support/command.ts';
 import { WORDS, writeTinyModel } from '../support/tiny-model.ts';
@@ -77,6 +80,37 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.stop();
   rmSync(root, { recursive: true, force: true });
+});
+
+describe('lists of a calibration', () => {
+  const hits = ['a', 'b', 'c'].map((docid, i) => ({ docid, content: `text ${docid}`, rank: i + 1, score: 3 - i }));
+  const path = join(root, 'lists.json');
+  const qrels = join(root, 'some.qrels');
+  const read = async (judgedOnly: boolean) => {
+    writeFileSync(
+      path,
+      JSON.stringify(['1', '2'].map((qid) => ({ query: `query ${qid}`, hits: hits.map((hit) => ({ ...hit, qid })) }))),
+    );
+    writeFileSync(qrels, '1 0 a 2\n1 0 c 0\n');
+    const counts = skipCount();
+    const source = dataSourceSchema.parse({ format: 'rank_llm', path, qrels });
+    const { lists } = await readGraded({ data: [source], depth: 100, judgedOnly }, counts);
+    return {
+      lists: lists.map(({ qid, docids, relevance }) => ({ qid, docids, relevance })),
+      leftOut: counts.skipped(),
+    };
+  };
+
+  it('are those of judged queries; passages without a judgement are not relevant, or left out', async () => {
+    expect(await read(false)).toEqual({
+      lists: [{ qid: '1', docids: ['a', 'b', 'c'], relevance: [2, 0, 0] }],
+      leftOut: { 'query without judgements': 1 },
+    });
+    expect(await read(true)).toEqual({
+      lists: [{ qid: '1', docids: ['a', 'c'], relevance: [2, 0] }],
+      leftOut: { 'query without judgements': 1, 'passage without a judgement': 1 },
+    });
+  });
 });
 
 describe('winnow calibrate', () => {

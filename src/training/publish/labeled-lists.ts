@@ -23,18 +23,24 @@ interface GradedLists {
 }
 
 const UNJUDGED = 'passage without a judgement';
+const UNJUDGED_QUERY = 'query without judgements';
 
 async function readSource(source: DataSource, { depth, judgedOnly }: Reading, counts: Skips): Promise<GradedLists> {
   if (judgedOnly && source.qrels === undefined)
     throw new WinnowError('invalid_input', { where: '--judged-only', expected: '--qrels', got: 'none' });
-  const qrels = judgedOnly && source.qrels !== undefined ? await readQrels(source.qrels) : undefined;
+  const qrels = source.qrels === undefined ? undefined : await readQrels(source.qrels);
   const raw = await openRaw(source, process.cwd());
   try {
     const lists: IdentifiedList[] = [];
     for await (const list of raw.lists(counts)) {
       const judged = qrels?.get(list.qid);
+      // Of such a list nothing is known: not one of its passages is judged not relevant.
+      if (qrels && !judged) {
+        counts.skip(UNJUDGED_QUERY, `${source.path}, query ${list.qid}`);
+        continue;
+      }
       const ranked = [...list.passages.keys()].slice(0, depth);
-      const places = qrels ? ranked.filter((i) => judged?.has(list.docids[i]!)) : ranked;
+      const places = judgedOnly ? ranked.filter((i) => judged?.has(list.docids[i]!)) : ranked;
       counts.drop(UNJUDGED, ranked.length - places.length, source.path);
       if (places.length > 0) lists.push(pick(list, places));
     }
