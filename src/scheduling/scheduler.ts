@@ -264,8 +264,10 @@ class JobScheduler<Row extends SchedulableRow> implements Scheduler<Row> {
     const { batch } = sent;
     const ms = this.#inFlight.complete(sent, host, now);
     const startedAt = now - ms;
-    this.#forecast.learnBatch(batch, ms);
-    this.demand.ran(batch.key, batch.rows, ms);
+    // Two answers that waited while this process was busy arrive at once: the second seems to have taken no time, which would spoil what is learned.
+    const ranMs = Math.max(ms, inferMs);
+    this.#forecast.learnBatch(batch, ranMs);
+    this.demand.ran(batch.key, batch.rows, ranMs);
     this.#pump();
     for (const ticket of ticketsOf(batch))
       if (!ticket.settled && ticket.deliver(batch, answer, startedAt)) {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { WinnowError } from '../../src/errors.ts';
 import type { Cost } from '../../src/scheduling/cost-model.ts';
 import { createScheduler, type SchedulingLimits } from '../../src/scheduling/scheduler.ts';
-import type { Job, JobResult, Lane, SchedulerObserver } from '../../src/scheduling/scheduling-types.ts';
+import type { BatchAnswer, Job, JobResult, Lane, SchedulerObserver } from '../../src/scheduling/scheduling-types.ts';
 import { type EngineOptions, type FakeRow, row, SimulatedClock, simulatedEngine } from './simulation.ts';
 
 const COST: Cost = { fixed: 1, perToken: 0.1, perSquare: 0 };
@@ -362,6 +362,39 @@ describe('scheduler: failures', () => {
     })();
     expect(error?.code).toBe('inference_failed');
     expect(b.engine.ran).toHaveLength(1);
+  });
+
+  it('answers that arrive together are not taken for batches without cost', async () => {
+    const clock = new SimulatedClock();
+    /** Predicted milliseconds as a part of those in the engine. */
+    const predicted: number[] = [];
+    const held: (() => void)[] = [];
+    const executor = {
+      concurrency: 1,
+      depth: 2,
+      execute(_key: string, batch: readonly FakeRow[], predictedMs?: number) {
+        const { promise, resolve } = Promise.withResolvers<BatchAnswer>();
+        const inferMs = 0.1 * batch.reduce((sum, { ids }) => sum + ids.length, 0);
+        if (predictedMs !== undefined) predicted.push(predictedMs / inferMs);
+        held.push(() => resolve({ scores: new Float32Array(batch.length), inferMs }));
+        // As if this process had been busy until the second batch was done too.
+        if (held.length === 2)
+          held.splice(0).forEach((answer, i) => {
+            clock.after(2 * inferMs + 0.05 * i, answer);
+          });
+        return promise;
+      },
+    };
+    const scheduler = createScheduler<FakeRow>({ executor, clock, limits: LIMITS, prior: COST });
+    const job = { key: 'm@1', lane: 'interactive', deadline: Number.POSITIVE_INFINITY } as const;
+    for (let round = 0; round < 8; round++) {
+      const done = scheduler.submit({ ...job, rows: rows(20, 100) });
+      await clock.run();
+      await done;
+    }
+    expect(predicted.length).toBeGreaterThan(8);
+    expect(Math.min(...predicted)).toBeGreaterThan(0.5);
+    expect(Math.max(...predicted)).toBeLessThan(2);
   });
 
   it('an engine that answers with the wrong number of scores is not believed', async () => {
