@@ -78,7 +78,7 @@ export function interactionVariants(paths: readonly string[]): readonly Variant[
   const has = (half: Half, ending: string) => paths.includes(fileOf(half, ending));
   const found: Variant[] = [];
   for (const [ending, name] of FORMATS) {
-    if (!HALVES.some((half) => has(half, ending))) continue;
+    if (!HALVES.some((half) => has(half, ending)) || isPartner(ending, has)) continue;
     const [file, passages] = HALVES.map((half) => {
       const own = [ending, ''].find((one) => has(half, one));
       if (own !== undefined) return fileOf(half, own);
@@ -90,6 +90,10 @@ export function interactionVariants(paths: readonly string[]): readonly Variant[
   if (found.length > 0) return found;
   return refuse(fileOf('top', ''), 'both ONNX files of an interaction model (top.onnx, passage.onnx)', 'none', 'files');
 }
+
+/** Whether a half as exported is there for a smaller file of the other half alone. */
+const isPartner = (ending: string, has: (half: Half, ending: string) => boolean): boolean =>
+  ending === '' && HALVES.some((half) => !has(half, '') && FORMATS.some(([other]) => has(half, other)));
 
 /** Whether a path is an ONNX file of an interaction model. */
 export const isHalf = (path: string): boolean =>

@@ -42,6 +42,15 @@ describe('the variants of an interaction model', () => {
     });
   });
 
+  it('have no exported form where a smaller file replaces one half', () => {
+    expect(interactionVariants(['onnx/top.onnx', 'onnx/passage_int8.onnx'])).toEqual([
+      { name: 'int8', file: 'onnx/top.onnx', passages: 'onnx/passage_int8.onnx' },
+    ]);
+    expect(interactionVariants(['onnx/top_int8.onnx', 'onnx/passage.onnx'])).toEqual([
+      { name: 'int8', file: 'onnx/top_int8.onnx', passages: 'onnx/passage.onnx' },
+    ]);
+  });
+
   it('lack no half', () => {
     expect(codeOf(() => interactionVariants(['onnx/top.onnx']))).toContain('onnx/passage.onnx');
     expect(codeOf(() => interactionVariants(['onnx/passage.onnx']))).toContain('the other half of onnx/passage.onnx');
