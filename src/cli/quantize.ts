@@ -71,7 +71,7 @@ async function run(source: string, flags: Flags): Promise<void> {
 export function command(): Command {
   const quantize = new Command('quantize')
     .description(
-      'Add an int8 (or fp16) file to a cross-encoder or bi-encoder: scores that do not depend on co-batched rows, compared with float32.',
+      'Add an int8 (or fp16) file to a cross-encoder or bi-encoder, or int8 files to an interaction model: scores that do not depend on co-batched rows, compared with float32.',
     )
     .argument(
       '<folder>',

@@ -37,6 +37,9 @@ export interface PassageStates {
   close(): Promise<void>;
 }
 
+/** A graph of passages, and what its states are kept as. */
+export type PassageGraph = Pick<InteractionEncoder, 'passage' | 'kept'>;
+
 /** Widths of the parts of a kept passage, in bytes. */
 interface Layout {
   readonly hidden: number;
@@ -79,7 +82,7 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: NodeJS.TypedArray): Uint8Ar
 const bytesIn = ({ data }: OrtTensor): Uint8Array => bytesOf(data as Int8Array);
 
 /** Makes a graph of passages give float16 states as float32, which hold the same numbers: the engine's binding gives no arrays of float16. */
-function readable({ passage, kept }: InteractionEncoder): Model {
+function readable({ passage, kept }: PassageGraph): Model {
   if (kept === 'int8') return passage;
   const others = passage.graph.outputs.filter(({ name }) => name !== STATES);
   const g = GraphBuilder.from(freezeGraph({ ...passage.graph, outputs: others }));
@@ -176,6 +179,48 @@ function stacked(all: readonly Kept[], { hidden, isInt8, hasVector, isDecoded }:
   };
 }
 
+const layoutOf = ({ passage: { graph }, kept }: PassageGraph, form: 'decoded' | 'as kept'): Layout => ({
+  hidden: Number(graph.outputs.find(({ name }) => name === STATES)?.dims?.at(-1)),
+  isInt8: kept === 'int8',
+  hasVector: graph.outputs.some(({ name }) => name === VECTOR),
+  isDecoded: form === 'decoded',
+});
+
+/**
+ * Opens a graph of passages that makes the inputs of a served top in memory.
+ * @param remembers Whether a passage is read once; else in every batch that it is part of.
+ */
+export async function openPassageReader(
+  graph: PassageGraph,
+  padId: number,
+  settings: SessionSettings,
+  remembers: boolean,
+): Promise<Pick<PassageStates, 'feeds' | 'close'>> {
+  const layout = layoutOf(graph, 'as kept');
+  const session = await createSession(readable(graph), settings);
+  const known = new Map<string, Kept>();
+  return {
+    async feeds(passages) {
+      if (!remembers) return stacked(await compute(session, passages, padId, layout), layout);
+      const missing = new Map(passages.map((ids) => [keyOf(ids), ids] as const).filter(([key]) => !known.has(key)));
+      for (const batch of batchesOf(missing)) {
+        const values = await compute(
+          session,
+          batch.map(([, ids]) => ids),
+          padId,
+          layout,
+        );
+        for (const [i, [key]] of batch.entries()) known.set(key, values[i]!);
+      }
+      return stacked(
+        passages.map((ids) => known.get(keyOf(ids))!),
+        layout,
+      );
+    },
+    close: () => session.release(),
+  };
+}
+
 /**
  * Opens the kept states of an encoder's passages.
  * @param form `decoded` for the trained graph, whose states of float16 arrive as float32; `as kept` for a served one.
@@ -190,13 +235,7 @@ export async function openPassageStates(
 ): Promise<PassageStates> {
   const own = join(folder, passageKey(encoder));
   const file = await openKeptFile(own);
-  const outputs = encoder.passage.graph.outputs;
-  const layout: Layout = {
-    hidden: Number(outputs.find(({ name }) => name === STATES)?.dims?.at(-1)),
-    isInt8: encoder.kept === 'int8',
-    hasVector: encoder.settings.form === 'cosine',
-    isDecoded: form === 'decoded',
-  };
+  const layout = layoutOf(encoder, form);
   let session: Promise<InferenceSession> | undefined;
   let [computed, bytes] = [0, 0];
   const found = file.size;

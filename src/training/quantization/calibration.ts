@@ -2,10 +2,10 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { createSession } from '../../inference/providers.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
 import type { LinearGroup } from '../../onnx/rewrites/linears.ts';
-import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { createRandom } from '../../util/random.ts';
-import { rowFeeds } from '../step/feeds.ts';
+import type { ModelRow } from '../measure/side-rows.ts';
 import { lengthBatches } from '../step/row-scorer.ts';
+import { type Reader, readerOf } from './reader.ts';
 
 /** Statistics of the value that a group of layers reads. */
 export interface InputStatistics {
@@ -22,6 +22,8 @@ export interface InputStatistics {
 
 interface CalibrationOptions {
   readonly padId: number;
+  /** Of pairs, or the rows of a bi-encoder, if absent. */
+  readonly reader?: Reader | undefined;
   readonly seed: number;
   /** States to sample per group. */
   readonly sampleSize: number;
@@ -90,7 +92,7 @@ function withOutputs(model: Model, values: readonly StateValue[]): Model {
 }
 
 /** Adds the states of tokens, not of padding. Values with one state per row (after the pooling) or with heads are added whole. */
-function addStates(collector: Collector, value: Tensor, batch: readonly EncodedRow[]): void {
+function addStates(collector: Collector, value: Tensor, tokens: readonly number[]): void {
   const data = value.data as Float32Array;
   const channels = value.dims.at(-1)!;
   if (value.dims.length > 3) {
@@ -98,8 +100,8 @@ function addStates(collector: Collector, value: Tensor, batch: readonly EncodedR
     return;
   }
   const length = value.dims.length === 3 ? value.dims[1]! : 1;
-  batch.forEach((row, r) => {
-    for (let t = 0; t < Math.min(length, row.ids.length); t++) collector.add(data, (r * length + t) * channels);
+  tokens.forEach((count, r) => {
+    for (let t = 0; t < Math.min(length, count); t++) collector.add(data, (r * length + t) * channels);
   });
 }
 
@@ -110,7 +112,7 @@ const BATCH = 8;
 export async function calibrate(
   model: Model,
   values: readonly StateValue[],
-  rows: readonly EncodedRow[],
+  rows: readonly ModelRow[],
   options: CalibrationOptions,
 ): Promise<ReadonlyMap<string, InputStatistics>> {
   const session: InferenceSession = await createSession(withOutputs(model, values), {
@@ -122,11 +124,13 @@ export async function calibrate(
   );
   try {
     let done = 0;
-    const lengths = rows.map((row) => row.ids.length);
+    const reader = readerOf(options);
+    const lengths = rows.map((row) => reader.tokensOf(row));
     for (const places of lengthBatches(lengths, { rows: BATCH })) {
       const batch = places.map((place) => rows[place]!);
-      const results = await session.run(rowFeeds(batch, session.inputNames, options.padId));
-      for (const [name, collector] of collectors) addStates(collector, results[name] as Tensor, batch);
+      const tokens = places.map((place) => lengths[place]!);
+      const results = await session.run(await reader.feeds(batch, session.inputNames));
+      for (const [name, collector] of collectors) addStates(collector, results[name] as Tensor, tokens);
       done += batch.length;
       options.onBatch?.(done, rows.length);
     }

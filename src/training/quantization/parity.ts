@@ -1,8 +1,9 @@
 import { kendall } from '../../statistics/rank-correlation.ts';
 import { differences, mean } from '../../statistics/samples.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
-import { comparedScores, isQuery, type ModelRow } from '../measure/side-rows.ts';
+import { isQuery, type ModelRow } from '../measure/side-rows.ts';
 import type { BatchLimit, RowScorer } from '../step/row-scorer.ts';
+import type { Reader } from './reader.ts';
 
 /**
  * How the scores of a smaller file differ from those of the float32 file on the same pairs. The scores of a bi-encoder are compared less the mean
@@ -19,6 +20,8 @@ export interface Parity {
   readonly kendall: number;
   /** Of a bi-encoder: root mean square of the vectors' differences, over that of the vectors. */
   readonly vectorError?: number;
+  /** Of an interaction model: that scores are compared less the mean of their list. */
+  readonly isCentered?: true;
   /** Largest difference between a row's score, or a number of its vector, alone and in a batch, by the smaller file. */
   readonly batchDrift: number;
   /** Processor time of the float32 file divided by that of the smaller one, on the same rows in turn. */
@@ -65,11 +68,16 @@ const rms = (values: Float32Array | Float64Array): number => Math.sqrt(mean(valu
 const most = (values: Float64Array): number => values.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
 
 /** Compares the scores of two files of one model on the same rows. */
-export async function compareScores(float: RowScorer, small: RowScorer, rows: readonly ModelRow[]): Promise<Parity> {
+export async function compareScores(
+  float: RowScorer,
+  small: RowScorer,
+  rows: readonly ModelRow[],
+  reader: Pick<Reader, 'compared' | 'isCentered'>,
+): Promise<Parity> {
   const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);
   const given = { float: await float.score(sorted, BATCH), small: await small.score(sorted, BATCH) };
   const alone = await small.score(sorted, { rows: 1 });
-  const [exact, got] = [comparedScores(sorted, given.float), comparedScores(sorted, given.small)];
+  const [exact, got] = [reader.compared(sorted, given.float), reader.compared(sorted, given.small)];
   const scoreErrors = differences(got, exact);
   const center = mean(exact);
   return {
@@ -81,6 +89,7 @@ export async function compareScores(float: RowScorer, small: RowScorer, rows: re
     ...(rows.some(isQuery) && {
       vectorError: rms(differences(given.small, given.float)) / Math.max(rms(given.float), 1e-30),
     }),
+    ...(reader.isCentered && { isCentered: true }),
     batchDrift: most(differences(alone, given.small)),
     speed: await speedRatio(float, small, sorted.slice(0, TIMED_ROWS)),
   };

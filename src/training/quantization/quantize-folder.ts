@@ -17,8 +17,10 @@ import { selfTest, selfTestScores } from '../measure/self-test.ts';
 import { openValidation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
 import { checkPositions } from '../step/feeds.ts';
+import { addHalves } from './add-halves.ts';
 import { parityRows } from './parity-rows.ts';
-import { type MadeVariant, makeVariant, type Precision, parityCard, parityFacts, tablesIn } from './variants.ts';
+import type { LeastSpeeds } from './quantize-halves.ts';
+import { makeVariant, type Precision, parityCard, parityFacts, tablesIn } from './variants.ts';
 
 interface QuantizeFolderOptions {
   readonly data: string;
@@ -33,6 +35,7 @@ interface QuantizeFolderOptions {
   readonly tables?: TablePlace;
   /** int8 only: see `QuantizeOptions`. */
   readonly attentionNoise?: number;
+  readonly leastSpeed?: LeastSpeeds;
   readonly onProgress?: (stage: string, done: number, total: number) => void;
 }
 
@@ -88,45 +91,67 @@ async function appendToCard(folder: string, section: string): Promise<void> {
   await writeFile(path, `${card.trimEnd()}\n\n${section}`);
 }
 
-/** Removes the float32 file and its external data. */
-async function dropFloat(work: string, file: string): Promise<void> {
+/** Removes the float32 files and external data that the variant does not use. */
+async function dropFloat(work: string, variant: Variant): Promise<void> {
   const version = await readVersionFolder(work);
-  const { external } = await chooseGraph(version, 'fp32', 'cpu');
-  for (const path of [file, ...external]) await rm(join(work, path));
+  const filesOf = async (name: Variant | 'fp32'): Promise<readonly string[]> => {
+    const { variant: chosen, external } = await chooseGraph(version, name, 'cpu');
+    return [chosen.file, ...(chosen.passages === undefined ? [] : [chosen.passages]), ...external];
+  };
+  const used = await filesOf(variant);
+  for (const path of await filesOf('fp32')) if (!used.includes(path)) await rm(join(work, path));
+}
+
+interface AddedVariant {
+  readonly manifest: Partial<Manifest>;
+  readonly card: string;
+  readonly precision: Precision;
+}
+
+const validationOf = ({ data, qrels, depth }: QuantizeFolderOptions) =>
+  qrels === undefined ? undefined : { data: { path: data, qrels }, depth, measure: 'nDCG@10' };
+
+/** Adds int8 files to the copied folder of an interaction model. */
+async function addToInteraction(
+  version: VersionFolder,
+  maxLength: number,
+  options: QuantizeFolderOptions,
+): Promise<AddedVariant> {
+  const { variant, data, qrels, keepsFloat = true, tables } = options;
+  if (variant !== 'int8')
+    throw new WinnowError('invalid_input', {
+      where: version.folder,
+      expected: 'a cross-encoder or a bi-encoder; an interaction model is made smaller in int8 alone',
+      got: `an interaction model and ${variant}`,
+    });
+  const added = await addHalves(version, {
+    ...options,
+    lists: listsOf(data, qrels),
+    validation: validationOf(options),
+    maxLength,
+    keepsFloat,
+    tables,
+  });
+  return { ...added, precision: 'float32' };
 }
 
 /** Adds the variant to a copied folder. */
-async function addVariant(
-  work: string,
-  options: QuantizeFolderOptions,
-): Promise<{ manifest: Partial<Manifest>; made: MadeVariant; source: Source }> {
+async function addVariant(work: string, options: QuantizeFolderOptions): Promise<AddedVariant> {
   const manifest = existsSync(join(work, MANIFEST_FILE)) ? await readManifest(work) : undefined;
   const version = await readVersionFolder(work);
-  if (version.isInteraction)
-    throw new WinnowError('invalid_input', {
-      where: work,
-      expected: 'a cross-encoder or a bi-encoder',
-      got: 'an interaction model, whose graphs stay in float32',
-    });
+  const maxLength = manifest?.maxLength ?? Math.min(CALIBRATION_LENGTH, version.maxLength);
+  if (version.isInteraction) return addToInteraction(version, maxLength, options);
   const source = await readSource(version, options.variant);
   const { model, file, precision } = source;
   checkPositions(model, version.config, file);
   const { encoder } = version;
   const output = model.graph.outputs[0]!.name;
   const tokenizer = await createLocalTokenizer(work);
-  const maxLength = manifest?.maxLength ?? Math.min(CALIBRATION_LENGTH, version.maxLength);
   const limits = { ...manifest, maxLength };
   try {
     const pairs = pairsWithin(limits);
     const rows = await parityRows(listsOf(options.data, options.qrels), tokenizer, pairs, encoder);
-    const validationSettings =
-      options.qrels === undefined
-        ? undefined
-        : {
-            data: { path: options.data, qrels: options.qrels },
-            depth: options.depth,
-            measure: 'nDCG@10',
-          };
+    const validationSettings = validationOf(options);
     const validation =
       validationSettings && (await openValidation(validationSettings, '.', tokenizer, pairs, { prefixes: encoder }));
     const made = await makeVariant(
@@ -155,7 +180,7 @@ async function addVariant(
     const before = manifest?.training?.quantization;
     const quantization = precision === 'int8' ? { ...Object(before), refined: facts.int8 } : facts;
     const training = { ...manifest?.training, quantization };
-    return { manifest: { training, selfTest: selfTest(scores, encoder) }, made, source };
+    return { manifest: { training, selfTest: selfTest(scores, encoder) }, card: parityCard([made]), precision };
   } finally {
     await tokenizer.close();
   }
@@ -170,15 +195,14 @@ export async function quantizeFolder(source: string, options: QuantizeFolderOpti
   await using temporary = await temporaryFolder('quantize');
   const work = temporary.path;
   await cp(source, work, { recursive: true });
-  const { manifest, made, source: read } = await addVariant(work, options);
-  const card = parityCard([made]);
+  const { manifest, card, precision } = await addVariant(work, options);
   await appendToCard(work, card);
   // The copied manifest lists old hashes; publishing writes new ones.
   if (existsSync(join(work, MANIFEST_FILE))) {
     const { files: _, ...rest } = await readManifest(work);
     await writeFile(join(work, MANIFEST_FILE), JSON.stringify(rest));
   }
-  if (read.precision === 'float32' && options.keepsFloat === false) await dropFloat(work, read.file);
+  if (precision === 'float32' && options.keepsFloat === false) await dropFloat(work, options.variant);
   const published = await publish(work, options.registry, options.name, { manifest, label: options.label });
   return { published, card };
 }

@@ -10,15 +10,17 @@ import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { findLinears } from '../../onnx/rewrites/linears.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import type { ModelRow } from '../measure/side-rows.ts';
-import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import { calibrate, inputsOf } from './calibration.ts';
 import { chooseGroup, type GroupChoice } from './group-search.ts';
 import { compareScores, DEFAULT_BOUNDS, type Parity, type ParityBounds, refusal } from './parity.ts';
+import { type Reader, readerOf } from './reader.ts';
 import { refineInt8 } from './refine.ts';
 import { chooseKept, measureSensitivity, type Sensitivities } from './sensitivity.ts';
 
 export interface QuantizeOptions {
   readonly padId: number;
+  /** How rows are read; as pairs, or texts of a bi-encoder, if absent. */
+  readonly reader?: Reader;
   /** Rows for calibration; none of them should be in `check`. */
   readonly calibration: readonly ModelRow[];
   /** Rows that the result is compared on. */
@@ -95,23 +97,29 @@ async function afterPooling(model: Model): Promise<ReadonlySet<string>> {
 }
 
 /** Brings the model to canonical form, without the positions that scores do not depend on. */
-const canonical = async (source: Model, output: string): Promise<Model> =>
-  narrowModel((await prepare(source, { output })).model);
+const canonical = async (source: Model, output: string | undefined): Promise<Model> =>
+  narrowModel((await prepare(source, { ...(output !== undefined && { output }) })).model);
 
 /**
  * Quantizes a cross-encoder or a bi-encoder to int8: static calibrated scales with channel smoothing (so that scores do not depend on co-batched rows), α and
  * range per group by the error of its outputs, bias correction, int8 word embeddings, attention scores from 8-bit queries and keys. Layers
  * after a pooling by sums stay in float32, as do those with the largest error and, where the result would be refused, those that change
  * the scores most for their work.
- * @param source float32 model; `output` is the name of its scores, [rows, 1], or of its vectors, [rows, width].
+ * @param source float32 model; `output` is the name of its scores, [rows, 1], or of its vectors, [rows, width];
+ * without it all outputs stay, as in the graphs of an interaction model.
  * @throws WinnowError `model_refused` where the result exceeds the bounds.
  */
-export async function quantize(source: Model, output: string, options: QuantizeOptions): Promise<Quantized> {
+export async function quantize(
+  source: Model,
+  output: string | undefined,
+  options: QuantizeOptions,
+): Promise<Quantized> {
   const model = await canonical(source, output);
   const groups = findLinears(model.graph);
-  const { calibration, padId, seed = 1, attentionNoise, onProgress } = options;
+  const { calibration, padId, reader, seed = 1, attentionNoise, onProgress } = options;
   const seen = await calibrate(model, inputsOf(groups), calibration, {
     padId,
+    reader,
     seed,
     sampleSize: SAMPLE,
     onBatch: (done, total) => onProgress?.('calibrate', done, total),
@@ -133,13 +141,13 @@ export async function quantize(source: Model, output: string, options: QuantizeO
   let tried: Sensitivities | undefined;
   const keptWithin = async (share: number): Promise<ReadonlySet<number>> => {
     if (share === 0) return new Set();
-    tried ??= await measureSensitivity(model, usable, rows, { padId, onGroup });
+    tried ??= await measureSensitivity(model, usable, rows, { reader: readerOf(options), onGroup });
     return chooseKept(tried, { noise: options.noise ?? NOISE, share });
   };
   const make = async (share: number) => {
     const kept = await keptWithin(share);
     const chosen = usable.filter((_, i) => !kept.has(i)).map((c) => c.quantization);
-    const refining = { padId, seed, attentionNoise, onProgress };
+    const refining = { padId, reader, seed, attentionNoise, onProgress };
     const small = await refineInt8(quantizeModel(model, chosen), calibration, refining);
     return { small, kept, parity: await checkParity(model, small, options) };
   };
@@ -170,13 +178,13 @@ async function firstWithin<T>(shares: readonly number[], make: (share: number) =
 export async function checkParity(
   float: Model,
   small: Model,
-  { check, padId, bounds = DEFAULT_BOUNDS }: QuantizeOptions,
+  options: Pick<QuantizeOptions, 'check' | 'padId' | 'reader' | 'bounds'>,
 ): Promise<Parity> {
-  const open = (model: Model): Promise<RowScorer> => openRowScorer(model, { padId }, { threads: 1 });
-  const [reference, candidate] = [await open(float), await open(small)];
+  const reader = readerOf(options);
+  const [reference, candidate] = [await reader.open(float, { threads: 1 }), await reader.open(small, { threads: 1 })];
   try {
-    const parity = await compareScores(reference, candidate, check);
-    const reason = refusal(parity, bounds);
+    const parity = await compareScores(reference, candidate, options.check, reader);
+    const reason = refusal(parity, options.bounds ?? DEFAULT_BOUNDS);
     if (reason !== undefined) throw new WinnowError('model_refused', { model: 'int8', version: 'new', reason });
     return parity;
   } finally {

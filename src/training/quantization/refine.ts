@@ -14,6 +14,7 @@ import { orderSums } from '../../onnx/rewrites/ordered-sums.ts';
 import { differences } from '../../statistics/samples.ts';
 import type { ModelRow } from '../measure/side-rows.ts';
 import { calibrate } from './calibration.ts';
+import { type Reader, readerOf } from './reader.ts';
 import { chooseClips } from './score-clips.ts';
 import { scoresOf, varianceOf } from './sensitivity.ts';
 
@@ -22,6 +23,8 @@ const SAMPLE = 64;
 
 interface RefineOptions {
   readonly padId: number;
+  /** Of pairs, or the rows of a bi-encoder, if absent. */
+  readonly reader?: Reader | undefined;
   readonly seed: number;
   /**
    * Largest standard deviation of the change of the model's scores by one layer's 8-bit attention scores alone, as a share of the scores' own;
@@ -56,7 +59,7 @@ async function quietRanges(
 export async function refineInt8(
   model: Model,
   rows: readonly ModelRow[],
-  { padId, seed, attentionNoise, onProgress }: RefineOptions,
+  { padId, reader, seed, attentionNoise, onProgress }: RefineOptions,
 ): Promise<Model> {
   const { model: folded, shapes } = await foldInt8(model);
   const products = findScoreProducts(folded.graph, shapes);
@@ -70,6 +73,7 @@ export async function refineInt8(
   });
   const seen = await calibrate({ ...folded, graph: probed.graph }, [...values, ...scoreValues], rows, {
     padId,
+    reader,
     seed,
     sampleSize: SAMPLE,
     onBatch: (done, total) => onProgress?.('attention', done, total),
@@ -91,5 +95,7 @@ export async function refineInt8(
     graph: orderSums(turnHeads(quantizeScores(folded.graph, some, shapes, biases), shapes), shapes),
   });
   if (attentionNoise === undefined) return make(ranges);
-  return make(await quietRanges(ranges, attentionNoise, make, (some) => scoresOf(some, rows, padId)));
+  return make(
+    await quietRanges(ranges, attentionNoise, make, (some) => scoresOf(some, rows, readerOf({ padId, reader }))),
+  );
 }

@@ -1,9 +1,9 @@
 import type { Model } from '../../onnx/graph.ts';
 import { quantizeModel } from '../../onnx/rewrites/int8.ts';
 import { differences, mean } from '../../statistics/samples.ts';
-import { comparedScores, type ModelRow } from '../measure/side-rows.ts';
-import { openRowScorer } from '../step/row-scorer.ts';
+import type { ModelRow } from '../measure/side-rows.ts';
 import type { GroupChoice } from './group-search.ts';
+import type { Reader } from './reader.ts';
 
 /*
  * Chooses the layers that stay in float32: those that change the scores most for the work they save. The error of a layer's outputs does not
@@ -28,10 +28,10 @@ export function varianceOf(x: ArrayLike<number>): number {
 }
 
 /** Returns the scores of rows that files are compared by. */
-export async function scoresOf(model: Model, rows: readonly ModelRow[], padId: number): Promise<Float32Array> {
-  const scorer = await openRowScorer(model, { padId });
+export async function scoresOf(model: Model, rows: readonly ModelRow[], reader: Reader): Promise<Float32Array> {
+  const scorer = await reader.open(model);
   try {
-    return comparedScores(rows, await scorer.score(rows, { rows: BATCH }));
+    return reader.compared(rows, await scorer.score(rows, { rows: BATCH }));
   } finally {
     await scorer.close();
   }
@@ -49,13 +49,13 @@ export async function measureSensitivity(
   model: Model,
   choices: readonly GroupChoice[],
   rows: readonly ModelRow[],
-  { padId, onGroup }: { readonly padId: number; readonly onGroup?: (done: number) => void },
+  { reader, onGroup }: { readonly reader: Reader; readonly onGroup?: (done: number) => void },
 ): Promise<Sensitivities> {
   const sorted = [...rows].sort((a, b) => a.ids.length - b.ids.length);
-  const exact = await scoresOf(model, sorted, padId);
+  const exact = await scoresOf(model, sorted, reader);
   const groups: Sensitivity[] = [];
   for (const { quantization } of choices) {
-    const got = await scoresOf(quantizeModel(model, [quantization], { tables: false }), sorted, padId);
+    const got = await scoresOf(quantizeModel(model, [quantization], { tables: false }), sorted, reader);
     const { layers } = quantization.group;
     groups.push({
       variance: varianceOf(differences(got, exact)),

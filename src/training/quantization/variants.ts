@@ -5,7 +5,7 @@ import { type WriteOptions, writeModel } from '../../onnx/model-file.ts';
 import { markdownTable } from '../../reports/markdown.ts';
 import type { Validation } from '../measure/validation.ts';
 import { type TablePlace, type Variant, variantFile } from '../recipe/variant-names.ts';
-import { openRowScorer } from '../step/row-scorer.ts';
+import { openRowScorer, type RowScorer } from '../step/row-scorer.ts';
 import type { Parity } from './parity.ts';
 import { checkParity, halve, type LayerReport, type Quantized, type QuantizeOptions, quantize } from './quantize.ts';
 import { refineInt8 } from './refine.ts';
@@ -53,13 +53,15 @@ export interface MadeVariant {
   readonly parity: Parity;
   readonly layers: readonly LayerReport[];
   readonly effectiveness?: Effectiveness;
+  /** What the card calls it; the variant's name if absent. */
+  readonly label?: string;
 }
 
 /** Rows of a scoring batch. */
 const BATCH = 32;
 
-async function validationValue(model: Model, output: string, padId: number, validation: Validation): Promise<number> {
-  const scorer = await openRowScorer(model, { padId, output });
+/** Measures a model on a validation set and closes it. */
+export async function valueBy(scorer: RowScorer, validation: Validation): Promise<number> {
   try {
     return await validation.value((rows) => scorer.score(rows, { rows: BATCH }));
   } finally {
@@ -95,8 +97,8 @@ export async function makeVariant(
   const { parity, layers } = made;
   if (!validation) return { variant, from, file, parity, layers };
   const [before, small] = [
-    await validationValue(model, output, options.padId, validation),
-    await validationValue(made.model, output, options.padId, validation),
+    await valueBy(await openRowScorer(model, { padId: options.padId, output }), validation),
+    await valueBy(await openRowScorer(made.model, { padId: options.padId, output }), validation),
   ];
   return {
     variant,
@@ -145,19 +147,20 @@ export function parityCard(variants: readonly MadeVariant[]): string {
   const [first] = variants;
   if (!first) return '';
   const measured = variants.find((v) => v.effectiveness)?.effectiveness;
-  const isApart = first.parity.vectorError !== undefined;
-  const vectors = isApart ? ['error of vectors'] : [];
+  const hasVectors = first.parity.vectorError !== undefined;
+  const isApart = hasVectors || first.parity.isCentered === true;
+  const vectors = hasVectors ? ['error of vectors'] : [];
   const head = ['file', 'RMS difference', 'largest', 'spread of scores', 'Kendall τ', ...vectors, 'drift', 'speed'];
   const effectiveness = measured ? `${measured.measure}, ${measured.queries} queries` : 'effectiveness';
   const table = markdownTable(
     [...head, effectiveness].map((label) => ({ label })),
-    variants.map(({ variant, parity, effectiveness: e }) => [
-      variant,
+    variants.map(({ variant, label = variant, parity, effectiveness: e }) => [
+      label,
       parity.rms.toFixed(4),
       parity.largest.toFixed(4),
       parity.spread.toFixed(isApart ? 4 : 3),
       parity.kendall.toFixed(4),
-      ...(isApart ? [`${(100 * (parity.vectorError ?? 0)).toFixed(2)} %`] : []),
+      ...(hasVectors ? [`${(100 * (parity.vectorError ?? 0)).toFixed(2)} %`] : []),
       parity.batchDrift.toExponential(1),
       parity.speed.toFixed(2),
       e ? `${(e.fp32 ?? e.int8 ?? Number.NaN).toFixed(4)} → ${e.small.toFixed(4)}` : 'not measured',

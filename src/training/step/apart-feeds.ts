@@ -10,7 +10,7 @@ const QUERY_INPUTS: readonly string[] = ['input_ids', 'attention_mask'];
 /** Makes the inputs of the top of an interaction model: each query once, and the kept states of each row's passage. @param inputs of queries. */
 export async function apartFeeds(
   rows: readonly EncodedRow[],
-  states: PassageStates,
+  states: Pick<PassageStates, 'feeds'>,
   padId: number,
   inputs = QUERY_INPUTS,
 ): Promise<SessionFeeds> {
