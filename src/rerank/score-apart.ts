@@ -1,11 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { SideEncoder } from '../registry/registry-types.ts';
-import { poolWindows } from '../tokenization/pooling.ts';
 import { dot } from '../util/vectors.ts';
-import { noteEncoded, readPassages, withKeptRows } from './kept-passages.ts';
 import { submitRows } from './run-rows.ts';
 import type { Fresh, MissingTask, ScoringDeps } from './scoring-types.ts';
-import { checkSides, encodeSides, type Sides } from './sides.ts';
+import { type SideRunner, type Sides, scoreSides } from './sides.ts';
 
 /** Products that are added in one turn of the event loop: a few milliseconds. */
 const PRODUCTS_PER_TURN = 2 ** 22;
@@ -21,32 +19,31 @@ async function rowScores(query: Float32Array, vectors: readonly Uint8Array[], sc
   return scores;
 }
 
-/** Runs the query and passage rows of a task in the engine, and adds up what that took. */
-class SideRunner {
+/** Runs the query and passage rows of a task in one graph. */
+class VectorRunner implements SideRunner {
   readonly #deps: ScoringDeps;
   readonly #task: MissingTask;
   readonly #sides: Sides;
+  readonly #scale: number;
+  /** The query's vector, which the first run computes. */
   #query: Float32Array | undefined;
-  /** Tokens that were run. */
   tokens = 0;
   queueMs = 0;
   inferMs = 0;
-  /** Milliseconds in the engine for passages. */
   encodeMs = 0;
 
-  constructor(deps: ScoringDeps, task: MissingTask, sides: Sides) {
+  constructor(deps: ScoringDeps, task: MissingTask, sides: Sides, scale: number) {
     this.#deps = deps;
     this.#task = task;
     this.#sides = sides;
+    this.#scale = scale;
   }
 
-  /** Returns the query's vector, which the first run computes. */
-  get query(): Float32Array {
-    return this.#query!;
+  score(vectors: readonly Uint8Array[]): Promise<Float32Array> {
+    return rowScores(this.#query!, vectors, this.#scale);
   }
 
-  /** Returns the vectors of passage rows, as bytes. */
-  async run(places: readonly number[]): Promise<readonly Uint8Array[]> {
+  async read(places: readonly number[]): Promise<readonly Uint8Array[]> {
     const { query, passages } = this.#sides;
     const { missing } = this.#task;
     const ahead = this.#query ? [] : [query.rows[0]!];
@@ -70,39 +67,8 @@ class SideRunner {
 }
 
 /**
- * Scores the passages at `missing` by a bi-encoder, which reads query and passages apart. The vectors of passages come from the passage cache
- * where they are there; only the others are scheduled, with the query.
- * @throws WinnowError as `runRows`; `passage_too_long`, also for the query.
+ * Scores the passages at `missing` by a bi-encoder. What is kept of a passage is its vector.
+ * @throws WinnowError as `scoreSides`.
  */
-export async function scoreApart(deps: ScoringDeps, task: MissingTask, encoder: SideEncoder): Promise<Fresh> {
-  const { request, missing, options } = task;
-  const { encoded: sides, tokenizeMs } = await encodeSides(deps, task, encoder);
-  if (!request.truncate) checkSides(sides, task);
-  const { query, passages } = sides;
-  const runner = new SideRunner(deps, task, sides);
-  // The server's check of itself has to run the model.
-  const sharing = request.isCheck ? undefined : deps.passages;
-  const { result: scores, missed } = await withKeptRows(
-    sharing,
-    task,
-    passages.rows,
-    (places) => runner.run(places),
-    (vectors) => rowScores(runner.query, vectors, encoder.scale),
-  );
-  const { longPassages } = options;
-  const cut = query.fullLengths[0]! - query.rows[0]!.ids.length;
-  const { tokens, queueMs, inferMs, encodeMs } = runner;
-  noteEncoded(sharing, task, encodeMs);
-  return {
-    places: missing,
-    scores:
-      longPassages === 'truncate' ? scores : poolWindows(scores, passages.passageOf, missing.length, longPassages),
-    encoded: { ...passages, queryCut: new Int32Array(missing.length).fill(cut) },
-    at: (_, i) => i,
-    tokens,
-    tokenizeMs,
-    queueMs,
-    inferMs,
-    ...(sharing && { read: readPassages(passages, missed, missing.length) }),
-  };
-}
+export const scoreApart = (deps: ScoringDeps, task: MissingTask, encoder: SideEncoder): Promise<Fresh> =>
+  scoreSides(deps, task, encoder, (sides) => new VectorRunner(deps, task, sides, encoder.scale));
