@@ -1,22 +1,17 @@
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
-import { createRandom } from '../../util/random.ts';
 import { Checkpoint, readSettings } from '../architectures/checkpoint.ts';
 import { readEncoderWeights } from '../architectures/encoder-weights.ts';
 import { appendNormalize, appendPooling, poolingModes } from '../architectures/module-kinds.ts';
 import { readModules } from '../architectures/modules.ts';
 import { openLayers } from '../architectures/post-norm.ts';
-import { float32, sizeOf, type Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
+import { initialWeights } from './initial-weights.ts';
+import { COPIED } from './names.ts';
 import { familyOf } from './parts.ts';
 import { INTERACTION, type InteractionSettings } from './settings.ts';
 
-/*
- * The start of the cosine form: cross-attention is a copy of the same layer's self-attention behind gates of 0, and the last layer of the head is 0, so
- * that scores are the cosines of the bi-encoder.
- */
-
-/** Deviation of the head's first layer, which must not be 0 for the second one to learn. */
-const HEAD_DEVIATION = 0.02;
+/** Seed of the head's first layer, which must not be 0 for the second one to learn. */
 const SEED = 1;
 
 /**
@@ -57,8 +52,9 @@ export async function startFrom(
 ): Promise<Untrained> {
   const config = await readSettings(folder);
   const weights = await readEncoderWeights(folder);
-  const checkpoint = new Checkpoint(folder, config, new Map(weights), { isHeadless: true });
-  const { family, layers, sizes } = openLayers(checkpoint, familyOf(checkpoint));
+  const open = () => new Checkpoint(folder, config, new Map(weights), { isHeadless: true });
+  const checkpoint = open();
+  const { layers } = openLayers(checkpoint, familyOf(checkpoint));
   const { top } = settings;
   if (top > layers.length)
     throw new WinnowError('invalid_input', {
@@ -66,24 +62,11 @@ export async function startFrom(
       expected: `at most ${layers.length} layers`,
       got: String(top),
     });
-  const { query, key, value, attended } = family.names;
-  for (let i = 0; i < top; i++) {
-    const at = layers[layers.length - top + i]!;
-    for (const [name, own] of Object.entries({ query, key, value, output: attended }))
-      for (const part of ['weight', 'bias'])
-        weights.set(`${INTERACTION}.${i}.cross.${name}.${part}`, weights.get(`${at}${own}.${part}`)!);
-    weights.set(`${INTERACTION}.${i}.gate`, zeros([sizes.hidden]));
-  }
-  const random = createRandom(SEED);
-  const head = Float32Array.from({ length: 2 * sizes.hidden ** 2 }, () => HEAD_DEVIATION * random.normal());
-  weights.set(`${INTERACTION}.scale`, float32([1], [1]));
-  weights.set(`${INTERACTION}.head.0.weight`, float32([sizes.hidden, 2 * sizes.hidden], head));
-  weights.set(`${INTERACTION}.head.0.bias`, zeros([sizes.hidden]));
-  weights.set(`${INTERACTION}.head.1.weight`, zeros([1, sizes.hidden]));
-  weights.set(`${INTERACTION}.head.1.bias`, zeros([1]));
+  const start = { form: 'cosine', top, bottom: layers.length - top } as const;
+  // The query's layers are the encoder's own until they are trained.
+  for (const [name, value] of initialWeights(open(), weights, start, { scale: 1, seed: SEED }))
+    if (!COPIED.test(name)) weights.set(name, value);
   const own = Object.fromEntries(config.fields().map((field) => [field, config.get(field)]));
   const states = settings.states ?? layers.length;
   return { config: { ...own, [INTERACTION]: { form: 'cosine', ...settings, states } }, weights };
 }
-
-const zeros = (dims: readonly number[]): Tensor => float32(dims, new Float32Array(sizeOf(dims)));

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { Checkpoint } from '../../onnx/architectures/checkpoint.ts';
 import { readEncoderWeights } from '../../onnx/architectures/encoder-weights.ts';
-import { appendDense, appendLayerNorm, appendPooling, poolingModes } from '../../onnx/architectures/module-kinds.ts';
-import { readModules } from '../../onnx/architectures/modules.ts';
 import { appendLayer, openLayers } from '../../onnx/architectures/post-norm.ts';
 import { Settings } from '../../onnx/architectures/settings.ts';
 import { MODEL_FILES } from '../../onnx/architectures/whole-model.ts';
 import { modelOf } from '../../onnx/builder.ts';
 import type { Model } from '../../onnx/graph.ts';
+import { poolingIn } from '../../onnx/interaction/from-encoder.ts';
+import { initialWeights } from '../../onnx/interaction/initial-weights.ts';
 import { familyOf } from '../../onnx/interaction/parts.ts';
 import { passageGraph } from '../../onnx/interaction/passage-graph.ts';
 import type { InteractionSettings } from '../../onnx/interaction/settings.ts';
@@ -23,7 +23,6 @@ import { foundEncoder } from '../../registry/side-encoder.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { WEIGHT_FILES } from '../../util/weight-files.ts';
 import type { InteractionRecipe } from '../recipe/interaction-schema.ts';
-import { initialWeights } from './initial-weights.ts';
 import type { Prefixes } from './rows.ts';
 import { trainedTop } from './top.ts';
 
@@ -41,24 +40,6 @@ export interface InteractionEncoder {
   readonly passage: Model;
   /** Queries and states → `logits`. */
   readonly top: Model;
-}
-
-/** Returns the pooling of a sentence encoder's modules; undefined without modules. @throws WinnowError `invalid_input` for other modules. */
-async function poolingIn(folder: string): Promise<'mean' | 'cls' | undefined> {
-  const modules = await readModules(folder, true);
-  const refuse = (expected: string, got: string): never => {
-    throw new WinnowError('invalid_input', { where: join(folder, 'modules.json'), expected, got });
-  };
-  for (const { append, name } of modules?.list ?? [])
-    if (append === appendDense || append === appendLayerNorm)
-      refuse('no module behind the pooling but Normalize', name);
-  const pooling = modules?.list.find(({ append }) => append === appendPooling);
-  if (!pooling) return undefined;
-  const modes = poolingModes(pooling.settings);
-  const [mode] = modes;
-  return modes.length === 1 && (mode === 'mean' || mode === 'cls')
-    ? mode
-    : refuse('pooling mean or cls', modes.join(', '));
 }
 
 /** Returns the prefixes of a recipe, else those of the encoder. */

@@ -20,12 +20,12 @@ import {
 } from '../../onnx/architectures/post-norm.ts';
 import { modelOf } from '../../onnx/builder.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
+import { crossName, gateName, headName, layerName, NAMES, normName } from '../../onnx/interaction/names.ts';
 import { familyOf, firstToken, rowDot, SCALES, STATES, textVector, VECTOR } from '../../onnx/interaction/parts.ts';
 import type { KeptType } from '../../onnx/interaction/passage-graph.ts';
 import type { InteractionSettings } from '../../onnx/interaction/settings.ts';
 import { PASSAGE_MASK, QUERY_OF } from '../../onnx/interaction/top-graph.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
-import { crossName, gateName, headName, layerName, NAMES, normName } from './names.ts';
 
 /*
  * The top of an interaction model as training differentiates it. It computes what `topGraph` serves, from weights that keep their names and shapes:

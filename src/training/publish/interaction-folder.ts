@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
+import { COPIED } from '../../onnx/interaction/names.ts';
 import { writeInteraction } from '../../onnx/interaction/write-interaction.ts';
 import { readModel } from '../../onnx/model-file.ts';
 import { writeSafetensors } from '../../onnx/safetensors.ts';
 import { castTensor, float32, type Tensor, transposeTensor } from '../../onnx/tensor.ts';
 import { temporaryFolder } from '../../util/files.ts';
 import type { InteractionEncoder } from '../interaction/encoder.ts';
-import { COPIED } from '../interaction/names.ts';
 import { openPassageStates } from '../interaction/passage-states.ts';
 import { recipeTokenizer } from '../interaction/tokenizer.ts';
 import { selfTestPairs } from '../measure/self-test.ts';

@@ -1,7 +1,7 @@
+import { COPIED, NAMES } from '../../onnx/interaction/names.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { matches } from '../../onnx/weights.ts';
 import { openInteraction } from '../interaction/encoder.ts';
-import { COPIED, NAMES } from '../interaction/names.ts';
 import type { InteractionRecipe } from '../recipe/interaction-schema.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 

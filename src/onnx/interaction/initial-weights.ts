@@ -1,10 +1,10 @@
-import type { Checkpoint } from '../../onnx/architectures/checkpoint.ts';
-import { openLayers } from '../../onnx/architectures/post-norm.ts';
-import { familyOf } from '../../onnx/interaction/parts.ts';
-import type { InteractionSettings } from '../../onnx/interaction/settings.ts';
-import { float32, type Tensor } from '../../onnx/tensor.ts';
 import { createRandom, deriveSeed } from '../../util/random.ts';
+import type { Checkpoint } from '../architectures/checkpoint.ts';
+import { openLayers } from '../architectures/post-norm.ts';
+import { float32, type Tensor } from '../tensor.ts';
 import { crossName, gateName, headName, layerName, NAMES, normName } from './names.ts';
+import { familyOf } from './parts.ts';
+import type { InteractionSettings } from './settings.ts';
 
 type Weights = ReadonlyMap<string, Tensor>;
 
@@ -63,7 +63,7 @@ function firstWeights(weights: Weights, pooler: string, hidden: number, { seed }
 export function initialWeights(
   checkpoint: Checkpoint,
   weights: Weights,
-  { form, top, bottom }: InteractionSettings,
+  { form, top, bottom }: Pick<InteractionSettings, 'form' | 'top' | 'bottom'>,
   begin: Start,
 ): Map<string, Tensor> {
   const family = familyOf(checkpoint);
