@@ -16,6 +16,7 @@ import { costCurveSvg } from '../src/reports/charts/cost-curve.ts';
 import { createLocalTokenizer } from '../src/tokenization/local.ts';
 import { openRowScorer } from '../src/training/step/row-scorer.ts';
 import { writeFileAtomic } from '../src/util/files.ts';
+import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
 import { MODELS } from './load/shipped.ts';
 
@@ -71,8 +72,6 @@ async function openModel(name: string) {
     close: () => Promise.all([scorer.close(), tokenizer.close()]),
   };
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 /** Returns the milliseconds a passage of both models, from turns on the same lists. */
 async function timesOf(lists: readonly Texts[]): Promise<readonly [first: number, last: number]> {

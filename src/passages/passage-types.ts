@@ -68,7 +68,7 @@ interface PassageCounts {
   /** Rows that were computed. */
   readonly misses: number;
   readonly evictions: number;
-  /** Milliseconds in the engine for the misses, as `noteEncoded` was told. */
+  /** Milliseconds in the engine for the misses, as given to `noteEncoded`. */
   readonly encodeMs: number;
   /** Values that were not kept, because they are larger than an eighth of the cache or all of it was being read. */
   readonly unkept: number;
