@@ -4,6 +4,7 @@ import type { Checkpoint } from '../architectures/checkpoint.ts';
 import { DISTILBERT } from '../architectures/distilbert.ts';
 import { ELECTRA } from '../architectures/electra.ts';
 import { MPNET } from '../architectures/mpnet.ts';
+import { LOWEST, type Parts, rowPositions } from '../architectures/parts.ts';
 import { tokenSum } from '../architectures/pooling.ts';
 import type { PostNormFamily } from '../architectures/post-norm.ts';
 import { ROBERTA } from '../architectures/roberta.ts';
@@ -70,4 +71,14 @@ function meanOf(g: GraphBuilder, x: string, mask: string): string {
   const weights = g.cast(mask, 'float32');
   const total = g.op('Max', [g.reduceSum(weights, [1]), g.scalar(TINY)]);
   return g.div(tokenSum(g, g.mul(x, g.unsqueeze(weights, [2]))), total);
+}
+
+/** Bias that keeps query tokens, the first one excepted, from looking at the first, [1, 1, sequence, sequence]. */
+export function awayFromFirst(parts: Parts): string {
+  const { g } = parts;
+  const zero = g.scalar(0, 'int64');
+  const positions = rowPositions(parts);
+  const isKey = g.unsqueeze(g.equal(positions, zero), [0, 1, 2]);
+  const isOther = g.unsqueeze(g.greater(positions, zero), [0, 1, 3]);
+  return g.where(g.op('And', [isKey, isOther]), g.scalar(LOWEST), g.scalar(0));
 }

@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../architectures/checkpoint.ts';
-import { activate, biasOf, LOWEST, linear, norm, parameter, rowPositions, splitHeads } from '../architectures/parts.ts';
+import { activate, biasOf, linear, norm, parameter, splitHeads } from '../architectures/parts.ts';
 import { MASK_INPUT } from '../architectures/pooling.ts';
 import {
   appendLayer,
@@ -12,9 +12,10 @@ import {
 import { type GraphBuilder, modelOf } from '../builder.ts';
 import type { Model } from '../graph.ts';
 import { float32, float32View } from '../tensor.ts';
-import { familyOf, firstToken, rowDot, SCALES, STATES, textVector, VECTOR } from './parts.ts';
+import { crossName, headName, layerName, NAMES, normName } from './names.ts';
+import { awayFromFirst, familyOf, firstToken, rowDot, SCALES, STATES, textVector, VECTOR } from './parts.ts';
 import type { KeptType } from './passage-graph.ts';
-import { INTERACTION, type InteractionSettings, readInteraction } from './settings.ts';
+import { type InteractionSettings, readInteraction } from './settings.ts';
 
 /*
  * The graph that scores passages by their kept states. A batch holds queries [queries, sequence] and passages [batch, length]; `query_of` says which
@@ -92,9 +93,6 @@ function decoded(g: GraphBuilder, hidden: number): string {
   return g.reshape(states, g.concat([g.shape(SCALES), g.ints([hidden])], 0));
 }
 
-/** Names of the weights of layer `i` of the top. */
-const namesOf = (i: number): string => `${INTERACTION}.${i}.`;
-
 /** The keys' matrix in pieces [heads, size, numbers of a state], by which queries are multiplied; 1/√d is part of it. */
 function keysMatrix({ stack: { parts, sizes }, pieces }: Top, at: string): readonly string[] {
   const { g, checkpoint } = parts;
@@ -157,7 +155,7 @@ function projectOut({ stack: { parts, sizes }, settings }: Top, at: string, x: s
 function lookFor(top: Top, i: number, x: string): readonly string[] {
   const { parts, sizes } = top.stack;
   const { hidden, heads, size } = sizes;
-  const at = `${namesOf(i)}cross.`;
+  const at = crossName(i);
   const query = linear(parts, x, `${at}query`, { from: hidden, to: hidden });
   const split = splitHeads(parts, query, heads, size, [0, 2, 1, 3]);
   const queries = i === 0 ? top.perRow(split) : split;
@@ -199,7 +197,7 @@ function cosineLayer(top: Top, layer: TopLayer, { x, mask }: Query): string {
   const { at, i, isNarrow } = layer;
   const of = isNarrow ? firstState(top, x) : x;
   const alone = g.add(selfAttention(stack, at, { x, of, mask: isNarrow ? firstRow(top, mask) : mask }), of);
-  const read = readPassages(top, `${namesOf(i)}cross.`, lookFor(top, i, of));
+  const read = readPassages(top, crossName(i), lookFor(top, i, of));
   const sum = g.add(i === 0 ? top.perRow(alone) : alone, read);
   return feedForward(
     stack.parts,
@@ -216,9 +214,9 @@ function firstLayer(top: Top, layer: TopLayer, { x, mask }: Query): string {
   const { parts, family, sizes } = stack;
   const { g } = parts;
   const { at, i, isNarrow } = layer;
-  const read = readPassages(top, `${namesOf(i)}cross.`, lookFor(top, i, x));
+  const read = readPassages(top, crossName(i), lookFor(top, i, x));
   const sum = g.add(i === 0 ? top.perRow(x) : x, read);
-  const states = norm(parts, sum, `${namesOf(i)}norm`, { size: sizes.hidden, epsilon: sizes.epsilon });
+  const states = norm(parts, sum, normName(i), { size: sizes.hidden, epsilon: sizes.epsilon });
   const of = isNarrow ? firstState(top, states) : states;
   const attended = selfAttention(stack, at, { x: states, of, mask: isNarrow ? firstRow(top, mask) : mask });
   return feedForward(parts, family, at, halfNorm(parts, family, at, g.add(attended, of), sizes), sizes);
@@ -227,43 +225,33 @@ function firstLayer(top: Top, layer: TopLayer, { x, mask }: Query): string {
 const firstState = ({ stack }: Top, x: string): string => stack.parts.g.slice(x, [0], [1], [1]);
 const firstRow = ({ stack }: Top, mask: string): string => stack.parts.g.slice(mask, [0], [1], [2]);
 
-/** Bias that keeps query tokens, the first one excepted, from looking at the first, [1, 1, sequence, sequence]. */
-function awayFromFirst({ stack: { parts } }: Top): string {
-  const { g } = parts;
-  const zero = g.scalar(0, 'int64');
-  const positions = rowPositions(parts);
-  const isKey = g.unsqueeze(g.equal(positions, zero), [0, 1, 2]);
-  const isOther = g.unsqueeze(g.greater(positions, zero), [0, 1, 3]);
-  return g.where(g.op('And', [isKey, isOther]), g.scalar(LOWEST), g.scalar(0));
-}
-
 /** score = a · cos + f([h_first ; pool(h)]), [batch, 1]. */
 function cosineScore(top: Top, x: string): string {
   const { parts, sizes } = top.stack;
   const { g, checkpoint } = parts;
   const { hidden } = sizes;
   const { pooled, unit } = textVector(g, x, top.perRow(MASK_INPUT), top.settings.pooling);
-  const dims = checkpoint.rank(`${INTERACTION}.scale`) === 0 ? [] : [1];
-  const scale = g.initializer(`${INTERACTION}.scale`, checkpoint.take(`${INTERACTION}.scale`, dims));
+  const dims = checkpoint.rank(NAMES.scale) === 0 ? [] : [1];
+  const scale = g.initializer(NAMES.scale, checkpoint.take(NAMES.scale, dims));
   const both = g.concat([firstToken(g, x), pooled], 1);
-  const wide = checkpoint.rows(`${INTERACTION}.head.0.weight`);
-  const inner = activate(parts, linear(parts, both, `${INTERACTION}.head.0`, { from: 2 * hidden, to: wide }), 'gelu');
-  const more = linear(parts, inner, `${INTERACTION}.head.1`, { from: wide ?? hidden, to: 1 });
+  const wide = checkpoint.rows(`${headName(0)}.weight`);
+  const inner = activate(parts, linear(parts, both, headName(0), { from: 2 * hidden, to: wide }), 'gelu');
+  const more = linear(parts, inner, headName(1), { from: wide ?? hidden, to: 1 });
   return g.add(g.mul(rowDot(g, unit, VECTOR), scale), more);
 }
 
 /** score = w · tanh(W_p h_first + b_p) + b, [batch, 1]. */
 function firstScore({ stack: { parts, sizes } }: Top, x: string): string {
   const { hidden } = sizes;
-  const pooled = linear(parts, firstToken(parts.g, x), `${INTERACTION}.pooler`, { from: hidden, to: hidden });
-  return linear(parts, activate(parts, pooled, 'tanh'), `${INTERACTION}.classifier`, { from: hidden, to: 1 });
+  const pooled = linear(parts, firstToken(parts.g, x), NAMES.pooler, { from: hidden, to: hidden });
+  return linear(parts, activate(parts, pooled, 'tanh'), NAMES.classifier, { from: hidden, to: 1 });
 }
 
 /** Names of the top's weights: its own where training changed them, which passages do not read, else the encoder's. */
 function layersOf({ stack, settings }: Top): readonly TopLayer[] {
   const { layers, parts } = stack;
   return Array.from({ length: settings.top }, (_, i) => {
-    const own = `${namesOf(i)}layer.`;
+    const own = layerName(i);
     const at = parts.checkpoint.hasAny(own) ? own : layers[settings.bottom + i]!;
     return { i, at, isNarrow: settings.pooling === 'cls' && i + 1 === settings.top };
   });
@@ -281,7 +269,7 @@ export function topGraph(checkpoint: Checkpoint, kept: KeptType): Model {
   const top = openTop(stack, settings, kept);
   const { g } = stack.parts;
   const isCosine = settings.form === 'cosine';
-  const open = isCosine ? stack.mask : g.add(stack.mask, awayFromFirst(top));
+  const open = isCosine ? stack.mask : g.add(stack.mask, awayFromFirst(stack.parts));
   // The first layer of the cosine form looks at the query alone before it looks at a passage.
   const rowMask = settings.top > 1 || !isCosine ? top.perRow(open) : open;
   let x = alone;
@@ -290,6 +278,6 @@ export function topGraph(checkpoint: Checkpoint, kept: KeptType): Model {
       ? cosineLayer(top, layer, { x, mask: layer.i === 0 ? open : rowMask })
       : firstLayer(top, layer, { x, mask: rowMask });
   g.output(isCosine ? cosineScore(top, x) : firstScore(top, x), 'float32', ['batch', 1], 'logits');
-  checkpoint.checkUnused([`${INTERACTION}.`]);
+  checkpoint.checkUnused([NAMES.prefix]);
   return modelOf(g.build());
 }

@@ -1,14 +1,5 @@
 import type { Checkpoint } from '../../onnx/architectures/checkpoint.ts';
-import {
-  activate,
-  biasOf,
-  LOWEST,
-  linear,
-  norm,
-  parameter,
-  rowPositions,
-  transposed,
-} from '../../onnx/architectures/parts.ts';
+import { activate, biasOf, linear, norm, parameter, transposed } from '../../onnx/architectures/parts.ts';
 import { MASK_INPUT } from '../../onnx/architectures/pooling.ts';
 import {
   appendLayer,
@@ -21,7 +12,16 @@ import {
 import { modelOf } from '../../onnx/builder.ts';
 import { freezeGraph, type Model } from '../../onnx/graph.ts';
 import { crossName, gateName, headName, layerName, NAMES, normName } from '../../onnx/interaction/names.ts';
-import { familyOf, firstToken, rowDot, SCALES, STATES, textVector, VECTOR } from '../../onnx/interaction/parts.ts';
+import {
+  awayFromFirst,
+  familyOf,
+  firstToken,
+  rowDot,
+  SCALES,
+  STATES,
+  textVector,
+  VECTOR,
+} from '../../onnx/interaction/parts.ts';
 import type { KeptType } from '../../onnx/interaction/passage-graph.ts';
 import type { InteractionSettings } from '../../onnx/interaction/settings.ts';
 import { PASSAGE_MASK, QUERY_OF } from '../../onnx/interaction/top-graph.ts';
@@ -138,16 +138,6 @@ function cosineForm(top: Top, query: string, { top: layers, pooling }: Interacti
   return g.add(cosine, linear(parts, inner, headName(1), { from: hidden, to: 1 }));
 }
 
-/** Bias that keeps query tokens but the first from looking at the first, [1, 1, sequence, sequence]. */
-function awayFromFirst({ stack: { parts } }: Top): string {
-  const { g } = parts;
-  const zero = g.scalar(0, 'int64');
-  const positions = rowPositions(parts);
-  const isKey = g.unsqueeze(g.equal(positions, zero), [0]);
-  const isOther = g.unsqueeze(g.greater(positions, zero), [1]);
-  return g.unsqueeze(g.where(g.op('And', [isKey, isOther]), g.scalar(LOWEST), g.scalar(0)), [0, 1]);
-}
-
 /**
  * h ← LN_c(h + CrossAttn(h, D)), h ← LN₁(h + SelfAttn(h)), in which only the first token looks at the first, h ← LN₂(h + FFN(h));
  * score = w·tanh(W h_first + b) + c. The last layer is computed for the first token alone.
@@ -156,7 +146,7 @@ function firstForm(top: Top, query: string, { top: layers }: InteractionSettings
   const { parts, sizes, mask } = top.stack;
   const { g } = parts;
   const { hidden, epsilon } = sizes;
-  const pairMask = g.add(perPair(top, mask), awayFromFirst(top));
+  const pairMask = g.add(perPair(top, mask), awayFromFirst(parts));
   let x = query;
   for (let i = 0; i < layers; i++) {
     const isPaired = i > 0;
