@@ -52,7 +52,7 @@ function display(): TrainingObserver & { stop(): void } {
       bar = startProgress('train', steps);
       if (from > 0) bar.update(from);
     },
-    onStep: ({ step, loss, ms }) => bar?.update(step, `loss ${loss.toFixed(4)}, ${ms} ms a step`),
+    onStep: ({ step, loss, ms }) => bar?.update(step, `loss ${loss.toFixed(4)}, ${Math.round(ms)} ms a step`),
     onValidation({ step, measure, value, others, best }) {
       // The loss of validation is in the curve.
       const asked = Object.entries(others).filter(([name]) => !/(^| )loss$/.test(name));

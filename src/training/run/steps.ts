@@ -87,7 +87,8 @@ export async function takeSteps(run: RunState): Promise<void> {
   const inputs = await nextInputs(run);
   const from = performance.now();
   const results = await run.sessions.stepper.run(inputs);
-  const ms = Math.round((performance.now() - from) / inputs.length);
+  // Hundredths: a step of a tiny model takes less than a millisecond.
+  const ms = Math.round((100 * (performance.now() - from)) / inputs.length) / 100;
   if (run.average) updateAverage(run.average, run.sessions.stepper.state(), run.recipe.ema, inputs[0]!.step);
   for (const [i, result] of results.entries()) await recordStep(run, inputs[i]!, result, ms);
 }
