@@ -106,8 +106,8 @@ async function retrieveAll(
   return runs;
 }
 
-/** Returns the id of a passage whose text lacks the query that was made of it. */
-const ownId = (docid: string): string => `${docid}~own`;
+/** Returns the id of a passage whose text lacks the query that was made of it: several queries can be made of one passage. */
+const ownId = (docid: string, qid: string): string => `${docid}~${qid}`;
 
 /**
  * Returns a list for each query: its own passage first, then what BM25 and the encoders find, best first in turns, then passages drawn at
@@ -123,7 +123,7 @@ export async function poolLists(queries: readonly PoolQuery[], pool: Pool, optio
     const others = [...new Set([...found, ...drawn])].filter(
       (docid) => docid !== own?.docid && !(own && pool.get(docid)!.text.includes(query)),
     );
-    const first = own ? [{ docid: ownId(own.docid), text: own.text }] : [];
+    const first = own ? [{ docid: ownId(own.docid, qid), text: own.text }] : [];
     return {
       source,
       qid,
