@@ -77,7 +77,7 @@ export function curveSections(backbones: readonly string[], rows: readonly Row[]
         x: { label: 'step' },
         y: { label: 'validation' },
         lines,
-        note: 'Mean over seeds. The weights of the best step are those that are measured.',
+        note: 'Mean over seeds. The weights of the best step are those that are measured, with `validation.weights: last` those of the last.',
       },
     ];
   });

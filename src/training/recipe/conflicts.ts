@@ -46,6 +46,11 @@ const CONFLICTS: readonly Conflict[] = [
     message: 'one of average, ema and lora: the mean with the start is that of whole weights',
   },
   {
+    field: ['validation', 'patience'],
+    applies: ({ validation }) => validation?.weights === 'last' && validation.patience > 0,
+    message: 'with weights last all steps are taken: set patience to 0, or weights to best',
+  },
+  {
     field: ['schedule', 'floor'],
     applies: ({ schedule }) => schedule.name === 'constant' && schedule.floor > 0,
     message: 'schedule constant never falls: set floor to 0 or name to linear or cosine',

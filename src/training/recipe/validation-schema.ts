@@ -29,6 +29,12 @@ const furtherSet = z.strictObject({
 
 /** The validation of a recipe. That of a grid's benchmarks has no training data beside it. */
 export const ownValidationSchema = validationSchema.extend({
+  weights: z
+    .enum(['best', 'last'])
+    .default('best')
+    .describe(
+      'Weights that are published. best: those of the best validation; last: those of the last step, where the queries are too few to choose by.',
+    ),
   measures: measures('Further measures of the same scores, recorded beside `measure`.'),
   sets: z.array(furtherSet).optional().describe('Further sets, measured at every validation. They decide nothing.'),
   leaks: z

@@ -59,7 +59,7 @@ export interface TrainingOutcome {
 }
 
 /** Returns a hash of everything that decides a run's numbers; checkpoint interval, publishing, name, threads and what leaks do are left out. */
-function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
+function hashOf(recipe: Recipe, source: ListSource, untrained: string): string {
   const { checkpoint: _c, publish: _p, name: _n, threads: _t, falseNegatives: _f, average, ...others } = recipe;
   const { interaction } = recipe;
   const decisive = {
@@ -68,9 +68,11 @@ function hashOf(recipe: Recipe, source: ListSource, weights: string): string {
     ...(interaction && { interaction: { ...interaction, passages: undefined } }),
   };
   const { validation } = recipe;
-  const measured = validation && { validation: { ...validation, leaks: undefined } };
+  // Runs that began before there was a choice published the best weights.
+  const weights = validation?.weights === 'best' ? undefined : validation?.weights;
+  const measured = validation && { validation: { ...validation, leaks: undefined, weights } };
   const data = { ...recipe.data, maxLeftOut: undefined };
-  const text = JSON.stringify([{ ...decisive, data, ...measured }, source.files.map((f) => f.sha256), weights]);
+  const text = JSON.stringify([{ ...decisive, data, ...measured }, source.files.map((f) => f.sha256), untrained]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
@@ -84,7 +86,8 @@ async function validate(run: RunState, step: number): Promise<void> {
   const weights = run.recipe.average > 0 ? weightsToPublish(run) : undefined;
   const score: TrainingSessions['score'] = (rows) => run.sessions.score(rows, weights);
   const { value, others } = await run.validation!.all(score, validationLoss(run));
-  const best = value > (run.facts.best?.value ?? Number.NEGATIVE_INFINITY);
+  const isBetter = value > (run.facts.best?.value ?? Number.NEGATIVE_INFINITY);
+  const best = run.recipe.validation?.weights === 'last' ? step === run.recipe.steps : isBetter;
   if (best) await writeBest(run.folder, weightsToPublish(run), run.facts.runHash, { step, value });
   run.facts = best ? { ...run.facts, best: { step, value }, stale: 0 } : { ...run.facts, stale: run.facts.stale + 1 };
   await run.record({ step, measure, value, ...(Object.keys(others).length > 0 && { others }) });

@@ -261,6 +261,26 @@ describe('a run with validation', () => {
     expect(outcome.step).toBe(2);
   });
 
+  it('gives the last weights with `weights: last`', async () => {
+    // A tiny learning rate: no validation after the first is better.
+    const over = { optimizer: { learningRate: 1e-12 }, guards: { action: 'warn' }, steps: 6 };
+    const best = await run(over, { every: 2 }, 'keeps-best');
+    const last = await run(over, { every: 2, weights: 'last' }, 'keeps-last');
+    expect([best.outcome.step, last.outcome.step]).toEqual([2, 6]);
+    expect(last.seen.map(({ step, best: kept }) => [step, kept])).toEqual([
+      [2, false],
+      [4, false],
+      [6, true],
+    ]);
+    expect(last.outcome.validation!.tuned).toBe(last.seen[2]!.value);
+  });
+
+  it('refuses `patience` with `weights: last`, which takes all steps', () => {
+    expect(() => recipe({}, { weights: 'last', patience: 2 })).toThrow(
+      'validation.patience: expected with weights last all steps are taken',
+    );
+  });
+
   it('has one line of the curve per step and validation, also when it continues from a checkpoint', async () => {
     const stop = new AbortController();
     const settings = { recipe: recipe({ checkpoint: { every: 5 } }, { every: 10 }), folder, source: '' };
