@@ -124,10 +124,11 @@ export function allSteps(): Step[] {
       ...TEACHERS.map((teacher) => scoreFile(teacher, source)),
       join(PREPARED, 'splade.run'),
     ]),
+    trainStep(`${LARGE}-start`, 'large-start.yaml'),
     trainStep(LARGE, 'large.yaml'),
+    trainStep('minilm-l6-start', 'start.yaml'),
     ...LISTED.map((source) => scoreStep(LARGE, source, ['--model', LARGE, '--models', join(WORK, 'registry')])),
     ...ensembleSteps('teacher', (source) => [scoreFile('ensemble', source), scoreFile(LARGE, source)]),
-    trainStep('minilm-l6-start', 'start.yaml'),
     {
       name: 'train objectives',
       output: join(WORK, 'grid/grid.json'),
