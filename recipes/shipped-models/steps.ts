@@ -41,6 +41,8 @@ export const recipePath = (name: string): string => join(import.meta.dirname, na
 /** Sources with files of lists, and WikiQA, whose format names its own. */
 const LISTED = [...SOURCES, 'wikiqa', 'dl21'] as const;
 type Listed = (typeof LISTED)[number];
+/** Sources of the objectives' runs, which the twelve-layer model scores: a pass of it over all of them takes as long as those runs. */
+const TAUGHT = ['judged', 'questions', 'definitions', 'asked', 'wikiqa', 'dl21'] as const satisfies readonly Listed[];
 
 /** Returns the flags that name the lists of a source; `dl21` are BM25's lists, by whose held-out queries weights are chosen. */
 function listFlags(source: Listed): string[] {
@@ -67,8 +69,8 @@ const encoderSteps = (): Step[] =>
     LISTED.map((source) => scoreStep(teacher, source, ['--bi-encoder', folderOf(teacher), '--vectors', VECTORS])),
   );
 
-/** Chooses weights of teachers on the held-out queries, then applies them to every source: the scores that models learn from. */
-function ensembleSteps(name: string, files: (source: string) => readonly string[]): Step[] {
+/** Chooses weights of teachers on the held-out queries, then applies them to every one of `sources`: the scores that models learn from. */
+function ensembleSteps(name: string, sources: readonly Listed[], files: (source: string) => readonly string[]): Step[] {
   const choice = join(WORK, `${name}.json`);
   const teachers = (source: string): string[] => files(source).flatMap((file) => ['--teacher', file]);
   const out = (source: string): string[] => ['--out', scoreFile(name, source)];
@@ -79,11 +81,13 @@ function ensembleSteps(name: string, files: (source: string) => readonly string[
       output: choice,
       run: () => winnow('ensemble', ...teachers('dl21'), ...judged, '--choice', choice, ...out('dl21')),
     },
-    ...LISTED.filter((source) => source !== 'dl21').map((source) => ({
-      name: `${name} of ${source}`,
-      output: scoreFile(name, source),
-      run: () => winnow('ensemble', ...teachers(source), '--weights', choice, ...out(source)),
-    })),
+    ...sources
+      .filter((source) => source !== 'dl21')
+      .map((source) => ({
+        name: `${name} of ${source}`,
+        output: scoreFile(name, source),
+        run: () => winnow('ensemble', ...teachers(source), '--weights', choice, ...out(source)),
+      })),
   ];
 }
 
@@ -120,15 +124,15 @@ export function allSteps(): Step[] {
         ),
     },
     ...encoderSteps(),
-    ...ensembleSteps('ensemble', (source) => [
+    ...ensembleSteps('ensemble', LISTED, (source) => [
       ...TEACHERS.map((teacher) => scoreFile(teacher, source)),
       join(PREPARED, 'splade.run'),
     ]),
     trainStep(`${LARGE}-start`, 'large-start.yaml'),
     trainStep(LARGE, 'large.yaml'),
     trainStep('minilm-l6-start', 'start.yaml'),
-    ...LISTED.map((source) => scoreStep(LARGE, source, ['--model', LARGE, '--models', join(WORK, 'registry')])),
-    ...ensembleSteps('teacher', (source) => [scoreFile('ensemble', source), scoreFile(LARGE, source)]),
+    ...TAUGHT.map((source) => scoreStep(LARGE, source, ['--model', LARGE, '--models', join(WORK, 'registry')])),
+    ...ensembleSteps('teacher', TAUGHT, (source) => [scoreFile('ensemble', source), scoreFile(LARGE, source)]),
     {
       name: 'train objectives',
       output: join(WORK, 'grid/grid.json'),
