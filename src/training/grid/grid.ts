@@ -7,7 +7,7 @@ import { readJsonFile } from '../../util/json-files.ts';
 import { parseJson } from '../../util/parse-json.ts';
 import { writeSpelling } from '../../util/spelling.ts';
 import { createObjective } from '../objectives/catalog.ts';
-import { checkRecipe, type LoadedRecipe, merge, recipeSchema } from '../recipe/recipe.ts';
+import { checkRecipe, hashedValidation, type LoadedRecipe, merge, recipeSchema } from '../recipe/recipe.ts';
 import type { Grid, LoadedGrid } from './grid-schema.ts';
 
 /*
@@ -97,8 +97,9 @@ function cellOf({ grid, folder }: LoadedGrid, axes: Axes): Cell {
   ];
   const document = layers.reduce((under, over) => merge(under, over), {});
   const recipe = checkRecipe(document, `grid ${grid.name}, ${stem}`);
+  const hashed = { ...recipe, validation: hashedValidation(recipe.validation) };
   const hash = createHash('sha256')
-    .update(JSON.stringify([recipe, grid.benchmarks]))
+    .update(JSON.stringify([hashed, grid.benchmarks]))
     .digest('hex')
     .slice(0, 8);
   return {

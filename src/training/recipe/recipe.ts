@@ -23,6 +23,16 @@ export const recipeSchema = settingsSchema.superRefine((recipe, context) => {
 
 export type Recipe = z.infer<typeof recipeSchema>;
 
+/**
+ * Returns a validation for hashing, without `weights` where it has its default: runs and grid cells that began before there was this choice keep
+ * their hashes, and go on.
+ */
+export function hashedValidation(validation: Recipe['validation']): object | undefined {
+  if (validation?.weights !== 'best') return validation;
+  const { weights: _default, ...others } = validation;
+  return others;
+}
+
 /** A recipe with its folder, which paths in it are relative to. */
 export interface LoadedRecipe {
   readonly recipe: Recipe;

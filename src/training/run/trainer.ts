@@ -11,7 +11,7 @@ import type { Validation } from '../measure/validation.ts';
 import { openValidations } from '../measure/validations.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import { findBackbone } from '../recipe/backbone-folder.ts';
-import type { LoadedRecipe, Recipe } from '../recipe/recipe.ts';
+import { hashedValidation, type LoadedRecipe, type Recipe } from '../recipe/recipe.ts';
 import { type Backbone, loadBackbone } from '../step/backbone.ts';
 import { mergeAdapters } from '../step/lora.ts';
 import { openSessions, type TrainingSessions } from '../step/sessions.ts';
@@ -67,10 +67,8 @@ function hashOf(recipe: Recipe, source: ListSource, untrained: string): string {
     ...(average > 0 && { average }),
     ...(interaction && { interaction: { ...interaction, passages: undefined } }),
   };
-  const { validation } = recipe;
-  // Runs that began before there was a choice published the best weights.
-  const weights = validation?.weights === 'best' ? undefined : validation?.weights;
-  const measured = validation && { validation: { ...validation, leaks: undefined, weights } };
+  const validation = hashedValidation(recipe.validation);
+  const measured = validation && { validation: { ...validation, leaks: undefined } };
   const data = { ...recipe.data, maxLeftOut: undefined };
   const text = JSON.stringify([{ ...decisive, data, ...measured }, source.files.map((f) => f.sha256), untrained]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);

@@ -120,6 +120,18 @@ describe('a grid', () => {
     expect(fullCells(changed, new Map())[0]!.id).not.toBe(fullCells(loaded, new Map())[0]!.id);
   });
 
+  it('keeps the folders of its cells when recipes get further settings, so that a grid goes on after an update', () => {
+    const validation = { data: { format: 'rank-llm', path: 'valid.json', qrels: 'valid.qrels' } };
+    const idOf = (more: object) => {
+      const recipe = { ...GRID.recipe, validation: { ...validation, ...more } };
+      return fullCells(readGrid(put('kept.yaml', { ...GRID, recipe })), new Map())[0]!.id;
+    };
+    // A new setting with a default has to be left out of the hash where it has that default.
+    expect(idOf({})).toBe('small-infonce-1-d64c5e2d');
+    expect(idOf({ weights: 'best' })).toBe(idOf({}));
+    expect(idOf({ weights: 'last' })).not.toBe(idOf({}));
+  });
+
   it('freezes the best mean, one per group or one for all, without combinations that fail', () => {
     const { grid } = readGrid(put('grid.yaml', GRID));
     const result = (group: string, lr: number, validation?: number): CellResult => ({
