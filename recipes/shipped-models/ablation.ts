@@ -2,14 +2,14 @@
  * Measures what each source of queries adds, and what the head changes: short runs of start.yaml with all sources, with each one left out, and with
  * a head that reads the first token, all of the same steps, measured on the held-out queries and on WikiQA's development part.
  *
- *   node recipes/shipped-models/ablation.ts [--steps 200] [--backbone ../shared/backbones/paraphrase-minilm-l3-v2]
+ *   node recipes/shipped-models/ablation.ts [--steps 200]
  *
  * Needs the scores of the teacher (`npm run train:models -- --until 'ensemble of wikiqa'`). Finished arms are not repeated, stopped ones go on.
  * Writes runs/shipped-models/ablation/table.md.
  */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { stringify } from 'yaml';
 import { markdownTable } from '../../src/reports/markdown.ts';
@@ -17,15 +17,9 @@ import { CURVE_FILE, isValidation, readCurve } from '../../src/training/run/curv
 import { writeFileAtomic } from '../../src/util/files.ts';
 import { isObject } from '../../src/util/json-files.ts';
 import { readYamlFile } from '../../src/util/yaml-file.ts';
-import { DATA, ROOT, recipePath, WORK, winnow } from './steps.ts';
+import { DATA, recipePath, WORK, winnow } from './steps.ts';
 
-const { values: flags } = parseArgs({
-  options: {
-    steps: { type: 'string', default: '200' },
-    /** Three layers tell sources apart as six do, in half the time. */
-    backbone: { type: 'string', default: join(ROOT, '../shared/backbones/paraphrase-minilm-l3-v2') },
-  },
-});
+const { values: flags } = parseArgs({ options: { steps: { type: 'string', default: '200' } } });
 const FOLDER = join(WORK, 'ablation');
 
 type Tree = Readonly<Record<string, unknown>>;
@@ -83,7 +77,7 @@ async function run({ name, train, head }: Arm): Promise<Measured> {
     const recipe = {
       ...base,
       name,
-      backbone: resolve(flags.backbone),
+      backbone: absolute(base.backbone),
       head: head ?? base.head,
       data: { ...data, train },
       validation: {
