@@ -16,28 +16,17 @@ import { quantizeFolder } from '../../../src/training/quantization/quantize-fold
 import { tablesIn } from '../../../src/training/quantization/variants.ts';
 import { openRowScorer } from '../../../src/training/step/row-scorer.ts';
 import { createRandom } from '../../../src/util/random.ts';
+import { writeRankLlmLists } from '../../support/rank-llm-lists.ts';
 import { tinyStates, writeTinyBiEncoder } from '../../support/tiny-bi-encoder.ts';
 import { WORDS, writeTinyModel } from '../../support/tiny-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-quantize-folder-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Questions with eight passages each, in rank_llm's form. */
 function writeLists(path: string): void {
   const random = createRandom(3);
   const text = () => Array.from({ length: 6 }, () => WORDS[random.below(WORDS.length)]!).join(' ');
-  const lists = Array.from({ length: 40 }, (_, q) => ({
-    query: text(),
-    hits: Array.from({ length: 8 }, (_, d) => ({
-      qid: `q${q}`,
-      docid: `d${q}-${d}`,
-      rank: d + 1,
-      score: 8 - d,
-      content: text(),
-    })),
-  }));
-  writeFileSync(`${path}.json`, JSON.stringify(lists));
-  writeFileSync(`${path}.qrels`, lists.map((_, q) => `q${q} 0 d${q}-0 1\n`).join(''));
+  writeRankLlmLists(path, 40, text, text);
 }
 
 describe('quantizeFolder', () => {

@@ -12,6 +12,7 @@ import { readApart } from '../../../src/training/interaction/rows.ts';
 import { quantizeFolder } from '../../../src/training/quantization/quantize-folder.ts';
 import { openHalves } from '../../../src/training/quantization/reader.ts';
 import { createRandom } from '../../../src/util/random.ts';
+import { writeRankLlmLists } from '../../support/rank-llm-lists.ts';
 import { type TinyForm, writeTinyInteraction } from '../../support/tiny-interaction.ts';
 import { WORDS } from '../../support/tiny-model.ts';
 
@@ -25,20 +26,13 @@ const FORMS: Readonly<Record<string, TinyForm>> = {
 const random = createRandom(3);
 const textOf = (words: number) => Array.from({ length: words }, () => WORDS[random.below(WORDS.length)]!).join(' ');
 
-function writeLists(path: string): void {
-  const lists = Array.from({ length: 36 }, (_, q) => ({
-    query: textOf(4),
-    hits: Array.from({ length: 8 }, (_, d) => ({
-      qid: `q${q}`,
-      docid: `d${q}-${d}`,
-      rank: d + 1,
-      score: 8 - d,
-      content: textOf(2 + ((q + d) % 9)),
-    })),
-  }));
-  writeFileSync(`${path}.json`, JSON.stringify(lists));
-  writeFileSync(`${path}.qrels`, lists.map((_, q) => `q${q} 0 d${q}-0 1\n`).join(''));
-}
+const writeLists = (path: string): void =>
+  writeRankLlmLists(
+    path,
+    36,
+    () => textOf(4),
+    (q, d) => textOf(2 + ((q + d) % 9)),
+  );
 
 const options = {
   data: join(folder, 'lists.json'),
