@@ -55,6 +55,13 @@ describe('attachHead', () => {
     expect((await pair({ pooling: 'pair', dense, out: wide }))[0]).toBeCloseTo(weighted(first) + 7 * 1 - 2 * 2, 3);
   });
 
+  it('compares the texts of an encoder that has no token types', async () => {
+    const typed = { ...feeds, token_type_ids: tensor('int64', [2, 3], [0, 1, 1, 0, 0, 1]) };
+    const scores = async (types: boolean) =>
+      numbers((await runOnce(attachHead(encoder(undefined, true, types), { pooling: 'pair', out }), typed)).logits!);
+    expect(await scores(false)).toEqual(await scores(true));
+  });
+
   it('puts dense layer, activation and norm in between', async () => {
     const dense = { weight: float32([2, 3], [0.1, 0, 0, 0, 0.2, 0]), bias: float32([2], [0, 1]) };
     const wide = { weight: float32([1, 2], [1, 1]) };
@@ -108,9 +115,6 @@ describe('attachHead', () => {
     );
     expect(() => attachHead(encoder(undefined, false), { pooling: 'mean', out })).toThrow(
       'expected an input attention_mask for mean pooling, got input_ids',
-    );
-    expect(() => attachHead(encoder(), { pooling: 'pair', out })).toThrow(
-      'expected an input token_type_ids for pair pooling, got input_ids, attention_mask',
     );
     expect(() =>
       attachHead(encoder(undefined, true, true), { pooling: 'pair', dense: { weight: out.weight }, out }),

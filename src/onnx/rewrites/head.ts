@@ -41,13 +41,29 @@ interface AttachOptions {
   readonly prefix?: string;
 }
 
+const TYPES_INPUT = 'token_type_ids';
+
 /**
- * Adds a head to a feature-extraction model, whose only output becomes `logits` [batch, k].
- * @throws WinnowError `invalid_graph` if no output or several could be the states, sizes do not fit, or the pooling's inputs
- * (`attention_mask`, for `pair` also `token_type_ids`) are missing.
+ * Returns the model with an input for the types of tokens, which tell query from passage. Where the encoder has none, its states stay as
+ * they are.
+ */
+function withTypes(model: Model): Model {
+  const { inputs, nodes } = model.graph;
+  const ids = inputs.find(({ name }) => name === 'input_ids');
+  const isTaken = nodes.some(({ outputs }) => outputs.includes(TYPES_INPUT));
+  if (ids === undefined || isTaken || inputs.some(({ name }) => name === TYPES_INPUT)) return model;
+  return Object.freeze({ ...model, graph: { ...model.graph, inputs: [...inputs, { ...ids, name: TYPES_INPUT }] } });
+}
+
+/**
+ * Adds a head to a feature-extraction model, whose only output becomes `logits` [batch, k]. A model without `token_type_ids` gets that input
+ * for a `pair` head.
+ * @throws WinnowError `invalid_graph` if no output or several could be the states, sizes do not fit, or `attention_mask` is missing where
+ * the pooling reads it.
  */
 export function attachHead(model: Model, head: Head, options: AttachOptions = {}): Model {
-  const raised = raiseOpset(model);
+  const typed = head.pooling === 'pair' && options.sides === undefined ? withTypes(model) : model;
+  const raised = raiseOpset(typed);
   const states = statesOf(raised, options.states);
   check(head, states);
   const prefix = options.prefix ?? 'head.';
@@ -149,7 +165,7 @@ const TINY = 1e-6;
 /** q/|q| ⊙ p/|p|, where q and p are the sums of the states of query and passage. */
 function pairOf(g: GraphBuilder, model: Model, states: string, options: AttachOptions): string {
   const mask = columnOf(g, model, 'attention_mask', 'pair', options.mask);
-  const second = g.mul(columnOf(g, model, 'token_type_ids', 'pair', options.sides), mask);
+  const second = g.mul(columnOf(g, model, TYPES_INPUT, 'pair', options.sides), mask);
   const unit = (part: string): string => {
     const sum = tokenSum(g, g.mul(states, part));
     return g.div(sum, g.sqrt(g.add(g.reduceSum(g.mul(sum, sum), [1]), g.scalar(TINY))));

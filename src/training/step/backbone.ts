@@ -10,6 +10,7 @@ import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
 import { narrowModel } from '../../onnx/rewrites/narrow.ts';
 import { matches, type Weight } from '../../onnx/weights.ts';
 import { answerIds } from '../../tokenization/answer-tokens.ts';
+import { openTokenizer } from '../../tokenization/load.ts';
 import { readJsonFile } from '../../util/json-files.ts';
 import { isDecoder } from '../../util/known-templates.ts';
 import type { InteractionEncoder } from '../interaction/encoder.ts';
@@ -61,7 +62,19 @@ export function headOf(head: Recipe['head'], config: Readonly<Record<string, unk
   return isDecoder(config) ? { pooling: 'last' as const, hidden: false } : { pooling: 'cls' as const, hidden: true };
 }
 
+/** Refuses a `pair` head where the tokenizer gives query and passage the same type, so that the head would see one text. */
+async function checkSides(folder: string): Promise<void> {
+  const { template } = await openTokenizer(folder);
+  if (template.secondType === 1) return;
+  throw new WinnowError('invalid_input', {
+    where: 'recipe head.pooling',
+    expected: 'cls, mean or last, because the tokenizer gives query and passage the same token type',
+    got: 'pair',
+  });
+}
+
 async function withHead(
+  folder: string,
   model: Model,
   head: Recipe['head'],
   config: Readonly<Record<string, unknown>>,
@@ -78,6 +91,8 @@ async function withHead(
       expected: 'hidden_size, a number',
       got: typeof width,
     });
+  const hasTypes = model.graph.inputs.some(({ name }) => name === 'token_type_ids');
+  if (pooling === 'pair' && !hasTypes) await checkSides(folder);
   const fresh = freshHead({
     pooling,
     hidden: width,
@@ -140,7 +155,7 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
   );
   checkPositions(encoder, config, folder);
   const leftOut = leftOutOf(encoder);
-  const { model: scored, fresh } = await withHead(encoder, recipe.head, config, recipe.seed);
+  const { model: scored, fresh } = await withHead(folder, encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
   const { model: canonical, weights: found } = await prepare(scored, { output });
   const model = await narrowModel(canonical);
