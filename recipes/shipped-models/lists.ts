@@ -78,6 +78,26 @@ interface StageOptions {
   readonly vectors: string;
 }
 
+/** Returns the cosine of the nearest passage of a pool for each query, by an encoder. */
+export async function nearestCosines(
+  queries: ReadonlyMap<string, string>,
+  pool: Pool,
+  name: string,
+  vectors: string,
+): Promise<ReadonlyMap<string, number>> {
+  const encoder = await openBiEncoder(name, { vectors, threads: 1 });
+  const progress = startProgress('nearest passages', queries.size);
+  try {
+    const texts = new Map([...pool].map(([docid, { text }]) => [docid, text]));
+    const stage = await encoderStage(encoder, memoryPassages(texts, 'pool').entries());
+    const run = await stage.retrieve(queries, 1, (n) => progress.update(n));
+    return new Map([...run].map(([qid, { scores }]) => [qid, scores[0]!]));
+  } finally {
+    progress.stop();
+    await encoder.close();
+  }
+}
+
 async function retrieveAll(
   queries: readonly PoolQuery[],
   pool: Pool,

@@ -11,7 +11,7 @@ import { listFile, POOL_NAMES, plain, readPools, SYSTEMS, testTexts, YEARS } fro
 import { makeQueries, SOURCES } from './queries.ts';
 
 /** Returns the queries of all years and of test sets that nothing is made of, in plain form. */
-async function refusedQueries(data: string): Promise<Set<string>> {
+export async function refusedQueries(data: string): Promise<Set<string>> {
   const refused = new Set((await testTexts(data)).queries);
   for (const year of YEARS)
     for (const query of (await readRankLlm(listFile(data, 'BM25', year))).queries.values()) refused.add(plain(query));
@@ -50,6 +50,7 @@ export async function prepare(data: string, out: string, encoders: readonly stri
   }
   const facts: Record<string, unknown> = { heldOut: [...heldOut].toSorted(), keptBack: [...keptBack].toSorted() };
   for (const source of SOURCES) {
+    if (source === 'searched') continue; // searched.ts
     const own = lists.filter((list) => list.source === source);
     const file = join(out, 'lists', `${source}.jsonl`);
     await writeLines(file, own.map(rankLlmLine));

@@ -6,7 +6,16 @@ import { findDefinitions, findQuestions } from '../six-models/asked.ts';
 import { type Pool, type PoolName, plain } from './pools.ts';
 
 /** Where queries come from. A table of the ablation has a row for each. */
-export const SOURCES = ['judged', 'asked', 'questions', 'definitions', 'titles', 'sentences', 'keywords'] as const;
+export const SOURCES = [
+  'judged',
+  'asked',
+  'questions',
+  'definitions',
+  'titles',
+  'sentences',
+  'keywords',
+  'searched',
+] as const;
 export type Source = (typeof SOURCES)[number];
 
 /** A query over the passages of a pool. */
@@ -20,7 +29,7 @@ export interface PoolQuery {
 }
 
 /** Most queries of a source and pool; more of one kind add little. */
-const MOST: Readonly<Record<Exclude<Source, 'judged'>, number>> = {
+const MOST: Readonly<Record<Exclude<Source, 'judged' | 'searched'>, number>> = {
   asked: 400,
   questions: 1500,
   definitions: 1000,
@@ -112,7 +121,7 @@ async function askedQueries(data: string): Promise<Made[]> {
   );
 }
 
-function madeOf(source: Exclude<Source, 'judged' | 'asked'>, pool: Pool): Made[] {
+function madeOf(source: Exclude<Source, 'judged' | 'asked' | 'searched'>, pool: Pool): Made[] {
   const texts = new Map([...pool].map(([docid, { text }]) => [docid, text]));
   const entries = [...pool];
   switch (source) {
@@ -150,7 +159,7 @@ export async function makeQueries(
   const seen = new Set(refused);
   const found: PoolQuery[] = [];
   for (const source of SOURCES) {
-    if (source === 'judged' || (source === 'asked' && name !== 'wiki')) continue;
+    if (source === 'judged' || source === 'searched' || (source === 'asked' && name !== 'wiki')) continue;
     const made = source === 'asked' ? await askedQueries(data) : madeOf(source, pool);
     let kept = 0;
     for (const one of createRandom(deriveSeed(1, source, name)).shuffle(made)) {

@@ -6,6 +6,7 @@ import { fetchEncoder } from './encoders.ts';
 import { listFile } from './pools.ts';
 import { prepare } from './prepare.ts';
 import { SOURCES } from './queries.ts';
+import { prepareSearched } from './searched.ts';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
 export const WORK = join(ROOT, 'runs/shipped-models');
@@ -42,7 +43,7 @@ export const recipePath = (name: string): string => join(import.meta.dirname, na
 const LISTED = [...SOURCES, 'wikiqa', 'dl21'] as const;
 type Listed = (typeof LISTED)[number];
 /** Sources of the objectives' runs, which the twelve-layer model scores: a pass of it over all of them takes as long as those runs. */
-const TAUGHT = ['judged', 'questions', 'definitions', 'asked', 'wikiqa', 'dl21'] as const satisfies readonly Listed[];
+const TAUGHT = ['judged', 'questions', 'searched', 'wikiqa', 'dl21'] as const satisfies readonly Listed[];
 
 /** Returns the flags that name the lists of a source; `dl21` are BM25's lists, by whose held-out queries weights are chosen. */
 function listFlags(source: Listed): string[] {
@@ -120,6 +121,17 @@ export function allSteps(): Step[] {
           DATA,
           PREPARED,
           encoders.map((name) => join(ENCODERS, name)),
+          VECTORS,
+        ),
+    },
+    {
+      name: 'searched queries',
+      output: join(PREPARED, 'lists/searched.jsonl'),
+      run: () =>
+        prepareSearched(
+          DATA,
+          join(PREPARED, 'lists/searched.jsonl'),
+          [join(ENCODERS, encoders[0]), join(ENCODERS, encoders[1])],
           VECTORS,
         ),
     },

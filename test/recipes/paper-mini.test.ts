@@ -32,6 +32,14 @@ describe('recipes/paper-mini', () => {
     expect(new Set(teachers.map(({ recipe }) => recipe.data.train[0]!.teacher)).size).toBe(2);
   });
 
+  it('further questions share cells with the first grid, at the rate that its search found', () => {
+    const idsOf = (name: string, rate: Readonly<Record<string, unknown>>) =>
+      fullCells(gridOf(name), new Map([['mini', rate]])).map(({ id }) => id);
+    const first = new Set(idsOf('grid', { 'optimizer.learningRate': 3e-4 }));
+    for (const question of ['negatives', 'teachers'])
+      expect(idsOf(question, {}).filter((id) => first.has(id)).length).toBe(6);
+  });
+
   it('the full grid has the 162 runs of the paper, with the data of each objective', () => {
     const loaded = gridOf('full');
     const cells = fullCells(loaded, new Map());
