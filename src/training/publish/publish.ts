@@ -38,8 +38,8 @@ import type { TrainingOutcome } from '../run/trainer.ts';
 import { type Backbone, withWeights } from '../step/backbone.ts';
 import { type BackboneFacts, type CardFile, writeCard } from './card.ts';
 import { interactionScores, writeInteractionFolder } from './interaction-folder.ts';
+import { withZeroPoint } from './published-zero.ts';
 import { changed, checkTorchFiles, servedConfig, writeJson, writeTorchFiles } from './torch-folder.ts';
-import { withZeroPoint } from './zero-point.ts';
 
 /** Files of a tokenizer in Hugging Face layout. */
 const TOKENIZER_FILES = [

@@ -70,6 +70,11 @@ const WITH_INTERACTION: readonly Conflict[] = [
     message: 'an interaction model has a head of its own (interaction.form): leave head out',
   },
   {
+    field: ['centered'],
+    applies: ({ centered }) => centered === true,
+    message: 'an interaction model starts at a cosine times interaction.scale: leave centered out',
+  },
+  {
     field: ['lora'],
     applies: ({ lora }) => lora !== undefined,
     message: 'interaction.train says what is trained: leave lora out',

@@ -128,6 +128,12 @@ export const settingsSchema = z.strictObject({
     .describe(
       'Share of the untrained weights in what is measured and published: 0.5 is half-way between start and end; 0: none.',
     ),
+  centered: z
+    .boolean()
+    .optional()
+    .describe(
+      'Places score 0 between relevant and other passages before the first step, by the bias of the last layer and 32 lists. For objectives that read scores one by one, such as BCE, with a head or start whose scores lie elsewhere.',
+    ),
   dropout: dropoutSchema.default('config').describe('Dropout rates. config: those of the backbone’s config.json.'),
   freeze: z
     .array(z.string())

@@ -29,6 +29,7 @@ import type { RunState, TrainingObserver } from './run-state.ts';
 import { takeSteps } from './steps.ts';
 import { openStream } from './stream.ts';
 import { validationLoss } from './validation-loss.ts';
+import { centered } from './zero-point.ts';
 
 export interface TrainingOutcome {
   readonly backbone: Backbone;
@@ -163,10 +164,11 @@ async function openRun(
   const { recipe, folder } = loaded;
   checkFiles(loaded);
   const backboneFolder = await findBackbone(recipe.backbone, folder);
-  const backbone = await loadBackbone(backboneFolder, recipe);
-  checkBackbone(backbone, recipe);
-  await checkRunFolder(backbone, recipe, runFolder);
+  const read = await loadBackbone(backboneFolder, recipe);
+  checkBackbone(read, recipe);
+  await checkRunFolder(read, recipe, runFolder);
   const tokenizer = await recipeTokenizer(backboneFolder, recipe);
+  const backbone = recipe.centered ? await centered(read, loaded, observer.onNote) : read;
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   const untrained = weightsHash(backbone);
   const hash = hashOf(recipe, source, untrained);

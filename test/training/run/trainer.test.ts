@@ -8,7 +8,7 @@ import { readModel, writeModel } from '../../../src/onnx/model-file.ts';
 import { float32, numbers } from '../../../src/onnx/tensor.ts';
 import { PAPER_OBJECTIVES } from '../../../src/training/objectives/catalog.ts';
 import { publishRun } from '../../../src/training/publish/publish.ts';
-import { withZeroPoint } from '../../../src/training/publish/zero-point.ts';
+import { withZeroPoint } from '../../../src/training/publish/published-zero.ts';
 import type { LoadedRecipe } from '../../../src/training/recipe/recipe.ts';
 import type { TrainingObserver } from '../../../src/training/run/run-state.ts';
 import { train } from '../../../src/training/run/trainer.ts';

@@ -1,19 +1,18 @@
-import { type Graph, producers } from '../../onnx/graph.ts';
-import { float32View } from '../../onnx/tensor.ts';
+import { WinnowError } from '../../errors.ts';
+import { type Graph, type Model, producers } from '../../onnx/graph.ts';
+import { float32View, tensor } from '../../onnx/tensor.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { mean } from '../../statistics/samples.ts';
 import { createLocalTokenizer } from '../../tokenization/local.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
 import { openSources } from '../data/sources.ts';
-import { createObjective } from '../objectives/catalog.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
-import type { TrainingOutcome } from '../run/trainer.ts';
-import { withWeights } from '../step/backbone.ts';
+import { type Backbone, withWeights } from '../step/backbone.ts';
 import { openRowScorer } from '../step/row-scorer.ts';
 
 /*
  * Most objectives compare passages of one list, so they do not determine a number added to all scores; after a sigmoid, all scores might be near
- * 0 or near 1. Before such a model is published, its last bias is shifted so that 0 means: as likely relevant as not.
+ * 0 or near 1. Before such a model is published, its last bias is shifted so that 0 means: as likely relevant as not. A run can start there too.
  */
 
 /** Lists that are scored, and passages of each: enough for the one number. */
@@ -55,12 +54,12 @@ interface Scored {
   readonly others: readonly number[];
 }
 
-/** Scores passages of training lists, separated by whether they are relevant. */
-async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights }: TrainingOutcome): Promise<Scored> {
+/** Scores passages of training lists by a model, separated by whether they are relevant. */
+async function scoreLists({ recipe, folder }: LoadedRecipe, backbone: Backbone, model: Model): Promise<Scored> {
   const source = await openSources(recipe.data, folder);
   const tokenizer = await createLocalTokenizer(backbone.folder);
   const scorer = await openRowScorer(
-    withWeights(backbone.model, weights),
+    model,
     { padId: tokenizer.padId, output: backbone.logits },
     { threads: recipe.threads },
   );
@@ -85,19 +84,53 @@ async function scoreLists({ recipe, folder }: LoadedRecipe, { backbone, weights 
   }
 }
 
+/** What 0 has to be moved by. */
+interface Shift {
+  /** The initializer that moves. */
+  readonly bias: string;
+  readonly by: number;
+}
+
 /**
- * Shifts the last bias of an outcome, where the objective leaves it undetermined, the model has one, and the training data has relevant
- * passages. The order of passages does not change.
+ * Returns by how much the last bias of a model has to move for 0 to mean: as likely relevant as not; undefined where the model has no such bias, or
+ * the training data no relevant or no other passages.
  */
-export async function withZeroPoint(loaded: LoadedRecipe, outcome: TrainingOutcome): Promise<TrainingOutcome> {
-  const { backbone, weights } = outcome;
-  // The score is the cosine's, or its passages are read apart.
-  if (backbone.interaction) return outcome;
-  const bias = lastBias(backbone.model.graph, backbone.logits);
-  if (bias === undefined || createObjective(loaded.recipe.objective).anchored) return outcome;
-  const { relevant, others } = await scoreLists(loaded, outcome);
-  if (relevant.length === 0 || others.length === 0) return outcome;
-  const [own] = weights.get(bias) ?? float32View(backbone.model.graph.initializers.get(bias)!);
-  const shifted = Float32Array.of(own! + zeroPoint(relevant, others));
-  return { ...outcome, weights: new Map([...weights, [bias, shifted]]) };
+export async function findShift(loaded: LoadedRecipe, backbone: Backbone, model: Model): Promise<Shift | undefined> {
+  const bias = lastBias(model.graph, backbone.logits);
+  if (bias === undefined) return undefined;
+  const { relevant, others } = await scoreLists(loaded, backbone, model);
+  return relevant.length === 0 || others.length === 0 ? undefined : { bias, by: zeroPoint(relevant, others) };
+}
+
+/** The bias of an untrained model moves by a multiple of this: a resumed run finds the same weights where other threads add in another order. */
+const GRAIN = 0.01;
+
+/**
+ * Returns an untrained model with its zero point at 0. No order changes. An objective that reads scores one by one, such as BCE, else spends its
+ * first steps on that, at the cost of the encoder.
+ * @param onNote receives a line with the number.
+ * @throws WinnowError `invalid_input` where there is nothing to move, or nothing to find the zero point by.
+ */
+export async function centered(
+  backbone: Backbone,
+  loaded: LoadedRecipe,
+  onNote?: (note: string) => void,
+): Promise<Backbone> {
+  const { model, weights } = backbone;
+  const shift = await findShift(loaded, backbone, model);
+  if (!shift)
+    throw new WinnowError('invalid_input', {
+      where: 'recipe centered',
+      expected: 'a last layer with a bias, and lists with relevant and other passages',
+      got: lastBias(model.graph, backbone.logits) === undefined ? 'no such bias' : 'passages of one kind',
+    });
+  const by = GRAIN * Math.round(shift.by / GRAIN);
+  onNote?.(`score 0 is placed between relevant and other passages: the last bias moves by ${by.toFixed(2)}`);
+  const [own] = float32View(model.graph.initializers.get(shift.bias)!);
+  const value = tensor('float32', model.graph.initializers.get(shift.bias)!.dims, [own! + by]);
+  return {
+    ...backbone,
+    model: withWeights(model, new Map([[shift.bias, float32View(value)]])),
+    weights: weights.map((weight) => (weight.name === shift.bias ? { ...weight, value } : weight)),
+  };
 }
