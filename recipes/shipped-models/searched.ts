@@ -34,8 +34,11 @@ function queryOf(collection: string, line: string): string {
   return (collection === 'nq' ? first : second).trim();
 }
 
-/** Returns the queries of all collections by id, each text once. */
-async function readQueries(folder: string, refused: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
+/**
+ * Returns the queries of all collections by id, each text once.
+ * @param folder where Anserini is unpacked. @param refused queries of test and held-out sets, in plain form.
+ */
+export async function readQueries(folder: string, refused: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
   const seen = new Set(refused);
   const found = new Map<string, string>();
   for (const [collection, files] of Object.entries(FILES)) {

@@ -1,10 +1,12 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { readJudged } from '../../recipes/shipped-models/lists.ts';
 import type { Pool } from '../../recipes/shipped-models/pools.ts';
 import { plain } from '../../recipes/shipped-models/pools.ts';
 import { makeQueries } from '../../recipes/shipped-models/queries.ts';
+import { readQueries } from '../../recipes/shipped-models/searched.ts';
 import { allSteps, recipePath } from '../../recipes/shipped-models/steps.ts';
 import { readGrid } from '../../src/training/grid/grid-schema.ts';
 import { readRecipe } from '../../src/training/recipe/recipe.ts';
@@ -96,5 +98,39 @@ describe.skipIf(!existsSync(DATA))('held-out queries (needs ../shared/data)', ()
     expect([heldOut.size, keptBack.size]).toEqual([14, 12]);
     expect([...heldOut].some((qid) => keptBack.has(qid))).toBe(false);
     expect(new Set(lines(heldOut).map((line) => line.split(/\s+/)[0]))).toEqual(new Set(heldOut));
+  });
+});
+
+describe('searched queries', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'winnow-searched-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('are read from each collection in its form, each text once, without those of test sets', async () => {
+    mkdirSync(join(folder, 'topics-and-qrels'));
+    const write = (name: string, ...lines: string[]) =>
+      writeFileSync(join(folder, 'topics-and-qrels', `topics.${name}.txt`), lines.map((line) => `${line}\n`).join(''));
+    write('msmarco-passage.dev-subset', '1\t what is a sextant ', '2\thow tall is a mast');
+    write('msmarco-doc.dev', '1\twhat is a  Sextant', '7\tharbour fees');
+    write('msmarco-passage-v2.dev', '9\tasked in a test');
+    write('msmarco-passage-v2.dev2');
+    write('nq.dev', "who built the pier\t['nobody']");
+    write('mq.1-10000', '12:ship registers: rules');
+    const found = await readQueries(folder, new Set([plain('Asked in a test')]));
+    expect(new Set([...found.values()].map(plain))).toEqual(
+      new Set([
+        'what is a sextant',
+        'how tall is a mast',
+        'harbour fees',
+        'who built the pier',
+        'ship registers: rules',
+      ]),
+    );
+    expect([...found.keys()].toSorted()).toEqual([
+      'searched-mq-0',
+      'searched-msmarco-0',
+      'searched-msmarco-1',
+      'searched-msmarco-2',
+      'searched-nq-0',
+    ]);
   });
 });
