@@ -10,6 +10,8 @@ export interface PairTemplate {
   readonly suffix: readonly number[];
   /** Token type of the passage and the suffix. */
   readonly secondType: 0 | 1;
+  /** Tokens at the end of `middle` that have the passage's type, such as a prefix of passages; none where absent. */
+  readonly lead?: number;
 }
 
 const typeId = z.int().min(0).default(0);
@@ -63,20 +65,23 @@ function fromTemplate(part: Part, definition: Definition): PairTemplate {
   const sides: [number[], number[], number[]] = [[], [], []];
   let side = 0;
   let secondType: 0 | 1 = 0;
+  let lead = 0;
   for (const item of pair) {
     if ('Sequence' in item) {
       side++;
       if (item.Sequence.id === 'B' && item.Sequence.type_id > 0) secondType = 1;
       continue;
     }
-    const { id } = item.SpecialToken;
+    const { id, type_id } = item.SpecialToken;
     const ids = special_tokens[id]?.ids ?? [tokenId(definition, id)];
     for (const one of ids) {
       if (one === undefined) throw refusal(definition.file, `post_processor.special_tokens.${id}`, 'an id', one);
       sides[side]!.push(one);
     }
+    if (side === 1) lead = type_id > 0 ? lead + ids.length : 0;
   }
-  return { prefix: sides[0], middle: sides[1], suffix: sides[2], secondType };
+  const counted = secondType === 1 && lead > 0 ? { lead } : {};
+  return { prefix: sides[0], middle: sides[1], suffix: sides[2], secondType, ...counted };
 }
 
 /** No tokens at all: those around query and passage come from a text template. */

@@ -130,10 +130,11 @@ export function assemblePairs(
     const ids = passages[layout.passage]!;
     end = writeRow(buffer, start, ids, layout);
     const { template: tokensAround, ids: asked } = layout.source;
-    const passageStart = tokensAround.prefix.length + layout.query.length + tokensAround.middle.length;
+    const { prefix, middle, secondType, lead = 0 } = tokensAround;
+    const passageStart = prefix.length + layout.query.length + middle.length;
     return {
       ids: buffer.subarray(start, end),
-      secondSegment: tokensAround.secondType === 1 ? passageStart : end - start,
+      secondSegment: secondType === 1 ? passageStart - lead : end - start,
       truncated: layout.query.length < asked.length || layout.span.length < ids.length,
     };
   });

@@ -1,6 +1,6 @@
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { AutoTokenizer, env } from '@huggingface/transformers';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -65,6 +65,41 @@ describe.skipIf(!hasShared)('real vocabularies (needs ../shared)', () => {
       expect(rows[0]!.secondSegment).toBe(types.includes(1) ? types.indexOf(1) : types.length);
     }
     expect((await pairs.encode('a', [long], LONG)).tokens).toBeGreaterThan(500);
+  });
+
+  it('tokens before the passage that have its type belong to it, as in AutoTokenizer', async () => {
+    const folder = await folderOf({});
+    await cp(join(TOKENIZERS, 'bert-uncased'), folder, { recursive: true });
+    const definition = JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8')) as {
+      model: { vocab: Record<string, number> };
+      post_processor: unknown;
+    };
+    const { vocab } = definition.model;
+    const token = (id: string, type_id: number) => ({ SpecialToken: { id, type_id } });
+    const text = (id: string, type_id: number) => ({ Sequence: { id, type_id } });
+    const special = ['[CLS]', '[SEP]', 'query', 'passage', ':'].map((id) => [
+      id,
+      { id, ids: [vocab[id]], tokens: [id] },
+    ]);
+    definition.post_processor = {
+      type: 'TemplateProcessing',
+      single: [token('[CLS]', 0), text('A', 0), token('[SEP]', 0)],
+      pair: [
+        ...[token('[CLS]', 0), token('query', 0), token(':', 0), text('A', 0), token('[SEP]', 0)],
+        ...[token('passage', 1), token(':', 1), text('B', 1), token('[SEP]', 1)],
+      ],
+      special_tokens: Object.fromEntries(special),
+    };
+    await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(definition));
+    env.allowRemoteModels = false;
+    env.localModelPath = scratch;
+    const auto = await AutoTokenizer.from_pretrained(basename(folder));
+    const expected = auto('who?', { text_pair: 'a b', return_tensor: false, return_token_type_ids: true });
+    const types = expected.token_type_ids as unknown as number[];
+    const { rows } = await (await createLocalTokenizer(folder)).encode('who?', ['a b'], LONG);
+    expect([...rows[0]!.ids]).toEqual(expected.input_ids as unknown as number[]);
+    expect(rows[0]!.secondSegment).toBe(types.indexOf(1));
+    expect(rows[0]!.ids[types.indexOf(1)]).toBe(vocab.passage);
   });
 
   it('a WordPiece vocabulary without tokenizer.json gives the same ids', async () => {
