@@ -197,6 +197,8 @@ interface FreshHead {
   readonly seed: number;
   /** Starts what follows the products of a `pair` head at weight 0, so that the score starts as the cosine alone. */
   readonly silent?: boolean;
+  /** Factor of a `pair` head on the cosine. */
+  readonly scale?: number | undefined;
 }
 
 /** Factor of a fresh `pair` head on the cosine: cosines of related and other passages, some 0.1 apart, become logits 1 apart. */
@@ -207,25 +209,34 @@ const PAIR_SCALE = 10;
  * the score starts as the cosine of the two texts' states as the encoder gives them for the pair; 0 is a cosine of 0.5. Those states are a sentence
  * encoder's own where the texts are read apart (`apart.ts`).
  */
-export function freshHead({ pooling, hidden, dense, labels = 1, seed, silent = false }: FreshHead): Head {
+export function freshHead(options: FreshHead): Head {
+  const { pooling, hidden, dense, labels = 1, seed, silent = false, scale = PAIR_SCALE } = options;
   const random = createRandom(seed);
   const plain = dense === undefined && pooling === 'pair' ? undefined : freshLinear(random, labels, hidden);
-  const out = pooling === 'pair' ? afterProducts(plain, labels, hidden, silent) : plain!;
+  const out = pooling === 'pair' ? afterProducts(plain, { labels, hidden, silent, scale }) : plain!;
   return dense === undefined
     ? { pooling, out }
     : { pooling, dense: freshLinear(random, hidden, hidden), activation: dense, out };
 }
 
 /** Makes a last layer that reads the products of a `pair` head, then what `plain` reads. */
-function afterProducts(plain: Linear | undefined, labels: number, hidden: number, silent: boolean): Linear {
+function afterProducts(
+  plain: Linear | undefined,
+  {
+    labels,
+    hidden,
+    silent,
+    scale,
+  }: Required<Pick<FreshHead, 'labels' | 'hidden' | 'silent'>> & { readonly scale: number },
+): Linear {
   const rest = plain ? [...float32View(plain.weight)].map((w) => (silent ? 0 : w)) : [];
   const rows = Array.from({ length: labels }, (_, i) => [
-    ...new Array<number>(hidden).fill(PAIR_SCALE),
+    ...new Array<number>(hidden).fill(scale),
     ...rest.slice(i * hidden, (i + 1) * hidden),
   ]);
   return {
     weight: tensor('float32', [labels, rows[0]!.length], rows.flat()),
-    bias: tensor('float32', [labels], new Array(labels).fill(-PAIR_SCALE / 2)),
+    bias: tensor('float32', [labels], new Array(labels).fill(-scale / 2)),
   };
 }
 

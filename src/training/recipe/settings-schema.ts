@@ -18,6 +18,15 @@ const headSchema = z
     pooling: z.enum(['cls', 'last', 'mean', 'pair']).default('cls'),
     hidden: z.boolean().default(true).describe('Add a dense layer with tanh before the last one (the pooler of BERT).'),
     apart: z.boolean().optional().describe('Pooling pair: read the two texts apart until training opens gates.'),
+    scale: z
+      .number()
+      .positive()
+      .optional()
+      .describe('Pooling pair: what the cosine is multiplied by at first; 10 by default.'),
+  })
+  .refine(({ pooling, scale }) => scale === undefined || pooling === 'pair', {
+    path: ['scale'],
+    message: 'only pooling pair starts at a cosine: set pooling to pair or leave scale out',
   })
   .refine(({ pooling, apart }) => !apart || pooling === 'pair', {
     path: ['apart'],
@@ -92,7 +101,7 @@ export const settingsSchema = z.strictObject({
     .union([z.literal('auto'), headSchema])
     .default('auto')
     .describe(
-      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden, apart }: pair compares the mean states of query and passage, near a sentence encoder’s cosine; with apart: true each text is read as it is alone, which starts at the cosine exactly, and gates that let the texts read each other open in training.',
+      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden, apart, scale }: pair compares the mean states of query and passage, near a sentence encoder’s cosine, which is multiplied by scale (10) at first; with apart: true each text is read as it is alone, which starts at the cosine exactly, and gates that let the texts read each other open in training.',
     ),
   interaction: interactionSchema.optional(),
   objective: objectiveSpecSchema.describe('Name, name with options, or a weighted sum: see objectives.md.'),

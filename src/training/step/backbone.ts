@@ -98,6 +98,7 @@ async function withHead(
     hidden: width,
     seed,
     silent: apart,
+    scale: head === 'auto' ? undefined : head.scale,
     ...(hidden ? { dense: 'tanh' as const } : {}),
   });
   if (!apart) return { model: attachHead(model, fresh), fresh: true };
