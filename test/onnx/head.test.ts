@@ -50,6 +50,10 @@ describe('attachHead', () => {
     [first, second].forEach((f, i) => {
       expect(fresh[i]).toBeCloseTo(cosine(f), 4);
     });
+    const steep = await pair(freshHead({ pooling: 'pair', hidden: 3, seed: 1, scale: 60 }));
+    [first, second].forEach((f, i) => {
+      expect(steep[i]).toBeCloseTo(6 * cosine(f), 3);
+    });
     const dense = { weight: float32([2, 3], [1, 0, 0, 0, 1, 0]) };
     const wide = { weight: float32([1, 5], [1, 10, 100, 7, -2]), bias: float32([1], [0.5]) };
     expect((await pair({ pooling: 'pair', dense, out: wide }))[0]).toBeCloseTo(weighted(first) + 7 * 1 - 2 * 2, 3);
