@@ -67,9 +67,9 @@ async function checkSides(folder: string): Promise<void> {
   const { template } = await openTokenizer(folder);
   if (template.secondType === 1) return;
   throw new WinnowError('invalid_input', {
-    where: 'recipe head.pooling',
-    expected: 'cls, mean or last, because the tokenizer gives query and passage the same token type',
-    got: 'pair',
+    where: 'recipe',
+    expected: 'head.pooling cls, mean or last, because the tokenizer gives query and passage the same token type',
+    got: 'head.pooling pair',
   });
 }
 

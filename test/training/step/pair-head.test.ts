@@ -40,6 +40,6 @@ describe('a pair head on an encoder without token types', () => {
 
   it('is refused where the tokenizer gives both texts the same type', async () =>
     expect(load(1)).rejects.toThrow(
-      'recipe head.pooling: expected cls, mean or last, because the tokenizer gives query and passage the same token type, got pair',
+      'recipe: expected head.pooling cls, mean or last, because the tokenizer gives query and passage the same token type, got head.pooling pair',
     ));
 });
