@@ -78,25 +78,26 @@ interface StageOptions {
   readonly vectors: string;
 }
 
-/** Returns the cosine of the nearest passage of a pool for each query, by an encoder. */
-export async function nearestCosines(
+/** Returns the passages that an encoder finds nearest to each query, with their cosines. */
+export async function retrieveBy(
+  name: string,
   queries: ReadonlyMap<string, string>,
   pool: Pool,
-  name: string,
-  vectors: string,
-): Promise<ReadonlyMap<string, number>> {
+  { vectors, depth }: { readonly vectors: string; readonly depth: number },
+): ReturnType<FirstStage['retrieve']> {
   const encoder = await openBiEncoder(name, { vectors, threads: 1 });
-  const progress = startProgress('nearest passages', queries.size);
+  const progress = startProgress(`nearest by ${name}`, pool.size + queries.size);
   try {
-    const texts = new Map([...pool].map(([docid, { text }]) => [docid, text]));
-    const stage = await encoderStage(encoder, memoryPassages(texts, 'pool').entries());
-    const run = await stage.retrieve(queries, 1, (n) => progress.update(n));
-    return new Map([...run].map(([qid, { scores }]) => [qid, scores[0]!]));
+    const passages = memoryPassages(textsOf(pool), 'pool').entries();
+    const stage = await encoderStage(encoder, passages, (n) => progress.update(n));
+    return await stage.retrieve(queries, depth, (n) => progress.update(pool.size + n));
   } finally {
     progress.stop();
     await encoder.close();
   }
 }
+
+const textsOf = (pool: Pool): Map<string, string> => new Map([...pool].map(([docid, { text }]) => [docid, text]));
 
 async function retrieveAll(
   queries: readonly PoolQuery[],
@@ -105,23 +106,15 @@ async function retrieveAll(
 ): Promise<
   { readonly stage: string; readonly depth: number; readonly run: Awaited<ReturnType<FirstStage['retrieve']>> }[]
 > {
-  const texts = new Map([...pool].map(([docid, { text }]) => [docid, text]));
   const asked = new Map(queries.map(({ qid, query }) => [qid, query]));
   await using folder = await temporaryFolder('lists');
-  await buildIndex(join(folder.path, 'index'), memoryPassages(texts, 'pool').entries());
+  await buildIndex(join(folder.path, 'index'), memoryPassages(textsOf(pool), 'pool').entries());
   const index = new Bm25Index(join(folder.path, 'index'));
   const runs = [{ stage: 'bm25', depth: BY_BM25, run: await bm25Stage(index).retrieve(asked, BY_BM25) }];
   index.close();
   for (const name of encoders) {
-    const encoder = await openBiEncoder(name, { vectors, threads: 1 });
-    const progress = startProgress(`vectors of ${name}`, pool.size);
-    try {
-      const stage = await encoderStage(encoder, memoryPassages(texts, 'pool').entries(), (n) => progress.update(n));
-      runs.push({ stage: name, depth: BY_ENCODER, run: await stage.retrieve(asked, BY_ENCODER) });
-    } finally {
-      progress.stop();
-      await encoder.close();
-    }
+    const run = await retrieveBy(name, asked, pool, { vectors, depth: BY_ENCODER });
+    runs.push({ stage: name, depth: BY_ENCODER, run });
   }
   return runs;
 }

@@ -8,7 +8,7 @@ import type { ScoredDocs } from '../../src/evaluation/measures/evaluation.ts';
 import { sha256File, writeFileAtomic } from '../../src/util/files.ts';
 import { judgedLists, type List, poolLists, rankLlmLine, readJudged } from './lists.ts';
 import { listFile, POOL_NAMES, plain, readPools, SYSTEMS, testTexts, YEARS } from './pools.ts';
-import { makeQueries, SOURCES } from './queries.ts';
+import { MADE, makeQueries } from './queries.ts';
 
 /** Returns the queries of all years and of test sets that nothing is made of, in plain form. */
 export async function refusedQueries(data: string): Promise<Set<string>> {
@@ -27,7 +27,7 @@ async function writeSparse(data: string, path: string): Promise<void> {
 }
 
 /**
- * Makes the candidate lists of all sources, a file each, unless they exist; and the judgements of held-out and kept-back queries of dl21, whose lists
+ * Makes the candidate lists of judged queries and of those made of passages, a file a source, unless they exist; and the judgements of held-out and kept-back queries of dl21, whose lists
  * are in none of the files.
  * @param data folder of the collections. @param out folder the files go to. @param encoders folders of the encoders that find candidates.
  */
@@ -49,8 +49,7 @@ export async function prepare(data: string, out: string, encoders: readonly stri
     lists.push(...(await poolLists(queries, pools[name], { encoders, vectors })));
   }
   const facts: Record<string, unknown> = { heldOut: [...heldOut].toSorted(), keptBack: [...keptBack].toSorted() };
-  for (const source of SOURCES) {
-    if (source === 'searched') continue; // searched.ts
+  for (const source of ['judged', ...MADE]) {
     const own = lists.filter((list) => list.source === source);
     const file = join(out, 'lists', `${source}.jsonl`);
     await writeLines(file, own.map(rankLlmLine));

@@ -5,17 +5,12 @@ import { createRandom, deriveSeed } from '../../src/util/random.ts';
 import { findDefinitions, findQuestions } from '../six-models/asked.ts';
 import { type Pool, type PoolName, plain } from './pools.ts';
 
+/** Sources whose queries are made of the passages of a pool, or asked of it. */
+export const MADE = ['asked', 'questions', 'definitions', 'titles', 'sentences', 'keywords'] as const;
+type MadeSource = (typeof MADE)[number];
+
 /** Where queries come from. A table of the ablation has a row for each. */
-export const SOURCES = [
-  'judged',
-  'asked',
-  'questions',
-  'definitions',
-  'titles',
-  'sentences',
-  'keywords',
-  'searched',
-] as const;
+export const SOURCES = ['judged', ...MADE, 'searched'] as const;
 export type Source = (typeof SOURCES)[number];
 
 /** A query over the passages of a pool. */
@@ -29,7 +24,7 @@ export interface PoolQuery {
 }
 
 /** Most queries of a source and pool; more of one kind add little. */
-const MOST: Readonly<Record<Exclude<Source, 'judged' | 'searched'>, number>> = {
+const MOST: Readonly<Record<MadeSource, number>> = {
   asked: 400,
   questions: 1500,
   definitions: 1000,
@@ -121,7 +116,7 @@ async function askedQueries(data: string): Promise<Made[]> {
   );
 }
 
-function madeOf(source: Exclude<Source, 'judged' | 'asked' | 'searched'>, pool: Pool): Made[] {
+function madeOf(source: Exclude<MadeSource, 'asked'>, pool: Pool): Made[] {
   const texts = new Map([...pool].map(([docid, { text }]) => [docid, text]));
   const entries = [...pool];
   switch (source) {
@@ -158,8 +153,8 @@ export async function makeQueries(
 ): Promise<PoolQuery[]> {
   const seen = new Set(refused);
   const found: PoolQuery[] = [];
-  for (const source of SOURCES) {
-    if (source === 'judged' || source === 'searched' || (source === 'asked' && name !== 'wiki')) continue;
+  for (const source of MADE) {
+    if (source === 'asked' && name !== 'wiki') continue;
     const made = source === 'asked' ? await askedQueries(data) : madeOf(source, pool);
     let kept = 0;
     for (const one of createRandom(deriveSeed(1, source, name)).shuffle(made)) {

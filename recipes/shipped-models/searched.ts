@@ -5,7 +5,7 @@ import { writeLines } from '../../src/evaluation/formats/write-lines.ts';
 import { temporaryFolder } from '../../src/util/files.ts';
 import { createRandom, deriveSeed } from '../../src/util/random.ts';
 import { unpackArtifact } from './encoders.ts';
-import { nearestCosines, poolLists, rankLlmLine, readJudged } from './lists.ts';
+import { poolLists, rankLlmLine, readJudged, retrieveBy } from './lists.ts';
 import { type PoolName, plain, readPools } from './pools.ts';
 import { refusedQueries } from './prepare.ts';
 
@@ -77,10 +77,10 @@ export async function prepareSearched(
   const taken = new Set<string>();
   const lines: string[] = [];
   for (const pool of Object.keys(MOST.kept) as PoolName[]) {
-    const near = await nearestCosines(queries, pools[pool], encoders[0], vectors);
+    const near = await retrieveBy(encoders[0], queries, pools[pool], { vectors, depth: 1 });
     const best = [...near]
       .filter(([qid]) => !taken.has(qid))
-      .toSorted(([, a], [, b]) => b - a)
+      .toSorted(([, a], [, b]) => b.scores[0]! - a.scores[0]!)
       .slice(0, MOST.kept[pool]);
     const kept = best.map(([qid]) => ({ qid, source: 'searched' as const, pool, query: queries.get(qid)! }));
     for (const { qid } of kept) taken.add(qid);
