@@ -8,6 +8,8 @@ import { LOWEST } from './parts.ts';
  */
 
 export const MASK_INPUT = 'attention_mask';
+/** The types of tokens, which tell query from passage. */
+export const TYPES_INPUT = 'token_type_ids';
 
 /** Keeps the quotient finite for a row without tokens; that of sentence-transformers. */
 const TINY = 1e-9;

@@ -1,6 +1,6 @@
 import { WinnowError } from '../../errors.ts';
 import { createRandom, type Random } from '../../util/random.ts';
-import { MASK_INPUT, pool, tokenSum } from '../architectures/pooling.ts';
+import { MASK_INPUT, pool, TYPES_INPUT, tokenSum } from '../architectures/pooling.ts';
 import { GraphBuilder } from '../builder.ts';
 import type { Model, ValueInfo } from '../graph.ts';
 import { prune } from '../order.ts';
@@ -40,8 +40,6 @@ interface AttachOptions {
   /** Prefix of the parameters' names (`<prefix>dense.weight`, `<prefix>out.weight`, …); default `head.`. */
   readonly prefix?: string;
 }
-
-const TYPES_INPUT = 'token_type_ids';
 
 /**
  * Returns the model with an input for the types of tokens, which tell query from passage. Where the encoder has none, its states stay as
@@ -213,7 +211,7 @@ export function freshHead(options: FreshHead): Head {
   const { pooling, hidden, dense, labels = 1, seed, silent = false, scale = PAIR_SCALE } = options;
   const random = createRandom(seed);
   const plain = dense === undefined && pooling === 'pair' ? undefined : freshLinear(random, labels, hidden);
-  const out = pooling === 'pair' ? afterProducts(plain, { labels, hidden, silent, scale }) : plain!;
+  const out = pooling === 'pair' ? afterProducts(plain, labels, hidden, { silent, scale }) : plain!;
   return dense === undefined
     ? { pooling, out }
     : { pooling, dense: freshLinear(random, hidden, hidden), activation: dense, out };
@@ -222,12 +220,9 @@ export function freshHead(options: FreshHead): Head {
 /** Makes a last layer that reads the products of a `pair` head, then what `plain` reads. */
 function afterProducts(
   plain: Linear | undefined,
-  {
-    labels,
-    hidden,
-    silent,
-    scale,
-  }: Required<Pick<FreshHead, 'labels' | 'hidden' | 'silent'>> & { readonly scale: number },
+  labels: number,
+  hidden: number,
+  { silent, scale }: { readonly silent: boolean; readonly scale: number },
 ): Linear {
   const rest = plain ? [...float32View(plain.weight)].map((w) => (silent ? 0 : w)) : [];
   const rows = Array.from({ length: labels }, (_, i) => [

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { leftOutOf } from '../../onnx/architectures/architectures.ts';
+import { TYPES_INPUT } from '../../onnx/architectures/pooling.ts';
 import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
 import { holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
@@ -91,7 +92,7 @@ async function withHead(
       expected: 'hidden_size, a number',
       got: typeof width,
     });
-  const hasTypes = model.graph.inputs.some(({ name }) => name === 'token_type_ids');
+  const hasTypes = model.graph.inputs.some(({ name }) => name === TYPES_INPUT);
   if (pooling === 'pair' && !hasTypes) await checkSides(folder);
   const fresh = freshHead({
     pooling,
