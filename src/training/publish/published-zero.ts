@@ -1,4 +1,5 @@
 import { float32View } from '../../onnx/tensor.ts';
+import { createLocalTokenizer } from '../../tokenization/local.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import type { TrainingOutcome } from '../run/trainer.ts';
@@ -13,7 +14,10 @@ export async function withZeroPoint(loaded: LoadedRecipe, outcome: TrainingOutco
   const { backbone, weights } = outcome;
   // The score is the cosine's, or its passages are read apart.
   if (backbone.interaction || createObjective(loaded.recipe.objective).anchored) return outcome;
-  const shift = await findShift(loaded, backbone, withWeights(backbone.model, weights));
+  const { folder, logits } = backbone;
+  const tokenizer = await createLocalTokenizer(folder);
+  const ranker = { model: withWeights(backbone.model, weights), logits, tokenizer };
+  const shift = await findShift(loaded, ranker).finally(() => tokenizer.close());
   if (!shift) return outcome;
   const [own] = weights.get(shift.bias) ?? float32View(backbone.model.graph.initializers.get(shift.bias)!);
   return { ...outcome, weights: new Map([...weights, [shift.bias, Float32Array.of(own! + shift.by)]]) };

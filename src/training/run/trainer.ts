@@ -168,7 +168,7 @@ async function openRun(
   checkBackbone(read, recipe);
   await checkRunFolder(read, recipe, runFolder);
   const tokenizer = await recipeTokenizer(backboneFolder, recipe);
-  const backbone = recipe.centered ? await centered(read, loaded, observer.onNote) : read;
+  const backbone = recipe.centered ? await centered(read, loaded, tokenizer, observer.onNote) : read;
   const source = await openSources(recipe.data, folder, createObjective(recipe.objective).needs);
   const untrained = weightsHash(backbone);
   const hash = hashOf(recipe, source, untrained);

@@ -1,10 +1,9 @@
 import { WinnowError } from '../../errors.ts';
-import { type Graph, type Model, producers } from '../../onnx/graph.ts';
+import { type Graph, producers } from '../../onnx/graph.ts';
 import { float32View, tensor } from '../../onnx/tensor.ts';
 import { pairsWithin } from '../../registry/pair-limits.ts';
 import { mean } from '../../statistics/samples.ts';
-import { createLocalTokenizer } from '../../tokenization/local.ts';
-import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
+import type { EncodedRow, PairTokenizer } from '../../tokenization/tokenization-types.ts';
 import { openSources } from '../data/sources.ts';
 import type { LoadedRecipe } from '../recipe/recipe.ts';
 import { type Backbone, withWeights } from '../step/backbone.ts';
@@ -54,15 +53,15 @@ interface Scored {
   readonly others: readonly number[];
 }
 
+/** A model that scores, and what its rows are made by. */
+interface Ranker extends Pick<Backbone, 'model' | 'logits'> {
+  readonly tokenizer: PairTokenizer;
+}
+
 /** Scores passages of training lists by a model, separated by whether they are relevant. */
-async function scoreLists({ recipe, folder }: LoadedRecipe, backbone: Backbone, model: Model): Promise<Scored> {
+async function scoreLists({ recipe, folder }: LoadedRecipe, { model, logits, tokenizer }: Ranker): Promise<Scored> {
   const source = await openSources(recipe.data, folder);
-  const tokenizer = await createLocalTokenizer(backbone.folder);
-  const scorer = await openRowScorer(
-    model,
-    { padId: tokenizer.padId, output: backbone.logits },
-    { threads: recipe.threads },
-  );
+  const scorer = await openRowScorer(model, { padId: tokenizer.padId, output: logits }, { threads: recipe.threads });
   const rows: EncodedRow[] = [];
   const grades: number[] = [];
   try {
@@ -79,7 +78,6 @@ async function scoreLists({ recipe, folder }: LoadedRecipe, backbone: Backbone, 
     };
   } finally {
     await scorer.close();
-    await tokenizer.close();
     await source.close?.();
   }
 }
@@ -95,10 +93,10 @@ interface Shift {
  * Returns by how much the last bias of a model has to move for 0 to mean: as likely relevant as not; undefined where the model has no such bias, or
  * the training data no relevant or no other passages.
  */
-export async function findShift(loaded: LoadedRecipe, backbone: Backbone, model: Model): Promise<Shift | undefined> {
-  const bias = lastBias(model.graph, backbone.logits);
+export async function findShift(loaded: LoadedRecipe, ranker: Ranker): Promise<Shift | undefined> {
+  const bias = lastBias(ranker.model.graph, ranker.logits);
   if (bias === undefined) return undefined;
-  const { relevant, others } = await scoreLists(loaded, backbone, model);
+  const { relevant, others } = await scoreLists(loaded, ranker);
   return relevant.length === 0 || others.length === 0 ? undefined : { bias, by: zeroPoint(relevant, others) };
 }
 
@@ -114,15 +112,16 @@ const GRAIN = 0.01;
 export async function centered(
   backbone: Backbone,
   loaded: LoadedRecipe,
+  tokenizer: PairTokenizer,
   onNote?: (note: string) => void,
 ): Promise<Backbone> {
-  const { model, weights } = backbone;
-  const shift = await findShift(loaded, backbone, model);
+  const { model, logits, weights } = backbone;
+  const shift = await findShift(loaded, { model, logits, tokenizer });
   if (!shift)
     throw new WinnowError('invalid_input', {
       where: 'recipe centered',
       expected: 'a last layer with a bias, and lists with relevant and other passages',
-      got: lastBias(model.graph, backbone.logits) === undefined ? 'no such bias' : 'passages of one kind',
+      got: lastBias(model.graph, logits) === undefined ? 'no such bias' : 'passages of one kind',
     });
   const by = GRAIN * Math.round(shift.by / GRAIN);
   onNote?.(`score 0 is placed between relevant and other passages: the last bias moves by ${by.toFixed(2)}`);

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../../../src/onnx/builder.ts';
 import { prepare } from '../../../src/onnx/prepare.ts';
 import { float32 } from '../../../src/onnx/tensor.ts';
+import { createLocalTokenizer } from '../../../src/tokenization/local.ts';
 import { train } from '../../../src/training/run/trainer.ts';
 import { centered, findShift, lastBias, zeroPoint } from '../../../src/training/run/zero-point.ts';
 import { loadBackbone, withWeights } from '../../../src/training/step/backbone.ts';
@@ -80,10 +81,13 @@ describe('a run that starts centered', () => {
   it('moves the last bias alone, to where nothing has to move', async () => {
     const loaded = await settings();
     const read = await loadBackbone(join(folder, 'tiny'), loaded.recipe);
+    const tokenizer = await createLocalTokenizer(join(folder, 'tiny'));
     const off = new Map([['classifier.bias', Float32Array.of(7)]]);
     const notes: string[] = [];
-    const moved = await centered({ ...read, model: withWeights(read.model, off) }, loaded, (note) => notes.push(note));
-    expect(Math.abs((await findShift(loaded, moved, moved.model))!.by)).toBeLessThan(0.01);
+    const moved = await centered({ ...read, model: withWeights(read.model, off) }, loaded, tokenizer, (note) =>
+      notes.push(note),
+    );
+    expect(Math.abs((await findShift(loaded, { ...moved, tokenizer }))!.by)).toBeLessThan(0.01);
     expect(notes).toEqual([expect.stringMatching(/^score 0 is placed .* moves by -\d+\.\d\d$/)]);
     const changed = moved.weights.filter(
       ({ name, value }) => value !== read.weights.find((w) => w.name === name)!.value,
@@ -113,7 +117,8 @@ describe('a run that starts centered', () => {
   it('is refused where no bias is added last, and for interaction models', async () => {
     const loaded = await settings({ centered: true });
     const read = await loadBackbone(join(folder, 'tiny'), loaded.recipe);
-    await expect(centered({ ...read, logits: 'none' }, loaded)).rejects.toThrow(
+    const tokenizer = await createLocalTokenizer(join(folder, 'tiny'));
+    await expect(centered({ ...read, logits: 'none' }, loaded, tokenizer)).rejects.toThrow(
       'recipe centered: expected a last layer with a bias, and lists with relevant and other passages, got no such bias',
     );
     await expect(settings({ centered: true, interaction: {} })).rejects.toThrow(/centered: .*leave centered out/);
