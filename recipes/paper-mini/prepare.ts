@@ -3,11 +3,10 @@
  *
  *   node recipes/paper-mini/prepare.ts
  *
- * Training lists: those of the shipped models that hold web passages only (MS MARCO), so that no text of a test set is trained on. Teachers: the ensemble
- * of the shipped models, and e5-small-v2 alone. Test sets with their candidates. Steps of `npm run train:models` that are not done are run first.
+ * Training lists: judged queries and queries made of web passages (MS MARCO), as those of the shipped models are, so that no text of a test set is
+ * trained on. Teachers: an ensemble of three sentence encoders and SPLADE++, and e5-small-v2 alone. Test sets with their candidates. The encoders and
+ * their vectors are kept in runs/shipped-models, where `npm run train:models` finds them. Every step is skipped once its file exists.
  */
-import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Bm25Index } from '../../src/evaluation/first-stage/index/bm25-index.ts';
 import { buildIndex } from '../../src/evaluation/first-stage/index/build-index.ts';
@@ -16,39 +15,60 @@ import type { DatasetSpec } from '../../src/evaluation/formats/dataset.ts';
 import { loadDataset } from '../../src/evaluation/formats/load-dataset.ts';
 import { readRun, writeRun } from '../../src/evaluation/formats/run.ts';
 import { writeLines } from '../../src/evaluation/formats/write-lines.ts';
-import type { Run } from '../../src/evaluation/measures/evaluation.ts';
 import { normalized } from '../../src/training/teachers/ensemble.ts';
-import { temporaryFolder, writeFileAtomic } from '../../src/util/files.ts';
-import { rankLlmLine } from '../shipped-models/lists.ts';
-import { allSteps, DATA, ROOT, runSteps, WORK as SHIPPED } from '../shipped-models/steps.ts';
+import { temporaryFolder } from '../../src/util/files.ts';
+import { judgedLists, poolLists, rankLlmLine, readJudged } from '../shipped-models/lists.ts';
+import { listFile, readPools } from '../shipped-models/pools.ts';
+import { refusedQueries, writeSparse } from '../shipped-models/prepare.ts';
+import { makeQueries } from '../shipped-models/queries.ts';
+import {
+  DATA,
+  encoderSteps,
+  ensembleSteps,
+  FETCHED_FOLDERS,
+  fetchSteps,
+  ROOT,
+  runSteps,
+  type Step,
+  scoreFile,
+  TEACHERS,
+  VECTORS,
+} from '../shipped-models/steps.ts';
 
 const OUT = join(ROOT, 'runs/paper-mini');
 
-/** Sources whose queries are made of web passages; the ids of others do not begin like this. */
-const WEB = ['questions', 'definitions', 'sentences', 'keywords'] as const;
-const isWeb = (source: string, qid: string): boolean => qid.startsWith(`${source}-web-`);
+const fileOf = (name: string): string => join(OUT, name);
+const SPLADE = fileOf('splade.run');
 
-/** Returns a source's scores by a teacher. */
-const scoresOf = (teacher: string, source: string): Promise<Run> =>
-  readRun(join(SHIPPED, 'scores', `${teacher}.${source}.run`));
+/** Lists that teachers score: those to train on, and BM25's of dl21, by whose held-out queries the ensemble's weights are chosen. */
+const SCORED = { judged: fileOf('judged.jsonl'), web: fileOf('web.jsonl'), dl21: listFile(DATA, 'BM25', 'dl21') };
+const SOURCES = ['dl21', 'judged', 'web'] as const;
+
+/** Makes the lists to train on, and judgements of the queries that are kept from training. */
+async function writeLists(): Promise<void> {
+  const judged = await readJudged(DATA);
+  const without = new Set([...judged.heldOut, ...judged.keptBack]);
+  await writeSparse(DATA, SPLADE);
+  await writeLines(fileOf('held-out.qrels'), judged.lines(judged.heldOut));
+  await writeLines(fileOf('validation.qrels'), judged.lines(without));
+  await writeLines(SCORED.judged, (await judgedLists(DATA, without)).map(rankLlmLine));
+  const { web } = await readPools(DATA, without);
+  const queries = await makeQueries(DATA, 'web', web, await refusedQueries(DATA));
+  const lists = await poolLists(queries, web, { encoders: FETCHED_FOLDERS, vectors: VECTORS });
+  await writeLines(SCORED.web, lists.map(rankLlmLine));
+}
 
 /** Writes a teacher's scores of all training lists as one run, with a mean of 0 and a deviation of 1 in each list. */
 async function writeTeacher(teacher: string, path: string): Promise<void> {
-  const all = [...(await scoresOf(teacher, 'judged'))];
-  for (const source of WEB) all.push(...[...(await scoresOf(teacher, source))].filter(([qid]) => isWeb(source, qid)));
-  const scaled = all.map(
-    ([qid, { docids, scores }]) => [qid, { docids, scores: normalized(Array.from(scores), 'z') }] as const,
+  const runs = await Promise.all(
+    (['judged', 'web'] as const).map((source) => readRun(scoreFile(teacher, source, OUT))),
+  );
+  const scaled = runs.flatMap((run) =>
+    [...run].map(
+      ([qid, { docids, scores }]) => [qid, { docids, scores: normalized(Array.from(scores), 'z') }] as const,
+    ),
   );
   await writeRun(path, new Map(scaled), teacher);
-}
-
-async function webLists(): Promise<string[]> {
-  const lines: string[] = [];
-  for (const source of WEB) {
-    const text = await readFile(join(SHIPPED, 'data/lists', `${source}.jsonl`), 'utf8');
-    lines.push(...text.split('\n').filter((line) => line.includes(`"qid":"${source}-web-`)));
-  }
-  return lines;
 }
 
 /** Writes a test set with BM25's candidates as lists of rank_llm, and its judgements. */
@@ -66,27 +86,45 @@ async function writeTestSet(name: string, spec: DatasetSpec, depth: number, most
     const texts = await passages.texts(docids);
     lists.push(rankLlmLine({ qid, query, passages: docids.map((docid, i) => ({ docid, text: texts[i]! })) }));
   }
-  await writeLines(join(OUT, `${name}.jsonl`), lists);
+  await writeLines(fileOf(`${name}.jsonl`), lists);
   const judged = [...qrels].filter(([qid]) => asked.has(qid));
   await writeLines(
-    join(OUT, `${name}.qrels`),
+    fileOf(`${name}.qrels`),
     judged.flatMap(([qid, grades]) => [...grades].map(([docid, grade]) => `${qid} 0 ${docid} ${grade}`)),
   );
 }
 
-const DONE = join(OUT, 'prepared.json');
+const place = {
+  folder: OUT,
+  heldOut: fileOf('held-out.qrels'),
+  listFlags: (source: string) => ['--format', 'rank-llm', '--data', SCORED[source as keyof typeof SCORED]],
+};
+const teacherStep = (teacher: string, path: string): Step => ({
+  name: `teacher ${teacher}`,
+  output: path,
+  run: () => writeTeacher(teacher, path),
+});
 
-if (existsSync(DONE)) process.stdout.write(`${OUT} is prepared\n`);
-else {
-  await runSteps(allSteps(), `ensemble of ${WEB.at(-1)}`);
-  await mkdir(OUT, { recursive: true });
-  const web = await webLists();
-  await writeLines(join(OUT, 'web.jsonl'), web);
-  await writeTeacher('ensemble', join(OUT, 'ensemble.run'));
-  await writeTeacher('e5-small-v2', join(OUT, 'e5.run'));
-  const judgements = ['held-out', 'kept-back'].map((name) => readFile(join(SHIPPED, 'data', `${name}.qrels`), 'utf8'));
-  await writeFileAtomic(join(OUT, 'validation.qrels'), (await Promise.all(judgements)).join(''));
-  await writeTestSet('cranfield', { path: join(DATA, 'cranfield') }, 20, Number.POSITIVE_INFINITY);
-  await writeTestSet('xquad', { path: join(DATA, 'xquad-en/xquad.en.json') }, 10, 150);
-  await writeFileAtomic(DONE, `${JSON.stringify({ webLists: web.length }, null, 2)}\n`);
-}
+await runSteps([
+  ...fetchSteps(),
+  { name: 'candidate lists', output: SCORED.web, run: writeLists },
+  ...encoderSteps(SOURCES, place),
+  ...ensembleSteps(
+    'ensemble',
+    SOURCES,
+    (source) => [...TEACHERS.map((teacher) => scoreFile(teacher, source, OUT)), SPLADE],
+    place,
+  ),
+  teacherStep('ensemble', fileOf('ensemble.run')),
+  teacherStep('e5-small-v2', fileOf('e5.run')),
+  {
+    name: 'Cranfield',
+    output: fileOf('cranfield.qrels'),
+    run: () => writeTestSet('cranfield', { path: join(DATA, 'cranfield') }, 20, Number.POSITIVE_INFINITY),
+  },
+  {
+    name: 'XQuAD',
+    output: fileOf('xquad.qrels'),
+    run: () => writeTestSet('xquad', { path: join(DATA, 'xquad-en/xquad.en.json') }, 10, 150),
+  },
+]);

@@ -19,7 +19,7 @@ export async function refusedQueries(data: string): Promise<Set<string>> {
 }
 
 /** Writes the learned sparse scores of both years as one run: a teacher of the judged lists. */
-async function writeSparse(data: string, path: string): Promise<void> {
+export async function writeSparse(data: string, path: string): Promise<void> {
   const run = new Map<string, ScoredDocs>();
   for (const year of YEARS)
     for (const [qid, docs] of (await readRankLlm(listFile(data, SYSTEMS[1], year))).run) run.set(qid, docs);

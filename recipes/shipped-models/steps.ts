@@ -14,7 +14,7 @@ export const DATA = join(ROOT, '../shared/data');
 const MINILM = join(ROOT, '../shared/backbones/all-minilm-l6-v2');
 /** Where recipes find the encoders: the backbone of the twelve-layer teacher is one of them. */
 const ENCODERS = join(WORK, 'encoders');
-const VECTORS = join(WORK, 'vectors');
+export const VECTORS = join(WORK, 'vectors');
 const PREPARED = join(WORK, 'data');
 
 /** Seconds that steps took, a line each time that one ran. */
@@ -41,41 +41,64 @@ export const recipePath = (name: string): string => join(import.meta.dirname, na
 
 /** Sources with files of lists, and WikiQA, whose format names its own. */
 const LISTED = [...SOURCES, 'wikiqa', 'dl21'] as const;
-type Listed = (typeof LISTED)[number];
 /** Sources of the objectives' runs, which the twelve-layer model scores: a pass of it over all of them takes as long as those runs. */
-const TAUGHT = ['judged', 'questions', 'searched', 'wikiqa', 'dl21'] as const satisfies readonly Listed[];
+const TAUGHT = [
+  'judged',
+  'questions',
+  'searched',
+  'wikiqa',
+  'dl21',
+] as const satisfies readonly (typeof LISTED)[number][];
 
 /** Returns the flags that name the lists of a source; `dl21` are BM25's lists, by whose held-out queries weights are chosen. */
-function listFlags(source: Listed): string[] {
+function listFlags(source: string): string[] {
   if (source === 'wikiqa') return ['--format', 'wikiqa', '--data', join(DATA, 'wikiqa'), '--split', 'train'];
   const path = source === 'dl21' ? listFile(DATA, 'BM25', 'dl21') : join(PREPARED, 'lists', `${source}.jsonl`);
   return ['--format', 'rank-llm', '--data', path];
 }
 
-const TEACHERS = ['e5-small-v2', 'bge-small-en-v1.5', 'all-minilm-l6-v2'] as const;
+export const TEACHERS = ['e5-small-v2', 'bge-small-en-v1.5', 'all-minilm-l6-v2'] as const;
 const folderOf = (teacher: (typeof TEACHERS)[number]): string =>
   teacher === 'all-minilm-l6-v2' ? MINILM : join(ENCODERS, teacher);
 
-const scoreFile = (teacher: string, source: string): string => join(WORK, 'scores', `${teacher}.${source}.run`);
+/** Where scores are kept, and what they are made of. */
+interface Place {
+  /** Scores go into its folder `scores`, weights beside that. */
+  readonly folder: string;
+  /** Judgements of the queries that weights are chosen by. */
+  readonly heldOut: string;
+  /** Flags of `winnow score` that name the lists of a source. */
+  readonly listFlags: (source: string) => readonly string[];
+}
 
-const scoreStep = (teacher: string, source: Listed, flags: readonly string[]): Step => ({
+const SHIPPED: Place = { folder: WORK, heldOut: join(PREPARED, 'held-out.qrels'), listFlags };
+
+export const scoreFile = (teacher: string, source: string, folder = WORK): string =>
+  join(folder, 'scores', `${teacher}.${source}.run`);
+
+const scoreStep = (teacher: string, source: string, flags: readonly string[], at: Place): Step => ({
   name: `score ${source} by ${teacher}`,
-  output: scoreFile(teacher, source),
-  run: () => winnow('score', ...listFlags(source), ...flags, '--out', scoreFile(teacher, source)),
+  output: scoreFile(teacher, source, at.folder),
+  run: () => winnow('score', ...at.listFlags(source), ...flags, '--out', scoreFile(teacher, source, at.folder)),
 });
 
 /** Scores of the encoders for all lists: vectors are kept, so that a text is embedded once. */
-const encoderSteps = (): Step[] =>
+export const encoderSteps = (sources: readonly string[], at: Place): Step[] =>
   TEACHERS.flatMap((teacher) =>
-    LISTED.map((source) => scoreStep(teacher, source, ['--bi-encoder', folderOf(teacher), '--vectors', VECTORS])),
+    sources.map((source) => scoreStep(teacher, source, ['--bi-encoder', folderOf(teacher), '--vectors', VECTORS], at)),
   );
 
 /** Chooses weights of teachers on the held-out queries, then applies them to every one of `sources`: the scores that models learn from. */
-function ensembleSteps(name: string, sources: readonly Listed[], files: (source: string) => readonly string[]): Step[] {
-  const choice = join(WORK, `${name}.json`);
+export function ensembleSteps(
+  name: string,
+  sources: readonly string[],
+  files: (source: string) => readonly string[],
+  at: Place,
+): Step[] {
+  const choice = join(at.folder, `${name}.json`);
   const teachers = (source: string): string[] => files(source).flatMap((file) => ['--teacher', file]);
-  const out = (source: string): string[] => ['--out', scoreFile(name, source)];
-  const judged = ['--qrels', join(PREPARED, 'held-out.qrels'), '--candidates', listFile(DATA, 'BM25', 'dl21')];
+  const out = (source: string): string[] => ['--out', scoreFile(name, source, at.folder)];
+  const judged = ['--qrels', at.heldOut, '--candidates', listFile(DATA, 'BM25', 'dl21')];
   return [
     {
       name: `weights of ${name}`,
@@ -86,7 +109,7 @@ function ensembleSteps(name: string, sources: readonly Listed[], files: (source:
       .filter((source) => source !== 'dl21')
       .map((source) => ({
         name: `${name} of ${source}`,
-        output: scoreFile(name, source),
+        output: scoreFile(name, source, at.folder),
         run: () => winnow('ensemble', ...teachers(source), '--weights', choice, ...out(source)),
       })),
   ];
@@ -104,47 +127,46 @@ const trainStep = (model: string, file: string): Step => ({
 /** The name of the twelve-layer model, teacher of the others. */
 export const LARGE = 'minilm-l12';
 
+/** The encoders that are fetched, which find candidates too. */
+const FETCHED = ['e5-small-v2', 'bge-small-en-v1.5'] as const;
+export const FETCHED_FOLDERS = [join(ENCODERS, FETCHED[0]), join(ENCODERS, FETCHED[1])] as const;
+
+/** Steps that fetch the encoders. */
+export const fetchSteps = (): Step[] =>
+  FETCHED.map((name) => ({
+    name: `fetch ${name}`,
+    output: join(ENCODERS, name),
+    run: async () => void (await fetchEncoder(ENCODERS, name)),
+  }));
+
 /** Returns all steps in their order; the longest training comes first, because the others learn from it. */
 export function allSteps(): Step[] {
-  const encoders = ['e5-small-v2', 'bge-small-en-v1.5'] as const;
   return [
-    ...encoders.map((name) => ({
-      name: `fetch ${name}`,
-      output: join(ENCODERS, name),
-      run: async () => void (await fetchEncoder(ENCODERS, name)),
-    })),
+    ...fetchSteps(),
     {
       name: 'candidate lists',
       output: join(PREPARED, 'prepared.json'),
-      run: () =>
-        prepare(
-          DATA,
-          PREPARED,
-          encoders.map((name) => join(ENCODERS, name)),
-          VECTORS,
-        ),
+      run: () => prepare(DATA, PREPARED, FETCHED_FOLDERS, VECTORS),
     },
     {
       name: 'searched queries',
       output: join(PREPARED, 'lists/searched.jsonl'),
-      run: () =>
-        prepareSearched(
-          DATA,
-          join(PREPARED, 'lists/searched.jsonl'),
-          [join(ENCODERS, encoders[0]), join(ENCODERS, encoders[1])],
-          VECTORS,
-        ),
+      run: () => prepareSearched(DATA, join(PREPARED, 'lists/searched.jsonl'), FETCHED_FOLDERS, VECTORS),
     },
-    ...encoderSteps(),
-    ...ensembleSteps('ensemble', LISTED, (source) => [
-      ...TEACHERS.map((teacher) => scoreFile(teacher, source)),
-      join(PREPARED, 'splade.run'),
-    ]),
+    ...encoderSteps(LISTED, SHIPPED),
+    ...ensembleSteps(
+      'ensemble',
+      LISTED,
+      (source) => [...TEACHERS.map((teacher) => scoreFile(teacher, source)), join(PREPARED, 'splade.run')],
+      SHIPPED,
+    ),
     trainStep(`${LARGE}-start`, 'large-start.yaml'),
     trainStep(LARGE, 'large.yaml'),
     trainStep('minilm-l6-start', 'start.yaml'),
-    ...TAUGHT.map((source) => scoreStep(LARGE, source, ['--model', LARGE, '--models', join(WORK, 'registry')])),
-    ...ensembleSteps('teacher', TAUGHT, (source) => [scoreFile('ensemble', source), scoreFile(LARGE, source)]),
+    ...TAUGHT.map((source) =>
+      scoreStep(LARGE, source, ['--model', LARGE, '--models', join(WORK, 'registry')], SHIPPED),
+    ),
+    ...ensembleSteps('teacher', TAUGHT, (source) => [scoreFile('ensemble', source), scoreFile(LARGE, source)], SHIPPED),
     {
       name: 'train objectives',
       output: join(WORK, 'grid/grid.json'),
