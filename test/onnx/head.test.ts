@@ -59,6 +59,30 @@ describe('attachHead', () => {
     expect((await pair({ pooling: 'pair', dense, out: wide }))[0]).toBeCloseTo(weighted(first) + 7 * 1 - 2 * 2, 3);
   });
 
+  it('adds the cosine of each query token to the nearest of the passage', async () => {
+    const typed = { ...feeds, token_type_ids: tensor('int64', [2, 3], [0, 1, 1, 0, 0, 1]) };
+    const model = (head: Head) => attachHead(encoder(undefined, true, true), head);
+    const cosine = (a: readonly number[], b: readonly number[]) =>
+      a.reduce((sum, x, i) => sum + x * b[i]!, 0) / (Math.hypot(...a) * Math.hypot(...b));
+    const [one, two, three] = [
+      [1, 2, 3],
+      [-1, 0, 1],
+      [4, 4, 4],
+    ] as const;
+    // In the first row the last token is masked; in the second each of two query tokens has one passage token.
+    const nearest = [cosine(one, two), (cosine(two, three) + cosine(three, three)) / 2];
+    const means = [cosine(one, two), cosine([3, 4, 5], three)];
+    const fresh = freshHead({ pooling: 'pair', hidden: 3, seed: 1, nearest: 0.25 });
+    const got = numbers((await runOnce(model(fresh), typed)).logits!);
+    nearest.forEach((n, i) => {
+      expect(got[i]).toBeCloseTo(10 * (0.75 * means[i]! + 0.25 * n) - 5, 4);
+    });
+    const swapped = { ...typed, token_type_ids: tensor('int64', [2, 3], [0, 0, 0, 0, 1, 1]) };
+    const alone = freshHead({ pooling: 'pair', hidden: 3, seed: 1, nearest: 1 });
+    expect(numbers((await runOnce(model(alone), swapped)).logits!)[1]).toBeCloseTo(10 * cosine(two, three) - 5, 4);
+    expect(() => model({ ...alone, out })).toThrow('expected a weight [·, 4], got [1,3]');
+  });
+
   it('compares the texts of an encoder that has no token types', async () => {
     const typed = { ...feeds, token_type_ids: tensor('int64', [2, 3], [0, 1, 1, 0, 0, 1]) };
     const scores = async (types: boolean) =>

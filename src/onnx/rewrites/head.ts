@@ -24,6 +24,11 @@ export interface Head {
    * outputs follow the products.
    */
   readonly pooling: Pooling;
+  /**
+   * Of a `pair` head: one more feature after the products, the mean over the query's tokens of the cosine between a token's state and
+   * that of the nearest token of the passage (MaxSim of ColBERT, arXiv 2004.12832).
+   */
+  readonly nearest?: boolean;
   readonly dense?: Linear;
   readonly activation?: Activation;
   /** LayerNorm after the activation, as in ModernBERT. */
@@ -75,7 +80,7 @@ export function attachHead(model: Model, head: Head, options: AttachOptions = {}
 /** Appends what the last layer reads, [batch, features]. */
 function featuresOf(g: GraphBuilder, model: Model, head: Head, states: string, options: AttachOptions): string {
   const prefix = options.prefix ?? 'head.';
-  const pair = head.pooling === 'pair' ? pairOf(g, model, states, options) : undefined;
+  const pair = head.pooling === 'pair' ? pairOf(g, model, states, options, head.nearest === true) : undefined;
   if (pair !== undefined && !head.dense) return pair;
   let x = pooled(g, model, head.pooling, states);
   if (head.dense) x = linear(g, x, head.dense, `${prefix}dense`);
@@ -116,24 +121,26 @@ function statesOf(model: Model, wanted: string | undefined): ValueInfo {
   throw new WinnowError('invalid_graph', { where: 'head attachment', expected, got });
 }
 
+function checkWidth(got: Tensor, expected: number, what: string): void {
+  if (got.dims[1] === expected) return;
+  throw new WinnowError('invalid_graph', {
+    where: 'head attachment',
+    expected: `${what} [·, ${expected}]`,
+    got: `[${got.dims}]`,
+  });
+}
+
 function check(head: Head, states: ValueInfo): void {
   const hidden = states.dims?.at(-1);
-  const first = head.dense ?? head.out;
-  const width = first.weight.dims[1];
-  if (typeof hidden === 'number' && width !== hidden)
-    throw new WinnowError('invalid_graph', {
-      where: 'head attachment',
-      expected: `a weight [·, ${hidden}]`,
-      got: `[${first.weight.dims}]`,
-    });
-  if (!head.dense) return;
-  const features = head.dense.weight.dims[0]! + (head.pooling === 'pair' ? head.dense.weight.dims[1]! : 0);
-  if (head.out.weight.dims[1] !== features)
-    throw new WinnowError('invalid_graph', {
-      where: 'head attachment',
-      expected: `an output weight [·, ${features}]`,
-      got: `[${head.out.weight.dims}]`,
-    });
+  const nearest = head.nearest ? 1 : 0;
+  if (!head.dense) {
+    if (typeof hidden === 'number') checkWidth(head.out.weight, hidden + nearest, 'a weight');
+    return;
+  }
+  const [outputs, inputs] = head.dense.weight.dims as readonly [number, number];
+  if (typeof hidden === 'number') checkWidth(head.dense.weight, hidden, 'a weight');
+  const products = head.pooling === 'pair' ? inputs + nearest : 0;
+  checkWidth(head.out.weight, outputs + products, 'an output weight');
 }
 
 function checkInput(model: Model, name: string, pooling: Pooling): void {
@@ -160,15 +167,30 @@ function meanOf(g: GraphBuilder, model: Model, states: string): string {
 /** Keeps the quotient finite for a text without tokens. */
 const TINY = 1e-6;
 
-/** q/|q| ⊙ p/|p|, where q and p are the sums of the states of query and passage. */
-function pairOf(g: GraphBuilder, model: Model, states: string, options: AttachOptions): string {
+/** v/|v| along the last axis. */
+const unit = (g: GraphBuilder, v: string): string =>
+  g.div(v, g.sqrt(g.add(g.reduceSum(g.mul(v, v), [-1]), g.scalar(TINY))));
+
+/** q/|q| ⊙ p/|p|, where q and p are the sums of the states of query and passage; with `nearest` the feature of the nearest tokens after it. */
+function pairOf(g: GraphBuilder, model: Model, states: string, options: AttachOptions, nearest: boolean): string {
   const mask = columnOf(g, model, 'attention_mask', 'pair', options.mask);
   const second = g.mul(columnOf(g, model, TYPES_INPUT, 'pair', options.sides), mask);
-  const unit = (part: string): string => {
-    const sum = tokenSum(g, g.mul(states, part));
-    return g.div(sum, g.sqrt(g.add(g.reduceSum(g.mul(sum, sum), [1]), g.scalar(TINY))));
-  };
-  return g.mul(unit(g.sub(mask, second)), unit(second));
+  const first = g.sub(mask, second);
+  const along = (part: string): string => unit(g, tokenSum(g, g.mul(states, part)));
+  const products = g.mul(along(first), along(second));
+  return nearest ? g.concat([products, nearestOf(g, states, first, second)], 1) : products;
+}
+
+/** More than the difference of two cosines. */
+const FAR = 4;
+
+/** The mean over the query's tokens of the cosine to the nearest token of the passage, [batch, 1]. */
+function nearestOf(g: GraphBuilder, states: string, first: string, second: string): string {
+  const units = unit(g, states);
+  const cosines = g.matmul(units, g.transpose(units, [0, 2, 1]));
+  const others = g.transpose(g.sub(g.scalar(1), second), [0, 2, 1]);
+  const best = g.reduceMax(g.sub(cosines, g.mul(others, g.scalar(FAR))), [2]);
+  return g.div(g.reduceSum(g.mul(best, first), [1], false), g.reduceSum(first, [1], false));
 }
 
 function linear(g: GraphBuilder, x: string, { weight, bias }: Linear, name: string): string {
@@ -197,6 +219,8 @@ interface FreshHead {
   readonly silent?: boolean;
   /** Factor of a `pair` head on the cosine. */
   readonly scale?: number | undefined;
+  /** Share of the nearest tokens in the score that a `pair` head starts with; absent: the feature is left out. */
+  readonly nearest?: number | undefined;
 }
 
 /** Factor of a fresh `pair` head on the cosine: cosines of related and other passages, some 0.1 apart, become logits 1 apart. */
@@ -208,25 +232,28 @@ const PAIR_SCALE = 10;
  * encoder's own where the texts are read apart (`apart.ts`).
  */
 export function freshHead(options: FreshHead): Head {
-  const { pooling, hidden, dense, labels = 1, seed, silent = false, scale = PAIR_SCALE } = options;
+  const { pooling, hidden, dense, labels = 1, seed, nearest } = options;
   const random = createRandom(seed);
   const plain = dense === undefined && pooling === 'pair' ? undefined : freshLinear(random, labels, hidden);
-  const out = pooling === 'pair' ? afterProducts(plain, labels, hidden, { silent, scale }) : plain!;
-  return dense === undefined
-    ? { pooling, out }
-    : { pooling, dense: freshLinear(random, hidden, hidden), activation: dense, out };
+  const out = pooling === 'pair' ? afterProducts(plain, labels, options) : plain!;
+  return {
+    pooling,
+    ...(nearest !== undefined && { nearest: true }),
+    ...(dense !== undefined && { dense: freshLinear(random, hidden, hidden), activation: dense }),
+    out,
+  };
 }
 
-/** Makes a last layer that reads the products of a `pair` head, then what `plain` reads. */
+/** Makes a last layer that reads the features of a `pair` head, then what `plain` reads. */
 function afterProducts(
   plain: Linear | undefined,
   labels: number,
-  hidden: number,
-  { silent, scale }: { readonly silent: boolean; readonly scale: number },
+  { hidden, silent = false, scale = PAIR_SCALE, nearest }: FreshHead,
 ): Linear {
   const rest = plain ? [...float32View(plain.weight)].map((w) => (silent ? 0 : w)) : [];
   const rows = Array.from({ length: labels }, (_, i) => [
-    ...new Array<number>(hidden).fill(scale),
+    ...new Array<number>(hidden).fill(scale * (1 - (nearest ?? 0))),
+    ...(nearest === undefined ? [] : [scale * nearest]),
     ...rest.slice(i * hidden, (i + 1) * hidden),
   ]);
   return {

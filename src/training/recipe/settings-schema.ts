@@ -23,6 +23,15 @@ const headSchema = z
       .positive()
       .optional()
       .describe('Pooling pair: what the cosine is multiplied by at first; 10 by default.'),
+    nearest: rate
+      .optional()
+      .describe(
+        'Pooling pair: adds the mean cosine between each token of the query and the nearest of the passage, with this share of the first score.',
+      ),
+  })
+  .refine(({ pooling, nearest }) => nearest === undefined || pooling === 'pair', {
+    path: ['nearest'],
+    message: 'only pooling pair compares tokens: set pooling to pair or leave nearest out',
   })
   .refine(({ pooling, scale }) => scale === undefined || pooling === 'pair', {
     path: ['scale'],
@@ -101,7 +110,7 @@ export const settingsSchema = z.strictObject({
     .union([z.literal('auto'), headSchema])
     .default('auto')
     .describe(
-      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden, apart, scale }: pair compares the mean states of query and passage, near a sentence encoder’s cosine, which is multiplied by scale (10) at first; with apart: true each text is read as it is alone, which starts at the cosine exactly, and gates that let the texts read each other open in training.',
+      'Head of the model. auto: the export’s own, else CLS with a dense layer; of a decoder the last token without one. { pooling: cls, last, mean or pair, hidden, apart, scale, nearest }: pair compares the mean states of query and passage, near a sentence encoder’s cosine, which is multiplied by scale (10) at first; with apart: true each text is read as it is alone, which starts at the cosine exactly, and gates that let the texts read each other open in training.',
     ),
   interaction: interactionSchema.optional(),
   objective: objectiveSpecSchema.describe('Name, name with options, or a weighted sum: see objectives.md.'),

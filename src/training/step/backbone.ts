@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { WinnowError } from '../../errors.ts';
 import { leftOutOf } from '../../onnx/architectures/architectures.ts';
-import { TYPES_INPUT } from '../../onnx/architectures/pooling.ts';
+import { MASK_INPUT, TYPES_INPUT } from '../../onnx/architectures/pooling.ts';
 import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
 import { holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
@@ -27,6 +27,8 @@ export interface Backbone {
   readonly model: Model;
   /** Name of the value that holds the scores, [rows, 1]. */
   readonly logits: string;
+  /** Name of the value that tells tokens (1) from padding (0), [rows, tokens]; absent where rows have none. */
+  readonly mask?: string;
   /** All weights, trainable or frozen, in the graph's order. */
   readonly weights: readonly (TrainableWeight & { readonly parameter: string; readonly frozen: boolean })[];
   readonly config: Readonly<Record<string, unknown>>;
@@ -80,7 +82,7 @@ async function withHead(
   head: Recipe['head'],
   config: Readonly<Record<string, unknown>>,
   seed: number,
-): Promise<{ model: Model; fresh: boolean }> {
+): Promise<{ model: Model; fresh: boolean; mask?: string }> {
   if (head === 'auto' && scoreOutput(model) !== undefined) return { model, fresh: false };
   const { pooling, hidden } = headOf(head, config);
   const apart = head !== 'auto' && head.apart === true;
@@ -99,12 +101,12 @@ async function withHead(
     hidden: width,
     seed,
     silent: apart,
-    scale: head === 'auto' ? undefined : head.scale,
+    ...(head !== 'auto' && { scale: head.scale, nearest: head.nearest }),
     ...(hidden ? { dense: 'tanh' as const } : {}),
   });
   if (!apart) return { model: attachHead(model, fresh), fresh: true };
   const { model: towers, mask, sides } = await readApart(model);
-  return { model: attachHead(towers, fresh, { mask, sides }), fresh: true };
+  return { model: attachHead(towers, fresh, { mask, sides }), fresh: true, mask };
 }
 
 type Settings = Pick<Recipe, 'head' | 'seed' | 'freeze'> & Partial<Pick<Recipe, 'lora' | 'optimizer' | 'interaction'>>;
@@ -157,7 +159,7 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
   );
   checkPositions(encoder, config, folder);
   const leftOut = leftOutOf(encoder);
-  const { model: scored, fresh } = await withHead(folder, encoder, recipe.head, config, recipe.seed);
+  const { model: scored, fresh, mask = MASK_INPUT } = await withHead(folder, encoder, recipe.head, config, recipe.seed);
   const output = scoreOutput(scored)!;
   const { model: canonical, weights: found } = await prepare(scored, { output });
   const model = await narrowModel(canonical);
@@ -167,6 +169,7 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
     folder,
     model,
     logits: output,
+    ...(hasValue(model, mask) && { mask }),
     config,
     freshHead: fresh,
     ...(leftOut !== undefined && { leftOut }),
@@ -175,6 +178,9 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
     weights: lora ? weights.map((w) => (w.group === 'head' ? w : { ...w, frozen: true })) : weights,
   };
 }
+
+const hasValue = ({ graph }: Model, name: string): boolean =>
+  graph.inputs.some((input) => input.name === name) || graph.nodes.some(({ outputs }) => outputs.includes(name));
 
 /** Returns the weights that are not frozen, and the adapters. */
 export const trainable = ({ weights, adapters }: Backbone): readonly TrainableWeight[] => [
