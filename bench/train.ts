@@ -27,6 +27,7 @@ With --python the last line is a ModernBERT-base (150 million random weights) wi
 
   npm run bench:train -- --python venv/bin/python
   npm run bench:train -- --shapes 32x64 --rounds 1 --steps 5
+  npm run bench:train -- --shapes 32x128 --fill 0.65        # a third of the places is padding, as where lists are drawn at random
 `;
 
 const flags = readFlags('train', ABOUT, {
@@ -41,6 +42,7 @@ const flags = readFlags('train', ABOUT, {
   steps: { type: 'string', default: '12', help: 'Timed steps per round.' },
   rounds: { type: 'string', default: '2', help: 'Rounds per case.' },
   threads: { type: 'string', default: String(cpuBudget()), help: 'Threads of each side.' },
+  fill: { type: 'string', default: '1', help: 'Mean length of the rows ÷ tokens of a step; PyTorch gets full rows.' },
   dropout: { type: 'string', default: '0.1' },
   'warm-up': { type: 'string', default: '3' },
   parts: { type: 'string', default: '1' },
@@ -57,13 +59,18 @@ const LIST = 4;
 
 const DROPOUT = flags.dropout === 'config' ? 'config' : { hidden: 0.1, attention: 0.1, classifier: 0.1 };
 
-/** Builds a batch of full rows, without padding, as in the peer's step. */
-function fullBatch(rows: number, length: number): Batch {
+/** Builds a batch of full rows, without padding, as in the peer's step; with `--fill` below 1 of rows of equally spread lengths, the first one full. */
+function batchOf(rows: number, length: number): Batch {
   const random = createRandom(1);
+  const shortest = Math.round((2 * Number(flags.fill) - 1) * length);
+  let made = 0;
   const relevance = Array.from({ length: LIST }, (_, p) => +(p === 0));
   const list = { qid: '', query: '', passages: relevance.map(String), relevance, teacher: relevance };
   const row = () => ({
-    ids: Int32Array.from({ length }, () => 1000 + random.below(29000)),
+    ids: Int32Array.from(
+      { length: made++ === 0 ? length : shortest + random.below(length - shortest + 1) },
+      () => 1000 + random.below(29000),
+    ),
     secondSegment: 12,
     truncated: false,
   });
@@ -89,7 +96,7 @@ async function stepOnDemand({ shape, words }: Case): Promise<void> {
     'bench',
   );
   const sessions = await openSessions(await loadBackbone(flags.backbone, recipe), recipe, 0);
-  const parts = Array.from({ length: Number(flags.parts) }, () => fullBatch(rows / Number(flags.parts), length));
+  const parts = Array.from({ length: Number(flags.parts) }, () => batchOf(rows / Number(flags.parts), length));
   const writeLine = (line: string | number) => process.stdout.write(`${line}\n`);
   let count = 0;
   const step = async (): Promise<number> => {
@@ -152,7 +159,7 @@ say(train_step.step_times(pathlib.Path(model), "eager", rows, length, int(thread
 const ours = (c: Case, model: string | undefined): Side =>
   new Side(process.execPath, [
     import.meta.filename,
-    ...['place', 'threads', 'lora'].map((f) => `--${f}=${flags[f as 'threads']}`),
+    ...['place', 'threads', 'lora', 'fill'].map((f) => `--${f}=${flags[f as 'threads']}`),
     `--backbone=${c.words === 'lora' ? model : flags.backbone}`,
     `--one=${c.shape},${c.words}`,
   ]);

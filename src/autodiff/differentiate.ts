@@ -4,6 +4,7 @@ import { isFloat } from '../onnx/dtypes.ts';
 import { consumers, freezeNode, type Graph, type Node, nodeLabel, opKey, subgraphs } from '../onnx/graph.ts';
 import { lateOrder, upstream } from '../onnx/order.ts';
 import type { Shapes } from '../onnx/probe.ts';
+import type { Inverses } from '../onnx/rewrites/pack.ts';
 import { sizeOf, tensor } from '../onnx/tensor.ts';
 import { contextOf, infinityTest, probedOf, type Shared } from './rule-context.ts';
 import { RULES } from './rules/index.ts';
@@ -17,6 +18,8 @@ interface DifferentiateOptions {
   readonly wrt: Iterable<string>;
   /** Of every value of the graph, from `probeShapes`. */
   readonly shapes: Shapes;
+  /** Look-ups that another look-up undoes, by their indices. */
+  readonly inverses?: Inverses;
 }
 
 interface Differentiated {
@@ -47,6 +50,7 @@ export function differentiate(graph: Graph, options: DifferentiateOptions): Diff
     memo: new Map(),
     readers: consumers(forward),
     infinite: infinityTest(forward),
+    inverses: options.inverses ?? new Map(),
   };
   const arrived = new Map<string, string[]>([[options.of, [options.upstream ?? seed(g, options)]]]);
   const total = (value: string): string | undefined => {

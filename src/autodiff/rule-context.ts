@@ -3,6 +3,7 @@ import type { GraphBuilder } from '../onnx/builder.ts';
 import { type DataType, isFloat } from '../onnx/dtypes.ts';
 import { constantNumbers, type Graph, type Node, nodeLabel, opKey, producers } from '../onnx/graph.ts';
 import type { Probed, Shapes } from '../onnx/probe.ts';
+import type { Inverses } from '../onnx/rewrites/pack.ts';
 import { numbers, type Tensor } from '../onnx/tensor.ts';
 import type { RuleContext } from './rule.ts';
 
@@ -14,6 +15,7 @@ export interface Shared {
   readonly memo: Map<string, string>;
   readonly readers: ReadonlyMap<string, readonly Node[]>;
   readonly infinite: (value: string) => boolean;
+  readonly inverses: Inverses;
 }
 
 /** Returns what the probing batch shows of a value. @throws WinnowError `invalid_graph` where it was not probed. */
@@ -103,6 +105,7 @@ export function contextOf(
     needs: (i) => node.inputs[i] !== undefined && wanted(node.inputs[i]!),
     num: (value, like) => g.scalar(value, dtype(like)),
     mayBeInfinite: shared.infinite,
+    inverse: (indices) => shared.inverses.get(indices),
     reduceTo: (gradient, from, to) => reduceTo(g, gradient, dims(from), dims(to)),
     matmul: (a, b, options) => g.matmul(a, b, { ...options, dtype: dtype(node.outputs[0]!) }),
     unsupported: (reason) =>

@@ -29,6 +29,8 @@ export interface RuleContext {
   constant(value: string | undefined): readonly number[] | undefined;
   /** Whether a constant that the value depends on holds −∞. */
   mayBeInfinite(value: string): boolean;
+  /** Returns what undoes a Gather by these indices, where each is read at most once: indices, and what they multiply by. */
+  inverse(indices: string): { readonly indices: string; readonly factor?: string } | undefined;
   /** Returns the Shape of a value, which is made once. */
   shapeOf(value: string): string;
   /** Returns one element of a value's shape as an int64 vector, which is made once. */

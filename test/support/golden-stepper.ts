@@ -35,7 +35,8 @@ function goldenRow(g: Golden, row: number) {
   return { ids, secondSegment: second < 0 ? ids.length : second, truncated: false };
 }
 
-export type Way = 'graph' | 'host' | 'loop';
+/** `packed` is `host` with the tokens packed. */
+export type Way = 'graph' | 'host' | 'loop' | 'packed';
 
 /** Opens a stepper of an export with PyTorch's settings. */
 export async function goldenStepper(
@@ -60,13 +61,15 @@ export async function goldenStepper(
     decays: w.decay,
     group: 'backbone' as const,
   }));
+  const onHost = way === 'host' || way === 'packed';
   const step = await buildStep(model, model.graph.outputs[0]!.name, {
-    kind: way === 'host' ? 'gradients' : 'step',
+    kind: onHost ? 'gradients' : 'step',
     objective: createObjective(objective),
     optimizer,
     weights,
     microBatches: 1,
     precision,
+    ...(way === 'packed' && { packBy: 'attention_mask' }),
   });
   const session = await createSession(way === 'loop' ? loopOf(step.model) : step.model, {
     threads: 1,
@@ -78,7 +81,7 @@ export async function goldenStepper(
     padId: g.special_ids.pad,
     ...(precision === 'fp16' && { lossScale: { scale: 1024, good: 0, skipped: 0 } }),
   };
-  if (way === 'host') return createHostStepper(session, { ...options, tables: step.tables });
+  if (onHost) return createHostStepper(session, { ...options, tables: step.tables });
   return way === 'loop' ? createLoopStepper(session, options) : createStepper({ update: session }, options);
 }
 

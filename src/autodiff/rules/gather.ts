@@ -17,6 +17,11 @@ export const gather: Rule = (c) => {
   const [x, indices] = c.node.inputs as [string, string];
   const rank = c.rank(x);
   const axis = frontAxis(attrNumber(c.node, 'axis', 0), rank);
+  const inverse = c.inverse(indices);
+  if (inverse !== undefined && axis === 0) {
+    const rows = c.g.gather(c.dy, inverse.indices);
+    return [inverse.factor === undefined ? rows : c.g.mul(rows, inverse.factor)];
+  }
   const size = c.sizeOf(x, axis);
   if (axis === 0 && rank === 2 && c.dims(x)[0]! > ONE_HOT_ROWS) return [segmentSum(c, x, indices)];
   return [gatherRows(c, { dy: c.dy, indices, indexRank: c.rank(indices), axis, rank, size })];

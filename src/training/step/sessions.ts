@@ -1,16 +1,9 @@
 import { appendDropped, insertDropout, type WithDropout } from '../../autodiff/dropout/insert.ts';
-import {
-  createDropoutMasks,
-  type DropoutMasks,
-  fillDropoutMask,
-  widenDropoutMask,
-} from '../../autodiff/dropout/mask.ts';
-import { type DropoutRates, NO_DROPOUT, overrideRates, ratesOf } from '../../autodiff/dropout/rates.ts';
+import { createDropoutMasks, fillDropoutMask } from '../../autodiff/dropout/mask.ts';
 import { WinnowError } from '../../errors.ts';
 import { createSession, threadsOf } from '../../inference/providers.ts';
 import { type InferenceSession, Tensor } from '../../onnx/engine.ts';
 import { PROBE_BATCH, PROBE_LENGTH } from '../../onnx/probe.ts';
-import { toOrt } from '../../onnx/runner.ts';
 import { float32View, sizeOf } from '../../onnx/tensor.ts';
 import { weightsToInputs } from '../../onnx/weights.ts';
 import type { EncodedRow } from '../../tokenization/tokenization-types.ts';
@@ -22,12 +15,14 @@ import { FIRST_SCALE, type LossScale } from '../optimizers/loss-scale.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { apartFeeds } from './apart-feeds.ts';
 import { type Backbone, trainable } from './backbone.ts';
-import { type BatchSize, type ListArrays, listFeeds, type SessionFeeds, sizeOfBatch } from './feeds.ts';
+import { maskFeeds, ratesFor } from './dropout.ts';
+import { type BatchSize, type ListArrays, listFeeds, type SessionFeeds } from './feeds.ts';
 import { createHostStepper } from './host-stepper.ts';
 import { loopOf } from './loop.ts';
 import { createLoopStepper } from './loop-stepper.ts';
 import { adapterInputs, insertAdapters } from './lora.ts';
 import { NAMES } from './names.ts';
+import { packingOf } from './packing.ts';
 import { openRowScorer, type RowScorer } from './row-scorer.ts';
 import { buildLoss, buildStep, type StepKind, type TrainingGraph } from './step.ts';
 import { createStepper, type StateArrays, type Stepper, type StepperOptions, tensorLike } from './stepper.ts';
@@ -59,12 +54,6 @@ const sessionSettings = (recipe: Recipe) => ({
   // A memory pattern would take a second block of memory for every shape of batch.
   memoryPattern: false,
 });
-
-function ratesFor(recipe: Recipe, config: Readonly<Record<string, unknown>>): DropoutRates {
-  if (recipe.dropout === 'off') return NO_DROPOUT;
-  const own = ratesOf(config);
-  return recipe.dropout === 'config' ? own : overrideRates(own, recipe.dropout);
-}
 
 /** Where the optimizer runs: on the host, in the graph, or in the graph with several steps per run of the session. */
 type StepperKind = 'host' | 'graph' | 'loop';
@@ -140,6 +129,7 @@ async function openStepper(
     microBatches: recipe.batch.accumulate,
     probe: fillDropoutMask(dropped.parts, PROBE_BATCH, PROBE_LENGTH, 0, 0),
     precision: recipe.precision,
+    ...packingOf(backbone, recipe),
   };
   const build: Build = (kind) => buildStep(dropped.model, backbone.logits, { ...options, kind });
   const open: Open = (model) => createSession(model, sessionSettings(recipe));
@@ -217,18 +207,6 @@ async function openScorer(
     { padId, output: backbone.logits, inputs: () => ({ ...weights(), ...held }), ...(feeds && { feeds }) },
     { ...sessionSettings(recipe), optimization: 'all' },
   );
-}
-
-function maskFeeds(
-  { parts }: WithDropout,
-  masks: DropoutMasks,
-  batch: Batch,
-  { seed, step, size }: { readonly seed: number; readonly step: number; readonly size?: BatchSize | undefined },
-): SessionFeeds {
-  const own = sizeOfBatch(batch);
-  const narrow = masks.fill(own, seed, step);
-  const wide = size ? widenDropoutMask(parts, narrow, own, size) : narrow;
-  return Object.fromEntries(Object.entries(wide).map(([name, mask]) => [name, toOrt(mask)]));
 }
 
 /** Opens the sessions of a run. @param from weights, moments and loss scale to continue from. */

@@ -19,6 +19,7 @@ import { weightsToInputs } from '../../onnx/weights.ts';
 import type { Objective } from '../objectives/objective.ts';
 import { type AdamWOptions, adamw, clipFactor, globalNorm, type StepScalars } from '../optimizers/adamw.ts';
 import { NAMES, SCALARS } from './names.ts';
+import { type Packing, packed } from './packing.ts';
 import { halfProducts, type Precision, retype } from './precision.ts';
 import { findTables } from './tables.ts';
 import { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
@@ -35,7 +36,7 @@ import { GROUPS, type Group, type TrainableWeight } from './trainable.ts';
  */
 export type StepKind = 'step' | 'accumulate' | 'apply' | 'gradients';
 
-interface StepOptions {
+interface StepOptions extends Packing {
   readonly kind: StepKind;
   readonly objective: Objective;
   readonly optimizer: AdamWOptions;
@@ -216,8 +217,7 @@ function nameOutputs(graph: Graph): Graph {
 
 /** The forward graph with weights as inputs and the products in their precision. */
 function forwardBuilder(encoder: Model, { weights, fixed = [], precision = 'fp32' }: StepOptions): GraphBuilder {
-  const scaled = fuseScale(encoder.graph);
-  const graph = precision === 'fp32' ? fuseBias(scaled) : halfProducts({ ...encoder, graph: scaled }).graph;
+  const graph = precision === 'fp32' ? fuseBias(encoder.graph) : halfProducts(encoder).graph;
   const names = [...weights, ...fixed].map((w) => w.name);
   return GraphBuilder.from(weightsToInputs(graph, names), { outputs: false });
 }
@@ -245,11 +245,12 @@ function appendTableRows(
 
 /**
  * Builds the graph of a training step.
- * @param encoder canonical model (`prepare`) whose value `logits` is [rows, 1].
+ * @param model canonical model (`prepare`) whose value `logits` is [rows, 1].
  * @throws WinnowError `unsupported_op` where no gradient rule is known.
  */
-export async function buildStep(encoder: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
+export async function buildStep(model: Model, logits: string, options: StepOptions): Promise<TrainingGraph> {
   const { kind, weights, precision = 'fp32' } = options;
+  const { encoder, inverses } = await packed({ ...model, graph: fuseScale(model.graph) }, options, options.probe);
   const opset = Math.max(OPSET, encoder.opsets[''] ?? OPSET);
   const forward = forwardBuilder(encoder, options);
   const loss = appendLoss(forward, logits, options.objective);
@@ -262,6 +263,7 @@ export async function buildStep(encoder: Model, logits: string, options: StepOpt
     of: loss,
     wrt: [...rows, ...dense],
     shapes,
+    inverses,
     ...(scale !== undefined && { upstream: scale }),
   });
   const g = GraphBuilder.from(backward.graph);

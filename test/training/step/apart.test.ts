@@ -3,11 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { checkGradients } from '../../../src/autodiff/check-gradients.ts';
+import { createSession } from '../../../src/inference/providers.ts';
 import { readWholeModel } from '../../../src/onnx/architectures/whole-model.ts';
 import { runOnce } from '../../../src/onnx/runner.ts';
 import { numbers, tensor } from '../../../src/onnx/tensor.ts';
+import { formBatch } from '../../../src/training/data/batches.ts';
+import { createObjective } from '../../../src/training/objectives/catalog.ts';
 import { parseRecipe } from '../../../src/training/recipe/recipe.ts';
-import { loadBackbone } from '../../../src/training/step/backbone.ts';
+import { loadBackbone, trainable } from '../../../src/training/step/backbone.ts';
+import { createHostStepper } from '../../../src/training/step/host-stepper.ts';
+import { buildStep } from '../../../src/training/step/step.ts';
 import { type Config, randomWeights, writeCheckpoint } from '../../support/tiny-checkpoint.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-apart-'));
@@ -97,6 +102,17 @@ async function cosines(path: string): Promise<number[]> {
   );
 }
 
+/** One list of both passages for the first query; the rows differ in length. */
+function pairBatch() {
+  const rows = PASSAGES.map((passage) => {
+    const query = QUERIES[0]!;
+    const ids = Int32Array.from([CLS, ...query, SEP, ...passage, SEP]);
+    return { ids, secondSegment: query.length + 2, truncated: false };
+  });
+  const list = { qid: '1', query: '', passages: ['a', 'b'], relevance: [1, 0], teacher: [2, 1] };
+  return formBatch([{ list, rows }]);
+}
+
 describe('a pair head that reads the texts apart', () => {
   it.each([true, false])(
     'scores as the cosine of the sentence encoder before the first step; hidden %s',
@@ -139,6 +155,34 @@ describe('a pair head that reads the texts apart', () => {
     expect(report.weights.every(({ norm }) => norm > 0)).toBe(true);
     expect(report.passed).toBe(true);
   });
+
+  it.each([{ apart: true, nearest: 0.5 }, { apart: true }, { nearest: 0.5 }])(
+    'takes the same step with its tokens packed: %o',
+    async (settings) => {
+      const head = { pooling: 'pair', hidden: true, ...settings } as const;
+      const backbone = await loadBackbone(await encoder(), { head, seed: 1, freeze: [] });
+      const take = async (packBy: string | undefined) => {
+        const optimizer = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
+        const { model, trained, tables } = await buildStep(backbone.model, backbone.logits, {
+          kind: 'gradients',
+          objective: createObjective('InfoNCE'),
+          optimizer,
+          weights: trainable(backbone),
+          microBatches: 1,
+          packBy,
+        });
+        const session = await createSession(model, { threads: 1, optimization: 'basic' });
+        const stepper = createHostStepper(session, { weights: trained, optimizer, padId: 0, tables, threads: 1 });
+        const { loss, norm } = await stepper.step([pairBatch()], 1, { backbone: 1e-3, head: 1e-3 });
+        await stepper.close?.();
+        return { loss, norm: norm!, gathers: model.graph.nodes.filter(({ op }) => op === 'Gather').length };
+      };
+      const [plain, packed] = [await take(undefined), await take(backbone.mask)];
+      expect(packed.gathers).toBeGreaterThan(plain.gathers);
+      expect(packed.loss).toBeCloseTo(plain.loss, 5);
+      expect(packed.norm / plain.norm).toBeCloseTo(1, 4);
+    },
+  );
 
   it('is refused with another pooling', () =>
     expect(() =>

@@ -20,7 +20,7 @@ const families = NO_FIXTURES ? [] : fixtureFamilies();
 describe.skipIf(NO_FIXTURES)(
   `other ways to take steps, against PyTorch (needs the fixtures; ${NO_FIXTURES || 'found'})`,
   () => {
-    for (const way of ['host', 'loop'] satisfies Way[])
+    for (const way of ['host', 'loop', 'packed'] satisfies Way[])
       it.each(families)(`${way}: $name repeats losses, norms and final weights`, async (family) => {
         const g = golden(family);
         const name = family.exports[0]!;
