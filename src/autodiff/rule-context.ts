@@ -118,9 +118,14 @@ function reduceTo(g: GraphBuilder, gradient: string, from: readonly number[], to
   const missing = from.length - to.length;
   const axes = from.flatMap((size, axis) => (axis < missing || (to[axis - missing] === 1 && size !== 1) ? [axis] : []));
   if (axes.length === 0) return gradient;
-  // One axis after the other, the inner one first: such a sum runs on all threads and rounds less than one long column.
-  if (axes.every((axis) => axis < missing))
-    return axes.toReversed().reduce((sum, axis) => g.reduceSum(sum, [axis], false), gradient);
+  // One axis after the other, the inner one first: such a sum runs on all threads and rounds less than one long column. Axes of size 1 go before, because the
+  // engine sums an inner axis slowly where the outer one is 1.
+  if (axes.every((axis) => axis < missing)) {
+    const single = axes.filter((axis) => from[axis] === 1);
+    const squeezed = single.length > 0 ? g.squeeze(gradient, single) : gradient;
+    const others = Array.from({ length: axes.length - single.length }, (_, axis) => axis);
+    return others.toReversed().reduce((sum, axis) => g.reduceSum(sum, [axis], false), squeezed);
+  }
   const summed = g.reduceSum(gradient, axes, true);
   return missing === 0
     ? summed
