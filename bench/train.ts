@@ -62,7 +62,9 @@ const DROPOUT = flags.dropout === 'config' ? 'config' : { hidden: 0.1, attention
 /** Builds a batch of full rows, without padding, as in the peer's step; with `--fill` below 1 of rows of equally spread lengths, the first one full. */
 function batchOf(rows: number, length: number): Batch {
   const random = createRandom(1);
-  const shortest = Math.round((2 * Number(flags.fill) - 1) * length);
+  const fill = Number(flags.fill);
+  if (!(fill > 0.5 && fill <= 1)) throw new Error(`--fill: expected more than 0.5, at most 1, got ${flags.fill}`);
+  const shortest = Math.max(1, Math.round((2 * fill - 1) * length));
   let made = 0;
   const relevance = Array.from({ length: LIST }, (_, p) => +(p === 0));
   const list = { qid: '', query: '', passages: relevance.map(String), relevance, teacher: relevance };

@@ -86,8 +86,7 @@ export async function startServer(work: Work, spec: ServerSpec): Promise<Contest
   };
   const speed = requestsOf(work, work.speed, load.passages);
   try {
-    for (let scoredPairs = 0; scoredPairs < WARM_PAIRS; scoredPairs += work.speed.length)
-      await ask(speed, load.inFlight);
+    for (let sent = 0; sent < WARM_PAIRS; sent += work.speed.length) await ask(speed, load.inFlight);
   } catch (error) {
     await close();
     throw error;

@@ -41,8 +41,9 @@ const fileOf = (name: string): string => join(OUT, name);
 const SPLADE = fileOf('splade.run');
 
 /** Lists that teachers score: those to train on, and BM25's of dl21, by whose held-out queries the ensemble's weights are chosen. */
-const SCORED = { judged: fileOf('judged.jsonl'), web: fileOf('web.jsonl'), dl21: listFile(DATA, 'BM25', 'dl21') };
-const SOURCES = ['dl21', 'judged', 'web'] as const;
+const TRAINED = { judged: fileOf('judged.jsonl'), web: fileOf('web.jsonl') } as const;
+const SCORED: Readonly<Record<string, string>> = { dl21: listFile(DATA, 'BM25', 'dl21'), ...TRAINED };
+const SOURCES = Object.keys(SCORED);
 
 /** Makes the lists to train on, and judgements of the queries that are kept from training. */
 async function writeLists(): Promise<void> {
@@ -51,18 +52,16 @@ async function writeLists(): Promise<void> {
   await writeSparse(DATA, SPLADE);
   await writeLines(fileOf('held-out.qrels'), judged.lines(judged.heldOut));
   await writeLines(fileOf('validation.qrels'), judged.lines(without));
-  await writeLines(SCORED.judged, (await judgedLists(DATA, without)).map(rankLlmLine));
+  await writeLines(TRAINED.judged, (await judgedLists(DATA, without)).map(rankLlmLine));
   const { web } = await readPools(DATA, without);
   const queries = await makeQueries(DATA, 'web', web, await refusedQueries(DATA));
   const lists = await poolLists(queries, web, { encoders: FETCHED_FOLDERS, vectors: VECTORS });
-  await writeLines(SCORED.web, lists.map(rankLlmLine));
+  await writeLines(TRAINED.web, lists.map(rankLlmLine));
 }
 
 /** Writes a teacher's scores of all training lists as one run, with a mean of 0 and a deviation of 1 in each list. */
 async function writeTeacher(teacher: string, path: string): Promise<void> {
-  const runs = await Promise.all(
-    (['judged', 'web'] as const).map((source) => readRun(scoreFile(teacher, source, OUT))),
-  );
+  const runs = await Promise.all(Object.keys(TRAINED).map((source) => readRun(scoreFile(teacher, source, OUT))));
   const scaled = runs.flatMap((run) =>
     [...run].map(
       ([qid, { docids, scores }]) => [qid, { docids, scores: normalized(Array.from(scores), 'z') }] as const,
@@ -97,7 +96,7 @@ async function writeTestSet(name: string, spec: DatasetSpec, depth: number, most
 const place = {
   folder: OUT,
   heldOut: fileOf('held-out.qrels'),
-  listFlags: (source: string) => ['--format', 'rank-llm', '--data', SCORED[source as keyof typeof SCORED]],
+  listFlags: (source: string) => ['--format', 'rank-llm', '--data', SCORED[source]!],
 };
 const teacherStep = (teacher: string, path: string): Step => ({
   name: `teacher ${teacher}`,
@@ -107,7 +106,7 @@ const teacherStep = (teacher: string, path: string): Step => ({
 
 await runSteps([
   ...fetchSteps(),
-  { name: 'candidate lists', output: SCORED.web, run: writeLists },
+  { name: 'candidate lists', output: TRAINED.web, run: writeLists },
   ...encoderSteps(SOURCES, place),
   ...ensembleSteps(
     'ensemble',

@@ -40,7 +40,7 @@ export const ENCODERS = {
 } as const satisfies Readonly<Record<string, Source>>;
 
 export type EncoderName = keyof typeof ENCODERS;
-export const ENCODER_NAMES: readonly EncoderName[] = ['e5-small-v2', 'bge-small-en-v1.5'];
+export const ENCODER_NAMES = ['e5-small-v2', 'bge-small-en-v1.5'] as const satisfies readonly EncoderName[];
 
 const UNPACK = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack';
 const WIDTH = 384;

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
-import { fetchEncoder } from './encoders.ts';
+import { ENCODER_NAMES, fetchEncoder } from './encoders.ts';
 import { listFile } from './pools.ts';
 import { prepare } from './prepare.ts';
 import { SOURCES } from './queries.ts';
@@ -127,13 +127,12 @@ const trainStep = (model: string, file: string): Step => ({
 /** The name of the twelve-layer model, teacher of the others. */
 export const LARGE = 'minilm-l12';
 
-/** The encoders that are fetched, which find candidates too. */
-const FETCHED = ['e5-small-v2', 'bge-small-en-v1.5'] as const;
-export const FETCHED_FOLDERS = [join(ENCODERS, FETCHED[0]), join(ENCODERS, FETCHED[1])] as const;
+/** Folders of the encoders that are fetched, which find candidates too. */
+export const FETCHED_FOLDERS = [join(ENCODERS, ENCODER_NAMES[0]), join(ENCODERS, ENCODER_NAMES[1])] as const;
 
 /** Steps that fetch the encoders. */
 export const fetchSteps = (): Step[] =>
-  FETCHED.map((name) => ({
+  ENCODER_NAMES.map((name) => ({
     name: `fetch ${name}`,
     output: join(ENCODERS, name),
     run: async () => void (await fetchEncoder(ENCODERS, name)),

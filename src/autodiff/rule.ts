@@ -1,6 +1,7 @@
 import type { GraphBuilder, MatMulOptions } from '../onnx/builder.ts';
 import type { DataType } from '../onnx/dtypes.ts';
 import type { Graph, Node } from '../onnx/graph.ts';
+import type { Inverse } from '../onnx/rewrites/pack.ts';
 
 /**
  * What a rule knows of one node of the forward graph. In the formulas above the rules x, a, b, … are inputs, y is the output, dy the
@@ -29,8 +30,8 @@ export interface RuleContext {
   constant(value: string | undefined): readonly number[] | undefined;
   /** Whether a constant that the value depends on holds −∞. */
   mayBeInfinite(value: string): boolean;
-  /** Returns what undoes a Gather by these indices, where each is read at most once: indices, and what they multiply by. */
-  inverse(indices: string): { readonly indices: string; readonly factor?: string } | undefined;
+  /** Returns what undoes a Gather by these indices, if they are among the inverses given to `differentiate`. */
+  inverse(indices: string): Inverse | undefined;
   /** Returns the Shape of a value, which is made once. */
   shapeOf(value: string): string;
   /** Returns one element of a value's shape as an int64 vector, which is made once. */

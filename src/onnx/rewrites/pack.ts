@@ -17,24 +17,19 @@ interface Packed {
   readonly inverses: Inverses;
 }
 
-/** Says for the indices of a Gather along the first axis how its gradient is gathered. */
-export type Inverses = ReadonlyMap<string, { readonly indices: string; readonly factor?: string }>;
+/** What undoes a Gather along the first axis that reads each row at most once: a Gather by these indices, multiplied by the factor. */
+export interface Inverse {
+  readonly indices: string;
+  readonly factor?: string;
+}
+
+/** Inverses by the indices of the Gather that they undo. */
+export type Inverses = ReadonlyMap<string, Inverse>;
 
 const ELEMENTWISE: ReadonlySet<string> = new Set(
-  ['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min', 'Sum', 'Where'].concat([
-    'Neg',
-    'Abs',
-    'Sqrt',
-    'Exp',
-    'Erf',
-    'Tanh',
-    'Sigmoid',
-    'Relu',
-    'Softplus',
-    'Gelu',
-    'Identity',
-    'Reciprocal',
-  ]),
+  'Abs Add Div Erf Exp Gelu Identity Max Min Mul Neg Pow Reciprocal Relu Sigmoid Softplus Sqrt Sub Sum Tanh Where'.split(
+    ' ',
+  ),
 );
 /** Ops that are worth packing their inputs for; others stay packed where an input is. */
 const WORTH: ReadonlySet<string> = new Set(['MatMul', 'LayerNormalization']);
@@ -140,7 +135,7 @@ class Packer {
     if (!this.#indices) return new Map();
     const { tokens, places, kept } = this.#indices;
     // Padding has no gradient.
-    return new Map<string, { indices: string; factor?: string }>([
+    return new Map<string, Inverse>([
       [tokens, { indices: places, factor: kept }],
       [places, { indices: tokens }],
     ]);

@@ -4,7 +4,7 @@ import { WinnowError } from '../../errors.ts';
 import { leftOutOf } from '../../onnx/architectures/architectures.ts';
 import { MASK_INPUT, TYPES_INPUT } from '../../onnx/architectures/pooling.ts';
 import { readWholeModel } from '../../onnx/architectures/whole-model.ts';
-import { holdWeights, type Model } from '../../onnx/graph.ts';
+import { allNames, holdWeights, type Model } from '../../onnx/graph.ts';
 import { prepare } from '../../onnx/prepare.ts';
 import { readApart } from '../../onnx/rewrites/apart.ts';
 import { attachHead, freshHead } from '../../onnx/rewrites/head.ts';
@@ -169,7 +169,7 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
     folder,
     model,
     logits: output,
-    ...(hasValue(model, mask) && { mask }),
+    ...(allNames(model.graph).has(mask) && { mask }),
     config,
     freshHead: fresh,
     ...(leftOut !== undefined && { leftOut }),
@@ -178,9 +178,6 @@ export async function loadBackbone(folder: string, recipe: Settings): Promise<Ba
     weights: lora ? weights.map((w) => (w.group === 'head' ? w : { ...w, frozen: true })) : weights,
   };
 }
-
-const hasValue = ({ graph }: Model, name: string): boolean =>
-  graph.inputs.some((input) => input.name === name) || graph.nodes.some(({ outputs }) => outputs.includes(name));
 
 /** Returns the weights that are not frozen, and the adapters. */
 export const trainable = ({ weights, adapters }: Backbone): readonly TrainableWeight[] => [

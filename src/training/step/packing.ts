@@ -5,7 +5,7 @@ import type { Feeds } from '../../onnx/runner.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import type { Backbone } from './backbone.ts';
 
-/** How padding is told from tokens, for which alone a step then computes what belongs to single tokens. */
+/** What shows a step the tokens of its rows, for which alone it then computes what belongs to single tokens. */
 export interface Packing {
   /** Value [rows, tokens] that is 0 for padding; absent: nothing is packed. */
   readonly packBy?: string | undefined;
