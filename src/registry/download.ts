@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { WinnowError } from '../errors.ts';
 import { sha256File } from '../util/files.ts';
 import type { Progress } from '../util/progress.ts';
+import { readAhead } from '../util/read-ahead.ts';
 import { RetriableError, retry } from '../util/retry.ts';
 
 type Fetch = (
@@ -68,9 +69,10 @@ async function readPart(target: string, options: DownloadOptions): Promise<Part>
   return { path, tagPath, size: isKnown ? (facts?.size ?? 0) : 0, tag };
 }
 
-/** Writes a body chunk by chunk. Each chunk is written before the next is read, so that a broken connection loses no received bytes. */
+/** Writes a body chunk by chunk. A broken connection loses no received bytes: `body` gives them before its error. */
 async function writeBody(
-  response: Response,
+  body: AsyncIterable<Uint8Array>,
+  total: number | undefined,
   url: string,
   part: Part,
   from: number,
@@ -79,10 +81,10 @@ async function writeBody(
   const handle = await open(part.path, from > 0 ? 'a' : 'w').catch((error: unknown) => {
     throw failureOf(error, part.path);
   });
-  const progress = options.startProgress(fileName(url), totalSize(response, from) ?? 0);
+  const progress = options.startProgress(fileName(url), total ?? 0);
   let done = from;
   try {
-    for await (const chunk of response.body ?? []) {
+    for await (const chunk of body) {
       options.alive();
       done += chunk.byteLength;
       if (done > options.maxBytes) throw tooLarge(url, options.maxBytes);
@@ -136,14 +138,17 @@ interface Idle {
   readonly alive: () => void;
 }
 
+async function* none(): AsyncGenerator<Uint8Array, void, undefined> {}
+
 async function receive(response: Response, url: string, part: Part, options: DownloadOptions & Idle): Promise<void> {
   const from = response.status === 206 ? part.size : 0;
   const total = totalSize(response, from);
   if (total !== undefined && total > options.maxBytes) throw tooLarge(url, options.maxBytes);
+  const body = response.body ? readAhead(response.body) : none();
   const tag = response.headers.get('etag');
   if (tag === null) await rm(part.tagPath, { force: true });
   else await writeFile(part.tagPath, tag);
-  const size = await writeBody(response, url, part, from, options);
+  const size = await writeBody(body, total, url, part, from, options);
   if (total !== undefined && size !== total) throw new RetriableError(`${total} bytes were announced, ${size} came`);
 }
 
@@ -168,6 +173,8 @@ async function attempt(url: string, target: string, options: DownloadOptions): P
     return response.headers;
   } finally {
     clearTimeout(timer);
+    // Ends a transfer that was given up, as where the disk took no more.
+    idle.abort();
   }
 }
 
