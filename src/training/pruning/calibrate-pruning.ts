@@ -14,7 +14,7 @@ import type { PairOptions, PairTokenizer } from '../../tokenization/tokenization
 import type { DataSource } from '../data/data-schema.ts';
 import { nothingLeft, type Skips, skipCount } from '../data/list-types.ts';
 import { openRaw } from '../data/sources.ts';
-import { mapLengthBatches, openRowScorer } from '../step/row-scorer.ts';
+import { mapLengthBatches, openRowScorer, scoringBatch } from '../step/row-scorer.ts';
 import { openFeatures, type RowFeatures } from './features.ts';
 import { fitEarly, type ListFeatures } from './fit-early.ts';
 import { kept, marginOf } from './margins.ts';
@@ -85,7 +85,7 @@ async function scoreList(
       got: 'one token type',
     });
   const scores = await tools.scorer.score(rows);
-  const found = await mapLengthBatches<Float32Array>(rows, (batch) => tools.features.of(batch), { tokens: 4096 });
+  const found = await mapLengthBatches<Float32Array>(rows, (batch) => tools.features.of(batch), scoringBatch());
   return { query, scores, features: found };
 }
 

@@ -10,8 +10,13 @@ export interface BatchLimit {
   readonly tokens?: number;
 }
 
-/** Padded tokens of a batch whose size is only a matter of speed. */
-const SCORING_BATCH: BatchLimit = { tokens: 4096 };
+/**
+ * Returns the limit of a batch whose size is only a matter of speed. On a CPU 1,024 tokens are the fastest with one thread and with two, by a tenth
+ * against 4,096: their states stay in the caches.
+ */
+export const scoringBatch = (provider: SessionSettings['provider'] = 'cpu'): BatchLimit => ({
+  tokens: provider === 'cpu' ? 1024 : 4096,
+});
 
 /** Returns batches of rows of like length, as places in `lengths`, shortest rows first. Rows of equal length keep their order. */
 export function lengthBatches(
@@ -35,7 +40,7 @@ export function lengthBatches(
 export async function mapLengthBatches<T>(
   rows: readonly EncodedRow[],
   work: (batch: readonly EncodedRow[]) => Promise<ArrayLike<T>>,
-  limit: BatchLimit = SCORING_BATCH,
+  limit: BatchLimit,
 ): Promise<T[]> {
   const results = new Array<T>(rows.length);
   const lengths = rows.map((row) => row.ids.length);
@@ -50,7 +55,7 @@ export async function mapLengthBatches<T>(
 export interface RowScorer {
   /**
    * Returns one score per row, in the order of the rows; of a bi-encoder, the numbers of each row's vector.
-   * @param limit of a batch; 4096 padded tokens if absent.
+   * @param limit of a batch; `scoringBatch` if absent.
    */
   score(rows: readonly EncodedRow[], limit?: BatchLimit): Promise<Float32Array>;
   /** Releases the session. */
@@ -68,10 +73,14 @@ interface RowScorerOptions {
 }
 
 /** Wraps an open session, which `close` releases. */
-function rowScorer(session: InferenceSession, { padId, output, inputs, feeds }: RowScorerOptions): RowScorer {
+function rowScorer(
+  session: InferenceSession,
+  { padId, output, inputs, feeds }: RowScorerOptions,
+  usual: BatchLimit,
+): RowScorer {
   const name = output ?? session.outputNames[0]!;
   return {
-    async score(rows, limit) {
+    async score(rows, limit = usual) {
       const fixed = inputs?.();
       const found = await mapLengthBatches<Float32Array>(
         rows,
@@ -99,5 +108,5 @@ export async function openRowScorer(
   options: RowScorerOptions,
   settings: SessionSettings = {},
 ): Promise<RowScorer> {
-  return rowScorer(await createSession(model, settings), options);
+  return rowScorer(await createSession(model, settings), options, scoringBatch(settings.provider));
 }

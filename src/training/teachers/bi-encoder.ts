@@ -14,7 +14,7 @@ import type { PoolingMode } from '../../util/pooling-modes.ts';
 import { dot } from '../../util/vectors.ts';
 import type { IdentifiedList } from '../data/list-types.ts';
 import { rowFeeds } from '../step/feeds.ts';
-import { mapLengthBatches } from '../step/row-scorer.ts';
+import { mapLengthBatches, scoringBatch } from '../step/row-scorer.ts';
 import type { ListScorer } from './score-job.ts';
 import { type KeptVector, openVectors, type Vectors } from './vectors.ts';
 
@@ -95,12 +95,16 @@ export async function openBiEncoder(folder: string, options: BiEncoderOptions = 
   stack.defer(() => vectors.close());
   const encode = async (texts: readonly string[]): Promise<readonly KeptVector[]> => {
     const { rows } = await tokenizer.encodeTexts(texts, pairsWithin({ maxLength }));
-    const found = await mapLengthBatches<Float32Array>(rows, async (batch) => {
-      const results = await session.run(rowFeeds(batch, session.inputNames, tokenizer.padId), [output]);
-      const values = (results[output] as Tensor).data as Float32Array;
-      const width = values.length / batch.length;
-      return batch.map((_, row) => values.slice(row * width, (row + 1) * width));
-    });
+    const found = await mapLengthBatches<Float32Array>(
+      rows,
+      async (batch) => {
+        const results = await session.run(rowFeeds(batch, session.inputNames, tokenizer.padId), [output]);
+        const values = (results[output] as Tensor).data as Float32Array;
+        const width = values.length / batch.length;
+        return batch.map((_, row) => values.slice(row * width, (row + 1) * width));
+      },
+      scoringBatch(provider),
+    );
     return rows.map(({ truncated }, i) => ({ vector: found[i]!, truncated }));
   };
   const embed = embedder(encode, vectors);
