@@ -18,7 +18,7 @@ import { openRowScorer } from '../src/training/step/row-scorer.ts';
 import { writeFileAtomic } from '../src/util/files.ts';
 import { median } from './load/figures.ts';
 import { readFlags } from './load/flags.ts';
-import { MODELS, versionFolder } from './load/shipped.ts';
+import { MODELS } from './load/shipped.ts';
 
 const ABOUT = `
 What a cascade from a bi-encoder to a cross-encoder reaches for its processor time. Rankings come from the runs of winnow eval; time is
@@ -33,8 +33,8 @@ const options = readFlags('cascade', ABOUT, {
   out: { type: 'string', default: 'runs/passages', help: 'Its --out folder.' },
   set: { type: 'string', default: 'dl19', help: 'Set of the suite.' },
   models: { type: 'string', default: MODELS, help: 'Registry folder.' },
-  first: { type: 'string', default: 'e5-small-v2', help: 'Bi-encoder.' },
-  last: { type: 'string', default: 'minilm-l6-bce', help: 'Cross-encoder.' },
+  first: { type: 'string', default: 'e5-small-v2', help: 'Bi-encoder, version 1.' },
+  last: { type: 'string', default: 'minilm-l6-bce', help: 'Cross-encoder, version 1.' },
   lists: { type: 'string', default: '3', help: 'Lists whose time is measured.' },
   rounds: { type: 'string', default: '5', help: 'Turns of each model.' },
   picture: { type: 'string', default: '', help: 'SVG file to write.' },
@@ -51,7 +51,7 @@ interface Texts {
 
 /** Opens a model on one thread. @returns what runs it on a list, and ends it. */
 async function openModel(name: string) {
-  const folder = versionFolder(options.models, name);
+  const folder = join(options.models, name, '1');
   const version = await readVersionFolder(folder);
   const { variant } = await chooseGraph(version, 'auto', 'cpu');
   const tokenizer = await createLocalTokenizer(folder);

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 
 /** The registry folder that comes with the checkout. */
 export const MODELS = join(import.meta.dirname, '../../models');
@@ -33,15 +33,8 @@ export const SHIPPED_NAME: string = existsSync(DEFAULT)
   ? (JSON.parse(readFileSync(DEFAULT, 'utf8')) as { readonly model: string }).model
   : SHIPPED_NAMES[0]!;
 
-/** Folder of the first version of a model in a registry folder. */
-export const versionFolder = (models: string, name: string): string =>
-  join(models, name, folders(join(models, name))[0]!);
-
 /** Folder of a shipped model's version. */
-export const shippedFolder = (name: string): string => versionFolder(MODELS, name);
-
-/** The version of a shipped model. */
-export const shippedVersion = (name: string): string => basename(shippedFolder(name));
+export const shippedFolder = (name: string): string => join(MODELS, name, folders(join(MODELS, name))[0]!);
 
 /** Folder of the default's version. */
 export const SHIPPED: string = shippedFolder(SHIPPED_NAME);

@@ -127,9 +127,6 @@ describe('a default version that is refused', () => {
       reason: expect.stringContaining('m@1'),
     });
     writeFileSync(graph, whole);
-    // Files inside a version are looked at every 30 s, its manifest at once.
-    const manifest = join(models, 'm', '1', 'model.json');
-    writeFileSync(manifest, readFileSync(manifest));
     await until(async () => (await statusOf(url, '/health/ready')) === 200);
   });
 });

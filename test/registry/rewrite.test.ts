@@ -6,7 +6,6 @@ import { createLocalPool } from '../../src/inference/local-pool.ts';
 import { createGraphRewriter } from '../../src/inference/rewrite/graph-rewriter.ts';
 import type { GraphRewriter, RewriteRequest, Rewritten } from '../../src/inference/rewrite/rewrite-types.ts';
 import { type AdmissionDeps, inspectVersion, loadAndTest } from '../../src/registry/version-admission.ts';
-import { SHIPPED } from '../support/shipped.ts';
 import {
   dropVersion,
   type FolderShape,
@@ -47,6 +46,9 @@ async function rewriterTo(bytes: Uint8Array | string, note = 'rewritten') {
   };
   return { rewriter, requests, file };
 }
+
+/** A version that ships with Winnow. */
+const SHIPPED = join(import.meta.dirname, '../../models/minilm-l6-bce/1');
 
 const EXPORT = { producer: 'pytorch' } as const;
 

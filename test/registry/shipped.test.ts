@@ -20,7 +20,6 @@ import {
   SHIPPED_NAME,
   SHIPPED_NAMES,
   shippedFolder,
-  shippedVersion,
 } from '../support/shipped.ts';
 import { dropVersion, recorder, scratch, tinyGraph, tokenizers, writeExport } from './support.ts';
 
@@ -75,12 +74,7 @@ describe.each(SHIPPED_NAMES)('the shipped model %s', (name) => {
   it('tells what answers a question from what does not', async () => {
     const registry = await open(MODELS);
     const { version, release } = await registry.acquire(name);
-    expect(version).toMatchObject({
-      version: shippedVersion(name),
-      maxLength: 192,
-      activation: 'sigmoid',
-      variant: 'int8',
-    });
+    expect(version).toMatchObject({ version: '1', maxLength: 192, activation: 'sigmoid', variant: 'int8' });
     const [good, bad] = await score(version.key, version.folder, version.maxLength, 'what do bees make', [
       'Bees make honey from the nectar of flowers.',
       'The train to the coast was late again.',
@@ -149,12 +143,7 @@ describe('the default among the shipped models', () => {
     const registry = await open(MODELS);
     expect(registry.defaultModel).toBe(SHIPPED_NAME);
     const { version, release } = await registry.acquire();
-    expect(version).toMatchObject({
-      version: shippedVersion(SHIPPED_NAME),
-      maxLength: 192,
-      activation: 'sigmoid',
-      variant: 'int8',
-    });
+    expect(version).toMatchObject({ version: '1', maxLength: 192, activation: 'sigmoid', variant: 'int8' });
     expect(registry.list().find(({ name }) => name === SHIPPED_NAME)).toMatchObject({
       state: 'ready',
       labels: ['stable'],

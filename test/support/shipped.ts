@@ -11,7 +11,6 @@ export {
   SHIPPED_NAME,
   SHIPPED_NAMES,
   shippedFolder,
-  shippedVersion,
 } from '../../bench/load/shipped.ts';
 
 /** Folder of a model with scores from another binding of the engine; not part of the checkout. */

@@ -62,7 +62,7 @@ def from_pieces(folder):
 def folders():
     """Real vocabularies, by their folder: beside or in the project."""
     shared = ROOT.parent / "shared/tokenizers"
-    for folder in [ROOT / "models/minilm-l6-infonce/1", shared / "modernbert"]:
+    for folder in [ROOT / "models/minilm-l6-bce/1", shared / "modernbert"]:
         yield folder, tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     roberta = shared / "roberta"
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(roberta / "vocab.json"), str(roberta / "merges.txt")))
