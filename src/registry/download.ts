@@ -69,13 +69,20 @@ async function readPart(target: string, options: DownloadOptions): Promise<Part>
   return { path, tagPath, size: isKnown ? (facts?.size ?? 0) : 0, tag };
 }
 
+/** What a body holds of a file. */
+interface Arriving {
+  readonly body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** Where in the file it begins. */
+  readonly from: number;
+  /** Size of the whole file, if the answer states it. */
+  readonly total: number | undefined;
+}
+
 /** Writes a body chunk by chunk. A broken connection loses no received bytes: `body` gives them before its error. */
 async function writeBody(
-  body: AsyncIterable<Uint8Array>,
-  total: number | undefined,
+  { body, from, total }: Arriving,
   url: string,
   part: Part,
-  from: number,
   options: DownloadOptions & Idle,
 ): Promise<number> {
   const handle = await open(part.path, from > 0 ? 'a' : 'w').catch((error: unknown) => {
@@ -138,17 +145,15 @@ interface Idle {
   readonly alive: () => void;
 }
 
-async function* none(): AsyncGenerator<Uint8Array, void, undefined> {}
-
 async function receive(response: Response, url: string, part: Part, options: DownloadOptions & Idle): Promise<void> {
   const from = response.status === 206 ? part.size : 0;
   const total = totalSize(response, from);
   if (total !== undefined && total > options.maxBytes) throw tooLarge(url, options.maxBytes);
-  const body = response.body ? readAhead(response.body) : none();
+  const body = response.body ? readAhead(response.body) : [];
   const tag = response.headers.get('etag');
   if (tag === null) await rm(part.tagPath, { force: true });
   else await writeFile(part.tagPath, tag);
-  const size = await writeBody(body, total, url, part, from, options);
+  const size = await writeBody({ body, from, total }, url, part, options);
   if (total !== undefined && size !== total) throw new RetriableError(`${total} bytes were announced, ${size} came`);
 }
 
