@@ -1,5 +1,5 @@
 import { describe, WinnowError } from '../errors.ts';
-import { cliques, criticalDifference, type FriedmanResult, friedman } from '../statistics/friedman.ts';
+import { blockRanks, cliques, criticalDifference, type FriedmanResult, friedman } from '../statistics/friedman.ts';
 import { mean } from '../statistics/samples.ts';
 import { fixed, pValue, share } from './format.ts';
 import type { GridData } from './grid-data.ts';
@@ -129,6 +129,26 @@ function meansTable(data: GridData, results: GridResults): TableSection {
   };
 }
 
+/** Builds the table of ranks in each block: what the diagram of mean ranks is the mean of. */
+function blockRanksTable(data: GridData, order: readonly string[]): TableSection {
+  const value = lookupOf(data);
+  const keys = data.backbones.flatMap((backbone) => data.benchmarks.map((_, benchmark) => ({ backbone, benchmark })));
+  const ranks = blockRanks(
+    keys.map(({ backbone, benchmark }) => order.map((name) => value(backbone, name, benchmark))),
+  );
+  return {
+    kind: 'table',
+    title: 'Ranks in each block',
+    columns: [{ label: 'backbone' }, { label: 'benchmark' }, ...order.map((label) => ({ label, numeric: true }))],
+    rows: keys.map(({ backbone, benchmark }, block) => [
+      cell(backbone),
+      cell(data.benchmarkNames[data.benchmarks[benchmark]!] ?? data.benchmarks[benchmark]!),
+      ...Array.from(ranks[block]!, (rank): Cell => ({ text: `${rank}`, marks: rank === 1 ? ['best'] : [] })),
+    ]),
+    note: 'Rank of each objective among all, 1 the best; equal values share the mean of their ranks.',
+  };
+}
+
 function allRows(data: GridData): TableSection {
   return {
     kind: 'table',
@@ -191,6 +211,7 @@ export function gridComparison(data: GridData): ReportModel {
       note: `Mean ${data.measure} over the ${data.backbones.length} backbones.`,
     },
     heatmap(data),
+    blockRanksTable(data, order),
     allRows(data),
     { kind: 'text', title: 'Notes', paragraphs: data.notes },
   ];

@@ -30,12 +30,14 @@ function check(blocks: Blocks): number {
   return k;
 }
 
-const ranksOf = (blocks: Blocks): Float64Array[] => blocks.map((row) => averageRanks(row.map((value) => -value)));
+/** Returns the ranks within each block, 1 the best; equal values share the mean of their ranks. */
+export const blockRanks = (blocks: Blocks): Float64Array[] =>
+  blocks.map((row) => averageRanks(row.map((value) => -value)));
 
 /** Returns the mean rank of each treatment over the blocks, 1 the best. */
 export function meanRanks(blocks: Blocks): number[] {
   const k = check(blocks);
-  const ranks = ranksOf(blocks);
+  const ranks = blockRanks(blocks);
   return Array.from({ length: k }, (_, j) => ranks.reduce((sum, row) => sum + row[j]!, 0) / blocks.length);
 }
 

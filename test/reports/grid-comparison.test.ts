@@ -144,6 +144,33 @@ describe('winnow report', () => {
     expect(readFileSync(join(folder.path, 'out', 'report.html'), 'utf8')).toContain('CD = 1.026');
   });
 
+  it('has the ranks of each backbone on each benchmark, shared where values are equal', () => {
+    const own = {
+      ...PAPER_GRID,
+      backbones: ['small', 'large'],
+      objectives: ['BCE', 'Hinge', 'InfoNCE'],
+      benchmarks: ['one', 'two'],
+      benchmarkNames: { two: 'the second' },
+      rows: [
+        { backbone: 'small', objective: 'BCE', values: [0.1, 0.4] },
+        { backbone: 'small', objective: 'Hinge', values: [0.2, 0.4] },
+        { backbone: 'small', objective: 'InfoNCE', values: [0.3, 0.2] },
+        { backbone: 'large', objective: 'BCE', values: [0.5, 0.1] },
+        { backbone: 'large', objective: 'Hinge', values: [0.6, 0.3] },
+        { backbone: 'large', objective: 'InfoNCE', values: [0.7, 0.2] },
+      ],
+    };
+    const section = gridComparison(own).sections.find(({ title }) => title === 'Ranks in each block');
+    if (section?.kind !== 'table') throw new Error('no table of ranks');
+    expect(section.columns.map(({ label }) => label)).toEqual(['backbone', 'benchmark', 'Hinge', 'InfoNCE', 'BCE']);
+    expect(section.rows.map((row) => row.map(({ text }) => text))).toEqual([
+      ['small', 'one', '2', '1', '3'],
+      ['small', 'the second', '1.5', '3', '1.5'],
+      ['large', 'one', '2', '1', '3'],
+      ['large', 'the second', '1', '2', '3'],
+    ]);
+  });
+
   it('reads a grid of one’s own', async () => {
     const own = { ...PAPER_GRID, backbones: PAPER_GRID.backbones.slice(0, 2), rows: PAPER_GRID.rows.slice(0, 12) };
     const path = await folder.put({ 'grid.json': JSON.stringify(own) });

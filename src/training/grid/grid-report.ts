@@ -3,17 +3,17 @@ import type { GridData } from '../../reports/grid-data.ts';
 import { rankAgreement, referenceTable } from '../../reports/reference-ranks.ts';
 import type { ReportModel, Section, TableSection } from '../../reports/report-model.ts';
 import { effectivenessTable } from '../../reports/tables.ts';
+import { mean, variance } from '../../statistics/samples.ts';
 import { createObjective } from '../objectives/catalog.ts';
 import type { CellResult, Frozen } from './grid.ts';
 import type { Grid } from './grid-schema.ts';
 import { curveSections, intervalTable, meanQueries, type Row } from './grid-sections.ts';
 
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
-
-/** Standard deviation of a sample; 0 for one value. */
-function deviation(values: readonly number[]): number {
-  const m = mean(values);
-  return values.length < 2 ? 0 : Math.sqrt(values.reduce((sum, x) => sum + (x - m) ** 2, 0) / (values.length - 1));
+/** Writes mean, deviation and number of a cell's seeds; one seed has no deviation. */
+function seedsText(seeds: readonly number[]): string {
+  if (seeds.length === 0) return '–';
+  const deviation = seeds.length > 1 ? ` ± ${Math.sqrt(variance(seeds)).toFixed(4)}` : '';
+  return `${mean(seeds).toFixed(4)}${deviation} (${seeds.length})`;
 }
 
 const benchmarksOf = (grid: Grid): string[] =>
@@ -82,9 +82,7 @@ function seedsTable(grid: Grid, rows: readonly Row[]): TableSection {
     rows: rows.map(({ backbone, objective, values }) => [
       { text: backbone },
       { text: objective },
-      ...values.map((seeds) => ({
-        text: seeds.length === 0 ? '–' : `${mean(seeds).toFixed(4)} ± ${deviation(seeds).toFixed(4)} (${seeds.length})`,
-      })),
+      ...values.map((seeds) => ({ text: seedsText(seeds) })),
     ]),
     note: 'Mean ± standard deviation (seeds).',
   };
