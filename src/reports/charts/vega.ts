@@ -1,5 +1,4 @@
-import * as vega from 'vega';
-import { type Config, compile, type TopLevelSpec } from 'vega-lite';
+import type { Config, TopLevelSpec } from 'vega-lite';
 import { LIGHT } from '../palette.ts';
 
 /** Every chart of a page is drawn in two widths, of which the page shows one. */
@@ -46,7 +45,9 @@ const CONFIG: Config = {
 const prefixIds = (svg: string, id: string): string =>
   svg.replace(/\bid="([^"]+)"/g, `id="${id}-$1"`).replace(/url\(#([^)]+)\)/g, `url(#${id}-$1)`);
 
+/** Vega is loaded by the first drawing: its modules take a third of a second, and most commands that can draw do not. */
 async function draw(spec: TopLevelSpec): Promise<string> {
+  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
   const logger = vega.logger(vega.Error);
   const { spec: compiled } = compile(spec, { config: CONFIG, logger });
   const view = new vega.View(vega.parse(compiled), { renderer: 'none', logger });

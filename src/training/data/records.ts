@@ -1,7 +1,6 @@
 import { parquetRows, rowPlace } from '../../evaluation/formats/parquet.ts';
 import { hasJsonLines, isObject, type JsonObject, parseJsonLine, readJsonFile } from '../../util/json-files.ts';
 import { readLines } from '../../util/lines.ts';
-import { arrowRecords } from './arrow-records.ts';
 import type { ColumnNames } from './columns.ts';
 import { badRow, type DataRecord } from './raw-list.ts';
 import { tableRecords } from './table-records.ts';
@@ -53,6 +52,12 @@ async function* parquet(path: string): AsyncGenerator<DataRecord> {
   for await (const [cells, number] of parquetRows(path, 'all')) yield { cells, where: rowPlace(path, number) };
 }
 
+/** Apache Arrow is loaded by the first file of its kind: it is half of the modules that a training would load. */
+async function* arrow(path: string): AsyncGenerator<DataRecord> {
+  const { arrowRecords } = await import('./arrow-records.ts');
+  yield* arrowRecords(path);
+}
+
 /** Yields the rows of a file. @throws WinnowError `invalid_input` with file and line for what does not parse. */
 export const RECORDS: Readonly<
   Record<RecordFormat, (path: string, columns: ColumnNames | undefined) => AsyncIterable<DataRecord>>
@@ -62,5 +67,5 @@ export const RECORDS: Readonly<
   csv: (path, columns) => tableRecords(path, ',', columns),
   tsv: (path, columns) => tableRecords(path, '\t', columns),
   parquet,
-  arrow: arrowRecords,
+  arrow,
 };
