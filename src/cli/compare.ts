@@ -6,7 +6,14 @@ import { comparisonReport } from '../evaluation/runs/comparison-report.ts';
 import type { ReportFormat } from '../reports/write-report.ts';
 import type { Correction } from '../statistics/corrections.ts';
 import type { TukeyModel } from '../statistics/tukey.ts';
-import { choiceOption, numberOption, precisionOption, qrelsOption, reportFormatOption } from './options.ts';
+import {
+  choiceOption,
+  drawingsOption,
+  numberOption,
+  precisionOption,
+  qrelsOption,
+  reportFormatOption,
+} from './options.ts';
 import { printOrWriteReport } from './print-report.ts';
 
 const EXAMPLES = `
@@ -34,6 +41,7 @@ interface Options {
   readonly format: ReportFormat;
   readonly json?: true;
   readonly out?: string;
+  readonly drawings?: string;
 }
 
 /** A part of trec_eval's lists, such as `ndcg_cut.5,10` and `ndcg.1=3,2=7`. */
@@ -73,7 +81,11 @@ async function run(given: readonly string[], options: Options): Promise<void> {
     queries,
   });
   for (const note of comparison.notes) process.stderr.write(`winnow: ${note}\n`);
-  await printOrWriteReport(comparisonReport(comparison), options.json ? 'json' : options.format, options.out);
+  await printOrWriteReport(comparisonReport(comparison), {
+    format: options.json ? 'json' : options.format,
+    out: options.out,
+    drawings: options.drawings,
+  });
 }
 
 /** Makes `winnow compare`: compares run files of any systems. */
@@ -117,6 +129,7 @@ export function command(): Command {
     .addOption(reportFormatOption())
     .option('--json', 'print JSON, as --format json does')
     .option('--out <folder>', 'folder for report.html, report.md and report.json, instead of printing')
+    .addOption(drawingsOption())
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -7,11 +7,12 @@ import type { SuiteModels } from '../evaluation/suites/suite-models.ts';
 import { suiteReport } from '../evaluation/suites/suite-report.ts';
 import { quickened, readSuite } from '../evaluation/suites/suite-schema.ts';
 import { openSuiteModels } from '../main/suite-models.ts';
+import { writeDrawings } from '../reports/drawings.ts';
 import type { ReportModel } from '../reports/report-model.ts';
 import { type ReportFormat, writeReport } from '../reports/write-report.ts';
 import { type Progress, startProgress } from '../util/progress.ts';
 import type { Shard } from '../util/shard.ts';
-import { instructionIgnored, instructionOption, reportFormatOption, shardOption } from './options.ts';
+import { drawingsOption, instructionIgnored, instructionOption, reportFormatOption, shardOption } from './options.ts';
 import { printReport } from './print-report.ts';
 
 const EXAMPLES = `
@@ -32,6 +33,7 @@ interface Options {
   readonly shard?: Shard;
   readonly quick?: true;
   readonly reportOnly?: true;
+  readonly drawings?: string;
   readonly format: ReportFormat;
   readonly config?: string;
   readonly instruction?: string;
@@ -107,7 +109,8 @@ async function run(file: string, options: Options): Promise<void> {
     const report = await suiteReport(outcome.result);
     await outcome.close();
     await printReport(options.format === 'terminal' ? forTerminal(report) : report, options.format);
-    for (const path of await writeReport(out, report)) process.stderr.write(`${path}\n`);
+    const drawings = options.drawings === undefined ? [] : await writeDrawings(options.drawings, report);
+    for (const path of [...(await writeReport(out, report)), ...drawings]) process.stderr.write(`${path}\n`);
   } finally {
     observer.stop();
     await models.close();
@@ -127,6 +130,7 @@ export function command(): Command {
     .option('--quick', 'score ten queries a set and ten passages a query, in <out>/quick')
     .option('--report-only', 'score nothing; report the finished cells')
     .addOption(reportFormatOption())
+    .addOption(drawingsOption())
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -64,6 +64,10 @@ export function acceptOldFlag(command: Command, old: string, now: string): Comma
 export const reportFormatOption = (): Option =>
   choiceOption('--format <format>', 'what to print', Object.keys(REPORT_FORMATS) as ReportFormat[], 'terminal');
 
+/** A folder for the charts of a report, beside what is printed or written of it. */
+export const drawingsOption = (): Option =>
+  new Option('--drawings <folder>', 'folder for each chart of the report as an SVG file of its own');
+
 /** The judgements that runs are measured against. */
 export const qrelsOption = (): Option =>
   new Option(

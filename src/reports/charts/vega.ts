@@ -69,9 +69,12 @@ export async function vegaSvg(spec: TopLevelSpec, id: string, label: string): Pr
 
 /** Draws a Vega-Lite chart for an SVG file of its own: light colors on white, size in pixels. */
 export async function standaloneSvg(spec: TopLevelSpec): Promise<string> {
-  const svg = await draw({ background: 'white', padding: 8, ...spec });
-  return svg.replace(/var\((--[\w-]+)\)/g, (_, name: string) => LIGHT[name] ?? 'currentColor');
+  return lightColors(await draw({ background: 'white', padding: 8, ...spec }));
 }
+
+/** Puts light colors in the place of the page's variables, for a drawing that stands alone. */
+export const lightColors = (svg: string): string =>
+  svg.replace(/var\((--[\w-]+)\)/g, (_, name: string) => LIGHT[name] ?? 'currentColor');
 
 export const escapeHtml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');

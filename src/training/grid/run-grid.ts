@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { WinnowError } from '../../errors.ts';
+import { writeDrawings } from '../../reports/drawings.ts';
 import { type GridData, PAPER_GRID, readGridData } from '../../reports/grid-data.ts';
 import { writeReport } from '../../reports/write-report.ts';
 import { writeFileAtomic } from '../../util/files.ts';
@@ -54,7 +55,8 @@ export async function writeGridReport(loaded: LoadedGrid, folder: string): Promi
   await writeFileAtomic(join(folder, 'grid.json'), `${JSON.stringify(gridData(grid, done), null, 2)}\n`);
   await writeFileAtomic(join(folder, 'cells.jsonl'), done.map((result) => `${JSON.stringify(result)}\n`).join(''));
   const report = trainedGridReport(grid, frozen, done, await referenceOf(loaded));
-  return { ...counts, paths: await writeReport(join(folder, 'report'), report) };
+  const paths = await writeReport(join(folder, 'report'), report);
+  return { ...counts, paths: [...paths, ...(await writeDrawings(join(folder, 'report'), report))] };
 }
 
 export interface ListedCells {
